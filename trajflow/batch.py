@@ -1,0 +1,45 @@
+"""A batch of scenes as plain numpy: what windows produce and models and metrics consume."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B scenes of up to A agents each, padded; an unseen entry holds NaN.
+
+    Attributes:
+        past: World positions at the last T steps, [B, A, T, D], in the store's unit.
+        future: World positions at the next F steps, [B, A, F, D], in the store's unit.
+        target: Agents seen in all T + F steps, the ones that are forecast and scored, [B, A].
+        scene: Index of the recording each window was cut from, [B].
+        start: Step of the recording at which the window starts, [B], in steps.
+        agent: Number of each agent, unique in the store, [B, A]; -1 where padded.
+    """
+
+    past: Floats
+    future: Floats
+    target: Bools
+    scene: Ints
+    start: Ints
+    agent: Ints
+
+    @property
+    def seen(self) -> Bools:
+        """Whether an agent was observed at a past step, [B, A, T]."""
+        return np.asarray(np.isfinite(self.past).all(-1))
+
+    @property
+    def targets(self) -> int:
+        """How many agents of the batch are forecast and scored."""
+        return int(self.target.sum())
+
+    def take(self, rows: Ints) -> "Batch":
+        """The chosen scenes of this batch, in the given order."""
+        return Batch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
