@@ -1,0 +1,115 @@
+"""The attributes of a store: what they are and how they are read and refused."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from trajflow.datasets.schema import FORMAT
+from trajflow.datasets.seal import Seal, damaged, read_plain
+from trajflow.errors import DataError
+
+GROUP = "zarr.json"
+
+
+class Header(BaseModel):
+    """The attributes of a store, checked.
+
+    Attributes:
+        trajflow_format: Version of this layout; another major number cannot be read.
+        dims: Number of coordinates of a position, D.
+        dt: Seconds per step.
+        unit: Unit of the coordinates ("m", "px", "degree", ...).
+        source, licence, history: Where the tracks come from, under which terms, by which command.
+        inputs: Every file read, with its name, sha256 and bytes.
+        rows, trajectories: Number of observations and of (scene, agent) pairs.
+        scenes, splits, types: Names behind the codes of the arrays of these names.
+        split_rows: Observations of each split.
+        bounds: Lowest and highest coordinate of each axis.
+        duration: Recorded seconds, summed over scenes.
+        folds: Test scenes of each leave-one-out fold; None where each scene is its own fold.
+        content: sha256 of the values of each column, whatever their chunks and compression.
+        report: What the import found and did.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    trajflow_format: str = FORMAT
+    dims: Literal[2, 3]
+    dt: PositiveFloat
+    unit: str
+    source: str = ""
+    licence: str = ""
+    history: str = ""
+    inputs: list[dict[str, Any]] = []
+    rows: PositiveInt
+    trajectories: PositiveInt
+    scenes: list[str]
+    splits: list[str]
+    types: list[str]
+    split_rows: list[int]
+    bounds: list[tuple[float, float]]
+    duration: NonNegativeFloat
+    folds: dict[str, list[str]] | None = None
+    content: dict[str, str]
+    report: dict[str, Any] = {}
+
+
+def read_attributes(folder: Path) -> dict[str, Any]:
+    """The attributes of a folder that claims to be a store this version can read.
+
+    Raises:
+        DataError: It is no store, or one of another format.
+    """
+    attrs = _group_attributes(folder)
+    if "trajflow_format" not in attrs:
+        raise DataError(f"{folder} is not a store of trajflow; import it to make one")
+    version = str(attrs["trajflow_format"])
+    if version.split(".")[0] != FORMAT.split(".")[0]:
+        raise DataError(
+            f"{folder} has format {version}, this trajflow reads {FORMAT}; "
+            "update trajflow or import the data again"
+        )
+    return attrs
+
+
+def read_header(seal: Seal, attrs: dict[str, Any]) -> Header:
+    """The attributes as a checked whole.
+
+    Raises:
+        DataError: They were changed since the store was written, or make no sense.
+    """
+    seal.read(GROUP)
+    try:
+        return Header.model_validate(attrs)
+    except ValidationError as error:
+        raise damaged(seal.folder / GROUP, f"has impossible attributes ({error})") from error
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder says that it is a store of trajflow, damaged or not."""
+    try:
+        return "trajflow_format" in _group_attributes(path)
+    except DataError:
+        return False
+
+
+def _group_attributes(folder: Path) -> dict[str, Any]:
+    file = folder / GROUP
+    if not file.is_file():
+        raise DataError(f"{folder} is not a store of trajflow (it has no {GROUP}); import it")
+    try:
+        attrs = json.loads(read_plain(file, ""))["attributes"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        attrs = None
+    if not isinstance(attrs, dict):
+        raise damaged(file, "does not describe a group")
+    return attrs

@@ -1,0 +1,217 @@
+"""Read a store of tracks; every byte is checked before it is taken for data."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajflow.batch import Floats, Ints
+from trajflow.datasets.chunks import check_array, read_rows
+from trajflow.datasets.grid import find_fault, whole_steps
+from trajflow.datasets.header import Header, read_attributes, read_header
+from trajflow.datasets.index import Index
+from trajflow.datasets.placing import leftovers
+from trajflow.datasets.schema import AXES, row_columns
+from trajflow.datasets.seal import Seal
+from trajflow.datasets.tracks import Tracks
+from trajflow.errors import DataError
+
+
+def open_store(path: str | PathLike[str]) -> "Store":
+    """Open a store of tracks for reading.
+
+    Raises:
+        DataError: There is no store, it has another format, or it is damaged.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        left = leftovers(folder, "replaced")
+        hint = f"; an interrupted overwrite left the old one at {left[0]}" if left else ""
+        raise DataError(f"no store at {folder}{hint}; import data to make one")
+    attrs = read_attributes(folder)
+    seal = Seal.of(folder)
+    return Store(folder, seal, read_header(seal, attrs))
+
+
+class Store:
+    """A store of tracks, opened for reading; rows are loaded only when they are asked for.
+
+    Attributes:
+        path: The folder.
+        header: Its attributes.
+    """
+
+    def __init__(self, path: Path, seal: Seal, header: Header) -> None:
+        self.path, self.header = path, header
+        self._seal = seal
+        for name, spec in row_columns(header.dims, header.unit).items():
+            check_array(seal, name, spec, header.rows)
+        self._index = Index.of(seal, header)
+
+    @property
+    def dims(self) -> int:
+        """Coordinates of a position, D."""
+        return self.header.dims
+
+    @property
+    def dt(self) -> float:
+        """Seconds per step."""
+        return self.header.dt
+
+    @property
+    def unit(self) -> str:
+        """Unit of the coordinates."""
+        return self.header.unit
+
+    @property
+    def scenes(self) -> list[str]:
+        """Names of the recordings, in stored order."""
+        return self.header.scenes
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the parts that rows belong to, by code."""
+        return self.header.splits
+
+    @property
+    def types(self) -> list[str]:
+        """Names of the agents' types, by code."""
+        return self.header.types
+
+    @property
+    def folds(self) -> dict[str, list[str]] | None:
+        """Test scenes of each leave-one-out fold; None where each scene is its own fold."""
+        return self.header.folds
+
+    @property
+    def rows(self) -> int:
+        """Number of observations."""
+        return self.header.rows
+
+    @cached_property
+    def attrs(self) -> dict[str, Any]:
+        """All attributes as stored."""
+        return read_attributes(self.path)
+
+    @cached_property
+    def scene_rows(self) -> dict[str, int]:
+        """Number of observations of each scene."""
+        counts = np.bincount(self._index.scene, self._index.rowsize)
+        return {name: int(count) for name, count in zip(self.scenes, counts, strict=True)}
+
+    def fingerprint(self) -> str:
+        """A sha256 that two stores share if and only if they hold the same tracks.
+
+        It covers values, names, dt, unit and folds, whatever the chunks and the compression; it
+        leaves out where the tracks came from and what the import reported.
+        """
+        same = {"trajflow_format", "dims", "dt", "unit", "scenes", "splits", "types", "folds"}
+        chosen = self.header.model_dump(mode="json", include=same | {"content"})
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+    def tracks(self, scenes: Sequence[str] | None = None) -> Tracks:
+        """Load the trajectories of some scenes, in stored order.
+
+        Args:
+            scenes: Names of scenes; None for all. Codes keep their meaning in the whole store.
+
+        Raises:
+            DataError: A scene is unknown, a file is damaged or times do not fit dt.
+        """
+        index = self._index
+        chosen = np.flatnonzero(np.isin(index.scene, self._codes(scenes)))
+        runs, track = index.runs(chosen), np.repeat(np.arange(len(chosen)), index.rowsize[chosen])
+        time = self._column("time", runs)
+        self._check_times(time, chosen[track])
+        return Tracks(
+            position=np.stack([self._column(axis, runs) for axis in AXES[: self.dims]], 1),
+            step=whole_steps(time, self.dt),
+            split=self._column("split", runs),
+            track=track,
+            scene=index.scene[chosen],
+            agent=chosen,
+            kind=index.kind[chosen],
+            scenes=list(self.scenes),
+            splits=list(self.splits),
+            types=list(self.types),
+            dt=self.dt,
+        )
+
+    def parts(self, max_rows: int) -> Iterator[list[str]]:
+        """Neighbouring scenes of at most max_rows observations together, or one larger scene."""
+        part: list[str] = []
+        held = 0
+        for scene, rows in self.scene_rows.items():
+            if part and held + rows > max_rows:
+                yield part
+                part, held = [], 0
+            part.append(scene)
+            held += rows
+        yield part
+
+    def labels(self, agents: Sequence[int] | Ints) -> list[str]:
+        """The source's own ids of agents, given by their number in the store."""
+        return self._index.labels(np.asarray(agents, np.int64))
+
+    def summary(self) -> dict[str, Any]:
+        """What is in the store, in numbers; reads no rows."""
+        agents = np.bincount(self._index.kind, minlength=len(self.types))
+        return {
+            "rows": self.rows,
+            "trajectories": self.header.trajectories,
+            "agents": dict(zip(self.types, agents.tolist(), strict=True)),
+            "scenes": len(self.scenes),
+            "splits": dict(zip(self.splits, self.header.split_rows, strict=True)),
+            "dims": self.dims,
+            "dt": self.dt,
+            "unit": self.unit,
+            "bounds": {
+                axis: list(ends) for axis, ends in zip(AXES, self.header.bounds, strict=False)
+            },
+            "duration": self.header.duration,
+        }
+
+    def verify(self) -> None:
+        """Read every file of the store and compare it with its seal.
+
+        Raises:
+            DataError: With the first file that is damaged.
+        """
+        for name in self._seal.files:
+            self._seal.read(name)
+
+    def _codes(self, scenes: Sequence[str] | None) -> list[int]:
+        if scenes is None:
+            return list(range(len(self.scenes)))
+        known = {name: code for code, name in enumerate(self.scenes)}
+        for name in scenes:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1) or self.scenes[:1]
+                raise DataError(f"no scene {name!r} in {self.path}; did you mean {near[0]!r}?")
+        return [known[name] for name in scenes]
+
+    def _column(self, name: str, runs: list[tuple[int, int]]) -> NDArray[Any]:
+        parts = [read_rows(self._seal, name, *run, hint=self._about) for run in runs]
+        return np.concatenate(parts)
+
+    def _about(self, first: int, last: int) -> str:
+        low, high = (self.scenes[code] for code in self._index.scene_codes(first, last))
+        return f"(rows of scene {low!r}) " if low == high else f"(scenes {low!r} to {high!r}) "
+
+    def _check_times(self, time: Floats, agent: Ints) -> None:
+        begins = np.diff(agent, prepend=-1) != 0
+        fault = find_fault(time, begins, self.dt)
+        if fault is not None:
+            number = int(agent[fault.row])
+            scene = self.scenes[self._index.scene[number]]
+            raise DataError(
+                f"{self.path}, scene {scene!r}, agent {self.labels([number])[0]!r}: {fault.what}; "
+                "import the data again with another dt or resampled"
+            )
