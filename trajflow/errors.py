@@ -1,5 +1,9 @@
 """What can go wrong at the doors, each with the exit code a shell sees."""
 
+import difflib
+from collections.abc import Sequence
+
+
 
 class TrajflowError(ValueError):
     """Bad input: the message says what was wrong, what was given and the way out."""
@@ -31,3 +35,10 @@ class MissingExtra(TrajflowError):
 
 class TrajflowWarning(UserWarning):
     """Something the user should know and nothing had to stop for."""
+
+
+def did_you_mean(what: str, given: str, known: Sequence[str]) -> str:
+    """The message for a name that is not among the known ones, with the nearest of them."""
+    near = difflib.get_close_matches(given, known, 1, 0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no {what} {given!r}{hint} (there are {', '.join(known)})"

@@ -1,0 +1,226 @@
+"""Every setting of a run: frozen models read from TOML and from `a.b=c` words."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trajflow.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(_Section):
+    """What is cut from a store."""
+
+    history: int = Field(8, ge=1)
+    """Past steps an agent is seen."""
+    horizon: int = Field(12, ge=1)
+    """Future steps that are forecast."""
+    stride: int = Field(1, ge=1)
+    """Steps between the starts of two windows."""
+    split: Literal["stored", "scene", "time"] = "stored"
+    """Where train, val and test come from: the store, whole recordings, or time inside each."""
+    fold: str | None = None
+    """Leave-one-out fold: this name's recordings are the test part."""
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Shares of train, val and test where the store does not say."""
+    fraction: float = Field(1.0, gt=0, le=1)
+    """Share of the training agents that may be learned from."""
+    neighbours: int | None = Field(32, ge=0)
+    """Most neighbours kept of each window, nearest first."""
+    seed: int = Field(0, ge=0)
+    """Seed of the split."""
+    max_rows: int = Field(20_000_000, ge=1)
+    """Rows held in memory; a larger store is streamed by groups of recordings."""
+
+
+class ModelConfig(_Section):
+    """The network."""
+
+    encoder: str = "gru"
+    """Name of the encoder that reads the past."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keywords of the encoder's constructor."""
+    social: bool = True
+    """Whether agents attend to their neighbours."""
+    joint: bool = False
+    """Whether the samples of a scene's agents are drawn together."""
+    width: int = Field(128, ge=4)
+    """Width of the context."""
+    decoder_width: int = Field(256, ge=8)
+    """Width of the decoder."""
+    decoder_depth: int = Field(4, ge=1)
+    """Residual blocks of the decoder."""
+
+
+class FlowConfig(_Section):
+    """The objective; what is None is as the preset has it."""
+
+    preset: str = "mmf"
+    """Member of the family: mmf, mmf-paper, meanflow, consistency or flow."""
+    equal: float | None = Field(None, ge=0, le=1)
+    """Share of the noise draws with r = t."""
+    tangent: Literal["marginal", "path"] | None = None
+    """dx/dt in the derivative."""
+    target: Literal["path", "interval"] | None = None
+    """What the implied velocity regresses on."""
+    start: float | None = Field(None, ge=0, le=1)
+    """lambda at the start."""
+    end: float | None = Field(None, ge=0, le=1)
+    """lambda at the end."""
+    rise: float | None = Field(None, ge=0, le=1)
+    """Share of the training over which lambda rises."""
+    power: float = Field(0.0, ge=0, le=1)
+    """Power of the robust weight of each event."""
+    t_mean: float = -0.4
+    """Mean of the logit of t."""
+    t_std: float = Field(1.0, gt=0)
+    """Deviation of the logit of t."""
+    r_mean: float = -0.4
+    """Mean of the logit of r; lower leans to the data."""
+    r_std: float = Field(1.0, gt=0)
+    """Deviation of the logit of r."""
+
+
+class TrainConfig(_Section):
+    """The training loop."""
+
+    epochs: int = Field(20, ge=1)
+    """Passes over the training windows."""
+    batch: int = Field(256, ge=1)
+    """Target agents in a batch."""
+    draws: int = Field(4, ge=1)
+    """Noise draws that share one encoder pass."""
+    rate: float = Field(1e-3, gt=0)
+    """Peak learning rate; it rises over `warmup` and falls to zero along a cosine."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of the training over which the rate rises."""
+    decay: float = Field(0.01, ge=0)
+    """Weight decay."""
+    ema: float = Field(0.999, ge=0, lt=1)
+    """Decay of the moving average of the weights, which is what is kept."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    mirror: bool = True
+    """Whether scenes are mirrored at random."""
+    stretch: float = Field(0.1, ge=0, lt=1)
+    """Scenes are scaled at random by up to this share, up or down."""
+    validate_every: float = Field(1.0, gt=0)
+    """Epochs between two validations."""
+    validation_windows: int = Field(2000, ge=1)
+    """Most target agents in a validation, drawn evenly from the validation part."""
+    samples: int = Field(20, ge=2)
+    """Draws of each agent in a validation."""
+    seed: int = Field(0, ge=0)
+    """Seed of the weights, the order of the data and the noise."""
+    threads: int | None = Field(None, ge=1)
+    """Processor threads; None leaves torch's choice."""
+
+
+class Config(_Section):
+    """All settings of a run."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    flow: FlowConfig = FlowConfig()
+    train: TrainConfig = TrainConfig()
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, words: Sequence[str] = ()) -> Config:
+        """Settings from a TOML file, overridden by words `a.b=c`.
+
+        Raises:
+            ConfigError: The file cannot be read, or a setting is unknown or out of bounds.
+        """
+        values = _read(Path(path)) if path is not None else {}
+        for word in words:
+            _assign(values, word)
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Settings from nested values.
+
+        Raises:
+            ConfigError: A setting is unknown or out of bounds.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_explain(cls, e) for e in error.errors())) from None
+
+    def to_toml(self) -> str:
+        """All settings as TOML; what is None is left out."""
+        lines: list[str] = []
+        for name, section in self.model_dump(mode="json").items():
+            options = section.pop("options", {})
+            lines += [f"[{name}]", *_lines(section), ""]
+            if options:
+                lines += [f"[{name}.options]", *_lines(options), ""]
+        return "\n".join(lines)
+
+
+def _lines(section: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {json.dumps(value)}" for key, value in section.items() if value is not None]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _assign(values: dict[str, Any], word: str) -> None:
+    key, equals, text = word.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set needs section.name=value, got {word!r}")
+    *sections, name = key.strip().split(".")
+    place = values
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"{section!r} in {word!r} is a setting, not a section")
+    place[name] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("none", "null"):
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(root: type[BaseModel], error: Any) -> str:
+    where = [str(part) for part in error["loc"]]
+    name = ".".join(where)
+    if error["type"] != "extra_forbidden":
+        return f"{name}: {error['msg'].lower()}, got {error['input']!r}"
+    known = _settings(root)
+    near = difflib.get_close_matches(name, known, 1, 0.5) or difflib.get_close_matches(
+        where[-1], [k.split(".")[-1] for k in known] + list(root.model_fields), 1, 0.5
+    )
+    full = next((k for k in known if k.endswith(near[0])), near[0]) if near else ""
+    return f"no setting {name!r}" + (f"; did you mean {full!r}?" if near else f"; there are {known}")
+
+
+def _settings(root: type[BaseModel]) -> list[str]:
+    names: list[str] = []
+    for name, field in root.model_fields.items():
+        kind = field.annotation
+        inner = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        names += [f"{name}.{k}" for k in _settings(inner)] if inner else [name]
+    return names

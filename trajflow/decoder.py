@@ -1,0 +1,80 @@
+"""The network behind u(x, r, t | context): one agent's whole future is one token."""
+
+import torch
+from torch import Tensor, nn
+
+from trajflow.layers import AgentMixing, ModulatedBlock, TimeFeatures
+
+
+class Decoder(nn.Module):
+    """Residual network from a noisy future to an average velocity.
+
+    What depends on the context is computed once per agent and shared by all its samples: the
+    modulation of a layer is a part from the context plus a part from the times.
+    """
+
+    def __init__(
+        self, event: int, context: int, width: int = 256, depth: int = 4, joint: bool = False
+    ) -> None:
+        """Build the network.
+
+        Args:
+            event: Numbers in one agent's future, F * D.
+            context: Width of the context.
+            width: Width of the token.
+            depth: Number of residual blocks.
+            joint: Whether the agents of a scene see each other's noise, so samples agree.
+        """
+        super().__init__()
+        self.times = TimeFeatures()
+        self.enter = nn.Linear(event, width)
+        self.by_context = nn.Sequential(nn.Linear(context, width), nn.SiLU())
+        self.by_time = nn.Sequential(nn.Linear(TimeFeatures.size, width // 4), nn.SiLU())
+        self.blocks = nn.ModuleList(ModulatedBlock(width) for _ in range(depth))
+        self.from_context = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(depth + 1))
+        self.from_time = nn.ModuleList(
+            nn.Linear(width // 4, 3 * width, bias=False) for _ in range(depth + 1)
+        )
+        self.mixing = nn.ModuleList(AgentMixing(width) for _ in range(depth if joint else 0))
+        self.norm = nn.RMSNorm(width, elementwise_affine=False)
+        self.leave = nn.Linear(width, event)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def modulations(self, context: Tensor) -> list[Tensor]:
+        """What the context [*, H] says to every layer; shared by all samples and times."""
+        hidden = self.by_context(context)
+        return [layer(hidden) for layer in self.from_context]
+
+    def forward(
+        self,
+        x: Tensor,
+        r: Tensor,
+        t: Tensor,
+        modulations: list[Tensor],
+        present: Tensor | None = None,
+    ) -> Tensor:
+        """Average velocity of each agent's future.
+
+        Args:
+            x: Noisy futures, [*, N] with N = F * D.
+            r: Start of the interval, broadcastable to [*].
+            t: End of the interval, broadcastable to [*].
+            modulations: From `modulations`, broadcastable to [*, 3 H].
+            present: For joint decoding, with agents on the axis before the last, [B, A].
+        """
+        hidden = self.by_time(self.times(r, t))
+        shifts = [m + layer(hidden) for m, layer in zip(modulations, self.from_time, strict=True)]
+        token = self.enter(x)
+        for k, block in enumerate(self.blocks):
+            if present is not None and len(self.mixing):
+                token = self.mixing[k](token, present)
+            token = block(token, shifts[k])
+        scale, shift, gate = shifts[-1].chunk(3, -1)
+        velocity: Tensor = self.leave((self.norm(token) * (1 + scale) + shift) * (1 + gate))
+        return velocity
+
+
+def stack_events(points: Tensor) -> Tensor:
+    """Futures [*, F, D] as events [*, N] with N = F * D."""
+    return torch.flatten(points, -2)

@@ -1,0 +1,62 @@
+"""The family by name: each preset is one choice of times, tangent, target and lambda."""
+
+from dataclasses import dataclass, field
+
+from trajflow.flow.objective import Curriculum, MeanFlowObjective, Tangent, Target
+from trajflow.flow.times import AnchoredTimes, LogitNormalTimes
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A member of the family.
+
+    Attributes:
+        summary: What it is, in a line.
+        equal: Share of events with r = t; 1 is flow matching.
+        tangent, target: As in `MeanFlowObjective`.
+        curriculum: lambda along the training.
+        anchored: Whether r is always 0.
+    """
+
+    summary: str
+    equal: float = 0.5
+    tangent: Tangent = "marginal"
+    target: Target = "path"
+    curriculum: Curriculum = field(default_factory=lambda: Curriculum(0.0, 0.0))
+    anchored: bool = False
+
+    @property
+    def average(self) -> bool:
+        """Whether u is trained between different times; else only u(x, t, t) means something."""
+        return self.equal < 1
+
+    def objective(
+        self, times: LogitNormalTimes | None = None, power: float = 0.0
+    ) -> MeanFlowObjective:
+        """The objective of this member; `times` gives the shape of the draws of t and r."""
+        shape = times or LogitNormalTimes(self.equal)
+        return MeanFlowObjective(
+            times=AnchoredTimes(shape.t_mean, shape.t_std) if self.anchored else shape,
+            curriculum=self.curriculum,
+            tangent=self.tangent,
+            target=self.target,
+            power=power,
+        )
+
+
+PRESETS = {
+    "mmf": Preset(
+        "Modular MeanFlow with the marginal tangent, lambda from 0 to 1",
+        curriculum=Curriculum(0.0, 1.0),
+    ),
+    "mmf-paper": Preset(
+        "Modular MeanFlow as published: the path's own tangent, lambda from 0 to 1",
+        tangent="path",
+        curriculum=Curriculum(0.0, 1.0),
+    ),
+    "meanflow": Preset("MeanFlow: the path's own tangent, lambda 0", tangent="path"),
+    "consistency": Preset(
+        "consistency training: every interval ends at the data", tangent="path", anchored=True
+    ),
+    "flow": Preset("flow matching: r = t, needs many steps", equal=1.0, tangent="path"),
+}

@@ -1,0 +1,57 @@
+"""A forecast: samples of the future as plain numpy, with the few questions people ask of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """S futures of every agent, in the coordinates and unit of the past that was given.
+
+    Attributes:
+        samples: Positions, [S, *, A, F, D].
+        dt: Seconds per step.
+        agents: Ids of the agents in `samples`, A of them; counted from 0 if none were given.
+    """
+
+    samples: NDArray[np.float64]
+    dt: float
+    agents: tuple[object, ...] = ()
+
+    def mean(self) -> NDArray[np.float64]:
+        """Mean position over the samples, [*, A, F, D]."""
+        return np.asarray(self.samples.mean(0))
+
+    def spread(self) -> NDArray[np.float64]:
+        """Root mean square distance of the samples to their mean, [*, A, F], in the past's unit."""
+        away = np.square(self.samples - self.mean()).sum(-1)
+        return np.asarray(np.sqrt(away.mean(0)))
+
+    def quantiles(self, levels: tuple[float, ...] = (0.05, 0.5, 0.95)) -> NDArray[np.float64]:
+        """Quantiles of each coordinate over the samples, [Q, *, A, F, D] with Q levels."""
+        return np.asarray(np.quantile(self.samples, levels, axis=0))
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per sample, agent and step: sample, [window,] agent, step, seconds, x, y[, z]."""
+        import pandas as pd
+
+        *lead, agents, horizon, dims = self.samples.shape
+        grid = np.indices(self.samples.shape[:-1]).reshape(len(lead) + 2, -1)
+        columns: dict[str, object] = {"sample": grid[0]}
+        if len(lead) > 1:
+            columns["window"] = np.ravel_multi_index(tuple(grid[1:-2]), tuple(lead[1:]))
+        names = np.asarray(self.agents or range(agents), dtype=object)
+        columns["agent"] = pd.Series(names[grid[-2]]).infer_objects()
+        columns["step"] = grid[-1] + 1
+        columns["seconds"] = (grid[-1] + 1) * self.dt
+        flat = self.samples.reshape(-1, dims)
+        columns |= {name: flat[:, k] for k, name in enumerate("xyz"[:dims])}
+        return pd.DataFrame(columns)

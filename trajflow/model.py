@@ -1,0 +1,157 @@
+"""A trajectory model: frame, encoder and decoder, which together are u(x, r, t | past)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from trajflow import encoders
+from trajflow.decoder import Decoder
+from trajflow.flow import MeanFlowObjective, instantaneous, sample
+from trajflow.flow.path import Velocity
+from trajflow.frames import Frame, observed, present_frame
+from trajflow.scaling import Scaling, features
+from trajflow.social import SocialAttention
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that fixes the shapes of a model's weights; stored with the run.
+
+    Attributes:
+        history: Past steps T.
+        horizon: Future steps F.
+        dims: Coordinates D.
+        encoder: Name of the encoder.
+        options: Keywords of the encoder's constructor.
+        social: Whether agents attend to their neighbours.
+        joint: Whether the samples of a scene's agents are drawn together.
+        width: Width of the context.
+        decoder_width, decoder_depth: Size of the decoder.
+        average: Whether u was trained between different times (all presets but `flow`).
+    """
+
+    history: int
+    horizon: int
+    dims: int = 2
+    encoder: str = "gru"
+    options: tuple[tuple[str, object], ...] = ()
+    social: bool = True
+    joint: bool = False
+    width: int = 128
+    decoder_width: int = 256
+    decoder_depth: int = 4
+    average: bool = True
+
+
+class TrajectoryModel(nn.Module):
+    """Draws futures of agents from their pasts; world coordinates in, world coordinates out."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        self.scaling = Scaling(a.horizon, a.dims)
+        self.encoder = encoders.build(a.encoder, 2 * a.dims, a.width, **dict(a.options))
+        self.social = SocialAttention(a.width, dims=a.dims) if a.social else None
+        self.decoder = Decoder(
+            a.horizon * a.dims, a.width, a.decoder_width, a.decoder_depth, a.joint
+        )
+
+    def fit_scaling(self, scenes: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Fit the scaling on triples past [B, A, T, D], future [B, A, F, D], target [B, A]."""
+        self.scaling.fit(
+            (present_frame(past[target]), future[target]) for past, future, target in scenes
+        )
+
+    def context(self, past: Tensor, target: Tensor) -> tuple[Tensor, Frame]:
+        """What the pasts say about each agent, [B, A, H], and the agents' frames, [B, A].
+
+        Args:
+            past: World positions, [B, A, T, D]; not finite where unseen.
+            target: Agents whose context is wanted, [B, A]; others only stand around them.
+        """
+        seen = observed(past)
+        present = seen.any(-1)
+        frame = present_frame(past)
+        read = features(frame, past, self.scaling.unit)
+        context = read.new_zeros(*present.shape, self.architecture.width)
+        context[present] = self.encoder(read[present], seen[present])
+        if self.social is not None:
+            unit = self.scaling.unit
+            context = self.social(
+                context, frame.origin / unit, frame.heading, frame.velocity / unit, present, target
+            )
+        return context, frame
+
+    def velocity(self, context: Tensor, present: Tensor | None = None) -> Velocity:
+        """u(x, r, t | context) for events x [*, N], contexts broadcastable to [*, H].
+
+        For a joint model the axis before the last holds the agents of a scene, `present` [B, A]
+        says which of them are drawn, and times are one per scene.
+        """
+        modulations = self.decoder.modulations(context)
+        joint = self.architecture.joint
+
+        def u(x: Tensor, r: Tensor, t: Tensor) -> Tensor:
+            r, t = (r.unsqueeze(-1), t.unsqueeze(-1)) if joint else (r, t)
+            velocity: Tensor = self.decoder(x, r, t, modulations, present if joint else None)
+            return velocity
+
+        return u if self.architecture.average else instantaneous(u)
+
+    def forward(
+        self,
+        past: Tensor,
+        future: Tensor,
+        target: Tensor,
+        objective: MeanFlowObjective,
+        progress: float,
+        draws: int = 1,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Mean loss over the targets and over `draws` noise draws that share one encoder pass."""
+        context, frame = self.context(past, target)
+        if self.architecture.joint:
+            event = self.scaling.event(frame, future)
+            event = torch.where(target.unsqueeze(-1), event, 0)
+            u, axes, mask = self.velocity(context, target), 2, target.unsqueeze(-1)
+        else:
+            event = self.scaling.event(frame.take(target), future[target])
+            u, axes, mask = self.velocity(context[target]), 2, None
+        data = event.expand(draws, *event.shape)
+        loss = objective(u, data, progress, axes, mask, generator)
+        return loss.mean() if mask is None else self._by_agents(loss, target)
+
+    def _by_agents(self, loss: Tensor, target: Tensor) -> Tensor:
+        agents = target.sum(-1).to(loss)
+        return (loss * agents).sum() / (loss.shape[0] * agents.sum()).clamp_min(1)
+
+    def forecast(
+        self,
+        past: Tensor,
+        target: Tensor,
+        samples: int,
+        steps: int = 1,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Futures of the targets, [S, N, F, D] with N the number of targets, world coordinates.
+
+        Args:
+            past: World positions, [B, A, T, D]; not finite where unseen.
+            target: Agents to forecast, [B, A], each seen at one step at least.
+            samples: Draws S of each agent, or of each scene if the model is joint.
+            steps: Network evaluations per draw.
+            generator: Source of the noise.
+        """
+        context, frame = self.context(past, target)
+        size = self.architecture.horizon * self.architecture.dims
+        shape = target.shape if self.architecture.joint else (int(target.sum()),)
+        noise = torch.randn(
+            samples, *shape, size, dtype=past.dtype, device=past.device, generator=generator
+        )
+        if self.architecture.joint:
+            event = sample(self.velocity(context, target), noise, steps, axes=2)[:, target]
+        else:
+            event = sample(self.velocity(context[target]), noise, steps, axes=2)
+        return self.scaling.future(frame.take(target), event)

@@ -1,0 +1,55 @@
+"""What a training says while it runs; each event is also a line in the run's events.jsonl."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at a step of the training; `seconds` counts from its start."""
+
+    step: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as JSON values, with its kind."""
+        return {"event": type(self).__name__.lower(), **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Started(Event):
+    """The training begins, or goes on after a resume."""
+
+    steps: int
+    steps_per_epoch: int
+    parameters: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Step(Event):
+    """Progress, about once a second: mean loss since the last one."""
+
+    epoch: float
+    loss: float
+    weight: float
+    rate: float
+    eta: float
+
+
+@dataclass(frozen=True)
+class Evaluated(Event):
+    """The averaged weights were judged on the validation part."""
+
+    epoch: float
+    metrics: dict[str, float]
+    best: bool
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """The training ended; `reason` is "done" or "stopped"."""
+
+    reason: str
+    best_energy_score: float
+    best_step: int

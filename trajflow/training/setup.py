@@ -1,0 +1,137 @@
+"""From settings and data to a trainer: the model, its scaling, its objective, its folder."""
+
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+
+from trajflow import __version__
+from trajflow.config import Config, FlowConfig
+from trajflow.errors import ConfigError, did_you_mean
+from trajflow.flow import PRESETS, LogitNormalTimes, MeanFlowObjective, Preset
+from trajflow.model import Architecture, TrajectoryModel
+from trajflow.runs import RunFolder
+from trajflow.tensors import scene_centres, to_tensor
+from trajflow.training.trainer import Trainer, TrainingData
+
+SCALING_BATCHES = 200
+
+
+def preset_of(settings: FlowConfig) -> Preset:
+    """The preset with the settings' own choices in place of its own.
+
+    Raises:
+        ConfigError: There is no such preset.
+    """
+    if settings.preset not in PRESETS:
+        raise ConfigError(did_you_mean("preset", settings.preset, list(PRESETS)))
+    preset = PRESETS[settings.preset]
+    chosen = {
+        name: getattr(settings, name)
+        for name in ("equal", "tangent", "target")
+        if getattr(settings, name) is not None
+    }
+    ramp = {
+        name: getattr(settings, name)
+        for name in ("start", "end", "rise")
+        if getattr(settings, name) is not None
+    }
+    return replace(preset, **chosen, curriculum=replace(preset.curriculum, **ramp))
+
+
+def objective_of(settings: FlowConfig) -> MeanFlowObjective:
+    """The objective that the settings describe."""
+    preset = preset_of(settings)
+    times = LogitNormalTimes(
+        preset.equal, settings.t_mean, settings.t_std, settings.r_mean, settings.r_std
+    )
+    return preset.objective(times, settings.power)
+
+
+def architecture_of(config: Config, dims: int) -> Architecture:
+    """The architecture that the settings describe, for tracks of D coordinates."""
+    model = config.model
+    return Architecture(
+        history=config.data.history,
+        horizon=config.data.horizon,
+        dims=dims,
+        encoder=model.encoder,
+        options=tuple(sorted(model.options.items())),
+        social=model.social,
+        joint=model.joint,
+        width=model.width,
+        decoder_width=model.decoder_width,
+        decoder_depth=model.decoder_depth,
+        average=preset_of(config.flow).average,
+    )
+
+
+def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
+    """A model with seeded weights, its scaling fitted to the training part."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.train.seed)
+        model = TrajectoryModel(architecture_of(config, dims))
+    cpu = torch.device("cpu")
+
+    def scenes() -> Any:
+        for batch in islice(data.training(config.train.batch, 0), SCALING_BATCHES):
+            centre = scene_centres(batch.past)
+            past, future = (to_tensor(p, centre, cpu) for p in (batch.past, batch.future))
+            yield past, future, torch.as_tensor(batch.target)
+
+    model.fit_scaling(scenes())
+    return model
+
+
+def device_of(name: str) -> torch.device:
+    """The device by name; "auto" is a GPU where there is one.
+
+    Raises:
+        ConfigError: The device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"no device {name!r} here ({reason}); use auto, cpu or cuda") from None
+    return device
+
+
+def new_trainer(
+    config: Config,
+    data: TrainingData,
+    out: str,
+    record: dict[str, Any],
+    facts: dict[str, Any],
+    device: torch.device,
+) -> Trainer:
+    """A trainer with a new model and a new run folder at `out`.
+
+    Args:
+        config: All settings.
+        data: Where batches come from.
+        out: Path of the run folder.
+        record: What to store of the data the run is made from.
+        facts: What a predictor must know and the weights carry: dims, dt, unit.
+        device: Where to train.
+    """
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    model = new_model(config, data, facts["dims"])
+    folder = RunFolder.create(out, config, record | facts | {"trajflow": __version__})
+    return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
+
+
+def resumed_trainer(
+    folder: RunFolder, data: TrainingData, facts: dict[str, Any], device: torch.device
+) -> Trainer:
+    """The trainer of a run folder, where it stopped."""
+    config = folder.config
+    model = TrajectoryModel(architecture_of(config, facts["dims"]))
+    trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
+    trainer.resume()
+    return trainer

@@ -1,0 +1,207 @@
+"""The training loop: a generator of events that leaves a run folder it can go on from."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from trajflow.batch import Batch
+from trajflow.config import Config
+from trajflow.errors import TrajflowError
+from trajflow.flow import MeanFlowObjective
+from trajflow.model import TrajectoryModel
+from trajflow.runs import WEIGHTS, RunFolder
+from trajflow.tensors import scene_centres, to_tensor
+from trajflow.training.augment import augment
+from trajflow.training.average import Average
+from trajflow.training.checkpoint import Checkpoint
+from trajflow.training.events import Evaluated, Event, Finished, Started, Step
+from trajflow.training.validation import validate
+from trajflow.weights import pack
+
+
+class Diverged(TrajflowError):
+    """The loss is not a number any more."""
+
+    exit_code = 1
+
+
+class TrainingData(Protocol):
+    """Where batches come from; the order of an epoch is a function of its number alone."""
+
+    def steps(self, size: int) -> int:
+        """Batches in a training epoch."""
+
+    def training(self, size: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The training batches of an epoch from the `skip`-th on, `size` targets each."""
+
+    def validation(self, size: int, limit: int) -> Iterator[Batch]:
+        """Batches of at most about `limit` targets spread evenly over the validation part."""
+
+
+class Trainer:
+    """Trains a model on data into a run folder."""
+
+    def __init__(
+        self,
+        model: TrajectoryModel,
+        objective: MeanFlowObjective,
+        config: Config,
+        data: TrainingData,
+        folder: RunFolder,
+        facts: dict[str, Any],
+        device: torch.device,
+    ) -> None:
+        """Prepare a training; `facts` (dt, unit, ...) go into the weights."""
+        self.config, self.data, self.folder, self.facts = config, data, folder, facts
+        self.settings = config.train
+        self.model, self.objective, self.device = model.to(device), objective, device
+        self.per_epoch = data.steps(self.settings.batch)
+        self.total = self.settings.epochs * self.per_epoch
+        self.every = max(1, round(self.settings.validate_every * self.per_epoch))
+        self.average = Average(self.model, self.settings.ema)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=self.settings.rate,
+            betas=(0.9, 0.95),
+            weight_decay=self.settings.decay,
+        )
+        self.step, self.best, self.best_step, self.before = 0, math.inf, 0, 0.0
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ask the loop to save and end after the step it is in."""
+        self._stopping = True
+
+    def resume(self) -> None:
+        """Go on from the folder's last checkpoint, exactly as if nothing had happened.
+
+        Raises:
+            RunError: There is none, or it does not fit.
+        """
+        saved = Checkpoint.read(self.folder)
+        saved.restore(self.model, self.average, self.optimiser)
+        self.step, self.best, self.best_step = saved.step, saved.best, saved.best_step
+        self.before = saved.seconds
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end, or until `stop`; every event is also written to the folder.
+
+        Raises:
+            Diverged: The loss is not finite.
+        """
+        self._began = time.monotonic()
+        for event in self._events():
+            self.folder.append(event.to_dict())
+            yield event
+
+    def _events(self) -> Iterator[Event]:
+        count = sum(p.numel() for p in self.model.parameters())
+        yield Started(
+            self.step, self._seconds(), self.total, self.per_epoch, count, str(self.device)
+        )
+        losses: list[torch.Tensor] = []
+        spoke = began = time.monotonic()
+        first = self.step
+        for batch in self._batches():
+            losses.append(self._advance(batch))
+            if time.monotonic() - spoke > 1 or self.step == self.total:
+                pace = (time.monotonic() - began) / (self.step - first)
+                yield self._progress(losses, pace * (self.total - self.step))
+                losses, spoke = [], time.monotonic()
+            if self.step % self.every == 0 or self.step == self.total:
+                yield self._validate()
+        self._save()
+        reason = "done" if self.step >= self.total else "stopped"
+        yield Finished(self.step, self._seconds(), reason, self.best, self.best_step)
+
+    def _batches(self) -> Iterator[Batch]:
+        while self.step < self.total:
+            epoch, skip = divmod(self.step, self.per_epoch)
+            for batch in self.data.training(self.settings.batch, epoch, skip):
+                if self._stopping:
+                    return
+                yield batch
+
+    def _seconds(self) -> float:
+        return self.before + time.monotonic() - self._began
+
+    def _rate(self) -> float:
+        rise = max(1, round(self.settings.warmup * self.total))
+        if self.step < rise:
+            return self.settings.rate * (self.step + 1) / rise
+        share = (self.step - rise) / max(1, self.total - rise)
+        return self.settings.rate * 0.5 * (1 + math.cos(math.pi * share))
+
+    def _advance(self, batch: Batch) -> torch.Tensor:
+        rng = np.random.default_rng([self.settings.seed, self.step])
+        batch = augment(batch, rng, self.settings.mirror, self.settings.stretch)
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate()
+        centre = scene_centres(batch.past)
+        loss = self.model(
+            to_tensor(batch.past, centre, self.device),
+            to_tensor(batch.future, centre, self.device),
+            torch.as_tensor(batch.target, device=self.device),
+            self.objective,
+            self.step / self.total,
+            self.settings.draws,
+            generator,
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        if not bool(torch.isfinite(norm)):
+            raise Diverged(self._advice(float(loss)))
+        self.optimiser.step()
+        self.step += 1
+        self.average.update(self.model, self.step)
+        return loss.detach()
+
+    def _advice(self, loss: float) -> str:
+        return (
+            f"loss is {loss} at step {self.step + 1}; the weights of the last validation are kept "
+            f"in {self.folder.path}. Lower train.rate (now {self.settings.rate}) or flow.end, "
+            "and look at the tracks with `trajflow doctor`"
+        )
+
+    def _progress(self, losses: list[torch.Tensor], eta: float) -> Step:
+        loss = float(torch.stack(losses).mean())
+        progress = self.step / self.total
+        weight = self.objective.curriculum(progress)
+        return Step(
+            self.step,
+            self._seconds(),
+            self.step / self.per_epoch,
+            loss,
+            weight,
+            self._rate(),
+            eta,
+        )
+
+    def _validate(self) -> Evaluated:
+        settings = self.settings
+        batches = self.data.validation(settings.batch, settings.validation_windows)
+        scores = validate(self.average.model, batches, settings.samples, seed=settings.seed)
+        best = scores["energy_score"] < self.best
+        if best:
+            self.best, self.best_step = scores["energy_score"], self.step
+            facts = self.facts | {"step": self.step, "validation": scores}
+            self.folder.write(WEIGHTS, pack(self.average.model, facts))
+        self._save()
+        return Evaluated(self.step, self._seconds(), self.step / self.per_epoch, scores, best)
+
+    def _save(self) -> None:
+        Checkpoint.take(
+            self.model,
+            self.average,
+            self.optimiser,
+            step=self.step,
+            best=self.best,
+            best_step=self.best_step,
+            seconds=self._seconds(),
+        ).write(self.folder)

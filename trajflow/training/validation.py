@@ -1,0 +1,49 @@
+"""How a model stands on the validation part: plain draws against what happened."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from trajflow import metrics
+from trajflow.batch import Batch
+from trajflow.model import TrajectoryModel
+from trajflow.tensors import scene_centres, to_tensor
+
+
+@torch.no_grad()
+def validate(
+    model: TrajectoryModel,
+    batches: Iterable[Batch],
+    samples: int,
+    steps: int = 1,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Means over the target agents of the batches, of `samples` plain draws each.
+
+    The same batches and seed give the same noise, so two models are compared on equal terms.
+    """
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    drawn, truth = [], []
+    for batch in batches:
+        centre = scene_centres(batch.past)
+        target = torch.as_tensor(batch.target, device=device)
+        past = to_tensor(batch.past, centre, device)
+        futures = model.forecast(past, target, samples, steps, generator).double().cpu().numpy()
+        rows = np.nonzero(batch.target)[0]
+        drawn.append(futures + centre[rows, None])
+        truth.append(batch.future[batch.target])
+    return judge(np.concatenate(drawn, 1), np.concatenate(truth))
+
+
+def judge(samples: np.ndarray, future: np.ndarray) -> dict[str, float]:
+    """Mean scores of samples [S, N, F, D] against futures [N, F, D]."""
+    scores = {
+        "energy_score": metrics.energy_score(samples, future),
+        "min_ade": metrics.min_ade(samples, future),
+        "min_fde": metrics.min_fde(samples, future),
+        "coverage_90": metrics.coverage(samples, future, 0.9),
+        "spread_ratio": metrics.spread_ratio(samples, future),
+    }
+    return {name: float(np.mean(value)) for name, value in scores.items()}
