@@ -1,82 +1,99 @@
 """Read rows of a stored array, each chunk checked before zarr decodes it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
 from trajflow.datasets.schema import CHUNK, Spec
 from trajflow.datasets.seal import Seal, damaged
-from trajflow.errors import DataError
 
 _FRAME = b"\x28\xb5\x2f\xfd"
 
+Hint = Callable[[str], str]
+
 
 def check_array(seal: Seal, name: str, spec: Spec, rows: int) -> None:
-    """See that an array is of the declared type and length and has all its chunks.
+    """See that an array is of the declared type and length and that all its chunks are sealed.
 
-    This costs no memory, whatever length a file claims: a chunk that is not sealed is missing.
+    This costs no memory, whatever length a file claims.
 
     Raises:
         DataError: With the file that is wrong.
     """
     file = f"{name}/zarr.json"
-    found: dict[str, Any] = {}
+    raw = seal.read(file)
     try:
-        node = json.loads(seal.read(file))
+        node = json.loads(raw)
+        keys = node["chunk_key_encoding"]
         found = {
             "shape": node["shape"],
             "chunks": node["chunk_grid"]["configuration"]["chunk_shape"],
-            "dtype": zarr.open_array(str(seal.folder / name), mode="r").dtype,
+            "dtype": node["data_type"],
             "codecs": [codec["name"] for codec in node["codecs"]],
+            "keys": (keys["name"], keys.get("configuration", {}).get("separator", "/")),
         }
-    except DataError:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(seal.folder / file, f"describes no array ({error})") from error
-    dtype, codecs = np.dtype(spec.dtype), ["bytes", ZstdCodec().to_dict()["name"]]
-    meant = {"shape": [rows], "chunks": [CHUNK], "dtype": dtype, "codecs": codecs}
+    meant = {
+        "shape": [rows],
+        "chunks": [CHUNK],
+        "dtype": np.dtype(spec.dtype).name,
+        "codecs": ["bytes", "zstd"],
+        "keys": ("default", "/"),
+    }
     if found != meant:
         raise damaged(seal.folder / file, f"describes another array: {found} instead of {meant}")
-    for index in range(-(-rows // CHUNK)):
-        if f"{name}/c/{index}" not in seal.files:
-            raise damaged(seal.folder / name / "c" / str(index), "is missing")
+    sealed = sum(other.startswith(f"{name}/c/") for other in seal.files)
+    if sealed != -(-rows // CHUNK):
+        raise damaged(seal.folder / file, f"claims {rows} rows, but {sealed} chunks were written")
 
 
-def read_rows(
-    seal: Seal, name: str, first: int, last: int, hint: Callable[[int, int], str] | None = None
+def read_runs(
+    seal: Seal, name: str, runs: Sequence[tuple[int, int]], hint: Hint | None = None
 ) -> NDArray[Any]:
-    """Rows first to last (not included) of an array that was checked, [last - first].
+    """Some rows of an array that was checked, one run of rows after the other.
 
     Args:
         seal: The store.
         name: The array.
-        first: First row.
-        last: Row after the last.
-        hint: Says what the rows [first, last) of a chunk hold, for the message.
+        runs: First row and row after the last of each run, in rising order.
+        hint: Says what a file holds, for the message.
 
     Raises:
         DataError: A chunk is missing, changed or holds more than a chunk.
     """
-    array = zarr.open_array(str(seal.folder / name), mode="r")
-    size = CHUNK * array.dtype.itemsize
-    for index in range(first // CHUNK, -(-last // CHUNK)):
-        file = f"{name}/c/{index}"
-        about = hint(index * CHUNK, (index + 1) * CHUNK) if hint else ""
-        if _declared_bytes(seal.read(file, about)) != size:
-            raise damaged(seal.folder / file, f"{about}does not unpack to a chunk")
+    array = zarr.open_array(str(seal.folder / name), mode="r", zarr_format=3)
+    rows = np.empty(sum(last - first for first, last in runs), array.dtype)
+    filled, held = 0, -1
+    for first, last in runs:
+        for index in range(first // CHUNK, -(-last // CHUNK)):
+            if index != held:
+                chunk, held = _read_chunk(seal, name, array, index, hint), index
+            part = chunk[max(first - index * CHUNK, 0) : last - index * CHUNK]
+            rows[filled : filled + len(part)] = part
+            filled += len(part)
+    return rows
+
+
+def _read_chunk(
+    seal: Seal, name: str, array: "zarr.Array[Any]", index: int, hint: Hint | None
+) -> NDArray[Any]:
+    file = f"{name}/c/{index}"
+    about = hint(file) if hint else ""
+    if _unpacked_bytes(seal.read(file, about)) != CHUNK * array.dtype.itemsize:
+        raise damaged(seal.folder / file, f"{about}does not unpack to a chunk")
     try:
-        return np.asarray(array[first:last])
+        return np.asarray(array[index * CHUNK : (index + 1) * CHUNK])
     except (ValueError, RuntimeError, OSError) as error:
-        raise damaged(seal.folder / name, f"cannot be unpacked ({error})") from error
+        raise damaged(seal.folder / file, f"{about}cannot be unpacked ({error})") from error
 
 
-def _declared_bytes(chunk: bytes) -> int:
-    """Unpacked size in a zstd frame's header, -1 where it has none; numcodecs allocates it."""
+def _unpacked_bytes(chunk: bytes) -> int:
+    """Size that a zstd frame declares, or -1; the decoder allocates it before it looks further."""
     if len(chunk) < 18 or chunk[:4] != _FRAME:
         return -1
     flags = chunk[4]

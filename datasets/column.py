@@ -1,6 +1,8 @@
 """A zarr array that only grows: values are held until whole chunks can be written."""
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import zarr
@@ -37,6 +39,11 @@ class Column:
         )
 
     @property
+    def rows(self) -> int:
+        """How many values were appended so far."""
+        return int(self._array.shape[0]) + self._waiting
+
+    @property
     def sha256(self) -> str:
         """Digest of all values so far, whatever the chunks they came in."""
         return self._digest.hexdigest()
@@ -53,6 +60,10 @@ class Column:
     def close(self) -> None:
         """Write what is still held."""
         self._write(self._waiting)
+
+    def describe(self, attrs: Mapping[str, Any]) -> None:
+        """Add attributes that are known only at the end."""
+        self._array.attrs.update(dict(attrs))
 
     def _write(self, count: int) -> None:
         if not count:

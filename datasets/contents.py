@@ -38,17 +38,17 @@ class Contents:
         Raises:
             DataError: The scene or an agent of it was complete already, or a name is no text.
         """
+        labels = [_label(label) for label in block.labels]
+        self._refuse(block, labels)
         self._enter(block.scene)
-        self._take_labels(block)
-        code = self._scenes[block.scene]
+        self._open.update(str(label) for label in labels)
+        self._labels.extend(labels)
         self.rowsize.append(np.array(block.rowsize, np.int64))
-        self._scene.append(np.full(len(block.rowsize), code))
+        self._scene.append(np.full(len(labels), self._scenes[block.scene]))
         self._type.append(_codes(np.asarray(block.types), self._types))
         self._extend(np.asarray(block.time), np.asarray(block.position))
         names = np.atleast_1d(np.asarray(block.split))
         splits = np.broadcast_to(_codes(names, self._splits), (len(block.time),))
-        if len(self._splits) > MAX_SPLITS:
-            raise DataError(f"more than {MAX_SPLITS} names of splits, the last {names[-1]!r}")
         self._split_rows += np.bincount(splits, minlength=MAX_SPLITS)
         return splits.astype(np.int8)
 
@@ -73,6 +73,7 @@ class Contents:
     def summary(self) -> dict[str, Any]:
         """The part of the header that follows from the tracks."""
         rows = self._split_rows[: len(self._splits)]
+        kinds = np.bincount(np.concatenate(self._type))
         return {
             "rows": int(rows.sum()),
             "trajectories": len(self._labels),
@@ -80,34 +81,39 @@ class Contents:
             "splits": list(self._splits),
             "types": list(self._types),
             "split_rows": rows.tolist(),
+            "type_counts": kinds.tolist(),
             "bounds": np.stack((self._low, self._high), 1).tolist(),
             "duration": self._duration + self._span[1] - self._span[0],
         }
 
-    def _enter(self, scene: str) -> None:
-        if self._scenes and scene == next(reversed(self._scenes)):
-            return
-        if scene in self._scenes:
-            last = next(reversed(self._scenes))
+    def _refuse(self, block: TrackBlock, labels: list[int | str]) -> None:
+        last = next(reversed(self._scenes), None)
+        if block.scene in self._scenes and block.scene != last:
             raise DataError(
-                f"scene {scene!r} comes again after scene {last!r}; "
+                f"scene {block.scene!r} comes again after scene {last!r}; "
                 "append all blocks of a scene one after the other"
             )
-        if self._scenes:
-            self._duration += self._span[1] - self._span[0]
-        _codes(np.array([scene]), self._scenes)
-        self._open, self._span = set(), (np.inf, -np.inf)
-
-    def _take_labels(self, block: TrackBlock) -> None:
-        for label in block.labels:
-            taken = _label(label)
-            if str(taken) in self._open:
+        fresh: set[str] = set()
+        for label in map(str, labels):
+            if label in fresh or (block.scene == last and label in self._open):
                 raise DataError(
                     f"scene {block.scene!r}, agent {label!r} comes twice; "
                     "join its rows into one trajectory or give the parts different labels"
                 )
-            self._open.add(str(taken))
-            self._labels.append(taken)
+            fresh.add(label)
+        splits = set(np.unique(block.split).tolist())
+        for name in (block.scene, *set(block.types), *splits):
+            _text(name)
+        if len(splits | set(self._splits)) > MAX_SPLITS:
+            raise DataError(f"scene {block.scene!r} brings more than {MAX_SPLITS} names of splits")
+
+    def _enter(self, scene: str) -> None:
+        if scene in self._scenes:
+            return
+        if self._scenes:
+            self._duration += self._span[1] - self._span[0]
+        self._scenes[scene] = len(self._scenes)
+        self._open, self._span = set(), (np.inf, -np.inf)
 
     def _extend(self, time: Floats, position: Floats) -> None:
         self._span = (
@@ -137,5 +143,5 @@ def _codes(names: NDArray[np.str_], known: dict[str, int]) -> Ints:
     found, inverse = np.unique(names, return_inverse=True)
     order = np.argsort([int((inverse == i).argmax()) for i in range(len(found))])
     for i in order:
-        known.setdefault(_text(found[i]), len(known))
+        known.setdefault(str(found[i]), len(known))
     return np.array([known[str(name)] for name in found], np.int64)[inverse]

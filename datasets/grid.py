@@ -32,15 +32,17 @@ def find_fault(time: Floats, begins: Bools, dt: float) -> Fault | None:
         begins: Rows that are the first of their trajectory, [N].
         dt: Seconds per step; a time may miss its step by a quarter of it.
     """
-    steps = np.rint(time / dt)
     later = ~begins[1:]
-    for bad, what in (
-        (~np.isfinite(time), "time {time} is not finite"),
-        (later & (np.diff(time) <= 0), "time {time} s does not follow {before} s"),
-        (~(np.abs(steps) <= _EXACT), "time {time} s is too far away to count steps of {dt} s"),
-        (np.abs(time - steps * dt) > TOLERANCE * dt, "time {time} s lies between steps of {dt} s"),
-        (later & (np.diff(steps) <= 0), "times {before} s and {time} s share one step of {dt} s"),
-    ):
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.rint(time / dt)
+        tests = (
+            (~np.isfinite(time), "time {time} is not finite"),
+            (later & (np.diff(time) <= 0), "time {time} s does not follow {before} s"),
+            (~(np.abs(steps) <= _EXACT), "time {time} s is too far for steps of {dt} s"),
+            (np.abs(time / dt - steps) > TOLERANCE, "time {time} s lies between steps of {dt} s"),
+            (later & (np.diff(steps) <= 0), "times {before} s and {time} s share a step of {dt} s"),
+        )
+    for bad, what in tests:
         if bad.any():
             row = int(bad.argmax()) + len(time) - len(bad)
             before = float(time[row - 1])

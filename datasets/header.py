@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -11,9 +11,10 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
-from trajflow.datasets.schema import FORMAT
+from trajflow.datasets.schema import AXES, CONVENTIONS, FORMAT
 from trajflow.datasets.seal import Seal, damaged, read_plain
 from trajflow.errors import DataError
 
@@ -33,6 +34,7 @@ class Header(BaseModel):
         rows, trajectories: Number of observations and of (scene, agent) pairs.
         scenes, splits, types: Names behind the codes of the arrays of these names.
         split_rows: Observations of each split.
+        type_counts: Trajectories of each type.
         bounds: Lowest and highest coordinate of each axis.
         duration: Recorded seconds, summed over scenes.
         folds: Test scenes of each leave-one-out fold; None where each scene is its own fold.
@@ -56,11 +58,49 @@ class Header(BaseModel):
     splits: list[str]
     types: list[str]
     split_rows: list[int]
+    type_counts: list[int]
     bounds: list[tuple[float, float]]
     duration: NonNegativeFloat
     folds: dict[str, list[str]] | None = None
     content: dict[str, str]
     report: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        pairs = ((self.splits, self.split_rows), (self.types, self.type_counts))
+        if any(len(names) != len(counts) for names, counts in pairs):
+            raise ValueError("splits or types have names without counts")
+        if len(self.bounds) != self.dims:
+            raise ValueError("bounds do not have one entry per axis")
+        return self
+
+    def summary(self) -> dict[str, Any]:
+        """What the store holds, in numbers."""
+        return {
+            "rows": self.rows,
+            "trajectories": self.trajectories,
+            "agents": dict(zip(self.types, self.type_counts, strict=True)),
+            "scenes": len(self.scenes),
+            "splits": dict(zip(self.splits, self.split_rows, strict=True)),
+            "dims": self.dims,
+            "dt": self.dt,
+            "unit": self.unit,
+            "bounds": {axis: list(ends) for axis, ends in zip(AXES, self.bounds, strict=False)},
+            "duration": self.duration,
+        }
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes as they are written.
+
+        Raises:
+            DataError: The report or the inputs hold something that JSON cannot.
+        """
+        attrs = self.model_dump(exclude_none=True)
+        try:
+            json.dumps(attrs, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"report and inputs must be plain JSON values: {error}") from error
+        return {"Conventions": CONVENTIONS, "featureType": "trajectory"} | attrs
 
 
 def read_attributes(folder: Path) -> dict[str, Any]:
@@ -91,7 +131,8 @@ def read_header(seal: Seal, attrs: dict[str, Any]) -> Header:
     try:
         return Header.model_validate(attrs)
     except ValidationError as error:
-        raise damaged(seal.folder / GROUP, f"has impossible attributes ({error})") from error
+        what = f"has impossible attributes ({error.errors()[0]['msg']})"
+        raise damaged(seal.folder / GROUP, what) from error
 
 
 def is_store(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """Which rows of a store belong to which trajectory, scene and type, and what agents are called."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.batch import Ints
-from trajflow.datasets.chunks import check_array, read_rows
+from trajflow.datasets.chunks import check_array, read_runs
 from trajflow.datasets.header import Header
 from trajflow.datasets.schema import trajectory_columns
 from trajflow.datasets.seal import Seal, damaged
@@ -47,13 +48,13 @@ class Index:
         found: dict[str, NDArray[Any]] = {}
         for name, spec in specs.items():
             check_array(seal, name, spec, header.trajectories)
-            found[name] = read_rows(seal, name, 0, header.trajectories)
+            found[name] = read_runs(seal, name, [(0, header.trajectories)])
         _check(seal.folder, header, found)
         text, ends = None, np.zeros(0, np.int64)
         if text_spec is not None:
             ends = np.cumsum(found["label_size"])
             check_array(seal, "label_bytes", text_spec, int(ends[-1]))
-            text = read_rows(seal, "label_bytes", 0, int(ends[-1])).tobytes()
+            text = read_runs(seal, "label_bytes", [(0, int(ends[-1]))]).tobytes()
         return cls(
             found["rowsize"],
             found["scene"],
@@ -62,6 +63,11 @@ class Index:
             text,
             ends,
         )
+
+    @cached_property
+    def ends(self) -> Ints:
+        """Row after the last of each trajectory, [K]."""
+        return np.cumsum(self.rowsize)
 
     def labels(self, agents: Ints) -> list[str]:
         """The source's own ids of agents, given by number."""
@@ -73,7 +79,7 @@ class Index:
 
     def runs(self, chosen: Ints) -> list[tuple[int, int]]:
         """Blocks of rows [first, last) that hold chosen trajectories, given in stored order."""
-        ends = np.cumsum(self.rowsize)
+        ends = self.ends
         groups = np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1)
         return [
             (int(ends[group[0]] - self.rowsize[group[0]]), int(ends[group[-1]]))
@@ -83,8 +89,8 @@ class Index:
 
     def scene_codes(self, first: int, last: int) -> tuple[int, int]:
         """Codes of the first and last scene among rows [first, last)."""
-        ends = np.cumsum(self.rowsize)
-        tracks = np.searchsorted(ends, (first, min(last, int(ends[-1])) - 1), side="right")
+        rows = (first, min(last, int(self.ends[-1])) - 1)
+        tracks = np.searchsorted(self.ends, rows, side="right")
         return int(self.scene[tracks[0]]), int(self.scene[tracks[1]])
 
 

@@ -39,7 +39,10 @@ class Placing:
         """Make the partial folder, after removing what killed writers left behind."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._clean()
-        self.partial.mkdir()
+        try:
+            self.partial.mkdir()
+        except FileExistsError:
+            raise DataError(f"{self.path} is being written already; wait for it") from None
         self._lock = os.open(self.partial, os.O_RDONLY)
         with suppress(OSError):
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,7 +54,12 @@ class Placing:
         old = self._beside("replaced")
         if self.path.exists():
             self.path.rename(old)
-        self.partial.rename(self.path)
+        try:
+            self.partial.rename(self.path)
+        except OSError:
+            if old.exists():
+                old.rename(self.path)
+            raise
         flush_folder(self.path.parent)
         os.close(self._lock)
         shutil.rmtree(old, ignore_errors=True)

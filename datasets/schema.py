@@ -6,7 +6,7 @@ sorted by scene, trajectory, time, so a scene is one contiguous block of rows. C
 float64: at UTM northings (5e6 m) float32 resolves half a metre and at 1e2 degrees one metre.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,12 @@ def trajectory_columns(text_labels: bool) -> dict[str, Spec]:
         columns["label_size"] = Spec("<i8", TRAJECTORIES, {"long_name": "bytes of each label"})
         columns["label_bytes"] = Spec("|u1", "byte", {"long_name": "labels in UTF-8, joined"})
     return columns
+
+
+def flags(names: Sequence[str]) -> dict[str, Any]:
+    """The CF attributes that say what the codes 0, 1, ... mean."""
+    meanings = " ".join(name.replace(" ", "_") for name in names)
+    return {"flag_values": list(range(len(names))), "flag_meanings": meanings}
 
 
 def _axis_attrs(axis: str, unit: str) -> dict[str, str]:

@@ -60,10 +60,10 @@ class Seal:
 
     @classmethod
     def of(cls, folder: Path) -> "Seal":
-        """Read the seal of a store and see that every file it names is there.
+        """Read the seal of a store.
 
         Raises:
-            DataError: The seal is missing or damaged, or a file is missing.
+            DataError: The seal is missing or damaged.
         """
         raw = read_plain(folder / SEAL, "")
         try:
@@ -73,10 +73,11 @@ class Seal:
             intact = False
         if not intact:
             raise damaged(folder / SEAL, "is not what was written")
-        for name in files:
-            if not (folder / name).exists():
-                raise damaged(folder / name, "is missing")
         return cls(folder, files)
+
+    def missing(self) -> list[str]:
+        """Sealed files that are no longer there."""
+        return [name for name in self.files if not os.path.lexists(self.folder / name)]
 
     def read(self, name: str, hint: str = "") -> bytes:
         """The bytes of one file, proven to be those that were written.

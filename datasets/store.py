@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.batch import Floats, Ints
-from trajflow.datasets.chunks import check_array, read_rows
+from trajflow.datasets.chunks import check_array, read_runs
 from trajflow.datasets.grid import find_fault, whole_steps
 from trajflow.datasets.header import Header, read_attributes, read_header
 from trajflow.datasets.index import Index
 from trajflow.datasets.placing import leftovers
-from trajflow.datasets.schema import AXES, row_columns
-from trajflow.datasets.seal import Seal
+from trajflow.datasets.schema import AXES, CHUNK, row_columns
+from trajflow.datasets.seal import Seal, damaged
+from trajflow.datasets.tables import read_table, table_names
 from trajflow.datasets.tracks import Tracks
 from trajflow.errors import DataError
 
@@ -45,55 +46,30 @@ class Store:
 
     Attributes:
         path: The folder.
-        header: Its attributes.
+        header: Its attributes, checked.
+        dims: Coordinates of a position, D.
+        dt: Seconds per step.
+        unit: Unit of the coordinates.
+        scenes: Names of the recordings, in stored order.
+        splits: Names of the parts that rows belong to, by code.
+        types: Names of the agents' types, by code.
+        folds: Test scenes of each leave-one-out fold; None where each scene is its own fold.
+        rows, trajectories: Number of observations and of (scene, agent) pairs.
+        tables: Names of the tables kept beside the tracks.
     """
 
     def __init__(self, path: Path, seal: Seal, header: Header) -> None:
         self.path, self.header = path, header
+        self.dims, self.dt, self.unit = int(header.dims), header.dt, header.unit
+        self.scenes, self.splits, self.types = header.scenes, header.splits, header.types
+        self.folds, self.rows, self.trajectories = header.folds, header.rows, header.trajectories
+        self.tables = table_names(seal)
         self._seal = seal
-        for name, spec in row_columns(header.dims, header.unit).items():
-            check_array(seal, name, spec, header.rows)
         self._index = Index.of(seal, header)
-
-    @property
-    def dims(self) -> int:
-        """Coordinates of a position, D."""
-        return self.header.dims
-
-    @property
-    def dt(self) -> float:
-        """Seconds per step."""
-        return self.header.dt
-
-    @property
-    def unit(self) -> str:
-        """Unit of the coordinates."""
-        return self.header.unit
-
-    @property
-    def scenes(self) -> list[str]:
-        """Names of the recordings, in stored order."""
-        return self.header.scenes
-
-    @property
-    def splits(self) -> list[str]:
-        """Names of the parts that rows belong to, by code."""
-        return self.header.splits
-
-    @property
-    def types(self) -> list[str]:
-        """Names of the agents' types, by code."""
-        return self.header.types
-
-    @property
-    def folds(self) -> dict[str, list[str]] | None:
-        """Test scenes of each leave-one-out fold; None where each scene is its own fold."""
-        return self.header.folds
-
-    @property
-    def rows(self) -> int:
-        """Number of observations."""
-        return self.header.rows
+        for name in seal.missing():
+            raise damaged(path / name, f"{self._about(name)}is missing")
+        for name, spec in row_columns(self.dims, self.unit).items():
+            check_array(seal, name, spec, self.rows)
 
     @cached_property
     def attrs(self) -> dict[str, Any]:
@@ -160,23 +136,19 @@ class Store:
         """The source's own ids of agents, given by their number in the store."""
         return self._index.labels(np.asarray(agents, np.int64))
 
+    def table(self, name: str) -> dict[str, NDArray[Any]]:
+        """The columns of a table kept beside the tracks, [N] each.
+
+        Raises:
+            DataError: There is no such table or it is damaged.
+        """
+        if name not in self.tables:
+            raise DataError(f"no table {name!r} in {self.path}; it has {self.tables}")
+        return read_table(self._seal, name, self._about)
+
     def summary(self) -> dict[str, Any]:
         """What is in the store, in numbers; reads no rows."""
-        agents = np.bincount(self._index.kind, minlength=len(self.types))
-        return {
-            "rows": self.rows,
-            "trajectories": self.header.trajectories,
-            "agents": dict(zip(self.types, agents.tolist(), strict=True)),
-            "scenes": len(self.scenes),
-            "splits": dict(zip(self.splits, self.header.split_rows, strict=True)),
-            "dims": self.dims,
-            "dt": self.dt,
-            "unit": self.unit,
-            "bounds": {
-                axis: list(ends) for axis, ends in zip(AXES, self.header.bounds, strict=False)
-            },
-            "duration": self.header.duration,
-        }
+        return self.header.summary()
 
     def verify(self) -> None:
         """Read every file of the store and compare it with its seal.
@@ -185,7 +157,7 @@ class Store:
             DataError: With the first file that is damaged.
         """
         for name in self._seal.files:
-            self._seal.read(name)
+            self._seal.read(name, self._about(name))
 
     def _codes(self, scenes: Sequence[str] | None) -> list[int]:
         if scenes is None:
@@ -198,11 +170,14 @@ class Store:
         return [known[name] for name in scenes]
 
     def _column(self, name: str, runs: list[tuple[int, int]]) -> NDArray[Any]:
-        parts = [read_rows(self._seal, name, *run, hint=self._about) for run in runs]
-        return np.concatenate(parts)
+        return read_runs(self._seal, name, runs, self._about)
 
-    def _about(self, first: int, last: int) -> str:
-        low, high = (self.scenes[code] for code in self._index.scene_codes(first, last))
+    def _about(self, file: str) -> str:
+        name, _, index = file.partition("/c/")
+        if not index or name not in row_columns(self.dims, self.unit):
+            return ""
+        first = int(index) * CHUNK
+        low, high = (self.scenes[code] for code in self._index.scene_codes(first, first + CHUNK))
         return f"(rows of scene {low!r}) " if low == high else f"(scenes {low!r} to {high!r}) "
 
     def _check_times(self, time: Floats, agent: Ints) -> None:

@@ -1,6 +1,7 @@
 """Write tracks into a store as they come; the store appears whole at the end or not at all."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -8,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import zarr
+from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from trajflow.datasets.blocks import check_block
@@ -15,8 +17,9 @@ from trajflow.datasets.column import Column
 from trajflow.datasets.contents import Contents
 from trajflow.datasets.header import Header, is_store
 from trajflow.datasets.placing import Placing
-from trajflow.datasets.schema import AXES, CONVENTIONS, row_columns, trajectory_columns
-from trajflow.datasets.seal import seal
+from trajflow.datasets.schema import AXES, flags, row_columns, trajectory_columns
+from trajflow.datasets.seal import SEAL, seal
+from trajflow.datasets.tables import TableWriter
 from trajflow.datasets.tracks import TrackBlock
 from trajflow.errors import DataError
 
@@ -84,29 +87,55 @@ class StoreWriter:
         self._dims, self._dt, self._unit = dims, float(dt), unit
         self._told = {"source": source, "licence": licence, "history": history}
         self._inputs = [dict(entry) for entry in inputs]
+        self._rows: dict[str, Column] = {}
+        self._tables: dict[str, TableWriter] = {}
         self._placing = Placing(self.path, overwrite, is_store)
 
     def __enter__(self) -> Self:
-        folder = self._placing.open()
-        self._group = zarr.create_group(str(folder), zarr_format=3)
-        specs = row_columns(self._dims, self._unit)
-        self._rows = {name: Column(self._group, name, spec) for name, spec in specs.items()}
-        self._contents = Contents(self._dims)
+        with ExitStack() as undo:
+            folder = self._placing.open()
+            undo.callback(self._placing.discard)
+            self._group = zarr.create_group(str(folder), zarr_format=3)
+            specs = row_columns(self._dims, self._unit)
+            self._rows = {name: Column(self._group, name, spec) for name, spec in specs.items()}
+            self._contents = Contents(self._dims)
+            undo.pop_all()
         return self
 
     def append(self, block: TrackBlock) -> None:
         """Add whole trajectories of one scene, after those already there.
 
+        A block that is refused leaves the store as it was, so more may follow.
+
         Raises:
             DataError: The block is not consistent, its times do not increase or lie off the grid
                 of dt, a value is not finite, or its scene or agent has been closed before.
         """
+        self._refuse_closed()
         check_block(block, self._dims, self._dt)
         codes = self._contents.add(block)
-        for axis, values in zip(AXES, np.asarray(block.position).T, strict=False):
-            self._rows[axis].append(values)
         self._rows["time"].append(block.time)
         self._rows["split"].append(codes)
+        for axis, values in zip(AXES, np.asarray(block.position).T, strict=False):
+            self._rows[axis].append(values)
+
+    def append_table(self, name: str, columns: Mapping[str, ArrayLike | Sequence[str]]) -> None:
+        """Add rows to a table beside the tracks, such as rows set aside by an import.
+
+        Args:
+            name: The table, for example "quarantine".
+            columns: Numbers or texts, [N] each; the same names at every call.
+
+        Raises:
+            DataError: The name cannot be used, or the columns do not fit.
+        """
+        self._refuse_closed()
+        if name not in self._tables:
+            taken = {*self._rows, *trajectory_columns(text_labels=True), SEAL.split("/")[0]}
+            if not name.isidentifier() or name in taken:
+                raise DataError(f"a table cannot be called {name!r}; choose another name")
+            self._tables[name] = TableWriter(self._group, name)
+        self._tables[name].append(columns)
 
     def __exit__(
         self,
@@ -114,26 +143,28 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        complete = False
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._placing.discard)
             if kind is None:
                 self._finish()
                 self._placing.commit()
-                complete = True
-        finally:
-            if not complete:
-                self._placing.discard()
+                undo.pop_all()
+            self._rows = {}
 
     def _finish(self) -> None:
         if not self._contents.rowsize:
             raise DataError(f"no tracks for {self.path}: nothing was appended; see the report")
+        if len({column.rows for column in self._rows.values()}) != 1:
+            raise DataError(f"{self.path}: an append was cut short; write the store again")
         columns = self._rows | self._trajectories()
         for column in columns.values():
             column.close()
-        content = {name: column.sha256 for name, column in sorted(columns.items())}
-        attrs = self._header(content).model_dump(mode="json", exclude_none=True)
-        conventions = {"Conventions": CONVENTIONS, "featureType": "trajectory"}
-        self._group.attrs.update(conventions | attrs)
+        for table in self._tables.values():
+            table.close()
+        header = self._header({name: columns[name].sha256 for name in sorted(columns)})
+        columns["split"].describe(flags(header.splits))
+        columns["agent_type"].describe(flags(header.types))
+        self._group.attrs.update(header.attributes())
         seal(self._placing.partial)
 
     def _trajectories(self) -> dict[str, Column]:
@@ -143,6 +174,10 @@ class StoreWriter:
             columns[name] = Column(self._group, name, spec)
             columns[name].append(values[name])
         return columns
+
+    def _refuse_closed(self) -> None:
+        if not self._rows:
+            raise DataError(f"{self.path} is not being written; append inside a 'with' block")
 
     def _header(self, content: dict[str, str]) -> Header:
         found = self._contents.summary()
