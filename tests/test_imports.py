@@ -1,0 +1,69 @@
+"""What an import costs, told by a fresh interpreter."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "pandas", "sklearn", "zarr", "matplotlib", "textual", "numpy", "pyarrow", "scipy"}
+
+LOADED = """
+import atexit, json, sys
+sys.argv = ["trajflow", *{arguments}]
+atexit.register(lambda: sys.stderr.write(json.dumps(sorted(sys.modules))))
+{code}
+"""
+COMMAND = "from trajflow.cli import main; main()"
+
+
+def loaded_by(code: str, *arguments: str) -> set[str]:
+    program = LOADED.format(arguments=list(arguments), code=code)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    return {name.split(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        ("import trajflow", ()),
+        ("import trajflow; trajflow.__version__", ()),
+        ("import trajflow.cli", ()),
+        (COMMAND, ("--help",)),
+        (COMMAND, ("--version",)),
+        (COMMAND, ("train", "--help")),
+        (COMMAND, ("data", "import", "--help")),
+    ],
+)
+def test_nothing_heavy_is_imported(code, arguments):
+    loaded = loaded_by(code, *arguments)
+    assert "trajflow" in loaded
+    assert not loaded & HEAVY
+
+
+def test_public_names_are_imported_on_first_use():
+    assert "torch" in loaded_by("from trajflow import Predictor")
+    assert not loaded_by("from trajflow import Forecast, TrajflowError") & {"torch", "pandas"}
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    import trajflow
+
+    with pytest.raises(AttributeError, match="no 'Predicter'"):
+        _ = trajflow.Predicter
+    assert set(dir(trajflow)) >= {"Predictor", "Forecast", "TrajectoryForecaster", "__version__"}
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_takes_less_than_half_a_second_of_the_processor(word):
+    assert min(seconds_of("-m", "trajflow", word) for _ in range(3)) < 0.5
+
+
+def seconds_of(*arguments: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -1,0 +1,42 @@
+"""What a terminal may be shown."""
+
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trajflow.text import BIDI, HIDDEN, safe, width
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_nothing_a_terminal_obeys_passes(text):
+    shown = safe(text)
+    assert len(shown) <= 64
+    assert not [c for c in shown if unicodedata.category(c) in HIDDEN or c in BIDI]
+    assert safe(shown) == shown
+
+
+def test_escapes_are_visible():
+    assert safe("a\x1b]52;c;x\x07b") == "a\\x1b]52;c;x\\x07b"
+    assert safe("\u202egnp") == "\\u202egnp"
+    assert safe("\ud800") == "\\ud800"
+    assert safe("\U000f0000") == "\\U000f0000"
+    assert safe("a\nb\x9b") == "a\\x0ab\\x9b"
+
+
+def test_plain_words_of_any_script_pass():
+    words = "Zürich 東京 [red] µ"
+    assert safe(words) == words
+    assert safe(7) == "7"
+
+
+def test_long_strings_are_cut_with_a_mark():
+    assert safe("x" * 64) == "x" * 64
+    assert safe("x" * 65) == "x" * 63 + "…"
+    assert safe("\x00" * 10, limit=12) == "\\x00\\x00\\x0…"
+
+
+def test_width_counts_terminal_columns():
+    assert width("abc") == 3
+    assert width("東京") == 4
+    assert width("e\u0301") == 1

@@ -1,0 +1,39 @@
+"""Many plausible futures of moving agents in one network evaluation.
+
+Public names are imported on first use, so `import trajflow` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trajflow.config import Config as Config
+    from trajflow.errors import TrajflowError as TrajflowError
+    from trajflow.forecast import Forecast as Forecast
+    from trajflow.forecaster import TrajectoryForecaster as TrajectoryForecaster
+    from trajflow.predictor import Predictor as Predictor
+
+    __version__: str
+
+_HOMES = {
+    "Config": "trajflow.config",
+    "Forecast": "trajflow.forecast",
+    "Predictor": "trajflow.predictor",
+    "TrajectoryForecaster": "trajflow.forecaster",
+    "TrajflowError": "trajflow.errors",
+}
+__all__ = ["Config", "Forecast", "Predictor", "TrajectoryForecaster", "TrajflowError"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("trajflow")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"trajflow has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

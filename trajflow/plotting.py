@@ -1,0 +1,129 @@
+"""Pictures of tracks and of forecasts, as matplotlib figures without any global state."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from trajflow.batch import Batch, Floats
+from trajflow.datasets.tracks import Tracks
+from trajflow.errors import DataError
+from trajflow.text import safe
+
+SUFFIXES = (".png", ".svg", ".pdf")
+COLUMNS = 3
+PAST, TRUTH, SAMPLE, NEIGHBOUR = "#1f2937", "#0f766e", "#ea580c", "#9ca3af"
+PARTS = ("#2563eb", "#ea580c", "#0f766e", "#9333ea", "#ca8a04")
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse early a picture that could not be written later.
+
+    Raises:
+        DataError: The suffix is not one of `SUFFIXES`, or the folder is missing.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"a picture ends in {', '.join(SUFFIXES)}; got {path.name!r}")
+    if not path.parent.is_dir():
+        raise DataError(f"no folder {path.parent} for the picture; make it first")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as the format that the suffix names."""
+    check_suffix(path)
+    figure.savefig(path, dpi=150)
+
+
+def draw_tracks(tracks: Tracks, scenes: Sequence[str], unit: str) -> Figure:
+    """Every track of some recordings, one panel each, coloured by the part its rows belong to.
+
+    Args:
+        tracks: Tracks that hold these recordings.
+        scenes: Names of the recordings.
+        unit: Unit of the coordinates, for the axes.
+    """
+    figure, panels = _panels(len(scenes))
+    for axes, name in zip(panels, scenes, strict=True):
+        here = tracks.scene[tracks.track] == tracks.scenes.index(name)
+        for code, part in enumerate(tracks.splits):
+            lines = _lines(tracks, here & (tracks.split == code))
+            color = PARTS[code % len(PARTS)]
+            axes.add_collection(LineCollection(lines, colors=color, lw=0.7, alpha=0.6))
+            axes.plot([], [], color=color, label=safe(part))
+        _frame(axes, name, unit)
+    _legend(figure, panels[0])
+    return figure
+
+
+def draw_forecasts(
+    batch: Batch, samples: Floats, titles: Sequence[str], unit: str, most: int = 6
+) -> Figure:
+    """Scenes with their histories, what really happened, and the futures that were drawn.
+
+    Args:
+        batch: B scenes, one panel each.
+        samples: Futures of each agent, [S, B, A, F, D]; NaN where none were drawn.
+        titles: A title for each scene, B of them.
+        unit: Unit of the coordinates, for the axes.
+        most: Most agents of a scene whose futures are drawn.
+    """
+    figure, panels = _panels(len(titles))
+    for row, (axes, title) in enumerate(zip(panels, titles, strict=True)):
+        shown = np.flatnonzero(batch.target[row])[:most]
+        for agent in range(batch.past.shape[1]):
+            past = batch.past[row, agent]
+            if agent in shown:
+                _draw_agent(axes, past, batch.future[row, agent], samples[:, row, agent])
+            elif np.isfinite(past).any():
+                axes.plot(*past[:, :2].T, color=NEIGHBOUR, lw=1.0)
+        _frame(axes, title, unit)
+    for color, name in ((SAMPLE, "samples"), (TRUTH, "truth"), (PAST, "history")):
+        panels[0].plot([], [], color=color, label=name)
+    panels[0].plot([], [], color=NEIGHBOUR, label="others")
+    _legend(figure, panels[0])
+    return figure
+
+
+def _draw_agent(axes: Axes, past: Floats, future: Floats, samples: Floats) -> None:
+    """One agent: past [T, D], future [F, D] and samples [S, F, D], joined at the present."""
+    now = past[-1:, :2]
+    paths = [np.concatenate([now, path[:, :2]]) for path in samples if np.isfinite(path).all()]
+    axes.add_collection(LineCollection(paths, colors=SAMPLE, lw=0.8, alpha=0.35))
+    axes.plot(*np.concatenate([now, future[:, :2]]).T, color=TRUTH, lw=1.8)
+    axes.plot(*past[:, :2].T, color=PAST, lw=1.8)
+    axes.plot(*now.T, "o", color=PAST, ms=3)
+
+
+def _lines(tracks: Tracks, rows: np.ndarray) -> list[Floats]:
+    """The chosen rows [N] as one line [N, 2] per trajectory."""
+    chosen = np.flatnonzero(rows)
+    breaks = np.flatnonzero(np.diff(tracks.track[chosen])) + 1
+    return [tracks.position[piece, :2] for piece in np.split(chosen, breaks) if len(piece) > 1]
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.2 * columns, 4.0 * rows + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for spare in panels[count:]:
+        spare.set_axis_off()
+    return figure, panels[:count]
+
+
+def _frame(axes: Axes, title: str, unit: str) -> None:
+    axes.set_title(safe(title, 48), fontsize=9, parse_math=False)
+    axes.set_xlabel(f"x ({safe(unit)})", fontsize=8, parse_math=False)
+    axes.set_ylabel(f"y ({safe(unit)})", fontsize=8, parse_math=False)
+    axes.tick_params(labelsize=7)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.autoscale_view()
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), fontsize=8)
