@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 
 from trajflow.errors import ConfigError
 
@@ -11,9 +10,10 @@ class SocialAttention(nn.Module):
     """Each agent attends to its nearest neighbours, placed in the agent's own frame.
 
     Moving or turning the scene changes nothing, nor does the order of the agents. A learned
-    key stands for "nobody", so an agent alone is well defined. Geometry enters the weights as
-    a bias and the result as a value, both from one small network over pairs; only the nearest
-    neighbours are looked at, so the cost grows with the agents and not with their square.
+    memory stands for "nobody", so an agent alone is well defined. A small network over pairs
+    describes place, motion and closest approach of a neighbour; it enters the weights beside
+    the keys and the result beside the values. Only the nearest neighbours are looked at, so
+    the cost of a pair is paid per agent, not per square of agents.
 
     Lengths should be of order one (metres, or pixels after a scale).
 
@@ -38,18 +38,18 @@ class SocialAttention(nn.Module):
         super().__init__()
         if heads < 1 or limit < 1 or width % heads:
             raise ConfigError(
-                f"width must be a multiple of heads and limit at least 1, "
+                "heads and limit start at 1 and width must be a multiple of heads, "
                 f"got width={width}, heads={heads}, limit={limit}"
             )
         self.heads, self.limit = heads, limit
         self.radius = float("inf") if radius is None else radius
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.memory = nn.Linear(width, width), nn.Linear(width, 2 * width)
-        self.nobody = nn.Parameter(0.02 * torch.randn(2 * width))
         self.pair = nn.Sequential(
             nn.Linear(2 * dims + 6, pairs), nn.SiLU(), nn.Linear(pairs, pairs), nn.SiLU()
         )
-        self.bias = nn.Linear(pairs, heads)
+        self.query, self.place = nn.Linear(width, width), nn.Linear(width, heads * pairs)
+        self.memory = nn.Linear(width, 2 * width)
+        self.nobody = nn.Parameter(0.5 * torch.randn(1, 1, 2 * width))
         self.merge = nn.Linear(width + heads * pairs, width)
         self.feed = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
@@ -77,72 +77,88 @@ class SocialAttention(nn.Module):
             target: Agents whose context is asked for, [B, A]; the others keep theirs. All by
                 default.
         """
+        own, place, heading, motion = (
+            x.where(present.view(*present.shape, *[1] * (x.dim() - 2)), 0)
+            for x in (context, origin, heading, velocity)
+        )
         axis = torch.stack((heading.cos(), heading.sin()), -1) if heading.dim() == 2 else heading
-        seen = present[..., None]
-        own = context.where(seen, 0)
-        place, axis, motion = (x.where(seen, 0).flatten(0, 1) for x in (origin, axis, velocity))
-        rows = _rows(present, target)
-        near, valid = self._nearest(origin.where(seen, 0), present, rows)
+        asked = present if target is None else present & target
+        rows = _rows(asked, every=target is None)
+        near, valid = self._nearest(place, present, rows)
         pair = self.pair(_geometry(place, axis, motion, rows, near))
-        mixed = self._attend(own.flatten(0, 1), pair, rows, near, valid)
-        if target is None:
-            return mixed.view_as(own).where(seen, 0)
-        return own.flatten(0, 1).index_copy(0, rows, mixed).view_as(own).where(seen, 0)
+        mixed = self._attend(own, pair, rows, near, valid)
+        changed = own.scatter(1, rows[..., None].expand_as(mixed), mixed)
+        return changed.where(asked[..., None], own)
 
-    def _nearest(self, origin: Tensor, present: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of the nearest neighbours and whether they count, each [N, limit]."""
-        agents = present.shape[1]
-        scene, agent = rows // max(agents, 1), rows % max(agents, 1)
-        delta = origin[scene] - origin.flatten(0, 1)[rows][:, None]
+    def _nearest(self, place: Tensor, present: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest neighbours of the rows and whether they count, each [B, N, ...]."""
+        agents = torch.arange(present.shape[1], device=rows.device)
+        delta = place[:, None] - _at(place, rows)[:, :, None]
         distance = delta.detach().norm(dim=-1)
-        itself = torch.arange(agents, device=rows.device) == agent[:, None]
-        distance = distance.masked_fill(itself | ~present[scene], float("inf"))
-        distance, near = distance.topk(min(self.limit, agents), largest=False)
-        valid = distance.isfinite() & (distance <= self.radius)
-        return near + scene[:, None] * agents, valid
+        barred = (agents == rows[..., None]) | ~present[:, None]
+        distance = distance.masked_fill(barred, float("inf"))
+        distance, near = distance.topk(min(self.limit, len(agents)), largest=False)
+        return near, distance.isfinite() & (distance <= self.radius)
 
     def _attend(
         self, own: Tensor, pair: Tensor, rows: Tensor, near: Tensor, valid: Tensor
     ) -> Tensor:
-        """New contexts of the rows, [N, H], from all contexts, [N, H]."""
+        """The new contexts of the rows, [B, N, H], from all contexts, [B, A, H]."""
         normed = self.norm1(own)
-        query = self.query(normed[rows]).unflatten(-1, (self.heads, -1))[:, :, None]
-        memory = embedding(near, self.memory(normed))
-        nobody = self.nobody.expand(len(rows), 1, -1)
-        memory = torch.unflatten(torch.cat((memory, nobody), 1), -1, (2, self.heads, -1))
-        key, value = memory.permute(2, 0, 3, 1, 4)
-        bias = self.bias(pair).masked_fill(~valid[..., None], float("-inf")).transpose(1, 2)
-        score = (query @ key.mT)[:, :, 0] / key.shape[-1] ** 0.5
-        weight = (score + nn.functional.pad(bias, (0, 1))).softmax(-1)
-        mixed = (weight[:, :, None] @ value).flatten(1)
-        placed = (weight[..., :-1] @ pair).flatten(1)
-        state = own[rows] + self.merge(torch.cat((mixed, placed), -1))
+        asking = _at(normed, rows)
+        query, place = self._heads(self.query(asking)), self._heads(self.place(asking))
+        key, value = (self._heads(x) for x in self.memory(normed).chunk(2, -1))
+        lone_key, lone_value = (self._heads(x) for x in self.nobody.chunk(2, -1))
+        fit = (place.transpose(1, 2) @ pair.mT).transpose(1, 2)
+        fit = fit.masked_fill(~valid[:, None], float("-inf"))
+        slots = near[:, None].expand_as(fit)
+        scale = (query.shape[-1] + place.shape[-1]) ** -0.5
+        score = (query @ key.mT).gather(-1, slots) + fit
+        weight = torch.cat((score, query @ lone_key.mT), -1).mul(scale).softmax(-1)
+        weight, lone = weight[..., :-1], weight[..., -1:]
+        spread = weight.new_zeros(*weight.shape[:3], own.shape[1]).scatter(-1, slots, weight)
+        mixed = (spread @ value + lone * lone_value).transpose(1, 2).flatten(2)
+        placed = (weight.transpose(1, 2) @ pair).flatten(2)
+        state = _at(own, rows) + self.merge(torch.cat((mixed, placed), -1))
         out: Tensor = state + self.feed(self.norm2(state))
         return out
 
-
-def _rows(present: Tensor, target: Tensor | None) -> Tensor:
-    if target is None:
-        return torch.arange(present.numel(), device=present.device)
-    return (target & present).flatten().nonzero()[:, 0]
+    def _heads(self, x: Tensor) -> Tensor:
+        """Each head's share of a vector, [B, heads, N, ...], from [B, N, ...]."""
+        return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
 
 
-def _geometry(origin: Tensor, axis: Tensor, velocity: Tensor, rows: Tensor, near: Tensor) -> Tensor:
-    """Where a neighbour is, how it moves and how close it will come, [N, A, ...].
+def _rows(asked: Tensor, every: bool) -> Tensor:
+    """Agents to compute in each scene, those asked for first, [B, N]."""
+    scenes, agents = asked.shape
+    if every:
+        return torch.arange(agents, device=asked.device).expand(scenes, agents)
+    most = max(asked.sum(1).tolist(), default=0)
+    return asked.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+
+
+def _geometry(place: Tensor, axis: Tensor, velocity: Tensor, rows: Tensor, near: Tensor) -> Tensor:
+    """Where a neighbour is, how it moves and how close it will come, [B, N, ...].
 
     Far positions are drawn in logarithmically: direction matters out there, metres do not.
     The closest approach is that of two straight lines.
     """
-    own = axis[rows][:, None]
-    delta = _turn(origin[near] - origin[rows][:, None], own)
-    motion = _turn(velocity[near] - velocity[rows][:, None], own)
-    facing = _turn(axis[near], own)
+    own = _at(axis, rows)[:, :, None]
+    delta = _turn(_at(place, near) - _at(place, rows)[:, :, None], own)
+    motion = _turn(_at(velocity, near) - _at(velocity, rows)[:, :, None], own)
+    facing = _turn(_at(axis, near), own)
     distance = delta.norm(dim=-1, keepdim=True)
     drawn = delta * (distance.log1p() / distance.clamp(min=1e-6))
     wait = (-(delta * motion).sum(-1, True) / (motion.square().sum(-1, True) + 1e-4)).clamp(min=0)
     closest = (delta + wait * motion).norm(dim=-1, keepdim=True)
     soft = [distance.log1p(), 1 / (1 + distance), 1 / (1 + wait), 1 / (1 + closest)]
     return torch.cat((drawn, motion, facing, *soft), -1)
+
+
+def _at(x: Tensor, agents: Tensor) -> Tensor:
+    """The entries of some agents of each scene, [B, ...], from [B, A, ...]."""
+    scene = torch.arange(len(x), device=x.device).view(-1, *[1] * (agents.dim() - 1))
+    return x[scene, agents]
 
 
 def _turn(vector: Tensor, axis: Tensor) -> Tensor:

@@ -40,16 +40,7 @@ _registered: dict[str, type[Encoder]] = {}
 
 
 def register_encoder(name: str) -> Callable[[type[E]], type[E]]:
-    """Makes an encoder known by a name; a file of this folder registers its own name.
-
-    Example:
-        >>> from trajflow.encoders import Encoder, available, register_encoder
-        >>> @register_encoder("last")
-        ... class Last(Encoder):
-        ...     pass
-        >>> "last" in available()
-        True
-    """
+    """Makes an encoder known by a name; a file of this folder registers its own name."""
 
     def register(encoder: type[E]) -> type[E]:
         known = _registered.setdefault(name, encoder)
@@ -66,7 +57,7 @@ def register_encoder(name: str) -> Callable[[type[E]], type[E]]:
 
 def available() -> list[str]:
     """Names of all encoders: the files of this folder and what was registered elsewhere."""
-    files = {file.name for file in pkgutil.iter_modules(__path__)}
+    files = {file.name for file in pkgutil.iter_modules(__path__) if file.name[0] != "_"}
     return sorted(files | _registered.keys())
 
 
@@ -82,6 +73,13 @@ def build(name: str, channels: int, width: int, **options: object) -> Encoder:
     Raises:
         ConfigError: The encoder or one of its options does not exist, or an option does not
             fit.
+
+    Example:
+        >>> import torch
+        >>> from trajflow.encoders import build
+        >>> encoder = build("gru", channels=4, width=16, depth=1)
+        >>> encoder(torch.zeros(3, 8, 4), torch.ones(3, 8, dtype=torch.bool)).shape
+        torch.Size([3, 16])
     """
     make: Callable[..., Encoder] = _find(name)
     known = [option for option in inspect.signature(make).parameters][2:]

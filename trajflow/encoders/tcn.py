@@ -34,6 +34,8 @@ class TCNEncoder(Encoder):
             raise ValueError("depth and kernel start at 1")
         self.embed = nn.Linear(channels + 1, width)
         self.blocks = nn.ModuleList(_Block(width, kernel, 2**n, dropout) for n in range(depth))
+        reaches = [(kernel - 1) * 2**n for n in range(depth)]
+        self.needed = [1 + sum(reaches[n + 1 :]) for n in range(depth)]  # steps read later
         self.norm = nn.LayerNorm(width)
 
     def forward(self, past: Tensor, seen: Tensor) -> Tensor:
@@ -41,8 +43,8 @@ class TCNEncoder(Encoder):
         steps = torch.cat((past.where(seen[..., None], 0), seen[..., None].to(past.dtype)), -1)
         started = (seen.cumsum(1) > 0)[..., None]
         state = self.embed(steps)
-        for block in self.blocks:
-            state = block(state, started)
+        for block, needed in zip(self.blocks, self.needed, strict=True):
+            state = block(state, started[:, -state.shape[1] :], needed)
         context: Tensor = self.norm(state[:, -1])
         return context
 
@@ -55,8 +57,9 @@ class _Block(nn.Module):
         self.conv = nn.Conv1d(width, width, kernel, dilation=dilation)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, state: Tensor, started: Tensor) -> Tensor:
+    def forward(self, state: Tensor, started: Tensor, needed: int) -> Tensor:
+        """The state of the last steps, [N, T, H], at most as many as are needed."""
         branch = silu(self.norm(state)).where(started, 0).transpose(1, 2)
-        branch = self.conv(pad(branch, (self.reach, 0))).transpose(1, 2)
-        out: Tensor = state + self.drop(branch)
+        branch = pad(branch, (self.reach, 0))[..., -(self.reach + needed) :]
+        out: Tensor = state[:, -needed:] + self.drop(self.conv(branch).transpose(1, 2))
         return out

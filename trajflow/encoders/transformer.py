@@ -56,8 +56,9 @@ class TransformerEncoder(Encoder):
         tokens = self.embed(past.where(seen[..., None], 0)) + self.step[:steps].flip(0)
         tokens = torch.cat((self.summary.expand(rows, 1, -1), tokens), 1)
         visible = torch.cat((seen.new_ones(rows, 1), seen), 1)[:, None, None]  # [N, 1, 1, 1 + T]
-        for block in self.blocks:
-            tokens = block(tokens, visible)
+        for block in self.blocks[:-1]:
+            tokens = block(tokens, visible, steps + 1)
+        tokens = self.blocks[-1](tokens, visible, 1)  # only the summary is read
         context: Tensor = self.norm(tokens[:, 0])
         return context
 
@@ -67,16 +68,20 @@ class _Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.project, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.query, self.memory = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.merge = nn.Linear(width, width)
         self.feed = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
-        heads = self.project(self.norm1(tokens)).unflatten(-1, (3, self.heads, -1))
-        query, key, value = heads.permute(2, 0, 3, 1, 4)
+    def forward(self, tokens: Tensor, visible: Tensor, asked: int) -> Tensor:
+        """The first tokens after looking at all that are visible, [N, T, H]."""
+        normed = self.norm1(tokens)
+        query = self.query(normed[:, :asked]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        memory = self.memory(normed).unflatten(-1, (2, self.heads, -1))
+        key, value = memory.permute(2, 0, 3, 1, 4)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=visible)
-        tokens = tokens + self.drop(self.merge(mixed.transpose(1, 2).flatten(2)))
+        tokens = tokens[:, :asked] + self.drop(self.merge(mixed.transpose(1, 2).flatten(2)))
         out: Tensor = tokens + self.drop(self.feed(self.norm2(tokens)))
         return out
