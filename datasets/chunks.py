@@ -55,7 +55,7 @@ def check_array(seal: Seal, name: str, spec: Spec, rows: int) -> None:
 def read_runs(
     seal: Seal, name: str, runs: Sequence[tuple[int, int]], hint: Hint | None = None
 ) -> NDArray[Any]:
-    """Some rows of an array that was checked, one run of rows after the other.
+    """Some rows of an array that was checked, one run of rows after the other, [N].
 
     Args:
         seal: The store.

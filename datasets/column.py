@@ -18,7 +18,8 @@ class Column:
     """One stored array under construction, of one dimension.
 
     Only whole chunks are written before `close`, so no chunk is ever read back or rewritten, and
-    chunks that happen to equal the fill value are written too: a missing file is damage.
+    chunks that happen to equal the fill value are written too: a missing file is damage. They are
+    written one by one: zarr would go on writing others after one has failed.
     """
 
     def __init__(self, group: zarr.Group, name: str, spec: Spec) -> None:
@@ -71,7 +72,9 @@ class Column:
         held = np.concatenate(self._held)
         first = self._array.shape[0]
         self._array.resize((first + count,))
-        self._array[first:] = held[:count]
+        for begin in range(0, count, CHUNK):
+            end = min(begin + CHUNK, count)
+            self._array[first + begin : first + end] = held[begin:end]
         self._held = [held[count:].copy()]
         self._waiting -= count
 

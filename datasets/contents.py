@@ -53,7 +53,7 @@ class Contents:
         return splits.astype(np.int8)
 
     def columns(self) -> dict[str, Ints | NDArray[np.uint8]]:
-        """The arrays with one entry per trajectory, by name."""
+        """The arrays with one entry per trajectory, by name, [K] each."""
         rowsize = np.concatenate(self.rowsize)
         columns: dict[str, Ints | NDArray[np.uint8]] = {
             "rowsize": rowsize,

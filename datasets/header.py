@@ -111,11 +111,11 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     """
     attrs = _group_attributes(folder)
     if "trajflow_format" not in attrs:
-        raise DataError(f"{folder} is not a store of trajflow; import it to make one")
+        raise DataError(f"{folder / GROUP} is not of a store of trajflow; import the data")
     version = str(attrs["trajflow_format"])
     if version.split(".")[0] != FORMAT.split(".")[0]:
         raise DataError(
-            f"{folder} has format {version}, this trajflow reads {FORMAT}; "
+            f"{folder / GROUP} has format {version}, this trajflow reads {FORMAT}; "
             "update trajflow or import the data again"
         )
     return attrs
@@ -146,7 +146,7 @@ def is_store(path: Path) -> bool:
 def _group_attributes(folder: Path) -> dict[str, Any]:
     file = folder / GROUP
     if not file.is_file():
-        raise DataError(f"{folder} is not a store of trajflow (it has no {GROUP}); import it")
+        raise DataError(f"{folder} is not a store of trajflow: it has no {GROUP}; import the data")
     try:
         attrs = json.loads(read_plain(file, ""))["attributes"]
     except (ValueError, KeyError, TypeError, RecursionError):

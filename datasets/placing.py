@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -65,8 +66,12 @@ class Placing:
         shutil.rmtree(old, ignore_errors=True)
 
     def discard(self) -> None:
-        """Leave no trace."""
-        shutil.rmtree(self.partial, ignore_errors=True)
+        """Leave no trace; an interrupted write may still be adding files for a moment."""
+        for _ in range(20):
+            shutil.rmtree(self.partial, ignore_errors=True)
+            if not self.partial.exists():
+                break
+            time.sleep(0.05)
         os.close(self._lock)
 
     def _beside(self, what: str) -> Path:

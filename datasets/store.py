@@ -55,7 +55,7 @@ class Store:
         types: Names of the agents' types, by code.
         folds: Test scenes of each leave-one-out fold; None where each scene is its own fold.
         rows, trajectories: Number of observations and of (scene, agent) pairs.
-        tables: Names of the tables kept beside the tracks.
+        tables: Names of the tables kept beside the tracks; one without rows is not kept.
     """
 
     def __init__(self, path: Path, seal: Seal, header: Header) -> None:
@@ -133,7 +133,7 @@ class Store:
         yield part
 
     def labels(self, agents: Sequence[int] | Ints) -> list[str]:
-        """The source's own ids of agents, given by their number in the store."""
+        """The source's own ids of agents, given by their numbers in the store, [N]."""
         return self._index.labels(np.asarray(agents, np.int64))
 
     def table(self, name: str) -> dict[str, NDArray[Any]]:
