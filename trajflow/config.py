@@ -60,6 +60,8 @@ class ModelConfig(_Section):
     """Width of the decoder."""
     decoder_depth: int = Field(4, ge=1)
     """Residual blocks of the decoder."""
+    components: int = Field(8, ge=1)
+    """Principal components of a future that the decoder moves."""
 
 
 class FlowConfig(_Section):
@@ -214,7 +216,9 @@ def _explain(root: type[BaseModel], error: Any) -> str:
         where[-1], [k.split(".")[-1] for k in known] + list(root.model_fields), 1, 0.5
     )
     full = next((k for k in known if k.endswith(near[0])), near[0]) if near else ""
-    return f"no setting {name!r}" + (f"; did you mean {full!r}?" if near else f"; there are {known}")
+    return f"no setting {name!r}" + (
+        f"; did you mean {full!r}?" if near else f"; there are {known}"
+    )
 
 
 def _settings(root: type[BaseModel]) -> list[str]:

@@ -29,6 +29,7 @@ class Architecture:
         joint: Whether the samples of a scene's agents are drawn together.
         width: Width of the context.
         decoder_width, decoder_depth: Size of the decoder.
+        components: Principal components of a future that the decoder moves.
         average: Whether u was trained between different times (all presets but `flow`).
     """
 
@@ -42,6 +43,7 @@ class Architecture:
     width: int = 128
     decoder_width: int = 256
     decoder_depth: int = 4
+    components: int = 8
     average: bool = True
 
 
@@ -51,11 +53,11 @@ class TrajectoryModel(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = self.architecture = architecture
-        self.scaling = Scaling(a.horizon, a.dims)
+        self.scaling = Scaling(a.horizon, a.dims, a.components)
         self.encoder = encoders.build(a.encoder, 2 * a.dims, a.width, **dict(a.options))
         self.social = SocialAttention(a.width, dims=a.dims) if a.social else None
         self.decoder = Decoder(
-            a.horizon * a.dims, a.width, a.decoder_width, a.decoder_depth, a.joint
+            self.scaling.components, a.width, a.decoder_width, a.decoder_depth, a.joint
         )
 
     def fit_scaling(self, scenes: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
@@ -112,16 +114,17 @@ class TrajectoryModel(nn.Module):
     ) -> Tensor:
         """Mean loss over the targets and over `draws` noise draws that share one encoder pass."""
         context, frame = self.context(past, target)
+        weight = self.scaling.weight
         if self.architecture.joint:
             event = self.scaling.event(frame, future)
             event = torch.where(target.unsqueeze(-1), event, 0)
-            u, axes, mask = self.velocity(context, target), 2, target.unsqueeze(-1)
+            u, weight = self.velocity(context, target), weight * target.unsqueeze(-1)
         else:
             event = self.scaling.event(frame.take(target), future[target])
-            u, axes, mask = self.velocity(context[target]), 2, None
+            u = self.velocity(context[target])
         data = event.expand(draws, *event.shape)
-        loss = objective(u, data, progress, axes, mask, generator)
-        return loss.mean() if mask is None else self._by_agents(loss, target)
+        loss = objective(u, data, progress, 2, weight, generator)
+        return self._by_agents(loss, target) if self.architecture.joint else loss.mean()
 
     def _by_agents(self, loss: Tensor, target: Tensor) -> Tensor:
         agents = target.sum(-1).to(loss)
@@ -145,13 +148,19 @@ class TrajectoryModel(nn.Module):
             generator: Source of the noise.
         """
         context, frame = self.context(past, target)
-        size = self.architecture.horizon * self.architecture.dims
         shape = target.shape if self.architecture.joint else (int(target.sum()),)
         noise = torch.randn(
-            samples, *shape, size, dtype=past.dtype, device=past.device, generator=generator
+            samples,
+            *shape,
+            self.scaling.size,
+            dtype=past.dtype,
+            device=past.device,
+            generator=generator,
+        )
+        rows = context if self.architecture.joint else context[target]
+        event = sample(
+            self.velocity(rows, target), noise[..., : self.scaling.components], steps, axes=2
         )
         if self.architecture.joint:
-            event = sample(self.velocity(context, target), noise, steps, axes=2)[:, target]
-        else:
-            event = sample(self.velocity(context[target]), noise, steps, axes=2)
-        return self.scaling.future(frame.take(target), event)
+            event, noise = event[:, target], noise[:, target]
+        return self.scaling.future(frame.take(target), event, noise)

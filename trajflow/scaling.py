@@ -7,44 +7,66 @@ from torch import Tensor, nn
 
 from trajflow.frames import Frame, observed
 
+WEIGHT_POWER = 0.5
+"""Between 0, every component alike, and 2, every component by its variance."""
+
 
 class Scaling(nn.Module):
     """A linear map, fitted on training tracks, between local futures and white events.
 
     A future is taken relative to constant velocity, divided by the agent's own pace (never below
     a share of the usual pace, so a standing agent is as well defined as a running one), and
-    whitened: over the training tracks an event has mean zero and unit covariance, like the noise.
+    expressed in principal components of unit variance, like the noise. The first of them are the
+    event a network learns; the others, a thousandth of the variance, stay Gaussian noise.
     """
 
     unit: Tensor
     mean: Tensor
-    whiten: Tensor
-    colour: Tensor
+    deviation: Tensor
+    axes: Tensor
 
-    def __init__(self, horizon: int, dims: int, floor: float = 0.3) -> None:
+    def __init__(self, horizon: int, dims: int, components: int = 8, floor: float = 1.0) -> None:
+        """A map that changes nothing but the frame, until it is fitted.
+
+        Args:
+            horizon: Future steps F.
+            dims: Coordinates D.
+            components: Principal components in an event, at most F * D.
+            floor: Least pace, as a share of the usual one.
+        """
         super().__init__()
         self.horizon, self.dims, self.floor = horizon, dims, floor
-        size = horizon * dims
+        self.size = horizon * dims
+        self.components = min(components, self.size)
         self.register_buffer("unit", torch.ones(()))
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("whiten", torch.eye(size))
-        self.register_buffer("colour", torch.eye(size))
+        self.register_buffer("mean", torch.zeros(self.size))
+        self.register_buffer("deviation", torch.ones(self.size))
+        self.register_buffer("axes", torch.eye(self.size))
+
+    @property
+    def weight(self) -> Tensor:
+        """Weight of each component in a loss, [N], of mean one."""
+        kept = self.deviation[: self.components] ** WEIGHT_POWER
+        return kept / kept.mean()
 
     def pace(self, frame: Frame) -> Tensor:
         """Length that counts as one for each agent, [*], in world units per step."""
         return (frame.pace.square() + (self.floor * self.unit).square()).sqrt()
 
     def event(self, frame: Frame, future: Tensor) -> Tensor:
-        """Events [*, N] with N = F * D of world futures [*, F, D]."""
-        return (self._deviation(frame, future) - self.mean) @ self.whiten
+        """Events [*, N] of world futures [*, F, D]."""
+        kept = slice(self.components)
+        components = (self._local(frame, future) - self.mean) @ self.axes[:, kept]
+        return components / self.deviation[kept]
 
-    def future(self, frame: Frame, event: Tensor) -> Tensor:
-        """World futures [*, F, D] of events [*, N] with N = F * D; undoes `event`."""
-        paced = (event @ self.colour + self.mean).unflatten(-1, (self.horizon, self.dims))
-        local = paced * self.pace(frame)[..., None, None]
+    def future(self, frame: Frame, event: Tensor, noise: Tensor) -> Tensor:
+        """World futures [*, F, D] of events [*, N] and white noise for what they leave out."""
+        white = torch.cat([event, noise[..., self.components :]], -1)
+        paced = (white * self.deviation) @ self.axes.T + self.mean
+        local = paced.unflatten(-1, (self.horizon, self.dims)) * self.pace(frame)[..., None, None]
         return frame.turn(local, back=True) + frame.coast(self.horizon)
 
-    def _deviation(self, frame: Frame, future: Tensor) -> Tensor:
+    def _local(self, frame: Frame, future: Tensor) -> Tensor:
         local = frame.turn(future - frame.coast(self.horizon), back=False)
         return (local / self.pace(frame)[..., None, None]).flatten(-2)
 
@@ -55,12 +77,12 @@ class Scaling(nn.Module):
         paces = torch.cat([frame.pace for frame, _ in pairs])
         usual = paces.square().mean().sqrt()
         self.unit.copy_(usual if usual > 0 else torch.ones(()))
-        rows = torch.cat([self._deviation(*pair) for pair in pairs]).double()
+        rows = torch.cat([self._local(*pair) for pair in pairs]).double()
         self.mean.copy_(rows.mean(0))
         values, vectors = torch.linalg.eigh(torch.cov(rows.T))
-        deviation = values.clamp_min(0).sqrt().clamp_min(1e-3 * float(values[-1]) ** 0.5 + 1e-9)
-        self.whiten.copy_(vectors / deviation)
-        self.colour.copy_((vectors * deviation).T)
+        deviation = values.flip(0).clamp_min(0).sqrt()
+        self.deviation.copy_(deviation.clamp_min(1e-4 * float(deviation[0]) + 1e-9))
+        self.axes.copy_(vectors.flip(1))
 
 
 def features(frame: Frame, past: Tensor, unit: Tensor) -> Tensor:

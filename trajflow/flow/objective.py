@@ -88,7 +88,7 @@ class MeanFlowObjective:
         data: Tensor,
         progress: float,
         axes: int = 1,
-        mask: Tensor | None = None,
+        counts: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Tensor:
         """Loss of each event, [*].
@@ -98,7 +98,7 @@ class MeanFlowObjective:
             data: Events at t = 0, [*, ...], with `axes` leading axes.
             progress: Share of the training that is done.
             axes: Number of leading axes; each of their entries has its own noise and times.
-            mask: Entries of an event that count, broadcastable to data; all if None.
+            counts: What each entry of an event counts, broadcastable to data; all alike if None.
             generator: Source of noise and times.
         """
         noise = torch.randn(data.shape, dtype=data.dtype, device=data.device, generator=generator)
@@ -106,21 +106,32 @@ class MeanFlowObjective:
         x, v = linear_path(data, noise, t)
         claim = self._claim(u, x, r, t, v, self.curriculum(progress))
         goal = v / beside(t - r, v).clamp_min(1e-3) if self.target == "interval" else v
-        return self._weigh(claim - goal, axes, mask)
+        return self._weigh(claim - goal, axes, counts)
 
     def _claim(
         self, u: Velocity, x: Tensor, r: Tensor, t: Tensor, v: Tensor, weight: float
     ) -> Tensor:
-        if torch.equal(r, t):
-            return u(x, r, t)
+        same = self._equal_rows(r, t)
+        if same:
+            parts = [(part[:same], part[same:]) for part in (x, r, t, v)]
+            near = u(*(part[0] for part in parts[:3]))
+            far = [part[1] for part in parts]
+            return near if same == len(r) else torch.cat([near, self._claim(u, *far, weight)])
         if self.tangent == "path":
             return implied_velocity(u, x, r, t, v, weight)
         with torch.no_grad():
             marginal = u(x, t, t)
         return implied_velocity(u, x, r, t, marginal, weight)
 
-    def _weigh(self, error: Tensor, axes: int, mask: Tensor | None) -> Tensor:
-        kept = torch.ones_like(error) if mask is None else mask.to(error).expand_as(error)
-        square = torch.where(kept > 0, error.square(), 0).flatten(axes).sum(-1)
-        square = square / kept.flatten(axes).sum(-1).clamp_min(1)
+    @staticmethod
+    def _equal_rows(r: Tensor, t: Tensor) -> int:
+        """How many leading rows have r = t throughout: they need no derivative."""
+        if r.ndim == 1:
+            return len(r) if torch.equal(r, t) else 0
+        return int((r == t).flatten(1).all(1).long().cumprod(0).sum())
+
+    def _weigh(self, error: Tensor, axes: int, counts: Tensor | None) -> Tensor:
+        kept = torch.ones_like(error) if counts is None else counts.to(error).expand_as(error)
+        square = torch.where(kept > 0, kept * error.square(), 0).flatten(axes).sum(-1)
+        square = square / kept.flatten(axes).sum(-1).clamp_min(1e-6)
         return square if self.power == 0 else square * (square.detach() + 1e-3) ** -self.power

@@ -18,9 +18,19 @@ def _uniform(like: Tensor, generator: Generator | None) -> Tensor:
     return torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=generator)
 
 
-def _ordered(a: Tensor, b: Tensor, equal: float, chance: Tensor) -> tuple[Tensor, Tensor]:
+def _ordered(a: Tensor, b: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     r, t = torch.minimum(a, b), torch.maximum(a, b)
-    return torch.where(chance < equal, t, r), t
+    return torch.where(same, t, r), t
+
+
+def _share(like: Tensor, equal: float, rows: bool, generator: Generator | None) -> Tensor:
+    """Which events have r = t: each by its own chance, or whole rows of the first axis."""
+    if not rows:
+        return _uniform(like, generator) < equal
+    chance = torch.rand((), device=like.device, generator=generator)
+    count = (equal * len(like) + chance).floor()
+    order = torch.arange(len(like), device=like.device)
+    return (order < count).reshape(-1, *(1 for _ in like.shape[1:])).expand_as(like)
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,8 @@ class UniformTimes:
 
     def __call__(self, like: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Times r <= t with the shape of `like`."""
-        a, b, chance = (_uniform(like, generator) for _ in range(3))
-        return _ordered(a, b, self.equal, chance)
+        a, b = _uniform(like, generator), _uniform(like, generator)
+        return _ordered(a, b, _share(like, self.equal, False, generator))
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class LogitNormalTimes:
 
     Source: Geng et al., Mean Flows for One-step Generative Modeling, 2025, section 4.3
     (mean -0.4, deviation 1.0 for both). A lower `r_mean` leans the interval's end to the data.
+    With `rows` the share of r = t is made of whole rows of the first axis, so that an objective
+    can spare them the derivative.
     """
 
     equal: float = 0.5
@@ -48,16 +60,15 @@ class LogitNormalTimes:
     t_std: float = 1.0
     r_mean: float = -0.4
     r_std: float = 1.0
+    rows: bool = False
 
     def __call__(self, like: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Times r <= t with the shape of `like`."""
         a = self._draw(like, self.t_mean, self.t_std, generator)
         b = self._draw(like, self.r_mean, self.r_std, generator)
-        return _ordered(a, b, self.equal, _uniform(like, generator))
+        return _ordered(a, b, _share(like, self.equal, self.rows, generator))
 
-    def _draw(
-        self, like: Tensor, mean: float, std: float, generator: Generator | None
-    ) -> Tensor:
+    def _draw(self, like: Tensor, mean: float, std: float, generator: Generator | None) -> Tensor:
         normal = torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
         return torch.sigmoid(mean + std * normal)
 

@@ -44,7 +44,7 @@ def objective_of(settings: FlowConfig) -> MeanFlowObjective:
     """The objective that the settings describe."""
     preset = preset_of(settings)
     times = LogitNormalTimes(
-        preset.equal, settings.t_mean, settings.t_std, settings.r_mean, settings.r_std
+        preset.equal, settings.t_mean, settings.t_std, settings.r_mean, settings.r_std, rows=True
     )
     return preset.objective(times, settings.power)
 
@@ -63,6 +63,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         width=model.width,
         decoder_width=model.decoder_width,
         decoder_depth=model.decoder_depth,
+        components=model.components,
         average=preset_of(config.flow).average,
     )
 
