@@ -1,0 +1,98 @@
+"""Put windows into batches: windows of like crowds together, in an order anyone can repeat.
+
+Which windows meet in a batch, and in which order batches come, is a function of (seed, epoch)
+alone. How many batches there are is a function of the windows and the size alone, so a training
+that stopped at any step knows where it was.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from trajflow.batch import Batch, Ints
+from trajflow.datasets.windows import Windows
+from trajflow.errors import ConfigError
+
+POOL = 32
+"""Batches' worth of shuffled windows that are sorted by crowd: more pads less and mixes less."""
+
+
+def batches(
+    windows: Windows,
+    size: int,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle: bool = True,
+    skip: int = 0,
+) -> Iterator[Batch]:
+    """All windows once, in batches of about `size` targets.
+
+    A batch differs from the mean by at most its own largest window; a window of more than
+    `size` targets is a batch of its own.
+
+    Args:
+        windows: What to batch.
+        size: Targets in a batch.
+        seed: Seed of the order.
+        epoch: Which order of this seed.
+        shuffle: Whether windows are mixed; if not, they come from the smallest crowd to the
+            largest, those of like crowds in stored order.
+        skip: Batches to leave out at the front, without gathering them.
+
+    Raises:
+        ConfigError: The size is no positive number.
+    """
+    order = (seed, epoch) if shuffle else None
+    for rows in plan(windows.agent_counts, windows.target_counts, size, order)[skip:]:
+        yield windows.gather(rows)
+
+
+def count_batches(targets: Ints, size: int) -> int:
+    """How many batches windows make, from the targets of each window alone, [W]."""
+    return _shares(targets[targets < size], size) + int((targets >= size).sum())
+
+
+def plan(agents: Ints, targets: Ints, size: int, order: Sequence[int] | None = None) -> list[Ints]:
+    """Which windows are in which batch.
+
+    Args:
+        agents: Agents of each window, [W].
+        targets: Targets of each window, [W].
+        size: Targets in a batch.
+        order: Seed, epoch and any further numbers that the order depends on; None: not mixed.
+
+    Raises:
+        ConfigError: The size is no positive number.
+    """
+    if size < 1:
+        raise ConfigError(f"a batch needs at least 1 target, got size {size}")
+    rows = _arrange(agents, targets, size, order)
+    alone = targets[rows] >= size
+    small = rows[~alone]
+    weight, count = targets[small], _shares(targets[small], size)
+    share = (2 * np.cumsum(weight) - weight) * count // (2 * max(1, int(weight.sum())))
+    found = np.split(small, np.flatnonzero(np.diff(share)) + 1) if count else []
+    found += np.split(rows[alone], np.arange(1, int(alone.sum()))) if alone.any() else []
+    if order is None:
+        return found
+    mixed = np.random.default_rng([*order, 1]).permutation(len(found))
+    return [found[number] for number in mixed]
+
+
+def _arrange(agents: Ints, targets: Ints, size: int, order: Sequence[int] | None) -> Ints:
+    """All windows in a row, like crowds side by side, [W]."""
+    if order is None:
+        return np.argsort(agents, kind="stable")
+    rows = np.random.default_rng([*order, 0]).permutation(len(agents))
+    pool = np.cumsum(targets[rows]) // (POOL * size)
+    # every other pool falls, so that the batch that straddles two pools is of one crowd
+    crowd = np.where(pool % 2 == 1, -agents[rows], agents[rows])
+    return rows[np.lexsort((crowd, pool))]
+
+
+def _shares(targets: Ints, size: int) -> int:
+    """Batches over which windows smaller than `size` are spread evenly, none of them empty."""
+    if not len(targets):
+        return 0
+    total, largest = int(targets.sum()), int(targets.max())
+    return max(1, min(-(-total // size), total // largest))

@@ -1,0 +1,224 @@
+"""From a store to batches: the split rule, the windows and their order, under one roof."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from trajflow.batch import Batch, Bools, Ints
+from trajflow.datasets.batches import batches, count_batches, plan
+from trajflow.datasets.splits import PARTS, Kind, choose, draw_agents, leakage
+from trajflow.datasets.store import Store
+from trajflow.datasets.streaming import Census, Shape, Stream
+from trajflow.datasets.windows import Windows
+from trajflow.errors import ConfigError, DataError, did_you_mean
+
+
+class TrackData:
+    """The parts of a store, cut into windows and put into batches.
+
+    Nothing is read before a part is asked for. A store of more than `max_rows` observations is
+    read by groups of whole recordings, one in memory at a time; windows, people and the number of
+    batches of a part stay what they are, only who meets whom in a batch changes.
+
+    Attributes:
+        store: The store.
+        split: The rule that gives every row its part.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        history: int,
+        horizon: int,
+        stride: int = 1,
+        split: Kind = "stored",
+        fold: str | None = None,
+        fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+        fraction: float = 1.0,
+        seed: int = 0,
+        neighbours: int | None = None,
+        max_rows: int = 20_000_000,
+        order: int = 0,
+    ) -> None:
+        """Choose the parts.
+
+        Args:
+            store: Where tracks come from.
+            history: Past steps, T.
+            horizon: Future steps, F.
+            stride: Steps between the starts of two windows of a recording.
+            split: Where parts come from: "stored", "scene" (whole recordings) or "time".
+            fold: Leave-one-out fold: its recordings are the test part.
+            fractions: Shares of train, val and test where the store does not say.
+            fraction: Share of the training agents that are learned from; the others are
+                neighbours whose future is not seen.
+            seed: Seed of the parts and of the agents learned from.
+            neighbours: Most neighbours kept in a window, the nearest; None for all.
+            max_rows: Observations held in memory at once.
+            order: Seed of the order of training batches.
+
+        Raises:
+            ConfigError: A setting is unknown, out of bounds or does not fit the store.
+        """
+        draw_agents(np.zeros(1, np.int64), fraction, seed)
+        self.store, self.order = store, order
+        self.split = choose(store, split, fold, fractions, seed)
+        self.shape = Shape(history, horizon, stride, neighbours)
+        self._stream = Stream(store, self.split, self.shape, fraction, max_rows)
+
+    def windows(self, part: str) -> Windows:
+        """All windows of "train", "val" or "test".
+
+        Raises:
+            DataError: The part is empty.
+            ConfigError: There is no such part, or the store is too large to be held at once.
+        """
+        groups = len(self._stream.groups)
+        if groups > 1:
+            raise ConfigError(
+                f"{self.store.path} has {self.store.rows} rows and is read in {groups} groups; "
+                "take `stream`, or raise max_rows"
+            )
+        self._census(part)
+        return self._stream.windows(part)
+
+    def stream(self, part: str) -> Iterator[Windows]:
+        """The windows of a part, group of recordings by group; drop one before the next.
+
+        Raises:
+            DataError: The part is empty.
+            ConfigError: There is no such part.
+        """
+        for group, census in enumerate(self._census(part)):
+            if len(census.target_counts):
+                yield self._stream.windows(part, group)
+
+    def steps(self, size: int) -> int:
+        """Batches of about `size` targets in a training epoch, the same in every epoch.
+
+        Raises:
+            DataError: There is nothing to learn from, or nothing to validate on.
+        """
+        self._census("val")
+        return sum(count_batches(census.target_counts, size) for census in self._census("train"))
+
+    def batches(
+        self, part: str, size: int, epoch: int = 0, shuffle: bool | None = None, skip: int = 0
+    ) -> Iterator[Batch]:
+        """The batches of a part, in an order that follows from the seed and the epoch alone.
+
+        Args:
+            part: "train", "val" or "test".
+            size: Targets in a batch, about.
+            epoch: Which order.
+            shuffle: Whether windows are mixed; None: only those of "train".
+            skip: Batches to leave out at the front; costs nothing.
+
+        Raises:
+            DataError: The part is empty.
+            ConfigError: There is no such part, or the size is no positive number.
+        """
+        census = self._census(part)
+        mixed = part == "train" if shuffle is None else shuffle
+        groups = list(range(len(census)))
+        if mixed:
+            np.random.default_rng([self.order, epoch]).shuffle(groups)
+        for group in groups:
+            count = count_batches(census[group].target_counts, size)
+            if skip < count:
+                windows = self._stream.windows(part, group)
+                yield from batches(windows, size, self.order, epoch, mixed, skip)
+                del windows
+            skip = max(0, skip - count)
+
+    def training(self, size: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The training batches of an epoch from the `skip`-th on."""
+        return self.batches("train", size, epoch, skip=skip)
+
+    def validation(self, size: int, limit: int, part: str = "val") -> Iterator[Batch]:
+        """Batches of about `limit` targets, windows drawn evenly from a part; the same each time.
+
+        Args:
+            size: Targets in a batch, about.
+            limit: Targets of all batches, about; no limit if the part has no more.
+            part: Where windows come from.
+        """
+        census = self._census(part)
+        total = sum(int(c.target_counts.sum()) for c in census)
+        before = 0
+        for group, counts in enumerate(census):
+            number = before + np.arange(len(counts.target_counts))
+            chosen = np.flatnonzero(_evenly(number, min(limit, total), total))
+            before += len(number)
+            if len(chosen):
+                windows = self._stream.windows(part, group)
+                shares = counts.agent_counts[chosen], counts.target_counts[chosen]
+                for rows in plan(*shares, size):
+                    yield windows.gather(chosen[rows])
+                del windows
+
+    def groups(self, part: str) -> dict[str, list[int]]:
+        """Recordings that are scored together: each fold's, and any other on its own.
+
+        Returns:
+            Indexes of recordings with windows in the part, by the name of the group.
+        """
+        present = {int(scene) for census in self._census(part) for scene in census.scenes}
+        names, split = self.store.scenes, self.split
+        folds: Mapping[str, Sequence[str]] = {}
+        if part == "test":
+            own = {split.fold: split.tests} if split.fold is not None else None
+            folds = own or self.store.folds or {}
+        index = {name: code for code, name in enumerate(names)}
+        found = {fold: [index[name] for name in tests] for fold, tests in folds.items()}
+        grouped = {scene for scenes in found.values() for scene in scenes}
+        found |= {names[scene]: [scene] for scene in sorted(present - grouped)}
+        kept = {name: [s for s in scenes if s in present] for name, scenes in found.items()}
+        return {name: scenes for name, scenes in kept.items() if scenes}
+
+    def leakage(self) -> dict[str, Ints]:
+        """Numbers of the agents who are targets in two parts, by both names ("train+test")."""
+        return leakage({part: self._stream.survey.agents(part) for part in PARTS})
+
+    def describe(self) -> dict[str, Any]:
+        """The rule, what it made of the store, and hashes of both, in values that JSON can hold."""
+        survey, learned = self._stream.survey, self._stream.agents
+        return {
+            "store": self.store.fingerprint(),
+            **asdict(self.shape),
+            "split": self.split.to_dict(),
+            "fraction": self._stream.fraction,
+            "learned_from": None if learned is None else len(learned),
+            "parts": {part: survey.summary(part) for part in PARTS},
+            "leakage": {pair: len(agents) for pair, agents in self.leakage().items()},
+            "hash": survey.hash,
+        }
+
+    def _census(self, part: str) -> list[Census]:
+        if part not in PARTS:
+            raise ConfigError(did_you_mean("part", part, PARTS))
+        census = self._stream.survey.parts[part]
+        if not any(len(one.target_counts) for one in census):
+            raise DataError(self._emptiness(part))
+        return census
+
+    def _emptiness(self, part: str) -> str:
+        shape, split = self.shape, self.split
+        counts = {name: self._stream.survey.summary(name) for name in PARTS}
+        told = ", ".join(f"{n} {c['windows']} (of {c['rows']} rows)" for n, c in counts.items())
+        fold = f", fold {split.fold!r}" if split.fold else ""
+        out = "use fewer steps" if counts[part]["rows"] else "use another split or fold"
+        if part == "test" and not split.fold and self.store.folds:
+            out = f"choose a fold: {', '.join(self.store.folds)}"
+        return (
+            f"no windows of {shape.history} + {shape.horizon} steps in part {part!r} of "
+            f"{self.store.path}: split {split.kind!r}{fold} leaves windows {told}; {out}"
+        )
+
+
+def _evenly(number: Ints, count: int, total: int) -> Bools:
+    """Every (total / count)-th of consecutive numbers, the first among them; any shape."""
+    return np.asarray(-(-(number + 1) * count // total) > -(-number * count // total))

@@ -1,0 +1,204 @@
+"""Which rows are for learning, for choosing and for judging: one rule, decided before windows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajflow.batch import Bools, Ints
+from trajflow.datasets.tracks import Tracks
+from trajflow.errors import ConfigError, did_you_mean
+
+PARTS = ("train", "val", "test")
+NONE = -1
+"""Role of a row that is in no part."""
+Kind = Literal["stored", "scene", "time"]
+_STORED = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+
+
+class Recordings(Protocol):
+    """What a rule must know of a store."""
+
+    @property
+    def scenes(self) -> list[str]:
+        """Names of the recordings."""
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the stored parts, by code."""
+
+    @property
+    def folds(self) -> Mapping[str, Sequence[str]] | None:
+        """Test recordings of each leave-one-out fold; None: each recording is its own fold."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A rule that gives every row of a store its role.
+
+    Attributes:
+        kind: What decides: the store, whole recordings, or time inside each recording.
+        fold: Leave-one-out fold whose recordings are the test part, with all their rows.
+        tests: These recordings.
+        fractions: Shares of train, val and test, where the store does not say.
+        seed: Seed of the order in which recordings are dealt out.
+        stored: Role of each stored part, by code.
+        dealt: Role of each recording, by index, where whole recordings are dealt out.
+    """
+
+    kind: Kind
+    fold: str | None
+    tests: tuple[str, ...]
+    fractions: tuple[float, float, float]
+    seed: int
+    stored: tuple[int, ...]
+    dealt: tuple[int, ...] = ()
+
+    def roles(self, tracks: Tracks) -> NDArray[np.int8]:
+        """Index into PARTS of each row, or NONE, [N]; the same whatever else is loaded."""
+        role = self._before_fold(tracks)
+        if self.fold is not None:
+            judged = np.isin(np.asarray(tracks.scenes), self.tests)[tracks.scene[tracks.track]]
+            role = np.where(judged, 2, np.where(role == 2, NONE, role))
+        return role.astype(np.int8)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rule in values that JSON can hold; the same values choose the same rule."""
+        return {
+            "kind": self.kind,
+            "fold": self.fold,
+            "tests": list(self.tests),
+            "fractions": list(self.fractions),
+            "seed": self.seed,
+        }
+
+    def _before_fold(self, tracks: Tracks) -> Ints:
+        train, val, _ = self.fractions
+        if self.kind == "scene":
+            return np.asarray(self.dealt)[tracks.scene[tracks.track]]
+        if self.kind == "time":
+            shares = (train, train + val) if self.fold is None else (train / (train + val), 1.0)
+            return _by_time(tracks, np.ones(len(tracks.step), bool), shares)
+        role = np.asarray(self.stored)[tracks.split]
+        if 1 not in self.stored and val > 0:
+            learnt = role == 0
+            role = np.where(learnt, _by_time(tracks, learnt, (train / (train + val), 1.0)), role)
+        return role
+
+
+def choose(
+    recordings: Recordings,
+    kind: Kind = "stored",
+    fold: str | None = None,
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    seed: int = 0,
+) -> Split:
+    """The rule for a store.
+
+    A store that says nothing of parts is split by whole recordings, or in time where it has too
+    few of them. A stored split without a val part gives up the end of each training recording.
+    Recordings of one place, and agents who walk on past a cut in time, are in two parts all the
+    same: such a test asks less than an unseen place.
+
+    Args:
+        recordings: The store.
+        kind: "stored", "scene" or "time".
+        fold: Name of a leave-one-out fold.
+        fractions: Shares of train, val and test where the store does not say.
+        seed: Seed of the order in which recordings are dealt out.
+
+    Raises:
+        ConfigError: A name is unknown, or the shares or the recordings do not suffice.
+    """
+    if kind not in get_args(Kind):
+        raise ConfigError(did_you_mean("split", kind, get_args(Kind)))
+    if min(fractions) < 0 or fractions[0] <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ConfigError(
+            f"fractions of train, val and test must be 0 or more, sum to 1 and leave something "
+            f"for train, got {tuple(fractions)}"
+        )
+    tests = _tests(recordings, fold)
+    stored = tuple(_STORED.get(name.lower(), NONE) for name in recordings.splits)
+    others = [name for name in recordings.scenes if name not in set(tests)]
+    shares = fractions[:2] if fold is not None else fractions
+    needed = sum(share > 0 for share in shares)
+    if kind == "stored" and set(stored) == {NONE}:
+        kind = "scene" if len(others) >= needed else "time"
+    dealt: tuple[int, ...] = ()
+    if kind == "scene":
+        role = _deal(others, shares, seed)
+        dealt = tuple(role.get(name, 2) for name in recordings.scenes)
+    return Split(kind, fold, tests, fractions, seed, stored, dealt)
+
+
+def draw_agents(agents: Ints, fraction: float, seed: int) -> Ints:
+    """A share of the agents, at least one; a larger share of the same seed holds a smaller one.
+
+    Args:
+        agents: Numbers of agents, each once, any shape.
+        fraction: Share to keep.
+        seed: Which agents.
+
+    Raises:
+        ConfigError: The share is not above 0 and at most 1.
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"fraction of the agents must be above 0 and at most 1, got {fraction}")
+    count = min(len(agents), max(1, round(fraction * len(agents))))
+    order = np.random.default_rng([seed, len(agents)]).permutation(len(agents))
+    return np.sort(agents[order[:count]])
+
+
+def leakage(agents: Mapping[str, Ints]) -> dict[str, Ints]:
+    """Agents who are targets in two parts, by the names of both ("train+test").
+
+    Args:
+        agents: Numbers of the target agents of each part, any shape.
+    """
+    pairs = combinations(agents, 2)
+    return {f"{one}+{two}": np.intersect1d(agents[one], agents[two]) for one, two in pairs}
+
+
+def _tests(recordings: Recordings, fold: str | None) -> tuple[str, ...]:
+    if fold is None:
+        return ()
+    folds = recordings.folds or {name: [name] for name in recordings.scenes}
+    if fold not in folds:
+        raise ConfigError(did_you_mean("fold", fold, list(folds)))
+    return tuple(folds[fold])
+
+
+def _deal(scenes: list[str], shares: Sequence[float], seed: int) -> dict[str, int]:
+    """Role of each recording, in a seeded order: each part its share and at least one."""
+    total = sum(shares)
+    counts = [max(1, round(share / total * len(scenes))) if share else 0 for share in shares]
+    counts[0] = len(scenes) - sum(counts[1:])
+    if counts[0] < 1:
+        raise ConfigError(
+            f"split 'scene' deals whole recordings, but {len(scenes)} cannot be shared as "
+            f"{tuple(shares)}; use split 'time', or a share of 0 for a part you do not need"
+        )
+    roles = np.repeat(np.arange(len(counts)), counts)
+    order = np.random.default_rng(seed).permutation(len(scenes))
+    return {sorted(scenes)[place]: int(role) for place, role in zip(order, roles, strict=True)}
+
+
+def _by_time(tracks: Tracks, chosen: Bools, shares: tuple[float, float]) -> Ints:
+    """0, 1 or 2 as a row comes before, between or after two shares of its recording's rows, [N].
+
+    Rows of one moment stay together; rows that are not chosen count for nothing.
+    """
+    scene, step = tracks.scene[tracks.track], tracks.step
+    order = np.lexsort((step, scene, ~chosen))[: int(chosen.sum())]
+    count = np.bincount(scene[chosen], minlength=len(tracks.scenes))
+    first = np.cumsum(count) - count
+    part = np.zeros(len(step), np.int64)
+    for share in shares:
+        place = np.ceil(share * count - 1e-9).astype(np.int64)
+        ends = np.append(step[order], 0)[np.minimum(first + place, len(order))]
+        cut = np.where(place < count, ends, np.iinfo(np.int64).max)
+        part += step >= cut[scene]
+    return part

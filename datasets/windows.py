@@ -1,0 +1,146 @@
+"""Cut tracks into windows: who is forecast from which moment, as indexes into the rows."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from trajflow.batch import Batch, Bools, Ints
+from trajflow.datasets.gathering import Rows, gather
+from trajflow.datasets.tracks import Tracks
+from trajflow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Windows:
+    """W windows of T + F steps; positions are copied only by `gather`.
+
+    A window is a scene and a start step at which at least one agent is seen in all T + F steps.
+    These agents are its targets; its neighbours are all others visible at the present step, the
+    last of the past. Windows of neighbouring starts overlap and share their agents, so an interval
+    around a mean must be drawn over agents, never over windows.
+
+    Attributes:
+        rows: The rows of the tracks that exist for these windows.
+        scene: Index of the recording of each window, [W].
+        start: First step of each window, [W], in steps.
+        first: Where the agents visible at the present step begin in `rows.present`, [W].
+        visible: How many they are, [W].
+        target_counts: Targets of each window, [W].
+        agent_counts: Targets and kept neighbours of each window, [W].
+    """
+
+    rows: Rows
+    scene: Ints
+    start: Ints
+    first: Ints
+    visible: Ints
+    target_counts: Ints
+    agent_counts: Ints
+
+    def __len__(self) -> int:
+        """Moments from which a scene is forecast, W."""
+        return len(self.scene)
+
+    @property
+    def targets(self) -> int:
+        """Targets of all windows: what the field calls the number of windows."""
+        return int(self.target_counts.sum())
+
+    @cached_property
+    def agents(self) -> Ints:
+        """Numbers of the agents that are a target of any window, sorted, [N]."""
+        rows = self.rows
+        return np.unique(rows.tracks.agent[rows.tracks.track[rows.row[rows.whole]]])
+
+    @property
+    def people(self) -> int:
+        """Distinct agents that are a target of any window."""
+        return len(self.agents)
+
+    def gather(self, windows: Ints) -> Batch:
+        """The positions of some windows, to the last bit as stored; NaN where one is not seen.
+
+        Targets come first, by number, then neighbours, the one nearest to a target first.
+
+        Args:
+            windows: Which windows, [B].
+        """
+        members = self.first[windows], self.visible[windows], self.agent_counts[windows]
+        return gather(self.rows, self.scene[windows], self.start[windows], *members)
+
+
+def cut(
+    tracks: Tracks,
+    history: int,
+    horizon: int,
+    *,
+    stride: int = 1,
+    rows: Bools | None = None,
+    agents: Ints | None = None,
+    neighbours: int | None = None,
+) -> Windows:
+    """All windows of the tracks, found without a copy of any position.
+
+    A gap in a track, be it one step, ends its windows: targets are seen at T + F consecutive
+    steps. Only one agent need be there, so a lonely walker is forecast too.
+
+    Args:
+        tracks: What to cut.
+        history: Past steps, T.
+        horizon: Future steps, F.
+        stride: Steps between two starts, counted from the first row of each scene.
+        rows: Rows that exist, [N]; None for all. No window sees another.
+        agents: Numbers of the agents that may be targets, any shape; None for all. The others
+            are neighbours whose future is not seen.
+        neighbours: Most neighbours kept in a window, the nearest; None for all.
+
+    Raises:
+        ConfigError: A number is out of bounds.
+    """
+    _check(history, horizon, stride, neighbours)
+    row = np.arange(len(tracks.step)) if rows is None else np.flatnonzero(rows)
+    track, step = tracks.track[row], tracks.step[row]
+    origin, last = (int(step.min()), int(step.max())) if len(row) else (0, 0)
+    span = last - origin + 1 + history + horizon
+    key = track * span + (step - origin)
+    moment = tracks.scene[track] * span + (step - origin)
+    present = np.argsort(moment, kind="stable")
+    free = np.ones(len(tracks.agent), bool) if agents is None else np.isin(tracks.agent, agents)
+
+    begins = _begins(key, history + horizon)
+    begins = begins[free[track[begins]]]
+    if stride > 1:
+        opening = moment[present[np.searchsorted(moment, moment // span * span, sorter=present)]]
+        begins = begins[(moment - opening)[begins] % stride == 0]
+    whole = np.zeros(len(row), bool)
+    whole[begins + history - 1] = True
+    index = Rows(tracks, history, horizon, row, key, present, whole, free)
+    return _windows(index, moment, span, origin, neighbours)
+
+
+def _windows(index: Rows, moment: Ints, span: int, origin: int, neighbours: int | None) -> Windows:
+    """Collect targets and visible agents by moment: scene * span + step - origin of rows, [N]."""
+    moments = moment[index.present]
+    now: Ints
+    now, targets = np.unique(moment[index.whole], return_counts=True)
+    first = np.searchsorted(moments, now)
+    visible = np.searchsorted(moments, now, side="right") - first
+    beside = visible - targets
+    kept = targets + (beside if neighbours is None else np.minimum(beside, neighbours))
+    start = now % span + origin - index.history + 1
+    return Windows(index, now // span, start, first, visible, targets, kept)
+
+
+def _begins(key: Ints, length: int) -> Ints:
+    """Rows from which a track goes on for `length` steps without a gap, [N]."""
+    last = max(0, len(key) - length + 1)
+    return np.flatnonzero(key[length - 1 :] - key[:last] == length - 1)
+
+
+def _check(history: int, horizon: int, stride: int, neighbours: int | None) -> None:
+    for name, given in (("history", history), ("horizon", horizon), ("stride", stride)):
+        if given < 1:
+            raise ConfigError(f"{name} must be at least 1 step, got {given}")
+    if neighbours is not None and neighbours < 0:
+        raise ConfigError(f"neighbours must be 0 or more, or None for all, got {neighbours}")
