@@ -1,0 +1,55 @@
+"""Facts about settings."""
+
+import pytest
+
+from trajflow.config import Config
+from trajflow.errors import ConfigError
+
+
+def test_settings_survive_the_file(tmp_path):
+    config = Config.load(
+        None, ["data.fold=zara1", "train.rate=3e-4", "model.options.layers=2", "flow.end=none"]
+    )
+    path = tmp_path / "run.toml"
+    path.write_text(config.to_toml())
+    assert Config.load(path) == config
+    assert config.data.fold == "zara1"
+    assert config.model.options == {"layers": 2}
+
+
+def test_words_win_over_the_file(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text("[train]\nepochs = 3\nbatch = 64\n")
+    config = Config.load(path, ["train.epochs=5"])
+    assert (config.train.epochs, config.train.batch) == (5, 64)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("train.epoch=3", "did you mean 'train.epochs'"),
+        ("trian.epochs=3", "did you mean 'train"),
+        ("epochs=3", "did you mean 'train.epochs'"),
+        ("train.epochs=0", "greater than or equal to 1, got 0"),
+        ("train.epochs=many", "got 'many'"),
+        ("train.epochs", "section.name=value"),
+        ("train=3", "train"),
+        ("data.split=random", "'stored', 'scene' or 'time'"),
+    ],
+)
+def test_a_bad_setting_is_refused_with_the_way_out(word, said):
+    with pytest.raises(ConfigError, match=said.replace(".", r"\.")):
+        Config.load(None, [word])
+
+
+def test_files_that_are_missing_or_not_toml_are_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read the config .*absent\.toml"):
+        Config.load(tmp_path / "absent.toml")
+    (tmp_path / "bad.toml").write_text("[train\n")
+    with pytest.raises(ConfigError, match=r"bad\.toml is not TOML"):
+        Config.load(tmp_path / "bad.toml")
+
+
+def test_settings_cannot_change():
+    with pytest.raises(ValueError, match="frozen"):
+        Config().train.epochs = 3

@@ -1,0 +1,82 @@
+"""Facts about run folders and the weights in them."""
+
+import os
+
+import pytest
+import torch
+
+from trajflow.config import Config
+from trajflow.errors import RunError
+from trajflow.model import Architecture, TrajectoryModel
+from trajflow.runs import RunFolder, write_whole
+from trajflow.weights import pack, unpack
+
+
+def tiny():
+    torch.manual_seed(0)
+    return TrajectoryModel(Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1))
+
+
+def test_a_folder_keeps_its_settings_record_and_events(tmp_path):
+    config = Config.load(None, ["train.epochs=3"])
+    folder = RunFolder.create(tmp_path / "run", config, {"dt": 0.4})
+    folder.append({"event": "step", "loss": 1.5})
+    again = RunFolder.open(tmp_path / "run" / "events.jsonl")
+    assert again.config == config
+    assert again.read_record() == {"dt": 0.4}
+    assert list(again.events()) == [{"event": "step", "loss": 1.5}]
+
+
+def test_a_line_that_is_still_being_written_is_left_for_later(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", Config(), {})
+    folder.append({"event": "step"})
+    with (folder.path / "events.jsonl").open("a") as file:
+        file.write('{"event": "st')
+    assert len(list(folder.events())) == 1
+
+
+def test_a_folder_is_never_written_over(tmp_path):
+    RunFolder.create(tmp_path / "run", Config(), {})
+    with pytest.raises(RunError, match="--resume"):
+        RunFolder.create(tmp_path / "run", Config(), {})
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="is not a run folder"):
+        RunFolder.open(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_come_back_with_their_architecture_and_facts():
+    model = tiny()
+    copy, facts = unpack(pack(model, {"dt": 0.4, "unit": "m"}), "here")
+    assert facts == {"dt": 0.4, "unit": "m"}
+    assert copy.architecture == model.architecture
+    assert all(
+        torch.equal(a, b) for a, b in zip(copy.state_dict().values(), model.state_dict().values())
+    )
+
+
+def test_no_flipped_bit_passes():
+    content = pack(tiny(), {"dt": 0.4})
+    torch.manual_seed(0)
+    for position in torch.randint(len(content) * 8, (60,)).tolist():
+        broken = bytearray(content)
+        broken[position // 8] ^= 1 << position % 8
+        with pytest.raises(RunError, match="weights-here"):
+            unpack(bytes(broken), "weights-here")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04N.", b"x" * 100, (2**60).to_bytes(8, "little")])
+def test_strange_bytes_are_refused(content):
+    with pytest.raises(RunError, match="strange"):
+        unpack(content, "strange")
