@@ -1,0 +1,123 @@
+"""Stream a delimited text file as columns of text, so that no value is guessed on the way in."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pv
+
+from trajflow.batch import Ints
+from trajflow.datasets.unpacking import unpacked
+from trajflow.errors import DataError
+
+MAX_LINE = 1 << 20
+MAX_COLUMNS = 10_000
+MAX_MALFORMED = 100_000
+ROW_BYTES = 64
+_DELIMITERS = ",\t;|"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text table is laid out: its delimiter, its columns, and lines to skip before rows."""
+
+    delimiter: str
+    names: list[str]
+    skip: int = 1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of a table.
+
+    Attributes:
+        table: N rows of text, one column per name asked for.
+        number: Number of each row in its file, from 1, blank lines not counted, [N].
+        malformed: Rows with another number of columns that stood before or among these, as
+            (number, text).
+    """
+
+    table: pa.RecordBatch
+    number: Ints
+    malformed: list[tuple[int, str]]
+
+
+def sniff(path: Path) -> Layout:
+    """Delimiter and column names from the first line.
+
+    Raises:
+        DataError: The file is empty, no text, or has no line of a sane length.
+    """
+    with unpacked(path) as stream:
+        line = stream.readline(MAX_LINE)
+    if not line.strip():
+        raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is no text in UTF-8; convert it or name the right file") from None
+    delimiter = max(_DELIMITERS, key=text.count)
+    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+    if len(line) == MAX_LINE or len(names) > MAX_COLUMNS:
+        raise DataError(f"{path} has {len(names)} columns or more in its first line, too many")
+    return Layout(delimiter, names)
+
+
+def read_delimited(
+    path: Path, layout: Layout, columns: Sequence[str], chunk_rows: int
+) -> Iterator[Rows]:
+    """The chosen columns of a table, as text, in pieces of about `chunk_rows` rows.
+
+    Raises:
+        DataError: The file is damaged, no UTF-8, or most of it is no such table.
+    """
+    odd = _Malformed(layout.skip)
+    block = max(chunk_rows * ROW_BYTES, 4096)
+    reading = pv.ReadOptions(
+        use_threads=False, block_size=block, column_names=layout.names, skip_rows=layout.skip
+    )
+    parsing = pv.ParseOptions(delimiter=layout.delimiter, invalid_row_handler=odd)
+    kinds = {name: pa.string() for name in columns}
+    converting = pv.ConvertOptions(
+        column_types=kinds, include_columns=list(columns), strings_can_be_null=False
+    )
+    accepted = 0
+    with unpacked(path) as stream:
+        source = pa.PythonFile(stream, mode="r")
+        for batch in pv.open_csv(source, reading, parsing, converting):
+            number = odd.number(np.arange(accepted, accepted + batch.num_rows))
+            accepted += batch.num_rows
+            yield Rows(batch, number, odd.take())
+    if odd.fresh:
+        nothing = pa.record_batch([pa.array([], pa.string()) for _ in columns], list(columns))
+        yield Rows(nothing, np.empty(0, np.int64), odd.take())
+
+
+@dataclass
+class _Malformed:
+    """Collects the rows that do not have as many columns as the table, up to a bound."""
+
+    skip: int
+    seen: list[int] = field(default_factory=list)
+    fresh: list[tuple[int, str]] = field(default_factory=list)
+
+    def __call__(self, row: Any) -> str:
+        if len(self.seen) == MAX_MALFORMED:
+            return "error"
+        number = row.number - self.skip
+        self.seen.append(number)
+        self.fresh.append((number, row.text))
+        return "skip"
+
+    def take(self) -> list[tuple[int, str]]:
+        fresh, self.fresh = self.fresh, []
+        return fresh
+
+    def number(self, accepted: Ints) -> Ints:
+        """Row numbers of the accepted rows, which lie between the malformed ones, [N]."""
+        before = np.array(self.seen, np.int64) - 1 - np.arange(len(self.seen))
+        return np.asarray(accepted + 1 + np.searchsorted(before, accepted, side="right"), np.int64)

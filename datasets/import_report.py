@@ -1,0 +1,122 @@
+"""What an import found and did, for people and for the attributes of the store."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from trajflow.datasets.problems import PROBLEMS
+from trajflow.text import safe
+
+SHOWN = 10
+TOLD = 5
+
+
+@dataclass(frozen=True)
+class Troubled:
+    """An agent with rows that were set apart."""
+
+    scene: str
+    agent: str
+    rows: int
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import found and did.
+
+    Attributes:
+        source: The importer.
+        path: The file or folder that was read.
+        out: The store that was written.
+        files: Number of files read.
+        rows_read: Rows of all files, those dropped on purpose included.
+        rows_kept: Rows in the store.
+        trajectories, scenes: What the store holds.
+        types: Trajectories of each type.
+        splits: Rows of each part.
+        dropped: Rows left out on purpose, by reason ("lost", "between steps").
+        quarantined: Rows set apart, by problem.
+        by_scene: Rows set apart by scene and problem; the fifty worst scenes.
+        worst_agents: The ten agents with most rows set apart.
+        cuts: Tracks cut in two at a jump, counted once per cut.
+        moved: Rows whose time was moved onto a whole step.
+        steps: How many steps of dt lie between consecutive rows, as counts; more than one is a gap.
+        clocks: Seconds by which the clock of a scene was shifted onto whole steps.
+        dt: Seconds per step.
+        dt_from: How dt was found.
+        unit: Unit of the coordinates.
+        unit_from: How the unit was found.
+        speed_limit: Speed above which a step is a jump, in units per second; None if none was set.
+        speed_limit_from: How the limit was found.
+        columns: Column of the file behind each canonical column.
+        notes: What else the user should know.
+    """
+
+    source: str
+    path: str
+    out: str
+    files: int
+    rows_read: int
+    rows_kept: int
+    trajectories: int
+    scenes: int
+    types: dict[str, int]
+    splits: dict[str, int]
+    dropped: dict[str, int]
+    quarantined: dict[str, int]
+    by_scene: dict[str, dict[str, int]]
+    worst_agents: list[Troubled]
+    cuts: int
+    moved: int
+    steps: dict[str, int]
+    clocks: dict[str, float]
+    dt: float
+    dt_from: str
+    unit: str
+    unit_from: str
+    speed_limit: float | None
+    speed_limit_from: str
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        """The report in sentences; names from the data are made safe for a terminal."""
+        yield (
+            f"{self.rows_kept} of {self.rows_read} rows kept: {self.trajectories} trajectories in "
+            f"{self.scenes} scenes ({_counts(self.types)})"
+        )
+        yield f"parts: {_counts(self.splits)}"
+        yield f"dt {self.dt:g} s ({self.dt_from}); unit {safe(self.unit)} ({self.unit_from})"
+        yield f"steps between rows: {_counts(self.steps)}"
+        if self.dropped:
+            yield f"dropped on purpose: {_counts(self.dropped)}"
+        if self.moved:
+            yield f"{self.moved} rows moved in time onto a whole step"
+        if self.speed_limit is not None:
+            limit = f"{self.speed_limit:.4g} {safe(self.unit)}/s"
+            yield f"speed limit {limit} ({self.speed_limit_from})"
+        if self.cuts:
+            yield f"{self.cuts} tracks cut at a jump; the pieces are named LABEL#2, LABEL#3, ..."
+        yield from self._apart()
+        yield from (safe(note, 400) for note in self.notes)
+
+    def _apart(self) -> Iterator[str]:
+        if not self.quarantined:
+            yield "no row was set apart"
+            return
+        yield f"{sum(self.quarantined.values())} rows set apart in the store's table 'quarantine':"
+        for problem, count in self.quarantined.items():
+            yield f"  {problem}: {count} ({PROBLEMS.get(problem, 'named by the importer')})"
+        for scene, reasons in list(self.by_scene.items())[:TOLD]:
+            yield f"  scene {safe(scene)}: {_counts(reasons)}"
+        for one in self.worst_agents[:TOLD]:
+            yield f"  agent {safe(one.agent)} of {safe(one.scene)}: {_counts(one.reasons)}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{safe(name)} {count}" for name, count in counts.items()) or "none"

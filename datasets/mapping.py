@@ -1,0 +1,151 @@
+"""Which column of a table is what: the user's word first, then the names that people use."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from trajflow.datasets.reading import CANONICAL
+from trajflow.errors import DataError
+
+_NAMES = {
+    "scene": "scene scene_id recording recording_id sequence sequence_id video video_id episode "
+    "episode_id",
+    "agent": "agent agent_id track_id trackid track trajectory trajectory_id traj_id object_id "
+    "obj_id pedestrian_id ped_id person_id person pedestrian vehicle_id mmsi icao24 "
+    "individual_local_identifier tag_local_identifier id",
+    "type": "type agent_type object_type vehicle_type class category",
+    "time": "time t t_seconds time_s time_seconds seconds timestamp time_stamp datetime date_time "
+    "basedatetime utc time_ms timestamp_ms t_ms time_us timestamp_us time_ns timestamp_ns",
+    "frame": "frame frame_id frameid frame_number framenumber frame_index",
+    "z": "z pos_z position_z z_m",
+    "split": "split part subset",
+}
+_PLANES = (
+    ("x", "y"),
+    ("x_m", "y_m"),
+    ("pos_x", "pos_y"),
+    ("position_x", "position_y"),
+    ("x_position", "y_position"),
+    ("xcenter", "ycenter"),
+    ("x_center", "y_center"),
+    ("center_x", "center_y"),
+    ("easting", "northing"),
+    ("utm_x", "utm_y"),
+    ("x_px", "y_px"),
+    ("lon", "lat"),
+    ("long", "lat"),
+    ("lng", "lat"),
+    ("longitude", "latitude"),
+    ("location_long", "location_lat"),
+)
+_UNITS = {"lat": "degree", "latitude": "degree", "location_lat": "degree", "y_px": "px"}
+_UNITS |= {"x_m": "m", "y_m": "m", "easting": "m", "northing": "m", "utm_y": "m"}
+_SECONDS = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """The columns of a table that are read.
+
+    Attributes:
+        names: Name in the file of each canonical column that the file has.
+        unit: Unit that the names of the coordinates tell, or None.
+        folds: Columns that tell the role in a leave-one-out fold, by the fold's name.
+        notes: What was guessed, in words.
+    """
+
+    names: dict[str, str]
+    unit: str | None
+    folds: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds per unit of the time column, told by a name such as "timestamp_ms"."""
+        return _SECONDS.get(plain(self.names.get("time", "")).rpartition("_")[2], 1.0)
+
+
+def map_columns(path: Path, given: Mapping[str, str], names: Sequence[str]) -> Mapped:
+    """Find the canonical columns among those of a file.
+
+    Args:
+        path: The file, for messages.
+        given: Names that the user chose, by canonical column.
+        names: All columns of the file.
+
+    Raises:
+        DataError: A chosen column is not there, or one that is needed was not found.
+    """
+    for canonical, name in given.items():
+        _check_given(path, canonical, name, names)
+    found = dict(given)
+    _guess(found, names)
+    _check_complete(path, found, names)
+    guessed = [f"{c} from {n!r}" for c, n in found.items() if c not in given]
+    notes = [f"columns guessed: {', '.join(guessed)}"] if guessed else []
+    lowered = {plain(name): name for name in names}
+    folds = {p.removeprefix("fold_"): n for p, n in lowered.items() if re.match("fold_.", p)}
+    unit = _UNITS.get(plain(found["y"])) or _UNITS.get(plain(found["x"]))
+    return Mapped(found, unit, folds if "scene" in found else {}, notes)
+
+
+def plain(name: str) -> str:
+    """A column's name in lower case with single underscores, as the lists above have it."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _guess(found: dict[str, str], names: Sequence[str]) -> None:
+    free = {plain(name): name for name in reversed(names) if name not in found.values()}
+    if "x" not in found and "y" not in found:
+        pair = next((p for p in _PLANES if p[0] in free and p[1] in free), None)
+        found |= dict(zip("xy", (free[name] for name in pair), strict=True)) if pair else {}
+    for canonical, known in _NAMES.items():
+        if canonical in found or (canonical == "frame" and "time" in found):
+            continue
+        name = next((free[n] for n in known.split() if n in free), None)
+        if name is not None and not (canonical == "time" and "frame" in found):
+            found[canonical] = name
+
+
+def _check_given(path: Path, canonical: str, name: str, names: Sequence[str]) -> None:
+    if canonical not in CANONICAL:
+        raise DataError(
+            f"no canonical column {canonical!r}{_near(canonical, CANONICAL)}; "
+            f"choose of {', '.join(CANONICAL)}"
+        )
+    if names.count(name) != 1:
+        how = "no column" if name not in names else "more than one column"
+        raise DataError(
+            f"{path} has {how} {name!r} for {canonical!r}{_near(name, names)}; "
+            f"it has {_listed(names)}"
+        )
+
+
+def _check_complete(path: Path, found: Mapping[str, str], names: Sequence[str]) -> None:
+    missing = [c for c in ("agent", "x", "y") if c not in found]
+    if "time" not in found and "frame" not in found:
+        missing.append("time (or frame)")
+    if missing:
+        raise DataError(
+            f"{path}: no column found for {', '.join(missing)}; it has {_listed(names)}; "
+            f"say which one it is, for example columns={{'{missing[0].split()[0]}': {names[0]!r}}}"
+        )
+    if "time" in found and "frame" in found:
+        raise DataError(f"{path}: both time and frame are given; give the one that counts")
+    twice = [name for name in found.values() if list(found.values()).count(name) > 1]
+    if twice:
+        raise DataError(f"{path}: column {twice[0]!r} is given for two things; give each its own")
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    near = get_close_matches(name, names, 1) or [
+        n for n in names if plain(n) == plain(name) and n != name
+    ]
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:40])
+    return f"the columns {shown}" + (f" and {len(names) - 40} more" if len(names) > 40 else "")

@@ -1,0 +1,88 @@
+"""ETH/UCY recordings as the field uses them: text of four columns, frame, agent, x, y, in metres.
+
+One step is 10 frames or 0.4 s. A known recording is cut in time at the protocol's first validation
+frame, row by row; any other recording is a scene of its own without a cut.
+
+Source: Pellegrini et al. 2009 (ETH) and Lerner et al. 2007 (UCY), as processed by
+Gupta et al. 2018, "Social GAN".
+"""
+
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files as resources
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from trajflow.datasets.delimited import MAX_LINE
+from trajflow.datasets.grammar import labels, numbers
+from trajflow.datasets.reading import Reading, ReadOptions
+from trajflow.datasets.unpacking import unpacked
+from trajflow.errors import DataError
+
+DT = 0.4
+FRAMES_PER_STEP = 10
+
+
+def read(path: Path, options: ReadOptions) -> Reading:
+    """Open one recording, or all `*.txt` of a folder.
+
+    Raises:
+        DataError: There is no recording at the path.
+    """
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise DataError(f"no recordings (*.txt) at {path}; name the folder that holds them")
+    known = _catalog()
+    scenes = {file.stem for file in files}
+    folds = {name: tests for name, tests in known["folds"].items() if scenes.issuperset(tests)}
+    strange = sorted(scenes - set(known["first_validation_frame"]))
+    notes = [f"not in the protocol, so without a cut: {', '.join(strange)}"] if strange else []
+    return Reading(
+        chunks=_chunks(files, known["first_validation_frame"], options.chunk_rows),
+        dims=2,
+        files=files,
+        dt=options.dt or DT,
+        unit=options.unit or "m",
+        columns={"frame": "1", "agent": "2", "x": "3", "y": "4"},
+        notes=notes,
+        folds=folds,
+    )
+
+
+def _catalog() -> Any:
+    return tomllib.loads((resources("trajflow.datasets") / "catalog/ethucy.toml").read_text())
+
+
+def _chunks(files: list[Path], cuts: dict[str, int], size: int) -> Iterator[pd.DataFrame]:
+    for index, file in enumerate(files):
+        cut = cuts.get(file.stem)
+        for chunk in _lines(file, size):
+            frame = chunk.pop("frame")
+            chunk["time"] = frame * (DT / FRAMES_PER_STEP)
+            chunk["scene"], chunk["file"], chunk["type"] = file.stem, index, "pedestrian"
+            if cut is not None:
+                chunk["split"] = np.where(frame < cut, "train", "val")
+            yield chunk
+
+
+def _lines(file: Path, size: int) -> Iterator[pd.DataFrame]:
+    with unpacked(file) as stream:
+        lines = iter(lambda: stream.readline(MAX_LINE), b"")
+        filled = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        while block := list(islice(filled, size)):
+            texts = [line.decode("utf-8", "replace").strip() for _, line in block]
+            cells = [text.split() for text in texts]
+            whole = [row if len(row) == 4 else [""] * 4 for row in cells]
+            columns = [pa.array(column) for column in zip(*whole, strict=True)]
+            chunk = pd.DataFrame({"row": [number for number, _ in block]})
+            for name, column in zip(("frame", "x", "y"), (columns[0], *columns[2:]), strict=True):
+                chunk[name] = numbers(column)
+            chunk["agent"] = labels(columns[1]).to_pandas()
+            chunk["text"] = texts
+            chunk["fault"] = ["" if len(row) == 4 else "malformed" for row in cells]
+            yield chunk

@@ -1,0 +1,144 @@
+"""Rows sorted by trajectory with bounded memory: sorted runs on disk, read back a part at a time.
+
+An external sort: whenever enough rows are held they are sorted by trajectory and written as one
+run; a part of the data is later gathered from its slice of every run. Memory holds one run while
+writing and one part while reading, whatever the size of the input.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajflow.batch import Ints
+from trajflow.datasets.placing import leftovers
+
+Table = NDArray[np.void]
+
+
+@contextmanager
+def working_folder(beside: Path) -> Iterator[Path]:
+    """A folder for temporary files beside a path, gone afterwards whatever happens.
+
+    What a killed process left there is removed; a live one holds a lock on its own.
+    """
+    beside = Path(os.path.realpath(beside))
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    for left in leftovers(beside, "spill"):
+        _remove_if_abandoned(left)
+    folder = beside.with_name(f"{beside.name}.spill-{os.getpid()}")
+    folder.mkdir()
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+    finally:
+        os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def row_type(dims: int) -> np.dtype[np.void]:
+    """One observation as it is spilled."""
+    return np.dtype(
+        [
+            ("scene", "<i4"),
+            ("track", "<i4"),
+            ("time", "<f8"),
+            ("position", "<f8", (dims,)),
+            ("split", "<i2"),
+            ("file", "<i4"),
+            ("row", "<i8"),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Span:
+    """Trajectories first to last (included) of a scene; in between only its own are counted."""
+
+    scene: int
+    first: int
+    last: int
+
+
+@dataclass
+class Spill:
+    """Rows on disk in sorted runs.
+
+    Attributes:
+        folder: Where the runs lie.
+        dims: Coordinates of a position, D.
+        hold: Rows held in memory before a run is written.
+    """
+
+    folder: Path
+    dims: int
+    hold: int
+    _held: list[Table] = field(default_factory=list)
+    _waiting: int = 0
+    _runs: list["_Run"] = field(default_factory=list)
+
+    def add(self, rows: Table) -> None:
+        """Take rows in any order, [N]."""
+        self._held.append(rows)
+        self._waiting += len(rows)
+        if self._waiting >= self.hold:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held as one sorted run."""
+        if self._waiting:
+            rows = np.concatenate(self._held)
+            self._held, self._waiting = [], 0
+            path = self.folder / f"run-{len(self._runs)}"
+            self._runs.append(_Run.write(path, rows[np.argsort(_keys(rows), kind="stable")]))
+
+    def read(self, spans: list[Span]) -> Table:
+        """All rows of some trajectories, [N], grouped by run, not sorted."""
+        pieces = [run.read(span, self.dims) for span in spans for run in self._runs]
+        return np.concatenate(pieces)
+
+
+@dataclass(frozen=True)
+class _Run:
+    path: Path
+    keys: Ints
+    starts: Ints
+
+    @classmethod
+    def write(cls, path: Path, rows: Table) -> "_Run":
+        keys = _keys(rows)
+        starts = np.flatnonzero(np.concatenate(([True], np.diff(keys) > 0)))
+        with path.open("wb") as file:
+            rows.tofile(file)
+        np.save(path.with_suffix(".keys.npy"), keys[starts])
+        np.save(path.with_suffix(".starts.npy"), np.append(starts, len(rows)))
+        index = (np.load(path.with_suffix(f".{n}.npy"), mmap_mode="r") for n in ("keys", "starts"))
+        return cls(path, *index)
+
+    def read(self, span: Span, dims: int) -> Table:
+        kind = row_type(dims)
+        ends = (span.scene << 32 | span.first, (span.scene << 32 | span.last) + 1)
+        first, last = self.starts[np.searchsorted(self.keys, ends)].tolist()
+        return np.fromfile(self.path, kind, last - first, offset=first * kind.itemsize)
+
+
+def _keys(rows: Table) -> Ints:
+    return np.asarray(rows["scene"].astype(np.int64) << 32 | rows["track"])
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return
+    finally:
+        os.close(handle)

@@ -1,0 +1,101 @@
+"""A first look at all tracks: the usual step, how fast agents go, and whose units differ."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from trajflow.batch import Bools, Floats, Ints
+from trajflow.datasets.motion import continuous, medians, running_speed, steps_of, straightness
+from trajflow.datasets.parts import Part
+
+KEEP = 1 << 16
+STRAIGHT = 0.6
+FAST = 20.0
+"""A jump is this many times faster than the 99th percentile of running speeds."""
+
+
+@dataclass
+class Sample:
+    """At most 2 x 65 536 values that stand for all seen, evenly thinned."""
+
+    values: Floats = field(default_factory=lambda: np.empty(0))
+    every: int = 1
+    _skip: int = 0
+
+    def add(self, values: Floats) -> None:
+        """Take notice of more values, [N]."""
+        self.values = np.concatenate((self.values, values[self._skip :: self.every]))
+        self._skip = (self._skip - len(values)) % self.every
+        while len(self.values) >= 2 * KEEP:
+            self.values = self.values[::2]
+            self.every *= 2
+
+
+class Survey:
+    """What a pass over all parts finds, in the clock and the unit of the files.
+
+    Attributes:
+        step: Times from row to row.
+        running: Running speeds of moving agents.
+        pace: Median speed of each trajectory while it moves, [K]; NaN where it hardly does.
+        travels: Whether a trajectory goes anywhere rather than standing or jittering, [K].
+        low, high: Corners of the box around each trajectory, [K, D].
+        crossings: Steps that look like longitudes crossing the date line.
+    """
+
+    def __init__(self, tracks: int, dims: int, unit: str | None) -> None:
+        self.step, self.running = Sample(), Sample()
+        self.pace = np.full(tracks, np.nan)
+        self.travels: Bools = np.zeros(tracks, np.bool_)
+        self.low, self.high = np.full((tracks, dims), np.nan), np.full((tracks, dims), np.nan)
+        self.crossings = 0
+        self._longitudes = unit == "degree"
+
+    def add(self, part: Part) -> None:
+        """Look at whole trajectories."""
+        again = (part.track[1:] == part.track[:-1]) & (part.time[1:] == part.time[:-1])
+        part = part.take(np.concatenate(([True], ~again)))
+        found, track = np.unique(part.track, return_inverse=True)
+        position = part.position.copy()
+        if self._longitudes:
+            position[:, 0] = continuous(position[:, 0], part.track)
+        self._boxes(found, track, position)
+        order = np.argsort(track, kind="stable")
+        track, position = track[order], position[order]
+        steps = steps_of(track, part.time[order], position)
+        self.crossings += _crossings(steps.row, position)
+        self.step.add(steps.seconds)
+        speed = running_speed(steps)
+        self.running.add(speed[speed > 0])
+        moving = steps.length > 0
+        self.pace[found] = medians(steps.speed[moving], steps.track[moving], len(found), least=3)
+        where, ratio = straightness(steps, position)
+        self.travels[found] = medians(ratio, where, len(found), least=3) >= STRAIGHT
+
+    def usual_step(self) -> float | None:
+        """The step between rows that most have: their median, made exact by a mean around it."""
+        if not len(self.step.values):
+            return None
+        median = float(np.median(self.step.values))
+        mean = float(self.step.values[np.abs(self.step.values - median) <= 0.25 * median].mean())
+        return float(f"{mean if abs(mean - median) < 1e-3 * median else median:.9g}")
+
+    def fastest(self) -> float | None:
+        """A speed that only jumps reach, per unit of the clock; None if hardly anything moves."""
+        if not len(self.running.values):
+            return None
+        return FAST * float(np.quantile(self.running.values, 0.99))
+
+    def _boxes(self, found: Ints, track: Ints, position: Floats) -> None:
+        order = np.argsort(track, kind="stable")
+        begins = np.searchsorted(track[order], np.arange(len(found)))
+        self.low[found] = np.minimum.reduceat(position[order], begins)
+        self.high[found] = np.maximum.reduceat(position[order], begins)
+
+
+def _crossings(row: Ints, position: Floats) -> int:
+    """Steps of about 360 in x alone, between places that can be longitude and latitude."""
+    before, after = position[row - 1, :2], position[row, :2]
+    fits = (np.abs([before, after]) <= (360, 90)).all((0, 2))
+    turn = np.abs(after - before)
+    return int((fits & (np.abs(turn[:, 0] - 360) < 10) & (turn[:, 1] < 10)).sum())
