@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from trajflow.batch import Batch, Ints
+from trajflow.batch import Batch, Bools, Ints
 from trajflow.datasets.windows import Windows
 from trajflow.errors import ConfigError
 
@@ -77,6 +77,14 @@ def plan(agents: Ints, targets: Ints, size: int, order: Sequence[int] | None = N
         return found
     mixed = np.random.default_rng([*order, 1]).permutation(len(found))
     return [found[number] for number in mixed]
+
+
+def evenly(number: Ints, count: int, total: int) -> Bools:
+    """Whether each of consecutive numbers is one of `count` spread evenly over `total`, [W].
+
+    The first is; a number is chosen or not whatever other numbers are asked with it.
+    """
+    return np.asarray(-(-(number + 1) * count // total) > -(-number * count // total))
 
 
 def _arrange(agents: Ints, targets: Ints, size: int, order: Sequence[int] | None) -> Ints:

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Ints
-from trajflow.datasets.batches import batches, count_batches, plan
-from trajflow.datasets.splits import PARTS, Kind, choose, draw_agents, leakage
+from trajflow.batch import Batch, Ints
+from trajflow.datasets.agents import draw_agents, leakage
+from trajflow.datasets.batches import batches, count_batches, evenly, plan
+from trajflow.datasets.scoring import scoring_groups
+from trajflow.datasets.splits import PARTS, Kind, choose
 from trajflow.datasets.store import Store
-from trajflow.datasets.streaming import Census, Shape, Stream
+from trajflow.datasets.streaming import Shape, Stream
 from trajflow.datasets.windows import Windows
-from trajflow.errors import ConfigError, DataError, did_you_mean
+from trajflow.errors import ConfigError
 
 
 class TrackData:
@@ -82,7 +84,7 @@ class TrackData:
                 f"{self.store.path} has {self.store.rows} rows and is read in {groups} groups; "
                 "take `stream`, or raise max_rows"
             )
-        self._census(part)
+        self._stream.holdings(part)
         return self._stream.windows(part)
 
     def stream(self, part: str) -> Iterator[Windows]:
@@ -92,7 +94,7 @@ class TrackData:
             DataError: The part is empty.
             ConfigError: There is no such part.
         """
-        for group, census in enumerate(self._census(part)):
+        for group, census in enumerate(self._stream.holdings(part)):
             if len(census.target_counts):
                 yield self._stream.windows(part, group)
 
@@ -102,8 +104,10 @@ class TrackData:
         Raises:
             DataError: There is nothing to learn from, or nothing to validate on.
         """
-        self._census("val")
-        return sum(count_batches(census.target_counts, size) for census in self._census("train"))
+        self._stream.holdings("val")
+        return sum(
+            count_batches(census.target_counts, size) for census in self._stream.holdings("train")
+        )
 
     def batches(
         self, part: str, size: int, epoch: int = 0, shuffle: bool | None = None, skip: int = 0
@@ -121,7 +125,7 @@ class TrackData:
             DataError: The part is empty.
             ConfigError: There is no such part, or the size is no positive number.
         """
-        census = self._census(part)
+        census = self._stream.holdings(part)
         mixed = part == "train" if shuffle is None else shuffle
         groups = list(range(len(census)))
         if mixed:
@@ -146,12 +150,12 @@ class TrackData:
             limit: Targets of all batches, about; no limit if the part has no more.
             part: Where windows come from.
         """
-        census = self._census(part)
+        census = self._stream.holdings(part)
         total = sum(int(c.target_counts.sum()) for c in census)
         before = 0
         for group, counts in enumerate(census):
             number = before + np.arange(len(counts.target_counts))
-            chosen = np.flatnonzero(_evenly(number, min(limit, total), total))
+            chosen = np.flatnonzero(evenly(number, min(limit, total), total))
             before += len(number)
             if len(chosen):
                 windows = self._stream.windows(part, group)
@@ -166,18 +170,12 @@ class TrackData:
         Returns:
             Indexes of recordings with windows in the part, by the name of the group.
         """
-        present = {int(scene) for census in self._census(part) for scene in census.scenes}
-        names, split = self.store.scenes, self.split
+        present = np.concatenate([census.scenes for census in self._stream.holdings(part)])
         folds: Mapping[str, Sequence[str]] = {}
         if part == "test":
-            own = {split.fold: split.tests} if split.fold is not None else None
-            folds = own or self.store.folds or {}
-        index = {name: code for code, name in enumerate(names)}
-        found = {fold: [index[name] for name in tests] for fold, tests in folds.items()}
-        grouped = {scene for scenes in found.values() for scene in scenes}
-        found |= {names[scene]: [scene] for scene in sorted(present - grouped)}
-        kept = {name: [s for s in scenes if s in present] for name, scenes in found.items()}
-        return {name: scenes for name, scenes in kept.items() if scenes}
+            fold = self.split.fold
+            folds = (self.store.folds or {}) if fold is None else {fold: self.split.tests}
+        return scoring_groups(self.store.scenes, folds, present)
 
     def leakage(self) -> dict[str, Ints]:
         """Numbers of the agents who are targets in two parts, by both names ("train+test")."""
@@ -196,29 +194,3 @@ class TrackData:
             "leakage": {pair: len(agents) for pair, agents in self.leakage().items()},
             "hash": survey.hash,
         }
-
-    def _census(self, part: str) -> list[Census]:
-        if part not in PARTS:
-            raise ConfigError(did_you_mean("part", part, PARTS))
-        census = self._stream.survey.parts[part]
-        if not any(len(one.target_counts) for one in census):
-            raise DataError(self._emptiness(part))
-        return census
-
-    def _emptiness(self, part: str) -> str:
-        shape, split = self.shape, self.split
-        counts = {name: self._stream.survey.summary(name) for name in PARTS}
-        told = ", ".join(f"{n} {c['windows']} (of {c['rows']} rows)" for n, c in counts.items())
-        fold = f", fold {split.fold!r}" if split.fold else ""
-        out = "use fewer steps" if counts[part]["rows"] else "use another split or fold"
-        if part == "test" and not split.fold and self.store.folds:
-            out = f"choose a fold: {', '.join(self.store.folds)}"
-        return (
-            f"no windows of {shape.history} + {shape.horizon} steps in part {part!r} of "
-            f"{self.store.path}: split {split.kind!r}{fold} leaves windows {told}; {out}"
-        )
-
-
-def _evenly(number: Ints, count: int, total: int) -> Bools:
-    """Every (total / count)-th of consecutive numbers, the first among them; any shape."""
-    return np.asarray(-(-(number + 1) * count // total) > -(-number * count // total))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -132,34 +131,6 @@ def choose(
         role = _deal(others, shares, seed)
         dealt = tuple(role.get(name, 2) for name in recordings.scenes)
     return Split(kind, fold, tests, fractions, seed, stored, dealt)
-
-
-def draw_agents(agents: Ints, fraction: float, seed: int) -> Ints:
-    """A share of the agents, at least one; a larger share of the same seed holds a smaller one.
-
-    Args:
-        agents: Numbers of agents, each once, any shape.
-        fraction: Share to keep.
-        seed: Which agents.
-
-    Raises:
-        ConfigError: The share is not above 0 and at most 1.
-    """
-    if not 0 < fraction <= 1:
-        raise ConfigError(f"fraction of the agents must be above 0 and at most 1, got {fraction}")
-    count = min(len(agents), max(1, round(fraction * len(agents))))
-    order = np.random.default_rng([seed, len(agents)]).permutation(len(agents))
-    return np.sort(agents[order[:count]])
-
-
-def leakage(agents: Mapping[str, Ints]) -> dict[str, Ints]:
-    """Agents who are targets in two parts, by the names of both ("train+test").
-
-    Args:
-        agents: Numbers of the target agents of each part, any shape.
-    """
-    pairs = combinations(agents, 2)
-    return {f"{one}+{two}": np.intersect1d(agents[one], agents[two]) for one, two in pairs}
 
 
 def _tests(recordings: Recordings, fold: str | None) -> tuple[str, ...]:

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.batch import Ints
-from trajflow.datasets.splits import PARTS, Split, draw_agents
+from trajflow.datasets.agents import draw_agents
+from trajflow.datasets.splits import PARTS, Split
 from trajflow.datasets.store import Store
 from trajflow.datasets.tracks import Tracks
 from trajflow.datasets.windows import Windows, cut
+from trajflow.errors import ConfigError, DataError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,33 @@ class Stream:
                 parts[part].append(self._count(part, group))
         digest.update(b"" if agents is None else agents.tobytes())
         return Survey(parts, digest.hexdigest())
+
+    def holdings(self, part: str) -> list[Census]:
+        """What a part that shall be used holds in each group.
+
+        Raises:
+            DataError: The part has no windows.
+            ConfigError: There is no such part.
+        """
+        if part not in PARTS:
+            raise ConfigError(did_you_mean("part", part, PARTS))
+        census = self.survey.parts[part]
+        if not any(len(one.target_counts) for one in census):
+            raise DataError(self._emptiness(part))
+        return census
+
+    def _emptiness(self, part: str) -> str:
+        shape, split = self.shape, self.split
+        counts = {name: self.survey.summary(name) for name in PARTS}
+        told = ", ".join(f"{n} {c['windows']} (of {c['rows']} rows)" for n, c in counts.items())
+        fold = f", fold {split.fold!r}," if split.fold else ""
+        out = "use fewer steps" if counts[part]["rows"] else "use another split or fold"
+        if part == "test" and not split.fold and self.store.folds:
+            out = f"choose a fold: {', '.join(self.store.folds)}"
+        return (
+            f"no windows of {shape.history} + {shape.horizon} steps in part {part!r} of "
+            f"{self.store.path}: split {split.kind!r}{fold} leaves windows {told}; {out}"
+        )
 
     def _count(self, part: str, group: int) -> Census:
         windows = self.windows(part, group)
