@@ -1,0 +1,145 @@
+"""Write forecasts as CSV, Parquet or zarr; the file appears whole at the end or not at all."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+from zarr.codecs import ZstdCodec
+
+from trajflow.batch import Floats, Ints
+from trajflow.datasets.placing import Placing
+from trajflow.errors import DataError
+from trajflow.outlook import Futures
+
+FORMAT = "1.0"
+SUFFIXES = (".csv", ".parquet", ".zarr")
+ROWS = 4096
+FORMULA = ("=", "+", "-", "@")
+
+
+def check_target(path: Path, overwrite: bool = False) -> None:
+    """Refuse early what could not be written later.
+
+    Raises:
+        DataError: The suffix is unknown, the folder is missing, or something is there.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"forecasts go into {', '.join(SUFFIXES)}; got {path.name!r}")
+    if not path.parent.is_dir():
+        raise DataError(f"no folder {path.parent} for {path.name}; make it first")
+    if path.suffix.lower() == ".zarr":
+        Placing(path, overwrite, _is_forecast)
+    elif path.is_dir() or (path.exists() and not overwrite):
+        raise DataError(f"{path} exists already; choose another path or use --overwrite")
+
+
+def export(
+    futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any], overwrite: bool = False
+) -> None:
+    """Write forecasts as they come, in the format that the suffix names.
+
+    Args:
+        futures: Forecasts, some agents at a time.
+        path: A .csv or .parquet file, one row per agent, sample and step; or a .zarr group with
+            `samples` [N, S, F, D] and the scene, agent and present step of each of the N.
+        attrs: Facts about the forecasts, kept in .zarr and .parquet.
+        overwrite: Whether a file, or a group of forecasts, is replaced.
+
+    Raises:
+        DataError: It cannot be written there.
+    """
+    check_target(path, overwrite)
+    if path.suffix.lower() == ".zarr":
+        _write_group(futures, path, attrs, overwrite)
+        return
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
+    try:
+        write(futures, partial, attrs)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_csv(futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for index, some in enumerate(futures):
+            frame = some.to_frame()
+            for name in ("scene", "agent"):
+                frame[name] = frame[name].map(_not_a_formula)
+            frame.to_csv(file, index=False, header=index == 0)
+
+
+def _write_parquet(futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any]) -> None:
+    writer: pq.ParquetWriter | None = None
+    try:
+        for some in futures:
+            table = pa.Table.from_pandas(some.to_frame(), preserve_index=False)
+            table = table.replace_schema_metadata({key: str(v) for key, v in attrs.items()})
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _write_group(
+    futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any], overwrite: bool
+) -> None:
+    placing = Placing(path, overwrite, _is_forecast)
+    complete = False
+    try:
+        group = zarr.create_group(str(placing.open()), zarr_format=3)
+        scenes: dict[str, int] = {}
+        agents: dict[str, int] = {}
+        for some in futures:
+            _append(group, "samples", some.samples.swapaxes(0, 1), ("sample", "ahead", "axis"))
+            _append(
+                group, "scene", np.array([scenes.setdefault(k, len(scenes)) for k in some.scene])
+            )
+            _append(
+                group, "agent", np.array([agents.setdefault(k, len(agents)) for k in some.agent])
+            )
+            _append(group, "step", some.step)
+        names = {"scenes": list(scenes), "agents": list(agents)}
+        group.attrs.update({"trajflow_forecast": FORMAT, **attrs, **names})
+        placing.commit()
+        complete = True
+    finally:
+        if not complete:
+            placing.discard()
+
+
+def _append(
+    group: zarr.Group, name: str, values: Floats | Ints, inner: tuple[str, ...] = ()
+) -> None:
+    """Add values [N, ...] to an array of the group; the first ones make it."""
+    if name not in group:
+        group.create_array(
+            name,
+            shape=(0, *values.shape[1:]),
+            chunks=(ROWS, *values.shape[1:]),
+            dtype=values.dtype,
+            compressors=ZstdCodec(level=3, checksum=True),
+            dimension_names=("forecast", *inner),
+        )
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    array.append(values)
+
+
+def _is_forecast(path: Path) -> bool:
+    try:
+        return "trajflow_forecast" in zarr.open_group(str(path), mode="r").attrs
+    except (FileNotFoundError, zarr.errors.GroupNotFoundError):
+        return False
+
+
+def _not_a_formula(name: str) -> str:
+    """A name that a spreadsheet takes as text: one that begins like a formula is quoted."""
+    return f"'{name}" if name.startswith(FORMULA) else name

@@ -1,0 +1,171 @@
+"""Where tracks stop and a forecast begins: pasts without a future, and what may follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from trajflow.batch import Batch, Floats, Ints
+from trajflow.datasets.store import Store
+from trajflow.datasets.tracks import Tracks
+from trajflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Forecaster(Protocol):
+    """What draws futures for the targets of a batch, as a predictor does."""
+
+    history: int
+    horizon: int
+
+    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
+        """Futures of the batch's targets, [S, B, A, F, D]."""
+
+
+@dataclass(frozen=True)
+class Futures:
+    """The forecasts of N agents, each at one moment of its recording.
+
+    Attributes:
+        scene: Name of each agent's recording, N strings.
+        agent: The source's own id of each agent, N strings.
+        step: The present step of each, [N]; the first forecast step is the next one.
+        samples: Futures, [S, N, F, D].
+        dt: Seconds per step.
+    """
+
+    scene: list[str]
+    agent: list[str]
+    step: Ints
+    samples: Floats
+    dt: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per agent, sample and step: scene, agent, sample, step, time, x, y[, z]."""
+        import pandas as pd
+
+        samples, agents, horizon, dims = self.samples.shape
+        who, sample, ahead = np.indices((agents, samples, horizon)).reshape(3, -1)
+        step = self.step[who] + ahead + 1
+        columns: dict[str, Any] = {
+            "scene": np.asarray(self.scene, object)[who],
+            "agent": np.asarray(self.agent, object)[who],
+            "sample": sample,
+            "step": step,
+            "time": step * self.dt,
+        }
+        flat = self.samples.swapaxes(0, 1).reshape(-1, dims)
+        return pd.DataFrame(columns | {axis: flat[:, k] for k, axis in enumerate("xyz"[:dims])})
+
+
+def forecast_ends(
+    forecaster: Forecaster,
+    store: Store,
+    *,
+    samples: int = 20,
+    seed: int = 0,
+    every: int | None = None,
+    max_rows: int = 20_000_000,
+) -> Iterator[Futures]:
+    """Draw what follows the last step of every recording, some recordings at a time.
+
+    Args:
+        forecaster: What draws.
+        store: Recordings to go on from.
+        samples: Futures of each agent, S.
+        seed: Equal seeds give equal futures.
+        every: Steps between two presents, counted back from the last; None for the last only.
+        max_rows: Rows held in memory at once.
+    """
+    count = 0
+    for scenes in store.parts(max_rows):
+        tracks = store.tracks(scenes)
+        for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
+            drawn = forecaster.forecast(batch, samples, seed + count)
+            scene, agent = np.nonzero(batch.target)
+            yield Futures(
+                scene=[store.scenes[code] for code in batch.scene[scene]],
+                agent=store.labels(batch.agent[scene, agent]),
+                step=batch.start[scene] + forecaster.history - 1,
+                samples=drawn[:, scene, agent],
+                dt=store.dt,
+            )
+            count += 1
+
+
+def outlooks(
+    tracks: Tracks, history: int, horizon: int, *, every: int | None = None, size: int = 256
+) -> Iterator[Batch]:
+    """The pasts that end at the last step of each recording, or at every so many steps.
+
+    All agents who are there at that step are targets, however few of their past steps were seen.
+    The futures are empty: nothing after the present is looked at.
+
+    Args:
+        tracks: Recordings to forecast from.
+        history: Past steps, T.
+        horizon: Future steps, F.
+        every: Steps between two presents, counted back from the last; None for the last only.
+        size: About how many agents a batch has; a scene is never divided.
+
+    Raises:
+        ConfigError: `every` is not a positive number of steps.
+    """
+    if every is not None and every < 1:
+        raise ConfigError(f"every must be at least 1 step, got {every}")
+    scene = tracks.scene[tracks.track]
+    last = np.full(len(tracks.scenes), np.iinfo(np.int64).min)
+    np.maximum.at(last, scene, tracks.step)
+    before = last[scene] - tracks.step
+    there = np.flatnonzero(before == 0 if every is None else before % every == 0)
+    there = there[np.lexsort((there, tracks.step[there], scene[there]))]
+    moment = np.stack([scene[there], tracks.step[there]])
+    begins = np.flatnonzero(np.diff(moment, prepend=moment[:, :1] - 1).any(0))
+    for group in _groups(np.split(there, begins[1:]), size):
+        yield _batch(tracks, group, history, horizon)
+
+
+def _groups(scenes: list[Ints], size: int) -> Iterator[list[Ints]]:
+    group: list[Ints] = []
+    for rows in scenes:
+        if group and sum(map(len, group)) + len(rows) > size:
+            yield group
+            group = []
+        group.append(rows)
+    yield group
+
+
+def _batch(tracks: Tracks, scenes: list[Ints], history: int, horizon: int) -> Batch:
+    """One batch of B scenes, each given by the rows of its agents at the present."""
+    most = max(map(len, scenes))
+    rows = np.stack([np.pad(rows, (0, most - len(rows)), constant_values=-1) for rows in scenes])
+    target = rows >= 0
+    past = _pasts(tracks, rows, history)
+    past[~target] = np.nan
+    return Batch(
+        past=past,
+        future=np.full((*rows.shape, horizon, past.shape[-1]), np.nan),
+        target=target,
+        scene=tracks.scene[tracks.track[rows[:, 0]]],
+        start=tracks.step[rows[:, 0]] - (history - 1),
+        agent=np.where(target, tracks.agent[tracks.track[rows]], -1),
+    )
+
+
+def _pasts(tracks: Tracks, rows: Ints, history: int) -> Floats:
+    """Positions over the T steps that end at rows [B, A] of the tracks, [B, A, T, D]."""
+    past = np.full((*rows.shape, history, tracks.position.shape[1]), np.nan)
+    for back in range(history):
+        found = np.maximum(rows - back, 0)
+        ago = tracks.step[rows] - tracks.step[found]
+        own = tracks.track[found] == tracks.track[rows]
+        slot = history - 1 - ago
+        seen = own & (slot >= 0) & (rows - back >= 0)
+        scene, agent = np.nonzero(seen)
+        past[scene, agent, slot[seen]] = tracks.position[found[seen]]
+    return past
