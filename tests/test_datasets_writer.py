@@ -8,7 +8,6 @@ import sys
 import time
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -333,12 +332,15 @@ def test_memory_does_not_grow_with_rows(tmp_path):
     assert open_store(tmp_path / "60.zarr").rows == 1_200_000
 
 
-def test_chunks_equal_to_the_fill_value_are_written(tmp_path):
-    rows = CHUNK * 2 + 1
-    write(tmp_path / "s.zarr", block(rowsize=[rows], position=np.zeros((rows, 2))))
-    chunks = sorted(file.name for file in Path(tmp_path / "s.zarr" / "split" / "c").iterdir())
-    assert chunks == ["0", "1", "2"]
-    assert not open_store(tmp_path / "s.zarr").tracks().position.any()
+def test_chunks_of_nothing_but_fill_values_are_written(tmp_path):
+    rows = CHUNK + 1
+    with writer(tmp_path / "s.zarr") as one:
+        one.append(block(labels=["\0", "\0\0"]))
+        one.append_table("quarantine", {"x": np.full(rows, np.nan), "agent": np.full(rows, -1)})
+    names = {"quarantine/x/c/1", "quarantine/agent/c/0", "label_bytes/c/0"}
+    assert all((tmp_path / "s.zarr" / name).exists() for name in names)
+    table = open_store(tmp_path / "s.zarr").table("quarantine")
+    np.testing.assert_array_equal(table["x"], np.full(rows, np.nan))
 
 
 def test_tables_grow_row_by_row(tmp_path):
