@@ -1,39 +1,52 @@
-# make demo   a generated crowd, trained on and judged against its floors, in a few minutes
-# make test   the tests
-# make lint   ruff and mypy
-# Each makes .venv when it is missing. PYTHON chooses the interpreter (3.11 or newer).
+# make demo   generate a crowd, train on it, judge it against its floors; some minutes
+# make test   run the tests
+# make lint   run ruff and mypy
+# make clean  remove what these left, but not .venv
+#
+# Each makes .venv if it is missing; PYTHON chooses the interpreter, 3.11 or newer.
 
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.13 python3,$(shell command -v $(name))))
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+TRAJFLOW := $(BIN)/trajflow
+
 DEMO := demo
-RUN := $(BIN)/trajflow
-BASELINES := cv cv-sampled anchors analog
+CROWD := $(DEMO)/crowd.zarr
+RUN := $(DEMO)/run
+BRIEF := --set train.epochs=10
+FLOORS := cv cv-sampled anchors analog
 
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help demo test lint clean
 
 help:
-	@sed -n 's/^# //p' Makefile
-
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trajflow needs Python 3.11 or newer: make PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade "pip>=25.1"
-
-$(VENV)/ready-%: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing trajflow and what it needs into $(VENV) ..."
-	$(PIP) -c constraints.txt -e ".[sim,xarray]" $(if $(filter run,$*),,--group $*)
-	@touch $@
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/ready-run
-	@$(BIN)/python -c 'import time; print(time.time())' > /dev/null
-	@bash examples/demo.sh $(RUN) $(DEMO)
+	rm -rf $(DEMO)
+	mkdir $(DEMO)
+	$(TRAJFLOW) data make crowd -o $(CROWD) --seed 1
+	$(TRAJFLOW) doctor $(CROWD)
+	$(TRAJFLOW) data plot $(CROWD) -o $(DEMO)/crowd.png
+	$(TRAJFLOW) train $(CROWD) --out $(RUN) $(BRIEF)
+	$(TRAJFLOW) evaluate $(RUN) $(CROWD)
+	for floor in $(FLOORS); do \
+	  $(TRAJFLOW) evaluate --baseline $$floor $(CROWD) --json > $(DEMO)/$$floor.json || exit; \
+	done
+	$(TRAJFLOW) compare $(RUN) $(FLOORS:%=$(DEMO)/%.json)
+	$(TRAJFLOW) plot $(RUN) $(CROWD) -o $(DEMO)/forecasts.png
+	@echo
+	@echo "The run is in $(RUN), pictures in $(DEMO)/crowd.png and $(DEMO)/forecasts.png. Next:"
+	@echo "  source $(BIN)/activate"
+	@echo "  trajflow predict $(RUN) $(CROWD) -o $(DEMO)/forecasts.csv"
+	@echo "  trajflow data import table my-tracks.csv -o my-tracks.zarr"
+	@echo "  trajflow train my-tracks.zarr"
 
 test: $(VENV)/ready-test
-	$(BIN)/pytest -n 2 --durations=10
+	$(BIN)/pytest -n 2
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
@@ -41,4 +54,17 @@ lint: $(VENV)/ready-dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf build dist $(DEMO) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/ready-run: EXTRAS := -e ".[sim]"
+$(VENV)/ready-test: EXTRAS := -e ".[sim]" --group test
+$(VENV)/ready-dev: EXTRAS := -e ".[sim]" --group dev
+$(VENV)/ready-%: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing trajflow and what it needs into $(VENV); this takes a minute or more"
+	$(PIP) -c constraints.txt $(EXTRAS)
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer; choose one with: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade "pip>=25.1"

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 class Forecaster(Protocol):
     """What draws futures for the targets of a batch, as a predictor does."""
 
-    history: int
-    horizon: int
+    @property
+    def history(self) -> int:
+        """Past steps T."""
+
+    @property
+    def horizon(self) -> int:
+        """Future steps F."""
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Futures of the batch's targets, [S, B, A, F, D]."""

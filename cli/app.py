@@ -1,0 +1,75 @@
+"""The command tree, and what becomes of an error."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from trajflow.cli.compare import compare
+from trajflow.cli.data_check import check
+from trajflow.cli.data_import import import_
+from trajflow.cli.data_info import info
+from trajflow.cli.data_make import make
+from trajflow.cli.data_plot import plot_data
+from trajflow.cli.options import Loud
+from trajflow.cli.plot import plot
+from trajflow.cli.predict import predict
+from trajflow.cli.streams import complain, listen
+from trajflow.cli.train import train
+from trajflow.errors import TrajflowError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="trajflow",
+    help="Many plausible futures of moving agents in one network evaluation.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Make stores of tracks, and look at them.", no_args_is_help=True)
+app.add_typer(data, name="data", rich_help_panel="Data")
+
+data.command("import")(import_)
+data.command("make")(make)
+data.command("info")(info)
+data.command("check")(check)
+data.command("plot")(plot_data)
+app.command(rich_help_panel="Model")(train)
+app.command(rich_help_panel="Model")(compare)
+app.command(rich_help_panel="Forecasts")(predict)
+app.command(rich_help_panel="Forecasts")(plot)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; a known error is one red line, an unknown keeps its trace."""
+    listen()
+    try:
+        app(args=arguments, prog_name="trajflow")
+    except TrajflowError as error:
+        complain("error", error)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from trajflow import __version__
+
+        sys.stdout.write(f"trajflow {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+    loud: Loud = None,
+) -> None:
+    pass

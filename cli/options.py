@@ -1,0 +1,71 @@
+"""The options that several commands share, each defined once."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trajflow.cli.streams import log
+from trajflow.errors import ConfigError
+
+
+def _set_loudness(loud: bool | None) -> None:
+    if loud is not None:
+        log.setLevel(logging.DEBUG if loud else logging.WARNING)
+
+
+Loud = Annotated[
+    bool | None,
+    typer.Option(
+        "--verbose/--quiet",
+        "-v/-q",
+        help="Say more on the way, or only warnings and errors.",
+        show_default=False,
+        callback=_set_loudness,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
+DataPath = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A store made by `data import` or `data make`.")
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as runs/NAME.")]
+StoreOut = Annotated[
+    Path, typer.Option("--out", "-o", metavar="OUT.zarr", help="Where the store is written.")
+]
+PictureOut = Annotated[
+    Path, typer.Option("--out", "-o", metavar="OUT.png", help="The picture: .png, .svg or .pdf.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what is there, once the new one is whole.")
+]
+Fold = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Leave-one-out fold: its recordings are the test."),
+]
+Split = Annotated[
+    str, typer.Option("--split", metavar="train|val|test", help="Which part of the tracks.")
+]
+Samples = Annotated[int, typer.Option(min=1, help="Futures drawn of each agent.")]
+Steps = Annotated[int, typer.Option(min=1, help="Network evaluations per draw.")]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")]
+Seed = Annotated[int, typer.Option(min=0, help="What all chance is drawn from.")]
+
+
+def assignments(words: Sequence[str] | None, option: str = "--set") -> dict[str, str]:
+    """The words NAME=VALUE as a dict.
+
+    Raises:
+        ConfigError: A word has no "=".
+    """
+    pairs = [word.partition("=") for word in words or ()]
+    for name, equals, value in pairs:
+        if not name or not equals:
+            raise ConfigError(f"{option} needs NAME=VALUE, got {name + equals + value!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def split(words: Sequence[str] | None) -> list[str]:
+    """The words of an option that may be repeated, given one by one or joined by commas."""
+    return ",".join(words).split(",") if words else []

@@ -1,0 +1,46 @@
+"""`trajflow plot`: what a run forecasts, beside what happened."""
+
+from typing import Annotated
+
+import typer
+
+from trajflow.cli.options import DataPath, Device, Loud, PictureOut, RunPath, Seed, Split, Steps
+from trajflow.cli.streams import say
+
+
+def plot(
+    run: RunPath,
+    data: DataPath,
+    out: PictureOut,
+    part: Split = "test",
+    panels: Annotated[int, typer.Option(min=1, max=30, help="Moments drawn.")] = 6,
+    scene: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only of a recording; repeatable.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Futures drawn of each agent.")] = 20,
+    steps: Steps = 1,
+    seed: Seed = 0,
+    device: Device = "auto",
+    loud: Loud = None,
+) -> None:
+    """Draw histories, truths and sampled futures, of moments spread over a part."""
+    from trajflow.cli.loading import load_predictor
+    from trajflow.cli.moments import some_moments
+    from trajflow.cli.training import track_data
+    from trajflow.datasets.store import open_store
+    from trajflow.plotting import check_suffix, draw_forecasts, save
+    from trajflow.runs import RunFolder
+
+    check_suffix(out)
+    store = open_store(data)
+    predictor = load_predictor(run, store, device, steps)
+    tracks = track_data(store, RunFolder.open(run).config)
+    batch = some_moments(tracks, part, scene, panels)
+    drawn = predictor.forecast(batch, samples, seed)
+    now = batch.start + predictor.history - 1
+    titles = [
+        f"{store.scenes[code]}, {step * store.dt:.1f} s"
+        for code, step in zip(batch.scene, now, strict=True)
+    ]
+    save(draw_forecasts(batch, drawn, titles, store.unit), out)
+    say(str(out))

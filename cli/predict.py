@@ -1,0 +1,50 @@
+"""`trajflow predict`: tracks in, their futures out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trajflow.cli.options import Device, Loud, Overwrite, RunPath, Samples, Seed, Steps
+from trajflow.cli.streams import say
+
+
+def predict(
+    run: RunPath,
+    tracks: Annotated[
+        Path, typer.Argument(metavar="TRACKS", help="A store, or a table: CSV, TSV, Parquet.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="OUT", help="Forecasts: .zarr, .csv, .parquet.")
+    ],
+    samples: Samples = 20,
+    steps: Steps = 1,
+    seed: Seed = 0,
+    every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Also forecast every so many steps before the last."),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="x=lon,y=lat,...", help="Columns of a table, by what they hold."),
+    ] = None,
+    dt: Annotated[float | None, typer.Option(metavar="SECONDS", help="Step of a table.")] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    loud: Loud = None,
+) -> None:
+    """Forecast what follows the last step of each recording."""
+    from trajflow.cli.loading import load_predictor, opened
+    from trajflow.cli.options import assignments, split
+    from trajflow.cli.progress import counted
+    from trajflow.exporting import check_target, export
+    from trajflow.outlook import forecast_ends
+
+    check_target(out, overwrite)
+    with opened(tracks, assignments(split(columns), "--columns"), dt) as store:
+        predictor = load_predictor(run, store, device, steps)
+        futures = forecast_ends(predictor, store, samples=samples, seed=seed, every=every)
+        facts = {"run": str(run), "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
+        facts |= {"samples": samples, "steps": steps, "seed": seed}
+        export(counted("agents", futures, lambda some: len(some.agent)), out, facts, overwrite)
+    say(str(out))

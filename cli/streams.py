@@ -1,0 +1,89 @@
+"""Where words go: results to stdout, everything said along the way to stderr."""
+
+import json
+import logging
+import math
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import TextIO
+
+from trajflow.errors import TrajflowWarning
+from trajflow.text import safe
+
+log = logging.getLogger("trajflow")
+
+RED, YELLOW = "31", "33"
+LONGEST = 2000
+
+
+def say(text: str = "") -> None:
+    """Print one result, or a line of one, to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def say_json(value: object) -> None:
+    """Print one JSON object to stdout; a number that is not finite becomes null."""
+    say(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def complain(kind: str, message: object, color: str = RED) -> None:
+    """Print an error or a warning as one line on stderr."""
+    line = f"{kind}: {'; '.join(part.strip() for part in str(message).splitlines() if part)}"
+    _whole_line(paint(safe(line, LONGEST), color, sys.stderr))
+
+
+def listen(level: int = logging.INFO) -> None:
+    """Send what the library logs, and its warnings, to stderr from this level on."""
+    log.handlers = [_Stderr()]
+    log.propagate = False
+    log.setLevel(level)
+    warnings.showwarning = _warn
+
+
+def paint(text: str, color: str, stream: TextIO) -> str:
+    """The text in a colour, where the stream is a terminal and NO_COLOR is not set."""
+    wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{color}m{text}\x1b[0m" if wanted else text
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever stderr is now, so that a redirected stream is respected."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            complain(record.levelname.lower(), record.getMessage(), YELLOW)
+        else:
+            _whole_line(safe(record.getMessage(), LONGEST))
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, TrajflowWarning):
+        complain("warning", message, YELLOW)
+    elif log.isEnabledFor(logging.DEBUG):
+        _whole_line(warnings.formatwarning(message, category, filename, lineno, line).rstrip())
+
+
+def _whole_line(text: str) -> None:
+    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{wipe}{text}\n")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)

@@ -1,0 +1,56 @@
+"""`trajflow train`: a store in, a run folder out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trajflow.cli.options import DataPath, Device, Json, Loud
+
+INTERRUPTED = 130
+
+
+def train(
+    data: DataPath,
+    config: Annotated[
+        Path | None, typer.Option(metavar="RUN.toml", help="Settings; all have defaults.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.NAME=VALUE", help="One setting; may be repeated."),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="gru|transformer|tcn|...", help="What reads the past.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mmf|mmf-paper|meanflow|consistency|flow", help="Which objective is trained."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder; runs/... if not.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run at --out stopped.")
+    ] = False,
+    device: Device = "auto",
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order, noise.")] = None,
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Train a forecaster; Ctrl-C saves, and --resume goes on.
+
+    The best weights are those with the lowest energy score on the validation part.
+    """
+    from trajflow.cli.stopping import asking
+    from trajflow.cli.training import Ask, finish, prepare
+    from trajflow.cli.training_view import watch
+
+    ask = Ask(data, config, tuple(set_ or ()), encoder, preset, seed)
+    trainer = prepare(ask, out, resume, device)
+    with asking(trainer.stop):
+        last = watch(trainer.run())
+    finish(last, trainer.folder, data, as_json)
+    if last.reason == "stopped":
+        raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,61 @@
+"""What a training says while it runs: one moving line, and a line for each validation."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from trajflow.cli.progress import Progress, span
+from trajflow.cli.streams import log
+
+if TYPE_CHECKING:
+    from trajflow.training import Evaluated, Event, Finished, Started, Step
+
+SHOWN = {
+    "energy_score": "energy score",
+    "min_ade": "minADE",
+    "min_fde": "minFDE",
+    "coverage_90": "in 90 %",
+    "spread_ratio": "spread",
+}
+
+
+def watch(events: Iterable["Event"]) -> "Finished":
+    """Show the events of a training on stderr; returns the last one."""
+    from trajflow.training import Evaluated, Finished, Started, Step
+
+    progress = Progress("step")
+    for event in events:
+        if isinstance(event, Started):
+            log.info(introduce(event))
+            progress = Progress("step", event.steps, start=event.step)
+        elif isinstance(event, Step):
+            progress.update(event.step, losses(event), left=event.eta)
+        elif isinstance(event, Evaluated):
+            log.info(judgement(event))
+        elif isinstance(event, Finished):
+            progress.close()
+            return event
+    raise AssertionError("a training ends with Finished")
+
+
+def introduce(event: "Started") -> str:
+    """What is trained, where, and for how long."""
+    epochs = event.steps / event.steps_per_epoch
+    begun = f", from step {event.step}" if event.step else ""
+    return (
+        f"{event.parameters:,} weights on {event.device}, "
+        f"{event.steps} steps of {epochs:g} epochs{begun}"
+    )
+
+
+def losses(event: "Step") -> str:
+    """Where a training is."""
+    return f"epoch {event.epoch:.1f}  loss {event.loss:.4f}  lambda {event.weight:.2f}"
+
+
+def judgement(event: "Evaluated") -> str:
+    """How the validation part is forecast at this step."""
+    scores = [
+        f"{name} {event.metrics[key]:.3f}" for key, name in SHOWN.items() if key in event.metrics
+    ]
+    best = ["best"] if event.best else []
+    return "  ".join([f"epoch {event.epoch:5.1f}", span(event.seconds), *scores, *best])
