@@ -27,8 +27,8 @@ def batches(
 ) -> Iterator[Batch]:
     """All windows once, in batches of about `size` targets.
 
-    A batch differs from the mean by at most its own largest window; a window of more than
-    `size` targets is a batch of its own.
+    A batch has more or fewer by at most one window, so that there are as many batches in every
+    epoch; a window of `size` targets or more is a batch of its own.
 
     Args:
         windows: What to batch.

@@ -13,7 +13,7 @@ from trajflow.datasets.scoring import scoring_groups
 from trajflow.datasets.splits import PARTS, Kind, choose
 from trajflow.datasets.store import Store
 from trajflow.datasets.streaming import Shape, Stream
-from trajflow.datasets.windows import Windows
+from trajflow.datasets.windows import Windows, check_shape
 from trajflow.errors import ConfigError
 
 
@@ -65,6 +65,7 @@ class TrackData:
         Raises:
             ConfigError: A setting is unknown, out of bounds or does not fit the store.
         """
+        check_shape(history, horizon, stride, neighbours)
         draw_agents(np.zeros(1, np.int64), fraction, seed)
         self.store, self.order = store, order
         self.split = choose(store, split, fold, fractions, seed)
@@ -178,7 +179,7 @@ class TrackData:
         return scoring_groups(self.store.scenes, folds, present)
 
     def leakage(self) -> dict[str, Ints]:
-        """Numbers of the agents who are targets in two parts, by both names ("train+test")."""
+        """Numbers of the agents who are targets in two parts, [N], by both names ("train+test")."""
         return leakage({part: self._stream.survey.agents(part) for part in PARTS})
 
     def describe(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def cut(
     Raises:
         ConfigError: A number is out of bounds.
     """
-    _check(history, horizon, stride, neighbours)
+    check_shape(history, horizon, stride, neighbours)
     row = np.arange(len(tracks.step)) if rows is None else np.flatnonzero(rows)
     track, step = tracks.track[row], tracks.step[row]
     origin, last = (int(step.min()), int(step.max())) if len(row) else (0, 0)
@@ -119,6 +119,19 @@ def cut(
     return _windows(index, moment, span, origin, neighbours)
 
 
+def check_shape(history: int, horizon: int, stride: int, neighbours: int | None) -> None:
+    """Refuse windows that cannot be.
+
+    Raises:
+        ConfigError: A number is out of bounds.
+    """
+    for name, given in (("history", history), ("horizon", horizon), ("stride", stride)):
+        if given < 1:
+            raise ConfigError(f"{name} must be at least 1 step, got {given}")
+    if neighbours is not None and neighbours < 0:
+        raise ConfigError(f"neighbours must be 0 or more, or None for all, got {neighbours}")
+
+
 def _windows(index: Rows, moment: Ints, span: int, origin: int, neighbours: int | None) -> Windows:
     """Collect targets and visible agents by moment: scene * span + step - origin of rows, [N]."""
     moments = moment[index.present]
@@ -136,11 +149,3 @@ def _begins(key: Ints, length: int) -> Ints:
     """Rows from which a track goes on for `length` steps without a gap, [N]."""
     last = max(0, len(key) - length + 1)
     return np.flatnonzero(key[length - 1 :] - key[:last] == length - 1)
-
-
-def _check(history: int, horizon: int, stride: int, neighbours: int | None) -> None:
-    for name, given in (("history", history), ("horizon", horizon), ("stride", stride)):
-        if given < 1:
-            raise ConfigError(f"{name} must be at least 1 step, got {given}")
-    if neighbours is not None and neighbours < 0:
-        raise ConfigError(f"neighbours must be 0 or more, or None for all, got {neighbours}")
