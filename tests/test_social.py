@@ -75,12 +75,29 @@ def test_left_is_not_right_and_ahead_is_not_behind():
     assert min(gaps) > 1e-4
 
 
-def test_height_is_seen():
-    social, (context, origin, heading, velocity, present) = make(3), some_scenes(3)
-    lifted = origin.clone()
-    lifted[0, 1, 2] += 1.0
-    before = social(context, origin, heading, velocity, present)
-    assert not torch.equal(social(context, lifted, heading, velocity, present)[0, 1], before[0, 1])
+@torch.no_grad()
+@pytest.mark.parametrize("way", ["weights", "values"])
+def test_place_enters_the_weights_and_the_values(way):
+    social, (context, origin, heading, velocity, _) = make(), some_scenes(agents=2)
+    if way == "weights":
+        social.merge.weight[:, H:] = 0
+    else:
+        social.place.weight[:], social.place.bias[:] = 0, 0
+    present = torch.ones(B, 2, dtype=torch.bool)
+    before = social(context, origin, heading, velocity, present)[:, 0]
+    origin[:, 1] += torch.tensor([1.0, -0.5])
+    after = social(context, origin, heading, velocity, present)[:, 0]
+    assert (before - after).abs().amax(1).min() > 1e-5
+
+
+def test_up_is_not_down():
+    social, (context, origin, heading, velocity, _) = make(3), some_scenes(3, agents=2)
+    present, lift = torch.ones(B, 2, dtype=torch.bool), torch.tensor([[0.0], [1.0]])
+    above, below = origin.clone(), origin.clone()
+    above[..., 2:], below[..., 2:] = lift, -lift
+    before = social(context, above, heading, velocity, present)[:, 0]
+    after = social(context, below, heading, velocity, present)[:, 0]
+    assert (before - after).abs().amax(1).min() > 1e-5
 
 
 def test_the_order_of_agents_does_not_matter():
