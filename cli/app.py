@@ -12,6 +12,7 @@ from trajflow.cli.data_import import import_
 from trajflow.cli.data_info import info
 from trajflow.cli.data_make import make
 from trajflow.cli.data_plot import plot_data
+from trajflow.cli.doctor import doctor
 from trajflow.cli.options import Loud
 from trajflow.cli.plot import plot
 from trajflow.cli.predict import predict
@@ -36,6 +37,7 @@ data.command("make")(make)
 data.command("info")(info)
 data.command("check")(check)
 data.command("plot")(plot_data)
+app.command(rich_help_panel="Data")(doctor)
 app.command(rich_help_panel="Model")(train)
 app.command(rich_help_panel="Model")(compare)
 app.command(rich_help_panel="Forecasts")(predict)
