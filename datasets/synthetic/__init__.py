@@ -1,0 +1,92 @@
+"""Generators of tracks, one file each, found by listing this folder."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+from trajflow.datasets.tracks import TrackBlock
+from trajflow.errors import ConfigError, did_you_mean
+
+Option = int | float | str
+
+
+@dataclass(frozen=True)
+class Made:
+    """Generated tracks and what a store must know about them.
+
+    Attributes:
+        blocks: The tracks, one block per scene, made as they are asked for.
+        dims: Coordinates per position, D.
+        dt: Seconds per step.
+        unit: Unit of the coordinates; "1" where they have none.
+        source: What made them, one line.
+        folds: Test scenes of each leave-one-out fold, which are also scored together, by fold.
+    """
+
+    blocks: Iterator[TrackBlock]
+    dims: int
+    dt: float
+    unit: str
+    source: str
+    folds: dict[str, list[str]]
+
+
+def available() -> list[str]:
+    """Names of the generators; a file in this folder is one, unless its name starts with _."""
+    files = Path(__file__).parent.glob("*.py")
+    return sorted(file.stem for file in files if not file.stem.startswith("_"))
+
+
+def options(name: str) -> dict[str, Option]:
+    """The options of a generator and their defaults.
+
+    Raises:
+        ConfigError: If there is no such generator.
+    """
+    parameters = inspect.signature(_generator(name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def make(name: str, seed: int = 0, **chosen: Option) -> Made:
+    """Tracks of the generator `name`; the same seed and options give the same tracks.
+
+    Args:
+        name: One of `available()`.
+        seed: What all chance is drawn from.
+        **chosen: Options of this generator; a text is read as the type of the default.
+
+    Raises:
+        ConfigError: If there is no such generator or option, or a value does not fit.
+        MissingExtra: If the generator needs a package that is not installed.
+    """
+    defaults = options(name)
+    if seed < 0:
+        raise ConfigError(f"seed must be 0 or more, got {seed}")
+    values = {key: _value(name, key, value, defaults) for key, value in chosen.items()}
+    made = _generator(name)(seed, **values)
+    return replace(made, folds={fold: scenes for fold, scenes in made.folds.items() if scenes})
+
+
+def _generator(name: str) -> Callable[..., Made]:
+    if name not in available():
+        raise ConfigError(did_you_mean("generator", name, available()))
+    generate: Callable[..., Made] = import_module(f"{__name__}.{name}").generate
+    return generate
+
+
+def _value(name: str, key: str, value: Option, defaults: dict[str, Option]) -> Option:
+    if key not in defaults:
+        raise ConfigError(did_you_mean(f"option of {name}", key, list(defaults)))
+    kind = type(defaults[key])
+    try:
+        number: Option | None = kind(value)
+    except (ValueError, OverflowError):
+        number = None
+    if number is None or (kind is int and float(value) != number):
+        raise ConfigError(f"option {key} of {name} must be {kind.__name__}, got {value!r}")
+    if isinstance(number, int | float) and not 0 <= number < math.inf:
+        raise ConfigError(f"option {key} of {name} must be 0 or more, got {value!r}")
+    return number
