@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Sequence
 
 
-
 class TrajflowError(ValueError):
     """Bad input: the message says what was wrong, what was given and the way out."""
 

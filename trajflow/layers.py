@@ -64,7 +64,9 @@ class AgentMixing(nn.Module):
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
         """x [*, A, H] and present [B, A] (broadcast over the leading axes) -> [*, A, H]."""
         null = self.null.expand(*x.shape[:-2], 1, -1)
-        q, k, v = (self._split(p) for p in self.qkv(self.norm(torch.cat([x, null], -2))).chunk(3, -1))
+        q, k, v = (
+            self._split(p) for p in self.qkv(self.norm(torch.cat([x, null], -2))).chunk(3, -1)
+        )
         scores = (q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
         allowed = torch.cat([present, torch.ones_like(present[..., :1])], -1)
         weights = scores.masked_fill(~allowed[..., None, None, :], -1e9).softmax(-1)

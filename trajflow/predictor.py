@@ -56,9 +56,7 @@ class Predictor:
         try:
             content = path.read_bytes()
         except OSError:
-            raise RunError(
-                f"no weights at {run}; give a run folder that has validated"
-            ) from None
+            raise RunError(f"no weights at {run}; give a run folder that has validated") from None
         model, facts = unpack(content, str(path))
         return cls(model, facts, device, steps)
 
@@ -186,7 +184,9 @@ class Predictor:
         if len(neighbours) != scenes:
             raise TrajflowError(f"neighbours are of {len(neighbours)} scenes, the past of {scenes}")
         each = [
-            self._points(np.reshape(n, (-1, self.history, self.dims)) if not len(n) else n, "neighbours")
+            self._points(
+                np.reshape(n, (-1, self.history, self.dims)) if not len(n) else n, "neighbours"
+            )
             for n in neighbours
         ]
         most = max((len(n) for n in each), default=0)

@@ -121,10 +121,12 @@ class Trainer:
     def _batches(self) -> Iterator[Batch]:
         while self.step < self.total:
             epoch, skip = divmod(self.step, self.per_epoch)
+            before = self.step
             for batch in self.data.training(self.settings.batch, epoch, skip):
                 if self._stopping:
                     return
                 yield batch
+            assert self.step > before, f"epoch {epoch} has no batch {skip} of {self.per_epoch}"
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self._began

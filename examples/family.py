@@ -1,0 +1,186 @@
+"""The members of the flow family side by side, on data with and without a known answer.
+
+Usage:
+  python examples/family.py fork -o results            generated fork, against its exact density
+  python examples/family.py zara1 --data ethucy.zarr   validation part of a leave-one-out fold
+  python examples/family.py lowdata --data ethucy.zarr the same with 1 %, 10 %, 100 % of the people
+  python examples/family.py ode                        parameters in and out of the trained range
+
+A run that is already in the results folder is not trained again. Each table is written as CSV and
+Markdown, with the command, the data's checksum, the seeds, the draws and the machine.
+"""
+
+import argparse
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from trajflow.config import Config
+from trajflow.datasets import synthetic
+from trajflow.datasets.data import TrackData
+from trajflow.datasets.store import Store, open_store
+from trajflow.datasets.synthetic.fork import conditional
+from trajflow.datasets.writer import StoreWriter
+from trajflow.energy import energy_distance, spread_ratio
+from trajflow.predictor import Predictor
+from trajflow.runs import RunFolder
+from trajflow.training.setup import new_trainer
+from trajflow.training.validation import validate
+
+PRESETS = ("flow", "meanflow", "mmf-paper", "mmf")
+STEPS = {"flow": (1, 4, 16), "meanflow": (1, 2), "mmf-paper": (1, 2), "mmf": (1, 2)}
+SMALL = ("model.width=64", "model.decoder_width=96", "model.decoder_depth=3", "train.threads=1")
+SETTINGS = {
+    "fork": (*SMALL, "train.epochs=50", "train.draws=4", "train.validate_every=10"),
+    "ode": (*SMALL, "data.fold=ood", "train.epochs=10", "train.validate_every=2"),
+    "zara1": ("data.fold=zara1", "model.decoder_width=128", "train.epochs=8", "train.threads=1"),
+    "lowdata": (*SMALL, "data.fold=zara1", "train.validate_every=5"),
+}
+LOW = {0.01: 150, 0.1: 40, 1.0: 6}
+"""Share of the people learned from, and epochs, so that all are trained for a while."""
+
+
+def generated(name: str, folder: Path, seed: int = 0) -> Store:
+    """The store of a generator, made on first use."""
+    path = folder / f"{name}.zarr"
+    if not path.exists():
+        made = synthetic.make(name, seed=seed)
+        with StoreWriter(
+            path,
+            dims=made.dims,
+            dt=made.dt,
+            unit=made.unit,
+            source=made.source,
+            folds=made.folds,
+        ) as writer:
+            for block in made.blocks:
+                writer.append(block)
+    return open_store(path)
+
+
+def data_of(store: Store, config: Config) -> TrackData:
+    """The parts of a store under a run's settings."""
+    return TrackData(store, **config.data.model_dump(), order=config.train.seed)
+
+
+def trained(store: Store, out: Path, preset: str, seed: int, words: tuple[str, ...]) -> Path:
+    """The run of a preset and a seed, trained if it is not there yet."""
+    if not (out / "done").exists():
+        chosen = [*words, f"flow.preset={preset}", f"train.seed={seed}"]
+        config = Config.load(None, chosen)
+        data = data_of(store, config)
+        facts = {"dims": store.dims, "dt": store.dt, "unit": store.unit}
+        trainer = new_trainer(config, data, str(out), data.describe(), facts, torch.device("cpu"))
+        for event in trainer.run():
+            last = event
+        print(f"{out.name}: {last.seconds:.0f} s, energy score {trainer.best:.4f}", flush=True)
+        (out / "done").touch()
+    return out
+
+
+def fork_scores(run: Path, store: Store, steps: int, windows: int = 200) -> dict[str, float]:
+    """A run against the exact law of the fork: means over pasts of 200 draws each."""
+    data = data_of(store, RunFolder.open(run).config)
+    predictor = Predictor.load(run, steps=steps)
+    batch = next(data.batches("test", windows))
+    drawn = predictor.forecast(batch, 200, seed=0)[:, :, 0]
+    law = conditional(batch.past[:, 0])
+    truth = law.sample(200, np.random.default_rng(1))
+    length = np.sqrt(truth.shape[-2])
+    pairs = [(drawn[:, k], truth[:, k]) for k in range(drawn.shape[1])]
+    left = law.branch(drawn).mean(0)
+    return {
+        "energy_distance": float(np.mean([energy_distance(*pair) for pair in pairs])) / length,
+        "spread_ratio": float(np.mean([spread_ratio(*pair) for pair in pairs])),
+        "left_share": float(left.mean()),
+        "left_share_truth": float(law.probability.mean()),
+        "branch_error": float(np.abs(left - law.probability).mean()),
+        **plain_scores(run, store, steps, "test"),
+    }
+
+
+def plain_scores(run: Path, store: Store, steps: int, part: str) -> dict[str, float]:
+    """Scores of 20 plain draws on a part."""
+    config = RunFolder.open(run).config
+    batches = data_of(store, config).validation(512, 5000, part)
+    return validate(Predictor.load(run).model, batches, 20, steps, seed=1)
+
+
+def rows(task: str, store: Store, out: Path, seeds: int) -> list[dict[str, object]]:
+    """One row for each preset, seed, share of the people and number of evaluations."""
+    found: list[dict[str, object]] = []
+    shares = LOW if task == "lowdata" else {1.0: None}
+    for share, epochs in shares.items():
+        extra = () if epochs is None else (f"data.fraction={share}", f"train.epochs={epochs}")
+        for preset in PRESETS:
+            for seed in range(seeds):
+                name = f"{preset}-{seed}" + ("" if epochs is None else f"-{share:g}")
+                run = trained(store, out / name, preset, seed, (*SETTINGS[task], *extra))
+                for steps in STEPS[preset]:
+                    key = {"people": share, "preset": preset, "evaluations": steps, "seed": seed}
+                    found += [key | {"part": p} | s for p, s in scores(task, run, store, steps)]
+    return found
+
+
+def scores(task: str, run: Path, store: Store, steps: int) -> list[tuple[str, dict[str, float]]]:
+    """Scores of a run by part."""
+    if task == "fork":
+        return [("test", fork_scores(run, store, steps))]
+    if task != "ode":
+        return [("val", plain_scores(run, store, steps, "val"))]
+    known = TrackData(store, history=8, horizon=12).validation(512, 5000, "test")
+    inside = validate(Predictor.load(run).model, known, 20, steps, seed=1)
+    return [("test", inside), ("out of range", plain_scores(run, store, steps, "test"))]
+
+
+def write(table: pd.DataFrame, path: Path, about: str) -> None:
+    """All rows as CSV; mean and deviation over the seeds as Markdown."""
+    table.to_csv(path.with_suffix(".csv"), index=False)
+    keys = ["people", "part", "preset", "evaluations"]
+    keys = [k for k in keys if k == "preset" or table[k].nunique() > 1 or k == "evaluations"]
+    grouped = table.drop(columns=["seed"]).groupby(keys, sort=False)
+    numbers = [c for c in table.select_dtypes("number") if c not in (*keys, "seed", "people")]
+    mean, spread = grouped[numbers].mean(), grouped[numbers].std(ddof=0)
+    lines = ["| " + " | ".join([*keys, *numbers]) + " |", "|" + "---|" * (len(keys) + len(numbers))]
+    for key, row in mean.iterrows():
+        named = [str(k) for k in (key if isinstance(key, tuple) else (key,))]
+        cells = [f"{row[c]:.4f} ± {spread.loc[key, c]:.4f}" for c in numbers]
+        lines.append("| " + " | ".join([*named, *cells]) + " |")
+    path.with_suffix(".md").write_text("\n".join([*lines, "", about, ""]))
+    print("\n".join(lines))
+
+
+def main() -> None:
+    """Train what is missing, score, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=sorted(SETTINGS))
+    parser.add_argument("--data", type=Path, help="a store, for zara1 and lowdata")
+    parser.add_argument("-o", "--out", type=Path, default=Path("results"))
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    began = time.monotonic()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.task in ("fork", "ode"):
+        store = generated(options.task, options.out)
+    elif options.data is None:
+        parser.error(f"{options.task} needs --data STORE")
+    else:
+        store = open_store(options.data)
+    table = pd.DataFrame(rows(options.task, store, options.out / options.task, options.seeds))
+    about = (
+        f"`python {' '.join(sys.argv)}`: {options.seeds} seeds, 20 plain draws (fork: 200 for the "
+        f"distances), data sha256 {store.fingerprint()[:16]}, {time.monotonic() - began:.0f} s on "
+        f"{platform.machine()} {platform.processor()}, one thread, torch {torch.__version__}. "
+        "Mean ± deviation over the seeds; lengths in the unit of the data."
+    )
+    write(table, options.out / options.task, about)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Facts about the predictor's door: what goes in, what comes out, what is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from trajflow import Predictor
+from trajflow.batch import Batch
+from trajflow.errors import RunError, TrajflowError
+from trajflow.model import Architecture, TrajectoryModel
+from trajflow.weights import pack
+
+A, T, F, S = 3, 8, 12, 7
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    torch.manual_seed(0)
+    model = TrajectoryModel(Architecture(T, F, width=16, decoder_width=24, decoder_depth=1))
+    for parameter in model.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return Predictor(model, {"dt": 0.4, "unit": "m"})
+
+
+def pasts(*lead, agents=A):
+    return np.random.default_rng(0).normal(size=(*lead, agents, T, 2)).cumsum(-2)
+
+
+def test_a_forecast_has_the_leading_axes_of_the_past(predictor):
+    assert predictor.predict(pasts(), samples=S).samples.shape == (S, A, F, 2)
+    assert predictor.predict(pasts(5, 2), samples=S).samples.shape == (S, 5, 2, A, F, 2)
+
+
+def test_equal_seeds_give_equal_forecasts_and_none_draws_afresh(predictor):
+    first, again = (predictor.predict(pasts(), seed=1).samples for _ in range(2))
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, predictor.predict(pasts(), seed=2).samples)
+    drawn = [predictor.predict(pasts()).samples for _ in range(2)]
+    assert not np.allclose(*drawn)
+
+
+def test_the_callers_stream_of_chance_is_left_alone(predictor):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    predictor.predict(pasts(), seed=1)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_forecasts_keep_millimetres_far_from_the_origin(predictor):
+    far = np.array([5_000_000.0, 400_000.0])
+    near = predictor.predict(pasts(), seed=1).samples
+    assert np.abs(predictor.predict(pasts() + far, seed=1).samples - far - near).max() < 1e-3
+
+
+def test_ragged_neighbours_count_and_those_of_other_scenes_do_not(predictor):
+    past = pasts(2)
+    crowd = [pasts(agents=4) + 0.5, np.empty((0, T, 2))]
+    alone = predictor.predict(past, seed=1).samples
+    among = predictor.predict(past, crowd, seed=1).samples
+    assert not np.allclose(alone[:, 0], among[:, 0])
+    assert np.allclose(alone[:, 1], among[:, 1], atol=1e-4)
+
+
+def test_missing_steps_are_allowed_and_never_seen_agents_are_not(predictor):
+    past = pasts()
+    past[1, [2, 5]] = np.nan
+    past[2, :7, 0] = np.nan
+    assert np.isfinite(predictor.predict(past).samples).all()
+    past[1] = np.nan
+    with pytest.raises(TrajflowError, match="agent bus of scene 0 was not seen"):
+        predictor.predict(past, agents=["car", "bus", "tram"])
+
+
+@pytest.mark.parametrize(
+    ("past", "said"),
+    [
+        (np.zeros((3, 9, 2)), r"must be \[A, 8, 2\] or \[B, A, 8, 2\], got \[3, 9, 2\]"),
+        (np.zeros((8, 2)), r"got \[8, 2\]"),
+        ([["a"]], "must be an array of numbers"),
+    ],
+)
+def test_a_wrong_past_is_refused_with_the_right_shape(predictor, past, said):
+    with pytest.raises(TrajflowError, match=said):
+        predictor.predict(past)
+
+
+def test_wrong_neighbours_and_counts_are_refused(predictor):
+    with pytest.raises(TrajflowError, match="neighbours are of 3 scenes, the past of 2"):
+        predictor.predict(pasts(2), [pasts()] * 3)
+    with pytest.raises(TrajflowError, match="samples must be at least 1, got 0"):
+        predictor.predict(pasts(), samples=0)
+    with pytest.raises(TrajflowError, match="2 ids for 3 agents"):
+        predictor.predict(pasts(), agents=["a", "b"])
+
+
+def test_a_batch_is_forecast_for_its_targets_only(predictor):
+    target = np.ones((5, A), bool)
+    target[1, 2] = False
+    batch = Batch(
+        pasts(5),
+        np.zeros((5, A, F, 2)),
+        target,
+        np.zeros(5, int),
+        np.arange(5),
+        np.zeros((5, A), int),
+    )
+    drawn = predictor.forecast(batch, S, seed=0)
+    assert drawn.shape == (S, 5, A, F, 2)
+    assert np.array_equal(np.isfinite(drawn).all((0, 3, 4)), target)
+
+
+def test_what_is_saved_forecasts_as_before(predictor, tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(pack(predictor.model, predictor.facts))
+    loaded = Predictor.load(tmp_path)
+    assert np.array_equal(
+        loaded.predict(pasts(), seed=1).samples, predictor.predict(pasts(), seed=1).samples
+    )
+    assert (loaded.dt, loaded.unit, loaded.history, loaded.horizon) == (0.4, "m", T, F)
+
+
+def test_a_missing_run_is_named(tmp_path):
+    with pytest.raises(RunError, match="no weights at"):
+        Predictor.load(tmp_path / "nothing")
+
+
+def test_a_forecast_answers_questions(predictor):
+    forecast = predictor.predict(pasts(), samples=S, seed=1, agents=["a", "b", "c"])
+    assert forecast.mean().shape == (A, F, 2)
+    assert forecast.quantiles((0.1, 0.9)).shape == (2, A, F, 2)
+    assert forecast.spread().shape == (A, F)
+    table = forecast.to_frame()
+    assert len(table) == S * A * F
+    row = table[(table["sample"] == 4) & (table["agent"] == "b") & (table["step"] == 3)].iloc[0]
+    assert row[["x", "y"]].tolist() == forecast.samples[4, 1, 2].tolist()
+    assert row["seconds"] == pytest.approx(1.2)

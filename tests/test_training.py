@@ -1,0 +1,182 @@
+"""Facts about training: it learns, it goes on exactly, it stops in time."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from trajflow.batch import Batch
+from trajflow.config import Config
+from trajflow.errors import ConfigError, RunError
+from trajflow.predictor import Predictor
+from trajflow.runs import RunFolder
+from trajflow.training import Evaluated, Finished
+from trajflow.training.augment import augment
+from trajflow.training.setup import device_of, new_trainer, objective_of, resumed_trainer
+from trajflow.training.trainer import Diverged
+
+FACTS = {"dims": 2, "dt": 0.4, "unit": "m"}
+CPU = torch.device("cpu")
+WORDS = [
+    "train.epochs=2",
+    "train.batch=15",
+    "train.draws=2",
+    "train.rate=0.01",
+    "model.width=16",
+    "model.decoder_width=16",
+    "model.decoder_depth=1",
+]
+
+
+def walks(scenes, seed):
+    rng = np.random.default_rng(seed)
+    steps = rng.normal(size=(scenes, 3, 1, 2)) + 0.05 * rng.normal(size=(scenes, 3, 20, 2))
+    points = rng.normal(size=(scenes, 3, 1, 2)) * 3 + steps.cumsum(2)
+    target = np.ones((scenes, 3), bool)
+    target[0, 2] = False
+    agent = np.arange(scenes * 3).reshape(scenes, 3)
+    return Batch(
+        points[:, :, :8], points[:, :, 8:], target, np.zeros(scenes, int), agent[:, 0], agent
+    )
+
+
+class Walks:
+    """Straight walkers, four batches of five scenes an epoch."""
+
+    def steps(self, size):
+        return 4
+
+    def training(self, size, epoch, skip=0):
+        order = np.random.default_rng([7, epoch]).permutation(20).reshape(4, 5)
+        yield from (walks(20, 0).take(rows) for rows in order[skip:])
+
+    def validation(self, size, limit):
+        yield walks(6, 1)
+
+
+class Broken(Walks):
+    """A future that is not finite appears in the second epoch."""
+
+    def training(self, size, epoch, skip=0):
+        for batch in super().training(size, epoch, skip):
+            yield replace(batch, future=batch.future * np.inf) if epoch else batch
+
+
+def trainer(path, *words, data=None):
+    return new_trainer(Config.load(None, [*WORDS, *words]), data or Walks(), path, {}, FACTS, CPU)
+
+
+def weights(folder):
+    return (folder / "weights.safetensors").read_bytes()
+
+
+def test_it_learns_keeps_the_best_and_writes_what_it_says(tmp_path):
+    events = list(trainer(tmp_path / "run", "train.epochs=30").run())
+    scores = [e for e in events if isinstance(e, Evaluated)]
+    assert scores[-1].metrics["energy_score"] < 0.7 * scores[0].metrics["energy_score"]
+    best = min(scores, key=lambda e: e.metrics["energy_score"])
+    assert isinstance(events[-1], Finished)
+    assert (events[-1].best_step, events[-1].reason) == (best.step, "done")
+    assert list(RunFolder.open(tmp_path / "run").events()) == [e.to_dict() for e in events]
+    assert Predictor.load(tmp_path / "run").facts["step"] == best.step
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        list(trainer(tmp_path / name, f"train.seed={seed}").run())
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+@pytest.mark.parametrize("stop", [3, 4, 6])
+def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path, stop):
+    list(trainer(tmp_path / "whole").run())
+    first = trainer(tmp_path / "cut")
+    advance, done = first._advance, []
+
+    def advance_and_count(batch):
+        done.append(batch)
+        if len(done) == stop:
+            first.stop()
+        return advance(batch)
+
+    first._advance = advance_and_count
+    events = list(first.run())
+    assert (events[-1].step, events[-1].reason) == (stop, "stopped")
+    second = resumed_trainer(RunFolder.open(tmp_path / "cut"), Walks(), FACTS, CPU)
+    assert list(second.run())[-1].reason == "done"
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_a_run_without_a_checkpoint_or_with_a_damaged_one_is_not_resumed(tmp_path):
+    folder = trainer(tmp_path / "run").folder
+    with pytest.raises(RunError, match=r"has no resume\.pt"):
+        resumed_trainer(folder, Walks(), FACTS, CPU)
+    folder.write("resume.pt", b"not a checkpoint")
+    with pytest.raises(RunError, match=r"resume\.pt is damaged"):
+        resumed_trainer(folder, Walks(), FACTS, CPU)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_advice(tmp_path):
+    run = trainer(tmp_path / "run", data=Broken())
+    with pytest.raises(Diverged, match=r"at step 5; .* Lower train\.rate \(now 0\.01\)"):
+        list(run.run())
+    assert Predictor.load(tmp_path / "run").facts["step"] == 4
+
+
+def test_training_leaves_the_callers_chance_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    list(trainer(tmp_path / "run").run())
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_selection_is_by_validation_and_never_hears_of_the_test_part(tmp_path):
+    """Trap 9: the trainer's data has no test part to be selected on."""
+    asked = []
+
+    class Watched(Walks):
+        def __getattribute__(self, name):
+            asked.append(name)
+            return super().__getattribute__(name)
+
+    list(trainer(tmp_path / "run", data=Watched()).run())
+    assert set(asked) == {"steps", "training", "validation"}
+
+
+def test_scenes_are_mirrored_and_stretched_as_wholes():
+    batch, rng = walks(40, 0), np.random.default_rng(0)
+    changed = augment(batch, rng, mirror=True, stretch=0.3)
+    ratio = np.concatenate([changed.past / batch.past, changed.future / batch.future], 2)
+    assert np.allclose(ratio, ratio[:, :1, :1])
+    assert np.allclose(np.abs(ratio[..., 0]), np.abs(ratio[..., 1]))
+    assert set(np.sign(ratio[:, 0, 0, 1])) == {-1, 1}
+    assert (ratio[..., 0] > 0).all()
+    assert math.isclose(np.abs(np.log(ratio[..., 0])).max(), math.log(1.3), rel_tol=0.1)
+
+
+def test_settings_change_the_preset_they_name():
+    objective = objective_of(Config.load(None, ["flow.preset=meanflow", "flow.end=0.5"]).flow)
+    assert (objective.tangent, objective.curriculum(1.0)) == ("path", 0.5)
+    with pytest.raises(ConfigError, match="did you mean 'meanflow'"):
+        objective_of(Config.load(None, ["flow.preset=meanflw"]).flow)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match="use auto, cpu or cuda"):
+        device_of("quantum")
+
+
+def test_tensorboard_hears_what_the_run_says(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from trajflow.training.tensorboard import logged
+
+    events = list(logged(trainer(tmp_path / "run").run(), tmp_path / "logs"))
+    read = EventAccumulator(str(tmp_path / "logs")).Reload()
+    scores = [e.metrics["energy_score"] for e in events if isinstance(e, Evaluated)]
+    assert [s.value for s in read.Scalars("validation/energy_score")] == pytest.approx(scores)
