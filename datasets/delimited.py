@@ -14,10 +14,12 @@ from trajflow.batch import Ints
 from trajflow.datasets.unpacking import unpacked
 from trajflow.errors import DataError
 
-MAX_LINE = 1 << 20
+MAX_LINE = 1 << 17
 MAX_COLUMNS = 10_000
 MAX_MALFORMED = 100_000
 ROW_BYTES = 64
+MIN_BLOCK, MAX_BLOCK = 1 << 12, 1 << 20
+"""Bytes parsed at once; up to 32 blocks are read ahead."""
 _DELIMITERS = ",\t;|"
 
 
@@ -53,7 +55,7 @@ def sniff(path: Path) -> Layout:
         DataError: The file is empty, no text, or has no line of a sane length.
     """
     with unpacked(path) as stream:
-        line = stream.readline(MAX_LINE)
+        line = stream.readline(MAX_LINE + 1)
     if not line.strip():
         raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
     try:
@@ -61,22 +63,26 @@ def sniff(path: Path) -> Layout:
     except UnicodeDecodeError:
         raise DataError(f"{path} is no text in UTF-8; convert it or name the right file") from None
     delimiter = max(_DELIMITERS, key=text.count)
+    columns = text.count(delimiter) + 1
+    if len(line) > MAX_LINE or columns > MAX_COLUMNS:
+        raise DataError(
+            f"{path} begins with a line of {len(line)} bytes and {columns} columns, too many; "
+            "is it a table?"
+        )
     names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
-    if len(line) == MAX_LINE or len(names) > MAX_COLUMNS:
-        raise DataError(f"{path} has {len(names)} columns or more in its first line, too many")
     return Layout(delimiter, names)
 
 
 def read_delimited(
     path: Path, layout: Layout, columns: Sequence[str], chunk_rows: int
 ) -> Iterator[Rows]:
-    """The chosen columns of a table, as text, in pieces of about `chunk_rows` rows.
+    """The chosen columns of a table, as text, in pieces of about `chunk_rows` rows or a megabyte.
 
     Raises:
         DataError: The file is damaged, no UTF-8, or most of it is no such table.
     """
     odd = _Malformed(layout.skip)
-    block = max(chunk_rows * ROW_BYTES, 4096)
+    block = min(max(chunk_rows * ROW_BYTES, MIN_BLOCK), MAX_BLOCK)
     reading = pv.ReadOptions(
         use_threads=False, block_size=block, column_names=layout.names, skip_rows=layout.skip
     )

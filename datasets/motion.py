@@ -1,4 +1,4 @@
-"""How trajectories move: steps, running medians, straightness; longitudes across the date line."""
+"""How trajectories move: steps, running speeds, straightness; longitudes across the date line."""
 
 from dataclasses import dataclass
 
@@ -46,8 +46,11 @@ def steps_of(track: Ints, time: Floats, position: Floats) -> Steps:
 
 
 def running_speed(steps: Steps) -> Floats:
-    """The median speed of every five consecutive steps of a trajectory; jumps do not show in it."""
-    return np.median(steps.speed[_windows(steps.track)], axis=1)
+    """The second lowest of every five consecutive speeds of a trajectory.
+
+    A lasting speed shows in it; a jump, or two glitches with four fast steps, do not.
+    """
+    return np.asarray(np.partition(steps.speed[windows_of(steps.track)], 1, axis=1)[:, 1])
 
 
 def straightness(steps: Steps, position: Floats) -> tuple[Ints, Floats]:
@@ -62,7 +65,7 @@ def straightness(steps: Steps, position: Floats) -> tuple[Ints, Floats]:
     Returns:
         Trajectory of each such window, and the ratio.
     """
-    windows = _windows(steps.track)
+    windows = windows_of(steps.track)
     path = steps.length[windows].sum(1)
     ends = position[steps.row[windows[:, -1]]] - position[steps.row[windows[:, 0]] - 1]
     moving = path > 0
@@ -112,7 +115,7 @@ def near_longitude(longitude: Floats, track: Ints, reference: float) -> Floats:
     return np.asarray(straight - 360 * np.rint((middle - reference) / 360)[group])
 
 
-def _windows(track: Ints) -> Ints:
+def windows_of(track: Ints) -> Ints:
     """Indices of every five consecutive steps of one trajectory, [W, 5]."""
     if len(track) < WINDOW:
         return np.empty((0, WINDOW), np.int64)

@@ -37,15 +37,19 @@ class Part:
 
 
 def plan(roster: Roster, most: int) -> list[list[Span]]:
-    """Group trajectories into parts of at most `most` rows where no single one is larger."""
+    """Group trajectories into parts of at most `most` rows where no single one is larger.
+
+    Scenes come in natural order of their names; a scene too large for one part is divided in the
+    order of its labels, so that the result does not depend on the order of rows in the file.
+    """
     parts: list[list[Span]] = []
     room = 0
     for _, tracks in roster.by_scene():
-        for first, last, rows in _pieces(tracks, roster.rows[tracks], most):
+        for group, rows in _groups(tracks, roster, most):
             if rows > room:
                 parts.append([])
                 room = most
-            parts[-1].append(Span(roster.scene[first], first, last))
+            parts[-1].extend(_spans(tracks, group, roster.scene[int(tracks[0])]))
             room -= rows
     return parts
 
@@ -68,15 +72,27 @@ def load(spill: Spill, spans: list[Span], roster: Roster) -> Part:
     return part.take(order)
 
 
-def _pieces(tracks: Ints, rows: Ints, most: int) -> Iterator[tuple[int, int, int]]:
-    """First and last trajectory of consecutive groups, and their rows."""
+def _groups(tracks: Ints, roster: Roster, most: int) -> Iterator[tuple[Ints, int]]:
+    """Indexes of the trajectories of a scene that are in memory together, and their rows."""
+    rows = roster.rows[tracks]
+    if rows.sum() <= most:
+        yield np.arange(len(tracks)), int(rows.sum())
+        return
+    keys = [_label_key(roster.label[track]) for track in tracks.tolist()]
+    order = sorted(range(len(tracks)), key=keys.__getitem__)
     first, held = 0, 0
-    for index, count in enumerate(rows.tolist()):
+    for index, count in enumerate(rows[order].tolist()):
         if held and held + count > most:
-            yield int(tracks[first]), int(tracks[index - 1]), held
+            yield np.sort(order[first:index]), held
             first, held = index, 0
         held += count
-    yield int(tracks[first]), int(tracks[-1]), held
+    yield np.sort(order[first:]), held
+
+
+def _spans(tracks: Ints, group: Ints, scene: int) -> list[Span]:
+    """Ranges of trajectories that hold those of a group and no other of the scene."""
+    ranges = np.split(group, np.flatnonzero(np.diff(group) > 1) + 1)
+    return [Span(scene, int(tracks[r[0]]), int(tracks[r[-1]])) for r in ranges]
 
 
 def _rank(track: Ints, place: dict[int, int], roster: Roster) -> NDArray[np.int64]:

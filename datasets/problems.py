@@ -1,9 +1,8 @@
 """The problems that rows of an import can have, and what the user wants done about each."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
-from trajflow.errors import ConfigError
+from trajflow.errors import ConfigError, did_you_mean
 
 PROBLEMS = {
     "malformed": "a line without the columns of the others",
@@ -32,13 +31,7 @@ def policies(wanted: Mapping[str, str] | str | None) -> dict[str, str]:
         wanted = dict.fromkeys(PROBLEMS, wanted)
     for problem, policy in (wanted or {}).items():
         if problem not in PROBLEMS:
-            raise _unknown("problem", problem, tuple(PROBLEMS))
+            raise ConfigError(did_you_mean("problem", problem, tuple(PROBLEMS)))
         if policy not in POLICIES:
-            raise _unknown("policy", policy, POLICIES)
+            raise ConfigError(did_you_mean("policy", policy, POLICIES))
     return dict.fromkeys(PROBLEMS, POLICIES[0]) | dict(wanted or {})
-
-
-def _unknown(what: str, name: str, known: tuple[str, ...]) -> ConfigError:
-    near = get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose of {', '.join(known)}"
-    return ConfigError(f"no {what} {name!r}; {hint}")

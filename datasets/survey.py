@@ -8,7 +8,7 @@ from trajflow.batch import Bools, Floats, Ints
 from trajflow.datasets.motion import continuous, medians, running_speed, steps_of, straightness
 from trajflow.datasets.parts import Part
 
-KEEP = 1 << 16
+KEEP = 1 << 14
 STRAIGHT = 0.6
 FAST = 20.0
 """A jump is this many times faster than the 99th percentile of running speeds."""
@@ -16,7 +16,7 @@ FAST = 20.0
 
 @dataclass
 class Sample:
-    """At most 2 x 65 536 values that stand for all seen, evenly thinned."""
+    """At most 2 x 16 384 values that stand for all seen, evenly thinned."""
 
     values: Floats = field(default_factory=lambda: np.empty(0))
     every: int = 1
@@ -76,7 +76,7 @@ class Survey:
         """The step between rows that most have: their median, made exact by a mean around it."""
         if not len(self.step.values):
             return None
-        median = float(np.median(self.step.values))
+        median = float(np.percentile(self.step.values, 50, method="lower"))
         mean = float(self.step.values[np.abs(self.step.values - median) <= 0.25 * median].mean())
         return float(f"{mean if abs(mean - median) < 1e-3 * median else median:.9g}")
 

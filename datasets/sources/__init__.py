@@ -6,13 +6,12 @@ what it reads.
 
 import importlib
 import pkgutil
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, cast
 
 from trajflow.datasets.reading import Reading, ReadOptions
-from trajflow.errors import DataError
+from trajflow.errors import DataError, did_you_mean
 
 GROUP = "trajflow.importers"
 
@@ -42,9 +41,7 @@ def load(name: str) -> Source:
     foreign = _foreign()
     if name in foreign:
         return cast(Source, foreign[name].load())
-    near = get_close_matches(name, available(), 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(available())}"
-    raise DataError(f"no importer {name!r}; {hint}")
+    raise DataError(did_you_mean("importer", name, available()))
 
 
 def _own() -> list[str]:

@@ -1,0 +1,415 @@
+"""Importing tables: what is read, how columns are found, and what is left when it fails."""
+
+import bz2
+import gzip
+import lzma
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trajflow.datasets.column import HOLD
+from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.passes import Limits
+from trajflow.datasets.sources import available, load
+from trajflow.datasets.spill import row_type
+from trajflow.datasets.store import open_store
+from trajflow.errors import ConfigError, DataError, DataProblem
+
+SMALL = Limits(chunk=64, run=150, part=70)
+
+
+def walkers(scenes=("hall", "yard"), agents=3, rows=12, dt=0.5, seed=0):
+    """Rows of people who walk about 1 m/s."""
+    chance = np.random.default_rng(seed)
+    tables = []
+    for scene in scenes:
+        for agent in range(agents):
+            step = np.arange(rows) + int(chance.integers(0, 9))
+            velocity = chance.normal(0, 0.7, 2)
+            place = chance.uniform(0, 9, 2) + np.outer(step * dt, velocity)
+            place += chance.normal(0, 0.02, place.shape)
+            columns = {"scene": scene, "agent": agent, "time": step * dt}
+            tables.append(pd.DataFrame({**columns, "x": place[:, 0], "y": place[:, 1]}))
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """Writes a table (or text) as CSV, imports it, returns the store and the report."""
+
+    def make(table, *, name="tracks.csv", source="table", **options):
+        path = tmp_path / name
+        text = table if isinstance(table, str) else table.to_csv(index=False)
+        path.write_text(text, encoding="utf-8")
+        report = import_tracks(source, path, tmp_path / "out.zarr", overwrite=True, **options)
+        return open_store(tmp_path / "out.zarr"), report
+
+    return make
+
+
+def test_what_was_written_is_read(imported):
+    table = walkers()
+    store, report = imported(table, unit="m")
+    tracks = store.tracks()
+    assert (store.scenes, store.dt, store.unit, store.dims) == (["hall", "yard"], 0.5, "m", 2)
+    assert store.labels(tracks.agent) == ["0", "1", "2"] * 2
+    np.testing.assert_array_equal(tracks.position, table[["x", "y"]])
+    np.testing.assert_array_equal(tracks.step, table["time"] / 0.5)
+    assert report.rows_read == report.rows_kept == len(table) == 72
+    assert store.header.report == report.to_dict()
+    assert store.header.inputs[0]["name"] == "tracks.csv"
+
+
+def test_the_order_of_rows_and_the_size_of_pieces_change_nothing(imported):
+    table = walkers(scenes=("s10", "s9", "s1"), agents=7)
+    table.loc[5, "x"] = table.loc[9, "x"] = np.inf
+    reference, _ = imported(table)
+    expected = reference.fingerprint()
+    assert reference.scenes == ["s1", "s9", "s10"]
+    for seed in range(3):
+        shuffled, report = imported(table.sample(frac=1, random_state=seed), limits=SMALL)
+        assert shuffled.fingerprint() == expected
+        assert report.quarantined == {"not-a-number": 2}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", ""]),
+            st.sampled_from(["1", "2", "x y", ""]),
+            st.sampled_from(["0", "0.5", "1.0", "1.1", "1.2", "nan", "3,5", "1_0"]),
+            st.sampled_from(["1", "-2.5", "1e400", "٣", "9000"]),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+@settings(deadline=None, max_examples=20)
+def test_every_row_is_kept_or_set_apart(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("rows")
+    table = pd.DataFrame(rows, columns=["scene", "agent", "time", "x"]).assign(y="1")
+    table.to_csv(folder / "t.csv", index=False)
+    try:
+        report = import_tracks("table", folder / "t.csv", folder / "o.zarr", dt=0.5, limits=SMALL)
+    except DataError as error:
+        told = str(error)
+        assert (told[:7], [p.name for p in folder.iterdir()]) == ("none of", ["t.csv"])
+        return
+    store = open_store(folder / "o.zarr")
+    apart = store.table("quarantine")["row"].tolist() if store.tables else []
+    between = report.dropped.get("between steps", 0)
+    assert report.rows_read == len(rows) == store.rows + len(apart) + between
+    assert len(apart) == sum(report.quarantined.values()) == len(set(apart))
+    assert np.isfinite(store.tracks().position).all()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["1_000", "٣", "inf", "-Infinity", "nan", "NaN", "", "0x1", "1,5", "1e999", "True", "–1"],
+)
+def test_only_plain_decimal_numbers_are_numbers(imported, odd):
+    table = walkers().astype({"x": str})
+    table.loc[4, "x"] = odd
+    store, report = imported(table)
+    assert report.quarantined == {"not-a-number": 1}
+    assert store.rows == len(table) - 1
+    apart = store.table("quarantine")
+    assert apart["row"].tolist() == [5]
+    assert f"x={odd};" in apart["text"][0]
+    assert (apart["scene"][0], apart["agent"][0]) == ("hall", "0")
+
+
+@pytest.mark.parametrize("plain", ["1", "-1.5", "+2.", ".5", " 7 ", "1e0", "-2E-3", "007"])
+def test_usual_ways_of_writing_numbers_are_read(imported, plain):
+    table = walkers().astype({"x": str})
+    table.loc[4, "x"] = plain
+    store, _ = imported(table, speed_limit=np.inf)
+    assert store.tracks().position[4, 0] == float(plain)
+
+
+def test_a_line_with_too_few_or_too_many_columns_is_set_apart_with_its_number(imported):
+    lines = walkers().to_csv(index=False).splitlines()
+    lines.insert(3, "hall,0")
+    lines.insert(9, "hall,0,1,2,3,4")
+    store, report = imported("\n".join(lines))
+    apart = store.table("quarantine")
+    assert report.quarantined == {"malformed": 2}
+    assert apart["row"].tolist() == [3, 9]
+    assert apart["text"].tolist() == ["hall,0", "hall,0,1,2,3,4"]
+
+
+def test_row_numbers_count_rows_of_the_file_whatever_the_chunks(imported):
+    lines = walkers(rows=200).to_csv(index=False).splitlines()
+    lines[500] = "hall,0"
+    lines[1000] = lines[1000].rsplit(",", 1)[0] + ",none"
+    _, report = imported("\n".join(lines), limits=SMALL)
+    store, again = imported("\n".join(lines))
+    assert sorted(store.table("quarantine")["row"]) == [500, 1000]
+    assert report.quarantined == again.quarantined == {"malformed": 1, "not-a-number": 1}
+
+
+def test_labels_keep_their_meaning(imported):
+    table = walkers(("a",), agents=4).astype({"agent": str})
+    table["agent"] = table["agent"].map({"0": "7.0", "1": "007", "2": "=cmd|x", "3": "-3"})
+    store, _ = imported(table)
+    assert store.labels(range(4)) == ["-3", "7", "007", "=cmd|x"]
+    ints, _ = imported(walkers(("a",)))
+    assert ints.labels(range(3)) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        ({"columns": {"agent": "trak"}}, DataError, "did you mean 'track'"),
+        ({"columns": {"agnt": "track"}}, DataError, "did you mean 'agent'"),
+        ({"columns": {"agent": "when"}}, DataError, "no column found for time"),
+        ({"columns": {"agent": "track", "time": "track"}}, DataError, "given for two things"),
+        ({"columns": {"agent": "track", "frame": "when", "time": "when"}}, DataError, "both time"),
+        ({"dt": 0.0}, DataError, "dt must be a positive number"),
+        ({"on_problem": {"teleprot": "refuse"}}, ConfigError, "did you mean 'teleport'"),
+        ({"on_problem": "keep"}, ConfigError, "no policy 'keep'"),
+        ({"source": "tabel"}, DataError, "did you mean 'table'"),
+    ],
+)
+def test_a_wrong_request_says_what_is_there(imported, change, error, told):
+    table = walkers().rename(columns={"agent": "track", "time": "when"})
+    with pytest.raises(error, match=told):
+        imported(table, **change)
+
+
+def test_a_missing_column_is_told_with_all_there_are(imported):
+    with pytest.raises(DataError, match=r"no column found for agent.*'who', 'time', 'x', 'y'"):
+        imported(walkers().rename(columns={"agent": "who"}))
+
+
+@pytest.mark.parametrize(
+    ("names", "unit"),
+    [
+        ({"agent": "MMSI", "time": "BaseDateTime", "x": "LON", "y": "LAT"}, "degree"),
+        ({"agent": "track_id", "time": "t_seconds", "x": "x_px", "y": "y_px"}, "px"),
+        ({"agent": "individual-local-identifier", "x": "location-long", "y": "location-lat"}, None),
+        ({"agent": "id", "x": "pos x", "y": "pos y", "time": "Time (s)"}, None),
+    ],
+)
+def test_common_names_of_columns_are_known(imported, names, unit):
+    store, report = imported(walkers().rename(columns=names), unit=None if unit else "furlong")
+    assert store.unit == (unit or "furlong")
+    assert store.rows == 72
+    assert {report.columns[k] for k in names} == set(names.values())
+    assert any("columns guessed" in note for note in report.notes)
+
+
+def test_frames_need_dt_and_get_it(imported):
+    table = walkers().assign(frame=lambda t: (t["time"] / 0.5 * 6).astype(int)).drop(columns="time")
+    with pytest.raises(DataError, match=r"counts frames.*give dt"):
+        imported(table)
+    store, report = imported(table, dt=0.4)
+    assert store.dt == 0.4
+    assert report.steps == {"1": 66}
+    assert "6 frames per step" in report.dt_from
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%d %H:%M:%S.%f"])
+def test_dates_become_seconds_since_midnight(imported, form):
+    table = walkers()
+    moment = pd.Timestamp("2024-02-29 23:00") + pd.to_timedelta(table["time"], unit="s")
+    store, report = imported(table.assign(time=moment.dt.strftime(form)))
+    assert store.dt == 0.5
+    expected = (table["time"] + 23 * 3600) / 0.5
+    np.testing.assert_array_equal(store.tracks().step, expected)
+    assert any("2024-02-29 00:00:00 UTC" in note for note in report.notes)
+
+
+def test_milliseconds_are_told_by_the_name(imported):
+    table = walkers().assign(timestamp_ms=lambda t: (t["time"] * 1000).astype(int))
+    store, _ = imported(table.drop(columns="time"))
+    assert store.dt == 0.5
+
+
+def test_a_larger_dt_thins_the_rows_and_counts_them(imported):
+    store, report = imported(walkers(("a",), agents=1, rows=13), dt=1.5)
+    assert store.dt == 1.5
+    assert report.dropped["between steps"] + store.rows == 13
+    assert report.steps == {"1": store.rows - 1}
+    assert not report.quarantined
+
+
+def test_types_and_parts_come_from_columns(imported):
+    table = walkers().assign(
+        type=lambda t: np.where(t["agent"] == 1, "biker", ""),
+        split=lambda t: np.where(t["time"] < 4, "train", "val"),
+    )
+    store, report = imported(table)
+    tracks = store.tracks()
+    assert report.types == {"agent": 4, "biker": 2}
+    np.testing.assert_array_equal(np.array(store.splits)[tracks.split], table["split"])
+
+
+def test_fold_columns_make_folds(imported):
+    table = walkers(("a", "b", "c"))
+    table["fold_one"] = np.where(table["scene"] == "b", "test", "train")
+    table["fold_two"] = np.where(table["scene"] != "b", "test", "val")
+    store, _ = imported(table)
+    assert store.folds == {"one": ["b"], "two": ["a", "c"]}
+
+
+def test_z_and_scale(imported):
+    store, _ = imported(walkers().assign(z=3.0), scale=0.5)
+    assert (store.dims, store.unit) == (3, "m")
+    np.testing.assert_array_equal(store.tracks().position[:, 2], 1.5)
+    np.testing.assert_array_equal(store.tracks().position[:, 0], walkers()["x"] / 2)
+
+
+def _zip(path, data):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("inside.csv", data)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "write"),
+    [
+        (".gz", lambda p, data: p.write_bytes(gzip.compress(data))),
+        (".bz2", lambda p, data: p.write_bytes(bz2.compress(data))),
+        (".xz", lambda p, data: p.write_bytes(lzma.compress(data))),
+        (".zip", _zip),
+    ],
+)
+def test_compressed_tables_hold_the_same_tracks(imported, tmp_path, suffix, write):
+    plain, _ = imported(walkers())
+    path = tmp_path / f"t.csv{suffix}"
+    write(path, walkers().to_csv(index=False).encode())
+    import_tracks("table", path, tmp_path / "c.zarr", limits=SMALL)
+    assert open_store(tmp_path / "c.zarr").fingerprint() == plain.fingerprint()
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match="damaged"):
+        import_tracks("table", path, tmp_path / "d.zarr")
+    assert not list(tmp_path.glob("d.zarr*"))
+
+
+def test_parquet_tsv_and_a_folder_hold_the_same_tracks(imported, tmp_path):
+    plain, _ = imported(walkers())
+    walkers().to_parquet(tmp_path / "t.parquet")
+    walkers().to_csv(tmp_path / "t.tsv", index=False, sep="\t")
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for scene, table in walkers().groupby("scene"):
+        table.drop(columns="scene").to_csv(parts / f"{scene}.csv", index=False)
+    for path in (tmp_path / "t.parquet", tmp_path / "t.tsv", parts):
+        import_tracks("table", path, tmp_path / "p.zarr", overwrite=True, limits=SMALL)
+        assert open_store(tmp_path / "p.zarr").fingerprint() == plain.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b"scene,agent,time,x,y\n", "no rows"),
+        (b"\xff\xfe\x00s", "no text in UTF-8"),
+        (b"agent,time,x,y\n" + b"1,2,3,\xff\n" * 3, "no table in UTF-8"),
+        (b"x" * 2_000_000, "too many"),
+        (b"agent,time,x,y\n" + b'"' + b"1,2,3,4\n" * 90_000, "no table"),
+        (b"agent,time,x,y\n1,soon,3,4\n", "no agent has two rows|none of"),
+    ],
+)
+def test_files_that_are_no_tables_are_refused(tmp_path, data, told):
+    (tmp_path / "t.csv").write_bytes(data)
+    with pytest.raises(DataError, match=told):
+        import_tracks("table", tmp_path / "t.csv", tmp_path / "o.zarr", limits=SMALL)
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_failed_import_leaves_the_old_store_and_nothing_else(imported, tmp_path):
+    store, _ = imported(walkers(seed=1))
+    bad = walkers(seed=2)
+    bad.loc[3, "x"] = np.nan
+    with pytest.raises(DataProblem, match="not-a-number 1 of 72 rows"):
+        imported(bad, on_problem={"not-a-number": "refuse"})
+    assert open_store(store.path).fingerprint() == store.fingerprint()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.zarr", "tracks.csv"]
+    with pytest.raises(DataError, match="exists already"):
+        import_tracks("table", tmp_path / "tracks.csv", store.path)
+
+
+def test_an_interrupted_import_leaves_nothing(imported, tmp_path):
+    def interrupt(progress):
+        if progress.stage == "writing":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        imported(walkers(), progress=interrupt)
+    assert [p.name for p in tmp_path.iterdir()] == ["tracks.csv"]
+
+
+def test_what_a_killed_import_left_is_removed_by_the_next(imported, tmp_path):
+    (tmp_path / "out.zarr.spill-999999999").mkdir()
+    (tmp_path / "out.zarr.spill-999999999" / "run-0").write_bytes(b"rows")
+    imported(walkers())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.zarr", "tracks.csv"]
+
+
+def test_progress_reaches_all_rows(imported):
+    heard = []
+    imported(walkers(), progress=heard.append, limits=SMALL)
+    assert [p.stage for p in heard] == sorted(p.stage for p in heard)
+    last = {p.stage: (p.rows, p.total) for p in heard}
+    assert last == {"reading": (72, None), "surveying": (72, 72), "writing": (72, 72)}
+
+
+def test_memory_does_not_grow_with_the_file(imported, tmp_path):
+    imported(walkers())
+    rows, limits = 80_000, Limits(chunk=500, run=5_000, part=5_000)
+    table = walkers(("one",), agents=rows // 500, rows=500).round(3)
+    table.sort_values("time").to_csv(tmp_path / "t.csv", index=False)
+    del table
+    peaks = {}
+
+    def watch(progress):
+        peaks[progress.stage] = tracemalloc.get_traced_memory()[1]
+        if progress.rows == rows:
+            tracemalloc.reset_peak()
+
+    tracemalloc.start()
+    import_tracks("table", tmp_path / "t.csv", tmp_path / "o.zarr", limits=limits, progress=watch)
+    tracemalloc.stop()
+    all_rows = rows * row_type(2).itemsize
+    assert max(peaks["reading"], peaks["surveying"]) < 2 / 3 * all_rows
+    assert peaks["writing"] < HOLD * 5 * 8
+
+
+def test_importers_of_installed_packages_are_found(tmp_path, monkeypatch):
+    folder = tmp_path / "site"
+    (folder / "walks-1.0.dist-info").mkdir(parents=True)
+    (folder / "walks-1.0.dist-info" / "METADATA").write_text("Name: walks\nVersion: 1.0\n")
+    (folder / "walks-1.0.dist-info" / "entry_points.txt").write_text(
+        "[trajflow.importers]\nwalks = walks\n"
+    )
+    (folder / "walks.py").write_text(
+        "import pandas as pd\n"
+        "from trajflow.datasets.reading import Reading\n"
+        "def read(path, options):\n"
+        "    rows = pd.DataFrame({'row': [1, 2], 'file': 0, 'scene': 's', 'agent': 'a',\n"
+        "                         'time': [0.0, 2.0], 'x': 1.0, 'y': [0.0, 1.0]})\n"
+        "    return Reading(iter([rows]), 2, [path], dt=2.0, unit='m')\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    (tmp_path / "any").write_text("")
+    assert {"ethucy", "sdd", "table", "trajnet", "walks"} <= set(available())
+    assert import_tracks("walks", tmp_path / "any", tmp_path / "o.zarr").rows_kept == 2
+    with pytest.raises(DataError, match="no importer 'walk'"):
+        load("walk")
+
+
+def test_the_report_is_safe_to_print(imported):
+    table = walkers().astype({"agent": str})
+    table.loc[3, ["agent", "x"]] = ["\x1b]0;owned\x07", np.nan]
+    _, report = imported(table)
+    text = "\n".join(report.lines())
+    assert "\x1b" not in text
+    assert "71 of 72 rows kept" in text
+    assert "not-a-number: 1" in text

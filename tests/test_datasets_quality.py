@@ -1,0 +1,300 @@
+"""What becomes of bad rows: each problem planted, found, counted and set apart."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.problems import PROBLEMS, policies
+from trajflow.datasets.store import open_store
+from trajflow.datasets.teleports import GLITCH, find_jumps
+from trajflow.errors import DataError, DataProblem
+
+DT = 0.4
+
+
+def walkers(scenes=("hall",), agents=6, rows=30, seed=0):
+    """Rows of people who walk about 1 m/s, all seen from step 0 on."""
+    chance = np.random.default_rng(seed)
+    step = np.arange(rows)
+    tables = []
+    for scene in scenes:
+        for agent in range(agents):
+            heading = chance.uniform(0, 6.3)
+            ways = np.cumsum(chance.normal(0.4, 0.05, rows))
+            place = chance.uniform(0, 9, 2) + np.outer(ways, (np.cos(heading), np.sin(heading)))
+            columns = {"scene": scene, "agent": agent, "time": step * DT}
+            tables.append(pd.DataFrame({**columns, "x": place[:, 0], "y": place[:, 1]}))
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.fixture
+def imported(tmp_path):
+    def make(table, **options):
+        table.to_csv(tmp_path / "t.csv", index=False)
+        options = {"dt": DT, "unit": "m", "overwrite": True} | options
+        report = import_tracks("table", tmp_path / "t.csv", tmp_path / "o.zarr", **options)
+        return open_store(tmp_path / "o.zarr"), report
+
+    return make
+
+
+def with_rows(table, rows):
+    return pd.concat([table, pd.DataFrame(rows, columns=table.columns)], ignore_index=True)
+
+
+def test_good_rows_are_all_kept(imported):
+    store, report = imported(walkers(("a", "b", "c")))
+    assert (report.quarantined, report.cuts, report.moved, store.tables) == ({}, 0, 0, [])
+    assert report.rows_kept == 540
+
+
+def test_a_copy_of_a_row_is_set_apart_and_the_first_is_kept(imported):
+    table = walkers()
+    store, report = imported(with_rows(table, [table.iloc[40].tolist()] * 2))
+    assert report.quarantined == {"duplicate": 2}
+    assert store.table("quarantine")["row"].tolist() == [181, 182]
+    assert store.rows == len(table)
+
+
+def test_two_places_at_one_time_are_both_set_apart(imported):
+    table = walkers()
+    row = table.iloc[40].tolist()
+    store, report = imported(with_rows(table, [[*row[:3], row[3] + 0.1, row[4]]]))
+    assert report.quarantined == {"conflict": 2}
+    assert sorted(store.table("quarantine")["row"]) == [41, 181]
+    assert store.rows == len(table) - 1
+    assert report.steps["2"] == 1
+
+
+def test_times_near_a_step_are_moved_and_others_are_set_apart(imported):
+    table = walkers()
+    table.loc[10, "time"] += 0.2 * DT
+    table.loc[70, "time"] -= 0.24 * DT
+    table.loc[100, "time"] += 0.4 * DT
+    store, report = imported(table)
+    assert (report.quarantined, report.moved) == ({"off-grid": 1}, 2)
+    assert store.table("quarantine")["row"].tolist() == [101]
+    tracks = store.tracks()
+    assert tracks.step[10] == 10
+    np.testing.assert_array_equal(tracks.position[10], table.loc[10, ["x", "y"]].astype(float))
+
+
+def test_of_two_rows_in_one_step_the_nearer_stays(imported):
+    table = walkers()
+    late = table.iloc[40].tolist()
+    late[2] += 0.1 * DT
+    store, report = imported(with_rows(table, [late]))
+    assert report.quarantined == {"off-grid": 1}
+    assert store.table("quarantine")["row"].tolist() == [181]
+
+
+def test_a_clock_that_starts_between_steps_is_shifted(imported):
+    table = walkers(("early", "late"))
+    table.loc[table["scene"] == "late", "time"] += 1000 + 0.45 * DT
+    store, report = imported(table)
+    assert not report.quarantined
+    assert list(report.clocks) == ["late"]
+    assert report.clocks["late"] == pytest.approx(0.45 * DT)
+    assert store.tracks(["late"]).step[0] == 2500
+
+
+def test_rows_may_come_backwards(imported):
+    forwards, _ = imported(walkers())
+    backwards, report = imported(walkers().iloc[::-1])
+    assert backwards.fingerprint() == forwards.fingerprint()
+    assert not report.quarantined
+
+
+def test_a_glitch_is_set_apart_and_the_track_goes_on(imported):
+    table = walkers()
+    table.loc[[45, 46], "x"] += 400
+    store, report = imported(table)
+    assert (report.quarantined, report.cuts) == ({"teleport": 2}, 0)
+    assert sorted(store.table("quarantine")["row"]) == [46, 47]
+    assert store.trajectories == 6
+    assert report.steps["3"] == 1
+
+
+def test_a_jump_cuts_the_track_and_nothing_bridges_it(imported):
+    table = walkers()
+    table.loc[45:59, "x"] += 400
+    store, report = imported(table)
+    assert (report.quarantined, report.cuts) == ({}, 1)
+    assert store.labels(range(7)) == ["0", "1", "1#2", "2", "3", "4", "5"]
+    tracks = store.tracks()
+    assert np.bincount(tracks.track).tolist() == [30, 15, 15, 30, 30, 30, 30]
+    steps = np.linalg.norm(np.diff(tracks.position, axis=0), axis=1)[np.diff(tracks.track) == 0]
+    assert steps.max() < 1
+
+
+def test_the_name_of_a_piece_is_never_taken(imported):
+    table = walkers().astype({"agent": str})
+    table.loc[45:59, "x"] += 400
+    table["agent"] = table["agent"].replace("5", "1#2")
+    store, _ = imported(table)
+    assert sorted(store.labels(range(7))) == ["0", "1", "1#2", "1#2'", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("row", [30, 59])
+def test_a_glitch_at_an_end_of_a_track_is_set_apart(imported, row):
+    table = walkers()
+    table.loc[row, "y"] -= 400
+    store, report = imported(table)
+    assert (report.quarantined, report.cuts, store.trajectories) == ({"teleport": 1}, 0, 6)
+    assert store.labels(range(6)) == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_given_speed_limit_is_the_limit(imported):
+    table = walkers()
+    table.loc[40, "x"] += 3
+    _, guessed = imported(table)
+    _, given_limit = imported(table, speed_limit=5.0)
+    _, none = imported(table, speed_limit=np.inf)
+    assert guessed.speed_limit > 15
+    assert (given_limit.speed_limit, given_limit.quarantined) == (5.0, {"teleport": 1})
+    assert (none.speed_limit, none.quarantined) == (None, {})
+
+
+def test_many_glitches_do_not_hide_each_other(imported):
+    table = walkers(agents=20)
+    chosen = np.random.default_rng(3).choice(len(table), 24, replace=False)
+    table.loc[chosen, "x"] += 1000
+    _, report = imported(table)
+    assert report.quarantined == {"teleport": 24}
+
+
+def test_one_fast_agent_among_slow_ones_is_kept(imported):
+    table = walkers(agents=30)
+    car = table["agent"] == 4
+    table.loc[car, "x"] = 9 + np.arange(30) * 14 * DT
+    _, report = imported(table)
+    assert (report.quarantined, report.cuts) == ({}, 0)
+
+
+def test_a_scene_in_another_unit_is_set_apart(imported):
+    table = walkers(("a", "b", "c", "d"))
+    table.loc[table["scene"] == "c", ["x", "y"]] *= 36
+    store, report = imported(table)
+    assert store.scenes == ["a", "b", "d"]
+    assert report.quarantined == {"mixed-units": 180}
+    assert report.by_scene == {"c": {"mixed-units": 180}}
+    assert any("scene 'c' moves" in note for note in report.notes)
+
+
+def test_degrees_among_metres_are_set_apart(imported):
+    table = walkers(("a", "b", "c", "d"))
+    rows = table["scene"] == "c"
+    table.loc[rows, ["x", "y"]] = table.loc[rows, ["x", "y"]] * 1e-5 + 52
+    store, report = imported(table)
+    assert store.scenes == ["a", "b", "d"]
+    assert report.quarantined == {"mixed-units": 180}
+
+
+def test_an_agent_in_another_unit_is_set_apart(imported):
+    table = walkers(agents=12)
+    table.loc[table["agent"] == 7, ["x", "y"]] *= 40
+    _, report = imported(table)
+    assert report.quarantined == {"mixed-units": 30}
+    assert [(a.agent, a.rows) for a in report.worst_agents] == [("7", 30)]
+
+
+def test_standing_agents_and_loitering_scenes_are_no_other_unit(imported):
+    table = walkers(("a", "b", "c", "d"))
+    chance = np.random.default_rng(1)
+    for rows in (table["scene"] == "c", (table["scene"] == "a") & (table["agent"] < 4)):
+        table.loc[rows, ["x", "y"]] = 5 + chance.normal(0, 0.003, (rows.sum(), 2))
+    still = (table["scene"] == "b") & (table["agent"] < 3)
+    table.loc[still, ["x", "y"]] = 5.0
+    _, report = imported(table)
+    assert (report.quarantined, report.cuts) == ({}, 0)
+
+
+def test_longitudes_cross_the_date_line_beside_their_neighbours(imported):
+    step = np.arange(20)
+    east = pd.DataFrame({"agent": "e", "time": step * DT, "lon": 179 + 0.1 * step, "lat": 0.1})
+    east["lon"] = (east["lon"] + 180) % 360 - 180
+    west = east.assign(agent="w", lon=-179.5 - 0.01 * step)
+    far = east.assign(agent="z", lon=-540.5 + 0.01 * step)
+    store, report = imported(pd.concat([east, west, far]), unit=None)
+    assert store.unit == "degree"
+    x = store.tracks().position[:, 0]
+    assert np.ptp(x) < 3
+    np.testing.assert_allclose((x[:20] - east["lon"]) % 360, 0, atol=1e-9)
+    assert not report.quarantined
+    assert any("date line" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("problem", ["duplicate", "conflict", "off-grid", "teleport", "malformed"])
+def test_a_refused_problem_writes_nothing(imported, tmp_path, problem):
+    table = walkers()
+    row = table.iloc[40].tolist()
+    extra = {
+        "duplicate": row,
+        "conflict": [*row[:3], row[3] + 0.1, row[4]],
+        "off-grid": ["hall", 1, 40 * DT + 0.2, 1.0, 1.0],
+        "teleport": ["hall", 0, 30 * DT, 900.0, 1.0],
+        "malformed": ["hall", 1, 40 * DT, 1.0, '1.0",x'],
+    }[problem]
+    bad = with_rows(table, [extra])
+    if problem == "malformed":
+        bad["y"] = bad["y"].astype(str)
+        text = bad.to_csv(index=False).replace('"1.0"",x"', "1.0,x")
+        (tmp_path / "t.csv").write_text(text)
+    else:
+        bad.to_csv(tmp_path / "t.csv", index=False)
+    for policy in ("refuse", {problem: "refuse"}):
+        with pytest.raises(DataProblem, match=f"{problem} [12] of 181") as caught:
+            import_tracks("table", tmp_path / "t.csv", tmp_path / "n.zarr", on_problem=policy)
+        assert caught.value.exit_code == 3
+        assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+    others = {other: "refuse" for other in PROBLEMS if other != problem}
+    report = import_tracks("table", tmp_path / "t.csv", tmp_path / "n.zarr", on_problem=others)
+    assert set(report.quarantined) == {problem}
+
+
+def test_a_cut_is_a_teleport_that_can_be_refused(imported):
+    table = walkers()
+    table.loc[45:59, "x"] += 400
+    with pytest.raises(DataProblem, match="teleport 1 of 180"):
+        imported(table, on_problem={"teleport": "refuse"})
+
+
+def test_no_good_row_is_an_error_with_the_reasons(imported):
+    with pytest.raises(DataError, match="not-a-number 180"):
+        imported(walkers().assign(x="none"))
+
+
+def test_policies_default_to_quarantine():
+    assert policies(None) == dict.fromkeys(PROBLEMS, "quarantine")
+    assert policies({"conflict": "refuse"})["conflict"] == "refuse"
+    assert set(policies("refuse").values()) == {"refuse"}
+
+
+places = st.lists(st.sampled_from([0.0, 1.0, 2.0, 50.0, 51.0, 200.0]), min_size=1, max_size=14)
+
+
+@given(st.lists(places, min_size=1, max_size=3))
+@settings(deadline=None)
+def test_no_kept_step_is_out_of_reach(tracks):
+    track = np.repeat(np.arange(len(tracks)), [len(t) for t in tracks])
+    time = np.concatenate([np.arange(len(t), dtype=float) for t in tracks])
+    position = np.concatenate(tracks)[:, None]
+    limit, reach = np.full(len(track), 20.0), np.full(len(track), 4.0)
+    jumps = find_jumps(track, time, position, limit, reach)
+    for number, places in enumerate(tracks):
+        own = track == number
+        fast = (np.abs(np.diff(places)) > 20).any()
+        piece = np.cumsum(jumps.cut[own])[~jumps.apart[own]]
+        kept = np.array(places)[~jumps.apart[own]]
+        when = time[own][~jumps.apart[own]]
+        if not fast:
+            assert len(kept) == len(places)
+            assert not jumps.cut[own].any()
+            continue
+        together = np.diff(piece) == 0
+        assert (np.abs(np.diff(kept)) / np.diff(when) <= 4)[together].all()
+        assert (np.diff(when)[together] <= GLITCH + 1).all()
+        assert (np.bincount(piece)[np.unique(piece)] > 1).all() or not jumps.cut[own].any()
