@@ -1,0 +1,178 @@
+"""How good samples of the future are: accuracy, calibration, and how people share one future.
+
+Every result is one number per agent, in the unit of the positions unless said otherwise; means over
+agents, recordings and groups are taken by whoever asks. A step of NaN makes the agent's score NaN.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+BUDGET = 1 << 20
+"""Numbers of the samples that are held at once where all pairs of samples are compared."""
+
+
+def min_ade(samples: Floats, future: Floats) -> Floats:
+    """Displacement error, mean over the steps, of each agent's own best sample, [*, A].
+
+    Args:
+        samples: Positions, [S, *, A, F, D].
+        future: What happened, [*, A, F, D].
+    """
+    return np.asarray(_errors(samples, future).mean(-1).min(0))
+
+
+def min_fde(samples: Floats, future: Floats) -> Floats:
+    """Displacement error at the last step of each agent's own best sample, [*, A].
+
+    The sample that ends best need not be the one that is best on the way: `min_ade` and `min_fde`
+    each choose their own, as the field does.
+    """
+    return np.asarray(_errors(samples, future)[..., -1].min(0))
+
+
+def mean_ade(samples: Floats, future: Floats) -> Floats:
+    """Displacement error, mean over the steps and samples, [*, A]."""
+    return np.asarray(_errors(samples, future).mean((0, -1)))
+
+
+def mean_fde(samples: Floats, future: Floats) -> Floats:
+    """Displacement error at the last step, mean over the samples, [*, A]."""
+    return np.asarray(_errors(samples, future)[..., -1].mean(0))
+
+
+def miss_rate(samples: Floats, future: Floats, within: float = 2.0) -> Floats:
+    """1 where no sample ends within a distance of where the agent did, else 0; [*, A]."""
+    nearest = min_fde(samples, future)
+    return np.where(np.isnan(nearest), np.nan, nearest > within)
+
+
+def energy_score(samples: Floats, future: Floats) -> Floats:
+    """Energy score of the whole path over the root of the number of steps, [*, A].
+
+    `E|X - y| - E|X - X'| / 2` with |.| over the flattened path of F * D numbers; the second mean is
+    over pairs of different samples, so its expectation does not depend on S. It is lowest, on
+    average, for samples of the true distribution, and of one sample it is the distance alone.
+
+    Source: Gneiting and Raftery 2007, "Strictly proper scoring rules, prediction, and estimation",
+    eq. 21.
+    """
+    away = np.sqrt(np.square(samples - future).sum((-2, -1))).mean(0)
+    between = _between(samples, lambda apart: np.sqrt(np.square(apart).sum((-2, -1))))
+    return np.asarray((away - between / 2) / np.sqrt(future.shape[-2]))
+
+
+def coverage(samples: Floats, future: Floats, level: float) -> Floats:
+    """1 where the true endpoint is inside the samples' radius of a level, else 0; [*, A].
+
+    The radius is the quantile at `level`, with linear interpolation, of the distances of the
+    samples' endpoints to their mean. Calibrated samples cover about `level`; a little less of few
+    samples, because the mean leans on them.
+    """
+    ends = samples[..., -1, :]
+    centre = ends.mean(0)
+    radius = np.quantile(_length(ends - centre), level, axis=0)
+    away = _length(future[..., -1, :] - centre)
+    return np.where(np.isnan(away), np.nan, away <= radius)
+
+
+def spread(samples: Floats) -> Floats:
+    """Distance between two different samples, mean over the steps and pairs, [*, A]; 0 of one."""
+    return _between(samples, lambda apart: _length(apart).mean(-1))
+
+
+def spread_ratio(samples: Floats, future: Floats) -> float:
+    """Distance between samples [S, *, A, F, D] over that to what happened [*, A, F, D].
+
+    Both are means over steps, samples and agents. Below 1 the samples are too sure, above 1 they
+    are too wide: samples of the truth's own distribution are as far apart as they are from it.
+    """
+    apart, away = spread(samples).mean(), mean_ade(samples, future).mean()
+    return float(apart / away) if away > 0 else float("nan")
+
+
+def joint_ade(samples: Floats, future: Floats, marked: Bools) -> Floats:
+    """Each agent's error in the one sample that is best for its whole scene, [B, A].
+
+    Its mean over agents is the field's JADE with scenes weighted by their agents; it is never
+    below the mean of `min_ade`.
+
+    Args:
+        samples: Joint samples, sample s of all agents being one future, [S, B, A, F, D].
+        future: What happened, [B, A, F, D].
+        marked: Agents that count, [B, A]; the others are NaN in the result.
+
+    Source: Weng et al. 2023, "Joint metrics matter: a better standard for trajectory forecasting".
+    """
+    return _of_best_scene(_errors(samples, future).mean(-1), marked)
+
+
+def joint_fde(samples: Floats, future: Floats, marked: Bools) -> Floats:
+    """Each agent's last error in the sample that ends best for its whole scene, [B, A]."""
+    return _of_best_scene(_errors(samples, future)[..., -1], marked)
+
+
+def collision_rate(samples: Floats, marked: Bools, within: float = 0.2) -> Floats:
+    """Share of the joint samples in which an agent comes too close to another one, [B, A].
+
+    Two agents collide if they are nearer than `within` at any time from the first forecast step to
+    the last, each moving straight between its steps. Without others the rate is 0.
+
+    Args:
+        samples: Joint samples, [S, B, A, F, D].
+        marked: Agents that count, [B, A]; the others are NaN in the result.
+        within: Distance.
+    """
+    scene, one, other = np.nonzero(np.triu(marked[:, :, None] & marked[:, None, :], 1))
+    touched = np.zeros(samples.shape[:3], bool)
+    size = max(1, BUDGET // max(1, samples[:, :1, :1].size))
+    for first in range(0, len(scene), size):
+        b, i, j = (index[first : first + size] for index in (scene, one, other))
+        draw, pair = np.nonzero(_nearest(samples[:, b, i] - samples[:, b, j]) < within)
+        touched[draw, b[pair], i[pair]] = True
+        touched[draw, b[pair], j[pair]] = True
+    return np.where(marked, touched.mean(0), np.nan)
+
+
+def _length(vectors: Floats) -> Floats:
+    return np.asarray(np.sqrt(np.square(vectors).sum(-1)))
+
+
+def _errors(samples: Floats, future: Floats) -> Floats:
+    """Distances of every sample at every step, [S, *, F]."""
+    return _length(samples - future)
+
+
+def _of_best_scene(errors: Floats, marked: Bools) -> Floats:
+    """The errors [S, B, A] of the sample with the least sum over the marked agents, [B, A]."""
+    best = np.where(marked, errors, 0.0).sum(-1).argmin(0)
+    return np.where(marked, errors[best, np.arange(len(best))], np.nan)
+
+
+def _between(samples: Floats, distance: Callable[[Floats], Floats]) -> Floats:
+    """Mean distance over all pairs of different samples, [*, A]."""
+    count, lead = len(samples), samples.shape[1:-2]
+    flat = samples.reshape(count, -1, *samples.shape[-2:])
+    total = np.zeros(flat.shape[1])
+    size = max(1, BUDGET // flat[:, 0].size) if flat.size else 1
+    for first in range(0, flat.shape[1], size):
+        part = flat[:, first : first + size]
+        for shift in range(1, count // 2 + 1):
+            twice = 1 if 2 * shift == count else 2
+            apart = distance(part - np.roll(part, shift, 0)).sum(0)
+            total[first : first + size] += twice * apart
+    return (total / max(1, count * (count - 1))).reshape(lead)
+
+
+def _nearest(apart: Floats) -> Floats:
+    """Least distance to the origin of the polylines [S, N, F, D], [S, N]."""
+    if apart.shape[-2] == 1:
+        return _length(apart[..., 0, :])
+    begin, along = apart[..., :-1, :], np.diff(apart, axis=-2)
+    square = np.square(along).sum(-1)
+    part = -(begin * along).sum(-1) / np.where(square > 0, square, 1.0)
+    return np.asarray(_length(begin + np.clip(part, 0, 1)[..., None] * along).min(-1))
