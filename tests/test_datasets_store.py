@@ -364,12 +364,42 @@ def test_a_chunk_that_claims_another_size_is_not_unpacked(copy, size):
         ("zarr.json", {"scenes": ["alley"]}),
         ("zarr.json", {"types": [], "type_counts": []}),
         ("zarr.json", {"splits": []}),
+        ("zarr.json", {"bounds": [[0.0, 1.0]]}),
     ],
 )
 def test_lying_metadata_is_refused_before_memory_is_taken(copy, file, values):
     change(copy / file, **values)
     reseal(copy)
     with pytest.raises(DataError, match="damaged store"):
+        open_store(copy)
+
+
+def test_a_lie_told_by_all_files_is_refused_before_memory_is_taken(copy):
+    change(copy / "zarr.json", trajectories=10**12)
+    for name in ("rowsize", "episode_ends", "trajectory_id", "scene", "agent_type"):
+        change(copy / name / "zarr.json", shape=[10**12])
+    reseal(copy)
+    with pytest.raises(DataError, match=r"rowsize.*claims 1000000000000 rows, but 1 chunks"):
+        open_store(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("rowsize", [700, 5, 12, 61_000, 8_000, 66_001, 4]),
+        ("rowsize", [700, 5, 12, 61_003, 8_000, 66_001, 0]),
+        ("episode_ends", [700, 705, 717, 61_717, 69_717, 135_718, 135_720]),
+        ("scene", [0, 0, 1, 0, 1, 2, 2]),
+        ("scene", [0, 0, 0, 2, 2, 2, 2]),
+        ("agent_type", [0, 1, 0, 0, 1, 0, 2]),
+        ("agent_type", [0, 1, 0, 0, 1, 0, -1]),
+    ],
+)
+def test_an_index_that_contradicts_the_rows_is_refused(copy, name, values):
+    zarr = pytest.importorskip("zarr")
+    zarr.open_array(copy / name, mode="r+")[:] = values
+    reseal(copy)
+    with pytest.raises(DataError, match=f"{name} contradicts"):
         open_store(copy)
 
 

@@ -54,7 +54,8 @@ def spoiled(column, row, value):
 
 BAD = [
     (spoiled("position", 6, [0, np.nan]), r"agent 1: position .*nan.* at 0\.4 s is not finite"),
-    (spoiled("position", 0, [np.inf, 0]), "agent 0: position .*inf"),
+    (spoiled("position", 5, [np.inf, 0]), "agent 1: position .*inf"),
+    (spoiled("position", 4, [0, -np.inf]), "agent 0: position .*inf"),
     (spoiled("time", 6, np.nan), "agent 1: time nan is not finite"),
     (spoiled("time", 2, 0.4), r"agent 0: time 0\.4 s does not follow 0\.4 s"),
     (spoiled("time", 4, 0.0), r"agent 0: time 0\.0 s does not follow"),
