@@ -20,7 +20,8 @@ def pack(model: TrajectoryModel, facts: Mapping[str, Any]) -> bytes:
     """A model and JSON facts about it (dt, unit, ...) as safetensors bytes."""
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     said = json.dumps({"architecture": asdict(model.architecture), **facts}, sort_keys=True)
-    return save(state, {"trajflow": said, "digest": _digest(state, said)})
+    # One key: safetensors writes several in any order, and equal models shall be equal files.
+    return save(state, {"trajflow": json.dumps([said, _digest(state, said)])})
 
 
 def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:
@@ -41,8 +42,12 @@ def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:
             raise RunError(f"{name} is damaged: its contents do not match its own digest")
         model = TrajectoryModel(_architecture(facts.pop("architecture")))
         model.load_state_dict(state)
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, struct.error) as error:
+    except (SafetensorError, KeyError, TypeError, struct.error) as error:
         raise RunError(f"{name} is not a trajflow model: {error}") from None
+    except RunError:
+        raise
+    except ValueError as error:
+        raise RunError(f"{name} is damaged: {error}") from None
     except RuntimeError as error:
         raise RunError(f"{name} does not fit its own architecture: {error}") from None
     return model, facts
@@ -55,8 +60,8 @@ def _architecture(values: dict[str, Any]) -> Architecture:
 
 def _metadata(content: bytes) -> tuple[str, str]:
     (length,) = struct.unpack("<Q", content[:8])
-    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-    return metadata["trajflow"], metadata["digest"]
+    said, digest = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["trajflow"])
+    return said, digest
 
 
 def _digest(state: Mapping[str, Tensor], said: str) -> str:

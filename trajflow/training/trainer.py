@@ -158,7 +158,7 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         if not bool(torch.isfinite(norm)):
-            raise Diverged(self._advice(float(loss)))
+            raise Diverged(self._advice(float(loss.detach())))
         self.optimiser.step()
         self.step += 1
         self.average.update(self.model, self.step)
