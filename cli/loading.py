@@ -1,4 +1,4 @@
-"""A trained run and the data it is asked about, once they fit each other."""
+"""A trained run and the tracks it is asked about, once they fit each other."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from trajflow.cli.streams import log
 from trajflow.errors import RunError
 
 if TYPE_CHECKING:
@@ -13,31 +14,38 @@ if TYPE_CHECKING:
     from trajflow.predictor import Predictor
 
 
-def load_predictor(run: Path, store: "Store", device: str, steps: int) -> "Predictor":
+def load_predictor(run: Path, device: str, steps: int) -> "Predictor":
     """The predictor of a run.
 
     Raises:
-        RunError: There is none, or the store has other steps, units or coordinates.
+        RunError: There is none.
     """
     from trajflow.predictor import Predictor
     from trajflow.runs import RunFolder
     from trajflow.training.setup import device_of
 
-    folder = RunFolder.open(run)
-    predictor = Predictor.load(folder.path, str(device_of(device)), steps)
-    made = f"{predictor.dims} coordinates in {predictor.unit}, every {predictor.dt:g} s"
-    given = f"{store.dims} coordinates in {store.unit}, every {store.dt:g} s"
+    return Predictor.load(RunFolder.open(run).path, str(device_of(device)), steps)
+
+
+def check_fit(predictor: "Predictor", store: "Store", tracks: Path) -> None:
+    """Refuse tracks that a predictor cannot know anything about.
+
+    Raises:
+        RunError: They have other steps, units or coordinates than it was trained on.
+    """
     apart = abs(store.dt - predictor.dt) > 1e-6 * predictor.dt
     if apart or (store.dims, store.unit) != (predictor.dims, predictor.unit):
         raise RunError(
-            f"{run} was trained on {made}; {store.path} has {given}. "
-            "Import the tracks with the --dt and --unit of the run, or train on them"
+            f"the run was trained on {predictor.dims} coordinates in {predictor.unit}, every "
+            f"{predictor.dt:g} s; {tracks} has {store.dims} in {store.unit}, every "
+            f"{store.dt:g} s. Import them with the --dt and --unit of the run, or train on them"
         )
-    return predictor
 
 
 @contextmanager
-def opened(path: Path, columns: Mapping[str, str], dt: float | None) -> Iterator["Store"]:
+def opened(
+    path: Path, columns: Mapping[str, str], dt: float | None, unit: str
+) -> Iterator["Store"]:
     """A store, or a table of tracks read into one that is gone afterwards."""
     from trajflow.datasets.importing import import_tracks
     from trajflow.datasets.store import open_store
@@ -47,5 +55,13 @@ def opened(path: Path, columns: Mapping[str, str], dt: float | None) -> Iterator
         return
     with TemporaryDirectory() as folder:
         place = Path(folder) / "tracks.zarr"
-        import_tracks("table", path, place, columns=columns, dt=dt)
+        report = import_tracks("table", path, place, columns=columns, dt=dt, unit=unit)
+        for line in report.lines():
+            log.debug("%s", line)
+        if report.quarantined:
+            log.warning(
+                "rows that were left out: %s; see `trajflow data import table %s`",
+                ", ".join(f"{name} {count}" for name, count in report.quarantined.items()),
+                path,
+            )
         yield open_store(place)

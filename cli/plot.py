@@ -24,7 +24,7 @@ def plot(
     loud: Loud = None,
 ) -> None:
     """Draw histories, truths and sampled futures, of moments spread over a part."""
-    from trajflow.cli.loading import load_predictor
+    from trajflow.cli.loading import check_fit, load_predictor
     from trajflow.cli.moments import some_moments
     from trajflow.cli.training import track_data
     from trajflow.datasets.store import open_store
@@ -32,8 +32,8 @@ def plot(
     from trajflow.runs import RunFolder
 
     check_suffix(out)
-    store = open_store(data)
-    predictor = load_predictor(run, store, device, steps)
+    store, predictor = open_store(data), load_predictor(run, device, steps)
+    check_fit(predictor, store, data)
     tracks = track_data(store, RunFolder.open(run).config)
     batch = some_moments(tracks, part, scene, panels)
     drawn = predictor.forecast(batch, samples, seed)

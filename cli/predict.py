@@ -34,15 +34,17 @@ def predict(
     loud: Loud = None,
 ) -> None:
     """Forecast what follows the last step of each recording."""
-    from trajflow.cli.loading import load_predictor, opened
+    from trajflow.cli.loading import check_fit, load_predictor, opened
     from trajflow.cli.options import assignments, split
     from trajflow.cli.progress import counted
     from trajflow.exporting import check_target, export
     from trajflow.outlook import forecast_ends
 
     check_target(out, overwrite)
-    with opened(tracks, assignments(split(columns), "--columns"), dt) as store:
-        predictor = load_predictor(run, store, device, steps)
+    predictor = load_predictor(run, device, steps)
+    named = assignments(split(columns), "--columns")
+    with opened(tracks, named, dt, predictor.unit) as store:
+        check_fit(predictor, store, tracks)
         futures = forecast_ends(predictor, store, samples=samples, seed=seed, every=every)
         facts = {"run": str(run), "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
         facts |= {"samples": samples, "steps": steps, "seed": seed}

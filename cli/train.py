@@ -36,6 +36,9 @@ def train(
     ] = False,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order, noise.")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also log for TensorBoard; extra `log`.")
+    ] = False,
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
@@ -44,13 +47,13 @@ def train(
     The best weights are those with the lowest energy score on the validation part.
     """
     from trajflow.cli.stopping import asking
-    from trajflow.cli.training import Ask, finish, prepare
+    from trajflow.cli.training import Ask, events_of, finish, prepare
     from trajflow.cli.training_view import watch
 
     ask = Ask(data, config, tuple(set_ or ()), encoder, preset, seed)
     trainer = prepare(ask, out, resume, device)
     with asking(trainer.stop):
-        last = watch(trainer.run())
+        last = watch(events_of(trainer, tensorboard))
     finish(last, trainer.folder, data, as_json)
     if last.reason == "stopped":
         raise typer.Exit(INTERRUPTED)

@@ -1,5 +1,6 @@
 """What `trajflow train` asks for, turned into a trainer, and what its end is told as."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from trajflow.datasets.data import TrackData
     from trajflow.datasets.store import Store
     from trajflow.runs import RunFolder
-    from trajflow.training import Finished, Trainer
+    from trajflow.training import Event, Finished, Trainer
 
 SAME = {"store": "tracks", "hash": "parts of the tracks"}
 
@@ -94,6 +95,15 @@ def _resumed(ask: Ask, out: Path | None, device: str) -> "Trainer":
         if known.get(key) != given[key]:
             raise RunError(f"{ask.data} does not hold the {what} that {out} was trained on")
     return resumed_trainer(folder, data, facts_of(store), device_of(device))
+
+
+def events_of(trainer: "Trainer", tensorboard: bool) -> Iterable["Event"]:
+    """The events of a training as they happen, also written for TensorBoard if asked."""
+    if not tensorboard:
+        return trainer.run()
+    from trajflow.training.tensorboard import logged
+
+    return logged(trainer.run(), trainer.folder.path / "tensorboard")
 
 
 def track_data(store: "Store", config: "Config") -> "TrackData":
