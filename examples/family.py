@@ -36,9 +36,9 @@ PRESETS = ("flow", "meanflow", "mmf-paper", "mmf")
 STEPS = {"flow": (1, 4, 16), "meanflow": (1, 2), "mmf-paper": (1, 2), "mmf": (1, 2)}
 SMALL = ("model.width=64", "model.decoder_width=96", "model.decoder_depth=3", "train.threads=1")
 SETTINGS = {
-    "fork": (*SMALL, "train.epochs=50", "train.draws=4", "train.validate_every=10"),
+    "fork": (*SMALL, "train.epochs=120", "train.draws=4", "train.validate_every=20"),
     "ode": (*SMALL, "data.fold=ood", "train.epochs=10", "train.validate_every=2"),
-    "zara1": ("data.fold=zara1", "model.decoder_width=128", "train.epochs=8", "train.threads=1"),
+    "zara1": ("data.fold=zara1", "train.epochs=8", "train.threads=1"),
     "lowdata": (*SMALL, "data.fold=zara1", "train.validate_every=5"),
 }
 LOW = {0.01: 150, 0.1: 40, 1.0: 6}

@@ -56,7 +56,7 @@ class ModelConfig(_Section):
     """Whether the samples of a scene's agents are drawn together."""
     width: int = Field(128, ge=4)
     """Width of the context."""
-    decoder_width: int = Field(256, ge=8)
+    decoder_width: int = Field(128, ge=8)
     """Width of the decoder."""
     decoder_depth: int = Field(4, ge=1)
     """Residual blocks of the decoder."""
@@ -98,7 +98,7 @@ class TrainConfig(_Section):
 
     epochs: int = Field(20, ge=1)
     """Passes over the training windows."""
-    batch: int = Field(256, ge=1)
+    batch: int = Field(128, ge=1)
     """Target agents in a batch."""
     draws: int = Field(4, ge=1)
     """Noise draws that share one encoder pass."""
