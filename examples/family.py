@@ -34,10 +34,17 @@ from trajflow.training.validation import validate
 
 PRESETS = ("flow", "meanflow", "mmf-paper", "mmf")
 STEPS = {"flow": (1, 4, 16), "meanflow": (1, 2), "mmf-paper": (1, 2), "mmf": (1, 2)}
+ALONE = ("model.social=false", "train.validate_every=10")
 SMALL = ("model.width=64", "model.decoder_width=96", "model.decoder_depth=3", "train.threads=1")
 SETTINGS = {
-    "fork": (*SMALL, "train.epochs=120", "train.draws=4", "train.validate_every=20"),
-    "ode": (*SMALL, "data.fold=ood", "train.epochs=10", "train.validate_every=2"),
+    "fork": (*SMALL, *ALONE, "train.epochs=60"),
+    "ode": (
+        *SMALL,
+        "model.social=false",
+        "data.fold=ood",
+        "train.epochs=8",
+        "train.validate_every=2",
+    ),
     "zara1": ("data.fold=zara1", "train.epochs=8", "train.threads=1"),
     "lowdata": (*SMALL, "data.fold=zara1", "train.validate_every=5"),
 }

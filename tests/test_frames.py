@@ -73,5 +73,7 @@ def test_what_an_unseen_step_holds_does_not_matter():
     past[2, 1, 3] = torch.nan
     other = past.clone()
     other[2, 1, 3] = torch.inf
-    for a, b in zip(vars(present_frame(past)).values(), vars(present_frame(other)).values()):
+    for a, b in zip(
+        vars(present_frame(past)).values(), vars(present_frame(other)).values(), strict=True
+    ):
         assert torch.equal(a, b)

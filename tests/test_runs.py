@@ -62,7 +62,8 @@ def test_weights_come_back_with_their_architecture_and_facts():
     assert facts == {"dt": 0.4, "unit": "m"}
     assert copy.architecture == model.architecture
     assert all(
-        torch.equal(a, b) for a, b in zip(copy.state_dict().values(), model.state_dict().values())
+        torch.equal(a, b)
+        for a, b in zip(copy.state_dict().values(), model.state_dict().values(), strict=True)
     )
 
 

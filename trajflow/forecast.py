@@ -43,7 +43,7 @@ class Forecast:
         """One row per sample, agent and step: sample, [window,] agent, step, seconds, x, y[, z]."""
         import pandas as pd
 
-        *lead, agents, horizon, dims = self.samples.shape
+        *lead, agents, _, dims = self.samples.shape
         grid = np.indices(self.samples.shape[:-1]).reshape(len(lead) + 2, -1)
         columns: dict[str, object] = {"sample": grid[0]}
         if len(lead) > 1:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trajflow.predictor import Predictor
 
 
-class TrajectoryForecaster(BaseEstimator):
+class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
     """Learns from a data frame of tracks and draws what follows another one.
 
     A frame has one row per agent and moment: agent, time (seconds) or frame, x, y[, z], and

@@ -39,7 +39,7 @@ class ModulatedBlock(nn.Module):
         self.down = nn.Linear(expand * width, width)
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        """x [*, H] and modulation [*, 3 H] -> [*, H]."""
+        """Tokens [*, H] and modulation [*, 3 H] -> [*, H]."""
         scale, shift, gate = modulation.chunk(3, -1)
         inner = self.norm(x) * (1 + scale) + shift
         return x + gate * self.down(nn.functional.silu(self.up(inner)))
@@ -62,7 +62,7 @@ class AgentMixing(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """x [*, A, H] and present [B, A] (broadcast over the leading axes) -> [*, A, H]."""
+        """Tokens [*, A, H] and present [B, A] (broadcast over the leading axes) -> [*, A, H]."""
         null = self.null.expand(*x.shape[:-2], 1, -1)
         q, k, v = (
             self._split(p) for p in self.qkv(self.norm(torch.cat([x, null], -2))).chunk(3, -1)
@@ -71,7 +71,8 @@ class AgentMixing(nn.Module):
         allowed = torch.cat([present, torch.ones_like(present[..., :1])], -1)
         weights = scores.masked_fill(~allowed[..., None, None, :], -1e9).softmax(-1)
         mixed = (weights @ v).transpose(-2, -3).flatten(-2)
-        return x + self.out(mixed)[..., :-1, :]
+        update: Tensor = self.out(mixed)[..., :-1, :]
+        return x + update
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+        return x.reshape(*x.shape[:-1], self.heads, -1).transpose(-2, -3)

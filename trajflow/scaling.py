@@ -63,7 +63,8 @@ class Scaling(nn.Module):
         """World futures [*, F, D] of events [*, N] and white noise for what they leave out."""
         white = torch.cat([event, noise[..., self.components :]], -1)
         paced = (white * self.deviation) @ self.axes.T + self.mean
-        local = paced.unflatten(-1, (self.horizon, self.dims)) * self.pace(frame)[..., None, None]
+        points = paced.reshape(*paced.shape[:-1], self.horizon, self.dims)
+        local = points * self.pace(frame)[..., None, None]
         return frame.turn(local, back=True) + frame.coast(self.horizon)
 
     def _local(self, frame: Frame, future: Tensor) -> Tensor:

@@ -40,7 +40,9 @@ def implied_velocity(
         weight: lambda in [0, 1].
     """
     directions = (tangent, torch.zeros_like(r), torch.ones_like(t))
-    value, slope = torch.func.jvp(u, (x, r, t), directions)
+    value: Tensor
+    slope: Tensor
+    value, slope = torch.func.jvp(u, (x, r, t), directions)  # type: ignore[misc]
     return value + beside(t - r, x) * modulate(slope, weight)
 
 
@@ -113,10 +115,11 @@ class MeanFlowObjective:
     ) -> Tensor:
         same = self._equal_rows(r, t)
         if same:
-            parts = [(part[:same], part[same:]) for part in (x, r, t, v)]
-            near = u(*(part[0] for part in parts[:3]))
-            far = [part[1] for part in parts]
-            return near if same == len(r) else torch.cat([near, self._claim(u, *far, weight)])
+            near = u(x[:same], r[:same], t[:same])
+            if same == len(r):
+                return near
+            far = self._claim(u, x[same:], r[same:], t[same:], v[same:], weight)
+            return torch.cat([near, far])
         if self.tangent == "path":
             return implied_velocity(u, x, r, t, v, weight)
         with torch.no_grad():

@@ -21,5 +21,5 @@ class Average:
     def update(self, model: TrajectoryModel, step: int) -> None:
         """Take in the weights after `step` steps, counted from 1."""
         decay = min(self.decay, step / (step + 9))
-        mine, theirs = list(self.model.parameters()), list(model.parameters())
-        torch._foreach_lerp_(mine, [p.detach() for p in theirs], 1 - decay)
+        mine, theirs = ([p.detach() for p in m.parameters()] for m in (self.model, model))
+        torch._foreach_lerp_(mine, theirs, 1 - decay)

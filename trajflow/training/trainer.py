@@ -162,7 +162,8 @@ class Trainer:
         self.optimiser.step()
         self.step += 1
         self.average.update(self.model, self.step)
-        return loss.detach()
+        detached: torch.Tensor = loss.detach()
+        return detached
 
     def _advice(self, loss: float) -> str:
         return (

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from trajflow import metrics
-from trajflow.batch import Batch
+from trajflow.batch import Batch, Floats
 from trajflow.model import TrajectoryModel
 from trajflow.tensors import scene_centres, to_tensor
 
@@ -37,13 +37,12 @@ def validate(
     return judge(np.concatenate(drawn, 1), np.concatenate(truth))
 
 
-def judge(samples: np.ndarray, future: np.ndarray) -> dict[str, float]:
+def judge(samples: Floats, future: Floats) -> dict[str, float]:
     """Mean scores of samples [S, N, F, D] against futures [N, F, D]."""
-    scores = {
-        "energy_score": metrics.energy_score(samples, future),
-        "min_ade": metrics.min_ade(samples, future),
-        "min_fde": metrics.min_fde(samples, future),
-        "coverage_90": metrics.coverage(samples, future, 0.9),
+    return {
+        "energy_score": float(metrics.energy_score(samples, future).mean()),
+        "min_ade": float(metrics.min_ade(samples, future).mean()),
+        "min_fde": float(metrics.min_fde(samples, future).mean()),
+        "coverage_90": float(metrics.coverage(samples, future, 0.9).mean()),
         "spread_ratio": metrics.spread_ratio(samples, future),
     }
-    return {name: float(np.mean(value)) for name, value in scores.items()}
