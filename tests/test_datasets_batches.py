@@ -37,6 +37,13 @@ def test_batches_are_of_like_size_and_what_is_larger_comes_alone(targets, size):
         assert len(rows) == 1 if held.max() >= size else abs(held.sum() - mean) <= small.max()
 
 
+def test_no_batch_is_left_empty_between_two_large_windows():
+    targets = np.array([1, 9, 9, 2])
+    for epoch in range(40):
+        found = plan(np.ones(4, int), targets, 10, (0, epoch))
+        assert len(found) == count_batches(targets, 10)
+
+
 def test_batches_are_about_as_large_as_asked():
     agents, targets = uneven()
     held = [targets[rows].sum() for rows in plan(agents, targets, 256, (0, 0))]

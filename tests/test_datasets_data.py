@@ -106,6 +106,7 @@ def test_a_validation_is_spread_over_the_whole_part(town, max_rows):
     assert {scene for scene, *_ in some} == {scene for scene, *_ in part}
     assert content(data.validation(7, 10**6)) == part
     assert told(data.validation(7, 30)) == told(data.validation(7, 30))
+    assert some == content(TrackData(town, **SHAPE).validation(7, 30))
 
 
 def test_few_agents_are_learned_from_and_the_others_are_only_looked_at(town):
@@ -136,7 +137,7 @@ def test_groups_are_folds_where_there_are_some(store_of):
         "e": ("train", walks),
         "f": ("val", walks),
     }
-    store = store_of(scenes, {"north": ["a", "c"], "south": ["b", "e"]})
+    store = store_of(scenes, {"north": ["a", "c"], "south": ["b", "e"], "west": ["f"]})
     data = TrackData(store, **SHAPE)
     assert data.groups("test") == {"north": [0, 2], "south": [1], "d": [3]}
     assert data.groups("train") == {"e": [4]}

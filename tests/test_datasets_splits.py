@@ -134,6 +134,13 @@ def test_time_cuts_each_recording_and_keeps_a_moment_together(tracks_of, fold):
     assert (roles[scene_of(tracks) == 3] == TEST).all() == (fold is not None)
 
 
+def test_time_cuts_at_the_very_row(tracks_of):
+    for rows, parts in ((20, [10, 5, 5]), (4, [2, 1, 1])):
+        rule = choose(recordings(1), "time", fractions=(0.5, 0.25, 0.25))
+        roles = rule.roles(tracks_of([(0, range(5, 5 + rows))]))
+        assert roles.tolist() == np.repeat([TRAIN, VAL, TEST], parts).tolist()
+
+
 @pytest.mark.parametrize("kind", ["stored", "scene", "time"])
 @pytest.mark.parametrize("fold", [None, "scene3"])
 def test_a_role_does_not_depend_on_what_else_is_loaded(tracks_of, kind, fold):

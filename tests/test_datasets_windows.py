@@ -171,9 +171,11 @@ def test_people_are_counted_once_however_many_windows_they_fill(tracks_of):
     assert windows.agents.tolist() == [100, 101]
 
 
-def test_a_window_is_the_same_in_any_company(tracks_of):
-    windows = cut(crowded(tracks_of), T, F)
+@pytest.mark.parametrize("neighbours", [None, 2])
+def test_a_window_is_the_same_in_any_company(tracks_of, neighbours):
+    windows = cut(crowded(tracks_of), T, F, neighbours=neighbours)
     batch = everything(windows)
+    assert ((batch.agent >= 0).sum(1) == windows.agent_counts).all()
     for number in range(len(windows)):
         alone = windows.gather(np.array([number]))
         count = alone.agent.shape[1]
