@@ -83,13 +83,13 @@ class FlowConfig(_Section):
     """Share of the training over which lambda rises."""
     power: float = Field(0.0, ge=0, le=1)
     """Power of the robust weight of each event."""
-    t_mean: float = -0.4
+    t_mean: float = 0.5
     """Mean of the logit of t."""
-    t_std: float = Field(1.0, gt=0)
+    t_std: float = Field(1.5, gt=0)
     """Deviation of the logit of t."""
-    r_mean: float = -0.4
+    r_mean: float = -1.0
     """Mean of the logit of r; lower leans to the data."""
-    r_std: float = Field(1.0, gt=0)
+    r_std: float = Field(1.5, gt=0)
     """Deviation of the logit of r."""
 
 
@@ -122,6 +122,8 @@ class TrainConfig(_Section):
     """Most target agents in a validation, drawn evenly from the validation part."""
     samples: int = Field(20, ge=2)
     """Draws of each agent in a validation."""
+    steps: int | None = Field(None, ge=1)
+    """Network evaluations of a draw in a validation; None: 1, or 8 for the preset `flow`."""
     seed: int = Field(0, ge=0)
     """Seed of the weights, the order of the data and the noise."""
     threads: int | None = Field(None, ge=1)

@@ -42,7 +42,8 @@ class ModulatedBlock(nn.Module):
         """Tokens [*, H] and modulation [*, 3 H] -> [*, H]."""
         scale, shift, gate = modulation.chunk(3, -1)
         inner = self.norm(x) * (1 + scale) + shift
-        return x + gate * self.down(nn.functional.silu(self.up(inner)))
+        update: Tensor = gate * self.down(nn.functional.silu(self.up(inner)))
+        return x + update
 
 
 class AgentMixing(nn.Module):

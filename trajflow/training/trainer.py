@@ -189,7 +189,8 @@ class Trainer:
     def _validate(self) -> Evaluated:
         settings = self.settings
         batches = self.data.validation(settings.batch, settings.validation_windows)
-        scores = validate(self.average.model, batches, settings.samples, seed=settings.seed)
+        steps = settings.steps or (1 if self.model.architecture.average else 8)
+        scores = validate(self.average.model, batches, settings.samples, steps, settings.seed)
         best = scores["energy_score"] < self.best
         if best:
             self.best, self.best_step = scores["energy_score"], self.step
