@@ -8,11 +8,13 @@ import zipfile
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajflow.datasets.column import HOLD
+from trajflow.datasets.grammar import numbers
 from trajflow.datasets.importing import import_tracks
 from trajflow.datasets.passes import Limits
 from trajflow.datasets.sources import available, load
@@ -124,6 +126,11 @@ def test_only_plain_decimal_numbers_are_numbers(imported, odd):
     assert (apart["scene"][0], apart["agent"][0]) == ("hall", "0")
 
 
+def test_numbers_too_large_for_a_float_are_none():
+    assert np.isnan(numbers(pa.array(["1e999", "9" * 400, "-1e999"]))).all()
+    assert np.isnan(numbers(pa.array([np.inf, np.nan]))).all()
+
+
 @pytest.mark.parametrize("plain", ["1", "-1.5", "+2.", ".5", " 7 ", "1e0", "-2E-3", "007"])
 def test_usual_ways_of_writing_numbers_are_read(imported, plain):
     table = walkers().astype({"x": str})
@@ -145,12 +152,13 @@ def test_a_line_with_too_few_or_too_many_columns_is_set_apart_with_its_number(im
 
 def test_row_numbers_count_rows_of_the_file_whatever_the_chunks(imported):
     lines = walkers(rows=200).to_csv(index=False).splitlines()
+    for number in (499, 501, 1000):
+        lines[number] = lines[number].rsplit(",", 1)[0] + ",none"
     lines[500] = "hall,0"
-    lines[1000] = lines[1000].rsplit(",", 1)[0] + ",none"
     _, report = imported("\n".join(lines), limits=SMALL)
     store, again = imported("\n".join(lines))
-    assert sorted(store.table("quarantine")["row"]) == [500, 1000]
-    assert report.quarantined == again.quarantined == {"malformed": 1, "not-a-number": 1}
+    assert sorted(store.table("quarantine")["row"]) == [499, 500, 501, 1000]
+    assert report.quarantined == again.quarantined == {"malformed": 1, "not-a-number": 3}
 
 
 def test_labels_keep_their_meaning(imported):
@@ -239,6 +247,27 @@ def test_a_larger_dt_thins_the_rows_and_counts_them(imported):
     assert not report.quarantined
 
 
+@pytest.mark.parametrize(("rate", "digits"), [(30, 3), (16, 3), (29.97, 4), (2.5, 1)])
+def test_rounded_clocks_do_not_drift_off_the_grid(imported, rate, digits):
+    table = walkers(("a",), agents=2, rows=700)
+    table["time"] = np.round(np.tile(np.arange(700), 2) / rate, digits)
+    store, report = imported(table, limits=Limits(part=800), speed_limit=np.inf)
+    assert store.dt == pytest.approx(1 / rate, rel=2e-4)
+    assert not report.quarantined
+    assert report.steps == {"1": 1398}
+
+
+def test_rows_without_a_name_are_set_apart(imported):
+    table = walkers().astype({"agent": str})
+    table.loc[3, "agent"] = ""
+    table.loc[20, "scene"] = "  "
+    table.loc[50, "agent"] = "x" * 5000
+    store, report = imported(table)
+    assert report.quarantined == {"no-label": 3}
+    assert sorted(store.table("quarantine")["row"]) == [4, 21, 51]
+    assert report.rows_kept == 69
+
+
 def test_types_and_parts_come_from_columns(imported):
     table = walkers().assign(
         type=lambda t: np.where(t["agent"] == 1, "biker", ""),
@@ -314,13 +343,14 @@ def test_parquet_tsv_and_a_folder_hold_the_same_tracks(imported, tmp_path):
         (b"agent,time,x,y\n" + b"1,2,3,\xff\n" * 3, "no table in UTF-8"),
         (b"x" * 2_000_000, "too many"),
         (b"agent,time,x,y\n" + b'"' + b"1,2,3,4\n" * 90_000, "no table"),
-        (b"agent,time,x,y\n1,soon,3,4\n", "no agent has two rows|none of"),
+        (b"agent,time,x,y\n1,soon,3,4\n", "none of 1 rows can be used: not-a-number 1"),
+        (b"agent,time,x,y\n1,2\n1,3\n", "none of 2 rows can be used: malformed 2"),
     ],
 )
 def test_files_that_are_no_tables_are_refused(tmp_path, data, told):
     (tmp_path / "t.csv").write_bytes(data)
     with pytest.raises(DataError, match=told):
-        import_tracks("table", tmp_path / "t.csv", tmp_path / "o.zarr", limits=SMALL)
+        import_tracks("table", tmp_path / "t.csv", tmp_path / "o.zarr", dt=1.0, limits=SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
 
 
@@ -363,7 +393,7 @@ def test_progress_reaches_all_rows(imported):
 
 def test_memory_does_not_grow_with_the_file(imported, tmp_path):
     imported(walkers())
-    rows, limits = 80_000, Limits(chunk=500, run=5_000, part=5_000)
+    rows, limits = 80_000, Limits(chunk=500, run=4_000, part=2_000)
     table = walkers(("one",), agents=rows // 500, rows=500).round(3)
     table.sort_values("time").to_csv(tmp_path / "t.csv", index=False)
     del table

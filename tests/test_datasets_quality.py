@@ -166,12 +166,29 @@ def test_many_glitches_do_not_hide_each_other(imported):
     assert report.quarantined == {"teleport": 24}
 
 
-def test_one_fast_agent_among_slow_ones_is_kept(imported):
-    table = walkers(agents=30)
-    car = table["agent"] == 4
-    table.loc[car, "x"] = 9 + np.arange(30) * 14 * DT
+def test_one_fast_agent_among_many_slow_ones_is_kept(imported):
+    table = walkers(agents=120)
+    table.loc[table["agent"] == 4, "x"] = 9 + np.arange(30) * 28 * DT
+    _, report = imported(table)
+    assert report.speed_limit < 28
+    assert (report.quarantined, report.cuts) == ({}, 0)
+
+
+def test_a_walker_in_a_slow_queue_is_no_other_unit(imported):
+    table = walkers(("a", "b", "c"), agents=8)
+    corner = table.groupby(["scene", "agent"])[["x", "y"]].transform("first")
+    slow = (table["scene"] != "c") & (table["agent"] != 3)
+    table.loc[slow, ["x", "y"]] = 5 * corner + 0.02 * (table[["x", "y"]] - corner)
     _, report = imported(table)
     assert (report.quarantined, report.cuts) == ({}, 0)
+
+
+def test_the_outlier_of_a_jump_is_set_apart_and_not_its_neighbour():
+    places = np.array([0, 24, 8, 8.5, 9, 9.5])[:, None]
+    track, time = np.zeros(6, np.int64), np.arange(6.0)
+    jumps = find_jumps(track, time, places, np.full(6, 20.0), np.full(6, 5.0))
+    assert np.flatnonzero(jumps.apart).tolist() == [1]
+    assert not jumps.cut.any()
 
 
 def test_a_scene_in_another_unit_is_set_apart(imported):
