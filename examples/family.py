@@ -45,11 +45,11 @@ SETTINGS = {
         "train.epochs=8",
         "train.validate_every=2",
     ),
-    "zara1": ("data.fold=zara1", "train.epochs=8", "train.threads=1"),
-    "lowdata": (*SMALL, "data.fold=zara1", "train.validate_every=5"),
+    "zara1": ("data.fold=zara1", "train.epochs=5", "train.threads=1"),
+    "lowdata": (*SMALL, "data.fold=zara1"),
 }
-LOW = {0.01: 150, 0.1: 40, 1.0: 6}
-"""Share of the people learned from, and epochs, so that all are trained for a while."""
+LOW = {0.01: (150, 50), 0.1: (40, 10), 1.0: (5, 1)}
+"""Share of the people learned from; epochs, so that all train for a while, and between checks."""
 
 
 def generated(name: str, folder: Path, seed: int = 0) -> Store:
@@ -121,12 +121,12 @@ def plain_scores(run: Path, store: Store, steps: int, part: str) -> dict[str, fl
 def rows(task: str, store: Store, out: Path, seeds: int) -> list[dict[str, object]]:
     """One row for each preset, seed, share of the people and number of evaluations."""
     found: list[dict[str, object]] = []
-    shares = LOW if task == "lowdata" else {1.0: None}
-    for share, epochs in shares.items():
-        extra = () if epochs is None else (f"data.fraction={share}", f"train.epochs={epochs}")
+    for share, (epochs, every) in (LOW if task == "lowdata" else {1.0: (0, 0)}).items():
+        low = (f"data.fraction={share}", f"train.epochs={epochs}", f"train.validate_every={every}")
+        extra = low if epochs else ()
         for preset in PRESETS:
             for seed in range(seeds):
-                name = f"{preset}-{seed}" + ("" if epochs is None else f"-{share:g}")
+                name = f"{preset}-{seed}" + (f"-{share:g}" if epochs else "")
                 run = trained(store, out / name, preset, seed, (*SETTINGS[task], *extra))
                 for steps in STEPS[preset]:
                     key = {"people": share, "preset": preset, "evaluations": steps, "seed": seed}
