@@ -107,7 +107,7 @@ class Checkup:
 
 
 def _alike(steps: Steps, position: Floats) -> Bools:
-    """Whether a step goes exactly as far and in the same direction as the one before, [M]."""
+    """Whether a step goes exactly as far and in the same direction as the one before, [N]."""
     way = position[steps.row] - position[steps.row - 1]
     same = np.zeros(len(way), np.bool_)
     change = np.linalg.norm(np.diff(way, axis=0), axis=1)
@@ -117,7 +117,7 @@ def _alike(steps: Steps, position: Floats) -> Bools:
 
 
 def _lasting(flag: Bools, steps: Steps) -> Bools:
-    """Steps that are in a stretch of five or more flagged ones of their trajectory, [M]."""
+    """Steps that are in a stretch of five or more flagged ones of their trajectory, [N]."""
     windows = windows_of(steps.track)
     lasting = np.zeros(len(flag), np.bool_)
     lasting[windows[flag[windows].all(1)]] = True
@@ -125,7 +125,7 @@ def _lasting(flag: Bools, steps: Steps) -> Bools:
 
 
 def name_agents(checkup: Checkup, chosen: Bools) -> str:
-    """The first few chosen trajectories, by label and scene, safe for a terminal."""
+    """The first few of the chosen trajectories, [K], by label and scene, safe for a terminal."""
     numbers = np.flatnonzero(chosen)[: SHOWN + 1]
     labels = checkup.store.labels(numbers)
     scenes = [checkup.store.scenes[checkup.scene[number]] for number in numbers]

@@ -12,13 +12,13 @@ WINDOW = 5
 
 @dataclass(frozen=True)
 class Steps:
-    """What lies between consecutive rows of the same trajectory, M of them.
+    """What lies between consecutive rows of the same trajectory, N steps.
 
     Attributes:
-        row: Index of the later row of each step, [M].
-        track: Trajectory of each step, [M].
-        seconds: Time each step takes, [M].
-        length: Distance between its ends, [M], in the unit of the positions.
+        row: Index of the later row of each step, [N].
+        track: Trajectory of each step, [N].
+        seconds: Time each step takes, [N].
+        length: Distance between its ends, [N], in the unit of the positions.
     """
 
     row: Ints
@@ -28,7 +28,7 @@ class Steps:
 
     @property
     def speed(self) -> Floats:
-        """Distance per second, [M]."""
+        """Distance per second, [N]."""
         return self.length / self.seconds
 
 
@@ -46,7 +46,7 @@ def steps_of(track: Ints, time: Floats, position: Floats) -> Steps:
 
 
 def running_speed(steps: Steps) -> Floats:
-    """The second lowest of every five consecutive speeds of a trajectory.
+    """The second lowest of every five consecutive speeds of a trajectory, [N].
 
     A lasting speed shows in it; a jump, or two glitches with four fast steps, do not.
     """
@@ -63,7 +63,7 @@ def straightness(steps: Steps, position: Floats) -> tuple[Ints, Floats]:
         position: World coordinates of these rows, [N, D].
 
     Returns:
-        Trajectory of each such window, and the ratio.
+        Trajectory of each such window, and the ratio, both [W].
     """
     windows = windows_of(steps.track)
     path = steps.length[windows].sum(1)
@@ -74,7 +74,14 @@ def straightness(steps: Steps, position: Floats) -> tuple[Ints, Floats]:
 
 
 def medians(values: Floats, group: Ints, count: int, least: int = 1) -> Floats:
-    """Median of the values of each group, [count]; NaN for groups with fewer than `least`."""
+    """Median of the values of each group, [K]; NaN for groups with fewer than `least`.
+
+    Args:
+        values: What to take the median of, [N].
+        group: Group of each value, [N].
+        count: Number of groups, K.
+        least: Values that a group must have.
+    """
     order = np.lexsort((values, group))
     sizes = np.bincount(group, minlength=count)
     first = np.cumsum(sizes) - sizes
@@ -99,7 +106,7 @@ def continuous(longitude: Floats, track: Ints) -> Floats:
 
 
 def mean_longitude(longitude: Floats) -> float:
-    """The circular mean of longitudes, in degrees."""
+    """The circular mean of longitudes in degrees, [N], between -180 and 180."""
     angle = np.deg2rad(longitude)
     return float(np.rad2deg(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean())))
 

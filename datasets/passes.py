@@ -31,7 +31,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds the memory of an import, in rows (about 60 bytes each, a few copies at a time).
+    """What bounds the memory of an import, in rows (some 50 bytes each, a dozen copies).
 
     Attributes:
         chunk: Rows read at once.
@@ -40,8 +40,8 @@ class Limits:
     """
 
     chunk: int = 65_536
-    run: int = 1_000_000
-    part: int = 1_000_000
+    run: int = 500_000
+    part: int = 500_000
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def _shift(time: Floats, fine: float) -> float:
 
 
 def scenes_of(scene: Ints) -> list[tuple[int, slice]]:
-    """Each scene of sorted rows and where its rows are."""
+    """Each scene of sorted rows, [N], and where its rows are."""
     begins = np.flatnonzero(np.diff(scene, prepend=-1))
     ends = [*begins[1:].tolist(), len(scene)][: len(begins)]
     return [(int(scene[b]), slice(b, e)) for b, e in zip(begins.tolist(), ends, strict=True)]

@@ -62,7 +62,7 @@ def settle(
     Raises:
         DataError: dt is not given and cannot be guessed.
     """
-    settled = _settle_dt(survey.usual_step(), reading, given_dt)
+    settled = _settle_dt(survey.beat.usual(), reading, given_dt)
     _settle_unit(settled, survey, roster, reading)
     scene, kind = np.array(roster.scene, np.int64), np.array(roster.kind, np.int64)
     pace = survey.pace / settled.seconds

@@ -9,6 +9,10 @@ from trajflow.datasets.motion import continuous, medians, running_speed, steps_o
 from trajflow.datasets.parts import Part
 
 KEEP = 1 << 14
+NEAR = 0.25
+"""Times this close to the median are averaged."""
+ROUNDED = 0.02
+"""Clocks are rounded by less than this share of a step; a mean further off is jitter."""
 STRAIGHT = 0.6
 FAST = 20.0
 """A jump is this many times faster than the 99th percentile of running speeds."""
@@ -31,11 +35,41 @@ class Sample:
             self.every *= 2
 
 
+@dataclass
+class Beat:
+    """The time from row to row that most rows have.
+
+    Clocks are written with few digits: 30 frames per second as 0.033, 0.033, 0.034 s. The mean of
+    the times near the median is exact where the median would drift off the grid.
+    """
+
+    sample: Sample = field(default_factory=Sample)
+    total: float = 0.0
+    count: int = 0
+    _middle: float = np.nan
+
+    def add(self, seconds: Floats) -> None:
+        """Take notice of more times, [N]."""
+        self.sample.add(seconds)
+        if len(seconds) and not self.count:
+            self._middle = _middle(seconds)
+        near = seconds[np.abs(seconds - self._middle) <= NEAR * self._middle]
+        self.total += float(near.sum())
+        self.count += len(near)
+
+    def usual(self) -> float | None:
+        """The usual time; None if there was none."""
+        if not self.count:
+            return None
+        median, mean = _middle(self.sample.values), self.total / self.count
+        return float(f"{mean if abs(mean - median) < ROUNDED * median else median:.9g}")
+
+
 class Survey:
     """What a pass over all parts finds, in the clock and the unit of the files.
 
     Attributes:
-        step: Times from row to row.
+        beat: Times from row to row.
         running: Running speeds of moving agents.
         pace: Median speed of each trajectory while it moves, [K]; NaN where it hardly does.
         travels: Whether a trajectory goes anywhere rather than standing or jittering, [K].
@@ -44,7 +78,7 @@ class Survey:
     """
 
     def __init__(self, tracks: int, dims: int, unit: str | None) -> None:
-        self.step, self.running = Sample(), Sample()
+        self.beat, self.running = Beat(), Sample()
         self.pace = np.full(tracks, np.nan)
         self.travels: Bools = np.zeros(tracks, np.bool_)
         self.low, self.high = np.full((tracks, dims), np.nan), np.full((tracks, dims), np.nan)
@@ -64,21 +98,13 @@ class Survey:
         track, position = track[order], position[order]
         steps = steps_of(track, part.time[order], position)
         self.crossings += _crossings(steps.row, position)
-        self.step.add(steps.seconds)
+        self.beat.add(steps.seconds)
         speed = running_speed(steps)
         self.running.add(speed[speed > 0])
         moving = steps.length > 0
         self.pace[found] = medians(steps.speed[moving], steps.track[moving], len(found), least=3)
         where, ratio = straightness(steps, position)
         self.travels[found] = medians(ratio, where, len(found), least=3) >= STRAIGHT
-
-    def usual_step(self) -> float | None:
-        """The step between rows that most have: their median, made exact by a mean around it."""
-        if not len(self.step.values):
-            return None
-        median = float(np.percentile(self.step.values, 50, method="lower"))
-        mean = float(self.step.values[np.abs(self.step.values - median) <= 0.25 * median].mean())
-        return float(f"{mean if abs(mean - median) < 1e-3 * median else median:.9g}")
 
     def fastest(self) -> float | None:
         """A speed that only jumps reach, per unit of the clock; None if hardly anything moves."""
@@ -91,6 +117,11 @@ class Survey:
         begins = np.searchsorted(track[order], np.arange(len(found)))
         self.low[found] = np.minimum.reduceat(position[order], begins)
         self.high[found] = np.maximum.reduceat(position[order], begins)
+
+
+def _middle(values: Floats) -> float:
+    """A median that is one of the values."""
+    return float(np.percentile(values, 50, method="lower"))
 
 
 def _crossings(row: Ints, position: Floats) -> int:

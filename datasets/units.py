@@ -16,7 +16,7 @@ SPEEDS = {
     **dict.fromkeys(("ship", "boat", "vessel"), (0.3, 30.0)),
 }
 """Metres per second between which the usual speed of a moving agent of a type lies."""
-APART = 20.0
+APART, AGENT_APART = 20.0, 30.0
 FEW_APART = 300.0
 ENOUGH = 5
 SPREAD = 5.0
@@ -69,7 +69,7 @@ def odd_units(
     Only agents that go somewhere are compared, and only with their own type. A scene is odd when
     both its usual speed (20 times; 300 times too slow where fewer than five agents tell, because
     they may loiter) and its extent (5 times) differ the same way from the median scene. An agent
-    is odd when its speed differs 20 times from its scene's and it is outside its scene's area.
+    is odd when its speed differs 30 times from its scene's and it is far outside its area.
 
     Args:
         pace: Usual speed of each trajectory while it moves, [K].
@@ -116,7 +116,7 @@ def _odd_agents(odd: Odd, pace: Floats, chosen: Bools, scene: Ints, centre: Floa
     near = medians(away, scene, count)[scene]
     ratio = np.divide(pace, usual, out=np.ones_like(pace), where=chosen)
     far = (agents[scene] >= ENOUGH) & (away > 2 * SPREAD * near) & ~odd.tracks
-    wrong = chosen & far & ((ratio >= APART) | (ratio <= 1 / APART))
+    wrong = chosen & far & ((ratio >= AGENT_APART) | (ratio <= 1 / AGENT_APART))
     odd.agents.extend(np.flatnonzero(wrong).tolist())
     odd.tracks[wrong] = True
 
