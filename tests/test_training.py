@@ -12,7 +12,7 @@ from trajflow.config import Config
 from trajflow.errors import ConfigError, RunError
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
-from trajflow.training import Evaluated, Finished
+from trajflow.training import Evaluated, Finished, threads
 from trajflow.training.augment import augment
 from trajflow.training.setup import device_of, new_trainer, objective_of, resumed_trainer
 from trajflow.training.trainer import Diverged
@@ -181,3 +181,14 @@ def test_tensorboard_hears_what_the_run_says(tmp_path):
     read = EventAccumulator(str(tmp_path / "logs")).Reload()
     scores = [e.metrics["energy_score"] for e in events if isinstance(e, Evaluated)]
     assert [s.value for s in read.Scalars("validation/energy_score")] == pytest.approx(scores)
+
+
+def test_threads_are_chosen_by_their_time_and_put_back(monkeypatch):
+    before = torch.get_num_threads()
+    for slow, best in ((1, 2), (2, 1)):
+        monkeypatch.setattr(threads, "_seconds", lambda n, slow=slow: float(n == slow))
+        assert threads.faster_threads(2) == best
+    monkeypatch.undo()
+    assert threads.faster_threads(1) == 1
+    assert threads.faster_threads(2) in (1, 2)
+    assert torch.get_num_threads() == before

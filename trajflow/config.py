@@ -127,7 +127,7 @@ class TrainConfig(_Section):
     seed: int = Field(0, ge=0)
     """Seed of the weights, the order of the data and the noise."""
     threads: int | None = Field(None, ge=1)
-    """Processor threads; None leaves torch's choice."""
+    """Processor threads; None: 1 or all, whichever is faster when measured."""
 
 
 class Config(_Section):

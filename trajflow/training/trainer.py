@@ -19,6 +19,7 @@ from trajflow.training.augment import augment
 from trajflow.training.average import Average
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.events import Evaluated, Event, Finished, Started, Step
+from trajflow.training.threads import faster_threads
 from trajflow.training.validation import validate
 from trajflow.weights import pack
 
@@ -71,6 +72,7 @@ class Trainer:
         )
         self.step, self.best, self.best_step, self.before = 0, math.inf, 0, 0.0
         self._stopping = False
+        self._most_threads = torch.get_num_threads()
 
     def stop(self) -> None:
         """Ask the loop to save and end after the step it is in."""
@@ -95,8 +97,14 @@ class Trainer:
         """
         self._began = time.monotonic()
         for event in self._events():
+            if isinstance(event, Started | Evaluated):
+                self._choose_threads()
             self.folder.append(event.to_dict())
             yield event
+
+    def _choose_threads(self) -> None:
+        if self.device.type == "cpu" and self.settings.threads is None:
+            torch.set_num_threads(faster_threads(self._most_threads))
 
     def _events(self) -> Iterator[Event]:
         count = sum(p.numel() for p in self.model.parameters())
