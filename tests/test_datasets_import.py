@@ -73,7 +73,7 @@ def test_the_order_of_rows_and_the_size_of_pieces_change_nothing(imported):
     reference, _ = imported(table)
     expected = reference.fingerprint()
     assert reference.scenes == ["s1", "s9", "s10"]
-    for seed in range(3):
+    for seed in range(2):
         shuffled, report = imported(table.sample(frac=1, random_state=seed), limits=SMALL)
         assert shuffled.fingerprint() == expected
         assert report.quarantined == {"not-a-number": 2}
@@ -91,7 +91,7 @@ def test_the_order_of_rows_and_the_size_of_pieces_change_nothing(imported):
         max_size=30,
     )
 )
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 def test_every_row_is_kept_or_set_apart(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("rows")
     table = pd.DataFrame(rows, columns=["scene", "agent", "time", "x"]).assign(y="1")
@@ -110,19 +110,18 @@ def test_every_row_is_kept_or_set_apart(tmp_path_factory, rows):
     assert np.isfinite(store.tracks().position).all()
 
 
-@pytest.mark.parametrize(
-    "odd",
-    ["1_000", "٣", "inf", "-Infinity", "nan", "NaN", "", "0x1", "1,5", "1e999", "True", "–1"],
-)
-def test_only_plain_decimal_numbers_are_numbers(imported, odd):
+ODD = ["1_000", "٣", "inf", "-Infinity", "nan", "NaN", "", "0x1", "1,5", "1e999", "True", "–1"]
+
+
+def test_only_plain_decimal_numbers_are_numbers(imported):
     table = walkers().astype({"x": str})
-    table.loc[4, "x"] = odd
+    table.loc[range(0, 60, 5), "x"] = ODD
     store, report = imported(table)
-    assert report.quarantined == {"not-a-number": 1}
-    assert store.rows == len(table) - 1
+    assert report.quarantined == {"not-a-number": 12}
+    assert store.rows == len(table) - 12
     apart = store.table("quarantine")
-    assert apart["row"].tolist() == [5]
-    assert f"x={odd};" in apart["text"][0]
+    assert apart["row"].tolist() == [*range(1, 61, 5)]
+    assert [text.split("; ")[0] for text in apart["text"]] == [f"x={odd}" for odd in ODD]
     assert (apart["scene"][0], apart["agent"][0]) == ("hall", "0")
 
 
@@ -131,12 +130,12 @@ def test_numbers_too_large_for_a_float_are_none():
     assert np.isnan(numbers(pa.array([np.inf, np.nan]))).all()
 
 
-@pytest.mark.parametrize("plain", ["1", "-1.5", "+2.", ".5", " 7 ", "1e0", "-2E-3", "007"])
-def test_usual_ways_of_writing_numbers_are_read(imported, plain):
+def test_usual_ways_of_writing_numbers_are_read(imported):
+    plain = ["1", "-1.5", "+2.", ".5", " 7 ", "1e0", "-2E-3", "007"]
     table = walkers().astype({"x": str})
-    table.loc[4, "x"] = plain
+    table.loc[:7, "x"] = plain
     store, _ = imported(table, speed_limit=np.inf)
-    assert store.tracks().position[4, 0] == float(plain)
+    assert store.tracks().position[:8, 0].tolist() == [float(text) for text in plain]
 
 
 def test_a_line_with_too_few_or_too_many_columns_is_set_apart_with_its_number(imported):

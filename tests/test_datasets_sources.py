@@ -27,9 +27,10 @@ def walk(frames, agent, origin=0.0):
 def test_a_known_recording_is_cut_at_its_first_validation_frame(tmp_path, imported):
     frames = range(10200, 10300, 10)
     (tmp_path / "biwi_eth.txt").write_text(walk(frames, 1))
+    (tmp_path / "students001.txt").write_text(walk(range(0, 90, 10), 1))
     (tmp_path / "corridor.txt").write_text(walk(frames, 4).replace("\t", "  "))
     store, report = imported("ethucy", tmp_path)
-    assert store.scenes == ["biwi_eth", "corridor"]
+    assert store.scenes == ["biwi_eth", "corridor", "students001"]
     assert (store.dt, store.unit, store.types) == (0.4, "m", ["pedestrian"])
     assert store.folds == {"eth": ["biwi_eth"]}
     eth = store.tracks(["biwi_eth"])
