@@ -61,9 +61,8 @@ def energy_score(samples: Floats, future: Floats) -> Floats:
     Source: Gneiting and Raftery 2007, "Strictly proper scoring rules, prediction, and estimation",
     eq. 21.
     """
-    away = np.sqrt(np.square(samples - future).sum((-2, -1))).mean(0)
-    between = _between(samples, lambda apart: np.sqrt(np.square(apart).sum((-2, -1))))
-    return np.asarray((away - between / 2) / np.sqrt(future.shape[-2]))
+    away = _path_length(samples - future).mean(0)
+    return np.asarray((away - _between(samples, _path_length) / 2) / np.sqrt(future.shape[-2]))
 
 
 def coverage(samples: Floats, future: Floats, level: float) -> Floats:
@@ -129,17 +128,30 @@ def collision_rate(samples: Floats, marked: Bools, within: float = 0.2) -> Float
     """
     scene, one, other = np.nonzero(np.triu(marked[:, :, None] & marked[:, None, :], 1))
     touched = np.zeros(samples.shape[:3], bool)
+    low, high = samples.min(-2) - within, samples.max(-2)
     size = max(1, BUDGET // max(1, samples[:, :1, :1].size))
     for first in range(0, len(scene), size):
         b, i, j = (index[first : first + size] for index in (scene, one, other))
-        draw, pair = np.nonzero(_nearest(samples[:, b, i] - samples[:, b, j]) < within)
-        touched[draw, b[pair], i[pair]] = True
-        touched[draw, b[pair], j[pair]] = True
+        boxes_meet = (low[:, b, i] < high[:, b, j]) & (low[:, b, j] < high[:, b, i])
+        draw, pair = np.nonzero(boxes_meet.all(-1))
+        b, i, j = b[pair], i[pair], j[pair]
+        hit = _nearest(samples[draw, b, i] - samples[draw, b, j]) < within
+        touched[draw[hit], b[hit], i[hit]] = True
+        touched[draw[hit], b[hit], j[hit]] = True
     return np.where(marked, touched.mean(0), np.nan)
 
 
 def _length(vectors: Floats) -> Floats:
-    return np.asarray(np.sqrt(np.square(vectors).sum(-1)))
+    return np.sqrt(_dot(vectors, vectors))
+
+
+def _dot(one: Floats, other: Floats) -> Floats:
+    return np.asarray(np.einsum("...d,...d->...", one, other))
+
+
+def _path_length(paths: Floats) -> Floats:
+    """Root of the sum of squares of all F * D numbers of each path [..., F, D]."""
+    return np.asarray(np.sqrt(np.einsum("...fd,...fd->...", paths, paths)))
 
 
 def _errors(samples: Floats, future: Floats) -> Floats:
@@ -169,10 +181,10 @@ def _between(samples: Floats, distance: Callable[[Floats], Floats]) -> Floats:
 
 
 def _nearest(apart: Floats) -> Floats:
-    """Least distance to the origin of the polylines [S, N, F, D], [S, N]."""
+    """Least distance to the origin of each of the polylines [N, F, D], [N]."""
     if apart.shape[-2] == 1:
         return _length(apart[..., 0, :])
     begin, along = apart[..., :-1, :], np.diff(apart, axis=-2)
-    square = np.square(along).sum(-1)
-    part = -(begin * along).sum(-1) / np.where(square > 0, square, 1.0)
+    square = _dot(along, along)
+    part = -_dot(begin, along) / np.where(square > 0, square, 1.0)
     return np.asarray(_length(begin + np.clip(part, 0, 1)[..., None] * along).min(-1))

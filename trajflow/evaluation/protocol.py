@@ -1,0 +1,59 @@
+"""What is asked of a forecaster, and by which numbers it is judged."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from trajflow.batch import Batch, Floats
+from trajflow.errors import ConfigError
+
+
+class Forecaster(Protocol):
+    """Whatever can be judged."""
+
+    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
+        """World positions of S equally likely futures, [S, B, A, F, D]; NaN for non-targets.
+
+        Args:
+            batch: The scenes; only what was seen until the present may be used.
+            samples: Futures S of each target.
+            seed: The same gives the same futures, another gives other draws.
+        """
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The terms of an evaluation, which its report repeats.
+
+    Attributes:
+        samples: Futures S of each agent that are judged.
+        draws: Futures that were drawn to choose these from; 0: no more than are judged.
+        selection: How they were chosen; "plain" if they were not.
+        joint: Whether sample s of all agents of a scene is meant as one future.
+        steps: Network evaluations per draw.
+        seed: What draws and intervals follow from.
+        miss: Distance beyond which the best endpoint counts as a miss, in the store's unit.
+        collide: Distance below which two agents collide, in the store's unit.
+        resamples: Bootstrap resamples behind an interval.
+    """
+
+    samples: int = 20
+    draws: int = 0
+    selection: str = "plain"
+    joint: bool = False
+    steps: int = 1
+    seed: int = 0
+    miss: float = 2.0
+    collide: float = 0.2
+    resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.resamples < 1:
+            raise ConfigError(
+                f"samples and resamples must be at least 1, got {self.samples} and {self.resamples}"
+            )
+        plain = self.selection == "plain"
+        if self.draws and (self.draws < self.samples or (plain and self.draws > self.samples)):
+            raise ConfigError(
+                f"{self.samples} samples of {self.draws} draws with selection {self.selection!r}: "
+                "take as many draws at least, and say how samples were chosen if there are more"
+            )
