@@ -22,7 +22,7 @@ def predict(
     seed: Seed = 0,
     every: Annotated[
         int | None,
-        typer.Option(min=1, help="Also forecast every so many steps before the last."),
+        typer.Option(min=1, help="Forecast all who are there, every so many steps."),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -33,7 +33,7 @@ def predict(
     overwrite: Overwrite = False,
     loud: Loud = None,
 ) -> None:
-    """Forecast what follows the last step of each recording."""
+    """Forecast what follows each agent's last step, or everybody at every so many steps."""
     from trajflow.cli.loading import check_fit, load_predictor, opened
     from trajflow.cli.options import assignments, split
     from trajflow.cli.progress import counted

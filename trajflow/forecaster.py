@@ -96,7 +96,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, frame: pd.DataFrame, samples: int = 20) -> pd.DataFrame:
-        """Draw what follows the last step of each recording of a frame.
+        """Draw what follows the last step of each agent of a frame.
 
         Returns:
             One row per agent, sample and step: scene, agent, sample, step, time, x, y[, z].

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats, Ints
+from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.datasets.store import Store
 from trajflow.datasets.tracks import Tracks
 from trajflow.errors import ConfigError
@@ -77,14 +77,15 @@ def forecast_ends(
     every: int | None = None,
     max_rows: int = 20_000_000,
 ) -> Iterator[Futures]:
-    """Draw what follows the last step of every recording, some recordings at a time.
+    """Draw what follows the last step of every agent, some recordings at a time.
 
     Args:
         forecaster: What draws.
         store: Recordings to go on from.
         samples: Futures of each agent, S.
         seed: Equal seeds give equal futures.
-        every: Steps between two presents, counted back from the last; None for the last only.
+        every: Forecast all who are there at every so many steps, counted back from a recording's
+            last, and not each agent at its own last.
         max_rows: Rows held in memory at once.
     """
     count = 0
@@ -106,16 +107,17 @@ def forecast_ends(
 def outlooks(
     tracks: Tracks, history: int, horizon: int, *, every: int | None = None, size: int = 256
 ) -> Iterator[Batch]:
-    """The pasts that end at the last step of each recording, or at every so many steps.
+    """The pasts that end at the last step of each agent, or at every so many steps.
 
-    All agents who are there at that step are targets, however few of their past steps were seen.
-    The futures are empty: nothing after the present is looked at.
+    An agent is a target however few of its past steps were seen; others who are there at its
+    present stand around it. The futures are empty: nothing after the present is looked at.
 
     Args:
         tracks: Recordings to forecast from.
         history: Past steps, T.
         horizon: Future steps, F.
-        every: Steps between two presents, counted back from the last; None for the last only.
+        every: Steps between two presents of a recording, counted back from its last; all who are
+            there are targets. None: each agent's own last step.
         size: About how many agents a batch has; a scene is never divided.
 
     Raises:
@@ -123,16 +125,27 @@ def outlooks(
     """
     if every is not None and every < 1:
         raise ConfigError(f"every must be at least 1 step, got {every}")
+    asked = _last_of_each(tracks) if every is None else _every(tracks, every)
+    span = np.ptp(tracks.step) + 1
+    moment = tracks.scene[tracks.track] * span + tracks.step - tracks.step.min()
+    there = np.flatnonzero(np.isin(moment, moment[asked]))
+    there = there[np.argsort(moment[there], kind="stable")]
+    begins = np.flatnonzero(np.diff(moment[there], prepend=-1))
+    for group in _groups(np.split(there, begins[1:]), size):
+        yield _batch(tracks, group, asked, history, horizon)
+
+
+def _last_of_each(tracks: Tracks) -> Bools:
+    """Whether a row is the last of its trajectory, [N]."""
+    return np.diff(tracks.track, append=-1) != 0
+
+
+def _every(tracks: Tracks, every: int) -> Bools:
+    """Whether a row lies a multiple of so many steps before its recording's last, [N]."""
     scene = tracks.scene[tracks.track]
     last = np.full(len(tracks.scenes), np.iinfo(np.int64).min)
     np.maximum.at(last, scene, tracks.step)
-    before = last[scene] - tracks.step
-    there = np.flatnonzero(before == 0 if every is None else before % every == 0)
-    there = there[np.lexsort((there, tracks.step[there], scene[there]))]
-    moment = np.stack([scene[there], tracks.step[there]])
-    begins = np.flatnonzero(np.diff(moment, prepend=moment[:, :1] - 1).any(0))
-    for group in _groups(np.split(there, begins[1:]), size):
-        yield _batch(tracks, group, history, horizon)
+    return np.asarray((last[scene] - tracks.step) % every == 0)
 
 
 def _groups(scenes: list[Ints], size: int) -> Iterator[list[Ints]]:
@@ -145,20 +158,20 @@ def _groups(scenes: list[Ints], size: int) -> Iterator[list[Ints]]:
     yield group
 
 
-def _batch(tracks: Tracks, scenes: list[Ints], history: int, horizon: int) -> Batch:
+def _batch(tracks: Tracks, scenes: list[Ints], asked: Bools, history: int, horizon: int) -> Batch:
     """One batch of B scenes, each given by the rows of its agents at the present."""
     most = max(map(len, scenes))
     rows = np.stack([np.pad(rows, (0, most - len(rows)), constant_values=-1) for rows in scenes])
-    target = rows >= 0
+    there = rows >= 0
     past = _pasts(tracks, rows, history)
-    past[~target] = np.nan
+    past[~there] = np.nan
     return Batch(
         past=past,
         future=np.full((*rows.shape, horizon, past.shape[-1]), np.nan),
-        target=target,
+        target=there & asked[rows],
         scene=tracks.scene[tracks.track[rows[:, 0]]],
         start=tracks.step[rows[:, 0]] - (history - 1),
-        agent=np.where(target, tracks.agent[tracks.track[rows]], -1),
+        agent=np.where(there, tracks.agent[tracks.track[rows]], -1),
     )
 
 
