@@ -39,9 +39,6 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log for TensorBoard; extra `log`.")
     ] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also log for TensorBoard, into RUN/tensorboard.")
-    ] = False,
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
