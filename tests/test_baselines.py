@@ -139,6 +139,12 @@ def test_sampled_constant_velocity_keeps_the_speed_and_turns_by_25_degrees():
     assert angles.std() == pytest.approx(25, abs=0.5)
 
 
+def test_each_agent_has_its_own_angle():
+    path = np.broadcast_to(np.arange(T + F)[:, None] * [1.0, 0.0], (3, T + F, 2))
+    samples = fitted("cv-sampled").forecast(batch_of(path), S, 0)
+    assert len(np.unique(samples[:, :, 0, -1, 1].round(9))) == 3 * S
+
+
 def manners(count, seed, kinds=3):
     """Paths of people with the same past up to speed and direction and one of a few futures."""
     chance = np.random.default_rng(seed)
@@ -158,6 +164,16 @@ def test_what_people_do_is_found_whatever_their_speed_and_direction(name):
     samples = floor.forecast(batch, 20, 0)
     forward = fitted("cv").forecast(batch, 20, 0)
     error, naive = (metrics.min_ade(drawn, batch.future).mean() for drawn in (samples, forward))
+    assert error < 0.06 * naive
+
+
+@pytest.mark.parametrize("name", ["anchors", "analog"])
+def test_left_is_as_good_as_right(name):
+    floor = load(name)([batch_of(manners(200, 0, 1))], 20, 0)
+    batch = batch_of(manners(50, 1, 1) * [1, -1])
+    forward = fitted("cv").forecast(batch, 20, 0)
+    drawn = floor.forecast(batch, 20, 0)
+    error, naive = (metrics.min_ade(one, batch.future).mean() for one in (drawn, forward))
     assert error < 0.06 * naive
 
 
