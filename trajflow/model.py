@@ -112,7 +112,17 @@ class TrajectoryModel(nn.Module):
         draws: int = 1,
         generator: Generator | None = None,
     ) -> Tensor:
-        """Mean loss over the targets and over `draws` noise draws that share one encoder pass."""
+        """Mean loss over the targets and over `draws` noise draws that share one encoder pass.
+
+        Args:
+            past: World positions, [B, A, T, D]; not finite where unseen.
+            future: World positions, [B, A, F, D]; those of the targets count.
+            target: Agents that are learned from, [B, A].
+            objective: What is minimised.
+            progress: Share of the training that is done.
+            draws: Noise draws for each agent, or for each scene if the model is joint.
+            generator: Source of noise and times.
+        """
         context, frame = self.context(past, target)
         weight = self.scaling.weight
         if self.architecture.joint:

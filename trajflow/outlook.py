@@ -137,7 +137,7 @@ def outlooks(
 
 def _last_of_each(tracks: Tracks) -> Bools:
     """Whether a row is the last of its trajectory, [N]."""
-    return np.diff(tracks.track, append=-1) != 0
+    return np.asarray(np.diff(tracks.track, append=-1) != 0)
 
 
 def _every(tracks: Tracks, every: int) -> Bools:

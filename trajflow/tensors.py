@@ -20,7 +20,8 @@ def scene_centres(past: Floats) -> Floats:
     seen = np.isfinite(flat).all(-1)
     first = seen.argmax(1)
     centre = flat[np.arange(len(flat)), first]
-    return np.where(seen.any(1, keepdims=True), centre, 0.0)
+    known = np.asarray(seen.any(1))
+    return np.where(known[:, None], centre, 0.0)
 
 
 def to_tensor(points: Floats, centre: Floats, device: torch.device) -> Tensor:

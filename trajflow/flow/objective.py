@@ -16,6 +16,8 @@ Target = Literal["path", "interval"]
 def modulate(z: Tensor, weight: float) -> Tensor:
     """SG_lambda[z] = lambda z + (1 - lambda) stopgrad(z): z itself, its gradient times lambda.
 
+    Any z [...] comes back as it was, in value and in shape.
+
     Source: You, Liu, He, Modular MeanFlow, 2025, the gradient modulation.
     """
     if weight == 0:

@@ -7,7 +7,7 @@ from trajflow.flow.path import Velocity, beside
 
 
 def instantaneous(u: Velocity) -> Velocity:
-    """The velocity u(x, t, t), for a field that was only trained where r = t."""
+    """The velocity u(x, t, t) [*, ...], for a field that was only trained where r = t."""
 
     def velocity(x: Tensor, r: Tensor, t: Tensor) -> Tensor:
         return u(x, t, t)
