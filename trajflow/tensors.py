@@ -17,7 +17,7 @@ def scene_centres(past: Floats) -> Floats:
     flat = past.reshape(len(past), -1, past.shape[-1])
     if not flat.shape[1]:
         return np.zeros((len(past), past.shape[-1]))
-    seen = np.isfinite(flat).all(-1)
+    seen = np.asarray(np.isfinite(flat).all(-1))
     first = seen.argmax(1)
     centre = flat[np.arange(len(flat)), first]
     known = np.asarray(seen.any(1))
