@@ -5,7 +5,9 @@
 #
 # Each makes .venv if it is missing; PYTHON chooses the interpreter, 3.11 or newer.
 
-PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.13 python3,$(shell command -v $(name))))
+PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13; do \
+  $$name -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+  && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
@@ -65,6 +67,6 @@ $(VENV)/ready-%: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer; choose one with: make PYTHON=...")'
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with venv found: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade "pip>=25.1"

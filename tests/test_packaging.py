@@ -80,7 +80,7 @@ def test_the_listed_packages_are_the_folders():
     folders = set()
     for name in project_files():
         top, *below = Path(name).parts[:-1] or [""]
-        if top in tops and name.endswith(".py"):
+        if top in tops and name.endswith((".py", ".toml")):
             folders.add(".".join([tops[top], *below]))
     assert set(project()["tool"]["setuptools"]["packages"]) == folders
 
