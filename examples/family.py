@@ -48,7 +48,7 @@ SETTINGS = {
     "zara1": ("data.fold=zara1", "train.epochs=5", "train.threads=1"),
     "lowdata": (*SMALL, "data.fold=zara1"),
 }
-LOW = {0.01: (150, 50), 0.1: (40, 10), 1.0: (5, 1)}
+LOW = {0.01: (120, 40), 0.1: (25, 5), 1.0: (4, 1)}
 """Share of the people learned from; epochs, so that all train for a while, and between checks."""
 
 
