@@ -13,6 +13,7 @@ from trajflow.cli.data_info import info
 from trajflow.cli.data_make import make
 from trajflow.cli.data_plot import plot_data
 from trajflow.cli.doctor import doctor
+from trajflow.cli.evaluate import evaluate
 from trajflow.cli.options import Loud
 from trajflow.cli.plot import plot
 from trajflow.cli.predict import predict
@@ -39,6 +40,7 @@ data.command("check")(check)
 data.command("plot")(plot_data)
 app.command(rich_help_panel="Data")(doctor)
 app.command(rich_help_panel="Model")(train)
+app.command(rich_help_panel="Model")(evaluate)
 app.command(rich_help_panel="Model")(compare)
 app.command(rich_help_panel="Forecasts")(predict)
 app.command(rich_help_panel="Forecasts")(plot)

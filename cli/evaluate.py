@@ -1,0 +1,56 @@
+"""`trajflow evaluate`: how good a run, or a floor, is on a part of the tracks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trajflow.cli.options import Device, Fold, Json, Loud, Samples, Seed, Split, Steps
+
+
+def _floors() -> list[str]:
+    from trajflow.baselines import available
+
+    return available()
+
+
+def evaluate(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="[RUN] DATA", help="A run and a store; with --baseline a store."),
+    ],
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cv|cv-sampled|anchors|analog",
+            help="Judge a floor that needs no network, not a run.",
+            autocompletion=_floors,
+        ),
+    ] = None,
+    part: Split = "test",
+    fold: Fold = None,
+    samples: Samples = 20,
+    steps: Steps = 1,
+    seed: Seed = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="data.NAME=VALUE", help="How a baseline's windows are cut."),
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Score plain draws: accuracy, calibration, joint futures, with intervals over people.
+
+    Windows are cut as the run was trained; a baseline learns from the training part first.
+    The report is also kept in the run, for `trajflow compare`.
+    """
+    from trajflow.cli.evaluating import Protocol, of_baseline, of_run
+    from trajflow.cli.scores import show
+
+    how = Protocol(part, fold, samples, steps, seed)
+    if baseline is not None:
+        report = of_baseline(baseline, paths, how, tuple(set_ or ()))
+    else:
+        report = of_run(paths, how, tuple(set_ or ()), device)
+    show(report, as_json)

@@ -1,0 +1,58 @@
+"""A report of an evaluation as a table: one line per score, one column per recording or fold."""
+
+from typing import Any
+
+from trajflow.cli.streams import say, say_json
+from trajflow.cli.tables import table
+
+NAMES = {
+    "energy_score": "energy score",
+    "min_ade": "minADE",
+    "min_fde": "minFDE",
+    "mean_ade": "mean ADE",
+    "mean_fde": "mean FDE",
+    "jade": "joint ADE",
+    "jfde": "joint FDE",
+    "miss_rate": "missed by 2",
+    "collision_rate": "collisions",
+    "coverage_50": "inside 50 %",
+    "coverage_90": "inside 90 %",
+}
+MANY = 6
+
+
+def show(report: dict[str, Any], as_json: bool) -> None:
+    """Print a report, as JSON if asked."""
+    if as_json:
+        say_json(report)
+        return
+    say(heading(report))
+    say()
+    scenes = dict(list(report["scenes"].items())[:MANY])
+    rows = [_row(key, report, scenes) for key in _keys(report)]
+    say(table(["", "mean", "95 % of people", *scenes], rows))
+    if len(report["scenes"]) > MANY:
+        say(f"... and {len(report['scenes']) - MANY} more; --json has them all")
+
+
+def heading(report: dict[str, Any]) -> str:
+    """What was judged, and on what."""
+    protocol = report["protocol"]
+    fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
+    return (
+        f"{report['name']}: {report['windows']} windows of {report['people']} people, part "
+        f"{protocol['split']}{fold}; {report['samples']} plain draws in {report['steps']} "
+        f"step{'s' if report['steps'] > 1 else ''}, {1e3 * report['seconds_per_forecast']:.2g} ms "
+        f"per agent; {protocol['unit']}"
+    )
+
+
+def _keys(report: dict[str, Any]) -> list[str]:
+    known = [key for key in NAMES if key in report["mean"]]
+    return known + [key for key in report["mean"] if key not in NAMES]
+
+
+def _row(key: str, report: dict[str, Any], scenes: dict[str, Any]) -> list[object]:
+    low, high = report.get("intervals", {}).get(key, (None, None))
+    between = None if low is None else f"{low:.4g} .. {high:.4g}"
+    return [NAMES.get(key, key), report["mean"][key], between, *(s[key] for s in scenes.values())]
