@@ -36,19 +36,26 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="data.NAME=VALUE", help="How a baseline's windows are cut."),
     ] = None,
+    miss: Annotated[
+        float, typer.Option(min=0, help="A best endpoint farther off is a miss; unit of the data.")
+    ] = 2.0,
+    collide: Annotated[
+        float, typer.Option(min=0, help="Agents nearer than this collide; unit of the data.")
+    ] = 0.2,
     device: Device = "auto",
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
     """Score plain draws: accuracy, calibration, joint futures, with intervals over people.
 
-    Windows are cut as the run was trained; a baseline learns from the training part first.
+    Windows are cut as the run was trained; a baseline learns from the training part first. Where
+    the tracks have leave-one-out folds and no test part, it is judged on each fold in turn.
     The report is also kept in the run, for `trajflow compare`.
     """
     from trajflow.cli.evaluating import Protocol, of_baseline, of_run
     from trajflow.cli.scores import show
 
-    how = Protocol(part, fold, samples, steps, seed)
+    how = Protocol(part, fold, samples, steps, seed, miss, collide)
     if baseline is not None:
         report = of_baseline(baseline, paths, how, tuple(set_ or ()))
     else:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from trajflow.batch import Batch
     from trajflow.config import Config
     from trajflow.datasets.data import TrackData
-    from trajflow.evaluation import Forecaster
+    from trajflow.datasets.store import Store
+    from trajflow.evaluation import Forecaster, Judging
 
 SIZE = 512
 """Targets in a batch."""
@@ -29,6 +30,8 @@ class Protocol:
         samples: Draws of each agent.
         steps: Network evaluations per draw.
         seed: Seed of the draws.
+        miss: Distance beyond which the best endpoint is a miss, in the unit of the tracks.
+        collide: Distance below which two agents collide, in the unit of the tracks.
     """
 
     part: str
@@ -36,6 +39,21 @@ class Protocol:
     samples: int
     steps: int
     seed: int
+    miss: float = 2.0
+    collide: float = 0.2
+
+    def judging(self, joint: bool = False) -> "Judging":
+        """The terms of the evaluation."""
+        from trajflow.evaluation import Judging
+
+        return Judging(
+            samples=self.samples,
+            joint=joint,
+            steps=self.steps,
+            seed=self.seed,
+            miss=self.miss,
+            collide=self.collide,
+        )
 
 
 def of_run(
@@ -90,35 +108,66 @@ def of_baseline(
     fit = load(name)
     if len(paths) != 1:
         raise ConfigError(f"--baseline needs DATA alone; got {_told(paths)}")
-    config = _with_fold(Config.load(None, words), how.fold)
-    data = track_data(open_store(paths[0]), config)
+    config, store = _with_fold(Config.load(None, words), how.fold), open_store(paths[0])
+    if (
+        config.data.fold is None
+        and how.part == "test"
+        and store.folds
+        and "test" not in store.splits
+    ):
+        return _over_folds(name, store, config, how)
+    data = track_data(store, config)
     log.info("%s learns from the training part", name)
     floor = fit(data.batches("train", SIZE), how.samples, how.seed)
     return _judge(floor, data, config, how, name)
 
 
+def _over_folds(name: str, store: "Store", config: "Config", how: Protocol) -> dict[str, Any]:
+    """The report of a floor on every fold, after learning from the others' training parts."""
+    from trajflow.baselines import load
+    from trajflow.cli.training import track_data
+    from trajflow.evaluation import evaluate_folds
+
+    names = list(store.folds or {})
+
+    def folds() -> Iterator["TrackData"]:
+        with Progress("folds", len(names)) as progress:
+            for done, fold in enumerate(names):
+                yield track_data(store, _with_fold(config, fold))
+                progress.update(done + 1)
+
+    report = evaluate_folds(load(name), folds(), how.judging(), SIZE)
+    told = _protocol(store, config, how) | {"fold": "each of " + ", ".join(names)}
+    return {"name": name, "protocol": told, **report.to_json()}
+
+
 def _judge(
     forecaster: "Forecaster", data: "TrackData", config: "Config", how: Protocol, name: str
 ) -> dict[str, Any]:
-    from trajflow.evaluation import evaluate
+    from trajflow.evaluation import judge
 
-    facts = data.describe()
-    total = facts["parts"][how.part]["windows"]
+    total = data.describe()["parts"][how.part]["windows"]
     batches = _counted(data.batches(how.part, SIZE), total)
-    groups = data.groups(how.part)
-    report = evaluate(forecaster, batches, groups, samples=how.samples, seed=how.seed)
-    protocol = {
-        "data": str(data.store.path),
-        "fingerprint": facts["store"],
+    report = judge(forecaster, batches, data.groups(how.part), how.judging(config.model.joint))
+    return {
+        "name": name,
+        "protocol": _protocol(data.store, config, how),
+        **report.to_json(),
+    }
+
+
+def _protocol(store: "Store", config: "Config", how: Protocol) -> dict[str, Any]:
+    return {
+        "data": str(store.path),
+        "fingerprint": store.fingerprint(),
         "split": how.part,
         "fold": config.data.fold,
         "history": config.data.history,
         "horizon": config.data.horizon,
         "stride": config.data.stride,
-        "unit": data.store.unit,
+        "unit": store.unit,
         "seed": how.seed,
     }
-    return {"name": name, "protocol": protocol, **report.to_json(), "steps": how.steps}
 
 
 def _counted(batches: Iterator["Batch"], total: int) -> Iterator["Batch"]:

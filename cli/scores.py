@@ -13,7 +13,7 @@ NAMES = {
     "mean_fde": "mean FDE",
     "jade": "joint ADE",
     "jfde": "joint FDE",
-    "miss_rate": "missed by 2",
+    "miss_rate": "missed",
     "collision_rate": "collisions",
     "coverage_50": "inside 50 %",
     "coverage_90": "inside 90 %",
