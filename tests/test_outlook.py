@@ -81,3 +81,9 @@ def test_nothing_after_the_present_is_looked_at():
 def test_every_must_be_positive():
     with pytest.raises(ConfigError, match="at least 1 step, got 0"):
         next(outlooks(TRACKS, HISTORY, HORIZON, every=0))
+
+
+def test_a_step_of_long_ago_is_not_in_the_past():
+    (batch,) = outlooks(tracks_of((0, [1, 2, 6]), (1, [0])), HISTORY, HORIZON)
+    assert batch.past[0, 0, :, 1].tolist()[3] == 6
+    assert batch.seen[0, 0].tolist() == [False, False, False, True]
