@@ -146,13 +146,15 @@ def write(table: pd.DataFrame, path: Path, about: str) -> None:
     table.to_csv(path.with_suffix(".csv"), index=False)
     keys = ["people", "part", "preset", "evaluations"]
     keys = [k for k in keys if k == "preset" or table[k].nunique() > 1 or k == "evaluations"]
+    seeds = table["seed"].nunique()
     grouped = table.drop(columns=["seed"]).groupby(keys, sort=False)
     numbers = [c for c in table.select_dtypes("number") if c not in (*keys, "seed", "people")]
     mean, spread = grouped[numbers].mean(), grouped[numbers].std(ddof=0)
     lines = ["| " + " | ".join([*keys, *numbers]) + " |", "|" + "---|" * (len(keys) + len(numbers))]
     for key, row in mean.iterrows():
         named = [str(k) for k in (key if isinstance(key, tuple) else (key,))]
-        cells = [f"{row[c]:.4f} ± {spread.loc[key, c]:.4f}" for c in numbers]
+        around = [f" ± {spread.loc[key, c]:.3f}" if seeds > 1 else "" for c in numbers]
+        cells = [f"{row[c]:.3f}{more}" for c, more in zip(numbers, around, strict=True)]
         lines.append("| " + " | ".join([*named, *cells]) + " |")
     path.with_suffix(".md").write_text("\n".join([*lines, "", about, ""]))
     print("\n".join(lines))
@@ -176,11 +178,12 @@ def main() -> None:
     else:
         store = open_store(options.data)
     table = pd.DataFrame(rows(options.task, store, options.out / options.task, options.seeds))
+    asked = " ".join(Path(word).name for word in sys.argv[1:])
     about = (
-        f"`python {' '.join(sys.argv)}`: {options.seeds} seeds, 20 plain draws (fork: 200 for the "
+        f"`python examples/family.py {asked}`: {options.seeds} seeds, 20 plain draws (fork: 200 for the "
         f"distances), data sha256 {store.fingerprint()[:16]}, {time.monotonic() - began:.0f} s on "
         f"{platform.machine()} {platform.processor()}, one thread, torch {torch.__version__}. "
-        "Mean ± deviation over the seeds; lengths in the unit of the data."
+        "Mean (± deviation) over the seeds; lengths in the unit of the data."
     )
     write(table, options.out / options.task, about)
 
