@@ -7,18 +7,11 @@ import typer
 
 from trajflow.cli.judgements import judgements
 from trajflow.cli.options import Json, Loud
+from trajflow.cli.scores import NAMES
 from trajflow.cli.streams import log, say, say_json
 from trajflow.cli.tables import table
 
-SHOWN = {
-    "energy_score": "energy score",
-    "min_ade": "minADE",
-    "min_fde": "minFDE",
-    "mean_ade": "mean ADE",
-    "mean_fde": "mean FDE",
-    "coverage_90": "in 90 %",
-    "miss_rate": "missed",
-}
+SHOWN = ("energy_score", "min_ade", "min_fde", "mean_ade", "mean_fde", "miss_rate", "coverage_90")
 PROTOCOL = ("fingerprint", "split", "fold", "history", "horizon", "stride")
 
 
@@ -39,9 +32,8 @@ def compare(
     if as_json:
         say_json({"rows": rows})
         return
-    say(
-        table(["name", "part", "windows", "draws", "steps", *SHOWN.values()], list(map(_row, rows)))
-    )
+    names = [NAMES[key] for key in SHOWN]
+    say(table(["name", "part", "windows", "draws", "steps", *names], list(map(_row, rows))))
     kinds = {(*(row["protocol"].get(key) for key in PROTOCOL), row["samples"]) for row in rows}
     if len(kinds) > 1:
         log.warning("these were not all judged on the same tracks, part and number of samples")

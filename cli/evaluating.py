@@ -84,8 +84,8 @@ def of_run(
     record = folder.read_record()
     if record.get("store") == store.fingerprint() and config.data != folder.config.data:
         raise RunError(
-            f"{run} left out fold {folder.config.data.fold!r} of these very tracks and has learned "
-            f"from {how.fold!r}; train with --set data.fold={how.fold} to judge it there"
+            f"{run} left out {_fold(folder.config)} of these very tracks and has learned from "
+            f"{_fold(config)}; train with --set data.fold={how.fold} to judge it there"
         )
     report = _judge(predictor, data, config, how, str(run))
     keep(folder, report)
@@ -109,12 +109,8 @@ def of_baseline(
     if len(paths) != 1:
         raise ConfigError(f"--baseline needs DATA alone; got {_told(paths)}")
     config, store = _with_fold(Config.load(None, words), how.fold), open_store(paths[0])
-    if (
-        config.data.fold is None
-        and how.part == "test"
-        and store.folds
-        and "test" not in store.splits
-    ):
+    unsplit = how.part == "test" and "test" not in store.splits
+    if config.data.fold is None and unsplit and store.folds:
         return _over_folds(name, store, config, how)
     data = track_data(store, config)
     log.info("%s learns from the training part", name)
@@ -183,6 +179,10 @@ def _with_fold(config: "Config", fold: str | None) -> "Config":
     if fold is None:
         return config
     return config.model_copy(update={"data": config.data.model_copy(update={"fold": fold})})
+
+
+def _fold(config: "Config") -> str:
+    return f"fold {config.data.fold!r}" if config.data.fold else "the test part"
 
 
 def _told(paths: Sequence[Path]) -> str:

@@ -17,6 +17,8 @@ NAMES = {
     "collision_rate": "collisions",
     "coverage_50": "inside 50 %",
     "coverage_90": "inside 90 %",
+    "spread_ratio": "spread ratio",
+    "true_collision_rate": "true collisions",
 }
 MANY = 6
 

@@ -13,7 +13,7 @@ SHOWN = {
     "energy_score": "energy score",
     "min_ade": "minADE",
     "min_fde": "minFDE",
-    "coverage_90": "in 90 %",
+    "coverage_90": "inside 90 %",
     "spread_ratio": "spread",
 }
 
