@@ -150,7 +150,8 @@ def write(table: pd.DataFrame, path: Path, about: str) -> None:
     grouped = table.drop(columns=["seed"]).groupby(keys, sort=False)
     numbers = [c for c in table.select_dtypes("number") if c not in (*keys, "seed", "people")]
     mean, spread = grouped[numbers].mean(), grouped[numbers].std(ddof=0)
-    lines = ["| " + " | ".join([*keys, *numbers]) + " |", "|" + "---|" * (len(keys) + len(numbers))]
+    heads = [*keys, *numbers]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for key, row in mean.iterrows():
         named = [str(k) for k in (key if isinstance(key, tuple) else (key,))]
         around = [f" ± {spread.loc[key, c]:.3f}" if seeds > 1 else "" for c in numbers]
@@ -180,8 +181,8 @@ def main() -> None:
     table = pd.DataFrame(rows(options.task, store, options.out / options.task, options.seeds))
     asked = " ".join(Path(word).name for word in sys.argv[1:])
     about = (
-        f"`python examples/family.py {asked}`: {options.seeds} seeds, 20 plain draws (fork: 200 for the "
-        f"distances), data sha256 {store.fingerprint()[:16]}, {time.monotonic() - began:.0f} s on "
+        f"`python examples/family.py {asked}`: {options.seeds} seed(s), 20 plain draws "
+        f"(fork: 200 for the distances), data sha256 {store.fingerprint()[:16]}, {time.monotonic() - began:.0f} s on "
         f"{platform.machine()} {platform.processor()}, one thread, torch {torch.__version__}. "
         "Mean (± deviation) over the seeds; lengths in the unit of the data."
     )
