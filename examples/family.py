@@ -181,10 +181,11 @@ def main() -> None:
     table = pd.DataFrame(rows(options.task, store, options.out / options.task, options.seeds))
     asked = " ".join(Path(word).name for word in sys.argv[1:])
     about = (
-        f"`python examples/family.py {asked}`: {options.seeds} seed(s), 20 plain draws "
-        f"(fork: 200 for the distances), data sha256 {store.fingerprint()[:16]}, {time.monotonic() - began:.0f} s on "
-        f"{platform.machine()} {platform.processor()}, one thread, torch {torch.__version__}. "
-        "Mean (± deviation) over the seeds; lengths in the unit of the data."
+        f"`python examples/family.py {asked}`: {options.seeds} seed(s), 20 plain draws (fork: 200 "
+        f"for the distances), data sha256 {store.fingerprint()[:16]}, "
+        f"{time.monotonic() - began:.0f} s on {platform.machine()} {platform.processor()}, "
+        f"one thread, torch {torch.__version__}. Mean (± deviation) over the seeds; lengths in the "
+        "unit of the data."
     )
     write(table, options.out / options.task, about)
 
