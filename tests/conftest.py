@@ -1,11 +1,14 @@
-"""What several tests start from: the research data where there is any, and small made-up tracks."""
+"""What several tests start from: tracks, stores, a command to run and a run to ask."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from trajflow.cli import main
 from trajflow.datasets.importing import import_tracks
 from trajflow.datasets.store import open_store
 from trajflow.datasets.tracks import TrackBlock, Tracks
@@ -78,3 +81,67 @@ def store_of(tmp_path):
         return open_store(tmp_path / name)
 
     return make
+
+
+@pytest.fixture
+def trajflow(capsys, monkeypatch):
+    """Run a command in this process: its exit code, what it printed and what it said."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(list(map(str, words)))
+        out, said = capsys.readouterr()
+        return int(left.value.code or 0), out, said
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fork(tmp_path_factory):
+    """A small store of the fork: 40 walkers to learn from, 12 to choose by, 9 to judge on."""
+    path = tmp_path_factory.mktemp("data") / "fork.zarr"
+    sizes = ["--set", "train=40", "--set", "val=12", "--set", "test=9"]
+    with pytest.raises(SystemExit) as left:
+        main(["data", "make", "fork", "-o", str(path), "--seed", "3", *sizes])
+    assert not left.value.code
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Words that make a training take seconds."""
+    sizes = ("model.width=16", "model.decoder_width=16", "model.decoder_depth=1")
+    times = ("train.epochs=2", "train.batch=20", "train.samples=5")
+    return [word for setting in (*sizes, *times) for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="session")
+def trained(fork, tiny, tmp_path_factory):
+    """A run of two epochs, and what its training printed and said."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    done = subprocess.run(
+        [sys.executable, "-m", "trajflow", "train", fork, "--out", path, "--seed", "5", *tiny],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return path, done.stdout, done.stderr
+
+
+@pytest.fixture
+def walk(tmp_path):
+    """Writes a CSV of two walkers, 30 steps of 0.5 s; the second one may jump away and back."""
+
+    def write(jump=0.0):
+        rows = ["id,t,lon,lat"]
+        for step in range(30):
+            rows.append(f"a,{step * 0.5},{step * 0.6},{0.01 * step}")
+            rows.append(f"b,{step * 0.5},{step * 0.5},{5 + jump * (step == 15)}")
+        (tmp_path / "walk.csv").write_text("\n".join(rows) + "\n")
+        return tmp_path / "walk.csv"
+
+    return write

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from trajflow.cli import main
-
 QUICK = [
     "--set",
     "train.epochs=1",
@@ -18,18 +16,6 @@ QUICK = [
 ]
 KEYS = {"min_ade", "min_fde", "mean_ade", "mean_fde", "energy_score", "coverage_50", "coverage_90"}
 KEYS |= {"jade", "jfde", "miss_rate", "collision_rate"}
-
-
-@pytest.fixture
-def trajflow(capsys):
-    def run(*words):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(list(map(str, words)))
-        out, said = capsys.readouterr()
-        return int(left.value.code or 0), out, said
-
-    return run
 
 
 @pytest.fixture

@@ -1,0 +1,83 @@
+"""`trajflow train`: what it says, and how it is stopped and resumed."""
+
+import json
+import signal
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+
+def test_training_talks_on_stderr_and_ends_on_stdout(trained, fork):
+    path, out, said = trained
+    assert out.splitlines()[0].split() == ["run", str(path)]
+    assert f"trajflow evaluate {path} {fork}" in out
+    assert "weights on cpu, 4 steps of 2 epochs" in said
+    assert [line.split()[:2] for line in said.splitlines() if line.startswith("epoch ")] == [
+        ["epoch", "1.0"],
+        ["epoch", "2.0"],
+    ]
+    assert tomllib.loads((path / "config.toml").read_text())["train"]["seed"] == 5
+
+
+def test_a_finished_run_is_resumed_to_its_end_at_once(trajflow, trained, fork):
+    code, out, said = trajflow("train", fork, "--out", trained[0], "--resume", "--json")
+    assert code == 0
+    assert json.loads(out)["steps"] == 4
+    assert "from step 4" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ([], "exists"),
+        (["--resume", "--seed", "1"], "keeps its settings"),
+        (["--resume", "--set", "train.epochs=3"], "keeps its settings"),
+    ],
+)
+def test_a_run_is_never_overwritten_nor_bent(trajflow, trained, fork, words, hint):
+    code, _, said = trajflow("train", fork, "--out", trained[0], *words)
+    assert code == 2
+    assert hint in said
+
+
+def test_other_tracks_cannot_resume_a_run(trajflow, trained, tmp_path):
+    other = tmp_path / "other.zarr"
+    sizes = ["--set", "train=40", "--set", "val=12", "--set", "test=9"]
+    trajflow("data", "make", "fork", "-o", other, "--seed", "4", *sizes)
+    code, _, said = trajflow("train", other, "--out", trained[0], "--resume")
+    assert code == 2
+    assert "does not hold the tracks" in said
+
+
+def test_a_misspelt_setting_gets_a_suggestion(trajflow, fork, tmp_path):
+    words = ("train", fork, "--out", tmp_path / "run")
+    assert "did you mean 'train.epochs'" in trajflow(*words, "--set", "train.epoch=3")[2]
+    assert "did you mean 'transformer'" in trajflow(*words, "--encoder", "transfromer")[2]
+    assert "did you mean 'meanflow'" in trajflow(*words, "--preset", "menflow")[2]
+    assert not (tmp_path / "run").exists()
+
+
+def test_runs_without_a_name_get_one_that_is_free(tmp_path):
+    from trajflow.cli.training import free_path
+
+    assert free_path(tmp_path / "a") == tmp_path / "a"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a-2").mkdir()
+    assert free_path(tmp_path / "a") == tmp_path / "a-3"
+
+
+def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path):
+    path = tmp_path / "run"
+    words = [sys.executable, "-m", "trajflow", "train", fork, "--out", path, *tiny]
+    words += ["--set", "train.epochs=100000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        while "epoch" not in (job.stderr.readline() or "epoch"):
+            pass
+        job.send_signal(signal.SIGINT)
+        out, said = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "stopping after this step" in said
+    assert f"trajflow train {fork} --out {path} --resume" in out
+    assert (path / "resume.pt").is_file()
