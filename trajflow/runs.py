@@ -53,7 +53,7 @@ class RunFolder:
         folder = cls(Path(path))
         if folder.path.exists() and any(folder.path.iterdir()):
             raise RunError(
-                f"{path} exists; continue it with --resume {path}, or choose another --out"
+                f"{path} exists; go on with it by --out {path} --resume, or choose another --out"
             )
         folder.path.mkdir(parents=True, exist_ok=True)
         write_whole(folder.path / CONFIG, config.to_toml().encode())
