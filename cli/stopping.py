@@ -4,29 +4,32 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from trajflow.cli.streams import log
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AT_ONCE: dict[signal.Signals, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+"""What a second signal does, also where a shell started the job with interrupts ignored."""
 
 
 @contextmanager
 def asking(stop: Callable[[], None]) -> Iterator[None]:
     """Inside, the first interrupt calls `stop`; the next one is an ordinary interrupt."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in AT_ONCE}
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop()
-        restore()
+        for each, handler in AT_ONCE.items():
+            signal.signal(each, handler)
         log.warning("stopping after this step, to save; Ctrl-C again leaves at once")
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in SIGNALS:
-        signal.signal(number, ask)
+    for each in AT_ONCE:
+        signal.signal(each, ask)
     try:
         yield
     finally:
-        restore()
+        for each, handler in before.items():
+            signal.signal(each, handler)
