@@ -67,13 +67,13 @@ def train(preset: str, images: Tensor, steps: int, seed: int) -> DigitField:
 def draw(rows: dict[str, Tensor], path: str) -> None:
     """Write the images as rows of a picture."""
     count = len(next(iter(rows.values())))
-    figure, axes = plt.subplots(len(rows), count, figsize=(count * 0.6, len(rows) * 0.85))
+    figure, axes = plt.subplots(len(rows), count, figsize=(count * 0.7, len(rows) * 0.95))
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         line[0].set_title(name, loc="left", fontsize=9)
         for axis, image in zip(line, images, strict=True):
             axis.imshow(image.reshape(8, 8), cmap="gray_r", vmin=-1, vmax=1)
             axis.axis("off")
-    figure.tight_layout()
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=0.93, wspace=0.05, hspace=0.4)
     figure.savefig(path, dpi=120)
 
 
