@@ -52,11 +52,7 @@ def make(
         Progress("scenes") as progress,
         StoreWriter(
             out,
-            dims=made.dims,
-            dt=made.dt,
-            unit=made.unit,
-            source=made.source,
-            folds=made.folds,
+            **made.facts,
             history=f"trajflow data make {name} --seed {seed}{words}",
             overwrite=overwrite,
         ) as writer,

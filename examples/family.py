@@ -26,7 +26,7 @@ from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.synthetic.fork import conditional
 from trajflow.datasets.writer import StoreWriter
-from trajflow.energy import energy_distance, spread_ratio
+from trajflow.energy import deviation_ratio, energy_distance
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer
@@ -53,14 +53,7 @@ def generated(name: str, folder: Path, seed: int = 0) -> Store:
     path = folder / f"{name}.zarr"
     if not path.exists():
         made = synthetic.make(name, seed=seed, **MADE[name])
-        with StoreWriter(
-            path,
-            dims=made.dims,
-            dt=made.dt,
-            unit=made.unit,
-            source=made.source,
-            folds=made.folds,
-        ) as writer:
+        with StoreWriter(path, **made.facts) as writer:
             for block in made.blocks:
                 writer.append(block)
     return open_store(path)
@@ -99,7 +92,7 @@ def fork_scores(run: Path, store: Store, steps: int, windows: int = 200) -> dict
     left = law.branch(drawn).mean(0)
     return {
         "energy_distance": float(np.mean([energy_distance(*pair) for pair in pairs])) / length,
-        "spread_ratio": float(np.mean([spread_ratio(*pair) for pair in pairs])),
+        "deviation_ratio": float(np.mean([deviation_ratio(*pair) for pair in pairs])),
         "left_share": float(left.mean()),
         "left_share_truth": float(law.probability.mean()),
         "branch_error": float(np.abs(left - law.probability).mean()),

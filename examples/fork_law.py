@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trajflow.datasets.synthetic.fork import DT, HISTORY, Fork, conditional
 from trajflow.decoder import Decoder
-from trajflow.energy import energy_distance, spread_ratio
+from trajflow.energy import deviation_ratio, energy_distance
 from trajflow.flow import PRESETS, LogitNormalTimes, instantaneous, sample
 from trajflow.flow.path import Velocity
 
@@ -105,7 +105,7 @@ def score(decoder: Decoder, law: Law, average: bool, steps: int) -> dict[str, fl
     pairs = [(paths[:, k], truth[:, k]) for k in range(100)]
     return {
         "energy_distance": float(np.mean([energy_distance(*p) for p in pairs])) / np.sqrt(12),
-        "spread_ratio": float(np.mean([spread_ratio(*p) for p in pairs])),
+        "deviation_ratio": float(np.mean([deviation_ratio(*p) for p in pairs])),
         "left_share": float(left.mean()),
         "branch_error": float(np.abs(left - law_of(context).probability).mean()),
     }

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from trajflow.energy import energy_distance, spread_ratio
+from trajflow.energy import deviation_ratio, energy_distance
 from trajflow.errors import TrajflowError
 
 rng = np.random.default_rng(0)
@@ -64,11 +64,11 @@ def test_a_missing_value_is_not_hidden():
 
 def test_spread_is_the_ratio_of_the_widths():
     y = rng.normal(size=(11, 12, 2))
-    assert spread_ratio(0.5 * y + 3.0, y) == pytest.approx(0.5)
+    assert deviation_ratio(0.5 * y + 3.0, y) == pytest.approx(0.5)
 
 
 def test_sets_that_cannot_be_compared_are_refused():
     with pytest.raises(TrajflowError, match="at least 2 samples"):
         energy_distance(np.zeros((1, 2)), np.zeros((5, 2)))
     with pytest.raises(TrajflowError, match=r"\[7, 2\] and \[5, 3\]"):
-        spread_ratio(np.zeros((7, 2)), np.zeros((5, 3)))
+        deviation_ratio(np.zeros((7, 2)), np.zeros((5, 3)))

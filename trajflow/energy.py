@@ -30,7 +30,7 @@ def energy_distance(first: Floats, second: Floats, chunk: int = 2048) -> float:
     return 2 * across - _mean_within(x, chunk) - _mean_within(y, chunk)
 
 
-def spread_ratio(samples: Floats, truth: Floats) -> float:
+def deviation_ratio(samples: Floats, truth: Floats) -> float:
     """Total standard deviation of the samples [S, ...] over that of the truth [N, ...].
 
     Raises:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from trajflow.datasets.tracks import TrackBlock
 from trajflow.errors import ConfigError, did_you_mean
@@ -32,6 +33,11 @@ class Made:
     unit: str
     source: str
     folds: dict[str, list[str]]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but the tracks, as keywords of a `StoreWriter`."""
+        return {name: value for name, value in vars(self).items() if name != "blocks"}
 
 
 def available() -> list[str]:
