@@ -9,11 +9,13 @@ import numpy as np
 from trajflow.batch import Batch, Floats
 from trajflow.datasets.data import TrackData
 from trajflow.evaluation.intervals import intervals
+from trajflow.evaluation.joint import JOINT, independent_scores
+from trajflow.evaluation.motion import MotionTally
 from trajflow.evaluation.protocol import Forecaster, Judging
 from trajflow.evaluation.report import Report, Score
 from trajflow.evaluation.scores import NAMES, RATIO, target_scores, with_ratio
 from trajflow.evaluation.seeds import sample_sensitivity
-from trajflow.evaluation.tally import Tally
+from trajflow.evaluation.tally import People, Tally
 
 Fit = Callable[[Iterable[Batch], int, int], Forecaster]
 """Learns a forecaster from batches, for so many samples, with a seed."""
@@ -96,6 +98,7 @@ class _Session:
         self.seconds: list[float] = []
         self.targets: list[int] = []
         self.moved: list[float] = []
+        self.motion = None if judging.standing is None else MotionTally(judging.standing)
 
     def judge(
         self,
@@ -104,17 +107,29 @@ class _Session:
         groups: Mapping[str, Sequence[int]],
     ) -> None:
         group_of = self.tally.expect(groups)
+        if self.motion is not None:
+            self.motion.expect(groups)
         first = True
         for batch in batches:
             if not batch.targets:
                 continue
             other = self._draw(forecaster, batch, 1) if first else None
             samples = self._timed(forecaster, batch)
-            self.tally.add(batch, target_scores(samples, batch, self.judging), group_of)
+            scores = self._scores(samples, batch)
+            self.tally.add(batch, scores, group_of)
+            if self.motion is not None:
+                self.motion.add(batch, scores, group_of)
             if other is not None:
                 pair = samples[:, batch.target], other[:, batch.target]
                 self.moved.append(sample_sensitivity(*pair))
             first = False
+
+    def _scores(self, samples: Floats, batch: Batch) -> Floats:
+        scores = target_scores(samples, batch, self.judging)
+        if not self.judging.shuffles:
+            return scores
+        alone = independent_scores(samples, batch, self.judging, self._seed(2))
+        return np.concatenate([scores, alone], -1)
 
     def _timed(self, forecaster: Forecaster, batch: Batch) -> Floats:
         begin = time.perf_counter()
@@ -125,29 +140,39 @@ class _Session:
 
     def _draw(self, forecaster: Forecaster, batch: Batch, variant: int) -> Floats:
         """Samples under a seed of their own, so that no two batches share their chance."""
-        words = [self.judging.seed, len(self.seconds), variant]
-        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
         hidden = replace(batch, future=np.full_like(batch.future, np.nan))
-        return forecaster.forecast(hidden, self.judging.samples, seed)
+        return forecaster.forecast(hidden, self.judging.samples, self._seed(variant))
+
+    def _seed(self, variant: int) -> int:
+        words = [self.judging.seed, len(self.seconds), variant]
+        return int(np.random.SeedSequence(words).generate_state(1)[0])
 
     def report(self) -> Report:
-        people = self.tally.people()
+        scenes, overall = self._judged(self.tally.people())
+        apart = {} if self.motion is None else self.motion.people()
+        seconds = np.array(self.seconds)
+        return Report(
+            judging=self.judging,
+            scenes=scenes,
+            overall=overall,
+            seconds_per_batch=float(np.median(seconds)),
+            seconds_per_forecast=float(np.median(seconds / np.array(self.targets))),
+            sample_sensitivity=min(self.moved),
+            by_motion={motion: self._judged(people)[1] for motion, people in apart.items()},
+        )
+
+    def _judged(self, people: Mapping[str, People]) -> tuple[dict[str, Score], Score]:
+        """The scores of each group, and their mean over the groups."""
         each, overall = intervals(people, self.judging.resamples, self.judging.seed)
         means = {group: with_ratio(one.means) for group, one in people.items()}
         counts = {group: (int(p.windows.sum()), len(p.agent)) for group, p in people.items()}
         windows, persons = (sum(column) for column in zip(*counts.values(), strict=True))
-        seconds = np.array(self.seconds)
-        return Report(
-            judging=self.judging,
-            scenes={g: _score(*counts[g], means[g], each[g]) for g in people},
-            overall=_score(windows, persons, np.mean(list(means.values()), 0), overall),
-            seconds_per_batch=float(np.median(seconds)),
-            seconds_per_forecast=float(np.median(seconds / np.array(self.targets))),
-            sample_sensitivity=min(self.moved),
-        )
+        names = (*NAMES, *(JOINT if self.judging.shuffles else ()), RATIO)
+        scenes = {g: _score(*counts[g], names, means[g], each[g]) for g in people}
+        mean = np.mean(list(means.values()), 0)
+        return scenes, _score(windows, persons, names, mean, overall)
 
 
-def _score(windows: int, people: int, means: Floats, bounds: Floats) -> Score:
-    names = (*NAMES, RATIO)
+def _score(windows: int, people: int, names: Sequence[str], means: Floats, bounds: Floats) -> Score:
     ends = {name: (float(low), float(high)) for name, low, high in zip(names, *bounds, strict=True)}
     return Score(windows, people, dict(zip(names, means.tolist(), strict=True)), ends)

@@ -34,6 +34,9 @@ class Judging:
         miss: Distance beyond which the best endpoint counts as a miss, in the store's unit.
         collide: Distance below which two agents collide, in the store's unit.
         resamples: Bootstrap resamples behind an interval.
+        shuffles: How often samples are shuffled between agents, to score them without agreement.
+        standing: Pace of the past below which an agent counts as standing, in the store's unit
+            per step, to judge those who stand and those who move apart; None: not apart.
     """
 
     samples: int = 20
@@ -45,12 +48,16 @@ class Judging:
     miss: float = 2.0
     collide: float = 0.2
     resamples: int = 1000
+    shuffles: int = 0
+    standing: float | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.resamples < 1:
             raise ConfigError(
                 f"samples and resamples must be at least 1, got {self.samples} and {self.resamples}"
             )
+        if self.shuffles < 0:
+            raise ConfigError(f"shuffles must be 0 or more, got {self.shuffles}")
         plain = self.selection == "plain"
         if self.draws and (self.draws < self.samples or (plain and self.draws > self.samples)):
             raise ConfigError(

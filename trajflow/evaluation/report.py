@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trajflow.evaluation.protocol import Judging
@@ -58,6 +58,7 @@ class Report:
         seconds_per_batch: Median time to forecast a batch.
         seconds_per_forecast: Median time to draw all samples of one agent, in a batch.
         sample_sensitivity: How far another seed moves the samples; see `seeds`.
+        by_motion: Scores of those who stood in the past and of those who moved, where asked for.
     """
 
     judging: Judging
@@ -66,6 +67,7 @@ class Report:
     seconds_per_batch: float
     seconds_per_forecast: float
     sample_sensitivity: float
+    by_motion: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def mean(self) -> dict[str, float]:
@@ -87,6 +89,7 @@ class Report:
             "draws": self.judging.draws or self.judging.samples,
             "scenes": {name: score.to_json() for name, score in self.scenes.items()},
             "mean": overall,
+            "by_motion": {name: score.to_json() for name, score in self.by_motion.items()},
             "seconds_per_batch": self.seconds_per_batch,
             "seconds_per_forecast": self.seconds_per_forecast,
             "sample_sensitivity": self.sample_sensitivity,

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats, Ints
+from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.errors import DataError
-from trajflow.evaluation.scores import NAMES
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,20 @@ class Tally:
             self._held.setdefault(name, [])
         return {scene: name for name, scenes in groups.items() for scene in scenes}
 
-    def add(self, batch: Batch, scores: Floats, group_of: Mapping[int, str]) -> None:
+    def add(
+        self,
+        batch: Batch,
+        scores: Floats,
+        group_of: Mapping[int, str],
+        which: Bools | None = None,
+    ) -> None:
         """Add the scores [N, ...] of the N targets of a batch to the groups of their scenes.
+
+        Args:
+            batch: The windows.
+            scores: A row of scores for each target.
+            group_of: The group of each recording.
+            which: Targets whose scores are added, [N]; None for all.
 
         Raises:
             DataError: A scene of the batch is in no group.
@@ -54,6 +65,8 @@ class Tally:
         if lost:
             raise DataError(f"scenes {lost} are in no group; groups must name every scene judged")
         group = np.array([group_of[one] for one in scene.tolist()])
+        if which is not None:
+            agent, scores, group = agent[which], scores[which], group[which]
         for name in set(group.tolist()):
             mine = group == name
             ones = np.ones(int(mine.sum()), np.int64)
@@ -71,7 +84,11 @@ class Tally:
         empty = [name for name, held in self._held.items() if not held]
         if empty or not self._held:
             raise DataError(f"nothing to judge: no windows in {empty or 'any group'}")
-        return {name: _merged(held) for name, held in self._held.items()}
+        return self.found()
+
+    def found(self) -> dict[str, People]:
+        """The people of each group that has windows."""
+        return {name: _merged(held) for name, held in self._held.items() if held}
 
 
 def _merged(held: list[People]) -> People:
@@ -85,7 +102,7 @@ def _merged(held: list[People]) -> People:
 def _summed(agent: Ints, windows: Ints, sums: Floats) -> People:
     people, row = np.unique(agent, return_inverse=True)
     count = np.zeros(len(people), np.int64)
-    total = np.zeros((len(people), len(NAMES)))
+    total = np.zeros((len(people), sums.shape[1]))
     np.add.at(count, row, windows)
     np.add.at(total, row, sums)
     return People(people, count, total)
