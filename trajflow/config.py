@@ -35,6 +35,8 @@ class DataConfig(_Section):
     """Shares of train, val and test where the store does not say."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the training agents that may be learned from."""
+    validation: tuple[str, ...] = ()
+    """Recordings whose training rows, whole, become the val part."""
     neighbours: int | None = Field(32, ge=0)
     """Most neighbours kept of each window, nearest first."""
     seed: int = Field(0, ge=0)
@@ -62,13 +64,17 @@ class ModelConfig(_Section):
     """Residual blocks of the decoder."""
     components: int = Field(8, ge=1)
     """Principal components of a future that the decoder moves."""
+    heading_steps: int = Field(1, ge=1)
+    """Last steps whose mean displacement gives an agent's heading and velocity."""
+    rate: bool = False
+    """Whether the network is told the seconds per step, so that it serves several."""
 
 
 class FlowConfig(_Section):
     """The objective; what is None is as the preset has it."""
 
     preset: str = "mmf"
-    """Member of the family: mmf, mmf-paper, meanflow, consistency or flow."""
+    """Member of the family: mmf, mmf-paper, meanflow, consistency, terminal or flow."""
     equal: float | None = Field(None, ge=0, le=1)
     """Share of the noise draws with r = t."""
     tangent: Literal["marginal", "path"] | None = None
@@ -116,6 +122,18 @@ class TrainConfig(_Section):
     """Whether scenes are mirrored at random."""
     stretch: float = Field(0.1, ge=0, lt=1)
     """Scenes are scaled at random by up to this share, up or down."""
+    tempo: float = Field(0.0, ge=0, le=3)
+    """Scenes are played slower at random, by up to this share, by interpolation."""
+    reverse: float = Field(0.0, ge=0, le=1)
+    """Share of the scenes that are played backwards."""
+    drop: float = Field(0.0, ge=0, lt=1)
+    """Share of the agents of a scene that are left out at random."""
+    shorten: float = Field(0.0, ge=0, le=1)
+    """Share of the agents of which only the last steps, two at least, are seen."""
+    jitter: float = Field(0.0, ge=0)
+    """Deviation of noise on seen positions, as a share of the usual displacement per step."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the numbers of a context that are dropped."""
     validate_every: float = Field(1.0, gt=0)
     """Epochs between two validations."""
     validation_windows: int = Field(2000, ge=1)

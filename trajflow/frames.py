@@ -15,12 +15,14 @@ class Frame:
         velocity: Last observed displacement per step, [*, D], world units per step.
         heading: Unit vector along the local x axis, in the world's x, y plane, [*, 2].
         pace: Mean distance covered per observed step of the past, [*].
+        rate: Seconds per step over those that are usual, [*].
     """
 
     origin: Tensor
     velocity: Tensor
     heading: Tensor
     pace: Tensor
+    rate: Tensor
 
     def enter(self, points: Tensor) -> Tensor:
         """Local coordinates of world points, [*, T, D] -> [*, T, D]."""
@@ -53,25 +55,34 @@ def observed(past: Tensor) -> Tensor:
     return past.isfinite().all(-1)
 
 
-def present_frame(past: Tensor) -> Frame:
+def present_frame(past: Tensor, steps: int = 1, rate: Tensor | None = None) -> Frame:
     """Frames from pasts [*, T, D] whose unseen steps are not finite.
 
     The heading is that of the last displacement, else of the whole past, else the world's x axis:
     an agent that never moved has no direction to turn with.
+
+    Args:
+        past: World positions.
+        steps: Seen steps that the last displacement spans, where so many were seen.
+        rate: Seconds per step over those that are usual, broadcastable to [*]; None: one.
     """
     seen = observed(past)
     known = torch.where(seen.unsqueeze(-1), past, 0)
-    steps = torch.arange(past.shape[-2], device=past.device)
-    last = torch.where(seen, steps, -1).amax(-1)
-    before = torch.where(seen & (steps < last.unsqueeze(-1)), steps, -1).amax(-1)
-    first = torch.where(seen, steps, past.shape[-2]).amin(-1)
+    index = torch.arange(past.shape[-2], device=past.device)
+    last = torch.where(seen, index, -1).amax(-1)
+    later = seen.flip(-1).cumsum(-1).flip(-1)
+    first = torch.where(seen, index, past.shape[-2]).amin(-1)
+    before = torch.where(seen & (later > 1) & (later <= steps + 1), index, past.shape[-2]).amin(-1)
+    before = torch.where(before < past.shape[-2], before, -1)
     there, earlier, begin = (_at(known, index) for index in (last, before, first))
     gap = torch.where(before >= 0, last - before, 1).unsqueeze(-1)
     moved = torch.where((before >= 0).unsqueeze(-1), there - earlier, 0)
     velocity = moved / gap
     heading = _unit(moved[..., :2], _unit(there[..., :2] - begin[..., :2], _x_axis(moved)))
     age = (past.shape[-2] - 1 - last).unsqueeze(-1)
-    return Frame(there + velocity * age, velocity, heading, _pace(known, seen))
+    ones = torch.ones_like(velocity[..., 0])
+    each = ones if rate is None else ones * rate
+    return Frame(there + velocity * age, velocity, heading, _pace(known, seen), each)
 
 
 def _at(points: Tensor, index: Tensor) -> Tensor:

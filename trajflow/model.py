@@ -31,6 +31,8 @@ class Architecture:
         decoder_width, decoder_depth: Size of the decoder.
         components: Principal components of a future that the decoder moves.
         average: Whether u was trained between different times (all presets but `flow`).
+        heading_steps: Last steps whose mean displacement gives heading and velocity.
+        rate: Whether the network is told the seconds per step.
     """
 
     history: int
@@ -45,6 +47,8 @@ class Architecture:
     decoder_depth: int = 4
     components: int = 8
     average: bool = True
+    heading_steps: int = 1
+    rate: bool = False
 
 
 class TrajectoryModel(nn.Module):
@@ -54,7 +58,8 @@ class TrajectoryModel(nn.Module):
         super().__init__()
         a = self.architecture = architecture
         self.scaling = Scaling(a.horizon, a.dims, a.components)
-        self.encoder = encoders.build(a.encoder, 2 * a.dims, a.width, **dict(a.options))
+        channels = 2 * a.dims + a.rate
+        self.encoder = encoders.build(a.encoder, channels, a.width, **dict(a.options))
         self.social = SocialAttention(a.width, dims=a.dims) if a.social else None
         self.decoder = Decoder(
             self.scaling.components, a.width, a.decoder_width, a.decoder_depth, a.joint
@@ -63,20 +68,28 @@ class TrajectoryModel(nn.Module):
     def fit_scaling(self, scenes: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Fit the scaling on triples past [B, A, T, D], future [B, A, F, D], target [B, A]."""
         self.scaling.fit(
-            (present_frame(past[target]), future[target]) for past, future, target in scenes
+            (present_frame(past[target], self.architecture.heading_steps), future[target])
+            for past, future, target in scenes
         )
 
-    def context(self, past: Tensor, target: Tensor) -> tuple[Tensor, Frame]:
+    def context(
+        self, past: Tensor, target: Tensor, rate: Tensor | None = None
+    ) -> tuple[Tensor, Frame]:
         """What the pasts say about each agent, [B, A, H], and the agents' frames, [B, A].
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
             target: Agents whose context is wanted, [B, A]; others only stand around them.
+            rate: Seconds per step over those the scaling was fitted at, [B]; None: one. Only a
+                model of several rates looks at it.
         """
         seen = observed(past)
         present = seen.any(-1)
-        frame = present_frame(past)
+        told = rate[:, None] if rate is not None and self.architecture.rate else None
+        frame = present_frame(past, self.architecture.heading_steps, told)
         read = features(frame, past, self.scaling.unit)
+        if self.architecture.rate:
+            read = torch.cat([read, _channel(frame.rate.log(), read)], -1)
         context = read.new_zeros(*present.shape, self.architecture.width)
         context[present] = self.encoder(read[present], seen[present])
         if self.social is not None:
@@ -111,6 +124,8 @@ class TrajectoryModel(nn.Module):
         progress: float,
         draws: int = 1,
         generator: Generator | None = None,
+        dropout: float = 0.0,
+        rate: Tensor | None = None,
     ) -> Tensor:
         """Mean loss over the targets and over `draws` noise draws that share one encoder pass.
 
@@ -122,8 +137,13 @@ class TrajectoryModel(nn.Module):
             progress: Share of the training that is done.
             draws: Noise draws for each agent, or for each scene if the model is joint.
             generator: Source of noise and times.
+            dropout: Share of the numbers of a context that are dropped.
+            rate: Seconds per step over those that are usual, [B]; see `context`.
         """
-        context, frame = self.context(past, target)
+        context, frame = self.context(past, target, rate)
+        if dropout > 0:
+            chance = torch.rand(context.shape, device=context.device, generator=generator)
+            context = context * (chance >= dropout) / (1 - dropout)
         weight = self.scaling.weight
         if self.architecture.joint:
             event = self.scaling.event(frame, future)
@@ -147,6 +167,8 @@ class TrajectoryModel(nn.Module):
         samples: int,
         steps: int = 1,
         generator: Generator | None = None,
+        rate: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> Tensor:
         """Futures of the targets, [S, N, F, D] with N the number of targets, world coordinates.
 
@@ -156,8 +178,10 @@ class TrajectoryModel(nn.Module):
             samples: Draws S of each agent, or of each scene if the model is joint.
             steps: Network evaluations per draw.
             generator: Source of the noise.
+            rate: Seconds per step over those that are usual, [B]; see `context`.
+            temperature: Deviation of the noise; above 1 the futures are wider.
         """
-        context, frame = self.context(past, target)
+        context, frame = self.context(past, target, rate)
         shape = target.shape if self.architecture.joint else (int(target.sum()),)
         noise = torch.randn(
             samples,
@@ -167,6 +191,7 @@ class TrajectoryModel(nn.Module):
             device=past.device,
             generator=generator,
         )
+        noise = noise * temperature
         rows = context if self.architecture.joint else context[target]
         event = sample(
             self.velocity(rows, target), noise[..., : self.scaling.components], steps, axes=2
@@ -174,3 +199,9 @@ class TrajectoryModel(nn.Module):
         if self.architecture.joint:
             event, noise = event[:, target], noise[:, target]
         return self.scaling.future(frame.take(target), event, noise)
+
+
+def _channel(value: Tensor, read: Tensor) -> Tensor:
+    """A number of each agent [*] as a channel of what is read of it, [*, T, 1]."""
+    column = value[..., None, None].expand(*read.shape[:-1], 1)
+    return torch.where(read[..., :1].isfinite(), column, torch.nan)

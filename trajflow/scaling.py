@@ -51,7 +51,8 @@ class Scaling(nn.Module):
 
     def pace(self, frame: Frame) -> Tensor:
         """Length that counts as one for each agent, [*], in world units per step."""
-        return (frame.pace.square() + (self.floor * self.unit).square()).sqrt()
+        least = self.floor * self.unit * frame.rate
+        return (frame.pace.square() + least.square()).sqrt()
 
     def event(self, frame: Frame, future: Tensor) -> Tensor:
         """Events [*, N] of world futures [*, F, D]."""
@@ -93,6 +94,7 @@ def features(frame: Frame, past: Tensor, unit: Tensor) -> Tensor:
     are not finite where the step, or for a displacement the one before, was not seen.
     """
     local = frame.enter(past)
+    unit = unit * frame.rate[..., None, None]
     moved = torch.cat([torch.full_like(local[..., :1, :], torch.nan), local.diff(dim=-2)], -2)
     pair = torch.cat([local / (unit * past.shape[-2]), moved / unit], -1)
     return torch.where(observed(past).unsqueeze(-1), pair.nan_to_num(0.0, 0.0, 0.0), torch.nan)

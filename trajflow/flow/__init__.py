@@ -9,6 +9,7 @@ from trajflow.flow.objective import Curriculum, MeanFlowObjective, implied_veloc
 from trajflow.flow.path import linear_path
 from trajflow.flow.presets import PRESETS, Preset
 from trajflow.flow.sampling import instantaneous, sample
+from trajflow.flow.terminal import TerminalObjective, terminal_velocity
 from trajflow.flow.times import AnchoredTimes, LogitNormalTimes, TimeSampler, UniformTimes
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "LogitNormalTimes",
     "MeanFlowObjective",
     "Preset",
+    "TerminalObjective",
     "TimeSampler",
     "UniformTimes",
     "implied_velocity",
@@ -25,4 +27,5 @@ __all__ = [
     "linear_path",
     "modulate",
     "sample",
+    "terminal_velocity",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from trajflow.flow.objective import Curriculum, MeanFlowObjective, Tangent, Target
+from trajflow.flow.terminal import TerminalObjective
 from trajflow.flow.times import AnchoredTimes, LogitNormalTimes
 
 
@@ -16,6 +17,7 @@ class Preset:
         tangent, target: As in `MeanFlowObjective`.
         curriculum: lambda along the training.
         anchored: Whether r is always 0.
+        terminal: Whether the end of a step is matched, as in `TerminalObjective`.
     """
 
     summary: str
@@ -24,6 +26,7 @@ class Preset:
     target: Target = "path"
     curriculum: Curriculum = field(default_factory=lambda: Curriculum(0.0, 0.0))
     anchored: bool = False
+    terminal: bool = False
 
     @property
     def average(self) -> bool:
@@ -35,7 +38,8 @@ class Preset:
     ) -> MeanFlowObjective:
         """The objective of this member; `times` gives the shape of the draws of t and r."""
         shape = times or LogitNormalTimes(self.equal)
-        return MeanFlowObjective(
+        kind = TerminalObjective if self.terminal else MeanFlowObjective
+        return kind(
             times=AnchoredTimes(shape.t_mean, shape.t_std) if self.anchored else shape,
             curriculum=self.curriculum,
             tangent=self.tangent,
@@ -57,6 +61,9 @@ PRESETS = {
     "meanflow": Preset("MeanFlow: the path's own tangent, lambda 0", tangent="path"),
     "consistency": Preset(
         "consistency training: every interval ends at the data", tangent="path", anchored=True
+    ),
+    "terminal": Preset(
+        "terminal velocity matching: the end of a step moves as the flow does", terminal=True
     ),
     "flow": Preset("flow matching: r = t, needs many steps", equal=1.0, tangent="path"),
 }

@@ -65,6 +65,8 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         decoder_depth=model.decoder_depth,
         components=model.components,
         average=preset_of(config.flow).average,
+        heading_steps=model.heading_steps,
+        rate=model.rate,
     )
 
 

@@ -15,7 +15,7 @@ from trajflow.flow import MeanFlowObjective
 from trajflow.model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.tensors import scene_centres, to_tensor
-from trajflow.training.augment import augment
+from trajflow.training.augment import Augmentation
 from trajflow.training.average import Average
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.events import Evaluated, Event, Finished, Started, Step
@@ -63,6 +63,16 @@ class Trainer:
         self.per_epoch = data.steps(self.settings.batch)
         self.total = self.settings.epochs * self.per_epoch
         self.every = max(1, round(self.settings.validate_every * self.per_epoch))
+        usual = float(self.model.scaling.unit)
+        self.augmentation = Augmentation(
+            mirror=self.settings.mirror,
+            stretch=self.settings.stretch,
+            tempo=self.settings.tempo,
+            reverse=self.settings.reverse,
+            drop=self.settings.drop,
+            shorten=self.settings.shorten,
+            jitter=self.settings.jitter * usual,
+        )
         self.average = Average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
@@ -148,7 +158,7 @@ class Trainer:
 
     def _advance(self, batch: Batch) -> torch.Tensor:
         rng = np.random.default_rng([self.settings.seed, self.step])
-        batch = augment(batch, rng, self.settings.mirror, self.settings.stretch)
+        batch, pace = self.augmentation(batch, rng)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
@@ -161,6 +171,8 @@ class Trainer:
             self.step / self.total,
             self.settings.draws,
             generator,
+            dropout=self.settings.dropout,
+            rate=torch.as_tensor(pace, dtype=torch.float32, device=self.device),
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

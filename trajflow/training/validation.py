@@ -18,6 +18,7 @@ def validate(
     samples: int,
     steps: int = 1,
     seed: int = 0,
+    temperature: float = 1.0,
 ) -> dict[str, float]:
     """Means over the target agents of the batches, of `samples` plain draws each.
 
@@ -30,9 +31,9 @@ def validate(
         centre = scene_centres(batch.past)
         target = torch.as_tensor(batch.target, device=device)
         past = to_tensor(batch.past, centre, device)
-        futures = model.forecast(past, target, samples, steps, generator).double().cpu().numpy()
+        futures = model.forecast(past, target, samples, steps, generator, temperature=temperature)
         rows = np.nonzero(batch.target)[0]
-        drawn.append(futures + centre[rows, None])
+        drawn.append(futures.double().cpu().numpy() + centre[rows, None])
         truth.append(batch.future[batch.target])
     return judge(np.concatenate(drawn, 1), np.concatenate(truth))
 
