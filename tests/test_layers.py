@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "batch", "text"},
+    {"calibration"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy"},
     {"encoders", "social", "decoder", "scaling", "runs", "datasets"},
     {"model", "baselines", "plotting", "outlook"},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trajflow.calibration import Calibration, Region, region_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,11 +22,13 @@ class Forecast:
         samples: Positions, [S, *, A, F, D].
         dt: Seconds per step.
         agents: Ids of the agents in `samples`, A of them; counted from 0 if none were given.
+        calibration: What makes regions hold as often as they say, if the run was calibrated.
     """
 
     samples: NDArray[np.float64]
     dt: float
     agents: tuple[object, ...] = ()
+    calibration: Calibration | None = None
 
     def mean(self) -> NDArray[np.float64]:
         """Mean position over the samples, [*, A, F, D]."""
@@ -38,6 +42,23 @@ class Forecast:
     def quantiles(self, levels: tuple[float, ...] = (0.05, 0.5, 0.95)) -> NDArray[np.float64]:
         """Quantiles of each coordinate over the samples, [Q, *, A, F, D] with Q levels."""
         return np.asarray(np.quantile(self.samples, levels, axis=0))
+
+    def region(self, level: float = 0.9, steps: Literal["each", "path"] = "each") -> Region:
+        """Discs around the mean that hold the future with a probability of `level`.
+
+        Args:
+            level: Between 0 and 1.
+            steps: "each": every step on its own; "path": all steps of a future at once.
+
+        Returns:
+            Centres [*, A, F, D] and radii [*, A, F]. If the run was calibrated they hold for new
+            people like those it was calibrated on, else as far as the samples are right.
+
+        Raises:
+            ConfigError: The level is out of bounds.
+        """
+        weights = getattr(self, "weights", None)
+        return region_of(self.samples, level, steps, self.calibration, weights)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per sample, agent and step: sample, [window,] agent, step, seconds, x, y[, z]."""

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from trajflow.batch import Batch
+from trajflow.calibration import Calibration
+from trajflow.calibration import read as read_calibration
 from trajflow.errors import RunError, TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.model import TrajectoryModel
@@ -34,14 +36,20 @@ class Predictor:
     """
 
     def __init__(
-        self, model: TrajectoryModel, facts: dict[str, Any], device: str = "cpu", steps: int = 1
+        self,
+        model: TrajectoryModel,
+        facts: dict[str, Any],
+        device: str = "cpu",
+        steps: int = 1,
+        calibration: Calibration | None = None,
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.facts, self.device, self.steps = facts, torch.device(device), steps
+        self.calibration = calibration
 
     @classmethod
     def load(cls, run: str | Path, device: str = "cpu", steps: int = 1) -> Predictor:
-        """The predictor of a run folder, or of its weights file.
+        """The predictor of a run folder, or of its weights file alone, without a calibration.
 
         Args:
             run: The folder.
@@ -49,16 +57,16 @@ class Predictor:
             steps: Network evaluations per draw.
 
         Raises:
-            RunError: There are no weights, or they are damaged.
+            RunError: There are no weights, or they or the calibration are damaged.
         """
-        path = Path(run)
-        path = path / WEIGHTS if path.is_dir() else path
+        folder = Path(run)
+        path = folder / WEIGHTS if folder.is_dir() else folder
         try:
             content = path.read_bytes()
         except OSError:
             raise RunError(f"no weights at {run}; give a run folder that has validated") from None
         model, facts = unpack(content, str(path))
-        return cls(model, facts, device, steps)
+        return cls(model, facts, device, steps, read_calibration(folder, content, steps))
 
     @property
     def history(self) -> int:
@@ -122,7 +130,7 @@ class Predictor:
         target[:, :count] = True
         drawn = self._draw(full, target, samples, seed)
         shape = (samples, *lead, count, self.horizon, self.dims)
-        return Forecast(drawn.reshape(shape), self.dt, tuple(agents))
+        return Forecast(drawn.reshape(shape), self.dt, tuple(agents), calibration=self.calibration)
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
