@@ -42,6 +42,12 @@ def evaluate(
     collide: Annotated[
         float, typer.Option(min=0, help="Agents nearer than this collide; unit of the data.")
     ] = 0.2,
+    joint: Annotated[
+        bool,
+        typer.Option(
+            "--joint", help="Score the samples shuffled between agents too; always done if joint."
+        ),
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
     loud: Loud = None,
@@ -55,7 +61,7 @@ def evaluate(
     from trajflow.cli.evaluating import Protocol, of_baseline, of_run
     from trajflow.cli.scores import show
 
-    how = Protocol(part, fold, samples, steps, seed, miss, collide)
+    how = Protocol(part, fold, samples, steps, seed, miss, collide, joint)
     if baseline is not None:
         report = of_baseline(baseline, paths, how, tuple(set_ or ()))
     else:

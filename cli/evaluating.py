@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SIZE = 512
 """Targets in a batch."""
+SHUFFLES = 5
+"""Orders over which joint scores without agreement are averaged."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Protocol:
         seed: Seed of the draws.
         miss: Distance beyond which the best endpoint is a miss, in the unit of the tracks.
         collide: Distance below which two agents collide, in the unit of the tracks.
+        agreement: Whether joint scores of shuffled samples are wanted of one that is not joint.
     """
 
     part: str
@@ -41,8 +44,9 @@ class Protocol:
     seed: int
     miss: float = 2.0
     collide: float = 0.2
+    agreement: bool = False
 
-    def judging(self, joint: bool = False) -> "Judging":
+    def judging(self, joint: bool = False, standing: float | None = None) -> "Judging":
         """The terms of the evaluation."""
         from trajflow.evaluation import Judging
 
@@ -53,6 +57,8 @@ class Protocol:
             seed=self.seed,
             miss=self.miss,
             collide=self.collide,
+            shuffles=SHUFFLES if joint or self.agreement else 0,
+            standing=standing,
         )
 
 
@@ -123,6 +129,7 @@ def _over_folds(name: str, store: "Store", config: "Config", how: Protocol) -> d
     from trajflow.baselines import load
     from trajflow.cli.training import track_data
     from trajflow.evaluation import evaluate_folds
+    from trajflow.evaluation.motion import standing_pace
 
     names = list(store.folds or {})
 
@@ -132,7 +139,9 @@ def _over_folds(name: str, store: "Store", config: "Config", how: Protocol) -> d
                 yield track_data(store, _with_fold(config, fold))
                 progress.update(done + 1)
 
-    report = evaluate_folds(load(name), folds(), how.judging(), SIZE)
+    first = track_data(store, _with_fold(config, names[0]))
+    terms = how.judging(standing=standing_pace(first, "train"))
+    report = evaluate_folds(load(name), folds(), terms, SIZE)
     told = _protocol(store, config, how) | {"fold": "each of " + ", ".join(names)}
     return {"name": name, "protocol": told, **report.to_json()}
 
@@ -141,10 +150,12 @@ def _judge(
     forecaster: "Forecaster", data: "TrackData", config: "Config", how: Protocol, name: str
 ) -> dict[str, Any]:
     from trajflow.evaluation import judge
+    from trajflow.evaluation.motion import standing_pace
 
     total = data.describe()["parts"][how.part]["windows"]
     batches = _counted(data.batches(how.part, SIZE), total)
-    report = judge(forecaster, batches, data.groups(how.part), how.judging(config.model.joint))
+    terms = how.judging(config.model.joint, standing_pace(data, how.part))
+    report = judge(forecaster, batches, data.groups(how.part), terms)
     return {
         "name": name,
         "protocol": _protocol(data.store, config, how),

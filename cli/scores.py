@@ -4,6 +4,7 @@ from typing import Any
 
 from trajflow.cli.streams import say, say_json
 from trajflow.cli.tables import table
+from trajflow.cli.views import show_joint, show_motion
 
 NAMES = {
     "energy_score": "energy score",
@@ -35,6 +36,8 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     say(table(["", "mean", "95 % of people", *scenes], rows))
     if len(report["scenes"]) > MANY:
         say(f"... and {len(report['scenes']) - MANY} more; --json has them all")
+    show_joint(report)
+    show_motion(report, NAMES)
 
 
 def heading(report: dict[str, Any]) -> str:
@@ -51,7 +54,8 @@ def heading(report: dict[str, Any]) -> str:
 
 def _keys(report: dict[str, Any]) -> list[str]:
     known = [key for key in NAMES if key in report["mean"]]
-    return known + [key for key in report["mean"] if key not in NAMES]
+    apart = ("_independent", "_gain")
+    return known + [k for k in report["mean"] if k not in NAMES and not k.endswith(apart)]
 
 
 def _row(key: str, report: dict[str, Any], scenes: dict[str, Any]) -> list[object]:
