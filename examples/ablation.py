@@ -16,7 +16,7 @@ import platform
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +26,6 @@ from trajflow.config import Config
 from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.predictor import Predictor
-from trajflow.runs import WEIGHTS
 from trajflow.training.events import Evaluated
 from trajflow.training.setup import device_of, new_trainer
 from trajflow.training.validation import validate
@@ -52,6 +51,8 @@ LEVERS: dict[str, tuple[str, ...]] = {
     "decay .1": ("train.decay=0.1",),
     "heading of 2": ("model.heading_steps=2",),
     "heading of 3": ("model.heading_steps=3",),
+    "own pace": ("model.own_pace=true",),
+    "own pace, stretch .3": ("model.own_pace=true", "train.stretch=0.3"),
     "alone": ("model.social=false",),
     "width 64": ("model.width=64", "model.decoder_width=64"),
     "width 256": ("model.width=256", "model.decoder_width=256"),
@@ -82,6 +83,8 @@ LEVERS: dict[str, tuple[str, ...]] = {
 }
 """Settings of each row that differ from the default."""
 TEMPERATURES = (1.0, 1.1, 1.2)
+PACES = (0.6, 1.0, 1.6)
+"""Validation tracks are also scaled by these: a stand-in for places where people walk otherwise."""
 
 
 @dataclass(frozen=True)
@@ -122,23 +125,31 @@ def trained(job: tuple[Trial, Path, Path, int, str]) -> str:
         "energy_scores": [event.metrics["energy_score"] for event in events],
         "words": words,
         "fingerprint": store.fingerprint(),
-        "temperatures": _warmer(Path(scratch) / "run", tracks, config, device),
+        **_elsewhere(Path(scratch) / "run", tracks, config, device),
     }
     (out / f"{trial.name}.json").write_text(json.dumps(found))
     shutil.rmtree(scratch)
     return f"{trial.name}: {best.metrics['energy_score']:.4f} in {found['seconds']:.0f} s"
 
 
-def _warmer(run: Path, tracks: TrackData, config: Config, device: str) -> dict[str, object]:
-    """Validation scores of the kept weights under wider noise."""
-    assert (run / WEIGHTS).exists()
+def _elsewhere(
+    run: Path, tracks: TrackData, config: Config, device: str
+) -> dict[str, dict[str, object]]:
+    """Validation scores of the kept weights under wider noise, and on scaled tracks."""
     model = Predictor.load(run, device).model
     steps = 1 if model.architecture.average else 8
-    found = {}
-    for temperature in TEMPERATURES:
+
+    def scores(temperature: float, pace: float) -> dict[str, float]:
         batches = tracks.validation(config.train.batch, config.train.validation_windows)
-        found[str(temperature)] = validate(model, batches, 20, steps, 0, temperature)
-    return found
+        scaled = (replace(b, past=b.past * pace, future=b.future * pace) for b in batches)
+        found = validate(model, scaled, 20, steps, 0, temperature)
+        lengths = ("energy_score", "min_ade", "min_fde")
+        return {k: v / pace if k in lengths else v for k, v in found.items()}
+
+    return {
+        "temperatures": {str(t): scores(t, 1.0) for t in TEMPERATURES},
+        "paces": {str(p): scores(1.0, p) for p in PACES},
+    }
 
 
 def table(out: Path) -> pd.DataFrame:

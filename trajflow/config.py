@@ -66,6 +66,8 @@ class ModelConfig(_Section):
     """Principal components of a future that the decoder moves."""
     heading_steps: int = Field(1, ge=1)
     """Last steps whose mean displacement gives an agent's heading and velocity."""
+    own_pace: bool = False
+    """Whether the past is read relative to the agent's own pace, not to the usual one."""
     rate: bool = False
     """Whether the network is told the seconds per step, so that it serves several."""
 

@@ -32,6 +32,7 @@ class Architecture:
         components: Principal components of a future that the decoder moves.
         average: Whether u was trained between different times (all presets but `flow`).
         heading_steps: Last steps whose mean displacement gives heading and velocity.
+        own_pace: Whether a past is read relative to the agent's own pace, and that beside it.
         rate: Whether the network is told the seconds per step.
     """
 
@@ -48,6 +49,7 @@ class Architecture:
     components: int = 8
     average: bool = True
     heading_steps: int = 1
+    own_pace: bool = False
     rate: bool = False
 
 
@@ -58,7 +60,7 @@ class TrajectoryModel(nn.Module):
         super().__init__()
         a = self.architecture = architecture
         self.scaling = Scaling(a.horizon, a.dims, a.components)
-        channels = 2 * a.dims + a.rate
+        channels = 2 * a.dims + a.own_pace + a.rate
         self.encoder = encoders.build(a.encoder, channels, a.width, **dict(a.options))
         self.social = SocialAttention(a.width, dims=a.dims) if a.social else None
         self.decoder = Decoder(
@@ -87,9 +89,7 @@ class TrajectoryModel(nn.Module):
         present = seen.any(-1)
         told = rate[:, None] if rate is not None and self.architecture.rate else None
         frame = present_frame(past, self.architecture.heading_steps, told)
-        read = features(frame, past, self.scaling.unit)
-        if self.architecture.rate:
-            read = torch.cat([read, _channel(frame.rate.log(), read)], -1)
+        read = self._read(frame, past)
         context = read.new_zeros(*present.shape, self.architecture.width)
         context[present] = self.encoder(read[present], seen[present])
         if self.social is not None:
@@ -98,6 +98,17 @@ class TrajectoryModel(nn.Module):
                 context, frame.origin / unit, frame.heading, frame.velocity / unit, present, target
             )
         return context, frame
+
+    def _read(self, frame: Frame, past: Tensor) -> Tensor:
+        """What the encoder reads of each past step, [B, A, T, ...]."""
+        usual = self.scaling.unit * frame.rate
+        length = self.scaling.pace(frame) if self.architecture.own_pace else usual
+        parts = [features(frame, past, length)]
+        if self.architecture.own_pace:
+            parts.append(_channel((length / usual).log(), parts[0]))
+        if self.architecture.rate:
+            parts.append(_channel(frame.rate.log(), parts[0]))
+        return torch.cat(parts, -1)
 
     def velocity(self, context: Tensor, present: Tensor | None = None) -> Velocity:
         """u(x, r, t | context) for events x [*, N], contexts broadcastable to [*, H].

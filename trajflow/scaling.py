@@ -87,14 +87,20 @@ class Scaling(nn.Module):
         self.axes.copy_(vectors.flip(1))
 
 
-def features(frame: Frame, past: Tensor, unit: Tensor) -> Tensor:
+def features(frame: Frame, past: Tensor, pace: Tensor) -> Tensor:
     """What an encoder reads of each past step, [*, T, D] -> [*, T, 2 D].
 
-    Local position over the distance usual in T steps, and displacement over the usual pace; both
-    are not finite where the step, or for a displacement the one before, was not seen.
+    Local position over the distance covered in T steps at the given pace, and displacement over
+    the pace; both are not finite where the step, or for a displacement the one before, was not
+    seen.
+
+    Args:
+        frame: The agents' frames.
+        past: World positions, [*, T, D].
+        pace: Length that counts as one step, broadcastable to [*], in world units.
     """
     local = frame.enter(past)
-    unit = unit * frame.rate[..., None, None]
+    length = pace[..., None, None]
     moved = torch.cat([torch.full_like(local[..., :1, :], torch.nan), local.diff(dim=-2)], -2)
-    pair = torch.cat([local / (unit * past.shape[-2]), moved / unit], -1)
+    pair = torch.cat([local / (length * past.shape[-2]), moved / length], -1)
     return torch.where(observed(past).unsqueeze(-1), pair.nan_to_num(0.0, 0.0, 0.0), torch.nan)

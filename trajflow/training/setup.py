@@ -66,6 +66,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         components=model.components,
         average=preset_of(config.flow).average,
         heading_steps=model.heading_steps,
+        own_pace=model.own_pace,
         rate=model.rate,
     )
 
