@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 SIZE = 512
 """Targets in a batch."""
-SHUFFLES = 5
-"""Orders over which joint scores without agreement are averaged."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class Protocol:
     def judging(self, joint: bool = False, standing: float | None = None) -> "Judging":
         """The terms of the evaluation."""
         from trajflow.evaluation import Judging
+        from trajflow.evaluation.joint import SHUFFLES
 
         return Judging(
             samples=self.samples,

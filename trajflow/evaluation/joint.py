@@ -6,6 +6,8 @@ from trajflow import metrics
 from trajflow.batch import Batch, Floats
 from trajflow.evaluation.protocol import Judging
 
+SHUFFLES = 5
+"""Shuffles that a report takes the mean over: one alone is noisy where few agents meet."""
 PAIRS = {
     "jade": "jade_independent",
     "jfde": "jfde_independent",
