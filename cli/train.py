@@ -44,8 +44,10 @@ def train(
 ) -> None:
     """Train a forecaster; Ctrl-C saves, and --resume goes on.
 
-    The best weights are those with the lowest energy score on the validation part.
+    The best weights are those with the lowest energy score on the validation part. With 20 people
+    in it, the run is also calibrated; see `trajflow calibrate`.
     """
+    from trajflow.cli.calibrating import calibrate_trained
     from trajflow.cli.stopping import asking
     from trajflow.cli.training import Ask, events_of, finish, prepare
     from trajflow.cli.training_view import watch
@@ -54,6 +56,8 @@ def train(
     trainer = prepare(ask, out, resume, device)
     with asking(trainer.stop):
         last = watch(events_of(trainer, tensorboard))
+    if last.reason != "stopped":
+        calibrate_trained(trainer)
     finish(last, trainer.folder, data, as_json)
     if last.reason == "stopped":
         raise typer.Exit(INTERRUPTED)

@@ -9,6 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from trajflow.batch import Batch, Floats
+from trajflow.calibration import LEVELS, Reliability
 from trajflow.datasets.tracks import Tracks
 from trajflow.errors import DataError
 from trajflow.text import safe
@@ -84,6 +85,30 @@ def draw_forecasts(
         panels[0].plot([], [], color=color, label=name)
     panels[0].plot([], [], color=NEIGHBOUR, label="others")
     _legend(figure, panels[0])
+    return figure
+
+
+def draw_reliability(found: Reliability, unit: str) -> Figure:
+    """Level against share of truths inside, and how wide endpoint regions are, before and after.
+
+    Args:
+        found: What was found, at Q levels.
+        unit: Unit of the coordinates.
+    """
+    figure, (endpoint, path, radius) = _panels(3)
+    looks = {"own": (SAMPLE, "by the samples"), "calibrated": (TRUTH, "calibrated")}
+    for axes, kind in ((endpoint, "endpoint"), (path, "path")):
+        axes.plot([0, 1], [0, 1], color=NEIGHBOUR, lw=1.0)
+        for who, (color, name) in looks.items():
+            by = found.inside[kind][who]
+            axes.plot(LEVELS, by["people"], ".-", color=color, label=f"{name}, by people")
+            axes.plot(LEVELS, by["windows"], ":", color=color, label=f"{name}, by windows")
+        axes.set(title=kind, xlabel="level", ylabel="share inside", aspect="equal")
+    for who, (color, _) in looks.items():
+        radius.plot(LEVELS, found.radius[who], ".-", color=color)
+    radius.set(title="endpoint", xlabel="level")
+    radius.set_ylabel(f"mean radius ({safe(unit)})", parse_math=False)
+    _legend(figure, endpoint)
     return figure
 
 

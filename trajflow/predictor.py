@@ -12,8 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from trajflow.batch import Batch
-from trajflow.calibration import Calibration
-from trajflow.calibration import read as read_calibration
+from trajflow.calibration import Calibration, read_calibration
 from trajflow.errors import RunError, TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.model import TrajectoryModel

@@ -1,5 +1,6 @@
 """Regions that hold as often as they say: split conformal prediction over people."""
 
+from trajflow.calibration.evidence import LEVELS as LEVELS
 from trajflow.calibration.evidence import Evidence as Evidence
 from trajflow.calibration.evidence import gather as gather
 from trajflow.calibration.factors import Calibration as Calibration
@@ -14,5 +15,6 @@ from trajflow.calibration.reliability import Reliability as Reliability
 from trajflow.calibration.reliability import check as check
 from trajflow.calibration.reliability import cross_check as cross_check
 from trajflow.calibration.storage import FILE as FILE
-from trajflow.calibration.storage import read as read
+from trajflow.calibration.storage import digest as digest
+from trajflow.calibration.storage import read_calibration as read_calibration
 from trajflow.calibration.storage import stored as stored

@@ -79,8 +79,9 @@ class Calibration:
 
     @property
     def highest(self) -> float:
-        """The highest level that so many people can promise: P / (P + 1)."""
-        return self.origin.people / (self.origin.people + 1)
+        """The highest level of the grid that so many people can promise: at most P / (P + 1)."""
+        promised = GRID <= self.origin.people / (self.origin.people + 1) + 1e-9
+        return float(GRID[promised].max(initial=0))
 
 
 def usual_spread(evidence: Evidence) -> Floats:

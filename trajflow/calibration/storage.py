@@ -30,7 +30,7 @@ def stored(calibration: Calibration) -> bytes:
     return json.dumps(said, indent=1, allow_nan=False).encode()
 
 
-def read(folder: Path, weights: bytes, evaluations: int = 1) -> Calibration | None:
+def read_calibration(folder: Path, weights: bytes, evaluations: int = 1) -> Calibration | None:
     """The calibration of a run folder; None if there is none for such forecasts.
 
     Args:
@@ -96,7 +96,9 @@ def _numbers(values: Any) -> Floats:
 
 
 def _plain(factors: Floats) -> Any:
-    return np.where(np.isfinite(factors), factors.astype(object), None).tolist()
+    values = factors.astype(object)
+    values[~np.isfinite(factors)] = None
+    return values.tolist()
 
 
 def _damaged(path: Path, error: Exception) -> str:
