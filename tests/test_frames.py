@@ -77,3 +77,23 @@ def test_what_an_unseen_step_holds_does_not_matter():
         vars(present_frame(past)).values(), vars(present_frame(other)).values(), strict=True
     ):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 11])
+def test_the_last_displacement_may_span_several_steps(steps):
+    """Of a circle walked at one step a unit, a chord; of less than that, all there is."""
+    angle = 0.2 * torch.arange(8, dtype=torch.float64)
+    past = torch.stack([angle.cos(), angle.sin()], -1)
+    frame = present_frame(past, steps)
+    spanned = min(steps, 7)
+    chord = past[-1] - past[-1 - spanned]
+    assert torch.allclose(frame.velocity, chord / spanned)
+    assert torch.allclose(frame.heading, chord / chord.norm())
+    assert torch.equal(frame.origin, past[-1])
+
+
+def test_a_span_counts_seen_steps_and_their_distance_in_time():
+    past = torch.arange(8, dtype=torch.float64)[:, None] * torch.tensor([0.6, -0.8])
+    past[[3, 5, 6]] = torch.nan
+    frame = present_frame(past, 2)
+    assert torch.allclose(frame.velocity, torch.tensor([0.6, -0.8]).double())

@@ -143,3 +143,62 @@ def test_a_future_never_reaches_the_context():
     ).backward()
     after, _ = model.context(past, everyone(past))
     assert torch.equal(before, after)
+
+
+def test_a_model_of_several_rates_scales_with_the_seconds_per_step():
+    """At half the seconds per step usual lengths are half as long; only the channel tells them."""
+    model, past = tiny(rate=True, social=False), scenes()
+    model.encoder.gru.weight_ih_l0.data[:, 4] = 0
+    rate = torch.tensor([0.5, 1.0, 0.25, 2.0, 1.5], dtype=torch.float64)
+    slower = past * rate[:, None, None, None]
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        drawn = model.forecast(slower, everyone(past), S, 1, generator, rate=rate)
+    expected = draw(model, past) * rate.repeat_interleave(A)[None, :, None, None]
+    assert torch.allclose(drawn, expected, atol=1e-9)
+
+
+def test_a_model_of_one_rate_does_not_hear_of_it():
+    model, past = tiny(), scenes()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        told = model.forecast(past, everyone(past), S, 1, generator, rate=torch.full((B,), 0.5))
+    assert torch.equal(told, draw(model, past))
+
+
+def test_relative_to_their_own_pace_runners_are_forecast_as_walkers():
+    """Far above the usual pace only the channel with the pace tells two scales apart."""
+    model, past = tiny(own_pace=True, social=False), scenes()
+    model.encoder.gru.weight_ih_l0.data[:, 4] = 0
+    fast = 1e5 * past
+    assert torch.allclose(draw(model, 3 * fast) / 3e5, draw(model, fast) / 1e5, atol=1e-6)
+    usual = tiny(social=False)
+    assert not torch.allclose(draw(usual, 3 * past) / 3, draw(usual, past), atol=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.3])
+def test_temperature_widens_what_is_drawn_without_moving_its_middle(temperature):
+    """A decoder that gives zero velocity draws the noise itself."""
+    model, past = tiny(), scenes()
+    for parameter in model.decoder.leave.parameters():
+        torch.nn.init.zeros_(parameter)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        cold = model.forecast(past, everyone(past), S, 1, generator, temperature=0.0)
+        generator.manual_seed(3)
+        warm = model.forecast(past, everyone(past), S, 1, generator, temperature=temperature)
+    assert torch.allclose(warm - cold, temperature * (draw(model, past) - cold), atol=1e-9)
+
+
+def test_dropping_half_of_the_contexts_numbers_follows_the_generator():
+    model, past = tiny(), scenes()
+    future = torch.randn(B, A, F, 2, dtype=torch.float64)
+    objective = PRESETS["mmf"].objective()
+
+    def loss(seed, dropout):
+        generator = torch.Generator().manual_seed(seed)
+        return model(past, future, everyone(past), objective, 0.5, 2, generator, dropout)
+
+    assert loss(1, 0.5) == loss(1, 0.5)
+    assert loss(1, 0.5) != loss(1, 0.0)
+    assert loss(1, 0.0) == loss(1, 0.0)

@@ -1,6 +1,5 @@
 """Facts about training: it learns, it goes on exactly, it stops in time."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from trajflow.errors import ConfigError, RunError
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
 from trajflow.training import Evaluated, Finished, threads
-from trajflow.training.augment import augment
 from trajflow.training.setup import device_of, new_trainer, objective_of, resumed_trainer
 from trajflow.training.trainer import Diverged
 
@@ -146,17 +144,6 @@ def test_selection_is_by_validation_and_never_hears_of_the_test_part(tmp_path):
 
     list(trainer(tmp_path / "run", data=Watched()).run())
     assert set(asked) == {"steps", "training", "validation"}
-
-
-def test_scenes_are_mirrored_and_stretched_as_wholes():
-    batch, rng = walks(40, 0), np.random.default_rng(0)
-    changed = augment(batch, rng, mirror=True, stretch=0.3)
-    ratio = np.concatenate([changed.past / batch.past, changed.future / batch.future], 2)
-    assert np.allclose(ratio, ratio[:, :1, :1])
-    assert np.allclose(np.abs(ratio[..., 0]), np.abs(ratio[..., 1]))
-    assert set(np.sign(ratio[:, 0, 0, 1])) == {-1, 1}
-    assert (ratio[..., 0] > 0).all()
-    assert math.isclose(np.abs(np.log(ratio[..., 0])).max(), math.log(1.3), rel_tol=0.1)
 
 
 def test_settings_change_the_preset_they_name():
