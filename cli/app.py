@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from trajflow.cli.benchmark import benchmark
 from trajflow.cli.calibrate import calibrate
 from trajflow.cli.compare import compare
 from trajflow.cli.data_check import check
@@ -44,6 +45,7 @@ app.command(rich_help_panel="Model")(train)
 app.command(rich_help_panel="Model")(evaluate)
 app.command(rich_help_panel="Model")(calibrate)
 app.command(rich_help_panel="Model")(compare)
+app.command(rich_help_panel="Model")(benchmark)
 app.command(rich_help_panel="Forecasts")(predict)
 app.command(rich_help_panel="Forecasts")(plot)
 

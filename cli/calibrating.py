@@ -61,8 +61,8 @@ def calibrate_run(
         ConfigError: A part cannot be used.
         RunError: The run does not fit the tracks.
     """
+    from trajflow.benchmark.material import track_data
     from trajflow.cli.loading import check_fit
-    from trajflow.cli.training import track_data
     from trajflow.datasets.store import open_store
     from trajflow.runs import RunFolder
 

@@ -70,9 +70,9 @@ def of_run(
         ConfigError: It is not asked for as RUN DATA.
         RunError: The run has learned from what is to be judged, or does not fit.
     """
+    from trajflow.benchmark.material import track_data
     from trajflow.cli.judgements import keep
     from trajflow.cli.loading import check_fit, load_predictor
-    from trajflow.cli.training import track_data
     from trajflow.datasets.store import open_store
     from trajflow.runs import RunFolder
 
@@ -106,7 +106,7 @@ def of_baseline(
         ConfigError: It is not asked for as DATA, or there is no such floor.
     """
     from trajflow.baselines import load
-    from trajflow.cli.training import track_data
+    from trajflow.benchmark.material import track_data
     from trajflow.config import Config
     from trajflow.datasets.store import open_store
 
@@ -126,7 +126,7 @@ def of_baseline(
 def _over_folds(name: str, store: "Store", config: "Config", how: Protocol) -> dict[str, Any]:
     """The report of a floor on every fold, after learning from the others' training parts."""
     from trajflow.baselines import load
-    from trajflow.cli.training import track_data
+    from trajflow.benchmark.material import track_data
     from trajflow.evaluation import evaluate_folds
     from trajflow.evaluation.motion import standing_pace
 

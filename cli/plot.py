@@ -24,9 +24,9 @@ def plot(
     loud: Loud = None,
 ) -> None:
     """Draw histories, truths and sampled futures, of moments spread over a part."""
+    from trajflow.benchmark.material import track_data
     from trajflow.cli.loading import check_fit, load_predictor
     from trajflow.cli.moments import some_moments
-    from trajflow.cli.training import track_data
     from trajflow.datasets.store import open_store
     from trajflow.plotting import check_suffix, draw_forecasts, save
     from trajflow.runs import RunFolder

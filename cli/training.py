@@ -13,8 +13,6 @@ from trajflow.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from trajflow.config import Config
-    from trajflow.datasets.data import TrackData
-    from trajflow.datasets.store import Store
     from trajflow.runs import RunFolder
     from trajflow.training import Event, Finished, Trainer
 
@@ -60,6 +58,7 @@ def prepare(ask: Ask, out: Path | None, resume: bool, device: str) -> "Trainer":
         ConfigError: A setting is wrong.
         RunError: A run cannot be made, or not be resumed with these tracks.
     """
+    from trajflow.benchmark.material import facts_of, track_data
     from trajflow.datasets.store import open_store
     from trajflow.training.setup import device_of, new_trainer
 
@@ -77,6 +76,7 @@ def prepare(ask: Ask, out: Path | None, resume: bool, device: str) -> "Trainer":
 
 
 def _resumed(ask: Ask, out: Path | None, device: str) -> "Trainer":
+    from trajflow.benchmark.material import facts_of, track_data
     from trajflow.datasets.store import open_store
     from trajflow.runs import RunFolder
     from trajflow.training.setup import device_of, resumed_trainer
@@ -104,18 +104,6 @@ def events_of(trainer: "Trainer", tensorboard: bool) -> Iterable["Event"]:
     from trajflow.training.tensorboard import logged
 
     return logged(trainer.run(), trainer.folder.path / "tensorboard")
-
-
-def track_data(store: "Store", config: "Config") -> "TrackData":
-    """The parts of a store as the settings want them."""
-    from trajflow.datasets.data import TrackData
-
-    return TrackData(store, **config.data.model_dump(), order=config.train.seed)
-
-
-def facts_of(store: "Store") -> dict[str, object]:
-    """What a predictor must know of the tracks."""
-    return {"dims": store.dims, "dt": store.dt, "unit": store.unit}
 
 
 def free_path(path: Path) -> Path:

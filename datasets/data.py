@@ -41,6 +41,7 @@ class TrackData:
         fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
         fraction: float = 1.0,
         seed: int = 0,
+        validation: Sequence[str] = (),
         neighbours: int | None = None,
         max_rows: int = 20_000_000,
         order: int = 0,
@@ -58,6 +59,7 @@ class TrackData:
             fraction: Share of the training agents that are learned from; the others are
                 neighbours whose future is not seen.
             seed: Seed of the parts and of the agents learned from.
+            validation: Recordings whose training rows, whole, become the val part.
             neighbours: Most neighbours kept in a window, the nearest; None for all.
             max_rows: Observations held in memory at once.
             order: Seed of the order of training batches.
@@ -68,7 +70,7 @@ class TrackData:
         check_shape(history, horizon, stride, neighbours)
         draw_agents(np.zeros(1, np.int64), fraction, seed)
         self.store, self.order = store, order
-        self.split = choose(store, split, fold, fractions, seed)
+        self.split = choose(store, split, fold, fractions, seed, validation)
         self.shape = Shape(history, horizon, stride, neighbours)
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows)
 

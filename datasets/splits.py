@@ -46,6 +46,7 @@ class Split:
         seed: Seed of the order in which recordings are dealt out.
         stored: Role of each stored part, by code.
         dealt: Role of each recording, by index, where whole recordings are dealt out.
+        validation: Recordings whose training rows are the val part.
     """
 
     kind: Kind
@@ -55,10 +56,14 @@ class Split:
     seed: int
     stored: tuple[int, ...]
     dealt: tuple[int, ...] = ()
+    validation: tuple[str, ...] = ()
 
     def roles(self, tracks: Tracks) -> NDArray[np.int8]:
         """Index into PARTS of each row, or NONE, [N]; the same whatever else is loaded."""
         role = self._before_fold(tracks)
+        if self.validation:
+            apart = np.isin(np.asarray(tracks.scenes), self.validation)[tracks.scene[tracks.track]]
+            role = np.where(apart & (role == 0), 1, role)
         if self.fold is not None:
             judged = np.isin(np.asarray(tracks.scenes), self.tests)[tracks.scene[tracks.track]]
             role = np.where(judged, 2, np.where(role == 2, NONE, role))
@@ -72,6 +77,7 @@ class Split:
             "tests": list(self.tests),
             "fractions": list(self.fractions),
             "seed": self.seed,
+            "validation": list(self.validation),
         }
 
     def _before_fold(self, tracks: Tracks) -> Ints:
@@ -82,7 +88,7 @@ class Split:
             shares = (train, train + val) if self.fold is None else (train / (train + val), 1.0)
             return _by_time(tracks, np.ones(len(tracks.step), bool), shares)
         role = np.asarray(self.stored)[tracks.split]
-        if 1 not in self.stored and val > 0:
+        if 1 not in self.stored and val > 0 and not self.validation:
             learnt = role == 0
             role = np.where(learnt, _by_time(tracks, learnt, (train / (train + val), 1.0)), role)
         return role
@@ -94,6 +100,7 @@ def choose(
     fold: str | None = None,
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
+    validation: Sequence[str] = (),
 ) -> Split:
     """The rule for a store.
 
@@ -108,6 +115,7 @@ def choose(
         fold: Name of a leave-one-out fold.
         fractions: Shares of train, val and test where the store does not say.
         seed: Seed of the order in which recordings are dealt out.
+        validation: Recordings whose training rows, whole, become the val part.
 
     Raises:
         ConfigError: A name is unknown, or the shares or the recordings do not suffice.
@@ -120,6 +128,9 @@ def choose(
             f"for train, got {tuple(fractions)}"
         )
     tests = _tests(recordings, fold)
+    for name in validation:
+        if name not in recordings.scenes:
+            raise ConfigError(did_you_mean("recording", name, recordings.scenes))
     stored = tuple(_STORED.get(name.lower(), NONE) for name in recordings.splits)
     others = [name for name in recordings.scenes if name not in set(tests)]
     shares = fractions[:2] if fold is not None else fractions
@@ -130,7 +141,7 @@ def choose(
     if kind == "scene":
         role = _deal(others, shares, seed)
         dealt = tuple(role.get(name, 2) for name in recordings.scenes)
-    return Split(kind, fold, tests, fractions, seed, stored, dealt)
+    return Split(kind, fold, tests, fractions, seed, stored, dealt, tuple(validation))
 
 
 def _tests(recordings: Recordings, fold: str | None) -> tuple[str, ...]:

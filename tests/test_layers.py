@@ -17,7 +17,7 @@ FLOORS = [
     {"model", "baselines", "plotting", "outlook"},
     {"weights", "exporting"},
     {"predictor", "training", "evaluation"},
-    {"forecaster", "tui"},
+    {"forecaster", "tui", "benchmark"},
     {"cli"},
 ]
 """Rooms import from lower floors only; those on one floor do not know each other."""
@@ -28,7 +28,7 @@ ONLY = {
     "evaluation": {"errors", "batch", "metrics", "datasets"},
 }
 TORCH = {"flow", "layers", "frames", "tensors", "encoders", "social", "decoder", "scaling"}
-TORCH |= {"model", "weights", "predictor", "training", "forecaster"}
+TORCH |= {"model", "weights", "predictor", "training", "forecaster", "benchmark"}
 FOREIGN = {
     "cli": {"torch", "textual"},
     "tui": {"torch", "zarr", "typer"},

@@ -1,0 +1,86 @@
+"""From what is asked for to a plan: which trials, with which settings, judged how."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trajflow.baselines import load as load_floor
+from trajflow.benchmark.plan import Plan, Trial
+from trajflow.benchmark.recipes import recipe
+from trajflow.config import Config
+from trajflow.datasets.store import Store
+from trajflow.errors import ConfigError
+from trajflow.evaluation import Judging
+from trajflow.training.setup import preset_of
+
+FLOORS = ("cv", "cv-sampled", "anchors", "analog")
+MANY_STEPS = (1, 4, 16, 64)
+"""Evaluations per draw by which a preset is judged that was not made for one."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a benchmark shall be made of.
+
+    Attributes:
+        benchmark: Its name.
+        folds: Some of its folds; empty for all.
+        seeds: So many seeds, from 0 on.
+        presets: Members of the flow family that are trained.
+        steps: Evaluations per draw, 1 among them or not.
+        floors: Forecasters that need no training.
+        select: How 20 are chosen of many draws, as `Judging` names it; "plain" for not at all.
+        draws: How many these are.
+        file: Settings in TOML.
+        words: Single settings, SECTION.NAME=VALUE.
+    """
+
+    benchmark: str
+    folds: tuple[str, ...] = ()
+    seeds: int = 3
+    presets: tuple[str, ...] = ("mmf", "flow")
+    steps: tuple[int, ...] = (1,)
+    floors: tuple[str, ...] = FLOORS
+    select: str = "plain"
+    draws: int = 1000
+    file: Path | None = None
+    words: tuple[str, ...] = ()
+
+
+def plan_of(ask: Ask, store: Store) -> Plan:
+    """The trials that are asked for: floors first, then seed by seed, so that one is whole soon.
+
+    Raises:
+        ConfigError: A name or a setting is wrong, or the store does not fit.
+    """
+    if ask.seeds < 1 or min(ask.steps, default=1) < 1:
+        raise ConfigError(f"seeds and steps must be at least 1, got {ask.seeds} and {ask.steps}")
+    return Plan(ask.benchmark, store.path.name, store.fingerprint(), tuple(_trials(ask, store)))
+
+
+def _trials(ask: Ask, store: Store) -> Iterator[Trial]:
+    how = recipe(ask.benchmark)
+    folds = {fold: how.words(store, fold) for fold in how.folds(store, ask.folds)}
+    for name in ask.floors:
+        load_floor(name)
+        for fold, words in folds.items():
+            config = Config.load(ask.file, [*ask.words, *words])
+            terms = Judging(miss=how.miss, collide=how.collide)
+            yield Trial(fold, name, 0, config, (terms,), floor=True)
+    for seed in range(ask.seeds):
+        for preset in ask.presets:
+            for fold, words in folds.items():
+                own = [f"flow.preset={preset}", f"train.seed={seed}"]
+                config = Config.load(ask.file, [*ask.words, *words, *own])
+                yield Trial(fold, preset, seed, config, _evaluations(ask, config))
+
+
+def _evaluations(ask: Ask, config: Config) -> tuple[Judging, ...]:
+    how = recipe(ask.benchmark)
+    plain = Judging(joint=config.model.joint, miss=how.miss, collide=how.collide)
+    average = preset_of(config.flow).average
+    steps = sorted({1, *ask.steps}) if average else MANY_STEPS
+    found = [replace(plain, steps=count) for count in steps]
+    if ask.select != "plain" and average:
+        found.append(replace(plain, selection=ask.select, draws=ask.draws))
+    return tuple(found)

@@ -1,0 +1,136 @@
+"""What may be ranked with what: only answers to the same question, and ties as ties."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Judged = Mapping[str, Any]
+QUESTION = ("fingerprint", "hash", "split", "fold", "history", "horizon", "stride")
+"""What was judged; in a report's "protocol"."""
+TERMS = ("samples", "draws", "selection", "joint")
+"""How it was judged; in the report itself. Evaluations per draw are the forecaster's own cost."""
+MEANING = {
+    "fingerprint": "the tracks",
+    "hash": "the split into parts",
+    "split": "the part",
+    "fold": "the fold",
+    "history": "past steps",
+    "horizon": "future steps",
+    "stride": "steps between windows",
+    "samples": "samples that are judged",
+    "draws": "draws they come from",
+    "selection": "how they were chosen",
+    "joint": "whether samples are of whole scenes",
+}
+SCORE = "energy_score"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field of the protocol that is not the same for all rows.
+
+    Attributes:
+        field: Its name.
+        rows: Names of the rows that have each value, by the value in words.
+    """
+
+    field: str
+    rows: dict[str, list[str]]
+
+    def __str__(self) -> str:
+        """The field and who has which value, in one sentence."""
+        told = ", ".join(f"{value} for {_some(names)}" for value, names in self.rows.items())
+        return f"{MEANING[self.field]} ({self.field}): {told}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row in its ranking.
+
+    Attributes:
+        rank: 1 for the best; rows that cannot be told apart have one rank.
+        tied: Whether another row has the rank too.
+        row: The row.
+    """
+
+    rank: int
+    tied: bool
+    row: Judged
+
+
+def protocol(row: Judged) -> dict[str, str]:
+    """The fields on which a ranking rests, in words."""
+    asked = {name: row["protocol"].get(name) for name in QUESTION}
+    terms = {name: row.get(name) for name in TERMS}
+    terms["draws"] = terms["draws"] or terms["samples"]
+    terms["selection"] = terms["selection"] or "plain"
+    return {name: _told(name, value) for name, value in (asked | terms).items()}
+
+
+def differences(rows: Sequence[Judged]) -> list[Difference]:
+    """The fields in which the protocols of some rows differ; none if they may be ranked."""
+    known = [(row["name"], protocol(row)) for row in rows]
+    found = []
+    for field in MEANING:
+        holders: dict[str, list[str]] = {}
+        for name, values in known:
+            holders.setdefault(values[field], []).append(name)
+        if len(holders) > 1:
+            found.append(Difference(field, holders))
+    return found
+
+
+def by_protocol(rows: Sequence[Judged]) -> list[list[Judged]]:
+    """The rows in groups that share a protocol, in the order of their first rows."""
+    groups: dict[str, list[Judged]] = {}
+    for row in rows:
+        groups.setdefault(json.dumps(protocol(row)), []).append(row)
+    return list(groups.values())
+
+
+def ranked(rows: Sequence[Judged]) -> list[Place]:
+    """The rows of one protocol by energy score, lowest first; those without one come last.
+
+    A row is tied with the best of its rank if the energy score of one lies within the 95 %
+    interval of the other. The intervals are over people and take no account of the people being
+    the same, so rows that are told apart here are so all the more in pairs.
+    """
+    order = sorted(rows, key=_score)
+    rank: list[int] = []
+    for place, row in enumerate(order):
+        best = order[rank[-1] - 1] if rank else row
+        rank.append(rank[-1] if rank and _alike(best, row) else place + 1)
+    return [Place(r, rank.count(r) > 1, row) for r, row in zip(rank, order, strict=True)]
+
+
+def _score(row: Judged) -> float:
+    score = row["mean"].get(SCORE)
+    return math.inf if score is None else float(score)
+
+
+def _alike(one: Judged, other: Judged) -> bool:
+    return _covers(one, other) or _covers(other, one)
+
+
+def _covers(one: Judged, other: Judged) -> bool:
+    low, high = one.get("intervals", {}).get(SCORE) or (None, None)
+    score = other["mean"].get(SCORE)
+    return None not in (low, high, score) and low <= score <= high
+
+
+def _told(name: str, value: object) -> str:
+    if value is None:
+        return "none" if name == "fold" else "not stated"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:12] if name == "fingerprint" else text if name != "hash" else _short(value)
+
+
+def _short(value: Any) -> str:
+    parts = value.values() if isinstance(value, dict) else [value]
+    return " ".join(str(part)[:8] for part in parts)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

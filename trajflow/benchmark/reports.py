@@ -1,0 +1,43 @@
+"""The reports of evaluations on disk: their names, and the protocol that each repeats."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trajflow.errors import RunError
+
+PREFIX = "evaluation-"
+
+
+def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
+    """The file that a report is kept in; one of the same question replaces the other.
+
+    Args:
+        where: "split", "fold" and "fingerprint" of what was judged.
+        terms: "samples", "steps", "selection" and "draws" of how.
+    """
+    parts = [where["split"], where["fold"], where["fingerprint"][:8]]
+    name = "-".join(str(part) for part in parts if part)
+    chosen = terms.get("selection") or "plain"
+    kind = "" if chosen == "plain" else f"-{chosen}-of-{terms['draws']}"
+    return f"{PREFIX}{name}-{terms['samples']}x{terms['steps']}{kind}.json"
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report as it was written.
+
+    Raises:
+        RunError: It is none.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        report["mean"].items(), report["protocol"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise RunError(f"{path} is not a report of `trajflow evaluate --json`") from None
+    return dict(report)
+
+
+def reports_in(folder: Path) -> list[dict[str, Any]]:
+    """All reports of a folder, by the names of their files."""
+    return [read_report(file) for file in sorted(folder.glob(f"{PREFIX}*.json"))]

@@ -1,0 +1,187 @@
+"""Reports of trials gathered into rows: one forecaster under one protocol, over folds and seeds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trajflow.benchmark.commands import command_of
+from trajflow.benchmark.plan import Plan
+from trajflow.benchmark.reports import reports_in
+
+Report = Mapping[str, Any]
+SAME = ("samples", "draws", "selection", "joint", "steps")
+SHARED = ("benchmark", "data", "fingerprint", "split", "history", "horizon", "stride", "unit")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A score over the seeds: its mean, the least and the most."""
+
+    mean: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """The spread of one value per seed."""
+        return cls(float(np.mean(values)), float(np.min(values)), float(np.max(values)))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        method: The preset or the floor.
+        floor: Whether it is a floor.
+        protocol: What was asked, and how; rows with another protocol are not ranked with it.
+        folds: Of each fold the windows, the people, and the mean of each score over the seeds.
+        scores: Mean over the folds of each score; empty where no seed has all folds.
+        intervals: Ends of the 95 % interval of each of these means, over people.
+        facts: Seeds, seconds, machine and the command that makes the row again.
+    """
+
+    method: str
+    floor: bool
+    protocol: dict[str, Any]
+    folds: dict[str, dict[str, Any]]
+    scores: dict[str, Spread] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What it is called in a table."""
+        chosen = self.protocol["selection"]
+        kind = "" if chosen == "plain" else f", {chosen} of {self.protocol['draws']}"
+        return f"{self.method}{kind}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The row in the shape of a report, so that `trajflow compare` reads it."""
+        return {
+            "name": f"{self.label}, {self.facts['seeds']} seed(s)",
+            "method": self.method,
+            "floor": self.floor,
+            "protocol": self.protocol,
+            **{name: self.protocol[name] for name in SAME},
+            "windows": sum(fold["windows"] for fold in self.folds.values()),
+            "people": sum(fold["people"] for fold in self.folds.values()),
+            "mean": {name: spread.mean for name, spread in self.scores.items()},
+            "seeds_range": {name: [s.least, s.most] for name, s in self.scores.items()},
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "folds": self.folds,
+            **self.facts,
+        }
+
+
+def rows_of(plan: Plan, results: Path) -> list[Row]:
+    """A row for each forecaster and protocol that has a report, in the order of the plan."""
+    groups: dict[tuple[Any, ...], list[Report]] = {}
+    for trial in plan.trials:
+        for report in reports_in(trial.folder(results)):
+            key = (trial.method, trial.floor, *(report[name] for name in SAME))
+            groups.setdefault(key, []).append(report)
+    return [_row(plan, reports) for reports in groups.values()]
+
+
+def _row(plan: Plan, reports: Sequence[Report]) -> Row:
+    first = reports[0]
+    trial = first["trial"]
+    expected = [t.fold for t in plan.trials if t.method == trial["method"]]
+    folds = list(dict.fromkeys(expected))
+    seeds = {r["trial"]["seed"] for r in reports}
+    whole = [
+        {r["trial"]["fold"]: r for r in reports if r["trial"]["seed"] == seed} for seed in seeds
+    ]
+    whole = [one for one in whole if set(one) == set(folds)]
+    each = {fold: [r for r in reports if r["trial"]["fold"] == fold] for fold in folds}
+    found = {fold: _fold(some) for fold, some in each.items() if some}
+    return Row(
+        method=trial["method"],
+        floor=trial["floor"],
+        protocol=_protocol(first, each),
+        folds=found,
+        scores=_scores(whole),
+        intervals=_intervals(list(found.values())) if whole else {},
+        facts={
+            "seeds": len(whole),
+            "missing_folds": [fold for fold in folds if fold not in found],
+            "milliseconds_per_agent": 1e3 * _median(r["seconds_per_forecast"] for r in reports),
+            "training_seconds": sum(_seconds(reports)),
+            "evaluation_seconds": sum(r["evaluation_seconds"] for r in reports),
+            "set_regressor": any(r["set_regressor"] for r in reports),
+            "machine": first["machine"],
+            "command": command_of(plan, trial["method"], first),
+        },
+    )
+
+
+def _protocol(first: Report, each: Mapping[str, Sequence[Report]]) -> dict[str, Any]:
+    asked = first["protocol"]
+    hashes = {fold: some[0]["protocol"]["hash"] for fold, some in each.items() if some}
+    return {
+        **{name: asked[name] for name in SHARED},
+        **{name: first[name] for name in SAME},
+        "fold": "each of " + ", ".join(each) if len(each) > 1 else asked["fold"],
+        "hash": hashes if len(each) > 1 else asked["hash"],
+        "selected_on": asked["selected_on"],
+        "validation": asked["validation"],
+        "miss": first["miss"],
+        "collide": first["collide"],
+        "resamples": first["resamples"],
+    }
+
+
+def _fold(reports: Sequence[Report]) -> dict[str, Any]:
+    first = reports[0]
+    names = [name for name, value in first["mean"].items() if value is not None]
+    ends = {
+        name: [float(np.mean([r["intervals"][name][k] for r in reports])) for k in (0, 1)]
+        for name in names
+        if None not in first["intervals"][name]
+    }
+    return {
+        "windows": first["windows"],
+        "people": first["people"],
+        "mean": {name: float(np.mean([r["mean"][name] for r in reports])) for name in names},
+        "intervals": ends,
+        "seeds": [r["trial"]["seed"] for r in reports],
+    }
+
+
+def _scores(whole: Sequence[Mapping[str, Report]]) -> dict[str, Spread]:
+    if not whole:
+        return {}
+    names = [n for n, v in next(iter(whole[0].values()))["mean"].items() if v is not None]
+    return {
+        name: Spread.of([float(np.mean([r["mean"][name] for r in one.values()])) for one in whole])
+        for name in names
+    }
+
+
+def _intervals(folds: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Intervals of means over folds, whose people are others, from the intervals of each.
+
+    Source: Zou and Donner 2008, "Construction of confidence limits about effect measures", eq. 2:
+    the distances of the ends to the mean add up in squares.
+    """
+    found = {}
+    for name in folds[0]["mean"]:
+        if all(name in fold["intervals"] for fold in folds):
+            mean = np.array([fold["mean"][name] for fold in folds])
+            low, high = np.array([fold["intervals"][name] for fold in folds]).T
+            down, up = (np.sqrt(np.square(end - mean).sum()) / len(mean) for end in (low, high))
+            found[name] = (float(mean.mean() - down), float(mean.mean() + up))
+    return found
+
+
+def _seconds(reports: Sequence[Report]) -> Iterable[float]:
+    for report in reports:
+        yield float(report["training"].get("seconds", 0.0))
+
+
+def _median(values: Iterable[float]) -> float:
+    return float(np.median(list(values)))

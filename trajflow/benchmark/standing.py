@@ -1,0 +1,67 @@
+"""How far a trial is, as its folder tells, without reading its weights."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trajflow.benchmark.plan import Plan, Trial
+from trajflow.benchmark.reports import report_name
+from trajflow.evaluation import Judging
+from trajflow.runs import EVENTS, WEIGHTS
+
+TAIL = 1 << 16
+TRAINING = 0.8
+"""Share of a trial's time that its training takes, about."""
+
+
+def last_event(folder: Path) -> dict[str, Any]:
+    """The last whole event of a run; empty if there is none."""
+    try:
+        with (folder / EVENTS).open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - TAIL))
+            lines = file.read().splitlines(keepends=True)
+    except FileNotFoundError:
+        return {}
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return dict(json.loads(whole[-1])) if whole else {}
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether a run has come to its end and left weights."""
+    return last_event(folder).get("reason") == "done" and (folder / WEIGHTS).exists()
+
+
+def missing(plan: Plan, trial: Trial, results: Path) -> list[Judging]:
+    """The evaluations that no report tells of."""
+    where = {"split": "test", "fold": trial.config.data.fold, "fingerprint": plan.fingerprint}
+    folder = trial.folder(results)
+    return [
+        terms
+        for terms in trial.evaluations
+        if not (folder / report_name(where, asdict(terms))).exists()
+    ]
+
+
+def is_done(plan: Plan, trial: Trial, results: Path, stage: str) -> bool:
+    """Whether a stage of a trial has nothing left to do."""
+    trained = trial.floor or is_trained(trial.folder(results))
+    judged = not missing(plan, trial, results)
+    return {"train": trained, "evaluate": judged}.get(stage, trained and judged)
+
+
+def share_done(plan: Plan, trial: Trial, results: Path) -> float:
+    """Which share of a trial is done, about, from 0 to 1."""
+    left = len(missing(plan, trial, results)) / max(1, len(trial.evaluations))
+    if trial.floor:
+        return 1 - left
+    folder = trial.folder(results)
+    trained = 1.0 if is_trained(folder) else _progress(folder, trial)
+    return TRAINING * trained + (1 - TRAINING) * (1 - left)
+
+
+def _progress(folder: Path, trial: Trial) -> float:
+    event = last_event(folder)
+    epoch = float(event.get("epoch", 0.0))
+    return min(1.0, epoch / trial.config.train.epochs)

@@ -1,0 +1,145 @@
+"""One trial done: trained as far as it is not yet, judged where no report says how it did."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trajflow.baselines import load as load_floor
+from trajflow.benchmark.machine import machine
+from trajflow.benchmark.material import facts_of, track_data
+from trajflow.benchmark.plan import Plan, Trial
+from trajflow.benchmark.recipes import recipe
+from trajflow.benchmark.reports import report_name
+from trajflow.benchmark.standing import is_trained, last_event, missing
+from trajflow.datasets.data import TrackData
+from trajflow.datasets.store import Store
+from trajflow.errors import RunError
+from trajflow.evaluation import Forecaster, Judging, judge
+from trajflow.predictor import Predictor
+from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
+from trajflow.training import Trainer
+from trajflow.training.setup import device_of, new_trainer, resumed_trainer
+
+SIZE = 512
+"""Targets in a batch of an evaluation."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A trial, and where it is done.
+
+    Attributes:
+        plan: The plan it is of.
+        trial: The trial.
+        store: The tracks.
+        results: Folder of all results.
+        device: Where to compute.
+    """
+
+    plan: Plan
+    trial: Trial
+    store: Store
+    results: Path
+    device: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the trial's weights and reports are."""
+        return self.trial.folder(self.results)
+
+    def train(self, going: Callable[[], bool] = lambda: True) -> bool:
+        """Train, or go on training, unless it is done; whether it is done now.
+
+        Args:
+            going: Asked after each event; once it says no, the training saves and ends.
+
+        Raises:
+            RunError: The folder holds another run.
+        """
+        if self.trial.floor or is_trained(self.folder):
+            return True
+        trainer = self._trainer()
+        for _ in trainer.run():
+            if not going():
+                trainer.stop()
+        return is_trained(self.folder)
+
+    def evaluate(self) -> None:
+        """Write every report that is missing.
+
+        Raises:
+            RunError: The trial is not trained yet.
+        """
+        wanted = missing(self.plan, self.trial, self.results)
+        if not wanted:
+            return
+        if not self.trial.floor and not is_trained(self.folder):
+            raise RunError(f"{self.folder} is not trained to its end; run the stage train first")
+        data = track_data(self.store, self.trial.config)
+        known = self._protocol(data)
+        for terms in wanted:
+            began = time.monotonic()
+            groups = recipe(self.plan.benchmark).groups(data)
+            forecaster = self._forecaster(data, terms)
+            report = judge(forecaster, data.batches("test", SIZE), groups, terms).to_json()
+            taken = {"evaluation_seconds": time.monotonic() - began}
+            self._keep(known, report | taken)
+
+    def _trainer(self) -> Trainer:
+        config, device = self.trial.config, device_of(self.device)
+        data = track_data(self.store, config)
+        facts = facts_of(self.store)
+        if (self.folder / CONFIG).exists():
+            if RunFolder.open(self.folder).config != config:
+                raise RunError(f"{self.folder} was made with other settings; choose another --out")
+            if (self.folder / RESUME).exists():
+                return resumed_trainer(RunFolder.open(self.folder), data, facts, device)
+            shutil.rmtree(self.folder)
+        record = data.describe()
+        return new_trainer(config, data, str(self.folder), record, facts, device)
+
+    def _forecaster(self, data: TrackData, terms: Judging) -> Forecaster:
+        if not self.trial.floor:
+            predictor = Predictor.load(self.folder, str(device_of(self.device)), terms.steps)
+            if terms.selection != "plain" and not hasattr(predictor, "choose"):
+                raise RunError(f"this version cannot choose samples by {terms.selection!r}")
+            return predictor
+        fit = load_floor(self.trial.method)
+        return fit(data.batches("train", SIZE), terms.samples, terms.seed)
+
+    def _protocol(self, data: TrackData) -> dict[str, Any]:
+        shape, found = self.trial.config.data, data.describe()
+        return {
+            "benchmark": self.plan.benchmark,
+            "data": self.plan.data,
+            "fingerprint": self.plan.fingerprint,
+            "hash": found["hash"],
+            "split": "test",
+            "fold": shape.fold,
+            "history": shape.history,
+            "horizon": shape.horizon,
+            "stride": shape.stride,
+            "unit": self.store.unit,
+            "selected_on": None if self.trial.floor else "val",
+            "validation": list(shape.validation),
+            "parts": found["parts"],
+            "leakage": found["leakage"],
+        }
+
+    def _keep(self, protocol: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+        trial = {name: getattr(self.trial, name) for name in ("fold", "method", "seed", "floor")}
+        whole = {
+            "name": self.trial.name,
+            "trial": trial,
+            "protocol": protocol,
+            **report,
+            "training": last_event(self.folder),
+            "machine": machine(device_of(self.device)),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(whole, indent=1).encode()
+        write_whole(self.folder / report_name(protocol, report), content)
