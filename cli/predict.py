@@ -24,6 +24,15 @@ def predict(
         int | None,
         typer.Option(min=1, help="Forecast all who are there, every so many steps."),
     ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LEVEL", help="Also write regions that hold this share, as 0.9, of the futures."
+        ),
+    ] = None,
+    path: Annotated[
+        bool, typer.Option("--path", help="Regions that hold all steps of a future at once.")
+    ] = False,
     columns: Annotated[
         list[str] | None,
         typer.Option(metavar="x=lon,y=lat,...", help="Columns of a table, by what they hold."),
@@ -37,6 +46,7 @@ def predict(
     from trajflow.cli.loading import check_fit, load_predictor, opened
     from trajflow.cli.options import assignments, split
     from trajflow.cli.progress import counted
+    from trajflow.cli.regions import with_regions
     from trajflow.exporting import check_target, export
     from trajflow.outlook import forecast_ends
 
@@ -48,5 +58,8 @@ def predict(
         futures = forecast_ends(predictor, store, samples=samples, seed=seed, every=every)
         facts = {"run": str(run), "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
         facts |= {"samples": samples, "steps": steps, "seed": seed}
+        if coverage is not None:
+            futures, said = with_regions(futures, predictor.calibration, coverage, path, samples)
+            facts |= said
         export(counted("agents", futures, lambda some: len(some.agent)), out, facts, overwrite)
     say(str(out))

@@ -46,7 +46,8 @@ def export(
     Args:
         futures: Forecasts, some agents at a time.
         path: A .csv or .parquet file, one row per agent, sample and step; or a .zarr group with
-            `samples` [N, S, F, D] and the scene, agent and present step of each of the N.
+            `samples` [N, S, F, D] and the scene, agent and present step of each of the N; with
+            regions also their `centre` [N, F, D] and `radius` [N, F].
         attrs: Facts about the forecasts, kept in .zarr and .parquet.
         overwrite: Whether a file, or a group of forecasts, is replaced.
 
@@ -99,6 +100,9 @@ def _write_group(
         agents: dict[str, int] = {}
         for some in futures:
             _append(group, "samples", some.samples.swapaxes(0, 1), ("sample", "ahead", "axis"))
+            if some.region is not None:
+                _append(group, "centre", some.region.centre, ("ahead", "axis"))
+                _append(group, "radius", some.region.radius, ("ahead",))
             _append(
                 group, "scene", np.array([scenes.setdefault(k, len(scenes)) for k in some.scene])
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from trajflow.batch import Batch, Bools, Floats, Ints
+from trajflow.calibration import Region
 from trajflow.datasets.store import Store
 from trajflow.datasets.tracks import Tracks
 from trajflow.errors import ConfigError
@@ -42,6 +43,7 @@ class Futures:
         step: The present step of each, [N]; the first forecast step is the next one.
         samples: Futures, [S, N, F, D].
         dt: Seconds per step.
+        region: Discs around the mean of each agent's samples, if they were asked for.
     """
 
     scene: list[str]
@@ -49,9 +51,13 @@ class Futures:
     step: Ints
     samples: Floats
     dt: float
+    region: Region | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per agent, sample and step: scene, agent, sample, step, time, x, y[, z]."""
+        """A row per agent, sample and step: scene, agent, sample, step, time, x, y[, z].
+
+        With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample.
+        """
         import pandas as pd
 
         samples, agents, horizon, dims = self.samples.shape
@@ -65,7 +71,12 @@ class Futures:
             "time": step * self.dt,
         }
         flat = self.samples.swapaxes(0, 1).reshape(-1, dims)
-        return pd.DataFrame(columns | {axis: flat[:, k] for k, axis in enumerate("xyz"[:dims])})
+        columns |= {axis: flat[:, k] for k, axis in enumerate("xyz"[:dims])}
+        if self.region is not None:
+            centre = self.region.centre[who, ahead]
+            columns |= {f"centre_{axis}": centre[:, k] for k, axis in enumerate("xyz"[:dims])}
+            columns["radius"] = self.region.radius[who, ahead]
+        return pd.DataFrame(columns)
 
 
 def forecast_ends(

@@ -57,6 +57,13 @@ class Calibration:
     floor: Floats
     origin: Origin
 
+    def serves(self, samples: int) -> bool:
+        """Whether it holds for forecasts of so many draws: as many as it was fitted with, or more.
+
+        A mean of more draws is nearer the truth, so regions then hold a little more often.
+        """
+        return samples >= self.origin.samples
+
     def factor(self, level: float, steps: Steps = "each") -> Floats:
         """Factors of the steps at a level, [F]; infinite with too few people for the level.
 
@@ -66,8 +73,7 @@ class Calibration:
         place = int(np.searchsorted(GRID, level - 1e-9))
         if not 0 < level <= 1 or place == len(GRID):
             raise ConfigError(
-                f"calibrated levels go up to {GRID[-1]:g}, got {level:g}; ask for less, or for "
-                "more of the samples themselves with `quantiles`"
+                f"calibrated levels lie above 0 and go up to {GRID[-1]:g}, got {level:g}"
             )
         if steps == "each":
             return np.asarray(self.each[place])
@@ -80,7 +86,7 @@ class Calibration:
     @property
     def highest(self) -> float:
         """The highest level of the grid that so many people can promise: at most P / (P + 1)."""
-        promised = GRID <= self.origin.people / (self.origin.people + 1) + 1e-9
+        promised = GRID * (self.origin.people + 1) < self.origin.people + 1e-6
         return float(GRID[promised].max(initial=0))
 
 

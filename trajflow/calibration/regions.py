@@ -65,7 +65,7 @@ def region_of(
     if steps not in ("each", "path"):
         raise ConfigError(f"steps must be 'each' or 'path', got {steps!r}")
     centre, spread = centre_and_spread(samples, weights)
-    if calibration is None or weights is not None or len(samples) < calibration.origin.samples:
+    if calibration is None or weights is not None or not calibration.serves(len(samples)):
         radius = own_radii(samples, np.array([level]), steps, weights)[0]
         return Region(centre, radius, level, steps, calibrated=False)
     radius = calibration.radius(spread, level, steps)
