@@ -1,46 +1,84 @@
-"""`trajflow compare`: runs and floors side by side."""
+"""`trajflow compare`: runs, floors and benchmarks side by side, ranked where they can be."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trajflow.cli.judgements import judgements
 from trajflow.cli.options import Json, Loud
 from trajflow.cli.scores import NAMES
-from trajflow.cli.streams import log, say, say_json
+from trajflow.cli.streams import say, say_json
 from trajflow.cli.tables import table
+from trajflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trajflow.benchmark.ranking import Difference
 
 SHOWN = ("energy_score", "min_ade", "min_fde", "mean_ade", "mean_fde", "miss_rate", "coverage_90")
-PROTOCOL = ("fingerprint", "split", "fold", "history", "horizon", "stride")
+TERMS = ("windows", "samples", "draws", "selection", "steps")
 
 
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run folders, or reports of `evaluate --json`."),
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folders, reports of `evaluate --json`, or folders of `benchmark`.",
+        ),
     ],
+    anyway: Annotated[
+        bool,
+        typer.Option("--anyway", help="Show what cannot be compared too: in groups, unranked."),
+    ] = False,
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Put runs side by side: their evaluations, or their best validation if there is none.
+    """Rank runs by energy score: their evaluations, or their best validation if there is none.
 
-    Scores can be compared only if they are of the same tracks, part, samples and steps; where
-    they are not, a warning says so.
+    Scores are ranked only if they are of the same tracks, split, part, windows, samples, draws
+    and choice of samples; where they are not, nothing is ranked and the fields that differ are
+    named. "=" marks rows that the intervals over people cannot tell apart.
     """
+    from trajflow.benchmark.ranking import by_protocol, differences, ranked
+
     rows = [judgement for path in runs for judgement in judgements(path)]
+    found = differences(rows)
+    if found and not anyway:
+        raise ConfigError(refusal(found))
     if as_json:
-        say_json({"rows": rows})
+        places = [] if found else ranked(rows)
+        ranks = {"ranks": [{"name": p.row["name"], "rank": p.rank, "tied": p.tied} for p in places]}
+        say_json({"rows": rows, **ranks, "differences": [str(one) for one in found]})
         return
-    names = [NAMES[key] for key in SHOWN]
-    say(table(["name", "part", "windows", "draws", "steps", *names], list(map(_row, rows))))
-    kinds = {(*(row["protocol"].get(key) for key in PROTOCOL), row["samples"]) for row in rows}
-    if len(kinds) > 1:
-        log.warning("these were not all judged on the same tracks, part and number of samples")
+    if not found:
+        heads = ["rank", "name", *_heads()]
+        lines = [[f"{p.rank}{' =' if p.tied else ''}", *_row(p.row)] for p in ranked(rows)]
+        say(table(heads, lines))
+        return
+    for number, group in enumerate(by_protocol(rows), 1):
+        say(f"protocol {number}, not to be compared with the others:")
+        say(table(["name", *_heads()], list(map(_row, group))))
+        say()
+    say("\n".join(str(one) for one in found))
 
 
-def _row(judgement: dict[str, Any]) -> list[object]:
+def refusal(found: Sequence["Difference"]) -> str:
+    """Why rows are not ranked, and what can be done."""
+    return (
+        f"these cannot be ranked, they were judged otherwise in {'; in '.join(map(str, found))}. "
+        "Judge them alike with `trajflow evaluate`, name the reports of one protocol "
+        "(RUN/evaluation-....json), or see them unranked with --anyway"
+    )
+
+
+def _heads() -> list[str]:
+    return ["part", "windows", "K", "draws", "selection", "steps", *(NAMES[key] for key in SHOWN)]
+
+
+def _row(judgement: Mapping[str, Any]) -> list[object]:
     protocol, mean = judgement["protocol"], judgement["mean"]
     part = " ".join(str(protocol[key]) for key in ("split", "fold") if protocol.get(key))
-    known = [judgement.get(key) for key in ("windows", "samples", "steps")]
+    known = [judgement.get(key) for key in TERMS]
     return [judgement["name"], part, *known, *(mean.get(key) for key in SHOWN)]

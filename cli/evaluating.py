@@ -130,18 +130,20 @@ def _over_folds(name: str, store: "Store", config: "Config", how: Protocol) -> d
     from trajflow.evaluation import evaluate_folds
     from trajflow.evaluation.motion import standing_pace
 
-    names = list(store.folds or {})
+    names, hashes = list(store.folds or {}), dict[str, str]()
 
     def folds() -> Iterator["TrackData"]:
         with Progress("folds", len(names)) as progress:
             for done, fold in enumerate(names):
-                yield track_data(store, _with_fold(config, fold))
+                yield (data := track_data(store, _with_fold(config, fold)))
+                hashes[fold] = data.describe()["hash"]
                 progress.update(done + 1)
 
     first = track_data(store, _with_fold(config, names[0]))
     terms = how.judging(standing=standing_pace(first, "train"))
     report = evaluate_folds(load(name), folds(), terms, SIZE)
-    told = _protocol(store, config, how) | {"fold": "each of " + ", ".join(names)}
+    made = {"fold": "each of " + ", ".join(names), "hash": hashes}
+    told = _protocol(store, config, how) | made
     return {"name": name, "protocol": told, **report.to_json()}
 
 
@@ -157,7 +159,7 @@ def _judge(
     report = judge(forecaster, batches, data.groups(how.part), terms)
     return {
         "name": name,
-        "protocol": _protocol(data.store, config, how),
+        "protocol": _protocol(data.store, config, how) | {"hash": data.describe()["hash"]},
         **report.to_json(),
     }
 

@@ -9,7 +9,7 @@ from trajflow.errors import RunError
 if TYPE_CHECKING:
     from trajflow.runs import RunFolder
 
-PREFIX = "evaluation-"
+TABLE = "table.json"
 
 
 def best_validation(folder: "RunFolder") -> dict[str, Any]:
@@ -22,47 +22,53 @@ def best_validation(folder: "RunFolder") -> dict[str, Any]:
 
 
 def keep(folder: "RunFolder", report: dict[str, Any]) -> None:
-    """Store a report in its run; one of the same tracks, part, samples and steps is replaced."""
-    protocol = report["protocol"]
-    parts = [protocol["split"], protocol["fold"], protocol["fingerprint"][:8]]
-    name = "-".join(str(part) for part in parts if part)
-    name = f"{PREFIX}{name}-{report['samples']}x{report['steps']}.json"
+    """Store a report in its run; one of the same tracks, part and terms is replaced."""
+    from trajflow.benchmark.reports import report_name
+
+    name = report_name(report["protocol"], report)
     folder.write(name, json.dumps(report, indent=2).encode())
 
 
 def judgements(path: Path) -> list[dict[str, Any]]:
-    """What is known of a run, or what stands in a report written by `evaluate --json`.
+    """What is known of a run or a benchmark, or what stands in a report of `evaluate --json`.
 
     Raises:
-        RunError: It is neither.
+        RunError: It is none of these.
     """
-    if path.is_file() and path.suffix == ".json":
-        return [_read(path)]
+    from trajflow.benchmark.reports import read_report, reports_in
+
+    if path.is_file() and path.suffix == ".json" and path.name != TABLE:
+        return [read_report(path)]
+    table = path / TABLE if path.is_dir() else path
+    if table.name == TABLE and table.is_file():
+        return _rows(table)
     from trajflow.runs import RunFolder
 
     folder = RunFolder.open(path)
-    reports = [_read(file) for file in sorted(folder.path.glob(f"{PREFIX}*.json"))]
-    return reports or [_validation(folder)]
+    return reports_in(folder.path) or [_validation(folder)]
+
+
+def _rows(table: Path) -> list[dict[str, Any]]:
+    """The rows of a benchmark that are whole."""
+    try:
+        rows = json.loads(table.read_text(encoding="utf-8"))["rows"]
+        return [row for row in rows if row["mean"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(f"{table} is not a table of `trajflow benchmark`") from None
 
 
 def _validation(folder: "RunFolder") -> dict[str, Any]:
     best = best_validation(folder)
     if not best:
         raise RunError(f"{folder.path} has not validated once; there is nothing to compare")
-    config = folder.config
+    config, record = folder.config, folder.read_record()
+    shape = {name: getattr(config.data, name) for name in ("fold", "history", "horizon", "stride")}
+    made = {"fingerprint": record.get("store"), "hash": record.get("hash")}
     return {
         "name": str(folder.path),
-        "protocol": {"split": "val (in training)", "fold": config.data.fold},
+        "protocol": {"split": "val (in training)", **shape, **made},
         "samples": config.train.samples,
-        "steps": 1,
+        "joint": config.model.joint,
+        "steps": config.train.steps or 1,
         "mean": best["metrics"],
     }
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        report["mean"].items(), report["protocol"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise RunError(f"{path} is not a report of `trajflow evaluate --json`") from None
-    return dict(report)

@@ -87,14 +87,14 @@ def _line(place: Any, folds: Sequence[str]) -> list[str]:
     row = place.row
     floor = "floor: " if row["floor"] else ""
     note = " (a set, not draws)" if row["set_regressor"] and row["draws"] == row["samples"] else ""
-    errors = [_pair(row["folds"].get(fold, {}).get("mean", {}), "ade", "fde") for fold in folds]
+    errors = [_pair(row["folds"].get(fold, {}).get("mean", {})) for fold in folds]
     known = bool(row["mean"])
     return [
         (f"{place.rank}{' =' if place.tied else ''}" if known else "-"),
         f"{floor}{row['method']}{note}",
         "-" if row["floor"] else str(row["steps"]),
         *errors,
-        _pair(row["mean"], "ade", "fde") + _between(row, "min_ade"),
+        _pair(row["mean"]) + _between(row, "min_ade"),
         _number(row["mean"].get("energy_score")) + _between(row, "energy_score"),
         *(_percent(row["mean"].get(name)) for name in RATES),
         _number(row["mean"].get("spread_ratio"), 2),
@@ -133,8 +133,8 @@ def _their_line(peer: Peer, folds: Sequence[str]) -> list[str]:
     }
     return [
         f"{peer.method} ({peer.by})",
-        *(_pair(errors.get(fold, {}), "ade", "fde") for fold in folds),
-        _pair(peer.mean, "ade", "fde"),
+        *(_given(errors.get(fold, {})) for fold in folds),
+        _given(peer.mean),
         _number(peer.mean.get("energy_score")),
         _percent(peer.mean.get("coverage_90")),
         str(peer.samples),
@@ -170,8 +170,14 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
         yield "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
 
 
-def _pair(scores: Mapping[str, float], *kinds: str) -> str:
-    return " / ".join(_number(scores.get(f"min_{kind}")) for kind in kinds)
+def _pair(scores: Mapping[str, float]) -> str:
+    return " / ".join(_number(scores.get(name)) for name in ("min_ade", "min_fde"))
+
+
+def _given(scores: Mapping[str, float]) -> str:
+    """Errors with the digits that their source gave."""
+    pair = [scores.get(name) for name in ("min_ade", "min_fde")]
+    return " / ".join("-" if value is None else f"{value:g}" for value in pair)
 
 
 def _number(value: float | None, digits: int = 3) -> str:

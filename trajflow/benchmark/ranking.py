@@ -132,5 +132,6 @@ def _short(value: Any) -> str:
     return " ".join(str(part)[:8] for part in parts)
 
 
-def _some(names: Sequence[str]) -> str:
+def _some(held: Sequence[str]) -> str:
+    names = list(dict.fromkeys(held))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

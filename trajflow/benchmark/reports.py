@@ -39,5 +39,11 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def reports_in(folder: Path) -> list[dict[str, Any]]:
-    """All reports of a folder, by the names of their files."""
-    return [read_report(file) for file in sorted(folder.glob(f"{PREFIX}*.json"))]
+    """All reports of a folder: plain draws first, fewer steps first."""
+    found = [read_report(file) for file in sorted(folder.glob(f"{PREFIX}*.json"))]
+    return sorted(found, key=_order)
+
+
+def _order(report: Mapping[str, Any]) -> tuple[bool, str, int]:
+    kind = report.get("selection") or "plain"
+    return kind != "plain", kind, int(report.get("steps") or 1)
