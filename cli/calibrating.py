@@ -109,7 +109,9 @@ def calibrate_trained(trainer: "Trainer") -> "Calibration | None":
             return None
         store = str(trainer.folder.read_record().get("store", ""))
         usual = _usual(predictor, trainer.data, how)
-        return _kept(trainer.folder, evidence, usual, how, store)
+        calibration = _kept(trainer.folder, evidence, usual, how, store)
+        log.info("regions calibrated on %d validation people", evidence.people)
+        return calibration
     except TrajflowError as error:
         log.warning("not calibrated: %s", error)
         return None

@@ -73,9 +73,12 @@ def region_of(
 
 
 def centre_and_spread(samples: Floats, weights: Floats | None = None) -> tuple[Floats, Floats]:
-    """Mean [*, A, F, D] of samples [S, *, A, F, D], and their root mean square distance to it."""
+    """Mean [*, A, F, D] of samples [S, *, A, F, D], and their root mean square distance to it.
+
+    Samples that are all the same have exactly no spread.
+    """
     share = _share(samples, weights)
-    centre = (share[..., None] * samples).sum(0)
+    centre = samples[0] + (share[..., None] * (samples - samples[0])).sum(0)
     square = np.square(samples - centre).sum(-1)
     return centre, np.sqrt((share * square).sum(0))
 
