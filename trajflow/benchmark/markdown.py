@@ -40,7 +40,7 @@ def _head(table: "Table") -> Iterator[str]:
         if names:
             yield f"Validation part: the whole training recordings {', '.join(names)}."
     told = ", ".join(f"{name} {_counted(fold)}" for name, fold in table.folds.items())
-    yield f"Windows (people): {told}."
+    yield f"Windows (people): {told}. {table.recipe.note}".rstrip()
     if table.settings:
         set_ = ", ".join(f"{name}={value}" for name, value in table.settings.items())
         yield f"Settings other than the defaults: {set_}."

@@ -30,7 +30,10 @@ class _Dot:
 
 
 def draw(table: "Table") -> Figure:
-    """Means with their intervals, and the folds as faint dots; one line per row."""
+    """Means with their intervals, and the folds as faint dots; one line per row.
+
+    Others are shown that are judged by as many samples; the tables have the rest too.
+    """
     groups = _groups(table)
     lines = sum(len(dots) + 1 for dots in groups.values())
     figure = Figure(figsize=(15, 1.3 + 0.21 * lines), layout="constrained")
@@ -63,8 +66,10 @@ def _groups(table: "Table") -> dict[str, list[_Dot]]:
         chosen = row.protocol["selection"] != "plain"
         title = f"here: {row.protocol['samples']} " + ("chosen" if chosen else "plain draws")
         found.setdefault(title, []).append(_ours(row))
+    samples = max(row.protocol["samples"] for row in table.rows)
     for kind in ("measured", "published"):
-        some = [_theirs(peer) for peer in table.peers if peer.kind == kind]
+        alike = [peer for peer in table.peers if (peer.kind, peer.samples) == (kind, samples)]
+        some = [_theirs(peer) for peer in alike]
         if some:
             found[f"others, {kind} (not ranked with ours)"] = some
     return found

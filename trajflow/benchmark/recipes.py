@@ -26,6 +26,7 @@ class Recipe:
         left_out: Whether each fold of the store is left out in turn.
         windows: Test windows of each fold that the field counts, with 8 + 12 steps.
         miss, collide: Thresholds of `Judging`, in the unit of the tracks.
+        note: What else must be known to read its intervals.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Recipe:
     windows: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     miss: float = 2.0
     collide: float = 0.2
+    note: str = ""
 
     def folds(self, store: Store, asked: Sequence[str] = ()) -> tuple[str, ...]:
         """Names of the folds, all of the store's or those asked for.
@@ -87,6 +89,7 @@ RECIPES = {
         MappingProxyType({"sdd": 2829}),
         miss=50.0,
         collide=5.0,
+        note="Each agent of this cut is one window, so who walked twice counts as two people.",
     ),
 }
 
