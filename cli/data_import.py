@@ -51,6 +51,13 @@ def import_(
             help="Set rows with a problem apart, or refuse the file; for all problems or one.",
         ),
     ] = None,
+    eth_time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="field|true",
+            help="Time of biwi_eth in ethucy: 10 frames are 0.4 s, as in the field, or 2/3 s.",
+        ),
+    ] = None,
     licence: Annotated[str, typer.Option(help="Terms of the data, stored with it.")] = "",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -64,6 +71,7 @@ def import_(
     from trajflow.datasets.importing import import_tracks
 
     asked = {"dt": dt, "unit": unit, "scale": scale, "speed-limit": speed_limit}
+    asked |= {"eth-time": eth_time}
     with Progress("rows") as progress:
         report = import_tracks(
             source,
@@ -75,6 +83,7 @@ def import_(
             scale=scale,
             speed_limit=speed_limit,
             on_problem=_policies(on_problem),
+            settings={"eth-time": eth_time} if eth_time else {},
             licence=licence,
             history=_history(source, path, asked | {"columns": ",".join(columns or ())}),
             overwrite=overwrite,

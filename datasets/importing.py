@@ -20,6 +20,7 @@ from trajflow.datasets.reading import ReadOptions
 from trajflow.datasets.reporting import report_on
 from trajflow.datasets.settling import Settled, settle
 from trajflow.datasets.sifting import Sift
+from trajflow.datasets.sources import check_settings
 from trajflow.datasets.sources import load as load_source
 from trajflow.datasets.spill import working_folder
 from trajflow.datasets.writer import StoreWriter
@@ -38,6 +39,7 @@ def import_tracks(
     scale: float | None = None,
     speed_limit: float | None = None,
     on_problem: Mapping[str, str] | str | None = None,
+    settings: Mapping[str, str] | None = None,
     licence: str = "",
     history: str = "",
     overwrite: bool = False,
@@ -62,6 +64,7 @@ def import_tracks(
         speed_limit: Speed above which a step is a jump, in units per second; inf for no limit; by
             default guessed.
         on_problem: "quarantine" or "refuse", for all problems or by problem.
+        settings: Choices that one importer alone knows, such as {"eth-time": "true"} of ethucy.
         licence: Terms of the data, stored with it.
         history: The command that asks for this, stored with the data.
         overwrite: Whether a store at `out` may be replaced.
@@ -80,8 +83,10 @@ def import_tracks(
     refused = [name for name, policy in policies(on_problem).items() if policy == "refuse"]
     _check_numbers(dt=dt, scale=scale, speed_limit=speed_limit)
     Placing(Path(out), overwrite, is_store)
-    options = ReadOptions(dict(columns or {}), dt, unit, scale, limits.chunk)
-    reading = load_source(source).read(Path(path), options)
+    importer = load_source(source)
+    chosen = check_settings(source, importer, settings or {})
+    options = ReadOptions(dict(columns or {}), dt, unit, scale, limits.chunk, chosen)
+    reading = importer.read(Path(path), options)
     target = _Target(Path(out), source, licence, history, overwrite)
     with enough_space(target.out), working_folder(target.out) as folder:
         job = Passes.begin(folder, reading, limits, progress)

@@ -1,11 +1,12 @@
 """Importers by name: one file of this folder each, or an entry point `trajflow.importers`.
 
 An importer is a file with `read(path, options) -> Reading` and a docstring whose first line says
-what it reads.
+what it reads. Where it leaves a choice that no other has, its `SETTINGS` has the values by name.
 """
 
 import importlib
 import pkgutil
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, cast
@@ -42,6 +43,21 @@ def load(name: str) -> Source:
     if name in foreign:
         return cast(Source, foreign[name].load())
     raise DataError(did_you_mean("importer", name, available()))
+
+
+def check_settings(name: str, source: Source, settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings, if the importer of this name knows them and their values.
+
+    Raises:
+        DataError: It does not.
+    """
+    known: Mapping[str, Sequence[str]] = getattr(source, "SETTINGS", {})
+    for setting, value in settings.items():
+        if setting not in known:
+            raise DataError(f"importer {name!r} has no setting {setting!r}; leave it out")
+        if value not in known[setting]:
+            raise DataError(did_you_mean(setting, value, known[setting]))
+    return dict(settings)
 
 
 def _own() -> list[str]:
