@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "batch", "text"},
     {"calibration"},
-    {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy"},
-    {"encoders", "social", "decoder", "scaling", "runs", "datasets"},
+    {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
+    {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets"},
     {"model", "baselines", "plotting", "outlook"},
     {"weights", "exporting"},
     {"predictor", "training", "evaluation"},
@@ -28,7 +28,7 @@ ONLY = {
     "evaluation": {"errors", "batch", "metrics", "datasets"},
 }
 TORCH = {"flow", "layers", "frames", "tensors", "encoders", "social", "decoder", "scaling"}
-TORCH |= {"model", "weights", "predictor", "training", "forecaster", "benchmark"}
+TORCH |= {"selection", "noise_set", "model", "weights", "predictor", "training", "forecaster", "benchmark"}
 FOREIGN = {
     "cli": {"torch", "textual"},
     "tui": {"torch", "zarr", "typer"},

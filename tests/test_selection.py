@@ -1,0 +1,149 @@
+"""Chosen sets: what each rule minimises, what must not change it, and weights that sum to one."""
+
+import pytest
+import torch
+
+from trajflow.errors import ConfigError
+from trajflow.selection import available, choose, load
+
+RULES = available()
+
+
+def chance(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def fans(agents=3, draws=60, horizon=5, dims=2, seed=0):
+    """Draws [S, N, F, D] that wander off from the origin, wider with every step."""
+    shape = (draws, agents, horizon, dims)
+    return torch.randn(shape, generator=chance(seed), dtype=torch.float64).cumsum(2)
+
+
+def expected_errors(draws, futures):
+    """E min ADE and E min FDE of futures [K, N, F, D] over draws [S, N, F, D], each [N]."""
+    apart = (draws[:, None] - futures[None]).norm(dim=-1)
+    return apart.mean(-1).amin(1).mean(0), apart[..., -1].amin(1).mean(0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_weights_are_shares_of_the_draws(rule):
+    draws = fans()
+    chosen = choose(draws, 7, rule)
+    assert chosen.samples.shape == (7, 3, 5, 2)
+    assert chosen.weights.shape == (7, 3)
+    apart = (draws[:, None] - chosen.samples[None]).flatten(3).norm(dim=-1)
+    nearest = torch.nn.functional.one_hot(apart.argmin(1), 7).double().mean(0)
+    torch.testing.assert_close(chosen.weights, nearest.T)
+    torch.testing.assert_close(chosen.weights.sum(0), torch.ones(3).double())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_set_moves_and_turns_with_the_draws(rule):
+    draws = fans()
+    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=torch.float64)
+    shift = torch.tensor([300.0, -70.0], dtype=torch.float64)
+    there = choose(draws @ turn + shift, 6, rule)
+    here = choose(draws, 6, rule)
+    torch.testing.assert_close(there.samples, here.samples @ turn + shift)
+    torch.testing.assert_close(there.weights, here.weights)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_agents_set_does_not_depend_on_the_others(rule, monkeypatch):
+    draws = fans(agents=5)
+    together = choose(draws, 4, rule)
+    alone = choose(draws[:, 2:3], 4, rule)
+    torch.testing.assert_close(together.samples[:, 2:3], alone.samples)
+    monkeypatch.setattr("trajflow.selection.BLOCK", 2 * draws[:, 0].numel())
+    blocks = choose(draws, 4, rule)
+    torch.testing.assert_close(blocks.samples, together.samples)
+    torch.testing.assert_close(blocks.weights, together.weights)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_distant_single_precision_draws_lose_nothing(rule):
+    draws = fans()
+    far = choose((draws + 4096).float(), 5, rule).samples.double() - 4096
+    torch.testing.assert_close(far, choose(draws, 5, rule).samples, atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_as_many_as_there_are_draws_are_the_draws(rule):
+    draws = fans(draws=6)
+    chosen = choose(draws, 6, rule)
+    for agent in range(3):
+        apart = (draws[:, None, agent] - chosen.samples[None, :, agent]).flatten(2).norm(dim=-1)
+        assert apart.amin(1).max() < 1e-6
+        torch.testing.assert_close(chosen.weights[:, agent], torch.full((6,), 1 / 6).double())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_draws_that_are_all_alike_are_no_trouble(rule):
+    draws = torch.ones(9, 2, 5, 3)
+    chosen = choose(draws, 4, rule)
+    torch.testing.assert_close(chosen.samples, torch.ones(4, 2, 5, 3))
+    torch.testing.assert_close(chosen.weights.sum(0), torch.ones(2))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_chosen_futures_beat_plain_draws_on_draws_not_seen(rule):
+    draws, fresh = fans(draws=300), fans(draws=400, seed=1)
+    path, end = expected_errors(fresh, choose(draws, 10, rule).samples)
+    plain_path, plain_end = expected_errors(fresh, draws[:10])
+    assert path.mean() < 0.95 * plain_path.mean()
+    assert end.mean() < 0.95 * plain_end.mean()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_clear_clusters_are_found_with_their_shares(rule):
+    goals = torch.tensor([[-30.0, 0.0], [0.0, 50.0], [40.0, 10.0]])
+    share = torch.tensor([10, 20, 30])
+    steps = torch.linspace(0.2, 1, 5)[:, None]
+    paths = torch.cat(
+        [(goal * steps).expand(n, 5, 2) for goal, n in zip(goals, share, strict=True)]
+    )
+    mixed = paths[torch.randperm(60, generator=chance(3))]
+    start = torch.cat([paths[[0, 10, 30]], mixed])[:, None]
+    chosen = choose(start + 0.01 * torch.randn(start.shape, generator=chance()), 3, rule)
+    order = chosen.samples[:, 0, -1, 0].argsort()
+    torch.testing.assert_close(chosen.samples[order, 0, -1], goals, atol=0.1, rtol=0)
+    expected = (share + 1) / 63
+    torch.testing.assert_close(chosen.weights[order, 0], expected)
+
+
+def test_one_mean_is_the_mean_and_one_median_the_median():
+    draws = fans(draws=201)
+    torch.testing.assert_close(choose(draws, 1, "kmeans").samples[0], draws.mean(0))
+    medians = load("medians")
+    line = torch.zeros(1, 5, 1, 2, dtype=torch.float64)
+    line[0, :, 0, 0] = torch.tensor([0.0, 1.0, 2.0, 30.0, 400.0])
+    found = medians(line - line.mean(1, keepdim=True), 1, steps=400) + line.mean(1, keepdim=True)
+    torch.testing.assert_close(found[0, 0, 0], line[0, 2, 0], atol=0.5, rtol=0)
+
+
+def test_medians_have_less_expected_displacement_than_means():
+    draws = fans(agents=8, draws=200)
+    means, medians = (choose(draws, 8, rule).samples for rule in ("kmeans", "medians"))
+    of_means, of_medians = (sum(expected_errors(draws, one)) for one in (means, medians))
+    assert (of_medians < of_means + 1e-9).all()
+
+
+def test_covering_draws_are_draws_and_the_first_is_the_most_central():
+    draws = fans()
+    chosen = choose(draws, 6, "coverage").samples
+    for agent in range(3):
+        members = (chosen[:, None, agent] - draws[None, :, agent]).flatten(2).norm(dim=-1)
+        assert (members.amin(1) < 1e-9).all()
+        assert len(set(members.argmin(1).tolist())) == 6
+    cost = (draws[:, None] - draws[None]).norm(dim=-1)
+    best = (cost.mean(-1) + 0.3 * cost[..., -1]).mean(1).argmin(0)
+    torch.testing.assert_close(chosen[0], draws[best, torch.arange(3)])
+
+
+def test_a_rule_or_a_count_that_cannot_be_is_refused():
+    with pytest.raises(ConfigError, match="did you mean 'medians'"):
+        choose(fans(), 3, "median")
+    with pytest.raises(ConfigError, match="cannot choose 61 of 60"):
+        choose(fans(), 61, "kmeans")
+    with pytest.raises(ConfigError, match="cannot choose 0 of 60"):
+        choose(fans(), 0, "kmeans")
