@@ -4,7 +4,7 @@ One of the two goes first, and nobody knows which; the joint law is known in clo
 is scored with its samples as drawn and with the same samples shuffled between the walkers, which
 leaves every walker's own forecast as it is. What changes is what the walkers agreed on.
 
-    python examples/joint.py                                  # about six minutes of one core
+    python examples/joint.py                                  # about two minutes of one core
     python examples/joint.py --epochs 4 --scenes 500          # a first look
 """
 
