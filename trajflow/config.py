@@ -150,6 +150,27 @@ class TrainConfig(_Section):
     """Processor threads; None: 1 or all, whichever is faster when measured."""
 
 
+class SetConfig(_Section):
+    """A learned set of futures, for the best of K; see `trajflow fit-set`."""
+
+    count: int = Field(20, ge=2)
+    """Futures K in the set."""
+    epochs: int = Field(6, ge=1)
+    """Passes over the training windows."""
+    batch: int = Field(256, ge=1)
+    """Target agents in a batch."""
+    rate: float = Field(1e-3, gt=0)
+    """Learning rate at the start; it falls to zero along a cosine."""
+    width: int = Field(256, ge=8)
+    """Width of the network that moves the noises."""
+    ends: float = Field(0.5, ge=0)
+    """What the least error at the end counts beside the least mean error."""
+    share: float = Field(0.5, gt=0, le=1)
+    """Share of a batch's targets that an epoch learns from: a person's windows are much alike."""
+    seed: int = Field(0, ge=0)
+    """Seed of the weights and the augmentation."""
+
+
 class Config(_Section):
     """All settings of a run."""
 
@@ -157,6 +178,7 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     flow: FlowConfig = FlowConfig()
     train: TrainConfig = TrainConfig()
+    choice: SetConfig = SetConfig()
 
     @classmethod
     def load(cls, path: str | Path | None = None, words: Sequence[str] = ()) -> Config:

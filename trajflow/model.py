@@ -203,13 +203,26 @@ class TrajectoryModel(nn.Module):
             generator=generator,
         )
         noise = noise * temperature
-        rows = context if self.architecture.joint else context[target]
-        event = sample(
-            self.velocity(rows, target), noise[..., : self.scaling.components], steps, axes=2
-        )
-        if self.architecture.joint:
-            event, noise = event[:, target], noise[:, target]
-        return self.scaling.future(frame.take(target), event, noise)
+        if not self.architecture.joint:
+            return self.futures(context[target], frame.take(target), noise, steps)
+        kept = noise[..., : self.scaling.components]
+        event = sample(self.velocity(context, target), kept, steps, axes=2)
+        return self.scaling.future(frame.take(target), event[:, target], noise[:, target])
+
+    def futures(self, context: Tensor, frame: Frame, noise: Tensor, steps: int = 1) -> Tensor:
+        """Futures that agents' noise is carried to, [S, N, F, D], world coordinates.
+
+        Args:
+            context: Contexts of the agents, [N, H]; the model is not joint.
+            frame: Their frames, [N].
+            noise: Noise of each future, [S, N, ...]: of all components, or of those the decoder
+                moves, and then nothing is added for the others.
+            steps: Network evaluations per draw.
+        """
+        kept = noise[..., : self.scaling.components]
+        event = sample(self.velocity(context), kept, steps, axes=2)
+        rest = self.scaling.size - noise.shape[-1]
+        return self.scaling.future(frame, event, nn.functional.pad(noise, (0, rest)))
 
 
 def _channel(value: Tensor, read: Tensor) -> Tensor:

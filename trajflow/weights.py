@@ -14,14 +14,40 @@ from torch import Tensor
 
 from trajflow.errors import RunError
 from trajflow.model import Architecture, TrajectoryModel
+from trajflow.noise_set import NoiseSet, SetShape
 
 
 def pack(model: TrajectoryModel, facts: Mapping[str, Any]) -> bytes:
     """A model and JSON facts about it (dt, unit, ...) as safetensors bytes."""
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    said = json.dumps({"architecture": asdict(model.architecture), **facts}, sort_keys=True)
+    return pack_state(model.state_dict(), {"architecture": asdict(model.architecture), **facts})
+
+
+def pack_state(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+    """Named tensors of any shape and JSON facts as safetensors bytes with a digest of both."""
+    state = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    said = json.dumps(facts, sort_keys=True)
     # One key: safetensors writes several in any order, and equal models shall be equal files.
     return save(state, {"trajflow": json.dumps([said, _digest(state, said)])})
+
+
+def pack_set(noises: NoiseSet, facts: Mapping[str, Any]) -> bytes:
+    """A noise set and JSON facts about it as safetensors bytes."""
+    return pack_state(noises.state_dict(), {"set": noises.shape.to_dict(), **facts})
+
+
+def unpack_set(content: bytes, name: str) -> tuple[NoiseSet, dict[str, Any]]:
+    """The noise set and the facts in `pack_set`'s bytes; `name` is what errors call them.
+
+    Raises:
+        RunError: The bytes are not such a set, or are damaged.
+    """
+    state, facts = unpack_state(content, name)
+    try:
+        noises = NoiseSet(SetShape(**facts.pop("set")))
+        noises.load_state_dict(state)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise RunError(f"{name} is not a set of noises: {error}") from None
+    return noises, facts
 
 
 def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:
@@ -34,23 +60,38 @@ def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:
     Raises:
         RunError: The bytes are not such weights, or not one bit as they were written.
     """
+    state, facts = unpack_state(content, name)
     try:
-        state = load(content)
-        said, digest = _metadata(content)
-        facts = json.loads(said)
-        if _digest(state, said) != digest:
-            raise RunError(f"{name} is damaged: its contents do not match its own digest")
         model = TrajectoryModel(_architecture(facts.pop("architecture")))
         model.load_state_dict(state)
-    except (SafetensorError, KeyError, TypeError, struct.error) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{name} is not a trajflow model: {error}") from None
-    except RunError:
-        raise
-    except ValueError as error:
-        raise RunError(f"{name} is damaged: {error}") from None
     except RuntimeError as error:
         raise RunError(f"{name} does not fit its own architecture: {error}") from None
     return model, facts
+
+
+def unpack_state(content: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors, of any shape, and the facts in `pack_state`'s bytes.
+
+    Args:
+        content: The bytes.
+        name: What to call the bytes in an error.
+
+    Raises:
+        RunError: The bytes are not such a file, or not one bit as they were written.
+    """
+    try:
+        state = load(content)
+        said, digest = _metadata(content)
+        facts: dict[str, Any] = json.loads(said)
+        if _digest(state, said) != digest:
+            raise RunError(f"{name} is damaged: its contents do not match its own digest")
+    except (SafetensorError, KeyError, TypeError, struct.error) as error:
+        raise RunError(f"{name} is not a trajflow model: {error}") from None
+    except ValueError as error:
+        raise RunError(f"{name} is damaged: {error}") from None
+    return state, facts
 
 
 def _architecture(values: dict[str, Any]) -> Architecture:
