@@ -1,6 +1,4 @@
-"""`trajflow predict`, `plot` and `compare`: what a run is used for."""
-
-import json
+"""`trajflow predict` and `plot`: what a run is used for."""
 
 import pandas as pd
 
@@ -48,36 +46,3 @@ def test_forecasts_are_drawn(trajflow, trained, fork, tmp_path):
     words = ("plot", trained[0], fork, "-o", path, "--scene")
     assert "did you mean 'test-00003'" in trajflow(*words, "tset-00003")[2]
     assert "part 'test'" in trajflow(*words, "train-00003")[2]
-
-
-def test_runs_and_floors_stand_side_by_side(trajflow, trained, fork, tmp_path):
-    _, out, said = trajflow("compare", trained[0])
-    assert "val (in training)" in out.splitlines()[1]
-    trajflow("evaluate", trained[0], fork)
-    report = tmp_path / "cv.json"
-    report.write_text(trajflow("evaluate", "--baseline", "cv", fork, "--json")[1])
-    code, out, said = trajflow("compare", trained[0], report)
-    assert (code, said) == (0, "")
-    names, run, floor = (line.split("  ") for line in out.splitlines())
-    assert [run[0], floor[0].strip()] == [str(trained[0]), "cv"]
-    assert "minADE" in [name.strip() for name in names]
-    rows = json.loads(trajflow("compare", trained[0], report, "--json")[1])["rows"]
-    assert [row["windows"] for row in rows] == [9, 9]
-    assert rows[1]["mean"] == json.loads(report.read_text())["mean"]
-
-
-def test_unlike_protocols_are_compared_with_a_warning(trajflow, fork, tmp_path):
-    reports = []
-    for samples in (5, 6):
-        reports.append(tmp_path / f"{samples}.json")
-        words = ("evaluate", "--baseline", "cv-sampled", fork, "--samples", samples, "--json")
-        reports[-1].write_text(trajflow(*words)[1])
-    assert trajflow("compare", reports[0], reports[0])[2] == ""
-    assert trajflow("compare", *reports)[2].startswith("warning: these were not all judged")
-
-
-def test_a_file_that_is_no_report_is_refused(trajflow, tmp_path):
-    (tmp_path / "x.json").write_text('{"mean": 3}')
-    code, _, said = trajflow("compare", tmp_path / "x.json")
-    assert code == 2
-    assert "is not a report" in said
