@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "batch", "text"},
-    {"calibration"},
+    {"calibration", "pasts", "noise"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets"},
     {"model", "baselines", "plotting", "outlook"},
-    {"weights", "exporting"},
+    {"weights", "choosing", "exporting"},
     {"predictor", "training", "evaluation"},
     {"forecaster", "tui", "benchmark"},
     {"cli"},
@@ -28,7 +28,18 @@ ONLY = {
     "evaluation": {"errors", "batch", "metrics", "datasets"},
 }
 TORCH = {"flow", "layers", "frames", "tensors", "encoders", "social", "decoder", "scaling"}
-TORCH |= {"selection", "noise_set", "model", "weights", "predictor", "training", "forecaster", "benchmark"}
+TORCH |= {
+    "selection",
+    "noise",
+    "noise_set",
+    "choosing",
+    "model",
+    "weights",
+    "predictor",
+    "training",
+    "forecaster",
+    "benchmark",
+}
 FOREIGN = {
     "cli": {"torch", "textual"},
     "tui": {"torch", "zarr", "typer"},

@@ -22,26 +22,36 @@ class Forecast:
         samples: Positions, [S, *, A, F, D].
         dt: Seconds per step.
         agents: Ids of the agents in `samples`, A of them; counted from 0 if none were given.
+        weights: How likely each of them is if they were chosen of more draws, [S, *, A], of sum 1
+            over S; None: they are plain draws, all alike.
         calibration: What makes regions hold as often as they say, if the run was calibrated.
     """
 
     samples: NDArray[np.float64]
     dt: float
     agents: tuple[object, ...] = ()
+    weights: NDArray[np.float64] | None = None
     calibration: Calibration | None = None
 
     def mean(self) -> NDArray[np.float64]:
         """Mean position over the samples, [*, A, F, D]."""
-        return np.asarray(self.samples.mean(0))
+        return self._mean(self.samples)
 
     def spread(self) -> NDArray[np.float64]:
         """Root mean square distance of the samples to their mean, [*, A, F], in the past's unit."""
         away = np.square(self.samples - self.mean()).sum(-1)
-        return np.asarray(np.sqrt(away.mean(0)))
+        return np.asarray(np.sqrt(self._mean(away)))
 
     def quantiles(self, levels: tuple[float, ...] = (0.05, 0.5, 0.95)) -> NDArray[np.float64]:
-        """Quantiles of each coordinate over the samples, [Q, *, A, F, D] with Q levels."""
-        return np.asarray(np.quantile(self.samples, levels, axis=0))
+        """Quantiles of each coordinate over the samples, [Q, *, A, F, D] with Q levels.
+
+        Between plain draws they are interpolated; of chosen samples each is one of the samples.
+        """
+        if self.weights is None:
+            return np.asarray(np.quantile(self.samples, levels, axis=0))
+        weights = np.broadcast_to(self.weights[..., None, None], self.samples.shape)
+        found = np.quantile(self.samples, levels, axis=0, weights=weights, method="inverted_cdf")
+        return np.asarray(found)
 
     def region(self, level: float = 0.9, steps: Literal["each", "path"] = "each") -> Region:
         """Discs around the mean that hold the future with a probability of `level`.
@@ -57,14 +67,16 @@ class Forecast:
         Raises:
             ConfigError: The level is out of bounds.
         """
-        weights = getattr(self, "weights", None)
-        return region_of(self.samples, level, steps, self.calibration, weights)
+        return region_of(self.samples, level, steps, self.calibration, self.weights)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per sample, agent and step: sample, [window,] agent, step, seconds, x, y[, z]."""
+        """A row per sample, agent and step: sample, [window,] agent, step, seconds, x, y[, z].
+
+        Chosen samples also have a weight.
+        """
         import pandas as pd
 
-        *lead, agents, _, dims = self.samples.shape
+        *lead, agents, horizon, dims = self.samples.shape
         grid = np.indices(self.samples.shape[:-1]).reshape(len(lead) + 2, -1)
         columns: dict[str, object] = {"sample": grid[0]}
         if len(lead) > 1:
@@ -75,4 +87,13 @@ class Forecast:
         columns["seconds"] = (grid[-1] + 1) * self.dt
         flat = self.samples.reshape(-1, dims)
         columns |= {name: flat[:, k] for k, name in enumerate("xyz"[:dims])}
+        if self.weights is not None:
+            columns["weight"] = self.weights[..., None].repeat(horizon, -1).ravel()
         return pd.DataFrame(columns)
+
+    def _mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of values [S, *, A, ...] over the samples."""
+        if self.weights is None:
+            return np.asarray(values.mean(0))
+        extra = (1,) * (values.ndim - self.weights.ndim)
+        return np.asarray((values * self.weights.reshape(*self.weights.shape, *extra)).sum(0))

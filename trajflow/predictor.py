@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajflow.batch import Batch
 from trajflow.calibration import Calibration, read_calibration
-from trajflow.errors import RunError, TrajflowError
+from trajflow.choosing import USUAL, Selection, chosen_futures
+from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.model import TrajectoryModel
+from trajflow.pasts import PastShape
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.weights import unpack
 
@@ -99,8 +101,10 @@ class Predictor:
         samples: int = 20,
         seed: int | None = None,
         agents: Sequence[object] = (),
+        draws: int | None = None,
+        select: str | None = None,
     ) -> Forecast:
-        """Draw `samples` futures of every agent.
+        """Draw `samples` futures of every agent, or choose them of more draws.
 
         Args:
             past: World positions of the last T steps, oldest first, [*, A, T, D]; NaN where a
@@ -110,94 +114,112 @@ class Predictor:
             samples: Draws S.
             seed: Equal seeds give equal forecasts; None draws afresh.
             agents: Ids of the A agents, carried into the forecast.
+            draws: How many futures to choose from; None: 20 for each that is wanted.
+            select: Name of the rule that chooses, one of `trajflow.selection.available()`; None:
+                plain draws. Chosen samples serve best as a set and are no draws; their weights,
+                [S, *, A], say how likely each is.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
 
         Raises:
-            TrajflowError: A shape is wrong, or an agent was never seen.
+            TrajflowError: A shape is wrong, an agent was never seen, or this model's samples
+                cannot be chosen so.
         """
-        known = self._points(past, "past")
+        shape = PastShape(self.history, self.dims)
+        known = shape.points(past, "past")
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
         lead, count = known.shape[:-3], known.shape[-3]
         scenes = known.reshape(-1, *known.shape[-3:])
-        self._check_seen(scenes, agents)
-        around = self._around(neighbours, len(scenes))
+        shape.check_seen(scenes, agents)
+        around = shape.around(neighbours, len(scenes))
         full = np.concatenate([scenes, around], 1)
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
-        drawn = self._draw(full, target, samples, seed)
-        shape = (samples, *lead, count, self.horizon, self.dims)
-        return Forecast(drawn.reshape(shape), self.dt, tuple(agents), calibration=self.calibration)
+        wanted = self._selection(samples, draws, select)
+        if wanted is None:
+            drawn, weights = self._draw(full, target, samples, seed), None
+        else:
+            drawn, shares = self._chosen(full, target, wanted, seed)
+            weights = shares.reshape(samples, *lead, count)
+        drawn = drawn.reshape(samples, *lead, count, self.horizon, self.dims)
+        return Forecast(drawn, self.dt, tuple(agents), weights, self.calibration)
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
-        rows = self._draw(batch.past, batch.target, samples, seed)
-        full = np.full((samples, *batch.target.shape, self.horizon, self.dims), np.nan)
-        full[:, batch.target] = rows
-        return full
+        return _at(batch.target, self._draw(batch.past, batch.target, samples, seed))
+
+    def choose(
+        self, batch: Batch, samples: int, draws: int, rule: str, seed: int
+    ) -> tuple[Floats, Floats]:
+        """Futures of the batch's targets that stand for many draws, and how likely each is.
+
+        Args:
+            batch: The scenes.
+            samples: Futures S of each target.
+            draws: Draws they are chosen from.
+            rule: One of `trajflow.selection.available()`.
+            seed: Equal seeds give equal futures.
+
+        Returns:
+            Samples [S, B, A, F, D] and weights [S, B, A]; NaN for the other agents.
+
+        Raises:
+            ConfigError: There is no such rule, there are too few draws, or the model is joint.
+        """
+        wanted = Selection(samples, rule, draws)
+        futures, weights = self._chosen(batch.past, batch.target, wanted, seed)
+        return _at(batch.target, futures), _at(batch.target, weights)
+
+    def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
+        if select is not None:
+            return Selection(samples, select, USUAL * samples if draws is None else draws)
+        if draws not in (None, samples):
+            raise ConfigError(f"{samples} samples of {draws} draws; say by `select` how to choose")
+        return None
+
+    @torch.inference_mode()
+    def _chosen(
+        self, past: Floats, target: NDArray[np.bool_], wanted: Selection, seed: int | None
+    ) -> tuple[Floats, Floats]:
+        """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
+        centre = scene_centres(past)
+        found = chosen_futures(
+            self.model,
+            to_tensor(past, centre, self.device),
+            torch.as_tensor(target, device=self.device),
+            wanted,
+            self.steps,
+            self._generator(seed),
+        )
+        there = centre[np.nonzero(target)[0], None]
+        weights = found.weights.double().cpu().numpy()
+        samples = found.samples.double().cpu().numpy() + there
+        return np.asarray(samples), np.asarray(weights / weights.sum(0))
+
+    def _generator(self, seed: int | None) -> torch.Generator:
+        chance = secrets.randbits(62) if seed is None else seed
+        return torch.Generator(self.device).manual_seed(chance)
 
     @torch.inference_mode()
     def _draw(
         self, past: Floats, target: NDArray[np.bool_], samples: int, seed: int | None
     ) -> Floats:
-        chance = secrets.randbits(62) if seed is None else seed
-        generator = torch.Generator(self.device).manual_seed(chance)
         centre = scene_centres(past)
         drawn = self.model.forecast(
             to_tensor(past, centre, self.device),
             torch.as_tensor(target, device=self.device),
             samples,
             self.steps,
-            generator,
+            self._generator(seed),
         )
         there = centre[np.nonzero(target)[0], None]
         return np.asarray(drawn.double().cpu().numpy() + there)
 
-    def _points(self, points: ArrayLike, name: str) -> Floats:
-        try:
-            array = np.asarray(points, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise TrajflowError(f"{name} must be an array of numbers: {error}") from None
-        if array.ndim < 3 or array.shape[-2:] != (self.history, self.dims):
-            t, d = self.history, self.dims
-            raise TrajflowError(
-                f"{name} must be [A, {t}, {d}] or [B, A, {t}, {d}], got {list(array.shape)}"
-            )
-        return np.where(np.isfinite(array).all(-1, keepdims=True), array, np.nan)
 
-    def _check_seen(self, scenes: Floats, agents: Sequence[object]) -> None:
-        if agents and len(agents) != scenes.shape[1]:
-            raise TrajflowError(f"{len(agents)} ids for {scenes.shape[1]} agents")
-        unseen = np.argwhere(~np.isfinite(scenes).all(-1).any(-1))
-        if len(unseen):
-            scene, agent = unseen[0]
-            name = agents[agent] if agents else agent
-            raise TrajflowError(
-                f"agent {name} of scene {scene} was not seen at any of the {self.history} steps; "
-                "leave it out, or give one position at least"
-            )
-
-    def _around(self, neighbours: Any, scenes: int) -> Floats:
-        if neighbours is None:
-            return np.empty((scenes, 0, self.history, self.dims))
-        if isinstance(neighbours, np.ndarray) or scenes == 1:
-            array = self._points(neighbours, "neighbours")
-            array = array.reshape(-1, *array.shape[-3:])
-            if len(array) == scenes:
-                return array
-            raise TrajflowError(f"neighbours are of {len(array)} scenes, the past of {scenes}")
-        if len(neighbours) != scenes:
-            raise TrajflowError(f"neighbours are of {len(neighbours)} scenes, the past of {scenes}")
-        each = [
-            self._points(
-                np.reshape(n, (-1, self.history, self.dims)) if not len(n) else n, "neighbours"
-            )
-            for n in neighbours
-        ]
-        most = max((len(n) for n in each), default=0)
-        padded = np.full((scenes, most, self.history, self.dims), np.nan)
-        for row, points in zip(padded, each, strict=True):
-            row[: len(points)] = points
-        return padded
+def _at(target: NDArray[np.bool_], rows: Floats) -> Floats:
+    """Rows [S, N, ...] of the N targets among all agents, [S, B, A, ...]; NaN for the others."""
+    full = np.full((len(rows), *target.shape, *rows.shape[2:]), np.nan)
+    full[:, target] = rows
+    return full

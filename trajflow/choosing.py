@@ -1,0 +1,84 @@
+"""Draw many futures of a model's agents and keep the few that stand best for them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from trajflow.errors import ConfigError
+from trajflow.model import TrajectoryModel
+from trajflow.noise import even_noise
+from trajflow.selection import Chosen, choose, load
+
+BUDGET = 1 << 22
+"""Numbers of the draws that are held at once; what the model holds for them is some ten times."""
+USUAL = 20
+"""Draws for each future that is wanted, unless said otherwise."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which futures are wanted.
+
+    Attributes:
+        count: Futures K of each agent.
+        rule: How they are chosen, one of `trajflow.selection.available()`.
+        draws: Draws S they are chosen from.
+    """
+
+    count: int
+    rule: str
+    draws: int
+
+    def __post_init__(self) -> None:
+        load(self.rule)
+        if not 1 <= self.count <= self.draws:
+            raise ConfigError(
+                f"cannot choose {self.count} samples of {self.draws} draws; "
+                "ask for one sample at least, and for as many draws"
+            )
+
+
+def chosen_futures(
+    model: TrajectoryModel,
+    past: Tensor,
+    target: Tensor,
+    selection: Selection,
+    steps: int,
+    generator: Generator,
+) -> Chosen:
+    """Chosen futures of the targets, [K, N, F, D] and their weights [K, N], world coordinates.
+
+    The draws come of even noise: each is as likely as any, and together they cover the model's
+    distribution better than independent ones. Agents are taken some at a time, so memory is
+    bounded however many there are.
+
+    Args:
+        model: What draws.
+        past: World positions, [B, A, T, D]; not finite where unseen.
+        target: Agents to forecast, [B, A], each seen at one step at least.
+        selection: Which futures are wanted.
+        steps: Network evaluations per draw.
+        generator: Source of the noise, where the model is.
+
+    Raises:
+        ConfigError: The model draws the agents of a scene together.
+    """
+    if model.architecture.joint:
+        raise ConfigError(
+            f"selection {selection.rule!r} chooses for each agent alone, and the run draws the "
+            "agents of a scene together; take plain draws, or train with model.joint=false"
+        )
+    context, frame = model.context(past, target)
+    context, frame = context[target], frame.take(target)
+    each = selection.draws * model.scaling.size
+    size = max(1, BUDGET // each)
+    parts = []
+    for rows in torch.split(torch.arange(len(context), device=past.device), size):
+        noise = even_noise(selection.draws, len(rows), model.scaling.components, generator)
+        draws = model.futures(context[rows], frame.take(rows), noise.to(past.dtype), steps)
+        parts.append(choose(draws, selection.count, selection.rule))
+    return Chosen(
+        torch.cat([part.samples for part in parts], 1),
+        torch.cat([part.weights for part in parts], 1),
+    )

@@ -1,0 +1,88 @@
+"""The door for pasts: what a caller gives, checked and in the shape that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trajflow.errors import TrajflowError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PastShape:
+    """Pasts of so many steps T (`history`) and coordinates D (`dims`)."""
+
+    history: int
+    dims: int
+
+    def points(self, points: ArrayLike, name: str) -> Floats:
+        """Positions [*, T, D] as numbers, NaN where any coordinate is missing.
+
+        Args:
+            points: What was given.
+            name: What an error calls it.
+
+        Raises:
+            TrajflowError: It has another shape, or is no array of numbers.
+        """
+        try:
+            array = np.asarray(points, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise TrajflowError(f"{name} must be an array of numbers: {error}") from None
+        if array.ndim < 3 or array.shape[-2:] != (self.history, self.dims):
+            t, d = self.history, self.dims
+            raise TrajflowError(
+                f"{name} must be [A, {t}, {d}] or [B, A, {t}, {d}], got {list(array.shape)}"
+            )
+        return np.where(np.isfinite(array).all(-1, keepdims=True), array, np.nan)
+
+    def check_seen(self, scenes: Floats, agents: Sequence[object]) -> None:
+        """Refuse agents of scenes [B, A, T, D] that were never seen, and ids that do not fit.
+
+        Raises:
+            TrajflowError: There are such agents or ids.
+        """
+        if agents and len(agents) != scenes.shape[1]:
+            raise TrajflowError(f"{len(agents)} ids for {scenes.shape[1]} agents")
+        unseen = np.argwhere(~np.isfinite(scenes).all(-1).any(-1))
+        if len(unseen):
+            scene, agent = unseen[0]
+            name = agents[agent] if agents else agent
+            raise TrajflowError(
+                f"agent {name} of scene {scene} was not seen at any of the {self.history} steps; "
+                "leave it out, or give one position at least"
+            )
+
+    def around(self, neighbours: Any, scenes: int) -> Floats:
+        """Neighbours as one array [B, N, T, D] for so many scenes, NaN where there are fewer.
+
+        Raises:
+            TrajflowError: They are not of as many scenes, or have another shape.
+        """
+        if neighbours is None:
+            return np.empty((scenes, 0, self.history, self.dims))
+        if isinstance(neighbours, np.ndarray) or scenes == 1:
+            array = self.points(neighbours, "neighbours")
+            array = array.reshape(-1, *array.shape[-3:])
+            if len(array) == scenes:
+                return array
+            raise TrajflowError(f"neighbours are of {len(array)} scenes, the past of {scenes}")
+        if len(neighbours) != scenes:
+            raise TrajflowError(f"neighbours are of {len(neighbours)} scenes, the past of {scenes}")
+        each = [
+            self.points(
+                np.reshape(n, (-1, self.history, self.dims)) if not len(n) else n, "neighbours"
+            )
+            for n in neighbours
+        ]
+        most = max((len(n) for n in each), default=0)
+        padded = np.full((scenes, most, self.history, self.dims), np.nan)
+        for row, points in zip(padded, each, strict=True):
+            row[: len(points)] = points
+        return padded
