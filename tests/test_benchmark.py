@@ -44,7 +44,7 @@ def ask():
 
 
 def work(plan, name, store, results):
-    return Work(plan, plan.trial(name), store, results, "cpu")
+    return Work(plan, plan.trial(name), store, results)
 
 
 def test_a_plan_is_decided_by_what_is_asked_for(places, ask):
@@ -92,6 +92,8 @@ def test_plans_grow_and_never_bend(places, ask, tmp_path):
         ({"presets": ("mnf",)}, "did you mean 'mmf'"),
         ({"words": ("train.epoch=1",)}, "did you mean 'train.epochs'"),
         ({"seeds": 0}, "at least 1"),
+        ({"select": "kmean"}, "did you mean 'kmeans'"),
+        ({"select": "kmeans", "words": ("model.joint=true",)}, "leave out --select"),
         ({"benchmark": "sdd"}, "needs train and test"),
     ],
 )

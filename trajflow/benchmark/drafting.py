@@ -11,6 +11,7 @@ from trajflow.config import Config
 from trajflow.datasets.store import Store
 from trajflow.errors import ConfigError
 from trajflow.evaluation import Judging
+from trajflow.selection import load as load_rule
 from trajflow.training.setup import preset_of
 
 FLOORS = ("cv", "cv-sampled", "anchors", "analog")
@@ -55,6 +56,8 @@ def plan_of(ask: Ask, store: Store) -> Plan:
     """
     if ask.seeds < 1 or min(ask.steps, default=1) < 1:
         raise ConfigError(f"seeds and steps must be at least 1, got {ask.seeds} and {ask.steps}")
+    if ask.select != "plain":
+        load_rule(ask.select)
     return Plan(ask.benchmark, store.path.name, store.fingerprint(), tuple(_trials(ask, store)))
 
 
@@ -64,7 +67,7 @@ def _trials(ask: Ask, store: Store) -> Iterator[Trial]:
     for name in ask.floors:
         load_floor(name)
         for fold, words in folds.items():
-            config = Config.load(ask.file, [*ask.words, *words])
+            config = Config(data=Config.load(ask.file, [*ask.words, *words]).data)
             terms = Judging(miss=how.miss, collide=how.collide)
             yield Trial(fold, name, 0, config, (terms,), floor=True)
     for seed in range(ask.seeds):
@@ -82,5 +85,7 @@ def _evaluations(ask: Ask, config: Config) -> tuple[Judging, ...]:
     steps = sorted({1, *ask.steps}) if average else MANY_STEPS
     found = [replace(plain, steps=count) for count in steps]
     if ask.select != "plain" and average:
+        if config.model.joint:
+            raise ConfigError("samples of whole scenes are not chosen; leave out --select")
         found.append(replace(plain, selection=ask.select, draws=ask.draws))
     return tuple(found)

@@ -82,6 +82,7 @@ class Pool:
         """Do the work; tells how far it is now and then, and at its end."""
         plan, order = self.plan, self.order
         waiting = [t for t in plan.trials if not is_done(plan, t, order.results, order.stage)]
+        waiting.sort(key=lambda trial: trial.floor)  # trainings take longest
         standing = Standing(len(plan.trials))
         standing.done = [trial.name for trial in plan.trials if trial not in waiting]
         before, began = self._share(), time.monotonic()
@@ -107,7 +108,7 @@ class Pool:
         order = self.order
         log = self._log(trial.name)
         log.parent.mkdir(parents=True, exist_ok=True)
-        words = [order.results, trial.name, order.data, order.stage, order.device]
+        words = [order.results, trial.name, order.data, order.stage, order.device, order.jobs]
         threads = dict.fromkeys(THREADS, str(order.threads))
         with log.open("wb") as said:
             return subprocess.Popen(

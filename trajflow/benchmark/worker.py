@@ -7,15 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trajflow.benchmark.plan import read_plan
-from trajflow.benchmark.working import Work
+from trajflow.benchmark.working import Where, Work
 from trajflow.datasets.store import open_store
 from trajflow.errors import RunError, TrajflowError
 
 INTERRUPTED = 130
 
 
-def run(results: Path, name: str, data: Path, stage: str, device: str) -> int:
+def run(results: Path, name: str, data: Path, stage: str, where: Where) -> int:
     """Do a stage of a trial; the exit code, 130 if it was interrupted and can go on later.
+
+    Args:
+        results: Folder of all results.
+        name: The trial.
+        data: The store.
+        stage: "train", "evaluate" or "all".
+        where: What it is computed on.
 
     Raises:
         TrajflowError: It cannot be done.
@@ -30,7 +37,7 @@ def run(results: Path, name: str, data: Path, stage: str, device: str) -> int:
     def going() -> bool:
         return not asked and os.getppid() == parent
 
-    work = Work(plan, plan.trial(name), store, results, device)
+    work = Work(plan, plan.trial(name), store, results, where)
     if stage != "evaluate" and not work.train(going):
         return INTERRUPTED
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -44,9 +51,9 @@ def run(results: Path, name: str, data: Path, stage: str, device: str) -> int:
 
 def main(words: Sequence[str]) -> int:
     """The exit code of a trial; a known error is one line."""
-    results, name, data, stage, device = words
+    results, name, data, stage, device, jobs = words
     try:
-        return run(Path(results), name, Path(data), stage, device)
+        return run(Path(results), name, Path(data), stage, Where(device, int(jobs)))
     except TrajflowError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -29,6 +29,23 @@ SIZE = 512
 
 
 @dataclass(frozen=True)
+class Where:
+    """What a trial is computed on.
+
+    Attributes:
+        device: The device, by name.
+        jobs: Trials that share it, which is what its times are to be read with.
+    """
+
+    device: str = "cpu"
+    jobs: int = 1
+
+    def facts(self, floor: bool) -> dict[str, str | int]:
+        """Names and versions; a floor knows no device."""
+        return machine(device_of("cpu" if floor else self.device)) | {"jobs": self.jobs}
+
+
+@dataclass(frozen=True)
 class Work:
     """A trial, and where it is done.
 
@@ -37,14 +54,14 @@ class Work:
         trial: The trial.
         store: The tracks.
         results: Folder of all results.
-        device: Where to compute.
+        where: What it is computed on.
     """
 
     plan: Plan
     trial: Trial
     store: Store
     results: Path
-    device: str
+    where: Where = Where()
 
     @property
     def folder(self) -> Path:
@@ -90,7 +107,7 @@ class Work:
             self._keep(known, report | taken)
 
     def _trainer(self) -> Trainer:
-        config, device = self.trial.config, device_of(self.device)
+        config, device = self.trial.config, device_of(self.where.device)
         data = track_data(self.store, config)
         facts = facts_of(self.store)
         if (self.folder / CONFIG).exists():
@@ -104,10 +121,7 @@ class Work:
 
     def _forecaster(self, data: TrackData, terms: Judging) -> Forecaster:
         if not self.trial.floor:
-            predictor = Predictor.load(self.folder, str(device_of(self.device)), terms.steps)
-            if terms.selection != "plain" and not hasattr(predictor, "choose"):
-                raise RunError(f"this version cannot choose samples by {terms.selection!r}")
-            return predictor
+            return Predictor.load(self.folder, str(device_of(self.where.device)), terms.steps)
         fit = load_floor(self.trial.method)
         return fit(data.batches("train", SIZE), terms.samples, terms.seed)
 
@@ -138,7 +152,7 @@ class Work:
             "protocol": protocol,
             **report,
             "training": last_event(self.folder),
-            "machine": machine(device_of(self.device)),
+            "machine": self.where.facts(self.trial.floor),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         content = json.dumps(whole, indent=1).encode()
