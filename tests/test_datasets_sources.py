@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.passes import Limits
 from trajflow.datasets.store import open_store
 from trajflow.errors import DataError
 
@@ -47,6 +48,108 @@ def test_a_line_that_is_no_four_numbers_is_set_apart(tmp_path, imported):
     assert report.quarantined == {"malformed": 1, "not-a-number": 1}
     assert store.table("quarantine")["text"].tolist() == ["90\t1\t2", "frame id x y"]
     assert store.rows == 9
+
+
+def rows_of(frames, agent):
+    """A walk whose frames come at x = frame and bend away at y = frame squared."""
+    return "".join(f"{f}\t{agent}\t{float(f)}\t{f * f / 100}\n" for f in frames)
+
+
+def place(store, label):
+    tracks = store.tracks(["biwi_eth"])
+    mine = [k for k, name in enumerate(store.labels(tracks.agent)) if name == label]
+    rows = np.isin(tracks.track, mine)
+    return tracks.step[rows], tracks.position[rows], [store.splits[c] for c in tracks.split[rows]]
+
+
+def test_the_field_reads_eth_as_it_stands(tmp_path, imported):
+    (tmp_path / "biwi_eth.txt").write_text(rows_of(range(0, 100, 10), 1))
+    plain, _ = imported("ethucy", tmp_path)
+    same, report = imported("ethucy", tmp_path, settings={"eth-time": "field"})
+    assert plain.fingerprint() == same.fingerprint()
+    assert same.tracks().step.tolist() == [*range(10)]
+    assert not any("true time" in note for note in report.notes)
+
+
+def test_true_time_walks_on_straight_lines_six_frames_apart(tmp_path, imported):
+    (tmp_path / "biwi_eth.txt").write_text(rows_of(range(20, 120, 10), 1))
+    (tmp_path / "biwi_hotel.txt").write_text(rows_of(range(20, 120, 10), 1))
+    store, report = imported("ethucy", tmp_path, settings={"eth-time": "true"})
+    step, position, _ = place(store, "1")
+    assert store.dt == 0.4
+    assert step.tolist() == [*range(4, 19)]
+    np.testing.assert_allclose(position[:, 0], 6 * step)
+    rows = np.arange(20, 120, 10)
+    np.testing.assert_allclose(position[:, 1], np.interp(6 * step, rows, rows * rows / 100))
+    assert position[1].tolist() == [30, 9]
+    hotel = store.tracks(["biwi_hotel"])
+    assert hotel.step.tolist() == [*range(2, 12)]
+    assert any("10 rows 10 frames apart became 15" in note for note in report.notes)
+    assert any("true time" in note for note in store.header.report["notes"])
+
+
+def test_no_line_crosses_a_gap_or_the_cut_between_parts(tmp_path, imported):
+    cut = 10240
+    before, after = range(cut - 50, cut, 10), range(cut, cut + 60, 10)
+    apart = [*range(0, 40, 10), *range(60, 100, 10)]
+    (tmp_path / "biwi_eth.txt").write_text(
+        rows_of(before, 1) + rows_of(after, 1) + rows_of(apart, 2)
+    )
+    store, _ = imported("ethucy", tmp_path, settings={"eth-time": "true"})
+    step, position, parts = place(store, "1")
+    assert (6 * step).tolist() == [*range(10194, 10231, 6), *range(10242, 10291, 6)]
+    assert parts == ["train"] * 7 + ["val"] * 9
+    assert (6 * place(store, "2")[0]).tolist() == [*range(0, 31, 6), *range(60, 91, 6)]
+    (tmp_path / "biwi_eth.txt").write_text(
+        rows_of(before, 1) + rows_of(after, 1).replace("\t1\t1", "\t1\t9") + rows_of(apart, 2)
+    )
+    other, _ = imported("ethucy", tmp_path, settings={"eth-time": "true"}, speed_limit=np.inf)
+    np.testing.assert_array_equal(place(other, "1")[1][:7], position[:7])
+    assert not np.array_equal(place(other, "1")[1][7:], position[7:])
+
+
+def test_true_time_does_not_depend_on_how_the_file_is_read(tmp_path, imported):
+    people = [rows_of(range(10 * k, 10 * k + 150, 10), k).splitlines() for k in range(1, 5)]
+    lines = sorted((line for one in people for line in one), key=lambda t: int(t.split()[0]))
+    (tmp_path / "biwi_eth.txt").write_text("\n".join([*lines, "330\t1\tnan", "340 1 nan 2"]))
+    settings = {"settings": {"eth-time": "true"}}
+    whole, _ = imported("ethucy", tmp_path, **settings)
+    fingerprint = whole.fingerprint()
+    pieces, report = imported("ethucy", tmp_path, limits=Limits(chunk=7), **settings)
+    assert pieces.fingerprint() == fingerprint
+    assert report.quarantined == {"malformed": 1, "not-a-number": 1}
+
+
+def test_a_setting_of_another_importer_is_refused(tmp_path, imported):
+    (tmp_path / "a.txt").write_text(rows_of(range(0, 90, 10), 1))
+    with pytest.raises(DataError, match="'sdd' has no setting 'eth-time'"):
+        imported("sdd", tmp_path, settings={"eth-time": "true"})
+    with pytest.raises(DataError, match="did you mean 'true'"):
+        imported("ethucy", tmp_path, settings={"eth-time": "tru"})
+
+
+def test_the_command_says_which_time_it_read(tmp_path, trajflow):
+    (tmp_path / "biwi_eth.txt").write_text(rows_of(range(0, 300, 10), 1))
+    words = ("data", "import", "ethucy", tmp_path, "-o", tmp_path / "o.zarr", "--eth-time", "true")
+    code, out, _ = trajflow(*words)
+    assert code == 0
+    assert "biwi_eth is at its true time" in out
+    assert "--eth-time true" in json.dumps(open_store(tmp_path / "o.zarr").header.history)
+
+
+def test_people_of_eth_walk_as_fast_as_others_only_at_true_time(research_data, ethucy, imported):
+    def pace(store, scene):
+        tracks = store.tracks([scene])
+        inside = (np.diff(tracks.track) == 0) & (np.diff(tracks.step) == 1)
+        speed = np.linalg.norm(np.diff(tracks.position, axis=0), axis=-1)[inside] / store.dt
+        return np.median(speed[speed > 0.5])
+
+    true, _ = imported("ethucy", research_data / "ethucy_raw", settings={"eth-time": "true"})
+    assert pace(ethucy, "biwi_eth") > 2.3
+    assert pace(true, "biwi_eth") == pytest.approx(pace(true, "biwi_hotel"), rel=0.05)
+    for scene in set(true.scenes) - {"biwi_eth"}:
+        now, then = true.tracks([scene]), ethucy.tracks([scene])
+        np.testing.assert_array_equal(now.position, then.position)
 
 
 def ndjson(frames, agents, fps=2.5):

@@ -1,5 +1,6 @@
 """Joint futures against the same ones shuffled: agreement is what is lost, and nothing else."""
 
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from trajflow import metrics
 from trajflow.batch import Batch
+from trajflow.cli import main
 from trajflow.datasets.synthetic import crossing
 from trajflow.errors import ConfigError
 from trajflow.evaluation import Judging, judge
@@ -106,3 +108,30 @@ def test_shuffles_are_asked_for_and_change_no_other_score():
     assert again.mean == more.mean
     with pytest.raises(ConfigError, match="shuffles"):
         Judging(shuffles=-1)
+
+
+@pytest.fixture(scope="module")
+def crossings(tmp_path_factory):
+    """A small store of crossings."""
+    path = tmp_path_factory.mktemp("data") / "crossing.zarr"
+    sizes = [word for part in ("train=60", "val=5", "test=40") for word in ("--set", part)]
+    with pytest.raises(SystemExit) as left:
+        main(["data", "make", "crossing", "-o", str(path), "--seed", "1", *sizes])
+    assert not left.value.code
+    return path
+
+
+def test_the_command_shows_agreement_if_asked(trajflow, crossings):
+    words = ("evaluate", "--baseline", "cv-sampled", crossings)
+    code, plain, _ = trajflow(*words)
+    assert code == 0
+    assert "agreement" not in plain
+    code, out, _ = trajflow(*words, "--joint")
+    assert code == 0
+    assert "agreement between agents, whose samples were drawn alone" in out
+    assert out.count("joint ADE") == 2
+    assert "_independent" not in out
+    told = json.loads(trajflow(*words, "--joint", "--json")[1])
+    assert set(JOINT) < set(told["mean"])
+    assert told["shuffles"] == 5
+    assert not set(JOINT) & set(json.loads(trajflow(*words, "--json")[1])["mean"])

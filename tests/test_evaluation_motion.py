@@ -132,3 +132,34 @@ def test_metres_have_a_fixed_bound_and_other_units_one_of_their_own(walkers):
     pixels, parsecs = (standing_pace(walkers(u, f), "train") for u, f in (("px", 60), ("pc", 6e-6)))
     assert pixels == pytest.approx(1e7 * parsecs)
     assert 0.15 * 0.8 * 60 < pixels <= 0.15 * 60
+
+
+def test_the_command_shows_who_stood_where_some_did(trajflow, places):
+    code, out, _ = trajflow("evaluate", "--baseline", "cv", places)
+    assert code == 0
+    shown = [line.split() for line in out.splitlines() if line.startswith(("standing", "moving"))]
+    assert [row[0] for row in shown] == ["standing", "moving"]
+    assert [float(row[1]) for row in shown] == [0.5, 0.5]
+    told = json.loads(trajflow("evaluate", "--baseline", "cv", places, "--json")[1])
+    assert told["by_motion"]["standing"]["windows"] == told["by_motion"]["moving"]["windows"]
+
+
+@pytest.fixture
+def places(tmp_path):
+    """One recording of a walker and one who stands, in time order train, val and test."""
+    steps = np.arange(90)
+    walk = np.stack([0.5 * steps, np.zeros(90)], -1)
+    with StoreWriter(tmp_path / "yard.zarr", dims=2, dt=0.4, unit="m") as writer:
+        for part in ("train", "val", "test"):
+            writer.append(
+                TrackBlock(
+                    scene=f"yard-{part}",
+                    labels=[1, 2],
+                    types=["walker"] * 2,
+                    rowsize=np.full(2, 90),
+                    time=np.tile(steps * 0.4, 2),
+                    position=np.concatenate([walk, np.full((90, 2), 3.0)]),
+                    split=part,
+                )
+            )
+    return tmp_path / "yard.zarr"

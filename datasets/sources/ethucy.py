@@ -7,8 +7,9 @@ The field reads `biwi_eth` like that too, though its people were annotated every
 apart, and resampled to every 10 with the frame numbers kept: 10 of its frames last 2/3 s. Called
 0.4 s they make people walk 10/6 as fast, usually 2.5 m/s; at their true time it is 1.5 m/s, as in
 `biwi_hotel`. The setting eth-time "true" reads that recording so, on steps of 0.4 s that lie on
-straight lines between its rows; the speeds are right then, and a present between two rows knows a
-little of the later one.
+straight lines between its rows. The speeds are right then, but a present between two rows knows a
+little of the later one, which takes a tenth off the error of constant velocity; only at every fifth
+step is it a row of the file.
 
 Source: Pellegrini et al. 2009 (ETH) and Lerner et al. 2007 (UCY), as processed by
 Gupta et al. 2018, "Social GAN".
