@@ -32,6 +32,7 @@ from trajflow.training.validation import validate
 
 COMMON = ("train.validate_every=1", "train.threads=1", "train.validation_windows=4000")
 EPOCHS = 10
+STACK = ("train.stretch=0.3", "train.reverse=0.4", "train.dropout=0.1")
 LEVERS: dict[str, tuple[str, ...]] = {
     "base": (),
     "stretch .2": ("train.stretch=0.2",),
@@ -53,27 +54,15 @@ LEVERS: dict[str, tuple[str, ...]] = {
     "heading of 3": ("model.heading_steps=3",),
     "own pace": ("model.own_pace=true",),
     "own pace, stretch .3": ("model.own_pace=true", "train.stretch=0.3"),
-    "stack": ("train.stretch=0.3", "train.reverse=0.4", "train.dropout=0.1"),
-    "stack, dropout .2": ("train.stretch=0.3", "train.reverse=0.4", "train.dropout=0.2"),
-    "stack, tempo .5": (
-        "train.stretch=0.3",
-        "train.reverse=0.4",
-        "train.dropout=0.1",
-        "train.tempo=0.5",
-    ),
-    "stack, heading of 3": (
-        "train.stretch=0.3",
-        "train.reverse=0.4",
-        "train.dropout=0.1",
-        "model.heading_steps=3",
-    ),
-    "stack, width 256": (
-        "train.stretch=0.3",
-        "train.reverse=0.4",
-        "train.dropout=0.1",
-        "model.width=256",
-        "model.decoder_width=192",
-    ),
+    "stack": STACK,
+    "stack, longer": (*STACK, "train.epochs=20"),
+    "stack, longer, rate .002": (*STACK, "train.epochs=20", "train.rate=0.002"),
+    "stack, no dropout": (*STACK, "train.dropout=0"),
+    "stack, dropout .2": (*STACK, "train.dropout=0.2"),
+    "stack, tempo .5": (*STACK, "train.tempo=0.5"),
+    "stack, heading of 3": (*STACK, "model.heading_steps=3"),
+    "stack, own pace": (*STACK, "model.own_pace=true"),
+    "stack, width 256": (*STACK, "model.width=256", "model.decoder_width=192"),
     "alone": ("model.social=false",),
     "width 64": ("model.width=64", "model.decoder_width=64"),
     "width 256": ("model.width=256", "model.decoder_width=256"),
