@@ -46,6 +46,8 @@ def _head(table: "Table") -> Iterator[str]:
         yield f"Settings other than the defaults: {set_}."
     for machine in {tuple(row.facts["machine"].items()): None for row in table.rows}:
         yield f"Machine: {', '.join(f'{name} {value}' for name, value in machine)}."
+    if table.partial:
+        yield f"**Means of ours are of {', '.join(table.folds)} alone; those of others are not.**"
     yield from _unfinished(table)
     yield ""
 

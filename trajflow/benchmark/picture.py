@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from trajflow.benchmark.table import Table
 
 PANELS = {"min_ade": "minADE", "min_fde": "minFDE", "energy_score": "energy score"}
+ERRORS = ("min_ade", "min_fde")
 OURS, FLOOR, OTHERS, FAINT = "#ea580c", "#0f766e", "#1f2937", "#9ca3af"
 WIDEST = 76
 """Letters of a difference that are shown; the table has them all."""
@@ -69,7 +71,7 @@ def _groups(table: "Table") -> dict[str, list[_Dot]]:
     samples = max(row.protocol["samples"] for row in table.rows)
     for kind in ("measured", "published"):
         alike = [peer for peer in table.peers if (peer.kind, peer.samples) == (kind, samples)]
-        some = [_theirs(peer) for peer in alike]
+        some = [_theirs(peer, list(table.folds), table.partial) for peer in alike]
         if some:
             found[f"others, {kind} (not ranked with ours)"] = some
     return found
@@ -77,6 +79,7 @@ def _groups(table: "Table") -> dict[str, list[_Dot]]:
 
 def _ours(row: Row) -> _Dot:
     steps = "" if row.floor else f", {row.protocol['steps']} step(s)"
+    steps += " (a set)" if row.fixed else ""
     return _Dot(
         label=f"{'floor ' if row.floor else ''}{row.label}{steps}",
         color=FLOOR if row.floor else OURS,
@@ -87,14 +90,17 @@ def _ours(row: Row) -> _Dot:
     )
 
 
-def _theirs(peer: Peer) -> _Dot:
+def _theirs(peer: Peer, folds: Sequence[str], partial: bool) -> _Dot:
+    """Of the folds that are known of ours too; a mean of others shows nothing of these alone."""
     cut = len(peer.difference) > WIDEST
-    errors = [dict(zip(("min_ade", "min_fde"), each, strict=True)) for each in peer.folds.values()]
+    shown = [peer.folds[fold] for fold in folds if fold in peer.folds] if partial else []
+    each = shown if partial else list(peer.folds.values())
+    means = np.mean(shown, 0).tolist() if shown else []
     return _Dot(
         label=peer.method,
         color=OTHERS,
-        mean=peer.mean,
-        folds=errors,
+        mean=dict(zip(ERRORS, means, strict=False)) if partial else peer.mean,
+        folds=[dict(zip(ERRORS, pair, strict=True)) for pair in each],
         note=peer.difference[: WIDEST - 1] + "…" if cut else peer.difference,
     )
 
@@ -128,7 +134,7 @@ def _frame(
         if tick.get_text() in titles:
             tick.set_fontweight("bold")
     axes[0].invert_yaxis()
+    over = f"of {', '.join(table.folds)} only" if table.partial else "of all folds"
     figure.suptitle(
-        f"{table.recipe.title}: mean of the folds (grey: each fold; bar: 95 % of people)",
-        fontsize=10,
+        f"{table.recipe.title}: mean {over} (grey: each fold; bar: 95 % of people)", fontsize=10
     )

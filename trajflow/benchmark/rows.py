@@ -59,6 +59,11 @@ class Row:
         kind = "" if chosen == "plain" else f", {chosen} of {self.protocol['draws']}"
         return f"{self.method}{kind}"
 
+    @property
+    def fixed(self) -> bool:
+        """Whether plain draws were asked for and another seed gives the same ones."""
+        return bool(self.facts["set_regressor"]) and self.protocol["selection"] == "plain"
+
     def to_json(self) -> dict[str, Any]:
         """The row in the shape of a report, so that `trajflow compare` reads it."""
         return {

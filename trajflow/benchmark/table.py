@@ -63,6 +63,11 @@ class Table:
         return found
 
     @property
+    def partial(self) -> bool:
+        """Whether means of ours are not over all the folds that the means of others are over."""
+        return set(self.folds) != set(self.recipe.windows)
+
+    @property
     def settings(self) -> dict[str, str]:
         """Settings of all trained rows that are not the defaults, by name."""
         trained = [trial for trial in self.plan.trials if not trial.floor]
