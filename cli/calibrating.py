@@ -98,8 +98,7 @@ def calibrate_run(
 def calibrate_trained(trainer: "Trainer") -> "Calibration | None":
     """The calibration of what a training has kept; None, and said why, where there is none."""
     settings = trainer.settings
-    flow = trainer.config.flow.preset == "flow"
-    steps = settings.steps or (8 if flow else 1)
+    steps = settings.steps or (1 if trainer.model.architecture.average else 8)
     how = Fitting(windows=min(2000, settings.validation_windows), steps=steps)
     try:
         predictor = _uncalibrated(trainer.folder, str(trainer.device), steps)

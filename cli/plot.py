@@ -20,11 +20,16 @@ def plot(
     samples: Annotated[int, typer.Option(min=1, help="Futures drawn of each agent.")] = 20,
     steps: Steps = 1,
     seed: Seed = 0,
+    coverage: Annotated[
+        float | None,
+        typer.Option(metavar="LEVEL", help="Also draw what holds this share, as 0.9, of the ends."),
+    ] = None,
     device: Device = "auto",
     loud: Loud = None,
 ) -> None:
     """Draw histories, truths and sampled futures, of moments spread over a part."""
     from trajflow.benchmark.material import track_data
+    from trajflow.calibration import region_of
     from trajflow.cli.loading import check_fit, load_predictor
     from trajflow.cli.moments import some_moments
     from trajflow.datasets.store import open_store
@@ -42,5 +47,6 @@ def plot(
         f"{store.scenes[code]}, {step * store.dt:.1f} s"
         for code, step in zip(batch.scene, now, strict=True)
     ]
-    save(draw_forecasts(batch, drawn, titles, store.unit), out)
+    region = region_of(drawn, coverage, "each", predictor.calibration) if coverage else None
+    save(draw_forecasts(batch, drawn, titles, store.unit, region=region), out)
     say(str(out))

@@ -111,6 +111,16 @@ def test_regions_are_written_with_forecasts(trajflow, calibrated, fork, tmp_path
     assert float(found.radius.mean()) > mean.radius.mean()
 
 
+def test_regions_are_drawn(trajflow, calibrated, fork, tmp_path):
+    words = ("plot", calibrated[0], fork, "--samples", 6, "--panels", 2, "-o", tmp_path / "a.svg")
+    sizes = []
+    for more in ((), ("--coverage", 0.9), ("--coverage", 0.95)):
+        assert trajflow(*words, *more)[0] == 0
+        sizes.append((tmp_path / "a.svg").read_text().count("clip-path"))
+    assert sizes[1] >= sizes[0] + 2
+    assert sizes[2] == sizes[0]
+
+
 def test_regions_that_are_not_calibrated_say_so(trajflow, calibrated, fork, tmp_path):
     words = ("predict", calibrated[0], fork, "-o", tmp_path / "a.csv", "--overwrite", "--coverage")
     assert "for 6 samples or more" in trajflow(*words, 0.8, "--samples", 5)[2]

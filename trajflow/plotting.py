@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 
 from trajflow.batch import Batch, Floats
-from trajflow.calibration import LEVELS, Reliability
+from trajflow.calibration import LEVELS, Region, Reliability
 from trajflow.datasets.tracks import Tracks
 from trajflow.errors import DataError
 from trajflow.text import safe
@@ -60,7 +61,12 @@ def draw_tracks(tracks: Tracks, scenes: Sequence[str], unit: str) -> Figure:
 
 
 def draw_forecasts(
-    batch: Batch, samples: Floats, titles: Sequence[str], unit: str, most: int = 6
+    batch: Batch,
+    samples: Floats,
+    titles: Sequence[str],
+    unit: str,
+    most: int = 6,
+    region: Region | None = None,
 ) -> Figure:
     """Scenes with their histories, what really happened, and the futures that were drawn.
 
@@ -70,6 +76,7 @@ def draw_forecasts(
         titles: A title for each scene, B of them.
         unit: Unit of the coordinates, for the axes.
         most: Most agents of a scene whose futures are drawn.
+        region: Discs [B, A, F] of the samples; the last one of each agent is drawn.
     """
     figure, panels = _panels(len(titles))
     for row, (axes, title) in enumerate(zip(panels, titles, strict=True)):
@@ -78,12 +85,18 @@ def draw_forecasts(
             past = batch.past[row, agent]
             if agent in shown:
                 _draw_agent(axes, past, batch.future[row, agent], samples[:, row, agent])
+                if region is not None:
+                    _draw_disc(axes, region.centre[row, agent, -1], region.radius[row, agent, -1])
             elif np.isfinite(past).any():
                 axes.plot(*past[:, :2].T, color=NEIGHBOUR, lw=1.0)
         _frame(axes, title, unit)
     for color, name in ((SAMPLE, "samples"), (TRUTH, "truth"), (PAST, "history")):
         panels[0].plot([], [], color=color, label=name)
     panels[0].plot([], [], color=NEIGHBOUR, label="others")
+    if region is not None:
+        said = "calibrated" if region.calibrated else "by the samples"
+        name = f"{100 * region.level:g} % of endpoints, {said}"
+        panels[0].plot([], [], color=SAMPLE, ls="--", lw=1.0, label=name)
     _legend(figure, panels[0])
     return figure
 
@@ -120,6 +133,13 @@ def _draw_agent(axes: Axes, past: Floats, future: Floats, samples: Floats) -> No
     axes.plot(*np.concatenate([now, future[:, :2]]).T, color=TRUTH, lw=1.8)
     axes.plot(*past[:, :2].T, color=PAST, lw=1.8)
     axes.plot(*now.T, "o", color=PAST, ms=3)
+
+
+def _draw_disc(axes: Axes, centre: Floats, radius: float) -> None:
+    """The rim of a region around a point [D]; one without end is left out."""
+    if np.isfinite(radius):
+        x, y = centre[:2]
+        axes.add_patch(Circle((x, y), radius, fill=False, color=SAMPLE, ls="--", lw=1.0))
 
 
 def _lines(tracks: Tracks, rows: np.ndarray) -> list[Floats]:
