@@ -130,12 +130,9 @@ def _others(table: "Table") -> Iterator[str]:
 
 
 def _their_line(peer: Peer, folds: Sequence[str]) -> list[str]:
-    errors = {
-        name: dict(zip(("min_ade", "min_fde"), e, strict=True)) for name, e in peer.folds.items()
-    }
     return [
         f"{peer.method} ({peer.by})",
-        *(_given(errors.get(fold, {})) for fold in folds),
+        *(_given(peer.scores(fold)) for fold in folds),
         _given(peer.mean),
         _number(peer.mean.get("energy_score")),
         _percent(peer.mean.get("coverage_90")),

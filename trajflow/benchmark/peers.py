@@ -21,6 +21,7 @@ class Peer(BaseModel):
         selected_on: The part that its weights were chosen on.
         joint: Whether the best sample was chosen for a whole scene.
         folds: minADE and minFDE of each fold.
+        energy: Energy score of each fold, where it is known.
         mean: Means of scores over the folds.
     """
 
@@ -38,7 +39,14 @@ class Peer(BaseModel):
     selected_on: str
     joint: bool
     folds: dict[str, tuple[float, float]] = {}
+    energy: dict[str, float] = {}
     mean: dict[str, float]
+
+    def scores(self, fold: str) -> dict[str, float]:
+        """Errors and energy score of a fold, as far as they are known."""
+        errors = zip(("min_ade", "min_fde"), self.folds.get(fold, ()), strict=False)
+        known = {"energy_score": self.energy[fold]} if fold in self.energy else {}
+        return dict(errors) | known
 
 
 def peers(benchmark: str | None = None) -> list[Peer]:

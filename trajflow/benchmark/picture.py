@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from trajflow.benchmark.table import Table
 
 PANELS = {"min_ade": "minADE", "min_fde": "minFDE", "energy_score": "energy score"}
-ERRORS = ("min_ade", "min_fde")
 OURS, FLOOR, OTHERS, FAINT = "#ea580c", "#0f766e", "#1f2937", "#9ca3af"
 WIDEST = 76
 """Letters of a difference that are shown; the table has them all."""
@@ -93,14 +92,14 @@ def _ours(row: Row) -> _Dot:
 def _theirs(peer: Peer, folds: Sequence[str], partial: bool) -> _Dot:
     """Of the folds that are known of ours too; a mean of others shows nothing of these alone."""
     cut = len(peer.difference) > WIDEST
-    shown = [peer.folds[fold] for fold in folds if fold in peer.folds] if partial else []
-    each = shown if partial else list(peer.folds.values())
-    means = np.mean(shown, 0).tolist() if shown else []
+    each = [peer.scores(fold) for fold in (folds if partial else peer.folds)]
+    shared = [name for name in PANELS if all(name in scores for scores in each)]
+    means = {name: float(np.mean([scores[name] for scores in each])) for name in shared}
     return _Dot(
         label=peer.method,
         color=OTHERS,
-        mean=dict(zip(ERRORS, means, strict=False)) if partial else peer.mean,
-        folds=[dict(zip(ERRORS, pair, strict=True)) for pair in each],
+        mean=means if partial else peer.mean,
+        folds=each,
         note=peer.difference[: WIDEST - 1] + "…" if cut else peer.difference,
     )
 
