@@ -6,11 +6,14 @@ import torch
 
 from trajflow.batch import Batch
 from trajflow.config import Config
-from trajflow.errors import ConfigError, RunError
+from trajflow.errors import ConfigError, RunError, TrajflowWarning
+from trajflow.metrics import min_ade
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape, set_errors, set_loss, spread_normals
-from trajflow.training.noise_sets import SetTrainer
-from trajflow.weights import pack_set, unpack_set
+from trajflow.predictor import Predictor
+from trajflow.runs import RunFolder
+from trajflow.training.noise_sets import SetTrainer, keep_set
+from trajflow.weights import pack, pack_set, unpack_set
 
 N, H, C, K, F = 6, 5, 4, 7, 3
 CPU = torch.device("cpu")
@@ -169,3 +172,39 @@ def test_a_set_comes_back_from_its_file_and_a_damaged_one_does_not():
     assert torch.equal(again(context)[0], noises(context)[0])
     with pytest.raises(RunError, match="set-7"):
         unpack_set(content[:-1] + bytes([content[-1] ^ 1]), "set-7")
+
+
+def a_run(folder):
+    """A run folder with a model, and a set that was learned for it."""
+    run = RunFolder.create(folder, Config.load(None, WORDS), {})
+    run.write("weights.safetensors", pack(generator(), {"dt": 0.4, "unit": "m", "dims": 2}))
+    learning = SetTrainer(Predictor.load(folder).model, Walks(), run.config, CPU)
+    list(learning.run())
+    keep_set(run, learning)
+    return folder
+
+
+def test_a_predictor_finds_the_runs_set_and_it_serves_better_than_draws(tmp_path):
+    predictor, batch = Predictor.load(a_run(tmp_path / "run")), walks(20, 9)
+    samples, weights = predictor.choose(batch, 7, 7, "learned", 0)
+    assert samples.shape == (7, 20, 3, 12, 2)
+    assert np.allclose(weights.sum(0), 1)
+    plain = predictor.forecast(batch, 7, 0)
+    assert min_ade(samples, batch.future).mean() < 0.7 * min_ade(plain, batch.future).mean()
+    forecast = predictor.predict(batch.past, samples=7, select="learned")
+    assert np.allclose(forecast.samples, samples)
+    assert np.allclose(forecast.weights, weights)
+
+
+def test_a_set_that_is_not_there_is_asked_for_by_name(tmp_path):
+    predictor = Predictor.load(a_run(tmp_path / "run"))
+    with pytest.raises(ConfigError, match=r"of 5 futures \(there are: 7\).*fit-set"):
+        predictor.predict(walks(2, 0).past, samples=5, select="learned")
+
+
+def test_a_set_of_other_weights_is_ignored_with_a_warning(tmp_path):
+    folder = a_run(tmp_path / "run")
+    other = pack(generator(), {"dt": 0.2, "unit": "m", "dims": 2})
+    (folder / "weights.safetensors").write_bytes(other)
+    with pytest.warns(TrajflowWarning, match="set-7.safetensors was learned for other weights"):
+        assert not Predictor.load(folder).sets

@@ -1,19 +1,37 @@
 """Draw many futures of a model's agents and keep the few that stand best for them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from trajflow.errors import ConfigError
+from trajflow.frames import Frame
 from trajflow.model import TrajectoryModel
 from trajflow.noise import even_noise
-from trajflow.selection import Chosen, choose, load
+from trajflow.noise_set import NoiseSet
+from trajflow.selection import Chosen, available, choose, load
 
 BUDGET = 1 << 22
 """Numbers of the draws that are held at once; what the model holds for them is some ten times."""
 USUAL = 20
 """Draws for each future that is wanted, unless said otherwise."""
+
+LEARNED = "learned"
+"""The rule that is no rule: a set the run has learned, of as many draws as futures."""
+
+
+def rules() -> list[str]:
+    """Names of all ways to choose."""
+    return sorted([*available(), LEARNED])
+
+
+def draws_of(rule: str, count: int, draws: int | None = None) -> int:
+    """Draws that `count` futures are chosen of, unless said otherwise."""
+    if rule == LEARNED:
+        return count
+    return USUAL * count if draws is None else draws
 
 
 @dataclass(frozen=True)
@@ -22,7 +40,7 @@ class Selection:
 
     Attributes:
         count: Futures K of each agent.
-        rule: How they are chosen, one of `trajflow.selection.available()`.
+        rule: How they are chosen, one of `rules()`.
         draws: Draws S they are chosen from.
     """
 
@@ -31,7 +49,8 @@ class Selection:
     draws: int
 
     def __post_init__(self) -> None:
-        load(self.rule)
+        if self.rule != LEARNED:
+            load(self.rule)
         if not 1 <= self.count <= self.draws:
             raise ConfigError(
                 f"cannot choose {self.count} samples of {self.draws} draws; "
@@ -46,6 +65,7 @@ def chosen_futures(
     selection: Selection,
     steps: int,
     generator: Generator,
+    sets: Mapping[int, NoiseSet] | None = None,
 ) -> Chosen:
     """Chosen futures of the targets, [K, N, F, D] and their weights [K, N], world coordinates.
 
@@ -60,9 +80,10 @@ def chosen_futures(
         selection: Which futures are wanted.
         steps: Network evaluations per draw.
         generator: Source of the noise, where the model is.
+        sets: Noise sets that were learned for the model, by their number of futures.
 
     Raises:
-        ConfigError: The model draws the agents of a scene together.
+        ConfigError: The model draws the agents of a scene together, or has not learned such a set.
     """
     if model.architecture.joint:
         raise ConfigError(
@@ -71,6 +92,8 @@ def chosen_futures(
         )
     context, frame = model.context(past, target)
     context, frame = context[target], frame.take(target)
+    if selection.rule == LEARNED:
+        return _learned(model, context, frame, selection.count, sets or {})
     each = selection.draws * model.scaling.size
     size = max(1, BUDGET // each)
     parts = []
@@ -82,3 +105,16 @@ def chosen_futures(
         torch.cat([part.samples for part in parts], 1),
         torch.cat([part.weights for part in parts], 1),
     )
+
+
+def _learned(
+    model: TrajectoryModel, context: Tensor, frame: Frame, count: int, sets: Mapping[int, NoiseSet]
+) -> Chosen:
+    if count not in sets:
+        known = ", ".join(map(str, sorted(sets))) or "none"
+        raise ConfigError(
+            f"no learned set of {count} futures (there are: {known}); learn one by "
+            f"`trajflow fit-set RUN DATA --count {count}`, or choose by {', '.join(available())}"
+        )
+    noise, log_weight = sets[count](context)
+    return Chosen(model.futures(context, frame, noise), log_weight.exp())

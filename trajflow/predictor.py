@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajflow.batch import Batch
 from trajflow.calibration import Calibration, read_calibration
-from trajflow.choosing import USUAL, Selection, chosen_futures
+from trajflow.choosing import Selection, chosen_futures, draws_of
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.model import TrajectoryModel
+from trajflow.noise_set import NoiseSet
 from trajflow.pasts import PastShape
 from trajflow.tensors import scene_centres, to_tensor
-from trajflow.weights import unpack
+from trajflow.weights import read_sets, unpack
 
 WEIGHTS = "weights.safetensors"
 Floats = NDArray[np.float64]
@@ -43,10 +44,12 @@ class Predictor:
         device: str = "cpu",
         steps: int = 1,
         calibration: Calibration | None = None,
+        sets: Mapping[int, NoiseSet] | None = None,
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.facts, self.device, self.steps = facts, torch.device(device), steps
         self.calibration = calibration
+        self.sets = {n: one.to(device).requires_grad_(False) for n, one in (sets or {}).items()}
 
     @classmethod
     def load(cls, run: str | Path, device: str = "cpu", steps: int = 1) -> Predictor:
@@ -58,7 +61,7 @@ class Predictor:
             steps: Network evaluations per draw.
 
         Raises:
-            RunError: There are no weights, or they or the calibration are damaged.
+            RunError: There are no weights, or they, the calibration or a set are damaged.
         """
         folder = Path(run)
         path = folder / WEIGHTS if folder.is_dir() else folder
@@ -67,7 +70,8 @@ class Predictor:
         except OSError:
             raise RunError(f"no weights at {run}; give a run folder that has validated") from None
         model, facts = unpack(content, str(path))
-        return cls(model, facts, device, steps, read_calibration(folder, content, steps))
+        calibration = read_calibration(folder, content, steps)
+        return cls(model, facts, device, steps, calibration, read_sets(folder, content))
 
     @property
     def history(self) -> int:
@@ -114,10 +118,12 @@ class Predictor:
             samples: Draws S.
             seed: Equal seeds give equal forecasts; None draws afresh.
             agents: Ids of the A agents, carried into the forecast.
-            draws: How many futures to choose from; None: 20 for each that is wanted.
-            select: Name of the rule that chooses, one of `trajflow.selection.available()`; None:
-                plain draws. Chosen samples serve best as a set and are no draws; their weights,
-                [S, *, A], say how likely each is.
+            draws: How many futures to choose from; None: 20 for each that is wanted. A learned
+                set is drawn as it is.
+            select: Name of the rule that chooses, one of `trajflow.selection.available()`, or
+                "learned" for what `trajflow fit-set` has put into the run; None: plain draws.
+                Chosen samples serve best as a set and are no draws; their weights, [S, *, A], say
+                how likely each is.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
@@ -159,7 +165,7 @@ class Predictor:
             batch: The scenes.
             samples: Futures S of each target.
             draws: Draws they are chosen from.
-            rule: One of `trajflow.selection.available()`.
+            rule: One of `trajflow.choosing.rules()`.
             seed: Equal seeds give equal futures.
 
         Returns:
@@ -174,7 +180,7 @@ class Predictor:
 
     def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
         if select is not None:
-            return Selection(samples, select, USUAL * samples if draws is None else draws)
+            return Selection(samples, select, draws_of(select, samples, draws))
         if draws not in (None, samples):
             raise ConfigError(f"{samples} samples of {draws} draws; say by `select` how to choose")
         return None
@@ -192,6 +198,7 @@ class Predictor:
             wanted,
             self.steps,
             self._generator(seed),
+            self.sets,
         )
         there = centre[np.nonzero(target)[0], None]
         weights = found.weights.double().cpu().numpy()

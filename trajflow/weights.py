@@ -3,8 +3,10 @@
 import hashlib
 import json
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from trajflow.errors import RunError
+from trajflow.errors import RunError, TrajflowWarning
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
 
@@ -48,6 +50,31 @@ def unpack_set(content: bytes, name: str) -> tuple[NoiseSet, dict[str, Any]]:
     except (KeyError, TypeError, RuntimeError) as error:
         raise RunError(f"{name} is not a set of noises: {error}") from None
     return noises, facts
+
+
+def read_sets(run: Path, weights: bytes) -> dict[int, NoiseSet]:
+    """The noise sets in a run folder that were learned for its weights, by their futures K.
+
+    Args:
+        run: The folder; no sets where it is none.
+        weights: The weights file.
+
+    Raises:
+        RunError: A set is damaged.
+    """
+    found = {}
+    for path in sorted(run.glob("set-*.safetensors")):
+        noises, facts = unpack_set(path.read_bytes(), str(path))
+        if facts.get("weights") == hashlib.sha256(weights).hexdigest():
+            found[noises.shape.count] = noises
+            continue
+        warnings.warn(
+            f"{path} was learned for other weights and is ignored; `trajflow fit-set RUN DATA` "
+            "learns it anew",
+            TrajflowWarning,
+            stacklevel=3,
+        )
+    return found
 
 
 def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:
