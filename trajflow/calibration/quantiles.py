@@ -27,10 +27,10 @@ def person_quantiles(scores: Floats, people: Ints, levels: ArrayLike) -> Floats:
     Returns:
         The bounds, [Q, ...].
 
-    Source: Lee, Barber and Willett 2023, "Distribution-free inference with hierarchical data",
-    sec. 3 (hierarchical conformal prediction); without the newcomer's weight it is the CDF
-    pooling, valid for many people, of Dunn, Wasserman and Ramdas 2022, "Distribution-free
-    prediction sets for two-layer hierarchical models".
+    Source: Lee, Barber and Willett 2023, "Distribution-free inference with hierarchical data"
+    (hierarchical conformal prediction); without the newcomer's weight it is the CDF pooling,
+    valid for many people, of Dunn, Wasserman and Ramdas 2022, "Distribution-free prediction sets
+    for two-layer hierarchical models".
     """
     _, person, windows = np.unique(people, return_inverse=True, return_counts=True)
     needed = np.atleast_1d(np.asarray(levels, float)) * (len(windows) + 1) - SLACK
