@@ -66,6 +66,7 @@ def chosen_futures(
     steps: int,
     generator: Generator,
     sets: Mapping[int, NoiseSet] | None = None,
+    rate: Tensor | None = None,
 ) -> Chosen:
     """Chosen futures of the targets, [K, N, F, D] and their weights [K, N], world coordinates.
 
@@ -81,6 +82,7 @@ def chosen_futures(
         steps: Network evaluations per draw.
         generator: Source of the noise, where the model is.
         sets: Noise sets that were learned for the model, by their number of futures.
+        rate: Seconds per step over those that are usual, [B]; see `TrajectoryModel.context`.
 
     Raises:
         ConfigError: The model draws the agents of a scene together, or has not learned such a set.
@@ -90,7 +92,7 @@ def chosen_futures(
             f"selection {selection.rule!r} chooses for each agent alone, and the run draws the "
             "agents of a scene together; take plain draws, or train with model.joint=false"
         )
-    context, frame = model.context(past, target)
+    context, frame = model.context(past, target, rate)
     context, frame = context[target], frame.take(target)
     if selection.rule == LEARNED:
         return _learned(model, context, frame, selection.count, sets or {})

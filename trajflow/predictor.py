@@ -98,6 +98,11 @@ class Predictor:
         """Unit of the coordinates."""
         return str(self.facts["unit"])
 
+    @property
+    def shortest_dt(self) -> float:
+        """Least seconds per step that the model was trained for."""
+        return self.dt * float(self.facts.get("least_rate", 1.0))
+
     def predict(
         self,
         past: ArrayLike,
@@ -107,6 +112,7 @@ class Predictor:
         agents: Sequence[object] = (),
         draws: int | None = None,
         select: str | None = None,
+        dt: float | None = None,
     ) -> Forecast:
         """Draw `samples` futures of every agent, or choose them of more draws.
 
@@ -124,6 +130,8 @@ class Predictor:
                 "learned" for what `trajflow fit-set` has put into the run; None: plain draws.
                 Chosen samples serve best as a set and are no draws; their weights, [S, *, A], say
                 how likely each is.
+            dt: Seconds per step of the past, and so of the forecast; None: as trained. A model
+                trained with `model.rate=true` serves from `shortest_dt` on.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
@@ -143,14 +151,15 @@ class Predictor:
         full = np.concatenate([scenes, around], 1)
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
-        wanted = self._selection(samples, draws, select)
+        wanted, rate = self._selection(samples, draws, select), self._rate(dt)
         if wanted is None:
-            drawn, weights = self._draw(full, target, samples, seed), None
+            drawn, weights = self._draw(full, target, samples, seed, rate), None
         else:
-            drawn, shares = self._chosen(full, target, wanted, seed)
+            drawn, shares = self._chosen(full, target, wanted, seed, rate)
             weights = shares.reshape(samples, *lead, count)
         drawn = drawn.reshape(samples, *lead, count, self.horizon, self.dims)
-        return Forecast(drawn, self.dt, tuple(agents), weights, self.calibration)
+        calibration = self.calibration if rate == 1 else None
+        return Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
@@ -185,9 +194,26 @@ class Predictor:
             raise ConfigError(f"{samples} samples of {draws} draws; say by `select` how to choose")
         return None
 
+    def _rate(self, dt: float | None) -> float:
+        """Seconds per step over those the model was trained at."""
+        if dt is None or abs(dt - self.dt) <= 1e-6 * self.dt:
+            return 1.0
+        if not self.shortest_dt * (1 - 1e-6) <= dt <= self.dt:
+            known = f"{self.shortest_dt:g} to " if self.shortest_dt < self.dt else ""
+            raise ConfigError(
+                f"the model was trained for {known}{self.dt:g} s per step, got dt={dt:g}; resample "
+                "the past, or train with model.rate=true and train.tempo=1 for half of it too"
+            )
+        return dt / self.dt
+
     @torch.inference_mode()
     def _chosen(
-        self, past: Floats, target: NDArray[np.bool_], wanted: Selection, seed: int | None
+        self,
+        past: Floats,
+        target: NDArray[np.bool_],
+        wanted: Selection,
+        seed: int | None,
+        rate: float = 1.0,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
         centre = scene_centres(past)
@@ -199,6 +225,7 @@ class Predictor:
             self.steps,
             self._generator(seed),
             self.sets,
+            torch.full((len(past),), rate, device=self.device),
         )
         there = centre[np.nonzero(target)[0], None]
         weights = found.weights.double().cpu().numpy()
@@ -211,7 +238,12 @@ class Predictor:
 
     @torch.inference_mode()
     def _draw(
-        self, past: Floats, target: NDArray[np.bool_], samples: int, seed: int | None
+        self,
+        past: Floats,
+        target: NDArray[np.bool_],
+        samples: int,
+        seed: int | None,
+        rate: float = 1.0,
     ) -> Floats:
         centre = scene_centres(past)
         drawn = self.model.forecast(
@@ -220,6 +252,7 @@ class Predictor:
             samples,
             self.steps,
             self._generator(seed),
+            torch.full((len(past),), rate, device=self.device),
         )
         there = centre[np.nonzero(target)[0], None]
         return np.asarray(drawn.double().cpu().numpy() + there)

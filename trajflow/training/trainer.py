@@ -57,8 +57,9 @@ class Trainer:
         device: torch.device,
     ) -> None:
         """Prepare a training; `facts` (dt, unit, ...) go into the weights."""
-        self.config, self.data, self.folder, self.facts = config, data, folder, facts
+        self.config, self.data, self.folder = config, data, folder
         self.settings = config.train
+        self.facts = facts | _rates(config)
         self.model, self.objective, self.device = model.to(device), objective, device
         self.per_epoch = data.steps(self.settings.batch)
         self.total = self.settings.epochs * self.per_epoch
@@ -229,3 +230,8 @@ class Trainer:
             best_step=self.best_step,
             seconds=self._seconds(),
         ).write(self.folder)
+
+
+def _rates(config: Config) -> dict[str, float]:
+    """Least seconds per step that a model of several rates learns, over the usual ones."""
+    return {"least_rate": 1 / (1 + config.train.tempo)} if config.model.rate else {}
