@@ -33,6 +33,16 @@ class Guess:
         return np.where(batch.target[..., None, None], batch.past[:, :, -1:] + drawn, np.nan)
 
 
+class Choosy(Guess):
+    """Keeps the first of its draws, with weights that fall from one to the next."""
+
+    def choose(self, batch, samples, draws, rule, seed):
+        kept = self.forecast(batch, draws, seed)[:samples]
+        share = np.arange(samples, 0, -1.0)
+        share = (share / share.sum())[:, None, None]
+        return kept, np.where(batch.target, share, np.nan)
+
+
 def crowd(scene, seed=0, error=1.0, count=B):
     """Windows of a recording whose people end up `error` away from where they are."""
     chance = np.random.default_rng(seed)
@@ -254,7 +264,7 @@ def test_thresholds_are_in_the_unit_of_the_store():
 
 def test_a_report_is_json_that_says_what_was_asked():
     terms = replace(QUICK, steps=2, draws=100, selection="k-means", joint=True)
-    report = judge(Guess(), [crowd(0)], {"eth": [0]}, terms)
+    report = judge(Choosy(), [crowd(0)], {"eth": [0]}, terms)
     told = json.loads(json.dumps(report.to_json(), allow_nan=False))
     expected = {"samples": S, "steps": 2, "draws": 100, "selection": "k-means", "joint": True}
     assert expected.items() <= told.items()
@@ -288,6 +298,46 @@ def test_terms_that_contradict_themselves_are_refused():
     for wrong in ({"samples": 0}, {"draws": 100}, {"draws": 5, "selection": "k-means"}):
         with pytest.raises(ConfigError):
             Judging(**wrong)
+
+
+def test_chosen_samples_are_judged_by_their_weights():
+    batch, seed = crowd(0), 4
+    terms = replace(QUICK, draws=9, selection="k-means", seed=seed)
+    report = judge(Choosy(), [batch], {"all": [0]}, terms)
+    chance = int(np.random.SeedSequence([seed, 0, 0]).generate_state(1)[0])
+    samples, weights = Choosy().choose(batch, S, 9, "k-means", chance)
+    drawn, share, future = (x[:, batch.target] for x in (samples, weights, batch.future[None]))
+    future = future[0]
+    away = np.linalg.norm(drawn - future, axis=-1)
+    score = metrics.weighted_energy_score(drawn, share, future)
+    assert report.mean["min_fde"] == pytest.approx(away[..., -1].min(0).mean())
+    assert report.mean["mean_ade"] == pytest.approx((share * away.mean(-1)).sum(0).mean())
+    assert report.mean["energy_score"] == pytest.approx(score.mean())
+    assert {name for name, mean in report.mean.items() if np.isnan(mean)} == {
+        "jade",
+        "jfde",
+        "collision_rate",
+    }
+    told = report.to_json()
+    assert (told["energy_score_kind"], told["draws"]) == ("weighted", 9)
+    assert judge(Guess(), [batch], {"all": [0]}, QUICK).to_json()["energy_score_kind"] == "draws"
+    assert "7 samples chosen by k-means from 9 draws" in "\n".join(report.lines())
+
+
+def test_choosing_needs_one_who_can_weights_that_sum_to_one_and_no_joint_scores():
+    terms = replace(QUICK, draws=9, selection="k-means")
+    with pytest.raises(ConfigError, match="judge plain draws"):
+        judge(Guess(), [crowd(0)], {"all": [0]}, terms)
+
+    class Heavy(Choosy):
+        def choose(self, *words):
+            samples, weights = super().choose(*words)
+            return samples, 1.01 * weights
+
+    with pytest.raises(TrajflowError, match="sum to one"):
+        judge(Heavy(), [crowd(0)], {"all": [0]}, terms)
+    with pytest.raises(ConfigError, match="no agreement"):
+        replace(terms, shuffles=2)
 
 
 def test_folds_are_fitted_and_judged_one_by_one(store_of):

@@ -130,7 +130,7 @@ def test_medians_have_less_expected_displacement_than_means():
 
 def test_covering_draws_are_draws_and_the_first_is_the_most_central():
     draws = fans()
-    chosen = choose(draws, 6, "coverage").samples
+    chosen = choose(draws, 6, "medoids").samples
     for agent in range(3):
         members = (chosen[:, None, agent] - draws[None, :, agent]).flatten(2).norm(dim=-1)
         assert (members.amin(1) < 1e-9).all()

@@ -65,23 +65,51 @@ def energy_score(samples: Floats, future: Floats) -> Floats:
     return np.asarray((away - _between(samples, _path_length) / 2) / np.sqrt(future.shape[-2]))
 
 
-def coverage(samples: Floats, future: Floats, level: float) -> Floats:
+def weighted_energy_score(samples: Floats, weights: Floats, future: Floats) -> Floats:
+    """Energy score of a distribution that is nothing but these S paths, over root F, [*, A].
+
+    `E|X - y| - E|X - X'| / 2` as in `energy_score`, but X and X' are drawn of the weighted paths,
+    so X' may be the same path as X (a V-statistic). That is right for a chosen set with weights:
+    the set is the forecast, and no sample of another one. Of S plain draws with equal weights it
+    is larger than `energy_score` by the mean distance between them over 2 S.
+
+    Args:
+        samples: Positions, [S, *, A, F, D].
+        weights: Weight of each, [S, *, A], of sum 1 over S.
+        future: What happened, [*, A, F, D].
+    """
+    away = (weights * _path_length(samples - future)).sum(0)
+    apart = _between(samples, _path_length, weights)
+    return np.asarray((away - apart / 2) / np.sqrt(future.shape[-2]))
+
+
+def coverage(
+    samples: Floats, future: Floats, level: float, weights: Floats | None = None
+) -> Floats:
     """1 where the true endpoint is inside the samples' radius of a level, else 0; [*, A].
 
     The radius is the quantile at `level`, with linear interpolation, of the distances of the
     samples' endpoints to their mean. Calibrated samples cover about `level`; a little less of few
-    samples, because the mean leans on them.
+    samples, because the mean leans on them. With weights [S, *, A] mean and quantile are weighted,
+    and the radius is the least that holds the level.
     """
     ends = samples[..., -1, :]
-    centre = ends.mean(0)
-    radius = np.quantile(_length(ends - centre), level, axis=0)
+    centre = ends.mean(0) if weights is None else (weights[..., None] * ends).sum(0)
+    from_centre = _length(ends - centre)
+    if weights is None:
+        radius = np.quantile(from_centre, level, axis=0)
+    else:
+        radius = np.quantile(from_centre, level, 0, weights=weights, method="inverted_cdf")
     away = _length(future[..., -1, :] - centre)
     return np.where(np.isnan(away), np.nan, away <= radius)
 
 
-def spread(samples: Floats) -> Floats:
-    """Distance between two different samples, mean over the steps and pairs, [*, A]; 0 of one."""
-    return _between(samples, lambda apart: _length(apart).mean(-1))
+def spread(samples: Floats, weights: Floats | None = None) -> Floats:
+    """Distance between two different samples, mean over the steps and pairs, [*, A]; 0 of one.
+
+    With weights [S, *, A] it is that between two futures drawn of the weighted samples.
+    """
+    return _between(samples, lambda apart: _length(apart).mean(-1), weights)
 
 
 def spread_ratio(samples: Floats, future: Floats) -> float:
@@ -165,19 +193,24 @@ def _of_best_scene(errors: Floats, marked: Bools) -> Floats:
     return np.where(marked, errors[best, np.arange(len(best))], np.nan)
 
 
-def _between(samples: Floats, distance: Callable[[Floats], Floats]) -> Floats:
-    """Mean distance over all pairs of different samples, [*, A]."""
+def _between(
+    samples: Floats, distance: Callable[[Floats], Floats], weights: Floats | None = None
+) -> Floats:
+    """Mean distance over all pairs of different samples, or over all weighted pairs, [*, A]."""
     count, lead = len(samples), samples.shape[1:-2]
+    share = 1 / max(1, count * (count - 1))
+    root = np.full((count, *lead), np.sqrt(share)) if weights is None else weights
+    root = root.reshape(count, -1)
     flat = samples.reshape(count, -1, *samples.shape[-2:])
     total = np.zeros(flat.shape[1])
     size = max(1, BUDGET // flat[:, 0].size) if flat.size else 1
     for first in range(0, flat.shape[1], size):
-        part = flat[:, first : first + size]
+        part, half = flat[:, first : first + size], root[:, first : first + size]
         for shift in range(1, count // 2 + 1):
             twice = 1 if 2 * shift == count else 2
-            apart = distance(part - np.roll(part, shift, 0)).sum(0)
-            total[first : first + size] += twice * apart
-    return (total / max(1, count * (count - 1))).reshape(lead)
+            apart = distance(part - np.roll(part, shift, 0)) * half * np.roll(half, shift, 0)
+            total[first : first + size] += twice * apart.sum(0)
+    return total.reshape(lead)
 
 
 def _nearest(apart: Floats) -> Floats:

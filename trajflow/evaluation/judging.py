@@ -8,10 +8,12 @@ import numpy as np
 
 from trajflow.batch import Batch, Floats
 from trajflow.datasets.data import TrackData
+from trajflow.errors import ConfigError
+from trajflow.evaluation.chosen import chosen_scores
 from trajflow.evaluation.intervals import intervals
 from trajflow.evaluation.joint import JOINT, independent_scores
 from trajflow.evaluation.motion import MotionTally
-from trajflow.evaluation.protocol import Forecaster, Judging
+from trajflow.evaluation.protocol import Chooser, Forecaster, Judging
 from trajflow.evaluation.report import Report, Score
 from trajflow.evaluation.scores import NAMES, RATIO, target_scores, with_ratio
 from trajflow.evaluation.seeds import sample_sensitivity
@@ -65,6 +67,11 @@ def judge(
         batches: The windows; the forecaster gets them with NaN for what happened.
         groups: Indexes of the recordings of each group.
         judging: The terms.
+
+    Raises:
+        DataError: There are no windows, or scenes and groups do not fit.
+        ConfigError: Samples shall be chosen of more draws, and the forecaster cannot.
+        TrajflowError: A forecast has the wrong shape or is not finite.
     """
     session = _Session(judging)
     session.judge(forecaster, batches, groups)
@@ -114,34 +121,46 @@ class _Session:
             if not batch.targets:
                 continue
             other = self._draw(forecaster, batch, 1) if first else None
-            samples = self._timed(forecaster, batch)
-            scores = self._scores(samples, batch)
+            samples, weights = self._timed(forecaster, batch)
+            scores = self._scores(samples, weights, batch)
             self.tally.add(batch, scores, group_of)
             if self.motion is not None:
                 self.motion.add(batch, scores, group_of)
             if other is not None:
-                pair = samples[:, batch.target], other[:, batch.target]
+                pair = samples[:, batch.target], other[0][:, batch.target]
                 self.moved.append(sample_sensitivity(*pair))
             first = False
 
-    def _scores(self, samples: Floats, batch: Batch) -> Floats:
+    def _scores(self, samples: Floats, weights: Floats | None, batch: Batch) -> Floats:
+        if weights is not None:
+            return chosen_scores(samples, weights, batch, self.judging)
         scores = target_scores(samples, batch, self.judging)
         if not self.judging.shuffles:
             return scores
         alone = independent_scores(samples, batch, self.judging, self._seed(2))
         return np.concatenate([scores, alone], -1)
 
-    def _timed(self, forecaster: Forecaster, batch: Batch) -> Floats:
+    def _timed(self, forecaster: Forecaster, batch: Batch) -> tuple[Floats, Floats | None]:
         begin = time.perf_counter()
-        samples = self._draw(forecaster, batch, 0)
+        drawn = self._draw(forecaster, batch, 0)
         self.seconds.append(time.perf_counter() - begin)
         self.targets.append(batch.targets)
-        return samples
+        return drawn
 
-    def _draw(self, forecaster: Forecaster, batch: Batch, variant: int) -> Floats:
+    def _draw(
+        self, forecaster: Forecaster, batch: Batch, variant: int
+    ) -> tuple[Floats, Floats | None]:
         """Samples under a seed of their own, so that no two batches share their chance."""
         hidden = replace(batch, future=np.full_like(batch.future, np.nan))
-        return forecaster.forecast(hidden, self.judging.samples, self._seed(variant))
+        terms, seed = self.judging, self._seed(variant)
+        if terms.selection == "plain":
+            return forecaster.forecast(hidden, terms.samples, seed), None
+        if not isinstance(forecaster, Chooser):
+            raise ConfigError(
+                f"only a network's samples can be chosen by {terms.selection}; judge plain draws"
+            )
+        draws = terms.draws or terms.samples
+        return forecaster.choose(hidden, terms.samples, draws, terms.selection, seed)
 
     def _seed(self, variant: int) -> int:
         words = [self.judging.seed, len(self.seconds), variant]

@@ -1,7 +1,7 @@
 """What is asked of a forecaster, and by which numbers it is judged."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trajflow.batch import Batch, Floats
 from trajflow.errors import ConfigError
@@ -17,6 +17,24 @@ class Forecaster(Protocol):
             batch: The scenes; only what was seen until the present may be used.
             samples: Futures S of each target.
             seed: The same gives the same futures, another gives other draws.
+        """
+
+
+@runtime_checkable
+class Chooser(Forecaster, Protocol):
+    """A forecaster that can also choose its samples of more draws."""
+
+    def choose(
+        self, batch: Batch, samples: int, draws: int, rule: str, seed: int
+    ) -> tuple[Floats, Floats]:
+        """World positions [S, B, A, F, D] of a chosen set, and weights [S, B, A] of sum 1 over S.
+
+        Args:
+            batch: The scenes; only what was seen until the present may be used.
+            samples: Futures S of each target.
+            draws: Draws they are chosen from.
+            rule: Name of how they are chosen.
+            seed: The same gives the same futures.
         """
 
 
@@ -59,6 +77,11 @@ class Judging:
         if self.shuffles < 0:
             raise ConfigError(f"shuffles must be 0 or more, got {self.shuffles}")
         plain = self.selection == "plain"
+        if self.shuffles and not plain:
+            raise ConfigError(
+                f"samples chosen by {self.selection} are a set of each agent alone; there is no "
+                "agreement between agents to score: judge plain draws for that"
+            )
         if self.draws and (self.draws < self.samples or (plain and self.draws > self.samples)):
             raise ConfigError(
                 f"{self.samples} samples of {self.draws} draws with selection {self.selection!r}: "

@@ -79,6 +79,15 @@ class Report:
         """Whether the samples are a fixed set: coverage and spread of it mean nothing."""
         return self.sample_sensitivity < FIXED
 
+    @property
+    def energy_score_kind(self) -> str:
+        """Which energy score was taken.
+
+        "draws" compares pairs of different draws and has no bias; "weighted" takes the weighted
+        samples as the whole distribution.
+        """
+        return "draws" if self.judging.selection == "plain" else "weighted"
+
     def to_json(self) -> dict[str, Any]:
         """Everything, in values that JSON can hold."""
         overall = self.overall.to_json()
@@ -87,6 +96,7 @@ class Report:
             **heads,
             **asdict(self.judging),
             "draws": self.judging.draws or self.judging.samples,
+            "energy_score_kind": self.energy_score_kind,
             "scenes": {name: score.to_json() for name, score in self.scenes.items()},
             "mean": overall,
             "by_motion": {name: score.to_json() for name, score in self.by_motion.items()},
@@ -107,13 +117,17 @@ class Report:
 
     def _terms(self) -> list[str]:
         judging = self.judging
-        chosen = f" of {judging.draws} draws by {judging.selection}" if judging.draws else ""
+        plain = judging.selection == "plain"
+        draws = judging.draws or judging.samples
+        chosen = "" if plain else f" chosen by {judging.selection} from {draws} draws"
         kind = "joint" if judging.joint else "per agent"
         terms = [
             f"{judging.samples} samples{chosen}, {kind}, seed {judging.seed}; "
             f"{1e3 * self.seconds_per_forecast:.3g} ms per forecast",
             "intervals by bootstrap over people; the mean is over groups, not windows",
         ]
+        if not plain:
+            terms.append("energy score, means and coverage are of the weighted samples")
         if self.set_regressor:
             terms.append("another seed gives the same paths: a set, not draws; ignore its coverage")
         return terms

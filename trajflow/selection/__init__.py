@@ -58,7 +58,7 @@ def load(name: str) -> Rule:
         Traceback (most recent call last):
         ...
         trajflow.errors.ConfigError: no selection 'kmean'; did you mean 'kmeans'? \
-(there are coverage, kmeans, medians)
+(there are kmeans, medians, medoids)
     """
     if name not in available():
         raise ConfigError(did_you_mean("selection", name, available()))
