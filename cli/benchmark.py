@@ -29,9 +29,12 @@ def benchmark(
     ] = "1",
     select: Annotated[
         str,
-        typer.Option(metavar="plain|RULE", help="Also judge 20 that this rule chooses of --draws."),
-    ] = "plain",
-    draws: Annotated[int, typer.Option(min=1, help="Draws that 20 are chosen of.")] = 1000,
+        typer.Option(
+            metavar="learned,medians,...",
+            help="Also judge 20 that are learned as a set, or that a rule chooses of --draws.",
+        ),
+    ] = "",
+    draws: Annotated[int, typer.Option(min=1, help="Draws that a rule chooses 20 of.")] = 1000,
     config: Annotated[
         Path | None, typer.Option(metavar="RUN.toml", help="Settings of the trainings.")
     ] = None,
@@ -63,7 +66,7 @@ def benchmark(
         presets=names(presets),
         steps=counts(steps),
         floors=names(floors),
-        select=select,
+        select=names(select),
         draws=draws,
         file=config,
         words=tuple(set_ or ()),

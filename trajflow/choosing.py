@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from trajflow.errors import ConfigError
+from trajflow.errors import ConfigError, did_you_mean
 from trajflow.frames import Frame
 from trajflow.model import TrajectoryModel
 from trajflow.noise import even_noise
 from trajflow.noise_set import NoiseSet
-from trajflow.selection import Chosen, available, choose, load
+from trajflow.selection import Chosen, available, choose
 
 BUDGET = 1 << 22
 """Numbers of the draws that are held at once; what the model holds for them is some ten times."""
@@ -25,6 +25,16 @@ LEARNED = "learned"
 def rules() -> list[str]:
     """Names of all ways to choose."""
     return sorted([*available(), LEARNED])
+
+
+def check_rule(name: str) -> None:
+    """Refuse a way to choose that there is not.
+
+    Raises:
+        ConfigError: The name is unknown.
+    """
+    if name not in rules():
+        raise ConfigError(did_you_mean("selection", name, rules()))
 
 
 def draws_of(rule: str, count: int, draws: int | None = None) -> int:
@@ -49,8 +59,7 @@ class Selection:
     draws: int
 
     def __post_init__(self) -> None:
-        if self.rule != LEARNED:
-            load(self.rule)
+        check_rule(self.rule)
         if not 1 <= self.count <= self.draws:
             raise ConfigError(
                 f"cannot choose {self.count} samples of {self.draws} draws; "

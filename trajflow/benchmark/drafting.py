@@ -7,11 +7,11 @@ from pathlib import Path
 from trajflow.baselines import load as load_floor
 from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
+from trajflow.choosing import check_rule, draws_of
 from trajflow.config import Config
 from trajflow.datasets.store import Store
 from trajflow.errors import ConfigError
 from trajflow.evaluation import Judging
-from trajflow.selection import load as load_rule
 from trajflow.training.setup import preset_of
 
 FLOORS = ("cv", "cv-sampled", "anchors", "analog")
@@ -30,7 +30,7 @@ class Ask:
         presets: Members of the flow family that are trained.
         steps: Evaluations per draw, 1 among them or not.
         floors: Forecasters that need no training.
-        select: How 20 are chosen of many draws, as `Judging` names it; "plain" for not at all.
+        select: Ways in which 20 are also chosen of many draws, as `Judging` names them.
         draws: How many these are.
         file: Settings in TOML.
         words: Single settings, SECTION.NAME=VALUE.
@@ -42,7 +42,7 @@ class Ask:
     presets: tuple[str, ...] = ("mmf", "flow")
     steps: tuple[int, ...] = (1,)
     floors: tuple[str, ...] = FLOORS
-    select: str = "plain"
+    select: tuple[str, ...] = ()
     draws: int = 1000
     file: Path | None = None
     words: tuple[str, ...] = ()
@@ -56,8 +56,8 @@ def plan_of(ask: Ask, store: Store) -> Plan:
     """
     if ask.seeds < 1 or min(ask.steps, default=1) < 1:
         raise ConfigError(f"seeds and steps must be at least 1, got {ask.seeds} and {ask.steps}")
-    if ask.select != "plain":
-        load_rule(ask.select)
+    for rule in ask.select:
+        check_rule(rule)
     return Plan(ask.benchmark, store.path.name, store.fingerprint(), tuple(_trials(ask, store)))
 
 
@@ -84,8 +84,9 @@ def _evaluations(ask: Ask, config: Config) -> tuple[Judging, ...]:
     average = preset_of(config.flow).average
     steps = sorted({1, *ask.steps}) if average else MANY_STEPS
     found = [replace(plain, steps=count) for count in steps]
-    if ask.select != "plain" and average:
-        if config.model.joint:
-            raise ConfigError("samples of whole scenes are not chosen; leave out --select")
-        found.append(replace(plain, selection=ask.select, draws=ask.draws))
+    if ask.select and average and config.model.joint:
+        raise ConfigError("samples of whole scenes are not chosen; leave out --select")
+    for rule in ask.select if average else ():
+        draws = draws_of(rule, plain.samples, ask.draws)
+        found.append(replace(plain, selection=rule, draws=draws))
     return tuple(found)

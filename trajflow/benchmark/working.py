@@ -15,6 +15,7 @@ from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
 from trajflow.benchmark.reports import report_name
 from trajflow.benchmark.standing import is_trained, last_event, missing
+from trajflow.choosing import LEARNED
 from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import RunError
@@ -22,6 +23,7 @@ from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.predictor import Predictor
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
 from trajflow.training import Trainer
+from trajflow.training.noise_sets import SetTrainer, keep_set
 from trajflow.training.setup import device_of, new_trainer, resumed_trainer
 
 SIZE = 512
@@ -121,9 +123,25 @@ class Work:
 
     def _forecaster(self, data: TrackData, terms: Judging) -> Forecaster:
         if not self.trial.floor:
-            return Predictor.load(self.folder, str(device_of(self.where.device)), terms.steps)
+            predictor = self._predictor(terms.steps)
+            if terms.selection == LEARNED and terms.samples not in predictor.sets:
+                self._learn_set(predictor, data, terms.samples)
+                predictor = self._predictor(terms.steps)
+            return predictor
         fit = load_floor(self.trial.method)
         return fit(data.batches("train", SIZE), terms.samples, terms.seed)
+
+    def _predictor(self, steps: int) -> Predictor:
+        return Predictor.load(self.folder, str(device_of(self.where.device)), steps)
+
+    def _learn_set(self, predictor: Predictor, data: TrackData, count: int) -> None:
+        config = self.trial.config
+        choice = config.choice.model_copy(update={"count": count})
+        config = config.model_copy(update={"choice": choice})
+        trainer = SetTrainer(predictor.model, data, config, predictor.device)
+        for _ in trainer.run():
+            pass
+        keep_set(RunFolder.open(self.folder), trainer)
 
     def _protocol(self, data: TrackData) -> dict[str, Any]:
         shape, found = self.trial.config.data, data.describe()
