@@ -33,8 +33,8 @@ QUESTION = {"fingerprint": "f", "hash": "h", "split": "test", "fold": "eth"}
 @pytest.fixture
 def places(store_of):
     """Two places, a fold each, with parts to learn from and to choose by."""
-    walks = [range(60), range(5, 50), range(30, 55)]
-    scenes = {f"{name}-{part}": (part, walks) for name in "ab" for part in ("train", "val")}
+    walks = {"a": [range(60), range(5, 50), range(30, 55)], "b": [range(52), range(9, 48)]}
+    scenes = {f"{name}-{part}": (part, walks[name]) for name in "ab" for part in ("train", "val")}
     return store_of(scenes, {name: [f"{name}-train", f"{name}-val"] for name in "ab"})
 
 
@@ -61,7 +61,7 @@ def test_a_plan_is_decided_by_what_is_asked_for(places, ask):
 
 
 def test_a_plan_is_read_as_it_was_written(places, ask, tmp_path):
-    chosen = dataclasses.replace(ask, select="kmeans", draws=100)
+    chosen = dataclasses.replace(ask, select=("kmeans",), draws=100)
     plan = plan_of(chosen, places)
     plan.save(tmp_path)
     assert read_plan(tmp_path) == plan
@@ -92,8 +92,8 @@ def test_plans_grow_and_never_bend(places, ask, tmp_path):
         ({"presets": ("mnf",)}, "did you mean 'mmf'"),
         ({"words": ("train.epoch=1",)}, "did you mean 'train.epochs'"),
         ({"seeds": 0}, "at least 1"),
-        ({"select": "kmean"}, "did you mean 'kmeans'"),
-        ({"select": "kmeans", "words": ("model.joint=true",)}, "leave out --select"),
+        ({"select": ("kmean",)}, "did you mean 'kmeans'"),
+        ({"select": ("kmeans",), "words": ("model.joint=true",)}, "leave out --select"),
         ({"benchmark": "sdd"}, "needs train and test"),
     ],
 )
@@ -148,6 +148,7 @@ def test_every_row_tells_its_protocol_and_the_mean_is_of_folds(places, ask, tmp_
         assert (told["samples"], told["draws"], told["selection"]) == ("20", "20", "plain")
         assert row.protocol["fold"] == "each of a, b"
     each = [fold["mean"]["min_ade"] for fold in floor.folds.values()]
+    assert each[0] != each[1]
     assert floor.scores["min_ade"].mean == pytest.approx(np.mean(each))
     assert floor.protocol["selected_on"] is None
     assert single.protocol["selected_on"] == "val"
@@ -341,6 +342,23 @@ def test_one_part_is_scored_as_one_group_where_no_fold_is_left_out(store_of, tmp
     assert list(found.folds) == ["sdd"]
     assert found.folds["sdd"]["windows"] == 21 + 18 + 21
     assert (found.protocol["miss"], found.protocol["fold"]) == (50.0, None)
+
+
+def test_a_chosen_set_is_judged_beside_the_plain_draws(places, ask, tmp_path):
+    asked = dataclasses.replace(ask, select=("kmeans",), draws=200, steps=(1,), floors=())
+    plan = plan_of(dataclasses.replace(asked, folds=("a",)), places)
+    one = work(plan, "a-mmf-0", places, tmp_path)
+    one.train()
+    one.evaluate()
+    plain, chosen = rows_of(plan, tmp_path)
+    assert chosen.label == "mmf, kmeans of 200"
+    assert (chosen.protocol["samples"], chosen.protocol["draws"]) == (20, 200)
+    assert chosen.scores["min_ade"].mean < plain.scores["min_ade"].mean
+    assert {one.field for one in differences([plain.to_json(), chosen.to_json()])} == {
+        "draws",
+        "selection",
+    }
+    assert "--select kmeans --draws 200" in chosen.facts["command"]
 
 
 @pytest.mark.slow

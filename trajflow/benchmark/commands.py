@@ -28,7 +28,9 @@ def command_of(plan: Plan, method: str, report: Mapping[str, Any]) -> str:
         words += ["--presets", method, "--floors", ""]
         words += ["--steps", str(report["steps"])] if report["steps"] > 1 else []
     if report["selection"] != "plain":
-        words += ["--select", report["selection"], "--draws", str(report["draws"])]
+        words += ["--select", report["selection"]]
+        many = report["draws"] > report["samples"]
+        words += ["--draws", str(report["draws"])] if many else []
     for name, value in settings_of(trials[0]):
         words += ["--set", f"{name}={json.dumps(value)}"]
     return shlex.join([*words, "-o", "results"])

@@ -81,14 +81,17 @@ def _ours(table: "Table") -> Iterator[str]:
 
 def _question(row: Mapping[str, Any]) -> str:
     chosen = row["selection"] != "plain"
-    how = f"chosen of {row['draws']} draws by {row['selection']}" if chosen else "plain draws"
+    how = "plain draws"
+    if chosen:
+        of = f"by {row['selection']} of {row['draws']} draws"
+        how = f"chosen {of}; energy score, spread and coverage by their weights"
     return f"K = {row['samples']}, {how}, {'whole scenes' if row['joint'] else 'per agent'}"
 
 
 def _line(place: Any, folds: Sequence[str]) -> list[str]:
     row = place.row
     floor = "floor: " if row["floor"] else ""
-    note = " (a set, not draws)" if row["set_regressor"] and row["draws"] == row["samples"] else ""
+    note = " (a set, not draws)" if row["set_regressor"] and row["selection"] == "plain" else ""
     errors = [_pair(row["folds"].get(fold, {}).get("mean", {})) for fold in folds]
     known = bool(row["mean"])
     return [

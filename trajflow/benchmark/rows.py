@@ -55,9 +55,9 @@ class Row:
     @property
     def label(self) -> str:
         """What it is called in a table."""
-        chosen = self.protocol["selection"]
-        kind = "" if chosen == "plain" else f", {chosen} of {self.protocol['draws']}"
-        return f"{self.method}{kind}"
+        chosen, draws = self.protocol["selection"], self.protocol["draws"]
+        many = f" of {draws}" if draws > self.protocol["samples"] else ""
+        return self.method if chosen == "plain" else f"{self.method}, {chosen}{many}"
 
     @property
     def fixed(self) -> bool:
@@ -118,6 +118,7 @@ def _row(plan: Plan, reports: Sequence[Report]) -> Row:
             "training_seconds": sum(_seconds(reports)),
             "evaluation_seconds": sum(r["evaluation_seconds"] for r in reports),
             "set_regressor": any(r["set_regressor"] for r in reports),
+            "energy_score_kind": first.get("energy_score_kind", "draws"),
             "machine": first["machine"],
             "command": command_of(plan, trial["method"], first),
         },
