@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from trajflow.cli.options import Device, Fold, Json, Loud, Samples, Seed, Split, Steps
+from trajflow.cli.options import (
+    Device,
+    Draws,
+    Fold,
+    Json,
+    Loud,
+    Samples,
+    Seed,
+    Select,
+    Split,
+    Steps,
+)
 
 
 def _floors() -> list[str]:
@@ -30,6 +41,8 @@ def evaluate(
     part: Split = "test",
     fold: Fold = None,
     samples: Samples = 20,
+    select: Select = None,
+    draws: Draws = None,
     steps: Steps = 1,
     seed: Seed = 0,
     set_: Annotated[
@@ -52,7 +65,7 @@ def evaluate(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Score plain draws: accuracy, calibration, joint futures, with intervals over people.
+    """Score plain draws or chosen samples, with intervals over people.
 
     Windows are cut as the run was trained; a baseline learns from the training part first. Where
     the tracks have leave-one-out folds and no test part, it is judged on each fold in turn.
@@ -61,7 +74,7 @@ def evaluate(
     from trajflow.cli.evaluating import Protocol, of_baseline, of_run
     from trajflow.cli.scores import show
 
-    how = Protocol(part, fold, samples, steps, seed, miss, collide, joint)
+    how = Protocol(part, fold, samples, steps, seed, miss, collide, joint, select, draws)
     if baseline is not None:
         report = of_baseline(baseline, paths, how, tuple(set_ or ()))
     else:

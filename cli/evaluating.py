@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trajflow.cli.options import selection
 from trajflow.cli.progress import Progress
 from trajflow.cli.streams import log
 from trajflow.errors import ConfigError, RunError
@@ -33,6 +34,8 @@ class Protocol:
         miss: Distance beyond which the best endpoint is a miss, in the unit of the tracks.
         collide: Distance below which two agents collide, in the unit of the tracks.
         agreement: Whether joint scores of shuffled samples are wanted of one that is not joint.
+        select: Rule that chooses the samples of more draws; None: plain draws.
+        draws: How many these are; None: as many as is usual.
     """
 
     part: str
@@ -43,20 +46,29 @@ class Protocol:
     miss: float = 2.0
     collide: float = 0.2
     agreement: bool = False
+    select: str | None = None
+    draws: int | None = None
 
     def judging(self, joint: bool = False, standing: float | None = None) -> "Judging":
-        """The terms of the evaluation."""
+        """The terms of the evaluation.
+
+        Raises:
+            ConfigError: The samples cannot be chosen so.
+        """
         from trajflow.evaluation import Judging
         from trajflow.evaluation.joint import SHUFFLES
 
+        chosen = selection(self.select, self.samples, self.draws)
         return Judging(
             samples=self.samples,
+            draws=chosen.draws if chosen else 0,
+            selection=chosen.rule if chosen else "plain",
             joint=joint,
             steps=self.steps,
             seed=self.seed,
             miss=self.miss,
             collide=self.collide,
-            shuffles=SHUFFLES if joint or self.agreement else 0,
+            shuffles=SHUFFLES if (joint and not chosen) or self.agreement else 0,
             standing=standing,
         )
 
@@ -113,6 +125,8 @@ def of_baseline(
     fit = load(name)
     if len(paths) != 1:
         raise ConfigError(f"--baseline needs DATA alone; got {_told(paths)}")
+    if how.select is not None:
+        raise ConfigError("--select is for a run; the samples of a baseline are not chosen")
     config, store = _with_fold(Config.load(None, words), how.fold), open_store(paths[0])
     unsplit = how.part == "test" and "test" not in store.splits
     if config.data.fold is None and unsplit and store.folds:

@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trajflow.cli.streams import log
 from trajflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trajflow.choosing import Selection
 
 
 def _set_loudness(loud: bool | None) -> None:
@@ -49,8 +52,46 @@ Split = Annotated[
 ]
 Samples = Annotated[int, typer.Option(min=1, help="Futures drawn of each agent.")]
 Steps = Annotated[int, typer.Option(min=1, help="Network evaluations per draw.")]
+
+
+def _rules() -> list[str]:
+    from trajflow.choosing import rules
+
+    return rules()
+
+
+Select = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RULE",
+        help="Choose the samples of more draws: kmeans, medians, medoids; or a set learned before.",
+        autocompletion=_rules,
+    ),
+]
+Draws = Annotated[
+    int | None,
+    typer.Option(min=1, help="Draws to choose from; 20 for each sample if not given."),
+]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int, typer.Option(min=0, help="What all chance is drawn from.")]
+
+
+def selection(rule: str | None, samples: int, draws: int | None) -> "Selection | None":
+    """How samples are chosen of draws, or None for plain draws.
+
+    Raises:
+        ConfigError: There is no such rule, or the numbers do not fit.
+    """
+    from trajflow.choosing import Selection, draws_of
+
+    if rule is not None:
+        return Selection(samples, rule, draws_of(rule, samples, draws))
+    if draws not in (None, samples):
+        raise ConfigError(
+            f"{samples} samples of {draws} draws: say by --select how to choose them, "
+            "or leave --draws out"
+        )
+    return None
 
 
 def assignments(words: Sequence[str] | None, option: str = "--set") -> dict[str, str]:

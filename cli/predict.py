@@ -5,8 +5,19 @@ from typing import Annotated
 
 import typer
 
-from trajflow.cli.options import Device, Loud, Overwrite, RunPath, Samples, Seed, Steps
+from trajflow.cli.options import (
+    Device,
+    Draws,
+    Loud,
+    Overwrite,
+    RunPath,
+    Samples,
+    Seed,
+    Select,
+    Steps,
+)
 from trajflow.cli.streams import say
+from trajflow.errors import ConfigError
 
 
 def predict(
@@ -18,6 +29,8 @@ def predict(
         Path, typer.Option("--out", "-o", metavar="OUT", help="Forecasts: .zarr, .csv, .parquet.")
     ],
     samples: Samples = 20,
+    select: Select = None,
+    draws: Draws = None,
     steps: Steps = 1,
     seed: Seed = 0,
     every: Annotated[
@@ -44,20 +57,27 @@ def predict(
 ) -> None:
     """Forecast what follows each agent's last step, or everybody at every so many steps."""
     from trajflow.cli.loading import check_fit, load_predictor, opened
-    from trajflow.cli.options import assignments, split
+    from trajflow.cli.options import assignments, selection, split
     from trajflow.cli.progress import counted
     from trajflow.cli.regions import with_regions
     from trajflow.exporting import check_target, export
     from trajflow.outlook import forecast_ends
 
     check_target(out, overwrite)
+    chosen = selection(select, samples, draws)
+    if chosen is not None and coverage is not None:
+        raise ConfigError("regions are those of plain draws; leave out --select or --coverage")
     predictor = load_predictor(run, device, steps)
     named = assignments(split(columns), "--columns")
     with opened(tracks, named, dt, predictor.unit) as store:
         check_fit(predictor, store, tracks)
-        futures = forecast_ends(predictor, store, samples=samples, seed=seed, every=every)
+        futures = forecast_ends(
+            predictor, store, samples=samples, seed=seed, every=every, selection=chosen
+        )
         facts = {"run": str(run), "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
         facts |= {"samples": samples, "steps": steps, "seed": seed}
+        if chosen is not None:
+            facts |= {"selection": chosen.rule, "draws": chosen.draws}
         if coverage is not None:
             futures, said = with_regions(futures, predictor.calibration, coverage, path, samples)
             facts |= said

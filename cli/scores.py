@@ -36,6 +36,8 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     say(table(["", "mean", "95 % of people", *scenes], rows))
     if len(report["scenes"]) > MANY:
         say(f"... and {len(report['scenes']) - MANY} more; --json has them all")
+    if report.get("selection", "plain") != "plain":
+        say("energy score, means, coverage and spread are of the weighted samples")
     show_joint(report)
     show_motion(report, NAMES)
 
@@ -44,10 +46,12 @@ def heading(report: dict[str, Any]) -> str:
     """What was judged, and on what."""
     protocol = report["protocol"]
     fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
+    rule, steps = report.get("selection", "plain"), report["steps"]
+    chosen = "plain draws" if rule == "plain" else f"chosen by {rule} from {report['draws']} draws"
     return (
         f"{report['name']}: {report['windows']} windows of {report['people']} people, part "
-        f"{protocol['split']}{fold}; {report['samples']} plain draws in {report['steps']} "
-        f"step{'s' if report['steps'] > 1 else ''}, {1e3 * report['seconds_per_forecast']:.2g} ms "
+        f"{protocol['split']}{fold}; {report['samples']} {chosen} in {steps} "
+        f"step{'s' if steps > 1 else ''}, {1e3 * report['seconds_per_forecast']:.2g} ms "
         f"per agent; {protocol['unit']}"
     )
 

@@ -47,6 +47,36 @@ def test_a_run_is_judged_and_says_so_in_json(trajflow, places, tmp_path):
     assert "energy score" in out
 
 
+def test_chosen_samples_are_judged_and_kept_beside_plain_draws(trajflow, trained, fork):
+    run = trained[0]
+    assert trajflow("evaluate", run, fork, "--samples", 4)[0] == 0
+    before = {file.name: file.read_bytes() for file in run.glob("evaluation-*-4x1*")}
+    words = ("evaluate", run, fork, "--samples", 4, "--select", "medians", "--draws", 30)
+    code, out, _ = trajflow(*words)
+    assert code == 0
+    assert "4 chosen by medians from 30 draws" in out.splitlines()[0]
+    report = json.loads(trajflow(*words, "--json")[1])
+    assert (report["selection"], report["draws"]) == ("medians", 30)
+    assert report["energy_score_kind"] == "weighted"
+    assert report["mean"]["jade"] is None
+    after = {file.name: file.read_bytes() for file in run.glob("evaluation-*-4x1*")}
+    assert len(after) == len(before) + 1
+    assert before.items() <= after.items()
+
+
+def test_samples_that_cannot_be_chosen_are_refused(trajflow, trained, fork):
+    for words, told in (
+        (("--draws", 400), "say by --select how to choose"),
+        (("--select", "kmean"), "did you mean 'kmeans'"),
+        (("--select", "kmeans", "--draws", 5), "cannot choose 20 samples of 5 draws"),
+        (("--select", "kmeans", "--joint"), "judge plain draws"),
+    ):
+        code, _, said = trajflow("evaluate", trained[0], fork, *words)
+        assert (code, told in said) == (2, True), said
+    code, _, said = trajflow("evaluate", "--baseline", "cv", fork, "--select", "kmeans")
+    assert (code, "not chosen" in said) == (2, True)
+
+
 def test_a_floor_is_judged_on_every_fold_unless_one_is_named(trajflow, places):
     code, out, _ = trajflow("evaluate", "--baseline", "cv", places, "--json")
     both = json.loads(out)

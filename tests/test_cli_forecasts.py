@@ -1,6 +1,8 @@
 """`trajflow predict` and `plot`: what a run is used for."""
 
+import numpy as np
 import pandas as pd
+import zarr
 
 COLUMNS = ("--columns", "agent=id,time=t,x=lon,y=lat")
 
@@ -15,6 +17,20 @@ def test_forecasts_are_written(trajflow, trained, fork, tmp_path):
     trajflow(*words, "-o", tmp_path / "b.csv")
     assert (tmp_path / "b.csv").read_text().splitlines() == lines
     assert trajflow(*words, "-o", tmp_path / "a.csv")[0] == 2
+
+
+def test_chosen_forecasts_have_weights(trajflow, trained, fork, tmp_path):
+    words = ("predict", trained[0], fork, "--samples", "3", "--select", "kmeans", "--draws", "50")
+    assert trajflow(*words, "-o", tmp_path / "a.csv")[0] == 0
+    frame = pd.read_csv(tmp_path / "a.csv")
+    first = frame[frame.step == frame.groupby("agent").step.transform("min")]
+    assert np.allclose(first.groupby(["scene", "agent"]).weight.sum(), 1)
+    assert trajflow(*words, "-o", tmp_path / "a.zarr")[0] == 0
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert group["weight"].shape == (61, 3)
+    assert (group.attrs["selection"], group.attrs["draws"]) == ("kmeans", 50)
+    code, _, said = trajflow(*words, "--coverage", "0.9", "-o", tmp_path / "b.csv")
+    assert (code, "leave out --select or --coverage" in said) == (2, True)
 
 
 def test_a_table_is_forecast_without_a_store(trajflow, trained, tmp_path):

@@ -6,8 +6,10 @@ import torch
 
 from trajflow import Predictor
 from trajflow.batch import Batch
-from trajflow.errors import RunError, TrajflowError
+from trajflow.errors import ConfigError, RunError, TrajflowError
+from trajflow.forecast import Forecast
 from trajflow.model import Architecture, TrajectoryModel
+from trajflow.selection import available
 from trajflow.weights import pack
 
 A, T, F, S = 3, 8, 12, 7
@@ -37,6 +39,96 @@ def test_equal_seeds_give_equal_forecasts_and_none_draws_afresh(predictor):
     assert not np.allclose(first, predictor.predict(pasts(), seed=2).samples)
     drawn = [predictor.predict(pasts()).samples for _ in range(2)]
     assert not np.allclose(*drawn)
+
+
+def scenes(count=5, agents=4):
+    """Scenes of which some agents are targets."""
+    chance = np.random.default_rng(2)
+    target = chance.random((count, agents)) < 0.6
+    target[0] = True
+    past = chance.normal(size=(count, agents, T, 2)).cumsum(-2)
+    nobody = np.zeros((count, agents), int)
+    return Batch(
+        past, np.full((count, agents, F, 2), np.nan), target, nobody[:, 0], nobody[:, 0], nobody
+    )
+
+
+@pytest.mark.parametrize("rule", available())
+def test_samples_are_chosen_of_more_draws(predictor, rule):
+    forecast = predictor.predict(pasts(5), samples=S, seed=1, select=rule, draws=40)
+    assert forecast.samples.shape == (S, 5, A, F, 2)
+    assert forecast.weights.shape == (S, 5, A)
+    np.testing.assert_allclose(forecast.weights.sum(0), 1)
+    assert np.abs(forecast.weights * 40 - np.round(forecast.weights * 40)).max() < 1e-4
+    again = predictor.predict(pasts(5), samples=S, seed=1, select=rule, draws=40)
+    assert np.array_equal(again.samples, forecast.samples)
+    usual = predictor.predict(pasts(5), samples=S, seed=1, select=rule)
+    assert np.abs(usual.weights * 20 * S - np.round(usual.weights * 20 * S)).max() < 1e-4
+
+
+def test_a_chosen_set_is_nearer_to_what_the_model_expects_than_plain_draws(predictor):
+    past = pasts(6)
+    plain = predictor.predict(past, samples=S, seed=1).samples
+    chosen = predictor.predict(past, samples=S, seed=1, select="medians").samples
+    truth = predictor.predict(past, samples=60, seed=2).samples
+    errors = [
+        np.linalg.norm(truth[:, None] - s[None], axis=-1).mean(-1).min(1).mean()
+        for s in (chosen, plain)
+    ]
+    assert errors[0] < 0.95 * errors[1]
+
+
+def test_plain_forecasts_have_no_weights(predictor):
+    assert predictor.predict(pasts(), seed=1).weights is None
+
+
+def test_chosen_samples_of_a_batch_stand_with_their_agents_however_it_is_divided(
+    predictor, monkeypatch
+):
+    batch = scenes()
+    samples, weights = predictor.choose(batch, S, 64, "kmeans", 3)
+    assert samples.shape == (S, *batch.target.shape, F, 2)
+    assert np.array_equal(np.isfinite(weights).all(0), batch.target)
+    assert np.array_equal(np.isfinite(samples).all((0, 3, 4)), batch.target)
+    away = samples[:, batch.target].mean(0) - batch.past[batch.target][:, -1:]
+    monkeypatch.setattr("trajflow.choosing.BUDGET", 3 * 64 * F * 2)
+    divided, _ = predictor.choose(batch, S, 64, "kmeans", 3)
+    again = divided[:, batch.target].mean(0) - batch.past[batch.target][:, -1:]
+    assert np.abs(away - again).max() < 0.5 * np.abs(away).max()
+    assert np.array_equal(np.isfinite(divided).all((0, 3, 4)), batch.target)
+
+
+def test_what_cannot_be_chosen_is_refused(predictor):
+    with pytest.raises(ConfigError, match="say by `select`"):
+        predictor.predict(pasts(), samples=S, draws=100)
+    with pytest.raises(ConfigError, match="cannot choose 7 samples of 5 draws"):
+        predictor.predict(pasts(), samples=S, draws=5, select="kmeans")
+    with pytest.raises(ConfigError, match="did you mean 'medians'"):
+        predictor.predict(pasts(), samples=S, select="median")
+    shape = Architecture(T, F, width=16, decoder_width=24, decoder_depth=1, joint=True)
+    together = Predictor(TrajectoryModel(shape), {"dt": 0.4, "unit": "m"})
+    with pytest.raises(ConfigError, match="draws the agents of a scene together"):
+        together.predict(pasts(), samples=S, select="kmeans")
+
+
+def test_weights_count_in_everything_a_forecast_says():
+    samples = np.random.default_rng(0).normal(size=(3, 2, A, F, 2))
+    weights = np.broadcast_to(np.array([0.5, 0.25, 0.25])[:, None, None], (3, 2, A))
+    chosen = Forecast(samples, 0.4, weights=weights)
+    spelt = Forecast(samples[[0, 0, 1, 2]], 0.4)
+    np.testing.assert_allclose(chosen.mean(), spelt.mean())
+    np.testing.assert_allclose(chosen.spread(), spelt.spread())
+    np.testing.assert_allclose(chosen.region(0.7).centre, spelt.region(0.7).centre)
+    expected = np.quantile(spelt.samples, (0.3, 0.8), axis=0, method="inverted_cdf")
+    np.testing.assert_allclose(chosen.quantiles((0.3, 0.8)), expected)
+    frame = chosen.to_frame()
+    assert len(frame) == 3 * 2 * A * F
+    assert frame.groupby("sample").weight.agg(["min", "max"]).to_numpy().tolist() == [
+        [0.5, 0.5],
+        [0.25, 0.25],
+        [0.25, 0.25],
+    ]
+    assert "weight" not in spelt.to_frame()
 
 
 def test_the_callers_stream_of_chance_is_left_alone(predictor):

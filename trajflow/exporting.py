@@ -47,7 +47,8 @@ def export(
         futures: Forecasts, some agents at a time.
         path: A .csv or .parquet file, one row per agent, sample and step; or a .zarr group with
             `samples` [N, S, F, D] and the scene, agent and present step of each of the N; with
-            regions also their `centre` [N, F, D] and `radius` [N, F].
+            regions also their `centre` [N, F, D] and `radius` [N, F], and of chosen samples the
+            `weight` [N, S].
         attrs: Facts about the forecasts, kept in .zarr and .parquet.
         overwrite: Whether a file, or a group of forecasts, is replaced.
 
@@ -100,6 +101,8 @@ def _write_group(
         agents: dict[str, int] = {}
         for some in futures:
             _append(group, "samples", some.samples.swapaxes(0, 1), ("sample", "ahead", "axis"))
+            if some.weights is not None:
+                _append(group, "weight", some.weights.T, ("sample",))
             if some.region is not None:
                 _append(group, "centre", some.region.centre, ("ahead", "axis"))
                 _append(group, "radius", some.region.radius, ("ahead",))

@@ -32,6 +32,23 @@ class Forecaster(Protocol):
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Futures of the batch's targets, [S, B, A, F, D]."""
 
+    def choose(
+        self, batch: Batch, samples: int, draws: int, rule: str, seed: int
+    ) -> tuple[Floats, Floats]:
+        """Chosen futures of the targets, [S, B, A, F, D], and their weights, [S, B, A]."""
+
+
+class Selection(Protocol):
+    """How samples are chosen."""
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule."""
+
+    @property
+    def draws(self) -> int:
+        """Draws they are chosen from."""
+
 
 @dataclass(frozen=True)
 class Futures:
@@ -44,6 +61,7 @@ class Futures:
         samples: Futures, [S, N, F, D].
         dt: Seconds per step.
         region: Discs around the mean of each agent's samples, if they were asked for.
+        weights: How likely each of an agent's samples is, [S, N]; None: they are plain draws.
     """
 
     scene: list[str]
@@ -52,11 +70,13 @@ class Futures:
     samples: Floats
     dt: float
     region: Region | None = None
+    weights: Floats | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """A row per agent, sample and step: scene, agent, sample, step, time, x, y[, z].
 
-        With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample.
+        With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
+        chosen samples also have a weight, alike for every step.
         """
         import pandas as pd
 
@@ -76,6 +96,8 @@ class Futures:
             centre = self.region.centre[who, ahead]
             columns |= {f"centre_{axis}": centre[:, k] for k, axis in enumerate("xyz"[:dims])}
             columns["radius"] = self.region.radius[who, ahead]
+        if self.weights is not None:
+            columns["weight"] = self.weights[sample, who]
         return pd.DataFrame(columns)
 
 
@@ -86,6 +108,7 @@ def forecast_ends(
     samples: int = 20,
     seed: int = 0,
     every: int | None = None,
+    selection: Selection | None = None,
     max_rows: int = 20_000_000,
 ) -> Iterator[Futures]:
     """Draw what follows the last step of every agent, some recordings at a time.
@@ -97,13 +120,14 @@ def forecast_ends(
         seed: Equal seeds give equal futures.
         every: Forecast all who are there at every so many steps, counted back from a recording's
             last, and not each agent at its own last.
+        selection: How samples are chosen of more draws; None: plain draws.
         max_rows: Rows held in memory at once.
     """
     count = 0
     for scenes in store.parts(max_rows):
         tracks = store.tracks(scenes)
         for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
-            drawn = forecaster.forecast(batch, samples, seed + count)
+            drawn, weights = _drawn(forecaster, batch, samples, selection, seed + count)
             scene, agent = np.nonzero(batch.target)
             yield Futures(
                 scene=[store.scenes[code] for code in batch.scene[scene]],
@@ -111,8 +135,17 @@ def forecast_ends(
                 step=batch.start[scene] + forecaster.history - 1,
                 samples=drawn[:, scene, agent],
                 dt=store.dt,
+                weights=None if weights is None else weights[:, scene, agent],
             )
             count += 1
+
+
+def _drawn(
+    forecaster: Forecaster, batch: Batch, samples: int, selection: Selection | None, seed: int
+) -> tuple[Floats, Floats | None]:
+    if selection is None:
+        return forecaster.forecast(batch, samples, seed), None
+    return forecaster.choose(batch, samples, selection.draws, selection.rule, seed)
 
 
 def outlooks(
