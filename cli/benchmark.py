@@ -55,6 +55,10 @@ def benchmark(
     Weights are chosen on the validation part only. Each trial is a run folder in RESULTS/runs;
     what is finished is not done again, what was interrupted goes on. RESULTS/table.json, .csv,
     .md, .png and .svg hold every row with its protocol, beside what others published.
+
+    ethucy: a store of `data import ethucy`. sdd: of `data import table --unit px --speed-limit
+    inf` with a split column; a tenth of the training agents, in whole recordings, is set apart
+    for validation where the store has none.
     """
     from trajflow.benchmark.drafting import Ask
     from trajflow.cli.benchmarking import Doing, carry_out, counts, names, tabulate

@@ -120,4 +120,4 @@ def _line(row: Mapping[str, object]) -> list[object]:
     mean = row["mean"]
     scores = [mean.get(name) for name in SHOWN] if isinstance(mean, dict) else []
     kind = f"{row['samples']} of {row['draws']}"
-    return [row["method"], row["steps"], kind, row["seeds"], *scores]
+    return [row["label"], row["steps"], kind, row["seeds"], *scores]

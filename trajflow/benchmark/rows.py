@@ -68,6 +68,7 @@ class Row:
         """The row in the shape of a report, so that `trajflow compare` reads it."""
         return {
             "name": f"{self.label}, {self.facts['seeds']} seed(s)",
+            "label": self.label,
             "method": self.method,
             "floor": self.floor,
             "protocol": self.protocol,

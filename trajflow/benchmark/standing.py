@@ -63,5 +63,7 @@ def share_done(plan: Plan, trial: Trial, results: Path) -> float:
 
 def _progress(folder: Path, trial: Trial) -> float:
     event = last_event(folder)
-    epoch = float(event.get("epoch", 0.0))
-    return min(1.0, epoch / trial.config.train.epochs)
+    train = trial.config.train
+    if train.updates:
+        return min(1.0, float(event.get("step", 0)) / train.updates)
+    return min(1.0, float(event.get("epoch", 0.0)) / train.epochs)
