@@ -1,6 +1,6 @@
 """What a training says while it runs: one moving line, and a line for each validation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from trajflow.cli.progress import Progress, span
@@ -20,7 +20,7 @@ SHOWN = {
 
 def watch(events: Iterable["Event"]) -> "Finished":
     """Show the events of a training on stderr; returns the last one."""
-    from trajflow.training import Evaluated, Finished, Started, Step
+    from trajflow.training import Evaluated, Finished, Started, Step, Tempered
 
     progress = Progress("step")
     for event in events:
@@ -31,6 +31,8 @@ def watch(events: Iterable["Event"]) -> "Finished":
             progress.update(event.step, losses(event), left=event.eta)
         elif isinstance(event, Evaluated):
             log.info(judgement(event))
+        elif isinstance(event, Tempered):
+            log.info("noise of deviation %g; %s", event.temperature, scores_of(event.metrics))
         elif isinstance(event, Finished):
             progress.close()
             return event
@@ -54,8 +56,11 @@ def losses(event: "Step") -> str:
 
 def judgement(event: "Evaluated") -> str:
     """How the validation part is forecast at this step."""
-    scores = [
-        f"{name} {event.metrics[key]:.3f}" for key, name in SHOWN.items() if key in event.metrics
-    ]
     best = ["best"] if event.best else []
-    return "  ".join([f"epoch {event.epoch:5.1f}", span(event.seconds), *scores, *best])
+    scores = scores_of(event.metrics)
+    return "  ".join([f"epoch {event.epoch:5.1f}", span(event.seconds), scores, *best])
+
+
+def scores_of(metrics: Mapping[str, float]) -> str:
+    """Validation scores in one line."""
+    return "  ".join(f"{name} {metrics[key]:.3f}" for key, name in SHOWN.items() if key in metrics)

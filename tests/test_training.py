@@ -179,3 +179,9 @@ def test_threads_are_chosen_by_their_time_and_put_back(monkeypatch):
     assert threads.faster_threads(1) == 1
     assert threads.faster_threads(2) in (1, 2)
     assert torch.get_num_threads() == before
+
+
+def test_updates_may_be_counted_instead_of_epochs(tmp_path):
+    events = list(trainer(tmp_path / "run", "train.updates=7").run())
+    assert events[-1].step == 7
+    assert [e.step for e in events if isinstance(e, Evaluated)] == [4, 7]

@@ -76,6 +76,7 @@ def chosen_futures(
     generator: Generator,
     sets: Mapping[int, NoiseSet] | None = None,
     rate: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> Chosen:
     """Chosen futures of the targets, [K, N, F, D] and their weights [K, N], world coordinates.
 
@@ -92,6 +93,7 @@ def chosen_futures(
         generator: Source of the noise, where the model is.
         sets: Noise sets that were learned for the model, by their number of futures.
         rate: Seconds per step over those that are usual, [B]; see `TrajectoryModel.context`.
+        temperature: Deviation of the noise.
 
     Raises:
         ConfigError: The model draws the agents of a scene together, or has not learned such a set.
@@ -110,7 +112,8 @@ def chosen_futures(
     parts = []
     for rows in torch.split(torch.arange(len(context), device=past.device), size):
         noise = even_noise(selection.draws, len(rows), model.scaling.components, generator)
-        draws = model.futures(context[rows], frame.take(rows), noise.to(past.dtype), steps)
+        noise = temperature * noise.to(past.dtype)
+        draws = model.futures(context[rows], frame.take(rows), noise, steps)
         parts.append(choose(draws, selection.count, selection.rule))
     return Chosen(
         torch.cat([part.samples for part in parts], 1),

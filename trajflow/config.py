@@ -106,6 +106,8 @@ class TrainConfig(_Section):
 
     epochs: int = Field(20, ge=1)
     """Passes over the training windows."""
+    updates: int | None = Field(None, ge=1)
+    """Updates of the weights; None: as many as `epochs` make."""
     batch: int = Field(128, ge=1)
     """Target agents in a batch."""
     draws: int = Field(4, ge=1)
@@ -144,6 +146,8 @@ class TrainConfig(_Section):
     """Draws of each agent in a validation."""
     steps: int | None = Field(None, ge=1)
     """Network evaluations of a draw in a validation; None: 1, or 8 for the preset `flow`."""
+    temper: bool = True
+    """Whether the deviation of the noise is chosen on the validation part at the end."""
     seed: int = Field(0, ge=0)
     """Seed of the weights, the order of the data and the noise."""
     threads: int | None = Field(None, ge=1)

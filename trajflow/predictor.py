@@ -99,6 +99,11 @@ class Predictor:
         return str(self.facts["unit"])
 
     @property
+    def temperature(self) -> float:
+        """Deviation of the noise that draws start from, chosen on the validation part."""
+        return float(self.facts.get("temperature", 1.0))
+
+    @property
     def shortest_dt(self) -> float:
         """Least seconds per step that the model was trained for."""
         return self.dt * float(self.facts.get("least_rate", 1.0))
@@ -226,6 +231,7 @@ class Predictor:
             self._generator(seed),
             self.sets,
             torch.full((len(past),), rate, device=self.device),
+            self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
         weights = found.weights.double().cpu().numpy()
@@ -253,6 +259,7 @@ class Predictor:
             self.steps,
             self._generator(seed),
             torch.full((len(past),), rate, device=self.device),
+            self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
         return np.asarray(drawn.double().cpu().numpy() + there)

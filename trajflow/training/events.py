@@ -47,6 +47,14 @@ class Evaluated(Event):
 
 
 @dataclass(frozen=True)
+class Tempered(Event):
+    """The deviation of the noise was chosen on the validation part, for the weights kept."""
+
+    temperature: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Finished(Event):
     """The training ended; `reason` is "done" or "stopped"."""
 

@@ -18,10 +18,11 @@ from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.augment import Augmentation
 from trajflow.training.average import Average
 from trajflow.training.checkpoint import Checkpoint
-from trajflow.training.events import Evaluated, Event, Finished, Started, Step
+from trajflow.training.events import Evaluated, Event, Finished, Started, Step, Tempered
+from trajflow.training.temper import tempered
 from trajflow.training.threads import faster_threads
 from trajflow.training.validation import validate
-from trajflow.weights import pack
+from trajflow.weights import pack, unpack
 
 
 class Diverged(TrajflowError):
@@ -62,7 +63,7 @@ class Trainer:
         self.facts = facts | _rates(config)
         self.model, self.objective, self.device = model.to(device), objective, device
         self.per_epoch = data.steps(self.settings.batch)
-        self.total = self.settings.epochs * self.per_epoch
+        self.total = self.settings.updates or self.settings.epochs * self.per_epoch
         self.every = max(1, round(self.settings.validate_every * self.per_epoch))
         usual = float(self.model.scaling.unit)
         self.augmentation = Augmentation(
@@ -134,6 +135,8 @@ class Trainer:
             if self.step % self.every == 0 or self.step == self.total:
                 yield self._validate()
         self._save()
+        if self.step >= self.total and self.settings.temper:
+            yield self._temper()
         reason = "done" if self.step >= self.total else "stopped"
         yield Finished(self.step, self._seconds(), reason, self.best, self.best_step)
 
@@ -142,7 +145,7 @@ class Trainer:
             epoch, skip = divmod(self.step, self.per_epoch)
             before = self.step
             for batch in self.data.training(self.settings.batch, epoch, skip):
-                if self._stopping:
+                if self._stopping or self.step >= self.total:
                     return
                 yield batch
             assert self.step > before, f"epoch {epoch} has no batch {skip} of {self.per_epoch}"
@@ -209,9 +212,13 @@ class Trainer:
 
     def _validate(self) -> Evaluated:
         settings = self.settings
-        batches = self.data.validation(settings.batch, settings.validation_windows)
-        steps = settings.steps or (1 if self.model.architecture.average else 8)
-        scores = validate(self.average.model, batches, settings.samples, steps, settings.seed)
+        scores = validate(
+            self.average.model,
+            self._validation(),
+            settings.samples,
+            self._evaluations(),
+            settings.seed,
+        )
         best = scores["energy_score"] < self.best
         if best:
             self.best, self.best_step = scores["energy_score"], self.step
@@ -219,6 +226,28 @@ class Trainer:
             self.folder.write(WEIGHTS, pack(self.average.model, facts))
         self._save()
         return Evaluated(self.step, self._seconds(), self.step / self.per_epoch, scores, best)
+
+    def _validation(self) -> Iterator[Batch]:
+        return self.data.validation(self.settings.batch, self.settings.validation_windows)
+
+    def _evaluations(self) -> int:
+        return self.settings.steps or (1 if self.model.architecture.average else 8)
+
+    def _temper(self) -> Tempered:
+        """Choose the deviation of the noise for the weights that were kept."""
+        settings = self.settings
+        with torch.random.fork_rng():
+            model, facts = unpack(self.folder.read(WEIGHTS, "nothing was validated"), WEIGHTS)
+        temperature, scores = tempered(
+            model.to(self.device),
+            self._validation,
+            settings.samples,
+            self._evaluations(),
+            settings.seed,
+        )
+        chosen = {"temperature": temperature, "validation": scores}
+        self.folder.write(WEIGHTS, pack(model, facts | chosen))
+        return Tempered(self.step, self._seconds(), temperature, scores)
 
     def _save(self) -> None:
         Checkpoint.take(

@@ -1,0 +1,62 @@
+"""Facts about the noise's deviation: it is chosen for a true spread, and kept with the weights."""
+
+import numpy as np
+import pytest
+from test_training import CPU, FACTS, WORDS, Walks, walks
+
+from trajflow.config import Config
+from trajflow.metrics import spread
+from trajflow.predictor import Predictor
+from trajflow.training import Tempered
+from trajflow.training.setup import new_trainer
+from trajflow.training.temper import TEMPERATURES, choose_temperature, tempered
+
+
+def scores(energy, ratio):
+    return {"energy_score": energy, "spread_ratio": ratio}
+
+
+def test_of_equally_good_forecasts_the_truest_spread_is_taken():
+    found = {1.0: scores(0.5, 0.8), 1.1: scores(0.5004, 0.95), 1.2: scores(0.5008, 1.1)}
+    assert choose_temperature(found) == 1.1
+
+
+def test_a_worse_forecast_is_not_taken_for_its_spread():
+    found = {1.0: scores(0.5, 0.8), 1.1: scores(0.52, 1.0)}
+    assert choose_temperature(found) == 1.0
+
+
+def trained(folder, *words):
+    config = Config.load(None, [*WORDS, *words])
+    trainer = new_trainer(config, Walks(), str(folder), {}, FACTS, CPU)
+    return list(trainer.run())
+
+
+def test_a_training_ends_by_choosing_it_and_the_predictor_uses_it(tmp_path):
+    events = trained(tmp_path / "run")
+    (chosen,) = (event for event in events if isinstance(event, Tempered))
+    predictor, past = Predictor.load(tmp_path / "run"), walks(4, 3).past
+    assert predictor.temperature == chosen.temperature
+    assert chosen.temperature in TEMPERATURES
+    predictor.facts["temperature"] = 0.5
+    narrow = predictor.predict(past, seed=1).samples
+    predictor.facts["temperature"] = 1.5
+    wide = predictor.predict(past, seed=1).samples
+    assert (spread(wide) > 1.5 * spread(narrow)).all()
+
+
+def test_it_is_that_of_the_weights_kept_and_found_again(tmp_path):
+    trained(tmp_path / "run")
+    predictor = Predictor.load(tmp_path / "run")
+    data = Walks()
+    chosen, found = tempered(predictor.model, lambda: data.validation(15, 2000), 20, 1, 0)
+    assert chosen == predictor.temperature
+    assert found == pytest.approx(predictor.facts["validation"])
+
+
+def test_it_can_be_left_out(tmp_path):
+    events = trained(tmp_path / "run", "train.temper=false")
+    assert not any(isinstance(event, Tempered) for event in events)
+    predictor = Predictor.load(tmp_path / "run")
+    assert predictor.temperature == 1
+    assert np.isfinite(predictor.predict(walks(2, 0).past, seed=0).samples).all()

@@ -1,0 +1,46 @@
+"""How wide the noise of a trained model should be, as the validation part tells."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from trajflow.batch import Batch
+from trajflow.model import TrajectoryModel
+from trajflow.training.validation import validate
+
+TEMPERATURES = (0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)
+TOLERANCE = 0.002
+"""What a better spread may cost, as a share of the best energy score."""
+
+
+def tempered(
+    model: TrajectoryModel,
+    batches: Callable[[], Iterable[Batch]],
+    samples: int,
+    steps: int,
+    seed: int,
+) -> tuple[float, dict[str, float]]:
+    """The deviation of the noise that serves best, and the validation scores under it.
+
+    Args:
+        model: The trained model.
+        batches: Gives the validation windows, the same each time.
+        samples: Draws of each agent.
+        steps: Network evaluations per draw.
+        seed: Seed of the draws.
+    """
+    found = {
+        temperature: validate(model, batches(), samples, steps, seed, temperature)
+        for temperature in TEMPERATURES
+    }
+    chosen = choose_temperature(found)
+    return chosen, found[chosen]
+
+
+def choose_temperature(found: Mapping[float, Mapping[str, float]]) -> float:
+    """Of the temperatures whose energy score is as good as the best, that of the truest spread.
+
+    Samples of the truth's own distribution are as far from each other as from what happens. Of
+    those that are about as good a forecast, the one nearest to that is taken.
+    """
+    limit = (1 + TOLERANCE) * min(scores["energy_score"] for scores in found.values())
+    good = [t for t, scores in found.items() if scores["energy_score"] <= limit]
+    return min(good, key=lambda t: abs(found[t]["spread_ratio"] - 1))
