@@ -351,7 +351,7 @@ def test_a_chosen_set_is_judged_beside_the_plain_draws(places, ask, tmp_path):
     one.train()
     one.evaluate()
     plain, chosen = rows_of(plan, tmp_path)
-    assert chosen.label == "mmf, kmeans of 200"
+    assert chosen.label == "mmf kmeans of 200"
     assert (chosen.protocol["samples"], chosen.protocol["draws"]) == (20, 200)
     assert chosen.scores["min_ade"].mean < plain.scores["min_ade"].mean
     assert {one.field for one in differences([plain.to_json(), chosen.to_json()])} == {

@@ -57,7 +57,7 @@ class Row:
         """What it is called in a table."""
         chosen, draws = self.protocol["selection"], self.protocol["draws"]
         many = f" of {draws}" if draws > self.protocol["samples"] else ""
-        return self.method if chosen == "plain" else f"{self.method}, {chosen}{many}"
+        return self.method if chosen == "plain" else f"{self.method} {chosen}{many}"
 
     @property
     def fixed(self) -> bool:
@@ -67,7 +67,7 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """The row in the shape of a report, so that `trajflow compare` reads it."""
         return {
-            "name": f"{self.label}, {self.facts['seeds']} seed(s)",
+            "name": f"{self.label} ({self.facts['seeds']} seed(s))",
             "label": self.label,
             "method": self.method,
             "floor": self.floor,
