@@ -33,6 +33,7 @@ from trajflow.training.validation import validate
 COMMON = ("train.validate_every=1", "train.threads=1", "train.validation_windows=4000")
 EPOCHS = 10
 STACK = ("train.stretch=0.3", "train.reverse=0.4", "train.dropout=0.1")
+WIDE = ("train.batch=256", "train.rate=0.002", "train.draws=2")
 LEVERS: dict[str, tuple[str, ...]] = {
     "base": (),
     "stretch .2": ("train.stretch=0.2",),
@@ -64,12 +65,16 @@ LEVERS: dict[str, tuple[str, ...]] = {
     "stack, own pace": (*STACK, "model.own_pace=true"),
     "stack, longer, own pace": (*STACK, "train.epochs=20", "model.own_pace=true"),
     "stack, longer, tempo .5": (*STACK, "train.epochs=20", "train.tempo=0.5"),
-    "stack, longer, batch 256": (
-        *STACK,
-        "train.epochs=20",
-        "train.batch=256",
-        "train.rate=0.002",
-        "train.draws=2",
+    "stack, longer, batch 256": (*STACK, *WIDE, "train.epochs=20"),
+    "stack, longest, batch 256": (*STACK, *WIDE, "train.epochs=40"),
+    "stack, longer, batch 256, rate .004": (*STACK, *WIDE, "train.epochs=20", "train.rate=0.004"),
+    "stack, longer, batch 256, more": (
+        *WIDE,
+        "train.epochs=40",
+        "train.stretch=0.4",
+        "train.reverse=0.5",
+        "train.dropout=0.15",
+        "train.tempo=0.3",
     ),
     "stack, width 256": (*STACK, "model.width=256", "model.decoder_width=192"),
     "alone": ("model.social=false",),
