@@ -313,6 +313,10 @@ def test_chosen_samples_are_judged_by_their_weights():
     assert report.mean["min_fde"] == pytest.approx(away[..., -1].min(0).mean())
     assert report.mean["mean_ade"] == pytest.approx((share * away.mean(-1)).sum(0).mean())
     assert report.mean["energy_score"] == pytest.approx(score.mean())
+    assert report.mean["spread"] == pytest.approx(metrics.spread(drawn, share).mean())
+    for level in (50, 90):
+        inside = metrics.coverage(drawn, future, level / 100, share)
+        assert report.mean[f"coverage_{level}"] == pytest.approx(inside.mean())
     assert {name for name, mean in report.mean.items() if np.isnan(mean)} == {
         "jade",
         "jfde",

@@ -66,6 +66,51 @@ def test_a_joint_minimum_is_never_below_the_minima_of_its_agents(drawn):
         assert together.mean() > alone.mean()
 
 
+@pytest.mark.parametrize("budget", [1, 1 << 20])
+@pytest.mark.parametrize("count", [1, 2, 6, 7])
+def test_weighted_samples_are_the_same_as_samples_that_come_again(
+    drawn, monkeypatch, count, budget
+):
+    monkeypatch.setattr(metrics, "BUDGET", budget)
+    samples, future = drawn[0][:count], drawn[1]
+    times = CHANCE.integers(1, 4, (count, B, A))
+    weights = times / times.sum(0)
+    spread, score = np.zeros((B, A)), np.zeros((B, A))
+    for i, one in enumerate(samples):
+        away = np.linalg.norm((one - future).reshape(B, A, -1), axis=-1)
+        score += weights[i] * away
+        for j, other in enumerate(samples):
+            pair = weights[i] * weights[j]
+            spread += pair * np.linalg.norm(one - other, axis=-1).mean(-1)
+            score -= pair * np.linalg.norm((one - other).reshape(B, A, -1), axis=-1) / 2
+    found = metrics.weighted_energy_score(samples, weights, future)
+    np.testing.assert_allclose(found, score / np.sqrt(F))
+    np.testing.assert_allclose(metrics.spread(samples, weights), spread)
+
+
+def test_equal_weights_differ_from_draws_by_the_pairs_of_the_same_path(drawn):
+    weights = np.full((S, B, A), 1 / S)
+    more = metrics.weighted_energy_score(drawn[0], weights, drawn[1]) - metrics.energy_score(*drawn)
+    flat = np.moveaxis(drawn[0].reshape(S, B, A, -1), 0, 2)
+    between = np.linalg.norm(flat[:, :, :, None] - flat[:, :, None], axis=-1)
+    mean = between.sum((2, 3)) / (S * (S - 1))
+    np.testing.assert_allclose(more, mean / (2 * S * np.sqrt(F)))
+
+
+def test_a_weighted_region_holds_the_weight_of_its_level():
+    ends = np.array([0.0, 1.0, -2.0, 4.0])
+    samples = np.zeros((4, 1, F, D))
+    samples[:, 0, -1, 0] = ends
+    weights = np.array([0.4, 0.4, 0.1, 0.1])[:, None]
+    centre = float((weights[:, 0] * ends).sum())
+    reach = np.sort(np.abs(ends - centre))
+    for level, radius in ((0.7, reach[1]), (0.85, reach[2]), (0.95, reach[3])):
+        for away, inside in ((0.99, 1), (1.01, 0)):
+            future = np.zeros((1, F, D))
+            future[0, -1, 0] = centre + away * radius
+            assert metrics.coverage(samples, future, level, weights) == inside
+
+
 @pytest.mark.parametrize("count", [1, 2, 6, 7])
 @pytest.mark.parametrize("budget", [1, 1 << 20])
 def test_pairs_of_samples_are_those_of_a_double_loop(drawn, monkeypatch, count, budget):

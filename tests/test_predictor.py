@@ -47,6 +47,7 @@ def scenes(count=5, agents=4):
     target = chance.random((count, agents)) < 0.6
     target[0] = True
     past = chance.normal(size=(count, agents, T, 2)).cumsum(-2)
+    past += 1000 * np.arange(count * agents).reshape(count, agents, 1, 1)
     nobody = np.zeros((count, agents), int)
     return Batch(
         past, np.full((count, agents, F, 2), np.nan), target, nobody[:, 0], nobody[:, 0], nobody
@@ -91,6 +92,7 @@ def test_chosen_samples_of_a_batch_stand_with_their_agents_however_it_is_divided
     assert np.array_equal(np.isfinite(weights).all(0), batch.target)
     assert np.array_equal(np.isfinite(samples).all((0, 3, 4)), batch.target)
     away = samples[:, batch.target].mean(0) - batch.past[batch.target][:, -1:]
+    assert np.abs(away).max() < 500
     monkeypatch.setattr("trajflow.choosing.BUDGET", 3 * 64 * F * 2)
     divided, _ = predictor.choose(batch, S, 64, "kmeans", 3)
     again = divided[:, batch.target].mean(0) - batch.past[batch.target][:, -1:]

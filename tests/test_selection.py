@@ -111,6 +111,14 @@ def test_clear_clusters_are_found_with_their_shares(rule):
     torch.testing.assert_close(chosen.weights[order, 0], expected)
 
 
+def test_a_mean_that_nobody_is_nearest_to_stays_where_it_was():
+    draws = fans(agents=1, draws=30) + 40
+    draws[1] = draws[0]
+    means = load("kmeans")(draws.transpose(0, 1), 5)
+    apart = (means[0, :, None] - draws[None, :, 0]).flatten(2).norm(dim=-1)
+    assert apart.amin(1).max() < 15
+
+
 def test_one_mean_is_the_mean_and_one_median_the_median():
     draws = fans(draws=201)
     torch.testing.assert_close(choose(draws, 1, "kmeans").samples[0], draws.mean(0))

@@ -33,8 +33,6 @@ def select(
     taken: list[Tensor] = []
     for _ in range(count):
         total = torch.minimum(cost, left[:, None]).sum(-1)
-        for earlier in taken:
-            total[agent, earlier] = torch.inf
         taken.append(total.argmin(-1))
         left = torch.minimum(left, cost[agent, taken[-1]])
     return allowed[agent[:, None], torch.stack(taken, 1)]
