@@ -167,7 +167,7 @@ class SetConfig(_Section):
     """Learning rate at the start; it falls to zero along a cosine."""
     width: int = Field(256, ge=8)
     """Width of the network that moves the noises."""
-    ends: float = Field(0.5, ge=0)
+    ends: float = Field(1.0, ge=0)
     """What the least error at the end counts beside the least mean error."""
     share: float = Field(0.5, gt=0, le=1)
     """Share of a batch's targets that an epoch learns from: a person's windows are much alike."""
