@@ -2,11 +2,12 @@
 
 Usage:
   python examples/ablation.py ethucy.zarr -o results/ablation --seeds 3 --jobs 2
-  python examples/ablation.py ethucy.zarr -o results/ablation --levers base stretch reverse
+  python examples/ablation.py ethucy.zarr -o results/ablation --rows final "final, alone"
 
 No test part is read. A trial that is already in the folder is not trained again. The table is
 written as CSV and Markdown: means over the folds of the scores at the epoch with the best
-validation energy score, their deviation over the seeds, and the change from `base`, seed by seed.
+validation energy score, their deviation over the seeds, and the change from `base` or `final`,
+seed by seed. Rows of the first kind change the library's defaults, the others the final stack.
 """
 
 import argparse
@@ -30,84 +31,58 @@ from trajflow.training.events import Evaluated
 from trajflow.training.setup import device_of, new_trainer
 from trajflow.training.validation import validate
 
-COMMON = ("train.validate_every=1", "train.threads=1", "train.validation_windows=4000")
-EPOCHS = 10
-STACK = ("train.stretch=0.3", "train.reverse=0.4", "train.dropout=0.1")
-WIDE = ("train.batch=256", "train.rate=0.002", "train.draws=2")
+COMMON = (
+    "train.validate_every=4",
+    "train.validation_windows=4000",
+    "train.temper=false",
+    "train.threads=1",
+)
+FINAL = Path(__file__).parent / "benchmarks" / "pedestrians.toml"
 LEVERS: dict[str, tuple[str, ...]] = {
     "base": (),
     "stretch .2": ("train.stretch=0.2",),
-    "stretch .35": ("train.stretch=0.35",),
-    "no stretch": ("train.stretch=0",),
-    "no mirror": ("train.mirror=false",),
+    "stretch .4": ("train.stretch=0.4",),
     "reverse .3": ("train.reverse=0.3",),
+    "reverse .5": ("train.reverse=0.5",),
+    "tempo .3": ("train.tempo=0.3",),
+    "tempo .5, told": ("train.tempo=0.5", "model.rate=true"),
+    "dropout .1": ("train.dropout=0.1",),
     "drop .1": ("train.drop=0.1",),
-    "drop .3": ("train.drop=0.3",),
     "shorten .3": ("train.shorten=0.3",),
     "jitter .03": ("train.jitter=0.03",),
-    "jitter .1": ("train.jitter=0.1",),
-    "tempo .5": ("train.tempo=0.5",),
-    "tempo .5 told": ("train.tempo=0.5", "model.rate=true"),
-    "dropout .1": ("train.dropout=0.1",),
-    "dropout .3": ("train.dropout=0.3",),
-    "decay .1": ("train.decay=0.1",),
-    "heading of 2": ("model.heading_steps=2",),
     "heading of 3": ("model.heading_steps=3",),
     "own pace": ("model.own_pace=true",),
-    "own pace, stretch .3": ("model.own_pace=true", "train.stretch=0.3"),
-    "stack": STACK,
-    "stack, longer": (*STACK, "train.epochs=20"),
-    "stack, longer, rate .002": (*STACK, "train.epochs=20", "train.rate=0.002"),
-    "stack, no dropout": (*STACK, "train.dropout=0"),
-    "stack, dropout .2": (*STACK, "train.dropout=0.2"),
-    "stack, tempo .5": (*STACK, "train.tempo=0.5"),
-    "stack, heading of 3": (*STACK, "model.heading_steps=3"),
-    "stack, own pace": (*STACK, "model.own_pace=true"),
-    "stack, longer, own pace": (*STACK, "train.epochs=20", "model.own_pace=true"),
-    "stack, longer, tempo .5": (*STACK, "train.epochs=20", "train.tempo=0.5"),
-    "stack, longer, batch 256": (*STACK, *WIDE, "train.epochs=20"),
-    "stack, longest, batch 256": (*STACK, *WIDE, "train.epochs=40"),
-    "stack, longer, batch 256, rate .004": (*STACK, *WIDE, "train.epochs=20", "train.rate=0.004"),
-    "stack, longer, batch 256, more": (
-        *WIDE,
-        "train.epochs=40",
-        "train.stretch=0.4",
-        "train.reverse=0.5",
-        "train.dropout=0.15",
-        "train.tempo=0.3",
-    ),
-    "stack, width 256": (*STACK, "model.width=256", "model.decoder_width=192"),
-    "alone": ("model.social=false",),
-    "width 64": ("model.width=64", "model.decoder_width=64"),
+    "batch 256": ("train.batch=256", "train.rate=0.002", "train.draws=2"),
     "width 256": ("model.width=256", "model.decoder_width=256"),
-    "depth 2": ("model.decoder_depth=2",),
-    "depth 6": ("model.decoder_depth=6",),
-    "transformer": ("model.encoder=transformer",),
-    "tcn": ("model.encoder=tcn",),
-    "components 4": ("model.components=4",),
+    "width 64": ("model.width=64", "model.decoder_width=64"),
     "components 16": ("model.components=16",),
-    "draws 8": ("train.draws=8",),
-    "batch 512": ("train.batch=512", "train.rate=0.002"),
-    "rate .0005": ("train.rate=0.0005",),
-    "rate .002": ("train.rate=0.002",),
-    "ema .9995": ("train.ema=0.9995",),
-    "ema .99": ("train.ema=0.99",),
+    "transformer": ("model.encoder=transformer",),
     "equal .25": ("flow.equal=0.25",),
     "equal .75": ("flow.equal=0.75",),
-    "power .25": ("flow.power=0.25",),
     "power .5": ("flow.power=0.5",),
     "r near 0": ("flow.r_mean=-3.0",),
-    "image times": ("flow.t_mean=-0.4", "flow.t_std=1.0", "flow.r_mean=-0.4", "flow.r_std=1.0"),
-    "lambda 0": ("flow.end=0",),
-    "lambda 1 at once": ("flow.start=1",),
-    "meanflow": ("flow.preset=meanflow",),
-    "mmf-paper": ("flow.preset=mmf-paper",),
-    "terminal": ("flow.preset=terminal",),
-    "flow": ("flow.preset=flow",),
+    "ema .9995": ("train.ema=0.9995",),
+    "decay .1": ("train.decay=0.1",),
 }
-"""Settings of each row that differ from the default."""
-TEMPERATURES = (1.0, 1.1, 1.2)
-PACES = (0.6, 1.0, 1.6)
+"""Settings of each row that differ from the library's defaults."""
+WITHOUT: dict[str, tuple[str, ...]] = {
+    "final": (),
+    "final, no stretch": ("train.stretch=0",),
+    "final, no reverse": ("train.reverse=0",),
+    "final, no tempo": ("train.tempo=0",),
+    "final, no dropout": ("train.dropout=0",),
+    "final, no mirror": ("train.mirror=false",),
+    "final, alone": ("model.social=false",),
+    "final, own pace": ("model.own_pace=true",),
+    "final, lambda 0": ("flow.end=0",),
+    "final, meanflow": ("flow.preset=meanflow",),
+    "final, mmf-paper": ("flow.preset=mmf-paper",),
+    "final, terminal": ("flow.preset=terminal",),
+    "final, flow": ("flow.preset=flow",),
+}
+"""Settings of each row that differ from the final stack, `benchmarks/pedestrians.toml`."""
+TEMPERATURES = (1.1,)
+PACES = (0.6, 1.6)
 """Validation tracks are also scaled by these: a stand-in for places where people walk otherwise."""
 
 
@@ -127,10 +102,13 @@ class Trial:
 
 def trained(job: tuple[Trial, Path, Path, int, str]) -> str:
     """Train a trial, and leave its validations in the folder."""
-    trial, data, out, epochs, device = job
+    trial, data, out, updates, device = job
     torch.set_num_threads(1)
-    words = [*COMMON, f"train.epochs={epochs}", *LEVERS[trial.lever]]
-    config = Config.load(None, [*words, f"data.fold={trial.fold}", f"train.seed={trial.seed}"])
+    final = trial.lever in WITHOUT
+    words = [*COMMON, f"train.updates={updates}", *(WITHOUT if final else LEVERS)[trial.lever]]
+    config = Config.load(
+        FINAL if final else None, [*words, f"data.fold={trial.fold}", f"train.seed={trial.seed}"]
+    )
     store = open_store(data)
     tracks = TrackData(store, **config.data.model_dump(), order=trial.seed)
     facts = {"dims": store.dims, "dt": store.dt, "unit": store.unit}
@@ -177,22 +155,31 @@ def _elsewhere(
 
 
 def table(out: Path) -> pd.DataFrame:
-    """One row per lever: means over folds, their deviation over seeds, the change from base."""
+    """One row per lever: means over folds, their deviation over seeds, the change it makes."""
     rows = []
     for file in sorted(out.glob("*.json")):
         found = json.loads(file.read_text())
-        rows.append({k: found[k] for k in ("lever", "fold", "seed", "epoch")} | found["metrics"])
-    scores = list(found["metrics"])
-    by_seed = pd.DataFrame(rows).groupby(["lever", "seed"])[[*scores, "epoch"]].mean()
+        slow, fast = (found["paces"][pace]["energy_score"] for pace in ("0.6", "1.6"))
+        scores = found["metrics"] | {"es_slower": slow, "es_faster": fast}
+        rows.append({name: found[name] for name in ("lever", "fold", "seed", "epoch")} | scores)
+    by_seed = pd.DataFrame(rows).groupby(["lever", "seed"])[list(scores)].mean()
     mean = by_seed.groupby("lever").mean()
-    mean["energy_score_sd"] = by_seed["energy_score"].groupby("lever").std()
     mean["seeds"] = by_seed.groupby("lever").size()
-    base = by_seed.xs("base")["energy_score"]
-    change = by_seed["energy_score"].sub(base, level="seed") / base.mean()
-    mean["change_%"] = 100 * change.groupby("lever").mean()
-    mean["change_sd"] = 100 * change.groupby("lever").std()
-    order = [lever for lever in LEVERS if lever in mean.index]
+    for lever in mean.index:
+        start = "final" if lever in WITHOUT else "base"
+        if start in mean.index:
+            scores_of = by_seed["energy_score"]
+            change = 100 * (scores_of[lever] / scores_of[start] - 1).dropna()
+            mean.loc[lever, ["change_%", "change_sd"]] = change.mean(), change.std()
+    order = [lever for lever in (*LEVERS, *WITHOUT) if lever in mean.index]
     return mean.loc[order].reset_index()
+
+
+def markdown(found: pd.DataFrame) -> str:
+    """The table as Markdown."""
+    lines = [list(map(str, found.columns)), ["---"] * found.shape[1]]
+    lines += [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in row] for row in found.values]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main() -> None:
@@ -200,10 +187,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=Path("results/ablation"))
-    parser.add_argument("--levers", nargs="*", default=list(LEVERS))
+    parser.add_argument("--rows", nargs="*", default=[*LEVERS, *WITHOUT])
     parser.add_argument("--folds", nargs="*")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--updates", type=int, default=1800)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
@@ -213,11 +200,11 @@ def main() -> None:
     wanted = [
         Trial(lever, fold, seed)
         for seed in range(given.seeds)
-        for lever in given.levers
+        for lever in given.rows
         for fold in folds
     ]
     jobs = [
-        (trial, given.data, trials, given.epochs, given.device)
+        (trial, given.data, trials, given.updates, given.device)
         for trial in wanted
         if not (trials / f"{trial.name}.json").exists()
     ]
@@ -229,7 +216,13 @@ def main() -> None:
     found = table(trials)
     found.to_csv(given.out / "ablation.csv", index=False, float_format="%.5g")
     print(found.to_string(index=False, float_format="%.4g"))
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}")
+    tracks = open_store(given.data).fingerprint()[:8]
+    told = (
+        f"`python examples/ablation.py {given.data.name} --folds {' '.join(folds)} --seeds "
+        f"{given.seeds} --updates {given.updates}`; validation parts of tracks {tracks}; "
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread each."
+    )
+    (given.out / "ablation.md").write_text(f"{markdown(found)}\n\n{told}\n")
 
 
 if __name__ == "__main__":
