@@ -108,9 +108,15 @@ class MeanFlowObjective:
         noise = torch.randn(data.shape, dtype=data.dtype, device=data.device, generator=generator)
         r, t = self.times(data.detach().flatten(axes)[..., 0], generator)
         x, v = linear_path(data, noise, t)
+        return self._weigh(self._error(u, x, r, t, v, progress), axes, counts)
+
+    def _error(
+        self, u: Velocity, x: Tensor, r: Tensor, t: Tensor, v: Tensor, progress: float
+    ) -> Tensor:
+        """How far u is from what it should say, [*, ...], where the path has velocity v."""
         claim = self._claim(u, x, r, t, v, self.curriculum(progress))
         goal = v / beside(t - r, v).clamp_min(1e-3) if self.target == "interval" else v
-        return self._weigh(claim - goal, axes, counts)
+        return claim - goal
 
     def _claim(
         self, u: Velocity, x: Tensor, r: Tensor, t: Tensor, v: Tensor, weight: float

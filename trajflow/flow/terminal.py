@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from trajflow.flow.objective import MeanFlowObjective
-from trajflow.flow.path import Velocity, beside, linear_path
+from trajflow.flow.path import Velocity, beside
 
 
 def terminal_velocity(u: Velocity, x: Tensor, r: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,19 +39,9 @@ class TerminalObjective(MeanFlowObjective):
     their moving average.
     """
 
-    def __call__(
-        self,
-        u: Velocity,
-        data: Tensor,
-        progress: float,
-        axes: int = 1,
-        counts: Tensor | None = None,
-        generator: Generator | None = None,
+    def _error(
+        self, u: Velocity, x: Tensor, r: Tensor, t: Tensor, v: Tensor, progress: float
     ) -> Tensor:
-        """Loss of each event, [*]; the arguments are those of `MeanFlowObjective`."""
-        noise = torch.randn(data.shape, dtype=data.dtype, device=data.device, generator=generator)
-        r, t = self.times(data.detach().flatten(axes)[..., 0], generator)
-        x, v = linear_path(data, noise, t)
         same = self._equal_rows(r, t)
         errors = [u(x[:same], r[:same], t[:same]) - v[:same]] if same else []
         if same < len(r):
@@ -59,4 +49,4 @@ class TerminalObjective(MeanFlowObjective):
             with torch.no_grad():
                 there = u(end, r[same:], r[same:])
             errors.append(moving - there)
-        return self._weigh(torch.cat(errors), axes, counts)
+        return torch.cat(errors)
