@@ -56,6 +56,6 @@ def _settings(config: "Config", words: Sequence[str]) -> "Config":
         raise ConfigError(
             f"--set {strange[0]}: the run is trained; here only choice.NAME=VALUE can be set"
         )
-    given = Config.load(None, words).choice.model_dump(exclude_defaults=True)
+    given = Config.load(None, words).choice.model_dump(exclude_unset=True)
     choice = config.choice.model_copy(update=given)
     return config.model_copy(update={"choice": choice})
