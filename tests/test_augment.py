@@ -112,11 +112,17 @@ def test_a_shortened_past_ends_as_it_did():
     assert np.array_equal(after.future, before.future)
 
 
-def test_jitter_is_in_the_unit_of_the_tracks_and_spares_the_future():
-    before = straight(scenes=400)
-    after, _ = changed(before, jitter=0.07)
+def test_half_of_the_scenes_get_noise_of_a_level_of_their_own():
+    """Levels are even between 0 and the largest, so their mean square is a third of its."""
+    before = straight(scenes=2000)
+    after, _ = changed(before, jitter=0.06)
     noise = (after.past - before.past)[:, :2]
-    assert math.isclose(noise.std(), 0.07, rel_tol=0.05)
+    noisy = (noise != 0).any((1, 2, 3))
+    assert math.isclose(noisy.mean(), 0.5, abs_tol=0.05)
+    assert math.isclose(noise[noisy].std(), 0.06 / math.sqrt(3), rel_tol=0.05)
+    levels = noise[noisy].std((1, 2, 3))
+    assert levels.min() < 0.006
+    assert levels.max() > 0.055
     assert np.array_equal(after.future, before.future)
 
 

@@ -64,6 +64,8 @@ class ModelConfig(_Section):
     """Residual blocks of the decoder."""
     components: int = Field(8, ge=1)
     """Principal components of a future that the decoder moves."""
+    pace_floor: float = Field(1.0, gt=0)
+    """Least pace that futures are measured by, as a share of the usual one."""
     heading_steps: int = Field(1, ge=1)
     """Last steps whose mean displacement gives an agent's heading and velocity."""
     own_pace: bool = False
@@ -135,7 +137,8 @@ class TrainConfig(_Section):
     shorten: float = Field(0.0, ge=0, le=1)
     """Share of the agents of which only the last steps, two at least, are seen."""
     jitter: float = Field(0.0, ge=0)
-    """Deviation of noise on seen positions, as a share of the usual displacement per step."""
+    """Largest deviation of noise on seen positions, as a share of the usual displacement per step;
+    half of the scenes stay clean."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the numbers of a context that are dropped."""
     validate_every: float = Field(1.0, gt=0)

@@ -31,6 +31,7 @@ class Architecture:
         decoder_width, decoder_depth: Size of the decoder.
         components: Principal components of a future that the decoder moves.
         average: Whether u was trained between different times (all presets but `flow`).
+        pace_floor: Least pace that futures are measured by, as a share of the usual one.
         heading_steps: Last steps whose mean displacement gives heading and velocity.
         own_pace: Whether a past is read relative to the agent's own pace, and that beside it.
         rate: Whether the network is told the seconds per step.
@@ -48,6 +49,7 @@ class Architecture:
     decoder_depth: int = 4
     components: int = 8
     average: bool = True
+    pace_floor: float = 1.0
     heading_steps: int = 1
     own_pace: bool = False
     rate: bool = False
@@ -59,7 +61,7 @@ class TrajectoryModel(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = self.architecture = architecture
-        self.scaling = Scaling(a.horizon, a.dims, a.components)
+        self.scaling = Scaling(a.horizon, a.dims, a.components, a.pace_floor)
         channels = 2 * a.dims + a.own_pace + a.rate
         self.encoder = encoders.build(a.encoder, channels, a.width, **dict(a.options))
         self.social = SocialAttention(a.width, dims=a.dims) if a.social else None

@@ -20,7 +20,9 @@ class Augmentation:
         reverse: Share of the scenes that are played backwards.
         drop: Share of the agents that are left out.
         shorten: Share of the agents of which only the last steps, two at least, are seen.
-        jitter: Deviation of noise on seen positions, in the unit of the tracks.
+        jitter: Largest deviation of noise on seen positions, in the unit of the tracks. Half of
+            the scenes stay clean, each of the others has a level of its own: a model that knew
+            one level only would forget what a clean past is worth.
     """
 
     mirror: bool = True
@@ -45,7 +47,7 @@ class Augmentation:
         if self.shorten:
             batch = _late(batch, rng, self.shorten)
         if self.jitter:
-            batch = replace(batch, past=batch.past + rng.normal(0, self.jitter, batch.past.shape))
+            batch = _noisy(batch, rng, self.jitter)
         return batch, pace
 
     def _sized(self, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -99,3 +101,9 @@ def _late(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
     first = np.where(rng.random(batch.target.shape) < share, first, 0)
     unseen = np.arange(length) < first[..., None]
     return replace(batch, past=np.where(unseen[..., None], np.nan, batch.past))
+
+
+def _noisy(batch: Batch, rng: np.random.Generator, most: float) -> Batch:
+    level = most * rng.random(len(batch.scene)) * (rng.random(len(batch.scene)) < 0.5)
+    noise = rng.normal(size=batch.past.shape) * level[:, None, None, None]
+    return replace(batch, past=batch.past + noise)

@@ -65,6 +65,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         decoder_depth=model.decoder_depth,
         components=model.components,
         average=preset_of(config.flow).average,
+        pace_floor=model.pace_floor,
         heading_steps=model.heading_steps,
         own_pace=model.own_pace,
         rate=model.rate,
