@@ -35,6 +35,9 @@ def benchmark(
         ),
     ] = "",
     draws: Annotated[int, typer.Option(min=1, help="Draws that a rule chooses 20 of.")] = 1000,
+    mixture: Annotated[
+        bool, typer.Option("--mixture", help="Also judge all seeds together as one forecaster.")
+    ] = False,
     config: Annotated[
         Path | None, typer.Option(metavar="RUN.toml", help="Settings of the trainings.")
     ] = None,
@@ -72,6 +75,7 @@ def benchmark(
         floors=names(floors),
         select=names(select),
         draws=draws,
+        mixture=mixture,
         file=config,
         words=tuple(set_ or ()),
     )

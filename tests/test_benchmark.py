@@ -384,3 +384,53 @@ def test_the_drone_cut_has_the_windows_of_the_field(research_data, tmp_path):
     assert learnt + chosen == 8494
     assert 0.09 < chosen / 8494 <= 0.1
     assert not any(data.describe()["leakage"].values())
+
+
+def test_all_seeds_are_judged_together_once_they_are_trained(places, ask, tmp_path):
+    asked = dataclasses.replace(
+        ask, folds=("a",), seeds=2, steps=(1,), floors=(), mixture=True, select=("learned",)
+    )
+    plan = plan_of(asked, places)
+    plan.save(tmp_path)
+    assert read_plan(tmp_path) == plan
+    both = plan.trials[-1]
+    assert (both.name, both.members) == ("a-mmf-mixture-0", ("a-mmf-0", "a-mmf-1"))
+    with pytest.raises(RunError, match="not trained"):
+        work(plan, both.name, places, tmp_path).evaluate()
+    for name in both.members:
+        assert not work(plan, both.name, places, tmp_path).train()
+        work(plan, name, places, tmp_path).train()
+    together = work(plan, both.name, places, tmp_path)
+    assert together.train()
+    together.evaluate()
+    (row,) = rows_of(plan, tmp_path)
+    assert row.label == "mmf-mixture"
+    assert "--seeds 2 --presets mmf --floors '' --mixture" in row.facts["command"]
+    assert not (tmp_path / "runs" / both.name / WEIGHTS).exists()
+
+
+def test_a_learned_set_is_learned_once_and_judged(places, ask, tmp_path):
+    words = (*BRIEF, "choice.epochs=2", "choice.batch=20")
+    asked = dataclasses.replace(
+        ask, folds=("a",), steps=(1,), floors=(), select=("learned",), draws=300, words=words
+    )
+    plan = plan_of(asked, places)
+    one = work(plan, "a-mmf-0", places, tmp_path)
+    one.train()
+    one.evaluate()
+    plain, learned = rows_of(plan, tmp_path)
+    assert learned.label == "mmf learned"
+    assert (learned.protocol["samples"], learned.protocol["draws"]) == (20, 20)
+    assert learned.scores["min_ade"].mean < plain.scores["min_ade"].mean
+    assert "--select learned" in learned.facts["command"]
+    assert (one.folder / "set-20.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"seeds": 1}, "2 seeds"), ({"words": (*BRIEF, "model.joint=true")}, "leave out --mixture")],
+)
+def test_a_mixture_that_cannot_be_is_refused(places, ask, change, said):
+    asked = dataclasses.replace(ask, mixture=True, **({"seeds": 2} | change))
+    with pytest.raises(ConfigError, match=said):
+        plan_of(asked, places)

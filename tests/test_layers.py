@@ -17,7 +17,8 @@ FLOORS = [
     {"model", "baselines", "plotting", "outlook"},
     {"weights", "choosing", "exporting"},
     {"predictor", "training", "evaluation"},
-    {"forecaster", "tui", "benchmark"},
+    {"forecaster", "mixture"},
+    {"tui", "benchmark"},
     {"cli"},
 ]
 """Rooms import from lower floors only; those on one floor do not know each other."""
@@ -32,6 +33,7 @@ TORCH |= {
     "selection",
     "noise",
     "noise_set",
+    "mixture",
     "choosing",
     "model",
     "weights",

@@ -1,6 +1,6 @@
 """From what is asked for to a plan: which trials, with which settings, judged how."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Ask:
         floors: Forecasters that need no training.
         select: Ways in which 20 are also chosen of many draws, as `Judging` names them.
         draws: How many these are.
+        mixture: Whether all seeds of a preset are also judged as one forecaster.
         file: Settings in TOML.
         words: Single settings, SECTION.NAME=VALUE.
     """
@@ -44,6 +45,7 @@ class Ask:
     floors: tuple[str, ...] = FLOORS
     select: tuple[str, ...] = ()
     draws: int = 1000
+    mixture: bool = False
     file: Path | None = None
     words: tuple[str, ...] = ()
 
@@ -76,6 +78,22 @@ def _trials(ask: Ask, store: Store) -> Iterator[Trial]:
                 own = [f"flow.preset={preset}", f"train.seed={seed}"]
                 config = Config.load(ask.file, [*ask.words, *words, *own])
                 yield Trial(fold, preset, seed, config, _evaluations(ask, config))
+    if ask.mixture:
+        yield from _mixtures(ask, folds)
+
+
+def _mixtures(ask: Ask, folds: Mapping[str, Sequence[str]]) -> Iterator[Trial]:
+    """All seeds of each preset as one forecaster, for every fold."""
+    if ask.seeds < 2:
+        raise ConfigError(f"a mixture needs 2 seeds or more, got {ask.seeds}")
+    for preset in ask.presets:
+        for fold, words in folds.items():
+            config = Config.load(ask.file, [*ask.words, *words, f"flow.preset={preset}"])
+            if config.model.joint:
+                raise ConfigError("samples of whole scenes are not mixed; leave out --mixture")
+            terms = _evaluations(replace(ask, select=(), steps=()), config)[:1]
+            members = tuple(f"{fold}-{preset}-{seed}" for seed in range(ask.seeds))
+            yield Trial(fold, f"{preset}-mixture", 0, config, terms, members=members)
 
 
 def _evaluations(ask: Ask, config: Config) -> tuple[Judging, ...]:

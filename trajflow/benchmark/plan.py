@@ -24,6 +24,7 @@ class Trial:
         config: All settings.
         evaluations: How it is judged once it is there.
         floor: Whether it is a floor.
+        members: Names of the trials that it mixes evenly; then nothing is trained.
     """
 
     fold: str
@@ -32,6 +33,7 @@ class Trial:
     config: Config
     evaluations: tuple[Judging, ...]
     floor: bool = False
+    members: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -134,4 +136,6 @@ def _to_json(plan: Plan) -> dict[str, Any]:
 def _trial(values: dict[str, Any]) -> Trial:
     config = Config.from_dict(values["config"])
     evaluations = tuple(Judging(**terms) for terms in values["evaluations"])
-    return Trial(**{**values, "config": config, "evaluations": evaluations})
+    members = tuple(values.get("members", ()))
+    known = {"config": config, "evaluations": evaluations, "members": members}
+    return Trial(**{**values, **known})

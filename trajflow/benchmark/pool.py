@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,14 +82,17 @@ class Pool:
         """Do the work; tells how far it is now and then, and at its end."""
         plan, order = self.plan, self.order
         waiting = [t for t in plan.trials if not is_done(plan, t, order.results, order.stage)]
-        waiting.sort(key=lambda trial: trial.floor)  # trainings take longest
+        waiting.sort(key=_lateness)
         standing = Standing(len(plan.trials))
         standing.done = [trial.name for trial in plan.trials if trial not in waiting]
         before, began = self._share(), time.monotonic()
         try:
             while self._jobs or (waiting and not self._stopping):
-                while waiting and len(self._jobs) < order.jobs and not self._stopping:
-                    trial = waiting.pop(0)
+                while len(self._jobs) < order.jobs and not self._stopping:
+                    trial = next((t for t in waiting if not self._waits(t, waiting)), None)
+                    if trial is None:
+                        break
+                    waiting.remove(trial)
                     self._jobs[trial.name] = self._start(trial)
                 time.sleep(TICK)
                 self._collect(standing)
@@ -103,6 +106,11 @@ class Pool:
             for job in self._jobs.values():
                 job.wait()
         yield standing
+
+    def _waits(self, trial: Trial, waiting: Sequence[Trial]) -> bool:
+        """Whether a trial needs others that are not done yet."""
+        open_ones = {*self._jobs, *(one.name for one in waiting)}
+        return not open_ones.isdisjoint(trial.members)
 
     def _start(self, trial: Trial) -> "subprocess.Popen[bytes]":
         order = self.order
@@ -142,3 +150,8 @@ class Pool:
     def _share(self) -> float:
         trials = self.plan.trials
         return sum(share_done(self.plan, t, self.order.results) for t in trials) / len(trials)
+
+
+def _lateness(trial: Trial) -> int:
+    """Trainings take longest and come first; what mixes them comes last."""
+    return 2 * bool(trial.members) + trial.floor

@@ -33,6 +33,12 @@ def is_trained(folder: Path) -> bool:
     return last_event(folder).get("reason") == "done" and (folder / WEIGHTS).exists()
 
 
+def is_ready(trial: Trial, results: Path) -> bool:
+    """Whether nothing of a trial is left to be trained."""
+    runs = [results / "runs" / name for name in trial.members] or [trial.folder(results)]
+    return trial.floor or all(is_trained(run) for run in runs)
+
+
 def missing(plan: Plan, trial: Trial, results: Path) -> list[Judging]:
     """The evaluations that no report tells of."""
     where = {"split": "test", "fold": trial.config.data.fold, "fingerprint": plan.fingerprint}
@@ -46,7 +52,7 @@ def missing(plan: Plan, trial: Trial, results: Path) -> list[Judging]:
 
 def is_done(plan: Plan, trial: Trial, results: Path, stage: str) -> bool:
     """Whether a stage of a trial has nothing left to do."""
-    trained = trial.floor or is_trained(trial.folder(results))
+    trained = is_ready(trial, results)
     judged = not missing(plan, trial, results)
     return {"train": trained, "evaluate": judged}.get(stage, trained and judged)
 
@@ -54,7 +60,7 @@ def is_done(plan: Plan, trial: Trial, results: Path, stage: str) -> bool:
 def share_done(plan: Plan, trial: Trial, results: Path) -> float:
     """Which share of a trial is done, about, from 0 to 1."""
     left = len(missing(plan, trial, results)) / max(1, len(trial.evaluations))
-    if trial.floor:
+    if trial.floor or trial.members:
         return 1 - left
     folder = trial.folder(results)
     trained = 1.0 if is_trained(folder) else _progress(folder, trial)

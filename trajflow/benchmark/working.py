@@ -14,12 +14,13 @@ from trajflow.benchmark.material import facts_of, track_data
 from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
 from trajflow.benchmark.reports import report_name
-from trajflow.benchmark.standing import is_trained, last_event, missing
+from trajflow.benchmark.standing import is_ready, is_trained, last_event, missing
 from trajflow.choosing import LEARNED
 from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import RunError
 from trajflow.evaluation import Forecaster, Judging, judge
+from trajflow.mixture import Mixture
 from trajflow.predictor import Predictor
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
 from trajflow.training import Trainer
@@ -79,8 +80,8 @@ class Work:
         Raises:
             RunError: The folder holds another run.
         """
-        if self.trial.floor or is_trained(self.folder):
-            return True
+        if self.trial.members or is_ready(self.trial, self.results):
+            return is_ready(self.trial, self.results)
         trainer = self._trainer()
         for _ in trainer.run():
             if not going():
@@ -96,7 +97,7 @@ class Work:
         wanted = missing(self.plan, self.trial, self.results)
         if not wanted:
             return
-        if not self.trial.floor and not is_trained(self.folder):
+        if not is_ready(self.trial, self.results):
             raise RunError(f"{self.folder} is not trained to its end; run the stage train first")
         data = track_data(self.store, self.trial.config)
         known = self._protocol(data)
@@ -122,6 +123,9 @@ class Work:
         return new_trainer(config, data, str(self.folder), record, facts, device)
 
     def _forecaster(self, data: TrackData, terms: Judging) -> Forecaster:
+        if self.trial.members:
+            runs = [self.results / "runs" / name for name in self.trial.members]
+            return Mixture([self._predictor(terms.steps, run) for run in runs])
         if not self.trial.floor:
             predictor = self._predictor(terms.steps)
             if terms.selection == LEARNED and terms.samples not in predictor.sets:
@@ -131,8 +135,8 @@ class Work:
         fit = load_floor(self.trial.method)
         return fit(data.batches("train", SIZE), terms.samples, terms.seed)
 
-    def _predictor(self, steps: int) -> Predictor:
-        return Predictor.load(self.folder, str(device_of(self.where.device)), steps)
+    def _predictor(self, steps: int, run: Path | None = None) -> Predictor:
+        return Predictor.load(run or self.folder, str(device_of(self.where.device)), steps)
 
     def _learn_set(self, predictor: Predictor, data: TrackData, count: int) -> None:
         config = self.trial.config

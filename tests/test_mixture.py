@@ -1,0 +1,70 @@
+"""Facts about mixtures: every draw is one of a member's, each has its share."""
+
+import numpy as np
+import pytest
+import torch
+from test_training import walks
+
+from trajflow.errors import ConfigError
+from trajflow.metrics import spread
+from trajflow.mixture import Mixture
+from trajflow.model import Architecture, TrajectoryModel
+from trajflow.predictor import Predictor
+
+S = 11
+
+
+def predictor(seed, **facts):
+    torch.manual_seed(seed)
+    model = TrajectoryModel(Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1))
+    for parameter in model.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return Predictor(model, {"dt": 0.4, "unit": "m"} | facts)
+
+
+def test_every_member_draws_its_share_in_its_turn():
+    members, batch = [predictor(seed) for seed in range(3)], walks(4, 0)
+    mixture = Mixture(members)
+    drawn = mixture.forecast(batch, S, seed=5)
+    assert drawn.shape == (S, *batch.target.shape, 12, 2)
+    shares = mixture.shares(S, 5)
+    assert sorted(shares) == [3, 4, 4]
+    first = 0
+    for number, (member, share) in enumerate(zip(members, shares, strict=True)):
+        own = member.forecast(batch, share, 5 + 1_000_003 * number)
+        assert np.array_equal(drawn[first : first + share], own, equal_nan=True)
+        first += share
+
+
+def test_who_draws_one_more_is_left_to_the_seed():
+    mixture = Mixture([predictor(seed) for seed in range(3)])
+    found = np.array([mixture.shares(S, seed) for seed in range(300)])
+    assert (found.sum(1) == S).all()
+    assert np.allclose(found.mean(0), S / 3, atol=0.15)
+    assert {tuple(mixture.shares(2, seed)) for seed in range(30)} == {
+        (1, 1, 0),
+        (1, 0, 1),
+        (0, 1, 1),
+    }
+
+
+def test_members_who_disagree_make_a_wider_forecast():
+    members, batch = [predictor(seed) for seed in range(3)], walks(6, 0)
+    together = Mixture(members).forecast(batch, 60, 0)[:, batch.target]
+    alone = [member.forecast(batch, 60, 0)[:, batch.target] for member in members]
+    assert spread(together).mean() > np.mean([spread(one).mean() for one in alone])
+
+
+def test_a_mixture_is_asked_what_a_predictor_is():
+    mixture = Mixture([predictor(0), predictor(1)])
+    assert (mixture.history, mixture.horizon, mixture.dims) == (8, 12, 2)
+    assert (mixture.dt, mixture.unit) == (0.4, "m")
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [([], "got none"), ([predictor(0), predictor(1, dt=0.2)], "0.2 s.*0.4 s")],
+)
+def test_unlike_predictors_are_refused(members, said):
+    with pytest.raises(ConfigError, match=said):
+        Mixture(members)
