@@ -4,6 +4,10 @@ Usage:
   python examples/ablation.py ethucy.zarr -o results/ablation --seeds 3 --jobs 2
   python examples/ablation.py ethucy.zarr -o results/ablation --rows final "final, alone"
 
+  python examples/ablation.py ethucy.zarr --folds zara1 --held biwi_eth biwi_hotel
+      whole recordings of the training part are held out, so rows are judged in places they never
+      saw; scores of these recordings stand beside those of the usual validation part
+
 No test part is read. A trial that is already in the folder is not trained again. The table is
 written as CSV and Markdown: means over the folds of the scores at the epoch with the best
 validation energy score, their deviation over the seeds, and the change from `base` or `final`,
@@ -17,9 +21,11 @@ import platform
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -67,13 +73,17 @@ LEVERS: dict[str, tuple[str, ...]] = {
 """Settings of each row that differ from the library's defaults."""
 WITHOUT: dict[str, tuple[str, ...]] = {
     "final": (),
+    "final, no jitter": ("train.jitter=0",),
+    "final, no own pace": ("model.own_pace=false",),
     "final, no stretch": ("train.stretch=0",),
     "final, no reverse": ("train.reverse=0",),
-    "final, no tempo": ("train.tempo=0",),
-    "final, no dropout": ("train.dropout=0",),
     "final, no mirror": ("train.mirror=false",),
+    "final, tempo .3": ("train.tempo=0.3",),
+    "final, dropout .1": ("train.dropout=0.1",),
+    "final, shorten .4": ("train.shorten=0.4",),
+    "final, heading of 3": ("model.heading_steps=3",),
+    "final, floor .4": ("model.pace_floor=0.4",),
     "final, alone": ("model.social=false",),
-    "final, own pace": ("model.own_pace=true",),
     "final, lambda 0": ("flow.end=0",),
     "final, meanflow": ("flow.preset=meanflow",),
     "final, mmf-paper": ("flow.preset=mmf-paper",),
@@ -93,11 +103,13 @@ class Trial:
     lever: str
     fold: str
     seed: int
+    held: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What its file is called."""
-        return f"{self.lever.replace(' ', '_').replace('.', '')}-{self.fold}-{self.seed}"
+        lever = self.lever.replace(" ", "_").replace(".", "")
+        return "-".join([lever, self.fold, str(self.seed), *self.held])
 
 
 def trained(job: tuple[Trial, Path, Path, int, str]) -> str:
@@ -105,7 +117,13 @@ def trained(job: tuple[Trial, Path, Path, int, str]) -> str:
     trial, data, out, updates, device = job
     torch.set_num_threads(1)
     final = trial.lever in WITHOUT
-    words = [*COMMON, f"train.updates={updates}", *(WITHOUT if final else LEVERS)[trial.lever]]
+    held = [f"data.validation={json.dumps(list(trial.held))}"] if trial.held else []
+    words = [
+        *held,
+        *COMMON,
+        f"train.updates={updates}",
+        *(WITHOUT if final else LEVERS)[trial.lever],
+    ]
     config = Config.load(
         FINAL if final else None, [*words, f"data.fold={trial.fold}", f"train.seed={trial.seed}"]
     )
@@ -128,6 +146,7 @@ def trained(job: tuple[Trial, Path, Path, int, str]) -> str:
         "words": words,
         "fingerprint": store.fingerprint(),
         **_elsewhere(Path(scratch) / "run", tracks, config, device),
+        "held": _held(Path(scratch) / "run", tracks, trial.held, device),
     }
     (out / f"{trial.name}.json").write_text(json.dumps(found))
     shutil.rmtree(scratch)
@@ -154,6 +173,23 @@ def _elsewhere(
     }
 
 
+def _held(run: Path, tracks: TrackData, held: Sequence[str], device: str) -> dict[str, object]:
+    """Scores of the kept weights on the recordings held out, one by one, and on the others."""
+    if not held:
+        return {}
+    model = Predictor.load(run, device).model
+    steps = 1 if model.architecture.average else 8
+    numbers = {name: tracks.store.scenes.index(name) for name in held}
+
+    def scores(wanted: set[int]) -> dict[str, float]:
+        batches = tracks.batches("val", 512)
+        parts = (b.take(np.flatnonzero(np.isin(b.scene, list(wanted)))) for b in batches)
+        return validate(model, (part for part in parts if part.targets), 20, steps)
+
+    found = {name: scores({number}) for name, number in numbers.items()}
+    return {**found, "others": scores(set(range(len(tracks.store.scenes))) - {*numbers.values()})}
+
+
 def table(out: Path) -> pd.DataFrame:
     """One row per lever: means over folds, their deviation over seeds, the change it makes."""
     rows = []
@@ -161,6 +197,8 @@ def table(out: Path) -> pd.DataFrame:
         found = json.loads(file.read_text())
         slow, fast = (found["paces"][pace]["energy_score"] for pace in ("0.6", "1.6"))
         scores = found["metrics"] | {"es_slower": slow, "es_faster": fast}
+        for name, there in found["held"].items():
+            scores |= {f"{name} {key}": there[key] for key in ("energy_score", "min_ade")}
         rows.append({name: found[name] for name in ("lever", "fold", "seed", "epoch")} | scores)
     by_seed = pd.DataFrame(rows).groupby(["lever", "seed"])[list(scores)].mean()
     mean = by_seed.groupby("lever").mean()
@@ -189,6 +227,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("results/ablation"))
     parser.add_argument("--rows", nargs="*", default=[*LEVERS, *WITHOUT])
     parser.add_argument("--folds", nargs="*")
+    parser.add_argument("--held", nargs="*", default=[])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=1800)
     parser.add_argument("--jobs", type=int, default=1)
@@ -198,7 +237,7 @@ def main() -> None:
     trials.mkdir(parents=True, exist_ok=True)
     folds = given.folds or list(open_store(given.data).folds or {})
     wanted = [
-        Trial(lever, fold, seed)
+        Trial(lever, fold, seed, tuple(given.held))
         for seed in range(given.seeds)
         for lever in given.rows
         for fold in folds
@@ -217,8 +256,9 @@ def main() -> None:
     found.to_csv(given.out / "ablation.csv", index=False, float_format="%.5g")
     print(found.to_string(index=False, float_format="%.4g"))
     tracks = open_store(given.data).fingerprint()[:8]
+    held = f" --held {' '.join(given.held)}" if given.held else ""
     told = (
-        f"`python examples/ablation.py {given.data.name} --folds {' '.join(folds)} --seeds "
+        f"`python examples/ablation.py {given.data.name} --folds {' '.join(folds)}{held} --seeds "
         f"{given.seeds} --updates {given.updates}`; validation parts of tracks {tracks}; "
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread each."
     )
