@@ -44,6 +44,7 @@ class TrackData:
         validation: Sequence[str] = (),
         neighbours: int | None = None,
         max_rows: int = 20_000_000,
+        reach: int = 1,
         order: int = 0,
     ) -> None:
         """Choose the parts.
@@ -62,6 +63,7 @@ class TrackData:
             validation: Recordings whose training rows, whole, become the val part.
             neighbours: Most neighbours kept in a window, the nearest; None for all.
             max_rows: Observations held in memory at once.
+            reach: Training batches bring this many times T and F steps around the present.
             order: Seed of the order of training batches.
 
         Raises:
@@ -71,7 +73,7 @@ class TrackData:
         draw_agents(np.zeros(1, np.int64), fraction, seed)
         self.store, self.order = store, order
         self.split = choose(store, split, fold, fractions, seed, validation)
-        self.shape = Shape(history, horizon, stride, neighbours)
+        self.shape = Shape(history, horizon, stride, neighbours, reach)
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows)
 
     def windows(self, part: str) -> Windows:

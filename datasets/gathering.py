@@ -21,6 +21,7 @@ class Rows:
         present: Order of the rows by scene, then step, then track, [N].
         whole: Whether the row is the present of a target: all T + F steps around it exist, [N].
         free: Tracks whose future may be seen, [K].
+        reach: Times T and F that batches bring around the present.
     """
 
     tracks: Tracks
@@ -31,6 +32,7 @@ class Rows:
     present: Ints
     whole: Bools
     free: Bools
+    reach: int = 1
 
 
 def gather(rows: Rows, scene: Ints, start: Ints, first: Ints, visible: Ints, counts: Ints) -> Batch:
@@ -55,8 +57,11 @@ def gather(rows: Rows, scene: Ints, start: Ints, first: Ints, visible: Ints, cou
     kept = slot[: order.shape[1]] < counts[:, None]
     position = _paths(rows, member, kept)
     agent = np.where(kept, tracks.agent[tracks.track[rows.row[member]]], -1)
-    past, future = position[:, :, : rows.history], position[:, :, rows.history :]
-    return Batch(past, future, target, scene, start, agent)
+    present = rows.reach * rows.history
+    past = position[:, :, present - rows.history : present]
+    future = position[:, :, present : present + rows.horizon]
+    around = position if rows.reach > 1 else None
+    return Batch(past, future, target, scene, start, agent, around)
 
 
 def _nearest(here: Floats, target: Bools, seen: Bools) -> Ints:
@@ -75,8 +80,8 @@ def _nearest(here: Floats, target: Bools, seen: Bools) -> Ints:
 
 
 def _paths(rows: Rows, member: Ints, kept: Bools) -> Floats:
-    """Positions of agents around their rows at the present, [B, A, T + F, D]."""
-    steps = np.arange(1 - rows.history, rows.horizon + 1)
+    """Positions of agents around their rows at the present, [B, A, W, D]; W = R (T + F)."""
+    steps = np.arange(1 - rows.reach * rows.history, rows.reach * rows.horizon + 1)
     wanted = rows.key[member][..., None] + steps
     found = np.minimum(np.searchsorted(rows.key, wanted), len(rows.key) - 1)
     free = rows.free[rows.tracks.track[rows.row[member]]]

@@ -25,12 +25,14 @@ class Shape:
         horizon: Future steps, F.
         stride: Steps between two starts.
         neighbours: Most neighbours kept in a window; None for all.
+        reach: Times T and F that training batches bring around the present.
     """
 
     history: int
     horizon: int
     stride: int = 1
     neighbours: int | None = None
+    reach: int = 1
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ class Stream:
             rows=roles == PARTS.index(part),
             agents=agents,
             neighbours=shape.neighbours,
+            reach=shape.reach if part == "train" else 1,  # what is judged brings no more future
         )
 
     def _load(self, group: int) -> tuple[Tracks, NDArray[np.int8]]:

@@ -79,6 +79,7 @@ def cut(
     rows: Bools | None = None,
     agents: Ints | None = None,
     neighbours: int | None = None,
+    reach: int = 1,
 ) -> Windows:
     """All windows of the tracks, found without a copy of any position.
 
@@ -94,6 +95,7 @@ def cut(
         agents: Numbers of the agents that may be targets, any shape; None for all. The others
             are neighbours whose future is not seen.
         neighbours: Most neighbours kept in a window, the nearest; None for all.
+        reach: Batches also bring this many times T and F steps around the present, as `around`.
 
     Raises:
         ConfigError: A number is out of bounds.
@@ -115,7 +117,7 @@ def cut(
         begins = begins[(moment - opening)[begins] % stride == 0]
     whole = np.zeros(len(row), bool)
     whole[begins + history - 1] = True
-    index = Rows(tracks, history, horizon, row, key, present, whole, free)
+    index = Rows(tracks, history, horizon, row, key, present, whole, free, reach)
     return _windows(index, moment, span, origin, neighbours)
 
 

@@ -66,7 +66,7 @@ def test_some_scenes_are_played_backwards_and_twice_is_once():
 
 def test_a_slower_scene_keeps_its_present_and_its_straight_lines():
     before = straight()
-    after, pace = changed(before, tempo=1.0)
+    after, pace = changed(before, slower=1.0)
     assert np.allclose(after.past[:, :2, -1], before.past[:, :2, -1])
     moved = np.diff(whole(after), axis=2)[:, :2]
     expected = pace[:, None, None, None] * np.diff(whole(before), axis=2)[:, :2]
@@ -77,12 +77,64 @@ def test_a_slower_scene_keeps_its_present_and_its_straight_lines():
 
 def test_a_slower_scene_invents_nobody():
     before = straight()
-    after, _ = changed(before, tempo=1.0)
+    after, _ = changed(before, slower=1.0)
     unseen = np.isnan(before.past[:, -1]).all(-1)
     assert np.isnan(after.past[:, -1, 0]).any()
     first = np.isfinite(whole(after)[:, -1, :, 0]).argmax(1)
     assert (first <= unseen.sum(1)).all()
     assert np.isfinite(after.future).all()
+
+
+def long_walks(scenes=40, agents=3, seed=0, reach=2):
+    """Agents on circles, seen for `reach` times as long around the present; one leaves earlier."""
+    rng = np.random.default_rng(seed)
+    turn, phase = rng.uniform(0.02, 0.1, (2, scenes, agents, 1))
+    angle = phase + turn * np.arange(1 - reach * T, reach * F + 1)
+    path = np.stack([np.cos(angle), np.sin(angle)], -1)
+    path[:, -1, reach * T + F + 4 :] = np.nan
+    present = reach * T
+    agent = np.arange(scenes * agents).reshape(scenes, agents)
+    past, future = path[:, :, present - T : present], path[:, :, present : present + F]
+    target = np.ones((scenes, agents), bool)
+    return Batch(past, future, target, np.zeros(scenes, int), agent[:, 0], agent, path), turn
+
+
+def test_a_faster_scene_turns_faster_by_its_pace():
+    before, turn = long_walks()
+    after, pace = changed(before, faster=0.9)
+    assert after.around is None
+    assert 1 <= pace.min() < 1.1
+    assert 1.7 < pace.max() <= 1.9
+    path = whole(after)[:, :2]
+    angle = np.unwrap(np.arctan2(path[..., 1], path[..., 0]), axis=-1)
+    assert np.allclose(np.diff(angle), (turn[:, :2, 0] * pace[:, None])[..., None], rtol=0.02)
+    assert np.allclose(path[:, :, T - 1], before.past[:, :2, -1])
+
+
+def test_who_leaves_too_early_for_a_pace_is_not_learned_from():
+    before, _ = long_walks()
+    after, pace = changed(before, faster=0.9)
+    stays = F * pace <= F + 4
+    assert np.array_equal(after.target[:, -1], stays)
+    assert 5 < stays.sum() < 35
+    assert after.target[:, :2].all()
+
+
+def test_a_scene_in_which_nobody_stays_long_enough_keeps_its_pace():
+    before, _ = long_walks(agents=1)
+    after, pace = changed(before, faster=0.9)
+    assert after.target.all()
+    kept = pace == 1
+    assert kept.any()
+    assert np.array_equal(whole(after)[kept], whole(before)[kept])
+
+
+def test_backwards_and_faster_ends_where_it_began():
+    before, turn = long_walks()
+    after, pace = changed(before, faster=0.5, reverse=1.0)
+    path = whole(after)[:, :1]
+    angle = np.unwrap(np.arctan2(path[..., 1], path[..., 0]), axis=-1)
+    assert np.allclose(np.diff(angle), -(turn[:, :1, 0] * pace[:, None])[..., None], rtol=0.02)
 
 
 def test_who_is_left_out_is_no_neighbour_and_not_learned_from():
@@ -126,7 +178,9 @@ def test_half_of_the_scenes_get_noise_of_a_level_of_their_own():
     assert np.array_equal(after.future, before.future)
 
 
-@pytest.mark.parametrize("how", [{"tempo": 0.5}, {"reverse": 0.5}, {"drop": 0.3}, {"shorten": 0.5}])
+@pytest.mark.parametrize(
+    "how", [{"slower": 0.5}, {"reverse": 0.5}, {"drop": 0.3}, {"shorten": 0.5}]
+)
 def test_the_same_chance_gives_the_same_scene(how):
     before = straight()
     one, other = (changed(before, 3, **how)[0] for _ in range(2))

@@ -12,7 +12,7 @@ from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer
 
-TOLD = ["model.rate=true", "train.tempo=1", "train.epochs=12", "train.rate=0.01", "model.width=24"]
+TOLD = ["model.rate=true", "train.slower=1", "train.epochs=12", "train.rate=0.01", "model.width=24"]
 SMALL = ["train.batch=15", "model.decoder_width=24", "model.decoder_depth=1"]
 
 
@@ -36,7 +36,7 @@ def slower(scenes, pace):
 
 def test_the_run_and_its_predictor_know_the_range(run):
     predictor = Predictor.load(run)
-    assert (predictor.shortest_dt, predictor.dt) == (0.2, 0.4)
+    assert (predictor.dts, predictor.dt) == ((0.2, 0.4), 0.4)
     past, _ = slower(3, 0.5)
     assert predictor.predict(past, dt=0.2).dt == pytest.approx(0.2)
     for wrong in (0.19, 0.5):

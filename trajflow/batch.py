@@ -1,6 +1,7 @@
 """A batch of scenes as plain numpy: what windows produce and models and metrics consume."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ class Batch:
         scene: Index of the recording each window was cut from, [B].
         start: Step of the recording at which the window starts, [B], in steps.
         agent: Number of each agent, unique in the store, [B, A]; -1 where padded.
+        around: World positions farther before and after the present, [B, A, W, D] with
+            W = R (T + F) steps, R T of them up to the present; only where asked for, to learn from.
     """
 
     past: Floats
@@ -29,6 +32,7 @@ class Batch:
     scene: Ints
     start: Ints
     agent: Ints
+    around: Floats | None = None
 
     @property
     def seen(self) -> Bools:
@@ -42,4 +46,5 @@ class Batch:
 
     def take(self, rows: Ints) -> "Batch":
         """The chosen scenes of this batch, in the given order."""
-        return Batch(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        known: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{name: v if v is None else v[rows] for name, v in known.items()})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trajflow.errors import ConfigError
 
@@ -39,6 +40,8 @@ class DataConfig(_Section):
     """Recordings whose training rows, whole, become the val part."""
     neighbours: int | None = Field(32, ge=0)
     """Most neighbours kept of each window, nearest first."""
+    reach: int = Field(1, ge=1)
+    """Training windows bring this many times their steps, so that scenes can be played faster."""
     seed: int = Field(0, ge=0)
     """Seed of the split."""
     max_rows: int = Field(20_000_000, ge=1)
@@ -128,8 +131,10 @@ class TrainConfig(_Section):
     """Whether scenes are mirrored at random."""
     stretch: float = Field(0.1, ge=0, lt=1)
     """Scenes are scaled at random by up to this share, up or down."""
-    tempo: float = Field(0.0, ge=0, le=3)
+    slower: float = Field(0.0, ge=0, le=3)
     """Scenes are played slower at random, by up to this share, by interpolation."""
+    faster: float = Field(0.0, ge=0, le=3)
+    """Scenes are played faster at random, by up to this share; needs `data.reach`."""
     reverse: float = Field(0.0, ge=0, le=1)
     """Share of the scenes that are played backwards."""
     drop: float = Field(0.0, ge=0, lt=1)
@@ -186,6 +191,16 @@ class Config(_Section):
     flow: FlowConfig = FlowConfig()
     train: TrainConfig = TrainConfig()
     choice: SetConfig = SetConfig()
+
+    @model_validator(mode="after")
+    def _reaches(self) -> Config:
+        if self.train.faster > self.data.reach - 1:
+            needed = math.ceil(1 + self.train.faster)
+            raise ValueError(
+                f"train.faster={self.train.faster} needs positions beyond the window: "
+                f"set data.reach={needed}"
+            )
+        return self
 
     @classmethod
     def load(cls, path: str | Path | None = None, words: Sequence[str] = ()) -> Config:

@@ -104,9 +104,10 @@ class Predictor:
         return float(self.facts.get("temperature", 1.0))
 
     @property
-    def shortest_dt(self) -> float:
-        """Least seconds per step that the model was trained for."""
-        return self.dt * float(self.facts.get("least_rate", 1.0))
+    def dts(self) -> tuple[float, float]:
+        """Least and most seconds per step that the model was trained for."""
+        rates = (self.facts.get("least_rate", 1.0), self.facts.get("most_rate", 1.0))
+        return rates[0] * self.dt, rates[1] * self.dt
 
     def predict(
         self,
@@ -136,7 +137,7 @@ class Predictor:
                 Chosen samples serve best as a set and are no draws; their weights, [S, *, A], say
                 how likely each is.
             dt: Seconds per step of the past, and so of the forecast; None: as trained. A model
-                trained with `model.rate=true` serves from `shortest_dt` on.
+                trained with `model.rate=true` serves all within `dts`.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
@@ -203,11 +204,13 @@ class Predictor:
         """Seconds per step over those the model was trained at."""
         if dt is None or abs(dt - self.dt) <= 1e-6 * self.dt:
             return 1.0
-        if not self.shortest_dt * (1 - 1e-6) <= dt <= self.dt:
-            known = f"{self.shortest_dt:g} to " if self.shortest_dt < self.dt else ""
+        least, most = self.dts
+        if not least * (1 - 1e-6) <= dt <= most * (1 + 1e-6):
+            known = f"{least:g} to {most:g}" if least < most else f"{self.dt:g}"
             raise ConfigError(
-                f"the model was trained for {known}{self.dt:g} s per step, got dt={dt:g}; resample "
-                "the past, or train with model.rate=true and train.tempo=1 for half of it too"
+                f"the model was trained for {known} s per step, got dt={dt:g}; resample the past, "
+                "or train with model.rate=true and train.slower=1 for half of it, "
+                "train.faster=1 for twice of it"
             )
         return dt / self.dt
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats
+from trajflow.batch import Batch, Bools, Floats
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,9 @@ class Augmentation:
     Attributes:
         mirror: Whether y changes its sign half of the time.
         stretch: Scaled by up to this share, up or down.
-        tempo: Played slower by up to this share; positions are interpolated.
+        slower: Played slower by up to this share; positions are interpolated.
+        faster: Played faster by up to this share, where batches reach that far; who is not seen
+            for so long is not learned from, and a scene in which nobody is stays as it was.
         reverse: Share of the scenes that are played backwards.
         drop: Share of the agents that are left out.
         shorten: Share of the agents of which only the last steps, two at least, are seen.
@@ -27,7 +29,8 @@ class Augmentation:
 
     mirror: bool = True
     stretch: float = 0.1
-    tempo: float = 0.0
+    slower: float = 0.0
+    faster: float = 0.0
     reverse: float = 0.0
     drop: float = 0.0
     shorten: float = 0.0
@@ -35,13 +38,15 @@ class Augmentation:
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> tuple[Batch, Floats]:
         """A changed batch, and seconds per step of each scene over what they were, [B]."""
-        batch = self._sized(batch, rng)
+        batch, scenes = self._sized(batch, rng), len(batch.scene)
+        back, pace = np.zeros(scenes, bool), np.ones(scenes)
         if self.reverse:
-            batch = _backwards(batch, rng.random(len(batch.scene)) < self.reverse)
-        pace = np.ones(len(batch.scene))
-        if self.tempo:
-            pace = np.exp(-rng.random(len(batch.scene)) * np.log1p(self.tempo))
-            batch = _slower(batch, pace)
+            back = rng.random(scenes) < self.reverse
+        if self.slower or self.faster:
+            least, most = -np.log1p(self.slower), np.log1p(self.faster)
+            pace = np.exp(least + (1 - rng.random(scenes)) * (most - least))
+        if self.reverse or self.slower or self.faster:
+            batch, pace = _replayed(batch, back, pace)
         if self.drop:
             batch = _without(batch, rng.random(batch.target.shape) < self.drop)
         if self.shorten:
@@ -56,35 +61,47 @@ class Augmentation:
         if self.mirror:
             factor[rng.random(scenes) < 0.5, ..., 1] = -1
         factor *= np.exp(rng.uniform(-1, 1, (scenes, 1, 1, 1)) * np.log1p(self.stretch))
-        return replace(batch, past=batch.past * factor, future=batch.future * factor)
+        around = None if batch.around is None else batch.around * factor
+        past, future = batch.past * factor, batch.future * factor
+        return replace(batch, past=past, future=future, around=around)
 
 
-def _backwards(batch: Batch, chosen: np.ndarray) -> Batch:
-    path = np.concatenate([batch.past, batch.future], 2)
-    path = np.where(chosen[:, None, None, None], path[:, :, ::-1], path)
-    return _cut(batch, path)
+def _replayed(batch: Batch, back: Bools, pace: Floats) -> tuple[Batch, Floats]:
+    """Scenes played backwards where `back` [B], at their pace [B], and the pace that was taken."""
+    length, horizon = batch.past.shape[2], batch.future.shape[2]
+    path, present = np.concatenate([batch.past, batch.future], 2), length - 1
+    if batch.around is not None:
+        path, present = batch.around, length * batch.around.shape[2] // (length + horizon) - 1
+    centre = present + np.where(back, horizon - length + 1, 0)
+    steps = np.where(back, -1, 1)[:, None] * np.arange(1 - length, horizon + 1)
+
+    def played(pace: Floats) -> tuple[Floats, Bools]:
+        found = _at(path, centre[:, None] + pace[:, None] * steps)
+        return found, batch.target & np.isfinite(found).all((2, 3))
+
+    found, target = played(pace)
+    empty = ~target.any(1)
+    if empty.any():
+        pace = np.where(empty, 1.0, pace)
+        found, target = played(pace)
+    past, future = np.split(found, [length], 2)
+    return replace(batch, past=past, future=future, target=target, around=None), pace
 
 
-def _slower(batch: Batch, pace: Floats) -> Batch:
-    """Every path sampled at intervals `pace` [B] <= 1 around its present, by interpolation."""
-    path = np.concatenate([batch.past, batch.future], 2)
-    present = batch.past.shape[2] - 1
-    when = present + pace[:, None] * (np.arange(path.shape[2]) - present)
-    before = np.clip(np.floor(when).astype(int), 0, path.shape[2] - 2)
+def _at(path: Floats, when: Floats) -> Floats:
+    """Positions of paths [B, A, W, D] at moments between their steps, [B, N] -> [B, A, N, D]."""
+    last = path.shape[2] - 1
+    before = np.clip(np.floor(when).astype(int), 0, last - 1)
     share = (when - before)[:, None, :, None]
     row = np.arange(len(path))[:, None, None]
     agent = np.arange(path.shape[1])[:, None]
     left, right = (path[row, agent, step[:, None]] for step in (before, before + 1))
-    between = (1 - share) * left + share * right
-    return _cut(batch, np.where(share == 0, left, np.where(share == 1, right, between)))
+    between = np.where(share == 0, left, (1 - share) * left + share * right)
+    inside = (share >= 0) & (share <= 1)
+    return np.where(share == 1, right, np.where(inside, between, np.nan))
 
 
-def _cut(batch: Batch, path: Floats) -> Batch:
-    past, future = np.split(path, [batch.past.shape[2]], 2)
-    return replace(batch, past=past, future=future)
-
-
-def _without(batch: Batch, gone: np.ndarray) -> Batch:
+def _without(batch: Batch, gone: Bools) -> Batch:
     """The batch without some agents, unless nobody would be left to learn from."""
     target = batch.target & ~gone
     if not target.any():

@@ -69,7 +69,8 @@ class Trainer:
         self.augmentation = Augmentation(
             mirror=self.settings.mirror,
             stretch=self.settings.stretch,
-            tempo=self.settings.tempo,
+            slower=self.settings.slower,
+            faster=self.settings.faster,
             reverse=self.settings.reverse,
             drop=self.settings.drop,
             shorten=self.settings.shorten,
@@ -262,5 +263,10 @@ class Trainer:
 
 
 def _rates(config: Config) -> dict[str, float]:
-    """Least seconds per step that a model of several rates learns, over the usual ones."""
-    return {"least_rate": 1 / (1 + config.train.tempo)} if config.model.rate else {}
+    """Least and most seconds per step that a model of several rates learns, over the usual."""
+    if not config.model.rate:
+        return {}
+    return {
+        "least_rate": 1 / (1 + config.train.slower),
+        "most_rate": 1 + config.train.faster,
+    }
