@@ -53,3 +53,9 @@ def test_files_that_are_missing_or_not_toml_are_named(tmp_path):
 def test_settings_cannot_change():
     with pytest.raises(ValueError, match="frozen"):
         Config().train.epochs = 3
+
+
+def test_playing_faster_needs_positions_beyond_the_window():
+    with pytest.raises(ConfigError, match=r"train.faster=0.7 .*set data.reach=2"):
+        Config.load(None, ["train.faster=0.7"])
+    assert Config.load(None, ["train.faster=0.7", "data.reach=2"]).train.faster == 0.7

@@ -202,3 +202,11 @@ def test_padding_costs_little_in_a_crowd(ethucy):
     padded, real = sum(a.size for a in agents), sum((a >= 0).sum() for a in agents)
     assert padded < 1.12 * real
     assert dataclasses.asdict(data.shape)["neighbours"] is None
+
+
+def test_only_what_is_learned_from_reaches_beyond_its_window(town):
+    """A forecaster that is judged must not be handed any more of the future."""
+    data = TrackData(town, **SHAPE, reach=2)
+    assert next(data.training(9, 0)).around.shape[2] == 2 * 5
+    assert all(batch.around is None for part in ("val", "test") for batch in data.batches(part, 9))
+    assert all(batch.around is None for batch in data.validation(9, 100))

@@ -239,3 +239,35 @@ def test_positions_are_the_files_to_the_last_bit(ethucy, research_data):
     path = np.concatenate([batch.past, batch.future], 2)[batch.target]
     for label, start, steps in zip(labels, starts, path, strict=True):
         assert [real[start + i, label] for i in range(20)] == list(map(tuple, steps.tolist()))
+
+
+def test_a_longer_reach_brings_what_lies_around_the_window(tracks_of):
+    """The middle of `around` is the window itself; beyond it stand the rows that exist."""
+    tracks = crowded(tracks_of)
+    usual, far = cut(tracks, T, F), cut(tracks, T, F, reach=3)
+    assert len(usual) == len(far)
+    one, other = everything(usual), everything(far)
+    assert one.around is None
+    window = other.around[:, :, 2 * T : 3 * T + F]
+    assert np.array_equal(window[:, :, :T], one.past, equal_nan=True)
+    assert np.array_equal(window[:, :, T:], one.future, equal_nan=True)
+    wide = {(s, m): b for b, (s, m) in enumerate(zip(other.scene, other.start, strict=True))}
+    compared = 0
+    for b, (scene, start) in enumerate(zip(other.scene, other.start, strict=True)):
+        later = wide.get((scene, start + F))
+        for a in np.flatnonzero(other.target[b]):
+            follows = later is not None and other.agent[b, a] in other.agent[later]
+            if follows:
+                there = int(np.flatnonzero(other.agent[later] == other.agent[b, a])[0])
+                expected = other.past[later, there]
+                found = other.around[b, a, 2 * T + F : 3 * T + F]
+                assert np.array_equal(found, expected, equal_nan=True)
+                compared += 1
+    assert compared > 10
+
+
+def test_a_longer_reach_sees_no_row_of_another_part(tracks_of):
+    tracks = tracks_of([(0, range(30))])
+    rows = np.arange(30) < 12
+    batch = everything(cut(tracks, T, F, rows=rows, reach=4))
+    assert np.array_equal(np.isfinite(batch.around[0, 0, :, 0]).nonzero()[0], np.arange(9, 20))

@@ -46,5 +46,6 @@ class Batch:
 
     def take(self, rows: Ints) -> "Batch":
         """The chosen scenes of this batch, in the given order."""
-        known: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{name: v if v is None else v[rows] for name, v in known.items()})
+        parts = ((f.name, getattr(self, f.name)) for f in fields(self))
+        taken: dict[str, Any] = {name: v if v is None else v[rows] for name, v in parts}
+        return Batch(**taken)
