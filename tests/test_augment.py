@@ -72,7 +72,7 @@ def test_a_slower_scene_keeps_its_present_and_its_straight_lines():
     expected = pace[:, None, None, None] * np.diff(whole(before), axis=2)[:, :2]
     assert np.allclose(moved, expected)
     assert 0.5 <= pace.min() < 0.6
-    assert 0.9 < pace.max() <= 1
+    assert 10 < (pace == 1).sum() < 30
 
 
 def test_a_slower_scene_invents_nobody():
@@ -103,7 +103,7 @@ def test_a_faster_scene_turns_faster_by_its_pace():
     before, turn = long_walks()
     after, pace = changed(before, faster=0.9)
     assert after.around is None
-    assert 1 <= pace.min() < 1.1
+    assert pace.min() == 1
     assert 1.7 < pace.max() <= 1.9
     path = whole(after)[:, :2]
     angle = np.unwrap(np.arctan2(path[..., 1], path[..., 0]), axis=-1)
@@ -116,7 +116,7 @@ def test_who_leaves_too_early_for_a_pace_is_not_learned_from():
     after, pace = changed(before, faster=0.9)
     stays = F * pace <= F + 4
     assert np.array_equal(after.target[:, -1], stays)
-    assert 5 < stays.sum() < 35
+    assert 15 < stays.sum() < 35
     assert after.target[:, :2].all()
 
 

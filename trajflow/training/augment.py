@@ -16,7 +16,8 @@ class Augmentation:
     Attributes:
         mirror: Whether y changes its sign half of the time.
         stretch: Scaled by up to this share, up or down.
-        slower: Played slower by up to this share; positions are interpolated.
+        slower: Played slower by up to this share, as half of the scenes are; positions are
+            interpolated.
         faster: Played faster by up to this share, where batches reach that far; who is not seen
             for so long is not learned from, and a scene in which nobody is stays as it was.
         reverse: Share of the scenes that are played backwards.
@@ -45,6 +46,7 @@ class Augmentation:
         if self.slower or self.faster:
             least, most = -np.log1p(self.slower), np.log1p(self.faster)
             pace = np.exp(least + (1 - rng.random(scenes)) * (most - least))
+            pace = np.where(rng.random(scenes) < 0.5, pace, 1.0)
         if self.reverse or self.slower or self.faster:
             batch, pace = _replayed(batch, back, pace)
         if self.drop:
