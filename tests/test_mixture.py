@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_training import walks
 
-from trajflow.errors import ConfigError
+from trajflow.errors import ConfigError, TrajflowError
 from trajflow.metrics import spread
 from trajflow.mixture import Mixture
 from trajflow.model import Architecture, TrajectoryModel
@@ -68,3 +68,15 @@ def test_a_mixture_is_asked_what_a_predictor_is():
 def test_unlike_predictors_are_refused(members, said):
     with pytest.raises(ConfigError, match=said):
         Mixture(members)
+
+
+def test_equal_seeds_predict_the_same_and_none_draws_afresh():
+    mixture, batch = Mixture([predictor(0), predictor(1)]), walks(4, 0)
+    forecast = mixture.predict(batch.past, samples=S, seed=5)
+    assert forecast.samples.shape == (S, *batch.past.shape[:2], 12, 2)
+    assert forecast.dt == 0.4
+    again = mixture.predict(batch.past, samples=S, seed=5).samples
+    assert np.array_equal(forecast.samples, again)
+    assert not np.allclose(mixture.predict(batch.past, samples=S).samples, again)
+    with pytest.raises(TrajflowError, match="at least 1, got 0"):
+        mixture.predict(batch.past, samples=0)
