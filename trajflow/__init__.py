@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trajflow.errors import TrajflowError as TrajflowError
     from trajflow.forecast import Forecast as Forecast
     from trajflow.forecaster import TrajectoryForecaster as TrajectoryForecaster
+    from trajflow.mixture import Mixture as Mixture
     from trajflow.predictor import Predictor as Predictor
 
     __version__: str
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "Config": "trajflow.config",
     "Forecast": "trajflow.forecast",
+    "Mixture": "trajflow.mixture",
     "Predictor": "trajflow.predictor",
     "TrajectoryForecaster": "trajflow.forecaster",
     "TrajflowError": "trajflow.errors",
 }
-__all__ = ["Config", "Forecast", "Predictor", "TrajectoryForecaster", "TrajflowError"]
+__all__ = ["Config", "Forecast", "Mixture", "Predictor", "TrajectoryForecaster", "TrajflowError"]
 
 
 def __getattr__(name: str) -> Any:
