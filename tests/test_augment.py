@@ -75,6 +75,11 @@ def test_a_slower_scene_keeps_its_present_and_its_straight_lines():
     assert 10 < (pace == 1).sum() < 30
 
 
+def test_a_model_that_is_told_the_pace_sees_all_scenes_at_another():
+    _, pace = changed(straight(), slower=1.0, paced=1.0)
+    assert (pace < 1).all()
+
+
 def test_a_slower_scene_invents_nobody():
     before = straight()
     after, _ = changed(before, slower=1.0)

@@ -47,7 +47,8 @@ def test_an_evaluation_names_the_set_and_its_errors_are_less(trajflow, fitted, f
     assert (learned["selection"], learned["draws"]) == ("learned", 6)
     assert learned["energy_score_kind"] == "weighted"
     assert learned["mean"]["min_ade"] < plain["mean"]["min_ade"]
-    assert len(list(run.glob("evaluation-*.json"))) == 2
+    kept = {path.name.split("-6x1")[1] for path in run.glob("evaluation-*-6x1*.json")}
+    assert kept == {".json", "-learned-of-6.json"}
 
 
 def test_predictions_carry_the_weights_of_the_set(trajflow, fitted, fork, tmp_path):

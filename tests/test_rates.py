@@ -12,8 +12,15 @@ from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer
 
-TOLD = ["model.rate=true", "train.slower=1", "train.epochs=12", "train.rate=0.01", "model.width=24"]
-SMALL = ["train.batch=15", "model.decoder_width=24", "model.decoder_depth=1"]
+TOLD = ["model.rate=true", "model.social=false", "model.width=24", "train.slower=1"]
+SMALL = [
+    "train.epochs=60",
+    "train.validate_every=20",
+    "train.rate=0.01",
+    "train.batch=15",
+    "model.decoder_width=24",
+    "model.decoder_depth=1",
+]
 
 
 @pytest.fixture(scope="module")

@@ -132,9 +132,9 @@ class TrainConfig(_Section):
     stretch: float = Field(0.1, ge=0, lt=1)
     """Scenes are scaled at random by up to this share, up or down."""
     slower: float = Field(0.0, ge=0, le=3)
-    """Scenes are played slower at random, by up to this share, by interpolation."""
+    """Half of the scenes, or all if the model is told, are played slower by up to this share."""
     faster: float = Field(0.0, ge=0, le=3)
-    """Scenes are played faster at random, by up to this share; needs `data.reach`."""
+    """The same for faster; needs `data.reach`."""
     reverse: float = Field(0.0, ge=0, le=1)
     """Share of the scenes that are played backwards."""
     drop: float = Field(0.0, ge=0, lt=1)

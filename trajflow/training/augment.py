@@ -16,10 +16,10 @@ class Augmentation:
     Attributes:
         mirror: Whether y changes its sign half of the time.
         stretch: Scaled by up to this share, up or down.
-        slower: Played slower by up to this share, as half of the scenes are; positions are
-            interpolated.
+        slower: Played slower by up to this share; positions are interpolated.
         faster: Played faster by up to this share, where batches reach that far; who is not seen
             for so long is not learned from, and a scene in which nobody is stays as it was.
+        paced: Share of the scenes that are played slower or faster; the others keep their pace.
         reverse: Share of the scenes that are played backwards.
         drop: Share of the agents that are left out.
         shorten: Share of the agents of which only the last steps, two at least, are seen.
@@ -32,6 +32,7 @@ class Augmentation:
     stretch: float = 0.1
     slower: float = 0.0
     faster: float = 0.0
+    paced: float = 0.5
     reverse: float = 0.0
     drop: float = 0.0
     shorten: float = 0.0
@@ -46,7 +47,7 @@ class Augmentation:
         if self.slower or self.faster:
             least, most = -np.log1p(self.slower), np.log1p(self.faster)
             pace = np.exp(least + (1 - rng.random(scenes)) * (most - least))
-            pace = np.where(rng.random(scenes) < 0.5, pace, 1.0)
+            pace = np.where(rng.random(scenes) < self.paced, pace, 1.0)
         if self.reverse or self.slower or self.faster:
             batch, pace = _replayed(batch, back, pace)
         if self.drop:

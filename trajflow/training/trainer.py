@@ -71,6 +71,7 @@ class Trainer:
             stretch=self.settings.stretch,
             slower=self.settings.slower,
             faster=self.settings.faster,
+            paced=1.0 if config.model.rate else 0.5,
             reverse=self.settings.reverse,
             drop=self.settings.drop,
             shorten=self.settings.shorten,
