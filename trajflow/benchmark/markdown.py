@@ -33,8 +33,8 @@ def _head(table: "Table") -> Iterator[str]:
         yield (
             f"{asked['history']} + {asked['horizon']} steps, stride {asked['stride']}, unit "
             f"{asked['unit']}; missed beyond {asked['miss']:g}, collided below "
-            f"{asked['collide']:g} {asked['unit']}. Test part only; every setting and epoch is "
-            "chosen on the validation part."
+            f"{asked['collide']:g} {asked['unit']}. Test part only; epochs, the noise's "
+            "deviation and learned sets are chosen on the validation part."
         )
     for names in {tuple(row.protocol["validation"]) for row in table.rows}:
         if names:
