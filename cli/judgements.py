@@ -13,11 +13,13 @@ TABLE = "table.json"
 
 
 def best_validation(folder: "RunFolder") -> dict[str, Any]:
-    """The event of the validation whose weights are kept; empty before the first one."""
+    """The validation whose weights are kept, with the noise they draw from; empty before it."""
     best: dict[str, Any] = {}
     for event in folder.events():
         if event["event"] == "evaluated" and event["best"]:
             best = event
+        elif event["event"] == "tempered" and best:
+            best = best | {"metrics": event["metrics"], "temperature": event["temperature"]}
     return best
 
 

@@ -25,7 +25,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            metavar="mmf|mmf-paper|meanflow|consistency|terminal|flow", help="Which objective is trained."
+            metavar="mmf|mmf-paper|meanflow|consistency|terminal|flow",
+            help="Which objective is trained.",
         ),
     ] = None,
     out: Annotated[

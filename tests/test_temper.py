@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from test_training import CPU, FACTS, WORDS, Walks, walks
 
+from trajflow.cli.judgements import best_validation
 from trajflow.config import Config
 from trajflow.metrics import spread
 from trajflow.predictor import Predictor
+from trajflow.runs import RunFolder
 from trajflow.training import Tempered
 from trajflow.training.setup import new_trainer
 from trajflow.training.temper import TEMPERATURES, choose_temperature, tempered
@@ -49,6 +51,9 @@ def test_it_is_that_of_the_weights_kept_and_found_again(tmp_path):
     trained(tmp_path / "run")
     predictor = Predictor.load(tmp_path / "run")
     data = Walks()
+    kept = best_validation(RunFolder.open(tmp_path / "run"))
+    assert kept["metrics"] == pytest.approx(predictor.facts["validation"])
+    assert kept["temperature"] == predictor.temperature
     chosen, found = tempered(predictor.model, lambda: data.validation(15, 2000), 20, 1, 0)
     assert chosen == predictor.temperature
     assert found == pytest.approx(predictor.facts["validation"])
