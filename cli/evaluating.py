@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajflow.cli.options import selection
-from trajflow.cli.progress import Progress
+from trajflow.cli.progress import Progress, counted
 from trajflow.cli.streams import log
 from trajflow.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from trajflow.batch import Batch
     from trajflow.config import Config
     from trajflow.datasets.data import TrackData
     from trajflow.datasets.store import Store
@@ -168,7 +167,7 @@ def _judge(
     from trajflow.evaluation.motion import standing_pace
 
     total = data.describe()["parts"][how.part]["windows"]
-    batches = _counted(data.batches(how.part, SIZE), total)
+    batches = counted("windows", data.batches(how.part, SIZE), lambda b: b.targets, total)
     terms = how.judging(config.model.joint, standing_pace(data, how.part))
     report = judge(forecaster, batches, data.groups(how.part), terms)
     return {
@@ -190,15 +189,6 @@ def _protocol(store: "Store", config: "Config", how: Protocol) -> dict[str, Any]
         "unit": store.unit,
         "seed": how.seed,
     }
-
-
-def _counted(batches: Iterator["Batch"], total: int) -> Iterator["Batch"]:
-    done = 0
-    with Progress("windows", total) as progress:
-        for batch in batches:
-            yield batch
-            done += batch.targets
-            progress.update(done)
 
 
 def _with_fold(config: "Config", fold: str | None) -> "Config":

@@ -88,14 +88,16 @@ class Progress:
             self._stream.flush()
 
 
-def counted(label: str, items: Iterable[Item], size: Callable[[Item], int]) -> Iterator[Item]:
-    """The items as they come, with a word on how many units they held so far."""
+def counted(
+    label: str, items: Iterable[Item], size: Callable[[Item], int], total: int | None = None
+) -> Iterator[Item]:
+    """The items as they come, with a word on how many units were dealt with, of how many."""
     done = 0
-    with Progress(label) as progress:
+    with Progress(label, total) as progress:
         for item in items:
+            yield item
             done += size(item)
             progress.update(done)
-            yield item
 
 
 def span(seconds: float) -> str:
