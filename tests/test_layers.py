@@ -15,10 +15,12 @@ FLOORS = [
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets"},
     {"model", "baselines", "plotting", "outlook"},
-    {"weights", "choosing", "exporting"},
+    {"weights", "choosing", "exporting", "surprise"},
     {"predictor", "training", "evaluation"},
     {"forecaster", "mixture"},
-    {"tui", "benchmark"},
+    {"ood"},
+    {"benchmark", "browsing"},
+    {"tui"},
     {"cli"},
 ]
 """Rooms import from lower floors only; those on one floor do not know each other."""
@@ -41,6 +43,7 @@ TORCH |= {
     "training",
     "forecaster",
     "benchmark",
+    "surprise",
 }
 FOREIGN = {
     "cli": {"torch", "textual"},

@@ -1,0 +1,1 @@
+"""Windows of a store beside what runs forecast of them, for whoever looks."""
