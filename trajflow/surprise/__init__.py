@@ -1,1 +1,3 @@
-"""How strange a past is to a trained model: scores of it, and one surprise they make together."""
+"""How strange a past is to a trained run: scores, and one surprise made of them."""
+
+from trajflow.surprise.strangeness import Strangeness as Strangeness

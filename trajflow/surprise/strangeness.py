@@ -1,0 +1,29 @@
+"""How strange pasts are to a trained run, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trajflow.batch import Bools, Floats
+
+
+@dataclass(frozen=True)
+class Strangeness:
+    """How unlike everything a run has learned from each of N pasts is.
+
+    Attributes:
+        score: Share of validation people who are less strange, [N], above 0 and at most 1. Of new
+            people like those, about one in twenty has more than 0.95.
+        parts: The same by each score alone, [N] by name.
+        reasons: What is strange about each past, in words; "" of one that is not.
+        risk: Energy score that is to be expected of a forecast from it, [N], in the unit of the
+            tracks. A strange past may be easy to forecast from, and an ordinary one hard.
+    """
+
+    score: Floats
+    parts: Mapping[str, Floats]
+    reasons: tuple[str, ...]
+    risk: Floats
+
+    def strange(self, level: float = 0.95) -> Bools:
+        """Whether more than so many validation people are less strange, [N]."""
+        return self.score > level
