@@ -1,6 +1,6 @@
 """From a store to batches: the split rule, the windows and their order, under one roof."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -46,6 +46,7 @@ class TrackData:
         max_rows: int = 20_000_000,
         reach: int = 1,
         order: int = 0,
+        around: Collection[str] = ("train",),
     ) -> None:
         """Choose the parts.
 
@@ -63,8 +64,9 @@ class TrackData:
             validation: Recordings whose training rows, whole, become the val part.
             neighbours: Most neighbours kept in a window, the nearest; None for all.
             max_rows: Observations held in memory at once.
-            reach: Training batches bring this many times T and F steps around the present.
+            reach: Batches bring this many times T and F steps around the present.
             order: Seed of the order of training batches.
+            around: Parts whose batches reach so far; a forecaster need not see what is judged.
 
         Raises:
             ConfigError: A setting is unknown, out of bounds or does not fit the store.
@@ -74,7 +76,7 @@ class TrackData:
         self.store, self.order = store, order
         self.split = choose(store, split, fold, fractions, seed, validation)
         self.shape = Shape(history, horizon, stride, neighbours, reach)
-        self._stream = Stream(store, self.split, self.shape, fraction, max_rows)
+        self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
 
     def windows(self, part: str) -> Windows:
         """All windows of "train", "val" or "test".
@@ -83,8 +85,7 @@ class TrackData:
             DataError: The part is empty.
             ConfigError: There is no such part, or the store is too large to be held at once.
         """
-        groups = len(self._stream.groups)
-        if groups > 1:
+        if (groups := len(self._stream.groups)) > 1:
             raise ConfigError(
                 f"{self.store.path} has {self.store.rows} rows and is read in {groups} groups; "
                 "take `stream`, or raise max_rows"

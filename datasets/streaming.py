@@ -1,6 +1,7 @@
 """Windows of each part of a store, all at once, or group by group where it exceeds the memory."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +26,7 @@ class Shape:
         horizon: Future steps, F.
         stride: Steps between two starts.
         neighbours: Most neighbours kept in a window; None for all.
-        reach: Times T and F that training batches bring around the present.
+        reach: Times T and F that batches bring around the present, where a part shall.
     """
 
     history: int
@@ -85,9 +86,16 @@ class Stream:
     """
 
     def __init__(
-        self, store: Store, split: Split, shape: Shape, fraction: float, max_rows: int
+        self,
+        store: Store,
+        split: Split,
+        shape: Shape,
+        fraction: float,
+        max_rows: int,
+        around: Collection[str] = ("train",),
     ) -> None:
         self.store, self.split, self.shape, self.fraction = store, split, shape, fraction
+        self.around = around
         fits = store.rows <= max_rows
         self.groups = [list(store.scenes)] if fits else list(store.parts(max_rows))
         self._held: tuple[int, Tracks, NDArray[np.int8]] | None = None
@@ -172,7 +180,7 @@ class Stream:
             rows=roles == PARTS.index(part),
             agents=agents,
             neighbours=shape.neighbours,
-            reach=shape.reach if part == "train" else 1,  # what is judged brings no more future
+            reach=shape.reach if part in self.around else 1,  # what is judged brings no more future
         )
 
     def _load(self, group: int) -> tuple[Tracks, NDArray[np.int8]]:

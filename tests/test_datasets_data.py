@@ -210,3 +210,13 @@ def test_only_what_is_learned_from_reaches_beyond_its_window(town):
     assert next(data.training(9, 0)).around.shape[2] == 2 * 5
     assert all(batch.around is None for part in ("val", "test") for batch in data.batches(part, 9))
     assert all(batch.around is None for batch in data.validation(9, 100))
+
+
+def test_other_parts_reach_as_far_where_asked_and_hold_the_same_windows(town):
+    usual, far = TrackData(town, **SHAPE), TrackData(town, **SHAPE, reach=2, around=("test",))
+    assert next(far.training(9, 0)).around is None
+    for one, other in zip(usual.batches("test", 9), far.batches("test", 9), strict=True):
+        assert other.around.shape[2] == 2 * 5
+        assert np.array_equal(one.past, other.past, equal_nan=True)
+        assert np.array_equal(one.future, other.future, equal_nan=True)
+    assert usual.describe()["hash"] == far.describe()["hash"]

@@ -23,7 +23,7 @@ class Batch:
         start: Step of the recording at which the window starts, [B], in steps.
         agent: Number of each agent, unique in the store, [B, A]; -1 where padded.
         around: World positions farther before and after the present, [B, A, W, D] with
-            W = R (T + F) steps, R T of them up to the present; only where asked for, to learn from.
+            W = R (T + F) steps, R T of them up to the present; only where asked for.
     """
 
     past: Floats
