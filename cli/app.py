@@ -22,6 +22,7 @@ from trajflow.cli.plot import plot
 from trajflow.cli.predict import predict
 from trajflow.cli.streams import complain, listen
 from trajflow.cli.train import train
+from trajflow.cli.tui import tui
 from trajflow.errors import TrajflowError
 
 INTERRUPTED = 130
@@ -50,6 +51,7 @@ app.command(rich_help_panel="Model")(compare)
 app.command(rich_help_panel="Model")(benchmark)
 app.command(rich_help_panel="Forecasts")(predict)
 app.command(rich_help_panel="Forecasts")(plot)
+app.command(rich_help_panel="Forecasts")(tui)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -66,7 +66,7 @@ def test_the_installed_command_runs(installed):
 def test_the_wheel_holds_every_file_of_the_packages(built):
     (wheel,) = built.glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    kinds = (".py", ".toml", ".typed")
+    kinds = (".py", ".toml", ".typed", ".tcss", ".zip", ".npz")
     tops = {"datasets": "trajflow/datasets", "cli": "trajflow/cli", "trajflow": "trajflow"}
     for name in project_files():
         top, _, rest = name.partition("/")

@@ -1,0 +1,39 @@
+"""`trajflow tui`: look at runs, stores and forecasts in the terminal."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def tui(
+    place: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER|RUN|STORE", help="Where to look; a run or a store opens."),
+    ] = Path("."),
+    theme: Annotated[str, typer.Option(help="dark, light, ansi-dark, or one of many more.")] = (
+        "dark"
+    ),
+    no_mouse: Annotated[
+        bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, for copying.")
+    ] = False,
+    keys: Annotated[
+        Path | None, typer.Option(metavar="KEYS.toml", help="Other keys; `?` names the actions.")
+    ] = None,
+) -> None:
+    """Browse forecasts, watch trainings and look at tracks, here in the terminal.
+
+    Without runs or stores below the folder it opens a small generated demo.
+    """
+    from trajflow.errors import ConfigError
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ConfigError("tui needs a terminal; run it in one, not in a pipe")
+    if not place.exists():
+        raise ConfigError(f"no folder, run or store at {place}")
+    from trajflow.tui.app import TrajflowApp
+    from trajflow.tui.keys import read_keys
+
+    given = read_keys(keys) if keys else {}
+    TrajflowApp(place, theme, given).run(mouse=not no_mouse)

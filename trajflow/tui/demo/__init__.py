@@ -1,0 +1,1 @@
+"""A small run on generated tracks, shown where there is nothing else to show."""

@@ -1,0 +1,1 @@
+"""The only door of the terminal application to files, threads and processes."""

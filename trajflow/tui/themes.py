@@ -1,0 +1,81 @@
+"""Two colour themes of our own, dark and light, that keep their surfaces apart in 256 colours.
+
+A terminal behind ssh often says that it has 256 colours only. Saturated dark surfaces then fall
+on the same black; greys keep their 24 levels, so backgrounds are grey and only accents are not.
+"""
+
+from collections.abc import Iterable
+
+from textual.theme import Theme
+
+from trajflow.errors import ConfigError, did_you_mean
+
+DARK = Theme(
+    name="trajflow-dark",
+    primary="#5fafff",
+    secondary="#87d7af",
+    accent="#ffaf5f",
+    warning="#ffaf5f",
+    error="#ff6b6b",
+    success="#87d787",
+    foreground="#dadada",
+    background="#121212",
+    surface="#1c1c1c",
+    panel="#262626",
+    variables={
+        "border": "#4e4e4e",
+        "border-blurred": "#3a3a3a",
+        "block-cursor-background": "#303a46",
+        "block-cursor-foreground": "#ffffff",
+        "block-cursor-text-style": "bold",
+        "block-cursor-blurred-background": "#2a2a2a",
+        "block-cursor-blurred-foreground": "#dadada",
+        "footer-key-foreground": "#ffaf5f",
+        "footer-background": "#1c1c1c",
+        "footer-description-foreground": "#a8a8a8",
+    },
+)
+LIGHT = Theme(
+    name="trajflow-light",
+    primary="#005faf",
+    secondary="#00735c",
+    accent="#af5f00",
+    warning="#af5f00",
+    error="#c0392b",
+    success="#2e7d32",
+    foreground="#262626",
+    background="#f7f7f7",
+    surface="#eeeeee",
+    panel="#e4e4e4",
+    dark=False,
+    variables={
+        "border": "#a8a8a8",
+        "border-blurred": "#c6c6c6",
+        "block-cursor-background": "#cfe0f2",
+        "block-cursor-foreground": "#000000",
+        "block-cursor-text-style": "bold",
+        "block-cursor-blurred-background": "#dadada",
+        "block-cursor-blurred-foreground": "#262626",
+        "footer-key-foreground": "#af5f00",
+        "footer-background": "#eeeeee",
+        "footer-description-foreground": "#4e4e4e",
+    },
+)
+SHORT = {
+    "dark": "trajflow-dark",
+    "light": "trajflow-light",
+    "ansi-dark": "ansi-dark",
+    "ansi-light": "ansi-light",
+}
+
+
+def theme_named(name: str, known: Iterable[str]) -> str:
+    """The full name of a theme.
+
+    Raises:
+        ConfigError: There is none of this name.
+    """
+    names = {**{each: each for each in known}, **SHORT}
+    if name not in names:
+        raise ConfigError(did_you_mean("theme", name, sorted(names)))
+    return names[name]
