@@ -16,7 +16,8 @@ def noisy(batch: Batch, rng: np.random.Generator, deviation: float) -> Batch:
         rng: What draws the noise.
         deviation: Of each coordinate, in the unit of the tracks.
     """
-    return replace(batch, past=batch.past + deviation * rng.normal(size=batch.past.shape))
+    past = batch.past + deviation * rng.normal(size=batch.past.shape)
+    return replace(batch, past=past, around=None)
 
 
 def glitched(
@@ -38,7 +39,7 @@ def glitched(
     else:
         steps = np.full(len(rows), step)
     past[rows, agents, steps] += distance * _directions(rng, len(rows), past.shape[-1])
-    return replace(batch, past=past)
+    return replace(batch, past=past, around=None)
 
 
 def _directions(rng: np.random.Generator, count: int, dims: int) -> Floats:

@@ -1,4 +1,4 @@
-"""A shift: a small change of ordinary windows into ones a model was not made for, with its grade."""
+"""A shift: a small, graded change of ordinary windows into ones a model was not made for."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,8 +36,8 @@ class Shift:
         level: How much, for people to read, as "5 cm".
         what: What is changed, in one line.
         change: What changes a batch.
-        reach: Times T and F that batches must bring around the present (`TrackData(reach=...)`,
-            `TrackData.reaching`); 1 if the window itself is enough.
+        reach: Times T and F that batches must bring around the present, as
+            `TrackData(reach=..., around=...)` makes them do; 1: the window itself is enough.
     """
 
     name: str

@@ -1,0 +1,42 @@
+"""Windows of others, taken as they are: of another place, another kind of agent, other tracks."""
+
+import numpy as np
+
+from trajflow.batch import Batch
+from trajflow.ood.shifts.shift import Shift, World
+
+WHAT = {
+    "place": "people of another place",
+    "type": "another kind of agent",
+    "against": "people of other tracks",
+}
+"""What each kind of pool holds; a pool's name is a kind and, after a space, which."""
+
+
+def taken(pool: Batch, rng: np.random.Generator, count: int) -> Batch:
+    """Windows of a pool, `count` at most, with the future that they had.
+
+    Args:
+        pool: Where they come from.
+        rng: What chooses.
+        count: How many windows.
+    """
+    if count >= len(pool.scene):
+        return pool
+    return pool.take(np.sort(rng.choice(len(pool.scene), count, replace=False)))
+
+
+def from_pools(world: World) -> list[Shift]:
+    """A shift for every pool whose windows are taken as they are; grades only tell them apart."""
+    found: list[Shift] = []
+    for kind, what in WHAT.items():
+        names = [pool for pool in world.pools if pool.partition(" ")[0] == kind]
+        found += [_taking(kind, n, pool, what) for n, pool in enumerate(names, 1)]
+    return found
+
+
+def _taking(kind: str, severity: int, pool: str, what: str) -> Shift:
+    def change(batch: Batch, rng: np.random.Generator, world: World) -> Batch:
+        return taken(world.pools[pool], rng, len(batch.scene))
+
+    return Shift(kind, severity, pool.partition(" ")[2] or kind, what, change)
