@@ -1,5 +1,6 @@
 """The attributes of a store: what they are and how they are read and refused."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -88,6 +89,16 @@ class Header(BaseModel):
             "bounds": {axis: list(ends) for axis, ends in zip(AXES, self.bounds, strict=False)},
             "duration": self.duration,
         }
+
+    def fingerprint(self) -> str:
+        """A sha256 that two stores share if and only if they hold the same tracks.
+
+        It covers values, names, dt, unit and folds, whatever the chunks and the compression; it
+        leaves out where the tracks came from and what the import reported.
+        """
+        same = {"trajflow_format", "dims", "dt", "unit", "scenes", "splits", "types", "folds"}
+        chosen = self.model_dump(mode="json", include=same | {"content"})
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
     def attributes(self) -> dict[str, Any]:
         """The attributes as they are written.

@@ -1,8 +1,6 @@
 """Read a store of tracks; every byte is checked before it is taken for data."""
 
 import difflib
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from os import PathLike
@@ -83,14 +81,8 @@ class Store:
         return {name: int(count) for name, count in zip(self.scenes, counts, strict=True)}
 
     def fingerprint(self) -> str:
-        """A sha256 that two stores share if and only if they hold the same tracks.
-
-        It covers values, names, dt, unit and folds, whatever the chunks and the compression; it
-        leaves out where the tracks came from and what the import reported.
-        """
-        same = {"trajflow_format", "dims", "dt", "unit", "scenes", "splits", "types", "folds"}
-        chosen = self.header.model_dump(mode="json", include=same | {"content"})
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+        """A sha256 that two stores share if and only if they hold the same tracks."""
+        return self.header.fingerprint()
 
     def tracks(self, scenes: Sequence[str] | None = None) -> Tracks:
         """Load the trajectories of some scenes, in stored order.

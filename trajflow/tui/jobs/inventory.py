@@ -1,0 +1,112 @@
+"""Runs and stores below a folder, found by their names and read as plain JSON and TOML."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trajflow.tui.jobs.found import Run, Tracks, is_ours, read_run, read_tracks
+
+DEPTH = 5
+MOST = 20_000
+"""Folders that are looked into at most."""
+PASSED = {"node_modules", "__pycache__", "site-packages", "proc", "sys", "dev"}
+SIGNS = ("zarr.json", "config.toml", "run.json", "events.jsonl")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies below a folder.
+
+    Attributes:
+        runs: Runs, newest first.
+        stores: Stores, newest first.
+        complete: Whether every folder was looked into.
+    """
+
+    runs: tuple[Run, ...] = ()
+    stores: tuple[Tracks, ...] = ()
+    complete: bool = True
+
+    def tracks_of(self, run: Run) -> Tracks | None:
+        """The store that a run learned from, or one that it could read; None if there is none."""
+        same = [one for one in self.stores if one.fingerprint and one.fingerprint == run.learned]
+        like = [one for one in self.stores if (one.dt, one.dims) == (run.dt, run.dims)]
+        return next(iter([*same, *like]), None)
+
+
+class Inventory:
+    """Looks below a folder again and again; what has not changed is not read again."""
+
+    def __init__(self, folder: Path, depth: int = DEPTH) -> None:
+        self.folder, self.depth = folder, depth
+        self._known: dict[Path, tuple[tuple[float, ...], Run | Tracks]] = {}
+
+    def look(self) -> Found:
+        """What lies there now; folders that may not be read are passed over."""
+        walk = _Walk(self.depth)
+        things = [self._thing(path, kind) for path, kind in walk.below(self.folder)]
+        things.sort(key=lambda one: (-one.changed, str(one.path)))
+        kept = {one.path for one in things}
+        self._known = {path: known for path, known in self._known.items() if path in kept}
+        return Found(
+            tuple(one for one in things if isinstance(one, Run)),
+            tuple(one for one in things if isinstance(one, Tracks)),
+            walk.left > 0,
+        )
+
+    def _thing(self, path: Path, kind: type[Run] | type[Tracks]) -> Run | Tracks:
+        signature = tuple(part for name in SIGNS for part in _times(path / name))
+        known = self._known.get(path)
+        if known and known[0] == signature and isinstance(known[1], kind):
+            thing = known[1]
+        else:
+            thing = read_run(path) if kind is Run else read_tracks(path)
+        self._known[path] = (signature, thing)
+        return thing.aged() if isinstance(thing, Run) else thing
+
+
+class _Walk:
+    def __init__(self, depth: int) -> None:
+        self.depth, self.left = depth, MOST
+
+    def below(self, folder: Path) -> Iterator[tuple[Path, type[Run] | type[Tracks]]]:
+        """Runs and stores, breadth first, so that what is near is found first."""
+        level = [folder]
+        for _ in range(self.depth + 1):
+            deeper: list[Path] = []
+            for place in level:
+                self.left -= 1
+                if self.left <= 0:
+                    return
+                files, folders = _entries(place)
+                if {"config.toml", "run.json"} <= files:
+                    yield place, Run
+                elif "zarr.json" in files:
+                    if "seal" in folders or is_ours(place):
+                        yield place, Tracks
+                else:
+                    deeper += [place / name for name in sorted(folders)]
+            level = deeper
+
+
+def _entries(folder: Path) -> tuple[set[str], set[str]]:
+    files, folders = set[str](), set[str]()
+    try:
+        with os.scandir(folder) as found:
+            for one in found:
+                if not one.is_dir(follow_symlinks=False):
+                    files.add(one.name)
+                elif not one.name.startswith(".") and one.name not in PASSED:
+                    folders.add(one.name)
+    except OSError:
+        pass
+    return files, folders
+
+
+def _times(path: Path) -> tuple[float, float]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0.0, 0.0)
+    return (found.st_mtime, float(found.st_size))
