@@ -9,6 +9,27 @@ from trajflow.batch import Bools, Floats
 
 
 @dataclass(frozen=True)
+class Asked:
+    """How a window is forecast.
+
+    Attributes:
+        samples: Futures of each agent.
+        seed: What they follow from.
+        steps: Network evaluations per draw.
+        select: Rule that chooses them; None: plain draws.
+    """
+
+    samples: int = 20
+    seed: int = 0
+    steps: int = 1
+    select: str | None = None
+
+
+PLAIN = Asked()
+"""Twenty plain draws."""
+
+
+@dataclass(frozen=True)
 class View:
     """A window of A agents and S futures of those who are forecast.
 
@@ -79,8 +100,8 @@ class View:
     @property
     def present(self) -> Floats:
         """Where each agent was last seen in the past, [A, D]; NaN if never."""
-        seen = np.isfinite(self.past).all(-1)
-        last = self.history - 1 - seen[:, ::-1].argmax(1)
+        seen: Bools = np.asarray(np.isfinite(self.past).all(-1))
+        last = self.history - 1 - np.flip(seen, 1).argmax(1)
         there = self.past[np.arange(self.agents), last]
         return np.where(seen.any(1)[:, None], there, np.nan)
 

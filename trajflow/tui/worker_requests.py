@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajflow.batch import Floats
-from trajflow.browsing.view import View
+from trajflow.browsing.view import PLAIN, Asked, View
 
 if TYPE_CHECKING:
     from trajflow.browsing.shelf import Shelf
@@ -53,7 +53,6 @@ class Opened:
         scenes: Name of each recording and its first window.
         history: Past steps.
         horizon: Future steps.
-        steps: Network evaluations per draw that it is used with.
         selections: Rules that can choose samples.
         unit: Unit of the coordinates.
         dt: Seconds per step.
@@ -65,7 +64,6 @@ class Opened:
     scenes: tuple[tuple[str, int], ...]
     history: int
     horizon: int
-    steps: int
     selections: tuple[str, ...]
     unit: str
     dt: float
@@ -82,23 +80,6 @@ class OpenRun(Request):
     def answer(self, state: Shelf) -> Opened:
         """What was opened."""
         return Opened(**state.browser(self.run, self.data, self.part).describe())
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a window is forecast.
-
-    Attributes:
-        samples: Futures of each agent.
-        seed: What they follow from.
-        steps: Network evaluations per draw.
-        select: Rule that chooses them; None: plain draws.
-    """
-
-    samples: int = 20
-    seed: int = 0
-    steps: int = 1
-    select: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,18 +102,18 @@ class ShowWindow(Request):
     data: Path
     part: str
     index: int
-    how: Asked = Asked()
+    how: Asked = PLAIN
     past: Floats | None = None
     beside: str | None = None
 
     def answer(self, state: Shelf) -> Shown:
         """The window."""
         browser = state.browser(self.run, self.data, self.part)
-        view = browser.view(self.index, **vars(self.how), past=self.past)
+        view = browser.view(self.index, self.how, self.past)
         if self.beside is None:
             return Shown(view)
-        other = browser.rival(self.beside)
-        return Shown(view, browser.view(self.index, **vars(self.how), past=self.past, by=other))
+        other = browser.other(self.beside)
+        return Shown(view, browser.view(self.index, self.how, self.past, other))
 
 
 @dataclass(frozen=True)
