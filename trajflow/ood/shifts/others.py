@@ -13,19 +13,6 @@ WHAT = {
 """What each kind of pool holds; a pool's name is a kind and, after a space, which."""
 
 
-def taken(pool: Batch, rng: np.random.Generator, count: int) -> Batch:
-    """Windows of a pool, `count` at most, with the future that they had.
-
-    Args:
-        pool: Where they come from.
-        rng: What chooses.
-        count: How many windows.
-    """
-    if count >= len(pool.scene):
-        return pool
-    return pool.take(np.sort(rng.choice(len(pool.scene), count, replace=False)))
-
-
 def from_pools(world: World) -> list[Shift]:
     """A shift for every pool whose windows are taken as they are; grades only tell them apart."""
     found: list[Shift] = []
@@ -37,6 +24,7 @@ def from_pools(world: World) -> list[Shift]:
 
 def _taking(kind: str, severity: int, pool: str, what: str) -> Shift:
     def change(batch: Batch, rng: np.random.Generator, world: World) -> Batch:
-        return taken(world.pools[pool], rng, len(batch.scene))
+        return world.pools[pool]
 
-    return Shift(kind, severity, pool.partition(" ")[2] or kind, what, change)
+    level = pool.partition(" ")[2] or "all"
+    return Shift(kind, severity, level, what, change, taken=True)

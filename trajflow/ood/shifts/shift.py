@@ -38,6 +38,7 @@ class Shift:
         change: What changes a batch.
         reach: Times T and F that batches must bring around the present, as
             `TrackData(reach=..., around=...)` makes them do; 1: the window itself is enough.
+        taken: Whether the result is a pool of other windows and has nothing of those given.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Shift:
     what: str
     change: Change
     reach: int = 1
+    taken: bool = False
 
     @property
     def key(self) -> str:
