@@ -38,6 +38,13 @@ def benchmark(
     mixture: Annotated[
         bool, typer.Option("--mixture", help="Also judge all seeds together as one forecaster.")
     ] = False,
+    clock: Annotated[
+        str,
+        typer.Option(
+            metavar="RECORDING=SECONDS,...",
+            help="Also judge with these real seconds per step told; needs model.rate=true.",
+        ),
+    ] = "",
     config: Annotated[
         Path | None, typer.Option(metavar="RUN.toml", help="Settings of the trainings.")
     ] = None,
@@ -76,6 +83,7 @@ def benchmark(
         select=names(select),
         draws=draws,
         mixture=mixture,
+        clocks=clock,
         file=config,
         words=tuple(set_ or ()),
     )

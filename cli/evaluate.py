@@ -61,6 +61,13 @@ def evaluate(
             "--joint", help="Score the samples shuffled between agents too; always done if joint."
         ),
     ] = False,
+    clock: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RECORDING=SECONDS",
+            help="Tell a model of several rates the real seconds per step of a recording.",
+        ),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     loud: Loud = None,
@@ -74,7 +81,8 @@ def evaluate(
     from trajflow.cli.evaluating import Protocol, of_baseline, of_run
     from trajflow.cli.scores import show
 
-    how = Protocol(part, fold, samples, steps, seed, miss, collide, joint, select, draws)
+    clocks = ",".join(clock or ())
+    how = Protocol(part, fold, samples, steps, seed, miss, collide, joint, select, draws, clocks)
     if baseline is not None:
         report = of_baseline(baseline, paths, how, tuple(set_ or ()))
     else:

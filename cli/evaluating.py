@@ -35,6 +35,7 @@ class Protocol:
         agreement: Whether joint scores of shuffled samples are wanted of one that is not joint.
         select: Rule that chooses the samples of more draws; None: plain draws.
         draws: How many these are; None: as many as is usual.
+        clocks: Real seconds per step of some recordings, as `Judging` has them.
     """
 
     part: str
@@ -47,6 +48,7 @@ class Protocol:
     agreement: bool = False
     select: str | None = None
     draws: int | None = None
+    clocks: str = ""
 
     def judging(self, joint: bool = False, standing: float | None = None) -> "Judging":
         """The terms of the evaluation.
@@ -69,6 +71,7 @@ class Protocol:
             collide=self.collide,
             shuffles=SHUFFLES if (joint and not chosen) or self.agreement else 0,
             standing=standing,
+            clocks=self.clocks,
         )
 
 
@@ -164,10 +167,13 @@ def _judge(
     forecaster: "Forecaster", data: "TrackData", config: "Config", how: Protocol, name: str
 ) -> dict[str, Any]:
     from trajflow.evaluation import judge
+    from trajflow.evaluation.clocks import read_clocks, told
     from trajflow.evaluation.motion import standing_pace
 
     total = data.describe()["parts"][how.part]["windows"]
-    batches = counted("windows", data.batches(how.part, SIZE), lambda b: b.targets, total)
+    clocks = read_clocks(how.clocks)
+    parts = told(data.batches(how.part, SIZE), data.store.scenes, clocks, data.store.dt)
+    batches = counted("windows", parts, lambda b: b.targets, total)
     terms = how.judging(config.model.joint, standing_pace(data, how.part))
     report = judge(forecaster, batches, data.groups(how.part), terms)
     return {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from trajflow.benchmark.drafting import Ask, plan_of
+from trajflow.benchmark.markdown import markdown
 from trajflow.benchmark.peers import peers
 from trajflow.benchmark.plan import Plan, read_plan
 from trajflow.benchmark.pool import Order, Pool
@@ -407,6 +408,26 @@ def test_all_seeds_are_judged_together_once_they_are_trained(places, ask, tmp_pa
     assert row.label == "mmf-mixture"
     assert "--seeds 2 --presets mmf --floors '' --mixture" in row.facts["command"]
     assert not (tmp_path / "runs" / both.name / WEIGHTS).exists()
+
+
+def test_a_clock_is_told_beside_the_usual_and_is_a_row_of_its_own(places, ask, tmp_path):
+    """The real clock of a recording changes forecasts there, and nowhere else."""
+    asked = dataclasses.replace(ask, clocks="b-val=0.7", floors=())
+    with pytest.raises(ConfigError, match=r"model\.rate=true"):
+        plan_of(asked, places)
+    words = (*BRIEF, "model.rate=true", "train.faster=0.5", "data.reach=2")
+    plan = plan_of(dataclasses.replace(asked, words=words), places)
+    for name in ("a-mmf-0", "b-mmf-0"):
+        one = work(plan, name, places, tmp_path)
+        one.train()
+        one.evaluate()
+    usual, steps, told = rows_of(plan, tmp_path)
+    assert [row.label for row in (usual, steps, told)] == ["mmf", "mmf", "mmf told clocks"]
+    score = [row.folds[fold]["mean"]["min_ade"] for row in (usual, told) for fold in "ab"]
+    assert score[0] == score[2]
+    assert score[1] != score[3]
+    assert "--clock b-val=0.7" in told.facts["command"]
+    assert "told the real seconds per step of b-val=0.7" in markdown(Table.of(plan, tmp_path, {}))
 
 
 def test_a_learned_set_is_learned_once_and_judged(places, ask, tmp_path):

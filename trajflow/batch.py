@@ -24,6 +24,7 @@ class Batch:
         agent: Number of each agent, unique in the store, [B, A]; -1 where padded.
         around: World positions farther before and after the present, [B, A, W, D] with
             W = R (T + F) steps, R T of them up to the present; only where asked for.
+        rate: Seconds per step over the store's, [B], where a recording's real clock is told.
     """
 
     past: Floats
@@ -33,6 +34,7 @@ class Batch:
     start: Ints
     agent: Ints
     around: Floats | None = None
+    rate: Floats | None = None
 
     @property
     def seen(self) -> Bools:

@@ -169,7 +169,8 @@ class Predictor:
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
-        return _at(batch.target, self._draw(batch.past, batch.target, samples, seed))
+        rate = self._rates(batch)
+        return _at(batch.target, self._draw(batch.past, batch.target, samples, seed, rate))
 
     def choose(
         self, batch: Batch, samples: int, draws: int, rule: str, seed: int
@@ -190,7 +191,8 @@ class Predictor:
             ConfigError: There is no such rule, there are too few draws, or the model is joint.
         """
         wanted = Selection(samples, rule, draws)
-        futures, weights = self._chosen(batch.past, batch.target, wanted, seed)
+        rate = self._rates(batch)
+        futures, weights = self._chosen(batch.past, batch.target, wanted, seed, rate)
         return _at(batch.target, futures), _at(batch.target, weights)
 
     def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
@@ -214,6 +216,12 @@ class Predictor:
             )
         return dt / self.dt
 
+    def _rates(self, batch: Batch) -> float | Floats:
+        """Seconds per step of each scene over those the model was trained at."""
+        if batch.rate is None:
+            return 1.0
+        return np.array([self._rate(rate * self.dt) for rate in batch.rate])
+
     @torch.inference_mode()
     def _chosen(
         self,
@@ -221,7 +229,7 @@ class Predictor:
         target: NDArray[np.bool_],
         wanted: Selection,
         seed: int | None,
-        rate: float = 1.0,
+        rate: float | Floats = 1.0,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
         centre = scene_centres(past)
@@ -233,13 +241,17 @@ class Predictor:
             self.steps,
             self._generator(seed),
             self.sets,
-            torch.full((len(past),), rate, device=self.device),
+            self._told(rate, len(past)),
             self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
         weights = found.weights.double().cpu().numpy()
         samples = found.samples.double().cpu().numpy() + there
         return np.asarray(samples), np.asarray(weights / weights.sum(0))
+
+    def _told(self, rate: float | Floats, scenes: int) -> torch.Tensor:
+        told = np.broadcast_to(np.asarray(rate, np.float32), (scenes,))
+        return torch.tensor(told, device=self.device)
 
     def _generator(self, seed: int | None) -> torch.Generator:
         chance = secrets.randbits(62) if seed is None else seed
@@ -252,7 +264,7 @@ class Predictor:
         target: NDArray[np.bool_],
         samples: int,
         seed: int | None,
-        rate: float = 1.0,
+        rate: float | Floats = 1.0,
     ) -> Floats:
         centre = scene_centres(past)
         drawn = self.model.forecast(
@@ -261,7 +273,7 @@ class Predictor:
             samples,
             self.steps,
             self._generator(seed),
-            torch.full((len(past),), rate, device=self.device),
+            self._told(rate, len(past)),
             self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]

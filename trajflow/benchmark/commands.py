@@ -33,6 +33,7 @@ def command_of(plan: Plan, method: str, report: Mapping[str, Any]) -> str:
         words += ["--select", report["selection"]]
         many = report["draws"] > report["samples"]
         words += ["--draws", str(report["draws"])] if many else []
+    words += ["--clock", report["clocks"]] if report["clocks"] else []
     for name, value in settings_of(trials[0]):
         words += ["--set", f"{name}={json.dumps(value)}"]
     return shlex.join([*words, "-o", "results"])

@@ -33,6 +33,8 @@ class Ask:
         select: Ways in which 20 are also chosen of many draws, as `Judging` names them.
         draws: How many these are.
         mixture: Whether all seeds of a preset are also judged as one forecaster.
+        clocks: Real seconds per step of recordings, as `Judging` has them; one evaluation per draw
+            is also judged with these told.
         file: Settings in TOML.
         words: Single settings, SECTION.NAME=VALUE.
     """
@@ -46,6 +48,7 @@ class Ask:
     select: tuple[str, ...] = ()
     draws: int = 1000
     mixture: bool = False
+    clocks: str = ""
     file: Path | None = None
     words: tuple[str, ...] = ()
 
@@ -91,7 +94,8 @@ def _mixtures(ask: Ask, folds: Mapping[str, Sequence[str]]) -> Iterator[Trial]:
             config = Config.load(ask.file, [*ask.words, *words, f"flow.preset={preset}"])
             if config.model.joint:
                 raise ConfigError("samples of whole scenes are not mixed; leave out --mixture")
-            terms = _evaluations(replace(ask, select=(), steps=()), config)[:1]
+            plain = _evaluations(replace(ask, select=(), steps=()), config)
+            terms = tuple(one for one in plain if one.steps == 1)
             members = tuple(f"{fold}-{preset}-{seed}" for seed in range(ask.seeds))
             yield Trial(fold, f"{preset}-mixture", 0, config, terms, members=members)
 
@@ -107,4 +111,7 @@ def _evaluations(ask: Ask, config: Config) -> tuple[Judging, ...]:
     for rule in ask.select if average else ():
         draws = draws_of(rule, plain.samples, ask.draws)
         found.append(replace(plain, selection=rule, draws=draws))
-    return tuple(found)
+    if ask.clocks and not config.model.rate:
+        raise ConfigError("a clock can be told to a model of several rates: model.rate=true")
+    one = [terms for terms in found if terms.steps == 1] if ask.clocks else []
+    return (*found, *(replace(terms, clocks=ask.clocks) for terms in one))

@@ -85,7 +85,8 @@ def _question(row: Mapping[str, Any]) -> str:
     if chosen:
         of = f"by {row['selection']} of {row['draws']} draws"
         how = f"chosen {of}; energy score, spread and coverage by their weights"
-    return f"K = {row['samples']}, {how}, {'whole scenes' if row['joint'] else 'per agent'}"
+    told = f"; told the real seconds per step of {row['clocks']}" if row["clocks"] else ""
+    return f"K = {row['samples']}, {how}, {'whole scenes' if row['joint'] else 'per agent'}{told}"
 
 
 def _line(place: Any, folds: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 Judged = Mapping[str, Any]
 QUESTION = ("fingerprint", "hash", "split", "fold", "history", "horizon", "stride")
 """What was judged; in a report's "protocol"."""
-TERMS = ("samples", "draws", "selection", "joint")
+TERMS = ("samples", "draws", "selection", "joint", "clocks")
 """How it was judged; in the report itself. Evaluations per draw are the forecaster's own cost."""
 MEANING = {
     "fingerprint": "the tracks",
@@ -23,6 +23,7 @@ MEANING = {
     "draws": "draws they come from",
     "selection": "how they were chosen",
     "joint": "whether samples are of whole scenes",
+    "clocks": "real clocks that were told",
 }
 SCORE = "energy_score"
 
@@ -66,6 +67,7 @@ def protocol(row: Judged) -> dict[str, str]:
     terms = {name: row.get(name) for name in TERMS}
     terms["draws"] = terms["draws"] or terms["samples"]
     terms["selection"] = terms["selection"] or "plain"
+    terms["clocks"] = terms["clocks"] or "none"
     return {name: _told(name, value) for name, value in (asked | terms).items()}
 
 

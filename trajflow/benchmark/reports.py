@@ -1,5 +1,6 @@
 """The reports of evaluations on disk: their names, and the protocol that each repeats."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +16,14 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
 
     Args:
         where: "split", "fold" and "fingerprint" of what was judged.
-        terms: "samples", "steps", "selection" and "draws" of how.
+        terms: "samples", "steps", "selection", "draws" and "clocks" of how.
     """
     parts = [where["split"], where["fold"], where["fingerprint"][:8]]
     name = "-".join(str(part) for part in parts if part)
     chosen = terms.get("selection") or "plain"
     kind = "" if chosen == "plain" else f"-{chosen}-of-{terms['draws']}"
+    if clocks := terms.get("clocks"):
+        kind += f"-clocks-{hashlib.sha256(clocks.encode()).hexdigest()[:8]}"
     return f"{PREFIX}{name}-{terms['samples']}x{terms['steps']}{kind}.json"
 
 
@@ -35,7 +38,7 @@ def read_report(path: Path) -> dict[str, Any]:
         report["mean"].items(), report["protocol"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{path} is not a report of `trajflow evaluate --json`") from None
-    return dict(report)
+    return {"clocks": "", **report}
 
 
 def reports_in(folder: Path) -> list[dict[str, Any]]:
@@ -44,6 +47,6 @@ def reports_in(folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=_order)
 
 
-def _order(report: Mapping[str, Any]) -> tuple[bool, str, int]:
+def _order(report: Mapping[str, Any]) -> tuple[str, bool, str, int]:
     kind = report.get("selection") or "plain"
-    return kind != "plain", kind, int(report.get("steps") or 1)
+    return report["clocks"], kind != "plain", kind, int(report.get("steps") or 1)

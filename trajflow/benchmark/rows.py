@@ -12,7 +12,7 @@ from trajflow.benchmark.plan import Plan
 from trajflow.benchmark.reports import reports_in
 
 Report = Mapping[str, Any]
-SAME = ("samples", "draws", "selection", "joint", "steps")
+SAME = ("samples", "draws", "selection", "joint", "steps", "clocks")
 SHARED = ("benchmark", "data", "fingerprint", "split", "history", "horizon", "stride", "unit")
 
 
@@ -57,7 +57,8 @@ class Row:
         """What it is called in a table."""
         chosen, draws = self.protocol["selection"], self.protocol["draws"]
         many = f" of {draws}" if draws > self.protocol["samples"] else ""
-        return self.method if chosen == "plain" else f"{self.method} {chosen}{many}"
+        told = " told clocks" if self.protocol["clocks"] else ""
+        return f"{self.method}{told}" + ("" if chosen == "plain" else f" {chosen}{many}")
 
     @property
     def fixed(self) -> bool:

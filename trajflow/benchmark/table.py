@@ -118,7 +118,7 @@ class Table:
 
 def _ours(row: Row) -> Iterator[tuple[str, object]]:
     yield from {"method": row.label, "kind": "floor" if row.floor else "ours"}.items()
-    told = ("steps", "samples", "draws", "selection", "selected_on", "joint")
+    told = ("steps", "samples", "draws", "selection", "selected_on", "joint", "clocks")
     yield from ((name, row.protocol[name]) for name in told)
     yield "seeds", row.facts["seeds"]
     for name, fold in row.folds.items():

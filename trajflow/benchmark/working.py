@@ -20,6 +20,7 @@ from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import RunError
 from trajflow.evaluation import Forecaster, Judging, judge
+from trajflow.evaluation.clocks import read_clocks, told
 from trajflow.mixture import Mixture
 from trajflow.predictor import Predictor
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
@@ -105,7 +106,9 @@ class Work:
             began = time.monotonic()
             groups = recipe(self.plan.benchmark).groups(data)
             forecaster = self._forecaster(data, terms)
-            report = judge(forecaster, data.batches("test", SIZE), groups, terms).to_json()
+            clocks = read_clocks(terms.clocks)
+            batches = told(data.batches("test", SIZE), self.store.scenes, clocks, self.store.dt)
+            report = judge(forecaster, batches, groups, terms).to_json()
             taken = {"evaluation_seconds": time.monotonic() - began}
             self._keep(known, report | taken)
 

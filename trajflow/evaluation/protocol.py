@@ -55,6 +55,8 @@ class Judging:
         shuffles: How often samples are shuffled between agents, to score them without agreement.
         standing: Pace of the past below which an agent counts as standing, in the store's unit
             per step, to judge those who stand and those who move apart; None: not apart.
+        clocks: Real seconds per step that the forecaster is told of some recordings, as
+            "NAME=SECONDS,NAME=SECONDS"; the windows stay what they are.
     """
 
     samples: int = 20
@@ -68,6 +70,7 @@ class Judging:
     resamples: int = 1000
     shuffles: int = 0
     standing: float | None = None
+    clocks: str = ""
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.resamples < 1:
