@@ -1,6 +1,7 @@
 """The terminal application: it hears what screens ask for, and opens the next one."""
 
 from collections.abc import Callable, Iterable, Mapping
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from textual.events import Resize
 from textual.screen import Screen
 
 from trajflow.text import safe
+from trajflow.tui.jobs.inventory import kind_of
 from trajflow.tui.keys import bound
 from trajflow.tui.messages import (
     Complain,
@@ -57,6 +59,7 @@ class TrajflowApp(App[None]):
     def __init__(
         self, place: Path, theme: str = "dark", keys: Mapping[str, str] | None = None
     ) -> None:
+        resource_tracker.ensure_running()  # later stderr belongs to the screen, and it needs one
         super().__init__()
         self.place = place
         for each in (DARK, LIGHT):
@@ -66,7 +69,10 @@ class TrajflowApp(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         """Home is below all others."""
-        return HomeScreen(self.place)
+        place = self.place.absolute()
+        if kind_of(place) is None:
+            return HomeScreen(place)
+        return HomeScreen(place.parent, place)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the screen, with the key that does the same."""

@@ -33,6 +33,8 @@ class Run:
         fold: The fold that it left out, if any.
         learned: Fingerprint of the tracks that it learned from.
         dt, dims: Seconds per step and coordinates of a position.
+        part: The part whose windows are looked at first.
+        weights: Whether there are any.
         history: What its training said.
         state: Whether it is being trained.
         problem: What is wrong with it; empty if nothing is.
@@ -46,6 +48,8 @@ class Run:
     learned: str = ""
     dt: float = math.nan
     dims: int = 0
+    part: str = "test"
+    weights: bool = False
     history: History = field(default_factory=History)
     state: State = "stopped"
     problem: str = ""
@@ -106,6 +110,8 @@ def read_run(path: Path) -> Run:
             learned=str(record.get("store", "")),
             dt=dt,
             dims=dims,
+            part=_part(record),
+            weights=(path / "weights.safetensors").is_file(),
             history=history,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -144,6 +150,13 @@ def state_of(history: History, path: Path, changed: float) -> State:
     if job_of(path) is not None or time.time() - changed < QUIET:
         return "training"
     return "stopped"
+
+
+def _part(record: Mapping[str, Any]) -> str:
+    """The first of test, val and train that has windows."""
+    parts = record.get("parts", {})
+    held = [name for name in ("test", "val", "train") if parts.get(name, {}).get("windows")]
+    return held[0] if held else "test"
 
 
 def _changed(path: Path) -> float:

@@ -11,6 +11,7 @@ DEPTH = 5
 MOST = 20_000
 """Folders that are looked into at most."""
 PASSED = {"node_modules", "__pycache__", "site-packages", "proc", "sys", "dev"}
+Kind = type[Run] | type[Tracks]
 SIGNS = ("zarr.json", "config.toml", "run.json", "events.jsonl")
 
 
@@ -55,7 +56,7 @@ class Inventory:
             walk.left > 0,
         )
 
-    def _thing(self, path: Path, kind: type[Run] | type[Tracks]) -> Run | Tracks:
+    def _thing(self, path: Path, kind: Kind) -> Run | Tracks:
         signature = tuple(part for name in SIGNS for part in _times(path / name))
         known = self._known.get(path)
         if known and known[0] == signature and isinstance(known[1], kind):
@@ -70,7 +71,7 @@ class _Walk:
     def __init__(self, depth: int) -> None:
         self.depth, self.left = depth, MOST
 
-    def below(self, folder: Path) -> Iterator[tuple[Path, type[Run] | type[Tracks]]]:
+    def below(self, folder: Path) -> Iterator[tuple[Path, Kind]]:
         """Runs and stores, breadth first, so that what is near is found first."""
         level = [folder]
         for _ in range(self.depth + 1):
@@ -80,14 +81,24 @@ class _Walk:
                 if self.left <= 0:
                     return
                 files, folders = _entries(place)
-                if {"config.toml", "run.json"} <= files:
-                    yield place, Run
-                elif "zarr.json" in files:
-                    if "seal" in folders or is_ours(place):
-                        yield place, Tracks
-                else:
+                kind = _kind(place, files, folders)
+                if kind is not None:
+                    yield place, kind
+                elif "zarr.json" not in files:
                     deeper += [place / name for name in sorted(folders)]
             level = deeper
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """Whether a folder is a run or a store; None if neither."""
+    return _kind(folder, *_entries(folder))
+
+
+def _kind(folder: Path, files: set[str], folders: set[str]) -> Kind | None:
+    if {"config.toml", "run.json"} <= files:
+        return Run
+    ours = "zarr.json" in files and ("seal" in folders or is_ours(folder))
+    return Tracks if ours else None
 
 
 def _entries(folder: Path) -> tuple[set[str], set[str]]:

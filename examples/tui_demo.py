@@ -1,0 +1,71 @@
+"""Makes the small run that `trajflow tui` shows where there is nothing else to show.
+
+python examples/tui_demo.py [FOLDER]
+
+Generates a crowd, trains a small model on it with the ordinary commands and packs both, and one
+window as it is forecast, into trajflow/tui/demo. Takes some minutes; needs the extra `sim`.
+"""
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from trajflow.browsing.shelf import Shelf
+from trajflow.tui.jobs.glimpse import Glimpse
+from trajflow.tui.jobs.preview import pack
+
+OUT = Path(__file__).parents[1] / "trajflow" / "tui" / "demo"
+CROWD = ["--seed", "11", "--set", "train=4", "--set", "seconds=60"]
+SIZES = ("model.width=64", "model.decoder_width=64", "model.decoder_depth=3")
+TIMES = ("train.epochs=40", "train.batch=128", "train.jitter=0.3", "train.reverse=0.3")
+LEFT_OUT = {"resume.pt"}
+LONG_AGO = (2020, 1, 1, 0, 0, 0)
+"""Dates in the archive, so that equal contents make equal files."""
+
+
+def make(folder: Path) -> None:
+    """Generate, train and judge in a folder."""
+    store, run = folder / "crowd.zarr", folder / "demo"
+    words = [word for setting in (*SIZES, *TIMES) for word in ("--set", setting)]
+    if not store.exists():
+        trajflow("data", "make", "crowd", "-o", store, *CROWD)
+    if not run.exists():
+        trajflow("train", store, "--out", run, "--seed", "1", *words)
+        trajflow("evaluate", run, store)
+
+
+def trajflow(*words: object) -> None:
+    """Run a command."""
+    subprocess.run([sys.executable, "-m", "trajflow", *map(str, words)], check=True)
+
+
+def archive(folder: Path, out: Path) -> None:
+    """One file of everything that was made, without what only a resume needs."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
+        for path in files:
+            if path.name not in LEFT_OUT and path.suffix != ".log":
+                name = path.relative_to(folder).as_posix()
+                about = zipfile.ZipInfo(name, LONG_AGO)
+                about.compress_type = zipfile.ZIP_DEFLATED
+                zipped.writestr(about, path.read_bytes())
+
+
+def preview(folder: Path, out: Path) -> None:
+    """The window of the test part with most people, as it is forecast."""
+    view = Glimpse(folder / "demo", folder / "crowd.zarr", "test").answer(Shelf())
+    np.savez_compressed(out, **pack(view))
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as empty:
+        place = Path(sys.argv[1] if len(sys.argv) > 1 else empty)
+        make(place)
+        archive(place, OUT / "demo.zip")
+        preview(place, OUT / "preview.npz")
+    for made in (OUT / "demo.zip", OUT / "preview.npz"):
+        print(made, made.stat().st_size)
