@@ -101,9 +101,9 @@ class View:
     def present(self) -> Floats:
         """Where each agent was last seen in the past, [A, D]; NaN if never."""
         seen: Bools = np.asarray(np.isfinite(self.past).all(-1))
-        last = self.history - 1 - np.flip(seen, 1).argmax(1)
-        there = self.past[np.arange(self.agents), last]
-        return np.where(seen.any(1)[:, None], there, np.nan)
+        last = self.history - 1 - np.argmax(np.flip(seen, 1), 1)
+        there: Floats = np.asarray(self.past[np.arange(self.agents), last])
+        return np.where(np.any(seen, -1)[:, None], there, np.nan)
 
     def mean(self, name: str) -> float:
         """Mean of a score over the targets; NaN if it is not known."""

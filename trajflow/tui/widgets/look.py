@@ -16,11 +16,13 @@ Depth = Literal["full", "256", "16"]
 
 DARK_HUES = (0x5AB4FF, 0xFFB454, 0x59D6A5, 0xF58FD0, 0xE8E06A, 0xB79CFF, 0xFF8272, 0x66D9E8)
 LIGHT_HUES = (0x0A62B8, 0xB75A00, 0x007A57, 0xB0247E, 0x7A6A00, 0x6A3FD0, 0xC2321F, 0x00728A)
-"""Apart from each other also for most who see colours otherwise, after Okabe and Ito 2008; agents
-bear letters as well."""
+"""Apart from each other also for most who see colours otherwise; agents bear letters as well."""
 DARK_16 = (0x55FFFF, 0xFFFF55, 0x55FF55, 0xFF55FF, 0x5555FF, 0xFF5555)
 LIGHT_16 = (0x0000AA, 0xAA5500, 0x00AA00, 0xAA00AA, 0x00AAAA, 0xAA0000)
-HUES = 8
+SIXTEEN = (
+    0x000000, 0xAA0000, 0x00AA00, 0xAA5500, 0x0000AA, 0xAA00AA, 0x00AAAA, 0xAAAAAA,
+    0x555555, 0xFF5555, 0x55FF55, 0xFFFF55, 0x5555FF, 0xFF55FF, 0x55FFFF, 0xFFFFFF,
+)  # fmt: skip
 STEPS = np.array([0, 95, 135, 175, 215, 255])
 """Levels of red, green and blue in the cube of 256 colours."""
 GREYS = np.arange(24) * 10 + 8
@@ -91,7 +93,11 @@ def packed(values: Floats) -> Ints:
 def quantised(values: Floats, depth: Depth) -> Ints:
     """Colours [...] of red, green and blue [..., 3] that a terminal has, the nearest ones."""
     if depth == "full":
-        return packed(np.round(values / 6) * 6)
+        return packed(values)
+    if depth == "16":
+        known = rgb(np.array(SIXTEEN))
+        nearest = np.square(values[..., None, :] - known).sum(-1).argmin(-1)
+        return np.asarray(np.array(SIXTEEN)[nearest])
     middles = (STEPS[1:] + STEPS[:-1]) / 2
     cube = STEPS[np.searchsorted(middles, values)]
     light = values.mean(-1, keepdims=True)

@@ -13,7 +13,9 @@ GAIN, POWER = 7.0, 0.6
 """How fast density turns to colour: a lone path of twenty must still be seen."""
 MOST_DARK, MOST_LIGHT = 0.62, 0.55
 """Share of the hue where density is highest; strokes must stand out on it."""
-CALM = 0.35
+STEP = 6
+"""Steps of red, green and blue: fewer colours are fewer bytes for the terminal."""
+CALM = 0.12
 """How much of the ground's colour comes back behind strokes."""
 
 
@@ -43,8 +45,11 @@ class Painting:
         total = planes.sum(0)
         most = MOST_DARK if self.look.dark else MOST_LIGHT
         self._strength = most * (-np.expm1(-GAIN * total)) ** POWER
-        share = planes / np.maximum(total, 1e-12)
-        self._warmth = np.tensordot(share, rgb(colours), (0, 0))
+        if self.look.depth == "full":
+            share = planes / np.maximum(total, 1e-12)
+            self._warmth = np.tensordot(share, rgb(colours), (0, 0))
+        else:
+            self._warmth = rgb(colours[planes.argmax(0)])
 
     def write(
         self,
@@ -71,7 +76,7 @@ class Painting:
     def cells(self) -> Cells:
         """The picture."""
         look, size = self.look, (self.rows, self.columns)
-        code, fore, back = self._coarse() if look.depth == "16" else self._fine()
+        code, fore, back = self._fine() if look.depth == "full" else self._coarse()
         code, fore, back = code.reshape(size), fore.reshape(size), back.reshape(size)
         bold = np.zeros(size, bool)
         for (row, column), (letter, front, behind, strong) in self._letters.items():
@@ -94,16 +99,14 @@ class Painting:
         calm += CALM * (ground - calm)
         upper, lower = self._exact(top), self._exact(bottom)
         behind = np.where(has, self._exact(calm), lower)
-        ink = quantised(rgb(self.strokes.ink), look.depth).reshape(has.shape)
+        ink = self.strokes.ink.reshape(has.shape)
         code = np.where(has, BRAILLE + self._bits(), np.where(upper == lower, BLANK, HALF))
         return code, np.where(has, ink, upper), behind
 
     def _exact(self, values: Floats) -> Ints:
-        """Colours that the terminal has; the ground itself stays what it is."""
-        if self.look.depth != "full":
-            return quantised(values, self.look.depth)
+        """Colours in few steps from the ground, which itself stays what it is."""
         ground = rgb(np.array([self.look.ground]))[0]
-        return packed(ground + np.round((values - ground) / 6) * 6)
+        return packed(ground + np.round((values - ground) / STEP) * STEP)
 
     def _coarse(self) -> tuple[Ints, Ints, Ints]:
         """Braille alone: density as more or fewer dots."""
@@ -111,11 +114,11 @@ class Painting:
         bits, ink = self._bits(), self.strokes.ink.reshape(has.shape)
         if self._warmth is not None:
             grains = dither(self._strength).reshape(has.shape)
-            hues = rgb(np.array(look.hues))
-            middle = (self._warmth[0::2] + self._warmth[1::2]) / 2
-            nearest = np.square(middle[:, :, None] - hues).sum(-1).argmin(-1)
+            lower = self._strength[1::2] > self._strength[0::2]
+            warmer = np.where(lower[..., None], self._warmth[1::2], self._warmth[0::2])
             bits = np.where(has, bits, grains)
-            ink = np.where(has, ink, np.array(look.hues)[nearest])
+            ink = np.where(has, ink, packed(warmer))
+        ink = quantised(rgb(ink), look.depth)
         code = np.where(bits > 0, BRAILLE + bits, BLANK)
         return code, ink, np.full(has.shape, look.ground)
 

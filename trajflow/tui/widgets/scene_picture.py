@@ -11,6 +11,7 @@ import numpy as np
 
 from trajflow.batch import Floats, Ints
 from trajflow.browsing.view import View
+from trajflow.text import safe, width
 from trajflow.tui.widgets.axes import paint_axes, paint_scale
 from trajflow.tui.widgets.cells import Cells
 from trajflow.tui.widgets.look import Look, mixed
@@ -60,6 +61,14 @@ class Pointing:
     moment: float | None = None
 
 
+ALL, NOTHING = Layers(), Pointing()
+
+
+def narrow(text: str, limit: int = 40) -> str:
+    """A string of letters of one column each, that a terminal only shows; others become ?."""
+    return "".join(one if width(one) == 1 else "?" for one in safe(text, limit))
+
+
 def letter(view: View, agent: int) -> str:
     """What an agent is called on the map; targets come first, neighbours are all called o."""
     if not view.target[agent]:
@@ -69,7 +78,12 @@ def letter(view: View, agent: int) -> str:
 
 
 def paint(
-    view: View, port: Viewport, look: Look, layers: Layers = Layers(), at: Pointing = Pointing()
+    view: View,
+    port: Viewport,
+    look: Look,
+    layers: Layers = ALL,
+    at: Pointing = NOTHING,
+    caption: str = "",
 ) -> Cells:
     """The map of a window.
 
@@ -79,8 +93,9 @@ def paint(
         look: The colours.
         layers: What is drawn.
         at: What stands out.
+        caption: What is written in the upper left corner; shown as it is.
     """
-    picture = ScenePicture(view, port, look, layers, at)
+    picture = ScenePicture(view, port, look, layers, at, caption)
     return picture.painted().cells()
 
 
@@ -88,8 +103,9 @@ class ScenePicture:
     """Paints one window; see `paint`."""
 
     def __init__(
-        self, view: View, port: Viewport, look: Look, layers: Layers, at: Pointing
+        self, view: View, port: Viewport, look: Look, layers: Layers, at: Pointing, caption: str
     ) -> None:
+        self.caption = caption
         self.view, self.port, self.look, self.layers, self.at = view, port, look, layers, at
         self.painting = Painting(max(1, port.rows // 4), max(1, port.columns // 2), look)
 
@@ -112,7 +128,13 @@ class ScenePicture:
         self._letters()
         if self.layers.axes:
             paint_scale(self.painting, self.port, self.view.unit)
+        self.painting.write(0, 1, self._caption(), self.look.ink, bold=True)
         return self.painting
+
+    def _caption(self) -> str:
+        moment = self.at.moment
+        played = "" if moment is None else f" +{moment * self.view.dt:.1f} s"
+        return narrow(self.caption) + played
 
     @cached_property
     def targets(self) -> Ints:
@@ -174,7 +196,6 @@ class ScenePicture:
             return
         found = trace(paths, *self.painting.dots)
         weight = np.full(count * agents, 1 / count)
-        kinds = len(self.look.hues)
         colours, plane = np.unique(self.hues[self.targets], return_inverse=True)
         size = (self.painting.rows, self.painting.columns)
         planes = density(found, np.tile(plane, count), weight, len(colours), size)
@@ -184,7 +205,6 @@ class ScenePicture:
                 tips, np.tile(plane, count), 4 * weight, len(colours), size
             )
         self.painting.shade(smooth(planes, 1 if count > 100 else 2), colours)
-        assert kinds
 
     def _paths(self) -> None:
         paths = self.futures
