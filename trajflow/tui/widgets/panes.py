@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Floats
+from trajflow.batch import Bools, Floats
 from trajflow.browsing.view import View
 from trajflow.tui.widgets.cells import BLANK, Cells
 from trajflow.tui.widgets.look import Look
@@ -109,10 +109,10 @@ def nearest_agent(view: View, port: Viewport, right: float, down: float) -> int 
 def nearest_step(view: View, port: Viewport, agent: int, right: float, down: float) -> int | None:
     """The past step of an agent that is nearest to a dot, if it is near."""
     dots = port.dots(view.past[agent])
-    return _nearest(dots, np.isfinite(dots).all(-1), right, down)
+    return _nearest(dots, np.asarray(np.isfinite(dots).all(-1)), right, down)
 
 
-def _nearest(dots: Floats, known: object, right: float, down: float) -> int | None:
+def _nearest(dots: Floats, known: Bools, right: float, down: float) -> int | None:
     away = np.where(known, np.hypot(dots[:, 0] - right, dots[:, 1] - down), np.inf)
     away = np.where(np.isfinite(away), away, np.inf)
     return int(away.argmin()) if len(away) and away.min() <= REACH else None

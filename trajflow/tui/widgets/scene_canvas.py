@@ -1,4 +1,4 @@
-"""The map of a window: agents, what was forecast of them, and the mouse and keys that explore it."""
+"""The map of a window: agents and their forecasts, and the keys and mouse that explore them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SceneCanvas(Widget, can_focus=True):
     """Shows one window, or the same window as forecast by two.
 
     Keys zoom and pan; so do the wheel and dragging. Where the mouse is, the nearest sample stands
-    out. What is drawn follows from `layers` and `pointing`.
+    out. What is drawn follows from `drawn` and `pointing`.
     """
 
     ALLOW_SELECT = False
@@ -75,7 +75,7 @@ class SceneCanvas(Widget, can_focus=True):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.layers, self.pointing = Layers(), Pointing()
+        self.drawn, self.pointing = Layers(), Pointing()
         self.view: View | None = None
         self.second: View | None = None
         self.port = Viewport(0.0, 0.0, 0.05, 2, 4)
@@ -115,9 +115,9 @@ class SceneCanvas(Widget, can_focus=True):
         self.view, self.second, self._words = None, None, words
         self._stale()
 
-    def set_layers(self, layers: Layers) -> None:
+    def draw(self, layers: Layers) -> None:
         """Choose what is drawn."""
-        self.layers = layers
+        self.drawn = layers
         self._stale()
 
     def point(self, agent: int | None, step: int | None = None) -> None:
@@ -311,7 +311,7 @@ class SceneCanvas(Widget, can_focus=True):
         if (port.columns, port.rows) != panes.dots:
             port = port.resized(*panes.dots)
         views = (self.view, self.second)
-        return panes.painted(views, port, look, self.layers, (left, right)).strips()
+        return panes.painted(views, port, look, self.drawn, (left, right)).strips()
 
     def _told(self) -> list[Strip]:
         from rich.segment import Segment
