@@ -5,6 +5,15 @@ from typing import Annotated
 
 import typer
 
+from trajflow.cli.ood_options import (
+    Against,
+    Ood,
+    OutFolder,
+    Shifts,
+    Windows,
+    need_ood,
+    refuse_ood,
+)
 from trajflow.cli.options import (
     Device,
     Draws,
@@ -68,6 +77,11 @@ def evaluate(
             help="Tell a model of several rates the real seconds per step of a recording.",
         ),
     ] = None,
+    ood: Ood = False,
+    against: Against = None,
+    shifts: Shifts = None,
+    windows: Windows = None,
+    out: OutFolder = None,
     device: Device = "auto",
     as_json: Json = False,
     loud: Loud = None,
@@ -76,8 +90,18 @@ def evaluate(
 
     Windows are cut as the run was trained; a baseline learns from the training part first. Where
     the tracks have leave-one-out folds and no test part, it is judged on each fold in turn.
-    The report is also kept in the run, for `trajflow compare`.
+    The report is also kept in the run, for `trajflow compare`. With --ood it is another one: how
+    well the run's surprise tells shifted windows from ordinary ones, how well it forecasts under
+    each shift, and whether surprise predicts error.
     """
+    need_ood(ood, against=against, shifts=shifts, windows=windows, out=out)
+    if ood:
+        from trajflow.cli import evaluating_ood, shifts_table
+
+        refuse_ood(baseline=baseline, fold=fold, set=set_, select=select, draws=draws, joint=joint)
+        asked = evaluating_ood.Asked(part, samples, steps, seed, shifts, windows, against, out)
+        shifts_table.show(evaluating_ood.of_run(paths, asked, device), as_json)
+        return
     from trajflow.cli.evaluating import Protocol, of_baseline, of_run
     from trajflow.cli.scores import show
 

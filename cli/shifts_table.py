@@ -1,0 +1,107 @@
+"""The report of `trajflow evaluate --ood` as a table: a line for each shift and severity."""
+
+from typing import Any
+
+from trajflow.cli.streams import say, say_json
+from trajflow.cli.tables import table
+
+FLOOR = "floor "
+HEADER = [
+    "shift",
+    "",
+    "windows",
+    "AUROC",
+    "95 % of people",
+    "best floor",
+    "FPR95",
+    "found",
+    "minADE",
+    "energy",
+    "in 90 %",
+    "calibr.",
+]
+
+
+def show(report: dict[str, Any], as_json: bool) -> None:
+    """Print a report, as JSON if asked."""
+    if as_json:
+        say_json(report)
+        return
+    protocol, ordinary = report["protocol"], report["ordinary"]
+    fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
+    say(
+        f"{report['name']}: {ordinary['windows']} ordinary windows of {ordinary['people']} people, "
+        f"part {protocol['split']}{fold}; {protocol['samples']} draws; {protocol['unit']}"
+    )
+    say()
+    rows = [["(ordinary)", "", ordinary["windows"], *[None] * 4, *_tail(ordinary)]]
+    say(table(HEADER, rows + [_row(shift) for shift in report["shifts"]]))
+    say()
+    for line in notes(report):
+        say(line)
+
+
+def notes(report: dict[str, Any]) -> list[str]:
+    """What the numbers mean, and what the table has not."""
+    ordinary = report["ordinary"]
+    kept, alarms = ordinary["retention"], ordinary["alarms"]
+    lines = [
+        "AUROC of the surprise, between shifted and ordinary windows; best floor without a "
+        "network; FPR95: ordinary windows flagged where 95 % of the shifted are found",
+        "found: share flagged at the threshold that 95 % of validation people stay below; of "
+        f"ordinary people {_percent(alarms['surprise'])}",
+        *(
+            f"keeping the 80 % of ordinary windows with the least {name} lowers the energy score "
+            f"by {_percent(kept[name]['drop80'])}"
+            for name in ("surprise", "risk")
+            if name in kept
+        ),
+    ]
+    learned = [f"{s['name']} {s['level']}" for s in report["shifts"] if s["learned"]]
+    if learned:
+        lines.append(f"learned from at other times, so hardly strange: {', '.join(learned)}")
+    if abs(report["metre"] - 1) > 1e-9:
+        lines.append(
+            f"lengths: {report['metre']:.3g} {report['protocol']['unit']} stand for a metre, as "
+            "the usual pace of training tracks does for a walk of 1.3 m/s"
+        )
+    return lines + report["notes"]
+
+
+def _row(shift: dict[str, Any]) -> list[object]:
+    if not shift["windows"]:
+        return [shift["name"], shift["level"], 0, *[None] * 9]
+    found = shift["detection"]
+    one = found["surprise"]
+    low, high = one["auroc"]["interval"] or (None, None)
+    floors = {name: kinds for name, kinds in found.items() if name.startswith(FLOOR)}
+    best = max(floors, key=lambda name: floors[name]["auroc"]["value"])
+    return [
+        shift["name"],
+        shift["level"],
+        shift["windows"],
+        _two(one["auroc"]["value"]),
+        None if low is None else f"{_two(low)} .. {_two(high)}",
+        f"{_two(floors[best]['auroc']['value'])} {best.removeprefix(FLOOR)}",
+        _two(one["fpr95"]["value"]),
+        *_tail(shift),
+    ]
+
+
+def _tail(one: dict[str, Any]) -> list[object]:
+    accuracy = one["accuracy"]
+    values = (accuracy[name]["value"] for name in ("min_ade", "energy_score"))
+    shares = (accuracy[name]["value"] for name in ("coverage_90", "conformal_90"))
+    found = one["alarms"]["surprise"]["value"]
+    return [_two(found), *values, *(None if s is None else _two(s) for s in shares)]
+
+
+def _two(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _percent(one: dict[str, Any]) -> str:
+    if one["value"] is None or one["interval"] is None:
+        return "an unknown share"
+    low, high = one["interval"]
+    return f"{100 * one['value']:.1f} % [{100 * low:.1f} .. {100 * high:.1f}]"
