@@ -27,17 +27,17 @@ class EditScreen(MapScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         bound("edit.begin", "e", "edit", "Edit the past"),
         bound("edit.leave", "e,escape", "leave_edit", "Done", shown="e"),
-        bound("edit.left", "left,h", "nudge(-1,0)", "Nudge left", shown="←h"),
-        bound("edit.down", "down,j", "nudge(0,-1)", "Nudge down", shown="↓j"),
-        bound("edit.up", "up,k", "nudge(0,1)", "Nudge up", shown="↑k"),
-        bound("edit.right", "right,l", "nudge(1,0)", "Nudge right", shown="→l"),
-        bound("edit.before", "left_square_bracket,comma", "point(-1)", "Point before", shown="["),
-        bound("edit.after", "right_square_bracket,full_stop", "point(1)", "Next point", shown="]"),
-        bound("edit.agent", "a", "edit_agent(1)", "Next agent"),
-        bound("edit.drop", "x,delete", "drop", "Delete"),
+        bound("edit.left", "left,h", "nudge(-1,0)", "Nudge", shown="←↓↑→"),
+        bound("edit.down", "down,j", "nudge(0,-1)", "Nudge down", show=False),
+        bound("edit.up", "up,k", "nudge(0,1)", "Nudge up", show=False),
+        bound("edit.right", "right,l", "nudge(1,0)", "Nudge right", show=False),
+        bound("edit.before", "left_square_bracket,comma", "point(-1)", "Point before", show=False),
+        bound("edit.after", "right_square_bracket,full_stop", "point(1)", "Point", shown="[ ]"),
+        bound("edit.agent", "a", "edit_agent(1)", "Agent"),
+        bound("edit.drop", "x,delete", "drop", "Delete", shown="x"),
         bound("edit.noise", "z", "noise", "Noise"),
-        bound("edit.restore", "backspace", "restore", "Restore point", shown="⌫"),
-        bound("edit.reset", "R", "reset", "Reset all"),
+        bound("edit.restore", "backspace", "restore", "Put back", shown="bksp"),
+        bound("edit.reset", "R", "reset", "Reset"),
     ]
 
     @abstractmethod

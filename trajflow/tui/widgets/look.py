@@ -86,7 +86,7 @@ def rgb(colours: Ints) -> Floats:
 
 def packed(values: Floats) -> Ints:
     """Colours [...] of red, green and blue [..., 3]."""
-    whole = np.clip(np.round(values), 0, 255).astype(np.int64)
+    whole = np.rint(values).clip(0, 255).astype(np.int64)
     return np.asarray(whole[..., 0] << 16 | whole[..., 1] << 8 | whole[..., 2])
 
 

@@ -13,7 +13,7 @@ GAIN, POWER = 7.0, 0.6
 """How fast density turns to colour: a lone path of twenty must still be seen."""
 MOST_DARK, MOST_LIGHT = 0.62, 0.55
 """Share of the hue where density is highest; strokes must stand out on it."""
-STEP = 6
+STEP = 8
 """Steps of red, green and blue: fewer colours are fewer bytes for the terminal."""
 CALM = 0.12
 """How much of the ground's colour comes back behind strokes."""
@@ -42,12 +42,13 @@ class Painting:
             planes: How much of each colour lies on each pixel, [K, 2 * N, N] of K colours.
             colours: The colours, [K].
         """
+        planes = planes.astype(np.float32)
         total = planes.sum(0)
         most = MOST_DARK if self.look.dark else MOST_LIGHT
         self._strength = most * (-np.expm1(-GAIN * total)) ** POWER
         if self.look.depth == "full":
-            share = planes / np.maximum(total, 1e-12)
-            self._warmth = np.tensordot(share, rgb(colours), (0, 0))
+            share = planes / np.maximum(total, np.float32(1e-12))
+            self._warmth = np.tensordot(share, rgb(colours).astype(np.float32), (0, 0))
         else:
             self._warmth = rgb(colours[planes.argmax(0)])
 
@@ -88,25 +89,22 @@ class Painting:
 
     def _fine(self) -> tuple[Ints, Ints, Ints]:
         """Half blocks of density, and braille on what lies between them."""
-        look = self.look
-        ground = rgb(np.array([look.ground]))[0]
-        top = bottom = np.full((self.rows, self.columns, 3), ground)
-        if self._warmth is not None:
-            mixed = ground + self._strength[..., None] * (self._warmth - ground)
-            top, bottom = mixed[0::2], mixed[1::2]
-        has = self._has()
-        calm = (top + bottom) / 2
-        calm += CALM * (ground - calm)
-        upper, lower = self._exact(top), self._exact(bottom)
-        behind = np.where(has, self._exact(calm), lower)
+        look, has = self.look, self._has()
+        size = (2 * self.rows, self.columns)
+        ground = rgb(np.array([look.ground]))[0].astype(np.float32)
+        if self._warmth is None:
+            pixels = np.full(size, look.ground)
+            calm = pixels[0::2]
+        else:
+            away = (self._warmth - ground) * self._strength[..., None]
+            pixels = packed(ground + np.rint(away / STEP) * STEP)
+            both = (1 - CALM) / 2 * (away[0::2][has] + away[1::2][has])
+            calm = pixels[1::2].copy()
+            calm[has] = packed(ground + np.rint(both / STEP) * STEP)
+        upper, lower = pixels[0::2], pixels[1::2]
         ink = self.strokes.ink.reshape(has.shape)
         code = np.where(has, BRAILLE + self._bits(), np.where(upper == lower, BLANK, HALF))
-        return code, np.where(has, ink, upper), behind
-
-    def _exact(self, values: Floats) -> Ints:
-        """Colours in few steps from the ground, which itself stays what it is."""
-        ground = rgb(np.array([self.look.ground]))[0]
-        return packed(ground + np.round((values - ground) / STEP) * STEP)
+        return code, np.where(has, ink, upper), calm
 
     def _coarse(self) -> tuple[Ints, Ints, Ints]:
         """Braille alone: density as more or fewer dots."""

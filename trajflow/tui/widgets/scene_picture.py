@@ -20,9 +20,11 @@ from trajflow.tui.widgets.raster import circles, density, smooth, spots, trace
 from trajflow.tui.widgets.viewport import Viewport
 
 NAMES = ascii_letters[26:] + ascii_letters[:26] + digits
-PIECES = 40_000
+PIECES = 16_000
 """Pieces of sampled paths that are drawn; of more samples, evenly chosen ones are."""
-LEVELS = (0.5, 0.9)
+TAIL = 0.35
+"""How much of its density the way to a played moment keeps."""
+INNER = 0.5
 
 
 @dataclass(frozen=True)
@@ -194,17 +196,20 @@ class ScenePicture:
         count, agents = paths.shape[:2]
         if not count or not agents:
             return
-        found = trace(paths, *self.painting.dots)
-        weight = np.full(count * agents, 1 / count)
-        colours, plane = np.unique(self.hues[self.targets], return_inverse=True)
+        alike = np.ptp(paths, 0).max((-1, -2)) < 1
+        if alike.any():
+            alone = trace(paths[0, alike], *self.painting.dots)
+            self.painting.strokes.draw(alone, self.hues[self.targets[alike]])
+        paths, hues = paths[:, ~alike], self.hues[self.targets[~alike]]
+        colours, plane = np.unique(hues, return_inverse=True)
+        plane, weight = np.tile(plane, count), np.full(paths[..., 0, 0].size, 1 / count)
         size = (self.painting.rows, self.painting.columns)
-        planes = density(found, np.tile(plane, count), weight, len(colours), size)
+        found = trace(paths, *self.painting.dots)
+        planes = density(found, plane, weight, len(colours), size)
         if self.at.moment is not None:
             tips = spots(paths[..., -1, :], *self.painting.dots)
-            planes = 0.35 * planes + density(
-                tips, np.tile(plane, count), 4 * weight, len(colours), size
-            )
-        self.painting.shade(smooth(planes, 1 if count > 100 else 2), colours)
+            planes = TAIL * planes + density(tips, plane, 4 * weight, len(colours), size)
+        self.painting.shade(smooth(planes.astype(np.float32), 1 if count > 100 else 2), colours)
 
     def _paths(self) -> None:
         paths = self.futures
@@ -219,7 +224,7 @@ class ScenePicture:
             dots = self.port.dots(centres[self.targets, step])
             rims = circles(dots, radii[self.targets, step] / self.port.scale)
             found = trace(rims, *self.painting.dots)
-            found = found.dashed(3, 3) if level > LEVELS[0] else found
+            found = found.dashed(3, 3) if level > INNER else found
             self.painting.strokes.draw(found, self.hues[self.targets])
 
     def _step(self, horizon: int) -> int:
@@ -253,6 +258,8 @@ class ScenePicture:
         dots = self.port.dots(self.view.past[self.targets])
         found = trace(dots, *self.painting.dots)
         self.painting.strokes.draw(found, self.hues[self.targets], alone=True)
+        found = trace(dots + 1, *self.painting.dots)
+        self.painting.strokes.draw(found, self.hues[self.targets])
 
     def _sample(self) -> None:
         if self.at.sample is None:

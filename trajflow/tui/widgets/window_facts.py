@@ -95,7 +95,8 @@ class Facts:
     def flat(self) -> Text:
         """A few lines for a low screen."""
         view = self.view
-        first = Text(safe(view.scene, 24), self.ink)
+        first = Text(no_wrap=True)
+        first.append(safe(view.scene, 24), self.ink)
         first.append(f"  {self._place()}  {clock(view.now)}  {self._drawn()}", self.faint)
         second = Text()
         for name, _ in SCORES[:4]:
@@ -125,12 +126,12 @@ class Facts:
         return f"{chosen}, {how.steps} step{'s' * (how.steps > 1)}, seed {how.seed}"
 
     def _scores(self) -> list[Text]:
-        head = Text(f"{'mean of the agents':18}", self.faint)
+        head = Text().append(f"{'of the agents':16}", self.faint)
         if self.second is not None:
             head.append(f"{safe(self.view.by, 7):>8}{safe(self.second.by, 7):>8}", self.faint)
         lines = [head]
         for name, told in SCORES:
-            line = Text(f"{told:18}", self.faint)
+            line = Text().append(f"{told:16}", self.faint)
             line.append(f"{self._value(self.view, name):>8}", self.ink)
             if self.second is not None:
                 line.append(f"{self._value(self.second, name):>8}", self.ink)
@@ -155,7 +156,7 @@ class Facts:
 
     def _edited(self, edit: Edit) -> list[Text]:
         step = edit.step + 1
-        line = Text("edit ", f"bold #{self.look.hue(1):06x}")
+        line = Text().append("edit ", f"bold #{self.look.hue(1):06x}")
         line.append(
             f"{letter(self.view, edit.agent)} point {step} of {edit.past.shape[1]}", self.ink
         )
@@ -167,7 +168,7 @@ class Facts:
 
     def _agent(self, agent: int) -> Text:
         hue = f"bold #{self._hue(agent):06x}"
-        line = Text(f"{letter(self.view, agent)} ", hue)
+        line = Text().append(f"{letter(self.view, agent)} ", hue)
         line.append(safe(self.view.labels[agent], 14), self.ink)
         line.append(f" {safe(self.view.kinds[agent], 12)}", self.faint)
         return line
@@ -182,7 +183,7 @@ class Facts:
             return [Text("surprise: not forecast", self.faint)]
         score = float(known[one])
         full = round(10 * score)
-        line = Text("surprise ", self.faint)
+        line = Text().append("surprise ", self.faint)
         colour = self.look.hue(1) if score > STRANGE else self.look.faint
         line.append("█" * full, f"#{colour:06x}")
         line.append("░" * (10 - full), self.faint)
@@ -196,7 +197,7 @@ class Facts:
     def _agents(self, most: int) -> list[Text]:
         """The agents that are forecast, one in a line."""
         targets = np.flatnonzero(self.view.target)
-        lines = [Text(f"  {'agent':10}{'best':>7}{'energy':>8}{'surprise':>9}", self.faint)]
+        lines = [Text(f"  {'agent':9}{'best':>6}{'energy':>8}{'strange':>8}", self.faint)]
         for agent in targets[: most - 2]:
             lines.append(self._row(int(agent)))
         if len(targets) > most - 2:
@@ -206,13 +207,15 @@ class Facts:
     def _row(self, agent: int) -> Text:
         view = self.view
         chosen = agent == self.agent
-        line = Text(f"{letter(view, agent)} ", f"bold #{self._hue(agent):06x}")
-        line.append(f"{safe(view.labels[agent], 10):10}", self.ink if chosen else "")
-        for name in ("min_ade", "energy_score"):
+        line = Text()
+        line.append(f"{letter(view, agent)} ", f"bold #{self._hue(agent):06x}")
+        style = self.ink if chosen else ""
+        line.append(f"{safe(view.labels[agent], 9):9}", style)
+        for name, wide in (("min_ade", 6), ("energy_score", 8)):
             value = view.metrics[name][agent] if name in view.metrics else np.nan
-            line.append(f"{value:8.2f}" if np.isfinite(value) else f"{'-':>8}")
+            line.append(f"{value:{wide}.2f}" if np.isfinite(value) else f"{'-':>{wide}}", style)
         strange = np.nan if view.surprise is None else view.surprise[agent]
-        line.append(f"{strange:9.2f}" if np.isfinite(strange) else f"{'-':>9}")
+        line.append(f"{strange:7.2f}" if np.isfinite(strange) else f"{'-':>7}", style)
         line.append("!" if strange > STRANGE else " ")
         return line
 
