@@ -25,9 +25,12 @@ from trajflow.tui.messages import (
 from trajflow.tui.screens.home import HomeScreen
 from trajflow.tui.screens.small import SmallScreen
 from trajflow.tui.themes import DARK, LIGHT, theme_named
+from trajflow.tui.worker import worker_of
 
 LONGEST = 400
 """Letters of a message that are shown."""
+WAIT = 0.3
+"""Seconds after the first picture."""
 
 
 class TrajflowApp(App[None]):
@@ -37,6 +40,7 @@ class TrajflowApp(App[None]):
         place: A folder, a run folder or a store; the last two are opened at once.
         theme: Name of a theme, or dark or light.
         keys: Keys by the names of actions; the others keep theirs.
+        warm: Whether the worker process loads the model's library before anybody asks for it.
 
     Raises:
         ConfigError: There is no such theme.
@@ -57,11 +61,15 @@ class TrajflowApp(App[None]):
     ]
 
     def __init__(
-        self, place: Path, theme: str = "dark", keys: Mapping[str, str] | None = None
+        self,
+        place: Path,
+        theme: str = "dark",
+        keys: Mapping[str, str] | None = None,
+        warm: bool = True,
     ) -> None:
         resource_tracker.ensure_running()  # later stderr belongs to the screen, and it needs one
         super().__init__()
-        self.place = place
+        self.place, self._warm = place, warm
         for each in (DARK, LIGHT):
             self.register_theme(each)
         self.theme = theme_named(theme, self.available_themes)
@@ -86,6 +94,16 @@ class TrajflowApp(App[None]):
                 yield SystemCommand(name, f"key {key}", run)
         yield SystemCommand("Theme", "choose among all themes", self.action_change_theme)
 
+    def on_ready(self) -> None:
+        """Once something can be seen, let the worker load what takes seconds."""
+        if self._warm:
+            self.set_timer(WAIT, lambda: worker_of(self))
+
+    def on_unmount(self) -> None:
+        """The worker ends with the application."""
+        if worker := getattr(self, "worker", None):
+            worker.close()
+
     def on_resize(self, event: Resize) -> None:
         """Say so where the terminal is too small to show anything of use."""
         small = isinstance(self.screen, SmallScreen)
@@ -108,7 +126,7 @@ class TrajflowApp(App[None]):
         """Open a training."""
         from trajflow.tui.screens.training import TrainingScreen
 
-        self._open(TrainingScreen(message.run))
+        self._open(TrainingScreen(message.run, message.data))
 
     def on_open_data(self, message: OpenData) -> None:
         """Open a store."""

@@ -33,9 +33,10 @@ class OpenOod(Message):
 
 @dataclass
 class OpenTraining(Message):
-    """Show a training, also while it runs."""
+    """Show a training, also while it runs; `data` is the store it learns from, if known."""
 
     run: Path
+    data: Path | None = None
 
 
 @dataclass

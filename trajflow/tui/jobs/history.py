@@ -98,6 +98,11 @@ class History:
         kept = [each for each in self.judged if each.best]
         return kept[-1].metrics.get(name, math.nan) if kept else math.nan
 
+    @property
+    def best_epoch(self) -> float:
+        """The epoch of the weights that are kept; NaN before there are any."""
+        return next((one.epoch for one in reversed(self.judged) if one.best), math.nan)
+
     def add(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Take notice of events, in their order; unknown ones and odd values are passed over."""
         for event in events:

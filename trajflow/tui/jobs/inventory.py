@@ -70,6 +70,7 @@ class Inventory:
 class _Walk:
     def __init__(self, depth: int) -> None:
         self.depth, self.left = depth, MOST
+        self._seen: set[tuple[int, int]] = set()
 
     def below(self, folder: Path) -> Iterator[tuple[Path, Kind]]:
         """Runs and stores, breadth first, so that what is near is found first."""
@@ -80,6 +81,8 @@ class _Walk:
                 self.left -= 1
                 if self.left <= 0:
                     return
+                if self._again(place):
+                    continue
                 files, folders = _entries(place)
                 kind = _kind(place, files, folders)
                 if kind is not None:
@@ -87,6 +90,17 @@ class _Walk:
                 elif "zarr.json" not in files:
                     deeper += [place / name for name in sorted(folders)]
             level = deeper
+
+    def _again(self, place: Path) -> bool:
+        """Whether a link has led here before."""
+        try:
+            found = place.stat()
+        except OSError:
+            return True
+        known = (found.st_dev, found.st_ino)
+        again = known in self._seen
+        self._seen.add(known)
+        return again
 
 
 def kind_of(folder: Path) -> Kind | None:
@@ -106,7 +120,7 @@ def _entries(folder: Path) -> tuple[set[str], set[str]]:
     try:
         with os.scandir(folder) as found:
             for one in found:
-                if not one.is_dir(follow_symlinks=False):
+                if not one.is_dir():
                     files.add(one.name)
                 elif not one.name.startswith(".") and one.name not in PASSED:
                     folders.add(one.name)

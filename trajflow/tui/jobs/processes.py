@@ -1,12 +1,11 @@
 """Trainings as processes of their own: they outlive the application, which finds them again.
 
-Each writes a log beside its run, RUN.log. Its first line and one line for every resume say which
-process it is, so that another window can stop it.
+Each writes a log beside its run, RUN.log. A line of it says which process it is, so that another
+window can stop it.
 """
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -29,18 +28,17 @@ class Job:
     Attributes:
         run: The run folder.
         pid: Number of the process.
+        command: Its words.
     """
 
     run: Path
     pid: int
+    command: tuple[str, ...]
 
     def stop(self) -> None:
         """Ask it to save and end, as Ctrl-C does."""
         with suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, signal.SIGINT)
-
-
-_children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def log_of(run: Path) -> Path:
@@ -69,57 +67,52 @@ def start(run: Path, arguments: Sequence[str]) -> Job:
                 start_new_session=True,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )
-            about = json.dumps({"pid": child.pid, "command": shlex.join(words)})
+            about = json.dumps({"pid": child.pid, "command": words})
             log.write(b"\n" + MARK + about.encode() + b"}\n")
     except OSError as error:
         raise RunError(f"a training cannot be started: {error}") from None
-    _children[child.pid] = child
-    return Job(run, child.pid)
+    return Job(run, child.pid, tuple(words))
 
 
 def job_of(run: Path) -> Job | None:
     """The training of a run that the application has started, here or earlier, if it goes on."""
+    job = last_job(run)
+    return job if job and _alive(job) else None
+
+
+def last_job(run: Path) -> Job | None:
+    """The last training of a run that the application has started, whether or not it goes on."""
     lines = [line for line in _end(log_of(run)).splitlines() if line.startswith(MARK)]
-    if not lines:
-        return None
     try:
-        pid = int(json.loads(lines[-1])["trajflow job"]["pid"])
-    except (ValueError, KeyError, TypeError):
+        told = json.loads(lines[-1])["trajflow job"]
+        return Job(run, int(told["pid"]), tuple(map(str, told["command"])))
+    except (IndexError, ValueError, KeyError, TypeError):
         return None
-    return Job(run, pid) if _alive(pid, run) else None
 
 
-def ended(job: Job) -> int | None:
-    """Exit code of a job that this process has started; None while it runs or if unknown."""
-    child = _children.get(job.pid)
-    return child.poll() if child else None
-
-
-def last_words(run: Path, lines: int = 8) -> list[str]:
-    """The last lines of a run's log, without the marks of jobs."""
-    text = [line for line in _end(log_of(run)).splitlines() if not line.startswith(MARK)]
+def last_words(run: Path, lines: int = 12) -> list[str]:
+    """The last lines of a run's log since its last start, without the marks of jobs."""
+    text = _end(log_of(run)).rpartition(MARK)[2].splitlines()[1:]
     words = [line.decode(errors="replace").split("\r")[-1].strip() for line in text]
     return [line for line in words if line][-lines:]
 
 
-def _alive(pid: int, run: Path) -> bool:
-    """Whether a process is there and is a training of this run; numbers are used again."""
-    child = _children.get(pid)
-    if child is not None:
-        return child.poll() is None
-    words = _command(pid)
-    return "trajflow" in words and "train" in words and run.name in words
+def _alive(job: Job) -> bool:
+    """Whether its process is there and is the same; numbers are used again."""
+    return _command(job.pid).endswith(" ".join(job.command[1:]))
 
 
 def _command(pid: int) -> str:
-    proc = Path(f"/proc/{pid}/cmdline")
+    """The words of a process; none if it is gone."""
     if Path("/proc/self/cmdline").exists():
         with suppress(OSError):
-            return proc.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+            return raw.decode(errors="replace").rstrip("\0").replace("\0", " ")
         return ""
-    asked = ["ps", "-p", str(pid), "-o", "args="]
+    asked = ["ps", "-ww", "-p", str(pid), "-o", "args="]
     with suppress(OSError):
-        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
     return ""
 
 

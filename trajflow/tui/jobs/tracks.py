@@ -92,6 +92,26 @@ class ReadPaths(Request):
 
 
 @dataclass(frozen=True)
+class Scenes:
+    """The recordings of a store: their names and how many rows each has."""
+
+    rows: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class ReadScenes(Request):
+    """What recordings a store has; answered by `Scenes`."""
+
+    newest: ClassVar[bool] = True
+
+    store: Path
+
+    def answer(self, state: Shelf) -> Scenes:
+        """The recordings, in stored order."""
+        return Scenes(tuple(state.store(self.store).scene_rows.items()))
+
+
+@dataclass(frozen=True)
 class Examined:
     """What was found in a store: level, what was examined, what was found."""
 
@@ -130,7 +150,7 @@ def paths_of(tracks: Tracks, scene: str, kind: str, unit: str) -> Paths:
     _, rows = np.unique(track, return_counts=True)
     every = max(1, -(-len(same) // MOST))
     drawn = np.isin(track[same], chosen[::every])
-    length: Floats = (rows - 1) * tracks.dt
+    length = np.asarray((rows - 1) * tracks.dt, np.float64)
     return Paths(
         scene=scene,
         kind=kind,

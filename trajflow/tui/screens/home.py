@@ -125,7 +125,8 @@ class HomeScreen(Screen[None]):
     def action_training(self) -> None:
         """Watch the training of the chosen run."""
         if run := self._run():
-            self.post_message(OpenTraining(run.path))
+            data = self.found.tracks_of(run)
+            self.post_message(OpenTraining(run.path, data.path if data else None))
 
     def action_data(self) -> None:
         """Show the chosen store, or the one of the chosen run."""

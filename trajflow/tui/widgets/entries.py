@@ -66,7 +66,7 @@ class Entries(ScrollView, can_focus=True):
         bound("list.page_up", "pageup,b", "move(-8)", "Further up", show=False),
         bound("list.first", "g,home", "move(-1000000)", "First", show=False),
         bound("list.last", "G,end", "move(1000000)", "Last", show=False),
-        bound("list.open", "enter,l,right", "open", "Open"),
+        bound("list.open", "enter,l,right", "open", "Open", shown="enter"),
     ]
 
     chosen: reactive[int] = reactive(0)

@@ -28,8 +28,7 @@ def told_of_run(run: Run, data: Tracks | None) -> list[Line]:
         return [[("damaged", run.problem)], [("folder", str(run.path))]]
     past, epochs = run.history, number(run.history.epochs)
     begun = f"{number(past.epoch)} of {epochs} epochs" if epochs != "-" else "not begun"
-    where = data.name if data else "not found here"
-    fold = f", without {run.fold}" if run.fold else ""
+    fold = [("fold", run.fold)] if run.fold else []
     return [
         [
             ("energy score", number(past.best("energy_score"))),
@@ -39,8 +38,8 @@ def told_of_run(run: Run, data: Tracks | None) -> list[Line]:
             ("inside 90 %", share(past.best("coverage_90"))),
             ("minFDE", number(past.best("min_fde"))),
         ],
-        [(run.state, begun), ("in", span(past.seconds))],
-        [("learned from", f"{where}{fold}")],
+        [(run.state, begun), *fold],
+        [("in", span(past.seconds)), ("tracks", data.name if data else "not here")],
     ]
 
 
