@@ -1,0 +1,263 @@
+"""Facts about the report: its numbers are known ones, and people, not windows, are observations."""
+
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from trajflow.baselines import load
+from trajflow.config import Config
+from trajflow.datasets.store import open_store
+from trajflow.errors import ConfigError, RunError
+from trajflow.ood.asking import Question, report_on, written
+from trajflow.ood.detection import rates
+from trajflow.ood.floor import Floor, turned_steps
+from trajflow.ood.grounds import Grounds, metre_of
+from trajflow.ood.marks import SURPRISE, mark
+from trajflow.ood.people import told, weighted_mean, weights
+from trajflow.ood.picture import draw
+from trajflow.ood.reports import newest_report, read_report, report_name
+from trajflow.ood.retention import FOUR_FIFTHS, KEPT, Retention, retained
+from trajflow.ood.verdict import telling
+
+N, M = 70, 53
+
+
+@dataclass
+class Ruler:
+    """Goes on as before, and is surprised by how long the steps are."""
+
+    calibration: object = None
+
+    def forecast(self, batch, samples, seed):
+        return load("cv-sampled")([batch], samples, seed).forecast(batch, samples, seed)
+
+    def surprise_of(self, batch):
+        steps = np.diff(batch.past[batch.target], axis=1)
+        length = np.nan_to_num(np.linalg.norm(steps, axis=-1)).mean(1)
+        score = length / (1 + length)
+        reasons = tuple(f"steps of {one:.2f}" for one in length)
+        return SimpleNamespace(score=score, parts={"length": score}, reasons=reasons, risk=length)
+
+
+def once(count):
+    return np.ones((1, count))
+
+
+@pytest.fixture(scope="module")
+def asked(fork):
+    """The store, the settings of a run of it, and a report with few shifts."""
+    store, config = open_store(fork), Config.load()
+    names = ("noise-2", "slow-2", "mirrored", "unit-3")
+    question = Question(windows=150, samples=5, names=names)
+    return store, config, question, report_on("it", Ruler(), store, config, question)
+
+
+def test_rates_are_those_of_scikit_learn_with_ties():
+    rng = np.random.default_rng(0)
+    ordinary, shifted = rng.normal(size=N).round(1), rng.normal(size=M).round(1) + 0.5
+    found = rates(ordinary, shifted, (once(N), once(M)))
+    truth, scores = np.repeat([0, 1], [N, M]), np.concatenate([ordinary, shifted])
+    assert found.auroc[0] == pytest.approx(roc_auc_score(truth, scores))
+    assert found.aupr[0] == pytest.approx(average_precision_score(truth, scores))
+    limit = np.sort(shifted)[::-1][int(np.ceil(0.95 * M)) - 1]
+    assert found.fpr95[0] == pytest.approx((ordinary >= limit).mean())
+
+
+def test_weighted_rates_are_those_of_repeated_windows():
+    rng = np.random.default_rng(1)
+    ordinary, shifted = rng.normal(size=N).round(1), rng.normal(size=M).round(1)
+    times = rng.integers(0, 4, N)[None].astype(float), rng.integers(0, 4, M)[None].astype(float)
+    found = rates(ordinary, shifted, times)
+    more = (np.repeat(s, t[0].astype(int)) for s, t in zip((ordinary, shifted), times, strict=True))
+    one, other = more
+    expected = rates(one, other, (once(len(one)), once(len(other))))
+    for kind in ("auroc", "aupr", "fpr95"):
+        assert getattr(found, kind) == pytest.approx(getattr(expected, kind))
+
+
+def test_equal_scores_tell_nothing_and_a_curve_ends_at_one():
+    found = rates(np.zeros(N), np.zeros(M), (once(N), once(M)))
+    assert found.auroc[0] == 0.5
+    assert found.fpr95[0] == 1
+    apart = rates(np.arange(N) / N, 2 + np.arange(M), (once(N), once(M)))
+    assert apart.auroc[0] == 1
+    assert apart.curve()[0] == [0, 0]
+    assert apart.curve()[-1] == [1, 1]
+    assert [0, 1] in apart.curve()
+
+
+def test_people_are_drawn_and_not_windows():
+    person = np.repeat(np.arange(6), [1, 50, 3, 7, 20, 2])
+    values = person.astype(float)
+    (times,) = weights((person,), seed=3, resamples=200)
+    assert (times[0] == 1).all()
+    assert (times[1:].reshape(200, -1)[:, np.flatnonzero(np.diff(person)) + 1].sum(1) <= 6).all()
+    for one in range(6):
+        assert (times[:, person == one] == times[:, person == one][:, :1]).all()
+    low, high = told(weighted_mean(values, times))["interval"]
+    assert high - low > 3 * 2 * 1.96 * values.std() / np.sqrt(len(values))
+
+
+def test_a_shifted_window_is_drawn_with_its_own_person():
+    ordinary, shifted = np.arange(9).repeat(2), np.array([3, 3, 5, 20])
+    one, other = weights((ordinary, shifted), seed=0, resamples=50)
+    assert (other[:, 0] == one[:, 6]).all()
+    assert (other[:, 2] == one[:, 10]).all()
+    assert (other[:, 3] == 1).all()
+
+
+def test_a_perfect_score_keeps_as_the_errors_do_and_a_constant_one_keeps_the_mean():
+    rng = np.random.default_rng(2)
+    error, (times,) = rng.random(N), weights((np.arange(N) % 9,), 0, 20)
+    oracle = retained(error, error, times)
+    assert Retention(oracle, oracle).gain == pytest.approx(1)
+    flat = retained(np.zeros(N), error, times)
+    assert Retention(flat, oracle).gain == pytest.approx(0, abs=1e-9)
+    assert flat[0] == pytest.approx(error.mean())
+    fifths = np.sort(error)[: round(0.8 * N)].mean()
+    assert oracle[0, FOUR_FIFTHS] == pytest.approx(fifths)
+    assert KEPT[FOUR_FIFTHS] == 0.8
+    worst = Retention(retained(-error, error, times), oracle)
+    assert (worst.gain < 0).all()
+    assert (worst.drop80 < 0).all()
+
+
+def test_turned_steps_do_not_know_where_somebody_goes():
+    rng = np.random.default_rng(4)
+    past = rng.normal(size=(N, 8, 2)).cumsum(1)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    assert np.allclose(turned_steps(past), turned_steps(past @ turn + 7))
+    steps = turned_steps(past).reshape(N, 7, 2)
+    assert np.allclose(steps.sum(1)[:, 1], 0)
+    assert (turned_steps(np.ones((3, 8, 2))) == 0).all()
+    assert turned_steps(past[..., :1]).shape == (N, 7)
+
+
+def test_the_floor_finds_what_is_far_and_bears_what_was_not_seen():
+    rng = np.random.default_rng(5)
+    past = rng.normal(size=(400, 8, 2)).cumsum(1)
+    floor = Floor.fit(past)
+    for name, usual in floor.scores(past).items():
+        assert (floor.scores(20 * past)[name] > np.median(usual)).mean() > 0.95
+    past[:, 2:4], past[:, 0] = np.nan, np.nan
+    assert all(np.isfinite(values).all() for values in floor.scores(past).values())
+
+
+def test_the_report_holds_what_was_asked(asked):
+    store, _, _, report = asked
+    assert [one["key"] for one in report["shifts"]] == ["noise-2", "slow-2", "unit-3", "mirrored-1"]
+    assert report["protocol"]["fingerprint"] == store.fingerprint()
+    assert report["ordinary"]["people"] == 9
+    for one in report["shifts"]:
+        assert set(one["detection"]) == set(report["scores"])
+        for kinds in one["detection"].values():
+            low, high = kinds["auroc"]["interval"]
+            assert 0 <= low <= kinds["auroc"]["value"] <= high <= 1
+    noise, slow, unit, mirror = report["shifts"]
+    assert unit["detection"][SURPRISE]["auroc"]["value"] == 1
+    assert (
+        unit["accuracy"]["energy_score"]["value"] > 50 * noise["accuracy"]["energy_score"]["value"]
+    )
+    assert mirror["detection"][SURPRISE]["auroc"]["value"] == pytest.approx(0.5)
+    usual = report["ordinary"]["accuracy"]["min_ade"]["value"]
+    assert mirror["accuracy"]["min_ade"]["value"] == pytest.approx(usual, rel=0.2)
+    assert slow["detection"][SURPRISE]["auroc"]["value"] < 0.5
+
+
+def test_the_report_is_the_same_each_time_and_survives_the_disk(asked, tmp_path):
+    store, config, question, report = asked
+    again = report_on("it", Ruler(), store, config, question)
+    assert {**again, "seconds": 0} == {**report, "seconds": 0}
+    path = tmp_path / report_name(report["protocol"])
+    path.write_bytes(written(report))
+    assert read_report(path) == json.loads(json.dumps(report))
+    assert newest_report(tmp_path)["name"] == "it"
+    assert newest_report(tmp_path, "another") is None
+    (tmp_path / "ood-broken.json").write_text("{}")
+    with pytest.raises(RunError, match=r"ood-broken\.json"):
+        newest_report(tmp_path)
+
+
+def test_examples_are_of_different_people_and_can_be_found_again(asked):
+    store, config, question, report = asked
+    grounds, shift = question.grounds(store, config), report["shifts"][0]
+    from trajflow.ood.shifts import available
+
+    batches = grounds.shifted(available(grounds.world)[shift["key"]])
+    for kind in ("most", "least"):
+        windows = shift["examples"][kind]
+        assert len({one["agent"] for one in windows}) == len(windows)
+        for one in windows:
+            batch = batches[one["batch"]]
+            assert batch.agent[one["row"], one["column"]] == one["agent"]
+            assert batch.start[one["row"]] == one["start"]
+            assert store.labels([one["agent"]]) == [one["label"]]
+    order = [one["surprise"] for one in shift["examples"]["most"]]
+    assert order == sorted(order, reverse=True)
+    assert shift["examples"]["most"][0]["surprise"] > shift["examples"]["least"][0]["surprise"]
+
+
+def test_the_future_is_hidden_from_who_is_judged(asked):
+    store, config, question, _ = asked
+
+    class Peeking(Ruler):
+        def forecast(self, batch, samples, seed):
+            assert np.isnan(batch.future).all()
+            assert batch.around is None
+            return super().forecast(batch, samples, seed)
+
+    grounds = question.grounds(store, config)
+    assert any(batch.around is not None for batch in grounds.batches)
+    floor = Floor.fit(np.random.default_rng(0).normal(size=(99, 8, 2)))
+    marks = mark(grounds.batches, Peeking(), floor)
+    assert len(telling(marks, 4)["most"]) == 4
+
+
+def test_other_tracks_are_a_shift_of_their_own(asked, store_of):
+    store, config, _, _ = asked
+    other = store_of({"elsewhere": ("test", [range(40), range(40), range(5, 40)])})
+    question = Question(windows=60, samples=4, names=("against",))
+    report = report_on("it", Ruler(), store, config, question, against=other)
+    (against,) = report["shifts"]
+    assert against["people"] == 3
+    assert {one["scene"] for one in against["examples"]["most"]} == {"elsewhere"}
+    assert "as it stands" in report["notes"][0] or other.dt == store.dt
+    with pytest.raises(ConfigError, match="--against"):
+        report_on("it", Ruler(), store, config, question)
+
+
+def test_places_are_other_recordings_and_marked_if_learned_from(store_of):
+    walks = [range(60)] * 3
+    scenes = {name: (part, walks) for name, part in (("a", "train"), ("b", "train"), ("c", "test"))}
+    store = store_of({**scenes, "d": ("val", walks)})
+    grounds = Grounds.of(store, Config.load(), windows=40)
+    assert [name for name in grounds.world.pools if name != "crowd"] == ["place a", "place b"]
+    assert grounds.learned("place a")
+    question = Question(windows=40, samples=3, names=("place", "mirrored", "skip-3"))
+    report = report_on("it", Ruler(), store, Config.load(), question)
+    assert [one["level"] for one in report["shifts"] if one["name"] == "place"] == ["a", "b"]
+    assert draw(report).axes
+
+
+def test_a_metre_is_one_in_metres_and_else_what_a_walker_tells(fork, tmp_path):
+    from trajflow.datasets.data import TrackData
+
+    store = open_store(fork)
+    data = TrackData(store, history=8, horizon=12)
+    assert metre_of(data) == 1
+    store.unit = "px"
+    path = np.concatenate([b.past[b.target] for b in data.validation(256, 5000, "train")])
+    paces = np.linalg.norm(np.diff(path, axis=1), axis=-1).mean(1)
+    assert metre_of(data) == pytest.approx(np.quantile(paces, 0.9) / (1.3 * store.dt))
+
+
+def test_nothing_left_is_said(store_of):
+    walks = [range(20)] * 4
+    store = store_of({part: (part, walks) for part in ("train", "val", "test")})
+    question = Question(windows=20, samples=3, names=("skip",))
+    with pytest.raises(RunError, match="no window is left"):
+        report_on("it", Ruler(), store, Config.load(), question)
