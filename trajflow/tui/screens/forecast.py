@@ -12,8 +12,9 @@ from textual.binding import BindingType
 from trajflow.batch import Floats
 from trajflow.tui.keys import bound
 from trajflow.tui.messages import Complain, Tell
-from trajflow.tui.screens.editing import EditScreen
+from trajflow.tui.screens.editing import EDIT_KEYS, EditScreen
 from trajflow.tui.screens.goto import GotoScreen
+from trajflow.tui.screens.mapping import MAP_KEYS
 from trajflow.tui.screens.rivals import RivalScreen
 from trajflow.tui.worker import Worker, worker_of
 from trajflow.tui.worker_messages import Answered, Failed, Finished
@@ -59,6 +60,8 @@ class ForecastScreen(EditScreen):
             "forecast.scene_before", "left_square_bracket", "scene(-1)", "Scene before", show=False
         ),
         bound("forecast.goto", "slash", "goto", "Go to a window", show=False),
+        *MAP_KEYS,
+        *EDIT_KEYS,
     ]
 
     def __init__(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from rich.segment import Segment
@@ -29,6 +28,24 @@ from trajflow.tui.widgets.window_facts import WindowFacts
 
 STYLES = ("density", "paths", "none")
 
+MAP_KEYS: tuple[BindingType, ...] = (
+    bound("map.agent", "a,down,j", "agent(1)", "Next agent", show=False, shown="a"),
+    bound("map.agent_before", "A,up,k", "agent(-1)", "Agent before", show=False, shown="A"),
+    bound("map.play", "space", "play", "Play"),
+    bound("map.later", "full_stop", "moment(1)", "A step later", show=False, shown="."),
+    bound("map.earlier", "comma", "moment(-1)", "A step earlier", show=False, shown=","),
+    bound("map.samples", "d", "samples_as", "Density, paths, none", show=False),
+    bound("map.regions", "o", "layer('regions')", "Regions of 50 and 90 %", show=False),
+    bound("map.neighbours", "m", "layer('neighbours')", "Neighbours", show=False),
+    bound("map.truth", "y", "layer('truth')", "What happened", show=False),
+    bound("map.axes", "i", "layer('axes')", "Axes and scale", show=False),
+    bound("map.follow", "f", "follow", "Follow the agent", show=False),
+    bound("map.picture", "P", "export_picture", "Save SVG and PNG", show=False),
+    bound("map.csv", "C", "export_csv", "Save the forecast as CSV", show=False),
+)
+"""What a screen with a map may bind. One list of all keys must be bound by one class: a class that
+inherits loses those that its base has for the same key."""
+
 
 class MapScreen(Screen[None]):
     """Shows one window on a map, and what is known of it beside or below."""
@@ -42,21 +59,6 @@ class MapScreen(Screen[None]):
         width: 1fr; height: 5; border-left: none; border-top: solid $border;
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        bound("map.agent", "a,down,j", "agent(1)", "Next agent", show=False, shown="a"),
-        bound("map.agent_before", "A,up,k", "agent(-1)", "Agent before", show=False, shown="A"),
-        bound("map.play", "space", "play", "Play"),
-        bound("map.later", "full_stop", "moment(1)", "A step later", show=False, shown="."),
-        bound("map.earlier", "comma", "moment(-1)", "A step earlier", show=False, shown=","),
-        bound("map.samples", "d", "samples_as", "Density, paths, none", show=False),
-        bound("map.regions", "o", "layer('regions')", "Regions of 50 and 90 %", show=False),
-        bound("map.neighbours", "m", "layer('neighbours')", "Neighbours", show=False),
-        bound("map.truth", "y", "layer('truth')", "What happened", show=False),
-        bound("map.axes", "i", "layer('axes')", "Axes and scale", show=False),
-        bound("map.follow", "f", "follow", "Follow the agent", show=False),
-        bound("map.picture", "P", "export_picture", "Save SVG and PNG", show=False),
-        bound("map.csv", "C", "export_csv", "Save the forecast as CSV", show=False),
-    ]
 
     def __init__(self, place: str) -> None:
         super().__init__()
