@@ -17,6 +17,7 @@ from trajflow.cli.data_plot import plot_data
 from trajflow.cli.doctor import doctor
 from trajflow.cli.evaluate import evaluate
 from trajflow.cli.fit_set import fit_set
+from trajflow.cli.fit_surprise import fit_surprise
 from trajflow.cli.options import Loud
 from trajflow.cli.plot import plot
 from trajflow.cli.predict import predict
@@ -47,6 +48,7 @@ app.command(rich_help_panel="Model")(train)
 app.command(rich_help_panel="Model")(evaluate)
 app.command(rich_help_panel="Model")(calibrate)
 app.command(rich_help_panel="Model", name="fit-set")(fit_set)
+app.command(rich_help_panel="Model", name="fit-surprise")(fit_surprise)
 app.command(rich_help_panel="Model")(compare)
 app.command(rich_help_panel="Model")(benchmark)
 app.command(rich_help_panel="Forecasts")(predict)

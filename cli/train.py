@@ -46,9 +46,11 @@ def train(
     """Train a forecaster; Ctrl-C saves, and --resume goes on.
 
     The best weights are those with the lowest energy score on the validation part. With 20 people
-    in it, the run is also calibrated; see `trajflow calibrate`.
+    in it, the run is also calibrated and learns what is strange to it; see `trajflow calibrate`
+    and `trajflow fit-surprise`.
     """
     from trajflow.cli.calibrating import calibrate_trained
+    from trajflow.cli.fitting_surprise import fit_trained
     from trajflow.cli.stopping import asking
     from trajflow.cli.training import Ask, events_of, finish, prepare
     from trajflow.cli.training_view import watch
@@ -59,6 +61,7 @@ def train(
         last = watch(events_of(trainer, tensorboard))
     if last.reason != "stopped":
         calibrate_trained(trainer)
+        fit_trained(trainer)
     finish(last, trainer.folder, data, as_json)
     if last.reason == "stopped":
         raise typer.Exit(INTERRUPTED)

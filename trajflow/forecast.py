@@ -25,6 +25,9 @@ class Forecast:
         weights: How likely each of them is if they were chosen of more draws, [S, *, A], of sum 1
             over S; None: they are plain draws, all alike.
         calibration: What makes regions hold as often as they say, if the run was calibrated.
+        surprise: How strange each past is to the run, [*, A]: the share of validation people who
+            are less strange. None: it was not asked for.
+        reasons: What is strange about it, in words, [*, A]; "" where the surprise is below 0.95.
     """
 
     samples: NDArray[np.float64]
@@ -32,6 +35,8 @@ class Forecast:
     agents: tuple[object, ...] = ()
     weights: NDArray[np.float64] | None = None
     calibration: Calibration | None = None
+    surprise: NDArray[np.float64] | None = None
+    reasons: NDArray[np.object_] | None = None
 
     def mean(self) -> NDArray[np.float64]:
         """Mean position over the samples, [*, A, F, D]."""
@@ -72,7 +77,8 @@ class Forecast:
     def to_frame(self) -> pd.DataFrame:
         """A row per sample, agent and step: sample, [window,] agent, step, seconds, x, y[, z].
 
-        Chosen samples also have a weight.
+        Chosen samples also have a weight; where it was asked for, every row of an agent also has
+        its surprise and the reason.
         """
         import pandas as pd
 
@@ -89,6 +95,10 @@ class Forecast:
         columns |= {name: flat[:, k] for k, name in enumerate("xyz"[:dims])}
         if self.weights is not None:
             columns["weight"] = self.weights[..., None].repeat(horizon, -1).ravel()
+        for name in ("surprise", "reasons"):
+            if (told := getattr(self, name)) is not None:
+                each = np.broadcast_to(told[..., None], self.samples.shape[:-1])
+                columns[name.removesuffix("s")] = each.ravel()
         return pd.DataFrame(columns)
 
     def _mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

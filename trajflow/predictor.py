@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trajflow.forecast import Forecast
 from trajflow.model import TrajectoryModel
 from trajflow.noise_set import NoiseSet
 from trajflow.pasts import PastShape
+from trajflow.surprise import Strangeness, Surprise, read_surprise
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.weights import read_sets, unpack
 
@@ -45,10 +47,11 @@ class Predictor:
         steps: int = 1,
         calibration: Calibration | None = None,
         sets: Mapping[int, NoiseSet] | None = None,
+        surprise: Surprise | None = None,
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.facts, self.device, self.steps = facts, torch.device(device), steps
-        self.calibration = calibration
+        self.calibration, self.surprise = calibration, surprise
         self.sets = {n: one.to(device).requires_grad_(False) for n, one in (sets or {}).items()}
 
     @classmethod
@@ -61,7 +64,7 @@ class Predictor:
             steps: Network evaluations per draw.
 
         Raises:
-            RunError: There are no weights, or they, the calibration or a set are damaged.
+            RunError: There are no weights, or they or what was fitted to them is damaged.
         """
         folder = Path(run)
         path = folder / WEIGHTS if folder.is_dir() else folder
@@ -71,7 +74,8 @@ class Predictor:
             raise RunError(f"no weights at {run}; give a run folder that has validated") from None
         model, facts = unpack(content, str(path))
         calibration = read_calibration(folder, content, steps)
-        return cls(model, facts, device, steps, calibration, read_sets(folder, content))
+        sets, surprise = read_sets(folder, content), read_surprise(folder, content)
+        return cls(model, facts, device, steps, calibration, sets, surprise)
 
     @property
     def history(self) -> int:
@@ -119,6 +123,7 @@ class Predictor:
         draws: int | None = None,
         select: str | None = None,
         dt: float | None = None,
+        surprise: bool = False,
     ) -> Forecast:
         """Draw `samples` futures of every agent, or choose them of more draws.
 
@@ -138,6 +143,7 @@ class Predictor:
                 how likely each is.
             dt: Seconds per step of the past, and so of the forecast; None: as trained. A model
                 trained with `model.rate=true` serves all within `dts`.
+            surprise: Whether to say how strange each past is, and why; see `Forecast.surprise`.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
@@ -145,6 +151,7 @@ class Predictor:
         Raises:
             TrajflowError: A shape is wrong, an agent was never seen, or this model's samples
                 cannot be chosen so.
+            ConfigError: Surprise is asked of a run that has none, or at another `dt`.
         """
         shape = PastShape(self.history, self.dims)
         known = shape.points(past, "past")
@@ -165,7 +172,35 @@ class Predictor:
             weights = shares.reshape(samples, *lead, count)
         drawn = drawn.reshape(samples, *lead, count, self.horizon, self.dims)
         calibration = self.calibration if rate == 1 else None
-        return Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
+        said = Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
+        if not surprise:
+            return said
+        found, shape_of = self._strangeness(full, target, rate), (*lead, count)
+        reasons = np.array(found.reasons, dtype=object).reshape(shape_of)
+        return replace(said, surprise=found.score.reshape(shape_of), reasons=reasons)
+
+    def surprise_of(self, batch: Batch) -> Strangeness:
+        """How strange the pasts of a batch's targets are, in the order of `np.nonzero`.
+
+        Raises:
+            ConfigError: The run has no surprise.
+        """
+        return self._strangeness(batch.past, batch.target)
+
+    def _strangeness(
+        self, past: Floats, target: NDArray[np.bool_], rate: float = 1.0
+    ) -> Strangeness:
+        if self.surprise is None:
+            raise ConfigError(
+                "the run does not know what is strange to it; `trajflow fit-surprise RUN DATA` "
+                "fits that, or leave out surprise"
+            )
+        if rate != 1:
+            raise ConfigError(
+                f"surprise was fitted at {self.dt:g} s per step, got dt={rate * self.dt:g}; "
+                "leave out surprise, or resample the past"
+            )
+        return self.surprise.of(self.model, past, target)
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""

@@ -1,0 +1,129 @@
+"""A boosted forest as plain arrays: grown by scikit-learn, walked by numpy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from trajflow.batch import Bools, Floats, Ints
+
+LEAVES, RATE = 15, 0.15
+"""Leaves of a tree at most, and what of it counts."""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """K trees of at most N nodes each; a leaf leads to itself.
+
+    Attributes:
+        feature: Which feature a node asks for, [K, N].
+        threshold: Up to which it goes left, [K, N].
+        left, right: The next node, [K, N].
+        lost: Whether it goes left if the feature is not known, [K, N].
+        value: What a leaf adds, [K, N].
+        start: What all leaves are added to, [1].
+    """
+
+    feature: Ints
+    threshold: Floats
+    left: Ints
+    right: Ints
+    lost: Bools
+    value: Floats
+    start: Floats
+
+    @classmethod
+    def telling(cls, rows: Floats, faulty: Bools, weight: Floats) -> "Forest":
+        """The forest that gives the logarithm of the odds that rows [N, ...] are faulty.
+
+        Source: Friedman 2001, "Greedy function approximation: a gradient boosting machine"; on
+        faults it learns from: Hendrycks, Mazeika and Dietterich 2019, "Deep anomaly detection with
+        outlier exposure".
+        """
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return cls._grown(HistGradientBoostingClassifier, rows, faulty, weight, 100)
+
+    @classmethod
+    def foretelling(cls, rows: Floats, outcome: Floats, weight: Floats) -> "Forest":
+        """The forest that gives the outcome to expect, [N], of rows [N, ...]."""
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        return cls._grown(HistGradientBoostingRegressor, rows, outcome, weight, 40)
+
+    @classmethod
+    def _grown(
+        cls, kind: Any, rows: Floats, outcome: Floats | Bools, weight: Floats, trees: int
+    ) -> "Forest":
+        grower = kind(
+            max_iter=trees,
+            max_leaf_nodes=LEAVES,
+            learning_rate=RATE,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=0,
+        ).fit(rows, outcome, weight)
+        nodes = [tree[0].nodes for tree in grower._predictors]
+        most = max(map(len, nodes))
+        told = {name: np.stack([_padded(one, name, most) for one in nodes]) for name in _NAMES}
+        leaf, own = told.pop("is_leaf"), np.arange(most)
+        feature = np.where(leaf, 0, told["feature_idx"])
+        left, right = (np.where(leaf, own, told[side]) for side in ("left", "right"))
+        start = np.array([np.ravel(grower._baseline_prediction)[0]])
+        lost, value = told["missing_go_to_left"].astype(bool), told["value"]
+        return cls(feature, told["num_threshold"], left, right, lost, value, start)
+
+    def __call__(self, rows: Floats) -> Floats:
+        """What the trees add up to for rows [N, ...], [N]."""
+        trees = np.arange(len(self.feature))
+        node = np.zeros((len(rows), len(trees)), np.int64)
+        agent = np.arange(len(rows))[:, None]
+        while True:
+            asked = rows[agent, self.feature[trees, node]]
+            goes = np.where(
+                np.isnan(asked), self.lost[trees, node], asked <= self.threshold[trees, node]
+            )
+            after = np.where(goes, self.left[trees, node], self.right[trees, node])
+            if (after == node).all():
+                return np.asarray(self.start[0] + self.value[trees, node].sum(1))
+            node = after
+
+    def arrays(self) -> dict[str, Floats]:
+        """The forest as arrays by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Floats]) -> "Forest":
+        """The forest of `arrays`.
+
+        Raises:
+            ValueError: They are none of a forest.
+        """
+        whole = {"feature": np.int64, "left": np.int64, "right": np.int64, "lost": np.bool_}
+        made: dict[str, Any] = {
+            f.name: arrays[f.name].astype(whole.get(f.name, np.float64)) for f in fields(cls)
+        }
+        shape = made["feature"].shape
+        alike = all(one.shape == shape for name, one in made.items() if name != "start")
+        inside = all(((made[k] >= 0) & (made[k] < shape[-1])).all() for k in ("left", "right"))
+        if len(shape) != 2 or not alike or not inside or made["start"].shape != (1,):
+            raise ValueError("the trees do not fit together")
+        return cls(**made)
+
+
+_NAMES = (
+    "is_leaf",
+    "feature_idx",
+    "num_threshold",
+    "missing_go_to_left",
+    "left",
+    "right",
+    "value",
+)
+
+
+def _padded(nodes: Any, name: str, most: int) -> Floats:
+    values = np.asarray(nodes[name])
+    filled = 1 if name == "is_leaf" else 0
+    return np.pad(values, (0, most - len(values)), constant_values=filled)

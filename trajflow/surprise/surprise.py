@@ -1,0 +1,133 @@
+"""What a run knows of the ordinary, and how strange other pasts are to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trajflow.batch import Bools, Floats
+from trajflow.model import TrajectoryModel
+from trajflow.surprise.features import risk_features, track_features
+from trajflow.surprise.forest import Forest
+from trajflow.surprise.ranks import Ranks
+from trajflow.surprise.scores import State, load
+from trajflow.surprise.sight import Sight, look
+from trajflow.surprise.strangeness import Strangeness
+
+EXPOSURE = "faults"
+"""Name of the score that was learned from known faults."""
+NOVELTY = ("mahalanobis", "neighbours")
+"""Scores that know nothing of faults, for those that nobody thought of."""
+STRANGE = 0.95
+"""Surprise above which a reason is given."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a surprise was fitted with.
+
+    Attributes:
+        learned: People of the training part that scores were fitted on.
+        people: People of the validation part it was calibrated on.
+        windows: Their windows.
+        seed: Seed of the faults.
+        store: Fingerprint of the tracks.
+        weights: SHA-256 of the weights file.
+    """
+
+    learned: int = 0
+    people: int = 0
+    windows: int = 0
+    seed: int = 0
+    store: str = ""
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Everything that was fitted on training people.
+
+    Attributes:
+        states: What each score has learned.
+        forest: Tells faulty tracks from ordinary ones.
+    """
+
+    states: Mapping[str, State]
+    forest: Forest
+
+    def values(self, sight: Sight) -> dict[str, Floats]:
+        """What each score says of N agents, [N] by name; the larger the stranger."""
+        told = {name: load(name).values(state, sight) for name, state in self.states.items()}
+        return {**told, EXPOSURE: self.forest(track_features(sight.motion))}
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """Scores that were fitted on training people, and their ranks among validation people.
+
+    Attributes:
+        made: The scores.
+        held: Ranks of those to combine among training people they were not fitted on.
+        parts: Ranks of each score among validation people.
+        whole: Ranks of the combination among validation people.
+        risk: Tells the energy score to expect.
+        origin: What it was fitted with.
+    """
+
+    made: Made
+    held: Mapping[str, Ranks]
+    parts: Mapping[str, Ranks]
+    whole: Ranks
+    risk: Forest
+    origin: Origin
+
+    def of(self, model: TrajectoryModel, past: Floats, target: Bools) -> Strangeness:
+        """How strange the N targets are, in the order of `np.nonzero(target)`.
+
+        Args:
+            model: The model it was fitted for.
+            past: World positions, [B, A, T, D]; NaN where not seen.
+            target: Whose strangeness is asked for, [B, A].
+        """
+        return self.judge(look(model, past, target))
+
+    def judge(self, sight: Sight) -> Strangeness:
+        """How strange N agents are by what there is to see of them."""
+        values = self.made.values(sight)
+        parts = {name: self.parts[name].below(one) for name, one in values.items()}
+        score = self.whole.below(combined(self.held, values))
+        expected = np.exp(self.risk(risk_features(values, sight)))
+        reasons = self._reasons(sight, score, parts)
+        return Strangeness(score, parts, tuple(reasons), sight.motion.unit * expected)
+
+    def _reasons(self, sight: Sight, score: Floats, parts: Mapping[str, Floats]) -> list[str]:
+        names = [name for name in parts if name != EXPOSURE]
+        share = np.stack([parts[name] for name in names])
+        said = {name: [""] * len(sight) for name in names}
+        strange = np.flatnonzero(score > STRANGE)
+        some = sight.take(strange)
+        for name in names:
+            for row, why in zip(
+                strange, load(name).reasons(self.made.states[name], some), strict=True
+            ):
+                said[name][row] = why
+        reasons = [""] * len(sight)
+        for row in strange:
+            order = np.argsort(-share[:, row], kind="stable")
+            kept = [k for k in order if share[k, row] > STRANGE][:2] or [order[0]]
+            reasons[row] = "; ".join(said[names[k]][row] for k in kept)
+        return reasons
+
+
+def combined(held: Mapping[str, Ranks], values: Mapping[str, Floats]) -> Floats:
+    """How strange agents are by all scores, [N]; only the order counts.
+
+    The rarest of what the scores say, in which those that know nothing of faults must be rarer.
+    """
+    rare = {name: -np.log1p(-ranks.below(values[name]) + 1e-12) for name, ranks in held.items()}
+    novel = np.max([rare[name] for name in NOVELTY if name in rare], axis=0)
+    return np.asarray(np.maximum(rare[EXPOSURE], novel - PENALTY))
+
+
+PENALTY = np.log(4)
+"""By how much rarer; what it costs to look twice more."""
