@@ -10,6 +10,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trajflow.tui.messages import Complain
 from trajflow.tui.worker_desk import Reply, serve
 from trajflow.tui.worker_messages import Answered, Failed, Finished, WorkerDied, WorkerReady
 from trajflow.tui.worker_requests import Request
@@ -28,7 +29,7 @@ class Worker:
     """Asks a process and lets whoever asked hear of the answer; no call here ever waits.
 
     Answers come as messages: `Answered` once or often, then `Finished`, or `Failed`. If the process
-    dies, whoever waits hears `Failed`, the app hears `WorkerDied`, and it is started again.
+    dies, whoever waits hears `Failed`, the app `Complain` and `WorkerDied`, and it starts again.
 
     Attributes:
         ready: Whether the process has loaded what it needs.
@@ -167,9 +168,10 @@ class Worker:
         text += "; it is started again" if again else "; restart the application"
         with self._lock:
             lost, self._waiting = self._waiting, {}
+        self._post(self._app, Complain(text))
         self._post(self._app, WorkerDied(text, again))
         for number, (request, to) in lost.items():
-            self._post(to, Failed(number, request, text))
+            self._post(to, Failed(number, request, text, died=True))
         if again:
             time.sleep(0.2 * self._deaths)
         else:

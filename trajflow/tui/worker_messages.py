@@ -37,11 +37,15 @@ class Failed(Message):
         request: What was asked.
         text: What was wrong and what to do, in one or two sentences.
         trace: Where it happened if nobody expected it, else empty.
+        died: Whether the whole process ended; the app tells of it, and it is started again.
     """
 
-    def __init__(self, number: int, request: Request, text: str, trace: str = "") -> None:
+    def __init__(
+        self, number: int, request: Request, text: str, trace: str = "", died: bool = False
+    ) -> None:
         super().__init__()
         self.number, self.request, self.text, self.trace = number, request, text, trace
+        self.died = died
 
 
 class WorkerReady(Message):

@@ -139,7 +139,7 @@ class EditScreen(MapScreen):
     def _take(self, edit: Edit) -> None:
         begun = self.edit is None
         self.edit, self.agent = edit, edit.agent
-        self.canvas.point(edit.agent, edit.step)
+        self.canvas.point(edit.agent, edit.step, edit.stored[edit.agent])
         if begun:
             self.refresh_bindings()
         self.tell()

@@ -123,7 +123,8 @@ class ForecastScreen(EditScreen):
 
     def on_failed(self, message: Failed) -> None:
         """Say what went wrong; a view that is there stays."""
-        self.post_message(Complain(message.text))
+        if not message.died:
+            self.post_message(Complain(message.text))
         if isinstance(message.request, Rank):
             self._wish = None
             self.heading.state = ""
@@ -131,7 +132,7 @@ class ForecastScreen(EditScreen):
             self.rival = None
         if self.view is None:
             self.canvas.say("nothing to show")
-        if isinstance(message.request, OpenRun) and "worker process" in message.text:
+        if isinstance(message.request, OpenRun) and message.died:
             self.set_timer(1.0, lambda: self.worker.ask(message.request, self))
 
     def action_window(self, by: int) -> None:

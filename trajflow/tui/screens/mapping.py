@@ -106,7 +106,7 @@ class MapScreen(Screen[None]):
     def stand_out(self, agent: int | None) -> None:
         """Let an agent stand out, or nobody."""
         self.agent = agent
-        self.canvas.point(agent, None if self.edit is None else self.edit.step)
+        self.canvas.point(agent)
         self.tell()
 
     def action_agent(self, way: int) -> None:

@@ -27,7 +27,7 @@ def paint_axes(painting: Painting, port: Viewport) -> None:
             painting.write(painting.rows - 1, column, text, faint)
     for value in y:
         row = int(port.dots(np.array([port.x, value]))[1]) // 4
-        if row < painting.rows - 1:
+        if 0 < row < painting.rows - 1:
             painting.write(row, 0, number(value, step), faint)
 
 

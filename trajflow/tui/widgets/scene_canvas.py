@@ -16,6 +16,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
 
+from trajflow.batch import Floats
 from trajflow.browsing.view import View
 from trajflow.tui.keys import bound
 from trajflow.tui.widgets.look import Look
@@ -106,7 +107,7 @@ class SceneCanvas(Widget, can_focus=True):
         self.view, self.second, self._hover, self._words = view, second, None, ""
         agent = self.pointing.agent
         if agent is not None and agent >= view.agents:
-            self.pointing = replace(self.pointing, agent=None, step=None)
+            self.pointing = Pointing()
         self._look_there()
         self._stale()
 
@@ -120,9 +121,17 @@ class SceneCanvas(Widget, can_focus=True):
         self.drawn = layers
         self._stale()
 
-    def point(self, agent: int | None, step: int | None = None) -> None:
-        """Let an agent stand out, and one of its past steps if that is being edited."""
-        self.pointing = replace(self.pointing, agent=agent, step=step)
+    def point(
+        self, agent: int | None, step: int | None = None, stored: Floats | None = None
+    ) -> None:
+        """Let an agent stand out.
+
+        Args:
+            agent: Who; None: nobody.
+            step: Which past step is being changed, if one is; the map then stands still.
+            stored: The past as it was before, [T, D].
+        """
+        self.pointing = replace(self.pointing, agent=agent, step=step, stored=stored)
         self._look_there()
         self._stale()
 
@@ -274,7 +283,7 @@ class SceneCanvas(Widget, can_focus=True):
         agent = self.pointing.agent
         if self.following and agent is not None:
             self.port = self.port.centred(*view.present[agent][:2].tolist())
-        elif not self._free:
+        elif not self._free and self.pointing.step is None:
             self.port = fitted(view, self.port, panes)
 
     def _play(self) -> None:

@@ -55,12 +55,14 @@ class Pointing:
         step: Past step of this agent that is being changed, if any.
         sample: A sample that stands out, with its agent first, if any.
         moment: Future steps played so far, not necessarily whole; None: all at once.
+        stored: The agent's past as it was before a change, [T, D], drawn faintly.
     """
 
     agent: int | None = None
     step: int | None = None
     sample: tuple[int, int] | None = None
     moment: float | None = None
+    stored: Floats | None = None
 
 
 ALL, NOTHING = Layers(), Pointing()
@@ -125,6 +127,7 @@ class ScenePicture:
             self._regions()
         if self.layers.truth:
             self._truth()
+        self._ghost()
         self._pasts()
         self._sample()
         self._letters()
@@ -290,12 +293,22 @@ class ScenePicture:
             )
 
     def _points(self, agent: int, chosen: int) -> None:
-        """The past of an agent point by point, the chosen one turned over."""
+        """The past of an agent point by point, the chosen one turned over, also if it is gone."""
         dots = self.port.dots(self.view.past[agent])
         for right, down in dots:
             self._mark(right, down, "+", int(self.hues[agent]), bold=True)
         right, down = dots[chosen]
-        self._mark(right, down, str((chosen + 1) % 10), self.look.ground, self.look.ink, bold=True)
+        ink, ground = self.look.ink, self.look.ground
+        if not np.isfinite(right) and self.at.stored is not None:
+            right, down = self.port.dots(self.at.stored[chosen])
+            ink = self.look.faint
+        self._mark(right, down, str((chosen + 1) % 10), ground, ink, bold=True)
+
+    def _ghost(self) -> None:
+        """The past of an agent before it was changed."""
+        if self.at.stored is not None:
+            found = trace(self.port.dots(self.at.stored), *self.painting.dots)
+            self.painting.strokes.draw(found.dashed(1, 2), np.array([self.look.ink]))
 
     def _mark(
         self,

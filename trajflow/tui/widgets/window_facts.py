@@ -126,7 +126,7 @@ class Facts:
         return f"{chosen}, {how.steps} step{'s' * (how.steps > 1)}, seed {how.seed}"
 
     def _scores(self) -> list[Text]:
-        head = Text().append(f"{'of the agents':16}", self.faint)
+        head = Text().append(f"{'mean over agents':16}", self.faint)
         if self.second is not None:
             head.append(f"{safe(self.view.by, 7):>8}{safe(self.second.by, 7):>8}", self.faint)
         lines = [head]
