@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "batch", "text"},
-    {"calibration", "pasts", "noise"},
+    {"calibration", "pasts", "noise", "duals"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets"},
     {"model", "baselines", "plotting", "outlook"},
@@ -34,6 +34,7 @@ TORCH = {"flow", "layers", "frames", "tensors", "encoders", "social", "decoder",
 TORCH |= {
     "selection",
     "noise",
+    "duals",
     "noise_set",
     "mixture",
     "choosing",

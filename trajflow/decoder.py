@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from trajflow.duals import Dual, linear, rms_norm, silu
 from trajflow.layers import AgentMixing, ModulatedBlock, TimeFeatures
 
 
@@ -73,6 +74,27 @@ class Decoder(nn.Module):
         scale, shift, gate = shifts[-1].chunk(3, -1)
         velocity: Tensor = self.leave((self.norm(token) * (1 + scale) + shift) * (1 + gate))
         return velocity
+
+    def along(self, x: Dual, r: Dual, t: Dual, modulations: list[Tensor]) -> Dual:
+        """The average velocity and its slope, for futures drawn of each agent alone.
+
+        Args:
+            x: Noisy futures that move, [*, N] with N = F * D.
+            r: Starts of the intervals, [*].
+            t: Ends of the intervals, [*].
+            modulations: From `modulations`, broadcastable to [*, 3 H].
+        """
+        hidden = silu(linear(self.by_time[0], self.times.along(r, t)))
+        pairs = zip(modulations, self.from_time, strict=True)
+        shifts = [linear(layer, hidden) + m for m, layer in pairs]
+        token = linear(self.enter, x)
+        for block, shift in zip(self.blocks, shifts, strict=False):
+            assert isinstance(block, ModulatedBlock)
+            token = block.along(token, shift)
+        scale, shift, gate = shifts[-1].chunk(3)
+        one = torch.ones_like(scale.value[..., :1])
+        inner = rms_norm(self.norm, token) * (scale + one) + shift
+        return linear(self.leave, inner * (gate + one))
 
 
 def stack_events(points: Tensor) -> Tensor:

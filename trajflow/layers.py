@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from trajflow.duals import Dual, cosine, joined, linear, rms_norm, silu, sine, waves
+
 
 class TimeFeatures(nn.Module):
     """The pair (t, t - r) as slow waves, [*] -> [*, 10].
@@ -25,6 +27,12 @@ class TimeFeatures(nn.Module):
         angle = (pair.unsqueeze(-1) * self.get_buffer("frequency").to(pair)).flatten(-2)
         return torch.cat([pair, angle.sin(), angle.cos()], -1)
 
+    def along(self, r: Dual, t: Dual) -> Dual:
+        """Features of times that move."""
+        pair = joined([t.unsqueezed(), (t - r).unsqueezed()])
+        angle = waves(pair, self.get_buffer("frequency").to(pair.value))
+        return joined([pair, sine(angle), cosine(angle)])
+
 
 class ModulatedBlock(nn.Module):
     """A residual two-layer network whose scale, shift and gate are given (adaLN).
@@ -44,6 +52,12 @@ class ModulatedBlock(nn.Module):
         inner = self.norm(x) * (1 + scale) + shift
         update: Tensor = gate * self.down(nn.functional.silu(self.up(inner)))
         return x + update
+
+    def along(self, x: Dual, modulation: Dual) -> Dual:
+        """Tokens [*, H] that move, under a modulation [*, 3 H] that does."""
+        scale, shift, gate = modulation.chunk(3)
+        inner = rms_norm(self.norm, x) * (scale + torch.ones_like(scale.value[..., :1])) + shift
+        return x + gate * linear(self.down, silu(linear(self.up, inner)))
 
 
 class AgentMixing(nn.Module):

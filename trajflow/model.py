@@ -1,14 +1,16 @@
 """A trajectory model: frame, encoder and decoder, which together are u(x, r, t | past)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor, nn
 
 from trajflow import encoders
 from trajflow.decoder import Decoder
+from trajflow.duals import Dual
 from trajflow.flow import MeanFlowObjective, instantaneous, sample
+from trajflow.flow.derivative import Along
 from trajflow.flow.path import Velocity
 from trajflow.frames import Frame, observed, present_frame
 from trajflow.scaling import Scaling, features
@@ -53,6 +55,42 @@ class Architecture:
     heading_steps: int = 1
     own_pace: bool = False
     rate: bool = False
+
+
+@dataclass(frozen=True)
+class ContextVelocity:
+    """u(x, r, t | context) of the agents of one context.
+
+    Attributes:
+        decoder: The network.
+        modulations: What it makes of the contexts.
+        present: For joint drawing, the agents that are drawn, [B, A].
+        joint: Whether times are one per scene, and agents see each other.
+    """
+
+    decoder: Decoder
+    modulations: list[Tensor]
+    present: Tensor | None = None
+    joint: bool = False
+
+    def __call__(self, x: Tensor, r: Tensor, t: Tensor) -> Tensor:
+        """The velocity at x [*, N] over the times r and t [*]."""
+        r, t = (r.unsqueeze(-1), t.unsqueeze(-1)) if self.joint else (r, t)
+        velocity: Tensor = self.decoder(x, r, t, self.modulations, self.present)
+        return velocity
+
+    def along(
+        self,
+        point: tuple[Tensor, Tensor, Tensor],
+        direction: tuple[Tensor, Tensor, Tensor],
+        still: bool,
+    ) -> Along | None:
+        """The velocity and its slope; None where agents see each other."""
+        if self.joint:
+            return None
+        x, r, t = (Dual(*pair, still) for pair in zip(point, direction, strict=True))
+        found = self.decoder.along(x, r, t, self.modulations)
+        return Along(found.value, found.slope)
 
 
 class TrajectoryModel(nn.Module):
@@ -118,14 +156,9 @@ class TrajectoryModel(nn.Module):
         For a joint model the axis before the last holds the agents of a scene, `present` [B, A]
         says which of them are drawn, and times are one per scene.
         """
-        modulations = self.decoder.modulations(context)
-        joint = self.architecture.joint
-
-        def u(x: Tensor, r: Tensor, t: Tensor) -> Tensor:
-            r, t = (r.unsqueeze(-1), t.unsqueeze(-1)) if joint else (r, t)
-            velocity: Tensor = self.decoder(x, r, t, modulations, present if joint else None)
-            return velocity
-
+        u = ContextVelocity(self.decoder, self.decoder.modulations(context))
+        if self.architecture.joint:
+            u = replace(u, present=present, joint=True)
         return u if self.architecture.average else instantaneous(u)
 
     def forward(

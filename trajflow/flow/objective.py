@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from trajflow.flow.derivative import along
 from trajflow.flow.path import Velocity, beside, linear_path
 from trajflow.flow.times import TimeSampler
 
@@ -42,9 +43,7 @@ def implied_velocity(
         weight: lambda in [0, 1].
     """
     directions = (tangent, torch.zeros_like(r), torch.ones_like(t))
-    value: Tensor
-    slope: Tensor
-    value, slope = torch.func.jvp(u, (x, r, t), directions)  # type: ignore[misc]
+    value, slope = along(u, (x, r, t), directions, still=weight == 0)
     return value + beside(t - r, x) * modulate(slope, weight)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trajflow.flow.derivative import along
 from trajflow.flow.objective import MeanFlowObjective
 from trajflow.flow.path import Velocity, beside
 
@@ -21,9 +22,7 @@ def terminal_velocity(u: Velocity, x: Tensor, r: Tensor, t: Tensor) -> tuple[Ten
         t: Start of each step, [*].
     """
     directions = (torch.zeros_like(x), torch.ones_like(r), torch.zeros_like(t))
-    value: Tensor
-    slope: Tensor
-    value, slope = torch.func.jvp(u, (x, r, t), directions)  # type: ignore[misc]
+    value, slope = along(u, (x, r, t), directions)
     gap = beside(t - r, x)
     return x - gap * value, value - gap * slope
 
