@@ -7,22 +7,23 @@ import multiprocessing
 import queue
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trajflow.tui.messages import Complain
-from trajflow.tui.worker_desk import Reply, serve
+from trajflow.tui.worker_desk import Reply
 from trajflow.tui.worker_messages import Answered, Failed, Finished, WorkerDied, WorkerReady
+from trajflow.tui.worker_process import Inside, spawned
 from trajflow.tui.worker_requests import Request
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
-
     from textual.app import App
     from textual.message import Message
     from textual.message_pump import MessagePump
 
 Waiting = tuple[Request, "MessagePump"]
+LOST = "the worker process has ended too often; restart the application"
 
 
 class Worker:
@@ -38,16 +39,28 @@ class Worker:
     DEATHS: ClassVar[int] = 3
     """Deaths in a row, none of them after an answer, after which it is not started again."""
 
-    def __init__(self, app: App[Any], threads: int = 1) -> None:
+    def __init__(
+        self,
+        app: App[Any],
+        threads: int = 1,
+        begin: Callable[[Connection, int], Inside] = spawned,
+    ) -> None:
+        """A worker that is not started yet.
+
+        Args:
+            app: Hears what nobody else asked for.
+            threads: Processor threads of the model; one leaves the others to the screen.
+            begin: Starts what answers.
+        """
         self.ready = False
-        self._app, self._threads = app, threads
+        self._app, self._threads, self._begin = app, threads, begin
         self._numbers, self._deaths = itertools.count(1), 0
         self._waiting: dict[int, Waiting] = {}
         self._out: queue.SimpleQueue[tuple[int, Request | None] | None] = queue.SimpleQueue()
         self._lock, self._opened, self._closed = threading.Lock(), threading.Condition(), False
         self._connection: Connection | None = None
         self._keeper: threading.Thread | None = None
-        self._process: BaseProcess | None = None
+        self._process: Inside | None = None
 
     @property
     def pid(self) -> int | None:
@@ -73,6 +86,9 @@ class Worker:
         """
         self.start()
         number = next(self._numbers)
+        if self._closed:
+            self._post(to or self._app, Failed(number, request, LOST))
+            return number
         with self._lock:
             self._waiting[number] = (request, to or self._app)
         self._out.put((number, request))
@@ -88,16 +104,13 @@ class Worker:
             self._closed = True
             self._opened.notify()
         self._out.put(None)
-        if self._process is not None and self._process.is_alive():
+        if self._process is not None and self._process.exitcode is None:
             self._process.kill()
 
     def _keep(self) -> None:
-        spawn = multiprocessing.get_context("spawn")
         while not self._closed:
-            ours, theirs = spawn.Pipe()
-            arguments = (theirs, self._threads)
-            process = spawn.Process(target=serve, args=arguments, name="trajflow", daemon=True)
-            process.start()
+            ours, theirs = multiprocessing.Pipe()
+            process = self._begin(theirs, self._threads)
             theirs.close()
             self._process = process
             if self._closed:
