@@ -17,7 +17,7 @@ FLOORS = [
     {"model", "baselines", "plotting", "outlook"},
     {"weights", "choosing", "exporting", "surprise"},
     {"predictor", "training", "evaluation"},
-    {"forecaster", "mixture"},
+    {"forecaster", "mixture", "online"},
     {"ood"},
     {"benchmark", "browsing"},
     {"tui"},

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from trajflow.forecast import Forecast as Forecast
     from trajflow.forecaster import TrajectoryForecaster as TrajectoryForecaster
     from trajflow.mixture import Mixture as Mixture
+    from trajflow.online import OnlineForecast as OnlineForecast
+    from trajflow.online import OnlinePredictor as OnlinePredictor
     from trajflow.predictor import Predictor as Predictor
 
     __version__: str
@@ -20,11 +22,13 @@ _HOMES = {
     "Config": "trajflow.config",
     "Forecast": "trajflow.forecast",
     "Mixture": "trajflow.mixture",
+    "OnlineForecast": "trajflow.online",
+    "OnlinePredictor": "trajflow.online",
     "Predictor": "trajflow.predictor",
     "TrajectoryForecaster": "trajflow.forecaster",
     "TrajflowError": "trajflow.errors",
 }
-__all__ = ["Config", "Forecast", "Mixture", "Predictor", "TrajectoryForecaster", "TrajflowError"]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
