@@ -51,7 +51,8 @@ class Memory:
 
     def last(self, agents: Sequence[Hashable]) -> Floats:
         """When each agent was last seen, [A]."""
-        return self.times[self._rows(agents), -1]
+        last: Floats = self.times[self._rows(agents), -1]
+        return last
 
     def forget(self, before: float) -> None:
         """Give up the agents who were not seen since a time."""

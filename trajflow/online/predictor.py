@@ -162,7 +162,7 @@ class OnlinePredictor:
             TrajflowError: Time, ids or positions are not what they should be; nothing was taken.
         """
         points = self._checked(time, ids, positions)
-        known = np.isfinite(points).all(-1)
+        known = np.asarray(np.isfinite(points).all(-1))
         with self._lock:
             self.refused += int((~known).sum())
             seen = [agent for agent, one in zip(ids, known, strict=True) if one]
@@ -227,7 +227,7 @@ class OnlinePredictor:
     def _past(self, agents: Sequence[Hashable], now: float) -> tuple[Floats, Floats]:
         """Pasts [A, T, D] of agents, and seconds since each was seen, [A]."""
         ago = np.arange(self.predictor.history)[::-1] * self.predictor.dt
-        past = self._memory.positions(agents, now - ago, self.gap)
+        past = self._memory.positions(agents, np.float64(now) - ago, self.gap)
         return past, now - self._memory.last(agents)
 
     def _draw(self, past: Floats, ids: tuple[Hashable, ...], began: float) -> Forecast | None:
