@@ -25,7 +25,6 @@ from trajflow.tui.messages import (
 from trajflow.tui.screens.home import HomeScreen
 from trajflow.tui.screens.small import SmallScreen
 from trajflow.tui.themes import DARK, LIGHT, theme_named
-from trajflow.tui.worker import worker_of
 
 LONGEST = 400
 """Letters of a message that are shown."""
@@ -97,7 +96,12 @@ class TrajflowApp(App[None]):
     def on_ready(self) -> None:
         """Once something can be seen, let the worker load what takes seconds."""
         if self._warm:
-            self.set_timer(WAIT, lambda: worker_of(self))
+            self.set_timer(WAIT, self._warm_up)
+
+    def _warm_up(self) -> None:
+        from trajflow.tui.worker import worker_of  # numpy would cost the first picture a sixth
+
+        worker_of(self)
 
     def on_unmount(self) -> None:
         """The worker ends with the application."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from trajflow.tui.jobs.files import open_plain
 from trajflow.tui.jobs.history import History
 from trajflow.tui.jobs.processes import job_of
 from trajflow.tui.jobs.tail import Tail
@@ -167,7 +168,7 @@ def _changed(path: Path) -> float:
 
 
 def _text(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         if os.fstat(file.fileno()).st_size > LONGEST:
             raise ValueError(f"{path.name} is larger than it can be")
         return file.read(LONGEST).decode()

@@ -1,10 +1,12 @@
 """Runs and stores below a folder, found by their names and read as plain JSON and TOML."""
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trajflow.errors import DataError
 from trajflow.tui.jobs.found import Run, Tracks, is_ours, read_run, read_tracks
 
 DEPTH = 5
@@ -36,6 +38,23 @@ class Found:
         return next(iter([*same, *like]), None)
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a look at a folder has found.
+
+    Attributes:
+        found: What lies there; what the demo has if nothing does.
+        demo: Run folder of the demo, if it is shown.
+        seconds: How long the look took.
+        problem: Why there is not even a demo.
+    """
+
+    found: Found
+    demo: Path | None = None
+    seconds: float = 0.0
+    problem: str = ""
+
+
 class Inventory:
     """Looks below a folder again and again; what has not changed is not read again."""
 
@@ -55,6 +74,21 @@ class Inventory:
             tuple(one for one in things if isinstance(one, Tracks)),
             walk.left > 0,
         )
+
+    def look_or_demo(self) -> Look:
+        """What lies there now, or the demo if there is nothing."""
+        began = time.perf_counter()
+        found = self.look()
+        seconds = time.perf_counter() - began
+        if found.runs or found.stores:
+            return Look(found, None, seconds)
+        from trajflow.tui.jobs.demo import unpacked
+
+        try:
+            demo = unpacked()
+        except DataError as error:
+            return Look(found, None, seconds, str(error))
+        return Look(Inventory(demo.folder).look(), demo.run, seconds)
 
     def _thing(self, path: Path, kind: Kind) -> Run | Tracks:
         signature = tuple(part for name in SIGNS for part in _times(path / name))

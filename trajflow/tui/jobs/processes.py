@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajflow.errors import RunError
+from trajflow.tui.jobs.files import open_plain
 
 MARK = b'{"trajflow job": '
 END = 1 << 16
@@ -118,7 +119,7 @@ def _command(pid: int) -> str:
 
 def _end(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - END))
             return file.read(END)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trajflow.tui.jobs.files import open_plain
+
 MOST = 32 * 2**20
 """Bytes that are read at once; what is longer is read the next time."""
 
@@ -38,7 +40,7 @@ class Tail:
     def read(self) -> Fresh:
         """The events since the last call; none if the file cannot be read."""
         try:
-            with self.path.open("rb") as file:
+            with open_plain(self.path) as file:
                 found = os.fstat(file.fileno())
                 known = (found.st_dev, found.st_ino)
                 restarted = self._offset > 0 and (

@@ -13,9 +13,8 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from trajflow.errors import TrajflowError
 from trajflow.tui.jobs.found import Run, Tracks
-from trajflow.tui.jobs.inventory import Found, Inventory
+from trajflow.tui.jobs.inventory import Found, Inventory, Look
 from trajflow.tui.keys import bound
 from trajflow.tui.messages import (
     Complain,
@@ -50,9 +49,9 @@ class HomeScreen(Screen[None]):
     class Looked(Message):
         """A look at the folder is over."""
 
-        def __init__(self, found: Found, demo: Path | None, seconds: float) -> None:
+        def __init__(self, look: Look) -> None:
             super().__init__()
-            self.found, self.demo, self.seconds = found, demo, seconds
+            self.look = look
 
     def __init__(self, folder: Path, opened: Path | None = None) -> None:
         super().__init__()
@@ -94,8 +93,10 @@ class HomeScreen(Screen[None]):
     def on_home_screen_looked(self, message: Looked) -> None:
         """Show what was found, and look again later."""
         self._looking = False
-        self.found = message.found
-        found, demo = message.found, message.demo
+        found, demo = message.look.found, message.look.demo
+        self.found = found
+        if message.look.problem:
+            self.post_message(Complain(message.look.problem))
         if demo is not None and self.glance is not None:
             self.glance.know_demo(demo)
         now = time.time()
@@ -108,7 +109,7 @@ class HomeScreen(Screen[None]):
         title.state = told if found.complete else f"{told}; there are more folders"
         self._open_at_once()
         if self.is_current:
-            self.set_timer(max(EVERY, 20 * message.seconds), self.action_again)
+            self.set_timer(max(EVERY, 20 * message.look.seconds), self.action_again)
 
     def on_entries_chosen(self, message: Entries.Chosen) -> None:
         """Have a look at it."""
@@ -144,17 +145,7 @@ class HomeScreen(Screen[None]):
             self.post_message(NewTraining(data.path))
 
     def _look(self) -> None:
-        began = time.perf_counter()
-        found, demo = self._inventory.look(), None
-        if not (found.runs or found.stores):
-            from trajflow.tui.jobs.demo import unpacked
-
-            try:
-                where = unpacked()
-                found, demo = Inventory(where.folder).look(), where.run
-            except TrajflowError as error:
-                self.post_message(Complain(str(error)))
-        self.post_message(self.Looked(found, demo, time.perf_counter() - began))
+        self.post_message(self.Looked(self._inventory.look_or_demo()))
 
     def _open_at_once(self) -> None:
         """What was named on the command line."""

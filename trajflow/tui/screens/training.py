@@ -1,10 +1,8 @@
 """A training, also while it runs and wherever it was started: curves, progress, stop and resume."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Grid
@@ -19,16 +17,20 @@ from trajflow.tui.jobs.sources import data_of
 from trajflow.tui.jobs.watching import News, Watch
 from trajflow.tui.keys import bound
 from trajflow.tui.messages import Complain, OpenForecast, Tell
-from trajflow.tui.widgets.curves import Curve, Curves
-from trajflow.tui.widgets.facts import Facts, Line
+from trajflow.tui.widgets.curves import Curves
+from trajflow.tui.widgets.facts import Facts
 from trajflow.tui.widgets.gauge import Gauge
 from trajflow.tui.widgets.title import Title
-from trajflow.tui.widgets.words import count, number, share, span
+from trajflow.tui.widgets.training_curves import (
+    facts_of,
+    loss_curves,
+    schedule_curves,
+    score_curves,
+)
+from trajflow.tui.widgets.words import span
 
 EVERY = 0.7
 """Seconds between two looks at the events."""
-SMOOTH = 0.04
-"""Share of the steps that the smooth loss looks back on."""
 
 
 class TrainingScreen(Screen[None]):
@@ -158,63 +160,3 @@ class TrainingScreen(Screen[None]):
         words = list(self.news.words) if self.news else []
         self.query_one("#words", Facts).tell([*facts_of(history), [], *([("", w)] for w in words)])
         self.refresh_bindings()
-
-
-def loss_curves(history: History) -> list[Curve]:
-    """The loss as it was said, and what it is on average."""
-    epoch = _epochs([point.step for point in history.points], history)
-    loss = np.array([point.loss for point in history.points])
-    smooth = _smooth(loss, max(1, round(SMOOTH * len(loss))))
-    return [Curve("loss", epoch, loss, faint=True), Curve("mean", epoch, smooth)]
-
-
-def score_curves(history: History) -> list[Curve]:
-    """The scores on the validation part."""
-    names = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE"}
-    epoch = _epochs([one.step for one in history.judged], history)
-    scores = {key: [one.metrics.get(key, np.nan) for one in history.judged] for key in names}
-    return [Curve(name, epoch, np.array(scores[key])) for key, name in names.items()]
-
-
-def schedule_curves(history: History) -> list[Curve]:
-    """The weight lambda, and the learning rate as a share of its highest."""
-    epoch = _epochs([point.step for point in history.points], history)
-    weight = np.array([point.weight for point in history.points])
-    rate = np.array([point.rate for point in history.points])
-    highest = np.nanmax(rate, initial=0.0) if len(rate) else 0.0
-    relative = rate / highest if highest > 0 else rate
-    return [Curve("lambda", epoch, weight), Curve("rate / peak", epoch, relative)]
-
-
-def facts_of(history: History) -> list[Line]:
-    """What is known of a training, in numbers."""
-    last = history.points[-1] if history.points else None
-    return [
-        [
-            ("energy score", number(history.best("energy_score"))),
-            ("minADE", number(history.best("min_ade"))),
-        ],
-        [
-            ("inside 90 %", share(history.best("coverage_90"))),
-            ("minFDE", number(history.best("min_fde"))),
-        ],
-        [
-            ("lambda", number(last.weight) if last else "-"),
-            ("rate", number(last.rate) if last else "-"),
-        ],
-        [("weights", count(history.parameters)), ("on", history.device or "-")],
-        [("best at epoch", number(history.best_epoch)), ("took", span(history.seconds))],
-    ]
-
-
-def _epochs(steps: Sequence[int], history: History) -> "np.typing.NDArray[np.float64]":
-    return np.array(steps, float) / (history.steps_per_epoch or 1)
-
-
-def _smooth(values: "np.typing.NDArray[np.float64]", width: int) -> "np.typing.NDArray[np.float64]":
-    """Mean of each value and those before it, `width` in all."""
-    known = np.nan_to_num(values)
-    total = np.concatenate([[0.0], np.cumsum(known)])
-    end = np.arange(1, len(values) + 1)
-    begin = np.maximum(0, end - width)
-    return np.asarray((total[end] - total[begin]) / (end - begin))

@@ -1,0 +1,247 @@
+"""The application as a whole: keys, help, themes, sizes, and hands that press anything."""
+
+import random
+
+import pytest
+from tui_support import (
+    LARGE,
+    SMALL,
+    app_on,
+    lines_of,
+    make_run,
+    piloted,
+    text_of,
+    until,
+    whole_training,
+)
+
+from trajflow.errors import ConfigError
+from trajflow.tui.app import TrajflowApp
+from trajflow.tui.keys import all_bindings, read_keys
+from trajflow.tui.messages import Complain, OpenTraining
+from trajflow.tui.screens.help import HelpScreen
+from trajflow.tui.screens.home import HomeScreen
+from trajflow.tui.screens.small import SmallScreen
+from trajflow.tui.screens.training import TrainingScreen
+
+KEYS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPRSTUVWXYZ0123456789/:?+-=[]<>,.;*"
+NAMED = ["up", "down", "left", "right", "enter", "escape", "tab", "shift+tab", "space"]
+NAMED += ["pageup", "pagedown", "home", "end", "backspace", "delete", "f1", "shift+left"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_run(tmp_path / "run", whole_training())
+    return tmp_path
+
+
+def test_every_key_has_a_name_of_its_own_and_none_needs_ctrl():
+    found = list(all_bindings())
+    assert len(found) > 40
+    for binding in found:
+        assert binding.id, f"{binding.key} {binding.action}: give it a name"
+        assert binding.description, f"{binding.id}: say what it does"
+        plain = [key for key in binding.key.split(",") if not key.startswith("ctrl+")]
+        assert plain, f"{binding.id} needs Ctrl, which tmux and others eat"
+    ids = [binding.id for binding in found]
+    assert len(ids) == len(set(ids)), sorted({name for name in ids if ids.count(name) > 1})
+
+
+def test_a_file_gives_actions_other_keys(folder):
+    (folder / "keys.toml").write_text('[keys]\n"app.theme" = "y,f5"\n"app.help" = "h"\n')
+    keys = read_keys(folder / "keys.toml")
+
+    async def play(pilot):
+        app = pilot.app
+        dark = app.theme
+        await pilot.press("t")
+        assert app.theme == dark
+        await pilot.press("y")
+        assert app.theme != dark
+        await pilot.press("f5")
+        assert app.theme == dark
+        await pilot.press("h")
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.pause()
+        assert "f5" in text_of(app)
+
+    piloted(app_on(folder, keys=keys), play)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[keys]\n"app.hlep" = "h"', "did you mean 'app.help'"),
+        ('[keys]\n"app.help" = ""', "needs keys"),
+        ('[keys]\n"app.help" = 3', "needs keys"),
+        ('"app.help" = "h"', r"needs one table, \[keys\]"),
+        ("[keys", "cannot be read as keys"),
+    ],
+)
+def test_a_wrong_file_of_keys_is_refused(tmp_path, text, told):
+    (tmp_path / "keys.toml").write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        read_keys(tmp_path / "keys.toml")
+
+
+@pytest.mark.parametrize("screen", ["home", "training"])
+def test_help_lists_every_key_of_the_screen(folder, screen):
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app.screen.found.runs)
+        if screen == "training":
+            await pilot.press("w")
+            await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        about = [each.binding for each in app.screen.active_bindings.values()]
+        await pilot.press("question_mark")
+        await pilot.pause()
+        shown = text_of(app)
+        for binding in about:
+            if binding.id:
+                assert binding.description in shown
+                assert binding.id in shown
+        await pilot.press("q")
+        assert not isinstance(app.screen, HelpScreen)
+
+    piloted(app_on(folder), play, LARGE)
+
+
+def test_the_palette_has_every_action_of_the_screen(folder):
+    async def play(pilot):
+        await until(pilot, lambda: pilot.app.screen.found.runs)
+        told = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
+        about = pilot.app.screen.active_bindings.values()
+        assert {each.binding.description for each in about if each.enabled} - {""} <= told
+        await pilot.press("colon")
+        await pilot.pause()
+        assert type(pilot.app.screen).__name__ == "CommandPalette"
+
+    piloted(app_on(folder), play)
+
+
+def test_a_theme_is_named_or_the_nearest_is_told(folder):
+    assert TrajflowApp(folder, theme="light").theme == "trajflow-light"
+    assert TrajflowApp(folder, theme="nord").theme == "nord"
+    with pytest.raises(ConfigError, match="did you mean 'gruvbox'"):
+        TrajflowApp(folder, theme="grovbox")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light", "ansi-dark", "ansi-light"])
+def test_surfaces_stay_apart_in_256_colours(theme, folder):
+    """Behind ssh a terminal has 256 colours; what is chosen must still be seen there."""
+    from rich.color import Color, ColorSystem
+
+    if theme.startswith("ansi"):
+        pytest.skip("the terminal's own colours are what they are")
+    app = TrajflowApp(folder, theme=theme)
+    names = ("background", "surface", "panel", "block-cursor-background")
+    shades = [Color.parse(app.theme_variables[name]) for name in names]
+    numbers = [shade.downgrade(ColorSystem.EIGHT_BIT).number for shade in shades]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_a_small_terminal_is_told_so_kindly_and_comes_back(folder):
+    async def play(pilot):
+        app = pilot.app
+        await pilot.resize_terminal(79, 24)
+        await pilot.pause()
+        assert isinstance(app.screen, SmallScreen)
+        assert "80 x 24" in text_of(app)
+        await pilot.press("w", "d", "question_mark", "colon")
+        assert isinstance(app.screen, SmallScreen)
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert isinstance(app.screen, HomeScreen)
+
+    piloted(app_on(folder), play)
+
+
+def test_escape_and_q_lead_back_and_q_leaves_from_home(folder):
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app.screen.found.runs)
+        for key in ("escape", "q"):
+            await pilot.press("w")
+            await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(app.screen, HomeScreen))
+        await pilot.press("escape")
+        assert app.is_running
+        await pilot.press("q")
+
+    assert piloted(app_on(folder), play).return_code == 0
+
+
+def test_words_from_data_are_text_and_never_markup_or_orders(folder):
+    hostile = "[red]x[/] [/] [@click=app.quit]y[/] \x1b]0;owned\x07 \u202e \x9b31m"
+
+    async def play(pilot):
+        pilot.app.post_message(Complain(hostile))
+        pilot.app.post_message(OpenTraining(folder / "[red]x"))
+        await until(pilot, lambda: isinstance(pilot.app.screen, TrainingScreen))
+        await until(pilot, lambda: "[@click=app.quit]y[/]" in text_of(pilot.app))
+        shown = text_of(pilot.app)
+        assert "[red]x · training" in shown
+        assert not set(shown) & {"\x1b", "\x07", "\u202e", "\x9b"}
+
+    piloted(app_on(folder), play)
+
+
+def test_a_screen_that_cannot_be_opened_is_complained_of(folder):
+    from trajflow.tui.messages import OpenData
+
+    async def play(pilot):
+        pilot.app.post_message(OpenData(folder / "nothing.zarr"))
+        await until(pilot, lambda: "nothing.zarr" in text_of(pilot.app))
+        assert pilot.app.is_running
+
+    piloted(app_on(folder), play)
+
+
+def hands(seed, count):
+    """Keys that a cat would press: letters mostly."""
+    chance = random.Random(seed)
+    return [chance.choice([chance.choice(KEYS)] * 3 + NAMED) for _ in range(count)]
+
+
+async def survives(pilot, keys):
+    for key in keys:
+        await pilot.press(key)
+        assert pilot.app.is_running
+    await pilot.pause()
+    assert lines_of(pilot.app)
+
+
+def test_random_keys_leave_it_running(folder, monkeypatch):
+    monkeypatch.setattr(TrajflowApp, "action_quit", lambda self: None)
+    monkeypatch.setattr(TrajflowApp, "exit", lambda self, *_, **__: None)
+
+    async def play(pilot):
+        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await survives(pilot, [key for key in hands(5, 150) if key not in ("n", "N")])
+
+    piloted(app_on(folder), play)
+
+
+def sizes(seed, count):
+    chance = random.Random(seed)
+    odd = [(0, 0), (1, 1), (2, 3), (300, 100), (80, 24), (79, 24), (80, 23), (500, 5), (5, 90)]
+    return [
+        chance.choice([(chance.randint(1, 200), chance.randint(1, 70)), *odd]) for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("key", ["", "w"])
+def test_any_sizes_leave_it_running(folder, key):
+    async def play(pilot):
+        await until(pilot, lambda: pilot.app.screen.found.runs)
+        if key:
+            await pilot.press(key)
+        for width, height in sizes(2, 20):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+        await pilot.resize_terminal(*SMALL)
+        await pilot.pause()
+        assert not isinstance(pilot.app.screen, SmallScreen)
+
+    piloted(app_on(folder), play)

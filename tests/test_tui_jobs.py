@@ -1,0 +1,391 @@
+"""What the terminal application reads and starts: events, runs, stores, processes, the demo."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import sys
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from tui_support import (
+    append,
+    evaluated,
+    finished,
+    make_run,
+    started,
+    step,
+    whole_training,
+)
+
+from trajflow.browsing.view import View
+from trajflow.errors import RunError
+from trajflow.tui.jobs import demo, processes
+from trajflow.tui.jobs.found import read_run, read_tracks
+from trajflow.tui.jobs.history import History
+from trajflow.tui.jobs.inventory import Inventory, kind_of
+from trajflow.tui.jobs.preview import load, pack
+from trajflow.tui.jobs.sources import PRESETS, data_of, encoders, free_run
+from trajflow.tui.jobs.tail import Tail
+from trajflow.tui.jobs.tracks import histogram, paths_of
+from trajflow.tui.jobs.watching import Watch
+
+
+def steps_of(fresh):
+    return [event["step"] for event in fresh.events]
+
+
+class TestTail:
+    def test_a_file_cut_at_any_byte_is_read_whole_in_the_end(self, tmp_path):
+        raw = "".join(json.dumps(step(n)) + "\n" for n in range(3)).encode()
+        path = tmp_path / "events.jsonl"
+        for cut in range(0, len(raw) + 1, 7):
+            path.write_bytes(raw[:cut])
+            tail = Tail(path)
+            first = steps_of(tail.read())
+            with path.open("ab") as file:
+                file.write(raw[cut:])
+            assert first + steps_of(tail.read()) == [0, 1, 2]
+            assert not tail.odd
+
+    def test_nothing_is_read_twice(self, tmp_path):
+        path = tmp_path / "events.jsonl"
+        tail = Tail(path)
+        assert tail.read().events == ()
+        append(tmp_path, step(1))
+        assert steps_of(tail.read()) == [1]
+        assert tail.read().events == ()
+
+    @pytest.mark.parametrize("replace", [False, True])
+    def test_a_file_that_was_cut_or_replaced_is_read_anew(self, tmp_path, replace):
+        path = tmp_path / "events.jsonl"
+        tail = Tail(path)
+        append(tmp_path, step(1), step(2))
+        tail.read()
+        if replace:
+            (tmp_path / "other").mkdir()
+            append(tmp_path / "other", step(7), step(8), step(9))
+            (tmp_path / "other" / "events.jsonl").replace(path)
+        else:
+            path.write_text(json.dumps(step(7)) + "\n")
+        fresh = tail.read()
+        assert fresh.restarted
+        assert steps_of(fresh)[0] == 7
+        assert not tail.read().restarted
+
+    def test_lines_that_are_no_events_are_counted_and_passed_over(self, tmp_path):
+        path = tmp_path / "events.jsonl"
+        odd = [b"\xff\xfe{", b"[1, 2]", b'{"event": 3}', b"", b"[" * 100_000]
+        path.write_bytes(b"\n".join([*odd, json.dumps(step(4)).encode(), b""]))
+        tail = Tail(path)
+        assert steps_of(tail.read()) == [4]
+        assert tail.odd == len(odd)
+
+
+class TestHistory:
+    def test_it_knows_where_a_training_stands(self):
+        history = History.of(whole_training())
+        assert (history.step, history.steps, history.share) == (100, 100, 1.0)
+        assert (history.epoch, history.epochs) == (5.0, 5.0)
+        assert history.best("energy_score") == pytest.approx(0.4)
+        assert history.best_epoch == 5.0
+        assert history.reason == "done"
+
+    def test_in_parts_is_as_at_once(self):
+        events = whole_training()
+        parts = History()
+        for event in events:
+            parts.add([event])
+        assert parts == History.of(events)
+
+    def test_a_resumed_training_forgets_what_it_does_again(self):
+        said = [started(), step(10), step(20), step(30), evaluated(30, 0.5)]
+        history = History.of([*said, finished(30, "stopped"), started(20), step(25)])
+        assert [point.step for point in history.points] == [10, 20, 25]
+        assert history.judged == []
+        assert history.reason == ""
+
+    def test_odd_values_do_no_harm(self):
+        odd = {"event": "step", "step": "x", "loss": None, "weight": [], "rate": float("inf")}
+        strange = [odd, {"event": "evaluated", "metrics": 3}, {"event": "add"}, {"event": "__x"}]
+        history = History.of([*strange, {"event": "evaluated", "metrics": {"energy_score": "no"}}])
+        assert math.isnan(history.points[0].loss)
+        assert math.isnan(history.best("energy_score"))
+        assert history.share == 0.0
+
+
+class TestInventory:
+    def test_it_finds_runs_and_stores_newest_first(self, tmp_path, fork):
+        make_run(tmp_path / "a" / "old", whole_training(), age=9000)
+        make_run(tmp_path / "b" / "c" / "new", [started(), step(5)], age=1000)
+        shutil.copytree(fork, tmp_path / "fork.zarr")
+        found = Inventory(tmp_path).look()
+        assert [run.name for run in found.runs] == ["new", "old"]
+        assert [run.state for run in found.runs] == ["stopped", "done"]
+        assert [one.name for one in found.stores] == ["fork.zarr"]
+
+    def test_depth_hidden_folders_and_circles_are_bounds(self, tmp_path):
+        make_run(tmp_path / "1" / "2" / "deep")
+        make_run(tmp_path / ".hidden" / "run")
+        (tmp_path / "1" / "back").symlink_to(tmp_path)
+        assert [run.name for run in Inventory(tmp_path).look().runs] == ["deep"]
+        assert not Inventory(tmp_path, depth=2).look().runs
+
+    def test_a_run_belongs_to_the_store_it_learned_from(self, tmp_path, fork):
+        shutil.copytree(fork, tmp_path / "one.zarr")
+        known = read_tracks(tmp_path / "one.zarr")
+        make_run(tmp_path / "run", learned=known.fingerprint)
+        make_run(tmp_path / "stranger", record={"dt": 9.0, "dims": 3})
+        found = Inventory(tmp_path).look()
+        run, stranger = sorted(found.runs, key=lambda one: one.name)
+        assert found.tracks_of(run) == known
+        assert found.tracks_of(stranger) is None
+        assert data_of(tmp_path / "run") == tmp_path / "one.zarr"
+        with pytest.raises(RunError, match="--resume"):
+            data_of(tmp_path / "stranger")
+
+    def test_the_fingerprint_is_that_of_the_opened_store(self, fork):
+        from trajflow.datasets.store import open_store
+
+        assert read_tracks(fork).fingerprint == open_store(fork).fingerprint()
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("run.json", b"{"),
+            ("run.json", b"[]"),
+            ("config.toml", b"\xff"),
+            ("config.toml", b"[model]\n"),
+            ("events.jsonl", b"\x00" * 99),
+        ],
+    )
+    def test_a_damaged_run_is_listed_as_such(self, tmp_path, name, content):
+        run = make_run(tmp_path / "run", whole_training())
+        (run / name).write_bytes(content)
+        found = Inventory(tmp_path).look().runs[0]
+        assert (found.state == "damaged") == (name != "events.jsonl")
+        assert bool(found.problem) == (name != "events.jsonl")
+
+    def test_a_foreign_zarr_group_is_not_ours_and_a_damaged_store_is(self, tmp_path, fork):
+        (tmp_path / "foreign.zarr").mkdir()
+        (tmp_path / "foreign.zarr" / "zarr.json").write_text('{"attributes": {}}')
+        shutil.copytree(fork, tmp_path / "bad.zarr")
+        (tmp_path / "bad.zarr" / "zarr.json").write_text("{")
+        found = Inventory(tmp_path).look()
+        assert [one.name for one in found.stores] == ["bad.zarr"]
+        assert "damaged" in found.stores[0].problem
+        assert kind_of(tmp_path / "foreign.zarr") is None
+
+    def test_what_grows_is_read_again(self, tmp_path):
+        run = make_run(tmp_path / "run", [started(), step(5)])
+        inventory = Inventory(tmp_path)
+        assert inventory.look().runs[0].history.step == 5
+        append(run, step(10))
+        assert inventory.look().runs[0].history.step == 10
+
+    def test_a_training_that_falls_silent_has_stopped(self, tmp_path):
+        make_run(tmp_path / "now", [started(), step(5)], age=1)
+        make_run(tmp_path / "then", [started(), step(5)], age=1000)
+        states = {run.name: run.state for run in Inventory(tmp_path).look().runs}
+        assert states == {"now": "training", "then": "stopped"}
+
+
+class TestProcesses:
+    def wait(self, holds, seconds=10.0):
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def test_a_command_that_fails_is_gone_and_its_words_stay(self, tmp_path):
+        run = tmp_path / "runs" / "r"
+        job = processes.start(run, [str(tmp_path / "nothing.zarr")])
+        assert processes.job_of(run) == job
+        self.wait(lambda: processes.job_of(run) is None)
+        assert any("no store at" in line for line in processes.last_words(run))
+        assert not run.exists()
+        assert processes.last_job(run) == job
+
+    def test_a_reused_number_is_not_taken_for_the_training(self, tmp_path):
+        run = tmp_path / "r"
+        told = {"pid": os.getpid(), "command": [sys.executable, "-m", "trajflow", "train"]}
+        processes.log_of(run).write_bytes(processes.MARK + json.dumps(told).encode() + b"}\n")
+        assert processes.last_job(run).pid == os.getpid()
+        assert processes.job_of(run) is None
+
+    @pytest.mark.parametrize("raw", [b"", b"{", processes.MARK, processes.MARK + b"3}\n"])
+    def test_a_log_of_something_else_does_no_harm(self, tmp_path, raw):
+        processes.log_of(tmp_path / "r").write_bytes(raw)
+        assert processes.last_job(tmp_path / "r") is None
+        assert processes.last_words(tmp_path / "r") == []
+
+
+class Followed:
+    """A training as a watch hears it."""
+
+    def __init__(self, run):
+        self.run, self.watch, self.history = run, Watch(run), History()
+
+    def until(self, holds, seconds=90.0):
+        end = time.monotonic() + seconds
+        while True:
+            news = self.watch.look()
+            self.history.add(news.events)
+            if holds(news):
+                return news
+            assert time.monotonic() < end, processes.last_words(self.run)
+            time.sleep(0.1)
+
+
+def long_training(run, fork, tiny):
+    long = [word.replace("epochs=2", "epochs=4000") for word in tiny]
+    return processes.start(run, [str(fork), *long])
+
+
+def test_a_training_outlives_the_terminal_and_saves_when_stopped(tmp_path, fork, tiny):
+    run = tmp_path / "runs" / "r"
+    job, followed = long_training(run, fork, tiny), Followed(run)
+    assert os.getsid(job.pid) == job.pid, "it would end with the terminal"
+    followed.until(lambda _: followed.history.step > 0).job.stop()
+    followed.until(lambda news: news.job is None)
+    assert followed.history.reason == "stopped"
+    assert any("--resume" in line for line in processes.last_words(run))
+
+
+@pytest.mark.slow
+def test_a_stopped_training_goes_on_where_it_was(tmp_path, fork, tiny):
+    run = tmp_path / "runs" / "r"
+    long_training(run, fork, tiny)
+    followed = Followed(run)
+    followed.until(lambda _: followed.history.step > 0)
+    with pytest.raises(RunError, match="goes on"):
+        processes.start(run, [str(fork)])
+    followed.until(lambda news: news.job is not None).job.stop()
+    followed.until(lambda news: news.job is None)
+    stopped = followed.history.step
+    processes.start(run, [str(data_of(run)), "--resume"])
+    followed.until(lambda _: followed.history.step > stopped)
+    assert followed.history.reason == ""
+    followed.until(lambda news: news.job is not None).job.stop()
+    followed.until(lambda news: news.job is None)
+
+
+class TestDemo:
+    def test_it_is_small_and_unpacked_whole(self, tmp_path):
+        there = demo.unpacked(tmp_path)
+        assert demo.unpacked(tmp_path) == there
+        found = Inventory(there.folder).look()
+        assert [run.path for run in found.runs] == [there.run]
+        assert found.runs[0].weights
+        assert found.tracks_of(found.runs[0]).path == there.data
+        assert list(tmp_path.iterdir()) == [there.folder]
+
+    def test_package_data_are_at_most_2_mb(self):
+        folder = demo.preview_file().parent
+        assert sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) <= 2e6
+
+    def test_every_byte_of_its_store_is_what_was_written(self, tmp_path):
+        from trajflow.datasets.store import open_store
+
+        open_store(demo.unpacked(tmp_path).data).verify()
+
+    def test_an_unpacking_that_fails_leaves_nothing(self, tmp_path, monkeypatch):
+        def broken(self, place):
+            raise OSError("disk full")
+
+        monkeypatch.setattr(zipfile.ZipFile, "extractall", broken)
+        with pytest.raises(ValueError, match="disk full"):
+            demo.unpacked(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_preview_is_a_window_with_a_forecast(self):
+        view = load(demo.preview_file())
+        assert view.samples.shape[:2] == (20, view.agents)
+        assert np.isfinite(view.samples[:, view.target]).all()
+
+    def test_a_view_survives_the_file(self, tmp_path):
+        rng = np.random.default_rng(3)
+        view = View(
+            past=rng.normal(size=(3, 5, 2)),
+            future=None,
+            target=np.array([True, False, True]),
+            samples=rng.normal(size=(7, 3, 4, 2)),
+            labels=("a", "[red]b[/]", ""),
+            kinds=("x", "y", "z"),
+            scene="s",
+            start=2,
+            index=1,
+            count=9,
+            dt=0.5,
+            unit="m",
+            regions={0.9: (np.ones((3, 4, 2)), np.ones((3, 4)))},
+            metrics={"min_ade": np.array([1.0, np.nan, 2.0])},
+        )
+        np.savez(tmp_path / "v.npz", **pack(view))
+        read = load(tmp_path / "v.npz")
+        np.testing.assert_allclose(read.past, view.past, rtol=1e-6)
+        np.testing.assert_array_equal(read.metrics["min_ade"], view.metrics["min_ade"])
+        assert (read.labels, read.scene, read.start, read.future) == (view.labels, "s", 2, None)
+        np.testing.assert_array_equal(read.regions[0.9][1], view.regions[0.9][1])
+
+    def test_a_damaged_preview_is_none(self, tmp_path):
+        (tmp_path / "v.npz").write_bytes(b"PK\x03\x04 no")
+        assert load(tmp_path / "v.npz") is None
+        assert load(tmp_path / "missing.npz") is None
+
+
+class TestTracks:
+    def test_speeds_and_lengths_are_those_of_the_tracks(self, tracks_of):
+        tracks = tracks_of([(0, range(5)), (1, [0, 1, 3])])
+        found = paths_of(tracks, "", "", "m")
+        assert (found.tracks, found.rows, found.steps.shape) == (2, 8, (6, 2, 2))
+        assert found.lengths.counts.sum() + found.lengths.beyond == 2
+        assert found.lengths.middle == pytest.approx(np.median([4 * 0.5, 2 * 0.5]))
+        way = np.diff(tracks.position[:5], axis=0)
+        speeds = [*np.linalg.norm(way, axis=1) / 0.5]
+        last = tracks.position[5:]
+        speeds += [np.linalg.norm(last[1] - last[0]) / 0.5, np.linalg.norm(last[2] - last[1])]
+        assert found.speeds.middle == pytest.approx(np.median(speeds))
+
+    def test_another_type_has_no_tracks(self, tracks_of):
+        tracks = tracks_of([(0, range(5))])
+        tracks.types.append("cart")
+        assert paths_of(tracks, "", "cart", "m").tracks == 0
+        assert paths_of(tracks, "", "walker", "m").tracks == 1
+
+    def test_a_histogram_counts_everything_once(self):
+        values = np.abs(np.random.default_rng(0).normal(size=1000))
+        counted = histogram(values)
+        assert counted.counts.sum() + counted.beyond == 1000
+        assert histogram(np.zeros(0)).counts.sum() == 0
+        assert histogram(np.zeros(5)).counts.sum() == 5
+
+
+def test_the_names_in_the_form_are_those_that_there_are():
+    from trajflow import encoders as room
+    from trajflow.flow.presets import PRESETS as known
+
+    assert encoders() == sorted(room.available())
+    assert set(PRESETS) == set(known)
+
+
+def test_a_new_run_takes_a_free_folder(tmp_path):
+    first = free_run(tmp_path / "s.zarr", "gru", "mmf")
+    make_run(first)
+    second = free_run(tmp_path / "s.zarr", "gru", "mmf")
+    assert first.parent == second.parent == tmp_path / "runs"
+    assert not second.exists()
+
+
+def test_reading_a_run_never_waits_for_a_pipe(tmp_path):
+    run = make_run(tmp_path / "run", whole_training())
+    (run / "events.jsonl").unlink()
+    os.mkfifo(run / "events.jsonl")
+    signal.alarm(5)
+    try:
+        assert read_run(run).history.step == 0
+    finally:
+        signal.alarm(0)

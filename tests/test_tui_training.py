@@ -1,0 +1,221 @@
+"""The training screen: it follows any run, and starts, stops and resumes those of its own."""
+
+import shutil
+
+import numpy as np
+import pytest
+from textual.widgets import Button, Input, Static
+from tui_support import (
+    LARGE,
+    SMALL,
+    app_on,
+    append,
+    evaluated,
+    finished,
+    make_run,
+    matches,
+    piloted,
+    started,
+    step,
+    text_of,
+    until,
+    whole_training,
+)
+
+from trajflow.runs import RunFolder
+from trajflow.tui.jobs import processes
+from trajflow.tui.jobs.history import History
+from trajflow.tui.messages import NewTraining, OpenTraining
+from trajflow.tui.screens.start import StartScreen
+from trajflow.tui.screens.training import TrainingScreen
+from trajflow.tui.widgets.curves import Curve, paint_curves
+from trajflow.tui.widgets.look import Look
+from trajflow.tui.widgets.training_curves import loss_curves, schedule_curves, score_curves
+
+
+def watching(run, play, size=SMALL):
+    """Play on the training screen of a run."""
+
+    async def begin(pilot):
+        pilot.app.post_message(OpenTraining(run))
+        await until(pilot, lambda: isinstance(pilot.app.screen, TrainingScreen))
+        await until(pilot, lambda: pilot.app.screen.news is not None)
+        await play(pilot)
+
+    piloted(app_on(run.parent), begin, size)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_finished_training_is_shown_whole(tmp_path, size):
+    run = make_run(tmp_path / "done", whole_training())
+
+    async def play(pilot):
+        await until(pilot, lambda: "100 %" in text_of(pilot.app))
+        await pilot.pause()
+        assert "0.400" in text_of(pilot.app)
+        matches(pilot.app, f"training-{size[0]}", inks=True)
+
+    watching(run, play, size)
+
+
+def test_it_follows_while_someone_else_writes(tmp_path):
+    run = make_run(tmp_path / "live", [started(), step(5)], age=0)
+
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: "step 5 of 100" in text_of(app))
+        assert app.screen.state == "training"
+        append(run, step(10), evaluated(10, 0.777))
+        with (run / "events.jsonl").open("a") as file:
+            file.write('{"event": "step", "st')
+        await until(pilot, lambda: "0.777" in text_of(app))
+        assert "step 10 of 100" in text_of(app)
+        with (run / "events.jsonl").open("a") as file:
+            file.write('ep": 15, "seconds": 1}\n')
+        append(run, finished(100))
+        await until(pilot, lambda: "done" in text_of(app))
+        assert [point.step for point in app.screen.history.points] == [5, 10, 15]
+
+    watching(run, play)
+
+
+def test_a_file_that_begins_anew_is_shown_anew(tmp_path):
+    run = make_run(tmp_path / "again", [started(), *(step(n) for n in range(5, 60, 5))], age=0)
+
+    async def play(pilot):
+        await until(pilot, lambda: "step 55 of 100" in text_of(pilot.app))
+        (run / "events.jsonl").write_text("")
+        append(run, started(), step(5))
+        await until(pilot, lambda: "step 5 of 100" in text_of(pilot.app))
+
+    watching(run, play)
+
+
+def test_one_that_was_started_elsewhere_cannot_be_stopped_from_here(tmp_path):
+    run = make_run(tmp_path / "live", [started(), step(5)], age=0)
+
+    async def play(pilot):
+        await pilot.press("s")
+        await until(pilot, lambda: "started elsewhere" in text_of(pilot.app))
+
+    watching(run, play)
+
+
+@pytest.mark.parametrize("events", [[], [{"event": "step"}], [started(steps=0, per_epoch=0)]])
+def test_a_run_that_has_said_little_is_shown(tmp_path, events):
+    run = make_run(tmp_path / "new", events)
+
+    async def play(pilot):
+        await until(pilot, lambda: "nothing yet" in text_of(pilot.app))
+
+    watching(run, play)
+
+
+def test_a_run_that_is_not_there_is_told(tmp_path):
+    async def play(pilot):
+        await until(pilot, lambda: "not there" in text_of(pilot.app))
+
+    watching(tmp_path / "nowhere", play)
+
+
+def test_a_form_starts_a_training_which_is_watched_and_stopped(tmp_path, fork, tiny):
+    store = shutil.copytree(fork, tmp_path / "fork.zarr")
+    settings = [word.replace("epochs=2", "epochs=5000") for word in tiny if word != "--set"]
+    run = tmp_path / "runs" / "fork-gru-mmf"
+
+    async def play(pilot):
+        app = pilot.app
+        app.post_message(NewTraining(store))
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        assert app.screen.query_one("#out", Input).value == str(run)
+        app.screen.query_one("#more", Input).value = " ".join(settings)
+        app.screen.query_one("#epochs", Input).value = ""
+        app.screen.query_one(Button).press()
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        await until(pilot, lambda: app.screen.history.step > 0, 90)
+        assert app.screen.state == "training"
+        await pilot.press("s")
+        await until(pilot, lambda: app.screen.state == "stopped", 60)
+        await until(pilot, lambda: "Continue" in text_of(app))
+
+    piloted(app_on(tmp_path), play)
+    assert processes.job_of(run) is None
+    assert History.of(RunFolder(run).events()).reason == "stopped"
+
+
+def test_what_the_command_complains_of_is_shown(tmp_path, fork):
+    store = shutil.copytree(fork, tmp_path / "fork.zarr")
+
+    async def play(pilot):
+        app = pilot.app
+        app.post_message(NewTraining(store))
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        app.screen.query_one("#more", Input).value = "model.widht=3"
+        app.screen.query_one(Button).press()
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        await until(pilot, lambda: app.screen.state == "failed", 60)
+        await until(pilot, lambda: "widht" in text_of(app))
+
+    piloted(app_on(tmp_path), play, LARGE)
+
+
+def test_a_folder_that_is_taken_is_refused_in_the_form(tmp_path, fork):
+    store = shutil.copytree(fork, tmp_path / "fork.zarr")
+    taken = make_run(tmp_path / "taken")
+
+    async def play(pilot):
+        app = pilot.app
+        app.post_message(NewTraining(store))
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        app.screen.query_one("#out", Input).value = str(taken)
+        app.screen.query_one(Button).press()
+        problem = app.screen.query_one("#problem", Static)
+        await until(pilot, lambda: "choose another folder" in str(problem.render()))
+        app.screen.query_one("#out", Input).value = str(tmp_path / "free")
+        app.screen.query_one("#more", Input).value = 'a="'
+        app.screen.query_one(Button).press()
+        await until(pilot, lambda: "quotation" in str(problem.render()))
+        assert not (tmp_path / "free").exists()
+
+    piloted(app_on(tmp_path), play)
+
+
+class TestCurves:
+    def test_a_straight_line_goes_from_corner_to_corner(self):
+        x = np.arange(5.0)
+        cells = paint_curves([Curve("a", x, x)], "t", "x", (12, 40), Look())
+        drawn = [
+            k for k, line in enumerate(cells.lines) if any(0x2800 < ord(c) < 0x28FF for c in line)
+        ]
+        assert (drawn[0], drawn[-1]) == (1, 10)
+        assert cells.lines[0].startswith("t")
+
+    @pytest.mark.parametrize(
+        "y", [[np.nan] * 3, [1.0, np.nan, np.inf], [0.0, 0.0, 0.0], [1e300, -1e300, 0], [1e-30] * 3]
+    )
+    @pytest.mark.parametrize("size", [(4, 16), (9, 39), (40, 200)])
+    def test_odd_values_are_drawn_or_left_out(self, y, size):
+        cells = paint_curves([Curve("a", np.arange(3.0), np.array(y))], "t", "x", size, Look())
+        assert cells.code.shape == size
+
+    def test_curves_are_told_apart_without_colours(self):
+        x = np.arange(3.0)
+        curves = [Curve(name, x, x + k) for k, name in enumerate(("one", "two"))]
+        shown = "\n".join(paint_curves(curves, "t", "x", (12, 60), Look()).lines)
+        assert shown.count("●") == shown.count("■") == 2
+
+    def test_the_smooth_loss_is_a_mean_of_what_came_before(self):
+        history = History.of([started(), *(step(n, loss=float(n)) for n in range(100))])
+        _, smooth = loss_curves(history)
+        assert smooth.y[0] == 0
+        assert smooth.y[-1] == pytest.approx(np.mean([96, 97, 98, 99]))
+
+    def test_schedule_and_scores_are_those_of_the_events(self):
+        history = History.of(whole_training())
+        weight, rate = schedule_curves(history)
+        assert weight.y[-1] == 1.0
+        assert set(rate.y) == {1.0}
+        energy, ade, fde = score_curves(history)
+        np.testing.assert_allclose(energy.x, [1, 2, 3, 4, 5])
+        np.testing.assert_allclose(ade.y * 2, energy.y)
+        assert len(fde.y) == 5
