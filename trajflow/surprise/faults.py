@@ -12,13 +12,13 @@ Fault = Callable[[Floats, Floats, float, Chance], Floats]
 
 
 def noise(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """Every position is off a little."""
+    """Every position is off a little, [B, A, T, D]."""
     size = usual * np.exp(chance.uniform(np.log(0.04), np.log(0.4), (len(past), 1, 1, 1)))
     return past + size * chance.normal(size=past.shape)
 
 
 def glitch(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """One position of each agent is far off."""
+    """One position of each agent is far off, [B, A, T, D]."""
     far = usual * np.exp(chance.uniform(np.log(0.7), np.log(5), past.shape[:2]))[..., None]
     way = chance.normal(size=(*past.shape[:2], past.shape[-1]))
     way *= far / np.linalg.norm(way, axis=-1, keepdims=True)
@@ -31,24 +31,24 @@ def glitch(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats
 
 
 def faster(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """All go faster: another clock or unit, or bicycles."""
+    """All go faster: another clock or unit, or bicycles, [B, A, T, D]."""
     return _scaled(past, np.exp(chance.uniform(np.log(1.6), np.log(4), (len(past), 1, 1, 1))))
 
 
 def slower(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """All go slower."""
+    """All go slower, [B, A, T, D]."""
     return _scaled(past, np.exp(chance.uniform(np.log(0.25), np.log(0.65), (len(past), 1, 1, 1))))
 
 
 def skipped(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """Every other step is left out."""
+    """Every other step is left out, [B, A, T, D]."""
     path = np.concatenate([past, future], 2)
     first = chance.integers(max(1, path.shape[2] - 2 * past.shape[2] + 2))
     return path[:, :, first::2][:, :, : past.shape[2]]
 
 
 def halved(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """Twice as many steps were made of half as many, on straight lines or smooth ones."""
+    """Twice as many steps were made of half as many, straight or smooth, [B, A, T, D]."""
     path = np.concatenate([past, future], 2)
     steps = past.shape[2]
     first = int(chance.integers(1, max(2, path.shape[2] - steps // 2 - 2)))
@@ -66,23 +66,23 @@ def halved(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats
 
 
 def filled(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """Some steps are computed from those around."""
+    """Some steps are computed from those around, [B, A, T, D]."""
     known = _kept(past.shape[:3], chance)
     return _interpolated(past, known)
 
 
 def lost(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """Some steps are missing."""
+    """Some steps are missing, [B, A, T, D]."""
     return np.where(_kept(past.shape[:3], chance)[..., None], past, np.nan)
 
 
 def late(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """Only the last steps were seen."""
+    """Only the last steps were seen, [B, A, T, D]."""
     return np.where(_late(past.shape[:3], chance)[..., None], past, np.nan)
 
 
 def padded(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
-    """Only the last steps were seen, and the first of them stands for the others."""
+    """Only the last steps were seen, and the first of them stands for the others, [B, A, T, D]."""
     seen = _late(past.shape[:3], chance)
     first = np.take_along_axis(past, seen.argmax(2)[..., None, None], 2)
     return np.where(seen[..., None], past, first)
@@ -93,6 +93,8 @@ FAULTS: dict[str, Fault] = {
     for one in (noise, glitch, faster, slower, skipped, halved, filled, lost, late, padded)
 }
 """All of them by name."""
+SHARES = {"noise": 3.0, "faster": 4.0, "slower": 2.0, "skipped": 4.0, "halved": 3.0, "filled": 3.0}
+"""How often those are shown that are harder to tell than the others, which are shown once."""
 
 
 def _scaled(past: Floats, factor: Floats) -> Floats:

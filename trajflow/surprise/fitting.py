@@ -9,7 +9,7 @@ from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.errors import DataError
 from trajflow.metrics import energy_score
 from trajflow.model import TrajectoryModel
-from trajflow.surprise.faults import FAULTS, Chance
+from trajflow.surprise.faults import FAULTS, SHARES, Chance
 from trajflow.surprise.features import risk_features, track_features
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.motion import Motion
@@ -25,12 +25,12 @@ from trajflow.surprise.surprise import (
     combined,
 )
 
-ROUNDS = 5
+ROUNDS = 4
 """Faulty versions of each training window."""
 KEPT = 1000
 """Values that ranks keep."""
-SCORES, TREES, RANKS = range(3)
-"""What people of the training part serve for: 2 of 5, 2 of 5 and 1 of 5."""
+RANKED = 0.2
+"""Share of the training people that scores are ranked among and not fitted on."""
 LEAST = 6
 """Training people without whom nothing can be fitted."""
 
@@ -82,14 +82,14 @@ def fit(
     batches = [batch for batch in training if batch.targets]
     held = seen_of(model, validation)
     clean = seen_of(model, batches)
-    group = _groups(clean.person, seed)
-    scores = clean.take(group == SCORES)
-    states = {name: _single(load(name).fit(scores.sight, scores.weight)) for name in available()}
-    forest = _forest(batches, clean, group == TREES, seed, faults)
+    ranked = _ranked(clean.person, seed)
+    fitted = clean.take(~ranked)
+    states = {name: _single(load(name).fit(fitted.sight, fitted.weight)) for name in available()}
+    forest = _forest(batches, clean, ~ranked, seed, faults)
     made = Made(states, forest)
     values, others = made.values(held.sight), made.values(clean.sight)
     ranks = {
-        name: Ranks.of(others[name][group == RANKS], clean.person[group == RANKS]).thinned(KEPT)
+        name: Ranks.of(others[name][ranked], clean.person[ranked]).thinned(KEPT)
         for name in (EXPOSURE, *NOVELTY)
     }
     parts = {name: Ranks.of(one, held.person).thinned(KEPT) for name, one in values.items()}
@@ -116,16 +116,16 @@ def seen_of(model: TrajectoryModel, batches: Iterable[Batch]) -> Seen:
     return Seen(joined([one for one, _ in found]), np.concatenate([who for _, who in found]))
 
 
-def _groups(person: Ints, seed: int) -> Ints:
-    """What each window's person serves for, [N]."""
+def _ranked(person: Ints, seed: int) -> Bools:
+    """Whether each window's person is kept apart for the ranks, [N]."""
     people, where = np.unique(person, return_inverse=True)
     if len(people) < LEAST:
         raise DataError(
             f"surprise needs {LEAST} training people or more, got {len(people)}; "
             "give more tracks, or another split or fold"
         )
-    place = np.random.default_rng(seed).permutation(len(people)) * 5 // len(people)
-    return np.asarray(np.array([SCORES, SCORES, TREES, TREES, RANKS])[place][where])
+    order = np.random.default_rng(seed).permutation(len(people))
+    return np.asarray((order < RANKED * len(people))[where])
 
 
 def _single(state: State) -> State:
@@ -141,16 +141,18 @@ def _forest(
     faults: Sequence[str] | None,
 ) -> Forest:
     """Tells the chosen of all windows [N] from the same ones under faults."""
-    ordinary, usual = clean.take(chosen), clean.sight.motion.usual
+    usual = clean.sight.motion.usual
     names = sorted(FAULTS if faults is None else faults)
+    # Between people and windows: those who stand for long are many windows and few people.
+    weight = np.sqrt(clean.weight)
     faulty = [
         _faulty(batches, names, usual, np.random.default_rng([seed, n])) for n in range(ROUNDS)
     ]
-    rows, weights = [track_features(ordinary.sight.motion)], [ordinary.weight]
+    rows, weights = [track_features(clean.take(chosen).sight.motion)], [weight[chosen]]
     for past in faulty:
         seen = chosen & np.isfinite(past).all(-1).any(-1)
         rows.append(track_features(Motion.of(past[seen], usual)))
-        weights.append(clean.weight[seen] / ROUNDS)
+        weights.append(weight[seen] / ROUNDS)
     bad = np.repeat([False, True], [len(rows[0]), sum(map(len, rows[1:]))])
     return Forest.telling(np.concatenate(rows), bad, np.concatenate(weights))
 
@@ -158,8 +160,9 @@ def _forest(
 def _faulty(batches: Sequence[Batch], names: Sequence[str], usual: float, chance: Chance) -> Floats:
     """Pasts of all targets under faults, [N, T, D], one fault for each scene."""
     found = []
+    share = np.array([SHARES.get(name, 1.0) for name in names])
     for batch in batches:
-        which = chance.integers(len(names), size=len(batch.scene))
+        which = chance.choice(len(names), len(batch.scene), p=share / share.sum())
         past = batch.past.copy()
         for one in np.unique(which):
             rows = which == one

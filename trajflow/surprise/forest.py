@@ -8,8 +8,8 @@ import numpy as np
 
 from trajflow.batch import Bools, Floats, Ints
 
-LEAVES, RATE = 15, 0.15
-"""Leaves of a tree at most, and what of it counts."""
+LEAVES, DEPTH, RATE = 31, 7, 0.12
+"""Leaves and questions in a row of a tree at most, and what of it counts."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Forest:
         """
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        return cls._grown(HistGradientBoostingClassifier, rows, faulty, weight, 100)
+        return cls._grown(HistGradientBoostingClassifier, rows, faulty, weight, 120)
 
     @classmethod
     def foretelling(cls, rows: Floats, outcome: Floats, weight: Floats) -> "Forest":
@@ -59,6 +59,7 @@ class Forest:
         grower = kind(
             max_iter=trees,
             max_leaf_nodes=LEAVES,
+            max_depth=DEPTH,
             learning_rate=RATE,
             l2_regularization=1.0,
             early_stopping=False,
@@ -76,17 +77,23 @@ class Forest:
 
     def __call__(self, rows: Floats) -> Floats:
         """What the trees add up to for rows [N, ...], [N]."""
-        trees = np.arange(len(self.feature))
-        node = np.zeros((len(rows), len(trees)), np.int64)
-        agent = np.arange(len(rows))[:, None]
+        count, width = len(self.feature), rows.shape[1]
+        # Flat indices: numpy takes from one axis several times faster than from two.
+        base = np.arange(count) * self.feature.shape[1]
+        left, right = ((side + base[:, None]).ravel() for side in (self.left, self.right))
+        feature, threshold = self.feature.ravel(), self.threshold.ravel()
+        lost, flat = self.lost.ravel(), np.ascontiguousarray(rows).ravel()
+        start = (np.arange(len(rows)) * width)[:, None]
+        gaps = bool(np.isnan(flat).any())
+        node = np.repeat(base[None], len(rows), 0)
         while True:
-            asked = rows[agent, self.feature[trees, node]]
-            goes = np.where(
-                np.isnan(asked), self.lost[trees, node], asked <= self.threshold[trees, node]
-            )
-            after = np.where(goes, self.left[trees, node], self.right[trees, node])
+            asked = flat.take(start + feature.take(node))
+            goes = asked <= threshold.take(node)
+            if gaps:
+                goes |= lost.take(node) & np.isnan(asked)
+            after = np.where(goes, left.take(node), right.take(node))
             if (after == node).all():
-                return np.asarray(self.start[0] + self.value[trees, node].sum(1))
+                return np.asarray(self.start[0] + self.value.ravel().take(node).sum(1))
             node = after
 
     def arrays(self) -> dict[str, Floats]:

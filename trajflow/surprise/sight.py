@@ -14,8 +14,9 @@ from trajflow.noise_set import spread_normals
 from trajflow.surprise.motion import Motion
 from trajflow.tensors import scene_centres, to_tensor
 
-DRAWS = 6
-"""Futures of each agent that the model's scores are made of; always from the same noise."""
+DRAWS, AGAIN = 4, 2
+"""Futures of each agent that the model's scores are made of, always from the same noise, and how
+many of them are drawn again in twice the evaluations."""
 TINY = 1e-4
 """Distances that count as none, as a share of an agent's pace."""
 
@@ -79,9 +80,9 @@ def look(model: TrajectoryModel, past: Floats, target: Bools) -> Sight:
     context, frame = model.context(points, wanted)
     once = 1 if model.architecture.average else 4
     one = _futures(model, context, frame, wanted, once)
-    two = _futures(model, context, frame, wanted, 2 * once)
+    two = _futures(model, context, frame, wanted, 2 * once, AGAIN)
     spread = _length(one - one.mean(0)).square().mean((0, -1)).sqrt()
-    apart = _length(one - two).mean((0, -1))
+    apart = _length(one[:AGAIN] - two).mean((0, -1))
     return Sight(
         motion=motion,
         context=_plain(context[wanted]),
@@ -102,10 +103,15 @@ def futures(model: TrajectoryModel, past: Floats, target: Bools) -> Floats:
 
 
 def _futures(
-    model: TrajectoryModel, context: Tensor, frame: Frame, target: Tensor, steps: int
+    model: TrajectoryModel,
+    context: Tensor,
+    frame: Frame,
+    target: Tensor,
+    steps: int,
+    draws: int = DRAWS,
 ) -> Tensor:
     """Futures of the targets, [S, N, F, D], each agent's from the same noise."""
-    noise = spread_normals(DRAWS, model.scaling.components).to(context)
+    noise = spread_normals(DRAWS, model.scaling.components)[:draws].to(context)
     if not model.architecture.joint:
         each = noise[:, None].expand(-1, int(target.sum()), -1)
         return model.futures(context[target], frame.take(target), each, steps)

@@ -37,7 +37,7 @@ def both(state: Mapping[str, Floats], values: Floats) -> Floats:
 
 
 def rarity(state: Mapping[str, Floats], values: Floats) -> list[str]:
-    """Where each value lies: that it is above, or below, all but so many of those learned from."""
+    """Where values [N] lie: above, or below, all but how many of those learned from."""
     said = []
     for part in share(state, values):
         side, inside = ("above", part) if part >= 0.5 else ("below", 1 - part)

@@ -9,7 +9,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """What is usual of the distance."""
+    """What is usual of the distance of agents of weights [N]."""
     return quantiles(sight.agreement, weight)
 
 
@@ -19,7 +19,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """How far they are apart."""
+    """How far they are apart, [N]."""
     told = rarity(state, sight.agreement)
     return [
         f"futures of one and two evaluations are apart by {np.exp(far):.2g} of their spread: {rare}"

@@ -9,7 +9,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """What is usual of the energy score."""
+    """What is usual of the energy score of agents of weights [N]."""
     return quantiles(sight.foretold, weight)
 
 
@@ -23,7 +23,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """Which way it is unusual, and how much."""
+    """Which way it is unusual, and how much, [N]."""
     worse = share(state, sight.foretold) >= 0.5
     told = rarity(state, sight.foretold)
     return [

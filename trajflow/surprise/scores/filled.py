@@ -23,7 +23,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """Which steps they are."""
+    """Which steps they are, [N]."""
     m = sight.motion
     fine = m.moving & (m.bends < FINE * m.unit[:, None])
     near = np.asarray(np.where(m.computed.any(axis=1, keepdims=True), m.computed, fine))

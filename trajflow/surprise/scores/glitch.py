@@ -10,7 +10,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """What is usual of the largest jump."""
+    """What is usual of the largest jump of agents of weights [N]."""
     return quantiles(_jump(sight.motion), weight)
 
 
@@ -22,7 +22,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """Where it jumps and how far."""
+    """Where it jumps and how far, [N]."""
     where, told = _where(sight.motion), rarity(state, _jump(sight.motion))
     size = np.exp(np.nan_to_num(_jump(sight.motion))) * sight.motion.usual
     return [

@@ -8,7 +8,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """Mean and whitening of the contexts.
+    """Mean and whitening of the contexts of agents of weights [N].
 
     Source: Lee, Lee, Lee and Shin 2018, "A simple unified framework for detecting
     out-of-distribution samples and adversarial attacks"; Ledoit and Wolf 2004 for the covariance.
@@ -29,7 +29,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """How far it is."""
+    """How far it is, [N]."""
     usual = float(state["usual"][0])
     return [
         f"what the network makes of it is {far / usual:.1f} times as far from the middle as usual"

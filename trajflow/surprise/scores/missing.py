@@ -8,7 +8,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """How many are missing as a rule."""
+    """How many are missing as a rule, for agents of weights [N]."""
     return {"usual": np.array([np.average((~sight.motion.seen).sum(1), weights=weight)])}
 
 
@@ -18,7 +18,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """Which they are."""
+    """Which they are, [N]."""
     return [_told(row) for row in sight.motion.seen]
 
 

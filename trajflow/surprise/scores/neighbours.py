@@ -43,7 +43,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """How far they are."""
+    """How far they are, [N]."""
     usual = float(state["usual"][0])
     return [
         f"the most similar pasts learned from are {far / usual:.1f} times as far as usual"

@@ -10,7 +10,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """What is usual of the pace."""
+    """What is usual of the pace of agents of weights [N]."""
     return quantiles(_log_pace(sight.motion), weight)
 
 
@@ -20,7 +20,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """The pace and where it lies."""
+    """The pace and where it lies, [N]."""
     told = rarity(state, _log_pace(sight.motion))
     usual = sight.motion.usual
     return [

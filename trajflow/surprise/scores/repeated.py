@@ -9,7 +9,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """How many positions are repeated as a rule."""
+    """How many positions are repeated as a rule, for agents of weights [N]."""
     return {"usual": np.array([np.average(_count(sight.motion), weights=weight)])}
 
 
@@ -19,7 +19,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """Which they are."""
+    """Which they are, [N]."""
     return [_told(row) for row in _repeated(sight.motion)]
 
 

@@ -10,7 +10,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """What is usual of the roughness."""
+    """What is usual of the roughness of agents of weights [N]."""
     return quantiles(_roughness(sight.motion), weight)
 
 
@@ -22,7 +22,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """How rough it is."""
+    """How rough it is, [N]."""
     rough = _roughness(sight.motion)
     told = rarity(state, rough)
     return [

@@ -9,7 +9,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """What is usual of the spread."""
+    """What is usual of the spread of agents of weights [N]."""
     return quantiles(sight.spread, weight)
 
 
@@ -19,7 +19,7 @@ def values(state: State, sight: Sight) -> Floats:
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
-    """How wide it is."""
+    """How wide it is, [N]."""
     told = rarity(state, sight.spread)
     return [
         f"its forecast spreads by {np.exp(wide):.2g} of a step: {rare}"
