@@ -9,7 +9,7 @@ from trajflow.cli.progress import Progress
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trajflow.ood.asking import Question
+    from trajflow.ood.question import Question
 
 PICTURE, REPORT = "ood.png", "ood.json"
 
@@ -40,7 +40,7 @@ class Asked:
 
     def question(self) -> "Question":
         """What is asked of the run."""
-        from trajflow.ood.asking import WINDOWS, Question
+        from trajflow.ood.question import WINDOWS, Question
 
         names = tuple(name.strip() for name in (self.shifts or "").split(",") if name.strip())
         return Question(
@@ -65,6 +65,7 @@ def of_run(paths: Sequence[Path], asked: Asked, device: str) -> dict[str, Any]:
     from trajflow.ood.asking import report_on, written
     from trajflow.ood.picture import draw
     from trajflow.ood.reports import report_name
+    from trajflow.ood.suite import Stage
     from trajflow.plotting import save
     from trajflow.runs import RunFolder
 
@@ -77,9 +78,9 @@ def of_run(paths: Sequence[Path], asked: Asked, device: str) -> dict[str, Any]:
     check_fit(predictor, store, place)
     with Progress("sets of windows") as progress:
 
-        def tell(done: int, total: int, note: str) -> None:
-            progress.total = total
-            progress.update(done, note)
+        def tell(stage: Stage) -> None:
+            progress.total = stage.total
+            progress.update(stage.done, stage.note)
 
         report = report_on(
             str(run), predictor, store, folder.config, asked.question(), against=other, tell=tell

@@ -5,13 +5,14 @@ from typing import Any
 from trajflow.cli.streams import say, say_json
 from trajflow.cli.tables import table
 
-FLOOR = "floor "
+FLOOR, UNAWARE = "floor ", "unaware"
 HEADER = [
     "shift",
     "",
     "windows",
     "AUROC",
     "95 % of people",
+    "unaware",
     "best floor",
     "FPR95",
     "found",
@@ -34,7 +35,7 @@ def show(report: dict[str, Any], as_json: bool) -> None:
         f"part {protocol['split']}{fold}; {protocol['samples']} draws; {protocol['unit']}"
     )
     say()
-    rows = [["(ordinary)", "", ordinary["windows"], *[None] * 4, *_tail(ordinary)]]
+    rows = [["(ordinary)", "", ordinary["windows"], *[None] * 5, *_tail(ordinary)]]
     say(table(HEADER, rows + [_row(shift) for shift in report["shifts"]]))
     say()
     for line in notes(report):
@@ -46,8 +47,9 @@ def notes(report: dict[str, Any]) -> list[str]:
     ordinary = report["ordinary"]
     kept, alarms = ordinary["retention"], ordinary["alarms"]
     lines = [
-        "AUROC of the surprise, between shifted and ordinary windows; best floor without a "
-        "network; FPR95: ordinary windows flagged where 95 % of the shifted are found",
+        "AUROC of the surprise, between shifted and ordinary windows; unaware: of those of its "
+        "scores that were not fitted on known faults, to which many shifts are alike; best floor: "
+        "without a network; FPR95: ordinary windows flagged where 95 % of the shifted are found",
         "found: share flagged at the threshold that 95 % of validation people stay below; of "
         f"ordinary people {_percent(alarms['surprise'])}",
         *(
@@ -65,12 +67,12 @@ def notes(report: dict[str, Any]) -> list[str]:
             f"lengths: {report['metre']:.3g} {report['protocol']['unit']} stand for a metre, as "
             "the usual pace of training tracks does for a walk of 1.3 m/s"
         )
-    return lines + report["notes"]
+    return [*lines, *report["notes"]]
 
 
 def _row(shift: dict[str, Any]) -> list[object]:
     if not shift["windows"]:
-        return [shift["name"], shift["level"], 0, *[None] * 9]
+        return [shift["name"], shift["level"], 0, *[None] * 10]
     found = shift["detection"]
     one = found["surprise"]
     low, high = one["auroc"]["interval"] or (None, None)
@@ -82,6 +84,7 @@ def _row(shift: dict[str, Any]) -> list[object]:
         shift["windows"],
         _two(one["auroc"]["value"]),
         None if low is None else f"{_two(low)} .. {_two(high)}",
+        _two(found[UNAWARE]["auroc"]["value"]) if UNAWARE in found else None,
         f"{_two(floors[best]['auroc']['value'])} {best.removeprefix(FLOOR)}",
         _two(one["fpr95"]["value"]),
         *_tail(shift),
@@ -93,11 +96,11 @@ def _tail(one: dict[str, Any]) -> list[object]:
     values = (accuracy[name]["value"] for name in ("min_ade", "energy_score"))
     shares = (accuracy[name]["value"] for name in ("coverage_90", "conformal_90"))
     found = one["alarms"]["surprise"]["value"]
-    return [_two(found), *values, *(None if s is None else _two(s) for s in shares)]
+    return [_two(found), *values, *map(_two, shares)]
 
 
-def _two(value: float) -> str:
-    return f"{value:.3f}"
+def _two(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
 
 
 def _percent(one: dict[str, Any]) -> str:

@@ -12,13 +12,14 @@ from trajflow.baselines import load
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, RunError
-from trajflow.ood.asking import Question, report_on, written
+from trajflow.ood.asking import grounds_of, report_on, written
 from trajflow.ood.detection import rates
 from trajflow.ood.floor import Floor, turned_steps
 from trajflow.ood.grounds import Grounds, metre_of
 from trajflow.ood.marks import SURPRISE, mark
 from trajflow.ood.people import told, weighted_mean, weights
 from trajflow.ood.picture import draw
+from trajflow.ood.question import Question
 from trajflow.ood.reports import newest_report, read_report, report_name
 from trajflow.ood.retention import FOUR_FIFTHS, KEPT, Retention, retained
 from trajflow.ood.verdict import telling
@@ -184,7 +185,7 @@ def test_the_report_is_the_same_each_time_and_survives_the_disk(asked, tmp_path)
 
 def test_examples_are_of_different_people_and_can_be_found_again(asked):
     store, config, question, report = asked
-    grounds, shift = question.grounds(store, config), report["shifts"][0]
+    grounds, shift = grounds_of(question, store, config), report["shifts"][0]
     from trajflow.ood.shifts import available
 
     batches = grounds.shifted(available(grounds.world)[shift["key"]])
@@ -210,7 +211,7 @@ def test_the_future_is_hidden_from_who_is_judged(asked):
             assert batch.around is None
             return super().forecast(batch, samples, seed)
 
-    grounds = question.grounds(store, config)
+    grounds = grounds_of(question, store, config)
     assert any(batch.around is not None for batch in grounds.batches)
     floor = Floor.fit(np.random.default_rng(0).normal(size=(99, 8, 2)))
     marks = mark(grounds.batches, Peeking(), floor)

@@ -2,8 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from trajflow.config import Config
@@ -11,43 +10,23 @@ from trajflow.datasets.store import Store
 from trajflow.ood.grounds import Grounds
 from trajflow.ood.marks import Judged
 from trajflow.ood.people import RESAMPLES
-from trajflow.ood.suite import Terms, examine
+from trajflow.ood.question import Question
+from trajflow.ood.suite import Stage, Terms, examine
 from trajflow.ood.verdict import Values
 
-WINDOWS = 600
-"""Ordinary targets; 142 people of one street are seen four times each by so many."""
 
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of a run.
-
-    Attributes:
-        part: Part whose windows are ordinary.
-        windows: How many of its targets, about, and of each pool of others.
-        samples: Futures of each.
-        steps: Network evaluations per draw.
-        seed: What shifts, draws and resamples follow from.
-        names: Shifts, or severities of them; none: all.
-    """
-
-    part: str = "test"
-    windows: int = WINDOWS
-    samples: int = 20
-    steps: int = 1
-    seed: int = 0
-    names: tuple[str, ...] = ()
-
-    def grounds(self, store: Store, config: Config, against: Store | None = None) -> Grounds:
-        """The windows; the same each time, so that one of a report can be looked at again."""
-        return Grounds.of(
-            store,
-            config,
-            part=self.part,
-            windows=self.windows,
-            seed=self.seed,
-            against=against,
-        )
+def grounds_of(
+    question: Question, store: Store, config: Config, against: Store | None = None
+) -> Grounds:
+    """The windows; the same each time, so that one of a report can be looked at again."""
+    return Grounds.of(
+        store,
+        config,
+        part=question.part,
+        windows=question.windows,
+        seed=question.seed,
+        against=against,
+    )
 
 
 def report_on(
@@ -58,7 +37,7 @@ def report_on(
     question: Question,
     *,
     against: Store | None = None,
-    tell: Callable[[int, int, str], None] = lambda done, total, note: None,
+    tell: Callable[[Stage], None] = lambda stage: None,
 ) -> Values:
     """The report of a run, in values that JSON can hold.
 
@@ -69,16 +48,38 @@ def report_on(
         config: Its settings.
         question: What is asked.
         against: Other tracks, a shift of their own.
-        tell: Hears how far it is: sets of windows looked at, of how many, and which now.
+        tell: Hears how far it is.
 
     Raises:
         ConfigError: There is no such shift.
         DataError: The part is empty.
         RunError: The run has no surprise, or the other tracks do not fit it.
     """
-    grounds = question.grounds(store, config, against)
+    for found in reporting(name, judged, store, config, question, against):
+        if isinstance(found, Stage):
+            tell(found)
+        else:
+            report = found
+    return report
+
+
+def reporting(
+    name: str,
+    judged: Judged,
+    store: Store,
+    config: Config,
+    question: Question,
+    against: Store | None = None,
+) -> Iterator[Stage | Values]:
+    """As `report_on`, stage by stage, and the report at the end."""
+    grounds = grounds_of(question, store, config, against)
     terms = Terms(question.samples, question.seed, question.names)
-    found = examine(judged, grounds, terms, against=against, tell=tell)
+    found: Values = {}
+    for stage in examine(judged, grounds, terms, against):
+        if isinstance(stage, Stage):
+            yield stage
+        else:
+            found = stage
     if judged.calibration is None:
         found["notes"].append(
             "the run has no calibrated regions; `trajflow calibrate RUN DATA` fits them"
@@ -103,7 +104,7 @@ def report_on(
         "against_fingerprint": None if against is None else against.fingerprint(),
         "resamples": RESAMPLES,
     }
-    return {"kind": "ood", "name": name, "protocol": protocol, **finite(found)}
+    yield {"kind": "ood", "name": name, "protocol": protocol, **finite(found)}
 
 
 def written(report: Values) -> bytes:

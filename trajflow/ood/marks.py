@@ -11,9 +11,13 @@ from trajflow.batch import Batch, Floats, Ints
 from trajflow.calibration import Calibration, region_of
 from trajflow.errors import DataError
 from trajflow.ood.floor import Floor
+from trajflow.surprise.surprise import EXPOSURE
 
 SURPRISE, RISK = "surprise", "risk"
 """The combined score, and the error that is expected."""
+UNAWARE = "unaware"
+"""The strangest of the scores that were not fitted on known faults: some shifts are much like
+these faults, and this score says what is left where they are not."""
 ERRORS = ("min_ade", "energy_score", "coverage_90", "conformal_90")
 LEVEL = 0.9
 """Level of the regions that are looked at."""
@@ -117,6 +121,9 @@ def _scores(
 ) -> tuple[dict[str, Floats], tuple[str, ...]]:
     strange = judged.surprise_of(batch)
     scores = {SURPRISE: strange.score, **strange.parts, RISK: strange.risk}
+    unaware = [values for name, values in strange.parts.items() if name != EXPOSURE]
+    if EXPOSURE in strange.parts and unaware:
+        scores[UNAWARE] = np.max(unaware, axis=0)
     return scores | dict(floor.scores(batch.past[batch.target])), tuple(strange.reasons)
 
 

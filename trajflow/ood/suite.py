@@ -1,7 +1,7 @@
 """The whole report: ordinary windows of a run, every shift of them, one verdict after another."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
 from trajflow.ood.floor import FLOORS, Floor
 from trajflow.ood.grounds import Grounds
-from trajflow.ood.marks import RISK, Judged, Marks, mark
+from trajflow.ood.marks import RISK, UNAWARE, Judged, Marks, mark
 from trajflow.ood.shifts import Shift, chosen
 from trajflow.ood.verdict import Ordinary, Values, telling
 
@@ -23,7 +23,21 @@ CHECKED = 1000
 """Validation windows that thresholds are taken from."""
 APART = 1 << 40
 """Added to the numbers of people of other tracks, so that nobody is taken for another."""
-Tell = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far an examination is.
+
+    Attributes:
+        done: Sets of windows that were looked at.
+        total: How many there are.
+        note: The one that is looked at now.
+    """
+
+    done: int
+    total: int
+    note: str
 
 
 @dataclass(frozen=True)
@@ -45,10 +59,8 @@ def examine(
     judged: Judged,
     grounds: Grounds,
     terms: Terms,
-    *,
     against: Store | None = None,
-    tell: Tell = lambda done, total, note: None,
-) -> Values:
+) -> Iterator[Stage | Values]:
     """Everything that is known of a run out of its distribution, in values that JSON can hold.
 
     Args:
@@ -56,7 +68,9 @@ def examine(
         grounds: Ordinary windows and what shifts need.
         terms: How they are looked at.
         against: The other tracks that the grounds were made with, for the names in them.
-        tell: Hears how many sets of windows were looked at, of how many, and of which now.
+
+    Yields:
+        What is looked at next, and at the end all of it.
 
     Raises:
         ConfigError: There is no such shift.
@@ -64,17 +78,17 @@ def examine(
     """
     began, shifts = time.perf_counter(), chosen(grounds.world, terms.names)
     floor = Floor.fit(_pasts(grounds.training()))
-    tell(0, len(shifts) + 1, "ordinary windows")
+    yield Stage(0, len(shifts) + 1, "ordinary windows")
     marks = mark(grounds.batches, judged, floor, samples=terms.samples, seed=terms.seed)
     ordinary = Ordinary(marks, _thresholds(judged, grounds, floor, marks), terms.seed)
     found = []
     for done, shift in enumerate(shifts, 1):
-        tell(done, len(shifts) + 1, f"{shift.name} {shift.level}")
+        yield Stage(done, len(shifts) + 1, f"{shift.name} {shift.level}")
         store = against if against is not None and shift.name == "against" else grounds.data.store
         found.append(_under(shift, judged, grounds, floor, ordinary, terms, store))
     if shifts and not any(one["windows"] for one in found):
         raise RunError("no window is left under any of these shifts; take more with --windows")
-    return {
+    yield {
         "ordinary": ordinary.report() | {"examples": _named(telling(marks), grounds.data.store)},
         "shifts": found,
         "scores": list(marks.scores),
@@ -117,14 +131,15 @@ def _pasts(batches: Iterable[Batch]) -> Floats:
 
 def _thresholds(judged: Judged, grounds: Grounds, floor: Floor, marks: Marks) -> dict[str, float]:
     """By score, what 95 % of the validation people stay below; surprise is told as such a share."""
-    ranks = {name: ALARM for name in marks.scores if name not in (RISK, *FLOORS)}
+    ranks = {name: ALARM for name in marks.scores if name not in (RISK, UNAWARE, *FLOORS)}
     try:
         known = mark(grounds.training(CHECKED, "val"), judged, floor, forecasts=False)
     except DataError:
         return ranks
     limits = {
         name: float(person_quantiles(known.scores[name], known.person, ALARM)[0])
-        for name in (RISK, *FLOORS)
+        for name in (RISK, UNAWARE, *FLOORS)
+        if name in known.scores
     }
     return ranks | {name: limit for name, limit in limits.items() if np.isfinite(limit)}
 

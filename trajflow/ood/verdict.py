@@ -9,13 +9,13 @@ import numpy as np
 from trajflow.batch import Floats, Ints
 from trajflow.ood.detection import rates
 from trajflow.ood.floor import FLOORS
-from trajflow.ood.marks import ERRORS, RISK, SURPRISE, Marks
+from trajflow.ood.marks import ERRORS, RISK, SURPRISE, UNAWARE, Marks
 from trajflow.ood.people import told, weighted_mean, weights
 from trajflow.ood.retention import KEPT, Retention, retained
 
 ERROR = "energy_score"
 """What the surprise should predict."""
-DRAWN = (SURPRISE, *FLOORS)
+DRAWN = (SURPRISE, UNAWARE, *FLOORS)
 """Scores whose curves and histograms are kept."""
 KEEPING = (SURPRISE, RISK, *FLOORS)
 """Scores that windows are kept by."""
@@ -104,7 +104,8 @@ def _detection(ordinary: Marks, shifted: Marks, times: tuple[Floats, Floats]) ->
         found[name] = {kind: told(values) for kind, values in kinds.items()}
         if name in DRAWN:
             roc[name] = one.curve()
-    drawn = {n: _histogram(ordinary.scores[n], shifted.scores[n]) for n in DRAWN}
+    kept = [name for name in DRAWN if name in ordinary.scores]
+    drawn = {n: _histogram(ordinary.scores[n], shifted.scores[n]) for n in kept}
     return {"detection": found, "roc": roc, "histogram": drawn}
 
 
