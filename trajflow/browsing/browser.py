@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,20 +16,14 @@ from trajflow.browsing.view import PLAIN, Asked, View
 from trajflow.choosing import rules
 from trajflow.datasets.store import Store
 from trajflow.datasets.windows import Windows
-from trajflow.errors import ConfigError, RunError, TrajflowError, did_you_mean
+from trajflow.errors import ConfigError, RunError, did_you_mean
+from trajflow.surprise import Strangeness
 
 CHUNK = 192
 """Targets that are scored at once; a key that waits for them must not be felt."""
 SAMPLES = 20
 SURPRISE = "surprise"
 RANKINGS = ("energy_score", "min_ade", "min_fde", "miss", "spread", SURPRISE)
-
-
-class Strange(Protocol):
-    """How strange N pasts are."""
-
-    score: Floats
-    reasons: tuple[str, ...]
 
 
 class Browser:
@@ -121,6 +115,9 @@ class Browser:
         here, store = batch.target[0], self.store
         numbers = batch.agent[0]
         strange = self._strange(rival, batch, how.steps)
+        told = {name: values[0] for name, values in scores(drawn, batch).items()}
+        if strange is not None:
+            told["risk"] = spread_out(here, strange.risk)
         return View(
             past=batch.past[0],
             future=batch.future[0],
@@ -135,9 +132,9 @@ class Browser:
             dt=store.dt,
             unit=store.unit,
             regions={k: (c[0], r[0]) for k, (c, r) in discs(drawn, batch.target).items()},
-            surprise=None if strange is None else spread_out(here, np.asarray(strange.score)),
+            surprise=None if strange is None else spread_out(here, strange.score),
             reasons=None if strange is None else _at(here, strange.reasons),
-            metrics={name: values[0] for name, values in scores(drawn, batch).items()},
+            metrics=told,
             by=rival.name,
             weights=None if drawn.weights is None else drawn.weights[:, 0],
             seconds=took,
@@ -180,7 +177,7 @@ class Browser:
 
         Raises:
             ConfigError: There is no such score.
-            RunError: The run cannot say how strange a past is.
+            ConfigError: The run does not know what is strange to it.
         """
         if by not in RANKINGS:
             raise ConfigError(did_you_mean("ranking", by, RANKINGS))
@@ -195,28 +192,19 @@ class Browser:
     def _scored(self, rows: Ints, by: str) -> Floats:
         batch = self.windows.gather(rows)
         if by == SURPRISE:
-            strange = self._strange(self.rival, batch, 1)
-            if strange is None:
-                raise RunError(
-                    f"{self.rival.name} cannot say how strange a past is; "
-                    "`trajflow fit-surprise RUN DATA` teaches it"
-                )
-            values = spread_out(batch.target, np.asarray(strange.score))
-            return np.asarray(np.nanmax(values, 1))
+            if self.rival.predictor is None:
+                raise RunError(f"{self.rival.name} does not tell how strange a past is")
+            found = self.rival.predictor(1).surprise_of(batch)
+            return np.asarray(np.nanmax(spread_out(batch.target, found.score), 1))
         drawn = self.rival.draw(batch, SAMPLES, 0, 1, None)
         return np.asarray(np.nanmean(scores(drawn, batch)[by], 1))
 
-    def _strange(self, rival: Rival, batch: Batch, steps: int) -> Strange | None:
+    def _strange(self, rival: Rival, batch: Batch, steps: int) -> Strangeness | None:
         """How strange the targets' pasts are, if the run can tell."""
         predictor = rival.predictor(steps) if rival.predictor else None
-        ask = getattr(predictor, "surprise_of", None)
-        if ask is None:
+        if predictor is None or predictor.surprise is None:
             return None
-        try:
-            found: Strange = ask(batch)
-        except TrajflowError:
-            return None
-        return found
+        return predictor.surprise_of(batch)
 
     def _edited(self, index: int, past: Floats) -> Bools:
         stored = self.windows.gather(np.array([index])).past[0]

@@ -1,6 +1,8 @@
 """Starts the process in which requests are answered."""
 
+import contextlib
 import multiprocessing
+import sys
 from multiprocessing.connection import Connection
 from typing import Protocol
 
@@ -29,5 +31,6 @@ def spawned(connection: Connection, threads: int) -> Inside:
     """A process of its own that answers what comes over a connection."""
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=serve, args=(connection, threads), daemon=True)
-    process.start()
+    with contextlib.redirect_stderr(sys.__stderr__):  # Textual's has no file for the child
+        process.start()
     return process

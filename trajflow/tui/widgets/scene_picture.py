@@ -278,8 +278,6 @@ class ScenePicture:
             beside = np.flatnonzero(~self.view.target)
             for right, down in self.port.dots(self.view.present[beside]):
                 self._mark(right, down, "o", self.look.faint)
-        if self.at.agent is not None and self.at.step is not None:
-            self._points(self.at.agent, self.at.step)
         for agent, (right, down) in zip(
             self.targets, self.port.dots(self.view.present[self.targets]), strict=True
         ):
@@ -291,11 +289,13 @@ class ScenePicture:
                 int(self.hues[agent]),
                 bold=True,
             )
+        if self.at.agent is not None and self.at.step is not None:
+            self._points(self.at.agent, self.at.step)
 
     def _points(self, agent: int, chosen: int) -> None:
         """The past of an agent point by point, the chosen one turned over, also if it is gone."""
         dots = self.port.dots(self.view.past[agent])
-        for right, down in dots:
+        for right, down in dots[:-1]:
             self._mark(right, down, "+", int(self.hues[agent]), bold=True)
         right, down = dots[chosen]
         ink, ground = self.look.ink, self.look.ground

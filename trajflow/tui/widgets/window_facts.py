@@ -17,10 +17,12 @@ SCORES = (
     ("min_ade", "best on average"),
     ("min_fde", "best at the end"),
     ("energy_score", "energy score"),
+    ("risk", "as expected"),
     ("spread", "spread"),
     ("inside_90", "inside 90 %"),
     ("miss", "missed"),
 )
+FEW = ("min_ade", "min_fde", "energy_score", "spread")
 SHARES = {"inside_90", "miss"}
 STRANGE = 0.95
 """Surprise beyond which an agent is called strange; one in twenty ordinary people is."""
@@ -99,7 +101,7 @@ class Facts:
         first.append(safe(view.scene, 24), self.ink)
         first.append(f"  {self._place()}  {clock(view.now)}  {self._drawn()}", self.faint)
         second = Text()
-        for name, _ in SCORES[:4]:
+        for name in FEW:
             second.append(f"{name.replace('_', ' ')} ", self.faint)
             second.append(self._value(self.view, name), self.ink)
             if self.second is not None:
@@ -131,6 +133,8 @@ class Facts:
             head.append(f"{safe(self.view.by, 7):>8}{safe(self.second.by, 7):>8}", self.faint)
         lines = [head]
         for name, told in SCORES:
+            if name not in self.view.metrics:
+                continue
             line = Text().append(f"{told:16}", self.faint)
             line.append(f"{self._value(self.view, name):>8}", self.ink)
             if self.second is not None:
