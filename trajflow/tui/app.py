@@ -24,7 +24,7 @@ from trajflow.tui.messages import (
 )
 from trajflow.tui.screens.home import HomeScreen
 from trajflow.tui.screens.small import SmallScreen
-from trajflow.tui.themes import DARK, LIGHT, theme_named
+from trajflow.tui.themes import DARK, LIGHT, calm_of, theme_named
 
 LONGEST = 400
 """Letters of a message that are shown."""
@@ -80,6 +80,10 @@ class TrajflowApp(App[None]):
         if kind_of(place) is None:
             return HomeScreen(place)
         return HomeScreen(place.parent, place)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """What our style sheet needs and a theme need not have."""
+        return {"calm": calm_of(self.current_theme)}
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the screen, with the key that does the same."""

@@ -69,6 +69,13 @@ SHORT = {
 }
 
 
+def calm_of(theme: Theme) -> str:
+    """The colour of words that matter less."""
+    if theme.ansi:
+        return "ansi_bright_black"
+    return "#9e9e9e" if theme.dark else "#626262"
+
+
 def theme_named(name: str, known: Iterable[str]) -> str:
     """The full name of a theme.
 

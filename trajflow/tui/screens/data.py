@@ -35,7 +35,7 @@ class DataScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         bound("data.kind", "y", "kind", "Agent type"),
         bound("data.examine", "e", "examine", "Examine"),
-        bound("data.train", "n", "train", "New training"),
+        bound("data.train", "n", "train", "Train"),
     ]
 
     def __init__(self, store: Path) -> None:

@@ -39,10 +39,10 @@ class HomeScreen(Screen[None]):
     """Runs and stores below a folder, newest first; a demo where there are none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("home.training", "w", "training", "Watch training"),
+        bound("home.training", "w", "training", "Training"),
         bound("home.data", "d", "data", "Data"),
-        bound("home.ood", "o", "ood", "What is strange"),
-        bound("home.train", "n", "train", "New training"),
+        bound("home.ood", "o", "ood", "Strange"),
+        bound("home.train", "n", "train", "Train"),
         bound("home.again", "r", "again", "Look again", show=False),
     ]
 
@@ -63,7 +63,7 @@ class HomeScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Title, list, preview, footer."""
-        yield Title(str(self.folder), "looking for runs and stores ...")
+        yield Title(told(self.folder), "looking for runs and stores ...")
         with Horizontal():
             yield Entries(id="found")
             yield Vertical(id="side")
@@ -104,9 +104,9 @@ class HomeScreen(Screen[None]):
         things.sort(key=lambda one: -one.changed)
         self.query_one(Entries).show([entry_of(one, now) for one in things])
         title = self.query_one(Title)
-        title.place = "a demo on generated tracks" if demo else str(self.folder)
-        told = f"{_so_many(found.runs, 'run')}, {_so_many(found.stores, 'store')}"
-        title.state = told if found.complete else f"{told}; there are more folders"
+        title.place = "a demo on generated tracks" if demo else told(self.folder)
+        many = f"{_so_many(found.runs, 'run')}, {_so_many(found.stores, 'store')}"
+        title.state = many if found.complete else f"{many}; there are more folders"
         self._open_at_once()
         if self.is_current:
             self.set_timer(max(EVERY, 20 * message.look.seconds), self.action_again)
@@ -190,6 +190,14 @@ class HomeScreen(Screen[None]):
     def _complain_of_tracks(self, run: Run) -> None:
         said = f"the tracks of {run.name} are not below {self.folder}; start `trajflow tui` where"
         self.post_message(Complain(f"{said} both are, or move the store there"))
+
+
+def told(folder: Path) -> str:
+    """A folder as its user calls it: from home, if it lies there."""
+    home = Path.home()
+    if home != Path("/") and folder.is_relative_to(home):
+        return str(Path("~") / folder.relative_to(home))
+    return str(folder)
 
 
 def _so_many(things: Sequence[object], name: str) -> str:

@@ -26,6 +26,7 @@ from trajflow.tui.widgets.training_curves import (
     loss_curves,
     schedule_curves,
     score_curves,
+    validations,
 )
 from trajflow.tui.widgets.words import span
 
@@ -157,6 +158,10 @@ class TrainingScreen(Screen[None]):
         left = span(history.eta) if state == "training" else "-"
         self.query_one(Gauge).show(history.share, state, history.step, history.steps, left)
         self.query_one(Title).state = state
-        words = list(self.news.words) if self.news else []
-        self.query_one("#words", Facts).tell([*facts_of(history), [], *([("", w)] for w in words)])
+        lines = facts_of(history)
+        if state in ("failed", "starting") and self.news:
+            lines += [[], *([("", word)] for word in self.news.words)]
+        else:
+            lines += [[], *validations(history)]
+        self.query_one("#words", Facts).tell(lines)
         self.refresh_bindings()

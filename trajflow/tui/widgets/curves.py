@@ -88,7 +88,7 @@ def paint_curves(
     Args:
         curves: What is drawn, the last ones on top.
         title: What the upper left corner says.
-        below: What the lower right corner says, the name of x.
+        below: What the lower left corner says, the name of x.
         size: Cells from top to bottom and from left to right.
         look: The colours.
     """
@@ -103,8 +103,11 @@ def paint_curves(
         return painting.cells()
     plot = _Plot(painting, _bounds(x, 0.0), _bounds(y, 0.06))
     plot.axes(below)
-    for curve in sorted(curves, key=lambda one: not one.faint):
-        plot.draw(curve, named.index(curve) if curve in named else 0)
+    for curve in curves:
+        if curve.faint:
+            plot.draw(curve, 0)
+    for order, curve in enumerate(named):
+        plot.draw(curve, order)
     return painting.cells()
 
 
@@ -144,9 +147,8 @@ class _Plot:
             column = min(middle - len(text) // 2, painting.columns - len(text))
             if column >= 0 and painting.free(last, column, len(text)):
                 painting.write(last, column, text, look.faint)
-        column = painting.columns - len(below)
-        if below and painting.free(last, max(0, column - 1), len(below)):
-            painting.write(last, column, below, look.faint)
+        if painting.free(last, 0, len(below) + 1):
+            painting.write(last, 0, below, look.faint)
 
     def draw(self, curve: Curve, order: int) -> None:
         """A curve, and its mark at its end."""
@@ -155,7 +157,7 @@ class _Plot:
         ink = mixed(look.hue(0), look.ground, 0.6) if curve.faint else hue
         points = self.dots(curve.x, curve.y)
         found = trace(points[None], *painting.dots)
-        painting.strokes.draw(found, np.array([ink]), alone=not curve.faint)
+        painting.strokes.draw(found, np.array([ink]), alone=not curve.faint and order == 0)
         seen = np.flatnonzero(np.isfinite(points).all(1))
         if len(seen) and not curve.faint:
             right, down = points[seen[-1]]

@@ -10,6 +10,7 @@ from trajflow.tui.widgets.curves import Curve
 from trajflow.tui.widgets.facts import Line
 from trajflow.tui.widgets.words import count, number, share, span
 
+SCORES = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE"}
 SMOOTH = 0.04
 """Share of the steps that the smooth loss looks back on."""
 
@@ -24,10 +25,9 @@ def loss_curves(history: History) -> list[Curve]:
 
 def score_curves(history: History) -> list[Curve]:
     """The scores on the validation part."""
-    names = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE"}
     epoch = _epochs([one.step for one in history.judged], history)
-    scores = {key: [one.metrics.get(key, np.nan) for one in history.judged] for key in names}
-    return [Curve(name, epoch, np.array(scores[key])) for key, name in names.items()]
+    scores = {key: [one.metrics.get(key, np.nan) for one in history.judged] for key in SCORES}
+    return [Curve(name, epoch, np.array(scores[key])) for key, name in SCORES.items()]
 
 
 def schedule_curves(history: History) -> list[Curve]:
@@ -59,6 +59,18 @@ def facts_of(history: History) -> list[Line]:
         [("weights", count(history.parameters)), ("on", history.device or "-")],
         [("best at epoch", number(history.best_epoch)), ("took", span(history.seconds))],
     ]
+
+
+def validations(history: History) -> list[Line]:
+    """The scores of each validation, newest first; a star marks the best so far."""
+    head = f"{'epoch':>6}{'energy':>8}{'minADE':>8}{'minFDE':>8}{'90 %':>6}"
+    rows: list[Line] = [[("", f"{head}")]] if history.judged else []
+    for one in reversed(history.judged):
+        scores = [one.metrics.get(name, np.nan) for name in SCORES]
+        told = "".join(f"{number(score):>8}" for score in scores)
+        inside = f"{share(one.metrics.get('coverage_90', np.nan)):>6}"
+        rows.append([("", f"{one.epoch:6.1f}{told}{inside}{' *' if one.best else ''}")])
+    return rows
 
 
 def _epochs(steps: Sequence[int], history: History) -> Floats:
