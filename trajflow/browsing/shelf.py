@@ -4,10 +4,12 @@ from pathlib import Path
 
 from trajflow.browsing.browser import Browser
 from trajflow.browsing.rivals import Rival, of_run
+from trajflow.browsing.shifted import ShiftedBrowser
 from trajflow.config import Config
 from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import RunError
+from trajflow.ood.question import Question
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
 
@@ -22,6 +24,7 @@ class Shelf:
         self._browsers: dict[tuple[Path, Path, str, float], Browser] = {}
         self._predictors: dict[tuple[Path, int, float], Predictor] = {}
         self._stores: dict[tuple[Path, float], Store] = {}
+        self._shifted: tuple[object, ShiftedBrowser] | None = None
 
     def browser(self, run: Path, data: Path, part: str) -> Browser:
         """The windows of a part, forecast by a run.
@@ -31,7 +34,7 @@ class Shelf:
             DataError: There is no such store, or the part is empty.
             ConfigError: There is no such part.
         """
-        key = (run, data, part, _changed(run / "weights.safetensors"))
+        key = (run, data, part, _changed(run))
         found = self._browsers.pop(key, None) or self._open(run, data, part)
         self._browsers[key] = found
         while len(self._browsers) > MOST:
@@ -45,7 +48,7 @@ class Shelf:
             RunError: There is none.
         """
         folder = RunFolder.open(run)
-        key = (folder.path, steps, _changed(folder.path / "weights.safetensors"))
+        key = (folder.path, steps, _changed(folder.path))
         if key not in self._predictors:
             if len(self._predictors) > 2 * MOST:
                 self._predictors.clear()
@@ -58,12 +61,25 @@ class Shelf:
         Raises:
             DataError: There is none, or it is damaged.
         """
-        key = (data, _changed(data / "zarr.json"))
+        key = (data, _changed(data))
         if key not in self._stores:
             if len(self._stores) > MOST:
                 self._stores.clear()
             self._stores[key] = open_store(data)
         return self._stores[key]
+
+    def shifted(
+        self, run: Path, data: Path, question: Question, against: Path | None
+    ) -> ShiftedBrowser:
+        """The windows of an out-of-distribution report; those of the last one asked for stay."""
+        key = (run, data, question, against, _changed(run / "weights.safetensors"))
+        if self._shifted is None or self._shifted[0] != key:
+            other = None if against is None else self.store(against)
+            predictor = self.predictor(run, question.steps)
+            config = RunFolder.open(run).config
+            browser = ShiftedBrowser(predictor, self.store(data), config, question, other)
+            self._shifted = key, browser
+        return self._shifted[1]
 
     def tracks(self, run: Path, data: Path) -> TrackData:
         """The parts of a store as a run's settings cut them."""
@@ -88,8 +104,13 @@ class Shelf:
         return of_run(place.resolve().name, lambda steps: self.predictor(place, steps))
 
 
-def _changed(path: Path) -> float:
-    """When a file was written; 0 if it is not there."""
+def _changed(folder: Path) -> float:
+    """When the files of a folder were last written; 0 if there are none."""
+    names = ("weights.safetensors", "surprise.safetensors", "calibration.json", "zarr.json")
+    return max(_written(folder / name) for name in names)
+
+
+def _written(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:

@@ -1,0 +1,369 @@
+"""What a run notices as strange: the shift suite, its curves, and the windows behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer
+
+from trajflow.browsing.view import View
+from trajflow.errors import RunError
+from trajflow.ood.question import Question
+from trajflow.ood.reports import newest_report, read_report
+from trajflow.tui.keys import bound
+from trajflow.tui.messages import Complain, Tell
+from trajflow.tui.ood_requests import Examine, Examined, Examining, ShiftedShown, ShowShifted
+from trajflow.tui.widgets.curves import Curves
+from trajflow.tui.widgets.histogram import Histogram
+from trajflow.tui.widgets.scene_canvas import ROOM_FOR_TWO, SceneCanvas
+from trajflow.tui.widgets.shift_curves import retention_curves, roc_curves
+from trajflow.tui.widgets.shift_facts import ShiftFacts, told_of_shift, told_of_window
+from trajflow.tui.widgets.shift_table import ShiftTable, bar
+from trajflow.tui.widgets.title import Title
+from trajflow.tui.worker import worker_of
+from trajflow.tui.worker_messages import Answered, Failed, Finished
+
+CHARTS = ("scores", "roc", "kept")
+KINDS = ("most", "least")
+SETTLE = 0.15
+"""Seconds that the cursor must rest before a window is asked for."""
+
+
+class OodScreen(Screen[None]):
+    """A table of shifts; beside it histogram, ROC and retention, and the windows on a map.
+
+    Args:
+        run: Run folder.
+        data: Store that the run has not seen the test part of.
+    """
+
+    DEFAULT_CSS = """
+    OodScreen #ood { layout: horizontal; height: 1fr; }
+    OodScreen ShiftTable { width: 43; height: 1fr; }
+    OodScreen #told { width: 1fr; height: 1fr; border-left: solid $border-blurred; }
+    OodScreen #charts, OodScreen #map { height: 1fr; }
+    OodScreen #about { border-top: solid $border-blurred; height: 7; }
+    OodScreen.-wide ShiftTable { width: 76; }
+    OodScreen.-wide #charts { height: 3fr; layout: horizontal; }
+    OodScreen.-wide #charts > * { margin-right: 1; }
+    OodScreen.-wide #map { height: 5fr; border-top: solid $border-blurred; }
+    OodScreen.-narrow.-mapping ShiftTable { display: none; }
+    OodScreen.-narrow.-mapping #told { border-left: none; }
+    OodScreen.-narrow #map { display: none; }
+    OodScreen.-narrow.-mapping #map { display: block; }
+    OodScreen.-narrow.-mapping #charts { display: none; }
+    OodScreen.-narrow #charts > * { display: none; }
+    OodScreen.-narrow #charts > .-on { display: block; }
+    OodScreen.-empty ShiftTable, OodScreen.-empty #charts { display: none; }
+    OodScreen.-empty.-narrow #map { display: block; }
+    OodScreen.-empty #told { border-left: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        bound("ood.next", "right,l,n", "window(1)", "Next", shown="→"),
+        bound("ood.before", "left,h,p", "window(-1)", "Before", shown="←"),
+        bound("ood.kind", "m", "kind", "Most/least"),
+        bound("ood.why", "y", "why", "Why"),
+        bound("ood.map", "enter,tab", "page", "Map", shown="enter"),
+        bound("ood.chart", "c", "chart", "Chart"),
+        bound("ood.examine", "e", "examine", "Examine"),
+        bound("ood.stop", "s", "stop", "Stop"),
+        bound("ood.down", "j", "cursor(1)", "Next shift", show=False),
+        bound("ood.up", "k", "cursor(-1)", "Shift before", show=False),
+        bound("ood.play", "space", "play", "Play the future", show=False),
+        bound("ood.closer", "plus,equals_sign", "zoom(1.25)", "Zoom in", show=False, shown="+"),
+        bound("ood.farther", "minus", "zoom(0.8)", "Zoom out", show=False, shown="-"),
+        bound("ood.fit", "0", "fit", "Fit the map", show=False),
+    ]
+
+    class Read(Message):
+        """The report was looked for; None: there is none."""
+
+        def __init__(self, report: dict[str, Any] | None) -> None:
+            super().__init__()
+            self.report = report
+
+    def __init__(self, run: Path, data: Path) -> None:
+        super().__init__()
+        self.run_folder, self.data = run, data
+        self.report: dict[str, Any] | None = None
+        self.kind, self.order, self.why = "most", 0, False
+        self.shown: ShiftedShown | None = None
+        self._chart, self._asked, self._examining = 0, 0, 0
+
+    def compose(self) -> ComposeResult:
+        """Table at the left, charts and map at the right, words below."""
+        yield Title(f"{self.run_folder.name} · out of distribution", "")
+        with Container(id="ood"):
+            yield ShiftTable()
+            with Container(id="told"):
+                with Container(id="charts"):
+                    yield Histogram(id="scores")
+                    yield Curves("ROC", below="ordinary flagged", id="roc")
+                    yield Curves("energy score kept", below="share kept", id="kept")
+                with Container(id="map"):
+                    yield SceneCanvas()
+        yield ShiftFacts(id="about")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Look for a report."""
+        self.add_class("-empty")
+        self._turn_to_chart()
+        self.canvas.say("the report is being read")
+        self.run_worker(self._read, thread=True, exit_on_error=False)
+
+    @property
+    def canvas(self) -> SceneCanvas:
+        """The map."""
+        return self.query_one(SceneCanvas)
+
+    @property
+    def table(self) -> ShiftTable:
+        """The shifts."""
+        return self.query_one(ShiftTable)
+
+    @property
+    def wide(self) -> bool:
+        """Whether everything stands side by side."""
+        return self.has_class("-wide")
+
+    @property
+    def shift(self) -> dict[str, Any] | None:
+        """The shift that is chosen; None for ordinary windows."""
+        if self.report is None:
+            return None
+        named = {one["key"]: one for one in self.report["shifts"]}
+        return named.get(self.table.chosen)
+
+    @property
+    def windows(self) -> list[dict[str, Any]]:
+        """The windows of the chosen shift that can be looked at."""
+        if self.report is None:
+            return []
+        one = self.shift or self.report["ordinary"]
+        found: list[dict[str, Any]] = one.get("examples", {}).get(self.kind, [])
+        return found
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a report there is only one thing to do."""
+        if action == "stop":
+            return bool(self._examining)
+        if action == "examine":
+            return not self._examining
+        if action in ("window", "kind", "why", "page", "chart", "cursor"):
+            return self.report is not None
+        return True
+
+    def on_ood_screen_read(self, message: Read) -> None:
+        """Show the report, or how to get one."""
+        self.report = message.report
+        self.set_class(self.report is None, "-empty")
+        if self.report is None:
+            self.canvas.say("no report yet: press e, and every shift is looked at (minutes)")
+            self.query_one(ShiftFacts).tell(_welcome(self.run_folder, self.data))
+        else:
+            self.table.fill(self.report, self.wide)
+            self.table.focus()
+            self._turn()
+        self.refresh_bindings()
+
+    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
+        """Another shift."""
+        self.order = 0
+        self._turn()
+
+    def on_data_table_row_selected(self, message: DataTable.RowSelected) -> None:
+        """Enter: the map."""
+        self.action_page()
+
+    def on_resize(self) -> None:
+        """More columns where there is room."""
+        self.call_after_refresh(self._refill)
+
+    def on_answered(self, message: Answered) -> None:
+        """Show what the worker says."""
+        value = message.value
+        if isinstance(value, ShiftedShown) and message.number == self._asked:
+            self.shown = value
+            self._draw()
+        elif isinstance(value, Examining):
+            share = bar(value.done / max(1, value.total), 10)
+            self.query_one(Title).state = f"{share} {value.done}/{value.total} {value.note}"
+        elif isinstance(value, Examined):
+            self.post_message(Tell(f"report written: {value.path.name}"))
+            path = value.path
+            self.run_worker(lambda: self._read(path), thread=True, exit_on_error=False)
+
+    def on_finished(self, message: Finished) -> None:
+        """The examination is over."""
+        if isinstance(message.request, Examine):
+            self._rest()
+
+    def on_failed(self, message: Failed) -> None:
+        """Say what went wrong."""
+        self.post_message(Complain(message.text))
+        if isinstance(message.request, Examine):
+            self._rest()
+        elif self.shown is None:
+            self.canvas.say("nothing to show")
+
+    def on_unmount(self) -> None:
+        """A window that nobody looks at is not wanted; an examination is."""
+        worker_of(self.app).cancel(self._asked)
+
+    def action_examine(self) -> None:
+        """Look at every shift; the report is read when it is done."""
+        if not self._examining:
+            self.query_one(Title).state = "the model is being loaded"
+            asked = Examine(self.run_folder, self.data, Question())
+            self._examining = worker_of(self.app).ask(asked, self)
+            self.refresh_bindings()
+
+    def action_stop(self) -> None:
+        """No examination any more."""
+        worker_of(self.app).cancel(self._examining)
+        self.query_one(Title).state = "stops after this shift"
+
+    def action_window(self, by: int) -> None:
+        """Another window of the same shift."""
+        if self.windows:
+            self.order = (self.order + by) % len(self.windows)
+            self._turn(charts=False)
+
+    def action_kind(self) -> None:
+        """The windows that surprise most, or least."""
+        self.kind, self.order = KINDS[1 - KINDS.index(self.kind)], 0
+        self._turn(charts=False)
+
+    def action_why(self) -> None:
+        """The agent among the nearest training tracks, or not."""
+        self.why = not self.why
+        if self.why and not self.wide:
+            self.add_class("-mapping")
+        self._draw()
+
+    def action_page(self) -> None:
+        """On a small screen: the table, or the map."""
+        self.toggle_class("-mapping")
+        self.call_after_refresh(self._draw)
+
+    def action_chart(self) -> None:
+        """On a small screen: the next chart."""
+        self._chart = (self._chart + 1) % len(CHARTS)
+        self.remove_class("-mapping")
+        self._turn_to_chart()
+
+    def action_cursor(self, by: int) -> None:
+        """Another shift."""
+        self.table.action_cursor_down() if by > 0 else self.table.action_cursor_up()
+
+    def action_zoom(self, factor: float) -> None:
+        """Closer or farther."""
+        self.canvas.action_zoom(factor)
+
+    def action_fit(self) -> None:
+        """Show the whole window."""
+        self.canvas.action_fit()
+
+    def action_play(self) -> None:
+        """Play the future, or show all of it."""
+        self.canvas.animate_future(not self.canvas.playing)
+
+    def _turn(self, charts: bool = True) -> None:
+        """Show what belongs to the chosen shift and window."""
+        if self.report is None:
+            return
+        shift, windows = self.shift, self.windows
+        if charts:
+            self._chart_it(shift)
+        lines = told_of_shift(self.report, shift)
+        if windows:
+            self.order = min(self.order, len(windows) - 1)
+            unit = self.report["protocol"]["unit"]
+            window = windows[self.order]
+            lines += told_of_window(window, self.order, len(windows), self.kind, unit)
+            self.set_timer(SETTLE, lambda: self._ask(window))
+        else:
+            self.shown = None
+            self.canvas.say("no window under this shift")
+        self.query_one(ShiftFacts).tell(lines)
+
+    def _chart_it(self, shift: dict[str, Any] | None) -> None:
+        one = shift or {}
+        limit = self.report["ordinary"]["threshold"].get("surprise") if self.report else None
+        found = one.get("histogram", {}).get("surprise")
+        name = f"surprise, {one['name']} {one['level']}" if one else "choose a shift"
+        self.query_one(Histogram).show(name, found, limit)
+        self.query_one("#roc", Curves).show(roc_curves(one))
+        kept = retention_curves(one or (self.report or {}).get("ordinary", {}))
+        self.query_one("#kept", Curves).show(kept)
+
+    def _ask(self, window: dict[str, Any]) -> None:
+        """Ask for a window, if the cursor still rests on it."""
+        if self.report is None or not self.windows or self.windows[self.order] is not window:
+            return
+        protocol = self.report["protocol"]
+        against = protocol.get("against")
+        asked = ShowShifted(
+            self.run_folder,
+            self.data,
+            Question.of(protocol),
+            Path(against) if against else None,
+            self.table.chosen,
+            (window["batch"], window["row"], window["column"]),
+        )
+        self._asked = worker_of(self.app).ask(asked, self)
+
+    def _draw(self) -> None:
+        """The window that was answered last, with or without its nearest training tracks."""
+        if self.shown is None:
+            return
+        view, among = self.shown.view, self.shown.among
+        agent = self.shown.place[2]
+        if not self.why:
+            self._point(view, None, agent)
+        elif self.canvas.size.width >= ROOM_FOR_TWO:
+            self._point(view, among, None)
+        else:
+            self._point(among, None, 0)
+
+    def _point(self, view: View, second: View | None, agent: int | None) -> None:
+        self.canvas.show(view, second)
+        self.canvas.point(agent)
+
+    def _turn_to_chart(self) -> None:
+        for number, name in enumerate(CHARTS):
+            self.query_one(f"#{name}").set_class(number == self._chart, "-on")
+
+    def _refill(self) -> None:
+        if self.report is not None:
+            self.table.fill(self.report, self.wide)
+            self._draw()
+
+    def _rest(self) -> None:
+        self._examining = 0
+        self.query_one(Title).state = ""
+        self.refresh_bindings()
+
+    def _read(self, path: Path | None = None) -> None:
+        try:
+            report = read_report(path) if path else newest_report(self.run_folder)
+        except RunError as error:
+            self.post_message(Complain(str(error)))
+            report = None
+        self.post_message(self.Read(report))
+
+
+def _welcome(run: Path, data: Path) -> list[Text]:
+    return [
+        Text(f"{run.name} was not yet looked at out of its distribution.", "bold"),
+        Text("e looks at it here; you can go on reading and come back."),
+        Text(f"or: trajflow evaluate {run} {data} --ood"),
+    ]
