@@ -117,7 +117,7 @@ def _kept(
         counted(f"{part} windows", data.validation(SIZE, how.windows, part), lambda b: b.targets)
         for part in ("train", "val")
     )
-    origin = Origin(store=store, weights=weights)
+    origin = Origin(store=store, weights=weights, dt=predictor.dt, unit=predictor.unit)
     found = fit(predictor.model, learned, held, how.seed, how.faults(), origin)
     folder.write(FILE, stored(found))
     return found

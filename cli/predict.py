@@ -46,6 +46,9 @@ def predict(
     path: Annotated[
         bool, typer.Option("--path", help="Regions that hold all steps of a future at once.")
     ] = False,
+    surprise: Annotated[
+        bool, typer.Option("--surprise", help="Also say how strange each past is, and why.")
+    ] = False,
     columns: Annotated[
         list[str] | None,
         typer.Option(metavar="x=lon,y=lat,...", help="Columns of a table, by what they hold."),
@@ -68,11 +71,20 @@ def predict(
     if chosen is not None and coverage is not None:
         raise ConfigError("regions are those of plain draws; leave out --select or --coverage")
     predictor = load_predictor(run, device, steps)
+    surprised = predictor.surprise_of if surprise else None
+    if surprise:
+        predictor.check_surprise()
     named = assignments(split(columns), "--columns")
     with opened(tracks, named, dt, predictor.unit) as store:
         check_fit(predictor, store, tracks)
         futures = forecast_ends(
-            predictor, store, samples=samples, seed=seed, every=every, selection=chosen
+            predictor,
+            store,
+            samples=samples,
+            seed=seed,
+            every=every,
+            selection=chosen,
+            surprise=surprised,
         )
         facts = {"run": str(run), "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
         facts |= {"samples": samples, "steps": steps, "seed": seed}

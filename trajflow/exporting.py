@@ -48,7 +48,7 @@ def export(
         path: A .csv or .parquet file, one row per agent, sample and step; or a .zarr group with
             `samples` [N, S, F, D] and the scene, agent and present step of each of the N; with
             regions also their `centre` [N, F, D] and `radius` [N, F], and of chosen samples the
-            `weight` [N, S].
+            `weight` [N, S]; with surprise the `surprise` [N] and the number of its `reason` [N].
         attrs: Facts about the forecasts, kept in .zarr and .parquet.
         overwrite: Whether a file, or a group of forecasts, is replaced.
 
@@ -99,6 +99,7 @@ def _write_group(
         group = zarr.create_group(str(placing.open()), zarr_format=3)
         scenes: dict[str, int] = {}
         agents: dict[str, int] = {}
+        reasons: dict[str, int] = {}
         for some in futures:
             _append(group, "samples", some.samples.swapaxes(0, 1), ("sample", "ahead", "axis"))
             if some.weights is not None:
@@ -106,14 +107,14 @@ def _write_group(
             if some.region is not None:
                 _append(group, "centre", some.region.centre, ("ahead", "axis"))
                 _append(group, "radius", some.region.radius, ("ahead",))
-            _append(
-                group, "scene", np.array([scenes.setdefault(k, len(scenes)) for k in some.scene])
-            )
-            _append(
-                group, "agent", np.array([agents.setdefault(k, len(agents)) for k in some.agent])
-            )
+            if some.surprise is not None:
+                _append(group, "surprise", some.surprise)
+                _append(group, "reason", _coded(reasons, some.reasons or ()))
+            _append(group, "scene", _coded(scenes, some.scene))
+            _append(group, "agent", _coded(agents, some.agent))
             _append(group, "step", some.step)
         names = {"scenes": list(scenes), "agents": list(agents)}
+        names |= {"reasons": list(reasons)} if reasons else {}
         group.attrs.update({"trajflow_forecast": FORMAT, **attrs, **names})
         placing.commit()
         complete = True
@@ -138,6 +139,11 @@ def _append(
     array = group[name]
     assert isinstance(array, zarr.Array)
     array.append(values)
+
+
+def _coded(known: dict[str, int], names: Iterable[str]) -> Ints:
+    """The number of each name, [N]; new ones are added to those known."""
+    return np.array([known.setdefault(name, len(known)) for name in names])
 
 
 def _is_forecast(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,6 +50,18 @@ class Selection(Protocol):
         """Draws they are chosen from."""
 
 
+class Strange(Protocol):
+    """How strange the targets of a batch are, as a predictor says."""
+
+    @property
+    def score(self) -> Floats:
+        """Share of validation people who are less strange, [N]."""
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """What is strange about each, N strings."""
+
+
 @dataclass(frozen=True)
 class Futures:
     """The forecasts of N agents, each at one moment of its recording.
@@ -62,6 +74,8 @@ class Futures:
         dt: Seconds per step.
         region: Discs around the mean of each agent's samples, if they were asked for.
         weights: How likely each of an agent's samples is, [S, N]; None: they are plain draws.
+        surprise: How strange each agent's past is, [N], if it was asked for.
+        reasons: What is strange about it, N strings.
     """
 
     scene: list[str]
@@ -71,12 +85,15 @@ class Futures:
     dt: float
     region: Region | None = None
     weights: Floats | None = None
+    surprise: Floats | None = None
+    reasons: Sequence[str] | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """A row per agent, sample and step: scene, agent, sample, step, time, x, y[, z].
 
         With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
-        chosen samples also have a weight, alike for every step.
+        chosen samples also have a weight, alike for every step. Where it was asked for there are
+        surprise and reason, alike for all rows of an agent.
         """
         import pandas as pd
 
@@ -98,6 +115,9 @@ class Futures:
             columns["radius"] = self.region.radius[who, ahead]
         if self.weights is not None:
             columns["weight"] = self.weights[sample, who]
+        if self.surprise is not None:
+            columns["surprise"] = self.surprise[who]
+            columns["reason"] = np.asarray(self.reasons, object)[who]
         return pd.DataFrame(columns)
 
 
@@ -109,6 +129,7 @@ def forecast_ends(
     seed: int = 0,
     every: int | None = None,
     selection: Selection | None = None,
+    surprise: Callable[[Batch], Strange] | None = None,
     max_rows: int = 20_000_000,
 ) -> Iterator[Futures]:
     """Draw what follows the last step of every agent, some recordings at a time.
@@ -121,6 +142,7 @@ def forecast_ends(
         every: Forecast all who are there at every so many steps, counted back from a recording's
             last, and not each agent at its own last.
         selection: How samples are chosen of more draws; None: plain draws.
+        surprise: What says how strange the pasts of a batch are; None: nobody is asked.
         max_rows: Rows held in memory at once.
     """
     count = 0
@@ -129,6 +151,7 @@ def forecast_ends(
         for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
             drawn, weights = _drawn(forecaster, batch, samples, selection, seed + count)
             scene, agent = np.nonzero(batch.target)
+            found = surprise(batch) if surprise else None
             yield Futures(
                 scene=[store.scenes[code] for code in batch.scene[scene]],
                 agent=store.labels(batch.agent[scene, agent]),
@@ -136,6 +159,8 @@ def forecast_ends(
                 samples=drawn[:, scene, agent],
                 dt=store.dt,
                 weights=None if weights is None else weights[:, scene, agent],
+                surprise=None if found is None else found.score,
+                reasons=None if found is None else found.reasons,
             )
             count += 1
 

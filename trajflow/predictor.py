@@ -165,6 +165,7 @@ class Predictor:
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
         wanted, rate = self._selection(samples, draws, select), self._rate(dt)
+        strange = self.check_surprise(dt) if surprise else None
         if wanted is None:
             drawn, weights = self._draw(full, target, samples, seed, rate), None
         else:
@@ -172,12 +173,12 @@ class Predictor:
             weights = shares.reshape(samples, *lead, count)
         drawn = drawn.reshape(samples, *lead, count, self.horizon, self.dims)
         calibration = self.calibration if rate == 1 else None
-        said = Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
-        if not surprise:
-            return said
-        found, shape_of = self._strangeness(full, target, rate), (*lead, count)
-        reasons = np.array(found.reasons, dtype=object).reshape(shape_of)
-        return replace(said, surprise=found.score.reshape(shape_of), reasons=reasons)
+        told = Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
+        if strange is None:
+            return told
+        found = strange.of(self.model, full, target)
+        reasons = np.array(found.reasons, dtype=object).reshape(*lead, count)
+        return replace(told, surprise=found.score.reshape(*lead, count), reasons=reasons)
 
     def surprise_of(self, batch: Batch) -> Strangeness:
         """How strange the pasts of a batch's targets are, in the order of `np.nonzero`.
@@ -185,22 +186,25 @@ class Predictor:
         Raises:
             ConfigError: The run has no surprise.
         """
-        return self._strangeness(batch.past, batch.target)
+        return self.check_surprise().of(self.model, batch.past, batch.target)
 
-    def _strangeness(
-        self, past: Floats, target: NDArray[np.bool_], rate: float = 1.0
-    ) -> Strangeness:
+    def check_surprise(self, dt: float | None = None) -> Surprise:
+        """What tells how strange pasts are.
+
+        Raises:
+            ConfigError: The run has nothing of the kind, or not for so many seconds per step.
+        """
         if self.surprise is None:
             raise ConfigError(
                 "the run does not know what is strange to it; `trajflow fit-surprise RUN DATA` "
                 "fits that, or leave out surprise"
             )
-        if rate != 1:
+        if self._rate(dt) != 1:
             raise ConfigError(
-                f"surprise was fitted at {self.dt:g} s per step, got dt={rate * self.dt:g}; "
+                f"surprise was fitted at {self.dt:g} s per step, got dt={dt:g}; "
                 "leave out surprise, or resample the past"
             )
-        return self.surprise.of(self.model, past, target)
+        return self.surprise
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""

@@ -42,6 +42,8 @@ def _whole(motion: Motion) -> Floats:
         _log(most(bends)),
         _log(_middle(bends)),
         (bends < FINE).sum(1),
+        _log(_middle(motion.bends) / motion.usual),
+        _log((most(motion.bends) - _middle(motion.bends)) / motion.usual),
         _alternation(bends),
         _log(mean(np.linalg.norm(np.diff(motion.turns, axis=1), axis=-1)) / motion.unit),
         mean(inner) / (mean(bends**2) + LEAST),

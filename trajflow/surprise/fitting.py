@@ -12,6 +12,7 @@ from trajflow.model import TrajectoryModel
 from trajflow.surprise.faults import FAULTS, SHARES, Chance
 from trajflow.surprise.features import risk_features, track_features
 from trajflow.surprise.forest import Forest
+from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.motion import Motion
 from trajflow.surprise.ranks import Ranks
 from trajflow.surprise.scores import State, available, load
@@ -85,8 +86,7 @@ def fit(
     ranked = _ranked(clean.person, seed)
     fitted = clean.take(~ranked)
     states = {name: _single(load(name).fit(fitted.sight, fitted.weight)) for name in available()}
-    forest = _forest(batches, clean, ~ranked, seed, faults)
-    made = Made(states, forest)
+    made = _made(batches, clean, ~ranked, states, seed, sorted(faults or FAULTS))
     values, others = made.values(held.sight), made.values(clean.sight)
     ranks = {
         name: Ranks.of(others[name][ranked], clean.person[ranked]).thinned(KEPT)
@@ -133,33 +133,37 @@ def _single(state: State) -> State:
     return {name: value.astype(np.float32).astype(np.float64) for name, value in state.items()}
 
 
-def _forest(
+def _made(
     batches: Sequence[Batch],
     clean: Seen,
     chosen: Bools,
+    states: Mapping[str, State],
     seed: int,
-    faults: Sequence[str] | None,
-) -> Forest:
-    """Tells the chosen of all windows [N] from the same ones under faults."""
+    names: Sequence[str],
+) -> Made:
+    """What tells the chosen of all windows [N] from the same ones under faults."""
     usual = clean.sight.motion.usual
-    names = sorted(FAULTS if faults is None else faults)
     # Between people and windows: those who stand for long are many windows and few people.
     weight = np.sqrt(clean.weight)
-    faulty = [
-        _faulty(batches, names, usual, np.random.default_rng([seed, n])) for n in range(ROUNDS)
-    ]
     rows, weights = [track_features(clean.take(chosen).sight.motion)], [weight[chosen]]
-    for past in faulty:
+    kinds = []
+    for number in range(ROUNDS):
+        past, kind = _faulty(batches, names, usual, np.random.default_rng([seed, number]))
         seen = chosen & np.isfinite(past).all(-1).any(-1)
         rows.append(track_features(Motion.of(past[seen], usual)))
         weights.append(weight[seen] / ROUNDS)
+        kinds.append(kind[seen])
     bad = np.repeat([False, True], [len(rows[0]), sum(map(len, rows[1:]))])
-    return Forest.telling(np.concatenate(rows), bad, np.concatenate(weights))
+    forest = Forest.telling(np.concatenate(rows), bad, np.concatenate(weights))
+    named = Kinds.fit(np.concatenate(rows[1:]), np.concatenate(kinds), names)
+    return Made(states, forest, named)
 
 
-def _faulty(batches: Sequence[Batch], names: Sequence[str], usual: float, chance: Chance) -> Floats:
-    """Pasts of all targets under faults, [N, T, D], one fault for each scene."""
-    found = []
+def _faulty(
+    batches: Sequence[Batch], names: Sequence[str], usual: float, chance: Chance
+) -> tuple[Floats, Ints]:
+    """Pasts of all targets under faults, [N, T, D], and which, [N]: one fault for each scene."""
+    found, kinds = [], []
     share = np.array([SHARES.get(name, 1.0) for name in names])
     for batch in batches:
         which = chance.choice(len(names), len(batch.scene), p=share / share.sum())
@@ -168,7 +172,8 @@ def _faulty(batches: Sequence[Batch], names: Sequence[str], usual: float, chance
             rows = which == one
             past[rows] = FAULTS[names[one]](batch.past[rows], batch.future[rows], usual, chance)
         found.append(past[batch.target])
-    return np.concatenate(found)
+        kinds.append(np.broadcast_to(which[:, None], batch.target.shape)[batch.target])
+    return np.concatenate(found), np.concatenate(kinds)
 
 
 def _risk(

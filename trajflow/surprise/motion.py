@@ -1,10 +1,10 @@
 """How observed agents move, in numbers that no turn or shift of the world changes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats
+from trajflow.batch import Bools, Floats, Ints
 
 STILL = 0.1
 """Least pace that accelerations are measured by, as a share of the usual one."""
@@ -23,19 +23,28 @@ class Motion:
         moves: Displacement from each position to the next, [N, T - 1, D].
         turns: Change of the displacement at each inner position, [N, T - 2, D].
         usual: Usual length of a displacement in training tracks.
+        dt: Seconds per step; 0 if nobody said.
+        length: Name of the unit of the tracks.
     """
 
     seen: Bools
     moves: Floats
     turns: Floats
     usual: float
+    dt: float = 0.0
+    length: str = ""
 
     @classmethod
-    def of(cls, past: Floats, usual: float) -> "Motion":
+    def of(cls, past: Floats, usual: float, dt: float = 0.0, length: str = "") -> "Motion":
         """The motion in pasts [N, T, D], in which NaN is where a step was not seen."""
         moves = np.diff(past, axis=1)
         turns = np.diff(moves, axis=1)
-        return cls(np.asarray(np.isfinite(past).all(-1)), moves, turns, usual)
+        return cls(np.asarray(np.isfinite(past).all(-1)), moves, turns, usual, dt, length)
+
+    def take(self, rows: Ints | Bools) -> "Motion":
+        """Some of the agents."""
+        seen, moves, turns = self.seen[rows], self.moves[rows], self.turns[rows]
+        return replace(self, seen=seen, moves=moves, turns=turns)
 
     @property
     def lengths(self) -> Floats:
@@ -67,6 +76,11 @@ class Motion:
     def computed(self) -> Bools:
         """Whether an inner position lies exactly halfway between its neighbours, [N, T - 2]."""
         return np.asarray(self.moving & (self.bends < EXACT * self.usual))
+
+
+def spoken(motion: Motion, size: float) -> str:
+    """A length, as "0.12 m"."""
+    return f"{size:.2g} {motion.length}".rstrip()
 
 
 def mean(values: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """What there is to see of pasts: how agents moved, and what the trained model makes of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -48,10 +48,8 @@ class Sight:
 
     def take(self, rows: Ints | Bools) -> "Sight":
         """Some of the agents."""
-        m = self.motion
-        motion = Motion(m.seen[rows], m.moves[rows], m.turns[rows], m.usual)
         rest = (self.context, self.spread, self.agreement, self.foretold)
-        return Sight(motion, *(one[rows] for one in rest))
+        return Sight(self.motion.take(rows), *(one[rows] for one in rest))
 
 
 def joined(sights: list[Sight]) -> Sight:
@@ -62,20 +60,30 @@ def joined(sights: list[Sight]) -> Sight:
     )
     names = ("context", "spread", "agreement", "foretold")
     rest = (np.concatenate([getattr(one, name) for one in sights]) for name in names)
-    return Sight(Motion(seen, moves, turns, motions[0].usual), *rest)
+    motion = replace(motions[0], seen=seen, moves=moves, turns=turns)
+    return Sight(motion, *rest)
 
 
 @torch.inference_mode()
-def look(model: TrajectoryModel, past: Floats, target: Bools) -> Sight:
+def look(
+    model: TrajectoryModel, past: Floats, target: Bools, dt: float = 0.0, length: str = ""
+) -> Sight:
     """What there is to see of the N targets of pasts [B, A, T, D], target [B, A].
 
     Nothing is left to chance: every agent's futures start from the same noise, so that neither
     the order of agents nor the others of a batch matter.
+
+    Args:
+        model: What looks.
+        past: World positions; NaN where not seen.
+        target: Who is looked at.
+        dt: Seconds per step, for what is said of a pace.
+        length: Unit of the positions, for what is said of a distance.
     """
     device = model.scaling.unit.device
     points = to_tensor(past, scene_centres(past), device)
     wanted = torch.as_tensor(target, device=device)
-    motion = Motion.of(past[target], float(model.scaling.unit))
+    motion = Motion.of(past[target], float(model.scaling.unit), dt, length)
     unit = torch.as_tensor(motion.unit, dtype=points.dtype, device=device)
     context, frame = model.context(points, wanted)
     once = 1 if model.architecture.average else 4

@@ -17,6 +17,7 @@ from trajflow.batch import Floats
 from trajflow.calibration import digest
 from trajflow.errors import RunError, TrajflowWarning
 from trajflow.surprise.forest import Forest
+from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.ranks import Ranks
 from trajflow.surprise.scores import available
 from trajflow.surprise.surprise import EXPOSURE, NOVELTY, Made, Origin, Surprise
@@ -31,6 +32,7 @@ def stored(surprise: Surprise) -> bytes:
     for name, state in surprise.made.states.items():
         arrays |= _under(f"score/{name}", state)
     arrays |= _under("forest", surprise.made.forest.arrays())
+    arrays |= _under("kinds", surprise.made.kinds.arrays())
     arrays |= _under("risk", surprise.risk.arrays())
     for name, ranks in surprise.held.items():
         arrays |= _under(f"held/{name}", vars(ranks))
@@ -38,7 +40,8 @@ def stored(surprise: Surprise) -> bytes:
         arrays |= _under(f"part/{name}", vars(ranks))
     arrays |= _under("whole", vars(surprise.whole))
     small = {name: np.ascontiguousarray(_smaller(name, value)) for name, value in arrays.items()}
-    said = json.dumps({"format": FORMAT, **asdict(surprise.origin)}, sort_keys=True)
+    facts = {"format": FORMAT, "kinds": surprise.made.kinds.names, **asdict(surprise.origin)}
+    said = json.dumps(facts, sort_keys=True)
     return save(small, {"trajflow": json.dumps([said, _digest(small, said)])})
 
 
@@ -85,7 +88,8 @@ def _understood(content: bytes) -> Surprise:
     if told.pop("format") != FORMAT:
         raise ValueError(f"it is not of format {FORMAT}")
     states = {name: _of(arrays, f"score/{name}") for name in available()}
-    made = Made(states, Forest.of(_of(arrays, "forest")))
+    kinds = Kinds(tuple(told["kinds"]), **_of(arrays, "kinds"))
+    made = Made(states, Forest.of(_of(arrays, "forest")), kinds)
     held = {name: _ranks(arrays, f"held/{name}") for name in (EXPOSURE, *NOVELTY)}
     parts = {name: _ranks(arrays, f"part/{name}") for name in (*states, EXPOSURE)}
     origin = Origin(**{field.name: told[field.name] for field in fields(Origin)})
@@ -113,7 +117,7 @@ def _smaller(name: str, value: Floats) -> Any:
     """Numbers of no more digits than they need; those of trees and ranks decide and stay whole."""
     if value.dtype.kind in "iu":
         return value.astype(np.int16)
-    whole = name.startswith(("forest", "risk", "held", "part", "whole"))
+    whole = name.startswith(("forest", "risk", "kinds", "held", "part", "whole"))
     return value if whole or value.dtype.kind == "b" else value.astype(np.float32)
 
 

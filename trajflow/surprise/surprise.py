@@ -9,6 +9,7 @@ from trajflow.batch import Bools, Floats
 from trajflow.model import TrajectoryModel
 from trajflow.surprise.features import risk_features, track_features
 from trajflow.surprise.forest import Forest
+from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.ranks import Ranks
 from trajflow.surprise.scores import State, load
 from trajflow.surprise.sight import Sight, look
@@ -18,6 +19,8 @@ EXPOSURE = "faults"
 """Name of the score that was learned from known faults."""
 NOVELTY = ("mahalanobis", "neighbours")
 """Scores that know nothing of faults, for those that nobody thought of."""
+BY_MODEL = ("mahalanobis", "neighbours", "consistency", "agreement", "spread")
+"""Scores that look through the model; what the track itself shows is told first."""
 STRANGE = 0.95
 """Surprise above which a reason is given."""
 
@@ -33,6 +36,8 @@ class Origin:
         seed: Seed of the faults.
         store: Fingerprint of the tracks.
         weights: SHA-256 of the weights file.
+        dt: Seconds per step; 0 if nobody said.
+        unit: Unit of the tracks.
     """
 
     learned: int = 0
@@ -41,6 +46,8 @@ class Origin:
     seed: int = 0
     store: str = ""
     weights: str = ""
+    dt: float = 0.0
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,10 +57,12 @@ class Made:
     Attributes:
         states: What each score has learned.
         forest: Tells faulty tracks from ordinary ones.
+        kinds: Tells which fault it is.
     """
 
     states: Mapping[str, State]
     forest: Forest
+    kinds: Kinds
 
     def values(self, sight: Sight) -> dict[str, Floats]:
         """What each score says of N agents, [N] by name; the larger the stranger."""
@@ -89,7 +98,7 @@ class Surprise:
             past: World positions, [B, A, T, D]; NaN where not seen.
             target: Whose strangeness is asked for, [B, A].
         """
-        return self.judge(look(model, past, target))
+        return self.judge(look(model, past, target, self.origin.dt, self.origin.unit))
 
     def judge(self, sight: Sight) -> Strangeness:
         """How strange N agents are by what there is to see of them."""
@@ -101,21 +110,21 @@ class Surprise:
         return Strangeness(score, parts, tuple(reasons), sight.motion.unit * expected)
 
     def _reasons(self, sight: Sight, score: Floats, parts: Mapping[str, Floats]) -> list[str]:
-        names = [name for name in parts if name != EXPOSURE]
-        share = np.stack([parts[name] for name in names])
-        said = {name: [""] * len(sight) for name in names}
+        """What is strange about each of N agents, in words; "" of one that is not."""
         strange = np.flatnonzero(score > STRANGE)
-        some = sight.take(strange)
-        for name in names:
-            for row, why in zip(
-                strange, load(name).reasons(self.made.states[name], some), strict=True
-            ):
-                said[name][row] = why
-        reasons = [""] * len(sight)
-        for row in strange:
-            order = np.argsort(-share[:, row], kind="stable")
-            kept = [k for k in order if share[k, row] > STRANGE][:2] or [order[0]]
-            reasons[row] = "; ".join(said[names[k]][row] for k in kept)
+        some, reasons = sight.take(strange), [""] * len(sight)
+        names = [*(n for n in parts if n not in BY_MODEL), *(n for n in parts if n in BY_MODEL)]
+        said = {
+            name: load(name).reasons(self.made.states[name], some)
+            for name in names
+            if name != EXPOSURE
+        }
+        likest = self.made.kinds.said(track_features(some.motion))
+        for place, row in enumerate(strange):
+            told = [said[n][place] for n in said if parts[n][row] > STRANGE][:2]
+            if parts[EXPOSURE][row] > STRANGE or not told:
+                told.append(likest[place])
+            reasons[row] = "; ".join(told)
         return reasons
 
 

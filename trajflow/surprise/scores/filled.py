@@ -9,7 +9,7 @@ from trajflow.surprise.sight import Sight
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """How many of the inner positions lie exactly between their neighbours as a rule."""
+    """How many inner positions are exactly between others as a rule, for agents of weights [N]."""
     share = np.average(sight.motion.computed.mean(1), weights=weight) if len(weight) else 0.0
     return {"usual": np.array([share])}
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from trajflow.batch import Floats, Ints
-from trajflow.surprise.motion import Motion
+from trajflow.surprise.motion import Motion, spoken
 from trajflow.surprise.scores import State
 from trajflow.surprise.scores._sides import both, quantiles, rarity
 from trajflow.surprise.sight import Sight
@@ -26,7 +26,7 @@ def reasons(state: State, sight: Sight) -> list[str]:
     where, told = _where(sight.motion), rarity(state, _jump(sight.motion))
     size = np.exp(np.nan_to_num(_jump(sight.motion))) * sight.motion.usual
     return [
-        f"it jumps by {far:.2g} at step {step + 1}: {rare}"
+        f"it jumps by {spoken(sight.motion, far)} at step {step + 1}: {rare}"
         for far, step, rare in zip(size, where, told, strict=True)
     ]
 

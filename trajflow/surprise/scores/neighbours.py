@@ -11,7 +11,7 @@ KEPT, AXES, NEAREST = 2000, 16, 5
 
 
 def fit(sight: Sight, weight: Floats) -> State:
-    """Contexts of training agents, in principal components of unit variance.
+    """Contexts of agents of weights [N], in principal components of unit variance.
 
     Source: Sun, Ming, Zhu and Li 2022, "Out-of-distribution detection with deep nearest
     neighbors".

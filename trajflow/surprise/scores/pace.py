@@ -3,7 +3,7 @@
 import numpy as np
 
 from trajflow.batch import Floats
-from trajflow.surprise.motion import Motion
+from trajflow.surprise.motion import Motion, spoken
 from trajflow.surprise.scores import State
 from trajflow.surprise.scores._sides import both, quantiles, rarity
 from trajflow.surprise.sight import Sight
@@ -22,11 +22,16 @@ def values(state: State, sight: Sight) -> Floats:
 def reasons(state: State, sight: Sight) -> list[str]:
     """The pace and where it lies, [N]."""
     told = rarity(state, _log_pace(sight.motion))
-    usual = sight.motion.usual
     return [
-        f"pace {pace:.2g} per step, {pace / usual:.2g} of the usual one: {rare}"
+        f"{_said(sight.motion, pace)}: {rare}"
         for pace, rare in zip(sight.motion.pace, told, strict=True)
     ]
+
+
+def _said(motion: Motion, pace: float) -> str:
+    if not motion.dt:
+        return f"pace {spoken(motion, pace)} per step"
+    return f"pace {spoken(motion, pace / motion.dt)}/s"
 
 
 def _log_pace(motion: Motion) -> Floats:

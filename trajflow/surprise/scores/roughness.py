@@ -3,7 +3,7 @@
 import numpy as np
 
 from trajflow.batch import Floats
-from trajflow.surprise.motion import Motion, mean
+from trajflow.surprise.motion import Motion, mean, spoken
 from trajflow.surprise.scores import State
 from trajflow.surprise.scores._sides import both, quantiles, rarity
 from trajflow.surprise.sight import Sight
@@ -26,7 +26,7 @@ def reasons(state: State, sight: Sight) -> list[str]:
     rough = _roughness(sight.motion)
     told = rarity(state, rough)
     return [
-        f"positions tremble by {np.exp(size) * sight.motion.usual:.2g}: {rare}"
+        f"positions tremble by {spoken(sight.motion, np.exp(size) * sight.motion.usual)}: {rare}"
         for size, rare in zip(np.nan_to_num(rough), told, strict=True)
     ]
 
