@@ -1,0 +1,407 @@
+"""The forecast screen: keys, what they ask of the worker, and what is shown."""
+
+import os
+import re
+import socket
+import threading
+import time
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_tui_canvas import view_of
+from tui_support import LARGE, SMALL, app_on, lines_of, matches, piloted, text_of, until
+
+from trajflow.browsing.shelf import Shelf
+from trajflow.tui.screens.forecast import COUNTS, ForecastScreen
+from trajflow.tui.screens.goto import GotoScreen
+from trajflow.tui.screens.rivals import RivalScreen, runs_beside
+from trajflow.tui.worker import Worker
+from trajflow.tui.worker_desk import Desk, Reply
+from trajflow.tui.worker_messages import Answered
+from trajflow.tui.worker_requests import Opened, OpenRun, Shown
+
+SHELF = Shelf()
+
+
+class Thread:
+    """Answers in a thread of this process: what the worker process does, without its start."""
+
+    pid = os.getpid()
+
+    def __init__(self, connection, threads):
+        self.exitcode = None
+        self.socket = socket.socket(fileno=os.dup(connection.fileno()))
+        desk = Desk(Connection(os.dup(connection.fileno())), leave=self._left)
+        threading.Thread(target=desk.read, daemon=True).start()
+        desk.tell(Reply("ready", value=0.0))
+        threading.Thread(target=desk.work, args=(SHELF,), daemon=True).start()
+
+    def _left(self, code):
+        self.exitcode = code
+
+    def kill(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+    def join(self):
+        self.exitcode = 0 if self.exitcode is None else self.exitcode
+
+
+class Busy(Thread):
+    """Still loading: it hears everything and answers nothing."""
+
+    def __init__(self, connection, threads):
+        self.exitcode = None
+        self.socket = socket.socket(fileno=os.dup(connection.fileno()))
+
+
+def browsed(trained, fork, play, size=SMALL, begin=Thread, **options):
+    """Play on the screen of a run, once its first window is there."""
+
+    async def main(pilot):
+        app = pilot.app
+        app.worker = Worker(app, begin=begin)
+        screen = ForecastScreen(trained, fork, **options)
+        await app.push_screen(screen)
+        if begin is Thread:
+            await until(pilot, lambda: screen.view is not None)
+        await play(pilot, screen)
+
+    return piloted(app_on(trained.parent), main, size)
+
+
+async def settled(pilot, screen):
+    """Wait until the last question is answered."""
+    await pilot.pause()
+    await until(pilot, lambda: not screen.worker._waiting)
+    await pilot.pause()
+
+
+async def press(pilot, screen, *keys):
+    for key in keys:
+        await pilot.press(key)
+        await settled(pilot, screen)
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return trained[0]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_the_first_window_is_shown_with_its_facts(run, fork, size):
+    async def play(pilot, screen):
+        text = text_of(pilot.app)
+        assert f"window 1 of {screen.opened.count}" in text
+        assert "20 samples, 1 step, seed 0" in text
+        assert "A" in text
+        assert "energy score" in text
+
+    browsed(run, fork, play, size)
+
+
+def test_windows_go_on_and_end(run, fork):
+    async def play(pilot, screen):
+        last = screen.opened.count - 1
+        found = []
+        for key in ("right", "l", "left", "pagedown", "end", "right", "g", "left"):
+            await press(pilot, screen, key)
+            found.append(screen.view.index)
+        assert found == [1, 2, 1, min(11, last), last, last, 0, 0]
+
+    browsed(run, fork, play)
+
+
+def test_the_worst_is_worst_and_the_best_best(run, fork):
+    async def play(pilot, screen):
+        await press(pilot, screen, "w")
+        scores = screen._scores["energy_score"]
+        assert scores[screen.view.index] == scores.max()
+        await press(pilot, screen, "w")
+        assert scores[screen.view.index] == np.sort(scores)[-2]
+        await press(pilot, screen, "b")
+        assert scores[screen.view.index] == scores.min()
+        assert "best: 1 of" in text_of(pilot.app)
+
+    browsed(run, fork, play)
+
+
+def test_what_a_run_does_not_know_is_said(run, fork):
+    async def play(pilot, screen):
+        if screen.view.surprise is not None:
+            pytest.skip("this run knows how strange a past is")
+        await press(pilot, screen, "u")
+        assert "fit-surprise" in text_of(pilot.app)
+        await press(pilot, screen, "right")
+        assert screen.view.index == 1
+
+    browsed(run, fork, play, LARGE)
+
+
+def test_drawing_anew_and_otherwise(run, fork):
+    async def play(pilot, screen):
+        first = screen.view.samples
+        await press(pilot, screen, "r")
+        assert not np.array_equal(screen.view.samples, first, equal_nan=True)
+        await press(pilot, screen, "greater_than_sign")
+        assert len(screen.view.samples) == 50
+        await press(pilot, screen, *["less_than_sign"] * len(COUNTS))
+        assert len(screen.view.samples) == 1
+        await press(pilot, screen, "greater_than_sign", "2")
+        assert "2 samples, 2 steps, seed 1" in text_of(pilot.app)
+        await press(pilot, screen, "s")
+        assert screen.view.weights is not None
+
+    browsed(run, fork, play, LARGE)
+
+
+def test_side_by_side_with_constant_velocity_and_alone_again(run, fork):
+    async def play(pilot, screen):
+        await press(pilot, screen, "v")
+        assert screen.second.by == "cv"
+        assert re.search(r"energy score +\S+ +\S+", text_of(pilot.app))
+        assert " cv" in lines_of(pilot.app)[1]
+        await press(pilot, screen, "v")
+        assert screen.second is None
+
+    browsed(run, fork, play, LARGE)
+
+
+def test_another_run_is_chosen_from_a_list(run, fork, tmp_path):
+    async def play(pilot, screen):
+        await press(pilot, screen, "V")
+        await until(pilot, lambda: len(pilot.app.screen.folders) > 2)
+        assert "[red]twin" in text_of(pilot.app)
+        await pilot.press("down", "down", "enter")
+        await settled(pilot, screen)
+        assert screen.second.by == "[red]twin"
+
+    for name in ("one", "[red]twin"):
+        (tmp_path / name).symlink_to(run)
+    copied = tmp_path / "[red]twin"
+    copied.unlink()
+    copied.mkdir()
+    for file in run.iterdir():
+        if file.is_file():
+            (copied / file.name).write_bytes(file.read_bytes())
+    base = tmp_path / "base"
+    base.mkdir()
+    for file in copied.iterdir():
+        (base / file.name).write_bytes(file.read_bytes())
+    assert copied in runs_beside(base)
+    browsed(base, fork, play, LARGE)
+
+
+def test_choosing_nobody_leaves_what_is(run, fork):
+    async def play(pilot, screen):
+        await press(pilot, screen, "v", "V")
+        assert isinstance(pilot.app.screen, RivalScreen)
+        await pilot.press("escape")
+        await settled(pilot, screen)
+        assert screen.second is not None
+
+    browsed(run, fork, play)
+
+
+def test_a_number_leads_to_its_window(run, fork):
+    async def play(pilot, screen):
+        await press(pilot, screen, "slash", "9", "9", "9", "enter")
+        assert isinstance(pilot.app.screen, GotoScreen)
+        await press(pilot, screen, *["backspace"] * 3, "3", "enter")
+        assert screen.view.index == 2
+
+    browsed(run, fork, play)
+
+
+def test_agents_stand_out_in_turn(run, fork):
+    async def play(pilot, screen):
+        targets = np.flatnonzero(screen.view.target).tolist()
+        found = []
+        for _ in range(len(targets) + 1):
+            await press(pilot, screen, "a")
+            found.append(screen.agent)
+        assert found == [*targets, None]
+        await press(pilot, screen, "up")
+        assert screen.agent == targets[-1]
+
+    browsed(run, fork, play)
+
+
+def test_an_edited_past_is_forecast_at_once_and_put_back(run, fork):
+    async def play(pilot, screen):
+        first = screen.view
+        await press(pilot, screen, "e", "left", "left", "up")
+        assert screen.edit.changed.sum() == 1
+        assert screen.view.edited[screen.edit.agent, -1]
+        agent = screen.edit.agent
+        assert not np.allclose(screen.view.samples[:, agent], first.samples[:, agent])
+        assert re.search(r"point 8 of 8 +moved \d", text_of(pilot.app))
+        await press(pilot, screen, "left_square_bracket", "x")
+        assert "missing" in text_of(pilot.app)
+        await press(pilot, screen, "z")
+        assert screen.edit.changed.sum() == first.history
+        await press(pilot, screen, "R")
+        assert np.array_equal(screen.view.samples, first.samples, equal_nan=True)
+        await press(pilot, screen, "h", "e")
+        assert screen.edit is None
+        assert np.array_equal(screen.view.samples, first.samples, equal_nan=True)
+        assert np.array_equal(screen.view.past, first.past, equal_nan=True)
+
+    browsed(run, fork, play, LARGE)
+
+
+def test_keys_have_another_meaning_only_while_editing(run, fork):
+    async def play(pilot, screen):
+        await press(pilot, screen, "e", "right", "x")
+        assert screen.view.index == 0
+        assert "Nudge" in lines_of(pilot.app)[-1]
+        await press(pilot, screen, "escape", "right")
+        assert screen.view.index == 1
+        assert "Next" in lines_of(pilot.app)[-1]
+
+    browsed(run, fork, play)
+
+
+def test_a_point_is_moved_by_the_mouse(run, fork):
+    async def play(pilot, screen):
+        await press(pilot, screen, "e", "0")
+        canvas, agent = screen.canvas, screen.edit.agent
+        right, down = canvas.port.dots(screen.view.past[agent, 3])
+        await pilot.mouse_down(canvas, offset=(int(right) // 2, int(down) // 4))
+        await pilot.pause()
+        assert screen.edit.step in (2, 3, 4)
+        canvas.post_message(canvas.Dragged(1.5, -2.5))
+        await settled(pilot, screen)
+        assert screen.view.past[agent, screen.edit.step] == pytest.approx([1.5, -2.5])
+        await pilot.mouse_up(canvas)
+
+    browsed(run, fork, play)
+
+
+def test_the_view_is_saved_as_pictures_and_as_numbers(run, fork, tmp_path, monkeypatch):
+    async def play(pilot, screen):
+        monkeypatch.chdir(tmp_path)
+        await press(pilot, screen, "P", "C", "C")
+        await until(pilot, lambda: len(list(tmp_path.iterdir())) == 4)
+        await until(pilot, lambda: ".csv" in text_of(pilot.app))
+
+    browsed(run, fork, play, LARGE)
+    names = sorted(path.suffix for path in tmp_path.iterdir())
+    assert names == [".csv", ".csv", ".png", ".svg"]
+    assert (next(tmp_path.glob("*.png"))).read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in next(tmp_path.glob("*.svg")).read_text()
+
+
+def test_what_cannot_be_opened_is_said(run, tmp_path):
+    async def play(pilot, screen):
+        await until(pilot, lambda: "nothing to show" in text_of(pilot.app))
+        said = pilot.app._notifications
+        await until(pilot, lambda: any("not a store" in each.message for each in said))
+        await pilot.press("right", "w", "e", "space", "a", "v", "P", "C", "slash", "V", "escape")
+
+    browsed(run, tmp_path, play, LARGE, begin=Unready)
+
+
+class Unready(Thread):
+    """Answers too, but the test does not wait for a first window."""
+
+
+def test_a_worker_that_still_loads_leaves_every_key_alive(run, fork):
+    async def play(pilot, screen):
+        assert "is being loaded" in text_of(pilot.app)
+        await pilot.press("right", "w", "x", "r", "a", "e", "space", "v", "d", "plus", "f", "0")
+        assert screen.is_current
+
+    browsed(run, fork, play, begin=Busy)
+
+
+def shown(size, name, keys=(), **given):
+    """The screen with a window that is the same everywhere."""
+
+    async def play(pilot, screen):
+        view = view_of(agents=3, beside=1, **given)
+        asked = OpenRun(Path("run"), Path("data"))
+        opened = Opened("a run", "test", 40, (("plaza", 0),), 5, 7, ("medoids",), "m", 0.4)
+        screen.on_answered(Answered(1, asked, opened))
+        screen.on_answered(Answered(2, asked, Shown(view)))
+        for key in keys:
+            await pilot.press(key)
+        await pilot.pause()
+        matches(pilot.app, name)
+
+    browsed(Path("runs/a run"), Path("plaza.zarr"), play, size, begin=Busy)
+
+
+def test_snapshot_small():
+    shown(SMALL, "forecast-small", ["o", "a"])
+
+
+def test_snapshot_large():
+    strange = np.array([0.2, 0.97, 0.5, np.nan])
+    reasons = ("", "walks at 3.1 times the usual pace", "", "")
+    shown(LARGE, "forecast-large", ["a", "a"], surprise=strange, reasons=reasons)
+
+
+def test_snapshot_edit():
+    shown(LARGE, "forecast-edit", ["e", "h", "k"])
+
+
+def test_names_from_data_are_only_shown():
+    evil = "[red]x[/]\x1b]0;owned\x07"
+
+    async def play(pilot, screen):
+        view = view_of(agents=3, scene=evil, labels=(evil,) * 5, kinds=(evil,) * 5, by=evil)
+        view = replace(view, surprise=np.full(5, 0.99), reasons=(evil,) * 5)
+        asked = OpenRun(Path("run"), Path("data"))
+        screen.on_answered(Answered(2, asked, Shown(view, view)))
+        await pilot.press("a")
+        await pilot.pause()
+        text = text_of(pilot.app)
+        assert "\x1b" not in text
+        assert "[red]x[/]\\x1b" in text
+
+    for size in (SMALL, LARGE):
+        browsed(Path("runs/[b]"), Path("plaza.zarr"), play, size, begin=Busy)
+
+
+def test_random_keys_and_sizes_never_end_it(run, fork):
+    keys = "right left w b u x r less_than_sign greater_than_sign 1 2 s v a A space full_stop comma"
+    keys += " d o m y i f e h j k l z x backspace R plus minus 0 H J K L left_square_bracket"
+    keys = [*keys.split(), "right_square_bracket", "pagedown", "home", "end"]
+
+    async def play(pilot, screen):
+        chance = np.random.default_rng(7)
+        for count in range(90):
+            screen.app.simulate_key(str(chance.choice(keys)))
+            if count % 15 == 0:
+                await pilot.resize_terminal(*map(int, chance.integers(20, 180, 2)))
+            if count % 5 == 0:
+                await pilot.pause()
+        await pilot.resize_terminal(*LARGE)
+        screen.end_edit()
+        await press(pilot, screen, "home")
+        assert "window 1 of" in text_of(pilot.app)
+
+    browsed(run, fork, play)
+
+
+@pytest.mark.slow
+def test_keys_are_answered_while_the_model_works(run, fork):
+    async def play(pilot, screen):
+        await until(pilot, lambda: screen.view is not None, 60)
+        for _ in range(6):
+            await press(pilot, screen, "greater_than_sign")
+        times = []
+        for key in ["plus", "minus", "a", "d", "L", "H"] * 6:
+            screen.action_resample()
+            begin = time.perf_counter()
+            await pilot.press(key)
+            times.append(time.perf_counter() - begin)
+        assert np.median(times) < 0.05
+
+    from trajflow.tui.worker_process import spawned
+
+    browsed(run, fork, play, LARGE, begin=spawned)
