@@ -46,11 +46,12 @@ class OodScreen(Screen[None]):
 
     DEFAULT_CSS = """
     OodScreen #ood { layout: horizontal; height: 1fr; }
-    OodScreen ShiftTable { width: 43; height: 1fr; }
+    OodScreen ShiftTable { width: 44; height: 1fr; }
     OodScreen #told { width: 1fr; height: 1fr; border-left: solid $border-blurred; }
     OodScreen #charts, OodScreen #map { height: 1fr; }
     OodScreen #about { border-top: solid $border-blurred; height: 7; }
     OodScreen.-wide ShiftTable { width: 76; }
+    OodScreen.-wide #scores { width: 22; }
     OodScreen.-wide #charts { height: 3fr; layout: horizontal; }
     OodScreen.-wide #charts > * { margin-right: 1; }
     OodScreen.-wide #map { height: 5fr; border-top: solid $border-blurred; }
@@ -67,7 +68,7 @@ class OodScreen(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         bound("ood.next", "right,l,n", "window(1)", "Next", shown="→"),
-        bound("ood.before", "left,h,p", "window(-1)", "Before", shown="←"),
+        bound("ood.before", "left,h,p", "window(-1)", "Window before", show=False),
         bound("ood.kind", "m", "kind", "Most/least"),
         bound("ood.why", "y", "why", "Why"),
         bound("ood.map", "enter,tab", "page", "Map", shown="enter"),
@@ -106,7 +107,7 @@ class OodScreen(Screen[None]):
                 with Container(id="charts"):
                     yield Histogram(id="scores")
                     yield Curves("ROC", below="ordinary flagged", id="roc")
-                    yield Curves("energy score kept", below="share kept", id="kept")
+                    yield Curves("kept", below="share kept", id="kept")
                 with Container(id="map"):
                     yield SceneCanvas()
         yield ShiftFacts(id="about")
@@ -320,6 +321,8 @@ class OodScreen(Screen[None]):
             (window["batch"], window["row"], window["column"]),
         )
         self._asked = worker_of(self.app).ask(asked, self)
+        if self.shown is None:
+            self.canvas.say("the window is being made")
 
     def _draw(self) -> None:
         """The window that was answered last, with or without its nearest training tracks."""

@@ -8,7 +8,7 @@ import numpy as np
 from trajflow.tui.widgets.curves import Curve
 
 ROC = {"surprise": "surprise", "unaware": "unaware", "floor steps": "floor"}
-RETENTION = {"surprise": "surprise", "risk": "risk", "oracle": "the errors"}
+RETENTION = {"surprise": "surprise", "risk": "risk", "oracle": "best"}
 
 
 def roc_curves(shift: Mapping[str, Any]) -> list[Curve]:

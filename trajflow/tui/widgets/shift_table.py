@@ -9,11 +9,10 @@ from textual.widgets import DataTable
 from trajflow.text import safe
 
 Values = Mapping[str, Any]
-EIGHTHS = " ▏▎▍▌▋▊▉█"
 BAR = 8
-FLOOR = "floor "
-NARROW = {"shift": 10, "": 9, "AUROC": 6, "0 to 1": BAR + 1, "95 % of": 8}
-WIDE = {"best floor": 11, "found": 6, "energy": 8, "in 90 %": 7}
+FLOOR, HALF = "floor ", 0.5
+NARROW = {"shift": 10, "": 10, "AUROC": 6, "0 to 1": BAR + 1, "95 %": 8}
+WIDE = {"floor": 10, "found": 6, "energy": 9, "in 90 %": 7}
 
 
 class ShiftTable(DataTable[Text]):
@@ -49,15 +48,15 @@ class ShiftTable(DataTable[Text]):
 
 
 def bar(share: float, width: int = BAR) -> str:
-    """A bar of so many letters, full at 1.
+    """A line of so many letters, full at 1.
 
     Example:
         >>> from trajflow.tui.widgets.shift_table import bar
-        >>> bar(0.5, 4)
-        '██  '
+        >>> bar(0.625, 4)
+        '━━╸ '
     """
-    full, rest = divmod(round(min(1.0, max(0.0, share)) * 8 * width), 8)
-    return ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(width)
+    full, half = divmod(round(min(1.0, max(0.0, share)) * 2 * width), 2)
+    return ("━" * full + "╸" * half).ljust(width)
 
 
 def best_floor(shift: Values) -> tuple[str, float]:
@@ -73,17 +72,24 @@ def _ordinary(ordinary: Values, wide: bool) -> list[Text]:
 
 
 def _cells(shift: Values, wide: bool) -> list[Text]:
-    name, level = Text(safe(shift["name"], 9), "bold"), Text(safe(shift["level"], 8))
+    name, level = Text(safe(shift["name"], 9), "bold"), Text(safe(shift["level"], 9))
     if not shift["windows"]:
         return [name, level, Text("-"), Text("nobody"), *[Text("")] * (5 if wide else 1)]
     found = shift["detection"]["surprise"]["auroc"]
     ends = found["interval"]
     between = "" if ends is None else f"{_two(ends[0])}-{_two(ends[1])}"
-    line = [name, level, Text(_three(found["value"])), Text(bar(found["value"])), Text(between)]
+    tone = "" if found["value"] > HALF else "dim"
+    line = [
+        name,
+        level,
+        Text(_three(found["value"])),
+        Text(bar(found["value"]), tone),
+        Text(between),
+    ]
     if not wide:
         return line
     best, value = best_floor(shift)
-    return [*line, Text(f"{_two(value)} {best[:6]}"), *_tail(shift)]
+    return [*line, Text(f"{_two(value)} {best[:5]}"), *_tail(shift)]
 
 
 def _tail(one: Values) -> list[Text]:
@@ -91,7 +97,7 @@ def _tail(one: Values) -> list[Text]:
     energy, inside = (accuracy[name]["value"] for name in ("energy_score", "coverage_90"))
     return [
         Text(f"{100 * found:3.0f} %"),
-        Text("-" if energy is None else f"{energy:7.3g}"),
+        Text("-" if energy is None else f"{energy:8.3g}"),
         Text("-" if inside is None else f"{100 * inside:4.0f} %"),
     ]
 
