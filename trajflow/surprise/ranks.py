@@ -57,7 +57,8 @@ class Ranks:
         gap = np.where(right > left, right - left, 1)
         inside = np.clip((asked - left) / gap, 0, 1)
         scale = max(float(self.values[last] - np.median(self.values)), 1e-12)
-        beyond = 1 - np.exp(-np.maximum(asked - self.values[last], 0) / scale)
+        over = np.maximum(asked - self.values[last], 0) / scale
+        beyond = over / (1 + over)
         return np.asarray(np.where(place > last, beyond, np.where(place > 0, inside, 0.5)))
 
     def thinned(self, most: int) -> "Ranks":

@@ -19,8 +19,8 @@ EXPOSURE = "faults"
 """Name of the score that was learned from known faults."""
 NOVELTY = ("mahalanobis", "neighbours")
 """Scores that know nothing of faults, for those that nobody thought of."""
-BY_MODEL = ("mahalanobis", "neighbours", "consistency", "agreement", "spread")
-"""Scores that look through the model; what the track itself shows is told first."""
+TOLD = ("missing", "repeated", "filled", "pace", "glitch", "roughness", *NOVELTY)
+"""Scores that explain most, in this order; what the track itself shows is told first."""
 STRANGE = 0.95
 """Surprise above which a reason is given."""
 
@@ -113,19 +113,23 @@ class Surprise:
         """What is strange about each of N agents, in words; "" of one that is not."""
         strange = np.flatnonzero(score > STRANGE)
         some, reasons = sight.take(strange), [""] * len(sight)
-        names = [*(n for n in parts if n not in BY_MODEL), *(n for n in parts if n in BY_MODEL)]
         said = {
             name: load(name).reasons(self.made.states[name], some)
-            for name in names
-            if name != EXPOSURE
+            for name in sorted(self.made.states, key=_place)
         }
         likest = self.made.kinds.said(track_features(some.motion))
         for place, row in enumerate(strange):
-            told = [said[n][place] for n in said if parts[n][row] > STRANGE][:2]
+            high = [name for name in said if parts[name][row] > STRANGE]
+            most = sorted(high, key=lambda name: -round(parts[name][row], 2))[:2]
+            told = [said[name][place] for name in most]
             if parts[EXPOSURE][row] > STRANGE or not told:
                 told.append(likest[place])
             reasons[row] = "; ".join(told)
         return reasons
+
+
+def _place(name: str) -> int:
+    return TOLD.index(name) if name in TOLD else len(TOLD)
 
 
 def combined(held: Mapping[str, Ranks], values: Mapping[str, Floats]) -> Floats:
