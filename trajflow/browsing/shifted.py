@@ -1,6 +1,6 @@
 """Shifted windows of an out-of-distribution report, and the training tracks nearest to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,15 +79,10 @@ class ShiftedBrowser:
         batches = self._batches(place.key)
         if not 0 <= place.batch < len(batches) or place.row >= len(batches[place.batch].scene):
             raise ConfigError("these tracks have no such window; make the report again")
-        batch = batches[place.batch].take(np.array([place.row]))
-        target = np.zeros_like(batch.target)
-        target[0, place.column] = True
-        only = Batch(
-            batch.past, batch.future, target & batch.target, batch.scene, batch.start, batch.agent
-        )
+        only = _alone(batches[place.batch], place)
         if not only.targets:
             raise ConfigError("nobody is forecast there; make the report again")
-        return self._view(only, place, samples), self._among(only, place)
+        return self._view(only, place, samples), self._among(only)
 
     def _batches(self, key: str) -> list[Batch]:
         if key not in self._shifted:
@@ -104,17 +99,16 @@ class ShiftedBrowser:
         drawn = Drawn(
             predictor.forecast(batch, samples, self.question.seed), None, predictor.calibration
         )
-        strange = predictor.surprise_of(batch)
-        reasons = ["" for _ in target[0]]
-        reasons[place.column] = strange.reasons[0]
+        strange, store = predictor.surprise_of(batch), self._of(place.key)
+        reasons = tuple(strange.reasons[0] if here else "" for here in target[0])
         return View(
             past=batch.past[0],
             future=batch.future[0],
             target=target[0],
             samples=drawn.samples[:, 0],
-            labels=self._labels(batch, place.key),
+            labels=tuple(store.labels(batch.agent[0])),
             kinds=("",) * len(reasons),
-            scene=self._of(place.key).scenes[int(batch.scene[0])],
+            scene=store.scenes[int(batch.scene[0])],
             start=int(batch.start[0]),
             index=place.row,
             count=len(batch.scene),
@@ -122,17 +116,17 @@ class ShiftedBrowser:
             unit=self.store.unit,
             regions={k: (c[0], r[0]) for k, (c, r) in discs(drawn, target).items()},
             surprise=spread_out(target[0], strange.score),
-            reasons=tuple(reasons),
+            reasons=reasons,
             metrics={name: values[0] for name, values in scores(drawn, batch).items()},
             by=place.key or "ordinary",
         )
 
-    def _among(self, batch: Batch, place: Place) -> View:
+    def _among(self, batch: Batch) -> View:
         """The agent alone, with the nearest training tracks as its neighbours."""
         if self._known is None:
             batches = self._grounds.training(COMPARED)
             self._known = Known.of(self.predictor.model, batches)
-        past, future = batch.past[0, place.column], batch.future[0, place.column]
+        (past,), (future,) = batch.past[batch.target], batch.future[batch.target]
         context = look(self.predictor.model, batch.past, batch.target).context[0]
         paths, _ = self._known.nearest(context, NEAREST)
         laid, length = laid_over(paths, past), len(past)
@@ -160,7 +154,17 @@ class ShiftedBrowser:
         mine = key.partition("-")[0] != "against" or self.against is None
         return self.store if mine or self.against is None else self.against
 
-    def _labels(self, batch: Batch, key: str) -> tuple[str, ...]:
-        known = batch.agent[0] >= 0
-        names = iter(self._of(key).labels(batch.agent[0][known]))
-        return tuple(next(names) if one else "" for one in known)
+
+def _alone(batch: Batch, place: Place) -> Batch:
+    """One window in which one agent is forecast, without padding."""
+    row = batch.take(np.array([place.row]))
+    wanted = row.target & (np.arange(row.target.shape[1]) == place.column)
+    there = row.agent[0] >= 0
+    return replace(
+        row,
+        past=row.past[:, there],
+        future=row.future[:, there],
+        target=wanted[:, there],
+        agent=row.agent[:, there],
+        around=None,
+    )

@@ -55,8 +55,8 @@ def _dense(severity: int, times: int) -> Shift:
     def change(batch: Batch, rng: np.random.Generator, world: World) -> Batch:
         return crowded(batch, rng, world.pools.get(CROWD, batch), times)
 
-    what = "people of other moments stand around"
-    return Shift("crowd", severity, f"+{times} window{'s' if times > 1 else ''}", what, change)
+    what = "everybody of so many other moments stands around"
+    return Shift("crowd", severity, f"+{times}", what, change)
 
 
 SHIFTS = [_dense(n, times) for n, times in enumerate((1, 2, 4), 1)]

@@ -329,7 +329,7 @@ class OodScreen(Screen[None]):
         if self.shown is None:
             return
         view, among = self.shown.view, self.shown.among
-        agent = self.shown.place[2]
+        agent = int(view.target.argmax())
         if not self.why:
             self._point(view, None, agent)
         elif self.canvas.size.width >= ROOM_FOR_TWO:

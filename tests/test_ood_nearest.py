@@ -1,0 +1,87 @@
+"""Facts about the training tracks that are laid over a strange one, and windows made again."""
+
+import numpy as np
+import pytest
+from ood_support import untrained
+
+from trajflow.browsing.shifted import NEAREST, Place, ShiftedBrowser
+from trajflow.config import Config
+from trajflow.datasets.store import open_store
+from trajflow.errors import ConfigError
+from trajflow.ood.nearest import Known, laid_over
+from trajflow.ood.question import Question
+from trajflow.ood.shifts import available
+from trajflow.surprise.sight import look
+
+T, F = 8, 12
+
+
+def paths(count=9, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, T + F, 2)).cumsum(1)
+
+
+def test_tracks_are_laid_over_without_stretching_them():
+    tracks, past = paths(), paths(1, seed=5)[0, :T]
+    laid = laid_over(tracks, past)
+    assert np.allclose(laid[:, T - 1], past[-1])
+    for one, other in zip(tracks, laid, strict=True):
+        apart = np.linalg.norm(one[:, None] - one, axis=-1)
+        assert np.allclose(np.linalg.norm(other[:, None] - other, axis=-1), apart)
+    way, wanted = laid[:, T - 1] - laid[:, 0], past[-1] - past[0]
+    assert np.allclose(way[:, 0] * wanted[1], way[:, 1] * wanted[0])
+    assert (way @ wanted > 0).all()
+    assert np.allclose(laid_over(tracks[:1], tracks[0, :T]), tracks[:1])
+
+
+def test_tracks_are_laid_over_what_was_seen_of_a_past_and_over_who_stands():
+    past = paths(1, seed=5)[0, :T]
+    past[:3] = np.nan
+    assert np.allclose(laid_over(paths(), past)[:, T - 1], past[-1])
+    standing = np.ones((T, 2))
+    assert np.isfinite(laid_over(paths(), standing)).all()
+    line = np.cumsum(np.ones((2, T + F, 1)), 1)
+    assert laid_over(line, line[0, :T] + 3)[0, T - 1] == line[0, T - 1] + 3
+
+
+@pytest.fixture(scope="module")
+def browser(fork):
+    return ShiftedBrowser(untrained(fork), open_store(fork), Config.load(), Question(windows=60))
+
+
+def test_the_nearest_of_a_training_window_is_itself(browser):
+    model = browser.predictor.model
+    batches = list(browser._grounds.training(30))
+    known = Known.of(model, batches)
+    batch = batches[0]
+    context = look(model, batch.past, batch.target).context
+    for row, path in zip(range(4), batch.past[batch.target], strict=False):
+        found, away = known.nearest(context[row], 3)
+        assert away[0] == pytest.approx(0, abs=1e-4)
+        assert np.allclose(found[0, :T], path)
+        assert (np.diff(away) >= 0).all()
+
+
+def test_a_window_of_a_report_is_made_again_beside_its_nearest(browser):
+    shift = available(browser._grounds.world)["noise-3"]
+    batch = browser._grounds.shifted(shift)[0]
+    row, column = (int(one) for one in np.argwhere(batch.target)[1])
+    view, among = browser.view(Place("noise-3", 0, row, column), samples=4)
+    agent = int(view.target.argmax())
+    assert view.target.sum() == 1
+    assert np.allclose(view.past[agent], batch.past[row, column])
+    assert view.labels[agent] == browser.store.labels([int(batch.agent[row, column])])[0]
+    assert view.samples.shape[0] == 4
+    assert 0 < view.surprise[agent] <= 1
+    assert among.agents == NEAREST + 1
+    assert np.allclose(among.past[0], view.past[agent])
+    assert np.allclose(among.past[1:, -1], view.past[agent, -1])
+    plain, _ = browser.view(Place("", 0, row, column))
+    assert not np.allclose(plain.past[int(plain.target.argmax())], view.past[agent])
+
+
+def test_windows_that_are_not_there_are_refused(browser):
+    with pytest.raises(ConfigError, match="noise"):
+        browser.view(Place("nois-2", 0, 0, 0))
+    for place in (Place("", 99, 0, 0), Place("", 0, 10**6, 0), Place("", 0, 0, 10**6)):
+        with pytest.raises(ConfigError, match="make the report again"):
+            browser.view(place)
