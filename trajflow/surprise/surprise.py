@@ -19,7 +19,7 @@ EXPOSURE = "faults"
 """Name of the score that was learned from known faults."""
 NOVELTY = ("mahalanobis", "neighbours")
 """Scores that know nothing of faults, for those that nobody thought of."""
-TOLD = ("missing", "repeated", "filled", "pace", "glitch", "roughness", *NOVELTY)
+TOLD = ("missing", "repeated", "filled", "glitch", "pace", "roughness", *NOVELTY)
 """Scores that explain most, in this order; what the track itself shows is told first."""
 STRANGE = 0.95
 """Surprise above which a reason is given."""
@@ -113,23 +113,26 @@ class Surprise:
         """What is strange about each of N agents, in words; "" of one that is not."""
         strange = np.flatnonzero(score > STRANGE)
         some, reasons = sight.take(strange), [""] * len(sight)
-        said = {
-            name: load(name).reasons(self.made.states[name], some)
-            for name in sorted(self.made.states, key=_place)
-        }
+        states = self.made.states
+        said = {name: load(name).reasons(state, some) for name, state in states.items()}
         likest = self.made.kinds.said(track_features(some.motion))
         for place, row in enumerate(strange):
-            high = [name for name in said if parts[name][row] > STRANGE]
-            most = sorted(high, key=lambda name: -round(parts[name][row], 2))[:2]
-            told = [said[name][place] for name in most]
+            told = [said[name][place] for name in _telling(parts, int(row))]
             if parts[EXPOSURE][row] > STRANGE or not told:
                 told.append(likest[place])
             reasons[row] = "; ".join(told)
         return reasons
 
 
-def _place(name: str) -> int:
-    return TOLD.index(name) if name in TOLD else len(TOLD)
+def _telling(parts: Mapping[str, Floats], row: int) -> list[str]:
+    """The three scores that best explain one agent's strangeness; fewer if it is not theirs."""
+    high = [name for name in parts if name != EXPOSURE and parts[name][row] > STRANGE]
+
+    def order(name: str) -> tuple[bool, float, int]:
+        place = TOLD.index(name) if name in TOLD else len(TOLD)
+        return place >= TOLD.index(NOVELTY[0]), -round(float(parts[name][row]), 2), place
+
+    return sorted(high, key=order)[:3]
 
 
 def combined(held: Mapping[str, Ranks], values: Mapping[str, Floats]) -> Floats:

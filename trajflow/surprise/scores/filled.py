@@ -3,7 +3,7 @@
 import numpy as np
 
 from trajflow.batch import Bools, Floats, Ints
-from trajflow.surprise.motion import FINE
+from trajflow.surprise.motion import FINE, Motion
 from trajflow.surprise.scores import State
 from trajflow.surprise.sight import Sight
 
@@ -17,7 +17,7 @@ def fit(sight: Sight, weight: Floats) -> State:
 def values(state: State, sight: Sight) -> Floats:
     """Positions exactly halfway between their neighbours, then nearly so, [N]."""
     m = sight.motion
-    near = m.moving & (m.bends < FINE * m.unit[:, None])
+    near = _straight(m)
     exact = m.computed.sum(1) + 0.5 * _regular(m.computed)
     return np.asarray(exact + 0.2 * near.sum(1) + 0.1 * _regular(near))
 
@@ -25,9 +25,15 @@ def values(state: State, sight: Sight) -> Floats:
 def reasons(state: State, sight: Sight) -> list[str]:
     """Which steps they are, [N]."""
     m = sight.motion
-    fine = m.moving & (m.bends < FINE * m.unit[:, None])
-    near = np.asarray(np.where(m.computed.any(axis=1, keepdims=True), m.computed, fine))
+    exact = m.computed.any(axis=1, keepdims=True)
+    near = np.asarray(np.where(exact, m.computed, _straight(m)))
     return [_told(row, m.seen.shape[1]) for row in near]
+
+
+def _straight(motion: Motion) -> Bools:
+    """Whether an inner position lies nearly halfway between its neighbours, [N, T - 2]."""
+    shorter = np.minimum(motion.lengths[:, 1:], motion.lengths[:, :-1])
+    return np.asarray(motion.moving & (motion.bends < FINE * shorter))
 
 
 def _regular(straight: Bools) -> Ints:
