@@ -17,7 +17,7 @@ SCORES = (
     ("min_ade", "best on average"),
     ("min_fde", "best at the end"),
     ("energy_score", "energy score"),
-    ("risk", "as expected"),
+    ("risk", "expected energy"),
     ("spread", "spread"),
     ("inside_90", "inside 90 %"),
     ("miss", "missed"),
@@ -57,6 +57,10 @@ class WindowFacts(Static):
         """
         self._told = (view, second, agent, how, edit)
         self.refill()
+
+    def on_mount(self) -> None:
+        """Facts change their colours with the theme."""
+        self.watch(self.app, "theme", self.refill, init=False)
 
     def on_resize(self) -> None:
         """More room, more lines."""
@@ -196,7 +200,7 @@ class Facts:
         if agent is None:
             line.append(letter(view, one), f"bold #{self._hue(one):06x}")
         reason = view.reasons[one] if view.reasons else ""
-        return [line, *([Text(safe(reason, 3 * self.width))] if reason else [])]
+        return [line, *([Text(safe(reason, 6 * self.width))] if reason else [])]
 
     def _agents(self, most: int) -> list[Text]:
         """The agents that are forecast, one in a line."""
