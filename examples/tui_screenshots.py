@@ -33,7 +33,6 @@ SCREENS = {
     "examine": ["G", "d", "wait:DataScreen", "settle", "j", "e", "settle", "settle"],
     "start": ["n", "wait:StartScreen", "later"],
     "help": ["question_mark", "later"],
-    "commands": ["colon", "later"],
 }
 """What is pressed and awaited on the way to each screen."""
 

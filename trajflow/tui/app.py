@@ -50,8 +50,7 @@ class TrajflowApp(App[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("app.leave", "q", "leave", "Back"),
-        bound("app.back", "escape", "back", "Back", show=False),
+        bound("app.back", "q,escape", "back", "Back", shown="q"),
         bound("app.help", "question_mark,f1", "help", "Help", shown="?"),
         bound("app.theme", "t", "theme", "Dark or light", show=False),
         bound("app.commands", "colon", "command_palette", "Commands", show=False),
@@ -90,7 +89,7 @@ class TrajflowApp(App[None]):
         told: set[str] = set()
         for each in screen.active_bindings.values():
             name = each.binding.description
-            if name and each.enabled and name not in told:
+            if name and each.binding.id and each.enabled and name not in told:
                 told.add(name)
                 key = self.get_key_display(each.binding)
                 run = self._runner(each.binding.action, each.node)
@@ -160,10 +159,6 @@ class TrajflowApp(App[None]):
         """Return to the screen below; home stays."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
-
-    def action_leave(self) -> None:
-        """Return to the screen below, or leave from home."""
-        self.pop_screen() if len(self.screen_stack) > 1 else self.exit()
 
     def action_help(self) -> None:
         """List the keys of this screen."""

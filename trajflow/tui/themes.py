@@ -23,6 +23,7 @@ DARK = Theme(
     surface="#1c1c1c",
     panel="#262626",
     variables={
+        "button-focus-text-style": "bold underline",
         "border": "#4e4e4e",
         "border-blurred": "#3a3a3a",
         "block-cursor-background": "#303a46",
@@ -49,6 +50,7 @@ LIGHT = Theme(
     panel="#e4e4e4",
     dark=False,
     variables={
+        "button-focus-text-style": "bold underline",
         "border": "#a8a8a8",
         "border-blurred": "#c6c6c6",
         "block-cursor-background": "#cfe0f2",

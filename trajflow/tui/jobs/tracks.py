@@ -48,6 +48,7 @@ class Paths:
         tracks: How many there are.
         rows: Their positions.
         steps: Ends of the steps that are drawn, [N, 2, 2]: from and to, x and y.
+        track: Which track each of them belongs to, [N].
         speeds: Speeds of all steps, units per second.
         lengths: Lengths of the tracks, seconds.
         unit: Unit of the coordinates.
@@ -59,6 +60,7 @@ class Paths:
     tracks: int
     rows: int
     steps: Floats
+    track: Ints
     speeds: Histogram
     lengths: Histogram
     unit: str
@@ -157,6 +159,7 @@ def paths_of(tracks: Tracks, scene: str, kind: str, unit: str) -> Paths:
         tracks=len(chosen),
         rows=len(track),
         steps=ends[drawn].astype(np.float32),
+        track=track[same][drawn],
         speeds=histogram(speed),
         lengths=histogram(length),
         unit=unit,

@@ -110,11 +110,12 @@ class DataScreen(Screen[None]):
             self._examining = None
             self.query_one(Title).state = f"examined: {len(self._found)} findings"
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Types can be chosen where there are several."""
+        return action != "kind" or len(self.kinds) > 2
+
     def action_kind(self) -> None:
         """Show the next type of agents, or all."""
-        if len(self.kinds) < 3:
-            self.post_message(Complain("all agents of this store are of one type"))
-            return
         self.kind = self.kinds[(self.kinds.index(self.kind) + 1) % len(self.kinds)]
         self._read()
 
@@ -147,7 +148,7 @@ class DataScreen(Screen[None]):
             self._asked = worker_of(self.app).ask(request, self)
 
     def _draw(self, paths: Paths) -> None:
-        self.query_one(TrackMap).show(paths.steps, paths.unit)
+        self.query_one(TrackMap).show(paths)
         self.query_one("#speeds", Bars).show(paths.speeds, f"{paths.unit}/s")
         self.query_one("#lengths", Bars).show(paths.lengths, "s")
         drawn = f", {count(paths.drawn)} drawn" if paths.drawn < paths.tracks else ""

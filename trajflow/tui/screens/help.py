@@ -7,10 +7,14 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
+from textual.keys import format_key
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from trajflow.tui.keys import bound
+
+BELOW = "names at the right are for a file of keys: trajflow tui --keys FILE.toml"
+Row = tuple[str, str, str]
 
 
 class HelpScreen(ModalScreen[None]):
@@ -26,17 +30,33 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """A table that scrolls."""
-        with VerticalScroll():
+        with VerticalScroll(id="help") as scroll:
+            scroll.border_title = "keys"
+            scroll.border_subtitle = "q closes"
             yield Static(self._table())
-        yield Footer()
 
     def _table(self) -> Table:
-        rows: dict[tuple[str, str], list[str]] = {}
-        for each in self.about.active_bindings.values():
-            if each.binding.description and each.binding.id:
-                row = (each.binding.description, each.binding.id)
-                rows.setdefault(row, []).append(self.app.get_key_display(each.binding))
         table = Table.grid(padding=(0, 2))
-        for (told, name), keys in rows.items():
-            table.add_row(Text(" ".join(keys), "bold"), Text(told), Text(name, "dim"))
+        calm = self.app.theme_variables["calm"].removeprefix("ansi_")
+        key = self.app.theme_variables["footer-key-foreground"].removeprefix("ansi_")
+        room = ""
+        for keys, told, name in rows_of(self.about):
+            if name.split(".")[0] != room:
+                room = name.split(".")[0]
+                table.add_row("", Text(room, f"bold {calm}"))
+            table.add_row(Text(keys, f"bold {key}"), Text(told), Text(name, calm))
+        table.add_row("", Text(""))
+        table.add_row("", Text(BELOW, calm))
         return table
+
+
+def rows_of(about: Screen[object]) -> list[Row]:
+    """Keys, what they do, and the name of the action, room by room."""
+    keys: dict[tuple[str, str], list[str]] = {}
+    for key, each in about.active_bindings.items():
+        if each.binding.description and each.binding.id:
+            told = (each.binding.description, each.binding.id)
+            keys.setdefault(told, []).append(format_key(key))
+    rows = [(" ".join(found), *told) for told, found in keys.items()]
+    rooms = list(dict.fromkeys(row[2].split(".")[0] for row in rows))
+    return sorted(rows, key=lambda row: rooms.index(row[2].split(".")[0]))

@@ -26,7 +26,7 @@ from trajflow.tui.messages import (
 )
 from trajflow.tui.widgets.entries import Entries
 from trajflow.tui.widgets.listing import entry_of
-from trajflow.tui.widgets.title import Title
+from trajflow.tui.widgets.title import Title, told
 
 if TYPE_CHECKING:
     from trajflow.tui.widgets.glance import Glance
@@ -44,6 +44,7 @@ class HomeScreen(Screen[None]):
         bound("home.ood", "o", "ood", "Strange"),
         bound("home.train", "n", "train", "Train"),
         bound("home.again", "r", "again", "Look again", show=False),
+        bound("home.quit", "q", "app.quit", "Quit"),
     ]
 
     class Looked(Message):
@@ -190,14 +191,6 @@ class HomeScreen(Screen[None]):
     def _complain_of_tracks(self, run: Run) -> None:
         said = f"the tracks of {run.name} are not below {self.folder}; start `trajflow tui` where"
         self.post_message(Complain(f"{said} both are, or move the store there"))
-
-
-def told(folder: Path) -> str:
-    """A folder as its user calls it: from home, if it lies there."""
-    home = Path.home()
-    if home != Path("/") and folder.is_relative_to(home):
-        return str(Path("~") / folder.relative_to(home))
-    return str(folder)
 
 
 def _so_many(things: Sequence[object], name: str) -> str:

@@ -16,13 +16,15 @@ from trajflow.tui.jobs.found import read_tracks
 from trajflow.tui.jobs.processes import start
 from trajflow.tui.jobs.sources import PRESETS, encoders, free_run
 from trajflow.tui.messages import OpenTraining
-from trajflow.tui.widgets.title import Title
+from trajflow.tui.widgets.title import Title, told
 
 NONE = "none"
 
 
 class StartScreen(Screen[None]):
-    """Settings of a new training from a store."""
+    """Settings of a new training from a store; enter starts with what is there."""
+
+    AUTO_FOCUS = "#start"
 
     class Said(Message):
         """What came of the attempt to start; `problem` is empty if it was started."""
@@ -47,15 +49,11 @@ class StartScreen(Screen[None]):
             yield from self._line("epochs", Input("20", id="epochs", type="integer"))
             more = Input("", id="more", placeholder="model.width=64 train.seed=1 ...")
             yield from self._line("more settings", more)
-            out = str(free_run(self.store, "gru", "mmf"))
+            out = told(free_run(self.store, "gru", "mmf"))
             yield from self._line("run folder", Input(out, id="out"))
             yield Static("", id="problem", markup=False)
             yield Button("Start", variant="primary", id="start")
         yield Footer()
-
-    def on_mount(self) -> None:
-        """The button is first: enter starts with what is there."""
-        self.query_one(Button).focus()
 
     @on(Select.Changed)
     def _rename(self) -> None:
@@ -63,11 +61,11 @@ class StartScreen(Screen[None]):
         encoder, preset = (
             str(self.query_one(f"#{n}", Select).value) for n in ("encoder", "preset")
         )
-        self.query_one("#out", Input).value = str(free_run(self.store, encoder, preset))
+        self.query_one("#out", Input).value = told(free_run(self.store, encoder, preset))
 
     @on(Button.Pressed, "#start")
     def _begin(self) -> None:
-        run = Path(self.query_one("#out", Input).value.strip())
+        run = Path(self.query_one("#out", Input).value.strip()).expanduser()
         if not run.name or (run.is_dir() and any(run.iterdir())):
             self.post_message(self.Said(run, f"{run} is not empty; choose another folder"))
             return

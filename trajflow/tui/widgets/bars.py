@@ -41,25 +41,20 @@ class Bars(Widget):
             text.append("\n")
             text.append(line, f"not bold {tone}")
         low, top = number(float(counted.edges[0]), 2), number(float(counted.edges[-1]), 2)
-        last = f"{low}{top.rjust(_wide(len(counted.counts), room) - len(low))}"
+        last = f"{low}{top.rjust(room - len(low))}"
         text.append(f"\n{last}", "not bold dim")
         return text
 
 
 def bars(counts: list[int], columns: int, rows: int) -> list[str]:
-    """Counts as bars of so many rows, the first line on top.
+    """Counts as bars over so many columns and rows, the first line on top.
 
     Every count above zero shows at least an eighth of a row, so nothing rare is hidden.
     """
-    wide = max(1, columns // max(1, len(counts)))
     most = max([*counts, 1])
     eighths = [max(1, round(n / most * rows * 8)) if n else 0 for n in counts]
     lines = []
     for row in range(rows - 1, -1, -1):
-        parts = [BLOCKS[max(0, min(8, high - 8 * row))] * wide for high in eighths]
-        lines.append("".join(parts)[:columns])
+        parts = [BLOCKS[max(0, min(8, high - 8 * row))] for high in eighths]
+        lines.append("".join(parts[column * len(parts) // columns] for column in range(columns)))
     return lines
-
-
-def _wide(counts: int, columns: int) -> int:
-    return min(columns, max(1, columns // max(1, counts)) * counts)

@@ -15,7 +15,7 @@ from trajflow.tui.jobs.tracks import Paths, ReadPaths
 from trajflow.tui.widgets.facts import Facts
 from trajflow.tui.widgets.listing import told_of_run, told_of_tracks
 from trajflow.tui.widgets.scene_preview import ScenePreview
-from trajflow.tui.widgets.track_map import NOTHING, TrackMap
+from trajflow.tui.widgets.track_map import TrackMap
 from trajflow.tui.worker import worker_of
 from trajflow.tui.worker_messages import Answered, Failed
 
@@ -93,9 +93,9 @@ class Glance(Vertical):
             self.query_one(ScenePreview).show(view)
             return True
         if isinstance(thing, Tracks) and (found := self._maps.get(thing.path)) is not None:
-            self.query_one(TrackMap).show(found.steps, found.unit)
+            self.query_one(TrackMap).show(found)
             return True
-        self.query_one(TrackMap).show(NOTHING, "")
+        self.query_one(TrackMap).show(None)
         self.query_one(ScenePreview).show(None, self._why_not())
         return False
 

@@ -1,5 +1,7 @@
 """The first line of every screen: where one is, and a word about what goes on."""
 
+from pathlib import Path
+
 from rich.table import Table
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -36,3 +38,11 @@ class Title(Widget):
         left.append(safe(self.place, LONGEST))
         line.add_row(left, Text(safe(self.state, LONGEST) + " "))
         return line
+
+
+def told(folder: Path) -> str:
+    """A folder as its user calls it: from home, if it lies there."""
+    home = Path.home()
+    if home != Path("/") and folder.is_relative_to(home):
+        return str(Path("~") / folder.relative_to(home))
+    return str(folder)

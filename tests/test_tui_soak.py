@@ -1,0 +1,129 @@
+"""Hours of use in minutes: many sizes, many keys, memory that does not grow."""
+
+import gc
+import os
+import shutil
+
+import pytest
+from test_tui_app import hands, sizes, survives
+from tui_support import LARGE, SMALL, app_on, lines_of, make_run, piloted, until, whole_training
+
+from trajflow.tui.app import TrajflowApp
+from trajflow.tui.jobs.demo import preview_file, unpacked
+from trajflow.tui.jobs.preview import load
+from trajflow.tui.screens.small import SmallScreen
+from trajflow.tui.screens.training import TrainingScreen
+from trajflow.tui.widgets.scene_preview import ScenePreview
+
+
+def megabytes():
+    """Memory of this process that is in use now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.fixture
+def stays(monkeypatch):
+    """An application that no key ends."""
+    monkeypatch.setattr(TrajflowApp, "exit", lambda self, *_, **__: None)
+
+
+async def animated(pilot, rounds):
+    """Play a forecast from its beginning again and again; memory after each round."""
+    preview, used = pilot.app.screen.query_one(ScenePreview), []
+    view = load(preview_file())
+    for _ in range(rounds):
+        for frame in range(4 * view.horizon):
+            preview.view = view
+            preview.moment = frame / 4
+            await pilot.pause()
+        gc.collect()
+        used.append(megabytes())
+    return used
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is counted otherwise")
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(6, id="short"), pytest.param(500, id="long", marks=pytest.mark.slow)]
+)
+def test_memory_stays_flat_while_forecasts_are_played(tmp_path, rounds):
+    make_run(tmp_path / "run", whole_training())
+
+    async def play(pilot):
+        await until(pilot, lambda: pilot.app.screen.found.runs)
+        used = await animated(pilot, rounds)
+        half = used[len(used) // 2]
+        assert used[-1] - half < 4, f"megabytes after each round: {used}"
+
+    piloted(app_on(tmp_path), play, LARGE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [[], ["w"], ["d"]])
+def test_four_hundred_sizes(tmp_path, keys):
+    work = shutil.copytree(unpacked(tmp_path / "cache").folder, tmp_path / "work")
+
+    async def play(pilot):
+        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await pilot.press(*keys)
+        for width, height in sizes(7, 400):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+        await pilot.resize_terminal(*SMALL)
+        await pilot.pause()
+        assert not isinstance(pilot.app.screen, SmallScreen)
+        assert any("trajflow" in line for line in lines_of(pilot.app))
+
+    piloted(app_on(work), play)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_ten_thousand_keys(tmp_path, seed, stays, monkeypatch):
+    """2500 keys on each of four ways through all screens; nothing is trained for real."""
+    from trajflow.errors import RunError
+    from trajflow.tui.screens import start, training
+
+    def refused(*_):
+        raise RunError("not in this test")
+
+    monkeypatch.setattr(start, "start", refused)
+    monkeypatch.setattr(training, "start", refused)
+    monkeypatch.chdir(tmp_path)
+    work = shutil.copytree(unpacked(tmp_path / "cache").folder, tmp_path / "work")
+    make_run(work / "other", whole_training())
+
+    async def play(pilot):
+        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await survives(pilot, hands(seed, 2500))
+
+    piloted(app_on(work), play)
+
+
+@pytest.mark.slow
+def test_a_thousand_lines_come_while_it_watches(tmp_path):
+    import json
+
+    from tui_support import started, step
+
+    run = make_run(tmp_path / "run", [started(steps=1000)], age=0)
+
+    async def play(pilot):
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TrainingScreen))
+        with (run / "events.jsonl").open("a") as file:
+            for number in range(1, 1001):
+                line = json.dumps(step(number)) + "\n"
+                for part in (line[:9], line[9:]):
+                    file.write(part)
+                    file.flush()
+                if number % 20 == 0:
+                    await pilot.pause(0.01)
+        await until(pilot, lambda: pilot.app.screen.history.step == 1000)
+        assert len(pilot.app.screen.history.points) == 1000
+
+    async def begin(pilot):
+        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await play(pilot)
+
+    piloted(app_on(tmp_path), begin)
