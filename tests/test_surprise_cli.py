@@ -1,0 +1,73 @@
+"""`trajflow fit-surprise`, and what predicting makes of it."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+
+from trajflow.cli import main
+
+
+@pytest.fixture(scope="module")
+def fitted(trained, fork, tmp_path_factory):
+    """A run that knows what is strange to it."""
+    run = shutil.copytree(trained[0], tmp_path_factory.mktemp("runs") / "run")
+    with pytest.raises(SystemExit) as left:
+        main(["fit-surprise", str(run), str(fork), "--quiet", "--json"])
+    assert not left.value.code
+    return run
+
+
+def test_what_was_fitted_is_said(trajflow, fitted, fork):
+    again = fitted / "surprise.safetensors"
+    before = again.read_bytes()
+    words = ("--without", "halved", "--without", "late", "--windows", 150)
+    code, out, said = trajflow("fit-surprise", fitted, fork, *words, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told["surprise"] == str(again)
+    assert told["bytes"] == again.stat().st_size < 3e6
+    assert told["calibrated_on"] == 12
+    assert "halved" not in told["faults"]
+    assert "12 validation people" in said
+    again.write_bytes(before)
+
+
+def test_an_unknown_fault_is_named(trajflow, fitted, fork):
+    code, _, said = trajflow("fit-surprise", fitted, fork, "--without", "noize")
+    assert code == 2
+    assert "did you mean 'noise'" in said
+
+
+def test_predictions_carry_surprise_and_reason(trajflow, fitted, fork, tmp_path):
+    code, _, said = trajflow(
+        "predict", fitted, fork, "--surprise", "--samples", 3, "-o", tmp_path / "f.csv"
+    )
+    assert code == 0, said
+    table = pd.read_csv(tmp_path / "f.csv", keep_default_na=False)
+    assert table.surprise.between(0, 1).all()
+    assert (table.groupby(["scene", "agent"]).surprise.nunique() == 1).all()
+    assert (table.reason[table.surprise > 0.95] != "").all()
+    assert (table.reason[table.surprise <= 0.95] == "").all()
+
+
+def test_a_group_of_forecasts_keeps_surprise(trajflow, fitted, fork, tmp_path):
+    place = tmp_path / "f.zarr"
+    assert trajflow("predict", fitted, fork, "--surprise", "--samples", 3, "-o", place)[0] == 0
+    group = zarr.open_group(str(place), mode="r")
+    told = np.array(group.attrs["reasons"])[group["reason"][:]]
+    assert ((told != "") == (group["surprise"][:] > 0.95)).all()
+
+
+def test_a_run_without_surprise_says_how_to_get_it(trajflow, trained, fork, tmp_path):
+    code, _, said = trajflow("predict", trained[0], fork, "--surprise", "-o", tmp_path / "f.csv")
+    assert code == 2
+    assert "trajflow fit-surprise RUN DATA" in " ".join(said.split())
+    assert not (tmp_path / "f.csv").exists()
+
+
+def test_a_training_with_few_validation_people_ends_without_surprise(trained):
+    assert not (trained[0] / "surprise.safetensors").exists()
