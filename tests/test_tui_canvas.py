@@ -20,9 +20,10 @@ from trajflow.tui.export_files import forecast_csv, stem_of, write_new
 from trajflow.tui.export_png import HIGH, WIDE, png_of
 from trajflow.tui.widgets.look import Look, quantised, rgb
 from trajflow.tui.widgets.panes import Panes, fitted, nearest_sample, points_of
-from trajflow.tui.widgets.raster import Strokes, circles, density, dither, smooth, spots, trace
+from trajflow.tui.widgets.raster import density, smooth, spots, trace
 from trajflow.tui.widgets.scene_canvas import SceneCanvas
 from trajflow.tui.widgets.scene_picture import Layers, Pointing, paint
+from trajflow.tui.widgets.strokes import Strokes, circles, dither
 from trajflow.tui.widgets.viewport import Viewport, nice
 
 PAST, FUTURE, SAMPLES = 5, 7, 11
@@ -573,7 +574,7 @@ def test_a_theme_changes_the_map():
 def test_resizing_never_fails():
     async def resize(pilot, canvas):
         chance = np.random.default_rng(4)
-        for width, height in [(0, 0), (1, 1), (300, 100), *chance.integers(1, 200, (60, 2))]:
+        for width, height in [(0, 0), (1, 1), (300, 100), *chance.integers(1, 200, (20, 2))]:
             await pilot.resize_terminal(int(width), int(height))
         await pilot.resize_terminal(*SMALL)
 
@@ -584,7 +585,7 @@ def test_a_long_animation_keeps_its_memory():
     async def play(pilot, canvas):
         canvas.animate_future(True)
         for round_ in range(3):
-            for _ in range(120):
+            for _ in range(40):
                 canvas._play()
                 canvas._painted()
             gc.collect()

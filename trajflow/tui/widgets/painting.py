@@ -7,8 +7,9 @@ import numpy as np
 from trajflow.batch import Bools, Floats, Ints
 from trajflow.tui.widgets.cells import BLANK, HALF, Cells
 from trajflow.tui.widgets.look import Look, packed, quantised, rgb
-from trajflow.tui.widgets.raster import BRAILLE, Strokes, dither
+from trajflow.tui.widgets.strokes import Strokes, dither
 
+BRAILLE = 0x2800
 GAIN, POWER = 7.0, 0.6
 """How fast density turns to colour: a lone path of twenty must still be seen."""
 MOST_DARK, MOST_LIGHT = 0.62, 0.55

@@ -9,8 +9,9 @@ import numpy as np
 from trajflow.batch import Bools, Floats
 from trajflow.browsing.view import View
 from trajflow.tui.widgets.cells import BLANK, Cells
+from trajflow.tui.widgets.layers import Layers, Pointing
 from trajflow.tui.widgets.look import Look
-from trajflow.tui.widgets.scene_picture import Layers, Pointing, paint
+from trajflow.tui.widgets.scene_picture import paint
 from trajflow.tui.widgets.viewport import Viewport
 
 BAR = 0x2502
