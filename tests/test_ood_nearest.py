@@ -8,7 +8,7 @@ from trajflow.browsing.shifted import NEAREST, Place, ShiftedBrowser
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError
-from trajflow.ood.nearest import Known, laid_over
+from trajflow.ood.nearest import Known, fanned, laid_over
 from trajflow.ood.question import Question
 from trajflow.ood.shifts import available
 from trajflow.surprise.sight import look
@@ -43,6 +43,19 @@ def test_tracks_are_laid_over_what_was_seen_of_a_past_and_over_who_stands():
     assert laid_over(line, line[0, :T] + 3)[0, T - 1] == line[0, T - 1] + 3
 
 
+def test_side_by_side_tracks_keep_their_shapes_and_distances():
+    past = paths(1, seed=5)[0, :T]
+    laid = laid_over(paths(), past)
+    fan = fanned(laid, past)
+    assert np.allclose(np.diff(fan, axis=1), np.diff(laid, axis=1))
+    moved = (fan - laid)[:, 0]
+    assert np.allclose(moved @ (past[-1] - past[0]), 0)
+    away = np.linalg.norm(moved, axis=1)
+    assert np.allclose(away / away[0], [1, 1, 2, 2, 3, 3, 4, 4, 5])
+    assert np.allclose(moved[0], -moved[1])
+    assert fanned(laid[..., :1], past[:, :1]) is not None
+
+
 @pytest.fixture(scope="module")
 def browser(fork):
     return ShiftedBrowser(untrained(fork), open_store(fork), Config.load(), Question(windows=60))
@@ -74,7 +87,7 @@ def test_a_window_of_a_report_is_made_again_beside_its_nearest(browser):
     assert 0 < view.surprise[agent] <= 1
     assert among.agents == NEAREST + 1
     assert np.allclose(among.past[0], view.past[agent])
-    assert np.allclose(among.past[1:, -1], view.past[agent, -1])
+    assert among.future is None
     plain, _ = browser.view(Place("", 0, row, column))
     assert not np.allclose(plain.past[int(plain.target.argmax())], view.past[agent])
 

@@ -12,7 +12,7 @@ from trajflow.config import Config
 from trajflow.datasets.store import Store
 from trajflow.errors import ConfigError, did_you_mean
 from trajflow.ood.asking import grounds_of
-from trajflow.ood.nearest import Known, laid_over
+from trajflow.ood.nearest import Known, fanned, laid_over
 from trajflow.ood.question import Question
 from trajflow.ood.shifts import available
 from trajflow.predictor import Predictor
@@ -122,22 +122,20 @@ class ShiftedBrowser:
         )
 
     def _among(self, batch: Batch) -> View:
-        """The agent alone, with the nearest training tracks as its neighbours."""
+        """The agent's past, with those of the nearest training tracks side by side with it."""
         if self._known is None:
             batches = self._grounds.training(COMPARED)
             self._known = Known.of(self.predictor.model, batches)
-        (past,), (future,) = batch.past[batch.target], batch.future[batch.target]
+        (past,) = batch.past[batch.target]
         context = look(self.predictor.model, batch.past, batch.target).context[0]
         paths, _ = self._known.nearest(context, NEAREST)
-        laid, length = laid_over(paths, past), len(past)
-        pasts = np.concatenate([past[None], laid[:, :length]])
-        futures = np.concatenate([future[None], laid[:, length:]])
-        target = np.arange(len(pasts)) == 0
-        none: Floats = np.full((0, len(pasts), *future.shape), np.nan)
+        beside = fanned(laid_over(paths, past), past)
+        pasts = np.concatenate([past[None], beside[:, : len(past)]])
+        none: Floats = np.full((0, len(pasts), *batch.future.shape[2:]), np.nan)
         return View(
             past=pasts,
-            future=futures,
-            target=target,
+            future=None,
+            target=np.arange(len(pasts)) == 0,
             samples=none,
             labels=("this one", *(f"nearest {n}" for n in range(1, len(pasts)))),
             kinds=("",) * len(pasts),
@@ -147,7 +145,7 @@ class ShiftedBrowser:
             count=1,
             dt=self.store.dt,
             unit=self.store.unit,
-            by="nearest in training",
+            by="nearest in training, side by side",
         )
 
     def _of(self, key: str) -> Store:

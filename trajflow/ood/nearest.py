@@ -9,6 +9,9 @@ from trajflow.batch import Batch, Floats
 from trajflow.model import TrajectoryModel
 from trajflow.surprise.sight import look
 
+GAP = 0.12
+"""Between tracks that stand side by side, as a share of the longest."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -71,6 +74,24 @@ def laid_over(path: Floats, past: Floats) -> Floats:
         flat = (moved[..., 0] + 1j * moved[..., 1]) * (wanted / way)[:, None]
         moved = np.stack([flat.real, flat.imag], -1)
     return np.asarray(moved + here[-1])
+
+
+def fanned(path: Floats, past: Floats) -> Floats:
+    """Tracks that were laid over another [N, W, D], moved apart to its left and right in turn.
+
+    So their shapes stand beside its own: the nearest next to it. Only in the plane.
+    """
+    seen = np.isfinite(past).all(-1)
+    if past.shape[-1] != 2 or not seen.any():
+        return path
+    here, length = past[seen], len(past)
+    extent = np.linalg.norm(path[:, length - 1] - path[:, 0], axis=1).max(initial=0)
+    gap = GAP * max(float(np.linalg.norm(here[-1] - here[0])), float(extent))
+    way = _turn((here[-1] - here[0])[None])[0]
+    order = np.arange(len(path))
+    side = np.where(order % 2 == 0, 1, -1) * (order // 2 + 1)
+    aside = np.array([-way.imag, way.real])
+    return np.asarray(path + gap * side[:, None, None] * aside)
 
 
 def _turn(way: Floats) -> Floats:
