@@ -18,7 +18,7 @@ from trajflow.ood.reports import report_name
 from trajflow.tui.messages import Complain
 from trajflow.tui.ood_requests import Examine, Examined, Examining, ShiftedShown, ShowShifted
 from trajflow.tui.screens.ood import OodScreen
-from trajflow.tui.widgets.histogram import Histogram, drawn
+from trajflow.tui.widgets.histogram import drawn
 from trajflow.tui.widgets.look import Look
 from trajflow.tui.widgets.shift_curves import retention_curves, roc_curves
 from trajflow.tui.widgets.shift_table import bar
@@ -112,7 +112,7 @@ def test_a_shift_shows_its_curves_and_its_windows(run, fork, report):
         await until(pilot, lambda: "least surprising 1 of 9" in text_of(pilot.app))
         place = examples["least"][0]
         await until(pilot, lambda: screen.shown.place[1] == place["row"])
-        await pilot.press("down", "end")
+        await pilot.press("down", "j", "down", "j")
         await showing(pilot, screen, "unit-3")
         await pilot.press("h")
         await until(pilot, lambda: "9 of 9" in text_of(pilot.app))
@@ -237,5 +237,4 @@ def test_bars_and_histograms_are_as_high_as_they_should_be():
     assert lines[3].startswith(" " * 12)
     assert lines[3].rstrip().endswith("█" * 12)
     assert all(line[0] == line[-1] for line in lines[5:7])
-    assert "alarm 0.90▲" in lines[7]
-    assert Histogram().size.width == 0
+    assert "alarm 0.9▲" in lines[7]

@@ -113,9 +113,11 @@ def written(report: Values) -> bytes:
 
 
 def finite(value: Any) -> Any:
-    """The same values, None for numbers that JSON has not."""
+    """The same values to six digits, None for numbers that JSON has not."""
     if isinstance(value, dict):
         return {key: finite(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trajflow.ood.floor import FLOORS
+from trajflow.ood.marks import UNAWARE
 from trajflow.text import safe
 
 OURS, FLOOR, PLAIN, FAINT = "#ea580c", "#0f766e", "#1f2937", "#9ca3af"
@@ -38,6 +39,9 @@ def _detection(axes: Axes, shifts: Sequence[Values]) -> None:
     for name, marker in zip(FLOORS, "|x+", strict=True):
         each = [one["detection"][name]["auroc"]["value"] for one in shifts]
         axes.plot(each, rows, marker, color=FLOOR, ms=6, label=name, lw=0)
+    if shifts and UNAWARE in shifts[0]["detection"]:
+        each = [one["detection"][UNAWARE]["auroc"]["value"] for one in shifts]
+        axes.plot(each, rows, "D", color=FAINT, ms=4, label="without known faults", lw=0)
     ours = [one["detection"]["surprise"]["auroc"] for one in shifts]
     for row, one in zip(rows, ours, strict=True):
         axes.plot(one["interval"] or [one["value"]] * 2, [row, row], color=OURS, lw=2.5, alpha=0.5)
@@ -47,7 +51,7 @@ def _detection(axes: Axes, shifts: Sequence[Values]) -> None:
     axes.set(xlim=(-0.02, 1.02), yticks=rows, xlabel="AUROC against ordinary windows")
     axes.set_yticklabels(labels, fontsize=7.5)
     axes.set_ylim(len(shifts) - 0.5, -0.5)
-    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=4, frameon=False)
+    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=5, frameon=False)
     _calm(axes)
 
 

@@ -162,7 +162,7 @@ def _window(marks: Marks, row: int) -> Values:
         "row": place,
         "column": column,
         "surprise": float(marks.scores[SURPRISE][row]),
-        "parts": {name: float(values[row]) for name, values in marks.scores.items()},
+        "parts": {name: round(float(of[row]), 4) for name, of in marks.scores.items()},
         "reasons": marks.reasons[row],
         ERROR: error if np.isfinite(error) else None,
     }
