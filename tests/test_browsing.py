@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trajflow.browsing.browser import RANKINGS
 from trajflow.browsing.judged import PAIRED, scores
+from trajflow.browsing.ranking import RANKINGS
 from trajflow.browsing.rivals import Drawn
 from trajflow.browsing.shelf import Shelf
 from trajflow.browsing.view import PLAIN, Asked

@@ -15,7 +15,8 @@ from test_tui_canvas import view_of
 from tui_support import LARGE, SMALL, app_on, lines_of, matches, piloted, text_of, until
 
 from trajflow.browsing.shelf import Shelf
-from trajflow.tui.screens.forecast import COUNTS, ForecastScreen
+from trajflow.tui.screens.asking import COUNTS
+from trajflow.tui.screens.forecast import ForecastScreen
 from trajflow.tui.screens.goto import GotoScreen
 from trajflow.tui.screens.rivals import RivalScreen, runs_beside
 from trajflow.tui.worker import Worker

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats, Ints
+from trajflow.batch import Batch, Bools, Floats
 from trajflow.browsing.judged import discs, scores, spread_out
+from trajflow.browsing.ranking import RANKINGS, chunks, window_scores
 from trajflow.browsing.rivals import Rival, straight_on
 from trajflow.browsing.view import PLAIN, Asked, View
 from trajflow.choosing import rules
@@ -18,12 +19,6 @@ from trajflow.datasets.store import Store
 from trajflow.datasets.windows import Windows
 from trajflow.errors import ConfigError, RunError, did_you_mean
 from trajflow.surprise import Strangeness
-
-CHUNK = 192
-"""Targets that are scored at once; a key that waits for them must not be felt."""
-SAMPLES = 20
-SURPRISE = "surprise"
-RANKINGS = ("energy_score", "min_ade", "min_fde", "miss", "spread", SURPRISE)
 
 
 class Browser:
@@ -183,21 +178,11 @@ class Browser:
             raise ConfigError(did_you_mean("ranking", by, RANKINGS))
         if by not in self._ranked:
             parts = []
-            for rows in _chunks(self.windows.target_counts):
-                parts.append(self._scored(rows, by))
+            for rows in chunks(self.windows.target_counts):
+                parts.append(window_scores(self.rival, self.windows.gather(rows), by))
                 yield int(rows[-1]) + 1, len(self), None
             self._ranked[by] = np.concatenate(parts)
         yield len(self), len(self), self._ranked[by]
-
-    def _scored(self, rows: Ints, by: str) -> Floats:
-        batch = self.windows.gather(rows)
-        if by == SURPRISE:
-            if self.rival.predictor is None:
-                raise RunError(f"{self.rival.name} does not tell how strange a past is")
-            found = self.rival.predictor(1).surprise_of(batch)
-            return np.asarray(np.nanmax(spread_out(batch.target, found.score), 1))
-        drawn = self.rival.draw(batch, SAMPLES, 0, 1, None)
-        return np.asarray(np.nanmean(scores(drawn, batch)[by], 1))
 
     def _strange(self, rival: Rival, batch: Batch, steps: int) -> Strangeness | None:
         """How strange the targets' pasts are, if the run can tell."""
@@ -209,12 +194,6 @@ class Browser:
     def _edited(self, index: int, past: Floats) -> Bools:
         stored = self.windows.gather(np.array([index])).past[0]
         return np.asarray(~((stored == past) | (np.isnan(stored) & np.isnan(past))).all(-1))
-
-
-def _chunks(targets: Ints) -> Iterator[Ints]:
-    """Windows that follow each other, of about as many targets, [N]."""
-    group = (np.cumsum(targets) - 1) // CHUNK
-    yield from np.split(np.arange(len(targets)), np.flatnonzero(np.diff(group)) + 1)
 
 
 def _at(target: Bools, words: Sequence[str]) -> tuple[str, ...]:

@@ -6,10 +6,8 @@ from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
-from textual.binding import BindingType
 
 from trajflow.tui.editing import Edit
-from trajflow.tui.keys import bound
 from trajflow.tui.messages import Tell
 from trajflow.tui.screens.mapping import MapScreen
 from trajflow.tui.widgets.scene_canvas import SceneCanvas
@@ -18,22 +16,6 @@ ONLY_HERE = ("nudge", "point", "drop", "noise", "restore", "reset", "leave_edit"
 NOT_HERE = ("agent", "moment", "play")
 NUDGE = 2.0
 """Dots by which a key moves a point: the width of a cell, so zooming in makes it finer."""
-
-EDIT_KEYS: tuple[BindingType, ...] = (
-    bound("edit.begin", "e", "edit", "Edit the past"),
-    bound("edit.leave", "e,escape", "leave_edit", "Done", shown="e"),
-    bound("edit.left", "left,h", "nudge(-1,0)", "Nudge", shown="←↓↑→"),
-    bound("edit.down", "down,j", "nudge(0,-1)", "Nudge down", show=False),
-    bound("edit.up", "up,k", "nudge(0,1)", "Nudge up", show=False),
-    bound("edit.right", "right,l", "nudge(1,0)", "Nudge right", show=False),
-    bound("edit.before", "left_square_bracket,comma", "point(-1)", "Point before", show=False),
-    bound("edit.after", "right_square_bracket,full_stop", "point(1)", "Point", shown="[ ]"),
-    bound("edit.agent", "a", "edit_agent(1)", "Agent"),
-    bound("edit.drop", "x,delete", "drop", "Delete", shown="x"),
-    bound("edit.noise", "z", "noise", "Noise"),
-    bound("edit.restore", "backspace", "restore", "Put back", shown="bksp"),
-    bound("edit.reset", "R", "reset", "Reset"),
-)
 
 
 class EditScreen(MapScreen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,22 +9,19 @@ import numpy as np
 from textual.binding import BindingType
 
 from trajflow.batch import Floats
-from trajflow.tui.keys import bound
 from trajflow.tui.messages import Complain, Tell
-from trajflow.tui.screens.editing import EDIT_KEYS, EditScreen
+from trajflow.tui.screens.asking import AskScreen
 from trajflow.tui.screens.goto import GotoScreen
-from trajflow.tui.screens.mapping import MAP_KEYS
-from trajflow.tui.screens.rivals import RivalScreen
+from trajflow.tui.screens.map_keys import EDIT_KEYS, FORECAST_KEYS, MAP_KEYS
 from trajflow.tui.worker import Worker, worker_of
 from trajflow.tui.worker_messages import Answered, Failed, Finished
 from trajflow.tui.worker_requests import Opened, OpenRun, Rank, Ranking, Shown, ShowWindow
 
-COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 JUMPS = {"worst": ("energy_score", -1), "best": ("energy_score", 1), "strange": ("surprise", -1)}
 BROWSING = ("window", "scene", "jump", "anywhere", "goto", "edge")
 
 
-class ForecastScreen(EditScreen):
+class ForecastScreen(AskScreen):
     """Browse the windows of a part, change how they are forecast, and change the past.
 
     Args:
@@ -35,34 +31,7 @@ class ForecastScreen(EditScreen):
         second: Another run to be shown side by side, if any.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        bound("forecast.next", "right,l,n", "window(1)", "Next", shown="→"),
-        bound("forecast.before", "left,h,p", "window(-1)", "Before", shown="←"),
-        bound("forecast.worst", "w", "jump('worst')", "Worst"),
-        bound("forecast.best", "b", "jump('best')", "Best"),
-        bound("forecast.strange", "u", "jump('strange')", "Surprising"),
-        bound("forecast.random", "x", "anywhere", "Random"),
-        bound("forecast.resample", "r", "resample", "Resample"),
-        bound("forecast.fewer", "less_than_sign", "count(-1)", "Fewer samples", show=False),
-        bound("forecast.more", "greater_than_sign", "count(1)", "More samples", show=False),
-        bound("forecast.one", "1", "steps(1)", "1 evaluation per draw", show=False),
-        bound("forecast.two", "2", "steps(2)", "2 evaluations per draw", show=False),
-        bound("forecast.four", "4", "steps(4)", "4 evaluations per draw", show=False),
-        bound("forecast.select", "s", "select", "How samples are chosen", show=False),
-        bound("forecast.beside", "v", "beside", "Beside cv", show=False),
-        bound("forecast.rival", "V", "rival", "Beside another run", show=False),
-        bound("forecast.far", "pagedown", "window(10)", "10 windows on", show=False),
-        bound("forecast.back", "pageup", "window(-10)", "10 windows back", show=False),
-        bound("forecast.first", "home,g", "edge(0)", "First window", show=False),
-        bound("forecast.last", "end,G", "edge(1)", "Last window", show=False),
-        bound("forecast.scene", "right_square_bracket", "scene(1)", "Next scene", show=False),
-        bound(
-            "forecast.scene_before", "left_square_bracket", "scene(-1)", "Scene before", show=False
-        ),
-        bound("forecast.goto", "slash", "goto", "Go to a window", show=False),
-        *MAP_KEYS,
-        *EDIT_KEYS,
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*FORECAST_KEYS, *MAP_KEYS, *EDIT_KEYS]
 
     def __init__(
         self, run: Path, data: Path, part: str = "test", second: Path | None = None
@@ -169,49 +138,6 @@ class ForecastScreen(EditScreen):
         elif self.opened is not None:
             self._wish = where
             self.worker.ask(Rank(self.run, self.data, self.part, by), self)
-
-    def action_resample(self) -> None:
-        """Draw anew."""
-        self._draw(seed=self.how.seed + 1)
-
-    def action_count(self, way: int) -> None:
-        """More samples, or fewer."""
-        near = int(np.abs(np.array(COUNTS) - self.how.samples).argmin())
-        self._draw(samples=COUNTS[min(len(COUNTS) - 1, max(0, near + way))])
-
-    def action_steps(self, steps: int) -> None:
-        """So many network evaluations per draw."""
-        self._draw(steps=steps)
-
-    def action_select(self) -> None:
-        """Plain draws, or samples chosen by the next rule."""
-        if self.opened is not None:
-            known = [None, *self.opened.selections]
-            at = known.index(self.how.select) if self.how.select in known else 0
-            after = known[(at + 1) % len(known)]
-            samples = 20 if after else self.how.samples
-            self._draw(select=after, samples=samples)
-
-    def action_beside(self) -> None:
-        """Constant velocity beside the run, or the run alone."""
-        self._against(None if self.rival else "cv")
-
-    def action_rival(self) -> None:
-        """Choose another run to stand beside this one."""
-        self.app.push_screen(RivalScreen(self.run), self._chose)
-
-    def _chose(self, rival: str | None) -> None:
-        if rival is not None:
-            self._against(rival or None)
-
-    def _against(self, rival: str | None) -> None:
-        self.rival = rival
-        self.forecast_again()
-
-    def _draw(self, **changes: object) -> None:
-        self.how = replace(self.how, **changes)  # type: ignore[arg-type]
-        self.tell()
-        self.forecast_again()
 
     def _went(self, index: int | None) -> None:
         if index is not None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from rich.segment import Segment
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
 from textual.strip import Strip
@@ -19,7 +18,6 @@ from trajflow.errors import DataError
 from trajflow.tui.editing import Edit
 from trajflow.tui.export_files import forecast_csv, stem_of, write_new
 from trajflow.tui.export_png import png_of
-from trajflow.tui.keys import bound
 from trajflow.tui.messages import Complain, Tell
 from trajflow.tui.widgets.looks import look_of
 from trajflow.tui.widgets.scene_canvas import SceneCanvas
@@ -27,24 +25,6 @@ from trajflow.tui.widgets.title import Title
 from trajflow.tui.widgets.window_facts import WindowFacts
 
 STYLES = ("density", "paths", "none")
-
-MAP_KEYS: tuple[BindingType, ...] = (
-    bound("map.agent", "a,down,j", "agent(1)", "Next agent", show=False, shown="a"),
-    bound("map.agent_before", "A,up,k", "agent(-1)", "Agent before", show=False, shown="A"),
-    bound("map.play", "space", "play", "Play"),
-    bound("map.later", "full_stop", "moment(1)", "A step later", show=False, shown="."),
-    bound("map.earlier", "comma", "moment(-1)", "A step earlier", show=False, shown=","),
-    bound("map.samples", "d", "samples_as", "Density, paths, none", show=False),
-    bound("map.regions", "o", "layer('regions')", "Regions of 50 and 90 %", show=False),
-    bound("map.neighbours", "m", "layer('neighbours')", "Neighbours", show=False),
-    bound("map.truth", "y", "layer('truth')", "What happened", show=False),
-    bound("map.axes", "i", "layer('axes')", "Axes and scale", show=False),
-    bound("map.follow", "f", "follow", "Follow the agent", show=False),
-    bound("map.picture", "P", "export_picture", "Save SVG and PNG", show=False),
-    bound("map.csv", "C", "export_csv", "Save the forecast as CSV", show=False),
-)
-"""What a screen with a map may bind. One list of all keys must be bound by one class: a class that
-inherits loses those that its base has for the same key."""
 
 
 class MapScreen(Screen[None]):
