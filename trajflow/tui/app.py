@@ -155,6 +155,10 @@ class TrajflowApp(App[None]):
         """Show what happened."""
         self.notify(safe(message.text, LONGEST), markup=False)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """From home there is no way back."""
+        return action != "back" or len(self.screen_stack) > 1
+
     async def action_back(self) -> None:
         """Return to the screen below; home stays."""
         if len(self.screen_stack) > 1:
