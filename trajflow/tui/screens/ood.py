@@ -170,7 +170,10 @@ class OodScreen(Screen[None]):
             self.canvas.say("no report yet: press e, and every shift is looked at (minutes)")
             self.query_one(ShiftFacts).tell(_welcome(self.run_folder, self.data))
         else:
+            first = not self.table.shown
             self.table.fill(self.report, self.wide)
+            if first:
+                self.table.move_cursor(row=1)
             self.table.focus()
             self._turn()
         self.refresh_bindings()
@@ -305,6 +308,7 @@ class OodScreen(Screen[None]):
         self.query_one("#roc", Curves).show(roc_curves(one))
         kept = retention_curves(one or (self.report or {}).get("ordinary", {}))
         self.query_one("#kept", Curves).show(kept)
+        self._turn_to_chart()
 
     def _ask(self, window: dict[str, Any]) -> None:
         """Ask for a window, if the cursor still rests on it."""
@@ -342,8 +346,10 @@ class OodScreen(Screen[None]):
         self.canvas.point(agent)
 
     def _turn_to_chart(self) -> None:
-        for number, name in enumerate(CHARTS):
-            self.query_one(f"#{name}").set_class(number == self._chart, "-on")
+        """On a small screen: the chosen chart; of ordinary windows there is only one."""
+        shown = CHARTS[self._chart] if self.shift is not None else CHARTS[-1]
+        for name in CHARTS:
+            self.query_one(f"#{name}").set_class(name == shown, "-on")
 
     def _refill(self) -> None:
         if self.report is not None:
