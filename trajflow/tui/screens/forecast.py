@@ -44,7 +44,7 @@ class ForecastScreen(AskScreen):
         self._scores: dict[str, Floats] = {}
         self._wish: str | None = None
         self._place: tuple[str, int] | None = None
-        self._last, self._chance = 0, np.random.default_rng(0)
+        self._last, self._ranking, self._chance = 0, 0, np.random.default_rng(0)
 
     @property
     def worker(self) -> Worker:
@@ -59,7 +59,8 @@ class ForecastScreen(AskScreen):
 
     def on_unmount(self) -> None:
         """A ranking that goes on is of no use to anyone else."""
-        worker_of(self.app).cancel(self._last)
+        if self._ranking:
+            self.worker.cancel(self._ranking)
 
     def forecast_again(self) -> None:
         """Ask for this window as it shall be forecast now."""
@@ -97,8 +98,9 @@ class ForecastScreen(AskScreen):
         if isinstance(message.request, Rank):
             self._wish = None
             self.heading.state = ""
-        if isinstance(message.request, ShowWindow):
+        if isinstance(message.request, ShowWindow) and message.request.beside:
             self.rival = None
+            self.forecast_again()
         if self.view is None:
             self.canvas.say("nothing to show")
         if isinstance(message.request, OpenRun) and message.died:
@@ -137,7 +139,7 @@ class ForecastScreen(AskScreen):
             self._jump(where)
         elif self.opened is not None:
             self._wish = where
-            self.worker.ask(Rank(self.run, self.data, self.part, by), self)
+            self._ranking = self.worker.ask(Rank(self.run, self.data, self.part, by), self)
 
     def _went(self, index: int | None) -> None:
         if index is not None:

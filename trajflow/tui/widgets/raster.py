@@ -114,7 +114,7 @@ def density(
 
 
 def smooth(planes: Floats, times: int = 1) -> Floats:
-    """Every pixel's share of its neighbours, 1 2 1 each way, [..., rows, columns]; mass is kept."""
+    """Each pixel of planes [..., N, N] mixed with its neighbours, 1 2 1 each way; mass is kept."""
     for _ in range(times):
         planes = _spread(_spread(planes).swapaxes(-1, -2)).swapaxes(-1, -2)
     return planes

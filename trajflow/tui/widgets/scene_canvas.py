@@ -122,7 +122,7 @@ class SceneCanvas(SceneMap, can_focus=True):
     def _hovers(self, found: tuple[bool, tuple[int, int]] | None) -> None:
         if found != self.hovered:
             self.hovered = found
-            self.stale()
+            self.repaint()
 
     def _wheel(self, event: events.MouseEvent, factor: float) -> None:
         _, right, down = self.panes.under(event.x, event.y)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from rich.segment import Segment
@@ -23,6 +22,8 @@ from trajflow.tui.widgets.viewport import Viewport
 
 FRAMES = 12
 """Pictures of an animation in a second."""
+SLOWEST, FASTEST = 1.5, 6.0
+"""Steps in a second; between them the future passes as fast as it really does."""
 PAUSE = 1.0
 """Seconds an animation rests at its end."""
 ROOM_FOR_TWO = 60
@@ -187,17 +188,31 @@ class SceneMap(Widget):
         if self.view is None or moment is None:
             self.animate_future(False)
             return
-        rest = PAUSE / self.view.dt
-        moment += 1 / (FRAMES * self.view.dt) if math.isfinite(self.view.dt) else 1.0
-        if moment > self.view.horizon + rest:
+        if not self.screen.is_current:
+            return
+        pace = min(FASTEST, max(SLOWEST, 1 / self.view.dt))
+        moment += pace / FRAMES
+        if moment > self.view.horizon + PAUSE * pace:
             moment = 0.0
         self.pointing = replace(self.pointing, moment=moment)
-        self.stale()
+        self.repaint()
 
     def stale(self) -> None:
         """Paint anew when there is time."""
         self._strips = None
         self.refresh()
+
+    def repaint(self) -> None:
+        """Paint now, and send the lines that changed; what comes often must not be much."""
+        before, self._strips = self._strips, None
+        after = self._painted()
+        if before is None or len(before) != len(after):
+            self.refresh()
+            return
+        pairs = enumerate(zip(before, after, strict=True))
+        changed = [y for y, (old, new) in pairs if old is not new and old != new]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def _painted(self) -> list[Strip]:
         if self._strips is None or len(self._strips) != self.size.height:
