@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 
+import numpy as np
 import pytest
 from tui_support import (
     LARGE,
@@ -27,6 +28,8 @@ from trajflow.tui.jobs.found import read_tracks
 from trajflow.tui.screens.data import DataScreen
 from trajflow.tui.screens.training import TrainingScreen
 from trajflow.tui.widgets.entries import Entries
+from trajflow.tui.widgets.look import Look
+from trajflow.tui.widgets.painting import Painting
 from trajflow.tui.widgets.scene_preview import ScenePreview
 from trajflow.tui.widgets.spark import spark
 from trajflow.tui.widgets.words import ago, count, number, span
@@ -214,6 +217,13 @@ def test_hostile_names_are_shown_and_never_obeyed(tmp_path):
         assert app.is_running
 
     piloted(app_on(tmp_path / "[bold]deep"), play)
+
+
+@pytest.mark.parametrize("depth", ["full", "256", "16"])
+def test_a_map_without_anything_to_shade_is_drawn_in_any_colours(depth):
+    painting = Painting(3, 5, Look(depth=depth))
+    painting.shade(np.zeros((0, 6, 5)), np.zeros(0, int))
+    assert painting.cells().lines == [" " * 5] * 3
 
 
 class TestWords:

@@ -41,8 +41,10 @@ class Painting:
 
         Args:
             planes: How much of each colour lies on each pixel, [K, 2 * N, N] of K colours.
-            colours: The colours, [K].
+            colours: The colours, [K]; nothing is laid where K is 0.
         """
+        if not len(colours):
+            return
         planes = planes.astype(np.float32)
         total = planes.sum(0)
         most = MOST_DARK if self.look.dark else MOST_LIGHT
