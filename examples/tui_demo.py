@@ -36,6 +36,8 @@ def make(folder: Path) -> None:
     if not run.exists():
         trajflow("train", store, "--out", run, "--seed", "1", *words)
         trajflow("evaluate", run, store)
+    if not (run / "surprise.safetensors").exists():
+        trajflow("fit-surprise", run, store)
 
 
 def trajflow(*words: object) -> None:
