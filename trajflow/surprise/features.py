@@ -17,11 +17,18 @@ def track_features(motion: Motion) -> Floats:
     return np.concatenate([_whole(motion), _stepwise(motion)], 1)
 
 
-def risk_features(values: Mapping[str, Floats], sight: Sight) -> Floats:
-    """What tells how well an agent can be forecast, [N, ...], the scores' values among them."""
+def risk_features(values: Mapping[str, Floats], axes: Floats, sight: Sight) -> Floats:
+    """What tells how well agents can be forecast, [N, ...].
+
+    Args:
+        values: What each score says of them, [N] by name.
+        axes: Their contexts in principal components, [N, ...].
+        sight: What there is to see of them.
+    """
     made = [values[name] for name in sorted(values)]
-    told = [sight.spread, sight.agreement, sight.foretold]
-    return np.concatenate([np.stack(made + told, 1), _whole(sight.motion)], 1)
+    wide = sight.spread + np.log(sight.motion.unit / sight.motion.usual)
+    told = [wide, sight.spread, sight.agreement, sight.foretold]
+    return np.concatenate([np.stack(made + told, 1), _whole(sight.motion), axes], 1)
 
 
 def _whole(motion: Motion) -> Floats:

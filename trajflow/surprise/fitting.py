@@ -10,7 +10,7 @@ from trajflow.errors import DataError
 from trajflow.metrics import energy_score
 from trajflow.model import TrajectoryModel
 from trajflow.surprise.faults import FAULTS, SHARES, Chance
-from trajflow.surprise.features import risk_features, track_features
+from trajflow.surprise.features import track_features
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.motion import Motion
@@ -100,7 +100,7 @@ def fit(
         "windows": len(held.person),
         "seed": seed,
     }
-    risk = _risk(model, batches, clean, others)
+    risk = _risk(model, batches, clean, made, others)
     return Surprise(made, ranks, parts, whole, risk, Origin(**given))
 
 
@@ -180,12 +180,13 @@ def _risk(
     model: TrajectoryModel,
     batches: Sequence[Batch],
     clean: Seen,
+    made: Made,
     values: Mapping[str, Floats],
 ) -> Forest:
-    """The forest of the logarithm of the energy score over an agent's own pace."""
+    """The forest of the logarithm of the mean energy score, over the usual pace."""
     score = np.concatenate([_energy_scores(model, batch) for batch in batches])
-    outcome = np.log(np.maximum(score / clean.sight.motion.unit, 1e-3))
-    return Forest.foretelling(risk_features(values, clean.sight), outcome, clean.weight)
+    outcome = np.maximum(score / clean.sight.motion.usual, 1e-3)
+    return Forest.foretelling(made.outlook(values, clean.sight), outcome)
 
 
 def _energy_scores(model: TrajectoryModel, batch: Batch) -> Floats:

@@ -43,28 +43,36 @@ class Forest:
         """
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        return cls._grown(HistGradientBoostingClassifier, rows, faulty, weight, 120)
-
-    @classmethod
-    def foretelling(cls, rows: Floats, outcome: Floats, weight: Floats) -> "Forest":
-        """The forest that gives the outcome to expect, [N], of rows [N, ...]."""
-        from sklearn.ensemble import HistGradientBoostingRegressor
-
-        return cls._grown(HistGradientBoostingRegressor, rows, outcome, weight, 40)
-
-    @classmethod
-    def _grown(
-        cls, kind: Any, rows: Floats, outcome: Floats | Bools, weight: Floats, trees: int
-    ) -> "Forest":
-        grower = kind(
-            max_iter=trees,
+        grower = HistGradientBoostingClassifier(
+            max_iter=120,
             max_leaf_nodes=LEAVES,
             max_depth=DEPTH,
             learning_rate=RATE,
             l2_regularization=1.0,
             early_stopping=False,
             random_state=0,
-        ).fit(rows, outcome, weight)
+        )
+        return cls._of_grown(grower.fit(rows, faulty, weight))
+
+    @classmethod
+    def foretelling(cls, rows: Floats, outcome: Floats) -> "Forest":
+        """The forest that gives the logarithm of the mean outcome [N] > 0 of rows [N, ...]."""
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        grower = HistGradientBoostingRegressor(
+            loss="gamma",
+            max_iter=60,
+            max_leaf_nodes=8,
+            min_samples_leaf=40,
+            learning_rate=0.08,
+            l2_regularization=5.0,
+            early_stopping=False,
+            random_state=0,
+        )
+        return cls._of_grown(grower.fit(rows, outcome))
+
+    @classmethod
+    def _of_grown(cls, grower: Any) -> "Forest":
         nodes = [tree[0].nodes for tree in grower._predictors]
         most = max(map(len, nodes))
         told = {name: np.stack([_padded(one, name, most) for one in nodes]) for name in _NAMES}

@@ -12,6 +12,7 @@ from trajflow.surprise.forest import Forest
 from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.ranks import Ranks
 from trajflow.surprise.scores import State, load
+from trajflow.surprise.scores.neighbours import components
 from trajflow.surprise.sight import Sight, look
 from trajflow.surprise.strangeness import Strangeness
 
@@ -69,6 +70,10 @@ class Made:
         told = {name: load(name).values(state, sight) for name, state in self.states.items()}
         return {**told, EXPOSURE: self.forest(track_features(sight.motion))}
 
+    def outlook(self, values: Mapping[str, Floats], sight: Sight) -> Floats:
+        """What tells how well N agents can be forecast, [N, ...], of `values` [N] and the sight."""
+        return risk_features(values, components(self.states["neighbours"], sight), sight)
+
 
 @dataclass(frozen=True)
 class Surprise:
@@ -105,9 +110,9 @@ class Surprise:
         values = self.made.values(sight)
         parts = {name: self.parts[name].below(one) for name, one in values.items()}
         score = self.whole.below(combined(self.held, values))
-        expected = np.exp(self.risk(risk_features(values, sight)))
+        expected = np.exp(self.risk(self.made.outlook(values, sight)))
         reasons = self._reasons(sight, score, parts)
-        return Strangeness(score, parts, tuple(reasons), sight.motion.unit * expected)
+        return Strangeness(score, parts, tuple(reasons), sight.motion.usual * expected)
 
     def _reasons(self, sight: Sight, score: Floats, parts: Mapping[str, Floats]) -> list[str]:
         """What is strange about each of N agents, in words; "" of one that is not."""

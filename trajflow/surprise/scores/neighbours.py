@@ -34,12 +34,17 @@ def fit(sight: Sight, weight: Floats) -> State:
 
 def values(state: State, sight: Sight) -> Floats:
     """Mean distance to the nearest contexts, [N]."""
-    found = (sight.context - state["mean"]) @ state["axis"]
+    found = components(state, sight)
     bank = state["bank"]
     square = np.square(found).sum(1)[:, None] - 2 * found @ bank.T + np.square(bank).sum(1)
     count = min(NEAREST, len(bank))
     near = np.partition(square, count - 1, 1)[:, :count]
     return np.asarray(np.sqrt(np.maximum(near, 0)).mean(1))
+
+
+def components(state: State, sight: Sight) -> Floats:
+    """The contexts in principal components of unit variance, [N, ...]."""
+    return np.asarray((sight.context - state["mean"]) @ state["axis"])
 
 
 def reasons(state: State, sight: Sight) -> list[str]:
