@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -24,12 +25,12 @@ from trajflow.tui.widgets.shift_curves import retention_curves, roc_curves
 from trajflow.tui.widgets.shift_table import bar
 from trajflow.tui.worker import Worker
 
-QUESTION = Question(windows=60, samples=4, names=("noise", "unit-3", "skip-2"))
+QUESTION = Question(windows=60, samples=4, names=("noise-1", "noise-2", "unit-3", "skip-2"))
 
 
 @pytest.fixture(scope="module")
 def report(fork):
-    found = report_on("it", untrained(fork), open_store(fork), Config.load(), QUESTION)
+    found = report_on("it", made_again(fork).predictor, open_store(fork), Config.load(), QUESTION)
     return json.loads(written(found))
 
 
@@ -40,10 +41,14 @@ def run(report, tmp_path):
     return folder
 
 
+@cache
+def made_again(fork):
+    return ShiftedBrowser(untrained(fork), open_store(fork), Config.load(), QUESTION)
+
+
 def on_screen(run, fork, play, size=SMALL):
-    """Play on the screen; windows are made again in this process, without a run of weights."""
-    browser = ShiftedBrowser(untrained(fork), open_store(fork), Config.load(), QUESTION)
-    asked = []
+    """Play on the screen; windows are made again in this process, of a run without weights."""
+    browser, asked = made_again(fork), []
 
     class Here(Worker):
         def ask(self, request, to=None):
@@ -89,8 +94,11 @@ def test_the_table_holds_every_shift_with_its_numbers(run, fork, report, size):
         assert f"{auroc:.3f}" in text
         assert "nobody" in text
         assert "walks[red]" in text
+        assert screen.table.chosen == "noise-1"
+        await pilot.press("k")
+        await until(pilot, lambda: "false alarms" in text_of(pilot.app))
         assert screen.table.chosen == ""
-        assert "false alarms" in text
+        assert "share kept" in text_of(pilot.app)
 
     on_screen(run, fork, play, size)
 
@@ -98,7 +106,7 @@ def test_the_table_holds_every_shift_with_its_numbers(run, fork, report, size):
 def test_a_shift_shows_its_curves_and_its_windows(run, fork, report):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
-        await pilot.press("j")
+        await pilot.press("k", "j")
         await showing(pilot, screen, "noise-1")
         text = text_of(pilot.app)
         assert "noise 2 cm" in text
@@ -112,7 +120,7 @@ def test_a_shift_shows_its_curves_and_its_windows(run, fork, report):
         await until(pilot, lambda: "least surprising 1 of 9" in text_of(pilot.app))
         place = examples["least"][0]
         await until(pilot, lambda: screen.shown.place[1] == place["row"])
-        await pilot.press("down", "j", "down", "j")
+        await pilot.press("down", "j", "down")
         await showing(pilot, screen, "unit-3")
         await pilot.press("h")
         await until(pilot, lambda: "9 of 9" in text_of(pilot.app))
@@ -123,7 +131,6 @@ def test_a_shift_shows_its_curves_and_its_windows(run, fork, report):
 def test_why_shows_the_agent_among_its_nearest(run, fork):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
-        await pilot.press("down")
         await showing(pilot, screen, "noise-1")
         assert screen.canvas.second is None
         await pilot.press("y")
@@ -142,7 +149,6 @@ def test_why_shows_the_agent_among_its_nearest(run, fork):
 def test_a_small_screen_turns_its_pages_and_charts(run, fork):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
-        await pilot.press("down")
         await showing(pilot, screen, "noise-1")
         assert "shifted" in text_of(pilot.app)
         await pilot.press("c")

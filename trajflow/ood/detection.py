@@ -19,9 +19,9 @@ class Rates:
 
     Attributes:
         threshold: Distinct scores, falling, [W].
-        true: Share of the shifted windows with this score or a higher one, [R, W].
-        false: The same of the ordinary windows, [R, W].
-        odds: Shifted windows over ordinary ones, [R].
+        true: Share of the shifted windows with this score or a higher one, [S, W].
+        false: The same of the ordinary windows, [S, W].
+        odds: Shifted windows over ordinary ones, [S].
     """
 
     threshold: Floats
@@ -31,7 +31,7 @@ class Rates:
 
     @property
     def auroc(self) -> Floats:
-        """Probability that a shifted window has a higher score than an ordinary one, [R].
+        """Probability that a shifted window has a higher score than an ordinary one, [S].
 
         A tie counts half, so a score that says nothing has 0.5.
         """
@@ -40,7 +40,7 @@ class Rates:
 
     @property
     def aupr(self) -> Floats:
-        """Average precision, shifted windows being what is looked for, [R]."""
+        """Average precision, shifted windows being what is looked for, [S]."""
         hits = self.odds[:, None] * self.true
         flagged = hits + self.false
         precision = np.divide(hits, flagged, out=np.ones_like(hits), where=flagged > 0)
@@ -48,7 +48,7 @@ class Rates:
 
     @property
     def fpr95(self) -> Floats:
-        """Share of ordinary windows flagged where 95 % of the shifted are found, [R]."""
+        """Share of ordinary windows flagged where 95 % of the shifted are found, [S]."""
         at = (self.true >= 0.95 - 1e-9).argmax(1)
         return np.asarray(self.false[np.arange(len(at)), at])
 
@@ -67,7 +67,7 @@ def rates(ordinary: Floats, shifted: Floats, times: tuple[Floats, Floats]) -> Ra
     Args:
         ordinary: Scores of N ordinary windows, larger is stranger, [N].
         shifted: Scores of the shifted windows, any number of them, [N].
-        times: How often each ordinary and each shifted window counts, [R, N] each.
+        times: How often each ordinary and each shifted window counts, [S, N] each.
     """
     threshold, place = np.unique(-np.concatenate([ordinary, shifted]), return_inverse=True)
     false, true = (
@@ -80,7 +80,7 @@ def rates(ordinary: Floats, shifted: Floats, times: tuple[Floats, Floats]) -> Ra
 
 
 def _shares(place: Ints, times: Floats, count: int) -> Floats:
-    """Share of the weight at the first places and up to each, [R, count]."""
+    """Share of the weight at the first places and up to each, [S, ...]."""
     order = np.argsort(place, kind="stable")
     reached = np.cumsum(times[:, order], axis=1)
     before = np.searchsorted(place[order], np.arange(count), side="right")

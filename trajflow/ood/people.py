@@ -10,7 +10,7 @@ RESAMPLES = 500
 
 
 def weights(persons: tuple[Ints, ...], seed: int, resamples: int = RESAMPLES) -> tuple[Floats, ...]:
-    """Times that each window counts, [R + 1, N] for each set of windows; the first row is all 1.
+    """Times that each window counts, [S + 1, N] for each set of windows; the first row is all 1.
 
     A person drawn twice brings all their windows of every set twice, so a shifted window and the
     ordinary one it was made of stay together. Sets that share nobody are drawn apart.
@@ -18,7 +18,7 @@ def weights(persons: tuple[Ints, ...], seed: int, resamples: int = RESAMPLES) ->
     Args:
         persons: Who each window of each set is of, [N].
         seed: What the draws follow from.
-        resamples: How often as many people are drawn, R.
+        resamples: How often as many people are drawn, S.
 
     Source: Efron and Tibshirani 1993, "An introduction to the bootstrap", ch. 13, with clusters.
     """
@@ -38,7 +38,7 @@ def weights(persons: tuple[Ints, ...], seed: int, resamples: int = RESAMPLES) ->
 
 
 def told(values: Floats) -> dict[str, float | list[float] | None]:
-    """The first of values [R + 1] and the middle 95 % of the rest; what is no number is None."""
+    """The first of values [S + 1] and the middle 95 % of the rest; what is no number is None."""
     drawn = values[1:][np.isfinite(values[1:])]
     tail = (1 - LEVEL) / 2
     ends = np.quantile(drawn, (tail, 1 - tail)).tolist() if len(drawn) else None
@@ -46,7 +46,7 @@ def told(values: Floats) -> dict[str, float | list[float] | None]:
 
 
 def weighted_mean(values: Floats, times: Floats) -> Floats:
-    """Means of what is finite in values [N], windows counted so often, [R, N] -> [R]."""
+    """Means of what is finite in values [N], windows counted so often, [S, N] -> [S]."""
     known = np.isfinite(values)
     total = times[:, known].sum(1)
     sums = times[:, known] @ values[known]

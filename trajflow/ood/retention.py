@@ -19,8 +19,8 @@ class Retention:
     """Mean errors of those kept by a score, and by the errors themselves.
 
     Attributes:
-        curve: Mean error of the shares `KEPT` with the least score, [R, Q].
-        oracle: The same where the score is the error, [R, Q].
+        curve: Mean error of the shares `KEPT` with the least score, [S, Q].
+        oracle: The same where the score is the error, [S, Q].
     """
 
     curve: Floats
@@ -28,12 +28,12 @@ class Retention:
 
     @property
     def area(self) -> Floats:
-        """Area under the curve, in the unit of the error, [R]."""
+        """Area under the curve, in the unit of the error, [S]."""
         return np.asarray(self.curve.mean(1))
 
     @property
     def gain(self) -> Floats:
-        """Share of what the errors themselves would win over chance, [R]: 1 perfect, 0 chance."""
+        """Share of what the errors themselves would win over chance, [S]: 1 perfect, 0 chance."""
         flat, best = self.curve[:, -1], self.oracle.mean(1)
         room = flat - best
         won = flat - self.area
@@ -41,7 +41,7 @@ class Retention:
 
     @property
     def drop80(self) -> Floats:
-        """Share by which the mean error falls if the 80 % with the least score are kept, [R]."""
+        """Share by which the mean error falls if the 80 % with the least score are kept, [S]."""
         flat = self.curve[:, -1]
         kept = self.curve[:, FOUR_FIFTHS]
         lost = np.divide(flat - kept, flat, out=np.full_like(flat, np.nan), where=flat > 0)
@@ -49,14 +49,14 @@ class Retention:
 
 
 def retained(score: Floats, error: Floats, times: Floats) -> Floats:
-    """Mean error of the shares `KEPT` with the least score, [R, Q].
+    """Mean error of the shares `KEPT` with the least score, [S, Q].
 
     Windows are kept from the least score on; of those that tie an equal share of each.
 
     Args:
         score: What they are kept by, [N].
         error: What is averaged, [N], finite.
-        times: How often each window counts, [R, N].
+        times: How often each window counts, [S, N].
 
     Source: Malinin et al. 2021, "Shifts: a dataset of real distributional shift across multiple
     large-scale tasks", sec. 3 (error-retention curves), here of the mean of those retained.
@@ -71,7 +71,7 @@ def retained(score: Floats, error: Floats, times: Floats) -> Floats:
 
 
 def _between(wanted: Floats, x: Floats, y: Floats) -> Floats:
-    """Values at `wanted` [R, Q] of the lines through points (x, y) [R, N], x rising from 0."""
+    """Values at `wanted` [S, Q] of the lines through points (x, y) [S, N], x rising from 0."""
     rows, top = np.arange(len(x))[:, None], x[:, -1:]
     # one search over all rows: each is scaled to its own unit interval
     flat = (x / top + 2 * rows).ravel()
