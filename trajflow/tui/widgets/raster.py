@@ -123,6 +123,8 @@ def smooth(planes: Floats, times: int = 1) -> Floats:
 def _clip(begin: Singles, way: Singles, columns: int, rows: int) -> tuple[Singles, Singles]:
     """Where pieces enter and leave the picture, as shares of their length; enter < leave if so.
 
+    What is not finite is never smaller, so pieces without an end do not.
+
     Source: Liang and Barsky 1984, "A new concept and method for line clipping".
     """
     size = np.array([columns, rows], np.float32)
@@ -133,8 +135,6 @@ def _clip(begin: Singles, way: Singles, columns: int, rows: int) -> tuple[Single
     low = np.where(still, np.where(within, -np.inf, np.inf), np.minimum(one, other))
     high = np.where(still, np.inf, np.maximum(one, other))
     enter, leave = np.maximum(low.max(1), 0), np.minimum(high.min(1), 1)
-    broken = ~np.isfinite(begin + way).all(1)
-    enter[broken], leave[broken] = 1, 0
     return enter, leave
 
 
