@@ -98,7 +98,7 @@ def test_the_table_holds_every_shift_with_its_numbers(run, fork, report, size):
         await pilot.press("k")
         await until(pilot, lambda: "false alarms" in text_of(pilot.app))
         assert screen.table.chosen == ""
-        assert "share kept" in text_of(pilot.app)
+        await until(pilot, lambda: "kept ●" in text_of(pilot.app))
 
     on_screen(run, fork, play, size)
 
