@@ -21,7 +21,9 @@ class HelpScreen(ModalScreen[None]):
     """The keys that do something on another screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("help.close", "escape,q,question_mark,f1", "app.back", "Close", shown="q")
+        bound("help.close", "escape,q,question_mark,f1", "app.back", "Close", shown="q"),
+        bound("help.down", "j,down", "scroll(1)", "Down", show=False),
+        bound("help.up", "k,up", "scroll(-1)", "Up", show=False),
     ]
 
     def __init__(self, about: Screen[object]) -> None:
@@ -34,6 +36,10 @@ class HelpScreen(ModalScreen[None]):
             scroll.border_title = "keys"
             scroll.border_subtitle = "q closes"
             yield Static(self._table())
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll by so many lines."""
+        self.query_one("#help").scroll_relative(y=by, animate=False)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
