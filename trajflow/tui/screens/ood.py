@@ -3,85 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.containers import Container
 from textual.message import Message
-from textual.screen import Screen
-from textual.widgets import DataTable, Footer
+from textual.widgets import DataTable
 
 from trajflow.browsing.view import View
 from trajflow.errors import RunError
 from trajflow.ood.question import Question
 from trajflow.ood.reports import newest_report, read_report
-from trajflow.tui.keys import bound
 from trajflow.tui.messages import Complain, Tell
 from trajflow.tui.ood_requests import Examine, Examined, Examining, ShiftedShown, ShowShifted
-from trajflow.tui.widgets.curves import Curves
-from trajflow.tui.widgets.histogram import Histogram
-from trajflow.tui.widgets.scene_canvas import ROOM_FOR_TWO, SceneCanvas
-from trajflow.tui.widgets.shift_curves import retention_curves, roc_curves
+from trajflow.tui.screens.ood_layout import CHARTS, KINDS, OodLayout
+from trajflow.tui.widgets.scene_canvas import ROOM_FOR_TWO
 from trajflow.tui.widgets.shift_facts import ShiftFacts, told_of_shift, told_of_window
-from trajflow.tui.widgets.shift_table import ShiftTable, bar
+from trajflow.tui.widgets.shift_table import bar
 from trajflow.tui.widgets.title import Title
 from trajflow.tui.worker import worker_of
 from trajflow.tui.worker_messages import Answered, Failed, Finished
 
-CHARTS = ("scores", "roc", "kept")
-KINDS = ("most", "least")
 SETTLE = 0.15
 """Seconds that the cursor must rest before a window is asked for."""
 
 
-class OodScreen(Screen[None]):
-    """A table of shifts; beside it histogram, ROC and retention, and the windows on a map.
+class OodScreen(OodLayout):
+    """Shows a report, makes one, and asks for the windows behind it.
 
     Args:
         run: Run folder.
         data: Store that the run has not seen the test part of.
     """
-
-    DEFAULT_CSS = """
-    OodScreen #ood { layout: horizontal; height: 1fr; }
-    OodScreen ShiftTable { width: 44; height: 1fr; }
-    OodScreen #told { width: 1fr; height: 1fr; border-left: solid $border-blurred; }
-    OodScreen #charts, OodScreen #map { height: 1fr; }
-    OodScreen #about { border-top: solid $border-blurred; height: 7; }
-    OodScreen.-wide ShiftTable { width: 76; }
-    OodScreen.-wide #scores { width: 22; }
-    OodScreen.-wide #charts { height: 3fr; layout: horizontal; }
-    OodScreen.-wide #charts > * { margin-right: 1; }
-    OodScreen.-wide #map { height: 5fr; border-top: solid $border-blurred; }
-    OodScreen.-narrow.-mapping ShiftTable { display: none; }
-    OodScreen.-narrow.-mapping #told { border-left: none; }
-    OodScreen.-narrow #map { display: none; }
-    OodScreen.-narrow.-mapping #map { display: block; }
-    OodScreen.-narrow.-mapping #charts { display: none; }
-    OodScreen.-narrow #charts > * { display: none; }
-    OodScreen.-narrow #charts > .-on { display: block; }
-    OodScreen.-empty ShiftTable, OodScreen.-empty #charts { display: none; }
-    OodScreen.-empty.-narrow #map { display: block; }
-    OodScreen.-empty #told { border-left: none; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        bound("ood.next", "right,l,n", "window(1)", "Next", shown="→"),
-        bound("ood.before", "left,h,p", "window(-1)", "Window before", show=False),
-        bound("ood.kind", "m", "kind", "Most/least"),
-        bound("ood.why", "y", "why", "Why"),
-        bound("ood.map", "enter,tab", "page", "Map", shown="enter"),
-        bound("ood.chart", "c", "chart", "Chart"),
-        bound("ood.examine", "e", "examine", "Examine"),
-        bound("ood.stop", "s", "stop", "Stop"),
-        bound("ood.down", "j", "cursor(1)", "Next shift", show=False),
-        bound("ood.up", "k", "cursor(-1)", "Shift before", show=False),
-        bound("ood.play", "space", "play", "Play the future", show=False),
-        bound("ood.closer", "plus,equals_sign", "zoom(1.25)", "Zoom in", show=False, shown="+"),
-        bound("ood.farther", "minus", "zoom(0.8)", "Zoom out", show=False, shown="-"),
-        bound("ood.fit", "0", "fit", "Fit the map", show=False),
-    ]
 
     class Read(Message):
         """The report was looked for; None: there is none."""
@@ -91,27 +43,11 @@ class OodScreen(Screen[None]):
             self.report = report
 
     def __init__(self, run: Path, data: Path) -> None:
-        super().__init__()
-        self.run_folder, self.data = run, data
-        self.report: dict[str, Any] | None = None
-        self.kind, self.order, self.why = "most", 0, False
+        super().__init__(run)
+        self.data = data
+        self.order, self.why = 0, False
         self.shown: ShiftedShown | None = None
-        self._chart, self._asked, self._examining = 0, 0, 0
-
-    def compose(self) -> ComposeResult:
-        """Table at the left, charts and map at the right, words below."""
-        yield Title(f"{self.run_folder.name} · out of distribution", "")
-        with Container(id="ood"):
-            yield ShiftTable()
-            with Container(id="told"):
-                with Container(id="charts"):
-                    yield Histogram(id="scores")
-                    yield Curves("ROC", below="ordinary flagged", id="roc")
-                    yield Curves("kept", below="share kept", id="kept")
-                with Container(id="map"):
-                    yield SceneCanvas()
-        yield ShiftFacts(id="about")
-        yield Footer(show_command_palette=False)
+        self._asked, self._examining = 0, 0
 
     def on_mount(self) -> None:
         """Look for a report."""
@@ -119,38 +55,6 @@ class OodScreen(Screen[None]):
         self._turn_to_chart()
         self.canvas.say("the report is being read")
         self.run_worker(self._read, thread=True, exit_on_error=False)
-
-    @property
-    def canvas(self) -> SceneCanvas:
-        """The map."""
-        return self.query_one(SceneCanvas)
-
-    @property
-    def table(self) -> ShiftTable:
-        """The shifts."""
-        return self.query_one(ShiftTable)
-
-    @property
-    def wide(self) -> bool:
-        """Whether everything stands side by side."""
-        return self.has_class("-wide")
-
-    @property
-    def shift(self) -> dict[str, Any] | None:
-        """The shift that is chosen; None for ordinary windows."""
-        if self.report is None:
-            return None
-        named = {one["key"]: one for one in self.report["shifts"]}
-        return named.get(self.table.chosen)
-
-    @property
-    def windows(self) -> list[dict[str, Any]]:
-        """The windows of the chosen shift that can be looked at."""
-        if self.report is None:
-            return []
-        one = self.shift or self.report["ordinary"]
-        found: list[dict[str, Any]] = one.get("examples", {}).get(self.kind, [])
-        return found
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a report there is only one thing to do."""
@@ -264,22 +168,6 @@ class OodScreen(Screen[None]):
         self.remove_class("-mapping")
         self._turn_to_chart()
 
-    def action_cursor(self, by: int) -> None:
-        """Another shift."""
-        self.table.action_cursor_down() if by > 0 else self.table.action_cursor_up()
-
-    def action_zoom(self, factor: float) -> None:
-        """Closer or farther."""
-        self.canvas.action_zoom(factor)
-
-    def action_fit(self) -> None:
-        """Show the whole window."""
-        self.canvas.action_fit()
-
-    def action_play(self) -> None:
-        """Play the future, or show all of it."""
-        self.canvas.animate_future(not self.canvas.playing)
-
     def _turn(self, charts: bool = True) -> None:
         """Show what belongs to the chosen shift and window."""
         if self.report is None:
@@ -298,17 +186,6 @@ class OodScreen(Screen[None]):
             self.shown = None
             self.canvas.say("no window under this shift")
         self.query_one(ShiftFacts).tell(lines)
-
-    def _chart_it(self, shift: dict[str, Any] | None) -> None:
-        one = shift or {}
-        limit = self.report["ordinary"]["threshold"].get("surprise") if self.report else None
-        found = one.get("histogram", {}).get("surprise")
-        name = f"surprise, {one['name']} {one['level']}" if one else "choose a shift"
-        self.query_one(Histogram).show(name, found, limit)
-        self.query_one("#roc", Curves).show(roc_curves(one))
-        kept = retention_curves(one or (self.report or {}).get("ordinary", {}))
-        self.query_one("#kept", Curves).show(kept)
-        self._turn_to_chart()
 
     def _ask(self, window: dict[str, Any]) -> None:
         """Ask for a window, if the cursor still rests on it."""
@@ -344,12 +221,6 @@ class OodScreen(Screen[None]):
     def _point(self, view: View, second: View | None, agent: int | None) -> None:
         self.canvas.show(view, second)
         self.canvas.point(agent)
-
-    def _turn_to_chart(self) -> None:
-        """On a small screen: the chosen chart; of ordinary windows there is only one."""
-        shown = CHARTS[self._chart] if self.shift is not None else CHARTS[-1]
-        for name in CHARTS:
-            self.query_one(f"#{name}").set_class(name == shown, "-on")
 
     def _refill(self) -> None:
         if self.report is not None:
