@@ -534,6 +534,31 @@ def test_two_stand_side_by_side_where_there_is_room():
     assert "another" not in "".join(played(view_of(), second=second, size=(50, 20))[0])
 
 
+def test_two_stand_below_each_other_where_that_is_larger():
+    async def stack(pilot, canvas):
+        canvas.stacks = True
+        canvas.show(canvas.view, canvas.second)
+        panes.append(canvas.panes)
+
+    panes = []
+    view, far = view_of(agents=2, beside=0), np.array([5.0, 1.0])
+    wide = replace(view, past=view.past * far, future=view.future * far, samples=view.samples * far)
+    lines, _, canvas = played(wide, stack, second=replace(wide, by="another"), size=LARGE)
+    assert panes[0].below
+    top = panes[0].rows - panes[0].height
+    assert "a run" in lines[0]
+    assert "another" in lines[top]
+    right, down = canvas.port.dots(wide.present[0])
+    column, row = int(right) // 2, top + int(down) // 4
+    assert lines[row][column] == "A"
+    second, *dots = panes[0].under(column, row)
+    assert second
+    assert canvas.port.world(*dots) == pytest.approx(tuple(wide.present[0]), abs=0.5)
+    high = view_of(agents=12, beside=0)
+    played(high, stack, second=high, size=LARGE)
+    assert not panes[1].below
+
+
 def test_following_keeps_the_agent_in_the_middle():
     async def follow(pilot, canvas):
         canvas.point(2)

@@ -53,6 +53,7 @@ class ForecastScreen(AskScreen):
 
     def on_mount(self) -> None:
         """Open the run."""
+        self.canvas.stacks = True
         self.canvas.say("the model is being loaded")
         self.canvas.focus()
         self.worker.ask(OpenRun(self.run, self.data, self.part), self)

@@ -49,11 +49,18 @@ class Cells:
 
     def beside(self, other: Cells) -> Cells:
         """Two pictures of equal height, left and right."""
+        return self._joined(other, 1)
+
+    def above(self, other: Cells) -> Cells:
+        """Two pictures of equal width, one below the other."""
+        return self._joined(other, 0)
+
+    def _joined(self, other: Cells, axis: int) -> Cells:
         return Cells(
-            np.hstack([self.code, other.code]),
-            np.hstack([self.fore, other.fore]),
-            np.hstack([self.back, other.back]),
-            np.hstack([self.bold, other.bold]),
+            np.concatenate([self.code, other.code], axis),
+            np.concatenate([self.fore, other.fore], axis),
+            np.concatenate([self.back, other.back], axis),
+            np.concatenate([self.bold, other.bold], axis),
             self.clear,
         )
 

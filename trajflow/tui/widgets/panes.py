@@ -14,7 +14,9 @@ from trajflow.tui.widgets.look import Look
 from trajflow.tui.widgets.scene_picture import paint
 from trajflow.tui.widgets.viewport import Viewport
 
-BAR = 0x2502
+BAR, ACROSS = 0x2502, 0x2500
+BETTER = 1.15
+"""How much larger two maps must be below each other to stand so."""
 REACH = 8.0
 """Dots within which a sample or an agent is under the mouse."""
 
@@ -27,27 +29,37 @@ class Panes:
         columns: Cells from left to right.
         rows: Cells from top to bottom.
         two: Whether there are two maps.
+        below: Whether the second one is below the first one, not beside it.
     """
 
     columns: int
     rows: int
     two: bool = False
+    below: bool = False
 
     @property
     def width(self) -> int:
         """Columns of one map."""
-        return (self.columns - 1) // 2 if self.two else self.columns
+        return (self.columns - 1) // 2 if self.two and not self.below else self.columns
+
+    @property
+    def height(self) -> int:
+        """Rows of one map."""
+        return (self.rows - 1) // 2 if self.two and self.below else self.rows
 
     @property
     def dots(self) -> tuple[int, int]:
         """Size of one map in dots, right and down."""
-        return 2 * self.width, 4 * self.rows
+        return 2 * self.width, 4 * self.height
 
     def under(self, column: int, row: int) -> tuple[bool, float, float]:
         """Whether a cell is on the second map, and the dots of its middle there."""
-        second = self.two and column > self.width
-        inside = column - (self.columns - self.width if second else 0)
-        return second, 2 * inside + 1.0, 4 * row + 2.0
+        second = self.two and (row > self.height if self.below else column > self.width)
+        if second and self.below:
+            row -= self.rows - self.height
+        elif second:
+            column -= self.columns - self.width
+        return second, 2 * column + 1.0, 4 * row + 2.0
 
     def painted(
         self,
@@ -63,8 +75,18 @@ class Panes:
             return paint(first, port, look, layers, at[0])
         left = paint(first, port, look, layers, at[0], first.by)
         right = paint(second, port, look, layers, at[1], second.by)
-        between = self.columns - 2 * self.width
-        return left.beside(_bars(self.rows, between, look)).beside(right)
+        if self.below:
+            between = _bars(self.rows - 2 * self.height, self.columns, look, ACROSS)
+            return left.above(between).above(right)
+        between = _bars(self.rows, self.columns - 2 * self.width, look, BAR)
+        return left.beside(between).beside(right)
+
+
+def better_below(view: View, columns: int, rows: int) -> bool:
+    """Whether two maps of a window are larger below each other than side by side."""
+    points = points_of(view)
+    beside, below = (Panes(columns, rows, True, each).dots for each in (False, True))
+    return Viewport.fit(points, *beside).scale > BETTER * Viewport.fit(points, *below).scale
 
 
 def points_of(view: View) -> Floats:
@@ -119,10 +141,13 @@ def _nearest(dots: Floats, known: Bools, right: float, down: float) -> int | Non
     return int(away.argmin()) if len(away) and away.min() <= REACH else None
 
 
-def _bars(rows: int, columns: int, look: Look) -> Cells:
+def _bars(rows: int, columns: int, look: Look, bar: int) -> Cells:
     size = (rows, columns)
     code = np.full(size, BLANK)
-    code[:, 0] = BAR
+    if bar == BAR:
+        code[:, 0] = bar
+    else:
+        code[0] = bar
     ground = np.full(size, look.ground)
     clear = look.ground if look.clear else None
     return Cells(code, np.full(size, look.faint), ground, np.zeros(size, bool), clear)

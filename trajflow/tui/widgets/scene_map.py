@@ -17,7 +17,7 @@ from trajflow.browsing.view import View
 from trajflow.tui.widgets.layers import Layers, Pointing
 from trajflow.tui.widgets.look import Look
 from trajflow.tui.widgets.looks import look_of
-from trajflow.tui.widgets.panes import Panes, fitted
+from trajflow.tui.widgets.panes import Panes, better_below, fitted
 from trajflow.tui.widgets.viewport import Viewport
 
 FRAMES = 12
@@ -28,12 +28,17 @@ PAUSE = 1.0
 """Seconds an animation rests at its end."""
 ROOM_FOR_TWO = 60
 """Columns from which two maps stand side by side."""
+HEIGHT_FOR_TWO = 24
+"""Rows from which two maps stand below each other."""
 
 
 class SceneMap(Widget):
     """Shows one window, or the same window as forecast by two.
 
     What is drawn follows from `drawn` and `pointing`, and where from `port`.
+
+    Attributes:
+        stacks: Whether two maps may also stand below each other, where that makes them larger.
     """
 
     ALLOW_SELECT = False
@@ -45,8 +50,8 @@ class SceneMap(Widget):
         self.view: View | None = None
         self.second: View | None = None
         self.port = Viewport(0.0, 0.0, 0.05, 2, 4)
-        self.following = False
-        self._words, self._free = "", False
+        self.following, self.stacks = False, False
+        self._words, self._free, self._below = "", False, False
         self.hovered: tuple[bool, tuple[int, int]] | None = None
         self._strips: list[Strip] | None = None
         self._timer: Timer | None = None
@@ -54,8 +59,10 @@ class SceneMap(Widget):
     @property
     def panes(self) -> Panes:
         """How the maps share the widget."""
-        two = self.second is not None and self.size.width >= ROOM_FOR_TWO
-        return Panes(self.size.width, self.size.height, two)
+        width, height = self.size
+        below = self._below and height >= HEIGHT_FOR_TWO
+        two = self.second is not None and (below or width >= ROOM_FOR_TWO)
+        return Panes(width, height, two, below)
 
     @property
     def playing(self) -> bool:
@@ -170,6 +177,8 @@ class SceneMap(Widget):
 
     def _look_there(self) -> None:
         """Bring the viewport to the size of the widget and to what is shown."""
+        if self.stacks and self.view is not None and self.second is not None and not self._free:
+            self._below = better_below(self.view, *self.size)
         panes, view = self.panes, self.view
         if view is None or not panes.width or not panes.rows:
             return
