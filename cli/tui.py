@@ -1,5 +1,6 @@
 """`trajflow tui`: look at runs, stores and forecasts in the terminal."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,8 @@ def tui(
     """
     from trajflow.errors import ConfigError
 
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    served = "TEXTUAL_DRIVER" in os.environ  # `textual serve` stands between it and a browser
+    if not (served or (sys.stdin.isatty() and sys.stdout.isatty())):
         raise ConfigError("tui needs a terminal; run it in one, not in a pipe")
     if not place.exists():
         raise ConfigError(f"no folder, run or store at {place}")

@@ -11,8 +11,10 @@ import os
 import shutil
 import tempfile
 import time
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
 from rich.color import ColorSystem
 
 from trajflow.tui.app import TrajflowApp
@@ -116,7 +118,9 @@ def main() -> None:
         for name, words in SCREENS.items():
             if asked.only in name:
                 for kind, (png, svg) in asyncio.run(shoot(runs, words)).items():
-                    (asked.out / f"{name}-{kind}.png").write_bytes(png)
+                    with Image.open(BytesIO(png)) as picture:
+                        few = picture.quantize(200, dither=Image.Dither.NONE)
+                    few.save(asked.out / f"{name}-{kind}.png", optimize=True)
                     if asked.svg:
                         (asked.out / f"{name}-{kind}.svg").write_text(svg)
                     print(name, kind, len(png), flush=True)

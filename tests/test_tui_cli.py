@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -106,3 +107,17 @@ def spawn(words, cache):
 
 if sys.platform != "linux":
     pytest.skip("terminals of other systems are made otherwise", allow_module_level=True)
+
+
+def test_it_can_be_served_to_a_browser(tmp_path):
+    words = [sys.executable, "-m", "trajflow", "tui", str(tmp_path)]
+    driver = {"TEXTUAL_DRIVER": "textual.drivers.web_driver:WebDriver"}
+    places = {"XDG_CACHE_HOME": str(tmp_path), "COLUMNS": "90", "ROWS": "30"}
+    served = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | driver | places
+    )
+    try:
+        assert served.stdout.read(13) == b"__GANGLION__\n"
+    finally:
+        served.kill()
+        served.communicate()
