@@ -31,8 +31,8 @@ SCREENS = {
     "edit": ["enter", "wait:ForecastScreen", "settle", "e", "shift+up", "shift+up", "settle"],
     "ood": ["o", "wait:OodScreen", "settle", "settle"],
     "training": ["j", "w", "wait:TrainingScreen", "later"],
-    "data": ["G", "d", "wait:DataScreen", "settle", "j", "settle"],
-    "examine": ["G", "d", "wait:DataScreen", "settle", "j", "e", "settle", "settle"],
+    "data": ["G", "d", "wait:DataScreen", "settle", "G", "settle"],
+    "examine": ["G", "d", "wait:DataScreen", "settle", "G", "settle", "e", "settle", "settle"],
     "start": ["n", "wait:StartScreen", "later"],
     "help": ["question_mark", "later"],
 }
@@ -119,7 +119,9 @@ def main() -> None:
             if asked.only in name:
                 for kind, (png, svg) in asyncio.run(shoot(runs, words)).items():
                     with Image.open(BytesIO(png)) as picture:
-                        few = picture.quantize(200, dither=Image.Dither.NONE)
+                        few = picture.quantize(
+                            256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+                        )
                     few.save(asked.out / f"{name}-{kind}.png", optimize=True)
                     if asked.svg:
                         (asked.out / f"{name}-{kind}.svg").write_text(svg)

@@ -87,7 +87,7 @@ def test_the_demo_is_there_where_nothing_is(empty):
         assert not hasattr(app, "worker"), "the first picture must not wait for the model"
         preview = app.screen.query_one(ScenePreview)
         await until(pilot, lambda: preview.moment is None)
-        matches(app, "home-demo", inks=True)
+        matches(app, "home-demo")
 
     piloted(app_on(empty), play, LARGE)
 

@@ -121,7 +121,7 @@ class TrajflowApp(App[None]):
         """Open the windows of a store under a run."""
         from trajflow.tui.screens.forecast import ForecastScreen
 
-        self._open(ForecastScreen(message.run, message.data, message.part))
+        self._open(ForecastScreen(message.run, message.data, message.part, message.second))
 
     def on_open_ood(self, message: OpenOod) -> None:
         """Open what a run notices as strange."""

@@ -17,6 +17,10 @@ LONGEST = 600
 class Findings(VerticalScroll):
     """A list of findings that scrolls."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: tuple[tuple[str, str, str], ...] = ()
+
     def compose(self) -> ComposeResult:
         """The text."""
         yield Static("")
@@ -27,8 +31,18 @@ class Findings(VerticalScroll):
 
     def show(self, findings: Sequence[tuple[str, str, str]]) -> None:
         """Show findings: level, what was examined, what was found."""
+        self._found = tuple(findings)
+        self._write()
+
+    def notify_style_update(self) -> None:
+        """Another theme has other colours."""
+        super().notify_style_update()
+        if self.is_attached and self._found:
+            self._write()
+
+    def _write(self) -> None:
         colours, text = self.app.theme_variables, Text()
-        for level, code, message in findings:
+        for level, code, message in self._found:
             tone = colours[TONES.get(level, "primary")].removeprefix("ansi_")
             text.append(f"{SIGNS.get(level, '?')} {safe(level)}", f"bold {tone}")
             text.append(f"  {safe(code)}  ", "bold")
