@@ -194,7 +194,7 @@ class TestInventory:
 
 
 class TestProcesses:
-    def wait(self, holds, seconds=10.0):
+    def wait(self, holds, seconds=60.0):
         end = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < end
