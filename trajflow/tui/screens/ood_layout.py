@@ -30,7 +30,7 @@ class OodLayout(Screen[None]):
     OodLayout ShiftTable { width: 44; height: 1fr; }
     OodLayout #told { width: 1fr; height: 1fr; border-left: solid $border-blurred; }
     OodLayout #charts, OodLayout #map { height: 1fr; }
-    OodLayout #about { border-top: solid $border-blurred; height: 7; }
+    OodLayout #about { border-top: solid $border-blurred; height: 8; }
     OodLayout.-wide ShiftTable { width: 76; }
     OodLayout.-wide #scores { width: 22; }
     OodLayout.-wide #charts { height: 3fr; layout: horizontal; }
@@ -38,6 +38,7 @@ class OodLayout(Screen[None]):
     OodLayout.-wide #map { height: 5fr; border-top: solid $border-blurred; }
     OodLayout.-narrow.-mapping ShiftTable { display: none; }
     OodLayout.-narrow.-mapping #told { border-left: none; }
+    OodLayout.-narrow.-mapping #about { height: 9; }
     OodLayout.-narrow #map { display: none; }
     OodLayout.-narrow.-mapping #map { display: block; }
     OodLayout.-narrow.-mapping #charts { display: none; }
