@@ -219,7 +219,7 @@ def test_random_keys_leave_it_running(folder, monkeypatch):
 
     async def play(pilot):
         await until(pilot, lambda: pilot.app.screen.found.runs)
-        await survives(pilot, [key for key in hands(5, 150) if key not in ("n", "N")])
+        await survives(pilot, [key for key in hands(5, 90) if key not in ("n", "N")])
 
     piloted(app_on(folder), play)
 
@@ -238,7 +238,7 @@ def test_any_sizes_leave_it_running(folder, key):
         await until(pilot, lambda: pilot.app.screen.found.runs)
         if key:
             await pilot.press(key)
-        for width, height in sizes(2, 20):
+        for width, height in sizes(2, 12):
             await pilot.resize_terminal(width, height)
             await pilot.pause()
         await pilot.resize_terminal(*SMALL)

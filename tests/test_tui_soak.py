@@ -33,9 +33,9 @@ async def animated(pilot, rounds):
     preview, used = pilot.app.screen.query_one(ScenePreview), []
     view = load(preview_file())
     for _ in range(rounds):
-        for frame in range(4 * view.horizon):
+        for frame in range(2 * view.horizon):
             preview.view = view
-            preview.moment = frame / 4
+            preview.moment = frame / 2
             await pilot.pause()
         gc.collect()
         used.append(megabytes())
@@ -44,7 +44,7 @@ async def animated(pilot, rounds):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is counted otherwise")
 @pytest.mark.parametrize(
-    "rounds", [pytest.param(6, id="short"), pytest.param(500, id="long", marks=pytest.mark.slow)]
+    "rounds", [pytest.param(4, id="short"), pytest.param(500, id="long", marks=pytest.mark.slow)]
 )
 def test_memory_stays_flat_while_forecasts_are_played(tmp_path, rounds):
     make_run(tmp_path / "run", whole_training())
