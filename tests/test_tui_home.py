@@ -38,8 +38,9 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-def folder(tmp_path, fork):
+def folder(tmp_path, fork, monkeypatch):
     """A finished run, one that is stopped, one that is damaged, and a store."""
+    monkeypatch.setenv("HOME", str(tmp_path))
     place = tmp_path / "work"
     store = shutil.copytree(fork, place / "fork.zarr")
     learned = read_tracks(store).fingerprint

@@ -18,7 +18,7 @@ SINGLE |= {"by": str, "seconds": float}
 
 
 def pack(view: View) -> Arrays:
-    """The arrays of a view by name; what it does not know is left out."""
+    """The arrays of a view by name, each [*]; what it does not know is left out."""
     arrays: Arrays = {}
     for name in (*PLAIN, *WORDS, *SINGLE):
         value = getattr(view, name)
@@ -35,7 +35,7 @@ def pack(view: View) -> Arrays:
 
 
 def unpack(arrays: Mapping[str, NDArray[Any]]) -> View:
-    """The view of such arrays."""
+    """The view of such arrays [*]."""
     levels, names = arrays["levels"].tolist(), arrays["scores"].tolist()
     discs = {
         level: (arrays[f"centres_{k}"].astype(float), arrays[f"radii_{k}"].astype(float))

@@ -168,7 +168,7 @@ def paths_of(tracks: Tracks, scene: str, kind: str, unit: str) -> Paths:
 
 
 def histogram(values: Floats, bins: int = BINS) -> Histogram:
-    """Counts in equal bins from 0 to the 99th percentile and a little more."""
+    """Counts of values [*] in equal bins from 0 to the 99th percentile and a little more."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return Histogram(np.linspace(0, 1, bins + 1), np.zeros(bins, np.int64), float("nan"))

@@ -63,6 +63,7 @@ class StartScreen(Screen[None]):
         )
         self.query_one("#out", Input).value = told(free_run(self.store, encoder, preset))
 
+    @on(Input.Submitted)
     @on(Button.Pressed, "#start")
     def _begin(self) -> None:
         run = Path(self.query_one("#out", Input).value.strip()).expanduser()
