@@ -18,6 +18,7 @@ import argparse
 import json
 import multiprocessing
 import platform
+import shlex
 import shutil
 import tempfile
 import time
@@ -258,9 +259,10 @@ def main() -> None:
     print(found.to_string(index=False, float_format="%.4g"))
     tracks = open_store(given.data).fingerprint()[:8]
     held = f" --held {' '.join(given.held)}" if given.held else ""
+    asked = "" if given.rows == [*LEVERS, *WITHOUT] else " --rows " + shlex.join(given.rows)
     told = (
-        f"`python examples/ablation.py {given.data.name} --folds {' '.join(folds)}{held} --seeds "
-        f"{given.seeds} --updates {given.updates}`; validation parts of tracks {tracks}; "
+        f"`python examples/ablation.py {given.data.name} --folds {' '.join(folds)}{held}{asked} "
+        f"--seeds {given.seeds} --updates {given.updates}`; validation parts of tracks {tracks}; "
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread each."
     )
     (given.out / "ablation.md").write_text(f"{markdown(found)}\n\n{told}\n")
