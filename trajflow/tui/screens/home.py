@@ -77,8 +77,9 @@ class HomeScreen(Screen[None]):
     async def _begin(self) -> None:
         from trajflow.tui.widgets.glance import Glance
 
-        self.glance = Glance()
-        await self.query_one("#side").mount(self.glance)
+        glance = Glance()
+        await self.query_one("#side").mount(glance)
+        self.glance = glance
         self.action_again()
 
     def on_screen_resume(self) -> None:

@@ -48,6 +48,8 @@ class Glance(Vertical):
 
     def show(self, thing: Run | Tracks, data: Tracks | None) -> None:
         """Have a look at something else; `data` are the tracks of a run."""
+        if not self.query(Facts):
+            return
         run = isinstance(thing, Run)
         lines = told_of_run(thing, data) if isinstance(thing, Run) else told_of_tracks(thing)
         self.query_one(Facts).tell(lines)
@@ -74,7 +76,7 @@ class Glance(Vertical):
 
     def on_failed(self, message: Failed) -> None:
         """Say why there is no picture."""
-        if message.number == self._asked:
+        if message.number == self._asked and self.query(ScenePreview):
             self.query_one(ScenePreview).show(None, message.text)
 
     def _look(self) -> None:
@@ -87,7 +89,9 @@ class Glance(Vertical):
             self._timer = self.set_timer(PATIENCE, self._wonder)
 
     def _draw(self) -> bool:
-        """Draw what is known; whether anything is."""
+        """Draw what is known; whether anything is, or nothing can be drawn any more."""
+        if not self.query(ScenePreview):
+            return True
         thing = self._thing
         if isinstance(thing, Run) and (view := self.known.get(thing.path)) is not None:
             self.query_one(ScenePreview).show(view)
