@@ -43,6 +43,7 @@ demo: $(VENV)/ready-run
 	@echo
 	@echo "The run is in $(RUN), pictures in $(DEMO)/crowd.png and $(DEMO)/forecasts.png. Next:"
 	@echo "  source $(BIN)/activate"
+	@echo "  trajflow tui $(DEMO)"
 	@echo "  trajflow predict $(RUN) $(CROWD) -o $(DEMO)/forecasts.csv"
 	@echo "  trajflow data import table my-tracks.csv -o my-tracks.zarr"
 	@echo "  trajflow train my-tracks.zarr"
