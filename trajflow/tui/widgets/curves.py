@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from textual.strip import Strip
-from textual.widget import Widget
 
 from trajflow.batch import Floats
 from trajflow.tui.widgets.axes import number
 from trajflow.tui.widgets.cells import Cells
 from trajflow.tui.widgets.look import Look, mixed
 from trajflow.tui.widgets.looks import look_of
+from trajflow.tui.widgets.painted import Painted
 from trajflow.tui.widgets.painting import Painting
 from trajflow.tui.widgets.raster import spots, trace
 from trajflow.tui.widgets.viewport import nice
@@ -38,7 +38,7 @@ class Curve:
     faint: bool = False
 
 
-class Curves(Widget):
+class Curves(Painted):
     """Some curves over one axis."""
 
     DEFAULT_CSS = "Curves { width: 1fr; height: 1fr; }"
@@ -53,22 +53,6 @@ class Curves(Widget):
         """Show other curves."""
         self._curves = tuple(curves)
         self._paint()
-
-    def render_line(self, y: int) -> Strip:
-        """One line of the picture."""
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self.rich_style)
-
-    def on_resize(self) -> None:
-        """The picture fills what there is."""
-        self._paint()
-
-    def notify_style_update(self) -> None:
-        """Another theme has other colours."""
-        super().notify_style_update()
-        if self.is_attached:
-            self._paint()
 
     def _paint(self) -> None:
         width, height = self.size

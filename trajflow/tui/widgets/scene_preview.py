@@ -6,10 +6,10 @@ import numpy as np
 from textual.reactive import reactive
 from textual.strip import Strip
 from textual.timer import Timer
-from textual.widget import Widget
 
 from trajflow.browsing.view import View
 from trajflow.tui.widgets.looks import look_of
+from trajflow.tui.widgets.painted import Painted
 from trajflow.tui.widgets.scene_picture import Layers, Pointing, paint
 from trajflow.tui.widgets.viewport import Viewport
 
@@ -19,7 +19,7 @@ PACE = 5.0
 """Future steps per second."""
 
 
-class ScenePreview(Widget):
+class ScenePreview(Painted):
     """The map of one window, without keys.
 
     Attributes:
@@ -49,25 +49,9 @@ class ScenePreview(Widget):
         self._timer.resume() if play and view is not None else self._timer.pause()
         self._paint()
 
-    def render_line(self, y: int) -> Strip:
-        """One line of the map."""
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self.rich_style)
-
     def watch_moment(self) -> None:
         """Paint another moment."""
         self._paint()
-
-    def on_resize(self) -> None:
-        """The map fills what there is."""
-        self._paint()
-
-    def notify_style_update(self) -> None:
-        """Another theme has other colours."""
-        super().notify_style_update()
-        if self.is_attached:
-            self._paint()
 
     def _tick(self) -> None:
         if self.view is None or self._timer is None:

@@ -1,9 +1,7 @@
 """A map of many tracks: the denser the stronger, coloured by where they lead."""
 
 import numpy as np
-from rich.segment import Segment
 from textual.strip import Strip
-from textual.widget import Widget
 
 from trajflow.batch import Bools, Floats, Ints
 from trajflow.tui.jobs.tracks import Paths
@@ -11,6 +9,7 @@ from trajflow.tui.widgets.axes import paint_axes, paint_scale
 from trajflow.tui.widgets.cells import Cells
 from trajflow.tui.widgets.look import Look
 from trajflow.tui.widgets.looks import look_of
+from trajflow.tui.widgets.painted import Painted
 from trajflow.tui.widgets.painting import Painting
 from trajflow.tui.widgets.raster import density, smooth, trace
 from trajflow.tui.widgets.viewport import Viewport
@@ -21,7 +20,7 @@ LINES = 0.22
 """Share of the busy pixels' dots that lines may take."""
 
 
-class TrackMap(Widget):
+class TrackMap(Painted):
     """Where people go; a row of arrows tells which colour leads where."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -33,22 +32,6 @@ class TrackMap(Widget):
         """Show other tracks, or none."""
         self._paths = paths
         self._paint()
-
-    def render_line(self, y: int) -> Strip:
-        """One line of the map."""
-        if y >= len(self._strips):
-            return Strip([Segment(" " * self.size.width, self.rich_style)])
-        return self._strips[y]
-
-    def on_resize(self) -> None:
-        """The map fills what there is."""
-        self._paint()
-
-    def notify_style_update(self) -> None:
-        """Another theme has other colours."""
-        super().notify_style_update()
-        if self.is_attached:
-            self._paint()
 
     def _paint(self) -> None:
         width, height = self.size
