@@ -97,7 +97,7 @@ class SocialAttention(nn.Module):
         distance = delta.detach().norm(dim=-1)
         barred = (agents == rows[..., None]) | ~present[:, None]
         distance = distance.masked_fill(barred, float("inf"))
-        distance, near = distance.topk(min(self.limit, len(agents)), largest=False)
+        distance, near = distance.topk(torch.sym_min(self.limit, agents.shape[0]), largest=False)
         return near, distance.isfinite() & (distance <= self.radius)
 
     def _attend(
@@ -157,7 +157,7 @@ def _geometry(place: Tensor, axis: Tensor, velocity: Tensor, rows: Tensor, near:
 
 def _at(x: Tensor, agents: Tensor) -> Tensor:
     """The entries of some agents of each scene, [B, ...], from [B, A, ...]."""
-    scene = torch.arange(len(x), device=x.device).view(-1, *[1] * (agents.dim() - 1))
+    scene = torch.arange(x.shape[0], device=x.device).view(-1, *[1] * (agents.dim() - 1))
     return x[scene, agents]
 
 
