@@ -1,13 +1,12 @@
 """How the findings of an examination are shown, and the exit code they lead to."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
 
-from trajflow.cli.streams import LONGEST, RED, YELLOW, paint, say, say_json
+from trajflow.cli.streams import LONGEST, RED, YELLOW, say, say_json
 from trajflow.errors import DataProblem
 from trajflow.text import safe
 
@@ -24,7 +23,7 @@ def show(findings: Sequence["Finding"], as_json: bool) -> None:
     else:
         widest = max(len(finding.code) for finding in findings)
         for finding in findings:
-            level = paint(f"{finding.level:7}", COLORS[finding.level], sys.stdout)
-            say(f"{level}  {finding.code:{widest}}  {safe(finding.message, LONGEST)}")
+            words = f"  {finding.code:{widest}}  {safe(finding.message, LONGEST)}"
+            say(words, (f"{finding.level:7}", COLORS[finding.level]))
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(DataProblem.exit_code)

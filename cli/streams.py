@@ -5,12 +5,15 @@ import logging
 import math
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping
+from io import TextIOWrapper
+from types import TracebackType
 from typing import TextIO
 
 from trajflow.errors import TrajflowWarning
-from trajflow.text import safe
+from trajflow.text import plain, safe
 
 log = logging.getLogger("trajflow")
 
@@ -18,14 +21,20 @@ RED, YELLOW = "31", "33"
 LONGEST = 2000
 
 
-def say(text: str = "") -> None:
-    """Print one result, or a line of one, to stdout."""
-    sys.stdout.write(text + "\n")
+def say(text: str = "", mark: tuple[str, str] | None = None) -> None:
+    """Print one result, or a line of one, to stdout; nothing in it can be obeyed by a terminal.
+
+    Args:
+        text: What is said.
+        mark: A word of our own before it, and its colour.
+    """
+    word = paint(*mark, sys.stdout) if mark else ""
+    sys.stdout.write(f"{word}{plain(text)}\n")
 
 
 def say_json(value: object) -> None:
-    """Print one JSON object to stdout; a number that is not finite becomes null."""
-    say(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON object to stdout, in ASCII; a number that is not finite becomes null."""
+    say(json.dumps(_plain(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
 def complain(kind: str, message: object, color: str = RED) -> None:
@@ -36,10 +45,14 @@ def complain(kind: str, message: object, color: str = RED) -> None:
 
 def listen(level: int = logging.INFO) -> None:
     """Send what the library logs, and its warnings, to stderr from this level on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     log.handlers = [_Stderr()]
     log.propagate = False
     log.setLevel(level)
     warnings.showwarning = _warn
+    sys.excepthook = _trace
 
 
 def paint(text: str, color: str, stream: TextIO) -> str:
@@ -58,6 +71,10 @@ class _Stderr(logging.Handler):
             _whole_line(safe(record.getMessage(), LONGEST))
 
 
+def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _whole_line(plain("".join(traceback.format_exception(kind, error, trace)).rstrip()))
+
+
 def _warn(
     message: Warning | str,
     category: type[Warning],
@@ -69,7 +86,8 @@ def _warn(
     if issubclass(category, TrajflowWarning):
         complain("warning", message, YELLOW)
     elif log.isEnabledFor(logging.DEBUG):
-        _whole_line(warnings.formatwarning(message, category, filename, lineno, line).rstrip())
+        told = warnings.formatwarning(message, category, filename, lineno, line)
+        _whole_line(plain(told.rstrip()))
 
 
 def _whole_line(text: str) -> None:

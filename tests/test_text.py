@@ -5,15 +5,35 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajflow.text import BIDI, HIDDEN, safe, width
+from trajflow.text import HIDDEN, MARKS, PILED, obeyed, plain, safe, width
 
 
 @given(st.text(st.characters(), max_size=200))
 def test_nothing_a_terminal_obeys_passes(text):
     shown = safe(text)
     assert len(shown) <= 64
-    assert not [c for c in shown if unicodedata.category(c) in HIDDEN or c in BIDI]
+    assert not [c for c in shown if unicodedata.category(c) in HIDDEN or obeyed(c)]
     assert safe(shown) == shown
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_a_plain_text_keeps_its_lines_and_nothing_else_that_moves(text):
+    shown = plain(text)
+    assert shown.count("\n") == text.count("\n")
+    assert not [c for c in shown if c != "\n" and obeyed(c)]
+    assert plain(shown) == shown
+
+
+def test_what_has_no_width_or_no_ink_is_seen():
+    assert safe("a\u200bb\u2060\ufeff\xad") == "a\\u200bb\\u2060\\ufeff\\xad"
+    assert safe("\u3164\u2800\u115f") == "\\u3164\\u2800\\u115f"
+    assert safe("\ufe0f\U000e0041") == "\\ufe0f\\U000e0041"
+
+
+def test_few_marks_are_writing_and_a_pile_is_not():
+    assert safe("e\u0301") == "e\u0301"
+    shown = safe("e" + "\u0301" * 20, limit=400)
+    assert sum(unicodedata.category(c) in MARKS for c in shown) == PILED
 
 
 def test_escapes_are_visible():

@@ -2,23 +2,44 @@
 
 import unicodedata
 
-HIDDEN = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
-BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and marks that take or show no ink."""
+SELECTORS = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+"""Marks that only choose among shapes of the letter before."""
+MARKS = {"Mn", "Me"}
+PILED = 3
+"""Marks on one letter; more of them would be drawn over the lines above and below."""
 
 
 def safe(text: object, limit: int = 64) -> str:
     r"""A string that can only be read, never obeyed, by a terminal.
 
-    Control characters, lone surrogates, private and unassigned code points and marks that turn
-    the direction of writing become visible escapes; what is longer than `limit` is cut.
+    Control and format characters, marks that turn the direction of writing, what has no width or
+    no ink, lone surrogates, private and unassigned code points and marks piled upon a letter become
+    visible escapes; what is longer than `limit` is cut.
 
     Example:
         >>> from trajflow.text import safe
         >>> safe("ped\x1b]0;owned\x07 7")
         'ped\\x1b]0;owned\\x07 7'
     """
-    shown = "".join(_visible(letter) for letter in str(text)[: limit + 1])
+    shown = _line(str(text)[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def plain(text: str) -> str:
+    r"""The same for a text of any length, whose lines are lines: only "\n" stays what it is."""
+    return "\n".join(map(_line, text.split("\n")))
+
+
+def obeyed(letter: str) -> bool:
+    """Whether a terminal would obey a letter, or show nothing of it, rather than draw it."""
+    if letter.isascii():
+        return not letter.isprintable()
+    if unicodedata.category(letter) in HIDDEN or letter in BLANK:
+        return True
+    return any(low <= ord(letter) <= high for low, high in SELECTORS)
 
 
 def width(text: str) -> int:
@@ -26,9 +47,17 @@ def width(text: str) -> int:
     return sum(_columns(letter) for letter in text)
 
 
-def _visible(letter: str) -> str:
-    if unicodedata.category(letter) not in HIDDEN and letter not in BIDI:
-        return letter
+def _line(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    shown, piled = [], 0
+    for letter in text:
+        piled = piled + 1 if unicodedata.category(letter) in MARKS else 0
+        shown.append(_escaped(letter) if piled > PILED or obeyed(letter) else letter)
+    return "".join(shown)
+
+
+def _escaped(letter: str) -> str:
     code = ord(letter)
     if code < 0x100:
         return f"\\x{code:02x}"
@@ -36,6 +65,6 @@ def _visible(letter: str) -> str:
 
 
 def _columns(letter: str) -> int:
-    if unicodedata.combining(letter):
+    if unicodedata.category(letter) in MARKS:
         return 0
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
