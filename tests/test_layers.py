@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "batch", "text"},
+    {"files"},
     {"calibration", "pasts", "noise", "duals"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets"},

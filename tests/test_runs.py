@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trajflow.config import Config
-from trajflow.errors import RunError
+from trajflow.errors import RunError, StorageError
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder, write_whole
 from trajflow.weights import pack, unpack
@@ -49,8 +49,8 @@ def test_what_is_no_run_is_refused(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_whole(path, b"old")
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "Disk full")))
+    with pytest.raises(StorageError, match="disk full.*unchanged"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -13,6 +13,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trajflow.errors import ConfigError
+from trajflow.files import read_whole
+
+SMALL = 1 << 20
+"""Most bytes of a file of settings."""
 
 
 class _Section(BaseModel):
@@ -215,6 +219,15 @@ class Config(_Section):
         return cls.from_dict(values)
 
     @classmethod
+    def parse(cls, content: bytes, name: str) -> Config:
+        """Settings from the bytes of a TOML file, which errors call `name`.
+
+        Raises:
+            ConfigError: They are not TOML, or a setting is unknown or out of bounds.
+        """
+        return cls.from_dict(_parse(content, name))
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """Settings from nested values.
 
@@ -243,11 +256,18 @@ def _lines(section: Mapping[str, Any]) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _parse(read_whole(path, SMALL), str(path))
     except OSError as error:
         raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
+
+
+def _parse(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+        raise ConfigError(f"{name} is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{name} is not TOML: it is nested too deeply") from None
 
 
 def _assign(values: dict[str, Any], word: str) -> None:

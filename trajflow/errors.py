@@ -28,6 +28,10 @@ class RunError(TrajflowError):
     """A run folder is missing, incomplete or does not fit the data."""
 
 
+class StorageError(TrajflowError):
+    """The disk does not take what is to be written; what was there before is unchanged."""
+
+
 class MissingExtra(TrajflowError):
     """A feature needs a package that is not installed; the message names the extra."""
 

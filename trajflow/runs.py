@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,116 +10,157 @@ from typing import Any
 
 from trajflow.config import Config
 from trajflow.errors import RunError
+from trajflow.files import Lock, Manifest, keep, parse_json, read_kept, storing, write_whole
+from trajflow.files.growing import add_line, check_lines, read_lines, seal_lines
 
 CONFIG, RECORD, EVENTS, WEIGHTS, RESUME = (
     "config.toml",
     "run.json",
     "events.jsonl",
     "weights.safetensors",
-    "resume.pt",
+    "resume.safetensors",
 )
+FORMAT = 2
+"""Runs from this format on list their files in a manifest."""
+SMALL, LARGE = 1 << 24, 1 << 32
+"""Most bytes of a file of settings, and of one of numbers."""
 
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename: a reader sees the old file or the new one."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+__all__ = ["CONFIG", "EVENTS", "RECORD", "RESUME", "WEIGHTS", "RunFolder", "write_whole"]
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One training on disk."""
+    """One training on disk; what is read is checked against the folder's manifest."""
 
     path: Path
 
     @classmethod
     def create(cls, path: str | Path, config: Config, record: Mapping[str, Any]) -> "RunFolder":
-        """A new run folder with its settings and its record.
+        """A new run folder with its settings and its record, there whole or not at all.
 
         Raises:
             RunError: The folder exists and is not empty.
+            StorageError: It cannot be written there.
         """
-        folder = cls(Path(path))
-        if folder.path.exists() and any(folder.path.iterdir()):
-            raise RunError(
-                f"{path} exists; go on with it by --out {path} --resume, or choose another --out"
-            )
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_whole(folder.path / CONFIG, config.to_toml().encode())
-        folder.record(record)
-        return folder
+        place = Path(os.path.realpath(path))
+        beside = cls(place.with_name(f"{place.name}.{os.getpid()}.partial"))
+        with storing(place):
+            _refuse(place, path)
+            beside.path.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write(CONFIG, config.to_toml().encode())
+            beside.record(record)
+            with storing(place):
+                _refuse(place, path)
+                beside.path.rename(place)
+        finally:
+            shutil.rmtree(beside.path, ignore_errors=True)
+        return cls(Path(path))
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":
         """An existing run folder, named by itself or by any file in it.
 
         Raises:
-            RunError: There is none.
+            RunError: There is none, or a part of it is missing.
         """
         place = Path(path)
-        for candidate in (place, place.parent):
-            if (candidate / CONFIG).is_file() and (candidate / RECORD).is_file():
-                return cls(candidate)
+        for folder in (place, place.parent):
+            missing = [name for name in (CONFIG, RECORD) if not (folder / name).is_file()]
+            if not missing:
+                return cls(folder)
+            if folder == place and len(missing) == 1:
+                raise RunError(f"{folder / missing[0]} is missing; restore it from a copy")
         raise RunError(
             f"{path} is not a run folder (no {CONFIG} and {RECORD}); "
             "`trajflow train DATA.zarr --out RUN` makes one"
         )
 
+    def lock(self) -> Lock:
+        """The right to train into this folder, which one process has at a time.
+
+        Raises:
+            RunError: Another has it.
+        """
+        return Lock(self.path)
+
     @property
     def config(self) -> Config:
         """The settings the run was started with."""
-        return Config.load(self.path / CONFIG)
+        content = self.read(CONFIG, "restore it from a copy")
+        return Config.parse(content, str(self.path / CONFIG))
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Replace the record of what the run was made from."""
-        write_whole(self.path / RECORD, json.dumps(values, indent=2).encode())
+        self.write(RECORD, json.dumps({**values, "format": FORMAT}, indent=2).encode())
 
     def read_record(self) -> dict[str, Any]:
         """The record of what the run was made from."""
-        try:
-            values: dict[str, Any] = json.loads((self.path / RECORD).read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise RunError(f"{self.path / RECORD} cannot be read: {error}") from None
-        return values
+        path = self.path / RECORD
+        values = parse_json(self.read(RECORD, "restore it from a copy"), path)
+        if not isinstance(values, dict):
+            raise RunError(f"{path} is damaged: it is no record of a run")
+        return {name: value for name, value in values.items() if name != "format"}
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add an event as one line."""
-        with (self.path / EVENTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+        add_line(self.path / EVENTS, json.dumps(event).encode())
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The events so far; a line that is still being written is left for later."""
+        """The events so far; a line that is still being written is left for later.
+
+        Raises:
+            RunError: They are damaged or missing.
+        """
         path = self.path / EVENTS
-        if not path.is_file():
-            return
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+        for number, line in enumerate(read_lines(path), 1):
+            event = parse_json(line, f"{path} line {number}")
+            if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+                raise RunError(f"{path} line {number} is damaged: it is no event")
+            yield event
+
+    def seal_events(self) -> None:
+        """List the events so far, so that later damage to them is seen."""
+        seal_lines(self.path / EVENTS)
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a file of the run, whole."""
-        write_whole(self.path / name, content)
+        keep(self.path / name, content)
 
     def read(self, name: str, otherwise: str) -> bytes:
-        """A file of the run, in memory.
+        """A file of the run, in memory, as it was written.
 
         Raises:
-            RunError: It is missing; the message ends with `otherwise`.
+            RunError: It is damaged, or missing; then the message ends with `otherwise`.
         """
+        path = self.path / name
         try:
-            return (self.path / name).read_bytes()
+            return read_kept(path, SMALL if name in (CONFIG, RECORD) else LARGE)
         except FileNotFoundError:
             raise RunError(f"{self.path} has no {name}: {otherwise}") from None
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from None
+
+    def damages(self) -> list[str]:
+        """What is wrong with the listed files, one sentence each that names the file.
+
+        Raises:
+            RunError: The list itself is damaged or missing.
+        """
+        found = []
+        for name in Manifest.read(self.path).files:
+            try:
+                if name == EVENTS:
+                    check_lines(self.path / name)
+                else:
+                    self.read(name, "it was there before")
+            except RunError as error:
+                found.append(str(error))
+        return found
+
+
+def _refuse(place: Path, path: str | Path) -> None:
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise RunError(
+            f"{path} exists; go on with it by --out {path} --resume, or choose another --out"
+        )

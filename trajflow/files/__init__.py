@@ -1,0 +1,24 @@
+"""Files that are written whole, listed with their digests, and read within limits."""
+
+from trajflow.files.locking import Lock
+from trajflow.files.manifest import Entry, Manifest, forget, keep, read_kept, seal
+from trajflow.files.reading import parse_json, read_whole
+from trajflow.files.tensors import Header, TensorSpec, read_header
+from trajflow.files.writing import storing, write_whole
+
+__all__ = [
+    "Entry",
+    "Header",
+    "Lock",
+    "Manifest",
+    "TensorSpec",
+    "forget",
+    "keep",
+    "parse_json",
+    "read_header",
+    "read_kept",
+    "read_whole",
+    "seal",
+    "storing",
+    "write_whole",
+]
