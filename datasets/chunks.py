@@ -1,16 +1,22 @@
-"""Read rows of a stored array, each chunk checked before zarr decodes it."""
+"""Read rows of a stored array: each chunk is proven, then unpacked into just the room it may take.
 
-import json
+zarr writes these chunks and could read them, but it would trust the metadata and open the file once
+more after it was proven.
+"""
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import zarr
+from numcodecs.zstd import decompress
 from numpy.typing import NDArray
 
 from trajflow.datasets.schema import CHUNK, Spec
 from trajflow.datasets.seal import Seal, damaged
+from trajflow.foreign import parse_json
 
+MAX_PACKED = 2 * CHUNK * 8
+"""Bytes of a chunk's file; what cannot be packed takes a little more than it does unpacked."""
 _FRAME = b"\x28\xb5\x2f\xfd"
 
 Hint = Callable[[str], str]
@@ -27,22 +33,24 @@ def check_array(seal: Seal, name: str, spec: Spec, rows: int) -> None:
     file = f"{name}/zarr.json"
     raw = seal.read(file)
     try:
-        node = json.loads(raw)
+        node = parse_json(raw)
         keys = node["chunk_key_encoding"]
         found = {
             "shape": node["shape"],
             "chunks": node["chunk_grid"]["configuration"]["chunk_shape"],
             "dtype": node["data_type"],
             "codecs": [codec["name"] for codec in node["codecs"]],
+            "order": node["codecs"][0].get("configuration", {}).get("endian", "little"),
             "keys": (keys["name"], keys.get("configuration", {}).get("separator", "/")),
         }
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise damaged(seal.folder / file, f"describes no array ({error})") from error
     meant = {
         "shape": [rows],
         "chunks": [CHUNK],
         "dtype": np.dtype(spec.dtype).name,
         "codecs": ["bytes", "zstd"],
+        "order": "little",
         "keys": ("default", "/"),
     }
     if found != meant:
@@ -53,47 +61,68 @@ def check_array(seal: Seal, name: str, spec: Spec, rows: int) -> None:
 
 
 def read_runs(
-    seal: Seal, name: str, runs: Sequence[tuple[int, int]], hint: Hint | None = None
+    seal: Seal, name: str, spec: Spec, runs: Sequence[tuple[int, int]], hint: Hint | None = None
 ) -> NDArray[Any]:
     """Some rows of an array that was checked, one run of rows after the other, [N].
 
     Args:
         seal: The store.
         name: The array.
+        spec: What it was checked to be.
         runs: First row and row after the last of each run, in rising order.
         hint: Says what a file holds, for the message.
 
     Raises:
-        DataError: A chunk is missing, changed or holds more than a chunk.
+        DataError: A chunk is missing, changed or holds no chunk.
     """
-    array = zarr.open_array(str(seal.folder / name), mode="r", zarr_format=3)
-    rows = np.empty(sum(last - first for first, last in runs), array.dtype)
+    rows = np.empty(sum(last - first for first, last in runs), spec.dtype)
     filled, held = 0, -1
     for first, last in runs:
         for index in range(first // CHUNK, -(-last // CHUNK)):
             if index != held:
-                chunk, held = _read_chunk(seal, name, array, index, hint), index
+                chunk, held = read_chunk(seal, name, spec, index, hint), index
             part = chunk[max(first - index * CHUNK, 0) : last - index * CHUNK]
             rows[filled : filled + len(part)] = part
             filled += len(part)
     return rows
 
 
-def _read_chunk(
-    seal: Seal, name: str, array: "zarr.Array[Any]", index: int, hint: Hint | None
+def read_chunk(
+    seal: Seal, name: str, spec: Spec, index: int, hint: Hint | None = None
 ) -> NDArray[Any]:
+    """All values of one chunk of an array that was checked, [N].
+
+    Raises:
+        DataError: It is missing, changed or no chunk.
+    """
     file = f"{name}/c/{index}"
     about = hint(file) if hint else ""
-    if _unpacked_bytes(seal.read(file, about)) != CHUNK * array.dtype.itemsize:
-        raise damaged(seal.folder / file, f"{about}does not unpack to a chunk")
+    raw = seal.read(file, about, MAX_PACKED)
     try:
-        return np.asarray(array[index * CHUNK : (index + 1) * CHUNK])
-    except (ValueError, RuntimeError, OSError) as error:
-        raise damaged(seal.folder / file, f"{about}cannot be unpacked ({error})") from error
+        return unpack(raw, spec)
+    except (ValueError, RuntimeError) as error:
+        raise damaged(seal.folder / file, f"{about}{error}") from error
+
+
+def unpack(raw: bytes, spec: Spec) -> NDArray[Any]:
+    """The values of a chunk, [N], from its file's bytes; takes no more room than they.
+
+    Raises:
+        ValueError: The bytes do not say that they unpack to a chunk.
+        RuntimeError: They say so, but do not.
+    """
+    values = np.empty(CHUNK, spec.dtype)
+    if _unpacked_bytes(raw) != values.nbytes:
+        raise ValueError("does not unpack to a chunk")
+    try:
+        decompress(raw, values)
+    except (ValueError, RuntimeError) as error:
+        raise RuntimeError(f"cannot be unpacked ({error})") from error
+    return values
 
 
 def _unpacked_bytes(chunk: bytes) -> int:
-    """Size that a zstd frame declares, or -1; the decoder allocates it before it looks further."""
+    """Size that a zstd frame declares, or -1; a decoder would allocate it before it looks on."""
     if len(chunk) < 18 or chunk[:4] != _FRAME:
         return -1
     flags = chunk[4]

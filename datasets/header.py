@@ -18,6 +18,7 @@ from pydantic import (
 from trajflow.datasets.schema import AXES, CONVENTIONS, FORMAT
 from trajflow.datasets.seal import Seal, damaged, read_plain
 from trajflow.errors import DataError
+from trajflow.foreign import parse_json
 
 GROUP = "zarr.json"
 
@@ -73,6 +74,10 @@ class Header(BaseModel):
             raise ValueError("splits or types have names without counts")
         if len(self.bounds) != self.dims:
             raise ValueError("bounds do not have one entry per axis")
+        for names in (self.scenes, self.splits, self.types):
+            _check_names(names)
+        if not set().union(*(self.folds or {}).values()) <= set(self.scenes):
+            raise ValueError("folds name scenes that are not there")
         return self
 
     def summary(self) -> dict[str, Any]:
@@ -154,13 +159,21 @@ def is_store(path: Path) -> bool:
         return False
 
 
+def _check_names(names: list[str]) -> None:
+    """Refuse names that cannot be told apart or be written."""
+    if len(set(names)) < len(names):
+        raise ValueError("a name is there twice")
+    "".join(names).encode()
+
+
 def _group_attributes(folder: Path) -> dict[str, Any]:
     file = folder / GROUP
     if not file.is_file():
         raise DataError(f"{folder} is not a store of trajflow: it has no {GROUP}; import the data")
+    raw = read_plain(file, "")
     try:
-        attrs = json.loads(read_plain(file, ""))["attributes"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        attrs = parse_json(raw)["attributes"]
+    except (ValueError, KeyError, TypeError):
         attrs = None
     if not isinstance(attrs, dict):
         raise damaged(file, "does not describe a group")

@@ -14,6 +14,9 @@ from trajflow.datasets.header import Header
 from trajflow.datasets.schema import trajectory_columns
 from trajflow.datasets.seal import Seal, damaged
 
+MAX_TEXT = 2**20
+"""Bytes of a label."""
+
 
 @dataclass(frozen=True)
 class Index:
@@ -48,13 +51,14 @@ class Index:
         found: dict[str, NDArray[Any]] = {}
         for name, spec in specs.items():
             check_array(seal, name, spec, header.trajectories)
-            found[name] = read_runs(seal, name, [(0, header.trajectories)])
+            found[name] = read_runs(seal, name, spec, [(0, header.trajectories)])
         _check(seal.folder, header, found)
         text, ends = None, np.zeros(0, np.int64)
         if text_spec is not None:
             ends = np.cumsum(found["label_size"])
             check_array(seal, "label_bytes", text_spec, int(ends[-1]))
-            text = read_runs(seal, "label_bytes", [(0, int(ends[-1]))]).tobytes()
+            text = read_runs(seal, "label_bytes", text_spec, [(0, int(ends[-1]))]).tobytes()
+            _check_text(seal.folder, text, ends)
         return cls(
             found["rowsize"],
             found["scene"],
@@ -94,15 +98,31 @@ class Index:
         return int(self.scene[tracks[0]]), int(self.scene[tracks[1]])
 
 
+def _are_sizes(values: Ints) -> bool:
+    return bool(values.min() >= 0 and values.max() <= MAX_TEXT and values.sum() > 0)
+
+
+def _check_text(folder: Path, text: bytes, ends: Ints) -> None:
+    """See that labels are text, each by itself; [K] ends."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        raise damaged(folder / "label_bytes", "is no text") from None
+    inside = ends[ends < len(text)]
+    if (np.frombuffer(text, np.uint8)[inside] >> 6 == 0b10).any():
+        raise damaged(folder / "label_size", "cuts a letter in two")
+
+
 def _check(folder: Path, header: Header, found: dict[str, NDArray[Any]]) -> None:
+    sizes = found["rowsize"]
     claims = {
-        "rowsize": found["rowsize"].min() > 0 and found["rowsize"].sum() == header.rows,
+        "rowsize": sizes.min() > 0 and sizes.max() <= header.rows == sizes.sum(),
         "episode_ends": np.array_equal(found["episode_ends"], np.cumsum(found["rowsize"])),
         "scene": np.array_equal(np.unique(found["scene"]), np.arange(len(header.scenes)))
         and bool((np.diff(found["scene"]) >= 0).all()),
         "agent_type": found["agent_type"].min() >= 0
         and found["agent_type"].max() < len(header.types),
-        "label_size": "label_size" not in found or found["label_size"].min() >= 0,
+        "label_size": "label_size" not in found or _are_sizes(found["label_size"]),
     }
     for name, holds in claims.items():
         if not holds:

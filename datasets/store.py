@@ -5,15 +5,16 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.batch import Floats, Ints
 from trajflow.datasets.chunks import check_array, read_runs
+from trajflow.datasets.extent import check_extent
 from trajflow.datasets.grid import find_fault, whole_steps
-from trajflow.datasets.header import Header, read_attributes, read_header
+from trajflow.datasets.header import GROUP, Header, read_attributes, read_header
 from trajflow.datasets.index import Index
 from trajflow.datasets.placing import leftovers
 from trajflow.datasets.schema import AXES, CHUNK, row_columns
@@ -62,11 +63,14 @@ class Store:
         self.scenes, self.splits, self.types = header.scenes, header.splits, header.types
         self.folds, self.rows, self.trajectories = header.folds, header.rows, header.trajectories
         self.tables = table_names(seal)
-        self._seal = seal
+        self._seal, self._columns = seal, row_columns(self.dims, self.unit)
+        found = seal.sizes()
+        check_extent(seal.folder / GROUP, header, sum(found.values()))
         self._index = Index.of(seal, header)
-        for name in seal.missing():
-            raise damaged(path / name, f"{self._about(name)}is missing")
-        for name, spec in row_columns(self.dims, self.unit).items():
+        for name in seal.files:
+            if name not in found:
+                raise damaged(path / name, f"{self._about(name)}is missing")
+        for name, spec in self._columns.items():
             check_array(seal, name, spec, self.rows)
 
     @cached_property
@@ -96,12 +100,16 @@ class Store:
         index = self._index
         chosen = np.flatnonzero(np.isin(index.scene, self._codes(scenes)))
         runs, track = index.runs(chosen), np.repeat(np.arange(len(chosen)), index.rowsize[chosen])
-        time = self._column("time", runs)
+        time, split = self._column("time", runs), self._column("split", runs)
         self._check_times(time, chosen[track])
+        position = np.stack([self._column(axis, runs) for axis in AXES[: self.dims]], 1)
+        sane = np.isfinite(position).all(1) & (split >= 0) & (split < len(self.splits))
+        if not sane.all():
+            self._refuse(int(chosen[track[sane.argmin()]]), "a position or a part is impossible")
         return Tracks(
-            position=np.stack([self._column(axis, runs) for axis in AXES[: self.dims]], 1),
+            position=position,
             step=whole_steps(time, self.dt),
-            split=self._column("split", runs),
+            split=split,
             track=track,
             scene=index.scene[chosen],
             agent=chosen,
@@ -162,13 +170,13 @@ class Store:
         return [known[name] for name in scenes]
 
     def _column(self, name: str, runs: list[tuple[int, int]]) -> NDArray[Any]:
-        return read_runs(self._seal, name, runs, self._about)
+        return read_runs(self._seal, name, self._columns[name], runs, self._about)
 
     def _about(self, file: str) -> str:
         name, _, index = file.partition("/c/")
-        if not index or name not in row_columns(self.dims, self.unit):
+        if name not in self._columns or not (index.isascii() and index.isdigit()):
             return ""
-        first = int(index) * CHUNK
+        first = min(int(index[:12]) * CHUNK, self.rows - 1)
         low, high = (self.scenes[code] for code in self._index.scene_codes(first, first + CHUNK))
         return f"(rows of scene {low!r}) " if low == high else f"(scenes {low!r} to {high!r}) "
 
@@ -176,9 +184,11 @@ class Store:
         begins = np.diff(agent, prepend=-1) != 0
         fault = find_fault(time, begins, self.dt)
         if fault is not None:
-            number = int(agent[fault.row])
-            scene = self.scenes[self._index.scene[number]]
-            raise DataError(
-                f"{self.path}, scene {scene!r}, agent {self.labels([number])[0]!r}: {fault.what}; "
-                "import the data again with another dt or resampled"
-            )
+            self._refuse(int(agent[fault.row]), fault.what)
+
+    def _refuse(self, number: int, what: str) -> NoReturn:
+        scene = self.scenes[self._index.scene[number]]
+        raise DataError(
+            f"{self.path}, scene {scene!r}, agent {self.labels([number])[0]!r}: {what}; "
+            "import the data again with another dt or resampled"
+        )

@@ -1,6 +1,5 @@
 """Tables kept beside the tracks in a store, such as the rows that an import set aside."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +12,10 @@ from trajflow.datasets.column import Column
 from trajflow.datasets.schema import Spec
 from trajflow.datasets.seal import Seal, damaged
 from trajflow.errors import DataError
+from trajflow.foreign import parse_json
 
 _TYPES = {"f": "<f8", "i": "<i8", "u": "<i8", "b": "|i1"}
+_STORED = {"float64": "<f8", "int64": "<i8", "int8": "|i1"}
 
 
 class TableWriter:
@@ -82,10 +83,10 @@ def read_table(seal: Seal, table: str, hint: Hint) -> dict[str, NDArray[Any]]:
         DataError: A file is damaged.
     """
     file = f"{table}/zarr.json"
-    try:
-        rows = int(json.loads(seal.read(file))["attributes"]["rows"])
-    except (KeyError, TypeError) as error:
-        raise damaged(seal.folder / file, "does not describe a table") from error
+    node = _described(seal, file)
+    rows = node["attributes"].get("rows")
+    if type(rows) is not int or rows < 0:
+        raise damaged(seal.folder / file, "does not describe a table")
     found = {}
     for path in seal.files:
         parts = path.split("/")
@@ -96,11 +97,32 @@ def read_table(seal: Seal, table: str, hint: Hint) -> dict[str, NDArray[Any]]:
 
 def _read_column(seal: Seal, name: str, rows: int, hint: Hint) -> NDArray[Any]:
     file = f"{name}/zarr.json"
-    node = json.loads(seal.read(file))
+    node = _described(seal, file)
+    spec = Spec(_STORED.get(str(node.get("data_type")), "none"), "row")
+    names = node["attributes"].get("names")
+    if spec.dtype == "none" or not (names is None or _are_names(names)):
+        raise damaged(seal.folder / file, "does not describe a column")
+    check_array(seal, name, spec, rows)
+    values = read_runs(seal, name, spec, [(0, rows)], hint)
+    if names is None:
+        return values
+    if spec.dtype != "<i8" or not rows or values.min() < 0 or values.max() >= len(names):
+        raise damaged(seal.folder / file, "does not have a name for every code")
+    texts: NDArray[Any] = np.array(names, object)[values]
+    return texts
+
+
+def _described(seal: Seal, file: str) -> dict[str, Any]:
+    """What a zarr.json says, with its attributes."""
+    raw = seal.read(file)
     try:
-        dtype, names = str(node["data_type"]), node["attributes"].get("names")
-        check_array(seal, name, Spec(dtype, "row"), rows)
-        values = read_runs(seal, name, [(0, rows)], hint)
-        return values if names is None else np.array(names, np.str_)[values]
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise damaged(seal.folder / file, f"does not describe a column ({error})") from error
+        node: dict[str, Any] = parse_json(raw)
+        if isinstance(node["attributes"], dict):
+            return node
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise damaged(seal.folder / file, "describes nothing")
+
+
+def _are_names(names: object) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)

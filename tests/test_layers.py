@@ -10,12 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "batch", "text"},
+    {"errors", "batch", "text", "foreign"},
     {"files"},
     {"calibration", "pasts", "noise", "duals"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets"},
     {"model", "baselines", "plotting", "outlook"},
+    {"plans"},
     {"weights", "choosing", "exporting", "surprise"},
     {"predictor", "training", "evaluation"},
     {"forecaster", "mixture", "online"},
@@ -27,7 +28,7 @@ FLOORS = [
 """Rooms import from lower floors only; those on one floor do not know each other."""
 ONLY = {
     "flow": set(),
-    "datasets": {"errors", "batch", "text"},
+    "datasets": {"errors", "batch", "text", "foreign"},
     "baselines": {"errors", "batch", "datasets"},
     "evaluation": {"errors", "batch", "metrics", "datasets"},
 }
@@ -40,6 +41,7 @@ TORCH |= {
     "mixture",
     "choosing",
     "model",
+    "plans",
     "weights",
     "predictor",
     "training",
