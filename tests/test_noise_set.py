@@ -205,6 +205,6 @@ def test_a_set_that_is_not_there_is_asked_for_by_name(tmp_path):
 def test_a_set_of_other_weights_is_ignored_with_a_warning(tmp_path):
     folder = a_run(tmp_path / "run")
     other = pack(generator(), {"dt": 0.2, "unit": "m", "dims": 2})
-    (folder / "weights.safetensors").write_bytes(other)
+    RunFolder(folder).write("weights.safetensors", other)
     with pytest.warns(TrajflowWarning, match="set-7.safetensors was learned for other weights"):
         assert not Predictor.load(folder).sets

@@ -16,13 +16,14 @@ from trajflow.batch import Batch
 from trajflow.calibration import Calibration, read_calibration
 from trajflow.choosing import Selection, chosen_futures, draws_of
 from trajflow.errors import ConfigError, RunError, TrajflowError
+from trajflow.files import read_kept
 from trajflow.forecast import Forecast
 from trajflow.model import TrajectoryModel
 from trajflow.noise_set import NoiseSet
 from trajflow.pasts import PastShape
 from trajflow.surprise import Strangeness, Surprise, read_surprise
 from trajflow.tensors import scene_centres, to_tensor
-from trajflow.weights import read_sets, unpack
+from trajflow.weights import MOST, read_sets, unpack
 
 WEIGHTS = "weights.safetensors"
 Floats = NDArray[np.float64]
@@ -69,10 +70,12 @@ class Predictor:
         folder = Path(run)
         path = folder / WEIGHTS if folder.is_dir() else folder
         try:
-            content = path.read_bytes()
+            content = read_kept(path, MOST)
         except OSError:
             raise RunError(f"no weights at {run}; give a run folder that has validated") from None
         model, facts = unpack(content, str(path))
+        if not {"dt", "unit"} <= facts.keys():
+            raise RunError(f"{path} does not say the dt and the unit of its tracks; train anew")
         calibration = read_calibration(folder, content, steps)
         sets, surprise = read_sets(folder, content), read_surprise(folder, content)
         return cls(model, facts, device, steps, calibration, sets, surprise)
@@ -209,7 +212,7 @@ class Predictor:
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
         rate = self._rates(batch)
-        return _at(batch.target, self._draw(batch.past, batch.target, samples, seed, rate))
+        return batch.placed(self._draw(batch.past, batch.target, samples, seed, rate))
 
     def choose(
         self, batch: Batch, samples: int, draws: int, rule: str, seed: int
@@ -232,7 +235,7 @@ class Predictor:
         wanted = Selection(samples, rule, draws)
         rate = self._rates(batch)
         futures, weights = self._chosen(batch.past, batch.target, wanted, seed, rate)
-        return _at(batch.target, futures), _at(batch.target, weights)
+        return batch.placed(futures), batch.placed(weights)
 
     def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
         if select is not None:
@@ -317,10 +320,3 @@ class Predictor:
         )
         there = centre[np.nonzero(target)[0], None]
         return np.asarray(drawn.double().cpu().numpy() + there)
-
-
-def _at(target: NDArray[np.bool_], rows: Floats) -> Floats:
-    """Rows [S, N, ...] of the N targets among all agents, [S, B, A, ...]; NaN for the others."""
-    full = np.full((len(rows), *target.shape, *rows.shape[2:]), np.nan)
-    full[:, target] = rows
-    return full

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,20 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trajflow.errors import RunError, TrajflowWarning
-from trajflow.model import Architecture, TrajectoryModel
-from trajflow.noise_set import NoiseSet, SetShape
+from trajflow.files import Manifest, parse_json, read_header, read_kept
+from trajflow.model import TrajectoryModel
+from trajflow.noise_set import NoiseSet
+from trajflow.plans import (
+    architecture_of,
+    check_facts,
+    check_plan,
+    no_larger_than,
+    set_shape_of,
+)
+
+SETS = "set-*.safetensors"
+MOST = 1 << 32
+"""Most bytes of a file of weights."""
 
 
 def pack(model: TrajectoryModel, facts: Mapping[str, Any]) -> bytes:
@@ -45,9 +57,11 @@ def unpack_set(content: bytes, name: str) -> tuple[NoiseSet, dict[str, Any]]:
     """
     state, facts = unpack_state(content, name)
     try:
-        noises = NoiseSet(SetShape(**facts.pop("set")))
+        shape = set_shape_of(facts.pop("set"), state)
+        with no_larger_than(state):
+            noises = NoiseSet(shape)
         noises.load_state_dict(state)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(f"{name} is not a set of noises: {error}") from None
     return noises, facts
 
@@ -60,11 +74,12 @@ def read_sets(run: Path, weights: bytes) -> dict[int, NoiseSet]:
         weights: The weights file.
 
     Raises:
-        RunError: A set is damaged.
+        RunError: A set is damaged or missing.
     """
     found = {}
-    for path in sorted(run.glob("set-*.safetensors")):
-        noises, facts = unpack_set(path.read_bytes(), str(path))
+    listed = {run / name for name in Manifest.read(run).files if fnmatch(name, SETS)}
+    for path in sorted(listed | set(run.glob(SETS))):
+        noises, facts = unpack_set(read_kept(path, MOST), str(path))
         if facts.get("weights") == hashlib.sha256(weights).hexdigest():
             found[noises.shape.count] = noises
             continue
@@ -89,8 +104,12 @@ def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:
     """
     state, facts = unpack_state(content, name)
     try:
-        model = TrajectoryModel(_architecture(facts.pop("architecture")))
+        architecture = architecture_of(facts.pop("architecture"))
+        with no_larger_than(state):
+            check_plan(architecture, state)
+            model = TrajectoryModel(architecture)
         model.load_state_dict(state)
+        check_facts(facts)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{name} is not a trajflow model: {error}") from None
     except RuntimeError as error:
@@ -108,28 +127,27 @@ def unpack_state(content: bytes, name: str) -> tuple[dict[str, Tensor], dict[str
     Raises:
         RunError: The bytes are not such a file, or not one bit as they were written.
     """
+    words = read_header(content, name).words
     try:
         state = load(content)
-        said, digest = _metadata(content)
-        facts: dict[str, Any] = json.loads(said)
+        said, digest = json.loads(words["trajflow"])
         if _digest(state, said) != digest:
             raise RunError(f"{name} is damaged: its contents do not match its own digest")
-    except (SafetensorError, KeyError, TypeError, struct.error) as error:
+    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{name} is not a trajflow model: {error}") from None
     except ValueError as error:
         raise RunError(f"{name} is damaged: {error}") from None
+    facts = parse_json(said, name)
+    if not isinstance(facts, dict):
+        raise RunError(f"{name} is not a trajflow model: it says nothing about itself")
+    endless = [key for key, value in state.items() if not _finite(value)]
+    if endless:
+        raise RunError(f"{name} holds numbers that are not finite, in {endless[0]}; train anew")
     return state, facts
 
 
-def _architecture(values: dict[str, Any]) -> Architecture:
-    options = tuple((key, value) for key, value in values.pop("options"))
-    return Architecture(**values, options=options)
-
-
-def _metadata(content: bytes) -> tuple[str, str]:
-    (length,) = struct.unpack("<Q", content[:8])
-    said, digest = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["trajflow"])
-    return said, digest
+def _finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
 def _digest(state: Mapping[str, Tensor], said: str) -> str:

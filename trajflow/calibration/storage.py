@@ -12,6 +12,7 @@ import numpy as np
 from trajflow.batch import Floats
 from trajflow.calibration.factors import GRID, Calibration, Origin
 from trajflow.errors import RunError, TrajflowWarning
+from trajflow.files import JSON, parse_json, read_kept
 
 FILE = "calibration.json"
 FORMAT = 1
@@ -44,14 +45,10 @@ def read_calibration(folder: Path, weights: bytes, evaluations: int = 1) -> Cali
     """
     path = folder / FILE
     try:
-        said = json.loads(path.read_bytes())
+        calibration = _understood(parse_json(read_kept(path, JSON), path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise RunError(_damaged(path, error)) from None
-    try:
-        calibration = _understood(said)
-    except (KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(_damaged(path, error)) from None
     if calibration.origin.weights != digest(weights):
         warnings.warn(
@@ -102,7 +99,7 @@ def _plain(factors: Floats) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> str:
+    if isinstance(error, RunError):
+        return f"{error}, by `trajflow calibrate RUN DATA`"
     reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-    return (
-        f"{path} is damaged: {reason}; delete it, or make it again by `trajflow calibrate RUN DATA`"
-    )
+    return f"{path} is damaged: {reason}; make it again by `trajflow calibrate RUN DATA`"

@@ -2,11 +2,12 @@
 
 from trajflow.files.locking import Lock
 from trajflow.files.manifest import Entry, Manifest, forget, keep, read_kept, seal
-from trajflow.files.reading import parse_json, read_whole
+from trajflow.files.reading import JSON, parse_json, read_whole
 from trajflow.files.tensors import Header, TensorSpec, read_header
 from trajflow.files.writing import storing, write_whole
 
 __all__ = [
+    "JSON",
     "Entry",
     "Header",
     "Lock",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -16,6 +15,7 @@ from safetensors.numpy import load, save
 from trajflow.batch import Floats
 from trajflow.calibration import digest
 from trajflow.errors import RunError, TrajflowWarning
+from trajflow.files import parse_json, read_header, read_kept
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.ranks import Ranks
@@ -24,6 +24,8 @@ from trajflow.surprise.surprise import EXPOSURE, NOVELTY, Made, Origin, Surprise
 
 FILE = "surprise.safetensors"
 FORMAT = 1
+MOST = 1 << 28
+"""Most bytes of the file."""
 
 
 def stored(surprise: Surprise) -> bytes:
@@ -58,14 +60,10 @@ def read_surprise(folder: Path, weights: bytes) -> Surprise | None:
     """
     path = folder / FILE
     try:
-        content = path.read_bytes()
+        surprise = _understood(read_kept(path, MOST), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise RunError(_damaged(path, error)) from None
-    try:
-        surprise = _understood(content)
-    except (SafetensorError, struct.error, KeyError, TypeError, ValueError, IndexError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
         raise RunError(_damaged(path, error)) from None
     if surprise.origin.weights != digest(weights):
         warnings.warn(
@@ -78,13 +76,13 @@ def read_surprise(folder: Path, weights: bytes) -> Surprise | None:
     return surprise
 
 
-def _understood(content: bytes) -> Surprise:
+def _understood(content: bytes, name: str) -> Surprise:
+    words = read_header(content, name).words
     arrays = load(content)
-    (length,) = struct.unpack("<Q", content[:8])
-    said, checked = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["trajflow"])
+    said, checked = parse_json(words["trajflow"], name)
     if _digest(arrays, said) != checked:
         raise ValueError("its contents do not match its own digest")
-    told = json.loads(said)
+    told = parse_json(said, name)
     if told.pop("format") != FORMAT:
         raise ValueError(f"it is not of format {FORMAT}")
     states = {name: _of(arrays, f"score/{name}") for name in available()}
@@ -131,8 +129,7 @@ def _digest(arrays: Mapping[str, Any], said: str) -> str:
 
 
 def _damaged(path: Path, error: Exception) -> str:
+    if isinstance(error, RunError):
+        return f"{error}, by `trajflow fit-surprise RUN DATA`"
     reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-    return (
-        f"{path} is damaged: {reason}; delete it, or make it again by "
-        "`trajflow fit-surprise RUN DATA`"
-    )
+    return f"{path} is damaged: {reason}; make it again by `trajflow fit-surprise RUN DATA`"
