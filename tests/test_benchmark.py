@@ -404,9 +404,11 @@ def test_all_seeds_are_judged_together_once_they_are_trained(places, ask, tmp_pa
     together = work(plan, both.name, places, tmp_path)
     assert together.train()
     together.evaluate()
-    (row,) = rows_of(plan, tmp_path)
-    assert row.label == "mmf-mixture"
-    assert "--seeds 2 --presets mmf --floors '' --mixture" in row.facts["command"]
+    plain, chosen = rows_of(plan, tmp_path)
+    assert (plain.label, chosen.label) == ("mmf-mixture", "mmf-mixture learned of 40")
+    assert "--seeds 2 --presets mmf --floors '' --mixture" in plain.facts["command"]
+    assert (chosen.protocol["selection"], chosen.protocol["draws"]) == ("learned", 40)
+    assert "--mixture --select learned --set" in chosen.facts["command"]
     assert not (tmp_path / "runs" / both.name / WEIGHTS).exists()
 
 

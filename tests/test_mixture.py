@@ -9,6 +9,7 @@ from trajflow.errors import ConfigError, TrajflowError
 from trajflow.metrics import spread
 from trajflow.mixture import Mixture
 from trajflow.model import Architecture, TrajectoryModel
+from trajflow.noise_set import NoiseSet, SetShape
 from trajflow.predictor import Predictor
 
 S = 11
@@ -80,3 +81,51 @@ def test_equal_seeds_predict_the_same_and_none_draws_afresh():
     assert not np.allclose(mixture.predict(batch.past, samples=S).samples, again)
     with pytest.raises(TrajflowError, match="at least 1, got 0"):
         mixture.predict(batch.past, samples=0)
+
+
+def learned(seed):
+    """A predictor with a set of 6 futures and uneven weights."""
+    one = predictor(seed)
+    noises = NoiseSet(SetShape(16, one.model.scaling.components, 6, 8))
+    torch.nn.init.normal_(noises.weigh.weight)
+    return Predictor(one.model, one.facts, sets={6: noises})
+
+
+def test_the_learned_sets_of_equal_members_merge_into_that_set():
+    one, batch = learned(0), walks(4, 0)
+    futures, weights = Mixture([one, one, one]).choose(batch, 6, 6, "learned", 0)
+    alone, shares = one.choose(batch, 6, 6, "learned", 0)
+    assert np.allclose(futures, alone, atol=1e-6, equal_nan=True)
+    assert np.allclose(weights, shares, atol=1e-9, equal_nan=True)
+
+
+def test_sets_of_unlike_members_merge_into_weighted_means_of_theirs():
+    members, batch = [learned(seed) for seed in range(3)], walks(4, 0)
+    sets = [one.choose(batch, 6, 6, "learned", 0) for one in members]
+    futures, weights = Mixture(members).choose(batch, 6, 18, "learned", 0)
+    here = batch.target
+    assert futures.shape == (6, *here.shape, 12, 2)
+    assert np.allclose(weights[:, here].sum(0), 1)
+    pooled = np.concatenate([part for part, _ in sets])[:, here]
+    mean = np.mean([(part * share[..., None, None]).sum(0) for part, share in sets], 0)
+    found = (futures * weights[..., None, None]).sum(0)
+    assert np.allclose(found[here], mean[here], atol=0.2 * pooled.std())
+    assert (futures[:, here] <= pooled.max(0) + 1e-9).all()
+    assert (futures[:, here] >= pooled.min(0) - 1e-9).all()
+
+
+@pytest.mark.parametrize("rule", ["kmeans", "learned"])
+def test_a_mixture_chooses_for_an_array_what_it_chooses_for_a_batch(rule):
+    mixture, batch = Mixture([learned(seed) for seed in range(2)]), walks(4, 0)
+    whole = batch.target.all(1)
+    assert whole.any()
+    some = batch.take(np.flatnonzero(whole))
+    futures, weights = mixture.choose(some, 6, 40, rule, 3)
+    forecast = mixture.predict(some.past, samples=6, draws=40, select=rule, seed=3)
+    assert np.allclose(forecast.samples, futures, atol=1e-6)
+    assert np.allclose(forecast.weights, weights)
+
+
+def test_a_set_that_no_member_has_learned_is_refused():
+    with pytest.raises(ConfigError, match="no learned set of 5"):
+        Mixture([learned(0), learned(1)]).choose(walks(2, 0), 5, 5, "learned", 0)

@@ -51,3 +51,9 @@ class Batch:
         parts = ((f.name, getattr(self, f.name)) for f in fields(self))
         taken: dict[str, Any] = {name: v if v is None else v[rows] for name, v in parts}
         return Batch(**taken)
+
+    def placed(self, rows: Floats) -> Floats:
+        """Rows [S, N, ...] of the N targets among all agents, [S, B, A, ...]; NaN elsewhere."""
+        full = np.full((len(rows), *self.target.shape, *rows.shape[2:]), np.nan)
+        full[:, self.target] = rows
+        return full

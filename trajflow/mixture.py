@@ -6,12 +6,15 @@ import secrets
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from trajflow.batch import Batch, Floats
+from trajflow.choosing import LEARNED, Selection, draws_of
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.predictor import Predictor
+from trajflow.selection import Chosen, choose, merge
 
 APART = 1_000_003
 """Between the seeds of two members: neighbouring seeds of a mixture shall share no draws."""
@@ -81,9 +84,11 @@ class Mixture:
         samples: int = 20,
         seed: int | None = None,
         agents: Sequence[object] = (),
+        draws: int | None = None,
+        select: str | None = None,
         dt: float | None = None,
     ) -> Forecast:
-        """Draw `samples` futures of every agent; the arguments are those of `Predictor.predict`.
+        """Draw or choose futures of every agent; the arguments are those of `Predictor.predict`.
 
         Args:
             past: World positions of the last T steps, oldest first, [*, A, T, D].
@@ -91,16 +96,21 @@ class Mixture:
             samples: Draws S, shared out among the predictors.
             seed: Equal seeds give equal forecasts; None draws afresh.
             agents: Ids of the A agents.
+            draws: Draws of the mixture that are chosen from; None: 20 for each that is wanted.
+            select: The rule that chooses, see `choose`; None: plain draws.
             dt: Seconds per step of the past; None: as trained.
 
         Returns:
             Samples [S, *, A, F, D].
 
         Raises:
-            TrajflowError: A shape is wrong, or an agent was never seen.
+            TrajflowError: A shape is wrong, an agent was never seen, or `choose` would refuse.
         """
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
+        if select is not None:
+            wanted = Selection(samples, select, draws_of(select, samples, draws))
+            return self._chosen(past, neighbours, wanted, seed, agents, dt)
         chance = secrets.randbits(31) if seed is None else seed
         shares = zip(self.predictors, self.shares(samples, chance), strict=True)
         parts = [
@@ -121,3 +131,72 @@ class Mixture:
             if share
         ]
         return np.concatenate(drawn)
+
+    def choose(
+        self, batch: Batch, samples: int, draws: int, rule: str, seed: int
+    ) -> tuple[Floats, Floats]:
+        """Futures of the batch's targets that stand for the draws of all members.
+
+        The members' learned sets are merged into one; any other rule chooses of the mixture's
+        draws.
+
+        Args:
+            batch: The scenes.
+            samples: Futures S of each target.
+            draws: Draws they are chosen from; no matter where sets are learned, S by each member.
+            rule: One of `trajflow.choosing.rules()`.
+            seed: Equal seeds give equal futures.
+
+        Returns:
+            Samples [S, B, A, F, D] and weights [S, B, A]; NaN for the other agents.
+
+        Raises:
+            ConfigError: There is no such rule, there are too few draws, or a model is joint.
+        """
+        Selection(samples, rule, draws)
+        target = batch.target
+        if rule == LEARNED:
+            sets = [one.choose(batch, samples, samples, rule, seed) for one in self.predictors]
+            found = merge(
+                [_few(futures[:, target], weights[:, target]) for futures, weights in sets]
+            )
+        else:
+            found = _shuffled(self.forecast(batch, draws, seed)[:, target], samples, rule, seed)
+        return batch.placed(found.samples.numpy()), batch.placed(found.weights.numpy())
+
+    def _chosen(
+        self,
+        past: ArrayLike,
+        neighbours: ArrayLike | Sequence[ArrayLike] | None,
+        wanted: Selection,
+        seed: int | None,
+        agents: Sequence[object],
+        dt: float | None,
+    ) -> Forecast:
+        count, rule = wanted.count, wanted.rule
+        if rule == LEARNED:
+            parts = [
+                one.predict(past, neighbours, count, seed, agents, select=rule, dt=dt)
+                for one in self.predictors
+            ]
+            found = merge([_few(part.samples, part.weights) for part in parts])
+        else:
+            parts = [self.predict(past, neighbours, wanted.draws, seed, agents, dt=dt)]
+            found = _shuffled(_few(parts[0].samples).samples.numpy(), count, rule, seed or 0)
+        lead = parts[0].samples.shape[1:]
+        samples = found.samples.numpy().reshape(count, *lead)
+        weights = found.weights.numpy().reshape(count, *lead[:-2])
+        return Forecast(samples, parts[0].dt, tuple(agents), weights)
+
+
+def _few(samples: Floats, weights: Floats | None = None) -> Chosen:
+    """Futures [S, ..., F, D] and weights [S, ...] of agents in a row, [S, N, F, D] and [S, N]."""
+    flat = samples.reshape(len(samples), -1, *samples.shape[-2:])
+    even = np.full(flat.shape[:2], 1 / len(flat)) if weights is None else weights
+    return Chosen(torch.tensor(flat), torch.tensor(even.reshape(flat.shape[:2])))
+
+
+def _shuffled(draws: Floats, count: int, rule: str, seed: int) -> Chosen:
+    """Chosen of draws [S, N, F, D] in a random order: rules start from the first ones."""
+    order = np.random.default_rng(seed).permutation(len(draws))
+    return choose(torch.as_tensor(draws)[order], count, rule)

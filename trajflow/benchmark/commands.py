@@ -7,6 +7,7 @@ from typing import Any
 
 from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
+from trajflow.choosing import LEARNED
 from trajflow.config import Config
 
 DERIVED = {"data.fold", "data.validation", "flow.preset", "train.seed"}
@@ -31,7 +32,7 @@ def command_of(plan: Plan, method: str, report: Mapping[str, Any]) -> str:
         words += ["--steps", str(report["steps"])] if report["steps"] > 1 else []
     if report["selection"] != "plain":
         words += ["--select", report["selection"]]
-        many = report["draws"] > report["samples"]
+        many = report["selection"] != LEARNED and report["draws"] > report["samples"]
         words += ["--draws", str(report["draws"])] if many else []
     words += ["--clock", report["clocks"]] if report["clocks"] else []
     for name, value in settings_of(trials[0]):

@@ -7,7 +7,7 @@ from pathlib import Path
 from trajflow.baselines import load as load_floor
 from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
-from trajflow.choosing import check_rule, draws_of
+from trajflow.choosing import LEARNED, check_rule, draws_of
 from trajflow.config import Config
 from trajflow.datasets.store import Store
 from trajflow.errors import ConfigError
@@ -94,10 +94,17 @@ def _mixtures(ask: Ask, folds: Mapping[str, Sequence[str]]) -> Iterator[Trial]:
             config = Config.load(ask.file, [*ask.words, *words, f"flow.preset={preset}"])
             if config.model.joint:
                 raise ConfigError("samples of whole scenes are not mixed; leave out --mixture")
-            plain = _evaluations(replace(ask, select=(), steps=()), config)
-            terms = tuple(one for one in plain if one.steps == 1)
+            found = _evaluations(replace(ask, steps=()), config)
+            terms = tuple(_shared(one, ask.seeds) for one in found if one.steps == 1)
             members = tuple(f"{fold}-{preset}-{seed}" for seed in range(ask.seeds))
             yield Trial(fold, f"{preset}-mixture", 0, config, terms, members=members)
+
+
+def _shared(terms: Judging, members: int) -> Judging:
+    """Terms of a mixture; a set that each member has learned costs the draws of all."""
+    if terms.selection != LEARNED:
+        return terms
+    return replace(terms, draws=members * terms.samples)
 
 
 def _evaluations(ask: Ask, config: Config) -> tuple[Judging, ...]:

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,22 +127,27 @@ class Work:
 
     def _forecaster(self, data: TrackData, terms: Judging) -> Forecaster:
         if self.trial.members:
-            runs = [self.results / "runs" / name for name in self.trial.members]
-            return Mixture([self._predictor(terms.steps, run) for run in runs])
+            members = (self.plan.trial(name) for name in self.trial.members)
+            return Mixture([replace(self, trial=one)._network(terms) for one in members])
         if not self.trial.floor:
-            predictor = self._predictor(terms.steps)
-            if terms.selection == LEARNED and terms.samples not in predictor.sets:
-                self._learn_set(predictor, data, terms.samples)
-                predictor = self._predictor(terms.steps)
-            return predictor
+            return self._network(terms)
         fit = load_floor(self.trial.method)
         return fit(data.batches("train", SIZE), terms.samples, terms.seed)
 
-    def _predictor(self, steps: int, run: Path | None = None) -> Predictor:
-        return Predictor.load(run or self.folder, str(device_of(self.where.device)), steps)
+    def _network(self, terms: Judging) -> Predictor:
+        """What was trained, with a learned set where the terms ask for one."""
+        predictor = self._predictor(terms.steps)
+        if terms.selection == LEARNED and terms.samples not in predictor.sets:
+            self._learn_set(predictor, terms.samples)
+            predictor = self._predictor(terms.steps)
+        return predictor
 
-    def _learn_set(self, predictor: Predictor, data: TrackData, count: int) -> None:
+    def _predictor(self, steps: int) -> Predictor:
+        return Predictor.load(self.folder, str(device_of(self.where.device)), steps)
+
+    def _learn_set(self, predictor: Predictor, count: int) -> None:
         config = self.trial.config
+        data = track_data(self.store, config)
         choice = config.choice.model_copy(update={"count": count})
         config = config.model_copy(update={"choice": choice})
         trainer = SetTrainer(predictor.model, data, config, predictor.device)

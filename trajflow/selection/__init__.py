@@ -5,7 +5,7 @@ likely each is. A rule is a function `select(draws, count)` from draws [N, S, F,
 the K = count futures of each, [N, K, F, D]; agents do not know each other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from trajflow.errors import ConfigError, did_you_mean
+from trajflow.selection._merged import merged
 from trajflow.selection._paths import nearest, shares
 
 Rule = Callable[[Tensor, int], Tensor]
@@ -102,3 +103,13 @@ def _chosen(draws: Tensor, count: int, select: Rule) -> Chosen:
     futures = select(centred, count)
     weights = shares(nearest(centred, futures), count, draws)
     return Chosen((futures + middle).transpose(0, 1), weights.T)
+
+
+@torch.no_grad()
+def merge(sets: Sequence[Chosen]) -> Chosen:
+    """Sets of K weighted futures of the same agents as one such set; see `_merged`."""
+    rows = torch.cat([one.samples for one in sets]).transpose(0, 1)
+    weights = torch.cat([one.weights for one in sets]).T / len(sets)
+    middle = rows.mean(1, keepdim=True)
+    futures, shares = merged(rows - middle, weights, len(sets[0].samples))
+    return Chosen((futures + middle).transpose(0, 1), shares.T)
