@@ -120,8 +120,12 @@ class Forest:
             f.name: arrays[f.name].astype(whole.get(f.name, np.float64)) for f in fields(cls)
         }
         shape = made["feature"].shape
+        own = np.arange(shape[-1])
+        halts = ((made["left"] == own) == (made["right"] == own)).all()
         alike = all(one.shape == shape for name, one in made.items() if name != "start")
-        inside = all(((made[k] >= 0) & (made[k] < shape[-1])).all() for k in ("left", "right"))
+        # Only leaves lead to themselves, and nothing leads back: a walk down always ends.
+        inside = all(((made[k] >= own) & (made[k] < shape[-1])).all() for k in ("left", "right"))
+        inside = inside and halts and (made["feature"] >= 0).all()
         if len(shape) != 2 or not alike or not inside or made["start"].shape != (1,):
             raise ValueError("the trees do not fit together")
         return cls(**made)
