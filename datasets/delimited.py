@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.csv as pv
 
 from trajflow.batch import Ints
+from trajflow.datasets.lines import MAX_LINE
 from trajflow.datasets.unpacking import unpacked
 from trajflow.errors import DataError
 
-MAX_LINE = 1 << 17
 MAX_COLUMNS = 10_000
 MAX_MALFORMED = 100_000
+MAX_TEXT = 200
+"""Letters of a malformed row that are kept."""
 ROW_BYTES = 64
 MIN_BLOCK, MAX_BLOCK = 1 << 12, 1 << 20
 """Bytes parsed at once; up to 32 blocks are read ahead."""
@@ -58,6 +60,10 @@ def sniff(path: Path) -> Layout:
         line = stream.readline(MAX_LINE + 1)
     if not line.strip():
         raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
+    if b"\0" in line:
+        raise DataError(
+            f"{path} is no text in UTF-8, it has NUL bytes; convert it from UTF-16 if it is text"
+        )
     try:
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
@@ -116,7 +122,7 @@ class _Malformed:
             return "error"
         number = row.number - self.skip
         self.seen.append(number)
-        self.fresh.append((number, row.text))
+        self.fresh.append((number, row.text[:MAX_TEXT]))
         return "skip"
 
     def take(self) -> list[tuple[int, str]]:

@@ -24,7 +24,7 @@ def numbers(column: pa.Array) -> Floats:
     if _is_text(column.type):
         trimmed = pc.ascii_trim_whitespace(column)
         column = pc.if_else(pc.match_substring_regex(trimmed, NUMBER), trimmed, None)
-    elif pa.types.is_boolean(column.type) or pa.types.is_nested(column.type):
+    elif not _is_number(column.type):
         column = pa.nulls(len(column), pa.float64())
     values = pc.cast(column, pa.float64(), safe=False)
     values = pc.if_else(pc.is_finite(values), values, None)
@@ -34,7 +34,7 @@ def numbers(column: pa.Array) -> Floats:
 def labels(column: pa.Array) -> pa.Array:
     """Names as text, [N], trimmed; whole numbers written as 7.0 become 7, missing ones ""."""
     if not _is_text(column.type):
-        column = pc.cast(column, pa.string(), safe=False)
+        column = _written(column)
     text = pc.ascii_trim_whitespace(pc.cast(pc.fill_null(column, ""), pa.string()))
     return pc.replace_substring_regex(text, _WHOLE, r"\1")
 
@@ -60,6 +60,19 @@ def moments(column: pa.Array) -> Floats:
 def midnight(seconds: float) -> float:
     """The last midnight (UTC) before a moment, both in seconds since 1970."""
     return seconds // _DAY * _DAY
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    return any(holds(kind) for holds in kinds)
+
+
+def _written(column: pa.Array) -> pa.Array:
+    """Values as text, or nothing where they are lists or the like."""
+    try:
+        return pc.cast(column, pa.string(), safe=False)
+    except pa.ArrowNotImplementedError:
+        return pa.nulls(len(column), pa.string())
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -100,7 +100,7 @@ def _names(column: "pd.Series[str]") -> Bools:
 
 
 def _is_name(name: object) -> bool:
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or "\0" in name:
         return False
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 

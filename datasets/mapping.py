@@ -134,6 +134,9 @@ def _check_complete(path: Path, found: Mapping[str, str], names: Sequence[str]) 
         )
     if "time" in found and "frame" in found:
         raise DataError(f"{path}: both time and frame are given; give the one that counts")
+    alike = [name for name in found.values() if names.count(name) > 1]
+    if alike:
+        raise DataError(f"{path} has two columns {alike[0]!r}; rename one")
     twice = [name for name in found.values() if list(found.values()).count(name) > 1]
     if twice:
         raise DataError(f"{path}: column {twice[0]!r} is given for two things; give each its own")

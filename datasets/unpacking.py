@@ -2,7 +2,9 @@
 
 import bz2
 import gzip
+import io
 import lzma
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,16 +14,13 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
+from trajflow.datasets.archives import only_member, refuse_tar
+from trajflow.datasets.inflation import Inflation
 from trajflow.errors import DataError
 
-_OPENERS: dict[str, Callable[[Path], Any]] = {
-    ".gz": gzip.GzipFile,
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
-    ".zip": lambda path: _only_member(path),
-}
-_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
-COMPRESSED = frozenset(_OPENERS)
+MAX_MEMORY = 128 * 2**20
+"""Bytes that a decompressor may ask for; `xz -9` needs half of it."""
+BLOCK = 1 << 16
 
 
 @contextmanager
@@ -29,8 +28,9 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, decompressed as they are read if its name ends in .gz, .bz2, .xz, .zip.
 
     Raises:
-        DataError: The file is missing, damaged, not what its name says, or no UTF-8 table; also
-            when that shows only later, inside the `with` block.
+        DataError: The file is missing, damaged, not what its name says, unfolds to absurdly more
+            than it is, or is no UTF-8 table; also when that shows only later, inside the `with`
+            block.
     """
     try:
         with _open(path) as stream:
@@ -39,7 +39,7 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
         raise DataError(f"cannot read {path}: {error.strerror}; check the path") from error
     except _DAMAGE as error:
         raise _unreadable(path, error) from error
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise DataError(
             f"{path} is no table in UTF-8 text: {str(error)[:200]}; check its format and encoding"
         ) from error
@@ -61,24 +61,120 @@ def plain_stem(path: Path) -> str:
     return inner.stem
 
 
+def check_plain(path: Path) -> int:
+    """The bytes of a regular file; a pipe or a device could block or have no end.
+
+    Raises:
+        DataError: It is none.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not path.is_dir():
+        raise DataError(f"{path} is no plain file but a pipe or a device; save its content first")
+    return found.st_size
+
+
+class Xz(io.RawIOBase):
+    """The content of an .xz file, whose header may not ask for more memory than is sane."""
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._rest = path.open("rb"), b""
+        self._next()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+    def readinto(self, room: Any) -> int:
+        """Fill what is there for it; 0 at the end."""
+        while True:
+            if self._unpacker.eof and not self._begin():
+                return 0
+            packed = b""
+            if self._unpacker.needs_input and not (packed := self._rest or self._file.read(BLOCK)):
+                raise EOFError("it ends before its end")
+            self._rest = b""
+            found = self._unpacker.decompress(packed, len(room))
+            if found:
+                room[: len(found)] = found
+                return len(found)
+
+    def _begin(self) -> bool:
+        """Go on with the next stream of the file, if there is one."""
+        rest = self._unpacker.unused_data
+        while not rest.strip(b"\0"):
+            if not (rest := self._file.read(BLOCK)):
+                return False
+        self._next()
+        self._rest = rest.lstrip(b"\0")
+        return True
+
+    def _next(self) -> None:
+        self._unpacker = lzma.LZMADecompressor(memlimit=MAX_MEMORY)
+
+
+class Bounded(io.RawIOBase):
+    """A stream whose bytes are counted, and that ends in an error when they are too many."""
+
+    def __init__(self, stream: Any, inflation: Inflation) -> None:
+        self._stream, self._inflation = stream, inflation
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def close(self) -> None:
+        """Close the stream that is counted."""
+        self._stream.close()
+        super().close()
+
+    def readinto(self, room: Any) -> int:
+        """Fill what is there for it; 0 at the end."""
+        found = self._stream.read(len(room))
+        self._inflation.add(len(found))
+        room[: len(found)] = found
+        return len(found)
+
+
+_OPENERS: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.GzipFile,
+    ".bz2": bz2.BZ2File,
+    ".xz": lambda path: io.BufferedReader(Xz(path)),
+    ".zip": only_member,
+}
+_DAMAGE = (
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    zipfile.BadZipFile,
+)
+COMPRESSED = frozenset(_OPENERS)
+
+
 def _open(path: Path) -> IO[bytes]:
+    size = check_plain(path)
     opener = _OPENERS.get(path.suffix.lower())
-    return path.open("rb") if opener is None else cast(IO[bytes], opener(path))
+    if opener is None:
+        stream = path.open("rb")
+    else:
+        bounded = Bounded(opener(path), Inflation(path, size))
+        stream = cast(IO[bytes], io.BufferedReader(bounded, BLOCK))  # type: ignore[assignment]
+    try:
+        refuse_tar(path, stream)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(
         f"{path} is damaged or not a {path.suffix or 'plain'} file ({error}); get it again"
     )
-
-
-def _only_member(path: Path) -> IO[bytes]:
-    with zipfile.ZipFile(path) as archive:
-        files = [f for f in archive.infolist() if not f.is_dir() and "__MACOSX" not in f.filename]
-        if len(files) != 1 or files[0].flag_bits & 1:
-            names = ", ".join(f.filename for f in files[:5])
-            raise DataError(
-                f"{path} must hold one unencrypted file, it holds {len(files)}: {names}; "
-                "unpack it and import what it holds"
-            )
-        return archive.open(files[0])

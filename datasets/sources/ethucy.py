@@ -18,7 +18,6 @@ Gupta et al. 2018, "Social GAN".
 import tomllib
 from collections.abc import Iterator
 from importlib.resources import files as resources
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from trajflow.datasets.delimited import MAX_LINE
 from trajflow.datasets.grammar import labels, numbers
+from trajflow.datasets.lines import blocks_of_lines
 from trajflow.datasets.reading import Reading, ReadOptions
 from trajflow.datasets.resampling import Resampler
-from trajflow.datasets.unpacking import unpacked
 from trajflow.errors import DataError
 
 DT = 0.4
@@ -102,18 +100,15 @@ def _resampled(
 
 
 def _lines(file: Path, size: int) -> Iterator[pd.DataFrame]:
-    with unpacked(file) as stream:
-        lines = iter(lambda: stream.readline(MAX_LINE), b"")
-        filled = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-        while block := list(islice(filled, size)):
-            texts = [line.decode("utf-8", "replace").strip() for _, line in block]
-            cells = [text.split() for text in texts]
-            whole = [row if len(row) == 4 else [""] * 4 for row in cells]
-            columns = [pa.array(column) for column in zip(*whole, strict=True)]
-            chunk = pd.DataFrame({"row": [number for number, _ in block]})
-            for name, column in zip(("frame", "x", "y"), (columns[0], *columns[2:]), strict=True):
-                chunk[name] = numbers(column)
-            chunk["agent"] = labels(columns[1]).to_pandas()
-            chunk["text"] = texts
-            chunk["fault"] = ["" if len(row) == 4 else "malformed" for row in cells]
-            yield chunk
+    for block in blocks_of_lines(file, size):
+        texts = [line.decode("utf-8", "replace").strip() for _, line in block]
+        cells = [text.split() for text in texts]
+        whole = [row if len(row) == 4 else [""] * 4 for row in cells]
+        columns = [pa.array(column) for column in zip(*whole, strict=True)]
+        chunk = pd.DataFrame({"row": [number for number, _ in block]})
+        for name, column in zip(("frame", "x", "y"), (columns[0], *columns[2:]), strict=True):
+            chunk[name] = numbers(column)
+        chunk["agent"] = labels(columns[1]).to_pandas()
+        chunk["text"] = texts
+        chunk["fault"] = ["" if len(row) == 4 else "malformed" for row in cells]
+        yield chunk

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trajflow.batch import Floats
 from trajflow.datasets.delimited import Rows, read_delimited, sniff
 from trajflow.datasets.grammar import labels, looks_numeric, midnight, moments, numbers
 from trajflow.datasets.mapping import Mapped, map_columns
+from trajflow.datasets.parquet import parquet_names, read_parquet
 from trajflow.datasets.reading import Reading, ReadOptions
-from trajflow.datasets.unpacking import plain_stem, plain_suffix, unpacked
+from trajflow.datasets.unpacking import COMPRESSED, plain_stem, plain_suffix
 from trajflow.errors import DataError
 
 TEXT = (".csv", ".tsv", ".txt")
@@ -68,7 +68,8 @@ class _Table:
     def chunks(self, index: int) -> Iterator[pd.DataFrame]:
         file = self.reading.files[index]
         wanted = [*self.mapped.names.values(), *self.mapped.folds.values()]
-        _check_columns(file, wanted)
+        if index:
+            _check_columns(file, wanted)
         for rows in _rows(file, wanted, self.options.chunk_rows):
             if rows.table.num_rows:
                 yield self._canonical(rows, index)
@@ -116,17 +117,17 @@ def _rows(file: Path, columns: list[str], chunk_rows: int) -> Iterator[Rows]:
         yield from read_delimited(file, sniff(file), columns, chunk_rows)
         return
     read = 0
-    with unpacked(file) as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(chunk_rows, columns=columns):
-            yield Rows(batch, np.arange(read + 1, read + 1 + batch.num_rows), [])
-            read += batch.num_rows
+    for batch in read_parquet(file, columns, chunk_rows):
+        yield Rows(batch, np.arange(read + 1, read + 1 + batch.num_rows), [])
+        read += batch.num_rows
 
 
 def _names(file: Path) -> list[str]:
     if plain_suffix(file) not in PARQUET:
         return sniff(file).names
-    with unpacked(file) as stream:
-        return list(pq.ParquetFile(stream).schema_arrow.names)
+    if file.suffix.lower() in COMPRESSED:
+        raise DataError(f"{file} is a packed Parquet table, which is packed inside; unpack it")
+    return parquet_names(file)
 
 
 def _files(path: Path) -> list[Path]:

@@ -9,21 +9,20 @@ Source: Kothari et al. 2021, "Human trajectory forecasting in crowds".
 import json
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trajflow.datasets.delimited import MAX_LINE
+from trajflow.datasets.lines import blocks_of_lines, first_lines
 from trajflow.datasets.reading import Reading, ReadOptions
-from trajflow.datasets.unpacking import unpacked
 from trajflow.errors import DataError
 
 PARTS = {"train": "train", "val": "val", "test": "test", "test_private": "test"}
 FPS = 2.5
 LOOK_AHEAD = 20_000
+COLUMNS = ["row", "agent", "time", "x", "y", "text", "fault"]
 
 
 def read(path: Path, options: ReadOptions) -> Reading:
@@ -59,16 +58,13 @@ def _chunks(
     names = _scenes(files)
     for index, file in enumerate(files):
         seconds = dt / _frame_step(file)
-        with unpacked(file) as stream:
-            lines = iter(lambda s=stream: s.readline(MAX_LINE), b"")  # type: ignore[misc]
-            rows = (row for n, line in enumerate(lines, 1) if (row := _row(n, line, dropped)))
-            while block := list(islice(rows, size)):
-                columns = ["row", "agent", "time", "x", "y", "text", "fault"]
-                chunk = pd.DataFrame(block, columns=columns)
-                chunk["time"] *= seconds
-                chunk["scene"], chunk["file"], chunk["type"] = names[index], index, "pedestrian"
-                chunk["split"] = parts[index]
-                yield chunk
+        for block in blocks_of_lines(file, size):
+            rows = [row for number, line in block if (row := _row(number, line, dropped))]
+            chunk = pd.DataFrame(rows, columns=COLUMNS)
+            chunk["time"] *= seconds
+            chunk["scene"], chunk["file"], chunk["type"] = names[index], index, "pedestrian"
+            chunk["split"] = parts[index]
+            yield chunk
 
 
 def _part(path: Path, file: Path) -> str:
@@ -78,8 +74,6 @@ def _part(path: Path, file: Path) -> str:
 
 
 def _row(number: int, line: bytes, dropped: Counter[str]) -> tuple[Any, ...] | None:
-    if not line.strip():
-        return None
     found = _object(line)
     if "scene" in found:
         return None
@@ -111,22 +105,20 @@ def _number(value: object) -> float:
 
 def _rate(file: Path) -> float | None:
     """Rows per second of an agent, from the first scene line that tells it."""
-    with unpacked(file) as stream:
-        for line in islice(iter(lambda: stream.readline(MAX_LINE), b""), LOOK_AHEAD):
-            scene = _object(line).get("scene")
-            if isinstance(scene, dict) and _number(scene.get("fps")) > 0:
-                return float(scene["fps"])
+    for line in first_lines(file, LOOK_AHEAD):
+        scene = _object(line).get("scene")
+        if isinstance(scene, dict) and _number(scene.get("fps")) > 0:
+            return float(scene["fps"])
     return None
 
 
 def _frame_step(file: Path) -> float:
     """Frames from one row of a person to the next, as most have it."""
     frames: dict[str, list[float]] = {}
-    with unpacked(file) as stream:
-        for line in islice(iter(lambda: stream.readline(MAX_LINE), b""), LOOK_AHEAD):
-            track = _object(line).get("track")
-            if isinstance(track, dict) and np.isfinite(_number(track.get("f"))):
-                frames.setdefault(str(track.get("p")), []).append(float(track["f"]))
+    for line in first_lines(file, LOOK_AHEAD):
+        track = _object(line).get("track")
+        if isinstance(track, dict) and np.isfinite(_number(track.get("f"))):
+            frames.setdefault(str(track.get("p")), []).append(float(track["f"]))
     steps = np.concatenate([np.diff(np.unique(f)) for f in frames.values()] or [np.ones(1)])
     return float(np.median(steps)) if len(steps) else 1.0
 

@@ -1,0 +1,61 @@
+"""Archives that strangers packed: the one file of a .zip, and a clear word about a tar.
+
+Nothing is ever unpacked to the disk, so names inside an archive lead nowhere.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import IO
+
+from trajflow.errors import DataError
+
+MAX_DIRECTORY = 1 << 20
+"""Bytes of an archive's table of contents."""
+_END, _END_SIZE, _COMMENT = b"PK\x05\x06", 22, 1 << 16
+_TAR, _TAR_PLACE = b"ustar", 257
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def only_member(path: Path) -> IO[bytes]:
+    """The content of the only file in a .zip.
+
+    Raises:
+        DataError: It holds several, or is packed in an unusual way.
+    """
+    _check_directory(path)
+    with zipfile.ZipFile(path) as archive:
+        files = [f for f in archive.infolist() if not f.is_dir() and "__MACOSX" not in f.filename]
+        if len(files) != 1 or files[0].flag_bits & 1 or files[0].compress_type not in _METHODS:
+            names = ", ".join(f.filename[:80] for f in files[:5])
+            raise DataError(
+                f"{path} must hold one file, not encrypted and by deflate, it holds {len(files)}: "
+                f"{names}; unpack it and import what it holds"
+            )
+        return archive.open(files[0])
+
+
+def refuse_tar(path: Path, stream: IO[bytes]) -> None:
+    """Say of a tar archive that it is one; `stream` stays where it is.
+
+    Raises:
+        DataError: It is one.
+    """
+    peek = getattr(stream, "peek", None)
+    head = peek(_TAR_PLACE + len(_TAR)) if peek else b""
+    if head[_TAR_PLACE:].startswith(_TAR):
+        raise DataError(f"{path} is a tar archive; unpack it and import what it holds")
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse a table of contents that would take long to read, before it is read."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _END_SIZE - _COMMENT))
+        tail = file.read()
+    end = tail.rfind(_END)
+    claimed = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    if claimed > MAX_DIRECTORY:
+        raise DataError(
+            f"{path} has a table of contents of {claimed} bytes, too long for one table of tracks; "
+            "unpack it and import what it holds"
+        )

@@ -1,0 +1,39 @@
+"""The guard against files that unfold to absurdly more than they are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trajflow.errors import DataError
+
+SMALL = 16 * 2**20
+"""Bytes that any file may unfold to."""
+MAX_RATIO = 200
+"""Tables of tracks are packed 3 to 20 times; more than this is a bomb."""
+
+
+@dataclass
+class Inflation:
+    """Counts what comes out of a file.
+
+    Attributes:
+        path: The file.
+        packed: Its bytes.
+        unfolded: Bytes that came out of it so far.
+    """
+
+    path: Path
+    packed: int
+    unfolded: int = 0
+
+    def add(self, count: int) -> None:
+        """Take notice of more bytes.
+
+        Raises:
+            DataError: They are too many for such a file.
+        """
+        self.unfolded += count
+        if self.unfolded > SMALL and self.unfolded > MAX_RATIO * self.packed:
+            raise DataError(
+                f"{self.path} has {self.packed} bytes and unfolds to more than {self.unfolded}: "
+                f"over {MAX_RATIO} to 1 is no table of tracks; unpack it yourself if it is one"
+            )
