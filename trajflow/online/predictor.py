@@ -2,78 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time as clocks
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from trajflow.errors import ConfigError, TrajflowError
-from trajflow.forecast import Forecast
-from trajflow.online.deadline import Budget
-from trajflow.online.memory import Floats, Memory
-
-
-class Predicting(Protocol):
-    """What draws the futures: a `Predictor` or a `Mixture`."""
-
-    @property
-    def history(self) -> int:
-        """Past steps T."""
-
-    @property
-    def horizon(self) -> int:
-        """Future steps F."""
-
-    @property
-    def dims(self) -> int:
-        """Coordinates D."""
-
-    @property
-    def dt(self) -> float:
-        """Seconds per step."""
-
-    def predict(
-        self,
-        past: ArrayLike,
-        neighbours: ArrayLike | None = None,
-        samples: int = 20,
-        seed: int | None = None,
-        agents: Sequence[object] = (),
-    ) -> Forecast:
-        """Futures of pasts [A, T, D]."""
-
-
-@dataclass(frozen=True)
-class OnlineForecast:
-    """A forecast, and how far it can be relied on.
-
-    Attributes:
-        forecast: The futures of A agents, from `time` on.
-        ids: Who they are, A of them.
-        time: The present: when the last observation came in, in seconds of the pushed times.
-        seen: Past steps of each agent that were known, [A].
-        age: Seconds since each agent was last seen, [A].
-        fallback: Whether there was no time for the network, and all go on as they went.
-        thinned: Whether there are fewer samples than asked for, to be in time.
-        late: Whether it came after the deadline all the same.
-        stale: Whether nothing was pushed for longer than allowed.
-        seconds: What it took.
-    """
-
-    forecast: Forecast
-    ids: tuple[Hashable, ...]
-    time: float
-    seen: NDArray[np.int64]
-    age: Floats
-    fallback: bool
-    thinned: bool
-    late: bool
-    stale: bool
-    seconds: float
+from trajflow.errors import TrajflowError
+from trajflow.online.answer import OnlineForecast
+from trajflow.online.door import check_settings, checked_ids, checked_points, checked_time
+from trajflow.online.drawing import Drawing
+from trajflow.online.memory import Memory
+from trajflow.online.predicting import Predicting
+from trajflow.online.present import Present
+from trajflow.online.resampling import SLACK, resampled
 
 
 class OnlinePredictor:
@@ -92,173 +36,167 @@ class OnlinePredictor:
     def __init__(
         self,
         predictor: Predicting,
+        dt: float | None = None,
         *,
         samples: int = 20,
         seed: int | None = 0,
         deadline_ms: float | None = None,
         stale_after: float = 1.0,
+        rewind_after: float = 1.0,
         gap: float | None = None,
         forget_after: float | None = None,
         most_agents: int = 256,
         observations: int = 256,
+        far: float = 1e5,
         clock: Callable[[], float] = clocks.monotonic,
     ) -> None:
-        """Prepare, and let the network run once so that the first answer is no slower.
+        """Prepare, and let the network run some times so that the first answer is no slower.
 
         Args:
             predictor: What draws the futures.
+            dt: Seconds per step of pasts and forecasts; None: as the predictor was trained.
+                Others serve only a model of several rates.
             samples: Futures of each agent.
             seed: Equal seeds and observations give equal forecasts; None draws afresh.
             deadline_ms: Milliseconds within which `forecast` shall answer: with fewer samples
                 rather than late, then with none of the network's. None: it takes its time.
-            stale_after: Seconds without a push after which forecasts say that they are stale.
+            stale_after: Seconds without a newer push after which forecasts say they are stale.
+            rewind_after: Seconds in which pushes come but none is newer than the present, after
+                which their clock counts as set back: all is forgotten and begins again.
             gap: Longest time between two observations that is bridged; None: three steps.
             forget_after: Seconds after which an agent who is not seen is given up, the length of
                 a past at most; None: that.
             most_agents: Agents that are remembered at once.
-            observations: Observations that are kept of each.
+            observations: Observations that are kept of each, four for every step at least. Where
+                agents are seen so often that the past does not fit, it is kept more coarsely.
+            far: Distance from the middle of all agents, in the predictor's unit, beyond which an
+                agent goes straight on and is kept from the network, whose precision is single.
             clock: Seconds that deadlines and staleness are measured by.
 
         Raises:
-            ConfigError: A number is out of bounds.
+            ConfigError: A number is out of bounds, or the predictor does not know that `dt`.
         """
-        least = {"samples": (samples, 1), "most_agents": (most_agents, 1)}
-        for name, (number, bound) in (least | {"observations": (observations, 2)}).items():
-            if number < bound:
-                raise ConfigError(f"{name} must be at least {bound}, got {number}")
-        if deadline_ms is not None and deadline_ms <= 0:
-            raise ConfigError(
-                f"deadline_ms must be above 0, got {deadline_ms}; None is no deadline"
-            )
-        self.predictor, self.samples, self.seed = predictor, samples, seed
-        self.deadline = None if deadline_ms is None else deadline_ms / 1000
-        self.stale_after, self.gap = stale_after, 3 * predictor.dt if gap is None else gap
-        length = (predictor.history - 0.5) * predictor.dt
+        self.dt = predictor.dt if dt is None else float(dt)
+        length = (predictor.history - 0.5) * self.dt
+        self.gap = 3 * self.dt if gap is None else gap
         self.forget_after = length if forget_after is None else min(forget_after, length)
-        self.refused = 0
+        check_settings(
+            [
+                ("dt", self.dt, 0, False),
+                ("samples", samples, 1, True),
+                ("deadline_ms", math.inf if deadline_ms is None else deadline_ms, 0, False),
+                ("stale_after", stale_after, 0, False),
+                ("rewind_after", rewind_after, 0, False),
+                ("gap", self.gap, 0, True),
+                ("forget_after", self.forget_after, 0, True),
+                ("most_agents", most_agents, 1, True),
+                ("observations", observations, 4 * predictor.history, True),
+                ("far", far, 0, False),
+            ]
+        )
+        self.predictor, self.stale_after = predictor, stale_after
         self._clock, self._lock = clock, threading.Lock()
-        self._memory = Memory(most_agents, observations, predictor.dims)
-        self._now, self._pushed, self._budget = -np.inf, clock(), Budget()
-        self._warm()
+        self._keep = length + max(self.gap, self.dt)
+        spacing = self._keep / (observations - 2)
+        self._memory = Memory(most_agents, observations, predictor.dims, spacing)
+        self._present, self._refused = Present(rewind_after, clock), 0
+        deadline = None if deadline_ms is None else deadline_ms / 1000
+        self._drawing = Drawing(predictor, self.dt, samples, seed, deadline, far, clock)
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Observations and agents that were given up: not finite, too late, no room."""
+        """What was given up, counted.
+
+        Observations that were `not_finite`, too `late` to matter, or too `dense` to be kept;
+        agents that found no room (`crowded`); how often the clock was set back (`rewound`).
+        """
         memory = self._memory
-        return {"not_finite": self.refused, "late": memory.late, "crowded": memory.crowded}
+        return {
+            "not_finite": self._refused,
+            "late": memory.late,
+            "dense": memory.dense,
+            "crowded": memory.crowded,
+            "rewound": self._present.rewound,
+        }
 
     def push(self, time: float, ids: Sequence[Hashable], positions: ArrayLike) -> None:
         """Tell where agents were at a time.
 
         An observation may come late; it takes its place among the others. A position that is not
-        finite is left out and counted in `dropped`.
+        finite is left out and counted in `dropped`. A push of nobody tells that time goes on.
 
         Args:
             time: Seconds, on the clock of all pushes.
-            ids: Who was seen, each once.
+            ids: Who was seen, each once. An id is one agent for as long as it is remembered.
             positions: Where, [A, D], in the predictor's unit.
 
         Raises:
             TrajflowError: Time, ids or positions are not what they should be; nothing was taken.
         """
-        points = self._checked(time, ids, positions)
+        moment, agents = checked_time(time), checked_ids(ids)
+        points = checked_points(positions, len(agents), self.predictor.dims)
         known = np.asarray(np.isfinite(points).all(-1))
+        seen = [agent for agent, one in zip(agents, known, strict=True) if one]
         with self._lock:
-            self.refused += int((~known).sum())
-            seen = [agent for agent, one in zip(ids, known, strict=True) if one]
-            self._memory.add(float(time), seen, points[known])
-            self._now, self._pushed = max(self._now, float(time)), self._clock()
-            self._memory.forget(self._now - self.forget_after)
+            self._refused += len(agents) - len(seen)
+            if self._present.tell(moment):
+                self._memory.forget()
+            if moment < (oldest := self._present.time - self._keep):
+                self._memory.late += len(seen)
+                return
+            self._memory.add(moment, seen, points[known])
+            self._memory.forget(oldest)
+
+    def reset(self) -> None:
+        """Forget all that was pushed, as when a simulation begins again."""
+        with self._lock:
+            self._memory.forget()
+            self._present.restart()
 
     def forecast(self, ids: Sequence[Hashable] | None = None) -> OnlineForecast:
         """Futures from the last pushed time on.
 
         Args:
-            ids: Who is forecast; the others only stand around them. None: all who are known.
+            ids: Who is forecast, in this order; the others only stand around them. None: all who
+                were seen lately, in the order in which they appeared, maybe nobody.
 
         Raises:
-            TrajflowError: Nobody is known, or one of them is not.
+            TrajflowError: Nothing was pushed yet, or somebody asked for was not seen lately.
         """
         began = self._clock()
+        asked = None if ids is None else checked_ids(ids)
         with self._lock:
-            everyone, now, pushed = self._memory.agents(), self._now, self._pushed
-            wanted = everyone if ids is None else list(ids)
-            if not wanted:
-                raise TrajflowError("nobody was seen lately; push observations first")
-            others = [agent for agent in everyone if agent not in set(wanted)]
-            past, age = self._past([*wanted, *others], now)
-        drawn = self._draw(past, tuple(wanted), began)
+            now, quiet = self._present.time, self._present.quiet()
+            if now == -math.inf:
+                raise TrajflowError("nobody was seen yet; push observations first")
+            everyone = self._memory.agents(now - self.forget_after - SLACK * self.dt)
+            wanted = everyone if asked is None else asked
+            _check_seen(wanted, everyone)
+            chosen = set(wanted)
+            others = [agent for agent in everyone if agent not in chosen]
+            times, points = self._memory.take([*wanted, *others])
+        times = times - now
+        past = resampled(times, points, self.predictor.history, self.dt, self.gap)
+        drawn, count = self._drawing(past, tuple(wanted), began), len(wanted)
         took = self._clock() - began
         return OnlineForecast(
-            forecast=drawn or self._straight(past[: len(wanted)], tuple(wanted)),
+            forecast=drawn.forecast,
             ids=tuple(wanted),
             time=now,
-            seen=np.isfinite(past).all(-1).sum(-1)[: len(wanted)],
-            age=age[: len(wanted)],
-            fallback=drawn is None,
-            thinned=drawn is not None and len(drawn.samples) < self.samples,
-            late=self.deadline is not None and took > self.deadline,
-            stale=began - pushed > self.stale_after,
+            seen=np.isfinite(past[:count]).all(-1).sum(-1),
+            age=-times[:count, -1],
+            straight=drawn.straight,
+            fallback=drawn.fallback,
+            thinned=drawn.thinned,
+            late=self._drawing.deadline is not None and took > self._drawing.deadline,
+            stale=quiet > self.stale_after,
             seconds=took,
         )
 
-    def _checked(self, time: float, ids: Sequence[Hashable], positions: ArrayLike) -> Floats:
-        """Positions [A, D] of a push.
 
-        Raises:
-            TrajflowError: The push is not what it should be.
-        """
-        if not np.isfinite(time):
-            raise TrajflowError(f"time must be a finite number of seconds, got {time}")
-        if len(set(ids)) != len(ids):
-            twice = next(agent for agent in ids if list(ids).count(agent) > 1)
-            raise TrajflowError(f"agent {twice!r} is there twice at {time:g} s; ids must be unique")
-        try:
-            points = np.asarray(positions, np.float64)
-        except (TypeError, ValueError) as error:
-            raise TrajflowError(f"positions must be an array of numbers: {error}") from None
-        if points.shape != (len(ids), self.predictor.dims) and (len(ids) or points.size):
-            raise TrajflowError(
-                f"positions of {len(ids)} agents must be [{len(ids)}, {self.predictor.dims}], "
-                f"got {list(points.shape)}"
-            )
-        return points.reshape(len(ids), self.predictor.dims)
-
-    def _past(self, agents: Sequence[Hashable], now: float) -> tuple[Floats, Floats]:
-        """Pasts [A, T, D] of agents, and seconds since each was seen, [A]."""
-        ago = np.arange(self.predictor.history)[::-1] * self.predictor.dt
-        past = self._memory.positions(agents, np.float64(now) - ago, self.gap)
-        return past, now - self._memory.last(agents)
-
-    def _draw(self, past: Floats, ids: tuple[Hashable, ...], began: float) -> Forecast | None:
-        """Futures of the first agents [A, T, D] among all; None where there is no time for any."""
-        samples = self.samples
-        if self.deadline is not None:
-            left = self.deadline - (self._clock() - began)
-            samples = self._budget.samples(samples, len(past), left)
-        if samples < 1:
-            self._budget.recover()
-            return None
-        known, around = past[: len(ids)], past[len(ids) :]
-        begin = self._clock()
-        drawn = self.predictor.predict(known, around, samples, self.seed, ids)
-        self._budget.learn(samples * len(past), self._clock() - begin)
-        return drawn
-
-    def _straight(self, past: Floats, ids: tuple[Hashable, ...]) -> Forecast:
-        """One future of each agent: on as it went between the last two steps it was seen."""
-        step, seen = np.arange(past.shape[1]), np.isfinite(past).all(-1)
-        last = np.where(seen, step, -1).max(1)
-        before = np.where(seen & (step < last[:, None]), step, -1).max(1)
-        who, known = np.arange(len(past)), before >= 0
-        gap = np.where(known, last - before, 1)[:, None]
-        pace = np.where(known[:, None], past[who, last] - past[who, before], 0) / gap
-        ahead = np.arange(1, self.predictor.horizon + 1) + (len(step) - 1 - last)[:, None]
-        futures = past[who, last][:, None] + ahead[..., None] * pace[:, None]
-        return Forecast(futures[None], self.predictor.dt, ids)
-
-    def _warm(self) -> None:
-        """Two calls whose time does not count: libraries load on the first one."""
-        past = np.zeros((2, self.predictor.history, self.predictor.dims))
-        for _ in range(2):
-            self.predictor.predict(past, None, self.samples, 0)
+def _check_seen(wanted: Sequence[Hashable], everyone: Sequence[Hashable]) -> None:
+    missing = [agent for agent in wanted if agent not in everyone]
+    if missing:
+        raise TrajflowError(
+            f"agent {missing[0]!r} was not seen lately; leave `ids` out for all who were"
+        )

@@ -1,0 +1,131 @@
+"""Futures from the network if there is time for it, and straight on if there is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajflow.forecast import Forecast
+from trajflow.online.deadline import Budget, Cost
+from trajflow.online.predicting import Predicting
+from trajflow.online.straight import straight_on, together
+from trajflow.online.timely import Timely
+
+Floats = NDArray[np.float64]
+LAST_WORDS = 0.05
+"""Share of the deadline kept to go straight on in, a millisecond at least."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Futures of A agents.
+
+    Attributes:
+        forecast: Samples [S, A, F, D].
+        straight: Who goes straight on instead of as the network says, [A].
+        fallback: Whether all do because there was no time for the network.
+        thinned: Whether the network drew fewer samples than wanted.
+    """
+
+    forecast: Forecast
+    straight: NDArray[np.bool_]
+    fallback: bool = False
+    thinned: bool = False
+
+
+class Drawing:
+    """Asks a predictor for as many samples as there is time for, and does without it if need be.
+
+    Equal pasts are asked for with equal seeds. The first calls, whose time does not count, are
+    made at once: libraries load on them, and they tell what a call costs.
+    """
+
+    def __init__(
+        self,
+        predictor: Predicting,
+        dt: float,
+        samples: int,
+        seed: int | None,
+        deadline: float | None,
+        far: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.predictor, self.dt, self.samples, self.seed = predictor, dt, samples, seed
+        self.deadline, self.far, self._clock = deadline, far, clock
+        self._timely = None if deadline is None else Timely()
+        self._budget = Budget(Cost.measured(self._trial, samples))
+
+    def __call__(self, past: Floats, ids: tuple[Hashable, ...], began: float) -> Drawn:
+        """Futures of the agents who come first.
+
+        Args:
+            past: Pasts of these A agents and of others around them, each seen at one step at
+                least, [N, T, D].
+            ids: Who the A first ones are.
+            began: When the time to answer in began.
+        """
+        count, horizon = len(ids), self.predictor.horizon
+        if not count:
+            empty = np.empty((self.samples, 0, horizon, self.predictor.dims))
+            return Drawn(Forecast(empty, self.dt), np.zeros(0, bool))
+        near = together(past, self.far)
+        asked = tuple(agent for agent, one in zip(ids, near, strict=False) if one)
+        drawn = self._timely_drawn(past[near], asked, began) if asked else None
+        if drawn is not None and near.all() and np.isfinite(drawn.samples).all():
+            return Drawn(drawn, np.zeros(count, bool), thinned=len(drawn.samples) < self.samples)
+        futures = straight_on(past[:count], horizon)[None]
+        if drawn is None:
+            told = Forecast(futures, self.dt, ids)
+            return Drawn(told, np.ones(count, bool), fallback=bool(asked))
+        futures = np.repeat(futures, len(drawn.samples), 0)
+        finite = np.isfinite(drawn.samples).all((0, 2, 3))
+        kept = np.flatnonzero(near[:count])[finite]
+        futures[:, kept] = drawn.samples[:, finite]
+        straight = np.isin(np.arange(count), kept, invert=True)
+        told = replace(drawn, samples=futures, agents=ids)
+        return Drawn(told, straight, thinned=len(futures) < self.samples)
+
+    def _timely_drawn(
+        self, past: Floats, ids: tuple[Hashable, ...], began: float
+    ) -> Forecast | None:
+        """As many samples as there is time for; None where there is time for none."""
+        if self._timely is None or self.deadline is None:
+            return self._asked(past, ids, self.samples)
+        left = self.deadline - (self._clock() - began)
+        samples = self._budget.samples(self.samples, len(past), len(ids), left)
+        if samples < 1:
+            self._budget.recover()
+            return None
+        kept = max(LAST_WORDS * self.deadline, 1e-3)
+        return self._timely.run(lambda: self._learned(past, ids, samples), left - kept)
+
+    def _learned(self, past: Floats, ids: tuple[Hashable, ...], samples: int) -> Forecast:
+        begin = self._clock()
+        drawn = self._asked(past, ids, samples)
+        self._budget.learn(len(past), samples * len(ids), self._clock() - begin)
+        return drawn
+
+    def _asked(self, past: Floats, ids: tuple[Hashable, ...], samples: int) -> Forecast:
+        known = past[: len(ids)]
+        around = past[len(ids) :] if len(past) > len(ids) else None
+        if self.dt == self.predictor.dt:
+            return self.predictor.predict(known, around, samples, self.seed, ids)
+        return self.predictor.predict(known, around, samples, self.seed, ids, dt=self.dt)
+
+    def _trial(self, agents: int, samples: int) -> float:
+        """Seconds that a call takes at best, after one that does not count."""
+        steps = np.arange(self.predictor.history)[:, None]
+        begin = np.linspace(0, agents, agents * self.predictor.dims)
+        past = begin.reshape(agents, 1, -1) + steps / self.predictor.history
+        ids, taken = tuple(range(agents)), []
+        for _ in range(4):
+            began = self._clock()
+            if self._timely is None:
+                self._asked(past, ids, samples)
+            else:
+                self._timely.run(lambda: self._asked(past, ids, samples), None)
+            taken.append(self._clock() - began)
+        return min(taken[1:])
