@@ -156,6 +156,12 @@ def test_ragged_neighbours_count_and_those_of_other_scenes_do_not(predictor):
     assert np.allclose(alone[:, 1], among[:, 1], atol=1e-4)
 
 
+def test_an_empty_array_of_neighbours_is_nobody(predictor):
+    alone = predictor.predict(pasts(), seed=1).samples
+    for nobody in (np.empty((0, T, 2)), np.empty((1, 0, T, 2))):
+        np.testing.assert_array_equal(predictor.predict(pasts(), nobody, seed=1).samples, alone)
+
+
 def test_missing_steps_are_allowed_and_never_seen_agents_are_not(predictor):
     past = pasts()
     past[1, [2, 5]] = np.nan

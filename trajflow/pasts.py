@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ class PastShape:
             return np.empty((scenes, 0, self.history, self.dims))
         if isinstance(neighbours, np.ndarray) or scenes == 1:
             array = self.points(neighbours, "neighbours")
-            array = array.reshape(-1, *array.shape[-3:])
+            array = array.reshape(math.prod(array.shape[:-3]), *array.shape[-3:])
             if len(array) == scenes:
                 return array
             raise TrajflowError(f"neighbours are of {len(array)} scenes, the past of {scenes}")
@@ -86,3 +87,19 @@ class PastShape:
         for row, points in zip(padded, each, strict=True):
             row[: len(points)] = points
         return padded
+
+
+def scene_centres(past: Floats) -> Floats:
+    """A point near each scene's agents, [B, D] from pasts [B, A, T, D]: any seen position.
+
+    Taken off before the cast to single precision, so that map coordinates of millions of metres
+    keep their millimetres.
+    """
+    flat = past.reshape(len(past), -1, past.shape[-1])
+    if not flat.shape[1]:
+        return np.zeros((len(past), past.shape[-1]))
+    seen = np.asarray(np.isfinite(flat).all(-1))
+    first = seen.argmax(1)
+    centre = flat[np.arange(len(flat)), first]
+    known = np.asarray(seen.any(1))
+    return np.where(known[:, None], centre, 0.0)
