@@ -11,13 +11,14 @@ from pathlib import Path
 
 from trajflow.datasets.header import is_store
 from trajflow.datasets.import_report import ImportReport
-from trajflow.datasets.inputs import describe_inputs, enough_space, names_of
+from trajflow.datasets.inputs import describe_inputs, names_of
 from trajflow.datasets.passes import Limits, Passes, Progress
 from trajflow.datasets.placing import Placing
 from trajflow.datasets.problems import policies
 from trajflow.datasets.quality import Judge
 from trajflow.datasets.reading import ReadOptions
 from trajflow.datasets.reporting import report_on
+from trajflow.datasets.room import room_for
 from trajflow.datasets.settling import Settled, settle
 from trajflow.datasets.sifting import Sift
 from trajflow.datasets.sources import check_settings
@@ -88,7 +89,7 @@ def import_tracks(
     options = ReadOptions(dict(columns or {}), dt, unit, scale, limits.chunk, chosen)
     reading = importer.read(Path(path), options)
     target = _Target(Path(out), source, licence, history, overwrite)
-    with enough_space(target.out), working_folder(target.out) as folder:
+    with room_for(target.out), working_folder(target.out) as folder:
         job = Passes.begin(folder, reading, limits, progress)
         settled = settle(job.survey(), job.roster, reading, dt is not None, speed_limit)
         return _write(job, settled, target, Path(path), refused)

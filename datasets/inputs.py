@@ -1,13 +1,8 @@
 """The files an import read: their names, sizes and digests, stored with the tracks."""
 
-import errno
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from trajflow.errors import DataError
 
 
 def names_of(path: Path, files: list[Path]) -> list[str]:
@@ -23,21 +18,3 @@ def describe_inputs(path: Path, files: list[Path]) -> list[dict[str, Any]]:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         described.append({"name": name, "sha256": digest, "bytes": file.stat().st_size})
     return described
-
-
-@contextmanager
-def enough_space(out: Path) -> Iterator[None]:
-    """Turn a full disk into an error that says what to do.
-
-    Raises:
-        DataError: The disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DataError(
-            f"the disk of {out.parent} is full; nothing was written: make room (an import needs "
-            "about three times the size of the data beside the output) or choose another place"
-        ) from error

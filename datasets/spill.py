@@ -5,9 +5,7 @@ run; a part of the data is later gathered from its slice of every run. Memory ho
 writing and one part while reading, whatever the size of the input.
 """
 
-import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.batch import Ints
-from trajflow.datasets.placing import leftovers
+from trajflow.datasets.claims import Claim
 
 Table = NDArray[np.void]
 
@@ -26,21 +24,19 @@ Table = NDArray[np.void]
 def working_folder(beside: Path) -> Iterator[Path]:
     """A folder for temporary files beside a path, gone afterwards whatever happens.
 
-    What a killed process left there is removed; a live one holds a lock on its own.
+    What a killed process left there is removed.
+
+    Raises:
+        DataError: Another process is working for the same path.
     """
     beside = Path(os.path.realpath(beside))
     beside.parent.mkdir(parents=True, exist_ok=True)
-    for left in leftovers(beside, "spill"):
-        _remove_if_abandoned(left)
-    folder = beside.with_name(f"{beside.name}.spill-{os.getpid()}")
-    folder.mkdir()
-    lock = os.open(folder, os.O_RDONLY)
+    claim = Claim(beside, "spill")
+    folder = claim.take()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
     finally:
-        os.close(lock)
-        shutil.rmtree(folder, ignore_errors=True)
+        claim.release()
 
 
 def row_type(dims: int) -> np.dtype[np.void]:
@@ -131,14 +127,3 @@ class _Run:
 
 def _keys(rows: Table) -> Ints:
     return np.asarray(rows["scene"].astype(np.int64) << 32 | rows["track"])
-
-
-def _remove_if_abandoned(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
-    except OSError:
-        return
-    finally:
-        os.close(handle)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from trajflow.batch import Floats, Ints
 from trajflow.datasets.chunks import check_array, read_runs
+from trajflow.datasets.claims import leftovers
 from trajflow.datasets.extent import check_extent
 from trajflow.datasets.grid import find_fault, whole_steps
 from trajflow.datasets.header import GROUP, Header, read_attributes, read_header
 from trajflow.datasets.index import Index
-from trajflow.datasets.placing import leftovers
 from trajflow.datasets.schema import AXES, CHUNK, row_columns
 from trajflow.datasets.seal import Seal, damaged
 from trajflow.datasets.tables import read_table, table_names

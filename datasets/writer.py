@@ -17,6 +17,7 @@ from trajflow.datasets.column import Column
 from trajflow.datasets.contents import Contents
 from trajflow.datasets.header import Header, is_store
 from trajflow.datasets.placing import Placing
+from trajflow.datasets.room import refusal, room_for
 from trajflow.datasets.schema import AXES, flags, row_columns, trajectory_columns
 from trajflow.datasets.seal import SEAL, seal
 from trajflow.datasets.tables import TableWriter
@@ -92,7 +93,7 @@ class StoreWriter:
         self._placing = Placing(self.path, overwrite, is_store)
 
     def __enter__(self) -> Self:
-        with ExitStack() as undo:
+        with room_for(self.path), ExitStack() as undo:
             folder = self._placing.open()
             undo.callback(self._placing.discard)
             self._group = zarr.create_group(str(folder), zarr_format=3)
@@ -143,8 +144,10 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with ExitStack() as undo:
+        with room_for(self.path), ExitStack() as undo:
             undo.callback(self._placing.discard)
+            if told := refusal(error, self.path):
+                raise told from error
             if kind is None:
                 self._finish()
                 self._placing.commit()

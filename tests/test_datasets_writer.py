@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trajflow.datasets.placing import leftovers
+from trajflow.datasets.claims import leftovers
 from trajflow.datasets.schema import CHUNK
 from trajflow.datasets.store import open_store
 from trajflow.datasets.tracks import TrackBlock
@@ -293,17 +293,32 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_two_writers_of_one_path_do_not_mix(tmp_path):
+def test_the_second_of_two_writers_is_refused_and_the_first_goes_on(tmp_path):
     path = tmp_path / "s.zarr"
     other = start(path, 10_000)
     assert other.stdout.readline() == "open\n"
     try:
-        write(path, block("mine"))
-        assert open_store(path).scenes == ["mine"]
+        with pytest.raises(
+            DataError, match=rf"being written already, see s\.zarr\.partial-{other.pid}"
+        ):
+            write(path, block("mine"))
         assert [left.name for left in leftovers(path, "partial")] == [f"s.zarr.partial-{other.pid}"]
     finally:
         other.kill()
         other.wait()
+    write(path, block("mine"))
+    assert open_store(path).scenes == ["mine"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_many_writers_at_once_the_store_is_that_of_one(tmp_path):
+    path = tmp_path / "s.zarr"
+    many = [start(path, 3 + i, overwrite=True) for i in range(3)]
+    done = ["done" in one.communicate()[0] for one in many]
+    rows = {(3 + i) * 30_000 for i, whole in enumerate(done) if whole}
+    assert open_store(path).rows in rows if rows else not path.exists()
+    write(path, block("mine"), overwrite=True)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_leaves_the_old_store(tmp_path):
@@ -315,7 +330,7 @@ def test_a_full_disk_leaves_the_old_store(tmp_path):
     command = [sys.executable, "-c", limit + ignore + code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "File too large" in done.stderr
+    assert "is full; nothing was written" in done.stderr
     assert open_store(path).scenes == ["old"]
     assert list(tmp_path.iterdir()) == [path]
 
