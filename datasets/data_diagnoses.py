@@ -14,7 +14,7 @@ MANY_GAPS, MOSTLY_GAPS, MANY_APART = 0.05, 0.5, 0.01
 def gaps(checkup: Checkup) -> Finding:
     """How regular tracks are in time."""
     steps, skipped = checkup.steps, checkup.gaps
-    moved = int(checkup.store.header.report.get("moved", 0))
+    moved = checkup.store.header.counted("moved")
     share = skipped / max(steps, 1)
     message = f"{skipped} of {steps} steps skip a moment ({share:.2%}); no window spans a gap"
     if moved:
@@ -79,9 +79,8 @@ def windows(checkup: Checkup, length: int) -> Finding:
 
 def apart(store: Store) -> Finding:
     """How much an import set apart."""
-    report = store.header.report
-    counts = {str(name): int(count) for name, count in report.get("quarantined", {}).items()}
-    total, read = sum(counts.values()), int(report.get("rows_read", store.rows))
+    counts = store.header.set_apart()
+    total, read = sum(counts.values()), store.header.counted("rows_read") or store.rows
     if not total:
         return Finding("ok", "quarantine", "no row was set apart by the import")
     told = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())

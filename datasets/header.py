@@ -95,6 +95,17 @@ class Header(BaseModel):
             "duration": self.duration,
         }
 
+    def counted(self, name: str) -> int:
+        """A count that the import reported; 0 if it did not."""
+        value = self.report.get(name)
+        return value if isinstance(value, int) and value > 0 else 0
+
+    def set_apart(self) -> dict[str, int]:
+        """Rows that the import set apart, by reason."""
+        found = self.report.get("quarantined")
+        kinds = found.items() if isinstance(found, dict) else ()
+        return {name: count for name, count in kinds if isinstance(count, int) and count > 0}
+
     def fingerprint(self) -> str:
         """A sha256 that two stores share if and only if they hold the same tracks.
 
@@ -144,11 +155,20 @@ def read_header(seal: Seal, attrs: dict[str, Any]) -> Header:
         DataError: They were changed since the store was written, or make no sense.
     """
     seal.read(GROUP)
+    return parse_header(seal.folder, attrs)
+
+
+def parse_header(folder: Path, attrs: dict[str, Any]) -> Header:
+    """The attributes as they stand, whether or not they were changed.
+
+    Raises:
+        DataError: They make no sense.
+    """
     try:
         return Header.model_validate(attrs)
-    except ValidationError as error:
-        what = f"has impossible attributes ({error.errors()[0]['msg']})"
-        raise damaged(seal.folder / GROUP, what) from error
+    except (ValidationError, RecursionError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "too deep"
+        raise damaged(folder / GROUP, f"has impossible attributes ({why})") from error
 
 
 def is_store(path: Path) -> bool:
