@@ -47,7 +47,10 @@ def predict(
         bool, typer.Option("--path", help="Regions that hold all steps of a future at once.")
     ] = False,
     surprise: Annotated[
-        bool, typer.Option("--surprise", help="Also say how strange each past is, and why.")
+        bool,
+        typer.Option(
+            "--surprise", help="Also say how strange each past is and why, and the error to expect."
+        ),
     ] = False,
     columns: Annotated[
         list[str] | None,

@@ -16,6 +16,7 @@ HEADER = [
     "best floor",
     "FPR95",
     "found",
+    "usual",
     "minADE",
     "energy",
     "in 90 %",
@@ -51,13 +52,15 @@ def notes(report: dict[str, Any]) -> list[str]:
         "scores that were not fitted on known faults, to which many shifts are alike; best floor: "
         "without a network; FPR95: ordinary windows flagged where 95 % of the shifted are found",
         "found: share flagged at the threshold that 95 % of validation people stay below; of "
-        f"ordinary people {_percent(alarms['surprise'])}",
+        f"ordinary people {_percent(alarms['surprise'])}; usual: at that of a usual recording, "
+        f"{_percent(alarms['usual'])}",
         *(
             f"keeping the 80 % of ordinary windows with the least {name} lowers the energy score "
             f"by {_percent(kept[name]['drop80'])}"
             for name in ("surprise", "risk")
             if name in kept
         ),
+        *_limits(ordinary),
     ]
     learned = [f"{s['name']} {s['level']}" for s in report["shifts"] if s["learned"]]
     if learned:
@@ -70,9 +73,21 @@ def notes(report: dict[str, Any]) -> list[str]:
     return [*lines, *report["notes"]]
 
 
+def _limits(ordinary: dict[str, Any]) -> list[str]:
+    """How much a score could lower the error at most."""
+    kept, ceiling = ordinary["retention"], ordinary.get("ceiling")
+    if not ceiling:
+        return []
+    return [
+        f"with the spread of the forecasts themselves by {_percent(kept['own']['drop80'])}; if "
+        f"forecasts were exactly right, with any score by {_percent(ceiling['drop80'])} at most; "
+        f"with the errors, once known, by {_percent(kept['oracle']['drop80'])}"
+    ]
+
+
 def _row(shift: dict[str, Any]) -> list[object]:
     if not shift["windows"]:
-        return [shift["name"], shift["level"], 0, *[None] * 10]
+        return [shift["name"], shift["level"], 0, *[None] * 11]
     found = shift["detection"]
     one = found["surprise"]
     low, high = one["auroc"]["interval"] or (None, None)
@@ -95,8 +110,12 @@ def _tail(one: dict[str, Any]) -> list[object]:
     accuracy = one["accuracy"]
     values = (accuracy[name]["value"] for name in ("min_ade", "energy_score"))
     shares = (accuracy[name]["value"] for name in ("coverage_90", "conformal_90"))
-    found = one["alarms"]["surprise"]["value"]
-    return [_two(found), *values, *map(_two, shares)]
+    flagged = (_flagged(one, name) for name in ("surprise", "usual"))
+    return [*flagged, *values, *map(_two, shares)]
+
+
+def _flagged(one: dict[str, Any], name: str) -> str | None:
+    return _two(one["alarms"][name]["value"]) if name in one["alarms"] else None
 
 
 def _two(value: float | None) -> str | None:

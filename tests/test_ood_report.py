@@ -9,12 +9,14 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from trajflow.baselines import load
+from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, RunError
 from trajflow.ood.asking import grounds_of, report_on, written
 from trajflow.ood.detection import rates
 from trajflow.ood.floor import Floor, turned_steps
+from trajflow.ood.foreseen import foreseen
 from trajflow.ood.grounds import Grounds, metre_of
 from trajflow.ood.marks import SURPRISE, mark
 from trajflow.ood.people import told, weighted_mean, weights
@@ -41,7 +43,9 @@ class Ruler:
         length = np.nan_to_num(np.linalg.norm(steps, axis=-1)).mean(1)
         score = length / (1 + length)
         reasons = tuple(f"steps of {one:.2f}" for one in length)
-        return SimpleNamespace(score=score, parts={"length": score}, reasons=reasons, risk=length)
+        return SimpleNamespace(
+            score=score, parts={"length": score}, reasons=reasons, risk=length, usual=score
+        )
 
 
 def once(count):
@@ -125,6 +129,39 @@ def test_a_perfect_score_keeps_as_the_errors_do_and_a_constant_one_keeps_the_mea
     worst = Retention(retained(-error, error, times), oracle)
     assert (worst.gain < 0).all()
     assert (worst.drop80 < 0).all()
+
+
+class Certain:
+    """Draws around nothing, each scene as wide as its number says."""
+
+    calibration = None
+
+    def forecast(self, batch, samples, seed):
+        wide = 0.1 * (1 + batch.start)[:, None, None, None]
+        shape = (samples, *batch.target.shape, 12, 2)
+        return wide * np.random.default_rng(seed).normal(size=shape)
+
+
+def test_forecasts_that_are_right_expect_the_errors_they_have():
+    target = np.ones((50, 3), bool)
+    nothing = np.zeros((50, 3, 8, 2))
+    number = np.arange(50)
+    batch = Batch(nothing, nothing[:, :, :1].repeat(12, 2), target, number, number, target * 1)
+    told = foreseen([batch] * 4, Certain(), 20, 0)
+    wide = np.tile(np.repeat(0.1 * (1 + number), 3), 4)
+    # half the distance of two draws is that of 24 normals of variance 2, over 2 sqrt(12)
+    assert (told.own / wide).mean() == pytest.approx(1, abs=0.03)
+    assert told.own.mean() == pytest.approx(told.drawn.mean(), rel=0.05)
+    assert np.corrcoef(told.own, wide)[0, 1] > 0.95
+
+
+def test_the_report_says_how_well_error_could_be_foretold(asked):
+    ordinary = asked[-1]["ordinary"]
+    kept = {name: one["drop80"]["value"] for name, one in ordinary["retention"].items()}
+    assert kept["oracle"] == max(kept.values())
+    assert {"surprise", "risk", "own", "oracle", "floor speed"} <= set(kept)
+    assert 0 < ordinary["ceiling"]["drop80"]["value"] < 1
+    assert set(ordinary["alarms"]) >= {"surprise", "usual"}
 
 
 def test_turned_steps_do_not_know_where_somebody_goes():

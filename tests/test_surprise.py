@@ -221,10 +221,11 @@ def test_a_predictor_tells_surprise_where_it_is_asked(surprise, model, ordinary)
     np.testing.assert_array_equal(found.samples, plain.samples)
     some = replace(ordinary, past=past, target=ordinary.target[:5])
     np.testing.assert_array_equal(found.surprise.ravel(), knowing.surprise_of(some).score)
+    np.testing.assert_array_equal(found.expected_error.ravel(), knowing.surprise_of(some).risk)
     assert found.surprise.shape == found.reasons.shape == (5, A)
     frame = found.to_frame()
     assert (frame.query("window == 3 and agent == 1").surprise == found.surprise[3, 1]).all()
-    assert {"surprise", "reason"} <= set(frame) - set(plain.to_frame())
+    assert {"surprise", "reason", "expected_error"} <= set(frame) - set(plain.to_frame())
 
 
 def test_a_predictor_without_surprise_says_how_to_get_it(model, ordinary):
@@ -261,6 +262,37 @@ def test_everybody_counts_once_in_ranks():
     assert (np.diff(share) >= 0).all()
     assert share[0] > 0
     assert share[-1] < 1
+
+
+def test_one_strange_recording_does_not_lift_the_threshold_of_the_others():
+    chance = np.random.default_rng(3)
+    person, recording = np.arange(150), np.repeat(np.arange(5), 30)
+    values = chance.normal(size=150) + 50 * (recording == 4)
+    usual, pooled = Ranks.usual(values, person, recording), Ranks.of(values, person)
+    new = chance.normal(size=2000)
+    assert (pooled.below(new) > 0.95).mean() == 0
+    assert (usual.below(new) > 0.95).mean() == pytest.approx(0.05, abs=0.04)
+    assert (usual.below(new + 50) > 0.95).all()
+
+
+def test_ranks_of_one_recording_or_of_few_people_each_are_those_of_all():
+    chance = np.random.default_rng(4)
+    person = np.repeat(np.arange(45), chance.integers(1, 5, 45))
+    values, asked = chance.normal(size=len(person)), np.linspace(-4, 6, 60)
+    whole = Ranks.of(values, person).below(asked)
+    for recording in (person * 0 + 7, person % 11):
+        usual = Ranks.usual(values, person, recording)
+        assert usual.people == pytest.approx(45)
+        np.testing.assert_allclose(usual.below(asked), whole, atol=1e-9)
+
+
+def test_expected_errors_are_as_large_as_errors_are(surprise, model):
+    from trajflow.surprise.foretelling import energy_scores
+
+    batches = walkers(45, 6)
+    told = np.concatenate([of(surprise, model, one).risk for one in batches])
+    true = energy_scores(model, batches, 0)
+    assert told.mean() == pytest.approx(true.mean(), rel=0.2)
 
 
 def test_the_stranger_of_two_beyond_all_known_is_told():

@@ -48,7 +48,8 @@ def export(
         path: A .csv or .parquet file, one row per agent, sample and step; or a .zarr group with
             `samples` [N, S, F, D] and the scene, agent and present step of each of the N; with
             regions also their `centre` [N, F, D] and `radius` [N, F], and of chosen samples the
-            `weight` [N, S]; with surprise the `surprise` [N] and the number of its `reason` [N].
+            `weight` [N, S]; with surprise the `surprise` [N], the number of its `reason` [N] and
+            `expected_error` [N].
         attrs: Facts about the forecasts, kept in .zarr and .parquet.
         overwrite: Whether a file, or a group of forecasts, is replaced.
 
@@ -110,6 +111,8 @@ def _write_group(
             if some.surprise is not None:
                 _append(group, "surprise", some.surprise)
                 _append(group, "reason", _coded(reasons, some.reasons or ()))
+            if some.expected_error is not None:
+                _append(group, "expected_error", some.expected_error)
             _append(group, "scene", _coded(scenes, some.scene))
             _append(group, "agent", _coded(agents, some.agent))
             _append(group, "step", some.step)

@@ -28,6 +28,8 @@ class Forecast:
         surprise: How strange each past is to the run, [*, A]: the share of validation people who
             are less strange. None: it was not asked for.
         reasons: What is strange about it, in words, [*, A]; "" where the surprise is below 0.95.
+        expected_error: Energy score to expect of each agent's plain draws, [*, A], in the past's
+            unit. It says whom to trust, which surprise does not: a strange past may be easy.
     """
 
     samples: NDArray[np.float64]
@@ -37,6 +39,7 @@ class Forecast:
     calibration: Calibration | None = None
     surprise: NDArray[np.float64] | None = None
     reasons: NDArray[np.object_] | None = None
+    expected_error: NDArray[np.float64] | None = None
 
     def mean(self) -> NDArray[np.float64]:
         """Mean position over the samples, [*, A, F, D]."""
@@ -78,7 +81,7 @@ class Forecast:
         """A row per sample, agent and step: sample, [window,] agent, step, seconds, x, y[, z].
 
         Chosen samples also have a weight; where it was asked for, every row of an agent also has
-        its surprise and the reason.
+        its surprise, the reason and the expected error.
         """
         import pandas as pd
 
@@ -95,7 +98,7 @@ class Forecast:
         columns |= {name: flat[:, k] for k, name in enumerate("xyz"[:dims])}
         if self.weights is not None:
             columns["weight"] = self.weights[..., None].repeat(horizon, -1).ravel()
-        for name in ("surprise", "reasons"):
+        for name in ("surprise", "reasons", "expected_error"):
             if (told := getattr(self, name)) is not None:
                 each = np.broadcast_to(told[..., None], self.samples.shape[:-1])
                 columns[name.removesuffix("s")] = each.ravel()

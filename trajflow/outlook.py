@@ -61,6 +61,10 @@ class Strange(Protocol):
     def reasons(self) -> Sequence[str]:
         """What is strange about each, N strings."""
 
+    @property
+    def risk(self) -> Floats:
+        """Energy score to expect, [N]."""
+
 
 @dataclass(frozen=True)
 class Futures:
@@ -76,6 +80,7 @@ class Futures:
         weights: How likely each of an agent's samples is, [S, N]; None: they are plain draws.
         surprise: How strange each agent's past is, [N], if it was asked for.
         reasons: What is strange about it, N strings.
+        expected_error: Energy score to expect, [N].
     """
 
     scene: list[str]
@@ -87,13 +92,14 @@ class Futures:
     weights: Floats | None = None
     surprise: Floats | None = None
     reasons: Sequence[str] | None = None
+    expected_error: Floats | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """A row per agent, sample and step: scene, agent, sample, step, time, x, y[, z].
 
         With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
         chosen samples also have a weight, alike for every step. Where it was asked for there are
-        surprise and reason, alike for all rows of an agent.
+        surprise, reason and expected_error, alike for all rows of an agent.
         """
         import pandas as pd
 
@@ -118,6 +124,8 @@ class Futures:
         if self.surprise is not None:
             columns["surprise"] = self.surprise[who]
             columns["reason"] = np.asarray(self.reasons, object)[who]
+        if self.expected_error is not None:
+            columns["expected_error"] = self.expected_error[who]
         return pd.DataFrame(columns)
 
 
@@ -161,6 +169,7 @@ def forecast_ends(
                 weights=None if weights is None else weights[:, scene, agent],
                 surprise=None if found is None else found.score,
                 reasons=None if found is None else found.reasons,
+                expected_error=None if found is None else found.risk,
             )
             count += 1
 

@@ -146,7 +146,8 @@ class Predictor:
                 how likely each is.
             dt: Seconds per step of the past, and so of the forecast; None: as trained. A model
                 trained with `model.rate=true` serves all within `dts`.
-            surprise: Whether to say how strange each past is, and why; see `Forecast.surprise`.
+            surprise: Whether to say how strange each past is and why, and the error to expect;
+                see `Forecast.surprise`.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
@@ -181,7 +182,8 @@ class Predictor:
             return told
         found = strange.of(self.model, full, target)
         reasons = np.array(found.reasons, dtype=object).reshape(*lead, count)
-        return replace(told, surprise=found.score.reshape(*lead, count), reasons=reasons)
+        score, error = (one.reshape(*lead, count) for one in (found.score, found.risk))
+        return replace(told, surprise=score, reasons=reasons, expected_error=error)
 
     def surprise_of(self, batch: Batch) -> Strangeness:
         """How strange the pasts of a batch's targets are, in the order of `np.nonzero`.

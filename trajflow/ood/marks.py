@@ -18,6 +18,8 @@ SURPRISE, RISK = "surprise", "risk"
 UNAWARE = "unaware"
 """The strangest of the scores that were not fitted on known faults: some shifts are much like
 these faults, and this score says what is left where they are not."""
+USUAL = "usual"
+"""The combined score again, as it ranks among the people of a usual recording."""
 ERRORS = ("min_ade", "energy_score", "coverage_90", "conformal_90")
 LEVEL = 0.9
 """Level of the regions that are looked at."""
@@ -41,6 +43,10 @@ class Strange(Protocol):
     @property
     def risk(self) -> Floats:
         """Energy score to be expected, [N]."""
+
+    @property
+    def usual(self) -> Floats:
+        """Share of the people of a usual recording who are less strange, [N]."""
 
 
 class Judged(Protocol):
@@ -120,7 +126,7 @@ def _scores(
     batch: Batch, judged: Judged, floor: Floor
 ) -> tuple[dict[str, Floats], tuple[str, ...]]:
     strange = judged.surprise_of(batch)
-    scores = {SURPRISE: strange.score, **strange.parts, RISK: strange.risk}
+    scores = {SURPRISE: strange.score, USUAL: strange.usual, **strange.parts, RISK: strange.risk}
     unaware = [values for name, values in strange.parts.items() if name != EXPOSURE]
     if EXPOSURE in strange.parts and unaware:
         scores[UNAWARE] = np.max(unaware, axis=0)

@@ -12,6 +12,7 @@ from trajflow.calibration import person_quantiles
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
 from trajflow.ood.floor import FLOORS, Floor
+from trajflow.ood.foreseen import foreseen
 from trajflow.ood.grounds import Grounds
 from trajflow.ood.marks import RISK, UNAWARE, Judged, Marks, mark
 from trajflow.ood.shifts import Shift, chosen
@@ -80,7 +81,9 @@ def examine(
     floor = Floor.fit(_pasts(grounds.training()))
     yield Stage(0, len(shifts) + 1, "ordinary windows")
     marks = mark(grounds.batches, judged, floor, samples=terms.samples, seed=terms.seed)
-    ordinary = Ordinary(marks, _thresholds(judged, grounds, floor, marks), terms.seed)
+    limits = _thresholds(judged, grounds, floor, marks)
+    told = foreseen(grounds.batches, judged, terms.samples, terms.seed)
+    ordinary = Ordinary(marks, limits, terms.seed, told)
     found = []
     for done, shift in enumerate(shifts, 1):
         yield Stage(done, len(shifts) + 1, f"{shift.name} {shift.level}")

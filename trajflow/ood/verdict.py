@@ -9,6 +9,7 @@ import numpy as np
 from trajflow.batch import Floats, Ints
 from trajflow.ood.detection import rates
 from trajflow.ood.floor import FLOORS
+from trajflow.ood.foreseen import Foreseen
 from trajflow.ood.marks import ERRORS, RISK, SURPRISE, UNAWARE, Marks
 from trajflow.ood.people import told, weighted_mean, weights
 from trajflow.ood.retention import KEPT, Retention, retained
@@ -17,7 +18,9 @@ ERROR = "energy_score"
 """What the surprise should predict."""
 DRAWN = (SURPRISE, UNAWARE, *FLOORS)
 """Scores whose curves and histograms are kept."""
-KEEPING = (SURPRISE, RISK, *FLOORS)
+OWN = "own"
+"""Error that a forecast expects of itself, by how far its draws are apart."""
+KEEPING = (SURPRISE, RISK, OWN, *FLOORS)
 """Scores that windows are kept by."""
 BINS = 20
 Values = dict[str, Any]
@@ -31,22 +34,26 @@ class Ordinary:
         marks: Of the windows.
         threshold: By score, what 95 % of the validation people stay below.
         seed: What resamples follow from.
+        foreseen: What their forecasts say of their own errors.
     """
 
     marks: Marks
     threshold: Mapping[str, float]
     seed: int = 0
+    foreseen: Foreseen | None = None
 
     def report(self) -> Values:
         """Accuracy, false alarms and whether the surprise predicts error, among ordinary people."""
-        marks = self.marks
+        marks, told = self.marks, self.foreseen
         (times,) = weights((marks.person,), self.seed)
+        scores = marks.scores if told is None else {**marks.scores, OWN: told.own}
         return {
             **_counts(marks),
             "accuracy": _accuracy(marks, times),
             "alarms": self._alarms(marks, times),
             "threshold": dict(self.threshold),
-            **_kept(marks.scores, marks.errors[ERROR], times),
+            **_kept(scores, marks.errors[ERROR], times),
+            "ceiling": {} if told is None else _won(told.own, told.drawn, times),
         }
 
     def against(self, shifted: Marks) -> Values:
@@ -130,13 +137,22 @@ def _kept(scores: Mapping[str, Floats], error: Floats, times: Floats) -> Values:
     found: Values = {}
     error, times = error[known], times[:, known]
     oracle = retained(error, error, times)
+    found["oracle"] = _gains(Retention(oracle, oracle))
     curves: Values = {"kept": KEPT.tolist(), "oracle": oracle[0].round(6).tolist()}
     for name in (name for name in scores if name in KEEPING):
         one = Retention(retained(scores[name][known], error, times), oracle)
-        kinds = {"area": one.area, "gain": one.gain, "drop80": one.drop80}
-        found[name] = {kind: told(values) for kind, values in kinds.items()}
+        found[name] = _gains(one)
         curves[name] = one.curve[0].round(6).tolist()
     return {"retention": found, "curves": curves}
+
+
+def _won(score: Floats, error: Floats, times: Floats) -> Values:
+    return _gains(Retention(retained(score, error, times), retained(error, error, times)))
+
+
+def _gains(one: Retention) -> Values:
+    kinds = {"area": one.area, "gain": one.gain, "drop80": one.drop80}
+    return {kind: told(values) for kind, values in kinds.items()}
 
 
 def telling(marks: Marks, count: int = 12) -> dict[str, list[Values]]:

@@ -1,10 +1,11 @@
 """Known faults, put on training tracks so that a classifier learns what faults look like."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats
+from trajflow.batch import Batch, Bools, Floats, Ints
 
 Chance = np.random.Generator
 Fault = Callable[[Floats, Floats, float, Chance], Floats]
@@ -78,7 +79,7 @@ def lost(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
 
 def late(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
     """Only the last steps were seen, [B, A, T, D]."""
-    return np.where(_late(past.shape[:3], chance)[..., None], past, np.nan)
+    return np.where(_late(past.shape[:3], chance, least=1)[..., None], past, np.nan)
 
 
 def padded(past: Floats, future: Floats, usual: float, chance: Chance) -> Floats:
@@ -95,6 +96,24 @@ FAULTS: dict[str, Fault] = {
 """All of them by name."""
 SHARES = {"noise": 3.0, "faster": 4.0, "slower": 2.0, "skipped": 4.0, "halved": 3.0, "filled": 3.0}
 """How often those are shown that are harder to tell than the others, which are shown once."""
+
+
+def faulted(
+    batches: Iterable[Batch], names: Sequence[str], usual: float, chance: Chance
+) -> Iterator[tuple[Batch, Ints]]:
+    """Batches with their pasts under faults, one for each scene, and which of `names`, [B].
+
+    Who is not seen any more is no target; nor is what follows made to fit.
+    """
+    share = np.array([SHARES.get(name, 1.0) for name in names])
+    for batch in batches:
+        which = chance.choice(len(names), len(batch.scene), p=share / share.sum())
+        past = batch.past.copy()
+        for one in np.unique(which):
+            rows = which == one
+            past[rows] = FAULTS[names[one]](batch.past[rows], batch.future[rows], usual, chance)
+        seen = np.isfinite(past).all(-1).any(-1)
+        yield replace(batch, past=past, target=batch.target & seen), which
 
 
 def _scaled(past: Floats, factor: Floats) -> Floats:
@@ -117,8 +136,9 @@ def _kept(shape: tuple[int, ...], chance: Chance) -> Bools:
     return np.asarray(~gone)
 
 
-def _late(shape: tuple[int, ...], chance: Chance) -> Bools:
-    first = chance.integers(1, max(2, shape[2] - 1), shape[:2])[..., None]
+def _late(shape: tuple[int, ...], chance: Chance, least: int = 2) -> Bools:
+    """The last steps, `least` of them or more, [B, A, T]."""
+    first = chance.integers(1, max(2, shape[2] + 1 - least), shape[:2])[..., None]
     return np.asarray(np.arange(shape[2]) >= first)
 
 

@@ -1,22 +1,20 @@
 """How a surprise is fitted: scores on training people, ranks on validation people."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.errors import DataError
-from trajflow.metrics import energy_score
 from trajflow.model import TrajectoryModel
-from trajflow.surprise.faults import FAULTS, SHARES, Chance
+from trajflow.surprise.faults import FAULTS, Chance, faulted
 from trajflow.surprise.features import track_features
 from trajflow.surprise.forest import Forest
+from trajflow.surprise.foretelling import Windows, fit_risk
 from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.motion import Motion
 from trajflow.surprise.ranks import Ranks
 from trajflow.surprise.scores import State, available, load
-from trajflow.surprise.sight import Sight, futures, joined, look
 from trajflow.surprise.surprise import (
     EXPOSURE,
     NOVELTY,
@@ -34,29 +32,6 @@ RANKED = 0.2
 """Share of the training people that scores are ranked among and not fitted on."""
 LEAST = 6
 """Training people without whom nothing can be fitted."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """N windows of one part, as the scores see them.
-
-    Attributes:
-        sight: What there is to see of them.
-        person: Number of each window's agent, [N].
-    """
-
-    sight: Sight
-    person: Ints
-
-    def take(self, rows: Bools) -> "Seen":
-        """Some of the windows."""
-        return Seen(self.sight.take(rows), self.person[rows])
-
-    @property
-    def weight(self) -> Floats:
-        """Weight of each window, [N]: every person counts once, and the mean is 1."""
-        _, person, windows = np.unique(self.person, return_inverse=True, return_counts=True)
-        return np.asarray(len(person) / len(windows) / windows[person])
 
 
 def fit(
@@ -80,40 +55,27 @@ def fit(
     Raises:
         DataError: There are too few people.
     """
-    batches = [batch for batch in training if batch.targets]
-    held = seen_of(model, validation)
-    clean = seen_of(model, batches)
+    known, others = Windows.of(model, training), Windows.of(model, validation)
+    clean, held = known.seen, others.seen
     ranked = _ranked(clean.person, seed)
     fitted = clean.take(~ranked)
     states = {name: _single(load(name).fit(fitted.sight, fitted.weight)) for name in available()}
-    made = _made(batches, clean, ~ranked, states, seed, sorted(faults or FAULTS))
-    values, others = made.values(held.sight), made.values(clean.sight)
-    ranks = {
-        name: Ranks.of(others[name][ranked], clean.person[ranked]).thinned(KEPT)
-        for name in (EXPOSURE, *NOVELTY)
-    }
+    made = _made(known, ~ranked, states, seed, sorted(faults or FAULTS))
+    values, usual = made.values(held.sight), made.values(clean.take(ranked).sight)
+    people = clean.person[ranked]
+    ranks = {name: Ranks.of(usual[name], people).thinned(KEPT) for name in (EXPOSURE, *NOVELTY)}
     parts = {name: Ranks.of(one, held.person).thinned(KEPT) for name, one in values.items()}
-    whole = Ranks.of(combined(ranks, values), held.person).thinned(KEPT)
+    score = combined(ranks, values)
+    whole = Ranks.of(score, held.person).thinned(KEPT)
+    common = Ranks.usual(score, held.person, held.scene).thinned(KEPT)
     given = vars(origin or Origin()) | {
         "learned": len(np.unique(clean.person)),
         "people": len(np.unique(held.person)),
         "windows": len(held.person),
         "seed": seed,
     }
-    risk = _risk(model, batches, clean, made, others)
-    return Surprise(made, ranks, parts, whole, risk, Origin(**given))
-
-
-def seen_of(model: TrajectoryModel, batches: Iterable[Batch]) -> Seen:
-    """What there is to see of all targets of the batches.
-
-    Raises:
-        DataError: There are none.
-    """
-    found = [(look(model, b.past, b.target), b.agent[b.target]) for b in batches if b.targets]
-    if not found:
-        raise DataError("no windows to learn surprise from; choose another split or fold")
-    return Seen(joined([one for one, _ in found]), np.concatenate([who for _, who in found]))
+    risk = fit_risk(model, made, known, others, seed)
+    return Surprise(made, ranks, parts, whole, common, risk, Origin(**given))
 
 
 def _ranked(person: Ints, seed: int) -> Bools:
@@ -134,21 +96,17 @@ def _single(state: State) -> State:
 
 
 def _made(
-    batches: Sequence[Batch],
-    clean: Seen,
-    chosen: Bools,
-    states: Mapping[str, State],
-    seed: int,
-    names: Sequence[str],
+    known: Windows, chosen: Bools, states: Mapping[str, State], seed: int, names: Sequence[str]
 ) -> Made:
     """What tells the chosen of all windows [N] from the same ones under faults."""
+    clean = known.seen
     usual = clean.sight.motion.usual
     # Between people and windows: those who stand for long are many windows and few people.
     weight = np.sqrt(clean.weight)
     rows, weights = [track_features(clean.take(chosen).sight.motion)], [weight[chosen]]
     kinds = []
     for number in range(ROUNDS):
-        past, kind = _faulty(batches, names, usual, np.random.default_rng([seed, number]))
+        past, kind = _faulty(known.batches, names, usual, np.random.default_rng([seed, number]))
         seen = chosen & np.isfinite(past).all(-1).any(-1)
         rows.append(track_features(Motion.of(past[seen], usual)))
         weights.append(weight[seen] / ROUNDS)
@@ -162,33 +120,10 @@ def _made(
 def _faulty(
     batches: Sequence[Batch], names: Sequence[str], usual: float, chance: Chance
 ) -> tuple[Floats, Ints]:
-    """Pasts of all targets under faults, [N, T, D], and which, [N]: one fault for each scene."""
-    found, kinds = [], []
-    share = np.array([SHARES.get(name, 1.0) for name in names])
-    for batch in batches:
-        which = chance.choice(len(names), len(batch.scene), p=share / share.sum())
-        past = batch.past.copy()
-        for one in np.unique(which):
-            rows = which == one
-            past[rows] = FAULTS[names[one]](batch.past[rows], batch.future[rows], usual, chance)
-        found.append(past[batch.target])
-        kinds.append(np.broadcast_to(which[:, None], batch.target.shape)[batch.target])
-    return np.concatenate(found), np.concatenate(kinds)
-
-
-def _risk(
-    model: TrajectoryModel,
-    batches: Sequence[Batch],
-    clean: Seen,
-    made: Made,
-    values: Mapping[str, Floats],
-) -> Forest:
-    """The forest of the logarithm of the mean energy score, over the usual pace."""
-    score = np.concatenate([_energy_scores(model, batch) for batch in batches])
-    outcome = np.maximum(score / clean.sight.motion.usual, 1e-3)
-    return Forest.foretelling(made.outlook(values, clean.sight), outcome)
-
-
-def _energy_scores(model: TrajectoryModel, batch: Batch) -> Floats:
-    drawn = futures(model, batch.past, batch.target)
-    return energy_score(drawn, batch.future[batch.target])
+    """Pasts of all targets under faults, [N, T, D], and which, [N]."""
+    found = [
+        (bad.past[batch.target], which[np.nonzero(batch.target)[0]])
+        for batch, (bad, which) in zip(batches, faulted(batches, names, usual, chance), strict=True)
+    ]
+    pasts, kinds = zip(*found, strict=True)
+    return np.concatenate(pasts), np.concatenate(kinds)

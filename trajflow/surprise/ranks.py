@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Floats, Ints
+from trajflow.batch import Bools, Floats, Ints
+
+FEW = 20
+"""People without whom a recording cannot say what one in twenty is."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,27 @@ class Ranks:
         _, person, windows = np.unique(people, return_inverse=True, return_counts=True)
         order = np.argsort(known(values), kind="stable")
         return cls(known(values)[order], np.cumsum(1 / windows[person][order]))
+
+    @classmethod
+    def usual(cls, values: Floats, people: Ints, recording: Ints) -> "Ranks":
+        """The ranks in a usual one of several recordings, [N] each.
+
+        The share below a value is that which half of the people have in their own recording. One
+        that is unlike the others, by its clock or its noise, then cannot lift the threshold for
+        all: pooled, its people would be nearly all that is above. Recordings of fewer than `FEW`
+        people are taken together. Of one recording they are `Ranks.of`.
+
+        Source: Dunn, Wasserman and Ramdas 2022, "Distribution-free prediction sets for two-layer
+        hierarchical models", for groups of people; the median of the groups is ours.
+        """
+        each = [cls.of(values[rows], people[rows]) for rows in _recordings(people, recording)]
+        weight = np.array([one.people for one in each])
+        grid = np.sort(known(values), kind="stable")
+        shares = np.stack([one._upto(grid) for one in each])
+        order = np.argsort(shares, 0, kind="stable")
+        half = (np.cumsum(weight[order], 0) >= weight.sum() / 2).argmax(0)
+        share = np.take_along_axis(shares, np.take_along_axis(order, half[None], 0), 0)[0]
+        return cls(grid, share / (1 - share[-1]))
 
     @property
     def people(self) -> float:
@@ -49,6 +73,11 @@ class Ranks:
         share = low + (high - low) * self._between(asked, place)
         return np.asarray(np.clip(share / (self.people + 1), np.finfo(float).tiny, 1.0))
 
+    def _upto(self, values: Floats) -> Floats:
+        """Share of people with as much or less, [N] of values [N], a newcomer above all."""
+        place = np.searchsorted(self.values, values, side="right")
+        return np.asarray(np.concatenate([[0.0], self.mass])[place] / (self.people + 1))
+
     def _between(self, asked: Floats, place: Ints) -> Floats:
         """How far towards the next known value each lies, [N], from 0 to 1."""
         last = len(self.values) - 1
@@ -67,6 +96,14 @@ class Ranks:
             return self
         mass = np.unique(np.linspace(0, len(self.values) - 1, most).round().astype(int))
         return Ranks(self.values[mass], self.mass[mass])
+
+
+def _recordings(people: Ints, recording: Ints) -> list[Bools]:
+    """Rows of each recording of many people, [N], and of all the others together."""
+    _, where = np.unique(recording, return_inverse=True)
+    count = [len(np.unique(people[where == code])) for code in range(where.max() + 1)]
+    group = np.where(np.array(count) >= FEW, np.arange(len(count)), -1)[where]
+    return [group == code for code in np.unique(group)]
 
 
 def known(values: Floats) -> Floats:

@@ -100,16 +100,6 @@ def look(
     )
 
 
-@torch.inference_mode()
-def futures(model: TrajectoryModel, past: Floats, target: Bools) -> Floats:
-    """Futures of the N targets from the same noise for all, [S, N, F, D], world coordinates."""
-    device, centre = model.scaling.unit.device, scene_centres(past)
-    points, wanted = to_tensor(past, centre, device), torch.as_tensor(target, device=device)
-    context, frame = model.context(points, wanted)
-    drawn = _plain(_futures(model, context, frame, wanted, 1 if model.architecture.average else 4))
-    return np.asarray(drawn + centre[np.nonzero(target)[0], None])
-
-
 def _futures(
     model: TrajectoryModel,
     context: Tensor,

@@ -19,11 +19,12 @@ from trajflow.files import parse_json, read_header, read_kept
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.ranks import Ranks
+from trajflow.surprise.risk import Risk
 from trajflow.surprise.scores import available
 from trajflow.surprise.surprise import EXPOSURE, NOVELTY, Made, Origin, Surprise
 
 FILE = "surprise.safetensors"
-FORMAT = 1
+FORMAT = 2
 MOST = 1 << 28
 """Most bytes of the file."""
 
@@ -35,12 +36,13 @@ def stored(surprise: Surprise) -> bytes:
         arrays |= _under(f"score/{name}", state)
     arrays |= _under("forest", surprise.made.forest.arrays())
     arrays |= _under("kinds", surprise.made.kinds.arrays())
-    arrays |= _under("risk", surprise.risk.arrays())
+    arrays |= _under("risk", surprise.risk.forest.arrays())
+    arrays["level"] = surprise.risk.level
     for name, ranks in surprise.held.items():
         arrays |= _under(f"held/{name}", vars(ranks))
     for name, ranks in surprise.parts.items():
         arrays |= _under(f"part/{name}", vars(ranks))
-    arrays |= _under("whole", vars(surprise.whole))
+    arrays |= _under("whole", vars(surprise.whole)) | _under("usual", vars(surprise.usual))
     small = {name: np.ascontiguousarray(_smaller(name, value)) for name, value in arrays.items()}
     facts = {"format": FORMAT, "kinds": surprise.made.kinds.names, **asdict(surprise.origin)}
     said = json.dumps(facts, sort_keys=True)
@@ -91,8 +93,9 @@ def _understood(content: bytes, name: str) -> Surprise:
     held = {name: _ranks(arrays, f"held/{name}") for name in (EXPOSURE, *NOVELTY)}
     parts = {name: _ranks(arrays, f"part/{name}") for name in (*states, EXPOSURE)}
     origin = Origin(**{field.name: told[field.name] for field in fields(Origin)})
-    risk = Forest.of(_of(arrays, "risk"))
-    return Surprise(made, held, parts, _ranks(arrays, "whole"), risk, origin)
+    risk = Risk(Forest.of(_of(arrays, "risk")), arrays["level"])
+    whole, usual = (_ranks(arrays, name) for name in ("whole", "usual"))
+    return Surprise(made, held, parts, whole, usual, risk, origin)
 
 
 def _under(prefix: str, arrays: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -115,7 +118,7 @@ def _smaller(name: str, value: Floats) -> Any:
     """Numbers of no more digits than they need; those of trees and ranks decide and stay whole."""
     if value.dtype.kind in "iu":
         return value.astype(np.int16)
-    whole = name.startswith(("forest", "risk", "kinds", "held", "part", "whole"))
+    whole = name.startswith(("forest", "risk", "level", "kinds", "held", "part", "whole", "usual"))
     return value if whole or value.dtype.kind == "b" else value.astype(np.float32)
 
 

@@ -11,6 +11,7 @@ from trajflow.surprise.features import risk_features, track_features
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.ranks import Ranks
+from trajflow.surprise.risk import Risk
 from trajflow.surprise.scores import State, load
 from trajflow.surprise.scores.neighbours import components
 from trajflow.surprise.sight import Sight, look
@@ -84,6 +85,7 @@ class Surprise:
         held: Ranks of those to combine among training people they were not fitted on.
         parts: Ranks of each score among validation people.
         whole: Ranks of the combination among validation people.
+        usual: The same in a usual recording of theirs, see `Ranks.usual`.
         risk: Tells the energy score to expect.
         origin: What it was fitted with.
     """
@@ -92,7 +94,8 @@ class Surprise:
     held: Mapping[str, Ranks]
     parts: Mapping[str, Ranks]
     whole: Ranks
-    risk: Forest
+    usual: Ranks
+    risk: Risk
     origin: Origin
 
     def of(self, model: TrajectoryModel, past: Floats, target: Bools) -> Strangeness:
@@ -109,10 +112,11 @@ class Surprise:
         """How strange N agents are by what there is to see of them."""
         values = self.made.values(sight)
         parts = {name: self.parts[name].below(one) for name, one in values.items()}
-        score = self.whole.below(combined(self.held, values))
-        expected = np.exp(self.risk(self.made.outlook(values, sight)))
+        rare = combined(self.held, values)
+        score, usual = self.whole.below(rare), self.usual.below(rare)
+        expected = self.risk(self.made.outlook(values, sight))
         reasons = self._reasons(sight, score, parts)
-        return Strangeness(score, parts, tuple(reasons), sight.motion.usual * expected)
+        return Strangeness(score, parts, tuple(reasons), sight.motion.usual * expected, usual)
 
     def _reasons(self, sight: Sight, score: Floats, parts: Mapping[str, Floats]) -> list[str]:
         """What is strange about each of N agents, in words; "" of one that is not."""

@@ -96,7 +96,7 @@ def _strongest(window: Values) -> str:
     parts = {
         name: value
         for name, value in window["parts"].items()
-        if name not in ("surprise", "risk", "unaware") and not name.startswith("floor")
+        if name not in ("surprise", "usual", "risk", "unaware") and not name.startswith("floor")
     }
     order = sorted(parts, key=lambda name: -parts[name])[:3]
     said = ", ".join(f"{name} {parts[name]:.2f}" for name in order)
