@@ -46,12 +46,16 @@ class Budget:
     """What fits into the time left, by the cost of a call and how far the last calls were off it.
 
     The dearest of the last calls counts: a deadline is about bad moments, not about usual ones.
+    Where nothing would fit, that call is forgotten and one sample is dared all the same. After a
+    call that was not in time none is made for a while, twice as long after each such call in a
+    row: a machine that is too slow is not slowed further, and is tried again.
     """
 
     def __init__(self, cost: Cost) -> None:
         """Expect calls to take what they cost."""
         self.cost = cost
         self._ratios: deque[float] = deque(maxlen=CALLS)
+        self._rest, self._next = 0, 1
         self._lock = threading.Lock()
 
     def learn(self, agents: int, draws: int, seconds: float) -> None:
@@ -59,8 +63,14 @@ class Budget:
         with self._lock:
             self._ratios.append(seconds / self.cost(agents, draws))
 
+    def ended(self, in_time: bool) -> None:
+        """Whether the last call that was allowed came in time."""
+        with self._lock:
+            self._rest = 0 if in_time else self._next
+            self._next = 1 if in_time else min(2 * self._next, CALLS)
+
     def samples(self, wanted: int, agents: int, drawn: int, left: float) -> int:
-        """Futures of each agent that fit into the seconds left, `wanted` at most, maybe none.
+        """Futures of each agent that may be asked for, `wanted` at most, maybe none.
 
         Args:
             wanted: Most futures of each.
@@ -69,12 +79,12 @@ class Budget:
             left: Seconds.
         """
         with self._lock:
-            ratio = max(self._ratios, default=1.0)
-        fitting = MARGIN * left / max(ratio, 1e-9) - self.cost(agents, 0)
-        return int(min(wanted, max(fitting / (self.cost.draw * drawn), 0)))
-
-    def recover(self) -> None:
-        """Forget the dearest call, so that one bad moment does not rule for ever."""
-        with self._lock:
-            if self._ratios:
-                self._ratios.remove(max(self._ratios))
+            if self._rest or left <= 0:
+                self._rest = max(self._rest - 1, 0)
+                return 0
+            dearest = max(self._ratios, default=1.0)
+            spare = MARGIN * left / max(dearest, 1e-9) - self.cost(agents, 0)
+            fitting = min(wanted, int(max(spare / (self.cost.draw * drawn), 0)))
+            if not fitting and self._ratios:
+                self._ratios.remove(dearest)
+            return max(fitting, 1)

@@ -15,8 +15,10 @@ from trajflow.online.straight import straight_on, together
 from trajflow.online.timely import Timely
 
 Floats = NDArray[np.float64]
-LAST_WORDS = 0.05
+LAST_WORDS = 0.1
 """Share of the deadline kept to go straight on in, a millisecond at least."""
+FADING = 0.98
+"""How fast it is forgotten from call to call that this thread was woken up late."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Drawing:
     ) -> None:
         self.predictor, self.dt, self.samples, self.seed = predictor, dt, samples, seed
         self.deadline, self.far, self._clock = deadline, far, clock
+        self._wakes = 0.0
         self._timely = None if deadline is None else Timely()
         self._budget = Budget(Cost.measured(self._trial, samples))
 
@@ -97,10 +100,14 @@ class Drawing:
         left = self.deadline - (self._clock() - began)
         samples = self._budget.samples(self.samples, len(past), len(ids), left)
         if samples < 1:
-            self._budget.recover()
             return None
-        kept = max(LAST_WORDS * self.deadline, 1e-3)
-        return self._timely.run(lambda: self._learned(past, ids, samples), left - kept)
+        kept = max(LAST_WORDS * self.deadline, 1e-3) + self._wakes
+        until = max(left - kept, left / 2)
+        drawn = self._timely.run(lambda: self._learned(past, ids, samples), until)
+        over = self._clock() - began - (self.deadline - left + until)
+        self._wakes = max(over if drawn is None else 0.0, FADING * self._wakes)
+        self._budget.ended(drawn is not None and over <= left - until)
+        return drawn
 
     def _learned(self, past: Floats, ids: tuple[Hashable, ...], samples: int) -> Forecast:
         begin = self._clock()

@@ -100,8 +100,8 @@ class OnlinePredictor:
         spacing = self._keep / (observations - 2)
         self._memory = Memory(most_agents, observations, predictor.dims, spacing)
         self._present, self._refused = Present(rewind_after, clock), 0
-        deadline = None if deadline_ms is None else deadline_ms / 1000
-        self._drawing = Drawing(predictor, self.dt, samples, seed, deadline, far, clock)
+        self.deadline = None if deadline_ms is None else deadline_ms / 1000
+        self._drawing = Drawing(predictor, self.dt, samples, seed, self.deadline, far, clock)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -188,7 +188,7 @@ class OnlinePredictor:
             straight=drawn.straight,
             fallback=drawn.fallback,
             thinned=drawn.thinned,
-            late=self._drawing.deadline is not None and took > self._drawing.deadline,
+            late=self.deadline is not None and took > self.deadline,
             stale=quiet > self.stale_after,
             seconds=took,
         )

@@ -34,7 +34,8 @@ def together(past: Floats, far: float) -> NDArray[np.bool_]:
         past: Positions, each seen at one step at least, not finite where unseen, [A, T, D].
         far: Largest distance from the median position, along any coordinate.
     """
-    seen = np.isfinite(past).all(-1)
-    last = past.shape[1] - 1 - seen[:, ::-1].argmax(1)
+    seen = np.asarray(np.isfinite(past).all(-1))
+    last = past.shape[1] - 1 - np.flip(seen, 1).argmax(1)
     middle = np.median(past[np.arange(len(past)), last], 0)
-    return np.asarray((~seen | (np.abs(past - middle).max(-1) <= far)).all(1))
+    near = np.abs(past - middle).max(-1) <= far
+    return np.asarray((near | ~seen).all(1))
