@@ -14,7 +14,11 @@ from trajflow.noise_set import NoiseSet
 from trajflow.selection import Chosen, available, choose
 
 BUDGET = 1 << 22
-"""Numbers of the draws that are held at once; what the model holds for them is some ten times."""
+"""Numbers of the draws whose noise is made at once."""
+ROWS = 1 << 10
+"""Draws that a processor evaluates at once: what the decoder holds for them stays in its cache."""
+MANY_ROWS = 1 << 18
+"""The same of an accelerator."""
 USUAL = 20
 """Draws for each future that is wanted, unless said otherwise."""
 
@@ -108,13 +112,14 @@ def chosen_futures(
     if selection.rule == LEARNED:
         return _learned(model, context, frame, selection.count, sets or {})
     each = selection.draws * model.scaling.size
-    size = max(1, BUDGET // each)
+    some = max(1, (ROWS if past.device.type == "cpu" else MANY_ROWS) // selection.draws)
     parts = []
-    for rows in torch.split(torch.arange(len(context), device=past.device), size):
-        noise = even_noise(selection.draws, len(rows), model.scaling.components, generator)
+    for agents in torch.split(torch.arange(len(context), device=past.device), BUDGET // each or 1):
+        noise = even_noise(selection.draws, len(agents), model.scaling.components, generator)
         noise = temperature * noise.to(past.dtype)
-        draws = model.futures(context[rows], frame.take(rows), noise, steps)
-        parts.append(choose(draws, selection.count, selection.rule))
+        for rows, mine in zip(agents.split(some), noise.split(some, 1), strict=True):
+            draws = model.futures(context[rows], frame.take(rows), mine, steps)
+            parts.append(choose(draws, selection.count, selection.rule))
     return Chosen(
         torch.cat([part.samples for part in parts], 1),
         torch.cat([part.weights for part in parts], 1),
