@@ -2,8 +2,9 @@
 
 python examples/tui_demo.py [FOLDER]
 
-Generates a crowd, trains a small model on it with the ordinary commands and packs both, and one
-window as it is forecast, into trajflow/tui/demo. Takes some minutes; needs the extra `sim`.
+Generates a crowd, trains a small model on it with the ordinary commands, looks at it under some
+shifts, and packs all, and one window as it is forecast, into trajflow/tui/demo. Takes some minutes;
+needs the extra `sim`.
 """
 
 import subprocess
@@ -22,27 +23,30 @@ OUT = Path(__file__).parents[1] / "trajflow" / "tui" / "demo"
 CROWD = ["--seed", "11", "--set", "train=4", "--set", "seconds=60"]
 SIZES = ("model.width=64", "model.decoder_width=64", "model.decoder_depth=3")
 TIMES = ("train.epochs=40", "train.batch=128", "train.jitter=0.3", "train.reverse=0.3")
-LEFT_OUT = {"resume.pt"}
+SHIFTS = "noise,glitch-2,skip-2,slow-2,reversed,filled,momentary,speed-2,unit-1,mirrored,crowd-2"
+LEFT_OUT = {"resume.pt", "resume.safetensors"}
 LONG_AGO = (2020, 1, 1, 0, 0, 0)
 """Dates in the archive, so that equal contents make equal files."""
 
 
 def make(folder: Path) -> None:
     """Generate, train and judge in a folder."""
-    store, run = folder / "crowd.zarr", folder / "demo"
+    store, run = "crowd.zarr", "demo"
     words = [word for setting in (*SIZES, *TIMES) for word in ("--set", setting)]
-    if not store.exists():
-        trajflow("data", "make", "crowd", "-o", store, *CROWD)
-    if not run.exists():
-        trajflow("train", store, "--out", run, "--seed", "1", *words)
-        trajflow("evaluate", run, store)
-    if not (run / "surprise.safetensors").exists():
-        trajflow("fit-surprise", run, store)
+    if not (folder / store).exists():
+        trajflow(folder, "data", "make", "crowd", "-o", store, *CROWD)
+    if not (folder / run).exists():
+        trajflow(folder, "train", store, "--out", run, "--seed", "1", *words)
+        trajflow(folder, "evaluate", run, store)
+    trajflow(folder, "fit-surprise", run, store, "--windows", "700")
+    for old in (folder / run).glob("ood-*"):
+        old.unlink()
+    trajflow(folder, "evaluate", run, store, "--ood", "--windows", "300", "--shifts", SHIFTS)
 
 
-def trajflow(*words: object) -> None:
-    """Run a command."""
-    subprocess.run([sys.executable, "-m", "trajflow", *map(str, words)], check=True)
+def trajflow(folder: Path, *words: str) -> None:
+    """Run a command in a folder, so that no report holds the path to it."""
+    subprocess.run([sys.executable, "-m", "trajflow", *words], check=True, cwd=folder)
 
 
 def archive(folder: Path, out: Path) -> None:
@@ -50,7 +54,7 @@ def archive(folder: Path, out: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
         for path in files:
-            if path.name not in LEFT_OUT and path.suffix != ".log":
+            if path.name not in LEFT_OUT and path.suffix not in (".log", ".png"):
                 name = path.relative_to(folder).as_posix()
                 about = zipfile.ZipInfo(name, LONG_AGO)
                 about.compress_type = zipfile.ZIP_DEFLATED
