@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from trajflow.batch import Floats, Ints
 from trajflow.datasets.roster import Codes
 from trajflow.datasets.schema import AXES, CHUNK
+from trajflow.datasets.spill import write_rows
 from trajflow.datasets.writer import StoreWriter
 
 TABLE = "quarantine"
@@ -72,8 +73,7 @@ class Quarantine:
             table[name] = codes.of(self._shortened(names) if name == "text" else names)
         table["time"], table["position"] = rows.time, rows.position
         table["file"], table["row"] = rows.file, rows.row
-        with self.path.open("ab") as file:
-            table.tofile(file)
+        write_rows(self.path, table, "ab")
         for reason, scene, agent in zip(rows.reason, rows.scene, rows.agent, strict=True):
             self.by_scene.setdefault(scene, Counter())[reason] += 1
             self.by_agent.setdefault((scene, agent), Counter())[reason] += 1

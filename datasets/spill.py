@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,12 @@ def row_type(dims: int) -> np.dtype[np.void]:
             ("row", "<i8"),
         ]
     )
+
+
+def write_rows(path: Path, rows: NDArray[Any], mode: Literal["wb", "ab"] = "wb") -> None:
+    """Write the bytes of rows [N]; `tofile` would not say why a disk refuses them."""
+    with path.open(mode) as file:
+        file.write(np.ascontiguousarray(rows).view(np.uint8).data)
 
 
 @dataclass(frozen=True)
@@ -111,12 +118,11 @@ class _Run:
     def write(cls, path: Path, rows: Table) -> "_Run":
         keys = _keys(rows)
         starts = np.flatnonzero(np.concatenate(([True], np.diff(keys) > 0)))
-        with path.open("wb") as file:
-            rows.tofile(file)
-        np.save(path.with_suffix(".keys.npy"), keys[starts])
-        np.save(path.with_suffix(".starts.npy"), np.append(starts, len(rows)))
-        index = (np.load(path.with_suffix(f".{n}.npy"), mmap_mode="r") for n in ("keys", "starts"))
-        return cls(path, *index)
+        write_rows(path, rows)
+        index = {".keys": keys[starts], ".starts": np.append(starts, len(rows))}
+        for suffix, values in index.items():
+            write_rows(path.with_suffix(suffix), values)
+        return cls(path, *(np.memmap(path.with_suffix(name), np.int64, "r") for name in index))
 
     def read(self, span: Span, dims: int) -> Table:
         kind = row_type(dims)
