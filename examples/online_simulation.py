@@ -61,7 +61,7 @@ class Diary:
             "skipped": self.ticks - self.done,
             **self.flags,
             "ms": {"p50": p50, "p99": p99, "max": taken.max()},
-            "samples": {"mean": drawn.mean(), "p1": np.percentile(drawn, 1), "least": drawn.min()},
+            "samples": {"mean": drawn.mean(), "p1": np.percentile(drawn, 1), "least": int(drawn.min())},
             "agents": self.agents / self.done,
         }
 
