@@ -30,6 +30,8 @@ SCREENS = {
     "forecast-play": ["enter", "wait:ForecastScreen", "settle", "space", "later"],
     "edit": ["enter", "wait:ForecastScreen", "settle", "e", "shift+up", "shift+up", "settle"],
     "ood": ["o", "wait:OodScreen", "settle", "settle"],
+    "ood-why": ["o", "wait:OodScreen", "settle", "j", "j", "j", "settle", "y", "settle"],
+    "commands": ["colon", "later"],
     "training": ["j", "w", "wait:TrainingScreen", "later"],
     "data": ["G", "d", "wait:DataScreen", "settle", "G", "settle"],
     "examine": ["G", "d", "wait:DataScreen", "settle", "G", "settle", "e", "settle", "settle"],

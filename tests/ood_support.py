@@ -22,7 +22,9 @@ class Lengths:
         length = np.nan_to_num(np.linalg.norm(steps, axis=-1)).mean(1)
         score = length / (1 + length)
         reasons = tuple(f"steps of {one:.2f}" for one in length)
-        return SimpleNamespace(score=score, parts={"length": score}, reasons=reasons, risk=length)
+        return SimpleNamespace(
+            score=score, parts={"length": score}, reasons=reasons, risk=length, usual=score
+        )
 
 
 def untrained(path):

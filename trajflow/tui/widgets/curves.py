@@ -151,8 +151,9 @@ class _Plot:
 def _legend(painting: Painting, curves: Sequence[Curve], column: int) -> None:
     if len(curves) < 2:
         return
+    blank = " " if column + sum(len(one.name) + 3 for one in curves) - 1 <= painting.columns else ""
     for order, curve in enumerate(curves):
-        text = f"{MARKS[order % len(MARKS)]} {curve.name}"
+        text = f"{MARKS[order % len(MARKS)]}{blank}{curve.name}"
         if column + len(text) <= painting.columns:
             painting.write(0, column, text, painting.look.hue(order))
         column += len(text) + 1

@@ -40,6 +40,12 @@ class Histogram(Static):
         """The bars fill what there is."""
         self._write()
 
+    def notify_style_update(self) -> None:
+        """Another theme has other colours."""
+        super().notify_style_update()
+        if self.is_attached:
+            self._write()
+
     def _write(self) -> None:
         title, histogram, threshold = self._told
         width, height = self.size
