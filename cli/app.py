@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from trajflow.cli.bench import bench
 from trajflow.cli.benchmark import benchmark
 from trajflow.cli.calibrate import calibrate
 from trajflow.cli.compare import compare
@@ -54,6 +55,7 @@ app.command(rich_help_panel="Model")(benchmark)
 app.command(rich_help_panel="Forecasts")(predict)
 app.command(rich_help_panel="Forecasts")(plot)
 app.command(rich_help_panel="Forecasts")(tui)
+app.command(rich_help_panel="Forecasts")(bench)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -22,7 +22,7 @@ FLOORS = [
     {"forecaster", "mixture", "online"},
     {"ood"},
     {"benchmark", "browsing"},
-    {"tui"},
+    {"tui", "bench"},
     {"cli"},
 ]
 """Rooms import from lower floors only; those on one floor do not know each other."""
@@ -47,6 +47,7 @@ TORCH |= {
     "training",
     "forecaster",
     "benchmark",
+    "bench",
     "surprise",
 }
 FOREIGN = {
