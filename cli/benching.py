@@ -34,6 +34,7 @@ HEADS = {
     "least_ms": "least ms",
     "p50_ms": "p50 ms",
     "p99_ms": "p99 ms",
+    "cpu_ms": "cpu ms",
     "steps_per_s": "steps/s",
     "floor_ms": "floor ms",
     "over_floor": "x floor",
