@@ -16,14 +16,14 @@ _TAR, _TAR_PLACE = b"ustar", 257
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def only_member(path: Path) -> IO[bytes]:
+def only_member(path: Path, raw: IO[bytes]) -> IO[bytes]:
     """The content of the only file in a .zip.
 
     Raises:
         DataError: It holds several, or is packed in an unusual way.
     """
-    _check_directory(path)
-    with zipfile.ZipFile(path) as archive:
+    _check_directory(path, raw)
+    with zipfile.ZipFile(raw) as archive:
         files = [f for f in archive.infolist() if not f.is_dir() and "__MACOSX" not in f.filename]
         if len(files) != 1 or files[0].flag_bits & 1 or files[0].compress_type not in _METHODS:
             names = ", ".join(f.filename[:80] for f in files[:5])
@@ -46,12 +46,11 @@ def refuse_tar(path: Path, stream: IO[bytes]) -> None:
         raise DataError(f"{path} is a tar archive; unpack it and import what it holds")
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(path: Path, raw: IO[bytes]) -> None:
     """Refuse a table of contents that would take long to read, before it is read."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _END_SIZE - _COMMENT))
-        tail = file.read()
+    size = raw.seek(0, 2)
+    raw.seek(max(0, size - _END_SIZE - _COMMENT))
+    tail = raw.read()
     end = tail.rfind(_END)
     claimed = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
     if claimed > MAX_DIRECTORY:

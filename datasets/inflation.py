@@ -1,5 +1,6 @@
 """The guard against files that unfold to absurdly more than they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,12 @@ class Inflation:
 
     Attributes:
         path: The file.
-        packed: Its bytes.
+        taken: Says how many of its bytes were read so far.
         unfolded: Bytes that came out of it so far.
     """
 
     path: Path
-    packed: int
+    taken: Callable[[], int]
     unfolded: int = 0
 
     def add(self, count: int) -> None:
@@ -32,8 +33,8 @@ class Inflation:
             DataError: They are too many for such a file.
         """
         self.unfolded += count
-        if self.unfolded > SMALL and self.unfolded > MAX_RATIO * self.packed:
+        if self.unfolded > SMALL and self.unfolded > MAX_RATIO * (taken := self.taken()):
             raise DataError(
-                f"{self.path} has {self.packed} bytes and unfolds to more than {self.unfolded}: "
+                f"the first {taken} bytes of {self.path} unfold to more than {self.unfolded}: "
                 f"over {MAX_RATIO} to 1 is no table of tracks; unpack it yourself if it is one"
             )

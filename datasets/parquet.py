@@ -35,7 +35,8 @@ def read_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.R
     Raises:
         DataError: It is none, is damaged, or unfolds to more than memory shall hold.
     """
-    inflation = Inflation(path, check_plain(path))
+    size = check_plain(path)
+    inflation = Inflation(path, lambda: size)
     with _decoded(path, rows, columns) as stream:
         for batch in stream:
             inflation.add(batch.nbytes)

@@ -76,18 +76,13 @@ def check_plain(path: Path) -> int:
 class Xz(io.RawIOBase):
     """The content of an .xz file, whose header may not ask for more memory than is sane."""
 
-    def __init__(self, path: Path) -> None:
-        self._file, self._rest = path.open("rb"), b""
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._file, self._rest = raw, b""
         self._next()
 
     def readable(self) -> bool:
         """It is."""
         return True
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        super().close()
 
     def readinto(self, room: Any) -> int:
         """Fill what is there for it; 0 at the end."""
@@ -120,16 +115,18 @@ class Xz(io.RawIOBase):
 class Bounded(io.RawIOBase):
     """A stream whose bytes are counted, and that ends in an error when they are too many."""
 
-    def __init__(self, stream: Any, inflation: Inflation) -> None:
-        self._stream, self._inflation = stream, inflation
+    def __init__(self, stream: Any, raw: IO[bytes], path: Path) -> None:
+        self._stream, self._raw = stream, raw
+        self._inflation = Inflation(path, raw.tell)
 
     def readable(self) -> bool:
         """It is."""
         return True
 
     def close(self) -> None:
-        """Close the stream that is counted."""
+        """Close the stream that is counted, and its file."""
         self._stream.close()
+        self._raw.close()
         super().close()
 
     def readinto(self, room: Any) -> int:
@@ -140,10 +137,10 @@ class Bounded(io.RawIOBase):
         return len(found)
 
 
-_OPENERS: dict[str, Callable[[Path], Any]] = {
-    ".gz": gzip.GzipFile,
-    ".bz2": bz2.BZ2File,
-    ".xz": lambda path: io.BufferedReader(Xz(path)),
+_OPENERS: dict[str, Callable[[Path, IO[bytes]], Any]] = {
+    ".gz": lambda path, raw: gzip.GzipFile(fileobj=raw),
+    ".bz2": lambda path, raw: bz2.BZ2File(raw),
+    ".xz": lambda path, raw: io.BufferedReader(Xz(raw)),
     ".zip": only_member,
 }
 _DAMAGE = (
@@ -159,14 +156,12 @@ COMPRESSED = frozenset(_OPENERS)
 
 
 def _open(path: Path) -> IO[bytes]:
-    size = check_plain(path)
-    opener = _OPENERS.get(path.suffix.lower())
-    if opener is None:
-        stream = path.open("rb")
-    else:
-        bounded = Bounded(opener(path), Inflation(path, size))
-        stream = cast(IO[bytes], io.BufferedReader(bounded, BLOCK))  # type: ignore[assignment]
+    check_plain(path)
+    stream: IO[bytes] = path.open("rb")
     try:
+        if opener := _OPENERS.get(path.suffix.lower()):
+            bounded = Bounded(opener(path, stream), stream, path)
+            stream = cast(IO[bytes], io.BufferedReader(bounded, BLOCK))
         refuse_tar(path, stream)
     except BaseException:
         stream.close()

@@ -1,0 +1,167 @@
+"""Names that would command a terminal, through every command and screen: they must be inert.
+
+    python examples/faults/hostile_labels.py [--json] [--keep FOLDER] [--only WORD]
+
+Two stores of the same tracks and two runs trained on them alike, one with tame names, one with
+hostile ones: escape sequences (colour, title, clipboard, links), C1 controls, markup with actions,
+marks that turn or hide writing, in scenes, ids, types, parts, folds, unit, licence, file and folder
+names, and the quarantine. Every command and screen is recorded on a pseudo-terminal over both. The
+hostile recording may hold no kind of escape sequence and no control letter that the tame one does
+not hold, nothing that sets a title or a clipboard, and must end with the same exit code.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from labelled_data import HOSTILE, Names, write_store, write_table
+from pty_recording import Recording, controls, kinds
+
+TINY = [
+    "--set", "model.width=16", "--set", "model.decoder_width=16", "--set", "model.decoder_depth=1",
+    "--set", "train.epochs=1", "--set", "train.batch=32", "--set", "train.samples=4",
+]  # fmt: skip
+
+
+def commands(place: Path, names: Names) -> dict[str, list[object]]:
+    """Every command over the files of a place, those that make something first."""
+    store, run = place / names.file("data.zarr"), place / names.file("run")
+    table, made = place / names.file("rows.csv"), place / names.file("made.zarr")
+    out = place / names.file("out.csv")
+    fold = ["--fold", names.of("fold", 1)]
+    return {
+        "data info": ["data", "info", store, "--all"],
+        "data info json": ["data", "info", store, "--json"],
+        "data check": ["data", "check", store],
+        "data plot": ["data", "plot", store, "-o", place / names.file("plot.svg")],
+        "data import": ["data", "import", "table", table, "-o", made],
+        "data import refused": [
+            "data", "import", "table", table, "-o", f"{made}2", "--on-problem", "refuse",
+        ],
+        "data import column": ["data", "import", "table", table, "-o", made, "--columns",
+                               f"x={names.of('no', 2)}"],
+        "data make": ["data", "make", names.of("fork", 2), "-o", place / names.file("f.zarr")],
+        "doctor": ["doctor", store],
+        "doctor json": ["doctor", store, "--json"],
+        "train": ["train", store, "--out", run, *TINY],
+        "train fold": ["train", store, "--out", f"{run}2", *TINY, *fold],
+        "train unknown": ["train", store, "--out", f"{run}3", "--set", f"{names.of('a', 2)}=1"],
+        "evaluate": ["evaluate", run, store, "--split", "val"],
+        "evaluate json": ["evaluate", run, store, "--split", "val", "--json"],
+        "calibrate": ["calibrate", run, store],
+        "fit-set": ["fit-set", run, store],
+        "fit-surprise": ["fit-surprise", run, store],
+        "compare": ["compare", run, f"{run}2"],
+        "predict": ["predict", run, store, "-o", out],
+        "predict table": ["predict", run, table, "-o", place / "table.csv", "--dt", "0.4"],
+        "plot": ["plot", run, store, "-o", place / names.file("forecasts.svg"), "--split", "val"],
+        "plot scene": ["plot", run, store, "-o", place / "f.svg", "--scene", names.of("no", 3)],
+        "benchmark": ["benchmark", "ethucy", store, "--out", place / names.file("bench")],
+        "not there": ["doctor", place / names.file("nothing.zarr")],
+        "no run": ["evaluate", place / names.file("nothing"), store],
+    }  # fmt: skip
+
+
+NEEDED = ("train", "train fold")
+"""What the others need."""
+SCREENS: dict[str, list[tuple[str, str]]] = {
+    "home": [("", "run"), ("j", ""), ("k", ""), ("?", "app"), ("q", ""), (":", ""), ("\x1b", "")],
+    "training": [("", "run"), ("w", "step|epoch|energy")],
+    "data": [("", "run"), ("d", "row|step"), ("e", "files|time|labels"), ("y", "")],
+    "forecast": [
+        ("", "run"), ("\r", r"of \d+"), ("a", ""), ("]", ""), ("v", ""), ("V", "cv"), ("\x1b", ""),
+        ("/", "window"), ("\x1b", ""), ("u", ""), ("e", "edit"), ("e", ""), ("P", ""), ("C", ""),
+    ],
+    "strange": [("", "run"), ("o", "(?i)shift|distribution")],
+    "start": [("", "run"), ("n", "folder"), ("\x1b", "")],
+}  # fmt: skip
+"""What is pressed on each screen, and what must then be seen."""
+
+
+def record(words: list[object], cwd: Path) -> tuple[bytes, int | None]:
+    """What a command writes on a terminal, and its exit code."""
+    recording = Recording(words, cwd, {"XDG_CACHE_HOME": str(cwd / "cache")})
+    code = recording.finish(240)
+    return recording.raw, code
+
+
+def record_screen(name: str, place: Path) -> tuple[bytes, int | None]:
+    """What the application writes while a screen is opened and used; code 9 if it never opens."""
+    recording = Recording(["tui", place], place, {"XDG_CACHE_HOME": str(place / "cache")})
+    lost = False
+    for key, seen in SCREENS[name]:
+        if key:
+            recording.press(key)
+        if seen:
+            lost |= not recording.until(seen, 90)
+        recording.rest(1.0)
+    recording.press("Q")
+    code = recording.finish(30)
+    return recording.raw, 9 if lost and code == 0 else code
+
+
+def compare(
+    name: str, tame: tuple[bytes, int | None], hostile: tuple[bytes, int | None]
+) -> dict[str, object]:
+    """What the hostile recording holds that the tame one does not."""
+    strange = sorted(kinds(hostile[0]) - kinds(tame[0]))
+    strange += sorted(controls(hostile[0]) - controls(tame[0]))
+    strange += [kind for kind in kinds(hostile[0]) if kind.startswith(("ESC]0", "ESC]52", "ESC]8"))]
+    told = {"what": name, "bytes": len(hostile[0]), "code": hostile[1], "strange": strange}
+    return told | {"ok": not strange and tame[1] == hostile[1] is not None, "tame_code": tame[1]}
+
+
+def main() -> None:
+    """Record all, compare, and say what is not inert."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", default="", help="commands and screens whose names hold this")
+    parser.add_argument("--keep", type=Path, help="folder for the recordings")
+    asked = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        places, sides = {}, {}
+        for kind, words in (("tame", ()), ("hostile", HOSTILE)):
+            place = places[kind] = Path(folder, kind)
+            place.mkdir()
+            names = Names(words)
+            write_store(place / names.file("data.zarr"), names)
+            write_table(place / names.file("rows.csv"), names)
+            sides[kind] = commands(place, names)
+        for name in sides["tame"]:
+            if asked.only in name or name in NEEDED:
+                found = {kind: record(sides[kind][name], places[kind]) for kind in places}
+                results.append(_said(name, found, asked))
+        for name in SCREENS:
+            if asked.only in f"screen {name}":
+                found = {kind: record_screen(name, places[kind]) for kind in places}
+                results.append(_said(f"screen {name}", found, asked))
+    bad = [one for one in results if not one["ok"]]
+    told = {"recorded": len(results), "not_inert": len(bad)}
+    if asked.json:
+        print(json.dumps({**told, "all": results}, indent=2))
+    else:
+        print(", ".join(f"{name} {count}" for name, count in told.items()))
+    sys.exit(1 if bad else 0)
+
+
+def _said(
+    name: str, found: dict[str, tuple[bytes, int | None]], asked: argparse.Namespace
+) -> dict[str, object]:
+    """Compare two recordings, keep them if that was asked, and print how they compare."""
+    one = compare(name, found["tame"], found["hostile"])
+    if asked.keep:
+        asked.keep.mkdir(exist_ok=True)
+        for kind, (raw, _) in found.items():
+            (asked.keep / f"{name.replace(' ', '-')}.{kind}").write_bytes(raw)
+    if not asked.json:
+        how = "inert" if one["ok"] else "NOT INERT"
+        codes = f"exit {one['code']}, tame {one['tame_code']}"
+        print(f"{how:9} {name:22} {codes}  {one['strange'] or ''}", flush=True)
+    return one
+
+
+if __name__ == "__main__":
+    main()
