@@ -35,7 +35,7 @@ class Case:
 
 @dataclass
 class Times:
-    """Seconds of the calls of a case, turn by turn, and processor seconds of a call in each turn."""
+    """Seconds of the calls of a case, turn by turn; of each turn a call's processor seconds."""
 
     turns: list[Floats] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
