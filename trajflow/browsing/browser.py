@@ -171,8 +171,7 @@ class Browser:
             Windows done, windows, and the scores [W] once all are known.
 
         Raises:
-            ConfigError: There is no such score.
-            ConfigError: The run does not know what is strange to it.
+            ConfigError: There is no such score, or the run does not know what is strange to it.
         """
         if by not in RANKINGS:
             raise ConfigError(did_you_mean("ranking", by, RANKINGS))
@@ -186,10 +185,8 @@ class Browser:
 
     def _strange(self, rival: Rival, batch: Batch, steps: int) -> Strangeness | None:
         """How strange the targets' pasts are, if the run can tell."""
-        predictor = rival.predictor(steps) if rival.predictor else None
-        if predictor is None or predictor.surprise is None:
-            return None
-        return predictor.surprise_of(batch)
+        found = rival.predictor(steps) if rival.predictor else None
+        return found.surprise_of(batch) if found and found.surprise else None
 
     def _edited(self, index: int, past: Floats) -> Bools:
         stored = self.windows.gather(np.array([index])).past[0]

@@ -102,7 +102,9 @@ class TrajflowApp(App[None]):
             self.set_timer(WAIT, self._warm_up)
 
     def _warm_up(self) -> None:
-        from trajflow.tui.worker import worker_of  # numpy would cost the first picture a sixth
+        from trajflow.tui.shared_worker import (
+            worker_of,  # numpy would cost the first picture a sixth
+        )
 
         worker_of(self)
 

@@ -194,13 +194,3 @@ class Worker:
     def _post(to: MessagePump, message: Message) -> None:
         if to.is_running:
             to.post_message(message)
-
-
-def worker_of(app: App[Any]) -> Worker:
-    """The worker of an app: its attribute `worker`, made and started if there is none."""
-    found = getattr(app, "worker", None)
-    if not isinstance(found, Worker):
-        found = Worker(app)
-        setattr(app, "worker", found)  # noqa: B010
-    found.start()
-    return found

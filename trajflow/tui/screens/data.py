@@ -14,6 +14,7 @@ from trajflow.tui.jobs.found import Tracks, read_tracks
 from trajflow.tui.jobs.tracks import Examine, Examined, Paths, ReadPaths, ReadScenes, Scenes
 from trajflow.tui.keys import bound
 from trajflow.tui.messages import Complain, NewTraining
+from trajflow.tui.shared_worker import worker_of
 from trajflow.tui.widgets.bars import Bars
 from trajflow.tui.widgets.entries import Entries, Entry
 from trajflow.tui.widgets.facts import Facts
@@ -22,7 +23,6 @@ from trajflow.tui.widgets.listing import told_of_tracks
 from trajflow.tui.widgets.title import Title
 from trajflow.tui.widgets.track_map import TrackMap
 from trajflow.tui.widgets.words import count
-from trajflow.tui.worker import worker_of
 from trajflow.tui.worker_messages import Answered, Failed, Finished
 
 PATIENCE = 0.15

@@ -13,7 +13,8 @@ from trajflow.tui.messages import Complain, Tell
 from trajflow.tui.screens.asking import AskScreen
 from trajflow.tui.screens.goto import GotoScreen
 from trajflow.tui.screens.map_keys import EDIT_KEYS, FORECAST_KEYS, MAP_KEYS
-from trajflow.tui.worker import Worker, worker_of
+from trajflow.tui.shared_worker import worker_of
+from trajflow.tui.worker import Worker
 from trajflow.tui.worker_messages import Answered, Failed, Finished
 from trajflow.tui.worker_requests import Opened, OpenRun, Rank, Ranking, Shown, ShowWindow
 

@@ -5,29 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
-from textual.message import Message
 from textual.widgets import DataTable
 
 from trajflow.browsing.view import View
-from trajflow.errors import RunError
 from trajflow.ood.question import Question
-from trajflow.ood.reports import newest_report, read_report
-from trajflow.tui.messages import Complain, Tell
-from trajflow.tui.ood_requests import Examine, Examined, Examining, ShiftedShown, ShowShifted
-from trajflow.tui.screens.ood_layout import CHARTS, KINDS, OodLayout
+from trajflow.tui.messages import Complain
+from trajflow.tui.ood_requests import Examine, ShiftedShown, ShowShifted
+from trajflow.tui.screens.ood_layout import CHARTS, KINDS
+from trajflow.tui.screens.ood_reports import OodReports, welcome
+from trajflow.tui.shared_worker import worker_of
 from trajflow.tui.widgets.scene_canvas import ROOM_FOR_TWO
 from trajflow.tui.widgets.shift_facts import ShiftFacts, told_of_shift, told_of_window
-from trajflow.tui.widgets.shift_table import bar
-from trajflow.tui.widgets.title import Title
-from trajflow.tui.worker import worker_of
-from trajflow.tui.worker_messages import Answered, Failed, Finished
+from trajflow.tui.worker_messages import Answered, Failed
 
 SETTLE = 0.15
 """Seconds that the cursor must rest before a window is asked for."""
 
 
-class OodScreen(OodLayout):
+class OodScreen(OodReports):
     """Shows a report, makes one, and asks for the windows behind it.
 
     Args:
@@ -35,26 +30,18 @@ class OodScreen(OodLayout):
         data: Store that the run has not seen the test part of.
     """
 
-    class Read(Message):
-        """The report was looked for; None: there is none."""
-
-        def __init__(self, report: dict[str, Any] | None) -> None:
-            super().__init__()
-            self.report = report
-
     def __init__(self, run: Path, data: Path) -> None:
-        super().__init__(run)
-        self.data = data
+        super().__init__(run, data)
         self.order, self.why = 0, False
         self.shown: ShiftedShown | None = None
-        self._asked, self._examining = 0, 0
+        self._asked = 0
 
     def on_mount(self) -> None:
         """Look for a report."""
         self.add_class("-empty")
         self._turn_to_chart()
         self.canvas.say("the report is being read")
-        self.run_worker(self._read, thread=True, exit_on_error=False)
+        self.look_for()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a report there is only one thing to do."""
@@ -66,13 +53,13 @@ class OodScreen(OodLayout):
             return self.report is not None
         return True
 
-    def on_ood_screen_read(self, message: Read) -> None:
+    def on_ood_reports_read(self, message: OodReports.Read) -> None:
         """Show the report, or how to get one."""
         self.report = message.report
         self.set_class(self.report is None, "-empty")
         if self.report is None:
             self.canvas.say("no report yet: press e, and every shift is looked at (minutes)")
-            self.query_one(ShiftFacts).tell(_welcome(self.run_folder, self.data))
+            self.query_one(ShiftFacts).tell(welcome(self.run_folder, self.data))
         else:
             first = not self.table.shown
             self.table.fill(self.report, self.wide)
@@ -101,43 +88,20 @@ class OodScreen(OodLayout):
         if isinstance(value, ShiftedShown) and message.number == self._asked:
             self.shown = value
             self._draw()
-        elif isinstance(value, Examining):
-            share = bar(value.done / max(1, value.total), 10)
-            self.query_one(Title).state = f"{share} {value.done}/{value.total} {value.note}"
-        elif isinstance(value, Examined):
-            self.post_message(Tell(f"report written: {value.path.name}"))
-            path = value.path
-            self.run_worker(lambda: self._read(path), thread=True, exit_on_error=False)
-
-    def on_finished(self, message: Finished) -> None:
-        """The examination is over."""
-        if isinstance(message.request, Examine):
-            self._rest()
+        else:
+            self.heard(value)
 
     def on_failed(self, message: Failed) -> None:
         """Say what went wrong."""
         self.post_message(Complain(message.text))
         if isinstance(message.request, Examine):
-            self._rest()
+            self.rest()
         elif self.shown is None:
             self.canvas.say("nothing to show")
 
     def on_unmount(self) -> None:
         """A window that nobody looks at is not wanted; an examination is."""
         worker_of(self.app).cancel(self._asked)
-
-    def action_examine(self) -> None:
-        """Look at every shift; the report is read when it is done."""
-        if not self._examining:
-            self.query_one(Title).state = "the model is being loaded"
-            asked = Examine(self.run_folder, self.data, Question())
-            self._examining = worker_of(self.app).ask(asked, self)
-            self.refresh_bindings()
-
-    def action_stop(self) -> None:
-        """No examination any more."""
-        worker_of(self.app).cancel(self._examining)
-        self.query_one(Title).state = "stops after this shift"
 
     def action_window(self, by: int) -> None:
         """Another window of the same shift."""
@@ -226,24 +190,3 @@ class OodScreen(OodLayout):
         if self.report is not None:
             self.table.fill(self.report, self.wide)
             self._draw()
-
-    def _rest(self) -> None:
-        self._examining = 0
-        self.query_one(Title).state = ""
-        self.refresh_bindings()
-
-    def _read(self, path: Path | None = None) -> None:
-        try:
-            report = read_report(path) if path else newest_report(self.run_folder)
-        except RunError as error:
-            self.post_message(Complain(str(error)))
-            report = None
-        self.post_message(self.Read(report))
-
-
-def _welcome(run: Path, data: Path) -> list[Text]:
-    return [
-        Text(f"{run.name} was not yet looked at out of its distribution.", "bold"),
-        Text("e looks at it here; you can go on reading and come back."),
-        Text(f"or: trajflow evaluate {run} {data} --ood"),
-    ]

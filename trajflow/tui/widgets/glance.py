@@ -12,11 +12,11 @@ from trajflow.tui.jobs.found import Run, Tracks
 from trajflow.tui.jobs.glimpse import Glimpse
 from trajflow.tui.jobs.preview import load
 from trajflow.tui.jobs.tracks import Paths, ReadPaths
+from trajflow.tui.shared_worker import worker_of
 from trajflow.tui.widgets.facts import Facts
 from trajflow.tui.widgets.listing import told_of_run, told_of_tracks
 from trajflow.tui.widgets.scene_preview import ScenePreview
 from trajflow.tui.widgets.track_map import TrackMap
-from trajflow.tui.worker import worker_of
 from trajflow.tui.worker_messages import Answered, Failed
 
 PATIENCE = 0.3

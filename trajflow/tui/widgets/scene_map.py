@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rich.segment import Segment
-from rich.style import Style
-from textual.filter import ANSIToTruecolor
-from textual.geometry import Region, Size
-from textual.strip import Strip
 from textual.timer import Timer
-from textual.widget import Widget
 
 from trajflow.batch import Floats
 from trajflow.browsing.view import View
-from trajflow.tui.widgets.layers import Layers, Pointing
-from trajflow.tui.widgets.look import Look
-from trajflow.tui.widgets.looks import look_of
-from trajflow.tui.widgets.panes import Panes, better_below, fitted
+from trajflow.tui.widgets.layers import Pointing
+from trajflow.tui.widgets.panes import better_below, fitted
+from trajflow.tui.widgets.scene_surface import ROOM_FOR_TWO as ROOM_FOR_TWO
+from trajflow.tui.widgets.scene_surface import SceneSurface
 from trajflow.tui.widgets.viewport import Viewport
 
 FRAMES = 12
@@ -26,43 +20,21 @@ SLOWEST, FASTEST = 1.5, 6.0
 """Steps in a second; between them the future passes as fast as it really does."""
 PAUSE = 1.0
 """Seconds an animation rests at its end."""
-ROOM_FOR_TWO = 60
-"""Columns from which two maps stand side by side."""
-HEIGHT_FOR_TWO = 24
-"""Rows from which two maps stand below each other."""
 
 
-class SceneMap(Widget):
-    """Shows one window, or the same window as forecast by two.
-
-    What is drawn follows from `drawn` and `pointing`, and where from `port`.
+class SceneMap(SceneSurface):
+    """Shows one window, or the same window as forecast by two, and plays its future.
 
     Attributes:
         stacks: Whether two maps may also stand below each other, where that makes them larger.
     """
 
-    ALLOW_SELECT = False
     DEFAULT_CSS = "SceneMap { width: 1fr; height: 1fr; min-width: 8; min-height: 3; }"
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.drawn, self.pointing = Layers(), Pointing()
-        self.view: View | None = None
-        self.second: View | None = None
-        self.port = Viewport(0.0, 0.0, 0.05, 2, 4)
-        self.following, self.stacks = False, False
-        self._words, self._free, self._below = "", False, False
-        self.hovered: tuple[bool, tuple[int, int]] | None = None
-        self._strips: list[Strip] | None = None
+        self.following, self.stacks, self._free = False, False, False
         self._timer: Timer | None = None
-
-    @property
-    def panes(self) -> Panes:
-        """How the maps share the widget."""
-        width, height = self.size
-        below = self._below and height >= HEIGHT_FOR_TWO
-        two = self.second is not None and (below or width >= ROOM_FOR_TWO)
-        return Panes(width, height, two, below)
 
     @property
     def playing(self) -> bool:
@@ -81,16 +53,6 @@ class SceneMap(Widget):
         if agent is not None and agent >= view.agents:
             self.pointing = Pointing()
         self._look_there()
-        self.stale()
-
-    def say(self, words: str) -> None:
-        """Show a word instead of a map, until the next window."""
-        self.view, self.second, self._words = None, None, words
-        self.stale()
-
-    def draw(self, layers: Layers) -> None:
-        """Choose what is drawn."""
-        self.drawn = layers
         self.stale()
 
     def point(
@@ -150,26 +112,6 @@ class SceneMap(Widget):
         self.pointing = replace(self.pointing, moment=float(there))
         self.stale()
 
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines of the map, painted once for each change."""
-        strips = self._painted()[crop.y : crop.bottom]
-        strips += [Strip.blank(self.size.width)] * (crop.height - len(strips))
-        if (crop.x, crop.width) != (0, self.size.width):
-            strips = [strip.crop(crop.x, crop.right) for strip in strips]
-        ground = self.background_colors[1]
-        for each in self.get_line_filters():
-            if not isinstance(each, ANSIToTruecolor):
-                strips = [strip.apply_filter(each, ground) for strip in strips]
-        return strips
-
-    def get_content_width(self, container: Size, viewport: Size) -> int:
-        """All there is."""
-        return container.width
-
-    def on_mount(self) -> None:
-        """A map changes its colours with the theme."""
-        self.watch(self.app, "theme", self.stale, init=False)
-
     def on_resize(self) -> None:
         """The same place, in a map of another size."""
         self._look_there()
@@ -205,50 +147,3 @@ class SceneMap(Widget):
             moment = 0.0
         self.pointing = replace(self.pointing, moment=moment)
         self.repaint()
-
-    def stale(self) -> None:
-        """Paint anew when there is time."""
-        self._strips = None
-        self.refresh()
-
-    def repaint(self) -> None:
-        """Paint now, and send the lines that changed; what comes often must not be much."""
-        before, self._strips = self._strips, None
-        after = self._painted()
-        if before is None or len(before) != len(after):
-            self.refresh()
-            return
-        pairs = enumerate(zip(before, after, strict=True))
-        changed = [y for y, (old, new) in pairs if old is not new and old != new]
-        if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
-
-    def _painted(self) -> list[Strip]:
-        if self._strips is None or len(self._strips) != self.size.height:
-            self._strips = self._paint(look_of(self))
-        return self._strips
-
-    def _paint(self, look: Look) -> list[Strip]:
-        panes = self.panes
-        if self.view is None or panes.width < 1 or panes.rows < 1:
-            return self._told()
-        left = right = self.pointing
-        if self.hovered is not None:
-            beside, found = self.hovered
-            left = left if beside else replace(left, sample=found)
-            right = replace(right, sample=found) if beside else right
-        port = self.port
-        if (port.columns, port.rows) != panes.dots:
-            port = port.resized(*panes.dots)
-        views = (self.view, self.second)
-        return panes.painted(views, port, look, self.drawn, (left, right)).strips()
-
-    def _told(self) -> list[Strip]:
-        width, height = self.size
-        style = Style(color=self.colors[3].rich_color, bgcolor=self.background_colors[1].rich_color)
-        blank = Strip([Segment(" " * width, style)], width)
-        strips = [blank] * height
-        if height and self._words:
-            words = self._words[:width].center(width)
-            strips[height // 2] = Strip([Segment(words, style)], width)
-        return strips

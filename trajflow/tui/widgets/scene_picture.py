@@ -17,6 +17,7 @@ from trajflow.tui.widgets.layers import narrow
 from trajflow.tui.widgets.look import Look, mixed
 from trajflow.tui.widgets.painting import Painting
 from trajflow.tui.widgets.raster import density, smooth, spots, trace
+from trajflow.tui.widgets.scene_letters import put, write_agents
 from trajflow.tui.widgets.strokes import circles
 from trajflow.tui.widgets.viewport import Viewport
 
@@ -75,7 +76,7 @@ class ScenePicture:
         self._ghost()
         self._pasts()
         self._sample()
-        self._letters()
+        write_agents(self.painting, self.cast, self.layers)
         if self.layers.axes:
             paint_scale(self.painting, self.port, self.view.unit)
         self.painting.write(0, 1, self._caption(), self.look.ink, bold=True)
@@ -149,7 +150,7 @@ class ScenePicture:
         for agent, (right, down) in zip(self.cast.targets, paths[:, -1], strict=True):
             if np.isfinite(right + down):
                 mark = letter(self.view, int(agent)) if self.at.moment is not None else "x"
-                self._mark(right, down, mark, self.cast.own(int(agent)), bold=True)
+                put(self.painting, right, down, mark, self.cast.own(int(agent)))
 
     def _pasts(self) -> None:
         dots = self.port.dots(self.view.past[self.cast.targets])
@@ -167,52 +168,8 @@ class ScenePicture:
             found = trace(self.port.dots(path)[None], *self.painting.dots)
             self.painting.strokes.draw(found, np.array([self.look.ink]), alone=True)
 
-    def _letters(self) -> None:
-        if self.layers.neighbours:
-            beside = np.flatnonzero(~self.view.target)
-            for right, down in self.port.dots(self.view.present[beside]):
-                self._mark(right, down, "o", self.look.faint)
-        for agent, (right, down) in zip(
-            self.cast.targets, self.port.dots(self.view.present[self.cast.targets]), strict=True
-        ):
-            self._mark(
-                right,
-                down,
-                letter(self.view, int(agent)),
-                self.look.lettering,
-                int(self.cast.hues[agent]),
-                bold=True,
-            )
-        if self.at.agent is not None and self.at.step is not None:
-            self._points(self.at.agent, self.at.step)
-
-    def _points(self, agent: int, chosen: int) -> None:
-        """The past of an agent point by point, the chosen one turned over, also if it is gone."""
-        dots = self.port.dots(self.view.past[agent])
-        for right, down in dots[:-1]:
-            self._mark(right, down, "+", int(self.cast.hues[agent]), bold=True)
-        right, down = dots[chosen]
-        ink, ground = self.look.ink, self.look.ground
-        if not np.isfinite(right) and self.at.stored is not None:
-            right, down = self.port.dots(self.at.stored[chosen])
-            ink = self.look.faint
-        self._mark(right, down, str((chosen + 1) % 10), ground, ink, bold=True)
-
     def _ghost(self) -> None:
         """The past of an agent before it was changed."""
         if self.at.stored is not None:
             found = trace(self.port.dots(self.at.stored), *self.painting.dots)
             self.painting.strokes.draw(found.dashed(1, 2), np.array([self.look.ink]))
-
-    def _mark(
-        self,
-        right: float,
-        down: float,
-        text: str,
-        fore: int,
-        back: int | None = None,
-        *,
-        bold: bool = False,
-    ) -> None:
-        if np.isfinite(right + down) and abs(right) < 1e6 and abs(down) < 1e6:
-            self.painting.write(int(down) // 4, int(right) // 2, text, fore, back, bold=bold)
