@@ -3,7 +3,11 @@
 Nothing is ever unpacked to the disk, so names inside an archive lead nowhere.
 """
 
+import io
+import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -23,15 +27,43 @@ def only_member(path: Path, raw: IO[bytes]) -> IO[bytes]:
         DataError: It holds several, or is packed in an unusual way.
     """
     _check_directory(path, raw)
-    with zipfile.ZipFile(raw) as archive:
-        files = [f for f in archive.infolist() if not f.is_dir() and "__MACOSX" not in f.filename]
-        if len(files) != 1 or files[0].flag_bits & 1 or files[0].compress_type not in _METHODS:
-            names = ", ".join(f.filename[:80] for f in files[:5])
-            raise DataError(
-                f"{path} must hold one file, not encrypted and by deflate, it holds {len(files)}: "
-                f"{names}; unpack it and import what it holds"
-            )
-        return archive.open(files[0])
+    with _zip_errors():
+        archive = zipfile.ZipFile(raw)
+    files = [f for f in archive.infolist() if not f.is_dir() and "__MACOSX" not in f.filename]
+    if len(files) != 1 or files[0].flag_bits & 1 or files[0].compress_type not in _METHODS:
+        names = ", ".join(f.filename[:80] for f in files[:5])
+        raise DataError(
+            f"{path} must hold one file, not encrypted and by deflate, it holds {len(files)}: "
+            f"{names}; unpack it and import what it holds"
+        )
+    with _zip_errors():
+        return Member(archive.open(files[0]), files[0].file_size)
+
+
+class Member(io.BytesIO):
+    """The content of a file in an archive, which must have the size that is written there."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        super().__init__()
+        self._stream, self._left = stream, size
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes; none at the end."""
+        with _zip_errors():
+            found = self._stream.read(-1 if size is None else size)
+        self._left -= len(found)
+        if self._left and not found:
+            raise zipfile.BadZipFile("a file in it has not the size that is written there")
+        return found
+
+
+@contextmanager
+def _zip_errors() -> Iterator[None]:
+    """Turn what lies inside a .zip can lead to into the error for a damaged one."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, struct.error, OverflowError) as error:
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def refuse_tar(path: Path, stream: IO[bytes]) -> None:

@@ -75,7 +75,10 @@ def sniff(path: Path) -> Layout:
             f"{path} begins with a line of {len(line)} bytes and {columns} columns, too many; "
             "is it a table?"
         )
-    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+    try:
+        names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+    except csv.Error as error:
+        raise DataError(f"the first line of {path} names no columns: {error}") from None
     return Layout(delimiter, names)
 
 

@@ -19,11 +19,13 @@ class Inflation:
     Attributes:
         path: The file.
         taken: Says how many of its bytes were read so far.
+        most: Bytes that may come out for each byte that was taken.
         unfolded: Bytes that came out of it so far.
     """
 
     path: Path
     taken: Callable[[], int]
+    most: int = MAX_RATIO
     unfolded: int = 0
 
     def add(self, count: int) -> None:
@@ -33,8 +35,8 @@ class Inflation:
             DataError: They are too many for such a file.
         """
         self.unfolded += count
-        if self.unfolded > SMALL and self.unfolded > MAX_RATIO * (taken := self.taken()):
+        if self.unfolded > SMALL and self.unfolded > self.most * (taken := self.taken()):
             raise DataError(
                 f"the first {taken} bytes of {self.path} unfold to more than {self.unfolded}: "
-                f"over {MAX_RATIO} to 1 is no table of tracks; unpack it yourself if it is one"
+                f"over {self.most} to 1 is no table of tracks; unpack it yourself if it is one"
             )

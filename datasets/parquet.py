@@ -17,6 +17,8 @@ from trajflow.errors import DataError
 
 CHILD = Path(__file__).with_name("decoding.py")
 TOO_LARGE = 4
+MAX_RATIO = 50
+"""Positions hardly shrink; where the whole file counts as taken, the bound is tighter."""
 
 
 def parquet_names(path: Path) -> list[str]:
@@ -36,7 +38,7 @@ def read_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.R
         DataError: It is none, is damaged, or unfolds to more than memory shall hold.
     """
     size = check_plain(path)
-    inflation = Inflation(path, lambda: size)
+    inflation = Inflation(path, lambda: size, MAX_RATIO)
     with _decoded(path, rows, columns) as stream:
         for batch in stream:
             inflation.add(batch.nbytes)

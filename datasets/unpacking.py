@@ -21,6 +21,8 @@ from trajflow.errors import DataError
 MAX_MEMORY = 128 * 2**20
 """Bytes that a decompressor may ask for; `xz -9` needs half of it."""
 BLOCK = 1 << 16
+STEP = 1 << 13
+"""Bytes asked for at once; decompressors take as many from the file before they are needed."""
 
 
 @contextmanager
@@ -131,7 +133,7 @@ class Bounded(io.RawIOBase):
 
     def readinto(self, room: Any) -> int:
         """Fill what is there for it; 0 at the end."""
-        found = self._stream.read(len(room))
+        found = self._stream.read(min(len(room), STEP))
         self._inflation.add(len(found))
         room[: len(found)] = found
         return len(found)

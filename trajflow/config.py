@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from trajflow.errors import ConfigError
 from trajflow.files import read_whole
@@ -18,9 +25,16 @@ from trajflow.files import read_whole
 SMALL = 1 << 20
 """Most bytes of a file of settings."""
 
+MAX_BYTES = 1 << 18
+"""Bytes of a file of settings."""
+DEEPEST = 8
+"""Sections inside one another."""
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class DataConfig(_Section):
@@ -79,6 +93,21 @@ class ModelConfig(_Section):
     """Whether the past is read relative to the agent's own pace, not to the usual one."""
     rate: bool = False
     """Whether the network is told the seconds per step, so that it serves several."""
+
+    @field_validator("options")
+    @classmethod
+    def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what a run's file of settings could not hold."""
+        for name, value in options.items():
+            if not (name.isidentifier() and name.isascii()):
+                raise ValueError(f"{name!r} is no name of a keyword")
+            if not all(map(_is_plain, value if isinstance(value, list) else [value])):
+                raise ValueError(f"{name} must be a finite number, a text, yes or no, or a list")
+        return options
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
 
 
 class FlowConfig(_Section):
@@ -152,6 +181,8 @@ class TrainConfig(_Section):
     """Share of the numbers of a context that are dropped."""
     validate_every: float = Field(1.0, gt=0)
     """Epochs between two validations."""
+    save_minutes: float = Field(10.0, gt=0)
+    """Most minutes between two checkpoints; every validation makes one too."""
     validation_windows: int = Field(2000, ge=1)
     """Most target agents in a validation, drawn evenly from the validation part."""
     samples: int = Field(20, ge=2)
@@ -204,6 +235,7 @@ class Config(_Section):
                 f"train.faster={self.train.faster} needs positions beyond the window: "
                 f"set data.reach={needed}"
             )
+        self.to_toml().encode()
         return self
 
     @classmethod
@@ -251,7 +283,12 @@ class Config(_Section):
 
 
 def _lines(section: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {json.dumps(value)}" for key, value in section.items() if value is not None]
+    return [f"{key} = {_toml(value)}" for key, value in section.items() if value is not None]
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it: as JSON does, but for letters beyond the first 65536 and DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -275,6 +312,8 @@ def _assign(values: dict[str, Any], word: str) -> None:
     if not equals or not key.strip():
         raise ConfigError(f"--set needs section.name=value, got {word!r}")
     *sections, name = key.strip().split(".")
+    if len(sections) > DEEPEST:
+        raise ConfigError(f"--set needs section.name=value, got {len(sections)} sections")
     place = values
     for section in sections:
         place = place.setdefault(section, {})
@@ -287,9 +326,10 @@ def _value(text: str) -> Any:
     if text.lower() in ("none", "null"):
         return None
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        found = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return found["value"] if len(found) == 1 else text
 
 
 def _explain(root: type[BaseModel], error: Any) -> str:

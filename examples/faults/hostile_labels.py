@@ -30,7 +30,7 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
     store, run = place / names.file("data.zarr"), place / names.file("run")
     table, made = place / names.file("rows.csv"), place / names.file("made.zarr")
     out = place / names.file("out.csv")
-    fold = ["--fold", names.of("fold", 1)]
+    fold = ["--set", f"data.fold={names.of('fold', 1)}"]
     return {
         "data info": ["data", "info", store, "--all"],
         "data info json": ["data", "info", store, "--json"],
@@ -40,7 +40,7 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
         "data import refused": [
             "data", "import", "table", table, "-o", f"{made}2", "--on-problem", "refuse",
         ],
-        "data import column": ["data", "import", "table", table, "-o", made, "--columns",
+        "data import column": ["data", "import", "table", table, "-o", f"{made}3", "--columns",
                                f"x={names.of('no', 2)}"],
         "data make": ["data", "make", names.of("fork", 2), "-o", place / names.file("f.zarr")],
         "doctor": ["doctor", store],

@@ -1,0 +1,70 @@
+"""Where fuzzing begins: for each target some inputs that reach deep, and words that matter."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numcodecs.zstd import compress
+
+CSV = b"scene,agent,type,time,x,y,split\nhall,7,walker,0.0,1.5,-2e3,train\nhall,7,,0.4,1.6,2,val\n"
+NAMES = b"track_id,frame,x,y,lon,lat,time_ms,fold_a,scene"
+NDJSON = (
+    b'{"scene":{"id":0,"p":1,"s":0,"e":9,"fps":2.5,"tag":[1]}}\n'
+    b'{"track":{"f":1,"p":7,"x":1.5,"y":2}}\n{"track":{"f":2,"p":7,"x":1.6,"y":2}}\n'
+)
+BOXES = b'1 10 20 30 40 0 0 0 0 "Biker"\n1 11 21 31 41 12 1 0 1 "Biker"\n'
+TOML = (
+    b"[train]\nseed = 3\nrate = 1e-3\n[model.options]\nheads = 2\n"
+    b"[data]\nfractions = [0.7,0.2,0.1]\n"
+)
+EVENTS = (
+    b'{"event": "started", "step": 0, "steps": 9, "steps_per_epoch": 3, "seconds": 0.1}\n'
+    b'{"event": "step", "step": 1, "loss": 1.5, "rate": 0.001, "epoch": 0.3, "eta": 3.0}\n'
+    b'{"event": "evaluated", "step": 3, "metrics": {"energy_score": 0.3}, "best": true}\n'
+    b'{"event": "finished", "step": 9, "reason": "done"}\n'
+)
+WORDS = (
+    b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\x1b]0;x\x07", b"1e999", b"-0", b"nan", b"9" * 400,
+    b"\xe2\x80\xae", b'"', b",", b"\n", b"\r\n", b"[[[[", b"{}", b"null", b"true", b"-1", b"1e400",
+    b"\\ud800", b"../", b"0x10", b"1_000", b"[train]", b"a.b.c=", b"\xd9\xa3", b"1979-05-27",
+)  # fmt: skip
+"""What is put into inputs beside single bytes."""
+
+
+def seeds(target: str, folder: Path) -> list[bytes]:
+    """Inputs of a target to begin with."""
+    made = {
+        "text": [b"\x1b]52;c;x\x07", "s\u202ea\u0301\u200b".encode(), b"[red]x[/]"],
+        "csv": [CSV, CSV.replace(b",", b"\t"), CSV.replace(b"0.0", b"2024-01-01T00:00:00Z")],
+        "columns": [NAMES, b"agent,x,y,t"],
+        "lines": [b"\x00" + b"0 1 1.5 2\n10 1 2.5 3\n", b"\x01" + NDJSON, b"\x02" + BOXES],
+        "archives": _packed(),
+        "json": [NDJSON.splitlines()[0], b'{"attributes":{"files":{"a":"b"}}}', b"[1e5,-2,null]"],
+        "chunk": [compress(np.arange(65536.0).tobytes(), 3), compress(bytes(524288), 3)],
+        "store": _files_of_a_store(folder),
+        "settings": [TOML, b"-train.seed=3\nmodel.width=16", b"-model.options={a=1}"],
+        "run": [b"\x00" + json.dumps({"dt": 0.4, "parts": {}}).encode(), b"\x01" + EVENTS,
+                b"\x02" + TOML],
+    }  # fmt: skip
+    return made[target]
+
+
+def _packed() -> list[bytes]:
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("t.csv", CSV)
+    packs = (gzip.compress(CSV), bz2.compress(CSV), lzma.compress(CSV), zipped.getvalue(), CSV)
+    return [bytes([number]) + packed for number, packed in enumerate(packs)]
+
+
+def _files_of_a_store(folder: Path) -> list[bytes]:
+    import targets
+
+    path = targets._tame(folder)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return [bytes([number]) + file.read_bytes() for number, file in enumerate(files)]

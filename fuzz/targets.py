@@ -1,0 +1,191 @@
+"""Our parsers, each as a function of bytes: whatever the bytes, only a TrajflowError may come out.
+
+A target may use the folder it is given for files; it is the same one each time.
+"""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from trajflow.config import Config
+from trajflow.datasets.chunks import unpack
+from trajflow.datasets.header import GROUP
+from trajflow.datasets.mapping import map_columns
+from trajflow.datasets.reading import ReadOptions
+from trajflow.datasets.schema import Spec
+from trajflow.datasets.seal import SEAL, _encode
+from trajflow.datasets.sources import ethucy, sdd, table, trajnet
+from trajflow.datasets.store import open_store
+from trajflow.datasets.tracks import TrackBlock
+from trajflow.datasets.unpacking import unpacked
+from trajflow.datasets.writer import StoreWriter
+from trajflow.errors import TrajflowError
+from trajflow.foreign import parse_json
+from trajflow.runs import CONFIG, EVENTS, RECORD, RunFolder
+from trajflow.text import obeyed, plain, safe
+
+Target = Callable[[bytes, Path], None]
+TARGETS: dict[str, Target] = {}
+PACKED = (".gz", ".bz2", ".xz", ".zip", "")
+MOST = 1 << 18
+OPTIONS = ReadOptions(dt=0.4, chunk_rows=64)
+
+
+def target(parser: Target) -> Target:
+    """Enter a parser; what it refuses in our own words is no crash."""
+
+    def allowed(data: bytes, folder: Path) -> None:
+        try:
+            parser(data, folder)
+        except TrajflowError:
+            return
+
+    TARGETS[parser.__name__] = allowed
+    return allowed
+
+
+@target
+def text(data: bytes, folder: Path) -> None:
+    """The door to the terminal."""
+    words = data.decode("utf-8", "surrogateescape")
+    for shown in (safe(words), safe(words, 8), plain(words).replace("\n", "")):
+        assert not any(map(obeyed, shown)), shown
+    assert len(safe(words, 20)) <= 20
+
+
+@target
+def csv(data: bytes, folder: Path) -> None:
+    """Delimited tables, from the first line to canonical rows."""
+    _rows(table, _written(folder / "t.csv", data))
+
+
+@target
+def columns(data: bytes, folder: Path) -> None:
+    """Which column is what."""
+    names = data.decode("utf-8", "replace").split(",")
+    given = {"x": names[0]} if len(names) % 2 else {}
+    assert set(map_columns(folder, given, names).names.values()) <= set(names)
+
+
+@target
+def lines(data: bytes, folder: Path) -> None:
+    """Recordings as lines of text, of JSON and of boxes."""
+    kinds = {0: (ethucy, "t.txt"), 1: (trajnet, "t.ndjson"), 2: (sdd, "annotations.txt")}
+    source, name = kinds[data[0] % 3 if data else 0]
+    _rows(source, _written(folder / "hall" / "video0" / name, data[1:]))
+
+
+@target
+def archives(data: bytes, folder: Path) -> None:
+    """Packed files and archives."""
+    suffix = PACKED[data[0] % len(PACKED) if data else 0]
+    with unpacked(_written(folder / f"t.csv{suffix}", data[1:])) as stream:
+        for _ in range(64):
+            if not stream.read(MOST):
+                return
+
+
+@target
+def json(data: bytes, folder: Path) -> None:
+    """JSON of strangers."""
+    with suppress(ValueError):
+        parse_json(data)
+
+
+@target
+def chunk(data: bytes, folder: Path) -> None:
+    """One packed chunk of a store."""
+    with suppress(ValueError, RuntimeError):
+        assert unpack(data, Spec("<f8", "obs")).shape == (65_536,)
+
+
+@target
+def store(data: bytes, folder: Path) -> None:
+    """One file of a store, sealed again by whoever changed it."""
+    path = _tame(folder)
+    files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+    name = files[data[0] % len(files)] if data else GROUP
+    before = {file: (path / file).read_bytes() for file in (name, SEAL)}
+    try:
+        (path / name).write_bytes(data[1:])
+        if name != SEAL:
+            _seal_again(path, name, data[1:])
+        _read_all(path)
+    finally:
+        for file, content in before.items():
+            (path / file).write_bytes(content)
+
+
+@target
+def settings(data: bytes, folder: Path) -> None:
+    """A file of settings, and words of `--set`."""
+    if data[:1] == b"-":
+        words = data[1:].decode("utf-8", "replace").split("\n")
+        loaded = Config.load(None, words)
+    else:
+        loaded = Config.load(_written(folder / "config.toml", data))
+    again = Config.load(_written(folder / "again.toml", loaded.to_toml().encode()))
+    assert again.to_toml() == loaded.to_toml()
+
+
+@target
+def run(data: bytes, folder: Path) -> None:
+    """The record, the events and the settings of a run."""
+    from trajflow.tui.jobs.found import read_run
+
+    place = folder / "run"
+    place.mkdir(exist_ok=True)
+    parts = {RECORD: b'{"dt": 0.4, "dims": 2}', EVENTS: b"", CONFIG: Config().to_toml().encode()}
+    name = (RECORD, EVENTS, CONFIG)[data[0] % 3 if data else 0]
+    for file, content in (parts | {name: data[1:]}).items():
+        (place / file).write_bytes(content)
+    read_run(place)
+    opened = RunFolder.open(place)
+    for use in (opened.read_record, lambda: list(opened.events()), lambda: opened.config):
+        with suppress(TrajflowError):
+            use()
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def _rows(source: object, path: Path) -> None:
+    reading = source.read(path, OPTIONS)  # type: ignore[attr-defined]
+    for chunk in reading.chunks:
+        assert {"scene", "agent", "time", "row", "file", "x", "y"} <= set(chunk.columns)
+
+
+def _tame(folder: Path) -> Path:
+    path = folder / "tame.zarr"
+    if not path.exists():
+        with StoreWriter(path, dims=2, dt=0.5, unit="m") as writer:
+            steps = np.arange(6) * 0.5
+            position = np.arange(12.0).reshape(6, 2)
+            labels = ["a", "b"]
+            sizes = np.array([3, 3])
+            time = np.concatenate([steps[:3]] * 2)
+            writer.append(TrackBlock("hall", labels, ["walker"] * 2, sizes, time, position))
+            writer.append_table("apart", {"agent": ["c"], "x": [1.0]})
+    return path
+
+
+def _seal_again(path: Path, name: str, content: bytes) -> None:
+    files = parse_json((path / SEAL).read_bytes())["attributes"]["files"]
+    files[name] = hashlib.sha256(content).hexdigest()
+    (path / SEAL).write_bytes(_encode(files))
+
+
+def _read_all(path: Path) -> None:
+    opened = open_store(path)
+    opened.summary()
+    opened.fingerprint()
+    tracks = opened.tracks()
+    opened.labels(tracks.agent)
+    for name in opened.tables:
+        opened.table(name)
