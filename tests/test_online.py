@@ -1,8 +1,10 @@
 """Forecasts in a loop: who is there, what time it is, and that nobody suffers for another."""
 
+import gc
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -26,8 +28,8 @@ def network():
 
 def walked(online, agents, seconds=3.0, every=0.25):
     for k in range(int(seconds / every) + 1):
-        time = every * k
-        online.push(time, agents, [line(time, 3 * n, 1 + n) for n in range(len(agents))])
+        moment = every * k
+        online.push(moment, agents, [line(moment, 3 * n, 1 + n) for n in range(len(agents))])
     return online
 
 
@@ -36,8 +38,8 @@ def test_a_past_is_read_off_irregular_observations():
     walker = Walker()
     online = OnlinePredictor(walker, seed=None)
     times = np.sort(np.random.default_rng(0).uniform(0, 3, 31))
-    for time in [*times, 3.0]:
-        online.push(time, ["a"], [line(time)])
+    for moment in [*times, 3.0]:
+        online.push(moment, ["a"], [line(moment)])
     found = online.forecast()
     steps = 3 - DT * np.arange(HISTORY)[::-1]
     assert walker.past[0] == pytest.approx(np.array([line(t) for t in steps]))
@@ -121,6 +123,14 @@ def test_what_is_not_finite_later_leaves_what_was_seen_before(network):
     np.testing.assert_array_equal(online.forecast().forecast.samples, before)
 
 
+def test_any_gap_may_be_bridged(network):
+    online = OnlinePredictor(network, gap=np.inf)
+    online.push(0.0, ["a"], [line(0.0)])
+    online.push(2.0, ["a"], [line(2.0)])
+    assert online.forecast().seen.tolist() == [HISTORY]
+    assert online.dropped["dense"] == 0
+
+
 def test_who_was_seen_once_is_forecast(network):
     online = walked(OnlinePredictor(network), ["a", "b"])
     online.push(3.1, ["new"], [[1e3, 2]])
@@ -151,6 +161,17 @@ def test_silence_makes_stale_and_so_does_a_clock_that_stands():
     assert online.forecast().stale
     online.push(0.1, ["a"], [[0, 0]])
     assert not online.forecast().stale
+
+
+def test_a_clock_that_stands_is_not_set_back():
+    """A paused simulation goes on telling of its last moment."""
+    clock = Clock()
+    online = walked(OnlinePredictor(Walker(), clock=clock), ["a", "b"])
+    for _ in range(100):
+        clock.now += 0.05
+        online.push(3.0, ["a"], [[0, 0]])
+    found = online.forecast()
+    assert (found.ids, found.stale, online.dropped["rewound"]) == (("a", "b"), True, 0)
 
 
 @pytest.mark.parametrize("begin", [-1000.0, 1.7, 1e9])
@@ -266,6 +287,18 @@ def test_threads_may_push_and_ask_at_once(network, deadline):
         thread.join()
     assert not wrong
     assert len(online.forecast().ids) == 15
+
+
+def test_predictors_that_are_gone_leave_no_thread():
+    """Each with a deadline has one of its own."""
+    before = threading.active_count()
+    for _ in range(20):
+        walked(OnlinePredictor(Walker(), deadline_ms=1000), ["a"]).forecast()
+    gc.collect()
+    until = time.monotonic() + 20
+    while threading.active_count() > before:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_a_loop_needs_no_torch():

@@ -136,6 +136,17 @@ def test_an_observation_halfway_between_two_steps_serves_one_of_them_at_any_epoc
             assert online.forecast().seen.tolist() in ([1], [2])
 
 
+def test_nobody_is_known_and_yet_at_no_step_whatever_rounding_does():
+    """At the times of today a double ends at the seventh digit after the point."""
+    bound = (HISTORY - 0.5) * DT
+    for epoch in 1.7e9 + np.random.default_rng(0).random(40):
+        for least in range(-3, 4):
+            online = OnlinePredictor(Walker())
+            online.push(epoch, [], [])
+            online.push(epoch - bound + least * np.spacing(epoch), ["a"], [[3, 4]])
+            assert online.forecast().seen.tolist() in ([], [1])
+
+
 def test_who_is_seen_too_often_is_kept_more_coarsely_but_as_far_back():
     """1000 observations a second fill no past of some seconds, but their line is kept."""
     walker = Walker()
@@ -165,11 +176,11 @@ def test_there_is_room_for_the_latest():
     for time, agent in enumerate("ab"):
         memory.add(float(time), [agent], np.zeros((1, 1)))
     memory.add(0.0, ["late"], np.zeros((1, 1)))
-    assert memory.agents() == ["a", "b"]
+    assert memory.agents(9.0, 99.0) == ["a", "b"]
     memory.add(2.0, ["c", "a"], np.zeros((2, 1)))
-    assert memory.agents() == ["a", "c"]
+    assert memory.agents(9.0, 99.0) == ["a", "c"]
     memory.add(3.0, ["c", "d", "e", "f"], np.zeros((4, 1)))
-    assert memory.agents() == ["c", "d"]
+    assert memory.agents(9.0, 99.0) == ["c", "d"]
     assert memory.crowded == 5
 
 

@@ -81,3 +81,17 @@ def check_settings(settings: Sequence[tuple[str, float, float, bool]]) -> None:
         if not (number > least or (allowed and number == least)):
             bound = f"at least {least:g}" if allowed else f"above {least:g}"
             raise ConfigError(f"{name} must be {bound}, got {number}")
+
+
+def check_seen(wanted: Sequence[Hashable], everyone: Sequence[Hashable]) -> None:
+    """Refuse ids of agents who were not seen lately.
+
+    Raises:
+        TrajflowError: One of those wanted is not among everyone who was.
+    """
+    missing = set(wanted).difference(everyone)
+    if missing:
+        first = next(agent for agent in wanted if agent in missing)
+        raise TrajflowError(
+            f"agent {first!r} was not seen lately; leave `ids` out for all who were"
+        )

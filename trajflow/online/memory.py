@@ -62,9 +62,9 @@ class Memory:
                 self._slots[agent], self._owners[slot], self._used[slot] = slot, agent, True
                 self.times[slot, -1], self.points[slot, -1] = time, point
 
-    def agents(self, since: float = -np.inf) -> list[Hashable]:
-        """Who was seen since a time, in the order in which they appeared."""
-        recent = self.times[:, -1] >= since
+    def agents(self, now: float, within: float) -> list[Hashable]:
+        """Who was seen within so many seconds before now, in the order in which they appeared."""
+        recent = now - self.times[:, -1] <= within
         return [agent for agent, slot in self._slots.items() if recent[slot]]
 
     def take(self, agents: Sequence[Hashable]) -> tuple[Floats, Floats]:

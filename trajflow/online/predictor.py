@@ -12,12 +12,18 @@ from numpy.typing import ArrayLike
 
 from trajflow.errors import TrajflowError
 from trajflow.online.answer import OnlineForecast
-from trajflow.online.door import check_settings, checked_ids, checked_points, checked_time
+from trajflow.online.door import (
+    check_seen,
+    check_settings,
+    checked_ids,
+    checked_points,
+    checked_time,
+)
 from trajflow.online.drawing import Drawing
 from trajflow.online.memory import Memory
 from trajflow.online.predicting import Predicting
 from trajflow.online.present import Present
-from trajflow.online.resampling import SLACK, resampled
+from trajflow.online.resampling import resampled
 
 
 class OnlinePredictor:
@@ -63,7 +69,8 @@ class OnlinePredictor:
             stale_after: Seconds without a newer push after which forecasts say they are stale.
             rewind_after: Seconds in which pushes come but none is newer than the present, after
                 which their clock counts as set back: all is forgotten and begins again.
-            gap: Longest time between two observations that is bridged; None: three steps.
+            gap: Longest time between two observations that is bridged, the length of a past at
+                most; None: three steps.
             forget_after: Seconds after which an agent who is not seen is given up, the length of
                 a past at most; None: that.
             most_agents: Agents that are remembered at once.
@@ -78,7 +85,7 @@ class OnlinePredictor:
         """
         self.dt = predictor.dt if dt is None else float(dt)
         length = (predictor.history - 0.5) * self.dt
-        self.gap = 3 * self.dt if gap is None else gap
+        self.gap = min(3 * self.dt if gap is None else gap, length)
         self.forget_after = length if forget_after is None else min(forget_after, length)
         check_settings(
             [
@@ -110,14 +117,9 @@ class OnlinePredictor:
         Observations that were `not_finite`, too `late` to matter, or too `dense` to be kept;
         agents that found no room (`crowded`); how often the clock was set back (`rewound`).
         """
-        memory = self._memory
-        return {
-            "not_finite": self._refused,
-            "late": memory.late,
-            "dense": memory.dense,
-            "crowded": memory.crowded,
-            "rewound": self._present.rewound,
-        }
+        memory, told = self._memory, {"not_finite": self._refused}
+        told |= {name: getattr(memory, name) for name in ("late", "dense", "crowded")}
+        return told | {"rewound": self._present.rewound}
 
     def push(self, time: float, ids: Sequence[Hashable], positions: ArrayLike) -> None:
         """Tell where agents were at a time.
@@ -169,19 +171,20 @@ class OnlinePredictor:
             now, quiet = self._present.time, self._present.quiet()
             if now == -math.inf:
                 raise TrajflowError("nobody was seen yet; push observations first")
-            everyone = self._memory.agents(now - self.forget_after - SLACK * self.dt)
+            everyone = self._memory.agents(now, self.forget_after)
             wanted = everyone if asked is None else asked
-            _check_seen(wanted, everyone)
+            check_seen(wanted, everyone)
             chosen = set(wanted)
             others = [agent for agent in everyone if agent not in chosen]
             times, points = self._memory.take([*wanted, *others])
         times = times - now
         past = resampled(times, points, self.predictor.history, self.dt, self.gap)
-        drawn, count = self._drawing(past, tuple(wanted), began), len(wanted)
+        ids, count = tuple(wanted), len(wanted)
+        drawn = self._drawing(past, ids, began)
         took = self._clock() - began
         return OnlineForecast(
             forecast=drawn.forecast,
-            ids=tuple(wanted),
+            ids=ids,
             time=now,
             seen=np.isfinite(past[:count]).all(-1).sum(-1),
             age=-times[:count, -1],
@@ -191,12 +194,4 @@ class OnlinePredictor:
             late=self.deadline is not None and took > self.deadline,
             stale=quiet > self.stale_after,
             seconds=took,
-        )
-
-
-def _check_seen(wanted: Sequence[Hashable], everyone: Sequence[Hashable]) -> None:
-    missing = [agent for agent in wanted if agent not in everyone]
-    if missing:
-        raise TrajflowError(
-            f"agent {missing[0]!r} was not seen lately; leave `ids` out for all who were"
         )
