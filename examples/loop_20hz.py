@@ -5,6 +5,7 @@
 Put your sensor where `Street` stands and your planner where this prints.
 """
 
+import gc
 import sys
 import time
 
@@ -15,6 +16,7 @@ from trajflow import OnlinePredictor, Predictor
 
 torch.set_num_threads(1)  # two threads are faster on average, and late now and then
 online = OnlinePredictor(Predictor.load(sys.argv[1]), samples=20, deadline_ms=40)
+gc.freeze()  # else Python looks at all objects of torch now and then, for 100 ms
 sensor = Street(people=12, seed=0)
 start = time.monotonic()
 

@@ -9,6 +9,7 @@ which the observation was due, whoever is to blame. `--hog N` lets N processes s
 """
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -61,7 +62,11 @@ class Diary:
             "skipped": self.ticks - self.done,
             **self.flags,
             "ms": {"p50": p50, "p99": p99, "max": taken.max()},
-            "samples": {"mean": drawn.mean(), "p1": np.percentile(drawn, 1), "least": int(drawn.min())},
+            "samples": {
+                "mean": drawn.mean(),
+                "p1": np.percentile(drawn, 1),
+                "least": int(drawn.min()),
+            },
             "agents": self.agents / self.done,
         }
 
@@ -147,6 +152,8 @@ def main() -> None:
     with hogs(given.hog):
         online = OnlinePredictor(predictor, samples=given.samples, deadline_ms=given.deadline)
         street = Street(given.agents, given.seed)
+        gc.collect()
+        gc.freeze()  # else a collection looks at all of torch now and then, for 100 ms
         found = play(online, street, ticks, real=not given.faster_than_real_time)
     found |= {"settings": vars(given), "load": {"before": before[0], "after": os.getloadavg()[0]}}
     print(json.dumps(found) if given.json else table(found))
