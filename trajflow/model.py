@@ -129,9 +129,10 @@ class TrajectoryModel(nn.Module):
         present = seen.any(-1)
         told = rate[:, None] if rate is not None and self.architecture.rate else None
         frame = present_frame(past, self.architecture.heading_steps, told)
-        read = self._read(frame, past)
+        read = self.read(frame, past)
         context = read.new_zeros(*present.shape, self.architecture.width)
-        context[present] = self.encoder(read[present], seen[present])
+        heard = self._heard(frame, present, target)
+        context[heard] = self.encoder(read[heard], seen[heard])
         if self.social is not None:
             unit = self.scaling.unit
             context = self.social(
@@ -139,7 +140,15 @@ class TrajectoryModel(nn.Module):
             )
         return context, frame
 
-    def _read(self, frame: Frame, past: Tensor) -> Tensor:
+    def _heard(self, frame: Frame, present: Tensor, target: Tensor) -> Tensor:
+        """Agents whose contexts matter, [B, A]; only a forecast asks, where it spares most."""
+        if self.social is None or torch.is_grad_enabled():
+            return present
+        if int(target.sum()) * self.social.limit >= int(present.sum()):
+            return present
+        return self.social.heard(frame.origin, present, target)
+
+    def read(self, frame: Frame, past: Tensor) -> Tensor:
         """What the encoder reads of each past step, [B, A, T, ...]."""
         usual = self.scaling.unit * frame.rate
         length = self.scaling.pace(frame) if self.architecture.own_pace else usual

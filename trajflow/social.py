@@ -84,11 +84,48 @@ class SocialAttention(nn.Module):
         axis = torch.stack((heading.cos(), heading.sin()), -1) if heading.dim() == 2 else heading
         asked = present if target is None else present & target
         rows = _rows(asked, every=target is None)
-        near, valid = self._nearest(place, present, rows)
-        pair = self.pair(_geometry(place, axis, motion, rows, near))
-        mixed = self._attend(own, pair, rows, near, valid)
+        mixed = self.at(own, place, axis, motion, present, rows)
         changed = own.scatter(1, rows[..., None].expand_as(mixed), mixed)
         return changed.where(asked[..., None], own)
+
+    def at(
+        self,
+        context: Tensor,
+        place: Tensor,
+        axis: Tensor,
+        motion: Tensor,
+        present: Tensor,
+        rows: Tensor,
+    ) -> Tensor:
+        """The new contexts of the agents `rows` [B, N] alone, [B, N, H].
+
+        Args:
+            context: What each agent's own past gave, [B, A, H]; finite also for an absent one.
+            place: Present positions in the world, [B, A, D].
+            axis: Each agent's own x axis, unit vectors [B, A, ...] of two coordinates.
+            motion: Displacement per step in the world, [B, A, D].
+            present: Whether the agent is visible now, [B, A].
+            rows: Places of the agents in their scenes.
+        """
+        near, valid = self._nearest(place, present, rows)
+        pair = self.pair(_geometry(place, axis, motion, rows, near))
+        return self._attend(context, pair, rows, near, valid)
+
+    def heard(self, place: Tensor, present: Tensor, target: Tensor) -> Tensor:
+        """The targets and those they attend to, [B, A]: nobody else's context matters to them.
+
+        Args:
+            place: Present positions in the world, [B, A, D].
+            present: Whether the agent is visible now, [B, A].
+            target: Agents whose context is asked for, [B, A].
+        """
+        place = place.where(present[..., None], 0)
+        asked = present & target
+        rows = _rows(asked, every=False)
+        near, valid = self._nearest(place, present, rows)
+        valid = valid & _at(asked, rows)[..., None]
+        counts = asked.int().scatter_add(1, near.flatten(1), valid.flatten(1).int())
+        return counts > 0
 
     def _nearest(self, place: Tensor, present: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest neighbours of the rows and whether they count, each [B, N, ...]."""

@@ -1,0 +1,112 @@
+"""A model as one graph of fixed operations: pasts and noise in, futures out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trajflow.flow import sample
+from trajflow.frames import Frame, observed, present_frame
+from trajflow.model import TrajectoryModel
+
+
+class ContextGraph(nn.Module):
+    """What the pasts say about the first agents of each scene, without a look at the numbers.
+
+    A `TrajectoryModel` picks agents by masks, so the sizes of what it computes follow from its
+    input's values. Here who is asked for stands first, and everybody is computed alike.
+    """
+
+    def __init__(self, model: TrajectoryModel) -> None:
+        super().__init__()
+        self.model = model
+        self.unit = float(model.scaling.unit)
+
+    def forward(self, past: Tensor, agents: int, rate: Tensor | None = None) -> tuple[Tensor, Frame]:
+        """Contexts [B, R, H] and frames [B, R] of the first `agents` of each scene.
+
+        Args:
+            past: World positions, [B, A, T, D]; not finite where unseen.
+            agents: How many are asked for, the first ones; the others only stand around them.
+            rate: Seconds per step over those that are usual, [B].
+        """
+        model = self.model
+        seen = observed(past)
+        present = seen.any(-1)
+        told = rate[:, None] if rate is not None and model.architecture.rate else None
+        frame = present_frame(past, model.architecture.heading_steps, told)
+        read = model.read(frame, past)
+        context = model.encoder(read.flatten(0, 1), seen.flatten(0, 1))
+        context = context.unflatten(0, present.shape)
+        rows = torch.arange(agents, device=past.device).expand(past.shape[0], agents)
+        first = Frame(*(_first(part, rows) for part in vars(frame).values()))
+        if model.social is None:
+            return _first(context, rows), first
+        context = model.social.at(
+            torch.where(present[..., None], context, 0),
+            frame.origin / self.unit,
+            frame.heading,
+            frame.velocity / self.unit,
+            present,
+            rows,
+        )
+        return context, first
+
+
+class ForecastGraph(nn.Module):
+    """The first agents of each scene from noise to futures."""
+
+    def __init__(self, model: TrajectoryModel, temperature: float, evaluations: int = 1) -> None:
+        """Wrap a model.
+
+        Args:
+            model: What draws.
+            temperature: Deviation that the noise is given.
+            evaluations: Network evaluations per draw.
+        """
+        super().__init__()
+        self.context = ContextGraph(model)
+        self.model, self.temperature, self.evaluations = model, temperature, evaluations
+
+    def forward(
+        self, past: Tensor, noise: Tensor, rate: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Futures [S, B, R, F, D] in the past's coordinates, and contexts [B, R, H].
+
+        Args:
+            past: World positions about a point near each scene, [B, A, T, D]; not finite where
+                unseen.
+            noise: Normal numbers of every sample of the first R agents of each scene,
+                [S, B, R, N] with N = F * D.
+            rate: Seconds per step over those that are usual, [B].
+        """
+        context, frame = self.context(past, noise.shape[2], rate)
+        futures = carried(self.model, past, context, frame, noise * self.temperature, self.evaluations)
+        return futures, context
+
+
+def carried(
+    model: TrajectoryModel, past: Tensor, context: Tensor, frame: Frame, noise: Tensor, steps: int
+) -> Tensor:
+    """Futures that noise [S, B, R, N] is carried to, [S, B, R, F, D].
+
+    Args:
+        model: What draws.
+        past: World positions, [B, A, T, D]: an agent that was never seen is none of its scene.
+        context: Contexts, [B, R, H].
+        frame: Frames, [B, R].
+        noise: Noise of all components.
+        steps: Network evaluations per draw.
+    """
+    joint = model.architecture.joint
+    there = observed(past).any(-1)[:, : noise.shape[2]] if joint else None
+    kept = noise[..., : model.scaling.components]
+    event = sample(model.velocity(context, there), kept, steps, axes=2 if joint else 3)
+    return model.scaling.future(frame, event, noise)
+
+
+def _first(values: Tensor, rows: Tensor) -> Tensor:
+    """What belongs to the agents `rows` [B, R], of values [B, A, ...]."""
+    extra = values.shape[2:]
+    index = rows.reshape(*rows.shape, *[1] * len(extra))
+    return values.gather(1, index.expand(*rows.shape, *extra))
