@@ -1,5 +1,6 @@
 """The command tree, and what becomes of an error."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -28,6 +29,16 @@ from trajflow.cli.tui import tui
 from trajflow.errors import TrajflowError
 
 INTERRUPTED = 130
+_ELSEWHERE = "choose another place, or change who may use this one"
+DENIED = {
+    errno.ENOSPC: "what was there before is unchanged; free some space",
+    errno.EDQUOT: "what was there before is unchanged; make room within the quota",
+    errno.EFBIG: "what was there before is unchanged; raise the limit on the size of files",
+    errno.EIO: "the disk may be failing; look after your copies",
+    errno.EMFILE: "raise the limit on open files",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG), _ELSEWHERE),
+}
+"""What a disk may refuse to any command, and the way out."""
 
 app = typer.Typer(
     name="trajflow",
@@ -66,8 +77,20 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except TrajflowError as error:
         complain("error", error)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if error.errno not in DENIED:
+            raise
+        complain("error", f"{_place(error)}{error.strerror}; {DENIED[error.errno]}")
+        raise SystemExit(TrajflowError.exit_code) from None
+    except MemoryError as error:
+        complain("error", f"out of memory; {error}" if str(error) else "out of memory")
+        raise SystemExit(TrajflowError.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+
+
+def _place(error: OSError) -> str:
+    return f"{error.filename}: " if error.filename is not None else ""
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,35 +1,72 @@
 """Ctrl-C, asked politely first: the job may save, a second one leaves at once."""
 
+import os
 import signal
+import stat
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from trajflow.cli.streams import log
 
 AT_ONCE: dict[signal.Signals, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
 }
 """What a second signal does, also where a shell started the job with interrupts ignored."""
 
 
+@dataclass
+class Asked:
+    """Which signal asked a job to stop; 0 if none has."""
+
+    signal: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a job that such a signal has ended: 130, 143 or 129."""
+        return 128 + (self.signal or signal.SIGINT)
+
+
 @contextmanager
-def asking(stop: Callable[[], None]) -> Iterator[None]:
+def asking(stop: Callable[[], None]) -> Iterator[Asked]:
     """Inside, the first interrupt calls `stop`; the next one is an ordinary interrupt."""
-    before = {number: signal.getsignal(number) for number in AT_ONCE}
+    asked, before = Asked(), {number: signal.getsignal(number) for number in AT_ONCE}
 
     def ask(number: int, frame: FrameType | None) -> None:
+        asked.signal = number
         stop()
         for each, handler in AT_ONCE.items():
-            signal.signal(each, handler)
+            if _wanted(each, before[each]):
+                signal.signal(each, handler)
+        if number == signal.SIGHUP:
+            _let_go(sys.stdout, sys.stderr)
         log.warning("stopping after this step, to save; Ctrl-C again leaves at once")
 
-    for each in AT_ONCE:
-        signal.signal(each, ask)
+    for each, handler in before.items():
+        if _wanted(each, handler):
+            signal.signal(each, ask)
     try:
-        yield
+        yield asked
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _wanted(number: signal.Signals, before: Any) -> bool:
+    """Whether a signal is heard: under nohup, the end of a terminal is none of our business."""
+    return not (number == signal.SIGHUP and before == signal.SIG_IGN)
+
+
+def _let_go(*streams: TextIO) -> None:
+    """Write no more to a terminal that is gone, nor to a pipe whose reader went with it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        with suppress(OSError, ValueError):
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

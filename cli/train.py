@@ -7,8 +7,6 @@ import typer
 
 from trajflow.cli.options import DataPath, Device, Json, Loud
 
-INTERRUPTED = 130
-
 
 def train(
     data: DataPath,
@@ -43,7 +41,7 @@ def train(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Train a forecaster; Ctrl-C saves, and --resume goes on.
+    """Train a forecaster; Ctrl-C saves, and --resume goes on, also after a crash.
 
     The best weights are those with the lowest energy score on the validation part. With 20 people
     in it, the run is also calibrated and learns what is strange to it; see `trajflow calibrate`
@@ -57,11 +55,11 @@ def train(
 
     ask = Ask(data, config, tuple(set_ or ()), encoder, preset, seed)
     trainer = prepare(ask, out, resume, device)
-    with asking(trainer.stop):
+    with asking(trainer.stop) as asked:
         last = watch(events_of(trainer, tensorboard))
     if last.reason != "stopped":
         calibrate_trained(trainer)
         fit_trained(trainer)
     finish(last, trainer.folder, data, as_json)
     if last.reason == "stopped":
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(asked.exit_code)

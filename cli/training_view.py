@@ -7,7 +7,7 @@ from trajflow.cli.progress import Progress, span
 from trajflow.cli.streams import log
 
 if TYPE_CHECKING:
-    from trajflow.training import Evaluated, Event, Finished, Started, Step
+    from trajflow.training import Evaluated, Event, Finished, Returned, Started, Step
 
 SHOWN = {
     "energy_score": "energy score",
@@ -20,7 +20,7 @@ SHOWN = {
 
 def watch(events: Iterable["Event"]) -> "Finished":
     """Show the events of a training on stderr; returns the last one."""
-    from trajflow.training import Evaluated, Finished, Started, Step, Tempered
+    from trajflow.training import Evaluated, Finished, Returned, Started, Step, Tempered
 
     progress = Progress("step")
     for event in events:
@@ -31,6 +31,8 @@ def watch(events: Iterable["Event"]) -> "Finished":
             progress.update(event.step, losses(event), left=event.eta)
         elif isinstance(event, Evaluated):
             log.info(judgement(event))
+        elif isinstance(event, Returned):
+            log.warning(going_back(event))
         elif isinstance(event, Tempered):
             log.info("noise of deviation %g; %s", event.temperature, scores_of(event.metrics))
         elif isinstance(event, Finished):
@@ -46,6 +48,14 @@ def introduce(event: "Started") -> str:
     return (
         f"{event.parameters:,} weights on {event.device}, "
         f"{event.steps} steps of {epochs:g} epochs{begun}"
+    )
+
+
+def going_back(event: "Returned") -> str:
+    """That a loss was not finite, and where the training goes on."""
+    return (
+        f"loss is {event.loss} at step {event.since}; going back to step {event.step} "
+        f"and on with a learning rate of {event.rate:.3g}"
     )
 
 

@@ -1,12 +1,16 @@
 """`trajflow train`: what it says, and how it is stopped and resumed."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
 import tomllib
 
 import pytest
+
+from trajflow.runs import RunFolder
 
 
 def test_training_talks_on_stderr_and_ends_on_stdout(trained, fork):
@@ -68,16 +72,42 @@ def test_runs_without_a_name_get_one_that_is_free(tmp_path):
     assert free_path(tmp_path / "a") == tmp_path / "a-3"
 
 
-def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path):
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, number):
     path = tmp_path / "run"
     words = [sys.executable, "-m", "trajflow", "train", fork, "--out", path, *tiny]
     words += ["--set", "train.epochs=100000"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
         while "epoch" not in (job.stderr.readline() or "epoch"):
             pass
-        job.send_signal(signal.SIGINT)
+        job.send_signal(number)
         out, said = job.communicate(timeout=60)
-    assert job.returncode == 130
-    assert "stopping after this step" in said
-    assert f"trajflow train {fork} --out {path} --resume" in out
-    assert (path / "resume.pt").is_file()
+    assert job.returncode == 128 + number
+    assert (path / "resume.safetensors").is_file()
+    assert RunFolder.open(path).damages() == []
+    assert list(RunFolder.open(path).events())[-1]["reason"] == "stopped"
+    if number != signal.SIGHUP:
+        assert "stopping after this step" in said
+        assert f"trajflow train {fork} --out {path} --resume" in out
+
+
+def test_a_training_whose_terminal_closes_saves(fork, tiny, tmp_path):
+    path = tmp_path / "run"
+    words = [sys.executable, "-m", "trajflow", "train", str(fork), "--out", str(path), *tiny]
+    words += ["--set", "train.epochs=100000"]
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(sys.executable, words)
+    said = b""
+    while b"best" not in said:
+        said += os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP
+    assert list(RunFolder.open(path).events())[-1]["reason"] == "stopped"

@@ -11,9 +11,10 @@ from trajflow.config import Config
 from trajflow.errors import ConfigError, RunError
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
-from trajflow.training import Evaluated, Finished, threads
+from trajflow.training import Evaluated, Finished, Returned, threads
+from trajflow.training.checkpoint import Checkpoint
+from trajflow.training.divergence import SLOWED, Diverged
 from trajflow.training.setup import device_of, new_trainer, objective_of, resumed_trainer
-from trajflow.training.trainer import Diverged
 
 FACTS = {"dims": 2, "dt": 0.4, "unit": "m"}
 CPU = torch.device("cpu")
@@ -109,20 +110,62 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path, stop):
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
-def test_a_run_without_a_checkpoint_or_with_a_damaged_one_is_not_resumed(tmp_path):
+def test_a_run_that_never_saved_begins_again_and_a_damaged_one_does_not(tmp_path):
+    list(trainer(tmp_path / "whole").run())
     folder = trainer(tmp_path / "run").folder
-    with pytest.raises(RunError, match=r"has no resume\.pt"):
-        resumed_trainer(folder, Walks(), FACTS, CPU)
-    folder.write("resume.pt", b"not a checkpoint")
-    with pytest.raises(RunError, match=r"resume\.pt is damaged"):
+    again = resumed_trainer(folder, Walks(), FACTS, CPU)
+    assert list(again.run())[-1].reason == "done"
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    (folder.path / "resume.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(RunError, match=r"resume\.safetensors is damaged"):
         resumed_trainer(folder, Walks(), FACTS, CPU)
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_advice(tmp_path):
+def test_a_checkpoint_of_an_earlier_version_is_not_unpickled(tmp_path):
+    folder = trainer(tmp_path / "run").folder
+    (folder.path / "resume.pt").write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
+    with pytest.raises(RunError, match="of an earlier version"):
+        resumed_trainer(folder, Walks(), FACTS, CPU)
+
+
+def test_a_loss_that_is_not_finite_goes_back_once_and_then_stops_with_advice(tmp_path):
     run = trainer(tmp_path / "run", data=Broken())
+    events = []
     with pytest.raises(Diverged, match=r"at step 5; .* Lower train\.rate \(now 0\.01\)"):
-        list(run.run())
+        events += run.run()
+    said = list(RunFolder.open(tmp_path / "run").events())
+    back = next(event for event in said if event["event"] == "returned")
+    assert (back["step"], back["since"]) == (4, 5)
     assert Predictor.load(tmp_path / "run").facts["step"] == 4
+
+
+class Once(Walks):
+    """A future that is not finite appears once, and is gone when it is asked for again."""
+
+    def __init__(self):
+        self.whole = False
+
+    def training(self, size, epoch, skip=0):
+        for number, batch in enumerate(super().training(size, epoch, skip), skip):
+            broken = epoch == 1 and number == 2 and not self.whole
+            self.whole |= broken
+            yield replace(batch, future=batch.future * np.inf) if broken else batch
+
+
+def test_what_was_not_finite_once_is_learned_at_a_lower_rate_and_ends(tmp_path):
+    events = list(trainer(tmp_path / "run", "train.epochs=3", data=Once()).run())
+    back = next(event for event in events if isinstance(event, Returned))
+    assert (back.step, back.since) == (4, 7)
+    assert (events[-1].step, events[-1].reason) == (12, "done")
+    assert Checkpoint.read(RunFolder.open(tmp_path / "run")).progress.slowed == SLOWED
+
+
+def test_two_trainings_never_share_a_folder(tmp_path):
+    first = trainer(tmp_path / "run")
+    with pytest.raises(RunError, match=r"is being trained by process \d+"):
+        resumed_trainer(first.folder, Walks(), FACTS, CPU)
+    list(first.run())
+    assert resumed_trainer(first.folder, Walks(), FACTS, CPU).step == first.step
 
 
 def test_training_leaves_the_callers_chance_alone(tmp_path):

@@ -301,7 +301,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(content: bytes, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{name} is not TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{name} is not TOML: it is nested too deeply") from None

@@ -1,12 +1,14 @@
 """Training: batches in, events out, a run folder on disk."""
 
-from trajflow.training.events import Evaluated, Event, Finished, Started, Step, Tempered
-from trajflow.training.trainer import Trainer, TrainingData
+from trajflow.training.data import TrainingData
+from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
+from trajflow.training.trainer import Trainer
 
 __all__ = [
     "Evaluated",
     "Event",
     "Finished",
+    "Returned",
     "Started",
     "Step",
     "Tempered",

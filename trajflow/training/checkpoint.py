@@ -1,71 +1,129 @@
 """Everything a training needs to go on exactly where it stopped."""
 
-import io
-import pickle
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trajflow.errors import RunError
+from trajflow.files import Manifest
 from trajflow.model import TrajectoryModel
 from trajflow.runs import RESUME, RunFolder
 from trajflow.training.average import Average
+from trajflow.weights import pack_state, unpack_state
+
+Optimiser = torch.optim.Optimizer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: Updates done.
+        best: Lowest energy score on the validation part; infinite before the first.
+        best_step: The step that had it.
+        seconds: Time spent.
+        slowed: What the learning rate is multiplied with, below 1 after a loss was not finite.
+    """
+
+    step: int = 0
+    best: float = math.inf
+    best_step: int = 0
+    seconds: float = 0.0
+    slowed: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The progress as JSON values."""
+        return vars(self) | {"best": self.best if math.isfinite(self.best) else None}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Progress":
+        """The progress of `to_dict`'s values.
+
+        Raises:
+            TypeError: A value is missing or strange.
+        """
+        best = values.pop("best")
+        told = cls(**values, best=math.inf if best is None else best)
+        kinds = {"step": int, "best_step": int}
+        for name, value in vars(told).items():
+            if type(value) is not kinds.get(name, float):
+                raise TypeError(f"{name} is {value!r}")
+        return told
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a training after `step` steps.
+    """State of a training: tensors by name, and how far it is.
 
     The order of the data, the noise and the changes to the scenes are functions of the seed and
     the step, so no state of chance is needed.
     """
 
-    step: int
-    best: float
-    best_step: int
-    seconds: float
-    states: dict[str, Any]
+    progress: Progress
+    tensors: dict[str, Tensor]
+    groups: list[dict[str, Any]]
 
     @classmethod
     def take(
-        cls,
-        model: TrajectoryModel,
-        average: Average,
-        optimiser: torch.optim.Optimizer,
-        **progress: Any,
+        cls, model: TrajectoryModel, average: Average, optimiser: Optimiser, progress: Progress
     ) -> "Checkpoint":
-        """The state of these three, and `step`, `best`, `best_step`, `seconds`."""
-        states = {
-            "model": model.state_dict(),
-            "average": average.model.state_dict(),
-            "optimiser": optimiser.state_dict(),
-        }
-        return cls(states=states, **progress)
+        """The state of these three."""
+        told = optimiser.state_dict()
+        tensors = _under("model", model.state_dict())
+        tensors |= _under("average", average.model.state_dict())
+        for number, state in told["state"].items():
+            tensors |= _under(f"optimiser/{number}", state)
+        return cls(progress, tensors, told["param_groups"])
 
-    def restore(
-        self, model: TrajectoryModel, average: Average, optimiser: torch.optim.Optimizer
-    ) -> None:
-        """Put the state back into these three."""
-        model.load_state_dict(self.states["model"])
-        average.model.load_state_dict(self.states["average"])
-        optimiser.load_state_dict(self.states["optimiser"])
+    def restore(self, model: TrajectoryModel, average: Average, optimiser: Optimiser) -> None:
+        """Put the state back into these three.
+
+        Raises:
+            RunError: It is of another network.
+        """
+        try:
+            model.load_state_dict(self._of("model"))
+            average.model.load_state_dict(self._of("average"))
+            numbers = {name.split("/")[1] for name in self.tensors if name.startswith("optimiser/")}
+            state = {int(n): self._of(f"optimiser/{n}") for n in numbers}
+            optimiser.load_state_dict({"state": state, "param_groups": self.groups})
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RunError(f"the checkpoint is of another network: {error}") from None
 
     def write(self, folder: RunFolder) -> None:
-        """Replace the folder's checkpoint, whole."""
-        buffer = io.BytesIO()
-        torch.save(vars(self), buffer)
-        folder.write(RESUME, buffer.getvalue())
+        """Replace the folder's checkpoint; the old one is there until the new one is verified."""
+        facts = {"progress": self.progress.to_dict(), "groups": self.groups}
+        folder.write(RESUME, pack_state(self.tensors, facts))
 
     @classmethod
     def read(cls, folder: RunFolder) -> "Checkpoint":
         """The folder's checkpoint.
 
         Raises:
-            RunError: There is none, or it cannot be read.
+            RunError: There is none, or it is damaged.
         """
         content = folder.read(RESUME, "it was stopped before it could save once; train anew")
+        name = str(folder.path / RESUME)
+        tensors, facts = unpack_state(content, name)
         try:
-            return cls(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
-        except (RuntimeError, TypeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            raise RunError(f"{folder.path / RESUME} is damaged: {error}") from None
+            progress = Progress.from_dict(facts["progress"])
+            return cls(progress, tensors, list(facts["groups"]))
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{name} is not a checkpoint: {error}") from None
+
+    @staticmethod
+    def exists(folder: RunFolder) -> bool:
+        """Whether the folder has, or should have, a checkpoint."""
+        return (folder.path / RESUME).exists() or RESUME in Manifest.read(folder.path).files
+
+    def _of(self, part: str) -> dict[str, Tensor]:
+        start = f"{part}/"
+        return {k.removeprefix(start): v for k, v in self.tensors.items() if k.startswith(start)}
+
+
+def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{part}/{name}": value for name, value in tensors.items()}

@@ -47,6 +47,15 @@ class Evaluated(Event):
 
 
 @dataclass(frozen=True)
+class Returned(Event):
+    """A loss was not finite at the step `since`; the training goes on from the last checkpoint."""
+
+    since: int
+    loss: float
+    rate: float
+
+
+@dataclass(frozen=True)
 class Tempered(Event):
     """The deviation of the noise was chosen on the validation part, for the weights kept."""
 

@@ -19,7 +19,7 @@ from trajflow.noise_set import NoiseSet, SetShape, set_errors, set_loss
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.augment import Augmentation
-from trajflow.training.trainer import TrainingData
+from trajflow.training.data import TrainingData
 from trajflow.weights import pack_set
 
 

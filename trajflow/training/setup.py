@@ -8,14 +8,17 @@ import torch
 
 from trajflow import __version__
 from trajflow.config import Config, FlowConfig
-from trajflow.errors import ConfigError, did_you_mean
+from trajflow.errors import ConfigError, RunError, did_you_mean
 from trajflow.flow import PRESETS, LogitNormalTimes, MeanFlowObjective, Preset
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder
 from trajflow.tensors import scene_centres, to_tensor
-from trajflow.training.trainer import Trainer, TrainingData
+from trajflow.training.checkpoint import Checkpoint
+from trajflow.training.data import TrainingData
+from trajflow.training.trainer import Trainer
 
 SCALING_BATCHES = 200
+OLD = "resume.pt"
 
 
 def preset_of(settings: FlowConfig) -> Preset:
@@ -134,9 +137,23 @@ def new_trainer(
 def resumed_trainer(
     folder: RunFolder, data: TrainingData, facts: dict[str, Any], device: torch.device
 ) -> Trainer:
-    """The trainer of a run folder, where it stopped."""
+    """The trainer of a run folder, where it stopped: at its beginning if it never saved.
+
+    Raises:
+        RunError: The folder is damaged, another training has it, or it does not fit.
+    """
     config = folder.config
-    model = TrajectoryModel(architecture_of(config, facts["dims"]))
+    if (folder.path / OLD).exists() and not Checkpoint.exists(folder):
+        raise RunError(
+            f"{folder.path / OLD} is a checkpoint of an earlier version, which is not read any "
+            "more; train anew"
+        )
+    saved = Checkpoint.exists(folder)
+    dims = facts["dims"]
+    model = (
+        TrajectoryModel(architecture_of(config, dims)) if saved else new_model(config, data, dims)
+    )
     trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
-    trainer.resume()
+    if saved:
+        trainer.resume()
     return trainer

@@ -3,45 +3,27 @@
 import math
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from trajflow.batch import Batch
 from trajflow.config import Config
-from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
 from trajflow.model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.augment import Augmentation
 from trajflow.training.average import Average
-from trajflow.training.checkpoint import Checkpoint
-from trajflow.training.events import Evaluated, Event, Finished, Started, Step, Tempered
+from trajflow.training.checkpoint import Checkpoint, Progress
+from trajflow.training.data import TrainingData
+from trajflow.training.divergence import SLOWED, Diverged, NotFinite
+from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
 from trajflow.training.temper import tempered
 from trajflow.training.threads import faster_threads
 from trajflow.training.validation import validate
 from trajflow.weights import pack, unpack
-
-
-class Diverged(TrajflowError):
-    """The loss is not a number any more."""
-
-    exit_code = 1
-
-
-class TrainingData(Protocol):
-    """Where batches come from; the order of an epoch is a function of its number alone."""
-
-    def steps(self, size: int) -> int:
-        """Batches in a training epoch."""
-
-    def training(self, size: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """The training batches of an epoch from the `skip`-th on, `size` targets each."""
-
-    def validation(self, size: int, limit: int) -> Iterator[Batch]:
-        """Batches of at most about `limit` targets spread evenly over the validation part."""
 
 
 class Trainer:
@@ -57,7 +39,12 @@ class Trainer:
         facts: dict[str, Any],
         device: torch.device,
     ) -> None:
-        """Prepare a training; `facts` (dt, unit, ...) go into the weights."""
+        """Prepare a training; `facts` (dt, unit, ...) go into the weights.
+
+        Raises:
+            RunError: Another training has the folder.
+        """
+        self._lock = folder.lock()
         self.config, self.data, self.folder = config, data, folder
         self.settings = config.train
         self.facts = facts | _rates(config)
@@ -85,6 +72,7 @@ class Trainer:
             weight_decay=self.settings.decay,
         )
         self.step, self.best, self.best_step, self.before = 0, math.inf, 0, 0.0
+        self.slowed = 1.0
         self._stopping = False
         self._most_threads = torch.get_num_threads()
 
@@ -98,23 +86,33 @@ class Trainer:
         Raises:
             RunError: There is none, or it does not fit.
         """
-        saved = Checkpoint.read(self.folder)
+        self._go_to(Checkpoint.read(self.folder))
+
+    def _go_to(self, saved: Checkpoint) -> None:
         saved.restore(self.model, self.average, self.optimiser)
-        self.step, self.best, self.best_step = saved.step, saved.best, saved.best_step
-        self.before = saved.seconds
+        told = saved.progress
+        self.step, self.best, self.best_step = told.step, told.best, told.best_step
+        self.before, self.slowed = told.seconds, told.slowed
 
     def run(self) -> Iterator[Event]:
         """Train to the end, or until `stop`; every event is also written to the folder.
 
         Raises:
-            Diverged: The loss is not finite.
+            Diverged: The loss is not finite, also after going back once and learning slower.
+            StorageError: The folder cannot be written to; its last checkpoint is whole.
         """
-        self._began = time.monotonic()
-        for event in self._events():
-            if isinstance(event, Started | Evaluated):
-                self._choose_threads()
-            self.folder.append(event.to_dict())
-            yield event
+        self._began = self._saved = time.monotonic()
+        try:
+            self.folder.seal_events()
+            for event in self._events():
+                if isinstance(event, Started | Evaluated):
+                    self._choose_threads()
+                self.folder.append(event.to_dict())
+                if isinstance(event, Finished):
+                    self.folder.seal_events()
+                yield event
+        finally:
+            self._lock.release()
 
     def _choose_threads(self) -> None:
         if self.device.type == "cpu" and self.settings.threads is None:
@@ -125,6 +123,20 @@ class Trainer:
         yield Started(
             self.step, self._seconds(), self.total, self.per_epoch, count, str(self.device)
         )
+        if not Checkpoint.exists(self.folder):
+            self._save()
+        while self.step < self.total and not self._stopping:
+            try:
+                yield from self._steps()
+            except NotFinite as error:
+                yield self._go_back(error)
+        self._save()
+        if self.step >= self.total and self.settings.temper:
+            yield self._temper()
+        reason = "done" if self.step >= self.total else "stopped"
+        yield Finished(self.step, self._seconds(), reason, self.best, self.best_step)
+
+    def _steps(self) -> Iterator[Event]:
         losses: list[torch.Tensor] = []
         spoke = began = time.monotonic()
         first = self.step
@@ -136,11 +148,17 @@ class Trainer:
                 losses, spoke = [], time.monotonic()
             if self.step % self.every == 0 or self.step == self.total:
                 yield self._validate()
-        self._save()
-        if self.step >= self.total and self.settings.temper:
-            yield self._temper()
-        reason = "done" if self.step >= self.total else "stopped"
-        yield Finished(self.step, self._seconds(), reason, self.best, self.best_step)
+            elif time.monotonic() - self._saved > 60 * self.settings.save_minutes:
+                self._save()
+
+    def _go_back(self, error: NotFinite) -> Returned:
+        """Go back to the last checkpoint, once, to learn more slowly from there on."""
+        if self.slowed < 1:
+            raise Diverged(error.advice(self.folder.path, self.settings.rate)) from None
+        seconds = self._seconds()
+        self._go_to(Checkpoint.read(self.folder))
+        self.slowed, self.before, self._began = SLOWED, seconds, time.monotonic()
+        return Returned(self.step, seconds, error.step, error.loss, self._rate())
 
     def _batches(self) -> Iterator[Batch]:
         while self.step < self.total:
@@ -156,11 +174,11 @@ class Trainer:
         return self.before + time.monotonic() - self._began
 
     def _rate(self) -> float:
-        rise = max(1, round(self.settings.warmup * self.total))
+        rise, peak = max(1, round(self.settings.warmup * self.total)), self.settings.rate
         if self.step < rise:
-            return self.settings.rate * (self.step + 1) / rise
+            return self.slowed * peak * (self.step + 1) / rise
         share = (self.step - rise) / max(1, self.total - rise)
-        return self.settings.rate * 0.5 * (1 + math.cos(math.pi * share))
+        return self.slowed * peak * 0.5 * (1 + math.cos(math.pi * share))
 
     def _advance(self, batch: Batch) -> torch.Tensor:
         rng = np.random.default_rng([self.settings.seed, self.step])
@@ -184,19 +202,12 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         if not bool(torch.isfinite(norm)):
-            raise Diverged(self._advice(float(loss.detach())))
+            raise NotFinite(float(loss.detach()), self.step + 1)
         self.optimiser.step()
         self.step += 1
         self.average.update(self.model, self.step)
         detached: torch.Tensor = loss.detach()
         return detached
-
-    def _advice(self, loss: float) -> str:
-        return (
-            f"loss is {loss} at step {self.step + 1}; the weights of the last validation are kept "
-            f"in {self.folder.path}. Lower train.rate (now {self.settings.rate}) or flow.end, "
-            "and look at the tracks with `trajflow doctor`"
-        )
 
     def _progress(self, losses: list[torch.Tensor], eta: float) -> Step:
         loss = float(torch.stack(losses).mean())
@@ -221,6 +232,8 @@ class Trainer:
             self._evaluations(),
             settings.seed,
         )
+        if not math.isfinite(scores["energy_score"]):
+            raise NotFinite(scores["energy_score"], self.step)
         best = scores["energy_score"] < self.best
         if best:
             self.best, self.best_step = scores["energy_score"], self.step
@@ -252,15 +265,10 @@ class Trainer:
         return Tempered(self.step, self._seconds(), temperature, scores)
 
     def _save(self) -> None:
-        Checkpoint.take(
-            self.model,
-            self.average,
-            self.optimiser,
-            step=self.step,
-            best=self.best,
-            best_step=self.best_step,
-            seconds=self._seconds(),
-        ).write(self.folder)
+        told = Progress(self.step, self.best, self.best_step, self._seconds(), self.slowed)
+        Checkpoint.take(self.model, self.average, self.optimiser, told).write(self.folder)
+        self.folder.seal_events()
+        self._saved = time.monotonic()
 
 
 def _rates(config: Config) -> dict[str, float]:
