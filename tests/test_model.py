@@ -202,3 +202,28 @@ def test_dropping_half_of_the_contexts_numbers_follows_the_generator():
     assert loss(1, 0.5) == loss(1, 0.5)
     assert loss(1, 0.5) != loss(1, 0.0)
     assert loss(1, 0.0) == loss(1, 0.0)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_forecast_encodes_only_those_its_targets_hear_and_says_the_same(joint):
+    model, past = tiny(joint=joint), scenes(agents=41)
+    past[2, 7] = torch.nan
+    target = torch.zeros(B, 41, dtype=torch.bool)
+    target[:, 3] = target[1, 30] = True
+    rows = []
+    model.encoder.register_forward_hook(lambda _, given, out: rows.append(len(given[0])))
+    with torch.no_grad():
+        few, frame = model.context(past, target)
+    every, same = model.context(past, target)
+    torch.testing.assert_close(few[target], every[target])
+    torch.testing.assert_close(frame.origin, same.origin)
+    most = 6 * (1 + model.social.limit)
+    assert 6 < rows[0] <= most < rows[1] == B * 41 - 1
+
+
+def test_a_scene_full_of_targets_is_encoded_as_it_is():
+    model, past = tiny(), scenes(agents=5)
+    rows = []
+    model.encoder.register_forward_hook(lambda _, given, out: rows.append(len(given[0])))
+    draw(model, past)
+    assert rows == [B * 5]

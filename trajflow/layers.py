@@ -49,9 +49,8 @@ class ModulatedBlock(nn.Module):
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         """Tokens [*, H] and modulation [*, 3 H] -> [*, H]."""
         scale, shift, gate = modulation.chunk(3, -1)
-        inner = self.norm(x) * (1 + scale) + shift
-        update: Tensor = gate * self.down(nn.functional.silu(self.up(inner)))
-        return x + update
+        inner = torch.addcmul(shift, self.norm(x), 1 + scale)
+        return torch.addcmul(x, gate, self.down(nn.functional.silu(self.up(inner))))
 
     def along(self, x: Dual, modulation: Dual) -> Dual:
         """Tokens [*, H] that move, under a modulation [*, 3 H] that does."""

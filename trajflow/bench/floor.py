@@ -17,8 +17,6 @@ from trajflow.model import TrajectoryModel
 Shape = tuple[int, int, int, int]
 """Of a product: how many, and rows, inner numbers and columns of each."""
 REPEATS = 15
-COPIED = 1 << 26
-"""Bytes of the array whose copying gives the bandwidth."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Floor:
         flops: Floating-point operations of its matrix products.
         seconds: What these take here one by one, each at the best of this machine's kernels.
         bytes: Weights of the network, which are read once.
-        bandwidth: Bytes per second of a copy, read and written.
+        bandwidth: Bytes per second that a copy of as many bytes reads and writes.
     """
 
     flops: int
@@ -57,11 +55,12 @@ def floor_of(model: TrajectoryModel, call: Callable[[], object]) -> Floor:
     shapes = products(call)
     weights = [*model.parameters(), *model.buffers()]
     device = weights[0].device
+    size = sum(one.numel() * one.element_size() for one in weights)
     return Floor(
         sum(count * flops(shape) for shape, count in shapes.items()),
         sum(count * product_seconds(shape, device) for shape, count in shapes.items()),
-        sum(one.numel() * one.element_size() for one in weights),
-        bandwidth(device),
+        size,
+        bandwidth(size, device),
     )
 
 
@@ -126,11 +125,11 @@ def _least(left: Tensor, right: Tensor, out: Tensor, precision: str) -> float:
 
 
 @lru_cache
-def bandwidth(device: torch.device) -> float:
-    """Bytes per second that a large copy reads and writes."""
-    source = torch.ones(COPIED // 4, device=device)
+def bandwidth(size: int, device: torch.device) -> float:
+    """Bytes per second that a copy of `size` bytes reads and writes."""
+    source = torch.ones(max(1, size // 4), device=device)
     target = torch.empty_like(source)
-    return 2 * COPIED / _quickest(lambda: target.copy_(source), device)
+    return 2 * size / _quickest(lambda: target.copy_(source), device)
 
 
 def _quickest(call: Callable[[], object], device: torch.device) -> float:

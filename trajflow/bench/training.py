@@ -35,7 +35,7 @@ def training_steps(asked: Asked, tell: Tell, device: str = "cpu") -> Rows:
     data = _Data.of(asked.batch, torch.device(device))
     cases = [_case(data, *kind) for kind in KINDS]
     torch.set_num_threads(max(asked.threads))
-    times = take_turns(cases, max(asked.seconds, 2.0), tell)
+    times = take_turns(cases, asked.seconds, tell)
     return [
         case.facts
         | each.to_dict()
