@@ -5,11 +5,13 @@
 Trains a classifier for each of these alone, on the training people of a run: on every step of the
 track turned into its own heading, on all features of the track, and with what the network makes of
 the past. What it reaches on validation people (AUROC, 95 % of resamples of people) bounds what a
-score that knows nothing of it could reach. Pasts backwards are those of other windows of the same
-people, so that none is beside its own mirror.
+score that knows nothing of it could reach. Changed pasts are those of other windows than the
+ordinary ones, so that none is beside its own mirror; whole windows are reversed, and only those who
+are seen in all of one are shown, because who comes and who goes would tell the direction of time.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from trajflow.datasets.store import open_store
 from trajflow.ood.detection import rates
 from trajflow.ood.floor import turned_steps
 from trajflow.ood.people import told, weights
+from trajflow.ood.shifts.timing import reversed_time
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
 from trajflow.surprise.features import track_features
@@ -29,10 +32,17 @@ from trajflow.surprise.sight import look
 CASES = ("reversed", "rounded to 1 mm", "rounded to 1 cm", "rounded to 5 cm", "rounded to 10 cm")
 
 
+def alone(batch: Batch) -> Batch:
+    """The batch with its targets only."""
+    here = batch.target[..., None, None]
+    past, future = (np.where(here, path, np.nan) for path in (batch.past, batch.future))
+    return replace(batch, past=past, future=future)
+
+
 def changed(batch: Batch, case: str) -> np.ndarray:
     """Pasts [B, A, T, D] under a case."""
     if case == "reversed":
-        return batch.past[:, :, ::-1]
+        return reversed_time(batch).past
     number, unit = case.removeprefix("rounded to ").split()
     size = float(number) * {"mm": 1e-3, "cm": 1e-2}[unit]
     return np.round(batch.past / size) * size
@@ -64,7 +74,7 @@ def main() -> None:
     data = track_data(open_store(asked.data), RunFolder.open(asked.run).config)
     parts = {}
     for part in ("train", "val"):
-        found = [b for b in data.validation(256, asked.windows, part) if b.targets]
+        found = [alone(b) for b in data.validation(256, asked.windows, part) if b.targets]
         person = np.concatenate([b.agent[b.target] for b in found])
         half = np.random.default_rng(0).random(len(person)) < 0.5
         parts[part] = (found, person, half, rows(predictor, found, None))

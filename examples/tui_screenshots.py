@@ -54,7 +54,7 @@ async def shoot(runs: Path, words: list[str]) -> dict[str, tuple[bytes, str]]:
             await pilot.resize_terminal(*size)
             for theme in THEMES:
                 app.theme = theme_named(theme, app.available_themes)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(2.5)
                 pictures[f"{size[0]}-{theme}"] = picture_of(app)
     return pictures
 

@@ -73,28 +73,29 @@ def drawn(
     """
     height, width = size
     edges, faint = histogram["edges"], f"#{look.faint:06x}"
-    bins = len(edges) - 1
-    wide = max(1, width // bins)
+    columns = max(width, len(edges) - 1)
     lines = [Text(title[:width], f"bold #{look.ink:06x}", no_wrap=True)]
     each = (height - 2) // 2
     most = max(*histogram["shifted"], *histogram["ordinary"], 1e-9)
     for order, name in enumerate(ROWS):
         hue = f"#{look.hue(1 - order):06x}"
-        bars = _bars([share / most for share in histogram[name]], max(1, each), wide)
+        bars = _bars([share / most for share in histogram[name]], max(1, each), columns)
         for number, bar in enumerate(bars):
             line = Text(no_wrap=True).append(bar[:width], hue)
             if number == 0:
                 top = f"{name}, top {100 * max(histogram[name]):.0f} %"
                 line = _labelled(_labelled(line, top, faint), name, faint)
             lines.append(line)
-    lines.append(_axis(edges, threshold, bins * wide, width, faint))
+    lines.append(_axis(edges, threshold, columns, width, faint))
     return Text("\n").join(lines)
 
 
-def _bars(shares: Sequence[float], rows: int, wide: int) -> list[str]:
+def _bars(shares: Sequence[float], rows: int, columns: int) -> list[str]:
+    """Rows of bars that together are so many columns wide."""
     eighths = [max(1, round(share * 8 * rows)) if share > 0 else 0 for share in shares]
+    spread = [eighths[column * len(eighths) // columns] for column in range(columns)]
     return [
-        "".join(BLOCKS[min(8, max(0, high - 8 * (rows - 1 - row)))] * wide for high in eighths)
+        "".join(BLOCKS[min(8, max(0, high - 8 * (rows - 1 - row)))] for high in spread)
         for row in range(rows)
     ]
 
