@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO, TypeVar
 
-from trajflow.cli.streams import log
+from trajflow.cli.streams import LONGEST, log
+from trajflow.text import safe
 
 Item = TypeVar("Item")
 TICK = 0.1
@@ -67,6 +68,7 @@ class Progress:
         return "  ".join([*parts, note] if note else parts)
 
     def _show(self, line: str) -> None:
+        line = safe(line, LONGEST)
         if self._live:
             columns = shutil.get_terminal_size().columns - 1
             self._stream.write(f"\r\x1b[K{line[:columns]}")

@@ -1,10 +1,12 @@
 """Stream a delimited text file as columns of text, so that no value is guessed on the way in."""
 
+import codecs
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,7 @@ ROW_BYTES = 64
 MIN_BLOCK, MAX_BLOCK = 1 << 12, 1 << 20
 """Bytes parsed at once; up to 32 blocks are read ahead."""
 _DELIMITERS = ",\t;|"
+_DECODER = codecs.getincrementaldecoder("utf-8")
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def read_delimited(
     )
     accepted = 0
     with unpacked(path) as stream:
-        source = pa.PythonFile(stream, mode="r")
+        source = pa.PythonFile(_Utf8(path, stream), mode="r")
         for batch in pv.open_csv(source, reading, parsing, converting):
             number = odd.number(np.arange(accepted, accepted + batch.num_rows))
             accepted += batch.num_rows
@@ -110,6 +113,28 @@ def read_delimited(
     if odd.fresh:
         nothing = pa.record_batch([pa.array([], pa.string()) for _ in columns], list(columns))
         yield Rows(nothing, np.empty(0, np.int64), odd.take())
+
+
+class _Utf8(io.RawIOBase):
+    """Text on its way to the parser, which would only complain of bytes that are none."""
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self._path, self._stream, self._decoder = path, stream, _DECODER()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes; none at the end."""
+        found = self._stream.read(-1 if size is None else size)
+        try:
+            self._decoder.decode(found, final=not found)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self._path} is no table in UTF-8 text ({error.reason}); convert it first"
+            ) from None
+        return found
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 
 from trajflow.cli.progress import Progress, span
 from trajflow.cli.stopping import asking
-from trajflow.cli.streams import listen, paint, say_json
+from trajflow.cli.streams import listen, paint, say, say_json
 from trajflow.cli.tables import pairs, table
 from trajflow.errors import TrajflowWarning
 
@@ -126,3 +126,22 @@ def test_the_first_interrupt_asks_and_the_second_leaves():
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
     assert asked == [True]
+
+
+def test_what_a_moving_line_notes_cannot_be_obeyed():
+    stream = Terminal()
+    now = iter(range(0, 99, 9))
+    progress = Progress("trials", 2, stream=stream, clock=lambda: float(next(now)))
+    progress.update(1, "fold\x1b]52;c;x\x07\u202e")
+    assert stream.getvalue().count("\x1b") == stream.getvalue().count("\x1b[K") == 1
+    assert "\\x1b]52;c;x\\x07\\u202e" in stream.getvalue()
+
+
+def test_results_and_json_cannot_be_obeyed(capsys):
+    say("a\x1b]0;x\x07\nb\x9b")
+    say_json({"a\x7f": "\x1b\x9b\u202e\ud800"})
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert "\x1b" not in out
+    told = json.loads("{" + out.partition("{")[2])
+    assert told == {"a\x7f": "\x1b\x9b\u202e\ud800"}

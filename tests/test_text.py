@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajflow.text import HIDDEN, MARKS, PILED, obeyed, plain, safe, width
+from trajflow.text import HIDDEN, MARKS, PILED, file_name, obeyed, plain, safe, width
 
 
 @given(st.text(st.characters(), max_size=200))
@@ -60,3 +60,16 @@ def test_width_counts_terminal_columns():
     assert width("abc") == 3
     assert width("東京") == 4
     assert width("e\u0301") == 1
+
+
+@given(st.text(st.characters(), max_size=80), st.text(st.characters(), max_size=80))
+def test_a_name_of_a_file_leads_nowhere_and_is_its_own(one, other):
+    name = file_name(one)
+    assert not {"/", "\\", "\0"} & set(name)
+    assert not name.startswith(".")
+    assert len(name) <= 69 or name == one
+    assert (name == file_name(other)) == (one == other)
+
+
+def test_usual_names_of_files_stay():
+    assert [file_name(name) for name in ("zara1", "a-b_c.2", "")] == ["zara1", "a-b_c.2", ""]

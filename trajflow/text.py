@@ -1,5 +1,7 @@
 """The one door through which a string from data reaches a terminal."""
 
+import hashlib
+import re
 import unicodedata
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -40,6 +42,20 @@ def obeyed(letter: str) -> bool:
     if unicodedata.category(letter) in HIDDEN or letter in BLANK:
         return True
     return any(low <= ord(letter) <= high for low, high in SELECTORS)
+
+
+def file_name(text: str) -> str:
+    """A name for a file in any folder: it leads nowhere else, and no two texts share one.
+
+    Example:
+        >>> from trajflow.text import file_name
+        >>> file_name("zara1"), file_name("../../etc")
+        ('zara1', '_.._etc-74ccf3c5')
+    """
+    kept = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).lstrip(".")[:60]
+    if kept == text:
+        return text
+    return f"{kept}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def width(text: str) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trajflow.baselines import load as load_floor
-from trajflow.benchmark.plan import Plan, Trial
+from trajflow.benchmark.plan import Plan, Trial, named
 from trajflow.benchmark.recipes import recipe
 from trajflow.choosing import LEARNED, check_rule, draws_of
 from trajflow.config import Config
@@ -96,7 +96,7 @@ def _mixtures(ask: Ask, folds: Mapping[str, Sequence[str]]) -> Iterator[Trial]:
                 raise ConfigError("samples of whole scenes are not mixed; leave out --mixture")
             found = _evaluations(replace(ask, steps=()), config)
             terms = tuple(_shared(one, ask.seeds) for one in found if one.steps == 1)
-            members = tuple(f"{fold}-{preset}-{seed}" for seed in range(ask.seeds))
+            members = tuple(named(fold, preset, seed) for seed in range(ask.seeds))
             yield Trial(fold, f"{preset}-mixture", 0, config, terms, members=members)
 
 

@@ -9,8 +9,14 @@ from trajflow.config import Config
 from trajflow.errors import RunError
 from trajflow.evaluation import Judging
 from trajflow.runs import write_whole
+from trajflow.text import file_name
 
 FILE = "plan.json"
+
+
+def named(fold: str, method: str, seed: int) -> str:
+    """What a trial is called, whatever the data call their fold."""
+    return f"{file_name(fold)}-{method}-{seed}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Trial:
     @property
     def name(self) -> str:
         """A name that no other trial of the plan has, good for a folder."""
-        return f"{self.fold}-{self.method}-{self.seed}"
+        return named(self.fold, self.method, self.seed)
 
     def folder(self, results: Path) -> Path:
         """Where the trial's weights and reports are."""

@@ -1,0 +1,185 @@
+"""Files that strangers made to hurt: each is refused in our own words, and no code of it is run."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trajflow.datasets.doctor import check
+from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.inflation import SMALL
+from trajflow.datasets.lines import MAX_LINE, blocks_of_lines
+from trajflow.datasets.parquet import read_parquet
+from trajflow.datasets.seal import MAX_NAME
+from trajflow.datasets.store import open_store
+from trajflow.datasets.unpacking import unpacked
+from trajflow.errors import DataError
+from trajflow.foreign import MAX_DEPTH, parse_json
+
+FAULTS = Path(__file__).parents[1] / "examples" / "faults"
+sys.path.insert(0, str(FAULTS))
+
+import hostile_stores  # noqa: E402
+import hostile_tables  # noqa: E402
+
+LARGE_STORES = {
+    "ten million lists",
+    "an index of small bombs",
+    "ten thousand empty chunks",
+    "a million chunks, none there",
+    "300 000 chunks, none there",
+    "a chunk of a GiB",
+}
+LARGE_TABLES = {
+    "a quote that is never closed",
+    "a cell of a packed GiB",
+    "a gzip bomb of rows",
+    "a bzip2 bomb of rows",
+    "an xz bomb of rows",
+    "a zip bomb",
+    "a zip of fifty thousand files",
+    "lines of a megabyte",
+    "one line of 64 MiB",
+    "boxes of one word",
+    "a Parquet text of a MiB, a million times",
+    "a Parquet of 3 10^7 rows in a few KiB",
+    "a Parquet of fifty thousand columns",
+}
+
+
+def named(names, large):
+    return [pytest.param(n, marks=[pytest.mark.slow] if n in large else [], id=n) for n in names]
+
+
+@pytest.mark.parametrize("name", named(hostile_stores.MAKERS, LARGE_STORES))
+def test_a_hostile_store_is_refused(name, tmp_path):
+    path, canary = tmp_path / "data.zarr", tmp_path / "canary"
+    hostile_stores.make(name, path, canary)
+    (found,) = check(path)
+    assert found.level == "error"
+    if "table" not in name:
+        with pytest.raises(DataError):
+            open_store(path).tracks()
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", named(hostile_tables.MAKERS, LARGE_TABLES))
+def test_a_hostile_table_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAJFLOW_CANARY", str(tmp_path / "canary"))
+    source, file, write = hostile_tables.MAKERS[name]
+    path = tmp_path / "hall" / "video0" / file
+    path.parent.mkdir(parents=True)
+    write(path)
+    dt = None if source in ("sdd", "trajnet") else 0.4
+    with pytest.raises(DataError):
+        import_tracks(source, path, tmp_path / "out.zarr", dt=dt)
+    assert [left.name for left in tmp_path.iterdir()] == ["hall"]
+
+
+def test_a_tame_store_of_the_same_making_is_read(tmp_path):
+    hostile_stores.tame(tmp_path / "data.zarr")
+    assert len(open_store(tmp_path / "data.zarr").tracks().step) == hostile_stores.ROWS
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"[" * MAX_DEPTH + b"0" + b"]" * MAX_DEPTH, None),
+        (b"[" * (MAX_DEPTH + 1) + b"0" + b"]" * (MAX_DEPTH + 1), "deep"),
+        (b"[" * 200_000, "deep"),
+        (b"[NaN]", "NaN is no number"),
+        (b"[" + b"0," * 2_000_001 + b"0]", "values"),
+        (b'"' + b"x" * 99 + b'"', "bytes"),
+        (b"\xff", "decode"),
+    ],
+)
+def test_json_of_strangers_has_bounds(raw, told):
+    most = 50 if told == "bytes" else 1 << 23
+    if told is None:
+        parse_json(raw, most)
+    else:
+        with pytest.raises(ValueError, match=told):
+            parse_json(raw, most)
+
+
+def test_a_long_line_is_one_row_whatever_its_length(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_bytes(b"a\n\n" + b"x" * (3 * MAX_LINE + 5) + b"\nb\n" + b"y" * MAX_LINE)
+    (block,) = blocks_of_lines(path, 99)
+    assert [number for number, _ in block] == [1, 3, 4, 5]
+    assert [len(line) for _, line in block] == [2, MAX_LINE, 2, MAX_LINE]
+
+
+def test_a_block_of_long_lines_is_small(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_bytes((b"x" * 99_999 + b"\n") * 200)
+    blocks = list(blocks_of_lines(path, 10_000))
+    assert len(blocks) == 3
+    assert sum(map(len, blocks)) == 200
+
+
+def test_what_unfolds_plainly_is_read_and_a_bomb_is_not(tmp_path):
+    plain = np.random.default_rng(0).integers(0, 10, 3 * SMALL // 2).astype("u1").tobytes()
+    (tmp_path / "plain.gz").write_bytes(gzip.compress(plain, 1))
+    with unpacked(tmp_path / "plain.gz") as stream:
+        assert stream.read() == plain
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(2 * SMALL)))
+    with pytest.raises(DataError, match="over 200 to 1"), unpacked(tmp_path / "bomb.gz") as stream:
+        stream.read()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux only")
+def test_parquet_is_decoded_where_memory_has_an_end(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 4000, pa.int32()), ["x" * 2**20])
+    pq.write_table(pa.table({"agent": long}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="unfolds to more memory"):
+        list(read_parquet(tmp_path / "t.parquet", ["agent"], 65_536))
+
+
+def test_parquet_rows_come_as_they_were_written(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table = pa.table({"a": ["x", None, "y"] * 50, "b": range(150), "c": [1.5] * 150})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=70)
+    read = pa.Table.from_batches(read_parquet(tmp_path / "t.parquet", ["c", "a"], 40))
+    assert read.equals(table.select(["c", "a"]))
+    pq.write_table(table.slice(0, 0), tmp_path / "none.parquet")
+    assert sum(b.num_rows for b in read_parquet(tmp_path / "none.parquet", ["a"], 40)) == 0
+
+
+def test_an_abandoned_reading_leaves_no_process(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    values = np.random.default_rng(0).normal(size=400_000)
+    pq.write_table(pa.table({"x": values}), tmp_path / "t.parquet")
+    batches = read_parquet(tmp_path / "t.parquet", ["x"], 1000)
+    next(batches)
+    batches.close()
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    if children.exists():
+        running = [Path(f"/proc/{p}/cmdline").read_bytes() for p in children.read_text().split()]
+        assert not [line for line in running if b"decoding.py" in line]
+
+
+def test_names_of_files_inside_a_seal_have_bounds(tmp_path):
+    from trajflow.datasets.seal import _inside
+
+    assert _inside("x/c/0")
+    for name in ("/x", "x/../../y", "..", ".", "", "x//y", "x\0", "x" * (MAX_NAME + 1)):
+        assert not _inside(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["store_flips.py", "hostile_files.py", "full_disk_import.py"])
+def test_the_scripts_find_nothing(script):
+    done = subprocess.run([sys.executable, FAULTS / script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
