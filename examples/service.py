@@ -99,11 +99,11 @@ def service(online: OnlinePredictor) -> FastAPI:
     @app.get("/health")
     def health() -> dict[str, Any]:
         try:
-            found = online.forecast()
+            found = online.forecast([])
         except TrajflowError:
             return {"status": "waiting", "dropped": online.dropped}
-        state = "stale" if found.stale else "slow" if found.late or found.fallback else "ok"
-        return {"status": state, "agents": len(found.ids), "dropped": online.dropped}
+        state = "stale" if found.stale else "ok"
+        return {"status": state, "time": found.time, "dropped": online.dropped}
 
     @app.websocket("/stream")
     async def stream(

@@ -12,6 +12,7 @@ import torch
 from online_support import DT, HISTORY, HORIZON, Clock, Walker, line
 
 from trajflow.errors import ConfigError, TrajflowError
+from trajflow.mixture import Mixture
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.online import OnlinePredictor
 from trajflow.predictor import Predictor
@@ -91,6 +92,8 @@ def test_nobody_is_an_answer_but_not_before_the_first_push():
     found = online.forecast()
     assert (found.ids, found.forecast.samples.shape) == ((), (20, 0, HORIZON, 2))
     assert (found.time, found.fallback, found.thinned) == (9.0, False, False)
+    online.push(9.0, ["b"], [[0, 0]])
+    assert online.forecast([]).ids == ()
 
 
 def test_equal_seeds_give_equal_forecasts_and_none_gives_others(network):
@@ -148,6 +151,13 @@ def test_another_step_is_passed_on_to_who_knows_it(network):
     assert walked(OnlinePredictor(network, 0.3), ["a"]).forecast().forecast.dt == 0.3
     with pytest.raises(ConfigError, match="got dt=2"):
         OnlinePredictor(network, 2.0)
+
+
+def test_several_predictors_serve_as_one(network):
+    online = walked(OnlinePredictor(Mixture([network, network]), deadline_ms=5000), ["a", "b"])
+    found = online.forecast()
+    assert (found.ids, found.forecast.samples.shape) == (("a", "b"), (20, 2, HORIZON, 2))
+    assert not found.straight.any()
 
 
 def test_silence_makes_stale_and_so_does_a_clock_that_stands():

@@ -187,7 +187,7 @@ class OnlinePredictor:
             ids=ids,
             time=now,
             seen=np.isfinite(past[:count]).all(-1).sum(-1),
-            age=-times[:count, -1],
+            age=0.0 - times[:count, -1],
             straight=drawn.straight,
             fallback=drawn.fallback,
             thinned=drawn.thinned,
