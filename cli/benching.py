@@ -36,6 +36,7 @@ HEADS = {
     "p99_ms": "p99 ms",
     "cpu_ms": "cpu ms",
     "steps_per_s": "steps/s",
+    "forecasts_per_s": "agents/s",
     "floor_ms": "floor ms",
     "over_floor": "x floor",
     "over_first": "x first",

@@ -20,7 +20,7 @@ FLOORS = [
     {"weights", "choosing", "exporting", "surprise"},
     {"predictor", "training", "evaluation"},
     {"forecaster", "mixture", "online"},
-    {"ood"},
+    {"ood", "buckets"},
     {"benchmark", "browsing"},
     {"tui", "bench"},
     {"cli"},
@@ -48,6 +48,7 @@ TORCH |= {
     "forecaster",
     "benchmark",
     "bench",
+    "buckets",
     "surprise",
 }
 FOREIGN = {

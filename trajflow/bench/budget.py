@@ -99,5 +99,9 @@ def _lines(subjects: Sequence[Subject], row: dict[str, Any]) -> tuple[str, ...]:
             f"torch.set_num_threads({row['threads']})"]  # fmt: skip
     if row["precision"].endswith(" medium"):
         some.append('torch.set_float32_matmul_precision("medium")')
+    if row["backend"].startswith("graph"):
+        return ("from trajflow import Predictor", "from trajflow.buckets import BucketedPredictor",
+                "", f"predictor = Predictor.load({path}, device={subject.device!r})",
+                f"predictor = BucketedPredictor(predictor, {row['precision']!r})", call)  # fmt: skip
     device = "" if subject.device == "cpu" else f", device={subject.device!r}"
     return (*some, f"predictor = Predictor.load({path}{device})", call)

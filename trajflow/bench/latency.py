@@ -36,6 +36,8 @@ def latency(subjects: Sequence[Subject], asked: Asked, tell: Tell) -> Rows:
         cases = [case for pair in pairs for case in _cases(*pair, asked, some)]
         times = take_turns(cases, asked.seconds, tell)
     rows = [case.facts | each.to_dict() for case, each in zip(cases, times, strict=True)]
+    for row in rows:
+        row["forecasts_per_s"] = 1e3 * row["agents"] / row["p50_ms"]
     for row, each in zip(rows, times, strict=True):
         _compare(row, each, rows, times, floors)
     return rows

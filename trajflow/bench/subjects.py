@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ import torch
 
 from trajflow.bench.network import new_predictor
 from trajflow.bench.scenes import Scene
+from trajflow.buckets import BucketedPredictor, Precision
 from trajflow.predictor import Predictor
 
 EXPORTED = (".onnx", ".pt2")
@@ -46,26 +48,33 @@ class Engine:
         subject: What it belongs to.
         threads: Threads that compute.
         kernel: torch's matmul precision; None for what is not torch.
+        static: Precision of graphs of static shapes; None for operations one by one.
     """
 
     subject: Subject
     threads: int = 1
     kernel: str | None = None
+    static: Precision | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
         """What it is, as JSON values."""
+        medium = " medium" if self.kernel == "medium" else ""
         return {
             "model": self.subject.name,
-            "backend": self.subject.backend,
-            "precision": self.subject.precision + (" medium" if self.kernel == "medium" else ""),
+            "backend": f"graph {self.subject.device}" if self.static else self.subject.backend,
+            "precision": self.static or self.subject.precision + medium,
             "threads": self.threads,
         }
 
     @cached_property
     def predictor(self) -> Forecasts:
         """What forecasts."""
-        return self.subject.load(self.threads)
+        loaded = self.subject.load(self.threads)
+        if self.static is None:
+            return loaded
+        assert isinstance(loaded, Predictor)
+        return BucketedPredictor(loaded, self.static)
 
     def prepare(self) -> None:
         """Set what torch keeps for all."""
@@ -75,7 +84,8 @@ class Engine:
 
     def forecast(self, scene: Scene, samples: int, **more: Any) -> Any:
         """The forecast of pasts [A, T, D] among neighbours [N, T, D], always of the same noise."""
-        return self.predictor.predict(scene.past, scene.neighbours, samples, seed=1, **more)
+        call = self.predictor.predict
+        return call(scene.past, scene.neighbours, samples=samples, seed=1, **more)
 
 
 @dataclass(frozen=True)
@@ -133,17 +143,19 @@ class Subject:
             return new_predictor(self.device)
         if not self.exported:
             return Predictor.load(self.path, self.device)
-        from trajflow import runtime
-
-        loaded: Forecasts = runtime.Predictor.load(self.path, threads=threads)
+        # By name: what computes exported models need not be installed.
+        kind = import_module("trajflow.runtime").Predictor
+        loaded: Forecasts = kind.load(self.path, threads=threads)
         return loaded
 
     def engines(self, threads: Sequence[int], kernels: Sequence[str] = KERNELS) -> list[Engine]:
         """Every way to compute it that is worth a look."""
         if self.exported:
             return [Engine(self, count) for count in threads]
-        some = kernels if self.device == "cpu" else kernels[:1]
-        return [Engine(self, count, kernel) for count in threads for kernel in some]
+        if self.device == "cpu":
+            return [Engine(self, count, kernel) for count in threads for kernel in kernels]
+        low: tuple[Precision | None, ...] = (None, "fp32", "bf16")
+        return [Engine(self, 1, kernels[0], static) for static in low]
 
 
 def check(engine: Engine, scene: Scene, samples: int = 20) -> float:
