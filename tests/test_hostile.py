@@ -178,8 +178,20 @@ def test_names_of_files_inside_a_seal_have_bounds(tmp_path):
         assert not _inside(name)
 
 
+def test_every_command_is_recorded_under_hostile_names(tmp_path):
+    import hostile_labels
+    from labelled_data import Names
+
+    words = [list(map(str, w)) for w in hostile_labels.commands(tmp_path, Names(())).values()]
+    recorded = {w[0] for w in words} | {tuple(w[:2]) for w in words}
+    assert hostile_labels.registered() - recorded == {"tui"}  # its screens are pressed through
+
+
+SCRIPTS = ["store_flips.py", "hostile_files.py", "full_disk_import.py", "hostile_labels.py"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["store_flips.py", "hostile_files.py", "full_disk_import.py"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_the_scripts_find_nothing(script):
     done = subprocess.run([sys.executable, FAULTS / script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

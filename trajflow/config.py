@@ -40,9 +40,9 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """What is cut from a store."""
 
-    history: int = Field(8, ge=1)
+    history: int = Field(8, ge=1, le=100_000)
     """Past steps an agent is seen."""
-    horizon: int = Field(12, ge=1)
+    horizon: int = Field(12, ge=1, le=100_000)
     """Future steps that are forecast."""
     stride: int = Field(1, ge=1)
     """Steps between the starts of two windows."""
@@ -60,7 +60,7 @@ class DataConfig(_Section):
     """Most neighbours kept of each window, nearest first."""
     reach: int = Field(1, ge=1)
     """Training windows bring this many times their steps, so that scenes can be played faster."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the split."""
     max_rows: int = Field(20_000_000, ge=1)
     """Rows held in memory; a larger store is streamed by groups of recordings."""
@@ -77,13 +77,13 @@ class ModelConfig(_Section):
     """Whether agents attend to their neighbours."""
     joint: bool = False
     """Whether the samples of a scene's agents are drawn together."""
-    width: int = Field(128, ge=4)
+    width: int = Field(128, ge=4, le=8192)
     """Width of the context."""
-    decoder_width: int = Field(128, ge=8)
+    decoder_width: int = Field(128, ge=8, le=8192)
     """Width of the decoder."""
-    decoder_depth: int = Field(4, ge=1)
+    decoder_depth: int = Field(4, ge=1, le=128)
     """Residual blocks of the decoder."""
-    components: int = Field(8, ge=1)
+    components: int = Field(8, ge=1, le=8192)
     """Principal components of a future that the decoder moves."""
     pace_floor: float = Field(1.0, gt=0)
     """Least pace that futures are measured by, as a share of the usual one."""
@@ -191,7 +191,7 @@ class TrainConfig(_Section):
     """Network evaluations of a draw in a validation; None: 1, or 8 for the preset `flow`."""
     temper: bool = True
     """Whether the deviation of the noise is chosen on the validation part at the end."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the weights, the order of the data and the noise."""
     threads: int | None = Field(None, ge=1)
     """Processor threads; None: 1 or all, whichever is faster when measured."""
@@ -214,7 +214,7 @@ class SetConfig(_Section):
     """What the least error at the end counts beside the least mean error."""
     share: float = Field(0.5, gt=0, le=1)
     """Share of a batch's targets that an epoch learns from: a person's windows are much alike."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the weights and the augmentation."""
 
 

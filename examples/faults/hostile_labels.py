@@ -12,6 +12,7 @@ not hold, nothing that sets a title or a clipboard, and must end with the same e
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -58,10 +59,29 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
         "predict table": ["predict", run, table, "-o", place / "table.csv", "--dt", "0.4"],
         "plot": ["plot", run, store, "-o", place / names.file("forecasts.svg"), "--split", "val"],
         "plot scene": ["plot", run, store, "-o", place / "f.svg", "--scene", names.of("no", 3)],
-        "benchmark": ["benchmark", "ethucy", store, "--out", place / names.file("bench")],
+        "evaluate strange": ["evaluate", run, store, "--split", "val", "--ood", "--shifts", "noise",
+                             "--windows", "20"],
+        "benchmark": ["benchmark", "ethucy", store, "--out", place / names.file("bench"), "--seeds",
+                      "1", "--presets", "mmf", "--floors", "cv", *TINY],
+        "bench": ["bench", run, "--show", "footprint", "--seconds", "0.05"],
+        "export": ["export", run, "-o", place / names.file("model.onnx")],
+        "data repair": ["data", "check", place / names.file("hurt.zarr"), "--repair",
+                        place / names.file("saved.zarr")],
         "not there": ["doctor", place / names.file("nothing.zarr")],
         "no run": ["evaluate", place / names.file("nothing"), store],
     }  # fmt: skip
+
+
+def registered() -> set[str | tuple[str, str]]:
+    """Every command there is: its word, or both for those of `data`."""
+    from trajflow.cli.app import app, data
+
+    own: set[str | tuple[str, str]] = {_word(one) for one in app.registered_commands}
+    return own | {("data", _word(one)) for one in data.registered_commands}
+
+
+def _word(one: object) -> str:
+    return str(one.name or one.callback.__name__)  # type: ignore[attr-defined]
 
 
 NEEDED = ("train", "train fold")
@@ -87,9 +107,9 @@ def record(words: list[object], cwd: Path) -> tuple[bytes, int | None]:
     return recording.raw, code
 
 
-def record_screen(name: str, place: Path) -> tuple[bytes, int | None]:
+def record_screen(name: str, place: Path, run: Path) -> tuple[bytes, int | None]:
     """What the application writes while a screen is opened and used; code 9 if it never opens."""
-    recording = Recording(["tui", place], place, {"XDG_CACHE_HOME": str(place / "cache")})
+    recording = Recording(["tui", run], place, {"XDG_CACHE_HOME": str(place / "cache")})
     lost = False
     for key, seen in SCREENS[name]:
         if key:
@@ -97,8 +117,7 @@ def record_screen(name: str, place: Path) -> tuple[bytes, int | None]:
         if seen:
             lost |= not recording.until(seen, 90)
         recording.rest(1.0)
-    recording.press("Q")
-    code = recording.finish(30)
+    code = recording.leave("\x1b", "Q")
     return recording.raw, 9 if lost and code == 0 else code
 
 
@@ -122,21 +141,28 @@ def main() -> None:
     asked = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        places, sides = {}, {}
+        places, sides, runs = {}, {}, {}
         for kind, words in (("tame", ()), ("hostile", HOSTILE)):
             place = places[kind] = Path(folder, kind)
             place.mkdir()
             names = Names(words)
             write_store(place / names.file("data.zarr"), names)
             write_table(place / names.file("rows.csv"), names)
+            hurt = place / names.file("hurt.zarr")
+            shutil.copytree(place / names.file("data.zarr"), hurt)
+            (hurt / "x" / "c" / "0").rename(hurt / "seal" / "zarr.json")
+            shutil.copy(place / names.file("data.zarr") / "x" / "c" / "0", hurt / "x" / "c" / "0")
             sides[kind] = commands(place, names)
+            runs[kind] = place / names.file("run")
         for name in sides["tame"]:
-            if asked.only in name or name in NEEDED:
+            words = tuple(map(str, sides["tame"][name][:2]))
+            known = words[0] in registered() or words in registered()
+            if known and (asked.only in name or name in NEEDED):
                 found = {kind: record(sides[kind][name], places[kind]) for kind in places}
                 results.append(_said(name, found, asked))
         for name in SCREENS:
             if asked.only in f"screen {name}":
-                found = {kind: record_screen(name, places[kind]) for kind in places}
+                found = {kind: record_screen(name, places[kind], runs[kind]) for kind in places}
                 results.append(_said(f"screen {name}", found, asked))
     bad = [one for one in results if not one["ok"]]
     told = {"recorded": len(results), "not_inert": len(bad)}

@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 CSI = rb"\x1b\[[0-?]*[ -/]*[@-~]"
@@ -67,6 +68,16 @@ class Recording:
         end = time.monotonic() + seconds
         while time.monotonic() < end and self._take(0.1):
             pass
+
+    def leave(self, *keys: str) -> int | None:
+        """Press keys, one after the other and again, until the command ends; its exit code."""
+        for key in keys * 5:
+            if self._child.poll() is not None:
+                break
+            with suppress(OSError):
+                self.press(key)
+            self.rest(3.0)
+        return self.finish(5)
 
     def finish(self, seconds: float) -> int | None:
         """Take what is written until the end; the exit code, None if it had to be killed."""
