@@ -106,6 +106,20 @@ def test_help_lists_every_key_of_the_screen(folder, screen):
     piloted(app_on(folder), play, LARGE)
 
 
+def test_the_palette_over_home_offers_no_way_back(folder):
+    async def play(pilot):
+        home = pilot.app.screen
+        await pilot.press("colon")
+        await until(pilot, lambda: pilot.app.screen is not home)
+        told = {command.title for command in pilot.app.get_system_commands(home)}
+        assert "Open" in told
+        assert "Back" not in told
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is home)
+
+    piloted(app_on(folder), play)
+
+
 def test_the_palette_has_every_action_of_the_screen(folder):
     async def play(pilot):
         await until(pilot, lambda: pilot.app.screen.found.runs)

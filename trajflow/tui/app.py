@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.command import CommandPalette
 from textual.events import Resize
 from textual.screen import Screen
 
@@ -158,8 +159,9 @@ class TrajflowApp(App[None]):
         self.notify(safe(message.text, LONGEST), markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """From home there is no way back."""
-        return action != "back" or len(self.screen_stack) > 1
+        """From home there is no way back, also while the palette lies over it."""
+        below = (one for one in self.screen_stack if not isinstance(one, CommandPalette))
+        return action != "back" or len(list(below)) > 1
 
     async def action_back(self) -> None:
         """Return to the screen below; home stays."""
