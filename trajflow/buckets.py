@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from trajflow.captured import Captured
 from trajflow.errors import TrajflowError, TrajflowWarning
 from trajflow.export.graph import ForecastGraph
 from trajflow.forecast import Forecast
@@ -26,8 +27,6 @@ Floats = NDArray[np.float64]
 Precision = Literal["fp32", "bf16"]
 KEPT = 16
 """Graphs that are kept; the one that was not used for longest makes room."""
-WARM = 3
-"""Calls before a capture, in which libraries choose their kernels."""
 
 
 @dataclass(frozen=True)
@@ -180,31 +179,3 @@ class BucketedPredictor:
         ):
             futures: Tensor = self.graph(past, noise)[0]
         return futures.float()
-
-
-class Captured:
-    """A call on tensors of fixed shapes as a CUDA graph."""
-
-    def __init__(self, call: Callable[[Tensor, Tensor], Tensor], *given: Tensor) -> None:
-        """Capture the call; later ones take tensors [*] of the same shapes.
-
-        Raises:
-            RuntimeError: It does something a graph cannot hold.
-        """
-        self._given = [one.clone() for one in given]
-        side = torch.cuda.Stream(given[0].device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(given[0].device))
-        with torch.cuda.stream(side):
-            for _ in range(WARM):
-                call(*self._given)
-        torch.cuda.current_stream(given[0].device).wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._found = call(*self._given)
-
-    def __call__(self, *given: Tensor) -> Tensor:
-        """What the call makes of tensors of any shape it was captured with; gone at the next."""
-        for own, one in zip(self._given, given, strict=True):
-            own.copy_(one)
-        self._graph.replay()
-        return self._found

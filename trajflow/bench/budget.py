@@ -88,20 +88,22 @@ def within(
 
 
 def _lines(subjects: Sequence[Subject], row: dict[str, Any]) -> tuple[str, ...]:
+    """Python that forecasts as the row was measured."""
     subject = next(one for one in subjects if one.name == row["model"])
-    path = repr(str(subject.path or "RUN"))
+    path, device = repr(str(subject.path or "RUN")), subject.device
     call = f"forecast = predictor.predict(past, neighbours, samples={row['samples']})"
     if subject.exported:
-        threads = f", threads={row['threads']}"
-        return ("from trajflow.runtime import Predictor",
-                f"predictor = Predictor.load({path}{threads})", call)  # fmt: skip
-    some = ["import torch", "from trajflow import Predictor", "",
-            f"torch.set_num_threads({row['threads']})"]  # fmt: skip
+        load = f"predictor = Predictor.load({path}, threads={row['threads']})"
+        return ("from trajflow.runtime import Predictor", load, call)
+    if device != "cpu":
+        lines = ["from trajflow import Predictor"]
+        loads = [f"predictor = Predictor.load({path}, device={device!r})"]
+        if row["backend"].startswith("graph"):
+            lines.append("from trajflow.buckets import BucketedPredictor")
+            loads.append(f"predictor = BucketedPredictor(predictor, {row['precision']!r})")
+        return (*lines, *loads, call)
+    lines = ["import torch", "from trajflow import Predictor"]
+    lines.append(f"torch.set_num_threads({row['threads']})")
     if row["precision"].endswith(" medium"):
-        some.append('torch.set_float32_matmul_precision("medium")')
-    if row["backend"].startswith("graph"):
-        return ("from trajflow import Predictor", "from trajflow.buckets import BucketedPredictor",
-                "", f"predictor = Predictor.load({path}, device={subject.device!r})",
-                f"predictor = BucketedPredictor(predictor, {row['precision']!r})", call)  # fmt: skip
-    device = "" if subject.device == "cpu" else f", device={subject.device!r}"
-    return (*some, f"predictor = Predictor.load({path}{device})", call)
+        lines.append('torch.set_float32_matmul_precision("medium")')
+    return (*lines, f"predictor = Predictor.load({path})", call)
