@@ -119,4 +119,6 @@ def _axis(
         word = f"alarm {threshold:.2g}▲"
         first = max(len(left) + 1, at - len(word) + 1)
         letters[first : first + len(word)] = list(word)
+        if first + len(word) >= columns - len(right):
+            letters[first + len(word) :] = " " * (columns - first - len(word))
     return Text("".join(letters)[:width], style, no_wrap=True)
