@@ -1,6 +1,7 @@
 # make demo   generate a crowd, train on it, judge it against its floors; some minutes
 # make test   run the tests
 # make lint   run ruff and mypy
+# make fuzz   random bytes for each of our parsers, ten minutes each; FUZZ=seconds
 # make clean  remove what these left, but not .venv
 #
 # Each makes .venv if it is missing; PYTHON chooses the interpreter, 3.11 or newer.
@@ -18,11 +19,12 @@ DEMO := demo
 CROWD := $(DEMO)/crowd.zarr
 RUN := $(DEMO)/run
 BRIEF := --set train.epochs=10
+FUZZ := 600
 FLOORS := cv cv-sampled anchors analog
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint fuzz clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -56,12 +58,16 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+fuzz: $(VENV)/ready-fuzz
+	$(BIN)/python fuzz/run.py --seconds $(FUZZ)
+
 clean:
 	rm -rf build dist $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/ready-run: EXTRAS := -e ".[sim]"
-$(VENV)/ready-test: EXTRAS := -e ".[sim]" --group test
-$(VENV)/ready-dev: EXTRAS := -e ".[sim]" --group dev
+$(VENV)/ready-test: EXTRAS := -e ".[sim,export]" --group test
+$(VENV)/ready-dev: EXTRAS := -e ".[sim,export]" --group dev
+$(VENV)/ready-fuzz: EXTRAS := -e . --group fuzz
 $(VENV)/ready-%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing trajflow and what it needs into $(VENV); this takes a minute or more"
 	$(PIP) -c constraints.txt $(EXTRAS)

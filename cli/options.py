@@ -73,7 +73,7 @@ Draws = Annotated[
     typer.Option(min=1, help="Draws to choose from; 20 for each sample if not given."),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")]
-Seed = Annotated[int, typer.Option(min=0, help="What all chance is drawn from.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="What all chance is drawn from.")]
 
 
 def selection(rule: str | None, samples: int, draws: int | None) -> "Selection | None":

@@ -19,7 +19,7 @@ from trajflow.outlook import Futures
 FORMAT = "1.0"
 SUFFIXES = (".csv", ".parquet", ".zarr")
 ROWS = 4096
-FORMULA = ("=", "+", "-", "@")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def check_target(path: Path, overwrite: bool = False) -> None:
