@@ -18,6 +18,7 @@ from trajflow.cli.data_make import make
 from trajflow.cli.data_plot import plot_data
 from trajflow.cli.doctor import doctor
 from trajflow.cli.evaluate import evaluate
+from trajflow.cli.export import export
 from trajflow.cli.fit_set import fit_set
 from trajflow.cli.fit_surprise import fit_surprise
 from trajflow.cli.options import Loud
@@ -63,6 +64,7 @@ app.command(rich_help_panel="Model", name="fit-set")(fit_set)
 app.command(rich_help_panel="Model", name="fit-surprise")(fit_surprise)
 app.command(rich_help_panel="Model")(compare)
 app.command(rich_help_panel="Model")(benchmark)
+app.command(rich_help_panel="Model")(export)
 app.command(rich_help_panel="Forecasts")(predict)
 app.command(rich_help_panel="Forecasts")(plot)
 app.command(rich_help_panel="Forecasts")(tui)

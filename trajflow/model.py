@@ -249,6 +249,20 @@ class TrajectoryModel(nn.Module):
         noise = noise * temperature
         if not self.architecture.joint:
             return self.futures(context[target], frame.take(target), noise, steps)
+        return self.together(context, frame, target, noise, steps)
+
+    def together(
+        self, context: Tensor, frame: Frame, target: Tensor, noise: Tensor, steps: int = 1
+    ) -> Tensor:
+        """Futures that the noise of whole scenes is carried to, [S, N, F, D]; the model is joint.
+
+        Args:
+            context: Contexts, [B, A, H].
+            frame: Frames, [B, A].
+            target: The N agents that are drawn, [B, A].
+            noise: Noise of all components, [S, B, A, ...].
+            steps: Network evaluations per draw.
+        """
         kept = noise[..., : self.scaling.components]
         event = sample(self.velocity(context, target), kept, steps, axes=2)
         return self.scaling.future(frame.take(target), event[:, target], noise[:, target])

@@ -45,7 +45,7 @@ def read_calibration(folder: Path, weights: bytes, evaluations: int = 1) -> Cali
     """
     path = folder / FILE
     try:
-        calibration = _understood(parse_json(read_kept(path, JSON), path))
+        calibration = understood(parse_json(read_kept(path, JSON), path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -66,7 +66,12 @@ def digest(weights: bytes) -> str:
     return hashlib.sha256(weights).hexdigest()
 
 
-def _understood(said: dict[str, Any]) -> Calibration:
+def understood(said: dict[str, Any]) -> Calibration:
+    """The calibration in the JSON value of `stored`.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is none.
+    """
     if said["format"] != FORMAT:
         raise ValueError(f"format {said['format']!r} is not {FORMAT}")
     types = {"people": int, "windows": int, "samples": int, "evaluations": int, "seed": int}

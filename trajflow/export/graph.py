@@ -22,8 +22,10 @@ class ContextGraph(nn.Module):
         self.model = model
         self.unit = float(model.scaling.unit)
 
-    def forward(self, past: Tensor, agents: int, rate: Tensor | None = None) -> tuple[Tensor, Frame]:
-        """Contexts [B, R, H] and frames [B, R] of the first `agents` of each scene.
+    def forward(
+        self, past: Tensor, agents: int, rate: Tensor | None = None
+    ) -> tuple[Tensor, Frame]:
+        """Contexts [B, K, H] and frames [B, K] of the first `agents` of each scene.
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
@@ -71,30 +73,32 @@ class ForecastGraph(nn.Module):
     def forward(
         self, past: Tensor, noise: Tensor, rate: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Futures [S, B, R, F, D] in the past's coordinates, and contexts [B, R, H].
+        """Futures [S, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
 
         Args:
             past: World positions about a point near each scene, [B, A, T, D]; not finite where
                 unseen.
-            noise: Normal numbers of every sample of the first R agents of each scene,
-                [S, B, R, N] with N = F * D.
+            noise: Normal numbers of every sample of the first K agents of each scene,
+                [S, B, K, N] with N = F * D.
             rate: Seconds per step over those that are usual, [B].
         """
         context, frame = self.context(past, noise.shape[2], rate)
-        futures = carried(self.model, past, context, frame, noise * self.temperature, self.evaluations)
+        futures = carried(
+            self.model, past, context, frame, noise * self.temperature, self.evaluations
+        )
         return futures, context
 
 
 def carried(
     model: TrajectoryModel, past: Tensor, context: Tensor, frame: Frame, noise: Tensor, steps: int
 ) -> Tensor:
-    """Futures that noise [S, B, R, N] is carried to, [S, B, R, F, D].
+    """Futures that noise [S, B, K, N] is carried to, [S, B, K, F, D].
 
     Args:
         model: What draws.
         past: World positions, [B, A, T, D]: an agent that was never seen is none of its scene.
-        context: Contexts, [B, R, H].
-        frame: Frames, [B, R].
+        context: Contexts, [B, K, H].
+        frame: Frames, [B, K].
         noise: Noise of all components.
         steps: Network evaluations per draw.
     """
@@ -106,7 +110,7 @@ def carried(
 
 
 def _first(values: Tensor, rows: Tensor) -> Tensor:
-    """What belongs to the agents `rows` [B, R], of values [B, A, ...]."""
+    """What belongs to the agents `rows` [B, K], of values [B, A, ...]."""
     extra = values.shape[2:]
     index = rows.reshape(*rows.shape, *[1] * len(extra))
     return values.gather(1, index.expand(*rows.shape, *extra))

@@ -1,0 +1,67 @@
+"""What `trajflow export` asks for, made, compared and only then kept."""
+
+from pathlib import Path
+from typing import Any
+
+from trajflow.cli.streams import log
+from trajflow.errors import ConfigError, DataError
+
+SUFFIXES = (".onnx", ".pt2")
+
+
+def export_run(
+    run: Path,
+    data: Path | None,
+    out: Path,
+    precision: str,
+    check: bool,
+    steps: int,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Export a run, and say what was found.
+
+    Raises:
+        ConfigError: What is asked for is not to be had.
+        DataError: It cannot be written there.
+        RunError: The export does not do what the run does.
+    """
+    from trajflow.cli.loading import load_predictor
+    from trajflow.export.checking import check_forecasts, check_scores
+    from trajflow.export.making import exported
+    from trajflow.export.precision import precision_of
+    from trajflow.export.programs import engine_of, exported_program
+    from trajflow.files import write_whole
+    from trajflow.runtime.artefact import opened
+    from trajflow.runtime.predictor import Predictor
+    from trajflow.runtime.session import Session
+
+    _check_target(out, overwrite)
+    if data is not None and not check:
+        raise ConfigError(f"{data} is only looked at with --check")
+    wanted = precision_of(precision)
+    if out.suffix == ".pt2" and wanted != "fp32":
+        raise ConfigError(f"a .pt2 file is of fp32; export {precision} as .onnx")
+    predictor = load_predictor(run, "cpu", steps)
+    log.info("exporting; this takes some seconds")
+    if out.suffix == ".pt2":
+        content, artefact = exported_program(predictor)
+        small = Predictor(artefact, engine_of(content))
+    else:
+        content = exported(predictor, wanted)
+        small = Predictor(opened(content), Session(content))
+    told: dict[str, Any] = {"file": str(out), "bytes": len(content), "precision": wanted}
+    if check:
+        told["largest difference"] = check_forecasts(predictor, small)
+    if check and data is not None:
+        told |= check_scores(run, data, predictor, small)
+    write_whole(out, content)
+    return told
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
+    if out.suffix not in SUFFIXES:
+        raise DataError(f"exports are {' or '.join(SUFFIXES)}, got {out.name!r}")
+    if not out.parent.is_dir():
+        raise DataError(f"no folder {out.parent} for {out.name}; make it first")
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise DataError(f"{out} exists already; choose another path or use --overwrite")

@@ -1,0 +1,62 @@
+"""Whether a graph still does what it did when it was exported."""
+
+import numpy as np
+
+from trajflow.batch import Floats
+from trajflow.errors import RunError
+from trajflow.runtime.artefact import Artefact
+from trajflow.runtime.session import Engine
+
+INPUTS = ("past", "noise", "rate")
+MOST = 1 << 22
+"""Numbers of golden inputs and outputs at most: a stranger's file shall not take all memory."""
+
+
+def check_golden(artefact: Artefact, engine: Engine) -> None:
+    """Let the graph forecast from the inputs it carries.
+
+    Raises:
+        RunError: It fails, or the futures are farther from those it carries than it allows.
+    """
+    golden = artefact.under("golden")
+    inputs = {name: golden[name] for name in engine.inputs if name in golden}
+    try:
+        if sum(one.size for one in golden.values()) > MOST:
+            raise ValueError("they are too many")
+        allowed = float(artefact.facts["golden"])
+        (found,) = engine("futures", **inputs)
+        apart = difference(found, golden["futures"], golden["past"])
+    except Exception as error:  # what computes a graph has kinds of errors of its own
+        raise RunError(f"it cannot forecast from the inputs it carries: {error}") from None
+    if not apart <= allowed:
+        raise RunError(
+            f"it no longer forecasts as it did when it was made: {apart:.2g} of the motion apart, "
+            f"{allowed:.2g} allowed; export the run again on this machine"
+        )
+
+
+def difference(found: Floats, truth: Floats, past: Floats) -> float:
+    """Largest distance between two positions, over the scale of motion.
+
+    The scale is the root mean square length of a future's path from the present to its end, taken
+    over all agents and samples: positions lie about the present, whatever the world's origin is.
+
+    Args:
+        found: Futures, [S, B, K, F, D].
+        truth: Those they should be, [S, B, K, F, D].
+        past: The pasts, [B, A, T, D], whose first K agents they are of.
+    """
+    if found.shape != truth.shape:
+        return float("inf")
+    known = np.isfinite(past).all(-1).any(-1)[:, : truth.shape[2]]
+    found, truth = found[:, known].astype(np.float64), truth[:, known].astype(np.float64)
+    if not truth.size:
+        return 0.0
+    apart = np.sqrt(np.square(found - truth).sum(-1)).max()
+    return float(apart / scale(truth))
+
+
+def scale(futures: Floats) -> float:
+    """Root mean square length of futures [S, N, F, D] between their first and last step."""
+    path = np.sqrt(np.square(np.diff(futures, axis=-2)).sum(-1)).sum(-1)
+    return float(np.sqrt(np.square(path).mean()) + np.finfo(np.float32).tiny)

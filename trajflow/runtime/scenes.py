@@ -1,0 +1,117 @@
+"""Scenes as a graph wants them: who is asked for first, and nobody who cannot matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajflow.batch import Bools, Floats, Ints
+from trajflow.pasts import scene_centres
+
+SLACK = 1.0001
+"""By how much farther than the last neighbour that counts another one may be and still be kept."""
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """B scenes of A agents, the first K of which are asked for; N of these are no padding.
+
+    Attributes:
+        past: Positions about the scenes' centres, [B, A, T, D]; NaN where unseen.
+        centre: A point near each scene, [B, D].
+        place: Where each of the N agents stands, [2, N]: its scene, and its place among the K.
+        most: K, the most agents of a scene that are asked for.
+    """
+
+    past: NDArray[np.float32]
+    centre: Floats
+    place: Ints
+    most: int
+
+    @classmethod
+    def of(cls, past: Floats, target: Bools, limit: int | None) -> Scenes:
+        """The scenes of pasts [B, A, T, D] with target [B, A].
+
+        Args:
+            past: World positions.
+            target: Who is asked for.
+            limit: Neighbours each agent attends to, the nearest; None: it attends to nobody.
+        """
+        centre = scene_centres(past)
+        counts = target.sum(1)
+        most = int(counts.max(initial=0))
+        if not target[:, :most].all() or target[:, most:].any():
+            order = np.argsort(~target, 1, kind="stable")
+            past = np.take_along_axis(past, order[:, :, None, None], 1)
+            # Others of a scene with fewer targets must not stand where its targets would.
+            gap = np.arange(past.shape[1]) >= counts[:, None]
+            padding = np.full((len(past), most, *past.shape[2:]), np.nan)
+            asked = np.where(gap[:, :most, None, None], padding, past[:, :most])
+            others = np.where(gap[..., None, None], past, np.nan)
+            past = np.concatenate([asked, others], 1)
+        place = np.array(np.nonzero(np.arange(most) < counts[:, None]))
+        points = past - centre[:, None, None]
+        points = points[:, :most] if limit is None else _pruned(points, most, limit)
+        return cls(points.astype(np.float32), centre, place, most)
+
+    def spread(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Noise [S, N, ...] of the agents as the graph wants it, [S, B, K, ...]."""
+        if self.place.shape[1] == len(self.past) * self.most:
+            return noise.reshape(len(noise), len(self.past), self.most, -1)
+        full = np.zeros((len(noise), len(self.past), self.most, noise.shape[-1]), np.float32)
+        full[:, *self.place] = noise
+        return full
+
+    def picked(self, futures: NDArray[np.float32]) -> Floats:
+        """World futures [S, N, F, D] of what the graph gives, [S, B, K, F, D]."""
+        found = futures[:, *self.place].astype(np.float64)
+        found += self.centre[self.place[0], None]
+        return found
+
+
+def _pruned(past: Floats, most: int, limit: int) -> Floats:
+    """Pasts [B, A, T, D] without agents who are among nobody's nearest ones."""
+    seen = np.isfinite(past).all(-1)
+    crowded = past.shape[1] > most + limit
+    keep = _near(past, seen, most, limit) if crowded else seen.any(-1)
+    keep[:, :most] = True
+    counts = keep.sum(1)
+    width = max(int(counts.max(initial=0)), 1)
+    if width == past.shape[1]:
+        return past
+    if len(past) == 1:
+        return past[:, keep[0]]
+    order = np.argsort(~keep, 1, kind="stable")[:, :width]
+    kept = np.take_along_axis(past, order[:, :, None, None], 1)
+    return np.where((np.arange(width) < counts[:, None])[..., None, None], kept, np.nan)
+
+
+def _near(past: Floats, seen: Bools, most: int, limit: int) -> Bools:
+    """Whether an agent may be among the nearest of one who is asked for, [B, A]."""
+    here = _present(past, seen)
+    delta = here[:, None] - here[:, :most, None]
+    square = np.einsum("...d,...d->...", delta, delta)
+    square = np.where(seen.any(-1)[:, None], square, np.inf)
+    # One more than the limit: each is its own nearest one.
+    last = np.partition(square, limit, -1)[..., limit : limit + 1]
+    scale = np.square(here).max(initial=0.0) * 1e-10
+    return np.asarray((np.isfinite(square) & (square <= last * SLACK + scale)).any(1))
+
+
+def _present(past: Floats, seen: Bools) -> Floats:
+    """Where agents are now, [B, A, D]: those lost from sight went on as before."""
+    if seen[..., -1].all():
+        return past[..., -1, :]
+    steps = np.arange(past.shape[2])
+    last = np.where(seen, steps, -1).max(-1)
+    before = np.where(seen & (steps < last[..., None]), steps, -1).max(-1)
+    there, earlier = (
+        np.take_along_axis(past, np.maximum(one, 0)[..., None, None], 2)[..., 0, :]
+        for one in (last, before)
+    )
+    there = np.nan_to_num(there)
+    gap = np.where(before >= 0, last - before, 1)[..., None]
+    moved = np.where((before >= 0)[..., None], there - earlier, 0) / gap
+    return np.asarray(there + moved * (len(steps) - 1 - last)[..., None])
