@@ -108,6 +108,13 @@ def test_ratios_are_paired_within_a_turn():
     assert slow.over(quick) == 2
 
 
+def test_the_hopeless_have_one_turn():
+    some = [Case({}, lambda: time.sleep(0.02)), Case({}, lambda: None)]
+    slow, quick = take_turns(some, 0.0, least=4, hopeless=0.01)
+    assert (len(slow.turns), len(quick.turns)) == (1, 4)
+    assert slow.over(quick) > 1
+
+
 def test_times_are_told_in_milliseconds():
     told = Times([np.array([0.001, 0.003]), np.array([0.002])], [0.5, 0.25, 1.0]).to_dict()
     assert told["least_ms"] == 1

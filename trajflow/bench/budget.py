@@ -11,6 +11,8 @@ from trajflow.bench.subjects import Subject
 from trajflow.errors import ConfigError
 
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+HOPELESS = 5.0
+"""Budgets a call may take to be timed more than once."""
 FEWER = (1.0, 0.5, 0.25)
 """Shares of the samples that are tried where all are too many."""
 
@@ -80,7 +82,7 @@ def within(
         def part(done: float, k: int = k) -> None:
             tell((k + done) / len(FEWER))
 
-        rows += latency(subjects, terms, part)
+        rows += latency(subjects, terms, part, HOPELESS * budget / 1e3)
         fits, row = choose(rows, budget)
         if fits:
             break

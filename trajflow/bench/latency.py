@@ -15,10 +15,13 @@ Tell = Callable[[float], object]
 Rows = list[dict[str, Any]]
 
 
-def latency(subjects: Sequence[Subject], asked: Asked, tell: Tell) -> Rows:
+def latency(
+    subjects: Sequence[Subject], asked: Asked, tell: Tell, hopeless: float = float("inf")
+) -> Rows:
     """One row for each engine and number of agents: times, and times over the floor.
 
-    With hogs every case is timed twice in each round, while they pause and while they run.
+    With hogs every case is timed twice in each round, while they pause and while they run. A case
+    of which a call takes longer than `hopeless` seconds is timed once.
     """
     pairs = [
         (engine, scene(count, asked.neighbours, one.history, one.dims))
@@ -34,7 +37,7 @@ def latency(subjects: Sequence[Subject], asked: Asked, tell: Tell) -> Rows:
     }
     with hogs(asked.hog) as some:
         cases = [case for pair in pairs for case in _cases(*pair, asked, some)]
-        times = take_turns(cases, asked.seconds, tell)
+        times = take_turns(cases, asked.seconds, tell, hopeless=hopeless)
     rows = [case.facts | each.to_dict() for case, each in zip(cases, times, strict=True)]
     for row in rows:
         row["forecasts_per_s"] = 1e3 * row["agents"] / row["p50_ms"]

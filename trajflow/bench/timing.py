@@ -52,7 +52,8 @@ class Times:
 
     def over(self, other: "Times") -> float:
         """How many times as long as another case: the median over the turns both had."""
-        return float(np.median(self.middles / other.middles))
+        both = min(len(self.turns), len(other.turns))
+        return float(np.median(self.middles[:both] / other.middles[:both]))
 
     def to_dict(self) -> dict[str, float | int]:
         """Milliseconds at least, in the middle, in the slowest of a hundred, of the processor."""
@@ -71,6 +72,7 @@ def take_turns(
     seconds: float = 1.0,
     tell: Callable[[float], object] = lambda share: None,
     least: int = 5,
+    hopeless: float = float("inf"),
 ) -> list[Times]:
     """Times of all cases, each about `seconds` long in total and `least` turns at least.
 
@@ -79,12 +81,16 @@ def take_turns(
         seconds: For each case.
         tell: Hears the share that is done, in [0, 1].
         least: Turns at least, however long they last.
+        hopeless: Seconds of a call above which a case has one turn only.
     """
-    calls = [_calls(case) for case in cases]
+    warm = [_warm(case) for case in cases]
     found = [Times() for _ in cases]
     began, limit, done = time.perf_counter(), seconds * len(cases), 0
     while done < least or time.perf_counter() - began < limit:
-        for case, times, count in zip(cases, found, calls, strict=True):
+        for case, times, taken in zip(cases, found, warm, strict=True):
+            if times.turns and taken > hopeless:
+                continue
+            count = int(np.clip(TURN / max(1e-9, taken), 1, CALLS))
             before = time.process_time()
             times.turns.append(_turn(case, count))
             times.processor.append((time.process_time() - before) / count)
@@ -97,11 +103,11 @@ def _share(began: float, limit: float) -> float:
     return (time.perf_counter() - began) / limit if limit > 0 else 1.0
 
 
-def _calls(case: Case) -> int:
-    """How often a case is called in its turn, after two calls that warm it up."""
+def _warm(case: Case) -> float:
+    """Seconds of a call after one that warms it up."""
     case.prepare()
     case.run()
-    return int(np.clip(TURN / max(1e-9, float(_turn(case, 1)[0])), 1, CALLS))
+    return float(_turn(case, 1)[0])
 
 
 def _turn(case: Case, calls: int) -> Floats:
