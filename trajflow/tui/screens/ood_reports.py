@@ -11,6 +11,7 @@ from textual.message import Message
 from trajflow.errors import RunError
 from trajflow.ood.question import Question
 from trajflow.ood.reports import newest_report, read_report
+from trajflow.text import safe
 from trajflow.tui.messages import Complain, Tell
 from trajflow.tui.ood_requests import Examine, Examined, Examining
 from trajflow.tui.screens.ood_layout import OodLayout
@@ -89,7 +90,7 @@ class OodReports(OodLayout):
 def welcome(run: Path, data: Path) -> list[Text]:
     """What can be done where there is no report."""
     return [
-        Text(f"{run.name} was not yet looked at out of its distribution.", "bold"),
+        Text(f"{safe(run.name)} was not yet looked at out of its distribution.", "bold"),
         Text("e looks at it here; you can go on reading and come back."),
-        Text(f"or: trajflow evaluate {run} {data} --ood"),
+        Text(safe(f"or: trajflow evaluate {run} {data} --ood", 400)),
     ]

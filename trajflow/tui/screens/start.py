@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
@@ -49,8 +50,8 @@ class StartScreen(Screen[None]):
             yield from self._line("epochs", Input("20", id="epochs", type="integer"))
             more = Input("", id="more", placeholder="model.width=64 train.seed=1 ...")
             yield from self._line("more settings", more)
-            out = told(free_run(self.store, "gru", "mmf"))
-            yield from self._line("run folder", Input(out, id="out"))
+            self._free = free_run(self.store, "gru", "mmf")
+            yield from self._line("run folder", Input(_shown(self._free), id="out"))
             yield Static("", id="problem", markup=False)
             yield Button("Start", variant="primary", id="start")
         yield Footer()
@@ -61,12 +62,14 @@ class StartScreen(Screen[None]):
         encoder, preset = (
             str(self.query_one(f"#{n}", Select).value) for n in ("encoder", "preset")
         )
-        self.query_one("#out", Input).value = told(free_run(self.store, encoder, preset))
+        self._free = free_run(self.store, encoder, preset)
+        self.query_one("#out", Input).value = _shown(self._free)
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#start")
     def _begin(self) -> None:
-        run = Path(self.query_one("#out", Input).value.strip()).expanduser()
+        given = self.query_one("#out", Input).value.strip()
+        run = self._free if given == _shown(self._free) else Path(given).expanduser()
         if not run.name or (run.is_dir() and any(run.iterdir())):
             self.post_message(self.Said(run, f"{run} is not empty; choose another folder"))
             return
@@ -111,4 +114,10 @@ class StartScreen(Screen[None]):
 
 
 def _select(name: str, values: "list[str] | tuple[str, ...]", chosen: str) -> Select[str]:
-    return Select([(safe(each), each) for each in values], value=chosen, allow_blank=False, id=name)
+    options = [(Text(safe(each)), each) for each in values]
+    return Select(options, value=chosen, allow_blank=False, id=name)
+
+
+def _shown(path: Path) -> str:
+    """A path in a field for input, which draws its letters as they are."""
+    return safe(told(path), 400)

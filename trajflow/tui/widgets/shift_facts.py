@@ -47,7 +47,8 @@ def told_of_shift(report: Values, shift: Values | None) -> list[Text]:
                 lines.append(Text(f"least {name} 80 % kept: energy score {won} lower"))
         return lines
     learned = "  (learned from at other times)" if shift.get("learned") else ""
-    head = Text.assemble((f"{shift['name']} {shift['level']}  ", "bold"), shift["what"] + learned)
+    name = safe(f"{shift['name']} {shift['level']}")
+    head = Text.assemble((f"{name}  ", "bold"), safe(shift["what"], 200) + learned)
     if not shift["windows"]:
         return [head, Text("no window is left under this shift")]
     found, accuracy = shift["detection"]["surprise"], shift["accuracy"]
