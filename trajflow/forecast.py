@@ -30,6 +30,8 @@ class Forecast:
         reasons: What is strange about it, in words, [*, A]; "" where the surprise is below 0.95.
         expected_error: Energy score to expect of each agent's plain draws, [*, A], in the past's
             unit. It says whom to trust, which surprise does not: a strange past may be easy.
+        faults: What is wrong with each past that was set apart, in words, [*, A]; None where
+            nothing is. The samples of such an agent are NaN. None: it was not asked for.
     """
 
     samples: NDArray[np.float64]
@@ -40,6 +42,7 @@ class Forecast:
     surprise: NDArray[np.float64] | None = None
     reasons: NDArray[np.object_] | None = None
     expected_error: NDArray[np.float64] | None = None
+    faults: NDArray[np.object_] | None = None
 
     def mean(self) -> NDArray[np.float64]:
         """Mean position over the samples, [*, A, F, D]."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trajflow.errors import TrajflowError
+from trajflow.quarantine import MOST, faults_of
 
 Floats = NDArray[np.float64]
 
@@ -32,8 +33,20 @@ class PastShape:
         Raises:
             TrajflowError: It has another shape, or is no array of numbers.
         """
+        array = self.numbers(points, name)
+        return np.where(np.isfinite(array).all(-1, keepdims=True), array, np.nan)
+
+    def numbers(self, points: ArrayLike, name: str) -> Floats:
+        """Positions [*, T, D] as they were given, also what is infinite.
+
+        Raises:
+            TrajflowError: They have another shape, or are no array of numbers.
+        """
         try:
-            array = np.asarray(points, dtype=np.float64)
+            given = np.asarray(points)
+            if given.dtype.kind not in "iufO":
+                raise TypeError(f"got an array of {given.dtype}")
+            array = given.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise TrajflowError(f"{name} must be an array of numbers: {error}") from None
         if array.ndim < 3 or array.shape[-2:] != (self.history, self.dims):
@@ -41,7 +54,42 @@ class PastShape:
             raise TrajflowError(
                 f"{name} must be [A, {t}, {d}] or [B, A, {t}, {d}], got {list(array.shape)}"
             )
-        return np.where(np.isfinite(array).all(-1, keepdims=True), array, np.nan)
+        return array
+
+    def faults(self, points: Floats, usual: float, ids: Sequence[object]) -> NDArray[np.object_]:
+        """What is wrong with pasts [B, A, T, D], in words, [B, A]; None where nothing is.
+
+        Raises:
+            TrajflowError: The ids do not fit, or there are too many agents.
+        """
+        if len(ids) and len(ids) != points.shape[1]:
+            raise TrajflowError(f"{len(ids)} ids for {points.shape[1]} agents")
+        self.check_count(points.shape[1])
+        return faults_of(points, usual, ids)
+
+    def check_count(self, agents: int) -> None:
+        """Refuse scenes of too many agents.
+
+        Raises:
+            TrajflowError: There are.
+        """
+        if agents > MOST:
+            raise TrajflowError(f"a scene holds at most {MOST} agents, got {agents}; cut it")
+
+    def refuse(
+        self, faults: NDArray[np.object_], ids: Sequence[object], what: str = "agent"
+    ) -> None:
+        """Refuse pasts with faults [B, A].
+
+        Raises:
+            TrajflowError: There is one.
+        """
+        for scene, agent in np.argwhere(faults != None):  # noqa: E711 - asked of every element
+            name = ids[agent] if len(ids) else agent
+            raise TrajflowError(
+                f"{what} {name} of scene {scene} {faults[scene, agent]}; leave it out, or "
+                "forecast the others by on_bad='quarantine'"
+            )
 
     def check_seen(self, scenes: Floats, agents: Sequence[object]) -> None:
         """Refuse agents of scenes [B, A, T, D] that were never seen, and ids that do not fit.

@@ -6,12 +6,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from trajflow.apart import forecast_apart
 from trajflow.batch import Batch
 from trajflow.calibration import Calibration, read_calibration
 from trajflow.choosing import Selection, chosen_futures, draws_of
@@ -20,7 +21,9 @@ from trajflow.files import read_kept
 from trajflow.forecast import Forecast
 from trajflow.model import TrajectoryModel
 from trajflow.noise_set import NoiseSet
+from trajflow.parts import forecast_within
 from trajflow.pasts import PastShape
+from trajflow.quarantine import faults_of
 from trajflow.surprise import Strangeness, Surprise, read_surprise
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.weights import MOST, read_sets, unpack
@@ -127,6 +130,7 @@ class Predictor:
         select: str | None = None,
         dt: float | None = None,
         surprise: bool = False,
+        on_bad: Literal["raise", "quarantine"] = "raise",
     ) -> Forecast:
         """Draw `samples` futures of every agent, or choose them of more draws.
 
@@ -148,26 +152,40 @@ class Predictor:
                 trained with `model.rate=true` serves all within `dts`.
             surprise: Whether to say how strange each past is and why, and the error to expect;
                 see `Forecast.surprise`.
+            on_bad: What becomes of a past that is infinite, absurdly large or far away, that was
+                never seen, or whose id is there twice: "raise" refuses all, "quarantine" sets that
+                agent apart, says so in `Forecast.faults`, and forecasts the others exactly as if
+                it had not been given.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
 
         Raises:
-            TrajflowError: A shape is wrong, an agent was never seen, or this model's samples
-                cannot be chosen so.
+            TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
+                samples cannot be chosen so.
             ConfigError: Surprise is asked of a run that has none, or at another `dt`.
         """
+        if on_bad not in ("raise", "quarantine"):
+            raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
         shape = PastShape(self.history, self.dims)
+        known = shape.numbers(past, "past")
+        lead, count = known.shape[:-3], known.shape[-3]
+        faults = shape.faults(known.reshape(-1, *known.shape[-3:]), self._usual, agents)
+        around = self._around(shape, neighbours, len(faults), on_bad == "raise")
+        if on_bad == "raise":
+            shape.refuse(faults, agents)
+        elif any(fault is not None for fault in faults.flat):
+            how = {"draws": draws, "select": select, "dt": dt, "surprise": surprise}
+            chance = secrets.randbits(62) if seed is None else seed
+            return self._set_apart(known, faults, around, samples, chance, agents, how)
         known = shape.points(past, "past")
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
-        lead, count = known.shape[:-3], known.shape[-3]
         scenes = known.reshape(-1, *known.shape[-3:])
-        shape.check_seen(scenes, agents)
-        around = shape.around(neighbours, len(scenes))
         full = np.concatenate([scenes, around], 1)
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
+        shape.check_count(full.shape[1])
         wanted, rate = self._selection(samples, draws, select), self._rate(dt)
         strange = self.check_surprise(dt) if surprise else None
         if wanted is None:
@@ -178,12 +196,58 @@ class Predictor:
         drawn = drawn.reshape(samples, *lead, count, self.horizon, self.dims)
         calibration = self.calibration if rate == 1 else None
         told = Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
+        if on_bad == "quarantine":
+            told = replace(told, faults=faults.reshape(*lead, count))
         if strange is None:
             return told
         found = strange.of(self.model, full, target)
         reasons = np.array(found.reasons, dtype=object).reshape(*lead, count)
         score, error = (one.reshape(*lead, count) for one in (found.score, found.risk))
         return replace(told, surprise=score, reasons=reasons, expected_error=error)
+
+    @property
+    def _usual(self) -> float:
+        """Displacement per step that is usual in the unit of the tracks."""
+        return float(self.model.scaling.unit)
+
+    def _around(self, shape: PastShape, given: Any, scenes: int, strict: bool) -> Floats:
+        """Neighbours [B, N, T, D]; those with a fault are refused if strict, else absent."""
+        around = shape.around(given, scenes)
+        faults = faults_of(around, self._usual)
+        faults[~np.isfinite(around).all(-1).any(-1)] = None
+        if strict:
+            shape.refuse(faults, (), "neighbour")
+        bad = np.array([fault is not None for fault in faults.flat], bool).reshape(faults.shape)
+        return np.where(bad[..., None, None], np.nan, around)
+
+    def _set_apart(
+        self,
+        past: Floats,
+        faults: NDArray[np.object_],
+        around: Floats,
+        samples: int,
+        seed: int,
+        agents: Sequence[object],
+        how: dict[str, Any],
+    ) -> Forecast:
+        lead, scenes = past.shape[:-2], past.reshape(-1, *past.shape[-3:])
+
+        def ask(*given: Any) -> Forecast:
+            return self.predict(*given, **how)
+
+        parts = forecast_apart(ask, scenes, faults, around, samples, seed, agents)
+        if not parts:
+            raise TrajflowError(
+                f"no past can be forecast; the first agent {faults.flat[0]}; give other pasts"
+            )
+        for name in ("samples", "weights"):
+            if name in parts:
+                whole = parts[name]
+                parts[name] = whole.reshape(len(whole), *lead, *whole.shape[3:])
+        for name in ("surprise", "reasons", "expected_error"):
+            if name in parts:
+                parts[name] = parts[name].reshape(lead)
+        return Forecast(**parts, agents=tuple(agents), faults=faults.reshape(lead))
 
     def surprise_of(self, batch: Batch) -> Strangeness:
         """How strange the pasts of a batch's targets are, in the order of `np.nonzero`.
@@ -311,12 +375,13 @@ class Predictor:
         rate: float | Floats = 1.0,
     ) -> Floats:
         centre = scene_centres(past)
-        drawn = self.model.forecast(
+        drawn = forecast_within(
+            self.model,
             to_tensor(past, centre, self.device),
             torch.as_tensor(target, device=self.device),
             samples,
             self.steps,
-            self._generator(seed),
+            secrets.randbits(62) if seed is None else seed,
             self._told(rate, len(past)),
             self.temperature,
         )
