@@ -1,0 +1,307 @@
+"""Facts about exported models: the same futures without torch, and nothing taken on trust."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from trajflow import Predictor
+from trajflow.batch import Batch
+from trajflow.errors import ConfigError, RunError, TrajflowError
+from trajflow.model import Architecture, TrajectoryModel
+from trajflow.noise_set import NoiseSet, SetShape
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+from trajflow.export.checking import check_forecasts
+from trajflow.export.making import artefact_of, drawn_from, exported, own, random_inputs
+from trajflow.export.precision import precision_of, reduced
+from trajflow.runtime import Predictor as Exported
+from trajflow.runtime.artefact import Artefact, opened, sealed
+from trajflow.runtime.golden import difference
+from trajflow.runtime.scenes import Scenes
+from trajflow.runtime.session import Session
+from trajflow.runtime.wire import entry, fields
+
+A, T, F, S, K = 3, 6, 5, 7, 4
+
+
+def network(**more):
+    torch.manual_seed(0)
+    sizes = {"width": 16, "decoder_width": 16, "decoder_depth": 1, "components": 4}
+    model = TrajectoryModel(Architecture(T, F, **(sizes | more)))
+    for parameter in model.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+@pytest.fixture(scope="module")
+def run():
+    model = network(own_pace=True)
+    noises = NoiseSet(SetShape(16, 4, K, 8))
+    for parameter in noises.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return Predictor(model, {"dt": 0.4, "unit": "m", "temperature": 1.25}, sets={K: noises})
+
+
+@pytest.fixture(scope="module")
+def path(run, tmp_path_factory):
+    """An export of the run."""
+    place = tmp_path_factory.mktemp("export") / "model.onnx"
+    place.write_bytes(exported(run))
+    return place
+
+
+@pytest.fixture(scope="module")
+def small(path):
+    return Exported.load(path)
+
+
+def pasts(*lead, agents=A, seed=0):
+    return np.random.default_rng(seed).normal(size=(*lead, agents, T, 2)).cumsum(-2)
+
+
+def test_an_export_draws_what_the_run_draws_from_the_same_noise(run, small):
+    assert check_forecasts(run, small, rounds=30, seed=5) <= 1e-5
+
+
+def test_agents_and_neighbours_may_be_any_number(run, small):
+    for sizes in ((1, 1, 1, 1), (1, 61, 1, 20), (6, 2, 1, 2), (2, 40, 17, 3)):
+        inputs = random_inputs(run, sizes, 3)
+        (found,) = small.engine("futures", **inputs)
+        assert difference(found, own(run, inputs), inputs["past"]) <= 1e-5
+
+
+def ragged():
+    """Scenes of which some agents are targets, anywhere among the others, far from the origin."""
+    chance = np.random.default_rng(2)
+    target = chance.random((5, 30)) < 0.2
+    target[0] = False
+    past = chance.normal(size=(5, 30, T, 2)).cumsum(-2) + 4 * chance.normal(size=(5, 30, 1, 2))
+    past[chance.random(past.shape[:3]) < 0.2] = np.nan
+    past[:, :, -1][target] = np.nan_to_num(past[:, :, -1][target])
+    past[chance.random(target.shape) < 0.2 * ~target] = np.nan
+    past += 4e6 + 1000 * np.arange(5)[:, None, None, None]
+    nobody = np.zeros(target.shape, int)
+    future = np.full((*target.shape, F, 2), np.nan)
+    return Batch(past, future, target, nobody[:, 0], nobody[:, 0], nobody)
+
+
+def test_a_batch_of_ragged_scenes_is_forecast_as_the_run_does(run, small):
+    batch = ragged()
+    noise = np.random.default_rng(1).normal(size=(S, batch.targets, F * 2)).astype(np.float32)
+    scenes = batch.past - 4e6 - 1000 * np.arange(5)[:, None, None, None]
+    right = drawn_from(run, scenes.astype(np.float32), batch.target, noise)
+    found = small.carry(batch.past, batch.target, noise)
+    moved = 4e6 + 1000 * np.nonzero(batch.target)[0]
+    np.testing.assert_allclose(found - moved[:, None, None], right, atol=2e-4)
+
+
+def test_who_is_among_nobodys_nearest_is_left_out_and_makes_no_difference(run, small):
+    batch = ragged()
+    noise = np.ones((1, batch.targets, F * 2), np.float32)
+    lean = Scenes.of(batch.past, batch.target, 3)
+    full = Scenes.of(batch.past, batch.target, 100)
+    assert lean.past.shape[1] < full.past.shape[1]
+    found = small.carry(batch.past, batch.target, noise)
+    (kept,) = small.engine("futures", past=full.past, noise=full.spread(noise))
+    np.testing.assert_allclose(full.picked(kept), found, atol=1e-4)
+
+
+def test_equal_seeds_give_equal_forecasts_with_the_axes_of_the_past(small):
+    first, again = (small.predict(pasts(5, 2), samples=S, seed=1).samples for _ in range(2))
+    assert first.shape == (S, 5, 2, A, F, 2)
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, small.predict(pasts(5, 2), samples=S, seed=2).samples)
+
+
+def test_the_stated_noise_is_what_a_seed_draws(small):
+    noise = np.random.default_rng(3).standard_normal((S, A, F * 2), dtype=np.float32)
+    right = small.carry(pasts()[None], np.ones((1, A), bool), noise)
+    assert np.array_equal(small.predict(pasts(), samples=S, seed=3).samples, right)
+
+
+def test_neighbours_of_each_scene_may_differ_in_number(small):
+    around = [pasts(agents=2), pasts(agents=0), pasts(agents=5)]
+    both = small.predict(pasts(3), around, samples=S, seed=1).samples
+    assert both.shape == (S, 3, A, F, 2)
+
+
+def test_learned_sets_are_those_of_the_run(run, small):
+    right = run.predict(pasts(2), samples=K, select="learned")
+    found = small.predict(pasts(2), samples=K, select="learned")
+    np.testing.assert_allclose(found.samples, right.samples, atol=1e-4)
+    np.testing.assert_allclose(found.weights, right.weights, atol=1e-5)
+
+
+def test_what_an_export_cannot_do_is_said(small):
+    for more in ({"select": "kmeans"}, {"surprise": True}, {"dt": 0.2}, {"draws": 40}):
+        with pytest.raises(ConfigError):
+            small.predict(pasts(), samples=20, **more)
+    with pytest.raises(ConfigError, match=r"no learned set of 9 .*there are: 4"):
+        small.predict(pasts(), samples=9, select="learned")
+    with pytest.raises(TrajflowError, match="was not seen"):
+        small.predict(np.full((A, T, 2), np.nan))
+    with pytest.raises(ConfigError, match="threads"):
+        Exported.load("model.onnx", threads=0)
+
+
+@pytest.mark.parametrize("place", [0.01, 0.3, 0.5, 0.9, 0.9999])
+def test_a_flipped_bit_anywhere_is_seen(path, tmp_path, place):
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 4
+    (tmp_path / "bad.onnx").write_bytes(content)
+    with pytest.raises(RunError, match=r"bad\.onnx cannot be used: .*damaged"):
+        Exported.load(tmp_path / "bad.onnx")
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000, -1])
+def test_a_file_cut_short_is_seen(path, tmp_path, size):
+    (tmp_path / "bad.onnx").write_bytes(path.read_bytes()[:size])
+    with pytest.raises(RunError, match="cannot be used"):
+        Exported.load(tmp_path / "bad.onnx")
+
+
+def test_a_graph_that_forecasts_otherwise_is_refused(path, tmp_path):
+    artefact = opened(path.read_bytes())
+    arrays = dict(artefact.arrays)
+    arrays["golden/futures"] = arrays["golden/futures"] + 1
+    other = Artefact(artefact.facts, arrays)
+    (tmp_path / "bad.onnx").write_bytes(sealed(bare(path), other))
+    with pytest.raises(RunError, match="no longer forecasts as it did"):
+        Exported.load(tmp_path / "bad.onnx")
+
+
+def bare(path):
+    """The graph of an export, without what it carries."""
+    import onnx
+
+    model = onnx.load_model_from_string(path.read_bytes())
+    del model.metadata_props[:]
+    return model.SerializeToString()
+
+
+def test_facts_that_are_missing_or_of_the_wrong_kind_are_refused(path, tmp_path):
+    artefact, graph = opened(path.read_bytes()), bare(path)
+    wrong = [{k: v for k, v in artefact.facts.items() if k != "horizon"}]
+    wrong += [artefact.facts | {"format": 9}, artefact.facts | {"sets": 3}]
+    wrong += [artefact.facts | {"calibration": {"format": 1}}, artefact.facts | {"dt": None}]
+    for number, facts in enumerate(wrong):
+        place = tmp_path / f"{number}.onnx"
+        place.write_bytes(sealed(graph, Artefact(facts, artefact.arrays)))
+        with pytest.raises(RunError, match="cannot be used"):
+            Exported.load(place)
+
+
+def test_numbers_from_another_file_are_refused(path, tmp_path):
+    import onnx
+
+    model = onnx.load_model_from_string(bare(path))
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../elsewhere")
+    content = sealed(model.SerializeToString(), opened(path.read_bytes()))
+    (tmp_path / "bad.onnx").write_bytes(content)
+    with pytest.raises(RunError, match="from elsewhere"):
+        Exported.load(tmp_path / "bad.onnx")
+
+
+def test_a_graph_that_may_run_for_ever_is_refused(path, tmp_path):
+    import onnx
+
+    model = onnx.load_model_from_string(bare(path))
+    model.graph.node[0].op_type = "Loop"
+    content = sealed(model.SerializeToString(), opened(path.read_bytes()))
+    (tmp_path / "bad.onnx").write_bytes(content)
+    with pytest.raises(RunError, match="Loop"):
+        Exported.load(tmp_path / "bad.onnx")
+
+
+def test_no_model_is_said_with_the_way_to_one(tmp_path):
+    with pytest.raises(RunError, match="`trajflow export RUN"):
+        Exported.load(tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(RunError, match="cannot be used"):
+        Exported.load(tmp_path / "text.onnx")
+
+
+def test_a_pair_that_is_written_is_read(path):
+    value = "x" * 300
+    (number, piece), *rest = fields(entry("key", value))
+    assert number == 14
+    assert not rest
+    assert dict(fields(piece)) == {1: b"key", 2: value.encode()}
+
+
+def test_an_artefact_says_what_it_is(path):
+    facts = opened(path.read_bytes()).facts
+    assert facts["history"] == T
+    assert facts["horizon"] == F
+    assert facts["unit"] == "m"
+    assert facts["temperature"] == 1.25
+    assert facts["dt"] == 0.4
+    assert re.fullmatch("[0-9a-f]{64}", facts["weights"])
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_int8_is_near_and_smaller(run, path):
+    graph = bare(path)
+    small = reduced(graph, "int8")
+    engine = Session(small)
+    told = Exported(artefact_of(run, engine, "int8"), engine)
+    assert told.facts["precision"] == "int8"
+    assert 1e-5 < check_forecasts(run, told, rounds=3) < 0.25
+
+
+def test_precisions_there_are_not_are_refused():
+    with pytest.raises(ConfigError, match="no bf16"):
+        precision_of("bf16")
+    with pytest.raises(ConfigError, match="did you mean 'int8'"):
+        precision_of("int9")
+
+
+LOADED = """
+import resource, sys, time
+bare, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+import trajflow.runtime, onnxruntime
+took = time.process_time() - began
+more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - bare
+trajflow.runtime.Predictor.load(sys.argv[1]).predict([[[0.0, 1.0]] * 6])
+heavy = {"torch", "pandas", "zarr", "pydantic", "sklearn", "scipy", "onnx", "safetensors", "typer"}
+print(took, more / 1024, sorted(heavy & {name.split(".")[0] for name in sys.modules}))
+"""
+
+
+def test_the_runtime_is_small_and_knows_no_torch(path):
+    told = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", LOADED, path], capture_output=True, text=True, check=True
+        )
+        took, more, heavy = done.stdout.split(maxsplit=2)
+        assert heavy.strip() == "[]"
+        told.append((float(took), float(more)))
+    assert min(took for took, _ in told) < 0.3
+    assert min(more for _, more in told) < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"joint": True},
+        {"encoder": "transformer", "rate": True},
+        {"encoder": "tcn", "social": False, "average": False},
+    ],
+)
+def test_other_networks_can_be_exported(more):
+    facts = {"dt": 0.4, "unit": "m", "least_rate": 0.5, "most_rate": 1.0}
+    run = Predictor(network(**more), facts, steps=2)
+    content = exported(run)
+    assert check_forecasts(run, Exported(opened(content), Session(content)), rounds=30) <= 1e-5
