@@ -86,7 +86,7 @@ def of_run(
     """
     from trajflow.benchmark.material import track_data
     from trajflow.cli.judgements import keep
-    from trajflow.cli.loading import check_fit, load_predictor
+    from trajflow.cli.loading import check_fit, load_forecaster
     from trajflow.datasets.store import open_store
     from trajflow.runs import RunFolder
 
@@ -96,7 +96,7 @@ def of_run(
         raise ConfigError("--set is for a baseline; a run is judged with its own windows")
     run, place = paths
     folder, store = RunFolder.open(run), open_store(place)
-    predictor = load_predictor(run, device, how.steps)
+    predictor = load_forecaster(run, device, how.steps)
     check_fit(predictor, store, place)
     config = _with_fold(folder.config, how.fold)
     data = track_data(store, config)
@@ -107,7 +107,8 @@ def of_run(
             f"{_fold(config)}; train with --set data.fold={how.fold} to judge it there"
         )
     report = _judge(predictor, data, config, how, str(run))
-    keep(folder, report)
+    if run.suffix != ".onnx":
+        keep(folder, report)
     return report
 
 

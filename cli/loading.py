@@ -12,6 +12,26 @@ from trajflow.errors import RunError
 if TYPE_CHECKING:
     from trajflow.datasets.store import Store
     from trajflow.predictor import Predictor
+    from trajflow.runtime import Predictor as Exported
+
+
+def load_forecaster(run: Path, device: str, steps: int) -> "Predictor | Exported":
+    """The predictor of a run, or of an exported model.
+
+    Raises:
+        RunError: There is none, or it was exported for another number of evaluations.
+    """
+    if run.suffix != ".onnx":
+        return load_predictor(run, device, steps)
+    from trajflow.runtime import Predictor
+
+    predictor = Predictor.load(run)
+    if predictor.steps != steps:
+        raise RunError(
+            f"{run} draws in {predictor.steps} evaluations, asked for {steps}; leave --steps at "
+            f"{predictor.steps}, or export the run with --steps {steps}"
+        )
+    return predictor
 
 
 def load_predictor(run: Path, device: str, steps: int) -> "Predictor":
@@ -27,7 +47,7 @@ def load_predictor(run: Path, device: str, steps: int) -> "Predictor":
     return Predictor.load(RunFolder.open(run).path, str(device_of(device)), steps)
 
 
-def check_fit(predictor: "Predictor", store: "Store", tracks: Path) -> None:
+def check_fit(predictor: "Predictor | Exported", store: "Store", tracks: Path) -> None:
     """Refuse tracks that a predictor cannot know anything about.
 
     Raises:

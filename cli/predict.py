@@ -62,7 +62,7 @@ def predict(
     loud: Loud = None,
 ) -> None:
     """Forecast what follows each agent's last step, or everybody at every so many steps."""
-    from trajflow.cli.loading import check_fit, load_predictor, opened
+    from trajflow.cli.loading import check_fit, load_forecaster, opened
     from trajflow.cli.options import assignments, selection, split
     from trajflow.cli.progress import counted
     from trajflow.cli.regions import with_regions
@@ -73,7 +73,7 @@ def predict(
     chosen = selection(select, samples, draws)
     if chosen is not None and coverage is not None:
         raise ConfigError("regions are those of plain draws; leave out --select or --coverage")
-    predictor = load_predictor(run, device, steps)
+    predictor = load_forecaster(run, device, steps)
     surprised = predictor.surprise_of if surprise else None
     if surprise:
         predictor.check_surprise()

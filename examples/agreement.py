@@ -32,6 +32,7 @@ def engines(run):
 
 
 def main():
+    """Export the run, draw and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
     parser.add_argument("--inputs", type=int, default=1000)
