@@ -12,7 +12,7 @@ from mutating import fuzz  # noqa: E402
 from seeds import CSV, WORDS, seeds  # noqa: E402
 from targets import PACKED, TARGETS  # noqa: E402
 
-SECONDS = 0.3
+SECONDS = 0.2
 ZIP = bytes.fromhex(
     "504b030414000000080059b9775de75a634b00000000050000000500000000000000504b01021403140000000800"
 )

@@ -113,7 +113,7 @@ class Data(RuleBasedStateMachine):
 
 
 class TestData(Data.TestCase):
-    settings = settings(max_examples=6, stateful_step_count=10, deadline=None)
+    settings = settings(max_examples=5, stateful_step_count=8, deadline=None)
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
         "calibrate": ["calibrate", run, store],
         "fit-set": ["fit-set", run, store],
         "fit-surprise": ["fit-surprise", run, store],
-        "compare": ["compare", run, f"{run}2"],
+        "compare": ["compare", "--anyway", run, f"{run}2"],
         "predict": ["predict", run, store, "-o", out],
         "predict table": ["predict", run, table, "-o", place / "table.csv", "--dt", "0.4"],
         "plot": ["plot", run, store, "-o", place / names.file("forecasts.svg"), "--split", "val"],

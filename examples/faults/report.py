@@ -1,0 +1,23 @@
+"""What a fault script found: one table row for people, one JSON object for programs."""
+
+import argparse
+import json
+
+
+def arguments(count: int, what: str) -> argparse.Namespace:
+    """The words of the command line: how often, from which seed, and how it is told."""
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--count", type=int, default=count, help=f"how often; {count}")
+    parser.add_argument("--seed", type=int, default=0, help="what all chance is drawn from")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser.parse_args()
+
+
+def tell(found: dict[str, object], as_json: bool) -> None:
+    """Print what was found."""
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    print("| " + " | ".join(found) + " |")
+    print("|" + "---|" * len(found))
+    print("| " + " | ".join(map(str, found.values())) + " |")
