@@ -134,7 +134,8 @@ class SocialAttention(nn.Module):
         distance = delta.detach().norm(dim=-1)
         barred = (agents == rows[..., None]) | ~present[:, None]
         distance = distance.masked_fill(barred, float("inf"))
-        distance, near = distance.topk(torch.sym_min(self.limit, agents.shape[0]), largest=False)
+        count = torch.sym_min(self.limit, agents.shape[0])  # type: ignore[no-untyped-call]
+        distance, near = distance.topk(count, largest=False)
         return near, distance.isfinite() & (distance <= self.radius)
 
     def _attend(

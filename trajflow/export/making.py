@@ -136,7 +136,7 @@ def check_sizes(predictor: Predictor, engine: Engine) -> None:
 def own(predictor: Predictor, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """Futures of the run itself from the inputs of a graph, [S, B, K, F, D]."""
     past, noise = inputs["past"], inputs["noise"]
-    target = np.isfinite(past).all(-1).any(-1)
+    target = np.asarray(np.isfinite(past).all(-1).any(-1))
     target[:, noise.shape[2] :] = False
     asked = target[:, : noise.shape[2]]
     drawn = drawn_from(predictor, past, target, noise[:, asked], inputs.get("rate"))

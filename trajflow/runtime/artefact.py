@@ -51,7 +51,8 @@ class Artefact:
     def entries(self) -> dict[str, str]:
         """The artefact as texts by key."""
         packed = io.BytesIO()
-        np.savez(packed, **{name.replace("/", "|"): one for name, one in self.arrays.items()})
+        named: dict[str, Any] = {k.replace("/", "|"): one for k, one in self.arrays.items()}
+        np.savez(packed, **named)
         told = {
             FACTS: json.dumps(self.facts, sort_keys=True),
             ARRAYS: base64.b64encode(packed.getvalue()).decode(),

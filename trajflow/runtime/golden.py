@@ -1,13 +1,14 @@
 """Whether a graph still does what it did when it was exported."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajflow.batch import Floats
 from trajflow.errors import RunError
 from trajflow.runtime.artefact import Artefact
 from trajflow.runtime.session import Engine
 
-INPUTS = ("past", "noise", "rate")
+Numbers = NDArray[np.float32] | NDArray[np.float64]
 MOST = 1 << 22
 """Numbers of golden inputs and outputs at most: a stranger's file shall not take all memory."""
 
@@ -35,7 +36,7 @@ def check_golden(artefact: Artefact, engine: Engine) -> None:
         )
 
 
-def difference(found: Floats, truth: Floats, past: Floats) -> float:
+def difference(found: Numbers, truth: Numbers, past: Numbers) -> float:
     """Largest distance between two positions, over the scale of motion.
 
     The scale is the root mean square length of a future's path from the present to its end, taken
@@ -48,12 +49,12 @@ def difference(found: Floats, truth: Floats, past: Floats) -> float:
     """
     if found.shape != truth.shape:
         return float("inf")
-    known = np.isfinite(past).all(-1).any(-1)[:, : truth.shape[2]]
-    found, truth = found[:, known].astype(np.float64), truth[:, known].astype(np.float64)
-    if not truth.size:
+    known = np.asarray(np.isfinite(past).all(-1).any(-1))[:, : truth.shape[2]]
+    right = truth[:, known].astype(np.float64)
+    if not right.size:
         return 0.0
-    apart = np.sqrt(np.square(found - truth).sum(-1)).max()
-    return float(apart / scale(truth))
+    apart = np.sqrt(np.square(found[:, known] - right).sum(-1)).max()
+    return float(apart / scale(right))
 
 
 def scale(futures: Floats) -> float:

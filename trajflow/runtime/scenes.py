@@ -73,9 +73,9 @@ class Scenes:
 
 def _pruned(past: Floats, most: int, limit: int) -> Floats:
     """Pasts [B, A, T, D] without agents who are among nobody's nearest ones."""
-    seen = np.isfinite(past).all(-1)
+    seen = np.asarray(np.isfinite(past).all(-1))
     crowded = past.shape[1] > most + limit
-    keep = _near(past, seen, most, limit) if crowded else seen.any(-1)
+    keep = _near(past, seen, most, limit) if crowded else np.asarray(seen.any(-1))
     keep[:, :most] = True
     counts = keep.sum(1)
     width = max(int(counts.max(initial=0)), 1)
@@ -93,7 +93,8 @@ def _near(past: Floats, seen: Bools, most: int, limit: int) -> Bools:
     here = _present(past, seen)
     delta = here[:, None] - here[:, :most, None]
     square = np.einsum("...d,...d->...", delta, delta)
-    square = np.where(seen.any(-1)[:, None], square, np.inf)
+    there = np.asarray(seen.any(-1))
+    square = np.where(there[:, None], square, np.inf)
     # One more than the limit: each is its own nearest one.
     last = np.partition(square, limit, -1)[..., limit : limit + 1]
     scale = np.square(here).max(initial=0.0) * 1e-10
