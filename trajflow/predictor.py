@@ -71,6 +71,8 @@ class Predictor:
             RunError: There are no weights, or they or what was fitted to them is damaged.
         """
         folder = Path(run)
+        if folder.suffix == ".onnx":
+            raise RunError(f"{run} is an exported model; trajflow.runtime.Predictor.load reads it")
         path = folder / WEIGHTS if folder.is_dir() else folder
         try:
             content = read_kept(path, MOST)
