@@ -1,0 +1,132 @@
+"""Is a run folder whole, and is this machine fit for it?"""
+
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trajflow.errors import TrajflowError
+
+if TYPE_CHECKING:
+    from trajflow.datasets.findings import Finding
+
+ROOM = 1 << 30
+"""Free bytes below which a training may fill the disk."""
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is, or was, a run."""
+    return any((path / name).is_file() for name in ("config.toml", "run.json", "manifest.json"))
+
+
+def check_run(path: Path) -> "list[Finding]":
+    """Read every file of a run and compare it with its digest; load what can be loaded."""
+    from trajflow.datasets.findings import worst_first
+
+    return worst_first([*_damages(path), *_loads(path)])
+
+
+def check_machine(place: Path) -> "list[Finding]":
+    """What is installed, what there is to compute with, and the room on the disk."""
+    from trajflow.datasets.findings import worst_first
+
+    return worst_first([_install(), _device(), _threads(), _disk(place)])
+
+
+def _damages(path: Path) -> "Iterator[Finding]":
+    from trajflow.datasets.findings import Finding
+    from trajflow.files import Manifest
+    from trajflow.runs import RunFolder
+
+    try:
+        damages = RunFolder(path).damages()
+        known = len(Manifest.read(path).files)
+    except TrajflowError as error:
+        yield Finding("error", "files", str(error))
+        return
+    for damage in damages:
+        yield Finding("error", "files", damage)
+    if not damages and known:
+        yield Finding("ok", "files", f"all {known} listed files are what was written")
+    if not known:
+        yield Finding("note", "files", "made by a version that kept no list of files")
+
+
+def _loads(path: Path) -> "Iterator[Finding]":
+    from trajflow.datasets.findings import Finding
+    from trajflow.predictor import Predictor
+    from trajflow.runs import RunFolder
+    from trajflow.training.checkpoint import Checkpoint
+
+    def settings() -> str:
+        folder = RunFolder.open(path)
+        said = (folder.config.model.encoder, len(folder.read_record()), len([*folder.events()]))
+        return "encoder {}, {} facts, {} events".format(*said)
+
+    def weights() -> str:
+        predictor = Predictor.load(path)
+        extras = [("regions", predictor.calibration), ("surprise", predictor.surprise)]
+        more = [name for name, one in extras if one is not None] + [
+            f"a set of {count}" for count in predictor.sets
+        ]
+        return f"of step {predictor.facts.get('step', '?')}, with {', '.join(more) or 'no more'}"
+
+    def checkpoint() -> str:
+        folder = RunFolder(path)
+        if not Checkpoint.exists(folder):
+            return "none; `trajflow train --resume` begins anew"
+        return f"of step {Checkpoint.read(folder).progress.step}"
+
+    for code, load in (("settings", settings), ("weights", weights), ("checkpoint", checkpoint)):
+        try:
+            with warnings.catch_warnings(record=True) as heard:
+                warnings.simplefilter("always")
+                yield Finding("ok", code, load())
+            for one in heard:
+                yield Finding("warning", code, str(one.message))
+        except TrajflowError as error:
+            yield Finding("error", code, str(error))
+
+
+def _install() -> "Finding":
+    from importlib.metadata import version
+
+    from trajflow import __version__
+    from trajflow.datasets.findings import Finding
+
+    parts = [f"{name} {version(name)}" for name in ("torch", "numpy", "zarr", "safetensors")]
+    told = f"trajflow {__version__} on Python {platform.python_version()}, {', '.join(parts)}"
+    return Finding("ok", "install", told)
+
+
+def _device() -> "Finding":
+    from trajflow.datasets.findings import Finding
+    from trajflow.training.setup import device_of
+
+    device = device_of("auto")
+    return Finding("ok", "device", f"{device}, {platform.processor() or platform.machine()}")
+
+
+def _threads() -> "Finding":
+    from trajflow.datasets.findings import Finding
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    told = f"{cores} processors, load {busy:.1f}, OMP_NUM_THREADS={asked or 'unset'}"
+    if asked.isdigit() and cores and int(asked) > cores:
+        return Finding("warning", "threads", f"{told}: more threads than processors are slow")
+    if cores and busy > cores:
+        return Finding("note", "threads", f"{told}: other work shares them; timings mean little")
+    return Finding("ok", "threads", told)
+
+
+def _disk(place: Path) -> "Finding":
+    from trajflow.datasets.findings import Finding
+
+    free = shutil.disk_usage(place).free
+    told = f"{free / (1 << 30):.1f} GiB free at {place}"
+    return Finding("ok" if free >= ROOM else "warning", "disk", told)

@@ -1,0 +1,75 @@
+"""Fill a disk of 8 MiB while a training saves and a run forecasts: what was there stays whole.
+
+Needs Linux and the right to mount a tmpfs, as root or in a namespace of one's own.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+from report import arguments, tell
+from small_disk import fill, may_mount, small_disk
+from tiny_run import SIZES, TIMES
+
+TRAJFLOW = [sys.executable, "-m", "trajflow"]
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command."""
+    return subprocess.run(
+        [*TRAJFLOW, *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of an error, or what is wrong with how a command ended."""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    clear = done.returncode == 2 and len(lines) == 1 and "Traceback" not in done.stderr
+    return lines[0] if clear else f"NOT CLEAR ({done.returncode}): {done.stderr[-300:]}"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file below a folder but the lock, which holds nothing."""
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "lock")
+    return {str(p.relative_to(folder)): sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def main() -> None:
+    """Fill the disk at each of the jobs."""
+    asked = arguments(1, __doc__ or "")
+    may_mount()
+    rows = {}
+    with tempfile.TemporaryDirectory() as place, small_disk() as disk:
+        store, run = Path(place) / "fork.zarr", disk / "run"
+        sizes = ["--set", "train=40", "--set", "val=12", "--set", "test=9"]
+        command("data", "make", "fork", "-o", store, "--seed", "3", *sizes)
+        settings = [w for s in (*SIZES, *TIMES, "train.epochs=4") for w in ("--set", s)]
+        command("train", store, "--out", run, *settings)
+        before = digests(run)
+        ballast = fill(disk)
+        jobs = {
+            "checkpoint": ("train", store, "--out", run, "--resume"),
+            "new run": ("train", store, "--out", disk / "other", *settings),
+            "predict": ("predict", run, store, "-o", disk / "futures.csv", "--samples", "200"),
+        }
+        for name, words in jobs.items():
+            rows[name] = told(command(*words))
+        partial = [p.name for p in disk.iterdir() if p.name not in ("run", "ballast")]
+        after = digests(run)
+        ballast.unlink()
+        well = command("doctor", run, "--json")
+        levels = {one["level"] for one in json.loads(well.stdout)["findings"]}
+    same = {n: d for n, d in after.items() if n != "events.jsonl"} == {
+        n: d for n, d in before.items() if n != "events.jsonl"
+    }
+    found = {**rows, "files as before": same, "left behind": partial, "doctor": sorted(levels)}
+    tell(found, asked.json)
+    clear = all(line.startswith("error: ") for line in rows.values())
+    raise SystemExit(not (clear and same and not partial and levels == {"ok"}))
+
+
+if __name__ == "__main__":
+    main()
