@@ -14,6 +14,7 @@ from zarr.codecs import ZstdCodec
 from trajflow.batch import Floats, Ints
 from trajflow.datasets.placing import Placing
 from trajflow.errors import DataError
+from trajflow.files import storing
 from trajflow.outlook import Futures
 
 FORMAT = "1.0"
@@ -55,8 +56,16 @@ def export(
 
     Raises:
         DataError: It cannot be written there.
+        StorageError: The disk is full or read-only; what was there before is unchanged.
     """
     check_target(path, overwrite)
+    with storing(path):
+        _export(futures, path, attrs, overwrite)
+
+
+def _export(
+    futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any], overwrite: bool
+) -> None:
     if path.suffix.lower() == ".zarr":
         _write_group(futures, path, attrs, overwrite)
         return

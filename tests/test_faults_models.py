@@ -1,0 +1,104 @@
+"""Facts about weights of strangers: nothing is run, and nothing is built that is not in them."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from trajflow.errors import RunError
+from trajflow.model import Architecture, TrajectoryModel
+from trajflow.noise_set import NoiseSet, SetShape
+from trajflow.predictor import Predictor
+from trajflow.weights import pack, pack_set, pack_state, unpack, unpack_set
+
+SHAPE = Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1)
+ROOT = Path(__file__).parents[1]
+
+
+def lying(**changes):
+    """Weights of a small network whose words tell of another one."""
+    state = TrajectoryModel(SHAPE).state_dict()
+    said = asdict(SHAPE) | changes
+    return pack_state(state, {"architecture": said, "dt": 0.4, "unit": "m"})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"horizon": 60_000},
+        {"horizon": 10**15},
+        {"width": 65_536},
+        {"width": True},
+        {"width": 16.0},
+        {"decoder_width": 65_536},
+        {"decoder_depth": 65_536},
+        {"components": -1},
+        {"pace_floor": float("nan")},
+        {"encoder": "os.system"},
+        {"encoder": "x" * 10_000},
+        {"social": "yes"},
+        {"options": [["depth", 65_536]]},
+        {"options": [["depth", [1]]]},
+        {"options": 5},
+        {"history": None},
+        {"surprise": 1},
+    ],
+)
+def test_a_network_that_is_not_in_the_file_is_refused_at_once(changes):
+    content = lying(**changes)
+    began = time.process_time()
+    with pytest.raises(RunError, match="weights-here"):
+        unpack(content, "weights-here")
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"dt": -1.0},
+        {"dt": "soon"},
+        {"dt": True},
+        {"temperature": float("inf")},
+        {"unit": "m" * 100},
+        {"unit": 3},
+    ],
+)
+def test_facts_that_cannot_be_are_refused(facts):
+    content = pack(TrajectoryModel(SHAPE), {"dt": 0.4, "unit": "m"} | facts)
+    with pytest.raises(RunError, match="weights-here"):
+        unpack(content, "weights-here")
+
+
+def test_weights_that_are_not_finite_are_refused():
+    model = TrajectoryModel(SHAPE)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = torch.nan
+    with pytest.raises(RunError, match="weights-here holds numbers that are not finite"):
+        unpack(pack(model, {}), "weights-here")
+
+
+def test_weights_that_do_not_say_their_clock_are_refused(tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(pack(TrajectoryModel(SHAPE), {}))
+    with pytest.raises(RunError, match="does not say the dt"):
+        Predictor.load(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"count": 50_000}, {"width": 65_536}, {"components": 20_000}])
+def test_a_set_that_is_not_in_the_file_is_refused(changes):
+    noises = NoiseSet(SetShape(8, 4, 5, 16))
+    said = {"set": noises.shape.to_dict() | changes}
+    with pytest.raises(RunError, match="set-here"):
+        unpack_set(pack_state(noises.state_dict(), said), "set-here")
+    assert unpack_set(pack_set(noises, {}), "set-here")[0].shape == noises.shape
+
+
+def test_nothing_of_ours_unpickles():
+    """So `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` has nothing to change."""
+    sources = [p for top in ("trajflow", "cli", "datasets") for p in (ROOT / top).rglob("*.py")]
+    assert len(sources) > 100
+    for path in sources:
+        text = path.read_text(encoding="utf-8")
+        for word in ("torch.load(", "pickle.load", "import pickle", "allow_pickle=True"):
+            assert word not in text, f"{path}: {word}"
