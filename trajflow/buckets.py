@@ -125,7 +125,7 @@ class BucketedPredictor:
         return Forecast(drawn, self.predictor.dt, calibration=self.predictor.calibration)
 
     def _drawn(self, full: Floats, agents: int, bucket: Bucket, seed: int | None) -> Floats:
-        """Futures [S, B, R, F, D] of the first R agents of pasts [B, A, T, D]."""
+        """Futures [S, B, N, F, D] of the first N agents of pasts [B, A, T, D]."""
         device, scenes = self.predictor.device, len(full)
         centre = scene_centres(full)
         padded = np.zeros((bucket.scenes, centre.shape[1]))
