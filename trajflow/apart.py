@@ -37,8 +37,8 @@ def forecast_apart(
     """
     parts: dict[str, Any] = {}
     for scene, row in enumerate(faults):
-        good = np.flatnonzero([fault is None for fault in row])
-        if not len(good):
+        good = [i for i, fault in enumerate(row) if fault is None]
+        if not good:
             continue
         names = [ids[i] for i in good] if ids else ()
         told = ask(past[scene][good], around[scene], samples, seed + scene, names)

@@ -84,7 +84,7 @@ def _agents(
     shape = (samples, len(rows), model.scaling.size)
     noise = torch.randn(*shape, dtype=past.dtype, device=past.device, generator=generator)
     for some in torch.arange(len(rows), device=past.device).chunk(parts):
-        scenes, own = rows[some, 0].unique(return_inverse=True)
+        scenes, own = rows[some, 0].unique(return_inverse=True)  # type: ignore[no-untyped-call]
         asked = torch.zeros_like(target[scenes])
         asked[own, rows[some, 1]] = True
         context, frame = model.context(past[scenes], asked, rate[scenes])

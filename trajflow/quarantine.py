@@ -27,7 +27,7 @@ def faults_of(points: Floats, usual: float, ids: Sequence[object] = ()) -> NDArr
     found = np.full(points.shape[:2], None, dtype=object)
     if not found.size:
         return found
-    seen = np.isfinite(points).all(-1)
+    seen = np.asarray(np.isfinite(points).all(-1))
     known = np.where(seen[..., None], points, np.nan)
     with np.errstate(all="ignore"):
         low, high = (np.where(seen[..., None], points, end) for end in (np.inf, -np.inf))
@@ -46,7 +46,7 @@ def faults_of(points: Floats, usual: float, ids: Sequence[object] = ()) -> NDArr
 
 def _last(known: Floats) -> Floats:
     """The last seen position, [B, A, D]; NaN where there is none."""
-    seen = np.isfinite(known).all(-1)
+    seen = np.asarray(np.isfinite(known).all(-1))
     last = seen.shape[-1] - 1 - seen[..., ::-1].argmax(-1)
     return np.asarray(np.take_along_axis(known, last[..., None, None], 2)[:, :, 0])
 
