@@ -192,6 +192,7 @@ def test_facts_that_are_missing_or_of_the_wrong_kind_are_refused(path, tmp_path)
     wrong = [{k: v for k, v in artefact.facts.items() if k != "horizon"}]
     wrong += [artefact.facts | {"format": 9}, artefact.facts | {"sets": 3}]
     wrong += [artefact.facts | {"calibration": {"format": 1}}, artefact.facts | {"dt": None}]
+    wrong += [artefact.facts | {"history": T + 1}, artefact.facts | {"dt": float("nan")}]
     for number, facts in enumerate(wrong):
         place = tmp_path / f"{number}.onnx"
         place.write_bytes(sealed(graph, Artefact(facts, artefact.arrays)))

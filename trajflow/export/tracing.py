@@ -19,7 +19,13 @@ Axes = Mapping[str, tuple[int, ...]]
 
 
 def traced(module: nn.Module, inputs: Mapping[str, Tensor], axes: Axes) -> ExportedProgram:
-    """A program that computes what the module does, for all sizes of its open axes."""
+    """A program that computes what the module does, for all sizes of its open axes.
+
+    Args:
+        module: What is traced.
+        inputs: Examples of its inputs by name, of any shape.
+        axes: Which axes are left open.
+    """
     shapes = {name: {axis: Dim.DYNAMIC for axis in axes[name]} for name in inputs}
     with _quiet(), torch.no_grad():
         return torch.export.export(module.eval(), (), dict(inputs), dynamic_shapes=shapes)
@@ -27,6 +33,11 @@ def traced(module: nn.Module, inputs: Mapping[str, Tensor], axes: Axes) -> Expor
 
 def to_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], outputs: list[str]) -> bytes:
     """The program as the bytes of an ONNX model.
+
+    Args:
+        program: From `traced`.
+        inputs: Examples of its inputs by name, of any shape.
+        outputs: Names of its outputs.
 
     Raises:
         MissingExtra: What writes ONNX is not installed.

@@ -44,7 +44,7 @@ class Artefact:
     sight: bytes = b""
 
     def under(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """The arrays whose names begin with `prefix/`, without it."""
+        """The arrays of any shape whose names begin with `prefix/`, without it."""
         start = f"{prefix}/"
         return {k.removeprefix(start): v for k, v in self.arrays.items() if k.startswith(start)}
 

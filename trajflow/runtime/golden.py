@@ -24,6 +24,7 @@ def check_golden(artefact: Artefact, engine: Engine) -> None:
     try:
         if sum(one.size for one in golden.values()) > MOST:
             raise ValueError("they are too many")
+        _check_sizes(artefact)
         allowed = float(artefact.facts["golden"])
         (found,) = engine("futures", **inputs)
         apart = difference(found, golden["futures"], golden["past"])
@@ -34,6 +35,13 @@ def check_golden(artefact: Artefact, engine: Engine) -> None:
             f"it no longer forecasts as it did when it was made: {apart:.2g} of the motion apart, "
             f"{allowed:.2g} allowed; export the run again on this machine"
         )
+
+
+def _check_sizes(artefact: Artefact) -> None:
+    told = [artefact.facts[name] for name in ("history", "dims", "horizon", "dims")]
+    past, futures = (artefact.arrays[f"golden/{name}"].shape for name in ("past", "futures"))
+    if [*past[2:], *futures[3:]] != told:
+        raise ValueError(f"they are {past} and {futures}, and the model says {told}")
 
 
 def difference(found: Numbers, truth: Numbers, past: Numbers) -> float:

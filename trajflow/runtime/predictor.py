@@ -63,6 +63,8 @@ model.onnx` makes one
             said = self.facts["calibration"]
             self.calibration: Calibration | None = None if said is None else understood(said)
             counts = [int(count) for count in self.facts["sets"]]
+            if not min(self.dt, self.temperature, 1 if limit is None else limit) > 0:
+                raise ValueError("dt, temperature and neighbours must be above 0")
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise RunError(f"it does not say what a predictor must know: {error!r}") from None
         self.sets = {n: LearnedSet(artefact.under(f"set-{n}")) for n in counts}
