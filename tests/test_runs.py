@@ -50,7 +50,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monk
     path = tmp_path / "file"
     write_whole(path, b"old")
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "Disk full")))
-    with pytest.raises(StorageError, match="disk full.*unchanged"):
+    with pytest.raises(StorageError, match=r"disk full.*unchanged"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -114,7 +114,8 @@ def chosen_futures(
     each = selection.draws * model.scaling.size
     some = max(1, (ROWS if past.device.type == "cpu" else MANY_ROWS) // selection.draws)
     parts = []
-    for agents in torch.split(torch.arange(len(context), device=past.device), BUDGET // each or 1):
+    everybody = torch.arange(len(context), device=past.device)
+    for agents in everybody.split(BUDGET // each or 1):
         noise = even_noise(selection.draws, len(agents), model.scaling.components, generator)
         noise = temperature * noise.to(past.dtype)
         for rows, mine in zip(agents.split(some), noise.split(some, 1), strict=True):
