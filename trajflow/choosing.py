@@ -118,7 +118,8 @@ def chosen_futures(
     for agents in everybody.split(BUDGET // each or 1):
         noise = even_noise(selection.draws, len(agents), model.scaling.components, generator)
         noise = temperature * noise.to(past.dtype)
-        for rows, mine in zip(agents.split(some), noise.split(some, 1), strict=True):
+        blocks = zip(torch.split(agents, some), torch.split(noise, some, 1), strict=True)
+        for rows, mine in blocks:
             draws = model.futures(context[rows], frame.take(rows), mine, steps)
             parts.append(choose(draws, selection.count, selection.rule))
     return Chosen(
