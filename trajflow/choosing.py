@@ -115,7 +115,7 @@ def chosen_futures(
     some = max(1, (ROWS if past.device.type == "cpu" else MANY_ROWS) // selection.draws)
     parts = []
     everybody = torch.arange(len(context), device=past.device)
-    for agents in everybody.split(BUDGET // each or 1):
+    for agents in torch.split(everybody, BUDGET // each or 1):
         noise = even_noise(selection.draws, len(agents), model.scaling.components, generator)
         noise = temperature * noise.to(past.dtype)
         blocks = zip(torch.split(agents, some), torch.split(noise, some, 1), strict=True)
