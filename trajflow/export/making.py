@@ -18,7 +18,7 @@ from trajflow.calibration import stored
 from trajflow.errors import RunError
 from trajflow.export.graph import ForecastGraph
 from trajflow.export.precision import Precision, reduced
-from trajflow.export.tracing import to_onnx, traced
+from trajflow.export.tracing import check_onnx, to_onnx, traced
 from trajflow.predictor import Predictor
 from trajflow.runtime.artefact import FORMAT, Artefact, sealed
 from trajflow.runtime.golden import difference
@@ -47,6 +47,7 @@ def exported(predictor: Predictor, precision: Precision = "fp32") -> bytes:
         ConfigError: The precision is not to be had here.
         RunError: The graph does not do what the run does.
     """
+    check_onnx()
     inputs = random_inputs(predictor, (3, 19, 2, 4), seed=0)
     program = trace(predictor, inputs)
     whole = to_onnx(program, _tensors(inputs), OUTPUTS)

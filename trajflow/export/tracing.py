@@ -42,6 +42,21 @@ def to_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], outputs: lis
     Raises:
         MissingExtra: What writes ONNX is not installed.
     """
+    check_onnx()
+    with _quiet():
+        made = torch.onnx.export(
+            program, (), kwargs=dict(inputs), output_names=outputs, dynamo=True, verbose=False
+        )
+    assert made is not None
+    return bytes(made.model_proto.SerializeToString())
+
+
+def check_onnx() -> None:
+    """Refuse early where what writes ONNX is not installed.
+
+    Raises:
+        MissingExtra: It is not.
+    """
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -50,12 +65,6 @@ def to_onnx(program: ExportedProgram, inputs: Mapping[str, Tensor], outputs: lis
             "export to ONNX needs onnx and onnxscript; install them with: "
             "pip install 'trajflow[export]'"
         ) from None
-    with _quiet():
-        made = torch.onnx.export(
-            program, (), kwargs=dict(inputs), output_names=outputs, dynamo=True, verbose=False
-        )
-    assert made is not None
-    return bytes(made.model_proto.SerializeToString())
 
 
 @contextmanager
