@@ -39,7 +39,7 @@ def architecture_of(values: Mapping[str, Any]) -> Architecture:
 
 
 def set_shape_of(values: Mapping[str, Any], state: Mapping[str, Tensor]) -> SetShape:
-    """The shape of a noise set, as far as the set's own start agrees.
+    """The shape of a noise set, as far as its own start agrees; tensors of any shape by name.
 
     Raises:
         ValueError: It does not, or a value is out of bounds.
@@ -55,7 +55,9 @@ def set_shape_of(values: Mapping[str, Any], state: Mapping[str, Tensor]) -> SetS
 
 
 def check_plan(architecture: Architecture, state: Mapping[str, Tensor]) -> None:
-    """Refuse weights whose scaling is of other futures, which is made before it is filled.
+    """Refuse tensors of any shape by name whose scaling is of other futures.
+
+    A scaling is made before it is filled.
 
     Raises:
         ValueError: It is.
@@ -83,7 +85,7 @@ def check_facts(facts: Mapping[str, Any]) -> None:
 
 @contextmanager
 def no_larger_than(state: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside, a network that outgrows these tensors is refused before it takes the memory.
+    """Inside, a network that outgrows these tensors, of any shape, takes no memory.
 
     Raises:
         ValueError: It has more tensors, or more numbers in them.
