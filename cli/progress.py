@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO, TypeVar
 
-from trajflow.cli.streams import LONGEST, log
+from trajflow.cli.streams import LONGEST, log, put
 from trajflow.text import safe
 
 Item = TypeVar("Item")
@@ -71,10 +71,9 @@ class Progress:
         line = safe(line, LONGEST)
         if self._live:
             columns = shutil.get_terminal_size().columns - 1
-            self._stream.write(f"\r\x1b[K{line[:columns]}")
+            put(self._stream, f"\r\x1b[K{line[:columns]}", now=True)
         else:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+            put(self._stream, line + "\n", now=True)
         self._shown = True
 
     def __enter__(self) -> "Progress":
@@ -86,8 +85,7 @@ class Progress:
     def close(self) -> None:
         """Take the moving line off the terminal."""
         if self._live and self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            put(self._stream, "\r\x1b[K", now=True)
 
 
 def counted(

@@ -1,16 +1,14 @@
 """Ctrl-C, asked politely first: the job may save, a second one leaves at once."""
 
-import os
 import signal
-import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
-from trajflow.cli.streams import log
+from trajflow.cli.streams import let_go, log
 
 AT_ONCE: dict[signal.Signals, Any] = {
     signal.SIGINT: signal.default_int_handler,
@@ -44,7 +42,7 @@ def asking(stop: Callable[[], None]) -> Iterator[Asked]:
             if _wanted(each, before[each]):
                 signal.signal(each, handler)
         if number == signal.SIGHUP:
-            _let_go(sys.stdout, sys.stderr)
+            let_go(sys.stdout, sys.stderr)
         log.warning("stopping after this step, to save; Ctrl-C again leaves at once")
 
     for each, handler in before.items():
@@ -60,13 +58,3 @@ def asking(stop: Callable[[], None]) -> Iterator[Asked]:
 def _wanted(number: signal.Signals, before: Any) -> bool:
     """Whether a signal is heard: under nohup, the end of a terminal is none of our business."""
     return not (number == signal.SIGHUP and before == signal.SIG_IGN)
-
-
-def _let_go(*streams: TextIO) -> None:
-    """Write no more to a terminal that is gone, nor to a pipe whose reader went with it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in streams:
-        with suppress(OSError, ValueError):
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

@@ -1,13 +1,16 @@
 """Where words go: results to stdout, everything said along the way to stderr."""
 
+import errno
 import json
 import logging
 import math
 import os
+import stat
 import sys
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from io import TextIOWrapper
 from types import TracebackType
 from typing import TextIO
@@ -29,12 +32,37 @@ def say(text: str = "", mark: tuple[str, str] | None = None) -> None:
         mark: A word of our own before it, and its colour.
     """
     word = paint(*mark, sys.stdout) if mark else ""
-    sys.stdout.write(f"{word}{plain(text)}\n")
+    put(sys.stdout, f"{word}{plain(text)}\n")
 
 
 def say_json(value: object) -> None:
     """Print one JSON object to stdout, in ASCII; a number that is not finite becomes null."""
     say(json.dumps(_plain(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
+
+
+def put(stream: TextIO, text: str, now: bool = False) -> None:
+    """Write, and `now` at once; a terminal that has just gone takes words no more, and that ends nothing.
+
+    The signal that tells of its end comes a moment later than the first word that fails.
+    """
+    try:
+        stream.write(text)
+        if now:
+            stream.flush()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        let_go(stream)
+
+
+def let_go(*streams: TextIO) -> None:
+    """Write no more to a terminal that is gone, nor to a pipe whose reader went with it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        with suppress(OSError, ValueError):
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def complain(kind: str, message: object, color: str = RED) -> None:
@@ -92,7 +120,7 @@ def _warn(
 
 def _whole_line(text: str) -> None:
     wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{wipe}{text}\n")
+    put(sys.stderr, f"{wipe}{text}\n")
 
 
 def _plain(value: object) -> object:

@@ -10,6 +10,7 @@ import xarray
 
 from trajflow import Predictor
 from trajflow.errors import RunError
+from trajflow.runs import RunFolder
 
 TOLD = {"part", "people", "windows", "samples", "evaluations", "weights", "store", "checked_on"}
 
@@ -137,7 +138,8 @@ def test_a_stale_calibration_is_ignored_and_a_damaged_one_named(
 ):
     run = calibrated[0]
     said = json.loads((run / "calibration.json").read_text())
-    (run / "calibration.json").write_text(json.dumps(said | {"weights": "0" * 64}))
+    stale = json.dumps(said | {"weights": "0" * 64})
+    RunFolder.open(run).write("calibration.json", stale.encode())
     words = ("predict", run, fork, "-o", tmp_path / "a.csv", "--coverage", 0.8)
     code, _, complaint = trajflow(*words)
     assert code == 0
