@@ -41,7 +41,7 @@ def say_json(value: object) -> None:
 
 
 def put(stream: TextIO, text: str, now: bool = False) -> None:
-    """Write, and `now` at once; a terminal that has just gone takes words no more, and that ends nothing.
+    """Write, and `now` at once; a terminal that has just gone takes no more, and that ends nothing.
 
     The signal that tells of its end comes a moment later than the first word that fails.
     """
