@@ -104,6 +104,7 @@ def test_a_training_whose_terminal_closes_saves(fork, tiny, tmp_path):
     words += ["--set", "train.epochs=100000"]
     pid, terminal = pty.fork()
     if not pid:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.execv(sys.executable, words)
     said = b""
     while b"best" not in said:
