@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "batch", "text", "foreign"},
     {"files", "quarantine"},
-    {"calibration", "pasts", "noise", "duals", "captured"},
+    {"calibration", "pasts", "noise", "duals", "captured", "rates"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets"},
     {"model", "baselines", "plotting", "outlook"},

@@ -24,6 +24,7 @@ from trajflow.noise_set import NoiseSet
 from trajflow.parts import forecast_within
 from trajflow.pasts import PastShape
 from trajflow.quarantine import faults_of
+from trajflow.rates import Rates
 from trajflow.surprise import Strangeness, Surprise, read_surprise
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.weights import MOST, read_sets, unpack
@@ -188,7 +189,7 @@ class Predictor:
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
         shape.check_count(full.shape[1])
-        wanted, rate = self._selection(samples, draws, select), self._rate(dt)
+        wanted, rate = self._selection(samples, draws, select), self._rates.of(dt)
         strange = self.check_surprise(dt) if surprise else None
         if wanted is None:
             drawn, weights = self._draw(full, target, samples, seed, rate), None
@@ -270,7 +271,7 @@ class Predictor:
                 "the run does not know what is strange to it; `trajflow fit-surprise RUN DATA` "
                 "fits that, or leave out surprise"
             )
-        if self._rate(dt) != 1:
+        if self._rates.of(dt) != 1:
             raise ConfigError(
                 f"surprise was fitted at {self.dt:g} s per step, got dt={dt:g}; "
                 "leave out surprise, or resample the past"
@@ -279,7 +280,7 @@ class Predictor:
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
-        rate = self._rates(batch)
+        rate = self._rates.of_batch(batch)
         return batch.placed(self._draw(batch.past, batch.target, samples, seed, rate))
 
     def choose(
@@ -301,7 +302,7 @@ class Predictor:
             ConfigError: There is no such rule, there are too few draws, or the model is joint.
         """
         wanted = Selection(samples, rule, draws)
-        rate = self._rates(batch)
+        rate = self._rates.of_batch(batch)
         futures, weights = self._chosen(batch.past, batch.target, wanted, seed, rate)
         return batch.placed(futures), batch.placed(weights)
 
@@ -312,25 +313,9 @@ class Predictor:
             raise ConfigError(f"{samples} samples of {draws} draws; say by `select` how to choose")
         return None
 
-    def _rate(self, dt: float | None) -> float:
-        """Seconds per step over those the model was trained at."""
-        if dt is None or abs(dt - self.dt) <= 1e-6 * self.dt:
-            return 1.0
-        least, most = self.dts
-        if not least * (1 - 1e-6) <= dt <= most * (1 + 1e-6):
-            known = f"{least:g} to {most:g}" if least < most else f"{self.dt:g}"
-            raise ConfigError(
-                f"the model was trained for {known} s per step, got dt={dt:g}; resample the past, "
-                "or train with model.rate=true and train.slower=1 for half of it, "
-                "train.faster=1 for twice of it"
-            )
-        return dt / self.dt
-
-    def _rates(self, batch: Batch) -> float | Floats:
-        """Seconds per step of each scene over those the model was trained at."""
-        if batch.rate is None:
-            return 1.0
-        return np.array([self._rate(rate * self.dt) for rate in batch.rate])
+    @property
+    def _rates(self) -> Rates:
+        return Rates(self.dt, *self.dts)
 
     @torch.inference_mode()
     def _chosen(

@@ -16,6 +16,7 @@ from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.files import read_whole
 from trajflow.forecast import Forecast
 from trajflow.pasts import PastShape
+from trajflow.rates import Rates
 from trajflow.runtime.artefact import LARGEST, Artefact, opened
 from trajflow.runtime.golden import check_golden
 from trajflow.runtime.learned import LearnedSet
@@ -146,7 +147,7 @@ model.onnx` makes one
         self._check_choice(samples, draws, select)
         if surprise:
             self.check_surprise()
-        rate, weights = self._rate(dt), None
+        rate, weights = self._rates.of(dt), None
         if select is None:
             drawn = self._draw(full, target, samples, seed, rate)
         else:
@@ -172,7 +173,7 @@ model.onnx` makes one
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
-        drawn = self._draw(batch.past, batch.target, samples, seed, self._rates(batch))
+        drawn = self._draw(batch.past, batch.target, samples, seed, self._rates.of_batch(batch))
         return batch.placed(drawn)
 
     def choose(
@@ -194,7 +195,7 @@ model.onnx` makes one
             ConfigError: It is another rule, or no such set was exported.
         """
         self._check_choice(samples, draws, rule)
-        found = self._learned(batch.past, batch.target, samples, self._rates(batch))
+        found = self._learned(batch.past, batch.target, samples, self._rates.of_batch(batch))
         return batch.placed(found[0]), batch.placed(found[1])
 
     def check_surprise(self, dt: float | None = None) -> NoReturn:
@@ -233,22 +234,9 @@ model.onnx` makes one
                 "learns one, then export the run again"
             )
 
-    def _rate(self, dt: float | None) -> float:
-        """Seconds per step over those the model was trained at."""
-        if dt is None or abs(dt - self.dt) <= 1e-6 * self.dt:
-            return 1.0
-        least, most = self.dts
-        if not least * (1 - 1e-6) <= dt <= most * (1 + 1e-6):
-            known = f"{least:g} to {most:g}" if least < most else f"{self.dt:g}"
-            raise ConfigError(
-                f"the model was trained for {known} s per step, got dt={dt:g}; resample the past"
-            )
-        return dt / self.dt
-
-    def _rates(self, batch: Batch) -> float | Floats:
-        if batch.rate is None:
-            return 1.0
-        return np.array([self._rate(rate * self.dt) for rate in batch.rate])
+    @property
+    def _rates(self) -> Rates:
+        return Rates(self.dt, *self.dts)
 
     def _draw(
         self,
