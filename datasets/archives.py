@@ -29,12 +29,14 @@ def only_member(path: Path, raw: IO[bytes]) -> IO[bytes]:
     _check_directory(path, raw)
     with _zip_errors():
         archive = zipfile.ZipFile(raw)
-    files = [f for f in archive.infolist() if not f.is_dir() and "__MACOSX" not in f.filename]
+    # Not `is_dir`, which fails on a name of no letter.
+    inside = (f for f in archive.infolist() if not f.filename.endswith("/"))
+    files = [f for f in inside if "__MACOSX" not in f.filename]
     if len(files) != 1 or files[0].flag_bits & 1 or files[0].compress_type not in _METHODS:
-        names = ", ".join(f.filename[:80] for f in files[:5])
+        told = ", ".join(f.filename[:80] for f in files[:5])
         raise DataError(
             f"{path} must hold one file, not encrypted and by deflate, it holds {len(files)}: "
-            f"{names}; unpack it and import what it holds"
+            f"{told}; unpack it and import what it holds"
         )
     with _zip_errors():
         return Member(archive.open(files[0]), files[0].file_size)

@@ -61,8 +61,6 @@ def sniff(path: Path) -> Layout:
     """
     with unpacked(path) as stream:
         line = stream.readline(MAX_LINE + 1)
-    if not line.strip():
-        raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
     if b"\0" in line:
         raise DataError(
             f"{path} is no text in UTF-8, it has NUL bytes; convert it from UTF-16 if it is text"
@@ -71,6 +69,8 @@ def sniff(path: Path) -> Layout:
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise DataError(f"{path} is no text in UTF-8; convert it or name the right file") from None
+    if not text.strip():
+        raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
     delimiter = max(_DELIMITERS, key=text.count)
     columns = text.count(delimiter) + 1
     if len(line) > MAX_LINE or columns > MAX_COLUMNS:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trajflow.datasets.claims import Claim, leftovers
-from trajflow.datasets.seal import flush_folder
+from trajflow.disk import flush_folder
 from trajflow.errors import DataError
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trajflow.disk import flush_folder
 from trajflow.errors import DataError
 from trajflow.foreign import MAX_BYTES, parse_json
 
@@ -46,15 +47,6 @@ def seal(folder: Path) -> None:
     _hash_and_flush(target)
     for place, _, _ in os.walk(folder):
         flush_folder(Path(place))
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @dataclass(frozen=True)

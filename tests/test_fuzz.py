@@ -17,12 +17,13 @@ ZIP = bytes.fromhex(
     "504b030414000000080059b9775de75a634b00000000050000000500000000000000504b01021403140000000800"
 )
 ZIP_END = b"PK\x05\x06" + bytes(8) + b"\x01\x003\0\0\0"
+NAMELESS = b"PK\x01\x02" + bytes(42) + b"PK\x05\x06" + bytes(4)
+NAMELESS += b"\x01\0\x01\0" + b".\0\0\0" + bytes(6)
 FOUND = [
     ("csv", CSV.replace(b"x,", b"\r,", 1)),
-    (
-        "archives",
-        bytes([PACKED.index(".zip")]) + ZIP + b"PK\x05\x06" + bytes(8) + b"\x01\x003\0\0\0",
-    ),
+    ("csv", b"\xef\xbb\xbf"),
+    ("archives", bytes([PACKED.index(".zip")]) + ZIP + ZIP_END),
+    ("archives", bytes([PACKED.index(".zip")]) + NAMELESS),
     ("settings", b"-model.options={a=11e400}"),
     ("settings", b"-train.rate=inf"),
     ("settings", "-data.fold=\U0001f600".encode()),

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "batch", "text", "foreign"},
+    {"errors", "batch", "text", "foreign", "disk"},
     {"files", "quarantine"},
     {"calibration", "pasts", "noise", "duals", "captured", "rates"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
@@ -28,7 +28,7 @@ FLOORS = [
 """Rooms import from lower floors only; those on one floor do not know each other."""
 ONLY = {
     "flow": set(),
-    "datasets": {"errors", "batch", "text", "foreign"},
+    "datasets": {"errors", "batch", "text", "foreign", "disk"},
     "baselines": {"errors", "batch", "datasets"},
     "evaluation": {"errors", "batch", "metrics", "datasets"},
 }

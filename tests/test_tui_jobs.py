@@ -108,6 +108,11 @@ class TestHistory:
         assert history.judged == []
         assert history.reason == ""
 
+    @pytest.mark.parametrize("name", ["_init__", "_dict__", "_class__", ["step"], None, {}])
+    def test_a_name_in_a_file_calls_nothing(self, name):
+        history = History.of([started(), step(10), {"event": name, "step": 99, "other": 3}])
+        assert history == History.of([started(), step(10)])
+
     def test_odd_values_do_no_harm(self):
         odd = {"event": "step", "step": "x", "loss": None, "weight": [], "rate": float("inf")}
         strange = [odd, {"event": "evaluated", "metrics": 3}, {"event": "add"}, {"event": "__x"}]

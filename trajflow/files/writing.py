@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trajflow.disk import flush_folder
 from trajflow.errors import StorageError
 
 PARTIAL = ".partial"
@@ -52,15 +53,6 @@ def write_whole(path: Path, content: bytes) -> None:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
         flush_folder(path.parent)
-
-
-def flush_folder(folder: Path) -> None:
-    """Make what was renamed in a folder last beyond a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """What a training has said so far, put together from its events."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,10 +106,9 @@ class History:
     def add(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Take notice of events, in their order; unknown ones and odd values are passed over."""
         for event in events:
-            heard = getattr(self, f"_{event.get('event')}", None)
             self.seconds = _number(event, "seconds", self.seconds)
-            if heard is not None:
-                heard(event)
+            if heard := HEARD.get(str(event.get("event"))):
+                heard(self, event)
 
     def _started(self, event: Mapping[str, Any]) -> None:
         step = _whole(event, "step")
@@ -133,6 +132,16 @@ class History:
 
     def _finished(self, event: Mapping[str, Any]) -> None:
         self.reason, self.eta = str(event.get("reason", "")), 0.0
+
+
+HEARD: Mapping[str, Callable[[History, Mapping[str, Any]], None]] = {
+    "started": History._started,
+    "step": History._step,
+    "evaluated": History._evaluated,
+    "tempered": History._tempered,
+    "finished": History._finished,
+}
+"""What is done with an event, by the name that its file gives it."""
 
 
 def _number(event: Mapping[str, Any], name: str, otherwise: float = math.nan) -> float:
