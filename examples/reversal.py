@@ -28,6 +28,7 @@ from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
 from trajflow.surprise.features import track_features
 from trajflow.surprise.sight import look
+from trajflow.surprise.viewing import NetworkViewer
 
 CASES = ("reversed", "rounded to 1 mm", "rounded to 1 cm", "rounded to 5 cm", "rounded to 10 cm")
 
@@ -50,7 +51,7 @@ def changed(batch: Batch, case: str) -> np.ndarray:
 
 def seen(predictor: Predictor, batch: Batch, past: np.ndarray) -> list[np.ndarray]:
     """What classifiers look at: steps, features of the track, these and the context, [N, ...]."""
-    sight = look(predictor.model, past, batch.target)
+    sight = look(NetworkViewer(predictor.model), past, batch.target)
     track = track_features(sight.motion)
     rest = np.stack([sight.spread, sight.agreement, sight.foretold], 1)
     whole = np.concatenate([track, rest, sight.context], 1)

@@ -11,7 +11,7 @@ from trajflow.errors import ConfigError
 from trajflow.ood.nearest import Known, fanned, laid_over
 from trajflow.ood.question import Question
 from trajflow.ood.shifts import available
-from trajflow.surprise.sight import look
+from trajflow.surprise.viewing import NetworkViewer
 
 T, F = 8, 12
 
@@ -66,7 +66,7 @@ def test_the_nearest_of_a_training_window_is_itself(browser):
     batches = list(browser._grounds.training(30))
     known = Known.of(model, batches)
     batch = batches[0]
-    context = look(model, batch.past, batch.target).context
+    context = NetworkViewer(model)(batch.past, batch.target).context
     for row, path in zip(range(4), batch.past[batch.target], strict=False):
         found, away = known.nearest(context[row], 3)
         assert away[0] == pytest.approx(0, abs=1e-4)

@@ -16,6 +16,7 @@ from trajflow.surprise.faults import FAULTS
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.ranks import Ranks
 from trajflow.surprise.scores import available, load
+from trajflow.surprise.viewing import NetworkViewer
 
 A, T, F, D = 3, 8, 9, 2
 WEIGHTS = b"weights"
@@ -76,8 +77,12 @@ def ordinary():
     return Batch(**{k: np.concatenate([getattr(b, k) for b in batches]) for k in fields})
 
 
+def judged(surprise, model, past, target):
+    return surprise.of(NetworkViewer(model), past, target)
+
+
 def of(surprise, model, batch):
-    return surprise.of(model, batch.past, batch.target)
+    return judged(surprise, model, batch.past, batch.target)
 
 
 def test_ordinary_people_are_as_strange_as_those_it_was_calibrated_on(surprise, model, ordinary):
@@ -93,14 +98,14 @@ def test_known_faults_are_stranger_than_what_they_are_made_of(name, surprise, mo
     usual = float(model.scaling.unit)
     past = FAULTS[name](ordinary.past, ordinary.future, usual, chance)
     target = np.isfinite(past).all(-1).any(-1)
-    strange = surprise.of(model, past, target).score
+    strange = judged(surprise, model, past, target).score
     assert (strange > np.median(of(surprise, model, ordinary).score)).mean() > 0.8
 
 
 def test_surprise_grows_with_noise(surprise, model, ordinary):
     noise = np.random.default_rng(1).normal(size=ordinary.past.shape)
     levels = [
-        surprise.of(model, ordinary.past + size * noise, ordinary.target).score.mean()
+        judged(surprise, model, ordinary.past + size * noise, ordinary.target).score.mean()
         for size in (0, 0.03, 0.1, 0.3)
     ]
     assert levels == sorted(levels)
@@ -110,7 +115,7 @@ def test_surprise_grows_with_noise(surprise, model, ordinary):
 def test_the_world_may_be_turned_and_moved(surprise, model, ordinary):
     cos, sin = np.cos(1.1), np.sin(1.1)
     turned = ordinary.past @ np.array([[cos, sin], [-sin, cos]]) + [300.0, -70.0]
-    before, after = of(surprise, model, ordinary), surprise.of(model, turned, ordinary.target)
+    before, after = of(surprise, model, ordinary), judged(surprise, model, turned, ordinary.target)
     np.testing.assert_allclose(after.score, before.score, atol=2e-3)
     np.testing.assert_allclose(after.risk, before.risk, rtol=0.05)
 
@@ -118,7 +123,7 @@ def test_the_world_may_be_turned_and_moved(surprise, model, ordinary):
 def test_agents_may_stand_in_any_order(surprise, model, ordinary):
     order = [2, 0, 1]
     before = of(surprise, model, ordinary).score.reshape(-1, A)
-    after = surprise.of(model, ordinary.past[:, order], ordinary.target).score.reshape(-1, A)
+    after = judged(surprise, model, ordinary.past[:, order], ordinary.target).score.reshape(-1, A)
     np.testing.assert_allclose(after, before[:, order], atol=1e-3)
 
 
@@ -126,13 +131,13 @@ def test_only_targets_are_judged_in_their_order(surprise, model, ordinary):
     target = ordinary.target.copy()
     target[::2, 1] = False
     every = of(surprise, model, ordinary)
-    some = surprise.of(model, ordinary.past, target)
+    some = judged(surprise, model, ordinary.past, target)
     np.testing.assert_allclose(some.score, every.score[target.ravel()], atol=1e-3)
     assert len(some.reasons) == len(some.risk) == len(some.score) == target.sum()
 
 
 def told(surprise, model, batch, past, **only):
-    found = surprise.of(model, np.where(np.isfinite(past), past, np.nan), batch.target)
+    found = judged(surprise, model, np.where(np.isfinite(past), past, np.nan), batch.target)
     strange = [reason for reason in found.reasons if reason]
     assert len(strange) > 0.7 * len(found.reasons)
     return strange
@@ -175,7 +180,7 @@ def test_reasons_tell_a_pace_in_the_unit_of_the_tracks(surprise, model, ordinary
 def test_an_agent_seen_once_is_judged_too(surprise, model, ordinary):
     past = np.full_like(ordinary.past, np.nan)
     past[:, :, -1] = ordinary.past[:, :, -1]
-    found = surprise.of(model, past, ordinary.target)
+    found = judged(surprise, model, past, ordinary.target)
     assert (found.score > 0.95).all()
     assert np.isfinite(found.risk).all()
 

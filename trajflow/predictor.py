@@ -26,6 +26,7 @@ from trajflow.pasts import PastShape
 from trajflow.quarantine import faults_of
 from trajflow.rates import Rates
 from trajflow.surprise import Strangeness, Surprise, read_surprise
+from trajflow.surprise.viewing import NetworkViewer
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.weights import MOST, read_sets, unpack
 
@@ -203,7 +204,7 @@ class Predictor:
             told = replace(told, faults=faults.reshape(*lead, count))
         if strange is None:
             return told
-        found = strange.of(self.model, full, target)
+        found = strange.of(NetworkViewer(self.model), full, target)
         reasons = np.array(found.reasons, dtype=object).reshape(*lead, count)
         score, error = (one.reshape(*lead, count) for one in (found.score, found.risk))
         return replace(told, surprise=score, reasons=reasons, expected_error=error)
@@ -258,7 +259,7 @@ class Predictor:
         Raises:
             ConfigError: The run has no surprise.
         """
-        return self.check_surprise().of(self.model, batch.past, batch.target)
+        return self.check_surprise().of(NetworkViewer(self.model), batch.past, batch.target)
 
     def check_surprise(self, dt: float | None = None) -> Surprise:
         """What tells how strange pasts are.

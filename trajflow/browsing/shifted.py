@@ -16,7 +16,7 @@ from trajflow.ood.nearest import Known, fanned, laid_over
 from trajflow.ood.question import Question
 from trajflow.ood.shifts import available
 from trajflow.predictor import Predictor
-from trajflow.surprise.sight import look
+from trajflow.surprise.viewing import NetworkViewer
 
 NEAREST = 8
 """Training tracks that are laid over a strange one."""
@@ -127,7 +127,8 @@ class ShiftedBrowser:
             batches = self._grounds.training(COMPARED)
             self._known = Known.of(self.predictor.model, batches)
         (past,) = batch.past[batch.target]
-        context = look(self.predictor.model, batch.past, batch.target).context[0]
+        viewer = NetworkViewer(self.predictor.model)
+        context = viewer(batch.past, batch.target).context[0]
         paths, _ = self._known.nearest(context, NEAREST)
         beside = fanned(laid_over(paths, past), past)
         pasts = np.concatenate([past[None], beside[:, : len(past)]])

@@ -7,7 +7,7 @@ import numpy as np
 
 from trajflow.batch import Batch, Floats
 from trajflow.model import TrajectoryModel
-from trajflow.surprise.sight import look
+from trajflow.surprise.viewing import NetworkViewer
 
 GAP = 0.12
 """Between tracks that stand side by side, as a share of the longest."""
@@ -33,8 +33,9 @@ class Known:
     def of(cls, model: TrajectoryModel, batches: Iterable[Batch]) -> "Known":
         """Look at all targets of some training batches."""
         found, paths, history = [], [], 0
+        viewer = NetworkViewer(model)
         for batch in batches:
-            found.append(look(model, batch.past, batch.target).context)
+            found.append(viewer(batch.past, batch.target).context)
             whole = np.concatenate([batch.past, batch.future], 2)
             paths.append(whole[batch.target])
             history = batch.past.shape[2]

@@ -9,6 +9,7 @@ from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.errors import DataError
 from trajflow.model import TrajectoryModel
 from trajflow.surprise.sight import Sight, joined, look
+from trajflow.surprise.viewing import NetworkViewer
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Seen:
         found = [batch for batch in batches if batch.targets]
         if not found:
             raise DataError("no windows to learn surprise from; choose another split or fold")
-        sights = [look(model, batch.past, batch.target) for batch in found]
+        viewer = NetworkViewer(model)
+        sights = [look(viewer, batch.past, batch.target) for batch in found]
         person = np.concatenate([batch.agent[batch.target] for batch in found])
         scene = [batch.scene[np.nonzero(batch.target)[0]] for batch in found]
         return cls(joined(sights), person, np.concatenate(scene))

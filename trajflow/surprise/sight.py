@@ -1,24 +1,51 @@
 """What there is to see of pasts: how agents moved, and what the trained model makes of it."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from trajflow.batch import Bools, Floats, Ints
-from trajflow.flow import sample
-from trajflow.frames import Frame
-from trajflow.model import TrajectoryModel
-from trajflow.noise_set import spread_normals
 from trajflow.surprise.motion import Motion
-from trajflow.tensors import scene_centres, to_tensor
 
 DRAWS, AGAIN = 4, 2
 """Futures of each agent that the model's scores are made of, always from the same noise, and how
 many of them are drawn again in twice the evaluations."""
 TINY = 1e-4
 """Distances that count as none, as a share of an agent's pace."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a model makes of N pasts.
+
+    Attributes:
+        context: What its encoder makes of them, [N, H].
+        once: Futures of the same noise for every agent, [S, N, F, D] with S = `DRAWS`.
+        twice: Those of the first `AGAIN` noises in twice the evaluations, [S, N, F, D].
+    """
+
+    context: Floats
+    once: Floats
+    twice: Floats
+
+
+class Viewer(Protocol):
+    """A model that looks at pasts, whatever computes it."""
+
+    @property
+    def usual(self) -> float:
+        """Usual length of a displacement in training tracks."""
+
+    @property
+    def horizon(self) -> int:
+        """Future steps F."""
+
+    def __call__(self, past: Floats, target: Bools) -> View:
+        """What it makes of the targets [B, A] of pasts [B, A, T, D], in world coordinates.
+
+        Neither the order of agents nor the others of a batch matter.
+        """
 
 
 @dataclass(frozen=True)
@@ -64,90 +91,54 @@ def joined(sights: list[Sight]) -> Sight:
     return Sight(motion, *rest)
 
 
-@torch.inference_mode()
-def look(
-    model: TrajectoryModel, past: Floats, target: Bools, dt: float = 0.0, length: str = ""
-) -> Sight:
+def look(viewer: Viewer, past: Floats, target: Bools, dt: float = 0.0, length: str = "") -> Sight:
     """What there is to see of the N targets of pasts [B, A, T, D], target [B, A].
 
-    Nothing is left to chance: every agent's futures start from the same noise, so that neither
-    the order of agents nor the others of a batch matter.
-
     Args:
-        model: What looks.
+        viewer: What looks.
         past: World positions; NaN where not seen.
         target: Who is looked at.
         dt: Seconds per step, for what is said of a pace.
         length: Unit of the positions, for what is said of a distance.
     """
-    device = model.scaling.unit.device
-    points = to_tensor(past, scene_centres(past), device)
-    wanted = torch.as_tensor(target, device=device)
-    motion = Motion.of(past[target], float(model.scaling.unit), dt, length)
-    unit = torch.as_tensor(motion.unit, dtype=points.dtype, device=device)
-    context, frame = model.context(points, wanted)
-    once = 1 if model.architecture.average else 4
-    one = _futures(model, context, frame, wanted, once)
-    two = _futures(model, context, frame, wanted, 2 * once, AGAIN)
-    spread = _length(one - one.mean(0)).square().mean((0, -1)).sqrt()
-    apart = _length(one[:AGAIN] - two).mean((0, -1))
+    motion = Motion.of(past[target], viewer.usual, dt, length)
+    unit, view = motion.unit, viewer(past, target)
+    off = np.square(view.once - view.once.mean(0)).sum(-1)
+    spread = np.sqrt(off.mean((0, -1)))
+    apart = _length(view.once[:AGAIN] - view.twice).mean((0, -1))
     return Sight(
         motion=motion,
-        context=_plain(context[wanted]),
+        context=view.context,
         spread=_log(spread / unit),
         agreement=_log(apart / (spread + TINY * unit)),
-        foretold=_log(_foretold(model, points, wanted) / unit),
+        foretold=_log(_foretold(viewer, past, target) / unit),
     )
 
 
-def _futures(
-    model: TrajectoryModel,
-    context: Tensor,
-    frame: Frame,
-    target: Tensor,
-    steps: int,
-    draws: int = DRAWS,
-) -> Tensor:
-    """Futures of the targets, [S, N, F, D], each agent's from the same noise."""
-    noise = spread_normals(DRAWS, model.scaling.components)[:draws].to(context)
-    if not model.architecture.joint:
-        each = noise[:, None].expand(-1, int(target.sum()), -1)
-        return model.futures(context[target], frame.take(target), each, steps)
-    whole = noise[:, None, None].expand(-1, *target.shape, -1)
-    event: Tensor = sample(model.velocity(context, target), whole, steps, axes=2)[:, target]
-    rest = event.new_zeros(*event.shape[:-1], model.scaling.size)
-    return model.scaling.future(frame.take(target), event, rest)
-
-
-def _foretold(model: TrajectoryModel, past: Tensor, target: Tensor) -> Tensor:
+def _foretold(viewer: Viewer, past: Floats, target: Bools) -> Floats:
     """Energy score of the last half of pasts under forecasts from the first half, [N]."""
-    ahead = min(past.shape[2] // 2, model.architecture.horizon)
-    score = past.new_full((int(target.sum()),), torch.nan)
-    if not ahead:
+    ahead = min(past.shape[2] // 2, viewer.horizon)
+    score = np.full(int(target.sum()), np.nan)
+    nothing = np.full_like(past[:, :, :ahead], np.nan)
+    early = np.concatenate([nothing, past[:, :, : past.shape[2] - ahead]], 2)
+    known = target & np.isfinite(early).all(-1).any(-1)
+    if not ahead or not known.any():
         return score
-    early = torch.cat([torch.full_like(past[:, :, :ahead], torch.nan), past[:, :, :-ahead]], 2)
-    known = target & early.isfinite().all(-1).any(-1)
     truth = past[:, :, -ahead:][known]
-    seen = truth.isfinite().all(-1)
-    context, frame = model.context(early, known)
-    drawn = _futures(model, context, frame, known, 1 if model.architecture.average else 4)
-    paths = torch.where(seen[..., None], drawn[:, :, :ahead], 0).flatten(2)
-    truth = torch.where(seen[..., None], truth, 0).flatten(1)
-    near = (paths - truth).norm(dim=-1).mean(0)
-    apart = (paths[:, None] - paths).norm(dim=-1).sum((0, 1)) / (len(paths) * (len(paths) - 1))
-    energy = (near - apart / 2) / seen.sum(-1).clamp_min(1).sqrt()
-    score[known[target]] = torch.where(seen.any(-1), energy, torch.nan)
+    seen = np.asarray(np.isfinite(truth).all(-1))
+    drawn = viewer(early, known).once[:, :, :ahead]
+    off = np.where(seen[..., None], drawn - np.where(seen[..., None], truth, 0), 0)
+    paths = off.reshape(*off.shape[:2], -1)
+    near = _length(paths).mean(0)
+    apart = _length(paths[:, None] - paths).sum((0, 1)) / (len(paths) * (len(paths) - 1))
+    energy = (near - apart / 2) / np.sqrt(np.maximum(seen.sum(-1), 1))
+    score[known[target]] = np.where(seen.any(-1), energy, np.nan)
     return score
 
 
-def _length(vectors: Tensor) -> Tensor:
-    length: Tensor = vectors.norm(dim=-1)
-    return length
+def _length(vectors: Floats) -> Floats:
+    return np.asarray(np.linalg.norm(vectors, axis=-1))
 
 
-def _log(ratio: Tensor) -> Floats:
-    return _plain(ratio.clamp_min(TINY).log())
-
-
-def _plain(values: Tensor) -> Floats:
-    return np.asarray(values.double().cpu().numpy())
+def _log(ratio: Floats) -> Floats:
+    return np.asarray(np.log(np.maximum(ratio, TINY)))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from trajflow.batch import Bools, Floats
-from trajflow.model import TrajectoryModel
 from trajflow.surprise.features import risk_features, track_features
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.kinds import Kinds
@@ -14,7 +13,7 @@ from trajflow.surprise.ranks import Ranks
 from trajflow.surprise.risk import Risk
 from trajflow.surprise.scores import State, load
 from trajflow.surprise.scores.neighbours import components
-from trajflow.surprise.sight import Sight, look
+from trajflow.surprise.sight import Sight, Viewer, look
 from trajflow.surprise.strangeness import Strangeness
 
 EXPOSURE = "faults"
@@ -98,15 +97,15 @@ class Surprise:
     risk: Risk
     origin: Origin
 
-    def of(self, model: TrajectoryModel, past: Floats, target: Bools) -> Strangeness:
+    def of(self, viewer: Viewer, past: Floats, target: Bools) -> Strangeness:
         """How strange the N targets are, in the order of `np.nonzero(target)`.
 
         Args:
-            model: The model it was fitted for.
+            viewer: The model it was fitted for, however it is computed.
             past: World positions, [B, A, T, D]; NaN where not seen.
             target: Whose strangeness is asked for, [B, A].
         """
-        return self.judge(look(model, past, target, self.origin.dt, self.origin.unit))
+        return self.judge(look(viewer, past, target, self.origin.dt, self.origin.unit))
 
     def judge(self, sight: Sight) -> Strangeness:
         """How strange N agents are by what there is to see of them."""
