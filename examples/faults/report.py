@@ -4,9 +4,17 @@ import argparse
 import json
 
 
-def arguments(count: int, what: str) -> argparse.Namespace:
-    """The words of the command line: how often, from which seed, and how it is told."""
+def arguments(count: int, what: str, **more: int) -> argparse.Namespace:
+    """The words of the command line: how often, from which seed, and how it is told.
+
+    Args:
+        count: How often, if nothing is said.
+        what: What the script does.
+        more: Further numbers that may be chosen, by name.
+    """
     parser = argparse.ArgumentParser(description=what)
+    for name, usual in more.items():
+        parser.add_argument(f"--{name}", type=int, default=usual, help=str(usual))
     parser.add_argument("--count", type=int, default=count, help=f"how often; {count}")
     parser.add_argument("--seed", type=int, default=0, help="what all chance is drawn from")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
