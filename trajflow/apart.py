@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.errors import TrajflowError
 from trajflow.forecast import Forecast
 
 Ask = Callable[..., Forecast]
+AXES = {"samples": 1, "weights": 1, "surprise": 0, "reasons": 0, "expected_error": 0}
+"""Where the scenes and agents stand in each part of a forecast."""
 
 
 def forecast_apart(
@@ -19,10 +23,10 @@ def forecast_apart(
     faults: NDArray[np.object_],
     around: NDArray[np.float64],
     samples: int,
-    seed: int,
+    seed: int | None,
     ids: Sequence[object],
-) -> dict[str, Any]:
-    """The parts of a forecast by name, for scenes [B, A, T, D] of which some agents are faulty.
+) -> Forecast:
+    """The forecast of pasts [*, A, T, D] of which some agents are faulty: NaN for these.
 
     Each scene is asked about alone, with a seed of its own; a single one keeps the seed given.
 
@@ -32,9 +36,37 @@ def forecast_apart(
         faults: What is wrong with each agent, [B, A]; None where nothing is.
         around: Neighbours, [B, N, T, D].
         samples: Draws S.
-        seed: Seed of the first scene.
+        seed: Seed of the first scene; None: any.
         ids: Of the A agents; none if they have none.
+
+    Raises:
+        TrajflowError: All agents are faulty.
     """
+    lead, scenes = past.shape[:-2], past.reshape(-1, *past.shape[-3:])
+    chance = secrets.randbits(62) if seed is None else seed
+    parts = _parts(ask, scenes, faults, around, samples, chance, ids)
+    if not parts:
+        raise TrajflowError(
+            f"no past can be forecast; the first agent {faults.flat[0]}; give other pasts"
+        )
+    for name, axis in AXES.items():
+        if name in parts:
+            whole = parts[name]
+            shape = (*whole.shape[:axis], *lead, *whole.shape[axis + 2 :])
+            parts[name] = whole.reshape(shape)
+    return Forecast(**parts, agents=tuple(ids), faults=faults.reshape(lead))
+
+
+def _parts(
+    ask: Ask,
+    past: NDArray[np.float64],
+    faults: NDArray[np.object_],
+    around: NDArray[np.float64],
+    samples: int,
+    seed: int,
+    ids: Sequence[object],
+) -> dict[str, Any]:
+    """The parts of a forecast of scenes [B, A, T, D] by name."""
     parts: dict[str, Any] = {}
     for scene, row in enumerate(faults):
         good = [i for i, fault in enumerate(row) if fault is None]
@@ -42,13 +74,7 @@ def forecast_apart(
             continue
         names = [ids[i] for i in good] if ids else ()
         told = ask(past[scene][good], around[scene], samples, seed + scene, names)
-        for name, axis in (
-            ("samples", 1),
-            ("weights", 1),
-            ("surprise", 0),
-            ("reasons", 0),
-            ("expected_error", 0),
-        ):
+        for name, axis in AXES.items():
             value = getattr(told, name)
             if value is not None:
                 whole = parts.setdefault(name, _blank(value, axis, faults.shape))

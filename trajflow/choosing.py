@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from trajflow.errors import ConfigError, did_you_mean
+from trajflow.forecast import LEARNED as LEARNED
 from trajflow.frames import Frame
 from trajflow.model import TrajectoryModel
 from trajflow.noise import even_noise
@@ -21,9 +22,6 @@ MANY_ROWS = 1 << 18
 """The same of an accelerator."""
 USUAL = 20
 """Draws for each future that is wanted, unless said otherwise."""
-
-LEARNED = "learned"
-"""The rule that is no rule: a set the run has learned, of as many draws as futures."""
 
 
 def rules() -> list[str]:

@@ -13,6 +13,9 @@ from trajflow.calibration import Calibration, Region, region_of
 if TYPE_CHECKING:
     import pandas as pd
 
+LEARNED = "learned"
+"""The choice of samples that is none: a set the run has learned, of as many draws as futures."""
+
 
 @dataclass(frozen=True)
 class Forecast:

@@ -108,6 +108,26 @@ class PastShape:
                 "leave it out, or give one position at least"
             )
 
+    def known_around(self, neighbours: Any, scenes: int, usual: float, strict: bool) -> Floats:
+        """Neighbours as `around` gives them, [B, N, T, D], those with a fault refused or absent.
+
+        Args:
+            neighbours: What was given.
+            scenes: How many scenes there are.
+            usual: Displacement per step that is usual.
+            strict: Whether faults are refused.
+
+        Raises:
+            TrajflowError: They do not fit, or there is a fault.
+        """
+        around = self.around(neighbours, scenes)
+        faults = faults_of(around, usual)
+        faults[~np.isfinite(around).all(-1).any(-1)] = None
+        if strict:
+            self.refuse(faults, (), "neighbour")
+        bad = np.array([fault is not None for fault in faults.flat], bool).reshape(faults.shape)
+        return np.where(bad[..., None, None], np.nan, around)
+
     def around(self, neighbours: Any, scenes: int) -> Floats:
         """Neighbours as one array [B, N, T, D] for so many scenes, NaN where there are fewer.
 

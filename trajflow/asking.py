@@ -1,0 +1,247 @@
+"""What all predictors do with a question, whatever draws: they check it, and shape the answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trajflow.apart import forecast_apart
+from trajflow.batch import Batch, Bools, Floats
+from trajflow.calibration import Calibration
+from trajflow.errors import ConfigError, TrajflowError
+from trajflow.forecast import Forecast
+from trajflow.pasts import PastShape
+from trajflow.rates import Rates
+from trajflow.surprise.sight import Viewer
+from trajflow.surprise.strangeness import Strangeness
+from trajflow.surprise.surprise import Surprise
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a predictor knows of its pasts and futures.
+
+    Attributes:
+        history: Past steps T.
+        horizon: Future steps F.
+        dims: Coordinates D.
+        unit: Unit of the coordinates.
+        usual: Displacement per step that is usual in this unit.
+        rates: Seconds per step.
+    """
+
+    history: int
+    horizon: int
+    dims: int
+    unit: str
+    usual: float
+    rates: Rates
+
+
+class PredictorBase(ABC):
+    """A predictor but for what draws.
+
+    Attributes:
+        known: What it knows of its pasts and futures.
+        calibration: What makes regions hold as often as they say, if there is anything.
+        surprise: What tells how strange pasts are, if there is anything.
+    """
+
+    FIT: ClassVar[str] = "`trajflow fit-surprise RUN DATA` fits that"
+    """What helps where no surprise is known."""
+    known: Known
+    calibration: Calibration | None
+    surprise: Surprise | None
+
+    @property
+    def history(self) -> int:
+        """Past steps T."""
+        return self.known.history
+
+    @property
+    def horizon(self) -> int:
+        """Future steps F."""
+        return self.known.horizon
+
+    @property
+    def dims(self) -> int:
+        """Coordinates D."""
+        return self.known.dims
+
+    @property
+    def unit(self) -> str:
+        """Unit of the coordinates."""
+        return self.known.unit
+
+    @property
+    def dt(self) -> float:
+        """Seconds per step."""
+        return self.known.rates.dt
+
+    @property
+    def dts(self) -> tuple[float, float]:
+        """Least and most seconds per step that the model was trained for."""
+        return self.known.rates.least, self.known.rates.most
+
+    def predict(
+        self,
+        past: ArrayLike,
+        neighbours: ArrayLike | Sequence[ArrayLike] | None = None,
+        samples: int = 20,
+        seed: int | None = None,
+        agents: Sequence[object] = (),
+        draws: int | None = None,
+        select: str | None = None,
+        dt: float | None = None,
+        surprise: bool = False,
+        on_bad: Literal["raise", "quarantine"] = "raise",
+    ) -> Forecast:
+        """Draw `samples` futures of every agent, or choose them of more draws.
+
+        Args:
+            past: World positions of the last T steps, oldest first, [*, A, T, D]; NaN where a
+                step is missing. Agents of one scene see each other.
+            neighbours: Others who are around but are not forecast: [*, N, T, D] with N of them,
+                or, where their number differs, one [N, T, D] for each scene.
+            samples: Draws S.
+            seed: Equal seeds give equal forecasts; None draws afresh.
+            agents: Ids of the A agents, carried into the forecast.
+            draws: How many futures to choose from; None: 20 for each that is wanted. A learned
+                set is drawn as it is.
+            select: Name of the rule that chooses, one of `trajflow.selection.available()`, or
+                "learned" for what `trajflow fit-set` has put into the run; None: plain draws.
+                Chosen samples serve best as a set and are no draws; their weights, [S, *, A], say
+                how likely each is. An exported model knows "learned" alone.
+            dt: Seconds per step of the past, and so of the forecast; None: as trained. A model
+                trained with `model.rate=true` serves all within `dts`.
+            surprise: Whether to say how strange each past is and why, and the error to expect;
+                see `Forecast.surprise`.
+            on_bad: What becomes of a past that is infinite, absurdly large or far away, that was
+                never seen, or whose id is there twice: "raise" refuses all, "quarantine" sets that
+                agent apart, says so in `Forecast.faults`, and forecasts the others exactly as if
+                it had not been given.
+
+        Returns:
+            Samples [S, *, A, F, D], in the unit and world frame of the past.
+
+        Raises:
+            TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
+                samples cannot be chosen so.
+            ConfigError: Surprise is asked of a run that has none, or at another `dt`.
+        """
+        if on_bad not in ("raise", "quarantine"):
+            raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
+        shape = PastShape(self.history, self.dims)
+        given = shape.numbers(past, "past")
+        lead, count = given.shape[:-3], given.shape[-3]
+        scenes = given.reshape(-1, *given.shape[-3:])
+        faults = shape.faults(scenes, self.known.usual, agents)
+        strict = on_bad == "raise"
+        around = shape.known_around(neighbours, len(faults), self.known.usual, strict)
+        if strict:
+            shape.refuse(faults, agents)
+        elif any(fault is not None for fault in faults.flat):
+            ask = partial(self.predict, draws=draws, select=select, dt=dt, surprise=surprise)
+            return forecast_apart(ask, given, faults, around, samples, seed, agents)
+        if samples < 1:
+            raise TrajflowError(f"samples must be at least 1, got {samples}")
+        full = np.concatenate([shape.points(scenes, "past"), around], 1)
+        target = np.zeros(full.shape[:2], bool)
+        target[:, :count] = True
+        shape.check_count(full.shape[1])
+        wanted, rate = self._selection(samples, draws, select), self.known.rates.of(dt)
+        strange = self.check_surprise(dt) if surprise else None
+        if wanted is None:
+            drawn, weights = self._draw(full, target, samples, seed, rate), None
+        else:
+            drawn, shares = self._chosen(full, target, wanted, seed, rate)
+            weights = shares.reshape(samples, *lead, count)
+        drawn = drawn.reshape(samples, *lead, count, self.horizon, self.dims)
+        calibration = self.calibration if rate == 1 else None
+        told = Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
+        if on_bad == "quarantine":
+            told = replace(told, faults=faults.reshape(*lead, count))
+        if strange is None:
+            return told
+        found = strange.of(self._viewer(), full, target)
+        reasons = np.array(found.reasons, dtype=object).reshape(*lead, count)
+        score, error = (one.reshape(*lead, count) for one in (found.score, found.risk))
+        return replace(told, surprise=score, reasons=reasons, expected_error=error)
+
+    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
+        """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
+        rate = self.known.rates.of_batch(batch)
+        return batch.placed(self._draw(batch.past, batch.target, samples, seed, rate))
+
+    def choose(
+        self, batch: Batch, samples: int, draws: int, rule: str, seed: int
+    ) -> tuple[Floats, Floats]:
+        """Futures of the batch's targets that stand for many draws, and how likely each is.
+
+        Args:
+            batch: The scenes.
+            samples: Futures S of each target.
+            draws: Draws they are chosen from.
+            rule: One of `trajflow.choosing.rules()`; of an exported model "learned".
+            seed: Equal seeds give equal futures.
+
+        Returns:
+            Samples [S, B, A, F, D] and weights [S, B, A]; NaN for the other agents.
+
+        Raises:
+            ConfigError: There is no such rule, there are too few draws, or the model is joint.
+        """
+        wanted, rate = self._selection(samples, draws, rule), self.known.rates.of_batch(batch)
+        futures, weights = self._chosen(batch.past, batch.target, wanted, seed, rate)
+        return batch.placed(futures), batch.placed(weights)
+
+    def surprise_of(self, batch: Batch) -> Strangeness:
+        """How strange the pasts of a batch's targets are, in the order of `np.nonzero`.
+
+        Raises:
+            ConfigError: Nothing of the kind is known.
+        """
+        return self.check_surprise().of(self._viewer(), batch.past, batch.target)
+
+    def check_surprise(self, dt: float | None = None) -> Surprise:
+        """What tells how strange pasts are.
+
+        Raises:
+            ConfigError: There is nothing of the kind, or not for so many seconds per step.
+        """
+        if self.surprise is None:
+            raise ConfigError(
+                f"the run does not know what is strange to it; {self.FIT}, or leave out surprise"
+            )
+        if self.known.rates.of(dt) != 1:
+            raise ConfigError(
+                f"surprise was fitted at {self.dt:g} s per step, got dt={dt:g}; "
+                "leave out surprise, or resample the past"
+            )
+        return self.surprise
+
+    @abstractmethod
+    def _viewer(self) -> Viewer:
+        """What looks at pasts."""
+
+    @abstractmethod
+    def _selection(self, samples: int, draws: int | None, select: str | None) -> Any:
+        """What is wanted of the draws; None: all of them as they are."""
+
+    @abstractmethod
+    def _draw(
+        self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
+    ) -> Floats:
+        """Futures [S, N, F, D] of the N targets."""
+
+    @abstractmethod
+    def _chosen(
+        self, past: Floats, target: Bools, wanted: Any, seed: int | None, rate: float | Floats
+    ) -> tuple[Floats, Floats]:
+        """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
