@@ -53,7 +53,8 @@ def moments(column: pa.Array) -> Floats:
     """Seconds since 1970 in UTC of dates as ISO 8601 writes them, [N]; NaN where it is none."""
     values = column.to_pandas()
     times = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601")
-    since = (times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    # In the unit of the dates: in nanoseconds the years before 1678 and after 2261 have no number.
+    since = (times - pd.Timestamp(0, tz="UTC").as_unit(times.dt.unit)) / np.timedelta64(1, "s")
     return np.asarray(since.to_numpy(dtype=float, na_value=float("nan")))
 
 

@@ -22,6 +22,8 @@ NAMELESS += b"\x01\0\x01\0" + b".\0\0\0" + bytes(6)
 FOUND = [
     ("csv", CSV.replace(b"x,", b"\r,", 1)),
     ("csv", b"\xef\xbb\xbf"),
+    ("csv", CSV.replace(b"0.0", b"-024-01-01T00:00:00Z")),
+    ("csv", CSV.replace(b"0.0", b"9999-12-31")),
     ("archives", bytes([PACKED.index(".zip")]) + ZIP + ZIP_END),
     ("archives", bytes([PACKED.index(".zip")]) + NAMELESS),
     ("settings", b"-model.options={a=11e400}"),
