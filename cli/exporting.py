@@ -29,11 +29,9 @@ def export_run(
     from trajflow.export.checking import check_forecasts, check_scores
     from trajflow.export.making import exported
     from trajflow.export.precision import precision_of
-    from trajflow.export.programs import engine_of, exported_program
+    from trajflow.export.programs import exported_program
     from trajflow.files import write_whole
-    from trajflow.runtime.artefact import opened
     from trajflow.runtime.predictor import Predictor
-    from trajflow.runtime.session import Session
 
     _check_target(out, overwrite)
     if data is not None and not check:
@@ -43,12 +41,9 @@ def export_run(
         raise ConfigError(f"a .pt2 file is of fp32; export {precision} as .onnx")
     predictor = load_predictor(run, "cpu", steps)
     log.info("exporting; this takes some seconds")
-    if out.suffix == ".pt2":
-        content, artefact = exported_program(predictor)
-        small = Predictor(artefact, engine_of(content))
-    else:
-        content = exported(predictor, wanted)
-        small = Predictor(opened(content), Session(content))
+    native = out.suffix == ".pt2"
+    content = exported_program(predictor) if native else exported(predictor, wanted)
+    small = Predictor.of(content)
     told: dict[str, Any] = {"file": str(out), "bytes": len(content), "precision": wanted}
     if check:
         told["largest difference"] = check_forecasts(predictor, small)

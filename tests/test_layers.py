@@ -16,7 +16,7 @@ FLOORS = [
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets"},
     {"model", "baselines", "plotting", "outlook"},
-    {"plans", "apart"},
+    {"plans", "apart", "programs"},
     {"parts", "weights", "choosing", "exporting", "surprise"},
     {"asking"},
     {"predictor", "training", "evaluation", "runtime"},
@@ -54,6 +54,7 @@ TORCH |= {
     "buckets",
     "captured",
     "surprise",
+    "programs",
 }
 FOREIGN = {
     "cli": {"torch", "textual"},

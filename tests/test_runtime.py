@@ -19,12 +19,15 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
+from trajflow.export.carrying import artefact_of
 from trajflow.export.checking import check_forecasts
-from trajflow.export.making import artefact_of, drawn_from, exported, own, random_inputs
+from trajflow.export.inputs import drawn_from, own, random_inputs
+from trajflow.export.making import exported
 from trajflow.export.precision import precision_of, reduced
 from trajflow.runtime import Predictor as Exported
 from trajflow.runtime.artefact import Artefact, opened, sealed
 from trajflow.runtime.golden import difference
+from trajflow.runtime.opening import Model
 from trajflow.runtime.scenes import Scenes
 from trajflow.runtime.session import Session
 from trajflow.runtime.wire import entry, fields
@@ -255,7 +258,7 @@ def test_int8_is_near_and_smaller(run, path):
     graph = bare(path)
     small = reduced(graph, "int8")
     engine = Session(small)
-    told = Exported(artefact_of(run, engine, "int8"), engine)
+    told = Exported(Model(artefact_of(run, engine, "int8"), engine))
     assert told.facts["precision"] == "int8"
     assert 1e-5 < check_forecasts(run, told, rounds=3) < 0.25
 
@@ -305,4 +308,4 @@ def test_other_networks_can_be_exported(more):
     facts = {"dt": 0.4, "unit": "m", "least_rate": 0.5, "most_rate": 1.0}
     run = Predictor(network(**more), facts, steps=2)
     content = exported(run)
-    assert check_forecasts(run, Exported(opened(content), Session(content)), rounds=30) <= 1e-5
+    assert check_forecasts(run, Exported.of(content), rounds=30) <= 1e-5

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from trajflow.batch import Batch, Floats
 from trajflow.errors import RunError
-from trajflow.export.making import AGREED, drawn_from, own, random_inputs
+from trajflow.export.inputs import drawn_from, own, random_inputs
+from trajflow.export.making import AGREED
 from trajflow.pasts import scene_centres
 from trajflow.predictor import Predictor
 from trajflow.runtime.golden import difference

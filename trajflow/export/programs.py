@@ -1,6 +1,6 @@
 """Exports for torch: a `torch.export` program that carries what an ONNX file does.
 
-Such a file is code of a kind: load those of people you trust only.
+Such a file is code of a kind: load your own only.
 """
 
 from __future__ import annotations
@@ -8,64 +8,39 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch.export import load, save
+from torch.export import ExportedProgram, save
 
-from trajflow.errors import RunError
-from trajflow.export.making import (
-    OUTPUTS,
-    artefact_of,
-    check_sizes,
-    random_inputs,
-    trace,
-)
+from trajflow.export.carrying import Sight, artefact_of
+from trajflow.export.making import check_sizes, trace
+from trajflow.export.sight import sight_program
 from trajflow.predictor import Predictor
-from trajflow.runtime.artefact import Artefact
+from trajflow.programs import Program
+from trajflow.runtime.archive import plain, sealed_archive
+from trajflow.runtime.artefact import DRAWN, SEEN
 
 
-class Program:
-    """A program that torch computes."""
-
-    def __init__(self, module: torch.nn.Module, inputs: tuple[str, ...]) -> None:
-        self._module, self.inputs = module, inputs
-
-    def __call__(self, *outputs: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        """The outputs of those names."""
-        past = inputs["past"]
-        if past.shape[1] == 1:  # the program does not do for a scene of one
-            nobody = np.full_like(past, np.nan)
-            inputs = inputs | {"past": np.concatenate([past, nobody], 1)}
-        with torch.inference_mode():
-            found = self._module(**{name: torch.as_tensor(one) for name, one in inputs.items()})
-        return [found[OUTPUTS.index(name)].numpy() for name in outputs]
-
-
-def exported_program(predictor: Predictor) -> tuple[bytes, Artefact]:
-    """A predictor as the content of a .pt2 file, and what it carries.
+def exported_program(predictor: Predictor) -> bytes:
+    """A predictor as the content of a .pt2 file.
 
     Raises:
         RunError: The program does not do what the run does.
     """
-    inputs = random_inputs(predictor, (3, 19, 2, 4), seed=0)
-    program = trace(predictor, inputs)
-    engine = Program(program.module(), tuple(inputs))
+    program = trace(predictor)
+    engine = Program(plain(_saved(program)), DRAWN)
     check_sizes(predictor, engine)
-    artefact = artefact_of(predictor, engine, "fp32")
+    sight = None
+    if predictor.surprise is not None:
+        seen = _saved(sight_program(predictor))
+        sight = Sight(seen, Program(plain(seen), SEEN))
+    artefact = artefact_of(predictor, engine, "fp32", sight)
+    return sealed_archive(_saved(program, artefact.entries()))
+
+
+def _saved(program: ExportedProgram, extra: dict[str, Any] | None = None) -> bytes:
+    """An archive without examples of inputs, which torch would pickle, and without our paths."""
+    program.example_inputs = None
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
     file = io.BytesIO()
-    save(program, file, extra_files=artefact.entries())
-    return file.getvalue(), artefact
-
-
-def engine_of(content: bytes) -> Program:
-    """What computes the content of a .pt2 file.
-
-    Raises:
-        RunError: It is none.
-    """
-    try:
-        program = load(io.BytesIO(content))
-    except Exception as error:  # zip files, JSON and torch have kinds of errors of their own
-        raise RunError(f"torch cannot read it: {error}") from None
-    return Program(program.module(), tuple(program.call_spec.in_spec.children()[1].context))
+    save(program, file, extra_files=extra)
+    return file.getvalue()

@@ -1,11 +1,9 @@
 """What an exported model carries beside its graph, and how it stands in the file."""
 
 import base64
-import binascii
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.errors import RunError
+from trajflow.foreign import parse_json
+from trajflow.runtime.packed import unpacked
 from trajflow.runtime.wire import check_closed, entry, metadata
 
-FORMAT = 1
+FORMAT = 2
 FACTS, ARRAYS, SIGHT, SHA256 = (
     "trajflow",
     "trajflow.arrays",
@@ -24,8 +24,10 @@ FACTS, ARRAYS, SIGHT, SHA256 = (
     "trajflow.sha256",
 )
 """Keys of an artefact's metadata."""
-LARGEST = 1 << 30
-"""Bytes of the largest file that is read, and of the arrays it may unfold to."""
+DRAWN, SEEN = ("futures", "context"), ("context", "once", "twice")
+"""Outputs of a graph, and of the graph that surprise looks by."""
+LARGEST, TOLD = 1 << 27, 1 << 22
+"""Bytes of the largest file that is read, and of what it says of itself."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -36,7 +38,7 @@ class Artefact:
     Attributes:
         facts: Format, units, sizes, temperature, origin: JSON.
         arrays: Golden inputs and outputs, and numbers of what numpy does.
-        sight: The graph of what surprise looks at, as ONNX; empty if there is none.
+        sight: The graph that surprise looks by, of the file's own kind; empty if there is none.
     """
 
     facts: Mapping[str, Any]
@@ -67,12 +69,13 @@ class Artefact:
             RunError: They are none, or of another format.
         """
         try:
-            facts = json.loads(entries[FACTS])
-            arrays = _unpacked(base64.b64decode(entries[ARRAYS], validate=True))
+            facts = parse_json(entries[FACTS].encode(), TOLD)
+            found = unpacked(base64.b64decode(entries[ARRAYS], validate=True))
+            arrays = {name.replace("|", "/"): one for name, one in found.items()}
             sight = base64.b64decode(entries.get(SIGHT, ""), validate=True)
         except KeyError:
             raise RunError("it was not made by `trajflow export`") from None
-        except (ValueError, binascii.Error, OSError, EOFError, zipfile.BadZipFile) as error:
+        except ValueError as error:
             raise RunError(f"what it carries cannot be read: {error}") from None
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             told = facts.get("format") if isinstance(facts, dict) else facts
@@ -95,7 +98,9 @@ def opened(content: bytes) -> Artefact:
         RunError: They are damaged, of another kind, or refer to other files.
     """
     end = len(entry(SHA256, "0" * 64))
-    body = content[:-end]
+    if len(content) > LARGEST:
+        raise RunError(f"it has {len(content)} bytes, more than the {LARGEST} that are read")
+    body = memoryview(content)[:-end]
     if content[-end:] != entry(SHA256, hashlib.sha256(body).hexdigest()):
         told = "damaged: its contents do not match its own digest"
         raise RunError(told if SHA256.encode() in content[-end:] else f"{told}, or not ours")
@@ -104,11 +109,3 @@ def opened(content: bytes) -> Artefact:
     if artefact.sight:
         check_closed(artefact.sight)
     return artefact
-
-
-def _unpacked(content: bytes) -> dict[str, NDArray[Any]]:
-    with zipfile.ZipFile(io.BytesIO(content)) as packed:
-        if sum(one.file_size for one in packed.infolist()) > LARGEST:
-            raise ValueError(f"its arrays unfold to more than {LARGEST} bytes")
-    with np.load(io.BytesIO(content), allow_pickle=False) as packed:
-        return {name.replace("|", "/"): packed[name] for name in packed.files}

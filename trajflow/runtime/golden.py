@@ -7,8 +7,12 @@ from trajflow.batch import Floats
 from trajflow.errors import RunError
 from trajflow.runtime.artefact import Artefact
 from trajflow.runtime.session import Engine
+from trajflow.surprise.sight import Viewer, look
+from trajflow.surprise.surprise import Surprise
 
 Numbers = NDArray[np.float32] | NDArray[np.float64]
+JUDGED = 0.05
+"""How far contexts, and what surprise is made of, may be from those carried: a tree may turn."""
 MOST = 1 << 22
 """Numbers of golden inputs and outputs at most: a stranger's file shall not take all memory."""
 
@@ -35,6 +39,45 @@ def check_golden(artefact: Artefact, engine: Engine) -> None:
             f"it no longer forecasts as it did when it was made: {apart:.2g} of the motion apart, "
             f"{allowed:.2g} allowed; export the run again on this machine"
         )
+
+
+def check_sight(artefact: Artefact, surprise: Surprise, viewer: Viewer) -> None:
+    """Let what tells surprise judge the pasts it carries.
+
+    Raises:
+        RunError: It fails, or it judges otherwise than when it was made.
+    """
+    golden = artefact.under("golden")
+    try:
+        found = judged(surprise, viewer, golden["past"], golden["noise"].shape[2])
+        apart = max(_apart(one, artefact.arrays[name]) for name, one in found.items())
+    except Exception as error:  # what computes a graph has kinds of errors of its own
+        raise RunError(f"it cannot judge the pasts it carries: {error}") from None
+    if not apart <= JUDGED:
+        raise RunError(
+            f"it no longer finds strange what it did when it was made: {apart:.2g} apart, "
+            f"{JUDGED:g} allowed; export the run again on this machine"
+        )
+
+
+def judged(
+    surprise: Surprise, viewer: Viewer, past: Numbers, asked: int
+) -> dict[str, NDArray[np.float64]]:
+    """What is told of the first `asked` agents of golden pasts [B, A, T, D], by name."""
+    target = np.asarray(np.isfinite(past).all(-1).any(-1))
+    target[:, asked:] = False
+    sight = look(viewer, past.astype(np.float64), target)
+    told = surprise.judge(sight)
+    numbers = [sight.spread, sight.agreement, sight.foretold, told.score, told.usual]
+    numbers.append(np.log(told.risk / viewer.usual))
+    return {"golden/context": sight.context, "golden/judged": np.stack(numbers)}
+
+
+def _apart(found: Floats, truth: Floats) -> float:
+    """Largest difference of numbers of order one; infinite where they are not known alike."""
+    if found.shape != truth.shape or (np.isfinite(found) != np.isfinite(truth)).any():
+        return float("inf")
+    return float(np.nan_to_num(np.abs(found - truth)).max(initial=0))
 
 
 def _check_sizes(artefact: Artefact) -> None:

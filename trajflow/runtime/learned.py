@@ -29,6 +29,14 @@ class LearnedSet:
         needed = {f"{name}.{kind}" for name in LAYERS for kind in ("weight", "bias")} | {"start"}
         if set(self.arrays) != needed:
             raise RunError("a learned set in it is not whole; export the run again")
+        try:
+            noise, weights = self(np.zeros((1, self.arrays["read.0.weight"].shape[1])))
+            fits = weights.shape == noise.shape[:2] == (len(self.arrays["start"]), 1)
+            fits = fits and bool(np.isfinite(noise).all() and np.isfinite(weights).all())
+        except (TypeError, ValueError, IndexError):
+            fits = False
+        if not fits:
+            raise RunError("a learned set in it does not fit together; export the run again")
 
     def __call__(self, context: Floats) -> tuple[Floats, Floats]:
         """Noises [K, N, ...] and weights [K, N] of contexts [N, H]."""

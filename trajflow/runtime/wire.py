@@ -20,9 +20,12 @@ INSIDE = {
 """Which fields of a message hold further messages."""
 ELSEWHERE = {"tensor": {13, 14}, "model": {20, 25}}
 """Fields by which numbers come from another file, and code is run that no forecast needs."""
-ENDLESS = {b"Loop", b"Scan", b"If", b"SequenceMap"}
+ENDLESS = (b"Loop", b"Scan", b"If", b"SequenceMap")
 """Operators that may run for ever; no export has them."""
 DEEPEST = 8
+MOST = 200_000
+"""Fields of a model with all that lies inside it; an export has some thousands."""
+Piece = bytes | memoryview | int
 
 
 def entry(key: str, value: str) -> bytes:
@@ -31,45 +34,51 @@ def entry(key: str, value: str) -> bytes:
     return _piece(METADATA, pair)
 
 
-def metadata(content: bytes) -> dict[str, str]:
+def metadata(content: bytes | memoryview) -> dict[str, str]:
     """The metadata of a model.
 
     Raises:
         RunError: The bytes are no model.
     """
     found = {}
-    for number, piece in fields(content):
-        if number == METADATA and isinstance(piece, bytes):
+    for number, piece in fields(memoryview(content)):
+        if number == METADATA and not isinstance(piece, int):
             pair = dict(fields(piece))
             key, value = pair.get(1, b""), pair.get(2, b"")
-            if isinstance(key, bytes) and isinstance(value, bytes):
-                found[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+            if not isinstance(key, int) and not isinstance(value, int):
+                found[str(key, "utf-8", "replace")] = str(value, "utf-8", "replace")
     return found
 
 
-def check_closed(content: bytes, kind: str = "model", depth: int = 0) -> None:
-    """Refuse a model that reads other files, or may never end.
-
-    Args:
-        content: The bytes of a message.
-        kind: What message it is.
-        depth: How deep it lies.
+def check_closed(content: bytes | memoryview) -> None:
+    """Refuse a model that reads other files, may never end, or is of too many parts.
 
     Raises:
         RunError: It does, or the bytes are no model.
     """
-    if depth > DEEPEST:
-        raise RunError("graphs inside graphs, deeper than any export has them")
-    for number, piece in fields(content):
-        if number in ELSEWHERE.get(kind, ()) and piece:
-            raise RunError("it wants numbers or code from elsewhere, which no export does")
-        if kind == "node" and number == 4 and piece in ENDLESS:
-            raise RunError(f"it has the operator {piece!r}, which no export has")
-        if isinstance(piece, bytes) and number in INSIDE.get(kind, {}):
-            check_closed(piece, INSIDE[kind][number], depth + 1)
+    waiting: list[tuple[str, bytes | memoryview, int]] = [("model", memoryview(content), 0)]
+    seen = 0
+    while waiting:
+        kind, message, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise RunError("graphs inside graphs, deeper than any export has them")
+        for number, piece in fields(message):
+            seen += 1
+            if seen > MOST:
+                raise RunError(f"it has more than {MOST} parts, which no export has")
+            _check_piece(kind, number, piece)
+            if not isinstance(piece, int) and number in INSIDE.get(kind, {}):
+                waiting.append((INSIDE[kind][number], piece, depth + 1))
 
 
-def fields(content: bytes) -> Iterator[tuple[int, bytes | int]]:
+def _check_piece(kind: str, number: int, piece: Piece) -> None:
+    if number in ELSEWHERE.get(kind, ()) and piece:
+        raise RunError("it wants numbers or code from elsewhere, which no export does")
+    if kind == "node" and number == 4 and piece in ENDLESS:
+        raise RunError(f"it has the operator {bytes(piece)!r}, which no export has")
+
+
+def fields(content: bytes | memoryview) -> Iterator[tuple[int, Piece]]:
     """The fields of a message as they come: their number, and bytes or a whole number.
 
     Raises:
@@ -93,7 +102,7 @@ def fields(content: bytes) -> Iterator[tuple[int, bytes | int]]:
         place += size
 
 
-def _varint(content: bytes, place: int) -> tuple[int, int]:
+def _varint(content: bytes | memoryview, place: int) -> tuple[int, int]:
     value = shift = 0
     while place < len(content) and shift < 64:
         byte = content[place]
