@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Frame:
 
 def observed(past: Tensor) -> Tensor:
     """Whether every coordinate of a step was seen, [*, T, D] -> [*, T]."""
-    return past.isfinite().all(-1)
+    # What is not finite is not even itself less itself: two kernels instead of six.
+    return (past - past).sum(-1) == 0
 
 
 def present_frame(past: Tensor, steps: int = 1, rate: Tensor | None = None) -> Frame:
@@ -67,44 +68,47 @@ def present_frame(past: Tensor, steps: int = 1, rate: Tensor | None = None) -> F
         rate: Seconds per step over those that are usual, broadcastable to [*]; None: one.
     """
     seen = observed(past)
-    known = torch.where(seen.unsqueeze(-1), past, 0)
-    index = torch.arange(past.shape[-2], device=past.device)
-    last = torch.where(seen, index, -1).amax(-1)
-    later = seen.flip(-1).cumsum(-1).flip(-1)
-    first = torch.where(seen, index, past.shape[-2]).amin(-1)
-    before = torch.where(seen & (later > 1) & (later <= steps + 1), index, past.shape[-2]).amin(-1)
-    before = torch.where(before < past.shape[-2], before, -1)
-    there, earlier, begin = (_at(known, index) for index in (last, before, first))
-    gap = torch.where(before >= 0, last - before, 1).unsqueeze(-1)
-    moved = torch.where((before >= 0).unsqueeze(-1), there - earlier, 0)
-    velocity = moved / gap
-    heading = _unit(moved[..., :2], _unit(there[..., :2] - begin[..., :2], _x_axis(moved)))
+    known = past.where(seen.unsqueeze(-1), 0)
+    places, (last, before, _) = _marked(known, seen, steps)
+    there, earlier, begin = places.unbind(-2)
+    moved = there - earlier
+    velocity = moved / (last - before).clamp_min(1).unsqueeze(-1)
     age = (past.shape[-2] - 1 - last).unsqueeze(-1)
-    ones = torch.ones_like(velocity[..., 0])
+    ones = torch.ones_like(last)
     each = ones if rate is None else ones * rate
+    heading = _heading(moved[..., :2], (there - begin)[..., :2])
     return Frame(there + velocity * age, velocity, heading, _pace(known, seen), each)
 
 
-def _at(points: Tensor, index: Tensor) -> Tensor:
-    """Points [*, T, D] at one step each, [*, D]; an index outside takes the nearest step."""
-    index = index.clamp(0, points.shape[-2] - 1)
-    return points.gather(-2, index[..., None, None].expand(*index.shape, 1, points.shape[-1]))[
-        ..., 0, :
-    ]
+def _marked(known: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Places [*, 3, D] and numbers, 3 of [*], of the last step, `steps` before it, and the first.
+
+    All count steps that were seen; where there was none, all is zero.
+    """
+    count = seen.cumsum(-1)
+    total = count[..., -1:]
+    ordinal = torch.cat([total, (total - steps).clamp_min(1), torch.ones_like(total)], -1)
+    chosen = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)) & seen.unsqueeze(-2)
+    # One of each row is chosen, so the sums only pick, and are exact in any precision.
+    picks = chosen.to(known)
+    index = torch.arange(seen.shape[-1], dtype=known.dtype, device=known.device)
+    places = (picks.unsqueeze(-1) * known.unsqueeze(-3)).sum(-2)
+    return places, (picks * index).sum(-1).unbind(-1)
 
 
-def _unit(vector: Tensor, otherwise: Tensor) -> Tensor:
-    length = vector.norm(dim=-1, keepdim=True)
-    return torch.where(length > 0, vector / torch.where(length > 0, length, 1), otherwise)
-
-
-def _x_axis(like: Tensor) -> Tensor:
-    axis = torch.zeros_like(like[..., :2])
-    axis[..., 0] = 1
-    return axis
+def _heading(moved: Tensor, whole: Tensor) -> Tensor:
+    """Unit vectors along the first of two that has a length, else along x, [*, 2]."""
+    length = moved.norm(dim=-1, keepdim=True)
+    some = length > 0
+    vector = moved.where(some, whole)
+    length = length.where(some, whole.norm(dim=-1, keepdim=True))
+    still = length == 0
+    unit: Tensor = vector / length.masked_fill(still, 1)
+    return unit + nn.functional.pad(still.to(vector), (0, 1))
 
 
 def _pace(known: Tensor, seen: Tensor) -> Tensor:
     both = seen[..., 1:] & seen[..., :-1]
-    lengths = torch.where(both, (known[..., 1:, :] - known[..., :-1, :]).norm(dim=-1), 0)
-    return lengths.sum(-1) / both.sum(-1).clamp_min(1)
+    lengths = known.diff(dim=-2).norm(dim=-1) * both
+    pace: Tensor = lengths.sum(-1) / both.sum(-1).clamp_min(1)
+    return pace

@@ -14,7 +14,7 @@ from trajflow.flow.derivative import Along
 from trajflow.flow.path import Velocity
 from trajflow.frames import Frame, observed, present_frame
 from trajflow.scaling import Scaling, features
-from trajflow.social import SocialAttention
+from trajflow.social import Around, SocialAttention
 
 
 @dataclass(frozen=True)
@@ -129,35 +129,40 @@ class TrajectoryModel(nn.Module):
         present = seen.any(-1)
         told = rate[:, None] if rate is not None and self.architecture.rate else None
         frame = present_frame(past, self.architecture.heading_steps, told)
-        read = self.read(frame, past)
-        context = read.new_zeros(*present.shape, self.architecture.width)
-        heard = self._heard(frame, present, target)
-        context[heard] = self.encoder(read[heard], seen[heard])
-        if self.social is not None:
-            unit = self.scaling.unit
-            context = self.social(
-                context, frame.origin / unit, frame.heading, frame.velocity / unit, present, target
-            )
-        return context, frame
+        read = self.read(frame, past, seen)
+        social = self.social
+        if social is None:
+            return self._encoded(read, seen, present), frame
+        unit = self.scaling.unit
+        place = frame.origin / unit
+        around = social.around(place, present, target)
+        heard = self._heard(around, present, target)
+        own = self._encoded(read, seen, heard)
+        context = social.at(own, place, frame.heading, frame.velocity / unit, around)
+        return around.spread(context, own), frame
 
-    def _heard(self, frame: Frame, present: Tensor, target: Tensor) -> Tensor:
+    def _encoded(self, read: Tensor, seen: Tensor, heard: Tensor) -> Tensor:
+        """What the encoder says of some agents' own pasts, [B, A, H]; zero for the others."""
+        some = heard.nonzero(as_tuple=True)
+        context = read.new_zeros(*heard.shape, self.architecture.width)
+        return context.index_put(some, self.encoder(read[some], seen[some]))
+
+    def _heard(self, around: Around, present: Tensor, target: Tensor) -> Tensor:
         """Agents whose contexts matter, [B, A]; only a forecast asks, where it spares most."""
-        if self.social is None or torch.is_grad_enabled():
+        if torch.is_grad_enabled() or around.near.numel() >= int(present.sum()):
             return present
-        if int(target.sum()) * self.social.limit >= int(present.sum()):
-            return present
-        return self.social.heard(frame.origin, present, target)
+        return around.heard(present)
 
-    def read(self, frame: Frame, past: Tensor) -> Tensor:
-        """What the encoder reads of each past step, [B, A, T, ...]."""
+    def read(self, frame: Frame, past: Tensor, seen: Tensor) -> Tensor:
+        """What the encoder reads of each past step, [B, A, T, ...]; not finite where unseen."""
         usual = self.scaling.unit * frame.rate
         length = self.scaling.pace(frame) if self.architecture.own_pace else usual
         parts = [features(frame, past, length)]
         if self.architecture.own_pace:
-            parts.append(_channel((length / usual).log(), parts[0]))
+            parts.append(_channel((length / usual).log(), seen))
         if self.architecture.rate:
-            parts.append(_channel(frame.rate.log(), parts[0]))
-        return torch.cat(parts, -1)
+            parts.append(_channel(frame.rate.log(), seen))
+        return torch.cat(parts, -1).where(seen.unsqueeze(-1), torch.nan)
 
     def velocity(self, context: Tensor, present: Tensor | None = None) -> Velocity:
         """u(x, r, t | context) for events x [*, N], contexts broadcastable to [*, H].
@@ -283,7 +288,6 @@ class TrajectoryModel(nn.Module):
         return self.scaling.future(frame, event, nn.functional.pad(noise, (0, rest)))
 
 
-def _channel(value: Tensor, read: Tensor) -> Tensor:
-    """A number of each agent [*] as a channel of what is read of it, [*, T, 1]."""
-    column = value[..., None, None].expand(*read.shape[:-1], 1)
-    return torch.where(read[..., :1].isfinite(), column, torch.nan)
+def _channel(value: Tensor, seen: Tensor) -> Tensor:
+    """A number of each agent [*] at each of its steps [*, T], [*, T, 1]."""
+    return value[..., None, None].expand(*seen.shape, 1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 STEP = 1e4
 """Most displacement per step, over the usual one."""
 FAR = 1e6
@@ -28,6 +29,25 @@ def faults_of(points: Floats, usual: float, ids: Sequence[object] = ()) -> NDArr
     if not found.size:
         return found
     seen = np.asarray(np.isfinite(points).all(-1))
+    if not _plain(points, seen, usual):
+        _name(found, points, seen, usual)
+    for place, name in enumerate(ids):
+        if name in ids[:place]:
+            found[:, place] = "has the id of an agent before it"
+    return found
+
+
+def _plain(points: Floats, seen: Bools, usual: float) -> bool:
+    """Whether nobody can be at fault: all were seen, and none is far from any other's any step."""
+    if not seen.any(-1).all() or np.isinf(points).any():
+        return False
+    least, most = (np.where(seen[..., None], points, end) for end in (np.inf, -np.inf))
+    across = (most.max((1, 2)) - least.min((1, 2))).max()
+    return bool(across <= min(FAR, STEP) * usual)
+
+
+def _name(found: NDArray[np.object_], points: Floats, seen: Bools, usual: float) -> None:
+    """Write what is wrong with each past beside it."""
     known = np.where(seen[..., None], points, np.nan)
     with np.errstate(all="ignore"):
         low, high = (np.where(seen[..., None], points, end) for end in (np.inf, -np.inf))
@@ -38,10 +58,6 @@ def faults_of(points: Floats, usual: float, ids: Sequence[object] = ()) -> NDArr
     found[moved > STEP * steps * usual] = f"moves more than {STEP:g} times the usual step"
     found[~seen.any(-1)] = f"was not seen at any of the {points.shape[2]} steps"
     found[np.isinf(points).any((-1, -2))] = "has an infinite coordinate"
-    for place, name in enumerate(ids):
-        if name in ids[:place]:
-            found[:, place] = "has the id of an agent before it"
-    return found
 
 
 def _last(known: Floats) -> Floats:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from trajflow.frames import Frame, observed
+from trajflow.frames import Frame
 
 WEIGHT_POWER = 0.5
 """Between 0, every component alike, and 2, every component by its variance."""
@@ -91,16 +91,13 @@ def features(frame: Frame, past: Tensor, pace: Tensor) -> Tensor:
     """What an encoder reads of each past step, [*, T, D] -> [*, T, 2 D].
 
     Local position over the distance covered in T steps at the given pace, and displacement over
-    the pace; both are not finite where the step, or for a displacement the one before, was not
-    seen.
+    the pace; zero where the step, or for a displacement the one before, was not seen.
 
     Args:
         frame: The agents' frames.
         past: World positions, [*, T, D].
         pace: Length that counts as one step, broadcastable to [*], in world units.
     """
-    local = frame.enter(past)
-    length = pace[..., None, None]
-    moved = torch.cat([torch.full_like(local[..., :1, :], torch.nan), local.diff(dim=-2)], -2)
-    pair = torch.cat([local / (length * past.shape[-2]), moved / length], -1)
-    return torch.where(observed(past).unsqueeze(-1), pair.nan_to_num(0.0, 0.0, 0.0), torch.nan)
+    local = frame.enter(past) / pace[..., None, None]
+    moved = nn.functional.pad(local.diff(dim=-2), (0, 0, 1, 0))
+    return torch.cat([local / past.shape[-2], moved], -1).nan_to_num(0.0, 0.0, 0.0)

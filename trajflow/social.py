@@ -1,9 +1,41 @@
 """What the agents of a scene mean for each other, seen by each in its own frame."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding, pad
 
 from trajflow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Around:
+    """Whom some agents of each scene look at.
+
+    Attributes:
+        rows: Places of N agents in their scenes, [B, N]; those after the ones asked for only fill.
+        asked: Which of them are asked for, [B, N].
+        near: Places of the nearest neighbours of each, [B, N, ...].
+        valid: Whether these count, [B, N, ...].
+    """
+
+    rows: Tensor
+    asked: Tensor
+    near: Tensor
+    valid: Tensor
+
+    def heard(self, present: Tensor) -> Tensor:
+        """Those asked for and whom they look at, among agents [B, A]: nobody else matters."""
+        counts = present.new_zeros(present.shape, dtype=torch.int)
+        counts = counts.scatter_add(1, self.rows, self.asked.int())
+        valid = self.valid & self.asked[..., None]
+        return counts.scatter_add(1, self.near.flatten(1), valid.flatten(1).int()) > 0
+
+    def spread(self, mixed: Tensor, own: Tensor) -> Tensor:
+        """Contexts [B, A, H]: what the agents asked for made of theirs, `own` of all others."""
+        chosen = mixed.where(self.asked[..., None], at(own, self.rows))
+        return own.scatter(1, self.rows[..., None].expand_as(mixed), chosen)
 
 
 class SocialAttention(nn.Module):
@@ -82,82 +114,71 @@ class SocialAttention(nn.Module):
             for x in (context, origin, heading, velocity)
         )
         axis = torch.stack((heading.cos(), heading.sin()), -1) if heading.dim() == 2 else heading
-        asked = present if target is None else present & target
-        rows = _rows(asked, every=target is None)
-        mixed = self.at(own, place, axis, motion, present, rows)
-        changed = own.scatter(1, rows[..., None].expand_as(mixed), mixed)
-        return changed.where(asked[..., None], own)
+        around = self.around(place, present, target)
+        return around.spread(self.at(own, place, axis, motion, around), own)
+
+    def around(self, place: Tensor, present: Tensor, target: Tensor | None = None) -> Around:
+        """Whom agents look at, those asked for first.
+
+        Args:
+            place: Present positions in the world, [B, A, D].
+            present: Whether the agent is visible now, [B, A].
+            target: Agents whose context is asked for, [B, A]; None: all.
+        """
+        if target is None:
+            rows = torch.arange(present.shape[1], device=present.device).expand(present.shape)
+            return self.around_rows(place, present, rows, present)
+        asked = present & target
+        most = max(asked.sum(1).tolist(), default=0)
+        sure, rows = asked.int().sort(dim=1, descending=True, stable=True)
+        return self.around_rows(place, present, rows[:, :most], sure[:, :most] > 0)
+
+    def around_rows(self, place: Tensor, present: Tensor, rows: Tensor, asked: Tensor) -> Around:
+        """Whom the agents `rows` [B, N] look at, of which `asked` [B, N] are asked for."""
+        agents = torch.arange(present.shape[1], device=rows.device)
+        delta = place[:, None] - at(place, rows)[:, :, None]
+        distance = delta.detach().norm(dim=-1)
+        barred = (agents == rows[..., None]) | ~present[:, None]
+        distance = distance.masked_fill(barred, float("inf"))
+        count = torch.sym_min(self.limit, agents.shape[0])  # type: ignore[no-untyped-call]
+        distance, near = distance.topk(count, largest=False)
+        valid = distance < float("inf")
+        return Around(rows, asked, near, valid & (distance <= self.radius))
 
     def at(
-        self,
-        context: Tensor,
-        place: Tensor,
-        axis: Tensor,
-        motion: Tensor,
-        present: Tensor,
-        rows: Tensor,
+        self, context: Tensor, place: Tensor, axis: Tensor, motion: Tensor, around: Around
     ) -> Tensor:
-        """The new contexts of the agents `rows` [B, N] alone, [B, N, H].
+        """The new contexts of the agents that look around alone, [B, N, H].
 
         Args:
             context: What each agent's own past gave, [B, A, H]; finite also for an absent one.
             place: Present positions in the world, [B, A, D].
             axis: Each agent's own x axis, unit vectors [B, A, ...] of two coordinates.
             motion: Displacement per step in the world, [B, A, D].
-            present: Whether the agent is visible now, [B, A].
-            rows: Places of the agents in their scenes.
+            around: From `around`.
         """
-        near, valid = self._nearest(place, present, rows)
-        pair = self.pair(_geometry(place, axis, motion, rows, near))
-        return self._attend(context, pair, rows, near, valid)
+        pair = self.pair(_geometry(place, axis, motion, around.rows, around.near))
+        return self._attend(context, pair, around)
 
-    def heard(self, place: Tensor, present: Tensor, target: Tensor) -> Tensor:
-        """The targets and those they attend to, [B, A]: nobody else's context matters to them.
-
-        Args:
-            place: Present positions in the world, [B, A, D].
-            present: Whether the agent is visible now, [B, A].
-            target: Agents whose context is asked for, [B, A].
-        """
-        place = place.where(present[..., None], 0)
-        asked = present & target
-        rows = _rows(asked, every=False)
-        near, valid = self._nearest(place, present, rows)
-        valid = valid & _at(asked, rows)[..., None]
-        counts = asked.int().scatter_add(1, near.flatten(1), valid.flatten(1).int())
-        return counts > 0
-
-    def _nearest(self, place: Tensor, present: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest neighbours of the rows and whether they count, each [B, N, ...]."""
-        agents = torch.arange(present.shape[1], device=rows.device)
-        delta = place[:, None] - _at(place, rows)[:, :, None]
-        distance = delta.detach().norm(dim=-1)
-        barred = (agents == rows[..., None]) | ~present[:, None]
-        distance = distance.masked_fill(barred, float("inf"))
-        count = torch.sym_min(self.limit, agents.shape[0])  # type: ignore[no-untyped-call]
-        distance, near = distance.topk(count, largest=False)
-        return near, distance.isfinite() & (distance <= self.radius)
-
-    def _attend(
-        self, own: Tensor, pair: Tensor, rows: Tensor, near: Tensor, valid: Tensor
-    ) -> Tensor:
+    def _attend(self, own: Tensor, pair: Tensor, around: Around) -> Tensor:
         """The new contexts of the rows, [B, N, H], from all contexts, [B, A, H]."""
-        normed = self.norm1(own)
-        asking = _at(normed, rows)
-        query, place = self._heads(self.query(asking)), self._heads(self.place(asking))
-        key, value = (self._heads(x) for x in self.memory(normed).chunk(2, -1))
-        lone_key, lone_value = (self._heads(x) for x in self.nobody.chunk(2, -1))
-        fit = (place.transpose(1, 2) @ pair.mT).transpose(1, 2)
-        fit = fit.masked_fill(~valid[:, None], float("-inf"))
-        slots = near[:, None].expand_as(fit)
+        normed, mine = self.norm1(own), at(own, around.rows)
+        asking = self.norm1(mine)
+        query, place = self._heads(self.query(asking)), self.place(asking)
+        place = place.unflatten(-1, (self.heads, -1))
+        # Nobody stands first among those who are attended to.
+        nobody = self.nobody.expand(own.shape[0], 1, -1)
+        key, value = torch.cat((nobody, self.memory(normed)), 1).chunk(2, -1)
+        fit = (place @ pair.mT).masked_fill(~around.valid.unsqueeze(2), float("-inf"))
+        fit = pad(fit, (1, 0))
+        slots = pad(around.near + 1, (1, 0)).unsqueeze(2).expand_as(fit)
+        score = (query @ self._heads(key).mT).transpose(1, 2)
         scale = (query.shape[-1] + place.shape[-1]) ** -0.5
-        score = (query @ key.mT).gather(-1, slots) + fit
-        weight = torch.cat((score, query @ lone_key.mT), -1).mul(scale).softmax(-1)
-        weight, lone = weight[..., :-1], weight[..., -1:]
-        spread = weight.new_zeros(*weight.shape[:3], own.shape[1]).scatter(-1, slots, weight)
-        mixed = (spread @ value + lone * lone_value).transpose(1, 2).flatten(2)
-        placed = (weight.transpose(1, 2) @ pair).flatten(2)
-        state = _at(own, rows) + self.merge(torch.cat((mixed, placed), -1))
+        weight = ((score.gather(-1, slots) + fit) * scale).softmax(-1)
+        spread = torch.zeros_like(score).scatter(-1, slots, weight)
+        mixed = (spread.transpose(1, 2) @ self._heads(value)).transpose(1, 2)
+        placed = weight[..., 1:] @ pair
+        state = mine + self.merge(torch.cat((mixed.flatten(2), placed.flatten(2)), -1))
         out: Tensor = state + self.feed(self.norm2(state))
         return out
 
@@ -166,37 +187,35 @@ class SocialAttention(nn.Module):
         return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
 
 
-def _rows(asked: Tensor, every: bool) -> Tensor:
-    """Agents to compute in each scene, those asked for first, [B, N]."""
-    scenes, agents = asked.shape
-    if every:
-        return torch.arange(agents, device=asked.device).expand(scenes, agents)
-    most = max(asked.sum(1).tolist(), default=0)
-    return asked.int().argsort(dim=1, descending=True, stable=True)[:, :most]
-
-
 def _geometry(place: Tensor, axis: Tensor, velocity: Tensor, rows: Tensor, near: Tensor) -> Tensor:
     """Where a neighbour is, how it moves and how close it will come, [B, N, ...].
 
     Far positions are drawn in logarithmically: direction matters out there, metres do not.
     The closest approach is that of two straight lines.
     """
-    own = _at(axis, rows)[:, :, None]
-    delta = _turn(_at(place, near) - _at(place, rows)[:, :, None], own)
-    motion = _turn(_at(velocity, near) - _at(velocity, rows)[:, :, None], own)
-    facing = _turn(_at(axis, near), own)
+    dims = place.shape[-1]
+    known = torch.cat((place, velocity, axis), -1)
+    mine = at(known, rows).unsqueeze(2)
+    delta = at(known, near) - pad(mine[..., : 2 * dims], (0, 2))
+    vectors = torch.unflatten(pad(delta, (0, dims - 2)), -1, (3, dims))
+    turned = _turn(vectors, mine[..., None, 2 * dims :])
+    delta, motion = turned[..., 0, :], turned[..., 1, :]
     distance = delta.norm(dim=-1, keepdim=True)
-    drawn = delta * (distance.log1p() / distance.clamp(min=1e-6))
+    soft = distance.log1p()
+    drawn = delta * (soft / distance.clamp(min=1e-6))
     wait = (-(delta * motion).sum(-1, True) / (motion.square().sum(-1, True) + 1e-4)).clamp(min=0)
     closest = (delta + wait * motion).norm(dim=-1, keepdim=True)
-    soft = [distance.log1p(), 1 / (1 + distance), 1 / (1 + wait), 1 / (1 + closest)]
-    return torch.cat((drawn, motion, facing, *soft), -1)
+    close = 1 / (1 + torch.cat((distance, wait, closest), -1))
+    return torch.cat((drawn, motion, turned[..., 2, :2], soft, close), -1)
 
 
-def _at(x: Tensor, agents: Tensor) -> Tensor:
-    """The entries of some agents of each scene, [B, ...], from [B, A, ...]."""
-    scene = torch.arange(x.shape[0], device=x.device).view(-1, *[1] * (agents.dim() - 1))
-    return x[scene, agents]
+def at(x: Tensor, agents: Tensor) -> Tensor:
+    """What belongs to the `agents` [B, ...] of their scenes, of values [B, A, ...]."""
+    scenes, count = x.shape[:2]
+    if scenes > 1:
+        first = torch.arange(scenes, device=agents.device) * count
+        agents = agents + first.view(-1, *[1] * (agents.dim() - 1))
+    return embedding(agents, x.flatten(0, 1))
 
 
 def _turn(vector: Tensor, axis: Tensor) -> Tensor:

@@ -37,20 +37,21 @@ class ContextGraph(nn.Module):
         present = seen.any(-1)
         told = rate[:, None] if rate is not None and model.architecture.rate else None
         frame = present_frame(past, model.architecture.heading_steps, told)
-        read = model.read(frame, past)
+        read = model.read(frame, past, seen)
         context = model.encoder(read.flatten(0, 1), seen.flatten(0, 1))
         context = context.unflatten(0, present.shape)
-        rows = torch.arange(agents, device=past.device).expand(past.shape[0], agents)
-        first = Frame(*(_first(part, rows) for part in vars(frame).values()))
+        first = Frame(*(part[:, :agents] for part in vars(frame).values()))
         if model.social is None:
-            return _first(context, rows), first
+            return context[:, :agents], first
+        rows = torch.arange(agents, device=past.device).expand(past.shape[0], agents)
+        place = frame.origin / self.unit
+        around = model.social.around_rows(place, present, rows, present[:, :agents])
         context = model.social.at(
             torch.where(present[..., None], context, 0),
-            frame.origin / self.unit,
+            place,
             frame.heading,
             frame.velocity / self.unit,
-            present,
-            rows,
+            around,
         )
         return context, first
 
@@ -107,10 +108,3 @@ def carried(
     kept = noise[..., : model.scaling.components]
     event = sample(model.velocity(context, there), kept, steps, axes=2 if joint else 3)
     return model.scaling.future(frame, event, noise)
-
-
-def _first(values: Tensor, rows: Tensor) -> Tensor:
-    """What belongs to the agents `rows` [B, K], of values [B, A, ...]."""
-    extra = values.shape[2:]
-    index = rows.reshape(*rows.shape, *[1] * len(extra))
-    return values.gather(1, index.expand(*rows.shape, *extra))
