@@ -2,18 +2,16 @@
 
 import base64
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.errors import RunError
 from trajflow.foreign import parse_json
-from trajflow.runtime.packed import unpacked
+from trajflow.runtime.packed import packed, unpacked
 from trajflow.runtime.wire import check_closed, entry, metadata
 
 FORMAT = 2
@@ -52,12 +50,9 @@ class Artefact:
 
     def entries(self) -> dict[str, str]:
         """The artefact as texts by key."""
-        packed = io.BytesIO()
-        named: dict[str, Any] = {k.replace("/", "|"): one for k, one in self.arrays.items()}
-        np.savez(packed, **named)
         told = {
             FACTS: json.dumps(self.facts, sort_keys=True),
-            ARRAYS: base64.b64encode(packed.getvalue()).decode(),
+            ARRAYS: packed({k.replace("/", "|"): one for k, one in self.arrays.items()}),
         }
         return told | ({SIGHT: base64.b64encode(self.sight).decode()} if self.sight else {})
 
@@ -70,7 +65,7 @@ class Artefact:
         """
         try:
             facts = parse_json(entries[FACTS].encode(), TOLD)
-            found = unpacked(base64.b64decode(entries[ARRAYS], validate=True))
+            found = unpacked(entries[ARRAYS])
             arrays = {name.replace("|", "/"): one for name, one in found.items()}
             sight = base64.b64decode(entries.get(SIGHT, ""), validate=True)
         except KeyError:

@@ -18,6 +18,8 @@ from trajflow.surprise.surprise import Surprise
 
 MOST = 10_000
 """Steps of a past or a future, and learned sets."""
+WORD = 40
+"""Letters of a unit."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Facts:
                 raise ValueError("dt, usual, temperature and rates must be above 0 and finite")
             if not (limit is None or limit > 0) or max(history, horizon, len(facts["sets"])) > MOST:
                 raise ValueError(f"neighbours must be above 0, lengths at most {MOST}")
+            if len(str(facts["unit"])) > WORD:
+                raise ValueError("its unit is no short word")
             return cls(
                 Known(history, horizon, dims, str(facts["unit"]), usual, Rates(dt, least, most)),
                 temperature,
