@@ -194,7 +194,8 @@ class TrainConfig(_Section):
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the weights, the order of the data and the noise."""
     threads: int | None = Field(None, ge=1)
-    """Processor threads; None: 1 or all, whichever is faster when measured."""
+    """Processor threads; None: 1 or all, and a matrix kernel, as is fastest when measured. With a
+    number the kernel is the usual one, so equal seeds give equal bits."""
 
 
 class SetConfig(_Section):

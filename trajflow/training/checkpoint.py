@@ -12,6 +12,7 @@ from trajflow.files import Manifest
 from trajflow.model import TrajectoryModel
 from trajflow.runs import RESUME, RunFolder
 from trajflow.training.average import Average
+from trajflow.training.kernels import PRODUCTS, USUAL
 from trajflow.weights import pack_state, unpack_state
 
 Optimiser = torch.optim.Optimizer
@@ -27,6 +28,7 @@ class Progress:
         best_step: The step that had it.
         seconds: Time spent.
         slowed: What the learning rate is multiplied with, below 1 after a loss was not finite.
+        products: Name of the matrix kernel: with another one the last bits would be others.
     """
 
     step: int = 0
@@ -34,6 +36,7 @@ class Progress:
     best_step: int = 0
     seconds: float = 0.0
     slowed: float = 1.0
+    products: str = USUAL
 
     def to_dict(self) -> dict[str, Any]:
         """The progress as JSON values."""
@@ -48,10 +51,12 @@ class Progress:
         """
         best = values.pop("best")
         told = cls(**values, best=math.inf if best is None else best)
-        kinds = {"step": int, "best_step": int}
+        kinds = {"step": int, "best_step": int, "products": str}
         for name, value in vars(told).items():
             if type(value) is not kinds.get(name, float):
                 raise TypeError(f"{name} is {value!r}")
+        if told.products not in PRODUCTS:
+            raise TypeError(f"products is {told.products!r}")
         return told
 
 

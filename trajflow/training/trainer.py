@@ -20,8 +20,8 @@ from trajflow.training.checkpoint import Checkpoint, Progress
 from trajflow.training.data import TrainingData
 from trajflow.training.divergence import SLOWED, Diverged, NotFinite
 from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
+from trajflow.training.kernels import USUAL, Kernels, fastest
 from trajflow.training.temper import tempered
-from trajflow.training.threads import faster_threads
 from trajflow.training.validation import validate
 from trajflow.weights import pack, unpack
 
@@ -75,6 +75,7 @@ class Trainer:
         self.slowed = 1.0
         self._stopping = False
         self._most_threads = torch.get_num_threads()
+        self._products: str | None = None
 
     def stop(self) -> None:
         """Ask the loop to save and end after the step it is in."""
@@ -93,6 +94,7 @@ class Trainer:
         told = saved.progress
         self.step, self.best, self.best_step = told.step, told.best, told.best_step
         self.before, self.slowed = told.seconds, told.slowed
+        self._products = told.products
 
     def run(self) -> Iterator[Event]:
         """Train to the end, or until `stop`; every event is also written to the folder.
@@ -102,26 +104,39 @@ class Trainer:
             StorageError: The folder cannot be written to; its last checkpoint is whole.
         """
         self._began = self._saved = time.monotonic()
+        before = torch.get_float32_matmul_precision()
         try:
             self.folder.seal_events()
             for event in self._events():
-                if isinstance(event, Started | Evaluated):
-                    self._choose_threads()
+                if isinstance(event, Evaluated):
+                    self._choose_kernels()
                 self.folder.append(event.to_dict())
                 if isinstance(event, Finished):
                     self.folder.seal_events()
                 yield event
         finally:
+            torch.set_float32_matmul_precision(before)
             self._lock.release()
 
-    def _choose_threads(self) -> None:
-        if self.device.type == "cpu" and self.settings.threads is None:
-            torch.set_num_threads(faster_threads(self._most_threads))
+    def _choose_kernels(self) -> Kernels:
+        """Compute with what is fastest now; the matrix kernel stays what it was at the start."""
+        if self.device.type != "cpu":
+            return Kernels.now()
+        chosen = fastest(self._most_threads, self._products, self.settings.threads)
+        chosen.use()
+        self._products = chosen.products
+        return chosen
 
     def _events(self) -> Iterator[Event]:
-        count = sum(p.numel() for p in self.model.parameters())
+        count, kernels = sum(p.numel() for p in self.model.parameters()), self._choose_kernels()
         yield Started(
-            self.step, self._seconds(), self.total, self.per_epoch, count, str(self.device)
+            self.step,
+            self._seconds(),
+            self.total,
+            self.per_epoch,
+            count,
+            str(self.device),
+            **vars(kernels),
         )
         if not Checkpoint.exists(self.folder):
             self._save()
@@ -265,7 +280,8 @@ class Trainer:
         return Tempered(self.step, self._seconds(), temperature, scores)
 
     def _save(self) -> None:
-        told = Progress(self.step, self.best, self.best_step, self._seconds(), self.slowed)
+        far = self.step, self.best, self.best_step, self._seconds(), self.slowed
+        told = Progress(*far, self._products or USUAL)
         Checkpoint.take(self.model, self.average, self.optimiser, told).write(self.folder)
         self.folder.seal_events()
         self._saved = time.monotonic()
