@@ -8,12 +8,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from surprise_support import walkers
 
 from trajflow import Predictor
 from trajflow.batch import Batch
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
+from trajflow.surprise import fit
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -50,7 +52,9 @@ def run():
     noises = NoiseSet(SetShape(16, 4, K, 8))
     for parameter in noises.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return Predictor(model, {"dt": 0.4, "unit": "m", "temperature": 1.25}, sets={K: noises})
+    facts = {"dt": 0.4, "unit": "m", "temperature": 1.25}
+    strange = fit(model, walkers(30, 1, T, F, 2), walkers(30, 2, T, F, 2))
+    return Predictor(model, facts, sets={K: noises}, surprise=strange)
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +147,100 @@ def test_learned_sets_are_those_of_the_run(run, small):
     np.testing.assert_allclose(found.weights, right.weights, atol=1e-5)
 
 
+def strange(predictor, batch, **how):
+    told = predictor.surprise_of(batch)
+    return {"score": told.score, "usual": told.usual, "risk": told.risk} | dict(told.parts)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_surprise_is_that_of_the_run(run, small, seed):
+    """Scenes of walkers, some of whom tremble or are lost from sight, far from the origin."""
+    chance = np.random.default_rng(seed)
+    past = np.stack([one.past[0] for one in walkers(90, 3 + seed, T, F, 1)])
+    shape = past.shape[:2]
+    odd = (chance.random(shape) < 0.2)[..., None, None]
+    past = past + 0.1 * odd * chance.normal(size=past.shape)
+    past[(chance.random((*shape, T)) < 0.2) & (chance.random((*shape, 1)) < 0.2)] = np.nan
+    target = np.isfinite(past).all(-1).any(-1) & (chance.random(shape) < 0.8)
+    nobody = np.zeros(shape, int)
+    future = np.full((*shape, F, 2), np.nan)
+    batch = Batch(past + 1e5, future, target, nobody[:, 0], nobody[:, 0], nobody)
+    right, found = strange(run, batch), strange(small, batch)
+    assert set(found) == set(right)
+    assert (right["score"] < 0.9).mean() > 0.1
+    for name in ("score", "usual"):
+        np.testing.assert_allclose(found[name], right[name], atol=1e-4, err_msg=name)
+    for name in set(right) - {"risk"}:  # some measure small distances of single precision
+        np.testing.assert_allclose(found[name], right[name], atol=2e-3, err_msg=name)
+    # Trees tell the risk: where single precision decides, another branch is taken.
+    assert (abs(found["risk"] / right["risk"] - 1) < 1e-5).mean() > 0.95
+    assert small.surprise_of(batch).reasons == run.surprise_of(batch).reasons
+
+
+def test_a_forecast_says_what_is_strange(run, small):
+    past = np.concatenate([one.past for one in walkers(12, 4, T, F, 1)], 1)[0]
+    past[2] *= 6
+    right, found = (one.predict(past, surprise=True, samples=2) for one in (run, small))
+    np.testing.assert_allclose(found.surprise, right.surprise, atol=1e-5)
+    np.testing.assert_allclose(found.expected_error, right.expected_error, rtol=1e-5)
+    assert found.reasons.tolist() == right.reasons.tolist()
+    assert found.surprise[2] > 0.95
+    assert "pace" in found.reasons[2]
+
+
+def test_a_bad_agent_is_set_apart_as_by_the_run(run, small):
+    past = pasts(2)
+    past[0, 1, 2] = np.inf
+    told = small.predict(past, samples=S, on_bad="quarantine", surprise=True)
+    assert told.faults[0, 1] == "has an infinite coordinate"
+    assert np.isnan(told.samples[:, 0, 1]).all()
+    assert np.isfinite(told.samples[:, 1]).all()
+    for one in (run, small):
+        with pytest.raises(TrajflowError, match="agent 1 of scene 0 has an infinite coordinate"):
+            one.predict(past)
+
+
+def test_a_run_without_surprise_is_exported_and_says_so(path, tmp_path):
+    artefact = opened(path.read_bytes())
+    plain = Artefact(artefact.facts | {"surprise": None}, artefact.arrays)
+    (tmp_path / "plain.onnx").write_bytes(sealed(bare(path), plain))
+    plain = Exported.load(tmp_path / "plain.onnx")
+    assert plain.predict(pasts(), samples=S).surprise is None
+    with pytest.raises(ConfigError, match=r"fit-surprise.* then export the run again"):
+        plain.predict(pasts(), surprise=True)
+
+
+def test_surprise_that_judges_otherwise_is_refused(path, tmp_path):
+    artefact = opened(path.read_bytes())
+    other = dict(artefact.arrays)
+    for name, change in (("whole/values", 3.0), ("score/neighbours/bank", 9.0)):
+        other[f"surprise/{name}"] = other[f"surprise/{name}"] + change
+    for arrays, sight, said in (
+        (other, artefact.sight, "no longer finds strange"),
+        (artefact.arrays, b"", "nothing to look by"),
+        (without(artefact.arrays, "surprise/forest/"), artefact.sight, "surprise cannot be read"),
+        (without(artefact.arrays, "golden/judged"), artefact.sight, "cannot judge"),
+    ):
+        (tmp_path / "bad.onnx").write_bytes(
+            sealed(bare(path), Artefact(artefact.facts, arrays, sight))
+        )
+        with pytest.raises(RunError, match=said):
+            Exported.load(tmp_path / "bad.onnx")
+
+
+def without(arrays, start):
+    return {name: one for name, one in arrays.items() if not name.startswith(start)}
+
+
+def test_no_file_says_where_it_was_made(path):
+    content = path.read_bytes()
+    for part in (content, opened(content).sight):
+        assert b".py" not in part
+        assert b"site-packages" not in part
+
+
 def test_what_an_export_cannot_do_is_said(small):
-    for more in ({"select": "kmeans"}, {"surprise": True}, {"dt": 0.2}, {"draws": 40}):
+    for more in ({"select": "kmeans"}, {"dt": 0.2}, {"draws": 40}):
         with pytest.raises(ConfigError):
             small.predict(pasts(), samples=20, **more)
     with pytest.raises(ConfigError, match=r"no learned set of 9 .*there are: 4"):

@@ -44,8 +44,8 @@ class Model:
 
     @classmethod
     def _of_archive(cls, content: bytes, threads: int) -> Model:
+        artefact = opened_archive(content)
         from trajflow.programs import Program
 
-        artefact = opened_archive(content)
         sight = Program(plain(artefact.sight), SEEN, threads) if artefact.sight else None
         return cls(artefact, Program(plain(content), DRAWN, threads), sight)
