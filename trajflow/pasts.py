@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trajflow.errors import TrajflowError
-from trajflow.quarantine import MOST, faults_of
+from trajflow.quarantine import MOST, faults_of, plain
 
 Floats = NDArray[np.float64]
 
@@ -121,6 +121,8 @@ class PastShape:
             TrajflowError: They do not fit, or there is a fault.
         """
         around = self.around(neighbours, scenes)
+        if plain(around, usual):
+            return around
         faults = faults_of(around, usual)
         faults[~np.isfinite(around).all(-1).any(-1)] = None
         if strict:

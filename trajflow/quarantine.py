@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 STEP = 1e4
 """Most displacement per step, over the usual one."""
 FAR = 1e6
@@ -26,28 +25,25 @@ def faults_of(points: Floats, usual: float, ids: Sequence[object] = ()) -> NDArr
         ids: Of the A agents.
     """
     found = np.full(points.shape[:2], None, dtype=object)
-    if not found.size:
-        return found
-    seen = np.asarray(np.isfinite(points).all(-1))
-    if not _plain(points, seen, usual):
-        _name(found, points, seen, usual)
+    if not plain(points, usual):
+        _name(found, points, usual)
     for place, name in enumerate(ids):
         if name in ids[:place]:
             found[:, place] = "has the id of an agent before it"
     return found
 
 
-def _plain(points: Floats, seen: Bools, usual: float) -> bool:
-    """Whether nobody can be at fault: all were seen, and none is far from any other's any step."""
-    if not seen.any(-1).all() or np.isinf(points).any():
-        return False
-    least, most = (np.where(seen[..., None], points, end) for end in (np.inf, -np.inf))
-    across = (most.max((1, 2)) - least.min((1, 2))).max()
-    return bool(across <= min(FAR, STEP) * usual)
+def plain(points: Floats, usual: float) -> bool:
+    """Whether nobody of pasts [B, A, T, D] can be at fault: all was seen, and nothing is far."""
+    if not points.size or not np.isfinite(points).all():
+        return not points.size
+    across = points.max((1, 2)) - points.min((1, 2))
+    return bool(across.max() <= min(FAR, STEP) * usual)
 
 
-def _name(found: NDArray[np.object_], points: Floats, seen: Bools, usual: float) -> None:
+def _name(found: NDArray[np.object_], points: Floats, usual: float) -> None:
     """Write what is wrong with each past beside it."""
+    seen = np.asarray(np.isfinite(points).all(-1))
     known = np.where(seen[..., None], points, np.nan)
     with np.errstate(all="ignore"):
         low, high = (np.where(seen[..., None], points, end) for end in (np.inf, -np.inf))
