@@ -20,7 +20,7 @@ def export(
         Path, typer.Option("--out", "-o", metavar="OUT", help="The file: .onnx, or .pt2 for torch.")
     ] = Path("model.onnx"),
     precision: Annotated[
-        str, typer.Option(metavar="fp32|int8", help="What large products are computed in.")
+        str, typer.Option(metavar="fp32|bf16|int8", help="What large products are computed in.")
     ] = "fp32",
     check: Annotated[
         bool,
@@ -33,9 +33,10 @@ def export(
 ) -> None:
     """Write a run as a graph that takes pasts and noise and gives futures.
 
-    `trajflow.runtime.Predictor` forecasts from an .onnx file with numpy and onnxruntime alone; a
-    .pt2 file is read by torch. With --check nothing is kept whose forecasts or, on the validation
-    part of DATA, whose scores are farther from the run's than allowed.
+    `trajflow.runtime.Predictor` forecasts from an .onnx file with numpy and onnxruntime alone; for
+    a .pt2 file it needs torch. bf16 is for .pt2 files, int8 for .onnx files. With --check nothing
+    is kept whose forecasts or, on the validation part of DATA, whose scores are farther from the
+    run's than allowed.
     """
     from trajflow.cli.exporting import export_run
 

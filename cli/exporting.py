@@ -36,13 +36,11 @@ def export_run(
     _check_target(out, overwrite)
     if data is not None and not check:
         raise ConfigError(f"{data} is only looked at with --check")
-    wanted = precision_of(precision)
-    if out.suffix == ".pt2" and wanted != "fp32":
-        raise ConfigError(f"a .pt2 file is of fp32; export {precision} as .onnx")
+    wanted = precision_of(precision, out.suffix)
     predictor = load_predictor(run, "cpu", steps)
     log.info("exporting; this takes some seconds")
-    native = out.suffix == ".pt2"
-    content = exported_program(predictor) if native else exported(predictor, wanted)
+    make = exported_program if out.suffix == ".pt2" else exported
+    content = make(predictor, wanted)
     small = Predictor.of(content)
     told: dict[str, Any] = {"file": str(out), "bytes": len(content), "precision": wanted}
     if check:

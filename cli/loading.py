@@ -21,7 +21,7 @@ def load_forecaster(run: Path, device: str, steps: int) -> "Predictor | Exported
     Raises:
         RunError: There is none, or it was exported for another number of evaluations.
     """
-    if run.suffix != ".onnx":
+    if run.suffix not in (".onnx", ".pt2"):
         return load_predictor(run, device, steps)
     from trajflow.runtime import Predictor
 

@@ -3,9 +3,10 @@
     python examples/online_simulation.py RUN --minutes 10
     python examples/online_simulation.py RUN --minutes 10 --hog 4
 
-RUN is a run folder, or an exported model (.onnx). Stamps jitter, some observations are missing and
-some come late. A tick is missed where its forecast is later than the deadline after the moment at
-which the observation was due, whoever is to blame. `--hog N` lets N processes spin meanwhile.
+RUN is a run folder, or an exported model, .onnx or .pt2. Stamps jitter, some observations are
+missing and some come late. A tick is missed where its forecast is later than the deadline after
+the moment at which the observation was due, whoever is to blame. `--hog N` lets N processes spin
+meanwhile.
 """
 
 import argparse
@@ -101,7 +102,7 @@ def hogs(count: int) -> Iterator[None]:
 
 def load(path: str):
     """The predictor of a run folder, on one thread, or of an exported model."""
-    if path.endswith(".onnx"):
+    if path.endswith((".onnx", ".pt2")):
         from trajflow.runtime import Predictor as Runtime
 
         return Runtime.load(path)

@@ -4,6 +4,7 @@ import json
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from trajflow import Predictor
@@ -21,7 +22,7 @@ pytest.importorskip("onnxruntime")
         (["-o", "none/model.onnx"], "no folder none"),
         (["--precision", "bf16"], "no bf16"),
         (["--precision", "int7"], "did you mean 'int8'"),
-        (["-o", "model.pt2", "--precision", "int8"], "a .pt2 file is of fp32"),
+        (["-o", "model.pt2", "--precision", "int8"], "a .pt2 file is of fp32 or bf16"),
         (["tracks.zarr"], "only looked at with --check"),
     ],
 )
@@ -63,6 +64,19 @@ def test_a_damaged_model_is_one_line_and_exit_code_two(trajflow, fork, tmp_path)
     assert not out.exists()
 
 
+def same_surprise(trajflow, run, model, tracks, folder):
+    """Whether `predict` says the same of the strangeness of tracks by a run and by its export."""
+    told = []
+    for number, one in enumerate((run, model)):
+        out = folder / f"{number}.csv"
+        code, _, said = trajflow("predict", one, tracks, "-o", out, "--surprise", "--samples", 2)
+        assert code == 0, said
+        told.append(pd.read_csv(out)[["scene", "agent", "surprise", "expected_error"]])
+    close = np.isclose(told[0].surprise, told[1].surprise, atol=1e-4)
+    alike = np.isclose(told[0].expected_error, told[1].expected_error, rtol=1e-4)
+    return close.all() and alike.mean() > 0.95 and told[0].agent.equals(told[1].agent)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
 def test_a_checked_export_forecasts_tracks(trajflow, trained, fork, tmp_path, name):
@@ -73,10 +87,18 @@ def test_a_checked_export_forecasts_tracks(trajflow, trained, fork, tmp_path, na
     report = json.loads(said)
     assert report["largest difference"] < 1e-5
     assert np.isclose(report["min_ade"], report["min_ade of the run"], rtol=1e-4)
-    if name.endswith(".onnx"):
-        out = tmp_path / "futures.csv"
-        assert trajflow("predict", tmp_path / name, fork, "-o", out)[0] == 0
-        assert out.exists()
+    assert same_surprise(trajflow, trained[0], tmp_path / name, fork, tmp_path)
+
+
+@pytest.mark.slow
+def test_bf16_programs_are_near(trajflow, trained, fork, tmp_path):
+    out = tmp_path / "model.pt2"
+    words = ("--precision", "bf16", "--check", "--json")
+    code, said, told = trajflow("export", trained[0], fork, "-o", out, *words)
+    assert code == 0, told
+    report = json.loads(said)
+    assert report["precision"] == "bf16"
+    assert 1e-6 < report["largest difference"] < 0.1
 
 
 @pytest.mark.slow

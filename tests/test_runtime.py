@@ -15,6 +15,7 @@ from trajflow.batch import Batch
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
+from trajflow.online import OnlinePredictor
 from trajflow.surprise import fit
 
 pytest.importorskip("onnx")
@@ -24,6 +25,7 @@ pytest.importorskip("onnxruntime")
 from trajflow.export.carrying import artefact_of
 from trajflow.export.checking import check_forecasts
 from trajflow.export.inputs import drawn_from, own, random_inputs
+from trajflow.export.lower import lowered
 from trajflow.export.making import exported
 from trajflow.export.precision import precision_of, reduced
 from trajflow.runtime import Predictor as Exported
@@ -360,10 +362,29 @@ def test_int8_is_near_and_smaller(run, path):
 
 
 def test_precisions_there_are_not_are_refused():
-    with pytest.raises(ConfigError, match="no bf16"):
+    with pytest.raises(ConfigError, match=r"no bf16 .* int8, or a \.pt2"):
         precision_of("bf16")
+    with pytest.raises(ConfigError, match=r"fp32 or bf16; export int8 as \.onnx"):
+        precision_of("int8", ".pt2")
     with pytest.raises(ConfigError, match="did you mean 'int8'"):
         precision_of("int9")
+    assert precision_of("bf16", ".pt2") == "bf16"
+
+
+def test_bf16_changes_the_products_of_the_blocks_alone(run):
+    low = lowered(run.model)
+    before, after = run.model.state_dict(), low.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("decoder.blocks.") for name in changed)
+    assert all(after[name].dtype == torch.bfloat16 for name in changed)
+    x = torch.randn(3, 4)
+    context = torch.randn(3, 16)
+    times = torch.zeros(3), torch.ones(3)
+    right, found = (
+        one.decoder(x, *times, one.decoder.modulations(context)) for one in (run.model, low)
+    )
+    assert 0 < (found - right).abs().max() < 0.03 * right.abs().max()
 
 
 LOADED = """
@@ -389,6 +410,20 @@ def test_the_runtime_is_small_and_knows_no_torch(path):
         told.append((float(took), float(more)))
     assert min(took for took, _ in told) < 0.3
     assert min(more for _, more in told) < 60
+
+
+def test_a_loop_without_torch_forecasts_what_its_past_gives(small):
+    """An `OnlinePredictor` asks an export, and gets what the export says of the very same past."""
+    online = OnlinePredictor(small, dt=0.4, samples=S, seed=3)
+    path = pasts()
+    for step in range(T):
+        online.push(0.4 * step, ["a", "b", "c"], path[:, step])
+    told = online.forecast()
+    assert told.ids == ("a", "b", "c")
+    assert not told.fallback
+    assert not told.straight.any()
+    right = small.predict(path, samples=S, seed=3)
+    np.testing.assert_allclose(told.forecast.samples, right.samples, atol=1e-4)
 
 
 @pytest.mark.slow

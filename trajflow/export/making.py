@@ -11,6 +11,7 @@ from trajflow.export.inputs import own, random_inputs, tensors
 from trajflow.export.precision import Precision, reduced
 from trajflow.export.sight import sight_program
 from trajflow.export.tracing import check_onnx, to_onnx, traced
+from trajflow.model import TrajectoryModel
 from trajflow.predictor import Predictor
 from trajflow.runtime.artefact import DRAWN, SEEN, sealed
 from trajflow.runtime.golden import difference
@@ -36,7 +37,7 @@ def exported(predictor: Predictor, precision: Precision = "fp32") -> bytes:
         RunError: The graph does not do what the run does.
     """
     check_onnx()
-    graph = reduced(to_onnx(trace(predictor), DRAWN), precision)
+    graph = reduced(to_onnx(trace(predictor, predictor.model), DRAWN), precision)
     engine = Session(graph)
     if precision == "fp32":
         check_sizes(predictor, engine)
@@ -47,9 +48,14 @@ def exported(predictor: Predictor, precision: Precision = "fp32") -> bytes:
     return sealed(graph, artefact_of(predictor, engine, precision, sight))
 
 
-def trace(predictor: Predictor) -> ExportedProgram:
-    """The program of a predictor's graph, with scenes, agents and samples left open."""
-    graph = ForecastGraph(predictor.model, predictor.temperature, predictor.steps)
+def trace(predictor: Predictor, model: TrajectoryModel) -> ExportedProgram:
+    """The program of a graph, with scenes, agents and samples left open.
+
+    Args:
+        predictor: What it forecasts as.
+        model: Its model, or one like it of another precision.
+    """
+    graph = ForecastGraph(model, predictor.temperature, predictor.steps)
     return traced(graph, tensors(random_inputs(predictor, (3, 19, 2, 4), seed=0)), OPEN)
 
 

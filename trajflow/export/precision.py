@@ -12,21 +12,29 @@ Precision = Literal["fp32", "int8", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-def precision_of(name: str) -> Precision:
+def precision_of(name: str, suffix: str = ".onnx") -> Precision:
     """The precision of a name.
 
+    Args:
+        name: What was asked for.
+        suffix: Of the file: ".onnx", or ".pt2" for torch.
+
     Raises:
-        ConfigError: There is none, or the processor's ONNX Runtime does not compute in it.
+        ConfigError: There is none, or what computes such files does not compute in it.
     """
     for known in PRECISIONS:
-        if name == known and name != "bf16":
-            return known
-    if name == "bf16":
+        if name == known:
+            break
+    else:
+        raise ConfigError(did_you_mean("precision", name, list(PRECISIONS)))
+    if known == "bf16" and suffix == ".onnx":
         raise ConfigError(
             "ONNX Runtime has no bf16 products on a processor, it would compute them in fp32; "
-            "take int8, or fp32"
+            "take int8, or a .pt2 file for torch"
         )
-    raise ConfigError(did_you_mean("precision", name, ["fp32", "int8"]))
+    if known == "int8" and suffix == ".pt2":
+        raise ConfigError("a .pt2 file is of fp32 or bf16; export int8 as .onnx")
+    return known
 
 
 def reduced(graph: bytes, precision: Precision) -> bytes:

@@ -11,7 +11,9 @@ from typing import Any
 from torch.export import ExportedProgram, save
 
 from trajflow.export.carrying import Sight, artefact_of
+from trajflow.export.lower import lowered
 from trajflow.export.making import check_sizes, trace
+from trajflow.export.precision import Precision, precision_of
 from trajflow.export.sight import sight_program
 from trajflow.predictor import Predictor
 from trajflow.programs import Program
@@ -19,20 +21,28 @@ from trajflow.runtime.archive import plain, sealed_archive
 from trajflow.runtime.artefact import DRAWN, SEEN
 
 
-def exported_program(predictor: Predictor) -> bytes:
+def exported_program(predictor: Predictor, precision: Precision = "fp32") -> bytes:
     """A predictor as the content of a .pt2 file.
 
+    Args:
+        predictor: On the processor.
+        precision: What the decoder multiplies in, fp32 or bf16; surprise looks in fp32.
+
     Raises:
+        ConfigError: The precision is another one.
         RunError: The program does not do what the run does.
     """
-    program = trace(predictor)
+    model = predictor.model
+    low = precision_of(precision, ".pt2") == "bf16"
+    program = trace(predictor, lowered(model) if low else model)
     engine = Program(plain(_saved(program)), DRAWN)
-    check_sizes(predictor, engine)
+    if not low:
+        check_sizes(predictor, engine)
     sight = None
     if predictor.surprise is not None:
         seen = _saved(sight_program(predictor))
         sight = Sight(seen, Program(plain(seen), SEEN))
-    artefact = artefact_of(predictor, engine, "fp32", sight)
+    artefact = artefact_of(predictor, engine, precision, sight)
     return sealed_archive(_saved(program, artefact.entries()))
 
 
