@@ -121,6 +121,8 @@ class Surprise:
         """What is strange about each of N agents, in words; "" of one that is not."""
         strange = np.flatnonzero(score > STRANGE)
         some, reasons = sight.take(strange), [""] * len(sight)
+        if not len(strange):
+            return reasons
         states = self.made.states
         said = {name: load(name).reasons(state, some) for name, state in states.items()}
         likest = self.made.kinds.said(track_features(some.motion))

@@ -7,6 +7,7 @@ as plain arrays; `values(state, sight)` is then larger the stranger an agent is,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def available() -> list[str]:
     return sorted(file.stem for file in files if file.stem[0] != "_")
 
 
+@cache
 def load(name: str) -> Score:
     """A score.
 
