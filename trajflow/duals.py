@@ -44,7 +44,7 @@ class Dual:
         """The product."""
         return self.to(
             self.value * other.value,
-            lambda: self.slope * other.value + self.value * other.slope,
+            lambda: torch.addcmul(self.slope * other.value, self.value, other.slope),
         )
 
     def unsqueezed(self) -> Dual:
@@ -87,24 +87,26 @@ def linear(layer: nn.Module, x: Dual) -> Dual:
 
 def silu(x: Dual) -> Dual:
     """The sigmoid linear unit, x sigmoid(x)."""
-
-    def slope() -> Tensor:
-        gate = x.value.sigmoid()
-        return x.slope * gate * (1 + x.value * (1 - gate))
-
-    return x.to(nn.functional.silu(x.value), slope)
+    if x.still:
+        return x.to(
+            nn.functional.silu(x.value), lambda: torch.ops.aten.silu_backward(x.slope, x.value)
+        )
+    gate = x.value.sigmoid()
+    value = x.value * gate
+    return Dual(value, x.slope * torch.addcmul(gate, value, 1 - gate))
 
 
 def rms_norm(layer: nn.RMSNorm, x: Dual) -> Dual:
     """Tokens over the root of their mean square; the layer has no weights of its own."""
     eps = torch.finfo(x.value.dtype).eps if layer.eps is None else layer.eps
+    scale = (x.value.square().mean(-1, keepdim=True) + eps).rsqrt()
+    value = x.value * scale
 
     def slope() -> Tensor:
-        scale = (x.value.square().mean(-1, keepdim=True) + eps).rsqrt()
-        lean = (x.value * x.slope).mean(-1, keepdim=True) * scale.square()
-        return scale * (x.slope - x.value * lean)
+        lean = (value * x.slope).mean(-1, keepdim=True)
+        return scale * torch.addcmul(x.slope, value, lean, value=-1)
 
-    return x.to(layer(x.value), slope)
+    return x.to(value, slope)
 
 
 def sine(x: Dual) -> Dual:
