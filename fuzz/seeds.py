@@ -28,6 +28,7 @@ EVENTS = (
     b'{"event": "evaluated", "step": 3, "metrics": {"energy_score": 0.3}, "best": true}\n'
     b'{"event": "finished", "step": 9, "reason": "done"}\n'
 )
+MANIFEST = b'{"format":1,"files":{"file":[[3,"ab",false]]},"sha256":"' + b"0" * 64 + b'"}'
 WORDS = (
     b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\x1b]0;x\x07", b"1e999", b"-0", b"nan", b"9" * 400,
     b"\xe2\x80\xae", b'"', b",", b"\n", b"\r\n", b"[[[[", b"{}", b"null", b"true", b"-1", b"1e400",
@@ -50,6 +51,9 @@ def seeds(target: str, folder: Path) -> list[bytes]:
         "settings": [TOML, b"-train.seed=3\nmodel.width=16", b"-model.options={a=1}"],
         "run": [b"\x00" + json.dumps({"dt": 0.4, "parts": {}}).encode(), b"\x01" + EVENTS,
                 b"\x02" + TOML],
+        "export": _exports(),
+        "tensors": _weights(),
+        "manifest": [MANIFEST],
     }  # fmt: skip
     return made[target]
 
@@ -60,6 +64,36 @@ def _packed() -> list[bytes]:
         archive.writestr("t.csv", CSV)
     packs = (gzip.compress(CSV), bz2.compress(CSV), lzma.compress(CSV), zipped.getvalue(), CSV)
     return [bytes([number]) + packed for number, packed in enumerate(packs)]
+
+
+def _exports() -> list[bytes]:
+    """An export by its parts: whole, its graph, its facts and its arrays."""
+    from trajflow.runtime.artefact import FORMAT, Artefact, sealed
+
+    node = b"\x0a\x01a\x12\x01b\x22\x03Add\x2a\x05\x0a\x01k\x18\x01"
+    tensor = b"\x08\x02\x10\x01\x42\x01w\x4a\x08" + bytes(8)
+    graph = bytes([0x0A, len(node)]) + node + bytes([0x2A, len(tensor)]) + tensor
+    model = b"\x08\x09" + bytes([0x3A, len(graph)]) + graph
+    facts = {"format": FORMAT, "history": 8, "horizon": 12, "dims": 2, "dt": 0.4, "unit": "m"}
+    facts |= {"usual": 0.3, "temperature": 1.0, "least_rate": 1.0, "most_rate": 1.0, "sets": [4]}
+    facts |= {"neighbours": None, "calibration": None, "evaluations": 1}
+    made = io.BytesIO()
+    names = ("read.0", "read.2", "move", "weigh")
+    arrays = {f"set-4|{n}.{kind}": np.zeros((4, 4)) for n in names for kind in ("weight", "bias")}
+    np.savez(made, **arrays, **{"set-4|start": np.zeros((4, 1))})
+    parts = [sealed(model, Artefact(facts)), model, json.dumps(facts).encode(), made.getvalue()]
+    return [bytes([number]) + part for number, part in enumerate(parts)]
+
+
+def _weights() -> list[bytes]:
+    from trajflow.model import Architecture, TrajectoryModel
+    from trajflow.weights import pack
+
+    sizes = {"width": 4, "decoder_width": 8, "decoder_depth": 1, "components": 1, "social": False}
+    model = TrajectoryModel(Architecture(2, 1, **sizes))
+    one = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    small = len(one).to_bytes(8, "little") + one + bytes(8)
+    return [pack(model, {"dt": 0.4, "unit": "m"}), small]
 
 
 def _files_of_a_store(folder: Path) -> list[bytes]:

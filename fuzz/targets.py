@@ -4,11 +4,13 @@ A target may use the folder it is given for files; it is the same one each time.
 """
 
 import hashlib
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import model_targets  # noqa: F401 - enters its own
 import numpy as np
+from registry import TARGETS as TARGETS
+from registry import target
 
 from trajflow.config import Config
 from trajflow.datasets.chunks import unpack
@@ -27,24 +29,9 @@ from trajflow.foreign import parse_json
 from trajflow.runs import CONFIG, EVENTS, RECORD, RunFolder
 from trajflow.text import obeyed, plain, safe
 
-Target = Callable[[bytes, Path], None]
-TARGETS: dict[str, Target] = {}
 PACKED = (".gz", ".bz2", ".xz", ".zip", "")
 MOST = 1 << 18
 OPTIONS = ReadOptions(dt=0.4, chunk_rows=64)
-
-
-def target(parser: Target) -> Target:
-    """Enter a parser; what it refuses in our own words is no crash."""
-
-    def allowed(data: bytes, folder: Path) -> None:
-        try:
-            parser(data, folder)
-        except TrajflowError:
-            return
-
-    TARGETS[parser.__name__] = allowed
-    return allowed
 
 
 @target

@@ -1,5 +1,6 @@
 """Facts about weights of strangers: nothing is run, and nothing is built that is not in them."""
 
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,28 @@ from trajflow.weights import pack, pack_set, pack_state, unpack, unpack_set
 
 SHAPE = Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1)
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "examples" / "faults"))
+
+import hostile_runs  # noqa: E402
+
+try:
+    import hostile_models
+except ImportError:  # onnx is optional
+    hostile_models = None
+LARGE = {
+    "a million nodes",
+    "ten thousand large products",
+    "thirty thousand nodes",
+    "twenty million fields",
+    "facts of ten million lists",
+    "a hundred constants of 10^7 numbers",
+    "golden pasts of ten million numbers",
+    "arrays of a packed GiB",
+    "fifty thousand arrays",
+}
+MODELS = sorted(hostile_models.MAKERS) if hostile_models else []
+FITS = {"10^18 evaluations"}
+"""What only the command finds wrong, which asks for one evaluation."""
 
 
 def lying(**changes):
@@ -102,3 +125,45 @@ def test_nothing_of_ours_unpickles():
         text = path.read_text(encoding="utf-8")
         for word in ("torch.load(", "pickle.load", "import pickle", "allow_pickle=True"):
             assert word not in text, f"{path}: {word}"
+
+
+@pytest.mark.parametrize("name", sorted(hostile_runs.MAKERS))
+def test_a_hostile_run_is_refused(name, tmp_path):
+    run, canary = tmp_path / "run", tmp_path / "canary"
+    hostile_runs.tame(run)
+    Predictor.load(run)
+    hostile_runs.MAKERS[name](run, canary)
+    began = time.process_time()
+    with pytest.raises(RunError):
+        Predictor.load(run)
+    assert time.process_time() - began < 2
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in MODELS]
+)
+def test_a_hostile_export_is_refused(name, tmp_path):
+    pytest.importorskip("onnxruntime")
+    from trajflow.runtime import Predictor as Exported
+
+    path, canary = tmp_path / "model.onnx", tmp_path / "canary"
+    hostile_models.MAKERS[name](path, canary)
+    began = time.process_time()
+    if name in FITS:
+        assert Exported.load(path).steps == 10**18
+    else:
+        with pytest.raises(RunError, match=r"model\.onnx"):
+            Exported.load(path)
+    assert time.process_time() - began < 2
+    assert not canary.exists()
+
+
+def test_a_tame_export_of_the_same_making_is_used(tmp_path):
+    pytest.importorskip("onnxruntime")
+    if hostile_models is None:
+        pytest.skip("no onnx")
+    from trajflow.runtime import Predictor as Exported
+
+    hostile_models.tame(tmp_path / "model.onnx")
+    assert Exported.load(tmp_path / "model.onnx").horizon == 12

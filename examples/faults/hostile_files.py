@@ -12,30 +12,16 @@ outside of the folder, is looked for after each.
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import hostile_settings
-import hostile_stores
-import hostile_tables
+from hostile_cases import Case, cases, tame
 from measuring import Measured, measured
 
 SECONDS, BYTES = 2.0, 512 * 2**20
 MiB = 2**20
-
-
-@dataclass(frozen=True)
-class Case:
-    """One hostile file and the command that reads it."""
-
-    kind: str
-    name: str
-    words: list[str]
-    file: Path
 
 
 @dataclass(frozen=True)
@@ -50,54 +36,6 @@ class Verdict:
     code: int
     said: str
     faults: list[str]
-
-
-def cases(folder: Path, canary: Path, only: str) -> Iterator[Case]:
-    """Make one hostile file after the other; the one before is removed."""
-    store = folder / "data.zarr"
-    chosen = [("store", name) for name in hostile_stores.MAKERS]
-    chosen += [("table", name) for name in hostile_tables.MAKERS]
-    chosen += [("settings", name) for name in hostile_settings.MAKERS]
-    for kind, name in chosen:
-        if only not in f"{kind} {name}":
-            continue
-        shutil.rmtree(folder)
-        folder.mkdir()
-        if kind == "store":
-            hostile_stores.make(name, store, canary)
-            command = ["data", "check"] if "table" in name else ["doctor"]
-            yield Case(kind, name, [*command, str(store)], store)
-        elif kind == "table":
-            source, file, write = hostile_tables.MAKERS[name]
-            path = folder / ("hall/video0/" if source == "sdd" else "") / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path)
-            yield Case(kind, name, _import(source, path, folder), path)
-        else:
-            hostile_stores.tame(store)
-            words = hostile_settings.MAKERS[name](folder / "settings.toml", canary)
-            out = str(folder / "run")
-            yield Case(kind, name, ["train", str(store), "--out", out, *words], folder)
-
-
-def _import(source: str, path: Path, folder: Path) -> list[str]:
-    given = [] if source in ("sdd", "trajnet") else ["--dt", "0.4"]
-    return ["data", "import", source, str(path), "-o", str(folder / "out.zarr"), *given]
-
-
-def tame(folder: Path) -> dict[str, Measured]:
-    """What each command costs over a file without malice."""
-    store = folder / "data.zarr"
-    hostile_stores.tame(store)
-    table = folder / "t.csv"
-    rows = [f"1,{0.4 * step},{0.1 * step},0\n" for step in range(30)]
-    table.write_bytes(hostile_tables.HEAD + "".join(rows).encode())
-    wrong = ["train", str(store), "--out", str(folder / "run"), "--set", "train.seed=x"]
-    return {
-        "store": measured(["doctor", store]),
-        "table": measured(_import("table", table, folder)),
-        "settings": measured(wrong),
-    }
 
 
 def judge(case: Case, found: Measured, usual: Measured, strange: list[str]) -> Verdict:

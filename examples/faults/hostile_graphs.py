@@ -1,0 +1,189 @@
+"""Graphs that a stranger made to hurt, as the bytes of ONNX models without what exports carry."""
+
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from trajflow.runtime.wire import _piece
+
+MAKERS: dict[str, Callable[[], bytes]] = {}
+FUTURE = (12, 2)
+VERSIONS = [helper.make_opsetid("", 18)]
+
+
+@cache
+def plain_graph() -> bytes:
+    """A graph whose futures are its noise: as small as one can be that answers as exports do."""
+    return _model([]).SerializeToString()
+
+
+def _model(nodes: list[onnx.NodeProto], **constants: np.ndarray) -> onnx.ModelProto:
+    """The plain graph with further nodes and constants."""
+    constants = {"shape": np.array([0, 0, 0, *FUTURE]), **constants}
+    own = [
+        helper.make_node("Reshape", ["noise", "shape"], ["futures"]),
+        helper.make_node("Identity", ["past"], ["context"]),
+    ]
+    takes = [
+        helper.make_tensor_value_info("past", TensorProto.FLOAT, ["B", "A", 8, 2]),
+        helper.make_tensor_value_info("noise", TensorProto.FLOAT, ["S", "B", "K", 24]),
+    ]
+    gives = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("futures", "context")
+    ]
+    held = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph([*nodes, *own], "futures", takes, gives, held)
+    return helper.make_model(graph, opset_imports=VERSIONS, ir_version=9)
+
+
+def _changed(name: str) -> Callable[[Callable[[onnx.ModelProto], None]], None]:
+    """Enter a way to spoil the plain graph."""
+
+    def enter(spoil: Callable[[onnx.ModelProto], None]) -> None:
+        def make() -> bytes:
+            model = _model([])
+            spoil(model)
+            return model.SerializeToString()
+
+        MAKERS[name] = make
+
+    return enter
+
+
+def _nodes(name: str, nodes: Callable[[], list[onnx.NodeProto]], **constants: np.ndarray) -> None:
+    """Enter a graph that computes more."""
+    MAKERS[name] = lambda: _model(nodes(), **constants).SerializeToString()
+
+
+def _elsewhere(name: str, place: str) -> None:
+    @_changed(name)
+    def spoil(model: onnx.ModelProto) -> None:
+        _send_off(model.graph.initializer[0], place)
+
+
+def _send_off(tensor: onnx.TensorProto, place: str) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=place)
+
+
+_elsewhere("numbers from /etc/passwd", "/etc/passwd")
+_elsewhere("numbers from a file above", "../../../../etc/passwd")
+_elsewhere("numbers from a device", "/dev/zero")
+
+
+@_changed("numbers from elsewhere inside an attribute")
+def _hidden(model: onnx.ModelProto) -> None:
+    tensor = numpy_helper.from_array(np.zeros(3), "t")
+    _send_off(tensor, "/etc/passwd")
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=tensor))
+
+
+@_changed("a tensor that claims 10^15 numbers")
+def _claims(model: onnx.ModelProto) -> None:
+    model.graph.initializer.add(name="c", dims=[10**15], data_type=TensorProto.FLOAT)
+    model.graph.node.append(helper.make_node("Neg", ["c"], ["d"]))
+
+
+@_changed("a tensor of negative size")
+def _negative(model: onnx.ModelProto) -> None:
+    model.graph.initializer.add(name="c", dims=[-(2**40), 3], data_type=TensorProto.FLOAT)
+    model.graph.node.append(helper.make_node("Neg", ["c"], ["d"]))
+
+
+def _filled(size: str, out: str) -> onnx.NodeProto:
+    one = numpy_helper.from_array(np.ones(1, np.float32))
+    return helper.make_node("ConstantOfShape", [size], [out], value=one)
+
+
+def _many(count: int, size: str) -> list[onnx.NodeProto]:
+    made = [_filled(size, f"c{n}") for n in range(count)]
+    return [*made, helper.make_node("Sum", [f"c{n}" for n in range(count)], ["all"])]
+
+
+_nodes("a constant of 10^15 numbers", lambda: [_filled("size", "c")], size=np.array([10**15]))
+_nodes("a constant of 10^9 numbers", lambda: [_filled("size", "c")], size=np.array([10**9]))
+_nodes("a hundred constants of 10^7 numbers", lambda: _many(100, "size"), size=np.array([10**7]))
+_nodes(
+    "numbers that swell when it runs",
+    lambda: [
+        helper.make_node("Shape", ["past"], ["s"]),
+        helper.make_node("Mul", ["s", "size"], ["large"]),
+        _filled("large", "c"),
+    ],
+    size=np.array([9, 99, 99, 99]),
+)
+_nodes(
+    "ten thousand large products",
+    lambda: [
+        _filled("size", "c0"),
+        *(helper.make_node("MatMul", [f"c{n}", f"c{n}"], [f"c{n + 1}"]) for n in range(10_000)),
+    ],
+    size=np.array([700, 700]),
+)
+_nodes("a million nodes", lambda: _chain(10**6))
+_nodes("thirty thousand nodes", lambda: [*_chain(30_000), helper.make_node("No", ["c1"], ["no"])])
+_nodes("an operator of a stranger", lambda: [_strange()])
+_nodes("a loop", lambda: [helper.make_node("Loop", ["", ""], ["l"], body=_inner(1))])
+_nodes("graphs in graphs, twenty deep", lambda: [_nested(20)])
+
+
+def _chain(count: int) -> list[onnx.NodeProto]:
+    names = ["past", *(f"c{n}" for n in range(1, count + 1))]
+    node = helper.make_node("Neg", ["a"], ["b"])
+    made = []
+    for before, after in pairwise(names):
+        node.input[0], node.output[0] = before, after
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        made.append(copy)
+    return made
+
+
+def _strange() -> onnx.NodeProto:
+    return helper.make_node("Run", ["past"], ["c"], domain="evil.\x1b]0;owned\x07")
+
+
+def _inner(depth: int) -> onnx.GraphProto:
+    return helper.make_graph([] if depth <= 1 else [_nested(depth - 1)], "g", [], [])
+
+
+def _nested(depth: int) -> onnx.NodeProto:
+    return helper.make_node("Inner", [], ["i"], body=_inner(depth))
+
+
+def _deep(levels: int) -> bytes:
+    """The plain graph with a value whose type is a list of lists of lists."""
+    kind = b""
+    for _ in range(levels):
+        kind = _piece(4, _piece(1, kind))
+    return plain_graph() + _piece(7, _piece(13, _piece(1, b"v") + _piece(2, kind)))
+
+
+MAKERS["types in types, ten thousand deep"] = lambda: _deep(10_000)
+
+
+@_changed("functions of its own")
+def _functions(model: onnx.ModelProto) -> None:
+    node = helper.make_node("F", ["a"], ["b"], domain="own")
+    model.functions.append(helper.make_function("own", "F", ["a"], ["b"], [node], VERSIONS))
+
+
+@_changed("no futures")
+def _nothing(model: onnx.ModelProto) -> None:
+    model.graph.node[0].output[0] = "other"
+
+
+@_changed("futures of another shape")
+def _other(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([0, 0, 0, 24]), "shape"))
+
+
+@_changed("futures that are not finite")
+def _endless(model: onnx.ModelProto) -> None:
+    model.graph.node[0].output[0] = "f"
+    model.graph.node.append(helper.make_node("Log", ["f"], ["futures"]))

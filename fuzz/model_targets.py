@@ -1,0 +1,47 @@
+"""Parsers of exported models, of weights and of the list of a run's files."""
+
+import base64
+from contextlib import suppress
+from pathlib import Path
+
+from registry import target
+
+from trajflow.files import Manifest, read_kept
+from trajflow.files.manifest import FILE as MANIFEST
+from trajflow.runtime.artefact import ARRAYS, FACTS, FORMAT, Artefact, opened, sealed
+from trajflow.runtime.facts import Facts
+from trajflow.runtime.learned import LearnedSet
+from trajflow.runtime.packed import packed
+from trajflow.weights import unpack
+
+
+@target
+def export(data: bytes, folder: Path) -> None:
+    """An exported model: the skeleton of its graph, its facts and its arrays, sealed again."""
+    kind, rest = data[:1] or b"\0", data[1:]
+    words = rest.decode("utf-8", "replace")
+    entries = {FACTS: f'{{"format": {FORMAT}}}', ARRAYS: packed({})}
+    if kind[0] % 4 == 0:
+        opened(rest)
+    elif kind[0] % 4 == 1:
+        opened(sealed(rest, Artefact({})))
+    elif kind[0] % 4 == 2:
+        Facts.of(Artefact.of(entries | {FACTS: words}).facts)
+    else:
+        text = base64.b64encode(rest).decode()
+        LearnedSet(Artefact.of(entries | {ARRAYS: text}).under("set-4"))
+
+
+@target
+def tensors(data: bytes, folder: Path) -> None:
+    """Weights: their header, and what they say of their network."""
+    unpack(data, "weights")
+
+
+@target
+def manifest(data: bytes, folder: Path) -> None:
+    """The list of a run's files, and a file that is on it."""
+    (folder / MANIFEST).write_bytes(data)
+    Manifest.read(folder)
+    with suppress(FileNotFoundError):
+        read_kept(folder / "file", 99)
