@@ -86,18 +86,22 @@ def _word(one: object) -> str:
 
 NEEDED = ("train", "train fold")
 """What the others need."""
+HOME = ("", "Strange")
 SCREENS: dict[str, list[tuple[str, str]]] = {
-    "home": [("", "run"), ("j", ""), ("k", ""), ("?", "app"), ("q", ""), (":", ""), ("\x1b", "")],
-    "training": [("", "run"), ("w", "step|epoch|energy")],
-    "data": [("", "run"), ("d", "row|step"), ("e", "files|time|labels"), ("y", "")],
+    "home": [HOME, ("j", ""), ("k", ""), (":", "(?i)search"), ("\x1b", "")],
+    "help": [HOME, ("?", "Close"), ("j", ""), ("q", "")],
+    "training": [HOME, ("w", "training"), ("?", "Stop and save")],
+    "data": [HOME, ("d", "Examine"), ("e", "files|time|labels"), ("y", "")],
     "forecast": [
-        ("", "run"), ("\r", r"of \d+"), ("a", ""), ("]", ""), ("v", ""), ("V", "cv"), ("\x1b", ""),
-        ("/", "window"), ("\x1b", ""), ("u", ""), ("e", "edit"), ("e", ""), ("P", ""), ("C", ""),
+        HOME, ("\r", "Resample"), ("a", ""), ("]", ""), ("v", ""), ("u", ""), ("P", ""), ("C", ""),
     ],
-    "strange": [("", "run"), ("o", "(?i)shift|distribution")],
-    "start": [("", "run"), ("n", "folder"), ("\x1b", "")],
+    "go to": [HOME, ("\r", "Resample"), ("/", "(?i)window"), ("\x1b", "")],
+    "rivals": [HOME, ("\r", "Resample"), ("V", "cv"), ("\x1b", "")],
+    "edit": [HOME, ("\r", "Resample"), ("e", "Put back"), ("]", ""), ("e", "")],
+    "strange": [HOME, ("o", "out of distribution")],
+    "start": [HOME, ("n", "run folder"), ("\x1b", "")],
 }  # fmt: skip
-"""What is pressed on each screen, and what must then be seen."""
+"""What is pressed on each screen, and what must then be seen: words that no other screen has."""
 
 
 def record(words: list[object], cwd: Path) -> tuple[bytes, int | None]:
@@ -108,7 +112,7 @@ def record(words: list[object], cwd: Path) -> tuple[bytes, int | None]:
 
 
 def record_screen(name: str, place: Path, run: Path) -> tuple[bytes, int | None]:
-    """What the application writes while a screen is opened and used; code 9 if it never opens."""
+    """What the application writes while a screen is opened and used; no code if it never opens."""
     recording = Recording(["tui", run], place, {"XDG_CACHE_HOME": str(place / "cache")})
     lost = False
     for key, seen in SCREENS[name]:
@@ -118,7 +122,7 @@ def record_screen(name: str, place: Path, run: Path) -> tuple[bytes, int | None]
             lost |= not recording.until(seen, 90)
         recording.rest(1.0)
     code = recording.leave("\x1b", "Q")
-    return recording.raw, 9 if lost and code == 0 else code
+    return recording.raw, None if lost else code
 
 
 def compare(
