@@ -6,31 +6,17 @@ import random
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from trajflow.errors import RunError, TrajflowError
 from trajflow.files import Lock, keep, parse_json, read_header, read_kept, read_whole
-from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
-from trajflow.training.checkpoint import Checkpoint
 
-NAMES = (
-    "config.toml",
-    "run.json",
-    "events.jsonl",
-    "weights.safetensors",
-    "resume.safetensors",
-    "manifest.json",
-)
-READ = {
-    "config.toml": lambda path: RunFolder.open(path).config,
-    "run.json": lambda path: RunFolder.open(path).read_record(),
-    "events.jsonl": lambda path: list(RunFolder(path).events()),
-    "weights.safetensors": Predictor.load,
-    "resume.safetensors": lambda path: Checkpoint.read(RunFolder(path)),
-    "manifest.json": Predictor.load,
-}
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "faults"))
+
+from run_flips import RUN, WAYS, damage
 
 
 @pytest.fixture
@@ -38,25 +24,12 @@ def run(trained, tmp_path):
     return shutil.copytree(trained[0], tmp_path / "run")
 
 
-def damage(path, how, chance):
-    content = bytearray(path.read_bytes())
-    if how == "deleted":
-        path.unlink()
-        return
-    if how == "cut":
-        del content[chance.randrange(len(content)) :]
-    else:
-        position = chance.randrange(8 * len(content))
-        content[position // 8] ^= 1 << position % 8
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("how", ["flipped", "cut", "deleted"])
+@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("how", WAYS)
 def test_damage_to_any_file_is_named_by_who_reads_it_and_by_doctor(trajflow, run, name, how):
     damage(run / name, how, random.Random(name + how))
     with pytest.raises(TrajflowError, match=name):
-        READ[name](run)
+        RUN[name](run)
     code, out, _ = trajflow("doctor", run)
     assert code == 3
     assert name in out

@@ -1,8 +1,8 @@
-"""Flip, cut or delete at random in a run folder, and see that somebody names the file.
+"""Flip, cut or delete at random in a run folder and its exports: somebody names the file.
 
-Each fault hits one file of a finished run: the settings, the record, the events, the weights, the
-checkpoint or the manifest. Who reads that file must refuse it by name, and so must the check of the
-whole folder.
+Each fault hits one file: the settings, the record, the events, the weights, the checkpoint or the
+manifest of a finished run, or a model that was exported from it. Who reads that file must refuse it
+by name, and for what belongs to the run so must the check of the whole folder.
 """
 
 import random
@@ -13,15 +13,17 @@ from pathlib import Path
 
 import torch
 from report import arguments, tell
-from tiny_run import make_store, train
+from tiny_run import make_store, run, train
 
 from trajflow.cli.checking_runs import check_run
 from trajflow.errors import TrajflowError
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
+from trajflow.runtime import Predictor as Exported
 from trajflow.training.checkpoint import Checkpoint
 
-READ: dict[str, Callable[[Path], object]] = {
+Readers = dict[str, Callable[[Path], object]]
+RUN: Readers = {
     "config.toml": lambda run: RunFolder.open(run).config,
     "run.json": lambda run: RunFolder.open(run).read_record(),
     "events.jsonl": lambda run: list(RunFolder(run).events()),
@@ -29,57 +31,71 @@ READ: dict[str, Callable[[Path], object]] = {
     "resume.safetensors": lambda run: Checkpoint.read(RunFolder(run)),
     "manifest.json": Predictor.load,
 }
+EXPORTS: Readers = {
+    "model.onnx": lambda folder: Exported.load(folder / "model.onnx"),
+    "model.pt2": lambda folder: Exported.load(folder / "model.pt2"),
+}
+WAYS = ("flip", "cut", "delete")
 
 
-def damage(path: Path, chance: random.Random) -> str:
-    """Damage a file; what was done."""
-    how = chance.choice(("flip", "cut", "delete"))
+def damage(path: Path, how: str, chance: random.Random) -> None:
+    """Flip a bit of a file, cut it short or delete it."""
     content = bytearray(path.read_bytes())
     if how == "delete":
         path.unlink()
-        return how
+        return
     if how == "cut":
         del content[chance.randrange(len(content)) :]
     else:
         position = chance.randrange(8 * len(content))
         content[position // 8] ^= 1 << position % 8
     path.write_bytes(content)
-    return how
 
 
-def named(run: Path, name: str) -> bool:
-    """Whether the reader of a file and the check of its folder both name it."""
+def named(folder: Path, name: str) -> bool:
+    """Whether the reader of a file names it, and the check of its folder if it is one of a run."""
     try:
-        READ[name](run)
+        (RUN | EXPORTS)[name](folder)
     except TrajflowError as error:
-        said = [one.message for one in check_run(run) if one.level == "error"]
-        return name in str(error) and any(name in message for message in said)
+        said = [one.message for one in check_run(folder) if one.level == "error"]
+        return name in str(error) and (name in EXPORTS or any(name in each for each in said))
     return False
 
 
+def broken(whole: Path, readers: Readers, count: int, seed: int) -> dict[str, int]:
+    """Damage copies of a folder, one file each, and count."""
+    chance, done = random.Random(seed), dict.fromkeys(WAYS, 0)
+    silent = 0
+    for number in range(count):
+        place, name = whole.with_name(f"copy{number}"), chance.choice(sorted(readers))
+        shutil.copytree(whole, place)
+        how = chance.choice(WAYS)
+        damage(place / name, how, chance)
+        done[how] += 1
+        if not named(place, name):
+            silent += 1
+            print(f"silent: {how} in {name}, fault {number} of seed {seed}")
+        shutil.rmtree(place)
+    return {"faults": count, **done, "silent or not named": silent}
+
+
 def main() -> None:
-    """Damage as often as asked."""
+    """Damage as often as asked, a run and then its exports."""
     asked = arguments(200, __doc__ or "")
     torch.set_num_threads(1)
-    chance = random.Random(asked.seed)
-    done = {"flip": 0, "cut": 0, "delete": 0}
-    silent = 0
     with tempfile.TemporaryDirectory() as place:
         whole = Path(place) / "whole"
         train(make_store(Path(place) / "fork.zarr"), whole, 2, False)
         if any(one.level != "ok" for one in check_run(whole)):
             raise SystemExit("the run is not well before it is damaged")
-        for number in range(asked.count):
-            run, name = Path(place) / f"run{number}", chance.choice(sorted(READ))
-            shutil.copytree(whole, run)
-            how = damage(run / name, chance)
-            done[how] += 1
-            if not named(run, name):
-                silent += 1
-                print(f"silent: {how} in {name}, fault {number} of seed {asked.seed}")
-            shutil.rmtree(run)
-    tell({"faults": asked.count, **done, "silent or not named": silent}, asked.json)
-    raise SystemExit(bool(silent))
+        told = {"run": broken(whole, RUN, asked.count, asked.seed)}
+        for name in EXPORTS:
+            run(["export", str(whole), "-o", str(whole / name)])
+        for name, read in EXPORTS.items():
+            read(whole)
+            told[name] = broken(whole, {name: read}, asked.count, asked.seed)
+    tell({f"{what} {n}": v for what, one in told.items() for n, v in one.items()}, asked.json)
+    raise SystemExit(any(one["silent or not named"] for one in told.values()))
 
 
 if __name__ == "__main__":
