@@ -26,6 +26,13 @@ def export(
         bool,
         typer.Option("--check", help="Compare forecasts, and scores on DATA, before it is kept."),
     ] = False,
+    surprise: Annotated[
+        bool,
+        typer.Option(
+            "--surprise/--no-surprise",
+            help="Whether what says how strange a past is goes along; it is half of the file.",
+        ),
+    ] = True,
     steps: Steps = 1,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -38,9 +45,10 @@ def export(
     is kept whose forecasts or, on the validation part of DATA, whose scores are farther from the
     run's than allowed.
     """
-    from trajflow.cli.exporting import export_run
+    from trajflow.cli.exporting import Wanted, export_run
 
-    told = export_run(run, data, out, precision, check, steps, overwrite)
+    how = Wanted(precision, check, steps, surprise)
+    told = export_run(run, data, out, how, overwrite)
     if as_json:
         say_json(told)
         return

@@ -1,5 +1,6 @@
 """What `trajflow export` asks for, made, compared and only then kept."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,25 @@ from trajflow.errors import ConfigError, DataError
 SUFFIXES = (".onnx", ".pt2")
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """How a run is exported.
+
+    Attributes:
+        precision: What large products are computed in.
+        check: Whether forecasts, and scores on tracks, are compared.
+        steps: Network evaluations per draw.
+        surprise: Whether what says how strange a past is goes along.
+    """
+
+    precision: str
+    check: bool
+    steps: int
+    surprise: bool
+
+
 def export_run(
-    run: Path,
-    data: Path | None,
-    out: Path,
-    precision: str,
-    check: bool,
-    steps: int,
-    overwrite: bool,
+    run: Path, data: Path | None, out: Path, how: Wanted, overwrite: bool
 ) -> dict[str, Any]:
     """Export a run, and say what was found.
 
@@ -34,18 +46,21 @@ def export_run(
     from trajflow.runtime.predictor import Predictor
 
     _check_target(out, overwrite)
-    if data is not None and not check:
+    if data is not None and not how.check:
         raise ConfigError(f"{data} is only looked at with --check")
-    wanted = precision_of(precision, out.suffix)
-    predictor = load_predictor(run, "cpu", steps)
+    wanted = precision_of(how.precision, out.suffix)
+    predictor = load_predictor(run, "cpu", how.steps)
+    if not how.surprise:
+        predictor.surprise = None
     log.info("exporting; this takes some seconds")
     make = exported_program if out.suffix == ".pt2" else exported
     content = make(predictor, wanted)
     small = Predictor.of(content)
     told: dict[str, Any] = {"file": str(out), "bytes": len(content), "precision": wanted}
-    if check:
+    told["surprise"] = small.surprise is not None
+    if how.check:
         told["largest difference"] = check_forecasts(predictor, small)
-    if check and data is not None:
+    if how.check and data is not None:
         told |= check_scores(run, data, predictor, small)
     write_whole(out, content)
     return told

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from shutil import copytree
 
 import numpy as np
 import pandas as pd
@@ -77,28 +78,40 @@ def same_surprise(trajflow, run, model, tracks, folder):
     return close.all() and alike.mean() > 0.95 and told[0].agent.equals(told[1].agent)
 
 
+@pytest.fixture
+def knowing(trajflow, trained, fork, tmp_path):
+    """A run that knows what is strange to it."""
+    path = tmp_path / "run"
+    copytree(trained[0], path)
+    code, _, told = trajflow("fit-surprise", path, fork)
+    assert code == 0, told
+    return path
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
-def test_a_checked_export_forecasts_tracks(trajflow, trained, fork, tmp_path, name):
-    code, said, told = trajflow(
-        "export", trained[0], fork, "-o", tmp_path / name, "--check", "--json"
-    )
+def test_a_checked_export_forecasts_tracks(trajflow, knowing, fork, tmp_path, name):
+    code, said, told = trajflow("export", knowing, fork, "-o", tmp_path / name, "--check", "--json")
     assert code == 0, told
     report = json.loads(said)
     assert report["largest difference"] < 1e-5
     assert np.isclose(report["min_ade"], report["min_ade of the run"], rtol=1e-4)
-    assert same_surprise(trajflow, trained[0], tmp_path / name, fork, tmp_path)
+    assert same_surprise(trajflow, knowing, tmp_path / name, fork, tmp_path)
 
 
 @pytest.mark.slow
-def test_bf16_programs_are_near(trajflow, trained, fork, tmp_path):
+def test_bf16_programs_are_near_and_may_leave_surprise_out(trajflow, knowing, fork, tmp_path):
     out = tmp_path / "model.pt2"
-    words = ("--precision", "bf16", "--check", "--json")
-    code, said, told = trajflow("export", trained[0], fork, "-o", out, *words)
+    words = ("--precision", "bf16", "--no-surprise", "--check", "--json")
+    code, said, told = trajflow("export", knowing, fork, "-o", out, *words)
     assert code == 0, told
     report = json.loads(said)
     assert report["precision"] == "bf16"
     assert 1e-6 < report["largest difference"] < 0.1
+    assert not report["surprise"]
+    code, _, told = trajflow("predict", out, fork, "-o", tmp_path / "futures.csv", "--surprise")
+    assert code == 2
+    assert "then export the run again" in told
 
 
 @pytest.mark.slow

@@ -28,12 +28,14 @@ from trajflow.export.inputs import drawn_from, own, random_inputs
 from trajflow.export.lower import lowered
 from trajflow.export.making import exported
 from trajflow.export.precision import precision_of, reduced
+from trajflow.export.sight import check_views
 from trajflow.runtime import Predictor as Exported
 from trajflow.runtime.artefact import Artefact, opened, sealed
 from trajflow.runtime.golden import difference
 from trajflow.runtime.opening import Model
 from trajflow.runtime.scenes import Scenes
 from trajflow.runtime.session import Session
+from trajflow.runtime.viewing import EngineViewer
 from trajflow.runtime.wire import entry, fields
 
 A, T, F, S, K = 3, 6, 5, 7, 4
@@ -232,6 +234,15 @@ def test_surprise_that_judges_otherwise_is_refused(path, tmp_path):
 
 def without(arrays, start):
     return {name: one for name, one in arrays.items() if not name.startswith(start)}
+
+
+def test_what_surprise_looks_at_is_proved_by_the_run(run, small, path):
+    check_views(run, small._viewer())
+    artefact = opened(path.read_bytes())
+    noise = artefact.arrays["surprise/noise"]
+    other = EngineViewer(run.known, 16, Session(artefact.sight), noise * np.float32(1.001))
+    with pytest.raises(RunError, match="away from the run's own"):
+        check_views(run, other)
 
 
 def test_no_file_says_where_it_was_made(path):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from trajflow.calibration import stored
 from trajflow.export.inputs import random_inputs
 from trajflow.export.precision import Precision
-from trajflow.export.sight import sight_noise
+from trajflow.export.sight import check_views, sight_noise
 from trajflow.predictor import Predictor
 from trajflow.runtime.artefact import FORMAT, Artefact
 from trajflow.runtime.golden import judged
@@ -39,6 +39,9 @@ def artefact_of(
         engine: What computes its graph.
         precision: Of its large products.
         sight: What surprise looks at; None: the artefact knows nothing of surprise.
+
+    Raises:
+        RunError: That does not see what the run does.
     """
     golden = random_inputs(predictor, (2, 18, 3, 4), seed=1)
     (futures,) = engine("futures", **golden)
@@ -54,6 +57,7 @@ def artefact_of(
     arrays |= {f"surprise/{name}": value for name, value in numbers.items()}
     arrays["surprise/noise"] = noise = sight_noise(predictor)
     viewer = EngineViewer(predictor.known, facts["neighbours"], sight.engine, noise)
+    check_views(predictor, viewer)
     arrays |= judged(predictor.surprise, viewer, golden["past"], golden["noise"].shape[2])
     return Artefact(facts, arrays, sight.content)
 

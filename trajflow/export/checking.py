@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from trajflow.batch import Batch, Floats
 from trajflow.errors import RunError
-from trajflow.export.inputs import drawn_from, own, random_inputs
-from trajflow.export.making import AGREED
+from trajflow.export.inputs import AGREED, drawn_from, own, random_inputs
 from trajflow.pasts import scene_centres
 from trajflow.predictor import Predictor
 from trajflow.runtime.golden import difference

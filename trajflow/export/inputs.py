@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from trajflow.batch import Bools
 from trajflow.predictor import Predictor
 
+AGREED = 1e-5
+"""Share of the motion by which futures of single precision may differ from the run's own."""
+SIZES = ((1, 1, 1, 1), (1, 17, 1, 20), (2, 5, 5, 3), (5, 23, 4, 7))
+"""Scenes, agents, those asked for and samples that graphs are tried with, none of them traced."""
 Inputs = dict[str, NDArray[np.float32]]
 
 

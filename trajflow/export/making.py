@@ -7,7 +7,7 @@ from torch.export import ExportedProgram
 from trajflow.errors import RunError
 from trajflow.export.carrying import Sight, artefact_of
 from trajflow.export.graph import ForecastGraph
-from trajflow.export.inputs import own, random_inputs, tensors
+from trajflow.export.inputs import AGREED, SIZES, own, random_inputs, tensors
 from trajflow.export.precision import Precision, reduced
 from trajflow.export.sight import sight_program
 from trajflow.export.tracing import check_onnx, to_onnx, traced
@@ -17,8 +17,6 @@ from trajflow.runtime.artefact import DRAWN, SEEN, sealed
 from trajflow.runtime.golden import difference
 from trajflow.runtime.session import Engine, Session
 
-AGREED = 1e-5
-"""Share of the motion by which futures of single precision may differ from the run's own."""
 OPEN = {"past": (0, 1), "noise": (0, 1, 2), "rate": (0,)}
 
 
@@ -65,8 +63,7 @@ def check_sizes(predictor: Predictor, engine: Engine) -> None:
     Raises:
         RunError: It cannot, or what comes out is not what the run draws from the same noise.
     """
-    sizes = ((1, 1, 1, 1), (1, 17, 1, 20), (2, 5, 5, 3), (5, 23, 4, 7))
-    for number, size in enumerate(sizes):
+    for number, size in enumerate(SIZES):
         inputs = random_inputs(predictor, size, seed=2 + number)
         try:
             (found,) = engine("futures", **inputs)

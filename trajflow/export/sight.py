@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from trajflow.errors import RunError
 from trajflow.export.graph import ContextGraph, carried
-from trajflow.export.inputs import random_inputs, tensors
+from trajflow.export.inputs import AGREED, SIZES, random_inputs, tensors
 from trajflow.export.tracing import traced
 from trajflow.model import TrajectoryModel
 from trajflow.predictor import Predictor
-from trajflow.surprise.sight import AGAIN, DRAWS
-from trajflow.surprise.viewing import evaluations, looking_noise
+from trajflow.runtime.golden import scale
+from trajflow.surprise.sight import AGAIN, DRAWS, View, Viewer
+from trajflow.surprise.viewing import NetworkViewer, evaluations, looking_noise
 
 
 class SightGraph(nn.Module):
@@ -45,6 +47,36 @@ def sight_program(predictor: Predictor) -> ExportedProgram:
     given = {name: inputs[name] for name in ("past", "noise")}
     axes = {"past": (0, 1), "noise": (1, 2)}
     return traced(SightGraph(predictor.model), tensors(given), axes)
+
+
+def check_views(predictor: Predictor, viewer: Viewer) -> None:
+    """Let a graph look at pasts of sizes it was not traced with.
+
+    Raises:
+        RunError: It cannot, or does not see what the run does.
+    """
+    right = NetworkViewer(predictor.model)
+    for number, size in enumerate(SIZES):
+        past = random_inputs(predictor, size, seed=2 + number)["past"].astype(np.float64)
+        target = np.asarray(np.isfinite(past).all(-1).any(-1))
+        target[:, size[2] :] = False
+        try:
+            apart = _apart(viewer(past, target), right(past, target))
+        except Exception as error:  # what computes a graph has kinds of errors of its own
+            raise RunError(f"surprise cannot look at sizes {size}: {error}") from None
+        if not apart <= AGREED:
+            raise RunError(
+                f"what surprise looks at is {apart:.2g} away from the run's own at sizes {size}, "
+                f"{AGREED:g} allowed; this run cannot be exported with its surprise"
+            )
+
+
+def _apart(found: View, right: View) -> float:
+    """Largest difference of futures over the motion, and of contexts over their size."""
+    pairs = [(getattr(found, name), getattr(right, name)) for name in ("once", "twice")]
+    moved = [np.linalg.norm(one - other, axis=-1).max() / scale(other) for one, other in pairs]
+    usual = np.sqrt(np.square(right.context).mean())
+    return float(max(*moved, np.abs(found.context - right.context).max() / usual))
 
 
 def sight_noise(predictor: Predictor) -> NDArray[np.float32]:
