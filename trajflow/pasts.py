@@ -34,7 +34,8 @@ class PastShape:
             TrajflowError: It has another shape, or is no array of numbers.
         """
         array = self.numbers(points, name)
-        return np.where(np.isfinite(array).all(-1, keepdims=True), array, np.nan)
+        known = np.isfinite(array)
+        return array if known.all() else np.where(known.all(-1, keepdims=True), array, np.nan)
 
     def numbers(self, points: ArrayLike, name: str) -> Floats:
         """Positions [*, T, D] as they were given, also what is infinite.
@@ -168,6 +169,8 @@ def scene_centres(past: Floats) -> Floats:
     flat = past.reshape(len(past), -1, past.shape[-1])
     if not flat.shape[1]:
         return np.zeros((len(past), past.shape[-1]))
+    if np.isfinite(flat[:, 0]).all():
+        return flat[:, 0]
     seen = np.asarray(np.isfinite(flat).all(-1))
     first = seen.argmax(1)
     centre = flat[np.arange(len(flat)), first]
