@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -42,16 +43,16 @@ def forecast_within(
     Raises:
         TrajflowError: The memory does not suffice for one of them.
     """
+    asked = _Asked(past, target, samples, steps, rate, temperature)
     most = len(past) if model.architecture.joint else int(target.sum())
     parts = 1
     while True:
         noise = torch.Generator(past.device).manual_seed(seed)
         try:
             if parts == 1:
-                return model.forecast(past, target, samples, steps, noise, rate, temperature)
-            cut = _scenes if model.architecture.joint else _agents
-            told = cut(model, past, target, samples, steps, noise, rate, temperature, parts)
-            return torch.cat(list(told), 1)
+                return asked.drawn(model, noise)
+            cut = asked.by_scenes if model.architecture.joint else asked.by_agents
+            return torch.cat(list(cut(model, noise, parts)), 1)
         except (MemoryError, RuntimeError) as error:
             if not short_of_memory(error):
                 raise
@@ -69,41 +70,42 @@ def short_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(sign in said for sign in SIGNS)
 
 
-def _agents(
-    model: TrajectoryModel,
-    past: Tensor,
-    target: Tensor,
-    samples: int,
-    steps: int,
-    generator: Generator,
-    rate: Tensor,
-    temperature: float,
-    parts: int,
-) -> Iterator[Tensor]:
-    rows = target.nonzero()
-    shape = (samples, len(rows), model.scaling.size)
-    noise = torch.randn(*shape, dtype=past.dtype, device=past.device, generator=generator)
-    for some in torch.arange(len(rows), device=past.device).chunk(parts):
-        scenes, own = rows[some, 0].unique(return_inverse=True)  # type: ignore[no-untyped-call]
-        asked = torch.zeros_like(target[scenes])
-        asked[own, rows[some, 1]] = True
-        context, frame = model.context(past[scenes], asked, rate[scenes])
-        mine = temperature * noise[:, some]
-        yield model.futures(context[asked], frame.take(asked), mine, steps)
+@dataclass(frozen=True)
+class _Asked:
+    past: Tensor
+    target: Tensor
+    samples: int
+    steps: int
+    rate: Tensor
+    temperature: float
 
-
-def _scenes(
-    model: TrajectoryModel,
-    past: Tensor,
-    target: Tensor,
-    samples: int,
-    steps: int,
-    generator: Generator,
-    rate: Tensor,
-    temperature: float,
-    parts: int,
-) -> Iterator[Tensor]:
-    for some in torch.arange(len(past), device=past.device).chunk(parts):
-        yield model.forecast(
-            past[some], target[some], samples, steps, generator, rate[some], temperature
+    def drawn(self, model: TrajectoryModel, noise: Generator) -> Tensor:
+        """All at once."""
+        return model.forecast(
+            self.past,
+            self.target,
+            self.samples,
+            self.steps,
+            noise,
+            self.rate,
+            self.temperature,
         )
+
+    def by_scenes(self, model: TrajectoryModel, noise: Generator, parts: int) -> Iterator[Tensor]:
+        """So many scenes at a time."""
+        for some in torch.arange(len(self.past), device=self.past.device).chunk(parts):
+            cut = {name: getattr(self, name)[some] for name in ("past", "target", "rate")}
+            yield replace(self, **cut).drawn(model, noise)
+
+    def by_agents(self, model: TrajectoryModel, noise: Generator, parts: int) -> Iterator[Tensor]:
+        """So many agents at a time, from the noise that they would have had at once."""
+        past, target, rows = self.past, self.target, self.target.nonzero()
+        shape = (self.samples, len(rows), model.scaling.size)
+        whole = torch.randn(*shape, dtype=past.dtype, device=past.device, generator=noise)
+        for some in torch.arange(len(rows), device=past.device).chunk(parts):
+            scenes, own = rows[some, 0].unique(return_inverse=True)  # type: ignore[no-untyped-call]
+            mine = torch.zeros_like(target[scenes])
+            mine[own, rows[some, 1]] = True
+            context, frame = model.context(past[scenes], mine, self.rate[scenes])
+            started = self.temperature * whole[:, some]
+            yield model.futures(context[mine], frame.take(mine), started, self.steps)
