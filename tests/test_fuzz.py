@@ -27,6 +27,7 @@ FOUND = [
     ("csv", re.sub(rb"0\.[04]", b"9999-12-31", CSV)),
     ("archives", bytes([PACKED.index(".zip")]) + ZIP + ZIP_END),
     ("archives", bytes([PACKED.index(".zip")]) + NAMELESS),
+    ("manifest", b'{"format":1,"files":{"file":[[1e400,"ab",false]]},"sha256":"0"}'),
     ("settings", b"-model.options={a=11e400}"),
     ("settings", b"-train.rate=inf"),
     ("settings", "-data.fold=\U0001f600".encode()),

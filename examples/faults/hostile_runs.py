@@ -74,6 +74,12 @@ def _endless() -> bytes:
     return pack(model, {"dt": 0.4, "unit": "m"})
 
 
+def _calibration(number: int) -> bytes:
+    said = {"format": 1, "part": "val", "people": 1, "windows": 1, "samples": 2, "seed": 0}
+    said |= {"evaluations": 1, "store": "", "weights": ""}
+    return json.dumps(said | {"floor": [number], "each": [], "path": [], "levels": []}).encode()
+
+
 _file("weights that are a pickle", lambda c: pickle.dumps(Payload(c)))
 _file("weights that are a zip of torch", _zip_of_torch)
 _file("weights of random bytes", lambda c: random.Random(0).randbytes(2**20))
@@ -100,6 +106,7 @@ _facts("a step of text", dt="soon")
 _facts("a unit of a megabyte", unit="\x1b[31m" * 2**18)
 _file("a calibration that is a pickle", lambda c: pickle.dumps(Payload(c)), "calibration.json")
 _file("a calibration a million deep", lambda c: b"[" * 10**6, "calibration.json")
+_file("a calibration of numbers of 400 digits", lambda c: _calibration(10**400), "calibration.json")
 _file("a surprise that is a pickle", lambda c: pickle.dumps(Payload(c)), "surprise.safetensors")
 MAKERS["a manifest a million deep"] = lambda path, canary: (
     (path / "manifest.json").write_bytes(b"[" * 10**6) and None

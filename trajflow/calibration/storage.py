@@ -48,7 +48,7 @@ def read_calibration(folder: Path, weights: bytes, evaluations: int = 1) -> Cali
         calibration = understood(parse_json(read_kept(path, JSON), path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunError(_damaged(path, error)) from None
     if calibration.origin.weights != digest(weights):
         warnings.warn(

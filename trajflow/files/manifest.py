@@ -72,7 +72,7 @@ class Manifest:
                 for name, entries in said["files"].items()
             }
             whole = said["sha256"] == _digest(files) and said["format"] == FORMAT
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError):
             whole = False
         if not whole:
             raise RunError(f"{path} is damaged: it does not match its own digest")
