@@ -17,6 +17,8 @@ from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
 from trajflow.online import OnlinePredictor
 from trajflow.surprise import fit
+from trajflow.surprise.sight import look
+from trajflow.surprise.viewing import NetworkViewer
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -28,9 +30,9 @@ from trajflow.export.inputs import drawn_from, own, random_inputs
 from trajflow.export.lower import lowered
 from trajflow.export.making import exported
 from trajflow.export.precision import precision_of, reduced
-from trajflow.export.sight import check_views
+from trajflow.export.sight import SightGraph, check_views, sight_noise
 from trajflow.runtime import Predictor as Exported
-from trajflow.runtime.artefact import Artefact, opened, sealed
+from trajflow.runtime.artefact import SEEN, Artefact, opened, sealed
 from trajflow.runtime.golden import difference
 from trajflow.runtime.opening import Model
 from trajflow.runtime.scenes import Scenes
@@ -437,15 +439,43 @@ def test_a_loop_without_torch_forecasts_what_its_past_gives(small):
     np.testing.assert_allclose(told.forecast.samples, right.samples, atol=1e-4)
 
 
+class Eager:
+    """A graph of what surprise looks at that torch computes as it stands."""
+
+    inputs = ("past", "noise")
+
+    def __init__(self, model):
+        self.graph = SightGraph(model)
+
+    def __call__(self, *outputs, **inputs):
+        with torch.inference_mode():
+            found = self.graph(*(torch.as_tensor(inputs[name]) for name in self.inputs))
+        return [found[SEEN.index(name)].numpy() for name in outputs]
+
+
+OTHERS = [
+    {"joint": True},
+    {"encoder": "transformer", "rate": True},
+    {"encoder": "tcn", "social": False, "average": False},
+]
+
+
+@pytest.mark.parametrize("more", OTHERS)
+def test_surprise_sees_the_same_by_the_graphs_of_other_networks(more):
+    run = Predictor(network(**more), {"dt": 0.4, "unit": "m", "least_rate": 0.5})
+    social = run.model.social
+    limit = None if social is None else social.limit
+    viewer = EngineViewer(run.known, limit, Eager(run.model), sight_noise(run))
+    check_views(run, viewer)
+    batch = ragged()
+    right, found = (
+        look(one, batch.past, batch.target) for one in (NetworkViewer(run.model), viewer)
+    )
+    np.testing.assert_allclose(found.foretold, right.foretold, atol=1e-3)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"joint": True},
-        {"encoder": "transformer", "rate": True},
-        {"encoder": "tcn", "social": False, "average": False},
-    ],
-)
+@pytest.mark.parametrize("more", OTHERS)
 def test_other_networks_can_be_exported(more):
     facts = {"dt": 0.4, "unit": "m", "least_rate": 0.5, "most_rate": 1.0}
     run = Predictor(network(**more), facts, steps=2)
