@@ -101,7 +101,9 @@ def test_a_pipe_and_a_large_file_are_not_read(tmp_path):
         read_whole(tmp_path / "large", 10)
 
 
-@pytest.mark.parametrize("said", [b"[" * 100_000, b'{"a": 1, "a": 2}', b"\xff", b"1" * 10_000])
+@pytest.mark.parametrize(
+    "said", [b"[" * 100_000, b'{"a": 1, "a": 2}', b"\xff", b"1" * 10_000, b"1e400"]
+)
 def test_strange_json_is_refused(said):
     with pytest.raises(RunError, match="here is damaged"):
         parse_json(said, "here")

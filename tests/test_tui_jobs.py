@@ -162,6 +162,9 @@ class TestInventory:
         [
             ("run.json", b"{"),
             ("run.json", b"[]"),
+            ("run.json", b'{"dt": 1' + b"0" * 400 + b"}"),
+            ("run.json", b'{"dims": 1e400}'),
+            ("run.json", b"[" * 100_000),
             ("config.toml", b"\xff"),
             ("config.toml", b"[model]\n"),
             ("events.jsonl", b"\x00" * 99),

@@ -1,7 +1,9 @@
 """Files of strangers, read within limits of size, kind and nesting."""
 
 import json
+import math
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from trajflow.errors import RunError
 
 JSON = 1 << 24
 """Most bytes of a file of settings or results."""
+ENDLESS = re.compile(r"[0-9]{300}")
+"""Such a whole number is larger than any other can be; whatever it is compared with would fail."""
 
 
 def read_whole(path: Path, most: int) -> bytes:
@@ -40,14 +44,25 @@ def parse_json(content: bytes | str, name: object) -> Any:
         name: What errors call it.
 
     Raises:
-        RunError: It is not JSON, names a key twice or is nested too deeply.
+        RunError: It is not JSON, names a key twice, is nested too deeply or holds a number that is
+            none of a computer.
     """
     try:
-        return json.loads(content, object_pairs_hook=_once)
+        text = content if isinstance(content, str) else content.decode()
+        if ENDLESS.search(text):
+            raise ValueError("a number is too long")
+        return json.loads(text, object_pairs_hook=_once, parse_float=_finite)
     except RecursionError:
         raise RunError(f"{name} is damaged: it is nested too deeply") from None
     except ValueError as error:
         raise RunError(f"{name} is damaged: {error}") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is larger than any number")
+    return number
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

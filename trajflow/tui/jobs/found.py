@@ -94,6 +94,17 @@ class Tracks:
         return self.path.name
 
 
+_DAMAGE = (
+    OSError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
+
+
 def read_run(path: Path) -> Run:
     """What a run folder says of itself."""
     history = History.of(Tail(path / "events.jsonl").read().events)
@@ -115,7 +126,7 @@ def read_run(path: Path) -> Run:
             weights=(path / "weights.safetensors").is_file(),
             history=history,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _DAMAGE as error:
         return Run(path, changed, history=history, state="damaged", problem=_told(error))
     return run.aged()
 
