@@ -16,6 +16,7 @@ from trajflow.errors import DataError
 MAX_DIRECTORY = 1 << 20
 """Bytes of an archive's table of contents."""
 _END, _END_SIZE, _COMMENT = b"PK\x05\x06", 22, 1 << 16
+_LARGE, _LARGE_SIZE = b"PK\x06\x06", 56 + 20
 _TAR, _TAR_PLACE = b"ustar", 257
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -87,6 +88,9 @@ def _check_directory(path: Path, raw: IO[bytes]) -> None:
     tail = raw.read()
     end = tail.rfind(_END)
     claimed = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    large = tail[max(0, end - _LARGE_SIZE) : max(0, end)]
+    if large.startswith(_LARGE):  # zipfile believes this one
+        claimed = max(claimed, int.from_bytes(large[40:48], "little"))
     if claimed > MAX_DIRECTORY:
         raise DataError(
             f"{path} has a table of contents of {claimed} bytes, too long for one table of tracks; "

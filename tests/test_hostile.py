@@ -139,6 +139,15 @@ def test_what_unfolds_plainly_is_read_and_a_bomb_is_not(tmp_path):
         stream.read()
 
 
+def test_a_table_of_contents_that_hides_its_size_is_refused(tmp_path):
+    """The size of 64 bits, which zipfile believes, and not the one of 32."""
+    large = b"PK\x06\x06" + bytes(36) + (1 << 30).to_bytes(8, "little") + bytes(8)
+    locator, end = b"PK\x06\x07" + bytes(16), b"PK\x05\x06" + bytes(18)
+    (tmp_path / "t.csv.zip").write_bytes(large + locator + end)
+    with pytest.raises(DataError, match="table of contents"), unpacked(tmp_path / "t.csv.zip"):
+        pass
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux only")
 def test_parquet_is_decoded_where_memory_has_an_end(tmp_path):
     pa = pytest.importorskip("pyarrow")
