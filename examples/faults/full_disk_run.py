@@ -16,7 +16,7 @@ from report import arguments, tell
 from small_disk import fill, may_mount, small_disk
 from tiny_run import SIZES, TIMES
 
-HALF = 200_000
+HALF = 20_000
 """Bytes left on the disk, less than an export has."""
 EVENTS = "run/events.jsonl"
 """It grows by what a refused training said first."""
