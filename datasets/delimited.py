@@ -3,6 +3,8 @@
 import codecs
 import csv
 import io
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,8 @@ MAX_TEXT = 200
 ROW_BYTES = 64
 MIN_BLOCK, MAX_BLOCK = 1 << 12, 1 << 20
 """Bytes parsed at once; up to 32 blocks are read ahead."""
+PATIENCE = 0.2
+"""Seconds in which a parser that was given up asks for bytes once more, if it does."""
 _DELIMITERS = ",\t;|"
 _DECODER = codecs.getincrementaldecoder("utf-8")
 
@@ -105,11 +109,15 @@ def read_delimited(
     )
     accepted = 0
     with unpacked(path) as stream:
-        source = pa.PythonFile(_Utf8(path, stream), mode="r")
-        for batch in pv.open_csv(source, reading, parsing, converting):
-            number = odd.number(np.arange(accepted, accepted + batch.num_rows))
-            accepted += batch.num_rows
-            yield Rows(batch, number, odd.take())
+        text = _Utf8(path, stream)
+        try:
+            for batch in pv.open_csv(pa.PythonFile(text, mode="r"), reading, parsing, converting):
+                number = odd.number(np.arange(accepted, accepted + batch.num_rows))
+                accepted += batch.num_rows
+                yield Rows(batch, number, odd.take())
+        except BaseException:
+            text.leave()
+            raise
     if odd.fresh:
         nothing = pa.record_batch([pa.array([], pa.string()) for _ in columns], list(columns))
         yield Rows(nothing, np.empty(0, np.int64), odd.take())
@@ -120,6 +128,7 @@ class _Utf8(io.RawIOBase):
 
     def __init__(self, path: Path, stream: IO[bytes]) -> None:
         self._path, self._stream, self._decoder = path, stream, _DECODER()
+        self._left, self._ended = False, threading.Event()
 
     def readable(self) -> bool:
         """It is."""
@@ -127,6 +136,9 @@ class _Utf8(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """The next bytes; none at the end."""
+        if self._left:
+            self._ended.set()
+            return b""
         found = self._stream.read(-1 if size is None else size)
         try:
             self._decoder.decode(found, final=not found)
@@ -135,6 +147,12 @@ class _Utf8(io.RawIOBase):
                 f"{self._path} is no table in UTF-8 text ({error.reason}); convert it first"
             ) from None
         return found
+
+    def leave(self) -> None:
+        """End early: the parser reads ahead in a thread, which must not outlive Python."""
+        self._left = True
+        if self._ended.wait(PATIENCE):
+            time.sleep(PATIENCE / 20)
 
 
 @dataclass

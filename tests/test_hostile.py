@@ -1,6 +1,7 @@
 """Files that strangers made to hurt: each is refused in our own words, and no code of it is run."""
 
 import gzip
+import io
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trajflow.datasets.delimited import _Utf8
 from trajflow.datasets.doctor import check
 from trajflow.datasets.importing import import_tracks
 from trajflow.datasets.inflation import SMALL
@@ -146,6 +148,14 @@ def test_a_table_of_contents_that_hides_its_size_is_refused(tmp_path):
     (tmp_path / "t.csv.zip").write_bytes(large + locator + end)
     with pytest.raises(DataError, match="table of contents"), unpacked(tmp_path / "t.csv.zip"):
         pass
+
+
+def test_a_parser_that_is_given_up_hears_that_the_table_ends(tmp_path):
+    """It reads ahead in a thread, and a thread that reads while Python ends kills the process."""
+    text = _Utf8(tmp_path / "t.csv", io.BytesIO(b"a,b\n" * 99))
+    assert text.read(4) == b"a,b\n"
+    text.leave()
+    assert text.read(4) == b""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux only")
