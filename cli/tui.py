@@ -35,7 +35,10 @@ def tui(
     if not place.exists():
         raise ConfigError(f"no folder, run or store at {place}")
     from trajflow.tui.app import TrajflowApp
+    from trajflow.tui.hangup import end_with
     from trajflow.tui.keys import read_keys
 
     given = read_keys(keys) if keys else {}
+    if not served:
+        end_with(sys.stdin.fileno())
     TrajflowApp(place, theme, given).run(mouse=not no_mouse)

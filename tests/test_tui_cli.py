@@ -109,6 +109,24 @@ if sys.platform != "linux":
     pytest.skip("terminals of other systems are made otherwise", allow_module_level=True)
 
 
+def test_it_ends_with_its_terminal_also_without_a_signal(tmp_path):
+    """One that leads no session on its terminal is not told; it must not go on for ever."""
+    handle, terminal = pty.openpty()
+    words = [sys.executable, "-m", "trajflow", "tui", str(tmp_path)]
+    places = {"TERM": "xterm-256color", "XDG_CACHE_HOME": str(tmp_path)}
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    running = subprocess.Popen(words, env=os.environ | places, start_new_session=True, **streams)
+    os.close(terminal)
+    try:
+        assert select.select([handle], [], [], 30)[0]
+        time.sleep(1)
+        os.close(handle)
+        assert running.wait(10) == 129
+    finally:
+        running.kill()
+        running.wait()
+
+
 def test_it_can_be_served_to_a_browser(tmp_path):
     words = [sys.executable, "-m", "trajflow", "tui", str(tmp_path)]
     driver = {"TEXTUAL_DRIVER": "textual.drivers.web_driver:WebDriver"}
