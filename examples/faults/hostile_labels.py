@@ -89,8 +89,8 @@ NEEDED = ("train", "train fold")
 HOME = ("", "Strange")
 SCREENS: dict[str, list[tuple[str, str]]] = {
     "home": [HOME, ("j", ""), ("k", ""), (":", "(?i)search"), ("\x1b", "")],
-    "help": [HOME, ("?", "Close"), ("j", ""), ("q", "")],
-    "training": [HOME, ("w", "training"), ("?", "Stop and save")],
+    "help": [HOME, ("?", "q closes"), ("j", ""), ("q", "")],
+    "training": [HOME, ("w", "Forecasts")],
     "data": [HOME, ("d", "Examine"), ("e", "files|time|labels"), ("y", "")],
     "forecast": [
         HOME, ("\r", "Resample"), ("a", ""), ("]", ""), ("v", ""), ("u", ""), ("P", ""), ("C", ""),
@@ -98,7 +98,7 @@ SCREENS: dict[str, list[tuple[str, str]]] = {
     "go to": [HOME, ("\r", "Resample"), ("/", "(?i)window"), ("\x1b", "")],
     "rivals": [HOME, ("\r", "Resample"), ("V", "cv"), ("\x1b", "")],
     "edit": [HOME, ("\r", "Resample"), ("e", "Put back"), ("]", ""), ("e", "")],
-    "strange": [HOME, ("o", "out of distribution")],
+    "strange": [HOME, ("o", "Most/least")],
     "start": [HOME, ("n", "run folder"), ("\x1b", "")],
 }  # fmt: skip
 """What is pressed on each screen, and what must then be seen: words that no other screen has."""
@@ -111,9 +111,9 @@ def record(words: list[object], cwd: Path) -> tuple[bytes, int | None]:
     return recording.raw, code
 
 
-def record_screen(name: str, place: Path, run: Path) -> tuple[bytes, int | None]:
+def record_screen(name: str, place: Path) -> tuple[bytes, int | None]:
     """What the application writes while a screen is opened and used; no code if it never opens."""
-    recording = Recording(["tui", run], place, {"XDG_CACHE_HOME": str(place / "cache")})
+    recording = Recording(["tui", place], place, {"XDG_CACHE_HOME": str(place / "cache")})
     lost = False
     for key, seen in SCREENS[name]:
         if key:
@@ -145,7 +145,7 @@ def main() -> None:
     asked = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        places, sides, runs = {}, {}, {}
+        places, sides = {}, {}
         for kind, words in (("tame", ()), ("hostile", HOSTILE)):
             place = places[kind] = Path(folder, kind)
             place.mkdir()
@@ -157,7 +157,6 @@ def main() -> None:
             (hurt / "x" / "c" / "0").rename(hurt / "seal" / "zarr.json")
             shutil.copy(place / names.file("data.zarr") / "x" / "c" / "0", hurt / "x" / "c" / "0")
             sides[kind] = commands(place, names)
-            runs[kind] = place / names.file("run")
         for name in sides["tame"]:
             words = tuple(map(str, sides["tame"][name][:2]))
             known = words[0] in registered() or words in registered()
@@ -166,7 +165,7 @@ def main() -> None:
                 results.append(_said(name, found, asked))
         for name in SCREENS:
             if asked.only in f"screen {name}":
-                found = {kind: record_screen(name, places[kind], runs[kind]) for kind in places}
+                found = {kind: record_screen(name, places[kind]) for kind in places}
                 results.append(_said(f"screen {name}", found, asked))
     bad = [one for one in results if not one["ok"]]
     told = {"recorded": len(results), "not_inert": len(bad)}
