@@ -97,8 +97,8 @@ SCREENS: dict[str, list[tuple[str, str]]] = {
     ],
     "go to": [HOME, ("\r", "Resample"), ("/", "(?i)window"), ("\x1b", "")],
     "rivals": [HOME, ("\r", "Resample"), ("V", "cv"), ("\x1b", "")],
-    "edit": [HOME, ("\r", "Resample"), ("e", "Put back"), ("]", ""), ("e", "")],
-    "strange": [HOME, ("o", "Most/least")],
+    "edit": [HOME, ("\r", "best on average"), ("e", "Put back"), ("e", "Resample")],
+    "strange": [HOME, ("o", "out of distribution")],
     "start": [HOME, ("n", "run folder"), ("\x1b", "")],
 }  # fmt: skip
 """What is pressed on each screen, and what must then be seen: words that no other screen has."""
