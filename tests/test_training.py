@@ -216,7 +216,7 @@ def test_tensorboard_hears_what_the_run_says(tmp_path):
 def test_threads_and_kernels_are_chosen_by_their_time_and_put_back(monkeypatch):
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     for slow, best in ((1, 2), (2, 1)):
-        monkeypatch.setattr(kernels, "_seconds", lambda n, _, slow=slow: 1.0 + 2.0 * (n == slow))
+        monkeypatch.setattr(kernels, "_seconds", lambda n, *_, slow=slow: 1.0 + 2.0 * (n == slow))
         chosen = kernels.fastest(2, "highest")
         assert (chosen.threads, chosen.products, max(chosen.others.values())) == (
             best,
@@ -225,7 +225,7 @@ def test_threads_and_kernels_are_chosen_by_their_time_and_put_back(monkeypatch):
         )
     for spent, best in ((0.5, "medium"), (0.95, "highest"), (2.0, "highest")):
         monkeypatch.setattr(
-            kernels, "_seconds", lambda _, name, s=spent: {"medium": s}.get(name, 1)
+            kernels, "_seconds", lambda _, name, *__, s=spent: {"medium": s}.get(name, 1)
         )
         assert kernels.fastest(1).products == best
     monkeypatch.undo()
@@ -239,19 +239,19 @@ def test_a_kernel_that_is_not_single_precision_is_never_taken(monkeypatch):
     before = torch.get_float32_matmul_precision()
     assert kernels.error_of("highest") < kernels.LARGEST_ERROR
     torch.set_float32_matmul_precision(before)
-    monkeypatch.setattr(kernels, "_seconds", lambda _, name: {"medium": 0.1}.get(name, 1.0))
+    monkeypatch.setattr(kernels, "_seconds", lambda _, name, *__: {"medium": 0.1}.get(name, 1.0))
     monkeypatch.setattr(kernels, "error_of", lambda _: 2e-3)
     assert kernels.fastest(1).others == {"medium": float("inf")}
     assert kernels.fastest(1).products == "highest"
 
 
 def test_a_training_goes_on_with_the_kernel_it_began_with(tmp_path, monkeypatch):
-    told = kernels.Kernels(1, "medium", {})
+    before, told = torch.get_float32_matmul_precision(), kernels.Kernels(1, "medium", {})
     monkeypatch.setattr("trajflow.training.trainer.fastest", lambda *_, **__: told)
     begun = list(trainer(tmp_path / "run", "train.updates=5").run())
     assert begun[0].products == "medium"
     assert Checkpoint.read(RunFolder.open(tmp_path / "run")).progress.products == "medium"
-    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_float32_matmul_precision() == before
 
 
 def test_updates_may_be_counted_instead_of_epochs(tmp_path):
