@@ -47,7 +47,10 @@ def read_header(content: bytes, name: str) -> Header:
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > min(HEADER, len(content) - 8):
         raise RunError(f"{name} is damaged: its header does not fit into it")
-    said = parse_json(content[8 : 8 + length], name)
+    header = content[8 : 8 + length]
+    if header.count(b"[") + header.count(b"{") > 4 * TENSORS:  # three for each, and a few more
+        raise RunError(f"{name} is damaged: its header is no list of tensors")
+    said = parse_json(header, name)
     if not isinstance(said, dict) or len(said) > TENSORS:
         raise RunError(f"{name} is damaged: its header is no list of tensors")
     words = said.pop("__metadata__", {})
