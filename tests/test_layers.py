@@ -22,8 +22,8 @@ FLOORS = [
     {"predictor", "training", "evaluation", "runtime"},
     {"forecaster", "mixture", "online"},
     {"ood", "export"},
-    {"benchmark", "browsing", "buckets"},
-    {"tui", "bench"},
+    {"benchmark", "browsing", "latency"},
+    {"tui"},
     {"cli"},
 ]
 """Rooms import from lower floors only; those on one floor do not know each other."""
@@ -50,9 +50,8 @@ TORCH |= {
     "training",
     "forecaster",
     "benchmark",
-    "bench",
-    "buckets",
     "captured",
+    "latency",
     "surprise",
     "programs",
 }

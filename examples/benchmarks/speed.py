@@ -1,0 +1,195 @@
+"""Speed beyond `trajflow bench`: training steps, chosen samples, evaluations, cost of a start.
+
+    python examples/benchmarks/speed.py [RUN|MODEL.onnx ...] [--show training,...] [--hog 4]
+
+All cases of a section are timed in turns in one process, so their ratios hold on a busy machine
+too. Prints one JSON object.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trajflow import Predictor
+from trajflow.batch import Batch
+from trajflow.config import Config
+from trajflow.latency import Case, Model, measure_latency, time_in_turns, walkers
+from trajflow.selection import available
+from trajflow.tensors import scene_centres, to_tensor
+from trajflow.training.setup import objective_of
+
+OBJECTIVES = (
+    ("flow", 1.0, 0.0),
+    ("meanflow", 0.75, 0.0),
+    ("mmf", 0.75, 0.0),
+    ("mmf", 0.75, 1.0),
+    ("mmf", 0.5, 0.0),
+    ("mmf", 0.5, 1.0),
+)
+"""Preset, share of r = t, lambda."""
+START = """
+import json, time
+start = time.perf_counter()
+{load}
+loaded = time.perf_counter()
+import numpy as np
+past = np.cumsum(np.full((1, predictor.history, predictor.dims), 0.4), axis=1)
+predictor.predict(past, samples=20, seed=1)
+memory = next(s for s in open("/proc/self/status") if s.startswith("VmHWM")).split()[1]
+called = time.perf_counter()
+print(json.dumps([1e3 * (loaded - start), 1e3 * (called - loaded), int(memory) / 1024]))
+"""
+
+
+def main() -> None:
+    """Measure the sections that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--show", default="training,selection,evaluations,start")
+    parser.add_argument("--agents", type=int, nargs="*", default=[1, 64])
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--hog", type=int, default=0, help="also beside so many busy processes")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    models = [Model(path) for path in options.models] or [Model()]
+    sections = {
+        "training": lambda: training(options.seconds),
+        "selection": lambda: selection(models, options.agents, options.seconds),
+        "evaluations": lambda: evaluations(models, options.agents, options.seconds),
+        "start": lambda: [start(model.path) for model in models if model.path],
+    }
+    report = {name: sections[name]() for name in options.show.split(",")}
+    if options.hog:
+        quiet = measure_latency(models, options.agents, seconds=options.seconds)
+        with hogs(options.hog):
+            busy = measure_latency(models, options.agents, seconds=options.seconds)
+        for one, other in zip(busy, quiet, strict=True):
+            one["x_quiet"] = one["p50_ms"] / other["p50_ms"]
+        report["busy"] = busy
+    print(json.dumps(report, indent=1))
+
+
+def training(seconds: float, scenes: int = 16, agents: int = 16) -> list[dict]:
+    """A training step of each objective, over that of flow matching."""
+    tracks = np.stack([walkers(agents, 20, seed=seed) for seed in range(scenes)])
+    zeros = np.zeros(scenes, np.int64)
+    ids = np.arange(scenes * agents).reshape(scenes, agents)
+    target = np.ones((scenes, agents), bool)
+    batch = Batch(tracks[:, :, :8], tracks[:, :, 8:], target, zeros, zeros, ids)
+    cases = [training_case(batch, *objective) for objective in OBJECTIVES]
+    times = time_in_turns(cases, seconds)
+    return [
+        case.facts | own.to_dict() | {"x_flow": own.ratio(times[0])}
+        for case, own in zip(cases, times, strict=True)
+    ]
+
+
+def training_case(batch: Batch, preset: str, equal: float, weight: float) -> Case:
+    """Steps of the default network, as a training makes them, on one batch."""
+    settings = Config.from_dict({"flow": {"preset": preset, "equal": equal}})
+    objective, model = objective_of(settings.flow), Model().load(1).model.requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, betas=(0.9, 0.95))
+    generator = torch.Generator().manual_seed(0)
+    centre = scene_centres(batch.past)
+    past, future = (to_tensor(x, centre, torch.device("cpu")) for x in (batch.past, batch.future))
+    target = torch.as_tensor(batch.target)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        draws = settings.train.draws
+        model(past, future, target, objective, weight, draws, generator).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.train.clip)
+        optimizer.step()
+
+    return Case({"preset": preset, "r_below_t": 1 - equal, "lambda": weight}, step)
+
+
+def selection(models: list[Model], agents: list[int], seconds: float) -> list[dict]:
+    """20 samples chosen of 400 and 100 draws, and learned samples, over 20 plain draws."""
+    predictor = next(model.load(1) for model in models if not model.exported)
+    rules = [("plain", 20), ("plain", 400)]
+    rules += [(rule, draws) for rule in available() for draws in (400, 100)]
+    rules += [("learned", 20)] if 20 in predictor.sets else []
+    rows = []
+    for count in agents:
+        cases = [selection_case(predictor, count, rule, draws) for rule, draws in rules]
+        times = time_in_turns(cases, seconds)
+        rows += [
+            case.facts | own.to_dict() | {"x_plain": own.ratio(times[0])}
+            for case, own in zip(cases, times, strict=True)
+        ]
+    return rows
+
+
+def selection_case(predictor: Predictor, agents: int, rule: str, draws: int) -> Case:
+    """Forecasts of one rule."""
+    tracks = walkers(agents + 60, predictor.history, predictor.dims)
+    how = {"samples": draws} if rule == "plain" else {"select": rule, "draws": draws}
+
+    def run() -> object:
+        return predictor.predict(tracks[:agents], tracks[agents:], seed=1, **how)
+
+    return Case({"agents": agents, "rule": rule, "draws": draws}, run)
+
+
+def evaluations(models: list[Model], agents: list[int], seconds: float) -> list[dict]:
+    """1, 10 and 100 network evaluations of the same weights."""
+    predictor = next(model.load(1) for model in models if not model.exported)
+    rows = []
+    for count in agents:
+        cases = [evaluations_case(predictor, count, steps) for steps in (1, 10, 100)]
+        times = time_in_turns(cases, seconds)
+        rows += [
+            case.facts | own.to_dict() | {"x_one": own.ratio(times[0])}
+            for case, own in zip(cases, times, strict=True)
+        ]
+    return rows
+
+
+def evaluations_case(predictor: Predictor, agents: int, steps: int) -> Case:
+    """Forecasts in so many evaluations."""
+    tracks = walkers(agents + 60, predictor.history, predictor.dims)
+    many = Predictor(predictor.model, predictor.facts, steps=steps)
+    facts = {"agents": agents, "evaluations": steps}
+    return Case(facts, lambda: many.predict(tracks[:agents], tracks[agents:]))
+
+
+def start(path: Path, rounds: int = 3) -> dict:
+    """Import and load, first call, and peak memory, in fresh processes."""
+    module = "trajflow.runtime" if path.suffix == ".onnx" else "trajflow"
+    load = f"from {module} import Predictor\npredictor = Predictor.load({str(path)!r})"
+    command = [sys.executable, "-c", START.format(load=load)]
+    runs = [
+        json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+        for _ in range(rounds)
+    ]
+    names = ("import and load ms", "first call ms", "memory MB")
+    return {"model": path.name} | dict(
+        zip(names, map(statistics.median, zip(*runs, strict=True)), strict=True)
+    )
+
+
+@contextlib.contextmanager
+def hogs(count: int):
+    """So many busy processes, gone afterwards."""
+    loop = [sys.executable, "-S", "-E", "-c", "while True: pass"]
+    processes = [subprocess.Popen(loop) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()
