@@ -59,7 +59,7 @@ def _loads(path: Path) -> "Iterator[Finding]":
     from trajflow.datasets.findings import Finding
     from trajflow.predictor import Predictor
     from trajflow.runs import RunFolder
-    from trajflow.training.checkpoint import Checkpoint
+    from trajflow.training.checkpoint import Checkpoint, OtherVersion
 
     def settings() -> str:
         folder = RunFolder.open(path)
@@ -87,6 +87,8 @@ def _loads(path: Path) -> "Iterator[Finding]":
                 yield Finding("ok", code, load())
             for one in heard:
                 yield Finding("warning", code, str(one.message))
+        except OtherVersion as error:
+            yield Finding("note", code, str(error))
         except TrajflowError as error:
             yield Finding("error", code, str(error))
 

@@ -52,14 +52,16 @@ def train(
     from trajflow.cli.stopping import asking
     from trajflow.cli.training import Ask, events_of, finish, prepare
     from trajflow.cli.training_view import watch
+    from trajflow.training.reproducible import reproducible
 
     ask = Ask(data, config, tuple(set_ or ()), encoder, preset, seed)
     trainer = prepare(ask, out, resume, device)
     with asking(trainer.stop) as asked:
         last = watch(events_of(trainer, tensorboard))
     if last.reason != "stopped":
-        calibrate_trained(trainer)
-        fit_trained(trainer)
+        with reproducible(trainer.settings.threads, trainer.device):
+            calibrate_trained(trainer)
+            fit_trained(trainer)
     finish(last, trainer.folder, data, as_json)
     if last.reason == "stopped":
         raise typer.Exit(asked.exit_code)

@@ -26,7 +26,6 @@ def watch(events: Iterable["Event"]) -> "Finished":
     for event in events:
         if isinstance(event, Started):
             log.info(introduce(event))
-            log.info(computing(event))
             progress = Progress("step", event.steps, start=event.step)
         elif isinstance(event, Step):
             progress.update(event.step, losses(event), left=event.eta)
@@ -46,25 +45,11 @@ def introduce(event: "Started") -> str:
     """What is trained, where, and for how long."""
     epochs = event.steps / event.steps_per_epoch
     begun = f", from step {event.step}" if event.step else ""
+    several = f" with {event.threads} threads" if event.threads > 1 else ""
     return (
-        f"{event.parameters:,} weights on {event.device}, "
+        f"{event.parameters:,} weights on {event.device}{several}, "
         f"{event.steps} steps of {epochs:g} epochs{begun}"
     )
-
-
-def computing(event: "Started") -> str:
-    """With what is computed, and what was tried beside it."""
-    several = "s" * (event.threads > 1)
-    chosen = (
-        f"computing with {event.threads} thread{several} and torch's {event.products!r} products"
-    )
-    tried = "; ".join(
-        f"{name} would take {ratio:.2g} times as long"
-        if ratio < float("inf")
-        else f"{name} is not single precision here"
-        for name, ratio in event.others.items()
-    )
-    return f"{chosen} ({tried})" if tried else chosen
 
 
 def going_back(event: "Returned") -> str:

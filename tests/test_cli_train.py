@@ -25,6 +25,24 @@ def test_training_talks_on_stderr_and_ends_on_stdout(trained, fork):
     assert tomllib.loads((path / "config.toml").read_text())["train"]["seed"] == 5
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no system call for it here")
+def test_equal_seeds_give_equal_weights_whatever_processors_are_visible(
+    trained, fork, tiny, tmp_path
+):
+    path, one = tmp_path / "run", min(os.sched_getaffinity(0))
+    words = [sys.executable, "-m", "trajflow", "train", fork, "--out", path, "--seed", "5", *tiny]
+    threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    subprocess.run(
+        words,
+        check=True,
+        capture_output=True,
+        env=os.environ | threads,
+        preexec_fn=lambda: os.sched_setaffinity(0, {one}),
+    )
+    weights, known = (run / "weights.safetensors" for run in (path, trained[0]))
+    assert weights.read_bytes() == known.read_bytes()
+
+
 def test_a_finished_run_is_resumed_to_its_end_at_once(trajflow, trained, fork):
     code, out, said = trajflow("train", fork, "--out", trained[0], "--resume", "--json")
     assert code == 0

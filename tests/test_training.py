@@ -8,13 +8,16 @@ import torch
 
 from trajflow.batch import Batch
 from trajflow.config import Config
+from trajflow.encoders import Encoder, register_encoder
 from trajflow.errors import ConfigError, RunError
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
-from trajflow.training import Evaluated, Finished, Returned, kernels
+from trajflow.training import Evaluated, Finished, Returned, Tempered
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.divergence import SLOWED, Diverged
 from trajflow.training.setup import device_of, new_trainer, objective_of, resumed_trainer
+from trajflow.training.validation import validate
+from trajflow.weights import pack_state, unpack_state
 
 FACTS = {"dims": 2, "dt": 0.4, "unit": "m"}
 CPU = torch.device("cpu")
@@ -27,6 +30,8 @@ WORDS = [
     "model.decoder_width=16",
     "model.decoder_depth=1",
 ]
+DROPOUT = ("model.encoder=transformer", "model.options.dropout=0.2")
+"""An encoder that draws from torch's global random stream."""
 
 
 def walks(scenes, seed):
@@ -90,10 +95,10 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path):
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
-@pytest.mark.parametrize("stop", [3, 4, 6])
-def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path, stop):
-    list(trainer(tmp_path / "whole").run())
-    first = trainer(tmp_path / "cut")
+@pytest.mark.parametrize(("stop", "words"), [(3, ()), (4, ()), (6, ()), (3, DROPOUT)])
+def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path, stop, words):
+    list(trainer(tmp_path / "whole", *words).run())
+    first = trainer(tmp_path / "cut", *words)
     advance, done = first._advance, []
 
     def advance_and_count(batch):
@@ -126,6 +131,20 @@ def test_a_checkpoint_of_an_earlier_version_is_not_unpickled(tmp_path):
     (folder.path / "resume.pt").write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
     with pytest.raises(RunError, match="of an earlier version"):
         resumed_trainer(folder, Walks(), FACTS, CPU)
+
+
+def test_a_checkpoint_of_another_format_is_refused_and_its_weights_load(tmp_path):
+    stopped = trainer(tmp_path / "run")
+    for event in stopped.run():
+        if isinstance(event, Evaluated):
+            stopped.stop()
+    folder = RunFolder.open(tmp_path / "run")
+    tensors, facts = unpack_state(folder.read("resume.safetensors", ""), "resume")
+    facts.pop("format", None)
+    folder.write("resume.safetensors", pack_state(tensors, facts))
+    with pytest.raises(RunError, match="checkpoint of another version"):
+        resumed_trainer(folder, Walks(), FACTS, CPU)
+    assert Predictor.load(tmp_path / "run").facts["step"] == 4
 
 
 def test_a_loss_that_is_not_finite_goes_back_once_and_then_stops_with_advice(tmp_path):
@@ -168,12 +187,97 @@ def test_two_trainings_never_share_a_folder(tmp_path):
     assert resumed_trainer(first.folder, Walks(), FACTS, CPU).step == first.step
 
 
-def test_training_leaves_the_callers_chance_alone(tmp_path):
+@pytest.fixture
+def callers_torch():
+    """Torch set up in another way than a training wants it; a check that it still is."""
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_rng_state()
+    torch.set_num_threads(3)
+    torch.set_float32_matmul_precision("high")
     torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
-    list(trainer(tmp_path / "run").run())
-    assert torch.equal(torch.rand(1), expected)
+    stream = torch.get_rng_state()
+
+    def untouched():
+        settings = torch.get_num_threads(), torch.get_float32_matmul_precision()
+        return settings == (3, "high") and torch.equal(torch.get_rng_state(), stream)
+
+    yield untouched
+    torch.set_num_threads(before[0])
+    torch.set_float32_matmul_precision(before[1])
+    torch.set_rng_state(before[2])
+
+
+def test_torch_is_as_before_during_and_after_a_training(tmp_path, callers_torch):
+    for _ in trainer(tmp_path / "run", *DROPOUT).run():
+        assert callers_torch()
+    assert callers_torch()
+    resumed_trainer(RunFolder.open(tmp_path / "run"), Walks(), FACTS, CPU)
+    assert callers_torch()
+
+
+def test_torch_is_as_before_after_a_training_that_is_abandoned_or_fails(tmp_path, callers_torch):
+    events = trainer(tmp_path / "left", *DROPOUT).run()
+    while not isinstance(next(events), Evaluated):
+        pass
+    assert callers_torch()
+    events.close()
+    assert callers_torch()
+    with pytest.raises(Diverged):
+        list(trainer(tmp_path / "failed", *DROPOUT, data=Broken()).run())
+    assert callers_torch()
+
+
+def test_the_callers_threads_and_stream_change_no_bit_of_the_weights(tmp_path):
+    before = torch.get_num_threads()
+    for name, threads in (("one", 1), ("several", 4)):
+        torch.set_num_threads(threads)
+        events = list(trainer(tmp_path / name, *DROPOUT).run())
+        torch.rand(3)
+        assert events[0].threads == 1
+    torch.set_num_threads(before)
+    assert weights(tmp_path / "one") == weights(tmp_path / "several")
+
+
+def test_more_threads_are_used_and_recorded_where_the_user_says_so(tmp_path):
+    events = list(trainer(tmp_path / "run", "train.threads=2").run())
+    assert events[0].threads == 2
+    assert RunFolder.open(tmp_path / "run").config.train.threads == 2
+
+
+def test_settings_of_an_older_run_that_leave_the_threads_open_are_read():
+    assert Config.from_dict({"train": {"threads": None}}) == Config()
+
+
+@register_encoder("batch_norm_of_a_test")
+class Normed(Encoder):
+    """An encoder with running statistics, as anybody may register one."""
+
+    def __init__(self, channels, width):
+        super().__init__(width)
+        self.linear = torch.nn.Linear(channels, width)
+        self.norm = torch.nn.BatchNorm1d(width)
+
+    def forward(self, past, seen):
+        return self.norm(self.linear(past[:, -1]) + 3)
+
+
+def test_running_statistics_are_validated_with_and_kept(tmp_path):
+    events = list(trainer(tmp_path / "plain", "model.encoder=batch_norm_of_a_test").run())
+    predictor = Predictor.load(tmp_path / "plain")
+    norm = predictor.model.encoder.norm
+    assert int(norm.num_batches_tracked) == predictor.facts["step"] == 8
+    assert norm.running_mean.mean() > 1
+    steps, temperature = 1, predictor.facts["temperature"]
+    scores = validate(predictor.model, [walks(6, 1)], 20, steps, 0, temperature)
+    assert scores == next(e.metrics for e in events if isinstance(e, Tempered))
+
+
+def test_choosing_a_temperature_changes_no_running_statistics(tmp_path):
+    for name, words in (("with", ()), ("without", ("train.temper=false",))):
+        list(trainer(tmp_path / name, "model.encoder=batch_norm_of_a_test", *words).run())
+    one, other = (
+        Predictor.load(tmp_path / name).model.state_dict() for name in ("with", "without")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_selection_is_by_validation_and_never_hears_of_the_test_part(tmp_path):
@@ -211,47 +315,6 @@ def test_tensorboard_hears_what_the_run_says(tmp_path):
     read = EventAccumulator(str(tmp_path / "logs")).Reload()
     scores = [e.metrics["energy_score"] for e in events if isinstance(e, Evaluated)]
     assert [s.value for s in read.Scalars("validation/energy_score")] == pytest.approx(scores)
-
-
-def test_threads_and_kernels_are_chosen_by_their_time_and_put_back(monkeypatch):
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    for slow, best in ((1, 2), (2, 1)):
-        monkeypatch.setattr(kernels, "_seconds", lambda n, *_, slow=slow: 1.0 + 2.0 * (n == slow))
-        chosen = kernels.fastest(2, "highest")
-        assert (chosen.threads, chosen.products, max(chosen.others.values())) == (
-            best,
-            "highest",
-            3,
-        )
-    for spent, best in ((0.5, "medium"), (0.95, "highest"), (2.0, "highest")):
-        monkeypatch.setattr(
-            kernels, "_seconds", lambda _, name, *__, s=spent: {"medium": s}.get(name, 1)
-        )
-        assert kernels.fastest(1).products == best
-    monkeypatch.undo()
-    assert kernels.fastest(1).threads == 1
-    assert kernels.fastest(2).threads in (1, 2)
-    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
-
-
-def test_a_kernel_that_is_not_single_precision_is_never_taken(monkeypatch):
-    """One that computes in bfloat16 is fast, and a thousand times less exact."""
-    before = torch.get_float32_matmul_precision()
-    assert kernels.error_of("highest") < kernels.LARGEST_ERROR
-    torch.set_float32_matmul_precision(before)
-    monkeypatch.setattr(kernels, "_seconds", lambda _, name, *__: {"medium": 0.1}.get(name, 1.0))
-    monkeypatch.setattr(kernels, "error_of", lambda _: 2e-3)
-    assert kernels.fastest(1).others == {"medium": float("inf")}
-    assert kernels.fastest(1).products == "highest"
-
-
-def test_a_training_goes_on_with_the_kernel_it_began_with(tmp_path, monkeypatch):
-    before, told = torch.get_float32_matmul_precision(), kernels.Kernels(1, "medium", {})
-    monkeypatch.setattr("trajflow.training.trainer.fastest", lambda *_, **__: told)
-    begun = list(trainer(tmp_path / "run", "train.updates=5").run())
-    assert begun[0].products == "medium"
-    assert Checkpoint.read(RunFolder.open(tmp_path / "run")).progress.products == "medium"
-    assert torch.get_float32_matmul_precision() == before
 
 
 def test_updates_may_be_counted_instead_of_epochs(tmp_path):

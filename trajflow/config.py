@@ -193,9 +193,14 @@ class TrainConfig(_Section):
     """Whether the deviation of the noise is chosen on the validation part at the end."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the weights, the order of the data and the noise."""
-    threads: int | None = Field(None, ge=1)
-    """Processor threads; None: 1 or all, and a matrix kernel, as is fastest when measured. With a
-    number the kernel is the usual one, so equal seeds give equal bits."""
+    threads: int = Field(1, ge=1)
+    """Processor threads. Equal seeds give equal weights for equal numbers of threads only."""
+
+    @field_validator("threads", mode="before")
+    @classmethod
+    def _counted(cls, threads: object) -> object:
+        """Older settings leave the number open."""
+        return 1 if threads is None else threads
 
 
 class SetConfig(_Section):

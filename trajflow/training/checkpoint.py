@@ -6,16 +6,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from trajflow.errors import RunError
 from trajflow.files import Manifest
 from trajflow.model import TrajectoryModel
 from trajflow.runs import RESUME, RunFolder
-from trajflow.training.average import Average
-from trajflow.training.kernels import PRODUCTS, USUAL
 from trajflow.weights import pack_state, unpack_state
 
 Optimiser = torch.optim.Optimizer
+FORMAT = 2
+"""Those without a number had a moving average without buffers and one group of weights."""
+
+
+class OtherVersion(RunError):
+    """A checkpoint that another version of trajflow wrote; it cannot be gone on from."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,6 @@ class Progress:
         best_step: The step that had it.
         seconds: Time spent.
         slowed: What the learning rate is multiplied with, below 1 after a loss was not finite.
-        products: Name of the matrix kernel: with another one the last bits would be others.
     """
 
     step: int = 0
@@ -36,7 +40,6 @@ class Progress:
     best_step: int = 0
     seconds: float = 0.0
     slowed: float = 1.0
-    products: str = USUAL
 
     def to_dict(self) -> dict[str, Any]:
         """The progress as JSON values."""
@@ -51,12 +54,10 @@ class Progress:
         """
         best = values.pop("best")
         told = cls(**values, best=math.inf if best is None else best)
-        kinds = {"step": int, "best_step": int, "products": str}
+        kinds = {"step": int, "best_step": int}
         for name, value in vars(told).items():
             if type(value) is not kinds.get(name, float):
                 raise TypeError(f"{name} is {value!r}")
-        if told.products not in PRODUCTS:
-            raise TypeError(f"products is {told.products!r}")
         return told
 
 
@@ -74,17 +75,21 @@ class Checkpoint:
 
     @classmethod
     def take(
-        cls, model: TrajectoryModel, average: Average, optimiser: Optimiser, progress: Progress
+        cls,
+        model: TrajectoryModel,
+        average: AveragedModel,
+        optimiser: Optimiser,
+        progress: Progress,
     ) -> "Checkpoint":
         """The state of these three."""
         told = optimiser.state_dict()
         tensors = _under("model", model.state_dict())
-        tensors |= _under("average", average.model.state_dict())
+        tensors |= _under("average", average.state_dict())
         for number, state in told["state"].items():
             tensors |= _under(f"optimiser/{number}", state)
         return cls(progress, tensors, told["param_groups"])
 
-    def restore(self, model: TrajectoryModel, average: Average, optimiser: Optimiser) -> None:
+    def restore(self, model: TrajectoryModel, average: AveragedModel, optimiser: Optimiser) -> None:
         """Put the state back into these three.
 
         Raises:
@@ -92,7 +97,7 @@ class Checkpoint:
         """
         try:
             model.load_state_dict(self._of("model"))
-            average.model.load_state_dict(self._of("average"))
+            average.load_state_dict(self._of("average"))
             numbers = {name.split("/")[1] for name in self.tensors if name.startswith("optimiser/")}
             state = {int(n): self._of(f"optimiser/{n}") for n in numbers}
             optimiser.load_state_dict({"state": state, "param_groups": self.groups})
@@ -101,7 +106,7 @@ class Checkpoint:
 
     def write(self, folder: RunFolder) -> None:
         """Replace the folder's checkpoint; the old one is there until the new one is verified."""
-        facts = {"progress": self.progress.to_dict(), "groups": self.groups}
+        facts = {"format": FORMAT, "progress": self.progress.to_dict(), "groups": self.groups}
         folder.write(RESUME, pack_state(self.tensors, facts))
 
     @classmethod
@@ -109,11 +114,17 @@ class Checkpoint:
         """The folder's checkpoint.
 
         Raises:
+            OtherVersion: Another version of trajflow wrote it.
             RunError: There is none, or it is damaged.
         """
         content = folder.read(RESUME, "it was stopped before it could save once; train anew")
         name = str(folder.path / RESUME)
         tensors, facts = unpack_state(content, name)
+        if facts.get("format") != FORMAT:
+            raise OtherVersion(
+                f"{name} is a checkpoint of another version of trajflow, which this one cannot go "
+                "on from; its weights can be used, or train anew"
+            )
         try:
             progress = Progress.from_dict(facts["progress"])
             return cls(progress, tensors, list(facts["groups"]))

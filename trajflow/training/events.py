@@ -1,6 +1,5 @@
 """What a training says while it runs; each event is also a line in the run's events.jsonl."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,18 +18,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """The training begins, or goes on after a resume.
-
-    What was measured of `threads` and `products` is in `others`; see `training.kernels`.
-    """
+    """The training begins, or goes on after a resume."""
 
     steps: int
     steps_per_epoch: int
     parameters: int
     device: str
     threads: int
-    products: str
-    others: Mapping[str, float]
 
 
 @dataclass(frozen=True)

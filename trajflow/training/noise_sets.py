@@ -20,6 +20,7 @@ from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.augment import Augmentation
 from trajflow.training.data import TrainingData
+from trajflow.training.reproducible import each_reproducible, reproducible, reseed
 from trajflow.weights import pack_set
 
 
@@ -75,8 +76,9 @@ class SetTrainer:
         self.data, self.settings, self.device = data, settings, device
         self.validation_windows = config.train.validation_windows
         self.augmentation = Augmentation(config.train.mirror, config.train.stretch)
-        with torch.random.fork_rng():
-            torch.manual_seed(settings.seed)
+        self.threads = config.train.threads
+        with reproducible(self.threads, device):
+            reseed(settings.seed, device)
             self.noises = NoiseSet(
                 SetShape(shape.width, model.scaling.components, settings.count, settings.width)
             ).to(device)
@@ -85,6 +87,9 @@ class SetTrainer:
 
     def run(self) -> Iterator[SetProgress]:
         """Learn; after each epoch say how the set does on the validation part."""
+        return each_reproducible(self._epochs(), self.threads, self.device)
+
+    def _epochs(self) -> Iterator[SetProgress]:
         settings, began = self.settings, time.monotonic()
         optimiser = torch.optim.AdamW(self.noises.parameters(), settings.rate, weight_decay=0.01)
         batches = self.data.steps(settings.batch)

@@ -15,6 +15,7 @@ from trajflow.runs import RunFolder
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.data import TrainingData
+from trajflow.training.reproducible import reproducible, reseed
 from trajflow.training.trainer import Trainer
 
 SCALING_BATCHES = 200
@@ -77,9 +78,6 @@ def architecture_of(config: Config, dims: int) -> Architecture:
 
 def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
     """A model with seeded weights, its scaling fitted to the training part."""
-    with torch.random.fork_rng():
-        torch.manual_seed(config.train.seed)
-        model = TrajectoryModel(architecture_of(config, dims))
     cpu = torch.device("cpu")
 
     def scenes() -> Any:
@@ -88,7 +86,10 @@ def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
             past, future = (to_tensor(p, centre, cpu) for p in (batch.past, batch.future))
             yield past, future, torch.as_tensor(batch.target)
 
-    model.fit_scaling(scenes())
+    with reproducible(config.train.threads, cpu):
+        reseed(config.train.seed, cpu)
+        model = TrajectoryModel(architecture_of(config, dims))
+        model.fit_scaling(scenes())
     return model
 
 
@@ -127,8 +128,6 @@ def new_trainer(
         facts: What a predictor must know and the weights carry: dims, dt, unit.
         device: Where to train.
     """
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
     model = new_model(config, data, facts["dims"])
     folder = RunFolder.create(out, config, record | facts | {"trajflow": __version__})
     return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
@@ -150,9 +149,11 @@ def resumed_trainer(
         )
     saved = Checkpoint.exists(folder)
     dims = facts["dims"]
-    model = (
-        TrajectoryModel(architecture_of(config, dims)) if saved else new_model(config, data, dims)
-    )
+    if saved:
+        with reproducible(config.train.threads, device):
+            model = TrajectoryModel(architecture_of(config, dims))
+    else:
+        model = new_model(config, data, dims)
     trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
     if saved:
         trainer.resume()

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from trajflow.batch import Batch
 from trajflow.config import Config
@@ -15,15 +17,16 @@ from trajflow.model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.augment import Augmentation
-from trajflow.training.average import Average
 from trajflow.training.checkpoint import Checkpoint, Progress
 from trajflow.training.data import TrainingData
 from trajflow.training.divergence import SLOWED, Diverged, NotFinite
 from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
-from trajflow.training.kernels import USUAL, Kernels, fastest
+from trajflow.training.reproducible import each_reproducible, reseed
 from trajflow.training.temper import tempered
 from trajflow.training.validation import validate
 from trajflow.weights import pack, unpack
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 class Trainer:
@@ -64,7 +67,7 @@ class Trainer:
             shorten=self.settings.shorten,
             jitter=self.settings.jitter * usual,
         )
-        self.average = Average(self.model, self.settings.ema)
+        self.average = moving_average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
             lr=self.settings.rate,
@@ -74,8 +77,12 @@ class Trainer:
         self.step, self.best, self.best_step, self.before = 0, math.inf, 0, 0.0
         self.slowed = 1.0
         self._stopping = False
-        self._most_threads = torch.get_num_threads()
-        self._products: str | None = None
+
+    @property
+    def averaged(self) -> TrajectoryModel:
+        """The moving average of the model, which is what is validated and kept."""
+        assert isinstance(self.average.module, TrajectoryModel)
+        return self.average.module
 
     def stop(self) -> None:
         """Ask the loop to save and end after the step it is in."""
@@ -94,7 +101,6 @@ class Trainer:
         told = saved.progress
         self.step, self.best, self.best_step = told.step, told.best, told.best_step
         self.before, self.slowed = told.seconds, told.slowed
-        self._products = told.products
 
     def run(self) -> Iterator[Event]:
         """Train to the end, or until `stop`; every event is also written to the folder.
@@ -104,39 +110,29 @@ class Trainer:
             StorageError: The folder cannot be written to; its last checkpoint is whole.
         """
         self._began = self._saved = time.monotonic()
-        before = torch.get_float32_matmul_precision()
         try:
-            self.folder.seal_events()
-            for event in self._events():
-                if isinstance(event, Evaluated):
-                    self._choose_kernels()
-                self.folder.append(event.to_dict())
-                if isinstance(event, Finished):
-                    self.folder.seal_events()
-                yield event
+            yield from each_reproducible(self._written(), self.settings.threads, self.device)
         finally:
-            torch.set_float32_matmul_precision(before)
             self._lock.release()
 
-    def _choose_kernels(self) -> Kernels:
-        """Compute with what is fastest now; the matrix kernel stays what it was at the start."""
-        if self.device.type != "cpu":
-            return Kernels.now()
-        chosen = fastest(self._most_threads, self._products, self.settings.threads)
-        chosen.use()
-        self._products = chosen.products
-        return chosen
+    def _written(self) -> Iterator[Event]:
+        """The events, each of them written to the folder."""
+        self.folder.seal_events()
+        for event in self._events():
+            self.folder.append(event.to_dict())
+            if isinstance(event, Finished):
+                self.folder.seal_events()
+            yield event
 
     def _events(self) -> Iterator[Event]:
-        count, kernels = sum(p.numel() for p in self.model.parameters()), self._choose_kernels()
         yield Started(
             self.step,
             self._seconds(),
             self.total,
             self.per_epoch,
-            count,
+            sum(p.numel() for p in self.model.parameters()),
             str(self.device),
-            **vars(kernels),
+            self.settings.threads,
         )
         if not Checkpoint.exists(self.folder):
             self._save()
@@ -152,7 +148,7 @@ class Trainer:
         yield Finished(self.step, self._seconds(), reason, self.best, self.best_step)
 
     def _steps(self) -> Iterator[Event]:
-        losses: list[torch.Tensor] = []
+        losses: list[Tensor] = []
         spoke = began = time.monotonic()
         first = self.step
         for batch in self._batches():
@@ -195,10 +191,11 @@ class Trainer:
         share = (self.step - rise) / max(1, self.total - rise)
         return self.slowed * peak * 0.5 * (1 + math.cos(math.pi * share))
 
-    def _advance(self, batch: Batch) -> torch.Tensor:
+    def _advance(self, batch: Batch) -> Tensor:
         rng = np.random.default_rng([self.settings.seed, self.step])
         batch, pace = self.augmentation(batch, rng)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        reseed(int(rng.integers(2**62)), self.device)  # for layers that draw, such as dropout
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
         centre = scene_centres(batch.past)
@@ -220,11 +217,11 @@ class Trainer:
             raise NotFinite(float(loss.detach()), self.step + 1)
         self.optimiser.step()
         self.step += 1
-        self.average.update(self.model, self.step)
-        detached: torch.Tensor = loss.detach()
+        self.average.update_parameters(self.model)
+        detached: Tensor = loss.detach()
         return detached
 
-    def _progress(self, losses: list[torch.Tensor], eta: float) -> Step:
+    def _progress(self, losses: list[Tensor], eta: float) -> Step:
         loss = float(torch.stack(losses).mean())
         progress = self.step / self.total
         weight = self.objective.curriculum(progress)
@@ -241,7 +238,7 @@ class Trainer:
     def _validate(self) -> Evaluated:
         settings = self.settings
         scores = validate(
-            self.average.model,
+            self.averaged,
             self._validation(),
             settings.samples,
             self._evaluations(),
@@ -253,7 +250,7 @@ class Trainer:
         if best:
             self.best, self.best_step = scores["energy_score"], self.step
             facts = self.facts | {"step": self.step, "validation": scores}
-            self.folder.write(WEIGHTS, pack(self.average.model, facts))
+            self.folder.write(WEIGHTS, pack(self.averaged, facts))
         self._save()
         return Evaluated(self.step, self._seconds(), self.step / self.per_epoch, scores, best)
 
@@ -266,10 +263,9 @@ class Trainer:
     def _temper(self) -> Tempered:
         """Choose the deviation of the noise for the weights that were kept."""
         settings = self.settings
-        with torch.random.fork_rng():
-            model, facts = unpack(self.folder.read(WEIGHTS, "nothing was validated"), WEIGHTS)
+        model, facts = unpack(self.folder.read(WEIGHTS, "nothing was validated"), WEIGHTS)
         temperature, scores = tempered(
-            model.to(self.device),
+            model.to(self.device).eval(),
             self._validation,
             settings.samples,
             self._evaluations(),
@@ -280,11 +276,25 @@ class Trainer:
         return Tempered(self.step, self._seconds(), temperature, scores)
 
     def _save(self) -> None:
-        far = self.step, self.best, self.best_step, self._seconds(), self.slowed
-        told = Progress(*far, self._products or USUAL)
-        Checkpoint.take(self.model, self.average, self.optimiser, told).write(self.folder)
+        far = Progress(self.step, self.best, self.best_step, self._seconds(), self.slowed)
+        Checkpoint.take(self.model, self.average, self.optimiser, far).write(self.folder)
         self.folder.seal_events()
         self._saved = time.monotonic()
+
+
+def moving_average(model: TrajectoryModel, decay: float) -> AveragedModel:
+    """Exponential moving average of a model's weights, with the model's own buffers.
+
+    The decay starts low and rises to `decay`, so the average is not held back by the first steps.
+    Buffers, such as the running statistics of a batch normalisation, are those of the model.
+    """
+
+    def update(mine: Tensors, theirs: Tensors, updates: Tensor | int) -> None:
+        step = int(updates) + 1
+        torch._foreach_lerp_(mine, theirs, 1 - min(decay, step / (step + 9)))
+
+    average = AveragedModel(model, multi_avg_fn=update)
+    return average.requires_grad_(False).eval()
 
 
 def _rates(config: Config) -> dict[str, float]:
