@@ -50,6 +50,9 @@ class ImportReport:
         speed_limit: Speed above which a step is a jump, in units per second; None if none was set.
         speed_limit_from: How the limit was found.
         columns: Column of the file behind each canonical column.
+        scale: What positions were multiplied by; None if they were taken as they are.
+        row_interval: Usual time between two rows of an agent, in seconds, or in frames where the
+            file counts frames; None if no agent has two rows.
         notes: What else the user should know.
     """
 
@@ -78,6 +81,8 @@ class ImportReport:
     speed_limit: float | None
     speed_limit_from: str
     columns: dict[str, str] = field(default_factory=dict)
+    scale: float | None = None
+    row_interval: float | None = None
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:

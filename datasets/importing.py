@@ -38,6 +38,7 @@ def import_tracks(
     dt: float | None = None,
     unit: str | None = None,
     scale: float | None = None,
+    dims: int | None = None,
     speed_limit: float | None = None,
     on_problem: Mapping[str, str] | str | None = None,
     settings: Mapping[str, str] | None = None,
@@ -62,6 +63,7 @@ def import_tracks(
         dt: Seconds per step; by default what the format fixes or most rows have.
         unit: Unit of the coordinates; by default what the format or the columns tell.
         scale: Metres per unit of the file; positions are multiplied by it.
+        dims: Coordinates that are read of a table, 2 or 3; by default z where there is one.
         speed_limit: Speed above which a step is a jump, in units per second; inf for no limit; by
             default guessed.
         on_problem: "quarantine" or "refuse", for all problems or by problem.
@@ -86,13 +88,15 @@ def import_tracks(
     Placing(Path(out), overwrite, is_store)
     importer = load_source(source)
     chosen = check_settings(source, importer, settings or {})
-    options = ReadOptions(dict(columns or {}), dt, unit, scale, limits.chunk, chosen)
+    options = ReadOptions(
+        dict(columns or {}), dt, unit, scale, dims, chunk_rows=limits.chunk, settings=chosen
+    )
     reading = importer.read(Path(path), options)
     target = _Target(Path(out), source, licence, history, overwrite)
     with room_for(target.out), working_folder(target.out) as folder:
         job = Passes.begin(folder, reading, limits, progress)
         settled = settle(job.survey(), job.roster, reading, dt is not None, speed_limit)
-        return _write(job, settled, target, Path(path), refused)
+        return _write(job, settled, target, Path(path), scale, refused)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,12 @@ class _Target:
 
 
 def _write(
-    job: Passes, settled: Settled, target: _Target, path: Path, refused: list[str]
+    job: Passes,
+    settled: Settled,
+    target: _Target,
+    path: Path,
+    scale: float | None,
+    refused: list[str],
 ) -> ImportReport:
     sift = Sift(Judge(settled.rules), job.roster, job.quarantine)
     writer = StoreWriter(
@@ -124,7 +133,9 @@ def _write(
             for block in sift.blocks(part):
                 writer.append(block)
         report = report_on(job.reading, job.rows, settled, sift)
-        report = replace(report, source=target.source, path=str(path), out=str(target.out))
+        report = replace(
+            report, source=target.source, path=str(path), out=str(target.out), scale=scale
+        )
         _refuse(report, refused)
         job.quarantine.store(writer, names_of(path, job.reading.files))
         writer.folds = _folds(job.reading.folds, sift.scenes)

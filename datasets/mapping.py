@@ -67,13 +67,16 @@ class Mapped:
         return _SECONDS.get(plain(self.names.get("time", "")).rpartition("_")[2], 1.0)
 
 
-def map_columns(path: Path, given: Mapping[str, str], names: Sequence[str]) -> Mapped:
+def map_columns(
+    path: Path, given: Mapping[str, str], names: Sequence[str], dims: int | None = None
+) -> Mapped:
     """Find the canonical columns among those of a file.
 
     Args:
         path: The file, for messages.
         given: Names that the user chose, by canonical column.
         names: All columns of the file.
+        dims: Coordinates that are wanted, 2 or 3; None: z where there is one.
 
     Raises:
         DataError: A chosen column is not there, or one that is needed was not found.
@@ -82,7 +85,9 @@ def map_columns(path: Path, given: Mapping[str, str], names: Sequence[str]) -> M
         _check_given(path, canonical, name, names)
     found = dict(given)
     _guess(found, names)
-    _check_complete(path, found, names)
+    if dims == 2:
+        found.pop("z", None)
+    _check_complete(path, found, names, dims)
     guessed = [f"{c} from {n!r}" for c, n in found.items() if c not in given]
     notes = [f"columns guessed: {', '.join(guessed)}"] if guessed else []
     lowered = {plain(name): name for name in names}
@@ -123,8 +128,11 @@ def _check_given(path: Path, canonical: str, name: str, names: Sequence[str]) ->
         )
 
 
-def _check_complete(path: Path, found: Mapping[str, str], names: Sequence[str]) -> None:
-    missing = [c for c in ("agent", "x", "y") if c not in found]
+def _check_complete(
+    path: Path, found: Mapping[str, str], names: Sequence[str], dims: int | None
+) -> None:
+    needed = ("agent", "x", "y", "z") if dims == 3 else ("agent", "x", "y")
+    missing = [c for c in needed if c not in found]
     if "time" not in found and "frame" not in found:
         missing.append("time (or frame)")
     if missing:

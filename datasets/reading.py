@@ -18,6 +18,7 @@ class ReadOptions:
         dt: Seconds per step.
         unit: Unit of the coordinates.
         scale: Metres per unit of the file; positions are multiplied by it.
+        dims: Coordinates that are read, 2 or 3; None: z is read where there is one.
         settings: Choices that one importer alone knows; its `SETTINGS` has their names.
         chunk_rows: About how many rows a chunk holds; bounds the memory of reading.
     """
@@ -26,6 +27,7 @@ class ReadOptions:
     dt: float | None = None
     unit: str | None = None
     scale: float | None = None
+    dims: int | None = None
     chunk_rows: int = 65_536
     settings: Mapping[str, str] = field(default_factory=dict)
 

@@ -54,6 +54,7 @@ def report_on(reading: Reading, rows: int, settled: Settled, sift: Sift) -> Impo
         speed_limit=settled.speed_limit,
         speed_limit_from=settled.speed_limit_from,
         columns=dict(reading.columns),
+        row_interval=settled.row_interval,
         notes=[*reading.notes, *settled.notes, *_notes(len(clocks), sift.turned)],
     )
 

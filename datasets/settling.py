@@ -28,6 +28,7 @@ class Settled:
         dt, every, seconds: As in Rules.
         dt_from: How dt was found.
         unit, unit_from: Unit of the coordinates and how it was found.
+        row_interval: Usual time between two rows of an agent, in units of the files' clock.
         speed_limit, speed_limit_from: Units per second of a jump, and how the limit was found.
         rules: By what rows are judged.
         odd: Trajectories in another unit.
@@ -40,6 +41,7 @@ class Settled:
     seconds: float
     unit: str = ""
     unit_from: str = ""
+    row_interval: float | None = None
     speed_limit: float | None = None
     speed_limit_from: str = "none: hardly anything moves"
     odd: Odd = field(default_factory=lambda: Odd(np.zeros(0, np.bool_)))
@@ -62,7 +64,9 @@ def settle(
     Raises:
         DataError: dt is not given and cannot be guessed.
     """
-    settled = _settle_dt(survey.beat.usual(), reading, given_dt)
+    row_interval = survey.beat.usual()
+    settled = _settle_dt(row_interval, reading, given_dt)
+    settled.row_interval = row_interval
     _settle_unit(settled, survey, roster, reading)
     scene, kind = np.array(roster.scene, np.int64), np.array(roster.kind, np.int64)
     pace = survey.pace / settled.seconds

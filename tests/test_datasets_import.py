@@ -293,6 +293,17 @@ def test_z_and_scale(imported):
     np.testing.assert_array_equal(store.tracks().position[:, 0], walkers()["x"] / 2)
 
 
+def test_a_store_remembers_how_its_table_was_read(imported):
+    table = walkers(dt=0.5).assign(z=1.0).rename(columns={"x": "east", "agent": "who"})
+    columns = {"agent": "who", "x": "east", "y": "y"}
+    store, _ = imported(table, columns=columns, scale=0.5, dims=2, dt=1.0)
+    report = store.header.report
+    assert (store.dims, store.dt, report["row_interval"], report["scale"]) == (2, 1.0, 0.5, 0.5)
+    assert report["columns"] == columns | {"scene": "scene", "time": "time"}
+    with pytest.raises(DataError, match="no column found for z"):
+        imported(table.drop(columns="z"), columns=columns, dims=3, name="flat.csv")
+
+
 def _zip(path, data):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("inside.csv", data)

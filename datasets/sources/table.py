@@ -32,7 +32,7 @@ def read(path: Path, options: ReadOptions) -> Reading:
         DataError: There is no table, a column is missing, or frames have no dt.
     """
     files = _files(path)
-    mapped = map_columns(files[0], options.columns, _names(files[0]))
+    mapped = map_columns(files[0], options.columns, column_names(files[0]), options.dims)
     frames = "frame" in mapped.names
     if frames and options.dt is None:
         raise DataError(
@@ -122,7 +122,12 @@ def _rows(file: Path, columns: list[str], chunk_rows: int) -> Iterator[Rows]:
         read += batch.num_rows
 
 
-def _names(file: Path) -> list[str]:
+def column_names(file: Path) -> list[str]:
+    """Names of the columns of one table, in its order.
+
+    Raises:
+        DataError: It is no table.
+    """
     if plain_suffix(file) not in PARQUET:
         return sniff(file).names
     if file.suffix.lower() in COMPRESSED:
@@ -142,7 +147,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _check_columns(file: Path, wanted: list[str]) -> None:
-    lacking = sorted(set(wanted) - set(_names(file)))
+    lacking = sorted(set(wanted) - set(column_names(file)))
     if lacking:
         raise DataError(
             f"{file} lacks the columns {', '.join(map(repr, lacking))} that the other files of "
