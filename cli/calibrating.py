@@ -62,8 +62,8 @@ def calibrate_run(
         RunError: The run does not fit the tracks.
     """
     from trajflow.benchmark.material import track_data
-    from trajflow.cli.loading import check_fit
     from trajflow.datasets.store import open_store
+    from trajflow.inference.tables import check_fit
     from trajflow.runs import RunFolder
 
     if "train" in (how.part, checked) or how.part == checked:

@@ -86,8 +86,9 @@ def of_run(
     """
     from trajflow.benchmark.material import track_data
     from trajflow.cli.judgements import keep
-    from trajflow.cli.loading import check_fit, load_forecaster
+    from trajflow.cli.loading import load_forecaster
     from trajflow.datasets.store import open_store
+    from trajflow.inference.tables import check_fit
     from trajflow.runs import RunFolder
 
     if len(paths) != 2:

@@ -20,8 +20,8 @@ def fit_run(run: Path, place: Path, words: Sequence[str], device: str) -> dict[s
         RunError: The run does not fit the tracks.
     """
     from trajflow.benchmark.material import track_data
-    from trajflow.cli.loading import check_fit
     from trajflow.datasets.store import open_store
+    from trajflow.inference.tables import check_fit
     from trajflow.predictor import Predictor
     from trajflow.runs import RunFolder
     from trajflow.training.noise_sets import SetTrainer, keep_set

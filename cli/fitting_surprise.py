@@ -59,8 +59,8 @@ def fit_run(run: Path, place: Path, how: Fitting, device: str) -> dict[str, Any]
         RunError: The run does not fit the tracks.
     """
     from trajflow.benchmark.material import track_data
-    from trajflow.cli.loading import check_fit
     from trajflow.datasets.store import open_store
+    from trajflow.inference.tables import check_fit
     from trajflow.runs import RunFolder
     from trajflow.surprise import FILE
 

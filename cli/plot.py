@@ -30,9 +30,10 @@ def plot(
     """Draw histories, truths and sampled futures, of moments spread over a part."""
     from trajflow.benchmark.material import track_data
     from trajflow.calibration import region_of
-    from trajflow.cli.loading import check_fit, load_predictor
+    from trajflow.cli.loading import load_predictor
     from trajflow.cli.moments import some_moments
     from trajflow.datasets.store import open_store
+    from trajflow.inference.tables import check_fit
     from trajflow.plotting import check_suffix, draw_forecasts, save
     from trajflow.runs import RunFolder
 

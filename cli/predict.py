@@ -54,19 +54,29 @@ def predict(
     ] = False,
     columns: Annotated[
         list[str] | None,
-        typer.Option(metavar="x=lon,y=lat,...", help="Columns of a table, by what they hold."),
+        typer.Option(
+            metavar="x=lon,y=lat,...",
+            help="Columns of a table, where they are not those that the run was trained on.",
+        ),
     ] = None,
-    dt: Annotated[float | None, typer.Option(metavar="SECONDS", help="Step of a table.")] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Seconds between two rows of an agent in a table."),
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="Unit of a table; that of the run if left.")
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     loud: Loud = None,
 ) -> None:
     """Forecast what follows each agent's last step, or everybody at every so many steps."""
-    from trajflow.cli.loading import check_fit, load_forecaster, opened
+    from trajflow.cli.loading import load_forecaster
     from trajflow.cli.options import assignments, selection, split
     from trajflow.cli.progress import counted
     from trajflow.cli.regions import with_regions
     from trajflow.exporting import check_target, export
+    from trajflow.inference.tables import open_tracks
     from trajflow.outlook import forecast_ends
 
     check_target(out, overwrite)
@@ -78,8 +88,7 @@ def predict(
     if surprise:
         predictor.check_surprise()
     named = assignments(split(columns), "--columns")
-    with opened(tracks, named, dt, predictor.unit) as store:
-        check_fit(predictor, store, tracks)
+    with open_tracks(tracks, predictor, columns=named, dt=dt, unit=unit) as store:
         futures = forecast_ends(
             predictor,
             store,

@@ -120,10 +120,11 @@ def _check_given(path: Path, canonical: str, name: str, names: Sequence[str]) ->
             f"no canonical column {canonical!r}{_near(canonical, CANONICAL)}; "
             f"choose of {', '.join(CANONICAL)}"
         )
-    if names.count(name) != 1:
-        how = "no column" if name not in names else "more than one column"
+    if names.count(name) > 1:
+        raise DataError(f"{path} has two columns {name!r}; rename one")
+    if name not in names:
         raise DataError(
-            f"{path} has {how} {name!r} for {canonical!r}{_near(name, names)}; "
+            f"{path} has no column {name!r} for {canonical!r}{_near(name, names)}; "
             f"it has {_listed(names)}"
         )
 

@@ -12,7 +12,7 @@ def test_forecasts_are_written(trajflow, trained, fork, tmp_path):
     code, out, _ = trajflow(*words, "-o", tmp_path / "a.csv")
     assert (code, out) == (0, f"{tmp_path / 'a.csv'}\n")
     lines = (tmp_path / "a.csv").read_text().splitlines()
-    assert lines[0] == "scene,agent,sample,step,time,x,y"
+    assert lines[0] == "scene,agent,issued_at,lead,sample,step,time,x,y"
     assert len(lines) == 1 + 61 * 3 * 12
     trajflow(*words, "-o", tmp_path / "b.csv")
     assert (tmp_path / "b.csv").read_text().splitlines() == lines

@@ -27,7 +27,8 @@ def test_tables_hold_every_sample_and_step(tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     export(CHUNKS, path, {"run": "r"})
     frame = read(path)
-    assert list(frame) == ["scene", "agent", "sample", "step", "time", "x", "y", "z"]
+    key = ["scene", "agent", "issued_at", "lead", "sample"]
+    assert list(frame) == [*key, "step", "time", "x", "y", "z"]
     assert len(frame) == 4 * S * F
     yard = frame[(frame.scene == "yard") & (frame["sample"] == 6)]
     assert yard.step.tolist() == [10, 11, 12, 13, 14]

@@ -1,5 +1,7 @@
 """Facts about the forecaster with scikit-learn's manners."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,3 +61,94 @@ def test_predict_before_fit_and_a_frame_without_positions_are_refused():
         forecaster().predict(frame())
     with pytest.raises(TrajflowError, match="x"):
         forecaster().fit(frame().drop(columns="x"))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return forecaster(seed=1).fit(frame())
+
+
+def change(**columns):
+    """The frame with columns computed from it."""
+    table = frame()
+    return table.assign(**{name: make(table) for name, make in columns.items()})
+
+
+def masked(values, where):
+    return np.ma.masked_array(values, where)
+
+
+SAME = {
+    "durations": change(t=lambda f: pd.to_timedelta(f.t, unit="s")),
+    "duration objects": change(
+        t=lambda f: pd.Series([datetime.timedelta(seconds=s) for s in f.t], dtype=object)
+    ),
+    "an index": frame().set_index(["who", "t"]),
+    "a repeated index": frame().set_axis([0] * 320),
+    "categories": change(who=lambda f: f.who.astype("category")),
+    "sparse numbers": change(x=lambda f: pd.arrays.SparseArray(f.x)),
+    "nullable numbers": change(x=lambda f: f.x.astype("Float64")),
+    "text among numbers": change(x=lambda f: pd.Series([str(f.x[0]), *f.x[1:]], dtype=object)),
+    "a doubled column that is not needed": pd.concat(
+        [frame().assign(note=1), frame().assign(note=2)[["note"]]], axis=1
+    ),
+}
+
+
+@pytest.mark.parametrize("table", SAME.values(), ids=SAME)
+def test_the_same_tracks_in_another_form_give_the_same_futures(fitted, table):
+    assert fitted.predict(table, samples=3).equals(fitted.predict(frame(), samples=3))
+
+
+def test_columns_may_be_named_by_numbers(fitted):
+    table = frame().set_axis(range(4), axis=1)
+    columns = {"agent": 0, "time": 1, "x": 2, "y": 3}
+    model = forecaster(seed=1).set_params(columns=columns).fit(table)
+    assert model.predict(table, samples=3).equals(fitted.predict(frame(), samples=3))
+
+
+def test_ids_of_several_types_are_read(fitted):
+    table = change(who=lambda f: f.who.map({"p0": 0, "p1": 1.5, "p2": "p2", "p3": "p3"}))
+    assert set(fitted.predict(table).agent) == {"0", "1.5", "p2", "p3"}
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, np.ma.masked], ids=str)
+def test_a_missing_or_masked_cell_is_a_row_without_a_position(fitted, missing):
+    cells = change(x=lambda f: pd.Series([missing, *f.x[1:-1], missing], dtype=object))
+    expected = fitted.predict(frame().iloc[1:-1], samples=3)
+    assert fitted.predict(cells, samples=3).equals(expected)
+
+
+def test_masked_and_nullable_arrays_have_missing_cells(fitted):
+    hidden = np.arange(320) % 80 == 78
+    expected = fitted.predict(frame()[~hidden], samples=3)
+    arrays = change(x=lambda f: masked(f.x.to_numpy(), hidden))
+    assert fitted.predict(arrays, samples=3).equals(expected)
+    nullable = change(x=lambda f: f.x.astype("Float64").mask(hidden))
+    assert fitted.predict(nullable, samples=3).equals(expected)
+    without_id = change(who=lambda f: f.who.mask(hidden, None))
+    assert fitted.predict(without_id, samples=3).equals(expected)
+
+
+REFUSED = {
+    "two columns of one name": (pd.concat([frame(), frame()[["x"]]], axis=1), "two columns 'x'"),
+    "ids alike as text": (change(who=lambda f: f.who.map({"p0": 7, "p1": "7"})), "7 and '7'"),
+    "ids that are lists": (change(who=lambda f: [[1]] * len(f)), "'who'.*a cell is a list"),
+    "complex positions": (change(x=lambda f: f.x + 1j), "'x' .*cannot be read as x"),
+    "a missing column": (frame().drop(columns="t"), "the data frame has no column 't'"),
+    "no frame": ([[1, 2]], "pandas DataFrame, got list"),
+    "another unit": (change(x=lambda f: 40 * f.x, y=lambda f: 40 * f.y), "the data frame .*unit"),
+    "another step": (change(t=lambda f: 3 * f.t), r"the data frame .*every 1\.5 s.*every 0\.5 s"),
+}
+
+
+@pytest.mark.parametrize(("table", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_refused_in_one_line(fitted, table, said):
+    with pytest.raises(TrajflowError, match=said) as refused:
+        fitted.predict(table)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_unit_that_is_given_is_believed(fitted):
+    fast = change(x=lambda f: 40 * f.x, y=lambda f: 40 * f.y)
+    assert len(fitted.predict(fast, samples=2, unit="m")) == 4 * 2 * 3

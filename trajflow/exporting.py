@@ -47,7 +47,8 @@ def export(
     Args:
         futures: Forecasts, some agents at a time.
         path: A .csv or .parquet file, one row per agent, sample and step; or a .zarr group with
-            `samples` [N, S, F, D] and the scene, agent and present step of each of the N; with
+            `samples` [N, S, F, D] and the scene, agent, present step and its time `issued_at` in
+            seconds of each of the N; with
             regions also their `centre` [N, F, D] and `radius` [N, F], and of chosen samples the
             `weight` [N, S]; with surprise the `surprise` [N], the number of its `reason` [N] and
             `expected_error` [N].
@@ -125,6 +126,7 @@ def _write_group(
             _append(group, "scene", _coded(scenes, some.scene))
             _append(group, "agent", _coded(agents, some.agent))
             _append(group, "step", some.step)
+            _append(group, "issued_at", np.asarray(some.step * some.dt, np.float64))
         names = {"scenes": list(scenes), "agents": list(agents)}
         names |= {"reasons": list(reasons)} if reasons else {}
         group.attrs.update({"trajflow_forecast": FORMAT, **attrs, **names})

@@ -95,7 +95,11 @@ class Futures:
     expected_error: Floats | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per agent, sample and step: scene, agent, sample, step, time, x, y[, z].
+        """A row per agent, present, sample and step ahead.
+
+        Columns: scene, agent, issued_at, lead, sample, step, time, x, y[, z]. A row is named by
+        its scene, agent, issued_at (the present, in seconds), lead (steps ahead, from 1) and
+        sample; step and time are those of the forecast position.
 
         With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
         chosen samples also have a weight, alike for every step. Where it was asked for there are
@@ -109,6 +113,8 @@ class Futures:
         columns: dict[str, Any] = {
             "scene": np.asarray(self.scene, object)[who],
             "agent": np.asarray(self.agent, object)[who],
+            "issued_at": self.step[who] * self.dt,
+            "lead": ahead + 1,
             "sample": sample,
             "step": step,
             "time": step * self.dt,

@@ -1,8 +1,11 @@
 """What a run is made of: the parts of a store under its settings, and what a predictor knows."""
 
+from typing import Any
+
 from trajflow.config import Config
 from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import Store
+from trajflow.datasets.table_layout import TableLayout
 
 
 def track_data(store: Store, config: Config) -> TrackData:
@@ -10,6 +13,8 @@ def track_data(store: Store, config: Config) -> TrackData:
     return TrackData(store, **config.data.model_dump(), order=config.train.seed)
 
 
-def facts_of(store: Store) -> dict[str, object]:
-    """What a predictor must know of the tracks."""
-    return {"dims": store.dims, "dt": store.dt, "unit": store.unit}
+def facts_of(store: Store) -> dict[str, Any]:
+    """What a predictor must know of the tracks: dims, dt, unit and how their table was read."""
+    facts: dict[str, Any] = {"dims": store.dims, "dt": store.dt, "unit": store.unit}
+    layout = TableLayout.of_store(store)
+    return facts if layout is None else facts | {"table": layout.model_dump(mode="json")}

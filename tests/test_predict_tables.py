@@ -1,0 +1,214 @@
+"""`trajflow predict RUN TABLE`: a table is read as the one that the run was trained on."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trajflow import Predictor
+from trajflow.errors import TrajflowError
+from trajflow.inference.tables import open_tracks
+
+RENAMED = {"agent": "who", "time": "clock", "x": "u", "y": "v"}
+
+
+def walkers(agents=24, steps=24, dt=0.4, seed=0, **columns):
+    """Rows of people who walk about 1 m/s, under the names of the run's table."""
+    chance = np.random.default_rng(seed)
+    rows = []
+    for agent in range(agents):
+        velocity, start = chance.normal(0, 0.9, 2), chance.uniform(0, 9, 2)
+        for step in range(steps):
+            place = start + velocity * step * dt + chance.normal(0, 0.02, 2)
+            rows.append((f"p{agent}", step * dt, *place))
+    return pd.DataFrame(rows, columns=list(RENAMED.values())).assign(**columns)
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    """A run on a table in metres with columns of its own names."""
+    folder = tmp_path_factory.mktemp("tables")
+    walkers(steps=80, agents=8).to_csv(folder / "train.csv", index=False)
+    columns = ",".join(f"{name}={own}" for name, own in RENAMED.items())
+    words = [
+        *tiny,
+        "--set",
+        "data.split=time",
+        "--set",
+        "data.horizon=4",
+        "--set",
+        "data.fractions=[0.6,0.4,0.0]",
+    ]
+    imported = ("data", "import", "table", "train.csv", "-o", "t.zarr", "--unit", "m")
+    trained = ("train", "t.zarr", "--out", "run", "--seed", "1", *words, "--set", "train.epochs=1")
+    for command in ((*imported, "--columns", columns), trained):
+        done = subprocess.run(
+            [sys.executable, "-m", "trajflow", *command],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture
+def predict(trajflow, tmp_path):
+    """Forecasts a table: exit code, what was said, and the forecasts if there are any."""
+
+    def ask(run, table, *words, name="now.csv"):
+        path, out = tmp_path / name, tmp_path / "out.csv"
+        table.to_csv(path, index=False)
+        out.unlink(missing_ok=True)
+        code, _, said = trajflow("predict", run, path, "-o", out, "--samples", "2", *words)
+        return code, said, pd.read_csv(out) if out.exists() else None
+
+    return ask
+
+
+def test_a_table_like_that_of_the_run_needs_no_options(run, predict):
+    code, said, futures = predict(run, walkers(agents=3, seed=1))
+    assert (code, said) == (0, "")
+    assert sorted(futures.agent.unique()) == ["p0", "p1", "p2"]
+
+
+def test_a_clock_that_jitters_keeps_the_step_of_the_run(run, predict):
+    table = walkers(agents=2, steps=9)
+    table["clock"] += np.random.default_rng(3).normal(0, 0.004, len(table))
+    code, said, futures = predict(run, table)
+    assert (code, said) == (0, "")
+    assert futures.time.max() == pytest.approx((8 + 4) * 0.4)
+
+
+def test_rows_between_the_steps_of_the_run_are_left_out(run, predict):
+    fine, coarse = walkers(agents=2, steps=33, dt=0.1), walkers(agents=2, steps=9)
+    coarse[["u", "v"]] = fine.loc[fine.clock.mul(10).round() % 4 == 0, ["u", "v"]].to_numpy()
+    assert predict(run, fine)[2].equals(predict(run, coarse)[2])
+
+
+def test_rows_off_the_steps_of_the_run_are_refused_with_both_times(run, predict):
+    code, said, _ = predict(run, walkers(dt=0.5))
+    assert code == 2
+    assert "every 0.5 s" in said
+    assert "every 0.4 s" in said
+
+
+def test_a_height_that_the_run_does_not_know_is_not_read(run, predict):
+    table = walkers(agents=2)
+    assert predict(run, table.assign(z=1.5))[2].equals(predict(run, table)[2])
+
+
+def test_a_missing_column_is_refused_by_its_name_and_may_be_named(run, predict):
+    table = walkers(agents=2).rename(columns={"u": "east"})
+    code, said, _ = predict(run, table)
+    assert code == 2
+    assert "'u' for x" in said
+    assert "--columns x=" in said
+    assert predict(run, table, "--columns", "x=east")[0] == 0
+
+
+def test_pixels_do_not_go_into_a_run_in_metres(run, predict):
+    table = walkers(agents=3)
+    table[["u", "v"]] *= 40
+    code, said, _ = predict(run, table)
+    assert code == 2
+    assert "another unit" in said
+    assert "--scale METRES" in said
+    assert predict(run, table, "--unit", "m")[0] == 0
+    named = table.rename(columns={"u": "x_px", "v": "y_px"})
+    code, said, _ = predict(run, named, "--columns", "x=x_px,y=y_px")
+    assert code == 2
+    assert "'px'" in said
+    assert "--unit m" in said
+    code, said, _ = predict(run, walkers(agents=3), "--unit", "px")
+    assert code == 2
+    assert "'px'" in said
+
+
+def test_tracks_much_faster_than_the_runs_give_a_warning(run, predict):
+    table = walkers(agents=3)
+    table[["u", "v"]] *= 9
+    code, said, _ = predict(run, table)
+    assert code == 0
+    assert said.startswith("warning:")
+    assert "another unit?" in said
+
+
+def test_frames_without_seconds_are_refused_and_take_dt(run, predict):
+    table = walkers(agents=3)
+    table["clock"] = (table.clock / 0.4).round().astype(int)
+    frames = table.rename(columns={"clock": "frame"})
+    code, said, _ = predict(run, frames, "--columns", "frame=frame")
+    assert code == 2
+    assert "--dt" in said
+    assert predict(run, frames, "--columns", "frame=frame", "--dt", "0.4")[0] == 0
+
+
+def trained_on(run, **table):
+    """The run's predictor, as if its table had been read so."""
+    loaded = Predictor.load(run)
+    layout = loaded.facts["table"] | table
+    return Predictor(loaded.model, loaded.facts | {"table": layout})
+
+
+def test_frames_are_counted_as_in_the_table_of_the_run(run, tmp_path):
+    columns = RENAMED | {"frame": "clock"}
+    del columns["time"]
+    predictor = trained_on(run, columns=columns, row_interval=10.0)
+    table = walkers(agents=2, steps=9)
+    table["clock"] = (table.clock / 0.4).round() * 10
+    table.to_csv(tmp_path / "tens.csv", index=False)
+    with open_tracks(tmp_path / "tens.csv", predictor) as store:
+        assert (store.dt, store.rows) == (0.4, 18)
+    table["clock"] /= 10
+    table.to_csv(tmp_path / "ones.csv", index=False)
+    with (
+        pytest.raises(TrajflowError, match=r"every 1 frames.* every 10 frames.*--dt"),
+        open_tracks(tmp_path / "ones.csv", predictor),
+    ):
+        pass
+
+
+def test_positions_are_scaled_as_in_the_table_of_the_run(run, tmp_path):
+    table = walkers(agents=2)
+    meters = table[["u", "v"]].to_numpy()
+    table[["u", "v"]] /= 0.02
+    table.to_csv(tmp_path / "pixels.csv", index=False)
+    with open_tracks(tmp_path / "pixels.csv", trained_on(run, scale=0.02)) as store:
+        np.testing.assert_allclose(store.tracks().position, meters, atol=1e-9)
+
+
+def test_what_a_run_says_of_its_table_is_not_believed(run, tmp_path):
+    walkers(agents=2).to_csv(tmp_path / "now.csv", index=False)
+    for lie in ({"scale": -1.0}, {"columns": {"x": 5}}, {"columns": {"moon": "u"}}):
+        with (
+            pytest.raises(TrajflowError, match="does not say how its table was read"),
+            open_tracks(tmp_path / "now.csv", trained_on(run, **lie)),
+        ):
+            pass
+
+
+def test_an_exported_model_reads_tables_as_its_run(run, predict, trajflow, tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    model = tmp_path / "run.onnx"
+    assert trajflow("export", run, "-o", model)[0] == 0
+    assert predict(model, walkers(agents=2))[:2] == (0, "")
+    table = walkers(agents=2)
+    table[["u", "v"]] *= 40
+    assert "another unit" in predict(model, table)[1]
+    assert "'u' for x" in predict(model, table.rename(columns={"u": "east"}))[1]
+    assert "every 0.4 s" in predict(model, walkers(dt=0.5))[1]
+
+
+def test_forecasts_at_several_moments_have_a_key(run, predict):
+    code, _, futures = predict(run, walkers(agents=3), "--every", "2")
+    assert code == 0
+    key = ["scene", "agent", "issued_at", "lead", "sample"]
+    assert list(futures.columns) == [*key, "step", "time", "x", "y"]
+    assert not futures.duplicated(key).any()
+    assert futures.duplicated(["scene", "agent", "sample", "step"]).any()
+    assert np.allclose(futures.issued_at + 0.4 * futures.lead, futures.time)
