@@ -47,7 +47,11 @@ def test_a_table_is_forecast_without_a_store(trajflow, trained, tmp_path):
 
 
 def test_tracks_of_other_steps_are_refused(trajflow, trained, walk, tmp_path):
-    code, _, said = trajflow("predict", trained[0], walk(), "-o", tmp_path / "a.csv", *COLUMNS)
+    words = ("predict", trained[0], walk(), "-o", tmp_path / "a.csv", *COLUMNS)
+    code, _, said = trajflow(*words)
+    assert code == 2
+    assert "'degree'" in said
+    code, _, said = trajflow(*words, "--unit", "m")
     assert code == 2
     assert "every 0.4 s" in said
     assert "every 0.5 s" in said

@@ -218,7 +218,7 @@ def _readable(column: pd.Series[Any], ids: bool) -> pd.Series[Any]:
     import pandas as pd
 
     if isinstance(column.dtype, pd.SparseDtype):
-        column = column.sparse.to_dense()
+        column = pd.Series(column.to_numpy(), column.index)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     if pd.api.types.infer_dtype(column) in ("timedelta", "timedelta64"):
