@@ -11,6 +11,7 @@ from trajflow.cli.bench import bench
 from trajflow.cli.benchmark import benchmark
 from trajflow.cli.calibrate import calibrate
 from trajflow.cli.compare import compare
+from trajflow.cli.console import complain, listen
 from trajflow.cli.data_check import check
 from trajflow.cli.data_import import import_
 from trajflow.cli.data_info import info
@@ -24,7 +25,6 @@ from trajflow.cli.fit_surprise import fit_surprise
 from trajflow.cli.options import Loud
 from trajflow.cli.plot import plot
 from trajflow.cli.predict import predict
-from trajflow.cli.streams import complain, listen
 from trajflow.cli.train import train
 from trajflow.cli.tui import tui
 from trajflow.errors import TrajflowError

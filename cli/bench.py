@@ -54,7 +54,7 @@ def bench(
 
     The floor is what the matrix products of a forecast take alone here, one by one, in float32.
     """
-    from trajflow.cli.progress import Progress
+    from trajflow.cli.console import Progress
     from trajflow.latency import Model, fit_budget, measure_latency, parse_milliseconds
 
     counts, numbers = _counts(agents, "--agents"), _counts(threads, "--threads")
@@ -77,7 +77,7 @@ def bench(
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    from trajflow.cli.streams import say, say_json
+    from trajflow.cli.console import say, say_json
     from trajflow.cli.tables import table
 
     if as_json:
@@ -90,7 +90,7 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
 def _show_budget(
     budget: str, best: dict[str, Any] | None, rows: list[dict[str, Any]], timed: Any, as_json: bool
 ) -> None:
-    from trajflow.cli.streams import say, say_json
+    from trajflow.cli.console import say, say_json
     from trajflow.errors import TrajflowError
 
     lines = _python(best, timed) if best else []

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trajflow.cli.progress import Progress
-from trajflow.cli.stopping import asking
-from trajflow.cli.streams import complain, log, say, say_json
+from trajflow.cli.console import Progress, asking, complain, log, say, say_json
 from trajflow.cli.tables import table
 from trajflow.errors import ConfigError, did_you_mean
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trajflow.cli.console import say, say_json
 from trajflow.cli.options import DataPath, Device, Json, Loud, RunPath, Seed, Steps
-from trajflow.cli.streams import say, say_json
 from trajflow.cli.tables import table
 
 if TYPE_CHECKING:

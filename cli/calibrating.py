@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajflow.cli.progress import counted
-from trajflow.cli.streams import log
+from trajflow.cli.console import counted, log
 from trajflow.errors import ConfigError, TrajflowError
 
 if TYPE_CHECKING:
@@ -61,9 +60,9 @@ def calibrate_run(
         ConfigError: A part cannot be used.
         RunError: The run does not fit the tracks.
     """
-    from trajflow.benchmark.material import track_data
     from trajflow.datasets.store import open_store
     from trajflow.inference.tables import check_fit
+    from trajflow.run_data import track_data
     from trajflow.runs import RunFolder
 
     if "train" in (how.part, checked) or how.part == checked:

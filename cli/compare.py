@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trajflow.cli.console import say, say_json
 from trajflow.cli.judgements import judgements
 from trajflow.cli.options import Json, Loud
 from trajflow.cli.scores import NAMES
-from trajflow.cli.streams import say, say_json
 from trajflow.cli.tables import table
 from trajflow.errors import ConfigError
 

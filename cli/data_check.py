@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trajflow.cli.console import log, say, say_json
 from trajflow.cli.findings import show
 from trajflow.cli.options import DataPath, Json, Loud, Overwrite
-from trajflow.cli.streams import log, say, say_json
 from trajflow.cli.tables import table
 
 if TYPE_CHECKING:

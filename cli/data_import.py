@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trajflow.cli.console import Progress, log, say, say_json
 from trajflow.cli.options import Json, Loud, Overwrite, StoreOut, assignments, split
-from trajflow.cli.progress import Progress
-from trajflow.cli.streams import log, say, say_json
 
 if TYPE_CHECKING:
     from trajflow.datasets import passes

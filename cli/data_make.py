@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from trajflow.cli.console import Progress
 from trajflow.cli.options import Json, Loud, Overwrite, Seed, StoreOut, assignments
-from trajflow.cli.progress import Progress
 from trajflow.cli.stores import show_store
 
 

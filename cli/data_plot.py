@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from trajflow.cli.console import say
 from trajflow.cli.options import DataPath, Loud, PictureOut
-from trajflow.cli.streams import say
 
 
 def plot_data(

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trajflow.cli.console import Progress, counted, log
 from trajflow.cli.options import selection
-from trajflow.cli.progress import Progress, counted
-from trajflow.cli.streams import log
 from trajflow.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -84,11 +83,11 @@ def of_run(
         ConfigError: It is not asked for as RUN DATA.
         RunError: The run has learned from what is to be judged, or does not fit.
     """
-    from trajflow.benchmark.material import track_data
     from trajflow.cli.judgements import keep
     from trajflow.cli.loading import load_forecaster
     from trajflow.datasets.store import open_store
     from trajflow.inference.tables import check_fit
+    from trajflow.run_data import track_data
     from trajflow.runs import RunFolder
 
     if len(paths) != 2:
@@ -122,9 +121,9 @@ def of_baseline(
         ConfigError: It is not asked for as DATA, or there is no such floor.
     """
     from trajflow.baselines import load
-    from trajflow.benchmark.material import track_data
     from trajflow.config import Config
     from trajflow.datasets.store import open_store
+    from trajflow.run_data import track_data
 
     fit = load(name)
     if len(paths) != 1:
@@ -144,9 +143,9 @@ def of_baseline(
 def _over_folds(name: str, store: "Store", config: "Config", how: Protocol) -> dict[str, Any]:
     """The report of a floor on every fold, after learning from the others' training parts."""
     from trajflow.baselines import load
-    from trajflow.benchmark.material import track_data
     from trajflow.evaluation import evaluate_folds
     from trajflow.evaluation.motion import standing_pace
+    from trajflow.run_data import track_data
 
     names, hashes = list(store.folds or {}), dict[str, str]()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajflow.cli.progress import Progress
+from trajflow.cli.console import Progress
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:

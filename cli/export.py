@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from trajflow.cli.console import say, say_json
 from trajflow.cli.options import Json, Loud, Overwrite, RunPath, Steps
-from trajflow.cli.streams import say, say_json
 from trajflow.cli.tables import pairs
 
 

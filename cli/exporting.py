@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trajflow.cli.streams import log
+from trajflow.cli.console import log
 from trajflow.errors import ConfigError, DataError
 
 SUFFIXES = (".onnx", ".pt2")

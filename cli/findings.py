@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from trajflow.cli.streams import LONGEST, RED, YELLOW, say, say_json
+from trajflow.cli.console import LONGEST, RED, YELLOW, say, say_json
 from trajflow.errors import DataProblem
 from trajflow.text import safe
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from trajflow.cli.console import say, say_json
 from trajflow.cli.options import DataPath, Device, Json, Loud, RunPath, Seed
-from trajflow.cli.streams import say, say_json
 from trajflow.cli.tables import pairs
 
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajflow.cli.progress import Progress
-from trajflow.cli.streams import log
+from trajflow.cli.console import Progress, log
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,10 +18,10 @@ def fit_run(run: Path, place: Path, words: Sequence[str], device: str) -> dict[s
         ConfigError: A setting is wrong, or the model is joint.
         RunError: The run does not fit the tracks.
     """
-    from trajflow.benchmark.material import track_data
     from trajflow.datasets.store import open_store
     from trajflow.inference.tables import check_fit
     from trajflow.predictor import Predictor
+    from trajflow.run_data import track_data
     from trajflow.runs import RunFolder
     from trajflow.training.noise_sets import SetTrainer, keep_set
     from trajflow.training.setup import device_of

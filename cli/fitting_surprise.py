@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajflow.cli.progress import counted
-from trajflow.cli.streams import log
+from trajflow.cli.console import counted, log
 from trajflow.errors import ConfigError, TrajflowError, did_you_mean
 
 if TYPE_CHECKING:
@@ -58,9 +57,9 @@ def fit_run(run: Path, place: Path, how: Fitting, device: str) -> dict[str, Any]
         DataError: There are too few people.
         RunError: The run does not fit the tracks.
     """
-    from trajflow.benchmark.material import track_data
     from trajflow.datasets.store import open_store
     from trajflow.inference.tables import check_fit
+    from trajflow.run_data import track_data
     from trajflow.runs import RunFolder
     from trajflow.surprise import FILE
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trajflow.cli.streams import log
+from trajflow.cli.console import log
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:

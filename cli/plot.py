@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from trajflow.cli.console import say
 from trajflow.cli.options import DataPath, Device, Loud, PictureOut, RunPath, Seed, Split, Steps
-from trajflow.cli.streams import say
 
 
 def plot(
@@ -28,13 +28,13 @@ def plot(
     loud: Loud = None,
 ) -> None:
     """Draw histories, truths and sampled futures, of moments spread over a part."""
-    from trajflow.benchmark.material import track_data
     from trajflow.calibration import region_of
     from trajflow.cli.loading import load_predictor
     from trajflow.cli.moments import some_moments
     from trajflow.datasets.store import open_store
     from trajflow.inference.tables import check_fit
     from trajflow.plotting import check_suffix, draw_forecasts, save
+    from trajflow.run_data import track_data
     from trajflow.runs import RunFolder
 
     check_suffix(out)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from trajflow.cli.console import say
 from trajflow.cli.options import (
     Device,
     Draws,
@@ -16,7 +17,6 @@ from trajflow.cli.options import (
     Select,
     Steps,
 )
-from trajflow.cli.streams import say
 from trajflow.errors import ConfigError
 
 
@@ -71,9 +71,9 @@ def predict(
     loud: Loud = None,
 ) -> None:
     """Forecast what follows each agent's last step, or everybody at every so many steps."""
+    from trajflow.cli.console import counted
     from trajflow.cli.loading import load_forecaster
     from trajflow.cli.options import assignments, selection, split
-    from trajflow.cli.progress import counted
     from trajflow.cli.regions import with_regions
     from trajflow.exporting import check_target, export
     from trajflow.inference.tables import open_tracks

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from trajflow.cli.streams import log
+from trajflow.cli.console import log
 
 if TYPE_CHECKING:
     from trajflow.calibration import Calibration

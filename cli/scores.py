@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trajflow.cli.streams import say, say_json
+from trajflow.cli.console import say, say_json
 from trajflow.cli.tables import table
 from trajflow.cli.views import show_joint, show_motion
 

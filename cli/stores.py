@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajflow.cli.progress import span
-from trajflow.cli.streams import say, say_json
+from trajflow.cli.console import say, say_json, span
 from trajflow.cli.tables import pairs, table
 
 if TYPE_CHECKING:

@@ -1,13 +1,22 @@
-"""Aligned text tables: words to the left, numbers to the right."""
+"""Aligned tables for people: words to the left, numbers to the right."""
 
 import math
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 
-from trajflow.text import safe, width
+from trajflow.text import safe
+
+UNLIMITED = 100_000
+"""Columns of a line that is not read on a terminal."""
+CELL, VALUE = 64, 200
+"""Most letters of a cell of a table, and of a value of `pairs`."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """The rows under a header, as one aligned text; every string passes `safe`.
+    """Lay rows out under a header; every string passes `safe`.
+
+    On a terminal, words that do not fit its width continue on a further line.
 
     Args:
         header: One name per column.
@@ -20,23 +29,37 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         zara1     2356
         eth        364
     """
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(map(width, column)) for column in zip(header, *cells, strict=True)]
-    right = [_numeric(column) for column in zip(*rows, strict=True)] or [False] * len(header)
-    lines = [_line(row, widths, right) for row in [list(map(safe, header)), *cells]]
-    return "\n".join(lines)
+    columns = list(zip(*rows, strict=True)) or [()] * len(header)
+    right = [bool(column) and _is_numeric(column) for column in columns]
+    lines = [list(map(safe, header)), *([_cell(value, CELL) for value in row] for row in rows)]
+    return _layout(lines, right)
 
 
-def pairs(values: dict[str, object]) -> str:
+def pairs(values: Mapping[str, object]) -> str:
     """Names and values, one pair on a line, aligned."""
-    longest = max((width(name) for name in values), default=0)
-    return "\n".join(
-        f"{name}{' ' * (longest - width(name))}  {_cell(value, limit=200)}"
-        for name, value in values.items()
-    )
+    lines = [[name, _cell(value, VALUE)] for name, value in values.items()]
+    return _layout(lines, [False, False])
 
 
-def _cell(value: object, limit: int = 64) -> str:
+def _layout(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    for numeric in right:
+        grid.add_column(justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+    for line in lines:
+        grid.add_row(*map(Text, line))
+    live = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if live else UNLIMITED
+    console = Console(width=width, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _cell(value: object, limit: int) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, bool):
@@ -44,14 +67,6 @@ def _cell(value: object, limit: int = 64) -> str:
     return f"{value:.4g}" if isinstance(value, float) else safe(value, limit)
 
 
-def _numeric(column: Sequence[object]) -> bool:
+def _is_numeric(column: Sequence[object]) -> bool:
     kinds = (int, float, type(None))
     return all(isinstance(value, kinds) and not isinstance(value, bool) for value in column)
-
-
-def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
-    padded = []
-    for cell, wide, to_the_right in zip(cells, widths, right, strict=True):
-        space = " " * (wide - width(cell))
-        padded.append(space + cell if to_the_right else cell + space)
-    return "  ".join(padded).rstrip()

@@ -48,8 +48,8 @@ def train(
     and `trajflow fit-surprise`.
     """
     from trajflow.cli.calibrating import calibrate_trained
+    from trajflow.cli.console import asking
     from trajflow.cli.fitting_surprise import fit_trained
-    from trajflow.cli.stopping import asking
     from trajflow.cli.training import Ask, events_of, finish, prepare
     from trajflow.cli.training_view import watch
     from trajflow.training.reproducible import reproducible

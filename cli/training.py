@@ -6,8 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trajflow.cli.progress import span
-from trajflow.cli.streams import log, say, say_json
+from trajflow.cli.console import log, say, say_json, span
 from trajflow.cli.tables import pairs
 from trajflow.errors import ConfigError, RunError
 
@@ -58,8 +57,8 @@ def prepare(ask: Ask, out: Path | None, resume: bool, device: str) -> "Trainer":
         ConfigError: A setting is wrong.
         RunError: A run cannot be made, or not be resumed with these tracks.
     """
-    from trajflow.benchmark.material import facts_of, track_data
     from trajflow.datasets.store import open_store
+    from trajflow.run_data import facts_of, track_data
     from trajflow.training.setup import device_of, new_trainer
 
     if resume:
@@ -76,8 +75,8 @@ def prepare(ask: Ask, out: Path | None, resume: bool, device: str) -> "Trainer":
 
 
 def _resumed(ask: Ask, out: Path | None, device: str) -> "Trainer":
-    from trajflow.benchmark.material import facts_of, track_data
     from trajflow.datasets.store import open_store
+    from trajflow.run_data import facts_of, track_data
     from trajflow.runs import RunFolder
     from trajflow.training.setup import device_of, resumed_trainer
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from trajflow.cli.progress import Progress, span
-from trajflow.cli.streams import log
+from trajflow.cli.console import Progress, log, span
 
 if TYPE_CHECKING:
     from trajflow.training import Evaluated, Event, Finished, Returned, Started, Step

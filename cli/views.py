@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trajflow.cli.streams import say
+from trajflow.cli.console import say
 from trajflow.cli.tables import table
 
 AGREEING = {"jade": "joint ADE", "jfde": "joint FDE", "collision_rate": "collisions"}

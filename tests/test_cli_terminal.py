@@ -8,9 +8,7 @@ import warnings
 
 import pytest
 
-from trajflow.cli.progress import Progress, span
-from trajflow.cli.stopping import asking
-from trajflow.cli.streams import listen, paint, say, say_json
+from trajflow.cli.console import Progress, asking, listen, paint, say, say_json, span
 from trajflow.cli.tables import pairs, table
 from trajflow.errors import TrajflowWarning
 

@@ -76,10 +76,10 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         Raises:
             TrajflowError: The frame is not a table of tracks, or a setting is wrong.
         """
-        from trajflow.benchmark.material import facts_of
         from trajflow.config import Config
         from trajflow.datasets.data import TrackData
         from trajflow.predictor import Predictor
+        from trajflow.run_data import facts_of
         from trajflow.training.setup import device_of, new_trainer
 
         words = [

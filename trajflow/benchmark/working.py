@@ -10,7 +10,6 @@ from typing import Any
 
 from trajflow.baselines import load as load_floor
 from trajflow.benchmark.machine import machine
-from trajflow.benchmark.material import facts_of, track_data
 from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
 from trajflow.benchmark.reports import report_name
@@ -23,6 +22,7 @@ from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.clocks import read_clocks, told
 from trajflow.mixture import Mixture
 from trajflow.predictor import Predictor
+from trajflow.run_data import facts_of, track_data
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
 from trajflow.training import Trainer
 from trajflow.training.noise_sets import SetTrainer, keep_set

@@ -1,4 +1,4 @@
-"""What a run is made of: the parts of a store under its settings, and what a predictor knows."""
+"""What connects a run to its tracks: the splits its settings cut, and what its weights remember."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from trajflow.datasets.table_layout import TableLayout
 
 
 def track_data(store: Store, config: Config) -> TrackData:
-    """The parts of a store as the settings want them."""
+    """The splits of a store, with windows cut as the settings say."""
     return TrackData(store, **config.data.model_dump(), order=config.train.seed)
 
 
