@@ -12,19 +12,13 @@ from trajflow.cli.benchmark import benchmark
 from trajflow.cli.calibrate import calibrate
 from trajflow.cli.compare import compare
 from trajflow.cli.console import complain, listen
-from trajflow.cli.data_check import check
-from trajflow.cli.data_import import import_
-from trajflow.cli.data_info import info
-from trajflow.cli.data_make import make
-from trajflow.cli.data_plot import plot_data
-from trajflow.cli.doctor import doctor
+from trajflow.cli.data import data
 from trajflow.cli.evaluate import evaluate
-from trajflow.cli.export import export
 from trajflow.cli.fit_set import fit_set
 from trajflow.cli.fit_surprise import fit_surprise
 from trajflow.cli.options import Loud
-from trajflow.cli.plot import plot
-from trajflow.cli.predict import predict
+from trajflow.cli.predict import plot, predict
+from trajflow.cli.tools import doctor, export
 from trajflow.cli.train import train
 from trajflow.cli.tui import tui
 from trajflow.errors import TrajflowError
@@ -48,14 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(help="Make stores of tracks, and look at them.", no_args_is_help=True)
 app.add_typer(data, name="data", rich_help_panel="Data")
 
-data.command("import")(import_)
-data.command("make")(make)
-data.command("info")(info)
-data.command("check")(check)
-data.command("plot")(plot_data)
 app.command(rich_help_panel="Data")(doctor)
 app.command(rich_help_panel="Model")(train)
 app.command(rich_help_panel="Model")(evaluate)

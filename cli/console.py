@@ -12,15 +12,20 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from types import FrameType, TracebackType
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from trajflow.errors import TrajflowWarning
+import typer
+
+from trajflow.errors import DataProblem, TrajflowWarning
 from trajflow.text import plain, safe
+
+if TYPE_CHECKING:
+    from trajflow.datasets.findings import Finding
 
 log = logging.getLogger("trajflow")
 
@@ -292,3 +297,19 @@ def asking(stop: Callable[[], None]) -> Iterator[Asked]:
 def _wanted(number: signal.Signals, before: Any) -> bool:
     """Whether a signal is heard: under nohup, the end of a terminal is none of our business."""
     return not (number == signal.SIGHUP and before == signal.SIG_IGN)
+
+
+COLORS = {"error": RED, "warning": YELLOW, "note": "36", "ok": "32"}
+
+
+def show_findings(findings: Sequence["Finding"], as_json: bool) -> None:
+    """Print the findings; leave with a data problem's exit code if one is an error."""
+    if as_json:
+        say_json({"findings": [asdict(finding) for finding in findings]})
+    else:
+        widest = max(len(finding.code) for finding in findings)
+        for finding in findings:
+            words = f"  {finding.code:{widest}}  {safe(finding.message, LONGEST)}"
+            say(words, (f"{finding.level:7}", COLORS[finding.level]))
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(DataProblem.exit_code)

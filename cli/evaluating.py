@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajflow.cli.console import Progress, counted, log
-from trajflow.cli.options import selection
 from trajflow.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -55,10 +54,11 @@ class Protocol:
         Raises:
             ConfigError: The samples cannot be chosen so.
         """
+        from trajflow.choosing import selection_of
         from trajflow.evaluation import Judging
         from trajflow.evaluation.joint import SHUFFLES
 
-        chosen = selection(self.select, self.samples, self.draws)
+        chosen = selection_of(self.select, self.samples, self.draws)
         return Judging(
             samples=self.samples,
             draws=chosen.draws if chosen else 0,
@@ -84,8 +84,8 @@ def of_run(
         RunError: The run has learned from what is to be judged, or does not fit.
     """
     from trajflow.cli.judgements import keep
-    from trajflow.cli.loading import load_forecaster
     from trajflow.datasets.store import open_store
+    from trajflow.inference.predict import load_predictor
     from trajflow.inference.tables import check_fit
     from trajflow.run_data import track_data
     from trajflow.runs import RunFolder
@@ -96,7 +96,7 @@ def of_run(
         raise ConfigError("--set is for a baseline; a run is judged with its own windows")
     run, place = paths
     folder, store = RunFolder.open(run), open_store(place)
-    predictor = load_forecaster(run, device, how.steps)
+    predictor = load_predictor(run, device, how.steps)
     check_fit(predictor, store, place)
     config = _with_fold(folder.config, how.fold)
     data = track_data(store, config)

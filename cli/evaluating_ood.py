@@ -60,8 +60,8 @@ def of_run(paths: Sequence[Path], asked: Asked, device: str) -> dict[str, Any]:
         ConfigError: It is not asked for as RUN DATA, or there is no such shift.
         RunError: The run has no surprise, or does not fit the tracks.
     """
-    from trajflow.cli.loading import load_predictor
     from trajflow.datasets.store import open_store
+    from trajflow.inference.predict import load_predictor
     from trajflow.inference.tables import check_fit
     from trajflow.ood.asking import report_on, written
     from trajflow.ood.picture import draw

@@ -3,15 +3,12 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from trajflow.cli.console import log
 from trajflow.errors import ConfigError
-
-if TYPE_CHECKING:
-    from trajflow.choosing import Selection
 
 
 def _set_loudness(loud: bool | None) -> None:
@@ -74,24 +71,6 @@ Draws = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="What all chance is drawn from.")]
-
-
-def selection(rule: str | None, samples: int, draws: int | None) -> "Selection | None":
-    """How samples are chosen of draws, or None for plain draws.
-
-    Raises:
-        ConfigError: There is no such rule, or the numbers do not fit.
-    """
-    from trajflow.choosing import Selection, draws_of
-
-    if rule is not None:
-        return Selection(samples, rule, draws_of(rule, samples, draws))
-    if draws not in (None, samples):
-        raise ConfigError(
-            f"{samples} samples of {draws} draws: say by --select how to choose them, "
-            "or leave --draws out"
-        )
-    return None
 
 
 def assignments(words: Sequence[str] | None, option: str = "--set") -> dict[str, str]:

@@ -1,23 +1,27 @@
-"""`trajflow predict`: tracks in, their futures out."""
+"""`trajflow predict` and `trajflow plot`: forecasts of a run, written or drawn."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trajflow.cli.console import say
+from trajflow.cli.console import Progress, say
 from trajflow.cli.options import (
+    DataPath,
     Device,
     Draws,
     Loud,
     Overwrite,
+    PictureOut,
     RunPath,
     Samples,
     Seed,
     Select,
+    Split,
     Steps,
+    assignments,
+    split,
 )
-from trajflow.errors import ConfigError
 
 
 def predict(
@@ -35,7 +39,7 @@ def predict(
     seed: Seed = 0,
     every: Annotated[
         int | None,
-        typer.Option(min=1, help="Forecast all who are there, every so many steps."),
+        typer.Option(min=1, help="Forecast all agents at every so many steps."),
     ] = None,
     coverage: Annotated[
         float | None,
@@ -70,40 +74,73 @@ def predict(
     overwrite: Overwrite = False,
     loud: Loud = None,
 ) -> None:
-    """Forecast what follows each agent's last step, or everybody at every so many steps."""
-    from trajflow.cli.console import counted
-    from trajflow.cli.loading import load_forecaster
-    from trajflow.cli.options import assignments, selection, split
-    from trajflow.cli.regions import with_regions
-    from trajflow.exporting import check_target, export
-    from trajflow.inference.tables import open_tracks
-    from trajflow.outlook import forecast_ends
+    """Forecast what follows each agent's last step, or all agents at every so many steps.
 
-    check_target(out, overwrite)
-    chosen = selection(select, samples, draws)
-    if chosen is not None and coverage is not None:
-        raise ConfigError("regions are those of plain draws; leave out --select or --coverage")
-    predictor = load_forecaster(run, device, steps)
-    surprised = predictor.surprise_of if surprise else None
-    if surprise:
-        predictor.check_surprise()
-    named = assignments(split(columns), "--columns")
-    with open_tracks(tracks, predictor, columns=named, dt=dt, unit=unit) as store:
-        futures = forecast_ends(
-            predictor,
-            store,
-            samples=samples,
-            seed=seed,
-            every=every,
-            selection=chosen,
-            surprise=surprised,
+    A table is read as the one that the run was trained on: with its columns, unit, step and number
+    of coordinates. What does not fit is refused.
+    """
+    from trajflow.inference.predict import PredictOptions, predict_tracks
+
+    options = PredictOptions(
+        samples=samples,
+        select=select,
+        draws=draws,
+        steps=steps,
+        seed=seed,
+        every=every,
+        level=coverage,
+        path=path,
+        ood=surprise,
+        columns=assignments(split(columns), "--columns"),
+        dt=dt,
+        unit=unit,
+    )
+    with Progress("agents") as progress:
+        predict_tracks(
+            run,
+            tracks,
+            out,
+            options,
+            device=device,
+            overwrite=overwrite,
+            progress=progress.update,
         )
-        facts = {"run": str(run), "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
-        facts |= {"samples": samples, "steps": steps, "seed": seed}
-        if chosen is not None:
-            facts |= {"selection": chosen.rule, "draws": chosen.draws}
-        if coverage is not None:
-            futures, said = with_regions(futures, predictor.calibration, coverage, path, samples)
-            facts |= said
-        export(counted("agents", futures, lambda some: len(some.agent)), out, facts, overwrite)
+    say(str(out))
+
+
+def plot(
+    run: RunPath,
+    data: DataPath,
+    out: PictureOut,
+    part: Split = "test",
+    panels: Annotated[int, typer.Option(min=1, max=30, help="Windows drawn.")] = 6,
+    scene: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only of a recording; repeatable.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Futures drawn of each agent.")] = 20,
+    steps: Steps = 1,
+    seed: Seed = 0,
+    coverage: Annotated[
+        float | None,
+        typer.Option(metavar="LEVEL", help="Also draw what holds this share, as 0.9, of the ends."),
+    ] = None,
+    device: Device = "auto",
+    loud: Loud = None,
+) -> None:
+    """Draw histories, truths and sampled futures, of windows spread over a part."""
+    from trajflow.inference.plot import plot_forecasts
+
+    plot_forecasts(
+        run,
+        data,
+        out,
+        split=part,
+        panels=panels,
+        scenes=scene,
+        samples=samples,
+        steps=steps,
+        seed=seed,
+        level=coverage,
+        device=device,
+    )
     say(str(out))

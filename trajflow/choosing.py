@@ -69,6 +69,22 @@ class Selection:
             )
 
 
+def selection_of(rule: str | None, samples: int, draws: int | None) -> Selection | None:
+    """How samples are chosen of draws, or None for plain draws.
+
+    Raises:
+        ConfigError: There is no such rule, or the numbers do not fit.
+    """
+    if rule is not None:
+        return Selection(samples, rule, draws_of(rule, samples, draws))
+    if draws not in (None, samples):
+        raise ConfigError(
+            f"{samples} samples of {draws} draws: say by --select how to choose them, "
+            "or leave --draws out"
+        )
+    return None
+
+
 def chosen_futures(
     model: TrajectoryModel,
     past: Tensor,

@@ -15,7 +15,7 @@ import torch
 from report import arguments, tell
 from tiny_run import make_store, run, train
 
-from trajflow.cli.checking_runs import check_run
+from trajflow.doctor import check_run
 from trajflow.errors import TrajflowError
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder

@@ -1,11 +1,11 @@
-"""`trajflow export`: a run as one file that needs no torch."""
+"""`trajflow export` and `trajflow doctor`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trajflow.cli.console import say, say_json
+from trajflow.cli.console import say, say_json, show_findings
 from trajflow.cli.options import Json, Loud, Overwrite, RunPath, Steps
 from trajflow.cli.tables import pairs
 
@@ -45,11 +45,39 @@ def export(
     is kept whose forecasts or, on the validation part of DATA, whose scores are farther from the
     run's than allowed.
     """
-    from trajflow.cli.exporting import Wanted, export_run
+    from trajflow.export.exporting import ExportOptions, export_run
 
-    how = Wanted(precision, check, steps, surprise)
-    told = export_run(run, data, out, how, overwrite)
+    options = ExportOptions(precision, check, steps, surprise)
+    exported = export_run(run, out, options, data, overwrite=overwrite)
     if as_json:
-        say_json(told)
-        return
-    say(pairs(told))
+        say_json(exported)
+    else:
+        say(pairs(exported))
+
+
+def doctor(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[DATA|RUN]", help="A store, or a run folder.")
+    ] = None,
+    history: Annotated[int, typer.Option(min=1, help="Past steps of the windows counted.")] = 8,
+    horizon: Annotated[int, typer.Option(min=1, help="Future steps of these windows.")] = 12,
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Examine tracks, a run, or without either the machine, before an hour is spent on them.
+
+    Tracks: units, clock, gaps, jumps, reused ids, standing agents, leaks. A run: whether every
+    file is what was written, and loads. The machine: what is installed, device, threads, disk.
+    The exit code is 3 if something is an error.
+    """
+    from trajflow.doctor import check_machine, check_run, is_run
+
+    if path is None:
+        show_findings(check_machine(Path()), as_json)
+    elif is_run(path):
+        show_findings(check_run(path), as_json)
+    else:
+        from trajflow.datasets.doctor import doctor as check_store
+        from trajflow.datasets.store import open_store
+
+        show_findings(check_store(open_store(path), history, horizon), as_json)

@@ -1,4 +1,4 @@
-"""Is a run folder whole, and is this machine fit for it?"""
+"""Check a run folder, and the machine it shall run on."""
 
 import os
 import platform

@@ -1,0 +1,325 @@
+"""`trajflow data`: import, generate, describe, check and draw stores of tracks."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trajflow.cli.console import Progress, log, say, say_json, show_findings, span
+from trajflow.cli.options import (
+    DataPath,
+    Json,
+    Loud,
+    Overwrite,
+    PictureOut,
+    Seed,
+    StoreOut,
+    assignments,
+    split,
+)
+from trajflow.cli.tables import pairs, table
+
+if TYPE_CHECKING:
+    from trajflow.datasets import passes
+    from trajflow.datasets.salvage import Salvage
+    from trajflow.datasets.store import Store
+
+MANY = 20
+"""Recordings and folds that are listed unless all are wanted."""
+
+data = typer.Typer(help="Make stores of tracks, and look at them.", no_args_is_help=True)
+
+
+def _sources() -> list[str]:
+    from trajflow.datasets.sources import available
+
+    return available()
+
+
+def _generators() -> list[str]:
+    from trajflow.datasets.synthetic import available
+
+    return available()
+
+
+@data.command("import")
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="ethucy|trajnet|sdd|table", help="What the files are.", autocompletion=_sources
+        ),
+    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a folder of files.")],
+    out: StoreOut,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="x=lon,y=lat,...", help="Columns of a table, by what they hold."),
+    ] = None,
+    dt: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds per step.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(metavar="m|px|degree|...", help="Unit of the coordinates.")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Metres per unit of the file; makes it metres.")
+    ] = None,
+    speed_limit: Annotated[
+        float | None, typer.Option(help="Units per second above which a step is a jump.")
+    ] = None,
+    on_problem: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PROBLEM=]quarantine|refuse",
+            help="Quarantine rows with a problem, or refuse the file; for all problems or one.",
+        ),
+    ] = None,
+    eth_time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="field|true",
+            help="Time of biwi_eth in ethucy: 10 frames are 0.4 s, as in the field, or 2/3 s.",
+        ),
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Terms of the data, stored with it.")] = "",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Read files of tracks into a store; no row is dropped silently.
+
+    ethucy: four columns (frame, agent, x, y). trajnet: TrajNet++ ndjson. sdd: Stanford drone
+    annotations. table: any CSV, TSV or Parquet table, also compressed, by column names.
+    """
+    from trajflow.datasets.importing import import_tracks
+
+    options = {"dt": dt, "unit": unit, "scale": scale, "speed-limit": speed_limit}
+    options |= {"eth-time": eth_time, "columns": ",".join(columns or ())}
+    with Progress("rows") as progress:
+
+        def update(state: "passes.Progress") -> None:
+            progress.label, progress.total = state.stage, state.total
+            progress.update(state.rows)
+
+        report = import_tracks(
+            source,
+            path,
+            out,
+            columns=assignments(split(columns), "--columns"),
+            dt=dt,
+            unit=unit,
+            scale=scale,
+            speed_limit=speed_limit,
+            on_problem=_policies(on_problem),
+            settings={"eth-time": eth_time} if eth_time else {},
+            licence=licence,
+            history=_history(source, path, options),
+            overwrite=overwrite,
+            progress=update,
+        )
+    log.info("wrote %s", out)
+    if as_json:
+        say_json(report.to_dict())
+    else:
+        say("\n".join(report.lines()))
+
+
+@data.command("make")
+def make(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="fork|crossing|ode|crowd", help="Generator.", autocompletion=_generators
+        ),
+    ],
+    out: StoreOut,
+    seed: Seed = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An option of the generator; a wrong name lists them all.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Generate tracks with a known answer, or a simulated crowd.
+
+    fork: walkers who go left or right, with a density in closed form.
+    crossing: two people who give way to one another, or not.
+    ode: dynamical systems inside and outside the range of parameters trained on.
+    crowd: interacting pedestrians, simulated; needs the extra `sim`.
+    """
+    from trajflow.datasets import synthetic
+    from trajflow.datasets.store import open_store
+    from trajflow.datasets.writer import StoreWriter
+
+    made = synthetic.make(name, seed, **assignments(set_))
+    words = "".join(f" --set {word}" for word in set_ or ())
+    history = f"trajflow data make {name} --seed {seed}{words}"
+    with (
+        Progress("scenes") as progress,
+        StoreWriter(out, **made.facts, history=history, overwrite=overwrite) as writer,
+    ):
+        for count, block in enumerate(made.blocks, 1):
+            writer.append(block)
+            progress.update(count)
+    _show_store(open_store(out), as_json)
+
+
+@data.command("info")
+def info(
+    path: DataPath,
+    every: Annotated[bool, typer.Option("--all", help="Show every recording.")] = False,
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Show what a store holds: tracks, recordings, splits, unit, where it came from."""
+    from trajflow.datasets.store import open_store
+
+    store = open_store(path)
+    _show_store(store, as_json)
+    if not as_json:
+        _show_scenes(store, every)
+
+
+@data.command("check")
+def check(
+    path: DataPath,
+    repair: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.zarr", help="Save what can be read of it into a new store."),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Read every file of a store and compare it with its checksum.
+
+    A damaged store names its first damaged file; the exit code is then 3. With --repair every
+    trajectory that can be read whole is copied into a new store and the rest is counted; a store
+    that is not damaged is not copied.
+    """
+    from trajflow.datasets.doctor import check as read_all
+
+    findings = read_all(path)
+    if repair is None or all(finding.level == "ok" for finding in findings):
+        show_findings(findings, as_json)
+        return
+    from trajflow.datasets.salvage import salvage
+
+    saved = salvage(path, repair, overwrite=overwrite)
+    if as_json:
+        say_json(saved.to_dict())
+    else:
+        _show_repair(saved)
+    log.info("wrote %s; %s stays as it is", repair, path)
+
+
+@data.command("plot")
+def plot(
+    path: DataPath,
+    out: PictureOut,
+    scene: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A recording; may be repeated.")
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Most recordings drawn.")] = 12,
+    loud: Loud = None,
+) -> None:
+    """Draw every track of each recording, coloured by split."""
+    from trajflow.datasets.store import open_store
+    from trajflow.plotting import check_suffix, draw_tracks, save
+
+    check_suffix(out)
+    store = open_store(path)
+    scenes = scene or store.scenes[:: -(-len(store.scenes) // most)]
+    save(draw_tracks(store.tracks(scenes), scenes, store.unit), out)
+    say(str(out))
+
+
+def _policies(words: list[str] | None) -> dict[str, str] | str | None:
+    each = split(words)
+    if len(each) == 1 and "=" not in each[0]:
+        return each[0]
+    return assignments(each, "--on-problem") or None
+
+
+def _history(source: str, path: Path, options: Mapping[str, object]) -> str:
+    """The command that imports a store, without the folder of its files."""
+    words = ["trajflow", "data", "import", source, path.name]
+    for name, value in options.items():
+        words += [f"--{name}", f"{value}"] if value else []
+    return shlex.join(words)
+
+
+def _show_store(store: "Store", as_json: bool) -> None:
+    if as_json:
+        say_json(_facts(store))
+    else:
+        say(pairs(_summary(store)))
+
+
+def _show_scenes(store: "Store", every: bool) -> None:
+    """Print the rows of each recording, of the first ones where there are many."""
+    rows = list(store.scene_rows.items())
+    shown = rows if every else rows[:MANY]
+    say()
+    say(table(["scene", "rows"], shown))
+    if len(shown) < len(rows):
+        say(f"... and {len(rows) - len(shown)} more; --all shows them")
+
+
+def _facts(store: "Store") -> dict[str, Any]:
+    """What a store says of itself, without reading its rows."""
+    header = store.header.model_dump(mode="json", include={"source", "licence", "history"})
+    return {
+        "path": str(store.path),
+        "fingerprint": store.fingerprint(),
+        **store.summary(),
+        **header,
+        "inputs": store.header.inputs,
+        "folds": store.folds,
+        "scene_rows": store.scene_rows,
+        "report": store.header.report,
+    }
+
+
+def _summary(store: "Store") -> dict[str, object]:
+    numbers = store.summary()
+    bounds = [f"{axis} {low:.6g} .. {high:.6g}" for axis, (low, high) in numbers["bounds"].items()]
+    folds = sorted(store.folds) if store.folds else []
+    tracks = f"{numbers['trajectories']} tracks of {numbers['scenes']} recordings"
+    return {
+        "store": store.path,
+        "rows": f"{store.rows}, in {tracks}",
+        "agents": _counts(numbers["agents"]),
+        "splits": _counts(numbers["splits"]),
+        "folds": f"{len(folds)}: {', '.join(folds[:MANY])}" if folds else "each recording is one",
+        "step": f"{store.dt:g} s",
+        "extent": f"{', '.join(bounds)} ({store.unit})",
+        "duration": span(numbers["duration"]),
+        "source": store.header.source or None,
+        "licence": store.header.licence or None,
+        "made by": store.header.history or None,
+        "fingerprint": store.fingerprint()[:16],
+    }
+
+
+def _counts(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in numbers.items())
+
+
+def _show_repair(saved: "Salvage") -> None:
+    say(f"saved {saved.trajectories} trajectories, {saved.rows} rows")
+    say(f"lost {saved.lost_trajectories} trajectories, {saved.lost_rows} rows")
+    if saved.lost:
+        rows = [[scene or "(unknown)", count] for scene, count in saved.lost.items()]
+        say(table(["scene", "lost trajectories"], rows))
+    for file, fault in saved.faults.items():
+        say(f"{file}: {fault}")
+    for note in saved.notes:
+        say(note)

@@ -1,0 +1,98 @@
+"""Export a run as one file, compare it with the run, and only then keep it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trajflow.errors import ConfigError, DataError
+from trajflow.files import write_whole
+
+log = logging.getLogger("trajflow")
+
+SUFFIXES = (".onnx", ".pt2")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a run is exported.
+
+    Attributes:
+        precision: What large products are computed in: "fp32", "bf16" or "int8".
+        check: Whether forecasts, and scores where there are tracks, are compared with the run's.
+        steps: Network evaluations per draw.
+        surprise: Whether the surprise of the run goes along.
+    """
+
+    precision: str = "fp32"
+    check: bool = False
+    steps: int = 1
+    surprise: bool = True
+
+
+def export_run(
+    run: str | Path,
+    out: str | Path,
+    options: ExportOptions | None = None,
+    data: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write a run as an .onnx or .pt2 file.
+
+    Args:
+        run: The run folder.
+        out: The file.
+        options: How it is exported.
+        data: A store whose validation split is forecast by both, where `check` is set.
+        overwrite: Whether a file that is there is replaced.
+
+    Returns:
+        file, bytes, precision, surprise and, where `check` is set, the largest difference of
+        forecasts and the scores of both.
+
+    Raises:
+        ConfigError: The precision is not available, or `data` is given without `check`.
+        DataError: The file cannot be written there.
+        RunError: The export does not do what the run does; nothing is written.
+    """
+    from trajflow.export.checking import check_forecasts, check_scores
+    from trajflow.export.making import exported
+    from trajflow.export.precision import precision_of
+    from trajflow.export.programs import exported_program
+    from trajflow.predictor import Predictor
+    from trajflow.runs import RunFolder
+    from trajflow.runtime.predictor import Predictor as Exported
+
+    out, options = Path(out), options or ExportOptions()
+    _check_target(out, overwrite)
+    if data is not None and not options.check:
+        raise ConfigError(f"{data} is only looked at with --check")
+    precision = precision_of(options.precision, out.suffix)
+    folder = RunFolder.open(run)
+    predictor = Predictor.load(folder.path, steps=options.steps)
+    if not options.surprise:
+        predictor.surprise = None
+    log.info("exporting; this takes some seconds")
+    make = exported_program if out.suffix == ".pt2" else exported
+    content = make(predictor, precision)
+    small = Exported.of(content)
+    report: dict[str, Any] = {"file": str(out), "bytes": len(content), "precision": precision}
+    report["surprise"] = small.surprise is not None
+    if options.check:
+        report["largest difference"] = check_forecasts(predictor, small)
+    if options.check and data is not None:
+        report |= check_scores(Path(run), Path(data), predictor, small)
+    write_whole(out, content)
+    return report
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
+    if out.suffix not in SUFFIXES:
+        raise DataError(f"exports are {' or '.join(SUFFIXES)}, got {out.name!r}")
+    if not out.parent.is_dir():
+        raise DataError(f"no folder {out.parent} for {out.name}; make it first")
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise DataError(f"{out} exists already; choose another path or use --overwrite")

@@ -1,0 +1,92 @@
+"""Draw what a run forecasts of its own windows, beside what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trajflow.batch import Batch
+from trajflow.calibration import region_of
+from trajflow.datasets.data import TrackData
+from trajflow.datasets.store import open_store
+from trajflow.errors import DataError, did_you_mean
+from trajflow.inference.predict import load_predictor
+from trajflow.inference.tables import check_fit
+from trajflow.plotting import check_suffix, draw_forecasts, save
+from trajflow.run_data import track_data
+from trajflow.runs import RunFolder
+
+
+def plot_forecasts(
+    run: str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    split: str = "test",
+    panels: int = 6,
+    scenes: Sequence[str] | None = None,
+    samples: int = 20,
+    steps: int = 1,
+    seed: int = 0,
+    level: float | None = None,
+    device: str = "auto",
+) -> Path:
+    """Draw histories, truths and sampled futures of windows spread over a split.
+
+    Args:
+        run: The run folder.
+        data: A store.
+        out: The picture: .png, .svg or .pdf.
+        split: "train", "val" or "test".
+        panels: Windows that are drawn.
+        scenes: Recordings that they are taken from; None: all.
+        samples: Futures of each agent.
+        steps: Network evaluations per draw.
+        seed: Equal seeds give equal pictures.
+        level: Share of the ends that drawn regions contain; None: no regions.
+        device: Where to compute.
+
+    Returns:
+        `out`.
+
+    Raises:
+        DataError: A recording is unknown, or has no window in the split.
+        RunError: There is no run, or the tracks do not fit it.
+    """
+    out = Path(out)
+    check_suffix(out)
+    store, folder = open_store(data), RunFolder.open(run)
+    predictor = load_predictor(folder.path, device, steps)
+    check_fit(predictor, store, data)
+    batch = spread_windows(track_data(store, folder.config), split, scenes, panels)
+    drawn = predictor.forecast(batch, samples, seed)
+    present = batch.start + predictor.history - 1
+    titles = [
+        f"{store.scenes[code]}, {step * store.dt:.1f} s"
+        for code, step in zip(batch.scene, present, strict=True)
+    ]
+    region = region_of(drawn, level, "each", predictor.calibration) if level else None
+    save(draw_forecasts(batch, drawn, titles, store.unit, region=region), out)
+    return out
+
+
+def spread_windows(data: TrackData, split: str, scenes: Sequence[str] | None, count: int) -> Batch:
+    """At most `count` windows of a split as one batch, spread evenly over recordings.
+
+    Raises:
+        DataError: A recording is unknown, or has no window in this split.
+    """
+    names = data.store.scenes
+    for name in scenes or ():
+        if name not in names:
+            raise DataError(did_you_mean("recording", name, names))
+    codes = [names.index(name) for name in scenes or names]
+    for windows in data.stream(split):
+        rows = np.flatnonzero(np.isin(windows.scene, codes))
+        if len(rows):
+            rows = rows[np.lexsort((windows.start[rows], windows.scene[rows]))]
+            middle = (np.arange(count) + 0.5) / count * len(rows)
+            return windows.gather(rows[np.unique(middle.astype(np.int64))])
+    raise DataError(f"no window of {', '.join(scenes or ())} is in part {split!r}; choose another")
