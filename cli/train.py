@@ -47,11 +47,14 @@ def train(
     in it, the run is also calibrated and learns what is strange to it; see `trajflow calibrate`
     and `trajflow fit-surprise`.
     """
+    from trajflow.calibration import FILE as CALIBRATION
     from trajflow.cli.calibrating import calibrate_trained
     from trajflow.cli.console import asking
     from trajflow.cli.fitting_surprise import fit_trained
     from trajflow.cli.training import Ask, events_of, finish, prepare
     from trajflow.cli.training_view import watch
+    from trajflow.files import Manifest
+    from trajflow.surprise import FILE as SURPRISE
     from trajflow.training.reproducible import reproducible
 
     ask = Ask(data, config, tuple(set_ or ()), encoder, preset, seed)
@@ -59,9 +62,12 @@ def train(
     with asking(trainer.stop) as asked:
         last = watch(events_of(trainer, tensorboard))
     if last.reason != "stopped":
+        there = Manifest.read(trainer.folder.path).files if trainer.finished else {}
         with reproducible(trainer.settings.threads, trainer.device):
-            calibrate_trained(trainer)
-            fit_trained(trainer)
+            if CALIBRATION not in there:
+                calibrate_trained(trainer)
+            if SURPRISE not in there:
+                fit_trained(trainer)
     finish(last, trainer.folder, data, as_json)
     if last.reason == "stopped":
         raise typer.Exit(asked.exit_code)

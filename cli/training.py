@@ -93,12 +93,15 @@ def _resumed(ask: Ask, out: Path | None, device: str) -> "Trainer":
     for key, what in SAME.items():
         if known.get(key) != given[key]:
             raise RunError(f"{ask.data} does not hold the {what} that {out} was trained on")
-    return resumed_trainer(folder, data, facts_of(store), device_of(device))
+    trainer = resumed_trainer(folder, data, facts_of(store), device_of(device))
+    if trainer.finished:
+        log.info("%s has been trained to its end; nothing is left to train", out)
+    return trainer
 
 
 def events_of(trainer: "Trainer", tensorboard: bool) -> Iterable["Event"]:
     """The events of a training as they happen, also written for TensorBoard if asked."""
-    if not tensorboard:
+    if not tensorboard or trainer.finished:
         return trainer.run()
     from trajflow.training.tensorboard import logged
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tomllib
 
 import pytest
 
+from trajflow.files import forget
 from trajflow.runs import RunFolder
 
 
@@ -48,6 +50,75 @@ def test_a_finished_run_is_resumed_to_its_end_at_once(trajflow, trained, fork):
     assert code == 0
     assert json.loads(out)["steps"] == 4
     assert "from step 4" in said
+
+
+def state_of(folder):
+    """Content and time of every file of a folder, and the time of the folder itself."""
+    files = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return files, {path: path.stat().st_mtime_ns for path in (folder, *files)}
+
+
+@pytest.mark.parametrize("words", [(), ("--tensorboard",)])
+def test_to_resume_a_finished_run_changes_nothing(trajflow, trained, fork, tmp_path, words):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    before = state_of(run)
+    code, _, said = trajflow("train", fork, "--out", run, "--resume", *words)
+    assert code == 0
+    assert "nothing is left to train" in said
+    assert state_of(run) == before
+
+
+def test_to_resume_a_finished_run_keeps_what_was_fitted_to_it(trajflow, tiny, tmp_path):
+    data, run = tmp_path / "fork.zarr", tmp_path / "run"
+    sizes = ["--set", "train=40", "--set", "val=25", "--set", "test=9"]
+    trajflow("data", "make", "fork", "-o", data, "--seed", "3", *sizes)
+    assert trajflow("train", data, "--out", run, *tiny)[0] == 0
+    before = state_of(run)
+    assert {path.name for path in before[0]} >= {"calibration.json", "surprise.safetensors"}
+    assert trajflow("train", data, "--out", run, "--resume")[0] == 0
+    assert state_of(run) == before
+    (run / "calibration.json").unlink()
+    forget(run / "calibration.json")
+    assert trajflow("train", data, "--out", run, "--resume")[0] == 0
+    assert (run / "calibration.json").read_bytes() == before[0][run / "calibration.json"]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_training_whose_folder_is_gone_stops_with_one_line(fork, tiny, tmp_path, replaced):
+    path = tmp_path / "run"
+    words = [sys.executable, "-m", "trajflow", "train", fork, "--out", path, *tiny]
+    words += ["--set", "train.epochs=100000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        while "epoch" not in (job.stderr.readline() or "epoch"):
+            pass
+        path.rename(tmp_path / "elsewhere")
+        if replaced:
+            path.mkdir()
+        _, said = job.communicate(timeout=60)
+    assert job.returncode == 2
+    assert said.splitlines()[-1].startswith(f"error: {path} was deleted, moved or replaced")
+    assert "Traceback" not in said
+    assert list(path.iterdir()) == [] if replaced else not path.exists()
+    assert RunFolder.open(tmp_path / "elsewhere").damages() == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ("data.fractions=[0.5, 0.5, 0.0]", "the training split has 1 window, and the normaliser"),
+        ("data.fractions=[1.0, 0.0, 0.0]", "no windows of 8 + 12 steps in part 'val'"),
+    ],
+)
+def test_too_few_windows_are_refused_before_anything_is_written(trajflow, tmp_path, settings, hint):
+    rows = [f"{a},{t},{a},{a + 0.4 * t},{0.1 * t}" for a in range(2) for t in range(20)]
+    (tmp_path / "two.csv").write_text("\n".join(["scene,frame,agent,x,y", *rows]) + "\n")
+    words = ("table", tmp_path / "two.csv", "-o", tmp_path / "two.zarr", "--dt", "1", "--unit", "m")
+    assert trajflow("data", "import", *words)[0] == 0
+    words = ("--out", tmp_path / "run", "--set", "data.split=scene", "--set", settings)
+    code, _, said = trajflow("train", tmp_path / "two.zarr", *words)
+    assert (code, said.count("\n")) == (2, 1)
+    assert hint in said
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

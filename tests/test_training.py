@@ -1,5 +1,6 @@
 """Facts about training: it learns, it goes on exactly, it stops in time."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.encoders import Encoder, register_encoder
-from trajflow.errors import ConfigError, RunError
+from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
 from trajflow.training import Evaluated, Finished, Returned, Tempered
@@ -177,6 +178,48 @@ def test_what_was_not_finite_once_is_learned_at_a_lower_rate_and_ends(tmp_path):
     assert (back.step, back.since) == (4, 7)
     assert (events[-1].step, events[-1].reason) == (12, "done")
     assert Checkpoint.read(RunFolder.open(tmp_path / "run")).progress.slowed == SLOWED
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "replaced"])
+def test_a_training_writes_nothing_more_once_its_folder_is_another(tmp_path, how):
+    run = trainer(tmp_path / "run", "train.epochs=50")
+    events = run.run()
+    while not isinstance(next(events), Evaluated):
+        pass
+    step = run.step
+    shutil.rmtree(tmp_path / "run")
+    if how != "deleted":
+        (tmp_path / "run").mkdir()
+    if how == "replaced":
+        RunFolder.create(tmp_path / "run", run.config, {})
+    there = sorted((tmp_path / "run").glob("*"))
+    with pytest.raises(RunError, match="run was deleted, moved or replaced"):
+        list(events)
+    assert run.step == step
+    assert sorted((tmp_path / "run").glob("*")) == there
+
+
+def test_a_finished_run_says_again_how_it_ended_and_changes_nothing(tmp_path):
+    events = list(trainer(tmp_path / "run").run())
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    again = resumed_trainer(RunFolder.open(tmp_path / "run"), Walks(), FACTS, CPU)
+    assert again.finished == list(again.run())[-1] == events[-1]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
+
+
+class Unjudged(Walks):
+    """Nobody to validate on."""
+
+    def validation(self, size, limit):
+        yield from ()
+
+
+def test_what_cannot_be_trained_on_is_refused_before_there_is_a_folder(tmp_path):
+    with pytest.raises(DataError, match="the validation split is empty"):
+        trainer(tmp_path / "run", data=Unjudged())
+    with pytest.raises(ConfigError, match=r"horizon=100000 with 2 .* 200000 by 200000 numbers"):
+        trainer(tmp_path / "run", "data.horizon=100000")
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_trainings_never_share_a_folder(tmp_path):

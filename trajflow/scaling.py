@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from trajflow.errors import DataError
 from trajflow.frames import Frame
 
 WEIGHT_POWER = 0.5
@@ -74,8 +75,18 @@ class Scaling(nn.Module):
 
     @torch.no_grad()
     def fit(self, tracks: Iterable[tuple[Frame, Tensor]]) -> None:
-        """Set the map from training frames [N] and their world futures [N, F, D]."""
+        """Set the map from training frames [N] and their world futures [N, F, D].
+
+        Raises:
+            DataError: There are fewer than two futures.
+        """
         pairs = list(tracks)
+        if (count := sum(len(future) for _, future in pairs)) < 2:
+            raise DataError(
+                f"the training split has {count} window{'s' * (count != 1)}, and the normaliser "
+                "is fitted on 2 or more; shorten data.history or data.horizon, or train on more "
+                "tracks"
+            )
         paces = torch.cat([frame.pace for frame, _ in pairs])
         usual = paces.square().mean().sqrt()
         self.unit.copy_(usual if usual > 0 else torch.ones(()))

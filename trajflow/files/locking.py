@@ -25,7 +25,7 @@ class Lock:
             RunError: Another process, or another training in this one, holds it.
             StorageError: The folder cannot be written to.
         """
-        path = folder / FILE
+        path = self._path = folder / FILE
         with storing(path):
             self._file: IO[str] = path.open("a+")
         try:
@@ -43,6 +43,14 @@ class Lock:
             self._file.truncate(0)
             self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             self._file.flush()
+
+    def is_in_place(self) -> bool:
+        """Whether the folder is still the one that was locked: not deleted, moved or replaced."""
+        try:
+            there = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return os.path.samestat(there, os.fstat(self._file.fileno()))
 
     def release(self) -> None:
         """Let others have it."""

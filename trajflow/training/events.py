@@ -1,7 +1,11 @@
 """What a training says while it runs; each event is also a line in the run's events.jsonl."""
 
+from collections import deque
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from trajflow.errors import RunError
+from trajflow.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,24 @@ class Finished(Event):
     reason: str
     best_energy_score: float
     best_step: int
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> "Finished | None":
+        """How a run came to its end; None where it has not.
+
+        Raises:
+            RunError: Its events are damaged.
+        """
+        last = deque(folder.events(), 1)
+        if not last or last[0].get("reason") != "done":
+            return None
+        try:
+            return cls(
+                step=int(last[0]["step"]),
+                seconds=float(last[0]["seconds"]),
+                reason="done",
+                best_energy_score=float(last[0]["best_energy_score"]),
+                best_step=int(last[0]["best_step"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise RunError(f"the last event of {folder.path} is damaged") from None

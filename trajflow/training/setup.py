@@ -8,15 +8,18 @@ import torch
 
 from trajflow import __version__
 from trajflow.config import Config, FlowConfig
-from trajflow.errors import ConfigError, RunError, did_you_mean
+from trajflow.datasets.extent import free_memory
+from trajflow.errors import ConfigError, DataError, RunError, did_you_mean
 from trajflow.flow import PRESETS, LogitNormalTimes, MeanFlowObjective, Preset
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.data import TrainingData
+from trajflow.training.events import Finished
 from trajflow.training.reproducible import reproducible, reseed
 from trajflow.training.trainer import Trainer
+from trajflow.weights import MOST
 
 SCALING_BATCHES = 200
 OLD = "resume.pt"
@@ -93,6 +96,28 @@ def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
     return model
 
 
+def _check_data(config: Config, data: TrainingData, dims: int) -> None:
+    """Refuse, before anything is written, what cannot be trained on."""
+    train = config.train
+    steps = data.steps(train.batch)
+    if next(iter(data.validation(train.batch, 1)), None) is None:
+        raise DataError(
+            "the validation split is empty, and weights are chosen on it; change data.split, "
+            "data.fold or data.fractions"
+        )
+    size = config.data.horizon * dims
+    rows = min(steps, SCALING_BATCHES) * train.batch
+    # The covariance, its eigenvectors and their work space, and twice the futures, in float64.
+    needed, free = 8 * (4 * size**2 + 2 * size * rows), free_memory()
+    if 4 * size**2 > MOST or (free is not None and needed > free):
+        has = "" if free is None else f", and {free / 2**30:.1f} GiB are free"
+        raise ConfigError(
+            f"data.horizon={config.data.horizon} with {dims} coordinates needs a normaliser of "
+            f"{size} by {size} numbers, {needed / 2**30:.1f} GiB to fit{has}; at most "
+            f"{MOST >> 30} GiB can be stored. Shorten the horizon, or import with a longer --dt"
+        )
+
+
 def device_of(name: str) -> torch.device:
     """The device by name; "auto" is a GPU where there is one.
 
@@ -127,7 +152,13 @@ def new_trainer(
         record: What to store of the data the run is made from.
         facts: What a predictor must know and the weights carry: dims, dt, unit.
         device: Where to train.
+
+    Raises:
+        ConfigError: The horizon is too long for the memory.
+        DataError: There is too little to learn from, or nothing to validate on.
+        RunError: The folder exists.
     """
+    _check_data(config, data, facts["dims"])
     model = new_model(config, data, facts["dims"])
     folder = RunFolder.create(out, config, record | facts | {"trajflow": __version__})
     return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
@@ -138,17 +169,24 @@ def resumed_trainer(
 ) -> Trainer:
     """The trainer of a run folder, where it stopped: at its beginning if it never saved.
 
+    Of a run that has come to its end nothing changes; see `Trainer.finished`.
+
     Raises:
         RunError: The folder is damaged, another training has it, or it does not fit.
     """
-    config = folder.config
+    config, dims = folder.config, facts["dims"]
+    if Finished.of(folder):
+        for damage in folder.damages():
+            raise RunError(damage)
+        with reproducible(config.train.threads, device):
+            model = TrajectoryModel(architecture_of(config, dims))
+        return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
     if (folder.path / OLD).exists() and not Checkpoint.exists(folder):
         raise RunError(
             f"{folder.path / OLD} is a checkpoint of an earlier version, which is not read any "
             "more; train anew"
         )
     saved = Checkpoint.exists(folder)
-    dims = facts["dims"]
     if saved:
         with reproducible(config.train.threads, device):
             model = TrajectoryModel(architecture_of(config, dims))

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from trajflow.batch import Batch
 from trajflow.config import Config
+from trajflow.errors import RunError
 from trajflow.flow import MeanFlowObjective
 from trajflow.model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
@@ -44,10 +45,14 @@ class Trainer:
     ) -> None:
         """Prepare a training; `facts` (dt, unit, ...) go into the weights.
 
+        A run that has come to its end is left as it is: `finished` says how it ended, and `run`
+        says so again.
+
         Raises:
             RunError: Another training has the folder.
         """
-        self._lock = folder.lock()
+        self.finished = Finished.of(folder)
+        self._lock = None if self.finished else folder.lock()
         self.config, self.data, self.folder = config, data, folder
         self.settings = config.train
         self.facts = facts | _rates(config)
@@ -75,6 +80,8 @@ class Trainer:
             weight_decay=self.settings.decay,
         )
         self.step, self.best, self.best_step, self.before = 0, math.inf, 0, 0.0
+        if self.finished:
+            self.step = self.finished.step
         self.slowed = 1.0
         self._stopping = False
 
@@ -107,25 +114,43 @@ class Trainer:
 
         Raises:
             Diverged: The loss is not finite, also after going back once and learning slower.
+            RunError: The folder was deleted, moved or replaced.
             StorageError: The folder cannot be written to; its last checkpoint is whole.
         """
         self._began = self._saved = time.monotonic()
+        if self.finished:
+            yield from (self._started(), self.finished)
+            return
         try:
             yield from each_reproducible(self._written(), self.settings.threads, self.device)
         finally:
-            self._lock.release()
+            if self._lock:
+                self._lock.release()
 
     def _written(self) -> Iterator[Event]:
         """The events, each of them written to the folder."""
-        self.folder.seal_events()
+        self._own_folder().seal_events()
         for event in self._events():
-            self.folder.append(event.to_dict())
+            self._own_folder().append(event.to_dict())
             if isinstance(event, Finished):
                 self.folder.seal_events()
             yield event
 
-    def _events(self) -> Iterator[Event]:
-        yield Started(
+    def _own_folder(self) -> RunFolder:
+        """The run folder, to be written to.
+
+        Raises:
+            RunError: It is not the one that this training began in.
+        """
+        if self._lock is None or not self._lock.is_in_place():
+            raise RunError(
+                f"{self.folder.path} was deleted, moved or replaced while it was trained into; "
+                "nothing more was written there. Go on where it is now by --resume, or train anew"
+            )
+        return self.folder
+
+    def _started(self) -> Started:
+        return Started(
             self.step,
             self._seconds(),
             self.total,
@@ -134,6 +159,9 @@ class Trainer:
             str(self.device),
             self.settings.threads,
         )
+
+    def _events(self) -> Iterator[Event]:
+        yield self._started()
         if not Checkpoint.exists(self.folder):
             self._save()
         while self.step < self.total and not self._stopping:
@@ -178,6 +206,7 @@ class Trainer:
             for batch in self.data.training(self.settings.batch, epoch, skip):
                 if self._stopping or self.step >= self.total:
                     return
+                self._own_folder()
                 yield batch
             assert self.step > before, f"epoch {epoch} has no batch {skip} of {self.per_epoch}"
 
@@ -250,7 +279,7 @@ class Trainer:
         if best:
             self.best, self.best_step = scores["energy_score"], self.step
             facts = self.facts | {"step": self.step, "validation": scores}
-            self.folder.write(WEIGHTS, pack(self.averaged, facts))
+            self._own_folder().write(WEIGHTS, pack(self.averaged, facts))
         self._save()
         return Evaluated(self.step, self._seconds(), self.step / self.per_epoch, scores, best)
 
@@ -272,12 +301,13 @@ class Trainer:
             settings.seed,
         )
         chosen = {"temperature": temperature, "validation": scores}
-        self.folder.write(WEIGHTS, pack(model, facts | chosen))
+        self._own_folder().write(WEIGHTS, pack(model, facts | chosen))
         return Tempered(self.step, self._seconds(), temperature, scores)
 
     def _save(self) -> None:
         far = Progress(self.step, self.best, self.best_step, self._seconds(), self.slowed)
-        Checkpoint.take(self.model, self.average, self.optimiser, far).write(self.folder)
+        state = Checkpoint.take(self.model, self.average, self.optimiser, far)
+        state.write(self._own_folder())
         self.folder.seal_events()
         self._saved = time.monotonic()
 
