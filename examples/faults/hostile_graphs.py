@@ -11,6 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from trajflow.runtime.wire import _piece
 
 MAKERS: dict[str, Callable[[], bytes]] = {}
+LATER: dict[str, Callable[[], bytes]] = {}
+"""Graphs that answer as they should where a scene holds as many agents as in golden inputs alone."""
+GOLDEN_AGENTS = 18
 FUTURE = (12, 2)
 VERSIONS = [helper.make_opsetid("", 18)]
 
@@ -127,9 +130,17 @@ _nodes(
 )
 _nodes("a million nodes", lambda: _chain(10**6))
 _nodes("thirty thousand nodes", lambda: [*_chain(30_000), helper.make_node("No", ["c1"], ["no"])])
+_nodes("six thousand products that do nothing", lambda: _idle(6_000), none=np.array([0, 0]))
 _nodes("an operator of a stranger", lambda: [_strange()])
 _nodes("a loop", lambda: [helper.make_node("Loop", ["", ""], ["l"], body=_inner(1))])
 _nodes("graphs in graphs, twenty deep", lambda: [_nested(20)])
+
+
+def _idle(count: int) -> list[onnx.NodeProto]:
+    """Products of nothing: soon computed, and long to optimise."""
+    names = [f"c{n}" for n in range(count + 1)]
+    products = [helper.make_node("MatMul", [a, a], [b]) for a, b in pairwise(names)]
+    return [_filled("none", "c0"), *products]
 
 
 def _chain(count: int) -> list[onnx.NodeProto]:
@@ -187,3 +198,101 @@ def _other(model: onnx.ModelProto) -> None:
 def _endless(model: onnx.ModelProto) -> None:
     model.graph.node[0].output[0] = "f"
     model.graph.node.append(helper.make_node("Log", ["f"], ["futures"]))
+
+
+def _later(name: str, nodes: Callable[[], list[onnx.NodeProto]], **constants: np.ndarray) -> None:
+    """Enter a graph that goes wrong by `odd`, [1]: 0 where it is tried, and 1 at other sizes.
+
+    Its nodes make `futures` of `own`, the futures of the plain graph.
+    """
+
+    def make() -> bytes:
+        told = {"place": np.array([1]), "usual": np.array([GOLDEN_AGENTS]), "one": np.array([1])}
+        model = _model([], **told, **constants)
+        model.graph.node[0].output[0] = "own"
+        model.graph.node.extend([
+            helper.make_node("Shape", ["past"], ["sizes"]),
+            helper.make_node("Gather", ["sizes", "place"], ["agents"]),
+            helper.make_node("Sub", ["agents", "usual"], ["off"]),
+            helper.make_node("Abs", ["off"], ["away"]),
+            helper.make_node("Min", ["away", "one"], ["odd"]),
+            helper.make_node("Cast", ["odd"], ["odd.f"], to=TensorProto.FLOAT),
+            *nodes(),
+        ])  # fmt: skip
+        return model.SerializeToString()
+
+    LATER[name] = make
+
+
+def _wasted(size: str) -> list[onnx.NodeProto]:
+    """Make numbers of a size, and change nothing by them."""
+    return [
+        _filled(size, "waste"),
+        helper.make_node("ReduceSum", ["waste"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "none"], ["nothing"]),
+        helper.make_node("Add", ["own", "nothing"], ["futures"]),
+    ]
+
+
+_later(
+    "other shapes for other crowds",
+    lambda: [
+        helper.make_node("Mul", ["odd", "change"], ["more"]),
+        helper.make_node("Add", ["five", "more"], ["asked"]),
+        helper.make_node("Reshape", ["own", "asked"], ["futures"]),
+    ],
+    change=np.array([0, 0, 0, 12, -1]),
+    five=np.array([0, 0, 0, *FUTURE]),
+)
+_later(
+    "no numbers for other crowds",
+    lambda: [
+        helper.make_node("Sub", ["whole", "odd.f"], ["left"]),
+        helper.make_node("Log", ["left"], ["endless"]),
+        helper.make_node("Add", ["own", "endless"], ["futures"]),
+    ],
+    whole=np.ones(1, np.float32),
+)
+_later(
+    "commands to the terminal for other crowds",
+    lambda: [
+        helper.make_node("Reshape", ["own", "tried"], ["r"], name="\x1b]0;owned\x07\n\x1b[31m"),
+        helper.make_node("ReduceSum", ["r"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "none"], ["nothing"]),
+        helper.make_node("Add", ["own", "nothing"], ["futures"]),
+    ],
+    tried=np.array([4 * 2 * 3, 24]),
+    none=np.zeros((), np.float32),
+)
+_later(
+    "all memory for other crowds",
+    lambda: [helper.make_node("Mul", ["odd", "huge"], ["n"]), *_wasted("n")],
+    huge=np.array([10**9]),
+    none=np.zeros((), np.float32),
+)
+_later(
+    "no futures for other crowds",
+    lambda: [
+        helper.make_node("Equal", ["odd", "one"], ["no"]),
+        helper.make_node("Shape", ["own"], ["of"]),
+        helper.make_node("Gather", ["of", "first"], ["draws"]),
+        helper.make_node("Not", ["no"], ["yes"]),
+        helper.make_node("Tile", ["yes", "draws"], ["all"]),
+        helper.make_node("Compress", ["own", "all"], ["futures"], axis=0),
+    ],
+    first=np.array([0]),
+)
+_later(
+    "hours for other crowds",
+    lambda: [
+        helper.make_node("Mul", ["odd", "wide"], ["more"]),
+        helper.make_node("Concat", ["more", "more"], ["size"], axis=0),
+        _filled("size", "c0"),
+        *(helper.make_node("MatMul", [f"c{n}", f"c{n}"], [f"c{n + 1}"]) for n in range(3_000)),
+        helper.make_node("ReduceSum", ["c3000"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "none"], ["nothing"]),
+        helper.make_node("Add", ["own", "nothing"], ["futures"]),
+    ],
+    wide=np.array([700]),
+    none=np.zeros((), np.float32),
+)

@@ -104,7 +104,7 @@ def _golden(name: str, spoil: Callable[[Any], Any]) -> dict[str, Any]:
     return {f"golden/{name}": spoil(artefact().arrays[f"golden/{name}"])}
 
 
-for word, make in hostile_graphs.MAKERS.items():
+for word, make in (hostile_graphs.MAKERS | hostile_graphs.LATER).items():
     _graph(word, lambda canary, make=make: make())
 _graph("a model cut in the middle", lambda c: plain_graph()[:-99])
 _graph("a model of random bytes", lambda c: random.Random(0).randbytes(2**20))
@@ -166,6 +166,24 @@ _says("a step of no time", dt=0.0)
 _says("a step of endless time", dt=10**400)
 _says("a hundred thousand learned sets", sets=list(range(10**5)))
 _says("a learned set of 10^18 futures", sets=[10**18])
+_says("10^9 evaluations", evaluations=10**9)
+_says("evaluations that are true", evaluations=True)
+_says("evaluations that are text", evaluations="1")
+_says("half an evaluation", evaluations=1.5)
+_says("a clock of 10^300", most_rate=1e300)
+_says("a clock that stands still", least_rate=1e-300)
+_says("clocks in the wrong order", least_rate=2.0)
+_says("a temperature of 10^300", temperature=1e300)
+_says("a temperature of 10^-300", temperature=1e-300)
+_says("steps of 10^300 metres", usual=1e300)
+_says("a clock of 10^-300 seconds", dt=1e-300)
+_says("10^18 neighbours", neighbours=10**18)
+_says("neighbours below nobody", neighbours=-1)
+_says("golden futures that may be anything", golden=1e300)
+_says("no history", history=0)
+_says("a horizon of half a step", horizon=12.5)
+_says("joint that is neither", joint="yes")
+_says("a number without end deep inside", calibration={"people": [10**400]})
 _says("a unit of a megabyte", unit="\x1b[31m" * 2**18)
 _says("10^18 evaluations", evaluations=10**18)
 _says("a calibration of text", calibration={"format": 1, "each": "x"})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,25 @@ from trajflow.runtime.artefact import Artefact
 from trajflow.surprise.packing import unpacked
 from trajflow.surprise.surprise import Surprise
 
-MOST = 10_000
-"""Steps of a past or a future, and learned sets."""
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "history": (1, 10_000),
+    "horizon": (1, 10_000),
+    "dims": (2, 3),
+    "dt": (1e-6, 1e6),
+    "usual": (1e-9, 1e9),
+    "temperature": (1e-2, 1e2),
+    "least_rate": (1 / 64, 1),
+    "most_rate": (1, 64),
+    "evaluations": (1, 1000),
+    "golden": (0, 0.25),
+}
+"""What the numbers of a file may be; a file that says more was not made by `trajflow export`."""
+WHOLE = {"history", "horizon", "dims", "evaluations"}
+NEIGHBOURS, SETS = 10_000, 64
+"""Neighbours that are attended to, and learned sets, at most; the futures of one are bounded by
+the arrays it carries."""
+LARGEST = 1e15
+"""Any other number."""
 WORD = 40
 """Letters of a unit."""
 
@@ -31,6 +47,7 @@ class Facts:
         temperature: Deviation of the noise.
         steps: Network evaluations per draw.
         limit: Neighbours each agent attends to; None: it attends to nobody.
+        joint: Whether the agents of a scene are drawn together.
         sets: Futures of each learned set.
         calibration: What makes regions hold as often as they say, if there is anything.
     """
@@ -39,6 +56,7 @@ class Facts:
     temperature: float
     steps: int
     limit: int | None
+    joint: bool
     sets: tuple[int, ...]
     calibration: Calibration | None
 
@@ -50,27 +68,64 @@ class Facts:
             RunError: They do not say it.
         """
         try:
-            history, horizon, dims = (int(facts[name]) for name in ("history", "horizon", "dims"))
-            dt, usual, temperature = (float(facts[name]) for name in ("dt", "usual", "temperature"))
-            least, most = (float(facts[name]) * dt for name in ("least_rate", "most_rate"))
-            limit, said = facts["neighbours"], facts["calibration"]
-            limit = None if limit is None else int(limit)
-            if not all(0 < one < math.inf for one in (dt, usual, temperature, least, most)):
-                raise ValueError("dt, usual, temperature and rates must be above 0 and finite")
-            if not (limit is None or limit > 0) or max(history, horizon, len(facts["sets"])) > MOST:
-                raise ValueError(f"neighbours must be above 0, lengths at most {MOST}")
-            if len(str(facts["unit"])) > WORD:
+            told = {name: _number(name, facts[name]) for name in BOUNDS}
+            _check_numbers(facts)
+            limit, said, sets = facts["neighbours"], facts["calibration"], facts["sets"]
+            unit = facts["unit"]
+            if limit is not None and not (type(limit) is int and 0 < limit <= NEIGHBOURS):
+                raise ValueError(f"neighbours are a number from 1 to {NEIGHBOURS}")
+            if not isinstance(sets, list) or len(sets) > SETS or {*map(type, sets)} - {int}:
+                raise ValueError(f"sets are a list of at most {SETS} numbers")
+            if not isinstance(unit, str) or len(unit) > WORD:
                 raise ValueError("its unit is no short word")
+            if type(facts["joint"]) is not bool:
+                raise ValueError("joint is neither true nor false")
+            history, horizon, dims = (int(told[name]) for name in ("history", "horizon", "dims"))
+            dt = told["dt"]
+            rates = Rates(dt, told["least_rate"] * dt, told["most_rate"] * dt)
             return cls(
-                Known(history, horizon, dims, str(facts["unit"]), usual, Rates(dt, least, most)),
-                temperature,
-                int(facts["evaluations"]),
+                Known(history, horizon, dims, unit, told["usual"], rates),
+                told["temperature"],
+                int(told["evaluations"]),
                 limit,
-                tuple(int(count) for count in facts["sets"]),
+                facts["joint"],
+                tuple(sets),
                 None if said is None else understood(said),
             )
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise RunError(f"it does not say what a predictor must know: {error!r}") from None
+
+
+def _number(name: str, value: Any) -> float:
+    """A number of a file within its bounds.
+
+    Raises:
+        ValueError: It is none, or beyond them.
+    """
+    least, most = BOUNDS[name]
+    whole = type(value) is int
+    if not (whole or type(value) is float and name not in WHOLE) or not least <= value <= most:
+        raise ValueError(f"{name} is {str(value)[:20]}, and must be from {least:g} to {most:g}")
+    return float(value)
+
+
+def _check_numbers(value: Any) -> None:
+    """Refuse numbers of JSON that are absurdly large, wherever they stand.
+
+    Raises:
+        ValueError: There is one.
+    """
+    level = [value]
+    while level:
+        numbers = [one for one in level if isinstance(one, (int, float))]
+        if not all(abs(one) <= LARGEST for one in numbers):
+            raise ValueError(f"a number is beyond {LARGEST:g}")
+        level = [inner for one in level for inner in _inside(one)]
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """What lies directly in a value of JSON."""
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def surprise_in(artefact: Artefact) -> Surprise | None:

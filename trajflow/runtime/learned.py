@@ -30,13 +30,18 @@ class LearnedSet:
         if set(self.arrays) != needed:
             raise RunError("a learned set in it is not whole; export the run again")
         try:
-            noise, weights = self(np.zeros((1, self.arrays["read.0.weight"].shape[1])))
+            noise, weights = self(np.zeros((1, self.width)))
             fits = weights.shape == noise.shape[:2] == (len(self.arrays["start"]), 1)
-            fits = fits and bool(np.isfinite(noise).all() and np.isfinite(weights).all())
+            fits = fits and all(np.isfinite(one).all() for one in (*self.arrays.values(), weights))
         except (TypeError, ValueError, IndexError):
             fits = False
         if not fits:
             raise RunError("a learned set in it does not fit together; export the run again")
+
+    @property
+    def width(self) -> int:
+        """Length H of the contexts it reads."""
+        return int(self.arrays["read.0.weight"].shape[1])
 
     def __call__(self, context: Floats) -> tuple[Floats, Floats]:
         """Noises [K, N, ...] and weights [K, N] of contexts [N, H]."""

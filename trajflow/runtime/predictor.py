@@ -19,7 +19,8 @@ from trajflow.runtime.facts import Facts, surprise_in
 from trajflow.runtime.golden import check_golden, check_sight
 from trajflow.runtime.learned import LearnedSet
 from trajflow.runtime.opening import Model
-from trajflow.runtime.scenes import Scenes
+from trajflow.runtime.scenes import ROWS, Scenes, check_shape, cut, most_at_once
+from trajflow.runtime.session import OutOfMemory
 from trajflow.runtime.viewing import EngineViewer
 
 
@@ -53,12 +54,14 @@ model.onnx` makes one
         self.facts, self.engine, self.threads = artefact.facts, model.engine, threads
         self.known, self.calibration = told.known, told.calibration
         self.temperature, self.steps, self._limit = told.temperature, told.steps, told.limit
+        self._joint = told.joint
         self.sets = {n: LearnedSet(artefact.under(f"set-{n}")) for n in told.sets}
         check_golden(artefact, model.engine)
         self.surprise = surprise_in(artefact)
         if self.surprise is not None and model.sight is not None:
             noise = artefact.arrays["surprise/noise"]
-            self._sight = EngineViewer(self.known, self._limit, model.sight, noise)
+            sight = model.sight
+            self._sight = EngineViewer(self.known, self._limit, sight, noise, self._joint)
             check_sight(artefact, self.surprise, self._sight)
 
     @classmethod
@@ -113,8 +116,57 @@ model.onnx` makes one
             noise: Normal numbers, [S, N, ...] with F * D for each sample.
             rate: Seconds per step over those that are usual, [B] or one for all.
         """
-        scenes = Scenes.of(past, target, self._limit)
-        return scenes.picked(self._run("futures", scenes, noise, rate))
+        rate = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
+        futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
+        most = most_at_once(past, len(noise), self._joint)
+        for some, agents in cut(target, most, self._joint):
+            for first in range(0, len(noise), ROWS):
+                draws = slice(first, first + ROWS)
+                futures[draws, agents] = self._within(past, some, noise[draws, agents], rate)
+        return futures
+
+    def _within(
+        self, past: Floats, target: Bools, noise: NDArray[Any], rate: NDArray[np.float32]
+    ) -> Floats:
+        """Futures [S, N, F, D] in as many calls as the memory of a graph asks for."""
+        try:
+            return self._carried(past, target, noise, rate)
+        except OutOfMemory as error:
+            if len(noise) > 1:
+                halves = np.array_split(noise, 2)
+                return np.concatenate([self._within(past, target, h, rate) for h in halves])
+            if noise.shape[1] == 1 or self._joint and target.any(1).sum() == 1:
+                raise RunError(
+                    f"the exported model cannot forecast one agent among {past.shape[1]}: {error}; "
+                    "give fewer neighbours"
+                ) from None
+        most = -(-int(target.any(1).sum() if self._joint else noise.shape[1]) // 2)
+        parts = cut(target, most, self._joint)
+        drawn = [self._within(past, some, noise[:, agents], rate) for some, agents in parts]
+        return np.concatenate(drawn, 1)
+
+    def _carried(
+        self, past: Floats, target: Bools, noise: NDArray[Any], rate: NDArray[np.float32]
+    ) -> Floats:
+        """Futures [S, N, F, D] in one call."""
+        scenes, clock = self._scenes(past, target, rate)
+        found = scenes.picked(self._run("futures", scenes, noise, clock))
+        bad = ~np.isfinite(found).all((0, 2, 3))
+        if bad.any():
+            raise RunError(
+                f"the exported model gives futures that are not finite, for {bad.sum()} of "
+                f"{len(bad)} agents; export the run again"
+            )
+        return found
+
+    def _scenes(
+        self, past: Floats, target: Bools, rate: NDArray[np.float32]
+    ) -> tuple[Scenes, NDArray[np.float32]]:
+        """Scenes in which somebody is a target, and their clocks."""
+        asked = target.any(1)
+        if not asked.all():
+            past, target, rate = past[asked], target[asked], rate[asked]
+        return Scenes.of(past, target, self._limit), rate
 
     def _viewer(self) -> EngineViewer:
         return self._sight
@@ -150,22 +202,38 @@ model.onnx` makes one
         self, past: Floats, target: Bools, wanted: int, seed: int | None, rate: float | Floats
     ) -> tuple[Floats, Floats]:
         """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
-        scenes = Scenes.of(past, target, self._limit)
-        size, count = self.horizon * self.dims, scenes.place.shape[1]
-        nothing = np.zeros((1, count, size), np.float32)
-        context = self._run("context", scenes, nothing, rate)[*scenes.place]
-        noise, weights = self.sets[wanted](context)
-        full = np.zeros((wanted, count, size), np.float32)
+        rate = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
+        size, learned = self.horizon * self.dims, self.sets[wanted]
+        context = np.empty((int(target.sum()), learned.width))
+        for some, agents in cut(target, most_at_once(past, 1, self._joint), self._joint):
+            scenes, clock = self._scenes(past, some, rate)
+            nothing = np.zeros((1, scenes.place.shape[1], size), np.float32)
+            found = self._run("context", scenes, nothing, clock, learned.width)
+            context[agents] = found[*scenes.place]
+        noise, weights = learned(context)
+        full = np.zeros((wanted, len(context), size), np.float32)
         # The graph widens its noise by the temperature, and a learned set is as wide as it is.
         full[..., : noise.shape[-1]] = noise / self.temperature
-        return scenes.picked(self._run("futures", scenes, full, rate)), weights
+        return self.carry(past, target, full, rate), weights
 
     def _run(
-        self, output: str, scenes: Scenes, noise: NDArray[Any], rate: float | Floats
+        self,
+        output: str,
+        scenes: Scenes,
+        noise: NDArray[Any],
+        rate: NDArray[np.float32],
+        width: int = 0,
     ) -> NDArray[np.float32]:
         inputs = {"past": scenes.past, "noise": scenes.spread(noise.astype(np.float32, copy=False))}
         if "rate" in self.engine.inputs:
-            told = np.broadcast_to(np.asarray(rate, np.float32), (len(scenes.past),))
-            inputs["rate"] = np.array(told)
-        (found,) = self.engine(output, **inputs)
+            inputs["rate"] = np.array(rate)
+        try:
+            (found,) = self.engine(output, **inputs)
+        except OutOfMemory:
+            raise
+        except RunError as error:
+            raise RunError(f"the exported model cannot forecast: {error}") from None
+        samples, count, most, _ = inputs["noise"].shape
+        futures = samples, count, most, self.horizon, self.dims
+        check_shape(output, found, (count, most, width) if width else futures)
         return found

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.batch import Bools, Floats, Ints
+from trajflow.errors import RunError
 from trajflow.pasts import scene_centres
 
+ROWS, PAIRS = 1 << 12, 1 << 22
+"""Futures, and pairs of an agent and one around it, that one call of a graph computes."""
 SLACK = 1.0001
 """By how much farther than the last neighbour that counts another one may be and still be kept."""
 
@@ -69,6 +75,52 @@ class Scenes:
         found = futures[:, *self.place].astype(np.float64)
         found += self.centre[self.place[0], None]
         return found
+
+
+def most_at_once(past: Floats, samples: int, by_scenes: bool) -> int:
+    """How many targets of pasts [B, A, T, D], or scenes, one call of a graph shall compute."""
+    agents = max(1, past.shape[1])
+    rows = ROWS // max(1, min(samples, ROWS))
+    return max(1, rows // agents if by_scenes else min(rows, PAIRS // agents))
+
+
+def cut(target: Bools, most: int, by_scenes: bool) -> Iterator[tuple[Bools, slice]]:
+    """The N targets [B, A] in parts: who is a target, and which of the N they are.
+
+    Args:
+        target: All of them.
+        most: Targets of a part at most, or scenes.
+        by_scenes: Whether the targets of a scene stay together.
+    """
+    if by_scenes:
+        ends = target.sum(1).cumsum()
+        bounds = [0, *ends[most - 1 : -1 : most].tolist(), int(ends[-1])]
+    else:
+        count = int(target.sum())
+        bounds = [*range(0, count, most), count]
+    whole = bounds[-1]
+    place = None
+    for first, last in pairwise(bounds):
+        if last - first == whole:
+            yield target, slice(0, whole)
+        elif last > first:
+            place = np.nonzero(target) if place is None else place
+            some = np.zeros_like(target)
+            some[place[0][first:last], place[1][first:last]] = True
+            yield some, slice(first, last)
+
+
+def check_shape(name: str, found: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Refuse what a graph gives in another shape than is due.
+
+    Raises:
+        RunError: It does.
+    """
+    if found.shape != shape:
+        raise RunError(
+            f"the exported model gives {name} of shape {list(found.shape)} where {list(shape)} "
+            "is due; export the run again"
+        )
 
 
 def _pruned(past: Floats, most: int, limit: int) -> Floats:

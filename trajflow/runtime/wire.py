@@ -25,6 +25,8 @@ ENDLESS = (b"Loop", b"Scan", b"If", b"SequenceMap")
 DEEPEST = 8
 MOST = 200_000
 """Fields of a model with all that lies inside it; an export has some thousands."""
+NODES = 4_000
+"""Operators of a model: the time to optimise a graph grows with their square."""
 Piece = bytes | memoryview | int
 
 
@@ -57,9 +59,12 @@ def check_closed(content: bytes | memoryview) -> None:
         RunError: It does, or the bytes are no model.
     """
     waiting: list[tuple[str, bytes | memoryview, int]] = [("model", memoryview(content), 0)]
-    seen = 0
+    seen = nodes = 0
     while waiting:
         kind, message, depth = waiting.pop()
+        nodes += kind == "node"
+        if nodes > NODES:
+            raise RunError(f"it has more than {NODES} operators, which no export has")
         if depth > DEEPEST:
             raise RunError("graphs inside graphs, deeper than any export has them")
         for number, piece in fields(message):
