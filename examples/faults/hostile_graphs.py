@@ -12,7 +12,7 @@ from trajflow.runtime.wire import _piece
 
 MAKERS: dict[str, Callable[[], bytes]] = {}
 LATER: dict[str, Callable[[], bytes]] = {}
-"""Graphs that answer as they should where a scene holds as many agents as in golden inputs alone."""
+"""Graphs that answer as they should only where a scene has as many agents as in golden inputs."""
 GOLDEN_AGENTS = 18
 FUTURE = (12, 2)
 VERSIONS = [helper.make_opsetid("", 18)]

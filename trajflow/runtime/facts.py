@@ -104,7 +104,7 @@ def _number(name: str, value: Any) -> float:
     """
     least, most = BOUNDS[name]
     whole = type(value) is int
-    if not (whole or type(value) is float and name not in WHOLE) or not least <= value <= most:
+    if not (whole or (type(value) is float and name not in WHOLE)) or not least <= value <= most:
         raise ValueError(f"{name} is {str(value)[:20]}, and must be from {least:g} to {most:g}")
     return float(value)
 

@@ -116,13 +116,13 @@ model.onnx` makes one
             noise: Normal numbers, [S, N, ...] with F * D for each sample.
             rate: Seconds per step over those that are usual, [B] or one for all.
         """
-        rate = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
+        clock = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
         futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
         most = most_at_once(past, len(noise), self._joint)
         for some, agents in cut(target, most, self._joint):
             for first in range(0, len(noise), ROWS):
                 draws = slice(first, first + ROWS)
-                futures[draws, agents] = self._within(past, some, noise[draws, agents], rate)
+                futures[draws, agents] = self._within(past, some, noise[draws, agents], clock)
         return futures
 
     def _within(
@@ -135,7 +135,7 @@ model.onnx` makes one
             if len(noise) > 1:
                 halves = np.array_split(noise, 2)
                 return np.concatenate([self._within(past, target, h, rate) for h in halves])
-            if noise.shape[1] == 1 or self._joint and target.any(1).sum() == 1:
+            if noise.shape[1] == 1 or (self._joint and target.any(1).sum() == 1):
                 raise RunError(
                     f"the exported model cannot forecast one agent among {past.shape[1]}: {error}; "
                     "give fewer neighbours"
@@ -151,7 +151,7 @@ model.onnx` makes one
         """Futures [S, N, F, D] in one call."""
         scenes, clock = self._scenes(past, target, rate)
         found = scenes.picked(self._run("futures", scenes, noise, clock))
-        bad = ~np.isfinite(found).all((0, 2, 3))
+        bad = np.asarray(~np.isfinite(found).all((0, 2, 3)))
         if bad.any():
             raise RunError(
                 f"the exported model gives futures that are not finite, for {bad.sum()} of "
@@ -202,13 +202,13 @@ model.onnx` makes one
         self, past: Floats, target: Bools, wanted: int, seed: int | None, rate: float | Floats
     ) -> tuple[Floats, Floats]:
         """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
-        rate = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
+        clock = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
         size, learned = self.horizon * self.dims, self.sets[wanted]
         context = np.empty((int(target.sum()), learned.width))
         for some, agents in cut(target, most_at_once(past, 1, self._joint), self._joint):
-            scenes, clock = self._scenes(past, some, rate)
+            scenes, own = self._scenes(past, some, clock)
             nothing = np.zeros((1, scenes.place.shape[1], size), np.float32)
-            found = self._run("context", scenes, nothing, clock, learned.width)
+            found = self._run("context", scenes, nothing, own, learned.width)
             context[agents] = found[*scenes.place]
         noise, weights = learned(context)
         full = np.zeros((wanted, len(context), size), np.float32)

@@ -79,7 +79,7 @@ class Scenes:
 
 def most_at_once(past: Floats, samples: int, by_scenes: bool) -> int:
     """How many targets of pasts [B, A, T, D], or scenes, one call of a graph shall compute."""
-    agents = max(1, past.shape[1])
+    agents: int = max(1, past.shape[1])
     rows = ROWS // max(1, min(samples, ROWS))
     return max(1, rows // agents if by_scenes else min(rows, PAIRS // agents))
 
@@ -111,7 +111,7 @@ def cut(target: Bools, most: int, by_scenes: bool) -> Iterator[tuple[Bools, slic
 
 
 def check_shape(name: str, found: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Refuse what a graph gives in another shape than is due.
+    """Refuse an array [*] of a graph that has another shape than is due.
 
     Raises:
         RunError: It does.
