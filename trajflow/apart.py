@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.errors import TrajflowError
 from trajflow.forecast import Forecast
 
 Ask = Callable[..., Forecast]
@@ -37,18 +36,11 @@ def forecast_apart(
         around: Neighbours, [B, N, T, D].
         samples: Draws S.
         seed: Seed of the first scene; None: any.
-        ids: Of the A agents; none if they have none.
-
-    Raises:
-        TrajflowError: All agents are faulty.
+        ids: Of the A agents, not all of them faulty; none if they have none.
     """
     lead, scenes = past.shape[:-2], past.reshape(-1, *past.shape[-3:])
     chance = secrets.randbits(62) if seed is None else seed
     parts = _parts(ask, scenes, faults, around, samples, chance, ids)
-    if not parts:
-        raise TrajflowError(
-            f"no past can be forecast; the first agent {faults.flat[0]}; give other pasts"
-        )
     for name, axis in AXES.items():
         if name in parts:
             whole = parts[name]

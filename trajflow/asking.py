@@ -146,6 +146,10 @@ class PredictorBase(ABC):
         around = shape.known_around(neighbours, len(faults), self.known.usual, strict)
         if strict:
             shape.refuse(faults, agents)
+        elif faults.size and all(fault is not None for fault in faults.flat):
+            nobody = np.full((samples, *lead, count, self.horizon, self.dims), np.nan)
+            step = self.known.rates.of(dt) * self.dt
+            return Forecast(nobody, step, tuple(agents), faults=faults.reshape(*lead, count))
         elif any(fault is not None for fault in faults.flat):
             ask = partial(self.predict, draws=draws, select=select, dt=dt, surprise=surprise)
             return forecast_apart(ask, given, faults, around, samples, seed, agents)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -87,6 +88,7 @@ class Mixture:
         draws: int | None = None,
         select: str | None = None,
         dt: float | None = None,
+        on_bad: Literal["raise", "quarantine"] = "raise",
     ) -> Forecast:
         """Draw or choose futures of every agent; the arguments are those of `Predictor.predict`.
 
@@ -99,6 +101,7 @@ class Mixture:
             draws: Draws of the mixture that are chosen from; None: 20 for each that is wanted.
             select: The rule that chooses, see `choose`; None: plain draws.
             dt: Seconds per step of the past; None: as trained.
+            on_bad: "quarantine" keeps bad agents from plain draws and names their faults.
 
         Returns:
             Samples [S, *, A, F, D].
@@ -108,18 +111,22 @@ class Mixture:
         """
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
+        if select is not None and on_bad != "raise":
+            raise ConfigError("a mixture quarantines bad agents of plain draws only; drop select")
         if select is not None:
             wanted = Selection(samples, select, draws_of(select, samples, draws))
             return self._chosen(past, neighbours, wanted, seed, agents, dt)
         chance = secrets.randbits(31) if seed is None else seed
         shares = zip(self.predictors, self.shares(samples, chance), strict=True)
         parts = [
-            one.predict(past, neighbours, share, chance + APART * number, agents, dt=dt)
+            one.predict(
+                past, neighbours, share, chance + APART * number, agents, dt=dt, on_bad=on_bad
+            )
             for number, (one, share) in enumerate(shares)
             if share
         ]
         drawn = np.concatenate([part.samples for part in parts])
-        return Forecast(drawn, parts[0].dt, tuple(agents))
+        return Forecast(drawn, parts[0].dt, tuple(agents), faults=parts[0].faults)
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""

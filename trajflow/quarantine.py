@@ -12,6 +12,8 @@ STEP = 1e4
 """Most displacement per step, over the usual one."""
 FAR = 1e6
 """Most distance from the others of a scene, over the usual displacement: single precision's end."""
+CANDIDATES = 32
+"""Places of a scene that are tried for its center: a bound on the time that scattered agents take."""
 MOST = 10_000
 """Most agents and neighbours of a scene: what they ask of memory grows with their square."""
 
@@ -48,12 +50,23 @@ def _name(found: NDArray[np.object_], points: Floats, usual: float) -> None:
     with np.errstate(all="ignore"):
         low, high = (np.where(seen[..., None], points, end) for end in (np.inf, -np.inf))
         moved = (high.max(-2, initial=-np.inf) - low.min(-2, initial=np.inf)).max(-1, initial=0)
-        away = np.abs(_last(known) - _middle(known)).max(-1, initial=0)
+        away = _away(known, FAR * usual)
     steps = max(1, points.shape[2] - 1)
     found[away > FAR * usual] = f"is more than {FAR:g} usual steps from the others"
     found[moved > STEP * steps * usual] = f"moves more than {STEP:g} times the usual step"
     found[~seen.any(-1)] = f"was not seen at any of the {points.shape[2]} steps"
     found[np.isinf(points).any((-1, -2))] = "has an infinite coordinate"
+
+
+def _away(known: Floats, far: float) -> Floats:
+    """Distance of each last position from its scene's center, [B, A]; 0 where all are near."""
+    last = _last(known)
+    away = np.zeros(last.shape[:2])
+    low, high = (np.where(np.isfinite(last), last, end) for end in (np.inf, -np.inf))
+    span = (high.max(1, initial=-np.inf) - low.min(1, initial=np.inf)).max(-1, initial=0)
+    for scene in np.flatnonzero(span > far):
+        away[scene] = np.abs(last[scene] - scene_center(known[scene], far)).max(-1)
+    return away
 
 
 def _last(known: Floats) -> Floats:
@@ -63,8 +76,24 @@ def _last(known: Floats) -> Floats:
     return np.asarray(np.take_along_axis(known, last[..., None, None], 2)[:, :, 0])
 
 
-def _middle(known: Floats) -> Floats:
-    """The median of each scene's last positions, [B, 1, D]."""
-    place = np.sort(_last(known), axis=1)
-    count = np.isfinite(place).all(-1).sum(1)
-    return np.stack([row[[max(0, n - 1) // 2]] for row, n in zip(place, count, strict=True)])
+def scene_center(past: Floats, far: float) -> Floats:
+    """A point [D] that most seen positions of a scene lie within `far` of.
+
+    The median of the last positions, or, where outliers outvote it (of two agents one is half of
+    all), the last position of an agent. Of equals the first agent's.
+
+    Args:
+        past: World positions, [A, T, D]; not finite where a step is missing.
+        far: Distance along any coordinate.
+    """
+    seen = np.asarray(np.isfinite(past).all(-1))
+    last = _last(past[None])[0][seen.any(1)]
+    if not len(last):
+        return np.zeros(past.shape[-1])
+    with np.errstate(all="ignore"):
+        cells = np.floor(last / far)
+        _, first, count = np.unique(cells, axis=0, return_index=True, return_counts=True)
+        fullest = first[np.lexsort((first, -count))[:CANDIDATES]]
+        candidates = np.concatenate([np.median(last, 0)[None], last[fullest]])
+        near = [(np.abs(past - one).max(-1) <= far) & seen for one in candidates]
+    return np.asarray(candidates[np.argmax([one.sum() for one in near])])

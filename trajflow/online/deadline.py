@@ -56,6 +56,10 @@ class Budget:
         self.cost = cost
         self._ratios: deque[float] = deque(maxlen=CALLS)
         self._rest, self._next = 0, 1
+        self.renew()
+
+    def renew(self) -> None:
+        """Take a new lock: a thread that a forked child lacks may hold the old one."""
         self._lock = threading.Lock()
 
     def learn(self, agents: int, draws: int, seconds: float) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.errors import TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.online.deadline import Budget, Cost
 from trajflow.online.predicting import Predicting
-from trajflow.online.straight import straight_on, together
+from trajflow.online.straight import near_others, straight_on
 from trajflow.online.timely import Timely
 
 Floats = NDArray[np.float64]
@@ -61,6 +62,12 @@ class Drawing:
         self._timely = None if deadline is None else Timely()
         self._budget = Budget(Cost.measured(self._trial, samples))
 
+    def renew(self) -> None:
+        """Go on in a forked child, where only the thread that forked still runs."""
+        self._budget.renew()
+        # The network runs in a new thread: OpenMP waits for ever for the threads of the old one.
+        self._timely = Timely()
+
     def __call__(self, past: Floats, ids: tuple[Hashable, ...], began: float) -> Drawn:
         """Futures of the agents who come first.
 
@@ -74,29 +81,48 @@ class Drawing:
         if not count:
             empty = np.empty((self.samples, 0, horizon, self.predictor.dims))
             return Drawn(Forecast(empty, self.dt), np.zeros(0, bool))
-        near = together(past, self.far)
-        asked = tuple(agent for agent, one in zip(ids, near, strict=False) if one)
-        drawn = self._timely_drawn(past[near], asked, began) if asked else None
-        if drawn is not None and near.all() and np.isfinite(drawn.samples).all():
-            return Drawn(drawn, np.zeros(count, bool), thinned=len(drawn.samples) < self.samples)
-        futures = straight_on(past[:count], horizon)[None]
+        seen = np.asarray(np.isfinite(past).all(-1))
+        near = near_others(past, seen, self.far)
+        usable = (near == seen).all(1)
+        asked = tuple(agent for agent, one in zip(ids, usable, strict=False) if one)
+        drawn = self._timely_drawn(past[usable], asked, began) if asked else None
+        faults = np.full(count, None, dtype=object)
+        faults[~usable[:count]] = f"is more than {self.far:g} from the others"
         if drawn is None:
-            told = Forecast(futures, self.dt, ids)
+            still = ~near[:count].any(1)
+            futures = self._straight_on(past[:count], near[:count], still)[None]
+            told = Forecast(futures, self.dt, ids, faults=faults)
             return Drawn(told, np.ones(count, bool), fallback=bool(asked))
+        thinned, finite = len(drawn.samples) < self.samples, np.isfinite(drawn.samples)
+        if drawn.faults is not None:
+            faults[usable[:count]] = drawn.faults
+        if usable.all() and finite.all():
+            return Drawn(replace(drawn, faults=faults), np.zeros(count, bool), thinned=thinned)
+        still = ~near[:count].any(1) | (usable[:count] & (faults != None))  # noqa: E711
+        futures = self._straight_on(past[:count], near[:count], still)[None]
         futures = np.repeat(futures, len(drawn.samples), 0)
-        finite = np.isfinite(drawn.samples).all((0, 2, 3))
-        kept = np.flatnonzero(near[:count])[finite]
-        futures[:, kept] = drawn.samples[:, finite]
-        straight = np.isin(np.arange(count), kept, invert=True)
-        told = replace(drawn, samples=futures, agents=ids)
-        return Drawn(told, straight, thinned=len(futures) < self.samples)
+        kept = finite.all((0, 2, 3))
+        network = np.flatnonzero(usable[:count])[kept]
+        futures[:, network] = drawn.samples[:, kept]
+        straight = np.isin(np.arange(count), network, invert=True)
+        told = replace(drawn, samples=futures, agents=ids, faults=faults)
+        return Drawn(told, straight, thinned=thinned)
+
+    def _straight_on(
+        self, past: Floats, near: NDArray[np.bool_], still: NDArray[np.bool_]
+    ) -> Floats:
+        """Futures [A, F, D] by the positions that are near the others, where there are any."""
+        kept = near | ~near.any(1, keepdims=True)
+        return straight_on(np.where(kept[..., None], past, np.nan), self.predictor.horizon, still)
 
     def _timely_drawn(
         self, past: Floats, ids: tuple[Hashable, ...], began: float
     ) -> Forecast | None:
         """As many samples as there is time for; None where there is time for none."""
-        if self._timely is None or self.deadline is None:
+        if self._timely is None:
             return self._asked(past, ids, self.samples)
+        if self.deadline is None:
+            return self._timely.run(lambda: self._asked(past, ids, self.samples), None)
         left = self.deadline - (self._clock() - began)
         samples = self._budget.samples(self.samples, len(past), len(ids), left)
         if samples < 1:
@@ -118,9 +144,13 @@ class Drawing:
     def _asked(self, past: Floats, ids: tuple[Hashable, ...], samples: int) -> Forecast:
         known = past[: len(ids)]
         around = past[len(ids) :] if len(past) > len(ids) else None
-        if self.dt == self.predictor.dt:
-            return self.predictor.predict(known, around, samples, self.seed, ids)
-        return self.predictor.predict(known, around, samples, self.seed, ids, dt=self.dt)
+        dt = {} if self.dt == self.predictor.dt else {"dt": self.dt}
+        try:
+            return self.predictor.predict(known, around, samples, self.seed, ids, **dt)
+        except TrajflowError:
+            # Asked only now: a predictor that knows no quarantine may still refuse nobody.
+            quarantine = {**dt, "on_bad": "quarantine"}
+            return self.predictor.predict(known, around, samples, self.seed, ids, **quarantine)
 
     def _trial(self, agents: int, samples: int) -> float:
         """Seconds that a call takes at best, after one that does not count."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from numpy.typing import ArrayLike
 
@@ -42,8 +42,11 @@ class Predicting(Protocol):
         agents: Sequence[object] = (),
         *,
         dt: float | None = None,
+        on_bad: Literal["raise", "quarantine"] = "raise",
     ) -> Forecast:
         """Futures [S, A, F, D] of pasts [A, T, D] among neighbours [N, T, D].
 
-        Steps that are not finite are missing; every agent was seen at one of its steps.
+        Steps that are not finite are missing; every agent was seen at one of its steps. Where
+        this raises a `TrajflowError` it is asked again with `on_bad="quarantine"`: NaN for those
+        who cannot be forecast, who then go straight on.
         """

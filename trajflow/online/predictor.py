@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time as clocks
 from collections.abc import Callable, Hashable, Sequence
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +15,7 @@ from numpy.typing import ArrayLike
 from trajflow.errors import TrajflowError
 from trajflow.online.answer import OnlineForecast
 from trajflow.online.door import (
+    LARGEST,
     check_seen,
     check_settings,
     checked_ids,
@@ -24,6 +27,9 @@ from trajflow.online.memory import Memory
 from trajflow.online.predicting import Predicting
 from trajflow.online.present import Present
 from trajflow.online.resampling import resampled
+
+
+_LIVING: WeakSet[OnlinePredictor] = WeakSet()
 
 
 class OnlinePredictor:
@@ -106,18 +112,23 @@ class OnlinePredictor:
         self._keep = length + max(self.gap, self.dt)
         spacing = self._keep / (observations - 2)
         self._memory = Memory(most_agents, observations, predictor.dims, spacing)
-        self._present, self._refused = Present(rewind_after, clock), 0
+        self._present = Present(rewind_after, clock)
+        self._not_finite = self._too_large = self._quarantined = 0
         self.deadline = None if deadline_ms is None else deadline_ms / 1000
         self._drawing = Drawing(predictor, self.dt, samples, seed, self.deadline, far, clock)
+        _LIVING.add(self)
 
     @property
     def dropped(self) -> dict[str, int]:
         """What was given up, counted.
 
-        Observations that were `not_finite`, too `late` to matter, or too `dense` to be kept;
-        agents that found no room (`crowded`); how often the clock was set back (`rewound`).
+        Observations that were `not_finite` (or masked), `too_large` to compute with, too `late` to
+        matter, or too `dense` to be kept; agents that found no room (`crowded`); how often an agent
+        was kept from the network by a forecast (`quarantined`), and the clock set back (`rewound`).
         """
-        memory, told = self._memory, {"not_finite": self._refused}
+        memory = self._memory
+        told = {"not_finite": self._not_finite, "too_large": self._too_large}
+        told |= {"quarantined": self._quarantined}
         told |= {name: getattr(memory, name) for name in ("late", "dense", "crowded")}
         return told | {"rewound": self._present.rewound}
 
@@ -125,11 +136,13 @@ class OnlinePredictor:
         """Tell where agents were at a time.
 
         An observation may come late; it takes its place among the others. A position that is not
-        finite is left out and counted in `dropped`. A push of nobody tells that time goes on.
+        finite, masked or beyond +-1e100 is left out and counted in `dropped`. A push of nobody
+        tells that time goes on.
 
         Args:
             time: Seconds, on the clock of all pushes.
-            ids: Who was seen, each once. An id is one agent for as long as it is remembered.
+            ids: Who was seen, each once: strings, numbers, UUIDs, or tuples of these, of 256
+                characters at most. An id is one agent for as long as it is remembered.
             positions: Where, [A, D], in the predictor's unit.
 
         Raises:
@@ -137,10 +150,12 @@ class OnlinePredictor:
         """
         moment, agents = checked_time(time), checked_ids(ids)
         points = checked_points(positions, len(agents), self.predictor.dims)
-        known = np.asarray(np.isfinite(points).all(-1))
+        finite = np.isfinite(points).all(-1)
+        known = np.asarray(finite & (np.abs(points) <= LARGEST).all(-1))
         seen = [agent for agent, one in zip(agents, known, strict=True) if one]
         with self._lock:
-            self._refused += len(agents) - len(seen)
+            self._not_finite += len(agents) - int(finite.sum())
+            self._too_large += int(finite.sum()) - len(seen)
             if self._present.tell(moment):
                 self._memory.forget()
             if moment < (oldest := self._present.time - self._keep):
@@ -181,6 +196,10 @@ class OnlinePredictor:
         past = resampled(times, points, self.predictor.history, self.dt, self.gap)
         ids, count = tuple(wanted), len(wanted)
         drawn = self._drawing(past, ids, began)
+        faults = drawn.forecast.faults
+        if faults is not None and (bad := sum(fault is not None for fault in faults)):
+            with self._lock:
+                self._quarantined += bad
         took = self._clock() - began
         return OnlineForecast(
             forecast=drawn.forecast,
@@ -195,3 +214,19 @@ class OnlinePredictor:
             stale=quiet > self.stale_after,
             seconds=took,
         )
+
+    def _after_fork(self) -> None:
+        """Go on in a child, knowing what was pushed unless a thread was just about to push."""
+        if self._lock.locked():
+            self._lock = threading.Lock()
+            self.reset()
+        self._drawing.renew()
+
+
+def _after_fork() -> None:
+    for online in list(_LIVING):
+        online._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
