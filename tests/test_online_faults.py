@@ -27,9 +27,13 @@ def network():
     return Predictor(TrajectoryModel(shape), {"dt": DT, "unit": "m"})
 
 
+def at(*away):
+    return MAP + away
+
+
 def walk(online, ids, steps=8):
     for k in range(steps + 1):
-        online.push(DT * k, ids, [MAP + [k + 3 * n, n] for n in range(len(ids))])
+        online.push(DT * k, ids, [at(k + 3 * n, n) for n in range(len(ids))])
     return online
 
 
@@ -50,8 +54,9 @@ def check_others(found, expected, bad="bad"):
     if bad in found.ids:
         row = found.ids.index(bad)
         assert found.straight[row]
-        assert "from the others" in found.forecast.faults[row] or "moves more" in (
-            found.forecast.faults[row]
+        assert (
+            "from the others" in found.forecast.faults[row]
+            or "moves more" in (found.forecast.faults[row])
         )
         assert all(found.forecast.faults[k] is None for k in others)
 
@@ -103,7 +108,7 @@ def test_a_position_too_large_to_compute_with_is_missing(network, fix, who):
 
 def test_nobody_but_bad_agents_is_an_answer_too(network):
     online = walk(OnlinePredictor(network), ["bad"])
-    online.push(8 * DT + 0.4, ["bad"], [MAP + [5e4, 0]])
+    online.push(8 * DT + 0.4, ["bad"], [at(5e4, 0)])
     found = online.forecast()
     assert found.straight.tolist() == [True]
     assert np.isfinite(found.forecast.samples).all()
@@ -117,7 +122,7 @@ def test_a_bad_agent_goes_on_from_where_it_was_near_the_others(network):
     found = online.forecast()
     assert np.abs(found.forecast.samples[:, 1] - MAP).max() < 50
     for k in range(9, 9 + 2 * HISTORY):
-        online.push(DT * k, ["good", "bad"], [MAP + [k, 0], MAP + [k + 3, 1]])
+        online.push(DT * k, ["good", "bad"], [at(k, 0), at(k + 3, 1)])
     found = online.forecast()
     assert not found.straight.any()
     assert found.forecast.faults.tolist() == [None, None]
@@ -125,7 +130,7 @@ def test_a_bad_agent_goes_on_from_where_it_was_near_the_others(network):
 
 def test_a_bad_neighbour_of_those_asked_for_changes_nothing(network):
     online = walk(OnlinePredictor(network), ["good", "bad"])
-    online.push(8.4 * DT, ["bad"], [MAP + [5e4, 0]])
+    online.push(8.4 * DT, ["bad"], [at(5e4, 0)])
     found = online.forecast(["good"])
     check_others(found, alone(network, ["good"], found.time))
 
@@ -141,7 +146,7 @@ def test_half_of_the_agents_at_null_island_do_not_drag_the_others(network):
 def test_a_mixture_quarantines_too(network):
     both = Mixture([network, network])
     online = walk(OnlinePredictor(both), ["good", "bad"])
-    online.push(8.4 * DT, ["bad"], [MAP + [5e4, 0]])
+    online.push(8.4 * DT, ["bad"], [at(5e4, 0)])
     assert online.forecast().straight.tolist() == [False, True]
 
 
@@ -248,7 +253,7 @@ def test_positions_that_are_no_real_numbers_are_refused_by_name(points, said):
 )
 def test_times_that_are_no_seconds_are_refused_by_name(time):
     online = OnlinePredictor(Walker())
-    with pytest.raises(TrajflowError, match="^time ") as refused:
+    with pytest.raises(TrajflowError, match=r"^time ") as refused:
         online.push(time, ["a"], [[0, 0]])
     assert len(str(refused.value)) < 200
 

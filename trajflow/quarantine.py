@@ -13,7 +13,7 @@ STEP = 1e4
 FAR = 1e6
 """Most distance from the others of a scene, over the usual displacement: single precision's end."""
 CANDIDATES = 32
-"""Places of a scene that are tried for its center: a bound on the time that scattered agents take."""
+"""Places of a scene that are tried for its center, so that scattered agents take little time."""
 MOST = 10_000
 """Most agents and neighbours of a scene: what they ask of memory grows with their square."""
 

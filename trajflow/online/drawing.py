@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ class Drawing:
         faults = np.full(count, None, dtype=object)
         faults[~usable[:count]] = f"is more than {self.far:g} from the others"
         if drawn is None:
-            still = ~near[:count].any(1)
+            still = np.asarray(~near[:count].any(1))
             futures = self._straight_on(past[:count], near[:count], still)[None]
             told = Forecast(futures, self.dt, ids, faults=faults)
             return Drawn(told, np.ones(count, bool), fallback=bool(asked))
@@ -98,7 +99,8 @@ class Drawing:
             faults[usable[:count]] = drawn.faults
         if usable.all() and finite.all():
             return Drawn(replace(drawn, faults=faults), np.zeros(count, bool), thinned=thinned)
-        still = ~near[:count].any(1) | (usable[:count] & (faults != None))  # noqa: E711
+        jumped = np.array([fault is not None for fault in faults], bool) & usable[:count]
+        still = jumped | ~near[:count].any(1)
         futures = self._straight_on(past[:count], near[:count], still)[None]
         futures = np.repeat(futures, len(drawn.samples), 0)
         kept = finite.all((0, 2, 3))
@@ -144,13 +146,13 @@ class Drawing:
     def _asked(self, past: Floats, ids: tuple[Hashable, ...], samples: int) -> Forecast:
         known = past[: len(ids)]
         around = past[len(ids) :] if len(past) > len(ids) else None
-        dt = {} if self.dt == self.predictor.dt else {"dt": self.dt}
+        told: dict[str, Any] = {} if self.dt == self.predictor.dt else {"dt": self.dt}
         try:
-            return self.predictor.predict(known, around, samples, self.seed, ids, **dt)
+            return self.predictor.predict(known, around, samples, self.seed, ids, **told)
         except TrajflowError:
-            # Asked only now: a predictor that knows no quarantine may still refuse nobody.
-            quarantine = {**dt, "on_bad": "quarantine"}
-            return self.predictor.predict(known, around, samples, self.seed, ids, **quarantine)
+            # Only now: a predictor of the caller's own that refuses nobody need not know on_bad.
+            told["on_bad"] = "quarantine"
+            return self.predictor.predict(known, around, samples, self.seed, ids, **told)
 
     def _trial(self, agents: int, samples: int) -> float:
         """Seconds that a call takes at best, after one that does not count."""

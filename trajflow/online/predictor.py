@@ -28,7 +28,6 @@ from trajflow.online.predicting import Predicting
 from trajflow.online.present import Present
 from trajflow.online.resampling import resampled
 
-
 _LIVING: WeakSet[OnlinePredictor] = WeakSet()
 
 
