@@ -13,7 +13,7 @@ CELL, VALUE = 64, 200
 """Most letters of a cell of a table, and of a value of `pairs`."""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], limit: int = CELL) -> str:
     """Lay rows out under a header; every string passes `safe`.
 
     On a terminal, words that do not fit its width continue on a further line.
@@ -21,6 +21,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     Args:
         header: One name per column.
         rows: Cells; a float gets four significant digits, None and NaN become "-".
+        limit: Most letters of a cell.
 
     Example:
         >>> from trajflow.cli.tables import table
@@ -31,7 +32,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     right = [bool(column) and _is_numeric(column) for column in columns]
-    lines = [list(map(safe, header)), *([_cell(value, CELL) for value in row] for row in rows)]
+    lines = [list(map(safe, header)), *([_cell(value, limit) for value in row] for row in rows)]
     return _layout(lines, right)
 
 

@@ -5,11 +5,15 @@ from typing import Annotated
 
 import typer
 
-from trajflow.cli.options import DataPath, Device, Json, Loud
+from trajflow.cli.options import Device, Json, Loud
+from trajflow.errors import ConfigError
 
 
 def train(
-    data: DataPath,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="A store made by `data import` or `data make`."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="RUN.toml", help="Settings; all have defaults.")
     ] = None,
@@ -38,6 +42,13 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log for TensorBoard; extra `log`.")
     ] = False,
+    help_config: Annotated[
+        bool,
+        typer.Option(
+            "--help-config",
+            help="Print all settings with default, type and meaning; with -o as commented TOML.",
+        ),
+    ] = False,
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
@@ -51,12 +62,17 @@ def train(
     from trajflow.cli.calibrating import calibrate_trained
     from trajflow.cli.console import asking
     from trajflow.cli.fitting_surprise import fit_trained
-    from trajflow.cli.training import Ask, events_of, finish, prepare
+    from trajflow.cli.training import Ask, events_of, finish, prepare, show_config
     from trajflow.cli.training_view import watch
     from trajflow.files import Manifest
     from trajflow.surprise import FILE as SURPRISE
     from trajflow.training.reproducible import reproducible
 
+    if help_config:
+        show_config(Ask(Path(), config, tuple(set_ or ()), encoder, preset, seed), out, as_json)
+        return
+    if data is None:
+        raise ConfigError("train needs DATA: a store made by `data import` or `data make`")
     ask = Ask(data, config, tuple(set_ or ()), encoder, preset, seed)
     trainer = prepare(ask, out, resume, device)
     with asking(trainer.stop) as asked:

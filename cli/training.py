@@ -1,14 +1,15 @@
 """What `trajflow train` asks for, turned into a trainer, and what its end is told as."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trajflow.cli.console import log, say, say_json, span
-from trajflow.cli.tables import pairs
-from trajflow.errors import ConfigError, RunError
+from trajflow.cli.tables import pairs, table
+from trajflow.errors import ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
     from trajflow.config import Config
@@ -112,6 +113,35 @@ def free_path(path: Path) -> Path:
     """The path, or the first of PATH-2, PATH-3, ... that is free."""
     names = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in count(1))
     return next(name for name in names if not name.exists())
+
+
+def show_config(ask: Ask, out: Path | None, as_json: bool) -> None:
+    """Print all settings with their values here, or write them as commented TOML.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        DataError: The file is there already.
+    """
+    from trajflow.config_help import commented_toml, settings_of
+    from trajflow.files import write_whole
+
+    config = ask.config()
+    if out is not None:
+        if out.exists():
+            raise DataError(f"{out} exists already; choose another path")
+        write_whole(out, commented_toml(config).encode())
+        say(str(out))
+        return
+    settings = settings_of(config)
+    if as_json:
+        say_json({"settings": [asdict(setting) for setting in settings]})
+        return
+    rows = [[one.name, _shown(one.value), one.kind, one.meaning] for one in settings]
+    say(table(["setting", "value", "type", "meaning"], rows, limit=400))
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else json.dumps(value)
 
 
 def finish(last: "Finished", folder: "RunFolder", data: Path, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import tomllib
 
 import pytest
 
+from trajflow.config import Config
 from trajflow.files import forget
 from trajflow.runs import RunFolder
 
@@ -150,6 +151,36 @@ def test_a_misspelt_setting_gets_a_suggestion(trajflow, fork, tmp_path):
     assert "did you mean 'transformer'" in trajflow(*words, "--encoder", "transfromer")[2]
     assert "did you mean 'meanflow'" in trajflow(*words, "--preset", "menflow")[2]
     assert not (tmp_path / "run").exists()
+
+
+def test_all_settings_are_printed_with_value_type_and_meaning(trajflow):
+    code, out, _ = trajflow("train", "--help-config", "--seed", "7")
+    assert code == 0
+    row = next(line for line in out.splitlines() if line.startswith("train.seed "))
+    assert row.split()[1:3] == ["7", "int"]
+    assert "Seed of the weights" in row
+    printed = json.loads(trajflow("train", "--help-config", "--json")[1])["settings"]
+    sections = Config().model_dump()
+    known = {f"{name}.{key}" for name, section in sections.items() for key in section}
+    assert {one["name"] for one in printed} == known
+    assert all(one["meaning"] and one["kind"] for one in printed)
+
+
+def test_settings_are_written_as_commented_toml_that_says_the_same(trajflow, fork, tmp_path):
+    path, words = tmp_path / "run.toml", ("--encoder", "tcn", "--set", "data.fold=a")
+    code, out, _ = trajflow("train", "--help-config", *words, "-o", path)
+    assert (code, out) == (0, f"{path}\n")
+    assert "\n# Past steps an agent is seen. (int >= 1 and <= 100000)\nhistory = 8\n" in (
+        path.read_text()
+    )
+    assert Config.load(path) == Config.load(None, ["model.encoder=tcn", "data.fold=a"])
+    assert trajflow("train", "--help-config", "-o", path)[0] == 2
+    assert (
+        "did you mean 'train.seed'" in trajflow("train", "--help-config", "--set", "train.sed=1")[2]
+    )
+    code, _, said = trajflow("train")
+    assert code == 2
+    assert "train needs DATA" in said
 
 
 def test_runs_without_a_name_get_one_that_is_free(tmp_path):

@@ -14,7 +14,7 @@ FLOORS = [
     {"files", "quarantine"},
     {"calibration", "pasts", "noise", "duals", "captured", "rates"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
-    {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets"},
+    {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets", "config_help"},
     {"model", "baselines", "plotting", "outlook", "run_data"},
     {"plans", "apart", "programs"},
     {"parts", "weights", "choosing", "exporting", "surprise"},

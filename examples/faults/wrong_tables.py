@@ -109,7 +109,7 @@ def prepare(folder: Path) -> list[Path]:
     for words in ([*imported, "--columns", columns], trained, exported):
         done = measured(words, cwd=folder, seconds=600)
         if done.code:
-            sys.exit(f"trajflow {' '.join(words)}: {done.said}")
+            sys.exit(f"trajflow {' '.join(words)}: exit code {done.code}, {done.said}")
     return [folder / "run", folder / "run.onnx"]
 
 
