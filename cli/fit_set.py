@@ -15,7 +15,7 @@ def fit_set(
     count: Annotated[int | None, typer.Option(min=2, help="Futures in the set; 20.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="choice.NAME=VALUE", help="One setting; may be repeated."),
+        typer.Option("--set", metavar="samples.NAME=VALUE", help="One setting; may be repeated."),
     ] = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -29,7 +29,7 @@ def fit_set(
     """
     from trajflow.cli.fitting_sets import fit_run
 
-    words = [*(set_ or ()), *([f"choice.count={count}"] if count else ())]
+    words = [*(set_ or ()), *([f"samples.count={count}"] if count else ())]
     told = fit_run(run, data, words, device)
     if as_json:
         say_json(told)

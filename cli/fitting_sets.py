@@ -32,7 +32,7 @@ def fit_run(run: Path, place: Path, words: Sequence[str], device: str) -> dict[s
     predictor = Predictor.load(folder.path, str(where))
     check_fit(predictor, store, place)
     trainer = SetTrainer(predictor.model, track_data(store, config), config, where)
-    with Progress("epochs", config.choice.epochs) as progress:
+    with Progress("epochs", config.samples.epochs) as progress:
         for now in trainer.run():
             progress.update(now.epoch)
             log.info(
@@ -43,18 +43,18 @@ def fit_run(run: Path, place: Path, words: Sequence[str], device: str) -> dict[s
                 ", kept" if now.best else "",
             )
     path = keep_set(folder, trainer)
-    return {"set": str(path), "count": config.choice.count, **trainer.found}
+    return {"set": str(path), "count": config.samples.count, **trainer.found}
 
 
 def _settings(config: "Config", words: Sequence[str]) -> "Config":
     """The run's settings with other ones for the set."""
     from trajflow.config import Config
 
-    strange = [word for word in words if not word.strip().startswith("choice.")]
+    strange = [word for word in words if not word.strip().startswith("samples.")]
     if strange:
         raise ConfigError(
-            f"--set {strange[0]}: the run is trained; here only choice.NAME=VALUE can be set"
+            f"--set {strange[0]}: the run is trained; here only samples.NAME=VALUE can be set"
         )
-    given = Config.load(None, words).choice.model_dump(exclude_unset=True)
-    choice = config.choice.model_copy(update=given)
-    return config.model_copy(update={"choice": choice})
+    given = Config.load(None, words).samples.model_dump(exclude_unset=True)
+    chosen = config.samples.model_copy(update=given)
+    return config.model_copy(update={"samples": chosen})

@@ -41,52 +41,52 @@ from trajflow.training.validation import validate
 COMMON = (
     "train.validate_every=4",
     "train.validation_windows=4000",
-    "train.temper=false",
+    "train.choose_temperature=false",
     "train.threads=1",
 )
 FINAL = Path(__file__).parent / "benchmarks" / "pedestrians.toml"
 LEVERS: dict[str, tuple[str, ...]] = {
     "base": (),
-    "stretch .2": ("train.stretch=0.2",),
-    "stretch .4": ("train.stretch=0.4",),
-    "reverse .3": ("train.reverse=0.3",),
-    "reverse .5": ("train.reverse=0.5",),
-    "slower .3": ("train.slower=0.3",),
-    "slower .5, told": ("train.slower=0.5", "model.rate=true"),
+    "stretch .2": ("train.scale_jitter=0.2",),
+    "stretch .4": ("train.scale_jitter=0.4",),
+    "reverse .3": ("train.reverse_prob=0.3",),
+    "reverse .5": ("train.reverse_prob=0.5",),
+    "slower .3": ("train.time_stretch=[0.769,1]",),
+    "slower .5, told": ("train.time_stretch=[0.667,1]", "model.condition_on_dt=true"),
     "dropout .1": ("train.dropout=0.1",),
-    "drop .1": ("train.drop=0.1",),
-    "shorten .3": ("train.shorten=0.3",),
-    "jitter .03": ("train.jitter=0.03",),
+    "drop .1": ("train.agent_dropout=0.1",),
+    "shorten .3": ("train.history_dropout=0.3",),
+    "jitter .03": ("train.position_noise=0.03",),
     "heading of 3": ("model.heading_steps=3",),
-    "own pace": ("model.own_pace=true",),
-    "batch 256": ("train.batch=256", "train.rate=0.002", "train.draws=2"),
+    "own pace": ("model.own_speed=true",),
+    "batch 256": ("train.batch_size=256", "train.lr=0.002", "train.noise_samples=2"),
     "width 256": ("model.width=256", "model.decoder_width=256"),
     "width 64": ("model.width=64", "model.decoder_width=64"),
     "components 16": ("model.components=16",),
     "transformer": ("model.encoder=transformer",),
-    "equal .25": ("flow.equal=0.25",),
-    "equal .75": ("flow.equal=0.75",),
-    "power .5": ("flow.power=0.5",),
+    "equal .25": ("flow.flow_ratio=0.25",),
+    "equal .75": ("flow.flow_ratio=0.75",),
+    "power .5": ("flow.loss_power=0.5",),
     "r near 0": ("flow.r_mean=-3.0",),
     "ema .9995": ("train.ema=0.9995",),
-    "decay .1": ("train.decay=0.1",),
+    "decay .1": ("train.weight_decay=0.1",),
 }
 """Settings of each row that differ from the library's defaults."""
 WITHOUT: dict[str, tuple[str, ...]] = {
     "final": (),
-    "final, no jitter": ("train.jitter=0",),
-    "final, no own pace": ("model.own_pace=false",),
-    "final, no stretch": ("train.stretch=0",),
-    "final, no reverse": ("train.reverse=0",),
+    "final, no jitter": ("train.position_noise=0",),
+    "final, no own pace": ("model.own_speed=false",),
+    "final, no stretch": ("train.scale_jitter=0",),
+    "final, no reverse": ("train.reverse_prob=0",),
     "final, no mirror": ("train.mirror=false",),
-    "final, one rate": ("model.rate=false", "train.slower=0", "train.faster=0", "data.reach=1"),
-    "final, rates untold": ("model.rate=false",),
+    "final, one rate": ("model.condition_on_dt=false", "train.time_stretch=[1,1]", "data.reach=1"),
+    "final, rates untold": ("model.condition_on_dt=false",),
     "final, dropout .1": ("train.dropout=0.1",),
-    "final, shorten .4": ("train.shorten=0.4",),
+    "final, shorten .4": ("train.history_dropout=0.4",),
     "final, heading of 3": ("model.heading_steps=3",),
-    "final, floor .4": ("model.pace_floor=0.4",),
+    "final, floor .4": ("model.speed_floor=0.4",),
     "final, alone": ("model.social=false",),
-    "final, lambda 0": ("flow.end=0",),
+    "final, lambda 0": ("flow.lambda_end=0",),
     "final, meanflow": ("flow.preset=meanflow",),
     "final, mmf-paper": ("flow.preset=mmf-paper",),
     "final, terminal": ("flow.preset=terminal",),
@@ -163,7 +163,7 @@ def _elsewhere(
     steps = 1 if model.architecture.average else 8
 
     def scores(temperature: float, pace: float) -> dict[str, float]:
-        batches = tracks.validation(config.train.batch, config.train.validation_windows)
+        batches = tracks.validation(config.train.batch_size, config.train.validation_windows)
         scaled = (replace(b, past=b.past * pace, future=b.future * pace) for b in batches)
         found = validate(model, scaled, 20, steps, 0, temperature)
         lengths = ("energy_score", "min_ade", "min_fde")

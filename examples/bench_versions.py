@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-WORDS = ("train.batch=256", "train.draws=4", "train.threads=1", "train.epochs=1")
+WORDS = ("train.batch_size=256", "train.noise_samples=4", "train.threads=1", "train.epochs=1")
 CROWD, HISTORY, HORIZON = 16, 8, 12
 
 
@@ -74,11 +74,16 @@ def work(words: list[str]) -> None:
     facts = {"dims": 2, "dt": 0.4, "unit": "m"}
     with tempfile.TemporaryDirectory() as folder:
         trainer = new_trainer(
-            config, Walkers(config.train.batch), f"{folder}/run", {}, facts, torch.device("cpu")
+            config,
+            Walkers(config.train.batch_size),
+            f"{folder}/run",
+            {},
+            facts,
+            torch.device("cpu"),
         )
     count = sum(p.numel() for p in trainer.model.parameters())
     print(f"{os.getcwd()}: {count} weights", file=sys.stderr)
-    batch = Walkers(config.train.batch).batch()
+    batch = Walkers(config.train.batch_size).batch()
     for line in sys.stdin:
         trainer.step = trainer.total // 2
         began, busy = time.perf_counter(), time.process_time()

@@ -76,7 +76,9 @@ def train(name: str, times: str, seed: int, steps: int) -> tuple[Decoder, Law]:
     """A decoder trained under a preset, and the law it has seen."""
     torch.manual_seed(seed)
     law, decoder = Law(seed), Decoder(24, 2, width=128, depth=3)
-    shape = LogitNormalTimes(PRESETS[name].equal, *(WIDE if times == "wide" else NARROW), rows=True)
+    shape = LogitNormalTimes(
+        PRESETS[name].flow_ratio, *(WIDE if times == "wide" else NARROW), rows=True
+    )
     objective = PRESETS[name].objective(shape)
     optimiser = torch.optim.AdamW(decoder.parameters(), 1e-3, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

@@ -22,7 +22,12 @@ from trajflow.tui.jobs.preview import pack
 OUT = Path(__file__).parents[1] / "trajflow" / "tui" / "demo"
 CROWD = ["--seed", "11", "--set", "train=4", "--set", "seconds=60"]
 SIZES = ("model.width=64", "model.decoder_width=64", "model.decoder_depth=3")
-TIMES = ("train.epochs=40", "train.batch=128", "train.jitter=0.3", "train.reverse=0.3")
+TIMES = (
+    "train.epochs=40",
+    "train.batch_size=128",
+    "train.position_noise=0.3",
+    "train.reverse_prob=0.3",
+)
 SHIFTS = "noise,glitch-2,skip-2,slow-2,reversed,filled,momentary,speed-2,unit-1,mirrored,crowd-2"
 LEFT_OUT = {"resume.pt", "resume.safetensors"}
 LONG_AGO = (2020, 1, 1, 0, 0, 0)

@@ -19,7 +19,7 @@ NDJSON = (
 )
 BOXES = b'1 10 20 30 40 0 0 0 0 "Biker"\n1 11 21 31 41 12 1 0 1 "Biker"\n'
 TOML = (
-    b"[train]\nseed = 3\nrate = 1e-3\n[model.options]\nheads = 2\n"
+    b"[train]\nseed = 3\nlr = 1e-3\n[model.encoder_options]\nheads = 2\n"
     b"[data]\nfractions = [0.7,0.2,0.1]\n"
 )
 EVENTS = (
@@ -48,7 +48,7 @@ def seeds(target: str, folder: Path) -> list[bytes]:
         "json": [NDJSON.splitlines()[0], b'{"attributes":{"files":{"a":"b"}}}', b"[1e5,-2,null]"],
         "chunk": [compress(np.arange(65536.0).tobytes(), 3), compress(bytes(524288), 3)],
         "store": _files_of_a_store(folder),
-        "settings": [TOML, b"-train.seed=3\nmodel.width=16", b"-model.options={a=1}"],
+        "settings": [TOML, b"-train.seed=3\nmodel.width=16", b"-model.encoder_options={a=1}"],
         "run": [b"\x00" + json.dumps({"dt": 0.4, "parts": {}}).encode(), b"\x01" + EVENTS,
                 b"\x02" + TOML],
         "export": _exports(),

@@ -114,7 +114,7 @@ def fork(tmp_path_factory):
 def tiny():
     """Words that make a training take seconds."""
     sizes = ("model.width=16", "model.decoder_width=16", "model.decoder_depth=1")
-    times = ("train.epochs=2", "train.batch=20", "train.samples=5")
+    times = ("train.epochs=2", "train.batch_size=20", "train.samples=5")
     return [word for setting in (*sizes, *times) for word in ("--set", setting)]
 
 

@@ -26,7 +26,7 @@ from trajflow.errors import ConfigError, RunError
 from trajflow.runs import EVENTS, RESUME, WEIGHTS, RunFolder
 from trajflow.weights import unpack
 
-SMALL = ("model.width=16", "model.decoder_width=16", "model.decoder_depth=1", "train.batch=20")
+SMALL = ("model.width=16", "model.decoder_width=16", "model.decoder_depth=1", "train.batch_size=20")
 BRIEF = (*SMALL, "train.epochs=1", "train.samples=5", "train.threads=1")
 QUESTION = {"fingerprint": "f", "hash": "h", "split": "test", "fold": "eth"}
 
@@ -77,8 +77,8 @@ def test_plans_grow_and_never_bend(places, ask, tmp_path):
     both = read_plan(tmp_path)
     assert len(both.trials) == 2 + 4
     assert {terms.steps for terms in both.trial("a-mmf-0").evaluations} == {1, 2, 4}
-    other = dataclasses.replace(ask, words=(*BRIEF, "train.rate=0.5"))
-    with pytest.raises(RunError, match=r"train.rate 0.001, now 0.5"):
+    other = dataclasses.replace(ask, words=(*BRIEF, "train.lr=0.5"))
+    with pytest.raises(RunError, match=r"train.lr 0.001, now 0.5"):
         plan_of(other, places).save(tmp_path)
     with pytest.raises(RunError, match="choose another --out"):
         dataclasses.replace(both, fingerprint="0" * 64).save(tmp_path)
@@ -158,7 +158,7 @@ def test_every_row_tells_its_protocol_and_the_mean_is_of_folds(places, ask, tmp_
     command = double.facts["command"]
     assert command.startswith("trajflow benchmark ethucy tracks.zarr --folds a,b --seeds 1")
     assert "--steps 2" in command
-    assert "--set train.batch=20" in command
+    assert "--set train.batch_size=20" in command
     paths = table.write(tmp_path)
     assert [path.suffix for path in paths] == [".json", ".csv", ".md", ".png", ".svg"]
     text = (tmp_path / "table.md").read_text()
@@ -415,9 +415,9 @@ def test_all_seeds_are_judged_together_once_they_are_trained(places, ask, tmp_pa
 def test_a_clock_is_told_beside_the_usual_and_is_a_row_of_its_own(places, ask, tmp_path):
     """The real clock of a recording changes forecasts there, and nowhere else."""
     asked = dataclasses.replace(ask, clocks="b-val=0.7", floors=())
-    with pytest.raises(ConfigError, match=r"model\.rate=true"):
+    with pytest.raises(ConfigError, match=r"model\.condition_on_dt=true"):
         plan_of(asked, places)
-    words = (*BRIEF, "model.rate=true", "train.faster=0.5", "data.reach=2")
+    words = (*BRIEF, "model.condition_on_dt=true", "train.time_stretch=[1,1.5]", "data.reach=2")
     plan = plan_of(dataclasses.replace(asked, words=words), places)
     for name in ("a-mmf-0", "b-mmf-0"):
         one = work(plan, name, places, tmp_path)
@@ -433,7 +433,7 @@ def test_a_clock_is_told_beside_the_usual_and_is_a_row_of_its_own(places, ask, t
 
 
 def test_a_learned_set_is_learned_once_and_judged(places, ask, tmp_path):
-    words = (*BRIEF, "choice.epochs=2", "choice.batch=20")
+    words = (*BRIEF, "samples.epochs=2", "samples.batch_size=20")
     asked = dataclasses.replace(
         ask, folds=("a",), steps=(1,), floors=(), select=("learned",), draws=300, words=words
     )

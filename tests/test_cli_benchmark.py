@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-SMALL = ("model.width=16", "model.decoder_width=16", "model.decoder_depth=1", "train.batch=20")
+SMALL = ("model.width=16", "model.decoder_width=16", "model.decoder_depth=1", "train.batch_size=20")
 WORDS = [word for name in (*SMALL, "train.epochs=1", "train.samples=5") for word in ("--set", name)]
 
 
@@ -33,9 +33,9 @@ def test_one_command_trains_judges_and_tabulates(trajflow, places, tmp_path):
     code, table, _ = trajflow("benchmark", "ethucy", "gone.zarr", "-o", results, "--stage", "table")
     assert (code, table) == (0, out)
     assert (results / "table.md").read_text() == text
-    code, _, said = trajflow(*words, "--set", "train.rate=0.5")
+    code, _, said = trajflow(*words, "--set", "train.lr=0.5")
     assert code == 2
-    assert "train.rate" in said
+    assert "train.lr" in said
     code, compared, _ = trajflow("compare", results, "--json")
     assert code == 0
     assert [len(json.loads(compared)[name]) for name in ("rows", "ranks", "differences")] == [

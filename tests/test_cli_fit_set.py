@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-WORDS = ("--count", 6, "--set", "choice.epochs=3", "--set", "choice.batch=20")
+WORDS = ("--count", 6, "--set", "samples.epochs=3", "--set", "samples.batch_size=20")
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_predictions_carry_the_weights_of_the_set(trajflow, fitted, fork, tmp_pa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--set", "train.epochs=3"), "only choice.NAME=VALUE can be set"),
-        (("--set", "choice.epoch=3"), "did you mean 'choice.epochs'"),
+        (("--set", "train.epochs=3"), "only samples.NAME=VALUE can be set"),
+        (("--set", "choice.epoch=3"), "did you mean 'samples.epochs'"),
         (("--count", "1"), "--count"),
     ],
 )

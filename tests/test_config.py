@@ -8,20 +8,26 @@ from trajflow.errors import ConfigError
 
 def test_settings_survive_the_file(tmp_path):
     config = Config.load(
-        None, ["data.fold=zara1", "train.rate=3e-4", "model.options.layers=2", "flow.end=none"]
+        None,
+        [
+            "data.fold=zara1",
+            "train.lr=3e-4",
+            "model.encoder_options.layers=2",
+            "flow.lambda_end=none",
+        ],
     )
     path = tmp_path / "run.toml"
     path.write_text(config.to_toml())
     assert Config.load(path) == config
     assert config.data.fold == "zara1"
-    assert config.model.options == {"layers": 2}
+    assert config.model.encoder_options == {"layers": 2}
 
 
 def test_words_win_over_the_file(tmp_path):
     path = tmp_path / "run.toml"
-    path.write_text("[train]\nepochs = 3\nbatch = 64\n")
+    path.write_text("[train]\nepochs = 3\nbatch_size = 64\n")
     config = Config.load(path, ["train.epochs=5"])
-    assert (config.train.epochs, config.train.batch) == (5, 64)
+    assert (config.train.epochs, config.train.batch_size) == (5, 64)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +62,27 @@ def test_settings_cannot_change():
 
 
 def test_playing_faster_needs_positions_beyond_the_window():
-    with pytest.raises(ConfigError, match=r"train.faster=0.7 .*set data.reach=2"):
-        Config.load(None, ["train.faster=0.7"])
-    assert Config.load(None, ["train.faster=0.7", "data.reach=2"]).train.faster == 0.7
+    with pytest.raises(ConfigError, match=r"train.time_stretch up to 1.7 .*set data.reach=2"):
+        Config.load(None, ["train.time_stretch=[1,1.7]"])
+    config = Config.load(None, ["train.time_stretch=[1,1.7]", "data.reach=2"])
+    assert config.train.time_stretch == (1.0, 1.7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("train.rate=0.1", "train.rate is now train.lr"),
+        ("train.slower=1", r"train.slower is now train.time_stretch=\[LEAST, MOST\]"),
+        ("flow.equal=0.5", "flow.equal is now flow.flow_ratio"),
+        ("choice.epochs=3", "choice is now the section samples"),
+    ],
+)
+def test_a_setting_of_an_earlier_version_is_refused_with_its_new_name(old, new):
+    with pytest.raises(ConfigError, match=new):
+        Config.load(None, [old])
+
+
+@pytest.mark.parametrize("value", ["[0.1,1]", "[1.2,2]", "[1,9]"])
+def test_a_time_stretch_lies_around_one(value):
+    with pytest.raises(ConfigError, match="the least must lie in 0.25 to 1"):
+        Config.load(None, [f"train.time_stretch={value}"])

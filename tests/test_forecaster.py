@@ -13,7 +13,7 @@ from trajflow.errors import TrajflowError
 
 QUICK = (
     "train.epochs=1",
-    "train.batch=32",
+    "train.batch_size=32",
     "model.width=16",
     "model.decoder_width=16",
     "model.decoder_depth=1",

@@ -28,13 +28,13 @@ FOUND = [
     ("archives", bytes([PACKED.index(".zip")]) + ZIP + ZIP_END),
     ("archives", bytes([PACKED.index(".zip")]) + NAMELESS),
     ("manifest", b'{"format":1,"files":{"file":[[1e400,"ab",false]]},"sha256":"0"}'),
-    ("settings", b"-model.options={a=11e400}"),
-    ("settings", b"-train.rate=inf"),
+    ("settings", b"-model.encoder_options={a=11e400}"),
+    ("settings", b"-train.lr=inf"),
     ("settings", "-data.fold=\U0001f600".encode()),
     ("settings", b"-data.fold=\x7f"),
-    ("settings", b'-model.options={"a b"=1}'),
-    ("settings", b"-model.options={a={b=1}}"),
-    ("settings", b"-model.options=" + b"[" * 5000),
+    ("settings", b'-model.encoder_options={"a b"=1}'),
+    ("settings", b"-model.encoder_options={a={b=1}}"),
+    ("settings", b"-model.encoder_options=" + b"[" * 5000),
     ("settings", b"[train]\nseed = " + b"9" * 5000),
 ]
 """Inputs that were once not handled."""

@@ -17,7 +17,7 @@ from trajflow.weights import pack, pack_set, unpack_set
 
 N, H, C, K, F = 6, 5, 4, 7, 3
 CPU = torch.device("cpu")
-WORDS = ["choice.count=7", "choice.epochs=4", "choice.rate=0.01", "choice.width=16"]
+WORDS = ["samples.count=7", "samples.epochs=4", "samples.lr=0.01", "samples.width=16"]
 
 
 def a_set():
@@ -152,7 +152,7 @@ def test_what_is_kept_is_the_best_on_validation():
 def test_the_same_seed_learns_the_same_set():
     sets = []
     for seed in (3, 3, 4):
-        learning = trainer(f"choice.seed={seed}", "choice.epochs=1")
+        learning = trainer(f"samples.seed={seed}", "samples.epochs=1")
         list(learning.run())
         sets.append(learning.kept()[0].state_dict()["move.weight"])
     assert torch.equal(sets[0], sets[1])

@@ -12,12 +12,17 @@ from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer
 
-TOLD = ["model.rate=true", "model.social=false", "model.width=24", "train.slower=1"]
+TOLD = [
+    "model.condition_on_dt=true",
+    "model.social=false",
+    "model.width=24",
+    "train.time_stretch=[0.5,1]",
+]
 SMALL = [
     "train.epochs=60",
     "train.validate_every=20",
-    "train.rate=0.01",
-    "train.batch=15",
+    "train.lr=0.01",
+    "train.batch_size=15",
     "model.decoder_width=24",
     "model.decoder_depth=1",
 ]
@@ -64,9 +69,11 @@ def test_a_run_of_one_rate_refuses_another(tmp_path):
     config = Config.load(None, [*SMALL, "train.epochs=1", "model.width=16"])
     list(new_trainer(config, Walks(), str(tmp_path / "run"), {}, FACTS, CPU).run())
     predictor = Predictor.load(tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"trained for 0.4 s per step, got dt=0.2; .*model.rate"):
+    with pytest.raises(
+        ConfigError, match=r"trained for 0.4 s per step, got dt=0.2; .*model.condition_on_dt"
+    ):
         predictor.predict(walks(2, 0).past, dt=0.2)
     assert predictor.predict(walks(2, 0).past, dt=0.4, seed=1).samples.shape[0] == 20
     assert "least_rate" not in predictor.facts
     assert torch.is_tensor(predictor.model.scaling.unit)
-    assert RunFolder.open(tmp_path / "run").config.model.rate is False
+    assert RunFolder.open(tmp_path / "run").config.model.condition_on_dt is False

@@ -60,7 +60,7 @@ def test_it_is_that_of_the_weights_kept_and_found_again(tmp_path):
 
 
 def test_it_can_be_left_out(tmp_path):
-    events = trained(tmp_path / "run", "train.temper=false")
+    events = trained(tmp_path / "run", "train.choose_temperature=false")
     assert not any(isinstance(event, Tempered) for event in events)
     predictor = Predictor.load(tmp_path / "run")
     assert predictor.temperature == 1

@@ -24,14 +24,14 @@ FACTS = {"dims": 2, "dt": 0.4, "unit": "m"}
 CPU = torch.device("cpu")
 WORDS = [
     "train.epochs=2",
-    "train.batch=15",
-    "train.draws=2",
-    "train.rate=0.01",
+    "train.batch_size=15",
+    "train.noise_samples=2",
+    "train.lr=0.01",
     "model.width=16",
     "model.decoder_width=16",
     "model.decoder_depth=1",
 ]
-DROPOUT = ("model.encoder=transformer", "model.options.dropout=0.2")
+DROPOUT = ("model.encoder=transformer", "model.encoder_options.dropout=0.2")
 """An encoder that draws from torch's global random stream."""
 
 
@@ -315,7 +315,7 @@ def test_running_statistics_are_validated_with_and_kept(tmp_path):
 
 
 def test_choosing_a_temperature_changes_no_running_statistics(tmp_path):
-    for name, words in (("with", ()), ("without", ("train.temper=false",))):
+    for name, words in (("with", ()), ("without", ("train.choose_temperature=false",))):
         list(trainer(tmp_path / name, "model.encoder=batch_norm_of_a_test", *words).run())
     one, other = (
         Predictor.load(tmp_path / name).model.state_dict() for name in ("with", "without")
@@ -337,7 +337,9 @@ def test_selection_is_by_validation_and_never_hears_of_the_test_part(tmp_path):
 
 
 def test_settings_change_the_preset_they_name():
-    objective = objective_of(Config.load(None, ["flow.preset=meanflow", "flow.end=0.5"]).flow)
+    objective = objective_of(
+        Config.load(None, ["flow.preset=meanflow", "flow.lambda_end=0.5"]).flow
+    )
     assert (objective.tangent, objective.curriculum(1.0)) == ("path", 0.5)
     with pytest.raises(ConfigError, match="did you mean 'meanflow'"):
         objective_of(Config.load(None, ["flow.preset=meanflw"]).flow)

@@ -119,7 +119,7 @@ class PredictorBase(ABC):
                 Chosen samples serve best as a set and are no draws; their weights, [S, *, A], say
                 how likely each is. An exported model knows "learned" alone.
             dt: Seconds per step of the past, and so of the forecast; None: as trained. A model
-                trained with `model.rate=true` serves all within `dts`.
+                trained with `model.condition_on_dt=true` serves all within `dts`.
             surprise: Whether to say how strange each past is and why, and the error to expect;
                 see `Forecast.surprise`.
             on_bad: What becomes of a past that is infinite, absurdly large or far away, that was

@@ -59,7 +59,7 @@ class DataConfig(_Section):
     neighbours: int | None = Field(32, ge=0)
     """Most neighbours kept of each window, nearest first."""
     reach: int = Field(1, ge=1)
-    """Training windows bring this many times their steps, so that scenes can be played faster."""
+    """Training windows bring this many times their steps, for `train.time_stretch` above 1."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the split."""
     max_rows: int = Field(20_000_000, ge=1)
@@ -71,10 +71,10 @@ class ModelConfig(_Section):
 
     encoder: str = "gru"
     """Name of the encoder that reads the past."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    encoder_options: dict[str, Any] = Field(default_factory=dict)
     """Keywords of the encoder's constructor."""
     social: bool = True
-    """Whether agents attend to their neighbours."""
+    """Whether agents attend to their neighbors."""
     joint: bool = False
     """Whether the samples of a scene's agents are drawn together."""
     width: int = Field(128, ge=4, le=8192)
@@ -85,16 +85,16 @@ class ModelConfig(_Section):
     """Residual blocks of the decoder."""
     components: int = Field(8, ge=1, le=8192)
     """Principal components of a future that the decoder moves."""
-    pace_floor: float = Field(1.0, gt=0)
-    """Least pace that futures are measured by, as a share of the usual one."""
+    speed_floor: float = Field(1.0, gt=0)
+    """Least speed that futures are scaled by, as a share of the displacement scale."""
     heading_steps: int = Field(1, ge=1)
     """Last steps whose mean displacement gives an agent's heading and velocity."""
-    own_pace: bool = False
-    """Whether the past is read relative to the agent's own pace, not to the usual one."""
-    rate: bool = False
-    """Whether the network is told the seconds per step, so that it serves several."""
+    own_speed: bool = False
+    """Whether the past is scaled by the agent's own speed instead of the displacement scale."""
+    condition_on_dt: bool = False
+    """Whether seconds per step are an input, so that one model serves several."""
 
-    @field_validator("options")
+    @field_validator("encoder_options")
     @classmethod
     def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Refuse what a run's file of settings could not hold."""
@@ -115,19 +115,17 @@ class FlowConfig(_Section):
 
     preset: str = "mmf"
     """Member of the family: mmf, mmf-paper, meanflow, consistency, terminal or flow."""
-    equal: float | None = Field(None, ge=0, le=1)
-    """Share of the noise draws with r = t."""
+    flow_ratio: float | None = Field(None, ge=0, le=1)
+    """Share of the noise draws with r = t, which is flow matching."""
     tangent: Literal["marginal", "path"] | None = None
     """dx/dt in the derivative."""
-    target: Literal["path", "interval"] | None = None
-    """What the implied velocity regresses on."""
-    start: float | None = Field(None, ge=0, le=1)
+    lambda_start: float | None = Field(None, ge=0, le=1)
     """lambda at the start."""
-    end: float | None = Field(None, ge=0, le=1)
+    lambda_end: float | None = Field(None, ge=0, le=1)
     """lambda at the end."""
-    rise: float | None = Field(None, ge=0, le=1)
+    lambda_warmup: float | None = Field(None, ge=0, le=1)
     """Share of the training over which lambda rises."""
-    power: float = Field(0.0, ge=0, le=1)
+    loss_power: float = Field(0.0, ge=0, le=1)
     """Power of the robust weight of each event."""
     t_mean: float = 0.5
     """Mean of the logit of t."""
@@ -146,36 +144,35 @@ class TrainConfig(_Section):
     """Passes over the training windows."""
     updates: int | None = Field(None, ge=1)
     """Updates of the weights; None: as many as `epochs` make."""
-    batch: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1)
     """Target agents in a batch."""
-    draws: int = Field(4, ge=1)
+    noise_samples: int = Field(4, ge=1)
     """Noise draws that share one encoder pass."""
-    rate: float = Field(1e-3, gt=0)
+    lr: float = Field(1e-3, gt=0)
     """Peak learning rate; it rises over `warmup` and falls to zero along a cosine."""
     warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of the training over which the rate rises."""
-    decay: float = Field(0.01, ge=0)
+    """Share of the training over which the learning rate rises."""
+    weight_decay: float = Field(0.01, ge=0)
     """Weight decay."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what is kept."""
-    clip: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
     mirror: bool = True
     """Whether scenes are mirrored at random."""
-    stretch: float = Field(0.1, ge=0, lt=1)
+    scale_jitter: float = Field(0.1, ge=0, lt=1)
     """Scenes are scaled at random by up to this share, up or down."""
-    slower: float = Field(0.0, ge=0, le=3)
-    """Half of the scenes, or all if the model is told, are played slower by up to this share."""
-    faster: float = Field(0.0, ge=0, le=3)
-    """The same for faster; needs `data.reach`."""
-    reverse: float = Field(0.0, ge=0, le=1)
+    time_stretch: tuple[float, float] = (1.0, 1.0)
+    """Steps last between so many times their time: half of the scenes, or all with
+    `model.condition_on_dt`, are played slower (below 1) or faster (above 1, needs `data.reach`)."""
+    reverse_prob: float = Field(0.0, ge=0, le=1)
     """Share of the scenes that are played backwards."""
-    drop: float = Field(0.0, ge=0, lt=1)
+    agent_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the agents of a scene that are left out at random."""
-    shorten: float = Field(0.0, ge=0, le=1)
+    history_dropout: float = Field(0.0, ge=0, le=1)
     """Share of the agents of which only the last steps, two at least, are seen."""
-    jitter: float = Field(0.0, ge=0)
-    """Largest deviation of noise on seen positions, as a share of the usual displacement per step;
+    position_noise: float = Field(0.0, ge=0)
+    """Largest deviation of noise on seen positions, as a share of the displacement scale;
     half of the scenes stay clean."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the numbers of a context that are dropped."""
@@ -189,12 +186,19 @@ class TrainConfig(_Section):
     """Draws of each agent in a validation."""
     steps: int | None = Field(None, ge=1)
     """Network evaluations of a draw in a validation; None: 1, or 8 for the preset `flow`."""
-    temper: bool = True
-    """Whether the deviation of the noise is chosen on the validation part at the end."""
+    choose_temperature: bool = True
+    """Whether the deviation of the noise is chosen on the validation split at the end."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the weights, the order of the data and the noise."""
     threads: int = Field(1, ge=1)
     """Processor threads. Equal seeds give equal weights for equal numbers of threads only."""
+
+    @field_validator("time_stretch")
+    @classmethod
+    def _around_one(cls, stretch: tuple[float, float]) -> tuple[float, float]:
+        if not 0.25 <= stretch[0] <= 1 <= stretch[1] <= 4:
+            raise ValueError("the least must lie in 0.25 to 1 and the most in 1 to 4")
+        return stretch
 
     @field_validator("threads", mode="before")
     @classmethod
@@ -203,22 +207,22 @@ class TrainConfig(_Section):
         return 1 if threads is None else threads
 
 
-class SetConfig(_Section):
-    """A learned set of futures, for the best of K; see `trajflow fit-set`."""
+class SamplesConfig(_Section):
+    """Learned samples, for the best of K."""
 
     count: int = Field(20, ge=2)
-    """Futures K in the set."""
+    """Futures K of each agent."""
     epochs: int = Field(6, ge=1)
     """Passes over the training windows."""
-    batch: int = Field(256, ge=1)
+    batch_size: int = Field(256, ge=1)
     """Target agents in a batch."""
-    rate: float = Field(1e-3, gt=0)
+    lr: float = Field(1e-3, gt=0)
     """Learning rate at the start; it falls to zero along a cosine."""
     width: int = Field(256, ge=8)
     """Width of the network that moves the noises."""
-    ends: float = Field(1.0, ge=0)
+    endpoint_weight: float = Field(1.0, ge=0)
     """What the least error at the end counts beside the least mean error."""
-    share: float = Field(0.5, gt=0, le=1)
+    window_share: float = Field(0.5, gt=0, le=1)
     """Share of a batch's targets that an epoch learns from: a person's windows are much alike."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the weights and the augmentation."""
@@ -231,15 +235,15 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     flow: FlowConfig = FlowConfig()
     train: TrainConfig = TrainConfig()
-    choice: SetConfig = SetConfig()
+    samples: SamplesConfig = SamplesConfig()
 
     @model_validator(mode="after")
     def _reaches(self) -> Config:
-        if self.train.faster > self.data.reach - 1:
-            needed = math.ceil(1 + self.train.faster)
+        fastest = self.train.time_stretch[1]
+        if fastest > self.data.reach:
             raise ValueError(
-                f"train.faster={self.train.faster} needs positions beyond the window: "
-                f"set data.reach={needed}"
+                f"train.time_stretch up to {fastest:g} needs positions beyond the window: "
+                f"set data.reach={math.ceil(fastest)}"
             )
         self.to_toml().encode()
         return self
@@ -281,10 +285,10 @@ class Config(_Section):
         """All settings as TOML; what is None is left out."""
         lines: list[str] = []
         for name, section in self.model_dump(mode="json").items():
-            options = section.pop("options", {})
+            options = section.pop("encoder_options", {})
             lines += [f"[{name}]", *_lines(section), ""]
             if options:
-                lines += [f"[{name}.options]", *_lines(options), ""]
+                lines += [f"[{name}.encoder_options]", *_lines(options), ""]
         return "\n".join(lines)
 
 
@@ -343,6 +347,8 @@ def _explain(root: type[BaseModel], error: Any) -> str:
     name = ".".join(where)
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg'].lower()}, got {error['input']!r}"
+    if name in RENAMED or where[0] in RENAMED:
+        return f"{name} is now {RENAMED.get(name) or RENAMED[where[0]]}"
     known = _settings(root)
     near = difflib.get_close_matches(name, known, 1, 0.5) or difflib.get_close_matches(
         where[-1], [k.split(".")[-1] for k in known] + list(root.model_fields), 1, 0.5
@@ -351,6 +357,35 @@ def _explain(root: type[BaseModel], error: Any) -> str:
     return f"no setting {name!r}" + (
         f"; did you mean {full!r}?" if near else f"; there are {known}"
     )
+
+
+RENAMED = {
+    "model.options": "model.encoder_options",
+    "model.pace_floor": "model.speed_floor",
+    "model.own_pace": "model.own_speed",
+    "model.rate": "model.condition_on_dt",
+    "flow.equal": "flow.flow_ratio",
+    "flow.target": "always the path's velocity; leave it out",
+    "flow.start": "flow.lambda_start",
+    "flow.end": "flow.lambda_end",
+    "flow.rise": "flow.lambda_warmup",
+    "flow.power": "flow.loss_power",
+    "train.batch": "train.batch_size",
+    "train.draws": "train.noise_samples",
+    "train.rate": "train.lr",
+    "train.decay": "train.weight_decay",
+    "train.clip": "train.max_grad_norm",
+    "train.stretch": "train.scale_jitter",
+    "train.slower": "train.time_stretch=[LEAST, MOST]: slower=1 is [0.5, 1]",
+    "train.faster": "train.time_stretch=[LEAST, MOST]: faster=1 is [1, 2]",
+    "train.reverse": "train.reverse_prob",
+    "train.drop": "train.agent_dropout",
+    "train.shorten": "train.history_dropout",
+    "train.jitter": "train.position_noise",
+    "train.temper": "train.choose_temperature",
+    "choice": "the section samples",
+}
+"""Settings of version 0.1.0 and what they are called now."""
 
 
 def _settings(root: type[BaseModel]) -> list[str]:

@@ -95,7 +95,7 @@ def training(seconds: float, scenes: int = 16, agents: int = 16) -> list[dict]:
 
 def training_case(batch: Batch, preset: str, equal: float, weight: float) -> Case:
     """Steps of the default network, as a training makes them, on one batch."""
-    settings = Config.from_dict({"flow": {"preset": preset, "equal": equal}})
+    settings = Config.from_dict({"flow": {"preset": preset, "flow_ratio": equal}})
     objective, model = objective_of(settings.flow), Model().load(1).model.requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, betas=(0.9, 0.95))
     generator = torch.Generator().manual_seed(0)
@@ -105,9 +105,9 @@ def training_case(batch: Batch, preset: str, equal: float, weight: float) -> Cas
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        draws = settings.train.draws
+        draws = settings.train.noise_samples
         model(past, future, target, objective, weight, draws, generator).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.train.clip)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.train.max_grad_norm)
         optimizer.step()
 
     return Case({"preset": preset, "r_below_t": 1 - equal, "lambda": weight}, step)

@@ -22,7 +22,7 @@ from pty_recording import Recording, controls, kinds
 
 TINY = [
     "--set", "model.width=16", "--set", "model.decoder_width=16", "--set", "model.decoder_depth=1",
-    "--set", "train.epochs=1", "--set", "train.batch=32", "--set", "train.samples=4",
+    "--set", "train.epochs=1", "--set", "train.batch_size=32", "--set", "train.samples=4",
 ]  # fmt: skip
 
 

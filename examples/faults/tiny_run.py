@@ -9,7 +9,7 @@ from pathlib import Path
 from trajflow.cli import main
 
 SIZES = ("model.width=16", "model.decoder_width=16", "model.decoder_depth=1")
-TIMES = ("train.batch=20", "train.samples=5", "train.threads=1")
+TIMES = ("train.batch_size=20", "train.samples=5", "train.threads=1")
 
 
 def make_store(path: Path) -> Path:

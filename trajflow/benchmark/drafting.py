@@ -118,7 +118,9 @@ def _evaluations(ask: Ask, config: Config) -> tuple[Judging, ...]:
     for rule in ask.select if average else ():
         draws = draws_of(rule, plain.samples, ask.draws)
         found.append(replace(plain, selection=rule, draws=draws))
-    if ask.clocks and not config.model.rate:
-        raise ConfigError("a clock can be told to a model of several rates: model.rate=true")
+    if ask.clocks and not config.model.condition_on_dt:
+        raise ConfigError(
+            "a clock can be told to a model of several rates: model.condition_on_dt=true"
+        )
     one = [terms for terms in found if terms.steps == 1] if ask.clocks else []
     return (*found, *(replace(terms, clocks=ask.clocks) for terms in one))

@@ -148,8 +148,8 @@ class Work:
     def _learn_set(self, predictor: Predictor, count: int) -> None:
         config = self.trial.config
         data = track_data(self.store, config)
-        choice = config.choice.model_copy(update={"count": count})
-        config = config.model_copy(update={"choice": choice})
+        samples = config.samples.model_copy(update={"count": count})
+        config = config.model_copy(update={"samples": samples})
         trainer = SetTrainer(predictor.model, data, config, predictor.device)
         for _ in trainer.run():
             pass

@@ -1,4 +1,4 @@
-"""The Modular MeanFlow objective, with its tangent and its target as separate choices."""
+"""The Modular MeanFlow objective."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,6 @@ from trajflow.flow.path import Velocity, beside, linear_path
 from trajflow.flow.times import TimeSampler
 
 Tangent = Literal["marginal", "path"]
-Target = Literal["path", "interval"]
 
 
 def modulate(z: Tensor, weight: float) -> Tensor:
@@ -54,11 +53,11 @@ class Curriculum:
     start: float = 0.0
     end: float = 1.0
     hold: float = 0.0
-    rise: float = 0.3
+    warmup: float = 0.3
 
     def __call__(self, progress: float) -> float:
         """Lambda when the share `progress` of the training is done."""
-        climbed = (progress - self.hold) / self.rise if self.rise > 0 else progress >= self.hold
+        climbed = (progress - self.hold) / self.warmup if self.warmup > 0 else progress >= self.hold
         return self.start + (self.end - self.start) * min(1.0, max(0.0, float(climbed)))
 
 
@@ -68,21 +67,19 @@ class MeanFlowObjective:
 
     With the path's velocity as tangent and lambda > 0 the loss penalises the Jacobian of the
     generated map and its samples lose their diversity; with the marginal velocity u(x, t, t) every
-    lambda has the same minimiser. The paper divides the target by t - r ("interval"); on the
-    straight path between data and noise only the undivided velocity ("path") is consistent.
+    lambda has the same minimiser. The paper divides the target by t - r; on the straight path
+    between data and noise only the undivided velocity is consistent.
 
     Attributes:
         times: Draws (r, t).
         curriculum: lambda along the training.
         tangent: dx/dt in the derivative: the model's own "marginal" velocity or the "path"'s.
-        target: What the implied velocity regresses on.
         power: p of the robust weight (|error|^2 + c)^-p; 0 is the plain square.
     """
 
     times: TimeSampler
     curriculum: Curriculum
     tangent: Tangent = "marginal"
-    target: Target = "path"
     power: float = 0.0
 
     def __call__(
@@ -113,9 +110,7 @@ class MeanFlowObjective:
         self, u: Velocity, x: Tensor, r: Tensor, t: Tensor, v: Tensor, progress: float
     ) -> Tensor:
         """How far u is from what it should say, [*, ...], where the path has velocity v."""
-        claim = self._claim(u, x, r, t, v, self.curriculum(progress))
-        goal = v / beside(t - r, v).clamp_min(1e-3) if self.target == "interval" else v
-        return claim - goal
+        return self._claim(u, x, r, t, v, self.curriculum(progress)) - v
 
     def _claim(
         self, u: Velocity, x: Tensor, r: Tensor, t: Tensor, v: Tensor, weight: float

@@ -1,8 +1,8 @@
-"""The family by name: each preset is one choice of times, tangent, target and lambda."""
+"""The family by name: each preset is one choice of times, tangent and lambda."""
 
 from dataclasses import dataclass, field
 
-from trajflow.flow.objective import Curriculum, MeanFlowObjective, Tangent, Target
+from trajflow.flow.objective import Curriculum, MeanFlowObjective, Tangent
 from trajflow.flow.terminal import TerminalObjective
 from trajflow.flow.times import AnchoredTimes, LogitNormalTimes
 
@@ -13,17 +13,16 @@ class Preset:
 
     Attributes:
         summary: What it is, in a line.
-        equal: Share of events with r = t; 1 is flow matching.
-        tangent, target: As in `MeanFlowObjective`.
+        flow_ratio: Share of events with r = t; 1 is flow matching.
+        tangent: As in `MeanFlowObjective`.
         curriculum: lambda along the training.
         anchored: Whether r is always 0.
         terminal: Whether the end of a step is matched, as in `TerminalObjective`.
     """
 
     summary: str
-    equal: float = 0.5
+    flow_ratio: float = 0.5
     tangent: Tangent = "marginal"
-    target: Target = "path"
     curriculum: Curriculum = field(default_factory=lambda: Curriculum(0.0, 0.0))
     anchored: bool = False
     terminal: bool = False
@@ -31,19 +30,18 @@ class Preset:
     @property
     def average(self) -> bool:
         """Whether u is trained between different times; else only u(x, t, t) means something."""
-        return self.equal < 1
+        return self.flow_ratio < 1
 
     def objective(
         self, times: LogitNormalTimes | None = None, power: float = 0.0
     ) -> MeanFlowObjective:
         """The objective of this member; `times` gives the shape of the draws of t and r."""
-        shape = times or LogitNormalTimes(self.equal)
+        shape = times or LogitNormalTimes(self.flow_ratio)
         kind = TerminalObjective if self.terminal else MeanFlowObjective
         return kind(
             times=AnchoredTimes(shape.t_mean, shape.t_std) if self.anchored else shape,
             curriculum=self.curriculum,
             tangent=self.tangent,
-            target=self.target,
             power=power,
         )
 
@@ -65,5 +63,5 @@ PRESETS = {
     "terminal": Preset(
         "terminal velocity matching: the end of a step moves as the flow does", terminal=True
     ),
-    "flow": Preset("flow matching: r = t, needs many steps", equal=1.0, tangent="path"),
+    "flow": Preset("flow matching: r = t, needs many steps", flow_ratio=1.0, tangent="path"),
 }

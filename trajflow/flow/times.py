@@ -24,31 +24,31 @@ def _ordered(a: Tensor, b: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     return torch.minimum(a, b), torch.maximum(a, b)
 
 
-def _share(like: Tensor, equal: float, rows: bool, generator: Generator | None) -> Tensor:
+def _share(like: Tensor, flow_ratio: float, rows: bool, generator: Generator | None) -> Tensor:
     """Which events have r = t: each by its own chance, or whole rows of the first axis."""
     if not rows:
-        return _uniform(like, generator) < equal
+        return _uniform(like, generator) < flow_ratio
     chance = torch.rand((), device=like.device, generator=generator)
-    count = (equal * len(like) + chance).floor()
+    count = (flow_ratio * len(like) + chance).floor()
     order = torch.arange(len(like), device=like.device)
     return (order < count).reshape(-1, *(1 for _ in like.shape[1:])).expand_as(like)
 
 
 @dataclass(frozen=True)
 class UniformTimes:
-    """Two uniform times, sorted; a share `equal` of the events has r = t."""
+    """Two uniform times, sorted; a share `flow_ratio` of the events has r = t."""
 
-    equal: float = 0.5
+    flow_ratio: float = 0.5
 
     def __call__(self, like: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Times r <= t with the shape of `like`."""
         a, b = _uniform(like, generator), _uniform(like, generator)
-        return _ordered(a, b, _share(like, self.equal, False, generator))
+        return _ordered(a, b, _share(like, self.flow_ratio, False, generator))
 
 
 @dataclass(frozen=True)
 class LogitNormalTimes:
-    """Two logit-normal times, sorted; a share `equal` of the events has r = t.
+    """Two logit-normal times, sorted; a share `flow_ratio` of the events has r = t.
 
     Source: Geng et al., Mean Flows for One-step Generative Modeling, 2025, section 4.3. Images
     want mean -0.4 and deviation 1.0 for both; those seldom come near t = 1, where one step starts,
@@ -57,7 +57,7 @@ class LogitNormalTimes:
     can spare them the derivative.
     """
 
-    equal: float = 0.5
+    flow_ratio: float = 0.5
     t_mean: float = 0.5
     t_std: float = 1.5
     r_mean: float = -1.0
@@ -68,7 +68,7 @@ class LogitNormalTimes:
         """Times r <= t with the shape of `like`."""
         a = self._draw(like, self.t_mean, self.t_std, generator)
         b = self._draw(like, self.r_mean, self.r_std, generator)
-        return _ordered(a, b, _share(like, self.equal, self.rows, generator))
+        return _ordered(a, b, _share(like, self.flow_ratio, self.rows, generator))
 
     def _draw(self, like: Tensor, mean: float, std: float, generator: Generator | None) -> Tensor:
         normal = torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)

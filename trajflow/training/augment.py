@@ -15,47 +15,48 @@ class Augmentation:
 
     Attributes:
         mirror: Whether y changes its sign half of the time.
-        stretch: Scaled by up to this share, up or down.
-        slower: Played slower by up to this share; positions are interpolated.
-        faster: Played faster by up to this share, where batches reach that far; who is not seen
-            for so long is not learned from, and a scene in which nobody is stays as it was.
-        paced: Share of the scenes that are played slower or faster; the others keep their pace.
-        reverse: Share of the scenes that are played backwards.
-        drop: Share of the agents that are left out.
-        shorten: Share of the agents of which only the last steps, two at least, are seen.
-        jitter: Largest deviation of noise on seen positions, in the unit of the tracks. Half of
+        scale_jitter: Scaled by up to this share, up or down.
+        time_stretch: Least and most time between two positions, over what it was: below 1 scenes
+            are played slower and positions interpolated, above 1 faster, where batches reach that
+            far; who is not seen for so long is not learned from, and a scene in which nobody is
+            stays as it was.
+        time_stretch_share: Share of the scenes that are played slower or faster.
+        reverse_prob: Share of the scenes that are played backwards.
+        agent_dropout: Share of the agents that are left out.
+        history_dropout: Share of the agents of which only the last steps, two at least, are seen.
+        position_noise: Largest deviation of noise on seen positions, in the unit of the tracks. Half of
             the scenes stay clean, each of the others has a level of its own: a model that knew
             one level only would forget what a clean past is worth.
     """
 
     mirror: bool = True
-    stretch: float = 0.1
-    slower: float = 0.0
-    faster: float = 0.0
-    paced: float = 0.5
-    reverse: float = 0.0
-    drop: float = 0.0
-    shorten: float = 0.0
-    jitter: float = 0.0
+    scale_jitter: float = 0.1
+    time_stretch: tuple[float, float] = (1.0, 1.0)
+    time_stretch_share: float = 0.5
+    reverse_prob: float = 0.0
+    agent_dropout: float = 0.0
+    history_dropout: float = 0.0
+    position_noise: float = 0.0
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> tuple[Batch, Floats]:
         """A changed batch, and seconds per step of each scene over what they were, [B]."""
         batch, scenes = self._sized(batch, rng), len(batch.scene)
         back, pace = np.zeros(scenes, bool), np.ones(scenes)
-        if self.reverse:
-            back = rng.random(scenes) < self.reverse
-        if self.slower or self.faster:
-            least, most = -np.log1p(self.slower), np.log1p(self.faster)
+        stretched = self.time_stretch != (1.0, 1.0)
+        if self.reverse_prob:
+            back = rng.random(scenes) < self.reverse_prob
+        if stretched:
+            least, most = np.log(self.time_stretch)
             pace = np.exp(least + (1 - rng.random(scenes)) * (most - least))
-            pace = np.where(rng.random(scenes) < self.paced, pace, 1.0)
-        if self.reverse or self.slower or self.faster:
+            pace = np.where(rng.random(scenes) < self.time_stretch_share, pace, 1.0)
+        if self.reverse_prob or stretched:
             batch, pace = _replayed(batch, back, pace)
-        if self.drop:
-            batch = _without(batch, rng.random(batch.target.shape) < self.drop)
-        if self.shorten:
-            batch = _late(batch, rng, self.shorten)
-        if self.jitter:
-            batch = _noisy(batch, rng, self.jitter)
+        if self.agent_dropout:
+            batch = _without(batch, rng.random(batch.target.shape) < self.agent_dropout)
+        if self.history_dropout:
+            batch = _late(batch, rng, self.history_dropout)
+        if self.position_noise:
+            batch = _noisy(batch, rng, self.position_noise)
         return batch, pace
 
     def _sized(self, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -63,7 +64,7 @@ class Augmentation:
         factor = np.ones((scenes, 1, 1, dims))
         if self.mirror:
             factor[rng.random(scenes) < 0.5, ..., 1] = -1
-        factor *= np.exp(rng.uniform(-1, 1, (scenes, 1, 1, 1)) * np.log1p(self.stretch))
+        factor *= np.exp(rng.uniform(-1, 1, (scenes, 1, 1, 1)) * np.log1p(self.scale_jitter))
         around = None if batch.around is None else batch.around * factor
         past, future = batch.past * factor, batch.future * factor
         return replace(batch, past=past, future=future, around=around)

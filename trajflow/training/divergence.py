@@ -31,6 +31,6 @@ class NotFinite(Exception):
         return (
             f"loss is {self.loss} at step {self.step}; it was so before, and {SLOWED:g} of the "
             f"rate did not help. The weights of the last validation are kept in {folder}. "
-            f"Lower train.rate (now {rate}) or flow.end, and look at the tracks with "
+            f"Lower train.lr (now {rate}) or flow.lambda_end, and look at the tracks with "
             "`trajflow doctor`"
         )

@@ -59,14 +59,14 @@ class SetTrainer:
         Args:
             model: The generator; nothing of it changes.
             data: Where batches come from.
-            config: Settings the generator was trained with, for its augmentation; `choice` has
+            config: Settings the generator was trained with, for its augmentation; `samples` has
                 those of the set.
             device: Where to compute.
 
         Raises:
             ConfigError: The model draws the agents of a scene together.
         """
-        shape, settings = model.architecture, config.choice
+        shape, settings = model.architecture, config.samples
         if shape.joint:
             raise ConfigError(
                 "a joint model draws the agents of a scene together, a set belongs to one agent; "
@@ -75,7 +75,7 @@ class SetTrainer:
         self.model = model.to(device).eval().requires_grad_(False)
         self.data, self.settings, self.device = data, settings, device
         self.validation_windows = config.train.validation_windows
-        self.augmentation = Augmentation(config.train.mirror, config.train.stretch)
+        self.augmentation = Augmentation(config.train.mirror, config.train.scale_jitter)
         self.threads = config.train.threads
         with reproducible(self.threads, device):
             reseed(settings.seed, device)
@@ -91,20 +91,20 @@ class SetTrainer:
 
     def _epochs(self) -> Iterator[SetProgress]:
         settings, began = self.settings, time.monotonic()
-        optimiser = torch.optim.AdamW(self.noises.parameters(), settings.rate, weight_decay=0.01)
-        batches = self.data.steps(settings.batch)
+        optimiser = torch.optim.AdamW(self.noises.parameters(), settings.lr, weight_decay=0.01)
+        batches = self.data.steps(settings.batch_size)
         total, step, least = settings.epochs * batches, 0, math.inf
         for epoch in range(settings.epochs + 1):
             if epoch:
-                for batch in self.data.training(settings.batch, epoch):
+                for batch in self.data.training(settings.batch_size, epoch):
                     for group in optimiser.param_groups:
-                        group["lr"] = settings.rate * 0.5 * (1 + math.cos(math.pi * step / total))
+                        group["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * step / total))
                     self._advance(batch, optimiser, step)
                     step += 1
             ade, fde = self._validate()
-            best = ade + settings.ends * fde < least
+            best = ade + settings.endpoint_weight * fde < least
             if best:
-                least = ade + settings.ends * fde
+                least = ade + settings.endpoint_weight * fde
                 self.best = {k: v.clone() for k, v in self.noises.state_dict().items()}
                 self.found = {"min_ade": ade, "min_fde": fde, "epoch": epoch}
             seconds = time.monotonic() - began
@@ -117,10 +117,10 @@ class SetTrainer:
 
     def _advance(self, batch: Batch, optimiser: torch.optim.Optimizer, step: int) -> None:
         rng = np.random.default_rng([self.settings.seed, 1, step])
-        batch, _ = self.augmentation(_some(batch, rng, self.settings.share), rng)
+        batch, _ = self.augmentation(_some(batch, rng, self.settings.window_share), rng)
         mean, last, log_weight = self._errors(batch)
         unit = self.model.scaling.unit
-        loss = set_loss(mean / unit, last / unit, log_weight, self.settings.ends).mean()
+        loss = set_loss(mean / unit, last / unit, log_weight, self.settings.endpoint_weight).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.noises.parameters(), 1.0)
@@ -141,7 +141,7 @@ class SetTrainer:
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
         ade, fde = [], []
-        for batch in self.data.validation(self.settings.batch, self.validation_windows):
+        for batch in self.data.validation(self.settings.batch_size, self.validation_windows):
             mean, last, _ = self._errors(batch)
             ade.append(mean.amin(0))
             fde.append(last.amin(0))

@@ -34,15 +34,12 @@ def preset_of(settings: FlowConfig) -> Preset:
     if settings.preset not in PRESETS:
         raise ConfigError(did_you_mean("preset", settings.preset, list(PRESETS)))
     preset = PRESETS[settings.preset]
-    chosen = {
-        name: getattr(settings, name)
-        for name in ("equal", "tangent", "target")
-        if getattr(settings, name) is not None
-    }
+    given = {name: value for name, value in settings if value is not None}
+    chosen = {name: given[name] for name in ("flow_ratio", "tangent") if name in given}
     ramp = {
-        name: getattr(settings, name)
-        for name in ("start", "end", "rise")
-        if getattr(settings, name) is not None
+        name: given[f"lambda_{name}"]
+        for name in ("start", "end", "warmup")
+        if f"lambda_{name}" in given
     }
     return replace(preset, **chosen, curriculum=replace(preset.curriculum, **ramp))
 
@@ -51,9 +48,14 @@ def objective_of(settings: FlowConfig) -> MeanFlowObjective:
     """The objective that the settings describe."""
     preset = preset_of(settings)
     times = LogitNormalTimes(
-        preset.equal, settings.t_mean, settings.t_std, settings.r_mean, settings.r_std, rows=True
+        preset.flow_ratio,
+        settings.t_mean,
+        settings.t_std,
+        settings.r_mean,
+        settings.r_std,
+        rows=True,
     )
-    return preset.objective(times, settings.power)
+    return preset.objective(times, settings.loss_power)
 
 
 def architecture_of(config: Config, dims: int) -> Architecture:
@@ -64,7 +66,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         horizon=config.data.horizon,
         dims=dims,
         encoder=model.encoder,
-        options=tuple(sorted(model.options.items())),
+        options=tuple(sorted(model.encoder_options.items())),
         social=model.social,
         joint=model.joint,
         width=model.width,
@@ -72,10 +74,10 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         decoder_depth=model.decoder_depth,
         components=model.components,
         average=preset_of(config.flow).average,
-        pace_floor=model.pace_floor,
+        pace_floor=model.speed_floor,
         heading_steps=model.heading_steps,
-        own_pace=model.own_pace,
-        rate=model.rate,
+        own_pace=model.own_speed,
+        rate=model.condition_on_dt,
     )
 
 
@@ -84,7 +86,7 @@ def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
     cpu = torch.device("cpu")
 
     def scenes() -> Any:
-        for batch in islice(data.training(config.train.batch, 0), SCALING_BATCHES):
+        for batch in islice(data.training(config.train.batch_size, 0), SCALING_BATCHES):
             centre = scene_centres(batch.past)
             past, future = (to_tensor(p, centre, cpu) for p in (batch.past, batch.future))
             yield past, future, torch.as_tensor(batch.target)

@@ -57,27 +57,26 @@ class Trainer:
         self.settings = config.train
         self.facts = facts | _rates(config)
         self.model, self.objective, self.device = model.to(device), objective, device
-        self.per_epoch = data.steps(self.settings.batch)
+        self.per_epoch = data.steps(self.settings.batch_size)
         self.total = self.settings.updates or self.settings.epochs * self.per_epoch
         self.every = max(1, round(self.settings.validate_every * self.per_epoch))
         usual = float(self.model.scaling.unit)
         self.augmentation = Augmentation(
             mirror=self.settings.mirror,
-            stretch=self.settings.stretch,
-            slower=self.settings.slower,
-            faster=self.settings.faster,
-            paced=1.0 if config.model.rate else 0.5,
-            reverse=self.settings.reverse,
-            drop=self.settings.drop,
-            shorten=self.settings.shorten,
-            jitter=self.settings.jitter * usual,
+            scale_jitter=self.settings.scale_jitter,
+            time_stretch=self.settings.time_stretch,
+            time_stretch_share=1.0 if config.model.condition_on_dt else 0.5,
+            reverse_prob=self.settings.reverse_prob,
+            agent_dropout=self.settings.agent_dropout,
+            history_dropout=self.settings.history_dropout,
+            position_noise=self.settings.position_noise * usual,
         )
         self.average = moving_average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
-            lr=self.settings.rate,
+            lr=self.settings.lr,
             betas=(0.9, 0.95),
-            weight_decay=self.settings.decay,
+            weight_decay=self.settings.weight_decay,
         )
         self.step, self.best, self.best_step, self.before = 0, math.inf, 0, 0.0
         if self.finished:
@@ -170,7 +169,7 @@ class Trainer:
             except NotFinite as error:
                 yield self._go_back(error)
         self._save()
-        if self.step >= self.total and self.settings.temper:
+        if self.step >= self.total and self.settings.choose_temperature:
             yield self._temper()
         reason = "done" if self.step >= self.total else "stopped"
         yield Finished(self.step, self._seconds(), reason, self.best, self.best_step)
@@ -193,7 +192,7 @@ class Trainer:
     def _go_back(self, error: NotFinite) -> Returned:
         """Go back to the last checkpoint, once, to learn more slowly from there on."""
         if self.slowed < 1:
-            raise Diverged(error.advice(self.folder.path, self.settings.rate)) from None
+            raise Diverged(error.advice(self.folder.path, self.settings.lr)) from None
         seconds = self._seconds()
         self._go_to(Checkpoint.read(self.folder))
         self.slowed, self.before, self._began = SLOWED, seconds, time.monotonic()
@@ -203,7 +202,7 @@ class Trainer:
         while self.step < self.total:
             epoch, skip = divmod(self.step, self.per_epoch)
             before = self.step
-            for batch in self.data.training(self.settings.batch, epoch, skip):
+            for batch in self.data.training(self.settings.batch_size, epoch, skip):
                 if self._stopping or self.step >= self.total:
                     return
                 self._own_folder()
@@ -214,7 +213,7 @@ class Trainer:
         return self.before + time.monotonic() - self._began
 
     def _rate(self) -> float:
-        rise, peak = max(1, round(self.settings.warmup * self.total)), self.settings.rate
+        rise, peak = max(1, round(self.settings.warmup * self.total)), self.settings.lr
         if self.step < rise:
             return self.slowed * peak * (self.step + 1) / rise
         share = (self.step - rise) / max(1, self.total - rise)
@@ -234,14 +233,14 @@ class Trainer:
             torch.as_tensor(batch.target, device=self.device),
             self.objective,
             self.step / self.total,
-            self.settings.draws,
+            self.settings.noise_samples,
             generator,
             dropout=self.settings.dropout,
             rate=torch.as_tensor(pace, dtype=torch.float32, device=self.device),
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         if not bool(torch.isfinite(norm)):
             raise NotFinite(float(loss.detach()), self.step + 1)
         self.optimiser.step()
@@ -284,7 +283,7 @@ class Trainer:
         return Evaluated(self.step, self._seconds(), self.step / self.per_epoch, scores, best)
 
     def _validation(self) -> Iterator[Batch]:
-        return self.data.validation(self.settings.batch, self.settings.validation_windows)
+        return self.data.validation(self.settings.batch_size, self.settings.validation_windows)
 
     def _evaluations(self) -> int:
         return self.settings.steps or (1 if self.model.architecture.average else 8)
@@ -329,9 +328,9 @@ def moving_average(model: TrajectoryModel, decay: float) -> AveragedModel:
 
 def _rates(config: Config) -> dict[str, float]:
     """Least and most seconds per step that a model of several rates learns, over the usual."""
-    if not config.model.rate:
+    if not config.model.condition_on_dt:
         return {}
     return {
-        "least_rate": 1 / (1 + config.train.slower),
-        "most_rate": 1 + config.train.faster,
+        "least_rate": config.train.time_stretch[0],
+        "most_rate": config.train.time_stretch[1],
     }
