@@ -42,7 +42,7 @@ def benchmark(
         str,
         typer.Option(
             metavar="RECORDING=SECONDS,...",
-            help="Also judge with these real seconds per step told; needs model.condition_on_dt=true.",
+            help="Also judge with these real seconds per step; needs model.condition_on_dt=true.",
         ),
     ] = "",
     config: Annotated[

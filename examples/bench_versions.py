@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 
 WORDS = ("train.batch_size=256", "train.noise_samples=4", "train.threads=1", "train.epochs=1")
+OLD_WORDS = ("train.batch=256", "train.draws=4", "train.threads=1", "train.epochs=1")
+"""Names of version 0.1.0, for checkouts before they were changed."""
 CROWD, HISTORY, HORIZON = 16, 8, 12
 
 
@@ -51,7 +53,9 @@ def main() -> None:
 
 def _start(checkout: Path, words: list[str]) -> subprocess.Popen:
     world = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--work", *WORDS, *words]
+    old = "noise_samples" not in (checkout / "trajflow" / "config.py").read_text()
+    names = OLD_WORDS if old else WORDS
+    command = [sys.executable, __file__, "--work", *names, *words]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=checkout, env=world)
 

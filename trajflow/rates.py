@@ -35,8 +35,8 @@ class Rates:
             known = f"{self.least:g} to {self.most:g}" if several else f"{self.dt:g}"
             raise ConfigError(
                 f"the model was trained for {known} s per step, got dt={dt:g}; resample the past, "
-                "or train with model.condition_on_dt=true and train.time_stretch=[0.5,1] for half of it, "
-                "train.time_stretch=[1,2] for twice of it"
+                "or train with model.condition_on_dt=true and train.time_stretch=[0.5,2] "
+                "for half to twice of it"
             )
         return dt / self.dt
 

@@ -24,9 +24,9 @@ class Augmentation:
         reverse_prob: Share of the scenes that are played backwards.
         agent_dropout: Share of the agents that are left out.
         history_dropout: Share of the agents of which only the last steps, two at least, are seen.
-        position_noise: Largest deviation of noise on seen positions, in the unit of the tracks. Half of
-            the scenes stay clean, each of the others has a level of its own: a model that knew
-            one level only would forget what a clean past is worth.
+        position_noise: Largest deviation of noise on seen positions, in the unit of the tracks.
+            Half of the scenes stay clean, each of the others has a level of its own: a model that
+            knew one level only would forget what a clean past is worth.
     """
 
     mirror: bool = True
