@@ -66,7 +66,7 @@ def test_predictions_carry_the_weights_of_the_set(trajflow, fitted, fork, tmp_pa
     ("words", "said"),
     [
         (("--set", "train.epochs=3"), "only samples.NAME=VALUE can be set"),
-        (("--set", "choice.epoch=3"), "did you mean 'samples.epochs'"),
+        (("--set", "samples.epoch=3"), "did you mean 'samples.epochs'"),
         (("--count", "1"), "--count"),
     ],
 )

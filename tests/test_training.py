@@ -151,7 +151,7 @@ def test_a_checkpoint_of_another_format_is_refused_and_its_weights_load(tmp_path
 def test_a_loss_that_is_not_finite_goes_back_once_and_then_stops_with_advice(tmp_path):
     run = trainer(tmp_path / "run", data=Broken())
     events = []
-    with pytest.raises(Diverged, match=r"at step 5; .* Lower train\.rate \(now 0\.01\)"):
+    with pytest.raises(Diverged, match=r"at step 5; .* Lower train\.lr \(now 0\.01\)"):
         events += run.run()
     said = list(RunFolder.open(tmp_path / "run").events())
     back = next(event for event in said if event["event"] == "returned")

@@ -101,14 +101,14 @@ def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
 def _check_data(config: Config, data: TrainingData, dims: int) -> None:
     """Refuse, before anything is written, what cannot be trained on."""
     train = config.train
-    steps = data.steps(train.batch)
-    if next(iter(data.validation(train.batch, 1)), None) is None:
+    steps = data.steps(train.batch_size)
+    if next(iter(data.validation(train.batch_size, 1)), None) is None:
         raise DataError(
             "the validation split is empty, and weights are chosen on it; change data.split, "
             "data.fold or data.fractions"
         )
     size = config.data.horizon * dims
-    rows = min(steps, SCALING_BATCHES) * train.batch
+    rows = min(steps, SCALING_BATCHES) * train.batch_size
     # The covariance, its eigenvectors and their work space, and twice the futures, in float64.
     needed, free = 8 * (4 * size**2 + 2 * size * rows), free_memory()
     if 4 * size**2 > MOST or (free is not None and needed > free):
