@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from trajflow.config import Config
 from trajflow.errors import RunError
 from trajflow.files import Lock, Manifest, keep, parse_json, read_kept, storing, write_whole
 from trajflow.files.growing import add_line, check_lines, read_lines, seal_lines
+from trajflow.files.writing import Guard, unguarded
 
 CONFIG, RECORD, EVENTS, WEIGHTS, RESUME = (
     "config.toml",
@@ -30,9 +31,15 @@ __all__ = ["CONFIG", "EVENTS", "RECORD", "RESUME", "WEIGHTS", "RunFolder", "writ
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One training on disk; what is read is checked against the folder's manifest."""
+    """One training on disk; what is read is checked against the folder's manifest.
+
+    Attributes:
+        path: The folder.
+        guard: Called before each write; raises an error where the folder has become another.
+    """
 
     path: Path
+    guard: Guard = field(default=unguarded, compare=False, repr=False)
 
     @classmethod
     def create(cls, path: str | Path, config: Config, record: Mapping[str, Any]) -> "RunFolder":
@@ -104,7 +111,7 @@ class RunFolder:
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add an event as one line."""
-        add_line(self.path / EVENTS, json.dumps(event).encode())
+        add_line(self.path / EVENTS, json.dumps(event).encode(), self.guard)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The events so far; a line that is still being written is left for later.
@@ -121,11 +128,11 @@ class RunFolder:
 
     def seal_events(self) -> None:
         """List the events so far, so that later damage to them is seen."""
-        seal_lines(self.path / EVENTS)
+        seal_lines(self.path / EVENTS, self.guard)
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a file of the run, whole."""
-        keep(self.path / name, content)
+        keep(self.path / name, content, self.guard)
 
     def read(self, name: str, otherwise: str) -> bytes:
         """A file of the run, in memory, as it was written.

@@ -2,23 +2,30 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from trajflow.errors import RunError
 from trajflow.files.manifest import Manifest, seal
-from trajflow.files.writing import storing
+from trajflow.files.writing import Guard, storing, unguarded
 
 LINE = 1 << 20
 """Most bytes of a line."""
 
 
-def add_line(path: Path, line: bytes) -> None:
+def add_line(path: Path, line: bytes, guard: Guard = unguarded) -> None:
     """Add a line, whole or not at all.
+
+    Args:
+        path: The file.
+        line: The line.
+        guard: Raises an error where the folder has become another.
 
     Raises:
         StorageError: It could not be written.
     """
-    with storing(path), path.open("ab", buffering=0) as file:
+    with storing(path), _appending(path, guard) as file:
         before, rest = file.tell(), line + b"\n"
         try:
             while rest:
@@ -28,7 +35,19 @@ def add_line(path: Path, line: bytes) -> None:
             raise
 
 
-def seal_lines(path: Path) -> None:
+@contextmanager
+def _appending(path: Path, guard: Guard) -> Iterator[IO[bytes]]:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        guard()  # of the folder that is open by now: no other can take its place after this
+        handle = os.open(path.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666, dir_fd=folder)
+        with open(handle, "ab", buffering=0) as file:
+            yield file
+    finally:
+        os.close(folder)
+
+
+def seal_lines(path: Path, guard: Guard = unguarded) -> None:
     """List the lines so far in the manifest; half a line that a killed writer left is cut off."""
     if not path.is_file():
         return
@@ -38,7 +57,7 @@ def seal_lines(path: Path) -> None:
         tail = file.read()
         if not tail.endswith(b"\n"):
             file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
-    seal(path)
+    seal(path, guard)
 
 
 def read_lines(path: Path) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from trajflow.errors import RunError
-from trajflow.files.writing import storing
+from trajflow.files.writing import Guard, storing
 
 FILE = "lock"
 
@@ -28,6 +28,7 @@ class Lock:
         path = self._path = folder / FILE
         with storing(path):
             self._file: IO[str] = path.open("a+")
+            self._state = os.fstat(self._file.fileno())
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -44,13 +45,26 @@ class Lock:
             self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             self._file.flush()
 
-    def is_in_place(self) -> bool:
-        """Whether the folder is still the one that was locked: not deleted, moved or replaced."""
-        try:
-            there = self._path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return os.path.samestat(there, os.fstat(self._file.fileno()))
+    def guard(self) -> Guard:
+        """A check that the folder is still the one that was locked; it does not keep the lock.
+
+        It raises a RunError once the folder is deleted, moved or replaced.
+        """
+        path, mine = self._path, self._state
+
+        def check() -> None:
+            try:
+                there = os.path.samestat(path.stat(), mine)
+            except (FileNotFoundError, NotADirectoryError):
+                there = False
+            if not there:
+                raise RunError(
+                    f"{path.parent} was deleted, moved or replaced while it was trained into; "
+                    "nothing more was written there. Go on where it is now by --resume, or train "
+                    "anew"
+                )
+
+        return check
 
     def release(self) -> None:
         """Let others have it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trajflow.errors import RunError
 from trajflow.files.reading import JSON, parse_json, read_whole
-from trajflow.files.writing import PARTIAL, storing, write_whole
+from trajflow.files.writing import PARTIAL, Guard, storing, unguarded, write_whole
 
 FILE = "manifest.json"
 FORMAT = 1
@@ -83,32 +83,33 @@ class Manifest:
         others = {known: e for known, e in self.files.items() if known != name}
         return Manifest(others | ({name: entries} if entries else {}))
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, guard: Guard = unguarded) -> None:
         """Replace the folder's manifest."""
         said = {"format": FORMAT, "files": _plain(self.files), "sha256": _digest(self.files)}
-        write_whole(folder / FILE, json.dumps(said, indent=1).encode())
+        write_whole(folder / FILE, json.dumps(said, indent=1).encode(), guard)
 
 
-def keep(path: Path, content: bytes) -> None:
-    """Replace a file whole and list it.
+def keep(path: Path, content: bytes, guard: Guard = unguarded) -> None:
+    """Replace a file whole and list it; for `guard` see `write_whole`.
 
     Raises:
         StorageError: It could not be written; the old file is as it was.
         RunError: The manifest is damaged.
     """
     with _alone(path.parent):
+        guard()
         for left in path.parent.glob(f"*{PARTIAL}"):
             left.unlink(missing_ok=True)
         manifest, entry = Manifest.read(path.parent), Entry.of(content)
         before = _before(path, manifest)
         if before is not None:
-            manifest.having(path.name, entry, before).write(path.parent)
-        write_whole(path, content)
+            manifest.having(path.name, entry, before).write(path.parent, guard)
+        write_whole(path, content, guard)
         if before is None:
-            manifest.having(path.name, entry).write(path.parent)
+            manifest.having(path.name, entry).write(path.parent, guard)
 
 
-def seal(path: Path) -> None:
+def seal(path: Path, guard: Guard = unguarded) -> None:
     """List a file that grows, as far as it has grown.
 
     Raises:
@@ -117,7 +118,7 @@ def seal(path: Path) -> None:
     """
     with _alone(path.parent):
         known = Manifest.read(path.parent)
-        known.having(path.name, _grown(path)).write(path.parent)
+        known.having(path.name, _grown(path)).write(path.parent, guard)
 
 
 def forget(path: Path) -> None:

@@ -3,13 +3,14 @@
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trajflow.disk import flush_folder
 from trajflow.errors import StorageError
 
+Guard = Callable[[], None]
 PARTIAL = ".partial"
 ADVICE = {
     errno.ENOSPC: "free some space and do it again",
@@ -37,8 +38,18 @@ def storing(path: Path) -> Iterator[None]:
         ) from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def unguarded() -> None:
+    """No guard over a folder."""
+
+
+def write_whole(path: Path, content: bytes, guard: Guard = unguarded) -> None:
     """Write beside, flush to the disk, read again, rename: a reader sees the old file or the new.
+
+    Args:
+        path: The file.
+        content: Its content.
+        guard: Called just before the file appears; raises an error where the folder has become
+            another. The rename fails if it becomes another after that.
 
     Raises:
         StorageError: It could not be written; the old file is as it was.
@@ -48,6 +59,7 @@ def write_whole(path: Path, content: bytes) -> None:
         try:
             _write(beside, content)
             _check(beside, content)
+            guard()
             beside.replace(path)
         finally:
             with suppress(OSError):

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from trajflow.batch import Batch
 from trajflow.config import Config
-from trajflow.errors import RunError
+from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
 from trajflow.model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
@@ -53,7 +54,8 @@ class Trainer:
         """
         self.finished = Finished.of(folder)
         self._lock = None if self.finished else folder.lock()
-        self.config, self.data, self.folder = config, data, folder
+        self.config, self.data = config, data
+        self.folder = replace(folder, guard=self._lock.guard()) if self._lock else folder
         self.settings = config.train
         self.facts = facts | _rates(config)
         self.model, self.objective, self.device = model.to(device), objective, device
@@ -122,31 +124,21 @@ class Trainer:
             return
         try:
             yield from each_reproducible(self._written(), self.settings.threads, self.device)
+        except TrajflowError:
+            self.folder.guard()
+            raise
         finally:
             if self._lock:
                 self._lock.release()
 
     def _written(self) -> Iterator[Event]:
         """The events, each of them written to the folder."""
-        self._own_folder().seal_events()
+        self.folder.seal_events()
         for event in self._events():
-            self._own_folder().append(event.to_dict())
+            self.folder.append(event.to_dict())
             if isinstance(event, Finished):
                 self.folder.seal_events()
             yield event
-
-    def _own_folder(self) -> RunFolder:
-        """The run folder, to be written to.
-
-        Raises:
-            RunError: It is not the one that this training began in.
-        """
-        if self._lock is None or not self._lock.is_in_place():
-            raise RunError(
-                f"{self.folder.path} was deleted, moved or replaced while it was trained into; "
-                "nothing more was written there. Go on where it is now by --resume, or train anew"
-            )
-        return self.folder
 
     def _started(self) -> Started:
         return Started(
@@ -205,7 +197,7 @@ class Trainer:
             for batch in self.data.training(self.settings.batch_size, epoch, skip):
                 if self._stopping or self.step >= self.total:
                     return
-                self._own_folder()
+                self.folder.guard()
                 yield batch
             assert self.step > before, f"epoch {epoch} has no batch {skip} of {self.per_epoch}"
 
@@ -278,7 +270,7 @@ class Trainer:
         if best:
             self.best, self.best_step = scores["energy_score"], self.step
             facts = self.facts | {"step": self.step, "validation": scores}
-            self._own_folder().write(WEIGHTS, pack(self.averaged, facts))
+            self.folder.write(WEIGHTS, pack(self.averaged, facts))
         self._save()
         return Evaluated(self.step, self._seconds(), self.step / self.per_epoch, scores, best)
 
@@ -300,13 +292,12 @@ class Trainer:
             settings.seed,
         )
         chosen = {"temperature": temperature, "validation": scores}
-        self._own_folder().write(WEIGHTS, pack(model, facts | chosen))
+        self.folder.write(WEIGHTS, pack(model, facts | chosen))
         return Tempered(self.step, self._seconds(), temperature, scores)
 
     def _save(self) -> None:
         far = Progress(self.step, self.best, self.best_step, self._seconds(), self.slowed)
-        state = Checkpoint.take(self.model, self.average, self.optimiser, far)
-        state.write(self._own_folder())
+        Checkpoint.take(self.model, self.average, self.optimiser, far).write(self.folder)
         self.folder.seal_events()
         self._saved = time.monotonic()
 
