@@ -1,0 +1,50 @@
+"""The example service under attack, in a process of its own on the loopback interface."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("websockets")
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "faults"))
+
+import hostile_requests
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    with hostile_requests.served(folder, "--timeout", hostile_requests.TIMEOUT) as service:
+        yield service
+
+
+def test_bytes_are_counted_and_not_believed(attacked):
+    assert hostile_requests.bytes_are_counted(attacked) == []
+
+
+def test_requests_that_never_end_lock_nobody_out(attacked):
+    assert hostile_requests.waiting_locks_nobody_out(attacked) == []
+
+
+def test_other_hosts_and_pages_of_other_origins_are_refused(attacked):
+    assert hostile_requests.strangers_are_refused(attacked) == []
+
+
+def test_viewers_that_leave_write_nothing_into_the_log(attacked):
+    assert hostile_requests.viewers_that_leave_make_no_noise(attacked) == []
+
+
+@pytest.mark.slow
+def test_viewers_that_do_not_read_make_room_for_others(attacked):
+    assert hostile_requests.viewers_that_do_not_read_make_room(attacked) == []
+    assert hostile_requests.noise(attacked) == []
+
+
+def test_a_host_and_an_origin_may_be_allowed(tmp_path):
+    options = ["--allow-host", "Street.Example", "--allow-origin", "https://map.example"]
+    with hostile_requests.served(tmp_path, *options) as service:
+        allowed = {"Host": "street.example:1", "Origin": "https://map.example"}
+        assert service.ask(**allowed) == 200
+        assert service.ask(**{**allowed, "Origin": "https://map.example.evil"}) == 403
+        assert service.ask(**{**allowed, "Host": "street.example.evil"}) == 400
