@@ -107,7 +107,7 @@ def of_run(
             f"{_fold(config)}; train with --set data.fold={how.fold} to judge it there"
         )
     report = _judge(predictor, data, config, how, str(run))
-    if run.suffix not in (".onnx", ".pt2"):
+    if run.suffix != ".onnx":
         keep(folder, report)
     return report
 

@@ -17,10 +17,10 @@ def export(
         typer.Argument(metavar="[DATA]", help="With --check: also compare scores on these tracks."),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="OUT", help="The file: .onnx, or .pt2 for torch.")
+        Path, typer.Option("--out", "-o", metavar="OUT", help="The .onnx file.")
     ] = Path("model.onnx"),
     precision: Annotated[
-        str, typer.Option(metavar="fp32|bf16|int8", help="What large products are computed in.")
+        str, typer.Option(metavar="fp32|int8", help="What large products are computed in.")
     ] = "fp32",
     check: Annotated[
         bool,
@@ -40,12 +40,11 @@ def export(
 ) -> None:
     """Write a run as a graph that takes pasts and noise and gives futures.
 
-    `trajflow.runtime.Predictor` forecasts from an .onnx file with numpy and onnxruntime alone; for
-    a .pt2 file it needs torch. bf16 is for .pt2 files, int8 for .onnx files. With --check nothing
-    is kept whose forecasts or, on the validation part of DATA, whose scores are farther from the
-    run's than allowed.
+    `trajflow.Predictor.load` opens the file with numpy and onnxruntime alone. With --check the
+    file is kept only if its forecasts and, on the validation split of DATA, its scores are as near
+    to the run's as allowed.
     """
-    from trajflow.export.exporting import ExportOptions, export_run
+    from trajflow.export import ExportOptions, export_run
 
     options = ExportOptions(precision, check, steps, surprise)
     exported = export_run(run, out, options, data, overwrite=overwrite)

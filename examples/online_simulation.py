@@ -3,7 +3,7 @@
     python examples/online_simulation.py RUN --minutes 10
     python examples/online_simulation.py RUN --minutes 10 --hog 4
 
-RUN is a run folder, or an exported model, .onnx or .pt2. Stamps jitter, some observations are
+RUN is a run folder, or an exported model, .onnx. Stamps jitter, some observations are
 missing and some come late. A tick is missed where its forecast is later than the deadline after
 the moment at which the observation was due, whoever is to blame. `--hog N` lets N processes spin
 meanwhile.
@@ -102,10 +102,10 @@ def hogs(count: int) -> Iterator[None]:
 
 def load(path: str):
     """The predictor of a run folder, on one thread, or of an exported model."""
-    if path.endswith((".onnx", ".pt2")):
-        from trajflow.runtime import Predictor as Runtime
+    if path.endswith(".onnx"):
+        from trajflow.inference.onnx.predictor import OnnxPredictor
 
-        return Runtime.load(path)
+        return OnnxPredictor.load(path)
     import torch
 
     from trajflow import Predictor

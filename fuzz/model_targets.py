@@ -8,28 +8,35 @@ from registry import target
 
 from trajflow.files import Manifest, read_kept
 from trajflow.files.manifest import FILE as MANIFEST
-from trajflow.runtime.artefact import ARRAYS, FACTS, FORMAT, Artefact, opened, sealed
-from trajflow.runtime.facts import Facts
-from trajflow.runtime.learned import LearnedSet
-from trajflow.runtime.packed import packed
+from trajflow.inference.onnx.artifact import (
+    ARRAYS,
+    FACTS,
+    FORMAT,
+    Artifact,
+    ModelSpec,
+    check_file,
+    pack_arrays,
+    sealed,
+)
+from trajflow.inference.onnx.predictor import LearnedSamples
 from trajflow.weights import unpack
 
 
 @target
 def export(data: bytes, folder: Path) -> None:
-    """An exported model: the skeleton of its graph, its facts and its arrays, sealed again."""
+    """An exported model: the outline of its graph, its facts and its arrays, sealed again."""
     kind, rest = data[:1] or b"\0", data[1:]
     words = rest.decode("utf-8", "replace")
-    entries = {FACTS: f'{{"format": {FORMAT}}}', ARRAYS: packed({})}
+    entries = {FACTS: f'{{"format": {FORMAT}}}', ARRAYS: pack_arrays({})}
     if kind[0] % 4 == 0:
-        opened(rest)
+        check_file(rest)
     elif kind[0] % 4 == 1:
-        opened(sealed(rest, Artefact({})))
+        check_file(sealed(rest))
     elif kind[0] % 4 == 2:
-        Facts.of(Artefact.of(entries | {FACTS: words}).facts)
+        ModelSpec.of(Artifact.of(entries | {FACTS: words}).facts)
     else:
         text = base64.b64encode(rest).decode()
-        LearnedSet(Artefact.of(entries | {ARRAYS: text}).under("set-4"))
+        LearnedSamples(Artifact.of(entries | {ARRAYS: text}).group("set-4"))
 
 
 @target

@@ -68,20 +68,21 @@ def _packed() -> list[bytes]:
 
 def _exports() -> list[bytes]:
     """An export by its parts: whole, its graph, its facts and its arrays."""
-    from trajflow.runtime.artefact import FORMAT, Artefact, sealed
+    from trajflow.inference.onnx.artifact import FORMAT, sealed
 
     node = b"\x0a\x01a\x12\x01b\x22\x03Add\x2a\x05\x0a\x01k\x18\x01"
     tensor = b"\x08\x02\x10\x01\x42\x01w\x4a\x08" + bytes(8)
     graph = bytes([0x0A, len(node)]) + node + bytes([0x2A, len(tensor)]) + tensor
     model = b"\x08\x09" + bytes([0x3A, len(graph)]) + graph
     facts = {"format": FORMAT, "history": 8, "horizon": 12, "dims": 2, "dt": 0.4, "unit": "m"}
-    facts |= {"usual": 0.3, "temperature": 1.0, "least_rate": 1.0, "most_rate": 1.0, "sets": [4]}
-    facts |= {"neighbours": None, "calibration": None, "evaluations": 1}
+    facts |= {"usual": 0.3, "temperature": 1.0, "least_rate": 1.0, "most_rate": 1.0}
+    facts |= {"neighbors": None, "calibration": None, "evaluations": 1, "learned": [4]}
+    facts |= {"joint": False, "golden": 1e-4}
     made = io.BytesIO()
     names = ("read.0", "read.2", "move", "weigh")
     arrays = {f"set-4|{n}.{kind}": np.zeros((4, 4)) for n in names for kind in ("weight", "bias")}
     np.savez(made, **arrays, **{"set-4|start": np.zeros((4, 1))})
-    parts = [sealed(model, Artefact(facts)), model, json.dumps(facts).encode(), made.getvalue()]
+    parts = [sealed(model), model, json.dumps(facts).encode(), made.getvalue()]
     return [bytes([number]) + part for number, part in enumerate(parts)]
 
 

@@ -148,13 +148,13 @@ def test_a_hostile_run_is_refused(name, tmp_path):
 )
 def test_a_hostile_export_is_refused(name, tmp_path):
     pytest.importorskip("onnxruntime")
-    from trajflow.runtime import Predictor as Exported
+    from trajflow.inference.onnx.predictor import OnnxPredictor
 
     path, canary = tmp_path / "model.onnx", tmp_path / "canary"
     hostile_models.MAKERS[name](path, canary)
     began = time.process_time()
     with pytest.raises(RunError, match=r"model\.onnx"):
-        Exported.load(path)
+        OnnxPredictor.load(path)
     assert time.process_time() - began < 2
     assert not canary.exists()
 
@@ -163,13 +163,13 @@ def test_a_hostile_export_is_refused(name, tmp_path):
 def test_an_export_that_goes_wrong_when_it_forecasts_ends_in_one_line(
     name, tmp_path, capfd, monkeypatch
 ):
-    from trajflow.runtime import Predictor as Exported
-    from trajflow.runtime import session
+    from trajflow.inference.onnx import session
+    from trajflow.inference.onnx.predictor import OnnxPredictor
 
-    monkeypatch.setattr(session, "CALL_SECONDS", 0.5, raising=False)
+    monkeypatch.setattr(session, "CALL_SECONDS", 0.5)
     path, past = tmp_path / "model.onnx", np.zeros((3, 8, 2))
     hostile_models.MAKERS[name](path, tmp_path / "canary")
-    predictor = Exported.load(path)
+    predictor = OnnxPredictor.load(path)
     began, before = time.process_time(), memory()
     with pytest.raises(RunError, match="exported model") as caught:
         predictor.predict(past)
@@ -188,20 +188,20 @@ def test_many_agents_are_forecast_in_calls_of_bounded_size(tmp_path):
     pytest.importorskip("onnxruntime")
     if hostile_models is None:
         pytest.skip("no onnx")
-    from trajflow.runtime import Predictor as Exported
+    from trajflow.inference.onnx.predictor import OnnxPredictor
 
     hostile_models.tame(tmp_path / "model.onnx")
-    predictor = Exported.load(tmp_path / "model.onnx")
-    sizes, engine = [], predictor.engine
+    predictor = OnnxPredictor.load(tmp_path / "model.onnx")
+    sizes, session = [], predictor.session
 
     class Watched:
-        inputs = engine.inputs
+        inputs = session.inputs
 
-        def __call__(self, *outputs, **inputs):
+        def run(self, outputs, inputs):
             sizes.append(inputs["noise"].size * 4)
-            return engine(*outputs, **inputs)
+            return session.run(outputs, inputs)
 
-    predictor.engine = Watched()
+    predictor.session = Watched()
     past = np.random.default_rng(0).normal(size=(3000, 8, 2)).cumsum(1)
     drawn = predictor.predict(past, samples=40, seed=1).samples
     noise = np.random.default_rng(1).standard_normal((40, 3000, 24), dtype=np.float32)
@@ -214,7 +214,7 @@ def test_a_tame_export_of_the_same_making_is_used(tmp_path):
     pytest.importorskip("onnxruntime")
     if hostile_models is None:
         pytest.skip("no onnx")
-    from trajflow.runtime import Predictor as Exported
+    from trajflow.inference.onnx.predictor import OnnxPredictor
 
     hostile_models.tame(tmp_path / "model.onnx")
-    assert Exported.load(tmp_path / "model.onnx").horizon == 12
+    assert OnnxPredictor.load(tmp_path / "model.onnx").horizon == 12

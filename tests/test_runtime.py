@@ -24,21 +24,27 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-from trajflow.export.carrying import artefact_of
-from trajflow.export.checking import check_forecasts
-from trajflow.export.inputs import drawn_from, own, random_inputs
-from trajflow.export.lower import lowered
-from trajflow.export.making import exported
-from trajflow.export.precision import precision_of, reduced
-from trajflow.export.sight import SightGraph, check_views, sight_noise
-from trajflow.runtime import Predictor as Exported
-from trajflow.runtime.artefact import SEEN, Artefact, opened, sealed
-from trajflow.runtime.golden import difference
-from trajflow.runtime.opening import Model
-from trajflow.runtime.scenes import Scenes
-from trajflow.runtime.session import Session
-from trajflow.runtime.viewing import EngineViewer
-from trajflow.runtime.wire import entry, fields
+from onnx_support import bare, carried, whole
+
+from trajflow.export.graph import SightGraph
+from trajflow.export.onnx import (
+    facts_of,
+    precision_of,
+    sight_noise,
+    to_onnx,
+)
+from trajflow.export.verify import (
+    check_forecasts,
+    check_views,
+    drawn_from,
+    futures_of,
+    random_inputs,
+)
+from trajflow.inference.onnx.artifact import Artifact, ModelSpec
+from trajflow.inference.onnx.golden import difference
+from trajflow.inference.onnx.padding import Scenes
+from trajflow.inference.onnx.predictor import SIGHT_OUTPUTS, EngineViewer, OnnxPredictor
+from trajflow.inference.onnx.session import Session
 
 A, T, F, S, K = 3, 6, 5, 7, 4
 
@@ -67,13 +73,13 @@ def run():
 def path(run, tmp_path_factory):
     """An export of the run."""
     place = tmp_path_factory.mktemp("export") / "model.onnx"
-    place.write_bytes(exported(run))
+    place.write_bytes(to_onnx(run))
     return place
 
 
 @pytest.fixture(scope="module")
 def small(path):
-    return Exported.load(path)
+    return OnnxPredictor.load(path)
 
 
 def pasts(*lead, agents=A, seed=0):
@@ -87,8 +93,8 @@ def test_an_export_draws_what_the_run_draws_from_the_same_noise(run, small):
 def test_agents_and_neighbours_may_be_any_number(run, small):
     for sizes in ((1, 1, 1, 1), (1, 61, 1, 20), (6, 2, 1, 2), (2, 40, 17, 3)):
         inputs = random_inputs(run, sizes, 3)
-        (found,) = small.engine("futures", **inputs)
-        assert difference(found, own(run, inputs), inputs["past"]) <= 1e-5
+        (found,) = small.session.run(["futures"], inputs)
+        assert difference(found, futures_of(run, inputs), inputs["past"]) <= 1e-5
 
 
 def ragged():
@@ -123,7 +129,7 @@ def test_who_is_among_nobodys_nearest_is_left_out_and_makes_no_difference(run, s
     full = Scenes.of(batch.past, batch.target, 100)
     assert lean.past.shape[1] < full.past.shape[1]
     found = small.carry(batch.past, batch.target, noise)
-    (kept,) = small.engine("futures", past=full.past, noise=full.spread(noise))
+    (kept,) = small.session.run(["futures"], {"past": full.past, "noise": full.spread(noise)})
     np.testing.assert_allclose(full.picked(kept), found, atol=1e-4)
 
 
@@ -207,31 +213,31 @@ def test_a_bad_agent_is_set_apart_as_by_the_run(run, small):
 
 
 def test_a_run_without_surprise_is_exported_and_says_so(path, tmp_path):
-    artefact = opened(path.read_bytes())
-    plain = Artefact(artefact.facts | {"surprise": None}, artefact.arrays)
-    (tmp_path / "plain.onnx").write_bytes(sealed(bare(path), plain))
-    plain = Exported.load(tmp_path / "plain.onnx")
+    artifact = carried(path)
+    plain = Artifact(artifact.facts | {"surprise": None}, artifact.arrays)
+    (tmp_path / "plain.onnx").write_bytes(whole(bare(path), plain))
+    plain = OnnxPredictor.load(tmp_path / "plain.onnx")
     assert plain.predict(pasts(), samples=S).surprise is None
     with pytest.raises(ConfigError, match=r"fit-surprise.* then export the run again"):
         plain.predict(pasts(), surprise=True)
 
 
 def test_surprise_that_judges_otherwise_is_refused(path, tmp_path):
-    artefact = opened(path.read_bytes())
-    other = dict(artefact.arrays)
+    artifact = carried(path)
+    other = dict(artifact.arrays)
     for name, change in (("whole/values", 3.0), ("score/neighbours/bank", 9.0)):
         other[f"surprise/{name}"] = other[f"surprise/{name}"] + change
     for arrays, sight, said in (
-        (other, artefact.sight, "no longer finds strange"),
-        (artefact.arrays, b"", "nothing to look by"),
-        (without(artefact.arrays, "surprise/forest/"), artefact.sight, "surprise cannot be read"),
-        (without(artefact.arrays, "golden/judged"), artefact.sight, "cannot judge"),
+        (other, artifact.sight, "no longer finds strange"),
+        (artifact.arrays, b"", "nothing to look by"),
+        (without(artifact.arrays, "surprise/forest/"), artifact.sight, "surprise cannot be read"),
+        (without(artifact.arrays, "golden/judged"), artifact.sight, "cannot judge"),
     ):
         (tmp_path / "bad.onnx").write_bytes(
-            sealed(bare(path), Artefact(artefact.facts, arrays, sight))
+            whole(bare(path), Artifact(artifact.facts, arrays, sight))
         )
         with pytest.raises(RunError, match=said):
-            Exported.load(tmp_path / "bad.onnx")
+            OnnxPredictor.load(tmp_path / "bad.onnx")
 
 
 def without(arrays, start):
@@ -240,16 +246,17 @@ def without(arrays, start):
 
 def test_what_surprise_looks_at_is_proved_by_the_run(run, small, path):
     check_views(run, small._viewer())
-    artefact = opened(path.read_bytes())
-    noise = artefact.arrays["surprise/noise"]
-    other = EngineViewer(run.known, 16, Session(artefact.sight), noise * np.float32(1.001))
+    artifact = carried(path)
+    noise = artifact.arrays["surprise/noise"]
+    spec = ModelSpec.of(artifact.facts)
+    other = EngineViewer(spec, Session(artifact.sight), noise * np.float32(1.001))
     with pytest.raises(RunError, match="away from the run's own"):
         check_views(run, other)
 
 
 def test_no_file_says_where_it_was_made(path):
     content = path.read_bytes()
-    for part in (content, opened(content).sight):
+    for part in (content, carried(path).sight):
         assert b".py" not in part
         assert b"site-packages" not in part
 
@@ -263,7 +270,7 @@ def test_what_an_export_cannot_do_is_said(small):
     with pytest.raises(TrajflowError, match="was not seen"):
         small.predict(np.full((A, T, 2), np.nan))
     with pytest.raises(ConfigError, match="threads"):
-        Exported.load("model.onnx", threads=0)
+        OnnxPredictor.load("model.onnx", threads=0)
 
 
 @pytest.mark.parametrize("place", [0.01, 0.3, 0.5, 0.9, 0.9999])
@@ -272,46 +279,37 @@ def test_a_flipped_bit_anywhere_is_seen(path, tmp_path, place):
     content[int(place * len(content))] ^= 4
     (tmp_path / "bad.onnx").write_bytes(content)
     with pytest.raises(RunError, match=r"bad\.onnx cannot be used: .*damaged"):
-        Exported.load(tmp_path / "bad.onnx")
+        OnnxPredictor.load(tmp_path / "bad.onnx")
 
 
 @pytest.mark.parametrize("size", [0, 10, 1000, -1])
 def test_a_file_cut_short_is_seen(path, tmp_path, size):
     (tmp_path / "bad.onnx").write_bytes(path.read_bytes()[:size])
     with pytest.raises(RunError, match="cannot be used"):
-        Exported.load(tmp_path / "bad.onnx")
+        OnnxPredictor.load(tmp_path / "bad.onnx")
 
 
 def test_a_graph_that_forecasts_otherwise_is_refused(path, tmp_path):
-    artefact = opened(path.read_bytes())
-    arrays = dict(artefact.arrays)
+    artifact = carried(path)
+    arrays = dict(artifact.arrays)
     arrays["golden/futures"] = arrays["golden/futures"] + 1
-    other = Artefact(artefact.facts, arrays)
-    (tmp_path / "bad.onnx").write_bytes(sealed(bare(path), other))
+    other = Artifact(artifact.facts, arrays)
+    (tmp_path / "bad.onnx").write_bytes(whole(bare(path), other))
     with pytest.raises(RunError, match="no longer forecasts as it did"):
-        Exported.load(tmp_path / "bad.onnx")
-
-
-def bare(path):
-    """The graph of an export, without what it carries."""
-    import onnx
-
-    model = onnx.load_model_from_string(path.read_bytes())
-    del model.metadata_props[:]
-    return model.SerializeToString()
+        OnnxPredictor.load(tmp_path / "bad.onnx")
 
 
 def test_facts_that_are_missing_or_of_the_wrong_kind_are_refused(path, tmp_path):
-    artefact, graph = opened(path.read_bytes()), bare(path)
-    wrong = [{k: v for k, v in artefact.facts.items() if k != "horizon"}]
-    wrong += [artefact.facts | {"format": 9}, artefact.facts | {"sets": 3}]
-    wrong += [artefact.facts | {"calibration": {"format": 1}}, artefact.facts | {"dt": None}]
-    wrong += [artefact.facts | {"history": T + 1}, artefact.facts | {"dt": float("nan")}]
+    artifact, graph = carried(path), bare(path)
+    wrong = [{k: v for k, v in artifact.facts.items() if k != "horizon"}]
+    wrong += [artifact.facts | {"format": 9}, artifact.facts | {"learned": 3}]
+    wrong += [artifact.facts | {"calibration": {"format": 1}}, artifact.facts | {"dt": None}]
+    wrong += [artifact.facts | {"history": T + 1}, artifact.facts | {"dt": float("nan")}]
     for number, facts in enumerate(wrong):
         place = tmp_path / f"{number}.onnx"
-        place.write_bytes(sealed(graph, Artefact(facts, artefact.arrays)))
+        place.write_bytes(whole(graph, Artifact(facts, artifact.arrays)))
         with pytest.raises(RunError, match="cannot be used"):
-            Exported.load(place)
+            OnnxPredictor.load(place)
 
 
 def test_numbers_from_another_file_are_refused(path, tmp_path):
@@ -321,10 +319,10 @@ def test_numbers_from_another_file_are_refused(path, tmp_path):
     tensor = model.graph.initializer[0]
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../elsewhere")
-    content = sealed(model.SerializeToString(), opened(path.read_bytes()))
+    content = whole(model.SerializeToString(), carried(path))
     (tmp_path / "bad.onnx").write_bytes(content)
     with pytest.raises(RunError, match="from elsewhere"):
-        Exported.load(tmp_path / "bad.onnx")
+        OnnxPredictor.load(tmp_path / "bad.onnx")
 
 
 def test_a_graph_that_may_run_for_ever_is_refused(path, tmp_path):
@@ -332,30 +330,22 @@ def test_a_graph_that_may_run_for_ever_is_refused(path, tmp_path):
 
     model = onnx.load_model_from_string(bare(path))
     model.graph.node[0].op_type = "Loop"
-    content = sealed(model.SerializeToString(), opened(path.read_bytes()))
+    content = whole(model.SerializeToString(), carried(path))
     (tmp_path / "bad.onnx").write_bytes(content)
     with pytest.raises(RunError, match="Loop"):
-        Exported.load(tmp_path / "bad.onnx")
+        OnnxPredictor.load(tmp_path / "bad.onnx")
 
 
 def test_no_model_is_said_with_the_way_to_one(tmp_path):
     with pytest.raises(RunError, match="`trajflow export RUN"):
-        Exported.load(tmp_path / "none.onnx")
+        OnnxPredictor.load(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(RunError, match="cannot be used"):
-        Exported.load(tmp_path / "text.onnx")
+        OnnxPredictor.load(tmp_path / "text.onnx")
 
 
-def test_a_pair_that_is_written_is_read(path):
-    value = "x" * 300
-    (number, piece), *rest = fields(entry("key", value))
-    assert number == 14
-    assert not rest
-    assert dict(fields(piece)) == {1: b"key", 2: value.encode()}
-
-
-def test_an_artefact_says_what_it_is(path):
-    facts = opened(path.read_bytes()).facts
+def test_an_artifact_says_what_it_is(path):
+    facts = carried(path).facts
     assert facts["history"] == T
     assert facts["horizon"] == F
     assert facts["unit"] == "m"
@@ -366,47 +356,27 @@ def test_an_artefact_says_what_it_is(path):
 
 
 def test_int8_is_near_and_smaller(run, path):
-    graph = bare(path)
-    small = reduced(graph, "int8")
-    engine = Session(small)
-    told = Exported(Model(artefact_of(run, engine, "int8"), engine))
-    assert told.facts["precision"] == "int8"
-    assert 1e-5 < check_forecasts(run, told, rounds=3) < 0.25
+    content = to_onnx(Predictor(run.model, run.facts), "int8")
+    small = OnnxPredictor.of(content)
+    assert small.facts["precision"] == "int8"
+    assert len(content) < len(path.read_bytes())
+    assert 1e-5 < check_forecasts(run, small, rounds=3) < 0.25
 
 
 def test_precisions_there_are_not_are_refused():
-    with pytest.raises(ConfigError, match=r"no bf16 .* int8, or a \.pt2"):
-        precision_of("bf16")
-    with pytest.raises(ConfigError, match=r"fp32 or bf16; export int8 as \.onnx"):
-        precision_of("int8", ".pt2")
     with pytest.raises(ConfigError, match="did you mean 'int8'"):
         precision_of("int9")
-    assert precision_of("bf16", ".pt2") == "bf16"
-
-
-def test_bf16_changes_the_products_of_the_blocks_alone(run):
-    low = lowered(run.model)
-    before, after = run.model.state_dict(), low.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed
-    assert all(name.startswith("decoder.blocks.") for name in changed)
-    assert all(after[name].dtype == torch.bfloat16 for name in changed)
-    x = torch.randn(3, 4)
-    context = torch.randn(3, 16)
-    times = torch.zeros(3), torch.ones(3)
-    right, found = (
-        one.decoder(x, *times, one.decoder.modulations(context)) for one in (run.model, low)
-    )
-    assert 0 < (found - right).abs().max() < 0.03 * right.abs().max()
+    with pytest.raises(ConfigError, match="there are fp32, int8"):
+        precision_of("bf16")
 
 
 LOADED = """
 import resource, sys, time
 bare, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-import trajflow.runtime, onnxruntime
+import trajflow.inference.onnx.predictor as onnx_predictor, onnxruntime
 took = time.process_time() - began
 more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - bare
-trajflow.runtime.Predictor.load(sys.argv[1]).predict([[[0.0, 1.0]] * 6])
+onnx_predictor.OnnxPredictor.load(sys.argv[1]).predict([[[0.0, 1.0]] * 6])
 heavy = {"torch", "pandas", "zarr", "pydantic", "sklearn", "scipy", "onnx", "safetensors", "typer"}
 print(took, more / 1024, sorted(heavy & {name.split(".")[0] for name in sys.modules}))
 """
@@ -442,15 +412,13 @@ def test_a_loop_without_torch_forecasts_what_its_past_gives(small):
 class Eager:
     """A graph of what surprise looks at that torch computes as it stands."""
 
-    inputs = ("past", "noise")
-
     def __init__(self, model):
         self.graph = SightGraph(model)
 
-    def __call__(self, *outputs, **inputs):
+    def run(self, outputs, inputs):
         with torch.inference_mode():
-            found = self.graph(*(torch.as_tensor(inputs[name]) for name in self.inputs))
-        return [found[SEEN.index(name)].numpy() for name in outputs]
+            found = self.graph(*(torch.as_tensor(inputs[name]) for name in ("past", "noise")))
+        return [found[SIGHT_OUTPUTS.index(name)].numpy() for name in outputs]
 
 
 OTHERS = [
@@ -463,9 +431,7 @@ OTHERS = [
 @pytest.mark.parametrize("more", OTHERS)
 def test_surprise_sees_the_same_by_the_graphs_of_other_networks(more):
     run = Predictor(network(**more), {"dt": 0.4, "unit": "m", "least_rate": 0.5})
-    social = run.model.social
-    limit = None if social is None else social.limit
-    viewer = EngineViewer(run.known, limit, Eager(run.model), sight_noise(run))
+    viewer = EngineViewer(ModelSpec.of(facts_of(run, "fp32")), Eager(run.model), sight_noise(run))
     check_views(run, viewer)
     batch = ragged()
     right, found = (
@@ -479,5 +445,5 @@ def test_surprise_sees_the_same_by_the_graphs_of_other_networks(more):
 def test_other_networks_can_be_exported(more):
     facts = {"dt": 0.4, "unit": "m", "least_rate": 0.5, "most_rate": 1.0}
     run = Predictor(network(**more), facts, steps=2)
-    content = exported(run)
-    assert check_forecasts(run, Exported.of(content), rounds=30) <= 1e-5
+    content = to_onnx(run)
+    assert check_forecasts(run, OnnxPredictor.of(content), rounds=30) <= 1e-5

@@ -153,9 +153,9 @@ class Model:
             if self.path is None:
                 self._loaded[key] = untrained_predictor(self.device)
             elif self.exported:
-                from trajflow.runtime import Predictor as Exported
+                from trajflow.inference.onnx.predictor import OnnxPredictor
 
-                self._loaded[key] = Exported.load(self.path, threads=threads)
+                self._loaded[key] = OnnxPredictor.load(self.path, threads=threads)
             else:
                 from trajflow.predictor import Predictor
 

@@ -69,7 +69,7 @@ class Predictor(PredictorBase):
             RunError: There are no weights, or they or what was fitted to them is damaged.
         """
         folder = Path(run)
-        if folder.suffix in (".onnx", ".pt2"):
+        if folder.suffix == ".onnx":
             raise RunError(f"{run} is an exported model; trajflow.runtime.Predictor.load reads it")
         path = folder / WEIGHTS if folder.is_dir() else folder
         try:

@@ -64,7 +64,6 @@ def main() -> None:
             "export": (0, "export", run, "-o", new),
             "export halfway": (HALF, "export", run, "-o", new),
             "export over": (HALF, "export", run, "-o", old, "--overwrite"),
-            "export pt2": (HALF, "export", run, "-o", disk / "new.pt2"),
         }
         for name, (leave, *words) in jobs.items():
             ballast = fill(disk, leave)

@@ -1,6 +1,6 @@
 """Graphs that a stranger made to hurt, as the bytes of ONNX models without what exports carry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import pairwise
 
@@ -8,14 +8,28 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from trajflow.runtime.wire import _piece
-
 MAKERS: dict[str, Callable[[], bytes]] = {}
 LATER: dict[str, Callable[[], bytes]] = {}
 """Graphs that answer as they should only where a scene has as many agents as in golden inputs."""
 GOLDEN_AGENTS = 18
 FUTURE = (12, 2)
 VERSIONS = [helper.make_opsetid("", 18)]
+
+
+def carrying(graph: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Bytes of a model, also of none, with pairs of metadata at their end."""
+    pairs = (_piece(1, k.encode()) + _piece(2, v.encode()) for k, v in metadata.items())
+    return graph + b"".join(_piece(14, pair) for pair in pairs)
+
+
+def _piece(number: int, content: bytes) -> bytes:
+    """A field of a message of Protocol Buffers that holds bytes."""
+    return _number(number << 3 | 2) + _number(len(content)) + content
+
+
+def _number(value: int) -> bytes:
+    low = bytes([value & 127 | 128 * (value > 127)])
+    return low + _number(value >> 7) if value > 127 else low
 
 
 @cache
@@ -58,8 +72,15 @@ def _changed(name: str) -> Callable[[Callable[[onnx.ModelProto], None]], None]:
 
 
 def _nodes(name: str, nodes: Callable[[], list[onnx.NodeProto]], **constants: np.ndarray) -> None:
-    """Enter a graph that computes more."""
-    MAKERS[name] = lambda: _model(nodes(), **constants).SerializeToString()
+    """Enter a graph that computes more, and gives the last of it so that none is left out."""
+
+    def make() -> bytes:
+        more = nodes()
+        model = _model(more, **constants)
+        model.graph.output.append(helper.make_tensor_value_info(more[-1].output[0], 1, None))
+        return model.SerializeToString()
+
+    MAKERS[name] = make
 
 
 def _elsewhere(name: str, place: str) -> None:
@@ -98,13 +119,13 @@ def _negative(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Neg", ["c"], ["d"]))
 
 
-def _filled(size: str, out: str) -> onnx.NodeProto:
-    one = numpy_helper.from_array(np.ones(1, np.float32))
+def _filled(size: str, out: str, value: float = 1.0) -> onnx.NodeProto:
+    one = numpy_helper.from_array(np.full(1, value, np.float32))
     return helper.make_node("ConstantOfShape", [size], [out], value=one)
 
 
 def _many(count: int, size: str) -> list[onnx.NodeProto]:
-    made = [_filled(size, f"c{n}") for n in range(count)]
+    made = [_filled(size, f"c{n}", n) for n in range(count)]
     return [*made, helper.make_node("Sum", [f"c{n}" for n in range(count)], ["all"])]
 
 

@@ -13,32 +13,32 @@ from typing import Any
 
 import hostile_graphs
 import numpy as np
-from hostile_graphs import plain_graph
+from hostile_graphs import carrying, plain_graph
 from networks import small_predictor
 from payload import Payload
 
-from trajflow.export.carrying import artefact_of
-from trajflow.runtime.artefact import ARRAYS, FACTS, SIGHT, Artefact, sealed
-from trajflow.runtime.session import Session
+from trajflow.export.onnx import artifact_of
+from trajflow.inference.onnx.artifact import ARRAYS, FACTS, SIGHT, Artifact, sealed
+from trajflow.inference.onnx.session import Session
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {}
 """By name: writes a model to a path, given a file that must never be made."""
 
 
 @cache
-def artefact() -> Artefact:
+def artifact() -> Artifact:
     """What a tame model carries."""
-    return artefact_of(small_predictor(), Session(plain_graph()), "fp32")
+    return artifact_of(small_predictor(), Session(plain_graph()), "fp32")
 
 
 def tame(path: Path) -> None:
     """A small model that is what it says."""
-    path.write_bytes(sealed(plain_graph(), artefact()))
+    path.write_bytes(_whole(plain_graph(), artifact()))
 
 
 def _graph(name: str, graph: Callable[[Path], bytes]) -> None:
     """Enter a model that carries what a tame one does, sealed."""
-    _bytes(name, lambda canary: sealed(graph(canary), artefact()))
+    _bytes(name, lambda canary: _whole(graph(canary), artifact()))
 
 
 def _text(content: bytes) -> str:
@@ -55,22 +55,20 @@ def _carries(name: str, key: str, text: Callable[[Path], str]) -> None:
 
 
 def _sealed(graph: bytes, entries: dict[str, str]) -> bytes:
-    """A model with other entries than the artefact has, and a digest of all."""
+    """A model with other entries than the artifact has, and a digest of all."""
+    return sealed(carrying(graph, artifact().metadata() | entries))
 
-    class Chosen(Artefact):
-        def entries(self) -> dict[str, str]:
-            return super().entries() | entries
 
-    own = artefact()
-    return sealed(graph, Chosen(own.facts, own.arrays, own.sight))
+def _whole(graph: bytes, carried: Artifact) -> bytes:
+    return sealed(carrying(graph, carried.metadata()))
 
 
 def _holds(name: str, arrays: Callable[[], dict[str, Any]], **facts: Any) -> None:
     """Enter a model that carries other arrays, and says other things."""
 
     def content(canary: Path) -> bytes:
-        own = artefact()
-        return sealed(plain_graph(), Artefact({**own.facts, **facts}, {**own.arrays, **arrays()}))
+        own = artifact()
+        return _whole(plain_graph(), Artifact({**own.facts, **facts}, {**own.arrays, **arrays()}))
 
     _bytes(name, content)
 
@@ -101,7 +99,7 @@ def _objects(canary: Path) -> str:
 
 
 def _golden(name: str, spoil: Callable[[Any], Any]) -> dict[str, Any]:
-    return {f"golden/{name}": spoil(artefact().arrays[f"golden/{name}"])}
+    return {f"golden/{name}": spoil(artifact().arrays[f"golden/{name}"])}
 
 
 for word, make in (hostile_graphs.MAKERS | hostile_graphs.LATER).items():
@@ -110,7 +108,7 @@ _graph("a model cut in the middle", lambda c: plain_graph()[:-99])
 _graph("a model of random bytes", lambda c: random.Random(0).randbytes(2**20))
 _bytes(
     "a model of a piece of 2^60 bytes",
-    lambda c: sealed(b"\x3a" + b"\xff" * 8 + b"\x0f", artefact()),
+    lambda c: _whole(b"\x3a" + b"\xff" * 8 + b"\x0f", artifact()),
 )
 _graph("a number without end", lambda c: b"\xff" * 2**20)
 _graph("twenty million fields", lambda c: b"\x08\x01" * 2 * 10**7)
@@ -158,14 +156,14 @@ _holds(
 _holds("a learned set of other shapes", lambda: {
     f"set-4/{name}.{kind}": np.zeros((5, 7)) for name in ("read.0", "read.2", "move", "weigh")
     for kind in ("weight", "bias")
-} | {"set-4/start": np.zeros((4, 9))}, sets=[4])  # fmt: skip
+} | {"set-4/start": np.zeros((4, 9))}, learned=[4])  # fmt: skip
 _says("a history of 10^15 steps", history=10**15)
 _says("a horizon of 10^9 steps", horizon=10**9)
 _says("10^15 coordinates", dims=10**15)
 _says("a step of no time", dt=0.0)
 _says("a step of endless time", dt=10**400)
-_says("a hundred thousand learned sets", sets=list(range(10**5)))
-_says("a learned set of 10^18 futures", sets=[10**18])
+_says("a hundred thousand learned sets", learned=list(range(10**5)))
+_says("a learned set of 10^18 futures", learned=[10**18])
 _says("10^9 evaluations", evaluations=10**9)
 _says("evaluations that are true", evaluations=True)
 _says("evaluations that are text", evaluations="1")
@@ -177,8 +175,8 @@ _says("a temperature of 10^300", temperature=1e300)
 _says("a temperature of 10^-300", temperature=1e-300)
 _says("steps of 10^300 metres", usual=1e300)
 _says("a clock of 10^-300 seconds", dt=1e-300)
-_says("10^18 neighbours", neighbours=10**18)
-_says("neighbours below nobody", neighbours=-1)
+_says("10^18 neighbors", neighbors=10**18)
+_says("neighbors below nobody", neighbors=-1)
 _says("golden futures that may be anything", golden=1e300)
 _says("no history", history=0)
 _says("a horizon of half a step", horizon=12.5)

@@ -17,9 +17,9 @@ from tiny_run import make_store, run, train
 
 from trajflow.doctor import check_run
 from trajflow.errors import TrajflowError
+from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder
-from trajflow.runtime import Predictor as Exported
 from trajflow.training.checkpoint import Checkpoint
 
 Readers = dict[str, Callable[[Path], object]]
@@ -32,8 +32,7 @@ RUN: Readers = {
     "manifest.json": Predictor.load,
 }
 EXPORTS: Readers = {
-    "model.onnx": lambda folder: Exported.load(folder / "model.onnx"),
-    "model.pt2": lambda folder: Exported.load(folder / "model.pt2"),
+    "model.onnx": lambda folder: OnnxPredictor.load(folder / "model.onnx"),
 }
 WAYS = ("flip", "cut", "delete")
 

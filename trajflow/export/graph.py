@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from trajflow.flow import sample
 from trajflow.frames import Frame, observed, present_frame
 from trajflow.model import TrajectoryModel
+from trajflow.surprise.sight import AGAIN
+from trajflow.surprise.viewing import evaluations
 
 
 class ContextGraph(nn.Module):
@@ -108,3 +110,26 @@ def carried(
     kept = noise[..., : model.scaling.components]
     event = sample(model.velocity(context, there), kept, steps, axes=2 if joint else 3)
     return model.scaling.future(frame, event, noise)
+
+
+class SightGraph(nn.Module):
+    """What a model makes of the first agents of each scene, as surprise looks at it."""
+
+    def __init__(self, model: TrajectoryModel) -> None:
+        super().__init__()
+        self.context, self.model = ContextGraph(model), model
+        self.steps = evaluations(model)
+
+    def forward(self, past: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Contexts [B, K, H], futures [S, B, K, F, D], and again in twice the evaluations.
+
+        Args:
+            past: World positions about a point near each scene, [B, A, T, D]; not finite where
+                unseen.
+            noise: Noise of the first K agents of each scene, [S, B, K, N] with N = F * D, the same
+                for all of them.
+        """
+        context, frame = self.context(past, noise.shape[2])
+        once = carried(self.model, past, context, frame, noise, self.steps)
+        twice = carried(self.model, past, context, frame, noise[:AGAIN], 2 * self.steps)
+        return context, once, twice

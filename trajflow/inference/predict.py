@@ -17,13 +17,10 @@ from trajflow.outlook import Futures, forecast_ends
 from trajflow.runs import RunFolder
 
 if TYPE_CHECKING:
+    from trajflow.inference.onnx.predictor import OnnxPredictor
     from trajflow.predictor import Predictor
-    from trajflow.runtime import Predictor as Exported
 
 log = logging.getLogger("trajflow")
-
-EXPORTED = (".onnx", ".pt2")
-"""Suffixes of exported models."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +56,23 @@ class PredictOptions:
     unit: str | None = None
 
 
-def load_predictor(run: str | Path, device: str = "auto", steps: int = 1) -> Predictor | Exported:
+def load_predictor(
+    run: str | Path, device: str = "auto", steps: int = 1
+) -> Predictor | OnnxPredictor:
     """The predictor of a run folder or of an exported model.
 
     Args:
-        run: A run folder, or an .onnx or .pt2 file.
+        run: A run folder, or an .onnx file.
         device: Where a run computes: "auto", "cpu", "cuda" or "cuda:N".
         steps: Network evaluations per draw.
 
     Raises:
         RunError: There is none, or it was exported for another number of evaluations.
     """
-    if Path(run).suffix in EXPORTED:
-        from trajflow.runtime import Predictor as Exported
+    if Path(run).suffix == ".onnx":
+        from trajflow.inference.onnx.predictor import OnnxPredictor
 
-        exported = Exported.load(run)
+        exported = OnnxPredictor.load(run)
         if exported.steps != steps:
             raise RunError(
                 f"{run} draws in {exported.steps} evaluations, asked for {steps}; leave --steps "

@@ -1,3 +1,8 @@
-"""Forecasts of exported models with numpy and ONNX Runtime alone; no torch is needed."""
+"""The former home of `trajflow.inference.onnx`; it goes with the next release.
 
-from trajflow.runtime.predictor import Predictor as Predictor
+`trajflow.Predictor.load("model.onnx")` opens an exported model.
+"""
+
+from trajflow.inference.onnx.predictor import OnnxPredictor as Predictor
+
+__all__ = ["Predictor"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,11 @@ from trajflow.text import safe
 MEMORY = 384 * 2**20
 """Bytes that the graphs of a process may hold beside their weights, however many agents there are.
 The predictor cuts calls that need more into smaller ones."""
-TRIAL_SECONDS, CALL_SECONDS = 1.0, 60.0
-"""Seconds that one call may take, while a file is loaded and afterwards."""
+CALL_SECONDS = 60.0
+"""Seconds that one call may take."""
 FATAL = 4
 """The severity below which ONNX Runtime logs nothing: it prints names of nodes as they are."""
-SHORT = ("smaller than requested bytes", "llocate memory", "bad_alloc", "bad allocation")
+SHORT_OF_MEMORY = ("smaller than requested bytes", "llocate memory", "bad_alloc", "bad allocation")
 """How ONNX Runtime says that memory does not suffice."""
 
 
@@ -29,31 +30,26 @@ class OutOfMemory(RunError):
     """A call needs more memory than `MEMORY`."""
 
 
-class Engine(Protocol):
-    """What computes a graph."""
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs."""
-
-    def __call__(self, *outputs: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        """The outputs of those names."""
-
-
 class Session:
-    """A graph that ONNX Runtime computes on the processor."""
+    """A graph that ONNX Runtime computes on the processor.
 
-    def __init__(self, content: bytes, threads: int = 1, *, trial: bool = False) -> None:
-        """Prepare it.
+    Attributes:
+        inputs: Names of the inputs.
+        metadata: The texts that the file carries beside its graph, by key.
+    """
+
+    def __init__(self, content: bytes, threads: int = 1) -> None:
+        """Prepare a graph.
+
+        Constants are not folded: that takes as long as the author of a file wants. `trajflow
+        export` has folded them.
 
         Args:
             content: The graph as ONNX.
             threads: How many threads compute; more than one may be much slower on a busy machine.
-            trial: Whether it is a stranger's, to be tried as it stands and with little time:
-                constants are folded while a graph is optimised, for as long as that takes.
 
         Raises:
-            MissingExtra: There is no onnxruntime.
+            MissingExtra: onnxruntime is not installed.
             RunError: The graph cannot be run.
         """
         try:
@@ -65,8 +61,6 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = FATAL
-        if trial:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         _bound_memory()
         for name, value in (
             ("session.intra_op.allow_spinning", "0"),
@@ -75,48 +69,61 @@ class Session:
         ):
             options.add_session_config_entry(name, value)
         try:
-            self._session = ort.InferenceSession(content, options, ["CPUExecutionProvider"])
-        except Exception as error:  # its own kinds of error have no common name
-            raise RunError(f"ONNX Runtime cannot run it: {_said(error)}") from None
+            self._session = ort.InferenceSession(
+                content,
+                options,
+                ["CPUExecutionProvider"],
+                disabled_optimizers=["ConstantFolding"],
+            )
+        except Exception as error:  # its exceptions have no common base
+            raise RunError(f"ONNX Runtime cannot run it: {_one_line(error)}") from None
         self.inputs = tuple(one.name for one in self._session.get_inputs())
-        self._options, self._trial = ort.RunOptions, trial
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self._options = ort.RunOptions
 
-    def __call__(self, *outputs: str, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        """The outputs of those names.
+    def run(
+        self,
+        outputs: Sequence[str],
+        inputs: Mapping[str, NDArray[Any]],
+        seconds: float | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """Compute outputs, arrays of any shape.
+
+        Args:
+            outputs: Their names.
+            inputs: Arrays by the names of the graph's inputs.
+            seconds: Most time that the call may take; None: `CALL_SECONDS`.
 
         Raises:
             OutOfMemory: It needs more than `MEMORY`.
-            RunError: It fails, takes longer than it may, or gives something else than numbers.
+            RunError: It fails, takes too long, or gives something else than float32 arrays.
         """
-        options = self._options()
+        options, seconds = self._options(), seconds or CALL_SECONDS
         options.log_severity_level = FATAL
-        limit = TRIAL_SECONDS if self._trial else CALL_SECONDS
-        if self._trial:
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        deadline = time.monotonic() + limit
+        deadline = time.monotonic() + seconds
         _watchdog.watch(options, deadline)
         try:
-            found: list[NDArray[Any]] = self._session.run(outputs, inputs, options)
-        except Exception as error:  # its own kinds of error have no common name
-            if isinstance(error, MemoryError) or any(sign in str(error) for sign in SHORT):
+            found: list[NDArray[Any]] = self._session.run(list(outputs), dict(inputs), options)
+        except Exception as error:  # its exceptions have no common base
+            if isinstance(error, MemoryError) or any(s in str(error) for s in SHORT_OF_MEMORY):
                 raise OutOfMemory(f"it needs more memory than {MEMORY >> 20} MiB") from None
-            if options.terminate or time.monotonic() > deadline:
-                raise RunError(f"one call took longer than {limit:g} s") from None
-            raise RunError(f"ONNX Runtime failed: {_said(error)}") from None
+            if time.monotonic() > deadline:
+                raise RunError(f"one call took longer than {seconds:g} s") from None
+            raise RunError(f"ONNX Runtime failed: {_one_line(error)}") from None
         finally:
             _watchdog.forget(options)
         if not all(isinstance(one, np.ndarray) and one.dtype == np.float32 for one in found):
-            raise RunError("it gives something else than arrays of single precision")
+            raise RunError("it gives something else than arrays of float32")
         return found
 
 
-def _said(error: Exception) -> str:
-    """What ONNX Runtime says, in one line that a terminal does not obey."""
+def _one_line(error: Exception) -> str:
+    """An error of ONNX Runtime in one line that a terminal does not obey."""
     return safe(" ".join(str(error).split()), 300)
 
 
 class _Watchdog:
-    """Ends calls whose time is up: a timer for each would be a thread for each."""
+    """Ends calls whose time is up. A timer per call would start a thread per call."""
 
     TICK, REST = 0.1, 50
     """Seconds between two looks, and looks without a call after which its thread ends."""
@@ -126,16 +133,16 @@ class _Watchdog:
         self._thread: threading.Thread | None = None
 
     def watch(self, options: Any, deadline: float) -> None:
-        """End the call of some options when the clock shows `deadline`."""
+        """End the call with these options when the monotonic clock shows `deadline`."""
         self._calls[id(options)] = deadline, options
         thread = self._thread
-        if thread is None or not thread.is_alive():  # none lives on in the child of a fork
+        if thread is None or not thread.is_alive():  # a fork leaves none in the child
             thread = threading.Thread(target=self._look, name="trajflow-onnx", daemon=True)
             self._thread = thread
             thread.start()
 
     def forget(self, options: Any) -> None:
-        """The call of these options is over."""
+        """The call with these options is over."""
         self._calls.pop(id(options), None)
 
     def _look(self) -> None:
@@ -149,7 +156,7 @@ class _Watchdog:
             idle = 0 if self._calls else idle + 1
             if idle > self.REST:
                 self._thread = None
-                if not self._calls:  # a call that comes now starts a thread of its own
+                if not self._calls:  # a call that comes now starts a new thread
                     return
                 idle = 0
 
@@ -159,13 +166,13 @@ _watchdog = _Watchdog()
 
 @cache
 def _bound_memory() -> None:
-    """Give the graphs of this process one bounded store of memory."""
+    """Give the graphs of this process one bounded arena."""
     import onnxruntime as ort
 
     kind = ort.OrtMemoryInfo(
         "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
     )
-    grow = {"max_mem": MEMORY, "arena_extend_strategy": 1}
-    grow |= {"initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
-    with suppress(Exception):  # whoever has set one up in this process has bounded it as they like
-        ort.create_and_register_allocator(kind, ort.OrtArenaCfg(grow))
+    arena = {"max_mem": MEMORY, "arena_extend_strategy": 1}
+    arena |= {"initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
+    with suppress(Exception):  # the process may have registered an allocator of its own
+        ort.create_and_register_allocator(kind, ort.OrtArenaCfg(arena))

@@ -62,6 +62,12 @@ class Scenes:
         points = points[:, :most] if limit is None else _pruned(points, most, limit)
         return cls(points.astype(np.float32), centre, place, most)
 
+    @property
+    def known(self) -> Bools:
+        """Which of the N agents were seen at some step, [N]."""
+        seen = np.asarray(np.isfinite(self.past).all(-1).any(-1))
+        return np.asarray(seen[*self.place])
+
     def spread(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """Noise [S, N, ...] of the agents as the graph wants it, [S, B, K, ...]."""
         if self.place.shape[1] == len(self.past) * self.most:

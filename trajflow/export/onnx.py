@@ -1,0 +1,268 @@
+"""A run as one ONNX file: the model's own graph, and beside it what a forecast needs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.export import Dim
+
+from trajflow.calibration import stored
+from trajflow.errors import ConfigError, MissingExtra, did_you_mean
+from trajflow.export.graph import ForecastGraph, SightGraph
+from trajflow.export.verify import check_sizes, check_views, random_inputs
+from trajflow.inference.onnx.artifact import FORMAT, Artifact, ModelSpec, check_graph, sealed
+from trajflow.inference.onnx.golden import judged
+from trajflow.inference.onnx.predictor import SIGHT_OUTPUTS, EngineViewer
+from trajflow.inference.onnx.session import Session
+from trajflow.predictor import Predictor
+from trajflow.surprise.packing import packed
+from trajflow.surprise.sight import DRAWS
+from trajflow.surprise.viewing import looking_noise
+
+Precision = Literal["fp32", "int8"]
+TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "int8": 0.25}
+"""Share of the motion by which futures may differ between two machines, checked at every load."""
+EXTRA = (
+    "export needs onnx, onnxscript and onnxruntime; install them with: pip install "
+    "'trajflow[export]'"
+)
+
+
+def to_onnx(predictor: Predictor, precision: Precision = "fp32") -> bytes:
+    """A predictor as an ONNX file.
+
+    The graph is compared with the run at sizes it was not traced with before anything is returned.
+
+    Args:
+        predictor: On the processor.
+        precision: What its large products are computed in; those of surprise are always float32.
+
+    Raises:
+        MissingExtra: What writes or runs ONNX is not installed.
+        RunError: The graph does not do what the run does.
+    """
+    graph = forecast_graph(predictor, precision)
+    session = Session(graph)
+    if precision == "fp32":
+        check_sizes(predictor, session)
+    sight = b""
+    if predictor.surprise is not None:
+        sight = _graph(
+            SightGraph(predictor.model),
+            {name: one for name, one in random_inputs(predictor, (3, 19, 2, DRAWS), 0).items()
+             if name != "rate"},
+            {"past": (0, 1), "noise": (1, 2)},
+            SIGHT_OUTPUTS,
+        )  # fmt: skip
+    artifact = artifact_of(predictor, session, precision, sight)
+    content = sealed(with_metadata(graph, artifact.metadata()))
+    check_graph(content)
+    return content
+
+
+def forecast_graph(predictor: Predictor, precision: Precision = "fp32") -> bytes:
+    """The graph of a predictor: `futures` and `context` of `past`, `noise` and, where the model is
+    told it, `rate`.
+
+    For int8 the weights are whole numbers with a scale for each column, and what they multiply is
+    scaled anew in every call; recurrent layers stay in float32.
+
+    Raises:
+        MissingExtra: What writes ONNX is not installed.
+    """
+    module = ForecastGraph(predictor.model, predictor.temperature, predictor.steps)
+    graph = _graph(
+        module,
+        random_inputs(predictor, (3, 19, 2, 4), seed=0),
+        {"past": (0, 1), "noise": (0, 1, 2), "rate": (0,)},
+        ("futures", "context"),
+    )
+    return graph if precision == "fp32" else _quantized(graph)
+
+
+def precision_of(name: str) -> Precision:
+    """The precision of a name.
+
+    Raises:
+        ConfigError: The name is unknown.
+    """
+    for known in get_args(Precision):
+        if name == known:
+            return cast(Precision, known)
+    raise ConfigError(did_you_mean("precision", name, list(get_args(Precision))))
+
+
+def artifact_of(
+    predictor: Predictor, session: Session, precision: Precision, sight: bytes = b""
+) -> Artifact:
+    """What a graph must carry, the golden inputs and outputs of its session among it.
+
+    Args:
+        predictor: The run.
+        session: What computes its graph.
+        precision: Of its large products.
+        sight: The graph that surprise looks by; empty: the file knows nothing of surprise.
+
+    Raises:
+        RunError: That graph does not see what the run does.
+    """
+    golden = random_inputs(predictor, (2, 18, 3, 4), seed=1)
+    (futures,) = session.run(["futures"], golden)
+    arrays: dict[str, NDArray[Any]] = {f"golden/{name}": one for name, one in golden.items()}
+    arrays["golden/futures"] = futures
+    facts = facts_of(predictor, precision)
+    for count in facts["learned"]:
+        state = predictor.sets[count].state_dict().items()
+        arrays |= {f"set-{count}/{name}": value.cpu().numpy() for name, value in state}
+    if not sight or predictor.surprise is None:
+        return Artifact(facts, arrays)
+    facts["surprise"], numbers = packed(predictor.surprise)
+    arrays |= {f"surprise/{name}": value for name, value in numbers.items()}
+    arrays["surprise/noise"] = noise = sight_noise(predictor)
+    viewer = EngineViewer(ModelSpec.of(facts), Session(sight), noise)
+    check_views(predictor, viewer)
+    arrays |= judged(predictor.surprise, viewer, golden["past"], golden["noise"].shape[2])
+    return Artifact(facts, arrays, sight)
+
+
+def facts_of(predictor: Predictor, precision: Precision) -> dict[str, Any]:
+    """Everything a file says of itself."""
+    model, rates = predictor.model, predictor.known.rates
+    a, social = model.architecture, model.social
+    calibration = predictor.calibration
+    return {
+        "format": FORMAT,
+        "trajflow": version("trajflow"),
+        "weights": weights_digest(predictor),
+        "precision": precision,
+        "encoder": a.encoder,
+        "joint": a.joint,
+        "history": a.history,
+        "horizon": a.horizon,
+        "dims": a.dims,
+        "dt": predictor.dt,
+        "unit": predictor.unit,
+        "usual": predictor.known.usual,
+        "temperature": predictor.temperature,
+        "least_rate": rates.least / rates.dt,
+        "most_rate": rates.most / rates.dt,
+        "evaluations": predictor.steps,
+        "neighbors": None if social is None else social.limit,
+        # Learned noises are those of one evaluation.
+        "learned": sorted(predictor.sets) if predictor.steps == 1 else [],
+        "calibration": None if calibration is None else json.loads(stored(calibration)),
+        "golden": TOLERANCE[precision],
+        "surprise": None,
+    }
+
+
+def weights_digest(predictor: Predictor) -> str:
+    """SHA-256 of a model's numbers by their names."""
+    total = hashlib.sha256()
+    for name, value in sorted(predictor.model.state_dict().items()):
+        total.update(f"{name} {tuple(value.shape)}".encode())
+        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def sight_noise(predictor: Predictor) -> NDArray[np.float32]:
+    """The noise of every agent that surprise looks by, [S, N] with N = F * D."""
+    kept = looking_noise(predictor.model).numpy()
+    full = np.zeros((DRAWS, predictor.model.scaling.size), np.float32)
+    full[:, : kept.shape[1]] = kept
+    return full
+
+
+def with_metadata(graph: bytes, metadata: Mapping[str, str]) -> bytes:
+    """An ONNX graph that carries texts by key."""
+    import onnx
+
+    model = onnx.load_model_from_string(graph)
+    onnx.helper.set_model_props(model, dict(metadata))
+    return bytes(model.SerializeToString())
+
+
+def _graph(
+    module: nn.Module,
+    inputs: Mapping[str, NDArray[np.float32]],
+    axes: Mapping[str, tuple[int, ...]],
+    outputs: Sequence[str],
+) -> bytes:
+    """A module as an ONNX graph for all sizes of its open axes.
+
+    Args:
+        module: What is traced.
+        inputs: Examples of its inputs by name, of any shape.
+        axes: The axes of each input that are left open.
+        outputs: Names of its outputs.
+
+    Raises:
+        MissingExtra: What writes ONNX is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime as ort
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise MissingExtra(EXTRA) from None
+    shapes = {name: {axis: Dim.DYNAMIC for axis in axes[name]} for name in inputs}
+    examples = {name: torch.as_tensor(one) for name, one in inputs.items()}
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(module.eval(), (), examples, dynamic_shapes=shapes)
+        made = torch.onnx.export(program, output_names=list(outputs), dynamo=True, verbose=False)
+    assert made is not None
+    proto = made.model_proto
+    for node in proto.graph.node:  # they name files of this machine
+        del node.metadata_props[:]
+    # Constants are folded here, once: at load that would be work of unknown length.
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "basic.onnx")
+        ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+        return Path(options.optimized_model_filepath).read_bytes()
+
+
+def _quantized(graph: bytes) -> bytes:
+    """A graph whose products with constant matrices are of whole numbers."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        whole, small = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        whole.write_bytes(graph)
+        quantize_dynamic(
+            whole,
+            small,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+        )
+        return small.read_bytes()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporters say about themselves."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

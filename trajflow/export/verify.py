@@ -1,0 +1,237 @@
+"""Whether an export forecasts as its run does: at other sizes, on random inputs, and by scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trajflow.batch import Batch, Bools, Floats
+from trajflow.errors import RunError
+from trajflow.inference.onnx.golden import difference, path_length
+from trajflow.inference.onnx.predictor import OnnxPredictor
+from trajflow.inference.onnx.session import Session
+from trajflow.pasts import scene_centres
+from trajflow.predictor import Predictor
+from trajflow.surprise.sight import View, Viewer
+from trajflow.surprise.viewing import NetworkViewer
+
+AGREED, REDUCED = 1e-5, 0.25
+"""Share of the motion by which futures in float32, and in whole numbers, may be off."""
+SIZES = ((1, 1, 1, 1), (1, 17, 1, 20), (2, 5, 5, 3), (5, 23, 4, 7))
+"""Scenes, agents, those that are forecast and samples that graphs are tried with, none of them
+traced."""
+SCORES = ("min_ade", "energy_score")
+MOVED = 0.01
+"""Share of a score by which an export may be worse or better than its run."""
+SEEDS = 4
+"""Seeds over which scores are means: numbers of noise would differ otherwise."""
+Inputs = dict[str, NDArray[np.float32]]
+
+
+def check_sizes(predictor: Predictor, session: Session) -> None:
+    """Let a graph forecast at sizes it was not traced with.
+
+    Raises:
+        RunError: It cannot, or what comes out is not what the run draws from the same noise.
+    """
+    for number, size in enumerate(SIZES):
+        inputs = random_inputs(predictor, size, seed=2 + number)
+        (found,) = session.run(["futures"], inputs)
+        off = difference(found, futures_of(predictor, inputs), inputs["past"])
+        if not off <= AGREED:
+            raise RunError(
+                f"the graph's futures are {off:.2g} of the motion away from the run's own at "
+                f"sizes {size}, {AGREED:g} allowed; this run cannot be exported"
+            )
+
+
+def check_views(predictor: Predictor, viewer: Viewer) -> None:
+    """Let the graph of surprise look at pasts of sizes it was not traced with.
+
+    Raises:
+        RunError: It cannot, or does not see what the run does.
+    """
+    right = NetworkViewer(predictor.model)
+    for number, size in enumerate(SIZES):
+        past = random_inputs(predictor, size, seed=2 + number)["past"].astype(np.float64)
+        target = np.asarray(np.isfinite(past).all(-1).any(-1))
+        target[:, size[2] :] = False
+        off = _off(viewer(past, target), right(past, target))
+        if not off <= AGREED:
+            raise RunError(
+                f"what surprise looks at is {off:.2g} away from the run's own at sizes {size}, "
+                f"{AGREED:g} allowed; this run cannot be exported with its surprise"
+            )
+
+
+def _off(found: View, right: View) -> float:
+    """Largest difference of futures over the motion, and of contexts over their size."""
+    pairs = [(getattr(found, name), getattr(right, name)) for name in ("once", "twice")]
+    moved = [np.linalg.norm(a - b, axis=-1).max() / path_length(b) for a, b in pairs]
+    usual = np.sqrt(np.square(right.context).mean())
+    return float(max(*moved, np.abs(found.context - right.context).max() / usual))
+
+
+def check_forecasts(
+    predictor: Predictor, exported: OnnxPredictor, rounds: int = 20, seed: int = 0
+) -> float:
+    """Largest difference of forecasts from equal noise, over the scale of motion.
+
+    Args:
+        predictor: The run.
+        exported: What was exported of it.
+        rounds: Random inputs of random sizes, ragged and with missing steps.
+        seed: What they follow from.
+
+    Raises:
+        RunError: It is more than is allowed for the export's precision.
+    """
+    chance = np.random.default_rng(seed)
+    worst = 0.0
+    for number in range(rounds):
+        agents = int(chance.integers(1, 6))
+        sizes = (int(chance.integers(1, 4)), agents + int(chance.integers(0, 24)), agents, 5)
+        inputs = random_inputs(predictor, sizes, seed + number)
+        (found,) = exported.session.run(["futures"], inputs)
+        worst = max(worst, difference(found, futures_of(predictor, inputs), inputs["past"]))
+    allowed = AGREED if exported.facts["precision"] == "fp32" else REDUCED
+    if not worst <= allowed:
+        raise RunError(
+            f"the export's futures are {worst:.2g} of the motion away from the run's, "
+            f"{allowed:g} allowed; nothing was written"
+        )
+    return worst
+
+
+def check_scores(
+    run: Path, data: Path, predictor: Predictor, exported: OnnxPredictor, windows: int = 2000
+) -> dict[str, Any]:
+    """Scores of the run and of its export on the validation split, from equal noise.
+
+    Args:
+        run: The run folder, whose settings say how windows are cut.
+        data: A store of tracks.
+        predictor: The run.
+        exported: What was exported of it.
+        windows: Targets that are looked at, about.
+
+    Raises:
+        RunError: A score moves by more than is allowed.
+    """
+    from trajflow.datasets.data import TrackData
+    from trajflow.datasets.store import open_store
+    from trajflow.metrics import energy_score, min_ade
+    from trajflow.runs import RunFolder
+
+    config = RunFolder.open(run).config
+    tracks = TrackData(open_store(data), **config.data.model_dump(), order=config.train.seed)
+    chance, size = np.random.default_rng(0), predictor.horizon * predictor.dims
+    scores: list[Any] = []
+    seen = 0
+    for batch in tracks.batches("val", 256):
+        for _ in range(SEEDS if batch.targets else 0):
+            noise = chance.standard_normal((20, batch.targets, size), dtype=np.float32)
+            truth = batch.future[batch.target]
+            drawn = [_run(predictor, batch, noise), exported.carry(batch.past, batch.target, noise)]
+            scores.append([[f(d, truth).sum() for f in (min_ade, energy_score)] for d in drawn])
+        seen += batch.targets
+        if seen >= windows:
+            break
+    if not seen:
+        raise RunError(f"{data} has no validation windows for this run; check without it")
+    before, after = np.sum(scores, 0) / (seen * SEEDS)
+    report: dict[str, Any] = {"windows": seen}
+    for name, old, new in zip(SCORES, before, after, strict=True):
+        report[name] = float(new)
+        report[f"{name} of the run"] = float(old)
+        if not abs(new - old) <= MOVED * old:
+            raise RunError(
+                f"{name} on validation moves from {old:.4g} to {new:.4g} by the export, more "
+                f"than {MOVED:.0%}; nothing was written"
+            )
+    return report
+
+
+def _run(predictor: Predictor, batch: Batch, noise: NDArray[np.float32]) -> Floats:
+    """Futures of the run itself from noise [S, N, ...], [S, N, F, D], world coordinates."""
+    centre = scene_centres(batch.past)
+    past = (batch.past - centre[:, None, None]).astype(np.float32)
+    there = centre[np.nonzero(batch.target)[0], None]
+    return np.asarray(drawn_from(predictor, past, batch.target, noise) + there)
+
+
+def futures_of(predictor: Predictor, inputs: Mapping[str, NDArray[np.float32]]) -> Floats:
+    """Futures of the run itself from the inputs of a graph, [S, B, K, F, D]."""
+    past, noise = inputs["past"], inputs["noise"]
+    target = np.asarray(np.isfinite(past).all(-1).any(-1))
+    target[:, noise.shape[2] :] = False
+    wanted = target[:, : noise.shape[2]]
+    drawn = drawn_from(predictor, past, target, noise[:, wanted], inputs.get("rate"))
+    futures = np.zeros((*noise.shape[:3], *drawn.shape[2:]))
+    futures[:, wanted] = drawn
+    return futures
+
+
+@torch.inference_mode()
+def drawn_from(
+    predictor: Predictor,
+    past: NDArray[np.float32],
+    target: Bools,
+    noise: NDArray[np.float32],
+    rate: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Futures of the run itself from given noise, [S, N, F, D].
+
+    Args:
+        predictor: The run.
+        past: Positions about a point near each scene, [B, A, T, D]; NaN where unseen.
+        target: The N agents that are forecast, [B, A].
+        noise: Normal numbers, [S, N, ...].
+        rate: Seconds per step over those that are usual, [B].
+    """
+    model, wanted = predictor.model, torch.as_tensor(target)
+    clock = None if rate is None else torch.as_tensor(rate)
+    wide = torch.as_tensor(noise) * predictor.temperature
+    context, frame = model.context(torch.as_tensor(past), wanted, clock)
+    if not model.architecture.joint:
+        drawn = model.futures(context[wanted], frame.take(wanted), wide, predictor.steps)
+    else:
+        whole = wide.new_zeros(len(wide), *wanted.shape, wide.shape[-1])
+        whole[:, wanted] = wide
+        drawn = model.together(context, frame, wanted, whole, predictor.steps)
+    return np.asarray(drawn.numpy())
+
+
+def random_inputs(
+    predictor: Predictor, size: tuple[int, int, int, int], seed: int, rough: float = 0.3
+) -> Inputs:
+    """Walks with missing steps and padded agents for a graph.
+
+    Args:
+        predictor: Whose sizes and lengths count.
+        size: Scenes B, agents A, of which K are forecast, and samples S.
+        seed: What they follow from.
+        rough: How much displacements vary, over the usual one.
+    """
+    scenes, agents, targets, samples = size
+    a, unit = predictor.model.architecture, float(predictor.model.scaling.unit)
+    chance = np.random.default_rng(seed)
+    drift = chance.normal(size=(scenes, agents, 1, a.dims))
+    steps = drift + rough * chance.normal(size=(scenes, agents, a.history, a.dims))
+    past = unit * (steps.cumsum(2) + 5 * chance.normal(size=(scenes, agents, 1, a.dims)))
+    lost = chance.random(past.shape[:3]) < 0.15
+    lost[chance.random((scenes, agents)) < 0.5] = False
+    lost[:, targets:][chance.random((scenes, agents - targets)) < 0.15] = True
+    lost[:, :targets, -1] = False
+    past[lost] = np.nan
+    noise = chance.normal(size=(samples, scenes, targets, a.horizon * a.dims))
+    inputs = {"past": past.astype(np.float32), "noise": noise.astype(np.float32)}
+    if a.rate:
+        least, most = (one / predictor.dt for one in predictor.dts)
+        inputs["rate"] = chance.uniform(least, most, scenes).astype(np.float32)
+    return inputs
