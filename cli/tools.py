@@ -16,9 +16,9 @@ def export(
         Path | None,
         typer.Argument(metavar="[DATA]", help="With --check: also compare scores on these tracks."),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="OUT", help="The .onnx file.")
-    ] = Path("model.onnx"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The .onnx file.")] = Path(
+        "model.onnx"
+    ),
     precision: Annotated[
         str, typer.Option(metavar="fp32|int8", help="What large products are computed in.")
     ] = "fp32",
@@ -40,9 +40,8 @@ def export(
 ) -> None:
     """Write a run as a graph that takes pasts and noise and gives futures.
 
-    `trajflow.Predictor.load` opens the file with numpy and onnxruntime alone. With --check the
-    file is kept only if its forecasts and, on the validation split of DATA, its scores are as near
-    to the run's as allowed.
+    The file is opened with numpy and onnxruntime alone. With --check it is kept only if its
+    forecasts and, on the validation split of DATA, its scores are as near to the run's as allowed.
     """
     from trajflow.export import ExportOptions, export_run
 

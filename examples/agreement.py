@@ -1,4 +1,4 @@
-"""How far ONNX and pt2 exports of a run are from the run itself, over 1000 random inputs.
+"""How far the export of a run is from the run itself, over 1000 random inputs.
 
     python examples/agreement.py RUN [--inputs 1000] [--seed 0]
 
@@ -6,7 +6,7 @@ Inputs are walks of 1 to 4 scenes with 1 to 40 agents, of whom some are forecast
 steps, agents who are not there, and 1 to 20 samples; every other one is as smooth as people walk.
 All draw from the same noise. A difference of
 futures is the largest distance between two positions of an input, over the root mean square length
-of its futures' paths. If the run knows what is strange to it, so do its exports: then surprise, a
+of its futures' paths. If the run knows what is strange to it, so does its export: then surprise, a
 share, is compared too, and the error to expect over what the run expects. Trees tell the latter,
 and where a number falls so near one of their thresholds that single precision decides, another
 branch is taken: the agents of whom that is so are counted and not compared.
@@ -16,12 +16,11 @@ import argparse
 
 import numpy as np
 
-from trajflow import Predictor
-from trajflow.export.inputs import own, random_inputs
-from trajflow.export.making import exported
-from trajflow.export.programs import exported_program
-from trajflow.runtime import Predictor as Exported
-from trajflow.runtime.golden import difference
+from trajflow.export.onnx import to_onnx
+from trajflow.export.verify import futures_of, random_inputs
+from trajflow.inference.onnx.golden import difference
+from trajflow.inference.onnx.predictor import OnnxPredictor
+from trajflow.predictor import Predictor
 
 ALLOWED = 1e-5
 TURNED = 1e-3
@@ -32,7 +31,7 @@ ORDINARY = 0.95
 
 
 class Found:
-    """What was found so far of one export, or pair of them."""
+    """What was found so far."""
 
     def __init__(self):
         self.futures = self.surprise = self.error = 0.0
@@ -78,18 +77,13 @@ def judged(predictor, inputs):
     return predictor.check_surprise().of(predictor._viewer(), past, target)
 
 
-def compare(run, exports, inputs, found):
-    """Let the run and its exports answer the same inputs, and note how far they are apart."""
-    drawn = {name: one.engine("futures", **inputs)[0] for name, one in exports.items()}
-    drawn["run"] = own(run, inputs)
-    told = {}
+def compare(run, exported, inputs, found):
+    """Let the run and its export answer the same inputs, and note how far they are apart."""
+    (drawn,) = exported.session.run(["futures"], inputs)
+    off = difference(drawn, futures_of(run, inputs), inputs["past"])
+    found.futures = max(found.futures, off)
     if run.surprise is not None:
-        told = {name: judged(one, inputs) for name, one in ({"run": run} | exports).items()}
-    for (one, other), pair in found.items():
-        apart = difference(drawn[one], drawn[other], inputs["past"])
-        pair.futures = max(pair.futures, apart)
-        if told:
-            pair.strange(told[one], told[other])
+        found.strange(judged(exported, inputs), judged(run, inputs))
 
 
 def main():
@@ -100,15 +94,12 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     run, chance = Predictor.load(given.run), np.random.default_rng(given.seed)
-    made = {"onnx": exported(run), "pt2": exported_program(run)}
-    exports = {name: Exported.of(content) for name, content in made.items()}
-    found = {pair: Found() for pair in (("onnx", "run"), ("pt2", "run"), ("onnx", "pt2"))}
+    exported, found = OnnxPredictor.of(to_onnx(run)), Found()
     for number in range(given.inputs):
         rough = (0.3, 0.03)[number % 2]
-        compare(run, exports, random_inputs(run, sizes(chance), number, rough), found)
-    for (one, other), pair in found.items():
-        print(f"{one} and {other:5} {pair}")
-    raise SystemExit(not all(pair.right for pair in found.values()))
+        compare(run, exported, random_inputs(run, sizes(chance), number, rough), found)
+    print(found)
+    raise SystemExit(not found.right)
 
 
 if __name__ == "__main__":

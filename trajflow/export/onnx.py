@@ -75,10 +75,10 @@ def to_onnx(predictor: Predictor, precision: Precision = "fp32") -> bytes:
 
 
 def forecast_graph(predictor: Predictor, precision: Precision = "fp32") -> bytes:
-    """The graph of a predictor: `futures` and `context` of `past`, `noise` and, where the model is
-    told it, `rate`.
+    """The graph of a predictor.
 
-    For int8 the weights are whole numbers with a scale for each column, and what they multiply is
+    It gives `futures` and `context` of `past`, `noise` and, where the model is told it, `rate`. For
+    int8 the weights are whole numbers with a scale for each column, and what they multiply is
     scaled anew in every call; recurrent layers stay in float32.
 
     Raises:
