@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from trajflow.batch import Bools, Floats, Ints
-from trajflow.datasets.motion import Steps, continuous, steps_of, windows_of
-from trajflow.datasets.parts import Part
+from trajflow.datasets.motion import MotionSurvey, Steps, continuous, steps_of, windows_of
 from trajflow.datasets.store import Store
-from trajflow.datasets.survey import Survey
 from trajflow.datasets.tracks import Tracks
 from trajflow.datasets.windows import cut
 from trajflow.text import safe
@@ -43,7 +41,7 @@ class Checkup:
     def __init__(self, store: Store, history: int, horizon: int) -> None:
         count = store.trajectories
         self.store = store
-        self.survey = Survey(count, store.dims, store.unit)
+        self.survey = MotionSurvey(count, store.dims, store.unit)
         self.scene, self.kind = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.rows, self.parts = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.frozen, self.linear = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -59,9 +57,7 @@ class Checkup:
         """Examine whole scenes."""
         agent = tracks.agent[tracks.track]
         time = np.asarray(tracks.step * tracks.dt, np.float64)
-        nothing = np.zeros(len(agent), np.int64)
-        part = Part(nothing, agent, time, tracks.position, nothing, nothing, nothing)
-        self.survey.add(part)
+        self.survey.add(agent, time, tracks.position)
         self.scene[tracks.agent], self.kind[tracks.agent] = tracks.scene, tracks.kind
         self.rows += np.bincount(agent, minlength=len(self.rows))
         position = tracks.position.copy()

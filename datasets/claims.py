@@ -7,7 +7,8 @@ process numbers. What a killed process left is unlocked, and is removed by the n
 import fcntl
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trajflow.errors import DataError
@@ -91,3 +92,22 @@ def remove_abandoned(folder: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(handle)
+
+
+@contextmanager
+def working_folder(beside: Path) -> Iterator[Path]:
+    """A folder for temporary files beside a path, gone afterwards whatever happens.
+
+    What a killed process left there is removed.
+
+    Raises:
+        DataError: Another process is working for the same path.
+    """
+    beside = Path(os.path.realpath(beside))
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    claim = Claim(beside, "spill")
+    folder = claim.take()
+    try:
+        yield folder
+    finally:
+        claim.release()

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.batch import Floats, Ints
+from trajflow.datasets.schema import MAX_SPLITS
 from trajflow.datasets.tracks import TrackBlock
 from trajflow.errors import DataError
-
-MAX_SPLITS = 127
 
 
 class Contents:

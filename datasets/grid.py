@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.batch import Bools, Floats, Ints
+from trajflow.datasets.schema import TOLERANCE
 
-TOLERANCE = 0.25
 _EXACT = 2.0**53
 
 

@@ -1,32 +1,64 @@
-"""Import tracks of any size: read in chunks, sort on disk, judge every row, write a store.
+"""Imports tracks of any size: read and sorted by DuckDB, cleaned part by part, written to a store.
 
-Memory holds one run of rows while reading and one part while judging, plus a few numbers per
-trajectory; temporary files lie beside the output and are gone afterwards, whatever happens.
+Memory holds what DuckDB is allowed and one part of the rows, plus a few numbers per trajectory;
+temporary files lie beside the output and are gone afterwards, whatever happens.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any, Literal, cast
 
+import numpy as np
+
+from trajflow.batch import Bools, Ints
+from trajflow.datasets.claims import working_folder
+from trajflow.datasets.cleaning import (
+    BETWEEN,
+    KEPT,
+    PROBLEMS,
+    REASONS,
+    Cleaner,
+    Rules,
+    decide_rules,
+    policies,
+    scenes_of,
+)
 from trajflow.datasets.header import is_store
-from trajflow.datasets.import_report import ImportReport
-from trajflow.datasets.inputs import describe_inputs, names_of
-from trajflow.datasets.passes import Limits, Passes, Progress
+from trajflow.datasets.ingest import Ingest, Part, ReadOptions, Source, label_of
+from trajflow.datasets.motion import MotionSurvey
 from trajflow.datasets.placing import Placing
-from trajflow.datasets.problems import policies
-from trajflow.datasets.quality import Judge
-from trajflow.datasets.reading import ReadOptions
-from trajflow.datasets.reporting import report_on
+from trajflow.datasets.readers import check_settings, load_reader
+from trajflow.datasets.report import ImportReport, TroubledAgent
 from trajflow.datasets.room import room_for
-from trajflow.datasets.settling import Settled, settle
-from trajflow.datasets.sifting import Sift
-from trajflow.datasets.sources import check_settings
-from trajflow.datasets.sources import load as load_source
-from trajflow.datasets.spill import working_folder
+from trajflow.datasets.tracks import TrackBlock
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError, DataProblem
 from trajflow.text import safe
+
+PART_ROWS = 500_000
+LONG_GAP = 10
+WORST_SCENES, WORST_AGENTS = 50, 10
+TABLE = "quarantine"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an import is.
+
+    Attributes:
+        stage: What is being done.
+        rows: Rows done in this stage.
+        total: Rows to do, or None while that is not known.
+    """
+
+    stage: Literal["reading", "surveying", "writing"]
+    rows: int
+    total: int | None
 
 
 def import_tracks(
@@ -46,33 +78,33 @@ def import_tracks(
     history: str = "",
     overwrite: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
-    limits: Limits | None = None,
+    part_rows: int = PART_ROWS,
 ) -> ImportReport:
     """Read tracks from files into a new store.
 
-    Every row of the input is in the store, dropped on purpose and counted, or set apart with a
-    reason in the store's table "quarantine"; the problems and their rules are in problems.py and
-    teleports.py.
+    Every row of the input is in the store, dropped on purpose and counted, or quarantined with a
+    reason in the store's table "quarantine"; the problems and their rules are in cleaning.py.
 
     Args:
-        source: Name of an importer; see sources.available().
+        source: Name of a format; see readers.available().
         path: File or folder to read.
         out: Store to write.
         columns: Name in the file of each canonical column ("agent", "x", "y", "time", "frame",
-            "z", "scene", "type", "split"), for importers that read tables.
+            "z", "scene", "type", "split"), for readers of tables.
         dt: Seconds per step; by default what the format fixes or most rows have.
-        unit: Unit of the coordinates; by default what the format or the columns tell.
+        unit: Unit of the coordinates; by default what the format or the columns name.
         scale: Metres per unit of the file; positions are multiplied by it.
         dims: Coordinates that are read of a table, 2 or 3; by default z where there is one.
         speed_limit: Speed above which a step is a jump, in units per second; inf for no limit; by
             default guessed.
         on_problem: "quarantine" or "refuse", for all problems or by problem.
-        settings: Choices that one importer alone knows, such as {"eth-time": "true"} of ethucy.
+        settings: Choices that one reader alone knows, such as {"eth-time": "true"} of ethucy or
+            {"encoding": "latin-1"} of table.
         licence: Terms of the data, stored with it.
         history: The command that asks for this, stored with the data.
         overwrite: Whether a store at `out` may be replaced.
-        progress: Told how far the import is, after each chunk or part.
-        limits: What bounds the memory.
+        progress: Called with how far the import is, after each file or part.
+        part_rows: Rows cleaned at once; with DuckDB's own limit it bounds the memory.
 
     Returns:
         What was found and done; also stored with the tracks.
@@ -82,65 +114,232 @@ def import_tracks(
         DataProblem: There is a problem that `on_problem` refuses; nothing is written.
         ConfigError: A problem or policy is unknown.
     """
-    limits = limits or Limits()
     refused = [name for name, policy in policies(on_problem).items() if policy == "refuse"]
     _check_numbers(dt=dt, scale=scale, speed_limit=speed_limit)
-    Placing(Path(out), overwrite, is_store)
-    importer = load_source(source)
-    chosen = check_settings(source, importer, settings or {})
-    options = ReadOptions(
-        dict(columns or {}), dt, unit, scale, dims, chunk_rows=limits.chunk, settings=chosen
-    )
-    reading = importer.read(Path(path), options)
-    target = _Target(Path(out), source, licence, history, overwrite)
-    with room_for(target.out), working_folder(target.out) as folder:
-        job = Passes.begin(folder, reading, limits, progress)
-        settled = settle(job.survey(), job.roster, reading, dt is not None, speed_limit)
-        return _write(job, settled, target, Path(path), scale, refused)
-
-
-@dataclass(frozen=True)
-class _Target:
-    out: Path
-    source: str
-    licence: str
-    history: str
-    overwrite: bool
-
-
-def _write(
-    job: Passes,
-    settled: Settled,
-    target: _Target,
-    path: Path,
-    scale: float | None,
-    refused: list[str],
-) -> ImportReport:
-    sift = Sift(Judge(settled.rules), job.roster, job.quarantine)
-    writer = StoreWriter(
-        target.out,
-        dims=job.reading.dims,
-        dt=settled.dt,
-        unit=settled.unit,
-        source=target.source,
-        licence=target.licence,
-        inputs=describe_inputs(path, job.reading.files),
-        history=target.history,
-        overwrite=target.overwrite,
-    )
-    with writer:
-        for part in job.load("writing"):
-            for block in sift.blocks(part):
-                writer.append(block)
-        report = report_on(job.reading, job.rows, settled, sift)
-        report = replace(
-            report, source=target.source, path=str(path), out=str(target.out), scale=scale
+    path, out = Path(path), Path(out)
+    Placing(out, overwrite, is_store)
+    read = load_reader(source)
+    check_settings(source, settings or {})
+    with room_for(out), working_folder(out) as folder, closing(Ingest(folder)) as rows:
+        options = ReadOptions(
+            folder, dict(columns or {}), dt, unit, scale, dims, dict(settings or {})
         )
-        _refuse(report, refused)
-        job.quarantine.store(writer, names_of(path, job.reading.files))
-        writer.folds = _folds(job.reading.folds, sift.scenes)
-        writer.report = report.to_dict()
+        found = read(rows.db, path, options)
+        _take_in(rows, found, progress)
+        rules = decide_rules(
+            _survey(rows, found, part_rows, progress), rows, found, dt is not None, speed_limit
+        )
+        writer = StoreWriter(
+            out,
+            dims=found.dims,
+            dt=rules.dt,
+            unit=rules.unit,
+            source=source,
+            licence=licence,
+            inputs=_describe_inputs(path, found.files),
+            history=history,
+            overwrite=overwrite,
+        )
+        with writer:
+            counts = _Counts()
+            cleaner = Cleaner(rules)
+            for part in _parts(rows, rows.parts(), "writing", progress):
+                for block in _blocks(part, cleaner, rows, counts):
+                    writer.append(block)
+            report = _report(rows, found, cleaner, counts)
+            report = replace(report, source=source, path=str(path), out=str(out), scale=scale)
+            _refuse(report, refused)
+            for batch in rows.quarantined(_names(path, found.files)):
+                writer.append_table(TABLE, batch)
+            writer.folds = _folds(found.folds, counts.scenes)
+            writer.report = report.to_dict()
     return report
+
+
+def _take_in(rows: Ingest, source: Source, progress: Callable[[Progress], None]) -> None:
+    """Read all files and number their trajectories."""
+    for count in rows.read(source):
+        progress(Progress("reading", count, None))
+    if source.dates:
+        moment = np.datetime64(int(rows.count_from_midnight()), "s").astype(str).replace("T", " ")
+        source.notes.append(f"time counts from {moment} UTC")
+
+
+def _parts(
+    rows: Ingest,
+    parts: Iterator[Part],
+    stage: Literal["surveying", "writing"],
+    progress: Callable[[Progress], None],
+) -> Iterator[Part]:
+    done, total = 0, int(rows.rows.sum())
+    for part in parts:
+        yield part
+        done += len(part.row)
+        progress(Progress(stage, done, total))
+
+
+def _survey(
+    rows: Ingest, source: Source, most: int, progress: Callable[[Progress], None]
+) -> MotionSurvey:
+    survey = MotionSurvey(len(rows.label), source.dims, source.unit)
+    for part in _parts(rows, rows.sorted_parts(most), "surveying", progress):
+        survey.add(part.track, part.time, part.position)
+    return survey
+
+
+@dataclass
+class _Counts:
+    """What was kept so far, and what was not.
+
+    Attributes:
+        scenes: Scenes with at least one kept row, in order.
+        types, splits: Trajectories of each type and rows of each split, kept.
+        steps: Steps of dt between consecutive kept rows.
+        kept, between, moved, cuts, turned: Rows kept, dropped between steps, moved in time; tracks
+            cut; rows whose longitude was turned by 360 degrees.
+    """
+
+    scenes: dict[str, None] = field(default_factory=dict)
+    types: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+    steps: Counter[int] = field(default_factory=Counter)
+    kept: int = 0
+    between: int = 0
+    moved: int = 0
+    cuts: int = 0
+    turned: int = 0
+
+
+def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iterator[TrackBlock]:
+    """Clean whole trajectories; bad rows go to the quarantine, the others come scene by scene."""
+    cleaned = cleaner(part)
+    bad = cleaned.reason >= 0
+    if bad.any():
+        rows.quarantine(part.take(bad), [REASONS[code] for code in cleaned.reason[bad]])
+    kept = cleaned.reason == KEPT
+    counts.between += int((cleaned.reason == BETWEEN).sum())
+    counts.moved += cleaned.moved
+    counts.kept += int(kept.sum())
+    good = replace(part, position=cleaned.position).take(kept)
+    if cleaned.position is not part.position:
+        counts.turned += int((good.position[:, 0] != part.position[kept, 0]).sum())
+    step, cut = cleaned.step[kept], cleaned.cut[kept]
+    for _, own in scenes_of(good.scene):
+        yield _block(good.take(own), step[own], cut[own], cleaner.rules, rows, counts)
+
+
+def _block(
+    part: Part, step: Ints, cut: Bools, rules: Rules, rows: Ingest, counts: _Counts
+) -> TrackBlock:
+    begins, number = pieces(part.track, cut)
+    tracks = part.track[begins].tolist()
+    types = [rows.types[rows.kind[track]] for track in tracks]
+    scene = rows.scenes[int(part.scene[0])]
+    labels = [_label(rows, t, n) for t, n in zip(tracks, number.tolist(), strict=True)]
+    splits = np.bincount(part.split, minlength=len(rows.splits)).tolist()
+    counts.cuts += int((number > 1).sum())
+    counts.scenes[scene] = None
+    counts.types.update(types)
+    counts.splits.update({name: n for name, n in zip(rows.splits, splits, strict=True) if n})
+    gaps = np.delete(np.diff(step), begins[1:] - 1)
+    counts.steps.update(dict(enumerate(np.bincount(np.minimum(gaps, LONG_GAP + 1)).tolist())))
+    return TrackBlock(
+        scene=scene,
+        labels=cast(list[int] | list[str], labels),
+        types=types,
+        rowsize=np.diff(np.append(begins, len(step))),
+        time=np.asarray(step * rules.dt, np.float64),
+        position=part.position,
+        split=np.array(rows.splits)[part.split] if len(rows.splits) > 1 else rows.splits[0],
+    )
+
+
+def pieces(track: Ints, cut: Bools) -> tuple[Ints, Ints]:
+    """Number the pieces of each kept trajectory from 1.
+
+    Args:
+        track: Trajectory of each row, sorted by trajectory, [N].
+        cut: Rows at which a new piece begins, [N].
+
+    Returns:
+        First row of each piece, and its number inside its trajectory.
+    """
+    new = np.concatenate(([True], np.diff(track) != 0))
+    begins = np.flatnonzero(new | cut)
+    own = np.cumsum(new)[begins]
+    return begins, np.arange(len(begins)) - np.searchsorted(own, own) + 1
+
+
+def _label(rows: Ingest, track: int, number: int) -> int | str:
+    """The source's label; "LABEL#2" for what follows after a jump."""
+    label = rows.label[track]
+    if number == 1:
+        return label_of(label)
+    name = f"{label}#{number}"
+    while rows.has(int(rows.scene[track]), name):
+        name += "'"
+    return name
+
+
+def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> ImportReport:
+    """The report of an import that is complete but for its names."""
+    rules = cleaner.rules
+    dropped = {name: count for name, count in rows.dropped.items() if count}
+    if counts.between:
+        dropped["between steps"] = dropped.get("between steps", 0) + counts.between
+    clocks = {rows.scenes[code]: shift for code, shift in cleaner.clock.items() if shift}
+    steps = {
+        (str(n) if n <= LONG_GAP else f">{LONG_GAP}"): c for n, c in sorted(counts.steps.items())
+    }
+    return ImportReport(
+        source="",
+        path="",
+        out="",
+        files=len(source.files),
+        rows_read=rows.rows_read,
+        rows_kept=counts.kept,
+        trajectories=sum(counts.types.values()),
+        scenes=len(counts.scenes),
+        types=dict(counts.types),
+        splits=dict(counts.splits),
+        dropped=dropped,
+        quarantined=_ordered(rows.reasons()),
+        by_scene={s: _ordered(found) for (s,), found in rows.worst("scene", WORST_SCENES).items()},
+        worst_agents=[
+            TroubledAgent(scene, agent, found.total(), _ordered(found))
+            for (scene, agent), found in rows.worst("scene, agent", WORST_AGENTS).items()
+        ],
+        cuts=counts.cuts,
+        moved=counts.moved,
+        steps={name: count for name, count in steps.items() if count},
+        clocks=dict(list(clocks.items())[:WORST_SCENES]),
+        dt=rules.dt,
+        dt_from=rules.dt_from,
+        unit=rules.unit,
+        unit_from=rules.unit_from,
+        speed_limit=rules.speed_limit,
+        speed_limit_from=rules.speed_limit_from,
+        columns=dict(source.columns),
+        row_interval=rules.row_interval,
+        notes=[*source.notes, *rules.notes, *_notes(len(clocks), counts.turned)],
+    )
+
+
+def _notes(clocks: int, turned: int) -> list[str]:
+    notes = []
+    if clocks:
+        notes.append(f"the clocks of {clocks} scenes were shifted onto whole steps of dt")
+    if turned:
+        notes.append(
+            f"{turned} longitudes were turned by 360 degrees, so that tracks go on across the "
+            "date line and neighbours lie beside each other"
+        )
+    return notes
+
+
+def _ordered(reasons: Counter[str]) -> dict[str, int]:
+    known = {name: reasons[name] for name in PROBLEMS if reasons[name]}
+    return known | {name: count for name, count in reasons.items() if name not in known}
 
 
 def _refuse(report: ImportReport, refused: list[str]) -> None:
@@ -156,12 +355,12 @@ def _refuse(report: ImportReport, refused: list[str]) -> None:
         )
         raise DataProblem(
             f"refused, nothing was written: {counts} of {report.rows_read} rows{worst}; "
-            "repair the data or set these rows apart with 'quarantine'"
+            "repair the data or accept it with 'quarantine'"
         )
     if not report.rows_kept:
-        apart = ", ".join(f"{name} {count}" for name, count in report.quarantined.items())
+        why = ", ".join(f"{name} {count}" for name, count in report.quarantined.items())
         raise DataError(
-            f"none of {report.rows_read} rows can be used: {apart or 'all were dropped'}; "
+            f"none of {report.rows_read} rows can be used: {why or 'all were dropped'}; "
             "check the columns, dt and the speed limit"
         )
 
@@ -170,6 +369,21 @@ def _folds(folds: Mapping[str, list[str]], kept: Mapping[str, None]) -> dict[str
     """The folds without scenes of which no row was kept."""
     found = {name: [s for s in tests if s in kept] for name, tests in folds.items()}
     return {name: tests for name, tests in found.items() if tests} or None
+
+
+def _names(path: Path, files: list[Path]) -> list[str]:
+    """The name of each file as seen from the path the user gave."""
+    return [f.relative_to(path).as_posix() if f != path else f.name for f in files]
+
+
+def _describe_inputs(path: Path, files: list[Path]) -> list[dict[str, Any]]:
+    """Name, sha256 and bytes of each file that was read."""
+    described = []
+    for name, file in zip(_names(path, files), files, strict=True):
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        described.append({"name": name, "sha256": digest, "bytes": file.stat().st_size})
+    return described
 
 
 def _check_numbers(**given: float | None) -> None:

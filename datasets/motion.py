@@ -1,13 +1,34 @@
-"""How trajectories move: steps, running speeds, straightness; longitudes across the date line."""
+"""How trajectories move: steps and speeds, longitudes, and what speeds say about units."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from trajflow.batch import Floats, Ints
+from trajflow.batch import Bools, Floats, Ints
 
 WINDOW = 5
+SAMPLE = 1 << 14
+NEAR = 0.25
+"""Times this close to the median are averaged."""
+ROUNDED = 0.02
+"""Clocks are rounded by less than this share of a step; a mean further off is jitter."""
+STRAIGHT = 0.6
+FAST = 20.0
+"""A jump is this many times faster than the 99th percentile of running speeds."""
+WALKING = ("pedestrian", "person", "people", "walker", "human")
+SPEEDS = {
+    **dict.fromkeys(WALKING, (0.3, 3.0)),
+    **dict.fromkeys(("biker", "bicycle", "cyclist", "skater", "cart", "scooter"), (0.5, 15.0)),
+    **dict.fromkeys(("car", "vehicle", "truck", "bus", "van", "motorcycle"), (0.5, 45.0)),
+    **dict.fromkeys(("ship", "boat", "vessel"), (0.3, 30.0)),
+}
+"""Metres per second between which the typical speed of a moving agent of a type lies."""
+APART, AGENT_APART = 20.0, 30.0
+FEW_APART = 300.0
+ENOUGH = 5
+SPREAD = 5.0
 
 
 @dataclass(frozen=True)
@@ -128,3 +149,231 @@ def windows_of(track: Ints) -> Ints:
         return np.empty((0, WINDOW), np.int64)
     whole = track[WINDOW - 1 :] == track[: -(WINDOW - 1)]
     return np.asarray(sliding_window_view(np.arange(len(track)), WINDOW)[whole])
+
+
+@dataclass
+class Sample:
+    """At most 2 x 16 384 values of a longer sequence, evenly thinned."""
+
+    values: Floats = field(default_factory=lambda: np.empty(0))
+    every: int = 1
+    _skip: int = 0
+
+    def add(self, values: Floats) -> None:
+        """Add values, [N]."""
+        self.values = np.concatenate((self.values, values[self._skip :: self.every]))
+        self._skip = (self._skip - len(values)) % self.every
+        while len(self.values) >= 2 * SAMPLE:
+            self.values = self.values[::2]
+            self.every *= 2
+
+
+@dataclass
+class TimeStep:
+    """The time from row to row that most rows have, from samples of it.
+
+    Clocks are written with few digits: 30 frames per second as 0.033, 0.033, 0.034 s. The mean of
+    the times near the median is exact where the median would drift off the grid.
+    """
+
+    sample: Sample = field(default_factory=Sample)
+    total: float = 0.0
+    count: int = 0
+    _middle: float = np.nan
+
+    def add(self, seconds: Floats) -> None:
+        """Add times from row to row, [N]."""
+        self.sample.add(seconds)
+        if len(seconds) and not self.count:
+            self._middle = _middle(seconds)
+        near = seconds[np.abs(seconds - self._middle) <= NEAR * self._middle]
+        self.total += float(near.sum())
+        self.count += len(near)
+
+    def typical(self) -> float | None:
+        """The time that most rows have; None if there was none."""
+        if not self.count:
+            return None
+        median, mean = _middle(self.sample.values), self.total / self.count
+        return float(f"{mean if abs(mean - median) < ROUNDED * median else median:.9g}")
+
+
+class MotionSurvey:
+    """How all trajectories move, in the clock and the unit of the files, K of them.
+
+    Attributes:
+        time_step: Times from row to row.
+        running: Running speeds of moving agents.
+        speed: Median speed of each trajectory while it moves, [K]; NaN where it hardly does.
+        travels: Whether a trajectory goes anywhere rather than standing or jittering, [K].
+        low, high: Corners of the box around each trajectory, [K, D].
+        crossings: Steps that look like longitudes crossing the date line.
+    """
+
+    def __init__(self, tracks: int, dims: int, unit: str | None) -> None:
+        self.time_step, self.running = TimeStep(), Sample()
+        self.speed = np.full(tracks, np.nan)
+        self.travels: Bools = np.zeros(tracks, np.bool_)
+        self.low, self.high = np.full((tracks, dims), np.nan), np.full((tracks, dims), np.nan)
+        self.crossings = 0
+        self._longitudes = unit == "degree"
+
+    def add(self, track: Ints, time: Floats, position: Floats) -> None:
+        """Look at whole trajectories.
+
+        Args:
+            track: Number of the trajectory of each row, those of one beside each other, [N].
+            time: Increasing inside a trajectory, [N]; of rows at one time the first counts.
+            position: Coordinates, [N, D].
+        """
+        again = (track[1:] == track[:-1]) & (time[1:] == time[:-1])
+        if again.any():
+            first = np.concatenate(([True], ~again))
+            track, time, position = track[first], time[first], position[first]
+        begins = np.flatnonzero(np.diff(track, prepend=-1))
+        numbers = track[begins]
+        if self._longitudes:
+            position = position.copy()
+            position[:, 0] = continuous(position[:, 0], track)
+        self.low[numbers] = np.minimum.reduceat(position, begins)
+        self.high[numbers] = np.maximum.reduceat(position, begins)
+        local = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(track))))
+        steps = steps_of(local, time, position)
+        self.crossings += _crossings(steps.row, position)
+        self.time_step.add(steps.seconds)
+        speed = running_speed(steps)
+        self.running.add(speed[speed > 0])
+        moving = steps.length > 0
+        self.speed[numbers] = medians(
+            steps.speed[moving], steps.track[moving], len(begins), least=3
+        )
+        where, ratio = straightness(steps, position)
+        self.travels[numbers] = medians(ratio, where, len(begins), least=3) >= STRAIGHT
+
+    def fastest(self) -> float | None:
+        """A speed that only jumps reach, per unit of the clock; None if hardly anything moves."""
+        if not len(self.running.values):
+            return None
+        return FAST * float(np.quantile(self.running.values, 0.99))
+
+
+def _middle(values: Floats) -> float:
+    """A median that is one of the values."""
+    return float(np.percentile(values, 50, method="lower"))
+
+
+def _crossings(row: Ints, position: Floats) -> int:
+    """Steps of about 360 in x alone, between places that can be longitude and latitude."""
+    far = np.abs(position[row, 0] - position[row - 1, 0]) > 350
+    if not far.any():
+        return 0
+    before, after = position[row[far] - 1, :2], position[row[far], :2]
+    fits = (np.abs([before, after]) <= (360, 90)).all((0, 2))
+    turn = np.abs(after - before)
+    return int((fits & (np.abs(turn[:, 0] - 360) < 10) & (turn[:, 1] < 10)).sum())
+
+
+@dataclass(frozen=True)
+class OtherUnits:
+    """Trajectories whose unit differs from the rest.
+
+    Attributes:
+        tracks: Whether a trajectory is one of them, [K].
+        scenes: Speed of each odd scene, by its code, as a multiple of that of the others.
+        agents: Trajectories that are odd though their scene is not.
+    """
+
+    tracks: Bools
+    scenes: dict[int, float] = field(default_factory=dict)
+    agents: list[int] = field(default_factory=list)
+
+
+def plausible_metres(kind: str, speed: float) -> bool | None:
+    """Whether the typical speed of a type fits metres per second; None for an unknown type."""
+    if kind not in SPEEDS:
+        return None
+    low, high = SPEEDS[kind]
+    return low <= speed <= high
+
+
+def guess_unit(kinds: Sequence[str], speeds: Sequence[float], extent: float) -> str:
+    """The unit that the typical speeds of the known types fit: "m", "px" or "unknown".
+
+    Args:
+        kinds: Types of agents.
+        speeds: Typical speed of each type, in the unit to be guessed per second.
+        extent: Width of the area, in that unit.
+    """
+    known = [(SPEEDS[k], v) for k, v in zip(kinds, speeds, strict=True) if k in SPEEDS]
+    if known and all(low <= speed <= high for (low, high), speed in known):
+        return "m"
+    if known and all(speed > 3 * high for (_, high), speed in known) and extent > 100:
+        return "px"
+    return "unknown"
+
+
+def find_other_units(
+    speed: Floats, travels: Bools, scene: Ints, kind: Ints, low: Floats, high: Floats
+) -> OtherUnits:
+    """Find scenes and agents whose steps are orders of magnitude from those of the rest.
+
+    Only agents that go somewhere are compared, and only with their own type. A scene is odd when
+    both its typical speed (20 times; 300 times too slow where fewer than five agents tell, because
+    they may loiter) and its extent (5 times) differ the same way from the median scene. An agent
+    is odd when its speed differs 30 times from its scene's and it is far outside its area.
+
+    Args:
+        speed: Usual speed of each trajectory while it moves, [K].
+        travels: Whether a trajectory goes anywhere, [K].
+        scene: Code of its scene, [K].
+        kind: Code of its type, [K].
+        low: Lower corner of the box around it, [K, D].
+        high: Upper corner of the box around it, [K, D].
+    """
+    odd = OtherUnits(np.zeros(len(speed), np.bool_))
+    for code in np.unique(kind):
+        chosen = travels & np.isfinite(speed) & (kind == code)
+        if chosen.any():
+            _odd_scenes(odd, speed, chosen, scene, low, high)
+            _odd_agents(odd, speed, chosen, scene, (low + high) / 2)
+    return odd
+
+
+def _odd_scenes(
+    odd: OtherUnits, speed: Floats, chosen: Bools, scene: Ints, low: Floats, high: Floats
+) -> None:
+    count = int(scene.max()) + 1
+    typical = medians(speed[chosen], scene[chosen], count)
+    agents = np.bincount(scene[chosen], minlength=count)
+    extent = _extents(scene[chosen], low[chosen], high[chosen], count)
+    if np.isfinite(typical).sum() < 3:
+        return
+    ratio = typical / np.nanmedian(typical)
+    size = extent / np.nanmedian(extent)
+    slow = np.where(agents >= ENOUGH, APART, FEW_APART)
+    with np.errstate(invalid="ignore"):
+        wrong = (ratio >= APART) & (size >= SPREAD)
+        wrong |= (ratio <= 1 / slow) & (size <= 1 / SPREAD)
+    odd.scenes.update({int(code): float(ratio[code]) for code in np.flatnonzero(wrong)})
+    odd.tracks[wrong[scene]] = True
+
+
+def _odd_agents(odd: OtherUnits, speed: Floats, chosen: Bools, scene: Ints, centre: Floats) -> None:
+    count = int(scene.max()) + 1
+    agents = np.bincount(scene[chosen], minlength=count)
+    typical = medians(speed[chosen], scene[chosen], count)[scene]
+    middle = np.stack([medians(c, scene, count) for c in centre.T], 1)[scene]
+    away = np.linalg.norm(centre - middle, axis=1)
+    near = medians(away, scene, count)[scene]
+    ratio = np.divide(speed, typical, out=np.ones_like(speed), where=chosen)
+    far = (agents[scene] >= ENOUGH) & (away > 2 * SPREAD * near) & ~odd.tracks
+    wrong = chosen & far & ((ratio >= AGENT_APART) | (ratio <= 1 / AGENT_APART))
+    odd.agents.extend(np.flatnonzero(wrong).tolist())
+    odd.tracks[wrong] = True
+
+
+def _extents(scene: Ints, low: Floats, high: Floats, count: int) -> Floats:
+    corners = np.full((2, count, low.shape[1]), np.nan)
+    np.fmin.at(corners[0], scene, low)
+    np.fmax.at(corners[1], scene, high)
+    return np.asarray(np.linalg.norm(corners[1] - corners[0], axis=1))

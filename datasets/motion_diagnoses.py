@@ -4,10 +4,9 @@ import numpy as np
 
 from trajflow.batch import Bools
 from trajflow.datasets.checkup import Checkup, first_few, name_agents
+from trajflow.datasets.cleaning import MOST, OWN
 from trajflow.datasets.findings import Finding
-from trajflow.datasets.motion import medians
-from trajflow.datasets.settling import MOST, OWN
-from trajflow.datasets.units import guess_unit, plausible_metres
+from trajflow.datasets.motion import guess_unit, medians, plausible_metres
 from trajflow.text import safe
 
 FASTER = 1.8
@@ -19,7 +18,7 @@ MANY_FILLED, MOSTLY_FILLED, MANY_STANDING = 0.05, 0.3, 0.3
 
 def units(checkup: Checkup) -> Finding:
     """Whether the usual speed of each type fits the unit."""
-    store, pace = checkup.store, checkup.survey.pace
+    store, pace = checkup.store, checkup.survey.speed
     usual = {
         name: float(np.median(pace[chosen]))
         for code, name in enumerate(store.types)
@@ -50,7 +49,7 @@ def units(checkup: Checkup) -> Finding:
 def clocks(checkup: Checkup) -> Finding:
     """Whether some scene runs at another speed than the rest: another frame rate or scale."""
     scenes, chosen = checkup.store.scenes, _travelling(checkup)
-    pace = checkup.survey.pace[chosen]
+    pace = checkup.survey.speed[chosen]
     usual = medians(pace, checkup.scene[chosen], len(scenes), least=10)
     if np.isfinite(usual).sum() < 3:
         return Finding("ok", "clock", "too few scenes to compare their speeds")
@@ -69,7 +68,7 @@ def jumps(checkup: Checkup) -> Finding:
     limit = checkup.survey.fastest()
     if limit is None:
         return Finding("note", "jumps", "hardly anything moves, so jumps cannot be told")
-    own = np.nan_to_num(OWN * checkup.survey.pace)
+    own = np.nan_to_num(OWN * checkup.survey.speed)
     over = checkup.fastest > np.clip(own, limit, MOST * limit)
     details = {"limit": limit, "fastest": float(checkup.fastest.max())}
     fastest = f"the fastest step has {details['fastest']:.4g} {safe(checkup.store.unit)}/s"
@@ -89,7 +88,7 @@ def standing(checkup: Checkup) -> Finding:
     usual = np.zeros(len(way))
     for code in range(len(checkup.store.types)):
         chosen = checkup.kind == code
-        pace = checkup.survey.pace[chosen & _travelling(checkup)]
+        pace = checkup.survey.speed[chosen & _travelling(checkup)]
         usual[chosen] = np.quantile(pace, 0.75) if len(pace) else 0.0
     still = judged & (way <= STANDING * usual * checkup.rows * checkup.store.dt)
     share = float(still.sum() / max(judged.sum(), 1))
@@ -119,4 +118,4 @@ def filled(checkup: Checkup) -> Finding:
 
 
 def _travelling(checkup: Checkup) -> Bools:
-    return np.asarray(checkup.survey.travels & np.isfinite(checkup.survey.pace))
+    return np.asarray(checkup.survey.travels & np.isfinite(checkup.survey.speed))

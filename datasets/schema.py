@@ -14,6 +14,9 @@ FORMAT = "1.0"
 CONVENTIONS = "CF-1.12"
 CHUNK = 65_536
 AXES = ("x", "y", "z")
+MAX_SPLITS = 127
+TOLERANCE = 0.25
+"""Share of dt by which a time may miss its whole step."""
 ROWS = "obs"
 TRAJECTORIES = "trajectory"
 

@@ -1,149 +1,207 @@
-"""Open a file that may be compressed, as a stream of bytes that never unfolds in memory."""
+"""Opens files of unknown origin: text plain or packed, Parquet in a process of its own.
+
+Everything that unfolds is counted while it does, so that a small file cannot fill the disk or the
+memory. Packed text is unpacked under a name of our own; names inside an archive lead nowhere.
+
+Parquet unfolds where nobody can see it coming: a few bytes may say that a text of a megabyte is
+repeated in a million rows, and a broken file may end the process that decodes it. So this file is
+also a program, run with `python unpacking.py FILE ROWS` and a list of columns on stdin: it decodes
+them with bounded memory, writes an Arrow stream to stdout and one line about what is wrong to
+stderr. As a program it knows nothing of the package, hence the imports inside functions.
+"""
 
 import bz2
 import gzip
-import io
+import json
 import lzma
+import os
 import stat
+import struct
+import subprocess
+import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from subprocess import PIPE
+from typing import IO, Any
 
 import pyarrow as pa
 
-from trajflow.datasets.archives import only_member, refuse_tar
-from trajflow.datasets.inflation import Inflation
-from trajflow.errors import DataError
-
+SMALL = 16 * 2**20
+"""Bytes that any file may unfold to."""
+MAX_RATIO = 200
+"""Tables of tracks are packed 3 to 20 times; more than this is a bomb."""
+MAX_PARQUET_RATIO = 50
+"""Positions hardly shrink, and the whole file counts as read, so the bound is tighter."""
 MAX_MEMORY = 128 * 2**20
 """Bytes that a decompressor may ask for; `xz -9` needs half of it."""
+MAX_DIRECTORY = 1 << 20
+"""Bytes of the table of contents of a .zip."""
+DECODER_MEMORY = 384 * 2**20
+"""Bytes of memory that decoding Parquet may take, beyond what the program has when it starts."""
+MAX_FIELDS = 10_000
 BLOCK = 1 << 16
-STEP = 1 << 13
-"""Bytes asked for at once; decompressors take as many from the file before they are needed."""
-
-
-@contextmanager
-def unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, decompressed as they are read if its name ends in .gz, .bz2, .xz, .zip.
-
-    Raises:
-        DataError: The file is missing, damaged, not what its name says, unfolds to absurdly more
-            than it is, or is no UTF-8 table; also when that shows only later, inside the `with`
-            block.
-    """
-    try:
-        with _open(path) as stream:
-            yield stream
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except _DAMAGE as error:
-        raise _unreadable(path, error) from error
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{path} is no table in UTF-8 text: {str(error)[:200]}; check its format and encoding"
-        ) from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise _unreadable(path, error) from error
+WRONG, TOO_LARGE = 3, 4
+"""Exit codes of the program."""
 
 
 def plain_suffix(path: Path) -> str:
-    """The suffix that tells the format, compression aside: ".csv" of "tracks.csv.gz"."""
-    inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    return inner.suffix.lower()
+    """The suffix that names the format, compression aside: ".csv" of "tracks.csv.gz"."""
+    return _inner(path).suffix.lower()
 
 
 def plain_stem(path: Path) -> str:
     """The name of a file without its suffixes: "tracks" of "tracks.csv.gz"."""
-    inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    return inner.stem
+    return _inner(path).stem
 
 
-def check_plain(path: Path) -> int:
+def is_packed(path: Path) -> bool:
+    """Whether the name of a file ends in .gz, .bz2, .xz, .zst or .zip."""
+    return path.suffix.lower() in _BLOCKS
+
+
+def _inner(path: Path) -> Path:
+    return path.with_suffix("") if is_packed(path) else path
+
+
+def check_regular(path: Path) -> int:
     """The bytes of a regular file; a pipe or a device could block or have no end.
 
     Raises:
-        DataError: It is none.
+        DataError: It is none, or cannot be read.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode) and not path.is_dir():
-        raise DataError(f"{path} is no plain file but a pipe or a device; save its content first")
-    return found.st_size
+    try:
+        found = path.stat()
+        if stat.S_ISREG(found.st_mode):
+            path.open("rb").close()
+            return found.st_size
+    except OSError as error:
+        raise _error(f"cannot read {path}: {error.strerror}; check the path") from error
+    raise _error(f"{path} is no plain file but a folder, pipe or device; save its content first")
 
 
-class Xz(io.RawIOBase):
-    """The content of an .xz file, whose header may not ask for more memory than is sane."""
+def stage(path: Path, place: Path, most: int | None = None) -> None:
+    """Make `place` a plain file with the content of `path`: a link to it, or the unpacked bytes.
 
-    def __init__(self, raw: IO[bytes]) -> None:
-        self._file, self._rest = raw, b""
-        self._next()
+    Args:
+        path: The file, plain or packed.
+        place: Where it shall be.
+        most: Bytes that are enough of what is packed; None for all.
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
+    Raises:
+        DataError: The file is missing, damaged, not what its name says, an archive of several
+            files, or unfolds to absurdly more than it is.
+    """
+    check_regular(path)
+    if is_packed(path):
+        try:
+            _unpack(path, place, most)
+        except _DAMAGE as error:
+            raise _unreadable(path, error) from error
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise _unreadable(path, error) from error
+    else:
+        place.symlink_to(path.absolute())
+    with place.open("rb") as stream:
+        if stream.read(262)[257:] == b"ustar":
+            raise _error(f"{path} is a tar archive; unpack it and import what it holds")
 
-    def readinto(self, room: Any) -> int:
-        """Fill what is there for it; 0 at the end."""
-        while True:
-            if self._unpacker.eof and not self._begin():
-                return 0
-            packed = b""
-            if self._unpacker.needs_input and not (packed := self._rest or self._file.read(BLOCK)):
+
+def _unpack(path: Path, place: Path, most: int | None) -> None:
+    unfolded = 0
+    with path.open("rb") as raw, place.open("wb") as out:
+        for block in _BLOCKS[path.suffix.lower()](path, raw):
+            unfolded += len(block)
+            if unfolded > SMALL and unfolded > MAX_RATIO * raw.tell():
+                raise _too_much(path, raw.tell(), unfolded, MAX_RATIO)
+            out.write(block)
+            if most is not None and unfolded >= most:
+                return
+
+
+def _read_all(stream: Any) -> Iterator[bytes]:
+    while block := stream.read(BLOCK):
+        yield block
+
+
+def _xz_blocks(path: Path, raw: IO[bytes]) -> Iterator[bytes]:
+    """The content of an .xz file, whose headers may not ask for more memory than is sane."""
+    packed = raw.read(BLOCK)
+    while packed:
+        unpacker = lzma.LZMADecompressor(memlimit=MAX_MEMORY)
+        while not unpacker.eof:
+            if unpacker.needs_input and not packed and not (packed := raw.read(BLOCK)):
                 raise EOFError("it ends before its end")
-            self._rest = b""
-            found = self._unpacker.decompress(packed, len(room))
-            if found:
-                room[: len(found)] = found
-                return len(found)
-
-    def _begin(self) -> bool:
-        """Go on with the next stream of the file, if there is one."""
-        rest = self._unpacker.unused_data
-        while not rest.strip(b"\0"):
-            if not (rest := self._file.read(BLOCK)):
-                return False
-        self._next()
-        self._rest = rest.lstrip(b"\0")
-        return True
-
-    def _next(self) -> None:
-        self._unpacker = lzma.LZMADecompressor(memlimit=MAX_MEMORY)
+            yield unpacker.decompress(packed, BLOCK)
+            packed = b""
+        packed = unpacker.unused_data.lstrip(b"\0")
+        while not packed and (packed := raw.read(BLOCK)):
+            packed = packed.lstrip(b"\0")
 
 
-class Bounded(io.RawIOBase):
-    """A stream whose bytes are counted, and that ends in an error when they are too many."""
+def _zip_blocks(path: Path, raw: IO[bytes]) -> Iterator[bytes]:
+    """The content of the only file in a .zip, which must have the size that is written there."""
+    _check_directory(path, raw)
+    with _zip_errors():
+        archive = zipfile.ZipFile(raw)
+    # Not `is_dir`, which fails on a name of no letter.
+    inside = (f for f in archive.infolist() if not f.filename.endswith("/"))
+    files = [f for f in inside if "__MACOSX" not in f.filename]
+    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if len(files) != 1 or files[0].flag_bits & 1 or files[0].compress_type not in methods:
+        names = ", ".join(f.filename[:80] for f in files[:5])
+        raise _error(
+            f"{path} must hold one file, not encrypted and by deflate, it holds {len(files)}: "
+            f"{names}; unpack it and import what it holds"
+        )
+    with _zip_errors():
+        blocks, size = _read_all(archive.open(files[0])), 0
+    while True:
+        with _zip_errors():
+            block = next(blocks, b"")
+        size += len(block)
+        if not block:
+            break
+        yield block
+    if size != files[0].file_size:
+        raise zipfile.BadZipFile("a file in it has not the size that is written there")
 
-    def __init__(self, stream: Any, raw: IO[bytes], path: Path) -> None:
-        self._stream, self._raw = stream, raw
-        self._inflation = Inflation(path, raw.tell)
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def close(self) -> None:
-        """Close the stream that is counted, and its file."""
-        self._stream.close()
-        self._raw.close()
-        super().close()
-
-    def readinto(self, room: Any) -> int:
-        """Fill what is there for it; 0 at the end."""
-        found = self._stream.read(min(len(room), STEP))
-        self._inflation.add(len(found))
-        room[: len(found)] = found
-        return len(found)
+@contextmanager
+def _zip_errors() -> Iterator[None]:
+    """Turn what lies inside a .zip can lead to into the error for a damaged one."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, struct.error, OverflowError) as error:
+        raise zipfile.BadZipFile(str(error)) from error
 
 
-_OPENERS: dict[str, Callable[[Path, IO[bytes]], Any]] = {
-    ".gz": lambda path, raw: gzip.GzipFile(fileobj=raw),
-    ".bz2": lambda path, raw: bz2.BZ2File(raw),
-    ".xz": lambda path, raw: io.BufferedReader(Xz(raw)),
-    ".zip": only_member,
+def _check_directory(path: Path, raw: IO[bytes]) -> None:
+    """Refuse a table of contents that would take long to read, before it is read."""
+    raw.seek(max(0, raw.seek(0, 2) - 22 - (1 << 16)))
+    tail = raw.read()
+    end = tail.rfind(b"PK\x05\x06")
+    size = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    large = tail[max(0, end - 76) : max(0, end)]
+    if large.startswith(b"PK\x06\x06"):  # the record of 64 bits, which zipfile believes
+        size = max(size, int.from_bytes(large[40:48], "little"))
+    if size > MAX_DIRECTORY:
+        raise _error(
+            f"{path} has a table of contents of {size} bytes, too long for one table of tracks; "
+            "unpack it and import what it holds"
+        )
+
+
+_BLOCKS: dict[str, Callable[[Path, IO[bytes]], Iterator[bytes]]] = {
+    ".gz": lambda path, raw: _read_all(gzip.GzipFile(fileobj=raw)),
+    ".bz2": lambda path, raw: _read_all(bz2.BZ2File(raw)),
+    ".xz": _xz_blocks,
+    ".zst": lambda path, raw: _read_all(pa.CompressedInputStream(pa.PythonFile(raw), "zstd")),
+    ".zip": _zip_blocks,
 }
 _DAMAGE = (
     EOFError,
@@ -153,25 +211,147 @@ _DAMAGE = (
     lzma.LZMAError,
     gzip.BadGzipFile,
     zipfile.BadZipFile,
+    pa.ArrowException,
 )
-COMPRESSED = frozenset(_OPENERS)
 
 
-def _open(path: Path) -> IO[bytes]:
-    check_plain(path)
-    stream: IO[bytes] = path.open("rb")
-    try:
-        if opener := _OPENERS.get(path.suffix.lower()):
-            bounded = Bounded(opener(path, stream), stream, path)
-            stream = cast(IO[bytes], io.BufferedReader(bounded, BLOCK))
-        refuse_tar(path, stream)
-    except BaseException:
-        stream.close()
-        raise
-    return stream
+def parquet_columns(path: Path) -> list[str]:
+    """Names of the columns of a Parquet file.
+
+    Raises:
+        DataError: It is none, or cannot be read.
+    """
+    with _decoded(path, 1, ()) as stream:
+        return list(stream.schema.names)
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path} is damaged or not a {path.suffix or 'plain'} file ({error}); get it again"
+def read_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """The chosen columns of a Parquet file, in batches of at most so many rows.
+
+    Durations come as seconds, moments in time as microseconds in UTC, text of any kind as text.
+
+    Raises:
+        DataError: It is none, is damaged, or unfolds to more than memory shall hold.
+    """
+    size, unfolded = check_regular(path), 0
+    with _decoded(path, rows, columns) as stream:
+        for batch in stream:
+            unfolded += batch.nbytes
+            if unfolded > SMALL and unfolded > MAX_PARQUET_RATIO * size:
+                raise _too_much(path, size, unfolded, MAX_PARQUET_RATIO)
+            yield batch
+
+
+@contextmanager
+def _decoded(
+    path: Path, rows: int, columns: Sequence[str]
+) -> Iterator[pa.ipc.RecordBatchStreamReader]:
+    check_regular(path)
+    words = [sys.executable, "-P", __file__, str(path.absolute()), str(rows)]
+    tight = os.environ | {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    with subprocess.Popen(words, env=tight, stdin=PIPE, stdout=PIPE, stderr=PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        try:
+            child.stdin.write(json.dumps(list(columns)).encode())
+            child.stdin.close()
+            with pa.ipc.open_stream(child.stdout) as stream:
+                yield stream
+            if child.wait():
+                raise _refused(path, child.returncode, child.stderr.read())
+        except (pa.ArrowException, OSError, EOFError):
+            child.stdout.close()
+            raise _refused(path, child.wait(), child.stderr.read()) from None
+        finally:
+            child.kill()
+
+
+def _error(message: str) -> Exception:
+    from trajflow.errors import DataError
+
+    return DataError(message)
+
+
+def _too_much(path: Path, taken: int, unfolded: int, most: int) -> Exception:
+    return _error(
+        f"the first {taken} bytes of {path} unfold to more than {unfolded}: over {most} to 1 is no "
+        "table of tracks; unpack it yourself if it is one"
     )
+
+
+def _unreadable(path: Path, error: Exception) -> Exception:
+    return _error(f"{path} is damaged or not a {path.suffix} file ({error}); get it again")
+
+
+def _refused(path: Path, code: int, reason: bytes) -> Exception:
+    if code == TOO_LARGE:
+        return _error(
+            f"{path} unfolds to more memory than a table of tracks takes; "
+            "write it with smaller row groups, or as CSV"
+        )
+    why = reason.decode("utf-8", "replace").strip()[:200] or f"its decoder ended with {code}"
+    return _error(f"{path} is damaged or no Parquet file ({why}); get it again")
+
+
+def decode(path: str, rows: int, names: list[str]) -> None:
+    """Write the chosen columns of a file in batches of so many rows; without names, its schema."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+        columns = names or file.schema_arrow.names[:MAX_FIELDS]
+        schema = pa.schema([pa.field(name, pa.null()) for name in columns])
+        writer = None
+        for batch in file.iter_batches(rows, columns=names, use_threads=False) if names else ():
+            batch.validate(full=True)
+            simple = [_simple(column) for column in batch.columns]
+            plain = pa.RecordBatch.from_arrays(simple, names=batch.schema.names)
+            writer = writer or pa.ipc.new_stream(sys.stdout.buffer, plain.schema)
+            writer.write_batch(plain)
+        (writer or pa.ipc.new_stream(sys.stdout.buffer, schema)).close()
+
+
+def _simple(column: pa.Array) -> pa.Array:
+    """A column as text, numbers, truth values or moments; nulls where it is anything else."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _simple(column.dictionary_decode())
+    if pa.types.is_duration(kind):
+        ticks = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+        return pa.array(column.cast(pa.int64()).to_numpy(zero_copy_only=False) / ticks)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return column.cast(pa.timestamp("us"), safe=False).cast(pa.timestamp("us", "UTC"))
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return column.cast(pa.float64())
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return column
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return pa.nulls(len(column), pa.string())
+
+
+def _limit_memory() -> None:
+    """Let this process have a little more memory than it has, and no more."""
+    import resource
+
+    pa.set_memory_pool(pa.system_memory_pool())
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + DECODER_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    import pyarrow.compute
+    import pyarrow.parquet
+
+    if sys.platform == "linux":
+        _limit_memory()
+    try:
+        decode(sys.argv[1], int(sys.argv[2]), json.load(sys.stdin))
+    except MemoryError:
+        sys.exit(TOO_LARGE)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        sys.stderr.write(str(error)[:200])
+        sys.exit(WRONG)

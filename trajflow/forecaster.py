@@ -129,7 +129,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         """
         import pandas as pd
 
-        from trajflow.datasets.table_layout import TableLayout
+        from trajflow.datasets.columns import TableLayout
         from trajflow.inference.tables import open_tracks, run_columns
         from trajflow.outlook import forecast_ends
 
@@ -153,8 +153,8 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         return {canonical: str(name) for canonical, name in (self.columns or {}).items()}
 
     def _store(self, frame: pd.DataFrame, folder: Path) -> Store:
+        from trajflow.datasets.columns import map_columns
         from trajflow.datasets.importing import import_tracks
-        from trajflow.datasets.mapping import map_columns
         from trajflow.datasets.store import open_store
 
         frame = with_index(frame)

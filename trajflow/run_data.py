@@ -3,9 +3,9 @@
 from typing import Any
 
 from trajflow.config import Config
+from trajflow.datasets.columns import TableLayout
 from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import Store
-from trajflow.datasets.table_layout import TableLayout
 
 
 def track_data(store: Store, config: Config) -> TrackData:

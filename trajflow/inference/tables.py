@@ -11,12 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from trajflow.datasets.import_report import ImportReport
+from trajflow.datasets.columns import Mapped, TableLayout, map_columns
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.mapping import Mapped, map_columns
-from trajflow.datasets.sources.table import column_names
+from trajflow.datasets.readers import column_names
+from trajflow.datasets.report import ImportReport
 from trajflow.datasets.store import Store, open_store
-from trajflow.datasets.table_layout import TableLayout
 from trajflow.errors import DataError, RunError
 
 log = logging.getLogger("trajflow")

@@ -1,19 +1,18 @@
-"""What an import found and did, for people and for the attributes of the store."""
+"""The report of an import, for people and for the attributes of the store."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trajflow.datasets.problems import PROBLEMS
+from trajflow.datasets.cleaning import PROBLEMS
 from trajflow.text import safe
 
-SHOWN = 10
-TOLD = 5
+SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Troubled:
-    """An agent with rows that were set apart."""
+class TroubledAgent:
+    """An agent with quarantined rows."""
 
     scene: str
     agent: str
@@ -34,11 +33,11 @@ class ImportReport:
         rows_kept: Rows in the store.
         trajectories, scenes: What the store holds.
         types: Trajectories of each type.
-        splits: Rows of each part.
+        splits: Rows of each split.
         dropped: Rows left out on purpose, by reason ("lost", "between steps").
-        quarantined: Rows set apart, by problem.
-        by_scene: Rows set apart by scene and problem; the fifty worst scenes.
-        worst_agents: The ten agents with most rows set apart.
+        quarantined: Rows that were quarantined, by problem.
+        by_scene: Quarantined rows by scene and problem; the fifty worst scenes.
+        worst_agents: The ten agents with most quarantined rows.
         cuts: Tracks cut in two at a jump, counted once per cut.
         moved: Rows whose time was moved onto a whole step.
         steps: How many steps of dt lie between consecutive rows, as counts; more than one is a gap.
@@ -69,7 +68,7 @@ class ImportReport:
     dropped: dict[str, int]
     quarantined: dict[str, int]
     by_scene: dict[str, dict[str, int]]
-    worst_agents: list[Troubled]
+    worst_agents: list[TroubledAgent]
     cuts: int
     moved: int
     steps: dict[str, int]
@@ -95,7 +94,7 @@ class ImportReport:
             f"{self.rows_kept} of {self.rows_read} rows kept: {self.trajectories} trajectories in "
             f"{self.scenes} scenes ({_counts(self.types)})"
         )
-        yield f"parts: {_counts(self.splits)}"
+        yield f"splits: {_counts(self.splits)}"
         yield f"dt {self.dt:g} s ({self.dt_from}); unit {safe(self.unit)} ({self.unit_from})"
         yield f"steps between rows: {_counts(self.steps)}"
         if self.dropped:
@@ -107,20 +106,20 @@ class ImportReport:
             yield f"speed limit {limit} ({self.speed_limit_from})"
         if self.cuts:
             yield f"{self.cuts} tracks cut at a jump; the pieces are named LABEL#2, LABEL#3, ..."
-        yield from self._apart()
+        yield from self._quarantine_lines()
         yield from (safe(note, 400) for note in self.notes)
 
-    def _apart(self) -> Iterator[str]:
+    def _quarantine_lines(self) -> Iterator[str]:
         if not self.quarantined:
-            yield "no row was set apart"
+            yield "no row was quarantined"
             return
-        yield f"{sum(self.quarantined.values())} rows set apart in the store's table 'quarantine':"
+        yield f"{sum(self.quarantined.values())} rows quarantined, see the store's table 'quarantine':"
         for problem, count in self.quarantined.items():
             yield f"  {problem}: {count} ({PROBLEMS.get(problem, 'named by the importer')})"
-        for scene, reasons in list(self.by_scene.items())[:TOLD]:
+        for scene, reasons in list(self.by_scene.items())[:SHOWN]:
             yield f"  scene {safe(scene)}: {_counts(reasons)}"
-        for one in self.worst_agents[:TOLD]:
-            yield f"  agent {safe(one.agent)} of {safe(one.scene)}: {_counts(one.reasons)}"
+        for agent in self.worst_agents[:SHOWN]:
+            yield f"  agent {safe(agent.agent)} of {safe(agent.scene)}: {_counts(agent.reasons)}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -1,0 +1,410 @@
+"""Cleans the rows of an import: each is kept on a whole step of dt, or gets one reason why not.
+
+First `decide_rules` settles what holds for all rows (step, unit, speed limit), then a `Cleaner`
+applies the rules to one part of the rows after the other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajflow.batch import Bools, Floats, Ints
+from trajflow.datasets.ingest import Ingest, Part, Source
+from trajflow.datasets.motion import (
+    FAST,
+    MotionSurvey,
+    OtherUnits,
+    find_other_units,
+    guess_unit,
+    mean_longitude,
+    near_longitude,
+    plausible_metres,
+    steps_of,
+)
+from trajflow.datasets.schema import TOLERANCE
+from trajflow.errors import ConfigError, DataError, did_you_mean
+
+PROBLEMS = {
+    "malformed": "a line without the columns of the others",
+    "no-label": "no name for the scene or the agent",
+    "not-a-number": "a time or coordinate that is no finite decimal number",
+    "mixed-units": "a scene or agent whose steps and place are of another order of magnitude",
+    "duplicate": "the same agent, time and place once more",
+    "conflict": "one agent at two places at one time; all of them are quarantined",
+    "off-grid": "a time further than a quarter of dt from a whole step, or a second row in a step",
+    "teleport": "a place that the agent cannot have reached",
+}
+"""What each problem means, in the order in which rows are judged."""
+POLICIES = ("quarantine", "refuse")
+KEPT, BETWEEN = -1, -2
+REASONS = tuple(PROBLEMS)
+EXACT = 1e-3
+"""A time less than this share of dt away from a whole step counts as on it."""
+OWN = 10.0
+"""A jump is also this many times faster than the agent's own typical speed, if that is fast."""
+MOST = 10.0
+"""The agent's own speed raises the limit at most this many times."""
+CLOSE = 0.25
+"""Once a track has a jump, its steps are held to this share of the limit."""
+GLITCH = 3
+"""Rows away from a track that it returns from; more rows elsewhere are a track of their own."""
+
+
+def policies(wanted: Mapping[str, str] | str | None) -> dict[str, str]:
+    """What to do about each problem: "quarantine" unless something else is wanted.
+
+    Args:
+        wanted: A policy for all problems, or policies by problem.
+
+    Raises:
+        ConfigError: A problem or a policy is unknown.
+    """
+    if isinstance(wanted, str):
+        wanted = dict.fromkeys(PROBLEMS, wanted)
+    for problem, policy in (wanted or {}).items():
+        if problem not in PROBLEMS:
+            raise ConfigError(did_you_mean("problem", problem, tuple(PROBLEMS)))
+        if policy not in POLICIES:
+            raise ConfigError(did_you_mean("policy", policy, POLICIES))
+    return dict.fromkeys(PROBLEMS, POLICIES[0]) | dict(wanted or {})
+
+
+@dataclass
+class Rules:
+    """What holds for all rows of an import, and why.
+
+    Attributes:
+        dt: Seconds per step of the store.
+        dt_from: How dt was found.
+        every: Steps of the files per step of the store; the rows between are dropped.
+        seconds: Seconds per unit of the files' clock.
+        row_interval: Typical time between two rows of an agent, in units of the files' clock.
+        unit, unit_from: Unit of the coordinates and how it was found.
+        speed_limit, speed_limit_from: Units per second of a jump, and how the limit was found.
+        limit: Speed that no step of a sound trajectory has, [K], units per second.
+        reach: Speed at which a trajectory with such a step is divided, [K], units per second.
+        other_unit: Whether a trajectory has another unit than the rest, [K].
+        notes: What the user should know.
+    """
+
+    dt: float
+    dt_from: str
+    every: int
+    seconds: float
+    row_interval: float | None = None
+    unit: str = ""
+    unit_from: str = ""
+    speed_limit: float | None = None
+    speed_limit_from: str = "none: hardly anything moves"
+    limit: Floats = field(default_factory=lambda: np.empty(0))
+    reach: Floats = field(default_factory=lambda: np.empty(0))
+    other_unit: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
+    notes: list[str] = field(default_factory=list)
+
+
+def decide_rules(
+    survey: MotionSurvey, rows: Ingest, source: Source, dt_given: bool, limit: float | None
+) -> Rules:
+    """Decide what the format and the user leave open.
+
+    Args:
+        survey: Of the motion in all rows.
+        rows: All trajectories.
+        source: What format and user fix.
+        dt_given: Whether the user chose dt, for the report.
+        limit: Highest speed that the user accepts, in units per second.
+
+    Raises:
+        DataError: dt is not given and cannot be guessed.
+    """
+    rules = _decide_step(survey.time_step.typical(), source, dt_given)
+    rules.row_interval = survey.time_step.typical()
+    _decide_unit(rules, survey, rows, source)
+    speed = survey.speed / rules.seconds
+    other = find_other_units(speed, survey.travels, rows.scene, rows.kind, survey.low, survey.high)
+    _note_scenes(rules, other, rows.scenes)
+    rules.other_unit = other.tracks
+    _decide_limits(rules, survey.fastest(), speed, limit)
+    return rules
+
+
+def _decide_step(typical: float | None, source: Source, given: bool) -> Rules:
+    how = "given" if given else "fixed by the format"
+    if source.frames and source.dt:
+        frames = typical or 1.0
+        return Rules(source.dt, f"{how}; {frames:g} frames per step", 1, source.dt / frames)
+    if source.dt is None:
+        if typical is None:
+            raise DataError("no agent has two rows, so the time step is unknown; give dt")
+        return Rules(typical, "guessed: the usual step between rows of an agent", 1, 1.0)
+    ratio = source.dt / typical if typical else 1.0
+    every = round(ratio) if ratio > 1.5 and abs(ratio / round(ratio) - 1) < 0.01 else 1
+    rules = Rules(source.dt, how, every, 1.0)
+    if every > 1:
+        rules.dt_from += f"; every {every}th row of {typical:g} s is kept"
+    elif abs(ratio - 1) > 1e-3:
+        rules.notes.append(
+            f"rows are usually {typical:g} s apart but dt is {source.dt:g} s; "
+            f"rows off that grid are quarantined: is dt={typical:g} meant?"
+        )
+    return rules
+
+
+def _decide_unit(rules: Rules, survey: MotionSurvey, rows: Ingest, source: Source) -> None:
+    usable = survey.travels & np.isfinite(survey.speed)
+    speeds = {
+        name: float(np.median(survey.speed[usable & (rows.kind == code)])) / rules.seconds
+        for code, name in enumerate(rows.types)
+        if (usable & (rows.kind == code)).any()
+    }
+    if source.unit is None and survey.crossings:
+        rules.unit, rules.unit_from = "degree", "guessed: x goes on across the date line"
+        return
+    if source.unit is None:
+        extent = float(np.nanmax(survey.high - survey.low)) if len(rows.kind) else 0.0
+        rules.unit = guess_unit(list(speeds), list(speeds.values()), extent)
+        rules.unit_from = "guessed from the speeds" if rules.unit != "unknown" else "not given"
+        return
+    rules.unit, rules.unit_from = source.unit, "given or named by the format"
+    for name, speed in speeds.items():
+        if rules.unit == "m" and plausible_metres(name, speed) is False:
+            rules.notes.append(f"{name}s usually move {speed:.3g} m/s: are these metres, seconds?")
+
+
+def _note_scenes(rules: Rules, other: OtherUnits, scenes: list[str]) -> None:
+    for code, ratio in other.scenes.items():
+        rules.notes.append(
+            f"scene {scenes[code]!r} moves {ratio:.3g} times as fast as the others: another unit?"
+        )
+
+
+def _decide_limits(rules: Rules, fastest: float | None, speed: Floats, given: float | None) -> None:
+    """Set the limit and the reach of each trajectory from its typical speed, [K]."""
+    if given is not None:
+        rules.speed_limit = given if given < np.inf else None
+        rules.speed_limit_from = "given"
+        rules.limit = rules.reach = np.full(len(speed), given)
+    elif fastest is None:
+        rules.limit = rules.reach = np.full(len(speed), np.inf)
+    else:
+        limit = rules.speed_limit = fastest / rules.seconds
+        rules.speed_limit_from = (
+            f"guessed: {FAST:g} times the 99th percentile of running speeds; "
+            f"{OWN:g} times an agent's own usual speed if that is more"
+        )
+        own = np.nan_to_num(OWN * speed)
+        rules.limit = np.clip(own, limit, MOST * limit)
+        rules.reach = np.clip(own, CLOSE * limit, MOST * limit)
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What becomes of N rows.
+
+    Attributes:
+        reason: Index into REASONS, KEPT, or BETWEEN for rows dropped between steps, [N].
+        step: Whole steps of dt, [N]; meaningful where a row is kept.
+        position: Coordinates, longitudes made continuous, [N, D].
+        cut: Rows at which a new trajectory begins after a jump, [N].
+        moved: Kept rows whose time was moved onto its step.
+    """
+
+    reason: NDArray[np.int8]
+    step: Ints
+    position: Floats
+    cut: Bools
+    moved: int
+
+
+class Cleaner:
+    """Applies the rules to one part after the other.
+
+    A scene may come in several parts; what is found for its first holds for all.
+
+    Attributes:
+        rules: What holds for all rows.
+        clock: Seconds by which the clock of a scene is shifted onto whole steps, by its code.
+        meridian: The longitude that those of a scene are near, by its code.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.clock: dict[int, float] = {}
+        self.meridian: dict[int, float] = {}
+
+    def __call__(self, part: Part) -> Cleaned:
+        """Judge whole trajectories."""
+        rules = self.rules
+        time = part.time * rules.seconds
+        position = self._positions(part)
+        reason = np.full(len(time), KEPT, np.int8)
+        reason[rules.other_unit[part.track]] = REASONS.index("mixed-units")
+        _find_repeats(reason, part)
+        fine = rules.dt / rules.every
+        exact = (time - self._shifts(part, time, reason == KEPT)) / fine
+        step = np.rint(exact).astype(np.int64)
+        _find_off_grid(reason, part.track, exact, step)
+        reason[(reason == KEPT) & (step % rules.every != 0)] = BETWEEN
+        step //= rules.every
+        cut = self._find_teleports(reason, part.track, step, position)
+        moved = (reason == KEPT) & (np.abs(exact - np.rint(exact)) > EXACT)
+        return Cleaned(reason, step, position, cut, int(moved.sum()))
+
+    def _positions(self, part: Part) -> Floats:
+        if self.rules.unit != "degree":
+            return part.position
+        position = part.position.copy()
+        for scene, rows in scenes_of(part.scene):
+            x = part.position[rows, 0]
+            meridian = self.meridian.setdefault(scene, mean_longitude(x))
+            position[rows, 0] = near_longitude(x, part.track[rows], meridian)
+        return position
+
+    def _shifts(self, part: Part, time: Floats, good: Bools) -> Floats:
+        shift = np.zeros(len(time))
+        fine = self.rules.dt / self.rules.every
+        for scene, rows in scenes_of(part.scene):
+            if scene not in self.clock:
+                self.clock[scene] = _shift(time[rows][good[rows]], fine)
+            shift[rows] = self.clock[scene]
+        return shift
+
+    def _find_teleports(
+        self, reason: NDArray[np.int8], track: Ints, step: Ints, position: Floats
+    ) -> Bools:
+        good = np.flatnonzero(reason == KEPT)
+        limit, reach = self.rules.limit[track[good]], self.rules.reach[track[good]]
+        seconds = np.asarray(step[good] * self.rules.dt, np.float64)
+        away, begins = find_jumps(track[good], seconds, position[good], limit, reach)
+        reason[good[away]] = REASONS.index("teleport")
+        cut = np.zeros(len(reason), np.bool_)
+        cut[good[begins]] = True
+        return cut
+
+
+def _find_repeats(reason: NDArray[np.int8], part: Part) -> None:
+    """Rows of one agent and time: exact copies after the first, or all if their places differ."""
+    good = np.flatnonzero(reason == KEPT)
+    track, time = part.track[good], part.time[good]
+    again = np.zeros(len(good), np.bool_)
+    again[1:] = (track[1:] == track[:-1]) & (time[1:] == time[:-1])
+    if not again.any():
+        return
+    group = np.cumsum(~again) - 1
+    several = np.flatnonzero(again | np.append(again[1:], False))
+    position = part.position[good]
+    first = np.flatnonzero(~again)
+    differs = np.zeros(len(first), np.bool_)
+    other = (position[several] != position[first[group[several]]]).any(1)
+    differs[group[several][other]] = True
+    reason[good[again]] = REASONS.index("duplicate")
+    reason[good[differs[group]]] = REASONS.index("conflict")
+
+
+def _find_off_grid(reason: NDArray[np.int8], track: Ints, exact: Floats, step: Ints) -> None:
+    """Rows too far from a whole step, and of several rows in one step all but the nearest."""
+    miss = np.abs(exact - step)
+    reason[(reason == KEPT) & (miss > TOLERANCE)] = REASONS.index("off-grid")
+    good = np.flatnonzero(reason == KEPT)
+    same = (np.diff(track[good]) == 0) & (np.diff(step[good]) == 0)
+    if same.any():  # rows are sorted by time, so those of one step are neighbours
+        order = good[np.lexsort((miss[good], step[good], track[good]))]
+        again = (np.diff(track[order]) == 0) & (np.diff(step[order]) == 0)
+        reason[order[1:][again]] = REASONS.index("off-grid")
+
+
+def _shift(time: Floats, fine: float) -> float:
+    """What the clock is ahead of whole steps: the circular mean over rows, 0 if negligible."""
+    angle = 2 * np.pi * (time / fine % 1)
+    if not len(angle):
+        return 0.0
+    turn = np.arctan2(np.sin(angle).mean(), np.cos(angle).mean()) / (2 * np.pi)
+    return float(turn * fine) if abs(turn) > EXACT else 0.0
+
+
+def scenes_of(scene: Ints) -> list[tuple[int, slice]]:
+    """Each scene of sorted rows, [N], and where its rows are."""
+    begins = np.flatnonzero(np.diff(scene, prepend=-1))
+    ends = [*begins[1:].tolist(), len(scene)][: len(begins)]
+    return [(int(scene[b]), slice(b, e)) for b, e in zip(begins.tolist(), ends, strict=True)]
+
+
+def find_jumps(
+    track: Ints, time: Floats, position: Floats, limit: Floats, reach: Floats
+) -> tuple[Bools, Bools]:
+    """Where whole trajectories jump: rows to quarantine, and places to cut the track.
+
+    A track with a step faster than the limit is looked at closely: each of its steps that is
+    faster than its reach, a lower speed, divides it into runs. Up to three rows that the track
+    returns from are quarantined: the row after them is within reach of the row before them. At any
+    other such step the track is cut, and the rest becomes a trajectory of its own. A piece of a
+    cut track that has only one row is quarantined.
+
+    Args:
+        track: Trajectory of each row, those of one beside each other, [N].
+        time: Seconds, increasing inside a trajectory, [N].
+        position: World coordinates, [N, D].
+        limit: Speed that no step of a sound track has, of each row's trajectory, [N].
+        reach: Speed at which a track with such a step is divided, at most the limit, [N].
+
+    Returns:
+        Rows to quarantine, [N], and rows at which a new trajectory begins, [N].
+    """
+    away, cut = np.zeros(len(track), np.bool_), np.zeros(len(track), np.bool_)
+    steps = steps_of(track, time, position)
+    speed = steps.speed
+    far = steps.row[speed > limit[steps.row]]
+    if not len(far):
+        return away, cut
+    fast = steps.row[speed > reach[steps.row]]
+    begins = np.flatnonzero(np.concatenate(([True], np.diff(track) != 0)))
+    ends = np.append(begins[1:], len(track))
+    for number in np.unique(np.searchsorted(begins, far, side="right") - 1):
+        own = slice(int(begins[number]), int(ends[number]))
+        first, last = np.searchsorted(fast, (own.start, own.stop))
+        starts = [0, *(fast[first:last] - own.start).tolist()]
+        near = _Reach(time[own], position[own], float(reach[own.start]))
+        _divide(away[own], cut[own], starts, near)
+    return away, cut
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """Whether a row of a track can be reached from another one."""
+
+    time: Floats
+    position: Floats
+    limit: float
+
+    def __call__(self, before: int, after: int) -> bool:
+        seconds = self.time[after] - self.time[before]
+        way = np.linalg.norm(self.position[after] - self.position[before])
+        return bool(way <= self.limit * seconds)
+
+
+def _divide(away: Bools, cut: Bools, starts: list[int], reach: _Reach) -> None:
+    """Walk the runs of one track of N rows; `starts` are the first rows of its runs."""
+    ends = [*starts[1:], len(away)]
+    last, index = ends[0] - 1, 1
+    while index < len(starts):
+        back = _return(reach, last, starts, index)
+        if back is None:
+            cut[starts[index]] = True
+            back = index
+        else:
+            away[last + 1 : starts[back]] = True
+        last, index = ends[back] - 1, back + 1
+    if cut.any():  # a piece of one row is no track
+        piece = np.cumsum(cut)
+        kept = np.bincount(piece[~away], minlength=int(piece[-1]) + 1)
+        away |= kept[piece] == 1
+
+
+def _return(reach: _Reach, last: int, starts: list[int], index: int) -> int | None:
+    """The run, after at most three rows away, that can be reached from the last good row."""
+    for back in range(index + 1, min(index + 1 + GLITCH, len(starts))):
+        if starts[back] - last - 1 <= GLITCH and reach(last, starts[back]):
+            return back
+    return None

@@ -1,0 +1,572 @@
+"""Rows of tracks on their way in: read by DuckDB, sorted on disk, handed on a part at a time.
+
+Memory holds what DuckDB is allowed, one part of the sorted rows, and a few numbers per trajectory,
+whatever the size of the input.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from trajflow.batch import Bools, Floats, Ints
+from trajflow.datasets.schema import AXES, MAX_SPLITS
+from trajflow.errors import DataError
+
+MAX_LINE = 1 << 17
+"""Bytes of a line of text."""
+MAX_NAME = 200
+MAX_TEXTS = 1000
+"""Rows that could not be read whose text is kept."""
+NO_TYPE, NO_SPLIT = "agent", "all"
+BATCH = 122_880
+_LIMITS = {
+    "memory_limit": "320MB",
+    "max_temp_directory_size": "1TB",
+    "threads": 1,
+    "TimeZone": "UTC",
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+_WHOLE = re.compile(r"^([+-]?[0-9]+)\.0*$")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user said about files whose format leaves it open.
+
+    Attributes:
+        folder: Working folder of the import, for files that a reader makes.
+        columns: Name in the file of each canonical column ("agent", "time", "x", ...).
+        dt: Seconds per step.
+        unit: Unit of the coordinates.
+        scale: Metres per unit of the file; positions are multiplied by it.
+        dims: Coordinates that are read, 2 or 3; None: z is read where there is one.
+        settings: Choices that one reader alone knows; its `SETTINGS` has their names.
+    """
+
+    folder: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    dt: float | None = None
+    unit: str | None = None
+    scale: float | None = None
+    dims: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Source:
+    """What a reader found: one SELECT per file, and facts about all of them.
+
+    A SELECT yields, in any order, the columns `row` (number of the row in its file, from 1),
+    `scene`, `agent`, `type`, `split` (text as the file has it; '' where unknown), `time` (seconds
+    or frames), `x`, `y`, `z` (NULL where unreadable), `fault` (name of a problem that the reader
+    found, or NULL) and `text` (the row as the file has it, for rows that cannot be used).
+
+    Attributes:
+        selects: One statement per file.
+        files: Every file that is read.
+        dims: Coordinates of a position, D.
+        dt: Seconds per step, if the format or the user fixes it.
+        unit: Unit of the coordinates, if the format or the user fixes it.
+        frames: Times are frame numbers, to be scaled so that the usual step is dt.
+        dates: Times are seconds since 1970, to be counted from the first midnight.
+        columns: Which column of the file each canonical column was taken from.
+        notes: Sentences for the report.
+        folds: Test scenes of each leave-one-out fold.
+        dropped: Rows left out on purpose: an SQL condition by reason.
+    """
+
+    selects: list[str]
+    files: list[Path]
+    dims: int = 2
+    dt: float | None = None
+    unit: str | None = None
+    frames: bool = False
+    dates: bool = False
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    folds: dict[str, list[str]] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """N rows of whole trajectories, sorted by scene, agent and time.
+
+    Attributes:
+        track: Number of the trajectory of each row, [N].
+        scene: Code of the scene of each row, [N].
+        time: Seconds, or frames before they are scaled, [N].
+        position: Coordinates as the file has them, [N, D].
+        split: Code of the split each row belongs to, [N].
+        file, row: Where each row stands, [N].
+    """
+
+    track: Ints
+    scene: Ints
+    time: Floats
+    position: Floats
+    split: Ints
+    file: Ints
+    row: Ints
+
+    def take(self, chosen: Bools | Ints | slice) -> "Part":
+        """The chosen rows."""
+        return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+
+class Ingest:
+    """The rows of one import: good ones sorted by trajectory and time, bad ones in quarantine.
+
+    Attributes:
+        rows_read: Rows of all files, those dropped on purpose included.
+        dropped: Rows dropped on purpose, by reason.
+        scenes, types, splits: Names behind the codes.
+        label: The source's id of each trajectory's agent, K of them.
+        scene: Code of each trajectory's scene, [K].
+        kind: Code of the type that each trajectory's first row has, [K].
+        rows: Rows of each trajectory, [K].
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.db = duckdb.connect(":memory:")
+        for name, value in _LIMITS.items():
+            self.db.execute(f"set {name} = {value!r}")
+        self.db.execute(f"set temp_directory = {quoted(folder / 'spill')}")
+        self.db.execute(f"set allowed_directories = [{quoted(folder)}]")
+        self.folder = folder
+        self.rows_read = 0
+        self.dropped: Counter[str] = Counter()
+        self.scenes: list[str] = []
+        self.types: list[str] = []
+        self.splits: list[str] = []
+        self.label: list[str] = []
+        self.scene = self.kind = self.rows = np.empty(0, np.int64)
+        self._tracks: dict[tuple[int, str], int] = {}
+        self._codes: dict[str, dict[str, int]] = {name: {} for name in ("scene", "type", "split")}
+        self._track_type: list[int] = []
+        self._texts = 0
+
+    def close(self) -> None:
+        """End the database; its files can be removed then."""
+        self.db.close()
+
+    def read(self, source: Source) -> Iterator[int]:
+        """Read all files, one after the other; yields the number of rows so far.
+
+        Raises:
+            DataError: A file cannot be read as what it is said to be, or there are no rows.
+        """
+        self._axes = AXES[: source.dims]
+        axes = ", ".join(f"{axis} double" for axis in self._axes)
+        self._writer = self.db.cursor()
+        self._writer.execute(
+            f"""create table good (track int, time double, {axes}, split tinyint, file int,
+                "row" bigint);
+            create table quarantine (reason varchar, scene varchar, agent varchar, text varchar,
+                time double, {axes}, file int, "row" bigint)"""
+        )
+        for index, (select, file) in enumerate(zip(source.selects, source.files, strict=True)):
+            with reading(file):
+                for batch in self.db.sql(self._judged(select, source)).to_arrow_reader(BATCH):
+                    self._take(batch, index)
+                    yield self.rows_read
+        self.db.execute("set enable_external_access = false")
+        self.db.execute("set lock_configuration = true")
+        if not self.rows_read:
+            raise DataError(f"no rows in {source.files[0]} or its neighbours; is it empty?")
+        self._number()
+
+    def _judged(self, select: str, source: Source) -> str:
+        """SQL: the rows of a reader, each with the reason why it cannot be used, or NULL."""
+        unread = " or ".join(f"{name} is null" for name in ("time", *self._axes))
+        dropped = [f"when {condition} then ':{why}'" for why, condition in source.dropped.items()]
+        axes = ", ".join(f"{axis}::double as {axis}" for axis in self._axes)
+        return f"""select "row"::bigint as "row", scene, agent, type, split, time::double as time,
+            {axes}, text, case {" ".join(dropped)} when fault is not null then fault
+                when {unread} then 'not-a-number' end as reason from ({select})"""
+
+    def _take(self, batch: pa.RecordBatch, file: int) -> None:
+        """Put the good rows of a file in store, the others in quarantine."""
+        self.rows_read += len(batch)
+        reason = batch.column("reason")
+        if reason.null_count < len(batch):
+            self._set_aside(batch.filter(reason.is_valid()), file)
+            batch = batch.filter(reason.is_null())
+        code = {name: self._code(name, batch.column(name)) for name in ("scene", "type", "split")}
+        track, known = self._track(code["scene"], code["type"], batch.column("agent"))
+        known &= (code["type"] >= 0) & (code["split"] >= 0)
+        if not known.all():
+            batch = batch.append_column("nameless", pa.array(~known))
+            self._set_aside(batch.filter(batch.column("nameless")), file, "no-label")
+            batch = batch.filter(pa.array(known))
+            track, code["split"] = track[known], code["split"][known]
+        if len(batch):
+            self._count(track)
+            columns = {
+                "track": track.astype(np.int32),
+                "time": batch.column("time"),
+                **{axis: batch.column(axis) for axis in self._axes},
+                "split": code["split"].astype(np.int8),
+                "file": np.full(len(batch), file, np.int32),
+                "row": batch.column("row"),
+            }
+            self._insert("good", pa.table(columns))
+
+    def _code(self, name: str, column: pa.Array) -> Ints:
+        """The code of each entry of a column of names, [N]; -1 where it can be no name."""
+        values = column.dictionary_encode()
+        missing = {"type": NO_TYPE, "split": NO_SPLIT}.get(name, "")
+        known = self._codes[name]
+        own = []
+        for text in values.dictionary.to_pylist():
+            label = clean_label(text) or missing
+            own.append(known.setdefault(label, len(known)) if is_name(label) else -1)
+        if name == "split" and len(known) > MAX_SPLITS:
+            raise DataError(
+                f"the column of splits has more than {MAX_SPLITS} names, such as "
+                f"{list(known)[-1]!r}; it is no split: map another column or none"
+            )
+        return np.array(own, np.int64)[values.indices.to_numpy()]
+
+    def _track(self, scene: Ints, kind: Ints, agent: pa.Array) -> tuple[Ints, Bools]:
+        """The trajectory of each row in the order of appearance, and whether it has a name, [N]."""
+        agents = agent.dictionary_encode()
+        labels = [clean_label(text) for text in agents.dictionary.to_pylist()]
+        named = np.array([is_name(label) for label in labels], np.bool_)
+        whose = agents.indices.to_numpy()
+        known = named[whose] & (scene >= 0)
+        pairs = pa.array((scene + 1) * (len(labels) + 1) + whose).dictionary_encode()
+        index, keys = pairs.indices.to_numpy(), pairs.dictionary.to_numpy()
+        first = np.empty(len(keys), np.int64)
+        first[index[::-1]] = np.arange(len(index))[::-1]
+        numbers = np.full(len(keys), -1)
+        for place in np.flatnonzero(known[first] & (kind[first] >= 0)).tolist():
+            row = first[place]
+            key = (int(scene[row]), labels[whose[row]])
+            numbers[place] = self._tracks.setdefault(key, len(self._tracks))
+            if numbers[place] == len(self._track_type):
+                self._track_type.append(int(kind[row]))
+        return numbers[index], numbers[index] >= 0
+
+    def _count(self, track: Ints) -> None:
+        if len(self.rows) < len(self._tracks):
+            grown = np.zeros(2 * len(self._tracks), np.int64)
+            grown[: len(self.rows)] = self.rows
+            self.rows = grown
+        self.rows[: int(track.max()) + 1] += np.bincount(track)
+
+    def _set_aside(self, batch: pa.RecordBatch, file: int, reason: str = "") -> None:
+        """Count the rows that are dropped on purpose; quarantine the others."""
+        reasons = [reason] * len(batch) if reason else batch.column("reason").to_pylist()
+        self.dropped.update(reason[1:] for reason in reasons if reason.startswith(":"))
+        kept = [index for index, reason in enumerate(reasons) if not reason.startswith(":")]
+        if not kept:
+            return
+        batch = batch.take(pa.array(kept))
+        texts = [(text or "")[:MAX_NAME] for text in batch.column("text").to_pylist()]
+        for index, text in enumerate(texts):
+            self._texts += bool(text)
+            texts[index] = text if self._texts <= MAX_TEXTS else ""
+        names = {
+            name: [clean_label(text)[:MAX_NAME] for text in batch.column(name).to_pylist()]
+            for name in ("scene", "agent")
+        }
+        columns = {
+            "reason": pa.array([reasons[index] for index in kept], pa.string()),
+            **{name: pa.array(labels, pa.string()) for name, labels in names.items()},
+            "text": pa.array(texts, pa.string()),
+            **{name: batch.column(name) for name in ("time", *self._axes)},
+            "file": np.full(len(batch), file, np.int32),
+            "row": batch.column("row"),
+        }
+        self._insert("quarantine", pa.table(columns))
+
+    def quarantine(self, part: Part, reason: list[str]) -> None:
+        """Set rows aside, each with the name of its problem, N of them."""
+        columns = {
+            "reason": pa.array(reason, pa.string()),
+            "scene": pa.array([self.scenes[code] for code in part.scene], pa.string()),
+            "agent": pa.array([self.label[track] for track in part.track], pa.string()),
+            "text": pa.array([""] * len(reason), pa.string()),
+            "time": part.time,
+            **dict(zip(self._axes, part.position.T, strict=True)),
+            "file": part.file.astype(np.int32),
+            "row": part.row,
+        }
+        self._insert("quarantine", pa.table(columns))
+
+    def _insert(self, table: str, rows: pa.Table) -> None:
+        self._writer.register("batch", rows)
+        self._writer.execute(f"insert into {table} from batch")
+        self._writer.unregister("batch")
+
+    def _number(self) -> None:
+        """Number the trajectories anew: scenes in natural order of names, agents in that of labels.
+
+        So nothing depends on the order of rows in the files.
+        """
+        scenes = list(self._codes["scene"])
+        scene_key = [(natural(name), name) for name in scenes]
+        keys = [(scene_key[s], label_key(agent), agent) for s, agent in self._tracks]
+        order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+        rank = np.argsort(order)
+        tracks = list(self._tracks)
+        self.label = [tracks[i][1] for i in order]
+        self.scenes = [name for name, _ in groupby(scenes[tracks[i][0]] for i in order)]
+        code = {name: number for number, name in enumerate(self.scenes)}
+        self.scene = np.array([code[scenes[tracks[i][0]]] for i in order], np.int64)
+        self.types, self.splits = list(self._codes["type"]), list(self._codes["split"])
+        self.kind = np.array(self._track_type, np.int64)[order]
+        self.rows = self.rows[: len(order)][order]
+        self._writer.execute("create table numbers (track int, number int)")
+        self._insert("numbers", pa.table({"track": np.arange(len(rank)), "number": rank}))
+
+    def count_from_midnight(self) -> float:
+        """Count times from the midnight before the first, and answer with that moment.
+
+        Returns:
+            Seconds since 1970, as the times were until now.
+        """
+        first = self.fetch("select min(time) from good")[0][0] or 0.0
+        self._origin = float(first) // 86_400.0 * 86_400.0
+        return self._origin
+
+    _origin = 0.0
+
+    def sorted_parts(self, most: int) -> Iterator[Part]:
+        """All rows sorted, whole trajectories of at most so many rows at once; kept for `parts`.
+
+        A scene that fits stays whole; only a single longer trajectory exceeds the bound.
+        """
+        self._sizes = self._part_sizes(most)
+        axes = ", ".join(self._axes)
+        with sorting(), (self.folder / "sorted").open("wb") as file:
+            reader = self.db.sql(
+                f"""select number, time - {real(self._origin)} as time, {axes}, split, file, "row"
+                from good join numbers using (track) order by number, time, file, "row" """
+            ).to_arrow_reader(BATCH)
+            held: list[pa.RecordBatch] = []
+            for size in self._sizes:
+                while sum(map(len, held)) < size:
+                    held.append(reader.read_next_batch())
+                table = pa.Table.from_batches(held)
+                held = table.slice(size).to_batches()
+                part = self._part(table.slice(0, size))
+                for values in vars(part).values():
+                    file.write(np.ascontiguousarray(values).view(np.uint8).data)
+                yield part
+
+    def parts(self) -> Iterator[Part]:
+        """The same parts once more."""
+        with (self.folder / "sorted").open("rb") as file:
+            for size in self._sizes:
+                shapes = {f.name: ((size,), np.dtype(np.int64)) for f in fields(Part)}
+                shapes["time"] = (size,), np.dtype(np.float64)
+                shapes["position"] = (size, len(self._axes)), np.dtype(np.float64)
+                arrays: dict[str, Any] = {
+                    name: np.fromfile(file, kind, int(np.prod(shape))).reshape(shape)
+                    for name, (shape, kind) in shapes.items()
+                }
+                yield Part(**arrays)
+
+    def _part(self, table: pa.Table) -> Part:
+        column = {name: table[name].to_numpy() for name in table.column_names}
+        track = column["number"].astype(np.int64)
+        return Part(
+            track=track,
+            scene=self.scene[track],
+            time=column["time"],
+            position=np.stack([column[axis] for axis in self._axes], 1),
+            split=column["split"].astype(np.int64),
+            file=column["file"].astype(np.int64),
+            row=column["row"],
+        )
+
+    def has(self, scene: int, label: str) -> bool:
+        """Whether a scene, given by its code, has an agent of this label."""
+        return (self._codes["scene"][self.scenes[scene]], label) in self._tracks
+
+    def _part_sizes(self, most: int) -> list[int]:
+        sizes: list[int] = []
+        room = 0
+        ends = np.append(np.flatnonzero(np.diff(self.scene)) + 1, len(self.scene))
+        first = 0
+        for end in ends.tolist() if len(self.scene) else ():
+            for rows in _groups(self.rows[first:end], most):
+                if rows > room:
+                    sizes.append(0)
+                    room = most
+                sizes[-1] += rows
+                room -= rows
+            first = end
+        return sizes
+
+    def quarantined(self, files: list[str]) -> Iterator[dict[str, Any]]:
+        """The rows of the quarantine as columns, in batches; `files` are the names of the files."""
+        result = self.db.sql("from quarantine").to_arrow_reader(BATCH)
+        for batch in result:
+            columns: dict[str, Any] = {}
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if pa.types.is_string(column.type):
+                    columns[name] = column.to_pylist()
+                else:
+                    columns[name] = np.array(column.to_numpy(zero_copy_only=False))
+            columns["file"] = [files[index] for index in columns["file"].tolist()]
+            yield columns
+
+    def reasons(self) -> Counter[str]:
+        """Rows in quarantine by problem."""
+        return Counter(
+            dict(
+                self.db.execute(
+                    "select reason, count(*) from quarantine group by reason order by min(rowid)"
+                ).fetchall()
+            )
+        )
+
+    def worst(self, by: str, most: int) -> dict[tuple[str, ...], Counter[str]]:
+        """Rows in quarantine by problem, for the groups of some columns that have most of them."""
+        found = self.fetch(
+            f"""with counts as (select {by}, reason, count(*) as n, min(rowid) as seen
+                from quarantine group by all)
+            select {by}, reason, n from counts order by sum(n) over (partition by {by}) desc,
+            min(seen) over (partition by {by}), seen"""
+        )
+        worst: dict[tuple[str, ...], Counter[str]] = {}
+        for *key, reason, count in found:
+            if tuple(key) not in worst and len(worst) == most:
+                break
+            worst.setdefault(tuple(key), Counter())[reason] += count
+        return worst
+
+    def fetch(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        return self.db.execute(query).fetchall()
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Turn what DuckDB says of a file into an error of ours.
+
+    Raises:
+        DataError: The file is no text in its encoding, has endless lines, or is no such table.
+    """
+    with sorting():
+        try:
+            yield
+        except duckdb.Error as error:
+            if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
+                raise
+            text = str(error)
+            line = re.search(r"Line: ([0-9]+)", text)
+            where = f" (line {line[1]})" if line else ""
+            if "unicode" in text or "encod" in text:
+                why = "no table in UTF-8 text; convert it or name its encoding"
+            elif "line size" in text.lower():
+                why = (
+                    f"no table: a line is longer than {MAX_LINE} bytes; is a quote left open there?"
+                )
+            else:
+                why = f"no table that can be read: {text.splitlines()[0][:200]}"
+            raise DataError(f"{file} is {why}{where}") from None
+
+
+@contextmanager
+def sorting() -> Iterator[None]:
+    """Turn what the disk or the memory says to DuckDB into the error that the system would give.
+
+    Raises:
+        OSError: The disk is full, read-only or broken.
+        DataError: The rows need more memory than is allowed.
+    """
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        if "No space" in str(error) or "temp_directory" in str(error):
+            raise OSError(28, "No space left on device") from error
+        raise DataError(
+            "the rows need more memory than an import takes; divide the file"
+        ) from error
+    except duckdb.IOException as error:
+        for number, words in ((28, "No space left"), (27, "File too large"), (30, "Read-only")):
+            if words in str(error):
+                raise OSError(number, words) from error
+        raise DataError(f"the rows cannot be read or sorted: {str(error)[:200]}") from error
+
+
+def quoted(value: object) -> str:
+    """SQL: a text constant."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def real(value: float) -> str:
+    """SQL: a double, to the last bit; a plain 0.1 would be a decimal."""
+    return f"'{value!r}'::double"
+
+
+def number(column: str) -> str:
+    """SQL: the finite plain decimal number that a text is, or NULL; a cast alone takes 1_000."""
+    value = f"try_cast({column} as double)"
+    odd = f"contains({column}::varchar, '_') or contains({column}::varchar, '+-')"
+    return f"(case when isfinite({value}) and not ({odd}) then {value} end)"
+
+
+def label(column: str) -> str:
+    """SQL: a name as text, trimmed; a whole number written as 7.0 becomes 7, a missing one ''."""
+    text = f"coalesce({column}::varchar, '')"
+    trimmed = f"trim(left({text}, 1000), ' \t\n\v\f\r')"
+    whole = rf"regexp_replace({trimmed}, '^([+-]?[0-9]+)\.0*$', '\1')"
+    odd = rf"regexp_matches({text}, '^[\s\v]|[\s\v]$|\.0*$')"  # few are: the test is cheaper
+    return f"(case when {odd} then {whole} else {text} end)"
+
+
+def clean_label(text: str | None) -> str:
+    """A name, trimmed; a whole number written as 7.0 becomes 7, a missing one ''."""
+    return _WHOLE.sub(r"\1", (text or "")[:1000].strip(" \t\n\v\f\r"))
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of something."""
+    return 0 < len(text) <= MAX_NAME and "\0" not in text
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A sort key that puts "video2" before "video10"."""
+    pieces = re.findall(r"[0-9]{1,18}|[^0-9]+", name)
+    return tuple((0, int(p), "") if p.isdigit() and p.isascii() else (1, 0, p) for p in pieces)
+
+
+def label_of(text: str) -> int | str:
+    """A label as the number it is the usual way of writing; any other text as it is."""
+    return int(text) if _INTEGER.fullmatch(text) else text
+
+
+def label_key(text: str) -> tuple[int, int, tuple[tuple[int, int, str], ...]]:
+    """A sort key of labels: numbers first, then texts in natural order."""
+    found = label_of(text)
+    return (0, found, ()) if isinstance(found, int) else (1, 0, natural(found))
+
+
+def _groups(rows: Ints, most: int) -> Iterator[int]:
+    """Rows of the trajectories of a scene, [K], that are in memory together."""
+    if rows.sum() <= most:
+        yield int(rows.sum())
+        return
+    held = 0
+    for count in rows.tolist():
+        if held and held + count > most:
+            yield held
+            held = 0
+        held += count
+    yield held
