@@ -22,7 +22,7 @@ from trajflow.cli.options import (
 from trajflow.cli.tables import pairs, table
 
 if TYPE_CHECKING:
-    from trajflow.datasets import passes
+    from trajflow.datasets.importing import Progress as ImportProgress
     from trajflow.datasets.salvage import Salvage
     from trajflow.datasets.store import Store
 
@@ -33,7 +33,7 @@ data = typer.Typer(help="Make stores of tracks, and look at them.", no_args_is_h
 
 
 def _sources() -> list[str]:
-    from trajflow.datasets.sources import available
+    from trajflow.datasets.readers import available
 
     return available()
 
@@ -82,6 +82,10 @@ def import_(
             help="Time of biwi_eth in ethucy: 10 frames are 0.4 s, as in the field, or 2/3 s.",
         ),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(metavar="utf-8|latin-1|utf-16", help="Encoding of a table that is text."),
+    ] = None,
     licence: Annotated[str, typer.Option(help="Terms of the data, stored with it.")] = "",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -95,10 +99,11 @@ def import_(
     from trajflow.datasets.importing import import_tracks
 
     options = {"dt": dt, "unit": unit, "scale": scale, "speed-limit": speed_limit}
-    options |= {"eth-time": eth_time, "columns": ",".join(columns or ())}
+    settings = {"eth-time": eth_time, "encoding": encoding}
+    options |= {**settings, "columns": ",".join(columns or ())}
     with Progress("rows") as progress:
 
-        def update(state: "passes.Progress") -> None:
+        def update(state: "ImportProgress") -> None:
             progress.label, progress.total = state.stage, state.total
             progress.update(state.rows)
 
@@ -112,7 +117,7 @@ def import_(
             scale=scale,
             speed_limit=speed_limit,
             on_problem=_policies(on_problem),
-            settings={"eth-time": eth_time} if eth_time else {},
+            settings={name: value for name, value in settings.items() if value},
             licence=licence,
             history=_history(source, path, options),
             overwrite=overwrite,
@@ -175,16 +180,29 @@ def make(
 def info(
     path: DataPath,
     every: Annotated[bool, typer.Option("--all", help="Show every recording.")] = False,
+    quarantine: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.csv", help="Write the rows that the import quarantined."),
+    ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Show what a store holds: tracks, recordings, splits, unit, where it came from."""
+    """Show what a store holds: tracks, recordings, splits, unit, where it came from.
+
+    --quarantine writes the rows that the import could not use as CSV, each with its reason, its
+    file and its row.
+    """
+    from trajflow.datasets.report import write_quarantine
     from trajflow.datasets.store import open_store
 
     store = open_store(path)
     _show_store(store, as_json)
     if not as_json:
         _show_scenes(store, every)
+    if quarantine is not None:
+        count = write_quarantine(store, quarantine, overwrite)
+        log.info("wrote %s: %d rows", quarantine, count)
 
 
 @data.command("check")

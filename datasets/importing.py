@@ -33,7 +33,7 @@ from trajflow.datasets.ingest import Ingest, Part, ReadOptions, Source, label_of
 from trajflow.datasets.motion import MotionSurvey
 from trajflow.datasets.placing import Placing
 from trajflow.datasets.readers import check_settings, load_reader
-from trajflow.datasets.report import ImportReport, TroubledAgent
+from trajflow.datasets.report import QUARANTINE, ImportReport, TroubledAgent
 from trajflow.datasets.room import room_for
 from trajflow.datasets.tracks import TrackBlock
 from trajflow.datasets.writer import StoreWriter
@@ -43,7 +43,6 @@ from trajflow.text import safe
 PART_ROWS = 500_000
 LONG_GAP = 10
 WORST_SCENES, WORST_AGENTS = 50, 10
-TABLE = "quarantine"
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def import_tracks(
             report = replace(report, source=source, path=str(path), out=str(out), scale=scale)
             _refuse(report, refused)
             for batch in rows.quarantined(_names(path, found.files)):
-                writer.append_table(TABLE, batch)
+                writer.append_table(QUARANTINE, batch)
             writer.folds = _folds(found.folds, counts.scenes)
             writer.report = report.to_dict()
     return report

@@ -155,7 +155,7 @@ class Ingest:
         self._tracks: dict[tuple[int, str], int] = {}
         self._codes: dict[str, dict[str, int]] = {name: {} for name in ("scene", "type", "split")}
         self._track_type: list[int] = []
-        self._texts = 0
+        self._texts, self._origin = 0, 0.0
 
     def close(self) -> None:
         """End the database; its files can be removed then."""
@@ -237,7 +237,8 @@ class Ingest:
                 f"the column of splits has more than {MAX_SPLITS} names, such as "
                 f"{list(known)[-1]!r}; it is no split: map another column or none"
             )
-        return np.array(own, np.int64)[values.indices.to_numpy()]
+        codes: Ints = np.array(own, np.int64)[values.indices.to_numpy()]
+        return codes
 
     def _track(self, scene: Ints, kind: Ints, agent: pa.Array) -> tuple[Ints, Bools]:
         """The trajectory of each row in the order of appearance, and whether it has a name, [N]."""
@@ -342,8 +343,6 @@ class Ingest:
         self._origin = float(first) // 86_400.0 * 86_400.0
         return self._origin
 
-    _origin = 0.0
-
     def sorted_parts(self, most: int) -> Iterator[Part]:
         """All rows sorted, whole trajectories of at most so many rows at once; kept for `parts`.
 
@@ -371,14 +370,13 @@ class Ingest:
         """The same parts once more."""
         with (self.folder / "sorted").open("rb") as file:
             for size in self._sizes:
-                shapes = {f.name: ((size,), np.dtype(np.int64)) for f in fields(Part)}
-                shapes["time"] = (size,), np.dtype(np.float64)
-                shapes["position"] = (size, len(self._axes)), np.dtype(np.float64)
-                arrays: dict[str, Any] = {
-                    name: np.fromfile(file, kind, int(np.prod(shape))).reshape(shape)
-                    for name, (shape, kind) in shapes.items()
-                }
-                yield Part(**arrays)
+                columns: dict[str, Any] = {}
+                for name in (f.name for f in fields(Part)):
+                    width = len(self._axes) if name == "position" else 1
+                    kind = np.float64 if name in ("time", "position") else np.int64
+                    columns[name] = np.fromfile(file, kind, width * size)
+                columns["position"] = columns["position"].reshape(size, -1)
+                yield Part(**columns)
 
     def _part(self, table: pa.Table) -> Part:
         column = {name: table[name].to_numpy() for name in table.column_names}

@@ -525,7 +525,7 @@ def _trajnet_rate(db: Connection, rows: str) -> tuple[float | None, float]:
 def _trajnet_rows(rows: str, scene: str, split: str, seconds: float) -> str:
     text, plain = "(j->>'$.track.p')", "(j->'$.track.p')::varchar"
     agent = f"""case when regexp_matches({plain}, '^["0-9-]') then {text} else '' end"""
-    value = {key: number(f"(j->'$.track.{key}')") for key in "fxy"}
+    value = {key: number(f"(j->'$.track.{key}')::varchar") for key in "fxy"}
     return f"""select "row", {quoted(scene)} as scene, coalesce({agent}, '') as agent,
         'pedestrian' as type, {quoted(split)} as split, {value["f"]} * {real(seconds)} as time,
         {value["x"]} as x, {value["y"]} as y, null::double as z,

@@ -1,13 +1,25 @@
 """The report of an import, for people and for the attributes of the store."""
 
+import csv
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trajflow.datasets.cleaning import PROBLEMS
+from trajflow.datasets.schema import AXES
+from trajflow.errors import DataError
 from trajflow.text import safe
 
+if TYPE_CHECKING:
+    from trajflow.datasets.store import Store
+
 SHOWN = 5
+QUARANTINE = "quarantine"
+"""Name of the table in a store that holds the rows of an import that could not be used."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +125,10 @@ class ImportReport:
         if not self.quarantined:
             yield "no row was quarantined"
             return
-        yield f"{sum(self.quarantined.values())} rows quarantined, see the store's table 'quarantine':"
-        for problem, count in self.quarantined.items():
-            yield f"  {problem}: {count} ({PROBLEMS.get(problem, 'named by the importer')})"
+        count = sum(self.quarantined.values())
+        yield f"{count} rows quarantined, see the store's table 'quarantine':"
+        for problem, rows in self.quarantined.items():
+            yield f"  {problem}: {rows} ({PROBLEMS.get(problem, 'named by the importer')})"
         for scene, reasons in list(self.by_scene.items())[:SHOWN]:
             yield f"  scene {safe(scene)}: {_counts(reasons)}"
         for agent in self.worst_agents[:SHOWN]:
@@ -124,3 +137,46 @@ class ImportReport:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{safe(name)} {count}" for name, count in counts.items()) or "none"
+
+
+def write_quarantine(store: "Store", path: Path, overwrite: bool = False) -> int:
+    """Write the quarantined rows of a store as CSV, with the reason and the place of each.
+
+    Columns: reason, scene, agent, text (the row as the file has it, where it could not be read),
+    time, x, y[, z], file, row (counted from 1 in the file). A text that a spreadsheet would
+    calculate begins with a '.
+
+    Args:
+        store: The store.
+        path: The file to write.
+        overwrite: Whether a file there may be replaced.
+
+    Returns:
+        Number of rows.
+
+    Raises:
+        DataError: The file exists already or its folder does not, or the store is damaged.
+    """
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise DataError(f"{path} exists already; choose another path or use --overwrite")
+    if not path.parent.is_dir():
+        raise DataError(f"no folder {path.parent} for {path.name}; make it first")
+    names = ["reason", "scene", "agent", "text", "time", *AXES[: store.dims], "file", "row"]
+    table = store.table(QUARANTINE) if QUARANTINE in store.tables else {}
+    columns = [table[name].tolist() for name in names if name in table]
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(names)
+            writer.writerows(map(_cells, zip(*columns, strict=True)))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(columns[0]) if columns else 0
+
+
+def _cells(row: tuple[Any, ...]) -> list[Any]:
+    """A row as a spreadsheet may see it: no formulas, an empty cell where a number is missing."""
+    texts = [f"'{v}" if isinstance(v, str) and v.startswith(FORMULA) else v for v in row]
+    return ["" if value != value else value for value in texts]

@@ -4,7 +4,8 @@ A target may use the folder it is given for files; it is the same one each time.
 """
 
 import hashlib
-from contextlib import suppress
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 
 import model_targets  # noqa: F401 - enters its own
@@ -14,24 +15,22 @@ from registry import target
 
 from trajflow.config import Config
 from trajflow.datasets.chunks import unpack
+from trajflow.datasets.columns import map_columns
 from trajflow.datasets.header import GROUP
-from trajflow.datasets.mapping import map_columns
-from trajflow.datasets.reading import ReadOptions
+from trajflow.datasets.ingest import Ingest, ReadOptions
+from trajflow.datasets.readers import READERS
 from trajflow.datasets.schema import Spec
 from trajflow.datasets.seal import SEAL, _encode
-from trajflow.datasets.sources import ethucy, sdd, table, trajnet
 from trajflow.datasets.store import open_store
 from trajflow.datasets.tracks import TrackBlock
-from trajflow.datasets.unpacking import unpacked
+from trajflow.datasets.unpacking import stage
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import TrajflowError
 from trajflow.foreign import parse_json
 from trajflow.runs import CONFIG, EVENTS, RECORD, RunFolder
 from trajflow.text import obeyed, plain, safe
 
-PACKED = (".gz", ".bz2", ".xz", ".zip", "")
-MOST = 1 << 18
-OPTIONS = ReadOptions(dt=0.4, chunk_rows=64)
+PACKED = (".gz", ".bz2", ".xz", ".zip", "", ".zst")
 
 
 @target
@@ -46,7 +45,7 @@ def text(data: bytes, folder: Path) -> None:
 @target
 def csv(data: bytes, folder: Path) -> None:
     """Delimited tables, from the first line to canonical rows."""
-    _rows(table, _written(folder / "t.csv", data))
+    _rows("table", _written(folder / "t.csv", data))
 
 
 @target
@@ -60,7 +59,7 @@ def columns(data: bytes, folder: Path) -> None:
 @target
 def lines(data: bytes, folder: Path) -> None:
     """Recordings as lines of text, of JSON and of boxes."""
-    kinds = {0: (ethucy, "t.txt"), 1: (trajnet, "t.ndjson"), 2: (sdd, "annotations.txt")}
+    kinds = {0: ("ethucy", "t.txt"), 1: ("trajnet", "t.ndjson"), 2: ("sdd", "annotations.txt")}
     source, name = kinds[data[0] % 3 if data else 0]
     _rows(source, _written(folder / "hall" / "video0" / name, data[1:]))
 
@@ -69,10 +68,8 @@ def lines(data: bytes, folder: Path) -> None:
 def archives(data: bytes, folder: Path) -> None:
     """Packed files and archives."""
     suffix = PACKED[data[0] % len(PACKED) if data else 0]
-    with unpacked(_written(folder / f"t.csv{suffix}", data[1:])) as stream:
-        for _ in range(64):
-            if not stream.read(MOST):
-                return
+    (folder / "unpacked").unlink(missing_ok=True)
+    stage(_written(folder / f"t.csv{suffix}", data[1:]), folder / "unpacked")
 
 
 @target
@@ -142,10 +139,15 @@ def _written(path: Path, data: bytes) -> Path:
     return path
 
 
-def _rows(source: object, path: Path) -> None:
-    reading = source.read(path, OPTIONS)  # type: ignore[attr-defined]
-    for chunk in reading.chunks:
-        assert {"scene", "agent", "time", "row", "file", "x", "y"} <= set(chunk.columns)
+def _rows(format: str, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        rows = Ingest(Path(folder))
+        with closing(rows):
+            source = READERS[format](rows.db, path, ReadOptions(Path(folder), dt=0.4))
+            assert list(rows.read(source))[-1] == rows.rows_read
+            kept = sum(len(part.row) for part in rows.sorted_parts(64))
+            apart = sum(rows.reasons().values()) + sum(rows.dropped.values())
+            assert kept + apart == rows.rows_read
 
 
 def _tame(folder: Path) -> Path:

@@ -1,9 +1,12 @@
 """`trajflow data` and `trajflow doctor`: stores made, looked at and examined."""
 
+import csv
 import json
 import shutil
 
 import pytest
+
+from trajflow.datasets import open_store
 
 
 def test_made_data_can_be_looked_at(trajflow, fork):
@@ -87,6 +90,41 @@ def test_a_problem_is_set_apart_or_refused_as_asked(trajflow, walk, tmp_path):
     assert report["quarantined"] == {"teleport": 1}
     assert trajflow(*words, "--overwrite", "--on-problem", "refuse")[0] == 3
     assert json.loads(trajflow("data", "info", out, "--json")[1])["rows"] == report["rows_kept"]
+
+
+def test_quarantined_rows_are_handed_out(trajflow, walk, tmp_path):
+    table, store = walk(jump=1000.0), tmp_path / "w.zarr"
+    lines = table.read_text().splitlines()
+    lines[5] = lines[5].replace("a,", "=1+1,") + ",surplus"
+    lines[7] = lines[7].rsplit(",", 1)[0] + ",nowhere"
+    table.write_text("\n".join(lines) + "\n")
+    trajflow("data", "import", "table", table, "-o", store, *COLUMNS)
+    out = tmp_path / "bad.csv"
+    code, _, said = trajflow("data", "info", store, "--quarantine", out)
+    assert (code, "3 rows" in said) == (0, True)
+    rows = list(csv.DictReader(out.open()))
+    assert [(r["reason"], r["file"], r["row"]) for r in rows] == [
+        ("malformed", "walk.csv", "5"),
+        ("not-a-number", "walk.csv", "7"),
+        ("teleport", "walk.csv", "32"),
+    ]
+    assert rows[0]["text"] == "'=1+1,1.0,1.2,0.02,surplus"
+    assert [rows[1]["y"], rows[2]["y"]] == ["", "1005.0"]
+    code, _, said = trajflow("data", "info", store, "--quarantine", out)
+    assert (code, "exists already" in said) == (2, True)
+    assert trajflow("data", "info", store, "--quarantine", out, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_table_in_another_encoding_is_read_when_it_is_named(trajflow, walk, tmp_path, encoding):
+    table, store = walk(), tmp_path / "w.zarr"
+    table.write_bytes(table.read_text().replace("a,", "größe,").encode(encoding))
+    words = ("data", "import", "table", table, "-o", store, *COLUMNS)
+    code, _, said = trajflow(*words)
+    assert (code, "encoding" in said) == (2, True)
+    assert trajflow(*words, "--encoding", encoding)[0] == 0
+    assert open_store(store).labels([0, 1]) == ["b", "größe"]
+    assert f"--encoding {encoding}" in open_store(store).header.history
 
 
 def test_misspelt_columns_and_policies_name_the_option(trajflow, walk, tmp_path):

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trajflow.datasets.cleaning import GLITCH, PROBLEMS, find_jumps, policies
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.problems import PROBLEMS, policies
 from trajflow.datasets.store import open_store
-from trajflow.datasets.teleports import GLITCH, find_jumps
 from trajflow.errors import DataError, DataProblem
 
 DT = 0.4
@@ -186,9 +185,9 @@ def test_a_walker_in_a_slow_queue_is_no_other_unit(imported):
 def test_the_outlier_of_a_jump_is_set_apart_and_not_its_neighbour():
     places = np.array([0, 24, 8, 8.5, 9, 9.5])[:, None]
     track, time = np.zeros(6, np.int64), np.arange(6.0)
-    jumps = find_jumps(track, time, places, np.full(6, 20.0), np.full(6, 5.0))
-    assert np.flatnonzero(jumps.apart).tolist() == [1]
-    assert not jumps.cut.any()
+    away, cut = find_jumps(track, time, places, np.full(6, 20.0), np.full(6, 5.0))
+    assert np.flatnonzero(away).tolist() == [1]
+    assert not cut.any()
 
 
 def test_a_scene_in_another_unit_is_set_apart(imported):
@@ -300,18 +299,18 @@ def test_no_kept_step_is_out_of_reach(tracks):
     time = np.concatenate([np.arange(len(t), dtype=float) for t in tracks])
     position = np.concatenate(tracks)[:, None]
     limit, reach = np.full(len(track), 20.0), np.full(len(track), 4.0)
-    jumps = find_jumps(track, time, position, limit, reach)
+    away, cut = find_jumps(track, time, position, limit, reach)
     for number, places in enumerate(tracks):
         own = track == number
         fast = (np.abs(np.diff(places)) > 20).any()
-        piece = np.cumsum(jumps.cut[own])[~jumps.apart[own]]
-        kept = np.array(places)[~jumps.apart[own]]
-        when = time[own][~jumps.apart[own]]
+        piece = np.cumsum(cut[own])[~away[own]]
+        kept = np.array(places)[~away[own]]
+        when = time[own][~away[own]]
         if not fast:
             assert len(kept) == len(places)
-            assert not jumps.cut[own].any()
+            assert not cut[own].any()
             continue
         together = np.diff(piece) == 0
         assert (np.abs(np.diff(kept)) / np.diff(when) <= 4)[together].all()
         assert (np.diff(when)[together] <= GLITCH + 1).all()
-        assert (np.bincount(piece)[np.unique(piece)] > 1).all() or not jumps.cut[own].any()
+        assert (np.bincount(piece)[np.unique(piece)] > 1).all() or not cut[own].any()

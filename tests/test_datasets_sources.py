@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.passes import Limits
 from trajflow.datasets.store import open_store
 from trajflow.errors import DataError
 
@@ -115,7 +114,7 @@ def test_true_time_does_not_depend_on_how_the_file_is_read(tmp_path, imported):
     settings = {"settings": {"eth-time": "true"}}
     whole, _ = imported("ethucy", tmp_path, **settings)
     fingerprint = whole.fingerprint()
-    pieces, report = imported("ethucy", tmp_path, limits=Limits(chunk=7), **settings)
+    pieces, report = imported("ethucy", tmp_path, part_rows=7, **settings)
     assert pieces.fingerprint() == fingerprint
     assert report.quarantined == {"malformed": 1, "not-a-number": 1}
 

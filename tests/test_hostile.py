@@ -1,7 +1,6 @@
 """Files that strangers made to hurt: each is refused in our own words, and no code of it is run."""
 
 import gzip
-import io
 import os
 import shutil
 import subprocess
@@ -11,15 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trajflow.datasets.delimited import _Utf8
 from trajflow.datasets.doctor import check
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.inflation import SMALL
-from trajflow.datasets.lines import MAX_LINE, blocks_of_lines
-from trajflow.datasets.parquet import read_parquet
+from trajflow.datasets.ingest import MAX_LINE
 from trajflow.datasets.seal import MAX_NAME
 from trajflow.datasets.store import open_store
-from trajflow.datasets.unpacking import unpacked
+from trajflow.datasets.unpacking import SMALL, read_parquet, stage
 from trajflow.errors import DataError
 from trajflow.foreign import MAX_DEPTH, parse_json
 
@@ -115,30 +111,24 @@ def test_json_of_strangers_has_bounds(raw, told):
             parse_json(raw, most)
 
 
-def test_a_long_line_is_one_row_whatever_its_length(tmp_path):
-    path = tmp_path / "t.txt"
-    path.write_bytes(b"a\n\n" + b"x" * (3 * MAX_LINE + 5) + b"\nb\n" + b"y" * MAX_LINE)
-    (block,) = blocks_of_lines(path, 99)
-    assert [number for number, _ in block] == [1, 3, 4, 5]
-    assert [len(line) for _, line in block] == [2, MAX_LINE, 2, MAX_LINE]
-
-
-def test_a_block_of_long_lines_is_small(tmp_path):
-    path = tmp_path / "t.txt"
-    path.write_bytes((b"x" * 99_999 + b"\n") * 200)
-    blocks = list(blocks_of_lines(path, 10_000))
-    assert len(blocks) == 3
-    assert sum(map(len, blocks)) == 200
+@pytest.mark.parametrize(("source", "name"), [("ethucy", "t.txt"), ("table", "t.csv")])
+def test_a_line_that_is_too_long_is_named(tmp_path, source, name):
+    row = {"ethucy": b"10 1 2 3\n", "table": b"1,1,2,3\n"}[source]
+    head = b"agent,time,x,y\n" if source == "table" else b""
+    (tmp_path / name).write_bytes(head + row * 9 + b"x" * (3 * MAX_LINE) + b"\n" + row)
+    with pytest.raises(DataError, match=f"{name} is no table: a line is longer than {MAX_LINE}"):
+        import_tracks(source, tmp_path / name, tmp_path / "o.zarr", dt=1.0)
+    assert [left.name for left in tmp_path.iterdir()] == [name]
 
 
 def test_what_unfolds_plainly_is_read_and_a_bomb_is_not(tmp_path):
     plain = np.random.default_rng(0).integers(0, 10, SMALL + 99).astype("u1").tobytes()
     (tmp_path / "plain.gz").write_bytes(gzip.compress(plain, 1))
-    with unpacked(tmp_path / "plain.gz") as stream:
-        assert stream.read() == plain
+    stage(tmp_path / "plain.gz", tmp_path / "plain")
+    assert (tmp_path / "plain").read_bytes() == plain
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(SMALL + 9999), 1))
-    with pytest.raises(DataError, match="over 200 to 1"), unpacked(tmp_path / "bomb.gz") as stream:
-        stream.read()
+    with pytest.raises(DataError, match="over 200 to 1"):
+        stage(tmp_path / "bomb.gz", tmp_path / "bomb")
 
 
 def test_a_table_of_contents_that_hides_its_size_is_refused(tmp_path):
@@ -146,16 +136,8 @@ def test_a_table_of_contents_that_hides_its_size_is_refused(tmp_path):
     large = b"PK\x06\x06" + bytes(36) + (1 << 30).to_bytes(8, "little") + bytes(8)
     locator, end = b"PK\x06\x07" + bytes(16), b"PK\x05\x06" + bytes(18)
     (tmp_path / "t.csv.zip").write_bytes(large + locator + end)
-    with pytest.raises(DataError, match="table of contents"), unpacked(tmp_path / "t.csv.zip"):
-        pass
-
-
-def test_a_parser_that_is_given_up_hears_that_the_table_ends(tmp_path):
-    """It reads ahead in a thread, and a thread that reads while Python ends kills the process."""
-    text = _Utf8(tmp_path / "t.csv", io.BytesIO(b"a,b\n" * 99))
-    assert text.read(4) == b"a,b\n"
-    text.leave()
-    assert text.read(4) == b""
+    with pytest.raises(DataError, match="table of contents"):
+        stage(tmp_path / "t.csv.zip", tmp_path / "t.csv")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux only")
@@ -193,7 +175,7 @@ def test_an_abandoned_reading_leaves_no_process(tmp_path):
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     if children.exists():
         running = [Path(f"/proc/{p}/cmdline").read_bytes() for p in children.read_text().split()]
-        assert not [line for line in running if b"decoding.py" in line]
+        assert not [line for line in running if b"unpacking.py" in line]
 
 
 def test_names_of_files_inside_a_seal_have_bounds(tmp_path):
