@@ -32,6 +32,7 @@ _LIMITS = {
     "memory_limit": "320MB",
     "max_temp_directory_size": "1TB",
     "threads": 1,
+    "enable_progress_bar": False,
     "TimeZone": "UTC",
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
