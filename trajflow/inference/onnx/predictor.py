@@ -159,7 +159,7 @@ model.onnx` makes one
         self, past: Floats, target: Bools, noise: NDArray[Any], rate: NDArray[np.float32]
     ) -> Floats:
         """Futures [S, N, F, D] in one call."""
-        scenes, clock = self._scenes(past, target, rate)
+        scenes, clock = self._padded(past, target, rate)
         found = scenes.picked(self._run("futures", scenes, noise, clock))
         if not np.isfinite(found).all():
             bad = scenes.known & ~np.isfinite(found).all((0, 2, 3))
@@ -170,7 +170,7 @@ model.onnx` makes one
                 )
         return found
 
-    def _scenes(
+    def _padded(
         self, past: Floats, target: Bools, rate: NDArray[np.float32]
     ) -> tuple[Scenes, NDArray[np.float32]]:
         """Scenes in which somebody is a target, and their clocks."""
@@ -217,7 +217,7 @@ model.onnx` makes one
         size, learned, joint = self.horizon * self.dims, self.learned[wanted], self.spec.joint
         context = np.empty((int(target.sum()), learned.width))
         for some, agents in cut(target, most_at_once(past, 1, joint), joint):
-            scenes, own = self._scenes(past, some, clock)
+            scenes, own = self._padded(past, some, clock)
             nothing = np.zeros((1, scenes.place.shape[1], size), np.float32)
             found = self._run("context", scenes, nothing, own, learned.width)
             context[agents] = found[*scenes.place]
