@@ -89,7 +89,7 @@ def _resumed(ask: Ask, out: Path | None, device: str) -> "Trainer":
             "and --seed, or train a new run"
         )
     folder, store = RunFolder.open(out), open_store(ask.data)
-    data = track_data(store, folder.config)
+    data = run_data(store, folder)
     known, given = folder.read_record(), data.describe()
     for key, what in SAME.items():
         if known.get(key) != given[key]:

@@ -17,7 +17,7 @@ from trajflow.datasets.streaming import Shape, Stream
 from trajflow.datasets.windows import Windows, check_shape
 from trajflow.errors import ConfigError, DataError
 
-HALVED = 40
+HALVED = 60
 """Validation people, not trained on, below whom none are kept back for a calibration."""
 
 
@@ -175,7 +175,7 @@ class TrackData:
 
         People who are also targets of the training part are left out, as a split in time has them.
         Of the others of the val part a half, by a hash of recording and id, is kept back from
-        selection. Where they are fewer than 40 all of them select, and are given here too; see
+        selection. Where they are fewer than 60 all of them select, and are given here too; see
         `calibrators`.
 
         Raises:
@@ -203,7 +203,7 @@ class TrackData:
         return {
             "people": len(people),
             "left_out": len(left),
-            "independent": self._halved and not np.isin(people, self._selecting).any(),
+            "independent": not bool(np.isin(people, self._selecting).any()),
         }
 
     @cached_property
@@ -225,6 +225,8 @@ class TrackData:
         return rest if part != "val" or len(rest) else free
 
     def _evenly(self, size: int, limit: int, part: str, people: Ints | None) -> Iterator[Batch]:
+        if people is not None and len(people) == self._stream.survey.summary(part)["people"]:
+            people = None
         census = self._stream.holdings(part, people)
         total = sum(int(c.target_counts.sum()) for c in census)
         before = 0

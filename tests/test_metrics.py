@@ -178,7 +178,7 @@ def test_a_perfect_forecaster_covers_the_level_whatever_the_number_of_samples(la
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95])
 def test_ranks_decide_and_a_rank_between_counts_by_its_share(level):
     """The truth beside 4 samples has ranks 1 to 5; of these the first 5 level are inside."""
-    samples = path([(0, 0)], [(0, 1)], [(1, 0)], [(1, 1)]) + [0.001, 0.002]
+    samples = path([(0, 0)], [(0, 1.01)], [(1, 0)], [(1, 1.02)])
     shares = []
     for end in ((0.5, 0.5), (30, 0)):
         shares.append(metrics.coverage(samples, path([end])[0], level)[0])

@@ -120,7 +120,8 @@ class Work:
             if RunFolder.open(self.folder).config != config:
                 raise RunError(f"{self.folder} was made with other settings; choose another --out")
             if (self.folder / RESUME).exists():
-                return resumed_trainer(RunFolder.open(self.folder), data, facts, device)
+                folder = RunFolder.open(self.folder)
+                return resumed_trainer(folder, run_data(self.store, folder), facts, device)
             shutil.rmtree(self.folder)
         record = data.describe()
         return new_trainer(config, data, str(self.folder), record, facts, device)
@@ -146,14 +147,14 @@ class Work:
         return Predictor.load(self.folder, str(device_of(self.where.device)), steps)
 
     def _learn_set(self, predictor: Predictor, count: int) -> None:
-        config = self.trial.config
-        data = track_data(self.store, config)
+        config, folder = self.trial.config, RunFolder.open(self.folder)
+        data = run_data(self.store, folder)
         samples = config.samples.model_copy(update={"count": count})
         config = config.model_copy(update={"samples": samples})
         trainer = SetTrainer(predictor.model, data, config, predictor.device)
         for _ in trainer.run():
             pass
-        keep_set(RunFolder.open(self.folder), trainer)
+        keep_set(folder, trainer)
 
     def _protocol(self, data: TrackData) -> dict[str, Any]:
         shape, found = self.trial.config.data, data.describe()
