@@ -77,7 +77,7 @@ def prepare(ask: Ask, out: Path | None, resume: bool, device: str) -> "Trainer":
 
 def _resumed(ask: Ask, out: Path | None, device: str) -> "Trainer":
     from trajflow.datasets.store import open_store
-    from trajflow.run_data import facts_of, track_data
+    from trajflow.run_data import facts_of, run_data
     from trajflow.runs import RunFolder
     from trajflow.training.setup import device_of, resumed_trainer
 

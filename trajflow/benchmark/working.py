@@ -22,7 +22,7 @@ from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.clocks import read_clocks, told
 from trajflow.mixture import Mixture
 from trajflow.predictor import Predictor
-from trajflow.run_data import facts_of, track_data
+from trajflow.run_data import facts_of, run_data, track_data
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
 from trajflow.training import Trainer
 from trajflow.training.noise_sets import SetTrainer, keep_set
