@@ -138,7 +138,11 @@ def _others(table: "Table") -> Iterator[str]:
             continue
         yield f"## {title}"
         yield ""
-        yield "Not ranked with the above: each row names in what its protocol differs."
+        yield (
+            "Not ranked with the above: each row names in what its protocol differs. Their coverage "
+            "is by the samples' own quantile, which leans on the samples: 83.7 % of truths where a "
+            "perfect forecaster of 20 samples has 90 % by ours."
+        )
         yield ""
         folds = [fold for fold in table.recipe.windows if any(fold in peer.folds for peer in some)]
         heads = ["method", *folds, "mean", "energy score", "in 90 %", *TERMS[:-1]]
