@@ -32,7 +32,8 @@ class Forecast:
             are less strange. None: it was not asked for.
         reasons: What is strange about it, in words, [*, A]; "" where the surprise is below 0.95.
         expected_error: Energy score to expect of each agent's plain draws, [*, A], in the past's
-            unit, at the temperature and evaluations the run was fitted for. It says whom to trust, which surprise does not: a strange past may be easy.
+            unit, at the temperature and evaluations the run was fitted for. It says whom to
+            trust, which surprise does not: a strange past may be easy.
         faults: What is wrong with each past that was set apart, in words, [*, A]; None where
             nothing is. The samples of such an agent are NaN. None: it was not asked for.
     """

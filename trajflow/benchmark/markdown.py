@@ -139,9 +139,9 @@ def _others(table: "Table") -> Iterator[str]:
         yield f"## {title}"
         yield ""
         yield (
-            "Not ranked with the above: each row names in what its protocol differs. Their coverage "
-            "is by the samples' own quantile, which leans on the samples: 83.7 % of truths where a "
-            "perfect forecaster of 20 samples has 90 % by ours."
+            "Not ranked with the above: each row names in what its protocol differs. Their "
+            "coverage is by the samples' own quantile, which leans on the samples: 83.7 % of "
+            "truths where a perfect forecaster of 20 samples has 90 % by ours."
         )
         yield ""
         folds = [fold for fold in table.recipe.windows if any(fold in peer.folds for peer in some)]

@@ -30,7 +30,7 @@ def resampled_means(people: People, resamples: int, chance: np.random.Generator)
 
 
 def _drawn(people: People, resamples: int, chance: np.random.Generator) -> Floats:
-    """Means of the N scores over people drawn with replacement, [R, N] with R resamples."""
+    """Means of the N scores over people drawn with replacement, [*, N]; a row each draw."""
     count = len(people.agent)
     found = []
     for first in range(0, resamples, rows := max(1, BUDGET // count)):
