@@ -54,7 +54,7 @@ def benchmark(
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trials at once.")] = 1,
     stage: Annotated[
-        str, typer.Option(metavar="all|train|evaluate|table", help="Do a part of it only.")
+        str, typer.Option(metavar="all|train|evaluate|refresh|table", help="Do a part of it only.")
     ] = "all",
     device: Device = "auto",
     as_json: Json = False,
@@ -65,6 +65,9 @@ def benchmark(
     Weights are chosen on the validation part only. Each trial is a run folder in RESULTS/runs;
     what is finished is not done again, what was interrupted goes on. RESULTS/table.json, .csv,
     .md, .png and .svg hold every row with its protocol, beside what others published.
+
+    --stage refresh judges again, with the weights and the plan that are in RESULTS, what has no
+    report or one of an earlier version, whose coverage was taken otherwise; nothing is trained.
 
     ethucy: a store of `data import ethucy`. sdd: of `data import table --unit px --speed-limit
     inf` with a split column; a tenth of the training agents, in whole recordings, is set apart

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from trajflow.cli.console import Progress, asking, complain, log, say, say_json
 from trajflow.cli.tables import table
-from trajflow.errors import ConfigError, did_you_mean
+from trajflow.errors import ConfigError, RunError, did_you_mean
 
 if TYPE_CHECKING:
     from trajflow.benchmark.drafting import Ask
+    from trajflow.benchmark.plan import Plan
     from trajflow.benchmark.pool import Pool, Standing
+    from trajflow.datasets.store import Store
 
-STAGES = ("all", "train", "evaluate", "table")
+STAGES = ("all", "train", "evaluate", "refresh", "table")
 SHOWN = {
     "energy_score": "energy score",
     "min_ade": "minADE",
@@ -29,7 +31,7 @@ class Doing:
     Attributes:
         data: The store.
         out: Folder of all results.
-        stage: "all", "train", "evaluate" or "table".
+        stage: "all", "train", "evaluate", "refresh" or "table".
         device: Where to compute.
         jobs: Trials at once.
     """
@@ -73,13 +75,34 @@ def carry_out(ask: "Ask", doing: Doing) -> "Standing":
         raise ConfigError(did_you_mean("stage", doing.stage, STAGES))
     if doing.stage == "table":
         return Standing(0)
-    plan = plan_of(ask, open_store(doing.data))
-    plan.save(doing.out)
+    store, stage = open_store(doing.data), doing.stage
+    if stage == "refresh":
+        plan, stage = _planned(doing.out, store), "evaluate"
+    else:
+        plan = plan_of(ask, store)
+        plan.save(doing.out)
     device = str(device_of(doing.device))
-    pool = Pool(plan, Order(doing.out, doing.data, doing.stage, device, doing.jobs))
+    pool = Pool(plan, Order(doing.out, doing.data, stage, device, doing.jobs))
     log.info("%d trials, %d at once on %s; %s", len(plan.trials), doing.jobs, device, doing.out)
     with asking(pool.stop), Progress("trials", len(plan.trials)) as progress:
         return _watched(pool, progress)
+
+
+def _planned(out: Path, store: "Store") -> "Plan":
+    """The plan of a folder of results, whatever the settings of today's version are.
+
+    Raises:
+        RunError: There is none, or it is of other tracks.
+    """
+    from trajflow.benchmark.plan import read_plan
+
+    plan = read_plan(out)
+    if plan.fingerprint != store.fingerprint():
+        raise RunError(
+            f"{out} holds results on {plan.data} ({plan.fingerprint[:8]}), not on {store.path} "
+            f"({store.fingerprint()[:8]}); give the tracks that its runs were trained on"
+        )
+    return plan
 
 
 def _watched(pool: "Pool", progress: Progress) -> "Standing":

@@ -42,6 +42,9 @@ def calibrate(
 ) -> None:
     """Fit regions that hold for new people, keep them in the run, and show how reliable they are.
 
+    Fitted on people of the part who were not trained on and had no part in choosing weights,
+    temperature or learned samples: a half of the validation people, by a hash of their id, is kept
+    back for that. Where fewer than 60 could be halved, all are fitted on, and the output says so.
     Every person counts once, however many windows they have. The table sets a level against the
     share of truths inside: by the samples' own radius, and calibrated, each time on people the
     calibration was not fitted on.
@@ -88,6 +91,8 @@ def _columns(found: "Reliability") -> list[list[object]]:
 
 
 def _notes(told: dict[str, Any], found: "Reliability") -> list[str]:
+    from trajflow.cli.calibrating import DEPENDENT
+
     looked = f"{found.people} people, {found.windows} windows of part {told['checked_on']}"
     halves = told["checked_on"] == told["part"]
     how = "fitted on one half of them, looked at on the other, both ways" if halves else "looked at"
@@ -96,13 +101,11 @@ def _notes(told: dict[str, Any], found: "Reliability") -> list[str]:
         f"kept in {told['run']}: fitted on {told['people']} people of part {told['part']}, enough "
         f"for levels up to {100 * told['highest_level']:.0f} %",
     ]
-    if told["part"] == "val":
+    if told["left_out"]:
         lines.append(
-            "the epoch was chosen on these people too: new people may be inside a little less "
-            "often; --check test looks, once"
+            f"{told['left_out']} people of part {told['part']} are left out: the run has "
+            "trained on them at other times"
         )
-    if told["also_learned_from"]:
-        lines.append(
-            f"{told['also_learned_from']} people of this part were learned from at other times"
-        )
+    if not told["independent"]:
+        lines.append(f"{DEPENDENT % told['people']}; --check test looks, once")
     return lines

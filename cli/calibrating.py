@@ -22,6 +22,10 @@ USUAL = 500
 """Training windows that say what spread is usual."""
 LEAST = 20
 """People below which a training ends without a calibration."""
+DEPENDENT = (
+    "these %d people also chose the weights, because there are few or the run is of an earlier "
+    "version: new people may be inside a little less often"
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def calibrate_run(
     """
     from trajflow.datasets.store import open_store
     from trajflow.inference.tables import check_fit
-    from trajflow.run_data import track_data
+    from trajflow.run_data import run_data
     from trajflow.runs import RunFolder
 
     if "train" in (how.part, checked) or how.part == checked:
@@ -75,10 +79,10 @@ def calibrate_run(
     folder, store = RunFolder.open(run), open_store(place)
     predictor = _uncalibrated(folder, device, how.steps)
     check_fit(predictor, store, place)
-    data = track_data(store, folder.config)
+    data = run_data(store, folder)
     evidence = _evidence(predictor, data, how)
     usual = _usual(predictor, data, how)
-    calibration = _kept(folder, evidence, usual, how, store.fingerprint())
+    calibration = _kept(folder, data, evidence, usual, how, store.fingerprint())
     found = _reliability(predictor, data, calibration, evidence, usual, how, checked)
     told: dict[str, Any] = {
         "run": str(folder.path),
@@ -87,7 +91,6 @@ def calibrate_run(
         "unit": store.unit,
         **vars(calibration.origin),
         "highest_level": calibration.highest,
-        "also_learned_from": len(data.leakage()[f"train+{how.part}"]),
         "checked_on": checked or how.part,
         "reliability": found.to_json(),
     }
@@ -101,18 +104,29 @@ def calibrate_trained(trainer: "Trainer") -> "Calibration | None":
     how = Fitting(windows=min(2000, settings.validation_windows), steps=steps)
     try:
         predictor = _uncalibrated(trainer.folder, str(trainer.device), steps)
-        evidence = _evidence(predictor, trainer.data, how)
-        if evidence.people < LEAST:
-            log.debug("not calibrated: %d validation people, %d needed", evidence.people, LEAST)
+        data: Any = trainer.data
+        people = data.calibrators()["people"]
+        if people < LEAST:
+            log.debug("not calibrated: %d validation people, %d needed", people, LEAST)
             return None
+        evidence = _evidence(predictor, data, how)
         store = str(trainer.folder.read_record().get("store", ""))
-        usual = _usual(predictor, trainer.data, how)
-        calibration = _kept(trainer.folder, evidence, usual, how, store)
-        log.info("regions calibrated on %d validation people", evidence.people)
+        usual = _usual(predictor, data, how)
+        calibration = _kept(trainer.folder, data, evidence, usual, how, store)
+        _say(calibration)
         return calibration
     except TrajflowError as error:
         log.warning("not calibrated: %s", error)
         return None
+
+
+def _say(calibration: "Calibration") -> None:
+    origin = calibration.origin
+    log.info("regions calibrated on %d validation people", origin.people)
+    if origin.left_out:
+        log.info("%d more are left out: the run has trained on them", origin.left_out)
+    if not origin.independent:
+        log.info(DEPENDENT, origin.people)
 
 
 def _uncalibrated(folder: "RunFolder", device: str, steps: int) -> "Predictor":
@@ -125,8 +139,7 @@ def _uncalibrated(folder: "RunFolder", device: str, steps: int) -> "Predictor":
 def _evidence(predictor: "Predictor", data: Any, how: Fitting) -> "Evidence":
     from trajflow.calibration import gather
 
-    parts = {} if how.part == "val" else {"part": how.part}
-    batches = data.validation(SIZE, how.windows, **parts)
+    batches = data.calibration(SIZE, how.windows, how.part)
     return gather(predictor, _counted(batches), how.samples, how.seed)
 
 
@@ -138,13 +151,19 @@ def _usual(predictor: "Predictor", data: Any, how: Fitting) -> "Floats":
 
 
 def _kept(
-    folder: "RunFolder", evidence: "Evidence", usual: "Floats", how: Fitting, store: str
+    folder: "RunFolder",
+    data: Any,
+    evidence: "Evidence",
+    usual: "Floats",
+    how: Fitting,
+    store: str,
 ) -> "Calibration":
     from trajflow.calibration import FILE, Origin, digest, fit, stored
     from trajflow.runs import WEIGHTS
 
     origin = Origin(
         part=how.part,
+        **_who(data, how.part),
         samples=how.samples,
         evaluations=how.steps,
         seed=how.seed,
@@ -154,6 +173,11 @@ def _kept(
     calibration = fit(evidence, usual, origin)
     folder.write(FILE, stored(calibration))
     return calibration
+
+
+def _who(data: Any, part: str) -> dict[str, Any]:
+    told = data.calibrators(part)
+    return {name: told[name] for name in ("left_out", "independent")}
 
 
 def _reliability(

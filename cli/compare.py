@@ -14,7 +14,7 @@ from trajflow.cli.tables import table
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trajflow.benchmark.ranking import Difference
+    from trajflow.benchmark.ranking import Difference, Place
 
 SHOWN = ("energy_score", "min_ade", "min_fde", "mean_ade", "mean_fde", "miss_rate", "coverage_90")
 TERMS = ("windows", "samples", "draws", "selection", "steps")
@@ -39,7 +39,13 @@ def compare(
 
     Scores are ranked only if they are of the same tracks, split, part, windows, samples, draws
     and choice of samples; where they are not, nothing is ranked and the fields that differ are
-    named. "=" marks rows that the intervals over people cannot tell apart.
+    named. "=" marks rows that cannot be told apart: the 95 % interval of the difference to the best
+    of the rank, by bootstrap over the people of both and with the variance of the seeds, holds 0;
+    "behind" is that interval. Reports of earlier versions do not tell of people: they are tied if
+    the score of one is within the interval of the other, and their coverage is left out.
+    `trajflow evaluate` and `trajflow benchmark --stage refresh` judge them again. Energy scores
+    and all others are means over recordings or folds that each weigh the same; --json also has
+    the means over windows.
     """
     from trajflow.benchmark.ranking import by_protocol, differences, ranked
 
@@ -49,12 +55,18 @@ def compare(
         raise ConfigError(refusal(found))
     if as_json:
         places = [] if found else ranked(rows)
-        ranks = {"ranks": [{"name": p.row["name"], "rank": p.rank, "tied": p.tied} for p in places]}
-        say_json({"rows": rows, **ranks, "differences": [str(one) for one in found]})
+        ranks = [
+            {"name": p.row["name"], "rank": p.rank, "tied": p.tied, "behind": p.behind}
+            for p in places
+        ]
+        shown = [{k: v for k, v in row.items() if k != "per_person"} for row in rows]
+        say_json({"rows": shown, "ranks": ranks, "differences": [str(one) for one in found]})
         return
     if not found:
-        heads = ["rank", "name", *_heads()]
-        lines = [[f"{p.rank}{' =' if p.tied else ''}", *_row(p.row)] for p in ranked(rows)]
+        heads = ["rank", "name", *_heads(), "behind"]
+        lines = [
+            [f"{p.rank}{' =' if p.tied else ''}", *_row(p.row), _behind(p)] for p in ranked(rows)
+        ]
         say(table(heads, lines))
         return
     for number, group in enumerate(by_protocol(rows), 1):
@@ -71,6 +83,10 @@ def refusal(found: Sequence["Difference"]) -> str:
         "Judge them alike with `trajflow evaluate`, name the reports of one protocol "
         "(RUN/evaluation-....json), or see them unranked with --anyway"
     )
+
+
+def _behind(place: "Place") -> str | None:
+    return None if place.behind is None else "{:.3g} .. {:.3g}".format(*place.behind)
 
 
 def _heads() -> list[str]:

@@ -90,6 +90,9 @@ def evaluate(
 
     Windows are cut as the run was trained; a baseline learns from the training part first. Where
     the tracks have leave-one-out folds and no test part, it is judged on each fold in turn.
+    In a mean every recording or fold weighs the same; beside it is the mean over windows.
+    "inside 90 %" is the share of truths whose rank among truth and samples, by the distance of each
+    to the mean of the others, is within the level; a perfect forecaster has exactly 90 %.
     The report is also kept in the run, for `trajflow compare`. With --ood it is another one: how
     well the run's surprise tells shifted windows from ordinary ones, how well it forecasts under
     each shift, and whether surprise predicts error.

@@ -19,6 +19,10 @@ def fit_surprise(
         list[str] | None,
         typer.Option(metavar="FAULT", help="A known fault not to learn from; may be repeated."),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Network evaluations of the draws; those of the training if not."),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -27,12 +31,15 @@ def fit_surprise(
     """Fit what tells strange pasts from ordinary ones, and keep it in the run.
 
     Scores are fitted on people of the training part, among them one that is shown known faults of
-    tracks; how large they usually are is taken from people of the validation part, where everybody
-    counts once. `predict --surprise` then says how strange each past is, and why.
+    tracks; how large they usually are, and what error is to be expected, is taken from people of
+    the validation part who were not trained on and had no part in choosing weights, as for
+    `trajflow calibrate`; everybody counts once. `predict --surprise` then says how strange each
+    past is, and why. The expected error is that of draws as `predict` makes them, at the run's
+    temperature and so many evaluations.
     """
     from trajflow.cli.fitting_surprise import Fitting, fit_run
 
-    told = fit_run(run, data, Fitting(windows, tuple(without or ()), seed), device)
+    told = fit_run(run, data, Fitting(windows, tuple(without or ()), seed, steps), device)
     if as_json:
         say_json(told)
         return

@@ -21,7 +21,7 @@ def fit_run(run: Path, place: Path, words: Sequence[str], device: str) -> dict[s
     from trajflow.datasets.store import open_store
     from trajflow.inference.tables import check_fit
     from trajflow.predictor import Predictor
-    from trajflow.run_data import track_data
+    from trajflow.run_data import run_data
     from trajflow.runs import RunFolder
     from trajflow.training.noise_sets import SetTrainer, keep_set
     from trajflow.training.setup import device_of
@@ -31,7 +31,7 @@ def fit_run(run: Path, place: Path, words: Sequence[str], device: str) -> dict[s
     where = device_of(device)
     predictor = Predictor.load(folder.path, str(where))
     check_fit(predictor, store, place)
-    trainer = SetTrainer(predictor.model, track_data(store, config), config, where)
+    trainer = SetTrainer(predictor.model, run_data(store, folder, config), config, where)
     with Progress("epochs", config.samples.epochs) as progress:
         for now in trainer.run():
             progress.update(now.epoch)

@@ -1,5 +1,6 @@
 """How a run learns what is strange to it, and where it keeps that."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from trajflow.cli.console import counted, log
 from trajflow.errors import ConfigError, TrajflowError, did_you_mean
 
 if TYPE_CHECKING:
+    from trajflow.batch import Batch
     from trajflow.predictor import Predictor
     from trajflow.runs import RunFolder
     from trajflow.surprise import Surprise
@@ -26,12 +28,14 @@ class Fitting:
     Attributes:
         windows: Most windows of each part.
         without: Known faults that are not learned from.
-        seed: Seed of the faults.
+        seed: Seed of the faults and the draws.
+        steps: Network evaluations of the draws whose error is to be expected; None: as trained.
     """
 
     windows: int = 4000
     without: tuple[str, ...] = ()
     seed: int = 0
+    steps: int | None = None
 
     def faults(self) -> list[str]:
         """Names of the faults that are learned from.
@@ -59,7 +63,7 @@ def fit_run(run: Path, place: Path, how: Fitting, device: str) -> dict[str, Any]
     """
     from trajflow.datasets.store import open_store
     from trajflow.inference.tables import check_fit
-    from trajflow.run_data import track_data
+    from trajflow.run_data import run_data
     from trajflow.runs import RunFolder
     from trajflow.surprise import FILE
 
@@ -67,7 +71,7 @@ def fit_run(run: Path, place: Path, how: Fitting, device: str) -> dict[str, Any]
     folder, store = RunFolder.open(run), open_store(place)
     predictor = _bare(folder, device)
     check_fit(predictor, store, place)
-    data = track_data(store, folder.config)
+    data = run_data(store, folder)
     found = _kept(folder, predictor, data, how, store.fingerprint())
     if found.origin.people < LEAST:
         log.warning(
@@ -82,14 +86,15 @@ def fit_run(run: Path, place: Path, how: Fitting, device: str) -> dict[str, Any]
 def fit_trained(trainer: "Trainer") -> "Surprise | None":
     """The surprise of what a training has kept; None, and said why, where there is none."""
     record = trainer.folder.read_record()
-    people = record.get("parts", {}).get("val", {}).get("people", 0)
+    data: Any = trainer.data
+    people = data.calibrators()["people"] if record.get("parts", {}).get("val") else 0
     if people < LEAST:
         log.debug("no surprise fitted: %d validation people, %d needed", people, LEAST)
         return None
     try:
         predictor = _bare(trainer.folder, str(trainer.device))
         store = str(record.get("store", ""))
-        found = _kept(trainer.folder, predictor, trainer.data, Fitting(2000), store)
+        found = _kept(trainer.folder, predictor, data, Fitting(2000), store)
         log.info("surprise fitted on %d people", found.origin.learned)
         return found
     except TrajflowError as error:
@@ -112,16 +117,31 @@ def _kept(
     from trajflow.surprise import FILE, Origin, fit, stored
 
     weights = digest(folder.read(WEIGHTS, "train it first"))
-    learned, held = (
-        counted(f"{part} windows", data.validation(SIZE, how.windows, part), lambda b: b.targets)
-        for part in ("train", "val")
+    learned = _counted("train", data.validation(SIZE, how.windows, "train"))
+    held = _counted("val", data.calibration(SIZE, how.windows))
+    who = data.calibrators()
+    average = predictor.model.architecture.average
+    origin = Origin(
+        left_out=who["left_out"],
+        independent=who["independent"],
+        store=store,
+        weights=weights,
+        dt=predictor.dt,
+        unit=predictor.unit,
+        evaluations=how.steps or folder.config.train.steps or (1 if average else 8),
+        temperature=predictor.temperature,
     )
-    origin = Origin(store=store, weights=weights, dt=predictor.dt, unit=predictor.unit)
     found = fit(predictor.model, learned, held, how.seed, how.faults(), origin)
     folder.write(FILE, stored(found))
     return found
 
 
+def _counted(part: str, batches: Iterable["Batch"]) -> Iterable["Batch"]:
+    return counted(f"{part} windows", batches, lambda batch: batch.targets)
+
+
 def _told(found: "Surprise") -> dict[str, Any]:
     said = found.origin
-    return {"learned_from": said.learned, "calibrated_on": said.people, "windows": said.windows}
+    told = {"learned_from": said.learned, "calibrated_on": said.people, "windows": said.windows}
+    names = ("left_out", "independent", "evaluations", "temperature")
+    return told | {name: getattr(said, name) for name in names}

@@ -9,7 +9,7 @@ from trajflow.errors import RunError
 if TYPE_CHECKING:
     from trajflow.runs import RunFolder
 
-TABLE = "table.json"
+TABLE, PEOPLE = "table.json", "people.json"
 
 
 def best_validation(folder: "RunFolder") -> dict[str, Any]:
@@ -52,11 +52,24 @@ def judgements(path: Path) -> list[dict[str, Any]]:
 
 def _rows(table: Path) -> list[dict[str, Any]]:
     """The rows of a benchmark that are whole."""
+    from trajflow.benchmark.reports import without_old_coverage
+
     try:
         rows = json.loads(table.read_text(encoding="utf-8"))["rows"]
-        return [row for row in rows if row["mean"]]
+        people = _people(table.with_name(PEOPLE), len(rows))
+        whole = [{**row, "per_person": who} for row, who in zip(rows, people, strict=True)]
+        return [without_old_coverage(row) for row in whole if row["mean"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise RunError(f"{table} is not a table of `trajflow benchmark`") from None
+
+
+def _people(path: Path, rows: int) -> list[Any]:
+    """The people of each row, for comparisons in pairs; nobody where they are not kept."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    return found if isinstance(found, list) and len(found) == rows else [{}] * rows
 
 
 def _validation(folder: "RunFolder") -> dict[str, Any]:

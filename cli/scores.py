@@ -32,8 +32,12 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     say(heading(report))
     say()
     scenes = dict(list(report["scenes"].items())[:MANY])
-    rows = [_row(key, report, scenes) for key in _keys(report)]
-    say(table(["", "mean", "95 % of people", *scenes], rows))
+    many = len(report["scenes"]) > 1 and "window_mean" in report
+    rows = [_row(key, report, scenes, many) for key in _keys(report)]
+    beside = ["by windows"] if many else []
+    say(table(["", "mean", "95 % of people", *beside, *scenes], rows))
+    if many:
+        say("in the mean every recording or fold weighs the same, by windows every window does")
     if len(report["scenes"]) > MANY:
         say(f"... and {len(report['scenes']) - MANY} more; --json has them all")
     if report.get("selection", "plain") != "plain":
@@ -62,7 +66,9 @@ def _keys(report: dict[str, Any]) -> list[str]:
     return known + [k for k in report["mean"] if k not in NAMES and not k.endswith(apart)]
 
 
-def _row(key: str, report: dict[str, Any], scenes: dict[str, Any]) -> list[object]:
+def _row(key: str, report: dict[str, Any], scenes: dict[str, Any], many: bool) -> list[object]:
     low, high = report.get("intervals", {}).get(key, (None, None))
     between = None if low is None else f"{low:.4g} .. {high:.4g}"
-    return [NAMES.get(key, key), report["mean"][key], between, *(s[key] for s in scenes.values())]
+    beside = [report["window_mean"][key]] if many else []
+    each = (scene[key] for scene in scenes.values())
+    return [NAMES.get(key, key), report["mean"][key], between, *beside, *each]

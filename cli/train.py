@@ -54,9 +54,11 @@ def train(
 ) -> None:
     """Train a forecaster; Ctrl-C saves, and --resume goes on, also after a crash.
 
-    The best weights are those with the lowest energy score on the validation part. With 20 people
-    in it, the run is also calibrated and learns what is strange to it; see `trajflow calibrate`
-    and `trajflow fit-surprise`.
+    The best weights are those with the lowest energy score on the validation part, over windows
+    spread evenly over it, each of which weighs the same; "by recording" is the mean in which each
+    recording does. Half of the validation people are kept back from that choice where 60 or more
+    of them were not trained on. With 20 people left the run is also calibrated and learns what is
+    strange to it; see `trajflow calibrate` and `trajflow fit-surprise`.
     """
     from trajflow.calibration import FILE as CALIBRATION
     from trajflow.cli.calibrating import calibrate_trained

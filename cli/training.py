@@ -77,7 +77,7 @@ def prepare(ask: Ask, out: Path | None, resume: bool, device: str) -> "Trainer":
 
 def _resumed(ask: Ask, out: Path | None, device: str) -> "Trainer":
     from trajflow.datasets.store import open_store
-    from trajflow.run_data import facts_of, track_data
+    from trajflow.run_data import facts_of, run_data
     from trajflow.runs import RunFolder
     from trajflow.training.setup import device_of, resumed_trainer
 
@@ -89,7 +89,7 @@ def _resumed(ask: Ask, out: Path | None, device: str) -> "Trainer":
             "and --seed, or train a new run"
         )
     folder, store = RunFolder.open(out), open_store(ask.data)
-    data = track_data(store, folder.config)
+    data = run_data(store, folder)
     known, given = folder.read_record(), data.describe()
     for key, what in SAME.items():
         if known.get(key) != given[key]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 SHOWN = {
     "energy_score": "energy score",
+    "energy_score_by_recording": "by recording",
     "min_ade": "minADE",
     "min_fde": "minFDE",
     "coverage_90": "inside 90 %",
@@ -34,6 +35,12 @@ def watch(events: Iterable["Event"]) -> "Finished":
             log.warning(going_back(event))
         elif isinstance(event, Tempered):
             log.info("noise of deviation %g; %s", event.temperature, scores_of(event.metrics))
+            if event.at_bound:
+                log.warning(
+                    "the deviation of the noise is at the end of the search, %g: a better one may "
+                    "lie beyond; the run may have learned too little, or from too few people",
+                    event.temperature,
+                )
         elif isinstance(event, Finished):
             progress.close()
             return event

@@ -1,11 +1,12 @@
-"""Which agents are learned from when data shall be few, and which agents are in two parts."""
+"""Which agents are learned from, which ones select and which calibrate, who is in two parts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from itertools import combinations
 
 import numpy as np
 
-from trajflow.batch import Ints
+from trajflow.batch import Bools, Ints
 from trajflow.errors import ConfigError
 
 
@@ -34,3 +35,16 @@ def leakage(agents: Mapping[str, Ints]) -> dict[str, Ints]:
     """
     pairs = combinations(agents, 2)
     return {f"{one}+{two}": np.intersect1d(agents[one], agents[two]) for one, two in pairs}
+
+
+def selects(scenes: Sequence[str], labels: Sequence[str]) -> Bools:
+    """Whether each agent is of the half that selects rather than the one that calibrates, [N].
+
+    It follows from the agent alone, so nobody changes sides where others come or go.
+
+    Args:
+        scenes: Name of each agent's recording, N of them.
+        labels: The source's own id of each.
+    """
+    names = [f"{scene}\0{label}".encode() for scene, label in zip(scenes, labels, strict=True)]
+    return np.array([blake2b(name, digest_size=1).digest()[0] % 2 == 0 for name in names], bool)

@@ -2,19 +2,23 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from trajflow.batch import Batch, Ints
-from trajflow.datasets.agents import draw_agents, leakage
+from trajflow.datasets.agents import draw_agents, leakage, selects
 from trajflow.datasets.batches import batches, count_batches, evenly, plan
 from trajflow.datasets.scoring import scoring_groups
 from trajflow.datasets.splits import PARTS, Kind, choose
 from trajflow.datasets.store import Store
 from trajflow.datasets.streaming import Shape, Stream
 from trajflow.datasets.windows import Windows, check_shape
-from trajflow.errors import ConfigError
+from trajflow.errors import ConfigError, DataError
+
+HALVED = 60
+"""Validation people, not trained on, below whom none are kept back for a calibration."""
 
 
 class TrackData:
@@ -47,6 +51,7 @@ class TrackData:
         reach: int = 1,
         order: int = 0,
         around: Collection[str] = ("train",),
+        halved: bool = True,
     ) -> None:
         """Choose the parts.
 
@@ -67,13 +72,15 @@ class TrackData:
             reach: Batches bring this many times T and F steps around the present.
             order: Seed of the order of training batches.
             around: Parts whose batches reach so far; a forecaster need not see what is judged.
+            halved: Whether half of the validation people are kept back for a calibration; see
+                `calibration`. False for a run whose weights all of them have chosen.
 
         Raises:
             ConfigError: A setting is unknown, out of bounds or does not fit the store.
         """
         check_shape(history, horizon, stride, neighbours)
         draw_agents(np.zeros(1, np.int64), fraction, seed)
-        self.store, self.order = store, order
+        self.store, self.order, self._halved = store, order, halved
         self.split = choose(store, split, fold, fractions, seed, validation)
         self.shape = Shape(history, horizon, stride, neighbours, reach)
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
@@ -148,15 +155,79 @@ class TrackData:
         """The training batches of an epoch from the `skip`-th on."""
         return self.batches("train", size, epoch, skip=skip)
 
-    def validation(self, size: int, limit: int, part: str = "val") -> Iterator[Batch]:
+    def validation(self, size: int, limit: int, part: str | None = None) -> Iterator[Batch]:
         """Batches of about `limit` targets, windows drawn evenly from a part; the same each time.
 
         Args:
             size: Targets in a batch, about.
             limit: Targets of all batches, about; no limit if the part has no more.
-            part: Where windows come from.
+            part: Where windows come from. None: the val part without the people kept back for a
+                calibration; a training selects weights, temperature and learned samples by these.
         """
-        census = self._stream.holdings(part)
+        if part is not None:
+            yield from self._evenly(size, limit, part, None)
+        else:
+            self._stream.holdings("val")
+            yield from self._evenly(size, limit, "val", self._selecting)
+
+    def calibration(self, size: int, limit: int, part: str = "val") -> Iterator[Batch]:
+        """Batches of people who had no part in training or selection, otherwise as `validation`.
+
+        People who are also targets of the training part are left out, as a split in time has them.
+        Of the others of the val part a half, by a hash of recording and id, is kept back from
+        selection. Where they are fewer than 60 all of them select, and are given here too; see
+        `calibrators`.
+
+        Raises:
+            DataError: Nobody is left.
+        """
+        self._stream.holdings(part)
+        people = self._calibrating(part)
+        if not len(people):
+            raise DataError(
+                f"nobody in part {part!r} of {self.store.path} is left to calibrate on: all its "
+                f"{len(self._stream.survey.agents(part))} people were trained on at other times or "
+                "chose the weights; use another split (data.split=scene) or more recordings"
+            )
+        yield from self._evenly(size, limit, part, people)
+
+    def calibrators(self, part: str = "val") -> dict[str, Any]:
+        """Who `calibration` gives, in values that JSON can hold.
+
+        Returns:
+            "people": how many they are; "left_out": how many are not, because they were trained on;
+            "independent": whether none of them took part in selection.
+        """
+        people = self._calibrating(part)
+        left = np.intersect1d(self._stream.survey.agents(part), self._stream.survey.agents("train"))
+        return {
+            "people": len(people),
+            "left_out": len(left),
+            "independent": not bool(np.isin(people, self._selecting).any()),
+        }
+
+    @cached_property
+    def _selecting(self) -> Ints:
+        """Numbers of the validation people who select, sorted, any shape."""
+        survey = self._stream.survey
+        people = np.unique(survey.agents("val"))
+        free = np.setdiff1d(people, survey.agents("train"))
+        if not self._halved or len(free) < HALVED:
+            return people
+        kept = free[~selects(self.store.scenes_of(free), self.store.labels(free))]
+        return np.setdiff1d(people, kept)
+
+    def _calibrating(self, part: str) -> Ints:
+        """Numbers of the people of a part that may calibrate, sorted, any shape."""
+        survey = self._stream.survey
+        free = np.setdiff1d(survey.agents(part), survey.agents("train"))
+        rest = np.setdiff1d(free, self._selecting)
+        return rest if part != "val" or len(rest) else free
+
+    def _evenly(self, size: int, limit: int, part: str, people: Ints | None) -> Iterator[Batch]:
+        if people is not None and len(people) == self._stream.survey.summary(part)["people"]:
+            people = None
+        census = self._stream.holdings(part, people)
         total = sum(int(c.target_counts.sum()) for c in census)
         before = 0
         for group, counts in enumerate(census):
@@ -164,7 +235,7 @@ class TrackData:
             chosen = np.flatnonzero(evenly(number, min(limit, total), total))
             before += len(number)
             if len(chosen):
-                windows = self._stream.windows(part, group)
+                windows = self._stream.windows(part, group, people)
                 shares = counts.agent_counts[chosen], counts.target_counts[chosen]
                 for rows in plan(*shares, size):
                     yield windows.gather(chosen[rows])
@@ -198,5 +269,7 @@ class TrackData:
             "learned_from": None if learned is None else len(learned),
             "parts": {part: survey.summary(part) for part in PARTS},
             "leakage": {pair: len(agents) for pair, agents in self.leakage().items()},
+            "selection": {"people": len(self._selecting)},
+            "calibration": self.calibrators(),
             "hash": survey.hash,
         }

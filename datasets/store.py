@@ -136,6 +136,10 @@ class Store:
         """The source's own ids of agents, given by their numbers in the store, [N]."""
         return self._index.labels(np.asarray(agents, np.int64))
 
+    def scenes_of(self, agents: Sequence[int] | Ints) -> list[str]:
+        """Names of the recordings of agents, given by their numbers in the store, [N]."""
+        return [self.scenes[code] for code in self._index.scene[np.asarray(agents, np.int64)]]
+
     def table(self, name: str) -> dict[str, NDArray[Any]]:
         """The columns of a table kept beside the tracks, [N] each.
 

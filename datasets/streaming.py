@@ -99,17 +99,25 @@ class Stream:
         fits = store.rows <= max_rows
         self.groups = [list(store.scenes)] if fits else list(store.parts(max_rows))
         self._held: tuple[int, Tracks, NDArray[np.int8]] | None = None
-        self._kept: dict[str, Windows] = {}
+        self._kept: dict[tuple[str, bytes], Windows] = {}
+        self._counted: dict[tuple[str, bytes], list[Census]] = {}
 
-    def windows(self, part: str, group: int = 0) -> Windows:
-        """The windows of one part of one group."""
-        if part not in self._kept:
-            agents = self.agents if part == "train" else None
+    def windows(self, part: str, group: int = 0, people: Ints | None = None) -> Windows:
+        """The windows of one part of one group.
+
+        Args:
+            part: Which part.
+            group: Which group.
+            people: Numbers of the agents that are targets, any shape; None for all of the part.
+        """
+        key = (part, b"" if people is None else people.tobytes())
+        if key not in self._kept:
+            agents = self.agents if people is None and part == "train" else people
             windows = self._cut(part, group, agents)
             if len(self.groups) > 1:
                 return windows
-            self._kept[part] = windows
-        return self._kept[part]
+            self._kept[key] = windows
+        return self._kept[key]
 
     @cached_property
     def agents(self) -> Ints | None:
@@ -132,8 +140,12 @@ class Stream:
         digest.update(b"" if agents is None else agents.tobytes())
         return Survey(parts, digest.hexdigest())
 
-    def holdings(self, part: str) -> list[Census]:
+    def holdings(self, part: str, people: Ints | None = None) -> list[Census]:
         """What a part that shall be used holds in each group.
+
+        Args:
+            part: Which part.
+            people: Numbers of the agents that are targets, any shape; None for all of the part.
 
         Raises:
             DataError: The part has no windows.
@@ -144,7 +156,13 @@ class Stream:
         census = self.survey.parts[part]
         if not any(len(one.target_counts) for one in census):
             raise DataError(self._emptiness(part))
-        return census
+        if people is None:
+            return census
+        key = (part, people.tobytes())
+        if key not in self._counted:
+            groups = range(len(self.groups))
+            self._counted[key] = [self._count(part, group, people) for group in groups]
+        return self._counted[key]
 
     def _emptiness(self, part: str) -> str:
         shape, split = self.shape, self.split
@@ -159,8 +177,8 @@ class Stream:
             f"{self.store.path}: split {split.kind!r}{fold} leaves windows {told}; {out}"
         )
 
-    def _count(self, part: str, group: int) -> Census:
-        windows = self.windows(part, group)
+    def _count(self, part: str, group: int, people: Ints | None = None) -> Census:
+        windows = self.windows(part, group, people)
         return Census(
             rows=len(windows.rows.row),
             agent_counts=windows.agent_counts,

@@ -15,7 +15,7 @@ from trajflow.benchmark.pool import Order, Pool
 from trajflow.benchmark.ranking import by_protocol, differences, protocol, ranked
 from trajflow.benchmark.recipes import recipe, recordings_apart
 from trajflow.benchmark.reports import read_report, report_name
-from trajflow.benchmark.rows import _intervals, rows_of
+from trajflow.benchmark.rows import Spread, _intervals, rows_of
 from trajflow.benchmark.standing import is_done, is_trained, share_done
 from trajflow.benchmark.table import Table
 from trajflow.benchmark.working import Work
@@ -185,6 +185,43 @@ def test_seeds_are_told_by_their_mean_and_their_ends(places, ask, tmp_path):
     assert (spread.least, spread.most) == (min(found), max(found))
     assert spread.mean == pytest.approx(np.mean(found))
     assert min(found) < max(found)
+    low, high = row.intervals["energy_score"]
+    student = 12.706 * abs(found[0] - found[1]) / 2  # of two values, one degree of freedom
+    assert low < spread.mean - student
+    assert high > spread.mean + student
+    fold = row.to_json()["folds"]["a"]
+    assert fold["intervals"]["energy_score"] == pytest.approx([low, high])
+
+
+def test_what_an_earlier_version_judged_is_judged_again(places, ask, tmp_path, trajflow):
+    """By the plan that is there, with the weights that are there; its coverage is not shown."""
+    asked = dataclasses.replace(ask, floors=("cv-sampled",), steps=(1,))
+    plan = plan_of(asked, places)
+    plan.save(tmp_path)
+    for trial in plan.trials:
+        one = work(plan, trial.name, places, tmp_path)
+        one.train()
+        one.evaluate()
+    reports = sorted(tmp_path.rglob("evaluation-*.json"))
+    weights = {path: path.read_bytes() for path in (tmp_path / "runs").glob(f"*/{WEIGHTS}")}
+    whole = [json.loads(path.read_text()) for path in reports]
+    for path, report in zip(reports, whole, strict=True):
+        new = ("coverage_kind", "per_person", "window_mean")
+        path.write_text(json.dumps({k: v for k, v in report.items() if k not in new}))
+    stale = {row.method: row for row in rows_of(plan, tmp_path)}
+    assert "coverage_90" not in stale["mmf"].scores
+    assert "energy_score" in stale["mmf"].scores
+    assert Table.of(plan, tmp_path).missing == [trial.name for trial in plan.trials]
+    words = ("benchmark", "ethucy", places.path, "--out", tmp_path)
+    code, _, said = trajflow(*words, "--stage", "refresh", "--set", "train.batch=7")
+    assert code == 0, said
+    again = [json.loads(path.read_text()) for path in reports]
+    assert [one["mean"] for one in again] == [one["mean"] for one in whole]
+    assert [one["coverage_kind"] for one in again] == ["rank"] * len(reports)
+    assert {path: path.read_bytes() for path in weights} == weights
+    assert len(json.loads((tmp_path / "people.json").read_text())) == 2
+    found = json.loads(trajflow("compare", tmp_path, "--json")[1])
+    assert found["ranks"][1]["behind"] is not None
 
 
 def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, ask, tmp_path):
@@ -206,10 +243,11 @@ def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, ask, tmp
 
 def test_intervals_of_people_who_are_others_add_in_squares():
     fold = {"mean": {"x": 2.0}, "intervals": {"x": [1.0, 4.0]}}
-    assert _intervals([fold]) == {"x": (1.0, 4.0)}
-    low, high = _intervals([fold] * 4)["x"]
+    one = {"x": Spread.of([2.0])}
+    assert _intervals([fold], one)["x"] == pytest.approx((1.0, 4.0))
+    low, high = _intervals([fold] * 4, one)["x"]
     assert (low, high) == pytest.approx((2 - 1 / 2, 2 + 2 / 2))
-    assert _intervals([fold, {"mean": {"x": 2.0}, "intervals": {}}]) == {}
+    assert _intervals([fold, {"mean": {"x": 2.0}, "intervals": {}}], one) == {}
 
 
 def row(name, score, low=None, high=None, **terms):
@@ -229,6 +267,51 @@ def test_within_one_protocol_rows_are_ranked_and_ties_marked():
     places = [(place.row["name"], place.rank, place.tied) for place in ranked(rows)]
     assert places == [("a", 1, True), ("b", 1, True), ("c", 3, False), ("d", 4, False)]
     assert ranked(rows[::-1]) == ranked(rows)
+
+
+def judged(name, scores, seeds=()):
+    """A row of one group of people, ten windows each, with these energy scores."""
+    people = {"agent": list(range(len(scores))), "windows": [10] * len(scores)}
+    error = 1.96 * np.std(scores) / np.sqrt(len(scores))
+    known = {"per_person": {"a": {**people, "energy_score": list(scores)}}}
+    if len(seeds):
+        known["seed_means"] = {"energy_score": list(seeds)}
+    return row(name, np.mean(scores), np.mean(scores) - error, np.mean(scores) + error) | known
+
+
+def test_rows_are_told_apart_by_the_differences_of_the_same_people():
+    """People differ by far more than the two forecasters do of any of them."""
+    chance = np.random.default_rng(0)
+    hard = chance.exponential(size=80)
+    better, worse = hard + 0.01 * chance.normal(size=80), hard + 0.02
+    other = hard + 0.2 * chance.normal(size=80)
+    best, second = ranked([judged("worse", worse), judged("better", better)])
+    assert [(p.row["name"], p.rank, p.tied) for p in (best, second)] == [
+        ("better", 1, False),
+        ("worse", 2, False),
+    ]
+    low, high = second.behind
+    assert 0 < low < 0.02 < high < 0.04
+    assert best.behind is None
+    assert all(place.tied for place in ranked([judged("better", better), judged("other", other)]))
+
+
+def test_a_difference_smaller_than_that_of_seeds_is_a_tie():
+    hard = np.random.default_rng(0).exponential(size=80)
+    one, other = hard, hard + 0.02
+    steady, moved = np.mean(one) + np.array([-1, 0, 1]) * 0.0001, [-0.03, 0.0, 0.03]
+    apart = ranked([judged("one", one, steady), judged("other", other, steady + 0.02)])
+    assert [place.rank for place in apart] == [1, 2]
+    seeds = np.mean(other) + np.array(moved)
+    assert all(p.tied for p in ranked([judged("one", one, steady), judged("other", other, seeds)]))
+
+
+def test_reports_of_other_people_are_compared_by_their_intervals():
+    one, other = judged("one", [1.0, 2.0, 3.0]), judged("other", [1.1, 2.1, 3.1])
+    other["per_person"]["a"]["agent"] = [3, 4, 5]
+    places = ranked([one, other])
+    assert all(place.tied for place in places)
+    assert places[1].behind is None
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,12 @@ import pytest
 import xarray
 
 from trajflow import Predictor
+from trajflow.cli import main
+from trajflow.datasets.data import TrackData
+from trajflow.datasets.store import open_store
+from trajflow.datasets.writer import StoreWriter, TrackBlock
 from trajflow.errors import RunError
-from trajflow.runs import RunFolder
+from trajflow.runs import RECORD, RunFolder
 
 TOLD = {"part", "people", "windows", "samples", "evaluations", "weights", "store", "checked_on"}
 
@@ -36,7 +40,7 @@ def test_a_table_sets_levels_against_shares(calibrated):
     assert [row.split()[0] for row in rows] == [*map(str, range(10, 100, 10)), "95"]
     assert "12 people, 12 windows of part val, fitted on one half of them" in out
     assert "enough for levels up to 92 %" in out
-    assert "the epoch was chosen on these people too" in out
+    assert "these 12 people also chose the weights" in out
     assert (run / "calibration.json").is_file()
 
 
@@ -162,3 +166,96 @@ def test_a_training_calibrates_where_there_are_people_enough(trajflow, tiny, tra
     assert code == 0
     assert "calibrated on 25 validation people" in said
     assert Predictor.load(run).calibration.origin.people == 25
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory, tiny):
+    """A store split in time, whose middle some walk through, and a run trained on its beginning."""
+    folder = tmp_path_factory.mktemp("walked")
+    chance = np.random.default_rng(0)
+    with StoreWriter(folder / "tracks.zarr", dims=2, dt=0.4, unit="m") as writer:
+        begins = np.sort(chance.integers(0, 4000, 900))
+        steps = np.concatenate([begin + np.arange(45) for begin in begins])
+        pace = chance.normal(size=(900, 1, 2))
+        path = (pace * np.arange(45)[:, None]).reshape(-1, 2)
+        writer.append(
+            TrackBlock(
+                scene="square",
+                labels=list(range(900)),
+                types=["walker"] * 900,
+                rowsize=np.full(900, 45),
+                time=steps * 0.4,
+                position=path + 0.1 * chance.normal(size=path.shape),
+                split="",
+            )
+        )
+    words = ["train", str(folder / "tracks.zarr"), "--out", str(folder / "run"), *tiny]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--set", "data.split=time", "--set", "train.epochs=1"])
+    assert not left.value.code
+    return folder / "tracks.zarr", folder / "run"
+
+
+def test_a_calibration_is_of_people_who_neither_trained_nor_selected(trajflow, walked):
+    store, run = walked
+    data = TrackData(open_store(store), history=8, horizon=12, split="time")
+    people = {part: set(data.windows(part).agents.tolist()) for part in ("train", "val")}
+    both = people["train"] & people["val"]
+    assert both
+    kept = json.loads((run / "calibration.json").read_text())
+    assert kept["left_out"] == len(both)
+    assert kept["independent"] is True
+    free = len(people["val"] - both)
+    assert kept["people"] == pytest.approx(free / 2, rel=0.3)
+    selecting, calibrating = (
+        {int(a) for b in batches for a in b.agent[b.target]}
+        for batches in (data.validation(50, 10**6), data.calibration(50, 10**6))
+    )
+    assert len(calibrating) == kept["people"]
+    assert selecting == people["val"] - calibrating
+    assert not calibrating & people["train"]
+    record = RunFolder.open(run).read_record()
+    assert record["calibration"] == {
+        "people": kept["people"],
+        "left_out": len(both),
+        "independent": True,
+    }
+    assert record["selection"]["people"] == len(selecting)
+    surprise = Predictor.load(run).surprise.origin
+    assert (surprise.people, surprise.left_out, surprise.independent) == (
+        kept["people"],
+        len(both),
+        True,
+    )
+    code, out, said = trajflow("calibrate", run, store, "--samples", 6)
+    assert code == 0, said
+    assert f"fitted on {kept['people']} people of part val" in out
+    assert f"{len(both)} people of part val are left out" in out
+    assert "also chose the weights" not in out
+
+
+def test_a_run_whose_weights_all_validation_people_chose_says_so(trajflow, walked, tmp_path):
+    """As the record of a run of an earlier version tells."""
+    store, run = walked
+    old = shutil.copytree(run, tmp_path / "run")
+    folder = RunFolder.open(old)
+    record = folder.read_record()
+    for name in ("selection", "calibration"):
+        del record[name]
+    folder.write(RECORD, json.dumps(record).encode())
+    code, out, said = trajflow("calibrate", old, store, "--samples", 6)
+    assert code == 0, said
+    known = Predictor.load(old).calibration.origin
+    assert not known.independent
+    assert known.people > 1.5 * record["parts"]["val"]["people"] / 2 - known.left_out
+    assert f"these {known.people} people also chose the weights" in out
+
+
+def test_a_calibration_of_an_earlier_version_is_read(calibrated):
+    run, _ = calibrated
+    path = run / "calibration.json"
+    kept = json.loads(path.read_text())
+    del kept["left_out"], kept["independent"]
+    RunFolder.open(run).write(path.name, json.dumps(kept).encode())
+    known = Predictor.load(run).calibration.origin
+    assert (known.people, known.left_out, known.independent) == (12, 0, False)

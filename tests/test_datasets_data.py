@@ -109,6 +109,38 @@ def test_a_validation_is_spread_over_the_whole_part(town, max_rows):
     assert some == content(TrackData(town, **SHAPE).validation(7, 30))
 
 
+def test_half_of_the_validation_people_select_whatever_others_are_there(store_of):
+    """A person is told by recording and id, and stays where it is as others come and go."""
+
+    def halves(streets, folder):
+        walks = [range(begin, begin + 8) for begin in range(12)]
+        scenes = {"a": ("train", walks)} | {name: ("val", walks) for name in streets}
+        store = store_of(scenes, name=folder)
+        data = TrackData(store, **SHAPE)
+        found = []
+        for batches in (data.validation(20, 10**6), data.calibration(20, 10**6)):
+            agents = np.unique(np.concatenate([b.agent[b.target] for b in batches]))
+            found.append(set(zip(store.scenes_of(agents), store.labels(agents), strict=True)))
+        assert data.calibrators() == {"people": len(found[1]), "left_out": 0, "independent": True}
+        return found
+
+    streets = [f"street{i}" for i in range(8)]
+    selecting, calibrating = halves(streets, "all.zarr")
+    assert not selecting & calibrating
+    assert len(selecting | calibrating) == 8 * 12
+    assert 30 < len(selecting) < 66
+    fewer, rest = halves(streets[3:], "fewer.zarr")
+    assert fewer < selecting
+    assert rest < calibrating
+
+
+def test_few_validation_people_all_select_and_it_is_said(town):
+    data = TrackData(town, **SHAPE)
+    people = data.windows("val").people
+    assert content(data.validation(7, 10**6)) == content(data.calibration(7, 10**6))
+    assert data.calibrators() == {"people": people, "left_out": 0, "independent": False}
+
+
 def test_few_agents_are_learned_from_and_the_others_are_only_looked_at(town):
     full, few = (TrackData(town, **SHAPE, fraction=share) for share in (1.0, 0.2))
     chosen = few.windows("train").agents

@@ -61,6 +61,13 @@ def test_the_mean_is_over_groups_not_over_windows():
     first, second = (report.scenes[name].means for name in ("small", "large"))
     for name in ("min_ade", "jfde", "energy_score", "coverage_90", "spread_ratio"):
         assert report.mean[name] == pytest.approx((first[name] + second[name]) / 2)
+    total = (first["energy_score"] * small.targets + second["energy_score"] * large.targets) / (
+        small.targets + large.targets
+    )
+    told = report.to_json()["window_mean"]
+    assert told["energy_score"] == pytest.approx(total)
+    ratio = told["spread"] / told["mean_ade"]
+    assert told["spread_ratio"] == pytest.approx(ratio)
     assert report.scenes["large"].windows == large.targets
     assert report.overall.windows == small.targets + large.targets
 

@@ -154,15 +154,50 @@ def test_samples_of_the_truth_cover_what_they_say(level):
     assert metrics.coverage(samples, future, level).mean() == pytest.approx(level, abs=0.025)
 
 
-def test_coverage_looks_at_the_end_alone_and_counts_the_rim():
-    samples = path([(9, 9), (-1, 0)], [(9, 9), (1, 0)])
-    for end, covered in (((0, 1), 1), ((0, 1.01), 0), ((0.3, 0.3), 1)):
-        assert metrics.coverage(samples, path([(0, 0), end])[0], 0.9) == covered
+LAWS = {
+    "gaussian": lambda chance, size: chance.normal(size=size),
+    "heavy-tailed": lambda chance, size: chance.standard_t(2, size=size),
+    "bimodal": lambda chance, size: (
+        0.3 * chance.normal(size=size)
+        + 2 * np.sign(chance.random((*size[:-1], 1)) - 0.5) * np.eye(size[-1])[0]
+    ),
+}
 
 
-def test_one_certain_sample_covers_someone_who_stands_still():
+@pytest.mark.parametrize("count", [10, 20, 50, 400])
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("law", LAWS)
+def test_a_perfect_forecaster_covers_the_level_whatever_the_number_of_samples(law, dims, count):
+    chance = np.random.default_rng([1, count, dims])
+    points = LAWS[law](chance, (count + 1, 30_000 if count < 100 else 9_000, 1, dims))
+    covered = metrics.coverage(points[1:], points[0], 0.9)
+    assert covered.mean() == pytest.approx(0.9, abs=0.005)
+    assert np.array_equal(covered, metrics.coverage(points[1:], points[0], 0.9))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95])
+def test_ranks_decide_and_a_rank_between_counts_by_its_share(level):
+    """The truth beside 4 samples has ranks 1 to 5; of these the first 5 level are inside."""
+    samples = path([(0, 0)], [(0, 1.01)], [(1, 0)], [(1, 1.02)])
+    shares = []
+    for end in ((0.5, 0.5), (30, 0)):
+        shares.append(metrics.coverage(samples, path([end])[0], level)[0])
+    assert shares == pytest.approx([1, np.clip(5 * level - 4, 0, 1)])
+    again = metrics.coverage(samples, path([(30, 0)])[0], level)[0]
+    assert again == shares[1]
+
+
+def test_coverage_looks_at_the_end_alone():
+    samples = path([(9, 9), (-1, 0)], [(9, 9), (1, 0)], [(9, 9), (0, -1)])
+    for end, covered in (((0, 0.5), 1), ((0, 30), 0), ((0.3, 0.3), 1)):
+        assert metrics.coverage(samples, path([(0, 0), end])[0], 0.7) == covered
+
+
+def test_certain_samples_of_someone_who_stands_still_cover_the_level_and_no_more():
     still = np.zeros((4, 1, F, D))
-    assert metrics.coverage(still, still[0], 0.9) == 1
+    assert metrics.coverage(still, still[0], 0.9) == pytest.approx(0.9)
+    assert metrics.coverage(still + 1e6, still[0], 0.75) == 0
+    assert np.isnan(metrics.coverage(still[:1], still[0], 0.9))
     assert metrics.energy_score(still, still[0]) == 0
     assert np.isnan(metrics.spread_ratio(still, still[0]))
 

@@ -271,11 +271,11 @@ def test_ranks_of_one_recording_or_of_few_people_each_are_those_of_all():
 
 
 def test_expected_errors_are_as_large_as_errors_are(surprise, model):
-    from trajflow.surprise.foretelling import energy_scores
+    from trajflow.surprise.foretelling import Drawing, energy_scores
 
     batches = walkers(45, 6)
     told = np.concatenate([of(surprise, model, one).risk for one in batches])
-    true = energy_scores(model, batches, 0)
+    true = energy_scores(model, batches, Drawing(1))
     assert told.mean() == pytest.approx(true.mean(), rel=0.2)
 
 

@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 import zarr
 
+from trajflow import Predictor
 from trajflow.cli import main
+from trajflow.datasets.data import TrackData
+from trajflow.datasets.store import open_store
+from trajflow.errors import TrajflowWarning
+from trajflow.metrics import energy_score
+from trajflow.runs import RunFolder
+from trajflow.weights import pack, unpack
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +41,30 @@ def test_what_was_fitted_is_said(trajflow, fitted, fork):
     assert "halved" not in told["faults"]
     assert "12 validation people" in said
     again.write_bytes(before)
+
+
+def test_the_expected_error_is_that_of_draws_as_predict_makes_them(
+    trajflow, trained, fork, tmp_path
+):
+    """At the run's temperature and so many evaluations: here far from those of a plain fit."""
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    content = (run / "weights.safetensors").read_bytes()
+    model, facts = unpack(content, "weights")
+    RunFolder.open(run).write("weights.safetensors", pack(model, facts | {"temperature": 6.0}))
+    code, out, said = trajflow("fit-surprise", run, fork, "--steps", 2, "--json")
+    assert code == 0, said
+    told = json.loads(out)
+    assert (told["evaluations"], told["temperature"]) == (2, 6.0)
+    predictor = Predictor.load(run, steps=2)
+    data = TrackData(open_store(fork), **RunFolder.open(run).config.data.model_dump())
+    ratios = []
+    for batch in data.batches("val", 50):
+        drawn = predictor.forecast(batch, 20, 0)[:, batch.target]
+        score = energy_score(drawn, batch.future[batch.target])
+        ratios.append(score / predictor.surprise_of(batch).risk)
+    assert np.concatenate(ratios).mean() == pytest.approx(1, abs=0.15)
+    with pytest.warns(TrajflowWarning, match="fitted for draws of 2 evaluations, these are of 1"):
+        Predictor.load(run).surprise_of(batch)
 
 
 def test_an_unknown_fault_is_named(trajflow, fitted, fork):

@@ -1,5 +1,7 @@
 """Facts about the noise's deviation: it is chosen for a true spread, and kept with the weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_training import CPU, FACTS, WORDS, Walks, walks
@@ -12,6 +14,7 @@ from trajflow.runs import RunFolder
 from trajflow.training import Tempered
 from trajflow.training.setup import new_trainer
 from trajflow.training.temper import TEMPERATURES, choose_temperature, tempered
+from trajflow.training.validation import validate
 
 
 def scores(energy, ratio):
@@ -57,6 +60,36 @@ def test_it_is_that_of_the_weights_kept_and_found_again(tmp_path):
     chosen, found = tempered(predictor.model, lambda: data.validation(15, 2000), 20, 1, 0)
     assert chosen == predictor.temperature
     assert found == pytest.approx(predictor.facts["validation"])
+
+
+class Wider(Walks):
+    """Walks whose futures are far more uncertain in validation than in training."""
+
+    error = 3.0
+
+    def validation(self, size, limit):
+        for batch in super().validation(size, limit):
+            noise = np.random.default_rng(0).normal(size=batch.future.shape)
+            yield replace(batch, future=batch.future + self.error * noise)
+
+
+class Widest(Wider):
+    error = 1e4
+
+
+@pytest.mark.parametrize(("data", "bound"), [(Wider, False), (Widest, True)])
+def test_the_search_goes_on_until_the_best_is_inside_and_says_where_it_is_not(
+    tmp_path, data, bound
+):
+    config = Config.load(None, WORDS)
+    events = list(new_trainer(config, data(), str(tmp_path / "run"), {}, FACTS, CPU).run())
+    (chosen,) = (event for event in events if isinstance(event, Tempered))
+    assert chosen.temperature > max(TEMPERATURES)
+    assert chosen.at_bound is bound
+    model = Predictor.load(tmp_path / "run").model
+    wider = 1.25 * chosen.temperature
+    beyond = validate(model, data().validation(15, 2000), 20, 1, 0, wider)
+    assert (beyond["energy_score"] < chosen.metrics["energy_score"]) is bound
 
 
 def test_it_can_be_left_out(tmp_path):

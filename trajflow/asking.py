@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike
 from trajflow.apart import forecast_apart
 from trajflow.batch import Batch, Bools, Floats
 from trajflow.calibration import Calibration
-from trajflow.errors import ConfigError, TrajflowError
+from trajflow.errors import ConfigError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
 from trajflow.pasts import PastShape
 from trajflow.rates import Rates
@@ -51,6 +52,7 @@ class PredictorBase(ABC):
         known: What it knows of its pasts and futures.
         calibration: What makes regions hold as often as they say, if there is anything.
         surprise: What tells how strange pasts are, if there is anything.
+        steps: Network evaluations per draw.
     """
 
     FIT: ClassVar[str] = "`trajflow fit-surprise RUN DATA` fits that"
@@ -58,6 +60,7 @@ class PredictorBase(ABC):
     known: Known
     calibration: Calibration | None
     surprise: Surprise | None
+    steps: int
 
     @property
     def history(self) -> int:
@@ -227,6 +230,14 @@ class PredictorBase(ABC):
             raise ConfigError(
                 f"surprise was fitted at {self.dt:g} s per step, got dt={dt:g}; "
                 "leave out surprise, or resample the past"
+            )
+        fitted = self.surprise.origin.evaluations
+        if fitted not in (0, self.steps):
+            warnings.warn(
+                f"the expected error was fitted for draws of {fitted} evaluations, these are of "
+                f"{self.steps}; `trajflow fit-surprise RUN DATA --steps {self.steps}` fits it anew",
+                TrajflowWarning,
+                stacklevel=3,
             )
         return self.surprise
 

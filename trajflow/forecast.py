@@ -32,7 +32,8 @@ class Forecast:
             are less strange. None: it was not asked for.
         reasons: What is strange about it, in words, [*, A]; "" where the surprise is below 0.95.
         expected_error: Energy score to expect of each agent's plain draws, [*, A], in the past's
-            unit. It says whom to trust, which surprise does not: a strange past may be easy.
+            unit, at the temperature and evaluations the run was fitted for. It says whom to
+            trust, which surprise does not: a strange past may be easy.
         faults: What is wrong with each past that was set apart, in words, [*, A]; None where
             nothing is. The samples of such an agent are NaN. None: it was not asked for.
     """
@@ -75,8 +76,10 @@ class Forecast:
             steps: "each": every step on its own; "path": all steps of a future at once.
 
         Returns:
-            Centres [*, A, F, D] and radii [*, A, F]. If the run was calibrated they hold for new
-            people like those it was calibrated on, else as far as the samples are right.
+            Centres [*, A, F, D] and radii [*, A, F]. If the run was calibrated they hold, in the
+            mean over new people like those it was calibrated on, at least as often as `level`
+            says; else about so often if the samples are right. Radii are infinite where too few
+            people, or too few samples, are known for the level.
 
         Raises:
             ConfigError: The level is out of bounds.

@@ -7,13 +7,15 @@ agents, recordings and groups are taken by whoever asks. A step of NaN makes the
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 BUDGET = 1 << 20
 """Numbers of the samples that are held at once where all pairs of samples are compared."""
+SLACK = 1e-9
+"""By how much a rank may miss a whole number in rounding."""
 
 
 def min_ade(samples: Floats, future: Floats) -> Floats:
@@ -86,22 +88,62 @@ def weighted_energy_score(samples: Floats, weights: Floats, future: Floats) -> F
 def coverage(
     samples: Floats, future: Floats, level: float, weights: Floats | None = None
 ) -> Floats:
-    """1 where the true endpoint is inside the samples' radius of a level, else 0; [*, A].
+    """How far the true endpoint counts as inside the samples' region of a level, 0 to 1; [*, A].
 
-    The radius is the quantile at `level`, with linear interpolation, of the distances of the
-    samples' endpoints to their mean. Calibrated samples cover about `level`; a little less of few
-    samples, because the mean leans on them. With weights [S, *, A] mean and quantile are weighted,
-    and the radius is the least that holds the level.
+    The S + 1 endpoints, the true one and the samples', are ranked by their distance to the mean of
+    the others. The truth counts as inside if its rank is at most (S + 1) level. Where that is
+    between two ranks, and where distances tie, it counts by the share of the random ways to decide
+    in which it is inside: 0.9 for the 19th rank of 21 at level 0.9. So the mean over many truths is
+    exactly `level` for samples of their own distribution, for every S, and nothing is random. One
+    sample says nothing (NaN).
+
+    With weights [S, *, A] the paths are a chosen set, which is the whole forecast and no sample of
+    another one; there is nothing to rank the truth with. It is inside, 1, if it is in the smallest
+    disc around the weighted mean that holds at least `level` of the weight.
+
+    Args:
+        samples: Positions, [S, *, A, F, D].
+        future: What happened, [*, A, F, D].
+        level: Share of truths that should be inside.
+        weights: Weight of each sample, [S, *, A], of sum 1 over S; None: they are plain draws.
+
+    Source: Hamill 2001, "Interpretation of rank histograms for verifying ensemble forecasts", with
+    the distance to the mean of the others as the rank's pre-rank (Gneiting et al. 2008).
     """
-    ends = samples[..., -1, :]
-    centre = ends.mean(0) if weights is None else (weights[..., None] * ends).sum(0)
-    from_centre = _length(ends - centre)
-    if weights is None:
-        radius = np.quantile(from_centre, level, axis=0)
-    else:
-        radius = np.quantile(from_centre, level, 0, weights=weights, method="inverted_cdf")
-    away = _length(future[..., -1, :] - centre)
-    return np.where(np.isnan(away), np.nan, away <= radius)
+    ends, truth = samples[..., -1, :], future[..., -1, :]
+    if weights is not None:
+        centre = (weights[..., None] * ends).sum(0)
+        away, inner = _length(truth - centre), _length(ends - centre)
+        return np.where(np.isnan(away), np.nan, away <= radii_of_levels(inner, level, weights)[0])
+    # A distance to the mean of the others is (S + 1) / S of that to the mean of all.
+    offset = np.concatenate([(truth - ends[0])[None], ends - ends[0]])
+    distance = _length(offset - offset.mean(0))
+    away, others = distance[0], distance[1:]
+    nearer, tied = (others < away).sum(0), 1 + (others == away).sum(0)
+    inside = np.clip(len(offset) * level - nearer, 0, tied) / tied
+    return np.where(np.isnan(away) | (len(ends) < 2), np.nan, inside)
+
+
+def radii_of_levels(distances: Floats, levels: ArrayLike, weights: Floats | None = None) -> Floats:
+    """The distances that a new one stays within with probabilities `levels`, [Q, *].
+
+    Of S distances of draws it is the ceil((S + 1) level)-th smallest, because the new one takes
+    each of the S + 1 ranks equally often; infinite where that is more than S. With weights the
+    distances are the whole distribution, and it is the least that holds the level.
+
+    Args:
+        distances: Distances of S draws, [S, *].
+        levels: Probabilities, Q of them.
+        weights: Weight of each, [S, *]; None: they are plain draws.
+    """
+    levels = np.atleast_1d(np.asarray(levels, float))
+    if weights is not None:
+        found = np.quantile(distances, levels, axis=0, weights=weights, method="inverted_cdf")
+        return np.asarray(found)
+    rank = np.ceil(levels * (len(distances) + 1) - SLACK).astype(int)
+    beyond = np.where(np.isnan(distances[:1]), np.nan, np.inf)
+    ranked = np.concatenate([np.sort(distances, 0), beyond])
+    return np.asarray(ranked[np.minimum(rank, len(ranked)) - 1])
 
 
 def spread(samples: Floats, weights: Floats | None = None) -> Floats:

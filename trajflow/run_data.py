@@ -6,11 +6,28 @@ from trajflow.config import Config
 from trajflow.datasets.columns import TableLayout
 from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import Store
+from trajflow.runs import RunFolder
 
 
-def track_data(store: Store, config: Config) -> TrackData:
-    """The splits of a store, with windows cut as the settings say."""
-    return TrackData(store, **config.data.model_dump(), order=config.train.seed)
+def track_data(store: Store, config: Config, halved: bool = True) -> TrackData:
+    """The splits of a store, with windows cut as the settings say.
+
+    Args:
+        store: The tracks.
+        config: The settings.
+        halved: Whether half of the validation people are kept back for a calibration.
+    """
+    return TrackData(store, **config.data.model_dump(), order=config.train.seed, halved=halved)
+
+
+def run_data(store: Store, folder: RunFolder, config: Config | None = None) -> TrackData:
+    """The splits of a store as a run has them, or as it would under other settings.
+
+    The weights of a run whose record names no people of a calibration were chosen by all
+    validation people; that stays so.
+    """
+    halved = "calibration" in folder.read_record()
+    return track_data(store, config or folder.config, halved)
 
 
 def facts_of(store: Store) -> dict[str, Any]:

@@ -6,6 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from trajflow.evaluation.intervals import paired_interval, seed_width, widened
+from trajflow.evaluation.tally import People
+
 Judged = Mapping[str, Any]
 QUESTION = ("fingerprint", "hash", "split", "fold", "history", "horizon", "stride")
 """What was judged; in a report's "protocol"."""
@@ -54,11 +59,14 @@ class Place:
         rank: 1 for the best; rows that cannot be told apart have one rank.
         tied: Whether another row has the rank too.
         row: The row.
+        behind: 95 % interval of its energy score less that of the best row before it, over the same
+            people and over seeds; None for the first, or where a report does not tell of people.
     """
 
     rank: int
     tied: bool
     row: Judged
+    behind: tuple[float, float] | None = None
 
 
 def protocol(row: Judged) -> dict[str, str]:
@@ -95,16 +103,59 @@ def by_protocol(rows: Sequence[Judged]) -> list[list[Judged]]:
 def ranked(rows: Sequence[Judged]) -> list[Place]:
     """The rows of one protocol by energy score, lowest first; those without one come last.
 
-    A row is tied with the best of its rank if the energy score of one lies within the 95 %
-    interval of the other. The intervals are over people and take no account of the people being
-    the same, so rows that are told apart here are so all the more in pairs.
+    A row is tied with the best of the rank before if the 95 % interval of the difference of their
+    energy scores holds 0. The interval is by bootstrap over people, who are the same for both, and
+    contains the variance of the seeds where a row is of several; see `difference`. Where a report
+    does not tell of people, rows are tied if the score of one lies within the interval of the
+    other, which tells fewer apart.
     """
     order = sorted(rows, key=_score)
     rank: list[int] = []
+    behind: list[tuple[float, float] | None] = []
     for place, row in enumerate(order):
         best = order[rank[-1] - 1] if rank else row
-        rank.append(rank[-1] if rank and _alike(best, row) else place + 1)
-    return [Place(r, rank.count(r) > 1, row) for r, row in zip(rank, order, strict=True)]
+        ends = difference(row, best) if rank else None
+        tied = ends[0] <= 0 <= ends[1] if ends else _alike(best, row)
+        rank.append(rank[-1] if rank and tied else place + 1)
+        behind.append(ends)
+    return [
+        Place(r, rank.count(r) > 1, row, ends)
+        for r, row, ends in zip(rank, order, behind, strict=True)
+    ]
+
+
+def difference(one: Judged, other: Judged) -> tuple[float, float] | None:
+    """95 % interval of the energy score of a row less that of another, of the same people.
+
+    People are drawn for both rows at once. Where a row is a mean over seeds, the variance of that
+    mean is added; of one seed nothing is known of it.
+
+    Returns:
+        Its ends; None if the rows do not tell of the same people.
+    """
+    first, second = _people(one), _people(other)
+    if first is None or second is None or list(first) != list(second):
+        return None
+    for name, people in first.items():
+        same = np.array_equal(people.agent, second[name].agent)
+        if not (same and np.array_equal(people.windows, second[name].windows)):
+            return None
+    low, high = paired_interval(first, second)
+    seeds = [row.get("seed_means", {}).get(SCORE, ()) for row in (one, other)]
+    return widened(low, _score(one) - _score(other), high, seed_width(*seeds))
+
+
+def _people(row: Judged) -> dict[str, People] | None:
+    """The people of each group of a row, sorted by its name."""
+    try:
+        found = {}
+        for name, some in sorted(row["per_person"].items()):
+            agent, windows = np.array(some["agent"], int), np.array(some["windows"], int)
+            mean = np.array(some[SCORE], float)
+            found[name] = People(agent, windows, (mean * windows)[:, None])
+        return found or None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _score(row: Judged) -> float:

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from trajflow.errors import RunError
 
 PREFIX = "evaluation-"
+COVERAGES = ("coverage_50", "coverage_90")
 
 
 def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
@@ -38,7 +40,32 @@ def read_report(path: Path) -> dict[str, Any]:
         report["mean"].items(), report["protocol"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{path} is not a report of `trajflow evaluate --json`") from None
-    return {"clocks": "", **report}
+    return without_old_coverage({"clocks": "", **report})
+
+
+def without_old_coverage(report: dict[str, Any]) -> dict[str, Any]:
+    """A report or row without the coverage of draws that earlier versions took.
+
+    They ranked a truth among distances of the samples to a mean that leans on these samples, and
+    found less (.837 of a perfect forecaster for 20 samples at level .9). Nothing else differs.
+    """
+    if "coverage_kind" in report or (report.get("selection") or "plain") != "plain":
+        return report
+    rest = {name: value for name, value in report["mean"].items() if name not in COVERAGES}
+    return {**report, "mean": rest}
+
+
+@lru_cache(4096)
+def _is_current(path: Path, when: int) -> bool:
+    return b'"coverage_kind"' in path.read_bytes()
+
+
+def is_current(path: Path) -> bool:
+    """Whether a report exists and was taken by today's definitions of its scores."""
+    try:
+        return _is_current(path, path.stat().st_mtime_ns)
+    except OSError:
+        return False
 
 
 def reports_in(folder: Path) -> list[dict[str, Any]]:

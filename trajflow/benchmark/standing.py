@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trajflow.benchmark.plan import Plan, Trial
-from trajflow.benchmark.reports import report_name
+from trajflow.benchmark.reports import is_current, report_name
 from trajflow.evaluation import Judging
 from trajflow.runs import EVENTS, WEIGHTS
 
@@ -40,13 +40,13 @@ def is_ready(trial: Trial, results: Path) -> bool:
 
 
 def missing(plan: Plan, trial: Trial, results: Path) -> list[Judging]:
-    """The evaluations that no report tells of."""
+    """The evaluations that no report tells of, or only one of an earlier version."""
     where = {"split": "test", "fold": trial.config.data.fold, "fingerprint": plan.fingerprint}
     folder = trial.folder(results)
     return [
         terms
         for terms in trial.evaluations
-        if not (folder / report_name(where, asdict(terms))).exists()
+        if not is_current(folder / report_name(where, asdict(terms)))
     ]
 
 

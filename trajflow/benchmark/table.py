@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from trajflow.benchmark.standing import is_done
 from trajflow.runs import write_whole
 
 NAME = "table"
+PEOPLE = "people.json"
+"""File of the energy scores of each person, for each row of the table."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,14 @@ class Table:
             "fingerprint": self.plan.fingerprint,
             "folds": self.folds,
             "settings": self.settings,
-            "rows": [row.to_json() for row in self.rows],
+            "rows": [_without_people(row) for row in self.rows],
             "missing": self.missing,
             "failed": dict(self.failed),
             "peers": [peer.model_dump() for peer in self.peers],
         }
 
     def write(self, results: Path) -> list[Path]:
-        """Write table.json, table.csv, table.md, table.png and table.svg."""
+        """Write table.json, .csv, .md, .png and .svg, and people.json to compare rows in pairs."""
         from trajflow.benchmark.markdown import markdown
         from trajflow.benchmark.picture import draw
 
@@ -98,6 +100,8 @@ class Table:
         texts = (json.dumps(self.to_json(), indent=1), self.to_csv(), markdown(self))
         for path, text in zip(paths, texts, strict=False):
             write_whole(path, text.encode())
+        people = json.dumps([row.people for row in self.rows], separators=(",", ":"))
+        write_whole(results / PEOPLE, people.encode())
         if not self.rows:
             return paths[:3]
         figure = draw(self)
@@ -116,6 +120,10 @@ class Table:
         return text.getvalue()
 
 
+def _without_people(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.to_json().items() if name != "per_person"}
+
+
 def _ours(row: Row) -> Iterator[tuple[str, object]]:
     yield from {"method": row.label, "kind": "floor" if row.floor else "ours"}.items()
     told = ("steps", "samples", "draws", "selection", "selected_on", "joint", "clocks")
@@ -125,7 +133,7 @@ def _ours(row: Row) -> Iterator[tuple[str, object]]:
         yield f"{name}_min_ade", fold["mean"]["min_ade"]
         yield f"{name}_min_fde", fold["mean"]["min_fde"]
     for name, spread in row.scores.items():
-        yield from ((f"{name}_{kind}", value) for kind, value in asdict(spread).items())
+        yield from ((f"{name}_{kind}", getattr(spread, kind)) for kind in ("mean", "least", "most"))
         yield from zip((f"{name}_low", f"{name}_high"), row.intervals.get(name, ()), strict=False)
     for name in ("milliseconds_per_agent", "training_seconds", "evaluation_seconds", "command"):
         yield name, row.facts[name]

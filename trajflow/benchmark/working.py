@@ -22,7 +22,7 @@ from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.clocks import read_clocks, told
 from trajflow.mixture import Mixture
 from trajflow.predictor import Predictor
-from trajflow.run_data import facts_of, track_data
+from trajflow.run_data import facts_of, run_data, track_data
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
 from trajflow.training import Trainer
 from trajflow.training.noise_sets import SetTrainer, keep_set
@@ -120,7 +120,8 @@ class Work:
             if RunFolder.open(self.folder).config != config:
                 raise RunError(f"{self.folder} was made with other settings; choose another --out")
             if (self.folder / RESUME).exists():
-                return resumed_trainer(RunFolder.open(self.folder), data, facts, device)
+                folder = RunFolder.open(self.folder)
+                return resumed_trainer(folder, run_data(self.store, folder), facts, device)
             shutil.rmtree(self.folder)
         record = data.describe()
         return new_trainer(config, data, str(self.folder), record, facts, device)
@@ -146,14 +147,14 @@ class Work:
         return Predictor.load(self.folder, str(device_of(self.where.device)), steps)
 
     def _learn_set(self, predictor: Predictor, count: int) -> None:
-        config = self.trial.config
-        data = track_data(self.store, config)
+        config, folder = self.trial.config, RunFolder.open(self.folder)
+        data = run_data(self.store, folder)
         samples = config.samples.model_copy(update={"count": count})
         config = config.model_copy(update={"samples": samples})
         trainer = SetTrainer(predictor.model, data, config, predictor.device)
         for _ in trainer.run():
             pass
-        keep_set(RunFolder.open(self.folder), trainer)
+        keep_set(folder, trainer)
 
     def _protocol(self, data: TrackData) -> dict[str, Any]:
         shape, found = self.trial.config.data, data.describe()

@@ -22,7 +22,10 @@ class Origin:
 
     Attributes:
         part: Part of the tracks.
-        people: Distinct agents.
+        people: Distinct agents it was fitted on.
+        left_out: People of the part that it was not fitted on because the run has trained on them.
+        independent: Whether none of the people had a part in choosing weights, temperature or
+            learned samples. Only then do regions hold as often as they say.
         windows: Forecasts: an agent at a moment each.
         samples: Draws of each.
         evaluations: Network evaluations per draw.
@@ -33,6 +36,8 @@ class Origin:
 
     part: str = "val"
     people: int = 0
+    left_out: int = 0
+    independent: bool = False
     windows: int = 0
     samples: int = 20
     evaluations: int = 1

@@ -7,6 +7,7 @@ import numpy as np
 
 from trajflow.batch import Bools, Floats
 from trajflow.errors import ConfigError
+from trajflow.metrics import radii_of_levels
 
 if TYPE_CHECKING:
     from trajflow.calibration.factors import Calibration
@@ -21,12 +22,12 @@ class Region:
     Attributes:
         centre: Mean position of the samples, [*, A, F, D].
         radius: Radius in the unit of the past, [*, A, F]; infinite where a calibration has seen
-            too few people to promise the level.
+            too few people to promise the level, or the samples are too few for it.
         level: Share of the futures that shall be inside.
         steps: "each": a step is inside its disc with this probability; "path": all steps of a
             future are inside theirs at once.
         calibrated: Whether the radius was fitted on people the samples were not drawn for. If
-            not, it is the samples' own quantile, which holds as far as they are right.
+            not, the samples alone say it, and it holds about as far as they are right.
     """
 
     centre: Floats
@@ -86,22 +87,43 @@ def centre_and_spread(samples: Floats, weights: Floats | None = None) -> tuple[F
 def own_radii(
     samples: Floats, levels: Floats, steps: Steps, weights: Floats | None = None
 ) -> Floats:
-    """Radii around the samples' mean that hold shares of the samples themselves, [Q, *, A, F].
+    """Radii around the samples' mean within which one more draw lies, [Q, *, A, F].
 
-    For "path" all radii of an agent are one multiple of the spread at their steps.
+    Each sample is measured from the mean of the others, as a draw that the mean does not lean on;
+    see `radii_of_levels` for the rank that is taken. The result is scaled by how much nearer a new
+    draw is to the mean of S than one of them to that of the other S - 1, sqrt(1 - 1 / S^2) in root
+    mean square; together that is sqrt((S + 1) / (S - 1)) on the distances to the samples' own mean.
+    So a region holds a level about, not exactly, if the samples are right, and is infinite where S
+    are too few for the level: below 9 for 0.9, below 19 for 0.95.
+
+    For "path" all radii of an agent are one multiple of the spread at their steps, and each
+    sample's distances are taken over the spread of the others.
 
     Args:
         samples: Positions, [S, *, A, F, D].
-        levels: The shares, [Q].
-        steps: Whether a share of the steps or of the whole paths is inside.
-        weights: Weight of each sample, [S, *, A]; None for equal ones.
+        levels: Probabilities, [Q].
+        steps: Whether a step or the whole path shall be inside.
+        weights: Weight of each sample, [S, *, A]; None for equal ones. Weighted samples are a
+            chosen set, the whole forecast: radii hold at least the level of their weight.
     """
     centre, spread = centre_and_spread(samples, weights)
     away = length(samples - centre)
+    count = len(samples)
+    if weights is None:
+        if count < (2 if steps == "each" else 3):
+            return np.full((len(levels), *away.shape[1:]), np.inf)
+        others = np.square(spread) - np.square(away) / (count - 1)
+        rest = np.sqrt(np.maximum(others, 0) * count / (count - 1))
+        away = away * (count / (count - 1) * np.sqrt(1 - 1 / count**2))
+    else:
+        rest, weights = spread, np.broadcast_to(weights[..., None], away.shape)
     if steps == "each":
-        return _quantiles(away, levels, weights)
-    most = over(away, spread).max(-1, keepdims=True)
-    return np.asarray(_quantiles(most, levels, weights) * spread)
+        return radii_of_levels(away, levels, weights)
+    most = over(away, rest).max(-1, keepdims=True)
+    if weights is None:
+        most = most * np.sqrt(1 - 1 / (count - 1) ** 2)
+    factor = radii_of_levels(most, levels, None if weights is None else weights[..., :1])
+    return np.where(spread > 0, factor * np.where(spread > 0, spread, 1), 0)
 
 
 def over(away: Floats, spread: Floats) -> Floats:
@@ -120,11 +142,3 @@ def _share(samples: Floats, weights: Floats | None) -> Floats:
     if weights is None:
         return np.full((*samples.shape[:-2], 1), 1 / len(samples))
     return np.asarray((weights / weights.sum(0))[..., None])
-
-
-def _quantiles(values: Floats, levels: Floats, weights: Floats | None) -> Floats:
-    if weights is None:
-        return np.asarray(np.quantile(values, levels, axis=0))
-    wide = np.broadcast_to(weights[..., None], values.shape)
-    found = np.quantile(values, levels, axis=0, weights=wide, method="inverted_cdf")
-    return np.asarray(found)

@@ -74,8 +74,10 @@ def understood(said: dict[str, Any]) -> Calibration:
     """
     if said["format"] != FORMAT:
         raise ValueError(f"format {said['format']!r} is not {FORMAT}")
-    types = {"people": int, "windows": int, "samples": int, "evaluations": int, "seed": int}
-    origin = {field.name: said[field.name] for field in fields(Origin)}
+    counts = ("people", "left_out", "windows", "samples", "evaluations", "seed")
+    types: dict[str, type] = dict.fromkeys(counts, int) | {"independent": bool}
+    later = {name: getattr(Origin, name) for name in ("left_out", "independent")}
+    origin = {field.name: (later | said)[field.name] for field in fields(Origin)}
     wrong = [name for name, one in origin.items() if not isinstance(one, types.get(name, str))]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} are of the wrong kind")

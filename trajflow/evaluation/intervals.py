@@ -1,6 +1,7 @@
-"""Intervals by bootstrap over people: windows overlap, so all of a person's are one observation."""
+"""Intervals by bootstrap over people, whose windows overlap, and what the choice of seeds adds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,13 +26,18 @@ def resampled_means(people: People, resamples: int, chance: np.random.Generator)
 
     Source: Efron and Tibshirani 1993, "An introduction to the bootstrap", ch. 13, with clusters.
     """
+    return with_ratio(_drawn(people, resamples, chance))
+
+
+def _drawn(people: People, resamples: int, chance: np.random.Generator) -> Floats:
+    """Means of the N scores over people drawn with replacement, [*, N]; a row each draw."""
     count = len(people.agent)
     found = []
     for first in range(0, resamples, rows := max(1, BUDGET // count)):
         share = np.full(count, 1 / count)
         times = chance.multinomial(count, share, min(rows, resamples - first))
         found.append(times @ people.sums / (times @ people.windows)[:, None])
-    return with_ratio(np.concatenate(found))
+    return np.concatenate(found)
 
 
 def intervals(
@@ -54,6 +60,63 @@ def intervals(
     count = len(means)
     times = chance.multinomial(count, np.full(count, 1 / count), resamples) / count
     return each, _bounds(times @ means) * (np.nan if count < 2 else 1.0)
+
+
+def paired_interval(
+    one: Mapping[str, People], other: Mapping[str, People], resamples: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean of one forecaster's score less that of another, of the same people.
+
+    Both are scored on the same windows, so what makes a person hard for both cancels. Whoever is
+    drawn is drawn for both. Means are over the windows of a group and then over the groups; where
+    a group is one person, whole groups are drawn.
+
+    Args:
+        one: People of each group, with one score.
+        other: The same people with the other's.
+        resamples: How often people are drawn.
+        seed: What decides.
+    """
+    chance = np.random.default_rng(seed)
+    groups = [replace(a, sums=a.sums - other[name].sums) for name, a in one.items()]
+    if all(len(group.agent) > 1 for group in groups):
+        drawn = np.mean([_drawn(group, resamples, chance) for group in groups], 0)
+    else:
+        means = np.stack([group.means for group in groups])
+        count = len(means)
+        drawn = chance.multinomial(count, np.full(count, 1 / count), resamples) / count @ means
+    low, high = _bounds(drawn)[:, 0]
+    return float(low), float(high)
+
+
+def seed_width(*seeds: Sequence[float]) -> float:
+    """Half the 95 % interval that the choice of seeds alone gives a mean, or a difference of two.
+
+    Args:
+        seeds: Of each mean, its value under every seed. Of one seed nothing is known; it adds 0.
+
+    Source: Welch 1947, "The generalization of Student's problem when several different population
+    variances are involved": of one mean this is Student's interval.
+    """
+    from scipy.stats import t
+
+    known = [
+        (float(np.var(some, ddof=1)) / len(some), len(some) - 1) for some in seeds if len(some) > 1
+    ]
+    variance = sum(own for own, _ in known)
+    if not variance > 0:
+        return 0.0
+    freedom = variance**2 / sum(own**2 / free for own, free in known)
+    return float(t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance))
+
+
+def widened(low: float, mean: float, high: float, width: float) -> tuple[float, float]:
+    """An interval around a mean that also has an independent error of half-width `width`.
+
+    Source: Zou and Donner 2008, "Construction of confidence limits about effect measures", eq. 2:
+    the distances of the ends to the mean add up in squares.
+    """
+    return float(mean - np.hypot(mean - low, width)), float(mean + np.hypot(high - mean, width))
 
 
 def _bounds(drawn: Floats) -> Floats:

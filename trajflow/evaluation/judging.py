@@ -167,7 +167,8 @@ class _Session:
         return int(np.random.SeedSequence(words).generate_state(1)[0])
 
     def report(self) -> Report:
-        scenes, overall = self._judged(self.tally.people())
+        people = self.tally.people()
+        scenes, overall = self._judged(people)
         apart = {} if self.motion is None else self.motion.people()
         seconds = np.array(self.seconds)
         return Report(
@@ -177,7 +178,8 @@ class _Session:
             seconds_per_batch=float(np.median(seconds)),
             seconds_per_forecast=float(np.median(seconds / np.array(self.targets))),
             sample_sensitivity=min(self.moved),
-            by_motion={motion: self._judged(people)[1] for motion, people in apart.items()},
+            by_motion={motion: self._judged(some)[1] for motion, some in apart.items()},
+            people={group: _energy(one) for group, one in people.items()},
         )
 
     def _judged(self, people: Mapping[str, People]) -> tuple[dict[str, Score], Score]:
@@ -190,6 +192,10 @@ class _Session:
         scenes = {g: _score(*counts[g], names, means[g], each[g]) for g in people}
         mean = np.mean(list(means.values()), 0)
         return scenes, _score(windows, persons, names, mean, overall)
+
+
+def _energy(people: People) -> People:
+    return replace(people, sums=people.sums[:, [NAMES.index("energy_score")]])
 
 
 def _score(windows: int, people: int, names: Sequence[str], means: Floats, bounds: Floats) -> Score:

@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from trajflow.evaluation.protocol import Judging
+from trajflow.evaluation.scores import RATIO
+from trajflow.evaluation.tally import People
 
 SHOWN = {
     "min_ade": "minADE",
@@ -59,6 +63,8 @@ class Report:
         seconds_per_forecast: Median time to draw all samples of one agent, in a batch.
         sample_sensitivity: How far another seed moves the samples; see `seeds`.
         by_motion: Scores of those who stood in the past and of those who moved, where asked for.
+        people: The people of each group with the sums of their energy scores, for paired
+            comparisons.
     """
 
     judging: Judging
@@ -68,11 +74,24 @@ class Report:
     seconds_per_forecast: float
     sample_sensitivity: float
     by_motion: Mapping[str, Score] = field(default_factory=dict)
+    people: Mapping[str, People] = field(default_factory=dict)
 
     @property
     def mean(self) -> dict[str, float]:
-        """Mean of each score over the groups."""
+        """Mean of each score over the groups: every group weighs the same."""
         return self.overall.means
+
+    @property
+    def window_mean(self) -> dict[str, float]:
+        """Mean of each score over all windows: a group weighs as much as it has windows."""
+        some = self.scenes.values()
+        windows = np.array([score.windows for score in some], float)
+        found = {
+            name: float(np.average([score.means[name] for score in some], weights=windows))
+            for name in self.mean
+        }
+        apart, away = found.get("spread", math.nan), found.get("mean_ade", math.nan)
+        return found | ({RATIO: apart / away if away > 0 else math.nan} if RATIO in found else {})
 
     @property
     def set_regressor(self) -> bool:
@@ -88,6 +107,11 @@ class Report:
         """
         return "draws" if self.judging.selection == "plain" else "weighted"
 
+    @property
+    def coverage_kind(self) -> str:
+        """How coverage was taken: "rank" of the truth among draws, or "weighted"."""
+        return "rank" if self.judging.selection == "plain" else "weighted"
+
     def to_json(self) -> dict[str, Any]:
         """Everything, in values that JSON can hold."""
         overall = self.overall.to_json()
@@ -97,13 +121,16 @@ class Report:
             **asdict(self.judging),
             "draws": self.judging.draws or self.judging.samples,
             "energy_score_kind": self.energy_score_kind,
+            "coverage_kind": self.coverage_kind,
             "scenes": {name: score.to_json() for name, score in self.scenes.items()},
             "mean": overall,
+            "window_mean": _numbers(self.window_mean),
             "by_motion": {name: score.to_json() for name, score in self.by_motion.items()},
             "seconds_per_batch": self.seconds_per_batch,
             "seconds_per_forecast": self.seconds_per_forecast,
             "sample_sensitivity": self.sample_sensitivity,
             "set_regressor": self.set_regressor,
+            "per_person": {name: _per_person(people) for name, people in self.people.items()},
         }
 
     def lines(self) -> list[str]:
@@ -111,6 +138,8 @@ class Report:
         head = ["", "windows", "people", *SHOWN.values()]
         rows = [_row(name, score) for name, score in self.scenes.items()]
         rows.append(_row("mean", self.overall))
+        if len(self.scenes) > 1:
+            rows.append(["by windows", "", "", *_cells(self.window_mean)])
         low, high = ({n: ends[k] for n, ends in self.overall.intervals.items()} for k in (0, 1))
         rows += [["95 % from", "", "", *_cells(low)], ["to", "", "", *_cells(high)]]
         return [*_aligned([head, *rows]), "", *self._terms()]
@@ -124,7 +153,7 @@ class Report:
         terms = [
             f"{judging.samples} samples{chosen}, {kind}, seed {judging.seed}; "
             f"{1e3 * self.seconds_per_forecast:.3g} ms per forecast",
-            "intervals by bootstrap over people; the mean is over groups, not windows",
+            "intervals by bootstrap over people; in the mean every group weighs the same",
         ]
         if not plain:
             terms.append("energy score, means and coverage are of the weighted samples")
@@ -135,6 +164,16 @@ class Report:
 
 def _row(name: str, score: Score) -> list[str]:
     return [_plain(name), str(score.windows), str(score.people), *_cells(score.means)]
+
+
+def _per_person(people: People) -> dict[str, list[Any]]:
+    """Agents, their windows and their mean energy score, to seven digits."""
+    means = people.sums[:, 0] / people.windows
+    return {
+        "agent": people.agent.tolist(),
+        "windows": people.windows.tolist(),
+        "energy_score": [float(f"{mean:.7g}") for mean in means],
+    }
 
 
 def _cells(means: Mapping[str, float]) -> list[str]:

@@ -10,7 +10,7 @@ from trajflow.model import TrajectoryModel
 from trajflow.surprise.faults import FAULTS, Chance, faulted
 from trajflow.surprise.features import track_features
 from trajflow.surprise.forest import Forest
-from trajflow.surprise.foretelling import Windows, fit_risk
+from trajflow.surprise.foretelling import Drawing, Windows, fit_risk
 from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.motion import Motion
 from trajflow.surprise.ranks import Ranks
@@ -23,6 +23,7 @@ from trajflow.surprise.surprise import (
     Surprise,
     combined,
 )
+from trajflow.surprise.viewing import evaluations
 
 ROUNDS = 4
 """Faulty versions of each training window."""
@@ -47,10 +48,12 @@ def fit(
     Args:
         model: The trained model.
         training: Windows of the training part; their people fit the scores.
-        validation: Windows of people that nothing was learned from; they say what is usual.
+        validation: Windows of people that nothing was learned from; they say what is usual. Best
+            people who had no part in choosing the weights either.
         seed: Seed of the faults.
         faults: Names of the known faults to learn from; None: all of `FAULTS`.
-        origin: What it is of; people and windows are counted here.
+        origin: What it is of; people and windows are counted here. Its `evaluations` and
+            `temperature` are those of the draws whose error is to be expected.
 
     Raises:
         DataError: There are too few people.
@@ -74,7 +77,9 @@ def fit(
         "windows": len(held.person),
         "seed": seed,
     }
-    risk = fit_risk(model, made, known, others, seed)
+    drawing = Drawing(given["evaluations"] or evaluations(model), given["temperature"], seed)
+    given["evaluations"] = drawing.evaluations
+    risk = fit_risk(model, made, known, others, drawing)
     return Surprise(made, ranks, parts, whole, common, risk, Origin(**given))
 
 

@@ -47,8 +47,23 @@ class Windows:
         return cls(found, Seen.of(model, found))
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """How the futures are drawn whose error is to be expected, as a predictor draws them.
+
+    Attributes:
+        evaluations: Network evaluations per draw.
+        temperature: Deviation of the noise.
+        seed: Seed of the draws, and of faults.
+    """
+
+    evaluations: int
+    temperature: float = 1.0
+    seed: int = 0
+
+
 def fit_risk(
-    model: TrajectoryModel, made: Made, training: Windows, validation: Windows, seed: int = 0
+    model: TrajectoryModel, made: Made, training: Windows, validation: Windows, how: Drawing
 ) -> Risk:
     """Learn the error of training people, and its level from validation people.
 
@@ -61,43 +76,46 @@ def fit_risk(
         made: What scores have learned.
         training: Windows that scores and network have learned from.
         validation: Windows that nothing was learned from.
-        seed: Seed of the faults and the draws.
+        how: How its forecasts are drawn.
     """
-    rows, outcome = _outcomes(model, made, training, seed)
-    chance = np.random.default_rng([seed, len(FAULTS)])
+    rows, outcome = _outcomes(model, made, training, how)
+    chance = np.random.default_rng([how.seed, len(FAULTS)])
     usual = training.seen.sight.motion.usual
     bad = [batch for batch, _ in faulted(training.batches, SAME, usual, chance)]
-    more, worse = _outcomes(model, made, Windows.of(model, bad), seed)
+    more, worse = _outcomes(model, made, Windows.of(model, bad), how)
     forest = Forest.foretelling(np.concatenate([rows, more]), np.concatenate([outcome, worse]))
-    held, true = _outcomes(model, made, validation, seed)
+    held, true = _outcomes(model, made, validation, how)
     return Risk(forest, _level(forest(held), true, validation.seen.weight))
 
 
-def energy_scores(model: TrajectoryModel, batches: Iterable[Batch], seed: int) -> Floats:
+def energy_scores(model: TrajectoryModel, batches: Iterable[Batch], how: Drawing) -> Floats:
     """Energy score of the model's draws for all targets of the batches, [N], unit of the tracks."""
-    chance = torch.Generator(model.scaling.unit.device).manual_seed(seed)
-    return np.concatenate([_energy_score(model, batch, chance) for batch in batches])
+    chance = torch.Generator(model.scaling.unit.device).manual_seed(how.seed)
+    return np.concatenate([_energy_score(model, batch, how, chance) for batch in batches])
 
 
 def _outcomes(
-    model: TrajectoryModel, made: Made, windows: Windows, seed: int
+    model: TrajectoryModel, made: Made, windows: Windows, how: Drawing
 ) -> tuple[Floats, Floats]:
     """What is known of N targets before, [N, ...], and their energy score over the usual pace."""
     sight = windows.seen.sight
-    score = energy_scores(model, windows.batches, seed)
+    score = energy_scores(model, windows.batches, how)
     told = made.outlook(made.values(sight), sight)
     return told, np.maximum(score / sight.motion.usual, LEAST)
 
 
 @torch.inference_mode()
-def _energy_score(model: TrajectoryModel, batch: Batch, chance: torch.Generator) -> Floats:
+def _energy_score(
+    model: TrajectoryModel, batch: Batch, how: Drawing, chance: torch.Generator
+) -> Floats:
     centre, device = scene_centres(batch.past), model.scaling.unit.device
     points = to_tensor(batch.past, centre, device)
     target = torch.as_tensor(batch.target, device=device)
-    steps = 1 if model.architecture.average else 4
-    drawn = model.forecast(points, target, DRAWS, steps, chance).double().cpu().numpy()
+    drawn = model.forecast(
+        points, target, DRAWS, how.evaluations, chance, temperature=how.temperature
+    )
     there = centre[np.nonzero(batch.target)[0], None]
-    return energy_score(drawn + there, batch.future[batch.target])
+    return energy_score(drawn.double().cpu().numpy() + there, batch.future[batch.target])
 
 
 def _level(told: Floats, outcome: Floats, weight: Floats) -> Floats:

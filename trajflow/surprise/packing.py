@@ -16,6 +16,8 @@ from trajflow.surprise.scores import available
 from trajflow.surprise.surprise import EXPOSURE, NOVELTY, Made, Origin, Surprise
 
 FORMAT = 2
+LATER = ("left_out", "independent", "evaluations", "temperature")
+"""Facts that files of earlier versions do not have."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -51,7 +53,8 @@ def unpacked(facts: Mapping[str, Any], arrays: Arrays) -> Surprise:
     made = Made(states, Forest.of(_of(arrays, "forest")), kinds)
     held = {name: _ranks(arrays, f"held/{name}") for name in (EXPOSURE, *NOVELTY)}
     parts = {name: _ranks(arrays, f"part/{name}") for name in (*states, EXPOSURE)}
-    origin = Origin(**{field.name: facts[field.name] for field in fields(Origin)})
+    known = {**{name: getattr(Origin, name) for name in LATER}, **facts}
+    origin = Origin(**{field.name: known[field.name] for field in fields(Origin)})
     risk = Risk(Forest.of(_of(arrays, "risk")), arrays["level"])
     whole, usual = (_ranks(arrays, name) for name in ("whole", "usual"))
     return Surprise(made, held, parts, whole, usual, risk, origin)

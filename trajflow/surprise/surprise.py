@@ -33,22 +33,30 @@ class Origin:
     Attributes:
         learned: People of the training part that scores were fitted on.
         people: People of the validation part it was calibrated on.
+        left_out: People of the validation part it was not, because the run has trained on them.
+        independent: Whether none of the people had a part in choosing weights or temperature.
         windows: Their windows.
         seed: Seed of the faults.
         store: Fingerprint of the tracks.
         weights: SHA-256 of the weights file.
         dt: Seconds per step; 0 if nobody said.
         unit: Unit of the tracks.
+        evaluations: Network evaluations of the draws whose error is expected; 0: not recorded.
+        temperature: Deviation of their noise.
     """
 
     learned: int = 0
     people: int = 0
+    left_out: int = 0
+    independent: bool = False
     windows: int = 0
     seed: int = 0
     store: str = ""
     weights: str = ""
     dt: float = 0.0
     unit: str = ""
+    evaluations: int = 0
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)

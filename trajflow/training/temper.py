@@ -7,6 +7,11 @@ from trajflow.model import TrajectoryModel
 from trajflow.training.validation import validate
 
 TEMPERATURES = (0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)
+"""What is tried first; more where the optimum may lie beyond."""
+BOUNDS = (0.5, 3.0)
+"""How far the search goes: a model that wants more is wrong about more than its width."""
+STRETCH = 1.08
+"""From one temperature to the next beyond the first ones."""
 TOLERANCE = 0.002
 """What a better spread may cost, as a share of the best energy score."""
 
@@ -20,6 +25,9 @@ def tempered(
 ) -> tuple[float, dict[str, float]]:
     """The deviation of the noise that serves best, and the validation scores under it.
 
+    The search is widened, within `BOUNDS`, until neither the best energy score nor the choice is
+    at its end.
+
     Args:
         model: The trained model.
         batches: Gives the validation windows, the same each time.
@@ -27,12 +35,32 @@ def tempered(
         steps: Network evaluations per draw.
         seed: Seed of the draws.
     """
-    found = {
-        temperature: validate(model, batches(), samples, steps, seed, temperature)
-        for temperature in TEMPERATURES
-    }
+
+    def judged(temperature: float) -> dict[str, float]:
+        return validate(model, batches(), samples, steps, seed, temperature)
+
+    found = {temperature: judged(temperature) for temperature in TEMPERATURES}
+    while (beyond := _beyond(found)) is not None:
+        found[beyond] = judged(beyond)
     chosen = choose_temperature(found)
     return chosen, found[chosen]
+
+
+def at_bound(temperature: float) -> bool:
+    """Whether a temperature is at an end of the search, so that a better one may lie beyond."""
+    return temperature in BOUNDS
+
+
+def _beyond(found: Mapping[float, Mapping[str, float]]) -> float | None:
+    """The next temperature to try: beyond the end at which the best or the chosen one lies."""
+    best = min(found, key=lambda t: found[t]["energy_score"])
+    low, high = BOUNDS
+    for one in (best, choose_temperature(found)):
+        if one == max(found) and one < high:
+            return min(high, round(one * STRETCH, 2))
+        if one == min(found) and one > low:
+            return max(low, round(one / STRETCH, 2))
+    return None
 
 
 def choose_temperature(found: Mapping[float, Mapping[str, float]]) -> float:

@@ -24,7 +24,7 @@ from trajflow.training.data import TrainingData
 from trajflow.training.divergence import SLOWED, Diverged, NotFinite
 from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
 from trajflow.training.reproducible import each_reproducible, reseed
-from trajflow.training.temper import tempered
+from trajflow.training.temper import at_bound, tempered
 from trajflow.training.validation import validate
 from trajflow.weights import pack, unpack
 
@@ -293,7 +293,7 @@ class Trainer:
         )
         chosen = {"temperature": temperature, "validation": scores}
         self.folder.write(WEIGHTS, pack(model, facts | chosen))
-        return Tempered(self.step, self._seconds(), temperature, scores)
+        return Tempered(self.step, self._seconds(), temperature, scores, at_bound(temperature))
 
     def _save(self) -> None:
         far = Progress(self.step, self.best, self.best_step, self._seconds(), self.slowed)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from trajflow import metrics
-from trajflow.batch import Batch, Floats
+from trajflow.batch import Batch, Floats, Ints
 from trajflow.model import TrajectoryModel
 from trajflow.tensors import scene_centres, to_tensor
 
@@ -20,13 +20,16 @@ def validate(
     seed: int = 0,
     temperature: float = 1.0,
 ) -> dict[str, float]:
-    """Means over the target agents of the batches, of `samples` plain draws each.
+    """Means over the windows of the batches, of `samples` plain draws each.
+
+    Every window weighs the same. "energy_score_by_recording" is the mean over recordings, each of
+    which weighs the same, of the mean over its windows.
 
     The same batches and seed give the same noise, so two models are compared on equal terms.
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    drawn, truth = [], []
+    drawn, truth, scenes = [], [], []
     for batch in batches:
         centre = scene_centres(batch.past)
         target = torch.as_tensor(batch.target, device=device)
@@ -35,13 +38,18 @@ def validate(
         rows = np.nonzero(batch.target)[0]
         drawn.append(futures.double().cpu().numpy() + centre[rows, None])
         truth.append(batch.future[batch.target])
-    return judge(np.concatenate(drawn, 1), np.concatenate(truth))
+        scenes.append(batch.scene[rows])
+    return judge(np.concatenate(drawn, 1), np.concatenate(truth), np.concatenate(scenes))
 
 
-def judge(samples: Floats, future: Floats) -> dict[str, float]:
-    """Mean scores of samples [S, N, F, D] against futures [N, F, D]."""
+def judge(samples: Floats, future: Floats, scene: Ints) -> dict[str, float]:
+    """Mean scores of samples [S, N, F, D] against futures [N, F, D] of recordings [N]."""
+    energy = metrics.energy_score(samples, future)
+    _, recording = np.unique(scene, return_inverse=True)
+    by_recording = np.bincount(recording, energy) / np.bincount(recording)
     return {
-        "energy_score": float(metrics.energy_score(samples, future).mean()),
+        "energy_score": float(energy.mean()),
+        "energy_score_by_recording": float(by_recording.mean()),
         "min_ade": float(metrics.min_ade(samples, future).mean()),
         "min_fde": float(metrics.min_fde(samples, future).mean()),
         "coverage_90": float(metrics.coverage(samples, future, 0.9).mean()),
