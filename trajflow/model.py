@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trajflow import encoders
+from trajflow.batch import seen_now
 from trajflow.decoder import Decoder
 from trajflow.duals import Dual
 from trajflow.flow import MeanFlowObjective, instantaneous, sample
@@ -121,22 +122,24 @@ class TrajectoryModel(nn.Module):
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
-            target: Agents whose context is wanted, [B, A]; others only stand around them.
+            target: Agents whose context is wanted, [B, A], each seen at one step at least. The
+                others are neighbors, if they are seen at the present step.
             rate: Seconds per step over those the scaling was fitted at, [B]; None: one. Only a
                 model of several rates looks at it.
         """
         seen = observed(past)
-        present = seen.any(-1)
+        known = seen.any(-1)
         told = rate[:, None] if rate is not None and self.architecture.rate else None
         frame = present_frame(past, self.architecture.heading_steps, told)
         read = self.read(frame, past, seen)
         social = self.social
         if social is None:
-            return self._encoded(read, seen, present), frame
+            return self._encoded(read, seen, known), frame
         unit = self.scaling.unit
         place = frame.origin / unit
-        around = social.around(place, present, target)
-        heard = self._heard(around, present, target)
+        here, asked = seen_now(seen), known & target
+        around = social.around(place, here, asked)
+        heard = self._heard(around, here | asked)
         own = self._encoded(read, seen, heard)
         context = social.at(own, place, frame.heading, frame.velocity / unit, around)
         return around.spread(context, own), frame
@@ -147,7 +150,7 @@ class TrajectoryModel(nn.Module):
         context = read.new_zeros(*heard.shape, self.architecture.width)
         return context.index_put(some, self.encoder(read[some], seen[some]))
 
-    def _heard(self, around: Around, present: Tensor, target: Tensor) -> Tensor:
+    def _heard(self, around: Around, present: Tensor) -> Tensor:
         """Agents whose contexts matter, [B, A]; only a forecast asks, where it spares most."""
         if torch.is_grad_enabled() or around.near.numel() >= int(present.sum()):
             return present

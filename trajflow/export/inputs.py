@@ -80,7 +80,6 @@ def random_inputs(
     lost = chance.random(past.shape[:3]) < 0.15
     lost[chance.random((scenes, agents)) < 0.5] = False
     lost[:, asked:][chance.random((scenes, agents - asked)) < 0.15] = True
-    lost[:, :asked, -1] = False
     past[lost] = np.nan
     noise = chance.normal(size=(samples, scenes, asked, a.horizon * a.dims))
     inputs = {"past": past.astype(np.float32), "noise": noise.astype(np.float32)}
