@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-Mask = TypeVar("Mask", Bools, "Tensor")
 
 
-def seen_now(seen: Mask) -> Mask:
+def seen_now(seen: Any) -> Any:
     """Whether an agent may be a neighbor: seen at the present step, the last, [*, T] -> [*].
 
-    Training windows hold nobody who has left, so a network knows nothing of such neighbors.
+    It takes arrays and tensors, so that networks and exported models follow one rule. Training
+    windows hold nobody who has left, so a network knows nothing of such neighbors.
     """
     return seen[..., -1]
 

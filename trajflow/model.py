@@ -237,7 +237,8 @@ class TrajectoryModel(nn.Module):
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
-            target: Agents to forecast, [B, A], each seen at one step at least.
+            target: Agents to forecast, [B, A]. One who was never seen changes nobody's futures,
+                and its own mean nothing.
             samples: Draws S of each agent, or of each scene if the model is joint.
             steps: Network evaluations per draw.
             generator: Source of the noise.
@@ -257,10 +258,17 @@ class TrajectoryModel(nn.Module):
         noise = noise * temperature
         if not self.architecture.joint:
             return self.futures(context[target], frame.take(target), noise, steps)
-        return self.together(context, frame, target, noise, steps)
+        drawn = target & observed(past).any(-1)
+        return self.together(context, frame, target, noise, steps, drawn)
 
     def together(
-        self, context: Tensor, frame: Frame, target: Tensor, noise: Tensor, steps: int = 1
+        self,
+        context: Tensor,
+        frame: Frame,
+        target: Tensor,
+        noise: Tensor,
+        steps: int = 1,
+        known: Tensor | None = None,
     ) -> Tensor:
         """Futures that the noise of whole scenes is carried to, [S, N, F, D]; the model is joint.
 
@@ -270,9 +278,13 @@ class TrajectoryModel(nn.Module):
             target: The N agents that are drawn, [B, A].
             noise: Noise of all components, [S, B, A, ...].
             steps: Network evaluations per draw.
+            known: Those of them who were ever seen, [B, A], and so are part of their scene; None:
+                all.
         """
         kept = noise[..., : self.scaling.components]
-        event = sample(self.velocity(context, target), kept, steps, axes=2)
+        event = sample(
+            self.velocity(context, target if known is None else known), kept, steps, axes=2
+        )
         return self.scaling.future(frame.take(target), event[:, target], noise[:, target])
 
     def futures(self, context: Tensor, frame: Frame, noise: Tensor, steps: int = 1) -> Tensor:

@@ -50,8 +50,14 @@ class Program:
         if past.shape[1] == 1:  # the program does not do for a scene of one
             nobody = np.full_like(past, np.nan)
             inputs = inputs | {"past": np.concatenate([past, nobody], 1)}
-        if torch.get_num_threads() != self._threads:
+        given = {name: torch.as_tensor(one) for name, one in inputs.items()}
+        before = torch.get_num_threads()
+        if before != self._threads:
             torch.set_num_threads(self._threads)
-        with torch.inference_mode():
-            found = self._module(**{name: torch.as_tensor(one) for name, one in inputs.items()})
+        try:
+            with torch.inference_mode():
+                found = self._module(**given)
+        finally:
+            if before != self._threads:
+                torch.set_num_threads(before)
         return [found[self._outputs.index(name)].numpy() for name in outputs]
