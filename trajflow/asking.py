@@ -145,7 +145,7 @@ class PredictorBase(ABC):
         shape = PastShape(self.history, self.dims)
         given = shape.numbers(past, "past")
         lead, count = given.shape[:-2], given.shape[-3]
-        full, faults = self._scenes(shape, given, neighbours, agents, on_bad == "raise")
+        full, faults = self._checked(shape, given, neighbours, agents, on_bad == "raise")
         bad = faults.astype(bool)
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
@@ -176,7 +176,7 @@ class PredictorBase(ABC):
             expected_error=error.reshape(lead),
         )
 
-    def _scenes(
+    def _checked(
         self,
         shape: PastShape,
         past: Floats,
