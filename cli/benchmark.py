@@ -35,8 +35,8 @@ def benchmark(
         ),
     ] = "",
     draws: Annotated[int, typer.Option(min=1, help="Draws that a rule chooses 20 of.")] = 1000,
-    mixture: Annotated[
-        bool, typer.Option("--mixture", help="Also judge all seeds together as one forecaster.")
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Also judge all seeds together as one forecaster.")
     ] = False,
     clock: Annotated[
         str,
@@ -85,7 +85,7 @@ def benchmark(
         floors=names(floors),
         select=names(select),
         draws=draws,
-        mixture=mixture,
+        ensemble=ensemble,
         clocks=clock,
         file=config,
         words=tuple(set_ or ()),

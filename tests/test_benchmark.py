@@ -472,13 +472,13 @@ def test_the_drone_cut_has_the_windows_of_the_field(research_data, tmp_path):
 
 def test_all_seeds_are_judged_together_once_they_are_trained(places, ask, tmp_path):
     asked = dataclasses.replace(
-        ask, folds=("a",), seeds=2, steps=(1,), floors=(), mixture=True, select=("learned",)
+        ask, folds=("a",), seeds=2, steps=(1,), floors=(), ensemble=True, select=("learned",)
     )
     plan = plan_of(asked, places)
     plan.save(tmp_path)
     assert read_plan(tmp_path) == plan
     both = plan.trials[-1]
-    assert (both.name, both.members) == ("a-mmf-mixture-0", ("a-mmf-0", "a-mmf-1"))
+    assert (both.name, both.members) == ("a-mmf-ensemble-0", ("a-mmf-0", "a-mmf-1"))
     with pytest.raises(RunError, match="not trained"):
         work(plan, both.name, places, tmp_path).evaluate()
     for name in both.members:
@@ -488,10 +488,10 @@ def test_all_seeds_are_judged_together_once_they_are_trained(places, ask, tmp_pa
     assert together.train()
     together.evaluate()
     plain, chosen = rows_of(plan, tmp_path)
-    assert (plain.label, chosen.label) == ("mmf-mixture", "mmf-mixture learned of 40")
-    assert "--seeds 2 --presets mmf --floors '' --mixture" in plain.facts["command"]
+    assert (plain.label, chosen.label) == ("mmf-ensemble", "mmf-ensemble learned of 40")
+    assert "--seeds 2 --presets mmf --floors '' --ensemble" in plain.facts["command"]
     assert (chosen.protocol["selection"], chosen.protocol["draws"]) == ("learned", 40)
-    assert "--mixture --select learned --set" in chosen.facts["command"]
+    assert "--ensemble --select learned --set" in chosen.facts["command"]
     assert not (tmp_path / "runs" / both.name / WEIGHTS).exists()
 
 
@@ -534,9 +534,9 @@ def test_a_learned_set_is_learned_once_and_judged(places, ask, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"seeds": 1}, "2 seeds"), ({"words": (*BRIEF, "model.joint=true")}, "leave out --mixture")],
+    [({"seeds": 1}, "2 seeds"), ({"words": (*BRIEF, "model.joint=true")}, "leave out --ensemble")],
 )
-def test_a_mixture_that_cannot_be_is_refused(places, ask, change, said):
-    asked = dataclasses.replace(ask, mixture=True, **({"seeds": 2} | change))
+def test_a_ensemble_that_cannot_be_is_refused(places, ask, change, said):
+    asked = dataclasses.replace(ask, ensemble=True, **({"seeds": 2} | change))
     with pytest.raises(ConfigError, match=said):
         plan_of(asked, places)

@@ -48,18 +48,67 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("words", FAULTS)
-def test_a_bad_agent_is_refused_by_name_and_changes_no_other_forecast(predictor, words):
+def test_a_bad_agent_is_refused_by_name_or_counts_as_missing(predictor, words):
     past, ids = spoil(crowd(), FAULTS[words]), [f"p{i}" for i in range(A)]
     with pytest.raises(ValueError, match=f"agent p{BAD} of scene 0 .*{words}"):
         predictor.predict(past, samples=S, seed=1, agents=ids)
     told = predictor.predict(past, samples=S, seed=1, agents=ids, on_bad="quarantine")
     others = np.arange(A) != BAD
-    alone = predictor.predict(past[others], samples=S, seed=1)
+    missing = spoil(crowd(), FAULTS["not seen"])
+    alone = predictor.predict(missing, samples=S, seed=1, on_bad="quarantine")
     assert told.samples.shape == (S, A, F, 2)
-    assert np.array_equal(told.samples[:, others], alone.samples)
+    assert np.array_equal(told.samples[:, others], alone.samples[:, others])
     assert np.isnan(told.samples[:, BAD]).all()
     assert words in told.faults[BAD]
     assert all(fault is None for fault in told.faults[others])
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_bad_agent_of_a_batch_leaves_the_noise_of_all_others_as_it_is(joint):
+    alone = network(social=False, joint=joint)
+    past = crowd(4)
+    clean = alone.predict(past, samples=S, seed=1).samples
+    past[1, BAD] = np.inf
+    told = alone.predict(past, samples=S, seed=1, on_bad="quarantine").samples
+    others = np.ones((4, A), bool)
+    others[1] = not joint  # jointly drawn agents see each other's noise
+    others[1, BAD] = False
+    np.testing.assert_allclose(told[:, others], clean[:, others], atol=1e-5)
+    assert np.isfinite(told[:, 1, :BAD]).all()
+
+
+def test_where_all_agents_are_bad_all_are_named(predictor):
+    told = predictor.predict(crowd() * np.nan, samples=S, on_bad="quarantine")
+    assert np.isnan(told.samples).all()
+    assert all("not seen" in fault for fault in told.faults)
+
+
+@pytest.mark.parametrize("name", ["points", "list", "whole numbers"])
+def test_a_masked_position_is_missing(predictor, name):
+    past, around = crowd()[:6], crowd()[6:12]
+    past[2, 3:5], around[1, :4] = np.nan, np.nan
+    past, around = np.round(past), np.round(around)
+    expected = predictor.predict(past, around, samples=S, seed=1).samples
+    kind = int if name == "whole numbers" else float
+    hidden = [
+        np.ma.masked_array(np.nan_to_num(one, nan=9e9).astype(kind), np.isnan(one))
+        for one in (past, around)
+    ]
+    if name == "list":
+        hidden = [[row[:] for row in one] for one in hidden]
+    assert np.array_equal(predictor.predict(*hidden, samples=S, seed=1).samples, expected)
+
+
+def test_an_agent_of_masked_positions_was_never_seen(predictor):
+    past = np.ma.masked_array(crowd(), False)
+    past[BAD] = np.ma.masked
+    with pytest.raises(TrajflowError, match=f"agent {BAD} of scene 0 was not seen"):
+        predictor.predict(past)
+
+
+def test_an_id_that_cannot_be_hashed_is_refused(predictor):
+    with pytest.raises(TrajflowError, match="agent id 1 is a list"):
+        predictor.predict(crowd()[:2], agents=["a", ["b"]])
 
 
 def test_scenes_with_bad_agents_keep_their_axes(predictor):

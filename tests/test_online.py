@@ -1,5 +1,6 @@
 """Forecasts in a loop: who is there, what time it is, and that nobody suffers for another."""
 
+import copy
 import gc
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import pytest
 import torch
 from online_support import DT, HISTORY, HORIZON, Clock, Walker, line
 
+from trajflow.ensemble import Ensemble
 from trajflow.errors import ConfigError, TrajflowError
-from trajflow.mixture import Mixture
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.online import OnlinePredictor
 from trajflow.predictor import Predictor
@@ -154,7 +155,7 @@ def test_another_step_is_passed_on_to_who_knows_it(network):
 
 
 def test_several_predictors_serve_as_one(network):
-    online = walked(OnlinePredictor(Mixture([network, network]), deadline_ms=5000), ["a", "b"])
+    online = walked(OnlinePredictor(Ensemble([network, network]), deadline_ms=5000), ["a", "b"])
     found = online.forecast()
     assert (found.ids, found.forecast.samples.shape) == (("a", "b"), (20, 2, HORIZON, 2))
     assert not found.straight.any()
@@ -315,3 +316,21 @@ def test_a_loop_needs_no_torch():
     """What forecasts may come without it, and then nothing else brings it in."""
     code = "import sys, trajflow.online; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_who_is_not_seen_at_present_is_no_neighbor(network):
+    """One who was seen a moment ago is forecast, but the network has learned nothing of such."""
+    torch.manual_seed(1)
+    lively = Predictor(copy.deepcopy(network.model), network.facts)
+    for parameter in lively.model.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    alone = walked(OnlinePredictor(lively), ["a"]).forecast().forecast.samples
+    for last, changes in ((2.0, False), (3.0, True)):
+        online = OnlinePredictor(lively)
+        for moment in np.arange(0, 3.1, 0.25):
+            online.push(moment, ["a"], [line(moment, 0, 1)])
+            if moment <= last:
+                online.push(moment, ["b"], [line(moment, 1.0)])
+        assert np.isfinite(online.forecast(["a", "b"]).forecast.samples).all()
+        away = np.abs(online.forecast(["a"]).forecast.samples - alone).max()
+        assert (away > 1e-3) == changes

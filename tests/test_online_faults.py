@@ -12,7 +12,7 @@ import torch
 from online_support import DT, HISTORY, HORIZON, Walker
 
 from trajflow import OnlinePredictor, Predictor, TrajflowError
-from trajflow.mixture import Mixture
+from trajflow.ensemble import Ensemble
 from trajflow.model import Architecture, TrajectoryModel
 
 MAP = np.array([5e5, 5e6])
@@ -76,7 +76,10 @@ def test_an_agent_that_jumps_is_quarantined_and_the_others_are_forecast(
     online.push(8 * DT + 0.4, ["bad"], [fix])
     found = online.forecast()
     assert found.ids == (*ids, "bad")
-    check_others(found, alone(network, ids, found.time))
+    expected = alone(network, ids, found.time)
+    if "moves more" in found.forecast.faults[-1]:  # it draws noise, as it does when it is well
+        expected = alone(network, [*ids, "bad"], found.time)[:, :-1]
+    check_others(found, expected)
     assert online.dropped["quarantined"] == 1
 
 
@@ -143,8 +146,8 @@ def test_half_of_the_agents_at_null_island_do_not_drag_the_others(network):
     assert found.straight.tolist() == [False, False, True, True]
 
 
-def test_a_mixture_quarantines_too(network):
-    both = Mixture([network, network])
+def test_an_ensemble_quarantines_too(network):
+    both = Ensemble([network, network])
     online = walk(OnlinePredictor(both), ["good", "bad"])
     online.push(8.4 * DT, ["bad"], [at(5e4, 0)])
     assert online.forecast().straight.tolist() == [False, True]

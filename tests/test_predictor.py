@@ -133,12 +133,24 @@ def test_weights_count_in_everything_a_forecast_says():
     assert "weight" not in spelt.to_frame()
 
 
-def test_the_callers_stream_of_chance_is_left_alone(predictor):
-    torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
-    predictor.predict(pasts(), seed=1)
-    assert torch.equal(torch.rand(1), expected)
+def test_the_callers_torch_is_left_as_it_was(predictor, tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(pack(predictor.model, predictor.facts))
+    threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(threads + 1)
+    torch.set_float32_matmul_precision("high")
+    try:
+        torch.manual_seed(5)
+        before = torch.get_rng_state()
+        loaded = Predictor.load(tmp_path)
+        for select in (None, "kmeans"):
+            loaded.predict(pasts(), samples=S, seed=1, select=select)
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.get_num_threads() == threads + 1
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.is_grad_enabled()
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(products)
 
 
 def test_forecasts_keep_millimetres_far_from_the_origin(predictor):
@@ -154,6 +166,30 @@ def test_ragged_neighbours_count_and_those_of_other_scenes_do_not(predictor):
     among = predictor.predict(past, crowd, seed=1).samples
     assert not np.allclose(alone[:, 0], among[:, 0])
     assert np.allclose(alone[:, 1], among[:, 1], atol=1e-4)
+
+
+def test_a_neighbor_must_be_seen_at_the_present_step(predictor):
+    past, around = pasts(), pasts(agents=4) + 0.5
+    alone = predictor.predict(past, seed=1).samples
+    late, left = around.copy(), around.copy()
+    late[:, :-1], left[:, -1] = np.nan, np.nan
+    np.testing.assert_allclose(predictor.predict(past, left, seed=1).samples, alone, atol=1e-5)
+    assert not np.allclose(predictor.predict(past, late, seed=1).samples, alone, atol=1e-3)
+
+
+def test_an_agent_who_is_missing_at_present_is_forecast_but_is_no_neighbor(predictor):
+    past = pasts()
+    past[1, -2:] = np.nan
+    among = predictor.predict(past, seed=1).samples
+    assert np.isfinite(among).all()
+    moved = past.copy()
+    moved[1] += 0.3
+    np.testing.assert_allclose(
+        predictor.predict(moved, seed=1).samples[:, [0, 2]], among[:, [0, 2]], atol=1e-5
+    )
+    moved = past.copy()
+    moved[0] += 0.3
+    assert not np.allclose(predictor.predict(moved, seed=1).samples[:, 1], among[:, 1], atol=1e-3)
 
 
 def test_an_empty_array_of_neighbours_is_nobody(predictor):

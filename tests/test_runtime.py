@@ -133,6 +133,47 @@ def test_who_is_among_nobodys_nearest_is_left_out_and_makes_no_difference(run, s
     np.testing.assert_allclose(full.picked(kept), found, atol=1e-4)
 
 
+def test_a_neighbor_must_be_seen_at_the_present_step(run, small):
+    past, around = pasts(), pasts(agents=4, seed=1) + 0.5
+    noise = np.ones((S, A, F * 2), np.float32)
+    target = np.arange(A + 4)[None] < A
+    alone = small.carry(past[None], np.ones((1, A), bool), noise)
+    for gone in (slice(0, T - 1), slice(T - 1, T)):
+        seen = around.copy()
+        seen[:, gone] = np.nan
+        found = small.carry(np.concatenate([past, seen])[None], target, noise)
+        assert np.allclose(found, alone, atol=1e-5) == (gone.start > 0)
+    past[1, -1] = np.nan
+    both = drawn_from(run, past[None].astype(np.float32), target[:, :A], noise)
+    np.testing.assert_allclose(small.carry(past[None], target[:, :A], noise), both, atol=1e-4)
+    inputs = {"past": past[None].astype(np.float32), "noise": noise[:, None]}
+    moved = {"past": inputs["past"].copy(), "noise": noise[:, None]}
+    moved["past"][0, 1] += 0.3
+    (before,), (after,) = (small.engine("futures", **one) for one in (inputs, moved))
+    np.testing.assert_allclose(after[:, 0, [0, 2]], before[:, 0, [0, 2]], atol=1e-5)
+
+
+def test_a_bad_agent_counts_as_missing_and_a_masked_position_too(small):
+    past = pasts(4)
+    past[2, 1] = np.inf
+    missing = past.copy()
+    missing[2, 1] = np.nan
+    for select in (None, "learned"):
+        asked = {"samples": K, "seed": 1, "select": select, "on_bad": "quarantine"}
+        told, expected = (small.predict(one, **asked) for one in (past, missing))
+        assert np.array_equal(told.samples, expected.samples, equal_nan=True)
+        assert np.argwhere(np.isnan(told.samples).any((0, 3, 4))).tolist() == [[2, 1]]
+        assert "infinite" in told.faults[2, 1]
+    clean = small.predict(pasts(4), samples=K, seed=1).samples
+    told = small.predict(past, samples=K, seed=1, on_bad="quarantine").samples
+    np.testing.assert_allclose(told[:, [0, 1, 3]], clean[:, [0, 1, 3]], atol=1e-5)
+    hidden = np.ma.masked_array(np.where(np.isnan(missing), 1e9, missing), np.isnan(missing))
+    hidden[0, 0, :3] = np.ma.masked
+    missing[0, 0, :3] = np.nan
+    found, expected = (small.predict(one, **asked).samples for one in (hidden, missing))
+    assert np.array_equal(found, expected, equal_nan=True)
+
+
 def test_equal_seeds_give_equal_forecasts_with_the_axes_of_the_past(small):
     first, again = (small.predict(pasts(5, 2), samples=S, seed=1).samples for _ in range(2))
     assert first.shape == (S, 5, 2, A, F, 2)

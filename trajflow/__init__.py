@@ -3,15 +3,16 @@
 Public names are imported on first use, so `import trajflow` costs next to nothing.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trajflow.config import Config as Config
+    from trajflow.ensemble import Ensemble as Ensemble
     from trajflow.errors import TrajflowError as TrajflowError
     from trajflow.forecast import Forecast as Forecast
     from trajflow.forecaster import TrajectoryForecaster as TrajectoryForecaster
-    from trajflow.mixture import Mixture as Mixture
     from trajflow.online import OnlineForecast as OnlineForecast
     from trajflow.online import OnlinePredictor as OnlinePredictor
     from trajflow.predictor import Predictor as Predictor
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Config": "trajflow.config",
+    "Ensemble": "trajflow.ensemble",
     "Forecast": "trajflow.forecast",
-    "Mixture": "trajflow.mixture",
     "OnlineForecast": "trajflow.online",
     "OnlinePredictor": "trajflow.online",
     "Predictor": "trajflow.predictor",
@@ -36,6 +37,13 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("trajflow")
+    if name == "Mixture":
+        warnings.warn(
+            "trajflow.Mixture is now trajflow.Ensemble; the old name goes with the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        name = "Ensemble"
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"trajflow has no {name!r}; it has {', '.join(__all__)}")

@@ -6,13 +6,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from trajflow.apart import forecast_apart
 from trajflow.batch import Batch, Bools, Floats
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError, TrajflowError, TrajflowWarning
@@ -109,7 +107,9 @@ class PredictorBase(ABC):
 
         Args:
             past: World positions of the last T steps, oldest first, [*, A, T, D]; NaN where a
-                step is missing. Agents of one scene see each other.
+                step is missing; a masked position is missing. Agents of one scene see each
+                other at the present, the last step: who is missing there is forecast, but is no
+                neighbor.
             neighbours: Others who are around but are not forecast: [*, N, T, D] with N of them,
                 or, where their number differs, one [N, T, D] for each scene.
             samples: Draws S.
@@ -126,9 +126,9 @@ class PredictorBase(ABC):
             surprise: Whether to say how strange each past is and why, and the error to expect;
                 see `Forecast.surprise`.
             on_bad: What becomes of a past that is infinite, absurdly large or far away, that was
-                never seen, or whose id is there twice: "raise" refuses all, "quarantine" sets that
-                agent apart, says so in `Forecast.faults`, and forecasts the others exactly as if
-                it had not been given.
+                never seen, or whose id is there twice: "raise" refuses all; "quarantine" says so
+                in `Forecast.faults`, gives NaN for that agent, and forecasts the others exactly
+                as if all its steps were missing. Their noise is that of a call without faults.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
@@ -140,46 +140,71 @@ class PredictorBase(ABC):
         """
         if on_bad not in ("raise", "quarantine"):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
-        shape = PastShape(self.history, self.dims)
-        given = shape.numbers(past, "past")
-        lead, count = given.shape[:-3], given.shape[-3]
-        scenes = given.reshape(-1, *given.shape[-3:])
-        faults = shape.faults(scenes, self.known.usual, agents)
-        strict = on_bad == "raise"
-        around = shape.known_around(neighbours, len(faults), self.known.usual, strict)
-        if strict:
-            shape.refuse(faults, agents)
-        elif faults.size and all(fault is not None for fault in faults.flat):
-            nobody = np.full((samples, *lead, count, self.horizon, self.dims), np.nan)
-            step = self.known.rates.of(dt) * self.dt
-            return Forecast(nobody, step, tuple(agents), faults=faults.reshape(*lead, count))
-        elif any(fault is not None for fault in faults.flat):
-            ask = partial(self.predict, draws=draws, select=select, dt=dt, surprise=surprise)
-            return forecast_apart(ask, given, faults, around, samples, seed, agents)
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
-        full = np.concatenate([shape.points(scenes, "past"), around], 1)
+        wanted, rate = self._selection(samples, draws, select), self.known.rates.of(dt)
+        if surprise:
+            self.check_surprise(dt)
+        shape = PastShape(self.history, self.dims)
+        given = shape.numbers(past, "past")
+        lead, count = given.shape[:-2], given.shape[-3]
+        full, faults = self._checked(shape, given, neighbours, agents, on_bad == "raise")
+        bad = faults.astype(bool)
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
-        shape.check_count(full.shape[1])
-        wanted, rate = self._selection(samples, draws, select), self.known.rates.of(dt)
-        strange = self.check_surprise(dt) if surprise else None
+        # A bad agent draws noise like any other, so that the noise of the others stays theirs.
         if wanted is None:
             drawn, weights = self._draw(full, target, samples, seed, rate), None
         else:
-            drawn, shares = self._chosen(full, target, wanted, seed, rate)
-            weights = shares.reshape(samples, *lead, count)
-        drawn = drawn.reshape(samples, *lead, count, self.horizon, self.dims)
+            drawn, weights = self._chosen(full, target, wanted, seed, rate)
+            weights = np.where(bad.ravel(), np.nan, weights).reshape(samples, *lead)
+        if bad.any():
+            drawn[:, bad.ravel()] = np.nan
+        drawn = drawn.reshape(samples, *lead, self.horizon, self.dims)
         calibration = self.calibration if rate == 1 else None
         told = Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
         if on_bad == "quarantine":
-            told = replace(told, faults=faults.reshape(*lead, count))
-        if strange is None:
+            told = replace(told, faults=faults.reshape(lead))
+        if not surprise:
             return told
-        found = strange.of(self._viewer(), full, target)
-        reasons = np.array(found.reasons, dtype=object).reshape(*lead, count)
-        score, error = (one.reshape(*lead, count) for one in (found.score, found.risk))
-        return replace(told, surprise=score, reasons=reasons, expected_error=error)
+        target[:, :count] = ~bad
+        found = self._strangeness(full, target)
+        score, error = np.full((2, *bad.shape), np.nan)
+        reasons = np.full(bad.shape, "", object)
+        score[~bad], reasons[~bad], error[~bad] = found.score, found.reasons, found.risk
+        return replace(
+            told,
+            surprise=score.reshape(lead),
+            reasons=reasons.reshape(lead),
+            expected_error=error.reshape(lead),
+        )
+
+    def _checked(
+        self,
+        shape: PastShape,
+        past: Floats,
+        neighbours: ArrayLike | Sequence[ArrayLike] | None,
+        agents: Sequence[object],
+        strict: bool,
+    ) -> tuple[Floats, NDArray[np.object_]]:
+        """Scenes [B, A + N, T, D] of all who are given, and the faults of the A agents, [B, A].
+
+        All steps of an agent with a fault are missing, and so are those of such a neighbor.
+
+        Raises:
+            TrajflowError: There is a fault and `strict` is set.
+        """
+        scenes = past.reshape(-1, *past.shape[-3:])
+        faults = shape.faults(scenes, self.known.usual, agents)
+        around = shape.known_around(neighbours, len(scenes), self.known.usual, strict)
+        bad = faults.astype(bool)
+        if strict:
+            shape.refuse(faults, agents)
+        points = shape.points(scenes, "past")
+        if bad.any():
+            points = np.where(bad[..., None, None], np.nan, points)
+        shape.check_count(points.shape[1] + around.shape[1])
+        return np.concatenate([points, around], 1), faults
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
@@ -214,7 +239,8 @@ class PredictorBase(ABC):
         Raises:
             ConfigError: Nothing of the kind is known.
         """
-        return self.check_surprise().of(self._viewer(), batch.past, batch.target)
+        self.check_surprise()
+        return self._strangeness(batch.past, batch.target)
 
     def check_surprise(self, dt: float | None = None) -> Surprise:
         """What tells how strange pasts are.
@@ -240,6 +266,10 @@ class PredictorBase(ABC):
                 stacklevel=3,
             )
         return self.surprise
+
+    def _strangeness(self, past: Floats, target: Bools) -> Strangeness:
+        """How strange the N targets are, once it is known that this can be told."""
+        return self.check_surprise().of(self._viewer(), past, target)
 
     @abstractmethod
     def _viewer(self) -> Viewer:

@@ -1,5 +1,7 @@
 """A batch of scenes as plain numpy: what windows produce and models and metrics consume."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,6 +11,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+
+
+def seen_now(seen: Any) -> Any:
+    """Whether an agent may be a neighbor: seen at the present step, the last, [*, T] -> [*].
+
+    It takes arrays and tensors, so that networks and exported models follow one rule. Training
+    windows hold nobody who has left, so a network knows nothing of such neighbors.
+    """
+    return seen[..., -1]
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class Batch:
         """How many agents of the batch are forecast and scored."""
         return int(self.target.sum())
 
-    def take(self, rows: Ints) -> "Batch":
+    def take(self, rows: Ints) -> Batch:
         """The chosen scenes of this batch, in the given order."""
         parts = ((f.name, getattr(self, f.name)) for f in fields(self))
         taken: dict[str, Any] = {name: v if v is None else v[rows] for name, v in parts}

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trajflow import encoders
+from trajflow.batch import seen_now
 from trajflow.decoder import Decoder
 from trajflow.duals import Dual
 from trajflow.flow import MeanFlowObjective, instantaneous, sample
@@ -121,22 +122,24 @@ class TrajectoryModel(nn.Module):
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
-            target: Agents whose context is wanted, [B, A]; others only stand around them.
+            target: Agents whose context is wanted, [B, A], each seen at one step at least. The
+                others are neighbors, if they are seen at the present step.
             rate: Seconds per step over those the scaling was fitted at, [B]; None: one. Only a
                 model of several rates looks at it.
         """
         seen = observed(past)
-        present = seen.any(-1)
+        known = seen.any(-1)
         told = rate[:, None] if rate is not None and self.architecture.rate else None
         frame = present_frame(past, self.architecture.heading_steps, told)
         read = self.read(frame, past, seen)
         social = self.social
         if social is None:
-            return self._encoded(read, seen, present), frame
+            return self._encoded(read, seen, known), frame
         unit = self.scaling.unit
         place = frame.origin / unit
-        around = social.around(place, present, target)
-        heard = self._heard(around, present, target)
+        here, asked = seen_now(seen), known & target
+        around = social.around(place, here, asked)
+        heard = self._heard(around, here | asked)
         own = self._encoded(read, seen, heard)
         context = social.at(own, place, frame.heading, frame.velocity / unit, around)
         return around.spread(context, own), frame
@@ -147,7 +150,7 @@ class TrajectoryModel(nn.Module):
         context = read.new_zeros(*heard.shape, self.architecture.width)
         return context.index_put(some, self.encoder(read[some], seen[some]))
 
-    def _heard(self, around: Around, present: Tensor, target: Tensor) -> Tensor:
+    def _heard(self, around: Around, present: Tensor) -> Tensor:
         """Agents whose contexts matter, [B, A]; only a forecast asks, where it spares most."""
         if torch.is_grad_enabled() or around.near.numel() >= int(present.sum()):
             return present
@@ -234,7 +237,8 @@ class TrajectoryModel(nn.Module):
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
-            target: Agents to forecast, [B, A], each seen at one step at least.
+            target: Agents to forecast, [B, A]. One who was never seen changes nobody's futures,
+                and its own mean nothing.
             samples: Draws S of each agent, or of each scene if the model is joint.
             steps: Network evaluations per draw.
             generator: Source of the noise.
@@ -254,10 +258,17 @@ class TrajectoryModel(nn.Module):
         noise = noise * temperature
         if not self.architecture.joint:
             return self.futures(context[target], frame.take(target), noise, steps)
-        return self.together(context, frame, target, noise, steps)
+        drawn = target & observed(past).any(-1)
+        return self.together(context, frame, target, noise, steps, drawn)
 
     def together(
-        self, context: Tensor, frame: Frame, target: Tensor, noise: Tensor, steps: int = 1
+        self,
+        context: Tensor,
+        frame: Frame,
+        target: Tensor,
+        noise: Tensor,
+        steps: int = 1,
+        known: Tensor | None = None,
     ) -> Tensor:
         """Futures that the noise of whole scenes is carried to, [S, N, F, D]; the model is joint.
 
@@ -267,9 +278,13 @@ class TrajectoryModel(nn.Module):
             target: The N agents that are drawn, [B, A].
             noise: Noise of all components, [S, B, A, ...].
             steps: Network evaluations per draw.
+            known: Those of them who were ever seen, [B, A], and so are part of their scene; None:
+                all.
         """
         kept = noise[..., : self.scaling.components]
-        event = sample(self.velocity(context, target), kept, steps, axes=2)
+        event = sample(
+            self.velocity(context, target if known is None else known), kept, steps, axes=2
+        )
         return self.scaling.future(frame.take(target), event[:, target], noise[:, target])
 
     def futures(self, context: Tensor, frame: Frame, noise: Tensor, steps: int = 1) -> Tensor:

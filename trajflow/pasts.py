@@ -38,16 +38,18 @@ class PastShape:
         return array if known.all() else np.where(known.all(-1, keepdims=True), array, np.nan)
 
     def numbers(self, points: ArrayLike, name: str) -> Floats:
-        """Positions [*, T, D] as they were given, also what is infinite.
+        """Positions [*, T, D] as they were given, NaN where masked, also what is infinite.
 
         Raises:
             TrajflowError: They have another shape, or are no array of numbers.
         """
         try:
-            given = np.asarray(points)
+            given = _joined(points)
             if given.dtype.kind not in "iufO":
                 raise TypeError(f"got an array of {given.dtype}")
-            array = given.astype(np.float64)
+            if given.dtype.kind != "O":
+                given = given.astype(np.float64)
+            array: Floats = np.asarray(np.ma.filled(given, np.nan), np.float64)
         except (TypeError, ValueError) as error:
             raise TrajflowError(f"{name} must be an array of numbers: {error}") from None
         if array.ndim < 3 or array.shape[-2:] != (self.history, self.dims):
@@ -158,6 +160,22 @@ class PastShape:
         for row, points in zip(padded, each, strict=True):
             row[: len(points)] = points
         return padded
+
+
+def _joined(points: ArrayLike) -> NDArray[Any]:
+    """One array of nested sequences of arrays; a masked one if any of them is masked."""
+    if isinstance(points, np.ndarray):
+        return points
+    if isinstance(points, (list, tuple)) and _masked(points):
+        return np.ma.stack([np.ma.asarray(_joined(part)) for part in points])
+    return np.asarray(points)
+
+
+def _masked(points: Any) -> bool:
+    """Whether something in nested sequences is masked."""
+    if isinstance(points, (list, tuple)):
+        return any(map(_masked, points))
+    return isinstance(points, np.ma.MaskedArray)
 
 
 def scene_centres(past: Floats) -> Floats:

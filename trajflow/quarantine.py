@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.errors import TrajflowError
+
 Floats = NDArray[np.float64]
 STEP = 1e4
 """Most displacement per step, over the usual one."""
@@ -29,10 +31,30 @@ def faults_of(points: Floats, usual: float, ids: Sequence[object] = ()) -> NDArr
     found = np.full(points.shape[:2], None, dtype=object)
     if not plain(points, usual):
         _name(found, points, usual)
-    for place, name in enumerate(ids):
-        if name in ids[:place]:
-            found[:, place] = "has the id of an agent before it"
+    if len(ids):
+        found[:, _repeated(ids)] = "has the id of an agent before it"
     return found
+
+
+def _repeated(ids: Sequence[object]) -> list[int]:
+    """Places of ids that stand at an earlier place too.
+
+    Raises:
+        TrajflowError: An id cannot be hashed, and so not be found again.
+    """
+    before: set[object] = set()
+    repeated = []
+    for place, name in enumerate(ids):
+        try:
+            if name in before:
+                repeated.append(place)
+            before.add(name)
+        except TypeError:
+            raise TrajflowError(
+                f"agent id {place} is a {type(name).__name__}, which cannot be hashed; "
+                "give a number, a string or a tuple"
+            ) from None
+    return repeated
 
 
 def plain(points: Floats, usual: float) -> bool:

@@ -114,7 +114,7 @@ class SocialAttention(nn.Module):
             for x in (context, origin, heading, velocity)
         )
         axis = torch.stack((heading.cos(), heading.sin()), -1) if heading.dim() == 2 else heading
-        around = self.around(place, present, target)
+        around = self.around(place, present, None if target is None else present & target)
         return around.spread(self.at(own, place, axis, motion, around), own)
 
     def around(self, place: Tensor, present: Tensor, target: Tensor | None = None) -> Around:
@@ -122,15 +122,14 @@ class SocialAttention(nn.Module):
 
         Args:
             place: Present positions in the world, [B, A, D].
-            present: Whether the agent is visible now, [B, A].
-            target: Agents whose context is asked for, [B, A]; None: all.
+            present: Whether the agent is visible now, [B, A]; only such agents are neighbors.
+            target: Agents who look around, [B, A], visible now or not; None: all who are visible.
         """
         if target is None:
             rows = torch.arange(present.shape[1], device=present.device).expand(present.shape)
             return self.around_rows(place, present, rows, present)
-        asked = present & target
-        most = max(asked.sum(1).tolist(), default=0)
-        sure, rows = asked.int().sort(dim=1, descending=True, stable=True)
+        most = max(target.sum(1).tolist(), default=0)
+        sure, rows = target.int().sort(dim=1, descending=True, stable=True)
         return self.around_rows(place, present, rows[:, :most], sure[:, :most] > 0)
 
     def around_rows(self, place: Tensor, present: Tensor, rows: Tensor, asked: Tensor) -> Around:

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.random import fork_rng
 
 from trajflow.errors import RunError, TrajflowWarning
 from trajflow.files import Manifest, parse_json, read_header, read_kept
@@ -58,7 +59,7 @@ def unpack_set(content: bytes, name: str) -> tuple[NoiseSet, dict[str, Any]]:
     state, facts = unpack_state(content, name)
     try:
         shape = set_shape_of(facts.pop("set"), state)
-        with no_larger_than(state):
+        with no_larger_than(state), fork_rng(devices=[]):  # its start is drawn, then replaced
             noises = NoiseSet(shape)
         noises.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -105,7 +106,7 @@ def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:
     state, facts = unpack_state(content, name)
     try:
         architecture = architecture_of(facts.pop("architecture"))
-        with no_larger_than(state):
+        with no_larger_than(state), fork_rng(devices=[]):  # weights are drawn, then replaced
             check_plan(architecture, state)
             model = TrajectoryModel(architecture)
         model.load_state_dict(state)

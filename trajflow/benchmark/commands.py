@@ -27,8 +27,8 @@ def command_of(plan: Plan, method: str, report: Mapping[str, Any]) -> str:
     else:
         members = len(trials[0].members)
         words += ["--seeds", str(members or 1 + max(trial.seed for trial in trials))]
-        words += ["--presets", method.removesuffix("-mixture"), "--floors", ""]
-        words += ["--mixture"] if members else []
+        words += ["--presets", method.removesuffix("-ensemble"), "--floors", ""]
+        words += ["--ensemble"] if members else []
         words += ["--steps", str(report["steps"])] if report["steps"] > 1 else []
     if report["selection"] != "plain":
         words += ["--select", report["selection"]]

@@ -32,7 +32,7 @@ class Ask:
         floors: Forecasters that need no training.
         select: Ways in which 20 are also chosen of many draws, as `Judging` names them.
         draws: How many these are.
-        mixture: Whether all seeds of a preset are also judged as one forecaster.
+        ensemble: Whether all seeds of a preset are also judged as one forecaster.
         clocks: Real seconds per step of recordings, as `Judging` has them; one evaluation per draw
             is also judged with these told.
         file: Settings in TOML.
@@ -47,7 +47,7 @@ class Ask:
     floors: tuple[str, ...] = FLOORS
     select: tuple[str, ...] = ()
     draws: int = 1000
-    mixture: bool = False
+    ensemble: bool = False
     clocks: str = ""
     file: Path | None = None
     words: tuple[str, ...] = ()
@@ -81,27 +81,27 @@ def _trials(ask: Ask, store: Store) -> Iterator[Trial]:
                 own = [f"flow.preset={preset}", f"train.seed={seed}"]
                 config = Config.load(ask.file, [*ask.words, *words, *own])
                 yield Trial(fold, preset, seed, config, _evaluations(ask, config))
-    if ask.mixture:
-        yield from _mixtures(ask, folds)
+    if ask.ensemble:
+        yield from _ensembles(ask, folds)
 
 
-def _mixtures(ask: Ask, folds: Mapping[str, Sequence[str]]) -> Iterator[Trial]:
+def _ensembles(ask: Ask, folds: Mapping[str, Sequence[str]]) -> Iterator[Trial]:
     """All seeds of each preset as one forecaster, for every fold."""
     if ask.seeds < 2:
-        raise ConfigError(f"a mixture needs 2 seeds or more, got {ask.seeds}")
+        raise ConfigError(f"an ensemble needs 2 seeds or more, got {ask.seeds}")
     for preset in ask.presets:
         for fold, words in folds.items():
             config = Config.load(ask.file, [*ask.words, *words, f"flow.preset={preset}"])
             if config.model.joint:
-                raise ConfigError("samples of whole scenes are not mixed; leave out --mixture")
+                raise ConfigError("samples of whole scenes are not mixed; leave out --ensemble")
             found = _evaluations(replace(ask, steps=()), config)
             terms = tuple(_shared(one, ask.seeds) for one in found if one.steps == 1)
             members = tuple(named(fold, preset, seed) for seed in range(ask.seeds))
-            yield Trial(fold, f"{preset}-mixture", 0, config, terms, members=members)
+            yield Trial(fold, f"{preset}-ensemble", 0, config, terms, members=members)
 
 
 def _shared(terms: Judging, members: int) -> Judging:
-    """Terms of a mixture; a set that each member has learned costs the draws of all."""
+    """Terms of an ensemble; a set that each member has learned costs the draws of all."""
     if terms.selection != LEARNED:
         return terms
     return replace(terms, draws=members * terms.samples)

@@ -17,10 +17,10 @@ from trajflow.benchmark.standing import is_ready, is_trained, last_event, missin
 from trajflow.choosing import LEARNED
 from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import Store
+from trajflow.ensemble import Ensemble
 from trajflow.errors import RunError
 from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.clocks import read_clocks, told
-from trajflow.mixture import Mixture
 from trajflow.predictor import Predictor
 from trajflow.run_data import facts_of, run_data, track_data
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
@@ -129,7 +129,7 @@ class Work:
     def _forecaster(self, data: TrackData, terms: Judging) -> Forecaster:
         if self.trial.members:
             members = (self.plan.trial(name) for name in self.trial.members)
-            return Mixture([replace(self, trial=one)._network(terms) for one in members])
+            return Ensemble([replace(self, trial=one)._network(terms) for one in members])
         if not self.trial.floor:
             return self._network(terms)
         fit = load_floor(self.trial.method)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from trajflow.batch import seen_now
 from trajflow.flow import sample
 from trajflow.frames import Frame, observed, present_frame
 from trajflow.model import TrajectoryModel
@@ -36,20 +37,20 @@ class ContextGraph(nn.Module):
         """
         model = self.model
         seen = observed(past)
-        present = seen.any(-1)
+        known = seen.any(-1)
         told = rate[:, None] if rate is not None and model.architecture.rate else None
         frame = present_frame(past, model.architecture.heading_steps, told)
         read = model.read(frame, past, seen)
         context = model.encoder(read.flatten(0, 1), seen.flatten(0, 1))
-        context = context.unflatten(0, present.shape)
+        context = context.unflatten(0, known.shape)
         first = Frame(*(part[:, :agents] for part in vars(frame).values()))
         if model.social is None:
             return context[:, :agents], first
         rows = torch.arange(agents, device=past.device).expand(past.shape[0], agents)
         place = frame.origin / self.unit
-        around = model.social.around_rows(place, present, rows, present[:, :agents])
+        around = model.social.around_rows(place, seen_now(seen), rows, known[:, :agents])
         context = model.social.at(
-            torch.where(present[..., None], context, 0),
+            torch.where(known[..., None], context, 0),
             place,
             frame.heading,
             frame.velocity / self.unit,

@@ -227,7 +227,6 @@ def random_inputs(
     lost = chance.random(past.shape[:3]) < 0.15
     lost[chance.random((scenes, agents)) < 0.5] = False
     lost[:, targets:][chance.random((scenes, agents - targets)) < 0.15] = True
-    lost[:, :targets, -1] = False
     past[lost] = np.nan
     noise = chance.normal(size=(samples, scenes, targets, a.horizon * a.dims))
     inputs = {"past": past.astype(np.float32), "noise": noise.astype(np.float32)}

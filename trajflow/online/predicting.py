@@ -11,7 +11,7 @@ from trajflow.forecast import Forecast
 
 
 class Predicting(Protocol):
-    """Whatever draws the futures: a `Predictor`, with torch or without, or a `Mixture`.
+    """Whatever draws the futures: a `Predictor`, with torch or without, or an `Ensemble`.
 
     `predict` may be called from a thread other than the one that made the predictor, but never
     from two at once where a deadline is set. It is told `dt` only where that is not `self.dt`.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Bools, Floats, Ints
+from trajflow.batch import Bools, Floats, Ints, seen_now
 from trajflow.errors import RunError
 from trajflow.pasts import scene_centres
 
@@ -133,7 +133,7 @@ def _pruned(past: Floats, most: int, limit: int) -> Floats:
     """Pasts [B, A, T, D] without agents who are among nobody's nearest ones."""
     seen = np.asarray(np.isfinite(past).all(-1))
     crowded = past.shape[1] > most + limit
-    keep = _near(past, seen, most, limit) if crowded else np.asarray(seen.any(-1))
+    keep = _near(past, seen, most, limit) if crowded else seen_now(seen).copy()
     keep[:, :most] = True
     counts = keep.sum(1)
     width = max(int(counts.max(initial=0)), 1)
@@ -151,8 +151,7 @@ def _near(past: Floats, seen: Bools, most: int, limit: int) -> Bools:
     here = _present(past, seen)
     delta = here[:, None] - here[:, :most, None]
     square = np.einsum("...d,...d->...", delta, delta)
-    there = np.asarray(seen.any(-1))
-    square = np.where(there[:, None], square, np.inf)
+    square = np.where(seen_now(seen)[:, None], square, np.inf)
     # One more than the limit: each is its own nearest one.
     last = np.partition(square, limit, -1)[..., limit : limit + 1]
     scale = np.square(here).max(initial=0.0) * 1e-10

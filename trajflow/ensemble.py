@@ -1,0 +1,151 @@
+"""Several predictors as one: each draws its share of the futures."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from trajflow.asking import Known, PredictorBase
+from trajflow.batch import Bools, Floats
+from trajflow.calibration import Calibration
+from trajflow.choosing import LEARNED, Selection
+from trajflow.errors import ConfigError
+from trajflow.predictor import Predictor
+from trajflow.rates import Rates
+from trajflow.selection import Chosen, choose, merge
+from trajflow.surprise import Strangeness
+from trajflow.surprise.sight import Viewer
+from trajflow.surprise.surprise import STRANGE
+
+SEED_STEP = 1_000_003
+"""Between the seeds of two members: neighboring seeds of an ensemble shall share no draws."""
+
+
+class Ensemble(PredictorBase):
+    """An even mixture of the distributions of several predictors of the same kind of tracks.
+
+    A draw is still one evaluation of one network. Where members disagree, as on tracks unlike
+    those they learned from, the ensemble is wider than each of them. It is used like any
+    predictor; `dt` must lie within the range that all members were trained for.
+
+    Source: Lakshminarayanan, Pritzel, Blundell, Simple and Scalable Predictive Uncertainty
+    Estimation using Deep Ensembles, 2017.
+
+    Example:
+        >>> ensemble = Ensemble([Predictor.load(run) for run in runs])  # doctest: +SKIP
+        >>> ensemble.predict(past, samples=20, seed=0).samples.shape  # doctest: +SKIP
+        (20, 3, 12, 2)
+    """
+
+    FIT: ClassVar[str] = "`trajflow fit-surprise RUN DATA` fits that, for each member"
+
+    def __init__(
+        self, predictors: Sequence[Predictor], calibration: Calibration | None = None
+    ) -> None:
+        """Take predictors together.
+
+        Args:
+            predictors: The members.
+            calibration: Fitted on forecasts of this ensemble. Those of the members do not hold for
+                it: its forecasts are wider. `trajflow.calibration.gather` and `fit` make one.
+
+        Raises:
+            ConfigError: There are none, or they do not forecast the same.
+        """
+        self.predictors, self.calibration = tuple(predictors), calibration
+        self.known = _common(self.predictors)
+        able = all(one.surprise is not None for one in self.predictors)
+        self.surprise = self.predictors[0].surprise if able else None
+
+    def shares(self, samples: int, seed: int) -> list[int]:
+        """How many of S samples each predictor draws; who draws one more is left to the seed."""
+        count = len(self.predictors)
+        even, left = divmod(samples, count)
+        more = np.random.default_rng(seed).permutation(count) < left
+        return [even + int(one) for one in more]
+
+    def _strangeness(self, past: Floats, target: Bools) -> Strangeness:
+        """The mean of what the members say; reasons are those of whoever is most surprised."""
+        each = [one._strangeness(past, target) for one in self.predictors]
+        score = np.mean([one.score for one in each], 0)
+        most = np.argmax([one.score for one in each], 0)
+        reasons = [each[member].reasons[row] for row, member in enumerate(most)]
+        return Strangeness(
+            score=score,
+            parts={
+                name: np.mean([one.parts[name] for one in each], 0)
+                for name in each[0].parts
+                if all(name in one.parts for one in each)
+            },
+            reasons=tuple(
+                why if high else "" for why, high in zip(reasons, score > STRANGE, strict=True)
+            ),
+            risk=np.mean([one.risk for one in each], 0),
+            usual=np.mean([one.usual for one in each], 0),
+        )
+
+    def _viewer(self) -> Viewer:
+        return self.predictors[0]._viewer()
+
+    def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
+        return self.predictors[0]._selection(samples, draws, select)
+
+    def _draw(
+        self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
+    ) -> Floats:
+        chance = secrets.randbits(31) if seed is None else seed
+        shares = zip(self.predictors, self.shares(samples, chance), strict=True)
+        drawn = [
+            one._draw(past, target, share, chance + SEED_STEP * number, rate)
+            for number, (one, share) in enumerate(shares)
+            if share
+        ]
+        return np.concatenate(drawn)
+
+    def _chosen(
+        self,
+        past: Floats,
+        target: Bools,
+        wanted: Selection,
+        seed: int | None,
+        rate: float | Floats,
+    ) -> tuple[Floats, Floats]:
+        """Futures that stand for the draws of all members, [S, N, F, D], and weights [S, N].
+
+        The members' learned sets are merged into one; any other rule chooses of the ensemble's
+        draws.
+        """
+        if wanted.rule == LEARNED:
+            each = replace(wanted, draws=wanted.count)
+            sets = [one._chosen(past, target, each, seed, rate) for one in self.predictors]
+            found = merge([Chosen(*map(torch.tensor, one)) for one in sets])
+        else:
+            chance = secrets.randbits(31) if seed is None else seed
+            drawn = self._draw(past, target, wanted.draws, chance, rate)
+            # Rules start from the first draws, and these are all of one member.
+            order = np.random.default_rng(chance).permutation(len(drawn))
+            found = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)
+        return found.samples.numpy(), found.weights.numpy()
+
+
+def _common(predictors: Sequence[Predictor]) -> Known:
+    """What all members know of their pasts and futures.
+
+    Raises:
+        ConfigError: There are none, or they do not forecast the same.
+    """
+    kinds = {(p.history, p.horizon, p.dims, p.dt, p.unit) for p in predictors}
+    if len(kinds) != 1:
+        told = "; ".join(
+            f"{t} past and {f} future steps of {dt:g} s, {d} coordinates in {unit}"
+            for t, f, d, dt, unit in sorted(kinds)
+        )
+        raise ConfigError(f"an ensemble needs predictors of one kind, got {told or 'none'}")
+    least, most = (max(p.dts[0] for p in predictors), min(p.dts[1] for p in predictors))
+    usual = min(p.known.usual for p in predictors)
+    return replace(predictors[0].known, usual=usual, rates=Rates(predictors[0].dt, least, most))
