@@ -61,11 +61,11 @@ class OodScreen(Screen[None]):
     scene = getters.query_one(SceneView)
     title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,l,n", "window(1)", "Next", id="ood.next"),
+        Binding("right,l,n", "window(1)", "Next", key_display="→", id="ood.next"),
         Binding("left,h,p", "window(-1)", "Previous", show=False, id="ood.previous"),
         Binding("m", "order", "Highest/lowest", id="ood.order"),
         Binding("y", "why", "Why", id="ood.why"),
-        Binding("enter,tab", "page", "Map", id="ood.map"),
+        Binding("enter,tab", "page", "Map", key_display="enter", id="ood.map"),
         Binding("c", "chart", "Chart", id="ood.chart"),
         Binding("e", "evaluate", "Evaluate", id="ood.evaluate"),
         Binding("s", "stop", "Stop", id="ood.stop"),

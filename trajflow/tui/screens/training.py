@@ -39,7 +39,7 @@ class TrainingScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "stop", "Stop and save", id="training.stop"),
         Binding("c", "resume", "Resume", id="training.resume"),
-        Binding("enter,f", "forecasts", "Forecasts", id="training.forecasts"),
+        Binding("enter,f", "forecasts", "Forecasts", key_display="enter", id="training.forecasts"),
     ]
 
     def __init__(self, run: Path, data: Path | None = None) -> None:
@@ -186,12 +186,14 @@ def training_facts(history: TrainingHistory) -> list[Line]:
 
 def validation_rows(history: TrainingHistory) -> list[Line]:
     """The scores of each validation, newest first; a star marks the best so far."""
-    head = f"{'epoch':>6}{'energy':>8}{'minADE':>8}{'minFDE':>8}{'cov@90':>8}"
+    head = f"{'epoch':>5}{'energy':>8}{'minADE':>7}{'minFDE':>7}{'cov@90':>7}"
     rows: list[Line] = [[("", head)]] if history.validations else []
     for one in reversed(history.validations):
         metrics = one.metrics
         scores = [metrics.get(name, np.nan) for name in ("energy_score", "min_ade", "min_fde")]
-        cells = "".join(f"{number(score):>8}" for score in scores)
-        coverage = f"{percent(metrics.get('coverage_90', np.nan)):>8}"
-        rows.append([("", f"{one.epoch:6.1f}{cells}{coverage}{' *' if one.best else ''}")])
+        cells = "".join(
+            f"{number(score):>{wide}}" for score, wide in zip(scores, (8, 7, 7), strict=True)
+        )
+        coverage = f"{percent(metrics.get('coverage_90', np.nan)):>7}"
+        rows.append([("", f"{one.epoch:5.1f}{cells}{coverage}{' *' if one.best else ''}")])
     return rows

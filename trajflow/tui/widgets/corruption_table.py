@@ -84,7 +84,7 @@ def histogram_of(corruption: Values) -> Values | None:
 
 def roc_curves(corruption: Values) -> list[Curve]:
     """Share of corrupted windows detected over that of original ones flagged; chance is faint."""
-    names = {SCORE: "OOD score", UNTRAINED: "unseen", f"{BASELINE}steps": "baseline"}
+    names = {SCORE: "OOD", UNTRAINED: "unseen", f"{BASELINE}steps": "baseline"}
     chance = np.array([0.0, 1.0])
     curves = [Curve("chance", chance, chance, faint=True)]
     for name, label in names.items():
@@ -96,7 +96,7 @@ def roc_curves(corruption: Values) -> list[Curve]:
 
 def retention_curves(values: Values) -> list[Curve]:
     """Mean energy score of the windows kept over the share that is kept, lowest scores first."""
-    names = {SCORE: "OOD score", EXPECTED_ERROR: "exp. error", "oracle": "oracle"}
+    names = {SCORE: "OOD", EXPECTED_ERROR: "error", "oracle": "oracle"}
     curves = values.get("curves", {})
     if "kept" not in curves:
         return []
