@@ -20,7 +20,7 @@ def tui(
         bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, for copying.")
     ] = False,
     keys: Annotated[
-        Path | None, typer.Option(metavar="KEYS.toml", help="Other keys; `?` names the actions.")
+        Path | None, typer.Option(metavar="KEYS.toml", help="Other keys for actions; a wrong name lists all.")
     ] = None,
 ) -> None:
     """Browse forecasts, watch trainings and look at tracks, here in the terminal.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 Task = Callable[Concatenate["Session", P], T]
+_KEYS = itertools.count()
 MAX_DEATHS = 3
 """Ends of the process in a row, without an answer between them, before it is not restarted."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -53,7 +54,7 @@ class Engine:
     def __init__(self, threads: int = 1, executor: Callable[[], Executor] | None = None) -> None:
         self._make = executor or (lambda: _process(threads))
         self._pool: Executor | None = None
-        self._turn, self._keys = asyncio.Lock(), itertools.count()
+        self._turn = asyncio.Lock()
         self._deaths, self._waiting = 0, 0
 
     @property
@@ -106,7 +107,7 @@ class Engine:
         Raises:
             TaskFailed: As `call`.
         """
-        key = next(self._keys)
+        key = next(_KEYS)
         try:
             while (value := await self.call(_advance, key, task, args, kwargs)) is not None:
                 yield value
