@@ -20,7 +20,8 @@ def tui(
         bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, for copying.")
     ] = False,
     keys: Annotated[
-        Path | None, typer.Option(metavar="KEYS.toml", help="Other keys; `?` names the actions.")
+        Path | None,
+        typer.Option(metavar="KEYS.toml", help="Other keys for actions; a wrong name lists all."),
     ] = None,
 ) -> None:
     """Browse forecasts, watch trainings and look at tracks, here in the terminal.
@@ -35,10 +36,10 @@ def tui(
     if not place.exists():
         raise ConfigError(f"no folder, run or store at {place}")
     from trajflow.tui.app import TrajflowApp
-    from trajflow.tui.hangup import end_with
-    from trajflow.tui.keys import read_keys
+    from trajflow.tui.keymap import read_keymap
+    from trajflow.tui.processes import end_with_terminal
 
-    given = read_keys(keys) if keys else {}
+    keymap = read_keymap(keys) if keys else {}
     if not served:
-        end_with(sys.stdin.fileno())
-    TrajflowApp(place, theme, given).run(mouse=not no_mouse)
+        end_with_terminal(sys.stdin.fileno())
+    TrajflowApp(place, theme, keymap).run(mouse=not no_mouse)

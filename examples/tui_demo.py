@@ -2,9 +2,9 @@
 
 python examples/tui_demo.py [FOLDER]
 
-Generates a crowd, trains a small model on it with the ordinary commands, looks at it under some
-shifts, and packs all, and one window as it is forecast, into trajflow/tui/demo. Takes some minutes;
-needs the extra `sim`.
+Generates a crowd, trains a small model on it with the ordinary commands, evaluates it under some
+corruptions, and packs all, and one window with its forecast, into trajflow/tui/assets. Takes some
+minutes; needs the extra `sim`.
 """
 
 import subprocess
@@ -15,11 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trajflow.browsing.shelf import Shelf
-from trajflow.tui.jobs.glimpse import Glimpse
-from trajflow.tui.jobs.preview import pack
+from trajflow.browse.session import Session
+from trajflow.tui.demo import ARCHIVE, PREVIEW, pack
 
-OUT = Path(__file__).parents[1] / "trajflow" / "tui" / "demo"
 CROWD = ["--seed", "11", "--set", "train=4", "--set", "seconds=60"]
 SIZES = ("model.width=64", "model.decoder_width=64", "model.decoder_depth=3")
 TIMES = (
@@ -68,7 +66,7 @@ def archive(folder: Path, out: Path) -> None:
 
 def preview(folder: Path, out: Path) -> None:
     """The window of the test part with most people, as it is forecast."""
-    view = Glimpse(folder / "demo", folder / "crowd.zarr", "test").answer(Shelf())
+    view = Session().browser(folder / "demo", folder / "crowd.zarr", "test").preview()
     np.savez_compressed(out, **pack(view))
 
 
@@ -76,7 +74,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as empty:
         place = Path(sys.argv[1] if len(sys.argv) > 1 else empty)
         make(place)
-        archive(place, OUT / "demo.zip")
-        preview(place, OUT / "preview.npz")
-    for made in (OUT / "demo.zip", OUT / "preview.npz"):
+        archive(place, ARCHIVE)
+        preview(place, PREVIEW)
+    for made in (ARCHIVE, PREVIEW):
         print(made, made.stat().st_size)

@@ -12,11 +12,10 @@ import numpy as np
 from rich.color import ColorSystem
 from rich.console import Console
 
-from trajflow.browsing.view import View
-from trajflow.tui.widgets.look import Look
-from trajflow.tui.widgets.panes import points_of
-from trajflow.tui.widgets.scene_picture import Layers, Pointing, paint
-from trajflow.tui.widgets.viewport import Viewport
+from trajflow.browse.view import View
+from trajflow.tui.render.colors import Palette
+from trajflow.tui.render.scene import Highlight, Layers, paint_scene
+from trajflow.tui.render.viewport import Viewport, scene_points
 
 AGENTS, SAMPLES, HISTORY, HORIZON = 10, 20, 8, 12
 COLUMNS, ROWS, TIMES = 140, 45, 60
@@ -38,7 +37,7 @@ def crowd(samples: int) -> View:
         target=np.ones(AGENTS, bool),
         samples=drawn,
         labels=tuple(map(str, range(AGENTS))),
-        kinds=("walker",) * AGENTS,
+        agent_types=("walker",) * AGENTS,
         scene="crowd",
         start=0,
         index=0,
@@ -48,15 +47,15 @@ def crowd(samples: int) -> View:
     )
 
 
-def timed(view: View, layers: Layers, at: Pointing) -> list[float]:
+def timed(view: View, layers: Layers, highlight: Highlight) -> list[float]:
     """Milliseconds to paint, to make strips and bytes, and the kilobytes these are."""
-    port = Viewport.fit(points_of(view), 2 * COLUMNS, 4 * ROWS)
+    port = Viewport.fit(scene_points(view), 2 * COLUMNS, 4 * ROWS)
     console = Console(color_system="truecolor", force_terminal=True)
     console._color_system = ColorSystem.TRUECOLOR
     rows = []
     for _ in range(TIMES):
         marks = [time.thread_time()]
-        cells = paint(view, port, Look(), layers, at)
+        cells = paint_scene(view, port, Palette(), layers, highlight)
         marks.append(time.thread_time())
         strips = cells.strips()
         marks.append(time.thread_time())
@@ -70,14 +69,14 @@ def main() -> None:
     """Print a row for each way to draw."""
     print(f"{'':34}{'paint':>7}{'strips':>8}{'sum':>7}{'bytes':>8}   ms, kB")
     cases = {
-        "density": (SAMPLES, Layers(), Pointing()),
-        "density, regions, one stands out": (SAMPLES, Layers(regions=True), Pointing(agent=3)),
-        "paths": (SAMPLES, Layers(samples="paths"), Pointing()),
-        "density, played": (SAMPLES, Layers(), Pointing(moment=7.5)),
-        "density of 1000 samples": (1000, Layers(), Pointing()),
+        "density": (SAMPLES, Layers(), Highlight()),
+        "density, regions, one stands out": (SAMPLES, Layers(regions=True), Highlight(agent=3)),
+        "paths": (SAMPLES, Layers(samples="paths"), Highlight()),
+        "density, played": (SAMPLES, Layers(), Highlight(moment=7.5)),
+        "density of 1000 samples": (1000, Layers(), Highlight()),
     }
-    for name, (samples, layers, at) in cases.items():
-        paint_ms, strips_ms, render_ms, size = timed(crowd(samples), layers, at)
+    for name, (samples, layers, highlight) in cases.items():
+        paint_ms, strips_ms, render_ms, size = timed(crowd(samples), layers, highlight)
         both = paint_ms + strips_ms
         print(f"{name:34}{paint_ms:7.1f}{strips_ms:8.1f}{both:7.1f}{render_ms:8.1f}   {size:.0f}")
 

@@ -18,9 +18,9 @@ from PIL import Image
 from rich.color import ColorSystem
 
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.export_png import png_of
-from trajflow.tui.jobs.demo import unpacked
-from trajflow.tui.themes import theme_named
+from trajflow.tui.demo import unpack_demo
+from trajflow.tui.export import png_of
+from trajflow.tui.theme import theme_named
 
 SIZES = ((80, 24), (160, 48))
 THEMES = ("dark", "light")
@@ -33,9 +33,9 @@ SCREENS = {
     "ood-why": ["o", "wait:OodScreen", "settle", "j", "j", "j", "settle", "y", "settle"],
     "commands": ["colon", "later"],
     "training": ["j", "w", "wait:TrainingScreen", "later"],
-    "data": ["G", "d", "wait:DataScreen", "settle", "G", "settle"],
-    "examine": ["G", "d", "wait:DataScreen", "settle", "G", "settle", "e", "settle", "settle"],
-    "start": ["n", "wait:StartScreen", "later"],
+    "data": ["G", "d", "wait:DatasetScreen", "settle", "G", "settle"],
+    "examine": ["G", "d", "wait:DatasetScreen", "settle", "G", "settle", "e", "settle", "settle"],
+    "start": ["n", "wait:NewTrainingScreen", "later"],
     "help": ["question_mark", "later"],
 }
 """What is pressed and awaited on the way to each screen."""
@@ -46,7 +46,7 @@ async def shoot(runs: Path, words: list[str]) -> dict[str, tuple[bytes, str]]:
     app, pictures = TrajflowApp(runs), {}
     app.console._color_system = ColorSystem.TRUECOLOR
     async with app.run_test(size=SIZES[0]) as pilot:
-        while not app.screen.found.runs:
+        while not app.screen.library.runs:
             await pilot.pause(0.05)
         for word in ["g", *words]:
             await follow(pilot, word)
@@ -75,7 +75,7 @@ async def follow(pilot, word: str) -> None:
             await pilot.pause(0.05)
     elif word == "settle":
         await asyncio.sleep(1.0)
-        while (worker := getattr(app, "worker", None)) and worker._waiting:
+        while app.engine.busy:
             await pilot.pause(0.1)
         await asyncio.sleep(0.5)
     elif word == "preview":
@@ -89,7 +89,7 @@ async def follow(pilot, word: str) -> None:
 
 def folder_of_runs(place: Path) -> Path:
     """The demo, and a run of it that looks as if it was being trained now."""
-    demo = unpacked(place / "cache")
+    demo = unpack_demo(place / "cache")
     os.environ["HOME"] = str(place)
     runs = place / "crowd"
     shutil.copytree(demo.folder, runs)

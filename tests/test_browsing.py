@@ -7,55 +7,58 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trajflow.browsing.judged import PAIRED, scores
-from trajflow.browsing.ranking import RANKINGS
-from trajflow.browsing.rivals import Drawn
-from trajflow.browsing.shelf import Shelf
-from trajflow.browsing.view import PLAIN, Asked
+from trajflow.browse.scores import MAX_PAIRED, RANKINGS, BatchForecast, scores
+from trajflow.browse.session import Session
+from trajflow.browse.view import SamplingOptions
 from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.metrics import energy_score
 
 
 @pytest.fixture(scope="module")
-def shelf():
-    return Shelf()
+def session():
+    return Session()
 
 
 @pytest.fixture(scope="module")
-def browser(shelf, trained, fork):
-    return shelf.browser(trained[0], fork, "test")
+def browser(session, trained, fork):
+    return session.browser(trained[0], fork, "test")
 
 
-def test_a_view_is_the_window_and_its_forecast(browser, shelf, trained):
-    view = browser.view(2, Asked(samples=6, seed=4))
+def test_a_view_is_the_window_and_its_forecast(browser, session, trained):
+    view = browser.view(2, SamplingOptions(samples=6, seed=4))
     batch = browser.windows.gather(np.array([2]))
     assert np.array_equal(view.past, batch.past[0], equal_nan=True)
     assert np.array_equal(view.future, batch.future[0], equal_nan=True)
     assert (view.target == batch.target[0]).all()
-    drawn = shelf.predictor(trained[0]).forecast(batch, 6, 4)[:, 0]
+    drawn = session.predictor(trained[0]).forecast(batch, 6, 4)[:, 0]
     assert np.array_equal(view.samples, drawn, equal_nan=True)
     assert (view.index, view.count) == (2, len(browser))
     assert view.labels[0] == browser.store.labels(batch.agent[0])[0]
-    assert view.by == trained[0].name
+    assert view.forecaster == trained[0].name
     assert view.edited is None
 
 
 def test_equal_questions_have_equal_answers(browser):
-    one, other = (browser.view(1, Asked(samples=5, seed=seed)) for seed in (3, 3))
+    one, other = (browser.view(1, SamplingOptions(samples=5, seed=seed)) for seed in (3, 3))
     assert np.array_equal(one.samples, other.samples, equal_nan=True)
-    third = browser.view(1, Asked(samples=5, seed=4))
+    third = browser.view(1, SamplingOptions(samples=5, seed=4))
     assert not np.array_equal(one.samples, third.samples, equal_nan=True)
 
 
 @pytest.mark.parametrize(
-    "how", [Asked(samples=1), Asked(steps=2), Asked(samples=3, select="medoids")]
+    "how",
+    [
+        SamplingOptions(samples=1),
+        SamplingOptions(steps=2),
+        SamplingOptions(samples=3, select="medoids"),
+    ],
 )
 def test_every_way_to_forecast_is_shown(browser, how):
     view = browser.view(0, how)
     assert view.samples.shape[0] == how.samples
     assert np.isfinite(view.samples[:, view.target]).all()
     assert (view.weights is None) == (how.select is None)
-    assert {"min_ade", "min_fde", "energy_score", "miss", "spread"} <= set(view.metrics)
+    assert {"min_ade", "min_fde", "energy_score", "miss_rate", "spread"} <= set(view.metrics)
     for values in view.metrics.values():
         assert np.isfinite(values[view.target]).all()
 
@@ -77,11 +80,11 @@ def test_another_past_gives_another_forecast_and_says_what_changed(browser):
     view = browser.view(0)
     past = view.past.copy()
     past[0, -1] += 0.5
-    edited = browser.view(0, PLAIN, past)
+    edited = browser.view(0, SamplingOptions(), past)
     assert edited.edited.sum() == 1
     assert edited.edited[0, -1]
     assert not np.allclose(edited.samples[:, 0], view.samples[:, 0])
-    same = browser.view(0, PLAIN, view.past.copy())
+    same = browser.view(0, SamplingOptions(), view.past.copy())
     assert not same.edited.any()
     assert np.array_equal(same.samples, view.samples, equal_nan=True)
 
@@ -89,30 +92,30 @@ def test_another_past_gives_another_forecast_and_says_what_changed(browser):
 def test_a_missing_step_is_forecast_from_too(browser):
     past = browser.view(0).past.copy()
     past[0, 2] = np.nan
-    assert np.isfinite(browser.view(0, PLAIN, past).samples[:, 0]).all()
+    assert np.isfinite(browser.view(0, SamplingOptions(), past).samples[:, 0]).all()
 
 
 def test_a_past_that_cannot_be_is_refused(browser):
     past = browser.view(0).past
     with pytest.raises(ConfigError, match="must be"):
-        browser.view(0, PLAIN, past[:, 1:])
-    with pytest.raises(ConfigError, match="nobody is seen"):
-        browser.view(0, PLAIN, np.full_like(past, np.nan))
+        browser.view(0, SamplingOptions(), past[:, 1:])
+    with pytest.raises(ConfigError, match="no agent is observed"):
+        browser.view(0, SamplingOptions(), np.full_like(past, np.nan))
     with pytest.raises(ConfigError, match="the last is"):
         browser.view(len(browser))
 
 
 def test_constant_velocity_stands_beside_a_run(browser):
-    view = browser.view(0, Asked(samples=3), by=browser.other("cv"))
+    view = browser.view(0, SamplingOptions(samples=3), forecaster=browser.other("cv"))
     step = view.past[0, -1] - view.past[0, -2]
     ahead = view.past[0, -1] + step * np.arange(1, view.horizon + 1)[:, None]
-    assert view.by == "cv"
+    assert view.forecaster == "cv"
     assert view.samples[:, 0] == pytest.approx(np.broadcast_to(ahead, view.samples[:, 0].shape))
-    assert view.surprise is None
+    assert view.ood_score is None
 
 
 def test_a_run_stands_beside_itself(browser, trained):
-    other = browser.view(0, by=browser.other(str(trained[0])))
+    other = browser.view(0, forecaster=browser.other(str(trained[0])))
     assert np.array_equal(other.samples, browser.view(0).samples, equal_nan=True)
 
 
@@ -141,46 +144,46 @@ def test_a_ranking_can_be_left_and_begun_again(browser):
 def test_an_unknown_ranking_is_refused(browser):
     with pytest.raises(ConfigError, match="did you mean 'min_fde'"):
         next(browser.rank("min_fda"))
-    assert "surprise" in RANKINGS
+    assert "ood_score" in RANKINGS
 
 
 def test_what_is_browsed_is_told_in_plain_values(browser):
-    told = browser.describe()
-    assert told["count"] == len(browser)
-    assert told["scenes"][0][1] == 0
-    assert "medoids" in told["selections"]
-    assert "learned" not in told["selections"]
+    summary = browser.summary()
+    assert summary.count == len(browser)
+    assert summary.scenes[0][1] == 0
+    assert "medoids" in summary.selections
+    assert "learned" not in summary.selections
 
 
 def test_the_energy_score_of_many_samples_is_that_of_the_first(browser):
     batch = browser.batch(0)
     chance = np.random.default_rng(0)
-    shape = (PAIRED + 50, *batch.future.shape)
+    shape = (MAX_PAIRED + 50, *batch.future.shape)
     samples = np.where(batch.target[..., None, None], chance.normal(size=shape), np.nan)
-    found = scores(Drawn(samples), batch)["energy_score"][0, 0]
-    first = samples[:PAIRED, 0, :1]
+    found = scores(BatchForecast(samples), batch)["energy_score"][0, 0]
+    first = samples[:MAX_PAIRED, 0, :1]
     assert found == pytest.approx(energy_score(first, batch.future[0, :1])[0])
 
 
-def test_a_shelf_opens_once(shelf, trained, fork):
-    assert shelf.browser(trained[0], fork, "test") is shelf.browser(trained[0], fork, "test")
-    assert shelf.browser(trained[0], fork, "val") is not shelf.browser(trained[0], fork, "test")
-    assert shelf.predictor(trained[0], 2) is shelf.predictor(trained[0], 2)
+def test_a_session_opens_once(session, trained, fork):
+    assert session.browser(trained[0], fork, "test") is session.browser(trained[0], fork, "test")
+    assert session.browser(trained[0], fork, "val") is not session.browser(trained[0], fork, "test")
+    assert session.predictor(trained[0], 2) is session.predictor(trained[0], 2)
 
 
-def test_a_shelf_refuses_what_is_not_there(shelf, trained, fork, tmp_path):
+def test_a_session_refuses_what_is_not_there(session, trained, fork, tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
-        shelf.browser(tmp_path, fork, "test")
+        session.browser(tmp_path, fork, "test")
     with pytest.raises(DataError):
-        shelf.browser(trained[0], tmp_path / "none.zarr", "test")
+        session.browser(trained[0], tmp_path / "none.zarr", "test")
     with pytest.raises(ConfigError):
-        shelf.browser(trained[0], fork, "tets")
+        session.browser(trained[0], fork, "tets")
 
 
-def test_a_run_is_not_asked_about_other_steps(shelf, trained, store_of):
+def test_a_run_is_not_asked_about_other_steps(session, trained, store_of):
     store = store_of({"a": ("test", [range(30)])})
     with pytest.raises(RunError, match="every"):
-        shelf.browser(trained[0], Path(store.path), "test")
+        session.browser(trained[0], Path(store.path), "test")
 
 
 def test_the_present_is_where_one_was_last_seen(browser):

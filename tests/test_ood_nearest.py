@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ood_support import untrained
 
-from trajflow.browsing.shifted import NEAREST, Place, ShiftedBrowser
+from trajflow.browse.corrupted import NEAREST, CorruptedBrowser, Place
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError
@@ -58,7 +58,7 @@ def test_side_by_side_tracks_keep_their_shapes_and_distances():
 
 @pytest.fixture(scope="module")
 def browser(fork):
-    return ShiftedBrowser(untrained(fork), open_store(fork), Config.load(), Question(windows=60))
+    return CorruptedBrowser(untrained(fork), open_store(fork), Config.load(), Question(windows=60))
 
 
 def test_the_nearest_of_a_training_window_is_itself(browser):
@@ -84,7 +84,7 @@ def test_a_window_of_a_report_is_made_again_beside_its_nearest(browser):
     assert np.allclose(view.past[agent], batch.past[row, column])
     assert view.labels[agent] == browser.store.labels([int(batch.agent[row, column])])[0]
     assert view.samples.shape[0] == 4
-    assert 0 < view.surprise[agent] <= 1
+    assert 0 < view.ood_score[agent] <= 1
     assert among.agents == NEAREST + 1
     assert np.allclose(among.past[0], view.past[agent])
     assert among.future is None

@@ -16,12 +16,9 @@ from tui_support import (
 )
 
 from trajflow.errors import ConfigError
-from trajflow.tui.app import TrajflowApp
-from trajflow.tui.keys import all_bindings, read_keys
-from trajflow.tui.messages import Complain, OpenTraining
-from trajflow.tui.screens.help import HelpScreen
+from trajflow.tui.app import SmallTerminalScreen, TrajflowApp
+from trajflow.tui.keymap import all_bindings, read_keymap
 from trajflow.tui.screens.home import HomeScreen
-from trajflow.tui.screens.small import SmallScreen
 from trajflow.tui.screens.training import TrainingScreen
 
 KEYS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPRSTUVWXYZ0123456789/:?+-=[]<>,.;*"
@@ -49,7 +46,7 @@ def test_every_key_has_a_name_of_its_own_and_none_needs_ctrl():
 
 def test_a_file_gives_actions_other_keys(folder):
     (folder / "keys.toml").write_text('[keys]\n"app.theme" = "y,f5"\n"app.help" = "h"\n')
-    keys = read_keys(folder / "keys.toml")
+    keys = read_keymap(folder / "keys.toml")
 
     async def play(pilot):
         app = pilot.app
@@ -61,11 +58,11 @@ def test_a_file_gives_actions_other_keys(folder):
         await pilot.press("f5")
         assert app.theme == dark
         await pilot.press("h")
-        assert isinstance(app.screen, HelpScreen)
+        await until(pilot, lambda: app.screen.query("HelpPanel"))
         await pilot.pause()
         assert "f5" in text_of(app)
 
-    piloted(app_on(folder, keys=keys), play, LARGE)
+    piloted(app_on(folder, keymap=keys), play, LARGE)
 
 
 @pytest.mark.parametrize(
@@ -81,27 +78,32 @@ def test_a_file_gives_actions_other_keys(folder):
 def test_a_wrong_file_of_keys_is_refused(tmp_path, text, told):
     (tmp_path / "keys.toml").write_text(text)
     with pytest.raises(ConfigError, match=told):
-        read_keys(tmp_path / "keys.toml")
+        read_keymap(tmp_path / "keys.toml")
 
 
 @pytest.mark.parametrize("screen", ["home", "training"])
 def test_help_lists_every_key_of_the_screen(folder, screen):
     async def play(pilot):
         app = pilot.app
-        await until(pilot, lambda: app.screen.found.runs)
+        await until(pilot, lambda: app.screen.library.runs)
         if screen == "training":
             await pilot.press("w")
             await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         about = [each.binding for each in app.screen.active_bindings.values()]
         await pilot.press("question_mark")
-        await pilot.pause()
-        shown = text_of(app)
+        await until(pilot, lambda: app.screen.query("HelpPanel"))
+        shown = set()
+        for _ in range(12):
+            await pilot.pause()
+            shown |= {line for line in lines_of(app)}
+            await pilot.press("right_curly_bracket")
+        shown = "\n".join(shown)
         for binding in about:
             if binding.id:
                 assert binding.description in shown
-                assert binding.id in shown
-        await pilot.press("q")
-        assert not isinstance(app.screen, HelpScreen)
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert not app.screen.query("HelpPanel")
 
     piloted(app_on(folder), play, LARGE)
 
@@ -122,7 +124,7 @@ def test_the_palette_over_home_offers_no_way_back(folder):
 
 def test_the_palette_has_every_action_of_the_screen(folder):
     async def play(pilot):
-        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await until(pilot, lambda: pilot.app.screen.library.runs)
         told = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
         about = pilot.app.screen.active_bindings.values()
         ours = [each.binding for each in about if each.enabled and each.binding.id]
@@ -160,10 +162,10 @@ def test_a_small_terminal_is_told_so_kindly_and_comes_back(folder):
         app = pilot.app
         await pilot.resize_terminal(79, 24)
         await pilot.pause()
-        assert isinstance(app.screen, SmallScreen)
+        assert isinstance(app.screen, SmallTerminalScreen)
         assert "80 x 24" in text_of(app)
         await pilot.press("w", "d", "question_mark", "colon")
-        assert isinstance(app.screen, SmallScreen)
+        assert isinstance(app.screen, SmallTerminalScreen)
         await pilot.resize_terminal(80, 24)
         await pilot.pause()
         assert isinstance(app.screen, HomeScreen)
@@ -174,7 +176,7 @@ def test_a_small_terminal_is_told_so_kindly_and_comes_back(folder):
 def test_escape_and_q_lead_back_and_q_leaves_from_home(folder):
     async def play(pilot):
         app = pilot.app
-        await until(pilot, lambda: app.screen.found.runs)
+        await until(pilot, lambda: app.screen.library.runs)
         for key in ("escape", "q"):
             await pilot.press("w")
             await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
@@ -191,8 +193,8 @@ def test_words_from_data_are_text_and_never_markup_or_orders(folder):
     hostile = "[red]x[/] [/] [@click=app.quit]y[/] \x1b]0;owned\x07 \u202e \x9b31m"
 
     async def play(pilot):
-        pilot.app.post_message(Complain(hostile))
-        pilot.app.post_message(OpenTraining(folder / "[red]x"))
+        pilot.app.show_error(hostile)
+        pilot.app.open_training(folder / "[red]x")
         await until(pilot, lambda: isinstance(pilot.app.screen, TrainingScreen))
         await until(pilot, lambda: "[@click=app.quit]y[/]" in text_of(pilot.app))
         shown = text_of(pilot.app)
@@ -203,10 +205,8 @@ def test_words_from_data_are_text_and_never_markup_or_orders(folder):
 
 
 def test_a_screen_that_cannot_be_opened_is_complained_of(folder):
-    from trajflow.tui.messages import OpenData
-
     async def play(pilot):
-        pilot.app.post_message(OpenData(folder / "nothing.zarr"))
+        pilot.app.open_dataset(folder / "nothing.zarr")
         await until(pilot, lambda: "nothing.zarr" in text_of(pilot.app))
         assert pilot.app.is_running
 
@@ -232,7 +232,7 @@ def test_random_keys_leave_it_running(folder, monkeypatch):
     monkeypatch.setattr(TrajflowApp, "exit", lambda self, *_, **__: None)
 
     async def play(pilot):
-        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await until(pilot, lambda: pilot.app.screen.library.runs)
         await survives(pilot, [key for key in hands(5, 90) if key not in ("n", "N")])
 
     piloted(app_on(folder), play)
@@ -249,7 +249,7 @@ def sizes(seed, count):
 @pytest.mark.parametrize("key", ["", "w"])
 def test_any_sizes_leave_it_running(folder, key):
     async def play(pilot):
-        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await until(pilot, lambda: pilot.app.screen.library.runs)
         if key:
             await pilot.press(key)
         for width, height in sizes(2, 12):
@@ -257,6 +257,6 @@ def test_any_sizes_leave_it_running(folder, key):
             await pilot.pause()
         await pilot.resize_terminal(*SMALL)
         await pilot.pause()
-        assert not isinstance(pilot.app.screen, SmallScreen)
+        assert not isinstance(pilot.app.screen, SmallTerminalScreen)
 
     piloted(app_on(folder), play)

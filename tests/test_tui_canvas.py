@@ -14,17 +14,22 @@ from textual.events import MouseScrollUp
 from textual.strip import Strip
 from tui_support import LARGE, SMALL, inks_of, lines_of, piloted
 
-from trajflow.browsing.view import View
-from trajflow.tui.editing import Edit
-from trajflow.tui.export_files import forecast_csv, stem_of, write_new
-from trajflow.tui.export_png import HIGH, WIDE, png_of
-from trajflow.tui.widgets.look import Look, quantised, rgb
-from trajflow.tui.widgets.panes import Panes, fitted, nearest_sample, points_of
-from trajflow.tui.widgets.raster import density, smooth, spots, trace
-from trajflow.tui.widgets.scene_canvas import SceneCanvas
-from trajflow.tui.widgets.scene_picture import Layers, Pointing, paint
-from trajflow.tui.widgets.strokes import Strokes, circles, dither
-from trajflow.tui.widgets.viewport import Viewport, nice
+from trajflow.browse.view import View
+from trajflow.tui.export import HIGH, WIDE, file_stem, forecast_csv, png_of, write_new
+from trajflow.tui.render.canvas import Canvas, dither
+from trajflow.tui.render.colors import Palette, quantize, unpack_rgb
+from trajflow.tui.render.raster import circles, density, smooth, spots, trace
+from trajflow.tui.render.scene import Highlight, Layers, paint_scene
+from trajflow.tui.render.viewport import (
+    Panes,
+    Viewport,
+    fit_scene,
+    nearest_sample,
+    nice_step,
+    scene_points,
+)
+from trajflow.tui.screens.edit_past import PastEdit
+from trajflow.tui.widgets.scene_view import SceneView
 
 PAST, FUTURE, SAMPLES = 5, 7, 11
 
@@ -44,7 +49,7 @@ def view_of(agents=3, beside=2, samples=SAMPLES, seed=0, **given):
         "target": target,
         "samples": drawn,
         "labels": tuple(f"id{k}" for k in range(count)),
-        "kinds": ("walker",) * count,
+        "agent_types": ("walker",) * count,
         "scene": "plaza",
         "start": 30,
         "index": 3,
@@ -52,13 +57,13 @@ def view_of(agents=3, beside=2, samples=SAMPLES, seed=0, **given):
         "dt": 0.4,
         "unit": "m",
         "metrics": {"min_ade": np.where(target, 0.25, np.nan)},
-        "by": "a run",
+        "forecaster": "a run",
     }
     return View(**(values | given))
 
 
 def port_of(view, columns=60, rows=20):
-    return Viewport.fit(points_of(view), 2 * columns, 4 * rows)
+    return Viewport.fit(scene_points(view), 2 * columns, 4 * rows)
 
 
 def dots_of(found):
@@ -142,9 +147,9 @@ def test_smoothing_favours_no_side():
 
 
 def test_strokes_are_braille():
-    strokes = Strokes(2, 3)
-    strokes.draw(spots(np.array([[0.0, 0.0], [1.0, 3.0], [5.0, 7.0]]), 6, 8), np.array([7, 8, 9]))
-    assert strokes.dots.tolist() == [0x01 | 0x80, 0, 0, 0, 0, 0x80]
+    strokes = Canvas(2, 3, Palette())
+    strokes.stroke(spots(np.array([[0.0, 0.0], [1.0, 3.0], [5.0, 7.0]]), 6, 8), np.array([7, 8, 9]))
+    assert strokes.bits.tolist() == [0x01 | 0x80, 0, 0, 0, 0, 0x80]
     assert strokes.ink.tolist() == [8, 0, 0, 0, 0, 9]
 
 
@@ -199,12 +204,12 @@ def test_world_undoes_dots():
 
 @pytest.mark.parametrize(("length", "found"), [(7.3, 5), (0.2, 0.2), (1999, 1000), (10, 10)])
 def test_nice_lengths(length, found):
-    assert nice(length) == pytest.approx(found)
+    assert nice_step(length) == pytest.approx(found)
 
 
 def test_the_map_letters_who_is_forecast():
     view = view_of()
-    lines = paint(view, port_of(view), Look()).lines
+    lines = paint_scene(view, port_of(view), Palette()).lines
     text = "".join(lines)
     assert [text.count(one) for one in "ABC"] == [1, 1, 1]
     assert text.count("o") == 2
@@ -215,22 +220,24 @@ def test_the_map_letters_who_is_forecast():
 
 def test_layers_are_drawn_or_not():
     view = view_of()
-    bare = Layers(samples="none", truth=False, neighbours=False, regions=False, axes=False)
-    lines = "".join(paint(view, port_of(view), Look(), bare).lines)
+    bare = Layers(samples="none", truth=False, neighbors=False, regions=False, axes=False)
+    lines = "".join(paint_scene(view, port_of(view), Palette(), bare).lines)
     assert "x" not in lines
     assert "o" not in lines
     assert "├" not in lines
     assert "▀" not in lines
     assert "▀" in "".join(
-        paint(view, port_of(view), Look(), replace(bare, samples="density")).lines
+        paint_scene(view, port_of(view), Palette(), replace(bare, samples="density")).lines
     )
-    assert "x" in "".join(paint(view, port_of(view), Look(), replace(bare, truth=True)).lines)
+    assert "x" in "".join(
+        paint_scene(view, port_of(view), Palette(), replace(bare, truth=True)).lines
+    )
 
 
 def test_the_order_of_samples_does_not_matter():
     view = view_of()
     turned = replace(view, samples=view.samples[::-1])
-    one, other = (paint(each, port_of(view), Look()) for each in (view, turned))
+    one, other = (paint_scene(each, port_of(view), Palette()) for each in (view, turned))
     assert one.lines == other.lines
     assert (one.back == other.back).all()
 
@@ -242,7 +249,7 @@ def test_the_map_moves_with_the_world():
         view, past=view.past + shift, future=view.future + shift, samples=view.samples + shift
     )
     bare = Layers(axes=False)
-    one, other = (paint(each, port_of(each), Look(), bare) for each in (view, moved))
+    one, other = (paint_scene(each, port_of(each), Palette(), bare) for each in (view, moved))
     assert sum(a != b for a, b in zip("".join(one.lines), "".join(other.lines), strict=True)) < 12
 
 
@@ -250,32 +257,32 @@ def test_the_map_moves_with_the_world():
 @pytest.mark.parametrize("dark", [True, False])
 def test_every_depth_shows_letters_and_only_its_colours(depth, dark):
     view = view_of()
-    look = Look.of(
+    look = Palette.of(
         0x121212 if dark else 0xF7F7F7, 0xDADADA if dark else 0x222222, dark, depth, False
     )
-    cells = paint(view, port_of(view), look)
+    cells = paint_scene(view, port_of(view), look)
     text = "".join(cells.lines)
     assert all(one in text for one in "ABC")
     if depth != "full":
         assert "▀" not in text
         drawn = cells.code >= 0x2800
         found = np.unique(cells.fore[drawn])
-        assert (quantised(rgb(found), depth) == found).all()
+        assert (quantize(unpack_rgb(found), depth) == found).all()
 
 
 def test_hues_of_sixteen_colours_stand_out():
     for dark in (True, False):
-        look = Look.of(0, 0, dark, "16", False)
+        look = Palette.of(0, 0, dark, "16", False)
         assert len(set(look.hues)) == len(look.hues)
-        assert look.ground not in look.hues
+        assert look.background not in look.hues
 
 
 def test_the_agent_that_stands_out_is_brighter_than_others():
     view = view_of()
-    cells = paint(view, port_of(view), Look(), at=Pointing(agent=1))
+    cells = paint_scene(view, port_of(view), Palette(), highlight=Highlight(agent=1))
     back = {cells.lines[row][column]: cells.back[row, column] for row, column in _letters(cells)}
-    assert back["B"] == Look().hue(1)
-    assert back["A"] != Look().hue(0)
+    assert back["B"] == Palette().hue(1)
+    assert back["A"] != Palette().hue(0)
 
 
 def _letters(cells):
@@ -286,8 +293,8 @@ def _letters(cells):
 
 def test_words_of_data_are_only_shown():
     evil = "[red]x[/]\x1b]0;y\x07\u202e\u4e2d"
-    view = view_of(unit=evil, scene=evil, by=evil)
-    cells = paint(view, port_of(view), Look(), caption=evil)
+    view = view_of(unit=evil, scene=evil, forecaster=evil)
+    cells = paint_scene(view, port_of(view), Palette(), caption=evil)
     text = "".join(cells.lines)
     assert "\x1b" not in text
     assert "\u202e" not in text
@@ -301,7 +308,7 @@ def test_a_played_future_ends_where_it_is():
     port = port_of(view)
     ends = []
     for moment in (1.0, 2.5, 7.0, 99.0):
-        cells = paint(view, port, Look(), Layers(axes=False), Pointing(moment=moment))
+        cells = paint_scene(view, port, Palette(), Layers(axes=False), Highlight(moment=moment))
         ends.append(max(line.rfind("C") for line in cells.lines))
     assert ends == sorted(ends)
     assert len(set(ends)) == 3
@@ -310,7 +317,7 @@ def test_a_played_future_ends_where_it_is():
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 3), (300, 2), (3, 80)])
 def test_any_size_can_be_painted(size):
     view = view_of(samples=1)
-    cells = paint(view, Viewport.fit(view.past, 2 * size[0], 4 * size[1]), Look())
+    cells = paint_scene(view, Viewport.fit(view.past, 2 * size[0], 4 * size[1]), Palette())
     assert cells.code.shape == (size[1], size[0])
     assert [strip.cell_length for strip in cells.strips()] == [size[0]] * size[1]
 
@@ -321,12 +328,14 @@ def test_nobody_and_nothing_known_can_be_painted():
         view, past=np.full_like(view.past, np.nan), future=None, samples=view.samples[:0]
     )
     for each in (lost, replace(view, target=np.zeros(5, bool)), view_of(agents=80, beside=0)):
-        assert paint(each, port_of(view), Look(), at=Pointing(agent=0, step=2)).strips()
+        assert paint_scene(
+            each, port_of(view), Palette(), highlight=Highlight(agent=0, step=2)
+        ).strips()
 
 
 def test_strips_say_what_the_cells_say():
     view = view_of()
-    cells = paint(view, port_of(view), Look())
+    cells = paint_scene(view, port_of(view), Palette())
     for strip, line in zip(cells.strips(), cells.lines, strict=True):
         assert strip.text == line.replace("\u2800", " ")
 
@@ -335,11 +344,11 @@ def test_a_new_window_moves_the_map_only_if_it_must():
     view = view_of()
     port = port_of(view)
     panes = Panes(60, 20)
-    assert fitted(view, port, panes) is port
+    assert fit_scene(view, port, panes) is port
     near = replace(view, past=view.past + 0.05, future=view.future + 0.05)
-    assert fitted(near, port, panes) is port
+    assert fit_scene(near, port, panes) is port
     far = replace(view, past=view.past + 50, future=view.future + 50, samples=view.samples + 50)
-    assert fitted(far, port, panes) is not port
+    assert fit_scene(far, port, panes) is not port
 
 
 def test_the_nearest_sample_is_found():
@@ -354,8 +363,8 @@ def test_the_nearest_sample_is_found():
 def test_edits_change_one_point_and_nothing_stored():
     stored = view_of().past
     kept = stored.copy()
-    edit = Edit.of(stored, 1).choose(2).nudge(0.3, -0.4)
-    assert edit.away == pytest.approx(0.5)
+    edit = PastEdit.of(stored, 1).select(2).nudged(0.3, -0.4)
+    assert edit.moved_by == pytest.approx(0.5)
     assert edit.changed.sum() == 1
     assert edit.changed[1, 2]
     assert not edit.restored().changed.any()
@@ -364,16 +373,16 @@ def test_edits_change_one_point_and_nothing_stored():
 
 
 def test_a_deleted_point_is_missing_and_comes_back_when_moved():
-    edit = Edit.of(view_of().past, 0).choose(3).drop()
+    edit = PastEdit.of(view_of().past, 0).select(3).dropped()
     assert np.isnan(edit.past[0, 3]).all()
     assert np.isfinite(edit.past[0, 2]).all()
-    assert np.isfinite(edit.nudge(0.1, 0).past[0, 3]).all()
+    assert np.isfinite(edit.nudged(0.1, 0).past[0, 3]).all()
 
 
 def test_the_last_point_cannot_be_deleted():
-    edit = Edit.of(view_of().past, 0)
+    edit = PastEdit.of(view_of().past, 0)
     for step in range(PAST):
-        edit = edit.choose(step).drop()
+        edit = edit.select(step).dropped()
     assert np.isfinite(edit.past[0]).all(-1).sum() == 1
 
 
@@ -383,7 +392,7 @@ def test_files_are_never_overwritten(tmp_path):
 
 
 def test_names_of_files_hold_no_path():
-    assert stem_of(view_of(scene="../../etc/pass wd\n")) == "trajflow-etc-pass-wd-4"
+    assert file_stem(view_of(scene="../../etc/pass wd\n")) == "trajflow-etc-pass-wd-4"
 
 
 def test_the_csv_has_every_number_and_no_formula():
@@ -412,14 +421,14 @@ class MapApp(App):
     """Nothing but a map."""
 
     def compose(self):
-        yield SceneCanvas()
+        yield SceneView()
 
 
 def played(view, *steps, second=None, size=SMALL):
     """The application and its map after some keys, or functions of the pilot and the map."""
 
     async def play(pilot):
-        canvas = pilot.app.query_one(SceneCanvas)
+        canvas = pilot.app.query_one(SceneView)
         canvas.show(view, second)
         canvas.focus()
         await pilot.pause()
@@ -438,12 +447,12 @@ def test_the_canvas_shows_the_painted_map():
     lines, _, canvas = played(view)
     look = look_of_dark(canvas)
     assert lines == [
-        line.replace("\u2800", " ").rstrip() for line in paint(view, canvas.port, look).lines
+        line.replace("\u2800", " ").rstrip() for line in paint_scene(view, canvas.port, look).lines
     ]
 
 
 def look_of_dark(canvas):
-    return Look(ground=0x121212)
+    return Palette(background=0x121212)
 
 
 def test_keys_zoom_and_pan_and_fit():
@@ -482,18 +491,18 @@ def test_hovering_tells_where_the_mouse_is_and_lights_the_nearest_sample():
     heard = []
 
     class Hearing(MapApp):
-        def on_scene_canvas_hovered(self, message):
+        def on_scene_view_hovered(self, message):
             heard.append(message)
 
     view = view_of()
 
     async def play(pilot):
-        canvas = pilot.app.query_one(SceneCanvas)
+        canvas = pilot.app.query_one(SceneView)
         canvas.show(view)
         await pilot.pause()
         plain = inks_of(pilot.app)
         right, down = canvas.port.dots(view.samples[4, 1, -1])
-        await pilot.hover(SceneCanvas, offset=(int(right) // 2, int(down) // 4))
+        await pilot.hover(SceneView, offset=(int(right) // 2, int(down) // 4))
         await pilot.pause()
         assert inks_of(pilot.app) != plain
 
@@ -506,27 +515,27 @@ def test_clicking_picks_an_agent():
     picked = []
 
     class Hearing(MapApp):
-        def on_scene_canvas_picked(self, message):
+        def on_scene_view_picked(self, message):
             picked.append((message.agent, message.step))
 
     view = view_of()
 
     async def play(pilot):
-        canvas = pilot.app.query_one(SceneCanvas)
+        canvas = pilot.app.query_one(SceneView)
         canvas.show(view)
         await pilot.pause()
         right, down = canvas.port.dots(view.present[2])
-        await pilot.click(SceneCanvas, offset=(int(right) // 2, int(down) // 4))
-        canvas.point(1, 2)
+        await pilot.click(SceneView, offset=(int(right) // 2, int(down) // 4))
+        canvas.select(1, 2)
         right, down = canvas.port.dots(view.past[1, 3])
-        await pilot.click(SceneCanvas, offset=(int(right) // 2, int(down) // 4))
+        await pilot.click(SceneView, offset=(int(right) // 2, int(down) // 4))
 
     piloted(Hearing(), play)
     assert picked == [(2, None), (1, 3)]
 
 
 def test_two_stand_side_by_side_where_there_is_room():
-    second = replace(view_of(seed=9), by="another")
+    second = replace(view_of(seed=9), forecaster="another")
     lines = played(view_of(), second=second, size=LARGE)[0]
     assert "a run" in lines[0]
     assert "another" in lines[0]
@@ -543,8 +552,8 @@ def test_two_stand_below_each_other_where_that_is_larger():
     panes = []
     view, far = view_of(agents=2, beside=0), np.array([5.0, 1.0])
     wide = replace(view, past=view.past * far, future=view.future * far, samples=view.samples * far)
-    lines, _, canvas = played(wide, stack, second=replace(wide, by="another"), size=LARGE)
-    assert panes[0].below
+    lines, _, canvas = played(wide, stack, second=replace(wide, forecaster="another"), size=LARGE)
+    assert panes[0].stacked
     top = panes[0].rows - panes[0].height
     assert "a run" in lines[0]
     assert "another" in lines[top]
@@ -556,12 +565,12 @@ def test_two_stand_below_each_other_where_that_is_larger():
     assert canvas.port.world(*dots) == pytest.approx(tuple(wide.present[0]), abs=0.5)
     high = view_of(agents=12, beside=0)
     played(high, stack, second=high, size=LARGE)
-    assert not panes[1].below
+    assert not panes[1].stacked
 
 
 def test_following_keeps_the_agent_in_the_middle():
     async def follow(pilot, canvas):
-        canvas.point(2)
+        canvas.select(2)
         canvas.follow(True)
 
     view = view_of()
@@ -571,13 +580,13 @@ def test_following_keeps_the_agent_in_the_middle():
 
 def test_the_future_is_played_and_can_be_halted():
     async def play(pilot, canvas):
-        canvas.animate_future(True)
+        canvas.play(True)
         await pilot.pause(0.3)
-        moments.append(canvas.pointing.moment)
+        moments.append(canvas.highlight.moment)
         canvas.step_future(1)
-        moments.append(canvas.pointing.moment)
-        canvas.animate_future(False)
-        moments.append(canvas.pointing.moment)
+        moments.append(canvas.highlight.moment)
+        canvas.play(False)
+        moments.append(canvas.highlight.moment)
 
     moments = []
     played(view_of(), play)
@@ -608,10 +617,10 @@ def test_resizing_never_fails():
 
 def test_a_long_animation_keeps_its_memory():
     async def play(pilot, canvas):
-        canvas.animate_future(True)
+        canvas.play(True)
         for round_ in range(3):
             for _ in range(40):
-                canvas._play()
+                canvas._next_frame()
                 canvas._painted()
             gc.collect()
             sizes.append(len(gc.get_objects()))
@@ -627,7 +636,7 @@ def test_ten_agents_of_twenty_samples_are_painted_quickly():
     port, times = port_of(view, 140, 45), []
     for _ in range(15):
         begin = time.thread_time()
-        paint(view, port, Look()).strips()
+        paint_scene(view, port, Palette()).strips()
         times.append(time.thread_time() - begin)
     begin = time.thread_time()
     sum(k * k for k in range(400_000))

@@ -18,14 +18,14 @@ from pathlib import Path
 from trajflow.tui.app import TrajflowApp
 
 async def main():
-    app = TrajflowApp(Path({place!r}), warm=False)
+    app = TrajflowApp(Path({place!r}), warm_up=False)
     async with app.run_test() as pilot:
         for _ in range(100):
             await pilot.pause(0.05)
-            if app.screen.found.runs:
+            if app.screen.library.runs:
                 break
         await pilot.press("j", "w", "question_mark", "escape", "escape", "d", "escape")
-        assert app.screen.found.runs
+        assert app.screen.library.runs
 
 asyncio.run(main())
 """

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 from tui_support import SMALL, app_on, matches, piloted, text_of, until
 
-from trajflow.tui.jobs.tracks import Paths, histogram
-from trajflow.tui.messages import OpenData
-from trajflow.tui.screens.data import DataScreen
-from trajflow.tui.screens.start import StartScreen
-from trajflow.tui.widgets.bars import bars
-from trajflow.tui.widgets.look import Look
-from trajflow.tui.widgets.track_map import ARROWS, octants, paint_tracks
+from trajflow.tui.format import bars
+from trajflow.tui.render.colors import Palette
+from trajflow.tui.render.tracks import ARROWS, octants, paint_tracks
+from trajflow.tui.screens.dataset import DatasetScreen
+from trajflow.tui.screens.new_training import NewTrainingScreen
 
 
 @pytest.fixture
@@ -25,8 +23,8 @@ def store(tmp_path, store_of):
 
 def on_data(store, play, size=SMALL):
     async def begin(pilot):
-        pilot.app.post_message(OpenData(store))
-        await until(pilot, lambda: isinstance(pilot.app.screen, DataScreen))
+        pilot.app.open_dataset(store)
+        await until(pilot, lambda: isinstance(pilot.app.screen, DatasetScreen))
         await play(pilot)
 
     piloted(app_on(store.parent), begin, size)
@@ -66,7 +64,7 @@ def test_a_damaged_store_is_told_and_not_read(store, tmp_path):
     async def play(pilot):
         await until(pilot, lambda: "damaged" in text_of(pilot.app))
         await pilot.press("j", "y", "enter")
-        assert not hasattr(pilot.app, "worker")
+        assert pilot.app.engine.pid is None
 
     on_data(bad, play)
 
@@ -74,7 +72,7 @@ def test_a_damaged_store_is_told_and_not_read(store, tmp_path):
 def test_a_training_is_begun_from_here(store):
     async def play(pilot):
         await pilot.press("n")
-        await until(pilot, lambda: isinstance(pilot.app.screen, StartScreen))
+        await until(pilot, lambda: isinstance(pilot.app.screen, NewTrainingScreen))
 
     on_data(store, play)
 
@@ -91,9 +89,7 @@ def test_the_map_is_strongest_where_most_people_go():
     busy = np.array([[[0.0, 0.0], [8.0, 0.0]]]).repeat(90, 0) + rng.normal(0, 0.05, (90, 1, 2))
     lone = np.array([[[0.0, 4.0], [8.0, 4.0]]])
     steps = np.concatenate([busy, lone])
-    counted = histogram(np.ones(3))
-    paths = Paths("", "", 91, 182, steps, np.arange(91), counted, counted, "m", 91)
-    cells = paint_tracks(paths, 20, 60, Look())
+    cells = paint_tracks(steps, np.arange(91), "m", (20, 60), Palette())
     light = (cells.fore & 255) + (cells.fore >> 8 & 255) + (cells.fore >> 16)
     rows = np.where(cells.code >= 0x2580, light, 0).max(1)
     low, high = rows[10:19].max(), rows[1:9].max()

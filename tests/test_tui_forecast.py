@@ -1,12 +1,10 @@
 """The forecast screen: keys, what they ask of the worker, and what is shown."""
 
-import os
+import asyncio
 import re
-import socket
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -14,72 +12,48 @@ import pytest
 from test_tui_canvas import view_of
 from tui_support import LARGE, SMALL, app_on, lines_of, matches, piloted, text_of, until
 
-from trajflow.browsing.shelf import Shelf
-from trajflow.tui.screens.asking import COUNTS
-from trajflow.tui.screens.forecast import ForecastScreen
-from trajflow.tui.screens.goto import GotoScreen
-from trajflow.tui.screens.rivals import RivalScreen, runs_beside
-from trajflow.tui.worker import Worker
-from trajflow.tui.worker_desk import Desk, Reply
-from trajflow.tui.worker_messages import Answered
-from trajflow.tui.worker_process import spawned
-from trajflow.tui.worker_requests import Opened, OpenRun, Shown
-
-SHELF = Shelf()
+from trajflow.browse.browser import SplitSummary
+from trajflow.tui.engine import Engine
+from trajflow.tui.library import runs_beside
+from trajflow.tui.screens.forecast import (
+    SAMPLE_COUNTS,
+    CompareDialog,
+    ForecastScreen,
+    WindowDialog,
+)
 
 
-class Thread:
-    """Answers in a thread of this process: what the worker process does, without its start."""
-
-    pid = os.getpid()
-
-    def __init__(self, connection, threads):
-        self.exitcode = None
-        self.socket = socket.socket(fileno=os.dup(connection.fileno()))
-        desk = Desk(Connection(os.dup(connection.fileno())), leave=self._left)
-        threading.Thread(target=desk.read, daemon=True).start()
-        desk.tell(Reply("ready", value=0.0))
-        threading.Thread(target=desk.work, args=(SHELF,), daemon=True).start()
-
-    def _left(self, code):
-        self.exitcode = code
-
-    def kill(self):
-        if self.socket.fileno() >= 0:
-            self.socket.shutdown(socket.SHUT_RDWR)
-            self.socket.close()
-
-    def join(self):
-        self.exitcode = 0 if self.exitcode is None else self.exitcode
+def in_thread():
+    """An engine in a thread of this process: what the process does, without its start."""
+    return Engine(executor=lambda: ThreadPoolExecutor(1))
 
 
-class Busy(Thread):
-    """Still loading: it hears everything and answers nothing."""
+class Busy(Engine):
+    """Still loading: it takes every task and answers none."""
 
-    def __init__(self, connection, threads):
-        self.exitcode = None
-        self.socket = socket.socket(fileno=os.dup(connection.fileno()))
+    async def call(self, task, *args, **kwargs):
+        await asyncio.Event().wait()
 
 
-def browsed(trained, fork, play, size=SMALL, begin=Thread, **options):
+def browsed(trained, fork, play, size=SMALL, engine=in_thread, waits=True):
     """Play on the screen of a run, once its first window is there."""
 
     async def main(pilot):
         app = pilot.app
-        app.worker = Worker(app, begin=begin)
-        screen = ForecastScreen(trained, fork, **options)
+        app.engine = engine()
+        screen = ForecastScreen(trained, fork)
         await app.push_screen(screen)
-        if begin is Thread:
-            await until(pilot, lambda: screen.view is not None)
+        if waits:
+            await until(pilot, lambda: screen.view is not None, 60)
         await play(pilot, screen)
 
     return piloted(app_on(trained.parent), main, size)
 
 
 async def settled(pilot, screen):
-    """Wait until the last question is answered."""
+    """Wait until the last task is answered."""
     await pilot.pause()
-    await until(pilot, lambda: not screen.worker._waiting)
+    await until(pilot, lambda: not screen.app.engine.busy)
     await pilot.pause()
 
 
@@ -98,7 +72,7 @@ def run(trained):
 def test_the_first_window_is_shown_with_its_facts(run, fork, size):
     async def play(pilot, screen):
         text = text_of(pilot.app)
-        assert f"window 1 of {screen.opened.count}" in text
+        assert f"window 1 of {screen.summary.count}" in text
         assert "20 samples, 1 step, seed 0" in text
         assert "A" in text
         assert "energy score" in text
@@ -108,7 +82,7 @@ def test_the_first_window_is_shown_with_its_facts(run, fork, size):
 
 def test_windows_go_on_and_end(run, fork):
     async def play(pilot, screen):
-        last = screen.opened.count - 1
+        last = screen.summary.count - 1
         found = []
         for key in ("right", "l", "left", "pagedown", "end", "right", "g", "left"):
             await press(pilot, screen, key)
@@ -134,7 +108,7 @@ def test_the_worst_is_worst_and_the_best_best(run, fork):
 
 def test_what_a_run_does_not_know_is_said(run, fork):
     async def play(pilot, screen):
-        if screen.view.surprise is not None:
+        if screen.view.ood_score is not None:
             pytest.skip("this run knows how strange a past is")
         await press(pilot, screen, "u")
         assert "fit-surprise" in text_of(pilot.app)
@@ -151,7 +125,7 @@ def test_drawing_anew_and_otherwise(run, fork):
         assert not np.array_equal(screen.view.samples, first, equal_nan=True)
         await press(pilot, screen, "greater_than_sign")
         assert len(screen.view.samples) == 50
-        await press(pilot, screen, *["less_than_sign"] * len(COUNTS))
+        await press(pilot, screen, *["less_than_sign"] * len(SAMPLE_COUNTS))
         assert len(screen.view.samples) == 1
         await press(pilot, screen, "greater_than_sign", "2")
         assert "2 samples, 2 steps, seed 1" in text_of(pilot.app)
@@ -164,7 +138,7 @@ def test_drawing_anew_and_otherwise(run, fork):
 def test_side_by_side_with_constant_velocity_and_alone_again(run, fork):
     async def play(pilot, screen):
         await press(pilot, screen, "v")
-        assert screen.second.by == "cv"
+        assert screen.second.forecaster == "cv"
         assert re.search(r"energy score +\S+ +\S+", text_of(pilot.app))
         heads = [line for line in lines_of(pilot.app) if re.search(r"(^|│) +cv ", line)]
         assert heads, text_of(pilot.app)
@@ -177,11 +151,11 @@ def test_side_by_side_with_constant_velocity_and_alone_again(run, fork):
 def test_another_run_is_chosen_from_a_list(run, fork, tmp_path):
     async def play(pilot, screen):
         await press(pilot, screen, "V")
-        await until(pilot, lambda: len(pilot.app.screen.folders) > 2)
+        await until(pilot, lambda: len(pilot.app.screen.choices) > 2)
         assert "[red]twin" in text_of(pilot.app)
         await pilot.press("down", "down", "enter")
         await settled(pilot, screen)
-        assert screen.second.by == "[red]twin"
+        assert screen.second.forecaster == "[red]twin"
 
     for name in ("one", "[red]twin"):
         (tmp_path / name).symlink_to(run)
@@ -202,7 +176,7 @@ def test_another_run_is_chosen_from_a_list(run, fork, tmp_path):
 def test_choosing_nobody_leaves_what_is(run, fork):
     async def play(pilot, screen):
         await press(pilot, screen, "v", "V")
-        assert isinstance(pilot.app.screen, RivalScreen)
+        assert isinstance(pilot.app.screen, CompareDialog)
         await pilot.press("escape")
         await settled(pilot, screen)
         assert screen.second is not None
@@ -213,7 +187,7 @@ def test_choosing_nobody_leaves_what_is(run, fork):
 def test_a_number_leads_to_its_window(run, fork):
     async def play(pilot, screen):
         await press(pilot, screen, "slash", "9", "9", "9", "enter")
-        assert isinstance(pilot.app.screen, GotoScreen)
+        assert isinstance(pilot.app.screen, WindowDialog)
         await press(pilot, screen, *["backspace"] * 3, "3", "enter")
         assert screen.view.index == 2
 
@@ -272,7 +246,7 @@ def test_keys_have_another_meaning_only_while_editing(run, fork):
 def test_a_point_is_moved_by_the_mouse(run, fork):
     async def play(pilot, screen):
         await press(pilot, screen, "e", "0")
-        canvas, agent = screen.canvas, screen.edit.agent
+        canvas, agent = screen.scene, screen.edit.agent
         right, down = canvas.port.dots(screen.view.past[agent, 3])
         await pilot.mouse_down(canvas, offset=(int(right) // 2, int(down) // 4))
         await pilot.pause()
@@ -306,20 +280,16 @@ def test_what_cannot_be_opened_is_said(run, tmp_path):
         await until(pilot, lambda: any("not a store" in each.message for each in said))
         await pilot.press("right", "w", "e", "space", "a", "v", "P", "C", "slash", "V", "escape")
 
-    browsed(run, tmp_path, play, LARGE, begin=Unready)
-
-
-class Unready(Thread):
-    """Answers too, but the test does not wait for a first window."""
+    browsed(run, tmp_path, play, LARGE, waits=False)
 
 
 def test_a_worker_that_still_loads_leaves_every_key_alive(run, fork):
     async def play(pilot, screen):
-        assert "is being loaded" in text_of(pilot.app)
+        assert "loading the model" in text_of(pilot.app)
         await pilot.press("right", "w", "x", "r", "a", "e", "space", "v", "d", "plus", "f", "0")
         assert screen.is_current
 
-    browsed(run, fork, play, begin=Busy)
+    browsed(run, fork, play, engine=Busy, waits=False)
 
 
 def shown(size, name, keys=(), **given):
@@ -327,16 +297,15 @@ def shown(size, name, keys=(), **given):
 
     async def play(pilot, screen):
         view = view_of(agents=3, beside=1, **given)
-        asked = OpenRun(Path("run"), Path("data"))
-        opened = Opened("a run", "test", 40, (("plaza", 0),), 5, 7, ("medoids",), "m", 0.4)
-        screen.on_answered(Answered(1, asked, opened))
-        screen.on_answered(Answered(2, asked, Shown(view)))
+        scenes, rules = (("plaza", 0),), ("medoids",)
+        screen.summary = SplitSummary("a run", "test", 40, scenes, 5, 7, rules, "m", 0.4)
+        screen.show(view)
         for key in keys:
             await pilot.press(key)
         await pilot.pause()
         matches(pilot.app, name)
 
-    browsed(Path("runs/a run"), Path("plaza.zarr"), play, size, begin=Busy)
+    browsed(Path("runs/a run"), Path("plaza.zarr"), play, size, engine=Busy, waits=False)
 
 
 def test_snapshot_small():
@@ -346,7 +315,7 @@ def test_snapshot_small():
 def test_snapshot_large():
     strange = np.array([0.2, 0.97, 0.5, np.nan])
     reasons = ("", "walks at 3.1 times the usual pace", "", "")
-    shown(LARGE, "forecast-large", ["a", "a"], surprise=strange, reasons=reasons)
+    shown(LARGE, "forecast-large", ["a", "a"], ood_score=strange, ood_reasons=reasons)
 
 
 def test_snapshot_edit():
@@ -357,10 +326,11 @@ def test_names_from_data_are_only_shown():
     evil = "[red]x[/]\x1b]0;owned\x07"
 
     async def play(pilot, screen):
-        view = view_of(agents=3, scene=evil, labels=(evil,) * 5, kinds=(evil,) * 5, by=evil)
-        view = replace(view, surprise=np.full(5, 0.99), reasons=(evil,) * 5)
-        asked = OpenRun(Path("run"), Path("data"))
-        screen.on_answered(Answered(2, asked, Shown(view, view)))
+        view = view_of(
+            agents=3, scene=evil, labels=(evil,) * 5, agent_types=(evil,) * 5, forecaster=evil
+        )
+        view = replace(view, ood_score=np.full(5, 0.99), ood_reasons=(evil,) * 5)
+        screen.show(view, view)
         await pilot.press("a")
         await pilot.pause()
         text = text_of(pilot.app)
@@ -368,7 +338,7 @@ def test_names_from_data_are_only_shown():
         assert "[red]x[/]\\x1b" in text
 
     for size in (SMALL, LARGE):
-        browsed(Path("runs/[b]"), Path("plaza.zarr"), play, size, begin=Busy)
+        browsed(Path("runs/[b]"), Path("plaza.zarr"), play, size, engine=Busy, waits=False)
 
 
 def test_random_keys_and_sizes_never_end_it(run, fork):
@@ -385,7 +355,7 @@ def test_random_keys_and_sizes_never_end_it(run, fork):
             if count % 5 == 0:
                 await pilot.pause()
         await pilot.resize_terminal(*LARGE)
-        screen.end_edit()
+        screen.action_end_edit()
         await press(pilot, screen, "home")
         assert "window 1 of" in text_of(pilot.app)
 
@@ -406,4 +376,4 @@ def test_keys_are_answered_while_the_model_works(run, fork):
             times.append(time.thread_time() - begin)
         assert np.median(times) < 0.05
 
-    browsed(run, fork, play, LARGE, begin=spawned)
+    browsed(run, fork, play, LARGE, engine=Engine)

@@ -24,15 +24,14 @@ from tui_support import (
     whole_training,
 )
 
-from trajflow.tui.jobs.found import read_tracks
-from trajflow.tui.screens.data import DataScreen
+from trajflow.tui.format import ago, count, duration, number, spark
+from trajflow.tui.library import read_store
+from trajflow.tui.render.canvas import Canvas
+from trajflow.tui.render.colors import Palette
+from trajflow.tui.screens.dataset import DatasetScreen
 from trajflow.tui.screens.training import TrainingScreen
-from trajflow.tui.widgets.entries import Entries
-from trajflow.tui.widgets.look import Look
-from trajflow.tui.widgets.painting import Painting
-from trajflow.tui.widgets.scene_preview import ScenePreview
-from trajflow.tui.widgets.spark import spark
-from trajflow.tui.widgets.words import ago, count, number, span
+from trajflow.tui.widgets.run_table import KeyTable
+from trajflow.tui.widgets.scene_view import SceneView
 
 HOUR = 3600.0
 
@@ -43,7 +42,7 @@ def folder(tmp_path, fork, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     place = tmp_path / "work"
     store = shutil.copytree(fork, place / "fork.zarr")
-    learned = read_tracks(store).fingerprint
+    learned = read_store(store).fingerprint
     make_run(place / "runs" / "done", whole_training(), learned=learned, age=2 * HOUR)
     half = [started(), step(5), evaluated(20, 0.7), finished(20, "stopped")]
     make_run(place / "runs" / "half", half, learned="gone", age=3 * HOUR)
@@ -63,7 +62,7 @@ def empty(tmp_path, monkeypatch):
 
 
 def chosen(app):
-    return app.screen.query_one(Entries).entry.name
+    return app.screen.entry.name
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -84,10 +83,8 @@ def test_the_demo_is_there_where_nothing_is(empty):
     async def play(pilot):
         app = pilot.app
         await until(pilot, lambda: "demo on generated" in text_of(app))
-        await until(pilot, lambda: app.screen.query_one(ScenePreview).view is not None)
-        assert not hasattr(app, "worker"), "the first picture must not wait for the model"
-        preview = app.screen.query_one(ScenePreview)
-        await until(pilot, lambda: preview.moment is None)
+        await until(pilot, lambda: app.screen.query_one(SceneView).view is not None)
+        assert app.engine.pid is None, "the first picture must not wait for the model"
         matches(app, "home-demo")
 
     piloted(app_on(empty), play, LARGE)
@@ -96,7 +93,7 @@ def test_the_demo_is_there_where_nothing_is(empty):
 def test_vim_and_arrow_keys_choose(folder):
     async def play(pilot):
         app = pilot.app
-        await until(pilot, lambda: app.screen.found.runs)
+        await until(pilot, lambda: app.screen.library.runs)
         for key, name in [("j", "half"), ("down", "bad"), ("G", "fork.zarr"), ("k", "bad")]:
             await pilot.press(key)
             assert chosen(app) == name
@@ -113,11 +110,11 @@ def test_vim_and_arrow_keys_choose(folder):
 def test_a_click_chooses_and_another_opens(folder):
     async def play(pilot):
         app = pilot.app
-        await until(pilot, lambda: app.screen.found.runs)
-        await pilot.click(Entries, offset=(5, 7))
+        await until(pilot, lambda: app.screen.library.runs)
+        await pilot.click(KeyTable, offset=(5, 7))
         assert chosen(app) == "fork.zarr"
-        await pilot.click(Entries, offset=(5, 6))
-        await until(pilot, lambda: isinstance(app.screen, DataScreen))
+        await pilot.click(KeyTable, offset=(5, 6))
+        await until(pilot, lambda: isinstance(app.screen, DatasetScreen))
 
     piloted(app_on(folder), play)
 
@@ -125,12 +122,12 @@ def test_a_click_chooses_and_another_opens(folder):
 def test_what_is_chosen_stays_chosen_while_the_list_changes(folder):
     async def play(pilot):
         app = pilot.app
-        await until(pilot, lambda: app.screen.found.runs)
+        await until(pilot, lambda: app.screen.library.runs)
         await pilot.press("j")
         assert chosen(app) == "half"
         make_run(folder / "runs" / "new", [started(), step(5)], age=1)
         await pilot.press("r")
-        await until(pilot, lambda: len(app.screen.found.runs) == 4)
+        await until(pilot, lambda: len(app.screen.library.runs) == 4)
         assert chosen(app) == "half"
         assert "new" in text_of(app)
         assert "training" in text_of(app)
@@ -141,7 +138,7 @@ def test_what_is_chosen_stays_chosen_while_the_list_changes(folder):
 def test_a_run_that_is_trained_is_seen_to_grow(folder):
     async def play(pilot):
         app = pilot.app
-        await until(pilot, lambda: app.screen.found.runs)
+        await until(pilot, lambda: app.screen.library.runs)
         append(folder / "runs" / "half", started(20), evaluated(40, 0.123))
         await pilot.press("r")
         await until(pilot, lambda: "0.123" in text_of(app))
@@ -152,12 +149,12 @@ def test_a_run_that_is_trained_is_seen_to_grow(folder):
 def test_keys_open_training_and_data(folder):
     async def play(pilot):
         app = pilot.app
-        await until(pilot, lambda: app.screen.found.runs)
+        await until(pilot, lambda: app.screen.library.runs)
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         assert app.screen.data == folder / "fork.zarr"
         await pilot.press("q", "d")
-        await until(pilot, lambda: isinstance(app.screen, DataScreen))
+        await until(pilot, lambda: isinstance(app.screen, DatasetScreen))
 
     piloted(app_on(folder), play)
 
@@ -168,19 +165,19 @@ def test_a_run_without_its_tracks_says_what_to_do(folder):
 
     async def play(pilot):
         app = pilot.app
-        await until(pilot, lambda: app.screen.found.runs)
+        await until(pilot, lambda: app.screen.library.runs)
         await pilot.press("g")
         while chosen(app) != "half":
             await pilot.press("j")
         await pilot.press("enter")
-        await until(pilot, lambda: "the tracks of half are not below" in text_of(app))
+        await until(pilot, lambda: "the store of half is not below" in text_of(app))
 
     piloted(app_on(folder), play, LARGE)
 
 
 def test_a_store_given_on_the_command_line_is_opened(folder):
     async def play(pilot):
-        await until(pilot, lambda: isinstance(pilot.app.screen, DataScreen))
+        await until(pilot, lambda: isinstance(pilot.app.screen, DatasetScreen))
         assert pilot.app.screen.store == folder / "fork.zarr"
         await pilot.press("q")
         assert chosen(pilot.app) is not None
@@ -204,7 +201,7 @@ def test_hostile_names_are_shown_and_never_obeyed(tmp_path):
 
     async def play(pilot):
         app = pilot.app
-        await until(pilot, lambda: len(app.screen.found.runs) == len(HOSTILE))
+        await until(pilot, lambda: len(app.screen.library.runs) == len(HOSTILE))
         shown = text_of(app)
         assert "[red]x" in shown
         assert "[@click=app.quit]y" in shown
@@ -214,7 +211,7 @@ def test_hostile_names_are_shown_and_never_obeyed(tmp_path):
         strips = app.screen._compositor.render_strips()
         assert {strip.cell_length for strip in strips} == {SMALL[0]}
         for row in range(len(HOSTILE)):
-            await pilot.click(Entries, offset=(4, 2 * row))
+            await pilot.click(KeyTable, offset=(4, 2 * row))
         assert app.is_running
 
     piloted(app_on(tmp_path / "[bold]deep"), play)
@@ -222,7 +219,7 @@ def test_hostile_names_are_shown_and_never_obeyed(tmp_path):
 
 @pytest.mark.parametrize("depth", ["full", "256", "16"])
 def test_a_map_without_anything_to_shade_is_drawn_in_any_colours(depth):
-    painting = Painting(3, 5, Look(depth=depth))
+    painting = Canvas(3, 5, Palette(depth=depth))
     painting.shade(np.zeros((0, 6, 5)), np.zeros(0, int))
     assert painting.cells().lines == [" " * 5] * 3
 
@@ -239,7 +236,7 @@ class TestWords:
     def test_numbers_and_times_are_short(self):
         nan = float("nan")
         assert [number(x) for x in (0.3751, 12.34, 1234.5, nan)] == ["0.375", "12.3", "1234", "-"]
-        assert [span(x) for x in (5, 65, 3700, 90_000, nan)] == [
+        assert [duration(x) for x in (5, 65, 3700, 90_000, nan)] == [
             "5 s",
             "1 min 5 s",
             "1 h 1 min",

@@ -21,17 +21,22 @@ from tui_support import (
     whole_training,
 )
 
-from trajflow.browsing.view import View
+from trajflow.browse.view import View
 from trajflow.errors import RunError
-from trajflow.tui.jobs import demo, processes
-from trajflow.tui.jobs.found import read_run, read_tracks
-from trajflow.tui.jobs.history import History
-from trajflow.tui.jobs.inventory import Inventory, kind_of
-from trajflow.tui.jobs.preview import load, pack
-from trajflow.tui.jobs.sources import PRESETS, data_of, encoders, free_run
-from trajflow.tui.jobs.tail import Tail
-from trajflow.tui.jobs.tracks import histogram, paths_of
-from trajflow.tui.jobs.watching import Watch
+from trajflow.tui import demo, processes
+from trajflow.tui.demo import load_preview, pack
+from trajflow.tui.events import EventReader, TrainingHistory, TrainingWatcher
+from trajflow.tui.library import (
+    PRESETS,
+    LibraryScanner,
+    encoders,
+    free_run,
+    kind_of,
+    read_run,
+    read_store,
+    store_of_run,
+)
+from trajflow.tui.tasks import Histogram, scene_tracks
 
 
 def steps_of(fresh):
@@ -44,16 +49,16 @@ class TestTail:
         path = tmp_path / "events.jsonl"
         for cut in range(0, len(raw) + 1, 7):
             path.write_bytes(raw[:cut])
-            tail = Tail(path)
+            tail = EventReader(path)
             first = steps_of(tail.read())
             with path.open("ab") as file:
                 file.write(raw[cut:])
             assert first + steps_of(tail.read()) == [0, 1, 2]
-            assert not tail.odd
+            assert not tail.invalid
 
     def test_nothing_is_read_twice(self, tmp_path):
         path = tmp_path / "events.jsonl"
-        tail = Tail(path)
+        tail = EventReader(path)
         assert tail.read().events == ()
         append(tmp_path, step(1))
         assert steps_of(tail.read()) == [1]
@@ -62,7 +67,7 @@ class TestTail:
     @pytest.mark.parametrize("replace", [False, True])
     def test_a_file_that_was_cut_or_replaced_is_read_anew(self, tmp_path, replace):
         path = tmp_path / "events.jsonl"
-        tail = Tail(path)
+        tail = EventReader(path)
         append(tmp_path, step(1), step(2))
         tail.read()
         if replace:
@@ -80,14 +85,14 @@ class TestTail:
         path = tmp_path / "events.jsonl"
         odd = [b"\xff\xfe{", b"[1, 2]", b'{"event": 3}', b"", b"[" * 100_000]
         path.write_bytes(b"\n".join([*odd, json.dumps(step(4)).encode(), b""]))
-        tail = Tail(path)
+        tail = EventReader(path)
         assert steps_of(tail.read()) == [4]
-        assert tail.odd == len(odd)
+        assert tail.invalid == len(odd)
 
 
 class TestHistory:
     def test_it_knows_where_a_training_stands(self):
-        history = History.of(whole_training())
+        history = TrainingHistory.of(whole_training())
         assert (history.step, history.steps, history.share) == (100, 100, 1.0)
         assert (history.epoch, history.epochs) == (5.0, 5.0)
         assert history.best("energy_score") == pytest.approx(0.4)
@@ -96,27 +101,29 @@ class TestHistory:
 
     def test_in_parts_is_as_at_once(self):
         events = whole_training()
-        parts = History()
+        parts = TrainingHistory()
         for event in events:
             parts.add([event])
-        assert parts == History.of(events)
+        assert parts == TrainingHistory.of(events)
 
     def test_a_resumed_training_forgets_what_it_does_again(self):
         said = [started(), step(10), step(20), step(30), evaluated(30, 0.5)]
-        history = History.of([*said, finished(30, "stopped"), started(20), step(25)])
+        history = TrainingHistory.of([*said, finished(30, "stopped"), started(20), step(25)])
         assert [point.step for point in history.points] == [10, 20, 25]
-        assert history.judged == []
+        assert history.validations == []
         assert history.reason == ""
 
     @pytest.mark.parametrize("name", ["_init__", "_dict__", "_class__", ["step"], None, {}])
     def test_a_name_in_a_file_calls_nothing(self, name):
-        history = History.of([started(), step(10), {"event": name, "step": 99, "other": 3}])
-        assert history == History.of([started(), step(10)])
+        history = TrainingHistory.of([started(), step(10), {"event": name, "step": 99, "other": 3}])
+        assert history == TrainingHistory.of([started(), step(10)])
 
     def test_odd_values_do_no_harm(self):
         odd = {"event": "step", "step": "x", "loss": None, "weight": [], "rate": float("inf")}
         strange = [odd, {"event": "evaluated", "metrics": 3}, {"event": "add"}, {"event": "__x"}]
-        history = History.of([*strange, {"event": "evaluated", "metrics": {"energy_score": "no"}}])
+        history = TrainingHistory.of(
+            [*strange, {"event": "evaluated", "metrics": {"energy_score": "no"}}]
+        )
         assert math.isnan(history.points[0].loss)
         assert math.isnan(history.best("energy_score"))
         assert history.share == 0.0
@@ -127,7 +134,7 @@ class TestInventory:
         make_run(tmp_path / "a" / "old", whole_training(), age=9000)
         make_run(tmp_path / "b" / "c" / "new", [started(), step(5)], age=1000)
         shutil.copytree(fork, tmp_path / "fork.zarr")
-        found = Inventory(tmp_path).look()
+        found = LibraryScanner(tmp_path).scan()
         assert [run.name for run in found.runs] == ["new", "old"]
         assert [run.state for run in found.runs] == ["stopped", "done"]
         assert [one.name for one in found.stores] == ["fork.zarr"]
@@ -136,26 +143,26 @@ class TestInventory:
         make_run(tmp_path / "1" / "2" / "deep")
         make_run(tmp_path / ".hidden" / "run")
         (tmp_path / "1" / "back").symlink_to(tmp_path)
-        assert [run.name for run in Inventory(tmp_path).look().runs] == ["deep"]
-        assert not Inventory(tmp_path, depth=2).look().runs
+        assert [run.name for run in LibraryScanner(tmp_path).scan().runs] == ["deep"]
+        assert not LibraryScanner(tmp_path, depth=2).scan().runs
 
     def test_a_run_belongs_to_the_store_it_learned_from(self, tmp_path, fork):
         shutil.copytree(fork, tmp_path / "one.zarr")
-        known = read_tracks(tmp_path / "one.zarr")
+        known = read_store(tmp_path / "one.zarr")
         make_run(tmp_path / "run", learned=known.fingerprint)
         make_run(tmp_path / "stranger", record={"dt": 9.0, "dims": 3})
-        found = Inventory(tmp_path).look()
+        found = LibraryScanner(tmp_path).scan()
         run, stranger = sorted(found.runs, key=lambda one: one.name)
-        assert found.tracks_of(run) == known
-        assert found.tracks_of(stranger) is None
-        assert data_of(tmp_path / "run") == tmp_path / "one.zarr"
+        assert found.store_of(run) == known
+        assert found.store_of(stranger) is None
+        assert store_of_run(tmp_path / "run") == tmp_path / "one.zarr"
         with pytest.raises(RunError, match="--resume"):
-            data_of(tmp_path / "stranger")
+            store_of_run(tmp_path / "stranger")
 
     def test_the_fingerprint_is_that_of_the_opened_store(self, fork):
         from trajflow.datasets.store import open_store
 
-        assert read_tracks(fork).fingerprint == open_store(fork).fingerprint()
+        assert read_store(fork).fingerprint == open_store(fork).fingerprint()
 
     @pytest.mark.parametrize(
         ("name", "content"),
@@ -173,7 +180,7 @@ class TestInventory:
     def test_a_damaged_run_is_listed_as_such(self, tmp_path, name, content):
         run = make_run(tmp_path / "run", whole_training())
         (run / name).write_bytes(content)
-        found = Inventory(tmp_path).look().runs[0]
+        found = LibraryScanner(tmp_path).scan().runs[0]
         assert (found.state == "damaged") == (name != "events.jsonl")
         assert bool(found.problem) == (name != "events.jsonl")
 
@@ -182,22 +189,22 @@ class TestInventory:
         (tmp_path / "foreign.zarr" / "zarr.json").write_text('{"attributes": {}}')
         shutil.copytree(fork, tmp_path / "bad.zarr")
         (tmp_path / "bad.zarr" / "zarr.json").write_text("{")
-        found = Inventory(tmp_path).look()
+        found = LibraryScanner(tmp_path).scan()
         assert [one.name for one in found.stores] == ["bad.zarr"]
         assert "damaged" in found.stores[0].problem
         assert kind_of(tmp_path / "foreign.zarr") is None
 
     def test_what_grows_is_read_again(self, tmp_path):
         run = make_run(tmp_path / "run", [started(), step(5)])
-        inventory = Inventory(tmp_path)
-        assert inventory.look().runs[0].history.step == 5
+        inventory = LibraryScanner(tmp_path)
+        assert inventory.scan().runs[0].history.step == 5
         append(run, step(10))
-        assert inventory.look().runs[0].history.step == 10
+        assert inventory.scan().runs[0].history.step == 10
 
     def test_a_training_that_falls_silent_has_stopped(self, tmp_path):
         make_run(tmp_path / "now", [started(), step(5)], age=1)
         make_run(tmp_path / "then", [started(), step(5)], age=1000)
-        states = {run.name: run.state for run in Inventory(tmp_path).look().runs}
+        states = {run.name: run.state for run in LibraryScanner(tmp_path).scan().runs}
         assert states == {"now": "training", "then": "stopped"}
 
 
@@ -210,9 +217,9 @@ class TestProcesses:
 
     def test_a_command_that_fails_is_gone_and_its_words_stay(self, tmp_path):
         run = tmp_path / "runs" / "r"
-        job = processes.start(run, [str(tmp_path / "nothing.zarr")])
-        assert processes.job_of(run) == job
-        self.wait(lambda: processes.job_of(run) is None)
+        job = processes.start_training(run, [str(tmp_path / "nothing.zarr")])
+        assert processes.running_job(run) == job
+        self.wait(lambda: processes.running_job(run) is None)
         assert any("no store at" in line for line in processes.last_words(run))
         assert not run.exists()
         assert processes.last_job(run) == job
@@ -220,13 +227,13 @@ class TestProcesses:
     def test_a_reused_number_is_not_taken_for_the_training(self, tmp_path):
         run = tmp_path / "r"
         told = {"pid": os.getpid(), "command": [sys.executable, "-m", "trajflow", "train"]}
-        processes.log_of(run).write_bytes(processes.MARK + json.dumps(told).encode() + b"}\n")
+        processes.log_path(run).write_bytes(processes.MARK + json.dumps(told).encode() + b"}\n")
         assert processes.last_job(run).pid == os.getpid()
-        assert processes.job_of(run) is None
+        assert processes.running_job(run) is None
 
     @pytest.mark.parametrize("raw", [b"", b"{", processes.MARK, processes.MARK + b"3}\n"])
     def test_a_log_of_something_else_does_no_harm(self, tmp_path, raw):
-        processes.log_of(tmp_path / "r").write_bytes(raw)
+        processes.log_path(tmp_path / "r").write_bytes(raw)
         assert processes.last_job(tmp_path / "r") is None
         assert processes.last_words(tmp_path / "r") == []
 
@@ -235,12 +242,12 @@ class Followed:
     """A training as a watch hears it."""
 
     def __init__(self, run):
-        self.run, self.watch, self.history = run, Watch(run), History()
+        self.run, self.watch, self.history = run, TrainingWatcher(run), TrainingHistory()
 
     def until(self, holds, seconds=90.0):
         end = time.monotonic() + seconds
         while True:
-            news = self.watch.look()
+            news = self.watch.update()
             self.history.add(news.events)
             if holds(news):
                 return news
@@ -250,7 +257,7 @@ class Followed:
 
 def long_training(run, fork, tiny):
     long = [word.replace("epochs=2", "epochs=4000") for word in tiny]
-    return processes.start(run, [str(fork), *long])
+    return processes.start_training(run, [str(fork), *long])
 
 
 def test_a_training_outlives_the_terminal_and_saves_when_stopped(tmp_path, fork, tiny):
@@ -269,12 +276,12 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path, fork, tiny):
     long_training(run, fork, tiny)
     followed = Followed(run)
     followed.until(lambda _: followed.history.step > 0)
-    with pytest.raises(RunError, match="goes on"):
-        processes.start(run, [str(fork)])
+    with pytest.raises(RunError, match="is being trained"):
+        processes.start_training(run, [str(fork)])
     followed.until(lambda news: news.job is not None).job.stop()
     followed.until(lambda news: news.job is None)
     stopped = followed.history.step
-    processes.start(run, [str(data_of(run)), "--resume"])
+    processes.start_training(run, [str(store_of_run(run)), "--resume"])
     followed.until(lambda _: followed.history.step > stopped)
     assert followed.history.reason == ""
     followed.until(lambda news: news.job is not None).job.stop()
@@ -283,22 +290,22 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path, fork, tiny):
 
 class TestDemo:
     def test_it_is_small_and_unpacked_whole(self, tmp_path):
-        there = demo.unpacked(tmp_path)
-        assert demo.unpacked(tmp_path) == there
-        found = Inventory(there.folder).look()
+        there = demo.unpack_demo(tmp_path)
+        assert demo.unpack_demo(tmp_path) == there
+        found = LibraryScanner(there.folder).scan()
         assert [run.path for run in found.runs] == [there.run]
         assert found.runs[0].weights
-        assert found.tracks_of(found.runs[0]).path == there.data
+        assert found.store_of(found.runs[0]).path == there.data
         assert list(tmp_path.iterdir()) == [there.folder]
 
     def test_package_data_are_at_most_2_mb(self):
-        folder = demo.preview_file().parent
+        folder = demo.ASSETS
         assert sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) <= 2e6
 
     def test_every_byte_of_its_store_is_what_was_written(self, tmp_path):
         from trajflow.datasets.store import open_store
 
-        open_store(demo.unpacked(tmp_path).data).verify()
+        open_store(demo.unpack_demo(tmp_path).data).verify()
 
     def test_an_unpacking_that_fails_leaves_nothing(self, tmp_path, monkeypatch):
         def broken(self, place):
@@ -306,11 +313,11 @@ class TestDemo:
 
         monkeypatch.setattr(zipfile.ZipFile, "extractall", broken)
         with pytest.raises(ValueError, match="disk full"):
-            demo.unpacked(tmp_path)
+            demo.unpack_demo(tmp_path)
         assert list(tmp_path.iterdir()) == []
 
     def test_the_preview_is_a_window_with_a_forecast(self):
-        view = load(demo.preview_file())
+        view = load_preview(demo.PREVIEW)
         assert view.samples.shape[:2] == (20, view.agents)
         assert np.isfinite(view.samples[:, view.target]).all()
 
@@ -322,7 +329,7 @@ class TestDemo:
             target=np.array([True, False, True]),
             samples=rng.normal(size=(7, 3, 4, 2)),
             labels=("a", "[red]b[/]", ""),
-            kinds=("x", "y", "z"),
+            agent_types=("x", "y", "z"),
             scene="s",
             start=2,
             index=1,
@@ -333,7 +340,7 @@ class TestDemo:
             metrics={"min_ade": np.array([1.0, np.nan, 2.0])},
         )
         np.savez(tmp_path / "v.npz", **pack(view))
-        read = load(tmp_path / "v.npz")
+        read = load_preview(tmp_path / "v.npz")
         np.testing.assert_allclose(read.past, view.past, rtol=1e-6)
         np.testing.assert_array_equal(read.metrics["min_ade"], view.metrics["min_ade"])
         assert (read.labels, read.scene, read.start, read.future) == (view.labels, "s", 2, None)
@@ -341,35 +348,35 @@ class TestDemo:
 
     def test_a_damaged_preview_is_none(self, tmp_path):
         (tmp_path / "v.npz").write_bytes(b"PK\x03\x04 no")
-        assert load(tmp_path / "v.npz") is None
-        assert load(tmp_path / "missing.npz") is None
+        assert load_preview(tmp_path / "v.npz") is None
+        assert load_preview(tmp_path / "missing.npz") is None
 
 
 class TestTracks:
     def test_speeds_and_lengths_are_those_of_the_tracks(self, tracks_of):
         tracks = tracks_of([(0, range(5)), (1, [0, 1, 3])])
-        found = paths_of(tracks, "", "", "m")
+        found = scene_tracks(tracks, "", "", "m")
         assert (found.tracks, found.rows, found.steps.shape) == (2, 8, (6, 2, 2))
-        assert found.lengths.counts.sum() + found.lengths.beyond == 2
-        assert found.lengths.middle == pytest.approx(np.median([4 * 0.5, 2 * 0.5]))
+        assert found.durations.counts.sum() + found.durations.beyond == 2
+        assert found.durations.median == pytest.approx(np.median([4 * 0.5, 2 * 0.5]))
         way = np.diff(tracks.position[:5], axis=0)
         speeds = [*np.linalg.norm(way, axis=1) / 0.5]
         last = tracks.position[5:]
         speeds += [np.linalg.norm(last[1] - last[0]) / 0.5, np.linalg.norm(last[2] - last[1])]
-        assert found.speeds.middle == pytest.approx(np.median(speeds))
+        assert found.speeds.median == pytest.approx(np.median(speeds))
 
     def test_another_type_has_no_tracks(self, tracks_of):
         tracks = tracks_of([(0, range(5))])
         tracks.types.append("cart")
-        assert paths_of(tracks, "", "cart", "m").tracks == 0
-        assert paths_of(tracks, "", "walker", "m").tracks == 1
+        assert scene_tracks(tracks, "", "cart", "m").tracks == 0
+        assert scene_tracks(tracks, "", "walker", "m").tracks == 1
 
     def test_a_histogram_counts_everything_once(self):
         values = np.abs(np.random.default_rng(0).normal(size=1000))
-        counted = histogram(values)
+        counted = Histogram.of(values)
         assert counted.counts.sum() + counted.beyond == 1000
-        assert histogram(np.zeros(0)).counts.sum() == 0
-        assert histogram(np.zeros(5)).counts.sum() == 5
+        assert Histogram.of(np.zeros(0)).counts.sum() == 0
+        assert Histogram.of(np.zeros(5)).counts.sum() == 5
 
 
 def test_the_names_in_the_form_are_those_that_there_are():

@@ -1,5 +1,6 @@
 """The out-of-distribution screen: what is shown of a report, and what keys ask of the worker."""
 
+import asyncio
 import json
 from dataclasses import replace
 from functools import cache
@@ -7,23 +8,21 @@ from functools import cache
 import numpy as np
 import pytest
 from ood_support import untrained
-from test_tui_forecast import Thread
 from tui_support import LARGE, SMALL, app_on, make_run, piloted, text_of, until
 
-from trajflow.browsing.shifted import Place, ShiftedBrowser
+from trajflow.browse.corrupted import CorruptedBrowser, Progress, evaluate_run_ood
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.ood.asking import report_on, written
 from trajflow.ood.question import Question
 from trajflow.ood.reports import report_name
-from trajflow.tui.messages import Complain
-from trajflow.tui.ood_requests import Examine, Examined, Examining, ShiftedShown, ShowShifted
+from trajflow.tui import tasks
+from trajflow.tui.engine import Engine
+from trajflow.tui.format import bar
+from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.ood import OodScreen
-from trajflow.tui.widgets.histogram import drawn
-from trajflow.tui.widgets.look import Look
-from trajflow.tui.widgets.shift_curves import retention_curves, roc_curves
-from trajflow.tui.widgets.shift_table import bar
-from trajflow.tui.worker import Worker
+from trajflow.tui.widgets.corruption_table import retention_curves, roc_curves
+from trajflow.tui.widgets.plots import histogram_text
 
 QUESTION = Question(windows=60, samples=4, names=("noise-1", "noise-2", "unit-3", "skip-2"))
 
@@ -43,42 +42,44 @@ def run(report, tmp_path):
 
 @cache
 def made_again(fork):
-    return ShiftedBrowser(untrained(fork), open_store(fork), Config.load(), QUESTION)
+    return CorruptedBrowser(untrained(fork), open_store(fork), Config.load(), QUESTION)
 
 
-def on_screen(run, fork, play, size=SMALL):
-    """Play on the screen; windows are made again in this process, of a run without weights."""
-    browser, asked = made_again(fork), []
+class Here(Engine):
+    """Makes windows again in this process, of a run without weights, and plays an evaluation."""
 
-    class Here(Worker):
-        def ask(self, request, to=None):
-            asked.append(request)
-            if isinstance(request, ShowShifted):
-                view, among = browser.view(Place(request.key, *request.place), request.samples)
-                number = len(asked)
-                shown = ShiftedShown(request.key, request.place, view, among)
-                self.answer(to, number, request, shown)
-            return len(asked)
+    def __init__(self, browser, progress=()):
+        super().__init__()
+        self.browser, self.progress = browser, progress
 
-        def answer(self, to, number, request, value):
-            from trajflow.tui.worker_messages import Answered
+    async def call(self, task, *args):
+        assert task is tasks.show_corrupted
+        return self.browser.view(args[-1])
 
-            to.post_message(Answered(number, request, value))
+    async def stream(self, task, *args):
+        assert task is tasks.evaluate_ood
+        for happens, value in self.progress:
+            await happens()
+            yield value
+
+
+def on_screen(run, fork, play, size=SMALL, progress=()):
+    """Play on the screen."""
 
     async def main(pilot):
-        pilot.app.worker = Here(pilot.app, begin=Thread)
+        pilot.app.engine = Here(made_again(fork), progress)
         screen = OodScreen(run, fork)
-        screen.asked = asked
         await pilot.app.push_screen(screen)
-        await until(pilot, lambda: screen.report is not None or screen.has_class("-empty"))
+        shown = lambda: screen.report is not None or "No OOD report" in text_of(pilot.app)  # noqa: E731
+        await until(pilot, shown)
         await play(pilot, screen)
 
     return piloted(app_on(run.parent), main, size)
 
 
 async def showing(pilot, screen, key):
-    """Wait until a window of a shift is on the map."""
-    await until(pilot, lambda: screen.shown is not None and screen.shown.key == key)
+    """Wait until a window of a corruption is on the map."""
+    await until(pilot, lambda: screen.shown is not None and screen.shown[0].key == key)
     await pilot.pause()
 
 
@@ -110,16 +111,16 @@ def test_a_shift_shows_its_curves_and_its_windows(run, fork, report):
         await showing(pilot, screen, "noise-1")
         text = text_of(pilot.app)
         assert "noise 2 cm" in text
-        assert "most surprising 1 of 9" in text
+        assert "highest OOD score 1 of 9" in text
         assert "ROC" in text
         examples = report["shifts"][0]["examples"]
         assert f"agent {examples['most'][0]['label']}" in text
         await pilot.press("right", "right")
         await until(pilot, lambda: "3 of 9" in text_of(pilot.app))
         await pilot.press("m")
-        await until(pilot, lambda: "least surprising 1 of 9" in text_of(pilot.app))
+        await until(pilot, lambda: "lowest OOD score 1 of 9" in text_of(pilot.app))
         place = examples["least"][0]
-        await until(pilot, lambda: screen.shown.place[1] == place["row"])
+        await until(pilot, lambda: screen.shown[0].row == place["row"])
         await pilot.press("down", "j", "down")
         await showing(pilot, screen, "unit-3")
         await pilot.press("h")
@@ -132,16 +133,16 @@ def test_why_shows_the_agent_among_its_nearest(run, fork):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
         await showing(pilot, screen, "noise-1")
-        assert screen.canvas.second is None
+        assert screen.scene.second is None
         await pilot.press("y")
-        assert screen.canvas.second is screen.shown.among
-        assert screen.canvas.second.labels[1] == "nearest 1"
+        assert screen.scene.second is screen.shown[2]
+        assert screen.scene.second.labels[1] == "nearest 1"
         await pilot.resize_terminal(*SMALL)
         await pilot.pause()
         await pilot.press("y", "y")
         assert screen.has_class("-mapping")
         await pilot.press("y")
-        assert screen.canvas.view is screen.shown.view
+        assert screen.scene.view is screen.shown[1]
 
     on_screen(run, fork, play, LARGE)
 
@@ -150,14 +151,14 @@ def test_a_small_screen_turns_its_pages_and_charts(run, fork):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
         await showing(pilot, screen, "noise-1")
-        assert "shifted" in text_of(pilot.app)
+        assert "corrupted" in text_of(pilot.app)
         await pilot.press("c")
         await pilot.pause()
         assert "ROC" in text_of(pilot.app)
         await pilot.press("enter")
         await pilot.pause()
         assert "AUROC 0 to 1" not in text_of(pilot.app)
-        assert screen.canvas.size.width == SMALL[0]
+        assert screen.scene.size.width == SMALL[0]
         await pilot.press("enter")
         await pilot.pause()
         assert "AUROC 0 to 1" in text_of(pilot.app)
@@ -167,58 +168,73 @@ def test_a_small_screen_turns_its_pages_and_charts(run, fork):
 
 def test_without_a_report_a_key_makes_one(report, fork, tmp_path):
     bare = make_run(tmp_path / "bare")
+    path = bare / report_name(report["protocol"])
+    begin, end = asyncio.Event(), asyncio.Event()
 
     async def play(pilot, screen):
-        await until(pilot, lambda: "press e" in text_of(pilot.app))
+        assert "No OOD report yet: press e" in text_of(pilot.app)
         assert "evaluate" in text_of(pilot.app)
         await pilot.press("e")
-        request = screen.asked[-1]
-        assert isinstance(request, Examine)
-        assert not screen.check_action("examine", ())
-        await pilot.press("e")
-        assert sum(isinstance(one, Examine) for one in screen.asked) == 1
-        number = len(screen.asked)
-        pilot.app.worker.answer(screen, number, request, Examining(3, 7, "noise 2 cm"))
+        assert screen.evaluating
+        assert not screen.check_action("evaluate", ())
+        begin.set()
         await until(pilot, lambda: "3/7 noise 2 cm" in text_of(pilot.app))
-        path = bare / report_name(report["protocol"])
         path.write_text(json.dumps(report))
-        pilot.app.worker.answer(screen, number, request, Examined(path))
+        end.set()
         await until(pilot, lambda: screen.report is not None)
         await until(pilot, lambda: "noise" in text_of(pilot.app))
+        assert screen.check_action("evaluate", ())
 
-    on_screen(bare, fork, play)
+    progress = [(begin.wait, Progress(3, 7, "noise 2 cm")), (end.wait, path)]
+    on_screen(bare, fork, play, progress=progress)
+
+
+def test_an_evaluation_goes_on_while_another_screen_is_shown(report, fork, tmp_path):
+    bare = make_run(tmp_path / "bare")
+    end = asyncio.Event()
+
+    async def play(pilot, screen):
+        await pilot.press("e", "q")
+        again = OodScreen(bare, fork)
+        await pilot.app.push_screen(again)
+        assert again.evaluating
+        end.set()
+        await until(pilot, lambda: "3/7 noise 2 cm" in text_of(pilot.app))
+        await pilot.press("s")
+        await until(pilot, lambda: not again.evaluating)
+
+    progress = [(end.wait, Progress(3, 7, "noise 2 cm")), (asyncio.Event().wait, None)]
+    on_screen(bare, fork, play, progress=progress)
 
 
 def test_a_broken_report_is_told(fork, tmp_path):
     bare = make_run(tmp_path / "bare")
     (bare / "ood-test.json").write_text("[]")
-    told = []
 
     async def play(pilot, screen):
-        pilot.app.on_complain = lambda message: told.append(message)
-        await until(pilot, lambda: "press e" in text_of(pilot.app))
+        await until(pilot, lambda: "is not a report" in text_of(pilot.app))
 
     on_screen(bare, fork, play)
-    assert not told or isinstance(told[0], Complain)
 
 
-def test_an_examination_is_told_stage_by_stage_and_ends_in_the_run(fork, tmp_path):
+def test_an_evaluation_says_how_far_it_is_and_ends_in_the_run(fork, tmp_path):
     folder = make_run(tmp_path / "asked")
 
-    class State:
+    class Opened:
         def store(self, data):
             return open_store(data)
 
-        def browser(self, run, data, part):
+        def browser(self, run, data, split):
             return None
 
         def predictor(self, run, steps):
             return untrained(fork)
 
-    stages = list(Examine(folder, fork, replace(QUESTION, names=("noise-1",))).answer(State()))
-    assert [one.note for one in stages[:-1]] == ["ordinary windows", "noise 2 cm"]
-    assert [one.done for one in stages[:-1]] == [0, 1]
-    assert json.loads(stages[-1].path.read_text())["shifts"][0]["key"] == "noise-1"
+    question = replace(QUESTION, names=("noise-1",))
+    *progress, path = evaluate_run_ood(Opened(), folder, fork, question)
+    assert [one.note for one in progress] == ["ordinary windows", "noise 2 cm"]
+    assert [one.done for one in progress] == [0, 1]
+    assert json.loads(path.read_text())["shifts"][0]["key"] == "noise-1"
 
 
 def test_curves_are_those_of_the_report(report):
@@ -227,7 +243,7 @@ def test_curves_are_those_of_the_report(report):
     assert chance.faint
     assert np.array_equal(np.stack([surprise.x, surprise.y], 1), shift["roc"]["surprise"])
     names = [curve.name for curve in retention_curves(shift)]
-    assert names == ["surprise", "risk", "best"]
+    assert names == ["OOD", "error", "oracle"]
     assert roc_curves({})[0].faint
     assert retention_curves({}) == []
 
@@ -236,11 +252,11 @@ def test_bars_and_histograms_are_as_high_as_they_should_be():
     assert bar(0, 4).strip() == ""
     assert bar(1, 4) == "━━━━"
     assert bar(0.5, 4) == "━━  "
-    look = Look()
+    palette = Palette()
     histogram = {"edges": [0, 0.5, 1], "shifted": [0, 1], "ordinary": [0.5, 0.5]}
-    lines = drawn("scores", histogram, 0.9, (8, 24), look).plain.split("\n")
+    lines = histogram_text("scores", histogram, 0.9, (8, 24), palette).plain.split("\n")
     assert len(lines) == 8
     assert lines[3].startswith(" " * 12)
     assert lines[3].rstrip().endswith("█" * 12)
     assert all(line[0] == line[-1] for line in lines[5:7])
-    assert "alarm 0.9▲" in lines[7]
+    assert "threshold 0.9▲" in lines[7]

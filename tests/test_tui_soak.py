@@ -8,12 +8,10 @@ import pytest
 from test_tui_app import hands, sizes, survives
 from tui_support import LARGE, SMALL, app_on, lines_of, make_run, piloted, until, whole_training
 
-from trajflow.tui.app import TrajflowApp
-from trajflow.tui.jobs.demo import preview_file, unpacked
-from trajflow.tui.jobs.preview import load
-from trajflow.tui.screens.small import SmallScreen
+from trajflow.tui.app import SmallTerminalScreen, TrajflowApp
+from trajflow.tui.demo import load_preview, unpack_demo
 from trajflow.tui.screens.training import TrainingScreen
-from trajflow.tui.widgets.scene_preview import ScenePreview
+from trajflow.tui.widgets.scene_view import SceneView
 
 
 def megabytes():
@@ -30,13 +28,14 @@ def stays(monkeypatch):
 
 async def animated(pilot, rounds):
     """Play a forecast from its beginning again and again; memory after each round."""
-    preview, used = pilot.app.screen.query_one(ScenePreview), []
-    view = load(preview_file())
+    scene, used = pilot.app.screen.query_one(SceneView), []
+    view = load_preview()
     for _ in range(rounds):
-        for frame in range(2 * view.horizon):
-            preview.view = view
-            preview.moment = frame / 2
+        scene.show(view)
+        for _ in range(view.horizon):
+            scene.step_future(1)
             await pilot.pause()
+        scene.play(False)
         gc.collect()
         used.append(megabytes())
     return used
@@ -50,7 +49,7 @@ def test_memory_stays_flat_while_forecasts_are_played(tmp_path, rounds):
     make_run(tmp_path / "run", whole_training())
 
     async def play(pilot):
-        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await until(pilot, lambda: pilot.app.screen.library.runs)
         used = await animated(pilot, rounds)
         half = used[len(used) // 2]
         assert used[-1] - half < 4, f"megabytes after each round: {used}"
@@ -61,17 +60,17 @@ def test_memory_stays_flat_while_forecasts_are_played(tmp_path, rounds):
 @pytest.mark.slow
 @pytest.mark.parametrize("keys", [[], ["w"], ["d"]])
 def test_four_hundred_sizes(tmp_path, keys):
-    work = shutil.copytree(unpacked(tmp_path / "cache").folder, tmp_path / "work")
+    work = shutil.copytree(unpack_demo(tmp_path / "cache").folder, tmp_path / "work")
 
     async def play(pilot):
-        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await until(pilot, lambda: pilot.app.screen.library.runs)
         await pilot.press(*keys)
         for width, height in sizes(7, 400):
             await pilot.resize_terminal(width, height)
             await pilot.pause()
         await pilot.resize_terminal(*SMALL)
         await pilot.pause()
-        assert not isinstance(pilot.app.screen, SmallScreen)
+        assert not isinstance(pilot.app.screen, SmallTerminalScreen)
         assert any("trajflow" in line for line in lines_of(pilot.app))
 
     piloted(app_on(work), play)
@@ -82,19 +81,19 @@ def test_four_hundred_sizes(tmp_path, keys):
 def test_ten_thousand_keys(tmp_path, seed, stays, monkeypatch):
     """2500 keys on each of four ways through all screens; nothing is trained for real."""
     from trajflow.errors import RunError
-    from trajflow.tui.screens import start, training
+    from trajflow.tui.screens import new_training, training
 
     def refused(*_):
         raise RunError("not in this test")
 
-    monkeypatch.setattr(start, "start", refused)
-    monkeypatch.setattr(training, "start", refused)
+    monkeypatch.setattr(new_training, "start_training", refused)
+    monkeypatch.setattr(training, "start_training", refused)
     monkeypatch.chdir(tmp_path)
-    work = shutil.copytree(unpacked(tmp_path / "cache").folder, tmp_path / "work")
+    work = shutil.copytree(unpack_demo(tmp_path / "cache").folder, tmp_path / "work")
     make_run(work / "other", whole_training())
 
     async def play(pilot):
-        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await until(pilot, lambda: pilot.app.screen.library.runs)
         await survives(pilot, hands(seed, 2500))
 
     piloted(app_on(work), play)
@@ -123,7 +122,7 @@ def test_a_thousand_lines_come_while_it_watches(tmp_path):
         assert len(pilot.app.screen.history.points) == 1000
 
     async def begin(pilot):
-        await until(pilot, lambda: pilot.app.screen.found.runs)
+        await until(pilot, lambda: pilot.app.screen.library.runs)
         await play(pilot)
 
     piloted(app_on(tmp_path), begin)

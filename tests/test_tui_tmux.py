@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from trajflow.tui.jobs import processes
-from trajflow.tui.jobs.demo import unpacked
+from trajflow.tui.demo import unpack_demo
+from trajflow.tui.processes import running_job
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,7 +72,7 @@ def terminal(tmp_path):
 
 
 def test_open_browse_edit_judge_train_and_stop(tmp_path, terminal):
-    demo = unpacked(tmp_path / "cache")
+    demo = unpack_demo(tmp_path / "cache")
     work = shutil.copytree(demo.folder, tmp_path / "work")
     terminal.type(f"TERM=tmux-256color {sys.executable} -m trajflow tui {work}; echo left=$?\n")
     terminal.until("1 run, 1 store")
@@ -108,10 +108,10 @@ def test_open_browse_edit_judge_train_and_stop(tmp_path, terminal):
     terminal.press("Enter")
     terminal.until(r"step [1-9]\d* of", 180)
     run = work / "runs" / "crowd-gru-mmf"
-    assert processes.job_of(run) is not None
+    assert running_job(run) is not None
     terminal.press("s")
     terminal.until("stopped", 180)
-    assert processes.job_of(run) is None
+    assert running_job(run) is None
     terminal.press("q", "q", "q")
     terminal.until("left=0", 20)
     assert not (work / "runs" / "crowd-gru-mmf").joinpath("weights.safetensors.partial").exists()

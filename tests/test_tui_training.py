@@ -23,23 +23,27 @@ from tui_support import (
 )
 
 from trajflow.runs import RunFolder
-from trajflow.tui.jobs import processes
-from trajflow.tui.jobs.history import History
-from trajflow.tui.messages import NewTraining, OpenTraining
-from trajflow.tui.screens.start import StartScreen
+from trajflow.tui.events import TrainingHistory
+from trajflow.tui.processes import running_job
+from trajflow.tui.render.colors import Palette
+from trajflow.tui.screens.new_training import NewTrainingScreen
 from trajflow.tui.screens.training import TrainingScreen
-from trajflow.tui.widgets.curves import Curve, paint_curves
-from trajflow.tui.widgets.look import Look
-from trajflow.tui.widgets.training_curves import loss_curves, schedule_curves, score_curves
+from trajflow.tui.widgets.plots import (
+    Curve,
+    loss_curves,
+    paint_curves,
+    schedule_curves,
+    score_curves,
+)
 
 
 def watching(run, play, size=SMALL):
     """Play on the training screen of a run."""
 
     async def begin(pilot):
-        pilot.app.post_message(OpenTraining(run))
+        pilot.app.open_training(run)
         await until(pilot, lambda: isinstance(pilot.app.screen, TrainingScreen))
-        await until(pilot, lambda: pilot.app.screen.news is not None)
+        await until(pilot, lambda: pilot.app.screen.latest is not None)
         await play(pilot)
 
     piloted(app_on(run.parent), begin, size)
@@ -125,8 +129,8 @@ def test_a_form_starts_a_training_which_is_watched_and_stopped(tmp_path, fork, t
 
     async def play(pilot):
         app = pilot.app
-        app.post_message(NewTraining(store))
-        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        app.open_new_training(store)
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
         assert app.screen.query_one("#out", Input).value == str(run)
         app.screen.query_one("#more", Input).value = " ".join(settings)
         app.screen.query_one("#epochs", Input).value = ""
@@ -136,11 +140,11 @@ def test_a_form_starts_a_training_which_is_watched_and_stopped(tmp_path, fork, t
         assert app.screen.state == "training"
         await pilot.press("s")
         await until(pilot, lambda: app.screen.state == "stopped", 60)
-        await until(pilot, lambda: "Continue" in text_of(app))
+        await until(pilot, lambda: "Resume" in text_of(app))
 
     piloted(app_on(tmp_path), play)
-    assert processes.job_of(run) is None
-    assert History.of(RunFolder(run).events()).reason == "stopped"
+    assert running_job(run) is None
+    assert TrainingHistory.of(RunFolder(run).events()).reason == "stopped"
 
 
 def test_what_the_command_complains_of_is_shown(tmp_path, fork):
@@ -148,8 +152,8 @@ def test_what_the_command_complains_of_is_shown(tmp_path, fork):
 
     async def play(pilot):
         app = pilot.app
-        app.post_message(NewTraining(store))
-        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        app.open_new_training(store)
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
         app.screen.query_one("#more", Input).value = "model.widht=3"
         app.screen.query_one(Button).press()
         await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
@@ -165,8 +169,8 @@ def test_a_folder_that_is_taken_is_refused_in_the_form(tmp_path, fork):
 
     async def play(pilot):
         app = pilot.app
-        app.post_message(NewTraining(store))
-        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        app.open_new_training(store)
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
         app.screen.query_one("#out", Input).value = str(taken)
         app.screen.query_one(Button).press()
         problem = app.screen.query_one("#problem", Static)
@@ -183,7 +187,7 @@ def test_a_folder_that_is_taken_is_refused_in_the_form(tmp_path, fork):
 class TestCurves:
     def test_a_straight_line_goes_from_corner_to_corner(self):
         x = np.arange(5.0)
-        cells = paint_curves([Curve("a", x, x)], "t", "x", (12, 40), Look())
+        cells = paint_curves([Curve("a", x, x)], "t", "x", (12, 40), Palette())
         drawn = [
             k for k, line in enumerate(cells.lines) if any(0x2800 < ord(c) < 0x28FF for c in line)
         ]
@@ -195,23 +199,23 @@ class TestCurves:
     )
     @pytest.mark.parametrize("size", [(4, 16), (9, 39), (40, 200)])
     def test_odd_values_are_drawn_or_left_out(self, y, size):
-        cells = paint_curves([Curve("a", np.arange(3.0), np.array(y))], "t", "x", size, Look())
+        cells = paint_curves([Curve("a", np.arange(3.0), np.array(y))], "t", "x", size, Palette())
         assert cells.code.shape == size
 
     def test_curves_are_told_apart_without_colours(self):
         x = np.arange(3.0)
         curves = [Curve(name, x, x + k) for k, name in enumerate(("one", "two"))]
-        shown = "\n".join(paint_curves(curves, "t", "x", (12, 60), Look()).lines)
+        shown = "\n".join(paint_curves(curves, "t", "x", (12, 60), Palette()).lines)
         assert shown.count("●") == shown.count("■") == 2
 
     def test_the_smooth_loss_is_a_mean_of_what_came_before(self):
-        history = History.of([started(), *(step(n, loss=float(n)) for n in range(100))])
+        history = TrainingHistory.of([started(), *(step(n, loss=float(n)) for n in range(100))])
         _, smooth = loss_curves(history)
         assert smooth.y[0] == 0
         assert smooth.y[-1] == pytest.approx(np.mean([96, 97, 98, 99]))
 
     def test_schedule_and_scores_are_those_of_the_events(self):
-        history = History.of(whole_training())
+        history = TrainingHistory.of(whole_training())
         weight, rate = schedule_curves(history)
         assert weight.y[-1] == 1.0
         assert set(rate.y) == {1.0}

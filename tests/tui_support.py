@@ -30,8 +30,8 @@ def piloted(app, play, size=SMALL):
 
 
 def app_on(place, **options):
-    """An application whose worker process is only started when it is asked."""
-    return TrajflowApp(Path(place), warm=False, **options)
+    """An application whose engine only starts when it is needed."""
+    return TrajflowApp(Path(place), warm_up=False, **options)
 
 
 async def until(pilot, holds, seconds=20.0):

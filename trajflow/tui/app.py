@@ -1,36 +1,46 @@
-"""The terminal application: it hears what screens ask for, and opens the next one."""
+"""The terminal application: it opens screens and owns the engine that does their model work."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, SystemCommand
-from textual.binding import BindingType
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.events import Resize
-from textual.screen import Screen
+from textual.geometry import Size
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Static
 
 from trajflow.text import safe
-from trajflow.tui.jobs.inventory import kind_of
-from trajflow.tui.keys import bound
-from trajflow.tui.messages import (
-    Complain,
-    NewTraining,
-    OpenData,
-    OpenForecast,
-    OpenOod,
-    OpenTraining,
-    Tell,
-)
-from trajflow.tui.screens.home import HomeScreen
-from trajflow.tui.screens.small import SmallScreen
-from trajflow.tui.themes import DARK, LIGHT, calm_of, theme_named
+from trajflow.tui.theme import DARK, LIGHT, muted_color, theme_named
 
-LONGEST = 400
+if TYPE_CHECKING:
+    from trajflow.tui.engine import Engine
+
+MAX_MESSAGE = 400
 """Letters of a message that are shown."""
-WAIT = 0.3
+WARM_UP_AFTER = 0.3
 """Seconds after the first picture."""
+MIN_SIZE = Size(80, 24)
+
+
+class SmallTerminalScreen(ModalScreen[None]):
+    """Shown while the terminal is too small."""
+
+    @staticmethod
+    def fits(size: Size) -> bool:
+        """Whether the application can be shown in a terminal of this size."""
+        return size.width >= MIN_SIZE.width and size.height >= MIN_SIZE.height
+
+    def compose(self) -> ComposeResult:
+        """One line in the middle."""
+        size = f"{MIN_SIZE.width} x {MIN_SIZE.height}"
+        yield Static(f"The terminal is too small; trajflow needs {size}.")
 
 
 class TrajflowApp(App[None]):
@@ -39,127 +49,136 @@ class TrajflowApp(App[None]):
     Args:
         place: A folder, a run folder or a store; the last two are opened at once.
         theme: Name of a theme, or dark or light.
-        keys: Keys by the names of actions; the others keep theirs.
-        warm: Whether the worker process loads the model's library before anybody asks for it.
+        keymap: Keys by the ids of bindings; the others keep theirs.
+        warm_up: Whether the engine loads torch before it is needed.
 
     Raises:
         ConfigError: There is no such theme.
     """
 
     TITLE = "trajflow"
-    CSS_PATH = "trajflow.tcss"
+    CSS_PATH = "styles.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("app.back", "q,escape", "back", "Back", shown="q"),
-        bound("app.help", "question_mark,f1", "help", "Help", shown="?"),
-        bound("app.theme", "t", "theme", "Dark or light", show=False),
-        bound("app.commands", "colon", "command_palette", "Commands", show=False),
-        bound("app.picture", "f12", "picture", "Picture of the screen", show=False),
-        bound("app.quit", "Q", "quit", "Quit", show=False),
+        Binding("q,escape", "back", "Back", id="app.back"),
+        Binding("question_mark,f1", "help", "Help", id="app.help"),
+        Binding("t", "theme", "Dark or light", show=False, id="app.theme"),
+        Binding("colon", "command_palette", "Commands", show=False, id="app.commands"),
+        Binding("f12", "screenshot", "Screenshot", show=False, id="app.screenshot"),
+        Binding("Q", "quit", "Quit", show=False, id="app.quit"),
+        Binding("right_curly_bracket", "scroll_help(6)", "Help down", False, id="app.help_down"),
+        Binding("left_curly_bracket", "scroll_help(-6)", "Help up", False, id="app.help_up"),
     ]
 
     def __init__(
         self,
         place: Path,
         theme: str = "dark",
-        keys: Mapping[str, str] | None = None,
-        warm: bool = True,
+        keymap: Mapping[str, str] | None = None,
+        warm_up: bool = True,
     ) -> None:
         resource_tracker.ensure_running()  # later stderr belongs to the screen, and it needs one
         super().__init__()
-        self.place, self._warm = place, warm
+        self.place, self._warm_up = place, warm_up
         for each in (DARK, LIGHT):
             self.register_theme(each)
         self.theme = theme_named(theme, self.available_themes)
-        self.set_keymap(dict(keys or {}))
+        self.set_keymap(dict(keymap or {}))
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What does the model work, in a process of its own."""
+        from trajflow.tui.engine import Engine
+
+        return Engine()
 
     def get_default_screen(self) -> Screen[None]:
-        """Home is below all others."""
+        """Home, below all others."""
+        from trajflow.tui.library import kind_of
+        from trajflow.tui.screens.home import HomeScreen
+
         place = self.place.absolute()
         if kind_of(place) is None:
             return HomeScreen(place)
         return HomeScreen(place.parent, place)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """What our style sheet needs and a theme need not have."""
-        return {"calm": calm_of(self.current_theme)}
+        """What the style sheet needs and a theme need not have."""
+        return {"muted": muted_color(self.current_theme)}
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Every action of the screen, with the key that does the same."""
-        told: set[str] = set()
+        """Every action of the screen, with its key."""
+        names: set[str] = set()
         for each in screen.active_bindings.values():
             name = each.binding.description
-            if name and each.binding.id and each.enabled and name not in told:
-                told.add(name)
+            if name and each.binding.id and each.enabled and name not in names:
+                names.add(name)
                 key = self.get_key_display(each.binding)
-                run = self._runner(each.binding.action, each.node)
-                yield SystemCommand(name, f"key {key}", run)
+                yield SystemCommand(
+                    name, f"key {key}", self._runner(each.binding.action, each.node)
+                )
         yield SystemCommand("Theme", "choose among all themes", self.action_change_theme)
 
     def on_ready(self) -> None:
-        """Once something can be seen, let the worker load what takes seconds."""
-        if self._warm:
-            self.set_timer(WAIT, self._warm_up)
-
-    def _warm_up(self) -> None:
-        from trajflow.tui.shared_worker import (
-            worker_of,  # numpy would cost the first picture a sixth
-        )
-
-        worker_of(self)
+        """Once something is visible, load what takes seconds."""
+        if self._warm_up:
+            self.set_timer(WARM_UP_AFTER, self._load_engine)
 
     def on_unmount(self) -> None:
-        """The worker ends with the application."""
-        if worker := getattr(self, "worker", None):
-            worker.close()
+        """The engine ends with the application."""
+        if "engine" in self.__dict__:
+            self.engine.close()
 
     def on_resize(self, event: Resize) -> None:
-        """Say so where the terminal is too small to show anything of use."""
-        small = isinstance(self.screen, SmallScreen)
-        if SmallScreen.fits(event.size) == small:
-            self.pop_screen() if small else self.push_screen(SmallScreen())
+        """Say so where the terminal is too small."""
+        small = isinstance(self.screen, SmallTerminalScreen)
+        if SmallTerminalScreen.fits(event.size) == small:
+            self.pop_screen() if small else self.push_screen(SmallTerminalScreen())
 
-    def on_open_forecast(self, message: OpenForecast) -> None:
-        """Open the windows of a store under a run."""
+    def open_forecasts(self, run: Path, data: Path, split: str = "test") -> None:
+        """Show the windows of a split and what a run forecasts of them."""
         from trajflow.tui.screens.forecast import ForecastScreen
 
-        self._open(ForecastScreen(message.run, message.data, message.part, message.second))
+        self.push_screen(ForecastScreen(run, data, split))
 
-    def on_open_ood(self, message: OpenOod) -> None:
-        """Open what a run notices as strange."""
+    def open_ood(self, run: Path, data: Path) -> None:
+        """Show how well a run detects what is out of distribution."""
         from trajflow.tui.screens.ood import OodScreen
 
-        self._open(OodScreen(message.run, message.data))
+        self.push_screen(OodScreen(run, data))
 
-    def on_open_training(self, message: OpenTraining) -> None:
-        """Open a training."""
+    def open_training(self, run: Path, data: Path | None = None) -> None:
+        """Show a training, also while it runs; `data` is its store, if known."""
         from trajflow.tui.screens.training import TrainingScreen
 
-        self._open(TrainingScreen(message.run, message.data))
+        self.push_screen(TrainingScreen(run, data))
 
-    def on_open_data(self, message: OpenData) -> None:
-        """Open a store."""
-        from trajflow.tui.screens.data import DataScreen
+    def open_dataset(self, store: Path) -> None:
+        """Show what a store holds."""
+        from trajflow.tui.screens.dataset import DatasetScreen
 
-        self._open(DataScreen(message.store))
+        self.push_screen(DatasetScreen(store))
 
-    def on_new_training(self, message: NewTraining) -> None:
-        """Open the settings of a training."""
-        from trajflow.tui.screens.start import StartScreen
+    def open_new_training(self, store: Path) -> None:
+        """Show the settings of a new training on a store."""
+        from trajflow.tui.screens.new_training import NewTrainingScreen
 
-        self._open(StartScreen(message.store))
+        self.push_screen(NewTrainingScreen(store))
 
-    def on_complain(self, message: Complain) -> None:
+    def show_error(self, message: object) -> None:
         """Show what went wrong; words from data are never markup."""
-        self.notify(safe(message.text, LONGEST), severity="error", markup=False, timeout=10)
+        text = safe(message, MAX_MESSAGE)
+        self.notify(text, severity="error", markup=False, timeout=10)
 
-    def on_tell(self, message: Tell) -> None:
+    def show_message(self, message: str) -> None:
         """Show what happened."""
-        self.notify(safe(message.text, LONGEST), markup=False)
+        self.notify(safe(message, MAX_MESSAGE), markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """From home there is no way back, also while the palette lies over it."""
+        if action == "scroll_help":
+            return bool(self.screen.query("HelpPanel"))
         below = (one for one in self.screen_stack if not isinstance(one, CommandPalette))
         return action != "back" or len(list(below)) > 1
 
@@ -169,21 +188,25 @@ class TrajflowApp(App[None]):
             self.pop_screen()
 
     def action_help(self) -> None:
-        """List the keys of this screen."""
-        from trajflow.tui.screens.help import HelpScreen
+        """Show or hide the keys of this screen, in Textual's help panel."""
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+        self.refresh_bindings()
 
-        self.push_screen(HelpScreen(self.screen))
+    def action_scroll_help(self, lines: int) -> None:
+        """Scroll the keys."""
+        self.screen.query_one("KeyPanel").scroll_relative(y=lines, animate=False)
 
     def action_theme(self) -> None:
-        """Turn dark to light and back."""
+        """Switch between dark and light."""
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name
 
-    def action_picture(self) -> None:
-        """Save the screen as SVG."""
-        self.post_message(Tell(f"picture saved: {self.save_screenshot()}"))
+    def _load_engine(self) -> None:
+        from trajflow.tui.tasks import warm_up  # numpy would delay the first picture
 
-    def _open(self, screen: Screen[None]) -> None:
-        self.push_screen(screen)
+        self.run_worker(self.engine.call(warm_up), exit_on_error=False)
 
     def _runner(self, action: str, node: object) -> Callable[[], object]:
         async def run() -> None:

@@ -1,185 +1,587 @@
-"""The windows of a store one by one, beside what a run forecasts of them."""
+"""The windows of a split one by one, with what a run forecasts of them."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from textual.binding import BindingType
+from rich.text import Text
+from textual import getters, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.screen import ModalScreen, Screen
+from textual.strip import Strip
+from textual.validation import Integer
+from textual.widgets import Footer, Input, Label, OptionList
+from textual.widgets.option_list import Option
 
-from trajflow.batch import Floats
-from trajflow.tui.messages import Complain, Tell
-from trajflow.tui.screens.asking import AskScreen
-from trajflow.tui.screens.goto import GotoScreen
-from trajflow.tui.screens.map_keys import EDIT_KEYS, FORECAST_KEYS, MAP_KEYS
-from trajflow.tui.shared_worker import worker_of
-from trajflow.tui.worker import Worker
-from trajflow.tui.worker_messages import Answered, Failed, Finished
-from trajflow.tui.worker_requests import Opened, OpenRun, Rank, Ranking, Shown, ShowWindow
+from trajflow.browse.view import Floats, SamplingOptions, View
+from trajflow.errors import DataError
+from trajflow.text import safe
+from trajflow.tui import tasks
+from trajflow.tui.app import TrajflowApp
+from trajflow.tui.engine import EngineDied, TaskFailed
+from trajflow.tui.export import file_stem, forecast_csv, png_of, write_new
+from trajflow.tui.library import runs_beside
+from trajflow.tui.render.colors import palette_of
+from trajflow.tui.screens.edit_past import EditController, PastEdit
+from trajflow.tui.widgets.metrics_panel import MetricsPanel, WindowFacts
+from trajflow.tui.widgets.scene_view import SceneView
+from trajflow.tui.widgets.text import TitleBar
 
-JUMPS = {"worst": ("energy_score", -1), "best": ("energy_score", 1), "strange": ("surprise", -1)}
-BROWSING = ("window", "scene", "jump", "anywhere", "goto", "edge")
+if TYPE_CHECKING:
+    from trajflow.browse.browser import SplitSummary
+
+JUMPS = {
+    "worst": ("energy_score", -1),
+    "best": ("energy_score", 1),
+    "highest OOD score": ("ood_score", -1),
+}
+"""Score and direction of the orders of windows."""
+SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+SAMPLE_LAYERS = ("density", "paths", "none")
+BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
+EDITING = {"nudge", "point", "drop", "noise", "restore", "reset", "end_edit", "edit_agent"}
+BROWSE_KEYS: list[BindingType] = [
+    Binding("right,l,n", "window(1)", "Next", id="forecast.next"),
+    Binding("left,h,p", "window(-1)", "Previous", id="forecast.previous"),
+    Binding("w", "jump('worst')", "Worst", id="forecast.worst"),
+    Binding("b", "jump('best')", "Best", id="forecast.best"),
+    Binding("u", "jump('highest OOD score')", "OOD", id="forecast.ood"),
+    Binding("x", "random", "Random", id="forecast.random"),
+    Binding("r", "resample", "Resample", id="forecast.resample"),
+    Binding("less_than_sign", "samples(-1)", "Fewer samples", show=False, id="forecast.fewer"),
+    Binding("greater_than_sign", "samples(1)", "More samples", show=False, id="forecast.more"),
+    Binding("1", "steps(1)", "1 evaluation per sample", show=False, id="forecast.one"),
+    Binding("2", "steps(2)", "2 evaluations per sample", show=False, id="forecast.two"),
+    Binding("4", "steps(4)", "4 evaluations per sample", show=False, id="forecast.four"),
+    Binding("s", "select", "Selection rule", show=False, id="forecast.select"),
+    Binding("v", "baseline", "Constant velocity beside", show=False, id="forecast.baseline"),
+    Binding("V", "compare", "Another run beside", show=False, id="forecast.compare"),
+    Binding("pagedown", "window(10)", "10 windows on", show=False, id="forecast.forward"),
+    Binding("pageup", "window(-10)", "10 windows back", show=False, id="forecast.back"),
+    Binding("home,g", "edge(0)", "First window", show=False, id="forecast.first"),
+    Binding("end,G", "edge(1)", "Last window", show=False, id="forecast.last"),
+    Binding("right_square_bracket", "scene(1)", "Next scene", False, id="forecast.next_scene"),
+    Binding("left_square_bracket", "scene(-1)", "Previous scene", False, id="forecast.scene"),
+    Binding("slash", "goto", "Go to a window", show=False, id="forecast.goto"),
+]
+MAP_KEYS: list[BindingType] = [
+    Binding("a,down,j", "agent(1)", "Next agent", show=False, id="map.agent"),
+    Binding("A,up,k", "agent(-1)", "Previous agent", show=False, id="map.previous_agent"),
+    Binding("space", "play", "Play", id="map.play"),
+    Binding("full_stop", "moment(1)", "A step later", show=False, id="map.later"),
+    Binding("comma", "moment(-1)", "A step earlier", show=False, id="map.earlier"),
+    Binding("d", "sample_layer", "Density, paths, none", show=False, id="map.samples"),
+    Binding("o", "layer('regions')", "Prediction regions", show=False, id="map.regions"),
+    Binding("m", "layer('neighbors')", "Neighbors", show=False, id="map.neighbors"),
+    Binding("y", "layer('truth')", "True future", show=False, id="map.truth"),
+    Binding("i", "layer('axes')", "Axes and scale", show=False, id="map.axes"),
+    Binding("f", "follow", "Follow the agent", show=False, id="map.follow"),
+    Binding("P", "export_picture", "Save SVG and PNG", show=False, id="map.picture"),
+    Binding("C", "export_csv", "Save the forecast as CSV", show=False, id="map.csv"),
+]
+EDIT_KEYS: list[BindingType] = [
+    Binding("e", "edit", "Edit the past", id="edit.begin"),
+    Binding("e,escape", "end_edit", "Done", id="edit.end"),
+    Binding("left,h", "nudge(-1,0)", "Nudge", key_display="←↓↑→", id="edit.left"),
+    Binding("down,j", "nudge(0,-1)", "Nudge down", show=False, id="edit.down"),
+    Binding("up,k", "nudge(0,1)", "Nudge up", show=False, id="edit.up"),
+    Binding("right,l", "nudge(1,0)", "Nudge right", show=False, id="edit.right"),
+    Binding("left_square_bracket,comma", "point(-1)", "Previous point", False, id="edit.previous"),
+    Binding(
+        "right_square_bracket,full_stop", "point(1)", "Point", key_display="[ ]", id="edit.next"
+    ),
+    Binding("a", "edit_agent(1)", "Agent", id="edit.agent"),
+    Binding("x,delete", "drop", "Delete", id="edit.drop"),
+    Binding("z", "noise", "Noise", id="edit.noise"),
+    Binding("backspace", "restore", "Restore", id="edit.restore"),
+    Binding("R", "reset", "Reset", id="edit.reset"),
+]
 
 
-class ForecastScreen(AskScreen):
-    """Browse the windows of a part, change how they are forecast, and change the past.
+class ForecastScreen(Screen[None]):
+    """Browse the windows of a split, change how they are forecast, and edit the past.
 
     Args:
         run: Run folder.
         data: Store.
-        part: "train", "val" or "test".
-        second: Another run to be shown side by side, if any.
+        split: "train", "val" or "test".
+
+    Attributes:
+        view: The window that is shown.
+        second: The same window as forecast by another forecaster, if one stands beside.
+        summary: What the run and the split are, once they are open.
+        beside: "cv" or the folder of another run that stands beside; None: nobody.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [*FORECAST_KEYS, *MAP_KEYS, *EDIT_KEYS]
+    app = getters.app(TrajflowApp)
+    scene = getters.query_one(SceneView)
+    title_bar = getters.query_one(TitleBar)
+    BINDINGS: ClassVar[list[BindingType]] = [*BROWSE_KEYS, *MAP_KEYS, *EDIT_KEYS]
 
-    def __init__(
-        self, run: Path, data: Path, part: str = "test", second: Path | None = None
-    ) -> None:
-        super().__init__(f"{run.name}  {data.name}, {part}")
-        self.run, self.data, self.part = run, data, part
-        self.rival = None if second is None else str(second)
-        self.index = 0
-        self.opened: Opened | None = None
+    def __init__(self, run: Path, data: Path, split: str = "test") -> None:
+        super().__init__()
+        self.run_folder, self.data, self.split = run, data, split
+        self.options, self.index = SamplingOptions(), 0
+        self.view: View | None = None
+        self.second: View | None = None
+        self.summary: SplitSummary | None = None
+        self.beside: str | None = None
+        self.agent: int | None = None
+        self._controller: EditController | None = None
+        self._forecasting, self._stale = False, False
         self._scores: dict[str, Floats] = {}
-        self._wish: str | None = None
-        self._place: tuple[str, int] | None = None
-        self._last, self._ranking, self._chance = 0, 0, np.random.default_rng(0)
+        self._jump: tuple[str, int] | None = None
+        self._random = np.random.default_rng(0)
 
     @property
-    def worker(self) -> Worker:
-        """Who does the model work."""
-        return worker_of(self.app)
+    def controller(self) -> EditController:
+        """Edits the past."""
+        if self._controller is None:
+            self._controller = EditController(self.scene, self._edited)
+        return self._controller
+
+    @property
+    def edit(self) -> PastEdit | None:
+        """The edit of the past; None while it is not edited."""
+        return self._controller.edit if self._controller else None
+
+    def compose(self) -> ComposeResult:
+        """Title, map, facts, footer."""
+        yield TitleBar(f"{self.run_folder.name}  {self.data.name}, {self.split}")
+        with Container(id="stage"):
+            yield SceneView()
+            yield MetricsPanel()
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Open the run."""
-        self.canvas.stacks = True
-        self.canvas.say("the model is being loaded")
-        self.canvas.focus()
-        self.worker.ask(OpenRun(self.run, self.data, self.part), self)
-
-    def on_unmount(self) -> None:
-        """A ranking that goes on is of no use to anyone else."""
-        if self._ranking:
-            self.worker.cancel(self._ranking)
-
-    def forecast_again(self) -> None:
-        """Ask for this window as it shall be forecast now."""
-        if self.opened is not None:
-            past = None if self.edit is None else self.edit.past
-            asked = ShowWindow(
-                self.run, self.data, self.part, self.index, self.how, past, self.rival
-            )
-            self._last = self.worker.ask(asked, self)
+        self.scene.stacks = True
+        self.scene.show_note("loading the model")
+        self.scene.focus()
+        self._open()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a past is edited, keys are for its points."""
-        if action in BROWSING and self.edit is not None:
-            return False
-        return super().check_action(action, parameters)
+        if action in EDITING:
+            return self.edit is not None
+        return action not in BROWSING or self.edit is None
 
-    def on_answered(self, message: Answered) -> None:
-        """Show what the worker says."""
-        value = message.value
-        if isinstance(value, Shown):
-            self._shown(message.number, value)
-        elif isinstance(value, Opened):
-            self.opened = value
-            self.forecast_again()
-        elif isinstance(value, Ranking):
-            self._ranked(value)
+    @work(exclusive=True, group="open")
+    async def _open(self) -> None:
+        try:
+            self.summary = await self._call_until_alive()
+        except TaskFailed as error:
+            self.app.show_error(error)
+            self.call_later(self.scene.show_note, "nothing to show")
+        else:
+            self.load()
 
-    def on_finished(self, message: Finished) -> None:
-        """Nothing more to wait for."""
+    async def _call_until_alive(self) -> SplitSummary:
+        """Open the run, again if the process ends meanwhile; the engine counts how often."""
+        while True:
+            try:
+                return await self.app.engine.call(
+                    tasks.open_run, self.run_folder, self.data, self.split
+                )
+            except EngineDied as error:
+                self.app.show_error(error)
+                await asyncio.sleep(1.0)
 
-    def on_failed(self, message: Failed) -> None:
-        """Say what went wrong; a view that is there stays."""
-        if not message.died:
-            self.post_message(Complain(message.text))
-        if isinstance(message.request, Rank):
-            self._wish = None
-            self.heading.state = ""
-        if isinstance(message.request, ShowWindow) and message.request.beside:
-            self.rival = None
-            self.forecast_again()
+    def load(self) -> None:
+        """Forecast the window as it is wanted now; of many requests only the last one is made."""
+        self._stale = True
+        if self.summary is not None and not self._forecasting:
+            self._load()
+
+    @work(group="window")
+    async def _load(self) -> None:
+        """Forecast until nothing newer is wanted.
+
+        Every answer is shown: cancelling what runs would show nothing while a key is held down.
+        """
+        self._forecasting = True
+        try:
+            while self._stale:
+                self._stale = False
+                past = None if self.edit is None else self.edit.past
+                arguments = (self.run_folder, self.data, self.split, self.index, self.options)
+                view, second = await self.app.engine.call(
+                    tasks.show_window, *arguments, past, self.beside
+                )
+                self.call_later(self.show, view, second)  # not if the screen is closing
+        except TaskFailed as error:
+            self.call_later(self._load_failed, error)
+        finally:
+            self._forecasting = False
+
+    def _load_failed(self, error: TaskFailed) -> None:
+        self.app.show_error(error)
         if self.view is None:
-            self.canvas.say("nothing to show")
-        if isinstance(message.request, OpenRun) and message.died:
-            self.set_timer(1.0, lambda: self.worker.ask(message.request, self))
+            self.scene.show_note("nothing to show")
+        if self.beside is not None and not isinstance(error, EngineDied):
+            self.beside = None
+            self.load()
+        elif self._stale:
+            self.load()
+
+    def show(self, view: View, second: View | None = None) -> None:
+        """Show a window, as forecast by one or by two."""
+        if self.edit is not None:
+            if self.view is None or view.index != self.view.index:
+                return
+            view = replace(view, past=self.edit.past, edited=self.edit.changed)
+        elif view.edited is not None:
+            return
+        before = self.view
+        other = before is None or (before.index, before.scene) != (view.index, view.scene)
+        if other and self.agent is not None:
+            self.agent = self._same_agent(view)
+            self.scene.select(self.agent)
+        self.view, self.second = view, second
+        self.scene.show(view, second)
+        self.show_facts()
+
+    def show_facts(self) -> None:
+        """Write the facts anew."""
+        if self.view is not None:
+            facts = WindowFacts(self.view, self.second, self.agent, self.options, self.edit)
+            self.query_one(MetricsPanel).show(facts)
+
+    def select(self, agent: int | None) -> None:
+        """Let an agent stand out, or nobody."""
+        self.agent = agent
+        self.scene.select(agent)
+        self.show_facts()
+
+    # Browsing
 
     def action_window(self, by: int) -> None:
-        """Some windows on."""
+        """Go some windows on."""
         self._go(self.index + by)
 
     def action_edge(self, last: int) -> None:
-        """The first window, or the last."""
+        """Go to the first window, or the last."""
         self._go(last * 10**9)
 
     def action_scene(self, way: int) -> None:
-        """The first window of the next scene, or of the one before."""
-        if self.opened is None:
-            return
-        firsts = [first for _, first in self.opened.scenes]
-        here = sum(first <= self.index for first in firsts) - 1
-        self._go(firsts[(here + way) % len(firsts)])
+        """Go to the first window of the next or the previous scene."""
+        if self.summary is not None:
+            firsts = [first for _, first in self.summary.scenes]
+            current = sum(first <= self.index for first in firsts) - 1
+            self._go(firsts[(current + way) % len(firsts)])
 
-    def action_anywhere(self) -> None:
-        """A window by chance."""
-        if self.opened is not None:
-            self._go(int(self._chance.integers(self.opened.count)))
+    def action_random(self) -> None:
+        """Go to a random window."""
+        if self.summary is not None:
+            self._go(int(self._random.integers(self.summary.count)))
 
     def action_goto(self) -> None:
         """Ask for the number of a window."""
-        if self.opened is not None:
-            self.app.push_screen(GotoScreen(self.opened.count), self._went)
+        if self.summary is not None:
+            self.app.push_screen(WindowDialog(self.summary.count), self._go)
 
-    def action_jump(self, where: str) -> None:
-        """The worst window and so on; once more, the next one in this order."""
-        by, _ = JUMPS[where]
-        if by in self._scores:
-            self._jump(where)
-        elif self.opened is not None:
-            self._wish = where
-            self._ranking = self.worker.ask(Rank(self.run, self.data, self.part, by), self)
-
-    def _went(self, index: int | None) -> None:
-        if index is not None:
-            self._go(index)
-
-    def _go(self, index: int) -> None:
-        if self.opened is not None:
-            self._place = None
-            self.index = min(self.opened.count - 1, max(0, index))
-            self.forecast_again()
-
-    def _jump(self, where: str) -> None:
-        by, way = JUMPS[where]
+    def action_jump(self, order: str) -> None:
+        """Go to the first window of an order, or to the next one in it."""
+        by, way = JUMPS[order]
+        if by not in self._scores:
+            if self.summary is not None:
+                self._rank(order)
+            return
         scores = self._scores[by]
-        order = np.argsort(np.where(np.isfinite(scores), way * scores, np.inf), kind="stable")
-        past = self._place[1] + 1 if self._place and self._place[0] == where else 0
-        rank = past % len(order)
-        self._go(int(order[rank]))
-        self._place = (where, rank)
-        self.heading.state = f"{where}: {rank + 1} of {len(order)}"
+        ranked = np.argsort(np.where(np.isfinite(scores), way * scores, np.inf), kind="stable")
+        rank = self._jump[1] + 1 if self._jump and self._jump[0] == order else 0
+        rank %= len(ranked)
+        self._go(int(ranked[rank]))
+        self._jump = (order, rank)
+        self.title_bar.state = f"{order}: {rank + 1} of {len(ranked)}"
 
-    def _shown(self, number: int, value: Shown) -> None:
+    @work(exclusive=True, group="rank")
+    async def _rank(self, order: str) -> None:
+        by, _ = JUMPS[order]
+        arguments = (self.run_folder, self.data, self.split, by)
+        try:
+            async for ranking in self.app.engine.stream(tasks.rank_windows, *arguments):
+                share = 100 * ranking.done // max(1, ranking.total)
+                self.call_later(self._show_state, f"scoring all windows, {share} %")
+                if ranking.scores is not None:
+                    self._scores[ranking.by] = ranking.scores
+        except TaskFailed as error:
+            self.app.show_error(error)
+        self.call_later(self._show_state, "")
+        if by not in self._scores:
+            return
+        if self.edit is None:
+            self.call_later(self.action_jump, order)
+        else:
+            self.app.show_message("all windows are scored")
+
+    def _show_state(self, state: str) -> None:
+        self.title_bar.state = state
+
+    def _go(self, index: int | None) -> None:
+        if self.summary is not None and index is not None:
+            self._jump = None
+            self.index = min(self.summary.count - 1, max(0, index))
+            self.load()
+
+    # How windows are forecast
+
+    def action_resample(self) -> None:
+        """Draw other samples."""
+        self._set_options(seed=self.options.seed + 1)
+
+    def action_samples(self, way: int) -> None:
+        """Draw more samples, or fewer."""
+        near = int(np.abs(np.array(SAMPLE_COUNTS) - self.options.samples).argmin())
+        last = len(SAMPLE_COUNTS) - 1
+        self._set_options(samples=SAMPLE_COUNTS[min(last, max(0, near + way))])
+
+    def action_steps(self, steps: int) -> None:
+        """Take so many network evaluations per sample."""
+        self._set_options(steps=steps)
+
+    def action_select(self) -> None:
+        """Draw plain samples, or select them by the next rule."""
+        if self.summary is not None:
+            rules = [None, *self.summary.selections]
+            at = rules.index(self.options.select) if self.options.select in rules else 0
+            rule = rules[(at + 1) % len(rules)]
+            self._set_options(select=rule, samples=20 if rule else self.options.samples)
+
+    def action_baseline(self) -> None:
+        """Show the constant velocity baseline beside the run, or the run alone."""
+        self._set_beside("" if self.beside else "cv")
+
+    def action_compare(self) -> None:
+        """Choose another run to stand beside this one."""
+        self.app.push_screen(CompareDialog(self.run_folder), self._set_beside)
+
+    def _set_beside(self, beside: str | None) -> None:
+        if beside is not None:
+            self.beside = beside or None
+            self.load()
+
+    def _set_options(self, **changes: object) -> None:
+        self.options = replace(self.options, **changes)  # type: ignore[arg-type]
+        self.show_facts()
+        self.load()
+
+    # The map
+
+    def action_agent(self, way: int) -> None:
+        """Select the next agent that is forecast; after the last one nobody."""
+        if self.view is not None:
+            agents: list[int | None] = [None, *np.flatnonzero(self.view.target).tolist()]
+            at = agents.index(self.agent) if self.agent in agents else 0
+            self.select(agents[(at + way) % len(agents)])
+
+    def action_play(self) -> None:
+        """Play the future, or show all of it at once."""
+        self.scene.play(not self.scene.playing)
+
+    def action_moment(self, steps: int) -> None:
+        """Halt at the next or the previous step of the future."""
+        self.scene.step_future(steps)
+
+    def action_sample_layer(self) -> None:
+        """Draw samples as density, as paths, or not at all."""
+        at = SAMPLE_LAYERS.index(self.scene.drawn.samples)
+        samples = SAMPLE_LAYERS[(at + 1) % len(SAMPLE_LAYERS)]
+        self.scene.show_layers(replace(self.scene.drawn, samples=samples))  # type: ignore[arg-type]
+
+    def action_layer(self, name: str) -> None:
+        """Draw something, or not."""
+        layers = self.scene.drawn
+        self.scene.show_layers(replace(layers, **{name: not getattr(layers, name)}))  # type: ignore[arg-type]
+
+    def action_follow(self) -> None:
+        """Keep the agent in the middle from window to window."""
+        if self.agent is None:
+            self.action_agent(1)
+        self.scene.follow(not self.scene.following)
+        self.app.show_message("following" if self.scene.following else "not following")
+
+    def action_export_picture(self) -> None:
+        """Write the screen as it is to an SVG and a PNG file."""
+        if self.view is not None:
+            svg, palette = self.app.export_screenshot().encode(), palette_of(self.scene)
+            colors = (palette.background, palette.foreground)
+            strips = [Strip(list(strip)) for strip in self._compositor.render_strips()]
+            contents = {".svg": lambda: svg, ".png": lambda: png_of(strips, *colors)}
+            self._write(file_stem(self.view), contents)
+
+    def action_export_csv(self) -> None:
+        """Write the forecast that is shown to a CSV file."""
+        if (view := self.view) is not None:
+            self._write(file_stem(view), {".csv": lambda: forecast_csv(view)})
+
+    @work(thread=True)
+    def _write(self, stem: str, contents: dict[str, Callable[[], bytes]]) -> None:
+        try:
+            paths = [
+                write_new(Path.cwd(), stem, suffix, content())
+                for suffix, content in contents.items()
+            ]
+        except DataError as error:
+            self.app.call_from_thread(self.app.show_error, error)
+        else:
+            saved = f"saved {' and '.join(path.name for path in paths)}"
+            self.app.call_from_thread(self.app.show_message, saved)
+
+    def on_scene_view_hovered(self, message: SceneView.Hovered) -> None:
+        """Say where the mouse is, and on whose sample."""
+        if self.view is not None:
+            state = f"x {message.x:.2f}  y {message.y:.2f} {self.view.unit}"
+            if message.sample is not None:
+                agent, sample = message.sample
+                state += f"  sample {sample + 1} of {self.view.labels[agent]}"
+            self.title_bar.state = state
+
+    def on_scene_view_picked(self, message: SceneView.Picked) -> None:
+        """Select what was clicked."""
         if self.edit is not None:
-            if number != self._last:
-                return
-        elif value.view.edited is not None:
-            return
-        self.show(value.view, value.second)
+            self.controller.select_point(message.agent, message.step)
+        elif message.step is None:
+            self.select(message.agent)
 
-    def _ranked(self, ranking: Ranking) -> None:
-        if ranking.scores is None:
-            share = 100 * ranking.done // max(1, ranking.total)
-            self.heading.state = f"looking at all windows, {share} %"
+    # Editing the past
+
+    def action_edit(self) -> None:
+        """Edit the past of the selected agent, or of the first one."""
+        if self.view is not None:
+            self.controller.begin(self.view, self.agent)
+            self.refresh_bindings()
+
+    def action_end_edit(self) -> None:
+        """Go back to what was observed."""
+        changed = self.controller.end()
+        self.scene.select(self.agent)
+        self.refresh_bindings()
+        self.show_facts()
+        if changed:
+            self.load()
+
+    def action_edit_agent(self, way: int) -> None:
+        """Edit the next agent that is forecast."""
+        if self.view is not None:
+            self.controller.select_agent(self.view, way)
+
+    def action_point(self, way: int) -> None:
+        """Select the next or the previous point."""
+        self.controller.select_step(way)
+
+    def action_nudge(self, right: int, up: int) -> None:
+        """Move the point by the width of a cell."""
+        self.controller.nudge(right, up)
+
+    def action_drop(self) -> None:
+        """Remove the point, as if it had not been observed."""
+        if not self.controller.apply(PastEdit.dropped):
+            self.app.show_message("at least one point must stay")
+
+    def action_noise(self) -> None:
+        """Put noise on all points of the agent."""
+        self.controller.noise()
+
+    def action_restore(self) -> None:
+        """Put the point back where it was observed."""
+        self.controller.apply(PastEdit.restored)
+
+    def action_reset(self) -> None:
+        """Put everything back where it was observed."""
+        self.controller.apply(PastEdit.reset)
+
+    def on_scene_view_dragged(self, message: SceneView.Dragged) -> None:
+        """Move the point to where the mouse is."""
+        self.controller.apply(lambda edit: edit.moved(message.x, message.y))
+
+    def _edited(self, past_changed: bool) -> None:
+        """Show the edited past before its forecast is there."""
+        if self.edit is None:
             return
-        self._scores[ranking.by] = ranking.scores
-        self.heading.state = ""
-        if self._wish is not None and self.edit is None:
-            self._jump(self._wish)
-        elif self._wish is not None:
-            self.post_message(Tell("all windows are ranked"))
-        self._wish = None
+        self.agent = self.edit.agent
+        if past_changed and self.view is not None:
+            self.view = replace(self.view, past=self.edit.past, edited=self.edit.changed)
+            self.scene.show(self.view, self.second)
+            self.load()
+        self.show_facts()
+
+    def _same_agent(self, view: View) -> int | None:
+        """The selected agent in another window, if it is forecast there."""
+        before = self.view
+        if before is None or self.agent is None or self.agent >= before.agents:
+            return None
+        label = before.labels[self.agent]
+        if before.scene != view.scene or label not in view.labels:
+            return None
+        agent = view.labels.index(label)
+        return agent if view.target[agent] else None
+
+
+class WindowDialog(ModalScreen[int | None]):
+    """Asks for the number of a window; the answer counts from 0."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel", id="window.cancel"),
+    ]
+
+    def __init__(self, count: int) -> None:
+        super().__init__(classes="dialog")
+        self.count = count
+
+    def compose(self) -> ComposeResult:
+        """A question and a line."""
+        with Vertical():
+            yield Label(f"window 1 to {self.count}", markup=False)
+            yield Input(type="integer", validators=[Integer(1, self.count)])
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Go there, if there is such a window."""
+        if message.validation_result is None or message.validation_result.is_valid:
+            self.dismiss(int(message.value) - 1)
+
+
+class CompareDialog(ModalScreen[str | None]):
+    """Asks who else forecasts: the answer is "cv", a run folder, or "" for nobody."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel", id="compare.cancel"),
+        Binding("j", "move(1)", "Down", show=False, id="compare.down"),
+        Binding("k", "move(-1)", "Up", show=False, id="compare.up"),
+    ]
+    options = getters.query_one(OptionList)
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(classes="dialog")
+        self._folder, self.choices = run, ["", "cv"]
+
+    def compose(self) -> ComposeResult:
+        """A question and a list."""
+        with Vertical():
+            yield Label("forecast beside", markup=False)
+            yield OptionList(Option("nobody"), Option("cv: constant velocity"), markup=False)
+
+    def on_mount(self) -> None:
+        """Look for runs."""
+        self._find_runs()
+
+    @work
+    async def _find_runs(self) -> None:
+        runs = await asyncio.to_thread(runs_beside, self._folder)
+        self.choices += [str(path) for path in runs]
+        self.options.add_options([Option(Text(safe(path.name, 50))) for path in runs])
+
+    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
+        """Choose it."""
+        self.dismiss(self.choices[message.option_index])
+
+    def action_move(self, way: int) -> None:
+        """Move to another line."""
+        self.options.action_cursor_down() if way > 0 else self.options.action_cursor_up()

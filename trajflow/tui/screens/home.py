@@ -1,198 +1,291 @@
-"""Home: what lies below a folder, and a look at what is chosen."""
+"""Home: runs and stores below a folder, and a preview of the one under the cursor."""
 
-import time
+from __future__ import annotations
+
+import asyncio
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import getters, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from trajflow.tui.jobs.found import Run, Tracks
-from trajflow.tui.jobs.inventory import Found, Inventory, Look
-from trajflow.tui.keys import bound
-from trajflow.tui.messages import (
-    Complain,
-    NewTraining,
-    OpenData,
-    OpenForecast,
-    OpenOod,
-    OpenTraining,
-)
-from trajflow.tui.widgets.entries import Entries
-from trajflow.tui.widgets.listing import entry_of
-from trajflow.tui.widgets.title import Title, told
+from trajflow.tui.app import TrajflowApp
+from trajflow.tui.format import count, duration, number, percent, short_path
+from trajflow.tui.library import Entry, Library, LibraryScanner, RunEntry, StoreEntry
+from trajflow.tui.widgets.run_table import KeyTable, entry_row
+from trajflow.tui.widgets.text import FactList, Line, TitleBar
 
 if TYPE_CHECKING:
-    from trajflow.tui.widgets.glance import Glance
+    from trajflow.browse.view import View
+    from trajflow.tui.tasks import SceneTracks
 
 EVERY = 2.0
-"""Seconds between two looks at the folder; more where a look takes long."""
+"""Seconds between two scans of the folder; more where a scan takes long."""
+PREVIEW_AFTER = 0.3
+"""Seconds that the cursor must rest before a preview is computed."""
 
 
 class HomeScreen(Screen[None]):
-    """Runs and stores below a folder, newest first; a demo where there are none."""
+    """Runs and stores below a folder, newest first; a demo where there are none.
 
+    Args:
+        folder: Where to look.
+        opened: A run or store to open at once.
+
+    Attributes:
+        library: What was found.
+    """
+
+    app = getters.app(TrajflowApp)
+    table = getters.query_one(KeyTable)
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("home.training", "w", "training", "Training"),
-        bound("home.data", "d", "data", "Data"),
-        bound("home.ood", "o", "ood", "Strange"),
-        bound("home.train", "n", "train", "Train"),
-        bound("home.again", "r", "again", "Look again", show=False),
-        bound("home.quit", "q", "app.quit", "Quit"),
+        Binding("w", "training", "Training", id="home.training"),
+        Binding("d", "dataset", "Data", id="home.data"),
+        Binding("o", "ood", "OOD", id="home.ood"),
+        Binding("n", "new_training", "Train", id="home.train"),
+        Binding("r", "refresh", "Refresh", show=False, id="home.refresh"),
+        Binding("q", "app.quit", "Quit", id="home.quit"),
     ]
-
-    class Looked(Message):
-        """A look at the folder is over."""
-
-        def __init__(self, look: Look) -> None:
-            super().__init__()
-            self.look = look
 
     def __init__(self, folder: Path, opened: Path | None = None) -> None:
         super().__init__()
         self.folder, self.opened = folder, opened
-        self.found = Found()
-        self._inventory = Inventory(folder)
-        self._looking = False
-        self.glance: Glance | None = None
+        self.library = Library()
+        self._scanner = LibraryScanner(folder)
+        self._previews: dict[Path, View | SceneTracks | None] = {}
+        self._previewed: Path | None = None
+        self._scanning = False
 
     def compose(self) -> ComposeResult:
-        """Title, list, preview, footer."""
-        yield Title(told(self.folder), "looking for runs and stores ...")
+        """Title, table, preview, footer."""
+        yield TitleBar(short_path(self.folder), "looking for runs and stores ...")
         with Horizontal():
-            yield Entries(id="found")
+            yield KeyTable(lines=2, id="entries")
             yield Vertical(id="side")
         yield Footer()
 
     def on_mount(self) -> None:
-        """First be seen; what needs numpy comes after."""
-        self.call_after_refresh(self._begin)
+        """Be visible first; what needs numpy comes after."""
+        self.table.focus()
+        self.call_after_refresh(self._mount_preview)
 
-    async def _begin(self) -> None:
-        from trajflow.tui.widgets.glance import Glance
+    async def _mount_preview(self) -> None:
+        from trajflow.tui.widgets.plots import TrackMap
+        from trajflow.tui.widgets.scene_view import SceneView
 
-        glance = Glance()
-        await self.query_one("#side").mount(glance)
-        self.glance = glance
-        self.action_again()
+        await self.query_one("#side").mount(SceneView(interactive=False), TrackMap(), FactList())
+        self.action_refresh()
 
     def on_screen_resume(self) -> None:
-        """What has changed meanwhile is seen at once."""
-        self.action_again()
+        """See at once what has changed meanwhile."""
+        self.action_refresh()
 
-    def action_again(self) -> None:
-        """Look at the folder."""
-        if not self._looking and self.glance is not None:
-            self._looking = True
-            self.run_worker(self._look, thread=True, exit_on_error=False)
+    def action_refresh(self) -> None:
+        """Scan the folder."""
+        if not self._scanning and self.query(FactList):
+            self._scan()
 
-    def on_home_screen_looked(self, message: Looked) -> None:
+    @work(group="scan")
+    async def _scan(self) -> None:
+        self._scanning = True
+        try:
+            library = await asyncio.to_thread(self._scanner.scan_or_demo)
+        finally:
+            self._scanning = False
+        self.call_later(self.show, library)  # not if the screen is closing
+
+    def show(self, library: Library) -> None:
         """Show what was found, and look again later."""
-        self._looking = False
-        found, demo = message.look.found, message.look.demo
-        self.found = found
-        if message.look.problem:
-            self.post_message(Complain(message.look.problem))
-        if demo is not None and self.glance is not None:
-            self.glance.know_demo(demo)
-        now = time.time()
-        things: list[Run | Tracks] = [*found.runs, *found.stores]
-        things.sort(key=lambda one: -one.changed)
-        self.query_one(Entries).show([entry_of(one, now) for one in things])
-        title = self.query_one(Title)
-        title.place = "a demo on generated tracks" if demo else told(self.folder)
-        many = f"{_so_many(found.runs, 'run')}, {_so_many(found.stores, 'store')}"
-        title.state = many if found.complete else f"{many}; there are more folders"
-        self._open_at_once()
+        self.library = library
         if self.is_current:
-            self.set_timer(max(EVERY, 20 * message.look.seconds), self.action_again)
+            self.set_timer(max(EVERY, 20 * library.seconds), self.action_refresh)
+        if library.problem:
+            self.app.show_error(library.problem)
+        if library.demo is not None and library.demo not in self._previews:
+            from trajflow.tui.demo import load_preview
 
-    def on_entries_chosen(self, message: Entries.Chosen) -> None:
-        """Have a look at it."""
-        thing = self._thing(message.entry.key)
-        if thing is not None:
-            data = self.found.tracks_of(thing) if isinstance(thing, Run) else None
-            if self.glance is not None:
-                self.glance.show(thing, data)
-
-    def on_entries_opened(self, message: Entries.Opened) -> None:
-        """Open forecasts of a run, or the tracks of a store."""
-        self._open(message.entry.key)
-
-    def action_training(self) -> None:
-        """Watch the training of the chosen run."""
-        if run := self._run():
-            data = self.found.tracks_of(run)
-            self.post_message(OpenTraining(run.path, data.path if data else None))
-
-    def action_data(self) -> None:
-        """Show the chosen store, or the one of the chosen run."""
-        if data := self._data():
-            self.post_message(OpenData(data.path))
-
-    def action_ood(self) -> None:
-        """Show what the chosen run finds strange."""
-        if (run := self._run()) and (data := self._data()):
-            self.post_message(OpenOod(run.path, data.path))
-
-    def action_train(self) -> None:
-        """Train on the chosen store, or on the one of the chosen run."""
-        if data := self._data():
-            self.post_message(NewTraining(data.path))
-
-    def _look(self) -> None:
-        self.post_message(self.Looked(self._inventory.look_or_demo()))
-
-    def _open_at_once(self) -> None:
-        """What was named on the command line."""
+            self._previews[library.demo] = load_preview()
+        self.table.show([entry_row(entry) for entry in library.entries])
+        self._preview()
+        title = self.query_one(TitleBar)
+        title.place = "a demo on generated tracks" if library.demo else short_path(self.folder)
+        many = f"{_plural(library.runs, 'run')}, {_plural(library.stores, 'store')}"
+        title.state = many if library.complete else f"{many}; there are more folders"
         opened, self.opened = self.opened, None
         if opened is not None:
-            self.call_after_refresh(partial(self._open, opened))
+            self.call_after_refresh(self._open, opened)
+
+    @property
+    def entry(self) -> Entry | None:
+        """The run or store under the cursor."""
+        chosen = self.table.chosen
+        return None if chosen is None else self.library.entry(Path(chosen))
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Preview another entry."""
+        self._preview()
+
+    def on_data_table_row_selected(self) -> None:
+        """Open the forecasts of a run, or the tracks of a store."""
+        if self.entry is not None:
+            self._open(self.entry.path)
+
+    def action_training(self) -> None:
+        """Show the training of the chosen run."""
+        if run := self._run():
+            store = self.library.store_of(run)
+            self.app.open_training(run.path, store.path if store else None)
+
+    def action_dataset(self) -> None:
+        """Show the chosen store, or the one of the chosen run."""
+        if store := self._store():
+            self.app.open_dataset(store.path)
+
+    def action_ood(self) -> None:
+        """Show what the chosen run detects as out of distribution."""
+        if (run := self._run()) and (store := self._store()):
+            self.app.open_ood(run.path, store.path)
+
+    def action_new_training(self) -> None:
+        """Train on the chosen store, or on the one of the chosen run."""
+        if store := self._store():
+            self.app.open_new_training(store.path)
 
     def _open(self, path: Path) -> None:
-        thing = self._thing(path)
-        if isinstance(thing, Tracks):
-            self.post_message(OpenData(thing.path))
-        elif thing is not None:
-            if thing.state == "training" and not thing.history.judged:
-                self.post_message(OpenTraining(thing.path))
-            elif data := self.found.tracks_of(thing):
-                self.post_message(OpenForecast(thing.path, data.path, thing.part))
+        entry = self.library.entry(path)
+        if isinstance(entry, StoreEntry):
+            self.app.open_dataset(entry.path)
+        elif entry is not None:
+            if entry.state == "training" and not entry.history.validations:
+                self.app.open_training(entry.path)
+            elif store := self.library.store_of(entry):
+                self.app.open_forecasts(entry.path, store.path, entry.split)
             else:
-                self._complain_of_tracks(thing)
+                self._store_is_missing(entry)
 
-    def _thing(self, path: Path) -> Run | Tracks | None:
-        things: list[Run | Tracks] = [*self.found.runs, *self.found.stores]
-        return next((one for one in things if one.path == path), None)
-
-    def _run(self) -> Run | None:
-        entry = self.query_one(Entries).entry
-        thing = self._thing(entry.key) if entry else None
-        if isinstance(thing, Run):
-            return thing
-        self.post_message(Complain("choose a run for that; this is a store of tracks"))
+    def _run(self) -> RunEntry | None:
+        if isinstance(entry := self.entry, RunEntry):
+            return entry
+        self.app.show_error("choose a run for that; this is a store of tracks")
         return None
 
-    def _data(self) -> Tracks | None:
-        entry = self.query_one(Entries).entry
-        thing = self._thing(entry.key) if entry else None
-        if not isinstance(thing, Run):
-            return thing
-        found = self.found.tracks_of(thing)
-        if found is None:
-            self._complain_of_tracks(thing)
-        return found
+    def _store(self) -> StoreEntry | None:
+        entry = self.entry
+        if not isinstance(entry, RunEntry):
+            return entry
+        store = self.library.store_of(entry)
+        if store is None:
+            self._store_is_missing(entry)
+        return store
 
-    def _complain_of_tracks(self, run: Run) -> None:
-        said = f"the tracks of {run.name} are not below {self.folder}; start `trajflow tui` where"
-        self.post_message(Complain(f"{said} both are, or move the store there"))
+    def _store_is_missing(self, run: RunEntry) -> None:
+        self.app.show_error(
+            f"the store of {run.name} is not below {self.folder}; start `trajflow tui` in a folder "
+            "above both, or move the store there"
+        )
+
+    # The preview
+
+    def _preview(self) -> None:
+        """Show the entry under the cursor; a picture that is not known yet comes later."""
+        entry = self.entry
+        if entry is None or not self.query(FactList):
+            return
+        is_run = isinstance(entry, RunEntry)
+        store = self.library.store_of(entry) if isinstance(entry, RunEntry) else entry
+        facts = run_facts(entry, store) if isinstance(entry, RunEntry) else store_facts(entry)
+        self.query_one(FactList).show(facts)
+        self.query_one("SceneView").display = is_run
+        self.query_one("TrackMap").display = not is_run
+        if self._previewed != entry.path:
+            self._previewed = entry.path
+            self._show_picture(entry, store)
+            self._load_preview(entry, store)
+
+    @work(exclusive=True, group="preview")
+    async def _load_preview(self, entry: Entry, store: StoreEntry | None) -> None:
+        from trajflow.tui import tasks
+        from trajflow.tui.engine import TaskFailed
+
+        if entry.path in self._previews or entry.problem:
+            return
+        await asyncio.sleep(PREVIEW_AFTER)
+        picture: Any
+        try:
+            if isinstance(entry, StoreEntry):
+                picture = await self.app.engine.call(tasks.read_tracks, entry.path)
+            elif store is not None and entry.weights:
+                run = (entry.path, store.path, entry.split)
+                picture = await self.app.engine.call(tasks.preview_run, *run)
+            else:
+                return
+        except TaskFailed as error:
+            self.call_later(self._show_note, str(error))
+        else:
+            self._previews[entry.path] = picture
+            self.call_later(self._show_picture, entry, store)
+
+    def _show_picture(self, entry: Entry, store: StoreEntry | None) -> None:
+        from trajflow.tui.widgets.plots import TrackMap
+        from trajflow.tui.widgets.scene_view import SceneView
+
+        picture: Any = self._previews.get(entry.path)
+        if isinstance(entry, StoreEntry):
+            self.query_one(TrackMap).show(picture)
+        elif picture is not None:
+            self.query_one(SceneView).show(picture)
+        elif entry.problem:
+            self._show_note("this run is damaged")
+        elif store is None:
+            self._show_note("its store is not here")
+        else:
+            self._show_note("loading the model ..." if entry.weights else "no weights yet")
+
+    def _show_note(self, note: str) -> None:
+        from trajflow.tui.widgets.scene_view import SceneView
+
+        self.query_one(SceneView).show_note(note)
 
 
-def _so_many(things: Sequence[object], name: str) -> str:
+def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:
+    """What the preview says of a run."""
+    if run.problem:
+        return [[("damaged", run.problem)], [("folder", str(run.path))]]
+    history, epochs = run.history, number(run.history.epochs)
+    done = f"{number(history.epoch)} of {epochs} epochs" if epochs != "-" else "not begun"
+    fold = [("fold", run.fold)] if run.fold else []
+    return [
+        [
+            ("energy score", number(history.best("energy_score"))),
+            ("minADE", number(history.best("min_ade"))),
+        ],
+        [
+            ("coverage@90", percent(history.best("coverage_90"))),
+            ("minFDE", number(history.best("min_fde"))),
+        ],
+        [(run.state, done), *fold],
+        [("in", duration(history.seconds)), ("store", store.name if store else "not here")],
+    ]
+
+
+def store_facts(store: StoreEntry) -> list[Line]:
+    """What the preview says of a store."""
+    if store.problem or store.about is None:
+        return [[("damaged", store.problem)], [("folder", str(store.path))]]
+    about = store.about
+    agents = ", ".join(f"{count(n)} {kind}" for kind, n in about["agents"].items())
+    return [
+        [("rows", count(about["rows"])), ("tracks", count(about["trajectories"]))],
+        [("scenes", str(about["scenes"])), ("agents", agents)],
+        [("step", f"{store.dt:g} s"), ("recorded", duration(about["duration"]))],
+        [("source", str(about["source"] or "unknown"))],
+    ]
+
+
+def _plural(things: Sequence[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -1,67 +1,162 @@
-"""What a run notices as strange: the shift suite, its curves, and the windows behind them."""
+"""What a run detects as out of distribution: corruptions, curves, and the windows behind them."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from textual.widgets import DataTable
+from rich.text import Text
+from textual import getters, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Footer, Static
 
-from trajflow.browsing.view import View
-from trajflow.ood.question import Question
-from trajflow.tui.messages import Complain
-from trajflow.tui.ood_requests import Examine, ShiftedShown, ShowShifted
-from trajflow.tui.screens.ood_layout import CHARTS, KINDS
-from trajflow.tui.screens.ood_reports import OodReports, welcome
-from trajflow.tui.shared_worker import worker_of
-from trajflow.tui.widgets.scene_canvas import ROOM_FOR_TWO
-from trajflow.tui.widgets.shift_facts import ShiftFacts, told_of_shift, told_of_window
-from trajflow.tui.worker_messages import Answered, Failed
+from trajflow.browse.corrupted import Place, Progress, Report, load_report, question_of
+from trajflow.browse.view import View
+from trajflow.errors import RunError
+from trajflow.text import safe
+from trajflow.tui import tasks
+from trajflow.tui.app import TrajflowApp
+from trajflow.tui.engine import TaskFailed
+from trajflow.tui.format import bar
+from trajflow.tui.widgets.corruption_table import (
+    CorruptionTable,
+    corruption_facts,
+    histogram_of,
+    retention_curves,
+    roc_curves,
+    threshold_of,
+    window_facts,
+)
+from trajflow.tui.widgets.plots import CurvePlot, ScoreHistogram
+from trajflow.tui.widgets.scene_view import MIN_WIDTH_FOR_TWO, SceneView
+from trajflow.tui.widgets.text import TitleBar
 
-SETTLE = 0.15
-"""Seconds that the cursor must rest before a window is asked for."""
+SHOW_AFTER = 0.15
+"""Seconds that the cursor must rest before a window is computed."""
+CHARTS = ("scores", "roc", "kept")
+NEEDS_REPORT = {"window", "order", "why", "page", "chart", "corruption"}
 
 
-class OodScreen(OodReports):
-    """Shows a report, makes one, and asks for the windows behind it.
+class OodScreen(Screen[None]):
+    """Shows an OOD report, makes one, and shows the windows behind it.
 
     Args:
         run: Run folder.
-        data: Store that the run has not seen the test part of.
+        data: The store of the run; the windows are of its test split.
+
+    Attributes:
+        report: The report; None if there is none.
+        shown: The window that is shown and its nearest training tracks, with its place.
+        highest: Whether windows with the highest OOD scores are shown, or the lowest.
+        order: Which of them.
+        why: Whether the nearest training tracks are shown.
     """
 
+    app = getters.app(TrajflowApp)
+    table = getters.query_one(CorruptionTable)
+    scene = getters.query_one(SceneView)
+    title_bar = getters.query_one(TitleBar)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,l,n", "window(1)", "Next", key_display="→", id="ood.next"),
+        Binding("left,h,p", "window(-1)", "Previous", show=False, id="ood.previous"),
+        Binding("m", "order", "Highest/lowest", id="ood.order"),
+        Binding("y", "why", "Why", id="ood.why"),
+        Binding("enter,tab", "page", "Map", key_display="enter", id="ood.map"),
+        Binding("c", "chart", "Chart", id="ood.chart"),
+        Binding("e", "evaluate", "Evaluate", id="ood.evaluate"),
+        Binding("s", "stop", "Stop", id="ood.stop"),
+        Binding("space", "play", "Play the future", show=False, id="ood.play"),
+        Binding("plus,equals_sign", "zoom(1.25)", "Zoom in", show=False, id="ood.zoom_in"),
+        Binding("minus", "zoom(0.8)", "Zoom out", show=False, id="ood.zoom_out"),
+        Binding("0", "fit", "Fit the map", show=False, id="ood.fit"),
+    ]
+
     def __init__(self, run: Path, data: Path) -> None:
-        super().__init__(run, data)
-        self.order, self.why = 0, False
-        self.shown: ShiftedShown | None = None
-        self._asked = 0
+        super().__init__()
+        self.run_folder, self.data = run, data
+        self.report: Report | None = None
+        self.shown: tuple[Place, View, View] | None = None
+        self.order, self.highest, self.why = 0, True, False
+        self._chart, self._group = 0, f"evaluate {run}"
+
+    def compose(self) -> ComposeResult:
+        """Table at the left, charts and map at the right, words below."""
+        yield TitleBar(f"{self.run_folder.name} · out of distribution")
+        with Container(id="ood"):
+            yield CorruptionTable()
+            with Container(id="pictures"):
+                with Container(id="charts"):
+                    yield ScoreHistogram(id="scores")
+                    yield CurvePlot("ROC", below="original flagged", id="roc")
+                    yield CurvePlot("kept", below="share kept", id="kept")
+                with Container(id="map"):
+                    yield SceneView()
+        yield Static("", id="about", markup=False)
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Look for a report."""
         self.add_class("-empty")
-        self._turn_to_chart()
-        self.canvas.say("the report is being read")
-        self.look_for()
+        self._show_chart()
+        self.scene.show_note("reading the report")
+        self._read()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a report there is only one thing to do."""
-        if action == "stop":
-            return bool(self._examining)
-        if action == "examine":
-            return not self._examining
-        if action in ("window", "kind", "why", "page", "chart", "cursor"):
-            return self.report is not None
-        return True
+        if action in ("stop", "evaluate"):
+            return self.evaluating == (action == "stop")
+        return action not in NEEDS_REPORT or self.report is not None
 
-    def on_ood_reports_read(self, message: OodReports.Read) -> None:
-        """Show the report, or how to get one."""
-        self.report = message.report
+    @property
+    def evaluating(self) -> bool:
+        """Whether a report of this run is being made."""
+        return any(worker.group == self._group for worker in self.app.workers)
+
+    @property
+    def wide(self) -> bool:
+        """Whether everything stands side by side."""
+        return self.has_class("-wide")
+
+    @property
+    def corruption(self) -> dict[str, Any] | None:
+        """The chosen corruption; None for windows in distribution."""
+        if self.report is None:
+            return None
+        named = {one["key"]: one for one in self.report["shifts"]}
+        return named.get(self.table.chosen)
+
+    @property
+    def windows(self) -> list[dict[str, Any]]:
+        """The windows of the chosen corruption that can be looked at."""
+        if self.report is None:
+            return []
+        examples = (self.corruption or self.report["ordinary"]).get("examples", {})
+        windows: list[dict[str, Any]] = examples.get("most" if self.highest else "least", [])
+        return windows
+
+    @work(exclusive=True, group="read")
+    async def _read(self, path: Path | None = None) -> None:
+        """Read a report; None: the newest one of the run."""
+        report = None
+        try:
+            report = await asyncio.to_thread(load_report, self.run_folder, path)
+        except RunError as error:
+            self.app.show_error(error)
+        self.call_later(self.show, report)  # not if the screen is closing
+
+    def show(self, report: Report | None) -> None:
+        """Show a report, or how to make one."""
+        self.report = report or self.report
         self.set_class(self.report is None, "-empty")
         if self.report is None:
-            self.canvas.say("no report yet: press e, and every shift is looked at (minutes)")
-            self.query_one(ShiftFacts).tell(welcome(self.run_folder, self.data))
+            self.scene.show_note("No OOD report yet: press e to make one (takes minutes)")
+            self._show_words(no_report_facts(self.run_folder, self.data))
         else:
-            first = not self.table.shown
+            first = not self.table.keys
             self.table.fill(self.report, self.wide)
             if first:
                 self.table.move_cursor(row=1)
@@ -69,53 +164,60 @@ class OodScreen(OodReports):
             self._turn()
         self.refresh_bindings()
 
-    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
-        """Another shift."""
+    @work(exclusive=True, group="window")
+    async def _load(self, window: dict[str, Any]) -> None:
+        """Compute a window, once the cursor rests on it."""
+        await asyncio.sleep(SHOW_AFTER)
+        if self.report is None:
+            return
+        question, against = question_of(self.report)
+        place = Place(self.table.chosen, window["batch"], window["row"], window["column"])
+        try:
+            view, nearest = await self.app.engine.call(
+                tasks.show_corrupted, self.run_folder, self.data, question, against, place
+            )
+        except TaskFailed as error:
+            self.app.show_error(error)
+        else:
+            self.shown = (place, view, nearest)
+            self.call_later(self._draw)
+
+    def show_progress(self, progress: Progress | Path | None) -> None:
+        """Show how far an evaluation is: its progress, its report, or nothing at its end."""
+        self.title_bar.state = ""
+        if isinstance(progress, Progress):
+            share = bar(progress.done / max(1, progress.total), 10)
+            self.title_bar.state = f"{share} {progress.done}/{progress.total} {progress.note}"
+        elif progress is not None:
+            self._read(progress)
+        self.refresh_bindings()
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Show another corruption."""
         self.order = 0
         self._turn()
 
-    def on_data_table_row_selected(self, message: DataTable.RowSelected) -> None:
-        """Enter: the map."""
+    def on_data_table_row_selected(self) -> None:
+        """Show the map of a corruption."""
         self.action_page()
 
     def on_resize(self) -> None:
-        """More columns where there is room."""
+        """Show more columns where there is room."""
         self.call_after_refresh(self._refill)
 
-    def on_answered(self, message: Answered) -> None:
-        """Show what the worker says."""
-        value = message.value
-        if isinstance(value, ShiftedShown) and message.number == self._asked:
-            self.shown = value
-            self._draw()
-        else:
-            self.heard(value)
-
-    def on_failed(self, message: Failed) -> None:
-        """Say what went wrong."""
-        self.post_message(Complain(message.text))
-        if isinstance(message.request, Examine):
-            self.rest()
-        elif self.shown is None:
-            self.canvas.say("nothing to show")
-
-    def on_unmount(self) -> None:
-        """A window that nobody looks at is not wanted; an examination is."""
-        worker_of(self.app).cancel(self._asked)
-
     def action_window(self, by: int) -> None:
-        """Another window of the same shift."""
+        """Show another window of the same corruption."""
         if self.windows:
             self.order = (self.order + by) % len(self.windows)
             self._turn(charts=False)
 
-    def action_kind(self) -> None:
-        """The windows that surprise most, or least."""
-        self.kind, self.order = KINDS[1 - KINDS.index(self.kind)], 0
+    def action_order(self) -> None:
+        """Show the windows with the highest OOD scores, or the lowest."""
+        self.highest, self.order = not self.highest, 0
         self._turn(charts=False)
 
     def action_why(self) -> None:
-        """The agent among the nearest training tracks, or not."""
+        """Show the agent among the nearest training tracks, or not."""
         self.why = not self.why
         if self.why and not self.wide:
             self.add_class("-mapping")
@@ -130,63 +232,117 @@ class OodScreen(OodReports):
         """On a small screen: the next chart."""
         self._chart = (self._chart + 1) % len(CHARTS)
         self.remove_class("-mapping")
-        self._turn_to_chart()
+        self._show_chart()
+
+    def action_evaluate(self) -> None:
+        """Evaluate the OOD detection; it goes on while another screen is shown."""
+        self.title_bar.state = "loading the model"
+        work = evaluate(self.app, self.run_folder, self.data)
+        self.app.run_worker(work, group=self._group, exclusive=True)
+        self.refresh_bindings()
+
+    def action_stop(self) -> None:
+        """Stop the evaluation after the corruption it is at."""
+        self.app.workers.cancel_group(self.app, self._group)
+
+    def action_zoom(self, factor: float) -> None:
+        """Zoom in or out."""
+        self.scene.action_zoom(factor)
+
+    def action_fit(self) -> None:
+        """Show the whole window."""
+        self.scene.action_fit()
+
+    def action_play(self) -> None:
+        """Play the future, or show all of it."""
+        self.scene.play(not self.scene.playing)
 
     def _turn(self, charts: bool = True) -> None:
-        """Show what belongs to the chosen shift and window."""
+        """Show what belongs to the chosen corruption and window."""
         if self.report is None:
             return
-        shift, windows = self.shift, self.windows
         if charts:
-            self._chart_it(shift)
-        lines = told_of_shift(self.report, shift)
+            self._show_charts(self.report)
+        lines, windows = corruption_facts(self.report, self.corruption), self.windows
         if windows:
             self.order = min(self.order, len(windows) - 1)
-            unit = self.report["protocol"]["unit"]
-            window = windows[self.order]
-            lines += told_of_window(window, self.order, len(windows), self.kind, unit)
-            self.set_timer(SETTLE, lambda: self._ask(window))
+            window, unit = windows[self.order], self.report["protocol"]["unit"]
+            lines += window_facts(window, self.order, len(windows), self.highest, unit)
+            self._load(window)
+            if self.shown is None:
+                self.scene.show_note("computing the window")
         else:
             self.shown = None
-            self.canvas.say("no window under this shift")
-        self.query_one(ShiftFacts).tell(lines)
-
-    def _ask(self, window: dict[str, Any]) -> None:
-        """Ask for a window, if the cursor still rests on it."""
-        if self.report is None or not self.windows or self.windows[self.order] is not window:
-            return
-        protocol = self.report["protocol"]
-        against = protocol.get("against")
-        asked = ShowShifted(
-            self.run_folder,
-            self.data,
-            Question.of(protocol),
-            Path(against) if against else None,
-            self.table.chosen,
-            (window["batch"], window["row"], window["column"]),
-        )
-        self._asked = worker_of(self.app).ask(asked, self)
-        if self.shown is None:
-            self.canvas.say("the window is being made")
+            self.scene.show_note("no window under this corruption")
+        self._show_words(lines)
 
     def _draw(self) -> None:
-        """The window that was answered last, with or without its nearest training tracks."""
+        """The window, with or without its nearest training tracks."""
         if self.shown is None:
             return
-        view, among = self.shown.view, self.shown.among
-        agent = int(view.target.argmax())
-        if not self.why:
-            self._point(view, None, agent)
-        elif self.canvas.size.width >= ROOM_FOR_TWO:
-            self._point(view, among, None)
-        else:
-            self._point(among, None, 0)
-
-    def _point(self, view: View, second: View | None, agent: int | None) -> None:
-        self.canvas.show(view, second)
-        self.canvas.point(agent)
+        _, view, nearest = self.shown
+        agent: int | None = int(view.target.argmax())
+        second = None
+        if self.why and self.scene.size.width >= MIN_WIDTH_FOR_TWO:
+            second, agent = nearest, None
+        elif self.why:
+            view, agent = nearest, 0
+        self.scene.show(view, second)
+        self.scene.select(agent)
 
     def _refill(self) -> None:
         if self.report is not None:
             self.table.fill(self.report, self.wide)
             self._draw()
+
+    def _show_charts(self, report: Report) -> None:
+        one = self.corruption or {}
+        title = f"OOD score, {one['name']} {one['level']}" if one else "choose a corruption"
+        histogram = self.query_one("#scores", ScoreHistogram)
+        histogram.show(title, histogram_of(one), threshold_of(report))
+        self.query_one("#roc", CurvePlot).show(roc_curves(one))
+        self.query_one("#kept", CurvePlot).show(retention_curves(one or report["ordinary"]))
+        self._show_chart()
+
+    def _show_chart(self) -> None:
+        """On a small screen: the chosen chart; windows in distribution have only one."""
+        shown = CHARTS[self._chart] if self.corruption is not None else CHARTS[-1]
+        for name in CHARTS:
+            self.query_one(f"#{name}").set_class(name == shown, "-on")
+
+    def _show_words(self, lines: list[Text]) -> None:
+        self.query_one("#about", Static).update(Text("\n").join(lines))
+
+
+async def evaluate(app: TrajflowApp, run: Path, data: Path) -> None:
+    """Make an OOD report of a run, and show the progress on the screen of the run, if it is open.
+
+    Args:
+        app: Where messages are shown.
+        run: Run folder.
+        data: The store of the run.
+    """
+
+    def show(progress: Progress | Path | None) -> None:
+        for screen in app.screen_stack:
+            if isinstance(screen, OodScreen) and screen.run_folder == run:
+                screen.call_later(screen.show_progress, progress)
+
+    try:
+        async for progress in app.engine.stream(tasks.evaluate_ood, run, data):
+            if isinstance(progress, Path):
+                app.show_message(f"report written: {progress.name}")
+            show(progress)
+    except TaskFailed as error:
+        app.show_error(error)
+    finally:
+        show(None)
+
+
+def no_report_facts(run: Path, data: Path) -> list[Text]:
+    """What can be done where there is no report."""
+    return [
+        Text(f"No OOD report of {safe(run.name)} yet.", "bold"),
+        Text("e makes one here; you can leave this screen and come back."),
+        Text(safe(f"or: trajflow evaluate {run} {data} --ood", 400)),
+    ]

@@ -1,71 +1,63 @@
-"""A training, also while it runs and wherever it was started: curves, progress, stop and resume."""
+"""A training, also while it runs and wherever it was started: curves, progress, stop, resume."""
 
+from __future__ import annotations
+
+import asyncio
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from textual import getters, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Grid
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer
 
 from trajflow.errors import RunError
-from trajflow.tui.jobs.history import History
-from trajflow.tui.jobs.processes import start
-from trajflow.tui.jobs.sources import data_of
-from trajflow.tui.jobs.watching import News, Watch
-from trajflow.tui.keys import bound
-from trajflow.tui.messages import Complain, OpenForecast, Tell
-from trajflow.tui.widgets.curves import Curves
-from trajflow.tui.widgets.facts import Facts
-from trajflow.tui.widgets.gauge import Gauge
-from trajflow.tui.widgets.title import Title
-from trajflow.tui.widgets.training_curves import (
-    facts_of,
-    loss_curves,
-    schedule_curves,
-    score_curves,
-    validations,
-)
-from trajflow.tui.widgets.words import span
+from trajflow.tui.app import TrajflowApp
+from trajflow.tui.events import TrainingHistory, TrainingUpdate, TrainingWatcher
+from trajflow.tui.format import count, duration, number, percent
+from trajflow.tui.library import store_of_run
+from trajflow.tui.processes import start_training
+from trajflow.tui.widgets.plots import CurvePlot, loss_curves, schedule_curves, score_curves
+from trajflow.tui.widgets.text import FactList, Line, ProgressLine, TitleBar
 
 EVERY = 0.7
 """Seconds between two looks at the events."""
 
 
 class TrainingScreen(Screen[None]):
-    """Follows a run; `data` is the store that it learns from, if known."""
+    """Follows a run.
 
+    Args:
+        run: Run folder; it need not exist yet.
+        data: The store it is trained on, if known.
+    """
+
+    app = getters.app(TrajflowApp)
     BINDINGS: ClassVar[list[BindingType]] = [
-        bound("training.stop", "s", "stop", "Stop and save"),
-        bound("training.resume", "c", "resume", "Continue"),
-        bound("training.forecasts", "enter,f", "forecasts", "Forecasts", shown="enter"),
+        Binding("s", "stop", "Stop and save", id="training.stop"),
+        Binding("c", "resume", "Resume", id="training.resume"),
+        Binding("enter,f", "forecasts", "Forecasts", key_display="enter", id="training.forecasts"),
     ]
-
-    class Heard(Message):
-        """A look at the run is over."""
-
-        def __init__(self, news: News) -> None:
-            super().__init__()
-            self.news = news
 
     def __init__(self, run: Path, data: Path | None = None) -> None:
         super().__init__()
         self.run_folder, self.data = run, data
-        self.history = History()
-        self._watch, self._looking, self._starting = Watch(run), False, False
-        self.news: News | None = None
+        self.history = TrainingHistory()
+        self.latest: TrainingUpdate | None = None
+        self._watcher, self._looking, self._starting = TrainingWatcher(run), False, False
 
     def compose(self) -> ComposeResult:
-        """Progress above; loss, scores, lambda and words below."""
-        yield Title(f"{self.run_folder.name} · training", "")
-        yield Gauge()
+        """Progress above; loss, scores, schedule and facts below."""
+        yield TitleBar(f"{self.run_folder.name} · training")
+        yield ProgressLine()
         with Grid(id="training"):
-            yield Curves("loss", below="epoch", id="loss")
-            yield Curves("validation", below="epoch", id="scores")
-            yield Curves("schedule", below="epoch", id="schedule")
-            yield Facts(id="words")
+            yield CurvePlot("loss", below="epoch", id="loss")
+            yield CurvePlot("validation", below="epoch", id="scores")
+            yield CurvePlot("schedule", below="epoch", id="schedule")
+            yield FactList(id="words")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -73,20 +65,8 @@ class TrainingScreen(Screen[None]):
         self.set_interval(EVERY, self._look)
         self._look()
 
-    def on_training_screen_heard(self, message: Heard) -> None:
-        """Take notice of what is new."""
-        self._looking, first = False, self.news is None
-        before, self.news = self.news, message.news
-        if message.news.restarted:
-            self.history = History()
-        if message.news.restarted or message.news.events or first:
-            self.history.add(message.news.events)
-            self._draw()
-        if first or before != self.news:
-            self._tell()
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Stop what runs, continue what does not."""
+        """Stop what runs, resume what does not."""
         if action == "stop":
             return self.state == "training"
         if action == "resume":
@@ -95,73 +75,125 @@ class TrainingScreen(Screen[None]):
 
     @property
     def state(self) -> str:
-        """What goes on, in a word."""
-        if self._starting or self.news is None:
+        """The state of the training in a word."""
+        update = self.latest
+        if self._starting or update is None:
             return "starting"
-        if self.news.job is not None:
+        if update.job is not None:
             return "training"
         if self.history.reason:
             return "done" if self.history.reason == "done" else "stopped"
-        if not self.news.exists:
-            return "failed" if self.news.words else "not there"
-        return "training" if self.news.lively else "stopped"
+        if not update.exists:
+            return "failed" if update.words else "not there"
+        return "training" if update.recent else "stopped"
 
     def action_stop(self) -> None:
         """Ask the process to save and end."""
-        job = self.news.job if self.news else None
+        job = self.latest.job if self.latest else None
         if job is None:
-            said = "this training was started elsewhere: press Ctrl-C there, it saves and ends"
-            self.post_message(Complain(said))
+            self.app.show_error("this training was started elsewhere; press Ctrl-C there")
         else:
             job.stop()
-            self.post_message(Tell("it saves and stops after this step"))
+            self.app.show_message("the training saves and stops after this step")
 
     def action_resume(self) -> None:
         """Go on where it stopped."""
-        self._starting = True
-        self.run_worker(self._resume, thread=True, exit_on_error=False)
+        self._resume()
 
     def action_forecasts(self) -> None:
         """Show what it forecasts."""
-        self.run_worker(self._find_data, thread=True, exit_on_error=False)
+        self._open_forecasts()
 
-    def _look(self) -> None:
+    @work(group="look")
+    async def _look(self) -> None:
         if not self._looking:
             self._looking = True
-            work = lambda: self.post_message(self.Heard(self._watch.look()))  # noqa: E731
-            self.run_worker(work, thread=True, exit_on_error=False)
+            update = await asyncio.to_thread(self._watcher.update)
+            self._looking = False
+            self.call_later(self.show, update)  # not if the screen is closing
 
-    def _resume(self) -> None:
+    @work(exclusive=True, group="resume")
+    async def _resume(self) -> None:
+        self._starting = True
         try:
-            data = self.data or data_of(self.run_folder)
-            start(self.run_folder, [str(data), "--resume"])
-            self.post_message(Tell("it goes on"))
+            data = self.data or await asyncio.to_thread(store_of_run, self.run_folder)
+            words = [str(data), "--resume"]
+            await asyncio.to_thread(start_training, self.run_folder, words)
+            self.app.show_message("the training goes on")
         except RunError as error:
-            self.post_message(Complain(str(error)))
+            self.app.show_error(error)
         finally:
             self._starting = False
 
-    def _find_data(self) -> None:
+    @work(exclusive=True, group="forecasts")
+    async def _open_forecasts(self) -> None:
         try:
-            data = self.data or data_of(self.run_folder)
-            self.post_message(OpenForecast(self.run_folder, data))
+            data = self.data
+            if data is None:
+                data = await asyncio.to_thread(store_of_run, self.run_folder)
+            self.app.open_forecasts(self.run_folder, data)
         except RunError as error:
-            self.post_message(Complain(str(error)))
+            self.app.show_error(error)
 
-    def _draw(self) -> None:
-        self.query_one("#loss", Curves).show(loss_curves(self.history))
-        self.query_one("#scores", Curves).show(score_curves(self.history))
-        self.query_one("#schedule", Curves).show(schedule_curves(self.history))
+    def show(self, update: TrainingUpdate) -> None:
+        """Show what is new."""
+        before, self.latest = self.latest, update
+        if update.restarted:
+            self.history = TrainingHistory()
+        if update.restarted or update.events or before is None:
+            self.history.add(update.events)
+            self.query_one("#loss", CurvePlot).show(loss_curves(self.history))
+            self.query_one("#scores", CurvePlot).show(score_curves(self.history))
+            self.query_one("#schedule", CurvePlot).show(schedule_curves(self.history))
+        if before != update:
+            self._show_facts(update)
 
-    def _tell(self) -> None:
+    def _show_facts(self, update: TrainingUpdate) -> None:
         history, state = self.history, self.state
-        left = span(history.eta) if state == "training" else "-"
-        self.query_one(Gauge).show(history.share, state, history.step, history.steps, left)
-        self.query_one(Title).state = state
-        lines = facts_of(history)
-        if state in ("failed", "starting") and self.news:
-            lines += [[], *([("", word)] for word in self.news.words)]
+        left = f"{duration(history.eta)} left" if state == "training" else state
+        words = f"step {history.step} of {history.steps or '-'}  {left}"
+        self.query_one(ProgressLine).show(history.share, words, state == "done")
+        self.query_one(TitleBar).state = state
+        lines = [*training_facts(history), []]
+        if state in ("failed", "starting"):
+            lines += [[("", word)] for word in update.words]
         else:
-            lines += [[], *validations(history)]
-        self.query_one("#words", Facts).tell(lines)
+            lines += validation_rows(history)
+        self.query_one(FactList).show(lines)
         self.refresh_bindings()
+
+
+def training_facts(history: TrainingHistory) -> list[Line]:
+    """What is known of a training, in numbers."""
+    last = history.points[-1] if history.points else None
+    return [
+        [
+            ("energy score", number(history.best("energy_score"))),
+            ("minADE", number(history.best("min_ade"))),
+        ],
+        [
+            ("coverage@90", percent(history.best("coverage_90"))),
+            ("minFDE", number(history.best("min_fde"))),
+        ],
+        [
+            ("lambda", number(last.weight) if last else "-"),
+            ("learning rate", number(last.lr) if last else "-"),
+        ],
+        [("parameters", count(history.parameters)), ("on", history.device or "-")],
+        [("best epoch", number(history.best_epoch)), ("took", duration(history.seconds))],
+    ]
+
+
+def validation_rows(history: TrainingHistory) -> list[Line]:
+    """The scores of each validation, newest first; a star marks the best so far."""
+    head = f"{'epoch':>5}{'energy':>8}{'minADE':>7}{'minFDE':>7}{'cov@90':>7}"
+    rows: list[Line] = [[("", head)]] if history.validations else []
+    for one in reversed(history.validations):
+        metrics = one.metrics
+        scores = [metrics.get(name, np.nan) for name in ("energy_score", "min_ade", "min_fde")]
+        cells = "".join(
+            f"{number(score):>{wide}}" for score, wide in zip(scores, (8, 7, 7), strict=True)
+        )
+        coverage = f"{percent(metrics.get('coverage_90', np.nan)):>7}"
+        rows.append([("", f"{one.epoch:5.1f}{cells}{coverage}{' *' if one.best else ''}")])
+    return rows

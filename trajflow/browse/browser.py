@@ -1,0 +1,248 @@
+"""The windows of a split one by one, each with its forecast, and all of them ranked by a score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trajflow.batch import Batch, Bools, Floats
+from trajflow.browse.scores import (
+    RANKINGS,
+    WindowForecaster,
+    chunks,
+    regions,
+    scatter,
+    scores,
+    window_scores,
+)
+from trajflow.browse.view import SamplingOptions, View
+from trajflow.choosing import rules
+from trajflow.datasets.store import Store
+from trajflow.datasets.windows import Windows
+from trajflow.errors import ConfigError, RunError, did_you_mean
+from trajflow.surprise import Strangeness
+
+PREVIEWED = 24
+"""Windows among which the busiest one is the preview of a run."""
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """A run and a split of a store.
+
+    Attributes:
+        name: Name of the run.
+        split: "train", "val" or "test".
+        count: Windows of the split.
+        scenes: Name of each recording and its first window.
+        history: Past steps.
+        horizon: Future steps.
+        selections: Rules that can select samples.
+        unit: Unit of the coordinates.
+        dt: Seconds per step.
+    """
+
+    name: str
+    split: str
+    count: int
+    scenes: tuple[tuple[str, int], ...]
+    history: int
+    horizon: int
+    selections: tuple[str, ...]
+    unit: str
+    dt: float
+
+
+class Browser:
+    """The windows of one split of a store; made by `Session.browser`.
+
+    Attributes:
+        forecaster: Who forecasts them.
+        windows: The windows.
+    """
+
+    def __init__(
+        self,
+        forecaster: WindowForecaster,
+        store: Store,
+        windows: Windows,
+        split: str,
+        other: Callable[[str], WindowForecaster],
+    ) -> None:
+        self.forecaster, self.store, self.windows, self.split = forecaster, store, windows, split
+        self._other, self._ranked = other, dict[str, Floats]()
+        tracks = windows.rows.tracks
+        self._type_codes = dict(zip(tracks.agent.tolist(), tracks.kind.tolist(), strict=True))
+        self._types = tracks.types
+
+    def __len__(self) -> int:
+        """Windows of the split."""
+        return len(self.windows)
+
+    def summary(self) -> SplitSummary:
+        """What is browsed."""
+        firsts = np.unique(self.windows.scene, return_index=True)
+        scenes = [
+            (self.store.scenes[code], int(first)) for code, first in zip(*firsts, strict=True)
+        ]
+        predictor = self.forecaster.predictor
+        learned = bool(predictor and predictor(1).sets)
+        return SplitSummary(
+            name=self.forecaster.name,
+            split=self.split,
+            count=len(self),
+            scenes=tuple(sorted(scenes, key=lambda scene: scene[1])),
+            history=self.windows.rows.history,
+            horizon=self.windows.rows.horizon,
+            selections=tuple(rule for rule in rules() if rule != "learned" or learned),
+            unit=self.store.unit,
+            dt=self.store.dt,
+        )
+
+    def batch(self, index: int, past: Floats | None = None) -> Batch:
+        """One window as a batch of one scene.
+
+        Args:
+            index: Number of the window.
+            past: Another past, [A, T, D]; an agent without any observed step is not forecast.
+
+        Raises:
+            ConfigError: There is no such window, or the past has another shape.
+        """
+        if not 0 <= index < len(self):
+            raise ConfigError(f"window {index} of {len(self)}; the last is {len(self) - 1}")
+        batch = self.windows.gather(np.array([index]))
+        if past is None:
+            return batch
+        if past.shape != batch.past.shape[1:]:
+            raise ConfigError(
+                f"the past of window {index} must be {list(batch.past.shape[1:])}, "
+                f"got {list(past.shape)}"
+            )
+        changed = replace(batch, past=past[None])
+        return replace(changed, target=batch.target & changed.seen.any(-1))
+
+    def view(
+        self,
+        index: int,
+        options: SamplingOptions = SamplingOptions(),  # noqa: B008
+        past: Floats | None = None,
+        forecaster: WindowForecaster | None = None,
+    ) -> View:
+        """A window and its forecast.
+
+        Args:
+            index: Number of the window, from 0.
+            options: How it is forecast.
+            past: Another past, [A, T, D].
+            forecaster: Who forecasts it; None: the run.
+
+        Raises:
+            ConfigError: There is no such window or selection rule, or the past is empty.
+        """
+        forecaster, began = forecaster or self.forecaster, time.perf_counter()
+        batch = self.batch(index, past)
+        if batch.targets == 0:
+            raise ConfigError("no agent is observed in this past; leave at least one point")
+        forecast = forecaster.forecast(
+            batch, options.samples, options.seed, options.steps, options.select
+        )
+        seconds = time.perf_counter() - began
+        target, store, agents = batch.target[0], self.store, batch.agent[0]
+        detected = _detect(forecaster, batch, options.steps)
+        metrics = {name: values[0] for name, values in scores(forecast, batch).items()}
+        if detected is not None:
+            metrics["expected_error"] = scatter(target, detected.risk)
+        weights = forecast.weights
+        return View(
+            past=batch.past[0],
+            future=batch.future[0],
+            target=target,
+            samples=forecast.samples[:, 0],
+            labels=tuple(store.labels(agents)),
+            agent_types=tuple(self._types[self._type_codes[agent]] for agent in agents.tolist()),
+            scene=store.scenes[int(batch.scene[0])],
+            start=int(batch.start[0]),
+            index=index,
+            count=len(self),
+            dt=store.dt,
+            unit=store.unit,
+            regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, batch.target).items()},
+            ood_score=None if detected is None else scatter(target, detected.score),
+            ood_reasons=None if detected is None else _scatter_words(target, detected.reasons),
+            metrics=metrics,
+            forecaster=forecaster.name,
+            weights=None if weights is None else weights[:, 0],
+            seconds=seconds,
+            edited=None if past is None else self._edited(index, past),
+        )
+
+    def preview(self) -> View:
+        """The window with most targets among a few that are spread over the split."""
+        some = np.unique(np.linspace(0, len(self) - 1, PREVIEWED).astype(int)).tolist()
+        return self.view(max(some, key=lambda index: self.batch(index).targets))
+
+    def other(self, name: str) -> WindowForecaster:
+        """Another forecaster of the same windows.
+
+        Args:
+            name: "cv", or the folder of another run.
+
+        Raises:
+            RunError: There is no such run, or it needs other windows.
+        """
+        if name == "cv":
+            return WindowForecaster.constant_velocity()
+        forecaster = self._other(name)
+        if forecaster.predictor is not None:
+            run, rows = forecaster.predictor(1), self.windows.rows
+            theirs = (run.history, run.horizon, run.unit)
+            if theirs != (rows.history, rows.horizon, self.store.unit):
+                raise RunError(
+                    f"{forecaster.name} reads {run.history} steps and forecasts {run.horizon} in "
+                    f"{run.unit}; these windows have {rows.history} and {rows.horizon} in "
+                    f"{self.store.unit}"
+                )
+        return forecaster
+
+    def rank(self, by: str) -> Iterator[tuple[int, int, Floats | None]]:
+        """Score every window, chunk by chunk.
+
+        A window's score is the mean over its targets; its OOD score is the highest of them.
+
+        Args:
+            by: One of `RANKINGS`.
+
+        Yields:
+            Windows scored, windows, and the scores [W] once all are known.
+
+        Raises:
+            ConfigError: There is no such score, or the run has no OOD detector.
+        """
+        if by not in RANKINGS:
+            raise ConfigError(did_you_mean("ranking", by, RANKINGS))
+        if by not in self._ranked:
+            parts = []
+            for rows in chunks(self.windows.target_counts):
+                parts.append(window_scores(self.forecaster, self.windows.gather(rows), by))
+                yield int(rows[-1]) + 1, len(self), None
+            self._ranked[by] = np.concatenate(parts)
+        yield len(self), len(self), self._ranked[by]
+
+    def _edited(self, index: int, past: Floats) -> Bools:
+        stored = self.windows.gather(np.array([index])).past[0]
+        return np.asarray(~((stored == past) | (np.isnan(stored) & np.isnan(past))).all(-1))
+
+
+def _detect(forecaster: WindowForecaster, batch: Batch, steps: int) -> Strangeness | None:
+    """OOD scores of the targets' pasts, if the run has a detector."""
+    run = forecaster.predictor(steps) if forecaster.predictor else None
+    return run.surprise_of(batch) if run and run.surprise else None
+
+
+def _scatter_words(target: Bools, words: object) -> tuple[str, ...]:
+    remaining = iter(words)  # type: ignore[call-overload]
+    return tuple(next(remaining) if forecast else "" for forecast in target)

@@ -1,0 +1,246 @@
+"""OOD reports of a run: reading and making one, and the corrupted windows behind it.
+
+Nothing here imports torch before a report is made or one of its windows is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trajflow.browse.view import Floats, View
+from trajflow.errors import ConfigError, did_you_mean
+from trajflow.ood.question import Question
+from trajflow.ood.reports import newest_report, read_report, report_name
+
+if TYPE_CHECKING:
+    from trajflow.batch import Batch
+    from trajflow.browse.session import Session
+    from trajflow.config import Config
+    from trajflow.datasets.store import Store
+    from trajflow.ood.nearest import Known
+    from trajflow.predictor import Predictor
+
+Report = dict[str, Any]
+"""A report of `trajflow evaluate --ood`, as its JSON holds it."""
+NEAREST = 8
+"""Training tracks shown beside a corrupted one."""
+SEARCHED = 1500
+"""Training windows among which the nearest are looked for."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an OOD evaluation is.
+
+    Attributes:
+        done: Corruptions evaluated.
+        total: Corruptions in all.
+        note: The one evaluated now.
+    """
+
+    done: int
+    total: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """An agent's window in a report.
+
+    Attributes:
+        key: The corruption, as "noise-2"; "" for windows in distribution.
+        batch: Number of the batch.
+        row: Row of the window in the batch.
+        column: Place of the agent in the window.
+    """
+
+    key: str
+    batch: int
+    row: int
+    column: int
+
+
+def load_report(run: Path, path: Path | None = None) -> Report | None:
+    """A report of a run, the newest one if no path is given; None if there is none.
+
+    Raises:
+        RunError: The file is not a report.
+    """
+    return read_report(path) if path else newest_report(run)
+
+
+def question_of(report: Report) -> tuple[Question, Path | None]:
+    """What a report answers, and the store of other tracks it compares with, if any."""
+    against = report["protocol"].get("against")
+    return Question.of(report["protocol"]), Path(against) if against else None
+
+
+def evaluate_run_ood(
+    session: Session, run: Path, data: Path, question: Question
+) -> Iterator[Progress | Path]:
+    """Evaluate the OOD detection of a run, corruption by corruption, and write the report into it.
+
+    Yields:
+        The progress, and at the end the path of the report.
+
+    Raises:
+        RunError: The run has no OOD detector, or does not fit the store.
+    """
+    from trajflow.ood.asking import reporting, written
+    from trajflow.ood.suite import Stage
+    from trajflow.runs import RunFolder
+
+    folder, store = RunFolder.open(run), session.store(data)
+    session.browser(run, data, question.part)
+    predictor = session.predictor(run, question.steps)
+    report: Report = {}
+    for stage in reporting(str(run), predictor, store, folder.config, question):
+        if isinstance(stage, Stage):
+            yield Progress(stage.done, stage.total, stage.note)
+        else:
+            report = stage
+    name = report_name(report["protocol"])
+    folder.write(name, written(report))
+    yield folder.path / name
+
+
+class CorruptedBrowser:
+    """The windows behind one report, reproduced from its protocol.
+
+    Args:
+        predictor: Who forecasts them.
+        store: The tracks.
+        config: Configuration of the run.
+        question: What the report answers.
+        against: Other tracks, if the report compares with some.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        store: Store,
+        config: Config,
+        question: Question,
+        against: Store | None = None,
+    ) -> None:
+        from trajflow.ood.asking import grounds_of
+
+        self.predictor, self.store, self.against = predictor, store, against
+        self.question = question
+        self._grounds = grounds_of(question, store, config, against)
+        self._corrupted: dict[str, list[Batch]] = {"": list(self._grounds.batches)}
+        self._training: Known | None = None
+
+    def view(self, place: Place, samples: int = 20) -> tuple[View, View]:
+        """A window as forecast, and its agent among the nearest training tracks.
+
+        Args:
+            place: Which window; its agent is the only one that is forecast.
+            samples: Futures.
+
+        Raises:
+            ConfigError: There is no such corruption or window.
+        """
+        batches = self._batches(place.key)
+        if not 0 <= place.batch < len(batches) or place.row >= len(batches[place.batch].scene):
+            raise ConfigError("this store has no such window; make the report again")
+        window = _single_agent(batches[place.batch], place)
+        if not window.targets:
+            raise ConfigError("no agent is forecast in this window; make the report again")
+        return self._view(window, place, samples), self._nearest(window)
+
+    def _batches(self, key: str) -> list[Batch]:
+        if key not in self._corrupted:
+            from trajflow.ood.shifts import available
+
+            corruptions = available(self._grounds.world)
+            if key not in corruptions:
+                raise ConfigError(did_you_mean("corruption", key, list(corruptions)))
+            if len(self._corrupted) > 8:
+                self._corrupted = {"": self._corrupted[""]}
+            self._corrupted[key] = self._grounds.shifted(corruptions[key])
+        return self._corrupted[key]
+
+    def _view(self, window: Batch, place: Place, samples: int) -> View:
+        from trajflow.browse.scores import BatchForecast, regions, scatter, scores
+
+        predictor, target = self.predictor, window.target
+        forecast = BatchForecast(
+            predictor.forecast(window, samples, self.question.seed), None, predictor.calibration
+        )
+        detected, store = predictor.surprise_of(window), self._store_of(place.key)
+        reasons = tuple(detected.reasons[0] if forecast_ else "" for forecast_ in target[0])
+        return View(
+            past=window.past[0],
+            future=window.future[0],
+            target=target[0],
+            samples=forecast.samples[:, 0],
+            labels=tuple(store.labels(window.agent[0])),
+            agent_types=("",) * len(reasons),
+            scene=store.scenes[int(window.scene[0])],
+            start=int(window.start[0]),
+            index=place.row,
+            count=len(window.scene),
+            dt=self.store.dt,
+            unit=self.store.unit,
+            regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, target).items()},
+            ood_score=scatter(target[0], detected.score),
+            ood_reasons=reasons,
+            metrics={name: values[0] for name, values in scores(forecast, window).items()},
+            forecaster=place.key or "in distribution",
+        )
+
+    def _nearest(self, window: Batch) -> View:
+        """The agent's past and, side by side with it, those of the nearest training tracks."""
+        from trajflow.ood.nearest import Known, fanned, laid_over
+        from trajflow.surprise.viewing import NetworkViewer
+
+        if self._training is None:
+            self._training = Known.of(self.predictor.model, self._grounds.training(SEARCHED))
+        (past,) = window.past[window.target]
+        viewer = NetworkViewer(self.predictor.model)
+        context = viewer(window.past, window.target).context[0]
+        paths, _ = self._training.nearest(context, NEAREST)
+        beside = fanned(laid_over(paths, past), past)
+        pasts = np.concatenate([past[None], beside[:, : len(past)]])
+        none: Floats = np.full((0, len(pasts), *window.future.shape[2:]), np.nan)
+        return View(
+            past=pasts,
+            future=None,
+            target=np.arange(len(pasts)) == 0,
+            samples=none,
+            labels=("this one", *(f"nearest {n}" for n in range(1, len(pasts)))),
+            agent_types=("",) * len(pasts),
+            scene="nearest training tracks",
+            start=0,
+            index=0,
+            count=1,
+            dt=self.store.dt,
+            unit=self.store.unit,
+            forecaster="nearest training tracks, side by side",
+        )
+
+    def _store_of(self, key: str) -> Store:
+        if key.partition("-")[0] == "against" and self.against is not None:
+            return self.against
+        return self.store
+
+
+def _single_agent(batch: Batch, place: Place) -> Batch:
+    """One window in which one agent is forecast, without padding."""
+    row = batch.take(np.array([place.row]))
+    wanted = row.target & (np.arange(row.target.shape[1]) == place.column)
+    present = row.agent[0] >= 0
+    return replace(
+        row,
+        past=row.past[:, present],
+        future=row.future[:, present],
+        target=wanted[:, present],
+        agent=row.agent[:, present],
+        around=None,
+    )

@@ -1,0 +1,173 @@
+"""Scores and prediction regions of a forecast, for each agent and for whole windows."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trajflow import metrics
+from trajflow.baselines import load
+from trajflow.batch import Batch, Bools, Floats, Ints
+from trajflow.calibration import Calibration, region_of
+from trajflow.choosing import draws_of
+from trajflow.errors import RunError
+from trajflow.predictor import Predictor
+
+LEVELS = (0.5, 0.9)
+MAX_PAIRED = 200
+"""Samples whose pairwise distances are computed; more take a second and change nothing."""
+MISS = 2.0
+"""Distance of the best endpoint beyond which it is a miss, in the unit of the tracks."""
+CHUNK = 192
+"""Targets scored at once; a key press that waits for a chunk must not feel slow."""
+OOD_SCORE = "ood_score"
+RANKINGS = ("energy_score", "min_ade", "min_fde", "miss_rate", "spread", OOD_SCORE)
+
+
+@dataclass(frozen=True)
+class BatchForecast:
+    """A forecast of one batch.
+
+    Attributes:
+        samples: Futures, [S, B, A, F, D]; NaN for agents that are not forecast.
+        weights: Probability of each selected sample, [S, B, A]; None for plain samples.
+        calibration: Calibration of the run, if there is one.
+    """
+
+    samples: Floats
+    weights: Floats | None = None
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True)
+class WindowForecaster:
+    """A run or a baseline that forecasts windows.
+
+    Attributes:
+        name: Its name.
+        forecast: Forecasts a batch: samples, seed, network evaluations, selection rule.
+        predictor: The predictor for a number of network evaluations; None for a baseline.
+    """
+
+    name: str
+    forecast: Callable[[Batch, int, int, int, str | None], BatchForecast]
+    predictor: Callable[[int], Predictor] | None = None
+
+    @classmethod
+    def of_run(cls, name: str, predictor: Callable[[int], Predictor]) -> "WindowForecaster":
+        """A trained run."""
+
+        def forecast(
+            batch: Batch, samples: int, seed: int, steps: int, select: str | None
+        ) -> BatchForecast:
+            run = predictor(steps)
+            if select is None:
+                return BatchForecast(run.forecast(batch, samples, seed), None, run.calibration)
+            draws = draws_of(select, samples)
+            chosen = run.choose(batch, samples, draws, select, seed)
+            return BatchForecast(*chosen, run.calibration)
+
+        return cls(name, forecast, predictor)
+
+    @classmethod
+    def constant_velocity(cls) -> "WindowForecaster":
+        """The baseline that repeats the last displacement; all its samples are equal."""
+        fit = load("cv")
+
+        def forecast(
+            batch: Batch, samples: int, seed: int, steps: int, select: str | None
+        ) -> BatchForecast:
+            return BatchForecast(fit([batch], samples, seed).forecast(batch, samples, seed))
+
+        return cls("cv", forecast)
+
+
+def scores(forecast: BatchForecast, batch: Batch) -> Mapping[str, Floats]:
+    """Scores of all agents by name, [B, A]; NaN where nothing is forecast or the future is unknown.
+
+    The energy score and the spread of more than 200 plain samples are those of the first 200.
+
+    Args:
+        forecast: The forecast, samples [S, B, A, F, D].
+        batch: The window, with its future.
+    """
+    target, weights = batch.target, forecast.weights
+    samples, future = forecast.samples[:, target], batch.future[target]
+    first = samples[:MAX_PAIRED]
+    shares = None if weights is None else weights[:, target]
+    if shares is None:
+        energy = metrics.energy_score(first, future)
+    else:
+        energy = metrics.weighted_energy_score(samples, shares, future)
+    values = {
+        "energy_score": energy,
+        "min_ade": metrics.min_ade(samples, future),
+        "min_fde": metrics.min_fde(samples, future),
+        "mean_ade": _mean_ade(samples, shares, future),
+        "miss_rate": metrics.miss_rate(samples, future, MISS),
+        "coverage_90": metrics.coverage(samples, future, 0.9, shares),
+        "spread": metrics.spread(first) if shares is None else metrics.spread(samples, shares),
+    }
+    return {name: scatter(target, row) for name, row in values.items()}
+
+
+def regions(forecast: BatchForecast, target: Bools) -> dict[float, tuple[Floats, Floats]]:
+    """Centres [B, A, F, D] and radii [B, A, F] of the prediction regions of each level.
+
+    Args:
+        forecast: The forecast, samples [S, B, A, F, D].
+        target: Agents that are forecast, [B, A].
+    """
+    shares = None if forecast.weights is None else forecast.weights[:, target]
+    samples, calibration = forecast.samples[:, target], forecast.calibration
+    discs = {level: region_of(samples, level, "each", calibration, shares) for level in LEVELS}
+    return {
+        level: (scatter(target, disc.centre), scatter(target, disc.radius))
+        for level, disc in discs.items()
+    }
+
+
+def scatter(target: Bools, rows: Floats) -> Floats:
+    """Rows [N, ...] of the N targets at their place among all agents, [B, A, ...]; NaN elsewhere.
+
+    Args:
+        target: Agents that are forecast, [B, A].
+        rows: One row per target, [N, ...].
+    """
+    full = np.full((*target.shape, *rows.shape[1:]), np.nan)
+    full[target] = rows
+    return full
+
+
+def window_scores(forecaster: WindowForecaster, batch: Batch, by: str) -> Floats:
+    """Score of each window, [B]: the mean over its targets, or the highest OOD score.
+
+    Args:
+        forecaster: The run or baseline.
+        batch: The windows.
+        by: One of `RANKINGS`.
+
+    Raises:
+        RunError: A baseline has no OOD score.
+        ConfigError: The run has no OOD detector.
+    """
+    if by == OOD_SCORE:
+        if forecaster.predictor is None:
+            raise RunError(f"{forecaster.name} is a baseline and has no OOD score")
+        detected = forecaster.predictor(1).surprise_of(batch)
+        return np.asarray(np.nanmax(scatter(batch.target, detected.score), 1))
+    forecast = forecaster.forecast(batch, 20, 0, 1, None)
+    return np.asarray(np.nanmean(scores(forecast, batch)[by], 1))
+
+
+def chunks(targets: Ints) -> Iterator[Ints]:
+    """Consecutive windows in groups of about `CHUNK` targets, from the targets of each, [N]."""
+    group = (np.cumsum(targets) - 1) // CHUNK
+    yield from np.split(np.arange(len(targets)), np.flatnonzero(np.diff(group)) + 1)
+
+
+def _mean_ade(samples: Floats, shares: Floats | None, future: Floats) -> Floats:
+    if shares is None:
+        return metrics.mean_ade(samples, future)
+    error = np.sqrt(np.square(samples - future).sum(-1)).mean(-1)
+    return np.asarray((shares * error).sum(0))

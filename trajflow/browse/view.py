@@ -1,0 +1,111 @@
+"""One window and its forecast as plain values that travel between processes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from trajflow.batch import Bools as Bools
+from trajflow.batch import Floats as Floats
+from trajflow.batch import Ints as Ints
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How a window is forecast.
+
+    Attributes:
+        samples: Futures of each agent.
+        seed: Seed of the noise.
+        steps: Network evaluations per sample.
+        select: Rule that chooses the samples from many more; None: plain samples.
+    """
+
+    samples: int = 20
+    seed: int = 0
+    steps: int = 1
+    select: str | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A window of A agents with S futures of those that are forecast.
+
+    Attributes:
+        past: World positions of the last T steps, [A, T, D], in `unit`; NaN where unseen.
+        future: What happened at the next F steps, [A, F, D]; NaN where unseen; None if unknown.
+        target: Agents that are forecast, [A].
+        samples: Futures, [S, A, F, D]; NaN for agents that are not forecast. S may be 0.
+        labels: Id of each agent as it stands in the data, A strings.
+        agent_types: Type of each agent, A strings.
+        scene: Name of the recording.
+        start: First step of the window, in steps of the recording.
+        index: Number of the window in its split, from 0.
+        count: Windows of the split.
+        dt: Seconds per step.
+        unit: Unit of the coordinates.
+        regions: Centres [A, F, D] and radii [A, F] of the prediction regions of each level.
+        ood_score: OOD score of each past, [A], at most 1; None if the run has no OOD detector.
+        ood_reasons: What is unusual about each past, A strings.
+        metrics: Scores of each agent by name, [A]; NaN for agents that are not forecast.
+        forecaster: Name of the run or baseline that made the forecast.
+        weights: Probability of each selected sample, [S, A]; None for plain samples.
+        seconds: Time the forecast took.
+        edited: Past steps that were changed by hand, [A, T]; None if none were.
+    """
+
+    past: Floats
+    future: Floats | None
+    target: Bools
+    samples: Floats
+    labels: tuple[str, ...]
+    agent_types: tuple[str, ...]
+    scene: str
+    start: int
+    index: int
+    count: int
+    dt: float
+    unit: str
+    regions: Mapping[float, tuple[Floats, Floats]] = field(default_factory=dict)
+    ood_score: Floats | None = None
+    ood_reasons: tuple[str, ...] | None = None
+    metrics: Mapping[str, Floats] = field(default_factory=dict)
+    forecaster: str = ""
+    weights: Floats | None = None
+    seconds: float = 0.0
+    edited: Bools | None = None
+
+    @property
+    def agents(self) -> int:
+        """Agents A, forecast or not."""
+        return len(self.target)
+
+    @property
+    def history(self) -> int:
+        """Past steps T."""
+        return int(self.past.shape[1])
+
+    @property
+    def horizon(self) -> int:
+        """Future steps F."""
+        return int(self.samples.shape[2])
+
+    @property
+    def now(self) -> float:
+        """Time of the present step, in seconds of the recording."""
+        return (self.start + self.history - 1) * self.dt
+
+    @property
+    def present(self) -> Floats:
+        """Last observed position of each agent, [A, D]; NaN if it was never observed."""
+        seen: Bools = np.asarray(np.isfinite(self.past).all(-1))
+        last = self.history - 1 - np.argmax(np.flip(seen, 1), 1)
+        position: Floats = np.asarray(self.past[np.arange(self.agents), last])
+        return np.where(np.any(seen, -1)[:, None], position, np.nan)
+
+    def mean(self, name: str) -> float:
+        """Mean of a score over the targets; NaN if it is not known."""
+        values = self.metrics.get(name)
+        if values is None or not np.isfinite(values).any():
+            return float("nan")
+        return float(np.nanmean(values))

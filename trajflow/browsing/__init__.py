@@ -1,1 +1,0 @@
-"""Windows of a store beside what runs forecast of them, for whoever looks."""

@@ -1,0 +1,135 @@
+"""The small run on generated tracks that lies in the package, and a window of it.
+
+The window is shown before torch is loaded.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajflow.browse.view import View
+from trajflow.errors import DataError
+
+ASSETS = Path(__file__).with_name("assets")
+ARCHIVE, PREVIEW = ASSETS / "demo.zip", ASSETS / "preview.npz"
+Arrays = dict[str, NDArray[Any]]
+ARRAYS = ("past", "future", "target", "samples", "ood_score", "edited", "weights")
+WORDS = ("labels", "agent_types", "ood_reasons")
+SCALARS = {"scene": str, "start": int, "index": int, "count": int, "dt": float, "unit": str}
+SCALARS |= {"forecaster": str, "seconds": float}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where the demo lies.
+
+    Attributes:
+        folder: Holds its run and its store.
+    """
+
+    folder: Path
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self.folder / "demo"
+
+    @property
+    def data(self) -> Path:
+        """The store."""
+        return self.folder / "crowd.zarr"
+
+
+def unpack_demo(cache: Path | None = None) -> Demo:
+    """The demo in the user's cache, put there by the first call; another call finds it whole.
+
+    Args:
+        cache: A folder instead of the user's cache.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    digest = hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()[:12]
+    place = (cache or _user_cache()) / f"demo-{digest}"
+    if place.is_dir():
+        return Demo(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
+        try:
+            with zipfile.ZipFile(ARCHIVE) as zipped:
+                zipped.extractall(beside)
+            _rename(beside, place)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"the demo cannot be unpacked to {place}: {error}; set XDG_CACHE_HOME to another folder"
+        ) from None
+    return Demo(place)
+
+
+def pack(view: View) -> Arrays:
+    """The arrays of a view by name, each [*]; what it does not know is left out."""
+    arrays: Arrays = {}
+    for name in (*ARRAYS, *WORDS, *SCALARS):
+        value = getattr(view, name)
+        if value is not None:
+            arrays[name] = np.asarray(value)
+            if arrays[name].dtype == np.float64:
+                arrays[name] = arrays[name].astype(np.float32)
+    arrays["levels"] = np.array(list(view.regions), np.float64)
+    for k, (centres, radii) in enumerate(view.regions.values()):
+        arrays[f"centres_{k}"], arrays[f"radii_{k}"] = centres, radii
+    arrays["scores"] = np.array(list(view.metrics), np.str_)
+    arrays["score"] = np.array(list(view.metrics.values()))
+    return arrays
+
+
+def unpack(arrays: Mapping[str, NDArray[Any]]) -> View:
+    """The view of such arrays [*]."""
+    levels, names = arrays["levels"].tolist(), arrays["scores"].tolist()
+    regions = {
+        level: (arrays[f"centres_{k}"].astype(float), arrays[f"radii_{k}"].astype(float))
+        for k, level in enumerate(levels)
+    }
+    fields: dict[str, Any] = {"future": None, "regions": regions}
+    fields |= {name: _double(arrays[name]) for name in ARRAYS if name in arrays}
+    fields |= {name: tuple(arrays[name].tolist()) for name in WORDS if name in arrays}
+    fields |= {name: kind(arrays[name].item()) for name, kind in SCALARS.items()}
+    return View(**fields, metrics=dict(zip(names, arrays["score"], strict=True)))
+
+
+def load_preview(path: Path = PREVIEW) -> View | None:
+    """The view in a file of `numpy.savez`; None if there is none."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return unpack(arrays)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _double(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.float64) if values.dtype == np.float32 else values
+
+
+def _rename(beside: Path, place: Path) -> None:
+    """Rename whole; if another process was faster, its demo is as good."""
+    try:
+        beside.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trajflow"

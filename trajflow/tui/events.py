@@ -1,0 +1,276 @@
+"""The events of a training, read while someone else writes them, and what they add up to."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trajflow.tui.processes import Job, last_words, open_regular, running_job
+
+MAX_READ = 32 * 2**20
+"""Bytes read at once; what is longer is read the next time."""
+SILENT_AFTER = 90.0
+"""Seconds without an event after which a training without a known process has stopped."""
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NewEvents:
+    """Events since the last read.
+
+    Attributes:
+        events: New events, in order.
+        restarted: Whether the file was replaced or cut: forget what was read before.
+    """
+
+    events: tuple[Event, ...] = ()
+    restarted: bool = False
+
+
+class EventReader:
+    """Follows a file of JSON lines by its offset; a line that is being written is left for later.
+
+    Attributes:
+        path: The file; it may appear later.
+        invalid: Lines so far that are not events.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.invalid = path, 0
+        self._offset, self._file = 0, (0, 0)
+
+    def read(self) -> NewEvents:
+        """The events since the last call; none if the file cannot be read."""
+        try:
+            with open_regular(self.path) as file:
+                status = os.fstat(file.fileno())
+                identity = (status.st_dev, status.st_ino)
+                restarted = self._offset > 0 and (
+                    identity != self._file or status.st_size < self._offset
+                )
+                self._file, self._offset = identity, 0 if restarted else self._offset
+                file.seek(self._offset)
+                raw = file.read(MAX_READ)
+        except OSError:
+            return NewEvents()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return NewEvents(tuple(self._events(whole)), restarted)
+
+    def _events(self, raw: bytes) -> list[Event]:
+        events: list[Event] = []
+        for line in raw.splitlines():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                value = None
+            if isinstance(value, dict) and isinstance(value.get("event"), str):
+                events.append(value)
+            else:
+                self.invalid += 1
+        return events
+
+
+@dataclass(frozen=True)
+class StepPoint:
+    """A reported training step; NaN where a value was not reported."""
+
+    step: int
+    epoch: float = math.nan
+    loss: float = math.nan
+    weight: float = math.nan
+    lr: float = math.nan
+
+
+@dataclass(frozen=True)
+class ValidationPoint:
+    """A validation: scores by name at a step, and whether its weights are the best so far."""
+
+    step: int
+    epoch: float
+    metrics: Mapping[str, float]
+    best: bool
+
+
+@dataclass
+class TrainingHistory:
+    """The course of a training; a resumed one goes on from the step it was resumed at.
+
+    Attributes:
+        points: Reported steps.
+        validations: Validations.
+        steps: Steps in all; 0 if unknown.
+        steps_per_epoch: Steps of an epoch; 0 if unknown.
+        parameters: Parameters of the model.
+        device: Where it is trained.
+        seconds: Seconds since it was started or resumed.
+        eta: Seconds left; NaN if unknown.
+        reason: Why it ended, "done" or "stopped"; empty while it has not.
+        temperature: Chosen standard deviation of the noise; NaN before it was chosen.
+        final: Scores of the weights that are kept.
+    """
+
+    points: list[StepPoint] = field(default_factory=list)
+    validations: list[ValidationPoint] = field(default_factory=list)
+    steps: int = 0
+    steps_per_epoch: int = 0
+    parameters: int = 0
+    device: str = ""
+    seconds: float = 0.0
+    eta: float = math.nan
+    reason: str = ""
+    temperature: float = math.nan
+    final: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> "TrainingHistory":
+        """All events at once."""
+        history = cls()
+        history.add(events)
+        return history
+
+    @property
+    def step(self) -> int:
+        """The last reported step."""
+        last = [each[-1].step for each in (self.points, self.validations) if each]
+        return max(last, default=0)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done."""
+        return self.step / self.steps_per_epoch if self.steps_per_epoch else math.nan
+
+    @property
+    def epochs(self) -> float:
+        """Epochs in all."""
+        return self.steps / self.steps_per_epoch if self.steps_per_epoch else math.nan
+
+    @property
+    def share(self) -> float:
+        """Share of the steps that is done, 0 to 1."""
+        return min(1.0, self.step / self.steps) if self.steps else 0.0
+
+    def scores(self, name: str) -> list[float]:
+        """A validation score at each validation that has it."""
+        return [each.metrics[name] for each in self.validations if name in each.metrics]
+
+    def best(self, name: str) -> float:
+        """The score of the weights that are kept; NaN before there are any."""
+        if name in self.final:
+            return self.final[name]
+        kept = [each for each in self.validations if each.best]
+        return kept[-1].metrics.get(name, math.nan) if kept else math.nan
+
+    @property
+    def best_epoch(self) -> float:
+        """The epoch of the weights that are kept; NaN before there are any."""
+        return next((one.epoch for one in reversed(self.validations) if one.best), math.nan)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Add events, in their order; unknown ones and invalid values are ignored."""
+        for event in events:
+            self.seconds = _number(event, "seconds", self.seconds)
+            if handler := HANDLERS.get(str(event.get("event"))):
+                handler(self, event)
+
+    def _started(self, event: Event) -> None:
+        step = _whole(event, "step")
+        self.points = [each for each in self.points if each.step <= step]
+        self.validations = [each for each in self.validations if each.step <= step]
+        self.steps, self.steps_per_epoch = _whole(event, "steps"), _whole(event, "steps_per_epoch")
+        self.parameters, self.device = _whole(event, "parameters"), str(event.get("device", ""))
+        self.reason, self.final, self.eta = "", {}, math.nan
+
+    def _step(self, event: Event) -> None:
+        lr = _number(event, "lr", _number(event, "rate"))
+        epoch, loss, weight = (_number(event, name) for name in ("epoch", "loss", "weight"))
+        self.points.append(StepPoint(_whole(event, "step"), epoch, loss, weight, lr))
+        self.eta = _number(event, "eta")
+
+    def _evaluated(self, event: Event) -> None:
+        step, epoch, best = _whole(event, "step"), _number(event, "epoch"), event.get("best")
+        self.validations.append(ValidationPoint(step, epoch, _scores(event), best is True))
+
+    def _tempered(self, event: Event) -> None:
+        self.temperature, self.final = _number(event, "temperature"), _scores(event)
+
+    def _finished(self, event: Event) -> None:
+        self.reason, self.eta = str(event.get("reason", "")), 0.0
+
+
+HANDLERS: Mapping[str, Callable[[TrainingHistory, Event], None]] = {
+    "started": TrainingHistory._started,
+    "step": TrainingHistory._step,
+    "evaluated": TrainingHistory._evaluated,
+    "tempered": TrainingHistory._tempered,
+    "finished": TrainingHistory._finished,
+}
+"""What is done with an event, by its name in the file."""
+
+
+@dataclass(frozen=True)
+class TrainingUpdate:
+    """What is new of a training.
+
+    Attributes:
+        events: Events since the last update.
+        restarted: Whether these are all there are: forget what came before.
+        job: The process, if the application has started it and it runs.
+        recent: Whether an event was written lately.
+        words: The last lines of the log.
+        exists: Whether the run folder exists.
+    """
+
+    events: tuple[Event, ...]
+    restarted: bool
+    job: Job | None
+    recent: bool
+    words: tuple[str, ...]
+    exists: bool
+
+
+class TrainingWatcher:
+    """Looks at one run again and again; it need not exist yet."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._reader = EventReader(run / "events.jsonl")
+
+    def update(self) -> TrainingUpdate:
+        """What is new."""
+        new = self._reader.read()
+        try:
+            age = time.time() - self._reader.path.stat().st_mtime
+        except OSError:
+            age = SILENT_AFTER
+        return TrainingUpdate(
+            events=new.events,
+            restarted=new.restarted,
+            job=running_job(self.run),
+            recent=age < SILENT_AFTER,
+            words=tuple(last_words(self.run)),
+            exists=self.run.is_dir(),
+        )
+
+
+def _number(event: Event, name: str, default: float = math.nan) -> float:
+    value = event.get(name)
+    valid = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if valid and abs(value) < 1e300 else default  # type: ignore[arg-type]
+
+
+def _whole(event: Event, name: str) -> int:
+    value = _number(event, name, 0.0)
+    return int(value) if math.isfinite(value) else 0
+
+
+def _scores(event: Event) -> dict[str, float]:
+    metrics = event.get("metrics")
+    if not isinstance(metrics, dict):
+        return {}
+    values = {str(name): _number(metrics, name) for name in metrics}
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -1,0 +1,1 @@
+"""Pictures of windows and tracks as terminal cells, with numpy alone."""

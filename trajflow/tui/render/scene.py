@@ -1,0 +1,379 @@
+"""A window of agents and their forecast, painted as terminal cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from string import ascii_letters, digits
+from typing import Literal
+
+import numpy as np
+
+from trajflow.browse.view import Floats, Ints, View
+from trajflow.text import safe, width
+from trajflow.tui.render.canvas import Canvas, Cells
+from trajflow.tui.render.colors import Palette, blend
+from trajflow.tui.render.raster import Trace, circles, density, smooth, spots, trace
+from trajflow.tui.render.viewport import Panes, Viewport, nice_step, tick_label, ticks
+
+NAMES = ascii_letters[26:] + ascii_letters[:26] + digits
+MAX_SEGMENTS = 16_000
+"""Segments of sampled paths that are drawn; of more samples, evenly chosen ones are."""
+TRAIL = 0.35
+"""How much of its density the way to a played moment keeps."""
+MAX_DOTS = 1e6
+"""Dots from the map beyond which no letter is written."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What is drawn.
+
+    Attributes:
+        samples: As density, as single paths, or not.
+        truth: The true future.
+        neighbors: Agents that are not forecast.
+        regions: Prediction regions.
+        axes: Coordinates, and a scale.
+    """
+
+    samples: Literal["density", "paths", "none"] = "density"
+    truth: bool = True
+    neighbors: bool = True
+    regions: bool = False
+    axes: bool = True
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """What stands out.
+
+    Attributes:
+        agent: The selected agent; None: all alike.
+        step: Past step of this agent that is being edited, if any.
+        sample: An agent and a sample of it that stands out, if any.
+        moment: Future steps played so far, not necessarily whole; None: all at once.
+        observed: The agent's past before it was edited, [T, D], drawn faintly.
+    """
+
+    agent: int | None = None
+    step: int | None = None
+    sample: tuple[int, int] | None = None
+    moment: float | None = None
+    observed: Floats | None = None
+
+
+ALL_LAYERS, NO_HIGHLIGHT = Layers(), Highlight()
+
+
+def paint_scene(
+    view: View,
+    port: Viewport,
+    palette: Palette,
+    layers: Layers = ALL_LAYERS,
+    highlight: Highlight = NO_HIGHLIGHT,
+    caption: str = "",
+) -> Cells:
+    """The map of a window.
+
+    Args:
+        view: The window.
+        port: Which part of the world, two dots to a column and four to a row of cells.
+        palette: The colours.
+        layers: What is drawn.
+        highlight: What stands out.
+        caption: Written in the upper left corner; shown as it is.
+    """
+    return ScenePainter(view, port, palette, layers, highlight, caption).paint()
+
+
+def paint_panes(
+    panes: Panes,
+    views: tuple[View, View | None],
+    port: Viewport,
+    palette: Palette,
+    layers: Layers,
+    highlights: tuple[Highlight, Highlight],
+) -> Cells:
+    """One map, or two of the same place side by side or stacked."""
+    first, second = views
+    if not panes.two or second is None:
+        return paint_scene(first, port, palette, layers, highlights[0])
+    one = paint_scene(first, port, palette, layers, highlights[0], first.forecaster)
+    other = paint_scene(second, port, palette, layers, highlights[1], second.forecaster)
+    if panes.stacked:
+        line = Cells.filled(panes.rows - 2 * panes.height, panes.columns, palette)
+        line.code[0] = ord("─")
+    else:
+        line = Cells.filled(panes.rows, panes.columns - 2 * panes.width, palette)
+        line.code[:, 0] = ord("│")
+    axis = 0 if panes.stacked else 1
+    return one.joined(line, axis).joined(other, axis)
+
+
+def agent_letter(view: View, agent: int) -> str:
+    """The letter of an agent on the map; neighbors that are not forecast are all called o."""
+    if not view.target[agent]:
+        return "o"
+    order = int(np.count_nonzero(view.target[:agent]))
+    return NAMES[order] if order < len(NAMES) else "*"
+
+
+def agent_hue(view: View, agent: int, palette: Palette) -> int:
+    """The colour of an agent."""
+    order = int(np.count_nonzero(view.target[:agent]))
+    return palette.hue(order) if view.target[agent] else palette.muted
+
+
+class ScenePainter:
+    """Paints one window; see `paint_scene`."""
+
+    def __init__(
+        self,
+        view: View,
+        port: Viewport,
+        palette: Palette,
+        layers: Layers,
+        highlight: Highlight,
+        caption: str,
+    ) -> None:
+        self.view, self.port, self.palette, self.layers = view, port, palette, layers
+        self.highlight, self.caption = highlight, caption
+        self.canvas = Canvas(max(1, port.rows // 4), max(1, port.columns // 2), palette)
+
+    def paint(self) -> Cells:
+        """All layers, from the lowest to the highest."""
+        layers, canvas = self.layers, self.canvas
+        if layers.axes:
+            paint_axes(canvas, self.port)
+        if layers.neighbors:
+            self._neighbors()
+        if layers.samples == "density":
+            self._density()
+        elif layers.samples == "paths":
+            self._paths()
+        if layers.regions:
+            self._regions()
+        if layers.truth:
+            self._truth()
+        self._observed()
+        self._pasts()
+        self._sample()
+        self._letters()
+        if layers.axes:
+            paint_scale(canvas, self.port, self.view.unit)
+        canvas.write(0, 1, self._caption(), self.palette.foreground, bold=True)
+        return canvas.cells()
+
+    @cached_property
+    def targets(self) -> Ints:
+        """Agents that are forecast and were observed, the selected one last, [N]."""
+        targets = np.flatnonzero(self.view.target & np.isfinite(self.view.present).all(-1))
+        selected = self.highlight.agent
+        return np.asarray(sorted(targets.tolist(), key=lambda one: one == selected), np.int64)
+
+    @cached_property
+    def hues(self) -> Ints:
+        """A colour for each agent, [A]; fainter ones where another is selected."""
+        order, selected = np.cumsum(self.view.target) - 1, self.highlight.agent
+        hues = np.array([self.palette.hue(int(one)) for one in order], np.int64)
+        if selected is not None and self.palette.depth != "16":
+            for agent in np.flatnonzero(np.arange(len(hues)) != selected):
+                hues[agent] = blend(int(hues[agent]), self.palette.background, 0.3)
+        hues[~self.view.target] = self.palette.muted
+        return hues
+
+    @cached_property
+    def futures(self) -> Floats:
+        """Sampled paths of the targets from the present on, in dots, [S, N, F + 1, 2]."""
+        samples = self.view.samples[:, self.targets]
+        count, agents, horizon, _ = samples.shape
+        most = max(1, MAX_SEGMENTS // max(1, agents * horizon))
+        if count > most:
+            samples = samples[np.linspace(0, count - 1, most).astype(int)]
+        present = np.broadcast_to(
+            self.view.present[self.targets][None, :, None],
+            (*samples.shape[:2], 1, samples.shape[-1]),
+        )
+        return self._played(self.port.dots(np.concatenate([present, samples], 2)))
+
+    def _played(self, paths: Floats) -> Floats:
+        """Paths [..., F + 1, 2] up to the moment that is played."""
+        moment = self.highlight.moment
+        if moment is None:
+            return paths
+        moment = float(np.clip(moment, 0, paths.shape[-2] - 1))
+        whole = int(moment)
+        begun = paths[..., : whole + 1, :]
+        if moment == whole:
+            return begun if whole else np.concatenate([begun, begun], -2)
+        last = begun[..., -1:, :]
+        tip = last + (moment - whole) * (paths[..., whole + 1, None, :] - last)
+        return np.concatenate([begun, tip], -2)
+
+    def _trace(self, lines: Floats) -> Trace:
+        return trace(lines, *self.canvas.size)
+
+    def _caption(self) -> str:
+        moment = self.highlight.moment
+        played = "" if moment is None else f" +{moment * self.view.dt:.1f} s"
+        return single_width(self.caption) + played
+
+    def _neighbors(self) -> None:
+        beside = np.flatnonzero(~self.view.target)
+        traced = self._trace(self.port.dots(self.view.past[beside]))
+        self.canvas.stroke(traced, np.full(len(beside), self.palette.muted))
+
+    def _density(self) -> None:
+        paths, canvas = self.futures, self.canvas
+        count, agents = paths.shape[:2]
+        if not count or not agents:
+            return
+        equal = np.ptp(paths, 0).max((-1, -2)) < 1
+        if equal.any():
+            canvas.stroke(self._trace(paths[0, equal]), self.hues[self.targets[equal]])
+        paths, hues = paths[:, ~equal], self.hues[self.targets[~equal]]
+        colors, plane = np.unique(hues, return_inverse=True)
+        plane, weight = np.tile(plane, count), np.full(paths[..., 0, 0].size, 1 / count)
+        size = (canvas.rows, canvas.columns)
+        planes = density(self._trace(paths), plane, weight, len(colors), size)
+        if self.highlight.moment is not None:
+            tips = spots(paths[..., -1, :], *canvas.size)
+            planes = TRAIL * planes + density(tips, plane, 4 * weight, len(colors), size)
+        canvas.shade(smooth(planes.astype(np.float32), 1 if count > 100 else 2), colors)
+
+    def _paths(self) -> None:
+        background = self.palette.background
+        thin = [blend(int(hue), background, 0.35) for hue in self.hues[self.targets]]
+        ink = np.tile(np.array(thin, np.int64), len(self.futures))
+        self.canvas.stroke(self._trace(self.futures), ink)
+
+    def _regions(self) -> None:
+        levels = sorted(self.view.regions)
+        for level in levels:
+            centres, radii = self.view.regions[level]
+            step = self._region_step(radii.shape[1])
+            dots = self.port.dots(centres[self.targets, step])
+            rims = self._trace(circles(dots, radii[self.targets, step] / self.port.scale))
+            rims = rims.dashed(3, 3) if level > levels[0] else rims
+            self.canvas.stroke(rims, self.hues[self.targets])
+
+    def _region_step(self, horizon: int) -> int:
+        """The future step whose regions are drawn."""
+        if self.highlight.moment is None:
+            return horizon - 1
+        return int(np.clip(round(self.highlight.moment) - 1, 0, horizon - 1))
+
+    def _truth(self) -> None:
+        if self.view.future is None:
+            return
+        present = self.view.present[self.targets][:, None]
+        truth = np.concatenate([present, self.view.future[self.targets]], 1)
+        paths = self._played(self.port.dots(truth))
+        inks = [self._truth_ink(int(agent)) for agent in self.targets]
+        dashes = self._trace(paths).dashed(5, 4)
+        self.canvas.stroke(dashes, np.array(inks, np.int64), alone=True)
+        for agent, ink, (right, down) in zip(self.targets, inks, paths[:, -1], strict=True):
+            playing = self.highlight.moment is not None
+            mark = agent_letter(self.view, int(agent)) if playing else "x"
+            self._put(right, down, mark, ink)
+
+    def _truth_ink(self, agent: int) -> int:
+        if self.highlight.agent in (None, agent):
+            return self.palette.foreground
+        return blend(self.palette.foreground, self.palette.background, 0.35)
+
+    def _observed(self) -> None:
+        """The past of an agent before it was edited."""
+        if self.highlight.observed is not None:
+            dashes = self._trace(self.port.dots(self.highlight.observed)).dashed(1, 2)
+            self.canvas.stroke(dashes, np.array([self.palette.foreground]))
+
+    def _pasts(self) -> None:
+        dots, hues = self.port.dots(self.view.past[self.targets]), self.hues[self.targets]
+        self.canvas.stroke(self._trace(dots), hues, alone=True)
+        self.canvas.stroke(self._trace(dots + 1), hues)
+
+    def _sample(self) -> None:
+        if self.highlight.sample is None:
+            return
+        agent, sample = self.highlight.sample
+        if agent < self.view.agents and sample < len(self.view.samples):
+            path = np.concatenate([self.view.present[[agent]], self.view.samples[sample, agent]])
+            ink = np.array([self.palette.foreground])
+            self.canvas.stroke(self._trace(self.port.dots(path)[None]), ink, alone=True)
+
+    def _letters(self) -> None:
+        """A letter where each agent is, and the past point by point of the one being edited."""
+        view, palette = self.view, self.palette
+        if self.layers.neighbors:
+            beside = np.flatnonzero(~view.target)
+            for right, down in self.port.dots(view.present[beside]):
+                self._put(right, down, "o", palette.muted, bold=False)
+        present = self.port.dots(view.present[self.targets])
+        for agent, (right, down) in zip(self.targets.tolist(), present, strict=True):
+            letter, hue = agent_letter(view, agent), int(self.hues[agent])
+            self._put(right, down, letter, palette.on_hue, hue)
+        if self.highlight.agent is not None and self.highlight.step is not None:
+            self._points(self.highlight.agent, self.highlight.step)
+
+    def _points(self, agent: int, selected: int) -> None:
+        """The past of an agent point by point, the selected one inverted, also if it is missing."""
+        dots, observed = self.port.dots(self.view.past[agent]), self.highlight.observed
+        for right, down in dots[:-1]:
+            self._put(right, down, "+", int(self.hues[agent]))
+        right, down = dots[selected]
+        back = self.palette.foreground
+        if not np.isfinite(right) and observed is not None:
+            right, down = self.port.dots(observed[selected])
+            back = self.palette.muted
+        self._put(right, down, str((selected + 1) % 10), self.palette.background, back)
+
+    def _put(
+        self,
+        right: float,
+        down: float,
+        text: str,
+        fore: int,
+        back: int | None = None,
+        *,
+        bold: bool = True,
+    ) -> None:
+        """Write at a dot, if it is a place near the map."""
+        if np.isfinite(right + down) and abs(right) < MAX_DOTS and abs(down) < MAX_DOTS:
+            self.canvas.write(int(down) // 4, int(right) // 2, text, fore, back, bold=bold)
+
+
+def paint_axes(canvas: Canvas, port: Viewport) -> None:
+    """Numbers along the lower and the left edge, and a dot where two round coordinates meet."""
+    faint = blend(canvas.palette.muted, canvas.palette.background, 0.25)
+    step = nice_step(max(port.columns, port.rows) * port.scale / 4)
+    x = ticks(port.world(0, 0)[0], port.world(port.columns, 0)[0], step)
+    y = ticks(port.world(0, port.rows)[1], port.world(0, 0)[1], step)
+    crossings = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    canvas.stroke(spots(port.dots(crossings), *canvas.size), np.full(len(crossings), faint))
+    for value in x:
+        text = tick_label(value, step)
+        column = int(port.dots(np.array([value, port.y]))[0]) // 2 - len(text) // 2
+        if canvas.free(canvas.rows - 1, column, len(text)):
+            canvas.write(canvas.rows - 1, column, text, faint)
+    for value in y:
+        row = int(port.dots(np.array([port.x, value]))[1]) // 4
+        if 0 < row < canvas.rows - 1:
+            canvas.write(row, 0, tick_label(value, step), faint)
+
+
+def paint_scale(canvas: Canvas, port: Viewport, unit: str) -> None:
+    """A bar of a round length and its number, in the upper right corner."""
+    length = nice_step(port.columns * port.scale / 5)
+    wide = max(2, round(length / port.scale / 2))
+    text = f"{length:g} {safe(unit, 12)} "
+    bar = "├" + "─" * (wide - 2) + "┤"
+    begin = canvas.columns - len(text) - len(bar) - 1
+    if begin > 0 and canvas.rows > 2:
+        canvas.write(0, begin, text + bar, canvas.palette.muted)
+
+
+def single_width(text: str, limit: int = 40) -> str:
+    """A string of one-column letters that a terminal only shows; others become ?."""
+    return "".join(one if width(one) == 1 else "?" for one in safe(text, limit))

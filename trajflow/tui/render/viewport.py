@@ -1,0 +1,228 @@
+"""Where a picture looks: a part of the world, equal in both directions, on a grid of dots."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trajflow.browse.view import Bools, Floats, View
+
+MIN_SCALE, MAX_SCALE = 1e-6, 1e9
+"""Bounds of the world's units per dot."""
+STACK_IF_LARGER = 1.15
+"""How much larger two maps must be below each other to be stacked."""
+REACH = 8.0
+"""Dots within which a sample or an agent is under the mouse."""
+
+
+@dataclass(frozen=True)
+class Viewport:
+    """A part of the world on a picture of `columns` by `rows` dots, x to the right and y up.
+
+    A dot is an eighth of a terminal cell, which is twice as high as wide: four dots high, two
+    wide. So dots are square and a right angle stays one.
+
+    Attributes:
+        x: World coordinate of the centre, in the unit of the tracks.
+        y: The other one.
+        scale: Units of the world per dot.
+        columns: Dots from left to right.
+        rows: Dots from top to bottom.
+    """
+
+    x: float
+    y: float
+    scale: float
+    columns: int
+    rows: int
+
+    @classmethod
+    def fit(
+        cls, points: Floats, columns: int, rows: int, margin: float = 0.08, least: float = 4.0
+    ) -> Viewport:
+        """All of the points, in the middle.
+
+        Args:
+            points: World positions, [..., D]; those that are not finite are left out.
+            columns: Dots from left to right.
+            rows: Dots from top to bottom.
+            margin: Share of the picture left free on each side.
+            least: Units of the world that are shown at least in the narrower direction.
+        """
+        flat = np.reshape(points, (-1, points.shape[-1]))[:, :2]
+        flat = flat[np.isfinite(flat).all(1)]
+        narrow = least / max(1, min(columns, rows))
+        if not len(flat):
+            return cls(0.0, 0.0, narrow, columns, rows)
+        low, high = flat.min(0), flat.max(0)
+        x, y = (low + high) / 2
+        width, height = (high - low) / (1 - 2 * margin)
+        scale = max(width / max(1, columns), height / max(1, rows), narrow)
+        return cls(float(x), float(y), _bounded(float(scale)), columns, rows)
+
+    def dots(self, points: Floats) -> Floats:
+        """Where world positions [..., D] are on the picture, [..., 2]: dots right and down."""
+        right = (points[..., 0] - self.x) / self.scale + self.columns / 2
+        down = (self.y - points[..., 1]) / self.scale + self.rows / 2
+        return np.stack([right, down], -1)
+
+    def world(self, right: float, down: float) -> tuple[float, float]:
+        """The position under a dot, x and y."""
+        x = self.x + (right - self.columns / 2) * self.scale
+        y = self.y - (down - self.rows / 2) * self.scale
+        return x, y
+
+    def zoom(self, factor: float, at: tuple[float, float] | None = None) -> Viewport:
+        """Closer by a factor above one; the dot `at`, or the middle, stays where it is."""
+        if at is None:
+            at = (self.columns / 2, self.rows / 2)
+        scale = _bounded(self.scale / factor)
+        x, y = self.world(*at)
+        x -= (at[0] - self.columns / 2) * scale
+        y += (at[1] - self.rows / 2) * scale
+        return replace(self, x=x, y=y, scale=scale)
+
+    def pan(self, right: float, down: float) -> Viewport:
+        """The part of the world that lies this many dots to the right and down."""
+        return replace(self, x=self.x + right * self.scale, y=self.y - down * self.scale)
+
+    def centred(self, x: float, y: float) -> Viewport:
+        """The same scale around another place; one that is not finite changes nothing."""
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return self
+        return replace(self, x=x, y=y)
+
+    def resized(self, columns: int, rows: int) -> Viewport:
+        """The same centre, and as much of the world in the narrower direction."""
+        before, after = min(self.columns, self.rows), min(columns, rows)
+        ratio = max(1, before) / max(1, after)
+        return Viewport(self.x, self.y, _bounded(self.scale * ratio), columns, rows)
+
+
+@dataclass(frozen=True)
+class Panes:
+    """How a widget of `columns` by `rows` cells is shared by one map or two.
+
+    Attributes:
+        columns: Cells from left to right.
+        rows: Cells from top to bottom.
+        two: Whether there are two maps.
+        stacked: Whether the second one is below the first one, not beside it.
+    """
+
+    columns: int
+    rows: int
+    two: bool = False
+    stacked: bool = False
+
+    @property
+    def width(self) -> int:
+        """Columns of one map."""
+        return (self.columns - 1) // 2 if self.two and not self.stacked else self.columns
+
+    @property
+    def height(self) -> int:
+        """Rows of one map."""
+        return (self.rows - 1) // 2 if self.two and self.stacked else self.rows
+
+    @property
+    def dots(self) -> tuple[int, int]:
+        """Size of one map in dots, right and down."""
+        return 2 * self.width, 4 * self.height
+
+    def under(self, column: int, row: int) -> tuple[bool, float, float]:
+        """Whether a cell is on the second map, and the dots of its middle there."""
+        second = self.two and (row > self.height if self.stacked else column > self.width)
+        if second and self.stacked:
+            row -= self.rows - self.height
+        elif second:
+            column -= self.columns - self.width
+        return second, 2 * column + 1.0, 4 * row + 2.0
+
+
+def stack_is_larger(view: View, columns: int, rows: int) -> bool:
+    """Whether two maps of a window are larger below each other than side by side."""
+    points = scene_points(view)
+    beside, stacked = (Panes(columns, rows, True, each).dots for each in (False, True))
+    scale = Viewport.fit(points, *stacked).scale
+    return Viewport.fit(points, *beside).scale > STACK_IF_LARGER * scale
+
+
+def scene_points(view: View) -> Floats:
+    """What should be on the map, [N, D]: pasts, futures of the targets, most samples."""
+    samples = view.samples[:200, view.target]
+    parts = [view.past[view.target], samples, view.past[:, -1:]]
+    if view.future is not None:
+        parts.append(view.future[view.target])
+    return np.concatenate([part.reshape(-1, view.past.shape[-1]) for part in parts])
+
+
+def fit_scene(view: View, port: Viewport | None, panes: Panes) -> Viewport:
+    """Where to look at a window: as before while all of it is visible and large enough, or anew."""
+    points = scene_points(view)
+    best = Viewport.fit(points, *panes.dots)
+    if port is None or (port.columns, port.rows) != panes.dots:
+        return best
+    if not 0.6 * port.scale < best.scale < 1.6 * port.scale:
+        return best
+    dots = port.dots(points[np.isfinite(points).all(1)])
+    on = (dots >= 0) & (dots < panes.dots)
+    return port if on.all(-1).mean() > 0.98 else best
+
+
+def nearest_sample(view: View, port: Viewport, right: float, down: float) -> tuple[int, int] | None:
+    """Agent and number of the sample that passes nearest to a dot, if one is near."""
+    if not len(view.samples):
+        return None
+    targets = np.flatnonzero(view.target)
+    dots = port.dots(view.samples[:, targets])
+    finer = np.concatenate([dots, (dots[..., 1:, :] + dots[..., :-1, :]) / 2], -2)
+    away = np.hypot(finer[..., 0] - right, finer[..., 1] - down).min(-1)
+    if not np.isfinite(away).any() or np.nanmin(away) > REACH:
+        return None
+    sample, agent = np.unravel_index(np.nanargmin(away), away.shape)
+    return int(targets[agent]), int(sample)
+
+
+def nearest_agent(view: View, port: Viewport, right: float, down: float) -> int | None:
+    """The target whose present position is nearest to a dot, if it is near."""
+    return _nearest(port.dots(view.present), view.target, right, down)
+
+
+def nearest_step(view: View, port: Viewport, agent: int, right: float, down: float) -> int | None:
+    """The past step of an agent that is nearest to a dot, if it is near."""
+    dots = port.dots(view.past[agent])
+    return _nearest(dots, np.asarray(np.isfinite(dots).all(-1)), right, down)
+
+
+def nice_step(length: float) -> float:
+    """The largest of 1, 2, 5, 10, ... times a power of ten that is at most `length`."""
+    if not (math.isfinite(length) and length > 0):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(length))
+    return max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9))
+
+
+def ticks(low: float, high: float, step: float) -> list[float]:
+    """Multiples of a step between two numbers, 60 at most."""
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [k * step for k in range(first, min(last, first + 60) + 1)]
+
+
+def tick_label(value: float, step: float) -> str:
+    """A number with as many decimals as its step needs."""
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    text = f"{value:.{decimals}f}" if abs(value) < 1e6 else f"{value:g}"
+    return "0" if float(text) == 0 else text
+
+
+def _nearest(dots: Floats, valid: Bools, right: float, down: float) -> int | None:
+    away = np.where(valid, np.hypot(dots[:, 0] - right, dots[:, 1] - down), np.inf)
+    away = np.where(np.isfinite(away), away, np.inf)
+    return int(away.argmin()) if len(away) and away.min() <= REACH else None
+
+
+def _bounded(scale: float) -> float:
+    return min(MAX_SCALE, max(MIN_SCALE, scale)) if math.isfinite(scale) else 1.0

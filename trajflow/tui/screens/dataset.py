@@ -1,0 +1,167 @@
+"""A store of tracks: its scenes, where agents go, how fast and how long, and what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from textual import getters, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from trajflow.tui import tasks
+from trajflow.tui.app import TrajflowApp
+from trajflow.tui.engine import TaskFailed
+from trajflow.tui.format import count
+from trajflow.tui.library import read_store
+from trajflow.tui.screens.home import store_facts
+from trajflow.tui.widgets.plots import BarPlot, TrackMap
+from trajflow.tui.widgets.run_table import KeyTable, Row
+from trajflow.tui.widgets.text import FactList, FindingList, TitleBar
+
+READ_AFTER = 0.15
+"""Seconds that the cursor must rest on a scene before its tracks are read."""
+ALL = "\0"
+"""Key of the row for all scenes; no scene has this name."""
+
+
+class DatasetScreen(Screen[None]):
+    """Scenes at the left, the tracks of the chosen one at the right."""
+
+    app = getters.app(TrajflowApp)
+    table = getters.query_one(KeyTable)
+    title_bar = getters.query_one(TitleBar)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "agent_type", "Agent type", id="data.type"),
+        Binding("e", "examine", "Examine", id="data.examine"),
+        Binding("n", "train", "Train", id="data.train"),
+    ]
+
+    def __init__(self, store: Path) -> None:
+        super().__init__()
+        self.store, self.entry = store, read_store(store)
+        self.agent_type = ""
+        self._findings: list[tasks.Finding] = []
+
+    @property
+    def agent_types(self) -> list[str]:
+        """Types of agents, after "" for all."""
+        return ["", *((self.entry.about or {}).get("agents", {}))]
+
+    def compose(self) -> ComposeResult:
+        """Scenes and histograms; map, facts or findings."""
+        yield TitleBar(f"{self.store.name} · data")
+        with Horizontal():
+            with Vertical(id="scenes"):
+                yield KeyTable()
+                yield BarPlot("speed", id="speeds")
+                yield BarPlot("duration", id="durations")
+            with Vertical(id="side"):
+                yield TrackMap()
+                yield FactList()
+                yield FindingList()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Read the scenes; their names are known already."""
+        self.table.focus()
+        self._show_scenes(dict.fromkeys((self.entry.about or {}).get("scene_names", [])))
+        self.query_one(FactList).show(store_facts(self.entry))
+        self.query_one(FindingList).display = False
+        if self.entry.problem:
+            self.app.show_error(self.entry.problem)
+        else:
+            self._read_scenes()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Types can be chosen where there are several."""
+        return action != "agent_type" or len(self.agent_types) > 2
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Read the chosen scene, once the cursor rests."""
+        self._read_tracks(READ_AFTER)
+
+    def on_data_table_row_selected(self) -> None:
+        """Read the chosen scene now."""
+        self._read_tracks()
+
+    def action_agent_type(self) -> None:
+        """Show the next type of agents, or all."""
+        at = self.agent_types.index(self.agent_type)
+        self.agent_type = self.agent_types[(at + 1) % len(self.agent_types)]
+        self._read_tracks()
+
+    def action_examine(self) -> None:
+        """Look for what is wrong with the tracks, or go back to the facts."""
+        findings, facts = self.query_one(FindingList), self.query_one(FactList)
+        findings.display = not findings.display
+        facts.display = not findings.display
+        running = any(one.node is self and one.group == "examine" for one in self.workers)
+        if findings.display and not running and not self._findings:
+            self._examine()
+
+    def action_train(self) -> None:
+        """Train on this store."""
+        self.app.open_new_training(self.store)
+
+    @work(group="scenes")
+    async def _read_scenes(self) -> None:
+        try:
+            scenes = await self.app.engine.call(tasks.list_scenes, self.store)
+            self.call_later(self._show_scenes, scenes)  # not if the screen is closing
+        except TaskFailed as error:
+            self.app.show_error(error)
+
+    @work(exclusive=True, group="tracks")
+    async def _read_tracks(self, after: float = 0.0) -> None:
+        await asyncio.sleep(after)
+        chosen = self.table.chosen
+        if chosen is None or self.entry.problem:
+            return
+        scene = None if chosen == ALL else chosen
+        try:
+            tracks = await self.app.engine.call(
+                tasks.read_tracks, self.store, scene, self.agent_type
+            )
+        except TaskFailed as error:
+            self.app.show_error(error)
+        else:
+            self.call_later(self._show_tracks, tracks)
+
+    @work(group="examine")
+    async def _examine(self) -> None:
+        self.query_one(FindingList).show([], "examining every byte, then the tracks ...")
+        try:
+            async for found in self.app.engine.stream(tasks.examine_store, self.store):
+                self._findings += found
+                self.call_later(self._show_findings)
+        except TaskFailed as error:
+            self._findings.append(("error", "store", str(error)))
+        self.call_later(self._show_findings, f"examined: {len(self._findings)} findings")
+
+    def _show_findings(self, state: str = "") -> None:
+        self.query_one(FindingList).show(self._findings)
+        self.title_bar.state = state or self.title_bar.state
+
+    def _show_scenes(self, scenes: Mapping[str, int | None]) -> None:
+        total = sum(rows or 0 for rows in scenes.values())
+        rows = [
+            Row(name, "", name, f"{count(n)} rows" if n is not None else "")
+            for name, n in scenes.items()
+        ]
+        everything = Row(ALL, "store", "all scenes", f"{count(total)} rows" if total else "")
+        self.table.show([everything, *rows] if len(rows) != 1 else rows)
+
+    def _show_tracks(self, tracks: tasks.SceneTracks) -> None:
+        self.query_one(TrackMap).show(tracks)
+        self.query_one("#speeds", BarPlot).show(tracks.speeds, f"{tracks.unit}/s")
+        self.query_one("#durations", BarPlot).show(tracks.durations, "s")
+        drawn = f", {count(tracks.drawn)} drawn" if tracks.drawn < tracks.tracks else ""
+        kind = f" of type {tracks.agent_type}" if tracks.agent_type else ""
+        scene = tracks.scene or "all scenes"
+        self.title_bar.state = f"{scene}: {count(tracks.tracks)} tracks{kind}{drawn}"

@@ -1,0 +1,228 @@
+"""What is known of a window in words: scene and time, scores, OOD score and its reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.text import Text
+from textual.widgets import Static
+
+from trajflow.browse.view import SamplingOptions, View
+from trajflow.text import safe
+from trajflow.tui.format import clock
+from trajflow.tui.render.colors import Palette, palette_of
+from trajflow.tui.render.scene import agent_hue, agent_letter
+
+if TYPE_CHECKING:
+    from trajflow.tui.screens.edit_past import PastEdit
+
+SCORES = {
+    "min_ade": "minADE",
+    "min_fde": "minFDE",
+    "energy_score": "energy score",
+    "expected_error": "expected error",
+    "spread": "spread",
+    "coverage_90": "coverage@90",
+    "miss_rate": "miss rate",
+}
+FEW = ("min_ade", "min_fde", "energy_score", "spread")
+SHARES = {"coverage_90", "miss_rate"}
+THRESHOLD = 0.95
+"""OOD score above which an agent is called out of distribution: 5 % of the validation people."""
+LOW = 12
+"""Rows below which the facts stand in a few lines."""
+
+
+@dataclass(frozen=True)
+class WindowFacts:
+    """What a `MetricsPanel` shows.
+
+    Attributes:
+        view: The window.
+        second: The same window as forecast by another forecaster.
+        agent: The selected agent.
+        options: How it was forecast.
+        edit: The edit of the past, while it is edited.
+    """
+
+    view: View
+    second: View | None
+    agent: int | None
+    options: SamplingOptions
+    edit: PastEdit | None
+
+
+class MetricsPanel(Static):
+    """Facts of the window that is shown, in a column or, below a map, in a few lines."""
+
+    DEFAULT_CSS = "MetricsPanel { padding: 0 1; }"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("", id=id, markup=False)
+        self._facts: WindowFacts | None = None
+
+    def show(self, facts: WindowFacts) -> None:
+        """Show other facts."""
+        self._facts = facts
+        self._write()
+
+    def on_mount(self) -> None:
+        """Write with the colours of another theme."""
+        self.watch(self.app, "theme", self._write, init=False)
+
+    def on_resize(self) -> None:
+        """More room, more lines."""
+        self._write()
+
+    def _write(self) -> None:
+        if self._facts is not None:
+            writer = FactWriter(palette_of(self), self._facts, max(20, self.content_size.width))
+            height = self.size.height
+            self.update(writer.few_lines() if height < LOW else writer.column(height))
+
+
+class FactWriter:
+    """Writes the facts of a window as text."""
+
+    def __init__(self, palette: Palette, facts: WindowFacts, width: int) -> None:
+        self.palette, self.facts, self.width = palette, facts, width
+        self.view, self.second = facts.view, facts.second
+        self.muted, self.strong = f"#{palette.muted:06x}", f"bold #{palette.foreground:06x}"
+
+    def column(self, height: int) -> Text:
+        """One fact below the other."""
+        lines = [*self._where(), Text(), *self._scores(), Text(), *self._selected()]
+        rest = height - len(lines) - 1
+        if rest > 2:
+            lines += [Text(), *self._agents(rest)]
+        return Text("\n").join(lines[:height])
+
+    def few_lines(self) -> Text:
+        """A few lines for a low screen."""
+        view = self.view
+        first = Text(no_wrap=True)
+        first.append(safe(view.scene, 24), self.strong)
+        first.append(f"  {self._place()}  {clock(view.now)}  {self._sampling()}", self.muted)
+        second = Text()
+        for name in FEW:
+            second.append(f"{SCORES[name]} ", self.muted)
+            second.append(self._value(self.view, name), self.strong)
+            if self.second is not None:
+                second.append(f" ({self._value(self.second, name)})", self.muted)
+            second.append("   ")
+        return Text("\n").join([first, second, *self._selected()[:2]])
+
+    def _where(self) -> list[Text]:
+        view = self.view
+        return [
+            Text(safe(view.scene, self.width), self.strong),
+            Text(f"{self._place()}  at {clock(view.now)}", self.muted),
+            Text(self._sampling(), self.muted),
+            Text(f"{safe(view.forecaster, 20)}, {1e3 * view.seconds:.0f} ms", self.muted),
+        ]
+
+    def _place(self) -> str:
+        return f"window {self.view.index + 1} of {self.view.count}"
+
+    def _sampling(self) -> str:
+        options = self.facts.options
+        samples = "1 sample" if options.samples == 1 else f"{options.samples} samples"
+        selected = f"{samples}, {options.select}" if options.select else samples
+        steps = f"{options.steps} step{'s' * (options.steps > 1)}"
+        return f"{selected}, {steps}, seed {options.seed}"
+
+    def _scores(self) -> list[Text]:
+        head = Text().append(f"{'mean over agents':16}", self.muted)
+        if self.second is not None:
+            names = (safe(view.forecaster, 7) for view in (self.view, self.second))
+            head.append("".join(f"{name:>8}" for name in names), self.muted)
+        lines = [head]
+        for name, label in SCORES.items():
+            if name not in self.view.metrics:
+                continue
+            line = Text().append(f"{label:16}", self.muted)
+            line.append(f"{self._value(self.view, name):>8}", self.strong)
+            if self.second is not None:
+                line.append(f"{self._value(self.second, name):>8}", self.strong)
+            elif name not in SHARES:
+                line.append(f" {safe(self.view.unit, 8)}", self.muted)
+            lines.append(line)
+        return lines
+
+    def _value(self, view: View, name: str) -> str:
+        value = view.mean(name)
+        if not np.isfinite(value):
+            return "-"
+        return f"{100 * value:.0f} %" if name in SHARES else f"{value:.2f}"
+
+    def _selected(self) -> list[Text]:
+        """The selected agent, its OOD score, and the reasons of it."""
+        edit, agent = self.facts.edit, self.facts.agent
+        if edit is not None:
+            return [self._edit(edit), *self._ood_score(edit.agent)]
+        if agent is None:
+            return self._ood_score(None)
+        return [self._agent(agent), *self._ood_score(agent)]
+
+    def _edit(self, edit: PastEdit) -> Text:
+        line = Text().append("edit ", f"bold #{self.palette.hue(1):06x}")
+        letter, steps = agent_letter(self.view, edit.agent), edit.past.shape[1]
+        line.append(f"{letter} point {edit.step + 1} of {steps}", self.strong)
+        if not np.isfinite(edit.past[edit.agent, edit.step]).all():
+            line.append("  missing", self.muted)
+        elif edit.changed[edit.agent, edit.step]:
+            line.append(f"  moved {edit.moved_by:.2f} {safe(self.view.unit, 8)}", self.muted)
+        return line
+
+    def _agent(self, agent: int) -> Text:
+        line = Text().append(f"{agent_letter(self.view, agent)} ", self._hue(agent))
+        line.append(safe(self.view.labels[agent], 14), self.strong)
+        line.append(f" {safe(self.view.agent_types[agent], 12)}", self.muted)
+        return line
+
+    def _ood_score(self, agent: int | None) -> list[Text]:
+        """The OOD score of an agent, or the highest one."""
+        view = self.view
+        if view.ood_score is None:
+            return [Text("OOD score: the run has no OOD detector", self.muted)]
+        scores = np.where(np.isfinite(view.ood_score), view.ood_score, -1)
+        one = int(scores.argmax()) if agent is None else agent
+        score = float(scores[one])
+        if score < 0:
+            return [Text("OOD score: not forecast", self.muted)]
+        high, full = score > THRESHOLD, round(10 * score)
+        line = Text().append("OOD score ", self.muted)
+        line.append("█" * full, f"#{self.palette.hue(1):06x}" if high else self.muted)
+        line.append("░" * (10 - full), self.muted)
+        line.append(f" {score:.2f} ", self.strong)
+        line.append("high " if high else "", self.muted)
+        if agent is None:
+            line.append(agent_letter(view, one), self._hue(one))
+        reason = view.ood_reasons[one] if view.ood_reasons else ""
+        return [line, *([Text(safe(reason, 6 * self.width))] if reason else [])]
+
+    def _agents(self, most: int) -> list[Text]:
+        """The agents that are forecast, one in a line."""
+        targets = np.flatnonzero(self.view.target)
+        lines = [Text(f"  {'agent':9}{'minADE':>7}{'energy':>8}{'OOD':>7}", self.muted)]
+        lines += [self._agent_row(int(agent)) for agent in targets[: most - 2]]
+        if len(targets) > most - 2:
+            lines.append(Text(f"  and {len(targets) - most + 2} more", self.muted))
+        return lines
+
+    def _agent_row(self, agent: int) -> Text:
+        view = self.view
+        line = Text().append(f"{agent_letter(view, agent)} ", self._hue(agent))
+        style = self.strong if agent == self.facts.agent else ""
+        line.append(f"{safe(view.labels[agent], 9):9}", style)
+        for name, wide in (("min_ade", 7), ("energy_score", 8)):
+            value = view.metrics[name][agent] if name in view.metrics else np.nan
+            line.append(f"{value:{wide}.2f}" if np.isfinite(value) else f"{'-':>{wide}}", style)
+        score = np.nan if view.ood_score is None else view.ood_score[agent]
+        line.append(f"{score:7.2f}" if np.isfinite(score) else f"{'-':>7}", style)
+        return line.append("!" if score > THRESHOLD else " ")
+
+    def _hue(self, agent: int) -> str:
+        return f"bold #{agent_hue(self.view, agent, self.palette):06x}"

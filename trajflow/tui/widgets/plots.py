@@ -1,0 +1,414 @@
+"""Plots: curves over an axis, bars, two histograms over each other, a map of tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.text import Text
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.widgets import Static
+
+from trajflow.browse.view import Floats
+from trajflow.tui.events import TrainingHistory
+from trajflow.tui.format import bars, number
+from trajflow.tui.render.canvas import Canvas, Cells
+from trajflow.tui.render.colors import Palette, blend, palette_of
+from trajflow.tui.render.raster import spots, trace
+from trajflow.tui.render.tracks import paint_tracks
+from trajflow.tui.render.viewport import nice_step, tick_label, ticks
+from trajflow.tui.tasks import Histogram, SceneTracks
+from trajflow.tui.widgets.text import rich_color
+
+MARKS = "●■▲◆"
+"""What tells curves apart without colours; each stands at the end of its curve."""
+SMOOTH = 0.04
+"""Share of the steps over which the loss is averaged."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve.
+
+    Attributes:
+        name: What it is.
+        x: Where, [N].
+        y: How much, [N]; what is not finite leaves a gap.
+        faint: Whether it stands behind the others, without a name.
+    """
+
+    name: str
+    x: Floats
+    y: Floats
+    faint: bool = False
+
+
+class Picture(Widget):
+    """A widget that fills its place with one picture, painted again for every size and theme."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._strips: list[Strip] = []
+
+    def paint(self, size: tuple[int, int], palette: Palette) -> Cells | None:
+        """The picture in so many rows and columns; None if there is nothing to show.
+
+        Args:
+            size: Rows and columns.
+            palette: The colours.
+        """
+        raise NotImplementedError
+
+    def repaint(self) -> None:
+        """Paint after what is shown has changed."""
+        width, height = self.size
+        cells = self.paint((height, width), palette_of(self)) if width and height else None
+        self._strips = cells.strips() if cells is not None else []
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the picture."""
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.size.width, self.rich_style)
+
+    def on_resize(self) -> None:
+        """Fill another size."""
+        self.repaint()
+
+    def notify_style_update(self) -> None:
+        """Paint with the colours of another theme."""
+        super().notify_style_update()
+        if self.is_attached:
+            self.repaint()
+
+
+class CurvePlot(Picture):
+    """Some curves over one axis.
+
+    Args:
+        title: Written in the upper left corner.
+        below: Written in the lower left corner, the name of x.
+        id: Id of the widget.
+    """
+
+    DEFAULT_CSS = "CurvePlot { width: 1fr; height: 1fr; }"
+
+    def __init__(self, title: str, *, below: str = "", id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.title, self.below = title, below
+        self._curves: tuple[Curve, ...] = ()
+
+    def show(self, curves: Sequence[Curve]) -> None:
+        """Show other curves."""
+        self._curves = tuple(curves)
+        self.repaint()
+
+    def paint(self, size: tuple[int, int], palette: Palette) -> Cells | None:
+        """The curves, where there is room."""
+        if size[0] < 4 or size[1] < 16:
+            return None
+        return paint_curves(self._curves, self.title, self.below, size, palette)
+
+
+class TrackMap(Picture):
+    """Where agents go; a row of arrows tells which colour leads where."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._tracks: SceneTracks | None = None
+
+    def show(self, tracks: SceneTracks | None) -> None:
+        """Show other tracks, or none."""
+        self._tracks = tracks
+        self.repaint()
+
+    def paint(self, size: tuple[int, int], palette: Palette) -> Cells | None:
+        """The tracks, where there is room."""
+        tracks = self._tracks
+        if size[0] < 3 or size[1] < 4 or tracks is None or not len(tracks.steps):
+            return None
+        return paint_tracks(tracks.steps, tracks.track, tracks.unit, size, palette)
+
+
+class BarPlot(Widget):
+    """How often values occur, in blocks, with their median.
+
+    Args:
+        title: What is counted.
+        id: Id of the widget.
+    """
+
+    DEFAULT_CSS = "BarPlot { height: 5; }"
+
+    def __init__(self, title: str, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.title, self._unit = title, ""
+        self._histogram: Histogram | None = None
+
+    def show(self, histogram: Histogram, unit: str) -> None:
+        """Show other values, in a unit."""
+        self._histogram, self._unit = histogram, unit
+        self.refresh()
+
+    def render(self) -> Text:
+        """Title, bars, bounds."""
+        histogram = self._histogram
+        text = Text(self.title, "bold", no_wrap=True)
+        if histogram is None:
+            return text
+        text.append(f"  median {number(histogram.median)} {self._unit}", "not bold")
+        columns, rows = max(1, self.size.width - 1), max(1, self.size.height - 2)
+        tone = rich_color(self, "primary")
+        for line in bars([int(n) for n in histogram.counts], columns, rows):
+            text.append("\n").append(line, f"not bold {tone}")
+        low, high = (number(float(histogram.edges[end]), 2) for end in (0, -1))
+        return text.append(f"\n{low}{high.rjust(columns - len(low))}", "not bold dim")
+
+
+class ScoreHistogram(Static):
+    """OOD scores of corrupted windows, and below them those of windows in distribution."""
+
+    DEFAULT_CSS = "ScoreHistogram { width: 1fr; height: 1fr; }"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("", id=id, markup=False)
+        self._title = ""
+        self._histogram: Mapping[str, Any] | None = None
+        self._threshold: float | None = None
+
+    def show(
+        self, title: str, histogram: Mapping[str, Any] | None, threshold: float | None = None
+    ) -> None:
+        """Show other scores.
+
+        Args:
+            title: What the scores are.
+            histogram: "edges", and shares of "ordinary" and "shifted" windows; None: nothing.
+            threshold: Score that 95 % of the validation people stay below.
+        """
+        self._title, self._histogram, self._threshold = title, histogram, threshold
+        self._write()
+
+    def on_resize(self) -> None:
+        """Fill another size."""
+        self._write()
+
+    def notify_style_update(self) -> None:
+        """Write with the colours of another theme."""
+        super().notify_style_update()
+        if self.is_attached:
+            self._write()
+
+    def _write(self) -> None:
+        width, height = self.size
+        if self._histogram is None or width < 12 or height < 5:
+            self.update(Text(self._title if self._histogram is None else "", "dim"))
+            return
+        size, palette = (height, width), palette_of(self)
+        self.update(histogram_text(self._title, self._histogram, self._threshold, size, palette))
+
+
+def histogram_text(
+    title: str,
+    histogram: Mapping[str, Any],
+    threshold: float | None,
+    size: tuple[int, int],
+    palette: Palette,
+) -> Text:
+    """Two histograms over one axis, one above the other.
+
+    Args:
+        title: The first line.
+        histogram: "edges", and shares of "ordinary" and "shifted" windows.
+        threshold: A place on the axis.
+        size: Lines and columns.
+        palette: The colours.
+    """
+    height, width = size
+    edges, muted = histogram["edges"], f"#{palette.muted:06x}"
+    columns = max(width, len(edges) - 1)
+    lines = [Text(title[:width], f"bold #{palette.foreground:06x}", no_wrap=True)]
+    most = max(*histogram["shifted"], *histogram["ordinary"], 1e-9)
+    rows = max(1, (height - 2) // 2)
+    for order, (key, name) in enumerate([("shifted", "corrupted"), ("ordinary", "original")]):
+        hue = f"#{palette.hue(1 - order):06x}"
+        for row, bar in enumerate(bars(histogram[key], columns, rows, most)):
+            line = Text(no_wrap=True).append(bar[:width], hue)
+            if row == 0:
+                top = f"{name}, top {100 * max(histogram[key]):.0f} %"
+                line = _label(_label(line, top, muted), name, muted)
+            lines.append(line)
+    lines.append(_histogram_axis(edges, threshold, columns, width, muted))
+    return Text("\n").join(lines)
+
+
+def _label(line: Text, label: str, style: str) -> Text:
+    """The line with a label in the first gap that is long enough; one label at most."""
+    at = line.plain.find(" " * (len(label) + 1))
+    if at < 0 or any(one.isalpha() for one in line.plain):
+        return line
+    return line[:at].append(label, style).append_text(line[at + len(label) :])
+
+
+def _histogram_axis(
+    edges: Sequence[float], threshold: float | None, columns: int, width: int, style: str
+) -> Text:
+    low, high = edges[0], edges[-1]
+    left, right = f"{low:.2g}", f"{high:.2g}"
+    letters = list(left + " " * max(0, columns - len(left) - len(right)) + right)
+    if threshold is not None and low < threshold < high:
+        at = min(columns - 1, int((threshold - low) / (high - low) * columns))
+        word = f"threshold {threshold:.2g}▲"
+        first = max(len(left) + 1, at - len(word) + 1)
+        letters[first : first + len(word)] = list(word)
+        if first + len(word) >= columns - len(right):
+            letters[first + len(word) :] = " " * (columns - first - len(word))
+    return Text("".join(letters)[:width], style, no_wrap=True)
+
+
+def paint_curves(
+    curves: Sequence[Curve], title: str, below: str, size: tuple[int, int], palette: Palette
+) -> Cells:
+    """Curves as cells.
+
+    Args:
+        curves: What is drawn, the last ones on top.
+        title: Written in the upper left corner.
+        below: Written in the lower left corner, the name of x.
+        size: Cells from top to bottom and from left to right.
+        palette: The colours.
+    """
+    rows, columns = size
+    canvas = Canvas(rows, columns, palette)
+    canvas.write(0, 0, title[:columns], palette.foreground, bold=True)
+    named = [curve for curve in curves if not curve.faint]
+    _legend(canvas, named, len(title) + 1)
+    x, y = (_finite([getattr(curve, axis) for curve in curves]) for axis in "xy")
+    if not len(x) or not len(y):
+        canvas.write(rows // 2, max(0, columns // 2 - 5), "nothing yet", palette.muted)
+        return canvas.cells()
+    plot = CurvePainter(canvas, _bounds(x, 0.0), _bounds(y, 0.06))
+    plot.axes(below)
+    for curve in curves:
+        if curve.faint:
+            plot.draw(curve, 0)
+    for order, curve in enumerate(named):
+        plot.draw(curve, order)
+    return canvas.cells()
+
+
+class CurvePainter:
+    """Values to dots: the left margin and the last row hold numbers."""
+
+    def __init__(self, canvas: Canvas, x: tuple[float, float], y: tuple[float, float]) -> None:
+        self.canvas, self.x, self.y = canvas, x, y
+        self.step = nice_step((y[1] - y[0]) / 2.0)
+        self.ticks = ticks(*y, self.step)
+        labels = [len(tick_label(tick, self.step)) for tick in self.ticks]
+        self.left = max(labels, default=1) + 1
+        self.high, self.wide = canvas.rows - 2, canvas.columns - self.left - 1
+
+    def dots(self, x: Floats, y: Floats) -> Floats:
+        """Where points are, in dots right and down, [N, 2]."""
+        right = (x - self.x[0]) / (self.x[1] - self.x[0]) * (2 * self.wide - 1)
+        down = (self.y[1] - y) / (self.y[1] - self.y[0]) * (4 * self.high - 1)
+        return np.stack([right + 2 * self.left, down + 4], -1)
+
+    def axes(self, below: str) -> None:
+        """Numbers at the left and below, and faint dots from left to right at round numbers."""
+        canvas, muted = self.canvas, self.canvas.palette.muted
+        thin = blend(muted, canvas.palette.background, 0.45)
+        for tick in self.ticks:
+            line = np.arange(0, 2 * self.wide, 4) + 2.0 * self.left
+            down = float(self.dots(np.array([self.x[0]]), np.array([tick]))[0, 1])
+            points = np.stack([line, np.full(len(line), down)], -1)
+            canvas.stroke(spots(points, *canvas.size), np.full(len(line), thin))
+            text = tick_label(tick, self.step).rjust(self.left - 1)
+            canvas.write(int(down) // 4, 0, text, muted)
+        step, last = nice_step((self.x[1] - self.x[0]) / max(1.5, self.wide / 16)), canvas.rows - 1
+        for tick in ticks(*self.x, step):
+            text = tick_label(tick, step)
+            middle = int(self.dots(np.array([tick]), np.array([self.y[0]]))[0, 0]) // 2
+            column = min(middle - len(text) // 2, canvas.columns - len(text))
+            if canvas.free(last, column, len(text)):
+                canvas.write(last, column, text, muted)
+        if canvas.free(last, 0, len(below) + 1):
+            canvas.write(last, 0, below, muted)
+
+    def draw(self, curve: Curve, order: int) -> None:
+        """A curve, and its mark at its end."""
+        canvas, palette = self.canvas, self.canvas.palette
+        hue = palette.hue(order)
+        ink = blend(palette.hue(0), palette.background, 0.6) if curve.faint else hue
+        points = self.dots(curve.x, curve.y)
+        alone = not curve.faint and order == 0
+        canvas.stroke(trace(points[None], *canvas.size), np.array([ink]), alone=alone)
+        finite = np.flatnonzero(np.isfinite(points).all(1))
+        if len(finite) and not curve.faint:
+            right, down = points[finite[-1]]
+            canvas.write(int(down) // 4, int(right) // 2, MARKS[order % len(MARKS)], hue)
+
+
+def loss_curves(history: TrainingHistory) -> list[Curve]:
+    """The training loss as reported, and its moving average."""
+    epoch = _epochs([point.step for point in history.points], history)
+    loss = np.array([point.loss for point in history.points])
+    average = _moving_average(loss, max(1, round(SMOOTH * len(loss))))
+    return [Curve("loss", epoch, loss, faint=True), Curve("mean", epoch, average)]
+
+
+def score_curves(history: TrainingHistory) -> list[Curve]:
+    """The scores on the validation split."""
+    names = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE"}
+    epoch = _epochs([one.step for one in history.validations], history)
+    scores = {key: [one.metrics.get(key, np.nan) for one in history.validations] for key in names}
+    return [Curve(name, epoch, np.array(scores[key])) for key, name in names.items()]
+
+
+def schedule_curves(history: TrainingHistory) -> list[Curve]:
+    """Lambda, and the learning rate as a share of its highest."""
+    epoch = _epochs([point.step for point in history.points], history)
+    weight = np.array([point.weight for point in history.points])
+    lr = np.array([point.lr for point in history.points])
+    highest = np.nanmax(lr, initial=0.0) if len(lr) else 0.0
+    relative = lr / highest if highest > 0 else lr
+    return [Curve("lambda", epoch, weight), Curve("lr / peak", epoch, relative)]
+
+
+def _legend(canvas: Canvas, curves: Sequence[Curve], column: int) -> None:
+    if len(curves) < 2:
+        return
+    fits = column + sum(len(one.name) + 3 for one in curves) - 1 <= canvas.columns
+    for order, curve in enumerate(curves):
+        text = f"{MARKS[order % len(MARKS)]}{' ' if fits else ''}{curve.name}"
+        if column + len(text) <= canvas.columns:
+            canvas.write(0, column, text, canvas.palette.hue(order))
+        column += len(text) + 1
+
+
+def _finite(values: Sequence[Floats]) -> Floats:
+    joined = np.concatenate([np.asarray(each, float) for each in values]) if values else np.zeros(0)
+    return joined[np.isfinite(joined)]
+
+
+def _bounds(values: Floats, margin: float) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    least = max(abs(low), abs(high), 1e-12) * 1e-3
+    extra = max((high - low) * margin, 0.0 if high - low > least else least)
+    return low - extra, high + extra
+
+
+def _epochs(steps: Sequence[int], history: TrainingHistory) -> Floats:
+    return np.array(steps, float) / (history.steps_per_epoch or 1)
+
+
+def _moving_average(values: Floats, width: int) -> Floats:
+    """Mean of each value and those before it, `width` in all."""
+    total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(values))])
+    end = np.arange(1, len(values) + 1)
+    begin = np.maximum(0, end - width)
+    return np.asarray((total[end] - total[begin]) / (end - begin))

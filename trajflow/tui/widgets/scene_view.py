@@ -1,0 +1,371 @@
+"""The map of a window: agents and their forecasts, and the keys and mouse that explore them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.filter import ANSIToTruecolor
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from trajflow.browse.view import Floats, View
+from trajflow.tui.render.colors import palette_of
+from trajflow.tui.render.scene import Highlight, Layers, paint_panes
+from trajflow.tui.render.viewport import (
+    Panes,
+    Viewport,
+    fit_scene,
+    nearest_agent,
+    nearest_sample,
+    nearest_step,
+    stack_is_larger,
+)
+
+MIN_WIDTH_FOR_TWO, MIN_HEIGHT_FOR_TWO = 60, 24
+"""Columns from which two maps stand side by side, rows from which they can be stacked."""
+FRAMES = 12
+"""Pictures of an animation in a second."""
+SLOWEST, FASTEST = 1.5, 6.0
+"""Steps in a second; between them the future passes in real time."""
+PAUSE = 1.0
+"""Seconds an animation rests at its end."""
+
+
+class SceneView(Widget, can_focus=True):
+    """Shows one window, or the same window as forecast by two, and lets it be explored.
+
+    Keys zoom and pan; so do the wheel and dragging. The sample nearest to the mouse stands out.
+
+    Args:
+        interactive: Whether keys and mouse do anything.
+
+    Attributes:
+        drawn: What is drawn.
+        highlight: What stands out.
+        port: Which part of the world is shown.
+        stacks: Whether two maps may also stand below each other, where that makes them larger.
+        following: Whether the selected agent is kept in the middle.
+    """
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = "SceneView { width: 1fr; height: 1fr; min-width: 8; min-height: 3; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus,equals_sign", "zoom(1.25)", "Zoom in", show=False, id="map.zoom_in"),
+        Binding("minus", "zoom(0.8)", "Zoom out", show=False, id="map.zoom_out"),
+        Binding("0", "fit", "Fit the map", show=False, id="map.fit"),
+        Binding("shift+left,H", "pan(-1,0)", "Pan left", show=False, id="map.left"),
+        Binding("shift+right,L", "pan(1,0)", "Pan right", show=False, id="map.right"),
+        Binding("shift+up,K", "pan(0,-1)", "Pan up", show=False, id="map.up"),
+        Binding("shift+down,J", "pan(0,1)", "Pan down", show=False, id="map.down"),
+    ]
+
+    @dataclass
+    class Hovered(Message):
+        """The mouse is over a place of the world; `sample` is an agent and its nearest sample."""
+
+        x: float
+        y: float
+        sample: tuple[int, int] | None
+
+    @dataclass
+    class Picked(Message):
+        """An agent was clicked, or a past step of the agent that is being edited."""
+
+        agent: int
+        step: int | None
+
+    @dataclass
+    class Dragged(Message):
+        """The selected point of the past was dragged to a place of the world."""
+
+        x: float
+        y: float
+
+    def __init__(self, *, interactive: bool = True, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.interactive = self.can_focus = interactive
+        self.drawn, self.highlight = Layers(), Highlight()
+        self.view: View | None = None
+        self.second: View | None = None
+        self.port = Viewport(0.0, 0.0, 0.05, 2, 4)
+        self.following, self.stacks = False, False
+        self._hovered: tuple[bool, tuple[int, int]] | None = None
+        self._note, self._stacked, self._moved, self._grabbed = "", False, False, False
+        self._strips: list[Strip] | None = None
+        self._timer: Timer | None = None
+
+    @property
+    def panes(self) -> Panes:
+        """How the maps share the widget."""
+        width, height = self.size
+        stacked = self._stacked and height >= MIN_HEIGHT_FOR_TWO
+        two = self.second is not None and (stacked or width >= MIN_WIDTH_FOR_TWO)
+        return Panes(width, height, two, stacked)
+
+    @property
+    def playing(self) -> bool:
+        """Whether the future is being played."""
+        return self._timer is not None
+
+    def show(self, view: View, second: View | None = None) -> None:
+        """Show a window; the map moves only as far as it must.
+
+        Args:
+            view: The window.
+            second: The same window as forecast by another forecaster, beside it.
+        """
+        self.view, self.second, self._hovered, self._note = view, second, None, ""
+        agent = self.highlight.agent
+        if agent is not None and agent >= view.agents:
+            self.highlight = Highlight()
+        self._look()
+        self._invalidate()
+
+    def show_note(self, note: str) -> None:
+        """Show a sentence instead of a map, until the next window."""
+        self.view, self.second, self._note = None, None, note
+        self._invalidate()
+
+    def show_layers(self, layers: Layers) -> None:
+        """Choose what is drawn."""
+        self.drawn = layers
+        self._invalidate()
+
+    def select(
+        self, agent: int | None, step: int | None = None, observed: Floats | None = None
+    ) -> None:
+        """Let an agent stand out.
+
+        Args:
+            agent: The agent; None: nobody.
+            step: Which past step is being edited, if one is; the map then does not move.
+            observed: The past before it was edited, [T, D].
+        """
+        self.highlight = replace(self.highlight, agent=agent, step=step, observed=observed)
+        self._look()
+        self._invalidate()
+
+    def follow(self, on: bool) -> None:
+        """Keep the selected agent in the middle."""
+        self.following = on
+        self._look()
+        self._invalidate()
+
+    def look_at(self, port: Viewport) -> None:
+        """Look somewhere else, and stay there."""
+        if self.view is not None:
+            self.port, self._moved = port, True
+            self._invalidate()
+
+    def play(self, on: bool) -> None:
+        """Play the future in real time, again and again, or show all of it."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        moment = None
+        if on and self.view is not None:
+            moment = 0.0
+            self._timer = self.set_interval(1 / FRAMES, self._next_frame)
+        self.highlight = replace(self.highlight, moment=moment)
+        self._invalidate()
+
+    def step_future(self, steps: int) -> None:
+        """Halt at a whole step of the future, so many on from where it is."""
+        if self.view is None:
+            return
+        moment, horizon = self.highlight.moment, self.view.horizon
+        begin = (0 if steps > 0 else horizon + 1) if moment is None else moment
+        self.play(False)
+        moment = float(min(horizon, max(0, round(begin) + steps)))
+        self.highlight = replace(self.highlight, moment=moment)
+        self._invalidate()
+
+    def action_zoom(self, factor: float) -> None:
+        """Zoom in or out."""
+        self.look_at(self.port.zoom(factor))
+
+    def action_fit(self) -> None:
+        """Show the whole window, and the next ones too."""
+        self._moved = False
+        if self.view is not None:
+            self.port = fit_scene(self.view, None, self.panes)
+        self._invalidate()
+
+    def action_pan(self, right: int, down: int) -> None:
+        """Move by a sixth of the map."""
+        self.look_at(self.port.pan(right * self.port.columns / 6, down * self.port.rows / 6))
+
+    def on_mount(self) -> None:
+        """Draw with the colours of another theme."""
+        self.watch(self.app, "theme", self._invalidate, init=False)
+
+    def on_resize(self) -> None:
+        """Show the same place in another size."""
+        self._look()
+        self._invalidate()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Zoom in where the mouse is."""
+        self._wheel(event, 1.25)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Zoom out where the mouse is."""
+        self._wheel(event, 0.8)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Pick what is there, or begin to drag."""
+        if not self.interactive:
+            return
+        self.focus()
+        self.capture_mouse()
+        if self.view is None:
+            return
+        _, right, down = self.panes.under(event.x, event.y)
+        agent, step = self.highlight.agent, self.highlight.step
+        if agent is not None and step is not None:
+            step = nearest_step(self.view, self.port, agent, right, down)
+            self._grabbed = step is not None
+            if step is not None:
+                self.post_message(self.Picked(agent, step))
+                return
+        picked = nearest_agent(self.view, self.port, right, down)
+        if picked is not None:
+            self.post_message(self.Picked(picked, None))
+
+    def on_mouse_up(self) -> None:
+        """Let go."""
+        self._grabbed = False
+        self.release_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Drag the map or a point, or tell what is there."""
+        if self.view is None or not self.interactive:
+            return
+        second, right, down = self.panes.under(event.x, event.y)
+        x, y = self.port.world(right, down)
+        if event.button and self._grabbed:
+            self.post_message(self.Dragged(x, y))
+        elif event.button:
+            self.look_at(self.port.pan(-2 * event.delta_x, -4 * event.delta_y))
+        else:
+            view = self.second if second and self.second is not None else self.view
+            sample = nearest_sample(view, self.port, right, down)
+            self.post_message(self.Hovered(x, y, sample))
+            self._hover(None if sample is None else (second, sample))
+
+    def on_leave(self) -> None:
+        """No sample stands out any more."""
+        self._hover(None)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        """All there is."""
+        return container.width
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines of the map, painted once for each change."""
+        strips = self._painted()[crop.y : crop.bottom]
+        strips += [Strip.blank(self.size.width)] * (crop.height - len(strips))
+        if (crop.x, crop.width) != (0, self.size.width):
+            strips = [strip.crop(crop.x, crop.right) for strip in strips]
+        background = self.background_colors[1]
+        for each in self.get_line_filters():
+            if not isinstance(each, ANSIToTruecolor):
+                strips = [strip.apply_filter(each, background) for strip in strips]
+        return strips
+
+    def _look(self) -> None:
+        """Bring the viewport to the size of the widget and to what is shown."""
+        view = self.view
+        if self.stacks and view is not None and self.second is not None and not self._moved:
+            self._stacked = stack_is_larger(view, *self.size)
+        panes = self.panes
+        if view is None or not panes.width or not panes.rows:
+            return
+        if (self.port.columns, self.port.rows) != panes.dots:
+            self.port = self.port.resized(*panes.dots)
+            if not self._moved:
+                self.port = fit_scene(view, None, panes)
+        agent = self.highlight.agent
+        if self.following and agent is not None:
+            self.port = self.port.centred(*view.present[agent][:2].tolist())
+        elif not self._moved and self.highlight.step is None:
+            self.port = fit_scene(view, self.port, panes)
+
+    def _next_frame(self) -> None:
+        moment = self.highlight.moment
+        if self.view is None or moment is None:
+            self.play(False)
+            return
+        if not self.screen.is_current:
+            return
+        speed = min(FASTEST, max(SLOWEST, 1 / self.view.dt))
+        moment += speed / FRAMES
+        if moment > self.view.horizon + PAUSE * speed:
+            moment = 0.0
+        self.highlight = replace(self.highlight, moment=moment)
+        self._repaint()
+
+    def _hover(self, sample: tuple[bool, tuple[int, int]] | None) -> None:
+        if sample != self._hovered:
+            self._hovered = sample
+            self._repaint()
+
+    def _wheel(self, event: events.MouseEvent, factor: float) -> None:
+        if self.interactive:
+            _, right, down = self.panes.under(event.x, event.y)
+            self.look_at(self.port.zoom(factor, (right, down)))
+            event.stop()
+
+    def _invalidate(self) -> None:
+        """Paint anew when there is time."""
+        self._strips = None
+        self.refresh()
+
+    def _repaint(self) -> None:
+        """Paint now, and send only the lines that changed: this happens often."""
+        before, self._strips = self._strips, None
+        after = self._painted()
+        if before is None or len(before) != len(after):
+            self.refresh()
+            return
+        pairs = enumerate(zip(before, after, strict=True))
+        changed = [y for y, (old, new) in pairs if old is not new and old != new]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    def _painted(self) -> list[Strip]:
+        if self._strips is None or len(self._strips) != self.size.height:
+            self._strips = self._paint()
+        return self._strips
+
+    def _paint(self) -> list[Strip]:
+        panes = self.panes
+        if self.view is None or panes.width < 1 or panes.rows < 1:
+            return self._note_strips()
+        left = right = self.highlight
+        if self._hovered is not None:
+            second, sample = self._hovered
+            left = left if second else replace(left, sample=sample)
+            right = replace(right, sample=sample) if second else right
+        port = self.port
+        if (port.columns, port.rows) != panes.dots:
+            port = port.resized(*panes.dots)
+        views = (self.view, self.second)
+        return paint_panes(panes, views, port, palette_of(self), self.drawn, (left, right)).strips()
+
+    def _note_strips(self) -> list[Strip]:
+        width, height = self.size
+        style = Style(color=self.colors[3].rich_color, bgcolor=self.background_colors[1].rich_color)
+        strips = [Strip([Segment(" " * width, style)], width)] * height
+        if height and self._note:
+            note = self._note[:width].center(width)
+            strips[height // 2] = Strip([Segment(note, style)], width)
+        return strips
