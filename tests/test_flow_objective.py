@@ -178,6 +178,16 @@ def test_times_are_ordered_and_the_share_of_equal_ones_is_kept(sampler):
     assert (r == t).float().mean() == pytest.approx(0.4, abs=0.02)
 
 
+@pytest.mark.parametrize(("draws", "share", "rows"), [(1, 0.4, 0), (3, 0.5, 1), (4, 0.5, 2)])
+def test_the_share_of_equal_times_is_that_of_all_draws_in_every_call(draws, share, rows):
+    sampler, chance = LogitNormalTimes(share, rows=True), torch.Generator().manual_seed(0)
+    same = [torch.eq(*sampler(torch.empty(draws, 10), chance)) for _ in range(400)]
+    assert {int(s.sum()) for s in same} == {round(10 * draws * share)}
+    assert all(s[:rows].all() and not s[rows + 1 :].any() for s in same)
+    mixed = torch.stack([s[rows] for s in same]).float().mean(0)
+    assert mixed.numpy() == pytest.approx(draws * share - rows, abs=0.12)
+
+
 def test_anchored_times_end_at_the_data():
     r, t = AnchoredTimes()(torch.empty(50))
     assert (r == 0).all()

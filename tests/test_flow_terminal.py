@@ -46,9 +46,9 @@ def test_the_motion_of_the_end_is_the_difference_of_ends():
     assert torch.allclose(moving, (ends[1] - ends[0]) / (2 * step), atol=1e-8)
 
 
-@pytest.mark.parametrize("equal", [0.0, 0.5])
-def test_training_on_it_finds_the_deviation_in_one_step(equal):
-    torch.manual_seed(0)
+@pytest.mark.parametrize(("equal", "draws"), [(0.0, 4), (0.5, 4), (0.5, 1)])
+def test_training_on_it_finds_the_deviation_in_one_step(equal, draws):
+    torch.manual_seed(1)
     powers = torch.nn.Parameter(torch.zeros(10, dtype=torch.float64))
 
     def u(x, r, t):
@@ -61,7 +61,7 @@ def test_training_on_it_finds_the_deviation_in_one_step(equal):
     optimiser = torch.optim.Adam([powers], 0.05)
     # Without a row where r = t nothing says what the velocity is, so u stays what it was: 0.
     for _ in range(500):
-        data = DEVIATION * torch.randn(4, 200, 1, dtype=torch.float64)
+        data = DEVIATION * torch.randn(draws, 800 // draws, 1, dtype=torch.float64)
         loss = objective(u, data, 0.0, axes=2).mean()
         optimiser.zero_grad()
         loss.backward()

@@ -362,6 +362,33 @@ def test_tensorboard_hears_what_the_run_says(tmp_path):
     assert [s.value for s in read.Scalars("validation/energy_score")] == pytest.approx(scores)
 
 
+@register_encoder("embeddings_of_a_test")
+class Embedded(Normed):
+    """An encoder with what weight decay should leave alone."""
+
+    def __init__(self, channels, width):
+        super().__init__(channels, width)
+        self.token = torch.nn.Parameter(torch.ones(3, width))
+        self.table = torch.nn.Embedding(3, width)
+
+
+def test_weight_decay_is_for_the_matrices_of_layers_alone(tmp_path):
+    words = ("model.encoder=embeddings_of_a_test", "train.weight_decay=0.7")
+    run = trainer(tmp_path / "run", *words)
+    names = {id(parameter): name for name, parameter in run.model.named_parameters()}
+    decay = {
+        names[id(parameter)]: group["weight_decay"]
+        for group in run.optimiser.param_groups
+        for parameter in group["params"]
+    }
+    assert decay.keys() == set(names.values())
+    for name in ("linear.bias", "norm.weight", "norm.bias", "token", "table.weight"):
+        assert decay[f"encoder.{name}"] == 0
+    assert decay["social.nobody"] == decay["social.norm1.weight"] == 0
+    for name in ("encoder.linear.weight", "social.query.weight", "decoder.enter.weight"):
+        assert decay[name] == 0.7
+
+
 def test_updates_may_be_counted_instead_of_epochs(tmp_path):
     events = list(trainer(tmp_path / "run", "train.updates=7").run())
     assert events[-1].step == 7

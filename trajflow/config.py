@@ -153,7 +153,7 @@ class TrainConfig(_Section):
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the training over which the learning rate rises."""
     weight_decay: float = Field(0.01, ge=0)
-    """Weight decay."""
+    """Weight decay of the matrices of layers; biases, norms, embeddings and tokens have none."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what is kept."""
     max_grad_norm: float = Field(1.0, gt=0)

@@ -47,5 +47,6 @@ class TerminalObjective(MeanFlowObjective):
             end, moving = terminal_velocity(u, x[same:], r[same:], t[same:])
             with torch.no_grad():
                 there = u(end, r[same:], r[same:])
-            errors.append(moving - there)
+            still = beside(r[same:] == t[same:], x)
+            errors.append(moving - torch.where(still, v[same:], there))
         return torch.cat(errors)

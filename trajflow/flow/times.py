@@ -25,13 +25,14 @@ def _ordered(a: Tensor, b: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _share(like: Tensor, flow_ratio: float, rows: bool, generator: Generator | None) -> Tensor:
-    """Which events have r = t: each by its own chance, or whole rows of the first axis."""
+    """Which events have r = t: each by its own chance, or so many of all, row by row."""
     if not rows:
         return _uniform(like, generator) < flow_ratio
     chance = torch.rand((), device=like.device, generator=generator)
-    count = (flow_ratio * len(like) + chance).floor()
-    order = torch.arange(len(like), device=like.device)
-    return (order < count).reshape(-1, *(1 for _ in like.shape[1:])).expand_as(like)
+    count = (flow_ratio * like.numel() + chance).floor()
+    row = torch.rand(like.shape[1:].numel(), device=like.device, generator=generator).argsort()
+    first = len(row) * torch.arange(len(like), device=like.device).unsqueeze(-1)
+    return (first + row < count).reshape(like.shape)
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class LogitNormalTimes:
     Source: Geng et al., Mean Flows for One-step Generative Modeling, 2025, section 4.3. Images
     want mean -0.4 and deviation 1.0 for both; those seldom come near t = 1, where one step starts,
     and events of few numbers are served better by the wider draws that are the default here.
-    With `rows` the share of r = t is made of whole rows of the first axis, so that an objective
-    can spare them the derivative.
+    With `rows` the share of r = t is kept in every call: the first rows of the first axis have it
+    whole, so that an objective can spare them the derivative, and of one more row random events.
     """
 
     flow_ratio: float = 0.5

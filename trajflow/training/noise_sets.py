@@ -21,7 +21,10 @@ from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.augment import Augmentation
 from trajflow.training.data import TrainingData
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
+from trajflow.training.trainer import weight_groups
 from trajflow.weights import pack_set
+
+WEIGHT_DECAY = 0.01
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class SetTrainer:
 
     def _epochs(self) -> Iterator[SetProgress]:
         settings, began = self.settings, time.monotonic()
-        optimiser = torch.optim.AdamW(self.noises.parameters(), settings.lr, weight_decay=0.01)
+        optimiser = torch.optim.AdamW(weight_groups(self.noises, WEIGHT_DECAY), settings.lr)
         batches = self.data.steps(settings.batch_size)
         total, step, least = settings.epochs * batches, 0, math.inf
         for epoch in range(settings.epochs + 1):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from trajflow.batch import Batch
@@ -75,10 +75,9 @@ class Trainer:
         )
         self.average = moving_average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
+            weight_groups(self.model, self.settings.weight_decay),
             lr=self.settings.lr,
             betas=(0.9, 0.95),
-            weight_decay=self.settings.weight_decay,
         )
         self.step, self.best, self.best_step, self.before = 0, math.inf, 0, 0.0
         if self.finished:
@@ -315,6 +314,27 @@ def moving_average(model: TrajectoryModel, decay: float) -> AveragedModel:
 
     average = AveragedModel(model, multi_avg_fn=update)
     return average.requires_grad_(False).eval()
+
+
+def weight_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters for an optimiser: the matrices of layers decay, everything else does not.
+
+    Biases, scales of norms, embeddings and free parameters, such as tokens, have a meaning at any
+    size; decay would only pull them to zero.
+    """
+    matrices = {
+        id(parameter)
+        for layer in module.modules()
+        if not isinstance(layer, (nn.Embedding, nn.EmbeddingBag))
+        for name, parameter in layer.named_parameters(recurse=False)
+        if "weight" in name and parameter.ndim > 1
+    }
+    decayed = [p for p in module.parameters() if id(p) in matrices]
+    others = [p for p in module.parameters() if id(p) not in matrices]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
 
 
 def _rates(config: Config) -> dict[str, float]:
