@@ -37,6 +37,7 @@ def app_on(place, **options):
 async def until(pilot, holds, seconds=20.0):
     """Wait until something holds; what it was about if it does not."""
     end = time.monotonic() + seconds
+    await pilot.pause()
     while not holds():
         assert time.monotonic() < end, f"not in {seconds:g} s:\n{text_of(pilot.app)}"
         await pilot.pause(0.02)
