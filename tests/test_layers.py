@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "batch", "text", "foreign", "disk"},
-    {"files", "quarantine"},
+    {"files", "quarantine", "metrics"},
     {"calibration", "pasts", "noise", "duals", "rates"},
-    {"flow", "layers", "frames", "tensors", "config", "forecast", "metrics", "energy", "selection"},
+    {"flow", "layers", "frames", "tensors", "config", "forecast", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets", "config_help"},
     {"model", "baselines", "plotting", "outlook", "run_data"},
     {"plans"},
@@ -23,7 +23,7 @@ FLOORS = [
     {"inference"},
     {"forecaster", "ensemble", "online", "runtime"},
     {"ood", "export", "doctor"},
-    {"benchmark", "browsing", "latency"},
+    {"benchmark", "browse", "latency"},
     {"tui"},
     {"cli"},
 ]
