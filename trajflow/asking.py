@@ -268,8 +268,9 @@ class PredictorBase(ABC):
         return self.surprise
 
     def _strangeness(self, past: Floats, target: Bools) -> Strangeness:
-        """How strange the N targets are, once it is known that this can be told."""
-        return self.check_surprise().of(self._viewer(), past, target)
+        """How strange the N targets are, after `check_surprise`."""
+        assert self.surprise is not None
+        return self.surprise.of(self._viewer(), past, target)
 
     @abstractmethod
     def _viewer(self) -> Viewer:

@@ -59,6 +59,7 @@ class Ensemble(PredictorBase):
         """
         self.predictors, self.calibration = tuple(predictors), calibration
         self.known = _common(self.predictors)
+        self.steps = self.predictors[0].steps
         able = all(one.surprise is not None for one in self.predictors)
         self.surprise = self.predictors[0].surprise if able else None
 
@@ -139,11 +140,12 @@ def _common(predictors: Sequence[Predictor]) -> Known:
     Raises:
         ConfigError: There are none, or they do not forecast the same.
     """
-    kinds = {(p.history, p.horizon, p.dims, p.dt, p.unit) for p in predictors}
+    kinds = {(p.history, p.horizon, p.dims, p.dt, p.unit, p.steps) for p in predictors}
     if len(kinds) != 1:
         told = "; ".join(
-            f"{t} past and {f} future steps of {dt:g} s, {d} coordinates in {unit}"
-            for t, f, d, dt, unit in sorted(kinds)
+            f"{t} past and {f} future steps of {dt:g} s, {d} coordinates in {unit}, "
+            f"{steps} evaluations"
+            for t, f, d, dt, unit, steps in sorted(kinds)
         )
         raise ConfigError(f"an ensemble needs predictors of one kind, got {told or 'none'}")
     least, most = (max(p.dts[0] for p in predictors), min(p.dts[1] for p in predictors))
