@@ -1,6 +1,6 @@
 """What tests of the out-of-distribution rooms share: a run nobody trained, surprised by length."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +11,14 @@ from trajflow.datasets.data import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.predictor import Predictor
+from trajflow.surprise import Origin
 
 
 @dataclass
 class Lengths:
     """Surprised by long steps, in the manner of a fitted surprise."""
+
+    origin: Origin = field(default_factory=Origin)
 
     def of(self, model, past, target):
         steps = np.diff(past[target], axis=1)

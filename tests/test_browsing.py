@@ -59,8 +59,10 @@ def test_every_way_to_forecast_is_shown(browser, how):
     assert np.isfinite(view.samples[:, view.target]).all()
     assert (view.weights is None) == (how.select is None)
     assert {"min_ade", "min_fde", "energy_score", "miss_rate", "spread"} <= set(view.metrics)
-    for values in view.metrics.values():
-        assert np.isfinite(values[view.target]).all()
+    for name, values in view.metrics.items():
+        # One sample has no rank for the truth to take, so its coverage is not defined.
+        defined = not (name == "coverage_90" and how.samples == 1)
+        assert np.isfinite(values[view.target]).all() == defined
 
 
 def test_regions_of_a_higher_level_are_wider(browser):

@@ -114,7 +114,7 @@ def public_functions(name: str) -> Iterator[tuple[str, typing.Any, str]]:
         if inspect.isfunction(thing):
             yield label, thing, inspect.getdoc(thing) or ""
         elif inspect.isclass(thing):
-            for key, method in inspect.getmembers(thing, inspect.isfunction):
+            for key, method in inspect.getmembers_static(thing, inspect.isfunction):
                 if method.__module__ == name and not key.startswith("_"):
                     both = f"{inspect.getdoc(thing)}\n{inspect.getdoc(method)}"
                     yield f"{label}.{key}", method, both

@@ -149,7 +149,7 @@ def test_a_neighbor_must_be_seen_at_the_present_step(run, small):
     inputs = {"past": past[None].astype(np.float32), "noise": noise[:, None]}
     moved = {"past": inputs["past"].copy(), "noise": noise[:, None]}
     moved["past"][0, 1] += 0.3
-    (before,), (after,) = (small.engine("futures", **one) for one in (inputs, moved))
+    (before,), (after,) = (small.session.run(["futures"], one) for one in (inputs, moved))
     np.testing.assert_allclose(after[:, 0, [0, 2]], before[:, 0, [0, 2]], atol=1e-5)
 
 
@@ -298,7 +298,7 @@ def test_what_surprise_looks_at_is_proved_by_the_run(run, small, path):
 def test_no_file_says_where_it_was_made(path):
     content = path.read_bytes()
     for part in (content, carried(path).sight):
-        assert b".py" not in part
+        assert not re.search(rb"\.py\b", part)
         assert b"site-packages" not in part
 
 

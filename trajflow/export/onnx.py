@@ -156,6 +156,7 @@ def facts_of(predictor: Predictor, precision: Precision) -> dict[str, Any]:
         "dims": a.dims,
         "dt": predictor.dt,
         "unit": predictor.unit,
+        "table": predictor.facts.get("table"),
         "usual": predictor.known.usual,
         "temperature": predictor.temperature,
         "least_rate": rates.least / rates.dt,
