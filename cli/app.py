@@ -9,18 +9,14 @@ import typer
 
 from trajflow.cli.bench import bench
 from trajflow.cli.benchmark import benchmark
-from trajflow.cli.calibrate import calibrate
-from trajflow.cli.compare import compare
 from trajflow.cli.console import complain, listen
 from trajflow.cli.data import data
-from trajflow.cli.evaluate import evaluate
-from trajflow.cli.fit_set import fit_set
-from trajflow.cli.fit_surprise import fit_surprise
+from trajflow.cli.evaluate import compare, evaluate
+from trajflow.cli.fit import RENAMED, fit, renamed
 from trajflow.cli.options import Loud
 from trajflow.cli.predict import plot, predict
-from trajflow.cli.tools import doctor, export
+from trajflow.cli.tools import doctor, export, tui
 from trajflow.cli.train import train
-from trajflow.cli.tui import tui
 from trajflow.errors import TrajflowError
 
 INTERRUPTED = 130
@@ -47,9 +43,7 @@ app.add_typer(data, name="data", rich_help_panel="Data")
 app.command(rich_help_panel="Data")(doctor)
 app.command(rich_help_panel="Model")(train)
 app.command(rich_help_panel="Model")(evaluate)
-app.command(rich_help_panel="Model")(calibrate)
-app.command(rich_help_panel="Model", name="fit-set")(fit_set)
-app.command(rich_help_panel="Model", name="fit-surprise")(fit_surprise)
+app.command(rich_help_panel="Model")(fit)
 app.command(rich_help_panel="Model")(compare)
 app.command(rich_help_panel="Model")(benchmark)
 app.command(rich_help_panel="Model")(export)
@@ -57,6 +51,9 @@ app.command(rich_help_panel="Forecasts")(predict)
 app.command(rich_help_panel="Forecasts")(plot)
 app.command(rich_help_panel="Forecasts")(tui)
 app.command(rich_help_panel="Forecasts")(bench)
+for name in RENAMED:
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command(name, hidden=True, context_settings=settings)(renamed)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -189,6 +189,11 @@ class Progress:
             self._last = now
             self._show(self.line(done, now - self._began, note, left))
 
+    def report(self, label: str, done: int, total: int | None = None) -> None:
+        """Say that `done` of `total` units of another kind are done."""
+        self.label, self.total = label, total
+        self.update(done)
+
     def line(self, done: int, elapsed: float, note: str = "", left: float | None = None) -> str:
         """What is shown after `elapsed` seconds."""
         parts = [f"{self.label} {done}"]

@@ -1,19 +1,12 @@
-"""`trajflow evaluate`: how good a run, or a floor, is on a part of the tracks."""
+"""`trajflow evaluate` and `trajflow compare`: how good runs and baselines are."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trajflow.cli.ood_options import (
-    Against,
-    Ood,
-    OutFolder,
-    Shifts,
-    Windows,
-    need_ood,
-    refuse_ood,
-)
+from trajflow.cli.console import Progress, say, say_json
 from trajflow.cli.options import (
     Device,
     Draws,
@@ -26,9 +19,26 @@ from trajflow.cli.options import (
     Split,
     Steps,
 )
+from trajflow.cli.tables import SCORES, ood_lines, score_lines, table
+from trajflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trajflow.evaluation.ranking import Difference, Place
+    from trajflow.ood.suite import Stage
+
+COMPARED = (
+    "energy_score",
+    "min_ade",
+    "min_fde",
+    "mean_ade",
+    "mean_fde",
+    "miss_rate",
+    "coverage_90",
+)
+TERMS = ("windows", "samples", "draws", "selection", "steps")
 
 
-def _floors() -> list[str]:
+def _baselines() -> list[str]:
     from trajflow.baselines import available
 
     return available()
@@ -43,8 +53,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="cv|cv-sampled|anchors|analog",
-            help="Judge a floor that needs no network, not a run.",
-            autocompletion=_floors,
+            help="Evaluate a baseline that needs no network, not a run.",
+            autocompletion=_baselines,
         ),
     ] = None,
     part: Split = "test",
@@ -77,11 +87,34 @@ def evaluate(
             help="Tell a model of several rates the real seconds per step of a recording.",
         ),
     ] = None,
-    ood: Ood = False,
-    against: Against = None,
-    shifts: Shifts = None,
-    windows: Windows = None,
-    out: OutFolder = None,
+    ood: Annotated[
+        bool,
+        typer.Option(
+            "--ood",
+            help="Look at the run under shifts: what it finds strange, and how it forecasts then.",
+        ),
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="OTHER.zarr", help="With --ood: other tracks, as one more shift."),
+    ] = None,
+    shifts: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME", help="With --ood: only these shifts, as noise,glitch-2."),
+    ] = None,
+    windows: Annotated[
+        int | None,
+        typer.Option(min=20, help="With --ood: ordinary windows looked at; 600 if not given."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="With --ood: also gets the report and its picture.",
+        ),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     loud: Loud = None,
@@ -97,21 +130,173 @@ def evaluate(
     well the run's surprise tells shifted windows from ordinary ones, how well it forecasts under
     each shift, and whether surprise predicts error.
     """
-    need_ood(ood, against=against, shifts=shifts, windows=windows, out=out)
     if ood:
-        from trajflow.cli import evaluating_ood, shifts_table
+        from trajflow.ood.evaluate import evaluate_ood
+        from trajflow.ood.question import WINDOWS, Question
 
-        refuse_ood(baseline=baseline, fold=fold, set=set_, select=select, draws=draws, joint=joint)
-        asked = evaluating_ood.Asked(part, samples, steps, seed, shifts, windows, against, out)
-        shifts_table.show(evaluating_ood.of_run(paths, asked, device), as_json)
+        _refuse_beside_ood(
+            baseline=baseline, fold=fold, set=set_, select=select, draws=draws, joint=joint
+        )
+        if len(paths) != 2:
+            raise ConfigError("--ood needs RUN DATA: a run that was trained, and its tracks")
+        names = tuple(name.strip() for name in (shifts or "").split(",") if name.strip())
+        question = Question(part, windows or WINDOWS, samples, steps, seed, names)
+        with Progress("sets of windows") as progress:
+
+            def update(stage: "Stage") -> None:
+                progress.total = stage.total
+                progress.update(stage.done, stage.note)
+
+            report = evaluate_ood(
+                paths[0],
+                paths[1],
+                question,
+                against=against,
+                out=out,
+                device=device,
+                on_stage=update,
+            )
+        _show(report, as_json, ood=True)
         return
-    from trajflow.cli.evaluating import Protocol, of_baseline, of_run
-    from trajflow.cli.scores import show
+    from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_baseline, evaluate_run
 
-    clocks = ",".join(clock or ())
-    how = Protocol(part, fold, samples, steps, seed, miss, collide, joint, select, draws, clocks)
-    if baseline is not None:
-        report = of_baseline(baseline, paths, how, tuple(set_ or ()))
-    else:
-        report = of_run(paths, how, tuple(set_ or ()), device)
-    show(report, as_json)
+    _need_ood(against=against, shifts=shifts, windows=windows, out=out)
+    options = EvaluationOptions(
+        split=part,
+        fold=fold,
+        samples=samples,
+        steps=steps,
+        seed=seed,
+        miss=miss,
+        collide=collide,
+        shuffled=joint,
+        select=select,
+        draws=draws,
+        clocks=",".join(clock or ()),
+    )
+    with Progress("windows") as progress:
+        if baseline is not None:
+            if len(paths) != 1:
+                raise ConfigError(f"--baseline needs DATA alone; got {_listed(paths)}")
+            report = evaluate_baseline(
+                baseline, paths[0], options, settings=set_ or (), on_progress=progress.report
+            )
+        else:
+            if len(paths) != 2:
+                raise ConfigError(
+                    f"evaluate needs RUN DATA, or --baseline NAME DATA; got {_listed(paths)}"
+                )
+            if set_:
+                raise ConfigError("--set is for a baseline; a run is judged with its own windows")
+            report = evaluate_run(
+                paths[0], paths[1], options, device=device, on_progress=progress.report
+            )
+    _show(report, as_json)
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folders, reports of `evaluate --json`, or folders of `benchmark`.",
+        ),
+    ],
+    anyway: Annotated[
+        bool,
+        typer.Option("--anyway", help="Show what cannot be compared too: in groups, unranked."),
+    ] = False,
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Rank runs by energy score: their evaluations, or their best validation if there is none.
+
+    Scores are ranked only if they are of the same tracks, split, part, windows, samples, draws
+    and choice of samples; where they are not, nothing is ranked and the fields that differ are
+    named. "=" marks rows that cannot be told apart: the 95 % interval of the difference to the best
+    of the rank, by bootstrap over the people of both and with the variance of the seeds, holds 0;
+    "behind" is that interval. Reports of earlier versions do not tell of people: they are tied if
+    the score of one is within the interval of the other, and their coverage is left out.
+    `trajflow evaluate` and `trajflow benchmark --stage refresh` judge them again. Energy scores
+    and all others are means over recordings or folds that each weigh the same; --json also has
+    the means over windows.
+    """
+    from trajflow.evaluation.ranking import by_protocol, differences, ranked
+    from trajflow.evaluation.reports import results_of
+
+    rows = [result for path in runs for result in results_of(path)]
+    found = differences(rows)
+    if found and not anyway:
+        raise ConfigError(_refusal(found))
+    places = [] if found else ranked(rows)
+    if as_json:
+        ranks = [
+            {"name": p.row["name"], "rank": p.rank, "tied": p.tied, "behind": p.behind}
+            for p in places
+        ]
+        shown = [{k: v for k, v in row.items() if k != "per_person"} for row in rows]
+        say_json({"rows": shown, "ranks": ranks, "differences": [str(one) for one in found]})
+        return
+    if not found:
+        lines = [[f"{p.rank}{' =' if p.tied else ''}", *_row(p.row), _behind(p)] for p in places]
+        say(table(["rank", "name", *_heads(), "behind"], lines))
+        return
+    for number, group in enumerate(by_protocol(rows), 1):
+        say(f"protocol {number}, not to be compared with the others:")
+        say(table(["name", *_heads()], list(map(_row, group))))
+        say()
+    say("\n".join(str(one) for one in found))
+
+
+def _show(report: Mapping[str, Any], as_json: bool, ood: bool = False) -> None:
+    if as_json:
+        say_json(report)
+        return
+    for line in ood_lines(report) if ood else score_lines(report):
+        say(line)
+
+
+def _need_ood(**given: object) -> None:
+    """Refuse options that are only for --ood."""
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"--{name} is for --ood; add it or leave --{name} out")
+
+
+def _refuse_beside_ood(**given: object) -> None:
+    """Refuse options that have no meaning beside --ood."""
+    for name, value in given.items():
+        if value:
+            raise ConfigError(
+                f"--{name} does not go with --ood, which looks at plain draws of a run on the "
+                "fold that it left out; leave it out"
+            )
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths)) or "nothing"
+
+
+def _refusal(found: Sequence["Difference"]) -> str:
+    """Why rows are not ranked, and what can be done."""
+    return (
+        f"these cannot be ranked, they were judged otherwise in {'; in '.join(map(str, found))}. "
+        "Judge them alike with `trajflow evaluate`, name the reports of one protocol "
+        "(RUN/evaluation-....json), or see them unranked with --anyway"
+    )
+
+
+def _heads() -> list[str]:
+    names = [SCORES[key] for key in COMPARED]
+    return ["part", "windows", "K", "draws", "selection", "steps", *names]
+
+
+def _row(result: Mapping[str, Any]) -> list[object]:
+    protocol, mean = result["protocol"], result["mean"]
+    part = " ".join(str(protocol[key]) for key in ("split", "fold") if protocol.get(key))
+    terms = [result.get(key) for key in TERMS]
+    return [result["name"], part, *terms, *(mean.get(key) for key in COMPARED)]
+
+
+def _behind(place: "Place") -> str | None:
+    return None if place.behind is None else "{:.3g} .. {:.3g}".format(*place.behind)

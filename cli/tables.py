@@ -1,9 +1,10 @@
-"""Aligned tables for people: words to the left, numbers to the right."""
+"""Tables for people: words to the left, numbers to the right; and the tables of reports."""
 
 import math
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from trajflow.text import safe
 
@@ -11,6 +12,43 @@ UNLIMITED = 100_000
 """Columns of a line that is not read on a terminal."""
 CELL, VALUE = 64, 200
 """Most letters of a cell of a table, and of a value of `pairs`."""
+MANY = 6
+"""Recordings or folds that get a column of their own."""
+SCORES = {
+    "energy_score": "energy score",
+    "min_ade": "minADE",
+    "min_fde": "minFDE",
+    "mean_ade": "mean ADE",
+    "mean_fde": "mean FDE",
+    "jade": "joint ADE",
+    "jfde": "joint FDE",
+    "miss_rate": "miss rate",
+    "collision_rate": "collisions",
+    "coverage_50": "coverage@50",
+    "coverage_90": "coverage@90",
+    "spread_ratio": "spread ratio",
+    "true_collision_rate": "true collisions",
+}
+"""What scores are called, by their keys in a report."""
+AGREEMENT = ("jade", "jfde", "collision_rate")
+BY_MOTION = ("energy_score", "min_ade", "min_fde", "coverage_90", "spread_ratio")
+SIMPLE, UNAWARE = "floor ", "unaware"
+OOD = [
+    "shift",
+    "",
+    "windows",
+    "AUROC",
+    "95 % of people",
+    "unaware",
+    "best floor",
+    "FPR95",
+    "found",
+    "usual",
+    "minADE",
+    "energy",
+    "in 90 %",
+    "calibr.",
+]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], limit: int = CELL) -> str:
@@ -71,3 +109,181 @@ def _cell(value: object, limit: int) -> str:
 def _is_numeric(column: Sequence[object]) -> bool:
     kinds = (int, float, type(None))
     return all(isinstance(value, kinds) and not isinstance(value, bool) for value in column)
+
+
+def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """The report of an evaluation: a line for each score, a column for each recording or fold."""
+    yield _evaluated(report)
+    yield ""
+    names = list(report["scenes"])
+    scenes = {name: report["scenes"][name] for name in names[:MANY]}
+    many = len(names) > 1 and "window_mean" in report
+    rows = [_score(key, report, scenes, many) for key in _keys(report)]
+    beside = ["by windows"] if many else []
+    yield table(["", "mean", "95 % of people", *beside, *scenes], rows)
+    if many:
+        yield "in the mean every recording or fold weighs the same, by windows every window does"
+    if len(names) > MANY:
+        yield f"... and {len(names) - MANY} more; --json has them all"
+    if report.get("selection", "plain") != "plain":
+        yield "energy score, means, coverage and spread are of the weighted samples"
+    yield from _joint_lines(report)
+    yield from _motion_lines(report)
+
+
+def _evaluated(report: Mapping[str, Any]) -> str:
+    """What was evaluated, and on what."""
+    protocol, steps = report["protocol"], report["steps"]
+    fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
+    rule = report.get("selection", "plain")
+    chosen = "plain draws" if rule == "plain" else f"chosen by {rule} from {report['draws']} draws"
+    return (
+        f"{report['name']}: {report['windows']} windows of {report['people']} people, part "
+        f"{protocol['split']}{fold}; {report['samples']} {chosen} in {steps} "
+        f"step{'s' if steps > 1 else ''}, {1e3 * report['seconds_per_forecast']:.2g} ms "
+        f"per agent; {protocol['unit']}"
+    )
+
+
+def _keys(report: Mapping[str, Any]) -> list[str]:
+    known = [key for key in SCORES if key in report["mean"]]
+    separate = ("_independent", "_gain")
+    return known + [k for k in report["mean"] if k not in SCORES and not k.endswith(separate)]
+
+
+def _score(
+    key: str, report: Mapping[str, Any], scenes: Mapping[str, Any], many: bool
+) -> list[object]:
+    low, high = report.get("intervals", {}).get(key, (None, None))
+    between = None if low is None else f"{low:.4g} .. {high:.4g}"
+    beside = [report["window_mean"][key]] if many else []
+    each = (scene[key] for scene in scenes.values())
+    return [SCORES.get(key, key), report["mean"][key], between, *beside, *each]
+
+
+def _joint_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Joint scores of the samples as drawn, and of the same ones shuffled between agents."""
+    mean = report["mean"]
+    if "jade_independent" not in mean:
+        return
+    kind = "drawn together" if report["joint"] else "drawn alone"
+    yield ""
+    yield f"agreement between agents, whose samples were {kind}"
+    rows = [_agreement(report, key, SCORES[key]) for key in AGREEMENT]
+    yield table(["", "as drawn", "shuffled", "gain", "95 % of people"], rows)
+    yield f"collisions of what happened: {100 * mean['true_collision_rate']:.3g} %"
+
+
+def _agreement(report: Mapping[str, Any], key: str, name: str) -> list[object]:
+    mean, gain = report["mean"], f"{key}_gain"
+    low, high = report["intervals"][gain]
+    between = None if low is None else f"{low:.3g} .. {high:.3g}"
+    return [name, mean[key], mean[f"{key}_independent"], mean[gain], between]
+
+
+def _motion_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Scores of those who stood in their past and of those who moved."""
+    groups = report.get("by_motion") or {}
+    if len(groups) < 2:
+        return
+    total = sum(group["windows"] for group in groups.values())
+    rows = [
+        [motion, group["windows"] / total, group["people"], *(group[key] for key in BY_MOTION)]
+        for motion, group in groups.items()
+    ]
+    yield ""
+    yield f"by the past; standing is slower than {report['standing']:.3g} per step"
+    yield table(["", "share", "people", *(SCORES[key] for key in BY_MOTION)], rows)
+
+
+def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """The report of `trajflow evaluate --ood`: a line for each corruption and severity."""
+    protocol, ordinary = report["protocol"], report["ordinary"]
+    fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
+    yield (
+        f"{report['name']}: {ordinary['windows']} ordinary windows of {ordinary['people']} people, "
+        f"part {protocol['split']}{fold}; {protocol['samples']} draws; {protocol['unit']}"
+    )
+    yield ""
+    rows = [["(ordinary)", "", ordinary["windows"], *[None] * 5, *_ood_scores(ordinary)]]
+    yield table(OOD, rows + [_ood_row(shift) for shift in report["shifts"]])
+    yield ""
+    yield from _ood_notes(report)
+
+
+def _ood_notes(report: Mapping[str, Any]) -> Iterator[str]:
+    """What the numbers mean, and what the table has not."""
+    ordinary = report["ordinary"]
+    kept, alarms = ordinary["retention"], ordinary["alarms"]
+    yield (
+        "AUROC of the surprise, between shifted and ordinary windows; unaware: of those of its "
+        "scores that were not fitted on known faults, to which many shifts are alike; best floor: "
+        "without a network; FPR95: ordinary windows flagged where 95 % of the shifted are found"
+    )
+    yield (
+        "found: share flagged at the threshold that 95 % of validation people stay below; of "
+        f"ordinary people {_percent(alarms['surprise'])}; usual: at that of a usual recording, "
+        f"{_percent(alarms['usual'])}"
+    )
+    for name in ("surprise", "risk"):
+        if name in kept:
+            yield (
+                f"keeping the 80 % of ordinary windows with the least {name} lowers the energy "
+                f"score by {_percent(kept[name]['drop80'])}"
+            )
+    if ceiling := ordinary.get("ceiling"):
+        yield (
+            f"with the spread of the forecasts themselves by {_percent(kept['own']['drop80'])}; if "
+            f"forecasts were exactly right, with any score by {_percent(ceiling['drop80'])} at "
+            f"most; with the errors, once known, by {_percent(kept['oracle']['drop80'])}"
+        )
+    if learned := [f"{s['name']} {s['level']}" for s in report["shifts"] if s["learned"]]:
+        yield f"learned from at other times, so hardly strange: {', '.join(learned)}"
+    if abs(report["metre"] - 1) > 1e-9:
+        yield (
+            f"lengths: {report['metre']:.3g} {report['protocol']['unit']} stand for a metre, as "
+            "the usual pace of training tracks does for a walk of 1.3 m/s"
+        )
+    yield from report["notes"]
+
+
+def _ood_row(shift: Mapping[str, Any]) -> list[object]:
+    if not shift["windows"]:
+        return [shift["name"], shift["level"], 0, *[None] * 11]
+    found = shift["detection"]
+    score = found["surprise"]
+    low, high = score["auroc"]["interval"] or (None, None)
+    simple = {name: kinds for name, kinds in found.items() if name.startswith(SIMPLE)}
+    best = max(simple, key=lambda name: simple[name]["auroc"]["value"])
+    return [
+        shift["name"],
+        shift["level"],
+        shift["windows"],
+        _three(score["auroc"]["value"]),
+        None if low is None else f"{_three(low)} .. {_three(high)}",
+        _three(found[UNAWARE]["auroc"]["value"]) if UNAWARE in found else None,
+        f"{_three(simple[best]['auroc']['value'])} {best.removeprefix(SIMPLE)}",
+        _three(score["fpr95"]["value"]),
+        *_ood_scores(shift),
+    ]
+
+
+def _ood_scores(one: Mapping[str, Any]) -> list[object]:
+    accuracy, alarms = one["accuracy"], one["alarms"]
+    flagged = [
+        _three(alarms[name]["value"]) if name in alarms else None for name in ("surprise", "usual")
+    ]
+    values = [accuracy[name]["value"] for name in ("min_ade", "energy_score")]
+    shares = [_three(accuracy[name]["value"]) for name in ("coverage_90", "conformal_90")]
+    return [*flagged, *values, *shares]
+
+
+def _three(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
+
+
+def _percent(one: Mapping[str, Any]) -> str:
+    if one["value"] is None or one["interval"] is None:
+        return "an unknown share"
+    low, high = one["interval"]
+    return f"{100 * one['value']:.1f} % [{100 * low:.1f} .. {100 * high:.1f}]"

@@ -1,12 +1,32 @@
 """`trajflow train`: a store in, a run folder out."""
 
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trajflow.cli.console import Progress, asking, log, say, say_json, span
 from trajflow.cli.options import Device, Json, Loud
-from trajflow.errors import ConfigError
+from trajflow.cli.tables import pairs, table
+from trajflow.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from trajflow.config import Config
+    from trajflow.runs import RunFolder
+    from trajflow.training import Evaluated, Event, Finished, Returned, Started, Step, Trainer
+
+SHOWN = {
+    "energy_score": "energy score",
+    "energy_score_by_recording": "by recording",
+    "min_ade": "minADE",
+    "min_fde": "minFDE",
+    "coverage_90": "coverage@90",
+    "spread_ratio": "spread",
+}
+"""Validation scores that are shown, and what they are called."""
 
 
 def train(
@@ -58,34 +78,162 @@ def train(
     spread evenly over it, each of which weighs the same; "by recording" is the mean in which each
     recording does. Half of the validation people are kept back from that choice where 60 or more
     of them were not trained on. With 20 people left the run is also calibrated and learns what is
-    strange to it; see `trajflow calibrate` and `trajflow fit-surprise`.
+    strange to it; see `trajflow fit`.
     """
-    from trajflow.calibration import FILE as CALIBRATION
-    from trajflow.cli.calibrating import calibrate_trained
-    from trajflow.cli.console import asking
-    from trajflow.cli.fitting_surprise import fit_trained
-    from trajflow.cli.training import Ask, events_of, finish, prepare, show_config
-    from trajflow.cli.training_view import watch
-    from trajflow.files import Manifest
-    from trajflow.surprise import FILE as SURPRISE
-    from trajflow.training.reproducible import reproducible
-
+    settings = [*(set_ or ())]
+    for name, value in (
+        ("model.encoder", encoder),
+        ("flow.preset", preset),
+        ("train.seed", seed),
+    ):
+        settings += [] if value is None else [f"{name}={value}"]
     if help_config:
-        show_config(Ask(Path(), config, tuple(set_ or ()), encoder, preset, seed), out, as_json)
+        _show_config(_config(config, settings), out, as_json)
         return
     if data is None:
         raise ConfigError("train needs DATA: a store made by `data import` or `data make`")
-    ask = Ask(data, config, tuple(set_ or ()), encoder, preset, seed)
-    trainer = prepare(ask, out, resume, device)
+    from trajflow.fitting.trained import fit_trained
+    from trajflow.training.start import resume_training, start_training
+
+    if resume:
+        if out is None:
+            raise ConfigError("--resume needs the run to go on with: --out runs/NAME")
+        if config or settings:
+            raise ConfigError(
+                "a resumed run keeps its settings; leave out --config, --set, --encoder, --preset "
+                "and --seed, or train a new run"
+            )
+        trainer = resume_training(data, out, device)
+    else:
+        trainer = start_training(data, _config(config, settings), out, device)
     with asking(trainer.stop) as asked:
-        last = watch(events_of(trainer, tensorboard))
+        last = _watch(_events(trainer, tensorboard))
     if last.reason != "stopped":
-        there = Manifest.read(trainer.folder.path).files if trainer.finished else {}
-        with reproducible(trainer.settings.threads, trainer.device):
-            if CALIBRATION not in there:
-                calibrate_trained(trainer)
-            if SURPRISE not in there:
-                fit_trained(trainer)
-    finish(last, trainer.folder, data, as_json)
+        with Progress("windows") as progress:
+            fit_trained(trainer, progress.report)
+    _show_end(last, trainer.folder, data, as_json)
     if last.reason == "stopped":
         raise typer.Exit(asked.exit_code)
+
+
+def _config(file: Path | None, settings: list[str]) -> "Config":
+    from trajflow.config import Config
+
+    return Config.load(file, settings)
+
+
+def _watch(events: Iterable["Event"]) -> "Finished":
+    """Show the events of a training on stderr; returns the last one."""
+    from trajflow.training import Evaluated, Finished, Returned, Started, Step, Tempered
+
+    progress = Progress("step")
+    for event in events:
+        if isinstance(event, Started):
+            log.info(_started(event))
+            progress = Progress("step", event.steps, start=event.step)
+        elif isinstance(event, Step):
+            progress.update(event.step, _losses(event), left=event.eta)
+        elif isinstance(event, Evaluated):
+            log.info(_validated(event))
+        elif isinstance(event, Returned):
+            log.warning(_returned(event))
+        elif isinstance(event, Tempered):
+            log.info("noise of deviation %g; %s", event.temperature, _scores(event.metrics))
+            if event.at_bound:
+                log.warning(
+                    "the deviation of the noise is at the end of the search, %g: a better one may "
+                    "lie beyond; the run may have learned too little, or from too few people",
+                    event.temperature,
+                )
+        elif isinstance(event, Finished):
+            progress.close()
+            return event
+    raise AssertionError("a training ends with Finished")
+
+
+def _started(event: "Started") -> str:
+    """What is trained, where, and for how long."""
+    epochs = event.steps / event.steps_per_epoch
+    begun = f", from step {event.step}" if event.step else ""
+    several = f" with {event.threads} threads" if event.threads > 1 else ""
+    return (
+        f"{event.parameters:,} weights on {event.device}{several}, "
+        f"{event.steps} steps of {epochs:g} epochs{begun}"
+    )
+
+
+def _returned(event: "Returned") -> str:
+    """That a loss was not finite, and where the training goes on."""
+    return (
+        f"loss is {event.loss} at step {event.since}; going back to step {event.step} "
+        f"and on with a learning rate of {event.rate:.3g}"
+    )
+
+
+def _losses(event: "Step") -> str:
+    """Where a training is."""
+    return f"epoch {event.epoch:.1f}  loss {event.loss:.4f}  lambda {event.weight:.2f}"
+
+
+def _validated(event: "Evaluated") -> str:
+    """How the validation part is forecast at this step."""
+    best = ["best"] if event.best else []
+    scores = _scores(event.metrics)
+    return "  ".join([f"epoch {event.epoch:5.1f}", span(event.seconds), scores, *best])
+
+
+def _scores(metrics: Mapping[str, float]) -> str:
+    """Validation scores in one line."""
+    return "  ".join(f"{name} {metrics[key]:.3f}" for key, name in SHOWN.items() if key in metrics)
+
+
+def _events(trainer: "Trainer", tensorboard: bool) -> Iterable["Event"]:
+    """The events of a training as they happen, also written for TensorBoard if asked."""
+    if not tensorboard or trainer.finished:
+        return trainer.run()
+    from trajflow.training.tensorboard import logged
+
+    return logged(trainer.run(), trainer.folder.path / "tensorboard")
+
+
+def _show_config(config: "Config", out: Path | None, as_json: bool) -> None:
+    """Print all settings with their values here, or write them as commented TOML.
+
+    Raises:
+        DataError: The file is there already.
+    """
+    from trajflow.config_help import commented_toml, settings_of
+    from trajflow.files import write_whole
+
+    if out is not None:
+        if out.exists():
+            raise DataError(f"{out} exists already; choose another path")
+        write_whole(out, commented_toml(config).encode())
+        say(str(out))
+        return
+    settings = settings_of(config)
+    if as_json:
+        say_json({"settings": [asdict(setting) for setting in settings]})
+        return
+    rows = [[one.name, _shown(one.value), one.kind, one.meaning] for one in settings]
+    say(table(["setting", "value", "type", "meaning"], rows, limit=400))
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else json.dumps(value)
+
+
+def _show_end(last: "Finished", folder: "RunFolder", data: Path, as_json: bool) -> None:
+    """Say what came out of a training and what to do next."""
+    from trajflow.evaluation.reports import best_validation
+
+    best = best_validation(folder)
+    stopped = last.reason == "stopped"
+    if as_json:
+        known = {"run": str(folder.path), "reason": last.reason, "steps": last.step}
+        say_json({**known, "seconds": last.seconds, "best": best})
+        return
+    again = f"train {data} --out {folder.path} --resume"
+    verb = again if stopped else f"evaluate {folder.path} {data}"
+    shown = {"run": folder.path, "steps": last.step, "time": span(last.seconds)}
+    say(pairs(shown | best.get("metrics", {}) | {"next": f"trajflow {verb}"}))

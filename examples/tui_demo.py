@@ -41,7 +41,7 @@ def make(folder: Path) -> None:
     if not (folder / run).exists():
         trajflow(folder, "train", store, "--out", run, "--seed", "1", *words)
         trajflow(folder, "evaluate", run, store)
-    trajflow(folder, "fit-surprise", run, store, "--windows", "700")
+    trajflow(folder, "fit", run, store, "ood", "--windows", "700")
     for old in (folder / run).glob("ood-*"):
         old.unlink()
     trajflow(folder, "evaluate", run, store, "--ood", "--windows", "300", "--shifts", SHIFTS)

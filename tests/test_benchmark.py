@@ -12,9 +12,7 @@ from trajflow.benchmark.markdown import markdown
 from trajflow.benchmark.peers import peers
 from trajflow.benchmark.plan import Plan, read_plan
 from trajflow.benchmark.pool import Order, Pool
-from trajflow.benchmark.ranking import by_protocol, differences, protocol, ranked
 from trajflow.benchmark.recipes import recipe, recordings_apart
-from trajflow.benchmark.reports import read_report, report_name
 from trajflow.benchmark.rows import Spread, _intervals, rows_of
 from trajflow.benchmark.standing import is_done, is_trained, share_done
 from trajflow.benchmark.table import Table
@@ -23,6 +21,8 @@ from trajflow.config import Config
 from trajflow.datasets.data import TrackData
 from trajflow.datasets.splits import choose
 from trajflow.errors import ConfigError, RunError
+from trajflow.evaluation.ranking import by_protocol, differences, protocol, ranked
+from trajflow.evaluation.reports import read_report, report_name
 from trajflow.runs import EVENTS, RESUME, WEIGHTS, RunFolder
 from trajflow.weights import unpack
 

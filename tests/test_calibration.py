@@ -378,7 +378,7 @@ def test_a_damaged_file_is_named(kept, damage):
     said = json.loads(path.read_bytes())
     damage(said)
     path.write_text(json.dumps(said))
-    with pytest.raises(RunError, match=rf"{FILE} is damaged: .*trajflow calibrate"):
+    with pytest.raises(RunError, match=rf"{FILE} is damaged: .*trajflow fit RUN DATA calibration"):
         read_calibration(kept[0], b"ours", 2)
 
 

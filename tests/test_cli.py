@@ -17,7 +17,7 @@ def test_without_arguments_the_help_is_shown(trajflow):
 
 
 def test_every_command_has_help(trajflow):
-    names = ["train", "evaluate", "compare", "benchmark", "predict", "plot", "doctor"]
+    names = ["train", "evaluate", "fit", "compare", "benchmark", "predict", "plot", "doctor"]
     data = [["data", name] for name in ("import", "make", "info", "check", "plot")]
     for words in [*([name] for name in names), *data]:
         code, out, _ = trajflow(*words, "--help")
@@ -100,3 +100,27 @@ def test_shells_are_completed(tmp_path):
         check=True,
     )
     assert done.stdout.split() == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("calibrate", "calibration"), ("fit-surprise", "ood"), ("fit-set", "samples")]
+)
+def test_a_renamed_command_is_refused_with_its_new_name(trajflow, old, new):
+    line = f"error: `trajflow {old}` is now `trajflow fit RUN DATA {new}`\n"
+    assert trajflow(old, "run", "data.zarr", "--json") == (2, "", line)
+    assert old not in trajflow("--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["oood"], "did you mean 'ood'"),
+        (["ood", "--count", "6"], "--count is for samples"),
+        (["samples", "--check", "test"], "--check is for calibration"),
+        (["--set", "samples.epochs=1"], "--set is for samples, not for calibration and ood"),
+    ],
+)
+def test_fit_takes_its_parts_and_their_options_only(trajflow, words, said):
+    code, _, complaint = trajflow("fit", "run", "data.zarr", *words)
+    assert code == 2
+    assert said in complaint

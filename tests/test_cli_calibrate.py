@@ -1,4 +1,4 @@
-"""`trajflow calibrate`, and what training and predicting make of a calibration."""
+"""`trajflow fit RUN DATA calibration`, and what training and predicting make of a calibration."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def run(trained, tmp_path):
 @pytest.fixture
 def calibrated(trajflow, run, fork):
     """A run that was calibrated on few draws, and what that said."""
-    code, out, said = trajflow("calibrate", run, fork, "--samples", 6)
+    code, out, said = trajflow("fit", run, fork, "calibration", "--samples", 6)
     assert code == 0, said
     return run, out
 
@@ -45,7 +45,7 @@ def test_a_table_sets_levels_against_shares(calibrated):
 
 
 def test_a_program_reads_levels_shares_and_origin(trajflow, run, fork):
-    words = ("calibrate", run, fork, "--samples", 6, "--check", "test", "--json")
+    words = ("fit", run, fork, "calibration", "--samples", 6, "--check", "test", "--json")
     code, out, _ = trajflow(*words)
     told = json.loads(out)
     assert code == 0
@@ -64,7 +64,7 @@ def test_a_program_reads_levels_shares_and_origin(trajflow, run, fork):
 
 def test_the_curve_is_drawn(trajflow, run, fork, tmp_path):
     for name in ("curve.png", "curve.svg"):
-        code, out, _ = trajflow("calibrate", run, fork, "-o", tmp_path / name)
+        code, out, _ = trajflow("fit", run, fork, "calibration", "-o", tmp_path / name)
         assert code == 0
         assert out.splitlines()[-1] == str(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 10_000
@@ -79,7 +79,7 @@ def test_the_curve_is_drawn(trajflow, run, fork, tmp_path):
     ],
 )
 def test_what_cannot_be_fitted_is_refused(trajflow, run, fork, words, said):
-    code, out, complaint = trajflow("calibrate", run, fork, *words)
+    code, out, complaint = trajflow("fit", run, fork, "calibration", *words)
     assert (code, out) == (2, "")
     assert said in " ".join(complaint.split())
     assert not (run / "calibration.json").exists()
@@ -153,7 +153,7 @@ def test_a_stale_calibration_is_ignored_and_a_damaged_one_named(
     assert trajflow(*words, "--overwrite")[0] == 2
     with pytest.raises(RunError, match=r"calibration\.json is damaged"):
         Predictor.load(run)
-    assert trajflow("calibrate", run, fork)[0] == 0
+    assert trajflow("fit", run, fork, "calibration")[0] == 0
     assert trajflow(*words, "--overwrite")[0] == 0
 
 

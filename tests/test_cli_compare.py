@@ -1,8 +1,11 @@
 """`trajflow compare`: what may be ranked, what may not, and what it says then."""
 
 import json
+from shutil import copytree
 
 import pytest
+
+from trajflow.files import forget
 
 
 @pytest.fixture
@@ -17,15 +20,25 @@ def report_of(trajflow, fork, tmp_path):
     return write
 
 
-def test_runs_and_floors_are_ranked_side_by_side(trajflow, trained, fork, report_of):
-    _, out, _ = trajflow("compare", trained[0])
+@pytest.fixture
+def unjudged(trained, tmp_path):
+    """A copy of the run without the evaluations of other tests."""
+    run = copytree(trained[0], tmp_path / "run")
+    for report in run.glob("evaluation-*"):
+        report.unlink()
+        forget(report)
+    return run
+
+
+def test_runs_and_floors_are_ranked_side_by_side(trajflow, unjudged, fork, report_of):
+    _, out, _ = trajflow("compare", unjudged)
     assert "val (in training)" in out.splitlines()[1]
-    trajflow("evaluate", trained[0], fork)
+    trajflow("evaluate", unjudged, fork)
     floor = report_of("cv")
-    code, out, said = trajflow("compare", trained[0], floor)
+    code, out, said = trajflow("compare", unjudged, floor)
     assert (code, said) == (0, "")
     assert out.splitlines()[0].split()[:3] == ["rank", "name", "part"]
-    found = json.loads(trajflow("compare", trained[0], floor, "--json")[1])
+    found = json.loads(trajflow("compare", unjudged, floor, "--json")[1])
     assert [row["windows"] for row in found["rows"]] == [9, 9]
     assert found["rows"][1]["mean"] == json.loads(floor.read_text())["mean"]
     scores = {row["name"]: row["mean"]["energy_score"] for row in found["rows"]}

@@ -1,4 +1,4 @@
-"""`trajflow fit-set`, and what evaluating and predicting make of a learned set."""
+"""`trajflow fit RUN DATA samples`, and what evaluating and predicting make of a learned set."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ def run(trained, tmp_path):
 @pytest.fixture
 def fitted(trajflow, run, fork):
     """A run that has learned a set of six, and what that said."""
-    code, out, said = trajflow("fit-set", run, fork, *WORDS, "--json")
+    code, out, said = trajflow("fit", run, fork, "samples", *WORDS, "--json")
     assert code == 0, said
     return run, json.loads(out)
 
@@ -32,7 +32,7 @@ def test_a_set_is_kept_in_the_run_and_said_to_be(fitted):
 
 
 def test_what_follows_is_said(trajflow, run, fork):
-    code, out, _ = trajflow("fit-set", run, fork, *WORDS)
+    code, out, _ = trajflow("fit", run, fork, "samples", *WORDS)
     assert code == 0
     assert f"trajflow evaluate {run} {fork} --select learned" in out
 
@@ -71,7 +71,7 @@ def test_predictions_carry_the_weights_of_the_set(trajflow, fitted, fork, tmp_pa
     ],
 )
 def test_wrong_settings_are_refused(trajflow, run, fork, words, said):
-    code, _, complaint = trajflow("fit-set", run, fork, *words)
+    code, _, complaint = trajflow("fit", run, fork, "samples", *words)
     assert code == 2
     assert said in complaint
     assert not list(run.glob("set-*"))
@@ -80,7 +80,7 @@ def test_wrong_settings_are_refused(trajflow, run, fork, words, said):
 def test_a_set_that_was_not_learned_is_asked_for(trajflow, run, fork):
     code, _, said = trajflow("evaluate", run, fork, "--select", "learned", "--samples", 6)
     assert code == 2
-    assert "trajflow fit-set RUN DATA --count 6" in said
+    assert "trajflow fit RUN DATA samples --count 6" in said
 
 
 def test_a_damaged_set_is_named(trajflow, fitted, fork):

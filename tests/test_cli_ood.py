@@ -39,11 +39,11 @@ def test_a_run_without_surprise_says_how_to_get_it(trajflow, run, fork):
     (run / "surprise.safetensors").unlink(missing_ok=True)
     code, _, error = trajflow("evaluate", run, fork, "--ood", "--windows", "30")
     assert code == 2
-    assert "fit-surprise" in error
+    assert "fit RUN DATA ood" in error
 
 
 def test_the_report_is_told_kept_and_drawn(trajflow, run, fork, tmp_path):
-    code, _, error = trajflow("fit-surprise", run, fork, "-q")
+    code, _, error = trajflow("fit", run, fork, "ood", "-q")
     assert code == 0, error
     words = ["--ood", "--windows", "30", "--samples", "4", "-o", tmp_path / "new"]
     code, out, _ = trajflow("evaluate", run, fork, *words, "--shifts", "noise,mirrored")

@@ -184,7 +184,7 @@ def test_settings_are_written_as_commented_toml_that_says_the_same(trajflow, for
 
 
 def test_runs_without_a_name_get_one_that_is_free(tmp_path):
-    from trajflow.cli.training import free_path
+    from trajflow.training.start import free_path
 
     assert free_path(tmp_path / "a") == tmp_path / "a"
     (tmp_path / "a").mkdir()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from test_training import walks
 
-from trajflow.benchmark.ranking import differences
-from trajflow.benchmark.reports import report_name
 from trajflow.errors import ConfigError
 from trajflow.evaluation.clocks import read_clocks, told
+from trajflow.evaluation.ranking import differences
+from trajflow.evaluation.reports import report_name
 
 SCENES = ["gate", "hall", "yard"]
 

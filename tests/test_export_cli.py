@@ -83,7 +83,7 @@ def knowing(trajflow, trained, fork, tmp_path):
     """A run that knows what is strange to it."""
     path = tmp_path / "run"
     copytree(trained[0], path)
-    code, _, told = trajflow("fit-surprise", path, fork)
+    code, _, told = trajflow("fit", path, fork, "ood")
     assert code == 0, told
     return path
 

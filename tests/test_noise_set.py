@@ -198,7 +198,7 @@ def test_a_predictor_finds_the_runs_set_and_it_serves_better_than_draws(tmp_path
 
 def test_a_set_that_is_not_there_is_asked_for_by_name(tmp_path):
     predictor = Predictor.load(a_run(tmp_path / "run"))
-    with pytest.raises(ConfigError, match=r"of 5 futures \(there are: 7\).*fit-set"):
+    with pytest.raises(ConfigError, match=r"of 5 futures \(there are: 7\).*fit RUN DATA samples"):
         predictor.predict(walks(2, 0).past, samples=5, select="learned")
 
 

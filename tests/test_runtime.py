@@ -259,7 +259,7 @@ def test_a_run_without_surprise_is_exported_and_says_so(path, tmp_path):
     (tmp_path / "plain.onnx").write_bytes(whole(bare(path), plain))
     plain = OnnxPredictor.load(tmp_path / "plain.onnx")
     assert plain.predict(pasts(), samples=S).surprise is None
-    with pytest.raises(ConfigError, match=r"fit-surprise.* then export the run again"):
+    with pytest.raises(ConfigError, match=r"fit RUN DATA ood.* then export the run again"):
         plain.predict(pasts(), surprise=True)
 
 

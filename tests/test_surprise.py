@@ -183,7 +183,7 @@ def test_a_damaged_file_is_refused(harm, surprise, tmp_path):
     content[len(content) // 2] ^= 1
     broken = {"cut": content[:-9], "bit": content, "empty": b"", "text": b"no such thing at all"}
     (tmp_path / FILE).write_bytes(broken[harm])
-    with pytest.raises(RunError, match=r"is damaged.*fit-surprise"):
+    with pytest.raises(RunError, match=r"is damaged.*fit RUN DATA ood"):
         read_surprise(tmp_path, WEIGHTS)
 
 
@@ -214,9 +214,9 @@ def test_a_predictor_tells_surprise_where_it_is_asked(surprise, model, ordinary)
 
 def test_a_predictor_without_surprise_says_how_to_get_it(model, ordinary):
     predictor = Predictor(model, {"dt": 0.4, "unit": "m"})
-    with pytest.raises(ConfigError, match="fit-surprise"):
+    with pytest.raises(ConfigError, match="fit RUN DATA ood"):
         predictor.predict(ordinary.past, surprise=True)
-    with pytest.raises(ConfigError, match="fit-surprise"):
+    with pytest.raises(ConfigError, match="fit RUN DATA ood"):
         predictor.surprise_of(ordinary)
 
 

@@ -1,4 +1,4 @@
-"""`trajflow fit-surprise`, and what predicting makes of it."""
+"""`trajflow fit RUN DATA ood`, and what predicting makes of it."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def fitted(trained, fork, tmp_path_factory):
     """A run that knows what is strange to it."""
     run = shutil.copytree(trained[0], tmp_path_factory.mktemp("runs") / "run")
     with pytest.raises(SystemExit) as left:
-        main(["fit-surprise", str(run), str(fork), "--quiet", "--json"])
+        main(["fit", str(run), str(fork), "ood", "--quiet", "--json"])
     assert not left.value.code
     return run
 
@@ -32,7 +32,7 @@ def test_what_was_fitted_is_said(trajflow, fitted, fork):
     again = fitted / "surprise.safetensors"
     before = again.read_bytes()
     words = ("--without", "halved", "--without", "late", "--windows", 150)
-    code, out, said = trajflow("fit-surprise", fitted, fork, *words, "--json")
+    code, out, said = trajflow("fit", fitted, fork, "ood", *words, "--json")
     assert code == 0
     told = json.loads(out)
     assert told["surprise"] == str(again)
@@ -51,7 +51,7 @@ def test_the_expected_error_is_that_of_draws_as_predict_makes_them(
     content = (run / "weights.safetensors").read_bytes()
     model, facts = unpack(content, "weights")
     RunFolder.open(run).write("weights.safetensors", pack(model, facts | {"temperature": 6.0}))
-    code, out, said = trajflow("fit-surprise", run, fork, "--steps", 2, "--json")
+    code, out, said = trajflow("fit", run, fork, "ood", "--steps", 2, "--json")
     assert code == 0, said
     told = json.loads(out)
     assert (told["evaluations"], told["temperature"]) == (2, 6.0)
@@ -68,7 +68,7 @@ def test_the_expected_error_is_that_of_draws_as_predict_makes_them(
 
 
 def test_an_unknown_fault_is_named(trajflow, fitted, fork):
-    code, _, said = trajflow("fit-surprise", fitted, fork, "--without", "noize")
+    code, _, said = trajflow("fit", fitted, fork, "ood", "--without", "noize")
     assert code == 2
     assert "did you mean 'noise'" in said
 
@@ -96,7 +96,7 @@ def test_a_group_of_forecasts_keeps_surprise(trajflow, fitted, fork, tmp_path):
 def test_a_run_without_surprise_says_how_to_get_it(trajflow, trained, fork, tmp_path):
     code, _, said = trajflow("predict", trained[0], fork, "--surprise", "-o", tmp_path / "f.csv")
     assert code == 2
-    assert "trajflow fit-surprise RUN DATA" in " ".join(said.split())
+    assert "trajflow fit RUN DATA ood" in " ".join(said.split())
     assert not (tmp_path / "f.csv").exists()
 
 

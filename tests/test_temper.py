@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_training import CPU, FACTS, WORDS, Walks, walks
 
-from trajflow.cli.judgements import best_validation
 from trajflow.config import Config
+from trajflow.evaluation.reports import best_validation
 from trajflow.metrics import spread
 from trajflow.predictor import Predictor
 from trajflow.runs import RunFolder

@@ -111,7 +111,7 @@ def test_what_a_run_does_not_know_is_said(run, fork):
         if screen.view.ood_score is not None:
             pytest.skip("this run knows how strange a past is")
         await press(pilot, screen, "u")
-        assert "fit-surprise" in text_of(pilot.app)
+        assert "DATA ood" in text_of(pilot.app)
         await press(pilot, screen, "right")
         assert screen.view.index == 1
 

@@ -53,7 +53,7 @@ class PredictorBase(ABC):
         steps: Network evaluations per draw.
     """
 
-    FIT: ClassVar[str] = "`trajflow fit-surprise RUN DATA` fits that"
+    FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that"
     """What helps where no surprise is known."""
     known: Known
     calibration: Calibration | None
@@ -118,9 +118,9 @@ class PredictorBase(ABC):
             draws: How many futures to choose from; None: 20 for each that is wanted. A learned
                 set is drawn as it is.
             select: Name of the rule that chooses, one of `trajflow.selection.available()`, or
-                "learned" for what `trajflow fit-set` has put into the run; None: plain draws.
-                Chosen samples serve best as a set and are no draws; their weights, [S, *, A], say
-                how likely each is. An exported model knows "learned" alone.
+                "learned" for what `trajflow fit RUN DATA samples` has put into the run; None: plain
+                draws. Chosen samples serve best as a set and are no draws; their weights,
+                [S, *, A], say how likely each is. An exported model knows "learned" alone.
             dt: Seconds per step of the past, and so of the forecast; None: as trained. A model
                 trained with `model.condition_on_dt=true` serves all within `dts`.
             surprise: Whether to say how strange each past is and why, and the error to expect;
@@ -261,7 +261,7 @@ class PredictorBase(ABC):
         if fitted not in (0, self.steps):
             warnings.warn(
                 f"the expected error was fitted for draws of {fitted} evaluations, these are of "
-                f"{self.steps}; `trajflow fit-surprise RUN DATA --steps {self.steps}` fits it anew",
+                f"{self.steps}; `trajflow fit RUN DATA ood --steps {self.steps}` fits it anew",
                 TrajflowWarning,
                 stacklevel=3,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+OnProgress = Callable[[str, int, int | None], None]
+"""Is told what is counted, how many are done, and of how many; None: that is not known."""
 
 
 def seen_now(seen: Any) -> Any:
@@ -68,3 +71,18 @@ class Batch:
         full = np.full((len(rows), *self.target.shape, *rows.shape[2:]), np.nan)
         full[:, self.target] = rows
         return full
+
+
+def silent(label: str, done: int, total: int | None = None) -> None:
+    """Tell nobody of progress."""
+
+
+def counted(
+    batches: Iterable[Batch], label: str, on_progress: OnProgress, total: int | None = None
+) -> Iterator[Batch]:
+    """The batches as they come, with word of the targets that were dealt with."""
+    done = 0
+    for batch in batches:
+        yield batch
+        done += batch.targets
+        on_progress(label, done, total)

@@ -149,7 +149,8 @@ def _learned(
         known = ", ".join(map(str, sorted(sets))) or "none"
         raise ConfigError(
             f"no learned set of {count} futures (there are: {known}); learn one by "
-            f"`trajflow fit-set RUN DATA --count {count}`, or choose by {', '.join(available())}"
+            f"`trajflow fit RUN DATA samples --count {count}`, or choose by "
+            f"{', '.join(available())}"
         )
     noise, log_weight = sets[count](context)
     return Chosen(model.futures(context, frame, noise), log_weight.exp())

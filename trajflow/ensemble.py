@@ -42,7 +42,7 @@ class Ensemble(PredictorBase):
         (20, 3, 12, 2)
     """
 
-    FIT: ClassVar[str] = "`trajflow fit-surprise RUN DATA` fits that, for each member"
+    FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that, for each member"
 
     def __init__(
         self, predictors: Sequence[Predictor], calibration: Calibration | None = None

@@ -85,7 +85,7 @@ def read_sets(run: Path, weights: bytes) -> dict[int, NoiseSet]:
             found[noises.shape.count] = noises
             continue
         warnings.warn(
-            f"{path} was learned for other weights and is ignored; `trajflow fit-set RUN DATA` "
+            f"{path} was learned for other weights and is ignored; `trajflow fit RUN DATA samples` "
             "learns it anew",
             TrajflowWarning,
             stacklevel=3,

@@ -51,9 +51,9 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
         "train unknown": ["train", store, "--out", f"{run}3", "--set", f"{names.of('a', 2)}=1"],
         "evaluate": ["evaluate", run, store, "--split", "val"],
         "evaluate json": ["evaluate", run, store, "--split", "val", "--json"],
-        "calibrate": ["calibrate", run, store],
-        "fit-set": ["fit-set", run, store],
-        "fit-surprise": ["fit-surprise", run, store],
+        "fit calibration": ["fit", run, store, "calibration"],
+        "fit samples": ["fit", run, store, "samples"],
+        "fit ood": ["fit", run, store, "ood"],
         "compare": ["compare", "--anyway", run, f"{run}2"],
         "predict": ["predict", run, store, "-o", out],
         "predict table": ["predict", run, table, "-o", place / "table.csv", "--dt", "0.4"],
@@ -76,7 +76,8 @@ def registered() -> set[str | tuple[str, str]]:
     """Every command there is: its word, or both for those of `data`."""
     from trajflow.cli.app import app, data
 
-    own: set[str | tuple[str, str]] = {_word(one) for one in app.registered_commands}
+    shown = [one for one in app.registered_commands if not one.hidden]
+    own: set[str | tuple[str, str]] = {_word(one) for one in shown}
     return own | {("data", _word(one)) for one in data.registered_commands}
 
 

@@ -148,7 +148,7 @@ def predict(run: Path, table: pd.DataFrame, words: list[str]):
     path, out = run.parent / "now.csv", run.parent / "out.csv"
     table.to_csv(path, index=False)
     out.unlink(missing_ok=True)
-    return measured(["predict", run, path, "-o", out, "--samples", "2", *words]), out
+    return measured(["predict", run, path, "-o", out, "-q", "--samples", "2", *words]), out
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trajflow.benchmark.peers import Peer
-from trajflow.benchmark.ranking import by_protocol, ranked
+from trajflow.evaluation.ranking import by_protocol, ranked
 
 if TYPE_CHECKING:
     from trajflow.benchmark.table import Table

@@ -10,8 +10,8 @@ import numpy as np
 
 from trajflow.benchmark.commands import command_of
 from trajflow.benchmark.plan import Plan
-from trajflow.benchmark.reports import reports_in
 from trajflow.evaluation.intervals import seed_width, widened
+from trajflow.evaluation.reports import reports_in
 
 Report = Mapping[str, Any]
 Means = Callable[[Report], Mapping[str, Any]]

@@ -12,7 +12,6 @@ from trajflow.baselines import load as load_floor
 from trajflow.benchmark.machine import machine
 from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
-from trajflow.benchmark.reports import report_name
 from trajflow.benchmark.standing import is_ready, is_trained, last_event, missing
 from trajflow.choosing import LEARNED
 from trajflow.datasets.data import TrackData
@@ -21,6 +20,7 @@ from trajflow.ensemble import Ensemble
 from trajflow.errors import RunError
 from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.clocks import read_clocks, told
+from trajflow.evaluation.reports import report_name
 from trajflow.predictor import Predictor
 from trajflow.run_data import facts_of, run_data, track_data
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole

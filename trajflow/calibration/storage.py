@@ -52,7 +52,7 @@ def read_calibration(folder: Path, weights: bytes, evaluations: int = 1) -> Cali
         raise RunError(_damaged(path, error)) from None
     if calibration.origin.weights != digest(weights):
         warnings.warn(
-            f"{path} belongs to other weights and is ignored; `trajflow calibrate RUN DATA` "
+            f"{path} belongs to other weights and is ignored; `trajflow fit RUN DATA calibration` "
             "calibrates these",
             TrajflowWarning,
             stacklevel=3,
@@ -107,6 +107,6 @@ def _plain(factors: Floats) -> Any:
 
 def _damaged(path: Path, error: Exception) -> str:
     if isinstance(error, RunError):
-        return f"{error}, by `trajflow calibrate RUN DATA`"
+        return f"{error}, by `trajflow fit RUN DATA calibration`"
     reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-    return f"{path} is damaged: {reason}; make it again by `trajflow calibrate RUN DATA`"
+    return f"{path} is damaged: {reason}; make it again by `trajflow fit RUN DATA calibration`"

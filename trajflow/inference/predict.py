@@ -186,7 +186,7 @@ def with_regions(
 
 def _why(calibration: Calibration | None) -> str:
     if calibration is None:
-        return "`trajflow calibrate RUN DATA` with the same --steps makes them hold"
+        return "`trajflow fit RUN DATA calibration` with the same --steps makes them hold"
     return f"the calibration of the run is for {calibration.origin.samples} samples or more"
 
 

@@ -117,6 +117,11 @@ def open_tracks(
     own_axes = all(layout.columns.get(a) == mapped.names[a] for a in ("x", "y"))
     _check_unit(path, predictor.unit, unit, None if own_axes else mapped.unit)
     _check_frames(path, mapped, layout, dt)
+    if dt is not None and abs(dt - predictor.dt) > SAME_STEP * predictor.dt:
+        raise RunError(
+            f"{path} has rows every {dt:g} s by --dt, the run steps every {predictor.dt:g} s; "
+            "resample the table, or train on such tracks"
+        )
     with TemporaryDirectory() as folder:
         place = Path(folder) / "tracks.zarr"
         report = import_tracks(
@@ -124,7 +129,7 @@ def open_tracks(
             path,
             place,
             columns=mapped.names,
-            dt=dt or predictor.dt,
+            dt=predictor.dt,
             unit=predictor.unit,
             scale=layout.scale if own_axes and unit is None else None,
             dims=predictor.dims,

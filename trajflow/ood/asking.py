@@ -82,7 +82,7 @@ def reporting(
             found = stage
     if judged.calibration is None:
         found["notes"].append(
-            "the run has no calibrated regions; `trajflow calibrate RUN DATA` fits them"
+            "the run has no calibrated regions; `trajflow fit RUN DATA calibration` fits them"
         )
     protocol = {
         "data": str(store.path),

@@ -49,7 +49,7 @@ def read_surprise(folder: Path, weights: bytes) -> Surprise | None:
         raise RunError(_damaged(path, error)) from None
     if surprise.origin.weights != digest(weights):
         warnings.warn(
-            f"{path} belongs to other weights and is ignored; `trajflow fit-surprise RUN DATA` "
+            f"{path} belongs to other weights and is ignored; `trajflow fit RUN DATA ood` "
             "fits it to these",
             TrajflowWarning,
             stacklevel=3,
@@ -78,6 +78,6 @@ def _digest(arrays: Mapping[str, Any], said: str) -> str:
 
 def _damaged(path: Path, error: Exception) -> str:
     if isinstance(error, RunError):
-        return f"{error}, by `trajflow fit-surprise RUN DATA`"
+        return f"{error}, by `trajflow fit RUN DATA ood`"
     reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-    return f"{path} is damaged: {reason}; make it again by `trajflow fit-surprise RUN DATA`"
+    return f"{path} is damaged: {reason}; make it again by `trajflow fit RUN DATA ood`"

@@ -48,7 +48,7 @@ class OnnxPredictor(PredictorBase):
 model.onnx` makes one
     """
 
-    FIT: ClassVar[str] = "`trajflow fit-surprise RUN DATA` fits that, then export the run again"
+    FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that, then export the run again"
 
     def __init__(self, artifact: Artifact, session: Session, sight: Session | None = None) -> None:
         """Take what a file carries and what computes it.
@@ -196,8 +196,8 @@ model.onnx` makes one
         if samples not in self.learned:
             known = ", ".join(map(str, sorted(self.learned))) or "none"
             raise ConfigError(
-                f"no learned set of {samples} futures (there are: {known}); `trajflow fit-set` "
-                "learns one, then export the run again"
+                f"no learned set of {samples} futures (there are: {known}); "
+                "`trajflow fit RUN DATA samples` learns one, then export the run again"
             )
         return samples
 

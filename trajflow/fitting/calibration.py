@@ -1,0 +1,210 @@
+"""Calibrate the prediction regions of a run on people it has not trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trajflow.batch import Batch, Floats, OnProgress, counted, silent
+from trajflow.calibration import (
+    FILE,
+    Calibration,
+    Evidence,
+    Origin,
+    Reliability,
+    check,
+    cross_check,
+    digest,
+    fit,
+    gather,
+    stored,
+    usual_spread,
+)
+from trajflow.datasets.store import open_store
+from trajflow.errors import ConfigError, TrajflowError
+from trajflow.inference.tables import check_fit
+from trajflow.predictor import WEIGHTS, Predictor
+from trajflow.run_data import run_data
+from trajflow.runs import RunFolder
+from trajflow.training.setup import device_of
+
+if TYPE_CHECKING:
+    from trajflow.training import Trainer
+
+log = logging.getLogger("trajflow")
+
+BATCH = 512
+"""Targets in a batch."""
+SPREAD_WINDOWS = 500
+"""Training windows that say what spread is usual."""
+MIN_PEOPLE = 20
+"""People below which a training ends without a calibration."""
+DEPENDENT = (
+    "these %d people also chose the weights, because there are few or the run is of an earlier "
+    "version: new people may be inside a little less often"
+)
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """What a calibration is fitted on, and how its forecasts are drawn.
+
+    Attributes:
+        split: "val" or "test".
+        windows: Most windows looked at.
+        samples: Draws of each.
+        steps: Network evaluations per draw.
+        seed: Seed of the draws.
+    """
+
+    split: str = "val"
+    windows: int = 2000
+    samples: int = 20
+    steps: int = 1
+    seed: int = 0
+
+
+def calibrate_run(
+    run: str | Path,
+    data: str | Path,
+    options: CalibrationOptions | None = None,
+    *,
+    check_split: str | None = None,
+    device: str = "auto",
+    on_progress: OnProgress = silent,
+) -> tuple[dict[str, Any], Reliability]:
+    """Calibrate a run, keep the calibration in its folder, and measure how reliable it is.
+
+    Args:
+        run: The run folder.
+        data: A store.
+        options: What it is fitted on; None: 2000 windows of the validation split.
+        check_split: Another split whose people it is checked on; None: those it is fitted on, half
+            by half.
+        device: Where to compute.
+        on_progress: Called with "windows" and the number done.
+
+    Returns:
+        Whom it is fitted on, as JSON values, and the share of truths inside by level.
+
+    Raises:
+        ConfigError: A split cannot be used.
+        RunError: The run does not fit the tracks.
+    """
+    options = options or CalibrationOptions()
+    if "train" in (options.split, check_split) or options.split == check_split:
+        raise ConfigError(
+            f"cannot calibrate on {options.split!r} and check on {check_split!r}: the run has "
+            "learned from its training part, and a check wants people of another part"
+        )
+    if options.samples < 2:
+        raise ConfigError(
+            f"a calibration needs the spread of 2 samples or more, got {options.samples}"
+        )
+    folder, store = RunFolder.open(run), open_store(data)
+    predictor = _uncalibrated(folder, device, options.steps)
+    check_fit(predictor, store, data)
+    tracks = run_data(store, folder)
+    evidence = _evidence(predictor, tracks, options, on_progress)
+    usual = _usual_spread(predictor, tracks, options)
+    calibration = _keep(folder, tracks, evidence, usual, options, store.fingerprint())
+    if check_split is None:
+        reliability = cross_check(evidence, usual, options.seed)
+    else:
+        if shared := len(tracks.leakage()["val+test"]):
+            log.warning("%d people are in both %s and %s", shared, options.split, check_split)
+        others = replace(options, split=check_split)
+        reliability = check(calibration, _evidence(predictor, tracks, others, on_progress))
+    summary: dict[str, Any] = {
+        "run": str(folder.path),
+        "data": str(data),
+        "fold": folder.config.data.fold,
+        "unit": store.unit,
+        **vars(calibration.origin),
+        "highest_level": calibration.highest,
+        "checked_on": check_split or options.split,
+        "reliability": reliability.to_json(),
+    }
+    return summary, reliability
+
+
+def calibrate_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Calibration | None:
+    """Calibrate what a training has kept; None, and the reason in the log, where it cannot be."""
+    settings = trainer.settings
+    steps = settings.steps or (1 if trainer.model.architecture.average else 8)
+    options = CalibrationOptions(windows=min(2000, settings.validation_windows), steps=steps)
+    try:
+        predictor = _uncalibrated(trainer.folder, str(trainer.device), steps)
+        data: Any = trainer.data
+        people = data.calibrators()["people"]
+        if people < MIN_PEOPLE:
+            log.debug("not calibrated: %d validation people, %d needed", people, MIN_PEOPLE)
+            return None
+        evidence = _evidence(predictor, data, options, on_progress)
+        store = str(trainer.folder.read_record().get("store", ""))
+        usual = _usual_spread(predictor, data, options)
+        calibration = _keep(trainer.folder, data, evidence, usual, options, store)
+    except TrajflowError as error:
+        log.warning("not calibrated: %s", error)
+        return None
+    origin = calibration.origin
+    log.info("regions calibrated on %d validation people", origin.people)
+    if origin.left_out:
+        log.info("%d more are left out: the run has trained on them", origin.left_out)
+    if not origin.independent:
+        log.info(DEPENDENT, origin.people)
+    return calibration
+
+
+def _uncalibrated(folder: RunFolder, device: str, steps: int) -> Predictor:
+    return Predictor.load(folder.path / WEIGHTS, str(device_of(device)), steps)
+
+
+def _evidence(
+    predictor: Predictor, data: Any, options: CalibrationOptions, on_progress: OnProgress
+) -> Evidence:
+    batches = data.calibration(BATCH, options.windows, options.split)
+    windows = counted(batches, "windows", on_progress)
+    return gather(predictor, windows, options.samples, options.seed)
+
+
+def _usual_spread(predictor: Predictor, data: Any, options: CalibrationOptions) -> Floats:
+    batches = _first(data.training(BATCH, 0), SPREAD_WINDOWS)
+    return usual_spread(gather(predictor, batches, options.samples, options.seed))
+
+
+def _keep(
+    folder: RunFolder,
+    data: Any,
+    evidence: Evidence,
+    usual: Floats,
+    options: CalibrationOptions,
+    store: str,
+) -> Calibration:
+    people = data.calibrators(options.split)
+    origin = Origin(
+        part=options.split,
+        left_out=people["left_out"],
+        independent=people["independent"],
+        samples=options.samples,
+        evaluations=options.steps,
+        seed=options.seed,
+        store=store,
+        weights=digest(folder.read(WEIGHTS, "train it first")),
+    )
+    calibration = fit(evidence, usual, origin)
+    folder.write(FILE, stored(calibration))
+    return calibration
+
+
+def _first(batches: Iterable[Batch], windows: int) -> Iterator[Batch]:
+    """Batches until so many windows have come."""
+    left = windows
+    for batch in batches:
+        yield batch
+        left -= batch.targets
+        if left <= 0:
+            return
