@@ -11,7 +11,7 @@ from trajflow.errors import ConfigError, TrajflowError
 if TYPE_CHECKING:
     from trajflow.batch import Batch, Floats
     from trajflow.calibration import Calibration, Evidence, Reliability
-    from trajflow.datasets.data import TrackData
+    from trajflow.datasets.loader import TrackData
     from trajflow.predictor import Predictor
     from trajflow.runs import RunFolder
     from trajflow.training import Trainer

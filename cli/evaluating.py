@@ -10,7 +10,7 @@ from trajflow.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from trajflow.config import Config
-    from trajflow.datasets.data import TrackData
+    from trajflow.datasets.loader import TrackData
     from trajflow.datasets.store import Store
     from trajflow.evaluation import Forecaster, Judging
 
