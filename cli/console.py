@@ -25,7 +25,7 @@ from trajflow.errors import DataProblem, TrajflowWarning
 from trajflow.text import plain, safe
 
 if TYPE_CHECKING:
-    from trajflow.datasets.findings import Finding
+    from trajflow.datasets.doctor import Finding
 
 log = logging.getLogger("trajflow")
 

@@ -23,7 +23,7 @@ from trajflow.cli.tables import pairs, table
 
 if TYPE_CHECKING:
     from trajflow.datasets.importing import Progress as ImportProgress
-    from trajflow.datasets.salvage import Salvage
+    from trajflow.datasets.repair import RepairReport
     from trajflow.datasets.store import Store
 
 MANY = 20
@@ -228,9 +228,9 @@ def check(
     if repair is None or all(finding.level == "ok" for finding in findings):
         show_findings(findings, as_json)
         return
-    from trajflow.datasets.salvage import salvage
+    from trajflow.datasets.repair import repair_store
 
-    saved = salvage(path, repair, overwrite=overwrite)
+    saved = repair_store(path, repair, overwrite=overwrite)
     if as_json:
         say_json(saved.to_dict())
     else:
@@ -331,7 +331,7 @@ def _counts(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in numbers.items())
 
 
-def _show_repair(saved: "Salvage") -> None:
+def _show_repair(saved: "RepairReport") -> None:
     say(f"saved {saved.trajectories} trajectories, {saved.rows} rows")
     say(f"lost {saved.lost_trajectories} trajectories, {saved.lost_rows} rows")
     if saved.lost:

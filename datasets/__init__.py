@@ -9,18 +9,18 @@ if __name__ == "datasets":
     )
 
 if TYPE_CHECKING:
-    from trajflow.datasets.data import TrackData as TrackData
     from trajflow.datasets.doctor import check as check
     from trajflow.datasets.importing import import_tracks as import_tracks
     from trajflow.datasets.ingest import ReadOptions as ReadOptions
     from trajflow.datasets.ingest import Source as Source
+    from trajflow.datasets.loader import TrackData as TrackData
+    from trajflow.datasets.repair import repair_store as repair_store
     from trajflow.datasets.report import ImportReport as ImportReport
-    from trajflow.datasets.salvage import salvage as salvage
+    from trajflow.datasets.schema import TrackBlock as TrackBlock
+    from trajflow.datasets.schema import Tracks as Tracks
     from trajflow.datasets.splits import choose as choose
     from trajflow.datasets.store import Store as Store
     from trajflow.datasets.store import open_store as open_store
-    from trajflow.datasets.tracks import TrackBlock as TrackBlock
-    from trajflow.datasets.tracks import Tracks as Tracks
     from trajflow.datasets.windows import Windows as Windows
     from trajflow.datasets.windows import cut as cut
     from trajflow.datasets.writer import StoreWriter as StoreWriter
@@ -31,16 +31,16 @@ _HOME = {
     "Source": "ingest",
     "Store": "store",
     "StoreWriter": "writer",
-    "TrackBlock": "tracks",
-    "TrackData": "data",
-    "Tracks": "tracks",
+    "TrackBlock": "schema",
+    "TrackData": "loader",
+    "Tracks": "schema",
     "Windows": "windows",
     "check": "doctor",
     "choose": "splits",
     "cut": "windows",
     "import_tracks": "importing",
     "open_store": "store",
-    "salvage": "salvage",
+    "repair_store": "repair",
 }
 """Where each public name lives; it is imported when it is first used."""
 __all__ = sorted(_HOME)

@@ -1,14 +1,70 @@
 """Examine a store: what is probably wrong with the tracks, and whether its files are whole."""
 
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from os import PathLike
+from typing import Any, Literal
 
-from trajflow.datasets import data_diagnoses, motion_diagnoses
-from trajflow.datasets.checkup import Checkup
-from trajflow.datasets.findings import Finding, worst_first
+import numpy as np
+
+from trajflow.batch import Bools, Floats, Ints
+from trajflow.datasets.cleaning import MOST, OWN
+from trajflow.datasets.motion import (
+    MotionSurvey,
+    Steps,
+    continuous,
+    guess_unit,
+    medians,
+    plausible_metres,
+    steps_of,
+    windows_of,
+)
+from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store, open_store
+from trajflow.datasets.windows import cut
 from trajflow.errors import DataError
+from trajflow.text import safe
 
 MAX_ROWS = 2_000_000
+SHOWN = 3
+LONG_GAP = 20
+"""Steps after which an agent of the same label may well be another one."""
+_SAME = 1e-6
+MANY_GAPS, MOSTLY_GAPS, MANY_QUARANTINED = 0.05, 0.5, 0.01
+
+FASTER = 1.8
+"""How much faster or slower than the others a scene is when its clock or scale may be another."""
+STANDING = 0.1
+"""An agent stands that gets no further than a tenth of what a usual one does in its time."""
+MANY_FILLED, MOSTLY_FILLED, MANY_STANDING = 0.05, 0.3, 0.3
+
+Level = Literal["ok", "note", "warning", "error"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note", "ok")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result of an examination.
+
+    Attributes:
+        level: "error" (cannot be used so), "warning" (probably wrong), "note" (good to know) or
+            "ok".
+        code: Short name of what was examined.
+        message: What was found, and what to do where something is wrong.
+        details: The numbers behind it, plain values.
+    """
+
+    level: Level
+    code: str
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings by how much they matter, otherwise in the given order."""
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def doctor(store: Store, history: int = 8, horizon: int = 12) -> list[Finding]:
@@ -22,21 +78,21 @@ def doctor(store: Store, history: int = 8, horizon: int = 12) -> list[Finding]:
     Returns:
         Findings, the worst first.
     """
-    checkup = Checkup(store, history, horizon)
+    seen = _Examination(store, history, horizon)
     for scenes in store.parts(MAX_ROWS):
-        checkup.add(store.tracks(scenes))
+        seen.add(store.tracks(scenes))
     return worst_first(
         [
-            motion_diagnoses.units(checkup),
-            motion_diagnoses.clocks(checkup),
-            data_diagnoses.gaps(checkup),
-            motion_diagnoses.jumps(checkup),
-            data_diagnoses.reused_labels(checkup),
-            motion_diagnoses.standing(checkup),
-            motion_diagnoses.filled(checkup),
-            *data_diagnoses.leaks(checkup),
-            data_diagnoses.windows(checkup, history + horizon),
-            data_diagnoses.apart(store),
+            _units(seen),
+            _clocks(seen),
+            _gaps(seen),
+            _jumps(seen),
+            _reused_labels(seen),
+            _standing(seen),
+            _filled(seen),
+            *_leaks(seen),
+            _windows(seen, history + horizon),
+            _quarantine(store),
         ]
     )
 
@@ -58,3 +114,307 @@ def check(path: str | PathLike[str]) -> list[Finding]:
         return [Finding("error", "files", str(error))]
     told = f"{store.rows} rows of {store.trajectories} trajectories"
     return [Finding("ok", "files", f"every file is what was written: {told}")]
+
+
+class _Examination:
+    """Numbers per trajectory of a store, K of them, and totals.
+
+    Attributes:
+        store: What is examined.
+        survey: Speeds and boxes of all trajectories.
+        scene, kind: Codes of each trajectory's scene and type, [K].
+        rows: Rows of each trajectory, [K].
+        fastest: Fastest step of each trajectory, [K], units per second.
+        leap: Longest way over a gap of 20 steps or more, of each trajectory, [K].
+        frozen: Steps in a stretch of five or more without any motion, of each trajectory, [K].
+        linear: Steps in a stretch of five or more that are all alike, of each trajectory, [K].
+        splits: How many stored splits each trajectory has rows in, [K].
+        scene_splits: Names of the splits each scene has rows in.
+        steps, gaps: Steps between rows, and those of them that skip a moment.
+        windows: Targets of all windows in each stored split.
+        copies: Pairs of trajectories, in agents' numbers, that move through the same places.
+    """
+
+    def __init__(self, store: Store, history: int, horizon: int) -> None:
+        count = store.trajectories
+        self.store = store
+        self.survey = MotionSurvey(count, store.dims, store.unit)
+        self.scene, self.kind = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self.rows, self.splits = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self.frozen, self.linear = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self.fastest, self.leap = np.zeros(count), np.zeros(count)
+        self.scene_splits: dict[str, list[str]] = {}
+        self.steps, self.gaps = 0, 0
+        self.windows: Counter[str] = Counter(dict.fromkeys(store.splits, 0))
+        self.copies: list[tuple[int, int]] = []
+        self._shape = (history, horizon)
+        self._paths: dict[bytes, int] = {}
+
+    def add(self, tracks: Tracks) -> None:
+        """Examine whole scenes."""
+        agent = tracks.agent[tracks.track]
+        time = np.asarray(tracks.step * tracks.dt, np.float64)
+        self.survey.add(agent, time, tracks.position)
+        self.scene[tracks.agent], self.kind[tracks.agent] = tracks.scene, tracks.kind
+        self.rows += np.bincount(agent, minlength=len(self.rows))
+        position = tracks.position.copy()
+        if self.store.unit == "degree":
+            position[:, 0] = continuous(position[:, 0], agent)
+        steps = steps_of(agent, time, position)
+        self._add_steps(steps, np.diff(tracks.step)[steps.row - 1], position)
+        self._add_splits(tracks, agent)
+        self._add_copies(agent, position)
+
+    def _add_steps(self, steps: Steps, taken: Ints, position: Floats) -> None:
+        self.steps += len(taken)
+        self.gaps += int((taken > 1).sum())
+        np.maximum.at(self.fastest, steps.track, steps.speed)
+        long = taken >= LONG_GAP
+        np.maximum.at(self.leap, steps.track[long], steps.length[long])
+        still = (steps.length == 0) & (taken == 1)
+        self.frozen += np.bincount(steps.track[_lasting(still, steps)], minlength=len(self.frozen))
+        alike = _alike(steps, position) & (taken == 1)
+        self.linear += np.bincount(steps.track[_lasting(alike, steps)], minlength=len(self.linear))
+
+    def _add_splits(self, tracks: Tracks, agent: Ints) -> None:
+        pairs = np.unique(np.stack((agent, tracks.split), 1), axis=0)
+        self.splits += np.bincount(pairs[:, 0], minlength=len(self.splits))
+        scene = tracks.scene[tracks.track]
+        for code, split in np.unique(np.stack((scene, tracks.split), 1), axis=0).tolist():
+            self.scene_splits.setdefault(tracks.scenes[code], []).append(tracks.splits[split])
+        for code, name in enumerate(tracks.splits):
+            rows = tracks.split == code
+            if rows.any():
+                self.windows[name] += cut(tracks, *self._shape, rows=rows).targets
+
+    def _add_copies(self, agent: Ints, position: Floats) -> None:
+        begins = np.flatnonzero(np.diff(agent, prepend=-1))
+        for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(agent)], strict=True):
+            places = position[first:end]
+            if len(places) >= 5 and (places != places[0]).any():
+                digest = hashlib.blake2b(places.tobytes(), digest_size=16).digest()
+                number = int(agent[first])
+                known = self._paths.setdefault(digest, number)
+                if known != number:
+                    self.copies.append((known, number))
+
+
+def _alike(steps: Steps, position: Floats) -> Bools:
+    """Whether a step goes exactly as far and in the same direction as the one before, [N]."""
+    way = position[steps.row] - position[steps.row - 1]
+    same = np.zeros(len(way), np.bool_)
+    change = np.linalg.norm(np.diff(way, axis=0), axis=1)
+    grain = _SAME * steps.length[1:] + 1e-12 * np.abs(position[steps.row[1:]]).max(1)
+    same[1:] = (change <= grain) & (steps.track[1:] == steps.track[:-1]) & (steps.length[1:] > 0)
+    return same
+
+
+def _lasting(flag: Bools, steps: Steps) -> Bools:
+    """Steps that are in a stretch of five or more flagged ones of their trajectory, [N]."""
+    windows = windows_of(steps.track)
+    lasting = np.zeros(len(flag), np.bool_)
+    lasting[windows[flag[windows].all(1)]] = True
+    return lasting
+
+
+def _name_agents(seen: _Examination, chosen: Bools) -> str:
+    """The first few of the chosen trajectories, [K], by label and scene, safe for a terminal."""
+    numbers = np.flatnonzero(chosen)[: SHOWN + 1]
+    labels = seen.store.labels(numbers)
+    scenes = [seen.store.scenes[seen.scene[number]] for number in numbers]
+    return _first_few([f"{safe(a)} of {safe(s)}" for a, s in zip(labels, scenes, strict=True)])
+
+
+def _first_few(names: Sequence[str]) -> str:
+    """The first three words, and dots if there are more."""
+    more = ", ..." if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _units(seen: _Examination) -> Finding:
+    """Whether the usual speed of each type fits the unit."""
+    store, pace = seen.store, seen.survey.speed
+    usual = {
+        name: float(np.median(pace[chosen]))
+        for code, name in enumerate(store.types)
+        if (chosen := _travelling(seen) & (seen.kind == code)).any()
+    }
+    told = ", ".join(f"{safe(name)} {speed:.3g}" for name, speed in usual.items()) or "none moves"
+    details = {"usual_speed": usual, "unit": store.unit}
+    if store.unit == "unknown":
+        extent = float(np.nanmax(seen.survey.high - seen.survey.low))
+        guess = guess_unit(list(usual), list(usual.values()), extent)
+        hint = f"; the speeds look like {guess}" if guess != "unknown" else ""
+        message = f"the unit is not known{hint} (usual speeds: {told}); import again with unit"
+        return Finding("warning", "unit", message, details)
+    latitudes = store.header.bounds[1]
+    if store.unit == "degree" and max(-latitudes[0], latitudes[1]) > 90:
+        message = f"y reaches from {latitudes[0]:g} to {latitudes[1]:g}; it must be the latitude"
+        return Finding("error", "unit", message, details)
+    odd = [n for n, v in usual.items() if store.unit == "m" and plausible_metres(n, v) is False]
+    if odd:
+        names = ", ".join(map(safe, odd))
+        message = (
+            f"usual speeds in m/s are {told}, not plausible for {names}: are unit and dt right?"
+        )
+        return Finding("warning", "unit", message, details)
+    return Finding("ok", "unit", f"usual speeds in {safe(store.unit)}/s: {told}", details)
+
+
+def _clocks(seen: _Examination) -> Finding:
+    """Whether some scene runs at another speed than the rest: another frame rate or scale."""
+    scenes, chosen = seen.store.scenes, _travelling(seen)
+    pace = seen.survey.speed[chosen]
+    usual = medians(pace, seen.scene[chosen], len(scenes), least=10)
+    if np.isfinite(usual).sum() < 3:
+        return Finding("ok", "clock", "too few scenes to compare their speeds")
+    ratio = usual / np.nanmedian(usual)
+    told = np.isfinite(ratio) & ~((ratio > 1 / FASTER) & (ratio < FASTER))
+    odd = {scenes[code]: float(ratio[code]) for code in np.flatnonzero(told)}
+    if not odd:
+        return Finding("ok", "clock", "agents of all scenes move at similar speeds")
+    which = _first_few([f"{safe(name)} ({r:.3g} times)" for name, r in odd.items()])
+    message = f"usual speeds differ from the other scenes': {which}; check frame rate and scale"
+    return Finding("note", "clock", message, {"ratio": odd})
+
+
+def _jumps(seen: _Examination) -> Finding:
+    """Whether steps remain that are far from anything usual."""
+    limit = seen.survey.fastest()
+    if limit is None:
+        return Finding("note", "jumps", "hardly anything moves, so jumps cannot be told")
+    own = np.nan_to_num(OWN * seen.survey.speed)
+    over = seen.fastest > np.clip(own, limit, MOST * limit)
+    details = {"limit": limit, "fastest": float(seen.fastest.max())}
+    fastest = f"the fastest step has {details['fastest']:.4g} {safe(seen.store.unit)}/s"
+    if not over.any():
+        return Finding("ok", "jumps", f"no jumps: {fastest}, jumps begin at {limit:.4g}", details)
+    message = (
+        f"{over.sum()} agents jump: {fastest}, usual ones stay below {limit:.4g} "
+        f"({_name_agents(seen, over)}); import again with speed_limit"
+    )
+    return Finding("warning", "jumps", message, details)
+
+
+def _standing(seen: _Examination) -> Finding:
+    """How many agents hardly leave their place."""
+    judged = seen.rows >= 8
+    way = np.linalg.norm(seen.survey.high - seen.survey.low, axis=1)
+    usual = np.zeros(len(way))
+    for code in range(len(seen.store.types)):
+        chosen = seen.kind == code
+        pace = seen.survey.speed[chosen & _travelling(seen)]
+        usual[chosen] = np.quantile(pace, 0.75) if len(pace) else 0.0
+    still = judged & (way <= STANDING * usual * seen.rows * seen.store.dt)
+    share = float(still.sum() / max(judged.sum(), 1))
+    message = f"{share:.0%} of agents with eight rows or more hardly leave their place"
+    details = {"agents": int(judged.sum()), "standing": int(still.sum())}
+    if share <= MANY_STANDING:
+        return Finding("ok", "standing", message, details)
+    message += "; errors averaged over all agents are largely theirs"
+    return Finding("note", "standing", message, details)
+
+
+def _filled(seen: _Examination) -> Finding:
+    """How much of the motion looks made up: frozen while travelling, or drawn with a ruler."""
+    steps = max(seen.steps, 1)
+    frozen = float(seen.frozen[seen.survey.travels].sum() / steps)
+    linear = float(seen.linear.sum() / steps)
+    details = {"frozen": frozen, "linear": linear}
+    message = (
+        f"{frozen:.1%} of steps freeze an agent that otherwise travels, {linear:.1%} lie in "
+        "stretches of five or more equal steps"
+    )
+    most = max(frozen, linear)
+    if most < MANY_FILLED:
+        return Finding("ok", "filled", message, details)
+    message += ": agents that pause, or positions that were filled in and look easy to forecast"
+    return Finding("warning" if most > MOSTLY_FILLED else "note", "filled", message, details)
+
+
+def _travelling(seen: _Examination) -> Bools:
+    return np.asarray(seen.survey.travels & np.isfinite(seen.survey.speed))
+
+
+def _gaps(seen: _Examination) -> Finding:
+    """How regular tracks are in time."""
+    steps, skipped = seen.steps, seen.gaps
+    moved = seen.store.header.counted("moved")
+    share = skipped / max(steps, 1)
+    message = f"{skipped} of {steps} steps skip a moment ({share:.2%}); no window spans a gap"
+    if moved:
+        message += f"; {moved} rows were moved in time onto a whole step"
+    if share > MOSTLY_GAPS:
+        message += f"; dt = {seen.store.dt:g} s is probably too small"
+    level: Level = "warning" if share > MANY_GAPS else "note" if skipped or moved else "ok"
+    return Finding(level, "time", message, {"steps": steps, "gaps": skipped, "moved": moved})
+
+
+def _reused_labels(seen: _Examination) -> Finding:
+    """Whether a label seems to be given to another agent later on."""
+    survey = seen.survey
+    low = np.stack([_by_scene(seen, corner, np.fmin) for corner in survey.low.T], 1)
+    high = np.stack([_by_scene(seen, corner, np.fmax) for corner in survey.high.T], 1)
+    diagonal = np.linalg.norm(high - low, axis=1)[seen.scene]
+    far = seen.leap > diagonal / 2
+    if not far.any():
+        return Finding("ok", "labels", "no label comes back far away after a long gap")
+    message = (
+        f"{far.sum()} labels come back after {LONG_GAP} or more steps and more than half the scene "
+        f"away ({_name_agents(seen, far)}): perhaps other agents under an old label"
+    )
+    return Finding("note", "labels", message, {"agents": int(far.sum())})
+
+
+def _leaks(seen: _Examination) -> list[Finding]:
+    """Whether the same agents, scenes or paths are in several stored parts."""
+    found = []
+    agents = int((seen.splits > 1).sum())
+    scenes = sum(len(parts) > 1 for parts in seen.scene_splits.values())
+    if agents or scenes:
+        message = (
+            f"{scenes} scenes and {agents} agents are in several stored parts; no window crosses "
+            "a part, but the parts show the same places and people"
+        )
+        found.append(Finding("note", "parts", message, {"scenes": scenes, "agents": agents}))
+    if seen.copies:
+        one, two = seen.store.labels(seen.copies[0])
+        message = (
+            f"{len(seen.copies)} trajectories move exactly as another one, for example "
+            f"{safe(one)} and {safe(two)}: copies, which can leak from one part into another"
+        )
+        found.append(Finding("warning", "copies", message, {"copies": len(seen.copies)}))
+    return found or [Finding("ok", "parts", "no agent, scene or path is in two stored parts")]
+
+
+def _windows(seen: _Examination, length: int) -> Finding:
+    """How many windows each stored part offers."""
+    counts = dict(seen.windows)
+    told = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
+    message = f"windows of {length} steps by stored part: {told}"
+    if not any(counts.values()):
+        longest = int(seen.rows.max())
+        message += f"; the longest track has {longest} rows: use a shorter history or horizon"
+        return Finding("error", "windows", message, counts)
+    empty = [safe(name) for name, count in counts.items() if not count]
+    if empty:
+        message += f"; none in {', '.join(empty)}"
+    return Finding("warning" if empty else "ok", "windows", message, counts)
+
+
+def _quarantine(store: Store) -> Finding:
+    """How much an import set apart."""
+    counts = store.header.quarantined()
+    total, read = sum(counts.values()), store.header.counted("rows_read") or store.rows
+    if not total:
+        return Finding("ok", "quarantine", "no row was set apart by the import")
+    told = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
+    message = f"{total} of {read} rows were set apart by the import: {told}"
+    level: Level = "warning" if total > MANY_QUARANTINED * read else "note"
+    return Finding(level, "quarantine", message, dict(counts))
+
+
+def _by_scene(seen: _Examination, values: Floats, how: np.ufunc) -> Floats:
+    result = np.full(len(seen.store.scenes), np.nan)
+    how.at(result, seen.scene, values)
+    return result

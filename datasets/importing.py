@@ -16,7 +16,6 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from trajflow.batch import Bools, Ints
-from trajflow.datasets.claims import working_folder
 from trajflow.datasets.cleaning import (
     BETWEEN,
     KEPT,
@@ -28,15 +27,13 @@ from trajflow.datasets.cleaning import (
     policies,
     scenes_of,
 )
-from trajflow.datasets.header import is_store
 from trajflow.datasets.ingest import Ingest, Part, ReadOptions, Source, label_of
 from trajflow.datasets.motion import MotionSurvey
-from trajflow.datasets.placing import Placing
 from trajflow.datasets.readers import check_settings, load_reader
 from trajflow.datasets.report import QUARANTINE, ImportReport, TroubledAgent
-from trajflow.datasets.room import room_for
-from trajflow.datasets.tracks import TrackBlock
-from trajflow.datasets.writer import StoreWriter
+from trajflow.datasets.schema import TrackBlock
+from trajflow.datasets.store import is_store
+from trajflow.datasets.writer import OutputFolder, StoreWriter, room_for
 from trajflow.errors import DataError, DataProblem
 from trajflow.text import safe
 
@@ -116,12 +113,12 @@ def import_tracks(
     refused = [name for name, policy in policies(on_problem).items() if policy == "refuse"]
     _check_numbers(dt=dt, scale=scale, speed_limit=speed_limit)
     path, out = Path(path), Path(out)
-    Placing(out, overwrite, is_store)
+    output = OutputFolder(out, overwrite, is_store)
     read = load_reader(source)
     check_settings(source, settings or {})
-    with room_for(out), working_folder(out) as folder, closing(Ingest(folder)) as rows:
+    with room_for(out), output, closing(Ingest(output.scratch)) as rows:
         options = ReadOptions(
-            folder, dict(columns or {}), dt, unit, scale, dims, dict(settings or {})
+            output.scratch, dict(columns or {}), dt, unit, scale, dims, dict(settings or {})
         )
         found = read(rows.db, path, options)
         _take_in(rows, found, progress)
@@ -129,7 +126,7 @@ def import_tracks(
             _survey(rows, found, part_rows, progress), rows, found, dt is not None, speed_limit
         )
         writer = StoreWriter(
-            out,
+            output,
             dims=found.dims,
             dt=rules.dt,
             unit=rules.unit,
@@ -137,7 +134,6 @@ def import_tracks(
             licence=licence,
             inputs=_describe_inputs(path, found.files),
             history=history,
-            overwrite=overwrite,
         )
         with writer:
             counts = _Counts()

@@ -6,19 +6,37 @@ sorted by scene, trajectory, time, so a scene is one contiguous block of rows. C
 float64: at UTM northings (5e6 m) float32 resolves half a metre and at 1e2 degrees one metre.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from trajflow.batch import Bools, Floats, Ints
+from trajflow.errors import DataError
 
 FORMAT = "1.0"
 CONVENTIONS = "CF-1.12"
 CHUNK = 65_536
+GROUP = "zarr.json"
 AXES = ("x", "y", "z")
 MAX_SPLITS = 127
 TOLERANCE = 0.25
 """Share of dt by which a time may miss its whole step."""
 ROWS = "obs"
 TRAJECTORIES = "trajectory"
+_LARGEST_STEP = 2.0**53
 
 _AXIS_NAMES = {
     "m": ("projection_x_coordinate", "projection_y_coordinate", "height"),
@@ -80,3 +98,214 @@ def _axis_attrs(axis: str, unit: str) -> dict[str, str]:
     if unit in _AXIS_NAMES:
         attrs["standard_name"] = _AXIS_NAMES[unit][index]
     return attrs
+
+
+@dataclass(frozen=True)
+class TrackBlock:
+    """Whole trajectories of one scene, the unit in which tracks are written.
+
+    Attributes:
+        scene: Name of the recording.
+        labels: The source's own id of each trajectory's agent, K integers or K strings.
+        types: What each agent is ("pedestrian", "ship", ...), K strings.
+        rowsize: Rows of each trajectory, [K].
+        time: Seconds since the scene's start, increasing inside a trajectory, [N].
+        position: World coordinates, [N, D], in the store's unit.
+        split: Part each row belongs to ("train", "val", "test"), N strings, or one for all rows.
+    """
+
+    scene: str
+    labels: list[int] | list[str]
+    types: list[str]
+    rowsize: NDArray[np.int64]
+    time: NDArray[np.float64]
+    position: NDArray[np.float64]
+    split: NDArray[np.str_] | str = "all"
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """N observations of K trajectories, sorted by trajectory, then by step.
+
+    Attributes:
+        position: World coordinates, [N, D], in the store's unit.
+        step: Time in whole steps of the store's dt, [N].
+        split: Code of the stored part of each row, [N]; names are in `splits`.
+        track: Which trajectory each row belongs to, [N].
+        scene: Index of each trajectory's recording in `scenes`, [K].
+        agent: Number of each trajectory's agent, unique in the store, [K].
+        kind: Code of each agent's type, [K]; names are in `types`.
+        scenes, splits, types: The names behind the codes.
+        dt: Seconds per step.
+    """
+
+    position: NDArray[np.float64]
+    step: NDArray[np.int64]
+    split: NDArray[np.int8]
+    track: NDArray[np.int64]
+    scene: NDArray[np.int64]
+    agent: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    scenes: list[str]
+    splits: list[str]
+    types: list[str]
+    dt: float
+
+
+class Header(BaseModel):
+    """The attributes of a store, checked.
+
+    Attributes:
+        trajflow_format: Version of this layout; another major number cannot be read.
+        dims: Number of coordinates of a position, D.
+        dt: Seconds per step.
+        unit: Unit of the coordinates ("m", "px", "degree", ...).
+        source, licence, history: Where the tracks come from, under which terms, by which command.
+        inputs: Every file read, with its name, sha256 and bytes.
+        rows, trajectories: Number of observations and of (scene, agent) pairs.
+        scenes, splits, types: Names behind the codes of the arrays of these names.
+        split_rows: Observations of each split.
+        type_counts: Trajectories of each type.
+        bounds: Lowest and highest coordinate of each axis.
+        duration: Recorded seconds, summed over scenes.
+        folds: Test scenes of each leave-one-out fold; None where each scene is its own fold.
+        content: sha256 of the values of each column, whatever their chunks and compression.
+        report: What the import found and did.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    trajflow_format: str = FORMAT
+    dims: Literal[2, 3]
+    dt: PositiveFloat
+    unit: str
+    source: str = ""
+    licence: str = ""
+    history: str = ""
+    inputs: list[dict[str, Any]] = []
+    rows: PositiveInt
+    trajectories: PositiveInt
+    scenes: list[str]
+    splits: list[str]
+    types: list[str]
+    split_rows: list[int]
+    type_counts: list[int]
+    bounds: list[tuple[float, float]]
+    duration: NonNegativeFloat
+    folds: dict[str, list[str]] | None = None
+    content: dict[str, str]
+    report: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        pairs = ((self.splits, self.split_rows), (self.types, self.type_counts))
+        if any(len(names) != len(counts) for names, counts in pairs):
+            raise ValueError("splits or types have names without counts")
+        if len(self.bounds) != self.dims:
+            raise ValueError("bounds do not have one entry per axis")
+        for names in (self.scenes, self.splits, self.types):
+            _check_names(names)
+        if not set().union(*(self.folds or {}).values()) <= set(self.scenes):
+            raise ValueError("folds name scenes that are not there")
+        return self
+
+    def summary(self) -> dict[str, Any]:
+        """What the store holds, in numbers."""
+        return {
+            "rows": self.rows,
+            "trajectories": self.trajectories,
+            "agents": dict(zip(self.types, self.type_counts, strict=True)),
+            "scenes": len(self.scenes),
+            "splits": dict(zip(self.splits, self.split_rows, strict=True)),
+            "dims": self.dims,
+            "dt": self.dt,
+            "unit": self.unit,
+            "bounds": {axis: list(ends) for axis, ends in zip(AXES, self.bounds, strict=False)},
+            "duration": self.duration,
+        }
+
+    def counted(self, name: str) -> int:
+        """A count that the import reported; 0 if it did not."""
+        value = self.report.get(name)
+        return value if isinstance(value, int) and value > 0 else 0
+
+    def quarantined(self) -> dict[str, int]:
+        """Rows that the import quarantined, by reason."""
+        found = self.report.get("quarantined")
+        kinds = found.items() if isinstance(found, dict) else ()
+        return {name: count for name, count in kinds if isinstance(count, int) and count > 0}
+
+    def fingerprint(self) -> str:
+        """A sha256 that two stores share if and only if they hold the same tracks.
+
+        It covers values, names, dt, unit and folds, whatever the chunks and the compression; it
+        leaves out where the tracks came from and what the import reported.
+        """
+        same = {"trajflow_format", "dims", "dt", "unit", "scenes", "splits", "types", "folds"}
+        chosen = self.model_dump(mode="json", include=same | {"content"})
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes as they are written.
+
+        Raises:
+            DataError: The report or the inputs hold something that JSON cannot.
+        """
+        attrs = self.model_dump(exclude_none=True)
+        try:
+            json.dumps(attrs, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"report and inputs must be plain JSON values: {error}") from error
+        return {"Conventions": CONVENTIONS, "featureType": "trajectory"} | attrs
+
+
+def _check_names(names: list[str]) -> None:
+    """Refuse names that cannot be told apart or be written."""
+    if len(set(names)) < len(names):
+        raise ValueError("a name is there twice")
+    "".join(names).encode()
+
+
+def whole_steps(time: Floats, dt: float) -> Ints:
+    """The nearest whole step of each time, [N], counted from the scene's time 0."""
+    return np.asarray(np.rint(time / dt), np.int64)
+
+
+class TimeFault(NamedTuple):
+    """The first row whose time does not fit, and what is wrong with it."""
+
+    row: int
+    what: str
+
+
+def find_fault(time: Floats, begins: Bools, dt: float) -> TimeFault | None:
+    """Where times are not finite, do not increase in a trajectory or lie between two steps.
+
+    Args:
+        time: Seconds, [N].
+        begins: Rows that are the first of their trajectory, [N].
+        dt: Seconds per step; a time may miss its step by a quarter of it.
+    """
+    later = ~begins[1:]
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.rint(time / dt)
+        tests = (
+            (~np.isfinite(time), "time {time} is not finite"),
+            (later & (np.diff(time) <= 0), "time {time} s does not follow {before} s"),
+            (~(np.abs(steps) <= _LARGEST_STEP), "time {time} s is too far for steps of {dt} s"),
+            (np.abs(time / dt - steps) > TOLERANCE, "time {time} s lies between steps of {dt} s"),
+            (later & (np.diff(steps) <= 0), "times {before} s and {time} s share a step of {dt} s"),
+        )
+    for bad, what in tests:
+        if bad.any():
+            row = int(bad.argmax()) + len(time) - len(bad)
+            before = float(time[row - 1])
+            return TimeFault(row, what.format(time=float(time[row]), before=before, dt=dt))
+    return None
+
+
+def first_rows(rowsize: NDArray[np.int64]) -> Bools:
+    """Whether a row is the first of its trajectory, [N], from the rows of each, [K]."""
+    begins = np.zeros(int(rowsize.sum()), np.bool_)
+    begins[np.cumsum(rowsize) - rowsize] = True
+    return begins

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import combinations
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.batch import Bools, Ints
-from trajflow.datasets.tracks import Tracks
+from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError, did_you_mean
 
 PARTS = ("train", "val", "test")
@@ -142,6 +144,68 @@ def choose(
         role = _deal(others, shares, seed)
         dealt = tuple(role.get(name, 2) for name in recordings.scenes)
     return Split(kind, fold, tests, fractions, seed, stored, dealt, tuple(validation))
+
+
+def draw_agents(agents: Ints, fraction: float, seed: int) -> Ints:
+    """A share of the agents, at least one; of one seed, the larger share holds the smaller.
+
+    Args:
+        agents: Numbers of agents, each once, [N].
+        fraction: Share to keep.
+        seed: Which agents.
+
+    Raises:
+        ConfigError: The share is not above 0 and at most 1.
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"fraction of the agents must be above 0 and at most 1, got {fraction}")
+    count = min(len(agents), max(1, round(fraction * len(agents))))
+    return np.sort(np.random.default_rng(seed).permutation(agents)[:count])
+
+
+def leakage(agents: Mapping[str, Ints]) -> dict[str, Ints]:
+    """Agents who are targets in two parts, by the names of both ("train+test").
+
+    Args:
+        agents: Numbers of the target agents of each part, [N].
+    """
+    pairs = combinations(agents, 2)
+    return {f"{one}+{two}": np.intersect1d(agents[one], agents[two]) for one, two in pairs}
+
+
+def selects(scenes: Sequence[str], labels: Sequence[str]) -> Bools:
+    """Whether each agent is of the half that selects rather than the one that calibrates, [N].
+
+    It follows from the agent alone, so nobody changes sides where others come or go.
+
+    Args:
+        scenes: Name of each agent's recording, N of them.
+        labels: The source's own id of each.
+    """
+    names = [f"{scene}\0{label}".encode() for scene, label in zip(scenes, labels, strict=True)]
+    return np.array([blake2b(name, digest_size=1).digest()[0] % 2 == 0 for name in names], bool)
+
+
+def scoring_groups(
+    scenes: Sequence[str], folds: Mapping[str, Sequence[str]], present: Ints
+) -> dict[str, list[int]]:
+    """Each fold's recordings, and every recording of no fold on its own.
+
+    Args:
+        scenes: Names of all recordings.
+        folds: Names of the recordings of each fold.
+        present: Indexes of the recordings that have windows, [N]; no other is in a group.
+
+    Returns:
+        Indexes of recordings by the name of the group, none of them empty.
+    """
+    index = {name: code for code, name in enumerate(scenes)}
+    found = {fold: [index[name] for name in names] for fold, names in folds.items()}
+    grouped = {scene for members in found.values() for scene in members}
+    held = sorted({int(scene) for scene in present})
+    kept = {name: [s for s in members if s in held] for name, members in found.items()}
+    kept |= {scenes[scene]: [scene] for scene in held if scene not in grouped}
+    return {name: members for name, members in kept.items() if members}
 
 
 def _tests(recordings: Recordings, fold: str | None) -> tuple[str, ...]:

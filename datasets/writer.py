@@ -1,7 +1,12 @@
 """Write tracks into a store as they come; the store appears whole at the end or not at all."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import errno
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -9,20 +14,320 @@ from typing import Any, Self
 
 import numpy as np
 import zarr
-from numpy.typing import ArrayLike
+from filelock import FileLock, Timeout
+from numcodecs.zstd import Zstd
+from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
+from zarr.codecs import ZstdCodec
 
-from trajflow.datasets.blocks import check_block
-from trajflow.datasets.column import Column
-from trajflow.datasets.contents import Contents
-from trajflow.datasets.header import Header, is_store
-from trajflow.datasets.placing import Placing
-from trajflow.datasets.room import refusal, room_for
-from trajflow.datasets.schema import AXES, flags, row_columns, trajectory_columns
-from trajflow.datasets.seal import SEAL, seal
-from trajflow.datasets.tables import TableWriter
-from trajflow.datasets.tracks import TrackBlock
+from trajflow.batch import Ints
+from trajflow.datasets.schema import (
+    AXES,
+    CHUNK,
+    GROUP,
+    MAX_SPLITS,
+    Header,
+    Spec,
+    TrackBlock,
+    find_fault,
+    first_rows,
+    flags,
+    row_columns,
+    trajectory_columns,
+)
+from trajflow.datasets.store import CHECKSUMS, encode_checksums, is_store
+from trajflow.disk import flush_folder
 from trajflow.errors import DataError
+from trajflow.foreign import MAX_BYTES
+
+HOLD = 4 * CHUNK
+"""Values of a column that are held until whole chunks are written."""
+LEVEL = 3
+_ZSTD = Zstd(level=LEVEL, checksum=True)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_TABLE_TYPES = {"f": "<f8", "i": "<i8", "u": "<i8", "b": "|i1"}
+
+
+class OutputFolder:
+    """A folder that appears whole at its place or not at all, written by one process at a time.
+
+    While it is written, everything lies in `NAME.partial` beside its place, which is locked: the
+    lock ends with its owner, and what a killed one left is removed by the next.
+
+    Attributes:
+        path: Where the folder appears.
+        content: The folder while it is written.
+        scratch: A folder for temporary files, gone afterwards.
+    """
+
+    def __init__(self, path: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
+        """Look at the place, before any work is done.
+
+        Args:
+            path: Where the folder shall be.
+            overwrite: Whether a folder already there may be replaced.
+            is_ours: Whether a folder is of the kind that may be replaced.
+
+        Raises:
+            DataError: Something is at the place that may not be replaced.
+        """
+        self.path = Path(os.path.realpath(path))
+        self._overwrite, self._is_ours = overwrite, is_ours
+        self._partial = self.path.with_name(f"{self.path.name}.partial")
+        self.content, self.scratch = self._partial / "content", self._partial / "scratch"
+        self._old = self._partial / "replaced"
+        self._lock = FileLock(self._partial / "lock", timeout=0)
+        self._refuse()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Lock the place, and remove or restore what a killed writer left there.
+
+        Raises:
+            DataError: It is being written already, or something has come there meanwhile.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            if self._old.exists() and not self.path.exists():
+                self._old.rename(self.path)
+            for left in self._partial.iterdir():
+                if left.name != "lock":
+                    shutil.rmtree(left)
+            self._refuse()
+            self.content.mkdir()
+            self.scratch.mkdir()
+        except BaseException:
+            self.close()
+            raise
+
+    def commit(self) -> None:
+        """Rename the content to its place; an old folder leaves only now.
+
+        Raises:
+            DataError: Something has come there meanwhile.
+        """
+        self._refuse()
+        if self.path.exists():
+            self.path.rename(self._old)
+        try:
+            self.content.rename(self.path)
+        except OSError:
+            if self._old.exists():
+                self._old.rename(self.path)
+            raise
+        flush_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Leave nothing but what was committed; an interrupted write may still add files."""
+        if not self._lock.is_locked:
+            return
+        for _ in range(20):
+            shutil.rmtree(self._partial, ignore_errors=True)
+            if not self._partial.exists():
+                break
+            time.sleep(0.05)
+        self._lock.release()
+
+    def _take_lock(self) -> None:
+        for _ in range(9):
+            foreign = self._partial.exists() and not (self._partial / "lock").exists()
+            if foreign and any(self._partial.iterdir()):
+                raise DataError(f"{self._partial} is in the way; rename it or choose another path")
+            self._partial.mkdir(exist_ok=True)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                break
+            except FileNotFoundError:
+                continue  # its owner has just removed it
+            if (self._partial / "lock").exists():
+                return
+            self._lock.release()
+        raise DataError(
+            f"{self.path} is being written already, see {self._partial.name} beside it; "
+            "wait for it or choose another path"
+        )
+
+    def _refuse(self) -> None:
+        if not os.path.lexists(self.path):
+            return
+        if not self._overwrite:
+            raise DataError(
+                f"{self.path} exists already; choose another path or allow it to be overwritten"
+            )
+        if not self._is_ours(self.path):
+            raise DataError(
+                f"{self.path} is not a store of trajflow and will not be overwritten; "
+                "choose another path or remove it yourself"
+            )
+
+
+@contextmanager
+def room_for(out: Path) -> Iterator[None]:
+    """Turn what the disk of a place says no to into an error that says what to do.
+
+    Raises:
+        DataError: The disk is full or cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DataError(
+                f"the disk of {out.parent} is full; nothing was written: make room (an import "
+                "needs about three times the size of the data beside the output) or choose another "
+                "place"
+            ) from error
+        if error.errno in _CLOSED:
+            raise DataError(
+                f"{out.parent} cannot be written ({error}); nothing was written: choose another "
+                "place"
+            ) from error
+        raise
+
+
+class Column:
+    """One stored array under construction, of one dimension.
+
+    Whole chunks are packed and written as they come, and its description at the end. No chunk is
+    ever read back or rewritten, and those that equal the fill value are written too: a missing
+    file is damage.
+    """
+
+    def __init__(self, folder: Path, name: str, spec: Spec) -> None:
+        self.name, self.rows = name, 0
+        self.attrs: dict[str, Any] = dict(spec.attrs)
+        self._folder, self._spec, self._dtype = folder, spec, np.dtype(spec.dtype)
+        self._held: list[NDArray[np.generic]] = []
+        self._waiting = self._chunks = 0
+        self._digest = hashlib.sha256()
+        (folder / name / "c").mkdir(parents=True)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all values so far, whatever the chunks they came in."""
+        return self._digest.hexdigest()
+
+    def append(self, values: ArrayLike) -> None:
+        """Add values at the end, [N]."""
+        added = np.array(values, self._dtype)
+        self._digest.update(added.data)
+        self._held.append(added)
+        self._waiting += len(added)
+        self.rows += len(added)
+        if self._waiting >= HOLD:
+            self._write(self._waiting // CHUNK * CHUNK)
+
+    def close(self) -> None:
+        """Write what is still held, and what the array is."""
+        self._write(self._waiting)
+        zarr.open_group(str(self._folder), mode="a").create_array(
+            self.name,
+            shape=(self.rows,),
+            chunks=(CHUNK,),
+            dtype=self._dtype,
+            compressors=ZstdCodec(level=LEVEL, checksum=True),
+            fill_value=_fill(self._dtype),
+            dimension_names=(self._spec.dimension,),
+            attributes=self.attrs,
+        )
+
+    def _write(self, count: int) -> None:
+        if not count:
+            return
+        held = np.concatenate(self._held)
+        for begin in range(0, count, CHUNK):
+            chunk = held[begin : min(begin + CHUNK, count)]
+            if len(chunk) < CHUNK:
+                chunk = np.append(
+                    chunk, np.full(CHUNK - len(chunk), _fill(self._dtype), chunk.dtype)
+                )
+            file = self._folder / self.name / "c" / str(self._chunks)
+            file.write_bytes(_ZSTD.encode(np.ascontiguousarray(chunk)))
+            self._chunks += 1
+        self._held = [held[count:].copy()]
+        self._waiting -= count
+
+
+def _fill(dtype: np.dtype[np.generic]) -> float | int:
+    if dtype.kind == "f":
+        return float("nan")
+    return -1 if dtype.kind == "i" else 0
+
+
+class TableWriter:
+    """A table under construction: columns of numbers, and of text as codes with names."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name, self._rows = folder / name, name, 0
+        self._group = zarr.create_group(str(self._folder), zarr_format=3)
+        self._columns: dict[str, Column] = {}
+        self._names: dict[str, dict[str, int]] = {}
+
+    def append(self, columns: Mapping[str, ArrayLike | Sequence[str]]) -> None:
+        """Add rows to all columns; the first call names the columns.
+
+        Raises:
+            DataError: Columns are missing, new or not of one length.
+        """
+        arrays = {name: _plain(values) for name, values in columns.items()}
+        if not any(map(len, arrays.values())):
+            return
+        if not self._columns:
+            for name, values in arrays.items():
+                self._begin(name, values)
+        lengths = {len(values) for values in arrays.values()}
+        if set(arrays) != set(self._columns) or len(lengths) != 1:
+            sizes = {name: len(values) for name, values in arrays.items()}
+            raise DataError(
+                f"table {self._name!r} takes columns {sorted(self._columns)} of one length, "
+                f"got {sizes}"
+            )
+        for name, values in arrays.items():
+            known = self._names.get(name)
+            if known is not None:
+                values = np.array([known.setdefault(str(v), len(known)) for v in values], np.int64)
+            self._columns[name].append(values)
+        self._rows += lengths.pop()
+
+    def close(self) -> None:
+        """Write what is held, and the names behind the codes."""
+        for name, column in self._columns.items():
+            if name in self._names:
+                column.attrs["names"] = list(self._names[name])
+            column.close()
+        self._group.attrs["rows"] = self._rows
+
+    def _begin(self, name: str, values: NDArray[Any]) -> None:
+        if not name.isidentifier():
+            raise DataError(f"a column cannot be called {name!r}; choose another name")
+        if values.dtype.kind not in _TABLE_TYPES:
+            self._names[name] = {}
+        dtype = _TABLE_TYPES.get(values.dtype.kind, "<i8")
+        self._columns[name] = Column(self._folder, name, Spec(dtype, "row"))
+
+
+def _plain(values: ArrayLike | Sequence[str]) -> NDArray[Any]:
+    """Values as an array without a mask: what was masked is NaN, or "" in text."""
+    if not np.ma.isMaskedArray(values):
+        return np.asarray(values)
+    masked = np.ma.asarray(values)
+    if masked.dtype.kind in "fiub":
+        return np.asarray(np.ma.filled(masked.astype(np.float64), np.nan))
+    return np.asarray(np.ma.filled(masked.astype(object), ""))
 
 
 class StoreWriter:
@@ -35,8 +340,7 @@ class StoreWriter:
 
     Example:
         >>> import numpy as np, tempfile
-        >>> from trajflow.datasets.store import open_store
-        >>> from trajflow.datasets.tracks import TrackBlock
+        >>> from trajflow.datasets import StoreWriter, TrackBlock, open_store
         >>> walk = TrackBlock("hall", [7], ["pedestrian"], np.array([3]),
         ...                   np.arange(3) * 0.4, np.ones((3, 2)))
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +352,7 @@ class StoreWriter:
 
     def __init__(
         self,
-        path: str | PathLike[str],
+        path: str | PathLike[str] | OutputFolder,
         *,
         dims: int,
         dt: float,
@@ -63,7 +367,7 @@ class StoreWriter:
         """Look whether a store may be written here.
 
         Args:
-            path: Where the store shall be.
+            path: Where the store shall be, or an output folder that is open already.
             dims: Coordinates of a position, D: 2 or 3.
             dt: Seconds per step.
             unit: Unit of the coordinates, "m", "px", "degree" or another name.
@@ -82,24 +386,31 @@ class StoreWriter:
                 f"dims must be 2 or 3, dt positive seconds and unit a name; "
                 f"got dims={dims}, dt={dt}, unit={unit!r}"
             )
-        self.path = Path(path)
+        self._opened = isinstance(path, OutputFolder)
+        self._output = (
+            path
+            if isinstance(path, OutputFolder)
+            else OutputFolder(Path(path), overwrite, is_store)
+        )
+        self.path = self._output.path if isinstance(path, OutputFolder) else Path(path)
         self.folds = folds
         self.report: Mapping[str, Any] = {}
         self._dims, self._dt, self._unit = dims, float(dt), unit
-        self._told = {"source": source, "licence": licence, "history": history}
+        self._origin = {"source": source, "licence": licence, "history": history}
         self._inputs = [dict(entry) for entry in inputs]
         self._rows: dict[str, Column] = {}
         self._tables: dict[str, TableWriter] = {}
-        self._placing = Placing(self.path, overwrite, is_store)
 
     def __enter__(self) -> Self:
         with room_for(self.path), ExitStack() as undo:
-            folder = self._placing.open()
-            undo.callback(self._placing.discard)
+            if not self._opened:
+                self._output.open()
+                undo.callback(self._output.close)
+            folder = self._output.content
             self._group = zarr.create_group(str(folder), zarr_format=3)
             specs = row_columns(self._dims, self._unit)
-            self._rows = {name: Column(self._group, name, spec) for name, spec in specs.items()}
-            self._contents = Contents(self._dims)
+            self._rows = {name: Column(folder, name, spec) for name, spec in specs.items()}
+            self._contents = _Contents(self._dims)
             undo.pop_all()
         return self
 
@@ -110,14 +421,16 @@ class StoreWriter:
 
         Raises:
             DataError: The block is not consistent, its times do not increase or lie off the grid
-                of dt, a value is not finite, or its scene or agent has been closed before.
+                of dt, a value is masked or not finite, or its scene or agent has been closed
+                before.
         """
         self._refuse_closed()
-        check_block(block, self._dims, self._dt)
-        codes = self._contents.add(block)
-        self._rows["time"].append(block.time)
+        time, position = _plain(block.time), _plain(block.position)
+        check_block(block, time, position, self._dims, self._dt)
+        codes = self._contents.add(block, time, position)
+        self._rows["time"].append(time)
         self._rows["split"].append(codes)
-        for axis, values in zip(AXES, np.asarray(block.position).T, strict=False):
+        for axis, values in zip(AXES, position.T, strict=False):
             self._rows[axis].append(values)
 
     def append_table(self, name: str, columns: Mapping[str, ArrayLike | Sequence[str]]) -> None:
@@ -125,17 +438,18 @@ class StoreWriter:
 
         Args:
             name: The table, for example "quarantine".
-            columns: Numbers or texts, [N] each; the same names at every call.
+            columns: Numbers or texts, [N] each, masked ones are missing; the same names at every
+                call.
 
         Raises:
             DataError: The name cannot be used, or the columns do not fit.
         """
         self._refuse_closed()
         if name not in self._tables:
-            taken = {*self._rows, *trajectory_columns(text_labels=True), SEAL.split("/")[0]}
+            taken = {*self._rows, *trajectory_columns(text_labels=True), CHECKSUMS.split("/")[0]}
             if not name.isidentifier() or name in taken:
                 raise DataError(f"a table cannot be called {name!r}; choose another name")
-            self._tables[name] = TableWriter(self._group, name)
+            self._tables[name] = TableWriter(self._output.content, name)
         self._tables[name].append(columns)
 
     def __exit__(
@@ -145,13 +459,13 @@ class StoreWriter:
         trace: TracebackType | None,
     ) -> None:
         with room_for(self.path), ExitStack() as undo:
-            undo.callback(self._placing.discard)
-            if told := refusal(error, self.path):
-                raise told from error
+            if not self._opened:
+                undo.callback(self._output.close)
+            if isinstance(error, OSError):
+                raise error
             if kind is None:
                 self._finish()
-                self._placing.commit()
-                undo.pop_all()
+                self._output.commit()
             self._rows = {}
 
     def _finish(self) -> None:
@@ -159,24 +473,20 @@ class StoreWriter:
             raise DataError(f"no tracks for {self.path}: nothing was appended; see the report")
         if len({column.rows for column in self._rows.values()}) != 1:
             raise DataError(f"{self.path}: an append was cut short; write the store again")
-        columns = self._rows | self._trajectories()
+        columns = dict(self._rows)
+        values = self._contents.columns()
+        for name, spec in trajectory_columns("label_size" in values).items():
+            columns[name] = Column(self._output.content, name, spec)
+            columns[name].append(values[name])
+        header = self._header({name: columns[name].sha256 for name in sorted(columns)})
+        columns["split"].attrs |= flags(header.splits)
+        columns["agent_type"].attrs |= flags(header.types)
         for column in columns.values():
             column.close()
         for table in self._tables.values():
             table.close()
-        header = self._header({name: columns[name].sha256 for name in sorted(columns)})
-        columns["split"].describe(flags(header.splits))
-        columns["agent_type"].describe(flags(header.types))
         self._group.attrs.update(header.attributes())
-        seal(self._placing.partial)
-
-    def _trajectories(self) -> dict[str, Column]:
-        values = self._contents.columns()
-        columns = {}
-        for name, spec in trajectory_columns("label_size" in values).items():
-            columns[name] = Column(self._group, name, spec)
-            columns[name].append(values[name])
-        return columns
+        write_checksums(self._output.content)
 
     def _refuse_closed(self) -> None:
         if not self._rows:
@@ -192,6 +502,221 @@ class StoreWriter:
         own = {"dims": self._dims, "dt": self._dt, "unit": self._unit, "folds": folds}
         more = {"inputs": self._inputs, "report": dict(self.report), "content": content}
         try:
-            return Header.model_validate({**self._told, **own, **more, **found})
+            return Header.model_validate({**self._origin, **own, **more, **found})
         except ValidationError as error:
             raise DataError(f"the store's attributes cannot be written: {error}") from error
+
+
+def write_checksums(folder: Path) -> None:
+    """Flush every file and folder of a finished store to the disk and write their checksums.
+
+    Raises:
+        DataError: A description is larger than one that would be read again.
+    """
+    files: dict[str, str] = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            file = Path(place, name)
+            files[file.relative_to(folder).as_posix()] = _hash_and_flush(file)
+    target = folder / CHECKSUMS
+    target.parent.mkdir()
+    target.write_bytes(encode_checksums(files))
+    _hash_and_flush(target)
+    for name in (*files, CHECKSUMS):
+        if name.endswith(GROUP) and (size := (folder / name).stat().st_size) > MAX_BYTES:
+            raise DataError(
+                f"the names and counts in {name} take {size} bytes, more than {MAX_BYTES}; divide "
+                "the data into several stores"
+            )
+    for place, _, _ in os.walk(folder):
+        flush_folder(Path(place))
+
+
+def _hash_and_flush(file: Path) -> str:
+    with file.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        os.fsync(handle.fileno())
+    return digest
+
+
+class _Contents:
+    """What a store holds besides its rows: names, codes, sizes and extents, block by block."""
+
+    def __init__(self, dims: int) -> None:
+        self.rowsize: list[Ints] = []
+        self._scenes: dict[str, int] = {}
+        self._types: dict[str, int] = {}
+        self._splits: dict[str, int] = {}
+        self._labels: list[int | str] = []
+        self._scene: list[Ints] = []
+        self._type: list[Ints] = []
+        self._open: set[str] = set()
+        self._span = (np.inf, -np.inf)
+        self._duration = 0.0
+        self._split_rows = np.zeros(MAX_SPLITS, np.int64)
+        self._low, self._high = np.full(dims, np.inf), np.full(dims, -np.inf)
+
+    def add(
+        self, block: TrackBlock, time: NDArray[Any], position: NDArray[Any]
+    ) -> NDArray[np.int8]:
+        """Take a checked block.
+
+        Returns:
+            Code of the split of each row, [N].
+
+        Raises:
+            DataError: The scene or an agent of it was complete already, or a name is no text.
+        """
+        labels = [_label(label) for label in block.labels]
+        names = np.atleast_1d(np.asarray(block.split))
+        used, which = np.unique(names, return_index=True)
+        self._refuse(block, labels, used.tolist())
+        if block.scene not in self._scenes:
+            if self._scenes:
+                self._duration += self._span[1] - self._span[0]
+            self._scenes[block.scene] = len(self._scenes)
+            self._open, self._span = set(), (np.inf, -np.inf)
+        self._open.update(map(str, labels))
+        self._labels.extend(labels)
+        self.rowsize.append(np.array(block.rowsize, np.int64))
+        self._scene.append(np.full(len(labels), self._scenes[block.scene]))
+        for kind in block.types:
+            self._types.setdefault(str(kind), len(self._types))
+        self._type.append(np.array([self._types[str(kind)] for kind in block.types], np.int64))
+        low, high = float(time.min()), float(time.max())
+        self._span = min(self._span[0], low), max(self._span[1], high)
+        self._low = np.minimum(self._low, position.min(0))
+        self._high = np.maximum(self._high, position.max(0))
+        for name in names[np.sort(which)].tolist():
+            self._splits.setdefault(str(name), len(self._splits))
+        codes = np.array([self._splits[str(name)] for name in used], np.int8)
+        splits = np.broadcast_to(codes[np.searchsorted(used, names)], (len(time),))
+        self._split_rows += np.bincount(splits, minlength=MAX_SPLITS)
+        return splits
+
+    def columns(self) -> dict[str, Ints | NDArray[np.uint8]]:
+        """The arrays with one entry per trajectory, by name, [K] each."""
+        rowsize = np.concatenate(self.rowsize)
+        columns: dict[str, Ints | NDArray[np.uint8]] = {
+            "rowsize": rowsize,
+            "episode_ends": np.cumsum(rowsize),
+            "scene": np.concatenate(self._scene),
+            "agent_type": np.concatenate(self._type),
+        }
+        if all(isinstance(label, int) for label in self._labels):
+            columns["trajectory_id"] = np.array(self._labels, np.int64)
+        else:
+            texts = [str(label).encode() for label in self._labels]
+            columns["trajectory_id"] = np.arange(len(texts))
+            columns["label_size"] = np.array([len(text) for text in texts], np.int64)
+            columns["label_bytes"] = np.frombuffer(b"".join(texts), np.uint8)
+        return columns
+
+    def summary(self) -> dict[str, Any]:
+        """The part of the header that follows from the tracks."""
+        rows = self._split_rows[: len(self._splits)]
+        kinds = np.bincount(np.concatenate(self._type))
+        return {
+            "rows": int(rows.sum()),
+            "trajectories": len(self._labels),
+            "scenes": list(self._scenes),
+            "splits": list(self._splits),
+            "types": list(self._types),
+            "split_rows": rows.tolist(),
+            "type_counts": kinds.tolist(),
+            "bounds": np.stack((self._low, self._high), 1).tolist(),
+            "duration": self._duration + self._span[1] - self._span[0],
+        }
+
+    def _refuse(self, block: TrackBlock, labels: list[int | str], splits: list[str]) -> None:
+        last = next(reversed(self._scenes), None)
+        if block.scene in self._scenes and block.scene != last:
+            raise DataError(
+                f"scene {block.scene!r} comes again after scene {last!r}; "
+                "append all blocks of a scene one after the other"
+            )
+        fresh: set[str] = set()
+        for label in map(str, labels):
+            if label in fresh or (block.scene == last and label in self._open):
+                raise DataError(
+                    f"scene {block.scene!r}, agent {label!r} comes twice; "
+                    "join its rows into one trajectory or give the parts different labels"
+                )
+            fresh.add(label)
+        for name in (block.scene, *set(block.types), *splits):
+            _text(name)
+        if len({*splits} | {*self._splits}) > MAX_SPLITS:
+            raise DataError(f"scene {block.scene!r} brings more than {MAX_SPLITS} names of splits")
+
+
+def _label(label: object) -> int | str:
+    if isinstance(label, int | np.integer) and -(2**63) <= int(label) < 2**63:
+        return int(label)
+    return _text(label)
+
+
+def _text(name: object) -> str:
+    text = str(name)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"name {text!r} cannot be written as UTF-8; rename it") from None
+    return text
+
+
+def check_block(
+    block: TrackBlock, time: NDArray[Any], position: NDArray[Any], dims: int, dt: float
+) -> None:
+    """Refuse a block that is inconsistent, or tracks that are no positions in time.
+
+    Args:
+        block: Trajectories of one scene.
+        time: Its times without a mask, [N].
+        position: Its positions without a mask, [N, D].
+        dims: Coordinates of a position in this store, D.
+        dt: Seconds per step of this store.
+
+    Raises:
+        DataError: With the scene and, where it is one agent's fault, the agent.
+    """
+    _check_sizes(block, time, position, dims)
+    fault = find_fault(time, first_rows(block.rowsize), dt)
+    if fault is not None:
+        raise DataError(
+            f"{_where(block, fault.row)}: {fault.what}; times must increase and lie within a "
+            "quarter of dt of a step: repair or resample the track, or give another dt"
+        )
+    bad = ~np.isfinite(position).all(-1)
+    if bad.any():
+        row = int(bad.argmax())
+        raise DataError(
+            f"{_where(block, row)}: position {position[row].tolist()} at "
+            f"{time[row]} s is not finite; leave the row out"
+        )
+
+
+def _check_sizes(block: TrackBlock, time: NDArray[Any], position: NDArray[Any], dims: int) -> None:
+    rows, count = len(time), len(block.rowsize)
+    if not block.scene:
+        raise DataError("a block has no scene name; name the recording it comes from")
+    claims = {
+        f"position must be [{rows}, {dims}]": position.shape == (rows, dims),
+        f"time must be [{rows}]": time.shape == (rows,),
+        f"labels must be {count}": len(block.labels) == count,
+        f"types must be {count}": len(block.types) == count,
+        f"rowsize must be whole positive numbers that sum to {rows}": count > 0
+        and np.asarray(block.rowsize).dtype.kind in "iu"
+        and int(np.min(block.rowsize)) > 0
+        and int(np.sum(block.rowsize)) == rows,
+        f"split must be one name or {rows}": isinstance(block.split, str)
+        or np.shape(block.split) == (rows,),
+    }
+    wrong = [claim for claim, holds in claims.items() if not holds]
+    if wrong:
+        sizes = f"position {list(position.shape)}, time {list(time.shape)}"
+        raise DataError(f"scene {block.scene!r}: {'; '.join(wrong)}; got {sizes}")
+
+
+def _where(block: TrackBlock, row: int) -> str:
+    track = int(np.searchsorted(np.cumsum(block.rowsize), row, side="right"))
+    return f"scene {block.scene!r}, agent {block.labels[track]!r}"

@@ -31,7 +31,7 @@ import pandas as pd
 import torch
 
 from trajflow.config import Config
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.predictor import Predictor
 from trajflow.training.events import Evaluated

@@ -16,9 +16,9 @@ import numpy as np
 
 from trajflow import Predictor
 from trajflow.batch import Batch
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
+from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import open_store
-from trajflow.datasets.tracks import Tracks
 from trajflow.metrics import energy_score
 from trajflow.runs import RunFolder
 

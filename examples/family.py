@@ -22,7 +22,7 @@ import torch
 
 from trajflow.config import Config
 from trajflow.datasets import synthetic
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.synthetic.fork import conditional
 from trajflow.datasets.writer import StoreWriter

@@ -14,15 +14,11 @@ from registry import TARGETS as TARGETS
 from registry import target
 
 from trajflow.config import Config
-from trajflow.datasets.chunks import unpack
 from trajflow.datasets.columns import map_columns
-from trajflow.datasets.header import GROUP
 from trajflow.datasets.ingest import Ingest, ReadOptions
 from trajflow.datasets.readers import READERS
-from trajflow.datasets.schema import Spec
-from trajflow.datasets.seal import SEAL, _encode
-from trajflow.datasets.store import open_store
-from trajflow.datasets.tracks import TrackBlock
+from trajflow.datasets.schema import GROUP, Spec, TrackBlock
+from trajflow.datasets.store import CHECKSUMS, encode_checksums, open_store, unpack
 from trajflow.datasets.unpacking import stage
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import TrajflowError
@@ -92,10 +88,10 @@ def store(data: bytes, folder: Path) -> None:
     path = _tame(folder)
     files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
     name = files[data[0] % len(files)] if data else GROUP
-    before = {file: (path / file).read_bytes() for file in (name, SEAL)}
+    before = {file: (path / file).read_bytes() for file in (name, CHECKSUMS)}
     try:
         (path / name).write_bytes(data[1:])
-        if name != SEAL:
+        if name != CHECKSUMS:
             _seal_again(path, name, data[1:])
         _read_all(path)
     finally:
@@ -165,9 +161,9 @@ def _tame(folder: Path) -> Path:
 
 
 def _seal_again(path: Path, name: str, content: bytes) -> None:
-    files = parse_json((path / SEAL).read_bytes())["attributes"]["files"]
+    files = parse_json((path / CHECKSUMS).read_bytes())["attributes"]["files"]
     files[name] = hashlib.sha256(content).hexdigest()
-    (path / SEAL).write_bytes(_encode(files))
+    (path / CHECKSUMS).write_bytes(encode_checksums(files))
 
 
 def _read_all(path: Path) -> None:

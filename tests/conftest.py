@@ -10,8 +10,8 @@ import pytest
 
 from trajflow.cli import main
 from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.schema import TrackBlock, Tracks
 from trajflow.datasets.store import open_store
-from trajflow.datasets.tracks import TrackBlock, Tracks
 from trajflow.datasets.writer import StoreWriter
 
 

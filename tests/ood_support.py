@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from trajflow.config import Config
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.predictor import Predictor

@@ -7,7 +7,7 @@ from trajflow import metrics
 from trajflow.baselines import _bank, analog, available, load
 from trajflow.baselines._motion import headings, turned
 from trajflow.batch import Batch
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError
 from trajflow.evaluation import Judging, evaluate_folds
 

@@ -18,7 +18,7 @@ from trajflow.benchmark.standing import is_done, is_trained, share_done
 from trajflow.benchmark.table import Table
 from trajflow.benchmark.working import Work
 from trajflow.config import Config
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.splits import choose
 from trajflow.errors import ConfigError, RunError
 from trajflow.evaluation.ranking import by_protocol, differences, protocol, ranked

@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError
 
 SHAPE = {"history": 3, "horizon": 2}

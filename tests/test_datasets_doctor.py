@@ -5,8 +5,8 @@ import pytest
 
 from trajflow.datasets.doctor import check, doctor
 from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import open_store
-from trajflow.datasets.tracks import TrackBlock
 from trajflow.datasets.writer import StoreWriter
 
 DT = 0.4

@@ -6,10 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from trajflow.datasets.salvage import salvage
-from trajflow.datasets.schema import CHUNK
+from trajflow.datasets.repair import repair_store
+from trajflow.datasets.schema import CHUNK, TrackBlock
 from trajflow.datasets.store import open_store
-from trajflow.datasets.tracks import TrackBlock
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
 
@@ -75,7 +74,7 @@ def agents(store, without=()):
 )
 def test_only_trajectories_in_a_damaged_chunk_are_lost(whole, hurt, tmp_path, file, lost):
     (hurt / file).unlink()
-    told = salvage(hurt, tmp_path / "saved.zarr")
+    told = repair_store(hurt, tmp_path / "saved.zarr")
     assert told.lost == lost
     assert told.lost_trajectories == sum(lost.values()) == 7 - told.trajectories
     assert told.faults == {file: "is missing"}
@@ -95,7 +94,7 @@ def test_only_trajectories_in_a_damaged_chunk_are_lost(whole, hurt, tmp_path, fi
 )
 def test_what_two_files_tell_survives_the_loss_of_one(whole, hurt, tmp_path, file):
     (hurt / file).write_bytes(b"")
-    told = salvage(hurt, tmp_path / "saved.zarr")
+    told = repair_store(hurt, tmp_path / "saved.zarr")
     assert told.lost_trajectories == told.lost_rows == 0
     assert open_store(tmp_path / "saved.zarr").fingerprint() == open_store(whole).fingerprint()
 
@@ -103,7 +102,7 @@ def test_what_two_files_tell_survives_the_loss_of_one(whole, hurt, tmp_path, fil
 def test_labels_that_are_numbers_stay_numbers(tmp_path):
     hurt = write(tmp_path / "hurt.zarr", text=False)
     (hurt / "x" / "c" / "2").unlink()
-    told = salvage(hurt, tmp_path / "saved.zarr")
+    told = repair_store(hurt, tmp_path / "saved.zarr")
     saved = open_store(tmp_path / "saved.zarr")
     assert told.lost == {"court": 1}
     assert saved.labels(range(6)) == ["0", "1", "2", "0", "1", "0"]
@@ -115,16 +114,16 @@ def test_without_a_seal_the_checksum_of_each_chunk_decides(whole, hurt, tmp_path
     raw = bytearray((hurt / "x/c/2").read_bytes())
     raw[len(raw) // 2] ^= 4
     (hurt / "x/c/2").write_bytes(raw)
-    told = salvage(hurt, tmp_path / "saved.zarr")
+    told = repair_store(hurt, tmp_path / "saved.zarr")
     assert told.lost == {"court": 1}
-    assert "cannot be unpacked" in told.faults["x/c/2"]
+    assert "does not unpack to a chunk" in told.faults["x/c/2"]
 
 
 def test_a_changed_name_is_told(hurt, tmp_path):
     node = json.loads((hurt / "zarr.json").read_text())
     node["attributes"]["unit"] = "km"
     (hurt / "zarr.json").write_text(json.dumps(node))
-    told = salvage(hurt, tmp_path / "saved.zarr")
+    told = repair_store(hurt, tmp_path / "saved.zarr")
     assert "look at the names, dt and unit" in told.notes[0]
     assert told.faults == {"zarr.json": "is not what was written"}
 
@@ -136,7 +135,7 @@ def test_where_nothing_is_left_nothing_is_written(hurt, tmp_path, files):
     for file in files:
         (hurt / file).write_bytes(b"")
     with pytest.raises(DataError):
-        salvage(hurt, tmp_path / "saved.zarr")
+        repair_store(hurt, tmp_path / "saved.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["hurt.zarr"]
 
 
@@ -145,13 +144,13 @@ def test_a_store_that_claims_too_much_is_not_salvaged(hurt, tmp_path):
     node["attributes"] |= {"rows": 10**15, "trajectories": 10**13}
     (hurt / "zarr.json").write_text(json.dumps(node))
     with pytest.raises(DataError, match="claims"):
-        salvage(hurt, tmp_path / "saved.zarr")
+        repair_store(hurt, tmp_path / "saved.zarr")
 
 
 def test_the_damaged_store_is_not_touched(hurt, tmp_path):
     (hurt / "y/c/0").unlink()
     before = {p: p.read_bytes() for p in hurt.rglob("*") if p.is_file()}
-    salvage(hurt, tmp_path / "saved.zarr")
+    repair_store(hurt, tmp_path / "saved.zarr")
     assert before == {p: p.read_bytes() for p in hurt.rglob("*") if p.is_file()}
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajflow.datasets.agents import draw_agents, leakage
-from trajflow.datasets.splits import NONE, PARTS, choose
+from trajflow.datasets.splits import NONE, PARTS, choose, draw_agents, leakage
 from trajflow.errors import ConfigError
 
 TRAIN, VAL, TEST = range(3)

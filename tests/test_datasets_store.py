@@ -11,11 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trajflow.datasets.grid import find_fault
-from trajflow.datasets.schema import CHUNK
-from trajflow.datasets.seal import SEAL
-from trajflow.datasets.store import Store, open_store
-from trajflow.datasets.tracks import TrackBlock
+from trajflow.datasets.schema import CHUNK, TrackBlock, find_fault
+from trajflow.datasets.store import CHECKSUMS, Store, open_store
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
 
@@ -236,7 +233,7 @@ def test_many_scattered_scenes_load_fast(tmp_path):
 
 FILES = ["x/c/0", "y/c/1", "time/c/2", "split/c/1", "rowsize/c/0", "scene/c/0", "agent_type/c/0"]
 FILES += ["trajectory_id/c/0", "episode_ends/c/0", "zarr.json", "x/zarr.json", "rowsize/zarr.json"]
-FILES += [SEAL]
+FILES += [CHECKSUMS]
 HURTS = {
     "flip": lambda raw, i: raw[:i] + bytes([raw[i] ^ 1 << i % 8]) + raw[i + 1 :],
     "cut": lambda raw, i: raw[:i],
@@ -301,12 +298,31 @@ def test_scenes_beside_the_damage_are_read(copy):
         store.tracks(["court"])
 
 
+@pytest.mark.parametrize("moment", ["opened", "half read", "removed"])
+def test_a_store_that_is_replaced_while_it_is_read_is_not_called_damaged(copy, moment):
+    store = open_store(copy)
+    if moment == "half read":
+        store.tracks(["alley"])
+    if moment == "removed":
+        shutil.rmtree(copy)
+    else:
+        some = [block(scene, sizes, seed=1) for scene, sizes in SCENES.items()]
+        with StoreWriter(copy, dims=2, dt=DT, unit="m", overwrite=True) as writer:
+            for one in some:
+                writer.append(one)
+    for read in (store.tracks, store.verify, lambda: store.table("quarantine")):
+        with pytest.raises(DataError, match=r"copy\.zarr was replaced while reading it; open it"):
+            read()
+    if moment != "removed":
+        assert len(open_store(copy).tracks().step) == ROWS
+
+
 def reseal(folder: Path) -> None:
     """Seal a store as its writer would, so that only what lies behind the seal can refuse it."""
-    from trajflow.datasets.seal import seal
+    from trajflow.datasets.writer import write_checksums
 
     shutil.rmtree(folder / "seal")
-    seal(folder)
+    write_checksums(folder)
 
 
 def change(file: Path, **values) -> None:
@@ -327,7 +343,7 @@ def test_every_chunk_has_a_checksum_that_other_readers_see(copy, name):
             zarr.open_array(copy / name.partition("/")[0], mode="r")[:]
     if name == "x/c/0":
         reseal(copy)
-        with pytest.raises(DataError, match=r"x/c/0.*alley.*cannot be unpacked"):
+        with pytest.raises(DataError, match=r"x/c/0.*alley.*does not unpack to a chunk"):
             open_store(copy).tracks()
 
 
@@ -476,8 +492,8 @@ print(sorted({{"torch", "pandas", "sklearn", "matplotlib"}} & set(sys.modules)))
 
 
 def test_the_sealed_digests_are_those_of_the_files(path):
-    files = json.loads((path / SEAL).read_text())["attributes"]["files"]
+    files = json.loads((path / CHECKSUMS).read_text())["attributes"]["files"]
     for name, digest in files.items():
         assert hashlib.sha256((path / name).read_bytes()).hexdigest() == digest
     on_disk = {f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file()}
-    assert on_disk == {*files, SEAL}
+    assert on_disk == {*files, CHECKSUMS}

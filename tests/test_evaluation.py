@@ -9,7 +9,7 @@ import pytest
 from trajflow import metrics
 from trajflow.baselines import load
 from trajflow.batch import Batch
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError, TrajflowError
 from trajflow.evaluation import Judging, evaluate, evaluate_folds, judge
 from trajflow.evaluation.intervals import intervals, resampled_means

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from trajflow.batch import Batch
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
+from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import open_store
-from trajflow.datasets.tracks import TrackBlock
 from trajflow.datasets.writer import StoreWriter
 from trajflow.evaluation import Judging, judge
 from trajflow.evaluation.motion import pace, standing_pace

@@ -1,6 +1,7 @@
 """Files that strangers made to hurt: each is refused in our own words, and no code of it is run."""
 
 import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -13,8 +14,7 @@ import pytest
 from trajflow.datasets.doctor import check
 from trajflow.datasets.importing import import_tracks
 from trajflow.datasets.ingest import MAX_LINE
-from trajflow.datasets.seal import MAX_NAME
-from trajflow.datasets.store import open_store
+from trajflow.datasets.store import CHECKSUMS, MAX_NAME, encode_checksums, open_store
 from trajflow.datasets.unpacking import SMALL, read_parquet, stage
 from trajflow.errors import DataError
 from trajflow.foreign import MAX_DEPTH, parse_json
@@ -178,12 +178,17 @@ def test_an_abandoned_reading_leaves_no_process(tmp_path):
         assert not [line for line in running if b"unpacking.py" in line]
 
 
-def test_names_of_files_inside_a_seal_have_bounds(tmp_path):
-    from trajflow.datasets.seal import _inside
-
-    assert _inside("x/c/0")
-    for name in ("/x", "x/../../y", "..", ".", "", "x//y", "x\0", "x" * (MAX_NAME + 1)):
-        assert not _inside(name)
+@pytest.mark.parametrize(
+    "name", ["/x", "x/../../y", "..", ".", "", "x//y", "x\0", "x" * (MAX_NAME + 1)]
+)
+def test_names_of_files_with_checksums_have_bounds(tame, tmp_path, name):
+    path = shutil.copytree(tame, tmp_path / "data.zarr")
+    files = json.loads((path / CHECKSUMS).read_text())["attributes"]["files"]
+    (path / CHECKSUMS).write_bytes(encode_checksums(files))
+    assert open_store(path).rows == hostile_stores.ROWS
+    (path / CHECKSUMS).write_bytes(encode_checksums(files | {name: "0" * 64}))
+    with pytest.raises(DataError, match=r"seal/zarr\.json is not what was written"):
+        open_store(path)
 
 
 def test_every_command_is_recorded_under_hostile_names(tmp_path):

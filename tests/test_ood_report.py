@@ -282,7 +282,7 @@ def test_places_are_other_recordings_and_marked_if_learned_from(store_of):
 
 
 def test_a_metre_is_one_in_metres_and_else_what_a_walker_tells(fork, tmp_path):
-    from trajflow.datasets.data import TrackData
+    from trajflow.datasets.loader import TrackData
 
     store = open_store(fork)
     data = TrackData(store, history=8, horizon=12)

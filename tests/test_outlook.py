@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trajflow.datasets.tracks import Tracks
+from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError
 from trajflow.outlook import outlooks
 

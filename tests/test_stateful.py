@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trajflow.baselines import load
-from trajflow.datasets.data import TrackData
 from trajflow.datasets.doctor import check, doctor
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.salvage import salvage
+from trajflow.datasets.loader import TrackData
+from trajflow.datasets.repair import repair_store
 from trajflow.datasets.store import open_store
 from trajflow.errors import DataError
 
@@ -97,7 +97,7 @@ class Data(RuleBasedStateMachine):
         assert [one.level for one in check(self.store.path)] == ["error"]
         saved = self.folder / "saved.zarr"
         try:
-            told = salvage(self.store.path, saved, overwrite=True)
+            told = repair_store(self.store.path, saved, overwrite=True)
         except DataError:
             return
         assert [one.level for one in check(saved)] == ["ok"]

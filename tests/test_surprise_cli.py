@@ -10,7 +10,7 @@ import zarr
 
 from trajflow import Predictor
 from trajflow.cli import main
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.errors import TrajflowWarning
 from trajflow.metrics import energy_score

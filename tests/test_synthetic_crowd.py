@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trajflow.datasets.synthetic import make
-from trajflow.datasets.synthetic._places import PLACES
+from trajflow.datasets.synthetic.crowd import PLACES
 from trajflow.errors import ConfigError, MissingExtra
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from trajflow.datasets.synthetic import _paths, fork, make
+from trajflow.datasets.synthetic import fork, make
 from trajflow.energy import energy_distance
 from trajflow.errors import DataError
 
@@ -20,7 +20,7 @@ def within(value, truth, error):
 def test_motion_is_read_at_the_end_of_the_past():
     seconds = 0.4 * np.arange(-7, 1)[:, None]
     past = np.array([3.0, 4.0]) + np.array([1.2, 1.6]) * seconds + [0.08, -0.06] * seconds**2
-    seen = _paths.read_motion(past, 0.4)
+    seen = fork.read_motion(past, 0.4)
     np.testing.assert_allclose(seen.position, [3.0, 4.0])
     assert seen.speed == pytest.approx(2.0)
     assert seen.heading == pytest.approx(math.atan2(1.6, 1.2))
@@ -28,7 +28,7 @@ def test_motion_is_read_at_the_end_of_the_past():
 
 
 def test_the_density_of_a_step_integrates_to_one():
-    law = _paths.Variation(along=(0.4,), across=(0.2,), noise=0.1)
+    law = fork.Variation(along=(0.4,), across=(0.2,), noise=0.1)
     side = np.linspace(-3, 3, 241)
     grid = np.stack(np.meshgrid(side, side), -1)[:, :, None]
     density = np.exp(law.log_density(grid + 5.0, np.full((1, 2), 5.0), np.array([0.7])))
@@ -36,7 +36,7 @@ def test_the_density_of_a_step_integrates_to_one():
 
 
 def test_the_density_is_that_of_the_stated_weights():
-    law = _paths.Variation(along=(0.4, 0.25), across=(0.2,), noise=0.05)
+    law = fork.Variation(along=(0.4, 0.25), across=(0.2,), noise=0.05)
     draw = np.random.default_rng(0)
     F, heading = 5, np.linspace(-0.4, 0.9, 5)
     path, mean = draw.normal(size=(F, 2)), draw.normal(size=(F, 2))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trajflow.datasets.synthetic import make, ode
-from trajflow.datasets.synthetic._systems import SYSTEMS
+from trajflow.datasets.synthetic.ode import SYSTEMS
 
 SMALL = {"val": 1, "test": 1, "steps": 21}
 

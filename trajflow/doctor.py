@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trajflow.errors import TrajflowError
 
 if TYPE_CHECKING:
-    from trajflow.datasets.findings import Finding
+    from trajflow.datasets.doctor import Finding
 
 ROOM = 1 << 30
 """Free bytes below which a training may fill the disk."""
@@ -24,20 +24,20 @@ def is_run(path: Path) -> bool:
 
 def check_run(path: Path) -> "list[Finding]":
     """Read every file of a run and compare it with its digest; load what can be loaded."""
-    from trajflow.datasets.findings import worst_first
+    from trajflow.datasets.doctor import worst_first
 
     return worst_first([*_damages(path), *_loads(path)])
 
 
 def check_machine(place: Path) -> "list[Finding]":
     """What is installed, what there is to compute with, and the room on the disk."""
-    from trajflow.datasets.findings import worst_first
+    from trajflow.datasets.doctor import worst_first
 
     return worst_first([_install(), _device(), _threads(), _disk(place)])
 
 
 def _damages(path: Path) -> "Iterator[Finding]":
-    from trajflow.datasets.findings import Finding
+    from trajflow.datasets.doctor import Finding
     from trajflow.files import Manifest
     from trajflow.runs import RunFolder
 
@@ -56,7 +56,7 @@ def _damages(path: Path) -> "Iterator[Finding]":
 
 
 def _loads(path: Path) -> "Iterator[Finding]":
-    from trajflow.datasets.findings import Finding
+    from trajflow.datasets.doctor import Finding
     from trajflow.predictor import Predictor
     from trajflow.runs import RunFolder
     from trajflow.training.checkpoint import Checkpoint, OtherVersion
@@ -97,7 +97,7 @@ def _install() -> "Finding":
     from importlib.metadata import version
 
     from trajflow import __version__
-    from trajflow.datasets.findings import Finding
+    from trajflow.datasets.doctor import Finding
 
     parts = [f"{name} {version(name)}" for name in ("torch", "numpy", "zarr", "safetensors")]
     told = f"trajflow {__version__} on Python {platform.python_version()}, {', '.join(parts)}"
@@ -105,7 +105,7 @@ def _install() -> "Finding":
 
 
 def _device() -> "Finding":
-    from trajflow.datasets.findings import Finding
+    from trajflow.datasets.doctor import Finding
     from trajflow.training.setup import device_of
 
     device = device_of("auto")
@@ -113,7 +113,7 @@ def _device() -> "Finding":
 
 
 def _threads() -> "Finding":
-    from trajflow.datasets.findings import Finding
+    from trajflow.datasets.doctor import Finding
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked = os.environ.get("OMP_NUM_THREADS", "")
@@ -127,7 +127,7 @@ def _threads() -> "Finding":
 
 
 def _disk(place: Path) -> "Finding":
-    from trajflow.datasets.findings import Finding
+    from trajflow.datasets.doctor import Finding
 
     free = shutil.disk_usage(place).free
     told = f"{free / (1 << 30):.1f} GiB free at {place}"

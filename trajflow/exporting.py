@@ -12,7 +12,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from trajflow.batch import Floats, Ints
-from trajflow.datasets.placing import Placing
+from trajflow.datasets.writer import OutputFolder
 from trajflow.errors import DataError
 from trajflow.files import storing
 from trajflow.outlook import Futures
@@ -34,7 +34,7 @@ def check_target(path: Path, overwrite: bool = False) -> None:
     if not path.parent.is_dir():
         raise DataError(f"no folder {path.parent} for {path.name}; make it first")
     if path.suffix.lower() == ".zarr":
-        Placing(path, overwrite, _is_forecast)
+        OutputFolder(path, overwrite, _is_forecast)
     elif path.is_dir() or (path.exists() and not overwrite):
         raise DataError(f"{path} exists already; choose another path or use --overwrite")
 
@@ -104,10 +104,8 @@ def _write_parquet(futures: Iterable[Futures], path: Path, attrs: Mapping[str, A
 def _write_group(
     futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any], overwrite: bool
 ) -> None:
-    placing = Placing(path, overwrite, _is_forecast)
-    complete = False
-    try:
-        group = zarr.create_group(str(placing.open()), zarr_format=3)
+    with OutputFolder(path, overwrite, _is_forecast) as output:
+        group = zarr.create_group(str(output.content), zarr_format=3)
         scenes: dict[str, int] = {}
         agents: dict[str, int] = {}
         reasons: dict[str, int] = {}
@@ -130,11 +128,7 @@ def _write_group(
         names = {"scenes": list(scenes), "agents": list(agents)}
         names |= {"reasons": list(reasons)} if reasons else {}
         group.attrs.update({"trajflow_forecast": FORMAT, **attrs, **names})
-        placing.commit()
-        complete = True
-    finally:
-        if not complete:
-            placing.discard()
+        output.commit()
 
 
 def _append(

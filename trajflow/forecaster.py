@@ -77,7 +77,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
             TrajflowError: The frame is not a table of tracks, or a setting is wrong.
         """
         from trajflow.config import Config
-        from trajflow.datasets.data import TrackData
+        from trajflow.datasets.loader import TrackData
         from trajflow.predictor import Predictor
         from trajflow.run_data import facts_of
         from trajflow.training.setup import device_of, new_trainer

@@ -10,8 +10,8 @@ import numpy as np
 
 from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.calibration import Region
+from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
-from trajflow.datasets.tracks import Tracks
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from matplotlib.patches import Circle
 
 from trajflow.batch import Batch, Floats
 from trajflow.calibration import LEVELS, Region, Reliability
-from trajflow.datasets.tracks import Tracks
+from trajflow.datasets.schema import Tracks
 from trajflow.errors import DataError
 from trajflow.text import safe
 

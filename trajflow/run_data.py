@@ -4,7 +4,7 @@ from typing import Any
 
 from trajflow.config import Config
 from trajflow.datasets.columns import TableLayout
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.runs import RunFolder
 

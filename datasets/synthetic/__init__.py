@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from trajflow.datasets.tracks import TrackBlock
+from trajflow.datasets.schema import TrackBlock
 from trajflow.errors import ConfigError, did_you_mean
 
 Option = int | float | str

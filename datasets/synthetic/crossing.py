@@ -11,9 +11,9 @@ from itertools import pairwise, permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.synthetic import Made
-from trajflow.datasets.synthetic._paths import Variation, one_scene, read_motion, smooth, unit
-from trajflow.datasets.tracks import TrackBlock
+from trajflow.datasets.synthetic.fork import Variation, one_scene, read_motion, smooth, unit
 from trajflow.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]

@@ -5,17 +5,280 @@ in a velocity-based model for pedestrian dynamics"). Where people go, how fast, 
 turn is drawn at random and cannot be seen in a past, so futures have several modes.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.synthetic import Made
-from trajflow.datasets.synthetic._places import PLACES
-from trajflow.datasets.synthetic._simulation import DT, Simulation, packages
-from trajflow.datasets.tracks import TrackBlock
-from trajflow.errors import ConfigError, did_you_mean
+from trajflow.errors import ConfigError, MissingExtra, did_you_mean
 
+DT = 0.4
+STRIDE = 0.02
+RADIUS = 0.2
+NARROW = 0.12
+BESIDE = 0.65
+PAUSES = 0.01
+TURNS = 0.01
 WARM_UP = 15.0
+
+Point = tuple[float, float]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A stretch of the outline through which people come and go, cut into lanes.
+
+    Attributes:
+        left: The end on the left of those who come in.
+        right: The other end.
+    """
+
+    left: Point
+    right: Point
+
+    @property
+    def lanes(self) -> int:
+        """How many people fit side by side, about a metre each."""
+        return max(1, int(np.hypot(*np.subtract(self.right, self.left))))
+
+    def spot(self, lane: float, depth: float) -> Point:
+        """Point in a lane, `depth` metres inside; half lanes count from the left, in lanes."""
+        left, right = np.array(self.left), np.array(self.right)
+        across = right - left
+        inward = np.array([-across[1], across[0]]) / np.hypot(*across)
+        x, y = left + across * lane / self.lanes + depth * inward
+        return float(x), float(y)
+
+    def exit(self, lane: int) -> list[Point]:
+        """Corners of the area at which people in a lane have left."""
+        ends = ((lane + 0.05, 0.05), (lane + 0.95, 0.05), (lane + 0.95, 0.8), (lane + 0.05, 0.8))
+        return [self.spot(*end) for end in ends]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a recording is made.
+
+    Attributes:
+        outline: Corners of the area people may walk in.
+        obstacles: Corners of each obstacle inside.
+        gates: Where people come and go, N.
+        flow: People who go from each gate to each other per second, [N, N].
+    """
+
+    outline: list[Point]
+    obstacles: list[list[Point]]
+    gates: list[Gate]
+    flow: Floats
+
+
+def corridor(rng: np.random.Generator) -> Place:
+    """A straight corridor with people in both directions."""
+    length, width = rng.uniform(18, 24), rng.uniform(3.0, 5.0)
+    gates = [Gate((0, width), (0, 0)), Gate((length, 0), (length, width))]
+    one, other = rng.uniform(0.3, 0.7, 2)
+    return Place(_box(0, 0, length, width), [], gates, np.array([[0, one], [other, 0]]))
+
+
+def crossing(rng: np.random.Generator) -> Place:
+    """Two corridors that cross; people go on or turn."""
+    arm, w = rng.uniform(7, 9), rng.uniform(1.6, 2.4)
+    far = arm + w
+    quarter = [(-w, -far), (w, -far), (w, -w)]
+    outline = [_turned(point, k) for k in range(4) for point in quarter]
+    gates = [Gate(_turned((-w, -far), k), _turned((w, -far), k)) for k in range(4)]
+    ways = np.array([0.0, 0.2, 0.6, 0.2])
+    share = np.stack([np.roll(ways, k) for k in range(4)])
+    return Place(outline, [], gates, rng.uniform(0.1, 0.35, (4, 1)) * share)
+
+
+def door(rng: np.random.Generator) -> Place:
+    """Two rooms and a door between them, used in one direction."""
+    depth, width, gap = rng.uniform(8, 10), rng.uniform(5.0, 7.0), rng.uniform(1.2, 2.2)
+    middle = rng.uniform(0.35, 0.65) * width
+    walls = [
+        _box(depth, -1, depth + 0.3, middle - gap / 2),
+        _box(depth, middle + gap / 2, depth + 0.3, width + 1),
+    ]
+    far = 2 * depth
+    gates = [Gate((0, width), (0, 0)), Gate((far, 0), (far, width))]
+    flow = np.array([[0, rng.uniform(0.5, 0.9)], [0, 0]])
+    return Place(_box(0, 0, far, width), walls, gates, flow)
+
+
+def plaza(rng: np.random.Generator) -> Place:
+    """An open square with a few obstacles and gates on all sides; people go anywhere."""
+    size = rng.uniform(15, 19)
+    sides = [((0.0, size), (0.0, 0.0)), ((0.0, 0.0), (size, 0.0))]
+    sides += [((size, 0.0), (size, size)), ((size, size), (0.0, size))]
+    gates = []
+    for start, end in sides:
+        at = rng.uniform(0.2, 0.65)
+        ends = [np.array(start) + share * np.subtract(end, start) for share in (at, at + 0.17)]
+        gates.append(Gate(*[(float(x), float(y)) for x, y in ends]))
+    obstacles = []
+    for k in range(int(rng.integers(2, 5))):
+        x, y = size * (np.array([k % 2, k // 2]) * 0.35 + rng.uniform(0.26, 0.38, 2))
+        a, b = rng.uniform(0.6, 1.6, 2)
+        obstacles.append(_box(x - a, y - b, x + a, y + b))
+    flow = rng.uniform(0.03, 0.2, (4, 4))
+    np.fill_diagonal(flow, 0.0)
+    return Place(_box(0, 0, size, size), obstacles, gates, flow)
+
+
+PLACES: dict[str, Callable[[np.random.Generator], Place]] = {
+    "corridor": corridor,
+    "crossing": crossing,
+    "door": door,
+    "plaza": plaza,
+}
+
+
+def _box(left: float, low: float, right: float, high: float) -> list[Point]:
+    return [(left, low), (right, low), (right, high), (left, high)]
+
+
+def _turned(point: Point, quarters: int) -> Point:
+    x, y = point
+    for _ in range(quarters):
+        x, y = -y, x
+    return x, y
+
+
+def packages() -> tuple[Any, Any]:
+    """JuPedSim and shapely.
+
+    Raises:
+        MissingExtra: If one of them is not installed.
+    """
+    try:
+        import jupedsim
+        import shapely
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"simulated crowds need {error.name}, which is not installed; pip install trajflow[sim]"
+        ) from error
+    return jupedsim, shapely
+
+
+@dataclass
+class Party:
+    """One or two people who walk together.
+
+    Attributes:
+        members: Their numbers in the simulation.
+        speed: What they like best, metres per second.
+        mood: How far they are off it now, in logarithms.
+        pause: Seconds for which they go on standing.
+        held: Seconds for which others have kept them from walking.
+    """
+
+    members: list[int]
+    speed: float
+    mood: float = 0.0
+    pause: float = 0.0
+    held: float = 0.0
+
+    def wish(self, rng: np.random.Generator) -> float:
+        """The speed they want for the next step; moods last for seconds."""
+        self.mood += -0.15 * self.mood + rng.normal(0.0, 0.06)
+        self.pause -= DT
+        if rng.random() < PAUSES * DT:
+            self.pause = rng.uniform(1.0, 5.0)
+        return 0.0 if self.pause > 0 else self.speed * float(np.exp(self.mood))
+
+    def radius(self, walked: float) -> float:
+        """Metres of room each needs; who is held up turns sideways, or crowds would lock."""
+        stands = walked < 0.1 and self.pause <= 0
+        self.held = min(self.held + DT, 4.0) if stands else max(self.held - DT, 0.0)
+        return NARROW if self.held > 2.0 else RADIUS
+
+
+class Simulation:
+    """A place with people in it.
+
+    Args:
+        place: Walls, gates and flows.
+        rng: What all chance is drawn from.
+        groups: Share of the parties that are two people, the rest is one.
+    """
+
+    def __init__(self, place: Place, rng: np.random.Generator, groups: float) -> None:
+        jupedsim, shapely = packages()
+        area = shapely.Polygon(place.outline)
+        for obstacle in place.obstacles:
+            area = area.difference(shapely.Polygon(obstacle))
+        model = jupedsim.AnticipationVelocityModel(rng_seed=int(rng.integers(2**31)))
+        self._agent = jupedsim.AnticipationVelocityModelAgentParameters
+        self._world = jupedsim.Simulation(model=model, geometry=area, dt=STRIDE)
+        self._place, self._rng, self._groups = place, rng, groups
+        self._parties: list[Party] = []
+        self._seen: dict[int, Point] = {}
+        self._ways: list[list[tuple[int, int]]] = []
+        for gate in place.gates:
+            exits = [self._world.add_exit_stage(gate.exit(lane)) for lane in range(gate.lanes)]
+            journeys = [self._world.add_journey(jupedsim.JourneyDescription([e])) for e in exits]
+            self._ways.append(list(zip(journeys, exits, strict=True)))
+
+    def step(self) -> dict[int, Point]:
+        """Where everybody is, by number; then DT seconds pass."""
+        self._arrive()
+        seen = {agent.id: agent.position for agent in self._world.agents()}
+        for party in self._parties:
+            party.members = [number for number in party.members if number in seen]
+            self._live(party, seen)
+        self._parties = [party for party in self._parties if party.members]
+        self._seen = seen
+        self._world.iterate(round(DT / STRIDE))
+        return seen
+
+    def _live(self, party: Party, seen: dict[int, Point]) -> None:
+        """What a party wants and how much room it takes until the next step."""
+        wish = party.wish(self._rng)
+        walked = [math.dist(seen[n], self._seen[n]) for n in party.members if n in self._seen]
+        radius = party.radius(min(walked, default=RADIUS))
+        for number in party.members:
+            state = self._world.agent(number).model
+            state.desired_speed, state.radius = wish, radius
+        if self._rng.random() < (0.2 if party.held >= 4.0 else TURNS * DT):
+            self._turn(party)
+
+    def _arrive(self) -> None:
+        """New parties come through the gates; who finds no room stays away."""
+        flow = self._place.flow
+        for start, goal in np.argwhere(self._rng.random(flow.shape) < flow * DT):
+            gate = self._place.gates[start]
+            size = 1 + int(self._rng.random() < self._groups)
+            lane = self._rng.uniform(0.4, gate.lanes - 0.4 - BESIDE * (size - 1))
+            speed = float(np.clip(self._rng.normal(1.4, 0.2), 0.7, 2.0))
+            way = self._way(goal)
+            spots = [gate.spot(lane + BESIDE * k, 1.3) for k in range(size)]
+            if not any(list(self._world.agents_in_range(spot, 0.6)) for spot in spots):
+                self._parties.append(Party([self._add(s, speed, way) for s in spots], speed))
+
+    def _add(self, spot: Point, speed: float, way: tuple[int, int]) -> int:
+        journey, stage = way
+        person = self._agent(
+            position=spot, desired_speed=speed, radius=RADIUS, journey_id=journey, stage_id=stage
+        )
+        return int(self._world.add_agent(person))
+
+    def _turn(self, party: Party) -> None:
+        """They make for another gate, a busy one rather than a quiet one."""
+        busy = self._place.flow.sum(0)
+        way = self._way(self._rng.choice(len(busy), p=busy / busy.sum()))
+        for number in party.members:
+            self._world.switch_agent_journey(number, *way)
+
+    def _way(self, gate: int) -> tuple[int, int]:
+        lanes = self._ways[gate]
+        return lanes[self._rng.integers(len(lanes))]
 
 
 @dataclass(frozen=True)

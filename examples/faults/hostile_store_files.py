@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from trajflow.datasets.seal import SEAL, _encode
+from trajflow.datasets.store import CHECKSUMS, encode_checksums
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {}
 """By name: spoils a store, given a file that must never be made."""
@@ -13,7 +13,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {}
 def _missing(name: str, count: int) -> None:
     def spoil(path: Path, canary: Path) -> None:
         files = {f"x/c/{index}": "0" * 64 for index in range(count)}
-        (path / SEAL).write_bytes(_encode(files))
+        (path / CHECKSUMS).write_bytes(encode_checksums(files))
 
     MAKERS[name] = spoil
 
@@ -24,7 +24,7 @@ _missing("300 000 chunks, none there", 300_000)
 
 def _named(name: str, sealed: str) -> None:
     def spoil(path: Path, canary: Path) -> None:
-        (path / SEAL).write_bytes(_encode({sealed: "0" * 64}))
+        (path / CHECKSUMS).write_bytes(encode_checksums({sealed: "0" * 64}))
 
     MAKERS[name] = spoil
 

@@ -1,4 +1,4 @@
-"""Stores of tracks that a stranger made to hurt: each is sealed as the writer would seal it."""
+"""Stores of tracks that a stranger made to hurt: each with the checksums of its writer."""
 
 import json
 import pickle
@@ -12,10 +12,8 @@ import zarr
 from numcodecs.zstd import compress
 from payload import Payload
 
-from trajflow.datasets.schema import CHUNK
-from trajflow.datasets.seal import seal
-from trajflow.datasets.tracks import TrackBlock
-from trajflow.datasets.writer import StoreWriter
+from trajflow.datasets.schema import CHUNK, TrackBlock
+from trajflow.datasets.writer import StoreWriter, write_checksums
 
 INDEX = ("rowsize", "episode_ends", "trajectory_id", "scene", "agent_type")
 ROWS, TRACKS = 60, 3
@@ -64,7 +62,7 @@ def _change(file: Path, **values: object) -> None:
 
 def _sealed(path: Path) -> None:
     shutil.rmtree(path / "seal", ignore_errors=True)
-    seal(path)
+    write_checksums(path)
 
 
 def _claims(name: str, file: str, **values: object) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trajflow.datasets.tracks import TrackBlock
+from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.writer import StoreWriter
 
 HOSTILE = (

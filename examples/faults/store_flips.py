@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trajflow.datasets.salvage import salvage
+from trajflow.datasets.repair import repair_store
+from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import Store, open_store
-from trajflow.datasets.tracks import TrackBlock
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
 
@@ -103,7 +103,7 @@ def once(source: Path, folder: Path, kind: str, random: np.random.Generator) -> 
     result: dict[str, object] = {"kind": kind, "file": file, "told": told}
     result["outcome"] = "named" if named else "not named"
     try:
-        result["saved"] = salvage(copy, saved).trajectories
+        result["saved"] = repair_store(copy, saved).trajectories
         result["true"] = agents(saved).items() <= agents(source).items()
     except DataError as error:
         result["saved"], result["refused"] = 0, str(error)

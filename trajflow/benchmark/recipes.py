@@ -6,9 +6,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
+from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
-from trajflow.datasets.tracks import Tracks
 from trajflow.errors import ConfigError, did_you_mean
 
 SHARE, SEED = 0.1, 0

@@ -14,7 +14,7 @@ from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
 from trajflow.benchmark.standing import is_ready, is_trained, last_event, missing
 from trajflow.choosing import LEARNED
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.ensemble import Ensemble
 from trajflow.errors import RunError

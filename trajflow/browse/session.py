@@ -6,7 +6,7 @@ from trajflow.browse.browser import Browser
 from trajflow.browse.corrupted import CorruptedBrowser
 from trajflow.browse.scores import WindowForecaster
 from trajflow.config import Config
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import RunError
 from trajflow.ood.question import Question

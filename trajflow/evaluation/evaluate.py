@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trajflow.baselines import load as load_baseline
 from trajflow.batch import OnProgress, counted, silent
 from trajflow.config import Config
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, RunError
 from trajflow.evaluation.clocks import read_clocks, told

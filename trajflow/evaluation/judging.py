@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from trajflow.batch import Batch, Floats
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError
 from trajflow.evaluation.chosen import chosen_scores
 from trajflow.evaluation.intervals import intervals

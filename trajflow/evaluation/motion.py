@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from trajflow.batch import Batch, Bools, Floats
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.evaluation.tally import People, Tally
 
 STANDING, MOVING = "standing", "moving"

@@ -123,7 +123,7 @@ def check_scores(
     Raises:
         RunError: A score moves by more than is allowed.
     """
-    from trajflow.datasets.data import TrackData
+    from trajflow.datasets.loader import TrackData
     from trajflow.datasets.store import open_store
     from trajflow.metrics import energy_score, min_ade
     from trajflow.runs import RunFolder

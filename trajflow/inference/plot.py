@@ -9,7 +9,7 @@ import numpy as np
 
 from trajflow.batch import Batch
 from trajflow.calibration import region_of
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.errors import DataError, did_you_mean
 from trajflow.inference.predict import load_predictor

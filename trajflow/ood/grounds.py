@@ -8,7 +8,7 @@ import numpy as np
 
 from trajflow.batch import Batch
 from trajflow.config import Config
-from trajflow.datasets.data import TrackData
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.evaluation.motion import pace
 from trajflow.ood.pools import SIZE, cut, joined, pools_of

@@ -8,7 +8,7 @@ import torch
 
 from trajflow import __version__
 from trajflow.config import Config, FlowConfig
-from trajflow.datasets.extent import free_memory
+from trajflow.datasets.store import free_memory
 from trajflow.errors import ConfigError, DataError, RunError, did_you_mean
 from trajflow.flow import PRESETS, LogitNormalTimes, MeanFlowObjective, Preset
 from trajflow.model import Architecture, TrajectoryModel

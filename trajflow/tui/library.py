@@ -263,7 +263,8 @@ def read_store(path: Path) -> StoreEntry:
     """A store of tracks by its attributes; a damaged one says what is wrong."""
     from pydantic import ValidationError
 
-    from trajflow.datasets.header import Header, read_attributes
+    from trajflow.datasets.schema import Header
+    from trajflow.datasets.store import read_attributes
 
     modified = _mtime(path / "zarr.json")
     try:
@@ -327,7 +328,7 @@ def _kind(folder: Path, files: set[str], folders: set[str]) -> type[Entry] | Non
         return RunEntry
     if "zarr.json" not in files:
         return None
-    from trajflow.datasets.header import is_store
+    from trajflow.datasets.store import is_store
 
     return StoreEntry if "seal" in folders or is_store(folder) else None
 

@@ -16,7 +16,7 @@ from trajflow.ood.question import Question
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
     from trajflow.browse.session import Session
-    from trajflow.datasets.tracks import Tracks
+    from trajflow.datasets.schema import Tracks
 
 MAX_STEPS = 60_000
 """Steps that are drawn at most; of larger stores, whole tracks are left out evenly."""

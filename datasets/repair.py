@@ -1,0 +1,343 @@
+"""Save what can still be read of a damaged store: every whole trajectory, into a new store."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajflow.batch import Bools, Ints
+from trajflow.datasets.schema import (
+    AXES,
+    CHUNK,
+    GROUP,
+    Header,
+    Spec,
+    TrackBlock,
+    find_fault,
+    first_rows,
+    row_columns,
+    trajectory_columns,
+)
+from trajflow.datasets.store import (
+    CHECKSUMS,
+    MAX_LABEL,
+    MAX_PACKED,
+    Checksums,
+    check_extent,
+    parse_header,
+    read_attributes,
+    read_file,
+    read_table,
+    table_names,
+    unpack,
+)
+from trajflow.datasets.writer import StoreWriter
+from trajflow.errors import DataError
+
+MANY = 500_000
+"""Rows of a scene that are looked at together."""
+
+
+@dataclass
+class RepairReport:
+    """What was saved and what was not.
+
+    Attributes:
+        path, out: The damaged store and the new one.
+        rows, trajectories: Saved ones.
+        lost_rows, lost_trajectories: The others.
+        lost: Trajectories that were lost, by scene; "" where the scene is not known.
+        faults: What is wrong with each damaged file.
+        notes: What else there is to know.
+    """
+
+    path: str
+    out: str
+    rows: int = 0
+    trajectories: int = 0
+    lost_rows: int = 0
+    lost_trajectories: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return dict(vars(self))
+
+
+def repair_store(
+    path: str | PathLike[str], out: str | PathLike[str], *, overwrite: bool = False
+) -> RepairReport:
+    """Copy every trajectory of a damaged store that can be read whole into a new store.
+
+    A trajectory is kept if its place, scene, type and name are known and each of its rows is
+    proven by the checksums of the store, or by that of its chunk where they are lost; everything
+    else is counted. Tables beside the tracks are kept if they are whole.
+
+    Args:
+        path: The damaged store; nothing in it is changed.
+        out: The new store.
+        overwrite: Whether a store at `out` may be replaced.
+
+    Raises:
+        DataError: Nothing can be saved, or the new store cannot be written.
+    """
+    folder = Path(path)
+    header = parse_header(folder, read_attributes(folder))
+    report = RepairReport(str(path), str(out))
+    names = {f.relative_to(folder).as_posix(): f.lstat().st_size for f in folder.rglob("*")}
+    check_extent(folder, header, sum(names.values()))
+    files = _Files(folder, _checksums(folder, report), report.faults)
+    known = files.checksums.files if files.checksums else names
+    index = _read_index(files, header, any(name.startswith("label_") for name in known))
+    lost: Counter[str] = Counter()
+    writer = StoreWriter(
+        out,
+        dims=int(header.dims),
+        dt=header.dt,
+        unit=header.unit,
+        source=header.source,
+        licence=header.licence,
+        inputs=header.inputs,
+        history=f"trajflow data check {folder.name} --repair; before that: {header.history}",
+        overwrite=overwrite,
+    )
+    with writer:
+        kept: set[str] = set()
+        for block, gone in _saved_blocks(files, header, index):
+            lost.update(gone)
+            if block is not None:
+                writer.append(block)
+                kept.add(block.scene)
+                report.rows += len(block.time)
+                report.trajectories += len(block.labels)
+        report.lost_rows = header.rows - report.rows
+        report.lost_trajectories, report.lost = lost.total(), dict(lost)
+        if not kept:
+            first = [f"{file} {what}" for file, what in list(report.faults.items())[:3]]
+            raise DataError(
+                f"nothing of {path} can be saved: {'; '.join(first) or 'no trajectory is whole'}"
+            )
+        _copy_tables(files, writer, report)
+        folds = {n: [s for s in tests if s in kept] for n, tests in (header.folds or {}).items()}
+        writer.folds = {name: tests for name, tests in folds.items() if tests} or None
+        writer.report = header.report | {"repair": report.to_dict()}
+    return report
+
+
+def _checksums(folder: Path, report: RepairReport) -> Checksums | None:
+    try:
+        checksums = Checksums.read_from(folder)
+    except DataError:
+        report.faults[CHECKSUMS] = "is not what was written"
+        report.notes.append(
+            "the checksums of the files are lost: chunks were held to those inside them"
+        )
+        return None
+    for name in checksums.files:
+        if name.endswith(GROUP):
+            try:
+                checksums.read(name)
+            except DataError:
+                report.faults[name] = "is not what was written"
+    if GROUP in report.faults:
+        report.notes.append(f"{GROUP} was changed: look at the names, dt and unit yourself")
+    return checksums
+
+
+def _copy_tables(files: "_Files", writer: StoreWriter, report: RepairReport) -> None:
+    for name in table_names(files.checksums) if files.checksums else ():
+        try:
+            columns = read_table(files.checksums, name) if files.checksums else {}
+        except DataError as error:
+            report.notes.append(f"the table {name!r} is lost: {error}")
+            continue
+        writer.append_table(name, {column: list(values) for column, values in columns.items()})
+
+
+class _Fragment(NamedTuple):
+    """Values of an array, zero where they are not known, and whether they are, [N] both."""
+
+    values: NDArray[Any]
+    known: Bools
+
+
+@dataclass
+class _Files:
+    """Reads chunks one by one and remembers which could not be.
+
+    Attributes:
+        folder: The store.
+        checksums: What its files must be; None where they are lost, and every chunk is held to the
+            checksum inside it.
+        faults: What is wrong with each file, by its path inside the store.
+    """
+
+    folder: Path
+    checksums: Checksums | None
+    faults: dict[str, str]
+    _held: dict[str, tuple[int, NDArray[Any] | None]] = field(default_factory=dict)
+
+    def read(self, name: str, spec: Spec, first: int, last: int) -> _Fragment:
+        """Rows of an array, [N], from `first` to before `last`."""
+        values, known = np.zeros(last - first, spec.dtype), np.zeros(last - first, np.bool_)
+        for index in range(first // CHUNK, -(-last // CHUNK)):
+            if self._held.get(name, (-1, None))[0] != index:
+                self._held[name] = index, self._chunk(f"{name}/c/{index}", spec)
+            chunk = self._held[name][1]
+            low, high = max(first, index * CHUNK), min(last, (index + 1) * CHUNK)
+            if chunk is not None:
+                values[low - first : high - first] = chunk[low - index * CHUNK :][: high - low]
+                known[low - first : high - first] = True
+        return _Fragment(values, known)
+
+    def _chunk(self, file: str, spec: Spec) -> NDArray[Any] | None:
+        try:
+            if self.checksums is not None:
+                return unpack(self.checksums.read(file, most=MAX_PACKED), spec)
+            raw = read_file(self.folder / file, most=MAX_PACKED)
+            if len(raw) < 5 or not raw[4] & 4:  # the flag of a zstd frame with a checksum
+                raise ValueError("has no checksum")
+            return unpack(raw, spec)
+        except (DataError, ValueError) as error:
+            why = str(error).removeprefix(f"damaged store: {self.folder / file} ")
+            self.faults.setdefault(file, why.partition(";")[0])
+            return None
+
+
+@dataclass(frozen=True)
+class _Index:
+    """The trajectories of a damaged store, K of them in stored order.
+
+    Attributes:
+        ends: Row after the last of each, [K].
+        rowsize: Rows of each, [K].
+        scene, kind: Codes of each one's scene and type, [K].
+        in_scene: Whether the scene is known, [K].
+        labels: The source's ids, K of them; "" where it is not known.
+        whole: Whether all of this is known of it, [K].
+    """
+
+    ends: Ints
+    rowsize: Ints
+    scene: Ints
+    kind: Ints
+    in_scene: Bools
+    labels: list[int | str]
+    whole: Bools
+
+
+def _read_index(files: _Files, header: Header, has_text: bool) -> _Index:
+    """Read what is left of the index; sizes and ends of trajectories complete each other."""
+    count = header.trajectories
+    specs = trajectory_columns(has_text)
+    text_spec = specs.pop("label_bytes", None)
+    found = {name: files.read(name, spec, 0, count) for name, spec in specs.items()}
+    ends, known = _ends(found["rowsize"], found["episode_ends"])
+    rowsize = ends - np.concatenate(([0], ends[:-1]))
+    placed = known & np.concatenate(([True], known[:-1])) & (rowsize > 0) & (ends <= header.rows)
+    scene, kind = found["scene"], found["agent_type"]
+    in_scene = scene.known & (scene.values >= 0) & (scene.values < len(header.scenes))
+    of_kind = kind.known & (kind.values >= 0) & (kind.values < len(header.types))
+    labels: list[int | str]
+    if text_spec is None:
+        labels, named = found["trajectory_id"].values.tolist(), found["trajectory_id"].known
+    else:
+        labels, named = _labels(files, found["label_size"], text_spec)
+    whole = placed & in_scene & of_kind & named
+    return _Index(ends, rowsize, scene.values, kind.values, in_scene, labels, whole)
+
+
+def _ends(sizes: _Fragment, ends: _Fragment) -> tuple[Ints, Bools]:
+    """Row after each trajectory, [K], and whether it is known, from whatever is left of the two."""
+    values, known = ends.values.copy(), ends.known.copy()
+    for first in range(0, len(values), CHUNK):
+        part = slice(first, first + CHUNK)
+        begun = not first or known[first - 1]
+        if not known[first] and sizes.known[first] and begun:
+            start = values[first - 1] if first else 0
+            values[part] = start + np.cumsum(sizes.values[part])
+            known[part] = True
+    return values, known
+
+
+def _labels(files: _Files, sizes: _Fragment, spec: Spec) -> tuple[list[int | str], Bools]:
+    """Labels, K of them, and whether each is known, [K]; one lost size moves all that follow."""
+    sane = sizes.known & (sizes.values >= 0) & (sizes.values <= MAX_LABEL)
+    placed = np.logical_and.accumulate(sane)
+    ends = np.cumsum(np.where(placed, sizes.values, 0))
+    text = files.read("label_bytes", spec, 0, int(ends[-1]))
+    raw = text.values.tobytes()
+    labels: list[int | str] = []
+    named = np.zeros(len(placed), np.bool_)
+    for number, (end, size) in enumerate(zip(ends.tolist(), sizes.values.tolist(), strict=True)):
+        named[number] = placed[number] and text.known[end - size : end].all()
+        labels.append(raw[end - size : end].decode("utf-8", "replace") if named[number] else "")
+    return labels, named
+
+
+def _saved_blocks(
+    files: _Files, header: Header, index: _Index
+) -> Iterator[tuple[TrackBlock | None, Counter[str]]]:
+    """The saved trajectories of some of a scene, and how many of them are lost, by scene."""
+    unknown = int((~index.in_scene).sum())
+    yield None, Counter({"": unknown} if unknown else {})
+    rows = np.where(index.whole, index.rowsize, 0)
+    for code, scene in enumerate(header.scenes):
+        members = np.flatnonzero(index.in_scene & (index.scene == code))
+        part = np.cumsum(rows[members]) // MANY
+        for chosen in np.split(members, np.flatnonzero(np.diff(part)) + 1):
+            block = _block(files, header, index, chosen[index.whole[chosen]])
+            saved = 0 if block is None else len(block.labels)
+            yield block, Counter({scene: len(chosen) - saved} if saved < len(chosen) else {})
+
+
+def _block(files: _Files, header: Header, index: _Index, chosen: Ints) -> TrackBlock | None:
+    """The trajectories of one scene, given by number, whose every row is known and possible."""
+    specs = row_columns(int(header.dims), header.unit)
+    columns: dict[str, Any] = {name: [] for name in specs}
+    fit = np.ones(len(chosen), np.bool_)
+    for place, number in enumerate(chosen.tolist()):
+        end = int(index.ends[number])
+        for name, spec in specs.items():
+            piece = files.read(name, spec, end - int(index.rowsize[number]), end)
+            columns[name].append(piece.values)
+            fit[place] &= bool(piece.known.all())
+    if not fit.any():
+        return None
+    sizes = index.rowsize[chosen]
+    rows = {name: np.concatenate(pieces) for name, pieces in columns.items()}
+    position = np.stack([rows[axis] for axis in AXES[: int(header.dims)]], 1)
+    codes = rows["split"]
+    sane = np.isfinite(position).all(1) & (codes >= 0) & (codes < len(header.splits))
+    fit &= np.logical_and.reduceat(sane, np.cumsum(sizes) - sizes)
+    fit &= _fits_grid(rows["time"], sizes, header.dt)
+    if not fit.any():
+        return None
+    taken = np.repeat(fit, sizes)
+    return TrackBlock(
+        scene=header.scenes[int(index.scene[chosen[0]])],
+        labels=[index.labels[number] for number in chosen[fit]],
+        types=[header.types[index.kind[number]] for number in chosen[fit]],
+        rowsize=sizes[fit],
+        time=rows["time"][taken],
+        position=position[taken],
+        split=np.array(header.splits, np.str_)[codes[taken]],
+    )
+
+
+def _fits_grid(time: Any, sizes: Ints, dt: float) -> Bools:
+    """Whether the times of each trajectory fit the grid, [K]."""
+    fit = np.ones(len(sizes), np.bool_)
+    if find_fault(time, first_rows(sizes), dt) is not None:
+        begins = np.cumsum(sizes) - sizes
+        for number, (first, size) in enumerate(zip(begins.tolist(), sizes.tolist(), strict=True)):
+            alone = time[first : first + size]
+            fit[number] = find_fault(alone, first_rows(sizes[number : number + 1]), dt) is None
+    return fit
