@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -53,7 +52,6 @@ MAX_RATIO = 500
 """Tracks are packed about 3 to 1; more than this many to one is a bomb."""
 INDEX_COLUMNS = 5
 _STORED = {"float64": "<f8", "int64": "<i8", "int8": "|i1"}
-_ZSTD = pa.Codec("zstd")
 
 Hint = Callable[[str], str]
 
@@ -322,8 +320,11 @@ def unpack(raw: bytes, spec: Spec) -> NDArray[Any]:
     Raises:
         ValueError: The bytes do not unpack to a chunk, or not to the one that was packed.
     """
+    # Imported here: the terminal UI looks into stores without reading their chunks.
+    import pyarrow as pa
+
     try:
-        values = _ZSTD.decompress(raw, CHUNK * np.dtype(spec.dtype).itemsize)
+        values = pa.Codec("zstd").decompress(raw, CHUNK * np.dtype(spec.dtype).itemsize)
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"does not unpack to a chunk ({error})") from None
     return np.frombuffer(values, spec.dtype)

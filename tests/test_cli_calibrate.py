@@ -227,7 +227,7 @@ def test_a_calibration_is_of_people_who_neither_trained_nor_selected(trajflow, w
         len(both),
         True,
     )
-    code, out, said = trajflow("calibrate", run, store, "--samples", 6)
+    code, out, said = trajflow("fit", run, store, "calibration", "--samples", 6)
     assert code == 0, said
     assert f"fitted on {kept['people']} people of part val" in out
     assert f"{len(both)} people of part val are left out" in out
@@ -243,7 +243,7 @@ def test_a_run_whose_weights_all_validation_people_chose_says_so(trajflow, walke
     for name in ("selection", "calibration"):
         del record[name]
     folder.write(RECORD, json.dumps(record).encode())
-    code, out, said = trajflow("calibrate", old, store, "--samples", 6)
+    code, out, said = trajflow("fit", old, store, "calibration", "--samples", 6)
     assert code == 0, said
     known = Predictor.load(old).calibration.origin
     assert not known.independent

@@ -165,13 +165,17 @@ class OodScreen(Screen[None]):
         self.refresh_bindings()
 
     @work(exclusive=True, group="window")
-    async def _load(self, window: dict[str, Any]) -> None:
-        """Compute a window, once the cursor rests on it."""
+    async def _load(self, window: dict[str, Any], key: str) -> None:
+        """Compute a window of a corruption, once the cursor rests on it.
+
+        The key is taken before the wait: afterwards the cursor may stand elsewhere, or the screen
+        may be closed.
+        """
         await asyncio.sleep(SHOW_AFTER)
         if self.report is None:
             return
         question, against = question_of(self.report)
-        place = Place(self.table.chosen, window["batch"], window["row"], window["column"])
+        place = Place(key, window["batch"], window["row"], window["column"])
         try:
             view, nearest = await self.app.engine.call(
                 tasks.show_corrupted, self.run_folder, self.data, question, against, place
@@ -268,7 +272,7 @@ class OodScreen(Screen[None]):
             self.order = min(self.order, len(windows) - 1)
             window, unit = windows[self.order], self.report["protocol"]["unit"]
             lines += window_facts(window, self.order, len(windows), self.highest, unit)
-            self._load(window)
+            self._load(window, self.table.chosen)
             if self.shown is None:
                 self.scene.show_note("computing the window")
         else:
