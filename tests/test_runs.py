@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from trajflow.config import Config
-from trajflow.errors import RunError, StorageError
+from trajflow.errors import ConfigError, RunError, StorageError
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.runs import RunFolder, write_whole
+from trajflow.runs import CONFIG, RunFolder, write_whole
 from trajflow.weights import pack, unpack
 
 
@@ -81,3 +81,41 @@ def test_no_flipped_bit_passes():
 def test_strange_bytes_are_refused(content):
     with pytest.raises(RunError, match="strange"):
         unpack(content, "strange")
+
+
+def test_a_run_of_version_0_1_0_keeps_its_settings_under_their_new_names(tmp_path):
+    folder = RunFolder.create(str(tmp_path / "run"), Config(), {})
+    old = """
+        [data]
+        reach = 2
+        [model]
+        pace_floor = 0.5
+        rate = true
+        [model.options]
+        depth = 3
+        [flow]
+        power = 0.25
+        equal = 0.5
+        [train]
+        batch = 40
+        rate = 0.002
+        slower = 1.0
+        faster = 0.5
+        temper = false
+        [choice]
+        count = 6
+        rate = 0.01
+        share = 0.25
+    """
+    folder.write(CONFIG, old.encode())
+    found = RunFolder.open(tmp_path / "run").config
+    assert (found.model.speed_floor, found.model.condition_on_dt) == (0.5, True)
+    assert dict(found.model.encoder_options) == {"depth": 3}
+    assert (found.flow.loss_power, found.flow.flow_ratio) == (0.25, 0.5)
+    assert (found.train.batch_size, found.train.lr) == (40, 0.002)
+    assert found.train.time_stretch == (0.5, 1.5)
+    assert not found.train.choose_temperature
+    kept = found.samples
+    assert (kept.count, kept.lr, kept.window_share) == (6, 0.01, 0.25)
+    with pytest.raises(ConfigError, match=r"train\.rate is now train\.lr"):
+        Config.from_dict({"train": {"rate": 0.002}})

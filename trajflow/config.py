@@ -262,12 +262,21 @@ class Config(_Section):
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> Config:
-        """Settings from the bytes of a TOML file, which errors call `name`.
+        """The recorded settings of a run from the bytes of a TOML file, which errors call `name`.
 
         Raises:
             ConfigError: They are not TOML, or a setting is unknown or out of bounds.
         """
-        return cls.from_dict(_parse(content, name))
+        return cls.recorded(_parse(content, name))
+
+    @classmethod
+    def recorded(cls, values: Mapping[str, Any]) -> Config:
+        """Settings as a run or a plan has recorded them, also one of version 0.1.0.
+
+        Raises:
+            ConfigError: A setting is unknown, out of bounds or no longer there.
+        """
+        return cls.from_dict(_renamed(values))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
@@ -386,6 +395,40 @@ RENAMED = {
     "choice": "the section samples",
 }
 """Settings of version 0.1.0 and what they are called now."""
+SAMPLES_RENAMED = {
+    "batch": "batch_size",
+    "rate": "lr",
+    "ends": "endpoint_weight",
+    "share": "window_share",
+}
+"""Settings of its section "choice", now "samples"."""
+
+
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded values under today's names; what is not a setting of 0.1.0 stays as it is."""
+    found = {
+        "samples" if name == "choice" else name: dict(old) if isinstance(old, dict) else old
+        for name, old in values.items()
+    }
+    for old, new in RENAMED.items():
+        section, _, name = old.partition(".")
+        place = found.get(section)
+        if not isinstance(place, dict) or name not in place:
+            continue
+        if name in ("slower", "faster"):
+            least, most = place.get("time_stretch", (1.0, 1.0))
+            share = place.pop(name)
+            least, most = (1 / (1 + share), most) if name == "slower" else (least, 1 + share)
+            place["time_stretch"] = (least, most)
+        elif new.startswith(f"{section}."):
+            place[new.partition(".")[2]] = place.pop(name)
+        elif place[name] is None:
+            del place[name]
+    if isinstance(chosen := found.get("samples"), dict):
+        for old, new in SAMPLES_RENAMED.items():
+            if old in chosen:
+                chosen[new] = chosen.pop(old)
+    return found
 
 
 def _settings(root: type[BaseModel]) -> list[str]:

@@ -140,7 +140,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
 
 
 def _trial(values: dict[str, Any]) -> Trial:
-    config = Config.from_dict(values["config"])
+    config = Config.recorded(values["config"])
     evaluations = tuple(Judging(**terms) for terms in values["evaluations"])
     members = tuple(values.get("members", ()))
     known = {"config": config, "evaluations": evaluations, "members": members}
