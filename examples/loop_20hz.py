@@ -29,7 +29,7 @@ for tick in range(round(float(sys.argv[2]) / PERIOD) if len(sys.argv) > 2 else 2
     if found.stale or found.late:
         continue  # plan as if nothing were known: slow down
     futures = found.forecast.samples  # [S, A, F, 2], one second is 1 / found.forecast.dt steps
-    trusted = ~found.straight & (found.age < 0.5)
+    trusted = ~found.constant_velocity & (found.age < 0.5)
     if tick % 20 == 0:
         widest = found.forecast.spread()[trusted].max(initial=0)
         print(

@@ -48,7 +48,9 @@ class Diary:
         """Take in a forecast, and whether it missed its deadline."""
         self.milliseconds[self.done] = 1e3 * found.seconds
         self.samples[self.done] = 0 if found.fallback else len(found.forecast.samples)
-        told = {name: getattr(found, name) for name in ("late", "thinned", "fallback", "stale")}
+        told = {
+            name: getattr(found, name) for name in ("late", "fewer_samples", "fallback", "stale")
+        }
         for name, one in (told | {"missed": missed}).items():
             self.flags[name] = self.flags.get(name, 0) + int(one)
         self.agents += len(found.ids)
@@ -164,7 +166,7 @@ def table(found: dict) -> str:
     """The findings in words."""
     count, asked, flags = found["forecasts"], found["settings"], found
     ms, drawn, (begin, end) = found["ms"], found["samples"], (found["settled"], found["end"])
-    share = {name: flags[name] / count for name in ("missed", "late", "thinned", "fallback")}
+    share = {name: flags[name] / count for name in ("missed", "late", "fewer_samples", "fallback")}
     return "\n".join(
         [
             f"{count} forecasts of {found['agents']:.1f} agents in {found['seconds']:.0f} s, "
@@ -174,8 +176,8 @@ def table(found: dict) -> str:
             f"({share['missed']:.2%}), late answers {flags['late']}, skipped {found['skipped']}",
             f"latency: p50 {ms['p50']:.1f} ms, p99 {ms['p99']:.1f} ms, max {ms['max']:.1f} ms",
             f"samples: mean {drawn['mean']:.1f}, p1 {drawn['p1']:.0f}, least {drawn['least']}; "
-            f"fewer than {asked['samples']} in {share['thinned']:.1%}, "
-            f"straight on in {share['fallback']:.2%}",
+            f"fewer than {asked['samples']} in {share['fewer_samples']:.1%}, "
+            f"constant velocity in {share['fallback']:.2%}",
             f"memory: {begin['megabytes']:.1f} MB settled, {end['megabytes']:.1f} MB at the end; "
             f"files {begin['files']} and {end['files']}, "
             f"threads {begin['threads']} and {end['threads']}",

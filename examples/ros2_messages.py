@@ -99,7 +99,7 @@ def colour(found: OnlineForecast, agent: int) -> tuple[float, float, float, floa
     """What the colour of an agent's futures says of them."""
     if found.stale or found.late:
         return STALE
-    return STRAIGHT if found.straight[agent] else DRAWN
+    return STRAIGHT if found.constant_velocity[agent] else DRAWN
 
 
 def seconds(time: Any) -> float:

@@ -58,7 +58,7 @@ def as_json(answer: OnlineForecast) -> dict[str, Any]:
             "id": agent,
             "age": float(answer.age[k]),
             "seen": int(answer.seen[k]),
-            "straight": bool(answer.straight[k]),
+            "constant_velocity": bool(answer.constant_velocity[k]),
             "fault": forecast.faults[k] if forecast.faults is not None else None,
             "samples": forecast.samples[:, k].tolist(),
         }
@@ -69,7 +69,7 @@ def as_json(answer: OnlineForecast) -> dict[str, Any]:
         "dt": forecast.dt,
         "agents": agents,
         "fallback": answer.fallback,
-        "thinned": answer.thinned,
+        "fewer_samples": answer.fewer_samples,
         "late": answer.late,
         "stale": answer.stale,
         "milliseconds": 1e3 * answer.seconds,
@@ -323,7 +323,7 @@ def main() -> None:
             predictor,
             samples=given.samples,
             deadline_ms=given.deadline,
-            most_agents=MOST_AGENTS,
+            max_agents=MOST_AGENTS,
         )
     except TrajflowError as error:
         parser.exit(2, f"{error}\n")

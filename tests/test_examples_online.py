@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from trajflow import OnlinePredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.online import OnlinePredictor
 from trajflow.predictor import Predictor
 from trajflow.weights import pack
 
@@ -172,7 +172,7 @@ def test_colours_say_how_far_to_rely_on_a_forecast(run_folder, store):
 
     types, now = types_of(store), [0.0]
     predictor = Predictor.load(run_folder)
-    tracks = Tracks(OnlinePredictor(predictor, far=0.6, clock=lambda: now[0]))
+    tracks = Tracks(OnlinePredictor(predictor, max_distance=0.6, clock=lambda: now[0]))
     tracks.take(walked(types, 0))
     tracks.online.push(1_700_000_000, [("people", 9)], [[50.0, 3.5]])
 

@@ -21,7 +21,7 @@ FLOORS = [
     {"asking"},
     {"predictor", "training"},
     {"inference"},
-    {"forecaster", "ensemble", "online", "runtime", "evaluation"},
+    {"forecaster", "ensemble", "runtime", "evaluation"},
     {"ood", "export", "doctor"},
     {"benchmark", "browse", "latency", "fitting"},
     {"tui"},

@@ -12,10 +12,10 @@ import pytest
 import torch
 from online_support import DT, HISTORY, HORIZON, Clock, Walker, line
 
+from trajflow import OnlinePredictor
 from trajflow.ensemble import Ensemble
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.online import OnlinePredictor
 from trajflow.predictor import Predictor
 
 
@@ -47,7 +47,13 @@ def test_a_past_is_read_off_irregular_observations():
     assert walker.past[0] == pytest.approx(np.array([line(t) for t in steps]))
     assert (found.ids, found.seen.tolist(), found.age.tolist()) == (("a",), [HISTORY], [0.0])
     assert found.forecast.samples.shape == (20, 1, HORIZON, 2)
-    flags = found.fallback, found.thinned, found.late, found.stale, found.straight.any()
+    flags = (
+        found.fallback,
+        found.fewer_samples,
+        found.late,
+        found.stale,
+        found.constant_velocity.any(),
+    )
     assert not any(flags)
 
 
@@ -92,7 +98,7 @@ def test_nobody_is_an_answer_but_not_before_the_first_push():
     online.push(9.0, [], [])
     found = online.forecast()
     assert (found.ids, found.forecast.samples.shape) == ((), (20, 0, HORIZON, 2))
-    assert (found.time, found.fallback, found.thinned) == (9.0, False, False)
+    assert (found.time, found.fallback, found.fewer_samples) == (9.0, False, False)
     online.push(9.0, ["b"], [[0, 0]])
     assert online.forecast([]).ids == ()
 
@@ -116,7 +122,7 @@ def test_one_bad_agent_changes_nobody_elses_forecast(network, where):
     found = good.forecast()
     np.testing.assert_array_equal(found.forecast.samples[:, :3], expected.forecast.samples)
     assert np.isfinite(found.forecast.samples).all()
-    assert found.straight.tolist() == ([False] * 3 + [True])[: len(found.ids)]
+    assert found.constant_velocity.tolist() == ([False] * 3 + [True])[: len(found.ids)]
     assert good.dropped["not_finite"] == (not np.isfinite(where))
 
 
@@ -128,7 +134,7 @@ def test_what_is_not_finite_later_leaves_what_was_seen_before(network):
 
 
 def test_any_gap_may_be_bridged(network):
-    online = OnlinePredictor(network, gap=np.inf)
+    online = OnlinePredictor(network, max_gap=np.inf)
     online.push(0.0, ["a"], [line(0.0)])
     online.push(2.0, ["a"], [line(2.0)])
     assert online.forecast().seen.tolist() == [HISTORY]
@@ -141,7 +147,7 @@ def test_who_was_seen_once_is_forecast(network):
     found = online.forecast()
     assert found.seen[-1] == 1
     assert np.isfinite(found.forecast.samples).all()
-    assert not found.straight.any()
+    assert not found.constant_velocity.any()
 
 
 def test_another_step_is_passed_on_to_who_knows_it(network):
@@ -158,7 +164,7 @@ def test_several_predictors_serve_as_one(network):
     online = walked(OnlinePredictor(Ensemble([network, network]), deadline_ms=5000), ["a", "b"])
     found = online.forecast()
     assert (found.ids, found.forecast.samples.shape) == (("a", "b"), (20, 2, HORIZON, 2))
-    assert not found.straight.any()
+    assert not found.constant_velocity.any()
 
 
 def test_silence_makes_stale_and_so_does_a_clock_that_stands():
@@ -262,10 +268,10 @@ def test_a_wrong_push_takes_nothing(time, ids, points, said):
         {"samples": 0},
         {"deadline_ms": 0},
         {"deadline_ms": np.nan},
-        {"observations": 4 * HISTORY - 1},
-        {"gap": -1.0},
+        {"max_observations": 4 * HISTORY - 1},
+        {"max_gap": -1.0},
         {"stale_after": 0},
-        {"most_agents": 0},
+        {"max_agents": 0},
     ],
 )
 def test_settings_out_of_bounds_are_refused(setting):
@@ -314,7 +320,7 @@ def test_predictors_that_are_gone_leave_no_thread():
 
 def test_a_loop_needs_no_torch():
     """What forecasts may come without it, and then nothing else brings it in."""
-    code = "import sys, trajflow.online; sys.exit('torch' in sys.modules)"
+    code = "import sys, trajflow; trajflow.OnlinePredictor; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -49,11 +49,11 @@ def check_others(found, expected, bad="bad"):
     others = [k for k, agent in enumerate(found.ids) if agent != bad]
     np.testing.assert_array_equal(found.forecast.samples[:, others], expected)
     assert np.isfinite(found.forecast.samples).all()
-    assert not found.straight[others].any()
+    assert not found.constant_velocity[others].any()
     assert not found.fallback
     if bad in found.ids:
         row = found.ids.index(bad)
-        assert found.straight[row]
+        assert found.constant_velocity[row]
         assert (
             "from the others" in found.forecast.faults[row]
             or "moves more" in (found.forecast.faults[row])
@@ -113,7 +113,7 @@ def test_nobody_but_bad_agents_is_an_answer_too(network):
     online = walk(OnlinePredictor(network), ["bad"])
     online.push(8 * DT + 0.4, ["bad"], [at(5e4, 0)])
     found = online.forecast()
-    assert found.straight.tolist() == [True]
+    assert found.constant_velocity.tolist() == [True]
     assert np.isfinite(found.forecast.samples).all()
     assert "moves more" in found.forecast.faults[0]
 
@@ -127,7 +127,7 @@ def test_a_bad_agent_goes_on_from_where_it_was_near_the_others(network):
     for k in range(9, 9 + 2 * HISTORY):
         online.push(DT * k, ["good", "bad"], [at(k, 0), at(k + 3, 1)])
     found = online.forecast()
-    assert not found.straight.any()
+    assert not found.constant_velocity.any()
     assert found.forecast.faults.tolist() == [None, None]
 
 
@@ -143,14 +143,14 @@ def test_half_of_the_agents_at_null_island_do_not_drag_the_others(network):
     online = walk(OnlinePredictor(network), ["a", "b"])
     online.push(8 * DT, ["zero", "null"], [(0, 0), (0, 0)])
     found = online.forecast()
-    assert found.straight.tolist() == [False, False, True, True]
+    assert found.constant_velocity.tolist() == [False, False, True, True]
 
 
 def test_an_ensemble_quarantines_too(network):
     both = Ensemble([network, network])
     online = walk(OnlinePredictor(both), ["good", "bad"])
     online.push(8.4 * DT, ["bad"], [at(5e4, 0)])
-    assert online.forecast().straight.tolist() == [False, True]
+    assert online.forecast().constant_velocity.tolist() == [False, True]
 
 
 def test_two_agents_far_from_each_other_are_not_judged_by_their_order(network):

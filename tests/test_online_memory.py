@@ -1,5 +1,7 @@
 """What is remembered of agents, and where they were at even steps."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -7,9 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from online_support import DT, HISTORY, Clock, Walker, line
 
-from trajflow.online import OnlinePredictor
-from trajflow.online.memory import Memory
-from trajflow.online.resampling import resampled
+from trajflow import OnlinePredictor
 
 GAP = 3 * DT
 
@@ -88,8 +88,15 @@ Pushes.TestCase.settings = settings(max_examples=25, stateful_step_count=20, dea
 TestPushes = Pushes.TestCase
 
 
-def past_of(times, points, gap=GAP):
-    return resampled(np.array([times]), np.array([points]), HISTORY, DT, gap)[0]
+def past_of(times, points, max_gap=GAP):
+    """The past that is forecast from, of an agent observed at times up to the present, 0."""
+    walker = Walker()
+    online = OnlinePredictor(walker, max_gap=max_gap)
+    online.push(0.0, [], [])
+    for time, point in zip(times, points, strict=True):
+        online.push(time, ["a"], [point])
+    online.forecast()
+    return walker.past[0]
 
 
 @pytest.mark.parametrize("start", range(12))
@@ -97,6 +104,7 @@ def test_who_walks_evenly_is_on_the_line_however_it_was_seen(start):
     """At every step that is known, also before the first and after the last observation."""
     chance = np.random.default_rng(start)
     times = np.sort(chance.uniform(-2.5, 0, 2 + start))
+    times[-1] = max(times[-1], -2.0)
     if np.ptp(times) < DT:
         times[0] = times[-1] - DT
     past = past_of(times, [line(t) for t in times])
@@ -150,7 +158,7 @@ def test_nobody_is_known_and_yet_at_no_step_whatever_rounding_does():
 def test_who_is_seen_too_often_is_kept_more_coarsely_but_as_far_back():
     """1000 observations a second fill no past of some seconds, but their line is kept."""
     walker = Walker()
-    online = OnlinePredictor(walker, observations=20)
+    online = OnlinePredictor(walker, max_observations=20)
     for k in range(4000):
         online.push(k / 1000, ["a"], [line(k / 1000)])
     found = online.forecast()
@@ -161,36 +169,39 @@ def test_who_is_seen_too_often_is_kept_more_coarsely_but_as_far_back():
 
 
 def test_the_last_word_on_a_time_counts():
-    memory = Memory(3, 5, 2)
+    walker = Walker()
+    online = OnlinePredictor(walker)
     for point in ([1.0, 2.0], [5.0, 6.0]):
-        memory.add(0.5, ["a"], np.array([point]))
-        memory.add(0.25, ["a"], np.array([point]))
-    times, points = memory.take(["a"])
-    assert times[0, -2:].tolist() == [0.25, 0.5]
-    assert points[0, -2:].tolist() == [[5, 6], [5, 6]]
+        online.push(DT, ["a"], [point])
+        online.push(0.0, ["a"], [point])
+    online.forecast()
+    assert walker.past[0, -2:].tolist() == [[5, 6], [5, 6]]
 
 
 def test_there_is_room_for_the_latest():
     """Who was not seen for longest goes, and who comes too late for that is not let in."""
-    memory = Memory(2, 4, 1)
-    for time, agent in enumerate("ab"):
-        memory.add(float(time), [agent], np.zeros((1, 1)))
-    memory.add(0.0, ["late"], np.zeros((1, 1)))
-    assert memory.agents(9.0, 99.0) == ["a", "b"]
-    memory.add(2.0, ["c", "a"], np.zeros((2, 1)))
-    assert memory.agents(9.0, 99.0) == ["a", "c"]
-    memory.add(3.0, ["c", "d", "e", "f"], np.zeros((4, 1)))
-    assert memory.agents(9.0, 99.0) == ["c", "d"]
-    assert memory.crowded == 5
+    online = OnlinePredictor(Walker(), max_agents=2)
+    for time, agent in ((0.0, "a"), (0.1, "b"), (0.0, "late")):
+        online.push(time, [agent], [[0, 0]])
+    assert online.forecast().ids == ("a", "b")
+    online.push(0.2, ["c", "a"], np.zeros((2, 2)))
+    assert online.forecast().ids == ("a", "c")
+    online.push(0.3, ["c", "d", "e", "f"], np.zeros((4, 2)))
+    assert online.forecast().ids == ("c", "d")
+    assert online.dropped["crowded"] == 5
 
 
-def test_agents_come_and_go_by_thousands_and_no_array_grows():
-    online = OnlinePredictor(Walker(), most_agents=4, observations=20)
-    arrays = online._memory.times, online._memory.points
-    for k in range(3000):
-        online.push(0.1 * k, [k, k + 1, f"{k + 2}"], np.full((3, 2), float(k)))
+def test_agents_come_and_go_by_thousands_and_memory_does_not_grow():
+    online = OnlinePredictor(Walker(), max_agents=4, max_observations=20)
+    tracemalloc.start()
+    try:
+        for k in range(3000):
+            online.push(0.1 * k, [k, k + 1, f"{k + 2}"], np.full((3, 2), float(k)))
+            if k == 100:
+                before = tracemalloc.get_traced_memory()[0]
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    finally:
+        tracemalloc.stop()
     assert set(online.forecast().ids) <= {*range(2990, 3002), *map(str, range(2990, 3002))}
-    assert len(online._memory) == 4
+    assert len(online.forecast().ids) == 4
     assert online.dropped["crowded"] > 3000
-    assert online._memory.times is arrays[0]
-    assert online._memory.points is arrays[1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from online_support import Clock, Walker
 
-from trajflow.online import OnlinePredictor
+from trajflow import OnlinePredictor
 
 STATM = Path("/proc/self/statm")
 

@@ -10,12 +10,11 @@ import pytest
 import torch
 from surprise_support import walkers
 
-from trajflow import Predictor
+from trajflow import OnlinePredictor, Predictor
 from trajflow.batch import Batch
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
-from trajflow.online import OnlinePredictor
 from trajflow.surprise import fit
 from trajflow.surprise.sight import look
 from trajflow.surprise.viewing import NetworkViewer
@@ -445,7 +444,7 @@ def test_a_loop_without_torch_forecasts_what_its_past_gives(small):
     told = online.forecast()
     assert told.ids == ("a", "b", "c")
     assert not told.fallback
-    assert not told.straight.any()
+    assert not told.constant_velocity.any()
     right = small.predict(path, samples=S, seed=3)
     np.testing.assert_allclose(told.forecast.samples, right.samples, atol=1e-4)
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from trajflow.errors import TrajflowError as TrajflowError
     from trajflow.forecast import Forecast as Forecast
     from trajflow.forecaster import TrajectoryForecaster as TrajectoryForecaster
-    from trajflow.online import OnlineForecast as OnlineForecast
-    from trajflow.online import OnlinePredictor as OnlinePredictor
+    from trajflow.inference.online import OnlineForecast as OnlineForecast
+    from trajflow.inference.online import OnlinePredictor as OnlinePredictor
     from trajflow.predictor import Predictor as Predictor
 
     __version__: str
@@ -23,8 +23,8 @@ _HOMES = {
     "Config": "trajflow.config",
     "Ensemble": "trajflow.ensemble",
     "Forecast": "trajflow.forecast",
-    "OnlineForecast": "trajflow.online",
-    "OnlinePredictor": "trajflow.online",
+    "OnlineForecast": "trajflow.inference.online",
+    "OnlinePredictor": "trajflow.inference.online",
     "Predictor": "trajflow.predictor",
     "TrajectoryForecaster": "trajflow.forecaster",
     "TrajflowError": "trajflow.errors",
