@@ -43,15 +43,7 @@ class PastShape:
         Raises:
             TrajflowError: They have another shape, or are no array of numbers.
         """
-        try:
-            given = _joined(points)
-            if given.dtype.kind not in "iufO":
-                raise TypeError(f"got an array of {given.dtype}")
-            if given.dtype.kind != "O":
-                given = given.astype(np.float64)
-            array: Floats = np.asarray(np.ma.filled(given, np.nan), np.float64)
-        except (TypeError, ValueError) as error:
-            raise TrajflowError(f"{name} must be an array of numbers: {error}") from None
+        array = real_numbers(points, name)
         if array.ndim < 3 or array.shape[-2:] != (self.history, self.dims):
             t, d = self.history, self.dims
             raise TrajflowError(
@@ -160,6 +152,27 @@ class PastShape:
         for row, points in zip(padded, each, strict=True):
             row[: len(points)] = points
         return padded
+
+
+def real_numbers(points: Any, name: str) -> Floats:
+    """Numbers of any shape as they were given, NaN where masked, also what is infinite.
+
+    Args:
+        points: An array, masked or not, or nested sequences of numbers or of arrays.
+        name: What an error calls it.
+
+    Raises:
+        TrajflowError: They are no array of real numbers.
+    """
+    try:
+        given = _joined(points)
+        if given.dtype.kind not in "iufO":
+            raise TypeError(f"got an array of {given.dtype}")
+        if given.dtype.kind != "O":
+            given = given.astype(np.float64)
+        return np.asarray(np.ma.filled(given, np.nan), np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise TrajflowError(f"{name} must be an array of numbers: {error}") from None
 
 
 def _joined(points: ArrayLike) -> NDArray[Any]:

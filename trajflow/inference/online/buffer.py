@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.errors import TrajflowError
+from trajflow.pasts import real_numbers
 from trajflow.text import safe
 
 Floats = NDArray[np.float64]
@@ -105,7 +106,7 @@ class ObservationBuffer:
         """
         moment, agents = checked_time(time), checked_ids(ids)
         points = checked_positions(positions, len(agents), self._positions.shape[-1])
-        finite = np.isfinite(points).all(-1)
+        finite = np.asarray(np.isfinite(points).all(-1))
         usable = np.asarray(finite & (np.abs(points) <= MAX_COORDINATE).all(-1))
         agents = [agent for agent, good in zip(agents, usable, strict=True) if good]
         with self._lock:
@@ -341,21 +342,9 @@ def checked_positions(positions: Any, agents: int, dims: int) -> Floats:
     Raises:
         TrajflowError: They have another shape, or are no real numbers.
     """
-    masked = isinstance(positions, np.ma.MaskedArray) or (
-        isinstance(positions, list | tuple)
-        and any(isinstance(point, np.ma.MaskedArray) for point in positions)
-    )
-    try:
-        given = np.ma.array(positions) if masked else np.asarray(positions)
-        if given.dtype.kind not in "iufO":
-            raise TypeError(f"got an array of {given.dtype}")
-        if given.shape == (agents, dims):
-            given = given.astype(np.float64)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise TrajflowError(f"positions must be an array of numbers: {error}") from None
-    if given.shape != (agents, dims) and (agents or given.size):
+    array = real_numbers(positions, "positions")
+    if array.shape != (agents, dims) and (agents or array.size):
         raise TrajflowError(
-            f"positions of {agents} agents must be [{agents}, {dims}], got {list(given.shape)}"
+            f"positions of {agents} agents must be [{agents}, {dims}], got {list(array.shape)}"
         )
-    array = np.ma.filled(given, np.nan) if masked else given
-    return np.asarray(array, np.float64).reshape(agents, dims)
+    return array.reshape(agents, dims)

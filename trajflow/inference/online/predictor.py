@@ -280,10 +280,10 @@ class OnlinePredictor:
                 faults[targets] = drawn.faults
             if network.all():
                 return replace(drawn, faults=faults), network, False
-        outlier = ~near[:count].any(1, keepdims=True)
+        outlier = np.asarray(~near[:count].any(1))
         jumped = [fault is not None for fault in faults] & usable[:count]
-        known = np.where((near[:count] | outlier)[..., None], past[:count], np.nan)
-        futures = constant_velocity(known, horizon, still=jumped | outlier[:, 0])[None]
+        known = np.where((near[:count] | outlier[:, None])[..., None], past[:count], np.nan)
+        futures = constant_velocity(known, horizon, still=jumped | outlier)[None]
         if drawn is None:
             return Forecast(futures, self.dt, ids, faults=faults), network, len(targets) > 0
         futures = np.repeat(futures, len(drawn.samples), 0)
