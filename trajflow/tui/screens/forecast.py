@@ -120,6 +120,14 @@ class ForecastScreen(Screen[None]):
         beside: "cv" or the folder of another run that stands beside; None: nobody.
     """
 
+    DEFAULT_CSS = """
+    ForecastScreen #stage { layout: horizontal; height: 1fr; }
+    ForecastScreen #stage MetricsPanel { width: 36; height: 1fr; border-left: solid $border; }
+    ForecastScreen.-narrow #stage { layout: vertical; }
+    ForecastScreen.-narrow #stage MetricsPanel {
+        width: 1fr; height: 5; border-left: none; border-top: solid $border;
+    }
+    """
     app = getters.app(TrajflowApp)
     scene = getters.query_one(SceneView)
     title_bar = getters.query_one(TitleBar)

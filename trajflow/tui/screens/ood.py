@@ -56,6 +56,29 @@ class OodScreen(Screen[None]):
         why: Whether the nearest training tracks are shown.
     """
 
+    DEFAULT_CSS = """
+    OodScreen #ood { layout: horizontal; height: 1fr; }
+    OodScreen CorruptionTable {
+        width: 44; height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1;
+    }
+    OodScreen #pictures { width: 1fr; height: 1fr; border-left: solid $border-blurred; }
+    OodScreen #charts, OodScreen #map { height: 1fr; }
+    OodScreen #about { border-top: solid $border-blurred; height: 8; padding: 0 1; }
+    OodScreen.-wide CorruptionTable { width: 76; }
+    OodScreen.-wide #scores { width: 22; }
+    OodScreen.-wide #charts { height: 3fr; layout: horizontal; }
+    OodScreen.-wide #charts > * { margin-right: 1; }
+    OodScreen.-wide #map { height: 5fr; border-top: solid $border-blurred; }
+    OodScreen.-narrow #map, OodScreen.-narrow #charts > * { display: none; }
+    OodScreen.-narrow #charts > .-on, OodScreen.-narrow.-mapping #map { display: block; }
+    OodScreen.-narrow.-mapping CorruptionTable, OodScreen.-narrow.-mapping #charts {
+        display: none;
+    }
+    OodScreen.-narrow.-mapping #pictures, OodScreen.-empty #pictures { border-left: none; }
+    OodScreen.-narrow.-mapping #about { height: 9; }
+    OodScreen.-empty CorruptionTable, OodScreen.-empty #charts { display: none; }
+    OodScreen.-empty.-narrow #map { display: block; }
+    """
     app = getters.app(TrajflowApp)
     table = getters.query_one(CorruptionTable)
     scene = getters.query_one(SceneView)
