@@ -322,6 +322,14 @@ class TestDemo:
         assert view.samples.shape[:2] == (20, view.agents)
         assert np.isfinite(view.samples[:, view.target]).all()
 
+    def test_its_run_forecasts_the_window_of_the_preview(self, tmp_path):
+        from trajflow.browse.session import Session
+
+        there, known = demo.unpack_demo(tmp_path), load_preview()
+        view = Session().browser(there.run, there.data, "test").view(known.index)
+        np.testing.assert_allclose(view.samples, known.samples, atol=1e-3)
+        np.testing.assert_allclose(view.ood_score, known.ood_score, atol=1e-3)
+
     def test_a_view_survives_the_file(self, tmp_path):
         rng = np.random.default_rng(3)
         view = View(
