@@ -114,7 +114,7 @@ def _python(row: dict[str, Any], timed: Any) -> list[str]:
     call = f"forecast = predictor.predict(past, neighbors, samples={row['samples']})"
     if row["backend"] == "onnx":
         load = f"predictor = Predictor.load({str(path)!r}, threads={row['threads']})"
-        return ["from trajflow.runtime import Predictor", load, call]
+        return ["from trajflow import Predictor", load, call]
     lines = ["import torch", "from trajflow import Predictor"]
     lines.append(f"torch.set_num_threads({row['threads']})")
     return [*lines, f"predictor = Predictor.load({str(path)!r})", call]

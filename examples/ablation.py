@@ -33,7 +33,7 @@ import torch
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.training.events import Evaluated
 from trajflow.training.setup import device_of, new_trainer
 from trajflow.training.validation import validate
@@ -159,7 +159,7 @@ def _elsewhere(
     run: Path, tracks: TrackData, config: Config, device: str
 ) -> dict[str, dict[str, object]]:
     """Validation scores of the kept weights under wider noise, and on scaled tracks."""
-    model = Predictor.load(run, device).model
+    model = TorchPredictor.load(run, device).model
     steps = 1 if model.architecture.average else 8
 
     def scores(temperature: float, pace: float) -> dict[str, float]:
@@ -179,7 +179,7 @@ def _held(run: Path, tracks: TrackData, held: Sequence[str], device: str) -> dic
     """Scores of the kept weights on the recordings held out, one by one, and on the others."""
     if not held:
         return {}
-    model = Predictor.load(run, device).model
+    model = TorchPredictor.load(run, device).model
     steps = 1 if model.architecture.average else 8
     numbers = {name: tracks.store.scenes.index(name) for name in held}
 

@@ -20,7 +20,7 @@ from trajflow.export.onnx import to_onnx
 from trajflow.export.verify import futures_of, random_inputs
 from trajflow.inference.onnx.golden import difference
 from trajflow.inference.onnx.predictor import OnnxPredictor
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 
 ALLOWED = 1e-5
 TURNED = 1e-3
@@ -93,7 +93,7 @@ def main():
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    run, chance = Predictor.load(given.run), np.random.default_rng(given.seed)
+    run, chance = TorchPredictor.load(given.run), np.random.default_rng(given.seed)
     exported, found = OnnxPredictor.of(to_onnx(run)), Found()
     for number in range(given.inputs):
         rough = (0.3, 0.03)[number % 2]

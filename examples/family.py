@@ -27,7 +27,7 @@ from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.synthetic.fork import conditional
 from trajflow.datasets.writer import StoreWriter
 from trajflow.energy import deviation_ratio, energy_distance
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer
 from trajflow.training.validation import validate
@@ -82,7 +82,7 @@ def trained(store: Store, out: Path, preset: str, seed: int, words: tuple[str, .
 def fork_scores(run: Path, store: Store, steps: int, windows: int = 200) -> dict[str, float]:
     """A run against the exact law of the fork: means over pasts of 200 draws each."""
     data = data_of(store, RunFolder.open(run).config)
-    predictor = Predictor.load(run, steps=steps)
+    predictor = TorchPredictor.load(run, steps=steps)
     batch = next(data.batches("test", windows))
     drawn = predictor.forecast(batch, 200, seed=0)[:, :, 0]
     law = conditional(batch.past[:, 0])
@@ -104,7 +104,7 @@ def plain_scores(run: Path, store: Store, steps: int, part: str) -> dict[str, fl
     """Scores of 20 plain draws on a part."""
     config = RunFolder.open(run).config
     batches = data_of(store, config).validation(512, 5000, part)
-    return validate(Predictor.load(run).model, batches, 20, steps, seed=1)
+    return validate(TorchPredictor.load(run).model, batches, 20, steps, seed=1)
 
 
 def rows(task: str, store: Store, out: Path, seeds: int) -> list[dict[str, object]]:
@@ -130,7 +130,7 @@ def scores(task: str, run: Path, store: Store, steps: int) -> list[tuple[str, di
     if task != "ode":
         return [("val", plain_scores(run, store, steps, "val"))]
     known = TrackData(store, history=8, horizon=12).validation(512, 5000, "test")
-    inside = validate(Predictor.load(run).model, known, 20, steps, seed=1)
+    inside = validate(TorchPredictor.load(run).model, known, 20, steps, seed=1)
     return [("test", inside), ("out of range", plain_scores(run, store, steps, "test"))]
 
 

@@ -28,7 +28,7 @@ from trajflow.datasets.writer import StoreWriter
 from trajflow.energy import energy_distance
 from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.joint import SHUFFLES, shuffled
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.training.setup import new_trainer
 
 SMALL = ("model.width=32", "model.decoder_width=64", "model.decoder_depth=3", "train.threads=1")
@@ -60,7 +60,7 @@ def generated(folder: Path, scenes: int) -> Store:
     return open_store(path)
 
 
-def trained(store: Store, out: Path, joint: str, words: tuple[str, ...]) -> Predictor:
+def trained(store: Store, out: Path, joint: str, words: tuple[str, ...]) -> TorchPredictor:
     """The model of a run, trained if it is not there yet."""
     if not (out / "done").exists():
         config = Config.load(None, [*SMALL, f"model.joint={joint}", *words])
@@ -71,7 +71,7 @@ def trained(store: Store, out: Path, joint: str, words: tuple[str, ...]) -> Pred
             last = event
         print(f"{out.name}: {last.seconds:.0f} s, energy score {trainer.best:.4f}", flush=True)
         (out / "done").touch()
-    return Predictor.load(out)
+    return TorchPredictor.load(out)
 
 
 def distances(forecaster: Forecaster, batch: Batch) -> dict[str, float]:

@@ -104,15 +104,12 @@ def hogs(count: int) -> Iterator[None]:
 
 def load(path: str):
     """The predictor of a run folder, on one thread, or of an exported model."""
-    if path.endswith(".onnx"):
-        from trajflow.inference.onnx.predictor import OnnxPredictor
-
-        return OnnxPredictor.load(path)
-    import torch
-
     from trajflow import Predictor
 
-    torch.set_num_threads(1)
+    if not path.endswith(".onnx"):
+        import torch
+
+        torch.set_num_threads(1)
     return Predictor.load(path)
 
 

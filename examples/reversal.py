@@ -23,7 +23,7 @@ from trajflow.ood.detection import rates
 from trajflow.ood.floor import turned_steps
 from trajflow.ood.people import told, weights
 from trajflow.ood.shifts.timing import reversed_time
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.run_data import track_data
 from trajflow.runs import RunFolder
 from trajflow.surprise.features import track_features
@@ -49,7 +49,7 @@ def changed(batch: Batch, case: str) -> np.ndarray:
     return np.round(batch.past / size) * size
 
 
-def seen(predictor: Predictor, batch: Batch, past: np.ndarray) -> list[np.ndarray]:
+def seen(predictor: TorchPredictor, batch: Batch, past: np.ndarray) -> list[np.ndarray]:
     """What classifiers look at: steps, features of the track, these and the context, [N, ...]."""
     sight = look(NetworkViewer(predictor.model), past, batch.target)
     track = track_features(sight.motion)
@@ -58,7 +58,7 @@ def seen(predictor: Predictor, batch: Batch, past: np.ndarray) -> list[np.ndarra
     return [turned_steps(past[batch.target]), track, whole]
 
 
-def rows(predictor: Predictor, batches: list[Batch], case: str | None) -> list[np.ndarray]:
+def rows(predictor: TorchPredictor, batches: list[Batch], case: str | None) -> list[np.ndarray]:
     """The same of all batches."""
     found = [seen(predictor, b, b.past if case is None else changed(b, case)) for b in batches]
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--windows", type=int, default=8000)
     asked = parser.parse_args()
-    predictor = Predictor.load(asked.run / "weights.safetensors")
+    predictor = TorchPredictor.load(asked.run / "weights.safetensors")
     data = track_data(open_store(asked.data), RunFolder.open(asked.run).config)
     parts = {}
     for part in ("train", "val"):

@@ -10,7 +10,7 @@ from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.surprise import Origin
 
 
@@ -45,4 +45,4 @@ def untrained(path):
         for batch in data.validation(256, 500, "train")
     )
     facts = {"dt": store.dt, "unit": store.unit}
-    return Predictor(model, facts, surprise=Lengths())
+    return TorchPredictor(model, facts, surprise=Lengths())

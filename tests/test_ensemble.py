@@ -13,7 +13,7 @@ from trajflow.errors import ConfigError, TrajflowError
 from trajflow.metrics import spread
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.surprise import fit as fit_surprise
 
 S = 11
@@ -24,7 +24,7 @@ def predictor(seed, **facts):
     model = TrajectoryModel(Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1))
     for parameter in model.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return Predictor(model, {"dt": 0.4, "unit": "m"} | facts)
+    return TorchPredictor(model, {"dt": 0.4, "unit": "m"} | facts)
 
 
 def test_every_member_draws_its_share_in_its_turn():
@@ -92,7 +92,7 @@ def learned(seed):
     one = predictor(seed)
     noises = NoiseSet(SetShape(16, one.model.scaling.components, 6, 8))
     torch.nn.init.normal_(noises.weigh.weight)
-    return Predictor(one.model, one.facts, sets={6: noises})
+    return TorchPredictor(one.model, one.facts, sets={6: noises})
 
 
 def test_the_learned_sets_of_equal_members_merge_into_that_set():
@@ -173,7 +173,7 @@ def test_the_ood_score_of_an_ensemble_is_the_mean_of_its_members():
     for seed in range(2):
         one = predictor(seed)
         known = fit_surprise(one.model, walkers(30, 1, 8, 12), walkers(30, 2, 8, 12), seed=seed)
-        members.append(Predictor(one.model, one.facts, surprise=known))
+        members.append(TorchPredictor(one.model, one.facts, surprise=known))
     past = np.concatenate([batch.past for batch in walkers(6, 3, 8, 12)])
     past[0, 0] = np.inf
     asked = {"samples": 2, "seed": 0, "surprise": True, "on_bad": "quarantine"}

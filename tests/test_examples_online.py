@@ -11,7 +11,7 @@ import torch
 
 from trajflow import OnlinePredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.weights import pack
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -133,7 +133,7 @@ def test_a_recording_of_tracks_becomes_one_of_forecasts(ran, run_folder, store, 
         ("forecast people", 3, "map", 5),
         ("forecast people", 4, "map", 5),
     ]
-    online = OnlinePredictor(Predictor.load(run_folder))
+    online = OnlinePredictor(TorchPredictor.load(run_folder))
     for tick in range(41):
         online.push(1_700_000_000 + 0.1 * tick, [3, 4], [[0.13 * tick, 3], [0.13 * tick, 4]])
     expected = online.forecast()
@@ -160,7 +160,7 @@ def test_tracks_of_another_frame_are_refused(run_folder, store):
     from trajflow import TrajflowError
 
     types = types_of(store)
-    tracks = Tracks(OnlinePredictor(Predictor.load(run_folder)))
+    tracks = Tracks(OnlinePredictor(TorchPredictor.load(run_folder)))
     tracks.take(walked(types, 0))
     with pytest.raises(TrajflowError, match="in the frame 'map', got 'base_link'"):
         tracks.take(walked(types, 1, "base_link"))
@@ -171,7 +171,7 @@ def test_colours_say_how_far_to_rely_on_a_forecast(run_folder, store):
     from ros2_messages import DRAWN, STALE, STRAIGHT, Tracks
 
     types, now = types_of(store), [0.0]
-    predictor = Predictor.load(run_folder)
+    predictor = TorchPredictor.load(run_folder)
     tracks = Tracks(OnlinePredictor(predictor, max_distance=0.6, clock=lambda: now[0]))
     tracks.take(walked(types, 0))
     tracks.online.push(1_700_000_000, [("people", 9)], [[50.0, 3.5]])
@@ -199,7 +199,7 @@ def client(run_folder):
     pytest.importorskip("uvicorn")
     from service import service
 
-    online = OnlinePredictor(Predictor.load(run_folder), samples=3)
+    online = OnlinePredictor(TorchPredictor.load(run_folder), samples=3)
     with testing.TestClient(service(online)) as client:
         yield client
 

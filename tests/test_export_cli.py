@@ -51,9 +51,12 @@ def test_without_the_packages_the_extra_is_named(trajflow, trained, tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
-def test_a_predictor_of_runs_names_the_one_of_exports():
-    with pytest.raises(RunError, match=r"trajflow\.runtime\.Predictor"):
-        Predictor.load("model.onnx")
+def test_one_door_opens_runs_and_exported_models_by_what_they_are(trained, tmp_path):
+    assert Predictor.load(trained[0]).model is not None
+    with pytest.raises(RunError, match=r"no model at .*none\.onnx; `trajflow export"):
+        Predictor.load(tmp_path / "none.onnx")
+    with pytest.raises(RunError, match=r"no weights at .*none; give a run folder"):
+        Predictor.load(tmp_path / "none")
 
 
 def test_a_damaged_model_is_one_line_and_exit_code_two(trajflow, fork, tmp_path):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from trajflow import Predictor
 from trajflow.errors import TrajflowError
 from trajflow.model import Architecture, TrajectoryModel
+from trajflow.predictor import TorchPredictor
 
 A, T, F, S, BAD = 60, 8, 12, 7, 17
 
@@ -20,7 +20,7 @@ def network(**changes):
     model = TrajectoryModel(Architecture(T, F, **shape))
     for parameter in model.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return Predictor(model, {"dt": 0.4, "unit": "m"})
+    return TorchPredictor(model, {"dt": 0.4, "unit": "m"})
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 from trajflow.errors import RunError
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.weights import pack, pack_set, pack_state, unpack, unpack_set
 
 SHAPE = Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1)
@@ -107,7 +107,7 @@ def test_weights_that_are_not_finite_are_refused():
 def test_weights_that_do_not_say_their_clock_are_refused(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(pack(TrajectoryModel(SHAPE), {}))
     with pytest.raises(RunError, match="does not say the dt"):
-        Predictor.load(tmp_path)
+        TorchPredictor.load(tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{"count": 50_000}, {"width": 65_536}, {"components": 20_000}])
@@ -133,11 +133,11 @@ def test_nothing_of_ours_unpickles():
 def test_a_hostile_run_is_refused(name, tmp_path):
     run, canary = tmp_path / "run", tmp_path / "canary"
     hostile_runs.tame(run)
-    Predictor.load(run)
+    TorchPredictor.load(run)
     hostile_runs.MAKERS[name](run, canary)
     began = time.process_time()
     with pytest.raises(RunError):
-        Predictor.load(run)
+        TorchPredictor.load(run)
     assert time.process_time() - began < 2
     assert not canary.exists()
 

@@ -164,7 +164,7 @@ def test_imports_run_downhill():
         ("trajflow/flow/path.py", "from trajflow.model import TrajectoryModel"),
         ("trajflow/flow/path.py", "import trajflow.frames"),
         ("trajflow/metrics.py", "def f():\n    import torch"),
-        ("trajflow/calibration/factors.py", "from trajflow.predictor import Predictor"),
+        ("trajflow/calibration/factors.py", "from trajflow.predictor import TorchPredictor"),
         ("trajflow/predictor.py", "import zarr"),
         ("trajflow/training/trainer.py", "from trajflow import predictor"),
         ("datasets/store.py", "from trajflow.config import Config"),

@@ -10,7 +10,7 @@ from trajflow.errors import ConfigError, RunError, TrajflowWarning
 from trajflow.metrics import min_ade
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape, set_errors, set_loss, spread_normals
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training.noise_sets import SetTrainer, keep_set
 from trajflow.weights import pack, pack_set, unpack_set
@@ -178,14 +178,14 @@ def a_run(folder):
     """A run folder with a model, and a set that was learned for it."""
     run = RunFolder.create(folder, Config.load(None, WORDS), {})
     run.write("weights.safetensors", pack(generator(), {"dt": 0.4, "unit": "m", "dims": 2}))
-    learning = SetTrainer(Predictor.load(folder).model, Walks(), run.config, CPU)
+    learning = SetTrainer(TorchPredictor.load(folder).model, Walks(), run.config, CPU)
     list(learning.run())
     keep_set(run, learning)
     return folder
 
 
 def test_a_predictor_finds_the_runs_set_and_it_serves_better_than_draws(tmp_path):
-    predictor, batch = Predictor.load(a_run(tmp_path / "run")), walks(20, 9)
+    predictor, batch = TorchPredictor.load(a_run(tmp_path / "run")), walks(20, 9)
     samples, weights = predictor.choose(batch, 7, 7, "learned", 0)
     assert samples.shape == (7, 20, 3, 12, 2)
     assert np.allclose(weights.sum(0), 1)
@@ -197,7 +197,7 @@ def test_a_predictor_finds_the_runs_set_and_it_serves_better_than_draws(tmp_path
 
 
 def test_a_set_that_is_not_there_is_asked_for_by_name(tmp_path):
-    predictor = Predictor.load(a_run(tmp_path / "run"))
+    predictor = TorchPredictor.load(a_run(tmp_path / "run"))
     with pytest.raises(ConfigError, match=r"of 5 futures \(there are: 7\).*fit RUN DATA samples"):
         predictor.predict(walks(2, 0).past, samples=5, select="learned")
 
@@ -207,4 +207,4 @@ def test_a_set_of_other_weights_is_ignored_with_a_warning(tmp_path):
     other = pack(generator(), {"dt": 0.2, "unit": "m", "dims": 2})
     RunFolder(folder).write("weights.safetensors", other)
     with pytest.warns(TrajflowWarning, match="set-7.safetensors was learned for other weights"):
-        assert not Predictor.load(folder).sets
+        assert not TorchPredictor.load(folder).sets

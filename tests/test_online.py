@@ -16,7 +16,7 @@ from trajflow import OnlinePredictor
 from trajflow.ensemble import Ensemble
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def network():
     torch.manual_seed(0)
     sizes = {"width": 16, "decoder_width": 16, "decoder_depth": 1, "rate": True}
     model = TrajectoryModel(Architecture(HISTORY, HORIZON, **sizes))
-    return Predictor(model, {"dt": DT, "unit": "m", "least_rate": 0.5})
+    return TorchPredictor(model, {"dt": DT, "unit": "m", "least_rate": 0.5})
 
 
 def walked(online, agents, seconds=3.0, every=0.25):
@@ -327,7 +327,7 @@ def test_a_loop_needs_no_torch():
 def test_who_is_not_seen_at_present_is_no_neighbor(network):
     """One who was seen a moment ago is forecast, but the network has learned nothing of such."""
     torch.manual_seed(1)
-    lively = Predictor(copy.deepcopy(network.model), network.facts)
+    lively = TorchPredictor(copy.deepcopy(network.model), network.facts)
     for parameter in lively.model.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     alone = walked(OnlinePredictor(lively), ["a"]).forecast().forecast.samples

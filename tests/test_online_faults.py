@@ -11,9 +11,10 @@ import pytest
 import torch
 from online_support import DT, HISTORY, HORIZON, Walker
 
-from trajflow import OnlinePredictor, Predictor, TrajflowError
+from trajflow import OnlinePredictor, TrajflowError
 from trajflow.ensemble import Ensemble
 from trajflow.model import Architecture, TrajectoryModel
+from trajflow.predictor import TorchPredictor
 
 MAP = np.array([5e5, 5e6])
 """Where the agents walk: coordinates of a map in metres."""
@@ -24,7 +25,7 @@ def network():
     """A real predictor that has learned nothing, whose usual step is one metre."""
     torch.manual_seed(0)
     shape = Architecture(HISTORY, HORIZON, width=16, decoder_width=16, decoder_depth=1)
-    return Predictor(TrajectoryModel(shape), {"dt": DT, "unit": "m"})
+    return TorchPredictor(TrajectoryModel(shape), {"dt": DT, "unit": "m"})
 
 
 def at(*away):

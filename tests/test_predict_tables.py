@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajflow import Predictor
 from trajflow.errors import TrajflowError
 from trajflow.inference.tables import open_tracks
+from trajflow.predictor import TorchPredictor
 
 RENAMED = {"agent": "who", "time": "clock", "x": "u", "y": "v"}
 
@@ -149,9 +149,9 @@ def test_frames_without_seconds_are_refused_and_take_dt(run, predict):
 
 def trained_on(run, **table):
     """The run's predictor, as if its table had been read so."""
-    loaded = Predictor.load(run)
+    loaded = TorchPredictor.load(run)
     layout = loaded.facts["table"] | table
-    return Predictor(loaded.model, loaded.facts | {"table": layout})
+    return TorchPredictor(loaded.model, loaded.facts | {"table": layout})
 
 
 def test_frames_are_counted_as_in_the_table_of_the_run(run, tmp_path):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from trajflow import Predictor
 from trajflow.batch import Batch
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.model import Architecture, TrajectoryModel
+from trajflow.predictor import TorchPredictor
 from trajflow.selection import available
 from trajflow.weights import pack
 
@@ -21,7 +21,7 @@ def predictor():
     model = TrajectoryModel(Architecture(T, F, width=16, decoder_width=24, decoder_depth=1))
     for parameter in model.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return Predictor(model, {"dt": 0.4, "unit": "m"})
+    return TorchPredictor(model, {"dt": 0.4, "unit": "m"})
 
 
 def pasts(*lead, agents=A):
@@ -108,7 +108,7 @@ def test_what_cannot_be_chosen_is_refused(predictor):
     with pytest.raises(ConfigError, match="did you mean 'medians'"):
         predictor.predict(pasts(), samples=S, select="median")
     shape = Architecture(T, F, width=16, decoder_width=24, decoder_depth=1, joint=True)
-    together = Predictor(TrajectoryModel(shape), {"dt": 0.4, "unit": "m"})
+    together = TorchPredictor(TrajectoryModel(shape), {"dt": 0.4, "unit": "m"})
     with pytest.raises(ConfigError, match="draws the agents of a scene together"):
         together.predict(pasts(), samples=S, select="kmeans")
 
@@ -141,7 +141,7 @@ def test_the_callers_torch_is_left_as_it_was(predictor, tmp_path):
     try:
         torch.manual_seed(5)
         before = torch.get_rng_state()
-        loaded = Predictor.load(tmp_path)
+        loaded = TorchPredictor.load(tmp_path)
         for select in (None, "kmeans"):
             loaded.predict(pasts(), samples=S, seed=1, select=select)
         assert torch.equal(torch.get_rng_state(), before)
@@ -248,7 +248,7 @@ def test_a_batch_is_forecast_for_its_targets_only(predictor):
 
 def test_what_is_saved_forecasts_as_before(predictor, tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(pack(predictor.model, predictor.facts))
-    loaded = Predictor.load(tmp_path)
+    loaded = TorchPredictor.load(tmp_path)
     assert np.array_equal(
         loaded.predict(pasts(), seed=1).samples, predictor.predict(pasts(), seed=1).samples
     )
@@ -257,7 +257,7 @@ def test_what_is_saved_forecasts_as_before(predictor, tmp_path):
 
 def test_a_missing_run_is_named(tmp_path):
     with pytest.raises(RunError, match="no weights at"):
-        Predictor.load(tmp_path / "nothing")
+        TorchPredictor.load(tmp_path / "nothing")
 
 
 def test_a_forecast_answers_questions(predictor):

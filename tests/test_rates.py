@@ -8,7 +8,7 @@ from test_training import CPU, FACTS, Walks, walks
 from trajflow.config import Config
 from trajflow.errors import ConfigError
 from trajflow.metrics import energy_score
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer
 
@@ -47,7 +47,7 @@ def slower(scenes, pace):
 
 
 def test_the_run_and_its_predictor_know_the_range(run):
-    predictor = Predictor.load(run)
+    predictor = TorchPredictor.load(run)
     assert (predictor.dts, predictor.dt) == ((0.2, 0.4), 0.4)
     past, _ = slower(3, 0.5)
     assert predictor.predict(past, dt=0.2).dt == pytest.approx(0.2)
@@ -58,7 +58,7 @@ def test_the_run_and_its_predictor_know_the_range(run):
 
 def test_telling_the_seconds_per_step_helps(run):
     """Read as if at the usual rate, frequent positions look like somebody slow."""
-    predictor = Predictor.load(run)
+    predictor = TorchPredictor.load(run)
     past, future = slower(60, 0.5)
     told = predictor.predict(past, samples=20, seed=0, dt=0.2).samples
     untold = predictor.predict(past, samples=20, seed=0).samples
@@ -68,7 +68,7 @@ def test_telling_the_seconds_per_step_helps(run):
 def test_a_run_of_one_rate_refuses_another(tmp_path):
     config = Config.load(None, [*SMALL, "train.epochs=1", "model.width=16"])
     list(new_trainer(config, Walks(), str(tmp_path / "run"), {}, FACTS, CPU).run())
-    predictor = Predictor.load(tmp_path / "run")
+    predictor = TorchPredictor.load(tmp_path / "run")
     with pytest.raises(
         ConfigError, match=r"trained for 0.4 s per step, got dt=0.2; .*model.condition_on_dt"
     ):

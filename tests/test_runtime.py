@@ -10,11 +10,12 @@ import pytest
 import torch
 from surprise_support import walkers
 
-from trajflow import OnlinePredictor, Predictor
+from trajflow import OnlinePredictor
 from trajflow.batch import Batch
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
+from trajflow.predictor import TorchPredictor
 from trajflow.surprise import fit
 from trajflow.surprise.sight import look
 from trajflow.surprise.viewing import NetworkViewer
@@ -25,8 +26,8 @@ pytest.importorskip("onnxruntime")
 
 from onnx_support import bare, carried, whole
 
-from trajflow.export.graph import SightGraph
 from trajflow.export.onnx import (
+    SightGraph,
     facts_of,
     precision_of,
     sight_noise,
@@ -65,7 +66,7 @@ def run():
         torch.nn.init.normal_(parameter, std=0.5)
     facts = {"dt": 0.4, "unit": "m", "temperature": 1.25}
     strange = fit(model, walkers(30, 1, T, F, 2), walkers(30, 2, T, F, 2))
-    return Predictor(model, facts, sets={K: noises}, surprise=strange)
+    return TorchPredictor(model, facts, sets={K: noises}, surprise=strange)
 
 
 @pytest.fixture(scope="module")
@@ -396,7 +397,7 @@ def test_an_artifact_says_what_it_is(path):
 
 
 def test_int8_is_near_and_smaller(run, path):
-    content = to_onnx(Predictor(run.model, run.facts), "int8")
+    content = to_onnx(TorchPredictor(run.model, run.facts), "int8")
     small = OnnxPredictor.of(content)
     assert small.facts["precision"] == "int8"
     assert len(content) < len(path.read_bytes())
@@ -470,7 +471,7 @@ OTHERS = [
 
 @pytest.mark.parametrize("more", OTHERS)
 def test_surprise_sees_the_same_by_the_graphs_of_other_networks(more):
-    run = Predictor(network(**more), {"dt": 0.4, "unit": "m", "least_rate": 0.5})
+    run = TorchPredictor(network(**more), {"dt": 0.4, "unit": "m", "least_rate": 0.5})
     viewer = EngineViewer(ModelSpec.of(facts_of(run, "fp32")), Eager(run.model), sight_noise(run))
     check_views(run, viewer)
     batch = ragged()
@@ -484,6 +485,6 @@ def test_surprise_sees_the_same_by_the_graphs_of_other_networks(more):
 @pytest.mark.parametrize("more", OTHERS)
 def test_other_networks_can_be_exported(more):
     facts = {"dt": 0.4, "unit": "m", "least_rate": 0.5, "most_rate": 1.0}
-    run = Predictor(network(**more), facts, steps=2)
+    run = TorchPredictor(network(**more), facts, steps=2)
     content = to_onnx(run)
     assert check_forecasts(run, OnnxPredictor.of(content), rounds=30) <= 1e-5

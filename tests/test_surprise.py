@@ -11,7 +11,7 @@ from trajflow.batch import Batch
 from trajflow.calibration import digest
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowWarning
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.surprise import FILE, Origin, disagreement, fit, read_surprise, stored
 from trajflow.surprise.faults import FAULTS
 from trajflow.surprise.forest import Forest
@@ -196,7 +196,7 @@ def test_a_surprise_of_other_weights_is_ignored(surprise, tmp_path):
 
 def test_a_predictor_tells_surprise_where_it_is_asked(surprise, model, ordinary):
     facts = {"dt": 0.4, "unit": "m"}
-    knowing = Predictor(model, facts, surprise=surprise)
+    knowing = TorchPredictor(model, facts, surprise=surprise)
     past = ordinary.past[:5]
     plain = knowing.predict(past, samples=4, seed=1)
     found = knowing.predict(past, samples=4, seed=1, surprise=True)
@@ -213,7 +213,7 @@ def test_a_predictor_tells_surprise_where_it_is_asked(surprise, model, ordinary)
 
 
 def test_a_predictor_without_surprise_says_how_to_get_it(model, ordinary):
-    predictor = Predictor(model, {"dt": 0.4, "unit": "m"})
+    predictor = TorchPredictor(model, {"dt": 0.4, "unit": "m"})
     with pytest.raises(ConfigError, match="fit RUN DATA ood"):
         predictor.predict(ordinary.past, surprise=True)
     with pytest.raises(ConfigError, match="fit RUN DATA ood"):

@@ -9,7 +9,7 @@ from test_training import CPU, FACTS, WORDS, Walks, walks
 from trajflow.config import Config
 from trajflow.evaluation.reports import best_validation
 from trajflow.metrics import spread
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training import Tempered
 from trajflow.training.setup import new_trainer
@@ -40,7 +40,7 @@ def trained(folder, *words):
 def test_a_training_ends_by_choosing_it_and_the_predictor_uses_it(tmp_path):
     events = trained(tmp_path / "run")
     (chosen,) = (event for event in events if isinstance(event, Tempered))
-    predictor, past = Predictor.load(tmp_path / "run"), walks(4, 3).past
+    predictor, past = TorchPredictor.load(tmp_path / "run"), walks(4, 3).past
     assert predictor.temperature == chosen.temperature
     assert chosen.temperature in TEMPERATURES
     predictor.facts["temperature"] = 0.5
@@ -52,7 +52,7 @@ def test_a_training_ends_by_choosing_it_and_the_predictor_uses_it(tmp_path):
 
 def test_it_is_that_of_the_weights_kept_and_found_again(tmp_path):
     trained(tmp_path / "run")
-    predictor = Predictor.load(tmp_path / "run")
+    predictor = TorchPredictor.load(tmp_path / "run")
     data = Walks()
     kept = best_validation(RunFolder.open(tmp_path / "run"))
     assert kept["metrics"] == pytest.approx(predictor.facts["validation"])
@@ -86,7 +86,7 @@ def test_the_search_goes_on_until_the_best_is_inside_and_says_where_it_is_not(
     (chosen,) = (event for event in events if isinstance(event, Tempered))
     assert chosen.temperature > max(TEMPERATURES)
     assert chosen.at_bound is bound
-    model = Predictor.load(tmp_path / "run").model
+    model = TorchPredictor.load(tmp_path / "run").model
     wider = 1.25 * chosen.temperature
     beyond = validate(model, data().validation(15, 2000), 20, 1, 0, wider)
     assert (beyond["energy_score"] < chosen.metrics["energy_score"]) is bound
@@ -95,6 +95,6 @@ def test_the_search_goes_on_until_the_best_is_inside_and_says_where_it_is_not(
 def test_it_can_be_left_out(tmp_path):
     events = trained(tmp_path / "run", "train.choose_temperature=false")
     assert not any(isinstance(event, Tempered) for event in events)
-    predictor = Predictor.load(tmp_path / "run")
+    predictor = TorchPredictor.load(tmp_path / "run")
     assert predictor.temperature == 1
     assert np.isfinite(predictor.predict(walks(2, 0).past, seed=0).samples).all()

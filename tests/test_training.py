@@ -11,7 +11,7 @@ from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.encoders import Encoder, register_encoder
 from trajflow.errors import ConfigError, DataError, RunError
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training import Evaluated, Finished, Returned, Tempered
 from trajflow.training.checkpoint import Checkpoint
@@ -86,7 +86,7 @@ def test_it_learns_keeps_the_best_and_writes_what_it_says(tmp_path):
     assert isinstance(events[-1], Finished)
     assert (events[-1].best_step, events[-1].reason) == (best.step, "done")
     assert list(RunFolder.open(tmp_path / "run").events()) == [e.to_dict() for e in events]
-    assert Predictor.load(tmp_path / "run").facts["step"] == best.step
+    assert TorchPredictor.load(tmp_path / "run").facts["step"] == best.step
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path):
@@ -145,7 +145,7 @@ def test_a_checkpoint_of_another_format_is_refused_and_its_weights_load(tmp_path
     folder.write("resume.safetensors", pack_state(tensors, facts))
     with pytest.raises(RunError, match="checkpoint of another version"):
         resumed_trainer(folder, Walks(), FACTS, CPU)
-    assert Predictor.load(tmp_path / "run").facts["step"] == 4
+    assert TorchPredictor.load(tmp_path / "run").facts["step"] == 4
 
 
 def test_a_loss_that_is_not_finite_goes_back_once_and_then_stops_with_advice(tmp_path):
@@ -156,7 +156,7 @@ def test_a_loss_that_is_not_finite_goes_back_once_and_then_stops_with_advice(tmp
     said = list(RunFolder.open(tmp_path / "run").events())
     back = next(event for event in said if event["event"] == "returned")
     assert (back["step"], back["since"]) == (4, 5)
-    assert Predictor.load(tmp_path / "run").facts["step"] == 4
+    assert TorchPredictor.load(tmp_path / "run").facts["step"] == 4
 
 
 class Once(Walks):
@@ -305,7 +305,7 @@ class Normed(Encoder):
 
 def test_running_statistics_are_validated_with_and_kept(tmp_path):
     events = list(trainer(tmp_path / "plain", "model.encoder=batch_norm_of_a_test").run())
-    predictor = Predictor.load(tmp_path / "plain")
+    predictor = TorchPredictor.load(tmp_path / "plain")
     norm = predictor.model.encoder.norm
     assert int(norm.num_batches_tracked) == predictor.facts["step"] == 8
     assert norm.running_mean.mean() > 1
@@ -318,7 +318,7 @@ def test_choosing_a_temperature_changes_no_running_statistics(tmp_path):
     for name, words in (("with", ()), ("without", ("train.choose_temperature=false",))):
         list(trainer(tmp_path / name, "model.encoder=batch_norm_of_a_test", *words).run())
     one, other = (
-        Predictor.load(tmp_path / name).model.state_dict() for name in ("with", "without")
+        TorchPredictor.load(tmp_path / name).model.state_dict() for name in ("with", "without")
     )
     assert all(torch.equal(one[name], other[name]) for name in one)
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trajflow.asking import Predictor as Predictor
     from trajflow.config import Config as Config
     from trajflow.ensemble import Ensemble as Ensemble
     from trajflow.errors import TrajflowError as TrajflowError
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from trajflow.forecaster import TrajectoryForecaster as TrajectoryForecaster
     from trajflow.inference.online import OnlineForecast as OnlineForecast
     from trajflow.inference.online import OnlinePredictor as OnlinePredictor
-    from trajflow.predictor import Predictor as Predictor
 
     __version__: str
 
@@ -25,7 +25,7 @@ _HOMES = {
     "Forecast": "trajflow.forecast",
     "OnlineForecast": "trajflow.inference.online",
     "OnlinePredictor": "trajflow.inference.online",
-    "Predictor": "trajflow.predictor",
+    "Predictor": "trajflow.asking",
     "TrajectoryForecaster": "trajflow.forecaster",
     "TrajflowError": "trajflow.errors",
 }

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trajflow.batch import Batch, Bools, Floats
 from trajflow.calibration import Calibration
-from trajflow.errors import ConfigError, TrajflowError, TrajflowWarning
+from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
 from trajflow.pasts import PastShape
 from trajflow.rates import Rates
@@ -43,11 +45,19 @@ class Known:
     rates: Rates
 
 
-class PredictorBase(ABC):
-    """A predictor but for what draws.
+class Predictor(ABC):
+    """What all predictors share; `trajflow.Predictor`.
+
+    Example:
+        >>> from trajflow import Predictor
+        >>> Predictor.load("no/such/run")
+        Traceback (most recent call last):
+        ...
+        trajflow.errors.RunError: no weights at no/such/run; give a run folder that has validated
 
     Attributes:
         known: What it knows of its pasts and futures.
+        facts: What the file says of its run; of an ensemble, those of the first member.
         calibration: What makes regions hold as often as they say, if there is anything.
         surprise: What tells how strange pasts are, if there is anything.
         steps: Network evaluations per draw.
@@ -56,9 +66,42 @@ class PredictorBase(ABC):
     FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that"
     """What helps where no surprise is known."""
     known: Known
+    facts: Mapping[str, Any]
     calibration: Calibration | None
     surprise: Surprise | None
     steps: int
+
+    @classmethod
+    def load(
+        cls, path: str | Path, device: str = "cpu", steps: int | None = None, threads: int = 1
+    ) -> Predictor:
+        """Open a run folder, its weights file or an exported model, by what it is.
+
+        torch is imported for a run only.
+
+        Args:
+            path: A run folder, or an .onnx file of `trajflow export`.
+            device: Where a run computes.
+            steps: Network evaluations per draw; None: one of a run, and of an exported model what
+                it was exported for.
+            threads: Threads of an exported model; those of a run are torch's.
+
+        Raises:
+            RunError: There is no model, it is damaged, or it was exported for other `steps`.
+            MissingExtra: The package that computes it is not installed.
+        """
+        # Both are subclasses, and only the one that is needed is imported.
+        if Path(path).suffix != ".onnx":
+            run = import_module("trajflow.predictor").TorchPredictor
+            return cast(Predictor, run.load(path, device, 1 if steps is None else steps))
+        kind = import_module("trajflow.inference.onnx.predictor").OnnxPredictor
+        exported: Any = kind.load(path, threads)
+        if steps not in (None, exported.steps):
+            raise RunError(
+                f"{path} draws in {exported.steps} evaluations, asked for {steps}; leave --steps "
+                f"at {exported.steps}, or export the run with --steps {steps}"
+            )
+        return cast(Predictor, exported)
 
     @property
     def history(self) -> int:

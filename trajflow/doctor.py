@@ -57,7 +57,7 @@ def _damages(path: Path) -> "Iterator[Finding]":
 
 def _loads(path: Path) -> "Iterator[Finding]":
     from trajflow.datasets.doctor import Finding
-    from trajflow.predictor import Predictor
+    from trajflow.predictor import TorchPredictor
     from trajflow.runs import RunFolder
     from trajflow.training.checkpoint import Checkpoint, OtherVersion
 
@@ -67,7 +67,7 @@ def _loads(path: Path) -> "Iterator[Finding]":
         return "encoder {}, {} facts, {} events".format(*said)
 
     def weights() -> str:
-        predictor = Predictor.load(path)
+        predictor = TorchPredictor.load(path)
         extras = [("regions", predictor.calibration), ("surprise", predictor.surprise)]
         more = [name for name, one in extras if one is not None] + [
             f"a set of {count}" for count in predictor.sets

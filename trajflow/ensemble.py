@@ -10,12 +10,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from trajflow.asking import Known, PredictorBase
+from trajflow.asking import Known, Predictor
 from trajflow.batch import Bools, Floats
 from trajflow.calibration import Calibration
 from trajflow.choosing import LEARNED, Selection
 from trajflow.errors import ConfigError
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.rates import Rates
 from trajflow.selection import Chosen, choose, merge
 from trajflow.surprise import Strangeness
@@ -26,7 +26,7 @@ SEED_STEP = 1_000_003
 """Between the seeds of two members: neighboring seeds of an ensemble shall share no draws."""
 
 
-class Ensemble(PredictorBase):
+class Ensemble(Predictor):
     """An even mixture of the distributions of several predictors of the same kind of tracks.
 
     A draw is still one evaluation of one network. Where members disagree, as on tracks unlike
@@ -45,7 +45,7 @@ class Ensemble(PredictorBase):
     FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that, for each member"
 
     def __init__(
-        self, predictors: Sequence[Predictor], calibration: Calibration | None = None
+        self, predictors: Sequence[TorchPredictor], calibration: Calibration | None = None
     ) -> None:
         """Take predictors together.
 
@@ -59,6 +59,7 @@ class Ensemble(PredictorBase):
         """
         self.predictors, self.calibration = tuple(predictors), calibration
         self.known = _common(self.predictors)
+        self.facts = self.predictors[0].facts
         self.steps = self.predictors[0].steps
         able = all(one.surprise is not None for one in self.predictors)
         self.surprise = self.predictors[0].surprise if able else None
@@ -134,7 +135,7 @@ class Ensemble(PredictorBase):
         return found.samples.numpy(), found.weights.numpy()
 
 
-def _common(predictors: Sequence[Predictor]) -> Known:
+def _common(predictors: Sequence[TorchPredictor]) -> Known:
     """What all members know of their pasts and futures.
 
     Raises:

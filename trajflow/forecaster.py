@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trajflow.datasets.store import Store
-    from trajflow.predictor import Predictor
+    from trajflow.predictor import TorchPredictor
 
 FRAME = Path("the data frame")
 """What errors call the tracks."""
@@ -78,7 +78,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         """
         from trajflow.config import Config
         from trajflow.datasets.loader import TrackData
-        from trajflow.predictor import Predictor
+        from trajflow.predictor import TorchPredictor
         from trajflow.run_data import facts_of
         from trajflow.training.setup import device_of, new_trainer
 
@@ -103,7 +103,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
                 config, data, out, data.describe(), facts_of(store), device_of("auto")
             )
             self.events_ = [event.to_dict() for event in trainer.run()]
-            self.predictor_: Predictor = Predictor.load(out)
+            self.predictor_: TorchPredictor = TorchPredictor.load(out)
         return self
 
     def predict(

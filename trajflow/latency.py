@@ -157,9 +157,9 @@ class Model:
 
                 self._loaded[key] = OnnxPredictor.load(self.path, threads=threads)
             else:
-                from trajflow.predictor import Predictor
+                from trajflow.predictor import TorchPredictor
 
-                self._loaded[key] = Predictor.load(self.path, self.device)
+                self._loaded[key] = TorchPredictor.load(self.path, self.device)
         return self._loaded[key]
 
     def facts(self, threads: int) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def untrained_predictor(device: str = "cpu") -> Any:
 
     from trajflow.config import Config
     from trajflow.model import TrajectoryModel
-    from trajflow.predictor import Predictor
+    from trajflow.predictor import TorchPredictor
     from trajflow.training.setup import architecture_of
 
     with torch.random.fork_rng():
@@ -185,7 +185,7 @@ def untrained_predictor(device: str = "cpu") -> Any:
         for weights in model.decoder.leave.parameters():
             torch.nn.init.normal_(weights, std=0.01)
     model.scaling.unit.fill_(0.4)
-    return Predictor(model, {"dt": 0.4, "unit": "m", "dims": 2}, device)
+    return TorchPredictor(model, {"dt": 0.4, "unit": "m", "dims": 2}, device)
 
 
 def measure_latency(

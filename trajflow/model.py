@@ -116,14 +116,16 @@ class TrajectoryModel(nn.Module):
         )
 
     def context(
-        self, past: Tensor, target: Tensor, rate: Tensor | None = None
+        self, past: Tensor, target: Tensor | int, rate: Tensor | None = None
     ) -> tuple[Tensor, Frame]:
         """What the pasts say about each agent, [B, A, H], and the agents' frames, [B, A].
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
             target: Agents whose context is wanted, [B, A], each seen at one step at least. The
-                others are neighbors, if they are seen at the present step.
+                others are neighbors, if they are seen at the present step. A number K stands for
+                the first K agents of each scene, [B, K, H] and [B, K]: then no size depends on
+                values, which is what an exported graph needs.
             rate: Seconds per step over those the scaling was fitted at, [B]; None: one. Only a
                 model of several rates looks at it.
         """
@@ -132,6 +134,8 @@ class TrajectoryModel(nn.Module):
         told = rate[:, None] if rate is not None and self.architecture.rate else None
         frame = present_frame(past, self.architecture.heading_steps, told)
         read = self.read(frame, past, seen)
+        if not isinstance(target, Tensor):
+            return self._context_of_first(target, frame, read, seen)
         social = self.social
         if social is None:
             return self._encoded(read, seen, known), frame
@@ -143,6 +147,21 @@ class TrajectoryModel(nn.Module):
         own = self._encoded(read, seen, heard)
         context = social.at(own, place, frame.heading, frame.velocity / unit, around)
         return around.spread(context, own), frame
+
+    def _context_of_first(
+        self, count: int, frame: Frame, read: Tensor, seen: Tensor
+    ) -> tuple[Tensor, Frame]:
+        """Contexts [B, K, H] and frames [B, K] of the first agents of each scene."""
+        known = seen.any(-1)
+        own = self.encoder(read.flatten(0, 1), seen.flatten(0, 1)).unflatten(0, known.shape)
+        own = torch.where(known[..., None], own, 0)
+        first = Frame(*(part[:, :count] for part in vars(frame).values()))
+        if self.social is None:
+            return own[:, :count], first
+        rows = torch.arange(count, device=seen.device).expand(seen.shape[0], count)
+        place, moved = frame.origin / self.scaling.unit, frame.velocity / self.scaling.unit
+        around = self.social.around_rows(place, seen_now(seen), rows, known[:, :count])
+        return self.social.at(own, place, frame.heading, moved, around), first
 
     def _encoded(self, read: Tensor, seen: Tensor, heard: Tensor) -> Tensor:
         """What the encoder says of some agents' own pasts, [B, A, H]; zero for the others."""
@@ -258,49 +277,36 @@ class TrajectoryModel(nn.Module):
         noise = noise * temperature
         if not self.architecture.joint:
             return self.futures(context[target], frame.take(target), noise, steps)
-        drawn = target & observed(past).any(-1)
-        return self.together(context, frame, target, noise, steps, drawn)
+        known = target & observed(past).any(-1)
+        return self.futures(context, frame, noise, steps, known)[:, target]
 
-    def together(
+    def futures(
         self,
         context: Tensor,
         frame: Frame,
-        target: Tensor,
         noise: Tensor,
         steps: int = 1,
         known: Tensor | None = None,
     ) -> Tensor:
-        """Futures that the noise of whole scenes is carried to, [S, N, F, D]; the model is joint.
+        """Futures that noise is carried to, [S, *, F, D], world coordinates.
 
         Args:
-            context: Contexts, [B, A, H].
-            frame: Frames, [B, A].
-            target: The N agents that are drawn, [B, A].
-            noise: Noise of all components, [S, B, A, ...].
-            steps: Network evaluations per draw.
-            known: Those of them who were ever seen, [B, A], and so are part of their scene; None:
-                all.
-        """
-        kept = noise[..., : self.scaling.components]
-        event = sample(
-            self.velocity(context, target if known is None else known), kept, steps, axes=2
-        )
-        return self.scaling.future(frame.take(target), event[:, target], noise[:, target])
-
-    def futures(self, context: Tensor, frame: Frame, noise: Tensor, steps: int = 1) -> Tensor:
-        """Futures that agents' noise is carried to, [S, N, F, D], world coordinates.
-
-        Args:
-            context: Contexts of the agents, [N, H]; the model is not joint.
-            frame: Their frames, [N].
-            noise: Noise of each future, [S, N, ...]: of all components, or of those the decoder
+            context: Contexts of agents, [*, H]; of a joint model those of whole scenes, [B, A, H].
+            frame: Their frames, [*].
+            noise: Noise of each future, [S, *, N]: of all components, or of those the decoder
                 moves, and then nothing is added for the others.
             steps: Network evaluations per draw.
+            known: For a joint model, the agents that are part of their scene, [B, A]; None: all.
         """
+        joint = self.architecture.joint
+        if joint and known is None:
+            known = context.new_ones(context.shape[:2], dtype=torch.bool)
         kept = noise[..., : self.scaling.components]
-        event = sample(self.velocity(context), kept, steps, axes=2)
+        axes = noise.dim() - (2 if joint else 1)
+        event = sample(self.velocity(context, known), kept, steps, axes=axes)
         rest = self.scaling.size - noise.shape[-1]
-        return self.scaling.future(frame, event, nn.functional.pad(noise, (0, rest)))
+        noise = nn.functional.pad(noise, (0, rest)) if rest else noise
+        return self.scaling.future(frame, event, noise)
 
 
 def _channel(value: Tensor, seen: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trajflow.asking import Known, PredictorBase
+from trajflow.asking import Known, Predictor
 from trajflow.batch import Floats
 from trajflow.calibration import Calibration, read_calibration
 from trajflow.choosing import Selection, chosen_futures, draws_of
@@ -29,16 +29,8 @@ from trajflow.weights import MOST, read_sets, unpack
 WEIGHTS = "weights.safetensors"
 
 
-class Predictor(PredictorBase):
-    """Draws futures from a trained model, in the world coordinates and unit of the pasts.
-
-    Example:
-        >>> from trajflow import Predictor
-        >>> Predictor.load("no/such/run")
-        Traceback (most recent call last):
-        ...
-        trajflow.errors.RunError: no weights at no/such/run; give a run folder that has validated
-    """
+class TorchPredictor(Predictor):
+    """Draws futures from a trained model, in the world coordinates and unit of the pasts."""
 
     def __init__(
         self,
@@ -57,7 +49,9 @@ class Predictor(PredictorBase):
         self.sets = {n: one.to(device).requires_grad_(False) for n, one in (sets or {}).items()}
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "cpu", steps: int = 1) -> Predictor:
+    def load(  # type: ignore[override]
+        cls, run: str | Path, device: str = "cpu", steps: int = 1
+    ) -> TorchPredictor:
         """The predictor of a run folder, or of its weights file alone, without a calibration.
 
         Args:
@@ -69,8 +63,6 @@ class Predictor(PredictorBase):
             RunError: There are no weights, or they or what was fitted to them is damaged.
         """
         folder = Path(run)
-        if folder.suffix == ".onnx":
-            raise RunError(f"{run} is an exported model; trajflow.runtime.Predictor.load reads it")
         path = folder / WEIGHTS if folder.is_dir() else folder
         try:
             content = read_kept(path, MOST)

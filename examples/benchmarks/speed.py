@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trajflow import Predictor
 from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.latency import Case, Model, measure_latency, time_in_turns, walkers
+from trajflow.predictor import TorchPredictor
 from trajflow.selection import available
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.setup import objective_of
@@ -130,7 +130,7 @@ def selection(models: list[Model], agents: list[int], seconds: float) -> list[di
     return rows
 
 
-def selection_case(predictor: Predictor, agents: int, rule: str, draws: int) -> Case:
+def selection_case(predictor: TorchPredictor, agents: int, rule: str, draws: int) -> Case:
     """Forecasts of one rule."""
     tracks = walkers(agents + 60, predictor.history, predictor.dims)
     how = {"samples": draws} if rule == "plain" else {"select": rule, "draws": draws}
@@ -155,18 +155,17 @@ def evaluations(models: list[Model], agents: list[int], seconds: float) -> list[
     return rows
 
 
-def evaluations_case(predictor: Predictor, agents: int, steps: int) -> Case:
+def evaluations_case(predictor: TorchPredictor, agents: int, steps: int) -> Case:
     """Forecasts in so many evaluations."""
     tracks = walkers(agents + 60, predictor.history, predictor.dims)
-    many = Predictor(predictor.model, predictor.facts, steps=steps)
+    many = TorchPredictor(predictor.model, predictor.facts, steps=steps)
     facts = {"agents": agents, "evaluations": steps}
     return Case(facts, lambda: many.predict(tracks[:agents], tracks[agents:]))
 
 
 def start(path: Path, rounds: int = 3) -> dict:
     """Import and load, first call, and peak memory, in fresh processes."""
-    module = "trajflow.runtime" if path.suffix == ".onnx" else "trajflow"
-    load = f"from {module} import Predictor\npredictor = Predictor.load({str(path)!r})"
+    load = f"from trajflow import Predictor\npredictor = Predictor.load({str(path)!r})"
     command = [sys.executable, "-c", START.format(load=load)]
     runs = [
         json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)

@@ -20,7 +20,7 @@ from report import arguments, tell
 from tiny_run import forked, make_store, train
 
 from trajflow.errors import TrajflowError
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.trainer import Trainer
@@ -48,7 +48,7 @@ def lost(run: Path) -> int:
         raise TrajflowError(damage)
     folder.config, folder.read_record(), list(folder.events())
     if (run / WEIGHTS).exists():
-        Predictor.load(run)
+        TorchPredictor.load(run)
     saved = Checkpoint.read(folder).progress.step if Checkpoint.exists(folder) else 0
     return struct.unpack("<q", reached[:8])[0] - saved
 

@@ -3,18 +3,18 @@
 import numpy as np
 import torch
 
-from trajflow import Predictor
 from trajflow.model import Architecture, TrajectoryModel
+from trajflow.predictor import TorchPredictor
 
 
-def small_predictor() -> Predictor:
+def small_predictor() -> TorchPredictor:
     """A predictor of 8 + 12 steps."""
     torch.manual_seed(0)
     shape = Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1)
     model = TrajectoryModel(shape)
     for parameter in model.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return Predictor(model, {"dt": 0.4, "unit": "m"})
+    return TorchPredictor(model, {"dt": 0.4, "unit": "m"})
 
 
 def crowd(agents: int, seed: int) -> np.ndarray:

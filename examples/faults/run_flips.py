@@ -18,7 +18,7 @@ from tiny_run import make_store, run, train
 from trajflow.doctor import check_run
 from trajflow.errors import TrajflowError
 from trajflow.inference.onnx.predictor import OnnxPredictor
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training.checkpoint import Checkpoint
 
@@ -27,9 +27,9 @@ RUN: Readers = {
     "config.toml": lambda run: RunFolder.open(run).config,
     "run.json": lambda run: RunFolder.open(run).read_record(),
     "events.jsonl": lambda run: list(RunFolder(run).events()),
-    "weights.safetensors": Predictor.load,
+    "weights.safetensors": TorchPredictor.load,
     "resume.safetensors": lambda run: Checkpoint.read(RunFolder(run)),
-    "manifest.json": Predictor.load,
+    "manifest.json": TorchPredictor.load,
 }
 EXPORTS: Readers = {
     "model.onnx": lambda folder: OnnxPredictor.load(folder / "model.onnx"),

@@ -21,7 +21,7 @@ from trajflow.errors import RunError
 from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.clocks import read_clocks, told
 from trajflow.evaluation.reports import report_name
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.run_data import facts_of, run_data, track_data
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
 from trajflow.training import Trainer
@@ -135,7 +135,7 @@ class Work:
         fit = load_floor(self.trial.method)
         return fit(data.batches("train", SIZE), terms.samples, terms.seed)
 
-    def _network(self, terms: Judging) -> Predictor:
+    def _network(self, terms: Judging) -> TorchPredictor:
         """What was trained, with a learned set where the terms ask for one."""
         predictor = self._predictor(terms.steps)
         if terms.selection == LEARNED and terms.samples not in predictor.sets:
@@ -143,10 +143,10 @@ class Work:
             predictor = self._predictor(terms.steps)
         return predictor
 
-    def _predictor(self, steps: int) -> Predictor:
-        return Predictor.load(self.folder, str(device_of(self.where.device)), steps)
+    def _predictor(self, steps: int) -> TorchPredictor:
+        return TorchPredictor.load(self.folder, str(device_of(self.where.device)), steps)
 
-    def _learn_set(self, predictor: Predictor, count: int) -> None:
+    def _learn_set(self, predictor: TorchPredictor, count: int) -> None:
         config, folder = self.trial.config, RunFolder.open(self.folder)
         data = run_data(self.store, folder)
         samples = config.samples.model_copy(update={"count": count})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trajflow.config import Config
     from trajflow.datasets.store import Store
     from trajflow.ood.nearest import Known
-    from trajflow.predictor import Predictor
+    from trajflow.predictor import TorchPredictor
 
 Report = dict[str, Any]
 """A report of `trajflow evaluate --ood`, as its JSON holds it."""
@@ -122,7 +122,7 @@ class CorruptedBrowser:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: TorchPredictor,
         store: Store,
         config: Config,
         question: Question,

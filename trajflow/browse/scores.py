@@ -11,7 +11,7 @@ from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.calibration import Calibration, region_of
 from trajflow.choosing import draws_of
 from trajflow.errors import RunError
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 
 LEVELS = (0.5, 0.9)
 MAX_PAIRED = 200
@@ -51,10 +51,10 @@ class WindowForecaster:
 
     name: str
     forecast: Callable[[Batch, int, int, int, str | None], BatchForecast]
-    predictor: Callable[[int], Predictor] | None = None
+    predictor: Callable[[int], TorchPredictor] | None = None
 
     @classmethod
-    def of_run(cls, name: str, predictor: Callable[[int], Predictor]) -> "WindowForecaster":
+    def of_run(cls, name: str, predictor: Callable[[int], TorchPredictor]) -> "WindowForecaster":
         """A trained run."""
 
         def forecast(

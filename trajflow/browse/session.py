@@ -10,7 +10,7 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import RunError
 from trajflow.ood.question import Question
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 
 MAX_OPEN = 4
@@ -27,7 +27,7 @@ class Session:
 
     def __init__(self) -> None:
         self._browsers: dict[tuple[Path, Path, str, float], Browser] = {}
-        self._predictors: dict[tuple[Path, int, float], Predictor] = {}
+        self._predictors: dict[tuple[Path, int, float], TorchPredictor] = {}
         self._stores: dict[tuple[Path, float], Store] = {}
         self._corrupted: tuple[object, CorruptedBrowser] | None = None
 
@@ -46,7 +46,7 @@ class Session:
             del self._browsers[next(iter(self._browsers))]
         return browser
 
-    def predictor(self, run: Path, steps: int = 1) -> Predictor:
+    def predictor(self, run: Path, steps: int = 1) -> TorchPredictor:
         """The predictor of a run with a number of network evaluations per sample.
 
         Raises:
@@ -57,7 +57,7 @@ class Session:
         if key not in self._predictors:
             if len(self._predictors) > 2 * MAX_OPEN:
                 self._predictors.clear()
-            self._predictors[key] = Predictor.load(folder.path, steps=steps)
+            self._predictors[key] = TorchPredictor.load(folder.path, steps=steps)
         return self._predictors[key]
 
     def store(self, data: Path) -> Store:

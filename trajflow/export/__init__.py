@@ -62,7 +62,7 @@ def export_run(
     from trajflow.export.onnx import precision_of, to_onnx
     from trajflow.export.verify import check_forecasts, check_scores
     from trajflow.inference.onnx.predictor import OnnxPredictor
-    from trajflow.predictor import Predictor
+    from trajflow.predictor import TorchPredictor
     from trajflow.runs import RunFolder
 
     out, options = Path(out), options or ExportOptions()
@@ -71,7 +71,7 @@ def export_run(
         raise ConfigError(f"{data} is only looked at with --check")
     precision = precision_of(options.precision)
     folder = RunFolder.open(run)
-    predictor = Predictor.load(folder.path, steps=options.steps)
+    predictor = TorchPredictor.load(folder.path, steps=options.steps)
     if not options.surprise:
         predictor.surprise = None
     log.info("exporting; this takes some seconds")

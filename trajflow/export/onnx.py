@@ -17,21 +17,22 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.export import Dim
 
 from trajflow.calibration import stored
 from trajflow.errors import ConfigError, MissingExtra, did_you_mean
-from trajflow.export.graph import ForecastGraph, SightGraph
 from trajflow.export.verify import check_sizes, check_views, random_inputs
+from trajflow.frames import observed
 from trajflow.inference.onnx.artifact import FORMAT, Artifact, ModelSpec, check_graph, sealed
 from trajflow.inference.onnx.golden import judged
 from trajflow.inference.onnx.predictor import SIGHT_OUTPUTS, EngineViewer
 from trajflow.inference.onnx.session import Session
-from trajflow.predictor import Predictor
+from trajflow.model import TrajectoryModel
+from trajflow.predictor import TorchPredictor
 from trajflow.surprise.packing import packed
-from trajflow.surprise.sight import DRAWS
-from trajflow.surprise.viewing import looking_noise
+from trajflow.surprise.sight import AGAIN, DRAWS
+from trajflow.surprise.viewing import evaluations, looking_noise
 
 Precision = Literal["fp32", "int8"]
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "int8": 0.25}
@@ -42,7 +43,62 @@ EXTRA = (
 )
 
 
-def to_onnx(predictor: Predictor, precision: Precision = "fp32") -> bytes:
+class ForecastGraph(nn.Module):
+    """A model's forecast of the first agents of each scene, as one function of arrays."""
+
+    def __init__(self, model: TrajectoryModel, temperature: float, evaluations: int = 1) -> None:
+        """Wrap a model.
+
+        Args:
+            model: What draws.
+            temperature: Standard deviation that the noise is given.
+            evaluations: Network evaluations per draw.
+        """
+        super().__init__()
+        self.model, self.temperature, self.evaluations = model, temperature, evaluations
+
+    def forward(
+        self, past: Tensor, noise: Tensor, rate: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Futures [S, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
+
+        Args:
+            past: World positions about a point near each scene, [B, A, T, D]; not finite where
+                unseen.
+            noise: Normal numbers of every sample of the first K agents of each scene,
+                [S, B, K, N] with N = F * D.
+            rate: Seconds per step over those that are usual, [B].
+        """
+        context, frame = self.model.context(past, noise.shape[2], rate)
+        known = observed(past).any(-1)[:, : noise.shape[2]]
+        wide = noise * self.temperature
+        return self.model.futures(context, frame, wide, self.evaluations, known), context
+
+
+class SightGraph(nn.Module):
+    """What a model makes of the first agents of each scene, as surprise looks at it."""
+
+    def __init__(self, model: TrajectoryModel) -> None:
+        super().__init__()
+        self.model, self.steps = model, evaluations(model)
+
+    def forward(self, past: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Contexts [B, K, H], futures [S, B, K, F, D], and again in twice the evaluations.
+
+        Args:
+            past: World positions about a point near each scene, [B, A, T, D]; not finite where
+                unseen.
+            noise: Noise of the first K agents of each scene, [S, B, K, N] with N = F * D, the same
+                for all of them.
+        """
+        context, frame = self.model.context(past, noise.shape[2])
+        known = observed(past).any(-1)[:, : noise.shape[2]]
+        once = self.model.futures(context, frame, noise, self.steps, known)
+        twice = self.model.futures(context, frame, noise[:AGAIN], 2 * self.steps, known)
+        return context, once, twice
+
+
+def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
     """A predictor as an ONNX file.
 
     The graph is compared with the run at sizes it was not traced with before anything is returned.
@@ -74,7 +130,7 @@ def to_onnx(predictor: Predictor, precision: Precision = "fp32") -> bytes:
     return content
 
 
-def forecast_graph(predictor: Predictor, precision: Precision = "fp32") -> bytes:
+def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
     """The graph of a predictor.
 
     It gives `futures` and `context` of `past`, `noise` and, where the model is told it, `rate`. For
@@ -107,7 +163,7 @@ def precision_of(name: str) -> Precision:
 
 
 def artifact_of(
-    predictor: Predictor, session: Session, precision: Precision, sight: bytes = b""
+    predictor: TorchPredictor, session: Session, precision: Precision, sight: bytes = b""
 ) -> Artifact:
     """What a graph must carry, the golden inputs and outputs of its session among it.
 
@@ -139,7 +195,7 @@ def artifact_of(
     return Artifact(facts, arrays, sight)
 
 
-def facts_of(predictor: Predictor, precision: Precision) -> dict[str, Any]:
+def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
     """Everything a file says of itself."""
     model, rates = predictor.model, predictor.known.rates
     a, social = model.architecture, model.social
@@ -171,7 +227,7 @@ def facts_of(predictor: Predictor, precision: Precision) -> dict[str, Any]:
     }
 
 
-def weights_digest(predictor: Predictor) -> str:
+def weights_digest(predictor: TorchPredictor) -> str:
     """SHA-256 of a model's numbers by their names."""
     total = hashlib.sha256()
     for name, value in sorted(predictor.model.state_dict().items()):
@@ -180,7 +236,7 @@ def weights_digest(predictor: Predictor) -> str:
     return total.hexdigest()
 
 
-def sight_noise(predictor: Predictor) -> NDArray[np.float32]:
+def sight_noise(predictor: TorchPredictor) -> NDArray[np.float32]:
     """The noise of every agent that surprise looks by, [S, N] with N = F * D."""
     kept = looking_noise(predictor.model).numpy()
     full = np.zeros((DRAWS, predictor.model.scaling.size), np.float32)

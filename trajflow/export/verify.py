@@ -16,7 +16,7 @@ from trajflow.inference.onnx.golden import difference, path_length
 from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.inference.onnx.session import Session
 from trajflow.pasts import scene_centres
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.surprise.sight import View, Viewer
 from trajflow.surprise.viewing import NetworkViewer
 
@@ -33,7 +33,7 @@ SEEDS = 4
 Inputs = dict[str, NDArray[np.float32]]
 
 
-def check_sizes(predictor: Predictor, session: Session) -> None:
+def check_sizes(predictor: TorchPredictor, session: Session) -> None:
     """Let a graph forecast at sizes it was not traced with.
 
     Raises:
@@ -50,7 +50,7 @@ def check_sizes(predictor: Predictor, session: Session) -> None:
             )
 
 
-def check_views(predictor: Predictor, viewer: Viewer) -> None:
+def check_views(predictor: TorchPredictor, viewer: Viewer) -> None:
     """Let the graph of surprise look at pasts of sizes it was not traced with.
 
     Raises:
@@ -78,7 +78,7 @@ def _off(found: View, right: View) -> float:
 
 
 def check_forecasts(
-    predictor: Predictor, exported: OnnxPredictor, rounds: int = 20, seed: int = 0
+    predictor: TorchPredictor, exported: OnnxPredictor, rounds: int = 20, seed: int = 0
 ) -> float:
     """Largest difference of forecasts from equal noise, over the scale of motion.
 
@@ -109,7 +109,7 @@ def check_forecasts(
 
 
 def check_scores(
-    run: Path, data: Path, predictor: Predictor, exported: OnnxPredictor, windows: int = 2000
+    run: Path, data: Path, predictor: TorchPredictor, exported: OnnxPredictor, windows: int = 2000
 ) -> dict[str, Any]:
     """Scores of the run and of its export on the validation split, from equal noise.
 
@@ -157,7 +157,7 @@ def check_scores(
     return report
 
 
-def _run(predictor: Predictor, batch: Batch, noise: NDArray[np.float32]) -> Floats:
+def _run(predictor: TorchPredictor, batch: Batch, noise: NDArray[np.float32]) -> Floats:
     """Futures of the run itself from noise [S, N, ...], [S, N, F, D], world coordinates."""
     centre = scene_centres(batch.past)
     past = (batch.past - centre[:, None, None]).astype(np.float32)
@@ -165,7 +165,7 @@ def _run(predictor: Predictor, batch: Batch, noise: NDArray[np.float32]) -> Floa
     return np.asarray(drawn_from(predictor, past, batch.target, noise) + there)
 
 
-def futures_of(predictor: Predictor, inputs: Mapping[str, NDArray[np.float32]]) -> Floats:
+def futures_of(predictor: TorchPredictor, inputs: Mapping[str, NDArray[np.float32]]) -> Floats:
     """Futures of the run itself from the inputs of a graph, [S, B, K, F, D]."""
     past, noise = inputs["past"], inputs["noise"]
     target = np.asarray(np.isfinite(past).all(-1).any(-1))
@@ -179,7 +179,7 @@ def futures_of(predictor: Predictor, inputs: Mapping[str, NDArray[np.float32]]) 
 
 @torch.inference_mode()
 def drawn_from(
-    predictor: Predictor,
+    predictor: TorchPredictor,
     past: NDArray[np.float32],
     target: Bools,
     noise: NDArray[np.float32],
@@ -203,12 +203,12 @@ def drawn_from(
     else:
         whole = wide.new_zeros(len(wide), *wanted.shape, wide.shape[-1])
         whole[:, wanted] = wide
-        drawn = model.together(context, frame, wanted, whole, predictor.steps)
+        drawn = model.futures(context, frame, whole, predictor.steps, wanted)[:, wanted]
     return np.asarray(drawn.numpy())
 
 
 def random_inputs(
-    predictor: Predictor, size: tuple[int, int, int, int], seed: int, rough: float = 0.3
+    predictor: TorchPredictor, size: tuple[int, int, int, int], seed: int, rough: float = 0.3
 ) -> Inputs:
     """Walks with missing steps and padded agents for a graph.
 

@@ -26,7 +26,7 @@ from trajflow.calibration import (
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.tables import check_fit
-from trajflow.predictor import WEIGHTS, Predictor
+from trajflow.predictor import WEIGHTS, TorchPredictor
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
 from trajflow.training.setup import device_of
@@ -159,19 +159,19 @@ def calibrate_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Cal
     return calibration
 
 
-def _uncalibrated(folder: RunFolder, device: str, steps: int) -> Predictor:
-    return Predictor.load(folder.path / WEIGHTS, str(device_of(device)), steps)
+def _uncalibrated(folder: RunFolder, device: str, steps: int) -> TorchPredictor:
+    return TorchPredictor.load(folder.path / WEIGHTS, str(device_of(device)), steps)
 
 
 def _evidence(
-    predictor: Predictor, data: Any, options: CalibrationOptions, on_progress: OnProgress
+    predictor: TorchPredictor, data: Any, options: CalibrationOptions, on_progress: OnProgress
 ) -> Evidence:
     batches = data.calibration(BATCH, options.windows, options.split)
     windows = counted(batches, "windows", on_progress)
     return gather(predictor, windows, options.samples, options.seed)
 
 
-def _usual_spread(predictor: Predictor, data: Any, options: CalibrationOptions) -> Floats:
+def _usual_spread(predictor: TorchPredictor, data: Any, options: CalibrationOptions) -> Floats:
     batches = _first(data.training(BATCH, 0), SPREAD_WINDOWS)
     return usual_spread(gather(predictor, batches, options.samples, options.seed))
 

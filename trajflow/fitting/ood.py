@@ -12,7 +12,7 @@ from trajflow.calibration import digest
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError, did_you_mean
 from trajflow.inference.tables import check_fit
-from trajflow.predictor import WEIGHTS, Predictor
+from trajflow.predictor import WEIGHTS, TorchPredictor
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
 from trajflow.surprise import FILE, Origin, Surprise, fit, stored
@@ -131,13 +131,13 @@ def fit_ood_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Surpr
     return found
 
 
-def _bare(folder: RunFolder, device: str) -> Predictor:
-    return Predictor.load(folder.path / WEIGHTS, str(device_of(device)))
+def _bare(folder: RunFolder, device: str) -> TorchPredictor:
+    return TorchPredictor.load(folder.path / WEIGHTS, str(device_of(device)))
 
 
 def _keep(
     folder: RunFolder,
-    predictor: Predictor,
+    predictor: TorchPredictor,
     data: Any,
     options: OodOptions,
     store: str,

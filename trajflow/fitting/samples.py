@@ -12,7 +12,7 @@ from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError
 from trajflow.inference.tables import check_fit
-from trajflow.predictor import Predictor
+from trajflow.predictor import TorchPredictor
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
 from trajflow.training.noise_sets import SetTrainer, keep_set
@@ -48,7 +48,7 @@ def fit_learned_samples(
     folder, store = RunFolder.open(run), open_store(data)
     config = _with_settings(folder.config, settings)
     place = device_of(device)
-    predictor = Predictor.load(folder.path, str(place))
+    predictor = TorchPredictor.load(folder.path, str(place))
     check_fit(predictor, store, data)
     trainer = SetTrainer(predictor.model, run_data(store, folder, config), config, place)
     for now in trainer.run():

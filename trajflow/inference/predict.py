@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from trajflow.asking import Predictor
 from trajflow.calibration import Calibration, region_of
-from trajflow.errors import ConfigError, RunError
+from trajflow.errors import ConfigError
 from trajflow.exporting import check_target, export
 from trajflow.inference.tables import open_tracks
 from trajflow.outlook import Futures, forecast_ends
 from trajflow.runs import RunFolder
 
 if TYPE_CHECKING:
-    from trajflow.inference.onnx.predictor import OnnxPredictor
-    from trajflow.predictor import Predictor
+    pass
 
 log = logging.getLogger("trajflow")
 
@@ -56,9 +56,7 @@ class PredictOptions:
     unit: str | None = None
 
 
-def load_predictor(
-    run: str | Path, device: str = "auto", steps: int = 1
-) -> Predictor | OnnxPredictor:
+def load_predictor(run: str | Path, device: str = "auto", steps: int = 1) -> Predictor:
     """The predictor of a run folder or of an exported model.
 
     Args:
@@ -70,16 +68,7 @@ def load_predictor(
         RunError: There is none, or it was exported for another number of evaluations.
     """
     if Path(run).suffix == ".onnx":
-        from trajflow.inference.onnx.predictor import OnnxPredictor
-
-        exported = OnnxPredictor.load(run)
-        if exported.steps != steps:
-            raise RunError(
-                f"{run} draws in {exported.steps} evaluations, asked for {steps}; leave --steps "
-                f"at {exported.steps}, or export the run with --steps {steps}"
-            )
-        return exported
-    from trajflow.predictor import Predictor
+        return Predictor.load(run, steps=steps)
     from trajflow.training.setup import device_of
 
     return Predictor.load(RunFolder.open(run).path, str(device_of(device)), steps)

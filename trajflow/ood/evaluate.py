@@ -49,13 +49,13 @@ def evaluate_ood(
         RunError: The run has no OOD score, or does not fit the tracks.
         DataError: The split is empty.
     """
-    from trajflow.predictor import Predictor
+    from trajflow.predictor import TorchPredictor
 
     question = question or Question()
     folder, store = RunFolder.open(run), open_store(data)
     other = None if against is None else open_store(against)
     predictor = load_predictor(folder.path, device, question.steps)
-    assert isinstance(predictor, Predictor)
+    assert isinstance(predictor, TorchPredictor)
     check_fit(predictor, store, data)
     report = report_on(
         str(run), predictor, store, folder.config, question, against=other, tell=on_stage

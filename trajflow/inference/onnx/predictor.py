@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.asking import PredictorBase
+from trajflow.asking import Predictor
 from trajflow.batch import Bools, Floats
 from trajflow.errors import ConfigError, RunError
 from trajflow.files import read_whole
@@ -32,7 +32,7 @@ SIGHT_OUTPUTS = ("context", "once", "twice")
 """Outputs of the graph that surprise looks by."""
 
 
-class OnnxPredictor(PredictorBase):
+class OnnxPredictor(Predictor):
     """Draws futures from an exported model, in the world coordinates and unit of the pasts.
 
     It answers as `trajflow.Predictor` does, with noise of its own: a seed stands for
@@ -68,7 +68,9 @@ model.onnx` makes one
             check_sight(artifact, self.surprise, self._sight)
 
     @classmethod
-    def load(cls, path: str | Path, threads: int = 1) -> OnnxPredictor:
+    def load(  # type: ignore[override]
+        cls, path: str | Path, threads: int = 1
+    ) -> OnnxPredictor:
         """The predictor of an exported model.
 
         The file is checked first: its digest, that it reads no other file, and that its graph still
