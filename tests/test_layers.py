@@ -17,7 +17,7 @@ FLOORS = [
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets", "config_help"},
     {"model", "baselines", "plotting", "outlook", "run_data"},
     {"plans"},
-    {"parts", "weights", "choosing", "exporting", "surprise"},
+    {"parts", "weights", "choosing", "surprise"},
     {"asking"},
     {"predictor", "training"},
     {"inference"},

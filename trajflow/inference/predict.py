@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from trajflow.asking import Predictor
 from trajflow.calibration import Calibration, region_of
 from trajflow.errors import ConfigError
-from trajflow.exporting import check_target, export
 from trajflow.inference.tables import open_tracks
+from trajflow.inference.writers import check_target, write_forecasts
 from trajflow.outlook import Futures, forecast_ends
 from trajflow.runs import RunFolder
 
@@ -89,7 +89,7 @@ def predict_tracks(
     Args:
         run: A run folder or an exported model.
         tracks: A store, or a table that is read as the one the run was trained on.
-        out: A .csv, .parquet or .zarr file; see `trajflow.exporting.export`.
+        out: A .csv, .parquet or .zarr file; see `trajflow.inference.writers`.
         options: What is forecast; None: 20 futures after each agent's last step.
         device: Where a run computes.
         overwrite: Whether forecasts that are there are replaced.
@@ -139,7 +139,7 @@ def predict_tracks(
         if options.level is not None:
             futures, more = with_regions(futures, predictor.calibration, options)
             facts |= more
-        export(_counted(futures, progress), out, facts, overwrite)
+        write_forecasts(_counted(futures, progress), out, facts, overwrite)
     return out
 
 

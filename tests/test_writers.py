@@ -7,7 +7,7 @@ import pytest
 import xarray
 
 from trajflow.errors import DataError
-from trajflow.exporting import export
+from trajflow.inference.writers import write_forecasts
 from trajflow.outlook import Futures
 
 S, F, D = 7, 5, 3
@@ -25,7 +25,7 @@ def read(path):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_tables_hold_every_sample_and_step(tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
-    export(CHUNKS, path, {"run": "r"})
+    write_forecasts(CHUNKS, path, {"run": "r"})
     frame = read(path)
     key = ["scene", "agent", "issued_at", "lead", "sample"]
     assert list(frame) == [*key, "step", "time", "x", "y", "z"]
@@ -37,20 +37,20 @@ def test_tables_hold_every_sample_and_step(tmp_path, suffix):
 
 
 def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path):
-    export(CHUNKS, tmp_path / "out.csv", {})
+    write_forecasts(CHUNKS, tmp_path / "out.csv", {})
     assert set(read(tmp_path / "out.csv").agent) == {"1", "'=cmd", "2"}
-    export(CHUNKS, tmp_path / "out.parquet", {})
+    write_forecasts(CHUNKS, tmp_path / "out.parquet", {})
     assert set(read(tmp_path / "out.parquet").agent) == {"1", "=cmd", "2"}
 
 
 def test_parquet_keeps_the_facts(tmp_path):
-    export(CHUNKS, tmp_path / "out.parquet", {"run": "r", "seed": 3})
+    write_forecasts(CHUNKS, tmp_path / "out.parquet", {"run": "r", "seed": 3})
     facts = pq.read_schema(tmp_path / "out.parquet").metadata
     assert (facts[b"run"], facts[b"seed"]) == (b"r", b"3")
 
 
 def test_zarr_opens_in_xarray(tmp_path):
-    export(CHUNKS, tmp_path / "out.zarr", {"run": "r"})
+    write_forecasts(CHUNKS, tmp_path / "out.zarr", {"run": "r"})
     found = xarray.open_zarr(tmp_path / "out.zarr", consolidated=False)
     assert found.samples.dims == ("forecast", "sample", "ahead", "axis")
     np.testing.assert_array_equal(found.samples, DRAWN.swapaxes(0, 1))
@@ -72,17 +72,17 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, suffix):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(broken(), tmp_path / f"out{suffix}", {})
+        write_forecasts(broken(), tmp_path / f"out{suffix}", {})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".zarr"])
 def test_what_is_there_is_replaced_only_when_asked(tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
-    export(CHUNKS, path, {})
+    write_forecasts(CHUNKS, path, {})
     with pytest.raises(DataError, match="exists already"):
-        export(CHUNKS[1:], path, {})
-    export(CHUNKS[1:], path, {}, overwrite=True)
+        write_forecasts(CHUNKS[1:], path, {})
+    write_forecasts(CHUNKS[1:], path, {}, overwrite=True)
     rows = len(xarray.open_zarr(path, consolidated=False).step) if suffix == ".zarr" else 0
     assert rows == 2 if suffix == ".zarr" else len(read(path)) == 2 * S * F
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -92,10 +92,10 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     (tmp_path / "out.zarr").mkdir()
     (tmp_path / "out.zarr" / "thesis.txt").write_text("all of it")
     with pytest.raises(DataError, match="not be overwritten"):
-        export(CHUNKS, tmp_path / "out.zarr", {}, overwrite=True)
+        write_forecasts(CHUNKS, tmp_path / "out.zarr", {}, overwrite=True)
     assert (tmp_path / "out.zarr" / "thesis.txt").read_text() == "all of it"
 
 
 def test_an_unknown_suffix_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"\.csv, \.parquet, \.zarr; got 'out\.xls'"):
-        export(CHUNKS, tmp_path / "out.xls", {})
+        write_forecasts(CHUNKS, tmp_path / "out.xls", {})

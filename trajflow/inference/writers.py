@@ -39,7 +39,7 @@ def check_target(path: Path, overwrite: bool = False) -> None:
         raise DataError(f"{path} exists already; choose another path or use --overwrite")
 
 
-def export(
+def write_forecasts(
     futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any], overwrite: bool = False
 ) -> None:
     """Write forecasts as they come, in the format that the suffix names.
@@ -61,10 +61,10 @@ def export(
     """
     check_target(path, overwrite)
     with storing(path):
-        _export(futures, path, attrs, overwrite)
+        _write(futures, path, attrs, overwrite)
 
 
-def _export(
+def _write(
     futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any], overwrite: bool
 ) -> None:
     if path.suffix.lower() == ".zarr":
