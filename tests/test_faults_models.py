@@ -1,6 +1,7 @@
 """Facts about weights of strangers: nothing is run, and nothing is built that is not in them."""
 
 import resource
+import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -208,6 +209,21 @@ def test_many_agents_are_forecast_in_calls_of_bounded_size(tmp_path):
     np.testing.assert_allclose(drawn, noise.reshape(40, 3000, 12, 2) + past[0, 0], atol=1e-5)
     assert len(sizes) > 1
     assert max(sizes) < 2**20
+
+
+def test_the_command_forecasts_by_an_exported_model_without_torch(tmp_path):
+    pytest.importorskip("onnxruntime")
+    if hostile_models is None:
+        pytest.skip("no onnx")
+    import hostile_stores
+
+    model, store, out = (tmp_path / name for name in ("model.onnx", "data.zarr", "out.csv"))
+    hostile_models.tame(model)
+    hostile_stores.tame(store)
+    program = "import sys; sys.modules['torch'] = None; from trajflow.cli import main; main()"
+    words = ["predict", model, store, "-o", out]
+    subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True)
+    assert out.exists()
 
 
 def test_a_tame_export_of_the_same_making_is_used(tmp_path):

@@ -110,11 +110,13 @@ def predict_tracks(
         ...
         trajflow.errors.DataError: forecasts go into .csv, .parquet, .zarr; got 'futures.txt'
     """
-    from trajflow.choosing import selection_of
-
     out, options = Path(out), options or PredictOptions()
     check_target(out, overwrite)
-    selection = selection_of(options.select, options.samples, options.draws)
+    selection = None
+    if options.select is not None or options.draws not in (None, options.samples):
+        from trajflow.choosing import selection_of  # needs torch, and an exported model does not
+
+        selection = selection_of(options.select, options.samples, options.draws)
     if selection is not None and options.level is not None:
         raise ConfigError("regions are those of plain draws; leave out --select or --coverage")
     predictor = load_predictor(run, device, options.steps)
