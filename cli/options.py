@@ -52,7 +52,7 @@ Steps = Annotated[int, typer.Option(min=1, help="Network evaluations per draw.")
 
 
 def _rules() -> list[str]:
-    from trajflow.choosing import rules
+    from trajflow.inference.choosing import rules
 
     return rules()
 

@@ -33,9 +33,10 @@ import torch
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.predictor import TorchPredictor
+from trajflow.tensors import device_of
 from trajflow.training.events import Evaluated
-from trajflow.training.setup import device_of, new_trainer
+from trajflow.training.setup import new_trainer
 from trajflow.training.validation import validate
 
 COMMON = (

@@ -20,7 +20,7 @@ from trajflow.export.onnx import to_onnx
 from trajflow.export.verify import futures_of, random_inputs
 from trajflow.inference.onnx.golden import difference
 from trajflow.inference.onnx.predictor import OnnxPredictor
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.predictor import TorchPredictor
 
 ALLOWED = 1e-5
 TURNED = 1e-3

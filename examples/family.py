@@ -27,7 +27,7 @@ from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.synthetic.fork import conditional
 from trajflow.datasets.writer import StoreWriter
 from trajflow.energy import deviation_ratio, energy_distance
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer
 from trajflow.training.validation import validate

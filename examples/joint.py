@@ -28,7 +28,7 @@ from trajflow.datasets.writer import StoreWriter
 from trajflow.energy import energy_distance
 from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.joint import SHUFFLES, shuffled
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.training.setup import new_trainer
 
 SMALL = ("model.width=32", "model.decoder_width=64", "model.decoder_depth=3", "train.threads=1")

@@ -19,11 +19,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from trajflow.batch import Batch
 from trajflow.datasets.store import open_store
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.ood.detection import rates
 from trajflow.ood.floor import turned_steps
 from trajflow.ood.people import told, weights
 from trajflow.ood.shifts.timing import reversed_time
-from trajflow.predictor import TorchPredictor
 from trajflow.run_data import track_data
 from trajflow.runs import RunFolder
 from trajflow.surprise.features import track_features

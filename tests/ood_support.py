@@ -9,8 +9,8 @@ import torch
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import TorchPredictor
 from trajflow.surprise import Origin
 
 

@@ -8,12 +8,12 @@ from test_training import walks
 
 import trajflow
 from trajflow.calibration import Origin, fit, gather, usual_spread
-from trajflow.ensemble import Ensemble
 from trajflow.errors import ConfigError, TrajflowError
+from trajflow.inference.ensemble import Ensemble
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import spread
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
-from trajflow.predictor import TorchPredictor
 from trajflow.surprise import fit as fit_surprise
 
 S = 11

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from trajflow import OnlinePredictor
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import TorchPredictor
 from trajflow.weights import pack
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from trajflow.errors import TrajflowError
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import TorchPredictor
 
 A, T, F, S, BAD = 60, 8, 12, 7, 17
 

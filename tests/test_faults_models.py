@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from trajflow.errors import RunError
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
-from trajflow.predictor import TorchPredictor
 from trajflow.weights import pack, pack_set, pack_state, unpack, unpack_set
 
 SHAPE = Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1)

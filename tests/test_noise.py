@@ -2,7 +2,7 @@
 
 import torch
 
-from trajflow.noise import even_noise
+from trajflow.inference.choosing import even_noise
 
 S, N, SIZE = 512, 40, 6
 

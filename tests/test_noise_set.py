@@ -7,10 +7,10 @@ import torch
 from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.errors import ConfigError, RunError, TrajflowWarning
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import min_ade
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape, set_errors, set_loss, spread_normals
-from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training.noise_sets import SetTrainer, keep_set
 from trajflow.weights import pack, pack_set, unpack_set

@@ -13,10 +13,10 @@ import torch
 from online_support import DT, HISTORY, HORIZON, Clock, Walker, line
 
 from trajflow import OnlinePredictor
-from trajflow.ensemble import Ensemble
 from trajflow.errors import ConfigError, TrajflowError
+from trajflow.inference.ensemble import Ensemble
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import TorchPredictor
 
 
 @pytest.fixture(scope="module")

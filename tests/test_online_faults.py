@@ -12,9 +12,9 @@ import torch
 from online_support import DT, HISTORY, HORIZON, Walker
 
 from trajflow import OnlinePredictor, TrajflowError
-from trajflow.ensemble import Ensemble
+from trajflow.inference.ensemble import Ensemble
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import TorchPredictor
 
 MAP = np.array([5e5, 5e6])
 """Where the agents walk: coordinates of a map in metres."""

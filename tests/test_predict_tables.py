@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from trajflow.errors import TrajflowError
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.inference.tables import open_tracks
-from trajflow.predictor import TorchPredictor
 
 RENAMED = {"agent": "who", "time": "clock", "x": "u", "y": "v"}
 

@@ -7,8 +7,8 @@ import torch
 from trajflow.batch import Batch
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.forecast import Forecast
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import TorchPredictor
 from trajflow.selection import available
 from trajflow.weights import pack
 
@@ -93,7 +93,7 @@ def test_chosen_samples_of_a_batch_stand_with_their_agents_however_it_is_divided
     assert np.array_equal(np.isfinite(samples).all((0, 3, 4)), batch.target)
     away = samples[:, batch.target].mean(0) - batch.past[batch.target][:, -1:]
     assert np.abs(away).max() < 500
-    monkeypatch.setattr("trajflow.choosing.BUDGET", 3 * 64 * F * 2)
+    monkeypatch.setattr("trajflow.inference.choosing.BUDGET", 3 * 64 * F * 2)
     divided, _ = predictor.choose(batch, S, 64, "kmeans", 3)
     again = divided[:, batch.target].mean(0) - batch.past[batch.target][:, -1:]
     assert np.abs(away - again).max() < 0.5 * np.abs(away).max()

@@ -7,8 +7,8 @@ from test_training import CPU, FACTS, Walks, walks
 
 from trajflow.config import Config
 from trajflow.errors import ConfigError
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import energy_score
-from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer
 

@@ -13,9 +13,9 @@ from surprise_support import walkers
 from trajflow import OnlinePredictor
 from trajflow.batch import Batch
 from trajflow.errors import ConfigError, RunError, TrajflowError
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
-from trajflow.predictor import TorchPredictor
 from trajflow.surprise import fit
 from trajflow.surprise.sight import look
 from trajflow.surprise.viewing import NetworkViewer

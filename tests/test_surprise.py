@@ -10,8 +10,8 @@ import torch
 from trajflow.batch import Batch
 from trajflow.calibration import digest
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowWarning
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import TorchPredictor
 from trajflow.surprise import FILE, Origin, disagreement, fit, read_surprise, stored
 from trajflow.surprise.faults import FAULTS
 from trajflow.surprise.forest import Forest

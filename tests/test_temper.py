@@ -8,8 +8,8 @@ from test_training import CPU, FACTS, WORDS, Walks, walks
 
 from trajflow.config import Config
 from trajflow.evaluation.reports import best_validation
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import spread
-from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training import Tempered
 from trajflow.training.setup import new_trainer

@@ -11,12 +11,13 @@ from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.encoders import Encoder, register_encoder
 from trajflow.errors import ConfigError, DataError, RunError
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.runs import RunFolder
+from trajflow.tensors import device_of
 from trajflow.training import Evaluated, Finished, Returned, Tempered
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.divergence import SLOWED, Diverged
-from trajflow.training.setup import device_of, new_trainer, objective_of, resumed_trainer
+from trajflow.training.setup import new_trainer, objective_of, resumed_trainer
 from trajflow.training.validation import validate
 from trajflow.weights import pack_state, unpack_state
 

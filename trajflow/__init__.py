@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trajflow.asking import Predictor as Predictor
     from trajflow.config import Config as Config
-    from trajflow.ensemble import Ensemble as Ensemble
     from trajflow.errors import TrajflowError as TrajflowError
     from trajflow.forecast import Forecast as Forecast
     from trajflow.forecaster import TrajectoryForecaster as TrajectoryForecaster
+    from trajflow.inference.base import Predictor as Predictor
+    from trajflow.inference.ensemble import Ensemble as Ensemble
     from trajflow.inference.online import OnlineForecast as OnlineForecast
     from trajflow.inference.online import OnlinePredictor as OnlinePredictor
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Config": "trajflow.config",
-    "Ensemble": "trajflow.ensemble",
+    "Ensemble": "trajflow.inference.ensemble",
     "Forecast": "trajflow.forecast",
     "OnlineForecast": "trajflow.inference.online",
     "OnlinePredictor": "trajflow.inference.online",
-    "Predictor": "trajflow.asking",
+    "Predictor": "trajflow.inference.base",
     "TrajectoryForecaster": "trajflow.forecaster",
     "TrajflowError": "trajflow.errors",
 }

@@ -86,3 +86,21 @@ def counted(
         yield batch
         done += batch.targets
         on_progress(label, done, total)
+
+
+def scene_centres(past: Floats) -> Floats:
+    """A point near each scene's agents, [B, D] from pasts [B, A, T, D]: any seen position.
+
+    Taken off before the cast to single precision, so that map coordinates of millions of metres
+    keep their millimetres.
+    """
+    flat = past.reshape(len(past), -1, past.shape[-1])
+    if not flat.shape[1]:
+        return np.zeros((len(past), past.shape[-1]))
+    if np.isfinite(flat[:, 0]).all():
+        return flat[:, 0]
+    seen = np.asarray(np.isfinite(flat).all(-1))
+    first = seen.argmax(1)
+    centre = flat[np.arange(len(flat)), first]
+    known = np.asarray(seen.any(1))
+    return np.where(known[:, None], centre, 0.0)

@@ -57,7 +57,7 @@ def _damages(path: Path) -> "Iterator[Finding]":
 
 def _loads(path: Path) -> "Iterator[Finding]":
     from trajflow.datasets.doctor import Finding
-    from trajflow.predictor import TorchPredictor
+    from trajflow.inference.predictor import TorchPredictor
     from trajflow.runs import RunFolder
     from trajflow.training.checkpoint import Checkpoint, OtherVersion
 
@@ -106,7 +106,7 @@ def _install() -> "Finding":
 
 def _device() -> "Finding":
     from trajflow.datasets.doctor import Finding
-    from trajflow.training.setup import device_of
+    from trajflow.tensors import device_of
 
     device = device_of("auto")
     return Finding("ok", "device", f"{device}, {platform.processor() or platform.machine()}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trajflow.datasets.store import Store
-    from trajflow.predictor import TorchPredictor
+    from trajflow.inference.predictor import TorchPredictor
 
 FRAME = Path("the data frame")
 """What errors call the tracks."""
@@ -78,9 +78,10 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         """
         from trajflow.config import Config
         from trajflow.datasets.loader import TrackData
-        from trajflow.predictor import TorchPredictor
+        from trajflow.inference.predictor import TorchPredictor
         from trajflow.run_data import facts_of
-        from trajflow.training.setup import device_of, new_trainer
+        from trajflow.tensors import device_of
+        from trajflow.training.setup import new_trainer
 
         words = [
             f"data.history={self.history}",

@@ -157,7 +157,7 @@ class Model:
 
                 self._loaded[key] = OnnxPredictor.load(self.path, threads=threads)
             else:
-                from trajflow.predictor import TorchPredictor
+                from trajflow.inference.predictor import TorchPredictor
 
                 self._loaded[key] = TorchPredictor.load(self.path, self.device)
         return self._loaded[key]
@@ -175,8 +175,8 @@ def untrained_predictor(device: str = "cpu") -> Any:
     import torch
 
     from trajflow.config import Config
+    from trajflow.inference.predictor import TorchPredictor
     from trajflow.model import TrajectoryModel
-    from trajflow.predictor import TorchPredictor
     from trajflow.training.setup import architecture_of
 
     with torch.random.fork_rng():

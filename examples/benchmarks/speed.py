@@ -21,8 +21,8 @@ import torch
 
 from trajflow.batch import Batch
 from trajflow.config import Config
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.latency import Case, Model, measure_latency, time_in_turns, walkers
-from trajflow.predictor import TorchPredictor
 from trajflow.selection import available
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.setup import objective_of

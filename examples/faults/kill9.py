@@ -20,7 +20,7 @@ from report import arguments, tell
 from tiny_run import forked, make_store, train
 
 from trajflow.errors import TrajflowError
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.trainer import Trainer

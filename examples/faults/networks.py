@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.predictor import TorchPredictor
 
 
 def small_predictor() -> TorchPredictor:

@@ -18,7 +18,7 @@ from networks import crowd, small_predictor
 from report import arguments, tell
 
 from trajflow import Ensemble, Predictor
-from trajflow.quarantine import faults_of
+from trajflow.inference.inputs import faults_of
 
 ATTACKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "missing": lambda past: past * np.nan,

@@ -18,7 +18,7 @@ from tiny_run import make_store, run, train
 from trajflow.doctor import check_run
 from trajflow.errors import TrajflowError
 from trajflow.inference.onnx.predictor import OnnxPredictor
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training.checkpoint import Checkpoint
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
-from trajflow.choosing import LEARNED
 from trajflow.config import Config
+from trajflow.inference.choosing import LEARNED
 
 DERIVED = {"data.fold", "data.validation", "flow.preset", "train.seed"}
 """Settings that the benchmark makes itself."""

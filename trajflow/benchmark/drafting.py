@@ -7,11 +7,11 @@ from pathlib import Path
 from trajflow.baselines import load as load_floor
 from trajflow.benchmark.plan import Plan, Trial, named
 from trajflow.benchmark.recipes import recipe
-from trajflow.choosing import LEARNED, check_rule, draws_of
 from trajflow.config import Config
 from trajflow.datasets.store import Store
 from trajflow.errors import ConfigError
 from trajflow.evaluation import Judging
+from trajflow.inference.choosing import LEARNED, check_rule, draws_of
 from trajflow.training.setup import preset_of
 
 FLOORS = ("cv", "cv-sampled", "anchors", "analog")

@@ -13,20 +13,21 @@ from trajflow.benchmark.machine import machine
 from trajflow.benchmark.plan import Plan, Trial
 from trajflow.benchmark.recipes import recipe
 from trajflow.benchmark.standing import is_ready, is_trained, last_event, missing
-from trajflow.choosing import LEARNED
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
-from trajflow.ensemble import Ensemble
 from trajflow.errors import RunError
 from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.clocks import read_clocks, told
 from trajflow.evaluation.reports import report_name
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.choosing import LEARNED
+from trajflow.inference.ensemble import Ensemble
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.run_data import facts_of, run_data, track_data
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
+from trajflow.tensors import device_of
 from trajflow.training import Trainer
 from trajflow.training.noise_sets import SetTrainer, keep_set
-from trajflow.training.setup import device_of, new_trainer, resumed_trainer
+from trajflow.training.setup import new_trainer, resumed_trainer
 
 SIZE = 512
 """Targets in a batch of an evaluation."""

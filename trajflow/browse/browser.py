@@ -19,10 +19,10 @@ from trajflow.browse.scores import (
     window_scores,
 )
 from trajflow.browse.view import SamplingOptions, View
-from trajflow.choosing import rules
 from trajflow.datasets.store import Store
 from trajflow.datasets.windows import Windows
 from trajflow.errors import ConfigError, RunError, did_you_mean
+from trajflow.inference.choosing import rules
 from trajflow.surprise import Strangeness
 
 PREVIEWED = 24

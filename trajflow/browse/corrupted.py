@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from trajflow.browse.session import Session
     from trajflow.config import Config
     from trajflow.datasets.store import Store
+    from trajflow.inference.predictor import TorchPredictor
     from trajflow.ood.nearest import Known
-    from trajflow.predictor import TorchPredictor
 
 Report = dict[str, Any]
 """A report of `trajflow evaluate --ood`, as its JSON holds it."""

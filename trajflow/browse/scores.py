@@ -9,9 +9,9 @@ from trajflow import metrics
 from trajflow.baselines import load
 from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.calibration import Calibration, region_of
-from trajflow.choosing import draws_of
 from trajflow.errors import RunError
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.choosing import draws_of
+from trajflow.inference.predictor import TorchPredictor
 
 LEVELS = (0.5, 0.9)
 MAX_PAIRED = 200

@@ -9,8 +9,8 @@ from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import RunError
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.ood.question import Question
-from trajflow.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 
 MAX_OPEN = 4

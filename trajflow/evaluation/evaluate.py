@@ -71,7 +71,7 @@ class EvaluationOptions:
         Raises:
             ConfigError: The samples cannot be chosen so.
         """
-        from trajflow.choosing import selection_of
+        from trajflow.inference.choosing import selection_of
 
         chosen = selection_of(self.select, self.samples, self.draws)
         return Judging(

@@ -62,7 +62,7 @@ def export_run(
     from trajflow.export.onnx import precision_of, to_onnx
     from trajflow.export.verify import check_forecasts, check_scores
     from trajflow.inference.onnx.predictor import OnnxPredictor
-    from trajflow.predictor import TorchPredictor
+    from trajflow.inference.predictor import TorchPredictor
     from trajflow.runs import RunFolder
 
     out, options = Path(out), options or ExportOptions()

@@ -28,8 +28,8 @@ from trajflow.inference.onnx.artifact import FORMAT, Artifact, ModelSpec, check_
 from trajflow.inference.onnx.golden import judged
 from trajflow.inference.onnx.predictor import SIGHT_OUTPUTS, EngineViewer
 from trajflow.inference.onnx.session import Session
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import TrajectoryModel
-from trajflow.predictor import TorchPredictor
 from trajflow.surprise.packing import packed
 from trajflow.surprise.sight import AGAIN, DRAWS
 from trajflow.surprise.viewing import evaluations, looking_noise
@@ -197,7 +197,7 @@ def artifact_of(
 
 def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
     """Everything a file says of itself."""
-    model, rates = predictor.model, predictor.known.rates
+    model, rates = predictor.model, predictor.format.dt_range
     a, social = model.architecture, model.social
     calibration = predictor.calibration
     return {
@@ -213,7 +213,7 @@ def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
         "dt": predictor.dt,
         "unit": predictor.unit,
         "table": predictor.facts.get("table"),
-        "usual": predictor.known.usual,
+        "usual": predictor.format.displacement_scale,
         "temperature": predictor.temperature,
         "least_rate": rates.least / rates.dt,
         "most_rate": rates.most / rates.dt,

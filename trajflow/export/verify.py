@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trajflow.batch import Batch, Bools, Floats
+from trajflow.batch import Batch, Bools, Floats, scene_centres
 from trajflow.errors import RunError
 from trajflow.inference.onnx.golden import difference, path_length
 from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.inference.onnx.session import Session
-from trajflow.pasts import scene_centres
-from trajflow.predictor import TorchPredictor
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.surprise.sight import View, Viewer
 from trajflow.surprise.viewing import NetworkViewer
 

@@ -25,11 +25,11 @@ from trajflow.calibration import (
 )
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError
+from trajflow.inference.predictor import WEIGHTS, TorchPredictor
 from trajflow.inference.tables import check_fit
-from trajflow.predictor import WEIGHTS, TorchPredictor
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
-from trajflow.training.setup import device_of
+from trajflow.tensors import device_of
 
 if TYPE_CHECKING:
     from trajflow.training import Trainer

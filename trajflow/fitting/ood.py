@@ -11,13 +11,13 @@ from trajflow.batch import OnProgress, counted, silent
 from trajflow.calibration import digest
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError, did_you_mean
+from trajflow.inference.predictor import WEIGHTS, TorchPredictor
 from trajflow.inference.tables import check_fit
-from trajflow.predictor import WEIGHTS, TorchPredictor
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
 from trajflow.surprise import FILE, Origin, Surprise, fit, stored
 from trajflow.surprise.faults import FAULTS
-from trajflow.training.setup import device_of
+from trajflow.tensors import device_of
 
 if TYPE_CHECKING:
     from trajflow.training import Trainer

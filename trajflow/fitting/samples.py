@@ -11,12 +11,12 @@ from trajflow.batch import OnProgress, silent
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.inference.tables import check_fit
-from trajflow.predictor import TorchPredictor
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
+from trajflow.tensors import device_of
 from trajflow.training.noise_sets import SetTrainer, keep_set
-from trajflow.training.setup import device_of
 
 log = logging.getLogger("trajflow")
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trajflow.asking import Predictor
 from trajflow.calibration import Calibration, region_of
 from trajflow.errors import ConfigError
+from trajflow.inference.base import Predictor
 from trajflow.inference.tables import open_tracks
 from trajflow.inference.writers import check_target, write_forecasts
 from trajflow.outlook import Futures, forecast_ends
@@ -69,7 +69,7 @@ def load_predictor(run: str | Path, device: str = "auto", steps: int = 1) -> Pre
     """
     if Path(run).suffix == ".onnx":
         return Predictor.load(run, steps=steps)
-    from trajflow.training.setup import device_of
+    from trajflow.tensors import device_of
 
     return Predictor.load(RunFolder.open(run).path, str(device_of(device)), steps)
 
@@ -114,7 +114,9 @@ def predict_tracks(
     check_target(out, overwrite)
     selection = None
     if options.select is not None or options.draws not in (None, options.samples):
-        from trajflow.choosing import selection_of  # needs torch, and an exported model does not
+        from trajflow.inference.choosing import (
+            selection_of,
+        )  # needs torch, and an exported model does not
 
         selection = selection_of(options.select, options.samples, options.draws)
     if selection is not None and options.level is not None:

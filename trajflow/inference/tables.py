@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from trajflow.datasets.readers import column_names
 from trajflow.datasets.report import ImportReport
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import DataError, RunError
+from trajflow.inference.base import Predictor
 
 log = logging.getLogger("trajflow")
 
@@ -32,31 +32,7 @@ PROBE_ROWS = 1_000_000
 """Rows whose speed is looked at."""
 
 
-class Forecaster(Protocol):
-    """What every predictor, of a run or of an exported model, says of its tracks."""
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Facts about the tracks that the weights carry."""
-
-    @property
-    def dims(self) -> int:
-        """Coordinates D."""
-
-    @property
-    def dt(self) -> float:
-        """Seconds per step."""
-
-    @property
-    def unit(self) -> str:
-        """Unit of the coordinates."""
-
-    @property
-    def known(self) -> Any:
-        """Typical displacement per step, as `usual`."""
-
-
-def check_fit(predictor: Forecaster, store: Store, name: object) -> None:
+def check_fit(predictor: Predictor, store: Store, name: object) -> None:
     """Refuse tracks of another step, unit or number of coordinates than a run was trained on.
 
     Args:
@@ -84,7 +60,7 @@ def check_fit(predictor: Forecaster, store: Store, name: object) -> None:
 @contextmanager
 def open_tracks(
     path: Path,
-    predictor: Forecaster,
+    predictor: Predictor,
     *,
     columns: Mapping[str, str] | None = None,
     dt: float | None = None,
@@ -236,7 +212,7 @@ def _check_interval(
     )
 
 
-def _check_speed(path: Path, store: Store, predictor: Forecaster) -> None:
+def _check_speed(path: Path, store: Store, predictor: Predictor) -> None:
     """Refuse tracks whose speed can only be that of another unit."""
     tracks = store.tracks(next(store.parts(PROBE_ROWS)))
     next_step = (np.diff(tracks.track) == 0) & (np.diff(tracks.step) == 1)
@@ -244,7 +220,7 @@ def _check_speed(path: Path, store: Store, predictor: Forecaster) -> None:
     moving = length[length > 0]
     if not len(moving):
         return
-    typical = float(predictor.known.usual)
+    typical = float(predictor.format.displacement_scale)
     fast = float(np.quantile(moving, FAST))
     what = (
         f"agents of {path} move {fast:.3g} per step of {store.dt:g} s, {fast / typical:.3g} "

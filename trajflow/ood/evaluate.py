@@ -49,7 +49,7 @@ def evaluate_ood(
         RunError: The run has no OOD score, or does not fit the tracks.
         DataError: The split is empty.
     """
-    from trajflow.predictor import TorchPredictor
+    from trajflow.inference.predictor import TorchPredictor
 
     question = question or Question()
     folder, store = RunFolder.open(run), open_store(data)

@@ -120,23 +120,6 @@ def _check_data(config: Config, data: TrainingData, dims: int) -> None:
         )
 
 
-def device_of(name: str) -> torch.device:
-    """The device by name; "auto" is a GPU where there is one.
-
-    Raises:
-        ConfigError: The device is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"no device {name!r} here ({reason}); use auto, cpu or cuda") from None
-    return device
-
-
 def new_trainer(
     config: Config,
     data: TrainingData,

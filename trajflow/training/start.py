@@ -11,7 +11,8 @@ from trajflow.datasets.store import open_store
 from trajflow.errors import RunError
 from trajflow.run_data import facts_of, run_data, track_data
 from trajflow.runs import RunFolder
-from trajflow.training.setup import device_of, new_trainer, resumed_trainer
+from trajflow.tensors import device_of
+from trajflow.training.setup import new_trainer, resumed_trainer
 from trajflow.training.trainer import Trainer
 
 log = logging.getLogger("trajflow")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.errors import TrajflowError
-from trajflow.pasts import real_numbers
+from trajflow.inference.inputs import real_numbers
 from trajflow.text import safe
 
 Floats = NDArray[np.float64]

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.forecast import Forecast
+from trajflow.inference.inputs import scene_center
 from trajflow.inference.online.buffer import ObservationBuffer
 from trajflow.inference.online.deadline import DeadlineCaller
 from trajflow.inference.online.resampling import resample
-from trajflow.quarantine import scene_center
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

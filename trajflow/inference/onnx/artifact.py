@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.asking import Known
 from trajflow.calibration import Calibration
 from trajflow.calibration.storage import understood
 from trajflow.errors import RunError
 from trajflow.foreign import parse_json
-from trajflow.rates import Rates
+from trajflow.inference.base import DtRange, TrackFormat
 
 FORMAT = 3
 FACTS, ARRAYS, SIGHT = "trajflow", "trajflow.arrays", "trajflow.sight"
@@ -76,7 +75,7 @@ class ModelSpec:
         calibration: That of the run, if it has one.
     """
 
-    known: Known
+    format: TrackFormat
     temperature: float
     evaluations: int
     neighbors: int | None
@@ -105,9 +104,9 @@ class ModelSpec:
                 raise TypeError("joint must be true or false, and neighbors a whole number")
             history, horizon, dims = (int(told[name]) for name in ("history", "horizon", "dims"))
             dt, calibration = told["dt"], facts["calibration"]
-            rates = Rates(dt, told["least_rate"] * dt, told["most_rate"] * dt)
+            dts = DtRange(dt, told["least_rate"] * dt, told["most_rate"] * dt)
             return cls(
-                Known(history, horizon, dims, unit, told["usual"], rates),
+                TrackFormat(history, horizon, dims, unit, told["usual"], dts),
                 told["temperature"],
                 int(told["evaluations"]),
                 neighbors,

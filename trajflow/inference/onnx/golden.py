@@ -33,7 +33,7 @@ def check_golden(artifact: Artifact, spec: ModelSpec, session: Session) -> None:
     try:
         if sum(one.size for one in golden.values()) > NUMBERS:
             raise ValueError("they are too many")
-        past, futures, known = golden["past"], golden["futures"], spec.known
+        past, futures, known = golden["past"], golden["futures"], spec.format
         if past.shape[2:] != (known.history, known.dims):
             raise ValueError(f"the past has shape {past.shape}")
         if futures.shape[3:] != (known.horizon, known.dims):

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Bools, Floats, Ints, seen_now
+from trajflow.batch import Bools, Floats, Ints, scene_centres, seen_now
 from trajflow.errors import RunError
-from trajflow.pasts import scene_centres
 
 ROWS, PAIRS = 1 << 12, 1 << 22
 """Futures, and pairs of an agent and one around it, that one call of a graph computes."""

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.asking import Predictor
 from trajflow.batch import Bools, Floats
 from trajflow.errors import ConfigError, RunError
 from trajflow.files import read_whole
 from trajflow.forecast import LEARNED
+from trajflow.inference.base import Predictor
 from trajflow.inference.onnx.artifact import (
     LARGEST,
     Artifact,
@@ -58,7 +58,7 @@ model.onnx` makes one
                 was made.
         """
         self.spec, self.facts, self.session = ModelSpec.of(artifact.facts), artifact.facts, session
-        self.known, self.calibration = self.spec.known, self.spec.calibration
+        self.format, self.calibration = self.spec.format, self.spec.calibration
         self.temperature, self.steps = self.spec.temperature, self.spec.evaluations
         self.learned = {n: LearnedSamples(artifact.group(f"set-{n}")) for n in self.spec.learned}
         check_golden(artifact, self.spec, session)
@@ -311,7 +311,7 @@ class EngineViewer:
             session: What computes `SIGHT_OUTPUTS` of `past` and `noise`.
             noise: Noise of an agent, [S, N].
         """
-        self.usual, self.horizon = spec.known.usual, spec.known.horizon
+        self.usual, self.horizon = spec.format.displacement_scale, spec.format.horizon
         self._limit, self._joint = spec.neighbors, spec.joint
         self._session, self._noise = session, noise
 

@@ -10,13 +10,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from trajflow.asking import Known, Predictor
 from trajflow.batch import Bools, Floats
 from trajflow.calibration import Calibration
-from trajflow.choosing import LEARNED, Selection
 from trajflow.errors import ConfigError
-from trajflow.predictor import TorchPredictor
-from trajflow.rates import Rates
+from trajflow.inference.base import DtRange, Predictor, TrackFormat
+from trajflow.inference.choosing import LEARNED, Selection
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.selection import Chosen, choose, merge
 from trajflow.surprise import Strangeness
 from trajflow.surprise.sight import Viewer
@@ -58,7 +57,7 @@ class Ensemble(Predictor):
             ConfigError: There are none, or they do not forecast the same.
         """
         self.predictors, self.calibration = tuple(predictors), calibration
-        self.known = _common(self.predictors)
+        self.format = _common(self.predictors)
         self.facts = self.predictors[0].facts
         self.steps = self.predictors[0].steps
         able = all(one.surprise is not None for one in self.predictors)
@@ -135,8 +134,8 @@ class Ensemble(Predictor):
         return found.samples.numpy(), found.weights.numpy()
 
 
-def _common(predictors: Sequence[TorchPredictor]) -> Known:
-    """What all members know of their pasts and futures.
+def _common(predictors: Sequence[TorchPredictor]) -> TrackFormat:
+    """The format of the pasts and futures of all members.
 
     Raises:
         ConfigError: There are none, or they do not forecast the same.
@@ -150,5 +149,6 @@ def _common(predictors: Sequence[TorchPredictor]) -> Known:
         )
         raise ConfigError(f"an ensemble needs predictors of one kind, got {told or 'none'}")
     least, most = (max(p.dts[0] for p in predictors), min(p.dts[1] for p in predictors))
-    usual = min(p.known.usual for p in predictors)
-    return replace(predictors[0].known, usual=usual, rates=Rates(predictors[0].dt, least, most))
+    scale = min(p.format.displacement_scale for p in predictors)
+    dts = DtRange(predictors[0].dt, least, most)
+    return replace(predictors[0].format, displacement_scale=scale, dt_range=dts)

@@ -17,32 +17,74 @@ from trajflow.batch import Batch, Bools, Floats
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
-from trajflow.pasts import PastShape
-from trajflow.rates import Rates
+from trajflow.inference.inputs import PastShape
 from trajflow.surprise.sight import Viewer
 from trajflow.surprise.strangeness import Strangeness
 from trajflow.surprise.surprise import Surprise
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a predictor knows of its pasts and futures.
+class DtRange:
+    """Seconds per step that a model serves.
+
+    Attributes:
+        dt: Seconds per step of the tracks it learned from.
+        least: Fewest seconds per step that it was trained for.
+        most: Most of them.
+    """
+
+    dt: float
+    least: float
+    most: float
+
+    def ratio(self, dt: float | None) -> float:
+        """Seconds per step over the usual ones; None: as trained.
+
+        Raises:
+            ConfigError: The model was not trained for so many.
+        """
+        if dt is None or abs(dt - self.dt) <= 1e-6 * self.dt:
+            return 1.0
+        if not self.least * (1 - 1e-6) <= dt <= self.most * (1 + 1e-6):
+            several = self.least < self.most
+            known = f"{self.least:g} to {self.most:g}" if several else f"{self.dt:g}"
+            raise ConfigError(
+                f"the model was trained for {known} s per step, got dt={dt:g}; resample the past, "
+                "or train with model.condition_on_dt=true and train.time_stretch=[0.5,2] "
+                "for half to twice of it"
+            )
+        return dt / self.dt
+
+    def ratios(self, batch: Batch) -> float | Floats:
+        """Seconds per step of each scene over the usual ones, [B], or one for all.
+
+        Raises:
+            ConfigError: The model was not trained for so many.
+        """
+        if batch.rate is None:
+            return 1.0
+        return np.array([self.ratio(rate * self.dt) for rate in batch.rate])
+
+
+@dataclass(frozen=True)
+class TrackFormat:
+    """Sizes, unit and time step of the pasts and futures of a predictor.
 
     Attributes:
         history: Past steps T.
         horizon: Future steps F.
         dims: Coordinates D.
         unit: Unit of the coordinates.
-        usual: Displacement per step that is usual in this unit.
-        rates: Seconds per step.
+        displacement_scale: Typical displacement per step, in this unit.
+        dt_range: Seconds per step.
     """
 
     history: int
     horizon: int
     dims: int
     unit: str
-    usual: float
-    rates: Rates
+    displacement_scale: float
+    dt_range: DtRange
 
 
 class Predictor(ABC):
@@ -56,7 +98,7 @@ class Predictor(ABC):
         trajflow.errors.RunError: no weights at no/such/run; give a run folder that has validated
 
     Attributes:
-        known: What it knows of its pasts and futures.
+        format: Sizes, unit and time step of its pasts and futures.
         facts: What the file says of its run; of an ensemble, those of the first member.
         calibration: What makes regions hold as often as they say, if there is anything.
         surprise: What tells how strange pasts are, if there is anything.
@@ -65,7 +107,7 @@ class Predictor(ABC):
 
     FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that"
     """What helps where no surprise is known."""
-    known: Known
+    format: TrackFormat
     facts: Mapping[str, Any]
     calibration: Calibration | None
     surprise: Surprise | None
@@ -92,7 +134,7 @@ class Predictor(ABC):
         """
         # Both are subclasses, and only the one that is needed is imported.
         if Path(path).suffix != ".onnx":
-            run = import_module("trajflow.predictor").TorchPredictor
+            run = import_module("trajflow.inference.predictor").TorchPredictor
             return cast(Predictor, run.load(path, device, 1 if steps is None else steps))
         kind = import_module("trajflow.inference.onnx.predictor").OnnxPredictor
         exported: Any = kind.load(path, threads)
@@ -106,32 +148,32 @@ class Predictor(ABC):
     @property
     def history(self) -> int:
         """Past steps T."""
-        return self.known.history
+        return self.format.history
 
     @property
     def horizon(self) -> int:
         """Future steps F."""
-        return self.known.horizon
+        return self.format.horizon
 
     @property
     def dims(self) -> int:
         """Coordinates D."""
-        return self.known.dims
+        return self.format.dims
 
     @property
     def unit(self) -> str:
         """Unit of the coordinates."""
-        return self.known.unit
+        return self.format.unit
 
     @property
     def dt(self) -> float:
         """Seconds per step."""
-        return self.known.rates.dt
+        return self.format.dt_range.dt
 
     @property
     def dts(self) -> tuple[float, float]:
         """Least and most seconds per step that the model was trained for."""
-        return self.known.rates.least, self.known.rates.most
+        return self.format.dt_range.least, self.format.dt_range.most
 
     def predict(
         self,
@@ -185,7 +227,7 @@ class Predictor(ABC):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
-        wanted, rate = self._selection(samples, draws, select), self.known.rates.of(dt)
+        wanted, rate = self._selection(samples, draws, select), self.format.dt_range.ratio(dt)
         if surprise:
             self.check_surprise(dt)
         shape = PastShape(self.history, self.dims)
@@ -238,8 +280,11 @@ class Predictor(ABC):
             TrajflowError: There is a fault and `strict` is set.
         """
         scenes = past.reshape(-1, *past.shape[-3:])
-        faults = shape.faults(scenes, self.known.usual, agents)
-        around = shape.known_around(neighbours, len(scenes), self.known.usual, strict)
+        scale = self.format.displacement_scale
+        faults = shape.faults(scenes, scale, agents)
+        around = shape.clean_neighbors(
+            neighbours, len(scenes), self.format.displacement_scale, strict
+        )
         bad = faults.astype(bool)
         if strict:
             shape.refuse(faults, agents)
@@ -251,7 +296,7 @@ class Predictor(ABC):
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
-        rate = self.known.rates.of_batch(batch)
+        rate = self.format.dt_range.ratios(batch)
         return batch.placed(self._draw(batch.past, batch.target, samples, seed, rate))
 
     def choose(
@@ -263,7 +308,7 @@ class Predictor(ABC):
             batch: The scenes.
             samples: Futures S of each target.
             draws: Draws they are chosen from.
-            rule: One of `trajflow.choosing.rules()`; of an exported model "learned".
+            rule: One of `trajflow.inference.choosing.rules()`; of an exported model "learned".
             seed: Equal seeds give equal futures.
 
         Returns:
@@ -272,7 +317,7 @@ class Predictor(ABC):
         Raises:
             ConfigError: There is no such rule, there are too few draws, or the model is joint.
         """
-        wanted, rate = self._selection(samples, draws, rule), self.known.rates.of_batch(batch)
+        wanted, rate = self._selection(samples, draws, rule), self.format.dt_range.ratios(batch)
         futures, weights = self._chosen(batch.past, batch.target, wanted, seed, rate)
         return batch.placed(futures), batch.placed(weights)
 
@@ -295,7 +340,7 @@ class Predictor(ABC):
             raise ConfigError(
                 f"the run does not know what is strange to it; {self.FIT}, or leave out surprise"
             )
-        if self.known.rates.of(dt) != 1:
+        if self.format.dt_range.ratio(dt) != 1:
             raise ConfigError(
                 f"surprise was fitted at {self.dt:g} s per step, got dt={dt:g}; "
                 "leave out surprise, or resample the past"

@@ -10,7 +10,6 @@ from trajflow.errors import ConfigError, did_you_mean
 from trajflow.forecast import LEARNED as LEARNED
 from trajflow.frames import Frame
 from trajflow.model import TrajectoryModel
-from trajflow.noise import even_noise
 from trajflow.noise_set import NoiseSet
 from trajflow.selection import Chosen, available, choose
 
@@ -22,6 +21,8 @@ MANY_ROWS = 1 << 18
 """The same of an accelerator."""
 USUAL = 20
 """Draws for each future that is wanted, unless said otherwise."""
+EDGE = 1e-6
+"""Least distance of a level from 0 and 1: noise stays within 4.9 deviations."""
 
 
 def rules() -> list[str]:
@@ -154,3 +155,29 @@ def _learned(
         )
     noise, log_weight = sets[count](context)
     return Chosen(model.futures(context, frame, noise), log_weight.exp())
+
+
+def even_noise(draws: int, agents: int, size: int, generator: Generator) -> Tensor:
+    """Normal numbers of S draws of N agents, [S, N, ...] with `size` numbers each.
+
+    Every single draw is normal, and the draws of one agent are spread evenly, so that means over
+    them err less than over independent ones: they are a scrambled Sobol sequence, moved round by
+    an offset of each agent's own. The draws of two agents with the same number belong no more
+    together than others do, but all pairs of them depend on each other: they are no joint samples.
+
+    Args:
+        draws: How many S, best a power of two or many.
+        agents: How many N.
+        size: Numbers of one draw.
+        generator: Source of the scramble and the offsets; where it is, the noise will be.
+
+    Source: Owen 1998, "Scrambling Sobol' and Niederreiter-Xing points"; Cranley, Patterson 1976,
+    "Randomization of number theoretic methods for multiple integration".
+    """
+    device = generator.device
+    seed = int(torch.randint(2**31, (), generator=generator, device=device))
+    engine = torch.quasirandom.SobolEngine(size, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+    points = engine.draw(draws).to(device)
+    offset = torch.rand(agents, size, generator=generator, device=device)
+    level = (points[:, None] + offset).remainder_(1).clamp_(EDGE, 1 - EDGE)
+    return level.mul_(2).sub_(1).erfinv_().mul_(2**0.5)

@@ -1,4 +1,4 @@
-"""The door for pasts: what a caller gives, checked and in the shape that is asked for."""
+"""What a predictor is given, checked: shapes, missing positions, and agents it cannot forecast."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trajflow.batch import Floats
 from trajflow.errors import TrajflowError
-from trajflow.quarantine import MOST, faults_of, plain
 
-Floats = NDArray[np.float64]
+STEP = 1e4
+"""Most displacement per step, over the usual one."""
+FAR = 1e6
+"""Most distance from the others of a scene, over the usual displacement: single precision's end."""
+CANDIDATES = 32
+"""Places of a scene that are tried for its center, so that scattered agents take little time."""
+MOST = 10_000
+"""Most agents and neighbours of a scene: what they ask of memory grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class PastShape:
             )
         return array
 
-    def faults(self, points: Floats, usual: float, ids: Sequence[object]) -> NDArray[np.object_]:
+    def faults(self, points: Floats, scale: float, ids: Sequence[object]) -> NDArray[np.object_]:
         """What is wrong with pasts [B, A, T, D], in words, [B, A]; None where nothing is.
 
         Raises:
@@ -60,7 +67,7 @@ class PastShape:
         if len(ids) and len(ids) != points.shape[1]:
             raise TrajflowError(f"{len(ids)} ids for {points.shape[1]} agents")
         self.check_count(points.shape[1])
-        return faults_of(points, usual, ids)
+        return faults_of(points, scale, ids)
 
     def check_count(self, agents: int) -> None:
         """Refuse scenes of too many agents.
@@ -86,46 +93,29 @@ class PastShape:
                 "forecast the others by on_bad='quarantine'"
             )
 
-    def check_seen(self, scenes: Floats, agents: Sequence[object]) -> None:
-        """Refuse agents of scenes [B, A, T, D] that were never seen, and ids that do not fit.
-
-        Raises:
-            TrajflowError: There are such agents or ids.
-        """
-        if agents and len(agents) != scenes.shape[1]:
-            raise TrajflowError(f"{len(agents)} ids for {scenes.shape[1]} agents")
-        unseen = np.argwhere(~np.isfinite(scenes).all(-1).any(-1))
-        if len(unseen):
-            scene, agent = unseen[0]
-            name = agents[agent] if agents else agent
-            raise TrajflowError(
-                f"agent {name} of scene {scene} was not seen at any of the {self.history} steps; "
-                "leave it out, or give one position at least"
-            )
-
-    def known_around(self, neighbours: Any, scenes: int, usual: float, strict: bool) -> Floats:
-        """Neighbours as `around` gives them, [B, N, T, D], those with a fault refused or absent.
+    def clean_neighbors(self, neighbours: Any, scenes: int, scale: float, strict: bool) -> Floats:
+        """Neighbors as `padded_neighbors` gives them, those with a fault refused or missing.
 
         Args:
             neighbours: What was given.
             scenes: How many scenes there are.
-            usual: Displacement per step that is usual.
+            scale: Typical displacement per step.
             strict: Whether faults are refused.
 
         Raises:
             TrajflowError: They do not fit, or there is a fault.
         """
-        around = self.around(neighbours, scenes)
-        if plain(around, usual):
+        around = self.padded_neighbors(neighbours, scenes)
+        if plausible(around, scale):
             return around
-        faults = faults_of(around, usual)
+        faults = faults_of(around, scale)
         faults[~np.isfinite(around).all(-1).any(-1)] = None
         if strict:
             self.refuse(faults, (), "neighbour")
         bad = np.array([fault is not None for fault in faults.flat], bool).reshape(faults.shape)
         return np.where(bad[..., None, None], np.nan, around)
 
-    def around(self, neighbours: Any, scenes: int) -> Floats:
+    def padded_neighbors(self, neighbours: Any, scenes: int) -> Floats:
         """Neighbours as one array [B, N, T, D] for so many scenes, NaN where there are fewer.
 
         Raises:
@@ -191,19 +181,102 @@ def _masked(points: Any) -> bool:
     return isinstance(points, np.ma.MaskedArray)
 
 
-def scene_centres(past: Floats) -> Floats:
-    """A point near each scene's agents, [B, D] from pasts [B, A, T, D]: any seen position.
+def faults_of(points: Floats, scale: float, ids: Sequence[object] = ()) -> NDArray[np.object_]:
+    """What is wrong with each past, in words, [B, A]; None where nothing is.
 
-    Taken off before the cast to single precision, so that map coordinates of millions of metres
-    keep their millimetres.
+    Args:
+        points: World positions, [B, A, T, D]; NaN where a step is missing.
+        scale: Typical displacement per step.
+        ids: Of the A agents.
     """
-    flat = past.reshape(len(past), -1, past.shape[-1])
-    if not flat.shape[1]:
-        return np.zeros((len(past), past.shape[-1]))
-    if np.isfinite(flat[:, 0]).all():
-        return flat[:, 0]
-    seen = np.asarray(np.isfinite(flat).all(-1))
-    first = seen.argmax(1)
-    centre = flat[np.arange(len(flat)), first]
-    known = np.asarray(seen.any(1))
-    return np.where(known[:, None], centre, 0.0)
+    found = np.full(points.shape[:2], None, dtype=object)
+    if not plausible(points, scale):
+        _name(found, points, scale)
+    if len(ids):
+        found[:, _repeated(ids)] = "has the id of an agent before it"
+    return found
+
+
+def _repeated(ids: Sequence[object]) -> list[int]:
+    """Places of ids that stand at an earlier place too.
+
+    Raises:
+        TrajflowError: An id cannot be hashed, and so not be found again.
+    """
+    before: set[object] = set()
+    repeated = []
+    for place, name in enumerate(ids):
+        try:
+            if name in before:
+                repeated.append(place)
+            before.add(name)
+        except TypeError:
+            raise TrajflowError(
+                f"agent id {place} is a {type(name).__name__}, which cannot be hashed; "
+                "give a number, a string or a tuple"
+            ) from None
+    return repeated
+
+
+def plausible(points: Floats, scale: float) -> bool:
+    """Whether nobody of pasts [B, A, T, D] can be at fault: all was seen, and nothing is far."""
+    if not points.size or not np.isfinite(points).all():
+        return not points.size
+    across = points.max((1, 2)) - points.min((1, 2))
+    return bool(across.max() <= min(FAR, STEP) * scale)
+
+
+def _name(found: NDArray[np.object_], points: Floats, scale: float) -> None:
+    """Write what is wrong with each past beside it."""
+    seen = np.asarray(np.isfinite(points).all(-1))
+    known = np.where(seen[..., None], points, np.nan)
+    with np.errstate(all="ignore"):
+        low, high = (np.where(seen[..., None], points, end) for end in (np.inf, -np.inf))
+        moved = (high.max(-2, initial=-np.inf) - low.min(-2, initial=np.inf)).max(-1, initial=0)
+        away = _away(known, FAR * scale)
+    steps = max(1, points.shape[2] - 1)
+    found[away > FAR * scale] = f"is more than {FAR:g} usual steps from the others"
+    found[moved > STEP * steps * scale] = f"moves more than {STEP:g} times the usual step"
+    found[~seen.any(-1)] = f"was not seen at any of the {points.shape[2]} steps"
+    found[np.isinf(points).any((-1, -2))] = "has an infinite coordinate"
+
+
+def _away(known: Floats, far: float) -> Floats:
+    """Distance of each last position from its scene's center, [B, A]; 0 where all are near."""
+    last = _last(known)
+    away = np.zeros(last.shape[:2])
+    low, high = (np.where(np.isfinite(last), last, end) for end in (np.inf, -np.inf))
+    span = (high.max(1, initial=-np.inf) - low.min(1, initial=np.inf)).max(-1, initial=0)
+    for scene in np.flatnonzero(span > far):
+        away[scene] = np.abs(last[scene] - scene_center(known[scene], far)).max(-1)
+    return away
+
+
+def _last(known: Floats) -> Floats:
+    """The last seen position, [B, A, D]; NaN where there is none."""
+    seen = np.asarray(np.isfinite(known).all(-1))
+    last = seen.shape[-1] - 1 - seen[..., ::-1].argmax(-1)
+    return np.asarray(np.take_along_axis(known, last[..., None, None], 2)[:, :, 0])
+
+
+def scene_center(past: Floats, far: float) -> Floats:
+    """A point [D] that most seen positions of a scene lie within `far` of.
+
+    The median of the last positions, or, where outliers outvote it (of two agents one is half of
+    all), the last position of an agent. Of equals the first agent's.
+
+    Args:
+        past: World positions, [A, T, D]; not finite where a step is missing.
+        far: Distance along any coordinate.
+    """
+    seen = np.asarray(np.isfinite(past).all(-1))
+    last = _last(past[None])[0][seen.any(1)]
+    if not len(last):
+        return np.zeros(past.shape[-1])
+    with np.errstate(all="ignore"):
+        cells = np.floor(last / far)
+        _, first, count = np.unique(cells, axis=0, return_index=True, return_counts=True)
+        fullest = first[np.lexsort((first, -count))[:CANDIDATES]]
+        candidates = np.concatenate([np.median(last, 0)[None], last[fullest]])
+        near = [(np.abs(past - one).max(-1) <= far) & seen for one in candidates]
+    return np.asarray(candidates[np.argmax([one.sum() for one in near])])
