@@ -94,7 +94,7 @@ class PastShape:
             )
 
     def clean_neighbors(self, neighbours: Any, scenes: int, scale: float, strict: bool) -> Floats:
-        """Neighbors as `padded_neighbors` gives them, those with a fault refused or missing.
+        """Neighbors [B, N, T, D] of `padded_neighbors`; those with a fault are refused or missing.
 
         Args:
             neighbours: What was given.
