@@ -15,12 +15,12 @@ FLOORS = [
     {"calibration", "duals"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets", "config_help"},
-    {"model", "baselines", "plotting", "outlook", "run_data"},
-    {"plans"},
-    {"weights", "surprise"},
+    {"model", "baselines", "plotting", "ood", "run_data"},
+    {"plans", "outlook"},
+    {"weights"},
     {"inference", "training"},
     {"forecaster", "runtime", "evaluation"},
-    {"ood", "export", "doctor"},
+    {"export", "doctor"},
     {"benchmark", "browse", "latency", "fitting"},
     {"tui"},
     {"cli"},
@@ -44,7 +44,6 @@ TORCH |= {
     "forecaster",
     "benchmark",
     "latency",
-    "surprise",
 }
 TORCH_FILES = {f"trajflow/inference/{name}.py" for name in ("predictor", "ensemble", "choosing")}
 """Files that may import torch in a room that otherwise may not."""

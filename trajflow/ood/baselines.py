@@ -1,4 +1,4 @@
-"""Scores that need no network: what a detector must beat."""
+"""Baseline detectors: scores that need no network, which a detector must beat."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,40 +7,40 @@ import numpy as np
 
 from trajflow.batch import Bools, Floats
 
-NEIGHBOURS = 10
+NEAREST = 10
 RIDGE = 1e-6
 """Share of the mean variance that is added to every direction, so that none is without."""
-FLOORS = ("floor speed", "floor steps", "floor neighbours")
+BASELINES = ("baseline speed", "baseline steps", "baseline nearest")
 """Names of the scores."""
 
 
 @dataclass(frozen=True)
-class Floor:
-    """What is usual of the steps of training tracks, turned so that everybody goes one way.
+class BaselineDetectors:
+    """Steps of training tracks, turned so that everybody goes one way.
 
     Attributes:
         steps: Turned steps of training windows, flat, [N, H] with H = (T - 1) D.
         mean: Their mean, [H].
-        root: What makes their deviations uncorrelated and of variance 1, [H, H].
-        pace: Mean and deviation of the mean step length.
+        root: Whitens them, [H, H].
+        speed: Mean and deviation of the mean step length.
     """
 
     steps: Floats
     mean: Floats
     root: Floats
-    pace: tuple[float, float]
+    speed: tuple[float, float]
 
     @classmethod
-    def fit(cls, past: Floats) -> "Floor":
+    def fit(cls, past: Floats) -> "BaselineDetectors":
         """Learn from pasts of training windows, [N, T, D]."""
-        steps, pace = turned_steps(past), _pace(past)
+        steps, speed = turned_steps(past), _speed(past)
         values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(steps, rowvar=False)))
         least = RIDGE * max(float(values.mean()), np.finfo(float).tiny)
         root = vectors / np.sqrt(np.maximum(values, 0) + least)
-        return cls(steps, steps.mean(0), root, (float(pace.mean()), float(pace.std())))
+        return cls(steps, steps.mean(0), root, (float(speed.mean()), float(speed.std())))
 
     def scores(self, past: Floats) -> Mapping[str, Floats]:
-        """Three scores of pasts [N, T, D], larger is stranger, [N] by name.
+        """Three scores of pasts [N, T, D], larger is further out, [N] by name.
 
         The speed's distance from the mean in deviations, the Mahalanobis distance of the turned
         steps, and the distance of these to the tenth nearest of the training windows.
@@ -48,12 +48,12 @@ class Floor:
         from sklearn.neighbors import NearestNeighbors
 
         steps = turned_steps(past)
-        mean, deviation = self.pace
-        speed = np.abs(_pace(past) - mean) / (deviation or 1.0)
+        mean, deviation = self.speed
+        away_in_speed = np.abs(_speed(past) - mean) / (deviation or 1.0)
         away = np.linalg.norm((steps - self.mean) @ self.root, axis=1)
-        count = min(NEIGHBOURS, len(self.steps))
+        count = min(NEAREST, len(self.steps))
         near = NearestNeighbors(n_neighbors=count).fit(self.steps).kneighbors(steps)[0][:, -1]
-        return dict(zip(FLOORS, (speed, away, near), strict=True))
+        return dict(zip(BASELINES, (away_in_speed, away, near), strict=True))
 
 
 def turned_steps(past: Floats) -> Floats:
@@ -75,7 +75,7 @@ def turned_steps(past: Floats) -> Floats:
     return np.asarray(steps.reshape(len(past), -1))
 
 
-def _pace(past: Floats) -> Floats:
+def _speed(past: Floats) -> Floats:
     return np.asarray(np.linalg.norm(np.diff(_filled(past), axis=1), axis=-1).mean(1))
 
 
