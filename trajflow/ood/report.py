@@ -320,14 +320,20 @@ def newest_report(run: Path, fingerprint: str | None = None) -> dict[str, Any] |
     Args:
         run: The run folder.
         fingerprint: Of the tracks that it must be of; None: of any.
+
+    Raises:
+        RunError: There are reports, and none can be read.
     """
-    reports = []
-    for path in run.glob(f"{PREFIX}*.json"):
+    reports, unreadable = [], None
+    for path in sorted(run.glob(f"{PREFIX}*.json")):
         try:
             report = read_report(path)
-        except RunError:
+        except RunError as error:
+            unreadable = error
             continue
         if fingerprint in (None, report["protocol"]["fingerprint"]):
             reports.append((report, path.stat().st_mtime))
+    if unreadable is not None and not reports:
+        raise unreadable
     whole = [pair for pair in reports if not pair[0]["protocol"].get("only")]
     return max(whole or reports, key=lambda pair: pair[1])[0] if reports else None
