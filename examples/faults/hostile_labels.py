@@ -59,7 +59,7 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
         "predict table": ["predict", run, table, "-o", place / "table.csv", "--dt", "0.4"],
         "plot": ["plot", run, store, "-o", place / names.file("forecasts.svg"), "--split", "val"],
         "plot scene": ["plot", run, store, "-o", place / "f.svg", "--scene", names.of("no", 3)],
-        "evaluate strange": ["evaluate", run, store, "--split", "val", "--ood", "--shifts", "noise",
+        "evaluate strange": ["evaluate", run, store, "--split", "val", "--ood", "--corruptions", "noise",
                              "--windows", "20"],
         "benchmark": ["benchmark", "ethucy", store, "--out", place / names.file("bench"), "--seeds",
                       "1", "--presets", "mmf", "--floors", "cv", *TINY],
