@@ -3,8 +3,8 @@
     python examples/reversal.py RUN DATA [--windows N]
 
 Trains a classifier for each of these alone, on the training people of a run: on every step of the
-track turned into its own heading, on all features of the track, and with the
-encoder's context. What it reaches on validation people (AUROC, 95 % of resamples of people) bounds what a
+track turned into its own heading, on all features of the track, and on these with the encoder's
+context. What it reaches on validation people (AUROC, 95 % of resamples of people) bounds what a
 score that knows nothing of it could reach. Changed pasts are those of other windows than the
 ordinary ones, so that none is beside its own mirror; whole windows are reversed, and only those who
 are seen in all of one are shown, because who comes and who goes would tell the direction of time.

@@ -93,13 +93,13 @@ class Graded:
 
 
 def noise(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Gaussian noise of the deviation `severity` metres on every past position."""
+    """Gaussian noise of the deviation `severity` [B] metres on every past position."""
     size = world.metre * severity[:, None, None, None]
     return replace(batch, past=batch.past + size * rng.normal(size=batch.past.shape))
 
 
 def glitch(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """One observed position of every target jumps by `severity` metres in a random direction."""
+    """One observed position of each target jumps by `severity` [B] metres in any direction."""
     past, (rows, agents) = batch.past.copy(), np.nonzero(batch.target)
     seen = batch.seen[rows, agents]
     steps = np.where(seen, rng.random(seen.shape), -1.0).argmax(1)
@@ -110,7 +110,7 @@ def glitch(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def speed(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Targets move `severity` times as fast on paths of the same shape through the present."""
+    """Targets move `severity` [B] times as fast on paths of the same shape through the present."""
     now, moved = batch.past[:, :, -1:], batch.target[..., None, None]
     factor = severity[:, None, None, None]
     past, future = (
@@ -120,20 +120,20 @@ def speed(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def unit(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """All positions times `severity`: in another unit that nobody mentions. So are the errors."""
+    """All positions, and so all errors, times `severity` [B]: in a unit that is not mentioned."""
     factor = severity[:, None, None, None]
     return replace(batch, past=batch.past * factor, future=batch.future * factor)
 
 
 def mirrored(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """The whole scene in a mirror: the second coordinate changes its sign."""
+    """The scene in a mirror, whatever the severity [B]: the second coordinate changes sign."""
     dims = batch.past.shape[-1]
     factor = np.where(np.arange(dims) == min(1, dims - 1), -1, 1)
     return replace(batch, past=batch.past * factor, future=batch.future * factor)
 
 
 def resampled(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Everybody is observed every `severity` steps, and that is called one step.
+    """Everybody is observed every `severity` [B] steps, and that is called one step.
 
     Above 1 frames are skipped, below 1 there are more frames in a second, as if people were slow.
     Positions between steps come from a natural cubic spline through the track; those of the past
@@ -158,42 +158,42 @@ def resampled(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def reversed_time(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """The whole window backwards: the past begins where the future ended."""
+    """The window backwards, whatever the severity [B]: the past begins where the future ended."""
     steps = batch.past.shape[2]
     path = np.concatenate([batch.past, batch.future], 2)[:, :, ::-1]
     return replace(batch, past=path[:, :, :steps], future=path[:, :, steps:])
 
 
 def filled(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Targets miss `severity` steps in a row, and the gap is filled on a straight line."""
+    """Targets miss `severity` [B] steps in a row, and the gap is filled on a straight line."""
     return replace(batch, past=_interpolated(batch.past, _gap(batch, severity, rng)))
 
 
 def filled_anywhere(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `filled`, the steps in a row or scattered at random."""
+    """As `filled` by `severity` [B], the steps in a row or scattered at random."""
     return replace(batch, past=_interpolated(batch.past, _gap(batch, severity, rng, True)))
 
 
 def dropped(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Targets miss `severity` steps in a row between the first and the present."""
+    """Targets miss `severity` [B] steps in a row between the first and the present."""
     gap = _gap(batch, severity, rng)
     return replace(batch, past=np.where(gap[..., None], np.nan, batch.past))
 
 
 def dropped_anywhere(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `dropped`, the steps in a row or scattered at random."""
+    """As `dropped` by `severity` [B], the steps in a row or scattered at random."""
     gap = _gap(batch, severity, rng, True)
     return replace(batch, past=np.where(gap[..., None], np.nan, batch.past))
 
 
 def momentary(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Nobody was observed before the last `severity` steps."""
+    """Nobody was observed before the last `severity` [B] steps."""
     hidden = np.arange(batch.past.shape[2]) < batch.past.shape[2] - severity[:, None]
     return replace(batch, past=np.where(hidden[:, None, :, None], np.nan, batch.past))
 
 
 def padded(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `momentary`, but the first position seen is repeated before: everybody seems to stand."""
+    """As `momentary` by `severity` [B], the first position seen repeated before: all stand."""
     steps = batch.past.shape[2]
     source = np.maximum(np.arange(steps), steps - severity[:, None]).astype(int)
     past = np.take_along_axis(batch.past, source[:, None, :, None], 2)
@@ -201,14 +201,14 @@ def padded(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def late(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Targets are detected `severity` steps late; neighbors are seen as ever."""
+    """Targets are detected `severity` [B] steps late; neighbors are seen as ever."""
     hidden = np.arange(batch.past.shape[2]) < severity[:, None]
     hidden = batch.target[..., None] & hidden[:, None]
     return replace(batch, past=np.where(hidden[..., None], np.nan, batch.past))
 
 
 def crowd(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Everybody of `severity` other moments of the recording stands around as neighbors.
+    """Everybody of `severity` [B] other moments of the recording stands around as neighbors.
 
     They do not give way: some walk through others. A recording without another window that ends
     before or begins after this one lends nobody.

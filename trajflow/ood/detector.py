@@ -13,11 +13,12 @@ import numpy as np
 from trajflow.batch import Bools, Floats, Ints
 from trajflow.ood.features import (
     REASONS,
+    WHOLE,
     TrackSteps,
     Units,
     explain,
+    lengths_of,
     track_features,
-    whole_features,
 )
 from trajflow.ood.forest import Forest
 from trajflow.ood.ranks import Ranks
@@ -39,7 +40,8 @@ class OODScores:
     Attributes:
         ood_score: Share of the reference people who look less out of distribution, [N], in (0, 1].
         typical_score: The same among the people of a typical recording, [N].
-        forest, distance: The same by each part alone, [N].
+        forest, distance: Share of training people, whom no part was fitted on, who look less so
+            to each part alone, [N].
         expected_error: Energy score to expect of a forecast, [N], in the unit of the tracks. An
             unusual past may be easy to forecast from, and an ordinary one hard.
         reasons: Why, in words; "" where `ood_score` is at most `THRESHOLD`.
@@ -178,7 +180,6 @@ class Detector:
         kinds: Which corruption.
         quantiles: Of each reason's number among training people, [Q] by name.
         held: Ranks of both parts among training people they were not fitted on.
-        parts: Ranks of both parts among reference people.
         whole, typical: Ranks of the combination among reference people, and in a typical recording.
         error: Logarithm of the energy score over the scale.
         error_level: Start and slope of the logarithm of the mean error over what `error` says, [2].
@@ -191,7 +192,6 @@ class Detector:
     kinds: Kinds
     quantiles: Mapping[str, Floats]
     held: Mapping[str, Ranks]
-    parts: Mapping[str, Ranks]
     whole: Ranks
     typical: Ranks
     error: Forest
@@ -208,11 +208,11 @@ class Detector:
         steps = TrackSteps.of(past, self.scale)
         features, components = track_features(steps), self.gaussian.components(context)
         values = part_values(self.forest, features, components)
-        combination = combine(self.held, values)
+        parts = part_ranks(self.held, values)
+        combination = combine(parts)
         ood_score = self.whole.below(combination)
-        log_error = self.error(error_features(steps, components))
+        log_error = self.error(error_features(features, components))
         expected = np.exp(self.error_level[0] + self.error_level[1] * log_error)
-        parts = {name: self.parts[name].below(value) for name, value in values.items()}
         return OODScores(
             ood_score,
             self.typical.below(combination),
@@ -251,16 +251,15 @@ class Detector:
         """The detector as JSON values and as arrays by name."""
         arrays: dict[str, Any] = {"error_level": self.error_level}
         groups: dict[str, Mapping[str, Any]] = {
-            "gaussian": vars(self.gaussian),
+            "gaussian": _members(self.gaussian),
             "forest": self.forest.arrays(),
-            "kinds": {k: v for k, v in vars(self.kinds).items() if k != "names"},
+            "kinds": {k: v for k, v in _members(self.kinds).items() if k != "names"},
             "quantiles": self.quantiles,
             "error": self.error.arrays(),
-            "whole": vars(self.whole),
-            "typical": vars(self.typical),
+            "whole": _members(self.whole),
+            "typical": _members(self.typical),
         }
-        groups |= {f"held/{name}": vars(ranks) for name, ranks in self.held.items()}
-        groups |= {f"parts/{name}": vars(ranks) for name, ranks in self.parts.items()}
+        groups |= {f"held/{name}": _members(ranks) for name, ranks in self.held.items()}
         for group, members in groups.items():
             arrays |= {f"{group}/{name}": np.ascontiguousarray(v) for name, v in members.items()}
         facts = {"format": FORMAT, "scale": self.scale, "kinds": list(self.kinds.names)}
@@ -286,7 +285,6 @@ class Detector:
         kinds = Kinds(tuple(map(str, facts["kinds"])), **group("kinds"))
         gaussian, width = Gaussian(**group("gaussian")), len(kinds.mean)
         held = {name: Ranks(**group(f"held/{name}")) for name in PARTS}
-        parts = {name: Ranks(**group(f"parts/{name}")) for name in PARTS}
         quantiles = {name: arrays[f"quantiles/{name}"] for name in REASONS}
         origin = Origin(**{f.name: facts["origin"][f.name] for f in fields(Origin)})
         forest = Forest.of(group("forest"), width)
@@ -297,31 +295,38 @@ class Detector:
             raise ValueError("a number of it is out of bounds")
         whole, typical = Ranks(**group("whole")), Ranks(**group("typical"))
         return cls(
-            scale, gaussian, forest, kinds, quantiles, held, parts, whole, typical, error, level,
+            scale, gaussian, forest, kinds, quantiles, held, whole, typical, error, level,
             origin,
         )  # fmt: skip
 
 
 PARTS = ("forest", "distance")
-WHOLE = 16
-"""Number of `whole_features`."""
 
 
 def part_values(forest: Forest, features: Floats, components: Floats) -> dict[str, Floats]:
     """What both parts say of N tracks, [N] by name; the larger, the more out of distribution."""
-    return {"forest": forest(features), "distance": np.linalg.norm(components, axis=1)}
+    return {"forest": forest(features), "distance": lengths_of(components)}
 
 
-def combine(held: Mapping[str, Ranks], values: Mapping[str, Floats]) -> Floats:
-    """Both parts in one, [N], of which only the order counts.
+def part_ranks(held: Mapping[str, Ranks], values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Share of held training people with less of `part_values`, [N] by name."""
+    return {name: ranks.below(values[name]) for name, ranks in held.items()}
+
+
+def combine(parts: Mapping[str, Floats]) -> Floats:
+    """The ranks [N] of both parts in one, [N], of which only the order counts.
 
     The rarer of the two decides, the distance at a penalty.
     """
-    rarity = {n: -np.log1p(-ranks.below(values[n]) + 1e-12) for n, ranks in held.items()}
+    rarity = {name: -np.log1p(-rank + 1e-12) for name, rank in parts.items()}
     return np.asarray(np.maximum(rarity["forest"], rarity["distance"] - NOVELTY_PENALTY))
 
 
-def error_features(steps: TrackSteps, components: Floats) -> Floats:
-    """What tells how well agents can be forecast, [N, ...]."""
-    distance = np.linalg.norm(components, axis=1, keepdims=True)
-    return np.concatenate([whole_features(steps), distance, components[:, :COMPONENTS]], 1)
+def error_features(features: Floats, components: Floats) -> Floats:
+    """What tells how well agents of `track_features` [N, ...] can be forecast, [N, ...]."""
+    distance = lengths_of(components)[:, None]
+    return np.concatenate([features[:, :WHOLE], distance, components[:, :COMPONENTS]], 1)
+
+
+def _members(record: Any) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}

@@ -17,6 +17,7 @@ from trajflow.ood.detector import (
     Origin,
     combine,
     error_features,
+    part_ranks,
     part_values,
 )
 from trajflow.ood.features import TrackSteps, reason_quantiles, track_features
@@ -120,7 +121,7 @@ def fit_detector(
     held_values = values(held_steps, known.context[~fitted])
     held = {name: Ranks.of(v, known.person[~fitted]) for name, v in held_values.items()}
     reference_values = values(TrackSteps.of(others.past, scale), others.context)
-    combination = combine(held, reference_values)
+    combination = combine(part_ranks(held, reference_values))
     error, level = _fit_error(model, gaussian, known, others, kinds, seed)
     counted = {
         "fitted_people": len(np.unique(known.person)),
@@ -135,7 +136,6 @@ def fit_detector(
         named,
         reason_quantiles(steps, known.weight),
         held,
-        {name: Ranks.of(v, others.person) for name, v in reference_values.items()},
         Ranks.of(combination, others.person),
         Ranks.in_typical_recording(combination, others.person, others.scene),
         error,
@@ -236,5 +236,5 @@ def _errors(model: Model, gaussian: Gaussian, windows: Windows, seed: int) -> tu
         drawn = model.forecast(hidden, SAMPLES, seed + number)[:, batch.target]
         scores.append(energy_score(drawn, batch.future[batch.target]))
     steps = TrackSteps.of(windows.past, scale)
-    rows = error_features(steps, gaussian.components(windows.context))
+    rows = error_features(track_features(steps), gaussian.components(windows.context))
     return rows, np.maximum(np.concatenate(scores) / scale, LEAST_ERROR)

@@ -1,6 +1,7 @@
 """The rank of a value among those of reference people, each of whom counts once. Numpy only."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -80,14 +81,17 @@ class Ranks:
         place = np.searchsorted(self.values, values, side="right")
         return np.asarray(np.concatenate([[0.0], self.mass])[place] / (self.people + 1))
 
+    @cached_property
+    def _upper_range(self) -> float:
+        return max(float(self.values[-1] - np.median(self.values)), 1e-12)
+
     def _between(self, values: Floats, place: Ints) -> Floats:
         """How far towards the next known value each lies, [N], from 0 to 1."""
         last = len(self.values) - 1
         left = self.values[np.clip(place - 1, 0, last)]
         right = self.values[np.clip(place, 0, last)]
         inside = np.clip((values - left) / np.where(right > left, right - left, 1), 0, 1)
-        scale = max(float(self.values[last] - np.median(self.values)), 1e-12)
-        over = np.maximum(values - self.values[last], 0) / scale
+        over = np.maximum(values - self.values[last], 0) / self._upper_range
         return np.asarray(
             np.where(place > last, over / (1 + over), np.where(place > 0, inside, 0.5))
         )
