@@ -17,7 +17,7 @@ def test_without_arguments_the_help_is_shown(trajflow):
 
 
 def test_every_command_has_help(trajflow):
-    names = ["train", "evaluate", "fit", "compare", "benchmark", "predict", "plot", "doctor"]
+    names = ["train", "evaluate", "fit", "compare", "predict", "plot", "doctor"]
     data = [["data", name] for name in ("import", "make", "info", "check", "plot")]
     for words in [*([name] for name in names), *data]:
         code, out, _ = trajflow(*words, "--help")

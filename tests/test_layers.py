@@ -21,7 +21,7 @@ FLOORS = [
     {"inference", "training"},
     {"forecaster", "runtime", "evaluation"},
     {"ood", "export", "doctor"},
-    {"benchmark", "browse", "latency", "fitting"},
+    {"browse", "latency", "fitting"},
     {"tui"},
     {"cli"},
 ]
@@ -42,7 +42,6 @@ TORCH |= {
     "export",
     "training",
     "forecaster",
-    "benchmark",
     "latency",
     "surprise",
 }

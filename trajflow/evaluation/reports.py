@@ -99,7 +99,7 @@ def write_report(folder: RunFolder, report: dict[str, Any]) -> None:
 
 
 def results_of(path: Path) -> list[dict[str, Any]]:
-    """The results of a run or of a folder of a benchmark, or a report of `evaluate --json`.
+    """The results of a run or of a results folder of a benchmark, or a report of `evaluate --json`.
 
     A run without an evaluation gives its best validation.
 
@@ -123,7 +123,7 @@ def _rows(table: Path) -> list[dict[str, Any]]:
         whole = [{**row, "per_person": who} for row, who in zip(rows, people, strict=True)]
         return [without_old_coverage(row) for row in whole if row["mean"]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{table} is not a table of `trajflow benchmark`") from None
+        raise RunError(f"{table} is not the table of a benchmark (examples/benchmarks)") from None
 
 
 def _people(path: Path, rows: int) -> list[Any]:
