@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,16 @@ def test_a_renamed_command_is_refused_with_its_new_name(trajflow, old, new):
     line = f"error: `trajflow {old}` is now `trajflow fit RUN DATA {new}`\n"
     assert trajflow(old, "run", "data.zarr", "--json") == (2, "", line)
     assert old not in trajflow("--help")[1]
+
+
+@pytest.mark.parametrize("words", [[], ["ethucy", "data.zarr", "--stage", "refresh", "-o", "r"]])
+def test_the_benchmark_command_names_the_scripts(trajflow, words):
+    code, out, said = trajflow("benchmark", *words)
+    assert (code, out, said.count("\n")) == (2, "", 1)
+    for name in ("pedestrians.py", "drone.py"):
+        assert f"python examples/benchmarks/{name} DATA" in said
+        assert (Path(__file__).parents[1] / "examples" / "benchmarks" / name).is_file()
+    assert "benchmark" not in trajflow("--help")[1]
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def _rows(table: Path) -> list[dict[str, Any]]:
         whole = [{**row, "per_person": who} for row, who in zip(rows, people, strict=True)]
         return [without_old_coverage(row) for row in whole if row["mean"]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{table} is not the table of a benchmark (examples/benchmarks)") from None
+        raise RunError(f"{table} is not a table of a benchmark (examples/benchmarks)") from None
 
 
 def _people(path: Path, rows: int) -> list[Any]:
