@@ -352,6 +352,20 @@ def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, tmp_path
     assert json.loads(events.read_text().splitlines()[-1])["reason"] == "stopped"
 
 
+def test_a_fold_cannot_command_a_terminal_nor_leave_the_folder(store_of, tmp_path):
+    fold = "../../a\x1b[31m"
+    scenes = {f"{fold}-{part}": (part, [range(60), range(5, 50)]) for part in ("train", "val")}
+    scenes |= {f"b-{part}": (part, [range(52), range(9, 48)]) for part in ("train", "val")}
+    folds = {name: [f"{name}-train", f"{name}-val"] for name in (fold, "b")}
+    store = store_of(scenes, folds)
+    words = (store.path, "-o", tmp_path / "deep" / "out", "--presets", "", "--baselines", "cv")
+    code, out, said = script("pedestrians.py", *words, settings=())
+    assert code == 0, said
+    assert "\x1b" not in out + said + (tmp_path / "deep" / "out" / "table.md").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"deep", store.path.name}
+    assert len(list((tmp_path / "deep" / "out" / "baselines").iterdir())) == 2
+
+
 def test_intervals_of_people_who_are_others_add_in_squares():
     fold = {"mean": {"x": 2.0}, "people_intervals": {"x": [1.0, 4.0]}}
     one = {"x": [2.0]}

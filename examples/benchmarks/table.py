@@ -23,6 +23,7 @@ from trajflow.evaluation.intervals import seed_width, widened
 from trajflow.evaluation.ranking import Place, by_protocol, ranked
 from trajflow.evaluation.reports import reports_in
 from trajflow.runs import write_whole
+from trajflow.text import plain
 
 Report = Mapping[str, Any]
 Judged = Sequence[tuple[Trial, Report]]
@@ -303,7 +304,7 @@ def _their_cells(peer: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 def to_markdown(table: Mapping[str, Any]) -> str:
     """The whole document."""
     lines = [*_head(table), *_ours(table), *_others(table), *_commands(table)]
-    return "\n".join(lines) + "\n"
+    return plain("\n".join(lines)) + "\n"
 
 
 def summary(table: Mapping[str, Any]) -> str:
@@ -505,7 +506,7 @@ def draw(table: Mapping[str, Any]) -> Figure:
     axes[0].invert_yaxis()
     over = f"of {', '.join(table['folds'])} only" if table["partial"] else "of all folds"
     legend = f"mean {over} (grey: each fold; bar: 95 % of people; black: others, not ranked)"
-    figure.suptitle(f"{table['title']}: {legend}", fontsize=10)
+    figure.suptitle(plain(f"{table['title']}: {legend}"), fontsize=10)
     return figure
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from trajflow.errors import RunError
 from trajflow.runs import RunFolder
+from trajflow.text import file_name
 
 PREFIX = "evaluation-"
 TABLE, PEOPLE = "table.json", "people.json"
@@ -22,7 +23,10 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
         where: "split", "fold" and "fingerprint" of what was judged.
         terms: "samples", "steps", "selection", "draws" and "clocks" of how.
     """
-    parts = [where["split"], where["fold"], where["fingerprint"][:8]]
+    fold = where["fold"]
+    if fold and "/" in fold:  # a name that is no name of a file; others stay as they were
+        fold = file_name(fold)
+    parts = [where["split"], fold, where["fingerprint"][:8]]
     name = "-".join(str(part) for part in parts if part)
     chosen = terms.get("selection") or "plain"
     kind = "" if chosen == "plain" else f"-{chosen}-of-{terms['draws']}"
