@@ -201,7 +201,7 @@ def compare(
         list[Path],
         typer.Argument(
             metavar="RUN...",
-            help="Run folders, reports of `evaluate --json`, or folders of `benchmark`.",
+            help="Run folders, reports of `evaluate --json`, or results folders of benchmarks.",
         ),
     ],
     anyway: Annotated[
@@ -219,9 +219,9 @@ def compare(
     of the rank, by bootstrap over the people of both and with the variance of the seeds, holds 0;
     "behind" is that interval. Reports of earlier versions do not tell of people: they are tied if
     the score of one is within the interval of the other, and their coverage is left out.
-    `trajflow evaluate` and `trajflow benchmark --stage refresh` judge them again. Energy scores
-    and all others are means over recordings or folds that each weigh the same; --json also has
-    the means over windows.
+    `trajflow evaluate`, and the scripts of benchmarks with --stage refresh, judge them again.
+    Energy scores and all others are means over recordings or folds that each weigh the same;
+    --json also has the means over windows.
     """
     from trajflow.evaluation.ranking import by_protocol, differences, ranked
     from trajflow.evaluation.reports import results_of

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 PARTS = ("calibration", "ood", "samples")
 USUAL = ("calibration", "ood")
 """What is fitted if nothing is named, as at the end of a training."""
-RENAMED = {"calibrate": "calibration", "fit-surprise": "ood", "fit-set": "samples"}
-"""Commands of earlier versions, and what `trajflow fit` calls what they did."""
 ONLY = {
     "part": ("calibration",),
     "check": ("calibration",),
@@ -177,12 +175,6 @@ def fit(
                 say(pairs(report["samples"] | {"next": following}))
     if as_json:
         say_json(report if len(parts) > 1 else report[parts[0]])
-
-
-def renamed(context: typer.Context) -> None:
-    """Refuse a command of an earlier version with its new name."""
-    name = str(context.info_name)
-    raise ConfigError(f"`trajflow {name}` is now `trajflow fit RUN DATA {RENAMED[name]}`")
 
 
 def _refuse_idle(parts: list[str], **given: object) -> None:

@@ -21,7 +21,7 @@ FLOORS = [
     {"inference", "training"},
     {"forecaster", "runtime", "evaluation"},
     {"export", "doctor"},
-    {"benchmark", "browse", "latency", "fitting"},
+    {"browse", "latency", "fitting"},
     {"tui"},
     {"cli"},
 ]
@@ -42,7 +42,6 @@ TORCH |= {
     "export",
     "training",
     "forecaster",
-    "benchmark",
     "latency",
 }
 TORCH_FILES = {f"trajflow/inference/{name}.py" for name in ("predictor", "ensemble", "choosing")}

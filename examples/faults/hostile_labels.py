@@ -61,8 +61,6 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
         "plot scene": ["plot", run, store, "-o", place / "f.svg", "--scene", names.of("no", 3)],
         "evaluate ood": ["evaluate", run, store, "--split", "val", "--ood", "--corruptions",
                          "noise", "--windows", "20"],
-        "benchmark": ["benchmark", "ethucy", store, "--out", place / names.file("bench"), "--seeds",
-                      "1", "--presets", "mmf", "--floors", "cv", *TINY],
         "bench": ["bench", run, "--show", "footprint", "--seconds", "0.05"],
         "export": ["export", run, "-o", place / names.file("model.onnx")],
         "data repair": ["data", "check", place / names.file("hurt.zarr"), "--repair",
