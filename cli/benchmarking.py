@@ -69,7 +69,7 @@ def carry_out(ask: "Ask", doing: Doing) -> "Standing":
     from trajflow.benchmark.drafting import plan_of
     from trajflow.benchmark.pool import Order, Pool, Standing
     from trajflow.datasets.store import open_store
-    from trajflow.tensors import device_of
+    from trajflow.models.tensors import device_of
 
     if doing.stage not in STAGES:
         raise ConfigError(did_you_mean("stage", doing.stage, STAGES))

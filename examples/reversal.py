@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from trajflow.batch import Batch
 from trajflow.datasets.store import open_store
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.ood.detection import rates
@@ -29,6 +28,7 @@ from trajflow.runs import RunFolder
 from trajflow.surprise.features import track_features
 from trajflow.surprise.sight import look
 from trajflow.surprise.viewing import NetworkViewer
+from trajflow.types import Batch
 
 CASES = ("reversed", "rounded to 1 mm", "rounded to 1 cm", "rounded to 5 cm", "rounded to 10 cm")
 

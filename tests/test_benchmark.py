@@ -23,8 +23,8 @@ from trajflow.datasets.splits import choose
 from trajflow.errors import ConfigError, RunError
 from trajflow.evaluation.ranking import by_protocol, differences, protocol, ranked
 from trajflow.evaluation.reports import read_report, report_name
+from trajflow.models.serialization import unpack
 from trajflow.runs import EVENTS, RESUME, WEIGHTS, RunFolder
-from trajflow.weights import unpack
 
 SMALL = ("model.width=16", "model.decoder_width=16", "model.decoder_depth=1", "train.batch_size=20")
 BRIEF = (*SMALL, "train.epochs=1", "train.samples=5", "train.threads=1")

@@ -9,7 +9,6 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from trajflow.baselines import load
-from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, RunError
@@ -25,6 +24,7 @@ from trajflow.ood.question import Question
 from trajflow.ood.reports import newest_report, read_report, report_name
 from trajflow.ood.retention import FOUR_FIFTHS, KEPT, Retention, retained
 from trajflow.ood.verdict import telling
+from trajflow.types import Batch
 
 N, M = 70, 53
 

@@ -7,17 +7,17 @@ import pytest
 import surprise_support
 import torch
 
-from trajflow.batch import Batch
 from trajflow.calibration import digest
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowWarning
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.surprise import FILE, Origin, disagreement, fit, read_surprise, stored
 from trajflow.surprise.faults import FAULTS
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.ranks import Ranks
 from trajflow.surprise.scores import available, load
 from trajflow.surprise.viewing import NetworkViewer
+from trajflow.types import Batch
 
 A, T, F, D = 3, 8, 9, 2
 WEIGHTS = b"weights"
@@ -32,7 +32,7 @@ def model():
     torch.manual_seed(3)
     shape = Architecture(T, F, D, width=12, decoder_width=16, decoder_depth=1, components=5)
     model = TrajectoryModel(shape).eval().requires_grad_(False)
-    model.fit_scaling(
+    model.fit_normalizer(
         (
             torch.as_tensor(b.past, dtype=torch.float32),
             torch.as_tensor(b.future, dtype=torch.float32),
@@ -74,7 +74,7 @@ def test_ordinary_people_are_as_strange_as_those_it_was_calibrated_on(surprise, 
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_known_faults_are_stranger_than_what_they_are_made_of(name, surprise, model, ordinary):
     chance = np.random.default_rng(8)
-    usual = float(model.scaling.unit)
+    usual = float(model.normalizer.displacement_scale)
     past = FAULTS[name](ordinary.past, ordinary.future, usual, chance)
     target = np.isfinite(past).all(-1).any(-1)
     strange = judged(surprise, model, past, target).score
@@ -303,7 +303,7 @@ def test_a_forest_of_arrays_is_the_one_that_was_grown():
 
 
 def test_every_score_is_found_by_its_file():
-    assert {"mahalanobis", "neighbours", "consistency", "agreement", "spread"} <= set(available())
+    assert {"mahalanobis", "neighbors", "consistency", "agreement", "spread"} <= set(available())
     assert all(callable(load(name).values) for name in available())
 
 

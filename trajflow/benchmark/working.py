@@ -22,11 +22,11 @@ from trajflow.evaluation.reports import report_name
 from trajflow.inference.choosing import LEARNED
 from trajflow.inference.ensemble import Ensemble
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.models.tensors import device_of
 from trajflow.run_data import facts_of, run_data, track_data
 from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
-from trajflow.tensors import device_of
 from trajflow.training import Trainer
-from trajflow.training.noise_sets import SetTrainer, keep_set
+from trajflow.training.learned_samples import LearnedSamplesTrainer, keep_samples
 from trajflow.training.setup import new_trainer, resumed_trainer
 
 SIZE = 512
@@ -152,10 +152,10 @@ class Work:
         data = run_data(self.store, folder)
         samples = config.samples.model_copy(update={"count": count})
         config = config.model_copy(update={"samples": samples})
-        trainer = SetTrainer(predictor.model, data, config, predictor.device)
+        trainer = LearnedSamplesTrainer(predictor.model, data, config, predictor.device)
         for _ in trainer.run():
             pass
-        keep_set(folder, trainer)
+        keep_samples(folder, trainer)
 
     def _protocol(self, data: TrackData) -> dict[str, Any]:
         shape, found = self.trial.config.data, data.describe()

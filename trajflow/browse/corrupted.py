@@ -18,12 +18,12 @@ from trajflow.ood.question import Question
 from trajflow.ood.reports import newest_report, read_report, report_name
 
 if TYPE_CHECKING:
-    from trajflow.batch import Batch
     from trajflow.browse.session import Session
     from trajflow.config import Config
     from trajflow.datasets.store import Store
     from trajflow.inference.predictor import TorchPredictor
     from trajflow.ood.nearest import Known
+    from trajflow.types import Batch
 
 Report = dict[str, Any]
 """A report of `trajflow evaluate --ood`, as its JSON holds it."""

@@ -23,13 +23,13 @@ from torch.export import Dim
 from trajflow.calibration import stored
 from trajflow.errors import ConfigError, MissingExtra, did_you_mean
 from trajflow.export.verify import check_sizes, check_views, random_inputs
-from trajflow.frames import observed
 from trajflow.inference.onnx.artifact import FORMAT, Artifact, ModelSpec, check_graph, sealed
 from trajflow.inference.onnx.golden import judged
 from trajflow.inference.onnx.predictor import SIGHT_OUTPUTS, EngineViewer
 from trajflow.inference.onnx.session import Session
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import TrajectoryModel
+from trajflow.models.frames import observed
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise.packing import packed
 from trajflow.surprise.sight import AGAIN, DRAWS
 from trajflow.surprise.viewing import evaluations, looking_noise
@@ -239,7 +239,7 @@ def weights_digest(predictor: TorchPredictor) -> str:
 def sight_noise(predictor: TorchPredictor) -> NDArray[np.float32]:
     """The noise of every agent that surprise looks by, [S, N] with N = F * D."""
     kept = looking_noise(predictor.model).numpy()
-    full = np.zeros((DRAWS, predictor.model.scaling.size), np.float32)
+    full = np.zeros((DRAWS, predictor.model.normalizer.size), np.float32)
     full[:, : kept.shape[1]] = kept
     return full
 

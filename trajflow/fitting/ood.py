@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajflow.batch import OnProgress, counted, silent
 from trajflow.calibration import digest
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError, did_you_mean
 from trajflow.inference.predictor import WEIGHTS, TorchPredictor
 from trajflow.inference.tables import check_fit
+from trajflow.models.tensors import device_of
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
 from trajflow.surprise import FILE, Origin, Surprise, fit, stored
 from trajflow.surprise.faults import FAULTS
-from trajflow.tensors import device_of
+from trajflow.types import OnProgress, counted, silent
 
 if TYPE_CHECKING:
     from trajflow.training import Trainer

@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from trajflow.batch import Bools, Floats
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
@@ -20,6 +19,7 @@ from trajflow.selection import Chosen, choose, merge
 from trajflow.surprise import Strangeness
 from trajflow.surprise.sight import Viewer
 from trajflow.surprise.surprise import STRANGE
+from trajflow.types import Bools, Floats
 
 SEED_STEP = 1_000_003
 """Between the seeds of two members: neighboring seeds of an ensemble shall share no draws."""
@@ -97,12 +97,12 @@ class Ensemble(Predictor):
         return self.predictors[0]._selection(samples, draws, select)
 
     def _draw(
-        self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
+        self, past: Floats, target: Bools, samples: int, seed: int | None, dt_ratio: float | Floats
     ) -> Floats:
         chance = secrets.randbits(31) if seed is None else seed
         shares = zip(self.predictors, self.shares(samples, chance), strict=True)
         drawn = [
-            one._draw(past, target, share, chance + SEED_STEP * number, rate)
+            one._draw(past, target, share, chance + SEED_STEP * number, dt_ratio)
             for number, (one, share) in enumerate(shares)
             if share
         ]
@@ -114,7 +114,7 @@ class Ensemble(Predictor):
         target: Bools,
         wanted: Selection,
         seed: int | None,
-        rate: float | Floats,
+        dt_ratio: float | Floats,
     ) -> tuple[Floats, Floats]:
         """Futures that stand for the draws of all members, [S, N, F, D], and weights [S, N].
 
@@ -123,11 +123,11 @@ class Ensemble(Predictor):
         """
         if wanted.rule == LEARNED:
             each = replace(wanted, draws=wanted.count)
-            sets = [one._chosen(past, target, each, seed, rate) for one in self.predictors]
+            sets = [one._chosen(past, target, each, seed, dt_ratio) for one in self.predictors]
             found = merge([Chosen(*map(torch.tensor, one)) for one in sets])
         else:
             chance = secrets.randbits(31) if seed is None else seed
-            drawn = self._draw(past, target, wanted.draws, chance, rate)
+            drawn = self._draw(past, target, wanted.draws, chance, dt_ratio)
             # Rules start from the first draws, and these are all of one member.
             order = np.random.default_rng(chance).permutation(len(drawn))
             found = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)

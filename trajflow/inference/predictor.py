@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from trajflow.batch import Floats
 from trajflow.calibration import Calibration, read_calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError
-from trajflow.files import read_kept
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import Selection, chosen_futures, draws_of
-from trajflow.model import TrajectoryModel
-from trajflow.noise_set import NoiseSet
+from trajflow.io import read_kept
+from trajflow.models.learned_samples import LearnedSamples
+from trajflow.models.serialization import MOST, read_samples, unpack
+from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise import Surprise, read_surprise
 from trajflow.surprise.viewing import NetworkViewer
-from trajflow.tensors import scene_centres, to_tensor
-from trajflow.weights import MOST, read_sets, unpack
+from trajflow.types import Floats
 
 WEIGHTS = "weights.safetensors"
 SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -40,7 +40,7 @@ class TorchPredictor(Predictor):
         device: str = "cpu",
         steps: int = 1,
         calibration: Calibration | None = None,
-        sets: Mapping[int, NoiseSet] | None = None,
+        sets: Mapping[int, LearnedSamples] | None = None,
         surprise: Surprise | None = None,
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
@@ -73,7 +73,7 @@ class TorchPredictor(Predictor):
         if not {"dt", "unit"} <= facts.keys():
             raise RunError(f"{path} does not say the dt and the unit of its tracks; train anew")
         calibration = read_calibration(folder, content, steps)
-        sets, surprise = read_sets(folder, content), read_surprise(folder, content)
+        sets, surprise = read_samples(folder, content), read_surprise(folder, content)
         return cls(model, facts, device, steps, calibration, sets, surprise)
 
     @property
@@ -98,7 +98,7 @@ class TorchPredictor(Predictor):
         target: NDArray[np.bool_],
         wanted: Selection,
         seed: int | None,
-        rate: float | Floats = 1.0,
+        dt_ratio: float | Floats = 1.0,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
         centre = scene_centres(past)
@@ -110,7 +110,7 @@ class TorchPredictor(Predictor):
             self.steps,
             self._generator(seed),
             self.sets,
-            self._told(rate, len(past)),
+            self._told(dt_ratio, len(past)),
             self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
@@ -118,8 +118,8 @@ class TorchPredictor(Predictor):
         samples = found.samples.double().cpu().numpy() + there
         return np.asarray(samples), np.asarray(weights / weights.sum(0))
 
-    def _told(self, rate: float | Floats, scenes: int) -> torch.Tensor:
-        told = np.broadcast_to(np.asarray(rate, np.float32), (scenes,))
+    def _told(self, dt_ratio: float | Floats, scenes: int) -> torch.Tensor:
+        told = np.broadcast_to(np.asarray(dt_ratio, np.float32), (scenes,))
         return torch.tensor(told, device=self.device)
 
     def _generator(self, seed: int | None) -> torch.Generator:
@@ -133,7 +133,7 @@ class TorchPredictor(Predictor):
         target: NDArray[np.bool_],
         samples: int,
         seed: int | None,
-        rate: float | Floats = 1.0,
+        dt_ratio: float | Floats = 1.0,
     ) -> Floats:
         centre = scene_centres(past)
         drawn = forecast_within(
@@ -143,7 +143,7 @@ class TorchPredictor(Predictor):
             samples,
             self.steps,
             secrets.randbits(62) if seed is None else seed,
-            self._told(rate, len(past)),
+            self._told(dt_ratio, len(past)),
             self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
@@ -153,7 +153,7 @@ class TorchPredictor(Predictor):
 def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
     a, dt = model.architecture, float(facts["dt"])
     least, most = (facts.get(name, 1.0) * dt for name in ("least_rate", "most_rate"))
-    scale, dts = float(model.scaling.unit), DtRange(dt, least, most)
+    scale, dts = float(model.normalizer.displacement_scale), DtRange(dt, least, most)
     return TrackFormat(a.history, a.horizon, a.dims, str(facts["unit"]), scale, dts)
 
 
@@ -164,7 +164,7 @@ def forecast_within(
     samples: int,
     steps: int,
     seed: int,
-    rate: Tensor,
+    dt_ratio: Tensor,
     temperature: float,
 ) -> Tensor:
     """Futures of the targets, [S, N, F, D], as `TrajectoryModel.forecast` draws them.
@@ -180,13 +180,13 @@ def forecast_within(
         samples: Draws S.
         steps: Network evaluations per draw.
         seed: Seed of the noise.
-        rate: Seconds per step over those that are usual, [B].
+        dt_ratio: Seconds per step over those that are usual, [B].
         temperature: Deviation of the noise.
 
     Raises:
         TrajflowError: The memory does not suffice for one of them.
     """
-    asked = _Asked(past, target, samples, steps, rate, temperature)
+    asked = _Asked(past, target, samples, steps, dt_ratio, temperature)
     most = len(past) if model.architecture.joint else int(target.sum())
     parts = 1
     while True:
@@ -202,7 +202,7 @@ def forecast_within(
         if parts >= most:
             raise TrajflowError(
                 f"out of memory for {samples} samples of one agent among {target.shape[1]}; "
-                "ask for fewer samples, or give fewer neighbours"
+                "ask for fewer samples, or give fewer neighbors"
             )
         parts = min(most, 2 * parts)
 
@@ -219,7 +219,7 @@ class _Asked:
     target: Tensor
     samples: int
     steps: int
-    rate: Tensor
+    dt_ratio: Tensor
     temperature: float
 
     def drawn(self, model: TrajectoryModel, noise: Generator) -> Tensor:
@@ -230,25 +230,25 @@ class _Asked:
             self.samples,
             self.steps,
             noise,
-            self.rate,
+            self.dt_ratio,
             self.temperature,
         )
 
     def by_scenes(self, model: TrajectoryModel, noise: Generator, parts: int) -> Iterator[Tensor]:
         """So many scenes at a time."""
         for some in torch.arange(len(self.past), device=self.past.device).chunk(parts):
-            cut = {name: getattr(self, name)[some] for name in ("past", "target", "rate")}
+            cut = {name: getattr(self, name)[some] for name in ("past", "target", "dt_ratio")}
             yield replace(self, **cut).drawn(model, noise)
 
     def by_agents(self, model: TrajectoryModel, noise: Generator, parts: int) -> Iterator[Tensor]:
         """So many agents at a time, from the noise that they would have had at once."""
         past, target, rows = self.past, self.target, self.target.nonzero()
-        shape = (self.samples, len(rows), model.scaling.size)
+        shape = (self.samples, len(rows), model.normalizer.size)
         whole = torch.randn(*shape, dtype=past.dtype, device=past.device, generator=noise)
         for some in torch.arange(len(rows), device=past.device).chunk(parts):
             scenes, own = rows[some, 0].unique(return_inverse=True)  # type: ignore[no-untyped-call]
             mine = torch.zeros_like(target[scenes])
             mine[own, rows[some, 1]] = True
-            context, frame = model.context(past[scenes], mine, self.rate[scenes])
+            context, frame = model.context(past[scenes], mine, self.dt_ratio[scenes])
             started = self.temperature * whole[:, some]
             yield model.futures(context[mine], frame.take(mine), started, self.steps)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trajflow import metrics
-from trajflow.batch import Batch, Floats
 from trajflow.ood.marks import Judged
+from trajflow.types import Batch, Floats
 
 APART = 1 << 20
 """Between the seeds of these draws and those that errors are of."""

@@ -6,7 +6,6 @@ from zlib import crc32
 
 import numpy as np
 
-from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
@@ -14,6 +13,7 @@ from trajflow.evaluation.motion import pace
 from trajflow.ood.pools import SIZE, cut, joined, pools_of
 from trajflow.ood.shifts import Shift, World
 from trajflow.ood.shifts.crowding import CROWD
+from trajflow.types import Batch
 
 REACH = 3
 """Times T and F that ordinary windows bring, for the farthest shift."""

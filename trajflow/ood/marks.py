@@ -7,11 +7,11 @@ from typing import Protocol
 import numpy as np
 
 from trajflow import metrics
-from trajflow.batch import Batch, Floats, Ints
 from trajflow.calibration import Calibration, region_of
 from trajflow.errors import DataError
 from trajflow.ood.floor import Floor
 from trajflow.surprise.surprise import EXPOSURE
+from trajflow.types import Batch, Floats, Ints
 
 SURPRISE, RISK = "surprise", "risk"
 """The combined score, and the error that is expected."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats
-from trajflow.model import TrajectoryModel
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise.viewing import NetworkViewer
+from trajflow.types import Batch, Floats
 
 GAP = 0.12
 """Between tracks that stand side by side, as a share of the longest."""

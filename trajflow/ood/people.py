@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trajflow.batch import Floats, Ints
+from trajflow.types import Floats, Ints
 
 LEVEL = 0.95
 RESAMPLES = 500

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Batch, Ints
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
+from trajflow.types import Batch, Ints
 
 SIZE = 256
 """Targets in a batch."""

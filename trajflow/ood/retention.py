@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Floats
+from trajflow.types import Floats
 
 KEPT = np.arange(1, 41) / 40
 """Shares of the windows that are kept."""

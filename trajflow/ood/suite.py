@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats
 from trajflow.calibration import person_quantiles
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
@@ -17,6 +16,7 @@ from trajflow.ood.grounds import Grounds
 from trajflow.ood.marks import RISK, UNAWARE, Judged, Marks, mark
 from trajflow.ood.shifts import Shift, chosen
 from trajflow.ood.verdict import Ordinary, Values, telling
+from trajflow.types import Batch, Floats
 
 ALARM = 0.95
 """Share of validation people who are to stay below a threshold."""

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Floats, Ints
 from trajflow.ood.detection import rates
 from trajflow.ood.floor import FLOORS
 from trajflow.ood.foreseen import Foreseen
 from trajflow.ood.marks import ERRORS, RISK, SURPRISE, UNAWARE, Marks
 from trajflow.ood.people import told, weighted_mean, weights
 from trajflow.ood.retention import KEPT, Retention, retained
+from trajflow.types import Floats, Ints
 
 ERROR = "energy_score"
 """What the surprise should predict."""

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats
 from trajflow.errors import ConfigError
+from trajflow.types import Batch, Floats
 
 
 class Forecaster(Protocol):

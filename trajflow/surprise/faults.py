@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats, Ints
+from trajflow.types import Batch, Bools, Floats, Ints
 
 Chance = np.random.Generator
 Fault = Callable[[Floats, Floats, float, Chance], Floats]

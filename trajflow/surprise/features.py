@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
 from trajflow.surprise.motion import FINE, Motion, mean, most
 from trajflow.surprise.sight import Sight
+from trajflow.types import Bools, Floats, Ints
 
 LEAST = 1e-5
 """Shares of an agent's own pace that count as none."""

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.errors import DataError
-from trajflow.model import TrajectoryModel
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise.faults import FAULTS, Chance, faulted
 from trajflow.surprise.features import track_features
 from trajflow.surprise.forest import Forest
@@ -24,6 +23,7 @@ from trajflow.surprise.surprise import (
     combined,
 )
 from trajflow.surprise.viewing import evaluations
+from trajflow.types import Batch, Bools, Floats, Ints
 
 ROUNDS = 4
 """Faulty versions of each training window."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
+from trajflow.types import Bools, Floats, Ints
 
 LEAVES, DEPTH, RATE = 31, 7, 0.12
 """Leaves and questions in a row of a tree at most, and what of it counts."""

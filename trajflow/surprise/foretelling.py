@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trajflow.batch import Batch, Floats
 from trajflow.metrics import energy_score
-from trajflow.model import TrajectoryModel
+from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise.faults import FAULTS, faulted
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.risk import Risk
 from trajflow.surprise.seen import Seen
 from trajflow.surprise.surprise import Made
-from trajflow.tensors import scene_centres, to_tensor
+from trajflow.types import Batch, Floats
 
 DRAWS = 20
 """Futures that an energy score is of."""
@@ -90,7 +90,7 @@ def fit_risk(
 
 def energy_scores(model: TrajectoryModel, batches: Iterable[Batch], how: Drawing) -> Floats:
     """Energy score of the model's draws for all targets of the batches, [N], unit of the tracks."""
-    chance = torch.Generator(model.scaling.unit.device).manual_seed(how.seed)
+    chance = torch.Generator(model.normalizer.displacement_scale.device).manual_seed(how.seed)
     return np.concatenate([_energy_score(model, batch, how, chance) for batch in batches])
 
 
@@ -108,7 +108,7 @@ def _outcomes(
 def _energy_score(
     model: TrajectoryModel, batch: Batch, how: Drawing, chance: torch.Generator
 ) -> Floats:
-    centre, device = scene_centres(batch.past), model.scaling.unit.device
+    centre, device = scene_centres(batch.past), model.normalizer.displacement_scale.device
     points = to_tensor(batch.past, centre, device)
     target = torch.as_tensor(batch.target, device=device)
     drawn = model.forecast(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Floats, Ints
+from trajflow.types import Floats, Ints
 
 SAID = {
     "faster": "people who are faster",

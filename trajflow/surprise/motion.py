@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
+from trajflow.types import Bools, Floats, Ints
 
 STILL = 0.1
 """Least pace that accelerations are measured by, as a share of the usual one."""

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Floats
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.kinds import Kinds
 from trajflow.surprise.ranks import Ranks
 from trajflow.surprise.risk import Risk
 from trajflow.surprise.scores import available
 from trajflow.surprise.surprise import EXPOSURE, NOVELTY, Made, Origin, Surprise
+from trajflow.types import Floats
 
 FORMAT = 2
 LATER = ("left_out", "independent", "evaluations", "temperature")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
+from trajflow.types import Bools, Floats, Ints
 
 FEW = 20
 """People without whom a recording cannot say what one in twenty is."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Floats
 from trajflow.surprise.forest import Forest
+from trajflow.types import Floats
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.errors import DataError
-from trajflow.model import TrajectoryModel
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise.sight import Sight, joined, look
 from trajflow.surprise.viewing import NetworkViewer
+from trajflow.types import Batch, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
 from trajflow.surprise.motion import Motion
+from trajflow.types import Bools, Floats, Ints
 
 DRAWS, AGAIN = 4, 2
 """Futures of each agent that the model's scores are made of, always from the same noise, and how

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trajflow.batch import Bools, Floats
+from trajflow.types import Bools, Floats
 
 
 @dataclass(frozen=True)

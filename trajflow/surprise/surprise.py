@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats
 from trajflow.surprise.features import risk_features, track_features
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.kinds import Kinds
@@ -15,6 +14,7 @@ from trajflow.surprise.scores import State, load
 from trajflow.surprise.scores.neighbours import components
 from trajflow.surprise.sight import Sight, Viewer, look
 from trajflow.surprise.strangeness import Strangeness
+from trajflow.types import Bools, Floats
 
 EXPOSURE = "faults"
 """Name of the score that was learned from known faults."""

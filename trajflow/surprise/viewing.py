@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajflow.batch import Bools, Floats
 from trajflow.flow import sample
-from trajflow.frames import Frame
-from trajflow.model import TrajectoryModel
-from trajflow.noise_set import spread_normals
+from trajflow.models.frames import Frame
+from trajflow.models.learned_samples import spread_normals
+from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise.sight import AGAIN, DRAWS, View
-from trajflow.tensors import scene_centres, to_tensor
+from trajflow.types import Bools, Floats
 
 
 class NetworkViewer:
@@ -19,13 +19,13 @@ class NetworkViewer:
     def __init__(self, model: TrajectoryModel) -> None:
         """Look with a model, where it is."""
         self.model = model
-        self.usual = float(model.scaling.unit)
+        self.usual = float(model.normalizer.displacement_scale)
         self.horizon = model.architecture.horizon
 
     @torch.inference_mode()
     def __call__(self, past: Floats, target: Bools) -> View:
         """What it makes of the targets [B, A] of pasts [B, A, T, D], in world coordinates."""
-        device, centre = self.model.scaling.unit.device, scene_centres(past)
+        device, centre = self.model.normalizer.displacement_scale.device, scene_centres(past)
         wanted = torch.as_tensor(target, device=device)
         context, frame = self.model.context(to_tensor(past, centre, device), wanted)
         noise = looking_noise(self.model).to(context)
@@ -45,13 +45,13 @@ class NetworkViewer:
             return model.futures(context[target], frame.take(target), each, steps)
         whole = noise[:, None, None].expand(-1, *target.shape, -1)
         event: Tensor = sample(model.velocity(context, target), whole, steps, axes=2)[:, target]
-        rest = event.new_zeros(*event.shape[:-1], model.scaling.size)
-        return model.scaling.future(frame.take(target), event, rest)
+        rest = event.new_zeros(*event.shape[:-1], model.normalizer.size)
+        return model.normalizer.unnormalize(frame.take(target), event, rest)
 
 
 def looking_noise(model: TrajectoryModel) -> Tensor:
     """Noise of the components that a model moves, [S, ...] with S = `DRAWS`; always the same."""
-    return spread_normals(DRAWS, model.scaling.components)
+    return spread_normals(DRAWS, model.normalizer.components)
 
 
 def evaluations(model: TrajectoryModel) -> int:

@@ -9,9 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Bools, Floats
 from trajflow.errors import ConfigError, RunError
-from trajflow.files import read_whole
 from trajflow.forecast import LEARNED
 from trajflow.inference.base import Predictor
 from trajflow.inference.onnx.artifact import (
@@ -24,9 +22,11 @@ from trajflow.inference.onnx.artifact import (
 from trajflow.inference.onnx.golden import check_golden, check_sight
 from trajflow.inference.onnx.padding import ROWS, Scenes, check_shape, cut, most_at_once
 from trajflow.inference.onnx.session import OutOfMemory, Session
+from trajflow.io import read_whole
 from trajflow.surprise.packing import unpacked
 from trajflow.surprise.sight import AGAIN, View
 from trajflow.surprise.surprise import Surprise
+from trajflow.types import Bools, Floats
 
 SIGHT_OUTPUTS = ("context", "once", "twice")
 """Outputs of the graph that surprise looks by."""
@@ -114,7 +114,7 @@ model.onnx` makes one
         return cls(artifact, session, Session(artifact.sight, threads))
 
     def carry(
-        self, past: Floats, target: Bools, noise: NDArray[Any], rate: float | Floats = 1.0
+        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: float | Floats = 1.0
     ) -> Floats:
         """Futures of the N targets from given noise, [S, N, F, D], world coordinates.
 
@@ -125,9 +125,9 @@ model.onnx` makes one
             past: World positions, [B, A, T, D]; NaN where unseen.
             target: Who is forecast, [B, A].
             noise: Normal numbers, [S, N, ...] with F * D for each sample.
-            rate: Seconds per step over those that are usual, [B] or one for all.
+            dt_ratio: Seconds per step over those that are usual, [B] or one for all.
         """
-        clock = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
+        clock = np.broadcast_to(np.asarray(dt_ratio, np.float32), (len(past),))
         futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
         most = most_at_once(past, len(noise), self.spec.joint)
         for some, agents in cut(target, most, self.spec.joint):
@@ -137,16 +137,16 @@ model.onnx` makes one
         return futures
 
     def _within(
-        self, past: Floats, target: Bools, noise: NDArray[Any], rate: NDArray[np.float32]
+        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: NDArray[np.float32]
     ) -> Floats:
         """Futures [S, N, F, D] in as many calls as the memory of a graph allows."""
         joint = self.spec.joint
         try:
-            return self._carried(past, target, noise, rate)
+            return self._carried(past, target, noise, dt_ratio)
         except OutOfMemory as error:
             if len(noise) > 1:
                 halves = np.array_split(noise, 2)
-                return np.concatenate([self._within(past, target, h, rate) for h in halves])
+                return np.concatenate([self._within(past, target, h, dt_ratio) for h in halves])
             if noise.shape[1] == 1 or (joint and target.any(1).sum() == 1):
                 raise RunError(
                     f"the exported model cannot forecast one agent among {past.shape[1]}: {error}; "
@@ -154,14 +154,14 @@ model.onnx` makes one
                 ) from None
         most = -(-int(target.any(1).sum() if joint else noise.shape[1]) // 2)
         parts = cut(target, most, joint)
-        drawn = [self._within(past, some, noise[:, agents], rate) for some, agents in parts]
+        drawn = [self._within(past, some, noise[:, agents], dt_ratio) for some, agents in parts]
         return np.concatenate(drawn, 1)
 
     def _carried(
-        self, past: Floats, target: Bools, noise: NDArray[Any], rate: NDArray[np.float32]
+        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: NDArray[np.float32]
     ) -> Floats:
         """Futures [S, N, F, D] in one call."""
-        scenes, clock = self._padded(past, target, rate)
+        scenes, clock = self._padded(past, target, dt_ratio)
         found = scenes.picked(self._run("futures", scenes, noise, clock))
         if not np.isfinite(found).all():
             bad = scenes.known & ~np.isfinite(found).all((0, 2, 3))
@@ -173,13 +173,13 @@ model.onnx` makes one
         return found
 
     def _padded(
-        self, past: Floats, target: Bools, rate: NDArray[np.float32]
+        self, past: Floats, target: Bools, dt_ratio: NDArray[np.float32]
     ) -> tuple[Scenes, NDArray[np.float32]]:
         """Scenes in which somebody is a target, and their clocks."""
         wanted = target.any(1)
         if not wanted.all():
-            past, target, rate = past[wanted], target[wanted], rate[wanted]
-        return Scenes.of(past, target, self.spec.neighbors), rate
+            past, target, dt_ratio = past[wanted], target[wanted], dt_ratio[wanted]
+        return Scenes.of(past, target, self.spec.neighbors), dt_ratio
 
     def _viewer(self) -> EngineViewer:
         return self._sight
@@ -204,18 +204,18 @@ model.onnx` makes one
         return samples
 
     def _draw(
-        self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
+        self, past: Floats, target: Bools, samples: int, seed: int | None, dt_ratio: float | Floats
     ) -> Floats:
         """Futures of the N targets, [S, N, F, D]."""
         shape = (samples, int(target.sum()), self.horizon * self.dims)
         noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-        return self.carry(past, target, noise, rate)
+        return self.carry(past, target, noise, dt_ratio)
 
     def _chosen(
-        self, past: Floats, target: Bools, wanted: int, seed: int | None, rate: float | Floats
+        self, past: Floats, target: Bools, wanted: int, seed: int | None, dt_ratio: float | Floats
     ) -> tuple[Floats, Floats]:
         """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
-        clock = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
+        clock = np.broadcast_to(np.asarray(dt_ratio, np.float32), (len(past),))
         size, learned, joint = self.horizon * self.dims, self.learned[wanted], self.spec.joint
         context = np.empty((int(target.sum()), learned.width))
         for some, agents in cut(target, most_at_once(past, 1, joint), joint):
@@ -227,19 +227,19 @@ model.onnx` makes one
         full = np.zeros((wanted, len(context), size), np.float32)
         # The graph widens its noise by the temperature, and learned noise is as wide as it is.
         full[..., : noise.shape[-1]] = noise / self.temperature
-        return self.carry(past, target, full, rate), weights
+        return self.carry(past, target, full, dt_ratio), weights
 
     def _run(
         self,
         output: str,
         scenes: Scenes,
         noise: NDArray[Any],
-        rate: NDArray[np.float32],
+        dt_ratio: NDArray[np.float32],
         width: int = 0,
     ) -> NDArray[np.float32]:
         inputs = {"past": scenes.past, "noise": scenes.spread(noise.astype(np.float32, copy=False))}
         if "rate" in self.session.inputs:
-            inputs["rate"] = np.array(rate)
+            inputs["rate"] = np.array(dt_ratio)
         try:
             (found,) = self.session.run([output], inputs)
         except OutOfMemory:
@@ -258,7 +258,7 @@ class LearnedSamples:
     LAYERS = ("read.0", "read.2", "move", "weigh")
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take weights and biases by the names of a `NoiseSet`.
+        """Take weights and biases by the names of a `LearnedSamples`.
 
         Raises:
             RunError: They do not fit together.

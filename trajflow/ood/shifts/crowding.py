@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.ood.shifts.shift import Shift, World
+from trajflow.types import Batch, Bools, Floats, Ints
 
 CROWD = "crowd"
 """Name of the pool that people are borrowed from."""

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools
 from trajflow.ood.shifts.shift import Shift, World
+from trajflow.types import Batch, Bools
 
 
 def dropped(batch: Batch, rng: np.random.Generator, count: int) -> Batch:

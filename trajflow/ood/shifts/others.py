@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from trajflow.batch import Batch
 from trajflow.ood.shifts.shift import Shift, World
+from trajflow.types import Batch
 
 WHAT = {
     "place": "people of another place",

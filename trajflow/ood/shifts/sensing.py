@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats
 from trajflow.ood.shifts.shift import Shift, World
+from trajflow.types import Batch, Floats
 
 
 def noisy(batch: Batch, rng: np.random.Generator, deviation: float) -> Batch:

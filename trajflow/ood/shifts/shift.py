@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trajflow.batch import Batch
+from trajflow.types import Batch
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Batch
 from trajflow.ood.shifts.shift import Shift, World
+from trajflow.types import Batch
 
 UNITS = {"feet": 3.28084, "px": 25.0, "cm": 100.0}
 """Numbers that a metre is in each; pixels as of a camera above a campus, 4 cm each."""

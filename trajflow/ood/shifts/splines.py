@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats
+from trajflow.types import Bools, Floats
 
 
 def between(path: Floats, when: Floats) -> Floats:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Batch
 from trajflow.ood.shifts.shift import Shift, World
 from trajflow.ood.shifts.splines import between
+from trajflow.types import Batch
 
 
 def paced(batch: Batch, pace: float) -> Batch:

@@ -11,9 +11,9 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from trajflow.batch import Floats
 from trajflow.errors import ConfigError, did_you_mean
 from trajflow.surprise.sight import Sight
+from trajflow.types import Floats
 
 State = Mapping[str, Floats]
 

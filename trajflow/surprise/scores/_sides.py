@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from trajflow.batch import Floats
+from trajflow.types import Floats
 
 LEVELS = np.concatenate([[0.001, 0.002, 0.005], np.arange(1, 100) / 100, [0.995, 0.998, 0.999]])
 """Shares of people for which quantiles are kept."""

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from trajflow.batch import Floats
 from trajflow.surprise.scores import State
 from trajflow.surprise.scores._sides import both, quantiles, rarity, share
 from trajflow.surprise.sight import Sight
+from trajflow.types import Floats
 
 
 def fit(sight: Sight, weight: Floats) -> State:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
 from trajflow.surprise.motion import FINE, Motion
 from trajflow.surprise.scores import State
 from trajflow.surprise.sight import Sight
+from trajflow.types import Bools, Floats, Ints
 
 
 def fit(sight: Sight, weight: Floats) -> State:

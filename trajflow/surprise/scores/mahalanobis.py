@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from trajflow.batch import Floats
 from trajflow.surprise.scores import State
 from trajflow.surprise.sight import Sight
+from trajflow.types import Floats
 
 
 def fit(sight: Sight, weight: Floats) -> State:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from trajflow.batch import Floats
 from trajflow.surprise.scores import State
 from trajflow.surprise.sight import Sight
+from trajflow.types import Floats
 
 KEPT, AXES, NEAREST = 2000, 16, 5
 """Contexts remembered, their principal components, and how many of the nearest count."""

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from trajflow.batch import Floats
 from trajflow.surprise.motion import Motion, spoken
 from trajflow.surprise.scores import State
 from trajflow.surprise.scores._sides import both, quantiles, rarity
 from trajflow.surprise.sight import Sight
+from trajflow.types import Floats
 
 
 def fit(sight: Sight, weight: Floats) -> State:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats
 from trajflow.surprise.motion import EXACT, FINE, Motion
 from trajflow.surprise.scores import State
 from trajflow.surprise.sight import Sight
+from trajflow.types import Bools, Floats
 
 
 def fit(sight: Sight, weight: Floats) -> State:
