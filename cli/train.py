@@ -203,7 +203,7 @@ def _show_config(config: "Config", out: Path | None, as_json: bool) -> None:
         DataError: The file is there already.
     """
     from trajflow.config_help import commented_toml, settings_of
-    from trajflow.files import write_whole
+    from trajflow.io import write_whole
 
     if out is not None:
         if out.exists():

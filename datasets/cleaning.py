@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Bools, Floats, Ints
 from trajflow.datasets.ingest import Ingest, Part, Source
 from trajflow.datasets.motion import (
     FAST,
@@ -25,6 +24,7 @@ from trajflow.datasets.motion import (
 )
 from trajflow.datasets.schema import TOLERANCE
 from trajflow.errors import ConfigError, DataError, did_you_mean
+from trajflow.types import Bools, Floats, Ints
 
 PROBLEMS = {
     "malformed": "a line without the columns of the others",
@@ -309,7 +309,7 @@ def _find_off_grid(reason: NDArray[np.int8], track: Ints, exact: Floats, step: I
     reason[(reason == KEPT) & (miss > TOLERANCE)] = REASONS.index("off-grid")
     good = np.flatnonzero(reason == KEPT)
     same = (np.diff(track[good]) == 0) & (np.diff(step[good]) == 0)
-    if same.any():  # rows are sorted by time, so those of one step are neighbours
+    if same.any():  # rows are sorted by time, so those of one step are neighbors
         order = good[np.lexsort((miss[good], step[good], track[good]))]
         again = (np.diff(track[order]) == 0) & (np.diff(step[order]) == 0)
         reason[order[1:][again]] = REASONS.index("off-grid")

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
 from trajflow.datasets.cleaning import MOST, OWN
 from trajflow.datasets.motion import (
     MotionSurvey,
@@ -26,6 +25,7 @@ from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.windows import cut
 from trajflow.errors import DataError
 from trajflow.text import safe
+from trajflow.types import Bools, Floats, Ints
 
 MAX_ROWS = 2_000_000
 SHOWN = 3

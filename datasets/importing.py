@@ -15,7 +15,6 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from trajflow.batch import Bools, Ints
 from trajflow.datasets.cleaning import (
     BETWEEN,
     KEPT,
@@ -36,6 +35,7 @@ from trajflow.datasets.store import is_store
 from trajflow.datasets.writer import OutputFolder, StoreWriter, room_for
 from trajflow.errors import DataError, DataProblem
 from trajflow.text import safe
+from trajflow.types import Bools, Ints
 
 PART_ROWS = 500_000
 LONG_GAP = 10
@@ -327,7 +327,7 @@ def _notes(clocks: int, turned: int) -> list[str]:
     if turned:
         notes.append(
             f"{turned} longitudes were turned by 360 degrees, so that tracks go on across the "
-            "date line and neighbours lie beside each other"
+            "date line and neighbors lie beside each other"
         )
     return notes
 

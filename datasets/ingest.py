@@ -17,9 +17,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from trajflow.batch import Bools, Floats, Ints
 from trajflow.datasets.schema import AXES, MAX_SPLITS
 from trajflow.errors import DataError
+from trajflow.types import Bools, Floats, Ints
 
 MAX_LINE = 1 << 17
 """Bytes of a line of text."""
@@ -185,7 +185,7 @@ class Ingest:
         self.db.execute("set enable_external_access = false")
         self.db.execute("set lock_configuration = true")
         if not self.rows_read:
-            raise DataError(f"no rows in {source.files[0]} or its neighbours; is it empty?")
+            raise DataError(f"no rows in {source.files[0]} or its neighbors; is it empty?")
         self._number()
 
     def _judged(self, select: str, source: Source) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Batch, Bools, Ints
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.splits import (
     PARTS,
@@ -29,6 +28,7 @@ from trajflow.datasets.splits import (
 from trajflow.datasets.store import Store
 from trajflow.datasets.windows import Windows, check_shape, cut
 from trajflow.errors import ConfigError, DataError, did_you_mean
+from trajflow.types import Batch, Bools, Ints
 
 POOL = 32
 """Batches' worth of shuffled windows that are sorted by crowd: more pads less and mixes less.
@@ -69,7 +69,7 @@ class TrackData:
         fraction: float = 1.0,
         seed: int = 0,
         validation: Sequence[str] = (),
-        neighbours: int | None = None,
+        neighbors: int | None = None,
         max_rows: int = 20_000_000,
         reach: int = 1,
         order: int = 0,
@@ -87,10 +87,10 @@ class TrackData:
             fold: Leave-one-out fold: its recordings are the test part.
             fractions: Shares of train, val and test where the store does not say.
             fraction: Share of the training agents that are learned from; the others are
-                neighbours whose future is not seen.
+                neighbors whose future is not seen.
             seed: Seed of the parts and of the agents learned from.
             validation: Recordings whose training rows, whole, become the val part.
-            neighbours: Most neighbours kept in a window, the nearest; None for all.
+            neighbors: Most neighbors kept in a window, the nearest; None for all.
             max_rows: Observations held in memory at once.
             reach: Batches bring this many times T and F steps around the present.
             order: Seed of the order of training batches.
@@ -101,11 +101,11 @@ class TrackData:
         Raises:
             ConfigError: A setting is unknown, out of bounds or does not fit the store.
         """
-        check_shape(history, horizon, stride, neighbours)
+        check_shape(history, horizon, stride, neighbors)
         draw_agents(np.zeros(1, np.int64), fraction, seed)
         self.store, self.order, self._halved = store, order, halved
         self.split = choose(store, split, fold, fractions, seed, validation)
-        self.shape = Shape(history, horizon, stride, neighbours, reach)
+        self.shape = Shape(history, horizon, stride, neighbors, reach)
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
 
     def windows(self, part: str) -> Windows:
@@ -306,14 +306,14 @@ class Shape:
         history: Past steps, T.
         horizon: Future steps, F.
         stride: Steps between two starts.
-        neighbours: Most neighbours kept in a window; None for all.
+        neighbors: Most neighbors kept in a window; None for all.
         reach: Times T and F that batches bring around the present, where a part shall.
     """
 
     history: int
     horizon: int
     stride: int = 1
-    neighbours: int | None = None
+    neighbors: int | None = None
     reach: int = 1
 
 
@@ -478,7 +478,7 @@ class Stream:
             stride=shape.stride,
             rows=roles == PARTS.index(part),
             agents=agents,
-            neighbours=shape.neighbours,
+            neighbors=shape.neighbors,
             reach=shape.reach if part in self.around else 1,  # what is judged brings no more future
         )
 

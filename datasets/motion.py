@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from trajflow.batch import Bools, Floats, Ints
+from trajflow.types import Bools, Floats, Ints
 
 WINDOW = 5
 SAMPLE = 1 << 14
@@ -135,7 +135,7 @@ def mean_longitude(longitude: Floats) -> float:
 def near_longitude(longitude: Floats, track: Ints, reference: float) -> Floats:
     """Continuous longitudes turned by whole turns so that each trajectory is near a reference.
 
-    Neighbours on both sides of the date line thus lie beside each other, [N].
+    Neighbors on both sides of the date line thus lie beside each other, [N].
     """
     straight = continuous(longitude, track)
     _, group = np.unique(track, return_inverse=True)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Bools, Ints
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -38,6 +37,7 @@ from trajflow.datasets.store import (
 )
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
+from trajflow.types import Bools, Ints
 
 MANY = 500_000
 """Rows of a scene that are looked at together."""

@@ -23,8 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from trajflow.batch import Bools, Floats, Ints
 from trajflow.errors import DataError
+from trajflow.types import Bools, Floats, Ints
 
 FORMAT = "1.0"
 CONVENTIONS = "CF-1.12"

@@ -9,9 +9,9 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Bools, Ints
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError, did_you_mean
+from trajflow.types import Bools, Ints
 
 PARTS = ("train", "val", "test")
 NONE = -1

@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from trajflow.batch import Floats, Ints
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -38,7 +37,8 @@ from trajflow.datasets.schema import (
     whole_steps,
 )
 from trajflow.errors import DataError
-from trajflow.foreign import MAX_BYTES, parse_json
+from trajflow.io.foreign import MAX_BYTES, parse_json
+from trajflow.types import Floats, Ints
 
 CHECKSUMS = "seal/zarr.json"
 MAX_NAME = 1000
@@ -544,7 +544,7 @@ class Store:
         )
 
     def parts(self, max_rows: int) -> Iterator[list[str]]:
-        """Neighbouring scenes of at most max_rows observations together, or one larger scene."""
+        """Neighboring scenes of at most max_rows observations together, or one larger scene."""
         part: list[str] = []
         held = 0
         for scene, rows in self.scene_rows.items():

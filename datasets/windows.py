@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError
+from trajflow.types import Batch, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Windows:
     """W windows of T + F steps; positions are copied only by `gather`.
 
     A window is a scene and a start step at which at least one agent is seen in all T + F steps.
-    These agents are its targets; its neighbours are all others visible at the present step, the
-    last of the past. Windows of neighbouring starts overlap and share their agents, so an interval
+    These agents are its targets; its neighbors are all others visible at the present step, the
+    last of the past. Windows of neighboring starts overlap and share their agents, so an interval
     around a mean must be drawn over agents, never over windows.
 
     Attributes:
@@ -53,7 +53,7 @@ class Windows:
         first: Where the agents visible at the present step begin in `rows.present`, [W].
         visible: How many they are, [W].
         target_counts: Targets of each window, [W].
-        agent_counts: Targets and kept neighbours of each window, [W].
+        agent_counts: Targets and kept neighbors of each window, [W].
     """
 
     rows: Rows
@@ -87,7 +87,7 @@ class Windows:
     def gather(self, windows: Ints) -> Batch:
         """The positions of some windows, to the last bit as stored; NaN where one is not seen.
 
-        Targets come first, by number, then neighbours, the one nearest to a target first.
+        Targets come first, by number, then neighbors, the one nearest to a target first.
 
         Args:
             windows: Which windows, [B].
@@ -104,7 +104,7 @@ def cut(
     stride: int = 1,
     rows: Bools | None = None,
     agents: Ints | None = None,
-    neighbours: int | None = None,
+    neighbors: int | None = None,
     reach: int = 1,
 ) -> Windows:
     """All windows of the tracks, found without a copy of any position.
@@ -119,14 +119,14 @@ def cut(
         stride: Steps between two starts, counted from the first row of each scene.
         rows: Rows that exist, [N]; None for all. No window sees another.
         agents: Numbers of the agents that may be targets, any shape; None for all. The others
-            are neighbours whose future is not seen.
-        neighbours: Most neighbours kept in a window, the nearest; None for all.
+            are neighbors whose future is not seen.
+        neighbors: Most neighbors kept in a window, the nearest; None for all.
         reach: Batches also bring this many times T and F steps around the present, as `around`.
 
     Raises:
         ConfigError: A number is out of bounds.
     """
-    check_shape(history, horizon, stride, neighbours)
+    check_shape(history, horizon, stride, neighbors)
     row = np.arange(len(tracks.step)) if rows is None else np.flatnonzero(rows)
     track, step = tracks.track[row], tracks.step[row]
     origin, last = (int(step.min()), int(step.max())) if len(row) else (0, 0)
@@ -144,10 +144,10 @@ def cut(
     whole = np.zeros(len(row), bool)
     whole[begins + history - 1] = True
     index = Rows(tracks, history, horizon, row, key, present, whole, free, reach)
-    return _windows(index, moment, span, origin, neighbours)
+    return _windows(index, moment, span, origin, neighbors)
 
 
-def check_shape(history: int, horizon: int, stride: int, neighbours: int | None) -> None:
+def check_shape(history: int, horizon: int, stride: int, neighbors: int | None) -> None:
     """Refuse windows that cannot be.
 
     Raises:
@@ -156,11 +156,11 @@ def check_shape(history: int, horizon: int, stride: int, neighbours: int | None)
     for name, given in (("history", history), ("horizon", horizon), ("stride", stride)):
         if given < 1:
             raise ConfigError(f"{name} must be at least 1 step, got {given}")
-    if neighbours is not None and neighbours < 0:
-        raise ConfigError(f"neighbours must be 0 or more, or None for all, got {neighbours}")
+    if neighbors is not None and neighbors < 0:
+        raise ConfigError(f"neighbors must be 0 or more, or None for all, got {neighbors}")
 
 
-def _windows(index: Rows, moment: Ints, span: int, origin: int, neighbours: int | None) -> Windows:
+def _windows(index: Rows, moment: Ints, span: int, origin: int, neighbors: int | None) -> Windows:
     """Collect targets and visible agents by moment: scene * span + step - origin of rows, [N]."""
     moments = moment[index.present]
     now: Ints
@@ -168,7 +168,7 @@ def _windows(index: Rows, moment: Ints, span: int, origin: int, neighbours: int 
     first = np.searchsorted(moments, now)
     visible = np.searchsorted(moments, now, side="right") - first
     beside = visible - targets
-    kept = targets + (beside if neighbours is None else np.minimum(beside, neighbours))
+    kept = targets + (beside if neighbors is None else np.minimum(beside, neighbors))
     start = now % span + origin - index.history + 1
     return Windows(index, now // span, start, first, visible, targets, kept)
 
@@ -211,7 +211,7 @@ def _gather(
 
 
 def _nearest(here: Floats, target: Bools, seen: Bools) -> Ints:
-    """Order of the agents of each window: targets, neighbours by distance, padding; [B, A]."""
+    """Order of the agents of each window: targets, neighbors by distance, padding; [B, A]."""
     away = np.where(target, -1.0, np.inf)
     if (seen & ~target).any():
         count = int(target.sum(1).max())

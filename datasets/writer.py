@@ -20,7 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 from zarr.codecs import ZstdCodec
 
-from trajflow.batch import Ints
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -36,9 +35,10 @@ from trajflow.datasets.schema import (
     trajectory_columns,
 )
 from trajflow.datasets.store import CHECKSUMS, encode_checksums, is_store
-from trajflow.disk import flush_folder
 from trajflow.errors import DataError
-from trajflow.foreign import MAX_BYTES
+from trajflow.io.disk import flush_folder
+from trajflow.io.foreign import MAX_BYTES
+from trajflow.types import Ints
 
 HOLD = 4 * CHUNK
 """Values of a column that are held until whole chunks are written."""

@@ -34,7 +34,7 @@ from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.tensors import device_of
+from trajflow.models.tensors import device_of
 from trajflow.training.events import Evaluated
 from trajflow.training.setup import new_trainer
 from trajflow.training.validation import validate

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Batch
 from trajflow.export.onnx import to_onnx
 from trajflow.export.verify import outputs_of, random_inputs
 from trajflow.inference.onnx.golden import difference
 from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.types import Batch
 
 ALLOWED = 1e-5
 OTHER_BRANCH = 1e-3

@@ -118,7 +118,7 @@ class Walkers:
         """Scenes of agents that walk nearly straight, all of which are learned from."""
         import numpy as np
 
-        from trajflow.batch import Batch
+        from trajflow.types import Batch
 
         rng = np.random.default_rng(0)
         shape = (self.scenes, CROWD, 1, 2)

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from trajflow import Predictor
-from trajflow.batch import Batch
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import open_store
 from trajflow.metrics import energy_score
 from trajflow.runs import RunFolder
+from trajflow.types import Batch
 
 
 def departed(batch: Batch, tracks: Tracks) -> np.ndarray:

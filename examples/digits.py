@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from trajflow.flow import PRESETS, instantaneous, sample
-from trajflow.layers import ModulatedBlock, TimeFeatures
+from trajflow.nn.layers import ModulatedBlock, TimeFeatures
 
 
 class DigitField(nn.Module):

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from trajflow.datasets.synthetic.fork import DT, HISTORY, Fork, conditional
-from trajflow.decoder import Decoder
 from trajflow.energy import deviation_ratio, energy_distance
 from trajflow.flow import PRESETS, LogitNormalTimes, instantaneous, sample
 from trajflow.flow.path import Velocity
+from trajflow.nn.velocity_net import VelocityNet
 
 NARROW = (-0.4, 1.0, -0.4, 1.0)
 WIDE = (0.5, 1.5, -1.0, 1.5)
@@ -62,7 +62,7 @@ def standard(context: np.ndarray) -> Tensor:
     return torch.as_tensor((context - [1.3, 0.0]) / [0.3, 0.15]).float()
 
 
-def velocity(decoder: Decoder, context: Tensor, average: bool) -> Velocity:
+def velocity(decoder: VelocityNet, context: Tensor, average: bool) -> Velocity:
     """u(x, r, t | context)."""
     modulations = decoder.modulations(context)
 
@@ -72,10 +72,10 @@ def velocity(decoder: Decoder, context: Tensor, average: bool) -> Velocity:
     return u if average else instantaneous(u)
 
 
-def train(name: str, times: str, seed: int, steps: int) -> tuple[Decoder, Law]:
+def train(name: str, times: str, seed: int, steps: int) -> tuple[VelocityNet, Law]:
     """A decoder trained under a preset, and the law it has seen."""
     torch.manual_seed(seed)
-    law, decoder = Law(seed), Decoder(24, 2, width=128, depth=3)
+    law, decoder = Law(seed), VelocityNet(24, 2, width=128, depth=3)
     shape = LogitNormalTimes(
         PRESETS[name].flow_ratio, *(WIDE if times == "wide" else NARROW), rows=True
     )
@@ -95,7 +95,7 @@ def train(name: str, times: str, seed: int, steps: int) -> tuple[Decoder, Law]:
 
 
 @torch.no_grad()
-def score(decoder: Decoder, law: Law, average: bool, steps: int) -> dict[str, float]:
+def score(decoder: VelocityNet, law: Law, average: bool, steps: int) -> dict[str, float]:
     """Means over 100 contexts of 300 draws each against 300 of the law."""
     chance = np.random.default_rng(99)
     context = chance.normal(0, 1, (100, 2)) * [0.3, 0.15] + [1.3, 0.0]

@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.datasets import synthetic
 from trajflow.datasets.loader import TrackData
@@ -30,6 +29,7 @@ from trajflow.evaluation import Forecaster, Judging, judge
 from trajflow.evaluation.joint import SHUFFLES, shuffled
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.training.setup import new_trainer
+from trajflow.types import Batch
 
 SMALL = ("model.width=32", "model.decoder_width=64", "model.decoder_depth=3", "train.threads=1")
 MODELS = {"joint": "true", "independent": "false"}

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from trajflow.batch import Batch
 from trajflow.datasets.store import open_store
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.ood.baselines import turned_steps
@@ -26,6 +25,7 @@ from trajflow.ood.features import TrackSteps, track_features
 from trajflow.ood.statistics import Rates, bootstrap_weights, interval
 from trajflow.run_data import track_data
 from trajflow.runs import RunFolder
+from trajflow.types import Batch
 
 CASES = ("reversed", "rounded to 1 mm", "rounded to 1 cm", "rounded to 5 cm", "rounded to 10 cm")
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from registry import target
 
-from trajflow.files import Manifest, read_kept
-from trajflow.files.manifest import FILE as MANIFEST
 from trajflow.inference.onnx.artifact import (
     ARRAYS,
     FACTS,
@@ -19,7 +17,9 @@ from trajflow.inference.onnx.artifact import (
     sealed,
 )
 from trajflow.inference.onnx.predictor import LearnedSamples
-from trajflow.weights import unpack
+from trajflow.io import Manifest, read_kept
+from trajflow.io.manifest import FILE as MANIFEST
+from trajflow.models.serialization import unpack
 
 
 @target

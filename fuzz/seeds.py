@@ -87,8 +87,8 @@ def _exports() -> list[bytes]:
 
 
 def _weights() -> list[bytes]:
-    from trajflow.model import Architecture, TrajectoryModel
-    from trajflow.weights import pack
+    from trajflow.models.serialization import pack
+    from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
     sizes = {"width": 4, "decoder_width": 8, "decoder_depth": 1, "components": 1, "social": False}
     model = TrajectoryModel(Architecture(2, 1, **sizes))

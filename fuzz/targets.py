@@ -22,7 +22,7 @@ from trajflow.datasets.store import CHECKSUMS, encode_checksums, open_store, unp
 from trajflow.datasets.unpacking import stage
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import TrajflowError
-from trajflow.foreign import parse_json
+from trajflow.io.foreign import parse_json
 from trajflow.runs import CONFIG, EVENTS, RECORD, RunFolder
 from trajflow.text import obeyed, plain, safe
 

@@ -26,8 +26,8 @@ class Walker:
         self.clock, self.each = clock, each
         self.past = self.around = self.told = None
 
-    def predict(self, past, neighbours=None, samples=20, seed=None, agents=(), **told):
-        self.past, self.around, self.told = np.array(past), np.array(neighbours), told
+    def predict(self, past, neighbors=None, samples=20, seed=None, agents=(), **told):
+        self.past, self.around, self.told = np.array(past), np.array(neighbors), told
         assert np.isfinite(past).all(-1).any(-1).all(), "somebody was never seen"
         if self.clock is not None:
             self.clock.now += self.each * samples * len(past)

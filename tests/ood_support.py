@@ -9,7 +9,7 @@ from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.ood.detector import OODScores, Origin
 
 
@@ -37,7 +37,7 @@ def untrained(path):
     shape = Architecture(8, 12, 2, width=12, decoder_width=16, decoder_depth=1, components=5)
     model, store = TrajectoryModel(shape), open_store(path)
     data = TrackData(store, **Config.load().data.model_dump())
-    model.fit_scaling(
+    model.fit_normalizer(
         (
             torch.as_tensor(batch.past, dtype=torch.float32),
             torch.as_tensor(batch.future, dtype=torch.float32),

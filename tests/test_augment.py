@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from trajflow.batch import Batch
 from trajflow.training.augment import Augmentation
+from trajflow.types import Batch
 
 T, F = 8, 12
 STILL = {"mirror": False, "scale_jitter": 0.0}
@@ -142,7 +142,7 @@ def test_backwards_and_faster_ends_where_it_began():
     assert np.allclose(np.diff(angle), -(turn[:, :1, 0] * pace[:, None])[..., None], rtol=0.02)
 
 
-def test_who_is_left_out_is_no_neighbour_and_not_learned_from():
+def test_who_is_left_out_is_no_neighbor_and_not_learned_from():
     before = straight()
     after, _ = changed(before, agent_dropout=0.4)
     gone = np.isnan(after.past).all((2, 3))

@@ -6,10 +6,10 @@ import pytest
 from trajflow import metrics
 from trajflow.baselines import _bank, analog, available, load
 from trajflow.baselines._motion import headings, turned
-from trajflow.batch import Batch
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError
 from trajflow.evaluation import Judging, evaluate_folds
+from trajflow.types import Batch
 
 B, A, T, F, S = 5, 3, 8, 12, 7
 
@@ -36,7 +36,7 @@ def walks(count, dims=2, seed=0):
 
 
 def crowd(dims=2, seed=1):
-    """Scenes of targets, of neighbours seen in part, and of padding."""
+    """Scenes of targets, of neighbors seen in part, and of padding."""
     path = walks(B * A, dims, seed).reshape(B, A, T + F, dims)
     target = np.random.default_rng(seed).random((B, A)) < 0.6
     agent = np.arange(B * A).reshape(B, A)

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trajflow.batch import Batch
 from trajflow.calibration import (
     FILE,
     LEVELS,
@@ -28,6 +27,7 @@ from trajflow.calibration import (
 from trajflow.calibration.factors import FLOOR, GRID
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
+from trajflow.types import Batch
 
 S, F, D = 11, 3, 2
 

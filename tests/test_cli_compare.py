@@ -5,7 +5,7 @@ from shutil import copytree
 
 import pytest
 
-from trajflow.files import forget
+from trajflow.io import forget
 
 
 @pytest.fixture

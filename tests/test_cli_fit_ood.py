@@ -14,8 +14,8 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.errors import TrajflowWarning
 from trajflow.metrics import energy_score
+from trajflow.models.serialization import pack, unpack
 from trajflow.runs import RunFolder
-from trajflow.weights import pack, unpack
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 from trajflow.config import Config
-from trajflow.files import forget
+from trajflow.io import forget
 from trajflow.runs import RunFolder
 
 

@@ -11,7 +11,7 @@ from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError
 
 SHAPE = {"history": 3, "horizon": 2}
-ETHUCY = {"history": 8, "horizon": 12, "neighbours": 7}
+ETHUCY = {"history": 8, "horizon": 12, "neighbors": 7}
 
 
 def street(chance, agents=6):
@@ -194,7 +194,7 @@ def test_an_empty_part_says_what_there_is(store_of):
         data.groups("tests")
 
 
-@pytest.mark.parametrize("given", [{"fraction": 0.0}, {"history": 0}, {"neighbours": -1}])
+@pytest.mark.parametrize("given", [{"fraction": 0.0}, {"history": 0}, {"neighbors": -1}])
 def test_bad_settings_are_refused_at_the_door(town, given):
     with pytest.raises(ConfigError, match="must be"):
         TrackData(town, **(SHAPE | given))
@@ -229,11 +229,11 @@ def test_ethucy_is_the_same_in_pieces(ethucy):
 
 
 def test_padding_costs_little_in_a_crowd(ethucy):
-    data = TrackData(ethucy, **(ETHUCY | {"neighbours": None}), fold="eth")
+    data = TrackData(ethucy, **(ETHUCY | {"neighbors": None}), fold="eth")
     agents = [batch.agent for batch in data.training(256, 0)]
     padded, real = sum(a.size for a in agents), sum((a >= 0).sum() for a in agents)
     assert padded < 1.12 * real
-    assert dataclasses.asdict(data.shape)["neighbours"] is None
+    assert dataclasses.asdict(data.shape)["neighbors"] is None
 
 
 def test_only_what_is_learned_from_reaches_beyond_its_window(town):

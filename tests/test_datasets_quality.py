@@ -182,7 +182,7 @@ def test_a_walker_in_a_slow_queue_is_no_other_unit(imported):
     assert (report.quarantined, report.cuts) == ({}, 0)
 
 
-def test_the_outlier_of_a_jump_is_set_apart_and_not_its_neighbour():
+def test_the_outlier_of_a_jump_is_set_apart_and_not_its_neighbor():
     places = np.array([0, 24, 8, 8.5, 9, 9.5])[:, None]
     track, time = np.zeros(6, np.int64), np.arange(6.0)
     away, cut = find_jumps(track, time, places, np.full(6, 20.0), np.full(6, 5.0))
@@ -228,7 +228,7 @@ def test_standing_agents_and_loitering_scenes_are_no_other_unit(imported):
     assert (report.quarantined, report.cuts) == ({}, 0)
 
 
-def test_longitudes_cross_the_date_line_beside_their_neighbours(imported):
+def test_longitudes_cross_the_date_line_beside_their_neighbors(imported):
     step = np.arange(20)
     east = pd.DataFrame({"agent": "e", "time": step * DT, "lon": 179 + 0.1 * step, "lat": 0.1})
     east["lon"] = (east["lon"] + 180) % 360 - 180

@@ -110,12 +110,12 @@ def test_a_lonely_walker_is_forecast(tracks_of):
 
 def test_what_is_to_come_never_reaches_the_past(tracks_of):
     tracks = crowded(tracks_of)
-    windows = cut(tracks, T, F, neighbours=3)
+    windows = cut(tracks, T, F, neighbors=3)
     for number in range(0, len(windows), 3):
         now = windows.start[number] + T - 1
         position = tracks.position.copy()
         position[tracks.step > now] += 1e3 * np.random.default_rng(1).normal(size=2)
-        other = cut(dataclasses.replace(tracks, position=position), T, F, neighbours=3)
+        other = cut(dataclasses.replace(tracks, position=position), T, F, neighbors=3)
         one, two = (w.gather(np.array([number])) for w in (windows, other))
         assert one.past.tobytes() == two.past.tobytes()
         assert (one.agent == two.agent).all()
@@ -134,7 +134,7 @@ def test_nobody_sees_a_row_of_another_part(tracks_of):
     assert not np.isinf(batch.future).any()
 
 
-def test_the_nearest_neighbours_are_kept_in_order(tracks_of):
+def test_the_nearest_neighbors_are_kept_in_order(tracks_of):
     tracks = tracks_of([(0, range(5)), (0, range(5)), *[(0, [1, 2])] * 6])
     position = tracks.position.copy()
     places = {0: 0.0, 1: 100.0, 2: 30.0, 3: 99.0, 4: -1.5, 5: 70.0, 6: 102.0, 7: 40.0}
@@ -144,19 +144,19 @@ def test_the_nearest_neighbours_are_kept_in_order(tracks_of):
     near = [100, 101, 103, 104, 106, 102, 105, 107]
     assert everything(cut(tracks, T, F)).agent.tolist() == [near]
     for kept in range(7):
-        windows = cut(tracks, T, F, neighbours=kept)
+        windows = cut(tracks, T, F, neighbors=kept)
         assert windows.agent_counts.tolist() == [2 + kept]
         assert everything(windows).agent[0].tolist() == near[: 2 + kept]
 
 
 def test_targets_are_never_left_out(tracks_of):
-    windows = cut(tracks_of([(0, range(5))] * 7 + [(0, range(4))] * 2), T, F, neighbours=0)
+    windows = cut(tracks_of([(0, range(5))] * 7 + [(0, range(4))] * 2), T, F, neighbors=0)
     batch = everything(windows)
     assert batch.target.all()
     assert batch.target.shape == (1, 7)
 
 
-def test_a_neighbour_at_a_targets_place_comes_after_it(tracks_of):
+def test_a_neighbor_at_a_targets_place_comes_after_it(tracks_of):
     tracks = tracks_of([(0, range(4)), (0, range(5))])
     position = tracks.position.copy()
     position[:4] = position[4:8]
@@ -171,9 +171,9 @@ def test_people_are_counted_once_however_many_windows_they_fill(tracks_of):
     assert windows.agents.tolist() == [100, 101]
 
 
-@pytest.mark.parametrize("neighbours", [None, 2])
-def test_a_window_is_the_same_in_any_company(tracks_of, neighbours):
-    windows = cut(crowded(tracks_of), T, F, neighbours=neighbours)
+@pytest.mark.parametrize("neighbors", [None, 2])
+def test_a_window_is_the_same_in_any_company(tracks_of, neighbors):
+    windows = cut(crowded(tracks_of), T, F, neighbors=neighbors)
     batch = everything(windows)
     assert ((batch.agent >= 0).sum(1) == windows.agent_counts).all()
     for number in range(len(windows)):
@@ -190,7 +190,7 @@ def test_a_window_is_the_same_in_any_company(tracks_of, neighbours):
         ({"history": 0}, "history must be at least 1 step, got 0"),
         ({"horizon": -2}, "horizon must be at least 1 step, got -2"),
         ({"stride": 0}, "stride must be at least 1 step, got 0"),
-        ({"neighbours": -1}, "neighbours must be 0 or more, or None for all, got -1"),
+        ({"neighbors": -1}, "neighbors must be 0 or more, or None for all, got -1"),
     ],
 )
 def test_impossible_windows_are_refused(tracks_of, given, message):

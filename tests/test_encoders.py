@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
-from trajflow import encoders
-from trajflow.encoders import Encoder, available, build, register_encoder
 from trajflow.errors import ConfigError
+from trajflow.nn import encoders
+from trajflow.nn.encoders import Encoder, available, build, register_encoder
 
 N, T, C, H = 7, 8, 5, 12
 
@@ -166,7 +166,7 @@ def test_an_encoder_registered_anywhere_is_built_by_name(registry):
 def test_a_file_in_the_folder_is_found_by_its_name(registry, monkeypatch, tmp_path):
     (tmp_path / "lastseen.py").write_text(
         "from torch import nn\n"
-        "from trajflow.encoders import Encoder, register_encoder\n"
+        "from trajflow.nn.encoders import Encoder, register_encoder\n"
         "@register_encoder('lastseen')\n"
         "class LastSeen(Encoder):\n"
         "    def __init__(self, channels: int, width: int) -> None:\n"
@@ -187,8 +187,8 @@ def test_a_file_in_the_folder_is_found_by_its_name(registry, monkeypatch, tmp_pa
         with pytest.raises(ConfigError, match="registers no 'silent'; add @register_encoder"):
             build("silent", C, H)
     finally:
-        sys.modules.pop("trajflow.encoders.lastseen", None)
-        sys.modules.pop("trajflow.encoders.silent", None)
+        sys.modules.pop("trajflow.nn.encoders.lastseen", None)
+        sys.modules.pop("trajflow.nn.encoders.silent", None)
 
 
 def test_a_name_cannot_be_taken_twice(registry):

@@ -12,8 +12,8 @@ from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.ensemble import Ensemble
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import spread
-from trajflow.model import Architecture, TrajectoryModel
-from trajflow.noise_set import NoiseSet, SetShape
+from trajflow.models.learned_samples import LearnedSamples, LearnedSamplesShape
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.ood.fitting import fit_detector
 
 S = 11
@@ -22,7 +22,7 @@ S = 11
 def predictor(seed, **facts):
     torch.manual_seed(seed)
     model = TrajectoryModel(Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1))
-    for parameter in model.decoder.parameters():
+    for parameter in model.velocity_net.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return TorchPredictor(model, {"dt": 0.4, "unit": "m"} | facts)
 
@@ -90,7 +90,7 @@ def test_equal_seeds_predict_the_same_and_none_draws_afresh():
 def learned(seed):
     """A predictor with a set of 6 futures and uneven weights."""
     one = predictor(seed)
-    noises = NoiseSet(SetShape(16, one.model.scaling.components, 6, 8))
+    noises = LearnedSamples(LearnedSamplesShape(16, one.model.normalizer.components, 6, 8))
     torch.nn.init.normal_(noises.weigh.weight)
     return TorchPredictor(one.model, one.facts, sets={6: noises})
 

@@ -8,7 +8,6 @@ import pytest
 
 from trajflow import metrics
 from trajflow.baselines import load
-from trajflow.batch import Batch
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError, TrajflowError
 from trajflow.evaluation import Judging, evaluate, evaluate_folds, judge
@@ -16,6 +15,7 @@ from trajflow.evaluation.intervals import intervals, resampled_means
 from trajflow.evaluation.scores import NAMES
 from trajflow.evaluation.seeds import sample_sensitivity
 from trajflow.evaluation.tally import People
+from trajflow.types import Batch
 
 S, B, A, T, F, D = 7, 5, 3, 8, 12, 2
 QUICK = Judging(samples=S, resamples=50)

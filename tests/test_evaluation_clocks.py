@@ -32,9 +32,9 @@ def test_what_is_no_clock_is_refused(words):
 
 def test_only_the_recordings_named_are_told():
     (one,) = told([batch([2, 0, 1, 0])], SCENES, {"gate": 0.5}, 0.4)
-    assert one.rate == pytest.approx([1, 1.25, 1, 1.25])
+    assert one.dt_ratio == pytest.approx([1, 1.25, 1, 1.25])
     (untold,) = told([batch([2, 0])], SCENES, {}, 0.4)
-    assert untold.rate is None
+    assert untold.dt_ratio is None
     with pytest.raises(ConfigError, match="did you mean 'gate'"):
         told([], SCENES, {"gat": 0.5}, 0.4)
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trajflow.batch import Batch
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter
 from trajflow.evaluation import Judging, judge
 from trajflow.evaluation.motion import pace, standing_pace
+from trajflow.types import Batch
 
 S, B, A, T, F, D = 7, 5, 3, 8, 12, 2
 TERMS = Judging(samples=S, resamples=50, standing=0.08)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trajflow.model import Architecture, TrajectoryModel
-from trajflow.weights import pack
+from trajflow.models.serialization import pack
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

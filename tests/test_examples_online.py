@@ -11,8 +11,8 @@ import torch
 
 from trajflow import OnlinePredictor
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
-from trajflow.weights import pack
+from trajflow.models.serialization import pack
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TOPIC = "/people"

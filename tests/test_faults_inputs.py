@@ -9,7 +9,7 @@ import torch
 
 from trajflow.errors import TrajflowError
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 A, T, F, S, BAD = 60, 8, 12, 7, 17
 
@@ -18,7 +18,7 @@ def network(**changes):
     torch.manual_seed(0)
     shape = {"width": 16, "decoder_width": 24, "decoder_depth": 1, **changes}
     model = TrajectoryModel(Architecture(T, F, **shape))
-    for parameter in model.decoder.parameters():
+    for parameter in model.velocity_net.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return TorchPredictor(model, {"dt": 0.4, "unit": "m"})
 
@@ -131,10 +131,10 @@ def test_without_a_bad_agent_quarantine_changes_nothing(predictor):
     assert not told.faults.astype(bool).any()
 
 
-def test_a_bad_neighbour_is_refused_or_absent(predictor):
+def test_a_bad_neighbor_is_refused_or_absent(predictor):
     past, around = crowd()[:3], crowd()[3:8]
     around[2, 4] = 1e30
-    with pytest.raises(ValueError, match="neighbour 2 of scene 0"):
+    with pytest.raises(ValueError, match="neighbor 2 of scene 0"):
         predictor.predict(past, around, samples=S, seed=1)
     told = predictor.predict(past, around, samples=S, seed=1, on_bad="quarantine")
     around[2] = np.nan

@@ -13,9 +13,9 @@ import torch
 
 from trajflow.errors import RunError
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
-from trajflow.noise_set import NoiseSet, SetShape
-from trajflow.weights import pack, pack_set, pack_state, unpack, unpack_set
+from trajflow.models.learned_samples import LearnedSamples, LearnedSamplesShape
+from trajflow.models.serialization import pack, pack_samples, pack_state, unpack, unpack_samples
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 SHAPE = Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1)
 ROOT = Path(__file__).parents[1]
@@ -61,13 +61,13 @@ def lying(**changes):
         {"decoder_width": 65_536},
         {"decoder_depth": 65_536},
         {"components": -1},
-        {"pace_floor": float("nan")},
+        {"speed_floor": float("nan")},
         {"encoder": "os.system"},
         {"encoder": "x" * 10_000},
         {"social": "yes"},
-        {"options": [["depth", 65_536]]},
-        {"options": [["depth", [1]]]},
-        {"options": 5},
+        {"encoder_options": [["depth", 65_536]]},
+        {"encoder_options": [["depth", [1]]]},
+        {"encoder_options": 5},
         {"history": None},
         {"surprise": 1},
     ],
@@ -113,11 +113,11 @@ def test_weights_that_do_not_say_their_clock_are_refused(tmp_path):
 
 @pytest.mark.parametrize("changes", [{"count": 50_000}, {"width": 65_536}, {"components": 20_000}])
 def test_a_set_that_is_not_in_the_file_is_refused(changes):
-    noises = NoiseSet(SetShape(8, 4, 5, 16))
+    noises = LearnedSamples(LearnedSamplesShape(8, 4, 5, 16))
     said = {"set": noises.shape.to_dict() | changes}
     with pytest.raises(RunError, match="set-here"):
-        unpack_set(pack_state(noises.state_dict(), said), "set-here")
-    assert unpack_set(pack_set(noises, {}), "set-here")[0].shape == noises.shape
+        unpack_samples(pack_state(noises.state_dict(), said), "set-here")
+    assert unpack_samples(pack_samples(noises, {}), "set-here")[0].shape == noises.shape
 
 
 def test_nothing_of_ours_unpickles():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trajflow.errors import RunError, TrajflowError
-from trajflow.files import Lock, keep, parse_json, read_header, read_kept, read_whole
+from trajflow.io import Lock, keep, parse_json, read_header, read_kept, read_whole
 from trajflow.runs import RunFolder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "faults"))
@@ -81,7 +81,7 @@ def test_half_a_line_of_a_killed_training_is_cut_off(run):
 
 
 def test_a_lock_dies_with_its_owner(tmp_path):
-    code = "import sys; from pathlib import Path; from trajflow.files import Lock\n"
+    code = "import sys; from pathlib import Path; from trajflow.io import Lock\n"
     code += f"lock = Lock(Path({str(tmp_path)!r})); print('held', flush=True); sys.stdin.read()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as owner:

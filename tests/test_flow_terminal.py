@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trajflow.flow import LogitNormalTimes, TerminalObjective, sample, terminal_velocity
-from trajflow.flow.objective import Curriculum
+from trajflow.flow.objectives import Curriculum
 from trajflow.flow.path import beside
 
 DEVIATION = 0.6

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from trajflow.frames import present_frame
+from trajflow.models.frames import present_frame
 
 
 def pasts(dims=2):
@@ -24,12 +24,12 @@ def turn(points, angle):
 def test_leaving_undoes_entering(dims):
     past = pasts(dims)
     frame = present_frame(past)
-    assert torch.allclose(frame.leave(frame.enter(past)), past)
+    assert torch.allclose(frame.to_world(frame.to_local(past)), past)
 
 
 def test_the_present_is_the_origin_and_the_last_step_points_along_x():
     past = pasts()
-    local = present_frame(past).enter(past)
+    local = present_frame(past).to_local(past)
     assert torch.allclose(local[..., -1, :], torch.zeros(5, 3, 2).double(), atol=1e-12)
     last = local[..., -1, :] - local[..., -2, :]
     assert torch.allclose(last[..., 1], torch.zeros(5, 3).double(), atol=1e-12)
@@ -41,7 +41,7 @@ def test_local_coordinates_do_not_know_where_the_world_is(dims):
     past = pasts(dims)
     moved = turn(past, 1.1) + 300.0
     a, b = present_frame(past), present_frame(moved)
-    assert torch.allclose(a.enter(past), b.enter(moved), atol=1e-9)
+    assert torch.allclose(a.to_local(past), b.to_local(moved), atol=1e-9)
     assert torch.allclose(turn(a.coast(12), 1.1) + 300.0, b.coast(12), atol=1e-9)
 
 
@@ -50,7 +50,7 @@ def test_an_agent_that_never_moved_has_a_frame():
     frame = present_frame(still)
     assert torch.equal(frame.heading, torch.tensor([[1.0, 0.0]]).double())
     assert torch.equal(frame.coast(12), torch.full((1, 12, 2), 4.0).double())
-    assert frame.pace.item() == 0
+    assert frame.speed.item() == 0
 
 
 def test_two_equal_last_points_turn_by_the_whole_past():

@@ -17,7 +17,7 @@ from trajflow.datasets.ingest import MAX_LINE
 from trajflow.datasets.store import CHECKSUMS, MAX_NAME, encode_checksums, open_store
 from trajflow.datasets.unpacking import SMALL, read_parquet, stage
 from trajflow.errors import DataError
-from trajflow.foreign import MAX_DEPTH, parse_json
+from trajflow.io.foreign import MAX_DEPTH, parse_json
 
 FAULTS = Path(__file__).parents[1] / "examples" / "faults"
 sys.path.insert(0, str(FAULTS))

@@ -176,7 +176,7 @@ def test_the_command_prints_a_table():
 
 
 def test_the_command_finds_what_fits_and_prints_python_that_forecasts(tmp_path):
-    from trajflow.weights import pack
+    from trajflow.models.serialization import pack
 
     folder = tmp_path / "run"
     folder.mkdir()

@@ -161,8 +161,8 @@ def test_imports_run_downhill():
 @pytest.mark.parametrize(
     ("path", "planted"),
     [
-        ("trajflow/flow/path.py", "from trajflow.model import TrajectoryModel"),
-        ("trajflow/flow/path.py", "import trajflow.frames"),
+        ("trajflow/flow/path.py", "from trajflow.models.trajectory_model import TrajectoryModel"),
+        ("trajflow/flow/path.py", "import trajflow.models.frames"),
         ("trajflow/metrics.py", "def f():\n    import torch"),
         (
             "trajflow/calibration/factors.py",
@@ -175,7 +175,7 @@ def test_imports_run_downhill():
         ("cli/train.py", "from trajflow.datasets import open_store"),
         ("cli/train.py", "import numpy as np"),
         ("cli/train.py", "def f():\n    import torch.cuda"),
-        ("trajflow/encoders/gru.py", "from trajflow.social import Social"),
+        ("trajflow/nn/encoders/gru.py", "from trajflow.nn.social_attention import Social"),
     ],
 )
 def test_a_planted_import_is_caught(path, planted):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trajflow.flow import PRESETS
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 B, A, T, F, S = 5, 3, 8, 12, 7
 
@@ -15,7 +15,7 @@ def tiny(**options):
     torch.manual_seed(0)
     shape = {"width": 16, "decoder_width": 24, "decoder_depth": 2, "components": 6}
     model = TrajectoryModel(Architecture(T, F, **(shape | options))).double()
-    for parameter in model.decoder.parameters():
+    for parameter in model.velocity_net.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
 
@@ -88,7 +88,7 @@ def test_joint_samples_hear_of_the_other_agents_noise_and_plain_ones_do_not():
         assert same is not joint
 
 
-def test_neighbours_matter_to_a_social_model_only():
+def test_neighbors_matter_to_a_social_model_only():
     past = scenes()
     alone = past.clone()
     alone[:, 1:] = torch.nan
@@ -147,14 +147,14 @@ def test_a_future_never_reaches_the_context():
 
 def test_a_model_of_several_rates_scales_with_the_seconds_per_step():
     """At half the seconds per step usual lengths are half as long; only the channel tells them."""
-    model, past = tiny(rate=True, social=False), scenes()
+    model, past = tiny(condition_on_dt=True, social=False), scenes()
     model.encoder.gru.weight_ih_l0.data[:, 4] = 0
-    rate = torch.tensor([0.5, 1.0, 0.25, 2.0, 1.5], dtype=torch.float64)
-    slower = past * rate[:, None, None, None]
+    dt_ratio = torch.tensor([0.5, 1.0, 0.25, 2.0, 1.5], dtype=torch.float64)
+    slower = past * dt_ratio[:, None, None, None]
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        drawn = model.forecast(slower, everyone(past), S, 1, generator, rate=rate)
-    expected = draw(model, past) * rate.repeat_interleave(A)[None, :, None, None]
+        drawn = model.forecast(slower, everyone(past), S, 1, generator, dt_ratio=dt_ratio)
+    expected = draw(model, past) * dt_ratio.repeat_interleave(A)[None, :, None, None]
     assert torch.allclose(drawn, expected, atol=1e-9)
 
 
@@ -162,13 +162,13 @@ def test_a_model_of_one_rate_does_not_hear_of_it():
     model, past = tiny(), scenes()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        told = model.forecast(past, everyone(past), S, 1, generator, rate=torch.full((B,), 0.5))
+        told = model.forecast(past, everyone(past), S, 1, generator, dt_ratio=torch.full((B,), 0.5))
     assert torch.equal(told, draw(model, past))
 
 
 def test_relative_to_their_own_pace_runners_are_forecast_as_walkers():
     """Far above the usual pace only the channel with the pace tells two scales apart."""
-    model, past = tiny(own_pace=True, social=False), scenes()
+    model, past = tiny(own_speed=True, social=False), scenes()
     model.encoder.gru.weight_ih_l0.data[:, 4] = 0
     fast = 1e5 * past
     assert torch.allclose(draw(model, 3 * fast) / 3e5, draw(model, fast) / 1e5, atol=1e-6)
@@ -180,7 +180,7 @@ def test_relative_to_their_own_pace_runners_are_forecast_as_walkers():
 def test_temperature_widens_what_is_drawn_without_moving_its_middle(temperature):
     """A decoder that gives zero velocity draws the noise itself."""
     model, past = tiny(), scenes()
-    for parameter in model.decoder.leave.parameters():
+    for parameter in model.velocity_net.out_proj.parameters():
         torch.nn.init.zeros_(parameter)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():

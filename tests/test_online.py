@@ -16,14 +16,14 @@ from trajflow import OnlinePredictor
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.ensemble import Ensemble
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 
 @pytest.fixture(scope="module")
 def network():
     """A real predictor that has learned nothing, of several rates."""
     torch.manual_seed(0)
-    sizes = {"width": 16, "decoder_width": 16, "decoder_depth": 1, "rate": True}
+    sizes = {"width": 16, "decoder_width": 16, "decoder_depth": 1, "condition_on_dt": True}
     model = TrajectoryModel(Architecture(HISTORY, HORIZON, **sizes))
     return TorchPredictor(model, {"dt": DT, "unit": "m", "least_rate": 0.5})
 
@@ -328,7 +328,7 @@ def test_who_is_not_seen_at_present_is_no_neighbor(network):
     """One who was seen a moment ago is forecast, but the network has learned nothing of such."""
     torch.manual_seed(1)
     lively = TorchPredictor(copy.deepcopy(network.model), network.facts)
-    for parameter in lively.model.decoder.parameters():
+    for parameter in lively.model.velocity_net.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     alone = walked(OnlinePredictor(lively), ["a"]).forecast().forecast.samples
     for last, changes in ((2.0, False), (3.0, True)):

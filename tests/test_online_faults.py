@@ -14,7 +14,7 @@ from online_support import DT, HISTORY, HORIZON, Walker
 from trajflow import OnlinePredictor, TrajflowError
 from trajflow.inference.ensemble import Ensemble
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 MAP = np.array([5e5, 5e6])
 """Where the agents walk: coordinates of a map in metres."""
@@ -132,7 +132,7 @@ def test_a_bad_agent_goes_on_from_where_it_was_near_the_others(network):
     assert found.forecast.faults.tolist() == [None, None]
 
 
-def test_a_bad_neighbour_of_those_asked_for_changes_nothing(network):
+def test_a_bad_neighbor_of_those_asked_for_changes_nothing(network):
     online = walk(OnlinePredictor(network), ["good", "bad"])
     online.push(8.4 * DT, ["bad"], [at(5e4, 0)])
     found = online.forecast(["good"])

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trajflow.batch import Batch
 from trajflow.errors import ConfigError
 from trajflow.ood.corruptions import (
     World,
@@ -28,12 +27,13 @@ from trajflow.ood.corruptions import (
     trained,
     unit,
 )
+from trajflow.types import Batch
 
 B, A, T, F, R = 7, 4, 8, 12, 3
 
 
 def scenes(seed=0):
-    """Random walks with a reach of R: the last agent is a neighbour, seen late and cut off."""
+    """Random walks with a reach of R: the last agent is a neighbor, seen late and cut off."""
     rng = np.random.default_rng(seed)
     around = rng.normal(size=(B, A, R * (T + F), 2)).cumsum(2)
     target = np.ones((B, A), bool)

@@ -7,18 +7,18 @@ import pytest
 import torch
 import walkers_support
 
-from trajflow.batch import Batch
 from trajflow.calibration import digest
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowWarning
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import energy_score
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.ood.corruptions import World, trained
 from trajflow.ood.detector import Origin
 from trajflow.ood.fitting import fit_detector
 from trajflow.ood.forest import Forest
 from trajflow.ood.ranks import Ranks
 from trajflow.ood.storage import FILE, read_detector, stored
+from trajflow.types import Batch
 
 A, T, F, D = 3, 8, 9, 2
 WEIGHTS = b"weights"
@@ -34,7 +34,7 @@ def model():
     torch.manual_seed(3)
     shape = Architecture(T, F, D, width=12, decoder_width=16, decoder_depth=1, components=5)
     model = TrajectoryModel(shape).eval().requires_grad_(False)
-    model.fit_scaling(
+    model.fit_normalizer(
         (
             torch.as_tensor(b.past, dtype=torch.float32),
             torch.as_tensor(b.future, dtype=torch.float32),

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from trajflow.batch import Batch
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.serialization import pack
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.selection import available
-from trajflow.weights import pack
+from trajflow.types import Batch
 
 A, T, F, S = 3, 8, 12, 7
 
@@ -19,7 +19,7 @@ A, T, F, S = 3, 8, 12, 7
 def predictor():
     torch.manual_seed(0)
     model = TrajectoryModel(Architecture(T, F, width=16, decoder_width=24, decoder_depth=1))
-    for parameter in model.decoder.parameters():
+    for parameter in model.velocity_net.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return TorchPredictor(model, {"dt": 0.4, "unit": "m"})
 
@@ -159,7 +159,7 @@ def test_forecasts_keep_millimetres_far_from_the_origin(predictor):
     assert np.abs(predictor.predict(pasts() + far, seed=1).samples - far - near).max() < 1e-3
 
 
-def test_ragged_neighbours_count_and_those_of_other_scenes_do_not(predictor):
+def test_ragged_neighbors_count_and_those_of_other_scenes_do_not(predictor):
     past = pasts(2)
     crowd = [pasts(agents=4) + 0.5, np.empty((0, T, 2))]
     alone = predictor.predict(past, seed=1).samples
@@ -192,7 +192,7 @@ def test_an_agent_who_is_missing_at_present_is_forecast_but_is_no_neighbor(predi
     assert not np.allclose(predictor.predict(moved, seed=1).samples[:, 1], among[:, 1], atol=1e-3)
 
 
-def test_an_empty_array_of_neighbours_is_nobody(predictor):
+def test_an_empty_array_of_neighbors_is_nobody(predictor):
     alone = predictor.predict(pasts(), seed=1).samples
     for nobody in (np.empty((0, T, 2)), np.empty((1, 0, T, 2))):
         np.testing.assert_array_equal(predictor.predict(pasts(), nobody, seed=1).samples, alone)
@@ -221,8 +221,8 @@ def test_a_wrong_past_is_refused_with_the_right_shape(predictor, past, said):
         predictor.predict(past)
 
 
-def test_wrong_neighbours_and_counts_are_refused(predictor):
-    with pytest.raises(TrajflowError, match="neighbours are of 3 scenes, the past of 2"):
+def test_wrong_neighbors_and_counts_are_refused(predictor):
+    with pytest.raises(TrajflowError, match="neighbors are of 3 scenes, the past of 2"):
         predictor.predict(pasts(2), [pasts()] * 3)
     with pytest.raises(TrajflowError, match="samples must be at least 1, got 0"):
         predictor.predict(pasts(), samples=0)

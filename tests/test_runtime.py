@@ -11,12 +11,12 @@ import torch
 from walkers_support import walkers
 
 from trajflow import OnlinePredictor
-from trajflow.batch import Batch
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
-from trajflow.noise_set import NoiseSet, SetShape
+from trajflow.models.learned_samples import LearnedSamples, LearnedSamplesShape
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.ood.fitting import fit_detector
+from trajflow.types import Batch
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -38,15 +38,15 @@ def network(**more):
     torch.manual_seed(0)
     sizes = {"width": 16, "decoder_width": 16, "decoder_depth": 1, "components": 4}
     model = TrajectoryModel(Architecture(T, F, **(sizes | more)))
-    for parameter in model.decoder.parameters():
+    for parameter in model.velocity_net.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return model
 
 
 @pytest.fixture(scope="module")
 def run():
-    model = network(own_pace=True)
-    noises = NoiseSet(SetShape(16, 4, K, 8))
+    model = network(own_speed=True)
+    noises = LearnedSamples(LearnedSamplesShape(16, 4, K, 8))
     for parameter in noises.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     facts = {"dt": 0.4, "unit": "m", "temperature": 1.25}
@@ -76,7 +76,7 @@ def test_an_export_draws_what_the_run_draws_from_the_same_noise(run, small):
     assert check_forecasts(run, small, rounds=30, seed=5) <= 1e-5
 
 
-def test_agents_and_neighbours_may_be_any_number(run, small):
+def test_agents_and_neighbors_may_be_any_number(run, small):
     for sizes in ((1, 1, 1, 1), (1, 61, 1, 20), (6, 2, 1, 2), (2, 40, 17, 3)):
         inputs = random_inputs(run, sizes, 3)
         (found,) = small.session.run(["futures"], inputs)
@@ -173,7 +173,7 @@ def test_the_stated_noise_is_what_a_seed_draws(small):
     assert np.array_equal(small.predict(pasts(), samples=S, seed=3).samples, right)
 
 
-def test_neighbours_of_each_scene_may_differ_in_number(small):
+def test_neighbors_of_each_scene_may_differ_in_number(small):
     around = [pasts(agents=2), pasts(agents=0), pasts(agents=5)]
     both = small.predict(pasts(3), around, samples=S, seed=1).samples
     assert both.shape == (S, 3, A, F, 2)
@@ -421,7 +421,7 @@ def test_a_loop_without_torch_forecasts_what_its_past_gives(small):
 
 OTHERS = [
     {"joint": True},
-    {"encoder": "transformer", "rate": True},
+    {"encoder": "transformer", "condition_on_dt": True},
     {"encoder": "tcn", "social": False, "average": False},
 ]
 

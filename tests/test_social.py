@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trajflow.errors import ConfigError
-from trajflow.social import SocialAttention, _geometry
+from trajflow.nn.social_attention import SocialAttention, _geometry
 
 B, A, H = 5, 9, 12
 
@@ -51,7 +51,7 @@ def test_a_scene_may_be_moved_and_turned(dims):
 
 
 @pytest.mark.parametrize("part", ["origin", "heading", "velocity", "context"])
-def test_a_neighbour_is_seen_with_all_it_shows(part):
+def test_a_neighbor_is_seen_with_all_it_shows(part):
     social, (context, origin, heading, velocity, _) = make(), some_scenes(agents=2)
     present = torch.ones(B, 2, dtype=torch.bool)
     given = {"context": context, "origin": origin, "heading": heading, "velocity": velocity}

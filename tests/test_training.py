@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from trajflow.batch import Batch
 from trajflow.config import Config
-from trajflow.encoders import Encoder, register_encoder
 from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.models.serialization import pack_state, unpack_state
+from trajflow.models.tensors import device_of
+from trajflow.nn.encoders import Encoder, register_encoder
 from trajflow.runs import RunFolder
-from trajflow.tensors import device_of
 from trajflow.training import Evaluated, Finished, Returned, Tempered
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.divergence import SLOWED, Diverged
 from trajflow.training.setup import new_trainer, objective_of, resumed_trainer
 from trajflow.training.validation import validate
-from trajflow.weights import pack_state, unpack_state
+from trajflow.types import Batch
 
 FACTS = {"dims": 2, "dt": 0.4, "unit": "m"}
 CPU = torch.device("cpu")
@@ -386,7 +386,7 @@ def test_weight_decay_is_for_the_matrices_of_layers_alone(tmp_path):
     for name in ("linear.bias", "norm.weight", "norm.bias", "token", "table.weight"):
         assert decay[f"encoder.{name}"] == 0
     assert decay["social.nobody"] == decay["social.norm1.weight"] == 0
-    for name in ("encoder.linear.weight", "social.query.weight", "decoder.enter.weight"):
+    for name in ("encoder.linear.weight", "social.query.weight", "velocity_net.in_proj.weight"):
         assert decay[name] == 0.7
 
 

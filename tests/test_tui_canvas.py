@@ -35,7 +35,7 @@ PAST, FUTURE, SAMPLES = 5, 7, 11
 
 
 def view_of(agents=3, beside=2, samples=SAMPLES, seed=0, **given):
-    """Walkers to the right, each on a line of its own, and neighbours nobody forecasts."""
+    """Walkers to the right, each on a line of its own, and neighbors nobody forecasts."""
     chance = np.random.default_rng(seed)
     count = agents + beside
     steps = np.arange(1 - PAST, FUTURE + 1)

@@ -388,8 +388,8 @@ class TestTracks:
 
 
 def test_the_names_in_the_form_are_those_that_there_are():
-    from trajflow import encoders as room
     from trajflow.flow.presets import PRESETS as known
+    from trajflow.nn import encoders as room
 
     # Other tests may have registered encoders of their own.
     shipped = [

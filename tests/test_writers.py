@@ -7,8 +7,8 @@ import pytest
 import xarray
 
 from trajflow.errors import DataError
+from trajflow.inference.tracks import Futures
 from trajflow.inference.writers import write_forecasts
-from trajflow.outlook import Futures
 
 S, F, D = 7, 5, 3
 DRAWN = np.random.default_rng(0).normal(size=(S, 4, F, D))

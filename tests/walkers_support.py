@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trajflow.batch import Batch
+from trajflow.types import Batch
 
 A = 3
 

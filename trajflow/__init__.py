@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from trajflow.config import Config as Config
     from trajflow.errors import TrajflowError as TrajflowError
     from trajflow.forecast import Forecast as Forecast
-    from trajflow.forecaster import TrajectoryForecaster as TrajectoryForecaster
     from trajflow.inference.base import Predictor as Predictor
     from trajflow.inference.ensemble import Ensemble as Ensemble
     from trajflow.inference.online import OnlineForecast as OnlineForecast
     from trajflow.inference.online import OnlinePredictor as OnlinePredictor
+    from trajflow.sklearn import TrajectoryForecaster as TrajectoryForecaster
 
     __version__: str
 
@@ -26,7 +26,7 @@ _HOMES = {
     "OnlineForecast": "trajflow.inference.online",
     "OnlinePredictor": "trajflow.inference.online",
     "Predictor": "trajflow.inference.base",
-    "TrajectoryForecaster": "trajflow.forecaster",
+    "TrajectoryForecaster": "trajflow.sklearn",
     "TrajflowError": "trajflow.errors",
 }
 __all__ = sorted(_HOMES)

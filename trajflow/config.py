@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from trajflow.errors import ConfigError
-from trajflow.files import read_whole
+from trajflow.io import read_whole
 
 SMALL = 1 << 20
 """Most bytes of a file of settings."""
@@ -56,8 +56,8 @@ class DataConfig(_Section):
     """Share of the training agents that may be learned from."""
     validation: tuple[str, ...] = ()
     """Recordings whose training rows, whole, become the val part."""
-    neighbours: int | None = Field(32, ge=0)
-    """Most neighbours kept of each window, nearest first."""
+    neighbors: int | None = Field(32, ge=0)
+    """Most neighbors kept of each window, nearest first."""
     reach: int = Field(1, ge=1)
     """Training windows bring this many times their steps, for `train.time_stretch` above 1."""
     seed: int = Field(0, ge=0, lt=2**63)
@@ -369,6 +369,7 @@ def _explain(root: type[BaseModel], error: Any) -> str:
 
 
 RENAMED = {
+    "data.neighbours": "data.neighbors",
     "model.options": "model.encoder_options",
     "model.pace_floor": "model.speed_floor",
     "model.own_pace": "model.own_speed",

@@ -38,7 +38,7 @@ def check_machine(place: Path) -> "list[Finding]":
 
 def _damages(path: Path) -> "Iterator[Finding]":
     from trajflow.datasets.doctor import Finding
-    from trajflow.files import Manifest
+    from trajflow.io import Manifest
     from trajflow.runs import RunFolder
 
     try:
@@ -106,7 +106,7 @@ def _install() -> "Finding":
 
 def _device() -> "Finding":
     from trajflow.datasets.doctor import Finding
-    from trajflow.tensors import device_of
+    from trajflow.models.tensors import device_of
 
     device = device_of("auto")
     return Finding("ok", "device", f"{device}, {platform.processor() or platform.machine()}")

@@ -176,15 +176,15 @@ def untrained_predictor(device: str = "cpu") -> Any:
 
     from trajflow.config import Config
     from trajflow.inference.predictor import TorchPredictor
-    from trajflow.model import TrajectoryModel
+    from trajflow.models.trajectory_model import TrajectoryModel
     from trajflow.training.setup import architecture_of
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = TrajectoryModel(architecture_of(Config(), 2))
-        for weights in model.decoder.leave.parameters():
+        for weights in model.velocity_net.out_proj.parameters():
             torch.nn.init.normal_(weights, std=0.01)
-    model.scaling.unit.fill_(0.4)
+    model.normalizer.displacement_scale.fill_(0.4)
     return TorchPredictor(model, {"dt": 0.4, "unit": "m", "dims": 2}, device)
 
 

@@ -9,11 +9,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from trajflow.batch import Batch, Floats
 from trajflow.calibration import LEVELS, Region, Reliability
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import DataError
 from trajflow.text import safe
+from trajflow.types import Batch, Floats
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLUMNS = 3

@@ -10,9 +10,9 @@ from typing import Any
 
 from trajflow.config import Config
 from trajflow.errors import RunError
-from trajflow.files import Lock, Manifest, keep, parse_json, read_kept, storing, write_whole
-from trajflow.files.growing import add_line, check_lines, read_lines, seal_lines
-from trajflow.files.writing import Guard, unguarded
+from trajflow.io import Lock, Manifest, keep, parse_json, read_kept, storing, write_whole
+from trajflow.io.growing import add_line, check_lines, read_lines, seal_lines
+from trajflow.io.writing import Guard, unguarded
 
 CONFIG, RECORD, EVENTS, WEIGHTS, RESUME = (
     "config.toml",

@@ -29,9 +29,9 @@ from trajflow.evaluation.reports import is_current, report_name, write_report
 from trajflow.fitting import fit_learned_samples
 from trajflow.inference.choosing import LEARNED
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.models.tensors import device_of
 from trajflow.run_data import track_data
 from trajflow.runs import CONFIG, RunFolder
-from trajflow.tensors import device_of
 from trajflow.text import plain
 from trajflow.training import Trainer
 from trajflow.training.events import Finished

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.latency import Case, Model, measure_latency, time_in_turns, walkers
+from trajflow.models.tensors import scene_centres, to_tensor
 from trajflow.selection import available
-from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.setup import objective_of
+from trajflow.types import Batch
 
 OBJECTIVES = (
     ("flow", 1.0, 0.0),

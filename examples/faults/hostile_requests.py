@@ -20,7 +20,7 @@ from typing import IO
 from networks import small_predictor
 from report import arguments, tell
 
-from trajflow.weights import pack
+from trajflow.models.serialization import pack
 
 SERVICE = Path(__file__).parents[1] / "service.py"
 TIMEOUT = 3.0

@@ -15,9 +15,9 @@ from networks import small_predictor
 from payload import Payload
 
 from trajflow.config import Config
-from trajflow.files import keep
+from trajflow.io import keep
+from trajflow.models.serialization import pack, pack_state
 from trajflow.runs import WEIGHTS, RunFolder
-from trajflow.weights import pack, pack_state
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {}
 """By name: spoils a run folder, given a file that must never be made."""
@@ -100,12 +100,12 @@ _lies("a horizon of 10^15", horizon=10**15)
 _lies("a network of 65 536 wide", width=65_536)
 _lies("a network a million deep", decoder_depth=10**6)
 _lies("an encoder of code", encoder="os.system")
-_lies("options of lists", options=[["depth", [1]]])
+_lies("options of lists", encoder_options=[["depth", [1]]])
 _facts("a step of -1 s", dt=-1.0)
 _facts("a step of text", dt="soon")
 _facts("a step of 10^400 s", dt=10**400)
 _facts("a temperature of 10^400", temperature=10**400)
-_lies("a pace of 10^400", pace_floor=10**400)
+_lies("a pace of 10^400", speed_floor=10**400)
 _lies("a width of 1e400", width=float("inf"))
 _lies("a width of 10^400", width=10**400)
 _facts("a unit of a megabyte", unit="\x1b[31m" * 2**18)

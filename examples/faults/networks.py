@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 
 def small_predictor() -> TorchPredictor:
@@ -12,7 +12,7 @@ def small_predictor() -> TorchPredictor:
     torch.manual_seed(0)
     shape = Architecture(8, 12, width=16, decoder_width=24, decoder_depth=1)
     model = TrajectoryModel(shape)
-    for parameter in model.decoder.parameters():
+    for parameter in model.velocity_net.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return TorchPredictor(model, {"dt": 0.4, "unit": "m"})
 

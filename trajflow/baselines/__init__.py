@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 
 from trajflow.baselines._floor import Floor as Floor
-from trajflow.batch import Batch
 from trajflow.errors import ConfigError, did_you_mean
+from trajflow.types import Batch
 
 Fit = Callable[[Iterable[Batch], int, int], Floor]
 

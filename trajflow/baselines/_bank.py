@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats, Ints
 from trajflow.errors import DataError
+from trajflow.types import Batch, Floats, Ints
 
 
 @dataclass(frozen=True)

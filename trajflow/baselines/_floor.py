@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats
 from trajflow.errors import DataError
+from trajflow.types import Batch, Floats
 
 Draw = Callable[[Floats, int, np.random.Generator], Floats]
 """Futures [S, N, F, D] of pasts [N, T, D], both relative to the present position."""

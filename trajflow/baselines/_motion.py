@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trajflow.batch import Floats
+from trajflow.types import Floats
 
 
 def last_step(past: Floats) -> Floats:

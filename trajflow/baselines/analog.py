@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from trajflow.baselines._bank import remember
 from trajflow.baselines._floor import Floor
 from trajflow.baselines._motion import headings, turned
-from trajflow.batch import Batch, Floats, Ints
+from trajflow.types import Batch, Floats, Ints
 
 NEAREST = 200
 """Training windows that are drawn from."""

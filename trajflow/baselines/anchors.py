@@ -8,8 +8,8 @@ from sklearn.cluster import KMeans
 from trajflow.baselines._bank import Bank, remember
 from trajflow.baselines._floor import Floor
 from trajflow.baselines._motion import headings, last_step, turned
-from trajflow.batch import Batch, Floats
 from trajflow.errors import ConfigError
+from trajflow.types import Batch, Floats
 
 LIMIT = 200_000
 """Training windows that are remembered."""

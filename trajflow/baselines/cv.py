@@ -6,7 +6,7 @@ import numpy as np
 
 from trajflow.baselines._floor import Floor, horizon_of
 from trajflow.baselines._motion import last_step
-from trajflow.batch import Batch, Floats
+from trajflow.types import Batch, Floats
 
 
 def fit(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Floor:

@@ -6,7 +6,7 @@ import numpy as np
 
 from trajflow.baselines._floor import Floor, horizon_of
 from trajflow.baselines._motion import last_step, turned
-from trajflow.batch import Batch, Floats
+from trajflow.types import Batch, Floats
 
 DEVIATION = np.deg2rad(25)
 """Standard deviation of the angle, of the paper."""

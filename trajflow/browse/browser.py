@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats
 from trajflow.browse.scores import (
     RANKINGS,
     WindowForecaster,
@@ -24,6 +23,7 @@ from trajflow.datasets.windows import Windows
 from trajflow.errors import ConfigError, RunError, did_you_mean
 from trajflow.inference.choosing import rules
 from trajflow.ood.detector import OODScores
+from trajflow.types import Batch, Bools, Floats
 
 PREVIEWED = 24
 """Windows among which the busiest one is the preview of a run."""

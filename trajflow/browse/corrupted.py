@@ -17,12 +17,12 @@ from trajflow.errors import ConfigError, did_you_mean
 from trajflow.ood.report import OODTerms, Stage, newest_report, read_report, report_name
 
 if TYPE_CHECKING:
-    from trajflow.batch import Batch
     from trajflow.browse.session import Session
     from trajflow.config import Config
     from trajflow.datasets.store import Store
     from trajflow.inference.predictor import TorchPredictor
     from trajflow.ood.nearest import TrainingTracks
+    from trajflow.types import Batch
 
 Report = dict[str, Any]
 """A report of `trajflow evaluate --ood`, as its JSON holds it."""

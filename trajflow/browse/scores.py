@@ -7,11 +7,11 @@ import numpy as np
 
 from trajflow import metrics
 from trajflow.baselines import load
-from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.calibration import Calibration, region_of
 from trajflow.errors import RunError
 from trajflow.inference.choosing import draws_of
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.types import Batch, Bools, Floats, Ints
 
 LEVELS = (0.5, 0.9)
 MAX_PAIRED = 200

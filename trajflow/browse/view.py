@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trajflow.batch import Bools as Bools
-from trajflow.batch import Floats as Floats
-from trajflow.batch import Ints as Ints
+from trajflow.types import Bools as Bools
+from trajflow.types import Floats as Floats
+from trajflow.types import Ints as Ints
 
 
 @dataclass(frozen=True)

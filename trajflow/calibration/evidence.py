@@ -6,9 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats, Ints
 from trajflow.calibration.regions import centre_and_spread, length, own_radii
 from trajflow.errors import DataError, TrajflowError
+from trajflow.types import Batch, Floats, Ints
 
 LEVELS = np.arange(5, 100, 5) / 100
 """Levels at which reliability is looked at."""

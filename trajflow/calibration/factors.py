@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Floats
 from trajflow.calibration.evidence import Evidence
 from trajflow.calibration.quantiles import person_quantiles
 from trajflow.calibration.regions import Steps, over
 from trajflow.errors import ConfigError
+from trajflow.types import Floats
 
 GRID = np.arange(1, 100) / 100
 """Levels that factors are kept for; one in between takes the next higher."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trajflow.batch import Floats, Ints
+from trajflow.types import Floats, Ints
 
 SLACK = 1e-9
 """Share of a person by which a sum of their windows may miss a whole one in rounding."""

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats
 from trajflow.errors import ConfigError
 from trajflow.metrics import radii_of_levels
+from trajflow.types import Bools, Floats
 
 if TYPE_CHECKING:
     from trajflow.calibration.factors import Calibration

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Floats, Ints
 from trajflow.calibration.evidence import LEVELS, Evidence
 from trajflow.calibration.factors import Calibration, fit
 from trajflow.calibration.quantiles import person_means
 from trajflow.errors import DataError
+from trajflow.types import Floats, Ints
 
 KINDS = ("endpoint", "each", "path")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Floats
 from trajflow.calibration.factors import GRID, Calibration, Origin
 from trajflow.errors import RunError, TrajflowWarning
-from trajflow.files import JSON, parse_json, read_kept
+from trajflow.io import JSON, parse_json, read_kept
+from trajflow.types import Floats
 
 FILE = "calibration.json"
 FORMAT = 1

@@ -3,10 +3,10 @@
 import numpy as np
 
 from trajflow import metrics
-from trajflow.batch import Batch, Floats
 from trajflow.errors import TrajflowError
 from trajflow.evaluation.protocol import Judging
 from trajflow.evaluation.scores import NAMES, target_scores
+from trajflow.types import Batch, Floats
 
 SINGLE = ("jade", "jfde", "collision_rate")
 """Scores of whole scenes: members of two agents' sets with the same number do not belong together,

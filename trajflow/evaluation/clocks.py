@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Batch
 from trajflow.errors import ConfigError, did_you_mean
+from trajflow.types import Batch
 
 
 def read_clocks(words: str) -> dict[str, float]:
@@ -48,5 +48,7 @@ def told(
             raise ConfigError(did_you_mean("recording", name, list(scenes)))
     rates = np.array([clocks.get(name, dt) / dt for name in scenes])
     return (
-        (replace(batch, rate=rates[batch.scene]) for batch in batches) if clocks else iter(batches)
+        (replace(batch, dt_ratio=rates[batch.scene]) for batch in batches)
+        if clocks
+        else iter(batches)
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajflow.baselines import load as load_baseline
-from trajflow.batch import OnProgress, counted, silent
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
@@ -24,6 +23,7 @@ from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.run_data import track_data
 from trajflow.runs import RunFolder
+from trajflow.types import OnProgress, counted, silent
 
 if TYPE_CHECKING:
     from trajflow.evaluation.protocol import Forecaster

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Floats
 from trajflow.evaluation.scores import with_ratio
 from trajflow.evaluation.tally import People
+from trajflow.types import Floats
 
 LEVEL = 0.95
 BUDGET = 1 << 22

@@ -3,8 +3,8 @@
 import numpy as np
 
 from trajflow import metrics
-from trajflow.batch import Batch, Floats
 from trajflow.evaluation.protocol import Judging
+from trajflow.types import Batch, Floats
 
 SHUFFLES = 5
 """Shuffles that a report takes the mean over: one alone is noisy where few agents meet."""

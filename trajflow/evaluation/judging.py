@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError
 from trajflow.evaluation.chosen import chosen_scores
@@ -18,6 +17,7 @@ from trajflow.evaluation.report import Report, Score
 from trajflow.evaluation.scores import NAMES, RATIO, target_scores, with_ratio
 from trajflow.evaluation.seeds import sample_sensitivity
 from trajflow.evaluation.tally import People, Tally
+from trajflow.types import Batch, Floats
 
 Fit = Callable[[Iterable[Batch], int, int], Forecaster]
 """Learns a forecaster from batches, for so many samples, with a seed."""

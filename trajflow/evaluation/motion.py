@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats
 from trajflow.datasets.loader import TrackData
 from trajflow.evaluation.tally import People, Tally
+from trajflow.types import Batch, Bools, Floats
 
 STANDING, MOVING = "standing", "moving"
 SLOW = 0.2

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from trajflow.batch import Batch, Floats
 from trajflow.errors import ConfigError
+from trajflow.types import Batch, Floats
 
 
 class Forecaster(Protocol):

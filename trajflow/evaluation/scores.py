@@ -3,9 +3,9 @@
 import numpy as np
 
 from trajflow import metrics
-from trajflow.batch import Batch, Floats
 from trajflow.errors import TrajflowError
 from trajflow.evaluation.protocol import Judging
+from trajflow.types import Batch, Floats
 
 NAMES = (
     "min_ade",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trajflow.batch import Floats
+from trajflow.types import Floats
 
 MOST_SAMPLES, MOST_TARGETS = 20, 64
 """As many are compared: the answer does not need more."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.errors import DataError
+from trajflow.types import Batch, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)

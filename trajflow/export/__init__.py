@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trajflow.errors import ConfigError, DataError
-from trajflow.files import write_whole
+from trajflow.io import write_whole
 
 log = logging.getLogger("trajflow")
 

@@ -23,11 +23,11 @@ from torch.export import Dim
 from trajflow.calibration import stored
 from trajflow.errors import ConfigError, MissingExtra, did_you_mean
 from trajflow.export.verify import check_sizes, random_inputs
-from trajflow.frames import observed
 from trajflow.inference.onnx.artifact import FORMAT, Artifact, check_graph, sealed
 from trajflow.inference.onnx.session import Session
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.model import TrajectoryModel
+from trajflow.models.frames import observed
+from trajflow.models.trajectory_model import TrajectoryModel
 
 Precision = Literal["fp32", "int8"]
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "int8": 0.25}

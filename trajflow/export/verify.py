@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trajflow.batch import Batch, Bools, Floats, scene_centres
 from trajflow.errors import RunError
 from trajflow.inference.onnx.golden import context_difference, difference
 from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.inference.onnx.session import Session
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.types import Batch, Bools, Floats, scene_centres
 
 AGREED, REDUCED = 1e-5, 0.25
 """Share of the motion by which futures in float32, and in whole numbers, may be off."""
@@ -194,7 +194,7 @@ def random_inputs(
         rough: How much displacements vary, over the usual one.
     """
     scenes, agents, targets, samples = size
-    a, unit = predictor.model.architecture, float(predictor.model.scaling.unit)
+    a, unit = predictor.model.architecture, float(predictor.model.normalizer.displacement_scale)
     chance = np.random.default_rng(seed)
     drift = chance.normal(size=(scenes, agents, 1, a.dims))
     steps = drift + rough * chance.normal(size=(scenes, agents, a.history, a.dims))
@@ -205,7 +205,7 @@ def random_inputs(
     past[lost] = np.nan
     noise = chance.normal(size=(samples, scenes, targets, a.horizon * a.dims))
     inputs = {"past": past.astype(np.float32), "noise": noise.astype(np.float32)}
-    if a.rate:
+    if a.condition_on_dt:
         least, most = (one / predictor.dt for one in predictor.dts)
         inputs["rate"] = chance.uniform(least, most, scenes).astype(np.float32)
     return inputs

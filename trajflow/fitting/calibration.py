@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajflow.batch import Batch, Floats, OnProgress, counted, silent
 from trajflow.calibration import (
     FILE,
     Calibration,
@@ -27,9 +26,10 @@ from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.predictor import WEIGHTS, TorchPredictor
 from trajflow.inference.tables import check_fit
+from trajflow.models.tensors import device_of
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
-from trajflow.tensors import device_of
+from trajflow.types import Batch, Floats, OnProgress, counted, silent
 
 if TYPE_CHECKING:
     from trajflow.training import Trainer

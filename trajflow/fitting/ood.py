@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajflow.batch import OnProgress, counted, silent
 from trajflow.calibration import digest
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.predictor import WEIGHTS, TorchPredictor
 from trajflow.inference.tables import check_fit
+from trajflow.models.tensors import device_of
 from trajflow.ood.corruptions import trained
 from trajflow.ood.detector import Detector, Origin
 from trajflow.ood.fitting import fit_detector
 from trajflow.ood.storage import FILE, stored
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
-from trajflow.tensors import device_of
+from trajflow.types import OnProgress, counted, silent
 
 if TYPE_CHECKING:
     from trajflow.training import Trainer

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trajflow.batch import OnProgress, silent
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.inference.tables import check_fit
+from trajflow.models.tensors import device_of
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
-from trajflow.tensors import device_of
-from trajflow.training.noise_sets import SetTrainer, keep_set
+from trajflow.training.learned_samples import LearnedSamplesTrainer, keep_samples
+from trajflow.types import OnProgress, silent
 
 log = logging.getLogger("trajflow")
 
@@ -50,7 +50,7 @@ def fit_learned_samples(
     place = device_of(device)
     predictor = TorchPredictor.load(folder.path, str(place))
     check_fit(predictor, store, data)
-    trainer = SetTrainer(predictor.model, run_data(store, folder, config), config, place)
+    trainer = LearnedSamplesTrainer(predictor.model, run_data(store, folder, config), config, place)
     for now in trainer.run():
         on_progress("epochs", now.epoch, config.samples.epochs)
         log.info(
@@ -60,7 +60,7 @@ def fit_learned_samples(
             now.min_fde,
             ", kept" if now.best else "",
         )
-    path = keep_set(folder, trainer)
+    path = keep_samples(folder, trainer)
     return {"set": str(path), "count": config.samples.count, **trainer.found}
 
 

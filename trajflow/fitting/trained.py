@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from trajflow.batch import OnProgress, silent
 from trajflow.calibration import FILE as CALIBRATION
-from trajflow.files import Manifest
 from trajflow.fitting.calibration import calibrate_trained
 from trajflow.fitting.ood import fit_ood_trained
+from trajflow.io import Manifest
 from trajflow.ood.storage import FILE as OOD
 from trajflow.training import Trainer
 from trajflow.training.reproducible import reproducible
+from trajflow.types import OnProgress, silent
 
 
 def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from trajflow.flow.objective import Curriculum, MeanFlowObjective, Tangent
+from trajflow.flow.objectives import Curriculum, MeanFlowObjective, Tangent
 from trajflow.flow.terminal import TerminalObjective
-from trajflow.flow.times import AnchoredTimes, LogitNormalTimes
+from trajflow.flow.time_samplers import AnchoredTimes, LogitNormalTimes
 
 
 @dataclass(frozen=True)

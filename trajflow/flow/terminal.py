@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trajflow.flow.derivative import along
-from trajflow.flow.objective import MeanFlowObjective
+from trajflow.flow.objectives import MeanFlowObjective
 from trajflow.flow.path import Velocity, beside
 
 

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trajflow.batch import Batch, Bools, Floats
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
 from trajflow.inference.inputs import PastShape
 from trajflow.ood.detector import Detector, OODScores
+from trajflow.types import Batch, Bools, Floats
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class DtRange:
         Raises:
             ConfigError: The model was not trained for so many.
         """
-        if batch.rate is None:
+        if batch.dt_ratio is None:
             return 1.0
-        return np.array([self.ratio(rate * self.dt) for rate in batch.rate])
+        return np.array([self.ratio(dt_ratio * self.dt) for dt_ratio in batch.dt_ratio])
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Predictor(ABC):
     def predict(
         self,
         past: ArrayLike,
-        neighbours: ArrayLike | Sequence[ArrayLike] | None = None,
+        neighbors: ArrayLike | Sequence[ArrayLike] | None = None,
         samples: int = 20,
         seed: int | None = None,
         agents: Sequence[object] = (),
@@ -198,7 +198,7 @@ class Predictor(ABC):
                 step is missing; a masked position is missing. Agents of one scene see each
                 other at the present, the last step: who is missing there is forecast, but is no
                 neighbor.
-            neighbours: Others who are around but are not forecast: [*, N, T, D] with N of them,
+            neighbors: Others who are around but are not forecast: [*, N, T, D] with N of them,
                 or, where their number differs, one [N, T, D] for each scene.
             samples: Draws S.
             seed: Equal seeds give equal forecasts; None draws afresh.
@@ -230,29 +230,29 @@ class Predictor(ABC):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
-        wanted, rate = self._selection(samples, draws, select), self.format.dt_range.ratio(dt)
+        wanted, dt_ratio = self._selection(samples, draws, select), self.format.dt_range.ratio(dt)
         if ood:
             self.check_ood(dt)
         shape = PastShape(self.history, self.dims)
         given = shape.numbers(past, "past")
         lead, count = given.shape[:-2], given.shape[-3]
-        full, faults = self._checked(shape, given, neighbours, agents, on_bad == "raise")
+        full, faults = self._checked(shape, given, neighbors, agents, on_bad == "raise")
         bad = faults.astype(bool)
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
         # A bad agent draws noise like any other, so that the noise of the others stays theirs.
         weights = None
         if wanted is None:
-            drawn, contexts = self._draw(full, target, samples, seed, rate)
+            drawn, contexts = self._draw(full, target, samples, seed, dt_ratio)
         else:
-            drawn, weights = self._chosen(full, target, wanted, seed, rate)
+            drawn, weights = self._chosen(full, target, wanted, seed, dt_ratio)
             weights = np.where(bad.ravel(), np.nan, weights).reshape(samples, *lead)
-            contexts = self._contexts(full, target, rate) if ood else ()
+            contexts = self._contexts(full, target, dt_ratio) if ood else ()
         if bad.any():
             drawn[:, bad.ravel()] = np.nan
         drawn = drawn.reshape(samples, *lead, self.horizon, self.dims)
-        calibration = self.calibration if rate == 1 else None
-        told = Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
+        calibration = self.calibration if dt_ratio == 1 else None
+        told = Forecast(drawn, dt_ratio * self.dt, tuple(agents), weights, calibration)
         if on_bad == "quarantine":
             told = replace(told, faults=faults.reshape(lead))
         return self._with_ood(told, full[:, :count], contexts, ~bad) if ood else told
@@ -279,7 +279,7 @@ class Predictor(ABC):
         self,
         shape: PastShape,
         past: Floats,
-        neighbours: ArrayLike | Sequence[ArrayLike] | None,
+        neighbors: ArrayLike | Sequence[ArrayLike] | None,
         agents: Sequence[object],
         strict: bool,
     ) -> tuple[Floats, NDArray[np.object_]]:
@@ -294,7 +294,7 @@ class Predictor(ABC):
         scale = self.format.displacement_scale
         faults = shape.faults(scenes, scale, agents)
         around = shape.clean_neighbors(
-            neighbours, len(scenes), self.format.displacement_scale, strict
+            neighbors, len(scenes), self.format.displacement_scale, strict
         )
         bad = faults.astype(bool)
         if strict:
@@ -307,8 +307,8 @@ class Predictor(ABC):
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
-        rate = self.format.dt_range.ratios(batch)
-        return batch.placed(self._draw(batch.past, batch.target, samples, seed, rate)[0])
+        dt_ratio = self.format.dt_range.ratios(batch)
+        return batch.placed(self._draw(batch.past, batch.target, samples, seed, dt_ratio)[0])
 
     def choose(
         self, batch: Batch, samples: int, draws: int, rule: str, seed: int
@@ -328,8 +328,8 @@ class Predictor(ABC):
         Raises:
             ConfigError: There is no such rule, there are too few draws, or the model is joint.
         """
-        wanted, rate = self._selection(samples, draws, rule), self.format.dt_range.ratios(batch)
-        futures, weights = self._chosen(batch.past, batch.target, wanted, seed, rate)
+        wanted, dt_ratio = self._selection(samples, draws, rule), self.format.dt_range.ratios(batch)
+        futures, weights = self._chosen(batch.past, batch.target, wanted, seed, dt_ratio)
         return batch.placed(futures), batch.placed(weights)
 
     def contexts(self, batch: Batch) -> Floats:
@@ -386,17 +386,19 @@ class Predictor(ABC):
         """What is wanted of the draws; None: all of them as they are."""
 
     @abstractmethod
-    def _contexts(self, past: Floats, target: Bools, rate: float | Floats) -> tuple[Floats, ...]:
+    def _contexts(
+        self, past: Floats, target: Bools, dt_ratio: float | Floats
+    ) -> tuple[Floats, ...]:
         """Contexts [N, H] of the N targets, of each network."""
 
     @abstractmethod
     def _draw(
-        self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
+        self, past: Floats, target: Bools, samples: int, seed: int | None, dt_ratio: float | Floats
     ) -> tuple[Floats, tuple[Floats, ...]]:
         """Futures [S, N, F, D] of the N targets, and their contexts [N, H] of each network."""
 
     @abstractmethod
     def _chosen(
-        self, past: Floats, target: Bools, wanted: Any, seed: int | None, rate: float | Floats
+        self, past: Floats, target: Bools, wanted: Any, seed: int | None, dt_ratio: float | Floats
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""

@@ -8,9 +8,9 @@ from torch import Generator, Tensor
 
 from trajflow.errors import ConfigError, did_you_mean
 from trajflow.forecast import LEARNED as LEARNED
-from trajflow.frames import Frame
-from trajflow.model import TrajectoryModel
-from trajflow.noise_set import NoiseSet
+from trajflow.models.frames import Frame
+from trajflow.models.learned_samples import LearnedSamples
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.selection import Chosen, available, choose
 
 BUDGET = 1 << 22
@@ -93,8 +93,8 @@ def chosen_futures(
     selection: Selection,
     steps: int,
     generator: Generator,
-    sets: Mapping[int, NoiseSet] | None = None,
-    rate: Tensor | None = None,
+    sets: Mapping[int, LearnedSamples] | None = None,
+    dt_ratio: Tensor | None = None,
     temperature: float = 1.0,
 ) -> Chosen:
     """Chosen futures of the targets, [K, N, F, D] and their weights [K, N], world coordinates.
@@ -111,7 +111,7 @@ def chosen_futures(
         steps: Network evaluations per draw.
         generator: Source of the noise, where the model is.
         sets: Noise sets that were learned for the model, by their number of futures.
-        rate: Seconds per step over those that are usual, [B]; see `TrajectoryModel.context`.
+        dt_ratio: Seconds per step over those that are usual, [B]; see `TrajectoryModel.context`.
         temperature: Deviation of the noise.
 
     Raises:
@@ -122,16 +122,16 @@ def chosen_futures(
             f"selection {selection.rule!r} chooses for each agent alone, and the run draws the "
             "agents of a scene together; take plain draws, or train with model.joint=false"
         )
-    context, frame = model.context(past, target, rate)
+    context, frame = model.context(past, target, dt_ratio)
     context, frame = context[target], frame.take(target)
     if selection.rule == LEARNED:
         return _learned(model, context, frame, selection.count, sets or {})
-    each = selection.draws * model.scaling.size
+    each = selection.draws * model.normalizer.size
     some = max(1, (ROWS if past.device.type == "cpu" else MANY_ROWS) // selection.draws)
     parts = []
     everybody = torch.arange(len(context), device=past.device)
     for agents in torch.split(everybody, BUDGET // each or 1):
-        noise = even_noise(selection.draws, len(agents), model.scaling.components, generator)
+        noise = even_noise(selection.draws, len(agents), model.normalizer.components, generator)
         noise = temperature * noise.to(past.dtype)
         blocks = zip(torch.split(agents, some), torch.split(noise, some, 1), strict=True)
         for rows, mine in blocks:
@@ -144,7 +144,11 @@ def chosen_futures(
 
 
 def _learned(
-    model: TrajectoryModel, context: Tensor, frame: Frame, count: int, sets: Mapping[int, NoiseSet]
+    model: TrajectoryModel,
+    context: Tensor,
+    frame: Frame,
+    count: int,
+    sets: Mapping[int, LearnedSamples],
 ) -> Chosen:
     if count not in sets:
         known = ", ".join(map(str, sorted(sets))) or "none"

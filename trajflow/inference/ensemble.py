@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from trajflow.batch import Bools, Floats
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
@@ -18,6 +17,7 @@ from trajflow.inference.choosing import LEARNED, Selection
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.ood.detector import THRESHOLD, OODScores
 from trajflow.selection import Chosen, choose, merge
+from trajflow.types import Bools, Floats
 
 SEED_STEP = 1_000_003
 """Between the seeds of two members: neighboring seeds of an ensemble shall share no draws."""
@@ -68,8 +68,10 @@ class Ensemble(Predictor):
         more = np.random.default_rng(seed).permutation(count) < left
         return [even + int(one) for one in more]
 
-    def _contexts(self, past: Floats, target: Bools, rate: float | Floats) -> tuple[Floats, ...]:
-        return tuple(one._contexts(past, target, rate)[0] for one in self.predictors)
+    def _contexts(
+        self, past: Floats, target: Bools, dt_ratio: float | Floats
+    ) -> tuple[Floats, ...]:
+        return tuple(one._contexts(past, target, dt_ratio)[0] for one in self.predictors)
 
     def _ood_scores(self, past: Floats, contexts: tuple[Floats, ...]) -> OODScores:
         """The mean of the members' scores; reasons are those of the member that scores highest."""
@@ -88,7 +90,7 @@ class Ensemble(Predictor):
         return self.predictors[0]._selection(samples, draws, select)
 
     def _draw(
-        self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
+        self, past: Floats, target: Bools, samples: int, seed: int | None, dt_ratio: float | Floats
     ) -> tuple[Floats, tuple[Floats, ...]]:
         chance = secrets.randbits(31) if seed is None else seed
         shares = zip(self.predictors, self.shares(samples, chance), strict=True)
@@ -96,10 +98,10 @@ class Ensemble(Predictor):
         contexts: list[Floats] = []
         for number, (one, share) in enumerate(shares):
             if share:
-                drawn, own = one._draw(past, target, share, chance + SEED_STEP * number, rate)
+                drawn, own = one._draw(past, target, share, chance + SEED_STEP * number, dt_ratio)
                 futures.append(drawn)
             else:
-                own = one._contexts(past, target, rate)
+                own = one._contexts(past, target, dt_ratio)
             contexts += own
         return np.concatenate(futures), tuple(contexts)
 
@@ -109,7 +111,7 @@ class Ensemble(Predictor):
         target: Bools,
         wanted: Selection,
         seed: int | None,
-        rate: float | Floats,
+        dt_ratio: float | Floats,
     ) -> tuple[Floats, Floats]:
         """Futures that stand for the draws of all members, [S, N, F, D], and weights [S, N].
 
@@ -118,11 +120,11 @@ class Ensemble(Predictor):
         """
         if wanted.rule == LEARNED:
             each = replace(wanted, draws=wanted.count)
-            sets = [one._chosen(past, target, each, seed, rate) for one in self.predictors]
+            sets = [one._chosen(past, target, each, seed, dt_ratio) for one in self.predictors]
             found = merge([Chosen(*map(torch.tensor, one)) for one in sets])
         else:
             chance = secrets.randbits(31) if seed is None else seed
-            drawn, _ = self._draw(past, target, wanted.draws, chance, rate)
+            drawn, _ = self._draw(past, target, wanted.draws, chance, dt_ratio)
             # Rules start from the first draws, and these are all of one member.
             order = np.random.default_rng(chance).permutation(len(drawn))
             found = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trajflow.batch import Floats
 from trajflow.errors import TrajflowError
+from trajflow.types import Floats
 
 STEP = 1e4
 """Most displacement per step, over the usual one."""
@@ -20,7 +20,7 @@ FAR = 1e6
 CANDIDATES = 32
 """Places of a scene that are tried for its center, so that scattered agents take little time."""
 MOST = 10_000
-"""Most agents and neighbours of a scene: what they ask of memory grows with their square."""
+"""Most agents and neighbors of a scene: what they ask of memory grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ class PastShape:
                 "forecast the others by on_bad='quarantine'"
             )
 
-    def clean_neighbors(self, neighbours: Any, scenes: int, scale: float, strict: bool) -> Floats:
+    def clean_neighbors(self, neighbors: Any, scenes: int, scale: float, strict: bool) -> Floats:
         """Neighbors [B, N, T, D] of `padded_neighbors`; those with a fault are refused or missing.
 
         Args:
-            neighbours: What was given.
+            neighbors: What was given.
             scenes: How many scenes there are.
             scale: Typical displacement per step.
             strict: Whether faults are refused.
@@ -105,37 +105,37 @@ class PastShape:
         Raises:
             TrajflowError: They do not fit, or there is a fault.
         """
-        around = self.padded_neighbors(neighbours, scenes)
+        around = self.padded_neighbors(neighbors, scenes)
         if plausible(around, scale):
             return around
         faults = faults_of(around, scale)
         faults[~np.isfinite(around).all(-1).any(-1)] = None
         if strict:
-            self.refuse(faults, (), "neighbour")
+            self.refuse(faults, (), "neighbor")
         bad = np.array([fault is not None for fault in faults.flat], bool).reshape(faults.shape)
         return np.where(bad[..., None, None], np.nan, around)
 
-    def padded_neighbors(self, neighbours: Any, scenes: int) -> Floats:
-        """Neighbours as one array [B, N, T, D] for so many scenes, NaN where there are fewer.
+    def padded_neighbors(self, neighbors: Any, scenes: int) -> Floats:
+        """Neighbors as one array [B, N, T, D] for so many scenes, NaN where there are fewer.
 
         Raises:
             TrajflowError: They are not of as many scenes, or have another shape.
         """
-        if neighbours is None:
+        if neighbors is None:
             return np.empty((scenes, 0, self.history, self.dims))
-        if isinstance(neighbours, np.ndarray) or scenes == 1:
-            array = self.points(neighbours, "neighbours")
+        if isinstance(neighbors, np.ndarray) or scenes == 1:
+            array = self.points(neighbors, "neighbors")
             array = array.reshape(math.prod(array.shape[:-3]), *array.shape[-3:])
             if len(array) == scenes:
                 return array
-            raise TrajflowError(f"neighbours are of {len(array)} scenes, the past of {scenes}")
-        if len(neighbours) != scenes:
-            raise TrajflowError(f"neighbours are of {len(neighbours)} scenes, the past of {scenes}")
+            raise TrajflowError(f"neighbors are of {len(array)} scenes, the past of {scenes}")
+        if len(neighbors) != scenes:
+            raise TrajflowError(f"neighbors are of {len(neighbors)} scenes, the past of {scenes}")
         each = [
             self.points(
-                np.reshape(n, (-1, self.history, self.dims)) if not len(n) else n, "neighbours"
+                np.reshape(n, (-1, self.history, self.dims)) if not len(n) else n, "neighbors"
             )
-            for n in neighbours
+            for n in neighbors
         ]
         most = max((len(n) for n in each), default=0)
         padded = np.full((scenes, most, self.history, self.dims), np.nan)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from trajflow.batch import Batch
 from trajflow.calibration import region_of
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
@@ -17,6 +16,7 @@ from trajflow.inference.tables import check_fit
 from trajflow.plotting import check_suffix, draw_forecasts, save
 from trajflow.run_data import track_data
 from trajflow.runs import RunFolder
+from trajflow.types import Batch
 
 
 def plot_forecasts(

@@ -13,8 +13,8 @@ from trajflow.calibration import Calibration, region_of
 from trajflow.errors import ConfigError
 from trajflow.inference.base import Predictor
 from trajflow.inference.tables import open_tracks
+from trajflow.inference.tracks import Futures, forecast_ends
 from trajflow.inference.writers import check_target, write_forecasts
-from trajflow.outlook import Futures, forecast_ends
 from trajflow.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def load_predictor(run: str | Path, device: str = "auto", steps: int = 1) -> Pre
     """
     if Path(run).suffix == ".onnx":
         return Predictor.load(run, steps=steps)
-    from trajflow.tensors import device_of
+    from trajflow.models.tensors import device_of
 
     return Predictor.load(RunFolder.open(run).path, str(device_of(device)), steps)
 

@@ -13,19 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from trajflow.batch import Floats
 from trajflow.calibration import Calibration, read_calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError
-from trajflow.files import read_kept
-from trajflow.frames import observed
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import Selection, chosen_futures, draws_of
-from trajflow.model import TrajectoryModel
-from trajflow.noise_set import NoiseSet
+from trajflow.io import read_kept
+from trajflow.models.frames import observed
+from trajflow.models.learned_samples import LearnedSamples
+from trajflow.models.serialization import MOST, read_samples, unpack
+from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.ood.detector import Detector
 from trajflow.ood.storage import read_detector
-from trajflow.tensors import scene_centres, to_tensor
-from trajflow.weights import MOST, read_sets, unpack
+from trajflow.types import Floats
 
 WEIGHTS = "weights.safetensors"
 SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -41,7 +41,7 @@ class TorchPredictor(Predictor):
         device: str = "cpu",
         steps: int = 1,
         calibration: Calibration | None = None,
-        sets: Mapping[int, NoiseSet] | None = None,
+        sets: Mapping[int, LearnedSamples] | None = None,
         detector: Detector | None = None,
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
@@ -74,7 +74,7 @@ class TorchPredictor(Predictor):
         if not {"dt", "unit"} <= facts.keys():
             raise RunError(f"{path} does not say the dt and the unit of its tracks; train anew")
         calibration = read_calibration(folder, content, steps)
-        sets, detector = read_sets(folder, content), read_detector(folder, content)
+        sets, detector = read_samples(folder, content), read_detector(folder, content)
         return cls(model, facts, device, steps, calibration, sets, detector)
 
     @property
@@ -96,7 +96,7 @@ class TorchPredictor(Predictor):
         target: NDArray[np.bool_],
         wanted: Selection,
         seed: int | None,
-        rate: float | Floats = 1.0,
+        dt_ratio: float | Floats = 1.0,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
         centre = scene_centres(past)
@@ -108,7 +108,7 @@ class TorchPredictor(Predictor):
             self.steps,
             self._generator(seed),
             self.sets,
-            self._told(rate, len(past)),
+            self._told(dt_ratio, len(past)),
             self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
@@ -116,8 +116,8 @@ class TorchPredictor(Predictor):
         samples = found.samples.double().cpu().numpy() + there
         return np.asarray(samples), np.asarray(weights / weights.sum(0))
 
-    def _told(self, rate: float | Floats, scenes: int) -> torch.Tensor:
-        told = np.broadcast_to(np.asarray(rate, np.float32), (scenes,))
+    def _told(self, dt_ratio: float | Floats, scenes: int) -> torch.Tensor:
+        told = np.broadcast_to(np.asarray(dt_ratio, np.float32), (scenes,))
         return torch.tensor(told, device=self.device)
 
     def _generator(self, seed: int | None) -> torch.Generator:
@@ -126,11 +126,11 @@ class TorchPredictor(Predictor):
 
     @torch.inference_mode()
     def _contexts(
-        self, past: Floats, target: NDArray[np.bool_], rate: float | Floats = 1.0
+        self, past: Floats, target: NDArray[np.bool_], dt_ratio: float | Floats = 1.0
     ) -> tuple[Floats, ...]:
         wanted = torch.as_tensor(target, device=self.device)
         points = to_tensor(past, scene_centres(past), self.device)
-        context, _ = self.model.context(points, wanted, self._told(rate, len(past)))
+        context, _ = self.model.context(points, wanted, self._told(dt_ratio, len(past)))
         return (np.asarray(context[wanted].double().cpu().numpy()),)
 
     @torch.inference_mode()
@@ -140,7 +140,7 @@ class TorchPredictor(Predictor):
         target: NDArray[np.bool_],
         samples: int,
         seed: int | None,
-        rate: float | Floats = 1.0,
+        dt_ratio: float | Floats = 1.0,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         centre = scene_centres(past)
         drawn, context = forecast_within(
@@ -150,7 +150,7 @@ class TorchPredictor(Predictor):
             samples,
             self.steps,
             secrets.randbits(62) if seed is None else seed,
-            self._told(rate, len(past)),
+            self._told(dt_ratio, len(past)),
             self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
@@ -161,7 +161,7 @@ class TorchPredictor(Predictor):
 def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
     a, dt = model.architecture, float(facts["dt"])
     least, most = (facts.get(name, 1.0) * dt for name in ("least_rate", "most_rate"))
-    scale, dts = float(model.scaling.unit), DtRange(dt, least, most)
+    scale, dts = float(model.normalizer.displacement_scale), DtRange(dt, least, most)
     return TrackFormat(a.history, a.horizon, a.dims, str(facts["unit"]), scale, dts)
 
 
@@ -172,7 +172,7 @@ def forecast_within(
     samples: int,
     steps: int,
     seed: int,
-    rate: Tensor,
+    dt_ratio: Tensor,
     temperature: float,
 ) -> tuple[Tensor, Tensor]:
     """Futures [S, N, F, D] of the targets as `TrajectoryModel.forecast` draws them, and contexts.
@@ -188,13 +188,13 @@ def forecast_within(
         samples: Draws S.
         steps: Network evaluations per draw.
         seed: Seed of the noise.
-        rate: Seconds per step over those that are usual, [B].
+        dt_ratio: Seconds per step over those that are usual, [B].
         temperature: Deviation of the noise.
 
     Raises:
         TrajflowError: The memory does not suffice for one of them.
     """
-    asked = _Asked(past, target, samples, steps, rate, temperature)
+    asked = _Asked(past, target, samples, steps, dt_ratio, temperature)
     most = len(past) if model.architecture.joint else int(target.sum())
     parts = 1
     while True:
@@ -211,7 +211,7 @@ def forecast_within(
         if parts >= most:
             raise TrajflowError(
                 f"out of memory for {samples} samples of one agent among {target.shape[1]}; "
-                "ask for fewer samples, or give fewer neighbours"
+                "ask for fewer samples, or give fewer neighbors"
             )
         parts = min(most, 2 * parts)
 
@@ -228,13 +228,13 @@ class _Asked:
     target: Tensor
     samples: int
     steps: int
-    rate: Tensor
+    dt_ratio: Tensor
     temperature: float
 
     def drawn(self, model: TrajectoryModel, generator: Generator) -> tuple[Tensor, Tensor]:
         """Futures and contexts of all at once."""
         target, known = self.target, self.target & observed(self.past).any(-1)
-        context, frame = model.context(self.past, target, self.rate)
+        context, frame = model.context(self.past, target, self.dt_ratio)
         noise = model.noise(target, self.samples, generator, self.temperature)
         futures = model.futures_of(target, context, frame, noise, self.steps, known)
         return futures, context[target]
@@ -244,7 +244,7 @@ class _Asked:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """So many scenes at a time."""
         for some in torch.arange(len(self.past), device=self.past.device).chunk(parts):
-            cut = {name: getattr(self, name)[some] for name in ("past", "target", "rate")}
+            cut = {name: getattr(self, name)[some] for name in ("past", "target", "dt_ratio")}
             yield replace(self, **cut).drawn(model, noise)
 
     def by_agents(
@@ -252,13 +252,13 @@ class _Asked:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """So many agents at a time, from the noise that they would have had at once."""
         past, target, rows = self.past, self.target, self.target.nonzero()
-        shape = (self.samples, len(rows), model.scaling.size)
+        shape = (self.samples, len(rows), model.normalizer.size)
         whole = torch.randn(*shape, dtype=past.dtype, device=past.device, generator=noise)
         for some in torch.arange(len(rows), device=past.device).chunk(parts):
             scenes, own = rows[some, 0].unique(return_inverse=True)  # type: ignore[no-untyped-call]
             mine = torch.zeros_like(target[scenes])
             mine[own, rows[some, 1]] = True
-            context, frame = model.context(past[scenes], mine, self.rate[scenes])
+            context, frame = model.context(past[scenes], mine, self.dt_ratio[scenes])
             started = self.temperature * whole[:, some]
             context = context[mine]
             yield model.futures(context, frame.take(mine), started, self.steps), context

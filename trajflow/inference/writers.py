@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import zarr
 from zarr.codecs import ZstdCodec
 
-from trajflow.batch import Floats, Ints
 from trajflow.datasets.writer import OutputFolder
 from trajflow.errors import DataError
-from trajflow.files import storing
-from trajflow.outlook import Futures
+from trajflow.inference.tracks import Futures
+from trajflow.io import storing
+from trajflow.types import Floats, Ints
 
 FORMAT = "1.0"
 SUFFIXES = (".csv", ".parquet", ".zarr")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats
+from trajflow.types import Bools, Floats
 
 NEAREST = 10
 RIDGE = 1e-6

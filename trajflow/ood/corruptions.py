@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.errors import ConfigError, did_you_mean
+from trajflow.types import Batch, Bools, Floats, Ints
 
 Rng = np.random.Generator
 PIXELS_PER_METRE, FEET_PER_METRE = 25.0, 3.28084

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
 from trajflow.ood.features import (
     REASONS,
     WHOLE,
@@ -22,6 +21,7 @@ from trajflow.ood.features import (
 )
 from trajflow.ood.forest import Forest
 from trajflow.ood.ranks import Ranks
+from trajflow.types import Bools, Floats, Ints
 
 FORMAT = 3
 THRESHOLD = 0.95

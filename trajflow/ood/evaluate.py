@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 
 from trajflow import metrics
-from trajflow.batch import Batch, Floats
 from trajflow.calibration import Calibration, person_quantiles, region_of
 from trajflow.config import Config
 from trajflow.datasets.store import Store
@@ -33,6 +32,7 @@ from trajflow.ood.report import (
 )
 from trajflow.ood.statistics import RESAMPLES
 from trajflow.ood.windows import OrdinaryWindows
+from trajflow.types import Batch, Floats
 
 CHECKED = 1000
 """Validation windows that thresholds are taken from."""

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
+from trajflow.types import Bools, Floats, Ints
 
 STANDING = 0.1
 """Least speed that accelerations are divided by, as a share of the usual step."""

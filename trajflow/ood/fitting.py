@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats, Ints
 from trajflow.errors import DataError
 from trajflow.metrics import energy_score
 from trajflow.ood.corruptions import Corruption, corrupt, trained
@@ -23,6 +22,7 @@ from trajflow.ood.detector import (
 from trajflow.ood.features import TrackSteps, reason_quantiles, track_features
 from trajflow.ood.forest import Forest
 from trajflow.ood.ranks import Ranks
+from trajflow.types import Batch, Bools, Floats, Ints
 
 ROUNDS = 4
 """Corrupted versions of each training window."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Bools, Floats, Ints
+from trajflow.types import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.batch import Batch, Floats
+from trajflow.types import Batch, Floats
 
 GAP = 0.12
 """Between tracks that stand side by side, as a share of the longest."""

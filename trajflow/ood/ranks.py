@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from trajflow.batch import Floats, Ints
+from trajflow.types import Floats, Ints
 
 FEW = 20
 """Fewer people than this cannot say what one in twenty is."""

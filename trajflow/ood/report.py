@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Floats, Ints
 from trajflow.errors import RunError
 from trajflow.ood.baselines import BASELINES
 from trajflow.ood.statistics import (
@@ -21,6 +20,7 @@ from trajflow.ood.statistics import (
     retained,
     weighted_mean,
 )
+from trajflow.types import Floats, Ints
 
 Values = dict[str, Any]
 ERRORS = ("min_ade", "energy_score", "coverage_90", "conformal_90")

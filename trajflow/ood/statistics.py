@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.batch import Floats, Ints
+from trajflow.types import Floats, Ints
 
 LEVEL = 0.95
 RESAMPLES = 500

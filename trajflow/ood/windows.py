@@ -7,13 +7,13 @@ from zlib import crc32
 
 import numpy as np
 
-from trajflow.batch import Batch, Ints
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
 from trajflow.ood.corruptions import Graded, World
 from trajflow.ood.features import TrackSteps
+from trajflow.types import Batch, Ints
 
 BATCH = 256
 REACH = 3

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trajflow.batch import Batch, Bools, Floats
+from trajflow.types import Batch, Bools, Floats
 
 
 @dataclass(frozen=True)

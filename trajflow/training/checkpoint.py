@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from trajflow.errors import RunError
-from trajflow.files import Manifest
-from trajflow.model import TrajectoryModel
+from trajflow.io import Manifest
+from trajflow.models.serialization import pack_state, unpack_state
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import RESUME, RunFolder
-from trajflow.weights import pack_state, unpack_state
 
 Optimiser = torch.optim.Optimizer
 FORMAT = 2

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from trajflow.batch import Batch
+from trajflow.types import Batch
 
 
 class TrainingData(Protocol):

@@ -1,4 +1,4 @@
-"""From settings and data to a trainer: the model, its scaling, its objective, its folder."""
+"""From settings and data to a trainer: the model, its normalizer, its objective, its folder."""
 
 from dataclasses import replace
 from itertools import islice
@@ -11,15 +11,15 @@ from trajflow.config import Config, FlowConfig
 from trajflow.datasets.store import free_memory
 from trajflow.errors import ConfigError, DataError, RunError, did_you_mean
 from trajflow.flow import PRESETS, LogitNormalTimes, MeanFlowObjective, Preset
-from trajflow.model import Architecture, TrajectoryModel
+from trajflow.models.serialization import MOST
+from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder
-from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.data import TrainingData
 from trajflow.training.events import Finished
 from trajflow.training.reproducible import reproducible, reseed
 from trajflow.training.trainer import Trainer
-from trajflow.weights import MOST
 
 SCALING_BATCHES = 200
 OLD = "resume.pt"
@@ -66,7 +66,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         horizon=config.data.horizon,
         dims=dims,
         encoder=model.encoder,
-        options=tuple(sorted(model.encoder_options.items())),
+        encoder_options=tuple(sorted(model.encoder_options.items())),
         social=model.social,
         joint=model.joint,
         width=model.width,
@@ -74,15 +74,15 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         decoder_depth=model.decoder_depth,
         components=model.components,
         average=preset_of(config.flow).average,
-        pace_floor=model.speed_floor,
+        speed_floor=model.speed_floor,
         heading_steps=model.heading_steps,
-        own_pace=model.own_speed,
-        rate=model.condition_on_dt,
+        own_speed=model.own_speed,
+        condition_on_dt=model.condition_on_dt,
     )
 
 
 def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
-    """A model with seeded weights, its scaling fitted to the training part."""
+    """A model with seeded weights, its normalizer fitted to the training part."""
     cpu = torch.device("cpu")
 
     def scenes() -> Any:
@@ -94,7 +94,7 @@ def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
     with reproducible(config.train.threads, cpu):
         reseed(config.train.seed, cpu)
         model = TrajectoryModel(architecture_of(config, dims))
-        model.fit_scaling(scenes())
+        model.fit_normalizer(scenes())
     return model
 
 

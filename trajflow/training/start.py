@@ -9,9 +9,9 @@ from pathlib import Path
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import RunError
+from trajflow.models.tensors import device_of
 from trajflow.run_data import facts_of, run_data, track_data
 from trajflow.runs import RunFolder
-from trajflow.tensors import device_of
 from trajflow.training.setup import new_trainer, resumed_trainer
 from trajflow.training.trainer import Trainer
 

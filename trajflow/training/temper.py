@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from trajflow.batch import Batch
-from trajflow.model import TrajectoryModel
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.training.validation import validate
+from trajflow.types import Batch
 
 TEMPERATURES = (0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)
 """What is tried first; more where the optimum may lie beyond."""

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
-from trajflow.model import TrajectoryModel
+from trajflow.models.serialization import pack, unpack
+from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
-from trajflow.tensors import scene_centres, to_tensor
 from trajflow.training.augment import Augmentation
 from trajflow.training.checkpoint import Checkpoint, Progress
 from trajflow.training.data import TrainingData
@@ -26,7 +26,7 @@ from trajflow.training.events import Evaluated, Event, Finished, Returned, Start
 from trajflow.training.reproducible import each_reproducible, reseed
 from trajflow.training.temper import at_bound, tempered
 from trajflow.training.validation import validate
-from trajflow.weights import pack, unpack
+from trajflow.types import Batch
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
@@ -62,7 +62,7 @@ class Trainer:
         self.per_epoch = data.steps(self.settings.batch_size)
         self.total = self.settings.updates or self.settings.epochs * self.per_epoch
         self.every = max(1, round(self.settings.validate_every * self.per_epoch))
-        usual = float(self.model.scaling.unit)
+        usual = float(self.model.normalizer.displacement_scale)
         self.augmentation = Augmentation(
             mirror=self.settings.mirror,
             scale_jitter=self.settings.scale_jitter,
@@ -227,7 +227,7 @@ class Trainer:
             self.settings.noise_samples,
             generator,
             dropout=self.settings.dropout,
-            rate=torch.as_tensor(pace, dtype=torch.float32, device=self.device),
+            dt_ratio=torch.as_tensor(pace, dtype=torch.float32, device=self.device),
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

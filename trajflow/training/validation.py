@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from trajflow import metrics
-from trajflow.batch import Batch, Floats, Ints
-from trajflow.model import TrajectoryModel
-from trajflow.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.trajectory_model import TrajectoryModel
+from trajflow.types import Batch, Floats, Ints
 
 
 @torch.no_grad()

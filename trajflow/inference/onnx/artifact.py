@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from trajflow.calibration import Calibration
 from trajflow.calibration.storage import understood
 from trajflow.errors import RunError
-from trajflow.foreign import parse_json
 from trajflow.inference.base import DtRange, TrackFormat
+from trajflow.io.foreign import parse_json
 
 FORMAT = 4
 FACTS, ARRAYS = "trajflow", "trajflow.arrays"

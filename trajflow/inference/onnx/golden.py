@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Floats
 from trajflow.errors import RunError
 from trajflow.inference.onnx.artifact import Artifact, ModelSpec
 from trajflow.inference.onnx.session import Session
+from trajflow.types import Floats
 
 LOAD_SECONDS = 1.0
 """Most time that the forecast from golden inputs may take."""

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Bools, Floats, Ints, scene_centres, seen_now
 from trajflow.errors import RunError
+from trajflow.types import Bools, Floats, Ints, scene_centres, seen_now
 
 ROWS, PAIRS = 1 << 12, 1 << 22
 """Futures, and pairs of an agent and one around it, that one call of a graph computes."""
 SLACK = 1.0001
-"""By how much farther than the last neighbour that counts another one may be and still be kept."""
+"""By how much farther than the last neighbor that counts another one may be and still be kept."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Scenes:
         Args:
             past: World positions.
             target: Who is asked for.
-            limit: Neighbours each agent attends to, the nearest; None: it attends to nobody.
+            limit: Neighbors each agent attends to, the nearest; None: it attends to nobody.
         """
         centre = scene_centres(past)
         counts = target.sum(1)

@@ -9,9 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.batch import Bools, Floats
 from trajflow.errors import ConfigError, RunError
-from trajflow.files import read_whole
 from trajflow.forecast import LEARNED
 from trajflow.inference.base import Predictor
 from trajflow.inference.onnx.artifact import (
@@ -23,7 +21,9 @@ from trajflow.inference.onnx.artifact import (
 from trajflow.inference.onnx.golden import check_golden
 from trajflow.inference.onnx.padding import ROWS, Scenes, check_shape, cut, most_at_once
 from trajflow.inference.onnx.session import OutOfMemory, Session
+from trajflow.io import read_whole
 from trajflow.ood.detector import Detector
+from trajflow.types import Bools, Floats
 
 
 class OnnxPredictor(Predictor):
@@ -101,7 +101,7 @@ model.onnx` makes one
         return cls(Artifact.of(session.metadata), session)
 
     def carry(
-        self, past: Floats, target: Bools, noise: NDArray[Any], rate: float | Floats = 1.0
+        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: float | Floats = 1.0
     ) -> Floats:
         """Futures of the N targets from given noise, [S, N, F, D], world coordinates.
 
@@ -112,15 +112,15 @@ model.onnx` makes one
             past: World positions, [B, A, T, D]; NaN where unseen.
             target: Who is forecast, [B, A].
             noise: Normal numbers, [S, N, ...] with F * D for each sample.
-            rate: Seconds per step over those that are usual, [B] or one for all.
+            dt_ratio: Seconds per step over those that are usual, [B] or one for all.
         """
-        return self._carry(past, target, noise, rate)[0]
+        return self._carry(past, target, noise, dt_ratio)[0]
 
     def _carry(
-        self, past: Floats, target: Bools, noise: NDArray[Any], rate: float | Floats
+        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: float | Floats
     ) -> tuple[Floats, Floats]:
         """As `carry`, and the contexts [N, H]."""
-        clock = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
+        clock = np.broadcast_to(np.asarray(dt_ratio, np.float32), (len(past),))
         futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
         contexts = np.empty((noise.shape[1], self._width))
         most = most_at_once(past, len(noise), self.spec.joint)
@@ -132,16 +132,16 @@ model.onnx` makes one
         return futures, contexts
 
     def _within(
-        self, past: Floats, target: Bools, noise: NDArray[Any], rate: NDArray[np.float32]
+        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: NDArray[np.float32]
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] and contexts [N, H], in as many calls as the memory allows."""
         joint = self.spec.joint
         try:
-            return self._carried(past, target, noise, rate)
+            return self._carried(past, target, noise, dt_ratio)
         except OutOfMemory as error:
             if len(noise) > 1:
                 halves = np.array_split(noise, 2)
-                drawn = [self._within(past, target, half, rate) for half in halves]
+                drawn = [self._within(past, target, half, dt_ratio) for half in halves]
                 return np.concatenate([futures for futures, _ in drawn]), drawn[0][1]
             if noise.shape[1] == 1 or (joint and target.any(1).sum() == 1):
                 raise RunError(
@@ -150,15 +150,15 @@ model.onnx` makes one
                 ) from None
         most = -(-int(target.any(1).sum() if joint else noise.shape[1]) // 2)
         parts = cut(target, most, joint)
-        drawn = [self._within(past, some, noise[:, agents], rate) for some, agents in parts]
+        drawn = [self._within(past, some, noise[:, agents], dt_ratio) for some, agents in parts]
         futures, contexts = zip(*drawn, strict=True)
         return np.concatenate(futures, 1), np.concatenate(contexts)
 
     def _carried(
-        self, past: Floats, target: Bools, noise: NDArray[Any], rate: NDArray[np.float32]
+        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: NDArray[np.float32]
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] and contexts [N, H] in one call."""
-        scenes, clock = self._padded(past, target, rate)
+        scenes, clock = self._padded(past, target, dt_ratio)
         futures, contexts = self._run(("futures", "context"), scenes, noise, clock)
         found, context = scenes.picked(futures), contexts[*scenes.place].astype(np.float64)
         if not (np.isfinite(found).all() and np.isfinite(context).all()):
@@ -172,13 +172,13 @@ model.onnx` makes one
         return found, context
 
     def _padded(
-        self, past: Floats, target: Bools, rate: NDArray[np.float32]
+        self, past: Floats, target: Bools, dt_ratio: NDArray[np.float32]
     ) -> tuple[Scenes, NDArray[np.float32]]:
         """Scenes in which somebody is a target, and their clocks."""
         wanted = target.any(1)
         if not wanted.all():
-            past, target, rate = past[wanted], target[wanted], rate[wanted]
-        return Scenes.of(past, target, self.spec.neighbors), rate
+            past, target, dt_ratio = past[wanted], target[wanted], dt_ratio[wanted]
+        return Scenes.of(past, target, self.spec.neighbors), dt_ratio
 
     def _selection(self, samples: int, draws: int | None, select: str | None) -> int | None:
         """How many learned futures are wanted; None: plain draws."""
@@ -200,15 +200,17 @@ model.onnx` makes one
         return samples
 
     def _draw(
-        self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
+        self, past: Floats, target: Bools, samples: int, seed: int | None, dt_ratio: float | Floats
     ) -> tuple[Floats, tuple[Floats, ...]]:
         shape = (samples, int(target.sum()), self.horizon * self.dims)
         noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-        futures, contexts = self._carry(past, target, noise, rate)
+        futures, contexts = self._carry(past, target, noise, dt_ratio)
         return futures, (contexts,)
 
-    def _contexts(self, past: Floats, target: Bools, rate: float | Floats) -> tuple[Floats, ...]:
-        clock = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
+    def _contexts(
+        self, past: Floats, target: Bools, dt_ratio: float | Floats
+    ) -> tuple[Floats, ...]:
+        clock = np.broadcast_to(np.asarray(dt_ratio, np.float32), (len(past),))
         contexts = np.empty((int(target.sum()), self._width))
         joint = self.spec.joint
         for some, agents in cut(target, most_at_once(past, 1, joint), joint):
@@ -219,26 +221,26 @@ model.onnx` makes one
         return (contexts,)
 
     def _chosen(
-        self, past: Floats, target: Bools, wanted: int, seed: int | None, rate: float | Floats
+        self, past: Floats, target: Bools, wanted: int, seed: int | None, dt_ratio: float | Floats
     ) -> tuple[Floats, Floats]:
         """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
-        (context,) = self._contexts(past, target, rate)
+        (context,) = self._contexts(past, target, dt_ratio)
         noise, weights = self.learned[wanted](context)
         full = np.zeros((wanted, len(context), self.horizon * self.dims), np.float32)
         # The graph widens its noise by the temperature, and learned noise is as wide as it is.
         full[..., : noise.shape[-1]] = noise / self.temperature
-        return self.carry(past, target, full, rate), weights
+        return self.carry(past, target, full, dt_ratio), weights
 
     def _run(
         self,
         outputs: tuple[str, ...],
         scenes: Scenes,
         noise: NDArray[Any],
-        rate: NDArray[np.float32],
+        dt_ratio: NDArray[np.float32],
     ) -> list[NDArray[np.float32]]:
         inputs = {"past": scenes.past, "noise": scenes.spread(noise.astype(np.float32, copy=False))}
         if "rate" in self.session.inputs:
-            inputs["rate"] = np.array(rate)
+            inputs["rate"] = np.array(dt_ratio)
         try:
             found = self.session.run(outputs, inputs)
         except OutOfMemory:
@@ -261,7 +263,7 @@ class LearnedSamples:
     LAYERS = ("read.0", "read.2", "move", "weigh")
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take weights and biases by the names of a `NoiseSet`.
+        """Take weights and biases by the names of a `LearnedSamples`.
 
         Raises:
             RunError: They do not fit together.

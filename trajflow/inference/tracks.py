@@ -1,0 +1,250 @@
+"""Where tracks stop and a forecast begins: pasts without a future, and what may follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from trajflow.calibration import Region
+from trajflow.datasets.schema import Tracks
+from trajflow.datasets.store import Store
+from trajflow.errors import ConfigError
+from trajflow.ood.detector import OODScores
+from trajflow.types import Batch, Bools, Floats, Ints
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Forecaster(Protocol):
+    """What draws futures for the targets of a batch, as a predictor does."""
+
+    @property
+    def history(self) -> int:
+        """Past steps T."""
+
+    @property
+    def horizon(self) -> int:
+        """Future steps F."""
+
+    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
+        """Futures of the batch's targets, [S, B, A, F, D]."""
+
+    def choose(
+        self, batch: Batch, samples: int, draws: int, rule: str, seed: int
+    ) -> tuple[Floats, Floats]:
+        """Chosen futures of the targets, [S, B, A, F, D], and their weights, [S, B, A]."""
+
+
+class Selection(Protocol):
+    """How samples are chosen."""
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule."""
+
+    @property
+    def draws(self) -> int:
+        """Draws they are chosen from."""
+
+
+@dataclass(frozen=True)
+class Futures:
+    """The forecasts of N agents, each at one moment of its recording.
+
+    Attributes:
+        scene: Name of each agent's recording, N strings.
+        agent: The source's own id of each agent, N strings.
+        step: The present step of each, [N]; the first forecast step is the next one.
+        samples: Futures, [S, N, F, D].
+        dt: Seconds per step.
+        region: Discs around the mean of each agent's samples, if they were asked for.
+        weights: How likely each of an agent's samples is, [S, N]; None: they are plain draws.
+        ood: OOD scores of the N pasts, if they were asked for.
+    """
+
+    scene: list[str]
+    agent: list[str]
+    step: Ints
+    samples: Floats
+    dt: float
+    region: Region | None = None
+    weights: Floats | None = None
+    ood: OODScores | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per agent, present, sample and step ahead.
+
+        Columns: scene, agent, issued_at, lead, sample, step, time, x, y[, z]. A row is named by
+        its scene, agent, issued_at (the present, in seconds), lead (steps ahead, from 1) and
+        sample; step and time are those of the forecast position.
+
+        With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
+        chosen samples also have a weight, alike for every step. Where it was asked for there are
+        ood_score, ood_reason and expected_error, alike for all rows of an agent.
+        """
+        import pandas as pd
+
+        samples, agents, horizon, dims = self.samples.shape
+        who, sample, ahead = np.indices((agents, samples, horizon)).reshape(3, -1)
+        step = self.step[who] + ahead + 1
+        columns: dict[str, Any] = {
+            "scene": np.asarray(self.scene, object)[who],
+            "agent": np.asarray(self.agent, object)[who],
+            "issued_at": self.step[who] * self.dt,
+            "lead": ahead + 1,
+            "sample": sample,
+            "step": step,
+            "time": step * self.dt,
+        }
+        flat = self.samples.swapaxes(0, 1).reshape(-1, dims)
+        columns |= {axis: flat[:, k] for k, axis in enumerate("xyz"[:dims])}
+        if self.region is not None:
+            centre = self.region.centre[who, ahead]
+            columns |= {f"centre_{axis}": centre[:, k] for k, axis in enumerate("xyz"[:dims])}
+            columns["radius"] = self.region.radius[who, ahead]
+        if self.weights is not None:
+            columns["weight"] = self.weights[sample, who]
+        if self.ood is not None:
+            columns["ood_score"] = self.ood.ood_score[who]
+            columns["ood_reason"] = np.asarray(self.ood.reasons, object)[who]
+            columns["expected_error"] = self.ood.expected_error[who]
+        return pd.DataFrame(columns)
+
+
+def forecast_ends(
+    forecaster: Forecaster,
+    store: Store,
+    *,
+    samples: int = 20,
+    seed: int = 0,
+    every: int | None = None,
+    selection: Selection | None = None,
+    ood: Callable[[Batch], OODScores] | None = None,
+    max_rows: int = 20_000_000,
+) -> Iterator[Futures]:
+    """Draw what follows the last step of every agent, some recordings at a time.
+
+    Args:
+        forecaster: What draws.
+        store: Recordings to go on from.
+        samples: Futures of each agent, S.
+        seed: Equal seeds give equal futures.
+        every: Forecast all who are there at every so many steps, counted back from a recording's
+            last, and not each agent at its own last.
+        selection: How samples are chosen of more draws; None: plain draws.
+        ood: Scores the pasts of a batch, as `Predictor.ood` does; None: they are not scored.
+        max_rows: Rows held in memory at once.
+    """
+    count = 0
+    for scenes in store.parts(max_rows):
+        tracks = store.tracks(scenes)
+        for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
+            drawn, weights = _drawn(forecaster, batch, samples, selection, seed + count)
+            scene, agent = np.nonzero(batch.target)
+            yield Futures(
+                scene=[store.scenes[code] for code in batch.scene[scene]],
+                agent=store.labels(batch.agent[scene, agent]),
+                step=batch.start[scene] + forecaster.history - 1,
+                samples=drawn[:, scene, agent],
+                dt=store.dt,
+                weights=None if weights is None else weights[:, scene, agent],
+                ood=None if ood is None else ood(batch),
+            )
+            count += 1
+
+
+def _drawn(
+    forecaster: Forecaster, batch: Batch, samples: int, selection: Selection | None, seed: int
+) -> tuple[Floats, Floats | None]:
+    if selection is None:
+        return forecaster.forecast(batch, samples, seed), None
+    return forecaster.choose(batch, samples, selection.draws, selection.rule, seed)
+
+
+def outlooks(
+    tracks: Tracks, history: int, horizon: int, *, every: int | None = None, size: int = 256
+) -> Iterator[Batch]:
+    """The pasts that end at the last step of each agent, or at every so many steps.
+
+    An agent is a target however few of its past steps were seen; others who are there at its
+    present stand around it. The futures are empty: nothing after the present is looked at.
+
+    Args:
+        tracks: Recordings to forecast from.
+        history: Past steps, T.
+        horizon: Future steps, F.
+        every: Steps between two presents of a recording, counted back from its last; all who are
+            there are targets. None: each agent's own last step.
+        size: About how many agents a batch has; a scene is never divided.
+
+    Raises:
+        ConfigError: `every` is not a positive number of steps.
+    """
+    if every is not None and every < 1:
+        raise ConfigError(f"every must be at least 1 step, got {every}")
+    asked = _last_of_each(tracks) if every is None else _every(tracks, every)
+    span = np.ptp(tracks.step) + 1
+    moment = tracks.scene[tracks.track] * span + tracks.step - tracks.step.min()
+    there = np.flatnonzero(np.isin(moment, moment[asked]))
+    there = there[np.argsort(moment[there], kind="stable")]
+    begins = np.flatnonzero(np.diff(moment[there], prepend=-1))
+    for group in _groups(np.split(there, begins[1:]), size):
+        yield _batch(tracks, group, asked, history, horizon)
+
+
+def _last_of_each(tracks: Tracks) -> Bools:
+    """Whether a row is the last of its trajectory, [N]."""
+    return np.asarray(np.diff(tracks.track, append=-1) != 0)
+
+
+def _every(tracks: Tracks, every: int) -> Bools:
+    """Whether a row lies a multiple of so many steps before its recording's last, [N]."""
+    scene = tracks.scene[tracks.track]
+    last = np.full(len(tracks.scenes), np.iinfo(np.int64).min)
+    np.maximum.at(last, scene, tracks.step)
+    return np.asarray((last[scene] - tracks.step) % every == 0)
+
+
+def _groups(scenes: list[Ints], size: int) -> Iterator[list[Ints]]:
+    group: list[Ints] = []
+    for rows in scenes:
+        if group and sum(map(len, group)) + len(rows) > size:
+            yield group
+            group = []
+        group.append(rows)
+    yield group
+
+
+def _batch(tracks: Tracks, scenes: list[Ints], asked: Bools, history: int, horizon: int) -> Batch:
+    """One batch of B scenes, each given by the rows of its agents at the present."""
+    most = max(map(len, scenes))
+    rows = np.stack([np.pad(rows, (0, most - len(rows)), constant_values=-1) for rows in scenes])
+    there = rows >= 0
+    past = _pasts(tracks, rows, history)
+    past[~there] = np.nan
+    return Batch(
+        past=past,
+        future=np.full((*rows.shape, horizon, past.shape[-1]), np.nan),
+        target=there & asked[rows],
+        scene=tracks.scene[tracks.track[rows[:, 0]]],
+        start=tracks.step[rows[:, 0]] - (history - 1),
+        agent=np.where(there, tracks.agent[tracks.track[rows]], -1),
+    )
+
+
+def _pasts(tracks: Tracks, rows: Ints, history: int) -> Floats:
+    """Positions over the T steps that end at rows [B, A] of the tracks, [B, A, T, D]."""
+    past = np.full((*rows.shape, history, tracks.position.shape[1]), np.nan)
+    for back in range(history):
+        found = np.maximum(rows - back, 0)
+        ago = tracks.step[rows] - tracks.step[found]
+        own = tracks.track[found] == tracks.track[rows]
+        slot = history - 1 - ago
+        seen = own & (slot >= 0) & (rows - back >= 0)
+        scene, agent = np.nonzero(seen)
+        past[scene, agent, slot[seen]] = tracks.position[found[seen]]
+    return past

@@ -1,0 +1,1 @@
+"""A trajectory model: frames, normalizer, networks and their files."""

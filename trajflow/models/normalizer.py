@@ -1,0 +1,114 @@
+"""How futures become events of unit size, and back: coasting removed, scaled, whitened."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from trajflow.errors import DataError
+from trajflow.models.frames import Frame
+
+WEIGHT_POWER = 0.5
+"""Between 0, every component alike, and 2, every component by its variance."""
+
+
+class FutureNormalizer(nn.Module):
+    """A linear map, fitted on training tracks, between local futures and white events.
+
+    A future is taken relative to constant velocity, divided by the agent's own speed (never below
+    a share of the usual speed, so a standing agent is as well defined as a running one), and
+    expressed in principal components of unit variance, like the noise. The first of them are the
+    event a network learns; the others, a thousandth of the variance, stay Gaussian noise.
+    """
+
+    displacement_scale: Tensor
+    mean: Tensor
+    deviation: Tensor
+    axes: Tensor
+
+    def __init__(self, horizon: int, dims: int, components: int = 8, floor: float = 1.0) -> None:
+        """A map that changes nothing but the frame, until it is fitted.
+
+        Args:
+            horizon: Future steps F.
+            dims: Coordinates D.
+            components: Principal components in an event, at most F * D.
+            floor: Least speed, as a share of the usual one.
+        """
+        super().__init__()
+        self.horizon, self.dims, self.floor = horizon, dims, floor
+        self.size = horizon * dims
+        self.components = min(components, self.size)
+        self.register_buffer("displacement_scale", torch.ones(()))
+        self.register_buffer("mean", torch.zeros(self.size))
+        self.register_buffer("deviation", torch.ones(self.size))
+        self.register_buffer("axes", torch.eye(self.size))
+
+    @property
+    def weight(self) -> Tensor:
+        """Weight of each component in a loss, [N], of mean one."""
+        kept = self.deviation[: self.components] ** WEIGHT_POWER
+        return kept / kept.mean()
+
+    def speed_scale(self, frame: Frame) -> Tensor:
+        """Length that counts as one for each agent, [*], in world units per step."""
+        least = self.floor * self.displacement_scale * frame.dt_ratio
+        return (frame.speed.square() + least.square()).sqrt()
+
+    def normalize(self, frame: Frame, future: Tensor) -> Tensor:
+        """Events [*, N] of world futures [*, F, D]."""
+        kept = slice(self.components)
+        components = (self._local(frame, future) - self.mean) @ self.axes[:, kept]
+        return components / self.deviation[kept]
+
+    def unnormalize(self, frame: Frame, event: Tensor, noise: Tensor) -> Tensor:
+        """World futures [*, F, D] of events [*, N] and white noise for what they leave out."""
+        white = torch.cat([event, noise[..., self.components :]], -1)
+        scaled = (white * self.deviation) @ self.axes.T + self.mean
+        points = scaled.reshape(*scaled.shape[:-1], self.horizon, self.dims)
+        local = points * self.speed_scale(frame)[..., None, None]
+        return frame.turn(local, back=True) + frame.coast(self.horizon)
+
+    def _local(self, frame: Frame, future: Tensor) -> Tensor:
+        local = frame.turn(future - frame.coast(self.horizon), back=False)
+        return (local / self.speed_scale(frame)[..., None, None]).flatten(-2)
+
+    @torch.no_grad()
+    def fit(self, tracks: Iterable[tuple[Frame, Tensor]]) -> None:
+        """Set the map from training frames [N] and their world futures [N, F, D].
+
+        Raises:
+            DataError: There are fewer than two futures.
+        """
+        pairs = list(tracks)
+        if (count := sum(len(future) for _, future in pairs)) < 2:
+            raise DataError(
+                f"the training split has {count} window{'s' * (count != 1)}, and the normaliser "
+                "is fitted on 2 or more; shorten data.history or data.horizon, or train on more "
+                "tracks"
+            )
+        speeds = torch.cat([frame.speed for frame, _ in pairs])
+        usual = speeds.square().mean().sqrt()
+        self.displacement_scale.copy_(usual if usual > 0 else torch.ones(()))
+        rows = torch.cat([self._local(*pair) for pair in pairs]).double()
+        self.mean.copy_(rows.mean(0))
+        values, vectors = torch.linalg.eigh(torch.cov(rows.T))
+        deviation = values.flip(0).clamp_min(0).sqrt()
+        self.deviation.copy_(deviation.clamp_min(1e-4 * float(deviation[0]) + 1e-9))
+        self.axes.copy_(vectors.flip(1))
+
+
+def features(frame: Frame, past: Tensor, speed: Tensor) -> Tensor:
+    """What an encoder reads of each past step, [*, T, D] -> [*, T, 2 D].
+
+    Local position over the distance covered in T steps at the given speed, and displacement over
+    the speed; zero where the step, or for a displacement the one before, was not seen.
+
+    Args:
+        frame: The agents' frames.
+        past: World positions, [*, T, D].
+        speed: Length that counts as one step, broadcastable to [*], in world units.
+    """
+    local = frame.to_local(past) / speed[..., None, None]
+    moved = nn.functional.pad(local.diff(dim=-2), (0, 0, 1, 0))
+    return torch.cat([local / past.shape[-2], moved], -1).nan_to_num(0.0, 0.0, 0.0)

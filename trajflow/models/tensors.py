@@ -1,0 +1,33 @@
+"""From numpy world coordinates to tensors that keep their precision, and where tensors live."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trajflow.errors import ConfigError
+from trajflow.types import scene_centres as scene_centres
+
+Floats = NDArray[np.float64]
+
+
+def to_tensor(points: Floats, centre: Floats, device: torch.device) -> Tensor:
+    """World points [B, A, T, D] about the scenes' centres [B, D], in single precision."""
+    return torch.as_tensor(points - centre[:, None, None], dtype=torch.float32, device=device)
+
+
+def device_of(name: str) -> torch.device:
+    """The device by name; "auto" is a GPU where there is one.
+
+    Raises:
+        ConfigError: The device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"no device {name!r} here ({reason}); use auto, cpu or cuda") from None
+    return device

@@ -1,0 +1,1 @@
+"""Networks: layers, the velocity network, social attention and encoders of the past."""

@@ -1,0 +1,41 @@
+"""A recurrent network that starts when the agent appears."""
+
+import torch
+from torch import Tensor, nn
+
+from trajflow.nn.encoders import Encoder, register_encoder
+
+
+@register_encoder("gru")
+class GRUEncoder(Encoder):
+    """A gated recurrent unit over the steps since the agent was first seen.
+
+    Each row is moved so that its first seen step comes first, hence the steps before it do not
+    matter, not even their number. A later gap enters as zeros with a flag: the gates learn how
+    far to carry the state over it, and the fused kernel runs over all steps at once, which
+    holding the state step by step would not allow.
+
+    Source: Cho et al., 2014, Learning Phrase Representations using RNN Encoder-Decoder.
+
+    Args:
+        channels: How many features a step has.
+        width: Length H of a context.
+        depth: Layers.
+        dropout: Share of values dropped between layers while training.
+    """
+
+    def __init__(self, channels: int, width: int, depth: int = 1, dropout: float = 0.0) -> None:
+        super().__init__(width)
+        if depth == 1 and dropout > 0:
+            raise ValueError("dropout acts between layers; set depth to 2 or dropout to 0")
+        self.gru = nn.GRU(channels + 1, width, depth, batch_first=True, dropout=dropout)
+
+    def forward(self, past: Tensor, seen: Tensor) -> Tensor:
+        """The contexts of N agents, [N, H], from past [N, T, ...] and seen [N, T]."""
+        steps = torch.cat((past.where(seen[..., None], 0), seen[..., None].to(past.dtype)), -1)
+        first = seen.int().argmax(1, keepdim=True)  # 0 for an agent that was never seen
+        last = past.shape[1] - 1
+        index = (torch.arange(last + 1, device=past.device) + first).clamp(max=last)
+        states, _ = self.gru(steps.gather(1, index[..., None].expand_as(steps)))
+        context: Tensor = states.gather(1, (last - first)[..., None].expand(-1, 1, self.width))
+        return context[:, 0]

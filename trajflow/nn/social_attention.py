@@ -1,0 +1,226 @@
+"""What the agents of a scene mean for each other, seen by each in its own frame."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, pad
+
+from trajflow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class NeighborIndex:
+    """Whom some agents of each scene look at.
+
+    Attributes:
+        rows: Places of N agents in their scenes, [B, N]; those after the ones asked for only fill.
+        asked: Which of them are asked for, [B, N].
+        near: Places of the nearest neighbors of each, [B, N, ...].
+        valid: Whether these count, [B, N, ...].
+    """
+
+    rows: Tensor
+    asked: Tensor
+    near: Tensor
+    valid: Tensor
+
+    def heard(self, present: Tensor) -> Tensor:
+        """Those asked for and whom they look at, among agents [B, A]: nobody else matters."""
+        counts = present.new_zeros(present.shape, dtype=torch.int)
+        counts = counts.scatter_add(1, self.rows, self.asked.int())
+        valid = self.valid & self.asked[..., None]
+        return counts.scatter_add(1, self.near.flatten(1), valid.flatten(1).int()) > 0
+
+    def spread(self, mixed: Tensor, own: Tensor) -> Tensor:
+        """Contexts [B, A, H]: what the agents asked for made of theirs, `own` of all others."""
+        chosen = mixed.where(self.asked[..., None], at(own, self.rows))
+        return own.scatter(1, self.rows[..., None].expand_as(mixed), chosen)
+
+
+class SocialAttention(nn.Module):
+    """Each agent attends to its nearest neighbors, placed in the agent's own frame.
+
+    Moving or turning the scene changes nothing, nor does the order of the agents. A learned
+    memory stands for "nobody", so an agent alone is well defined. A small network over pairs
+    describes place, motion and closest approach of a neighbor; it enters the weights beside
+    the keys and the result beside the values. Only the nearest neighbors are looked at, so
+    the cost of a pair is paid per agent, not per square of agents.
+
+    Lengths should be of order one (metres, or pixels after a scale).
+
+    Args:
+        width: Length H of a context, a multiple of heads.
+        heads: Attention heads.
+        limit: How many neighbors an agent attends to, the nearest.
+        radius: Distance beyond which nobody is attended to; None: no such bound.
+        pairs: Width of the network over pairs.
+        dims: Coordinates D, 2 or 3; heading turns the first two.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 4,
+        limit: int = 16,
+        radius: float | None = None,
+        pairs: int = 32,
+        dims: int = 2,
+    ) -> None:
+        super().__init__()
+        if heads < 1 or limit < 1 or width % heads:
+            raise ConfigError(
+                "heads and limit start at 1 and width must be a multiple of heads, "
+                f"got width={width}, heads={heads}, limit={limit}"
+            )
+        self.heads, self.limit = heads, limit
+        self.radius = float("inf") if radius is None else radius
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.pair = nn.Sequential(
+            nn.Linear(2 * dims + 6, pairs), nn.SiLU(), nn.Linear(pairs, pairs), nn.SiLU()
+        )
+        self.query, self.place = nn.Linear(width, width), nn.Linear(width, heads * pairs)
+        self.memory = nn.Linear(width, 2 * width)
+        self.nobody = nn.Parameter(0.5 * torch.randn(1, 1, 2 * width))
+        self.merge = nn.Linear(width + heads * pairs, width)
+        self.feed = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+
+    def forward(
+        self,
+        context: Tensor,
+        origin: Tensor,
+        heading: Tensor,
+        velocity: Tensor,
+        present: Tensor,
+        target: Tensor | None = None,
+    ) -> Tensor:
+        """Contexts that know of the neighbors, [B, A, H]; zero for an absent agent.
+
+        Args:
+            context: What each agent's own past gave, [B, A, H].
+            origin: Present positions in the world, [B, A, D].
+            heading: Direction of each agent's own x axis in the world, an angle [B, A] in
+                radians or unit vectors [B, A, ...] of two coordinates.
+            velocity: Displacement per step in the world, [B, A, D].
+            present: Whether the agent is visible now, [B, A]; what an absent one holds does
+                not matter.
+            target: Agents whose context is asked for, [B, A]; the others keep theirs. All by
+                default.
+        """
+        own, place, heading, motion = (
+            x.where(present.view(*present.shape, *[1] * (x.dim() - 2)), 0)
+            for x in (context, origin, heading, velocity)
+        )
+        axis = torch.stack((heading.cos(), heading.sin()), -1) if heading.dim() == 2 else heading
+        around = self.around(place, present, None if target is None else present & target)
+        return around.spread(self.at(own, place, axis, motion, around), own)
+
+    def around(self, place: Tensor, present: Tensor, target: Tensor | None = None) -> NeighborIndex:
+        """Whom agents look at, those asked for first.
+
+        Args:
+            place: Present positions in the world, [B, A, D].
+            present: Whether the agent is visible now, [B, A]; only such agents are neighbors.
+            target: Agents who look around, [B, A], visible now or not; None: all who are visible.
+        """
+        if target is None:
+            rows = torch.arange(present.shape[1], device=present.device).expand(present.shape)
+            return self.around_rows(place, present, rows, present)
+        most = max(target.sum(1).tolist(), default=0)
+        sure, rows = target.int().sort(dim=1, descending=True, stable=True)
+        return self.around_rows(place, present, rows[:, :most], sure[:, :most] > 0)
+
+    def around_rows(
+        self, place: Tensor, present: Tensor, rows: Tensor, asked: Tensor
+    ) -> NeighborIndex:
+        """Whom the agents `rows` [B, N] look at, of which `asked` [B, N] are asked for."""
+        agents = torch.arange(present.shape[1], device=rows.device)
+        delta = place[:, None] - at(place, rows)[:, :, None]
+        distance = delta.detach().norm(dim=-1)
+        barred = (agents == rows[..., None]) | ~present[:, None]
+        distance = distance.masked_fill(barred, float("inf"))
+        count = torch.sym_min(self.limit, agents.shape[0])  # type: ignore[no-untyped-call]
+        distance, near = distance.topk(count, largest=False)
+        valid = distance < float("inf")
+        return NeighborIndex(rows, asked, near, valid & (distance <= self.radius))
+
+    def at(
+        self, context: Tensor, place: Tensor, axis: Tensor, motion: Tensor, around: NeighborIndex
+    ) -> Tensor:
+        """The new contexts of the agents that look around alone, [B, N, H].
+
+        Args:
+            context: What each agent's own past gave, [B, A, H]; finite also for an absent one.
+            place: Present positions in the world, [B, A, D].
+            axis: Each agent's own x axis, unit vectors [B, A, ...] of two coordinates.
+            motion: Displacement per step in the world, [B, A, D].
+            around: From `around`.
+        """
+        pair = self.pair(_geometry(place, axis, motion, around.rows, around.near))
+        return self._attend(context, pair, around)
+
+    def _attend(self, own: Tensor, pair: Tensor, around: NeighborIndex) -> Tensor:
+        """The new contexts of the rows, [B, N, H], from all contexts, [B, A, H]."""
+        normed, mine = self.norm1(own), at(own, around.rows)
+        asking = self.norm1(mine)
+        query, place = self._heads(self.query(asking)), self.place(asking)
+        place = place.unflatten(-1, (self.heads, -1))
+        # Nobody stands first among those who are attended to.
+        nobody = self.nobody.expand(own.shape[0], 1, -1)
+        key, value = torch.cat((nobody, self.memory(normed)), 1).chunk(2, -1)
+        fit = (place @ pair.mT).masked_fill(~around.valid.unsqueeze(2), float("-inf"))
+        fit = pad(fit, (1, 0))
+        slots = pad(around.near + 1, (1, 0)).unsqueeze(2).expand_as(fit)
+        score = (query @ self._heads(key).mT).transpose(1, 2)
+        scale = (query.shape[-1] + place.shape[-1]) ** -0.5
+        weight = ((score.gather(-1, slots) + fit) * scale).softmax(-1)
+        spread = torch.zeros_like(score).scatter(-1, slots, weight)
+        mixed = (spread.transpose(1, 2) @ self._heads(value)).transpose(1, 2)
+        placed = weight[..., 1:] @ pair
+        state = mine + self.merge(torch.cat((mixed.flatten(2), placed.flatten(2)), -1))
+        out: Tensor = state + self.feed(self.norm2(state))
+        return out
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """Each head's share of a vector, [B, heads, N, ...], from [B, N, ...]."""
+        return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
+
+
+def _geometry(place: Tensor, axis: Tensor, velocity: Tensor, rows: Tensor, near: Tensor) -> Tensor:
+    """Where a neighbor is, how it moves and how close it will come, [B, N, ...].
+
+    Far positions are drawn in logarithmically: direction matters out there, metres do not.
+    The closest approach is that of two straight lines.
+    """
+    dims = place.shape[-1]
+    known = torch.cat((place, velocity, axis), -1)
+    mine = at(known, rows).unsqueeze(2)
+    delta = at(known, near) - pad(mine[..., : 2 * dims], (0, 2))
+    vectors = torch.unflatten(pad(delta, (0, dims - 2)), -1, (3, dims))
+    turned = _turn(vectors, mine[..., None, 2 * dims :])
+    delta, motion = turned[..., 0, :], turned[..., 1, :]
+    distance = delta.norm(dim=-1, keepdim=True)
+    soft = distance.log1p()
+    drawn = delta * (soft / distance.clamp(min=1e-6))
+    wait = (-(delta * motion).sum(-1, True) / (motion.square().sum(-1, True) + 1e-4)).clamp(min=0)
+    closest = (delta + wait * motion).norm(dim=-1, keepdim=True)
+    close = 1 / (1 + torch.cat((distance, wait, closest), -1))
+    return torch.cat((drawn, motion, turned[..., 2, :2], soft, close), -1)
+
+
+def at(x: Tensor, agents: Tensor) -> Tensor:
+    """What belongs to the `agents` [B, ...] of their scenes, of values [B, A, ...]."""
+    scenes, count = x.shape[:2]
+    if scenes > 1:
+        first = torch.arange(scenes, device=agents.device) * count
+        agents = agents + first.view(-1, *[1] * (agents.dim() - 1))
+    return embedding(agents, x.flatten(0, 1))
+
+
+def _turn(vector: Tensor, axis: Tensor) -> Tensor:
+    """World vectors in the frame whose x axis is given; a third coordinate stays, [..., D]."""
+    x, y = vector[..., :1], vector[..., 1:2]
+    cos, sin = axis[..., :1], axis[..., 1:2]
+    return torch.cat((x * cos + y * sin, y * cos - x * sin, vector[..., 2:]), -1)

@@ -1,0 +1,178 @@
+"""Learn which noises serve as a set, for a generator that stays as it is."""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trajflow.config import Config
+from trajflow.errors import ConfigError
+from trajflow.models.learned_samples import (
+    LearnedSamples,
+    LearnedSamplesShape,
+    sample_errors,
+    samples_loss,
+)
+from trajflow.models.serialization import pack_samples
+from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.trajectory_model import TrajectoryModel
+from trajflow.runs import WEIGHTS, RunFolder
+from trajflow.training.augment import Augmentation
+from trajflow.training.data import TrainingData
+from trajflow.training.reproducible import each_reproducible, reproducible, reseed
+from trajflow.training.trainer import weight_groups
+from trajflow.types import Batch
+
+WEIGHT_DECAY = 0.01
+
+
+@dataclass(frozen=True)
+class SetProgress:
+    """How the learning of a set stands after an epoch.
+
+    Attributes:
+        epoch: Epochs done; 0 before the first.
+        epochs: Epochs in all.
+        seconds: Time since the start.
+        min_ade, min_fde: Means over validation windows, in the unit of the tracks.
+        best: Whether this is the set that is kept.
+    """
+
+    epoch: int
+    epochs: int
+    seconds: float
+    min_ade: float
+    min_fde: float
+    best: bool
+
+
+class LearnedSamplesTrainer:
+    """Learns a noise set for a model from the training part; keeps the best on validation."""
+
+    def __init__(
+        self,
+        model: TrajectoryModel,
+        data: TrainingData,
+        config: Config,
+        device: torch.device,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            model: The generator; nothing of it changes.
+            data: Where batches come from.
+            config: Settings the generator was trained with, for its augmentation; `samples` has
+                those of the set.
+            device: Where to compute.
+
+        Raises:
+            ConfigError: The model draws the agents of a scene together.
+        """
+        shape, settings = model.architecture, config.samples
+        if shape.joint:
+            raise ConfigError(
+                "a joint model draws the agents of a scene together, a set belongs to one agent; "
+                "train with model.joint=false"
+            )
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.data, self.settings, self.device = data, settings, device
+        self.validation_windows = config.train.validation_windows
+        self.augmentation = Augmentation(config.train.mirror, config.train.scale_jitter)
+        self.threads = config.train.threads
+        with reproducible(self.threads, device):
+            reseed(settings.seed, device)
+            self.noises = LearnedSamples(
+                LearnedSamplesShape(
+                    shape.width, model.normalizer.components, settings.count, settings.width
+                )
+            ).to(device)
+        self.best: dict[str, torch.Tensor] = {}
+        self.found: dict[str, float] = {}
+
+    def run(self) -> Iterator[SetProgress]:
+        """Learn; after each epoch say how the set does on the validation part."""
+        return each_reproducible(self._epochs(), self.threads, self.device)
+
+    def _epochs(self) -> Iterator[SetProgress]:
+        settings, began = self.settings, time.monotonic()
+        optimiser = torch.optim.AdamW(weight_groups(self.noises, WEIGHT_DECAY), settings.lr)
+        batches = self.data.steps(settings.batch_size)
+        total, step, least = settings.epochs * batches, 0, math.inf
+        for epoch in range(settings.epochs + 1):
+            if epoch:
+                for batch in self.data.training(settings.batch_size, epoch):
+                    for group in optimiser.param_groups:
+                        group["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * step / total))
+                    self._advance(batch, optimiser, step)
+                    step += 1
+            ade, fde = self._validate()
+            best = ade + settings.endpoint_weight * fde < least
+            if best:
+                least = ade + settings.endpoint_weight * fde
+                self.best = {k: v.clone() for k, v in self.noises.state_dict().items()}
+                self.found = {"min_ade": ade, "min_fde": fde, "epoch": epoch}
+            seconds = time.monotonic() - began
+            yield SetProgress(epoch, settings.epochs, seconds, ade, fde, best)
+
+    def kept(self) -> tuple[LearnedSamples, dict[str, Any]]:
+        """The set that did best on validation, and what to store beside it."""
+        self.noises.load_state_dict(self.best)
+        return self.noises, {"settings": self.settings.model_dump(), "validation": self.found}
+
+    def _advance(self, batch: Batch, optimiser: torch.optim.Optimizer, step: int) -> None:
+        rng = np.random.default_rng([self.settings.seed, 1, step])
+        batch, _ = self.augmentation(_some(batch, rng, self.settings.window_share), rng)
+        mean, last, log_weight = self._errors(batch)
+        unit = self.model.normalizer.displacement_scale
+        loss = samples_loss(
+            mean / unit, last / unit, log_weight, self.settings.endpoint_weight
+        ).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.noises.parameters(), 1.0)
+        optimiser.step()
+
+    def _errors(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        centre = scene_centres(batch.past)
+        target = torch.as_tensor(batch.target, device=self.device)
+        past, future = (
+            to_tensor(points, centre, self.device) for points in (batch.past, batch.future)
+        )
+        with torch.no_grad():
+            context, frame = self.model.context(past, target)
+        noise, log_weight = self.noises(context[target])
+        samples = self.model.futures(context[target], frame.take(target), noise)
+        return *sample_errors(samples, future[target]), log_weight
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float]:
+        ade, fde = [], []
+        for batch in self.data.validation(self.settings.batch_size, self.validation_windows):
+            mean, last, _ = self._errors(batch)
+            ade.append(mean.amin(0))
+            fde.append(last.amin(0))
+        return float(torch.cat(ade).mean()), float(torch.cat(fde).mean())
+
+
+def _some(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
+    rows = np.flatnonzero(batch.target)
+    kept = rng.permutation(rows)[: max(1, round(share * len(rows)))]
+    target = np.zeros(batch.target.size, bool)
+    target[kept] = True
+    return replace(batch, target=target.reshape(batch.target.shape))
+
+
+def keep_samples(folder: RunFolder, trainer: LearnedSamplesTrainer) -> Path:
+    """Write the set that was learned into the run, tied to the run's weights."""
+    noises, facts = trainer.kept()
+    content = folder.read(WEIGHTS, "train it first")
+    tied = {**facts, "weights": hashlib.sha256(content).hexdigest()}
+    name = f"set-{noises.shape.count}.safetensors"
+    folder.write(name, pack_samples(noises, tied))
+    return folder.path / name
