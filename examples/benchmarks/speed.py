@@ -22,10 +22,10 @@ import torch
 from trajflow.config import Config
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.latency import Case, Model, measure_latency, time_in_turns, walkers
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.selection import available
 from trajflow.training.setup import objective_of
-from trajflow.types import Batch
+from trajflow.types import Batch, scene_centres
 
 OBJECTIVES = (
     ("flow", 1.0, 0.0),

@@ -20,11 +20,11 @@ from trajflow.inference.choosing import Selection, chosen_futures, draws_of
 from trajflow.io import read_kept
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.serialization import MOST, read_samples, unpack
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise import Surprise, read_surprise
 from trajflow.surprise.viewing import NetworkViewer
-from trajflow.types import Floats
+from trajflow.types import Floats, scene_centres
 
 WEIGHTS = "weights.safetensors"
 SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 
 from trajflow.metrics import energy_score
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise.faults import FAULTS, faulted
 from trajflow.surprise.forest import Forest
 from trajflow.surprise.risk import Risk
 from trajflow.surprise.seen import Seen
 from trajflow.surprise.surprise import Made
-from trajflow.types import Batch, Floats
+from trajflow.types import Batch, Floats, scene_centres
 
 DRAWS = 20
 """Futures that an energy score is of."""

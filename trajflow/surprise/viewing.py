@@ -7,10 +7,10 @@ from torch import Tensor
 from trajflow.flow import sample
 from trajflow.models.frames import Frame
 from trajflow.models.learned_samples import spread_normals
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.surprise.sight import AGAIN, DRAWS, View
-from trajflow.types import Bools, Floats
+from trajflow.types import Bools, Floats, scene_centres
 
 
 class NetworkViewer:

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from trajflow.errors import RunError
 from trajflow.io import Manifest
-from trajflow.models.serialization import pack_state, unpack_state
+from trajflow.models.serialization import current_names, pack_state, unpack_state
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import RESUME, RunFolder
 
@@ -127,7 +127,7 @@ class Checkpoint:
             )
         try:
             progress = Progress.from_dict(facts["progress"])
-            return cls(progress, tensors, list(facts["groups"]))
+            return cls(progress, current_names(tensors), list(facts["groups"]))
         except (KeyError, TypeError) as error:
             raise RunError(f"{name} is not a checkpoint: {error}") from None
 

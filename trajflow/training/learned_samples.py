@@ -20,14 +20,14 @@ from trajflow.models.learned_samples import (
     samples_loss,
 )
 from trajflow.models.serialization import pack_samples
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
 from trajflow.training.data import TrainingData
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
 from trajflow.training.trainer import weight_groups
-from trajflow.types import Batch
+from trajflow.types import Batch, scene_centres
 
 WEIGHT_DECAY = 0.01
 

@@ -15,7 +15,7 @@ from trajflow.config import Config
 from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
 from trajflow.models.serialization import pack, unpack
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
@@ -26,7 +26,7 @@ from trajflow.training.events import Evaluated, Event, Finished, Returned, Start
 from trajflow.training.reproducible import each_reproducible, reseed
 from trajflow.training.temper import at_bound, tempered
 from trajflow.training.validation import validate
-from trajflow.types import Batch
+from trajflow.types import Batch, scene_centres
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
