@@ -23,8 +23,7 @@ from trajflow.ood.detection import rates
 from trajflow.ood.floor import turned_steps
 from trajflow.ood.people import told, weights
 from trajflow.ood.shifts.timing import reversed_time
-from trajflow.run_data import track_data
-from trajflow.runs import RunFolder
+from trajflow.runs import RunFolder, track_data
 from trajflow.surprise.features import track_features
 from trajflow.surprise.sight import look
 from trajflow.surprise.viewing import NetworkViewer

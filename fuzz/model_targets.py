@@ -17,8 +17,8 @@ from trajflow.inference.onnx.artifact import (
     sealed,
 )
 from trajflow.inference.onnx.predictor import LearnedSamples
-from trajflow.io import Manifest, read_kept
-from trajflow.io.manifest import FILE as MANIFEST
+from trajflow.io import FILE as MANIFEST
+from trajflow.manifest import Manifest, read_kept
 from trajflow.models.serialization import unpack
 
 

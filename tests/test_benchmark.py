@@ -22,7 +22,7 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.splits import choose
 from trajflow.errors import ConfigError, RunError
 from trajflow.evaluation.ranking import by_protocol, differences, protocol, ranked
-from trajflow.evaluation.reports import read_report, report_name
+from trajflow.evaluation.report import read_report, report_name
 from trajflow.models.serialization import unpack
 from trajflow.runs import EVENTS, RESUME, WEIGHTS, RunFolder
 

@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 from trajflow.config import Config
-from trajflow.io import forget
+from trajflow.manifest import forget
 from trajflow.runs import RunFolder
 
 

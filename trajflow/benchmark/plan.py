@@ -8,7 +8,7 @@ from typing import Any
 from trajflow.config import Config
 from trajflow.errors import RunError
 from trajflow.evaluation import Judging
-from trajflow.runs import write_whole
+from trajflow.io import write_whole
 from trajflow.text import file_name
 
 FILE = "plan.json"

@@ -10,8 +10,8 @@ import numpy as np
 
 from trajflow.benchmark.commands import command_of
 from trajflow.benchmark.plan import Plan
-from trajflow.evaluation.intervals import seed_width, widened
-from trajflow.evaluation.reports import reports_in
+from trajflow.evaluation.report import reports_in
+from trajflow.statistics import seed_width, widened
 
 Report = Mapping[str, Any]
 Means = Callable[[Report], Mapping[str, Any]]

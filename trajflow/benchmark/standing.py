@@ -7,7 +7,7 @@ from typing import Any
 
 from trajflow.benchmark.plan import Plan, Trial
 from trajflow.evaluation import Judging
-from trajflow.evaluation.reports import is_current, report_name
+from trajflow.evaluation.report import is_current, report_name
 from trajflow.runs import EVENTS, WEIGHTS
 
 TAIL = 1 << 16

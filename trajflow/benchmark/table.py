@@ -15,7 +15,7 @@ from trajflow.benchmark.plan import Plan
 from trajflow.benchmark.recipes import Recipe, recipe
 from trajflow.benchmark.rows import Row, rows_of
 from trajflow.benchmark.standing import is_done
-from trajflow.runs import write_whole
+from trajflow.io import write_whole
 
 NAME = "table"
 PEOPLE = "people.json"

@@ -16,18 +16,19 @@ from trajflow.benchmark.standing import is_ready, is_trained, last_event, missin
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import RunError
-from trajflow.evaluation import Forecaster, Judging, judge
-from trajflow.evaluation.clocks import read_clocks, told
-from trajflow.evaluation.reports import report_name
+from trajflow.evaluation import Judging, judge
+from trajflow.evaluation.evaluate import read_clocks, with_clocks
+from trajflow.evaluation.report import report_name
 from trajflow.inference.choosing import LEARNED
 from trajflow.inference.ensemble import Ensemble
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.io import write_whole
 from trajflow.models.tensors import device_of
-from trajflow.run_data import facts_of, run_data, track_data
-from trajflow.runs import CONFIG, RESUME, RunFolder, write_whole
+from trajflow.runs import CONFIG, RESUME, RunFolder, facts_of, run_data, track_data
 from trajflow.training import Trainer
 from trajflow.training.learned_samples import LearnedSamplesTrainer, keep_samples
 from trajflow.training.setup import new_trainer, resumed_trainer
+from trajflow.types import Forecaster
 
 SIZE = 512
 """Targets in a batch of an evaluation."""
@@ -108,7 +109,9 @@ class Work:
             groups = recipe(self.plan.benchmark).groups(data)
             forecaster = self._forecaster(data, terms)
             clocks = read_clocks(terms.clocks)
-            batches = told(data.batches("test", SIZE), self.store.scenes, clocks, self.store.dt)
+            batches = with_clocks(
+                data.batches("test", SIZE), self.store.scenes, clocks, self.store.dt
+            )
             report = judge(forecaster, batches, groups, terms).to_json()
             taken = {"evaluation_seconds": time.monotonic() - began}
             self._keep(known, report | taken)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.evaluation.intervals import paired_interval, seed_width, widened
-from trajflow.evaluation.tally import People
+from trajflow.statistics import People, paired_interval, seed_width, widened
 
 Judged = Mapping[str, Any]
 QUESTION = ("fingerprint", "hash", "split", "fold", "history", "horizon", "stride")

@@ -11,24 +11,21 @@ from typing import TYPE_CHECKING, Any
 from trajflow.calibration import (
     FILE,
     Calibration,
+    CalibrationOrigin,
     Evidence,
-    Origin,
-    Reliability,
-    check,
-    cross_check,
     digest,
     fit,
     gather,
+    median_spread,
     stored,
-    usual_spread,
 )
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.predictor import WEIGHTS, TorchPredictor
 from trajflow.inference.tables import check_fit
 from trajflow.models.tensors import device_of
-from trajflow.run_data import run_data
-from trajflow.runs import RunFolder
+from trajflow.reliability import Reliability, check, cross_check
+from trajflow.runs import RunFolder, run_data
 from trajflow.types import Batch, Floats, OnProgress, counted, silent
 
 if TYPE_CHECKING:
@@ -98,7 +95,7 @@ def calibrate_run(
     if "train" in (options.split, check_split) or options.split == check_split:
         raise ConfigError(
             f"cannot calibrate on {options.split!r} and check on {check_split!r}: the run has "
-            "learned from its training part, and a check wants people of another part"
+            "learned from its training split, and a check wants people of another split"
         )
     if options.samples < 2:
         raise ConfigError(
@@ -173,7 +170,7 @@ def _evidence(
 
 def _usual_spread(predictor: TorchPredictor, data: Any, options: CalibrationOptions) -> Floats:
     batches = _first(data.training(BATCH, 0), SPREAD_WINDOWS)
-    return usual_spread(gather(predictor, batches, options.samples, options.seed))
+    return median_spread(gather(predictor, batches, options.samples, options.seed))
 
 
 def _keep(
@@ -185,8 +182,8 @@ def _keep(
     store: str,
 ) -> Calibration:
     people = data.calibrators(options.split)
-    origin = Origin(
-        part=options.split,
+    origin = CalibrationOrigin(
+        split=options.split,
         left_out=people["left_out"],
         independent=people["independent"],
         samples=options.samples,

@@ -13,8 +13,7 @@ from trajflow.errors import ConfigError, TrajflowError, did_you_mean
 from trajflow.inference.predictor import WEIGHTS, TorchPredictor
 from trajflow.inference.tables import check_fit
 from trajflow.models.tensors import device_of
-from trajflow.run_data import run_data
-from trajflow.runs import RunFolder
+from trajflow.runs import RunFolder, run_data
 from trajflow.surprise import FILE, Origin, Surprise, fit, stored
 from trajflow.surprise.faults import FAULTS
 from trajflow.types import OnProgress, counted, silent

@@ -13,8 +13,7 @@ from trajflow.errors import ConfigError
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.inference.tables import check_fit
 from trajflow.models.tensors import device_of
-from trajflow.run_data import run_data
-from trajflow.runs import RunFolder
+from trajflow.runs import RunFolder, run_data
 from trajflow.training.learned_samples import LearnedSamplesTrainer, keep_samples
 from trajflow.types import OnProgress, silent
 

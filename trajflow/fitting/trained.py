@@ -5,7 +5,7 @@ from __future__ import annotations
 from trajflow.calibration import FILE as CALIBRATION
 from trajflow.fitting.calibration import calibrate_trained
 from trajflow.fitting.ood import fit_ood_trained
-from trajflow.io import Manifest
+from trajflow.manifest import Manifest
 from trajflow.surprise import FILE as OOD
 from trajflow.training import Trainer
 from trajflow.training.reproducible import reproducible

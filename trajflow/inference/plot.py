@@ -14,8 +14,7 @@ from trajflow.errors import DataError, did_you_mean
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.plotting import check_suffix, draw_forecasts, save
-from trajflow.run_data import track_data
-from trajflow.runs import RunFolder
+from trajflow.runs import RunFolder, track_data
 from trajflow.types import Batch
 
 

@@ -17,7 +17,7 @@ from trajflow.calibration import Calibration, read_calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import Selection, chosen_futures, draws_of
-from trajflow.io import read_kept
+from trajflow.manifest import read_kept
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.serialization import MOST, read_samples, unpack
 from trajflow.models.tensors import to_tensor
@@ -78,7 +78,7 @@ class TorchPredictor(Predictor):
 
     @property
     def temperature(self) -> float:
-        """Deviation of the noise that draws start from, chosen on the validation part."""
+        """Deviation of the noise that draws start from, chosen on the validation split."""
         return float(self.facts.get("temperature", 1.0))
 
     def _viewer(self) -> NetworkViewer:

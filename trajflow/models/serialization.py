@@ -21,7 +21,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.random import fork_rng
 
 from trajflow.errors import RunError, TrajflowWarning
-from trajflow.io import Manifest, parse_json, read_header, read_kept
+from trajflow.io import parse_json, read_header
+from trajflow.manifest import Manifest, read_kept
 from trajflow.models.learned_samples import LearnedSamples, LearnedSamplesShape
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 

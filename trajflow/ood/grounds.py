@@ -9,7 +9,7 @@ import numpy as np
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
-from trajflow.evaluation.motion import pace
+from trajflow.metrics import mean_speed as pace
 from trajflow.ood.pools import SIZE, cut, joined, pools_of
 from trajflow.ood.shifts import Shift, World
 from trajflow.ood.shifts.crowding import CROWD

@@ -13,7 +13,8 @@ from safetensors.numpy import load, save
 
 from trajflow.calibration import digest
 from trajflow.errors import RunError, TrajflowWarning
-from trajflow.io import parse_json, read_header, read_kept
+from trajflow.io import parse_json, read_header
+from trajflow.manifest import read_kept
 from trajflow.surprise.packing import packed, unpacked
 from trajflow.surprise.surprise import Surprise
 

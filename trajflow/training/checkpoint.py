@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from trajflow.errors import RunError
-from trajflow.io import Manifest
+from trajflow.manifest import Manifest
 from trajflow.models.serialization import current_names, pack_state, unpack_state
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import RESUME, RunFolder
@@ -29,7 +29,7 @@ class Progress:
 
     Attributes:
         step: Updates done.
-        best: Lowest energy score on the validation part; infinite before the first.
+        best: Lowest energy score on the validation split; infinite before the first.
         best_step: The step that had it.
         seconds: Time spent.
         slowed: What the learning rate is multiplied with, below 1 after a loss was not finite.

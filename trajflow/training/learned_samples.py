@@ -53,7 +53,7 @@ class SetProgress:
 
 
 class LearnedSamplesTrainer:
-    """Learns a noise set for a model from the training part; keeps the best on validation."""
+    """Learns a noise set for a model from the training split; keeps the best on validation."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class LearnedSamplesTrainer:
         self.found: dict[str, float] = {}
 
     def run(self) -> Iterator[SetProgress]:
-        """Learn; after each epoch say how the set does on the validation part."""
+        """Learn; after each epoch say how the set does on the validation split."""
         return each_reproducible(self._epochs(), self.threads, self.device)
 
     def _epochs(self) -> Iterator[SetProgress]:

@@ -83,7 +83,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
 
 
 def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
-    """A model with seeded weights, its normalizer fitted to the training part."""
+    """A model with seeded weights, its normalizer fitted to the training split."""
     cpu = torch.device("cpu")
 
     def scenes() -> Any:

@@ -1,4 +1,4 @@
-"""How a model stands on the validation part: plain draws against what happened."""
+"""How a model stands on the validation split: plain draws against what happened."""
 
 from collections.abc import Iterable
 
