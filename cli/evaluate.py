@@ -23,7 +23,7 @@ from trajflow.cli.tables import SCORES, ood_lines, score_lines, table
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trajflow.evaluation.ranking import Difference, Place
+    from trajflow.evaluation.ranking import Difference, Ranked
     from trajflow.ood.suite import Stage
 
 COMPARED = (
@@ -298,5 +298,5 @@ def _row(result: Mapping[str, Any]) -> list[object]:
     return [result["name"], part, *terms, *(mean.get(key) for key in COMPARED)]
 
 
-def _behind(place: "Place") -> str | None:
+def _behind(place: "Ranked") -> str | None:
     return None if place.behind is None else "{:.3g} .. {:.3g}".format(*place.behind)

@@ -140,7 +140,7 @@ def fit(
     report: dict[str, Any] = {}
     with Progress("windows") as progress:
         if "calibration" in parts:
-            from trajflow.fitting.calibration import CalibrationOptions, calibrate_run
+            from trajflow.fitting import CalibrationOptions, calibrate_run
 
             report["calibration"], reliability = calibrate_run(
                 run,
@@ -156,7 +156,7 @@ def fit(
             if not as_json:
                 _show_calibration(report["calibration"], reliability, out)
         if "ood" in parts:
-            from trajflow.fitting.ood import OodOptions, fit_ood
+            from trajflow.ood.fit import OodOptions, fit_ood
 
             report["ood"] = fit_ood(
                 run,
@@ -168,7 +168,7 @@ def fit(
             if not as_json:
                 _show_ood(report["ood"], f"trajflow predict {run} {data} --surprise -o ...")
         if "samples" in parts:
-            from trajflow.fitting.samples import fit_learned_samples
+            from trajflow.fitting import fit_learned_samples
 
             words = [*(set_ or ()), *([f"samples.count={count}"] if count else ())]
             report["samples"] = fit_learned_samples(
@@ -230,7 +230,7 @@ def _columns(reliability: "Reliability") -> list[list[object]]:
 
 
 def _notes(summary: Mapping[str, Any], reliability: "Reliability") -> Iterator[str]:
-    from trajflow.fitting.calibration import DEPENDENT
+    from trajflow.fitting import DEPENDENT
 
     split, checked = summary["split"], summary["checked_on"]
     looked = f"{reliability.people} people, {reliability.windows} windows of split {checked}"

@@ -92,7 +92,7 @@ def train(
         return
     if data is None:
         raise ConfigError("train needs DATA: a store made by `data import` or `data make`")
-    from trajflow.fitting.trained import fit_trained
+    from trajflow.fitting import fit_trained
     from trajflow.training.start import resume_training, start_training
 
     if resume:

@@ -303,7 +303,7 @@ def test_a_forest_of_arrays_is_the_one_that_was_grown():
 
 
 def test_every_score_is_found_by_its_file():
-    assert {"mahalanobis", "neighbors", "consistency", "agreement", "spread"} <= set(available())
+    assert {"mahalanobis", "neighbours", "consistency", "agreement", "spread"} <= set(available())
     assert all(callable(load(name).values) for name in available())
 
 

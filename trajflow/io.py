@@ -156,14 +156,14 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Header:
+class SafetensorsHeader:
     """What safetensors bytes hold: tensors by name, and words about them."""
 
     tensors: dict[str, TensorSpec]
     words: dict[str, str]
 
 
-def read_header(content: bytes, name: str) -> Header:
+def read_header(content: bytes, name: str) -> SafetensorsHeader:
     """The header of safetensors bytes.
 
     Args:
@@ -193,7 +193,7 @@ def read_header(content: bytes, name: str) -> Header:
         spans.append(span)
     if not _tile(spans, len(content) - 8 - length):
         raise RunError(f"{name} is damaged: its tensors do not fill it exactly")
-    return Header(tensors, words)
+    return SafetensorsHeader(tensors, words)
 
 
 def _spec(key: str, one: Any, name: str) -> tuple[TensorSpec, tuple[int, int]]:

@@ -103,7 +103,7 @@ def intervals(
     seed: int,
     derived: Callable[[Floats], Floats] = _unchanged,
 ) -> tuple[dict[str, Floats], Floats]:
-    """95 % intervals of each group's means [2, M], and of their mean over the groups, [2, M].
+    """95 % intervals of each group's means [2, ...], and of their mean over the groups, [2, ...].
 
     Groups stay and people inside them are drawn. Where a group is one person, whole groups are
     drawn for the mean; nothing is known (NaN) of the interval of one person or one such group.
@@ -112,7 +112,7 @@ def intervals(
         groups: People of each group.
         resamples: How often people are drawn.
         seed: What decides.
-        derived: Makes M scores of the means [*, N] of N, such as a ratio of two.
+        derived: Makes other scores [*, ...] of the means [*, N], such as a ratio of two.
     """
     chance = np.random.default_rng(seed)
     drawn = {name: derived(resampled_means(one, resamples, chance)) for name, one in groups.items()}
@@ -184,7 +184,7 @@ def widened(low: float, mean: float, high: float, width: float) -> tuple[float, 
 
 
 def _drawn_groups(count: int, resamples: int, chance: np.random.Generator) -> Floats:
-    """Share of each of `count` groups in every resample, [*, G]."""
+    """Share of each of `count` groups in every resample, [*, N]."""
     return np.asarray(chance.multinomial(count, np.full(count, 1 / count), resamples) / count)
 
 

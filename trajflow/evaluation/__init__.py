@@ -5,6 +5,6 @@ from trajflow.evaluation.evaluate import evaluate_baseline as evaluate_baseline
 from trajflow.evaluation.evaluate import evaluate_folds as evaluate_folds
 from trajflow.evaluation.evaluate import evaluate_run as evaluate_run
 from trajflow.evaluation.evaluate import judge as judge
+from trajflow.evaluation.report import GroupScore as GroupScore
 from trajflow.evaluation.report import Report as Report
-from trajflow.evaluation.report import Score as Score
 from trajflow.evaluation.scores import Judging as Judging

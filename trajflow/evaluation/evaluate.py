@@ -16,7 +16,7 @@ from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError, did_you_mean
-from trajflow.evaluation.report import Report, Score, write_report
+from trajflow.evaluation.report import GroupScore, Report, write_report
 from trajflow.evaluation.scores import (
     JOINT,
     NAMES,
@@ -191,7 +191,7 @@ class _Evaluation:
             people={g: replace(one, sums=one.sums[:, energy]) for g, one in people.items()},
         )
 
-    def _judged(self, people: Mapping[str, People]) -> tuple[dict[str, Score], Score]:
+    def _judged(self, people: Mapping[str, People]) -> tuple[dict[str, GroupScore], GroupScore]:
         """The scores of each group, and their mean over the groups."""
         terms = self.judging
         each, overall = intervals(people, terms.resamples, terms.seed, with_ratio)
@@ -204,9 +204,11 @@ class _Evaluation:
         return scenes, _score(windows, persons, names, mean, overall)
 
 
-def _score(windows: int, people: int, names: Sequence[str], means: Floats, bounds: Floats) -> Score:
+def _score(
+    windows: int, people: int, names: Sequence[str], means: Floats, bounds: Floats
+) -> GroupScore:
     ends = {name: (float(low), float(high)) for name, low, high in zip(names, *bounds, strict=True)}
-    return Score(windows, people, dict(zip(names, means.tolist(), strict=True)), ends)
+    return GroupScore(windows, people, dict(zip(names, means.tolist(), strict=True)), ends)
 
 
 def standing_speed(data: TrackData, split: str) -> float:

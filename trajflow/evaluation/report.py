@@ -24,7 +24,7 @@ FIXED = 0.1
 
 
 @dataclass(frozen=True)
-class Score:
+class GroupScore:
     """How good forecasts of some recordings were.
 
     Attributes:
@@ -63,12 +63,12 @@ class Report:
     """
 
     judging: Judging
-    scenes: dict[str, Score]
-    overall: Score
+    scenes: dict[str, GroupScore]
+    overall: GroupScore
     seconds_per_batch: float
     seconds_per_forecast: float
     sample_sensitivity: float
-    by_motion: Mapping[str, Score] = field(default_factory=dict)
+    by_motion: Mapping[str, GroupScore] = field(default_factory=dict)
     people: Mapping[str, People] = field(default_factory=dict)
 
     @property

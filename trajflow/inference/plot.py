@@ -88,4 +88,4 @@ def spread_windows(data: TrackData, split: str, scenes: Sequence[str] | None, co
             rows = rows[np.lexsort((windows.start[rows], windows.scene[rows]))]
             middle = (np.arange(count) + 0.5) / count * len(rows)
             return windows.gather(rows[np.unique(middle.astype(np.int64))])
-    raise DataError(f"no window of {', '.join(scenes or ())} is in part {split!r}; choose another")
+    raise DataError(f"no window of {', '.join(scenes or ())} is in split {split!r}; choose another")

@@ -24,7 +24,7 @@ class OtherVersion(RunError):
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
@@ -46,7 +46,7 @@ class Progress:
         return vars(self) | {"best": self.best if math.isfinite(self.best) else None}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Progress":
+    def from_dict(cls, values: dict[str, Any]) -> "TrainingProgress":
         """The progress of `to_dict`'s values.
 
         Raises:
@@ -69,7 +69,7 @@ class Checkpoint:
     the step, so no state of chance is needed.
     """
 
-    progress: Progress
+    progress: TrainingProgress
     tensors: dict[str, Tensor]
     groups: list[dict[str, Any]]
 
@@ -79,7 +79,7 @@ class Checkpoint:
         model: TrajectoryModel,
         average: AveragedModel,
         optimiser: Optimiser,
-        progress: Progress,
+        progress: TrainingProgress,
     ) -> "Checkpoint":
         """The state of these three."""
         told = optimiser.state_dict()
@@ -126,7 +126,7 @@ class Checkpoint:
                 "on from; its weights can be used, or train anew"
             )
         try:
-            progress = Progress.from_dict(facts["progress"])
+            progress = TrainingProgress.from_dict(facts["progress"])
             return cls(progress, current_names(tensors), list(facts["groups"]))
         except (KeyError, TypeError) as error:
             raise RunError(f"{name} is not a checkpoint: {error}") from None

@@ -1,12 +1,12 @@
-"""Calibrate the prediction regions of a run on people it has not trained on."""
+"""Fit what a trained run carries beside its weights: calibration, OOD score, learned samples."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trajflow.calibration import (
     FILE,
@@ -19,17 +19,22 @@ from trajflow.calibration import (
     median_spread,
     stored,
 )
+from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.predictor import WEIGHTS, TorchPredictor
 from trajflow.inference.tables import check_fit
+from trajflow.manifest import Manifest
 from trajflow.models.tensors import device_of
+from trajflow.ood.fit import fit_ood as fit_ood
+from trajflow.ood.fit import fit_ood_trained
 from trajflow.reliability import Reliability, check, cross_check
 from trajflow.runs import RunFolder, run_data
+from trajflow.surprise import FILE as OOD
+from trajflow.training import Trainer
+from trajflow.training.learned_samples import LearnedSamplesTrainer, keep_samples
+from trajflow.training.reproducible import reproducible
 from trajflow.types import Batch, Floats, OnProgress, counted, silent
-
-if TYPE_CHECKING:
-    from trajflow.training import Trainer
 
 log = logging.getLogger("trajflow")
 
@@ -205,3 +210,70 @@ def _first(batches: Iterable[Batch], windows: int) -> Iterator[Batch]:
         left -= batch.targets
         if left <= 0:
             return
+
+
+def fit_learned_samples(
+    run: str | Path,
+    data: str | Path,
+    settings: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    on_progress: OnProgress = silent,
+) -> dict[str, Any]:
+    """Learn samples of a run from the training split, and keep them in its folder.
+
+    Args:
+        run: The run folder; its network stays as it is.
+        data: A store.
+        settings: Settings of learned samples, as "samples.count=20".
+        device: Where to compute.
+        on_progress: Called with "epochs", the number done and their total.
+
+    Returns:
+        The file, the number of samples, and their scores on the validation split.
+
+    Raises:
+        ConfigError: A setting is wrong, or the model draws the agents of a scene together.
+        RunError: The run does not fit the tracks.
+    """
+    folder, store = RunFolder.open(run), open_store(data)
+    config = _with_settings(folder.config, settings)
+    place = device_of(device)
+    predictor = TorchPredictor.load(folder.path, str(place))
+    check_fit(predictor, store, data)
+    trainer = LearnedSamplesTrainer(predictor.model, run_data(store, folder, config), config, place)
+    for now in trainer.run():
+        on_progress("epochs", now.epoch, config.samples.epochs)
+        log.info(
+            "epoch %d: minADE %.4g, minFDE %.4g on validation%s",
+            now.epoch,
+            now.min_ade,
+            now.min_fde,
+            ", kept" if now.best else "",
+        )
+    path = keep_samples(folder, trainer)
+    return {"set": str(path), "count": config.samples.count, **trainer.found}
+
+
+def _with_settings(config: Config, settings: Sequence[str]) -> Config:
+    """The run's settings with other ones for the learned samples."""
+    strange = [word for word in settings if not word.strip().startswith("samples.")]
+    if strange:
+        raise ConfigError(
+            f"--set {strange[0]}: the run is trained; here only samples.NAME=VALUE can be set"
+        )
+    given = Config.load(None, settings).samples.model_dump(exclude_unset=True)
+    return config.model_copy(update={"samples": config.samples.model_copy(update=given)})
+
+
+def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:
+    """Calibrate what a training has kept and fit its OOD score, where there are people enough.
+
+    A run that was trained to its end before keeps what it has.
+    """
+    kept = Manifest.read(trainer.folder.path).files if trainer.finished else {}
+    with reproducible(trainer.settings.threads, trainer.device):
+        if FILE not in kept:
+            calibrate_trained(trainer, on_progress)
+        if OOD not in kept:
+            fit_ood_trained(trainer, on_progress)
