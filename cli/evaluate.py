@@ -23,7 +23,7 @@ from trajflow.cli.tables import SCORES, ood_lines, score_lines, table
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trajflow.evaluation.ranking import Difference, Place
+    from trajflow.evaluation.ranking import Difference, Ranked
     from trajflow.ood.report import Stage
 
 COMPARED = (
@@ -57,7 +57,7 @@ def evaluate(
             autocompletion=_baselines,
         ),
     ] = None,
-    part: Split = "test",
+    split: Split = "test",
     fold: Fold = None,
     samples: Samples = 20,
     select: Select = None,
@@ -123,8 +123,8 @@ def evaluate(
 ) -> None:
     """Score plain draws or chosen samples, with intervals over people.
 
-    Windows are cut as the run was trained; a baseline learns from the training part first. Where
-    the tracks have leave-one-out folds and no test part, it is judged on each fold in turn.
+    Windows are cut as the run was trained; a baseline learns from the training split first. Where
+    the tracks have leave-one-out folds and no test split, it is judged on each fold in turn.
     In a mean every recording or fold weighs the same; beside it is the mean over windows.
     "inside 90 %" is the share of truths whose rank among truth and samples, by the distance of each
     to the mean of the others, is within the level; a perfect forecaster has exactly 90 %.
@@ -142,7 +142,7 @@ def evaluate(
         if len(paths) != 2:
             raise ConfigError("--ood needs RUN DATA: a run that was trained, and its tracks")
         names = tuple(name.strip() for name in (corruptions or "").split(",") if name.strip())
-        terms = OODTerms(part, windows or WINDOWS, samples, steps, seed, names)
+        terms = OODTerms(split, windows or WINDOWS, samples, steps, seed, names)
         with Progress("sets of windows") as progress:
 
             def update(stage: "Stage") -> None:
@@ -164,7 +164,7 @@ def evaluate(
 
     _need_ood(against=against, corruptions=corruptions, windows=windows, out=out)
     options = EvaluationOptions(
-        split=part,
+        split=split,
         fold=fold,
         samples=samples,
         steps=steps,
@@ -213,7 +213,7 @@ def compare(
 ) -> None:
     """Rank runs by energy score: their evaluations, or their best validation if there is none.
 
-    Scores are ranked only if they are of the same tracks, split, part, windows, samples, draws
+    Scores are ranked only if they are of the same tracks, split, windows, samples, draws
     and choice of samples; where they are not, nothing is ranked and the fields that differ are
     named. "=" marks rows that cannot be told apart: the 95 % interval of the difference to the best
     of the rank, by bootstrap over the people of both and with the variance of the seeds, holds 0;
@@ -224,7 +224,7 @@ def compare(
     --json also has the means over windows.
     """
     from trajflow.evaluation.ranking import by_protocol, differences, ranked
-    from trajflow.evaluation.reports import results_of
+    from trajflow.evaluation.report import results_of
 
     rows = [result for path in runs for result in results_of(path)]
     found = differences(rows)
@@ -290,7 +290,7 @@ def _refusal(found: Sequence["Difference"]) -> str:
 
 def _heads() -> list[str]:
     names = [SCORES[key] for key in COMPARED]
-    return ["part", "windows", "K", "draws", "selection", "steps", *names]
+    return ["split", "windows", "K", "draws", "selection", "steps", *names]
 
 
 def _row(result: Mapping[str, Any]) -> list[object]:
@@ -300,5 +300,5 @@ def _row(result: Mapping[str, Any]) -> list[object]:
     return [result["name"], part, *terms, *(mean.get(key) for key in COMPARED)]
 
 
-def _behind(place: "Place") -> str | None:
+def _behind(place: "Ranked") -> str | None:
     return None if place.behind is None else "{:.3g} .. {:.3g}".format(*place.behind)

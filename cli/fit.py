@@ -12,13 +12,13 @@ from trajflow.cli.tables import pairs, table
 from trajflow.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from trajflow.calibration import Reliability
+    from trajflow.reliability import Reliability
 
 PARTS = ("calibration", "ood", "samples")
 USUAL = ("calibration", "ood")
 """What is fitted if nothing is named, as at the end of a training."""
 ONLY = {
-    "part": ("calibration",),
+    "split": ("calibration",),
     "check": ("calibration",),
     "out": ("calibration",),
     "samples": ("calibration",),
@@ -45,11 +45,11 @@ def fit(
             autocompletion=lambda: list(PARTS),
         ),
     ] = None,
-    part: Annotated[
+    split: Annotated[
         str | None,
         typer.Option(
-            "--part",
             "--split",
+            "--part",
             metavar="val|test",
             help="calibration: split that it is fitted on; val if not.",
         ),
@@ -120,7 +120,7 @@ def fit(
             raise ConfigError(did_you_mean("part of a run", name, PARTS))
     _refuse_idle(
         parts,
-        part=part,
+        split=split,
         check=check,
         out=out,
         samples=samples,
@@ -138,12 +138,14 @@ def fit(
     report: dict[str, Any] = {}
     with Progress("windows") as progress:
         if "calibration" in parts:
-            from trajflow.fitting.calibration import CalibrationOptions, calibrate_run
+            from trajflow.fitting import CalibrationOptions, calibrate_run
 
             report["calibration"], reliability = calibrate_run(
                 run,
                 data,
-                CalibrationOptions(part or "val", windows or 2000, samples or 20, steps or 1, seed),
+                CalibrationOptions(
+                    split or "val", windows or 2000, samples or 20, steps or 1, seed
+                ),
                 check_split=check,
                 device=device,
                 on_progress=progress.report,
@@ -152,7 +154,7 @@ def fit(
             if not as_json:
                 _show_calibration(report["calibration"], reliability, out)
         if "ood" in parts:
-            from trajflow.fitting.ood import OODOptions, fit_ood
+            from trajflow.fitting import OODOptions, fit_ood
 
             report["ood"] = fit_ood(
                 run,
@@ -164,7 +166,7 @@ def fit(
             if not as_json:
                 _show_ood(report["ood"], f"trajflow predict {run} {data} --ood -o ...")
         if "samples" in parts:
-            from trajflow.fitting.samples import fit_learned_samples
+            from trajflow.fitting import fit_learned_samples
 
             words = [*(set_ or ()), *([f"samples.count={count}"] if count else ())]
             report["samples"] = fit_learned_samples(
@@ -220,20 +222,20 @@ def _columns(reliability: "Reliability") -> list[list[object]]:
 
 
 def _notes(summary: Mapping[str, Any], reliability: "Reliability") -> Iterator[str]:
-    from trajflow.fitting.calibration import DEPENDENT
+    from trajflow.fitting import DEPENDENT
 
-    split, checked = summary["part"], summary["checked_on"]
-    looked = f"{reliability.people} people, {reliability.windows} windows of part {checked}"
+    split, checked = summary["split"], summary["checked_on"]
+    looked = f"{reliability.people} people, {reliability.windows} windows of split {checked}"
     halves = "fitted on one half of them, looked at on the other, both ways"
     how = halves if checked == split else "looked at"
     yield f"share of truths inside, in %: {looked}, {how}; everybody counts once but by windows"
     yield (
-        f"kept in {summary['run']}: fitted on {summary['people']} people of part {split}, enough "
+        f"kept in {summary['run']}: fitted on {summary['people']} people of split {split}, enough "
         f"for levels up to {100 * summary['highest_level']:.0f} %"
     )
     if summary["left_out"]:
         yield (
-            f"{summary['left_out']} people of part {split} are left out: the run has trained on "
+            f"{summary['left_out']} people of split {split} are left out: the run has trained on "
             "them at other times"
         )
     if not summary["independent"]:

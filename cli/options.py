@@ -45,7 +45,7 @@ Fold = Annotated[
     typer.Option(metavar="NAME", help="Leave-one-out fold: its recordings are the test."),
 ]
 Split = Annotated[
-    str, typer.Option("--split", metavar="train|val|test", help="Which part of the tracks.")
+    str, typer.Option("--split", metavar="train|val|test", help="Which split of the tracks.")
 ]
 Samples = Annotated[int, typer.Option(min=1, help="Futures drawn of each agent.")]
 Steps = Annotated[int, typer.Option(min=1, help="Network evaluations per draw.")]
@@ -61,7 +61,7 @@ Select = Annotated[
     str | None,
     typer.Option(
         metavar="RULE",
-        help="Choose the samples of more draws: kmeans, medians, medoids; or a set learned before.",
+        help="Choose the samples of more draws: kmeans; or learned, which the run has learned.",
         autocompletion=_rules,
     ),
 ]

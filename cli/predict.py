@@ -112,7 +112,7 @@ def plot(
     run: RunPath,
     data: DataPath,
     out: PictureOut,
-    part: Split = "test",
+    split: Split = "test",
     panels: Annotated[int, typer.Option(min=1, max=30, help="Windows drawn.")] = 6,
     scene: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only of a recording; repeatable.")
@@ -127,14 +127,14 @@ def plot(
     device: Device = "auto",
     loud: Loud = None,
 ) -> None:
-    """Draw histories, truths and sampled futures, of windows spread over a part."""
+    """Draw histories, truths and sampled futures, of windows spread over a split."""
     from trajflow.inference.plot import plot_forecasts
 
     plot_forecasts(
         run,
         data,
         out,
-        split=part,
+        split=split,
         panels=panels,
         scenes=scene,
         samples=samples,

@@ -138,7 +138,7 @@ def _evaluated(report: Mapping[str, Any]) -> str:
     rule = report.get("selection", "plain")
     chosen = "plain draws" if rule == "plain" else f"chosen by {rule} from {report['draws']} draws"
     return (
-        f"{report['name']}: {report['windows']} windows of {report['people']} people, part "
+        f"{report['name']}: {report['windows']} windows of {report['people']} people, split "
         f"{protocol['split']}{fold}; {report['samples']} {chosen} in {steps} "
         f"step{'s' if steps > 1 else ''}, {1e3 * report['seconds_per_forecast']:.2g} ms "
         f"per agent; {protocol['unit']}"
@@ -202,7 +202,7 @@ def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:
     fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
     yield (
         f"{report['name']}: {ordinary['windows']} ordinary windows of {ordinary['people']} people, "
-        f"part {protocol['split']}{fold}; {protocol['samples']} draws; {protocol['unit']}"
+        f"split {protocol['split']}{fold}; {protocol['samples']} draws; {protocol['unit']}"
     )
     yield ""
     rows = [["(ordinary)", "", ordinary["windows"], *[None] * 5, *_ood_scores(ordinary)]]

@@ -74,7 +74,7 @@ def train(
 ) -> None:
     """Train a forecaster; Ctrl-C saves, and --resume goes on, also after a crash.
 
-    The best weights are those with the lowest energy score on the validation part, over windows
+    The best weights are those with the lowest energy score on the validation split, over windows
     spread evenly over it, each of which weighs the same; "by recording" is the mean in which each
     recording does. Half of the validation people are kept back from that choice where 60 or more
     of them were not trained on. With 20 people left the run is also calibrated and its OOD detector
@@ -92,7 +92,7 @@ def train(
         return
     if data is None:
         raise ConfigError("train needs DATA: a store made by `data import` or `data make`")
-    from trajflow.fitting.trained import fit_trained
+    from trajflow.fitting import fit_trained
     from trajflow.training.start import resume_training, start_training
 
     if resume:
@@ -176,7 +176,7 @@ def _losses(event: "Step") -> str:
 
 
 def _validated(event: "Evaluated") -> str:
-    """How the validation part is forecast at this step."""
+    """How the validation split is forecast at this step."""
     best = ["best"] if event.best else []
     scores = _scores(event.metrics)
     return "  ".join([f"epoch {event.epoch:5.1f}", span(event.seconds), scores, *best])
@@ -225,7 +225,7 @@ def _shown(value: object) -> str:
 
 def _show_end(last: "Finished", folder: "RunFolder", data: Path, as_json: bool) -> None:
     """Say what came out of a training and what to do next."""
-    from trajflow.evaluation.reports import best_validation
+    from trajflow.evaluation.report import best_validation
 
     best = best_validation(folder)
     stopped = last.reason == "stopped"

@@ -367,13 +367,13 @@ def _reused_labels(seen: _Examination) -> Finding:
 
 
 def _leaks(seen: _Examination) -> list[Finding]:
-    """Whether the same agents, scenes or paths are in several stored parts."""
+    """Whether the same agents, scenes or paths are in several stored splits."""
     found = []
     agents = int((seen.splits > 1).sum())
     scenes = sum(len(parts) > 1 for parts in seen.scene_splits.values())
     if agents or scenes:
         message = (
-            f"{scenes} scenes and {agents} agents are in several stored parts; no window crosses "
+            f"{scenes} scenes and {agents} agents are in several stored splits; no window crosses "
             "a part, but the parts show the same places and people"
         )
         found.append(Finding("note", "parts", message, {"scenes": scenes, "agents": agents}))
@@ -384,14 +384,14 @@ def _leaks(seen: _Examination) -> list[Finding]:
             f"{safe(one)} and {safe(two)}: copies, which can leak from one part into another"
         )
         found.append(Finding("warning", "copies", message, {"copies": len(seen.copies)}))
-    return found or [Finding("ok", "parts", "no agent, scene or path is in two stored parts")]
+    return found or [Finding("ok", "parts", "no agent, scene or path is in two stored splits")]
 
 
 def _windows(seen: _Examination, length: int) -> Finding:
-    """How many windows each stored part offers."""
+    """How many windows each stored split offers."""
     counts = dict(seen.windows)
     told = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
-    message = f"windows of {length} steps by stored part: {told}"
+    message = f"windows of {length} steps by stored split: {told}"
     if not any(counts.values()):
         longest = int(seen.rows.max())
         message += f"; the longest track has {longest} rows: use a shorter history or horizon"

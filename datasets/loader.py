@@ -47,13 +47,13 @@ HALVED = 60
 class TrackData:
     """The parts of a store, cut into windows and put into batches.
 
-    Nothing is read before a part is asked for. A store of more than `max_rows` observations is
+    Nothing is read before a split is asked for. A store of more than `max_rows` observations is
     read by groups of whole recordings, one in memory at a time; windows, people and the number of
-    batches of a part stay what they are, only who meets whom in a batch changes.
+    batches of a split stay what they are, only who meets whom in a batch changes.
 
     Attributes:
         store: The store.
-        split: The rule that gives every row its part.
+        split: The rule that gives every row its split.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class TrackData:
             horizon: Future steps, F.
             stride: Steps between the starts of two windows of a recording.
             split: Where parts come from: "stored", "scene" (whole recordings) or "time".
-            fold: Leave-one-out fold: its recordings are the test part.
+            fold: Leave-one-out fold: its recordings are the test split.
             fractions: Shares of train, val and test where the store does not say.
             fraction: Share of the training agents that are learned from; the others are
                 neighbors whose future is not seen.
             seed: Seed of the parts and of the agents learned from.
-            validation: Recordings whose training rows, whole, become the val part.
+            validation: Recordings whose training rows, whole, become the val split.
             neighbors: Most neighbors kept in a window, the nearest; None for all.
             max_rows: Observations held in memory at once.
             reach: Batches bring this many times T and F steps around the present.
@@ -108,31 +108,31 @@ class TrackData:
         self.shape = Shape(history, horizon, stride, neighbors, reach)
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
 
-    def windows(self, part: str) -> Windows:
+    def windows(self, split: str) -> Windows:
         """All windows of "train", "val" or "test".
 
         Raises:
-            DataError: The part is empty.
-            ConfigError: There is no such part, or the store is too large to be held at once.
+            DataError: The split is empty.
+            ConfigError: There is no such split, or the store is too large to be held at once.
         """
         if (groups := len(self._stream.groups)) > 1:
             raise ConfigError(
                 f"{self.store.path} has {self.store.rows} rows and is read in {groups} groups; "
                 "take `stream`, or raise max_rows"
             )
-        self._stream.holdings(part)
-        return self._stream.windows(part)
+        self._stream.holdings(split)
+        return self._stream.windows(split)
 
-    def stream(self, part: str) -> Iterator[Windows]:
-        """The windows of a part, group of recordings by group; drop one before the next.
+    def stream(self, split: str) -> Iterator[Windows]:
+        """The windows of a split, group of recordings by group; drop one before the next.
 
         Raises:
-            DataError: The part is empty.
-            ConfigError: There is no such part.
+            DataError: The split is empty.
+            ConfigError: There is no such split.
         """
-        for group, census in enumerate(self._stream.holdings(part)):
+        for group, census in enumerate(self._stream.holdings(split)):
             if len(census.target_counts):
-                yield self._stream.windows(part, group)
+                yield self._stream.windows(split, group)
 
     def steps(self, size: int) -> int:
         """Batches of about `size` targets in a training epoch, the same in every epoch.
@@ -146,30 +146,30 @@ class TrackData:
         )
 
     def batches(
-        self, part: str, size: int, epoch: int = 0, shuffle: bool | None = None, skip: int = 0
+        self, split: str, size: int, epoch: int = 0, shuffle: bool | None = None, skip: int = 0
     ) -> Iterator[Batch]:
-        """The batches of a part, in an order that follows from the seed and the epoch alone.
+        """The batches of a split, in an order that follows from the seed and the epoch alone.
 
         Args:
-            part: "train", "val" or "test".
+            split: "train", "val" or "test".
             size: Targets in a batch, about.
             epoch: Which order.
             shuffle: Whether windows are mixed; None: only those of "train".
             skip: Batches to leave out at the front; costs nothing.
 
         Raises:
-            DataError: The part is empty.
-            ConfigError: There is no such part, or the size is no positive number.
+            DataError: The split is empty.
+            ConfigError: There is no such split, or the size is no positive number.
         """
-        census = self._stream.holdings(part)
-        mixed = part == "train" if shuffle is None else shuffle
+        census = self._stream.holdings(split)
+        mixed = split == "train" if shuffle is None else shuffle
         groups = list(range(len(census)))
         if mixed:
             np.random.default_rng([self.order, epoch]).shuffle(groups)
         for group in groups:
             count = count_batches(census[group].target_counts, size)
             if skip < count:
-                windows = self._stream.windows(part, group)
+                windows = self._stream.windows(split, group)
                 yield from batches(windows, size, self.order, epoch, mixed, skip)
                 del windows
             skip = max(0, skip - count)
@@ -178,51 +178,53 @@ class TrackData:
         """The training batches of an epoch from the `skip`-th on."""
         return self.batches("train", size, epoch, skip=skip)
 
-    def validation(self, size: int, limit: int, part: str | None = None) -> Iterator[Batch]:
-        """Batches of about `limit` targets, windows drawn evenly from a part; the same each time.
+    def validation(self, size: int, limit: int, split: str | None = None) -> Iterator[Batch]:
+        """Batches of about `limit` targets, windows drawn evenly from a split; the same each time.
 
         Args:
             size: Targets in a batch, about.
-            limit: Targets of all batches, about; no limit if the part has no more.
-            part: Where windows come from. None: the val part without the people kept back for a
+            limit: Targets of all batches, about; no limit if the split has no more.
+            split: Where windows come from. None: the val split without the people kept back for a
                 calibration; a training selects weights, temperature and learned samples by these.
         """
-        if part is not None:
-            yield from self._evenly(size, limit, part, None)
+        if split is not None:
+            yield from self._evenly(size, limit, split, None)
         else:
             self._stream.holdings("val")
             yield from self._evenly(size, limit, "val", self._selecting)
 
-    def calibration(self, size: int, limit: int, part: str = "val") -> Iterator[Batch]:
+    def calibration(self, size: int, limit: int, split: str = "val") -> Iterator[Batch]:
         """Batches of people who had no part in training or selection, otherwise as `validation`.
 
-        People who are also targets of the training part are left out, as a split in time has them.
-        Of the others of the val part a half, by a hash of recording and id, is kept back from
+        People who are also targets of the training split are left out, as a split in time has them.
+        Of the others of the val split a half, by a hash of recording and id, is kept back from
         selection. Where they are fewer than 60 all of them select, and are given here too; see
         `calibrators`.
 
         Raises:
             DataError: Nobody is left.
         """
-        self._stream.holdings(part)
-        people = self._calibrating(part)
+        self._stream.holdings(split)
+        people = self._calibrating(split)
         if not len(people):
             raise DataError(
-                f"nobody in part {part!r} of {self.store.path} is left to calibrate on: all its "
-                f"{len(self._stream.survey.agents(part))} people were trained on at other times or "
-                "chose the weights; use another split (data.split=scene) or more recordings"
+                f"nobody in split {split!r} of {self.store.path} is left to calibrate on: all its "
+                f"{len(self._stream.survey.agents(split))} people were trained on at other times "
+                "or chose the weights; use another split (data.split=scene) or more recordings"
             )
-        yield from self._evenly(size, limit, part, people)
+        yield from self._evenly(size, limit, split, people)
 
-    def calibrators(self, part: str = "val") -> dict[str, Any]:
+    def calibrators(self, split: str = "val") -> dict[str, Any]:
         """Who `calibration` gives, in values that JSON can hold.
 
         Returns:
             "people": how many they are; "left_out": how many are not, because they were trained on;
             "independent": whether none of them took part in selection.
         """
-        people = self._calibrating(part)
-        left = np.intersect1d(self._stream.survey.agents(part), self._stream.survey.agents("train"))
+        people = self._calibrating(split)
+        left = np.intersect1d(
+            self._stream.survey.agents(split), self._stream.survey.agents("train")
+        )
         return {
             "people": len(people),
             "left_out": len(left),
@@ -240,17 +242,17 @@ class TrackData:
         kept = free[~selects(self.store.scenes_of(free), self.store.labels(free))]
         return np.setdiff1d(people, kept)
 
-    def _calibrating(self, part: str) -> Ints:
-        """Numbers of the people of a part that may calibrate, sorted, any shape."""
+    def _calibrating(self, split: str) -> Ints:
+        """Numbers of the people of a split that may calibrate, sorted, any shape."""
         survey = self._stream.survey
-        free = np.setdiff1d(survey.agents(part), survey.agents("train"))
+        free = np.setdiff1d(survey.agents(split), survey.agents("train"))
         rest = np.setdiff1d(free, self._selecting)
-        return rest if part != "val" or len(rest) else free
+        return rest if split != "val" or len(rest) else free
 
-    def _evenly(self, size: int, limit: int, part: str, people: Ints | None) -> Iterator[Batch]:
-        if people is not None and len(people) == self._stream.survey.summary(part)["people"]:
+    def _evenly(self, size: int, limit: int, split: str, people: Ints | None) -> Iterator[Batch]:
+        if people is not None and len(people) == self._stream.survey.summary(split)["people"]:
             people = None
-        census = self._stream.holdings(part, people)
+        census = self._stream.holdings(split, people)
         total = sum(int(c.target_counts.sum()) for c in census)
         before = 0
         for group, counts in enumerate(census):
@@ -258,28 +260,28 @@ class TrackData:
             chosen = np.flatnonzero(evenly(number, min(limit, total), total))
             before += len(number)
             if len(chosen):
-                windows = self._stream.windows(part, group, people)
+                windows = self._stream.windows(split, group, people)
                 shares = counts.agent_counts[chosen], counts.target_counts[chosen]
                 for rows in plan(*shares, size):
                     yield windows.gather(chosen[rows])
                 del windows
 
-    def groups(self, part: str) -> dict[str, list[int]]:
+    def groups(self, split: str) -> dict[str, list[int]]:
         """Recordings that are scored together: each fold's, and any other on its own.
 
         Returns:
-            Indexes of recordings with windows in the part, by the name of the group.
+            Indexes of recordings with windows in the split, by the name of the group.
         """
-        present = np.concatenate([census.scenes for census in self._stream.holdings(part)])
+        present = np.concatenate([census.scenes for census in self._stream.holdings(split)])
         folds: Mapping[str, Sequence[str]] = {}
-        if part == "test":
+        if split == "test":
             fold = self.split.fold
             folds = (self.store.folds or {}) if fold is None else {fold: self.split.tests}
         return scoring_groups(self.store.scenes, folds, present)
 
     def leakage(self) -> dict[str, Ints]:
         """Numbers of the agents who are targets in two parts, [N], by both names ("train+test")."""
-        return leakage({part: self._stream.survey.agents(part) for part in PARTS})
+        return leakage({split: self._stream.survey.agents(split) for split in PARTS})
 
     def describe(self) -> dict[str, Any]:
         """The rule, what it made of the store, and hashes of both, in values that JSON can hold."""
@@ -290,7 +292,7 @@ class TrackData:
             "split": self.split.to_dict(),
             "fraction": self._stream.fraction,
             "learned_from": None if learned is None else len(learned),
-            "parts": {part: survey.summary(part) for part in PARTS},
+            "parts": {split: survey.summary(split) for split in PARTS},
             "leakage": {pair: len(agents) for pair, agents in self.leakage().items()},
             "selection": {"people": len(self._selecting)},
             "calibration": self.calibrators(),
@@ -307,7 +309,7 @@ class Shape:
         horizon: Future steps, F.
         stride: Steps between two starts.
         neighbors: Most neighbors kept in a window; None for all.
-        reach: Times T and F that batches bring around the present, where a part shall.
+        reach: Times T and F that batches bring around the present, where a split shall.
     """
 
     history: int
@@ -319,7 +321,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Census:
-    """What one part of one group holds, known without its positions.
+    """What one split of one group holds, known without its positions.
 
     Attributes:
         rows: Observations.
@@ -338,24 +340,24 @@ class Census:
 
 @dataclass(frozen=True)
 class Survey:
-    """What each part holds in each group, and a sha256 of all roles and the agents learned from."""
+    """What each split holds in each group, and a sha256 of all roles and people learned from."""
 
     parts: dict[str, list[Census]]
     hash: str
 
-    def agents(self, part: str) -> Ints:
-        """Numbers of the target agents of a part, each once, any shape."""
-        return np.concatenate([census.agents for census in self.parts[part]])
+    def agents(self, split: str) -> Ints:
+        """Numbers of the target agents of a split, each once, any shape."""
+        return np.concatenate([census.agents for census in self.parts[split]])
 
-    def summary(self, part: str) -> dict[str, int]:
-        """Counts of a part: "windows" are targets, "moments" the windows they share."""
-        census = self.parts[part]
+    def summary(self, split: str) -> dict[str, int]:
+        """Counts of a split: "windows" are targets, "moments" the windows they share."""
+        census = self.parts[split]
         return {
             "rows": sum(c.rows for c in census),
             "recordings": sum(len(c.scenes) for c in census),
             "moments": sum(len(c.target_counts) for c in census),
             "windows": sum(int(c.target_counts.sum()) for c in census),
-            "people": len(self.agents(part)),
+            "people": len(self.agents(split)),
         }
 
 
@@ -383,18 +385,18 @@ class Stream:
         self._kept: dict[tuple[str, bytes], Windows] = {}
         self._counted: dict[tuple[str, bytes], list[Census]] = {}
 
-    def windows(self, part: str, group: int = 0, people: Ints | None = None) -> Windows:
-        """The windows of one part of one group.
+    def windows(self, split: str, group: int = 0, people: Ints | None = None) -> Windows:
+        """The windows of one split of one group.
 
         Args:
-            part: Which part.
+            split: Which split.
             group: Which group.
-            people: Numbers of the agents that are targets, any shape; None for all of the part.
+            people: Numbers of the agents that are targets, any shape; None for all of the split.
         """
-        key = (part, b"" if people is None else people.tobytes())
+        key = (split, b"" if people is None else people.tobytes())
         if key not in self._kept:
-            agents = self.agents if people is None and part == "train" else people
-            windows = self._cut(part, group, agents)
+            agents = self.agents if people is None and split == "train" else people
+            windows = self._cut(split, group, agents)
             if len(self.groups) > 1:
                 return windows
             self._kept[key] = windows
@@ -410,56 +412,56 @@ class Stream:
 
     @cached_property
     def survey(self) -> Survey:
-        """What each part holds in each group, from one pass over the store."""
-        parts: dict[str, list[Census]] = {part: [] for part in PARTS}
+        """What each split holds in each group, from one pass over the store."""
+        parts: dict[str, list[Census]] = {split: [] for split in PARTS}
         digest = hashlib.sha256()
         agents = self.agents
         for group in range(len(self.groups)):
             digest.update(self._load(group)[1].tobytes())
-            for part in PARTS:
-                parts[part].append(self._count(part, group))
+            for split in PARTS:
+                parts[split].append(self._count(split, group))
         digest.update(b"" if agents is None else agents.tobytes())
         return Survey(parts, digest.hexdigest())
 
-    def holdings(self, part: str, people: Ints | None = None) -> list[Census]:
-        """What a part that shall be used holds in each group.
+    def holdings(self, split: str, people: Ints | None = None) -> list[Census]:
+        """What a split that shall be used holds in each group.
 
         Args:
-            part: Which part.
-            people: Numbers of the agents that are targets, any shape; None for all of the part.
+            split: Which split.
+            people: Numbers of the agents that are targets, any shape; None for all of the split.
 
         Raises:
-            DataError: The part has no windows.
-            ConfigError: There is no such part.
+            DataError: The split has no windows.
+            ConfigError: There is no such split.
         """
-        if part not in PARTS:
-            raise ConfigError(did_you_mean("part", part, PARTS))
-        census = self.survey.parts[part]
+        if split not in PARTS:
+            raise ConfigError(did_you_mean("split", split, PARTS))
+        census = self.survey.parts[split]
         if not any(len(one.target_counts) for one in census):
-            raise DataError(self._emptiness(part))
+            raise DataError(self._emptiness(split))
         if people is None:
             return census
-        key = (part, people.tobytes())
+        key = (split, people.tobytes())
         if key not in self._counted:
             groups = range(len(self.groups))
-            self._counted[key] = [self._count(part, group, people) for group in groups]
+            self._counted[key] = [self._count(split, group, people) for group in groups]
         return self._counted[key]
 
-    def _emptiness(self, part: str) -> str:
-        shape, split = self.shape, self.split
+    def _emptiness(self, split: str) -> str:
+        shape, rule = self.shape, self.split
         counts = {name: self.survey.summary(name) for name in PARTS}
         told = ", ".join(f"{n} {c['windows']} (of {c['rows']} rows)" for n, c in counts.items())
-        fold = f", fold {split.fold!r}," if split.fold else ""
-        out = "use fewer steps" if counts[part]["rows"] else "use another split or fold"
-        if part == "test" and not split.fold and self.store.folds:
+        fold = f", fold {rule.fold!r}," if rule.fold else ""
+        out = "use fewer steps" if counts[split]["rows"] else "use another split or fold"
+        if split == "test" and not rule.fold and self.store.folds:
             out = f"choose a fold: {', '.join(self.store.folds)}"
         return (
-            f"no windows of {shape.history} + {shape.horizon} steps in part {part!r} of "
-            f"{self.store.path}: split {split.kind!r}{fold} leaves windows {told}; {out}"
+            f"no windows of {shape.history} + {shape.horizon} steps in split {split!r} of "
+            f"{self.store.path}: split {rule.kind!r}{fold} leaves windows {told}; {out}"
         )
 
-    def _count(self, part: str, group: int, people: Ints | None = None) -> Census:
-        windows = self.windows(part, group, people)
+    def _count(self, split: str, group: int, people: Ints | None = None) -> Census:
+        windows = self.windows(split, group, people)
         return Census(
             rows=len(windows.rows.row),
             agent_counts=windows.agent_counts,
@@ -468,7 +470,7 @@ class Stream:
             agents=windows.agents,
         )
 
-    def _cut(self, part: str, group: int, agents: Ints | None = None) -> Windows:
+    def _cut(self, split: str, group: int, agents: Ints | None = None) -> Windows:
         tracks, roles = self._load(group)
         shape = self.shape
         return cut(
@@ -476,10 +478,11 @@ class Stream:
             shape.history,
             shape.horizon,
             stride=shape.stride,
-            rows=roles == PARTS.index(part),
+            rows=roles == PARTS.index(split),
             agents=agents,
             neighbors=shape.neighbors,
-            reach=shape.reach if part in self.around else 1,  # what is judged brings no more future
+            # What is judged brings no more future.
+            reach=shape.reach if split in self.around else 1,
         )
 
     def _load(self, group: int) -> tuple[Tracks, NDArray[np.int8]]:

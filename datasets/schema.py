@@ -130,7 +130,7 @@ class Tracks:
     Attributes:
         position: World coordinates, [N, D], in the store's unit.
         step: Time in whole steps of the store's dt, [N].
-        split: Code of the stored part of each row, [N]; names are in `splits`.
+        split: Code of the stored split of each row, [N]; names are in `splits`.
         track: Which trajectory each row belongs to, [N].
         scene: Index of each trajectory's recording in `scenes`, [K].
         agent: Number of each trajectory's agent, unique in the store, [K].

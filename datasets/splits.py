@@ -29,7 +29,7 @@ class Recordings(Protocol):
 
     @property
     def splits(self) -> list[str]:
-        """Names of the stored parts, by code."""
+        """Names of the stored splits, by code."""
 
     @property
     def folds(self) -> Mapping[str, Sequence[str]] | None:
@@ -42,13 +42,13 @@ class Split:
 
     Attributes:
         kind: What decides: the store, whole recordings, or time inside each recording.
-        fold: Leave-one-out fold whose recordings are the test part, with all their rows.
+        fold: Leave-one-out fold whose recordings are the test split, with all their rows.
         tests: These recordings.
         fractions: Shares of train, val and test, where the store does not say.
         seed: Seed of the order in which recordings are dealt out.
-        stored: Role of each stored part, by code.
+        stored: Role of each stored split, by code.
         dealt: Role of each recording, by index, where whole recordings are dealt out.
-        validation: Recordings whose training rows are the val part.
+        validation: Recordings whose training rows are the val split.
     """
 
     kind: Kind
@@ -107,7 +107,7 @@ def choose(
     """The rule for a store.
 
     A store that says nothing of parts is split by whole recordings, or in time where it has too
-    few of them. A stored split without a val part gives up the end of each training recording.
+    few of them. A stored split without a val split gives up the end of each training recording.
     Recordings of one place, and agents who walk on past a cut in time, are in two parts all the
     same: such a test asks less than an unseen place.
 
@@ -117,7 +117,7 @@ def choose(
         fold: Name of a leave-one-out fold.
         fractions: Shares of train, val and test where the store does not say.
         seed: Seed of the order in which recordings are dealt out.
-        validation: Recordings whose training rows, whole, become the val part.
+        validation: Recordings whose training rows, whole, become the val split.
 
     Raises:
         ConfigError: A name is unknown, or the shares or the recordings do not suffice.

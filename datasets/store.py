@@ -37,7 +37,7 @@ from trajflow.datasets.schema import (
     whole_steps,
 )
 from trajflow.errors import DataError
-from trajflow.io.foreign import MAX_BYTES, parse_json
+from trajflow.io import MAX_BYTES, parse_bounded_json
 from trajflow.types import Floats, Ints
 
 CHECKSUMS = "seal/zarr.json"
@@ -69,7 +69,7 @@ def open_store(path: str | PathLike[str]) -> "Store":
         raise DataError(f"no store at {folder}{hint}; import data to make one")
     read_attributes(folder)
     checksums = Checksums.read_from(folder)
-    attrs = parse_json(checksums.read(GROUP))["attributes"]
+    attrs = parse_bounded_json(checksums.read(GROUP))["attributes"]
     return Store(folder, checksums, parse_header(folder, attrs))
 
 
@@ -94,7 +94,7 @@ class Checksums:
         """
         raw = read_file(folder / CHECKSUMS)
         try:
-            files = parse_json(raw)["attributes"]["files"]
+            files = parse_bounded_json(raw)["attributes"]["files"]
             intact = raw == encode_checksums(files) and all(map(_is_inside, files))
         except (ValueError, KeyError, TypeError, AttributeError):
             intact = False
@@ -219,7 +219,7 @@ def _group_attributes(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f"{folder} is not a store of trajflow: it has no {GROUP}; import the data")
     try:
-        attrs = parse_json(read_file(file))["attributes"]
+        attrs = parse_bounded_json(read_file(file))["attributes"]
     except (ValueError, KeyError, TypeError):
         attrs = None
     if not isinstance(attrs, dict):
@@ -251,7 +251,7 @@ def check_array(checksums: Checksums, name: str, spec: Spec, rows: int) -> None:
     file = f"{name}/{GROUP}"
     raw = checksums.read(file)
     try:
-        node = parse_json(raw)
+        node = parse_bounded_json(raw)
         keys = node["chunk_key_encoding"]
         found = {
             "shape": node["shape"],
@@ -670,7 +670,7 @@ def _describe(checksums: Checksums, file: str) -> dict[str, Any]:
     """What a zarr.json says, with its attributes."""
     raw = checksums.read(file)
     try:
-        node: dict[str, Any] = parse_json(raw)
+        node: dict[str, Any] = parse_bounded_json(raw)
         if isinstance(node["attributes"], dict):
             return node
     except (ValueError, KeyError, TypeError):

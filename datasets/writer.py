@@ -36,8 +36,7 @@ from trajflow.datasets.schema import (
 )
 from trajflow.datasets.store import CHECKSUMS, encode_checksums, is_store
 from trajflow.errors import DataError
-from trajflow.io.disk import flush_folder
-from trajflow.io.foreign import MAX_BYTES
+from trajflow.io import MAX_BYTES, flush_folder
 from trajflow.types import Ints
 
 HOLD = 4 * CHUNK

@@ -1,14 +1,14 @@
-"""Each lever alone and the final stack, on the validation parts of the leave-one-out folds.
+"""Each lever alone and the final stack, on the validation splits of the leave-one-out folds.
 
 Usage:
   python examples/ablation.py ethucy.zarr -o results/ablation --seeds 3 --jobs 2
   python examples/ablation.py ethucy.zarr -o results/ablation --rows final "final, alone"
 
   python examples/ablation.py ethucy.zarr --folds zara1 --held biwi_eth biwi_hotel
-      whole recordings of the training part are held out, so rows are judged in places they never
-      saw; scores of these recordings stand beside those of the usual validation part
+      whole recordings of the training split are held out, so rows are judged in places they never
+      saw; scores of these recordings stand beside those of the usual validation split
 
-No test part is read. A trial that is already in the folder is not trained again. The table is
+No test split is read. A trial that is already in the folder is not trained again. The table is
 written as CSV and Markdown: means over the folds of the scores at the epoch with the best
 validation energy score, their deviation over the seeds, and the change from `base` or `final`,
 seed by seed. Rows of the first kind change the library's defaults, the others the final stack.
@@ -263,7 +263,7 @@ def main() -> None:
     asked = "" if given.rows == [*LEVERS, *WITHOUT] else " --rows " + shlex.join(given.rows)
     told = (
         f"`python examples/ablation.py {given.data.name} --folds {' '.join(folds)}{held}{asked} "
-        f"--seeds {given.seeds} --updates {given.updates}`; validation parts of tracks {tracks}; "
+        f"--seeds {given.seeds} --updates {given.updates}`; validation splits of tracks {tracks}; "
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread each."
     )
     (given.out / "ablation.md").write_text(f"{markdown(found)}\n\n{told}\n")

@@ -1,6 +1,6 @@
 """What neighbors who have left before the present step do to a run's forecasts.
 
-    python examples/departed_neighbors.py RUN DATA [--part test] [--seeds 3]
+    python examples/departed_neighbors.py RUN DATA [--split test] [--seeds 3]
 
 Every window of a part is forecast three times from the same noise: as windows are cut (neighbors
 are those seen at the present step), with everybody who was seen at any past step, and with nobody
@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--part", default="test")
+    parser.add_argument("--split", default="test")
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     predictor, config = Predictor.load(given.run), RunFolder.open(given.run).config
@@ -76,7 +76,7 @@ def main() -> None:
     data = TrackData(store, **config.data.model_dump())
     tracks = store.tracks()
     found, left = [], []
-    for batch in data.batches(given.part, 256):
+    for batch in data.batches(given.split, 256):
         gone = departed(batch, tracks)
         here = np.where(batch.target[..., None, None], batch.past, np.nan)
         ways = (batch, widened(batch, gone), replace(batch, past=here))
@@ -84,7 +84,7 @@ def main() -> None:
         some = np.isfinite(gone).any((1, 2, 3))
         left.append(some[np.nonzero(batch.target)[0]])
     each, some = np.concatenate(found, 1), np.concatenate(left)
-    print(f"{len(some)} windows of {given.part}, somebody has left in {some.mean():.1%} of them")
+    print(f"{len(some)} windows of {given.split}, somebody has left in {some.mean():.1%} of them")
     print("| windows | present neighbors | and those who left | change | no neighbors |")
     print("|---|---|---|---|---|")
     for name, rows in (("all", some >= 0), ("somebody has left", some)):

@@ -2,7 +2,7 @@
 
 Usage:
   python examples/family.py fork -o results            generated fork, against its exact density
-  python examples/family.py zara1 --data ethucy.zarr   validation part of a leave-one-out fold
+  python examples/family.py zara1 --data ethucy.zarr   validation split of a leave-one-out fold
   python examples/family.py lowdata --data ethucy.zarr the same with 1 %, 10 %, 100 % of the people
   python examples/family.py ode                        parameters in and out of the trained range
 
@@ -26,8 +26,8 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.synthetic.fork import conditional
 from trajflow.datasets.writer import StoreWriter
-from trajflow.energy import deviation_ratio, energy_distance
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.metrics import deviation_ratio, energy_distance
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer
 from trajflow.training.validation import validate

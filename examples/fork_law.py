@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from trajflow.datasets.synthetic.fork import DT, HISTORY, Fork, conditional
-from trajflow.energy import deviation_ratio, energy_distance
 from trajflow.flow import PRESETS, LogitNormalTimes, instantaneous, sample
 from trajflow.flow.path import Velocity
+from trajflow.metrics import deviation_ratio, energy_distance
 from trajflow.nn.velocity_net import VelocityNet
 
 NARROW = (-0.4, 1.0, -0.4, 1.0)

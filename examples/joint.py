@@ -24,12 +24,12 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.synthetic.crossing import conditional
 from trajflow.datasets.writer import StoreWriter
-from trajflow.energy import energy_distance
-from trajflow.evaluation import Forecaster, Judging, judge
-from trajflow.evaluation.joint import SHUFFLES, shuffled
+from trajflow.evaluation import Judging, judge
+from trajflow.evaluation.scores import SHUFFLES, shuffled
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.metrics import energy_distance
 from trajflow.training.setup import new_trainer
-from trajflow.types import Batch
+from trajflow.types import Batch, Forecaster
 
 SMALL = ("model.width=32", "model.decoder_width=64", "model.decoder_depth=3", "train.threads=1")
 MODELS = {"joint": "true", "independent": "false"}

@@ -23,8 +23,7 @@ from trajflow.ood.baselines import turned_steps
 from trajflow.ood.corruptions import World, reversed_time
 from trajflow.ood.features import TrackSteps, track_features
 from trajflow.ood.statistics import Rates, bootstrap_weights, interval
-from trajflow.run_data import track_data
-from trajflow.runs import RunFolder
+from trajflow.runs import RunFolder, track_data
 from trajflow.types import Batch
 
 CASES = ("reversed", "rounded to 1 mm", "rounded to 1 cm", "rounded to 5 cm", "rounded to 10 cm")

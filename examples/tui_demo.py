@@ -69,7 +69,7 @@ def archive(folder: Path, out: Path) -> None:
 
 
 def preview(folder: Path, out: Path) -> None:
-    """The window of the test part with most people, as it is forecast."""
+    """The window of the test split with most people, as it is forecast."""
     view = Session().browser(folder / "demo", folder / "crowd.zarr", "test").preview()
     np.savez_compressed(out, **pack(view))
 

@@ -16,9 +16,9 @@ from trajflow.inference.onnx.artifact import (
     pack_arrays,
     sealed,
 )
-from trajflow.inference.onnx.predictor import LearnedSamples
-from trajflow.io import Manifest, read_kept
-from trajflow.io.manifest import FILE as MANIFEST
+from trajflow.inference.onnx.predictor import NumpyLearnedSamples
+from trajflow.manifest import FILE as MANIFEST
+from trajflow.manifest import Manifest, read_kept
 from trajflow.models.serialization import unpack
 
 
@@ -36,7 +36,7 @@ def export(data: bytes, folder: Path) -> None:
         ModelSpec.of(Artifact.of(entries | {FACTS: words}).facts)
     else:
         text = base64.b64encode(rest).decode()
-        LearnedSamples(Artifact.of(entries | {ARRAYS: text}).group("set-4"))
+        NumpyLearnedSamples(Artifact.of(entries | {ARRAYS: text}).group("set-4"))
 
 
 @target

@@ -22,7 +22,7 @@ from trajflow.datasets.store import CHECKSUMS, encode_checksums, open_store, unp
 from trajflow.datasets.unpacking import stage
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import TrajflowError
-from trajflow.io.foreign import parse_json
+from trajflow.io import parse_bounded_json
 from trajflow.runs import CONFIG, EVENTS, RECORD, RunFolder
 from trajflow.text import obeyed, plain, safe
 
@@ -72,7 +72,7 @@ def archives(data: bytes, folder: Path) -> None:
 def json(data: bytes, folder: Path) -> None:
     """JSON of strangers."""
     with suppress(ValueError):
-        parse_json(data)
+        parse_bounded_json(data)
 
 
 @target
@@ -161,7 +161,7 @@ def _tame(folder: Path) -> Path:
 
 
 def _seal_again(path: Path, name: str, content: bytes) -> None:
-    files = parse_json((path / CHECKSUMS).read_bytes())["attributes"]["files"]
+    files = parse_bounded_json((path / CHECKSUMS).read_bytes())["attributes"]["files"]
     files[name] = hashlib.sha256(content).hexdigest()
     (path / CHECKSUMS).write_bytes(encode_checksums(files))
 

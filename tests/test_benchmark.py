@@ -16,10 +16,9 @@ from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, RunError
 from trajflow.evaluation.ranking import differences, protocol
-from trajflow.evaluation.reports import read_report
+from trajflow.evaluation.report import read_report
 from trajflow.models.serialization import unpack
-from trajflow.run_data import facts_of, track_data
-from trajflow.runs import EVENTS, RESUME, WEIGHTS, RunFolder
+from trajflow.runs import EVENTS, RESUME, WEIGHTS, RunFolder, facts_of, track_data
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "benchmarks"
 sys.path.append(str(SCRIPTS))

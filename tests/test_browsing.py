@@ -50,7 +50,7 @@ def test_equal_questions_have_equal_answers(browser):
     [
         SamplingOptions(samples=1),
         SamplingOptions(steps=2),
-        SamplingOptions(samples=3, select="medoids"),
+        SamplingOptions(samples=3, select="kmeans"),
     ],
 )
 def test_every_way_to_forecast_is_shown(browser, how):
@@ -153,7 +153,7 @@ def test_what_is_browsed_is_told_in_plain_values(browser):
     summary = browser.summary()
     assert summary.count == len(browser)
     assert summary.scenes[0][1] == 0
-    assert "medoids" in summary.selections
+    assert "kmeans" in summary.selections
     assert "learned" not in summary.selections
 
 

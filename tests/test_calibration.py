@@ -8,25 +8,25 @@ import pytest
 
 from trajflow.calibration import (
     FILE,
+    FLOOR,
+    GRID,
     LEVELS,
     Calibration,
+    CalibrationOrigin,
     Evidence,
-    Origin,
-    check,
-    cross_check,
     digest,
     fit,
     gather,
+    median_spread,
     person_means,
     person_quantiles,
     read_calibration,
     region_of,
     stored,
-    usual_spread,
 )
-from trajflow.calibration.factors import FLOOR, GRID
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
+from trajflow.reliability import check, cross_check
 from trajflow.types import Batch
 
 S, F, D = 11, 3, 2
@@ -110,14 +110,14 @@ def test_means_count_everybody_once():
 
 
 def test_fitted_regions_hold_on_others_where_the_samples_own_do_not():
-    calibration = fit(evidence(people=900), usual_spread(evidence(50, seed=1)))
+    calibration = fit(evidence(people=900), median_spread(evidence(50, seed=1)))
     found = check(calibration, evidence(people=900, seed=2))
     for kind in ("endpoint", "each", "path"):
         shares = found.inside[kind]["calibrated"]["people"]
         np.testing.assert_allclose(shares, LEVELS, atol=0.06)
     biased = evidence(people=900, seed=3, off=1.5)
     own = check(calibration, biased).inside["endpoint"]["own"]["people"]
-    again = cross_check(biased, usual_spread(biased))
+    again = cross_check(biased, median_spread(biased))
     assert (own[5:-1] < LEVELS[5:-1] - 0.1).all()
     assert own[-1] == pytest.approx(1)  # of 11 samples none is beyond 0.95: the radius is infinite
     np.testing.assert_allclose(again.inside["path"]["calibrated"]["people"], LEVELS, atol=0.06)
@@ -144,7 +144,7 @@ def test_a_unit_changes_radii_by_itself(scale):
     samples, future, person = drawn(25)
     one = Evidence.of(samples, future, person)
     other = Evidence.of(scale * samples, scale * future, person)
-    first, second = (fit(known, usual_spread(known)) for known in (one, other))
+    first, second = (fit(known, median_spread(known)) for known in (one, other))
     np.testing.assert_allclose(second.each, first.each, rtol=1e-12)
     np.testing.assert_allclose(second.path, first.path, rtol=1e-12)
     radius = region_of(scale * samples, 0.8, "path", replace_samples(second)).radius
@@ -331,7 +331,9 @@ def test_what_is_not_finite_is_not_calibrated():
 @pytest.fixture
 def kept(tmp_path):
     """A folder with a calibration of 12 people that belongs to the weights b"ours"."""
-    origin = Origin(samples=S, evaluations=2, seed=3, store="abc", weights=digest(b"ours"))
+    origin = CalibrationOrigin(
+        samples=S, evaluations=2, seed=3, store="abc", weights=digest(b"ours")
+    )
     calibration = fit(evidence(people=12), np.ones(F), origin)
     (tmp_path / FILE).write_bytes(stored(calibration))
     return tmp_path, calibration

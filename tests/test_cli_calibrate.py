@@ -16,7 +16,7 @@ from trajflow.datasets.writer import StoreWriter, TrackBlock
 from trajflow.errors import RunError
 from trajflow.runs import RECORD, RunFolder
 
-TOLD = {"part", "people", "windows", "samples", "evaluations", "weights", "store", "checked_on"}
+TOLD = {"split", "people", "windows", "samples", "evaluations", "weights", "store", "checked_on"}
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_table_sets_levels_against_shares(calibrated):
     head, *rows = out.split("\n\n")[0].splitlines()
     assert head.split()[:3] == ["level", "%", "endpoint"]
     assert [row.split()[0] for row in rows] == [*map(str, range(10, 100, 10)), "95"]
-    assert "12 people, 12 windows of part val, fitted on one half of them" in out
+    assert "12 people, 12 windows of split val, fitted on one half of them" in out
     assert "enough for levels up to 92 %" in out
     assert "these 12 people also chose the weights" in out
     assert (run / "calibration.json").is_file()
@@ -50,7 +50,7 @@ def test_a_program_reads_levels_shares_and_origin(trajflow, run, fork):
     told = json.loads(out)
     assert code == 0
     assert set(told) >= TOLD
-    assert (told["people"], told["checked_on"], told["part"]) == (12, "test", "val")
+    assert (told["people"], told["checked_on"], told["split"]) == (12, "test", "val")
     found = told["reliability"]
     assert found["people"] == 9
     assert found["levels"] == pytest.approx(np.arange(0.05, 1, 0.05))
@@ -73,8 +73,8 @@ def test_the_curve_is_drawn(trajflow, run, fork, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--part", "train"], "learned from its training part"),
-        (["--check", "val"], "another part"),
+        (["--split", "train"], "learned from its training split"),
+        (["--check", "val"], "another split"),
         (["-o", "curve.txt"], "a picture ends in"),
     ],
 )
@@ -229,8 +229,8 @@ def test_a_calibration_is_of_people_who_neither_trained_nor_selected(trajflow, w
     )
     code, out, said = trajflow("fit", run, store, "calibration", "--samples", 6)
     assert code == 0, said
-    assert f"fitted on {kept['people']} people of part val" in out
-    assert f"{len(both)} people of part val are left out" in out
+    assert f"fitted on {kept['people']} people of split val" in out
+    assert f"{len(both)} people of split val are left out" in out
     assert "also chose the weights" not in out
 
 

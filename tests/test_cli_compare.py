@@ -5,7 +5,7 @@ from shutil import copytree
 
 import pytest
 
-from trajflow.io import forget
+from trajflow.manifest import forget
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_runs_and_floors_are_ranked_side_by_side(trajflow, unjudged, fork, repor
     floor = report_of("cv")
     code, out, said = trajflow("compare", unjudged, floor)
     assert (code, said) == (0, "")
-    assert out.splitlines()[0].split()[:3] == ["rank", "name", "part"]
+    assert out.splitlines()[0].split()[:3] == ["rank", "name", "split"]
     found = json.loads(trajflow("compare", unjudged, floor, "--json")[1])
     assert [row["windows"] for row in found["rows"]] == [9, 9]
     assert found["rows"][1]["mean"] == json.loads(floor.read_text())["mean"]

@@ -20,7 +20,7 @@ KEYS |= {"jade", "jfde", "miss_rate", "collision_rate"}
 
 @pytest.fixture
 def places(store_of):
-    """Two recordings with a part to learn from and one to choose by, a fold each, no test part."""
+    """Two recordings with a part to learn from and one to choose by, a fold each, no test split."""
     walks = [range(60), range(5, 50)]
     scenes = {
         f"{name}-{part}": (part, walks) for name in ("hall", "yard") for part in ("train", "val")
@@ -51,12 +51,12 @@ def test_chosen_samples_are_judged_and_kept_beside_plain_draws(trajflow, trained
     run = trained[0]
     assert trajflow("evaluate", run, fork, "--samples", 4)[0] == 0
     before = {file.name: file.read_bytes() for file in run.glob("evaluation-*-4x1*")}
-    words = ("evaluate", run, fork, "--samples", 4, "--select", "medians", "--draws", 30)
+    words = ("evaluate", run, fork, "--samples", 4, "--select", "kmeans", "--draws", 30)
     code, out, _ = trajflow(*words)
     assert code == 0
-    assert "4 chosen by medians from 30 draws" in out.splitlines()[0]
+    assert "4 chosen by kmeans from 30 draws" in out.splitlines()[0]
     report = json.loads(trajflow(*words, "--json")[1])
-    assert (report["selection"], report["draws"]) == ("medians", 30)
+    assert (report["selection"], report["draws"]) == ("kmeans", 30)
     assert report["energy_score_kind"] == "weighted"
     assert report["mean"]["jade"] is None
     after = {file.name: file.read_bytes() for file in run.glob("evaluation-*-4x1*")}

@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 from trajflow.config import Config
-from trajflow.io import forget
+from trajflow.manifest import forget
 from trajflow.runs import RunFolder
 
 
@@ -107,7 +107,7 @@ def test_a_training_whose_folder_is_gone_stops_with_one_line(fork, tiny, tmp_pat
     ("settings", "hint"),
     [
         ("data.fractions=[0.5, 0.5, 0.0]", "the training split has 1 window, and the normaliser"),
-        ("data.fractions=[1.0, 0.0, 0.0]", "no windows of 8 + 12 steps in part 'val'"),
+        ("data.fractions=[1.0, 0.0, 0.0]", "no windows of 8 + 12 steps in split 'val'"),
     ],
 )
 def test_too_few_windows_are_refused_before_anything_is_written(trajflow, tmp_path, settings, hint):

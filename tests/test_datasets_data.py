@@ -184,7 +184,7 @@ def test_an_empty_part_says_what_there_is(store_of):
     store = store_of(scenes, {"north": ["a"], "south": ["b"]})
     data = TrackData(store, **SHAPE)
     rule = "split 'stored' leaves windows train 5 .of 12 rows., val 0 .of 4 rows., test 0 .of 0"
-    with pytest.raises(DataError, match=rf"3 \+ 2 steps in part 'val' .*{rule}.*use fewer steps"):
+    with pytest.raises(DataError, match=rf"3 \+ 2 steps in split 'val' .*{rule}.*use fewer steps"):
         data.windows("val")
     with pytest.raises(DataError, match=r"part 'test' .* choose a fold: north, south"):
         next(data.batches("test", 7))

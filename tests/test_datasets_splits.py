@@ -23,7 +23,7 @@ def recordings(count=4, splits=("all",), folds=None):
 
 
 def walks(tracks_of, scenes=4, splits=("all",), seed=0):
-    """Three agents a scene, each row in a stored part by chance."""
+    """Three agents a scene, each row in a stored split by chance."""
     chance = np.random.default_rng(seed)
     spans = [(scene, range(start, start + 20)) for scene in range(scenes) for start in (0, 7, 30)]
     tracks = tracks_of(spans)

@@ -193,7 +193,7 @@ def test_a_file_in_the_folder_is_found_by_its_name(registry, monkeypatch, tmp_pa
 
 def test_a_name_cannot_be_taken_twice(registry):
     make("gru")
-    with pytest.raises(ConfigError, match=r"'gru' exists: trajflow\.encoders\.gru\.GRUEncoder"):
+    with pytest.raises(ConfigError, match=r"'gru' exists: trajflow\.nn\.encoders\.gru\.GRUEncoder"):
         register_encoder("gru")(Encoder)
     assert type(make("gru")).__name__ == "GRUEncoder"
 

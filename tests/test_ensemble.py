@@ -7,7 +7,7 @@ from test_training import walks
 from walkers_support import walkers
 
 import trajflow
-from trajflow.calibration import Origin, fit, gather, usual_spread
+from trajflow.calibration import CalibrationOrigin, fit, gather, median_spread
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.ensemble import Ensemble
 from trajflow.inference.predictor import TorchPredictor
@@ -157,7 +157,7 @@ def test_an_ensemble_sets_bad_agents_apart_like_a_predictor():
 def test_regions_of_an_ensemble_hold_once_it_is_calibrated():
     members = [predictor(seed) for seed in range(2)]
     own = gather(Ensemble(members), [walks(30, seed) for seed in range(3)], 20, 0)
-    calibration = fit(own, usual_spread(own), Origin(samples=20))
+    calibration = fit(own, median_spread(own), CalibrationOrigin(samples=20))
     ensemble = Ensemble(members, calibration)
     batch = walks(30, 7)
     drawn = ensemble.predict(batch.past, samples=20, seed=0, on_bad="quarantine")

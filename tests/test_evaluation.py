@@ -10,11 +10,9 @@ from trajflow import metrics
 from trajflow.baselines import load
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError, TrajflowError
-from trajflow.evaluation import Judging, evaluate, evaluate_folds, judge
-from trajflow.evaluation.intervals import intervals, resampled_means
-from trajflow.evaluation.scores import NAMES
-from trajflow.evaluation.seeds import sample_sensitivity
-from trajflow.evaluation.tally import People
+from trajflow.evaluation import Judging, evaluate_folds, judge
+from trajflow.evaluation.scores import NAMES, sample_sensitivity
+from trajflow.statistics import People, intervals, resampled_means
 from trajflow.types import Batch
 
 S, B, A, T, F, D = 7, 5, 3, 8, 12, 2
@@ -114,17 +112,6 @@ def test_how_windows_are_batched_does_not_matter():
     assert pieces.overall.intervals["min_ade"] == pytest.approx(whole.overall.intervals["min_ade"])
 
 
-def test_evaluate_is_judge_on_the_terms_of_the_field():
-    batch, groups = crowd(0), {"all": [0]}
-    plain = evaluate(Guess(), [batch], groups, samples=S, seed=3, miss=1.0, collide=0.5)
-    terms = Judging(samples=S, seed=3, miss=1.0, collide=0.5)
-    assert plain.judging == terms
-    assert plain.mean == judge(Guess(), [batch], groups, terms).mean
-    assert evaluate(Guess(), [batch], groups).judging == Judging(
-        20, 0, "plain", False, 1, 0, 2, 0.2
-    )
-
-
 def test_batches_do_not_share_their_chance():
     seeds = []
 
@@ -191,7 +178,7 @@ def test_a_person_with_many_windows_is_one_observation():
 def test_resamples_are_those_of_people_drawn_one_by_one(monkeypatch):
     chance = np.random.default_rng(1)
     scores, windows = chance.normal(10, 3, 12), chance.integers(1, 30, 12)
-    monkeypatch.setattr("trajflow.evaluation.intervals.BUDGET", 100)
+    monkeypatch.setattr("trajflow.statistics.BUDGET", 100)
     fast = resampled_means(people_of(scores, windows), 20_000, np.random.default_rng(0))[:, 0]
     rows = chance.integers(12, size=(20_000, 12))
     slow = (scores * windows)[rows].sum(1) / windows[rows].sum(1)
@@ -252,9 +239,7 @@ def test_a_set_regressor_is_flagged():
     fixed, drawn = (judge(one, batches, {"all": [0]}, QUICK) for one in (Fixed(), Guess()))
     assert fixed.set_regressor
     assert fixed.sample_sensitivity == 0
-    assert "a set, not draws" in "\n".join(fixed.lines())
     assert not drawn.set_regressor
-    assert "a set, not draws" not in "\n".join(drawn.lines())
 
 
 def test_thresholds_are_in_the_unit_of_the_store():
@@ -291,16 +276,6 @@ def test_what_is_not_known_is_null():
     json.dumps(told, allow_nan=False)
 
 
-def test_lines_show_every_group_and_obey_no_name():
-    groups = {"zara1": [0], "ho\x1b[31mtel": [1]}
-    lines = judge(Guess(), [crowd(0), crowd(1)], groups, QUICK).lines()
-    assert lines[1].startswith("zara1")
-    assert lines[2].startswith("ho?[31mtel")
-    assert lines[3].startswith("mean")
-    assert "7 samples" in "\n".join(lines)
-    assert all(line.isprintable() for line in lines)
-
-
 def test_terms_that_contradict_themselves_are_refused():
     for wrong in ({"samples": 0}, {"draws": 100}, {"draws": 5, "selection": "k-means"}):
         with pytest.raises(ConfigError):
@@ -332,7 +307,6 @@ def test_chosen_samples_are_judged_by_their_weights():
     told = report.to_json()
     assert (told["energy_score_kind"], told["draws"]) == ("weighted", 9)
     assert judge(Guess(), [batch], {"all": [0]}, QUICK).to_json()["energy_score_kind"] == "draws"
-    assert "7 samples chosen by k-means from 9 draws" in "\n".join(report.lines())
 
 
 def test_choosing_needs_one_who_can_weights_that_sum_to_one_and_no_joint_scores():

@@ -7,9 +7,9 @@ import pytest
 from test_training import walks
 
 from trajflow.errors import ConfigError
-from trajflow.evaluation.clocks import read_clocks, told
+from trajflow.evaluation.evaluate import read_clocks, with_clocks
 from trajflow.evaluation.ranking import differences
-from trajflow.evaluation.reports import report_name
+from trajflow.evaluation.report import report_name
 
 SCENES = ["gate", "hall", "yard"]
 
@@ -31,12 +31,12 @@ def test_what_is_no_clock_is_refused(words):
 
 
 def test_only_the_recordings_named_are_told():
-    (one,) = told([batch([2, 0, 1, 0])], SCENES, {"gate": 0.5}, 0.4)
+    (one,) = with_clocks([batch([2, 0, 1, 0])], SCENES, {"gate": 0.5}, 0.4)
     assert one.dt_ratio == pytest.approx([1, 1.25, 1, 1.25])
-    (untold,) = told([batch([2, 0])], SCENES, {}, 0.4)
+    (untold,) = with_clocks([batch([2, 0])], SCENES, {}, 0.4)
     assert untold.dt_ratio is None
     with pytest.raises(ConfigError, match="did you mean 'gate'"):
-        told([], SCENES, {"gat": 0.5}, 0.4)
+        with_clocks([], SCENES, {"gat": 0.5}, 0.4)
 
 
 def test_reports_with_and_without_are_two_files_and_not_ranked():

@@ -11,8 +11,7 @@ from trajflow.cli import main
 from trajflow.datasets.synthetic import crossing
 from trajflow.errors import ConfigError
 from trajflow.evaluation import Judging, judge
-from trajflow.evaluation.joint import JOINT, PAIRS, independent_scores, shuffled
-from trajflow.evaluation.scores import NAMES
+from trajflow.evaluation.scores import JOINT, NAMES, PAIRS, independent_scores, shuffled
 from trajflow.types import Batch
 
 S, B, A, T, F, D = 7, 5, 3, 8, 12, 2

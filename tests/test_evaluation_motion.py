@@ -12,7 +12,8 @@ from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter
 from trajflow.evaluation import Judging, judge
-from trajflow.evaluation.motion import pace, standing_pace
+from trajflow.evaluation.evaluate import standing_speed
+from trajflow.metrics import mean_speed
 from trajflow.types import Batch
 
 S, B, A, T, F, D = 7, 5, 3, 8, 12, 2
@@ -42,23 +43,23 @@ def test_pace_is_the_length_of_the_path_not_how_far_it_leads():
     angle = np.linspace(0, 2 * math.pi, T)
     circle = np.stack([np.cos(angle), np.sin(angle)], -1)
     side = 2 * math.sin(math.pi / (T - 1))
-    assert pace(circle) == pytest.approx(side)
-    assert pace(np.zeros((A, T, D))).tolist() == [0] * A
+    assert mean_speed(circle) == pytest.approx(side)
+    assert mean_speed(np.zeros((A, T, D))).tolist() == [0] * A
 
 
 def test_pace_does_not_move_with_the_world_and_grows_with_the_unit():
     path = np.random.default_rng(0).normal(size=(B, A, T, D)).cumsum(-2)
     turn = np.array([[math.cos(1), math.sin(1)], [-math.sin(1), math.cos(1)]])
-    np.testing.assert_allclose(pace(path @ turn + 7), pace(path))
-    np.testing.assert_allclose(pace(100 * path), 100 * pace(path))
+    np.testing.assert_allclose(mean_speed(path @ turn + 7), mean_speed(path))
+    np.testing.assert_allclose(mean_speed(100 * path), 100 * mean_speed(path))
 
 
 def test_steps_that_were_not_seen_do_not_slow_a_walk():
     path = crowd([0.5]).past[0, 0]
     path[2] = np.nan
-    assert pace(path) == pytest.approx(0.5)
+    assert mean_speed(path) == pytest.approx(0.5)
     path[1:] = np.nan
-    assert pace(path) == 0
+    assert mean_speed(path) == 0
 
 
 def test_the_future_does_not_tell_who_stands():
@@ -128,8 +129,10 @@ def walkers(tmp_path):
 
 
 def test_metres_have_a_fixed_bound_and_other_units_one_of_their_own(walkers):
-    assert standing_pace(walkers("m", 0.6), "train") == pytest.approx(0.2 * 0.5)
-    pixels, parsecs = (standing_pace(walkers(u, f), "train") for u, f in (("px", 60), ("pc", 6e-6)))
+    assert standing_speed(walkers("m", 0.6), "train") == pytest.approx(0.2 * 0.5)
+    pixels, parsecs = (
+        standing_speed(walkers(u, f), "train") for u, f in (("px", 60), ("pc", 6e-6))
+    )
     assert pixels == pytest.approx(1e7 * parsecs)
     assert 0.15 * 0.8 * 60 < pixels <= 0.15 * 60
 

@@ -115,7 +115,7 @@ def test_scenes_with_bad_agents_keep_their_axes(predictor):
     past = crowd(3, 2)
     past[1, 1, BAD] = np.inf
     past[2, 0] = np.nan
-    told = predictor.predict(past, samples=S, seed=1, on_bad="quarantine", select="medians")
+    told = predictor.predict(past, samples=S, seed=1, on_bad="quarantine", select="kmeans")
     bad = np.zeros((3, 2, A), bool)
     bad[1, 1, BAD] = bad[2, 0] = True
     assert np.array_equal(np.isnan(told.samples).any((0, 4, 5)), bad)

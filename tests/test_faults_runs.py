@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from trajflow.errors import RunError, TrajflowError
-from trajflow.io import Lock, keep, parse_json, read_header, read_kept, read_whole
+from trajflow.io import Lock, parse_json, read_header, read_whole
+from trajflow.manifest import keep, read_kept
 from trajflow.runs import RunFolder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "faults"))

@@ -17,7 +17,7 @@ from trajflow.datasets.ingest import MAX_LINE
 from trajflow.datasets.store import CHECKSUMS, MAX_NAME, encode_checksums, open_store
 from trajflow.datasets.unpacking import SMALL, read_parquet, stage
 from trajflow.errors import DataError
-from trajflow.io.foreign import MAX_DEPTH, parse_json
+from trajflow.io import MAX_DEPTH, parse_bounded_json
 
 FAULTS = Path(__file__).parents[1] / "examples" / "faults"
 sys.path.insert(0, str(FAULTS))
@@ -105,10 +105,10 @@ def test_a_tame_store_of_the_same_making_is_read(tame):
 def test_json_of_strangers_has_bounds(raw, told):
     most = 50 if told == "bytes" else 1 << 23
     if told is None:
-        parse_json(raw, most)
+        parse_bounded_json(raw, most)
     else:
         with pytest.raises(ValueError, match=told):
-            parse_json(raw, most)
+            parse_bounded_json(raw, most)
 
 
 @pytest.mark.parametrize(("source", "name"), [("ethucy", "t.txt"), ("table", "t.csv")])

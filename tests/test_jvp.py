@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trajflow.flow.derivative import Differentiable, along
+from trajflow.flow.objectives import HasJVP, jvp
 from trajflow.models.trajectory_model import ContextVelocity
 from trajflow.nn.jvp import Dual, linear, rms_norm, silu
 from trajflow.nn.velocity_net import VelocityNet
@@ -39,8 +39,8 @@ def gradients(decoder, loss):
 def test_slope_and_gradients_are_those_of_forward_mode(scene):
     decoder, context, point, direction = scene
     u = velocity(decoder, context)
-    assert isinstance(u, Differentiable)
-    value, slope = along(u, point, direction)
+    assert isinstance(u, HasJVP)
+    value, slope = jvp(u, point, direction)
     expected = torch.func.jvp(lambda *p: u(*p), point, direction)
     torch.testing.assert_close((value, slope), expected, rtol=0, atol=1e-12)
     mine = gradients(decoder, (value + 0.3 * slope).square().sum())
@@ -54,17 +54,17 @@ def test_slope_is_the_limit_of_differences(scene):
     ahead, behind = (
         u(*(p + sign * step * d for p, d in zip(point, direction, strict=True))) for sign in (1, -1)
     )
-    torch.testing.assert_close(along(u, point, direction).slope, (ahead - behind) / (2 * step))
+    torch.testing.assert_close(jvp(u, point, direction)[1], (ahead - behind) / (2 * step))
 
 
-def test_a_still_slope_is_the_same_and_has_no_gradient(scene):
+def test_a_derivative_without_a_graph_is_the_same_and_has_no_gradient(scene):
     decoder, context, point, direction = scene
     u = velocity(decoder, context)
-    full, still = (along(u, point, direction, still) for still in (False, True))
+    full, still = (jvp(u, point, direction, graph) for graph in (True, False))
     torch.testing.assert_close(full, still, rtol=0, atol=1e-12)
-    assert not still.slope.requires_grad
-    mine = gradients(decoder, still.value.square().sum())
-    torch.testing.assert_close(mine, gradients(decoder, full.value.square().sum()))
+    assert not still[1].requires_grad
+    mine = gradients(decoder, still[0].square().sum())
+    torch.testing.assert_close(mine, gradients(decoder, full[0].square().sum()))
 
 
 def test_who_sees_the_others_is_differentiated_by_the_library():
@@ -75,14 +75,14 @@ def test_who_sees_the_others_is_differentiated_by_the_library():
     u = ContextVelocity(decoder, decoder.modulations(context), present, joint=True)
     x, r = torch.randn(2, AGENTS, EVENT, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
     point, direction = (x, r, r + 1), (x.sin(), r, r + 1)
-    assert u.along(point, direction, False) is None
-    found = along(u, point, direction)
+    assert u.jvp(point, direction, True) is None
+    value, slope = jvp(u, point, direction)
     ahead = u(*(p + 1e-6 * d for p, d in zip(point, direction, strict=True)))
-    torch.testing.assert_close(found.slope, (ahead - found.value) / 1e-6, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(slope, (ahead - value) / 1e-6, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("still", [False, True])
-def test_each_layer_is_that_of_forward_mode(still):
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_each_layer_is_that_of_forward_mode(create_graph):
     torch.manual_seed(0)
     layer = torch.nn.Linear(6, 4).double()
     norm = torch.nn.RMSNorm(6, elementwise_affine=False)
@@ -93,6 +93,6 @@ def test_each_layer_is_that_of_forward_mode(still):
         (silu, torch.nn.functional.silu),
         (lambda d: d * d + d, lambda v: v * v + v),
     ):
-        found = mine(Dual(x, dx, still))
+        found = mine(Dual(x, dx, create_graph))
         expected = torch.func.jvp(theirs, (x,), (dx,))
-        torch.testing.assert_close((found.value, found.slope), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close((found.primal, found.tangent), expected, rtol=0, atol=1e-12)

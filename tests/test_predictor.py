@@ -9,7 +9,7 @@ from trajflow.forecast import Forecast
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.models.serialization import pack
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
-from trajflow.selection import available
+from trajflow.selection import RULES
 from trajflow.types import Batch
 
 A, T, F, S = 3, 8, 12, 7
@@ -54,7 +54,7 @@ def scenes(count=5, agents=4):
     )
 
 
-@pytest.mark.parametrize("rule", available())
+@pytest.mark.parametrize("rule", RULES)
 def test_samples_are_chosen_of_more_draws(predictor, rule):
     forecast = predictor.predict(pasts(5), samples=S, seed=1, select=rule, draws=40)
     assert forecast.samples.shape == (S, 5, A, F, 2)
@@ -70,7 +70,7 @@ def test_samples_are_chosen_of_more_draws(predictor, rule):
 def test_a_chosen_set_is_nearer_to_what_the_model_expects_than_plain_draws(predictor):
     past = pasts(6)
     plain = predictor.predict(past, samples=S, seed=1).samples
-    chosen = predictor.predict(past, samples=S, seed=1, select="medians").samples
+    chosen = predictor.predict(past, samples=S, seed=1, select="kmeans").samples
     truth = predictor.predict(past, samples=60, seed=2).samples
     errors = [
         np.linalg.norm(truth[:, None] - s[None], axis=-1).mean(-1).min(1).mean()
@@ -105,8 +105,8 @@ def test_what_cannot_be_chosen_is_refused(predictor):
         predictor.predict(pasts(), samples=S, draws=100)
     with pytest.raises(ConfigError, match="cannot choose 7 samples of 5 draws"):
         predictor.predict(pasts(), samples=S, draws=5, select="kmeans")
-    with pytest.raises(ConfigError, match="did you mean 'medians'"):
-        predictor.predict(pasts(), samples=S, select="median")
+    with pytest.raises(ConfigError, match="did you mean 'kmeans'"):
+        predictor.predict(pasts(), samples=S, select="kmean")
     shape = Architecture(T, F, width=16, decoder_width=24, decoder_depth=1, joint=True)
     together = TorchPredictor(TrajectoryModel(shape), {"dt": 0.4, "unit": "m"})
     with pytest.raises(ConfigError, match="draws the agents of a scene together"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trajflow.evaluation.ranking import by_protocol, differences, ranked
-from trajflow.evaluation.reports import report_name
+from trajflow.evaluation.report import report_name
 
 QUESTION = {"fingerprint": "f", "hash": "h", "split": "test", "fold": "eth"}
 

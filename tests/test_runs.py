@@ -7,9 +7,10 @@ import torch
 
 from trajflow.config import Config
 from trajflow.errors import ConfigError, RunError, StorageError
+from trajflow.io import write_whole
 from trajflow.models.serialization import pack, unpack
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
-from trajflow.runs import CONFIG, RunFolder, write_whole
+from trajflow.runs import CONFIG, RunFolder
 
 
 def tiny():

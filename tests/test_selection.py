@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from trajflow.errors import ConfigError
-from trajflow.selection import available, choose, load
-
-RULES = available()
+from trajflow.selection import RULES, choose, kmeans
 
 
 def chance(seed=0):
@@ -114,43 +112,25 @@ def test_clear_clusters_are_found_with_their_shares(rule):
 def test_a_mean_that_nobody_is_nearest_to_stays_where_it_was():
     draws = fans(agents=1, draws=30) + 40
     draws[1] = draws[0]
-    means = load("kmeans")(draws.transpose(0, 1), 5)
+    means = kmeans(draws.transpose(0, 1), 5)
     apart = (means[0, :, None] - draws[None, :, 0]).flatten(2).norm(dim=-1)
     assert apart.amin(1).max() < 15
 
 
-def test_one_mean_is_the_mean_and_one_median_the_median():
+def test_one_mean_is_the_mean():
     draws = fans(draws=201)
     torch.testing.assert_close(choose(draws, 1, "kmeans").samples[0], draws.mean(0))
-    medians = load("medians")
-    line = torch.zeros(1, 5, 1, 2, dtype=torch.float64)
-    line[0, :, 0, 0] = torch.tensor([0.0, 1.0, 2.0, 30.0, 400.0])
-    found = medians(line - line.mean(1, keepdim=True), 1, steps=400) + line.mean(1, keepdim=True)
-    torch.testing.assert_close(found[0, 0, 0], line[0, 2, 0], atol=0.5, rtol=0)
 
 
-def test_medians_have_less_expected_displacement_than_means():
-    draws = fans(agents=8, draws=200)
-    means, medians = (choose(draws, 8, rule).samples for rule in ("kmeans", "medians"))
-    of_means, of_medians = (sum(expected_errors(draws, one)) for one in (means, medians))
-    assert (of_medians < of_means + 1e-9).all()
-
-
-def test_covering_draws_are_draws_and_the_first_is_the_most_central():
-    draws = fans()
-    chosen = choose(draws, 6, "medoids").samples
-    for agent in range(3):
-        members = (chosen[:, None, agent] - draws[None, :, agent]).flatten(2).norm(dim=-1)
-        assert (members.amin(1) < 1e-9).all()
-        assert len(set(members.argmin(1).tolist())) == 6
-    cost = (draws[:, None] - draws[None]).norm(dim=-1)
-    best = (cost.mean(-1) + 0.3 * cost[..., -1]).mean(1).argmin(0)
-    torch.testing.assert_close(chosen[0], draws[best, torch.arange(3)])
+@pytest.mark.parametrize("rule", ["medians", "medoids"])
+def test_a_removed_rule_is_refused_with_the_way_out(rule):
+    with pytest.raises(ConfigError, match=f"selection '{rule}' was removed; use 'kmeans'"):
+        choose(fans(), 3, rule)
 
 
 def test_a_rule_or_a_count_that_cannot_be_is_refused():
-    with pytest.raises(ConfigError, match="did you mean 'medians'"):
-        choose(fans(), 3, "median")
+    with pytest.raises(ConfigError, match="did you mean 'kmeans'"):
+        choose(fans(), 3, "kmean")
     with pytest.raises(ConfigError, match="cannot choose 61 of 60"):
         choose(fans(), 61, "kmeans")
     with pytest.raises(ConfigError, match="cannot choose 0 of 60"):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from trajflow.datasets.synthetic import fork, make
-from trajflow.energy import energy_distance
 from trajflow.errors import DataError
+from trajflow.metrics import energy_distance
 
 
 def turned(points, angle):

@@ -7,7 +7,7 @@ import pytest
 from test_training import CPU, FACTS, WORDS, Walks, walks
 
 from trajflow.config import Config
-from trajflow.evaluation.reports import best_validation
+from trajflow.evaluation.report import best_validation
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import spread
 from trajflow.runs import RunFolder

@@ -325,7 +325,7 @@ def test_choosing_a_temperature_changes_no_running_statistics(tmp_path):
 
 
 def test_selection_is_by_validation_and_never_hears_of_the_test_part(tmp_path):
-    """Trap 9: the trainer's data has no test part to be selected on."""
+    """Trap 9: the trainer's data has no test split to be selected on."""
     asked = []
 
     class Watched(Walks):

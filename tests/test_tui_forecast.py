@@ -297,7 +297,7 @@ def shown(size, name, keys=(), **given):
 
     async def play(pilot, screen):
         view = view_of(agents=3, beside=1, **given)
-        scenes, rules = (("plaza", 0),), ("medoids",)
+        scenes, rules = (("plaza", 0),), ("kmeans",)
         screen.summary = SplitSummary("a run", "test", 40, scenes, 5, 7, rules, "m", 0.4)
         screen.show(view)
         for key in keys:

@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trajflow.config import Config as Config
     from trajflow.errors import TrajflowError as TrajflowError
+    from trajflow.evaluation import evaluate_baseline as evaluate_baseline
+    from trajflow.evaluation import evaluate_run as evaluate_run
+    from trajflow.fitting import calibrate_run as calibrate_run
+    from trajflow.fitting import fit_learned_samples as fit_learned_samples
+    from trajflow.fitting import fit_ood as fit_ood
     from trajflow.forecast import Forecast as Forecast
     from trajflow.inference.base import Predictor as Predictor
     from trajflow.inference.ensemble import Ensemble as Ensemble
@@ -28,6 +33,11 @@ _HOMES = {
     "Predictor": "trajflow.inference.base",
     "TrajectoryForecaster": "trajflow.sklearn",
     "TrajflowError": "trajflow.errors",
+    "calibrate_run": "trajflow.fitting",
+    "evaluate_baseline": "trajflow.evaluation",
+    "evaluate_run": "trajflow.evaluation",
+    "fit_learned_samples": "trajflow.fitting",
+    "fit_ood": "trajflow.fitting",
 }
 __all__ = sorted(_HOMES)
 

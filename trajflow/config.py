@@ -49,13 +49,13 @@ class DataConfig(_Section):
     split: Literal["stored", "scene", "time"] = "stored"
     """Where train, val and test come from: the store, whole recordings, or time inside each."""
     fold: str | None = None
-    """Leave-one-out fold: this name's recordings are the test part."""
+    """Leave-one-out fold: this name's recordings are the test split."""
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     """Shares of train, val and test where the store does not say."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the training agents that may be learned from."""
     validation: tuple[str, ...] = ()
-    """Recordings whose training rows, whole, become the val part."""
+    """Recordings whose training rows, whole, become the val split."""
     neighbors: int | None = Field(32, ge=0)
     """Most neighbors kept of each window, nearest first."""
     reach: int = Field(1, ge=1)
@@ -181,7 +181,7 @@ class TrainConfig(_Section):
     save_minutes: float = Field(10.0, gt=0)
     """Most minutes between two checkpoints; every validation makes one too."""
     validation_windows: int = Field(2000, ge=1)
-    """Most target agents in a validation, drawn evenly from the validation part."""
+    """Most target agents in a validation, drawn evenly from the validation split."""
     samples: int = Field(20, ge=2)
     """Draws of each agent in a validation."""
     steps: int | None = Field(None, ge=1)

@@ -38,7 +38,7 @@ def check_machine(place: Path) -> "list[Finding]":
 
 def _damages(path: Path) -> "Iterator[Finding]":
     from trajflow.datasets.doctor import Finding
-    from trajflow.io import Manifest
+    from trajflow.manifest import Manifest
     from trajflow.runs import RunFolder
 
     try:

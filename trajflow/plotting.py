@@ -9,9 +9,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from trajflow.calibration import LEVELS, Region, Reliability
+from trajflow.calibration import LEVELS, Region
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import DataError
+from trajflow.reliability import Reliability
 from trajflow.text import safe
 from trajflow.types import Batch, Floats
 

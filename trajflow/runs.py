@@ -6,13 +6,24 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trajflow.config import Config
 from trajflow.errors import RunError
-from trajflow.io import Lock, Manifest, keep, parse_json, read_kept, storing, write_whole
-from trajflow.io.growing import add_line, check_lines, read_lines, seal_lines
-from trajflow.io.writing import Guard, unguarded
+from trajflow.io import Guard, Lock, parse_json, storing, unguarded
+from trajflow.manifest import (
+    Manifest,
+    add_line,
+    check_lines,
+    keep,
+    read_kept,
+    read_lines,
+    seal_lines,
+)
+
+if TYPE_CHECKING:
+    from trajflow.datasets.loader import TrackData
+    from trajflow.datasets.store import Store
 
 CONFIG, RECORD, EVENTS, WEIGHTS, RESUME = (
     "config.toml",
@@ -25,8 +36,6 @@ FORMAT = 2
 """Runs from this format on list their files in a manifest."""
 SMALL, LARGE = 1 << 24, 1 << 32
 """Most bytes of a file of settings, and of one of numbers."""
-
-__all__ = ["CONFIG", "EVENTS", "RECORD", "RESUME", "WEIGHTS", "RunFolder", "write_whole"]
 
 
 @dataclass(frozen=True)
@@ -171,3 +180,35 @@ def _refuse(place: Path, path: str | Path) -> None:
         raise RunError(
             f"{path} exists; go on with it by --out {path} --resume, or choose another --out"
         )
+
+
+def track_data(store: "Store", config: Config, halved: bool = True) -> "TrackData":
+    """The splits of a store, with windows cut as the settings say.
+
+    Args:
+        store: The tracks.
+        config: The settings.
+        halved: Whether half of the validation people are kept back for a calibration.
+    """
+    from trajflow.datasets.loader import TrackData
+
+    return TrackData(store, **config.data.model_dump(), order=config.train.seed, halved=halved)
+
+
+def run_data(store: "Store", folder: RunFolder, config: Config | None = None) -> "TrackData":
+    """The splits of a store as a run has them, or as it would under other settings.
+
+    The weights of a run whose record names no people of a calibration were chosen by all
+    validation people; that stays so.
+    """
+    halved = "calibration" in folder.read_record()
+    return track_data(store, config or folder.config, halved)
+
+
+def facts_of(store: "Store") -> dict[str, Any]:
+    """What a predictor must know of the tracks: dims, dt, unit and how their table was read."""
+    from trajflow.datasets.columns import TableLayout
+
+    facts: dict[str, Any] = {"dims": store.dims, "dt": store.dt, "unit": store.unit}
+    layout = TableLayout.of_store(store)
+    return facts if layout is None else facts | {"table": layout.model_dump(mode="json")}

@@ -80,7 +80,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         from trajflow.datasets.loader import TrackData
         from trajflow.inference.predictor import TorchPredictor
         from trajflow.models.tensors import device_of
-        from trajflow.run_data import facts_of
+        from trajflow.runs import facts_of
         from trajflow.training.setup import new_trainer
 
         words = [

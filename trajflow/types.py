@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,37 @@ class Batch:
         full = np.full((len(rows), *self.target.shape, *rows.shape[2:]), np.nan)
         full[:, self.target] = rows
         return full
+
+
+class Forecaster(Protocol):
+    """Whatever can be judged."""
+
+    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
+        """World positions of S equally likely futures, [S, B, A, F, D]; NaN for non-targets.
+
+        Args:
+            batch: The scenes; only what was seen until the present may be used.
+            samples: Futures S of each target.
+            seed: The same gives the same futures, another gives other draws.
+        """
+
+
+@runtime_checkable
+class Chooser(Forecaster, Protocol):
+    """A forecaster that can also choose its samples of more draws."""
+
+    def choose(
+        self, batch: Batch, samples: int, draws: int, rule: str, seed: int
+    ) -> tuple[Floats, Floats]:
+        """World positions [S, B, A, F, D] of a chosen set, and weights [S, B, A] of sum 1 over S.
+
+        Args:
+            batch: The scenes; only what was seen until the present may be used.
+            samples: Futures S of each target.
+            draws: Draws they are chosen from.
+            rule: Name of how they are chosen.
+            seed: The same gives the same futures.
+        """
 
 
 def silent(label: str, done: int, total: int | None = None) -> None:

@@ -23,19 +23,19 @@ from table import make_table, summary, write_table
 from trajflow import Ensemble, baselines
 from trajflow.datasets import Store, TrackData, open_store
 from trajflow.errors import RunError, TrajflowError
-from trajflow.evaluation import Forecaster, Judging, judge
-from trajflow.evaluation.clocks import read_clocks, told
-from trajflow.evaluation.reports import is_current, report_name, write_report
+from trajflow.evaluation import Judging, judge
+from trajflow.evaluation.evaluate import read_clocks, with_clocks
+from trajflow.evaluation.report import is_current, report_name, write_report
 from trajflow.fitting import fit_learned_samples
 from trajflow.inference.choosing import LEARNED
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.models.tensors import device_of
-from trajflow.run_data import track_data
-from trajflow.runs import CONFIG, RunFolder
+from trajflow.runs import CONFIG, RunFolder, track_data
 from trajflow.text import plain
 from trajflow.training import Trainer
 from trajflow.training.events import Finished
 from trajflow.training.start import resume_training, start_training
+from trajflow.types import Forecaster
 
 STAGES = ("all", "train", "evaluate", "refresh", "table")
 FAILED, INTERRUPTED = 1, 130
@@ -138,7 +138,7 @@ class Session:
                 scenes = sorted(scene for group in groups.values() for scene in group)
                 groups = {self.benchmark.name: scenes}
             clocks = read_clocks(terms.clocks)
-            batches = told(data.batches("test", BATCH), store.scenes, clocks, store.dt)
+            batches = with_clocks(data.batches("test", BATCH), store.scenes, clocks, store.dt)
             report = judge(self._forecaster(trial, terms, data), batches, groups, terms).to_json()
             folder.mkdir(parents=True, exist_ok=True)
             taken = {"evaluation_seconds": time.monotonic() - began}

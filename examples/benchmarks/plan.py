@@ -15,7 +15,7 @@ from trajflow.datasets import Store
 from trajflow.errors import ConfigError, RunError, did_you_mean
 from trajflow.evaluation import Judging
 from trajflow.inference.choosing import LEARNED, check_rule, draws_of
-from trajflow.runs import write_whole
+from trajflow.io import write_whole
 from trajflow.text import file_name
 from trajflow.training.setup import preset_of
 

@@ -22,10 +22,10 @@ import torch
 from trajflow.config import Config
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.latency import Case, Model, measure_latency, time_in_turns, walkers
-from trajflow.models.tensors import scene_centres, to_tensor
-from trajflow.selection import available
+from trajflow.models.tensors import to_tensor
+from trajflow.selection import RULES
 from trajflow.training.setup import objective_of
-from trajflow.types import Batch
+from trajflow.types import Batch, scene_centres
 
 OBJECTIVES = (
     ("flow", 1.0, 0.0),
@@ -117,7 +117,7 @@ def selection(models: list[Model], agents: list[int], seconds: float) -> list[di
     """20 samples chosen of 400 and 100 draws, and learned samples, over 20 plain draws."""
     predictor = next(model.load(1) for model in models if not model.exported)
     rules = [("plain", 20), ("plain", 400)]
-    rules += [(rule, draws) for rule in available() for draws in (400, 100)]
+    rules += [(rule, draws) for rule in RULES for draws in (400, 100)]
     rules += [("learned", 20)] if 20 in predictor.sets else []
     rows = []
     for count in agents:

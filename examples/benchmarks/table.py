@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from plan import Benchmark, Plan, Trial, command_of, settings_of
 
 from trajflow import __version__
-from trajflow.evaluation.intervals import seed_width, widened
-from trajflow.evaluation.ranking import Place, by_protocol, ranked
-from trajflow.evaluation.reports import reports_in
-from trajflow.runs import write_whole
+from trajflow.evaluation.ranking import Ranked, by_protocol, ranked
+from trajflow.evaluation.report import reports_in
+from trajflow.io import write_whole
+from trajflow.statistics import seed_width, widened
 from trajflow.text import plain
 
 Report = Mapping[str, Any]
@@ -380,7 +380,7 @@ def _question(row: Mapping[str, Any]) -> str:
     return f"K = {row['samples']}, {how}, {'whole scenes' if row['joint'] else 'per agent'}{clocks}"
 
 
-def _our_line(place: Place, folds: Sequence[str]) -> list[str]:
+def _our_line(place: Ranked, folds: Sequence[str]) -> list[str]:
     row, mean = place.row, place.row["mean"]
     kind = "baseline: " if row["baseline"] else ""
     fixed = row["set_regressor"] and row["selection"] == "plain"

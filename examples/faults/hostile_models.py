@@ -18,7 +18,7 @@ from networks import small_predictor
 from payload import Payload
 
 from trajflow.export.onnx import artifact_of
-from trajflow.inference.onnx.artifact import ARRAYS, FACTS, SIGHT, Artifact, sealed
+from trajflow.inference.onnx.artifact import ARRAYS, FACTS, Artifact, sealed
 from trajflow.inference.onnx.session import Session
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {}
@@ -143,9 +143,6 @@ _carries("an array of 10^10 numbers", ARRAYS, lambda c: _packed({"a.npy": _npy(f
 _carries("an array of -1 numbers", ARRAYS, lambda c: _packed({"a.npy": _npy("(-1,)")}))
 _carries("an array whose shape is code", ARRAYS, lambda c: _packed(
     {"a.npy": _npy(f"__import__('os').system('touch {c}')")}
-))  # fmt: skip
-_carries("a sight that reads /etc/passwd", SIGHT, lambda c: _text(
-    hostile_graphs.MAKERS["numbers from /etc/passwd"]()
 ))  # fmt: skip
 _holds("golden futures that are not finite", lambda: _golden("futures", lambda a: a * np.nan))
 _holds("golden futures of another shape", lambda: _golden("futures", lambda a: a[:, :, :, :3]))

@@ -15,7 +15,7 @@ from networks import small_predictor
 from payload import Payload
 
 from trajflow.config import Config
-from trajflow.io import keep
+from trajflow.manifest import keep
 from trajflow.models.serialization import pack, pack_state
 from trajflow.runs import WEIGHTS, RunFolder
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.evaluation.intervals import paired_interval, seed_width, widened
-from trajflow.evaluation.tally import People
+from trajflow.statistics import People, paired_interval, seed_width, widened
 
 Judged = Mapping[str, Any]
 QUESTION = ("fingerprint", "hash", "split", "fold", "history", "horizon", "stride")
@@ -52,7 +51,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Place:
+class Ranked:
     """A row in its ranking.
 
     Attributes:
@@ -100,7 +99,7 @@ def by_protocol(rows: Sequence[Judged]) -> list[list[Judged]]:
     return list(groups.values())
 
 
-def ranked(rows: Sequence[Judged]) -> list[Place]:
+def ranked(rows: Sequence[Judged]) -> list[Ranked]:
     """The rows of one protocol by energy score, lowest first; those without one come last.
 
     A row is tied with the best of the rank before if the 95 % interval of the difference of their
@@ -119,7 +118,7 @@ def ranked(rows: Sequence[Judged]) -> list[Place]:
         rank.append(rank[-1] if rank and tied else place + 1)
         behind.append(ends)
     return [
-        Place(r, rank.count(r) > 1, row, ends)
+        Ranked(r, rank.count(r) > 1, row, ends)
         for r, row, ends in zip(rank, order, behind, strict=True)
     ]
 

@@ -1,10 +1,11 @@
-"""All scores of the targets of one batch, a column each."""
+"""The terms of an evaluation, and the scores of the targets of one batch, a column each."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from trajflow import metrics
-from trajflow.errors import TrajflowError
-from trajflow.evaluation.protocol import Judging
+from trajflow.errors import ConfigError, TrajflowError
 from trajflow.types import Batch, Floats
 
 NAMES = (
@@ -24,18 +25,91 @@ NAMES = (
 )
 RATIO = "spread_ratio"
 """Distance between samples over that to the truth: a ratio of means, so it is made of them."""
+PAIRS = {name: f"{name}_independent" for name in ("jade", "jfde", "collision_rate")}
+"""Scores of whole scenes, and the names they have of shuffled samples.
+
+Of chosen samples they are NaN: members of two agents' sets with the same number do not belong
+together."""
+JOINT = (*PAIRS.values(), *(f"{name}_gain" for name in PAIRS))
+"""A gain is what agreement takes off a score: the shuffled one minus the plain one."""
+SHUFFLES = 5
+"""Shuffles that a report takes the mean over: one alone is noisy where few agents meet."""
+MOST_SAMPLES, MOST_TARGETS = 20, 64
+"""What is compared to see whether the seed matters; the answer does not need more."""
 
 
-def target_scores(samples: Floats, batch: Batch, judging: Judging) -> Floats:
+@dataclass(frozen=True)
+class Judging:
+    """The terms of an evaluation, which its report repeats.
+
+    Attributes:
+        samples: Futures S of each agent that are judged.
+        draws: Futures that were drawn to choose these from; 0: no more than are judged.
+        selection: How they were chosen; "plain" if they were not.
+        joint: Whether sample s of all agents of a scene is meant as one future.
+        steps: Network evaluations per draw.
+        seed: What draws and intervals follow from.
+        miss: Distance beyond which the best endpoint counts as a miss, in the store's unit.
+        collide: Distance below which two agents collide, in the store's unit.
+        resamples: Bootstrap resamples behind an interval.
+        shuffles: How often samples are shuffled between agents, to score them without agreement.
+        standing: Pace of the past below which an agent counts as standing, in the store's unit
+            per step, to judge those who stand and those who move apart; None: not apart.
+        clocks: Real seconds per step that the forecaster is told of some recordings, as
+            "NAME=SECONDS,NAME=SECONDS"; the windows stay what they are.
+    """
+
+    samples: int = 20
+    draws: int = 0
+    selection: str = "plain"
+    joint: bool = False
+    steps: int = 1
+    seed: int = 0
+    miss: float = 2.0
+    collide: float = 0.2
+    resamples: int = 1000
+    shuffles: int = 0
+    standing: float | None = None
+    clocks: str = ""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.resamples < 1:
+            raise ConfigError(
+                f"samples and resamples must be at least 1, got {self.samples} and {self.resamples}"
+            )
+        if self.shuffles < 0:
+            raise ConfigError(f"shuffles must be 0 or more, got {self.shuffles}")
+        plain = self.selection == "plain"
+        if self.shuffles and not plain:
+            raise ConfigError(
+                f"samples chosen by {self.selection} are a set of each agent alone; there is no "
+                "agreement between agents to score: judge plain draws for that"
+            )
+        if self.draws and (self.draws < self.samples or (plain and self.draws > self.samples)):
+            raise ConfigError(
+                f"{self.samples} samples of {self.draws} draws with selection {self.selection!r}: "
+                "take as many draws at least, and say how samples were chosen if there are more"
+            )
+
+
+def target_scores(
+    samples: Floats, batch: Batch, judging: Judging, weights: Floats | None = None
+) -> Floats:
     """One row per target of the batch, one column per name of NAMES.
+
+    The best of chosen samples are as of plain draws; means, spread, coverage and the energy score
+    are of the weighted samples.
 
     Args:
         samples: What was forecast, [S, B, A, F, D].
         batch: What happened.
         judging: The terms.
+        weights: How likely each of chosen samples is, [S, B, A], of sum 1 over S for the targets;
+            None: plain draws.
 
     Raises:
-        TrajflowError: The samples have another shape, or a target's are not finite.
+        TrajflowError: The samples have another shape, a target's are not finite, or the weights
+            are no weights.
     """
     expected = (judging.samples, *batch.future.shape)
     if samples.shape != expected:
@@ -54,21 +128,91 @@ def target_scores(samples: Floats, batch: Batch, judging: Judging) -> Floats:
     columns = {
         "min_ade": metrics.min_ade(drawn, future),
         "min_fde": metrics.min_fde(drawn, future),
+        "miss_rate": metrics.miss_rate(drawn, future, judging.miss),
+        "true_collision_rate": metrics.collision_rate(batch.future[None], target, judging.collide)[
+            target
+        ],
+    }
+    if weights is None:
+        columns |= _draw_scores(drawn, future) | _scene_scores(samples, batch, judging)
+    else:
+        columns |= _weighted_scores(drawn, weights[:, target], future)
+        columns |= dict.fromkeys(PAIRS, np.full(len(future), np.nan))
+    return np.stack([columns[name] for name in NAMES], -1)
+
+
+def _draw_scores(drawn: Floats, future: Floats) -> dict[str, Floats]:
+    return {
         "mean_ade": metrics.mean_ade(drawn, future),
         "mean_fde": metrics.mean_fde(drawn, future),
         "energy_score": metrics.energy_score(drawn, future),
         "coverage_50": metrics.coverage(drawn, future, 0.5),
         "coverage_90": metrics.coverage(drawn, future, 0.9),
-        "miss_rate": metrics.miss_rate(drawn, future, judging.miss),
+        "spread": metrics.spread(drawn),
+    }
+
+
+def _weighted_scores(drawn: Floats, share: Floats, future: Floats) -> dict[str, Floats]:
+    if not (share >= 0).all() or np.abs(share.sum(0) - 1).max(initial=0) > 1e-6:
+        raise TrajflowError(
+            "weights of chosen samples must be at least 0 and sum to one for every target"
+        )
+    away = np.sqrt(np.square(drawn - future).sum(-1))
+    return {
+        "mean_ade": (share * away.mean(-1)).sum(0),
+        "mean_fde": (share * away[..., -1]).sum(0),
+        "energy_score": metrics.weighted_energy_score(drawn, share, future),
+        "coverage_50": metrics.coverage(drawn, future, 0.5, share),
+        "coverage_90": metrics.coverage(drawn, future, 0.9, share),
+        "spread": metrics.spread(drawn, share),
+    }
+
+
+def _scene_scores(samples: Floats, batch: Batch, judging: Judging) -> dict[str, Floats]:
+    target = batch.target
+    return {
         "jade": metrics.joint_ade(samples, batch.future, target)[target],
         "jfde": metrics.joint_fde(samples, batch.future, target)[target],
         "collision_rate": metrics.collision_rate(samples, target, judging.collide)[target],
-        "true_collision_rate": metrics.collision_rate(batch.future[None], target, judging.collide)[
-            target
-        ],
-        "spread": metrics.spread(drawn),
     }
-    return np.stack([columns[name] for name in NAMES], -1)
+
+
+def independent_scores(samples: Floats, batch: Batch, judging: Judging, seed: int) -> Floats:
+    """One row per target of the batch, one column per name of JOINT; means over the shuffles.
+
+    Args:
+        samples: What was forecast, [S, B, A, F, D].
+        batch: What happened.
+        judging: The terms; `shuffles` of them is how often.
+        seed: What the shuffles follow from.
+    """
+    chance = np.random.default_rng(seed)
+    plain = _stacked(_scene_scores(samples, batch, judging))
+    total = np.zeros_like(plain)
+    for _ in range(judging.shuffles):
+        total += _stacked(_scene_scores(shuffled(samples, chance), batch, judging))
+    alone = total / judging.shuffles
+    return np.concatenate([alone, alone - plain], -1)
+
+
+def _stacked(columns: dict[str, Floats]) -> Floats:
+    return np.stack([columns[name] for name in PAIRS], -1)
+
+
+def shuffled(samples: Floats, chance: np.random.Generator) -> Floats:
+    """The same samples, in an order of its own for each agent, [S, B, A, F, D].
+
+    What is drawn of each agent stays the same to the last digit; which draws of two agents have
+    the same number is up to chance, as if everyone had been forecast alone.
+
+    Args:
+        samples: Sample s of all agents of a scene is one future, [S, B, A, F, D].
+        chance: What decides.
+    """
+    count, scenes, agents = samples.shape[:3]
+    orders = np.broadcast_to(np.arange(count)[:, None, None], (count, scenes, agents))
+    orders = chance.permuted(orders, axis=0)
+    return np.take_along_axis(samples, orders[..., None, None], 0)
 
 
 def with_ratio(means: Floats) -> Floats:
@@ -76,3 +220,31 @@ def with_ratio(means: Floats) -> Floats:
     apart, away = means[..., NAMES.index("spread")], means[..., NAMES.index("mean_ade")]
     ratio = np.divide(apart, away, out=np.full_like(away, np.nan), where=away > 0)
     return np.concatenate([means, ratio[..., None]], -1)
+
+
+def sample_sensitivity(one: Floats, other: Floats) -> float:
+    """How far the nearest path of another seed is, in units of the nearest of the same seed.
+
+    About 1 for draws from a distribution; 0 for a fixed set of paths, in whatever order, whose
+    coverage and likelihood mean nothing. It is the median over the targets; one whose paths are
+    all at one place under both seeds says nothing, and if all are such the result is 0.
+
+    Args:
+        one: Samples under a seed, [S, N, F, D].
+        other: Samples of the same targets under another one, [S, N, F, D].
+    """
+    x, y = (samples[:MOST_SAMPLES, :MOST_TARGETS] for samples in (one, other))
+    across = _displacements(x, y).min(1).mean(0)
+    within = np.zeros_like(across)
+    if len(x) > 1:
+        own = _displacements(x, x)
+        own[np.arange(len(x)), np.arange(len(x))] = np.inf
+        within = own.min(1).mean(0)
+    telling = (across > 0) | (within > 0)
+    ratio = np.divide(across, within, out=np.ones_like(across), where=within > 0)
+    return float(np.median(ratio[telling])) if telling.any() else 0.0
+
+
+def _displacements(x: Floats, y: Floats) -> Floats:
+    """Mean displacement between every path of two sets of samples, [S, S, N]."""
+    return np.asarray(np.sqrt(np.square(x[:, None] - y[None]).sum(-1)).mean(-1))

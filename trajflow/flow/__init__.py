@@ -5,11 +5,17 @@ A `Velocity` u(x, r, t) is the average velocity over [r, t] of the flow that car
 so x_r = x_t - (t - r) u(x_t, r, t), and one step from noise to data is x_0 = x_1 - u(x_1, 0, 1).
 """
 
-from trajflow.flow.objectives import Curriculum, MeanFlowObjective, implied_velocity, modulate
+from trajflow.flow.objectives import (
+    Curriculum,
+    MeanFlowObjective,
+    TerminalObjective,
+    implied_velocity,
+    modulate,
+    terminal_velocity,
+)
 from trajflow.flow.path import linear_path
 from trajflow.flow.presets import PRESETS, Preset
 from trajflow.flow.sampling import instantaneous, sample
-from trajflow.flow.terminal import TerminalObjective, terminal_velocity
 from trajflow.flow.time_samplers import AnchoredTimes, LogitNormalTimes, TimeSampler, UniformTimes
 
 __all__ = [

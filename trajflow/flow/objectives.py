@@ -1,14 +1,53 @@
-"""The Modular MeanFlow objective."""
+"""Objectives: Modular MeanFlow, and terminal velocity matching."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
-from trajflow.flow.derivative import along
 from trajflow.flow.path import Velocity, beside, linear_path
 from trajflow.flow.time_samplers import TimeSampler
+
+
+@runtime_checkable
+class HasJVP(Protocol):
+    """An average velocity with a forward derivative of its own."""
+
+    def jvp(
+        self,
+        point: tuple[Tensor, Tensor, Tensor],
+        direction: tuple[Tensor, Tensor, Tensor],
+        create_graph: bool,
+    ) -> tuple[Tensor, Tensor] | None:
+        """The velocity at (x, r, t) and its derivative along (dx, dr, dt); None where it cannot.
+
+        Args:
+            point: x [*, ...], r [*], t [*].
+            direction: How they move, of the same shapes.
+            create_graph: Whether the derivative shall have a gradient.
+        """
+
+
+def jvp(
+    u: Velocity,
+    point: tuple[Tensor, Tensor, Tensor],
+    direction: tuple[Tensor, Tensor, Tensor],
+    create_graph: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """The velocity at (x, r, t) and its derivative along (dx, dr, dt).
+
+    Args:
+        u: Average velocity.
+        point: x [*, ...], r [*], t [*].
+        direction: How they move, of the same shapes.
+        create_graph: Whether the derivative shall have a gradient; work is saved where not.
+    """
+    if isinstance(u, HasJVP) and (found := u.jvp(point, direction, create_graph)) is not None:
+        return found
+    both = torch.func.jvp(u, point, direction)
+    return both[0], both[1]
+
 
 Tangent = Literal["marginal", "path"]
 
@@ -42,8 +81,8 @@ def implied_velocity(
         weight: lambda in [0, 1].
     """
     directions = (tangent, torch.zeros_like(r), torch.ones_like(t))
-    value, slope = along(u, (x, r, t), directions, still=weight == 0)
-    return value + beside(t - r, x) * modulate(slope, weight)
+    velocity, dudt = jvp(u, (x, r, t), directions, create_graph=weight > 0)
+    return velocity + beside(t - r, x) * modulate(dudt, weight)
 
 
 @dataclass(frozen=True)
@@ -140,3 +179,45 @@ class MeanFlowObjective:
         square = torch.where(kept > 0, kept * error.square(), 0).flatten(axes).sum(-1)
         square = square / kept.flatten(axes).sum(-1).clamp_min(1e-6)
         return square if self.power == 0 else square * (square.detach() + 1e-3) ** -self.power
+
+
+def terminal_velocity(u: Velocity, x: Tensor, r: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a step from t to r ends, and how that end moves with r, both [*, ...].
+
+    The end is x_r = x - (t - r) u(x, r, t), so dx_r/dr = u - (t - r) du/dr.
+
+    Args:
+        u: Average velocity.
+        x: Points at time t, [*, ...].
+        r: End of each step, [*].
+        t: Start of each step, [*].
+    """
+    directions = (torch.zeros_like(x), torch.ones_like(r), torch.zeros_like(t))
+    velocity, dudr = jvp(u, (x, r, t), directions)
+    gap = beside(t - r, x)
+    return x - gap * velocity, velocity - gap * dudr
+
+
+@dataclass(frozen=True)
+class TerminalObjective(MeanFlowObjective):
+    """Loss of an average velocity whose steps end where, and as, the flow passes.
+
+    Where r = t it is flow matching; elsewhere the end's motion is matched with the model's own
+    velocity there, which has no gradient. lambda and the tangent play no part.
+
+    Source: Zhou et al., Terminal Velocity Matching, 2025, with the weights themselves in place of
+    their moving average.
+    """
+
+    def _error(
+        self, u: Velocity, x: Tensor, r: Tensor, t: Tensor, v: Tensor, progress: float
+    ) -> Tensor:
+        same = self._equal_rows(r, t)
+        errors = [u(x[:same], r[:same], t[:same]) - v[:same]] if same else []
+        if same < len(r):
+            end, moving = terminal_velocity(u, x[same:], r[same:], t[same:])
+            with torch.no_grad():
+                there = u(end, r[same:], r[same:])
+            equal = beside(r[same:] == t[same:], x)
+            errors.append(moving - torch.where(equal, v[same:], there))
+        return torch.cat(errors)

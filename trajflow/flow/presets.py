@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from trajflow.flow.objectives import Curriculum, MeanFlowObjective, Tangent
-from trajflow.flow.terminal import TerminalObjective
+from trajflow.flow.objectives import Curriculum, MeanFlowObjective, Tangent, TerminalObjective
 from trajflow.flow.time_samplers import AnchoredTimes, LogitNormalTimes
 
 

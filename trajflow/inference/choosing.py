@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from trajflow.errors import ConfigError, did_you_mean
+from trajflow.errors import ConfigError
 from trajflow.forecast import LEARNED as LEARNED
 from trajflow.models.frames import Frame
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.trajectory_model import TrajectoryModel
-from trajflow.selection import Chosen, available, choose
+from trajflow.selection import RULES, Chosen, choose
+from trajflow.selection import check_rule as check_selection_rule
 
 BUDGET = 1 << 22
 """Numbers of the draws whose noise is made at once."""
@@ -27,17 +28,16 @@ EDGE = 1e-6
 
 def rules() -> list[str]:
     """Names of all ways to choose."""
-    return sorted([*available(), LEARNED])
+    return [*RULES, LEARNED]
 
 
 def check_rule(name: str) -> None:
     """Refuse a way to choose that there is not.
 
     Raises:
-        ConfigError: The name is unknown.
+        ConfigError: The name is unknown, or of a rule that was removed.
     """
-    if name not in rules():
-        raise ConfigError(did_you_mean("selection", name, rules()))
+    check_selection_rule(name, rules())
 
 
 def draws_of(rule: str, count: int, draws: int | None = None) -> int:
@@ -155,7 +155,7 @@ def _learned(
         raise ConfigError(
             f"no learned set of {count} futures (there are: {known}); learn one by "
             f"`trajflow fit RUN DATA samples --count {count}`, or choose by "
-            f"{', '.join(available())}"
+            f"{', '.join(RULES)}"
         )
     noise, log_weight = sets[count](context)
     return Chosen(model.futures(context, frame, noise), log_weight.exp())

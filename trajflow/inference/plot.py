@@ -14,8 +14,7 @@ from trajflow.errors import DataError, did_you_mean
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.plotting import check_suffix, draw_forecasts, save
-from trajflow.run_data import track_data
-from trajflow.runs import RunFolder
+from trajflow.runs import RunFolder, track_data
 from trajflow.types import Batch
 
 
@@ -89,4 +88,4 @@ def spread_windows(data: TrackData, split: str, scenes: Sequence[str] | None, co
             rows = rows[np.lexsort((windows.start[rows], windows.scene[rows]))]
             middle = (np.arange(count) + 0.5) / count * len(rows)
             return windows.gather(rows[np.unique(middle.astype(np.int64))])
-    raise DataError(f"no window of {', '.join(scenes or ())} is in part {split!r}; choose another")
+    raise DataError(f"no window of {', '.join(scenes or ())} is in split {split!r}; choose another")

@@ -17,15 +17,15 @@ from trajflow.calibration import Calibration, read_calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import Selection, chosen_futures, draws_of
-from trajflow.io import read_kept
+from trajflow.manifest import read_kept
 from trajflow.models.frames import observed
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.serialization import MOST, read_samples, unpack
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.ood.detector import Detector
 from trajflow.ood.storage import read_detector
-from trajflow.types import Floats
+from trajflow.types import Floats, scene_centres
 
 WEIGHTS = "weights.safetensors"
 SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -79,7 +79,7 @@ class TorchPredictor(Predictor):
 
     @property
     def temperature(self) -> float:
-        """Deviation of the noise that draws start from, chosen on the validation part."""
+        """Deviation of the noise that draws start from, chosen on the validation split."""
         return float(self.facts.get("temperature", 1.0))
 
     def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:

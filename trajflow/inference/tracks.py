@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,37 +18,8 @@ from trajflow.types import Batch, Bools, Floats, Ints
 if TYPE_CHECKING:
     import pandas as pd
 
-
-class Forecaster(Protocol):
-    """What draws futures for the targets of a batch, as a predictor does."""
-
-    @property
-    def history(self) -> int:
-        """Past steps T."""
-
-    @property
-    def horizon(self) -> int:
-        """Future steps F."""
-
-    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
-        """Futures of the batch's targets, [S, B, A, F, D]."""
-
-    def choose(
-        self, batch: Batch, samples: int, draws: int, rule: str, seed: int
-    ) -> tuple[Floats, Floats]:
-        """Chosen futures of the targets, [S, B, A, F, D], and their weights, [S, B, A]."""
-
-
-class Selection(Protocol):
-    """How samples are chosen."""
-
-    @property
-    def rule(self) -> str:
-        """Name of the rule."""
-
-    @property
-    def draws(self) -> int:
-        """Draws they are chosen from."""
+    from trajflow.inference.base import Predictor
+    from trajflow.inference.choosing import Selection
 
 
 @dataclass(frozen=True)
@@ -116,7 +87,7 @@ class Futures:
 
 
 def forecast_ends(
-    forecaster: Forecaster,
+    forecaster: Predictor,
     store: Store,
     *,
     samples: int = 20,
@@ -158,7 +129,7 @@ def forecast_ends(
 
 
 def _drawn(
-    forecaster: Forecaster, batch: Batch, samples: int, selection: Selection | None, seed: int
+    forecaster: Predictor, batch: Batch, samples: int, selection: Selection | None, seed: int
 ) -> tuple[Floats, Floats | None]:
     if selection is None:
         return forecaster.forecast(batch, samples, seed), None

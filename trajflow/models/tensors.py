@@ -1,14 +1,10 @@
 """From numpy world coordinates to tensors that keep their precision, and where tensors live."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from trajflow.errors import ConfigError
-from trajflow.types import scene_centres as scene_centres
-
-Floats = NDArray[np.float64]
+from trajflow.types import Floats
 
 
 def to_tensor(points: Floats, centre: Floats, device: torch.device) -> Tensor:

@@ -7,7 +7,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trajflow.flow import MeanFlowObjective, instantaneous, sample
-from trajflow.flow.derivative import Along
 from trajflow.flow.path import Velocity
 from trajflow.models.frames import Frame, observed, present_frame
 from trajflow.models.normalizer import FutureNormalizer, features
@@ -80,18 +79,18 @@ class ContextVelocity:
         velocity: Tensor = self.velocity_net(x, r, t, self.modulations, self.present)
         return velocity
 
-    def along(
+    def jvp(
         self,
         point: tuple[Tensor, Tensor, Tensor],
         direction: tuple[Tensor, Tensor, Tensor],
-        still: bool,
-    ) -> Along | None:
-        """The velocity and its slope; None where agents see each other."""
+        create_graph: bool,
+    ) -> tuple[Tensor, Tensor] | None:
+        """The velocity and its derivative; None where agents see each other."""
         if self.joint:
             return None
-        x, r, t = (Dual(*pair, still) for pair in zip(point, direction, strict=True))
-        found = self.velocity_net.along(x, r, t, self.modulations)
-        return Along(found.value, found.slope)
+        x, r, t = (Dual(*pair, create_graph) for pair in zip(point, direction, strict=True))
+        velocity = self.velocity_net.jvp(x, r, t, self.modulations)
+        return velocity.primal, velocity.tangent
 
 
 class TrajectoryModel(nn.Module):

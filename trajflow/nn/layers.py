@@ -27,10 +27,10 @@ class TimeFeatures(nn.Module):
         angle = (pair.unsqueeze(-1) * self.get_buffer("frequency").to(pair)).flatten(-2)
         return torch.cat([pair, angle.sin(), angle.cos()], -1)
 
-    def along(self, r: Dual, t: Dual) -> Dual:
+    def jvp(self, r: Dual, t: Dual) -> Dual:
         """Features of times that move."""
         pair = joined([t.unsqueezed(), (t - r).unsqueezed()])
-        angle = waves(pair, self.get_buffer("frequency").to(pair.value))
+        angle = waves(pair, self.get_buffer("frequency").to(pair.primal))
         return joined([pair, sine(angle), cosine(angle)])
 
 
@@ -52,10 +52,10 @@ class ModulatedBlock(nn.Module):
         inner = torch.addcmul(shift, self.norm(x), 1 + scale)
         return torch.addcmul(x, gate, self.down(nn.functional.silu(self.up(inner))))
 
-    def along(self, x: Dual, modulation: Dual) -> Dual:
+    def jvp(self, x: Dual, modulation: Dual) -> Dual:
         """Tokens [*, H] that move, under a modulation [*, 3 H] that does."""
         scale, shift, gate = modulation.chunk(3)
-        inner = rms_norm(self.norm, x) * (scale + torch.ones_like(scale.value[..., :1])) + shift
+        inner = rms_norm(self.norm, x) * (scale + torch.ones_like(scale.primal[..., :1])) + shift
         return x + gate * linear(self.down, silu(linear(self.up, inner)))
 
 

@@ -79,8 +79,8 @@ class VelocityNet(nn.Module):
         velocity: Tensor = self.out_proj((self.norm(token) * (1 + scale) + shift) * (1 + gate))
         return velocity
 
-    def along(self, x: Dual, r: Dual, t: Dual, modulations: list[Tensor]) -> Dual:
-        """The average velocity and its slope, for futures drawn of each agent alone.
+    def jvp(self, x: Dual, r: Dual, t: Dual, modulations: list[Tensor]) -> Dual:
+        """The average velocity and its derivative, for futures drawn of each agent alone.
 
         Args:
             x: Noisy futures that move, [*, N] with N = F * D.
@@ -88,15 +88,15 @@ class VelocityNet(nn.Module):
             t: Ends of the intervals, [*].
             modulations: From `modulations`, broadcastable to [*, 3 H].
         """
-        hidden = silu(linear(self.time_embed[0], self.times.along(r, t)))
+        hidden = silu(linear(self.time_embed[0], self.times.jvp(r, t)))
         pairs = zip(modulations, self.time_modulation, strict=True)
         shifts = [linear(layer, hidden) + m for m, layer in pairs]
         token = linear(self.in_proj, x)
         for block, shift in zip(self.blocks, shifts, strict=False):
             assert isinstance(block, ModulatedBlock)
-            token = block.along(token, shift)
+            token = block.jvp(token, shift)
         scale, shift, gate = shifts[-1].chunk(3)
-        one = torch.ones_like(scale.value[..., :1])
+        one = torch.ones_like(scale.primal[..., :1])
         inner = rms_norm(self.norm, token) * (scale + one) + shift
         return linear(self.out_proj, inner * (gate + one))
 

@@ -13,7 +13,8 @@ from safetensors.numpy import load, save
 
 from trajflow.calibration import digest
 from trajflow.errors import RunError, TrajflowWarning
-from trajflow.io import parse_json, read_header, read_kept
+from trajflow.io import parse_json, read_header
+from trajflow.manifest import read_kept
 from trajflow.ood.detector import Detector
 
 FILE = "ood.safetensors"

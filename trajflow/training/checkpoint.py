@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from trajflow.errors import RunError
-from trajflow.io import Manifest
-from trajflow.models.serialization import pack_state, unpack_state
+from trajflow.manifest import Manifest
+from trajflow.models.serialization import current_names, pack_state, unpack_state
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import RESUME, RunFolder
 
@@ -24,12 +24,12 @@ class OtherVersion(RunError):
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
         step: Updates done.
-        best: Lowest energy score on the validation part; infinite before the first.
+        best: Lowest energy score on the validation split; infinite before the first.
         best_step: The step that had it.
         seconds: Time spent.
         slowed: What the learning rate is multiplied with, below 1 after a loss was not finite.
@@ -46,7 +46,7 @@ class Progress:
         return vars(self) | {"best": self.best if math.isfinite(self.best) else None}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Progress":
+    def from_dict(cls, values: dict[str, Any]) -> "TrainingProgress":
         """The progress of `to_dict`'s values.
 
         Raises:
@@ -69,7 +69,7 @@ class Checkpoint:
     the step, so no state of chance is needed.
     """
 
-    progress: Progress
+    progress: TrainingProgress
     tensors: dict[str, Tensor]
     groups: list[dict[str, Any]]
 
@@ -79,7 +79,7 @@ class Checkpoint:
         model: TrajectoryModel,
         average: AveragedModel,
         optimiser: Optimiser,
-        progress: Progress,
+        progress: TrainingProgress,
     ) -> "Checkpoint":
         """The state of these three."""
         told = optimiser.state_dict()
@@ -126,8 +126,8 @@ class Checkpoint:
                 "on from; its weights can be used, or train anew"
             )
         try:
-            progress = Progress.from_dict(facts["progress"])
-            return cls(progress, tensors, list(facts["groups"]))
+            progress = TrainingProgress.from_dict(facts["progress"])
+            return cls(progress, current_names(tensors), list(facts["groups"]))
         except (KeyError, TypeError) as error:
             raise RunError(f"{name} is not a checkpoint: {error}") from None
 

@@ -16,4 +16,4 @@ class TrainingData(Protocol):
         """The training batches of an epoch from the `skip`-th on, `size` targets each."""
 
     def validation(self, size: int, limit: int) -> Iterator[Batch]:
-        """Batches of at most about `limit` targets spread evenly over the validation part."""
+        """Batches of at most about `limit` targets spread evenly over the validation split."""

@@ -44,7 +44,7 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """The averaged weights were judged on the validation part.
+    """The averaged weights were judged on the validation split.
 
     In the `metrics` every window weighs the same, and so in the choice of weights by the lowest
     energy score; in `energy_score_by_recording` every recording does.
@@ -66,7 +66,7 @@ class Returned(Event):
 
 @dataclass(frozen=True)
 class Tempered(Event):
-    """The deviation of the noise was chosen on the validation part, for the weights kept.
+    """The deviation of the noise was chosen on the validation split, for the weights kept.
 
     With `at_bound` the search ended there, and a better one may lie beyond.
     """

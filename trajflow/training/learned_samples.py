@@ -20,14 +20,14 @@ from trajflow.models.learned_samples import (
     samples_loss,
 )
 from trajflow.models.serialization import pack_samples
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
 from trajflow.training.data import TrainingData
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
 from trajflow.training.trainer import weight_groups
-from trajflow.types import Batch
+from trajflow.types import Batch, scene_centres
 
 WEIGHT_DECAY = 0.01
 
@@ -53,7 +53,7 @@ class SetProgress:
 
 
 class LearnedSamplesTrainer:
-    """Learns a noise set for a model from the training part; keeps the best on validation."""
+    """Learns a noise set for a model from the training split; keeps the best on validation."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class LearnedSamplesTrainer:
         self.found: dict[str, float] = {}
 
     def run(self) -> Iterator[SetProgress]:
-        """Learn; after each epoch say how the set does on the validation part."""
+        """Learn; after each epoch say how the set does on the validation split."""
         return each_reproducible(self._epochs(), self.threads, self.device)
 
     def _epochs(self) -> Iterator[SetProgress]:

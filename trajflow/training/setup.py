@@ -12,7 +12,7 @@ from trajflow.datasets.store import free_memory
 from trajflow.errors import ConfigError, DataError, RunError, did_you_mean
 from trajflow.flow import PRESETS, LogitNormalTimes, MeanFlowObjective, Preset
 from trajflow.models.serialization import MOST
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder
 from trajflow.training.checkpoint import Checkpoint
@@ -20,6 +20,7 @@ from trajflow.training.data import TrainingData
 from trajflow.training.events import Finished
 from trajflow.training.reproducible import reproducible, reseed
 from trajflow.training.trainer import Trainer
+from trajflow.types import scene_centres
 
 SCALING_BATCHES = 200
 OLD = "resume.pt"
@@ -82,7 +83,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
 
 
 def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
-    """A model with seeded weights, its normalizer fitted to the training part."""
+    """A model with seeded weights, its normalizer fitted to the training split."""
     cpu = torch.device("cpu")
 
     def scenes() -> Any:

@@ -10,8 +10,7 @@ from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import RunError
 from trajflow.models.tensors import device_of
-from trajflow.run_data import facts_of, run_data, track_data
-from trajflow.runs import RunFolder
+from trajflow.runs import RunFolder, facts_of, run_data, track_data
 from trajflow.training.setup import new_trainer, resumed_trainer
 from trajflow.training.trainer import Trainer
 

@@ -1,4 +1,4 @@
-"""How wide the noise of a trained model should be, as the validation part tells."""
+"""How wide the noise of a trained model should be, as the validation split tells."""
 
 from collections.abc import Callable, Iterable, Mapping
 

@@ -15,18 +15,18 @@ from trajflow.config import Config
 from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
 from trajflow.models.serialization import pack, unpack
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
-from trajflow.training.checkpoint import Checkpoint, Progress
+from trajflow.training.checkpoint import Checkpoint, TrainingProgress
 from trajflow.training.data import TrainingData
 from trajflow.training.divergence import SLOWED, Diverged, NotFinite
 from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
 from trajflow.training.reproducible import each_reproducible, reseed
 from trajflow.training.temper import at_bound, tempered
 from trajflow.training.validation import validate
-from trajflow.types import Batch
+from trajflow.types import Batch, scene_centres
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
@@ -295,7 +295,7 @@ class Trainer:
         return Tempered(self.step, self._seconds(), temperature, scores, at_bound(temperature))
 
     def _save(self) -> None:
-        far = Progress(self.step, self.best, self.best_step, self._seconds(), self.slowed)
+        far = TrainingProgress(self.step, self.best, self.best_step, self._seconds(), self.slowed)
         Checkpoint.take(self.model, self.average, self.optimiser, far).write(self.folder)
         self.folder.seal_events()
         self._saved = time.monotonic()

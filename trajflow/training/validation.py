@@ -1,4 +1,4 @@
-"""How a model stands on the validation part: plain draws against what happened."""
+"""How a model stands on the validation split: plain draws against what happened."""
 
 from collections.abc import Iterable
 
@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from trajflow import metrics
-from trajflow.models.tensors import scene_centres, to_tensor
+from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
-from trajflow.types import Batch, Floats, Ints
+from trajflow.types import Batch, Floats, Ints, scene_centres
 
 
 @torch.no_grad()

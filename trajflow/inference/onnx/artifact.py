@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.calibration import Calibration
-from trajflow.calibration.storage import understood
+from trajflow.calibration import Calibration, understood
 from trajflow.errors import RunError
 from trajflow.inference.base import DtRange, TrackFormat
-from trajflow.io.foreign import parse_json
+from trajflow.io import parse_bounded_json
 
 FORMAT = 4
 FACTS, ARRAYS = "trajflow", "trajflow.arrays"
@@ -156,7 +155,7 @@ class Artifact:
             RunError: It is damaged, or of another format.
         """
         try:
-            facts = parse_json(metadata[FACTS].encode(), MOST_FACTS)
+            facts = parse_bounded_json(metadata[FACTS].encode(), MOST_FACTS)
             if not isinstance(facts, dict) or facts.get("format") != FORMAT:
                 found = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
                 raise RunError(

@@ -54,7 +54,9 @@ model.onnx` makes one
         self.spec, self.facts, self.session = ModelSpec.of(artifact.facts), artifact.facts, session
         self.format, self.calibration = self.spec.format, self.spec.calibration
         self.temperature, self.steps = self.spec.temperature, self.spec.evaluations
-        self.learned = {n: LearnedSamples(artifact.group(f"set-{n}")) for n in self.spec.learned}
+        self.learned = {
+            n: NumpyLearnedSamples(artifact.group(f"set-{n}")) for n in self.spec.learned
+        }
         self._width = check_golden(artifact, self.spec, session)
         self.detector = _detector_in(artifact, self._width)
 
@@ -257,13 +259,13 @@ model.onnx` makes one
         return found
 
 
-class LearnedSamples:
+class NumpyLearnedSamples:
     """K noises for each agent, and how likely each leads nearest to what will happen."""
 
     LAYERS = ("read.0", "read.2", "move", "weigh")
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take weights and biases by the names of a `LearnedSamples`.
+        """Take weights and biases by the names of a `NumpyLearnedSamples`.
 
         Raises:
             RunError: They do not fit together.

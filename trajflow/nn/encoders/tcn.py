@@ -33,7 +33,9 @@ class TCNEncoder(Encoder):
         if depth < 1 or kernel < 1:
             raise ValueError("depth and kernel start at 1")
         self.embed = nn.Linear(channels + 1, width)
-        self.blocks = nn.ModuleList(_Block(width, kernel, 2**n, dropout) for n in range(depth))
+        self.blocks = nn.ModuleList(
+            _CausalBlock(width, kernel, 2**n, dropout) for n in range(depth)
+        )
         reaches = [(kernel - 1) * 2**n for n in range(depth)]
         self.needed = [1 + sum(reaches[n + 1 :]) for n in range(depth)]  # steps read later
         self.norm = nn.LayerNorm(width)
@@ -49,7 +51,7 @@ class TCNEncoder(Encoder):
         return context
 
 
-class _Block(nn.Module):
+class _CausalBlock(nn.Module):
     def __init__(self, width: int, kernel: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.reach = (kernel - 1) * dilation

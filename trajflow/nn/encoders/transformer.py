@@ -42,7 +42,7 @@ class TransformerEncoder(Encoder):
         self.embed = nn.Linear(channels, width)
         self.step = nn.Parameter(0.02 * torch.randn(steps, width))
         self.summary = nn.Parameter(0.02 * torch.randn(width))
-        self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(_AttentionBlock(width, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, past: Tensor, seen: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class TransformerEncoder(Encoder):
         return context
 
 
-class _Block(nn.Module):
+class _AttentionBlock(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads

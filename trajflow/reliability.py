@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.calibration.evidence import LEVELS, Evidence
-from trajflow.calibration.factors import Calibration, fit
-from trajflow.calibration.quantiles import person_means
+from trajflow.calibration import LEVELS, Calibration, Evidence, fit, person_means
 from trajflow.errors import DataError
 from trajflow.types import Floats, Ints
 

@@ -1,21 +1,83 @@
-"""Intervals by bootstrap over people, whose windows overlap, and what the choice of seeds adds."""
+"""Sums of scores by person, and intervals by bootstrap over people, whose windows overlap."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from trajflow.evaluation.scores import with_ratio
-from trajflow.evaluation.tally import People
-from trajflow.types import Floats
+from trajflow.types import Floats, Ints
 
 LEVEL = 0.95
 BUDGET = 1 << 22
 """Weights of people that are held at once."""
+MERGE_AFTER = 64
+"""Batches of sums that a group collects before people are merged."""
+
+
+@dataclass(frozen=True)
+class People:
+    """The A people of a group: how many windows each has, and the sums of their scores.
+
+    Attributes:
+        agent: Numbers of the people, [A].
+        windows: Windows in which each was forecast, [A].
+        sums: Sum of each score over these windows, [A, N] with N scores.
+    """
+
+    agent: Ints
+    windows: Ints
+    sums: Floats
+
+    @property
+    def means(self) -> Floats:
+        """Means of the N scores over all windows, [N]."""
+        return np.asarray(self.sums.sum(0) / self.windows.sum())
+
+    @classmethod
+    def merged(cls, parts: Sequence["People"]) -> "People":
+        """All people of the parts, each once."""
+        agent, row = np.unique(np.concatenate([one.agent for one in parts]), return_inverse=True)
+        windows = np.zeros(len(agent), np.int64)
+        sums = np.zeros((len(agent), parts[0].sums.shape[1]))
+        np.add.at(windows, row, np.concatenate([one.windows for one in parts]))
+        np.add.at(sums, row, np.concatenate([one.sums for one in parts]))
+        return cls(agent, windows, sums)
+
+
+class Tally:
+    """Adds up scores, group by group and person by person; memory grows with the people only."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, list[People]] = {}
+
+    def expect(self, groups: Iterable[str]) -> None:
+        """Keep the order of groups that may get windows."""
+        for name in groups:
+            self.held.setdefault(name, [])
+
+    def add(self, group: NDArray[Any], agent: Ints, scores: Floats) -> None:
+        """Add the scores [N, ...] of N windows of agents [N] in groups named by [N] strings."""
+        for name in set(group.tolist()):
+            mine = group == name
+            ones = np.ones(int(mine.sum()), np.int64)
+            held = self.held[name]
+            held.append(People.merged([People(agent[mine], ones, scores[mine])]))
+            if len(held) > MERGE_AFTER:
+                self.held[name] = [People.merged(held)]
+
+    def people(self) -> dict[str, People]:
+        """The people of each group that has windows."""
+        return {name: People.merged(held) for name, held in self.held.items() if held}
+
+
+def _unchanged(means: Floats) -> Floats:
+    return means
 
 
 def resampled_means(people: People, resamples: int, chance: np.random.Generator) -> Floats:
-    """Means of the N scores and their ratio over people drawn with replacement, [..., N + 1].
+    """Means of the N scores over people drawn with replacement, [*, N]; a row each draw.
 
     A person drawn twice brings all their windows twice.
 
@@ -26,11 +88,6 @@ def resampled_means(people: People, resamples: int, chance: np.random.Generator)
 
     Source: Efron and Tibshirani 1993, "An introduction to the bootstrap", ch. 13, with clusters.
     """
-    return with_ratio(_drawn(people, resamples, chance))
-
-
-def _drawn(people: People, resamples: int, chance: np.random.Generator) -> Floats:
-    """Means of the N scores over people drawn with replacement, [*, N]; a row each draw."""
     count = len(people.agent)
     found = []
     for first in range(0, resamples, rows := max(1, BUDGET // count)):
@@ -41,25 +98,33 @@ def _drawn(people: People, resamples: int, chance: np.random.Generator) -> Float
 
 
 def intervals(
-    groups: Mapping[str, People], resamples: int, seed: int
+    groups: Mapping[str, People],
+    resamples: int,
+    seed: int,
+    derived: Callable[[Floats], Floats] = _unchanged,
 ) -> tuple[dict[str, Floats], Floats]:
-    """95 % intervals of each group's means [2, N + 1], and of their mean over the groups.
+    """95 % intervals of each group's means [2, ...], and of their mean over the groups, [2, ...].
 
     Groups stay and people inside them are drawn. Where a group is one person, whole groups are
     drawn for the mean; nothing is known (NaN) of the interval of one person or one such group.
+
+    Args:
+        groups: People of each group.
+        resamples: How often people are drawn.
+        seed: What decides.
+        derived: Makes other scores [*, ...] of the means [*, N], such as a ratio of two.
     """
     chance = np.random.default_rng(seed)
-    drawn = {name: resampled_means(one, resamples, chance) for name, one in groups.items()}
+    drawn = {name: derived(resampled_means(one, resamples, chance)) for name, one in groups.items()}
     each = {
         name: _bounds(drawn[name]) * (np.nan if len(one.agent) < 2 else 1.0)
         for name, one in groups.items()
     }
     if all(len(one.agent) > 1 for one in groups.values()):
         return each, _bounds(np.mean(list(drawn.values()), 0))
-    means = with_ratio(np.stack([one.means for one in groups.values()]))
-    count = len(means)
-    times = chance.multinomial(count, np.full(count, 1 / count), resamples) / count
-    return each, _bounds(times @ means) * (np.nan if count < 2 else 1.0)
+    means = derived(np.stack([one.means for one in groups.values()]))
+    times = _drawn_groups(len(means), resamples, chance)
+    return each, _bounds(times @ means) * (np.nan if len(means) < 2 else 1.0)
 
 
 def paired_interval(
@@ -80,11 +145,10 @@ def paired_interval(
     chance = np.random.default_rng(seed)
     groups = [replace(a, sums=a.sums - other[name].sums) for name, a in one.items()]
     if all(len(group.agent) > 1 for group in groups):
-        drawn = np.mean([_drawn(group, resamples, chance) for group in groups], 0)
+        drawn = np.mean([resampled_means(group, resamples, chance) for group in groups], 0)
     else:
         means = np.stack([group.means for group in groups])
-        count = len(means)
-        drawn = chance.multinomial(count, np.full(count, 1 / count), resamples) / count @ means
+        drawn = _drawn_groups(len(means), resamples, chance) @ means
     low, high = _bounds(drawn)[:, 0]
     return float(low), float(high)
 
@@ -117,6 +181,11 @@ def widened(low: float, mean: float, high: float, width: float) -> tuple[float, 
     the distances of the ends to the mean add up in squares.
     """
     return float(mean - np.hypot(mean - low, width)), float(mean + np.hypot(high - mean, width))
+
+
+def _drawn_groups(count: int, resamples: int, chance: np.random.Generator) -> Floats:
+    """Share of each of `count` groups in every resample, [*, N]."""
+    return np.asarray(chance.multinomial(count, np.full(count, 1 / count), resamples) / count)
 
 
 def _bounds(drawn: Floats) -> Floats:

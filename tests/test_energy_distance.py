@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from trajflow.energy import deviation_ratio, energy_distance
 from trajflow.errors import TrajflowError
+from trajflow.metrics import deviation_ratio, energy_distance
 
 rng = np.random.default_rng(0)
 

@@ -1,0 +1,346 @@
+"""Baselines that need no network; a network has to beat all of them.
+
+A baseline's function learns from batches of the training split and gives a forecaster.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from trajflow.errors import ConfigError, DataError, did_you_mean
+from trajflow.types import Batch, Floats, Ints
+
+ANGLE_DEVIATION = np.deg2rad(25)
+"""Standard deviation of the angle, of the paper."""
+NEAREST = 200
+"""Training windows that are drawn from."""
+LIMIT = 200_000
+"""Training windows that are remembered."""
+ANCHOR_WINDOWS = 10_000
+"""Of these, how many anchors are learned from."""
+LEAST_STEP = 0.5
+"""Least scale of a path, as a share of the root mean square step of the training windows."""
+MEDIAN_ROUNDS = 10
+
+Draw = Callable[[Floats, int, np.random.Generator], Floats]
+"""Futures [S, N, F, D] of pasts [N, T, D], both relative to the present position."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Forecasts each target from its own past.
+
+    Attributes:
+        name: Which baseline.
+        horizon: Future steps, F.
+        draw: How futures are drawn.
+    """
+
+    name: str
+    horizon: int
+    draw: Draw
+
+    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
+        """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
+        past = batch.past[batch.target]
+        now = past[:, -1:]
+        drawn = self.draw(past - now, samples, np.random.default_rng(seed)) + now
+        full = np.full((samples, *batch.target.shape, self.horizon, now.shape[-1]), np.nan)
+        full[:, batch.target] = drawn
+        return full
+
+
+def horizon_of(batches: Iterable[Batch]) -> int:
+    """Future steps F of the batches, of which one is looked at.
+
+    Raises:
+        DataError: There are none.
+    """
+    for batch in batches:
+        return int(batch.future.shape[2])
+    raise DataError("there are no training windows; choose another split or fold")
+
+
+Fit = Callable[[Iterable[Batch], int, int], Baseline]
+"""Learns from batches, for so many samples, with a seed."""
+
+
+def available() -> list[str]:
+    """Names of the baselines."""
+    return sorted(BASELINES)
+
+
+def load(name: str) -> Fit:
+    """The `fit` of a baseline.
+
+    Args:
+        name: One of `available()`.
+
+    Raises:
+        ConfigError: There is no such baseline.
+
+    Example:
+        >>> from trajflow.baselines import load
+        >>> load("cv-sampeld")
+        Traceback (most recent call last):
+        ...
+        trajflow.errors.ConfigError: no baseline 'cv-sampeld'; did you mean 'cv-sampled'? \
+(there are analog, anchors, cv, cv-sampled)
+    """
+    if name not in available():
+        raise ConfigError(did_you_mean("baseline", name, available()))
+    return BASELINES[name]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """N windows of one target each.
+
+    Attributes:
+        past: Positions relative to the present one, [N, T, D].
+        future: Positions relative to the present one, [N, F, D].
+        scene: Index of the recording, [N].
+    """
+
+    past: Floats
+    future: Floats
+    scene: Ints
+
+    def __len__(self) -> int:
+        """How many windows, N."""
+        return len(self.scene)
+
+    def take(self, rows: Ints) -> "Bank":
+        """Some of the windows, [N] of them."""
+        return Bank(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def mirrored(self) -> "Bank":
+        """The windows and their mirror images, 2 * N windows: left is as good as right."""
+        flip = np.where(np.arange(self.past.shape[-1]) == 1, -1.0, 1.0)
+        return _joined([self, Bank(self.past * flip, self.future * flip, self.scene)])
+
+
+def cv(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
+    """The baseline that repeats the last step; nothing but the horizon is learned.
+
+    Someone who stands stays. Source: Schöller et al. 2020, "What the constant velocity model can
+    teach us about pedestrian motion prediction".
+    """
+    horizon = horizon_of(batches)
+    ahead = np.arange(1, horizon + 1)[:, None]
+
+    def draw(past: Floats, samples: int, chance: np.random.Generator) -> Floats:
+        path = last_step(past)[:, None] * ahead
+        return np.broadcast_to(path, (samples, *path.shape))
+
+    return Baseline("cv", horizon, draw)
+
+
+def cv_sampled(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
+    """The baseline that repeats the last step, turned by an angle drawn from N(0, 25 degrees).
+
+    Someone who stands stays, in every sample; height, where there is one, keeps its velocity.
+    Source: Schöller et al. 2020, "What the constant velocity model can teach us about pedestrian
+    motion prediction", OUR-S.
+    """
+    horizon = horizon_of(batches)
+    ahead = np.arange(1, horizon + 1)[:, None]
+
+    def draw(past: Floats, samples: int, chance: np.random.Generator) -> Floats:
+        angles = chance.normal(0.0, ANGLE_DEVIATION, (samples, len(past)))
+        return turned(last_step(past), angles)[:, :, None] * ahead
+
+    return Baseline("cv-sampled", horizon, draw)
+
+
+def anchors(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
+    """The baseline of as many anchors as there are samples: no chance, one set of paths for all.
+
+    Futures of training windows, as many of each recording, are turned so that the last step that
+    moved points along x and divided by `hypot(last step, least scale)`, so that standing is no
+    division by zero; each is there twice, once mirrored. K-means begins; then, as an error is a
+    displacement and no square, each path joins the anchor of the least displacement error, and
+    each anchor moves to the geometric median of its paths, step by step. Paths weigh as much as
+    they are scaled, so errors count in the unit of the world.
+    Someone who never moved has the anchors in the directions of the world.
+
+    Anchors are a set, not draws: they flatter the best of 20 and nothing else.
+    """
+    chance = np.random.default_rng(seed)
+    bank = _evenly(remember(batches, LIMIT, chance), ANCHOR_WINDOWS, chance).mirrored()
+    least = LEAST_STEP * np.sqrt(np.square(last_step(bank.past)).sum(-1).mean()) or 1.0
+    scale = _scale(bank.past, least)
+    along = turned(bank.future, -np.nan_to_num(headings(bank.past))[:, None])
+    paths = _medians(along / scale[:, None, None], scale, samples, seed)
+
+    def draw(past: Floats, samples: int, chance: np.random.Generator) -> Floats:
+        if samples != len(paths):
+            raise ConfigError(
+                f"there are {len(paths)} anchors, {samples} samples were asked for; "
+                f"fit the anchors with samples={samples}"
+            )
+        wide = paths[:, None] * _scale(past, least)[:, None, None]
+        return turned(wide, np.nan_to_num(headings(past))[:, None])
+
+    return Baseline("anchors", bank.future.shape[1], draw)
+
+
+def _evenly(bank: Bank, most: int, chance: np.random.Generator) -> Bank:
+    """At most so many windows, each recording with the same chance."""
+    if len(bank) <= most:
+        return bank
+    share = 1 / np.bincount(bank.scene)[bank.scene]
+    return bank.take(chance.choice(len(bank), most, replace=False, p=share / share.sum()))
+
+
+def _scale(past: Floats, least: float) -> Floats:
+    return np.asarray(np.hypot(np.sqrt(np.square(last_step(past)).sum(-1)), least))
+
+
+def _medians(paths: Floats, scale: Floats, count: int, seed: int) -> Floats:
+    """Paths [S, F, D] near which the paths [N, F, D] are, weighed by their scale [N]."""
+    from sklearn.cluster import KMeans
+
+    flat = paths.reshape(len(paths), -1)
+    distinct = min(count, len(np.unique(flat, axis=0)))
+    means = KMeans(distinct, n_init=3, max_iter=20, random_state=seed)
+    means.fit(flat, sample_weight=np.square(scale))
+    anchors = means.cluster_centers_.reshape(-1, *paths.shape[1:])
+    for _ in range(MEDIAN_ROUNDS):
+        apart = [np.sqrt(np.square(paths - anchor).sum(-1)) for anchor in anchors]
+        nearest = np.argmin([steps.mean(-1) for steps in apart], 0)
+        for k, steps in enumerate(apart):
+            mine = nearest == k
+            if mine.any():
+                weight = scale[mine, None] / np.maximum(steps[mine], 1e-3)
+                total = np.einsum("nf,nfd->fd", weight, paths[mine])
+                anchors[k] = total / weight.sum(0)[:, None]
+    return np.resize(anchors, (count, *paths.shape[1:]))
+
+
+def analog(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
+    """The baseline that draws from the futures of the 200 training windows with the nearest pasts.
+
+    Pasts are compared relative to the present position, turned so that the last step that moved
+    points along x, each window twice, once mirrored; the distance is Euclidean over all steps.
+    Samples are drawn without replacement as long as there are enough, and turned back. Someone
+    who never moved has no direction: a drawn future is turned at random, so that no direction of
+    the world is special.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    chance = np.random.default_rng(seed)
+    bank = remember(batches, LIMIT, chance).mirrored()
+    futures = turned(bank.future, -_or_any(headings(bank.past), chance, len(bank))[:, None])
+    index = NearestNeighbors(n_neighbors=min(NEAREST, len(bank))).fit(_features(bank.past))
+
+    def draw(past: Floats, samples: int, chance: np.random.Generator) -> Floats:
+        near = index.kneighbors(_features(past), return_distance=False)
+        chosen = np.take_along_axis(near, _lots(near.shape, samples, chance), 1).T
+        back = _or_any(headings(past), chance, samples, len(past))
+        return turned(futures[chosen], back[..., None])
+
+    return Baseline("analog", bank.future.shape[1], draw)
+
+
+def _features(past: Floats) -> Floats:
+    """Pasts relative to the present, turned along their heading, as rows, [N, ...]."""
+    along = turned(past, -np.nan_to_num(headings(past))[:, None])
+    return along.reshape(len(past), -1)
+
+
+def _or_any(angles: Floats, chance: np.random.Generator, *shape: int) -> Floats:
+    """The angles [N], and any direction where there is none; of a shape that ends in N."""
+    return np.where(np.isnan(angles), chance.uniform(-np.pi, np.pi, shape), angles)
+
+
+def _lots(shape: tuple[int, int], samples: int, chance: np.random.Generator) -> Ints:
+    """For each of N rows, as many of the choices as there are samples, [N, S]."""
+    rows, choices = shape
+    if samples > choices:
+        return chance.integers(choices, size=(rows, samples))
+    return chance.random(shape).argsort(1)[:, :samples]
+
+
+def last_step(past: Floats) -> Floats:
+    """The last step of each agent, [N, D]; zero if the past [N, T, D] has one step only."""
+    now = past[:, -1]
+    return now - past[:, -2] if past.shape[1] > 1 else np.zeros_like(now)
+
+
+def headings(past: Floats) -> Floats:
+    """Direction in the plane of the last step that moved at all, [N], radians.
+
+    It is NaN for those who never moved in the past [N, T, D]: they have no direction, and an angle
+    made of rounding or of a zero vector would be one of the world, not of theirs.
+    """
+    steps = np.diff(past[..., :2], axis=1)[:, ::-1]
+    moved = (steps != 0).any(-1)
+    if not moved.any():
+        return np.full(len(past), np.nan)
+    last = steps[np.arange(len(past)), moved.argmax(1)]
+    return np.where(moved.any(1), np.arctan2(last[:, 1], last[:, 0]), np.nan)
+
+
+def turned(points: Floats, angles: Floats) -> Floats:
+    """Points [..., D] turned in the plane about the origin; a third coordinate stays.
+
+    Args:
+        points: What to turn, [..., D].
+        angles: Radians, counter-clockwise, one per point once broadcast, [...].
+    """
+    cosine, sine = np.cos(angles), np.sin(angles)
+    x, y = points[..., 0], points[..., 1]
+    flat = [cosine * x - sine * y, sine * x + cosine * y]
+    rest = [np.broadcast_to(points[..., k], flat[0].shape) for k in range(2, points.shape[-1])]
+    return np.stack(flat + rest, -1)
+
+
+def remember(batches: Iterable[Batch], limit: int, chance: np.random.Generator) -> Bank:
+    """The targets of the batches; a random choice of them where there are more than `limit`.
+
+    Memory holds twice the limit, however many batches there are.
+
+    Raises:
+        DataError: There are no targets.
+    """
+    held: list[Bank] = []
+    keys = np.empty(0)
+    for batch in batches:
+        held.append(_targets(batch))
+        keys = np.append(keys, chance.random(len(held[-1])))
+        if len(keys) > 2 * limit:
+            bank, keys = _fewer(_joined(held), keys, limit)
+            held = [bank]
+    if not len(keys):
+        raise DataError("there are no training windows to learn from; choose another split or fold")
+    return _fewer(_joined(held), keys, limit)[0]
+
+
+def _targets(batch: Batch) -> Bank:
+    past, future = batch.past[batch.target], batch.future[batch.target]
+    now = past[:, -1:]
+    return Bank(past - now, future - now, np.repeat(batch.scene, batch.target.sum(1)))
+
+
+def _joined(banks: list[Bank]) -> Bank:
+    return Bank(
+        **{f.name: np.concatenate([getattr(b, f.name) for b in banks]) for f in fields(Bank)}
+    )
+
+
+def _fewer(bank: Bank, keys: Floats, limit: int) -> tuple[Bank, Floats]:
+    """The windows with the least keys, and these keys."""
+    if len(keys) <= limit:
+        return bank, keys
+    rows = np.sort(np.argpartition(keys, limit)[:limit])
+    return bank.take(rows), keys[rows]
+
+
+BASELINES: dict[str, Fit] = {
+    "analog": analog,
+    "anchors": anchors,
+    "cv": cv,
+    "cv-sampled": cv_sampled,
+}

@@ -1,0 +1,168 @@
+"""A few futures that stand for many draws, and their weights.
+
+A chosen set is not a sample: its members are apart on purpose, and only their weights say how
+likely each is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trajflow.errors import ConfigError, did_you_mean
+
+RULES = ("kmeans",)
+REMOVED = ("medians", "medoids")
+"""Rules of version 0.1.0 that chose futures within 1 % of those of k-means, at a higher cost."""
+BLOCK = 1 << 18
+"""Numbers of the draws that a processor chooses from at once: what its cache holds."""
+LARGE = 1 << 26
+"""The same of an accelerator: what its memory holds many times."""
+ENDPOINT = 0.3
+"""Weight of the last step beside that of all steps together."""
+ROUNDS, MERGE_ROUNDS = 8, 2
+"""How often draws are assigned and centres moved: of many draws, and of weighted futures."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """K futures of each of N agents.
+
+    Attributes:
+        samples: Positions, [K, N, F, D].
+        weights: Share of the draws to which each is nearest, [K, N]; an agent's sum to one.
+    """
+
+    samples: Tensor
+    weights: Tensor
+
+
+def check_rule(name: str, rules: Sequence[str] = RULES) -> None:
+    """Refuse a rule that there is not.
+
+    Raises:
+        ConfigError: The name is unknown, or of a rule that was removed.
+
+    Example:
+        >>> from trajflow.selection import check_rule
+        >>> check_rule("kmean")
+        Traceback (most recent call last):
+        ...
+        trajflow.errors.ConfigError: no selection 'kmean'; did you mean 'kmeans'? \
+(there are kmeans)
+    """
+    if name in REMOVED:
+        raise ConfigError(f"selection {name!r} was removed; use 'kmeans', which chooses as well")
+    if name not in rules:
+        raise ConfigError(did_you_mean("selection", name, rules))
+
+
+@torch.no_grad()
+def choose(draws: Tensor, count: int, rule: str = "kmeans") -> Chosen:
+    """The `count` futures of each agent that stand best for its draws.
+
+    Nothing is left to chance, and no agent's set depends on the others. The order of an agent's
+    draws may matter: k-means starts from the first ones, which are as good as any.
+
+    Args:
+        draws: Positions of exchangeable draws, [S, N, F, D].
+        count: Futures K of each agent.
+        rule: One of `RULES`.
+
+    Raises:
+        ConfigError: There is no such rule, or there are fewer draws than futures wanted.
+    """
+    check_rule(rule)
+    if not 1 <= count <= len(draws):
+        raise ConfigError(
+            f"cannot choose {count} of {len(draws)} draws; choose 1 at least, and draw as many"
+        )
+    each = draws[:, :1].numel()
+    size = max(1, (BLOCK if draws.device.type == "cpu" else LARGE) // max(1, each))
+    blocks = [_chosen(block, count) for block in torch.split(draws, size, 1)]
+    return Chosen(
+        torch.cat([one.samples for one in blocks], 1), torch.cat([one.weights for one in blocks], 1)
+    )
+
+
+def _chosen(draws: Tensor, count: int) -> Chosen:
+    rows = draws.transpose(0, 1)
+    middle = rows.mean(1, keepdim=True)
+    # Squares of positions far from the origin would swallow the distances between paths.
+    centred = (rows - middle).contiguous()
+    futures = kmeans(centred, count)
+    index = _nearest(centred.flatten(2), futures.flatten(2))
+    weights = draws.new_zeros(len(index), count)
+    weights = weights.scatter_add_(1, index, draws.new_ones(index.shape)) / index.shape[1]
+    return Chosen((futures + middle).transpose(0, 1), weights.T)
+
+
+def kmeans(draws: Tensor, count: int) -> Tensor:
+    """Centres [N, K, F, D] of the draws [N, S, F, D] after a few rounds of Lloyd's algorithm.
+
+    It starts from the first draws, which lie as densely as the others do; starts that are spread
+    out on purpose (k-means++, farthest points) leave too many centres in the tails of a path
+    distribution, and that is still seen after many rounds.
+
+    Args:
+        draws: Positions relative to the agent's mean.
+        count: Centres K.
+
+    Source: Lloyd 1982, "Least squares quantization in PCM"; of paths, Mangalam et al. 2021, "From
+    goals, waypoints & paths to long term human trajectory forecasting", sec. 3.4.
+    """
+    scale = _step_weights(draws)
+    rows = (draws * scale).flatten(2)
+    counted = torch.cat([rows, torch.ones_like(rows[..., :1])], -1)
+    centres = rows[:, :count]
+    for _ in range(ROUNDS):
+        sums = _membership(_nearest(rows, centres), count, rows) @ counted
+        members = sums[..., -1:]
+        centres = torch.where(members > 0, sums[..., :-1] / members.clamp_min(1), centres)
+    return centres.reshape(-1, count, *draws.shape[2:]) / scale
+
+
+@torch.no_grad()
+def merge(sets: Sequence[Chosen]) -> Chosen:
+    """Sets of K weighted futures of the same agents as one such set.
+
+    It starts from the futures of the first set and moves each to the weighted mean of those that
+    are nearest to it, twice: futures of the sets that are much the same become their mean, as
+    members of an ensemble do.
+
+    Source: Lloyd 1982, "Least squares quantization in PCM".
+    """
+    count = len(sets[0].samples)
+    positions = torch.cat([one.samples for one in sets]).transpose(0, 1)
+    weights = torch.cat([one.weights for one in sets]).T / len(sets)
+    middle = positions.mean(1, keepdim=True)
+    scale = _step_weights(positions)
+    rows = ((positions - middle) * scale).flatten(2)
+    centres = rows[:, :count]
+    for _ in range(MERGE_ROUNDS):
+        shares = _membership(_nearest(rows, centres), count, rows) * weights[:, None]
+        total = shares.sum(-1, keepdim=True)
+        centres = torch.where(total > 0, shares @ rows / total.clamp_min(1e-12), centres)
+    member = _membership(_nearest(rows, centres), count, rows)
+    futures = centres.reshape(-1, count, *positions.shape[2:]) / scale
+    return Chosen((futures + middle).transpose(0, 1), (member @ weights[..., None])[..., 0].T)
+
+
+def _step_weights(paths: Tensor) -> Tensor:
+    """Roots of the weights of the steps of paths [N, S, F, D], broadcastable to [..., F, D]."""
+    weight = paths.new_ones(paths.shape[2], 1)
+    weight[-1] += ENDPOINT * len(weight)
+    return weight.sqrt()
+
+
+def _nearest(rows: Tensor, centres: Tensor) -> Tensor:
+    """Index of the centre [N, K, H] nearest to each row [N, S, H], [N, S]."""
+    square = centres.square().sum(-1)
+    return torch.baddbmm(square[:, None], rows, centres.transpose(1, 2), alpha=-2).argmin(-1)
+
+
+def _membership(index: Tensor, count: int, like: Tensor) -> Tensor:
+    """1 where a draw belongs to a centre, else 0, [N, K, S], of an index [N, S] below `count`."""
+    lead, draws = index.shape
+    return like.new_zeros(lead, count, draws).scatter_(1, index[:, None], 1.0)
