@@ -17,7 +17,7 @@ from trajflow.inference.onnx.artifact import (
     sealed,
 )
 from trajflow.inference.onnx.predictor import NumpyLearnedSamples
-from trajflow.io import FILE as MANIFEST
+from trajflow.manifest import FILE as MANIFEST
 from trajflow.manifest import Manifest, read_kept
 from trajflow.models.serialization import unpack
 
