@@ -65,4 +65,4 @@ def test_forecasts_are_drawn(trajflow, trained, fork, tmp_path):
     assert path.stat().st_size > 10_000
     words = ("plot", trained[0], fork, "-o", path, "--scene")
     assert "did you mean 'test-00003'" in trajflow(*words, "tset-00003")[2]
-    assert "part 'test'" in trajflow(*words, "train-00003")[2]
+    assert "split 'test'" in trajflow(*words, "train-00003")[2]

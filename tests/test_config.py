@@ -72,6 +72,7 @@ def test_playing_faster_needs_positions_beyond_the_window():
     ("old", "new"),
     [
         ("train.rate=0.1", "train.rate is now train.lr"),
+        ("data.neighbours=3", "data.neighbours is now data.neighbors"),
         ("train.slower=1", r"train.slower is now train.time_stretch=\[LEAST, MOST\]"),
         ("flow.equal=0.5", "flow.equal is now flow.flow_ratio"),
         ("choice.epochs=3", "choice is now the section samples"),

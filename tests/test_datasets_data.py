@@ -186,11 +186,11 @@ def test_an_empty_part_says_what_there_is(store_of):
     rule = "split 'stored' leaves windows train 5 .of 12 rows., val 0 .of 4 rows., test 0 .of 0"
     with pytest.raises(DataError, match=rf"3 \+ 2 steps in split 'val' .*{rule}.*use fewer steps"):
         data.windows("val")
-    with pytest.raises(DataError, match=r"part 'test' .* choose a fold: north, south"):
+    with pytest.raises(DataError, match=r"split 'test' .* choose a fold: north, south"):
         next(data.batches("test", 7))
-    with pytest.raises(DataError, match="part 'val'"):
+    with pytest.raises(DataError, match="split 'val'"):
         data.steps(7)
-    with pytest.raises(ConfigError, match="no part 'tests'; did you mean 'test'"):
+    with pytest.raises(ConfigError, match="no split 'tests'; did you mean 'test'"):
         data.groups("tests")
 
 

@@ -1,6 +1,7 @@
 """Facts about run folders and the weights in them."""
 
 import os
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from trajflow.config import Config
 from trajflow.errors import ConfigError, RunError, StorageError
 from trajflow.io import write_whole
-from trajflow.models.serialization import pack, unpack
+from trajflow.models.serialization import pack, pack_state, unpack
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.runs import CONFIG, RunFolder
 
@@ -68,6 +69,33 @@ def test_weights_come_back_with_their_architecture_and_facts():
     )
 
 
+def test_weights_of_version_0_1_0_open_with_their_former_names():
+    model = tiny()
+    former = {
+        "normalizer.displacement_scale": "scaling.unit",
+        "normalizer.": "scaling.",
+        "velocity_net.in_proj": "decoder.enter",
+        "velocity_net.out_proj": "decoder.leave",
+        "velocity_net.context_embed": "decoder.by_context",
+        "velocity_net.time_embed": "decoder.by_time",
+        "velocity_net.context_modulation": "decoder.from_context",
+        "velocity_net.time_modulation": "decoder.from_time",
+        "velocity_net.": "decoder.",
+    }
+    state = {}
+    for name, value in model.state_dict().items():
+        now = next((start for start in former if name.startswith(start)), "")
+        state[former.get(now, "") + name.removeprefix(now)] = value
+    shape = asdict(model.architecture)
+    names = {"encoder_options": "options", "speed_floor": "pace_floor"}
+    names |= {"own_speed": "own_pace", "condition_on_dt": "rate"}
+    shape = {names.get(name, name): value for name, value in shape.items()}
+    copy, _ = unpack(pack_state(state, {"architecture": shape, "dt": 0.4}), "here")
+    assert copy.architecture == model.architecture
+    for name, value in model.state_dict().items():
+        assert torch.equal(copy.state_dict()[name], value)
+
+
 def test_no_flipped_bit_passes():
     content = pack(tiny(), {"dt": 0.4})
     torch.manual_seed(0)
@@ -89,6 +117,7 @@ def test_a_run_of_version_0_1_0_keeps_its_settings_under_their_new_names(tmp_pat
     old = """
         [data]
         reach = 2
+        neighbours = 5
         [model]
         pace_floor = 0.5
         rate = true
@@ -110,6 +139,7 @@ def test_a_run_of_version_0_1_0_keeps_its_settings_under_their_new_names(tmp_pat
     """
     folder.write(CONFIG, old.encode())
     found = RunFolder.open(tmp_path / "run").config
+    assert found.data.neighbors == 5
     assert (found.model.speed_floor, found.model.condition_on_dt) == (0.5, True)
     assert dict(found.model.encoder_options) == {"depth": 3}
     assert (found.flow.loss_power, found.flow.flow_ratio) == (0.25, 0.5)

@@ -64,7 +64,7 @@ def energy_score(samples: Floats, future: Floats) -> Floats:
     eq. 21.
     """
     away = _path_length(samples - future).mean(0)
-    return np.asarray((away - _between(samples, _path_length) / 2) / np.sqrt(future.shape[-2]))
+    return np.asarray((away - _path_spread(samples) / 2) / np.sqrt(future.shape[-2]))
 
 
 def weighted_energy_score(samples: Floats, weights: Floats, future: Floats) -> Floats:
@@ -81,8 +81,7 @@ def weighted_energy_score(samples: Floats, weights: Floats, future: Floats) -> F
         future: What happened, [*, A, F, D].
     """
     away = (weights * _path_length(samples - future)).sum(0)
-    apart = _between(samples, _path_length, weights)
-    return np.asarray((away - apart / 2) / np.sqrt(future.shape[-2]))
+    return np.asarray((away - _path_spread(samples, weights) / 2) / np.sqrt(future.shape[-2]))
 
 
 def coverage(
@@ -276,6 +275,23 @@ def _of_best_scene(errors: Floats, marked: Bools) -> Floats:
     """The errors [S, B, A] of the sample with the least sum over the marked agents, [B, A]."""
     best = np.where(marked, errors, 0.0).sum(-1).argmin(0)
     return np.where(marked, errors[best, np.arange(len(best))], np.nan)
+
+
+def _path_spread(samples: Floats, weights: Floats | None = None) -> Floats:
+    """Mean length between the paths of all pairs of different samples, or weighted, [*, A]."""
+    from scipy.spatial.distance import pdist
+
+    count, lead = len(samples), samples.shape[1:-2]
+    if count < 2:
+        return np.zeros(lead)
+    paths = np.moveaxis(samples.reshape(count, -1, samples.shape[-2] * samples.shape[-1]), 1, 0)
+    apart = [pdist(path) for path in np.ascontiguousarray(paths)]
+    if weights is None:
+        return np.array([one.mean() for one in apart]).reshape(lead)
+    one, other = np.triu_indices(count, 1)
+    share = weights.reshape(count, -1).T
+    twice = [2 * (d * w[one] * w[other]).sum() for d, w in zip(apart, share, strict=True)]
+    return np.array(twice).reshape(lead)
 
 
 def _between(

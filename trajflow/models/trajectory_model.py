@@ -130,12 +130,12 @@ class TrajectoryModel(nn.Module):
         """
         seen = observed(past)
         known = seen.any(-1)
-        told = (
+        ratio = (
             dt_ratio[:, None]
             if dt_ratio is not None and self.architecture.condition_on_dt
             else None
         )
-        frame = present_frame(past, self.architecture.heading_steps, told)
+        frame = present_frame(past, self.architecture.heading_steps, ratio)
         read = self.read(frame, past, seen)
         if not isinstance(target, Tensor):
             return self._context_of_first(target, frame, read, seen)
@@ -144,12 +144,12 @@ class TrajectoryModel(nn.Module):
             return self._encoded(read, seen, known), frame
         unit = self.normalizer.displacement_scale
         place = frame.origin / unit
-        here, asked = seen_now(seen), known & target
-        around = social.around(place, here, asked)
-        heard = self._heard(around, here | asked)
-        own = self._encoded(read, seen, heard)
-        context = social.at(own, place, frame.heading, frame.velocity / unit, around)
-        return around.spread(context, own), frame
+        here, wanted = seen_now(seen), known & target
+        index = social.neighbor_index(place, here, wanted)
+        needed = self._needed(index, here | wanted)
+        own = self._encoded(read, seen, needed)
+        context = social.at(own, place, frame.heading, frame.velocity / unit, index)
+        return index.spread(context, own), frame
 
     def _context_of_first(
         self, count: int, frame: Frame, read: Tensor, seen: Tensor
@@ -166,20 +166,20 @@ class TrajectoryModel(nn.Module):
             frame.origin / self.normalizer.displacement_scale,
             frame.velocity / self.normalizer.displacement_scale,
         )
-        around = self.social.around_rows(place, seen_now(seen), rows, known[:, :count])
-        return self.social.at(own, place, frame.heading, moved, around), first
+        index = self.social.index_of_rows(place, seen_now(seen), rows, known[:, :count])
+        return self.social.at(own, place, frame.heading, moved, index), first
 
-    def _encoded(self, read: Tensor, seen: Tensor, heard: Tensor) -> Tensor:
+    def _encoded(self, read: Tensor, seen: Tensor, needed: Tensor) -> Tensor:
         """What the encoder says of some agents' own pasts, [B, A, H]; zero for the others."""
-        some = heard.nonzero(as_tuple=True)
-        context = read.new_zeros(*heard.shape, self.architecture.width)
+        some = needed.nonzero(as_tuple=True)
+        context = read.new_zeros(*needed.shape, self.architecture.width)
         return context.index_put(some, self.encoder(read[some], seen[some]))
 
-    def _heard(self, around: NeighborIndex, present: Tensor) -> Tensor:
+    def _needed(self, index: NeighborIndex, present: Tensor) -> Tensor:
         """Agents whose contexts matter, [B, A]; only a forecast asks, where it spares most."""
-        if torch.is_grad_enabled() or around.near.numel() >= int(present.sum()):
+        if torch.is_grad_enabled() or index.neighbors.numel() >= int(present.sum()):
             return present
-        return around.heard(present)
+        return index.needed(present)
 
     def read(self, frame: Frame, past: Tensor, seen: Tensor) -> Tensor:
         """What the encoder reads of each past step, [B, A, T, ...]; not finite where unseen."""

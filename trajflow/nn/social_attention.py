@@ -14,27 +14,27 @@ class NeighborIndex:
     """Whom some agents of each scene look at.
 
     Attributes:
-        rows: Places of N agents in their scenes, [B, N]; those after the ones asked for only fill.
-        asked: Which of them are asked for, [B, N].
-        near: Places of the nearest neighbors of each, [B, N, ...].
-        valid: Whether these count, [B, N, ...].
+        rows: Places of N agents in their scenes, [B, N]; those after the wanted ones only fill.
+        wanted: Whether their context is wanted, [B, N].
+        neighbors: Places of the nearest neighbors of each, [B, N, ...].
+        neighbor_mask: Whether these count, [B, N, ...].
     """
 
     rows: Tensor
-    asked: Tensor
-    near: Tensor
-    valid: Tensor
+    wanted: Tensor
+    neighbors: Tensor
+    neighbor_mask: Tensor
 
-    def heard(self, present: Tensor) -> Tensor:
-        """Those asked for and whom they look at, among agents [B, A]: nobody else matters."""
+    def needed(self, present: Tensor) -> Tensor:
+        """Those wanted and whom they look at, among agents [B, A]: nobody else matters."""
         counts = present.new_zeros(present.shape, dtype=torch.int)
-        counts = counts.scatter_add(1, self.rows, self.asked.int())
-        valid = self.valid & self.asked[..., None]
-        return counts.scatter_add(1, self.near.flatten(1), valid.flatten(1).int()) > 0
+        counts = counts.scatter_add(1, self.rows, self.wanted.int())
+        valid = self.neighbor_mask & self.wanted[..., None]
+        return counts.scatter_add(1, self.neighbors.flatten(1), valid.flatten(1).int()) > 0
 
     def spread(self, mixed: Tensor, own: Tensor) -> Tensor:
-        """Contexts [B, A, H]: what the agents asked for made of theirs, `own` of all others."""
-        chosen = mixed.where(self.asked[..., None], at(own, self.rows))
+        """Contexts [B, A, H]: what the wanted agents made of theirs, `own` of all others."""
+        chosen = mixed.where(self.wanted[..., None], at(own, self.rows))
         return own.scatter(1, self.rows[..., None].expand_as(mixed), chosen)
 
 
@@ -114,11 +114,13 @@ class SocialAttention(nn.Module):
             for x in (context, origin, heading, velocity)
         )
         axis = torch.stack((heading.cos(), heading.sin()), -1) if heading.dim() == 2 else heading
-        around = self.around(place, present, None if target is None else present & target)
-        return around.spread(self.at(own, place, axis, motion, around), own)
+        index = self.neighbor_index(place, present, None if target is None else present & target)
+        return index.spread(self.at(own, place, axis, motion, index), own)
 
-    def around(self, place: Tensor, present: Tensor, target: Tensor | None = None) -> NeighborIndex:
-        """Whom agents look at, those asked for first.
+    def neighbor_index(
+        self, place: Tensor, present: Tensor, target: Tensor | None = None
+    ) -> NeighborIndex:
+        """Whom agents look at, the targets first.
 
         Args:
             place: Present positions in the world, [B, A, D].
@@ -127,15 +129,15 @@ class SocialAttention(nn.Module):
         """
         if target is None:
             rows = torch.arange(present.shape[1], device=present.device).expand(present.shape)
-            return self.around_rows(place, present, rows, present)
+            return self.index_of_rows(place, present, rows, present)
         most = max(target.sum(1).tolist(), default=0)
         sure, rows = target.int().sort(dim=1, descending=True, stable=True)
-        return self.around_rows(place, present, rows[:, :most], sure[:, :most] > 0)
+        return self.index_of_rows(place, present, rows[:, :most], sure[:, :most] > 0)
 
-    def around_rows(
-        self, place: Tensor, present: Tensor, rows: Tensor, asked: Tensor
+    def index_of_rows(
+        self, place: Tensor, present: Tensor, rows: Tensor, wanted: Tensor
     ) -> NeighborIndex:
-        """Whom the agents `rows` [B, N] look at, of which `asked` [B, N] are asked for."""
+        """Whom the agents `rows` [B, N] look at, of which `wanted` [B, N] count."""
         agents = torch.arange(present.shape[1], device=rows.device)
         delta = place[:, None] - at(place, rows)[:, :, None]
         distance = delta.detach().norm(dim=-1)
@@ -144,10 +146,10 @@ class SocialAttention(nn.Module):
         count = torch.sym_min(self.limit, agents.shape[0])  # type: ignore[no-untyped-call]
         distance, near = distance.topk(count, largest=False)
         valid = distance < float("inf")
-        return NeighborIndex(rows, asked, near, valid & (distance <= self.radius))
+        return NeighborIndex(rows, wanted, near, valid & (distance <= self.radius))
 
     def at(
-        self, context: Tensor, place: Tensor, axis: Tensor, motion: Tensor, around: NeighborIndex
+        self, context: Tensor, place: Tensor, axis: Tensor, motion: Tensor, index: NeighborIndex
     ) -> Tensor:
         """The new contexts of the agents that look around alone, [B, N, H].
 
@@ -156,23 +158,23 @@ class SocialAttention(nn.Module):
             place: Present positions in the world, [B, A, D].
             axis: Each agent's own x axis, unit vectors [B, A, ...] of two coordinates.
             motion: Displacement per step in the world, [B, A, D].
-            around: From `around`.
+            index: From `neighbor_index`.
         """
-        pair = self.pair(_geometry(place, axis, motion, around.rows, around.near))
-        return self._attend(context, pair, around)
+        pair = self.pair(_geometry(place, axis, motion, index.rows, index.neighbors))
+        return self._attend(context, pair, index)
 
-    def _attend(self, own: Tensor, pair: Tensor, around: NeighborIndex) -> Tensor:
+    def _attend(self, own: Tensor, pair: Tensor, index: NeighborIndex) -> Tensor:
         """The new contexts of the rows, [B, N, H], from all contexts, [B, A, H]."""
-        normed, mine = self.norm1(own), at(own, around.rows)
+        normed, mine = self.norm1(own), at(own, index.rows)
         asking = self.norm1(mine)
         query, place = self._heads(self.query(asking)), self.place(asking)
         place = place.unflatten(-1, (self.heads, -1))
         # Nobody stands first among those who are attended to.
         nobody = self.nobody.expand(own.shape[0], 1, -1)
         key, value = torch.cat((nobody, self.memory(normed)), 1).chunk(2, -1)
-        fit = (place @ pair.mT).masked_fill(~around.valid.unsqueeze(2), float("-inf"))
+        fit = (place @ pair.mT).masked_fill(~index.neighbor_mask.unsqueeze(2), float("-inf"))
         fit = pad(fit, (1, 0))
-        slots = pad(around.near + 1, (1, 0)).unsqueeze(2).expand_as(fit)
+        slots = pad(index.neighbors + 1, (1, 0)).unsqueeze(2).expand_as(fit)
         score = (query @ self._heads(key).mT).transpose(1, 2)
         scale = (query.shape[-1] + place.shape[-1]) ** -0.5
         weight = ((score.gather(-1, slots) + fit) * scale).softmax(-1)
