@@ -1,4 +1,4 @@
-# make demo   generate a crowd, train on it, judge it against its floors; some minutes
+# make demo   generate a crowd, train on it, judge it against its baselines; some minutes
 # make test   run the tests
 # make lint   run ruff and mypy
 # make fuzz   random bytes for each of our parsers, ten minutes each; FUZZ=seconds
@@ -20,7 +20,7 @@ CROWD := $(DEMO)/crowd.zarr
 RUN := $(DEMO)/run
 BRIEF := --set train.epochs=10
 FUZZ := 600
-FLOORS := cv cv-sampled anchors analog
+BASELINES := cv cv-sampled anchors analog
 
 export OMP_NUM_THREADS ?= 1
 
@@ -37,10 +37,10 @@ demo: $(VENV)/ready-run
 	$(TRAJFLOW) data plot $(CROWD) -o $(DEMO)/crowd.png
 	$(TRAJFLOW) train $(CROWD) --out $(RUN) $(BRIEF)
 	$(TRAJFLOW) evaluate $(RUN) $(CROWD)
-	for floor in $(FLOORS); do \
-	  $(TRAJFLOW) evaluate --baseline $$floor $(CROWD) --json > $(DEMO)/$$floor.json || exit; \
+	for baseline in $(BASELINES); do \
+	  $(TRAJFLOW) evaluate --baseline $$baseline $(CROWD) --json > $(DEMO)/$$baseline.json || exit; \
 	done
-	$(TRAJFLOW) compare $(RUN) $(FLOORS:%=$(DEMO)/%.json)
+	$(TRAJFLOW) compare $(RUN) $(BASELINES:%=$(DEMO)/%.json)
 	$(TRAJFLOW) plot $(RUN) $(CROWD) -o $(DEMO)/forecasts.png
 	@echo
 	@echo "The run is in $(RUN), pictures in $(DEMO)/crowd.png and $(DEMO)/forecasts.png. Next:"

@@ -54,12 +54,12 @@ def bench(
 
     The floor is what the matrix products of a forecast take alone here, one by one, in float32.
     """
-    from trajflow.cli.console import Progress
+    from trajflow.cli.console import ProgressBar
     from trajflow.latency import Model, fit_budget, measure_latency, parse_milliseconds
 
     counts, numbers = _counts(agents, "--agents"), _counts(threads, "--threads")
     timed = [Model(path, device) for path in models or []] or [Model(None, device)]
-    with Progress("timed", 100) as bar:
+    with ProgressBar("timed", 100) as bar:
         options: dict[str, Any] = {
             "neighbors": neighbors,
             "seconds": seconds,

@@ -149,12 +149,12 @@ TICK = 0.1
 CALM = 15.0
 
 
-class Progress:
+class ProgressBar:
     """A job that reports how much of it is done; silent under -q.
 
     Example:
-        >>> from trajflow.cli.console import Progress
-        >>> Progress("epoch", 4).line(done=1, elapsed=30.0, note="loss 0.5")
+        >>> from trajflow.cli.console import ProgressBar
+        >>> ProgressBar("epoch", 4).line(done=1, elapsed=30.0, note="loss 0.5")
         'epoch 1/4  25 %  1:30 left  loss 0.5'
     """
 
@@ -214,7 +214,7 @@ class Progress:
             put(self._stream, line + "\n", now=True)
         self._shown = True
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressBar":
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -231,7 +231,7 @@ def counted(
 ) -> Iterator[Item]:
     """The items as they come, with a word on how many units were dealt with, of how many."""
     done = 0
-    with Progress(label, total) as progress:
+    with ProgressBar(label, total) as progress:
         for item in items:
             yield item
             done += size(item)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trajflow.cli.console import Progress, log, say, say_json, show_findings, span
+from trajflow.cli.console import ProgressBar, log, say, say_json, show_findings, span
 from trajflow.cli.options import (
     DataPath,
     Json,
@@ -22,7 +22,7 @@ from trajflow.cli.options import (
 from trajflow.cli.tables import pairs, table
 
 if TYPE_CHECKING:
-    from trajflow.datasets.importing import Progress as ImportProgress
+    from trajflow.datasets.importing import Progress
     from trajflow.datasets.repair import RepairReport
     from trajflow.datasets.store import Store
 
@@ -101,9 +101,9 @@ def import_(
     options = {"dt": dt, "unit": unit, "scale": scale, "speed-limit": speed_limit}
     settings = {"eth-time": eth_time, "encoding": encoding}
     options |= {**settings, "columns": ",".join(columns or ())}
-    with Progress("rows") as progress:
+    with ProgressBar("rows") as progress:
 
-        def update(state: "ImportProgress") -> None:
+        def update(state: "Progress") -> None:
             progress.label, progress.total = state.stage, state.total
             progress.update(state.rows)
 
@@ -167,7 +167,7 @@ def make(
     words = "".join(f" --set {word}" for word in set_ or ())
     history = f"trajflow data make {name} --seed {seed}{words}"
     with (
-        Progress("scenes") as progress,
+        ProgressBar("scenes") as progress,
         StoreWriter(out, **made.facts, history=history, overwrite=overwrite) as writer,
     ):
         for count, block in enumerate(made.blocks, 1):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trajflow.cli.console import Progress, say, say_json
+from trajflow.cli.console import ProgressBar, say, say_json
 from trajflow.cli.options import (
     Device,
     Draws,
@@ -143,7 +143,7 @@ def evaluate(
             raise ConfigError("--ood needs RUN DATA: a run that was trained, and its tracks")
         names = tuple(name.strip() for name in (corruptions or "").split(",") if name.strip())
         terms = OODTerms(split, windows or WINDOWS, samples, steps, seed, names)
-        with Progress("sets of windows") as progress:
+        with ProgressBar("sets of windows") as progress:
 
             def update(stage: "Stage") -> None:
                 progress.total = stage.total
@@ -176,7 +176,7 @@ def evaluate(
         draws=draws,
         clocks=",".join(clock or ()),
     )
-    with Progress("windows") as progress:
+    with ProgressBar("windows") as progress:
         if baseline is not None:
             if len(paths) != 1:
                 raise ConfigError(f"--baseline needs DATA alone; got {_listed(paths)}")

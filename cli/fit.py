@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trajflow.cli.console import Progress, say, say_json
+from trajflow.cli.console import ProgressBar, say, say_json
 from trajflow.cli.options import DataPath, Device, Json, Loud, RunPath, Seed
 from trajflow.cli.tables import pairs, table
 from trajflow.errors import ConfigError, did_you_mean
@@ -136,7 +136,7 @@ def fit(
 
         check_suffix(out)
     report: dict[str, Any] = {}
-    with Progress("windows") as progress:
+    with ProgressBar("windows") as progress:
         if "calibration" in parts:
             from trajflow.fitting import CalibrationOptions, calibrate_run
 

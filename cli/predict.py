@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trajflow.cli.console import Progress, say
+from trajflow.cli.console import ProgressBar, say
 from trajflow.cli.options import (
     DataPath,
     Device,
@@ -95,7 +95,7 @@ def predict(
         dt=dt,
         unit=unit,
     )
-    with Progress("agents") as progress:
+    with ProgressBar("agents") as progress:
         predict_tracks(
             run,
             tracks,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trajflow.cli.console import Progress, asking, log, say, say_json, span
+from trajflow.cli.console import ProgressBar, asking, log, say, say_json, span
 from trajflow.cli.options import Device, Json, Loud
 from trajflow.cli.tables import pairs, table
 from trajflow.errors import ConfigError, DataError
@@ -109,7 +109,7 @@ def train(
     with asking(trainer.stop) as asked:
         last = _watch(_events(trainer, tensorboard))
     if last.reason != "stopped":
-        with Progress("windows") as progress:
+        with ProgressBar("windows") as progress:
             fit_trained(trainer, progress.report)
     _show_end(last, trainer.folder, data, as_json)
     if last.reason == "stopped":
@@ -126,11 +126,11 @@ def _watch(events: Iterable["Event"]) -> "Finished":
     """Show the events of a training on stderr; returns the last one."""
     from trajflow.training import Evaluated, Finished, Returned, Started, Step, Tempered
 
-    progress = Progress("step")
+    progress = ProgressBar("step")
     for event in events:
         if isinstance(event, Started):
             log.info(_started(event))
-            progress = Progress("step", event.steps, start=event.step)
+            progress = ProgressBar("step", event.steps, start=event.step)
         elif isinstance(event, Step):
             progress.update(event.step, _losses(event), left=event.eta)
         elif isinstance(event, Evaluated):

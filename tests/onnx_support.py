@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 
 from trajflow.inference.onnx.artifact import Artifact, sealed
-from trajflow.inference.onnx.session import Session
+from trajflow.inference.onnx.session import GraphSession
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "faults"))
 
@@ -15,7 +15,7 @@ from hostile_graphs import carrying
 
 def carried(path):
     """What an export carries."""
-    return Artifact.of(Session(path.read_bytes()).metadata)
+    return Artifact.of(GraphSession(path.read_bytes()).metadata)
 
 
 def bare(path):

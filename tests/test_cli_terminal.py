@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from trajflow.cli.console import Progress, asking, listen, paint, say, say_json, span
+from trajflow.cli.console import ProgressBar, asking, listen, paint, say, say_json, span
 from trajflow.cli.tables import pairs, table
 from trajflow.errors import TrajflowWarning
 
@@ -64,7 +64,7 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch, stream, no_color, pai
 def test_progress_moves_on_one_line_of_a_terminal(monkeypatch):
     listen()
     stream, moments = Terminal(), iter([0.0, 10.0, 10.01, 20.0])
-    with Progress("step", 4, stream=stream, clock=lambda: next(moments)) as progress:
+    with ProgressBar("step", 4, stream=stream, clock=lambda: next(moments)) as progress:
         for done in (1, 2, 3):
             progress.update(done)
     shown = stream.getvalue()
@@ -80,7 +80,7 @@ def test_progress_moves_on_one_line_of_a_terminal(monkeypatch):
 def test_progress_is_a_line_now_and_then_in_a_log():
     listen()
     stream, moments = io.StringIO(), iter([0.0, 1.0, 16.0, 17.0])
-    with Progress("step", 40, start=10, stream=stream, clock=lambda: next(moments)) as progress:
+    with ProgressBar("step", 40, start=10, stream=stream, clock=lambda: next(moments)) as progress:
         for done in (11, 12, 13):
             progress.update(done, "loss 1")
     assert stream.getvalue() == "step 12/40  30 %  3:44 left  loss 1\n"
@@ -89,7 +89,7 @@ def test_progress_is_a_line_now_and_then_in_a_log():
 def test_quiet_is_quiet(capsys):
     listen(logging.WARNING)
     stream = Terminal()
-    with Progress("step", 4, stream=stream, clock=iter([0.0, 99.0]).__next__) as progress:
+    with ProgressBar("step", 4, stream=stream, clock=iter([0.0, 99.0]).__next__) as progress:
         progress.update(1)
     logging.getLogger("trajflow").info("on the way")
     logging.getLogger("trajflow").warning("look out")
@@ -129,7 +129,7 @@ def test_the_first_interrupt_asks_and_the_second_leaves():
 def test_what_a_moving_line_notes_cannot_be_obeyed():
     stream = Terminal()
     now = iter(range(0, 99, 9))
-    progress = Progress("trials", 2, stream=stream, clock=lambda: float(next(now)))
+    progress = ProgressBar("trials", 2, stream=stream, clock=lambda: float(next(now)))
     progress.update(1, "fold\x1b]52;c;x\x07\u202e")
     assert stream.getvalue().count("\x1b") == stream.getvalue().count("\x1b[K") == 1
     assert "\\x1b]52;c;x\\x07\\u202e" in stream.getvalue()

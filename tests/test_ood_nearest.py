@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ood_support import untrained
 
-from trajflow.browse.corrupted import NEAREST, CorruptedBrowser, Place
+from trajflow.browse.corrupted import NEAREST, CorruptedBrowser, ReportWindow
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError
@@ -77,7 +77,7 @@ def test_a_window_of_a_report_is_made_again_beside_its_nearest(browser):
     graded = available(browser._windows.world)["noise-3"]
     batch = browser._windows.corrupted(graded)[0]
     row, column = (int(one) for one in np.argwhere(batch.target)[1])
-    view, among = browser.view(Place("noise-3", 0, row, column), samples=4)
+    view, among = browser.view(ReportWindow("noise-3", 0, row, column), samples=4)
     agent = int(view.target.argmax())
     assert view.target.sum() == 1
     assert np.allclose(view.past[agent], batch.past[row, column])
@@ -87,13 +87,17 @@ def test_a_window_of_a_report_is_made_again_beside_its_nearest(browser):
     assert among.agents == NEAREST + 1
     assert np.allclose(among.past[0], view.past[agent])
     assert among.future is None
-    plain, _ = browser.view(Place("", 0, row, column))
+    plain, _ = browser.view(ReportWindow("", 0, row, column))
     assert not np.allclose(plain.past[int(plain.target.argmax())], view.past[agent])
 
 
 def test_windows_that_are_not_there_are_refused(browser):
     with pytest.raises(ConfigError, match="noise"):
-        browser.view(Place("nois-2", 0, 0, 0))
-    for place in (Place("", 99, 0, 0), Place("", 0, 10**6, 0), Place("", 0, 0, 10**6)):
+        browser.view(ReportWindow("nois-2", 0, 0, 0))
+    for place in (
+        ReportWindow("", 99, 0, 0),
+        ReportWindow("", 0, 10**6, 0),
+        ReportWindow("", 0, 0, 10**6),
+    ):
         with pytest.raises(ConfigError, match="make the report again"):
             browser.view(place)

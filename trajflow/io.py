@@ -120,18 +120,18 @@ def parse_bounded_json(raw: bytes, most: int = MAX_BYTES) -> Any:
     return found
 
 
-def _check_depth(found: Any) -> None:
-    level = [found]
+def _check_depth(value: Any) -> None:
+    level = [value]
     for _ in range(MAX_DEPTH):
-        level = [inner for one in level for inner in _inside(one)]
-    if level:
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner.extend(one.values())
+            elif isinstance(one, list):
+                inner.extend(one)
+        level = inner
+    if any(isinstance(one, (dict, list)) for one in level):
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
-
-
-def _inside(value: Any) -> Iterator[Any]:
-    """The lists and objects directly inside one."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return (one for one in inner if isinstance(one, (dict, list)))
 
 
 def _no_number(name: str) -> NoReturn:

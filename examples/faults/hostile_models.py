@@ -19,7 +19,7 @@ from payload import Payload
 
 from trajflow.export.onnx import artifact_of
 from trajflow.inference.onnx.artifact import ARRAYS, FACTS, Artifact, sealed
-from trajflow.inference.onnx.session import Session
+from trajflow.inference.onnx.session import GraphSession
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {}
 """By name: writes a model to a path, given a file that must never be made."""
@@ -28,7 +28,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {}
 @cache
 def artifact() -> Artifact:
     """What a tame model carries."""
-    return artifact_of(small_predictor(), Session(plain_graph()), "fp32")
+    return artifact_of(small_predictor(), GraphSession(plain_graph()), "fp32")
 
 
 def tame(path: Path) -> None:

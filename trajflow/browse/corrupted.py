@@ -33,14 +33,14 @@ SEARCHED = 1500
 
 
 @dataclass(frozen=True)
-class Place:
+class ReportWindow:
     """An agent's window in a report.
 
     Attributes:
         key: The corruption, as "noise-2"; "" for windows in distribution.
         batch: Number of the batch.
         row: Row of the window in the batch.
-        column: Place of the agent in the window.
+        column: ReportWindow of the agent in the window.
     """
 
     key: str
@@ -119,7 +119,7 @@ class CorruptedBrowser:
         self._corrupted: dict[str, list[Batch]] = {"": list(self._windows.batches)}
         self._training: TrainingTracks | None = None
 
-    def view(self, place: Place, samples: int = 20) -> tuple[View, View]:
+    def view(self, place: ReportWindow, samples: int = 20) -> tuple[View, View]:
         """A window as forecast, and its agent among the nearest training tracks.
 
         Args:
@@ -149,7 +149,7 @@ class CorruptedBrowser:
             self._corrupted[key] = self._windows.corrupted(corruptions[key])
         return self._corrupted[key]
 
-    def _view(self, window: Batch, place: Place, samples: int) -> View:
+    def _view(self, window: Batch, place: ReportWindow, samples: int) -> View:
         from trajflow.browse.scores import BatchForecast, regions, scatter, scores
 
         predictor, target = self.predictor, window.target
@@ -213,7 +213,7 @@ class CorruptedBrowser:
         return self.store
 
 
-def _single_agent(batch: Batch, place: Place) -> Batch:
+def _single_agent(batch: Batch, place: ReportWindow) -> Batch:
     """One window in which one agent is forecast, without padding."""
     row = batch.take(np.array([place.row]))
     wanted = row.target & (np.arange(row.target.shape[1]) == place.column)

@@ -24,7 +24,7 @@ from trajflow.calibration import stored
 from trajflow.errors import ConfigError, MissingExtra, did_you_mean
 from trajflow.export.verify import check_sizes, random_inputs
 from trajflow.inference.onnx.artifact import FORMAT, Artifact, check_graph, sealed
-from trajflow.inference.onnx.session import Session
+from trajflow.inference.onnx.session import GraphSession
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.models.frames import observed
 from trajflow.models.trajectory_model import TrajectoryModel
@@ -84,7 +84,7 @@ def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
         RunError: The graph does not do what the run does.
     """
     graph = forecast_graph(predictor, precision)
-    session = Session(graph)
+    session = GraphSession(graph)
     if precision == "fp32":
         check_sizes(predictor, session)
     artifact = artifact_of(predictor, session, precision)
@@ -125,7 +125,7 @@ def precision_of(name: str) -> Precision:
     raise ConfigError(did_you_mean("precision", name, list(get_args(Precision))))
 
 
-def artifact_of(predictor: TorchPredictor, session: Session, precision: Precision) -> Artifact:
+def artifact_of(predictor: TorchPredictor, session: GraphSession, precision: Precision) -> Artifact:
     """What a graph must carry, the golden inputs and outputs of its session among it.
 
     Args:

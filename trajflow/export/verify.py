@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trajflow.errors import RunError
 from trajflow.inference.onnx.golden import context_difference, difference
 from trajflow.inference.onnx.predictor import OnnxPredictor
-from trajflow.inference.onnx.session import Session
+from trajflow.inference.onnx.session import GraphSession
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.types import Batch, Bools, Floats, scene_centres
 
@@ -30,7 +30,7 @@ SEEDS = 4
 Inputs = dict[str, NDArray[np.float32]]
 
 
-def check_sizes(predictor: TorchPredictor, session: Session) -> None:
+def check_sizes(predictor: TorchPredictor, session: GraphSession) -> None:
     """Let a graph forecast at sizes it was not traced with.
 
     Raises:

@@ -42,7 +42,7 @@ OTHER_DRAWS = 1 << 20
 """Between the seeds of draws that errors are of and of those that forecasts judge themselves by."""
 
 
-class Evaluated(Protocol):
+class OODPredictor(Protocol):
     """A predictor with an OOD detector."""
 
     calibration: Calibration | None
@@ -65,7 +65,7 @@ def ordinary_windows(
 
 def evaluate_ood(
     name: str,
-    predictor: Evaluated,
+    predictor: OODPredictor,
     store: Store,
     config: Config,
     terms: OODTerms,
@@ -102,7 +102,7 @@ def evaluate_ood(
 
 def evaluation_stages(
     name: str,
-    predictor: Evaluated,
+    predictor: OODPredictor,
     store: Store,
     config: Config,
     terms: OODTerms,
@@ -153,7 +153,7 @@ def written(report: Values) -> bytes:
 class _Scorer:
     """Scores windows and judges their forecasts; what follows is hidden from the predictor."""
 
-    predictor: Evaluated
+    predictor: OODPredictor
     baselines: BaselineDetectors
     terms: OODTerms
 
@@ -257,7 +257,7 @@ def _pool_name(graded: Graded) -> str:
     return name if graded.level == "all" else f"{name} {graded.level}"
 
 
-def _foreseen(batches: Iterable[Batch], predictor: Evaluated, terms: OODTerms) -> Foreseen:
+def _foreseen(batches: Iterable[Batch], predictor: OODPredictor, terms: OODTerms) -> Foreseen:
     """What forecasts say of their own errors.
 
     If every forecast were the true distribution, errors would be like those of one more draw, and

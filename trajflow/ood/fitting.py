@@ -34,7 +34,7 @@ LEAST_ERROR = 1e-3
 """Energy scores that count as none, as a share of the usual step."""
 
 
-class Model(Protocol):
+class ContextForecaster(Protocol):
     """What the detector is fitted to: a predictor."""
 
     @property
@@ -49,7 +49,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
-class Windows:
+class SplitWindows:
     """Windows of a split: batches, and of their N targets pasts, contexts, person, recording."""
 
     batches: Sequence[Batch]
@@ -59,7 +59,7 @@ class Windows:
     scene: Ints
 
     @classmethod
-    def of(cls, model: Model, batches: Iterable[Batch]) -> "Windows":
+    def of(cls, model: ContextForecaster, batches: Iterable[Batch]) -> "SplitWindows":
         """Look at all targets of the batches.
 
         Raises:
@@ -84,7 +84,7 @@ class Windows:
 
 
 def fit_detector(
-    model: Model,
+    model: ContextForecaster,
     training: Iterable[Batch],
     reference: Iterable[Batch],
     seed: int = 0,
@@ -95,8 +95,8 @@ def fit_detector(
 
     Args:
         model: The predictor, at the temperature and evaluations that it predicts with.
-        training: Windows that the model was trained on; they fit both parts.
-        reference: Windows of people that neither training nor selection used; they say what is
+        training: SplitWindows that the model was trained on; they fit both parts.
+        reference: SplitWindows of people that neither training nor selection used; they say what is
             ordinary and how large errors are.
         seed: Seed of the corruptions and draws.
         corruptions: Names of those to learn from; None: all that the catalogue trains on.
@@ -107,7 +107,7 @@ def fit_detector(
         ConfigError: There is no such corruption.
     """
     kinds = trained(corruptions)
-    known, others = Windows.of(model, training), Windows.of(model, reference)
+    known, others = SplitWindows.of(model, training), SplitWindows.of(model, reference)
     fitted = ~_held(known.person, seed)
     scale = model.displacement_scale
     steps = TrackSteps.of(known.past, scale)
@@ -157,7 +157,7 @@ def _held(person: Ints, seed: int) -> Bools:
 
 
 def _fit_forest(
-    known: Windows,
+    known: SplitWindows,
     steps: TrackSteps,
     fitted: Bools,
     kinds: Sequence[Corruption],
@@ -195,10 +195,10 @@ def _corrupted(
 
 
 def _fit_error(
-    model: Model,
+    model: ContextForecaster,
     gaussian: Gaussian,
-    known: Windows,
-    others: Windows,
+    known: SplitWindows,
+    others: SplitWindows,
     kinds: Sequence[Corruption],
     seed: int,
 ) -> tuple[Forest, Floats]:
@@ -215,7 +215,7 @@ def _fit_error(
     damaged = [corrupt(batch, kept, model.displacement_scale, rng)[0] for batch in known.batches]
     rows, errors = _errors(model, gaussian, known, seed)
     if kept:
-        more, worse = _errors(model, gaussian, Windows.of(model, damaged), seed)
+        more, worse = _errors(model, gaussian, SplitWindows.of(model, damaged), seed)
         rows, errors = np.concatenate([rows, more]), np.concatenate([errors, worse])
     forest = Forest.regressor(rows, errors)
     rows, errors = _errors(model, gaussian, others, seed)
@@ -228,7 +228,9 @@ def _fit_error(
     return forest, level
 
 
-def _errors(model: Model, gaussian: Gaussian, windows: Windows, seed: int) -> tuple[Floats, Floats]:
+def _errors(
+    model: ContextForecaster, gaussian: Gaussian, windows: SplitWindows, seed: int
+) -> tuple[Floats, Floats]:
     """Features of N targets, [N, ...], and the energy score of their forecast over the scale."""
     scale, scores = model.displacement_scale, []
     for number, batch in enumerate(windows.batches):

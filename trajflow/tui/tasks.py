@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajflow.browse.corrupted import Place, evaluate_run_ood
+from trajflow.browse.corrupted import ReportWindow, evaluate_run_ood
 from trajflow.browse.view import Floats, Ints, SamplingOptions, View
 from trajflow.ood.report import OODTerms, Stage
 
@@ -184,7 +184,12 @@ def evaluate_ood(session: Session, run: Path, data: Path) -> Iterator[Stage | Pa
 
 
 def show_corrupted(
-    session: Session, run: Path, data: Path, terms: OODTerms, against: Path | None, place: Place
+    session: Session,
+    run: Path,
+    data: Path,
+    terms: OODTerms,
+    against: Path | None,
+    place: ReportWindow,
 ) -> tuple[View, View]:
     """A window behind an OOD report, and its agent among the nearest training tracks."""
     return session.corrupted(run, data, terms, against).view(place)

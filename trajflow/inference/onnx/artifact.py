@@ -286,18 +286,17 @@ def unpack_arrays(text: str) -> dict[str, NDArray[Any]]:
 
 
 def _check_numbers(value: Any) -> None:
-    """Refuse numbers of JSON that are absurdly large, wherever they stand.
+    """Refuse numbers of JSON that are absurdly large, wherever they are.
 
     Raises:
         ValueError: There is one.
     """
-    level = [value]
-    while level:
-        if not all(abs(one) <= NUMBER for one in level if isinstance(one, (int, float))):
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
+        elif isinstance(one, (int, float)) and not abs(one) <= NUMBER:
             raise ValueError(f"a number is beyond {NUMBER:g}")
-        level = [
-            inner
-            for one in level
-            if isinstance(one, (dict, list))
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trajflow.errors import RunError
 from trajflow.inference.onnx.artifact import Artifact, ModelSpec
-from trajflow.inference.onnx.session import Session
+from trajflow.inference.onnx.session import GraphSession
 from trajflow.types import Floats
 
 LOAD_SECONDS = 1.0
@@ -18,7 +18,7 @@ NUMBERS = 1 << 22
 """Most numbers of golden inputs and outputs."""
 
 
-def check_golden(artifact: Artifact, spec: ModelSpec, session: Session) -> int:
+def check_golden(artifact: Artifact, spec: ModelSpec, session: GraphSession) -> int:
     """Forecast from the inputs that a file carries, and return the width of a context.
 
     Raises:

@@ -20,7 +20,7 @@ from trajflow.inference.onnx.artifact import (
 )
 from trajflow.inference.onnx.golden import check_golden
 from trajflow.inference.onnx.padding import ROWS, Scenes, check_shape, cut, most_at_once
-from trajflow.inference.onnx.session import OutOfMemory, Session
+from trajflow.inference.onnx.session import GraphSession, OutOfMemory
 from trajflow.io import read_whole
 from trajflow.ood.detector import Detector
 from trajflow.types import Bools, Floats
@@ -44,7 +44,7 @@ model.onnx` makes one
 
     FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that, then export the run again"
 
-    def __init__(self, artifact: Artifact, session: Session) -> None:
+    def __init__(self, artifact: Artifact, session: GraphSession) -> None:
         """Take what a file carries and what computes it.
 
         Raises:
@@ -99,7 +99,7 @@ model.onnx` makes one
             MissingExtra: onnxruntime is not installed.
         """
         check_file(content)
-        session = Session(content, threads)
+        session = GraphSession(content, threads)
         return cls(Artifact.of(session.metadata), session)
 
     def carry(

@@ -30,7 +30,7 @@ class OutOfMemory(RunError):
     """A call needs more memory than `MEMORY`."""
 
 
-class Session:
+class GraphSession:
     """A graph that ONNX Runtime computes on the processor.
 
     Attributes:

@@ -14,7 +14,7 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from trajflow.browse.corrupted import Place, Report, load_report, terms_of
+from trajflow.browse.corrupted import Report, ReportWindow, load_report, terms_of
 from trajflow.browse.view import View
 from trajflow.errors import RunError
 from trajflow.ood.report import Stage
@@ -103,7 +103,7 @@ class OodScreen(Screen[None]):
         super().__init__()
         self.run_folder, self.data = run, data
         self.report: Report | None = None
-        self.shown: tuple[Place, View, View] | None = None
+        self.shown: tuple[ReportWindow, View, View] | None = None
         self.order, self.highest, self.why = 0, True, False
         self._chart, self._group = 0, f"evaluate {run}"
 
@@ -199,7 +199,7 @@ class OodScreen(Screen[None]):
         if self.report is None:
             return
         terms, against = terms_of(self.report)
-        place = Place(key, window["batch"], window["row"], window["column"])
+        place = ReportWindow(key, window["batch"], window["row"], window["column"])
         try:
             view, nearest = await self.app.engine.call(
                 tasks.show_corrupted, self.run_folder, self.data, terms, against, place
