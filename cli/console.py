@@ -123,8 +123,8 @@ def _warn(
     if issubclass(category, TrajflowWarning):
         complain("warning", message, YELLOW)
     elif log.isEnabledFor(logging.DEBUG):
-        told = warnings.formatwarning(message, category, filename, lineno, line)
-        _whole_line(plain(told.rstrip()))
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        _whole_line(plain(text.rstrip()))
 
 
 def _whole_line(text: str) -> None:

@@ -130,7 +130,7 @@ def cv(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
     horizon = horizon_of(batches)
     ahead = np.arange(1, horizon + 1)[:, None]
 
-    def draw(past: Floats, samples: int, chance: np.random.Generator) -> Floats:
+    def draw(past: Floats, samples: int, rng: np.random.Generator) -> Floats:
         path = last_step(past)[:, None] * ahead
         return np.broadcast_to(path, (samples, *path.shape))
 
@@ -147,8 +147,8 @@ def cv_sampled(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Ba
     horizon = horizon_of(batches)
     ahead = np.arange(1, horizon + 1)[:, None]
 
-    def draw(past: Floats, samples: int, chance: np.random.Generator) -> Floats:
-        angles = chance.normal(0.0, ANGLE_DEVIATION, (samples, len(past)))
+    def draw(past: Floats, samples: int, rng: np.random.Generator) -> Floats:
+        angles = rng.normal(0.0, ANGLE_DEVIATION, (samples, len(past)))
         return turned(last_step(past), angles)[:, :, None] * ahead
 
     return Baseline("cv-sampled", horizon, draw)
@@ -167,14 +167,14 @@ def anchors(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Basel
 
     Anchors are a set, not draws: they flatter the best of 20 and nothing else.
     """
-    chance = np.random.default_rng(seed)
-    bank = _evenly(remember(batches, LIMIT, chance), ANCHOR_WINDOWS, chance).mirrored()
+    rng = np.random.default_rng(seed)
+    bank = _evenly(remember(batches, LIMIT, rng), ANCHOR_WINDOWS, rng).mirrored()
     least = LEAST_STEP * np.sqrt(np.square(last_step(bank.past)).sum(-1).mean()) or 1.0
     scale = _scale(bank.past, least)
     along = turned(bank.future, -np.nan_to_num(headings(bank.past))[:, None])
     paths = _medians(along / scale[:, None, None], scale, samples, seed)
 
-    def draw(past: Floats, samples: int, chance: np.random.Generator) -> Floats:
+    def draw(past: Floats, samples: int, rng: np.random.Generator) -> Floats:
         if samples != len(paths):
             raise ConfigError(
                 f"there are {len(paths)} anchors, {samples} samples were asked for; "
@@ -186,12 +186,12 @@ def anchors(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Basel
     return Baseline("anchors", bank.future.shape[1], draw)
 
 
-def _evenly(bank: Bank, most: int, chance: np.random.Generator) -> Bank:
+def _evenly(bank: Bank, most: int, rng: np.random.Generator) -> Bank:
     """At most so many windows, each recording with the same chance."""
     if len(bank) <= most:
         return bank
     share = 1 / np.bincount(bank.scene)[bank.scene]
-    return bank.take(chance.choice(len(bank), most, replace=False, p=share / share.sum()))
+    return bank.take(rng.choice(len(bank), most, replace=False, p=share / share.sum()))
 
 
 def _scale(past: Floats, least: float) -> Floats:
@@ -230,15 +230,15 @@ def analog(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseli
     """
     from sklearn.neighbors import NearestNeighbors
 
-    chance = np.random.default_rng(seed)
-    bank = remember(batches, LIMIT, chance).mirrored()
-    futures = turned(bank.future, -_or_any(headings(bank.past), chance, len(bank))[:, None])
+    rng = np.random.default_rng(seed)
+    bank = remember(batches, LIMIT, rng).mirrored()
+    futures = turned(bank.future, -_or_any(headings(bank.past), rng, len(bank))[:, None])
     index = NearestNeighbors(n_neighbors=min(NEAREST, len(bank))).fit(_features(bank.past))
 
-    def draw(past: Floats, samples: int, chance: np.random.Generator) -> Floats:
+    def draw(past: Floats, samples: int, rng: np.random.Generator) -> Floats:
         near = index.kneighbors(_features(past), return_distance=False)
-        chosen = np.take_along_axis(near, _lots(near.shape, samples, chance), 1).T
-        back = _or_any(headings(past), chance, samples, len(past))
+        chosen = np.take_along_axis(near, _lots(near.shape, samples, rng), 1).T
+        back = _or_any(headings(past), rng, samples, len(past))
         return turned(futures[chosen], back[..., None])
 
     return Baseline("analog", bank.future.shape[1], draw)
@@ -250,17 +250,17 @@ def _features(past: Floats) -> Floats:
     return along.reshape(len(past), -1)
 
 
-def _or_any(angles: Floats, chance: np.random.Generator, *shape: int) -> Floats:
+def _or_any(angles: Floats, rng: np.random.Generator, *shape: int) -> Floats:
     """The angles [N], and any direction where there is none; of a shape that ends in N."""
-    return np.where(np.isnan(angles), chance.uniform(-np.pi, np.pi, shape), angles)
+    return np.where(np.isnan(angles), rng.uniform(-np.pi, np.pi, shape), angles)
 
 
-def _lots(shape: tuple[int, int], samples: int, chance: np.random.Generator) -> Ints:
+def _lots(shape: tuple[int, int], samples: int, rng: np.random.Generator) -> Ints:
     """For each of N rows, as many of the choices as there are samples, [N, S]."""
     rows, choices = shape
     if samples > choices:
-        return chance.integers(choices, size=(rows, samples))
-    return chance.random(shape).argsort(1)[:, :samples]
+        return rng.integers(choices, size=(rows, samples))
+    return rng.random(shape).argsort(1)[:, :samples]
 
 
 def last_step(past: Floats) -> Floats:
@@ -297,7 +297,7 @@ def turned(points: Floats, angles: Floats) -> Floats:
     return np.stack(flat + rest, -1)
 
 
-def remember(batches: Iterable[Batch], limit: int, chance: np.random.Generator) -> Bank:
+def remember(batches: Iterable[Batch], limit: int, rng: np.random.Generator) -> Bank:
     """The targets of the batches; a random choice of them where there are more than `limit`.
 
     Memory holds twice the limit, however many batches there are.
@@ -309,7 +309,7 @@ def remember(batches: Iterable[Batch], limit: int, chance: np.random.Generator) 
     keys = np.empty(0)
     for batch in batches:
         held.append(_targets(batch))
-        keys = np.append(keys, chance.random(len(held[-1])))
+        keys = np.append(keys, rng.random(len(held[-1])))
         if len(keys) > 2 * limit:
             bank, keys = _fewer(_joined(held), keys, limit)
             held = [bank]

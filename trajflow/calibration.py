@@ -255,22 +255,22 @@ def gather(forecaster: Forecaster, batches: Iterable[Batch], samples: int, seed:
         DataError: There are no windows.
         TrajflowError: A forecast is not finite.
     """
-    found = []
+    result = []
     for count, batch in enumerate(batches):
         if not batch.targets:
             continue
-        chance = int(np.random.SeedSequence([seed, count]).generate_state(1)[0])
+        rng = int(np.random.SeedSequence([seed, count]).generate_state(1)[0])
         hidden = replace(batch, future=np.full_like(batch.future, np.nan))
-        drawn = forecaster.forecast(hidden, samples, chance)[:, batch.target]
-        found.append(Evidence.of(drawn, batch.future[batch.target], batch.agent[batch.target]))
-    if not found:
+        drawn = forecaster.forecast(hidden, samples, rng)[:, batch.target]
+        result.append(Evidence.of(drawn, batch.future[batch.target], batch.agent[batch.target]))
+    if not result:
         raise DataError("nothing to calibrate on: the split has no windows")
     return Evidence(
-        away=np.concatenate([one.away for one in found]),
-        spread=np.concatenate([one.spread for one in found]),
-        own=np.concatenate([one.own for one in found], 1),
-        own_path=np.concatenate([one.own_path for one in found], 1),
-        person=np.concatenate([one.person for one in found]),
+        away=np.concatenate([one.away for one in result]),
+        spread=np.concatenate([one.spread for one in result]),
+        own=np.concatenate([one.own for one in result], 1),
+        own_path=np.concatenate([one.own_path for one in result], 1),
+        person=np.concatenate([one.person for one in result]),
     )
 
 

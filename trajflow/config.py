@@ -345,10 +345,10 @@ def _value(text: str) -> Any:
     if text.lower() in ("none", "null"):
         return None
     try:
-        found = tomllib.loads(f"value = {text}")
+        result = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    return found["value"] if len(found) == 1 else text
+    return result["value"] if len(result) == 1 else text
 
 
 def _explain(root: type[BaseModel], error: Any) -> str:
@@ -407,13 +407,13 @@ SAMPLES_RENAMED = {
 
 def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Recorded values under today's names; what is not a setting of 0.1.0 stays as it is."""
-    found = {
+    result = {
         "samples" if name == "choice" else name: dict(old) if isinstance(old, dict) else old
         for name, old in values.items()
     }
     for old, new in RENAMED.items():
         section, _, name = old.partition(".")
-        place = found.get(section)
+        place = result.get(section)
         if not isinstance(place, dict) or name not in place:
             continue
         if name in ("slower", "faster"):
@@ -425,11 +425,11 @@ def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
             place[new.partition(".")[2]] = place.pop(name)
         elif place[name] is None:
             del place[name]
-    if isinstance(chosen := found.get("samples"), dict):
+    if isinstance(chosen := result.get("samples"), dict):
         for old, new in SAMPLES_RENAMED.items():
             if old in chosen:
                 chosen[new] = chosen.pop(old)
-    return found
+    return result
 
 
 def _settings(root: type[BaseModel]) -> list[str]:

@@ -100,8 +100,8 @@ def _install() -> "Finding":
     from trajflow.datasets.doctor import Finding
 
     parts = [f"{name} {version(name)}" for name in ("torch", "numpy", "zarr", "safetensors")]
-    told = f"trajflow {__version__} on Python {platform.python_version()}, {', '.join(parts)}"
-    return Finding("ok", "install", told)
+    text = f"trajflow {__version__} on Python {platform.python_version()}, {', '.join(parts)}"
+    return Finding("ok", "install", text)
 
 
 def _device() -> "Finding":
@@ -118,17 +118,17 @@ def _threads() -> "Finding":
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked = os.environ.get("OMP_NUM_THREADS", "")
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    told = f"{cores} processors, load {busy:.1f}, OMP_NUM_THREADS={asked or 'unset'}"
+    text = f"{cores} processors, load {busy:.1f}, OMP_NUM_THREADS={asked or 'unset'}"
     if asked.isdigit() and cores and int(asked) > cores:
-        return Finding("warning", "threads", f"{told}: more threads than processors are slow")
+        return Finding("warning", "threads", f"{text}: more threads than processors are slow")
     if cores and busy > cores:
-        return Finding("note", "threads", f"{told}: other work shares them; timings mean little")
-    return Finding("ok", "threads", told)
+        return Finding("note", "threads", f"{text}: other work shares them; timings mean little")
+    return Finding("ok", "threads", text)
 
 
 def _disk(place: Path) -> "Finding":
     from trajflow.datasets.doctor import Finding
 
     free = shutil.disk_usage(place).free
-    told = f"{free / (1 << 30):.1f} GiB free at {place}"
-    return Finding("ok" if free >= ROOM else "warning", "disk", told)
+    text = f"{free / (1 << 30):.1f} GiB free at {place}"
+    return Finding("ok" if free >= ROOM else "warning", "disk", text)

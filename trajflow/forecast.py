@@ -65,8 +65,8 @@ class Forecast:
         if self.weights is None:
             return np.asarray(np.quantile(self.samples, levels, axis=0))
         weights = np.broadcast_to(self.weights[..., None, None], self.samples.shape)
-        found = np.quantile(self.samples, levels, axis=0, weights=weights, method="inverted_cdf")
-        return np.asarray(found)
+        result = np.quantile(self.samples, levels, axis=0, weights=weights, method="inverted_cdf")
+        return np.asarray(result)
 
     def region(self, level: float = 0.9, steps: Literal["each", "path"] = "each") -> Region:
         """Discs around the mean that hold the future with a probability of `level`.
@@ -108,8 +108,8 @@ class Forecast:
         if self.weights is not None:
             columns["weight"] = self.weights[..., None].repeat(horizon, -1).ravel()
         for name in ("ood_score", "ood_reasons", "expected_error"):
-            if (told := getattr(self, name)) is not None:
-                each = np.broadcast_to(told[..., None], self.samples.shape[:-1])
+            if (values := getattr(self, name)) is not None:
+                each = np.broadcast_to(values[..., None], self.samples.shape[:-1])
                 columns[name.removesuffix("s")] = each.ravel()
         return pd.DataFrame(columns)
 

@@ -113,11 +113,11 @@ def parse_bounded_json(raw: bytes, most: int = MAX_BYTES) -> Any:
     if values > MAX_VALUES:
         raise ValueError(f"{values} values are more than {MAX_VALUES}")
     try:
-        found = json.loads(raw.decode(), parse_constant=_no_number)
+        result = json.loads(raw.decode(), parse_constant=_no_number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    _check_depth(found)
-    return found
+    _check_depth(result)
+    return result
 
 
 def _check_depth(value: Any) -> None:

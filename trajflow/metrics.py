@@ -137,8 +137,8 @@ def radii_of_levels(distances: Floats, levels: ArrayLike, weights: Floats | None
     """
     levels = np.atleast_1d(np.asarray(levels, float))
     if weights is not None:
-        found = np.quantile(distances, levels, axis=0, weights=weights, method="inverted_cdf")
-        return np.asarray(found)
+        result = np.quantile(distances, levels, axis=0, weights=weights, method="inverted_cdf")
+        return np.asarray(result)
     rank = np.ceil(levels * (len(distances) + 1) - SLACK).astype(int)
     beyond = np.where(np.isnan(distances[:1]), np.nan, np.inf)
     ranked = np.concatenate([np.sort(distances, 0), beyond])

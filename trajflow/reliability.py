@@ -70,8 +70,8 @@ def cross_check(evidence: Evidence, usual: Floats, seed: int = 0) -> Reliability
     for held in (0, 1):
         there = np.flatnonzero(half == held)
         one = fit(evidence.take(np.flatnonzero(half != held)), usual)
-        for kind, found in _calibrated_radii(one, evidence.take(there)).items():
-            radii[kind][:, there] = found
+        for kind, result in _calibrated_radii(one, evidence.take(there)).items():
+            radii[kind][:, there] = result
     return _told(evidence, radii)
 
 

@@ -163,7 +163,7 @@ class RunFolder:
         Raises:
             RunError: The list itself is damaged or missing.
         """
-        found = []
+        result = []
         for name in Manifest.read(self.path).files:
             try:
                 if name == EVENTS:
@@ -171,8 +171,8 @@ class RunFolder:
                 else:
                     self.read(name, "it was there before")
             except RunError as error:
-                found.append(str(error))
-        return found
+                result.append(str(error))
+        return result
 
 
 def _refuse(place: Path, path: str | Path) -> None:

@@ -76,7 +76,7 @@ def _unchanged(means: Floats) -> Floats:
     return means
 
 
-def resampled_means(people: People, resamples: int, chance: np.random.Generator) -> Floats:
+def resampled_means(people: People, resamples: int, rng: np.random.Generator) -> Floats:
     """Means of the N scores over people drawn with replacement, [*, N]; a row each draw.
 
     A person drawn twice brings all their windows twice.
@@ -84,17 +84,17 @@ def resampled_means(people: People, resamples: int, chance: np.random.Generator)
     Args:
         people: Those to draw from.
         resamples: How often as many people are drawn, the first axis of the result.
-        chance: What decides.
+        rng: Source of randomness.
 
     Source: Efron and Tibshirani 1993, "An introduction to the bootstrap", ch. 13, with clusters.
     """
     count = len(people.agent)
-    found = []
+    result = []
     for first in range(0, resamples, rows := max(1, BUDGET // count)):
         share = np.full(count, 1 / count)
-        times = chance.multinomial(count, share, min(rows, resamples - first))
-        found.append(times @ people.sums / (times @ people.windows)[:, None])
-    return np.concatenate(found)
+        times = rng.multinomial(count, share, min(rows, resamples - first))
+        result.append(times @ people.sums / (times @ people.windows)[:, None])
+    return np.concatenate(result)
 
 
 def intervals(
@@ -114,8 +114,8 @@ def intervals(
         seed: What decides.
         derived: Makes other scores [*, ...] of the means [*, N], such as a ratio of two.
     """
-    chance = np.random.default_rng(seed)
-    drawn = {name: derived(resampled_means(one, resamples, chance)) for name, one in groups.items()}
+    rng = np.random.default_rng(seed)
+    drawn = {name: derived(resampled_means(one, resamples, rng)) for name, one in groups.items()}
     each = {
         name: _bounds(drawn[name]) * (np.nan if len(one.agent) < 2 else 1.0)
         for name, one in groups.items()
@@ -123,7 +123,7 @@ def intervals(
     if all(len(one.agent) > 1 for one in groups.values()):
         return each, _bounds(np.mean(list(drawn.values()), 0))
     means = derived(np.stack([one.means for one in groups.values()]))
-    times = _drawn_groups(len(means), resamples, chance)
+    times = _drawn_groups(len(means), resamples, rng)
     return each, _bounds(times @ means) * (np.nan if len(means) < 2 else 1.0)
 
 
@@ -142,13 +142,13 @@ def paired_interval(
         resamples: How often people are drawn.
         seed: What decides.
     """
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     groups = [replace(a, sums=a.sums - other[name].sums) for name, a in one.items()]
     if all(len(group.agent) > 1 for group in groups):
-        drawn = np.mean([resampled_means(group, resamples, chance) for group in groups], 0)
+        drawn = np.mean([resampled_means(group, resamples, rng) for group in groups], 0)
     else:
         means = np.stack([group.means for group in groups])
-        drawn = _drawn_groups(len(means), resamples, chance) @ means
+        drawn = _drawn_groups(len(means), resamples, rng) @ means
     low, high = _bounds(drawn)[:, 0]
     return float(low), float(high)
 
@@ -183,9 +183,9 @@ def widened(low: float, mean: float, high: float, width: float) -> tuple[float, 
     return float(mean - np.hypot(mean - low, width)), float(mean + np.hypot(high - mean, width))
 
 
-def _drawn_groups(count: int, resamples: int, chance: np.random.Generator) -> Floats:
+def _drawn_groups(count: int, resamples: int, rng: np.random.Generator) -> Floats:
     """Share of each of `count` groups in every resample, [*, N]."""
-    return np.asarray(chance.multinomial(count, np.full(count, 1 / count), resamples) / count)
+    return np.asarray(rng.multinomial(count, np.full(count, 1 / count), resamples) / count)
 
 
 def _bounds(drawn: Floats) -> Floats:

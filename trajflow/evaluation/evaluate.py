@@ -227,8 +227,8 @@ def standing_speed(data: TrackData, split: str) -> float:
     if data.store.unit == "m":
         return SLOW * data.store.dt
     batches = data.validation(BATCH, SPEED_WINDOWS, split)
-    found = np.concatenate([mean_speed(batch.past[batch.target]) for batch in batches])
-    return SLOW_SHARE * float(np.quantile(found, SPEED_QUANTILE))
+    result = np.concatenate([mean_speed(batch.past[batch.target]) for batch in batches])
+    return SLOW_SHARE * float(np.quantile(result, SPEED_QUANTILE))
 
 
 def read_clocks(words: str) -> dict[str, float]:

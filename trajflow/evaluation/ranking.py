@@ -46,8 +46,8 @@ class Difference:
 
     def __str__(self) -> str:
         """The field and who has which value, in one sentence."""
-        told = ", ".join(f"{value} for {_some(names)}" for value, names in self.rows.items())
-        return f"{MEANING[self.field]} ({self.field}): {told}"
+        text = ", ".join(f"{value} for {_some(names)}" for value, names in self.rows.items())
+        return f"{MEANING[self.field]} ({self.field}): {text}"
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,14 @@ def protocol(row: Judged) -> dict[str, str]:
 def differences(rows: Sequence[Judged]) -> list[Difference]:
     """The fields in which the protocols of some rows differ; none if they may be ranked."""
     known = [(row["name"], protocol(row)) for row in rows]
-    found = []
+    result = []
     for field in MEANING:
         holders: dict[str, list[str]] = {}
         for name, values in known:
             holders.setdefault(values[field], []).append(name)
         if len(holders) > 1:
-            found.append(Difference(field, holders))
-    return found
+            result.append(Difference(field, holders))
+    return result
 
 
 def by_protocol(rows: Sequence[Judged]) -> list[list[Judged]]:
@@ -147,12 +147,12 @@ def difference(one: Judged, other: Judged) -> tuple[float, float] | None:
 def _people(row: Judged) -> dict[str, People] | None:
     """The people of each group of a row, sorted by its name."""
     try:
-        found = {}
+        result = {}
         for name, some in sorted(row["per_person"].items()):
             agent, windows = np.array(some["agent"], int), np.array(some["windows"], int)
             mean = np.array(some[SCORE], float)
-            found[name] = People(agent, windows, (mean * windows)[:, None])
-        return found or None
+            result[name] = People(agent, windows, (mean * windows)[:, None])
+        return result or None
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 

@@ -82,12 +82,12 @@ class Report:
         """Mean of each score over all windows: a group weighs as much as it has windows."""
         some = self.scenes.values()
         windows = np.array([score.windows for score in some], float)
-        found = {
+        result = {
             name: float(np.average([score.means[name] for score in some], weights=windows))
             for name in self.mean
         }
-        apart, away = found.get("spread", math.nan), found.get("mean_ade", math.nan)
-        return found | ({RATIO: apart / away if away > 0 else math.nan} if RATIO in found else {})
+        apart, away = result.get("spread", math.nan), result.get("mean_ade", math.nan)
+        return result | ({RATIO: apart / away if away > 0 else math.nan} if RATIO in result else {})
 
     @property
     def set_regressor(self) -> bool:
@@ -208,8 +208,8 @@ def is_current(path: Path) -> bool:
 
 def reports_in(folder: Path) -> list[dict[str, Any]]:
     """All reports of a folder: plain draws first, fewer steps first."""
-    found = [read_report(file) for file in sorted(folder.glob(f"{PREFIX}*.json"))]
-    return sorted(found, key=_order)
+    result = [read_report(file) for file in sorted(folder.glob(f"{PREFIX}*.json"))]
+    return sorted(result, key=_order)
 
 
 def _order(report: Mapping[str, Any]) -> tuple[str, bool, str, int]:
@@ -265,10 +265,10 @@ def _rows(table: Path) -> list[dict[str, Any]]:
 def _people(path: Path, rows: int) -> list[Any]:
     """The people of each row, for comparisons in pairs; nobody where they are not kept."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = None
-    return found if isinstance(found, list) and len(found) == rows else [{}] * rows
+        result = None
+    return result if isinstance(result, list) and len(result) == rows else [{}] * rows
 
 
 def _validation(folder: RunFolder) -> dict[str, Any]:

@@ -186,11 +186,11 @@ def independent_scores(samples: Floats, batch: Batch, judging: Judging, seed: in
         judging: The terms; `shuffles` of them is how often.
         seed: What the shuffles follow from.
     """
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     plain = _stacked(_scene_scores(samples, batch, judging))
     total = np.zeros_like(plain)
     for _ in range(judging.shuffles):
-        total += _stacked(_scene_scores(shuffled(samples, chance), batch, judging))
+        total += _stacked(_scene_scores(shuffled(samples, rng), batch, judging))
     alone = total / judging.shuffles
     return np.concatenate([alone, alone - plain], -1)
 
@@ -199,7 +199,7 @@ def _stacked(columns: dict[str, Floats]) -> Floats:
     return np.stack([columns[name] for name in PAIRS], -1)
 
 
-def shuffled(samples: Floats, chance: np.random.Generator) -> Floats:
+def shuffled(samples: Floats, rng: np.random.Generator) -> Floats:
     """The same samples, in an order of its own for each agent, [S, B, A, F, D].
 
     What is drawn of each agent stays the same to the last digit; which draws of two agents have
@@ -207,11 +207,11 @@ def shuffled(samples: Floats, chance: np.random.Generator) -> Floats:
 
     Args:
         samples: Sample s of all agents of a scene is one future, [S, B, A, F, D].
-        chance: What decides.
+        rng: Source of randomness.
     """
     count, scenes, agents = samples.shape[:3]
     orders = np.broadcast_to(np.arange(count)[:, None, None], (count, scenes, agents))
-    orders = chance.permuted(orders, axis=0)
+    orders = rng.permuted(orders, axis=0)
     return np.take_along_axis(samples, orders[..., None, None], 0)
 
 

@@ -38,9 +38,9 @@ def check_sizes(predictor: TorchPredictor, session: GraphSession) -> None:
     """
     for number, size in enumerate(SIZES):
         inputs = random_inputs(predictor, size, seed=2 + number)
-        found, context = session.run(("futures", "context"), inputs)
+        result, context = session.run(("futures", "context"), inputs)
         futures, contexts = outputs_of(predictor, inputs)
-        off = difference(found, futures, inputs["past"])
+        off = difference(result, futures, inputs["past"])
         off = max(off, context_difference(context, contexts, inputs["past"]))
         if not off <= AGREED:
             raise RunError(
@@ -63,14 +63,14 @@ def check_forecasts(
     Raises:
         RunError: It is more than is allowed for the export's precision.
     """
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     worst = 0.0
     for number in range(rounds):
-        agents = int(chance.integers(1, 6))
-        sizes = (int(chance.integers(1, 4)), agents + int(chance.integers(0, 24)), agents, 5)
+        agents = int(rng.integers(1, 6))
+        sizes = (int(rng.integers(1, 4)), agents + int(rng.integers(0, 24)), agents, 5)
         inputs = random_inputs(predictor, sizes, seed + number)
-        (found,) = exported.session.run(["futures"], inputs)
-        worst = max(worst, difference(found, outputs_of(predictor, inputs)[0], inputs["past"]))
+        (result,) = exported.session.run(["futures"], inputs)
+        worst = max(worst, difference(result, outputs_of(predictor, inputs)[0], inputs["past"]))
     allowed = AGREED if exported.facts["precision"] == "fp32" else REDUCED
     if not worst <= allowed:
         raise RunError(
@@ -102,12 +102,12 @@ def check_scores(
 
     config = RunFolder.open(run).config
     tracks = TrackData(open_store(data), **config.data.model_dump(), order=config.train.seed)
-    chance, size = np.random.default_rng(0), predictor.horizon * predictor.dims
+    rng, size = np.random.default_rng(0), predictor.horizon * predictor.dims
     scores: list[Any] = []
     seen = 0
     for batch in tracks.batches("val", 256):
         for _ in range(SEEDS if batch.targets else 0):
-            noise = chance.standard_normal((20, batch.targets, size), dtype=np.float32)
+            noise = rng.standard_normal((20, batch.targets, size), dtype=np.float32)
             truth = batch.future[batch.target]
             drawn = [_run(predictor, batch, noise), exported.carry(batch.past, batch.target, noise)]
             scores.append([[f(d, truth).sum() for f in (min_ade, energy_score)] for d in drawn])
@@ -195,17 +195,17 @@ def random_inputs(
     """
     scenes, agents, targets, samples = size
     a, unit = predictor.model.architecture, float(predictor.model.normalizer.displacement_scale)
-    chance = np.random.default_rng(seed)
-    drift = chance.normal(size=(scenes, agents, 1, a.dims))
-    steps = drift + rough * chance.normal(size=(scenes, agents, a.history, a.dims))
-    past = unit * (steps.cumsum(2) + 5 * chance.normal(size=(scenes, agents, 1, a.dims)))
-    lost = chance.random(past.shape[:3]) < 0.15
-    lost[chance.random((scenes, agents)) < 0.5] = False
-    lost[:, targets:][chance.random((scenes, agents - targets)) < 0.15] = True
+    rng = np.random.default_rng(seed)
+    drift = rng.normal(size=(scenes, agents, 1, a.dims))
+    steps = drift + rough * rng.normal(size=(scenes, agents, a.history, a.dims))
+    past = unit * (steps.cumsum(2) + 5 * rng.normal(size=(scenes, agents, 1, a.dims)))
+    lost = rng.random(past.shape[:3]) < 0.15
+    lost[rng.random((scenes, agents)) < 0.5] = False
+    lost[:, targets:][rng.random((scenes, agents - targets)) < 0.15] = True
     past[lost] = np.nan
-    noise = chance.normal(size=(samples, scenes, targets, a.horizon * a.dims))
+    noise = rng.normal(size=(samples, scenes, targets, a.horizon * a.dims))
     inputs = {"past": past.astype(np.float32), "noise": noise.astype(np.float32)}
     if a.condition_on_dt:
         least, most = (one / predictor.dt for one in predictor.dts)
-        inputs["rate"] = chance.uniform(least, most, scenes).astype(np.float32)
+        inputs["rate"] = rng.uniform(least, most, scenes).astype(np.float32)
     return inputs

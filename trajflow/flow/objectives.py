@@ -43,8 +43,8 @@ def jvp(
         direction: How they move, of the same shapes.
         create_graph: Whether the derivative shall have a gradient; work is saved where not.
     """
-    if isinstance(u, HasJVP) and (found := u.jvp(point, direction, create_graph)) is not None:
-        return found
+    if isinstance(u, HasJVP) and (result := u.jvp(point, direction, create_graph)) is not None:
+        return result
     both = torch.func.jvp(u, point, direction)
     return both[0], both[1]
 

@@ -28,8 +28,8 @@ def _share(like: Tensor, flow_ratio: float, rows: bool, generator: Generator | N
     """Which events have r = t: each by its own chance, or so many of all, row by row."""
     if not rows:
         return _uniform(like, generator) < flow_ratio
-    chance = torch.rand((), device=like.device, generator=generator)
-    count = (flow_ratio * like.numel() + chance).floor()
+    rng = torch.rand((), device=like.device, generator=generator)
+    count = (flow_ratio * like.numel() + rng).floor()
     row = torch.rand(like.shape[1:].numel(), device=like.device, generator=generator).argsort()
     first = len(row) * torch.arange(len(like), device=like.device).unsqueeze(-1)
     return (first + row < count).reshape(like.shape)

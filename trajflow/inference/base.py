@@ -252,10 +252,10 @@ class Predictor(ABC):
             drawn[:, bad.ravel()] = np.nan
         drawn = drawn.reshape(samples, *lead, self.horizon, self.dims)
         calibration = self.calibration if dt_ratio == 1 else None
-        told = Forecast(drawn, dt_ratio * self.dt, tuple(agents), weights, calibration)
+        forecast = Forecast(drawn, dt_ratio * self.dt, tuple(agents), weights, calibration)
         if on_bad == "quarantine":
-            told = replace(told, faults=faults.reshape(lead))
-        return self._with_ood(told, full[:, :count], contexts, ~bad) if ood else told
+            forecast = replace(forecast, faults=faults.reshape(lead))
+        return self._with_ood(forecast, full[:, :count], contexts, ~bad) if ood else forecast
 
     def _with_ood(
         self, forecast: Forecast, past: Floats, contexts: tuple[Floats, ...], good: Bools

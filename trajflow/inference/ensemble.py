@@ -92,13 +92,13 @@ class Ensemble(Predictor):
     def _draw(
         self, past: Floats, target: Bools, samples: int, seed: int | None, dt_ratio: float | Floats
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        chance = secrets.randbits(31) if seed is None else seed
-        shares = zip(self.predictors, self.shares(samples, chance), strict=True)
+        rng = secrets.randbits(31) if seed is None else seed
+        shares = zip(self.predictors, self.shares(samples, rng), strict=True)
         futures: list[Floats] = []
         contexts: list[Floats] = []
         for number, (one, share) in enumerate(shares):
             if share:
-                drawn, own = one._draw(past, target, share, chance + SEED_STEP * number, dt_ratio)
+                drawn, own = one._draw(past, target, share, rng + SEED_STEP * number, dt_ratio)
                 futures.append(drawn)
             else:
                 own = one._contexts(past, target, dt_ratio)
@@ -121,14 +121,14 @@ class Ensemble(Predictor):
         if wanted.rule == LEARNED:
             each = replace(wanted, draws=wanted.count)
             sets = [one._chosen(past, target, each, seed, dt_ratio) for one in self.predictors]
-            found = merge([Chosen(*map(torch.tensor, one)) for one in sets])
+            result = merge([Chosen(*map(torch.tensor, one)) for one in sets])
         else:
-            chance = secrets.randbits(31) if seed is None else seed
-            drawn, _ = self._draw(past, target, wanted.draws, chance, dt_ratio)
+            rng = secrets.randbits(31) if seed is None else seed
+            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio)
             # Rules start from the first draws, and these are all of one member.
-            order = np.random.default_rng(chance).permutation(len(drawn))
-            found = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)
-        return found.samples.numpy(), found.weights.numpy()
+            order = np.random.default_rng(rng).permutation(len(drawn))
+            result = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)
+        return result.samples.numpy(), result.weights.numpy()
 
 
 def _common(predictors: Sequence[TorchPredictor]) -> TrackFormat:
@@ -139,12 +139,12 @@ def _common(predictors: Sequence[TorchPredictor]) -> TrackFormat:
     """
     kinds = {(p.history, p.horizon, p.dims, p.dt, p.unit, p.steps) for p in predictors}
     if len(kinds) != 1:
-        told = "; ".join(
+        text = "; ".join(
             f"{t} past and {f} future steps of {dt:g} s, {d} coordinates in {unit}, "
             f"{steps} evaluations"
             for t, f, d, dt, unit, steps in sorted(kinds)
         )
-        raise ConfigError(f"an ensemble needs predictors of one kind, got {told or 'none'}")
+        raise ConfigError(f"an ensemble needs predictors of one kind, got {text or 'none'}")
     least, most = (max(p.dts[0] for p in predictors), min(p.dts[1] for p in predictors))
     scale = min(p.format.displacement_scale for p in predictors)
     dts = DtRange(predictors[0].dt, least, most)

@@ -189,12 +189,12 @@ def faults_of(points: Floats, scale: float, ids: Sequence[object] = ()) -> NDArr
         scale: Typical displacement per step.
         ids: Of the A agents.
     """
-    found = np.full(points.shape[:2], None, dtype=object)
+    result = np.full(points.shape[:2], None, dtype=object)
     if not plausible(points, scale):
-        _name(found, points, scale)
+        _name(result, points, scale)
     if len(ids):
-        found[:, _repeated(ids)] = "has the id of an agent before it"
-    return found
+        result[:, _repeated(ids)] = "has the id of an agent before it"
+    return result
 
 
 def _repeated(ids: Sequence[object]) -> list[int]:

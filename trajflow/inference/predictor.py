@@ -100,7 +100,7 @@ class TorchPredictor(Predictor):
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
         centre = scene_centres(past)
-        found = chosen_futures(
+        result = chosen_futures(
             self.model,
             to_tensor(past, centre, self.device),
             torch.as_tensor(target, device=self.device),
@@ -108,21 +108,21 @@ class TorchPredictor(Predictor):
             self.steps,
             self._generator(seed),
             self.sets,
-            self._told(dt_ratio, len(past)),
+            self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
-        weights = found.weights.double().cpu().numpy()
-        samples = found.samples.double().cpu().numpy() + there
+        weights = result.weights.double().cpu().numpy()
+        samples = result.samples.double().cpu().numpy() + there
         return np.asarray(samples), np.asarray(weights / weights.sum(0))
 
-    def _told(self, dt_ratio: float | Floats, scenes: int) -> torch.Tensor:
-        told = np.broadcast_to(np.asarray(dt_ratio, np.float32), (scenes,))
-        return torch.tensor(told, device=self.device)
+    def _dt_ratios(self, dt_ratio: float | Floats, scenes: int) -> torch.Tensor:
+        ratios = np.broadcast_to(np.asarray(dt_ratio, np.float32), (scenes,))
+        return torch.tensor(ratios, device=self.device)
 
     def _generator(self, seed: int | None) -> torch.Generator:
-        chance = secrets.randbits(62) if seed is None else seed
-        return torch.Generator(self.device).manual_seed(chance)
+        rng = secrets.randbits(62) if seed is None else seed
+        return torch.Generator(self.device).manual_seed(rng)
 
     @torch.inference_mode()
     def _contexts(
@@ -130,7 +130,7 @@ class TorchPredictor(Predictor):
     ) -> tuple[Floats, ...]:
         wanted = torch.as_tensor(target, device=self.device)
         points = to_tensor(past, scene_centres(past), self.device)
-        context, _ = self.model.context(points, wanted, self._told(dt_ratio, len(past)))
+        context, _ = self.model.context(points, wanted, self._dt_ratios(dt_ratio, len(past)))
         return (np.asarray(context[wanted].double().cpu().numpy()),)
 
     @torch.inference_mode()
@@ -150,7 +150,7 @@ class TorchPredictor(Predictor):
             samples,
             self.steps,
             secrets.randbits(62) if seed is None else seed,
-            self._told(dt_ratio, len(past)),
+            self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
@@ -194,15 +194,15 @@ def forecast_within(
     Raises:
         TrajflowError: The memory does not suffice for one of them.
     """
-    asked = _Asked(past, target, samples, steps, dt_ratio, temperature)
+    request = _Request(past, target, samples, steps, dt_ratio, temperature)
     most = len(past) if model.architecture.joint else int(target.sum())
     parts = 1
     while True:
         noise = torch.Generator(past.device).manual_seed(seed)
         try:
             if parts == 1:
-                return asked.drawn(model, noise)
-            cut = asked.by_scenes if model.architecture.joint else asked.by_agents
+                return request.drawn(model, noise)
+            cut = request.by_scenes if model.architecture.joint else request.by_agents
             futures, contexts = zip(*cut(model, noise, parts), strict=True)
             return torch.cat(futures, 1), torch.cat(contexts)
         except (MemoryError, RuntimeError) as error:
@@ -223,7 +223,7 @@ def short_of_memory(error: BaseException) -> bool:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Request:
     past: Tensor
     target: Tensor
     samples: int

@@ -211,11 +211,11 @@ def _pasts(tracks: Tracks, rows: Ints, history: int) -> Floats:
     """Positions over the T steps that end at rows [B, A] of the tracks, [B, A, T, D]."""
     past = np.full((*rows.shape, history, tracks.position.shape[1]), np.nan)
     for back in range(history):
-        found = np.maximum(rows - back, 0)
-        ago = tracks.step[rows] - tracks.step[found]
-        own = tracks.track[found] == tracks.track[rows]
+        result = np.maximum(rows - back, 0)
+        ago = tracks.step[rows] - tracks.step[result]
+        own = tracks.track[result] == tracks.track[rows]
         slot = history - 1 - ago
         seen = own & (slot >= 0) & (rows - back >= 0)
         scene, agent = np.nonzero(seen)
-        past[scene, agent, slot[seen]] = tracks.position[found[seen]]
+        past[scene, agent, slot[seen]] = tracks.position[result[seen]]
     return past

@@ -99,12 +99,12 @@ def read_samples(run: Path, weights: bytes) -> dict[int, LearnedSamples]:
     Raises:
         RunError: A set is damaged or missing.
     """
-    found = {}
+    result = {}
     listed = {run / name for name in Manifest.read(run).files if fnmatch(name, SETS)}
     for path in sorted(listed | set(run.glob(SETS))):
         noises, facts = unpack_samples(read_kept(path, MOST), str(path))
         if facts.get("weights") == hashlib.sha256(weights).hexdigest():
-            found[noises.shape.count] = noises
+            result[noises.shape.count] = noises
             continue
         warnings.warn(
             f"{path} was learned for other weights and is ignored; `trajflow fit RUN DATA samples` "
@@ -112,7 +112,7 @@ def read_samples(run: Path, weights: bytes) -> dict[int, LearnedSamples]:
             TrajflowWarning,
             stacklevel=3,
         )
-    return found
+    return result
 
 
 def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:

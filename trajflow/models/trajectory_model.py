@@ -230,8 +230,8 @@ class TrajectoryModel(nn.Module):
         """
         context, frame = self.context(past, target, dt_ratio)
         if dropout > 0:
-            chance = torch.rand(context.shape, device=context.device, generator=generator)
-            context = context * (chance >= dropout) / (1 - dropout)
+            rng = torch.rand(context.shape, device=context.device, generator=generator)
+            context = context * (rng >= dropout) / (1 - dropout)
         weight = self.normalizer.weight
         if self.architecture.joint:
             event = self.normalizer.normalize(frame, future)

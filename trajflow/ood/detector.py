@@ -116,11 +116,11 @@ class Gaussian:
         from sklearn.covariance import LedoitWolf
 
         rows = np.random.default_rng(0).choice(len(weight), len(weight), p=weight / weight.sum())
-        found = LedoitWolf().fit(context[rows])
-        values, vectors = np.linalg.eigh(found.covariance_)
+        result = LedoitWolf().fit(context[rows])
+        values, vectors = np.linalg.eigh(result.covariance_)
         root = (vectors / np.sqrt(np.maximum(values, 1e-12)))[:, ::-1]
-        typical = np.sqrt(np.mean(np.square((context - found.location_) @ root).sum(1)))
-        return cls(found.location_, np.ascontiguousarray(root), np.array([typical]))
+        typical = np.sqrt(np.mean(np.square((context - result.location_) @ root).sum(1)))
+        return cls(result.location_, np.ascontiguousarray(root), np.array([typical]))
 
     def components(self, context: Floats) -> Floats:
         """Contexts [N, H] in directions of unit variance, [N, H]."""
@@ -160,12 +160,15 @@ class Kinds:
         mean = np.nan_to_num(np.nanmean(features, 0))
         scale = np.nan_to_num(np.nanstd(features, 0)) + 1e-6
         scaled = np.clip(np.nan_to_num((features - mean) / scale), -4, 4)
-        found = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.01).fit(scaled, which)
+        result = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.01).fit(scaled, which)
         weight, start = np.zeros((len(names), features.shape[1])), np.full(len(names), -1e9)
-        if len(found.classes_) == 2:
-            weight[found.classes_[1]], start[found.classes_] = found.coef_[0], [0, found.intercept_]
+        if len(result.classes_) == 2:
+            weight[result.classes_[1]], start[result.classes_] = (
+                result.coef_[0],
+                [0, result.intercept_],
+            )
         else:
-            weight[found.classes_], start[found.classes_] = found.coef_, found.intercept_
+            weight[result.classes_], start[result.classes_] = result.coef_, result.intercept_
         return cls(names, mean, scale, weight, start)
 
 

@@ -320,22 +320,22 @@ LEVELS = np.concatenate([[0.001, 0.002, 0.005], np.arange(1, 100) / 100, [0.995,
 
 def reason_quantiles(steps: TrackSteps, weight: Floats) -> dict[str, Floats]:
     """Quantiles of each reason's number among training agents of weights [N], at `LEVELS`."""
-    found = {}
+    result = {}
     for name, reason in REASONS.items():
         values = reason.value(steps)
         finite = np.isfinite(values)
         values, weights = (values[finite], weight[finite]) if finite.any() else (np.zeros(1),) * 2
         order = np.argsort(values, kind="stable")
         reached = np.cumsum(weights[order]) / max(weights.sum(), TINY)
-        found[name] = np.interp(LEVELS, reached, values[order])
-    return found
+        result[name] = np.interp(LEVELS, reached, values[order])
+    return result
 
 
 def explain(
     steps: TrackSteps, quantiles: Mapping[str, Floats], units: Units, level: float = 0.95
 ) -> list[list[str]]:
     """The reasons that apply to each track, at most three, the rarest first; [N] lists."""
-    told: list[list[tuple[float, int, str]]] = [[] for _ in steps.seen]
+    ranked: list[list[tuple[float, int, str]]] = [[] for _ in steps.seen]
     for place, (name, reason) in enumerate(REASONS.items()):
         known, values = quantiles[name], reason.value(steps)
         below = np.searchsorted(known, values, side="left") / len(known)
@@ -347,10 +347,10 @@ def explain(
                 share = 1 - _share(known, values[row]) if high else _share(known, values[row])
                 side = "above" if high else "below"
                 rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of those learned from"
-                told[row].append(
+                ranked[row].append(
                     (round(share, 2), place, reason.words(steps, int(row), units, rare))
                 )
-    return [[words for _, _, words in sorted(row)[:3]] for row in told]
+    return [[words for _, _, words in sorted(row)[:3]] for row in ranked]
 
 
 def _share(known: Floats, value: float) -> float:

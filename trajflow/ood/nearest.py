@@ -30,13 +30,13 @@ class TrainingTracks:
     @classmethod
     def of(cls, contexts: Callable[[Batch], Floats], batches: Iterable[Batch]) -> "TrainingTracks":
         """All targets of some training batches; `contexts` gives theirs, [N, H]."""
-        found, paths, history = [], [], 0
+        result, paths, history = [], [], 0
         for batch in batches:
-            found.append(contexts(batch))
+            result.append(contexts(batch))
             whole = np.concatenate([batch.past, batch.future], 2)
             paths.append(whole[batch.target])
             history = batch.past.shape[2]
-        context = np.concatenate(found)
+        context = np.concatenate(result)
         scale = np.maximum(context.std(0), 1e-9)
         return cls(context / scale, np.concatenate(paths), history, scale)
 

@@ -80,15 +80,15 @@ def _replayed(batch: Batch, back: Bools, pace: Floats) -> tuple[Batch, Floats]:
     steps = np.where(back, -1, 1)[:, None] * np.arange(1 - length, horizon + 1)
 
     def played(pace: Floats) -> tuple[Floats, Bools]:
-        found = _at(path, centre[:, None] + pace[:, None] * steps)
-        return found, batch.target & np.isfinite(found).all((2, 3))
+        result = _at(path, centre[:, None] + pace[:, None] * steps)
+        return result, batch.target & np.isfinite(result).all((2, 3))
 
-    found, target = played(pace)
+    result, target = played(pace)
     empty = ~target.any(1)
     if empty.any():
         pace = np.where(empty, 1.0, pace)
-        found, target = played(pace)
-    past, future = np.split(found, [length], 2)
+        result, target = played(pace)
+    past, future = np.split(result, [length], 2)
     return replace(batch, past=past, future=future, target=target, around=None), pace
 
 

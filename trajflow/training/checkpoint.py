@@ -53,12 +53,12 @@ class TrainingProgress:
             TypeError: A value is missing or strange.
         """
         best = values.pop("best")
-        told = cls(**values, best=math.inf if best is None else best)
+        kept = cls(**values, best=math.inf if best is None else best)
         kinds = {"step": int, "best_step": int}
-        for name, value in vars(told).items():
+        for name, value in vars(kept).items():
             if type(value) is not kinds.get(name, float):
                 raise TypeError(f"{name} is {value!r}")
-        return told
+        return kept
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class Checkpoint:
         progress: TrainingProgress,
     ) -> "Checkpoint":
         """The state of these three."""
-        told = optimiser.state_dict()
+        kept = optimiser.state_dict()
         tensors = _under("model", model.state_dict())
         tensors |= _under("average", average.state_dict())
-        for number, state in told["state"].items():
+        for number, state in kept["state"].items():
             tensors |= _under(f"optimiser/{number}", state)
-        return cls(progress, tensors, told["param_groups"])
+        return cls(progress, tensors, kept["param_groups"])
 
     def restore(self, model: TrajectoryModel, average: AveragedModel, optimiser: Optimiser) -> None:
         """Put the state back into these three.

@@ -39,11 +39,11 @@ def tempered(
     def judged(temperature: float) -> dict[str, float]:
         return validate(model, batches(), samples, steps, seed, temperature)
 
-    found = {temperature: judged(temperature) for temperature in TEMPERATURES}
-    while (beyond := _beyond(found)) is not None:
-        found[beyond] = judged(beyond)
-    chosen = choose_temperature(found)
-    return chosen, found[chosen]
+    result = {temperature: judged(temperature) for temperature in TEMPERATURES}
+    while (beyond := _beyond(result)) is not None:
+        result[beyond] = judged(beyond)
+    chosen = choose_temperature(result)
+    return chosen, result[chosen]
 
 
 def at_bound(temperature: float) -> bool:

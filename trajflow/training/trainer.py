@@ -105,9 +105,9 @@ class Trainer:
 
     def _go_to(self, saved: Checkpoint) -> None:
         saved.restore(self.model, self.average, self.optimiser)
-        told = saved.progress
-        self.step, self.best, self.best_step = told.step, told.best, told.best_step
-        self.before, self.slowed = told.seconds, told.slowed
+        progress = saved.progress
+        self.step, self.best, self.best_step = progress.step, progress.best, progress.best_step
+        self.before, self.slowed = progress.seconds, progress.slowed
 
     def run(self) -> Iterator[Event]:
         """Train to the end, or until `stop`; every event is also written to the folder.

@@ -91,7 +91,7 @@ class ModelSpec:
             RunError: Something is missing, of the wrong kind or out of bounds.
         """
         try:
-            told = {name: _bounded(name, facts[name]) for name in BOUNDS}
+            numbers = {name: _bounded(name, facts[name]) for name in BOUNDS}
             neighbors, learned, unit = facts["neighbors"], facts["learned"], facts["unit"]
             if neighbors is not None and not 0 < neighbors <= NEIGHBORS:
                 raise ValueError(f"neighbors must be from 1 to {NEIGHBORS}")
@@ -101,17 +101,17 @@ class ModelSpec:
                 raise ValueError(f"unit must be a word of at most {UNIT} letters")
             if type(facts["joint"]) is not bool or type(neighbors) not in (int, type(None)):
                 raise TypeError("joint must be true or false, and neighbors a whole number")
-            history, horizon, dims = (int(told[name]) for name in ("history", "horizon", "dims"))
-            dt, calibration = told["dt"], facts["calibration"]
-            dts = DtRange(dt, told["least_rate"] * dt, told["most_rate"] * dt)
+            history, horizon, dims = (int(numbers[name]) for name in ("history", "horizon", "dims"))
+            dt, calibration = numbers["dt"], facts["calibration"]
+            dts = DtRange(dt, numbers["least_rate"] * dt, numbers["most_rate"] * dt)
             return cls(
-                TrackFormat(history, horizon, dims, unit, told["usual"], dts),
-                told["temperature"],
-                int(told["evaluations"]),
+                TrackFormat(history, horizon, dims, unit, numbers["usual"], dts),
+                numbers["temperature"],
+                int(numbers["evaluations"]),
                 neighbors,
                 facts["joint"],
                 tuple(learned),
-                told["golden"],
+                numbers["golden"],
                 None if calibration is None else understood(calibration),
             )
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
@@ -157,9 +157,9 @@ class Artifact:
         try:
             facts = parse_bounded_json(metadata[FACTS].encode(), MOST_FACTS)
             if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-                found = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
+                result = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
                 raise RunError(
-                    f"its format is {str(found)[:40]}, this version reads {FORMAT}; "
+                    f"its format is {str(result)[:40]}, this version reads {FORMAT}; "
                     "export the run again"
                 )
             _check_numbers(facts)
@@ -227,9 +227,9 @@ def _fields(content: bytes, place: int, end: int) -> list[tuple[int, int, int]]:
     Raises:
         RunError: The bytes are no message, or have more than `FIELDS` fields.
     """
-    found: list[tuple[int, int, int]] = []
+    result: list[tuple[int, int, int]] = []
     try:
-        while place < end and len(found) <= FIELDS:
+        while place < end and len(result) <= FIELDS:
             numbers = [0, 0]  # a tag, and the length of what follows or a number
             for k in range(2):
                 if k and numbers[0] & 7 in (1, 5):
@@ -245,13 +245,13 @@ def _fields(content: bytes, place: int, end: int) -> list[tuple[int, int, int]]:
             size = 0 if tag & 7 == 0 else size
             if tag & 7 not in (0, 1, 2, 5) or place + size > end:
                 raise IndexError
-            found.append((tag >> 3, place, place + size))
+            result.append((tag >> 3, place, place + size))
             place += size
     except IndexError:
         raise RunError("it is cut short, or not ONNX") from None
-    if len(found) > FIELDS:
+    if len(result) > FIELDS:
         raise RunError(f"it has more than {FIELDS} parts, which no export has")
-    return found
+    return result
 
 
 def pack_arrays(arrays: Mapping[str, Any]) -> str:
@@ -279,8 +279,8 @@ def unpack_arrays(text: str) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if any(one.compress_type or one.flag_bits & 1 for one in archive.infolist()):
                 raise ValueError("its arrays are compressed, which no export's are")
-        with np.load(io.BytesIO(content), allow_pickle=False) as found:
-            return {name.replace("|", "/"): found[name] for name in found.files}
+        with np.load(io.BytesIO(content), allow_pickle=False) as result:
+            return {name.replace("|", "/"): result[name] for name in result.files}
     except Exception as error:  # zip files and numpy raise many kinds
         raise ValueError(f"its arrays cannot be read: {error}") from None
 

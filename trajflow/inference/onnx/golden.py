@@ -34,8 +34,8 @@ def check_golden(artifact: Artifact, spec: ModelSpec, session: GraphSession) -> 
             raise ValueError(f"the past has shape {past.shape}")
         if futures.shape[3:] != (known.horizon, known.dims):
             raise ValueError(f"the futures have shape {futures.shape}")
-        found, context = session.run(("futures", "context"), inputs, LOAD_SECONDS)
-        off = difference(found, futures, past)
+        result, context = session.run(("futures", "context"), inputs, LOAD_SECONDS)
+        off = difference(result, futures, past)
         off = max(off, context_difference(context, golden["context"], past))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise RunError(f"it cannot forecast from the inputs it carries: {error}") from None

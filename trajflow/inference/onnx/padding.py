@@ -77,9 +77,9 @@ class Scenes:
 
     def picked(self, futures: NDArray[np.float32]) -> Floats:
         """World futures [S, N, F, D] of what the graph gives, [S, B, K, F, D]."""
-        found = futures[:, *self.place].astype(np.float64)
-        found += self.centre[self.place[0], None]
-        return found
+        result = futures[:, *self.place].astype(np.float64)
+        result += self.centre[self.place[0], None]
+        return result
 
 
 def most_at_once(past: Floats, samples: int, by_scenes: bool) -> int:

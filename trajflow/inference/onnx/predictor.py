@@ -129,8 +129,8 @@ model.onnx` makes one
         for some, agents in cut(target, most, self.spec.joint):
             for first in range(0, len(noise), ROWS):
                 draws = slice(first, first + ROWS)
-                found = self._within(past, some, noise[draws, agents], clock)
-                futures[draws, agents], contexts[agents] = found
+                result = self._within(past, some, noise[draws, agents], clock)
+                futures[draws, agents], contexts[agents] = result
         return futures, contexts
 
     def _within(
@@ -162,16 +162,16 @@ model.onnx` makes one
         """Futures [S, N, F, D] and contexts [N, H] in one call."""
         scenes, clock = self._padded(past, target, dt_ratio)
         futures, contexts = self._run(("futures", "context"), scenes, noise, clock)
-        found, context = scenes.picked(futures), contexts[*scenes.place].astype(np.float64)
-        if not (np.isfinite(found).all() and np.isfinite(context).all()):
-            finite = np.isfinite(found).all((0, 2, 3)) & np.isfinite(context).all(1)
+        result, context = scenes.picked(futures), contexts[*scenes.place].astype(np.float64)
+        if not (np.isfinite(result).all() and np.isfinite(context).all()):
+            finite = np.isfinite(result).all((0, 2, 3)) & np.isfinite(context).all(1)
             bad = scenes.known & ~finite
             if bad.any():  # those of an agent who was never seen mean nothing
                 raise RunError(
                     f"the exported model gives futures that are not finite, for {bad.sum()} of "
                     f"{len(bad)} agents; export the run again"
                 )
-        return found, context
+        return result, context
 
     def _padded(
         self, past: Floats, target: Bools, dt_ratio: NDArray[np.float32]
@@ -218,8 +218,8 @@ model.onnx` makes one
         for some, agents in cut(target, most_at_once(past, 1, joint), joint):
             scenes, own = self._padded(past, some, clock)
             shape = (1, scenes.place.shape[1], self.horizon * self.dims)
-            (found,) = self._run(("context",), scenes, np.zeros(shape, np.float32), own)
-            contexts[agents] = found[*scenes.place]
+            (result,) = self._run(("context",), scenes, np.zeros(shape, np.float32), own)
+            contexts[agents] = result[*scenes.place]
         return (contexts,)
 
     def _chosen(
@@ -244,7 +244,7 @@ model.onnx` makes one
         if "rate" in self.session.inputs:
             inputs["rate"] = np.array(dt_ratio)
         try:
-            found = self.session.run(outputs, inputs)
+            result = self.session.run(outputs, inputs)
         except OutOfMemory:
             raise
         except RunError as error:
@@ -254,9 +254,9 @@ model.onnx` makes one
             "futures": (samples, count, most, self.horizon, self.dims),
             "context": (count, most, self._width),
         }
-        for name, one in zip(outputs, found, strict=True):
+        for name, one in zip(outputs, result, strict=True):
             check_shape(name, one, shapes[name])
-        return found
+        return result
 
 
 class NumpyLearnedSamples:

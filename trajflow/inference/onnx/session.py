@@ -103,7 +103,7 @@ class GraphSession:
         deadline = time.monotonic() + seconds
         _watchdog.watch(options, deadline)
         try:
-            found: list[NDArray[Any]] = self._session.run(list(outputs), dict(inputs), options)
+            result: list[NDArray[Any]] = self._session.run(list(outputs), dict(inputs), options)
         except Exception as error:  # its exceptions have no common base
             if isinstance(error, MemoryError) or any(s in str(error) for s in SHORT_OF_MEMORY):
                 raise OutOfMemory(f"it needs more memory than {MEMORY >> 20} MiB") from None
@@ -112,9 +112,9 @@ class GraphSession:
             raise RunError(f"ONNX Runtime failed: {_one_line(error)}") from None
         finally:
             _watchdog.forget(options)
-        if not all(isinstance(one, np.ndarray) and one.dtype == np.float32 for one in found):
+        if not all(isinstance(one, np.ndarray) and one.dtype == np.float32 for one in result):
             raise RunError("it gives something else than arrays of float32")
-        return found
+        return result
 
 
 def _one_line(error: Exception) -> str:

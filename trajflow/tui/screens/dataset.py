@@ -137,8 +137,8 @@ class DatasetScreen(Screen[None]):
     async def _examine(self) -> None:
         self.query_one(FindingList).show([], "examining every byte, then the tracks ...")
         try:
-            async for found in self.app.engine.stream(tasks.examine_store, self.store):
-                self._findings += found
+            async for result in self.app.engine.stream(tasks.examine_store, self.store):
+                self._findings += result
                 self.call_later(self._show_findings)
         except TaskFailed as error:
             self._findings.append(("error", "store", str(error)))

@@ -64,8 +64,8 @@ class CorruptionTable(DataTable[Text]):
 
 def best_baseline(corruption: Values) -> tuple[str, float]:
     """The score without a network that detects a corruption best, and its AUROC."""
-    found = corruption["detection"]
-    aurocs = {name: found[name]["auroc"]["value"] for name in found if name.startswith(BASELINE)}
+    result = corruption["detection"]
+    aurocs = {name: result[name]["auroc"]["value"] for name in result if name.startswith(BASELINE)}
     best = max(aurocs, key=lambda name: aurocs[name])
     return best.removeprefix(BASELINE), aurocs[best]
 
@@ -85,8 +85,8 @@ def histogram_of(corruption: Values) -> Values | None:
 def roc_curves(corruption: Values) -> list[Curve]:
     """Share of corrupted windows detected over that of original ones flagged; chance is faint."""
     names = {SCORE: "OOD", DISTANCE: "distance", f"{BASELINE}steps": "baseline"}
-    chance = np.array([0.0, 1.0])
-    curves = [Curve("chance", chance, chance, faint=True)]
+    diagonal = np.array([0.0, 1.0])
+    curves = [Curve("chance", diagonal, diagonal, faint=True)]
     for name, label in names.items():
         if name in corruption.get("roc", {}):
             x, y = np.array(corruption["roc"][name]).T
