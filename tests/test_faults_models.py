@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,9 @@ sys.path.insert(0, str(ROOT / "examples" / "faults"))
 
 import hostile_runs  # noqa: E402
 
-try:
+if find_spec("onnx"):
     import hostile_models
-except ImportError:  # onnx is optional
+else:  # it is optional
     hostile_models = None
 LARGE = {
     "a million nodes",

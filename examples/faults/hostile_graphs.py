@@ -40,10 +40,10 @@ def plain_graph() -> bytes:
 
 def _model(nodes: list[onnx.NodeProto], **constants: np.ndarray) -> onnx.ModelProto:
     """The plain graph with further nodes and constants."""
-    constants = {"shape": np.array([0, 0, 0, *FUTURE]), **constants}
+    constants = {"shape": np.array([0, 0, 0, *FUTURE]), "zeroth": np.array(0), **constants}
     own = [
         helper.make_node("Reshape", ["noise", "shape"], ["futures"]),
-        helper.make_node("Identity", ["past"], ["context"]),
+        helper.make_node("Gather", ["noise", "zeroth"], ["context"]),
     ]
     takes = [
         helper.make_tensor_value_info("past", TensorProto.FLOAT, ["B", "A", 8, 2]),

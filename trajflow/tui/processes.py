@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from trajflow.errors import RunError
 MARK = b'{"trajflow job": '
 TAIL = 1 << 16
 """Bytes at the end of a log that are read."""
+START_SECONDS = 2.0
+"""Most seconds that the start of a process is waited for."""
 
 
 HANGUP = 129
@@ -92,7 +95,12 @@ def start_training(run: Path, arguments: Sequence[str]) -> Job:
             log.write(b"\n" + MARK + about.encode() + b"}\n")
     except OSError as error:
         raise RunError(f"the training cannot be started: {error}") from None
-    return Job(run, child.pid, tuple(words))
+    job = Job(run, child.pid, tuple(words))
+    # Linux shows no command line until exec is over, and a job without one counts as dead.
+    deadline = time.monotonic() + START_SECONDS
+    while not _alive(job) and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return job
 
 
 def running_job(run: Path) -> Job | None:
