@@ -24,6 +24,7 @@ from trajflow.datasets.cleaning import (
     Cleaner,
     Rules,
     decide_rules,
+    on_lines,
     policies,
     scenes_of,
 )
@@ -111,6 +112,7 @@ def import_tracks(
         ConfigError: A problem or policy is unknown.
     """
     refused = [name for name, policy in policies(on_problem).items() if policy == "refuse"]
+    lines = "off-grid" not in (refused if isinstance(on_problem, str) else on_problem or {})
     _check_numbers(dt=dt, scale=scale, speed_limit=speed_limit)
     path, out = Path(path), Path(out)
     output = OutputFolder(out, overwrite, is_store)
@@ -122,9 +124,8 @@ def import_tracks(
         )
         found = read(rows.db, path, options)
         _take_in(rows, found, progress)
-        rules = decide_rules(
-            _survey(rows, found, part_rows, progress), rows, found, dt is not None, speed_limit
-        )
+        survey = _survey(rows, found, part_rows, progress)
+        rules = decide_rules(survey, rows, found, dt is not None, speed_limit, lines)
         writer = StoreWriter(
             output,
             dims=found.dims,
@@ -190,8 +191,9 @@ class _Counts:
         scenes: Scenes with at least one kept row, in order.
         types, splits: Trajectories of each type and rows of each split, kept.
         steps: Steps of dt between consecutive kept rows.
-        kept, between, moved, cuts, turned: Rows kept, dropped between steps, moved in time; tracks
-            cut; rows whose longitude was turned by 360 degrees.
+        kept, between, replaced, moved, cuts, turned: Rows kept, dropped between steps, replaced
+            by places on straight lines, moved in time; tracks cut; rows whose longitude was
+            turned by 360 degrees.
     """
 
     scenes: dict[str, None] = field(default_factory=dict)
@@ -200,6 +202,7 @@ class _Counts:
     steps: Counter[int] = field(default_factory=Counter)
     kept: int = 0
     between: int = 0
+    replaced: int = 0
     moved: int = 0
     cuts: int = 0
     turned: int = 0
@@ -214,11 +217,14 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iter
     kept = cleaned.reason == KEPT
     counts.between += int((cleaned.reason == BETWEEN).sum())
     counts.moved += cleaned.moved
-    counts.kept += int(kept.sum())
     good = replace(part, position=cleaned.position).take(kept)
     if cleaned.position is not part.position:
         counts.turned += int((good.position[:, 0] != part.position[kept, 0]).sum())
     step, cut = cleaned.step[kept], cleaned.cut[kept]
+    if cleaner.rules.max_gap is not None and len(step):
+        counts.replaced += len(step)
+        good, step, cut = on_lines(good, cut, cleaner.rules)
+    counts.kept += len(step)
     for _, own in scenes_of(good.scene):
         yield _block(good.take(own), step[own], cut[own], cleaner.rules, rows, counts)
 
@@ -282,6 +288,8 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
     dropped = {name: count for name, count in rows.dropped.items() if count}
     if counts.between:
         dropped["between steps"] = dropped.get("between steps", 0) + counts.between
+    if counts.replaced:
+        dropped["replaced by places on straight lines"] = counts.replaced
     clocks = {rows.scenes[code]: shift for code, shift in cleaner.clock.items() if shift}
     steps = {
         (str(n) if n <= LONG_GAP else f">{LONG_GAP}"): c for n, c in sorted(counts.steps.items())

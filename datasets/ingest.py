@@ -392,6 +392,18 @@ class Ingest:
             row=column["row"],
         )
 
+    def times(self, most: int = BATCH) -> Floats:
+        """The first times of the scene that has most rows, increasing; known once it is sorted."""
+        largest = int(np.bincount(self.scene, self.rows).argmax())
+        own = np.flatnonzero(self.scene == largest)
+        with sorting():
+            found = self.db.sql(
+                f"""select distinct time - {real(self._origin)} as time from good
+                join numbers using (track) where number between {own[0]} and {own[-1]}
+                order by time limit {most}"""
+            )
+            return np.asarray(found.fetchnumpy()["time"], np.float64)
+
     def has(self, scene: int, label: str) -> bool:
         """Whether a scene, given by its code, has an agent of this label."""
         return (self._codes["scene"][self.scenes[scene]], label) in self._tracks

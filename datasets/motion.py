@@ -14,7 +14,15 @@ NEAR = 0.25
 """Times this close to the median are averaged."""
 ROUNDED = 0.02
 """Clocks are rounded by less than this share of a step; a mean further off is jitter."""
+SAME, ENOUGH_STEPS = 0.1, 30
+"""Times this close to a multiple of a step are one, and so many tell whether most are."""
+COARSE = 0.02
+"""Share of times from row to row that are no usual step where a rounded clock is looked for."""
 STRAIGHT = 0.6
+SUDDEN = 10.0
+"""A step to a place that stands for "not seen" is this many times faster than the agent's usual."""
+SEEN_TWICE = 3
+"""Visits of such a place, by sudden steps, that tell it."""
 FAST = 20.0
 """A jump is this many times faster than the 99th percentile of running speeds."""
 WALKING = ("pedestrian", "person", "people", "walker", "human")
@@ -72,6 +80,66 @@ def running_speed(steps: Steps) -> Floats:
     A lasting speed shows in it; a jump, or two glitches with four fast steps, do not.
     """
     return np.asarray(np.partition(steps.speed[windows_of(steps.track)], 1, axis=1)[:, 1])
+
+
+def lasting_speed(steps: Steps) -> Floats:
+    """The lower of two running speeds that share no step, [N]; a tenth of bad rows fits in both.
+
+    Where no trajectory has ten steps it is the running speed itself.
+    """
+    speed, track = running_speed(steps), steps.track[windows_of(steps.track)[:, 0]]
+    pair = track[WINDOW:] == track[:-WINDOW]
+    return np.minimum(speed[WINDOW:], speed[:-WINDOW])[pair] if pair.any() else speed
+
+
+def find_fillers(track: Ints, time: Floats, position: Floats) -> Floats:
+    """Places that stand for "not seen", [F, 2]: agents are there suddenly, and exactly there.
+
+    Such a place is visited three times or more, by steps ten times faster than the agent's usual
+    one: in the middle of a track and back to where it was, or for two rows or more at its begin or
+    end. Other visits, by usual steps, are fewer.
+
+    Args:
+        track: Trajectory of each row, [N].
+        time: Increasing inside a trajectory, [N].
+        position: Coordinates, [N, D]; the first two tell the place.
+    """
+    place = position[:, :2]
+    steps = steps_of(track, time, place)
+    moving = steps.length > 0
+    usual = medians(steps.speed[moving], steps.track[moving], int(track.max(initial=-1)) + 1)
+    sudden = np.zeros(len(track), np.bool_)
+    sudden[steps.row] = steps.speed > SUDDEN * usual[steps.track]
+    if not sudden.any():
+        return np.empty((0, 2))
+    first = np.concatenate(([True], np.diff(track) != 0))
+    begin = np.flatnonzero(first | np.append(True, (np.diff(place, axis=0) != 0).any(1)))
+    after = np.append(begin[1:], len(track))
+    starts, ends = first[begin], np.append(first, True)[after]
+    there, before, behind = place[begin], place[begin - 1], place[after % len(track)]
+    back = 2 * np.linalg.norm(behind - before, axis=1) < np.minimum(
+        np.linalg.norm(there - before, axis=1), np.linalg.norm(there - behind, axis=1)
+    )
+    visit = (starts | sudden[begin]) & (ends | np.append(sudden, True)[after]) & ~(starts & ends)
+    visit &= np.where(starts | ends, after - begin > 1, back)
+    found, counts = np.unique(there[visit], axis=0, return_counts=True)
+    found, counts = found[counts >= SEEN_TWICE], counts[counts >= SEEN_TWICE]
+    runs = [int(((there == one).all(1) & ~(starts & ends)).sum()) for one in found]
+    return np.asarray(found[2 * counts >= runs])
+
+
+def off_earth(position: Floats) -> Bools:
+    """Whether a latitude is beyond 90 degrees, [N]; none if half are: then it is no latitude."""
+    beyond = np.abs(position[:, 1]) > 90
+    return beyond & (2 * int(beyond.sum()) < len(beyond))
+
+
+def at_places(position: Floats, places: Floats) -> Bools:
+    """Whether a row is exactly at one of some places, [N]."""
+    there = np.zeros(len(position), np.bool_)
+    for place in places:
+        there |= (position[:, :2] == place).all(1)
+    return there
 
 
 def straightness(steps: Steps, position: Floats) -> tuple[Ints, Floats]:
@@ -197,6 +265,57 @@ class TimeStep:
         median, mean = _middle(self.sample.values), self.total / self.count
         return float(f"{mean if abs(mean - median) < ROUNDED * median else median:.9g}")
 
+    def irregular(self) -> bool:
+        """Whether times from row to row are mostly no multiples of the one in the middle."""
+        ratio = self.sample.values / _middle(self.sample.values) if self.count else np.empty(0)
+        whole = np.abs(ratio - np.maximum(np.rint(ratio), 1)) <= SAME
+        return len(ratio) >= ENOUGH_STEPS and bool(whole.mean() < 0.5)
+
+    def grain(self) -> float:
+        """The last digit of a clock whose rounding shows in the times from row to row; or 0."""
+        values = self.sample.values
+        if not self.count:
+            return 0.0
+        grains = (10.0**-digits for digits in range(7))
+        grain = next(
+            (g for g in grains if np.abs(values / g - np.rint(values / g)).max() < SAME), 0
+        )
+        away = np.abs(values - _middle(values))
+        odd = (away > ROUNDED * _middle(values)) & (away < 1.01 * grain)
+        return grain if odd.mean() > COARSE else 0.0
+
+
+def exact_step(time: Floats, step: float, grain: float) -> float | None:
+    """The step of a clock whose times are rounded, from the span over the count of steps.
+
+    The step is known well enough to count those of a short stretch, whose span makes it exact
+    enough for one four times as long, up to the whole recording.
+
+    Args:
+        time: All times of a recording, increasing, [N].
+        step: About the step.
+        grain: What times are rounded to.
+
+    Returns:
+        The step; None where times are not those of any step, rounded.
+    """
+    near = np.diff(time)
+    near = near[np.abs(near - step) < 1.01 * grain]
+    if len(time) < ENOUGH_STEPS or not len(near):
+        return None
+    step, stretch = float(near.mean()), 0.0
+    while stretch < time[-1] - time[0]:
+        stretch = max(4 * stretch, 8 * step)
+        later = time[np.searchsorted(time, time + stretch, side="right") - 1]
+        count = np.rint((later - time) / step)
+        step = float(((later - time) * count).sum() / (count**2).sum())
+    angle = 2 * np.pi * time / step
+    shift = np.arctan2(np.sin(angle).mean(), np.cos(angle).mean()) / (2 * np.pi)
+    count = np.rint(time / step - shift)
+    fits = np.abs(time - (count + shift) * step) < 0.6 * grain
+    fits[1:] &= np.diff(count) > 0
+    return step if fits.mean() > 1 - COARSE else None
+
 
 class MotionSurvey:
     """How all trajectories move, in the clock and the unit of the files, K of them.
@@ -207,6 +326,8 @@ class MotionSurvey:
         speed: Median speed of each trajectory while it moves, [K]; NaN where it hardly does.
         travels: Whether a trajectory goes anywhere rather than standing or jittering, [K].
         low, high: Corners of the box around each trajectory, [K, D].
+        begin: First time of each trajectory, [K].
+        fillers: Places that stand for "not seen", [F, 2]; rows there tell nothing but times.
         crossings: Steps that look like longitudes crossing the date line.
     """
 
@@ -215,6 +336,7 @@ class MotionSurvey:
         self.speed = np.full(tracks, np.nan)
         self.travels: Bools = np.zeros(tracks, np.bool_)
         self.low, self.high = np.full((tracks, dims), np.nan), np.full((tracks, dims), np.nan)
+        self.begin, self.fillers = np.full(tracks, np.nan), np.empty((0, 2))
         self.crossings = 0
         self._longitudes = unit == "degree"
 
@@ -231,6 +353,14 @@ class MotionSurvey:
             first = np.concatenate(([True], ~again))
             track, time, position = track[first], time[first], position[first]
         begins = np.flatnonzero(np.diff(track, prepend=-1))
+        self.begin[track[begins]] = time[begins]
+        self.time_step.add(np.diff(time)[track[1:] == track[:-1]])
+        seen = ~self._unseen(track, time, position)
+        if not seen.all():
+            track, time, position = track[seen], time[seen], position[seen]
+            begins = np.flatnonzero(np.diff(track, prepend=-1))
+        if not len(track):
+            return
         numbers = track[begins]
         if self._longitudes:
             position = position.copy()
@@ -240,8 +370,7 @@ class MotionSurvey:
         local = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(track))))
         steps = steps_of(local, time, position)
         self.crossings += _crossings(steps.row, position)
-        self.time_step.add(steps.seconds)
-        speed = running_speed(steps)
+        speed = lasting_speed(steps)
         self.running.add(speed[speed > 0])
         moving = steps.length > 0
         self.speed[numbers] = medians(
@@ -249,6 +378,13 @@ class MotionSurvey:
         )
         where, ratio = straightness(steps, position)
         self.travels[numbers] = medians(ratio, where, len(begins), least=3) >= STRAIGHT
+
+    def _unseen(self, track: Ints, time: Floats, position: Floats) -> Bools:
+        """Rows at places that stand for "not seen", [N]."""
+        local = np.cumsum(np.diff(track, prepend=-1) != 0) - 1
+        places = find_fillers(local, time, position)
+        self.fillers = np.unique(np.concatenate((self.fillers, places)), axis=0)
+        return at_places(position, self.fillers) | (off_earth(position) & self._longitudes)
 
     def fastest(self) -> float | None:
         """A speed that only jumps reach, per unit of the clock; None if hardly anything moves."""
