@@ -17,6 +17,7 @@ from trajflow.datasets.motion import (
     MotionSurvey,
     OtherUnits,
     at_places,
+    clock_shift,
     exact_step,
     find_other_units,
     guess_unit,
@@ -53,7 +54,7 @@ MOST = 10.0
 """The agent's own speed raises the limit at most this many times."""
 CLOSE = 0.25
 """Once a track has a jump, its steps are held to this share of the limit."""
-OWN_CLOCKS = 0.2
+OWN_CLOCKS = 0.05
 """Share of rows whose tracks are between the steps of their scene from which lines are drawn."""
 LONGEST = 2.5
 """Places lie on no straight line between rows further apart than this many steps."""
@@ -144,6 +145,8 @@ def decide_rules(
     typical = survey.time_step.typical()
     grain = survey.time_step.grain()
     exact = exact_step(rows.times(), typical, grain) if typical and grain else None
+    if exact and typical and abs(exact / typical - 1) < EXACT:
+        exact = None  # nothing is rounded: rows are missing
     typical = float(f"{exact:.9g}") if exact else typical
     rules = _decide_step(typical, source, dt_given, rows)
     rules.row_interval = typical
@@ -428,12 +431,9 @@ def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
 
 
 def _shift(time: Floats, fine: float) -> float:
-    """What the clock is ahead of whole steps: the circular mean over rows, 0 if negligible."""
-    angle = 2 * np.pi * (time / fine % 1)
-    if not len(angle):
-        return 0.0
-    turn = np.arctan2(np.sin(angle).mean(), np.cos(angle).mean()) / (2 * np.pi)
-    return float(turn * fine) if abs(turn) > EXACT else 0.0
+    """What the clock is ahead of whole steps, 0 if negligible."""
+    shift = clock_shift(time, fine) if len(time) else 0.0
+    return shift if abs(shift) > EXACT * fine else 0.0
 
 
 def scenes_of(scene: Ints) -> list[tuple[int, slice]]:

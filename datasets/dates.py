@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from trajflow.datasets.ingest import BATCH, number, quoted, reading
+from trajflow.datasets.ingest import FIRST, number, quoted, reading
 from trajflow.errors import DataError
 
 ORDERS = ("dmy", "mdy", "ymd")
@@ -69,7 +69,7 @@ def read_times(
         kind, filled, numbers, middle, stamps, moments, spans = db.execute(
             f"""select any_value(typeof({column})), count(nullif({text}, '')), count({value}),
             median(abs({value})), count({stamp}), count({_moment(column)}), count({_span(column)})
-            from (from {rows} limit {BATCH})"""
+            from (from {rows} limit {FIRST})"""
         ).fetchall()[0]
     if str(kind).startswith("TIMESTAMP"):
         return f"epoch({_moment('{}')})", True, []

@@ -40,6 +40,7 @@ from trajflow.text import safe
 
 PART_ROWS = 500_000
 LONG_GAP = 10
+MANY_CONFLICTS = 0.05
 WORST_SCENES, WORST_AGENTS = 50, 10
 
 
@@ -124,6 +125,8 @@ def import_tracks(
         )
         found = read(rows.db, path, options)
         _take_in(rows, found, progress)
+        if not rows.label and not refused:
+            raise _useless(rows, rows.reasons(), _names(path, found.files))
         survey = _survey(rows, found, part_rows, progress)
         rules = decide_rules(survey, rows, found, dt is not None, speed_limit, lines)
         writer = StoreWriter(
@@ -145,6 +148,8 @@ def import_tracks(
             report = _report(rows, found, cleaner, counts)
             report = replace(report, source=source, path=str(path), out=str(out), scale=scale)
             _refuse(report, refused)
+            if not report.rows_kept:
+                raise _useless(rows, report.quarantined, _names(path, found.files))
             for batch in rows.quarantined(_names(path, found.files)):
                 writer.append_table(QUARANTINE, batch)
             writer.folds = _folds(found.folds, counts.scenes)
@@ -324,8 +329,39 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         speed_limit_from=rules.speed_limit_from,
         columns=dict(source.columns),
         row_interval=rules.row_interval,
-        notes=[*source.notes, *rules.notes, *_notes(len(clocks), counts.turned)],
+        notes=[
+            *source.notes,
+            *rules.notes,
+            *_restart_notes(rows, source, rules),
+            *_notes(len(clocks), counts.turned),
+        ],
     )
+
+
+def _restart_notes(rows: Ingest, source: Source, rules: Rules) -> list[str]:
+    """What a clock that goes back in a file means, and many conflicts without one."""
+    conflicts = rows.reasons()["conflict"]
+    restarts = rows.restarts(LONG_GAP * (rules.row_interval or 0.0))
+    if restarts:
+        first = restarts[0]
+        hour = 1800 < (first.before - first.after) * rules.seconds <= 3600
+        why = (
+            "does summer time end there? Write times in UTC, or with their zone"
+            if source.dates and hour
+            else "do several recordings follow one another? Give them a column of scenes "
+            "(--columns scene=NAME) or a file each"
+        )
+        return [
+            f"the clock goes back by {(first.before - first.after) * rules.seconds:.6g} s at row "
+            f"{first.row} of {source.files[first.file].name}: {why}"
+        ]
+    if conflicts > MANY_CONFLICTS * rows.rows_read:
+        return [
+            f"{conflicts} rows have another place of the same agent at the same time: is the clock "
+            "coarser than the rows (then give a column of frames: --columns frame=NAME --dt "
+            "SECONDS), or do recordings share ids (--columns scene=NAME)?"
+        ]
+    return []
 
 
 def _notes(clocks: int, turned: int) -> list[str]:
@@ -346,7 +382,7 @@ def _ordered(reasons: Counter[str]) -> dict[str, int]:
 
 
 def _refuse(report: ImportReport, refused: list[str]) -> None:
-    """Raise if rows have a problem that is not accepted, or if none is good."""
+    """Raise if rows have a problem that is not accepted."""
     found = {p: n for p, n in report.quarantined.items() if p in refused}
     if report.cuts and "teleport" in refused:
         found["teleport"] = found.get("teleport", 0) + report.cuts
@@ -360,12 +396,23 @@ def _refuse(report: ImportReport, refused: list[str]) -> None:
             f"refused, nothing was written: {counts} of {report.rows_read} rows{worst}; "
             "repair the data or accept it with 'quarantine'"
         )
-    if not report.rows_kept:
-        why = ", ".join(f"{name} {count}" for name, count in report.quarantined.items())
-        raise DataError(
-            f"none of {report.rows_read} rows can be used: {why or 'all were dropped'}; "
-            "check the columns, dt and the speed limit"
-        )
+
+
+def _useless(rows: Ingest, reasons: Mapping[str, int], files: list[str]) -> DataError:
+    """The error for files of which no row can be used, with the first that cannot be read."""
+    why = ", ".join(f"{name} {count}" for name, count in reasons.items())
+    first = rows.fetch(
+        """select file, "row", text from quarantine where text <> '' order by file, "row" limit 1"""
+    )
+    shown = "".join(
+        f"; row {row} of {files[file]} is {safe(text, 200)!r}; times must be numbers or dates, "
+        "coordinates numbers"
+        for file, row, text in first
+    )
+    return DataError(
+        f"none of {rows.rows_read} rows can be used: {why or 'all were dropped'}{shown}; check "
+        "--columns, --dt and --speed-limit"
+    )
 
 
 def _folds(folds: Mapping[str, list[str]], kept: Mapping[str, None]) -> dict[str, list[str]] | None:

@@ -26,8 +26,12 @@ MAX_LINE = 1 << 17
 MAX_NAME = 200
 MAX_TEXTS = 1000
 """Rows that could not be read whose text is kept."""
+MAX_RESTARTS = 20
+"""A file whose time goes back more often is in no order of time."""
 NO_TYPE, NO_SPLIT = "agent", "all"
 BATCH = 122_880
+FIRST = 20_000
+"""Rows from which a reader tells how a table is written."""
 _LIMITS = {
     "memory_limit": "320MB",
     "max_temp_directory_size": "1TB",
@@ -126,6 +130,23 @@ class Part:
         return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
+@dataclass(frozen=True)
+class Fall:
+    """A row whose time is before that of the row above it.
+
+    Attributes:
+        file, row: Where it stands.
+        same_agent: Whether the row above it is of the same agent.
+        before, after: The two times, as the file has them.
+    """
+
+    file: int
+    row: int
+    same_agent: bool
+    before: float
+    after: float
+
+
 class Ingest:
     """The rows of one import: good ones sorted by trajectory and time, bad ones in quarantine.
 
@@ -157,6 +178,8 @@ class Ingest:
         self._codes: dict[str, dict[str, int]] = {name: {} for name in ("scene", "type", "split")}
         self._track_type: list[int] = []
         self._texts, self._origin = 0, 0.0
+        self._falls: list[Fall] = []
+        self._turns, self._last = 0, (-1, 0, 0.0)
 
     def close(self) -> None:
         """End the database; its files can be removed then."""
@@ -214,6 +237,7 @@ class Ingest:
             track, code["split"] = track[known], code["split"][known]
         if len(batch):
             self._count(track)
+            self._watch(track, batch.column("time").to_numpy(), batch.column("row"), file)
             columns = {
                 "track": track.astype(np.int32),
                 "time": batch.column("time"),
@@ -267,6 +291,32 @@ class Ingest:
             grown[: len(self.rows)] = self.rows
             self.rows = grown
         self.rows[: int(track.max()) + 1] += np.bincount(track)
+
+    def _watch(self, track: Ints, time: Floats, row: pa.Array, file: int) -> None:
+        """Remember where time goes back from one row of a file to the next."""
+        last_file, last_track, last = self._last
+        goes_on = last_file == file
+        tracks = np.append(last_track if goes_on else track[0], track)
+        times = np.append(last if goes_on else time[0], time)
+        turn = tracks[1:] != tracks[:-1]
+        self._turns += int(turn.sum())
+        back = np.flatnonzero(times[1:] < times[:-1])[: MAX_TEXTS - len(self._falls)]
+        for index in back.tolist():
+            place = (file, row[index].as_py(), not bool(turn[index]))
+            self._falls.append(Fall(*place, float(times[index]), float(time[index])))
+        self._last = (file, int(track[-1]), float(time[-1]))
+
+    def restarts(self, least: float) -> list["Fall"]:
+        """Where time goes back by `least` or more in a file that is otherwise in order of time.
+
+        Args:
+            least: In the unit of the files' clock.
+        """
+        falls = [fall for fall in self._falls if fall.before - fall.after >= least]
+        inside = [fall for fall in falls if fall.same_agent]
+        if len(falls) <= MAX_RESTARTS and self._turns >= 10 * len(falls):
+            return falls
+        return inside if len(inside) <= max(MAX_RESTARTS, len(self.label)) else []
 
     def _set_aside(self, batch: pa.RecordBatch, file: int, reason: str = "") -> None:
         """Count the rows that are dropped on purpose; quarantine the others."""

@@ -236,6 +236,12 @@ class Sample:
             self.every *= 2
 
 
+def clock_shift(time: Floats, step: float) -> float:
+    """What times are ahead of whole steps: their circular mean."""
+    angle = 2 * np.pi * (time / step % 1)
+    return float(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean()) / (2 * np.pi) * step)
+
+
 @dataclass
 class TimeStep:
     """The time from row to row that most rows have, from samples of it.
@@ -276,20 +282,20 @@ class TimeStep:
         values = self.sample.values
         if not self.count:
             return 0.0
-        grains = (10.0**-digits for digits in range(7))
-        grain = next(
-            (g for g in grains if np.abs(values / g - np.rint(values / g)).max() < SAME), 0
-        )
-        away = np.abs(values - _middle(values))
-        odd = (away > ROUNDED * _middle(values)) & (away < 1.01 * grain)
+        middle = _middle(values)
+        grains = [10.0**-digits for digits in range(7) if 10.0**-digits < 1.5 * middle]
+        fits = (g for g in grains if np.abs(values / g - np.rint(values / g)).max() < ROUNDED)
+        grain = next(fits, 0.0)
+        away = np.abs(values - middle)
+        odd = (away > ROUNDED * middle) & (away < 1.01 * grain)
         return grain if odd.mean() > COARSE else 0.0
 
 
 def exact_step(time: Floats, step: float, grain: float) -> float | None:
     """The step of a clock whose times are rounded, from the span over the count of steps.
 
-    The step is known well enough to count those of a short stretch, whose span makes it exact
-    enough for one four times as long, up to the whole recording.
+    The step is known well enough to count those of a short stretch; a straight line through their
+    times makes it exact enough for a stretch twice as long, up to the whole recording.
 
     Args:
         time: All times of a recording, increasing, [N].
@@ -303,16 +309,18 @@ def exact_step(time: Floats, step: float, grain: float) -> float | None:
     near = near[np.abs(near - step) < 1.01 * grain]
     if len(time) < ENOUGH_STEPS or not len(near):
         return None
-    step, stretch = float(near.mean()), 0.0
-    while stretch < time[-1] - time[0]:
-        stretch = max(4 * stretch, 8 * step)
-        later = time[np.searchsorted(time, time + stretch, side="right") - 1]
-        count = np.rint((later - time) / step)
-        step = float(((later - time) * count).sum() / (count**2).sum())
-    angle = 2 * np.pi * time / step
-    shift = np.arctan2(np.sin(angle).mean(), np.cos(angle).mean()) / (2 * np.pi)
-    count = np.rint(time / step - shift)
-    fits = np.abs(time - (count + shift) * step) < 0.6 * grain
+    step, size = float(near.mean()), ENOUGH_STEPS
+    while True:
+        part = time[:size] - time[min(size, len(time)) // 2]
+        shift = clock_shift(part, step)
+        count = np.rint((part - shift) / step)
+        step = float(np.polynomial.polynomial.polyfit(count, part, 1)[1])
+        if size >= len(time):
+            break
+        size *= 2
+    shift = clock_shift(part, step)
+    count = np.rint((part - shift) / step)
+    fits = np.abs(part - shift - count * step) < 0.6 * grain
     fits[1:] &= np.diff(count) > 0
     return step if fits.mean() > 1 - COARSE else None
 

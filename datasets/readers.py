@@ -23,6 +23,7 @@ from trajflow.datasets.columns import Mapped, map_columns
 from trajflow.datasets.dates import ORDERS, UNIX, read_times, unix_unit
 from trajflow.datasets.ingest import (
     BATCH,
+    FIRST,
     MAX_LINE,
     ReadOptions,
     Source,
@@ -400,7 +401,7 @@ def _drop_counter(db: Connection, one: _Table, mapped: Mapped) -> None:
     with reading(one.path):
         rows, agents, pairs = db.execute(
             f"""select count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))
-            from (from {one.relation} limit {BATCH})"""
+            from (from {one.relation} limit {FIRST})"""
         ).fetchall()[0]
     if pairs < 0.9 * rows or rows < 3 * agents:
         return
@@ -419,19 +420,21 @@ def _decimals(db: Connection, one: _Table, mapped: Mapped) -> dict[str, str]:
     """
     axes = [name for name in ("time", "frame", "x", "y", "z", "agent") if name in mapped.names]
     cells = dict.fromkeys(axes, "{}")
+    if not one.delimiter:
+        return cells
     # "1,250" in a table of semicolons has a decimal comma, between quotes it may be thousands.
     grouped = "^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$" if one.delimiter == "," else "^$"
     point = "replace(replace(trim({}::varchar), '.', ''), ',', '.')"
-    for name in axes if one.delimiter else ():
-        with reading(one.path):
-            commas, points = db.execute(
-                f"""select count(*) filter (regexp_full_match(t, '{_COMMA}')
-                    and not regexp_matches(t, '{grouped}')),
-                count(*) filter (contains(t, '.') and {number("t")} is not null)
-                from (select trim({one.key(mapped.names[name])}) as t
-                    from {one.relation} limit {BATCH})"""
-            ).fetchall()[0]
-        if commas > points:
+    counts = ", ".join(
+        f"""count(*) filter (contains({t}, ',') and regexp_full_match(trim({t}), '{_COMMA}')
+            and not regexp_matches(trim({t}), '{grouped}'))
+        - count(*) filter (contains({t}, '.') and {number(t)} is not null)"""
+        for t in (one.key(mapped.names[name]) for name in axes)
+    )
+    with reading(one.path):
+        more = db.execute(f"select {counts} from (from {one.relation} limit {FIRST})").fetchall()
+    for name, surplus in zip(axes, more[0], strict=True):
+        if surplus > 0:
             cells[name] = f"if(regexp_full_match(trim({{}}), '{_COMMA}'), {point}, {{}})"
     commas = [repr(mapped.names[name]) for name in axes if cells[name] != "{}"]
     if commas:
@@ -457,7 +460,7 @@ def _times(
     if mapped.seconds is not None:
         return f"{value} * {real(mapped.seconds)}", False
     relation, column = columns[0]
-    middle = f"select median({value.replace('{}', column)}) from (from {relation} limit {BATCH})"
+    middle = f"select median({value.replace('{}', column)}) from (from {relation} limit {FIRST})"
     with reading(path):
         unit = unix_unit(db.execute(middle).fetchall()[0][0] or 0.0)
     if unit is None:
