@@ -85,6 +85,7 @@ class TableLayout(BaseModel):
         scale: What positions were multiplied by; None: nothing.
         row_interval: Usual time between two rows of an agent, in seconds, or in frames where the
             table counts frames.
+        settings: The user's word on how text is read: "encoding", "dates".
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -92,6 +93,7 @@ class TableLayout(BaseModel):
     columns: dict[Canonical, Annotated[str, Field(max_length=1000)]]
     scale: PositiveFloat | None = None
     row_interval: PositiveFloat | None = None
+    settings: dict[str, Annotated[str, Field(max_length=100)]] = {}
 
     @classmethod
     def of_store(cls, store: "Store") -> Self | None:

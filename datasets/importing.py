@@ -147,6 +147,7 @@ def import_tracks(
                     writer.append(block)
             report = _report(rows, found, cleaner, counts)
             report = replace(report, source=source, path=str(path), out=str(out), scale=scale)
+            report = replace(report, settings=dict(settings or {}))
             _refuse(report, refused)
             if not report.rows_kept:
                 raise _useless(rows, report.quarantined, _names(path, found.files))
@@ -320,7 +321,7 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         cuts=counts.cuts,
         moved=counts.moved,
         steps={name: count for name, count in steps.items() if count},
-        clocks=dict(list(clocks.items())[:WORST_SCENES]),
+        clocks=clocks,
         dt=rules.dt,
         dt_from=rules.dt_from,
         unit=rules.unit,
@@ -329,6 +330,7 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         speed_limit_from=rules.speed_limit_from,
         columns=dict(source.columns),
         row_interval=rules.row_interval,
+        origin=rows.origin if source.dates else None,
         notes=[
             *source.notes,
             *rules.notes,

@@ -158,6 +158,7 @@ class Ingest:
         scene: Code of each trajectory's scene, [K].
         kind: Code of the type that each trajectory's first row has, [K].
         rows: Rows of each trajectory, [K].
+        origin: What is taken off all times: 0, or the midnight that dates are counted from.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -177,7 +178,7 @@ class Ingest:
         self._tracks: dict[tuple[int, str], int] = {}
         self._codes: dict[str, dict[str, int]] = {name: {} for name in ("scene", "type", "split")}
         self._track_type: list[int] = []
-        self._texts, self._origin = 0, 0.0
+        self._texts, self.origin = 0, 0.0
         self._falls: list[Fall] = []
         self._turns, self._last = 0, (-1, 0, 0.0)
 
@@ -391,8 +392,8 @@ class Ingest:
             Seconds since 1970, as the times were until now.
         """
         first = self.fetch("select min(time) from good")[0][0] or 0.0
-        self._origin = float(first) // 86_400.0 * 86_400.0
-        return self._origin
+        self.origin = float(first) // 86_400.0 * 86_400.0
+        return self.origin
 
     def sorted_parts(self, most: int) -> Iterator[Part]:
         """All rows sorted, whole trajectories of at most so many rows at once; kept for `parts`.
@@ -403,7 +404,7 @@ class Ingest:
         axes = ", ".join(self._axes)
         with sorting(), (self.folder / "sorted").open("wb") as file:
             reader = self.db.sql(
-                f"""select number, time - {real(self._origin)} as time, {axes}, split, file, "row"
+                f"""select number, time - {real(self.origin)} as time, {axes}, split, file, "row"
                 from good join numbers using (track) order by number, time, file, "row" """
             ).to_arrow_reader(BATCH)
             held: list[pa.RecordBatch] = []
@@ -448,7 +449,7 @@ class Ingest:
         own = np.flatnonzero(self.scene == largest)
         with sorting():
             found = self.db.sql(
-                f"""select distinct time - {real(self._origin)} as time from good
+                f"""select distinct time - {real(self.origin)} as time from good
                 join numbers using (track) where number between {own[0]} and {own[-1]}
                 order by time limit {most}"""
             )

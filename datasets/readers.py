@@ -419,7 +419,7 @@ def _decimals(db: Connection, one: _Table, mapped: Mapped) -> dict[str, str]:
     commas a cell such as 1,250 may also be 1250, so another cell must settle it.
     """
     axes = [name for name in ("time", "frame", "x", "y", "z", "agent") if name in mapped.names]
-    cells = dict.fromkeys(axes, "{}")
+    cells: dict[str, str] = dict.fromkeys(axes, "{}")
     if not one.delimiter:
         return cells
     # "1,250" in a table of semicolons has a decimal comma, between quotes it may be thousands.

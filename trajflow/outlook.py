@@ -81,6 +81,8 @@ class Futures:
         surprise: How strange each agent's past is, [N], if it was asked for.
         reasons: What is strange about it, N strings.
         expected_error: Energy score to expect, [N].
+        clock: Seconds of each agent's recording at its step 0, [N]; None: 0.
+        origin: The moment of second 0, seconds since 1970, where tracks had dates; else None.
     """
 
     scene: list[str]
@@ -93,13 +95,20 @@ class Futures:
     surprise: Floats | None = None
     reasons: Sequence[str] | None = None
     expected_error: Floats | None = None
+    clock: Floats | None = None
+    origin: float | None = None
+
+    def seconds(self, step: Ints) -> Floats:
+        """Times of steps on the clock of the tracks that were read, [N]; the N agents in order."""
+        return np.asarray(step * self.dt + (0.0 if self.clock is None else self.clock), np.float64)
 
     def to_frame(self) -> pd.DataFrame:
         """A row per agent, present, sample and step ahead.
 
         Columns: scene, agent, issued_at, lead, sample, step, time, x, y[, z]. A row is named by
-        its scene, agent, issued_at (the present, in seconds), lead (steps ahead, from 1) and
-        sample; step and time are those of the forecast position.
+        its scene, agent, issued_at (the present), lead (steps ahead, from 1) and sample; step and
+        time are those of the forecast position. Times are those of the tracks: seconds, or dates
+        in UTC where the tracks had dates.
 
         With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
         chosen samples also have a weight, alike for every step. Where it was asked for there are
@@ -113,11 +122,11 @@ class Futures:
         columns: dict[str, Any] = {
             "scene": np.asarray(self.scene, object)[who],
             "agent": np.asarray(self.agent, object)[who],
-            "issued_at": self.step[who] * self.dt,
+            "issued_at": self._times(self.seconds(self.step)[who]),
             "lead": ahead + 1,
             "sample": sample,
             "step": step,
-            "time": step * self.dt,
+            "time": self._times(self.seconds(self.step)[who] + (ahead + 1) * self.dt),
         }
         flat = self.samples.swapaxes(0, 1).reshape(-1, dims)
         columns |= {axis: flat[:, k] for k, axis in enumerate("xyz"[:dims])}
@@ -133,6 +142,15 @@ class Futures:
         if self.expected_error is not None:
             columns["expected_error"] = self.expected_error[who]
         return pd.DataFrame(columns)
+
+    def _times(self, seconds: Floats) -> Any:
+        """Seconds, or dates where the tracks had dates, [N]."""
+        if self.origin is None:
+            return np.round(seconds, 9)
+        import pandas as pd
+
+        micro = np.rint((self.origin + seconds) * 1e6).astype(np.int64)
+        return pd.to_datetime(micro, unit="us", utc=True)
 
 
 def forecast_ends(
@@ -160,6 +178,7 @@ def forecast_ends(
         max_rows: Rows held in memory at once.
     """
     count = 0
+    clocks = [store.header.clock(name) for name in store.scenes]
     for scenes in store.parts(max_rows):
         tracks = store.tracks(scenes)
         for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
@@ -176,6 +195,8 @@ def forecast_ends(
                 surprise=None if found is None else found.score,
                 reasons=None if found is None else found.reasons,
                 expected_error=None if found is None else found.risk,
+                clock=np.array([clocks[code] for code in batch.scene[scene]]),
+                origin=store.header.origin,
             )
             count += 1
 
