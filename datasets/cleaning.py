@@ -23,7 +23,6 @@ from trajflow.datasets.motion import (
     guess_unit,
     mean_longitude,
     near_longitude,
-    off_earth,
     plausible_metres,
     steps_of,
 )
@@ -35,7 +34,7 @@ PROBLEMS = {
     "no-label": "no name for the scene or the agent",
     "not-a-number": "a time or coordinate that is no finite decimal number",
     "filler": "a place that stands for 'not seen': one that agents are at suddenly and exactly, or "
-    "no latitude",
+    "a latitude beyond 90 degrees",
     "mixed-units": "a scene or agent whose steps and place are of another order of magnitude",
     "duplicate": "the same agent, time and place once more",
     "conflict": "one agent at two places at one time; all of them are quarantined",
@@ -48,6 +47,8 @@ KEPT, BETWEEN = -1, -2
 REASONS = tuple(PROBLEMS)
 EXACT = 1e-3
 """A time less than this share of dt away from a whole step counts as on it."""
+SURE = 3.0
+"""A clock is ahead of whole steps if it is so by this many standard errors."""
 OWN = 10.0
 """A jump is also this many times faster than the agent's own typical speed, if that is fast."""
 MOST = 10.0
@@ -317,10 +318,7 @@ class Cleaner:
         position = self._positions(part)
         reason = np.full(len(time), KEPT, np.int8)
         reason[rules.other_unit[part.track]] = REASONS.index("mixed-units")
-        unseen = at_places(part.position, rules.fillers)
-        if rules.unit == "degree":
-            unseen |= off_earth(part.position)
-        reason[unseen] = REASONS.index("filler")
+        reason[at_places(part.position, rules.fillers)] = REASONS.index("filler")
         _find_repeats(reason, part)
         if rules.max_gap is not None:
             cut = self._find_teleports(reason, part.track, time, position)
@@ -431,9 +429,9 @@ def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
 
 
 def _shift(time: Floats, fine: float) -> float:
-    """What the clock is ahead of whole steps, 0 if negligible."""
-    shift = clock_shift(time, fine) if len(time) else 0.0
-    return shift if abs(shift) > EXACT * fine else 0.0
+    """What the clock is ahead of whole steps, 0 if that is negligible or may be its jitter."""
+    shift, error = clock_shift(time, fine) if len(time) else (0.0, 0.0)
+    return shift if abs(shift) > max(EXACT * fine, SURE * error) else 0.0
 
 
 def scenes_of(scene: Ints) -> list[tuple[int, slice]]:

@@ -6,7 +6,7 @@ temporary files lie beside the output and are gone afterwards, whatever happens.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -150,7 +150,8 @@ def import_tracks(
             report = replace(report, settings=dict(settings or {}))
             _refuse(report, refused)
             if not report.rows_kept:
-                raise _useless(rows, report.quarantined, _names(path, found.files))
+                hints = _restart_notes(rows, found, rules)
+                raise _useless(rows, report.quarantined, _names(path, found.files), hints)
             for batch in rows.quarantined(_names(path, found.files)):
                 writer.append_table(QUARANTINE, batch)
             writer.folds = _folds(found.folds, counts.scenes)
@@ -400,7 +401,9 @@ def _refuse(report: ImportReport, refused: list[str]) -> None:
         )
 
 
-def _useless(rows: Ingest, reasons: Mapping[str, int], files: list[str]) -> DataError:
+def _useless(
+    rows: Ingest, reasons: Mapping[str, int], files: list[str], hints: Sequence[str] = ()
+) -> DataError:
     """The error for files of which no row can be used, with the first that cannot be read."""
     why = ", ".join(f"{name} {count}" for name, count in reasons.items())
     first = rows.fetch(
@@ -412,7 +415,8 @@ def _useless(rows: Ingest, reasons: Mapping[str, int], files: list[str]) -> Data
         for file, row, text in first
     )
     return DataError(
-        f"none of {rows.rows_read} rows can be used: {why or 'all were dropped'}{shown}; check "
+        f"none of {rows.rows_read} rows can be used: {why or 'all were dropped'}{shown}"
+        f"{''.join(f'; {hint}' for hint in hints)}; check "
         "--columns, --dt and --speed-limit"
     )
 

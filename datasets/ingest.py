@@ -314,10 +314,12 @@ class Ingest:
             least: In the unit of the files' clock.
         """
         falls = [fall for fall in self._falls if fall.before - fall.after >= least]
-        inside = [fall for fall in falls if fall.same_agent]
         if len(falls) <= MAX_RESTARTS and self._turns >= 10 * len(falls):
             return falls
-        return inside if len(inside) <= max(MAX_RESTARTS, len(self.label)) else []
+        inside = [fall for fall in self._falls if fall.same_agent]
+        if MAX_RESTARTS * len(inside) > int(self.rows.sum()):
+            return []
+        return [fall for fall in falls if fall.same_agent]
 
     def _set_aside(self, batch: pa.RecordBatch, file: int, reason: str = "") -> None:
         """Count the rows that are dropped on purpose; quarantine the others."""

@@ -128,10 +128,16 @@ def find_fillers(track: Ints, time: Floats, position: Floats) -> Floats:
     return np.asarray(found[2 * counts >= runs])
 
 
-def off_earth(position: Floats) -> Bools:
-    """Whether a latitude is beyond 90 degrees, [N]; none if half are: then it is no latitude."""
-    beyond = np.abs(position[:, 1]) > 90
-    return beyond & (2 * int(beyond.sum()) < len(beyond))
+def off_earth(position: Floats) -> Floats:
+    """Places beyond 90 degrees of latitude with two rows or more, [F, 2]; none if half are there.
+
+    Then y is no latitude.
+    """
+    beyond = position[np.abs(position[:, 1]) > 90, :2]
+    if 2 * len(beyond) >= len(position):
+        return np.empty((0, 2))
+    found, counts = np.unique(beyond, axis=0, return_counts=True)
+    return np.asarray(found[counts > 1])
 
 
 def at_places(position: Floats, places: Floats) -> Bools:
@@ -236,10 +242,12 @@ class Sample:
             self.every *= 2
 
 
-def clock_shift(time: Floats, step: float) -> float:
-    """What times are ahead of whole steps: their circular mean."""
-    angle = 2 * np.pi * (time / step % 1)
-    return float(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean()) / (2 * np.pi) * step)
+def clock_shift(time: Floats, step: float) -> tuple[float, float]:
+    """What times are ahead of whole steps, their circular mean, and its standard error."""
+    wave = np.exp(2j * np.pi * (time / step % 1)).mean()
+    spread = np.sqrt(max(0.0, -2 * np.log(max(abs(wave), 1e-300))))
+    turn = step / (2 * np.pi)
+    return float(np.angle(wave) * turn), float(spread / np.sqrt(len(time)) * turn)
 
 
 @dataclass
@@ -312,13 +320,13 @@ def exact_step(time: Floats, step: float, grain: float) -> float | None:
     step, size = float(near.mean()), ENOUGH_STEPS
     while True:
         part = time[:size] - time[min(size, len(time)) // 2]
-        shift = clock_shift(part, step)
+        shift = clock_shift(part, step)[0]
         count = np.rint((part - shift) / step)
         step = float(np.polynomial.polynomial.polyfit(count, part, 1)[1])
         if size >= len(time):
             break
         size *= 2
-    shift = clock_shift(part, step)
+    shift = clock_shift(part, step)[0]
     count = np.rint((part - shift) / step)
     fits = np.abs(part - shift - count * step) < 0.6 * grain
     fits[1:] &= np.diff(count) > 0
@@ -390,9 +398,11 @@ class MotionSurvey:
     def _unseen(self, track: Ints, time: Floats, position: Floats) -> Bools:
         """Rows at places that stand for "not seen", [N]."""
         local = np.cumsum(np.diff(track, prepend=-1) != 0) - 1
-        places = find_fillers(local, time, position)
-        self.fillers = np.unique(np.concatenate((self.fillers, places)), axis=0)
-        return at_places(position, self.fillers) | (off_earth(position) & self._longitudes)
+        places = [self.fillers, find_fillers(local, time, position)]
+        if self._longitudes:
+            places.append(off_earth(position))
+        self.fillers = np.unique(np.concatenate(places), axis=0)
+        return at_places(position, self.fillers)
 
     def fastest(self) -> float | None:
         """A speed that only jumps reach, per unit of the clock; None if hardly anything moves."""
