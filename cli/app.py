@@ -8,16 +8,15 @@ from typing import Annotated
 import typer
 
 from trajflow.cli.bench import bench
-from trajflow.cli.benchmark import benchmark
 from trajflow.cli.console import complain, listen
 from trajflow.cli.data import data
 from trajflow.cli.evaluate import compare, evaluate
-from trajflow.cli.fit import RENAMED, fit, renamed
+from trajflow.cli.fit import fit
 from trajflow.cli.options import Loud
 from trajflow.cli.predict import plot, predict
 from trajflow.cli.tools import doctor, export, tui
 from trajflow.cli.train import train
-from trajflow.errors import TrajflowError
+from trajflow.errors import ConfigError, TrajflowError
 
 INTERRUPTED = 130
 _ELSEWHERE = "choose another place, or change who may use this one"
@@ -30,6 +29,14 @@ DENIED = {
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG), _ELSEWHERE),
 }
 """What a disk may refuse to any command, and the way out."""
+RENAMED = {
+    "calibrate": "`trajflow fit RUN DATA calibration`",
+    "fit-surprise": "`trajflow fit RUN DATA ood`",
+    "fit-set": "`trajflow fit RUN DATA samples`",
+    "benchmark": "a script of the repository: `python examples/benchmarks/pedestrians.py DATA` for "
+    "ETH/UCY, `python examples/benchmarks/drone.py DATA` for Stanford Drone",
+}
+"""Commands of earlier versions, and what does their work now."""
 
 app = typer.Typer(
     name="trajflow",
@@ -45,15 +52,22 @@ app.command(rich_help_panel="Model")(train)
 app.command(rich_help_panel="Model")(evaluate)
 app.command(rich_help_panel="Model")(fit)
 app.command(rich_help_panel="Model")(compare)
-app.command(rich_help_panel="Model")(benchmark)
 app.command(rich_help_panel="Model")(export)
 app.command(rich_help_panel="Forecasts")(predict)
 app.command(rich_help_panel="Forecasts")(plot)
 app.command(rich_help_panel="Forecasts")(tui)
 app.command(rich_help_panel="Forecasts")(bench)
+
+
+def _renamed(context: typer.Context) -> None:
+    """Refuse a command of an earlier version with its new name."""
+    name = str(context.info_name)
+    raise ConfigError(f"`trajflow {name}` is now {RENAMED[name]}")
+
+
 for name in RENAMED:
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
-    app.command(name, hidden=True, context_settings=settings)(renamed)
+    app.command(name, hidden=True, context_settings=settings)(_renamed)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

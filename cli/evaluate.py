@@ -24,7 +24,7 @@ from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
     from trajflow.evaluation.ranking import Difference, Place
-    from trajflow.ood.suite import Stage
+    from trajflow.ood.report import Stage
 
 COMPARED = (
     "energy_score",
@@ -91,16 +91,18 @@ def evaluate(
         bool,
         typer.Option(
             "--ood",
-            help="Look at the run under shifts: what it finds strange, and how it forecasts then.",
+            help="Corrupt the windows: how well the run detects it, and how it forecasts then.",
         ),
     ] = False,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="OTHER.zarr", help="With --ood: other tracks, as one more shift."),
+        typer.Option(
+            metavar="OTHER.zarr", help="With --ood: other tracks, as one more corruption."
+        ),
     ] = None,
-    shifts: Annotated[
+    corruptions: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME", help="With --ood: only these shifts, as noise,glitch-2."),
+        typer.Option(metavar="NAME,NAME", help="With --ood: only these, as noise,glitch-2."),
     ] = None,
     windows: Annotated[
         int | None,
@@ -127,30 +129,30 @@ def evaluate(
     "inside 90 %" is the share of truths whose rank among truth and samples, by the distance of each
     to the mean of the others, is within the level; a perfect forecaster has exactly 90 %.
     The report is also kept in the run, for `trajflow compare`. With --ood it is another one: how
-    well the run's surprise tells shifted windows from ordinary ones, how well it forecasts under
-    each shift, and whether surprise predicts error.
+    well the OOD score tells corrupted windows from ordinary ones, how well the run forecasts under
+    each corruption, and how well the expected error predicts the real one.
     """
     if ood:
-        from trajflow.ood.evaluate import evaluate_ood
-        from trajflow.ood.question import WINDOWS, Question
+        from trajflow.evaluation.ood import evaluate_run_ood
+        from trajflow.ood.report import WINDOWS, OODTerms
 
         _refuse_beside_ood(
             baseline=baseline, fold=fold, set=set_, select=select, draws=draws, joint=joint
         )
         if len(paths) != 2:
             raise ConfigError("--ood needs RUN DATA: a run that was trained, and its tracks")
-        names = tuple(name.strip() for name in (shifts or "").split(",") if name.strip())
-        question = Question(part, windows or WINDOWS, samples, steps, seed, names)
+        names = tuple(name.strip() for name in (corruptions or "").split(",") if name.strip())
+        terms = OODTerms(part, windows or WINDOWS, samples, steps, seed, names)
         with Progress("sets of windows") as progress:
 
             def update(stage: "Stage") -> None:
                 progress.total = stage.total
                 progress.update(stage.done, stage.note)
 
-            report = evaluate_ood(
+            report = evaluate_run_ood(
                 paths[0],
                 paths[1],
-                question,
+                terms,
                 against=against,
                 out=out,
                 device=device,
@@ -160,7 +162,7 @@ def evaluate(
         return
     from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_baseline, evaluate_run
 
-    _need_ood(against=against, shifts=shifts, windows=windows, out=out)
+    _need_ood(against=against, corruptions=corruptions, windows=windows, out=out)
     options = EvaluationOptions(
         split=part,
         fold=fold,
@@ -199,7 +201,7 @@ def compare(
         list[Path],
         typer.Argument(
             metavar="RUN...",
-            help="Run folders, reports of `evaluate --json`, or folders of `benchmark`.",
+            help="Run folders, reports of `evaluate --json`, or results folders of benchmarks.",
         ),
     ],
     anyway: Annotated[
@@ -217,9 +219,9 @@ def compare(
     of the rank, by bootstrap over the people of both and with the variance of the seeds, holds 0;
     "behind" is that interval. Reports of earlier versions do not tell of people: they are tied if
     the score of one is within the interval of the other, and their coverage is left out.
-    `trajflow evaluate` and `trajflow benchmark --stage refresh` judge them again. Energy scores
-    and all others are means over recordings or folds that each weigh the same; --json also has
-    the means over windows.
+    `trajflow evaluate`, and the scripts of benchmarks with --stage refresh, judge them again.
+    Energy scores and all others are means over recordings or folds that each weigh the same;
+    --json also has the means over windows.
     """
     from trajflow.evaluation.ranking import by_protocol, differences, ranked
     from trajflow.evaluation.reports import results_of

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 PARTS = ("calibration", "ood", "samples")
 USUAL = ("calibration", "ood")
 """What is fitted if nothing is named, as at the end of a training."""
-RENAMED = {"calibrate": "calibration", "fit-surprise": "ood", "fit-set": "samples"}
-"""Commands of earlier versions, and what `trajflow fit` calls what they did."""
 ONLY = {
     "part": ("calibration",),
     "check": ("calibration",),
@@ -85,7 +83,7 @@ def fit(
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(metavar="FAULT", help="ood: a known fault not to learn from; repeatable."),
+        typer.Option(metavar="CORRUPTION", help="ood: one not to learn from; repeatable."),
     ] = None,
     count: Annotated[
         int | None, typer.Option(min=2, help="samples: futures in the set; 20 if not.")
@@ -108,9 +106,9 @@ def fit(
     windows they have. The table sets a level against the share of truths inside: by the samples'
     own radius, and calibrated, each time on people the calibration was not fitted on.
 
-    ood: what tells strange pasts from ordinary ones, and the error to expect. Fitted on training
-    people, some of whom are shown known faults of tracks, and calibrated on the people that
-    calibration is fitted on. `predict --surprise` then says how strange each past is, and why.
+    ood: the detector of pasts that are out of distribution, and the error to expect. Fitted on
+    training people, whose tracks are also shown corrupted, and calibrated on the people that
+    calibration is fitted on. `predict --ood` then writes the score of each past, and why.
 
     samples: the K futures whose best is nearest to what happens, learned on the training split.
     The network stays as it is: only the noise it starts from is chosen, agent by agent. What is
@@ -154,17 +152,17 @@ def fit(
             if not as_json:
                 _show_calibration(report["calibration"], reliability, out)
         if "ood" in parts:
-            from trajflow.fitting.ood import OodOptions, fit_ood
+            from trajflow.fitting.ood import OODOptions, fit_ood
 
             report["ood"] = fit_ood(
                 run,
                 data,
-                OodOptions(windows or 4000, tuple(without or ()), seed, steps),
+                OODOptions(windows or 4000, tuple(without or ()), seed, steps),
                 device=device,
                 on_progress=progress.report,
             )
             if not as_json:
-                _show_ood(report["ood"], f"trajflow predict {run} {data} --surprise -o ...")
+                _show_ood(report["ood"], f"trajflow predict {run} {data} --ood -o ...")
         if "samples" in parts:
             from trajflow.fitting.samples import fit_learned_samples
 
@@ -177,12 +175,6 @@ def fit(
                 say(pairs(report["samples"] | {"next": following}))
     if as_json:
         say_json(report if len(parts) > 1 else report[parts[0]])
-
-
-def renamed(context: typer.Context) -> None:
-    """Refuse a command of an earlier version with its new name."""
-    name = str(context.info_name)
-    raise ConfigError(f"`trajflow {name}` is now `trajflow fit RUN DATA {RENAMED[name]}`")
 
 
 def _refuse_idle(parts: list[str], **given: object) -> None:
@@ -249,5 +241,5 @@ def _notes(summary: Mapping[str, Any], reliability: "Reliability") -> Iterator[s
 
 
 def _show_ood(summary: dict[str, Any], following: str) -> None:
-    faults = ", ".join(summary["faults"])
-    say(pairs(summary | {"faults": faults, "next": following}))
+    corruptions = ", ".join(summary["corruptions"])
+    say(pairs(summary | {"corruptions": corruptions, "next": following}))

@@ -50,10 +50,10 @@ def predict(
     path: Annotated[
         bool, typer.Option("--path", help="Regions that hold all steps of a future at once.")
     ] = False,
-    surprise: Annotated[
+    ood: Annotated[
         bool,
         typer.Option(
-            "--surprise", help="Also say how strange each past is and why, and the error to expect."
+            "--ood", help="Also write OOD scores of the pasts, reasons, and the error to expect."
         ),
     ] = False,
     columns: Annotated[
@@ -94,7 +94,7 @@ def predict(
         every=every,
         level=coverage,
         path=path,
-        ood=surprise,
+        ood=ood,
         columns=assignments(split(columns), "--columns"),
         dt=dt,
         unit=unit,

@@ -32,18 +32,18 @@ SCORES = {
 """What scores are called, by their keys in a report."""
 AGREEMENT = ("jade", "jfde", "collision_rate")
 BY_MOTION = ("energy_score", "min_ade", "min_fde", "coverage_90", "spread_ratio")
-SIMPLE, UNAWARE = "floor ", "unaware"
+BASE = "baseline "
 OOD = [
-    "shift",
+    "corruption",
     "",
     "windows",
     "AUROC",
     "95 % of people",
-    "unaware",
-    "best floor",
+    "distance",
+    "best baseline",
     "FPR95",
-    "found",
-    "usual",
+    "flagged",
+    "typical",
     "minADE",
     "energy",
     "in 90 %",
@@ -206,7 +206,7 @@ def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:
     )
     yield ""
     rows = [["(ordinary)", "", ordinary["windows"], *[None] * 5, *_ood_scores(ordinary)]]
-    yield table(OOD, rows + [_ood_row(shift) for shift in report["shifts"]])
+    yield table(OOD, rows + [_ood_row(one) for one in report["corruptions"]])
     yield ""
     yield from _ood_notes(report)
 
@@ -216,29 +216,30 @@ def _ood_notes(report: Mapping[str, Any]) -> Iterator[str]:
     ordinary = report["ordinary"]
     kept, alarms = ordinary["retention"], ordinary["alarms"]
     yield (
-        "AUROC of the surprise, between shifted and ordinary windows; unaware: of those of its "
-        "scores that were not fitted on known faults, to which many shifts are alike; best floor: "
-        "without a network; FPR95: ordinary windows flagged where 95 % of the shifted are found"
+        "AUROC: of the OOD score between corrupted and ordinary windows; distance: of the part "
+        "that knows no corruption; baseline: best score without a network; FPR95: ordinary windows "
+        "flagged where 95 % of the corrupted are detected"
     )
     yield (
-        "found: share flagged at the threshold that 95 % of validation people stay below; of "
-        f"ordinary people {_percent(alarms['surprise'])}; usual: at that of a usual recording, "
-        f"{_percent(alarms['usual'])}"
+        "flagged: share above the threshold that 95 % of validation people stay below; of ordinary "
+        f"people {_percent(alarms['ood_score'])}; typical: above that of a typical recording, "
+        f"{_percent(alarms['typical_score'])}"
     )
-    for name in ("surprise", "risk"):
+    for name, words in (("ood_score", "OOD score"), ("expected_error", "expected error")):
         if name in kept:
             yield (
-                f"keeping the 80 % of ordinary windows with the least {name} lowers the energy "
+                f"keeping the 80 % of ordinary windows with the lowest {words} lowers the energy "
                 f"score by {_percent(kept[name]['drop80'])}"
             )
     if ceiling := ordinary.get("ceiling"):
+        own = kept["self_expected"]["drop80"]
         yield (
-            f"with the spread of the forecasts themselves by {_percent(kept['own']['drop80'])}; if "
-            f"forecasts were exactly right, with any score by {_percent(ceiling['drop80'])} at "
-            f"most; with the errors, once known, by {_percent(kept['oracle']['drop80'])}"
+            f"with the spread of the forecasts themselves by {_percent(own)}; if forecasts were "
+            f"exactly right, with any score by {_percent(ceiling['drop80'])} at most; with the "
+            f"errors, once known, by {_percent(kept['oracle']['drop80'])}"
         )
-    if learned := [f"{s['name']} {s['level']}" for s in report["shifts"] if s["learned"]]:
-        yield f"learned from at other times, so hardly strange: {', '.join(learned)}"
+    if known := [f"{c['name']} {c['level']}" for c in report["corruptions"] if c["trained_on"]]:
+        yield f"trained on at other times, so hardly out of distribution: {', '.join(known)}"
     if abs(report["metre"] - 1) > 1e-9:
         yield (
             f"lengths: {report['metre']:.3g} {report['protocol']['unit']} stand for a metre, as "
@@ -247,32 +248,30 @@ def _ood_notes(report: Mapping[str, Any]) -> Iterator[str]:
     yield from report["notes"]
 
 
-def _ood_row(shift: Mapping[str, Any]) -> list[object]:
-    if not shift["windows"]:
-        return [shift["name"], shift["level"], 0, *[None] * 11]
-    found = shift["detection"]
-    score = found["surprise"]
+def _ood_row(corruption: Mapping[str, Any]) -> list[object]:
+    if not corruption["windows"]:
+        return [corruption["name"], corruption["level"], 0, *[None] * 11]
+    detection = corruption["detection"]
+    score = detection["ood_score"]
     low, high = score["auroc"]["interval"] or (None, None)
-    simple = {name: kinds for name, kinds in found.items() if name.startswith(SIMPLE)}
-    best = max(simple, key=lambda name: simple[name]["auroc"]["value"])
+    baselines = {name: one["auroc"]["value"] for name, one in detection.items() if BASE in name}
+    best = max(baselines, key=lambda name: baselines[name])
     return [
-        shift["name"],
-        shift["level"],
-        shift["windows"],
+        corruption["name"],
+        corruption["level"],
+        corruption["windows"],
         _three(score["auroc"]["value"]),
         None if low is None else f"{_three(low)} .. {_three(high)}",
-        _three(found[UNAWARE]["auroc"]["value"]) if UNAWARE in found else None,
-        f"{_three(simple[best]['auroc']['value'])} {best.removeprefix(SIMPLE)}",
+        _three(detection["distance"]["auroc"]["value"]),
+        f"{_three(baselines[best])} {best.removeprefix(BASE)}",
         _three(score["fpr95"]["value"]),
-        *_ood_scores(shift),
+        *_ood_scores(corruption),
     ]
 
 
 def _ood_scores(one: Mapping[str, Any]) -> list[object]:
     accuracy, alarms = one["accuracy"], one["alarms"]
-    flagged = [
-        _three(alarms[name]["value"]) if name in alarms else None for name in ("surprise", "usual")
-    ]
+    flagged = [_three(alarms[name]["value"]) for name in ("ood_score", "typical_score")]
     values = [accuracy[name]["value"] for name in ("min_ade", "energy_score")]
     shares = [_three(accuracy[name]["value"]) for name in ("coverage_90", "conformal_90")]
     return [*flagged, *values, *shares]

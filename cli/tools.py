@@ -29,12 +29,8 @@ def export(
         bool,
         typer.Option("--check", help="Compare forecasts, and scores on DATA, before it is kept."),
     ] = False,
-    surprise: Annotated[
-        bool,
-        typer.Option(
-            "--surprise/--no-surprise",
-            help="Whether what says how strange a past is goes along; it is half of the file.",
-        ),
+    ood: Annotated[
+        bool, typer.Option("--ood/--no-ood", help="Whether the OOD detector goes along.")
     ] = True,
     steps: Steps = 1,
     overwrite: Overwrite = False,
@@ -48,7 +44,7 @@ def export(
     """
     from trajflow.export import ExportOptions, export_run
 
-    options = ExportOptions(precision, check, steps, surprise)
+    options = ExportOptions(precision, check, steps, ood)
     exported = export_run(run, out, options, data, overwrite=overwrite)
     if as_json:
         say_json(exported)

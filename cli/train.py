@@ -77,8 +77,8 @@ def train(
     The best weights are those with the lowest energy score on the validation part, over windows
     spread evenly over it, each of which weighs the same; "by recording" is the mean in which each
     recording does. Half of the validation people are kept back from that choice where 60 or more
-    of them were not trained on. With 20 people left the run is also calibrated and learns what is
-    strange to it; see `trajflow fit`.
+    of them were not trained on. With 20 people left the run is also calibrated and its OOD detector
+    is fitted; see `trajflow fit`.
     """
     settings = [*(set_ or ())]
     for name, value in (

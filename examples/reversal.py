@@ -3,8 +3,8 @@
     python examples/reversal.py RUN DATA [--windows N]
 
 Trains a classifier for each of these alone, on the training people of a run: on every step of the
-track turned into its own heading, on all features of the track, and with what the network makes of
-the past. What it reaches on validation people (AUROC, 95 % of resamples of people) bounds what a
+track turned into its own heading, on all features of the track, and on these with the encoder's
+context. What it reaches on validation people (AUROC, 95 % of resamples of people) bounds what a
 score that knows nothing of it could reach. Changed pasts are those of other windows than the
 ordinary ones, so that none is beside its own mirror; whole windows are reversed, and only those who
 are seen in all of one are shown, because who comes and who goes would tell the direction of time.
@@ -20,15 +20,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from trajflow.batch import Batch
 from trajflow.datasets.store import open_store
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.ood.detection import rates
-from trajflow.ood.floor import turned_steps
-from trajflow.ood.people import told, weights
-from trajflow.ood.shifts.timing import reversed_time
+from trajflow.ood.baselines import turned_steps
+from trajflow.ood.corruptions import World, reversed_time
+from trajflow.ood.features import TrackSteps, track_features
+from trajflow.ood.statistics import Rates, bootstrap_weights, interval
 from trajflow.run_data import track_data
 from trajflow.runs import RunFolder
-from trajflow.surprise.features import track_features
-from trajflow.surprise.sight import look
-from trajflow.surprise.viewing import NetworkViewer
 
 CASES = ("reversed", "rounded to 1 mm", "rounded to 1 cm", "rounded to 5 cm", "rounded to 10 cm")
 
@@ -43,7 +40,8 @@ def alone(batch: Batch) -> Batch:
 def changed(batch: Batch, case: str) -> np.ndarray:
     """Pasts [B, A, T, D] under a case."""
     if case == "reversed":
-        return reversed_time(batch).past
+        severity = np.ones(len(batch.scene))
+        return reversed_time(batch, severity, np.random.default_rng(0), World()).past
     number, unit = case.removeprefix("rounded to ").split()
     size = float(number) * {"mm": 1e-3, "cm": 1e-2}[unit]
     return np.round(batch.past / size) * size
@@ -51,11 +49,10 @@ def changed(batch: Batch, case: str) -> np.ndarray:
 
 def seen(predictor: TorchPredictor, batch: Batch, past: np.ndarray) -> list[np.ndarray]:
     """What classifiers look at: steps, features of the track, these and the context, [N, ...]."""
-    sight = look(NetworkViewer(predictor.model), past, batch.target)
-    track = track_features(sight.motion)
-    rest = np.stack([sight.spread, sight.agreement, sight.foretold], 1)
-    whole = np.concatenate([track, rest, sight.context], 1)
-    return [turned_steps(past[batch.target]), track, whole]
+    pasts = past[batch.target]
+    track = track_features(TrackSteps.of(pasts, predictor.displacement_scale))
+    context = predictor.contexts(replace(batch, past=past))
+    return [turned_steps(pasts), track, np.concatenate([track, context], 1)]
 
 
 def rows(predictor: TorchPredictor, batches: list[Batch], case: str | None) -> list[np.ndarray]:
@@ -79,7 +76,7 @@ def main() -> None:
         person = np.concatenate([b.agent[b.target] for b in found])
         half = np.random.default_rng(0).random(len(person)) < 0.5
         parts[part] = (found, person, half, rows(predictor, found, None))
-    print(f"{'':18}{'turned steps':>20}{'track features':>20}{'with the network':>20}")
+    print(f"{'':18}{'turned steps':>20}{'track features':>20}{'with the context':>20}")
     for case in CASES:
         line = f"{case:18}"
         other = {part: rows(predictor, found, case) for part, (found, *_) in parts.items()}
@@ -96,11 +93,11 @@ def auroc(parts: dict, other: dict, kind: int) -> str:
     grower = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.08, random_state=0)
     (_, person, half, plain), bad = parts["val"], other["val"]
     grower.fit(x, y)
-    ordinary, shifted = (grower.decision_function(one[kind]) for one in (plain, bad))
-    times = weights((person[half], person[~half]), 0)
-    found = told(rates(ordinary[half], shifted[~half], times).auroc)
-    low, high = found["interval"]
-    return f"{found['value']:.2f} [{low:.2f}-{high:.2f}]"
+    ordinary, corrupted = (grower.decision_function(one[kind]) for one in (plain, bad))
+    weights = bootstrap_weights((person[half], person[~half]), 0)
+    estimate = interval(Rates.of(ordinary[half], corrupted[~half], weights).auroc)
+    low, high = estimate["interval"]
+    return f"{estimate['value']:.2f} [{low:.2f}-{high:.2f}]"
 
 
 if __name__ == "__main__":

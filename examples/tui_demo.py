@@ -26,7 +26,9 @@ TIMES = (
     "train.position_noise=0.3",
     "train.reverse_prob=0.3",
 )
-SHIFTS = "noise,glitch-2,skip-2,slow-2,reversed,filled,momentary,speed-2,unit-1,mirrored,crowd-2"
+CORRUPTIONS = (
+    "noise,glitch-2,skip-2,slow-2,reversed,filled,momentary,speed-2,unit-1,mirrored,crowd-2"
+)
 LEFT_OUT = {"resume.pt", "resume.safetensors"}
 LONG_AGO = (2020, 1, 1, 0, 0, 0)
 """Dates in the archive, so that equal contents make equal files."""
@@ -44,7 +46,9 @@ def make(folder: Path) -> None:
     trajflow(folder, "fit", run, store, "ood", "--windows", "700")
     for old in (folder / run).glob("ood-*"):
         old.unlink()
-    trajflow(folder, "evaluate", run, store, "--ood", "--windows", "300", "--shifts", SHIFTS)
+    trajflow(
+        folder, "evaluate", run, store, "--ood", "--windows", "300", "--corruptions", CORRUPTIONS
+    )
 
 
 def trajflow(folder: Path, *words: str) -> None:

@@ -1,7 +1,6 @@
-"""What tests of the out-of-distribution rooms share: a run nobody trained, surprised by length."""
+"""An untrained run whose OOD detector scores long steps, for tests of what surrounds detectors."""
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -11,23 +10,25 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
-from trajflow.surprise import Origin
+from trajflow.ood.detector import OODScores, Origin
+
+
+def length_scores(past):
+    """OOD scores of pasts [N, T, D] that grow with the mean step length."""
+    length = np.nan_to_num(np.linalg.norm(np.diff(past, axis=1), axis=-1)).mean(1)
+    score = length / (1 + length)
+    reasons = tuple(f"steps of {one:.2f}" for one in length)
+    return OODScores(score, score, score, score, length, reasons)
 
 
 @dataclass
-class Lengths:
-    """Surprised by long steps, in the manner of a fitted surprise."""
+class LengthDetector:
+    """A detector that looks at the lengths of steps alone."""
 
     origin: Origin = field(default_factory=Origin)
 
-    def of(self, model, past, target):
-        steps = np.diff(past[target], axis=1)
-        length = np.nan_to_num(np.linalg.norm(steps, axis=-1)).mean(1)
-        score = length / (1 + length)
-        reasons = tuple(f"steps of {one:.2f}" for one in length)
-        return SimpleNamespace(
-            score=score, parts={"length": score}, reasons=reasons, risk=length, usual=score
-        )
+    def score(self, past, context):
+        return length_scores(past)
 
 
 def untrained(path):
@@ -45,4 +46,4 @@ def untrained(path):
         for batch in data.validation(256, 500, "train")
     )
     facts = {"dt": store.dt, "unit": store.unit}
-    return TorchPredictor(model, facts, surprise=Lengths())
+    return TorchPredictor(model, facts, detector=LengthDetector())

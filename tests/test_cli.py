@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_without_arguments_the_help_is_shown(trajflow):
 
 
 def test_every_command_has_help(trajflow):
-    names = ["train", "evaluate", "fit", "compare", "benchmark", "predict", "plot", "doctor"]
+    names = ["train", "evaluate", "fit", "compare", "predict", "plot", "doctor"]
     data = [["data", name] for name in ("import", "make", "info", "check", "plot")]
     for words in [*([name] for name in names), *data]:
         code, out, _ = trajflow(*words, "--help")
@@ -109,6 +110,16 @@ def test_a_renamed_command_is_refused_with_its_new_name(trajflow, old, new):
     line = f"error: `trajflow {old}` is now `trajflow fit RUN DATA {new}`\n"
     assert trajflow(old, "run", "data.zarr", "--json") == (2, "", line)
     assert old not in trajflow("--help")[1]
+
+
+@pytest.mark.parametrize("words", [[], ["ethucy", "data.zarr", "--stage", "refresh", "-o", "r"]])
+def test_the_benchmark_command_names_the_scripts(trajflow, words):
+    code, out, said = trajflow("benchmark", *words)
+    assert (code, out, said.count("\n")) == (2, "", 1)
+    for name in ("pedestrians.py", "drone.py"):
+        assert f"python examples/benchmarks/{name} DATA" in said
+        assert (Path(__file__).parents[1] / "examples" / "benchmarks" / name).is_file()
+    assert "benchmark" not in trajflow("--help")[1]
 
 
 @pytest.mark.parametrize(

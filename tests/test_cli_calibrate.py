@@ -221,8 +221,8 @@ def test_a_calibration_is_of_people_who_neither_trained_nor_selected(trajflow, w
         "independent": True,
     }
     assert record["selection"]["people"] == len(selecting)
-    surprise = Predictor.load(run).surprise.origin
-    assert (surprise.people, surprise.left_out, surprise.independent) == (
+    origin = Predictor.load(run).detector.origin
+    assert (origin.people, origin.left_out, origin.independent) == (
         kept["people"],
         len(both),
         True,

@@ -75,7 +75,7 @@ def test_to_resume_a_finished_run_keeps_what_was_fitted_to_it(trajflow, tiny, tm
     trajflow("data", "make", "fork", "-o", data, "--seed", "3", *sizes)
     assert trajflow("train", data, "--out", run, *tiny)[0] == 0
     before = state_of(run)
-    assert {path.name for path in before[0]} >= {"calibration.json", "surprise.safetensors"}
+    assert {path.name for path in before[0]} >= {"calibration.json", "ood.safetensors"}
     assert trajflow("train", data, "--out", run, "--resume")[0] == 0
     assert state_of(run) == before
     (run / "calibration.json").unlink()

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trajflow.config import Config
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.splits import NONE, PARTS, choose, draw_agents, leakage
 from trajflow.errors import ConfigError
 
@@ -198,3 +200,18 @@ def test_leakage_names_who_is_in_two_parts():
     agents = {"train": np.array([1, 2, 5]), "val": np.array([2, 7]), "test": np.array([5, 7, 9])}
     found = {pair: some.tolist() for pair, some in leakage(agents).items()}
     assert found == {"train+val": [2], "train+test": [5], "val+test": [7]}
+
+
+def test_recordings_for_validation_leave_all_other_rows_alone(store_of):
+    walks = [range(40), range(8, 45)]
+    scenes = {"a": ("train", walks), "b": ("train", walks), "c": ("test", walks)}
+    store = store_of(scenes)
+    tracks = store.tracks()
+    roles = choose(store, validation=["b", "c"]).roles(tracks)
+    assert (roles == np.array([0, 1, 2])[tracks.scene[tracks.track]]).all()
+    with pytest.raises(ConfigError, match="no recording 'd'"):
+        choose(store, validation=["d"])
+    data = TrackData(store, history=8, horizon=12, validation=("b",))
+    assert data.describe()["split"]["validation"] == ["b"]
+    config = Config.load(None, ['data.validation=["b"]'])
+    assert config.data.validation == ("b",)

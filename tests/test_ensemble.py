@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from surprise_support import walkers
 from test_training import walks
+from walkers_support import walkers
 
 import trajflow
 from trajflow.calibration import Origin, fit, gather, usual_spread
@@ -14,7 +14,7 @@ from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import spread
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
-from trajflow.surprise import fit as fit_surprise
+from trajflow.ood.fitting import fit_detector
 
 S = 11
 
@@ -172,19 +172,19 @@ def test_the_ood_score_of_an_ensemble_is_the_mean_of_its_members():
     members = []
     for seed in range(2):
         one = predictor(seed)
-        known = fit_surprise(one.model, walkers(30, 1, 8, 12), walkers(30, 2, 8, 12), seed=seed)
-        members.append(TorchPredictor(one.model, one.facts, surprise=known))
+        known = fit_detector(one, walkers(30, 1, 8, 12), walkers(30, 2, 8, 12), seed=seed)
+        members.append(TorchPredictor(one.model, one.facts, detector=known))
     past = np.concatenate([batch.past for batch in walkers(6, 3, 8, 12)])
     past[0, 0] = np.inf
-    asked = {"samples": 2, "seed": 0, "surprise": True, "on_bad": "quarantine"}
+    asked = {"samples": 2, "seed": 0, "ood": True, "on_bad": "quarantine"}
     each = [one.predict(past, **asked) for one in members]
     told = Ensemble(members).predict(past, **asked)
-    for name in ("surprise", "expected_error"):
+    for name in ("ood_score", "expected_error"):
         expected = np.mean([getattr(one, name) for one in each], 0)
         np.testing.assert_allclose(getattr(told, name), expected)
-    assert np.isnan(told.surprise[0, 0])
-    assert np.isfinite(told.surprise).sum() == told.surprise.size - 1
-    assert told.reasons[0, 0] == ""
+    assert np.isnan(told.ood_score[0, 0])
+    assert np.isfinite(told.ood_score).sum() == told.ood_score.size - 1
+    assert told.ood_reasons[0, 0] == ""
     with pytest.raises(ConfigError, match="for each member"):
         Ensemble([members[0], predictor(1)]).predict(past, **asked)
 

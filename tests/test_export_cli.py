@@ -68,22 +68,22 @@ def test_a_damaged_model_is_one_line_and_exit_code_two(trajflow, fork, tmp_path)
     assert not out.exists()
 
 
-def same_surprise(trajflow, run, model, tracks, folder):
-    """Whether `predict` says the same of the strangeness of tracks by a run and by its export."""
+def same_scores(trajflow, run, model, tracks, folder):
+    """Whether `predict` gives the same OOD scores of tracks by a run and by its export."""
     told = []
     for number, one in enumerate((run, model)):
         out = folder / f"{number}.csv"
-        code, _, said = trajflow("predict", one, tracks, "-o", out, "--surprise", "--samples", 2)
+        code, _, said = trajflow("predict", one, tracks, "-o", out, "--ood", "--samples", 2)
         assert code == 0, said
-        told.append(pd.read_csv(out)[["scene", "agent", "surprise", "expected_error"]])
-    close = np.isclose(told[0].surprise, told[1].surprise, atol=1e-4)
+        told.append(pd.read_csv(out)[["scene", "agent", "ood_score", "expected_error"]])
+    close = np.isclose(told[0].ood_score, told[1].ood_score, atol=1e-4)
     alike = np.isclose(told[0].expected_error, told[1].expected_error, rtol=1e-4)
     return close.all() and alike.mean() > 0.95 and told[0].agent.equals(told[1].agent)
 
 
 @pytest.fixture
-def knowing(trajflow, trained, fork, tmp_path):
-    """A run that knows what is strange to it."""
+def fitted(trajflow, trained, fork, tmp_path):
+    """A run with an OOD detector."""
     path = tmp_path / "run"
     copytree(trained[0], path)
     code, _, told = trajflow("fit", path, fork, "ood")
@@ -92,27 +92,27 @@ def knowing(trajflow, trained, fork, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_checked_export_forecasts_tracks(trajflow, knowing, fork, tmp_path):
+def test_a_checked_export_forecasts_tracks(trajflow, fitted, fork, tmp_path):
     name = "model.onnx"
-    code, said, told = trajflow("export", knowing, fork, "-o", tmp_path / name, "--check", "--json")
+    code, said, told = trajflow("export", fitted, fork, "-o", tmp_path / name, "--check", "--json")
     assert code == 0, told
     report = json.loads(said)
     assert report["largest difference"] < 1e-5
     assert np.isclose(report["min_ade"], report["min_ade of the run"], rtol=1e-4)
-    assert same_surprise(trajflow, knowing, tmp_path / name, fork, tmp_path)
+    assert same_scores(trajflow, fitted, tmp_path / name, fork, tmp_path)
 
 
 @pytest.mark.slow
-def test_int8_is_near_and_may_leave_surprise_out(trajflow, knowing, fork, tmp_path):
+def test_int8_is_near_and_may_leave_the_detector_out(trajflow, fitted, fork, tmp_path):
     out = tmp_path / "model.onnx"
-    words = ("--precision", "int8", "--no-surprise", "--check", "--json")
-    code, said, told = trajflow("export", knowing, fork, "-o", out, *words)
+    words = ("--precision", "int8", "--no-ood", "--check", "--json")
+    code, said, told = trajflow("export", fitted, fork, "-o", out, *words)
     assert code == 0, told
     report = json.loads(said)
     assert report["precision"] == "int8"
     assert 1e-6 < report["largest difference"] < 0.1
-    assert not report["surprise"]
-    code, _, told = trajflow("predict", out, fork, "-o", tmp_path / "futures.csv", "--surprise")
+    assert not report["ood"]
+    code, _, told = trajflow("predict", out, fork, "-o", tmp_path / "futures.csv", "--ood")
     assert code == 2
     assert "then export the run again" in told
 

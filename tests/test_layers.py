@@ -15,13 +15,13 @@ FLOORS = [
     {"calibration", "duals"},
     {"flow", "layers", "frames", "tensors", "config", "forecast", "energy", "selection"},
     {"encoders", "social", "decoder", "scaling", "noise_set", "runs", "datasets", "config_help"},
-    {"model", "baselines", "plotting", "outlook", "run_data"},
-    {"plans"},
-    {"weights", "surprise"},
+    {"model", "baselines", "plotting", "ood", "run_data"},
+    {"plans", "outlook"},
+    {"weights"},
     {"inference", "training"},
     {"forecaster", "runtime", "evaluation"},
-    {"ood", "export", "doctor"},
-    {"benchmark", "browse", "latency", "fitting"},
+    {"export", "doctor"},
+    {"browse", "latency", "fitting"},
     {"tui"},
     {"cli"},
 ]
@@ -42,9 +42,7 @@ TORCH |= {
     "export",
     "training",
     "forecaster",
-    "benchmark",
     "latency",
-    "surprise",
 }
 TORCH_FILES = {f"trajflow/inference/{name}.py" for name in ("predictor", "ensemble", "choosing")}
 """Files that may import torch in a room that otherwise may not."""

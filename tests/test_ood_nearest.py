@@ -1,4 +1,4 @@
-"""Facts about the training tracks that are laid over a strange one, and windows made again."""
+"""Facts about the training tracks that are laid over another one, and windows made again."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,9 @@ from trajflow.browse.corrupted import NEAREST, CorruptedBrowser, Place
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError
-from trajflow.ood.nearest import Known, fanned, laid_over
-from trajflow.ood.question import Question
-from trajflow.ood.shifts import available
-from trajflow.surprise.viewing import NetworkViewer
+from trajflow.ood.corruptions import available
+from trajflow.ood.nearest import TrainingTracks, fanned, laid_over
+from trajflow.ood.report import OODTerms
 
 T, F = 8, 12
 
@@ -58,15 +57,15 @@ def test_side_by_side_tracks_keep_their_shapes_and_distances():
 
 @pytest.fixture(scope="module")
 def browser(fork):
-    return CorruptedBrowser(untrained(fork), open_store(fork), Config.load(), Question(windows=60))
+    return CorruptedBrowser(untrained(fork), open_store(fork), Config.load(), OODTerms(windows=60))
 
 
 def test_the_nearest_of_a_training_window_is_itself(browser):
-    model = browser.predictor.model
-    batches = list(browser._grounds.training(30))
-    known = Known.of(model, batches)
+    contexts = browser.predictor.contexts
+    batches = list(browser._windows.spread(30))
+    known = TrainingTracks.of(contexts, batches)
     batch = batches[0]
-    context = NetworkViewer(model)(batch.past, batch.target).context
+    context = contexts(batch)
     for row, path in zip(range(4), batch.past[batch.target], strict=False):
         found, away = known.nearest(context[row], 3)
         assert away[0] == pytest.approx(0, abs=1e-4)
@@ -75,8 +74,8 @@ def test_the_nearest_of_a_training_window_is_itself(browser):
 
 
 def test_a_window_of_a_report_is_made_again_beside_its_nearest(browser):
-    shift = available(browser._grounds.world)["noise-3"]
-    batch = browser._grounds.shifted(shift)[0]
+    graded = available(browser._windows.world)["noise-3"]
+    batch = browser._windows.corrupted(graded)[0]
     row, column = (int(one) for one in np.argwhere(batch.target)[1])
     view, among = browser.view(Place("noise-3", 0, row, column), samples=4)
     agent = int(view.target.argmax())

@@ -1,51 +1,48 @@
-"""Facts about the report: its numbers are known ones, and people, not windows, are observations."""
+"""The OOD report: its numbers are known ones, and people, not windows, are observations."""
 
 import json
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ood_support import length_scores
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from trajflow.baselines import load
-from trajflow.batch import Batch
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, RunError
-from trajflow.ood.asking import grounds_of, report_on, written
-from trajflow.ood.detection import rates
-from trajflow.ood.floor import Floor, turned_steps
-from trajflow.ood.foreseen import foreseen
-from trajflow.ood.grounds import Grounds, metre_of
-from trajflow.ood.marks import SURPRISE, mark
-from trajflow.ood.people import told, weighted_mean, weights
-from trajflow.ood.picture import draw
-from trajflow.ood.question import Question
-from trajflow.ood.reports import newest_report, read_report, report_name
-from trajflow.ood.retention import FOUR_FIFTHS, KEPT, Retention, retained
-from trajflow.ood.verdict import telling
+from trajflow.ood.baselines import BaselineDetectors, turned_steps
+from trajflow.ood.corruptions import available
+from trajflow.ood.evaluate import evaluate_ood, ordinary_windows, written
+from trajflow.ood.plots import draw
+from trajflow.ood.report import OOD_SCORE, OODTerms, newest_report, read_report, report_name
+from trajflow.ood.statistics import (
+    AT_80,
+    KEPT,
+    Rates,
+    Retention,
+    bootstrap_weights,
+    interval,
+    retained,
+    weighted_mean,
+)
+from trajflow.ood.windows import OrdinaryWindows, metre_of
 
 N, M = 70, 53
 
 
 @dataclass
-class Ruler:
-    """Goes on as before, and is surprised by how long the steps are."""
+class LengthPredictor:
+    """Goes on as before, and takes long steps for out of distribution."""
 
     calibration: object = None
 
     def forecast(self, batch, samples, seed):
         return load("cv-sampled")([batch], samples, seed).forecast(batch, samples, seed)
 
-    def surprise_of(self, batch):
-        steps = np.diff(batch.past[batch.target], axis=1)
-        length = np.nan_to_num(np.linalg.norm(steps, axis=-1)).mean(1)
-        score = length / (1 + length)
-        reasons = tuple(f"steps of {one:.2f}" for one in length)
-        return SimpleNamespace(
-            score=score, parts={"length": score}, reasons=reasons, risk=length, usual=score
-        )
+    def ood(self, batch):
+        return length_scores(batch.past[batch.target])
 
 
 def once(count):
@@ -53,42 +50,44 @@ def once(count):
 
 
 @pytest.fixture(scope="module")
-def asked(fork):
-    """The store, the settings of a run of it, and a report with few shifts."""
+def evaluated(fork):
+    """The store, the settings of a run of it, and a report of few corruptions."""
     store, config = open_store(fork), Config.load()
     names = ("noise-2", "slow-2", "mirrored", "unit-3")
-    question = Question(windows=150, samples=5, names=names)
-    return store, config, question, report_on("it", Ruler(), store, config, question)
+    terms = OODTerms(windows=150, samples=5, names=names)
+    return store, config, terms, evaluate_ood("it", LengthPredictor(), store, config, terms)
 
 
 def test_rates_are_those_of_scikit_learn_with_ties():
     rng = np.random.default_rng(0)
-    ordinary, shifted = rng.normal(size=N).round(1), rng.normal(size=M).round(1) + 0.5
-    found = rates(ordinary, shifted, (once(N), once(M)))
-    truth, scores = np.repeat([0, 1], [N, M]), np.concatenate([ordinary, shifted])
+    ordinary, corrupted = rng.normal(size=N).round(1), rng.normal(size=M).round(1) + 0.5
+    found = Rates.of(ordinary, corrupted, (once(N), once(M)))
+    truth, scores = np.repeat([0, 1], [N, M]), np.concatenate([ordinary, corrupted])
     assert found.auroc[0] == pytest.approx(roc_auc_score(truth, scores))
     assert found.aupr[0] == pytest.approx(average_precision_score(truth, scores))
-    limit = np.sort(shifted)[::-1][int(np.ceil(0.95 * M)) - 1]
+    limit = np.sort(corrupted)[::-1][int(np.ceil(0.95 * M)) - 1]
     assert found.fpr95[0] == pytest.approx((ordinary >= limit).mean())
 
 
 def test_weighted_rates_are_those_of_repeated_windows():
     rng = np.random.default_rng(1)
-    ordinary, shifted = rng.normal(size=N).round(1), rng.normal(size=M).round(1)
+    ordinary, corrupted = rng.normal(size=N).round(1), rng.normal(size=M).round(1)
     times = rng.integers(0, 4, N)[None].astype(float), rng.integers(0, 4, M)[None].astype(float)
-    found = rates(ordinary, shifted, times)
-    more = (np.repeat(s, t[0].astype(int)) for s, t in zip((ordinary, shifted), times, strict=True))
+    found = Rates.of(ordinary, corrupted, times)
+    more = (
+        np.repeat(s, t[0].astype(int)) for s, t in zip((ordinary, corrupted), times, strict=True)
+    )
     one, other = more
-    expected = rates(one, other, (once(len(one)), once(len(other))))
+    expected = Rates.of(one, other, (once(len(one)), once(len(other))))
     for kind in ("auroc", "aupr", "fpr95"):
         assert getattr(found, kind) == pytest.approx(getattr(expected, kind))
 
 
 def test_equal_scores_tell_nothing_and_a_curve_ends_at_one():
-    found = rates(np.zeros(N), np.zeros(M), (once(N), once(M)))
+    found = Rates.of(np.zeros(N), np.zeros(M), (once(N), once(M)))
     assert found.auroc[0] == 0.5
     assert found.fpr95[0] == 1
-    apart = rates(np.arange(N) / N, 2 + np.arange(M), (once(N), once(M)))
+    apart = Rates.of(np.arange(N) / N, 2 + np.arange(M), (once(N), once(M)))
     assert apart.auroc[0] == 1
     assert apart.curve()[0] == [0, 0]
     assert apart.curve()[-1] == [1, 1]
@@ -98,18 +97,18 @@ def test_equal_scores_tell_nothing_and_a_curve_ends_at_one():
 def test_people_are_drawn_and_not_windows():
     person = np.repeat(np.arange(6), [1, 50, 3, 7, 20, 2])
     values = person.astype(float)
-    (times,) = weights((person,), seed=3, resamples=200)
+    (times,) = bootstrap_weights((person,), seed=3, resamples=200)
     assert (times[0] == 1).all()
     assert (times[1:].reshape(200, -1)[:, np.flatnonzero(np.diff(person)) + 1].sum(1) <= 6).all()
     for one in range(6):
         assert (times[:, person == one] == times[:, person == one][:, :1]).all()
-    low, high = told(weighted_mean(values, times))["interval"]
+    low, high = interval(weighted_mean(values, times))["interval"]
     assert high - low > 3 * 2 * 1.96 * values.std() / np.sqrt(len(values))
 
 
-def test_a_shifted_window_is_drawn_with_its_own_person():
-    ordinary, shifted = np.arange(9).repeat(2), np.array([3, 3, 5, 20])
-    one, other = weights((ordinary, shifted), seed=0, resamples=50)
+def test_a_corrupted_window_is_resampled_with_its_own_person():
+    ordinary, corrupted = np.arange(9).repeat(2), np.array([3, 3, 5, 20])
+    one, other = bootstrap_weights((ordinary, corrupted), seed=0, resamples=50)
     assert (other[:, 0] == one[:, 6]).all()
     assert (other[:, 2] == one[:, 10]).all()
     assert (other[:, 3] == 1).all()
@@ -117,51 +116,53 @@ def test_a_shifted_window_is_drawn_with_its_own_person():
 
 def test_a_perfect_score_keeps_as_the_errors_do_and_a_constant_one_keeps_the_mean():
     rng = np.random.default_rng(2)
-    error, (times,) = rng.random(N), weights((np.arange(N) % 9,), 0, 20)
+    error, (times,) = rng.random(N), bootstrap_weights((np.arange(N) % 9,), 0, 20)
     oracle = retained(error, error, times)
     assert Retention(oracle, oracle).gain == pytest.approx(1)
     flat = retained(np.zeros(N), error, times)
     assert Retention(flat, oracle).gain == pytest.approx(0, abs=1e-9)
     assert flat[0] == pytest.approx(error.mean())
     fifths = np.sort(error)[: round(0.8 * N)].mean()
-    assert oracle[0, FOUR_FIFTHS] == pytest.approx(fifths)
-    assert KEPT[FOUR_FIFTHS] == 0.8
+    assert oracle[0, AT_80] == pytest.approx(fifths)
+    assert KEPT[AT_80] == 0.8
     worst = Retention(retained(-error, error, times), oracle)
     assert (worst.gain < 0).all()
     assert (worst.drop80 < 0).all()
 
 
-class Certain:
-    """Draws around nothing, each scene as wide as its number says."""
+@dataclass
+class PerfectPredictor:
+    """Draws of the law that futures are of too, each scene as wide as its number says."""
 
-    calibration = None
+    calibration: object = None
 
     def forecast(self, batch, samples, seed):
-        wide = 0.1 * (1 + batch.start)[:, None, None, None]
         shape = (samples, *batch.target.shape, 12, 2)
-        return wide * np.random.default_rng(seed).normal(size=shape)
+        width = 0.1 * (1 + batch.start)[:, None, None, None]
+        return width * np.random.default_rng(seed).normal(size=shape)
+
+    def ood(self, batch):
+        return length_scores(batch.past[batch.target])
 
 
-def test_forecasts_that_are_right_expect_the_errors_they_have():
-    target = np.ones((50, 3), bool)
-    nothing = np.zeros((50, 3, 8, 2))
-    number = np.arange(50)
-    batch = Batch(nothing, nothing[:, :, :1].repeat(12, 2), target, number, number, target * 1)
-    told = foreseen([batch] * 4, Certain(), 20, 0)
-    wide = np.tile(np.repeat(0.1 * (1 + number), 3), 4)
-    # half the distance of two draws is that of 24 normals of variance 2, over 2 sqrt(12)
-    assert (told.own / wide).mean() == pytest.approx(1, abs=0.03)
-    assert told.own.mean() == pytest.approx(told.drawn.mean(), rel=0.05)
-    assert np.corrcoef(told.own, wide)[0, 1] > 0.95
+def test_the_ceiling_is_what_a_right_forecast_says_of_its_own_error(evaluated):
+    store, config, _, _ = evaluated
+    terms = OODTerms(windows=600, samples=20, names=("mirrored",))
+    report = evaluate_ood("it", PerfectPredictor(), store, config, terms)
+    batches = ordinary_windows(terms, store, config).batches
+    width = np.sort(np.concatenate([1 + b.start[np.nonzero(b.target)[0]] for b in batches]))
+    expected = 1 - width[: round(0.8 * len(width))].mean() / width.mean()
+    found = report["ordinary"]["ceiling"]["drop80"]["value"]
+    assert found == pytest.approx(expected, abs=0.03)
 
 
-def test_the_report_says_how_well_error_could_be_foretold(asked):
-    ordinary = asked[-1]["ordinary"]
+def test_the_report_says_how_well_error_could_be_foretold(evaluated):
+    ordinary = evaluated[-1]["ordinary"]
     kept = {name: one["drop80"]["value"] for name, one in ordinary["retention"].items()}
     assert kept["oracle"] == max(kept.values())
-    assert {"surprise", "risk", "own", "oracle", "floor speed"} <= set(kept)
+    assert {"ood_score", "expected_error", "self_expected", "oracle", "baseline speed"} <= set(kept)
     assert 0 < ordinary["ceiling"]["drop80"]["value"] < 1
-    assert set(ordinary["alarms"]) >= {"surprise", "usual"}
+    assert set(ordinary["alarms"]) >= {"ood_score", "typical_score"}
 
 
 def test_turned_steps_do_not_know_where_somebody_goes():
@@ -175,40 +176,45 @@ def test_turned_steps_do_not_know_where_somebody_goes():
     assert turned_steps(past[..., :1]).shape == (N, 7)
 
 
-def test_the_floor_finds_what_is_far_and_bears_what_was_not_seen():
+def test_baseline_detectors_score_what_is_far_and_what_was_not_seen():
     rng = np.random.default_rng(5)
     past = rng.normal(size=(400, 8, 2)).cumsum(1)
-    floor = Floor.fit(past)
-    for name, usual in floor.scores(past).items():
-        assert (floor.scores(20 * past)[name] > np.median(usual)).mean() > 0.95
+    detectors = BaselineDetectors.fit(past)
+    for name, usual in detectors.scores(past).items():
+        assert (detectors.scores(20 * past)[name] > np.median(usual)).mean() > 0.95
     past[:, 2:4], past[:, 0] = np.nan, np.nan
-    assert all(np.isfinite(values).all() for values in floor.scores(past).values())
+    assert all(np.isfinite(values).all() for values in detectors.scores(past).values())
 
 
-def test_the_report_holds_what_was_asked(asked):
-    store, _, _, report = asked
-    assert [one["key"] for one in report["shifts"]] == ["noise-2", "slow-2", "unit-3", "mirrored-1"]
+def test_the_report_holds_what_was_asked(evaluated):
+    store, _, _, report = evaluated
+    assert [one["key"] for one in report["corruptions"]] == [
+        "noise-2",
+        "slow-2",
+        "unit-3",
+        "mirrored-1",
+    ]
     assert report["protocol"]["fingerprint"] == store.fingerprint()
     assert report["ordinary"]["people"] == 9
-    for one in report["shifts"]:
+    for one in report["corruptions"]:
         assert set(one["detection"]) == set(report["scores"])
         for kinds in one["detection"].values():
             low, high = kinds["auroc"]["interval"]
             assert 0 <= low <= kinds["auroc"]["value"] <= high <= 1
-    noise, slow, unit, mirror = report["shifts"]
-    assert unit["detection"][SURPRISE]["auroc"]["value"] == 1
+    noise, slow, unit, mirror = report["corruptions"]
+    assert unit["detection"][OOD_SCORE]["auroc"]["value"] == 1
     assert (
         unit["accuracy"]["energy_score"]["value"] > 50 * noise["accuracy"]["energy_score"]["value"]
     )
-    assert mirror["detection"][SURPRISE]["auroc"]["value"] == pytest.approx(0.5)
+    assert mirror["detection"][OOD_SCORE]["auroc"]["value"] == pytest.approx(0.5)
     usual = report["ordinary"]["accuracy"]["min_ade"]["value"]
     assert mirror["accuracy"]["min_ade"]["value"] == pytest.approx(usual, rel=0.2)
-    assert slow["detection"][SURPRISE]["auroc"]["value"] < 0.5
+    assert slow["detection"][OOD_SCORE]["auroc"]["value"] < 0.5
 
 
-def test_the_report_is_the_same_each_time_and_survives_the_disk(asked, tmp_path):
-    store, config, question, report = asked
-    again = report_on("it", Ruler(), store, config, question)
+def test_the_report_is_the_same_each_time_and_survives_the_disk(evaluated, tmp_path):
+    store, config, terms, report = evaluated
+    again = evaluate_ood("it", LengthPredictor(), store, config, terms)
     assert {**again, "seconds": 0} == {**report, "seconds": 0}
     path = tmp_path / report_name(report["protocol"])
     path.write_bytes(written(report))
@@ -216,68 +222,71 @@ def test_the_report_is_the_same_each_time_and_survives_the_disk(asked, tmp_path)
     assert newest_report(tmp_path)["name"] == "it"
     assert newest_report(tmp_path, "another") is None
     (tmp_path / "ood-broken.json").write_text("{}")
+    assert newest_report(tmp_path)["name"] == "it"
+    path.unlink()
     with pytest.raises(RunError, match=r"ood-broken\.json"):
         newest_report(tmp_path)
 
 
-def test_examples_are_of_different_people_and_can_be_found_again(asked):
-    store, config, question, report = asked
-    grounds, shift = grounds_of(question, store, config), report["shifts"][0]
-    from trajflow.ood.shifts import available
-
-    batches = grounds.shifted(available(grounds.world)[shift["key"]])
+def test_examples_are_of_different_people_and_can_be_found_again(evaluated):
+    store, config, terms, report = evaluated
+    ordinary = ordinary_windows(terms, store, config)
+    corruption = report["corruptions"][0]
+    batches = ordinary.corrupted(available(ordinary.world)[corruption["key"]])
     for kind in ("most", "least"):
-        windows = shift["examples"][kind]
+        windows = corruption["examples"][kind]
         assert len({one["agent"] for one in windows}) == len(windows)
         for one in windows:
             batch = batches[one["batch"]]
             assert batch.agent[one["row"], one["column"]] == one["agent"]
             assert batch.start[one["row"]] == one["start"]
             assert store.labels([one["agent"]]) == [one["label"]]
-    order = [one["surprise"] for one in shift["examples"]["most"]]
+    order = [one["ood_score"] for one in corruption["examples"]["most"]]
     assert order == sorted(order, reverse=True)
-    assert shift["examples"]["most"][0]["surprise"] > shift["examples"]["least"][0]["surprise"]
+    assert (
+        corruption["examples"]["most"][0]["ood_score"]
+        > corruption["examples"]["least"][0]["ood_score"]
+    )
 
 
-def test_the_future_is_hidden_from_who_is_judged(asked):
-    store, config, question, _ = asked
+def test_the_future_is_hidden_from_who_is_judged(evaluated):
+    store, config, terms, _ = evaluated
 
-    class Peeking(Ruler):
+    class Peeking(LengthPredictor):
         def forecast(self, batch, samples, seed):
             assert np.isnan(batch.future).all()
             assert batch.around is None
             return super().forecast(batch, samples, seed)
 
-    grounds = grounds_of(question, store, config)
-    assert any(batch.around is not None for batch in grounds.batches)
-    floor = Floor.fit(np.random.default_rng(0).normal(size=(99, 8, 2)))
-    marks = mark(grounds.batches, Peeking(), floor)
-    assert len(telling(marks, 4)["most"]) == 4
+    ordinary = ordinary_windows(terms, store, config)
+    assert any(batch.around is not None for batch in ordinary.batches)
+    report = evaluate_ood("it", Peeking(), store, config, terms)
+    assert report["ordinary"]["windows"] > 0
 
 
-def test_other_tracks_are_a_shift_of_their_own(asked, store_of):
-    store, config, _, _ = asked
+def test_other_tracks_are_a_corruption_of_their_own(evaluated, store_of):
+    store, config, _, _ = evaluated
     other = store_of({"elsewhere": ("test", [range(40), range(40), range(5, 40)])})
-    question = Question(windows=60, samples=4, names=("against",))
-    report = report_on("it", Ruler(), store, config, question, against=other)
-    (against,) = report["shifts"]
+    terms = OODTerms(windows=60, samples=4, names=("against",))
+    report = evaluate_ood("it", LengthPredictor(), store, config, terms, other)
+    (against,) = report["corruptions"]
     assert against["people"] == 3
     assert {one["scene"] for one in against["examples"]["most"]} == {"elsewhere"}
     assert "as it stands" in report["notes"][0] or other.dt == store.dt
     with pytest.raises(ConfigError, match="--against"):
-        report_on("it", Ruler(), store, config, question)
+        evaluate_ood("it", LengthPredictor(), store, config, terms)
 
 
 def test_places_are_other_recordings_and_marked_if_learned_from(store_of):
     walks = [range(60)] * 3
     scenes = {name: (part, walks) for name, part in (("a", "train"), ("b", "train"), ("c", "test"))}
     store = store_of({**scenes, "d": ("val", walks)})
-    grounds = Grounds.of(store, Config.load(), windows=40)
-    assert [name for name in grounds.world.pools if name != "crowd"] == ["place a", "place b"]
-    assert grounds.learned("place a")
-    question = Question(windows=40, samples=3, names=("place", "mirrored", "skip-3"))
-    report = report_on("it", Ruler(), store, Config.load(), question)
-    assert [one["level"] for one in report["shifts"] if one["name"] == "place"] == ["a", "b"]
+    ordinary = OrdinaryWindows.of(store, Config.load(), windows=40)
+    assert [name for name in ordinary.world.pools if name != "crowd"] == ["place a", "place b"]
+    assert ordinary.trained_on("place a")
+    terms = OODTerms(windows=40, samples=3, names=("place", "mirrored", "skip-3"))
+    report = evaluate_ood("it", LengthPredictor(), store, Config.load(), terms)
+    assert [one["level"] for one in report["corruptions"] if one["name"] == "place"] == ["a", "b"]
     assert draw(report).axes
 
 
@@ -296,6 +305,6 @@ def test_a_metre_is_one_in_metres_and_else_what_a_walker_tells(fork, tmp_path):
 def test_nothing_left_is_said(store_of):
     walks = [range(20)] * 4
     store = store_of({part: (part, walks) for part in ("train", "val", "test")})
-    question = Question(windows=20, samples=3, names=("skip",))
+    terms = OODTerms(windows=20, samples=3, names=("skip",))
     with pytest.raises(RunError, match="no window is left"):
-        report_on("it", Ruler(), store, Config.load(), question)
+        evaluate_ood("it", LengthPredictor(), store, Config.load(), terms)

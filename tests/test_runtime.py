@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from surprise_support import walkers
+from walkers_support import walkers
 
 from trajflow import OnlinePredictor
 from trajflow.batch import Batch
@@ -16,9 +16,7 @@ from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import Architecture, TrajectoryModel
 from trajflow.noise_set import NoiseSet, SetShape
-from trajflow.surprise import fit
-from trajflow.surprise.sight import look
-from trajflow.surprise.viewing import NetworkViewer
+from trajflow.ood.fitting import fit_detector
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -26,25 +24,12 @@ pytest.importorskip("onnxruntime")
 
 from onnx_support import bare, carried, whole
 
-from trajflow.export.onnx import (
-    SightGraph,
-    facts_of,
-    precision_of,
-    sight_noise,
-    to_onnx,
-)
-from trajflow.export.verify import (
-    check_forecasts,
-    check_views,
-    drawn_from,
-    futures_of,
-    random_inputs,
-)
-from trajflow.inference.onnx.artifact import Artifact, ModelSpec
+from trajflow.export.onnx import precision_of, to_onnx
+from trajflow.export.verify import check_forecasts, drawn_from, outputs_of, random_inputs
+from trajflow.inference.onnx.artifact import Artifact
 from trajflow.inference.onnx.golden import difference
 from trajflow.inference.onnx.padding import Scenes
-from trajflow.inference.onnx.predictor import SIGHT_OUTPUTS, EngineViewer, OnnxPredictor
-from trajflow.inference.onnx.session import Session
+from trajflow.inference.onnx.predictor import OnnxPredictor
 
 A, T, F, S, K = 3, 6, 5, 7, 4
 
@@ -65,8 +50,9 @@ def run():
     for parameter in noises.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     facts = {"dt": 0.4, "unit": "m", "temperature": 1.25}
-    strange = fit(model, walkers(30, 1, T, F, 2), walkers(30, 2, T, F, 2))
-    return TorchPredictor(model, facts, sets={K: noises}, surprise=strange)
+    run = TorchPredictor(model, facts, sets={K: noises})
+    run.detector = fit_detector(run, walkers(30, 1, T, F, 2), walkers(30, 2, T, F, 2))
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +80,7 @@ def test_agents_and_neighbours_may_be_any_number(run, small):
     for sizes in ((1, 1, 1, 1), (1, 61, 1, 20), (6, 2, 1, 2), (2, 40, 17, 3)):
         inputs = random_inputs(run, sizes, 3)
         (found,) = small.session.run(["futures"], inputs)
-        assert difference(found, futures_of(run, inputs), inputs["past"]) <= 1e-5
+        assert difference(found, outputs_of(run, inputs)[0], inputs["past"]) <= 1e-5
 
 
 def ragged():
@@ -116,7 +102,7 @@ def test_a_batch_of_ragged_scenes_is_forecast_as_the_run_does(run, small):
     batch = ragged()
     noise = np.random.default_rng(1).normal(size=(S, batch.targets, F * 2)).astype(np.float32)
     scenes = batch.past - 4e6 - 1000 * np.arange(5)[:, None, None, None]
-    right = drawn_from(run, scenes.astype(np.float32), batch.target, noise)
+    right, _ = drawn_from(run, scenes.astype(np.float32), batch.target, noise)
     found = small.carry(batch.past, batch.target, noise)
     moved = 4e6 + 1000 * np.nonzero(batch.target)[0]
     np.testing.assert_allclose(found - moved[:, None, None], right, atol=2e-4)
@@ -144,7 +130,7 @@ def test_a_neighbor_must_be_seen_at_the_present_step(run, small):
         found = small.carry(np.concatenate([past, seen])[None], target, noise)
         assert np.allclose(found, alone, atol=1e-5) == (gone.start > 0)
     past[1, -1] = np.nan
-    both = drawn_from(run, past[None].astype(np.float32), target[:, :A], noise)
+    both, _ = drawn_from(run, past[None].astype(np.float32), target[:, :A], noise)
     np.testing.assert_allclose(small.carry(past[None], target[:, :A], noise), both, atol=1e-4)
     inputs = {"past": past[None].astype(np.float32), "noise": noise[:, None]}
     moved = {"past": inputs["past"].copy(), "noise": noise[:, None]}
@@ -200,13 +186,8 @@ def test_learned_sets_are_those_of_the_run(run, small):
     np.testing.assert_allclose(found.weights, right.weights, atol=1e-5)
 
 
-def strange(predictor, batch, **how):
-    told = predictor.surprise_of(batch)
-    return {"score": told.score, "usual": told.usual, "risk": told.risk} | dict(told.parts)
-
-
 @pytest.mark.parametrize("seed", range(6))
-def test_surprise_is_that_of_the_run(run, small, seed):
+def test_ood_scores_are_those_of_the_run(run, small, seed):
     """Scenes of walkers, some of whom tremble or are lost from sight, far from the origin."""
     chance = np.random.default_rng(seed)
     past = np.stack([one.past[0] for one in walkers(90, 3 + seed, T, F, 1)])
@@ -218,33 +199,31 @@ def test_surprise_is_that_of_the_run(run, small, seed):
     nobody = np.zeros(shape, int)
     future = np.full((*shape, F, 2), np.nan)
     batch = Batch(past + 1e5, future, target, nobody[:, 0], nobody[:, 0], nobody)
-    right, found = strange(run, batch), strange(small, batch)
-    assert set(found) == set(right)
-    assert (right["score"] < 0.9).mean() > 0.1
-    for name in ("score", "usual"):
-        np.testing.assert_allclose(found[name], right[name], atol=1e-4, err_msg=name)
-    for name in set(right) - {"risk"}:  # some measure small distances of single precision
-        np.testing.assert_allclose(found[name], right[name], atol=2e-3, err_msg=name)
-    # Trees tell the risk: where single precision decides, another branch is taken.
-    assert (abs(found["risk"] / right["risk"] - 1) < 1e-5).mean() > 0.95
-    assert small.surprise_of(batch).reasons == run.surprise_of(batch).reasons
+    right, found = run.ood(batch), small.ood(batch)
+    assert (right.ood_score < 0.9).mean() > 0.1
+    for name in ("forest", "distance", "ood_score", "typical_score"):
+        close = np.isclose(getattr(found, name), getattr(right, name), atol=1e-4)
+        # Where single precision decides at a threshold of a tree, another branch is taken.
+        assert close.mean() > 0.95, name
+    assert (abs(found.expected_error / right.expected_error - 1) < 1e-5).mean() > 0.95
+    assert small.ood(batch).reasons == run.ood(batch).reasons
 
 
-def test_a_forecast_says_what_is_strange(run, small):
+def test_a_forecast_carries_the_scores_of_the_run(run, small):
     past = np.concatenate([one.past for one in walkers(12, 4, T, F, 1)], 1)[0]
     past[2] *= 6
-    right, found = (one.predict(past, surprise=True, samples=2) for one in (run, small))
-    np.testing.assert_allclose(found.surprise, right.surprise, atol=1e-5)
+    right, found = (one.predict(past, ood=True, samples=2) for one in (run, small))
+    np.testing.assert_allclose(found.ood_score, right.ood_score, atol=1e-5)
     np.testing.assert_allclose(found.expected_error, right.expected_error, rtol=1e-5)
-    assert found.reasons.tolist() == right.reasons.tolist()
-    assert found.surprise[2] > 0.95
-    assert "pace" in found.reasons[2]
+    assert found.ood_reasons.tolist() == right.ood_reasons.tolist()
+    assert found.ood_score[2] > 0.95
+    assert "speed" in found.ood_reasons[2]
 
 
 def test_a_bad_agent_is_set_apart_as_by_the_run(run, small):
     past = pasts(2)
     past[0, 1, 2] = np.inf
-    told = small.predict(past, samples=S, on_bad="quarantine", surprise=True)
+    told = small.predict(past, samples=S, on_bad="quarantine", ood=True)
     assert told.faults[0, 1] == "has an infinite coordinate"
     assert np.isnan(told.samples[:, 0, 1]).all()
     assert np.isfinite(told.samples[:, 1]).all()
@@ -253,31 +232,28 @@ def test_a_bad_agent_is_set_apart_as_by_the_run(run, small):
             one.predict(past)
 
 
-def test_a_run_without_surprise_is_exported_and_says_so(path, tmp_path):
+def test_a_run_without_a_detector_is_exported_and_says_so(path, tmp_path):
     artifact = carried(path)
-    plain = Artifact(artifact.facts | {"surprise": None}, artifact.arrays)
+    plain = Artifact(artifact.facts | {"ood": None}, artifact.arrays)
     (tmp_path / "plain.onnx").write_bytes(whole(bare(path), plain))
     plain = OnnxPredictor.load(tmp_path / "plain.onnx")
-    assert plain.predict(pasts(), samples=S).surprise is None
+    assert plain.predict(pasts(), samples=S).ood_score is None
     with pytest.raises(ConfigError, match=r"fit RUN DATA ood.* then export the run again"):
-        plain.predict(pasts(), surprise=True)
+        plain.predict(pasts(), ood=True)
 
 
-def test_surprise_that_judges_otherwise_is_refused(path, tmp_path):
+def test_a_detector_that_does_not_fit_the_graph_is_refused(path, tmp_path):
     artifact = carried(path)
-    other = dict(artifact.arrays)
-    for name, change in (("whole/values", 3.0), ("score/neighbours/bank", 9.0)):
-        other[f"surprise/{name}"] = other[f"surprise/{name}"] + change
-    for arrays, sight, said in (
-        (other, artifact.sight, "no longer finds strange"),
-        (artifact.arrays, b"", "nothing to look by"),
-        (without(artifact.arrays, "surprise/forest/"), artifact.sight, "surprise cannot be read"),
-        (without(artifact.arrays, "golden/judged"), artifact.sight, "cannot judge"),
+    narrow = {k: v[..., :-1] if k == "ood/gaussian/mean" else v for k, v in artifact.arrays.items()}
+    moved = artifact.arrays | {"golden/context": artifact.arrays["golden/context"] + 1}
+    for arrays, message in (
+        (narrow, "OOD detector cannot be read"),
+        (without(artifact.arrays, "ood/forest/"), "OOD detector cannot be read"),
+        (without(artifact.arrays, "golden/context"), "cannot forecast from the inputs"),
+        (moved, "no longer forecasts"),
     ):
-        (tmp_path / "bad.onnx").write_bytes(
-            whole(bare(path), Artifact(artifact.facts, arrays, sight))
-        )
-        with pytest.raises(RunError, match=said):
+        (tmp_path / "bad.onnx").write_bytes(whole(bare(path), Artifact(artifact.facts, arrays)))
+        with pytest.raises(RunError, match=message):
             OnnxPredictor.load(tmp_path / "bad.onnx")
 
 
@@ -285,21 +261,10 @@ def without(arrays, start):
     return {name: one for name, one in arrays.items() if not name.startswith(start)}
 
 
-def test_what_surprise_looks_at_is_proved_by_the_run(run, small, path):
-    check_views(run, small._viewer())
-    artifact = carried(path)
-    noise = artifact.arrays["surprise/noise"]
-    spec = ModelSpec.of(artifact.facts)
-    other = EngineViewer(spec, Session(artifact.sight), noise * np.float32(1.001))
-    with pytest.raises(RunError, match="away from the run's own"):
-        check_views(run, other)
-
-
 def test_no_file_says_where_it_was_made(path):
     content = path.read_bytes()
-    for part in (content, carried(path).sight):
-        assert not re.search(rb"\.py\b", part)
-        assert b"site-packages" not in part
+    assert not re.search(rb"\.py\b", content)
+    assert b"site-packages" not in content
 
 
 def test_what_an_export_cannot_do_is_said(small):
@@ -454,35 +419,11 @@ def test_a_loop_without_torch_forecasts_what_its_past_gives(small):
     np.testing.assert_allclose(told.forecast.samples, right.samples, atol=1e-4)
 
 
-class Eager:
-    """A graph of what surprise looks at that torch computes as it stands."""
-
-    def __init__(self, model):
-        self.graph = SightGraph(model)
-
-    def run(self, outputs, inputs):
-        with torch.inference_mode():
-            found = self.graph(*(torch.as_tensor(inputs[name]) for name in ("past", "noise")))
-        return [found[SIGHT_OUTPUTS.index(name)].numpy() for name in outputs]
-
-
 OTHERS = [
     {"joint": True},
     {"encoder": "transformer", "rate": True},
     {"encoder": "tcn", "social": False, "average": False},
 ]
-
-
-@pytest.mark.parametrize("more", OTHERS)
-def test_surprise_sees_the_same_by_the_graphs_of_other_networks(more):
-    run = TorchPredictor(network(**more), {"dt": 0.4, "unit": "m", "least_rate": 0.5})
-    viewer = EngineViewer(ModelSpec.of(facts_of(run, "fp32")), Eager(run.model), sight_noise(run))
-    check_views(run, viewer)
-    batch = ragged()
-    right, found = (
-        look(one, batch.past, batch.target) for one in (NetworkViewer(run.model), viewer)
-    )
-    np.testing.assert_allclose(found.foretold, right.foretold, atol=1e-3)
 
 
 @pytest.mark.slow

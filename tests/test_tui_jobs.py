@@ -219,7 +219,6 @@ class TestProcesses:
     def test_a_command_that_fails_is_gone_and_its_words_stay(self, tmp_path):
         run = tmp_path / "runs" / "r"
         job = processes.start_training(run, [str(tmp_path / "nothing.zarr")])
-        assert processes.running_job(run) == job
         self.wait(lambda: processes.running_job(run) is None)
         assert any("no store at" in line for line in processes.last_words(run))
         assert not run.exists()

@@ -10,12 +10,11 @@ import pytest
 from ood_support import untrained
 from tui_support import LARGE, SMALL, app_on, make_run, piloted, text_of, until
 
-from trajflow.browse.corrupted import CorruptedBrowser, Progress, evaluate_run_ood
+from trajflow.browse.corrupted import CorruptedBrowser, evaluate_run_ood
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
-from trajflow.ood.asking import report_on, written
-from trajflow.ood.question import Question
-from trajflow.ood.reports import report_name
+from trajflow.ood.evaluate import evaluate_ood, written
+from trajflow.ood.report import OODTerms, Stage, report_name
 from trajflow.tui import tasks
 from trajflow.tui.engine import Engine
 from trajflow.tui.format import bar
@@ -24,12 +23,12 @@ from trajflow.tui.screens.ood import OodScreen
 from trajflow.tui.widgets.corruption_table import retention_curves, roc_curves
 from trajflow.tui.widgets.plots import histogram_text
 
-QUESTION = Question(windows=60, samples=4, names=("noise-1", "noise-2", "unit-3", "skip-2"))
+TERMS = OODTerms(windows=60, samples=4, names=("noise-1", "noise-2", "unit-3", "skip-2"))
 
 
 @pytest.fixture(scope="module")
 def report(fork):
-    found = report_on("it", made_again(fork).predictor, open_store(fork), Config.load(), QUESTION)
+    found = evaluate_ood("it", browser_of(fork).predictor, open_store(fork), Config.load(), TERMS)
     return json.loads(written(found))
 
 
@@ -41,8 +40,8 @@ def run(report, tmp_path):
 
 
 @cache
-def made_again(fork):
-    return CorruptedBrowser(untrained(fork), open_store(fork), Config.load(), QUESTION)
+def browser_of(fork):
+    return CorruptedBrowser(untrained(fork), open_store(fork), Config.load(), TERMS)
 
 
 class Here(Engine):
@@ -67,7 +66,7 @@ def on_screen(run, fork, play, size=SMALL, progress=()):
     """Play on the screen."""
 
     async def main(pilot):
-        pilot.app.engine = Here(made_again(fork), progress)
+        pilot.app.engine = Here(browser_of(fork), progress)
         screen = OodScreen(run, fork)
         await pilot.app.push_screen(screen)
         shown = lambda: screen.report is not None or "No OOD report" in text_of(pilot.app)  # noqa: E731
@@ -84,14 +83,14 @@ async def showing(pilot, screen, key):
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_the_table_holds_every_shift_with_its_numbers(run, fork, report, size):
+def test_the_table_holds_every_corruption_with_its_numbers(run, fork, report, size):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
         await pilot.pause()
         text = text_of(pilot.app)
-        for shift in report["shifts"]:
-            assert f"{shift['name']:10}{shift['level']}" in text
-        auroc = report["shifts"][0]["detection"]["surprise"]["auroc"]["value"]
+        for corruption in report["corruptions"]:
+            assert f"{corruption['name']:10}{corruption['level']}" in text
+        auroc = report["corruptions"][0]["detection"]["ood_score"]["auroc"]["value"]
         assert f"{auroc:.3f}" in text
         assert "nobody" in text
         assert "walks[red]" in text
@@ -104,7 +103,7 @@ def test_the_table_holds_every_shift_with_its_numbers(run, fork, report, size):
     on_screen(run, fork, play, size)
 
 
-def test_a_shift_shows_its_curves_and_its_windows(run, fork, report):
+def test_a_corruption_shows_its_curves_and_its_windows(run, fork, report):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
         await pilot.press("k", "j")
@@ -113,7 +112,7 @@ def test_a_shift_shows_its_curves_and_its_windows(run, fork, report):
         assert "noise 2 cm" in text
         assert "highest OOD score 1 of 9" in text
         assert "ROC" in text
-        examples = report["shifts"][0]["examples"]
+        examples = report["corruptions"][0]["examples"]
         assert f"agent {examples['most'][0]['label']}" in text
         await pilot.press("right", "right")
         await until(pilot, lambda: "3 of 9" in text_of(pilot.app))
@@ -185,7 +184,7 @@ def test_without_a_report_a_key_makes_one(report, fork, tmp_path):
         await until(pilot, lambda: "noise" in text_of(pilot.app))
         assert screen.check_action("evaluate", ())
 
-    progress = [(begin.wait, Progress(3, 7, "noise 2 cm")), (end.wait, path)]
+    progress = [(begin.wait, Stage(3, 7, "noise 2 cm")), (end.wait, path)]
     on_screen(bare, fork, play, progress=progress)
 
 
@@ -203,7 +202,7 @@ def test_an_evaluation_goes_on_while_another_screen_is_shown(report, fork, tmp_p
         await pilot.press("s")
         await until(pilot, lambda: not again.evaluating)
 
-    progress = [(end.wait, Progress(3, 7, "noise 2 cm")), (asyncio.Event().wait, None)]
+    progress = [(end.wait, Stage(3, 7, "noise 2 cm")), (asyncio.Event().wait, None)]
     on_screen(bare, fork, play, progress=progress)
 
 
@@ -230,19 +229,19 @@ def test_an_evaluation_says_how_far_it_is_and_ends_in_the_run(fork, tmp_path):
         def predictor(self, run, steps):
             return untrained(fork)
 
-    question = replace(QUESTION, names=("noise-1",))
-    *progress, path = evaluate_run_ood(Opened(), folder, fork, question)
+    terms = replace(TERMS, names=("noise-1",))
+    *progress, path = evaluate_run_ood(Opened(), folder, fork, terms)
     assert [one.note for one in progress] == ["ordinary windows", "noise 2 cm"]
     assert [one.done for one in progress] == [0, 1]
-    assert json.loads(path.read_text())["shifts"][0]["key"] == "noise-1"
+    assert json.loads(path.read_text())["corruptions"][0]["key"] == "noise-1"
 
 
 def test_curves_are_those_of_the_report(report):
-    shift = report["shifts"][0]
-    chance, surprise, *_ = roc_curves(shift)
+    corruption = report["corruptions"][0]
+    chance, ood, *_ = roc_curves(corruption)
     assert chance.faint
-    assert np.array_equal(np.stack([surprise.x, surprise.y], 1), shift["roc"]["surprise"])
-    names = [curve.name for curve in retention_curves(shift)]
+    assert np.array_equal(np.stack([ood.x, ood.y], 1), corruption["roc"]["ood_score"])
+    names = [curve.name for curve in retention_curves(corruption)]
     assert names == ["OOD", "error", "oracle"]
     assert roc_curves({})[0].faint
     assert retention_curves({}) == []
@@ -253,7 +252,7 @@ def test_bars_and_histograms_are_as_high_as_they_should_be():
     assert bar(1, 4) == "━━━━"
     assert bar(0.5, 4) == "━━  "
     palette = Palette()
-    histogram = {"edges": [0, 0.5, 1], "shifted": [0, 1], "ordinary": [0.5, 0.5]}
+    histogram = {"edges": [0, 0.5, 1], "corrupted": [0, 1], "ordinary": [0.5, 0.5]}
     lines = histogram_text("scores", histogram, 0.9, (8, 24), palette).plain.split("\n")
     assert len(lines) == 8
     assert lines[3].startswith(" " * 12)

@@ -89,12 +89,12 @@ def test_open_browse_edit_judge_train_and_stop(tmp_path, terminal):
     terminal.press("e")
 
     terminal.press("u")
-    terminal.until(r"(?i)surpris|strange")
+    terminal.until("highest OOD score: 1 of")
     terminal.press("q")
     terminal.until("1 run, 1 store")
 
     terminal.press("o")
-    terminal.until(r"(?i)shift")
+    terminal.until("corruption")
     terminal.press("e")
     terminal.until(r"(?i)half[ _-]speed|glitch|noise", 300)
     terminal.press("j", "j", "Enter")
@@ -125,5 +125,7 @@ def test_it_is_legible_in_few_colours_and_without_colorterm(tmp_path, terminal, 
     terminal.until("demo on generated")
     terminal.until(r"energy score 0\.\d+")
     terminal.press("t", "?")
-    terminal.until("app.help")
+    terminal.until("Cursor up")
+    terminal.press("}", "}")
+    terminal.until("Dark or light")
     terminal.press("q", "q")

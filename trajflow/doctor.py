@@ -68,7 +68,7 @@ def _loads(path: Path) -> "Iterator[Finding]":
 
     def weights() -> str:
         predictor = TorchPredictor.load(path)
-        extras = [("regions", predictor.calibration), ("surprise", predictor.surprise)]
+        extras = [("regions", predictor.calibration), ("OOD detector", predictor.detector)]
         more = [name for name, one in extras if one is not None] + [
             f"a set of {count}" for count in predictor.sets
         ]

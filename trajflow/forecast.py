@@ -28,12 +28,12 @@ class Forecast:
         weights: How likely each of them is if they were chosen of more draws, [S, *, A], of sum 1
             over S; None: they are plain draws, all alike.
         calibration: What makes regions hold as often as they say, if the run was calibrated.
-        surprise: How strange each past is to the run, [*, A]: the share of validation people who
-            are less strange. None: it was not asked for.
-        reasons: What is strange about it, in words, [*, A]; "" where the surprise is below 0.95.
+        ood_score: How far out of distribution each past is, [*, A]: the share of validation people
+            who look less so. None: it was not asked for.
+        ood_reasons: Why, in words, [*, A]; "" where the score is at most 0.95.
         expected_error: Energy score to expect of each agent's plain draws, [*, A], in the past's
             unit, at the temperature and evaluations the run was fitted for. It says whom to
-            trust, which surprise does not: a strange past may be easy.
+            trust, which the OOD score does not: an unusual past may be easy.
         faults: What is wrong with each past that was set apart, in words, [*, A]; None where
             nothing is. The samples of such an agent are NaN. None: it was not asked for.
     """
@@ -43,8 +43,8 @@ class Forecast:
     agents: tuple[object, ...] = ()
     weights: NDArray[np.float64] | None = None
     calibration: Calibration | None = None
-    surprise: NDArray[np.float64] | None = None
-    reasons: NDArray[np.object_] | None = None
+    ood_score: NDArray[np.float64] | None = None
+    ood_reasons: NDArray[np.object_] | None = None
     expected_error: NDArray[np.float64] | None = None
     faults: NDArray[np.object_] | None = None
 
@@ -90,7 +90,7 @@ class Forecast:
         """A row per sample, agent and step: sample, [window,] agent, step, seconds, x, y[, z].
 
         Chosen samples also have a weight; where it was asked for, every row of an agent also has
-        its surprise, the reason and the expected error.
+        its ood_score, ood_reason and expected_error.
         """
         import pandas as pd
 
@@ -107,7 +107,7 @@ class Forecast:
         columns |= {name: flat[:, k] for k, name in enumerate("xyz"[:dims])}
         if self.weights is not None:
             columns["weight"] = self.weights[..., None].repeat(horizon, -1).ravel()
-        for name in ("surprise", "reasons", "expected_error"):
+        for name in ("ood_score", "ood_reasons", "expected_error"):
             if (told := getattr(self, name)) is not None:
                 each = np.broadcast_to(told[..., None], self.samples.shape[:-1])
                 columns[name.removesuffix("s")] = each.ravel()

@@ -265,19 +265,45 @@ class TrajectoryModel(nn.Module):
             temperature: Deviation of the noise; above 1 the futures are wider.
         """
         context, frame = self.context(past, target, rate)
+        known = target & observed(past).any(-1)
+        noise = self.noise(target, samples, generator, temperature)
+        return self.futures_of(target, context, frame, noise, steps, known)
+
+    def noise(
+        self,
+        target: Tensor,
+        samples: int,
+        generator: Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Noise of the N targets [B, A], [S, N, ...], or of whole scenes if the model is joint."""
         shape = target.shape if self.architecture.joint else (int(target.sum()),)
+        unit = self.scaling.unit
         noise = torch.randn(
             samples,
             *shape,
             self.scaling.size,
-            dtype=past.dtype,
-            device=past.device,
+            dtype=unit.dtype,
+            device=unit.device,
             generator=generator,
         )
-        noise = noise * temperature
+        return noise * temperature
+
+    def futures_of(
+        self,
+        target: Tensor,
+        context: Tensor,
+        frame: Frame,
+        noise: Tensor,
+        steps: int = 1,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """Futures [S, N, F, D] of the N targets [B, A] from what `context` and `noise` gave.
+
+        `known` [B, A] are the agents that are part of their scene; see `futures`.
+        """
         if not self.architecture.joint:
             return self.futures(context[target], frame.take(target), noise, steps)
-        known = target & observed(past).any(-1)
         return self.futures(context, frame, noise, steps, known)[:, target]
 
     def futures(

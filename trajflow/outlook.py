@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from trajflow.calibration import Region
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
 from trajflow.errors import ConfigError
+from trajflow.ood.detector import OODScores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,22 +51,6 @@ class Selection(Protocol):
         """Draws they are chosen from."""
 
 
-class Strange(Protocol):
-    """How strange the targets of a batch are, as a predictor says."""
-
-    @property
-    def score(self) -> Floats:
-        """Share of validation people who are less strange, [N]."""
-
-    @property
-    def reasons(self) -> Sequence[str]:
-        """What is strange about each, N strings."""
-
-    @property
-    def risk(self) -> Floats:
-        """Energy score to expect, [N]."""
-
-
 @dataclass(frozen=True)
 class Futures:
     """The forecasts of N agents, each at one moment of its recording.
@@ -78,9 +63,7 @@ class Futures:
         dt: Seconds per step.
         region: Discs around the mean of each agent's samples, if they were asked for.
         weights: How likely each of an agent's samples is, [S, N]; None: they are plain draws.
-        surprise: How strange each agent's past is, [N], if it was asked for.
-        reasons: What is strange about it, N strings.
-        expected_error: Energy score to expect, [N].
+        ood: OOD scores of the N pasts, if they were asked for.
         clock: Seconds of each agent's recording at its step 0, [N]; None: 0.
         origin: The moment of second 0, seconds since 1970, where tracks had dates; else None.
     """
@@ -92,9 +75,7 @@ class Futures:
     dt: float
     region: Region | None = None
     weights: Floats | None = None
-    surprise: Floats | None = None
-    reasons: Sequence[str] | None = None
-    expected_error: Floats | None = None
+    ood: OODScores | None = None
     clock: Floats | None = None
     origin: float | None = None
 
@@ -112,7 +93,7 @@ class Futures:
 
         With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
         chosen samples also have a weight, alike for every step. Where it was asked for there are
-        surprise, reason and expected_error, alike for all rows of an agent.
+        ood_score, ood_reason and expected_error, alike for all rows of an agent.
         """
         import pandas as pd
 
@@ -136,11 +117,10 @@ class Futures:
             columns["radius"] = self.region.radius[who, ahead]
         if self.weights is not None:
             columns["weight"] = self.weights[sample, who]
-        if self.surprise is not None:
-            columns["surprise"] = self.surprise[who]
-            columns["reason"] = np.asarray(self.reasons, object)[who]
-        if self.expected_error is not None:
-            columns["expected_error"] = self.expected_error[who]
+        if self.ood is not None:
+            columns["ood_score"] = self.ood.ood_score[who]
+            columns["ood_reason"] = np.asarray(self.ood.reasons, object)[who]
+            columns["expected_error"] = self.ood.expected_error[who]
         return pd.DataFrame(columns)
 
     def _times(self, seconds: Floats) -> Any:
@@ -161,7 +141,7 @@ def forecast_ends(
     seed: int = 0,
     every: int | None = None,
     selection: Selection | None = None,
-    surprise: Callable[[Batch], Strange] | None = None,
+    ood: Callable[[Batch], OODScores] | None = None,
     max_rows: int = 20_000_000,
 ) -> Iterator[Futures]:
     """Draw what follows the last step of every agent, some recordings at a time.
@@ -174,7 +154,7 @@ def forecast_ends(
         every: Forecast all who are there at every so many steps, counted back from a recording's
             last, and not each agent at its own last.
         selection: How samples are chosen of more draws; None: plain draws.
-        surprise: What says how strange the pasts of a batch are; None: nobody is asked.
+        ood: Scores the pasts of a batch, as `Predictor.ood` does; None: they are not scored.
         max_rows: Rows held in memory at once.
     """
     count = 0
@@ -184,7 +164,6 @@ def forecast_ends(
         for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
             drawn, weights = _drawn(forecaster, batch, samples, selection, seed + count)
             scene, agent = np.nonzero(batch.target)
-            found = surprise(batch) if surprise else None
             yield Futures(
                 scene=[store.scenes[code] for code in batch.scene[scene]],
                 agent=store.labels(batch.agent[scene, agent]),
@@ -192,9 +171,7 @@ def forecast_ends(
                 samples=drawn[:, scene, agent],
                 dt=store.dt,
                 weights=None if weights is None else weights[:, scene, agent],
-                surprise=None if found is None else found.score,
-                reasons=None if found is None else found.reasons,
-                expected_error=None if found is None else found.risk,
+                ood=None if ood is None else ood(batch),
                 clock=np.array([clocks[code] for code in batch.scene[scene]]),
                 origin=store.header.origin,
             )

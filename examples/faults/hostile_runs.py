@@ -112,7 +112,7 @@ _facts("a unit of a megabyte", unit="\x1b[31m" * 2**18)
 _file("a calibration that is a pickle", lambda c: pickle.dumps(Payload(c)), "calibration.json")
 _file("a calibration a million deep", lambda c: b"[" * 10**6, "calibration.json")
 _file("a calibration of numbers of 400 digits", lambda c: _calibration(10**400), "calibration.json")
-_file("a surprise that is a pickle", lambda c: pickle.dumps(Payload(c)), "surprise.safetensors")
+_file("a detector that is a pickle", lambda c: pickle.dumps(Payload(c)), "ood.safetensors")
 MAKERS["a manifest a million deep"] = lambda path, canary: (
     (path / "manifest.json").write_bytes(b"[" * 10**6) and None
 )

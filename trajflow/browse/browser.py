@@ -23,7 +23,7 @@ from trajflow.datasets.store import Store
 from trajflow.datasets.windows import Windows
 from trajflow.errors import ConfigError, RunError, did_you_mean
 from trajflow.inference.choosing import rules
-from trajflow.surprise import Strangeness
+from trajflow.ood.detector import OODScores
 
 PREVIEWED = 24
 """Windows among which the busiest one is the preview of a run."""
@@ -155,7 +155,7 @@ class Browser:
         detected = _detect(forecaster, batch, options.steps)
         metrics = {name: values[0] for name, values in scores(forecast, batch).items()}
         if detected is not None:
-            metrics["expected_error"] = scatter(target, detected.risk)
+            metrics["expected_error"] = scatter(target, detected.expected_error)
         weights = forecast.weights
         return View(
             past=batch.past[0],
@@ -171,7 +171,7 @@ class Browser:
             dt=store.dt,
             unit=store.unit,
             regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, batch.target).items()},
-            ood_score=None if detected is None else scatter(target, detected.score),
+            ood_score=None if detected is None else scatter(target, detected.ood_score),
             ood_reasons=None if detected is None else _scatter_words(target, detected.reasons),
             metrics=metrics,
             forecaster=forecaster.name,
@@ -237,10 +237,10 @@ class Browser:
         return np.asarray(~((stored == past) | (np.isnan(stored) & np.isnan(past))).all(-1))
 
 
-def _detect(forecaster: WindowForecaster, batch: Batch, steps: int) -> Strangeness | None:
+def _detect(forecaster: WindowForecaster, batch: Batch, steps: int) -> OODScores | None:
     """OOD scores of the targets' pasts, if the run has a detector."""
     run = forecaster.predictor(steps) if forecaster.predictor else None
-    return run.surprise_of(batch) if run and run.surprise else None
+    return run.ood(batch) if run and run.detector else None
 
 
 def _scatter_words(target: Bools, words: object) -> tuple[str, ...]:

@@ -14,8 +14,7 @@ import numpy as np
 
 from trajflow.browse.view import Floats, View
 from trajflow.errors import ConfigError, did_you_mean
-from trajflow.ood.question import Question
-from trajflow.ood.reports import newest_report, read_report, report_name
+from trajflow.ood.report import OODTerms, Stage, newest_report, read_report, report_name
 
 if TYPE_CHECKING:
     from trajflow.batch import Batch
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from trajflow.config import Config
     from trajflow.datasets.store import Store
     from trajflow.inference.predictor import TorchPredictor
-    from trajflow.ood.nearest import Known
+    from trajflow.ood.nearest import TrainingTracks
 
 Report = dict[str, Any]
 """A report of `trajflow evaluate --ood`, as its JSON holds it."""
@@ -31,21 +30,6 @@ NEAREST = 8
 """Training tracks shown beside a corrupted one."""
 SEARCHED = 1500
 """Training windows among which the nearest are looked for."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an OOD evaluation is.
-
-    Attributes:
-        done: Corruptions evaluated.
-        total: Corruptions in all.
-        note: The one evaluated now.
-    """
-
-    done: int
-    total: int
-    note: str
 
 
 @dataclass(frozen=True)
@@ -74,15 +58,15 @@ def load_report(run: Path, path: Path | None = None) -> Report | None:
     return read_report(path) if path else newest_report(run)
 
 
-def question_of(report: Report) -> tuple[Question, Path | None]:
-    """What a report answers, and the store of other tracks it compares with, if any."""
+def terms_of(report: Report) -> tuple[OODTerms, Path | None]:
+    """The terms of a report, and the store of other tracks it compares with, if any."""
     against = report["protocol"].get("against")
-    return Question.of(report["protocol"]), Path(against) if against else None
+    return OODTerms.of(report["protocol"]), Path(against) if against else None
 
 
 def evaluate_run_ood(
-    session: Session, run: Path, data: Path, question: Question
-) -> Iterator[Progress | Path]:
+    session: Session, run: Path, data: Path, terms: OODTerms
+) -> Iterator[Stage | Path]:
     """Evaluate the OOD detection of a run, corruption by corruption, and write the report into it.
 
     Yields:
@@ -91,19 +75,18 @@ def evaluate_run_ood(
     Raises:
         RunError: The run has no OOD detector, or does not fit the store.
     """
-    from trajflow.ood.asking import reporting, written
-    from trajflow.ood.suite import Stage
+    from trajflow.ood.evaluate import evaluation_stages, written
     from trajflow.runs import RunFolder
 
     folder, store = RunFolder.open(run), session.store(data)
-    session.browser(run, data, question.part)
-    predictor = session.predictor(run, question.steps)
+    session.browser(run, data, terms.split)
+    predictor = session.predictor(run, terms.steps)
     report: Report = {}
-    for stage in reporting(str(run), predictor, store, folder.config, question):
-        if isinstance(stage, Stage):
-            yield Progress(stage.done, stage.total, stage.note)
+    for step in evaluation_stages(str(run), predictor, store, folder.config, terms):
+        if isinstance(step, Stage):
+            yield step
         else:
-            report = stage
+            report = step
     name = report_name(report["protocol"])
     folder.write(name, written(report))
     yield folder.path / name
@@ -116,7 +99,7 @@ class CorruptedBrowser:
         predictor: Who forecasts them.
         store: The tracks.
         config: Configuration of the run.
-        question: What the report answers.
+        terms: Terms of the report.
         against: Other tracks, if the report compares with some.
     """
 
@@ -125,16 +108,16 @@ class CorruptedBrowser:
         predictor: TorchPredictor,
         store: Store,
         config: Config,
-        question: Question,
+        terms: OODTerms,
         against: Store | None = None,
     ) -> None:
-        from trajflow.ood.asking import grounds_of
+        from trajflow.ood.evaluate import ordinary_windows
 
         self.predictor, self.store, self.against = predictor, store, against
-        self.question = question
-        self._grounds = grounds_of(question, store, config, against)
-        self._corrupted: dict[str, list[Batch]] = {"": list(self._grounds.batches)}
-        self._training: Known | None = None
+        self.terms = terms
+        self._windows = ordinary_windows(terms, store, config, against)
+        self._corrupted: dict[str, list[Batch]] = {"": list(self._windows.batches)}
+        self._training: TrainingTracks | None = None
 
     def view(self, place: Place, samples: int = 20) -> tuple[View, View]:
         """A window as forecast, and its agent among the nearest training tracks.
@@ -156,14 +139,14 @@ class CorruptedBrowser:
 
     def _batches(self, key: str) -> list[Batch]:
         if key not in self._corrupted:
-            from trajflow.ood.shifts import available
+            from trajflow.ood.corruptions import available
 
-            corruptions = available(self._grounds.world)
+            corruptions = available(self._windows.world)
             if key not in corruptions:
                 raise ConfigError(did_you_mean("corruption", key, list(corruptions)))
             if len(self._corrupted) > 8:
                 self._corrupted = {"": self._corrupted[""]}
-            self._corrupted[key] = self._grounds.shifted(corruptions[key])
+            self._corrupted[key] = self._windows.corrupted(corruptions[key])
         return self._corrupted[key]
 
     def _view(self, window: Batch, place: Place, samples: int) -> View:
@@ -171,9 +154,9 @@ class CorruptedBrowser:
 
         predictor, target = self.predictor, window.target
         forecast = BatchForecast(
-            predictor.forecast(window, samples, self.question.seed), None, predictor.calibration
+            predictor.forecast(window, samples, self.terms.seed), None, predictor.calibration
         )
-        detected, store = predictor.surprise_of(window), self._store_of(place.key)
+        detected, store = predictor.ood(window), self._store_of(place.key)
         reasons = tuple(detected.reasons[0] if forecast_ else "" for forecast_ in target[0])
         return View(
             past=window.past[0],
@@ -189,7 +172,7 @@ class CorruptedBrowser:
             dt=self.store.dt,
             unit=self.store.unit,
             regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, target).items()},
-            ood_score=scatter(target[0], detected.score),
+            ood_score=scatter(target[0], detected.ood_score),
             ood_reasons=reasons,
             metrics={name: values[0] for name, values in scores(forecast, window).items()},
             forecaster=place.key or "in distribution",
@@ -197,14 +180,13 @@ class CorruptedBrowser:
 
     def _nearest(self, window: Batch) -> View:
         """The agent's past and, side by side with it, those of the nearest training tracks."""
-        from trajflow.ood.nearest import Known, fanned, laid_over
-        from trajflow.surprise.viewing import NetworkViewer
+        from trajflow.ood.nearest import TrainingTracks, fanned, laid_over
 
         if self._training is None:
-            self._training = Known.of(self.predictor.model, self._grounds.training(SEARCHED))
+            training = self._windows.spread(SEARCHED)
+            self._training = TrainingTracks.of(self.predictor.contexts, training)
         (past,) = window.past[window.target]
-        viewer = NetworkViewer(self.predictor.model)
-        context = viewer(window.past, window.target).context[0]
+        context = self.predictor.contexts(window)[0]
         paths, _ = self._training.nearest(context, NEAREST)
         beside = fanned(laid_over(paths, past), past)
         pasts = np.concatenate([past[None], beside[:, : len(past)]])

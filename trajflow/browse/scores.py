@@ -154,8 +154,8 @@ def window_scores(forecaster: WindowForecaster, batch: Batch, by: str) -> Floats
     if by == OOD_SCORE:
         if forecaster.predictor is None:
             raise RunError(f"{forecaster.name} is a baseline and has no OOD score")
-        detected = forecaster.predictor(1).surprise_of(batch)
-        return np.asarray(np.nanmax(scatter(batch.target, detected.score), 1))
+        detected = forecaster.predictor(1).ood(batch)
+        return np.asarray(np.nanmax(scatter(batch.target, detected.ood_score), 1))
     forecast = forecaster.forecast(batch, 20, 0, 1, None)
     return np.asarray(np.nanmean(scores(forecast, batch)[by], 1))
 

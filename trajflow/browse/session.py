@@ -10,7 +10,7 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import RunError
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.ood.question import Question
+from trajflow.ood.report import OODTerms
 from trajflow.runs import RunFolder
 
 MAX_OPEN = 4
@@ -74,14 +74,14 @@ class Session:
         return self._stores[key]
 
     def corrupted(
-        self, run: Path, data: Path, question: Question, against: Path | None
+        self, run: Path, data: Path, terms: OODTerms, against: Path | None
     ) -> CorruptedBrowser:
         """The windows behind an OOD report; only those of the last report are kept."""
-        key = (run, data, question, against, _modified(run))
+        key = (run, data, terms, against, _modified(run))
         if self._corrupted is None or self._corrupted[0] != key:
             other = None if against is None else self.store(against)
-            predictor, config = self.predictor(run, question.steps), RunFolder.open(run).config
-            browser = CorruptedBrowser(predictor, self.store(data), config, question, other)
+            predictor, config = self.predictor(run, terms.steps), RunFolder.open(run).config
+            browser = CorruptedBrowser(predictor, self.store(data), config, terms, other)
             self._corrupted = key, browser
         return self._corrupted[1]
 
@@ -111,7 +111,7 @@ class Session:
 
 def _modified(folder: Path) -> float:
     """When the files of a run or store were last written; 0 if there are none."""
-    names = ("weights.safetensors", "surprise.safetensors", "calibration.json", "zarr.json")
+    names = ("weights.safetensors", "ood.safetensors", "calibration.json", "zarr.json")
     return max(_mtime(folder / name) for name in names)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from trajflow.errors import RunError
 from trajflow.runs import RunFolder
+from trajflow.text import file_name
 
 PREFIX = "evaluation-"
 TABLE, PEOPLE = "table.json", "people.json"
@@ -22,7 +23,10 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
         where: "split", "fold" and "fingerprint" of what was judged.
         terms: "samples", "steps", "selection", "draws" and "clocks" of how.
     """
-    parts = [where["split"], where["fold"], where["fingerprint"][:8]]
+    fold = where["fold"]
+    if fold and "/" in fold:  # a name that is no name of a file; others stay as they were
+        fold = file_name(fold)
+    parts = [where["split"], fold, where["fingerprint"][:8]]
     name = "-".join(str(part) for part in parts if part)
     chosen = terms.get("selection") or "plain"
     kind = "" if chosen == "plain" else f"-{chosen}-of-{terms['draws']}"
@@ -99,7 +103,7 @@ def write_report(folder: RunFolder, report: dict[str, Any]) -> None:
 
 
 def results_of(path: Path) -> list[dict[str, Any]]:
-    """The results of a run or of a folder of a benchmark, or a report of `evaluate --json`.
+    """The results of a run or of a results folder of a benchmark, or a report of `evaluate --json`.
 
     A run without an evaluation gives its best validation.
 
@@ -123,7 +127,7 @@ def _rows(table: Path) -> list[dict[str, Any]]:
         whole = [{**row, "per_person": who} for row, who in zip(rows, people, strict=True)]
         return [without_old_coverage(row) for row in whole if row["mean"]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{table} is not a table of `trajflow benchmark`") from None
+        raise RunError(f"{table} is not a table of a benchmark (examples/benchmarks)") from None
 
 
 def _people(path: Path, rows: int) -> list[Any]:

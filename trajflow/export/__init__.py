@@ -24,13 +24,13 @@ class ExportOptions:
         precision: What large products are computed in: "fp32" or "int8".
         check: Whether forecasts, and scores where there are tracks, are compared with the run's.
         steps: Network evaluations per draw.
-        surprise: Whether the surprise of the run goes along.
+        ood: Whether the OOD detector of the run goes along.
     """
 
     precision: str = "fp32"
     check: bool = False
     steps: int = 1
-    surprise: bool = True
+    ood: bool = True
 
 
 def export_run(
@@ -51,7 +51,7 @@ def export_run(
         overwrite: Whether a file that is there is replaced.
 
     Returns:
-        file, bytes, precision, surprise and, where `check` is set, the largest difference of
+        file, bytes, precision, ood and, where `check` is set, the largest difference of
         forecasts and the scores of both.
 
     Raises:
@@ -72,13 +72,13 @@ def export_run(
     precision = precision_of(options.precision)
     folder = RunFolder.open(run)
     predictor = TorchPredictor.load(folder.path, steps=options.steps)
-    if not options.surprise:
-        predictor.surprise = None
+    if not options.ood:
+        predictor.detector = None
     log.info("exporting; this takes some seconds")
     content = to_onnx(predictor, precision)
     exported = OnnxPredictor.of(content)
     report: dict[str, Any] = {"file": str(out), "bytes": len(content)}
-    report |= {"precision": precision, "surprise": exported.surprise is not None}
+    report |= {"precision": precision, "ood": exported.detector is not None}
     if options.check:
         report["largest difference"] = check_forecasts(predictor, exported)
     if options.check and data is not None:

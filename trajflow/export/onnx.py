@@ -22,17 +22,12 @@ from torch.export import Dim
 
 from trajflow.calibration import stored
 from trajflow.errors import ConfigError, MissingExtra, did_you_mean
-from trajflow.export.verify import check_sizes, check_views, random_inputs
+from trajflow.export.verify import check_sizes, random_inputs
 from trajflow.frames import observed
-from trajflow.inference.onnx.artifact import FORMAT, Artifact, ModelSpec, check_graph, sealed
-from trajflow.inference.onnx.golden import judged
-from trajflow.inference.onnx.predictor import SIGHT_OUTPUTS, EngineViewer
+from trajflow.inference.onnx.artifact import FORMAT, Artifact, check_graph, sealed
 from trajflow.inference.onnx.session import Session
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.model import TrajectoryModel
-from trajflow.surprise.packing import packed
-from trajflow.surprise.sight import AGAIN, DRAWS
-from trajflow.surprise.viewing import evaluations, looking_noise
 
 Precision = Literal["fp32", "int8"]
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "int8": 0.25}
@@ -75,29 +70,6 @@ class ForecastGraph(nn.Module):
         return self.model.futures(context, frame, wide, self.evaluations, known), context
 
 
-class SightGraph(nn.Module):
-    """What a model makes of the first agents of each scene, as surprise looks at it."""
-
-    def __init__(self, model: TrajectoryModel) -> None:
-        super().__init__()
-        self.model, self.steps = model, evaluations(model)
-
-    def forward(self, past: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Contexts [B, K, H], futures [S, B, K, F, D], and again in twice the evaluations.
-
-        Args:
-            past: World positions about a point near each scene, [B, A, T, D]; not finite where
-                unseen.
-            noise: Noise of the first K agents of each scene, [S, B, K, N] with N = F * D, the same
-                for all of them.
-        """
-        context, frame = self.model.context(past, noise.shape[2])
-        known = observed(past).any(-1)[:, : noise.shape[2]]
-        once = self.model.futures(context, frame, noise, self.steps, known)
-        twice = self.model.futures(context, frame, noise[:AGAIN], 2 * self.steps, known)
-        return context, once, twice
-
-
 def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
     """A predictor as an ONNX file.
 
@@ -105,7 +77,7 @@ def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
 
     Args:
         predictor: On the processor.
-        precision: What its large products are computed in; those of surprise are always float32.
+        precision: What its large products are computed in.
 
     Raises:
         MissingExtra: What writes or runs ONNX is not installed.
@@ -115,16 +87,7 @@ def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
     session = Session(graph)
     if precision == "fp32":
         check_sizes(predictor, session)
-    sight = b""
-    if predictor.surprise is not None:
-        sight = _graph(
-            SightGraph(predictor.model),
-            {name: one for name, one in random_inputs(predictor, (3, 19, 2, DRAWS), 0).items()
-             if name != "rate"},
-            {"past": (0, 1), "noise": (1, 2)},
-            SIGHT_OUTPUTS,
-        )  # fmt: skip
-    artifact = artifact_of(predictor, session, precision, sight)
+    artifact = artifact_of(predictor, session, precision)
     content = sealed(with_metadata(graph, artifact.metadata()))
     check_graph(content)
     return content
@@ -162,37 +125,26 @@ def precision_of(name: str) -> Precision:
     raise ConfigError(did_you_mean("precision", name, list(get_args(Precision))))
 
 
-def artifact_of(
-    predictor: TorchPredictor, session: Session, precision: Precision, sight: bytes = b""
-) -> Artifact:
+def artifact_of(predictor: TorchPredictor, session: Session, precision: Precision) -> Artifact:
     """What a graph must carry, the golden inputs and outputs of its session among it.
 
     Args:
         predictor: The run.
         session: What computes its graph.
         precision: Of its large products.
-        sight: The graph that surprise looks by; empty: the file knows nothing of surprise.
-
-    Raises:
-        RunError: That graph does not see what the run does.
     """
     golden = random_inputs(predictor, (2, 18, 3, 4), seed=1)
-    (futures,) = session.run(["futures"], golden)
+    futures, context = session.run(("futures", "context"), golden)
     arrays: dict[str, NDArray[Any]] = {f"golden/{name}": one for name, one in golden.items()}
-    arrays["golden/futures"] = futures
+    arrays |= {"golden/futures": futures, "golden/context": context}
     facts = facts_of(predictor, precision)
     for count in facts["learned"]:
         state = predictor.sets[count].state_dict().items()
         arrays |= {f"set-{count}/{name}": value.cpu().numpy() for name, value in state}
-    if not sight or predictor.surprise is None:
-        return Artifact(facts, arrays)
-    facts["surprise"], numbers = packed(predictor.surprise)
-    arrays |= {f"surprise/{name}": value for name, value in numbers.items()}
-    arrays["surprise/noise"] = noise = sight_noise(predictor)
-    viewer = EngineViewer(ModelSpec.of(facts), Session(sight), noise)
-    check_views(predictor, viewer)
-    arrays |= judged(predictor.surprise, viewer, golden["past"], golden["noise"].shape[2])
-    return Artifact(facts, arrays, sight)
+    if predictor.detector is not None:
+        facts["ood"], numbers = predictor.detector.packed()
+        arrays |= {f"ood/{name}": value for name, value in numbers.items()}
+    return Artifact(facts, arrays)
 
 
 def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
@@ -223,7 +175,7 @@ def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
         "learned": sorted(predictor.sets) if predictor.steps == 1 else [],
         "calibration": None if calibration is None else json.loads(stored(calibration)),
         "golden": TOLERANCE[precision],
-        "surprise": None,
+        "ood": None,
     }
 
 
@@ -234,14 +186,6 @@ def weights_digest(predictor: TorchPredictor) -> str:
         total.update(f"{name} {tuple(value.shape)}".encode())
         total.update(value.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
-
-
-def sight_noise(predictor: TorchPredictor) -> NDArray[np.float32]:
-    """The noise of every agent that surprise looks by, [S, N] with N = F * D."""
-    kept = looking_noise(predictor.model).numpy()
-    full = np.zeros((DRAWS, predictor.model.scaling.size), np.float32)
-    full[:, : kept.shape[1]] = kept
-    return full
 
 
 def with_metadata(graph: bytes, metadata: Mapping[str, str]) -> bytes:

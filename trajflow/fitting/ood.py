@@ -1,4 +1,4 @@
-"""Fit the OOD score of a run: how strange a past is to it, why, and the error to expect."""
+"""Fit the OOD detector of a run, which also says the error to expect, and keep it in the run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from trajflow.batch import OnProgress, counted, silent
 from trajflow.calibration import digest
 from trajflow.datasets.store import open_store
-from trajflow.errors import ConfigError, TrajflowError, did_you_mean
+from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.predictor import WEIGHTS, TorchPredictor
 from trajflow.inference.tables import check_fit
+from trajflow.ood.corruptions import trained
+from trajflow.ood.detector import Detector, Origin
+from trajflow.ood.fitting import fit_detector
+from trajflow.ood.storage import FILE, stored
 from trajflow.run_data import run_data
 from trajflow.runs import RunFolder
-from trajflow.surprise import FILE, Origin, Surprise, fit, stored
-from trajflow.surprise.faults import FAULTS
 from trajflow.tensors import device_of
 
 if TYPE_CHECKING:
@@ -27,16 +29,16 @@ log = logging.getLogger("trajflow")
 BATCH = 256
 """Targets in a batch."""
 MIN_PEOPLE = 20
-"""Validation people below which a training ends without an OOD score."""
+"""Validation people below which a training ends without an OOD detector."""
 
 
 @dataclass(frozen=True)
-class OodOptions:
-    """What an OOD score is fitted on.
+class OODOptions:
+    """What an OOD detector is fitted on.
 
     Attributes:
         windows: Most windows of each split.
-        without: Known corruptions that it does not learn from.
+        without: Corruptions that it does not learn from.
         seed: Seed of the corruptions and the draws.
         steps: Network evaluations of the draws whose error is to be expected; None: as trained.
     """
@@ -52,23 +54,22 @@ class OodOptions:
         Raises:
             ConfigError: One that is left out does not exist, or none is left.
         """
-        for name in self.without:
-            if name not in FAULTS:
-                raise ConfigError(did_you_mean("fault", name, sorted(FAULTS)))
-        if not (left := sorted(set(FAULTS) - set(self.without))):
-            raise ConfigError("--without leaves no fault to learn from; leave out fewer")
+        left_out = {corruption.name for corruption in trained(self.without)}
+        left = [one.name for one in trained() if one.name not in left_out]
+        if not left:
+            raise ConfigError("--without leaves no corruption to learn from; leave out fewer")
         return left
 
 
 def fit_ood(
     run: str | Path,
     data: str | Path,
-    options: OodOptions | None = None,
+    options: OODOptions | None = None,
     *,
     device: str = "auto",
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
-    """Fit the OOD score of a run and keep it in its folder.
+    """Fit the OOD detector of a run and keep it in its folder.
 
     Args:
         run: The run folder.
@@ -85,13 +86,13 @@ def fit_ood(
         DataError: There are too few people.
         RunError: The run does not fit the tracks.
     """
-    options = options or OodOptions()
+    options = options or OODOptions()
     corruptions = options.corruptions()
     folder, store = RunFolder.open(run), open_store(data)
-    predictor = _bare(folder, device)
+    predictor = _predictor(folder, device, options.steps)
     check_fit(predictor, store, data)
     tracks = run_data(store, folder)
-    origin = _keep(folder, predictor, tracks, options, store.fingerprint(), on_progress).origin
+    origin = _fit(folder, predictor, tracks, options, store.fingerprint(), on_progress).origin
     if origin.people < MIN_PEOPLE:
         log.warning(
             "%d validation people cannot say what one in twenty is; %d or more do",
@@ -99,56 +100,62 @@ def fit_ood(
             MIN_PEOPLE,
         )
     return {
-        "surprise": str(folder.path / FILE),
+        "detector": str(folder.path / FILE),
         "bytes": len(folder.read(FILE, "it has just been written")),
-        "learned_from": origin.learned,
-        "calibrated_on": origin.people,
+        "fitted_people": origin.fitted_people,
+        "reference_people": origin.people,
         "windows": origin.windows,
         "left_out": origin.left_out,
         "independent": origin.independent,
         "evaluations": origin.evaluations,
         "temperature": origin.temperature,
-        "faults": corruptions,
+        "corruptions": corruptions,
     }
 
 
-def fit_ood_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Surprise | None:
-    """Fit the OOD score of what a training has kept; None, and the reason in the log, if not."""
+def fit_ood_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Detector | None:
+    """Fit the OOD detector of what a training has kept; None, and the reason in the log, if not."""
     record = trainer.folder.read_record()
     people = record.get("parts", {}).get("val", {}).get("people", 0)
     if people < MIN_PEOPLE:
-        log.debug("no surprise fitted: %d validation people, %d needed", people, MIN_PEOPLE)
+        log.debug("no OOD detector fitted: %d validation people, %d needed", people, MIN_PEOPLE)
         return None
     try:
-        predictor = _bare(trainer.folder, str(trainer.device))
-        store = str(record.get("store", ""))
-        options = OodOptions(2000)
-        found = _keep(trainer.folder, predictor, trainer.data, options, store, on_progress)
+        predictor = _predictor(trainer.folder, str(trainer.device))
+        store, options = str(record.get("store", "")), OODOptions(2000)
+        detector = _fit(trainer.folder, predictor, trainer.data, options, store, on_progress)
     except TrajflowError as error:
-        log.warning("no surprise fitted: %s", error)
+        log.warning("no OOD detector fitted: %s", error)
         return None
-    log.info("surprise fitted on %d people", found.origin.learned)
-    return found
+    log.info("OOD detector fitted on %d people", detector.origin.fitted_people)
+    return detector
 
 
-def _bare(folder: RunFolder, device: str) -> TorchPredictor:
-    return TorchPredictor.load(folder.path / WEIGHTS, str(device_of(device)))
+def _predictor(folder: RunFolder, device: str, steps: int | None = None) -> TorchPredictor:
+    """The weights of a run alone, drawing in the evaluations that errors are expected of."""
+    path = folder.path / WEIGHTS
+    predictor = TorchPredictor.load(path, str(device_of(device)))
+    one_step = predictor.model.architecture.average
+    predictor.steps = steps or folder.config.train.steps or (1 if one_step else 8)
+    return predictor
 
 
-def _keep(
+def _fit(
     folder: RunFolder,
     predictor: TorchPredictor,
     data: Any,
-    options: OodOptions,
+    options: OODOptions,
     store: str,
     on_progress: OnProgress,
-) -> Surprise:
-    learned = counted(
-        data.validation(BATCH, options.windows, "train"), "train windows", on_progress
+) -> Detector:
+    train, val = (
+        counted(batches, f"{split} windows", on_progress)
+        for split, batches in (
+            ("train", data.validation(BATCH, options.windows, "train")),
+            ("val", data.calibration(BATCH, options.windows)),
+        )
     )
-    held = counted(data.calibration(BATCH, options.windows), "val windows", on_progress)
     people = data.calibrators()
-    usual_steps = 1 if predictor.model.architecture.average else 8
     origin = Origin(
         left_out=people["left_out"],
         independent=people["independent"],
@@ -156,9 +163,9 @@ def _keep(
         weights=digest(folder.read(WEIGHTS, "train it first")),
         dt=predictor.dt,
         unit=predictor.unit,
-        evaluations=options.steps or folder.config.train.steps or usual_steps,
+        evaluations=predictor.steps,
         temperature=predictor.temperature,
     )
-    found = fit(predictor.model, learned, held, options.seed, options.corruptions(), origin)
-    folder.write(FILE, stored(found))
-    return found
+    detector = fit_detector(predictor, train, val, options.seed, options.corruptions(), origin)
+    folder.write(FILE, stored(detector))
+    return detector

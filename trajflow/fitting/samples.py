@@ -66,10 +66,10 @@ def fit_learned_samples(
 
 def _with_settings(config: Config, settings: Sequence[str]) -> Config:
     """The run's settings with other ones for the learned samples."""
-    strange = [word for word in settings if not word.strip().startswith("samples.")]
-    if strange:
+    others = [word for word in settings if not word.strip().startswith("samples.")]
+    if others:
         raise ConfigError(
-            f"--set {strange[0]}: the run is trained; here only samples.NAME=VALUE can be set"
+            f"--set {others[0]}: the run is trained; here only samples.NAME=VALUE can be set"
         )
     given = Config.load(None, settings).samples.model_dump(exclude_unset=True)
     return config.model_copy(update={"samples": config.samples.model_copy(update=given)})

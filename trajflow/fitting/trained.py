@@ -1,4 +1,4 @@
-"""What follows a training: its calibration and its OOD score."""
+"""What follows a training: its calibration and its OOD detector."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from trajflow.calibration import FILE as CALIBRATION
 from trajflow.files import Manifest
 from trajflow.fitting.calibration import calibrate_trained
 from trajflow.fitting.ood import fit_ood_trained
-from trajflow.surprise import FILE as OOD
+from trajflow.ood.storage import FILE as OOD
 from trajflow.training import Trainer
 from trajflow.training.reproducible import reproducible
 
 
 def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:
-    """Calibrate what a training has kept and fit its OOD score, where there are people enough.
+    """Calibrate what a training has kept and fit its OOD detector, where there are people enough.
 
     A run that was trained to its end before keeps what it has.
     """

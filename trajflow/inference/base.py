@@ -18,9 +18,7 @@ from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
 from trajflow.inference.inputs import PastShape
-from trajflow.surprise.sight import Viewer
-from trajflow.surprise.strangeness import Strangeness
-from trajflow.surprise.surprise import Surprise
+from trajflow.ood.detector import Detector, OODScores
 
 
 @dataclass(frozen=True)
@@ -101,16 +99,16 @@ class Predictor(ABC):
         format: Sizes, unit and time step of its pasts and futures.
         facts: What the file says of its run; of an ensemble, those of the first member.
         calibration: What makes regions hold as often as they say, if there is anything.
-        surprise: What tells how strange pasts are, if there is anything.
+        detector: The out-of-distribution detector, if one was fitted.
         steps: Network evaluations per draw.
     """
 
     FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that"
-    """What helps where no surprise is known."""
+    """What helps where there is no detector."""
     format: TrackFormat
     facts: Mapping[str, Any]
     calibration: Calibration | None
-    surprise: Surprise | None
+    detector: Detector | None
     steps: int
 
     @classmethod
@@ -171,6 +169,11 @@ class Predictor(ABC):
         return self.format.dt_range.dt
 
     @property
+    def displacement_scale(self) -> float:
+        """Typical displacement per step of the training tracks, in `unit`."""
+        return self.format.displacement_scale
+
+    @property
     def dts(self) -> tuple[float, float]:
         """Least and most seconds per step that the model was trained for."""
         return self.format.dt_range.least, self.format.dt_range.most
@@ -185,7 +188,7 @@ class Predictor(ABC):
         draws: int | None = None,
         select: str | None = None,
         dt: float | None = None,
-        surprise: bool = False,
+        ood: bool = False,
         on_bad: Literal["raise", "quarantine"] = "raise",
     ) -> Forecast:
         """Draw `samples` futures of every agent, or choose them of more draws.
@@ -208,8 +211,8 @@ class Predictor(ABC):
                 [S, *, A], say how likely each is. An exported model knows "learned" alone.
             dt: Seconds per step of the past, and so of the forecast; None: as trained. A model
                 trained with `model.condition_on_dt=true` serves all within `dts`.
-            surprise: Whether to say how strange each past is and why, and the error to expect;
-                see `Forecast.surprise`.
+            ood: Whether to score how far out of distribution each past is and why, and the error
+                to expect; see `Forecast.ood_score`. It uses the contexts of this forecast.
             on_bad: What becomes of a past that is infinite, absurdly large or far away, that was
                 never seen, or whose id is there twice: "raise" refuses all; "quarantine" says so
                 in `Forecast.faults`, gives NaN for that agent, and forecasts the others exactly
@@ -221,15 +224,15 @@ class Predictor(ABC):
         Raises:
             TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
                 samples cannot be chosen so.
-            ConfigError: Surprise is asked of a run that has none, or at another `dt`.
+            ConfigError: OOD scores are asked of a run without a detector, or at another `dt`.
         """
         if on_bad not in ("raise", "quarantine"):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
         wanted, rate = self._selection(samples, draws, select), self.format.dt_range.ratio(dt)
-        if surprise:
-            self.check_surprise(dt)
+        if ood:
+            self.check_ood(dt)
         shape = PastShape(self.history, self.dims)
         given = shape.numbers(past, "past")
         lead, count = given.shape[:-2], given.shape[-3]
@@ -238,11 +241,13 @@ class Predictor(ABC):
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
         # A bad agent draws noise like any other, so that the noise of the others stays theirs.
+        weights = None
         if wanted is None:
-            drawn, weights = self._draw(full, target, samples, seed, rate), None
+            drawn, contexts = self._draw(full, target, samples, seed, rate)
         else:
             drawn, weights = self._chosen(full, target, wanted, seed, rate)
             weights = np.where(bad.ravel(), np.nan, weights).reshape(samples, *lead)
+            contexts = self._contexts(full, target, rate) if ood else ()
         if bad.any():
             drawn[:, bad.ravel()] = np.nan
         drawn = drawn.reshape(samples, *lead, self.horizon, self.dims)
@@ -250,17 +255,23 @@ class Predictor(ABC):
         told = Forecast(drawn, rate * self.dt, tuple(agents), weights, calibration)
         if on_bad == "quarantine":
             told = replace(told, faults=faults.reshape(lead))
-        if not surprise:
-            return told
-        target[:, :count] = ~bad
-        found = self._strangeness(full, target)
-        score, error = np.full((2, *bad.shape), np.nan)
-        reasons = np.full(bad.shape, "", object)
-        score[~bad], reasons[~bad], error[~bad] = found.score, found.reasons, found.risk
+        return self._with_ood(told, full[:, :count], contexts, ~bad) if ood else told
+
+    def _with_ood(
+        self, forecast: Forecast, past: Floats, contexts: tuple[Floats, ...], good: Bools
+    ) -> Forecast:
+        """The forecast with the scores of its pasts [B, A, T, D] where they are good, [B, A]."""
+        some = tuple(context[good.ravel()] for context in contexts)
+        scores = self._ood_scores(past[good], some)
+        ood_score, error = np.full((2, *good.shape), np.nan)
+        reasons = np.full(good.shape, "", object)
+        ood_score[good], error[good] = scores.ood_score, scores.expected_error
+        reasons[good] = scores.reasons
+        lead = forecast.samples.shape[1:-2]
         return replace(
-            told,
-            surprise=score.reshape(lead),
-            reasons=reasons.reshape(lead),
+            forecast,
+            ood_score=ood_score.reshape(lead),
+            ood_reasons=reasons.reshape(lead),
             expected_error=error.reshape(lead),
         )
 
@@ -297,7 +308,7 @@ class Predictor(ABC):
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
         rate = self.format.dt_range.ratios(batch)
-        return batch.placed(self._draw(batch.past, batch.target, samples, seed, rate))
+        return batch.placed(self._draw(batch.past, batch.target, samples, seed, rate)[0])
 
     def choose(
         self, batch: Batch, samples: int, draws: int, rule: str, seed: int
@@ -321,31 +332,41 @@ class Predictor(ABC):
         futures, weights = self._chosen(batch.past, batch.target, wanted, seed, rate)
         return batch.placed(futures), batch.placed(weights)
 
-    def surprise_of(self, batch: Batch) -> Strangeness:
-        """How strange the pasts of a batch's targets are, in the order of `np.nonzero`.
+    def contexts(self, batch: Batch) -> Floats:
+        """What the encoder makes of the pasts of a batch's N targets, [N, H].
 
         Raises:
-            ConfigError: Nothing of the kind is known.
+            ConfigError: The predictor is an ensemble of networks, each with contexts of its own.
         """
-        self.check_surprise()
-        return self._strangeness(batch.past, batch.target)
+        contexts = self._contexts(batch.past, batch.target, self.format.dt_range.ratios(batch))
+        if len(contexts) != 1:
+            raise ConfigError("an ensemble has no contexts of its own; ask its members")
+        return contexts[0]
 
-    def check_surprise(self, dt: float | None = None) -> Surprise:
-        """What tells how strange pasts are.
+    def ood(self, batch: Batch) -> OODScores:
+        """How far out of distribution the pasts of a batch's targets are, by `np.nonzero`.
 
         Raises:
-            ConfigError: There is nothing of the kind, or not for so many seconds per step.
+            ConfigError: There is no detector.
         """
-        if self.surprise is None:
-            raise ConfigError(
-                f"the run does not know what is strange to it; {self.FIT}, or leave out surprise"
-            )
+        self.check_ood()
+        contexts = self._contexts(batch.past, batch.target, 1.0)
+        return self._ood_scores(batch.past[batch.target], contexts)
+
+    def check_ood(self, dt: float | None = None) -> Detector:
+        """The detector.
+
+        Raises:
+            ConfigError: There is none, or it was not fitted for so many seconds per step.
+        """
+        if self.detector is None:
+            raise ConfigError(f"the run has no OOD detector; {self.FIT}, or leave out ood")
         if self.format.dt_range.ratio(dt) != 1:
             raise ConfigError(
-                f"surprise was fitted at {self.dt:g} s per step, got dt={dt:g}; "
-                "leave out surprise, or resample the past"
+                f"the OOD detector was fitted at {self.dt:g} s per step, got dt={dt:g}; "
+                "leave out ood, or resample the past"
             )
-        fitted = self.surprise.origin.evaluations
+        fitted = self.detector.origin.evaluations
         if fitted not in (0, self.steps):
             warnings.warn(
                 f"the expected error was fitted for draws of {fitted} evaluations, these are of "
@@ -353,26 +374,26 @@ class Predictor(ABC):
                 TrajflowWarning,
                 stacklevel=3,
             )
-        return self.surprise
+        return self.detector
 
-    def _strangeness(self, past: Floats, target: Bools) -> Strangeness:
-        """How strange the N targets are, after `check_surprise`."""
-        assert self.surprise is not None
-        return self.surprise.of(self._viewer(), past, target)
-
-    @abstractmethod
-    def _viewer(self) -> Viewer:
-        """What looks at pasts."""
+    def _ood_scores(self, past: Floats, contexts: tuple[Floats, ...]) -> OODScores:
+        """Scores of N pasts [N, T, D] with their contexts, after `check_ood`."""
+        assert self.detector is not None
+        return self.detector.score(past, contexts[0])
 
     @abstractmethod
     def _selection(self, samples: int, draws: int | None, select: str | None) -> Any:
         """What is wanted of the draws; None: all of them as they are."""
 
     @abstractmethod
+    def _contexts(self, past: Floats, target: Bools, rate: float | Floats) -> tuple[Floats, ...]:
+        """Contexts [N, H] of the N targets, of each network."""
+
+    @abstractmethod
     def _draw(
         self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
-    ) -> Floats:
-        """Futures [S, N, F, D] of the N targets."""
+    ) -> tuple[Floats, tuple[Floats, ...]]:
+        """Futures [S, N, F, D] of the N targets, and their contexts [N, H] of each network."""
 
     @abstractmethod
     def _chosen(

@@ -16,10 +16,8 @@ from trajflow.errors import ConfigError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import LEARNED, Selection
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.ood.detector import THRESHOLD, OODScores
 from trajflow.selection import Chosen, choose, merge
-from trajflow.surprise import Strangeness
-from trajflow.surprise.sight import Viewer
-from trajflow.surprise.surprise import STRANGE
 
 SEED_STEP = 1_000_003
 """Between the seeds of two members: neighboring seeds of an ensemble shall share no draws."""
@@ -60,8 +58,8 @@ class Ensemble(Predictor):
         self.format = _common(self.predictors)
         self.facts = self.predictors[0].facts
         self.steps = self.predictors[0].steps
-        able = all(one.surprise is not None for one in self.predictors)
-        self.surprise = self.predictors[0].surprise if able else None
+        able = all(one.detector is not None for one in self.predictors)
+        self.detector = self.predictors[0].detector if able else None
 
     def shares(self, samples: int, seed: int) -> list[int]:
         """How many of S samples each predictor draws; who draws one more is left to the seed."""
@@ -70,43 +68,40 @@ class Ensemble(Predictor):
         more = np.random.default_rng(seed).permutation(count) < left
         return [even + int(one) for one in more]
 
-    def _strangeness(self, past: Floats, target: Bools) -> Strangeness:
-        """The mean of what the members say; reasons are those of whoever is most surprised."""
-        each = [one._strangeness(past, target) for one in self.predictors]
-        score = np.mean([one.score for one in each], 0)
-        most = np.argmax([one.score for one in each], 0)
-        reasons = [each[member].reasons[row] for row, member in enumerate(most)]
-        return Strangeness(
-            score=score,
-            parts={
-                name: np.mean([one.parts[name] for one in each], 0)
-                for name in each[0].parts
-                if all(name in one.parts for one in each)
-            },
-            reasons=tuple(
-                why if high else "" for why, high in zip(reasons, score > STRANGE, strict=True)
-            ),
-            risk=np.mean([one.risk for one in each], 0),
-            usual=np.mean([one.usual for one in each], 0),
-        )
+    def _contexts(self, past: Floats, target: Bools, rate: float | Floats) -> tuple[Floats, ...]:
+        return tuple(one._contexts(past, target, rate)[0] for one in self.predictors)
 
-    def _viewer(self) -> Viewer:
-        return self.predictors[0]._viewer()
+    def _ood_scores(self, past: Floats, contexts: tuple[Floats, ...]) -> OODScores:
+        """The mean of the members' scores; reasons are those of the member that scores highest."""
+        pairs = zip(self.predictors, contexts, strict=True)
+        each = [one._ood_scores(past, (context,)) for one, context in pairs]
+        names = ("ood_score", "typical_score", "forest", "distance", "expected_error")
+        mean = {name: np.mean([getattr(one, name) for one in each], 0) for name in names}
+        highest = np.argmax([one.ood_score for one in each], 0)
+        reasons = tuple(
+            each[member].reasons[row] if mean["ood_score"][row] > THRESHOLD else ""
+            for row, member in enumerate(highest)
+        )
+        return OODScores(**mean, reasons=reasons)
 
     def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
         return self.predictors[0]._selection(samples, draws, select)
 
     def _draw(
         self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
-    ) -> Floats:
+    ) -> tuple[Floats, tuple[Floats, ...]]:
         chance = secrets.randbits(31) if seed is None else seed
         shares = zip(self.predictors, self.shares(samples, chance), strict=True)
-        drawn = [
-            one._draw(past, target, share, chance + SEED_STEP * number, rate)
-            for number, (one, share) in enumerate(shares)
-            if share
-        ]
-        return np.concatenate(drawn)
+        futures: list[Floats] = []
+        contexts: list[Floats] = []
+        for number, (one, share) in enumerate(shares):
+            if share:
+                drawn, own = one._draw(past, target, share, chance + SEED_STEP * number, rate)
+                futures.append(drawn)
+            else:
+                own = one._contexts(past, target, rate)
+            contexts += own
+        return np.concatenate(futures), tuple(contexts)
 
     def _chosen(
         self,
@@ -127,7 +122,7 @@ class Ensemble(Predictor):
             found = merge([Chosen(*map(torch.tensor, one)) for one in sets])
         else:
             chance = secrets.randbits(31) if seed is None else seed
-            drawn = self._draw(past, target, wanted.draws, chance, rate)
+            drawn, _ = self._draw(past, target, wanted.draws, chance, rate)
             # Rules start from the first draws, and these are all of one member.
             order = np.random.default_rng(chance).permutation(len(drawn))
             found = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)

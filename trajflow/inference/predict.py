@@ -118,16 +118,15 @@ def predict_tracks(
     check_target(out, overwrite)
     selection = None
     if options.select is not None or options.draws not in (None, options.samples):
-        from trajflow.inference.choosing import (
-            selection_of,
-        )  # needs torch, and an exported model does not
+        # It needs torch, and an exported model does not.
+        from trajflow.inference.choosing import selection_of
 
         selection = selection_of(options.select, options.samples, options.draws)
     if selection is not None and options.level is not None:
         raise ConfigError("regions are those of plain draws; leave out --select or --coverage")
     predictor = load_predictor(run, device, options.steps)
     if options.ood:
-        predictor.check_surprise()
+        predictor.check_ood()
     with open_tracks(
         Path(tracks),
         predictor,
@@ -143,7 +142,7 @@ def predict_tracks(
             seed=options.seed,
             every=options.every,
             selection=selection,
-            surprise=predictor.surprise_of if options.ood else None,
+            ood=predictor.ood if options.ood else None,
         )
         facts = {"run": str(run), "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
         facts |= {"samples": options.samples, "steps": options.steps, "seed": options.seed}

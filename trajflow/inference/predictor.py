@@ -17,12 +17,13 @@ from trajflow.batch import Floats
 from trajflow.calibration import Calibration, read_calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.files import read_kept
+from trajflow.frames import observed
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import Selection, chosen_futures, draws_of
 from trajflow.model import TrajectoryModel
 from trajflow.noise_set import NoiseSet
-from trajflow.surprise import Surprise, read_surprise
-from trajflow.surprise.viewing import NetworkViewer
+from trajflow.ood.detector import Detector
+from trajflow.ood.storage import read_detector
 from trajflow.tensors import scene_centres, to_tensor
 from trajflow.weights import MOST, read_sets, unpack
 
@@ -41,11 +42,11 @@ class TorchPredictor(Predictor):
         steps: int = 1,
         calibration: Calibration | None = None,
         sets: Mapping[int, NoiseSet] | None = None,
-        surprise: Surprise | None = None,
+        detector: Detector | None = None,
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.facts, self.device, self.steps = facts, torch.device(device), steps
-        self.calibration, self.surprise = calibration, surprise
+        self.calibration, self.detector = calibration, detector
         self.format = _format(model, facts)
         self.sets = {n: one.to(device).requires_grad_(False) for n, one in (sets or {}).items()}
 
@@ -73,16 +74,13 @@ class TorchPredictor(Predictor):
         if not {"dt", "unit"} <= facts.keys():
             raise RunError(f"{path} does not say the dt and the unit of its tracks; train anew")
         calibration = read_calibration(folder, content, steps)
-        sets, surprise = read_sets(folder, content), read_surprise(folder, content)
-        return cls(model, facts, device, steps, calibration, sets, surprise)
+        sets, detector = read_sets(folder, content), read_detector(folder, content)
+        return cls(model, facts, device, steps, calibration, sets, detector)
 
     @property
     def temperature(self) -> float:
         """Deviation of the noise that draws start from, chosen on the validation part."""
         return float(self.facts.get("temperature", 1.0))
-
-    def _viewer(self) -> NetworkViewer:
-        return NetworkViewer(self.model)
 
     def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
         if select is not None:
@@ -127,6 +125,15 @@ class TorchPredictor(Predictor):
         return torch.Generator(self.device).manual_seed(chance)
 
     @torch.inference_mode()
+    def _contexts(
+        self, past: Floats, target: NDArray[np.bool_], rate: float | Floats = 1.0
+    ) -> tuple[Floats, ...]:
+        wanted = torch.as_tensor(target, device=self.device)
+        points = to_tensor(past, scene_centres(past), self.device)
+        context, _ = self.model.context(points, wanted, self._told(rate, len(past)))
+        return (np.asarray(context[wanted].double().cpu().numpy()),)
+
+    @torch.inference_mode()
     def _draw(
         self,
         past: Floats,
@@ -134,9 +141,9 @@ class TorchPredictor(Predictor):
         samples: int,
         seed: int | None,
         rate: float | Floats = 1.0,
-    ) -> Floats:
+    ) -> tuple[Floats, tuple[Floats, ...]]:
         centre = scene_centres(past)
-        drawn = forecast_within(
+        drawn, context = forecast_within(
             self.model,
             to_tensor(past, centre, self.device),
             torch.as_tensor(target, device=self.device),
@@ -147,7 +154,8 @@ class TorchPredictor(Predictor):
             self.temperature,
         )
         there = centre[np.nonzero(target)[0], None]
-        return np.asarray(drawn.double().cpu().numpy() + there)
+        futures = np.asarray(drawn.double().cpu().numpy() + there)
+        return futures, (np.asarray(context.double().cpu().numpy()),)
 
 
 def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
@@ -166,8 +174,8 @@ def forecast_within(
     seed: int,
     rate: Tensor,
     temperature: float,
-) -> Tensor:
-    """Futures of the targets, [S, N, F, D], as `TrajectoryModel.forecast` draws them.
+) -> tuple[Tensor, Tensor]:
+    """Futures [S, N, F, D] of the targets as `TrajectoryModel.forecast` draws them, and contexts.
 
     Where memory does not suffice for all of them at once, half as many are computed at a time, and
     so on. An independent model starts from the same noise then; a joint one draws it scene by
@@ -195,7 +203,8 @@ def forecast_within(
             if parts == 1:
                 return asked.drawn(model, noise)
             cut = asked.by_scenes if model.architecture.joint else asked.by_agents
-            return torch.cat(list(cut(model, noise, parts)), 1)
+            futures, contexts = zip(*cut(model, noise, parts), strict=True)
+            return torch.cat(futures, 1), torch.cat(contexts)
         except (MemoryError, RuntimeError) as error:
             if not short_of_memory(error):
                 raise
@@ -222,25 +231,25 @@ class _Asked:
     rate: Tensor
     temperature: float
 
-    def drawn(self, model: TrajectoryModel, noise: Generator) -> Tensor:
-        """All at once."""
-        return model.forecast(
-            self.past,
-            self.target,
-            self.samples,
-            self.steps,
-            noise,
-            self.rate,
-            self.temperature,
-        )
+    def drawn(self, model: TrajectoryModel, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Futures and contexts of all at once."""
+        target, known = self.target, self.target & observed(self.past).any(-1)
+        context, frame = model.context(self.past, target, self.rate)
+        noise = model.noise(target, self.samples, generator, self.temperature)
+        futures = model.futures_of(target, context, frame, noise, self.steps, known)
+        return futures, context[target]
 
-    def by_scenes(self, model: TrajectoryModel, noise: Generator, parts: int) -> Iterator[Tensor]:
+    def by_scenes(
+        self, model: TrajectoryModel, noise: Generator, parts: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """So many scenes at a time."""
         for some in torch.arange(len(self.past), device=self.past.device).chunk(parts):
             cut = {name: getattr(self, name)[some] for name in ("past", "target", "rate")}
             yield replace(self, **cut).drawn(model, noise)
 
-    def by_agents(self, model: TrajectoryModel, noise: Generator, parts: int) -> Iterator[Tensor]:
+    def by_agents(
+        self, model: TrajectoryModel, noise: Generator, parts: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """So many agents at a time, from the noise that they would have had at once."""
         past, target, rows = self.past, self.target, self.target.nonzero()
         shape = (self.samples, len(rows), model.scaling.size)
@@ -251,4 +260,5 @@ class _Asked:
             mine[own, rows[some, 1]] = True
             context, frame = model.context(past[scenes], mine, self.rate[scenes])
             started = self.temperature * whole[:, some]
-            yield model.futures(context[mine], frame.take(mine), started, self.steps)
+            context = context[mine]
+            yield model.futures(context, frame.take(mine), started, self.steps), context

@@ -50,8 +50,8 @@ def write_forecasts(
             `samples` [N, S, F, D] and the scene, agent, present step and its time `issued_at` in
             seconds, from the attribute `time_origin` where the tracks had dates, of each of the
             N; with regions also their `centre` [N, F, D] and `radius` [N, F], and of chosen
-            samples the `weight` [N, S]; with surprise the `surprise` [N], the number of its
-            `reason` [N] and `expected_error` [N].
+            samples the `weight` [N, S]; with OOD scores the `ood_score` [N], the number of its
+            `ood_reason` [N] and the `expected_error` [N].
         attrs: Facts about the forecasts, kept in .zarr and .parquet.
         overwrite: Whether a file, or a group of forecasts, is replaced.
 
@@ -116,11 +116,10 @@ def _write_group(
             if some.region is not None:
                 _append(group, "centre", some.region.centre, ("ahead", "axis"))
                 _append(group, "radius", some.region.radius, ("ahead",))
-            if some.surprise is not None:
-                _append(group, "surprise", some.surprise)
-                _append(group, "reason", _coded(reasons, some.reasons or ()))
-            if some.expected_error is not None:
-                _append(group, "expected_error", some.expected_error)
+            if some.ood is not None:
+                _append(group, "ood_score", some.ood.ood_score)
+                _append(group, "ood_reason", _coded(reasons, some.ood.reasons))
+                _append(group, "expected_error", some.ood.expected_error)
             _append(group, "scene", _coded(scenes, some.scene))
             _append(group, "agent", _coded(agents, some.agent))
             _append(group, "step", some.step)

@@ -1,1 +1,1 @@
-"""Shifted tracks, and how well a run forecasts them and finds them strange."""
+"""Out-of-distribution detection: corruptions, the detector of a run, and its evaluation."""

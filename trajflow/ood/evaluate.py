@@ -1,71 +1,341 @@
-"""Evaluate a run out of its distribution, and keep report and picture in its folder."""
+"""Evaluates a run out of its distribution: how well corruptions are found, and what they cost."""
 
-from __future__ import annotations
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from collections.abc import Callable
-from pathlib import Path
+import numpy as np
 
-from trajflow.datasets.store import open_store
-from trajflow.inference.predict import load_predictor
-from trajflow.inference.tables import check_fit
-from trajflow.ood.asking import report_on, written
-from trajflow.ood.picture import draw
-from trajflow.ood.question import Question
-from trajflow.ood.reports import report_name
-from trajflow.ood.suite import Stage
-from trajflow.ood.verdict import Values
-from trajflow.plotting import save
-from trajflow.runs import RunFolder
+from trajflow import metrics
+from trajflow.batch import Batch, Floats
+from trajflow.calibration import Calibration, person_quantiles, region_of
+from trajflow.config import Config
+from trajflow.datasets.store import Store
+from trajflow.errors import DataError, RunError
+from trajflow.ood.baselines import BASELINES, BaselineDetectors
+from trajflow.ood.corruptions import Graded, select
+from trajflow.ood.detector import THRESHOLD, OODScores
+from trajflow.ood.report import (
+    DISTANCE,
+    EXPECTED,
+    OOD_SCORE,
+    TYPICAL,
+    Foreseen,
+    OODTerms,
+    Reference,
+    ScoredWindows,
+    Stage,
+    Values,
+    examples,
+    finite,
+)
+from trajflow.ood.statistics import RESAMPLES
+from trajflow.ood.windows import OrdinaryWindows
 
-PICTURE, REPORT = "ood.png", "ood.json"
+CHECKED = 1000
+"""Validation windows that thresholds are taken from."""
+OTHER_TRACKS = 1 << 40
+"""Added to the numbers of people of other tracks, so that nobody is taken for another."""
+OTHER_DRAWS = 1 << 20
+"""Between the seeds of draws that errors are of and of those that forecasts judge themselves by."""
+
+
+class Evaluated(Protocol):
+    """A predictor with an OOD detector."""
+
+    calibration: Calibration | None
+
+    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
+        """Futures of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
+
+    def ood(self, batch: Batch) -> OODScores:
+        """OOD scores of the batch's targets, in the order of their places."""
+
+
+def ordinary_windows(
+    terms: OODTerms, store: Store, config: Config, against: Store | None = None
+) -> OrdinaryWindows:
+    """The ordinary windows of some terms; the same each time, so that one can be shown again."""
+    return OrdinaryWindows.of(
+        store, config, split=terms.split, windows=terms.windows, seed=terms.seed, against=against
+    )
 
 
 def evaluate_ood(
-    run: str | Path,
-    data: str | Path,
-    question: Question | None = None,
-    *,
-    against: str | Path | None = None,
-    out: str | Path | None = None,
-    device: str = "auto",
-    on_stage: Callable[[Stage], None] = lambda stage: None,
+    name: str,
+    predictor: Evaluated,
+    store: Store,
+    config: Config,
+    terms: OODTerms,
+    against: Store | None = None,
+    progress: Callable[[Stage], object] = lambda stage: None,
 ) -> Values:
-    """Evaluate a run under every corruption.
+    """Evaluate a run out of its distribution.
 
     Args:
-        run: The run folder; report and picture are kept in it.
-        data: A store, of which the run has not seen the split that is evaluated.
-        question: What is evaluated; None: 600 windows of the test split.
-        against: Another store, as one more corruption.
-        out: A folder that gets `ood.json` and `ood.png` too.
-        device: Where to compute.
-        on_stage: Called after each corruption.
+        name: Name of the run.
+        predictor: Its predictor.
+        store: The tracks; the run has not seen the split that is evaluated.
+        config: Its settings.
+        terms: How to evaluate.
+        against: Other tracks, a pool of their own.
+        progress: Called before each set of windows.
 
     Returns:
         The report, in values that JSON can hold.
 
     Raises:
         ConfigError: There is no such corruption.
-        RunError: The run has no OOD score, or does not fit the tracks.
         DataError: The split is empty.
+        RunError: The run has no OOD detector, or the other tracks do not fit it.
     """
-    from trajflow.inference.predictor import TorchPredictor
-
-    question = question or Question()
-    folder, store = RunFolder.open(run), open_store(data)
-    other = None if against is None else open_store(against)
-    predictor = load_predictor(folder.path, device, question.steps)
-    assert isinstance(predictor, TorchPredictor)
-    check_fit(predictor, store, data)
-    report = report_on(
-        str(run), predictor, store, folder.config, question, against=other, tell=on_stage
-    )
-    name, figure = report_name(report["protocol"]), draw(report)
-    folder.write(name, written(report))
-    save(figure, folder.path / name.replace(".json", ".png"))
-    if out is not None:
-        place = Path(out)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / REPORT).write_bytes(written(report))
-        save(figure, place / PICTURE)
+    report: Values = {}
+    for step in evaluation_stages(name, predictor, store, config, terms, against):
+        if isinstance(step, Stage):
+            progress(step)
+        else:
+            report = step
     return report
+
+
+def evaluation_stages(
+    name: str,
+    predictor: Evaluated,
+    store: Store,
+    config: Config,
+    terms: OODTerms,
+    against: Store | None = None,
+) -> Iterator[Stage | Values]:
+    """As `evaluate_ood`, stage by stage, and the report at the end."""
+    start = time.perf_counter()
+    ordinary = ordinary_windows(terms, store, config, against)
+    graded = select(ordinary.world, terms.names)
+    yield Stage(0, len(graded) + 1, "ordinary windows")
+    past = np.concatenate([batch.past[batch.target] for batch in ordinary.spread()])
+    scorer = _Scorer(predictor, BaselineDetectors.fit(past), terms)
+    windows = scorer.score(ordinary.batches)
+    foreseen = _foreseen(ordinary.batches, predictor, terms)
+    reference = Reference(windows, _thresholds(scorer, ordinary, windows), terms.seed, foreseen)
+    rows = []
+    for done, one in enumerate(graded, 1):
+        yield Stage(done, len(graded) + 1, f"{one.corruption.name} {one.level}")
+        other = against if one.corruption.name == "against" else None
+        rows.append(_row(one, ordinary, scorer, reference, other or store))
+    if rows and not any(row["windows"] for row in rows):
+        raise RunError("no window is left under any of these corruptions; take more with --windows")
+    notes = list(ordinary.notes)
+    if predictor.calibration is None:
+        notes.append(
+            "the run has no calibrated regions; `trajflow fit RUN DATA calibration` fits them"
+        )
+    report = {
+        "kind": "ood",
+        "name": name,
+        "protocol": _protocol(store, config, terms, ordinary, against),
+        "ordinary": reference.report() | {"examples": _named(examples(windows), store)},
+        "corruptions": rows,
+        "scores": list(windows.scores),
+        "notes": notes,
+        "metre": ordinary.world.metre,
+        "seconds": time.perf_counter() - start,
+    }
+    yield finite(report)
+
+
+def written(report: Values) -> bytes:
+    """A report as JSON."""
+    return json.dumps(report, allow_nan=False).encode()
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """Scores windows and judges their forecasts; what follows is hidden from the predictor."""
+
+    predictor: Evaluated
+    baselines: BaselineDetectors
+    terms: OODTerms
+
+    def score(self, batches: Iterable[Batch], forecasts: bool = True) -> ScoredWindows:
+        """Score all targets of the batches.
+
+        Raises:
+            DataError: There are none.
+        """
+        parts = [
+            self._batch(replace(batch, around=None), number, forecasts)
+            for number, batch in enumerate(batches)
+            if batch.targets
+        ]
+        if not parts:
+            raise DataError("no window is left under the corruption")
+        return _joined(parts)
+
+    def _batch(self, batch: Batch, number: int, forecasts: bool) -> ScoredWindows:
+        hidden = replace(batch, future=np.full_like(batch.future, np.nan))
+        ood = self.predictor.ood(hidden)
+        scores = {
+            OOD_SCORE: ood.ood_score,
+            TYPICAL: ood.typical_score,
+            "forest": ood.forest,
+            DISTANCE: ood.distance,
+            EXPECTED: ood.expected_error,
+            **self.baselines.scores(batch.past[batch.target]),
+        }
+        errors = self._errors(batch, hidden, self.terms.seed + number) if forecasts else {}
+        row, column = np.nonzero(batch.target)
+        return ScoredWindows(
+            scores,
+            errors,
+            batch.agent[row, column],
+            batch.scene[row],
+            batch.start[row],
+            np.stack([np.full_like(row, number), row, column], 1),
+            tuple(ood.reasons),
+        )
+
+    def _errors(self, batch: Batch, hidden: Batch, seed: int) -> dict[str, Floats]:
+        samples = self.predictor.forecast(hidden, self.terms.samples, seed)[:, batch.target]
+        future = batch.future[batch.target]
+        known = np.isfinite(future).all((1, 2))
+        conformal = np.full(len(future), np.nan)
+        if self.predictor.calibration is not None:
+            region = region_of(samples, 0.9, "each", self.predictor.calibration)
+            conformal = np.where(known, region.contains(future).mean(1), np.nan)
+        return {
+            "min_ade": metrics.min_ade(samples, future),
+            "energy_score": metrics.energy_score(samples, future),
+            "coverage_90": metrics.coverage(samples, future, 0.9),
+            "conformal_90": conformal,
+        }
+
+
+def _joined(parts: list[ScoredWindows]) -> ScoredWindows:
+    def named(pick: Callable[[ScoredWindows], Mapping[str, Floats]]) -> dict[str, Floats]:
+        return {name: np.concatenate([pick(one)[name] for one in parts]) for name in pick(parts[0])}
+
+    return ScoredWindows(
+        named(lambda one: one.scores),
+        named(lambda one: one.errors),
+        np.concatenate([one.person for one in parts]),
+        np.concatenate([one.scene for one in parts]),
+        np.concatenate([one.start for one in parts]),
+        np.concatenate([one.place for one in parts]),
+        tuple(reason for one in parts for reason in one.reasons),
+    )
+
+
+def _row(
+    graded: Graded,
+    ordinary: OrdinaryWindows,
+    scorer: _Scorer,
+    reference: Reference,
+    store: Store,
+) -> Values:
+    corruption = graded.corruption
+    row: Values = {
+        "key": graded.key,
+        "name": corruption.name,
+        "severity": graded.severity,
+        "level": graded.level,
+        "what": corruption.what,
+        "trained_on": corruption.pool and ordinary.trained_on(_pool_name(graded)),
+    }
+    batches = ordinary.corrupted(graded)
+    if not any(batch.targets for batch in batches):
+        return row | {"windows": 0, "people": 0}
+    windows = scorer.score(batches)
+    if corruption.name == "against":
+        windows = replace(windows, person=windows.person + OTHER_TRACKS)
+    shown = _named(examples(windows), store)
+    return row | reference.compare(windows) | {"examples": shown}
+
+
+def _pool_name(graded: Graded) -> str:
+    name = graded.corruption.name
+    return name if graded.level == "all" else f"{name} {graded.level}"
+
+
+def _foreseen(batches: Iterable[Batch], predictor: Evaluated, terms: OODTerms) -> Foreseen:
+    """What forecasts say of their own errors.
+
+    If every forecast were the true distribution, errors would be like those of one more draw, and
+    nothing known before could predict them better than half the mean distance of its draws does.
+
+    Source: Gneiting and Raftery 2007, "Strictly proper scoring rules, prediction, and estimation",
+    eq. 22.
+    """
+    own, drawn, samples = [], [], terms.samples
+    for number, batch in enumerate(batches):
+        if batch.targets:
+            hidden = replace(batch, future=np.full_like(batch.future, np.nan), around=None)
+            seed = OTHER_DRAWS + terms.seed + number
+            draws = predictor.forecast(hidden, 2 * samples + 1, seed)[:, batch.target]
+            drawn.append(metrics.energy_score(draws[:samples], draws[samples]))
+            own.append(_half_mean_distance(draws[samples + 1 :]))
+    return Foreseen(np.concatenate(own), np.concatenate(drawn))
+
+
+def _half_mean_distance(draws: Floats) -> Floats:
+    """Half the mean distance of two of the draws [S, N, F, D], per root step, [N]."""
+    count = len(draws)
+    total = sum(
+        np.sqrt(np.square(draws[k:] - draws[:-k]).sum((-1, -2))).sum(0) for k in range(1, count)
+    )
+    return np.asarray(total / (count * (count - 1)) / np.sqrt(draws.shape[2]))
+
+
+def _thresholds(
+    scorer: _Scorer, ordinary: OrdinaryWindows, windows: ScoredWindows
+) -> dict[str, float]:
+    """By score, what 95 % of the validation people stay below; ranks are such shares already."""
+    limits = {name: THRESHOLD for name in windows.scores if name not in (EXPECTED, *BASELINES)}
+    try:
+        known = scorer.score(ordinary.spread(CHECKED, "val"), forecasts=False)
+    except DataError:
+        return limits
+    for name in (EXPECTED, *BASELINES):
+        limit = float(person_quantiles(known.scores[name], known.person, THRESHOLD)[0])
+        if np.isfinite(limit):
+            limits[name] = limit
+    return limits
+
+
+def _protocol(
+    store: Store,
+    config: Config,
+    terms: OODTerms,
+    ordinary: OrdinaryWindows,
+    against: Store | None,
+) -> Values:
+    return {
+        "data": str(store.path),
+        "fingerprint": store.fingerprint(),
+        "hash": ordinary.data.describe()["hash"],
+        "split": terms.split,
+        "fold": config.data.fold,
+        "history": config.data.history,
+        "horizon": config.data.horizon,
+        "stride": config.data.stride,
+        "unit": store.unit,
+        "dt": store.dt,
+        "windows": terms.windows,
+        "samples": terms.samples,
+        "steps": terms.steps,
+        "seed": terms.seed,
+        "only": list(terms.names),
+        "against": None if against is None else str(against.path),
+        "against_fingerprint": None if against is None else against.fingerprint(),
+        "resamples": RESAMPLES,
+    }
+
+
+def _named(shown: dict[str, list[Values]], store: Store) -> dict[str, list[Values]]:
+    """The same with the names that recordings and agents have in their store."""
+    for windows in shown.values():
+        labels = store.labels([one["agent"] % OTHER_TRACKS for one in windows])
+        for one, label in zip(windows, labels, strict=True):
+            one |= {"scene": store.scenes[one["scene"]], "label": label}
+            one["agent"] %= OTHER_TRACKS
+    return shown

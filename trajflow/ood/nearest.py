@@ -1,20 +1,18 @@
-"""The training tracks whose past the encoder takes for the most alike, laid over a strange one."""
+"""The training tracks whose past the encoder takes for the most alike, laid over another one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from trajflow.batch import Batch, Floats
-from trajflow.model import TrajectoryModel
-from trajflow.surprise.viewing import NetworkViewer
 
 GAP = 0.12
 """Between tracks that stand side by side, as a share of the longest."""
 
 
 @dataclass(frozen=True)
-class Known:
+class TrainingTracks:
     """N training windows as the encoder sees them.
 
     Attributes:
@@ -30,12 +28,11 @@ class Known:
     scale: Floats
 
     @classmethod
-    def of(cls, model: TrajectoryModel, batches: Iterable[Batch]) -> "Known":
-        """Look at all targets of some training batches."""
+    def of(cls, contexts: Callable[[Batch], Floats], batches: Iterable[Batch]) -> "TrainingTracks":
+        """All targets of some training batches; `contexts` gives theirs, [N, H]."""
         found, paths, history = [], [], 0
-        viewer = NetworkViewer(model)
         for batch in batches:
-            found.append(viewer(batch.past, batch.target).context)
+            found.append(contexts(batch))
             whole = np.concatenate([batch.past, batch.future], 2)
             paths.append(whole[batch.target])
             history = batch.past.shape[2]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajflow.browse.corrupted import Place, Progress, evaluate_run_ood
+from trajflow.browse.corrupted import Place, evaluate_run_ood
 from trajflow.browse.view import Floats, Ints, SamplingOptions, View
-from trajflow.ood.question import Question
+from trajflow.ood.report import OODTerms, Stage
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
@@ -178,16 +178,16 @@ def examine_store(session: Session, store: Path) -> Iterator[list[Finding]]:
     yield [(one.level, one.code, one.message) for one in doctor(session.store(store))]
 
 
-def evaluate_ood(session: Session, run: Path, data: Path) -> Iterator[Progress | Path]:
+def evaluate_ood(session: Session, run: Path, data: Path) -> Iterator[Stage | Path]:
     """Evaluate the OOD detection of a run; the progress, and at the end the report's path."""
-    yield from evaluate_run_ood(session, run, data, Question())
+    yield from evaluate_run_ood(session, run, data, OODTerms())
 
 
 def show_corrupted(
-    session: Session, run: Path, data: Path, question: Question, against: Path | None, place: Place
+    session: Session, run: Path, data: Path, terms: OODTerms, against: Path | None, place: Place
 ) -> tuple[View, View]:
     """A window behind an OOD report, and its agent among the nearest training tracks."""
-    return session.corrupted(run, data, question, against).view(place)
+    return session.corrupted(run, data, terms, against).view(place)
 
 
 def scene_tracks(tracks: Tracks, scene: str, agent_type: str, unit: str) -> SceneTracks:

@@ -24,8 +24,8 @@ from trajflow.errors import RunError
 from trajflow.foreign import parse_json
 from trajflow.inference.base import DtRange, TrackFormat
 
-FORMAT = 3
-FACTS, ARRAYS, SIGHT = "trajflow", "trajflow.arrays", "trajflow.sight"
+FORMAT = 4
+FACTS, ARRAYS = "trajflow", "trajflow.arrays"
 """Keys of the metadata."""
 SEAL = b"r\x53\n\x0ftrajflow.sha256\x12\x40"
 """What stands before the digest at the end of a file: the start of one more pair of metadata."""
@@ -134,12 +134,10 @@ class Artifact:
     Attributes:
         facts: Format, units, sizes, temperature, origin: JSON.
         arrays: Golden inputs and outputs, learned samples, the detector: by name.
-        sight: The graph that surprise looks by; empty if there is none.
     """
 
     facts: Mapping[str, Any]
     arrays: Arrays = field(default_factory=dict)
-    sight: bytes = b""
 
     def group(self, name: str) -> dict[str, NDArray[Any]]:
         """The arrays of any shape whose names begin with `name/`, without it."""
@@ -148,8 +146,7 @@ class Artifact:
 
     def metadata(self) -> dict[str, str]:
         """The artifact as texts by key."""
-        texts = {FACTS: json.dumps(self.facts, sort_keys=True), ARRAYS: pack_arrays(self.arrays)}
-        return texts | ({SIGHT: base64.b64encode(self.sight).decode()} if self.sight else {})
+        return {FACTS: json.dumps(self.facts, sort_keys=True), ARRAYS: pack_arrays(self.arrays)}
 
     @classmethod
     def of(cls, metadata: Mapping[str, str]) -> Artifact:
@@ -167,8 +164,7 @@ class Artifact:
                     "export the run again"
                 )
             _check_numbers(facts)
-            sight = base64.b64decode(metadata.get(SIGHT, ""), validate=True)
-            return cls(facts, unpack_arrays(metadata[ARRAYS]), sight)
+            return cls(facts, unpack_arrays(metadata[ARRAYS]))
         except KeyError:
             raise RunError("it was not made by `trajflow export`") from None
         except ValueError as error:

@@ -11,19 +11,15 @@ from trajflow.batch import Floats
 from trajflow.errors import RunError
 from trajflow.inference.onnx.artifact import Artifact, ModelSpec
 from trajflow.inference.onnx.session import Session
-from trajflow.surprise.sight import Viewer, look
-from trajflow.surprise.surprise import Surprise
 
 LOAD_SECONDS = 1.0
 """Most time that the forecast from golden inputs may take."""
 NUMBERS = 1 << 22
 """Most numbers of golden inputs and outputs."""
-SURPRISE_TOLERANCE = 0.05
-"""Most difference of contexts and of what surprise is made of: a tree may take another branch."""
 
 
-def check_golden(artifact: Artifact, spec: ModelSpec, session: Session) -> None:
-    """Forecast from the inputs that a file carries.
+def check_golden(artifact: Artifact, spec: ModelSpec, session: Session) -> int:
+    """Forecast from the inputs that a file carries, and return the width of a context.
 
     Raises:
         RunError: It fails, or the futures are farther from those in the file than it allows.
@@ -38,8 +34,9 @@ def check_golden(artifact: Artifact, spec: ModelSpec, session: Session) -> None:
             raise ValueError(f"the past has shape {past.shape}")
         if futures.shape[3:] != (known.horizon, known.dims):
             raise ValueError(f"the futures have shape {futures.shape}")
-        (found,) = session.run(["futures"], inputs, LOAD_SECONDS)
+        found, context = session.run(("futures", "context"), inputs, LOAD_SECONDS)
         off = difference(found, futures, past)
+        off = max(off, context_difference(context, golden["context"], past))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise RunError(f"it cannot forecast from the inputs it carries: {error}") from None
     if not off <= spec.tolerance:
@@ -47,45 +44,19 @@ def check_golden(artifact: Artifact, spec: ModelSpec, session: Session) -> None:
             f"it no longer forecasts as it did when it was made: {off:.2g} of the motion apart, "
             f"{spec.tolerance:.2g} allowed; export the run again on this machine"
         )
+    return int(context.shape[-1])
 
 
-def check_sight(artifact: Artifact, surprise: Surprise, viewer: Viewer) -> None:
-    """Let what tells surprise judge the pasts that a file carries.
-
-    Raises:
-        RunError: It fails, or it judges otherwise than when it was made.
-    """
-    golden = artifact.group("golden")
-    try:
-        found = judged(surprise, viewer, golden["past"], golden["noise"].shape[2])
-        off = max(_off(one, artifact.arrays[name]) for name, one in found.items())
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise RunError(f"it cannot judge the pasts it carries: {error}") from None
-    if not off <= SURPRISE_TOLERANCE:
-        raise RunError(
-            f"it no longer finds strange what it did when it was made: {off:.2g} apart, "
-            f"{SURPRISE_TOLERANCE:g} allowed; export the run again on this machine"
-        )
-
-
-def judged(
-    surprise: Surprise, viewer: Viewer, past: NDArray[Any], agents: int
-) -> dict[str, NDArray[np.float64]]:
-    """What is told of the first `agents` of golden pasts [B, A, T, D], by name."""
-    target = np.asarray(np.isfinite(past).all(-1).any(-1))
-    target[:, agents:] = False
-    sight = look(viewer, past.astype(np.float64), target)
-    told = surprise.judge(sight)
-    numbers = [sight.spread, sight.agreement, sight.foretold, told.score, told.usual]
-    numbers.append(np.log(told.risk / viewer.usual))
-    return {"golden/context": sight.context, "golden/judged": np.stack(numbers)}
-
-
-def _off(found: Floats, truth: Floats) -> float:
-    """Largest difference of numbers of order one; infinite where they are not known alike."""
-    if found.shape != truth.shape or (np.isfinite(found) != np.isfinite(truth)).any():
+def context_difference(found: NDArray[Any], truth: NDArray[Any], past: NDArray[Any]) -> float:
+    """Largest difference of contexts [B, K, H] of known pasts, over their root mean square."""
+    if found.shape != truth.shape:
         return float("inf")
-    return float(np.nan_to_num(np.abs(found - truth)).max(initial=0))
+    known = np.asarray(np.isfinite(past).all(-1).any(-1))[:, : truth.shape[1]]
+    right = truth[known].astype(np.float64)
+    if not right.size:
+        return 0.0
+    size = np.sqrt(np.square(right).mean()) + np.finfo(np.float32).tiny
+    return float(np.abs(found[known] - right).max() / size)
 
 
 def difference(found: NDArray[Any], truth: NDArray[Any], past: NDArray[Any]) -> float:

@@ -19,17 +19,11 @@ from trajflow.inference.onnx.artifact import (
     Artifact,
     ModelSpec,
     check_file,
-    check_graph,
 )
-from trajflow.inference.onnx.golden import check_golden, check_sight
+from trajflow.inference.onnx.golden import check_golden
 from trajflow.inference.onnx.padding import ROWS, Scenes, check_shape, cut, most_at_once
 from trajflow.inference.onnx.session import OutOfMemory, Session
-from trajflow.surprise.packing import unpacked
-from trajflow.surprise.sight import AGAIN, View
-from trajflow.surprise.surprise import Surprise
-
-SIGHT_OUTPUTS = ("context", "once", "twice")
-"""Outputs of the graph that surprise looks by."""
+from trajflow.ood.detector import Detector
 
 
 class OnnxPredictor(Predictor):
@@ -50,22 +44,19 @@ model.onnx` makes one
 
     FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that, then export the run again"
 
-    def __init__(self, artifact: Artifact, session: Session, sight: Session | None = None) -> None:
+    def __init__(self, artifact: Artifact, session: Session) -> None:
         """Take what a file carries and what computes it.
 
         Raises:
-            RunError: It does not say what is needed, or its graphs do not do what they did when it
+            RunError: It does not say what is needed, or its graph does not do what it did when it
                 was made.
         """
         self.spec, self.facts, self.session = ModelSpec.of(artifact.facts), artifact.facts, session
         self.format, self.calibration = self.spec.format, self.spec.calibration
         self.temperature, self.steps = self.spec.temperature, self.spec.evaluations
         self.learned = {n: LearnedSamples(artifact.group(f"set-{n}")) for n in self.spec.learned}
-        check_golden(artifact, self.spec, session)
-        self.surprise = _surprise_in(artifact)
-        if self.surprise is not None and sight is not None:
-            self._sight = EngineViewer(self.spec, sight, artifact.arrays["surprise/noise"])
-            check_sight(artifact, self.surprise, self._sight)
+        self._width = check_golden(artifact, self.spec, session)
+        self.detector = _detector_in(artifact, self._width)
 
     @classmethod
     def load(  # type: ignore[override]
@@ -107,11 +98,7 @@ model.onnx` makes one
         """
         check_file(content)
         session = Session(content, threads)
-        artifact = Artifact.of(session.metadata)
-        if not artifact.sight:
-            return cls(artifact, session)
-        check_graph(artifact.sight)
-        return cls(artifact, session, Session(artifact.sight, threads))
+        return cls(Artifact.of(session.metadata), session)
 
     def carry(
         self, past: Floats, target: Bools, noise: NDArray[Any], rate: float | Floats = 1.0
@@ -127,26 +114,35 @@ model.onnx` makes one
             noise: Normal numbers, [S, N, ...] with F * D for each sample.
             rate: Seconds per step over those that are usual, [B] or one for all.
         """
+        return self._carry(past, target, noise, rate)[0]
+
+    def _carry(
+        self, past: Floats, target: Bools, noise: NDArray[Any], rate: float | Floats
+    ) -> tuple[Floats, Floats]:
+        """As `carry`, and the contexts [N, H]."""
         clock = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
         futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
+        contexts = np.empty((noise.shape[1], self._width))
         most = most_at_once(past, len(noise), self.spec.joint)
         for some, agents in cut(target, most, self.spec.joint):
             for first in range(0, len(noise), ROWS):
                 draws = slice(first, first + ROWS)
-                futures[draws, agents] = self._within(past, some, noise[draws, agents], clock)
-        return futures
+                found = self._within(past, some, noise[draws, agents], clock)
+                futures[draws, agents], contexts[agents] = found
+        return futures, contexts
 
     def _within(
         self, past: Floats, target: Bools, noise: NDArray[Any], rate: NDArray[np.float32]
-    ) -> Floats:
-        """Futures [S, N, F, D] in as many calls as the memory of a graph allows."""
+    ) -> tuple[Floats, Floats]:
+        """Futures [S, N, F, D] and contexts [N, H], in as many calls as the memory allows."""
         joint = self.spec.joint
         try:
             return self._carried(past, target, noise, rate)
         except OutOfMemory as error:
             if len(noise) > 1:
                 halves = np.array_split(noise, 2)
-                return np.concatenate([self._within(past, target, h, rate) for h in halves])
+                drawn = [self._within(past, target, half, rate) for half in halves]
+                return np.concatenate([futures for futures, _ in drawn]), drawn[0][1]
             if noise.shape[1] == 1 or (joint and target.any(1).sum() == 1):
                 raise RunError(
                     f"the exported model cannot forecast one agent among {past.shape[1]}: {error}; "
@@ -155,22 +151,25 @@ model.onnx` makes one
         most = -(-int(target.any(1).sum() if joint else noise.shape[1]) // 2)
         parts = cut(target, most, joint)
         drawn = [self._within(past, some, noise[:, agents], rate) for some, agents in parts]
-        return np.concatenate(drawn, 1)
+        futures, contexts = zip(*drawn, strict=True)
+        return np.concatenate(futures, 1), np.concatenate(contexts)
 
     def _carried(
         self, past: Floats, target: Bools, noise: NDArray[Any], rate: NDArray[np.float32]
-    ) -> Floats:
-        """Futures [S, N, F, D] in one call."""
+    ) -> tuple[Floats, Floats]:
+        """Futures [S, N, F, D] and contexts [N, H] in one call."""
         scenes, clock = self._padded(past, target, rate)
-        found = scenes.picked(self._run("futures", scenes, noise, clock))
-        if not np.isfinite(found).all():
-            bad = scenes.known & ~np.isfinite(found).all((0, 2, 3))
+        futures, contexts = self._run(("futures", "context"), scenes, noise, clock)
+        found, context = scenes.picked(futures), contexts[*scenes.place].astype(np.float64)
+        if not (np.isfinite(found).all() and np.isfinite(context).all()):
+            finite = np.isfinite(found).all((0, 2, 3)) & np.isfinite(context).all(1)
+            bad = scenes.known & ~finite
             if bad.any():  # those of an agent who was never seen mean nothing
                 raise RunError(
                     f"the exported model gives futures that are not finite, for {bad.sum()} of "
                     f"{len(bad)} agents; export the run again"
                 )
-        return found
+        return found, context
 
     def _padded(
         self, past: Floats, target: Bools, rate: NDArray[np.float32]
@@ -180,9 +179,6 @@ model.onnx` makes one
         if not wanted.all():
             past, target, rate = past[wanted], target[wanted], rate[wanted]
         return Scenes.of(past, target, self.spec.neighbors), rate
-
-    def _viewer(self) -> EngineViewer:
-        return self._sight
 
     def _selection(self, samples: int, draws: int | None, select: str | None) -> int | None:
         """How many learned futures are wanted; None: plain draws."""
@@ -205,50 +201,57 @@ model.onnx` makes one
 
     def _draw(
         self, past: Floats, target: Bools, samples: int, seed: int | None, rate: float | Floats
-    ) -> Floats:
-        """Futures of the N targets, [S, N, F, D]."""
+    ) -> tuple[Floats, tuple[Floats, ...]]:
         shape = (samples, int(target.sum()), self.horizon * self.dims)
         noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-        return self.carry(past, target, noise, rate)
+        futures, contexts = self._carry(past, target, noise, rate)
+        return futures, (contexts,)
+
+    def _contexts(self, past: Floats, target: Bools, rate: float | Floats) -> tuple[Floats, ...]:
+        clock = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
+        contexts = np.empty((int(target.sum()), self._width))
+        joint = self.spec.joint
+        for some, agents in cut(target, most_at_once(past, 1, joint), joint):
+            scenes, own = self._padded(past, some, clock)
+            shape = (1, scenes.place.shape[1], self.horizon * self.dims)
+            (found,) = self._run(("context",), scenes, np.zeros(shape, np.float32), own)
+            contexts[agents] = found[*scenes.place]
+        return (contexts,)
 
     def _chosen(
         self, past: Floats, target: Bools, wanted: int, seed: int | None, rate: float | Floats
     ) -> tuple[Floats, Floats]:
         """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
-        clock = np.broadcast_to(np.asarray(rate, np.float32), (len(past),))
-        size, learned, joint = self.horizon * self.dims, self.learned[wanted], self.spec.joint
-        context = np.empty((int(target.sum()), learned.width))
-        for some, agents in cut(target, most_at_once(past, 1, joint), joint):
-            scenes, own = self._padded(past, some, clock)
-            nothing = np.zeros((1, scenes.place.shape[1], size), np.float32)
-            found = self._run("context", scenes, nothing, own, learned.width)
-            context[agents] = found[*scenes.place]
-        noise, weights = learned(context)
-        full = np.zeros((wanted, len(context), size), np.float32)
+        (context,) = self._contexts(past, target, rate)
+        noise, weights = self.learned[wanted](context)
+        full = np.zeros((wanted, len(context), self.horizon * self.dims), np.float32)
         # The graph widens its noise by the temperature, and learned noise is as wide as it is.
         full[..., : noise.shape[-1]] = noise / self.temperature
         return self.carry(past, target, full, rate), weights
 
     def _run(
         self,
-        output: str,
+        outputs: tuple[str, ...],
         scenes: Scenes,
         noise: NDArray[Any],
         rate: NDArray[np.float32],
-        width: int = 0,
-    ) -> NDArray[np.float32]:
+    ) -> list[NDArray[np.float32]]:
         inputs = {"past": scenes.past, "noise": scenes.spread(noise.astype(np.float32, copy=False))}
         if "rate" in self.session.inputs:
             inputs["rate"] = np.array(rate)
         try:
-            (found,) = self.session.run([output], inputs)
+            found = self.session.run(outputs, inputs)
         except OutOfMemory:
             raise
         except RunError as error:
             raise RunError(f"the exported model cannot forecast: {error}") from None
         samples, count, most, _ = inputs["noise"].shape
-        futures = samples, count, most, self.horizon, self.dims
-        check_shape(output, found, (count, most, width) if width else futures)
+        shapes: dict[str, tuple[int, ...]] = {
+            "futures": (samples, count, most, self.horizon, self.dims),
+            "context": (count, most, self._width),
+        }
+        for name, one in zip(outputs, found, strict=True):
+            check_shape(name, one, shapes[name])
         return found
 
 
@@ -300,63 +303,19 @@ def _silu(x: Floats) -> Floats:
     return np.asarray(x / (1 + np.exp(-x)))
 
 
-class EngineViewer:
-    """What a graph makes of pasts, every agent's futures from the same noise."""
-
-    def __init__(self, spec: ModelSpec, session: Any, noise: NDArray[np.float32]) -> None:
-        """Look by a graph.
-
-        Args:
-            spec: What is known of the model.
-            session: What computes `SIGHT_OUTPUTS` of `past` and `noise`.
-            noise: Noise of an agent, [S, N].
-        """
-        self.usual, self.horizon = spec.format.displacement_scale, spec.format.horizon
-        self._limit, self._joint = spec.neighbors, spec.joint
-        self._session, self._noise = session, noise
-
-    def __call__(self, past: Floats, target: Bools) -> View:
-        """What it makes of the targets [B, A] of pasts [B, A, T, D], in world coordinates."""
-        most = most_at_once(past, len(self._noise), self._joint)
-        parts = [self._seen(past, some) for some, _ in cut(target, most, self._joint)]
-        if len(parts) == 1:
-            return parts[0]
-        parts = parts or [self._seen(past, target)]
-        axes = {"context": 0, "once": 1, "twice": 1}
-        whole = [np.concatenate([getattr(v, n) for v in parts], a) for n, a in axes.items()]
-        return View(*whole)
-
-    def _seen(self, past: Floats, target: Bools) -> View:
-        """The same in one call."""
-        scenes = Scenes.of(past, target, self._limit)
-        draws, size = self._noise.shape
-        wide = (draws, len(past), scenes.most, size)
-        noise = np.array(np.broadcast_to(self._noise[:, None, None], wide))
-        context, once, twice = self._session.run(
-            SIGHT_OUTPUTS, {"past": scenes.past, "noise": noise}
-        )
-        check_shape("context", context, (*wide[1:3], *context.shape[2:][:1]))
-        for name, found, count in (("once", once, draws), ("twice", twice, AGAIN)):
-            check_shape(name, found, (count, *wide[1:3], self.horizon, size // self.horizon))
-        mine = context[*scenes.place].astype(np.float64)
-        view = View(mine, scenes.picked(once), scenes.picked(twice))
-        if not all(np.isfinite(one).all() for one in (mine, view.once, view.twice)):
-            raise RunError("the exported model sees what is not finite; export the run again")
-        return view
-
-
-def _surprise_in(artifact: Artifact) -> Surprise | None:
-    """The surprise that an exported model carries; None if it has none.
+def _detector_in(artifact: Artifact, width: int) -> Detector | None:
+    """The OOD detector that an exported model carries, for contexts of `width`; None without one.
 
     Raises:
-        RunError: It is not whole.
+        RunError: It is damaged.
     """
-    facts = artifact.facts.get("surprise")
+    facts = artifact.facts.get("ood")
     if facts is None:
         return None
     try:
-        if not artifact.sight or "surprise/noise" not in artifact.arrays:
-            raise ValueError("it has nothing to look by")
-        return unpacked(facts, artifact.group("surprise"))
+        detector = Detector.unpacked(facts, artifact.group("ood"))
+        if detector.gaussian.mean.shape != (width,):
+            raise ValueError("it is of contexts of another size")
+        return detector
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise RunError(f"what it knows of surprise cannot be read: {error!r}") from None
+        raise RunError(f"its OOD detector cannot be read: {error!r}") from None

@@ -14,9 +14,10 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from trajflow.browse.corrupted import Place, Progress, Report, load_report, question_of
+from trajflow.browse.corrupted import Place, Report, load_report, terms_of
 from trajflow.browse.view import View
 from trajflow.errors import RunError
+from trajflow.ood.report import Stage
 from trajflow.text import safe
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
@@ -149,7 +150,7 @@ class OodScreen(Screen[None]):
         """The chosen corruption; None for windows in distribution."""
         if self.report is None:
             return None
-        named = {one["key"]: one for one in self.report["shifts"]}
+        named = {one["key"]: one for one in self.report["corruptions"]}
         return named.get(self.table.chosen)
 
     @property
@@ -197,11 +198,11 @@ class OodScreen(Screen[None]):
         await asyncio.sleep(SHOW_AFTER)
         if self.report is None:
             return
-        question, against = question_of(self.report)
+        terms, against = terms_of(self.report)
         place = Place(key, window["batch"], window["row"], window["column"])
         try:
             view, nearest = await self.app.engine.call(
-                tasks.show_corrupted, self.run_folder, self.data, question, against, place
+                tasks.show_corrupted, self.run_folder, self.data, terms, against, place
             )
         except TaskFailed as error:
             self.app.show_error(error)
@@ -209,10 +210,10 @@ class OodScreen(Screen[None]):
             self.shown = (place, view, nearest)
             self.call_later(self._draw)
 
-    def show_progress(self, progress: Progress | Path | None) -> None:
+    def show_progress(self, progress: Stage | Path | None) -> None:
         """Show how far an evaluation is: its progress, its report, or nothing at its end."""
         self.title_bar.state = ""
-        if isinstance(progress, Progress):
+        if isinstance(progress, Stage):
             share = bar(progress.done / max(1, progress.total), 10)
             self.title_bar.state = f"{share} {progress.done}/{progress.total} {progress.note}"
         elif progress is not None:
@@ -350,7 +351,7 @@ async def evaluate(app: TrajflowApp, run: Path, data: Path) -> None:
         data: The store of the run.
     """
 
-    def show(progress: Progress | Path | None) -> None:
+    def show(progress: Stage | Path | None) -> None:
         for screen in app.screen_stack:
             if isinstance(screen, OodScreen) and screen.run_folder == run:
                 screen.call_later(screen.show_progress, progress)

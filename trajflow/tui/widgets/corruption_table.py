@@ -17,8 +17,8 @@ from trajflow.tui.widgets.metrics_panel import THRESHOLD
 from trajflow.tui.widgets.plots import Curve
 
 Values = Mapping[str, Any]
-SCORE, EXPECTED_ERROR, UNTRAINED = "surprise", "risk", "unaware"
-BASELINE = "floor "
+SCORE, EXPECTED_ERROR, DISTANCE = "ood_score", "expected_error", "distance"
+BASELINE = "baseline "
 """Prefix of the scores that need no network."""
 BAR = 8
 NARROW = {"corruption": 10, "": 10, "AUROC": 6, "0 to 1": BAR + 1, "95 %": 8}
@@ -55,9 +55,9 @@ class CorruptionTable(DataTable[Text]):
         self.clear(columns=True)
         for name, width in {**NARROW, **(WIDE if wide else {})}.items():
             self.add_column(Text(name, "bold"), width=width)
-        self.keys = ("", *(corruption["key"] for corruption in report["shifts"]))
+        self.keys = ("", *(corruption["key"] for corruption in report["corruptions"]))
         self.add_row(*_original_cells(report["ordinary"], wide))
-        for corruption in report["shifts"]:
+        for corruption in report["corruptions"]:
             self.add_row(*_cells(corruption, wide))
         self.move_cursor(row=min(max(0, row), len(self.keys) - 1))
 
@@ -84,7 +84,7 @@ def histogram_of(corruption: Values) -> Values | None:
 
 def roc_curves(corruption: Values) -> list[Curve]:
     """Share of corrupted windows detected over that of original ones flagged; chance is faint."""
-    names = {SCORE: "OOD", UNTRAINED: "unseen", f"{BASELINE}steps": "baseline"}
+    names = {SCORE: "OOD", DISTANCE: "distance", f"{BASELINE}steps": "baseline"}
     chance = np.array([0.0, 1.0])
     curves = [Curve("chance", chance, chance, faint=True)]
     for name, label in names.items():
@@ -127,7 +127,7 @@ def corruption_facts(report: Values, corruption: Values | None) -> list[Text]:
                 drop = _interval(original["retention"][name]["drop80"])
                 lines.append(Text(f"80 % of lowest {label} kept: energy score {drop} lower"))
         return lines
-    learned = "  (the detector was trained on it)" if corruption.get("learned") else ""
+    learned = "  (the run was trained on these recordings)" if corruption.get("trained_on") else ""
     name = safe(f"{corruption['name']} {corruption['level']}")
     head = Text.assemble((f"{name}  ", "bold"), safe(corruption["what"], 200) + learned)
     if not corruption["windows"]:
@@ -181,7 +181,7 @@ def window_facts(window: Values, order: int, count: int, highest: bool, unit: st
 
 def _highest_parts(window: Values) -> str:
     """The parts that say most about a window that is in distribution."""
-    whole = (SCORE, "usual", EXPECTED_ERROR, UNTRAINED)
+    whole = (SCORE, "typical_score", EXPECTED_ERROR)
     parts = {
         name: value
         for name, value in window["parts"].items()

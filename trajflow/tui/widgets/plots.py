@@ -187,7 +187,7 @@ class ScoreHistogram(Static):
 
         Args:
             title: What the scores are.
-            histogram: "edges", and shares of "ordinary" and "shifted" windows; None: nothing.
+            histogram: "edges", and shares of "ordinary" and "corrupted" windows; None: nothing.
             threshold: Score that 95 % of the validation people stay below.
         """
         self._title, self._histogram, self._threshold = title, histogram, threshold
@@ -223,7 +223,7 @@ def histogram_text(
 
     Args:
         title: The first line.
-        histogram: "edges", and shares of "ordinary" and "shifted" windows.
+        histogram: "edges", and shares of "ordinary" and "corrupted" windows.
         threshold: A place on the axis.
         size: Lines and columns.
         palette: The colours.
@@ -232,9 +232,9 @@ def histogram_text(
     edges, muted = histogram["edges"], f"#{palette.muted:06x}"
     columns = max(width, len(edges) - 1)
     lines = [Text(title[:width], f"bold #{palette.foreground:06x}", no_wrap=True)]
-    most = max(*histogram["shifted"], *histogram["ordinary"], 1e-9)
+    most = max(*histogram["corrupted"], *histogram["ordinary"], 1e-9)
     rows = max(1, (height - 2) // 2)
-    for order, (key, name) in enumerate([("shifted", "corrupted"), ("ordinary", "original")]):
+    for order, (key, name) in enumerate([("corrupted", "corrupted"), ("ordinary", "original")]):
         hue = f"#{palette.hue(1 - order):06x}"
         for row, bar in enumerate(bars(histogram[key], columns, rows, most)):
             line = Text(no_wrap=True).append(bar[:width], hue)

@@ -1,0 +1,283 @@
+"""What a benchmark consists of: trials, decided before any training and kept in plan.json."""
+
+import argparse
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from trajflow import baselines
+from trajflow.config import Config
+from trajflow.datasets import Store
+from trajflow.errors import ConfigError, RunError, did_you_mean
+from trajflow.evaluation import Judging
+from trajflow.inference.choosing import LEARNED, check_rule, draws_of
+from trajflow.runs import write_whole
+from trajflow.text import file_name
+from trajflow.training.setup import preset_of
+
+FILE = "plan.json"
+MANY_STEPS = (1, 4, 16, 64)
+"""Network evaluations per draw for a preset that is not trained for one."""
+DERIVED = {"data.fold", "data.validation", "flow.preset", "train.seed"}
+"""Settings that the benchmark makes itself."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A data set of the field and how results on it are counted.
+
+    Attributes:
+        name: Its name in plans and in peers.toml.
+        script: The file that runs it.
+        title: What tables are headed with.
+        windows: Test windows of each fold that the field counts, with 8 + 12 steps.
+        folds: Names of the folds of a store.
+        settings: Settings that make the splits of a fold.
+        seeds: Trainings of each preset and fold, unless said otherwise.
+        pooled: Whether all test recordings are scored as one group.
+        miss, collide: Thresholds of `Judging`, in the unit of the tracks.
+        note: What else must be known to read its intervals.
+    """
+
+    name: str
+    script: str
+    title: str
+    windows: Mapping[str, int]
+    folds: Callable[[Store], Sequence[str]]
+    settings: Callable[[Store, str], list[str]]
+    seeds: int = 3
+    pooled: bool = False
+    miss: float = 2.0
+    collide: float = 0.2
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One forecaster on one fold.
+
+    Attributes:
+        fold: The fold.
+        method: The preset that is trained, or the baseline.
+        seed: Seed of the training.
+        config: All settings.
+        evaluations: The terms it is judged on.
+        baseline: Whether nothing is trained by gradient.
+        members: Names of the trials that it is an ensemble of; then nothing is trained for it.
+    """
+
+    fold: str
+    method: str
+    seed: int
+    config: Config
+    evaluations: tuple[Judging, ...]
+    baseline: bool = False
+    members: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A name that no other trial of the plan has, good for a folder."""
+        return _name(self.fold, self.method, self.seed)
+
+    def folder(self, results: Path) -> Path:
+        """Where its weights and reports are; version 0.1.0 called baselines floors."""
+        if not self.baseline:
+            return results / "runs" / self.name
+        kind = "floors" if (results / "floors").is_dir() else "baselines"
+        return results / kind / self.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All trials of a benchmark on one store.
+
+    Attributes:
+        benchmark: Its name.
+        data: Name of the store, without its folder.
+        fingerprint: Checksum of the tracks.
+        trials: The trials.
+    """
+
+    benchmark: str
+    data: str
+    fingerprint: str
+    trials: tuple[Trial, ...]
+
+    def trial(self, name: str) -> Trial:
+        """The trial of a name."""
+        return next(trial for trial in self.trials if trial.name == name)
+
+    def save(self, results: Path) -> None:
+        """Write the plan, joined with the one that is there.
+
+        Raises:
+            RunError: That one is of other tracks, or has other settings for a trial.
+        """
+        results.mkdir(parents=True, exist_ok=True)
+        plan = _joined(self, read_plan(results)) if (results / FILE).exists() else self
+        trials = [
+            {**vars(trial), "config": trial.config.model_dump(mode="json")}
+            | {"evaluations": [asdict(terms) for terms in trial.evaluations]}
+            for trial in plan.trials
+        ]
+        content = json.dumps({**vars(plan), "trials": trials}, indent=1)
+        write_whole(results / FILE, content.encode())
+
+
+def read_plan(results: Path) -> Plan:
+    """The plan of a results folder, also one of version 0.1.0.
+
+    Raises:
+        RunError: There is none.
+    """
+    try:
+        values = json.loads((results / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise RunError(f"{results} has no {FILE}; run this script without --stage first") from None
+    return Plan(**{**values, "trials": tuple(map(_read_trial, values["trials"]))})
+
+
+def _read_trial(values: Mapping[str, Any]) -> Trial:
+    return Trial(
+        fold=values["fold"],
+        method=values["method"],
+        seed=values["seed"],
+        config=Config.recorded(values["config"]),
+        evaluations=tuple(Judging(**terms) for terms in values["evaluations"]),
+        baseline=bool(values.get("baseline", values.get("floor"))),
+        members=tuple(values.get("members", ())),
+    )
+
+
+def _joined(new: Plan, old: Plan) -> Plan:
+    if (new.benchmark, new.fingerprint) != (old.benchmark, old.fingerprint):
+        raise RunError(
+            f"these results are of {old.benchmark} on {old.data} ({old.fingerprint[:8]}), not of "
+            f"{new.benchmark} on {new.data} ({new.fingerprint[:8]}); choose another --out"
+        )
+    trials = {trial.name: trial for trial in old.trials}
+    for trial in new.trials:
+        before = trials.get(trial.name, trial)
+        if trial.config != before.config:
+            raise RunError(
+                f"trial {trial.name} was planned with other settings "
+                f"({_changes(trial.config, before.config)}); give the same ones, or choose "
+                "another --out"
+            )
+        others = [terms for terms in before.evaluations if terms not in trial.evaluations]
+        trials[trial.name] = replace(trial, evaluations=(*trial.evaluations, *others))
+    return replace(new, trials=tuple(trials.values()))
+
+
+def _changes(new: Config, old: Config) -> str:
+    before = dict(_flat(old))
+    changed = [(name, value) for name, value in _flat(new) if value != before[name]]
+    return ", ".join(f"{name} {before[name]!r}, now {value!r}" for name, value in changed)
+
+
+def _flat(config: Config) -> Iterator[tuple[str, Any]]:
+    for section, values in config.model_dump(mode="json").items():
+        yield from ((f"{section}.{name}", value) for name, value in values.items())
+
+
+def settings_of(trial: Trial) -> dict[str, Any]:
+    """Settings of a trial that are not the library's defaults, and not made by the benchmark."""
+    usual = dict(_flat(Config()))
+    changed = {name: value for name, value in _flat(trial.config) if value != usual[name]}
+    return {name: value for name, value in changed.items() if name not in DERIVED}
+
+
+def make_plan(benchmark: Benchmark, options: argparse.Namespace, store: Store) -> Plan:
+    """The trials that the command line asks for.
+
+    Raises:
+        ConfigError: A name or a setting is wrong, or the store does not fit.
+    """
+    for rule in options.select:
+        check_rule(rule)
+    names = list(benchmark.folds(store))
+    for name in options.folds:
+        if name not in names:
+            raise ConfigError(did_you_mean("fold", name, names))
+    chosen = [name for name in names if name in (options.folds or names)]
+    folds = {name: benchmark.settings(store, name) for name in chosen}
+    trials = tuple(_trials(benchmark, options, folds))
+    return Plan(benchmark.name, store.path.name, store.fingerprint(), trials)
+
+
+def _name(fold: str, method: str, seed: int) -> str:
+    return f"{file_name(fold)}-{method}-{seed}"
+
+
+def _trials(
+    benchmark: Benchmark, options: argparse.Namespace, folds: Mapping[str, Sequence[str]]
+) -> Iterator[Trial]:
+    """Baselines, then trainings seed by seed, so that one seed is whole soon, then ensembles."""
+
+    def config(fold: str, *own: str) -> Config:
+        return Config.load(options.config, [*options.set, *folds[fold], *own])
+
+    terms = Judging(miss=benchmark.miss, collide=benchmark.collide)
+    for name, fold in product(options.baselines, folds):
+        baselines.load(name)
+        yield Trial(fold, name, 0, Config(data=config(fold).data), (terms,), baseline=True)
+    for seed, preset, fold in product(range(options.seeds), options.presets, folds):
+        settings = config(fold, f"flow.preset={preset}", f"train.seed={seed}")
+        yield Trial(fold, preset, seed, settings, tuple(_evaluations(terms, options, settings)))
+    for preset, fold in product(options.presets if options.ensemble else (), folds):
+        settings = config(fold, f"flow.preset={preset}")
+        if options.seeds < 2 or settings.model.joint:
+            raise ConfigError("--ensemble needs 2 seeds or more and model.joint=false")
+        members = tuple(_name(fold, preset, seed) for seed in range(options.seeds))
+        judged = [one for one in _evaluations(terms, options, settings) if one.steps == 1]
+        each = tuple(  # learned samples cost the draws of all members
+            replace(one, draws=len(members) * one.samples) if one.selection == LEARNED else one
+            for one in judged
+        )
+        yield Trial(fold, f"{preset}-ensemble", 0, settings, each, members=members)
+
+
+def _evaluations(terms: Judging, options: Any, config: Config) -> Iterator[Judging]:
+    """Plain draws by evaluations per draw, chosen sets beside them, all also with real clocks."""
+    one_step, joint = preset_of(config.flow).average, config.model.joint
+    if options.select and joint:
+        raise ConfigError("samples of whole scenes are not chosen; leave out --select")
+    if options.clock and not config.model.condition_on_dt:
+        raise ConfigError("--clock needs a model of several rates: model.condition_on_dt=true")
+    plain = replace(terms, joint=joint)
+    steps = sorted({1, *options.steps}) if one_step else MANY_STEPS
+    found = [replace(plain, steps=count) for count in steps]
+    for rule in options.select if one_step else ():
+        draws = draws_of(rule, plain.samples, options.draws)
+        found.append(replace(plain, selection=rule, draws=draws))
+    yield from found
+    if options.clock:
+        yield from (replace(one, clocks=options.clock) for one in found if one.steps == 1)
+
+
+def command_of(benchmark: Benchmark, plan: Plan, method: str, report: Mapping[str, Any]) -> str:
+    """The command that makes the row of a method and of a report's terms alone."""
+    trials = [trial for trial in plan.trials if trial.method == method]
+    first, folds = trials[0], dict.fromkeys(trial.fold for trial in trials)
+    words = ["python", f"examples/benchmarks/{benchmark.script}", plan.data]
+    words += ["--folds", ",".join(folds)] if set(folds) != set(benchmark.windows) else []
+    if first.baseline:
+        words += ["--presets", "", "--baselines", method]
+    else:
+        seeds = len(first.members) or 1 + max(trial.seed for trial in trials)
+        words += ["--seeds", str(seeds), "--presets", method.removesuffix("-ensemble")]
+        words += ["--baselines", "", *(["--ensemble"] if first.members else [])]
+        words += ["--steps", str(report["steps"])] if report["steps"] > 1 else []
+    if report["selection"] != "plain":
+        words += ["--select", report["selection"]]
+        many = report["selection"] != LEARNED and report["draws"] > report["samples"]
+        words += ["--draws", str(report["draws"])] if many else []
+    words += ["--clock", report["clocks"]] if report["clocks"] else []
+    words += ["--config", "none"]
+    for name, value in settings_of(first).items():
+        words += ["--set", f"{name}={json.dumps(value)}"]
+    return shlex.join([*words, "-o", "results"])

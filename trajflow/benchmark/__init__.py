@@ -1,1 +1,0 @@
-"""The field's benchmarks in one command: plan trials, run them, and say what came out, and how."""

@@ -1,0 +1,358 @@
+"""Features of an observed track, and reasons in words why a track is out of distribution.
+
+Nothing here changes when the world is turned or shifted. Numpy only.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from trajflow.batch import Bools, Floats, Ints
+
+STANDING = 0.1
+"""Least speed that accelerations are divided by, as a share of the usual step."""
+WHOLE = 16
+"""Number of features of a track as a whole, the first of `track_features`."""
+EXACT = 1e-5
+"""Accelerations below this share of the usual step are exactly none: computed, not observed."""
+STRAIGHT = 5e-3
+"""Accelerations below this share of an agent's own step are a straight line at even distances."""
+TINY = 1e-5
+
+
+@dataclass(frozen=True)
+class TrackSteps:
+    """The observed steps of N agents; NaN where a position involved was not observed.
+
+    Attributes:
+        seen: Whether a position was observed, [N, T].
+        moves: Displacements, [N, T - 1, D].
+        turns: Changes of the displacement at inner positions, [N, T - 2, D].
+        scale: Usual length of a displacement in training tracks.
+    """
+
+    seen: Bools
+    moves: Floats
+    turns: Floats
+    scale: float
+
+    @classmethod
+    def of(cls, past: Floats, scale: float) -> "TrackSteps":
+        """The steps of pasts [N, T, D]."""
+        moves = np.diff(past, axis=1)
+        turns = np.diff(moves, axis=1)
+        return cls(np.asarray(np.isfinite(past).all(-1)), moves, turns, scale)
+
+    @cached_property
+    def lengths(self) -> Floats:
+        """Length of each displacement, [N, T - 1]."""
+        return lengths_of(self.moves)
+
+    @cached_property
+    def bends(self) -> Floats:
+        """Length of each change of displacement, [N, T - 2]."""
+        return lengths_of(self.turns)
+
+    @cached_property
+    def speed(self) -> Floats:
+        """Mean length of the observed displacements, [N]; 0 where there is none."""
+        return row_mean(self.lengths)
+
+    @cached_property
+    def unit(self) -> Floats:
+        """Length that accelerations are divided by, [N]: the speed, and a little more."""
+        return np.asarray(np.sqrt(self.speed**2 + (STANDING * self.scale) ** 2))
+
+    @cached_property
+    def moving(self) -> Bools:
+        """Whether the agent moved both to and from each inner position, [N, T - 2]."""
+        moved: Bools = np.asarray(self.lengths > STRAIGHT * self.scale)
+        return np.asarray(moved[:, 1:] & moved[:, :-1])
+
+    @cached_property
+    def computed(self) -> Bools:
+        """Whether an inner position lies exactly halfway between its neighbors, [N, T - 2]."""
+        return np.asarray(self.moving & (self.bends < EXACT * self.scale))
+
+
+def track_features(steps: TrackSteps) -> Floats:
+    """All that tells an ordinary track from a corrupted one, [N, ...]; NaN where not known."""
+    return np.concatenate([_whole_features(steps), _step_features(steps)], 1)
+
+
+def _whole_features(steps: TrackSteps) -> Floats:
+    """What a track is like as a whole, [N, 16]."""
+    bends = steps.bends / steps.unit[:, None]
+    lengths = np.nan_to_num(steps.lengths)
+    net = lengths_of(np.nan_to_num(steps.moves).sum(1))
+    columns = [
+        np.log(steps.speed / steps.scale + 0.02),
+        net / np.maximum(lengths.sum(1), TINY * steps.scale),
+        steps.computed.sum(1),
+        _longest_run(steps.computed),
+        _longest_run(bends < STRAIGHT),
+        steps.computed[:, ::2].sum(1) - steps.computed[:, 1::2].sum(1),
+        (~steps.moving).sum(1),
+        _log(row_mean(bends)),
+        _log(_row_max(bends)),
+        _log(_row_median(bends)),
+        (bends < STRAIGHT).sum(1),
+        _log(_row_median(steps.bends) / steps.scale),
+        _log((_row_max(steps.bends) - _row_median(steps.bends)) / steps.scale),
+        np.abs(row_mean(_log(bends[:, ::2])) - row_mean(_log(bends[:, 1::2]))),
+        _log(row_mean(lengths_of(np.diff(steps.turns, axis=1))) / steps.unit),
+        row_mean(_undone(steps)) / (row_mean(bends**2) + TINY),
+    ]
+    return np.stack(columns, 1)
+
+
+def _step_features(steps: TrackSteps) -> Floats:
+    """Each step of each track, [N, ...]."""
+    unit = steps.unit[:, None]
+    ahead = np.nan_to_num(steps.moves).sum(1)
+    ahead = ahead / np.maximum(lengths_of(ahead)[:, None], TINY * steps.scale)
+    along = (steps.turns * ahead[:, None]).sum(-1) / unit
+    side = np.sqrt(np.maximum((steps.bends / unit) ** 2 - along**2, 0))
+    exact = np.where(np.isfinite(steps.bends), steps.computed, np.nan)
+    columns = [exact, steps.lengths / unit, along, side, _log(steps.bends / unit), _undone(steps)]
+    return np.concatenate(columns, 1)
+
+
+def _undone(steps: TrackSteps) -> Floats:
+    """Products of successive changes of displacement, [N, T - 3]: negative where they undo."""
+    product = (steps.turns[:, 1:] * steps.turns[:, :-1]).sum(-1)
+    return np.asarray(product / steps.unit[:, None] ** 2)
+
+
+def lengths_of(vectors: Floats) -> Floats:
+    """Lengths of vectors [*, D], [*]; several times faster than `numpy.linalg.norm` on few."""
+    return np.asarray(np.sqrt(np.square(vectors).sum(-1)))
+
+
+def _longest_run(flags: Bools) -> Ints:
+    """The most flags in a row, [N]."""
+    longest = run = np.zeros(len(flags), np.int64)
+    for column in flags.T:
+        run = np.where(column, run + 1, 0)
+        longest = np.maximum(longest, run)
+    return longest
+
+
+def row_mean(values: Floats) -> Floats:
+    """Mean of the finite values of each row, [N]; 0 where there is none."""
+    finite = np.isfinite(values)
+    return np.asarray(np.where(finite, values, 0).sum(1) / np.maximum(finite.sum(1), 1))
+
+
+def _row_max(values: Floats) -> Floats:
+    return np.asarray(np.where(np.isfinite(values), values, 0).max(1, initial=0))
+
+
+def _row_median(values: Floats) -> Floats:
+    if not values.shape[1]:
+        return np.zeros(len(values))
+    complete = np.where(np.isfinite(values), values, row_mean(values)[:, None])
+    ordered, middle = np.sort(complete, 1), (values.shape[1] - 1) / 2
+    pair = ordered[:, [math.floor(middle), math.ceil(middle)]]
+    return np.asarray(pair.mean(1))
+
+
+def _log(values: Floats) -> Floats:
+    return np.asarray(np.log(values + TINY))
+
+
+# Reasons. Each is a number of a track that is large where something is wrong with it, and the words
+# for it. Their quantiles among training people say from where on a reason is worth telling; they
+# enter no decision.
+
+
+@dataclass(frozen=True)
+class Units:
+    """What lengths and steps are called: seconds per step (0: not known) and unit of length."""
+
+    dt: float = 0.0
+    length: str = ""
+
+    def size(self, value: float) -> str:
+        """A length, such as "0.12 m"."""
+        return f"{value:.2g} {self.length}".rstrip()
+
+    def speed(self, value: float) -> str:
+        """A length per step as a speed."""
+        if not self.dt:
+            return f"{self.size(value)} per step"
+        return f"{self.size(value / self.dt)}/s"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A number of each track, [N], and words for it given its size, the units and its rarity."""
+
+    value: Callable[[TrackSteps], Floats]
+    words: Callable[[TrackSteps, int, Units, str], str]
+    both_sides: bool = False
+
+
+def _missing(steps: TrackSteps) -> Floats:
+    return np.asarray((~steps.seen).sum(1).astype(float))
+
+
+def _missing_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
+    missing, count = np.flatnonzero(~steps.seen[row]), steps.seen.shape[1]
+    if len(missing) and len(missing) == missing[-1] + 1:
+        return f"it was first seen at step {missing[-1] + 2} of {count}"
+    return f"{len(missing)} of {count} steps are missing: {_listed(missing + 1)}"
+
+
+def _repeats(steps: TrackSteps) -> Bools:
+    return np.asarray(steps.lengths < EXACT * steps.scale)
+
+
+def _repeated(steps: TrackSteps) -> Floats:
+    """Positions repeated exactly by one who moves, more so the faster they move."""
+    fastest = _row_max(steps.lengths) / steps.scale
+    count = _repeats(steps).sum(1) * np.minimum(fastest, 1)
+    return np.asarray(np.where(fastest > STRAIGHT, count, 0.0))
+
+
+def _repeated_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
+    where = np.flatnonzero(_repeats(steps)[row]) + 2
+    return f"step{'s' if len(where) > 1 else ''} {_listed(where)} repeat the one before"
+
+
+def _between(steps: TrackSteps) -> Bools:
+    """Whether an inner position lies nearly halfway between its neighbors, [N, T - 2]."""
+    shorter = np.minimum(steps.lengths[:, 1:], steps.lengths[:, :-1])
+    return np.asarray(steps.moving & (steps.bends < STRAIGHT * shorter))
+
+
+def _interpolated(steps: TrackSteps) -> Floats:
+    """Positions exactly halfway between their neighbors, then nearly so; every other one counts."""
+
+    def alternating(flags: Bools) -> Ints:
+        return np.asarray(np.abs(flags[:, ::2].sum(1) - flags[:, 1::2].sum(1)))
+
+    exact, near = steps.computed, _between(steps)
+    count = exact.sum(1) + 0.5 * alternating(exact)
+    return np.asarray(count + 0.2 * near.sum(1) + 0.1 * alternating(near))
+
+
+def _interpolated_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
+    exact = steps.computed[row]
+    where = np.flatnonzero(exact if exact.any() else _between(steps)[row]) + 1
+    if len(where) > 1 and (np.diff(where) == 2).all():
+        return f"every other position, {_listed(where + 1)}, lies halfway between its neighbors"
+    runs = np.split(where, np.flatnonzero(np.diff(where) > 1) + 1)
+    spans = ", ".join(f"{run[0]}-{run[-1] + 2}" for run in runs if len(run))
+    return f"steps {spans} lie on a straight line at equal distances"
+
+
+def _jump(steps: TrackSteps) -> Floats:
+    """Logarithm of the largest change of displacement, less the median one, over the scale."""
+    bends = steps.bends
+    if not bends.shape[1]:
+        return np.full(len(bends), np.nan)
+    plain = np.nan_to_num(bends)
+    jump = np.log((plain.max(1) - np.median(plain, 1)) / steps.scale + 1e-3)
+    return np.asarray(np.where(np.isfinite(bends).any(1), jump, np.nan))
+
+
+def _jump_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
+    size = np.exp(np.nan_to_num(_jump(steps)[row])) * steps.scale
+    return f"it jumps by {units.size(float(size))} at step {_jump_step(steps, row) + 1}: {rare}"
+
+
+def _jump_step(steps: TrackSteps, row: int) -> int:
+    """The step of the largest jump: the end of the track if it is next to it and moves most."""
+    bends, lengths = np.nan_to_num(steps.bends[row]), np.nan_to_num(steps.lengths[row])
+    inner, last = int(bends.argmax()) + 1, steps.seen.shape[1] - 1
+    if inner == 1 and lengths.argmax() == 0 and bends[1:2].sum() < bends[0] / 2:
+        return 0
+    if inner == last - 1 and lengths.argmax() == last - 1 and bends[-2:-1].sum() < bends[-1] / 2:
+        return int(last)
+    return int(inner)
+
+
+def _log_speed(steps: TrackSteps) -> Floats:
+    """Logarithm of the speed; standing still is one speed, however still."""
+    speed = np.log(steps.speed + 0.02 * steps.scale)
+    return np.asarray(np.where(np.isfinite(steps.lengths).any(1), speed, np.nan))
+
+
+def _speed_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
+    return f"speed {units.speed(float(steps.speed[row]))}: {rare}"
+
+
+def _tremble(steps: TrackSteps) -> Floats:
+    """Logarithm of the deviation of noise that would make third differences as large, over scale.
+
+    The median, so that one jump is none; the third difference of noise has 20 times its variance.
+    """
+    third = lengths_of(np.diff(steps.turns, axis=1))
+    size = _row_median(third) / np.sqrt(20 * steps.moves.shape[-1]) / steps.scale
+    return np.asarray(np.where(np.isfinite(third).any(1), np.log(size + 1e-4), np.nan))
+
+
+def _tremble_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
+    size = np.exp(np.nan_to_num(_tremble(steps)[row])) * steps.scale
+    return f"positions tremble by {units.size(float(size))}: {rare}"
+
+
+def _listed(steps: Ints) -> str:
+    return ", ".join(str(step) for step in steps)
+
+
+REASONS: Mapping[str, Reason] = {
+    "missing": Reason(_missing, _missing_words),
+    "repeated": Reason(_repeated, _repeated_words),
+    "interpolated": Reason(_interpolated, _interpolated_words),
+    "jump": Reason(_jump, _jump_words),
+    "speed": Reason(_log_speed, _speed_words, both_sides=True),
+    "tremble": Reason(_tremble, _tremble_words),
+}
+"""In the order in which they are told."""
+LEVELS = np.concatenate([[0.001, 0.002, 0.005], np.arange(1, 100) / 100, [0.995, 0.998, 0.999]])
+"""Shares of training people whose quantiles are kept for each reason."""
+
+
+def reason_quantiles(steps: TrackSteps, weight: Floats) -> dict[str, Floats]:
+    """Quantiles of each reason's number among training agents of weights [N], at `LEVELS`."""
+    found = {}
+    for name, reason in REASONS.items():
+        values = reason.value(steps)
+        finite = np.isfinite(values)
+        values, weights = (values[finite], weight[finite]) if finite.any() else (np.zeros(1),) * 2
+        order = np.argsort(values, kind="stable")
+        reached = np.cumsum(weights[order]) / max(weights.sum(), TINY)
+        found[name] = np.interp(LEVELS, reached, values[order])
+    return found
+
+
+def explain(
+    steps: TrackSteps, quantiles: Mapping[str, Floats], units: Units, level: float = 0.95
+) -> list[list[str]]:
+    """The reasons that apply to each track, at most three, the rarest first; [N] lists."""
+    told: list[list[tuple[float, int, str]]] = [[] for _ in steps.seen]
+    for place, (name, reason) in enumerate(REASONS.items()):
+        known, values = quantiles[name], reason.value(steps)
+        below = np.searchsorted(known, values, side="left") / len(known)
+        upto = np.searchsorted(known, values, side="right") / len(known)
+        for row in np.flatnonzero(np.isfinite(values)):
+            high = below[row] > level
+            low = reason.both_sides and upto[row] < 1 - level
+            if high or low:
+                share = 1 - _share(known, values[row]) if high else _share(known, values[row])
+                side = "above" if high else "below"
+                rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of those learned from"
+                told[row].append(
+                    (round(share, 2), place, reason.words(steps, int(row), units, rare))
+                )
+    return [[words for _, _, words in sorted(row)[:3]] for row in told]
+
+
+def _share(known: Floats, value: float) -> float:
+    rising = known + 1e-9 * max(TINY, float(np.ptp(known))) * np.arange(len(known))
+    return float(np.interp(value, rising, LEVELS, 0.0, 1.0))

@@ -1,0 +1,240 @@
+"""Fits the out-of-distribution detector of a run."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from trajflow.batch import Batch, Bools, Floats, Ints
+from trajflow.errors import DataError
+from trajflow.metrics import energy_score
+from trajflow.ood.corruptions import Corruption, corrupt, trained
+from trajflow.ood.detector import (
+    Detector,
+    Gaussian,
+    Kinds,
+    Origin,
+    combine,
+    error_features,
+    part_ranks,
+    part_values,
+)
+from trajflow.ood.features import TrackSteps, reason_quantiles, track_features
+from trajflow.ood.forest import Forest
+from trajflow.ood.ranks import Ranks
+
+ROUNDS = 4
+"""Corrupted versions of each training window."""
+HELD_SHARE = 0.2
+"""Share of the training people that the parts are ranked among and not fitted on."""
+MIN_PEOPLE = 6
+SAMPLES = 20
+LEAST_ERROR = 1e-3
+"""Energy scores that count as none, as a share of the usual step."""
+
+
+class Model(Protocol):
+    """What the detector is fitted to: a predictor."""
+
+    @property
+    def displacement_scale(self) -> float:
+        """Usual length of a displacement in training tracks."""
+
+    def contexts(self, batch: Batch) -> Floats:
+        """What the encoder makes of the batch's targets, [N, H]."""
+
+    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
+        """Futures of the batch's targets, [S, B, A, F, D]."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a split: batches, and of their N targets pasts, contexts, person, recording."""
+
+    batches: Sequence[Batch]
+    past: Floats
+    context: Floats
+    person: Ints
+    scene: Ints
+
+    @classmethod
+    def of(cls, model: Model, batches: Iterable[Batch]) -> "Windows":
+        """Look at all targets of the batches.
+
+        Raises:
+            DataError: There are none.
+        """
+        kept = [replace(batch, around=None) for batch in batches if batch.targets]
+        if not kept:
+            raise DataError("no windows to fit the OOD detector on; choose another split or fold")
+        return cls(
+            kept,
+            np.concatenate([batch.past[batch.target] for batch in kept]),
+            np.concatenate([model.contexts(batch) for batch in kept]),
+            np.concatenate([batch.agent[batch.target] for batch in kept]),
+            np.concatenate([batch.scene[np.nonzero(batch.target)[0]] for batch in kept]),
+        )
+
+    @property
+    def weight(self) -> Floats:
+        """Weight of each window, [N]: every person counts once, and the mean is 1."""
+        _, index, windows = np.unique(self.person, return_inverse=True, return_counts=True)
+        return np.asarray(len(index) / len(windows) / windows[index])
+
+
+def fit_detector(
+    model: Model,
+    training: Iterable[Batch],
+    reference: Iterable[Batch],
+    seed: int = 0,
+    corruptions: Sequence[str] | None = None,
+    origin: Origin | None = None,
+) -> Detector:
+    """Fit a detector to a trained model.
+
+    Args:
+        model: The predictor, at the temperature and evaluations that it predicts with.
+        training: Windows that the model was trained on; they fit both parts.
+        reference: Windows of people that neither training nor selection used; they say what is
+            ordinary and how large errors are.
+        seed: Seed of the corruptions and draws.
+        corruptions: Names of those to learn from; None: all that the catalogue trains on.
+        origin: What it is of; people and windows are counted here.
+
+    Raises:
+        DataError: There are too few people.
+        ConfigError: There is no such corruption.
+    """
+    kinds = trained(corruptions)
+    known, others = Windows.of(model, training), Windows.of(model, reference)
+    fitted = ~_held(known.person, seed)
+    scale = model.displacement_scale
+    steps = TrackSteps.of(known.past, scale)
+    gaussian = Gaussian.fit(known.context[fitted], known.weight[fitted])
+    forest, named = _fit_forest(known, steps, fitted, kinds, scale, seed)
+
+    def values(steps: TrackSteps, context: Floats) -> dict[str, Floats]:
+        return part_values(forest, track_features(steps), gaussian.components(context))
+
+    held_steps = TrackSteps.of(known.past[~fitted], scale)
+    held_values = values(held_steps, known.context[~fitted])
+    held = {name: Ranks.of(v, known.person[~fitted]) for name, v in held_values.items()}
+    reference_values = values(TrackSteps.of(others.past, scale), others.context)
+    combination = combine(part_ranks(held, reference_values))
+    error, level = _fit_error(model, gaussian, known, others, kinds, seed)
+    counted = {
+        "fitted_people": len(np.unique(known.person)),
+        "people": len(np.unique(others.person)),
+        "windows": len(others.person),
+        "seed": seed,
+    }
+    return Detector(
+        scale,
+        gaussian,
+        forest,
+        named,
+        reason_quantiles(steps, known.weight),
+        held,
+        Ranks.of(combination, others.person),
+        Ranks.in_typical_recording(combination, others.person, others.scene),
+        error,
+        level,
+        Origin(**(vars(origin or Origin()) | counted)),
+    )
+
+
+def _held(person: Ints, seed: int) -> Bools:
+    """Whether each window's person is kept for the ranks and not fitted on, [N]."""
+    people, index = np.unique(person, return_inverse=True)
+    if len(people) < MIN_PEOPLE:
+        raise DataError(
+            f"the OOD detector needs {MIN_PEOPLE} training people or more, got {len(people)}; "
+            "give more tracks, or another split or fold"
+        )
+    order = np.random.default_rng(seed).permutation(len(people))
+    return np.asarray((order < HELD_SHARE * len(people))[index])
+
+
+def _fit_forest(
+    known: Windows,
+    steps: TrackSteps,
+    fitted: Bools,
+    kinds: Sequence[Corruption],
+    scale: float,
+    seed: int,
+) -> tuple[Forest, Kinds]:
+    """Learn to tell the fitted windows from the same ones under corruptions."""
+    # Between people and windows: those who stand for long are many windows and few people.
+    weight = np.sqrt(known.weight)
+    rows, weights, names = [track_features(steps)[fitted]], [weight[fitted]], []
+    for number in range(ROUNDS):
+        past, which = _corrupted(known.batches, kinds, scale, [seed, number])
+        usable = fitted & np.isfinite(past).all(-1).any(-1)
+        rows.append(track_features(TrackSteps.of(past[usable], scale)))
+        weights.append(weight[usable] / ROUNDS)
+        names.append(which[usable])
+    corrupted = np.repeat([False, True], [len(rows[0]), sum(map(len, rows[1:]))])
+    forest = Forest.classifier(np.concatenate(rows), corrupted, np.concatenate(weights))
+    words = tuple(kind.reason for kind in kinds)
+    return forest, Kinds.fit(np.concatenate(rows[1:]), np.concatenate(names), words)
+
+
+def _corrupted(
+    batches: Sequence[Batch], kinds: Sequence[Corruption], scale: float, seed: list[int]
+) -> tuple[Floats, Ints]:
+    """Corrupted pasts of all targets, [N, T, D], NaN where that failed, and which, [N]."""
+    rng = np.random.default_rng(seed)
+    pasts, places = [], []
+    for batch in batches:
+        bad, which = corrupt(batch, kinds, scale, rng)
+        past = np.where(bad.target[..., None, None], bad.past, np.nan)
+        pasts.append(past[batch.target])
+        places.append(which[np.nonzero(batch.target)[0]])
+    return np.concatenate(pasts), np.concatenate(places)
+
+
+def _fit_error(
+    model: Model,
+    gaussian: Gaussian,
+    known: Windows,
+    others: Windows,
+    kinds: Sequence[Corruption],
+    seed: int,
+) -> tuple[Forest, Floats]:
+    """Learn the error of training people, and its level from reference people.
+
+    Training windows are also shown under corruptions that leave the future as it was, so that the
+    error after a damaged past is known too. How large errors are is taken from people that the
+    model has not learned from: a power of what the forest says, so that the order stays its own.
+    """
+    from sklearn.linear_model import GammaRegressor
+
+    rng = np.random.default_rng([seed, ROUNDS])
+    kept = [kind for kind in kinds if kind.keeps_future]
+    damaged = [corrupt(batch, kept, model.displacement_scale, rng)[0] for batch in known.batches]
+    rows, errors = _errors(model, gaussian, known, seed)
+    if kept:
+        more, worse = _errors(model, gaussian, Windows.of(model, damaged), seed)
+        rows, errors = np.concatenate([rows, more]), np.concatenate([errors, worse])
+    forest = Forest.regressor(rows, errors)
+    rows, errors = _errors(model, gaussian, others, seed)
+    expected, weight = forest(rows), others.weight
+    fit = GammaRegressor(alpha=0.0, max_iter=1000).fit(expected[:, None], errors, weight)
+    level = np.array([fit.intercept_, fit.coef_[0]])
+    if not np.isfinite(level).all() or level[1] <= 0:
+        mean = np.average(errors, weights=weight) / np.average(np.exp(expected), weights=weight)
+        level = np.array([np.log(mean), 1.0])
+    return forest, level
+
+
+def _errors(model: Model, gaussian: Gaussian, windows: Windows, seed: int) -> tuple[Floats, Floats]:
+    """Features of N targets, [N, ...], and the energy score of their forecast over the scale."""
+    scale, scores = model.displacement_scale, []
+    for number, batch in enumerate(windows.batches):
+        hidden = replace(batch, future=np.full_like(batch.future, np.nan))
+        drawn = model.forecast(hidden, SAMPLES, seed + number)[:, batch.target]
+        scores.append(energy_score(drawn, batch.future[batch.target]))
+    steps = TrackSteps.of(windows.past, scale)
+    rows = error_features(track_features(steps), gaussian.components(windows.context))
+    return rows, np.maximum(np.concatenate(scores) / scale, LEAST_ERROR)

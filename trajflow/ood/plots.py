@@ -1,0 +1,96 @@
+"""The report of an OOD evaluation as a picture: detection, cost, and retention curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trajflow.ood.baselines import BASELINES
+from trajflow.ood.report import DISTANCE, EXPECTED, OOD_SCORE
+from trajflow.text import safe
+
+OURS, BASELINE, PLAIN, FAINT = "#ea580c", "#0f766e", "#1f2937", "#9ca3af"
+Values = Mapping[str, Any]
+
+
+def draw(report: Values) -> Figure:
+    """AUROC with its interval beside the baselines, the energy score, and error-retention curves.
+
+    Args:
+        report: As `trajflow.ood.evaluate.evaluate_ood` gives it.
+    """
+    corruptions = [one for one in report["corruptions"] if one["windows"]]
+    figure = Figure(figsize=(13, max(4.5, 1.6 + 0.19 * len(corruptions))), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1.4, 1, 1))
+    _detection(left, corruptions)
+    _energy(middle, corruptions, report["ordinary"], report["protocol"]["unit"])
+    _retention(right, report["ordinary"], report["protocol"]["unit"])
+    where = report["protocol"]
+    fold = f", fold {where['fold']}" if where["fold"] else ""
+    people = report["ordinary"]["people"]
+    figure.suptitle(safe(f"{report['name']}: split {where['split']}{fold}, {people} people", 120))
+    return figure
+
+
+def _detection(axes: Axes, corruptions: Sequence[Values]) -> None:
+    rows = np.arange(len(corruptions))
+    for name, marker in zip(BASELINES, "|x+", strict=True):
+        each = [one["detection"][name]["auroc"]["value"] for one in corruptions]
+        axes.plot(each, rows, marker, color=BASELINE, ms=6, label=name, lw=0)
+    if corruptions and DISTANCE in corruptions[0]["detection"]:
+        each = [one["detection"][DISTANCE]["auroc"]["value"] for one in corruptions]
+        axes.plot(each, rows, "D", color=FAINT, ms=4, label="without known corruptions", lw=0)
+    ours = [one["detection"][OOD_SCORE]["auroc"] for one in corruptions]
+    for row, one in zip(rows, ours, strict=True):
+        axes.plot(one["interval"] or [one["value"]] * 2, [row, row], color=OURS, lw=2.5, alpha=0.5)
+    axes.plot([one["value"] for one in ours], rows, "o", color=OURS, ms=5, label="OOD score")
+    axes.axvline(0.5, color=FAINT, lw=1, ls=":")
+    labels = [safe(f"{one['name']} {one['level']}", 40) for one in corruptions]
+    axes.set(xlim=(-0.02, 1.02), yticks=rows, xlabel="AUROC against ordinary windows")
+    axes.set_yticklabels(labels, fontsize=7.5)
+    axes.set_ylim(len(corruptions) - 0.5, -0.5)
+    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=5, frameon=False)
+    _style(axes)
+
+
+def _energy(axes: Axes, corruptions: Sequence[Values], ordinary: Values, unit: str) -> None:
+    for row, one in enumerate(corruptions):
+        error = one["accuracy"]["energy_score"]
+        if error["value"] is not None:
+            ends = error["interval"] or [error["value"]] * 2
+            axes.plot(ends, [row, row], color=PLAIN, lw=2.5, alpha=0.4)
+            axes.plot(error["value"], row, "o", color=PLAIN, ms=4)
+    typical = ordinary["accuracy"]["energy_score"]["value"]
+    if typical:
+        axes.axvline(typical, color=OURS, lw=1, ls="--", label="ordinary windows")
+        axes.set_xscale("log")
+        axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False)
+    axes.set(yticks=range(len(corruptions)), yticklabels=[], xlabel=f"energy score ({safe(unit)})")
+    axes.set_ylim(len(corruptions) - 0.5, -0.5)
+    _style(axes)
+
+
+def _retention(axes: Axes, ordinary: Values, unit: str) -> None:
+    curves = ordinary["curves"]
+    styles = {OOD_SCORE: (OURS, "-"), EXPECTED: (PLAIN, "--"), "oracle": (FAINT, ":")}
+    for name, (color, dash) in styles.items():
+        if name in curves:
+            axes.plot(
+                curves["kept"], curves[name], color=color, ls=dash, label=name.replace("_", " ")
+            )
+    axes.set(
+        xlabel="share of ordinary windows kept, least first",
+        ylabel=f"mean energy score of those kept ({safe(unit)})",
+        xlim=(0, 1),
+        ylim=(0, None),
+    )
+    axes.legend(fontsize=8)
+    _style(axes)
+
+
+def _style(axes: Axes) -> None:
+    axes.grid(color="#e5e7eb")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
