@@ -59,6 +59,8 @@ OWN_CLOCKS = 0.05
 """Share of rows whose tracks are between the steps of their scene from which lines are drawn."""
 LONGEST = 2.5
 """Places lie on no straight line between rows further apart than this many steps."""
+PLAUSIBLE = (1e-3, 20.0)
+"""Seconds between two rows; others are questioned where nothing tells the unit of the clock."""
 GLITCH = 3
 """Rows away from a track that it returns from; more rows elsewhere are a track of their own."""
 
@@ -215,7 +217,14 @@ def _decide_step(typical: float | None, source: Source, given: bool, rows: Inges
                 "column of the agents? Name it with --columns agent=NAME, and --columns scene= if "
                 "there is no column of scenes; if it is, give the step with --dt SECONDS"
             )
-        return Rules(typical, "guessed: the usual step between rows of an agent", 1, 1.0)
+        rules = Rules(typical, "guessed: the usual step between rows of an agent", 1, 1.0)
+        if not source.seconds_known and not PLAUSIBLE[0] <= typical < PLAUSIBLE[1]:
+            rules.notes.append(
+                f"times are taken as seconds, so a row comes every {typical:g} s: are they in "
+                "another unit, such as milliseconds or days? Call the column of milliseconds "
+                "time_ms, of seconds time_s"
+            )
+        return rules
     ratio = source.dt / typical if typical else 1.0
     every = round(ratio) if ratio > 1.5 and abs(ratio / round(ratio) - 1) < 0.01 else 1
     rules = Rules(source.dt, how, every, 1.0)

@@ -168,18 +168,24 @@ def _by_number(name: str, names: Sequence[str]) -> str:
 
 
 def _guess(found: dict[str, str], names: Sequence[str], excluded: Set[str]) -> None:
-    free = {plain(name): name for name in reversed(names) if name not in found.values()}
+    free = {_joined(name): name for name in reversed(names) if name not in found.values()}
     if "x" not in found and "y" not in found:
-        pair = next((p for p in _PLANES if p[0] in free and p[1] in free), None)
+        planes = (tuple(map(_joined, plane)) for plane in _PLANES)
+        pair = next((p for p in planes if p[0] in free and p[1] in free), None)
         found |= dict(zip("xy", (free[name] for name in pair), strict=True)) if pair else {}
     for canonical, known in _NAMES.items():
         if canonical in found or canonical in excluded:
             continue
         if canonical == "frame" and "time" in found:
             continue
-        name = next((free[n] for n in known.split() if n in free), None)
+        name = next((free[_joined(n)] for n in known.split() if _joined(n) in free), None)
         if name is not None and not (canonical == "time" and "frame" in found):
             found[canonical] = name
+
+
+def _joined(name: str) -> str:
+    """A column's name as `plain` has it without underscores: "trackId" is "track_id"."""
+    return plain(name).replace("_", "")
 
 
 def _check_given(path: Path, canonical: str, name: str, names: Sequence[str]) -> None:

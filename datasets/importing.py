@@ -347,16 +347,18 @@ def _restart_notes(rows: Ingest, source: Source, rules: Rules) -> list[str]:
     restarts = rows.restarts(LONG_GAP * (rules.row_interval or 0.0))
     if restarts:
         first = restarts[0]
-        hour = 1800 < (first.before - first.after) * rules.seconds <= 3600
+        back = (first.before - first.after) * rules.seconds
         why = (
             "does summer time end there? Write times in UTC, or with their zone"
-            if source.dates and hour
+            if source.dates and 1800 < back <= 3600
+            else "do hours go past midnight? Write them with their dates"
+            if not source.dates and 82_800 < back <= 86_400
             else "do several recordings follow one another? Give them a column of scenes "
             "(--columns scene=NAME) or a file each"
         )
         return [
-            f"the clock goes back by {(first.before - first.after) * rules.seconds:.6g} s at row "
-            f"{first.row} of {source.files[first.file].name}: {why}"
+            f"the clock goes back by {back:.6g} s at row {first.row} of "
+            f"{source.files[first.file].name}: {why}"
         ]
     if conflicts > MANY_CONFLICTS * rows.rows_read:
         return [

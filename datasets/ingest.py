@@ -85,6 +85,7 @@ class Source:
         unit: Unit of the coordinates, if the format or the user fixes it.
         frames: Times are frame numbers, to be scaled so that the usual step is dt.
         dates: Times are seconds since 1970, to be counted from the first midnight.
+        seconds_known: Whether the file tells that its times are seconds.
         columns: Which column of the file each canonical column was taken from.
         notes: Sentences for the report.
         folds: Test scenes of each leave-one-out fold.
@@ -98,6 +99,7 @@ class Source:
     unit: str | None = None
     frames: bool = False
     dates: bool = False
+    seconds_known: bool = True
     columns: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     folds: dict[str, list[str]] = field(default_factory=dict)

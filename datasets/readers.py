@@ -157,6 +157,7 @@ def table(db: Connection, path: Path, options: ReadOptions) -> Source:
         unit=options.unit or ("m" if options.scale else mapped.unit),
         frames=frames,
         dates=dates,
+        seconds_known=dates or mapped.seconds is not None or any("since 1970" in n for n in notes),
         columns=dict(mapped.names),
         notes=notes,
     )
@@ -486,7 +487,7 @@ def _table_select(
     rows, odd = one.relation, "false"
     if one.delimiter:
         width = len(one.names)
-        surplus = " or ".join(f"coalesce(c{width + index}, '') <> ''" for index in range(2))
+        surplus = " or ".join(f"trim(coalesce(c{width + index}, '')) <> ''" for index in range(2))
         rows, odd = f"(select *, c{width - 1} is null or {surplus} as odd from {rows})", "odd"
         cells = sorted({int(key[1:]) for key in column.values()})
         cells_text = ", ".join(f"c{index}" for index in [*cells, width, width + 1])

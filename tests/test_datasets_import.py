@@ -682,3 +682,19 @@ def test_a_column_that_is_no_agent_is_named_when_no_step_is_found(imported):
         DataError, match=r"is 'id' the column of the agents\?.*--columns agent=NAME"
     ):
         imported(table)
+
+
+def test_a_step_of_minutes_asks_for_the_unit_of_the_clock(imported):
+    table = walk().assign(time=lambda t: (t["time"] * 1000).round())
+    asked = [n for n in imported(table)[1].notes if "milliseconds or days" in n]
+    assert "every 400 s" in asked[0]
+    known = table.rename(columns={"time": "time_ms"})
+    assert not any("another unit" in note for note in imported(known)[1].notes)
+
+
+def test_names_of_columns_in_camel_case_are_known(imported):
+    names = {"agent": "agentId", "time": "timeStamp", "x": "posX", "y": "posY"}
+    plain, _ = imported(walk())
+    store, report = imported(walk().rename(columns=names))
+    assert store.fingerprint() == plain.fingerprint()
+    assert {name: report.columns[name] for name in names} == names
