@@ -21,7 +21,7 @@ COARSE = 0.02
 STRAIGHT = 0.6
 SUDDEN = 10.0
 """A step to a place that stands for "not seen" is this many times faster than the agent's usual."""
-SEEN_TWICE = 3
+VISITS = 3
 """Visits of such a place, by sudden steps, that tell it."""
 FAST = 20.0
 """A jump is this many times faster than the 99th percentile of running speeds."""
@@ -74,6 +74,15 @@ def steps_of(track: Ints, time: Floats, position: Floats) -> Steps:
     return Steps(row, track[row], time[row] - time[row - 1], length)
 
 
+def _usual_steps(track: Ints, time: Floats, position: Floats) -> tuple[Steps, Floats]:
+    """The steps of K trajectories, numbered from 0, and the usual speed of each, [K]."""
+    number = np.cumsum(np.diff(track, prepend=-1) != 0) - 1
+    steps = steps_of(number, time, position)
+    moving = steps.length > 0
+    count = int(number[-1]) + 1
+    return steps, medians(steps.speed[moving], steps.track[moving], count, least=3)
+
+
 def running_speed(steps: Steps) -> Floats:
     """The second lowest of every five consecutive speeds of a trajectory, [N].
 
@@ -92,7 +101,7 @@ def lasting_speed(steps: Steps) -> Floats:
     return np.minimum(speed[WINDOW:], speed[:-WINDOW])[pair] if pair.any() else speed
 
 
-def find_fillers(track: Ints, time: Floats, position: Floats) -> Floats:
+def find_fillers(steps: Steps, usual: Floats, position: Floats) -> Floats:
     """Places that stand for "not seen", [F, 2]: agents are there suddenly, and exactly there.
 
     Such a place is visited three times or more, by steps ten times faster than the agent's usual
@@ -100,30 +109,27 @@ def find_fillers(track: Ints, time: Floats, position: Floats) -> Floats:
     end. Other visits, by usual steps, are fewer.
 
     Args:
-        track: Trajectory of each row, [N].
-        time: Increasing inside a trajectory, [N].
-        position: Coordinates, [N, D]; the first two tell the place.
+        steps: Steps of N rows.
+        usual: Usual speed of each trajectory, [K].
+        position: Coordinates of the rows, [N, D]; the first two tell the place.
     """
     place = position[:, :2]
-    steps = steps_of(track, time, place)
-    moving = steps.length > 0
-    usual = medians(steps.speed[moving], steps.track[moving], int(track.max(initial=-1)) + 1)
-    sudden = np.zeros(len(track), np.bool_)
+    sudden, first = np.zeros(len(place), np.bool_), np.ones(len(place), np.bool_)
     sudden[steps.row] = steps.speed > SUDDEN * usual[steps.track]
-    if not sudden.any():
+    if np.count_nonzero(sudden) < VISITS:
         return np.empty((0, 2))
-    first = np.concatenate(([True], np.diff(track) != 0))
+    first[steps.row] = False
     begin = np.flatnonzero(first | np.append(True, (np.diff(place, axis=0) != 0).any(1)))
-    after = np.append(begin[1:], len(track))
+    after = np.append(begin[1:], len(place))
     starts, ends = first[begin], np.append(first, True)[after]
-    there, before, behind = place[begin], place[begin - 1], place[after % len(track)]
+    there, before, behind = place[begin], place[begin - 1], place[after % len(place)]
     back = 2 * np.linalg.norm(behind - before, axis=1) < np.minimum(
         np.linalg.norm(there - before, axis=1), np.linalg.norm(there - behind, axis=1)
     )
     visit = (starts | sudden[begin]) & (ends | np.append(sudden, True)[after]) & ~(starts & ends)
     visit &= np.where(starts | ends, after - begin > 1, back)
     found, counts = np.unique(there[visit], axis=0, return_counts=True)
-    found, counts = found[counts >= SEEN_TWICE], counts[counts >= SEEN_TWICE]
+    found, counts = found[counts >= VISITS], counts[counts >= VISITS]
     runs = [int(((there == one).all(1) & ~(starts & ends)).sum()) for one in found]
     return np.asarray(found[2 * counts >= runs])
 
@@ -371,7 +377,8 @@ class MotionSurvey:
         begins = np.flatnonzero(np.diff(track, prepend=-1))
         self.begin[track[begins]] = time[begins]
         self.time_step.add(np.diff(time)[track[1:] == track[:-1]])
-        seen = ~self._unseen(track, time, position)
+        steps, usual = _usual_steps(track, time, position)
+        seen = ~self._unseen(steps, usual, position)
         if not seen.all():
             track, time, position = track[seen], time[seen], position[seen]
             begins = np.flatnonzero(np.diff(track, prepend=-1))
@@ -383,22 +390,18 @@ class MotionSurvey:
             position[:, 0] = continuous(position[:, 0], track)
         self.low[numbers] = np.minimum.reduceat(position, begins)
         self.high[numbers] = np.maximum.reduceat(position, begins)
-        local = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(track))))
-        steps = steps_of(local, time, position)
+        if self._longitudes or not seen.all():
+            steps, usual = _usual_steps(track, time, position)
+        self.speed[numbers] = usual
         self.crossings += _crossings(steps.row, position)
         speed = lasting_speed(steps)
         self.running.add(speed[speed > 0])
-        moving = steps.length > 0
-        self.speed[numbers] = medians(
-            steps.speed[moving], steps.track[moving], len(begins), least=3
-        )
         where, ratio = straightness(steps, position)
         self.travels[numbers] = medians(ratio, where, len(begins), least=3) >= STRAIGHT
 
-    def _unseen(self, track: Ints, time: Floats, position: Floats) -> Bools:
+    def _unseen(self, steps: Steps, usual: Floats, position: Floats) -> Bools:
         """Rows at places that stand for "not seen", [N]."""
-        local = np.cumsum(np.diff(track, prepend=-1) != 0) - 1
-        places = [self.fillers, find_fillers(local, time, position)]
+        places = [self.fillers, find_fillers(steps, usual, position)]
         if self._longitudes:
             places.append(off_earth(position))
         self.fillers = np.unique(np.concatenate(places), axis=0)
