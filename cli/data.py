@@ -56,7 +56,10 @@ def import_(
     out: StoreOut,
     columns: Annotated[
         list[str] | None,
-        typer.Option(metavar="x=lon,y=lat,...", help="Columns of a table, by what they hold."),
+        typer.Option(
+            metavar="x=lon,y=lat,...",
+            help="Columns of a table, by name or number; scene= for no column.",
+        ),
     ] = None,
     dt: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds per step.")] = None,
     unit: Annotated[
@@ -86,6 +89,10 @@ def import_(
         str | None,
         typer.Option(metavar="utf-8|latin-1|utf-16", help="Encoding of a table that is text."),
     ] = None,
+    dates: Annotated[
+        str | None,
+        typer.Option(metavar="dmy|mdy|ymd", help="Order of day, month and year in a table."),
+    ] = None,
     licence: Annotated[str, typer.Option(help="Terms of the data, stored with it.")] = "",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -99,7 +106,7 @@ def import_(
     from trajflow.datasets.importing import import_tracks
 
     options = {"dt": dt, "unit": unit, "scale": scale, "speed-limit": speed_limit}
-    settings = {"eth-time": eth_time, "encoding": encoding}
+    settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
     options |= {**settings, "columns": ",".join(columns or ())}
     with ProgressBar("rows") as progress:
 

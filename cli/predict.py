@@ -70,6 +70,10 @@ def predict(
     unit: Annotated[
         str | None, typer.Option(metavar="UNIT", help="Unit of a table; that of the run if left.")
     ] = None,
+    dates: Annotated[
+        str | None,
+        typer.Option(metavar="dmy|mdy|ymd", help="Order of day, month and year in a table."),
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     loud: Loud = None,
@@ -94,6 +98,7 @@ def predict(
         columns=assignments(split(columns), "--columns"),
         dt=dt,
         unit=unit,
+        dates=dates,
     )
     with ProgressBar("agents") as progress:
         predict_tracks(

@@ -5,7 +5,7 @@ applies the rules to one part of the rows after the other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from trajflow.datasets.motion import (
     FAST,
     MotionSurvey,
     OtherUnits,
+    at_places,
+    clock_shift,
+    exact_step,
     find_other_units,
     guess_unit,
     mean_longitude,
@@ -30,6 +33,8 @@ PROBLEMS = {
     "malformed": "a line without the columns of the others",
     "no-label": "no name for the scene or the agent",
     "not-a-number": "a time or coordinate that is no finite decimal number",
+    "filler": "a place that stands for 'not seen': one that agents are at suddenly and exactly, or "
+    "a latitude beyond 90 degrees",
     "mixed-units": "a scene or agent whose steps and place are of another order of magnitude",
     "duplicate": "the same agent, time and place once more",
     "conflict": "one agent at two places at one time; all of them are quarantined",
@@ -42,12 +47,20 @@ KEPT, BETWEEN = -1, -2
 REASONS = tuple(PROBLEMS)
 EXACT = 1e-3
 """A time less than this share of dt away from a whole step counts as on it."""
+SURE = 3.0
+"""A clock is ahead of whole steps if it is so by this many standard errors."""
 OWN = 10.0
 """A jump is also this many times faster than the agent's own typical speed, if that is fast."""
 MOST = 10.0
 """The agent's own speed raises the limit at most this many times."""
 CLOSE = 0.25
 """Once a track has a jump, its steps are held to this share of the limit."""
+OWN_CLOCKS = 0.05
+"""Share of rows whose tracks are between the steps of their scene from which lines are drawn."""
+LONGEST = 2.5
+"""Places lie on no straight line between rows further apart than this many steps."""
+PLAUSIBLE = (1e-3, 20.0)
+"""Seconds between two rows; others are questioned where nothing tells the unit of the clock."""
 GLITCH = 3
 """Rows away from a track that it returns from; more rows elsewhere are a track of their own."""
 
@@ -86,6 +99,10 @@ class Rules:
         limit: Speed that no step of a sound trajectory has, [K], units per second.
         reach: Speed at which a trajectory with such a step is divided, [K], units per second.
         other_unit: Whether a trajectory has another unit than the rest, [K].
+        fillers: Places that stand for "not seen", [F, 2].
+        tolerance: Share of dt by which a time may miss its whole step.
+        max_gap: Seconds between two rows that a straight line may bridge, where places at whole
+            steps are put on such lines; None where rows are on steps themselves.
         notes: What the user should know.
     """
 
@@ -101,11 +118,19 @@ class Rules:
     limit: Floats = field(default_factory=lambda: np.empty(0))
     reach: Floats = field(default_factory=lambda: np.empty(0))
     other_unit: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
+    fillers: Floats = field(default_factory=lambda: np.empty((0, 2)))
+    tolerance: float = TOLERANCE
+    max_gap: float | None = None
     notes: list[str] = field(default_factory=list)
 
 
 def decide_rules(
-    survey: MotionSurvey, rows: Ingest, source: Source, dt_given: bool, limit: float | None
+    survey: MotionSurvey,
+    rows: Ingest,
+    source: Source,
+    dt_given: bool,
+    limit: float | None,
+    lines: bool = True,
 ) -> Rules:
     """Decide what the format and the user leave open.
 
@@ -115,12 +140,33 @@ def decide_rules(
         source: What format and user fix.
         dt_given: Whether the user chose dt, for the report.
         limit: Highest speed that the user accepts, in units per second.
+        lines: Whether places may be put on straight lines between rows off the steps.
 
     Raises:
         DataError: dt is not given and cannot be guessed.
     """
-    rules = _decide_step(survey.time_step.typical(), source, dt_given)
-    rules.row_interval = survey.time_step.typical()
+    typical = survey.time_step.typical()
+    grain = survey.time_step.grain()
+    exact = exact_step(rows.times(), typical, grain) if typical and grain else None
+    if exact and typical and abs(exact / typical - 1) < EXACT:
+        exact = None  # nothing is rounded: rows are missing
+    typical = float(f"{exact:.9g}") if exact else typical
+    rules = _decide_step(typical, source, dt_given, rows)
+    rules.row_interval = typical
+    if exact:
+        rules.tolerance = 0.5
+        rules.notes.append(
+            f"the clock is rounded to {grain:g}; the step is its span over the count of steps"
+        )
+    elif lines and typical:
+        _decide_lines(rules, survey, rows, typical)
+    rules.fillers = survey.fillers
+    if len(rules.fillers):
+        places = ", ".join(f"({x:g}, {y:g})" for x, y in rules.fillers[:5].tolist())
+        rules.notes.append(
+            f"agents are at {places} suddenly and exactly: taken for a filler that stands for "
+            "'not seen', and quarantined"
+        )
     _decide_unit(rules, survey, rows, source)
     speed = survey.speed / rules.seconds
     other = find_other_units(speed, survey.travels, rows.scene, rows.kind, survey.low, survey.high)
@@ -130,15 +176,55 @@ def decide_rules(
     return rules
 
 
-def _decide_step(typical: float | None, source: Source, given: bool) -> Rules:
+def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: float) -> None:
+    """Put places on straight lines if rows come irregularly or each track has its own clock."""
+    fine = rules.dt / rules.every / rules.seconds
+    if survey.time_step.irregular() and fine >= typical / 2:
+        low, high = np.quantile(survey.time_step.sample.values * rules.seconds, (0.05, 0.95))
+        why = f"rows of an agent are {low:.3g} to {high:.3g} s apart"
+    elif abs(typical / fine - 1) < 0.01:
+        angle = 2 * np.pi * (survey.begin / fine % 1)
+        wave = rows.rows * np.exp(1j * angle)
+        count = int(rows.scene.max()) + 1
+        scene = np.bincount(rows.scene, wave.real, count) + 1j * np.bincount(
+            rows.scene, wave.imag, count
+        )
+        between = np.abs(np.angle(wave / scene[rows.scene])) > 2 * np.pi * TOLERANCE
+        if rows.rows[between].sum() < OWN_CLOCKS * rows.rows.sum():
+            return
+        why = "tracks have clocks of their own, between the steps of others"
+    else:
+        return
+    rules.max_gap = LONGEST * max(rules.dt, typical * rules.seconds)
+    rules.notes.append(
+        f"{why}: places at whole steps lie on straight lines between rows up to "
+        f"{rules.max_gap:.3g} s apart, so a present knows a little of the row after it; "
+        "--on-problem off-grid=quarantine keeps rows near a whole step instead"
+    )
+
+
+def _decide_step(typical: float | None, source: Source, given: bool, rows: Ingest) -> Rules:
     how = "given" if given else "fixed by the format"
     if source.frames and source.dt:
         frames = typical or 1.0
         return Rules(source.dt, f"{how}; {frames:g} frames per step", 1, source.dt / frames)
     if source.dt is None:
         if typical is None:
-            raise DataError("no agent has two rows, so the time step is unknown; give dt")
-        return Rules(typical, "guessed: the usual step between rows of an agent", 1, 1.0)
+            agent = source.columns.get("agent", "agent")
+            raise DataError(
+                f"each of {len(rows.label)} agents in {len(rows.scenes)} scenes has one time only, "
+                f"such as agent {rows.label[0]!r} of scene {rows.scenes[0]!r}: is {agent!r} the "
+                "column of the agents? Name it with --columns agent=NAME, and --columns scene= if "
+                "there is no column of scenes; if it is, give the step with --dt SECONDS"
+            )
+        rules = Rules(typical, "guessed: the usual step between rows of an agent", 1, 1.0)
+        if not source.seconds_known and not PLAUSIBLE[0] <= typical < PLAUSIBLE[1]:
+            rules.notes.append(
+                f"times are taken as seconds, so a row comes every {typical:g} s: are they in "
+                "another unit, such as milliseconds or days? Call the column of milliseconds "
+                "time_ms, of seconds time_s"
+            )
+        return rules
     ratio = source.dt / typical if typical else 1.0
     every = round(ratio) if ratio > 1.5 and abs(ratio / round(ratio) - 1) < 0.01 else 1
     rules = Rules(source.dt, how, every, 1.0)
@@ -241,14 +327,19 @@ class Cleaner:
         position = self._positions(part)
         reason = np.full(len(time), KEPT, np.int8)
         reason[rules.other_unit[part.track]] = REASONS.index("mixed-units")
+        reason[at_places(part.position, rules.fillers)] = REASONS.index("filler")
         _find_repeats(reason, part)
+        if rules.max_gap is not None:
+            cut = self._find_teleports(reason, part.track, time, position)
+            return Cleaned(reason, np.zeros(len(time), np.int64), position, cut, 0)
         fine = rules.dt / rules.every
         exact = (time - self._shifts(part, time, reason == KEPT)) / fine
         step = np.rint(exact).astype(np.int64)
-        _find_off_grid(reason, part.track, exact, step)
+        _find_off_grid(reason, part.track, exact, step, rules.tolerance)
         reason[(reason == KEPT) & (step % rules.every != 0)] = BETWEEN
         step //= rules.every
-        cut = self._find_teleports(reason, part.track, step, position)
+        seconds = np.asarray(step * rules.dt, np.float64)
+        cut = self._find_teleports(reason, part.track, seconds, position)
         moved = (reason == KEPT) & (np.abs(exact - np.rint(exact)) > EXACT)
         return Cleaned(reason, step, position, cut, int(moved.sum()))
 
@@ -272,12 +363,11 @@ class Cleaner:
         return shift
 
     def _find_teleports(
-        self, reason: NDArray[np.int8], track: Ints, step: Ints, position: Floats
+        self, reason: NDArray[np.int8], track: Ints, time: Floats, position: Floats
     ) -> Bools:
         good = np.flatnonzero(reason == KEPT)
         limit, reach = self.rules.limit[track[good]], self.rules.reach[track[good]]
-        seconds = np.asarray(step[good] * self.rules.dt, np.float64)
-        away, begins = find_jumps(track[good], seconds, position[good], limit, reach)
+        away, begins = find_jumps(track[good], time[good], position[good], limit, reach)
         reason[good[away]] = REASONS.index("teleport")
         cut = np.zeros(len(reason), np.bool_)
         cut[good[begins]] = True
@@ -303,10 +393,12 @@ def _find_repeats(reason: NDArray[np.int8], part: Part) -> None:
     reason[good[differs[group]]] = REASONS.index("conflict")
 
 
-def _find_off_grid(reason: NDArray[np.int8], track: Ints, exact: Floats, step: Ints) -> None:
+def _find_off_grid(
+    reason: NDArray[np.int8], track: Ints, exact: Floats, step: Ints, tolerance: float
+) -> None:
     """Rows too far from a whole step, and of several rows in one step all but the nearest."""
     miss = np.abs(exact - step)
-    reason[(reason == KEPT) & (miss > TOLERANCE)] = REASONS.index("off-grid")
+    reason[(reason == KEPT) & (miss > tolerance)] = REASONS.index("off-grid")
     good = np.flatnonzero(reason == KEPT)
     same = (np.diff(track[good]) == 0) & (np.diff(step[good]) == 0)
     if same.any():  # rows are sorted by time, so those of one step are neighbors
@@ -315,13 +407,40 @@ def _find_off_grid(reason: NDArray[np.int8], track: Ints, exact: Floats, step: I
         reason[order[1:][again]] = REASONS.index("off-grid")
 
 
+def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
+    """Places at whole steps on straight lines between rows of one track, split and piece.
+
+    Args:
+        part: Kept rows, [N].
+        cut: Rows at which a new piece of a track begins, [N].
+        rules: The step, and how far two rows of a line may be apart.
+
+    Returns:
+        M rows as those that begin their lines, their steps [M], and where pieces begin, [M].
+    """
+    time = part.time * rules.seconds / rules.dt
+    whole = np.abs(time - np.rint(time)) < EXACT
+    time = np.where(whole, np.rint(time), time)
+    new = np.append(True, np.diff(part.track) != 0) | cut
+    after = np.minimum(np.arange(len(time)) + 1, len(time) - 1)
+    joined = ~np.append(new[1:], True) & (part.split == part.split[after])
+    joined &= (time[after] - time) * rules.dt <= (rules.max_gap or 0.0)
+    first = np.ceil(time).astype(np.int64)
+    count = np.where(joined, first[after] - first, whole)
+    row = np.repeat(np.arange(len(time)), count)
+    step = first[row] + np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    span = np.where(joined, time[after] - time, 1.0)
+    share = ((step - time[row]) / span[row])[:, None]
+    position = part.position[row] + share * (part.position[after] - part.position)[row]
+    piece = np.diff(np.cumsum(new)[row], prepend=-1) != 0
+    same = np.diff(part.track[row], prepend=-1) == 0
+    return replace(part.take(row), position=position), step, piece & same
+
+
 def _shift(time: Floats, fine: float) -> float:
-    """What the clock is ahead of whole steps: the circular mean over rows, 0 if negligible."""
-    angle = 2 * np.pi * (time / fine % 1)
-    if not len(angle):
-        return 0.0
-    turn = np.arctan2(np.sin(angle).mean(), np.cos(angle).mean()) / (2 * np.pi)
-    return float(turn * fine) if abs(turn) > EXACT else 0.0
+    """What the clock is ahead of whole steps, 0 if that is negligible or may be its jitter."""
+    shift, error = clock_shift(time, fine) if len(time) else (0.0, 0.0)
+    return shift if abs(shift) > max(EXACT * fine, SURE * error) else 0.0
 
 
 def scenes_of(scene: Ints) -> list[tuple[int, slice]]:

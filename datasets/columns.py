@@ -1,7 +1,7 @@
 """Which column of a table is what: the user's word first, then the names that people use."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,13 +25,15 @@ _NAMES = {
     "type": "type agent_type object_type vehicle_type class category",
     "time": "time t t_seconds time_s time_seconds seconds timestamp time_stamp datetime date_time "
     "basedatetime utc time_ms timestamp_ms t_ms time_us timestamp_us time_ns timestamp_ns",
-    "frame": "frame frame_id frameid frame_number framenumber frame_index",
-    "z": "z pos_z position_z z_m",
+    "frame": "frame frame_id frameid frame_number framenumber frame_index fr",
+    "z": "z pos_z position_z z_m z_cm z_mm",
     "split": "split part subset",
 }
 _PLANES = (
     ("x", "y"),
     ("x_m", "y_m"),
+    ("x_cm", "y_cm"),
+    ("x_mm", "y_mm"),
     ("pos_x", "pos_y"),
     ("position_x", "position_y"),
     ("x_position", "y_position"),
@@ -49,7 +51,8 @@ _PLANES = (
 )
 _UNITS = {"lat": "degree", "latitude": "degree", "location_lat": "degree", "y_px": "px"}
 _UNITS |= {"x_m": "m", "y_m": "m", "easting": "m", "northing": "m", "utm_y": "m"}
-_SECONDS = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_UNITS |= {"y_cm": "cm", "y_mm": "mm"}
+_SECONDS = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9, "s": 1.0, "sec": 1.0, "seconds": 1.0}
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,9 @@ class Mapped:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def seconds(self) -> float:
-        """Seconds per unit of the time column, told by a name such as "timestamp_ms"."""
-        return _SECONDS.get(plain(self.names.get("time", "")).rpartition("_")[2], 1.0)
+    def seconds(self) -> float | None:
+        """Seconds per unit of the time column, if a name such as "timestamp_ms" tells it."""
+        return _SECONDS.get(plain(self.names.get("time", "")).rpartition("_")[2])
 
 
 class TableLayout(BaseModel):
@@ -82,6 +85,7 @@ class TableLayout(BaseModel):
         scale: What positions were multiplied by; None: nothing.
         row_interval: Usual time between two rows of an agent, in seconds, or in frames where the
             table counts frames.
+        settings: The user's word on how text is read: "encoding", "dates".
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -89,6 +93,7 @@ class TableLayout(BaseModel):
     columns: dict[Canonical, Annotated[str, Field(max_length=1000)]]
     scale: PositiveFloat | None = None
     row_interval: PositiveFloat | None = None
+    settings: dict[str, Annotated[str, Field(max_length=100)]] = {}
 
     @classmethod
     def of_store(cls, store: "Store") -> Self | None:
@@ -116,26 +121,32 @@ class TableLayout(BaseModel):
 
 
 def map_columns(
-    path: Path, given: Mapping[str, str], names: Sequence[str], dims: int | None = None
+    path: Path,
+    given: Mapping[str, str],
+    names: Sequence[str],
+    dims: int | None = None,
+    cells: Sequence[str] = (),
 ) -> Mapped:
     """Find the canonical columns among those of a file.
 
     Args:
         path: The file, for messages.
-        given: Names that the user chose, by canonical column.
+        given: Names or numbers, from 1, that the user chose, by canonical column; "" for none.
         names: All columns of the file.
         dims: Coordinates that are wanted, 2 or 3; None: z where there is one.
+        cells: The first row of a file without a line of names, for messages.
 
     Raises:
         DataError: A chosen column is not there, or one that is needed was not found.
     """
+    given = {canonical: _by_number(name, names) for canonical, name in given.items()}
     for canonical, name in given.items():
         _check_given(path, canonical, name, names)
-    found = dict(given)
-    _guess(found, names)
+    found = {canonical: name for canonical, name in given.items() if name}
+    _guess(found, names, {canonical for canonical, name in given.items() if not name})
     if dims == 2:
         found.pop("z", None)
-    _check_complete(path, found, names, dims)
+    _check_complete(path, found, names, dims, cells)
     guessed = [f"{c} from {n!r}" for c, n in found.items() if c not in given]
     notes = [f"columns guessed: {', '.join(guessed)}"] if guessed else []
     lowered = {plain(name): name for name in names}
@@ -149,17 +160,32 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _guess(found: dict[str, str], names: Sequence[str]) -> None:
-    free = {plain(name): name for name in reversed(names) if name not in found.values()}
+def _by_number(name: str, names: Sequence[str]) -> str:
+    """The column of a number from 1, where no column has this name."""
+    if name in names or not (name.isascii() and name.isdigit() and 0 < int(name) <= len(names)):
+        return name
+    return names[int(name) - 1]
+
+
+def _guess(found: dict[str, str], names: Sequence[str], excluded: Set[str]) -> None:
+    free = {_joined(name): name for name in reversed(names) if name not in found.values()}
     if "x" not in found and "y" not in found:
-        pair = next((p for p in _PLANES if p[0] in free and p[1] in free), None)
+        planes = (tuple(map(_joined, plane)) for plane in _PLANES)
+        pair = next((p for p in planes if p[0] in free and p[1] in free), None)
         found |= dict(zip("xy", (free[name] for name in pair), strict=True)) if pair else {}
     for canonical, known in _NAMES.items():
-        if canonical in found or (canonical == "frame" and "time" in found):
+        if canonical in found or canonical in excluded:
             continue
-        name = next((free[n] for n in known.split() if n in free), None)
+        if canonical == "frame" and "time" in found:
+            continue
+        name = next((free[_joined(n)] for n in known.split() if _joined(n) in free), None)
         if name is not None and not (canonical == "time" and "frame" in found):
             found[canonical] = name
+
+
+def _joined(name: str) -> str:
+    """A column's name as `plain` has it without underscores: "trackId" is "track_id"."""
+    return plain(name).replace("_", "")
 
 
 def _check_given(path: Path, canonical: str, name: str, names: Sequence[str]) -> None:
@@ -170,7 +196,7 @@ def _check_given(path: Path, canonical: str, name: str, names: Sequence[str]) ->
         )
     if names.count(name) > 1:
         raise DataError(f"{path} has two columns {name!r}; rename one")
-    if name not in names:
+    if name and name not in names:
         raise DataError(
             f"{path} has no column {name!r} for {canonical!r}{_near(name, names)}; "
             f"it has {_listed(names)}"
@@ -178,16 +204,26 @@ def _check_given(path: Path, canonical: str, name: str, names: Sequence[str]) ->
 
 
 def _check_complete(
-    path: Path, found: Mapping[str, str], names: Sequence[str], dims: int | None
+    path: Path,
+    found: Mapping[str, str],
+    names: Sequence[str],
+    dims: int | None,
+    cells: Sequence[str],
 ) -> None:
     needed = ("agent", "x", "y", "z") if dims == 3 else ("agent", "x", "y")
     missing = [c for c in needed if c not in found]
     if "time" not in found and "frame" not in found:
         missing.append("time (or frame)")
+    if missing and cells:
+        raise DataError(
+            f"{path} has no line of names, it begins with the row {', '.join(cells)[:200]}; no "
+            f"column is given for {', '.join(missing)}: give the number of each, for example "
+            "--columns agent=1,time=2,x=3,y=4"
+        )
     if missing:
         raise DataError(
-            f"{path}: no column found for {', '.join(missing)}; it has {_listed(names)}; "
-            f"say which one it is, for example columns={{'{missing[0].split()[0]}': {names[0]!r}}}"
+            f"{path}: no column found for {', '.join(missing)}; it has {_listed(names)}; say which "
+            f"one it is: --columns {missing[0].split()[0]}=NAME"
         )
     if "time" in found and "frame" in found:
         raise DataError(f"{path}: both time and frame are given; give the one that counts")

@@ -13,6 +13,7 @@ from trajflow.datasets.cleaning import MOST, OWN
 from trajflow.datasets.motion import (
     MotionSurvey,
     Steps,
+    at_places,
     continuous,
     guess_unit,
     medians,
@@ -38,6 +39,9 @@ FASTER = 1.8
 """How much faster or slower than the others a scene is when its clock or scale may be another."""
 STANDING = 0.1
 """An agent stands that gets no further than a tenth of what a usual one does in its time."""
+ENOUGH = 5
+"""Tracks of a scene whose starts are compared."""
+ALMOST_ALL, MANY_ALTERNATING = 0.98, 0.6
 MANY_FILLED, MOSTLY_FILLED, MANY_STANDING = 0.05, 0.3, 0.3
 
 Level = Literal["ok", "note", "warning", "error"]
@@ -85,7 +89,10 @@ def doctor(store: Store, history: int = 8, horizon: int = 12) -> list[Finding]:
         [
             _units(seen),
             _clocks(seen),
+            _starts(seen),
             _gaps(seen),
+            _fillers(seen),
+            _repeats(seen),
             _jumps(seen),
             _reused_labels(seen),
             _standing(seen),
@@ -130,7 +137,11 @@ class _Examination:
         linear: Steps in a stretch of five or more that are all alike, of each trajectory, [K].
         splits: How many stored splits each trajectory has rows in, [K].
         scene_splits: Names of the splits each scene has rows in.
-        steps, gaps: Steps between rows, and those of them that skip a moment.
+        steps, gaps, single_gaps: Steps between rows, those of them that skip a moment, and those
+            that skip one only.
+        alternating: Steps that stand where the one before moved, or move where it stood.
+        unseen: Rows at places that stand for "not seen".
+        first, last: Step of each trajectory's first and last row, [K].
         windows: Targets of all windows in each stored split.
         copies: Pairs of trajectories, in agents' numbers, that move through the same places.
     """
@@ -144,7 +155,8 @@ class _Examination:
         self.frozen, self.linear = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.fastest, self.leap = np.zeros(count), np.zeros(count)
         self.scene_splits: dict[str, list[str]] = {}
-        self.steps, self.gaps = 0, 0
+        self.steps, self.gaps, self.single_gaps, self.alternating, self.unseen = 0, 0, 0, 0, 0
+        self.first, self.last = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.windows: Counter[str] = Counter(dict.fromkeys(store.splits, 0))
         self.copies: list[tuple[int, int]] = []
         self._shape = (history, horizon)
@@ -157,6 +169,10 @@ class _Examination:
         self.survey.add(agent, time, tracks.position)
         self.scene[tracks.agent], self.kind[tracks.agent] = tracks.scene, tracks.kind
         self.rows += np.bincount(agent, minlength=len(self.rows))
+        begins = np.flatnonzero(np.diff(agent, prepend=-1))
+        self.first[agent[begins]] = tracks.step[begins]
+        self.last[agent[begins]] = tracks.step[np.append(begins[1:], len(agent)) - 1]
+        self.unseen += int(at_places(tracks.position, self.survey.fillers).sum())
         position = tracks.position.copy()
         if self.store.unit == "degree":
             position[:, 0] = continuous(position[:, 0], agent)
@@ -168,6 +184,10 @@ class _Examination:
     def _add_steps(self, steps: Steps, taken: Ints, position: Floats) -> None:
         self.steps += len(taken)
         self.gaps += int((taken > 1).sum())
+        self.single_gaps += int((taken == 2).sum())
+        stands = steps.length == 0
+        next_step = steps.track[1:] == steps.track[:-1]
+        self.alternating += int(((stands[1:] != stands[:-1]) & next_step).sum())
         np.maximum.at(self.fastest, steps.track, steps.speed)
         long = taken >= LONG_GAP
         np.maximum.at(self.leap, steps.track[long], steps.length[long])
@@ -283,6 +303,10 @@ def _jumps(seen: _Examination) -> Finding:
     limit = seen.survey.fastest()
     if limit is None:
         return Finding("note", "jumps", "hardly anything moves, so jumps cannot be told")
+    report = seen.store.header.report
+    if report.get("speed_limit_from") == "given" and report.get("speed_limit") is None:
+        return Finding("ok", "jumps", "the import was given no speed limit")
+    limit = max(limit, report.get("speed_limit") or 0.0)
     own = np.nan_to_num(OWN * seen.survey.speed)
     over = seen.fastest > np.clip(own, limit, MOST * limit)
     details = {"limit": limit, "fastest": float(seen.fastest.max())}
@@ -346,8 +370,52 @@ def _gaps(seen: _Examination) -> Finding:
         message += f"; {moved} rows were moved in time onto a whole step"
     if share > MOSTLY_GAPS:
         message += f"; dt = {seen.store.dt:g} s is probably too small"
+    elif share > MANY_GAPS and seen.single_gaps > ALMOST_ALL * skipped:
+        message += "; nearly all skip one: is the clock coarse or dt too small? Import without --dt"
     level: Level = "warning" if share > MANY_GAPS else "note" if skipped or moved else "ok"
     return Finding(level, "time", message, {"steps": steps, "gaps": skipped, "moved": moved})
+
+
+def _starts(seen: _Examination) -> Finding:
+    """Whether each track seems to count time from its own start."""
+    odd = []
+    for code, name in enumerate(seen.store.scenes):
+        own = seen.scene == code
+        alike = own.sum() >= ENOUGH and np.ptp(seen.first[own]) == 0 and np.ptp(seen.last[own]) > 0
+        odd += [safe(name)] if alike else []
+    if not odd:
+        return Finding("ok", "starts", "tracks do not all start at once and end one by one")
+    message = (
+        f"all tracks of {len(odd)} scenes start at the same time ({_first_few(odd)}): if each "
+        "counts time from its own start, its neighbors are not those it had; import their real "
+        "times, or each as a scene of its own (--columns scene=NAME)"
+    )
+    return Finding("warning", "starts", message, {"scenes": len(odd)})
+
+
+def _fillers(seen: _Examination) -> Finding:
+    """Whether rows are at a place that stands for "not seen"."""
+    if not seen.unseen:
+        return Finding("ok", "fillers", "no place is visited suddenly and exactly")
+    places = [f"({x:g}, {y:g})" for x, y in seen.survey.fillers.tolist()]
+    message = (
+        f"{seen.unseen} rows are at {_first_few(places)}, where agents are suddenly and exactly: "
+        "a filler for 'not seen'? Import again, which quarantines them"
+    )
+    return Finding("warning", "fillers", message, {"rows": seen.unseen})
+
+
+def _repeats(seen: _Examination) -> Finding:
+    """Whether every second row repeats the place before, as tracks of half the rate do."""
+    share = seen.alternating / max(seen.steps, 1)
+    if share < MANY_ALTERNATING:
+        return Finding("ok", "rate", "rows do not repeat the place of the row before in turn")
+    message = (
+        f"every second row repeats the place before ({share:.0%} of steps stand and move in "
+        f"turn): rows are written at twice the real rate; import again with --dt "
+        f"{2 * seen.store.dt:g}"
+    )
+    return Finding("warning", "rate", message, {"share": share})
 
 
 def _reused_labels(seen: _Examination) -> Finding:

@@ -6,7 +6,7 @@ temporary files lie beside the output and are gone afterwards, whatever happens.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -23,6 +23,7 @@ from trajflow.datasets.cleaning import (
     Cleaner,
     Rules,
     decide_rules,
+    on_lines,
     policies,
     scenes_of,
 )
@@ -39,6 +40,7 @@ from trajflow.types import Bools, Ints
 
 PART_ROWS = 500_000
 LONG_GAP = 10
+MANY_CONFLICTS = 0.05
 WORST_SCENES, WORST_AGENTS = 50, 10
 
 
@@ -111,6 +113,7 @@ def import_tracks(
         ConfigError: A problem or policy is unknown.
     """
     refused = [name for name, policy in policies(on_problem).items() if policy == "refuse"]
+    lines = "off-grid" not in (refused if isinstance(on_problem, str) else on_problem or {})
     _check_numbers(dt=dt, scale=scale, speed_limit=speed_limit)
     path, out = Path(path), Path(out)
     output = OutputFolder(out, overwrite, is_store)
@@ -122,9 +125,10 @@ def import_tracks(
         )
         found = read(rows.db, path, options)
         _take_in(rows, found, progress)
-        rules = decide_rules(
-            _survey(rows, found, part_rows, progress), rows, found, dt is not None, speed_limit
-        )
+        if not rows.label and not refused:
+            raise _useless(rows, rows.reasons(), _names(path, found.files))
+        survey = _survey(rows, found, part_rows, progress)
+        rules = decide_rules(survey, rows, found, dt is not None, speed_limit, lines)
         writer = StoreWriter(
             output,
             dims=found.dims,
@@ -143,7 +147,11 @@ def import_tracks(
                     writer.append(block)
             report = _report(rows, found, cleaner, counts)
             report = replace(report, source=source, path=str(path), out=str(out), scale=scale)
+            report = replace(report, settings=dict(settings or {}))
             _refuse(report, refused)
+            if not report.rows_kept:
+                hints = _restart_notes(rows, found, rules)
+                raise _useless(rows, report.quarantined, _names(path, found.files), hints)
             for batch in rows.quarantined(_names(path, found.files)):
                 writer.append_table(QUARANTINE, batch)
             writer.folds = _folds(found.folds, counts.scenes)
@@ -190,8 +198,9 @@ class _Counts:
         scenes: Scenes with at least one kept row, in order.
         types, splits: Trajectories of each type and rows of each split, kept.
         steps: Steps of dt between consecutive kept rows.
-        kept, between, moved, cuts, turned: Rows kept, dropped between steps, moved in time; tracks
-            cut; rows whose longitude was turned by 360 degrees.
+        kept, between, replaced, moved, cuts, turned: Rows kept, dropped between steps, replaced
+            by places on straight lines, moved in time; tracks cut; rows whose longitude was
+            turned by 360 degrees.
     """
 
     scenes: dict[str, None] = field(default_factory=dict)
@@ -200,6 +209,7 @@ class _Counts:
     steps: Counter[int] = field(default_factory=Counter)
     kept: int = 0
     between: int = 0
+    replaced: int = 0
     moved: int = 0
     cuts: int = 0
     turned: int = 0
@@ -214,11 +224,14 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iter
     kept = cleaned.reason == KEPT
     counts.between += int((cleaned.reason == BETWEEN).sum())
     counts.moved += cleaned.moved
-    counts.kept += int(kept.sum())
     good = replace(part, position=cleaned.position).take(kept)
     if cleaned.position is not part.position:
         counts.turned += int((good.position[:, 0] != part.position[kept, 0]).sum())
     step, cut = cleaned.step[kept], cleaned.cut[kept]
+    if cleaner.rules.max_gap is not None and len(step):
+        counts.replaced += len(step)
+        good, step, cut = on_lines(good, cut, cleaner.rules)
+    counts.kept += len(step)
     for _, own in scenes_of(good.scene):
         yield _block(good.take(own), step[own], cut[own], cleaner.rules, rows, counts)
 
@@ -282,6 +295,8 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
     dropped = {name: count for name, count in rows.dropped.items() if count}
     if counts.between:
         dropped["between steps"] = dropped.get("between steps", 0) + counts.between
+    if counts.replaced:
+        dropped["replaced by places on straight lines"] = counts.replaced
     clocks = {rows.scenes[code]: shift for code, shift in cleaner.clock.items() if shift}
     steps = {
         (str(n) if n <= LONG_GAP else f">{LONG_GAP}"): c for n, c in sorted(counts.steps.items())
@@ -307,7 +322,7 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         cuts=counts.cuts,
         moved=counts.moved,
         steps={name: count for name, count in steps.items() if count},
-        clocks=dict(list(clocks.items())[:WORST_SCENES]),
+        clocks=clocks,
         dt=rules.dt,
         dt_from=rules.dt_from,
         unit=rules.unit,
@@ -316,8 +331,42 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         speed_limit_from=rules.speed_limit_from,
         columns=dict(source.columns),
         row_interval=rules.row_interval,
-        notes=[*source.notes, *rules.notes, *_notes(len(clocks), counts.turned)],
+        origin=rows.origin if source.dates else None,
+        notes=[
+            *source.notes,
+            *rules.notes,
+            *_restart_notes(rows, source, rules),
+            *_notes(len(clocks), counts.turned),
+        ],
     )
+
+
+def _restart_notes(rows: Ingest, source: Source, rules: Rules) -> list[str]:
+    """What a clock that goes back in a file means, and many conflicts without one."""
+    conflicts = rows.reasons()["conflict"]
+    restarts = rows.restarts(LONG_GAP * (rules.row_interval or 0.0))
+    if restarts:
+        first = restarts[0]
+        back = (first.before - first.after) * rules.seconds
+        why = (
+            "does summer time end there? Write times in UTC, or with their zone"
+            if source.dates and 1800 < back <= 3600
+            else "do hours go past midnight? Write them with their dates"
+            if not source.dates and 82_800 < back <= 86_400
+            else "do several recordings follow one another? Give them a column of scenes "
+            "(--columns scene=NAME) or a file each"
+        )
+        return [
+            f"the clock goes back by {back:.6g} s at row {first.row} of "
+            f"{source.files[first.file].name}: {why}"
+        ]
+    if conflicts > MANY_CONFLICTS * rows.rows_read:
+        return [
+            f"{conflicts} rows have another place of the same agent at the same time: is the clock "
+            "coarser than the rows (then give a column of frames: --columns frame=NAME --dt "
+            "SECONDS), or do recordings share ids (--columns scene=NAME)?"
+        ]
+    return []
 
 
 def _notes(clocks: int, turned: int) -> list[str]:
@@ -338,7 +387,7 @@ def _ordered(reasons: Counter[str]) -> dict[str, int]:
 
 
 def _refuse(report: ImportReport, refused: list[str]) -> None:
-    """Raise if rows have a problem that is not accepted, or if none is good."""
+    """Raise if rows have a problem that is not accepted."""
     found = {p: n for p, n in report.quarantined.items() if p in refused}
     if report.cuts and "teleport" in refused:
         found["teleport"] = found.get("teleport", 0) + report.cuts
@@ -352,12 +401,26 @@ def _refuse(report: ImportReport, refused: list[str]) -> None:
             f"refused, nothing was written: {counts} of {report.rows_read} rows{worst}; "
             "repair the data or accept it with 'quarantine'"
         )
-    if not report.rows_kept:
-        why = ", ".join(f"{name} {count}" for name, count in report.quarantined.items())
-        raise DataError(
-            f"none of {report.rows_read} rows can be used: {why or 'all were dropped'}; "
-            "check the columns, dt and the speed limit"
-        )
+
+
+def _useless(
+    rows: Ingest, reasons: Mapping[str, int], files: list[str], hints: Sequence[str] = ()
+) -> DataError:
+    """The error for files of which no row can be used, with the first that cannot be read."""
+    why = ", ".join(f"{name} {count}" for name, count in reasons.items())
+    first = rows.fetch(
+        """select file, "row", text from quarantine where text <> '' order by file, "row" limit 1"""
+    )
+    shown = "".join(
+        f"; row {row} of {files[file]} is {safe(text, 200)!r}; times must be numbers or dates, "
+        "coordinates numbers"
+        for file, row, text in first
+    )
+    return DataError(
+        f"none of {rows.rows_read} rows can be used: {why or 'all were dropped'}{shown}"
+        f"{''.join(f'; {hint}' for hint in hints)}; check "
+        "--columns, --dt and --speed-limit"
+    )
 
 
 def _folds(folds: Mapping[str, list[str]], kept: Mapping[str, None]) -> dict[str, list[str]] | None:

@@ -26,8 +26,12 @@ MAX_LINE = 1 << 17
 MAX_NAME = 200
 MAX_TEXTS = 1000
 """Rows that could not be read whose text is kept."""
+MAX_RESTARTS = 20
+"""A file whose time goes back more often is in no order of time."""
 NO_TYPE, NO_SPLIT = "agent", "all"
 BATCH = 122_880
+FIRST = 20_000
+"""Rows from which a reader tells how a table is written."""
 _LIMITS = {
     "memory_limit": "320MB",
     "max_temp_directory_size": "1TB",
@@ -81,6 +85,7 @@ class Source:
         unit: Unit of the coordinates, if the format or the user fixes it.
         frames: Times are frame numbers, to be scaled so that the usual step is dt.
         dates: Times are seconds since 1970, to be counted from the first midnight.
+        seconds_known: Whether the file tells that its times are seconds.
         columns: Which column of the file each canonical column was taken from.
         notes: Sentences for the report.
         folds: Test scenes of each leave-one-out fold.
@@ -94,6 +99,7 @@ class Source:
     unit: str | None = None
     frames: bool = False
     dates: bool = False
+    seconds_known: bool = True
     columns: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     folds: dict[str, list[str]] = field(default_factory=dict)
@@ -126,6 +132,23 @@ class Part:
         return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
+@dataclass(frozen=True)
+class Fall:
+    """A row whose time is before that of the row above it.
+
+    Attributes:
+        file, row: Where it stands.
+        same_agent: Whether the row above it is of the same agent.
+        before, after: The two times, as the file has them.
+    """
+
+    file: int
+    row: int
+    same_agent: bool
+    before: float
+    after: float
+
+
 class Ingest:
     """The rows of one import: good ones sorted by trajectory and time, bad ones in quarantine.
 
@@ -137,6 +160,7 @@ class Ingest:
         scene: Code of each trajectory's scene, [K].
         kind: Code of the type that each trajectory's first row has, [K].
         rows: Rows of each trajectory, [K].
+        origin: What is taken off all times: 0, or the midnight that dates are counted from.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -156,7 +180,9 @@ class Ingest:
         self._tracks: dict[tuple[int, str], int] = {}
         self._codes: dict[str, dict[str, int]] = {name: {} for name in ("scene", "type", "split")}
         self._track_type: list[int] = []
-        self._texts, self._origin = 0, 0.0
+        self._texts, self.origin = 0, 0.0
+        self._falls: list[Fall] = []
+        self._turns, self._last = 0, (-1, 0, 0.0)
 
     def close(self) -> None:
         """End the database; its files can be removed then."""
@@ -214,6 +240,7 @@ class Ingest:
             track, code["split"] = track[known], code["split"][known]
         if len(batch):
             self._count(track)
+            self._watch(track, batch.column("time").to_numpy(), batch.column("row"), file)
             columns = {
                 "track": track.astype(np.int32),
                 "time": batch.column("time"),
@@ -267,6 +294,34 @@ class Ingest:
             grown[: len(self.rows)] = self.rows
             self.rows = grown
         self.rows[: int(track.max()) + 1] += np.bincount(track)
+
+    def _watch(self, track: Ints, time: Floats, row: pa.Array, file: int) -> None:
+        """Remember where time goes back from one row of a file to the next."""
+        last_file, last_track, last = self._last
+        goes_on = last_file == file
+        tracks = np.append(last_track if goes_on else track[0], track)
+        times = np.append(last if goes_on else time[0], time)
+        turn = tracks[1:] != tracks[:-1]
+        self._turns += int(turn.sum())
+        back = np.flatnonzero(times[1:] < times[:-1])[: MAX_TEXTS - len(self._falls)]
+        for index in back.tolist():
+            place = (file, row[index].as_py(), not bool(turn[index]))
+            self._falls.append(Fall(*place, float(times[index]), float(time[index])))
+        self._last = (file, int(track[-1]), float(time[-1]))
+
+    def restarts(self, least: float) -> list["Fall"]:
+        """Where time goes back by `least` or more in a file that is otherwise in order of time.
+
+        Args:
+            least: In the unit of the files' clock.
+        """
+        falls = [fall for fall in self._falls if fall.before - fall.after >= least]
+        if len(falls) <= MAX_RESTARTS and self._turns >= 10 * len(falls):
+            return falls
+        inside = [fall for fall in self._falls if fall.same_agent]
+        if MAX_RESTARTS * len(inside) > int(self.rows.sum()):
+            return []
+        return [fall for fall in falls if fall.same_agent]
 
     def _set_aside(self, batch: pa.RecordBatch, file: int, reason: str = "") -> None:
         """Count the rows that are dropped on purpose; quarantine the others."""
@@ -341,8 +396,8 @@ class Ingest:
             Seconds since 1970, as the times were until now.
         """
         first = self.fetch("select min(time) from good")[0][0] or 0.0
-        self._origin = float(first) // 86_400.0 * 86_400.0
-        return self._origin
+        self.origin = float(first) // 86_400.0 * 86_400.0
+        return self.origin
 
     def sorted_parts(self, most: int) -> Iterator[Part]:
         """All rows sorted, whole trajectories of at most so many rows at once; kept for `parts`.
@@ -353,7 +408,7 @@ class Ingest:
         axes = ", ".join(self._axes)
         with sorting(), (self.folder / "sorted").open("wb") as file:
             reader = self.db.sql(
-                f"""select number, time - {real(self._origin)} as time, {axes}, split, file, "row"
+                f"""select number, time - {real(self.origin)} as time, {axes}, split, file, "row"
                 from good join numbers using (track) order by number, time, file, "row" """
             ).to_arrow_reader(BATCH)
             held: list[pa.RecordBatch] = []
@@ -391,6 +446,18 @@ class Ingest:
             file=column["file"].astype(np.int64),
             row=column["row"],
         )
+
+    def times(self, most: int = BATCH) -> Floats:
+        """The first times of the scene that has most rows, increasing; known once it is sorted."""
+        largest = int(np.bincount(self.scene, self.rows).argmax())
+        own = np.flatnonzero(self.scene == largest)
+        with sorting():
+            found = self.db.sql(
+                f"""select distinct time - {real(self.origin)} as time from good
+                join numbers using (track) where number between {own[0]} and {own[-1]}
+                order by time limit {most}"""
+            )
+            return np.asarray(found.fetchnumpy()["time"], np.float64)
 
     def has(self, scene: int, label: str) -> bool:
         """Whether a scene, given by its code, has an agent of this label."""

@@ -14,7 +14,15 @@ NEAR = 0.25
 """Times this close to the median are averaged."""
 ROUNDED = 0.02
 """Clocks are rounded by less than this share of a step; a mean further off is jitter."""
+SAME, ENOUGH_STEPS = 0.1, 30
+"""Times this close to a multiple of a step are one, and so many tell whether most are."""
+COARSE = 0.02
+"""Share of times from row to row that are no usual step where a rounded clock is looked for."""
 STRAIGHT = 0.6
+SUDDEN = 10.0
+"""A step to a place that stands for "not seen" is this many times faster than the agent's usual."""
+VISITS = 3
+"""Visits of such a place, by sudden steps, that tell it."""
 FAST = 20.0
 """A jump is this many times faster than the 99th percentile of running speeds."""
 WALKING = ("pedestrian", "person", "people", "walker", "human")
@@ -66,12 +74,84 @@ def steps_of(track: Ints, time: Floats, position: Floats) -> Steps:
     return Steps(row, track[row], time[row] - time[row - 1], length)
 
 
+def _usual_steps(track: Ints, time: Floats, position: Floats) -> tuple[Steps, Floats]:
+    """The steps of K trajectories, numbered from 0, and the usual speed of each, [K]."""
+    number = np.cumsum(np.diff(track, prepend=-1) != 0) - 1
+    steps = steps_of(number, time, position)
+    moving = steps.length > 0
+    count = int(number[-1]) + 1
+    return steps, medians(steps.speed[moving], steps.track[moving], count, least=3)
+
+
 def running_speed(steps: Steps) -> Floats:
     """The second lowest of every five consecutive speeds of a trajectory, [N].
 
     A lasting speed shows in it; a jump, or two glitches with four fast steps, do not.
     """
     return np.asarray(np.partition(steps.speed[windows_of(steps.track)], 1, axis=1)[:, 1])
+
+
+def lasting_speed(steps: Steps) -> Floats:
+    """The lower of two running speeds that share no step, [N]; a tenth of bad rows fits in both.
+
+    Where no trajectory has ten steps it is the running speed itself.
+    """
+    speed, track = running_speed(steps), steps.track[windows_of(steps.track)[:, 0]]
+    pair = track[WINDOW:] == track[:-WINDOW]
+    return np.minimum(speed[WINDOW:], speed[:-WINDOW])[pair] if pair.any() else speed
+
+
+def find_fillers(steps: Steps, usual: Floats, position: Floats) -> Floats:
+    """Places that stand for "not seen", [F, 2]: agents are there suddenly, and exactly there.
+
+    Such a place is visited three times or more, by steps ten times faster than the agent's usual
+    one: in the middle of a track and back to where it was, or for two rows or more at its begin or
+    end. Other visits, by usual steps, are fewer.
+
+    Args:
+        steps: Steps of N rows.
+        usual: Usual speed of each trajectory, [K].
+        position: Coordinates of the rows, [N, D]; the first two tell the place.
+    """
+    place = position[:, :2]
+    sudden, first = np.zeros(len(place), np.bool_), np.ones(len(place), np.bool_)
+    sudden[steps.row] = steps.speed > SUDDEN * usual[steps.track]
+    if np.count_nonzero(sudden) < VISITS:
+        return np.empty((0, 2))
+    first[steps.row] = False
+    begin = np.flatnonzero(first | np.append(True, (np.diff(place, axis=0) != 0).any(1)))
+    after = np.append(begin[1:], len(place))
+    starts, ends = first[begin], np.append(first, True)[after]
+    there, before, behind = place[begin], place[begin - 1], place[after % len(place)]
+    back = 2 * np.linalg.norm(behind - before, axis=1) < np.minimum(
+        np.linalg.norm(there - before, axis=1), np.linalg.norm(there - behind, axis=1)
+    )
+    visit = (starts | sudden[begin]) & (ends | np.append(sudden, True)[after]) & ~(starts & ends)
+    visit &= np.where(starts | ends, after - begin > 1, back)
+    found, counts = np.unique(there[visit], axis=0, return_counts=True)
+    found, counts = found[counts >= VISITS], counts[counts >= VISITS]
+    runs = [int(((there == one).all(1) & ~(starts & ends)).sum()) for one in found]
+    return np.asarray(found[2 * counts >= runs])
+
+
+def off_earth(position: Floats) -> Floats:
+    """Places beyond 90 degrees of latitude with two rows or more, [F, 2]; none if half are there.
+
+    Then y is no latitude.
+    """
+    beyond = position[np.abs(position[:, 1]) > 90, :2]
+    if 2 * len(beyond) >= len(position):
+        return np.empty((0, 2))
+    found, counts = np.unique(beyond, axis=0, return_counts=True)
+    return np.asarray(found[counts > 1])
+
+
+def at_places(position: Floats, places: Floats) -> Bools:
+    """Whether a row is exactly at one of some places, [N]."""
+    there = np.zeros(len(position), np.bool_)
+    for place in places:
+        there |= (position[:, :2] == place).all(1)
+    return there
 
 
 def straightness(steps: Steps, position: Floats) -> tuple[Ints, Floats]:
@@ -168,6 +248,14 @@ class Sample:
             self.every *= 2
 
 
+def clock_shift(time: Floats, step: float) -> tuple[float, float]:
+    """What times are ahead of whole steps, their circular mean, and its standard error."""
+    wave = np.exp(2j * np.pi * (time / step % 1)).mean()
+    spread = np.sqrt(max(0.0, -2 * np.log(max(abs(wave), 1e-300))))
+    turn = step / (2 * np.pi)
+    return float(np.angle(wave) * turn), float(spread / np.sqrt(len(time)) * turn)
+
+
 @dataclass
 class TimeStep:
     """The time from row to row that most rows have, from samples of it.
@@ -197,6 +285,59 @@ class TimeStep:
         median, mean = _middle(self.sample.values), self.total / self.count
         return float(f"{mean if abs(mean - median) < ROUNDED * median else median:.9g}")
 
+    def irregular(self) -> bool:
+        """Whether times from row to row are mostly no multiples of the one in the middle."""
+        ratio = self.sample.values / _middle(self.sample.values) if self.count else np.empty(0)
+        whole = np.abs(ratio - np.maximum(np.rint(ratio), 1)) <= SAME
+        return len(ratio) >= ENOUGH_STEPS and bool(whole.mean() < 0.5)
+
+    def grain(self) -> float:
+        """The last digit of a clock whose rounding shows in the times from row to row; or 0."""
+        values = self.sample.values
+        if not self.count:
+            return 0.0
+        middle = _middle(values)
+        grains = [10.0**-digits for digits in range(7) if 10.0**-digits < 1.5 * middle]
+        fits = (g for g in grains if np.abs(values / g - np.rint(values / g)).max() < ROUNDED)
+        grain = next(fits, 0.0)
+        away = np.abs(values - middle)
+        odd = (away > ROUNDED * middle) & (away < 1.01 * grain)
+        return grain if odd.mean() > COARSE else 0.0
+
+
+def exact_step(time: Floats, step: float, grain: float) -> float | None:
+    """The step of a clock whose times are rounded, from the span over the count of steps.
+
+    The step is known well enough to count those of a short stretch; a straight line through their
+    times makes it exact enough for a stretch twice as long, up to the whole recording.
+
+    Args:
+        time: All times of a recording, increasing, [N].
+        step: About the step.
+        grain: What times are rounded to.
+
+    Returns:
+        The step; None where times are not those of any step, rounded.
+    """
+    near = np.diff(time)
+    near = near[np.abs(near - step) < 1.01 * grain]
+    if len(time) < ENOUGH_STEPS or not len(near):
+        return None
+    step, size = float(near.mean()), ENOUGH_STEPS
+    while True:
+        part = time[:size] - time[min(size, len(time)) // 2]
+        shift = clock_shift(part, step)[0]
+        count = np.rint((part - shift) / step)
+        step = float(np.polynomial.polynomial.polyfit(count, part, 1)[1])
+        if size >= len(time):
+            break
+        size *= 2
+    shift = clock_shift(part, step)[0]
+    count = np.rint((part - shift) / step)
+    fits = np.abs(part - shift - count * step) < 0.6 * grain
+    fits[1:] &= np.diff(count) > 0
+    return step if fits.mean() > 1 - COARSE else None
+
 
 class MotionSurvey:
     """How all trajectories move, in the clock and the unit of the files, K of them.
@@ -207,6 +348,8 @@ class MotionSurvey:
         speed: Median speed of each trajectory while it moves, [K]; NaN where it hardly does.
         travels: Whether a trajectory goes anywhere rather than standing or jittering, [K].
         low, high: Corners of the box around each trajectory, [K, D].
+        begin: First time of each trajectory, [K].
+        fillers: Places that stand for "not seen", [F, 2]; rows there tell nothing but times.
         crossings: Steps that look like longitudes crossing the date line.
     """
 
@@ -215,6 +358,7 @@ class MotionSurvey:
         self.speed = np.full(tracks, np.nan)
         self.travels: Bools = np.zeros(tracks, np.bool_)
         self.low, self.high = np.full((tracks, dims), np.nan), np.full((tracks, dims), np.nan)
+        self.begin, self.fillers = np.full(tracks, np.nan), np.empty((0, 2))
         self.crossings = 0
         self._longitudes = unit == "degree"
 
@@ -231,24 +375,37 @@ class MotionSurvey:
             first = np.concatenate(([True], ~again))
             track, time, position = track[first], time[first], position[first]
         begins = np.flatnonzero(np.diff(track, prepend=-1))
+        self.begin[track[begins]] = time[begins]
+        self.time_step.add(np.diff(time)[track[1:] == track[:-1]])
+        steps, usual = _usual_steps(track, time, position)
+        seen = ~self._unseen(steps, usual, position)
+        if not seen.all():
+            track, time, position = track[seen], time[seen], position[seen]
+            begins = np.flatnonzero(np.diff(track, prepend=-1))
+        if not len(track):
+            return
         numbers = track[begins]
         if self._longitudes:
             position = position.copy()
             position[:, 0] = continuous(position[:, 0], track)
         self.low[numbers] = np.minimum.reduceat(position, begins)
         self.high[numbers] = np.maximum.reduceat(position, begins)
-        local = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(track))))
-        steps = steps_of(local, time, position)
+        if self._longitudes or not seen.all():
+            steps, usual = _usual_steps(track, time, position)
+        self.speed[numbers] = usual
         self.crossings += _crossings(steps.row, position)
-        self.time_step.add(steps.seconds)
-        speed = running_speed(steps)
+        speed = lasting_speed(steps)
         self.running.add(speed[speed > 0])
-        moving = steps.length > 0
-        self.speed[numbers] = medians(
-            steps.speed[moving], steps.track[moving], len(begins), least=3
-        )
         where, ratio = straightness(steps, position)
         self.travels[numbers] = medians(ratio, where, len(begins), least=3) >= STRAIGHT
+
+    def _unseen(self, steps: Steps, usual: Floats, position: Floats) -> Bools:
+        """Rows at places that stand for "not seen", [N]."""
+        places = [self.fillers, find_fillers(steps, usual, position)]
+        if self._longitudes:
+            places.append(off_earth(position))
+        self.fillers = np.unique(np.concatenate(places), axis=0)
+        return at_places(position, self.fillers)
 
     def fastest(self) -> float | None:
         """A speed that only jumps reach, per unit of the clock; None if hardly anything moves."""

@@ -5,22 +5,25 @@ bring their own under the entry point `trajflow.importers`.
 """
 
 import csv
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files as resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import pyarrow as pa
 
 from trajflow.datasets.columns import Mapped, map_columns
+from trajflow.datasets.dates import ORDERS, UNIX, read_times, unix_unit
 from trajflow.datasets.ingest import (
     BATCH,
+    FIRST,
     MAX_LINE,
     ReadOptions,
     Source,
@@ -48,7 +51,7 @@ PARQUET = (".parquet", ".pq")
 MAX_COLUMNS = 10_000
 ENCODINGS = ("utf-8", "latin-1", "utf-16")
 SETTINGS: dict[str, dict[str, Sequence[str]]] = {
-    "table": {"encoding": ENCODINGS},
+    "table": {"encoding": ENCODINGS, "dates": ORDERS},
     "ethucy": {"eth-time": ("field", "true")},
 }
 """Choices that one reader alone knows, with the values they take."""
@@ -57,6 +60,16 @@ NULL = "\x02\x03"
 TRAJNET_FPS = 2.5
 TRAJNET_SPLITS = {"train": "train", "val": "val", "test": "test", "test_private": "test"}
 SDD_FPS = 30
+MAX_COMMENTS = 1000
+_FPS = re.compile(
+    r"(?i)(?:frame[ _]?rate|fps|frames per second)\W{0,5}([0-9]+(?:\.[0-9]+)?)"
+    r"|([0-9]+(?:\.[0-9]+)?) ?(?:fps|frames per second)"
+)
+_SEPARATOR = re.compile("(?i)sep=.")
+"""What a spreadsheet writes before the line of names."""
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
+_COMMA = r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]*),[0-9]+(?:[eE][+-]?[0-9]+)?"
+"""A number with a decimal comma, as a pattern of DuckDB."""
 SDD = ["track", "xmin", "ymin", "xmax", "ymax", "frame", "lost", "occluded", "generated", "label"]
 STEP = 0.4
 FRAMES_PER_STEP = 10
@@ -97,11 +110,12 @@ def check_settings(name: str, settings: Mapping[str, str]) -> None:
 
 
 def table(db: Connection, path: Path, options: ReadOptions) -> Source:
-    """Any table of positions by column names: CSV, TSV or Parquet, text also packed.
+    """Any table of positions by column names: CSV, TSV, blanks or Parquet, text also packed.
 
     Rows are observations; the agent, the coordinates and the time (seconds, dates, or frames with
-    dt) are columns, and so may be the scene, the type, z and the split a row belongs to. A folder
-    holds tables with the same columns.
+    dt) are columns, and so may be the scene, the type, z and the split a row belongs to. Columns
+    of a text without a line of names are called by their numbers, from 1. A folder holds tables
+    with the same columns.
 
     Raises:
         DataError: There is no table, a column is missing, or frames have no dt.
@@ -109,12 +123,14 @@ def table(db: Connection, path: Path, options: ReadOptions) -> Source:
     files = _tables(path)
     encoding = options.settings.get("encoding", "utf-8")
     first = _Table.open(files[0], 0, options.folder, encoding)
-    mapped = map_columns(files[0], options.columns, first.names, options.dims)
-    frames = "frame" in mapped.names
+    mapped = map_columns(
+        files[0], first.by_number(options.columns), first.names, options.dims, first.cells
+    )
+    frames = "frame" in mapped.names and first.fps is None
     if frames and options.dt is None:
         raise DataError(
             f"{path}: column {mapped.names['frame']!r} counts frames, which have no seconds; "
-            "give dt, the seconds from one row of an agent to its next"
+            "give dt, the seconds from one row of an agent to its next: --dt SECONDS"
         )
     wanted = [*mapped.names.values(), *mapped.folds.values()]
     opened = [first]
@@ -123,17 +139,27 @@ def table(db: Connection, path: Path, options: ReadOptions) -> Source:
         _check_columns(file, wanted, opened[-1].names)
     for one in opened:
         one.scan(db, wanted, encoding)
-    dates = "time" in mapped.names and _has_dates(db, opened[0], mapped)
+    _drop_counter(db, first, mapped)
+    values = _decimals(db, first, mapped)
+    notes, dates = mapped.notes, False
+    if "time" in mapped.names:
+        values["time"], dates = _times(db, opened, mapped, values["time"], options, notes)
+    elif first.fps is not None:
+        values["time"] = f"{number(values['frame'])} / {real(first.fps)}"
+        notes.append(f"the first lines name {first.fps:g} frames per second")
+    else:
+        values["time"] = number(values["frame"])
     source = Source(
-        selects=[_table_select(one, mapped, options, dates) for one in opened],
+        selects=[_table_select(one, mapped, options, values) for one in opened],
         files=files,
         dims=3 if "z" in mapped.names else 2,
         dt=options.dt,
         unit=options.unit or ("m" if options.scale else mapped.unit),
         frames=frames,
         dates=dates,
+        seconds_known=dates or mapped.seconds is not None or any("since 1970" in n for n in notes),
         columns=dict(mapped.names),
-        notes=list(mapped.notes),
+        notes=notes,
     )
     for one in opened if mapped.folds else ():
         _note_folds(db, one, mapped, source)
@@ -142,12 +168,28 @@ def table(db: Connection, path: Path, options: ReadOptions) -> Source:
 
 @dataclass
 class _Table:
-    """One file of a table: where it lies, its columns, and how DuckDB scans it."""
+    """One file of a table: where it lies, its columns, and how DuckDB scans it.
+
+    Attributes:
+        path: The file.
+        names: Its columns; numbers from 1 where no line names them.
+        delimiter: What stands between two cells; " " for any blanks, "" for Parquet.
+        place: The file, plain.
+        skip: Lines before the first row.
+        cells: The first row, if it stands where names should.
+        fps: Frames per second that a comment names.
+        commented: Whether comments, lines that begin with #, are left out.
+        relation: SQL of the rows.
+    """
 
     path: Path
     names: list[str]
     delimiter: str = ""
     place: Path = Path()
+    skip: int = 1
+    cells: list[str] = field(default_factory=list)
+    fps: float | None = None
+    commented: bool = False
     relation: str = ""
 
     @classmethod
@@ -162,14 +204,43 @@ class _Table:
             return cls(path, parquet_columns(path), place=folder / f"input{index}")
         place = folder / f"input{index}"
         stage(path, place, most)
-        delimiter, names = _first_line(path, place, encoding)
-        return cls(path, names, delimiter, place)
+        comments, text = _first_line(path, place, encoding)
+        delimiter = _delimiter(text)
+        cells = _cells(path, text, delimiter)
+        one = cls(path, cells, delimiter, place, len(comments) + 1, commented=bool(comments))
+        rates = (_FPS.search(comment) for comment in comments)
+        one.fps = next((float(found[1] or found[2]) for found in rates if found), None) or None
+        if _are_values(cells):
+            last = comments[-1].lstrip("# \t") if comments else ""
+            named = (_cells(path, last, way) for way in (delimiter, " ")) if last else ()
+            numbers = [str(number) for number in range(1, len(cells) + 1)]
+            one.names = next((names for names in named if len(names) == len(cells)), numbers)
+            one.skip, one.cells = len(comments), cells
+        return one
+
+    def by_number(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Columns as they are called, where the user names a cell of the first row instead."""
+        cells = {cell: name for cell, name in zip(self.cells, self.names, strict=False)}
+        return {
+            canonical: name if name in self.names else cells.get(name, name)
+            for canonical, name in columns.items()
+        }
 
     def scan(self, db: Connection, wanted: list[str], encoding: str) -> None:
         """Make the relation that holds the rows; a Parquet file is copied into the database."""
         if self.delimiter:
-            rows = _scan(self.place, len(self.names) + 1, self.delimiter, skip=1, encoding=encoding)
-            self.relation = f'(select row_number() over () as "row", * from {rows})'
+            width = len(self.names) + 2
+            if self.delimiter == " ":
+                rows = _lines(self.place, self.skip, encoding)
+                cells = ", ".join(f"c[{index + 1}] as c{index}" for index in range(width))
+                split = f"select regexp_split_to_array(line, '\\s+') as c from {rows}"
+                rows = f"(select {cells} from ({split}))"
+            else:
+                rows = _scan(self.place, width, self.delimiter, skip=self.skip, encoding=encoding)
+            rows = f'(select row_number() over () as "row", * from {rows})'
+            self.relation = f"(from {rows} where not starts_with(coalesce(c0, ''), '#'))"
+            if not self.commented:
+                self.relation = rows
             return
         self.relation = self.place.name
         for batch in read_parquet(self.path, list(dict.fromkeys(wanted)), BATCH):
@@ -215,38 +286,77 @@ def _tables(path: Path) -> list[Path]:
     return files
 
 
-def _first_line(path: Path, place: Path, encoding: str) -> tuple[str, list[str]]:
-    """Delimiter and column names from the first line of a text table."""
+def _first_line(path: Path, place: Path, encoding: str) -> tuple[list[str], str]:
+    """The comments at the head of a text table, and its first other line."""
+    comments: list[str] = []
     with place.open("rb") as stream:
-        line = stream.readline(MAX_LINE + 1)
-        if encoding == "utf-16":
-            line += stream.read(1)
+        while len(comments) <= MAX_COMMENTS:
+            text = _line(path, stream, encoding)
+            if not text.startswith("#") and not _SEPARATOR.fullmatch(text.strip()):
+                break
+            comments.append(text)
+    if not text.strip():
+        raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
+    return comments, text
+
+
+def _line(path: Path, stream: IO[bytes], encoding: str) -> str:
+    line = stream.readline(MAX_LINE + 1)
+    if encoding == "utf-16":
+        line += stream.read(1)
     if encoding == "utf-8" and b"\0" in line:
         raise DataError(
             f"{path} is no text in UTF-8, it has NUL bytes; if it is text in UTF-16, say so: "
-            "encoding utf-16"
+            "--encoding utf-16"
+        )
+    if len(line) > MAX_LINE:
+        raise DataError(
+            f"{path} begins with a line of {len(line)} bytes or more, too many; is it a table?"
         )
     try:
-        text = line.decode("utf-8-sig" if encoding == "utf-8" else encoding).rstrip("\r\n")
+        return line.decode("utf-8-sig" if encoding == "utf-8" else encoding).rstrip("\r\n")
     except UnicodeDecodeError:
         raise DataError(
             f"{path} is no text in {encoding.upper()}; convert it, name its encoding (latin-1 or "
             "utf-16) or name the right file"
         ) from None
-    if not text.strip():
-        raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
-    delimiter = max(",\t;|", key=text.count)
-    columns = text.count(delimiter) + 1
-    if len(line) > MAX_LINE or columns > MAX_COLUMNS:
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the cells of a line; " " for any blanks."""
+    # Commas between digits are no delimiters where there is another one: 0,5;1,25
+    commas = len(re.findall(r"(?<![0-9]),|,(?![0-9])", text))
+    others = max("\t;|", key=text.count)
+    if text.count(others) >= 2 and not commas:
+        return others
+    best = max(",\t;|", key=text.count)
+    return best if best in text or not re.search(r"\S\s+\S", text) else " "
+
+
+def _cells(path: Path, text: str, delimiter: str) -> list[str]:
+    """The cells of a line; those after the last that is not empty are none."""
+    if text.count(delimiter) >= MAX_COLUMNS:
         raise DataError(
-            f"{path} begins with a line of {len(line)} bytes and {columns} columns, too many; "
-            "is it a table?"
+            f"{path} begins with a line of {text.count(delimiter) + 1} columns, too many; is it a "
+            "table?"
         )
+    if delimiter == " ":
+        return text.split()
     try:
-        names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+        cells = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
     except csv.Error as error:
         raise DataError(f"the first line of {path} names no columns: {error}") from None
-    return delimiter, names
+    while len(cells) > 1 and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def _are_values(cells: list[str]) -> bool:
+    """Whether a first line holds values and no names: mostly numbers, unless they only count."""
+    filled = [cell for cell in cells if cell]
+    numeric = sum(bool(_NUMBER.fullmatch(cell)) for cell in filled)
+    counts = [str(number) for number in range(len(cells))]
+    return numeric >= 2 and 2 * numeric >= len(filled) and cells != counts
 
 
 def _scan(
@@ -283,37 +393,104 @@ def _check_columns(file: Path, wanted: list[str], names: list[str]) -> None:
         )
 
 
-def _has_dates(db: Connection, one: _Table, mapped: Mapped) -> bool:
-    """Whether most of the first times are no numbers: dates, then."""
-    time = one.key(mapped.names["time"])
+def _drop_counter(db: Connection, one: _Table, mapped: Mapped) -> None:
+    """Take no column for the scene in which every row of an agent has its own value."""
+    name = mapped.names.get("scene")
+    if name is None:
+        return
+    scene, agent = one.key(name), one.key(mapped.names["agent"])
     with reading(one.path):
-        kind, numbers, filled = db.execute(
-            f"""select any_value(typeof({time})), count({number(time)}),
-            count(nullif(trim({time}::varchar), '')) from (from {one.relation} limit {BATCH})"""
+        rows, agents, pairs = db.execute(
+            f"""select count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))
+            from (from {one.relation} limit {FIRST})"""
         ).fetchall()[0]
-    return str(kind).startswith("TIMESTAMP") or 2 * numbers < filled
+    if pairs < 0.9 * rows or rows < 3 * agents:
+        return
+    del mapped.names["scene"]
+    mapped.folds.clear()
+    mapped.notes.append(
+        f"column {name!r} differs from row to row of an agent, so it is taken for no scene"
+    )
 
 
-def _table_select(one: _Table, mapped: Mapped, options: ReadOptions, dates: bool) -> str:
+def _decimals(db: Connection, one: _Table, mapped: Mapped) -> dict[str, str]:
+    """SQL of the cell behind each canonical column, with {} for the column, decimals with a point.
+
+    A column has decimal commas if more of its first cells have one than a decimal point. Between
+    commas a cell such as 1,250 may also be 1250, so another cell must settle it.
+    """
+    axes = [name for name in ("time", "frame", "x", "y", "z", "agent") if name in mapped.names]
+    cells: dict[str, str] = dict.fromkeys(axes, "{}")
+    if not one.delimiter:
+        return cells
+    # "1,250" in a table of semicolons has a decimal comma, between quotes it may be thousands.
+    grouped = "^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$" if one.delimiter == "," else "^$"
+    point = "replace(replace(trim({}::varchar), '.', ''), ',', '.')"
+    counts = ", ".join(
+        f"""count(*) filter (contains({t}, ',') and regexp_full_match(trim({t}), '{_COMMA}')
+            and not regexp_matches(trim({t}), '{grouped}'))
+        - count(*) filter (contains({t}, '.') and {number(t)} is not null)"""
+        for t in (one.key(mapped.names[name]) for name in axes)
+    )
+    with reading(one.path):
+        more = db.execute(f"select {counts} from (from {one.relation} limit {FIRST})").fetchall()
+    for name, surplus in zip(axes, more[0], strict=True):
+        if surplus > 0:
+            cells[name] = f"if(regexp_full_match(trim({{}}), '{_COMMA}'), {point}, {{}})"
+    commas = [repr(mapped.names[name]) for name in axes if cells[name] != "{}"]
+    if commas:
+        mapped.notes.append(f"decimal commas are read in {', '.join(commas)}")
+    return cells
+
+
+def _times(
+    db: Connection,
+    opened: list[_Table],
+    mapped: Mapped,
+    cell: str,
+    options: ReadOptions,
+    notes: list[str],
+) -> tuple[str, bool]:
+    """SQL of the seconds of a row, with {} for the column of the time, and whether it has dates."""
+    name, path = mapped.names["time"], opened[0].path
+    columns = [(one.relation, one.key(name)) for one in opened]
+    value, dates, said = read_times(db, path, name, columns, cell, options.settings.get("dates"))
+    notes.extend(said)
+    if dates or said:
+        return value, dates
+    if mapped.seconds is not None:
+        return f"{value} * {real(mapped.seconds)}", False
+    relation, column = columns[0]
+    middle = f"select median({value.replace('{}', column)}) from (from {relation} limit {FIRST})"
+    with reading(path):
+        unit = unix_unit(db.execute(middle).fetchall()[0][0] or 0.0)
+    if unit is None:
+        return value, False
+    notes.append(f"{name!r} is read as {unit} since 1970")
+    return f"{value} * {real(UNIX[unit])}", False
+
+
+def _table_select(
+    one: _Table, mapped: Mapped, options: ReadOptions, values: Mapping[str, str]
+) -> str:
     column = {canonical: one.key(name) for canonical, name in mapped.names.items()}
-    time = column.get("frame") or column["time"]
-    seconds = 1.0 if "frame" in column else mapped.seconds
     stem, scale = quoted(plain_stem(one.path)), real(options.scale or 1.0)
-    value = {"time": f"{number(time)} * {real(seconds)}", "z": "null::double"}
-    if dates:
-        value["time"] = f"epoch({_moment(time)})"
+    clock = column.get("frame") or column["time"]
+    value = {"time": values["time"].replace("{}", clock), "z": "null::double"}
     for axis in {*"xyz"} & {*column}:
-        value[axis] = f"{number(column[axis])} * {scale}"
+        value[axis] = f"{number(values[axis].replace('{}', column[axis]))} * {scale}"
     for name in ("scene", "agent", "type", "split"):
-        value[name] = f"coalesce({column[name]}::varchar, '')" if name in column else "''"
+        cell = values.get(name, "{}").replace("{}", column.get(name, ""))
+        value[name] = f"coalesce({cell}::varchar, '')" if name in column else "''"
     if "scene" not in column:
         value["scene"] = stem
     rows, odd = one.relation, "false"
     if one.delimiter:
-        last, surplus = f"c{len(one.names) - 1}", f"c{len(one.names)}"
-        rows, odd = f"(select *, {last} is null or {surplus} is not null as odd from {rows})", "odd"
+        width = len(one.names)
+        surplus = " or ".join(f"trim(coalesce(c{width + index}, '')) <> ''" for index in range(2))
+        rows, odd = f"(select *, c{width - 1} is null or {surplus} as odd from {rows})", "odd"
         cells = sorted({int(key[1:]) for key in column.values()})
-        cells_text = ", ".join(f"c{index}" for index in [*cells, len(one.names)])
+        cells_text = ", ".join(f"c{index}" for index in [*cells, width, width + 1])
         line = f"concat_ws({quoted(one.delimiter)}, {cells_text})"
     axes = [axis for axis in "xyz" if axis in column]
     unread = " or ".join(f"{name} is null" for name in ("time", *axes))
@@ -330,13 +507,6 @@ def _table_select(one: _Table, mapped: Mapped, options: ReadOptions, dates: bool
             if({odd}, '', {value["split"]}) as split, if({odd}, null, {value["time"]}) as time,
             if({odd}, null, {value["x"]}) as x, if({odd}, null, {value["y"]}) as y,
             if({odd}, null, {value["z"]}) as z from {rows})"""
-
-
-def _moment(column: str) -> str:
-    """SQL: the moment that a date written by ISO 8601 tells, in UTC where it names no zone."""
-    basic = "['%Y%m%dT%H%M%SZ', '%Y%m%dT%H%M%S', '%Y%m%d %H%M%S', '%Y%m%dT%H%M%S.%fZ']"
-    text = f"trim({column}::varchar)"
-    return f"coalesce(try_cast({text} as timestamptz), try_strptime({text}, {basic})::timestamptz)"
 
 
 def _note_folds(db: Connection, one: _Table, mapped: Mapped, source: Source) -> None:
@@ -416,10 +586,10 @@ def _ethucy_rows(place: Path, stem: str, known: dict[str, Any]) -> str:
                     from {_lines(place)})))"""
 
 
-def _lines(place: Path) -> str:
+def _lines(place: Path, skip: int = 0, encoding: str = "utf-8") -> str:
     """SQL: the lines of a text file that are not blank, trimmed, with their numbers from 1."""
     blank = rb"' \t\n\v\f\r'".decode("unicode_escape")
-    rows = _scan(place, 2, "\x01", quote="")
+    rows = _scan(place, 2, "\x01", skip=skip, quote="", encoding=encoding)
     return f"""(select row_number() over () as "row", line from (
         select trim(concat_ws(' ', c0, c1), {blank}) as line from {rows}) where line <> '')"""
 

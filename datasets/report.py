@@ -54,6 +54,8 @@ class ImportReport:
         moved: Rows whose time was moved onto a whole step.
         steps: How many steps of dt lie between consecutive rows, as counts; more than one is a gap.
         clocks: Seconds by which the clock of a scene was shifted onto whole steps.
+        origin: The moment of time 0, seconds since 1970, where the files have dates.
+        settings: Choices that the reader was given.
         dt: Seconds per step.
         dt_from: How dt was found.
         unit: Unit of the coordinates.
@@ -94,6 +96,8 @@ class ImportReport:
     columns: dict[str, str] = field(default_factory=dict)
     scale: float | None = None
     row_interval: float | None = None
+    origin: float | None = None
+    settings: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:

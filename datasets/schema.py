@@ -229,6 +229,18 @@ class Header(BaseModel):
         value = self.report.get(name)
         return value if isinstance(value, int) and value > 0 else 0
 
+    def clock(self, scene: str) -> float:
+        """Seconds by which the import shifted the clock of a recording onto whole steps."""
+        clocks = self.report.get("clocks")
+        shift = clocks.get(scene) if isinstance(clocks, dict) else None
+        return float(shift) if isinstance(shift, (int, float)) else 0.0
+
+    @property
+    def origin(self) -> float | None:
+        """The moment of time 0, seconds since 1970, where the import read dates."""
+        value = self.report.get("origin")
+        return float(value) if isinstance(value, (int, float)) else None
+
     def quarantined(self) -> dict[str, int]:
         """Rows that the import quarantined, by reason."""
         found = self.report.get("quarantined")

@@ -188,3 +188,53 @@ def test_a_storm_under_two_names_is_found(research_data, tmp_path):
     import_tracks("table", research_data / "hurdat2.csv.gz", tmp_path / "h.zarr")
     findings = {finding.code: finding for finding in doctor(open_store(tmp_path / "h.zarr"))}
     assert "AL162016 and EP222016" in findings["copies"].message
+
+
+def test_tracks_that_all_start_at_once_and_end_one_by_one_are_told(stored, store_of):
+    assert found(stored(SOUND))["starts"].level == "ok"
+    path = stored(SOUND).path
+    with StoreWriter(path, dims=2, dt=DT, unit="m", overwrite=True) as writer:
+        rows = np.arange(18, 30)
+        writer.append(
+            TrackBlock(
+                scene="own",
+                labels=list(range(12)),
+                types=["pedestrian"] * 12,
+                rowsize=rows,
+                time=np.concatenate([DT * np.arange(count) for count in rows]),
+                position=np.concatenate([w[:n] for w, n in zip(walks(), rows, strict=True)]),
+            )
+        )
+    finding = found(open_store(path))["starts"]
+    assert finding.level == "warning"
+    assert "own" in finding.message
+
+
+def test_a_place_for_not_seen_is_told(stored):
+    places = walks() + 20.0
+    places[:, [7, 15]] = 0.0
+    finding = found(stored({"a": places}))["fillers"]
+    assert (finding.level, finding.details) == ("warning", {"rows": 24})
+    assert "(0, 0)" in finding.message
+
+
+def test_rows_at_twice_the_real_rate_are_told(stored):
+    finding = found(stored({"a": np.repeat(walks(rows=20), 2, axis=1)}))["rate"]
+    assert finding.level == "warning"
+    assert "--dt 0.8" in finding.message
+
+
+def test_a_coarse_clock_is_told_by_its_gaps(stored):
+    step = np.flatnonzero(np.arange(40) % 4)
+    finding = found(stored(SOUND, step=step))["time"]
+    assert "coarse" in finding.message
+
+
+def test_the_doctor_keeps_the_speed_limit_of_the_import(stored):
+    places = walks()
+    places[5, 20:] += 300
+    scenes = SOUND | {"c": places}
+    report = {"speed_limit": None, "speed_limit_from": "given"}
+    assert found(stored(scenes, report=report))["jumps"].level == "ok"
+    assert found(stored(scenes, report={"speed_limit": 2000.0}))["jumps"].level == "ok"
+    assert found(stored(scenes))["jumps"].level == "warning"

@@ -523,3 +523,178 @@ def test_the_report_is_safe_to_print(imported):
     assert "\x1b" not in text
     assert "71 of 72 rows kept" in text
     assert "not-a-number: 1" in text
+
+
+def walk(dt=0.4, agents=6, rows=30, seed=0):
+    """Rows in order of time of people who come one after the other, in one scene."""
+    table = walkers(("w",), agents=agents, rows=rows, dt=dt, seed=seed).drop(columns="scene")
+    return table.sort_values(["time", "agent"], ignore_index=True)
+
+
+def places(store):
+    return store.tracks().position.round(6).tolist()
+
+
+@pytest.mark.parametrize(
+    ("form", "dates"),
+    [
+        ("%d/%m/%Y %H:%M:%S", None),
+        ("%m/%d/%Y %I:%M:%S %p", None),
+        ("%d.%m.%y %H:%M:%S", None),
+        ("%d-%b-%Y %H:%M:%S", None),
+        ("%B %d, %Y %H:%M:%S", None),
+        ("%a %b %d %H:%M:%S %Y", None),
+        ("%H:%M:%S %d/%m/%Y", None),
+        ("%Y/%m/%d %I:%M:%S %p", None),
+        ("%Y-%m-%d %H:%M:%S,0", None),
+        ("%Y-%m-%d %H:%M:%S +00:00", None),
+        ("%Y%m%d%H%M%S", None),
+        ("%y-%m-%d %H:%M:%S", "ymd"),
+    ],
+)
+def test_dates_of_common_writings_are_the_same_moments(imported, form, dates):
+    table = walk(dt=1.0)
+    moment = pd.Timestamp("2024-02-29 23:00") + pd.to_timedelta(table["time"], unit="s")
+    expected, _ = imported(table.assign(time=moment.dt.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    store, _ = imported(
+        table.assign(time=moment.dt.strftime(form)), settings={"dates": dates} if dates else None
+    )
+    assert store.fingerprint() == expected.fingerprint()
+    assert store.header.origin == pd.Timestamp("2024-02-29").timestamp()
+
+
+def test_a_date_of_two_readings_is_refused_with_its_row_and_the_way_out(imported):
+    table = walk(dt=1.0)
+    moment = pd.Timestamp("2024-03-04 10:00") + pd.to_timedelta(table["time"], unit="s")
+    table["time"] = moment.dt.strftime("%d/%m/%Y %H:%M:%S")
+    with pytest.raises(DataError, match=r"'04/03/2024 10:00:0.' \(row 1\).*--dates dmy"):
+        imported(table)
+    day, _ = imported(table, settings={"dates": "dmy"})
+    assert day.header.origin == pd.Timestamp("2024-03-04").timestamp()
+    month, _ = imported(table, settings={"dates": "mdy"})
+    assert month.header.origin == pd.Timestamp("2024-04-03").timestamp()
+
+
+def test_hours_without_a_date_are_seconds(imported):
+    table = walk()
+    plain, _ = imported(table)
+    text = pd.to_timedelta(table["time"], unit="s").astype(str)
+    store, _ = imported(table.assign(time=text))
+    assert store.fingerprint() == plain.fingerprint()
+
+
+def test_times_that_cannot_be_read_are_shown_and_dt_is_not_asked_for(imported):
+    with pytest.raises(
+        DataError, match=r"none of 180 .*row 1 of tracks.csv.*time=the 3rd"
+    ) as error:
+        imported(walk().assign(time="the 3rd"))
+    assert "give dt" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("unit", "count"), [("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9)]
+)
+def test_unix_times_are_told_by_their_size(imported, unit, count):
+    table = walk(dt=0.5)
+    seconds = table.assign(time=(1_650_000_000 + table["time"]).round(1))
+    store, report = imported(seconds)
+    expected = places(store)
+    assert any("seconds since 1970" in note for note in report.notes)
+    ticks = (seconds["time"] * 10).round().astype("int64") * round(count / 10)
+    store, report = imported(table.assign(time=ticks))
+    assert (store.dt, places(store)) == (0.5, expected)
+    assert any(f"{unit} since 1970" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_decimal_commas_are_read_and_told(imported, header):
+    table = walk().round(3)
+    plain, _ = imported(table)
+    text = table.to_csv(index=False, sep=";", decimal=",", header=header)
+    columns = None if header else {"agent": "1", "time": "2", "x": "3", "y": "4"}
+    store, report = imported(text, columns=columns)
+    assert store.fingerprint() == plain.fingerprint()
+    assert any("decimal commas" in note for note in report.notes)
+
+
+def test_thousands_are_not_taken_for_decimals(imported):
+    table = walk().assign(x="1,250")
+    with pytest.raises(DataError, match="x=1,250"):
+        imported(table)
+
+
+def test_a_table_without_names_keeps_its_first_row(imported):
+    table = walk()
+    plain, _ = imported(table)
+    text = table.to_csv(index=False, header=False)
+    with pytest.raises(DataError, match=r"no line of names.*--columns agent=1,time=2,x=3,y=4"):
+        imported(text)
+    columns = {"agent": "1", "time": "2", "x": "3", "y": "4"}
+    store, report = imported(text, columns=columns)
+    assert (report.rows_read, store.fingerprint()) == (180, plain.fingerprint())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "# fps: 2.5\n# who FR pos_x pos_y\n",
+        "#id\tframe\tx\ty\n# framerate: 2.5\n#ID\tFR\tX\tY\n",
+        "# recorded with 2.5 fps\nid frame x y\n",
+    ],
+)
+def test_comments_name_columns_and_the_rate_of_columns_between_blanks(imported, head):
+    table = walk()
+    plain, _ = imported(table)
+    frames = table.assign(time=(table["time"] / 0.4).round().astype(int))
+    text = frames.to_string(index=False, header=False, float_format=lambda value: f"{value:.17g}")
+    columns = {"agent": "who"} if "who" in head else None
+    store, report = imported(head + text, columns=columns, name="tracks.txt")
+    assert (store.dt, places(store), report.quarantined) == (0.4, places(plain), {})
+
+
+def test_a_comma_at_the_end_of_lines_is_no_column(imported):
+    plain, _ = imported(walk())
+    lines = walk().to_csv(index=False).splitlines()
+    for changed in ([lines[0], *(f"{line}," for line in lines[1:])], [f"{x}," for x in lines]):
+        store, report = imported("\n".join(changed))
+        assert (store.fingerprint(), report.quarantined) == (plain.fingerprint(), {})
+
+
+@pytest.mark.parametrize("rows", ["of the table", "of an agent"])
+def test_a_counter_of_rows_is_no_scene(imported, rows):
+    table = walk()
+    counter = np.arange(len(table)) if rows == "of the table" else table.groupby("agent").cumcount()
+    plain, _ = imported(table)
+    store, report = imported(table.assign(recording=counter))
+    assert store.fingerprint() == plain.fingerprint()
+    assert any("'recording'" in note and "no scene" in note for note in report.notes)
+
+
+def test_a_guess_is_undone_by_a_column_without_a_name(imported):
+    table = walk().assign(video="a")
+    assert imported(table)[0].scenes == ["a"]
+    assert imported(table, columns={"scene": ""})[0].scenes == ["tracks"]
+
+
+def test_a_column_that_is_no_agent_is_named_when_no_step_is_found(imported):
+    table = walk().assign(id=np.arange(180)).drop(columns="agent")
+    with pytest.raises(
+        DataError, match=r"is 'id' the column of the agents\?.*--columns agent=NAME"
+    ):
+        imported(table)
+
+
+def test_a_step_of_minutes_asks_for_the_unit_of_the_clock(imported):
+    table = walk().assign(time=lambda t: (t["time"] * 1000).round())
+    asked = [n for n in imported(table)[1].notes if "milliseconds or days" in n]
+    assert "every 400 s" in asked[0]
+    known = table.rename(columns={"time": "time_ms"})
+    assert not any("another unit" in note for note in imported(known)[1].notes)
+
+
+def test_names_of_columns_in_camel_case_are_known(imported):
+    names = {"agent": "agentId", "time": "timeStamp", "x": "posX", "y": "posY"}
+    plain, _ = imported(walk())
+    store, report = imported(walk().rename(columns=names))
+    assert store.fingerprint() == plain.fingerprint()
+    assert {name: report.columns[name] for name in names} == names

@@ -314,3 +314,139 @@ def test_no_kept_step_is_out_of_reach(tracks):
         assert (np.abs(np.diff(kept)) / np.diff(when) <= 4)[together].all()
         assert (np.diff(when)[together] <= GLITCH + 1).all()
         assert (np.bincount(piece)[np.unique(piece)] > 1).all() or not cut[own].any()
+
+
+@pytest.mark.parametrize(
+    ("fps", "digits"), [(24, 2), (15, 2), (60, 2), (7.5, 1), (29.97, 2), (0.6, 0)]
+)
+def test_a_clock_rounded_to_much_of_a_step_has_its_exact_step(imported, fps, digits):
+    table = walkers(agents=4, rows=300)
+    table["time"] = np.round(table["time"] / DT / fps + 3, digits)
+    _, report = imported(table, dt=None)
+    assert report.dt == pytest.approx(1 / fps, rel=3e-4)
+    assert (report.quarantined, report.steps) == ({}, {"1": 4 * 299})
+    assert any("rounded" in note for note in report.notes)
+
+
+def test_missing_rows_are_no_rounded_clock(imported):
+    table = walkers(agents=12, rows=60)
+    kept = np.random.default_rng(2).random(len(table)) < 0.7
+    _, report = imported(table[kept].assign(time=table["time"] / 4), dt=None)
+    assert (report.dt, report.quarantined) == (0.1, {})
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0), (-1.0, -1.0), (9999.0, 9999.0)])
+@pytest.mark.parametrize("when", ["now and then", "before they come"])
+def test_a_place_for_not_seen_is_quarantined_and_lifts_no_limit(imported, place, when):
+    table = walkers(agents=20)
+    table[["x", "y"]] += 4.0
+    limit = imported(table)[1].speed_limit
+    unseen = np.random.default_rng(4).random(len(table)) < 0.1
+    if when == "before they come":
+        unseen = (table["time"] < 5 * DT).to_numpy()
+    table.loc[unseen, ["x", "y"]] = place
+    store, report = imported(table)
+    assert report.quarantined == {"filler": unseen.sum()}
+    assert store.rows == 600 - unseen.sum()
+    assert report.speed_limit == pytest.approx(limit, rel=0.3)
+    assert any("not seen" in note for note in report.notes)
+
+
+def test_no_latitude_is_beyond_90_degrees(imported):
+    table = walkers(agents=6).rename(columns={"x": "lon", "y": "lat"})
+    table[["lon", "lat"]] *= 1e-3
+    table.loc[[3, 40], ["lon", "lat"]] = 181.0, 91.0
+    _, report = imported(table, unit=None)
+    assert report.quarantined == {"filler": 2}
+
+
+def test_people_who_meet_at_one_exact_place_are_seen_there(imported):
+    table = walkers(agents=8)
+    for agent in range(8):
+        rows = table["agent"] == agent
+        place = table.loc[rows, ["x", "y"]].iloc[15]
+        table.loc[rows, ["x", "y"]] += 5.0 - place
+        table.loc[rows & (table["time"] == 15 * DT), ["x", "y"]] = 5.0
+    assert imported(table)[1].quarantined == {}
+
+
+def test_a_tenth_of_bad_rows_lifts_no_limit(imported):
+    table = walkers(agents=20)
+    chance = np.random.default_rng(5)
+    bad = chance.random(len(table)) < 0.1
+    table.loc[bad, ["x", "y"]] += 60 * chance.choice([-1, 1], (bad.sum(), 2))
+    table.loc[bad, ["x", "y"]] += chance.normal(0, 9, (bad.sum(), 2))
+    _, report = imported(table)
+    assert report.speed_limit < 60
+    assert report.quarantined["teleport"] >= 0.95 * bad.sum()
+
+
+def test_irregular_rows_become_places_on_straight_lines(imported):
+    chance = np.random.default_rng(6)
+    table = walkers(agents=6, rows=60)
+    table["time"] = (table["time"] / DT * 20 + chance.uniform(-8, 8, len(table))).round()
+    table["x"], table["y"] = 2.0 * table["time"], 5.0 - table["time"]
+    store, report = imported(table, dt=20.0)
+    tracks = store.tracks()
+    np.testing.assert_allclose(tracks.position[:, 0], 40.0 * tracks.step, atol=1e-9)
+    np.testing.assert_allclose(tracks.position[:, 1], 5.0 - 20.0 * tracks.step, atol=1e-9)
+    assert store.rows > 340
+    assert set(report.steps) == {"1"}
+    assert sum(report.dropped.values()) == report.rows_read == 360
+    assert any("straight lines" in note for note in report.notes)
+    _, report = imported(table, dt=20.0, on_problem={"off-grid": "quarantine"})
+    assert report.quarantined["off-grid"] > 30
+    with pytest.raises(DataProblem, match="off-grid"):
+        imported(table, dt=20.0, on_problem="refuse")
+
+
+def test_no_straight_line_bridges_a_long_gap_or_two_splits(imported):
+    chance = np.random.default_rng(7)
+    table = walkers(agents=6, rows=60)
+    table["time"] = (table["time"] / DT * 20 + chance.uniform(-8, 8, len(table))).round()
+    table = table[(table["time"] < 400) | (table["time"] > 500)]
+    table = table.assign(split=np.where(table["time"] < 800, "train", "val"))
+    tracks = imported(table, dt=20.0)[0].tracks()
+    assert not ((tracks.step > 20) & (tracks.step < 25)).any()
+    last = tracks.step[tracks.split == 0].max()
+    assert (tracks.step[tracks.split == 1].min(), last) == (40, 39) or last < 40
+
+
+def test_tracks_with_clocks_of_their_own_keep_their_rows(imported):
+    table = walkers(agents=7, rows=40)
+    table["time"] = (table["time"] + table["agent"] * 0.15).round(2)
+    store, report = imported(table)
+    assert store.rows >= 7 * 39
+    assert report.quarantined == {}
+
+
+def test_recordings_one_after_the_other_are_told(imported):
+    one, two = (walkers(agents=5, seed=seed) for seed in (0, 1))
+    in_time = one.sort_values("time", kind="stable")
+    later = two.assign(agent=two["agent"] + 50).sort_values("time", kind="stable")
+    _, report = imported(pd.concat([in_time, later], ignore_index=True))
+    assert any("goes back" in n and "row 151 of t.csv" in n for n in report.notes)
+    for alone in (one, in_time, one[::-1], one.sample(frac=1, random_state=1)):
+        assert not any("goes back" in n for n in imported(alone)[1].notes)
+    shared = two.sort_values("time", kind="stable")
+    with pytest.raises(DataError, match=r"conflict 300; the clock goes back.*scene=NAME"):
+        imported(pd.concat([in_time, shared], ignore_index=True))
+
+
+def test_the_end_of_summer_time_is_told(imported):
+    table = walkers(agents=3, rows=200).sort_values("time")
+    moment = pd.Timestamp("2024-10-26 23:30", tz="UTC") + pd.to_timedelta(75 * table["time"], "s")
+    local = moment.dt.tz_convert("Europe/Berlin")
+    _, report = imported(table.assign(time=local.dt.strftime("%Y-%m-%d %H:%M:%S")), dt=None)
+    assert any("summer time" in note for note in report.notes)
+    zoned = local.dt.strftime("%Y-%m-%d %H:%M:%S%z")
+    _, report = imported(table.assign(time=zoned), dt=None)
+    assert report.quarantined == {}
+
+
+def test_a_clock_coarser_than_the_rows_is_told(imported):
+    table = walkers(rows=60)
+    coarse = table["agent"] < 3
+    table.loc[coarse, "time"] = np.floor(table["time"])
+    _, report = imported(table, dt=None)
+    assert any("coarser than the rows" in note for note in report.notes)

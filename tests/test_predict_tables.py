@@ -212,3 +212,25 @@ def test_forecasts_at_several_moments_have_a_key(run, predict):
     assert not futures.duplicated(key).any()
     assert futures.duplicated(["scene", "agent", "sample", "step"]).any()
     assert np.allclose(futures.issued_at + 0.4 * futures.lead, futures.time)
+
+
+def test_forecasts_go_on_at_the_time_of_the_tracks(run, predict):
+    table = walkers(agents=3, steps=10)
+    code, said, futures = predict(run, table.assign(clock=(table.clock + 1000.17).round(6)))
+    assert (code, said) == (0, "")
+    assert futures.issued_at.unique().tolist() == [pytest.approx(1003.77)]
+    assert sorted(futures.time.unique()) == pytest.approx([1004.17, 1004.57, 1004.97, 1005.37])
+
+
+def test_forecasts_of_dates_are_dates(run, predict):
+    table = walkers(agents=2, steps=10)
+    moment = pd.Timestamp("2024-05-06 07:08:09.25") + pd.to_timedelta(table.clock, unit="s")
+    code, _, futures = predict(run, table.assign(clock=moment.dt.strftime("%Y-%m-%dT%H:%M:%S.%f")))
+    assert code == 0
+    first = pd.to_datetime(futures.time, format="ISO8601").min()
+    assert first == pd.Timestamp("2024-05-06 07:08:13.25", tz="UTC")
+    words = moment.dt.strftime("%d/%m/%Y %H:%M:%S.%f")
+    code, said, _ = predict(run, table.assign(clock=words))
+    assert (code, "--dates dmy" in said) == (2, True)
+    code, _, again = predict(run, table.assign(clock=words), "--dates", "dmy")
+    assert (code, again.equals(futures)) == (0, True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from trajflow.calibration import Calibration, region_of
 from trajflow.errors import ConfigError
 from trajflow.inference.base import Predictor
@@ -40,6 +42,7 @@ class PredictOptions:
         columns: Name of each canonical column in a table, where it differs from the run's.
         dt: Seconds between two rows of an agent in a table.
         unit: Unit of a table; None: that of the run.
+        dates: Order of day, month and year in a table: "dmy", "mdy" or "ymd"; None: the run's.
     """
 
     samples: int = 20
@@ -54,6 +57,7 @@ class PredictOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     dt: float | None = None
     unit: str | None = None
+    dates: str | None = None
 
 
 def load_predictor(run: str | Path, device: str = "auto", steps: int = 1) -> Predictor:
@@ -124,7 +128,12 @@ def predict_tracks(
     if options.ood:
         predictor.check_ood()
     with open_tracks(
-        Path(tracks), predictor, columns=options.columns, dt=options.dt, unit=options.unit
+        Path(tracks),
+        predictor,
+        columns=options.columns,
+        dt=options.dt,
+        unit=options.unit,
+        dates=options.dates,
     ) as store:
         futures: Iterable[Futures] = forecast_ends(
             predictor,
@@ -137,6 +146,8 @@ def predict_tracks(
         )
         facts = {"run": str(run), "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
         facts |= {"samples": options.samples, "steps": options.steps, "seed": options.seed}
+        if store.header.origin is not None:
+            facts["time_origin"] = str(np.datetime64(int(store.header.origin), "s")) + "Z"
         if selection is not None:
             facts |= {"selection": selection.rule, "draws": selection.draws}
         if options.level is not None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from trajflow.datasets.columns import Mapped, TableLayout, map_columns
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.readers import column_names
+from trajflow.datasets.readers import SETTINGS, column_names
 from trajflow.datasets.report import ImportReport
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import DataError, RunError
@@ -65,6 +65,7 @@ def open_tracks(
     columns: Mapping[str, str] | None = None,
     dt: float | None = None,
     unit: str | None = None,
+    dates: str | None = None,
 ) -> Iterator[Store]:
     """Open a store, or read a table into a store that is deleted afterwards.
 
@@ -77,6 +78,7 @@ def open_tracks(
         columns: Name in the table of each canonical column, where it differs from the run's.
         dt: Seconds from one row of an agent to its next, where the table counts frames.
         unit: Unit of the table's coordinates; None: the run's.
+        dates: Order of day, month and year in the table; None: that of the run's table.
 
     Raises:
         RunError: The tracks have another step, unit, speed or number of coordinates than the
@@ -89,7 +91,10 @@ def open_tracks(
         yield store
         return
     layout = TableLayout.of_run(predictor.facts)
-    mapped = run_columns(path, column_names(path), layout, columns or {}, predictor.dims)
+    settings = {name: v for name, v in layout.settings.items() if name in SETTINGS["table"]}
+    settings |= {"dates": dates} if dates else {}
+    names = column_names(path, settings.get("encoding", "utf-8"))
+    mapped = run_columns(path, names, layout, columns or {}, predictor.dims)
     own_axes = all(layout.columns.get(a) == mapped.names[a] for a in ("x", "y"))
     _check_unit(path, predictor.unit, unit, None if own_axes else mapped.unit)
     _check_frames(path, mapped, layout, dt)
@@ -109,6 +114,7 @@ def open_tracks(
             unit=predictor.unit,
             scale=layout.scale if own_axes and unit is None else None,
             dims=predictor.dims,
+            settings=settings,
         )
         for line in report.lines():
             log.debug("%s", line)

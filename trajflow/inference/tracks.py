@@ -35,6 +35,8 @@ class Futures:
         region: Discs around the mean of each agent's samples, if they were asked for.
         weights: How likely each of an agent's samples is, [S, N]; None: they are plain draws.
         ood: OOD scores of the N pasts, if they were asked for.
+        clock: Seconds of each agent's recording at its step 0, [N]; None: 0.
+        origin: The moment of second 0, seconds since 1970, where tracks had dates; else None.
     """
 
     scene: list[str]
@@ -45,13 +47,20 @@ class Futures:
     region: Region | None = None
     weights: Floats | None = None
     ood: OODScores | None = None
+    clock: Floats | None = None
+    origin: float | None = None
+
+    def seconds(self, step: Ints) -> Floats:
+        """Times of steps on the clock of the tracks that were read, [N]; the N agents in order."""
+        return np.asarray(step * self.dt + (0.0 if self.clock is None else self.clock), np.float64)
 
     def to_frame(self) -> pd.DataFrame:
         """A row per agent, present, sample and step ahead.
 
         Columns: scene, agent, issued_at, lead, sample, step, time, x, y[, z]. A row is named by
-        its scene, agent, issued_at (the present, in seconds), lead (steps ahead, from 1) and
-        sample; step and time are those of the forecast position.
+        its scene, agent, issued_at (the present), lead (steps ahead, from 1) and sample; step and
+        time are those of the forecast position. Times are those of the tracks: seconds, or dates
+        in UTC where the tracks had dates.
 
         With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
         chosen samples also have a weight, alike for every step. Where it was asked for there are
@@ -65,11 +74,11 @@ class Futures:
         columns: dict[str, Any] = {
             "scene": np.asarray(self.scene, object)[who],
             "agent": np.asarray(self.agent, object)[who],
-            "issued_at": self.step[who] * self.dt,
+            "issued_at": self._times(self.seconds(self.step)[who]),
             "lead": ahead + 1,
             "sample": sample,
             "step": step,
-            "time": step * self.dt,
+            "time": self._times(self.seconds(self.step)[who] + (ahead + 1) * self.dt),
         }
         flat = self.samples.swapaxes(0, 1).reshape(-1, dims)
         columns |= {axis: flat[:, k] for k, axis in enumerate("xyz"[:dims])}
@@ -84,6 +93,15 @@ class Futures:
             columns["ood_reason"] = np.asarray(self.ood.reasons, object)[who]
             columns["expected_error"] = self.ood.expected_error[who]
         return pd.DataFrame(columns)
+
+    def _times(self, seconds: Floats) -> Any:
+        """Seconds, or dates where the tracks had dates, [N]."""
+        if self.origin is None:
+            return np.round(seconds, 9)
+        import pandas as pd
+
+        micro = np.rint((self.origin + seconds) * 1e6).astype(np.int64)
+        return pd.to_datetime(micro, unit="us", utc=True)
 
 
 def forecast_ends(
@@ -111,6 +129,7 @@ def forecast_ends(
         max_rows: Rows held in memory at once.
     """
     count = 0
+    clocks = [store.header.clock(name) for name in store.scenes]
     for scenes in store.parts(max_rows):
         tracks = store.tracks(scenes)
         for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
@@ -124,6 +143,8 @@ def forecast_ends(
                 dt=store.dt,
                 weights=None if weights is None else weights[:, scene, agent],
                 ood=None if ood is None else ood(batch),
+                clock=np.array([clocks[code] for code in batch.scene[scene]]),
+                origin=store.header.origin,
             )
             count += 1
 

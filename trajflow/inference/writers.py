@@ -48,10 +48,10 @@ def write_forecasts(
         futures: Forecasts, some agents at a time.
         path: A .csv or .parquet file, one row per agent, sample and step; or a .zarr group with
             `samples` [N, S, F, D] and the scene, agent, present step and its time `issued_at` in
-            seconds of each of the N; with
-            regions also their `centre` [N, F, D] and `radius` [N, F], and of chosen samples the
-            `weight` [N, S]; with OOD scores the `ood_score` [N], the number of its `ood_reason`
-            [N] and the `expected_error` [N].
+            seconds, from the attribute `time_origin` where the tracks had dates, of each of the
+            N; with regions also their `centre` [N, F, D] and `radius` [N, F], and of chosen
+            samples the `weight` [N, S]; with OOD scores the `ood_score` [N], the number of its
+            `ood_reason` [N] and the `expected_error` [N].
         attrs: Facts about the forecasts, kept in .zarr and .parquet.
         overwrite: Whether a file, or a group of forecasts, is replaced.
 
@@ -123,7 +123,7 @@ def _write_group(
             _append(group, "scene", _coded(scenes, some.scene))
             _append(group, "agent", _coded(agents, some.agent))
             _append(group, "step", some.step)
-            _append(group, "issued_at", np.asarray(some.step * some.dt, np.float64))
+            _append(group, "issued_at", some.seconds(some.step))
         names = {"scenes": list(scenes), "agents": list(agents)}
         names |= {"reasons": list(reasons)} if reasons else {}
         group.attrs.update({"trajflow_forecast": FORMAT, **attrs, **names})
