@@ -416,7 +416,8 @@ def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
         rules: The step, and how far two rows of a line may be apart.
 
     Returns:
-        M rows as those that begin their lines, their steps [M], and where pieces begin, [M].
+        The places as rows, N anew, each in the file where its line begins; their steps, [N], and
+        where pieces begin, [N].
     """
     time = part.time * rules.seconds / rules.dt
     whole = np.abs(time - np.rint(time)) < EXACT

@@ -698,3 +698,11 @@ def test_names_of_columns_in_camel_case_are_known(imported):
     store, report = imported(walk().rename(columns=names))
     assert store.fingerprint() == plain.fingerprint()
     assert {name: report.columns[name] for name in names} == names
+
+
+def test_a_file_of_bad_rows_alone_is_refused_in_one_line(imported):
+    table = walk().assign(x="here")
+    with pytest.raises(DataProblem, match=r"refused, nothing was written: .*x=here"):
+        imported(table, on_problem="refuse")
+    with pytest.raises(DataError, match="none of 180 rows"):
+        imported(table, on_problem={"teleport": "refuse"})
