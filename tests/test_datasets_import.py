@@ -637,7 +637,7 @@ def test_a_table_without_names_keeps_its_first_row(imported):
 @pytest.mark.parametrize(
     "head",
     [
-        "# fps: 2.5\n# who FR pos_x pos_y\n",
+        "# fps: 2.5\n\n# who FR pos_x pos_y\n",
         "#id\tframe\tx\ty\n# framerate: 2.5\n#ID\tFR\tX\tY\n",
         "# recorded with 2.5 fps\nid frame x y\n",
     ],
