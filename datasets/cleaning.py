@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trajflow.batch import Bools, Floats, Ints
 from trajflow.datasets.ingest import Ingest, Part, Source
 from trajflow.datasets.motion import (
+    ENOUGH_STEPS,
     FAST,
     MotionSurvey,
     OtherUnits,
@@ -182,7 +183,7 @@ def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: flo
     if survey.time_step.irregular() and fine >= typical / 2:
         low, high = np.quantile(survey.time_step.sample.values * rules.seconds, (0.05, 0.95))
         why = f"rows of an agent are {low:.3g} to {high:.3g} s apart"
-    elif abs(typical / fine - 1) < 0.01:
+    elif abs(typical / fine - 1) < 0.01 and rows.rows.sum() > ENOUGH_STEPS:
         angle = 2 * np.pi * (survey.begin / fine % 1)
         wave = rows.rows * np.exp(1j * angle)
         count = int(rows.scene.max()) + 1
