@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trajflow.datasets.ingest import Ingest, Part, Source
 from trajflow.datasets.motion import (
+    ENOUGH_STEPS,
     FAST,
     MotionSurvey,
     OtherUnits,
@@ -182,7 +183,7 @@ def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: flo
     if survey.time_step.irregular() and fine >= typical / 2:
         low, high = np.quantile(survey.time_step.sample.values * rules.seconds, (0.05, 0.95))
         why = f"rows of an agent are {low:.3g} to {high:.3g} s apart"
-    elif abs(typical / fine - 1) < 0.01:
+    elif abs(typical / fine - 1) < 0.01 and rows.rows.sum() > ENOUGH_STEPS:
         angle = 2 * np.pi * (survey.begin / fine % 1)
         wave = rows.rows * np.exp(1j * angle)
         count = int(rows.scene.max()) + 1
@@ -416,7 +417,8 @@ def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
         rules: The step, and how far two rows of a line may be apart.
 
     Returns:
-        M rows as those that begin their lines, their steps [M], and where pieces begin, [M].
+        The places as rows, N anew, each in the file where its line begins; their steps, [N], and
+        where pieces begin, [N].
     """
     time = part.time * rules.seconds / rules.dt
     whole = np.abs(time - np.rint(time)) < EXACT

@@ -175,12 +175,12 @@ def _order(
             ).fetchall()[0]
         counts.update(dict(zip((*fits, "dots", "all"), found, strict=False)))
         first = first or found[-1]
+    if not counts["all"]:
+        return ""
     most = max(counts[order] for order in fits)
     best = [order for order in fits if counts[order] == most]
     if counts["dots"] == counts["all"] and "dmy" in best:
         return "dmy"
-    if not counts["all"]:
-        return ""
     if len(best) == 1 or first is None:
         return best[0]
     raise DataError(

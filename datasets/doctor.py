@@ -21,6 +21,7 @@ from trajflow.datasets.motion import (
     steps_of,
     windows_of,
 )
+from trajflow.datasets.report import REPLACED
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.windows import cut
@@ -100,6 +101,7 @@ def doctor(store: Store, history: int = 8, horizon: int = 12) -> list[Finding]:
             *_leaks(seen),
             _windows(seen, history + horizon),
             _quarantine(store),
+            *_questions(store),
         ]
     )
 
@@ -480,6 +482,20 @@ def _quarantine(store: Store) -> Finding:
     message = f"{total} of {read} rows were set apart by the import: {told}"
     level: Level = "warning" if total > MANY_QUARANTINED * read else "note"
     return Finding(level, "quarantine", message, dict(counts))
+
+
+def _questions(store: Store) -> list[Finding]:
+    """What the import asked about the file, which is not answered yet, and what it made up."""
+    notes = store.header.report.get("notes")
+    asked = [str(n) for n in notes if "?" in str(n)] if isinstance(notes, list) else []
+    found = [Finding("warning", "import", f"the import asked: {safe(n, 400)}") for n in asked]
+    dropped = store.header.report.get("dropped")
+    if isinstance(dropped, dict) and REPLACED in dropped:
+        message = (
+            f"{dropped[REPLACED]} rows were {REPLACED}; a present knows a little of what follows"
+        )
+        found.append(Finding("note", "import", message))
+    return found
 
 
 def _by_scene(seen: _Examination, values: Floats, how: np.ufunc) -> Floats:

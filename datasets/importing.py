@@ -30,7 +30,7 @@ from trajflow.datasets.cleaning import (
 from trajflow.datasets.ingest import Ingest, Part, ReadOptions, Source, label_of
 from trajflow.datasets.motion import MotionSurvey
 from trajflow.datasets.readers import check_settings, load_reader
-from trajflow.datasets.report import QUARANTINE, ImportReport, TroubledAgent
+from trajflow.datasets.report import QUARANTINE, REPLACED, ImportReport, TroubledAgent
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import is_store
 from trajflow.datasets.writer import OutputFolder, StoreWriter, room_for
@@ -125,8 +125,11 @@ def import_tracks(
         )
         found = read(rows.db, path, options)
         _take_in(rows, found, progress)
-        if not rows.label and not refused:
-            raise _useless(rows, rows.reasons(), _names(path, found.files))
+        if not rows.label:
+            error = _useless(rows, rows.reasons(), _names(path, found.files))
+            if rows.reasons().keys() & set(refused):
+                raise DataProblem(f"refused, nothing was written: {error}")
+            raise error
         survey = _survey(rows, found, part_rows, progress)
         rules = decide_rules(survey, rows, found, dt is not None, speed_limit, lines)
         writer = StoreWriter(
@@ -296,7 +299,7 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
     if counts.between:
         dropped["between steps"] = dropped.get("between steps", 0) + counts.between
     if counts.replaced:
-        dropped["replaced by places on straight lines"] = counts.replaced
+        dropped[REPLACED] = counts.replaced
     clocks = {rows.scenes[code]: shift for code, shift in cleaner.clock.items() if shift}
     steps = {
         (str(n) if n <= LONG_GAP else f">{LONG_GAP}"): c for n, c in sorted(counts.steps.items())

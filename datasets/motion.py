@@ -16,6 +16,8 @@ ROUNDED = 0.02
 """Clocks are rounded by less than this share of a step; a mean further off is jitter."""
 SAME, ENOUGH_STEPS = 0.1, 30
 """Times this close to a multiple of a step are one, and so many tell whether most are."""
+REGULAR = 0.4
+"""Share of such times that a clock with a jitter of a tenth of a step still has."""
 COARSE = 0.02
 """Share of times from row to row that are no usual step where a rounded clock is looked for."""
 STRAIGHT = 0.6
@@ -249,7 +251,7 @@ class Sample:
 
 
 def clock_shift(time: Floats, step: float) -> tuple[float, float]:
-    """What times are ahead of whole steps, their circular mean, and its standard error."""
+    """What times, [N], are ahead of whole steps: their circular mean, and its standard error."""
     wave = np.exp(2j * np.pi * (time / step % 1)).mean()
     spread = np.sqrt(max(0.0, -2 * np.log(max(abs(wave), 1e-300))))
     turn = step / (2 * np.pi)
@@ -289,7 +291,7 @@ class TimeStep:
         """Whether times from row to row are mostly no multiples of the one in the middle."""
         ratio = self.sample.values / _middle(self.sample.values) if self.count else np.empty(0)
         whole = np.abs(ratio - np.maximum(np.rint(ratio), 1)) <= SAME
-        return len(ratio) >= ENOUGH_STEPS and bool(whole.mean() < 0.5)
+        return len(ratio) >= ENOUGH_STEPS and bool(whole.mean() < REGULAR)
 
     def grain(self) -> float:
         """The last digit of a clock whose rounding shows in the times from row to row; or 0."""

@@ -289,10 +289,12 @@ def _tables(path: Path) -> list[Path]:
 def _first_line(path: Path, place: Path, encoding: str) -> tuple[list[str], str]:
     """The comments at the head of a text table, and its first other line."""
     comments: list[str] = []
+    size = place.stat().st_size
     with place.open("rb") as stream:
         while len(comments) <= MAX_COMMENTS:
             text = _line(path, stream, encoding)
-            if not text.startswith("#") and not _SEPARATOR.fullmatch(text.strip()):
+            blank = bool(comments) and not text.strip() and stream.tell() < size
+            if not (blank or text.startswith("#") or _SEPARATOR.fullmatch(text.strip())):
                 break
             comments.append(text)
     if not text.strip():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trajflow.datasets.store import Store
 
 SHOWN = 5
+REPLACED = "replaced by places on straight lines"
 QUARANTINE = "quarantine"
 """Name of the table in a store that holds the rows of an import that could not be used."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -46,7 +47,8 @@ class ImportReport:
         trajectories, scenes: What the store holds.
         types: Trajectories of each type.
         splits: Rows of each split.
-        dropped: Rows left out on purpose, by reason ("lost", "between steps").
+        dropped: Rows left out on purpose, by reason ("lost", "between steps", or replaced by places
+            on straight lines, of which `rows_kept` counts those in the store).
         quarantined: Rows that were quarantined, by problem.
         by_scene: Quarantined rows by scene and problem; the fifty worst scenes.
         worst_agents: The ten agents with most quarantined rows.
@@ -106,8 +108,13 @@ class ImportReport:
 
     def lines(self) -> Iterator[str]:
         """The report in sentences; names from the data are made safe for a terminal."""
+        kept = (
+            f"{self.rows_kept} places from {self.rows_read} rows"
+            if REPLACED in self.dropped
+            else f"{self.rows_kept} of {self.rows_read} rows kept"
+        )
         yield (
-            f"{self.rows_kept} of {self.rows_read} rows kept: {self.trajectories} trajectories in "
+            f"{kept}: {self.trajectories} trajectories in "
             f"{self.scenes} scenes ({_counts(self.types)})"
         )
         yield f"splits: {_counts(self.splits)}"

@@ -238,3 +238,12 @@ def test_the_doctor_keeps_the_speed_limit_of_the_import(stored):
     assert found(stored(scenes, report=report))["jumps"].level == "ok"
     assert found(stored(scenes, report={"speed_limit": 2000.0}))["jumps"].level == "ok"
     assert found(stored(scenes))["jumps"].level == "warning"
+
+
+def test_the_doctor_repeats_what_the_import_asked_and_made_up(stored):
+    notes = ["columns guessed: x from 'x'", "the clock goes back by 9 s at row 7: is it another?"]
+    report = {"notes": notes, "dropped": {"replaced by places on straight lines": 99}}
+    findings = [f for f in doctor(stored(SOUND, report=report)) if f.code == "import"]
+    assert [f.level for f in findings] == ["warning", "note"]
+    assert "row 7" in findings[0].message
+    assert "99 rows" in findings[1].message

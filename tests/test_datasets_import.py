@@ -637,7 +637,7 @@ def test_a_table_without_names_keeps_its_first_row(imported):
 @pytest.mark.parametrize(
     "head",
     [
-        "# fps: 2.5\n# who FR pos_x pos_y\n",
+        "# fps: 2.5\n\n# who FR pos_x pos_y\n",
         "#id\tframe\tx\ty\n# framerate: 2.5\n#ID\tFR\tX\tY\n",
         "# recorded with 2.5 fps\nid frame x y\n",
     ],
@@ -698,3 +698,11 @@ def test_names_of_columns_in_camel_case_are_known(imported):
     store, report = imported(walk().rename(columns=names))
     assert store.fingerprint() == plain.fingerprint()
     assert {name: report.columns[name] for name in names} == names
+
+
+def test_a_file_of_bad_rows_alone_is_refused_in_one_line(imported):
+    table = walk().assign(x="here")
+    with pytest.raises(DataProblem, match=r"refused, nothing was written: .*x=here"):
+        imported(table, on_problem="refuse")
+    with pytest.raises(DataError, match="none of 180 rows"):
+        imported(table, on_problem={"teleport": "refuse"})
