@@ -142,17 +142,17 @@ def map_columns(
     given = {canonical: _by_number(name, names) for canonical, name in given.items()}
     for canonical, name in given.items():
         _check_given(path, canonical, name, names)
-    found = {canonical: name for canonical, name in given.items() if name}
-    _guess(found, names, {canonical for canonical, name in given.items() if not name})
+    result = {canonical: name for canonical, name in given.items() if name}
+    _guess(result, names, {canonical for canonical, name in given.items() if not name})
     if dims == 2:
-        found.pop("z", None)
-    _check_complete(path, found, names, dims, cells)
-    guessed = [f"{c} from {n!r}" for c, n in found.items() if c not in given]
+        result.pop("z", None)
+    _check_complete(path, result, names, dims, cells)
+    guessed = [f"{c} from {n!r}" for c, n in result.items() if c not in given]
     notes = [f"columns guessed: {', '.join(guessed)}"] if guessed else []
     lowered = {plain(name): name for name in names}
     folds = {p.removeprefix("fold_"): n for p, n in lowered.items() if re.match("fold_.", p)}
-    unit = _UNITS.get(plain(found["y"])) or _UNITS.get(plain(found["x"]))
-    return Mapped(found, unit, folds if "scene" in found else {}, notes)
+    unit = _UNITS.get(plain(result["y"])) or _UNITS.get(plain(result["x"]))
+    return Mapped(result, unit, folds if "scene" in result else {}, notes)
 
 
 def plain(name: str) -> str:

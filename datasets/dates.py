@@ -165,7 +165,7 @@ def _order(
     for rows, column in columns:
         p = _parts(column, _NUMBERS)
         with reading(path):
-            found = db.execute(
+            result = db.execute(
                 f"""select {", ".join(f"count(*) filter ({fit})" for fit in fits.values())},
                 count(*) filter (sep = '.'), count(*), arg_min((r, t), r) from (
                     select r, t, p.sep as sep, p.c as text_c, try_cast(p.a as int) as a,
@@ -173,8 +173,8 @@ def _order(
                         select "row" as r, {column}::varchar as t, {p} as p from {rows})
                     where p.a <> '' and length(p.a) <= 2)"""
             ).fetchall()[0]
-        counts.update(dict(zip((*fits, "dots", "all"), found, strict=False)))
-        first = first or found[-1]
+        counts.update(dict(zip((*fits, "dots", "all"), result, strict=False)))
+        first = first or result[-1]
     if not counts["all"]:
         return ""
     most = max(counts[order] for order in fits)

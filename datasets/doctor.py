@@ -121,8 +121,8 @@ def check(path: str | PathLike[str]) -> list[Finding]:
             store.table(name)
     except DataError as error:
         return [Finding("error", "files", str(error))]
-    told = f"{store.rows} rows of {store.trajectories} trajectories"
-    return [Finding("ok", "files", f"every file is what was written: {told}")]
+    text = f"{store.rows} rows of {store.trajectories} trajectories"
+    return [Finding("ok", "files", f"every file is what was written: {text}")]
 
 
 class _Examination:
@@ -261,13 +261,13 @@ def _units(seen: _Examination) -> Finding:
         for code, name in enumerate(store.types)
         if (chosen := _travelling(seen) & (seen.kind == code)).any()
     }
-    told = ", ".join(f"{safe(name)} {speed:.3g}" for name, speed in usual.items()) or "none moves"
+    text = ", ".join(f"{safe(name)} {speed:.3g}" for name, speed in usual.items()) or "none moves"
     details = {"usual_speed": usual, "unit": store.unit}
     if store.unit == "unknown":
         extent = float(np.nanmax(seen.survey.high - seen.survey.low))
         guess = guess_unit(list(usual), list(usual.values()), extent)
         hint = f"; the speeds look like {guess}" if guess != "unknown" else ""
-        message = f"the unit is not known{hint} (usual speeds: {told}); import again with unit"
+        message = f"the unit is not known{hint} (usual speeds: {text}); import again with unit"
         return Finding("warning", "unit", message, details)
     latitudes = store.header.bounds[1]
     if store.unit == "degree" and max(-latitudes[0], latitudes[1]) > 90:
@@ -277,10 +277,10 @@ def _units(seen: _Examination) -> Finding:
     if odd:
         names = ", ".join(map(safe, odd))
         message = (
-            f"usual speeds in m/s are {told}, not plausible for {names}: are unit and dt right?"
+            f"usual speeds in m/s are {text}, not plausible for {names}: are unit and dt right?"
         )
         return Finding("warning", "unit", message, details)
-    return Finding("ok", "unit", f"usual speeds in {safe(store.unit)}/s: {told}", details)
+    return Finding("ok", "unit", f"usual speeds in {safe(store.unit)}/s: {text}", details)
 
 
 def _clocks(seen: _Examination) -> Finding:
@@ -291,8 +291,8 @@ def _clocks(seen: _Examination) -> Finding:
     if np.isfinite(usual).sum() < 3:
         return Finding("ok", "clock", "too few scenes to compare their speeds")
     ratio = usual / np.nanmedian(usual)
-    told = np.isfinite(ratio) & ~((ratio > 1 / FASTER) & (ratio < FASTER))
-    odd = {scenes[code]: float(ratio[code]) for code in np.flatnonzero(told)}
+    text = np.isfinite(ratio) & ~((ratio > 1 / FASTER) & (ratio < FASTER))
+    odd = {scenes[code]: float(ratio[code]) for code in np.flatnonzero(text)}
     if not odd:
         return Finding("ok", "clock", "agents of all scenes move at similar speeds")
     which = _first_few([f"{safe(name)} ({r:.3g} times)" for name, r in odd.items()])
@@ -438,7 +438,7 @@ def _reused_labels(seen: _Examination) -> Finding:
 
 def _leaks(seen: _Examination) -> list[Finding]:
     """Whether the same agents, scenes or paths are in several stored splits."""
-    found = []
+    result = []
     agents = int((seen.splits > 1).sum())
     scenes = sum(len(parts) > 1 for parts in seen.scene_splits.values())
     if agents or scenes:
@@ -446,22 +446,22 @@ def _leaks(seen: _Examination) -> list[Finding]:
             f"{scenes} scenes and {agents} agents are in several stored splits; no window crosses "
             "a part, but the parts show the same places and people"
         )
-        found.append(Finding("note", "parts", message, {"scenes": scenes, "agents": agents}))
+        result.append(Finding("note", "parts", message, {"scenes": scenes, "agents": agents}))
     if seen.copies:
         one, two = seen.store.labels(seen.copies[0])
         message = (
             f"{len(seen.copies)} trajectories move exactly as another one, for example "
             f"{safe(one)} and {safe(two)}: copies, which can leak from one part into another"
         )
-        found.append(Finding("warning", "copies", message, {"copies": len(seen.copies)}))
-    return found or [Finding("ok", "parts", "no agent, scene or path is in two stored splits")]
+        result.append(Finding("warning", "copies", message, {"copies": len(seen.copies)}))
+    return result or [Finding("ok", "parts", "no agent, scene or path is in two stored splits")]
 
 
 def _windows(seen: _Examination, length: int) -> Finding:
     """How many windows each stored split offers."""
     counts = dict(seen.windows)
-    told = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
-    message = f"windows of {length} steps by stored split: {told}"
+    text = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
+    message = f"windows of {length} steps by stored split: {text}"
     if not any(counts.values()):
         longest = int(seen.rows.max())
         message += f"; the longest track has {longest} rows: use a shorter history or horizon"
@@ -478,8 +478,8 @@ def _quarantine(store: Store) -> Finding:
     total, read = sum(counts.values()), store.header.counted("rows_read") or store.rows
     if not total:
         return Finding("ok", "quarantine", "no row was set apart by the import")
-    told = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
-    message = f"{total} of {read} rows were set apart by the import: {told}"
+    text = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
+    message = f"{total} of {read} rows were set apart by the import: {text}"
     level: Level = "warning" if total > MANY_QUARANTINED * read else "note"
     return Finding(level, "quarantine", message, dict(counts))
 
@@ -488,14 +488,14 @@ def _questions(store: Store) -> list[Finding]:
     """What the import asked about the file, which is not answered yet, and what it made up."""
     notes = store.header.report.get("notes")
     asked = [str(n) for n in notes if "?" in str(n)] if isinstance(notes, list) else []
-    found = [Finding("warning", "import", f"the import asked: {safe(n, 400)}") for n in asked]
+    result = [Finding("warning", "import", f"the import asked: {safe(n, 400)}") for n in asked]
     dropped = store.header.report.get("dropped")
     if isinstance(dropped, dict) and REPLACED in dropped:
         message = (
             f"{dropped[REPLACED]} rows were {REPLACED}; a present knows a little of what follows"
         )
-        found.append(Finding("note", "import", message))
-    return found
+        result.append(Finding("note", "import", message))
+    return result
 
 
 def _by_scene(seen: _Examination, values: Floats, how: np.ufunc) -> Floats:

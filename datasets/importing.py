@@ -123,23 +123,23 @@ def import_tracks(
         options = ReadOptions(
             output.scratch, dict(columns or {}), dt, unit, scale, dims, dict(settings or {})
         )
-        found = read(rows.db, path, options)
-        _take_in(rows, found, progress)
+        result = read(rows.db, path, options)
+        _take_in(rows, result, progress)
         if not rows.label:
-            error = _useless(rows, rows.reasons(), _names(path, found.files))
+            error = _useless(rows, rows.reasons(), _names(path, result.files))
             if rows.reasons().keys() & set(refused):
                 raise DataProblem(f"refused, nothing was written: {error}")
             raise error
-        survey = _survey(rows, found, part_rows, progress)
-        rules = decide_rules(survey, rows, found, dt is not None, speed_limit, lines)
+        survey = _survey(rows, result, part_rows, progress)
+        rules = decide_rules(survey, rows, result, dt is not None, speed_limit, lines)
         writer = StoreWriter(
             output,
-            dims=found.dims,
+            dims=result.dims,
             dt=rules.dt,
             unit=rules.unit,
             source=source,
             licence=licence,
-            inputs=_describe_inputs(path, found.files),
+            inputs=_describe_inputs(path, result.files),
             history=history,
         )
         with writer:
@@ -148,16 +148,16 @@ def import_tracks(
             for part in _parts(rows, rows.parts(), "writing", progress):
                 for block in _blocks(part, cleaner, rows, counts):
                     writer.append(block)
-            report = _report(rows, found, cleaner, counts)
+            report = _report(rows, result, cleaner, counts)
             report = replace(report, source=source, path=str(path), out=str(out), scale=scale)
             report = replace(report, settings=dict(settings or {}))
             _refuse(report, refused)
             if not report.rows_kept:
-                hints = _restart_notes(rows, found, rules)
-                raise _useless(rows, report.quarantined, _names(path, found.files), hints)
-            for batch in rows.quarantined(_names(path, found.files)):
+                hints = _restart_notes(rows, result, rules)
+                raise _useless(rows, report.quarantined, _names(path, result.files), hints)
+            for batch in rows.quarantined(_names(path, result.files)):
                 writer.append_table(QUARANTINE, batch)
-            writer.folds = _folds(found.folds, counts.scenes)
+            writer.folds = _folds(result.folds, counts.scenes)
             writer.report = report.to_dict()
     return report
 
@@ -317,10 +317,12 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         splits=dict(counts.splits),
         dropped=dropped,
         quarantined=_ordered(rows.reasons()),
-        by_scene={s: _ordered(found) for (s,), found in rows.worst("scene", WORST_SCENES).items()},
+        by_scene={
+            s: _ordered(result) for (s,), result in rows.worst("scene", WORST_SCENES).items()
+        },
         worst_agents=[
-            TroubledAgent(scene, agent, found.total(), _ordered(found))
-            for (scene, agent), found in rows.worst("scene, agent", WORST_AGENTS).items()
+            TroubledAgent(scene, agent, result.total(), _ordered(result))
+            for (scene, agent), result in rows.worst("scene, agent", WORST_AGENTS).items()
         ],
         cuts=counts.cuts,
         moved=counts.moved,
@@ -391,11 +393,11 @@ def _ordered(reasons: Counter[str]) -> dict[str, int]:
 
 def _refuse(report: ImportReport, refused: list[str]) -> None:
     """Raise if rows have a problem that is not accepted."""
-    found = {p: n for p, n in report.quarantined.items() if p in refused}
+    result = {p: n for p, n in report.quarantined.items() if p in refused}
     if report.cuts and "teleport" in refused:
-        found["teleport"] = found.get("teleport", 0) + report.cuts
-    counts = ", ".join(f"{name} {count}" for name, count in found.items())
-    if found:
+        result["teleport"] = result.get("teleport", 0) + report.cuts
+    counts = ", ".join(f"{name} {count}" for name, count in result.items())
+    if result:
         worst = "".join(
             f"; first look at agent {safe(w.agent)} of {safe(w.scene)}"
             for w in report.worst_agents[:1]
@@ -428,8 +430,8 @@ def _useless(
 
 def _folds(folds: Mapping[str, list[str]], kept: Mapping[str, None]) -> dict[str, list[str]] | None:
     """The folds without scenes of which no row was kept."""
-    found = {name: [s for s in tests if s in kept] for name, tests in folds.items()}
-    return {name: tests for name, tests in found.items() if tests} or None
+    result = {name: [s for s in tests if s in kept] for name, tests in folds.items()}
+    return {name: tests for name, tests in result.items() if tests} or None
 
 
 def _names(path: Path, files: list[Path]) -> list[str]:

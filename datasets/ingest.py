@@ -452,12 +452,12 @@ class Ingest:
         largest = int(np.bincount(self.scene, self.rows).argmax())
         own = np.flatnonzero(self.scene == largest)
         with sorting():
-            found = self.db.sql(
+            result = self.db.sql(
                 f"""select distinct time - {real(self.origin)} as time from good
                 join numbers using (track) where number between {own[0]} and {own[-1]}
                 order by time limit {most}"""
             )
-            return np.asarray(found.fetchnumpy()["time"], np.float64)
+            return np.asarray(result.fetchnumpy()["time"], np.float64)
 
     def has(self, scene: int, label: str) -> bool:
         """Whether a scene, given by its code, has an agent of this label."""
@@ -503,14 +503,14 @@ class Ingest:
 
     def worst(self, by: str, most: int) -> dict[tuple[str, ...], Counter[str]]:
         """Rows in quarantine by problem, for the groups of some columns that have most of them."""
-        found = self.fetch(
+        result = self.fetch(
             f"""with counts as (select {by}, reason, count(*) as n, min(rowid) as seen
                 from quarantine group by all)
             select {by}, reason, n from counts order by sum(n) over (partition by {by}) desc,
             min(seen) over (partition by {by}), seen"""
         )
         worst: dict[tuple[str, ...], Counter[str]] = {}
-        for *key, reason, count in found:
+        for *key, reason, count in result:
             if tuple(key) not in worst and len(worst) == most:
                 break
             worst.setdefault(tuple(key), Counter())[reason] += count
@@ -620,8 +620,8 @@ def label_of(text: str) -> int | str:
 
 def label_key(text: str) -> tuple[int, int, tuple[tuple[int, int, str], ...]]:
     """A sort key of labels: numbers first, then texts in natural order."""
-    found = label_of(text)
-    return (0, found, ()) if isinstance(found, int) else (1, 0, natural(found))
+    result = label_of(text)
+    return (0, result, ()) if isinstance(result, int) else (1, 0, natural(result))
 
 
 def _groups(rows: Ints, most: int) -> Iterator[int]:

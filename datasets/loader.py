@@ -407,8 +407,8 @@ class Stream:
         """Numbers of the agents learned from, any shape; None for all."""
         if self.fraction == 1:
             return None
-        found = [self._cut("train", group).agents for group in range(len(self.groups))]
-        return draw_agents(np.concatenate(found), self.fraction, self.split.seed)
+        result = [self._cut("train", group).agents for group in range(len(self.groups))]
+        return draw_agents(np.concatenate(result), self.fraction, self.split.seed)
 
     @cached_property
     def survey(self) -> Survey:
@@ -450,14 +450,14 @@ class Stream:
     def _emptiness(self, split: str) -> str:
         shape, rule = self.shape, self.split
         counts = {name: self.survey.summary(name) for name in PARTS}
-        told = ", ".join(f"{n} {c['windows']} (of {c['rows']} rows)" for n, c in counts.items())
+        text = ", ".join(f"{n} {c['windows']} (of {c['rows']} rows)" for n, c in counts.items())
         fold = f", fold {rule.fold!r}," if rule.fold else ""
         out = "use fewer steps" if counts[split]["rows"] else "use another split or fold"
         if split == "test" and not rule.fold and self.store.folds:
             out = f"choose a fold: {', '.join(self.store.folds)}"
         return (
             f"no windows of {shape.history} + {shape.horizon} steps in split {split!r} of "
-            f"{self.store.path}: split {rule.kind!r}{fold} leaves windows {told}; {out}"
+            f"{self.store.path}: split {rule.kind!r}{fold} leaves windows {text}; {out}"
         )
 
     def _count(self, split: str, group: int, people: Ints | None = None) -> Census:
@@ -547,12 +547,12 @@ def plan(agents: Ints, targets: Ints, size: int, order: Sequence[int] | None = N
     small = rows[~alone]
     weight, count = targets[small], _shares(targets[small], size)
     share = (2 * np.cumsum(weight) - weight) * count // (2 * max(1, int(weight.sum())))
-    found = np.split(small, np.flatnonzero(np.diff(share)) + 1) if count else []
-    found += np.split(rows[alone], np.arange(1, int(alone.sum()))) if alone.any() else []
+    result = np.split(small, np.flatnonzero(np.diff(share)) + 1) if count else []
+    result += np.split(rows[alone], np.arange(1, int(alone.sum()))) if alone.any() else []
     if order is None:
-        return found
-    mixed = np.random.default_rng([*order, 1]).permutation(len(found))
-    return [found[number] for number in mixed]
+        return result
+    mixed = np.random.default_rng([*order, 1]).permutation(len(result))
+    return [result[number] for number in mixed]
 
 
 def evenly(number: Ints, count: int, total: int) -> Bools:

@@ -130,10 +130,10 @@ def find_fillers(steps: Steps, usual: Floats, position: Floats) -> Floats:
     )
     visit = (starts | sudden[begin]) & (ends | np.append(sudden, True)[after]) & ~(starts & ends)
     visit &= np.where(starts | ends, after - begin > 1, back)
-    found, counts = np.unique(there[visit], axis=0, return_counts=True)
-    found, counts = found[counts >= VISITS], counts[counts >= VISITS]
-    runs = [int(((there == one).all(1) & ~(starts & ends)).sum()) for one in found]
-    return np.asarray(found[2 * counts >= runs])
+    result, counts = np.unique(there[visit], axis=0, return_counts=True)
+    result, counts = result[counts >= VISITS], counts[counts >= VISITS]
+    runs = [int(((there == one).all(1) & ~(starts & ends)).sum()) for one in result]
+    return np.asarray(result[2 * counts >= runs])
 
 
 def off_earth(position: Floats) -> Floats:
@@ -144,8 +144,8 @@ def off_earth(position: Floats) -> Floats:
     beyond = position[np.abs(position[:, 1]) > 90, :2]
     if 2 * len(beyond) >= len(position):
         return np.empty((0, 2))
-    found, counts = np.unique(beyond, axis=0, return_counts=True)
-    return np.asarray(found[counts > 1])
+    result, counts = np.unique(beyond, axis=0, return_counts=True)
+    return np.asarray(result[counts > 1])
 
 
 def at_places(position: Floats, places: Floats) -> Bools:

@@ -238,18 +238,18 @@ def _read_index(files: _Files, header: Header, has_text: bool) -> _Index:
     count = header.trajectories
     specs = trajectory_columns(has_text)
     text_spec = specs.pop("label_bytes", None)
-    found = {name: files.read(name, spec, 0, count) for name, spec in specs.items()}
-    ends, known = _ends(found["rowsize"], found["episode_ends"])
+    result = {name: files.read(name, spec, 0, count) for name, spec in specs.items()}
+    ends, known = _ends(result["rowsize"], result["episode_ends"])
     rowsize = ends - np.concatenate(([0], ends[:-1]))
     placed = known & np.concatenate(([True], known[:-1])) & (rowsize > 0) & (ends <= header.rows)
-    scene, kind = found["scene"], found["agent_type"]
+    scene, kind = result["scene"], result["agent_type"]
     in_scene = scene.known & (scene.values >= 0) & (scene.values < len(header.scenes))
     of_kind = kind.known & (kind.values >= 0) & (kind.values < len(header.types))
     labels: list[int | str]
     if text_spec is None:
-        labels, named = found["trajectory_id"].values.tolist(), found["trajectory_id"].known
+        labels, named = result["trajectory_id"].values.tolist(), result["trajectory_id"].known
     else:
-        labels, named = _labels(files, found["label_size"], text_spec)
+        labels, named = _labels(files, result["label_size"], text_spec)
     whole = placed & in_scene & of_kind & named
     return _Index(ends, rowsize, scene.values, kind.values, in_scene, labels, whole)
 

@@ -243,8 +243,8 @@ class Header(BaseModel):
 
     def quarantined(self) -> dict[str, int]:
         """Rows that the import quarantined, by reason."""
-        found = self.report.get("quarantined")
-        kinds = found.items() if isinstance(found, dict) else ()
+        result = self.report.get("quarantined")
+        kinds = result.items() if isinstance(result, dict) else ()
         return {name: count for name, count in kinds if isinstance(count, int) and count > 0}
 
     def fingerprint(self) -> str:

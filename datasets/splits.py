@@ -200,10 +200,10 @@ def scoring_groups(
         Indexes of recordings by the name of the group, none of them empty.
     """
     index = {name: code for code, name in enumerate(scenes)}
-    found = {fold: [index[name] for name in names] for fold, names in folds.items()}
-    grouped = {scene for members in found.values() for scene in members}
+    result = {fold: [index[name] for name in names] for fold, names in folds.items()}
+    grouped = {scene for members in result.values() for scene in members}
     held = sorted({int(scene) for scene in present})
-    kept = {name: [s for s in members if s in held] for name, members in found.items()}
+    kept = {name: [s for s in members if s in held] for name, members in result.items()}
     kept |= {scenes[scene]: [scene] for scene in held if scene not in grouped}
     return {name: members for name, members in kept.items() if members}
 

@@ -104,13 +104,13 @@ class Checksums:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file that is there."""
-        found = {}
+        result = {}
         for name in self.files:
             try:
-                found[name] = os.lstat(f"{self.folder}/{name}").st_size
+                result[name] = os.lstat(f"{self.folder}/{name}").st_size
             except OSError:
                 continue
-        return found
+        return result
 
     def read(self, name: str, hint: str = "", most: int = MAX_BYTES) -> bytes:
         """The bytes of one file, proven to be those that were written.
@@ -162,8 +162,8 @@ def read_file(file: Path, hint: str = "", most: int = MAX_BYTES) -> bytes:
         DataError: It is none, or cannot be read.
     """
     try:
-        found = file.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+        result = file.lstat()
+        if not stat.S_ISREG(result.st_mode) or result.st_size > most:
             raise _damaged(file, f"{hint}is no plain file of a sane size")
         with file.open("rb") as stream:
             return stream.read(most)
@@ -253,7 +253,7 @@ def check_array(checksums: Checksums, name: str, spec: Spec, rows: int) -> None:
     try:
         node = parse_bounded_json(raw)
         keys = node["chunk_key_encoding"]
-        found = {
+        result = {
             "shape": node["shape"],
             "chunks": node["chunk_grid"]["configuration"]["chunk_shape"],
             "dtype": node["data_type"],
@@ -271,8 +271,8 @@ def check_array(checksums: Checksums, name: str, spec: Spec, rows: int) -> None:
         "order": "little",
         "keys": ("default", "/"),
     }
-    if found != meant:
-        raise checksums.damaged(file, f"describes another array: {found} instead of {meant}")
+    if result != meant:
+        raise checksums.damaged(file, f"describes another array: {result} instead of {meant}")
     chunks = sum(other.startswith(f"{name}/c/") for other in checksums.files)
     if chunks != -(-rows // CHUNK):
         raise checksums.damaged(file, f"claims {rows} rows, but {chunks} chunks were written")
@@ -361,8 +361,8 @@ def free_memory() -> int | None:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024 * int(found[0]) if found else None
+    result = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * int(result[0]) if result else None
 
 
 @dataclass(frozen=True)
@@ -396,24 +396,24 @@ class Index:
         """
         specs = trajectory_columns("label_size/zarr.json" in checksums.files)
         text_spec = specs.pop("label_bytes", None)
-        found: dict[str, NDArray[Any]] = {}
+        result: dict[str, NDArray[Any]] = {}
         for name, spec in specs.items():
             check_array(checksums, name, spec, header.trajectories)
-            found[name] = read_runs(checksums, name, spec, [(0, header.trajectories)])
-        _check_index(checksums, header, found)
+            result[name] = read_runs(checksums, name, spec, [(0, header.trajectories)])
+        _check_index(checksums, header, result)
         text, text_ends = None, np.zeros(0, np.int64)
         if text_spec is not None:
-            text_ends = np.cumsum(found["label_size"])
+            text_ends = np.cumsum(result["label_size"])
             size = int(text_ends[-1])
             check_array(checksums, "label_bytes", text_spec, size)
             text = read_runs(checksums, "label_bytes", text_spec, [(0, size)]).tobytes()
             _check_text(checksums, text, text_ends)
         return cls(
-            rowsize=found["rowsize"],
-            ends=found["episode_ends"],
-            scene=found["scene"],
-            kind=found["agent_type"],
-            identity=found["trajectory_id"],
+            rowsize=result["rowsize"],
+            ends=result["episode_ends"],
+            scene=result["scene"],
+            kind=result["agent_type"],
+            identity=result["trajectory_id"],
             text=text,
             text_ends=text_ends,
         )
@@ -487,11 +487,11 @@ class Store:
         self.folds, self.rows, self.trajectories = header.folds, header.rows, header.trajectories
         self.tables = table_names(checksums)
         self._checksums, self._columns = checksums, row_columns(self.dims, self.unit)
-        found = checksums.sizes()
-        check_extent(path, header, sum(found.values()))
+        result = checksums.sizes()
+        check_extent(path, header, sum(result.values()))
         self._index = Index.read_from(checksums, header)
         for name in checksums.files:
-            if name not in found:
+            if name not in result:
                 raise checksums.damaged(name, f"{self._about(name)}is missing")
         for name, spec in self._columns.items():
             check_array(checksums, name, spec, self.rows)
@@ -640,12 +640,12 @@ def read_table(checksums: Checksums, table: str) -> dict[str, NDArray[Any]]:
     rows = _describe(checksums, file)["attributes"].get("rows")
     if type(rows) is not int or rows < 0:
         raise checksums.damaged(file, "does not describe a table")
-    found = {}
+    result = {}
     for path in checksums.files:
         parts = path.split("/")
         if parts[0] == table and len(parts) == 3 and parts[2] == GROUP:
-            found[parts[1]] = _read_column(checksums, f"{table}/{parts[1]}", rows)
-    return found
+            result[parts[1]] = _read_column(checksums, f"{table}/{parts[1]}", rows)
+    return result
 
 
 def _read_column(checksums: Checksums, name: str, rows: int) -> NDArray[Any]:

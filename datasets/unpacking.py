@@ -73,10 +73,10 @@ def check_regular(path: Path) -> int:
         DataError: It is none, or cannot be read.
     """
     try:
-        found = path.stat()
-        if stat.S_ISREG(found.st_mode):
+        result = path.stat()
+        if stat.S_ISREG(result.st_mode):
             path.open("rb").close()
-            return found.st_size
+            return result.st_size
     except OSError as error:
         raise _error(f"cannot read {path}: {error.strerror}; check the path") from error
     raise _error(f"{path} is no plain file but a folder, pipe or device; save its content first")

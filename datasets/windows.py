@@ -229,9 +229,9 @@ def _paths(rows: Rows, member: Ints, kept: Bools) -> Floats:
     """Positions of agents around their rows at the present, [B, A, W, D]; W = R (T + F)."""
     steps = np.arange(1 - rows.reach * rows.history, rows.reach * rows.horizon + 1)
     wanted = rows.key[member][..., None] + steps
-    found = np.minimum(np.searchsorted(rows.key, wanted), len(rows.key) - 1)
+    result = np.minimum(np.searchsorted(rows.key, wanted), len(rows.key) - 1)
     free = rows.free[rows.tracks.track[rows.row[member]]]
-    seen = (rows.key[found] == wanted) & kept[..., None] & ((steps <= 0) | free[..., None])
-    position = rows.tracks.position[rows.row[found]]
+    seen = (rows.key[result] == wanted) & kept[..., None] & ((steps <= 0) | free[..., None])
+    position = rows.tracks.position[rows.row[result]]
     position[~seen] = np.nan
     return position

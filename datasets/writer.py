@@ -492,16 +492,16 @@ class StoreWriter:
             raise DataError(f"{self.path} is not being written; append inside a 'with' block")
 
     def _header(self, content: dict[str, str]) -> Header:
-        found = self._contents.summary()
+        result = self._contents.summary()
         folds = None if self.folds is None else {k: list(v) for k, v in self.folds.items()}
         for fold, scenes in (folds or {}).items():
-            unknown = sorted(set(scenes) - set(found["scenes"]))
+            unknown = sorted(set(scenes) - set(result["scenes"]))
             if unknown:
                 raise DataError(f"fold {fold!r} names scenes that have no tracks: {unknown}")
         own = {"dims": self._dims, "dt": self._dt, "unit": self._unit, "folds": folds}
         more = {"inputs": self._inputs, "report": dict(self.report), "content": content}
         try:
-            return Header.model_validate({**self._origin, **own, **more, **found})
+            return Header.model_validate({**self._origin, **own, **more, **result})
         except ValidationError as error:
             raise DataError(f"the store's attributes cannot be written: {error}") from error
 

@@ -20,6 +20,7 @@ from trajflow.calibration import (
     stored,
 )
 from trajflow.config import Config
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.predictor import WEIGHTS, TorchPredictor
@@ -144,7 +145,7 @@ def calibrate_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Cal
     options = CalibrationOptions(windows=min(2000, settings.validation_windows), steps=steps)
     try:
         predictor = _uncalibrated(trainer.folder, str(trainer.device), steps)
-        data: Any = trainer.data
+        data: TrackData = trainer.data
         people = data.calibrators()["people"]
         if people < MIN_PEOPLE:
             log.debug("not calibrated: %d validation people, %d needed", people, MIN_PEOPLE)
@@ -170,21 +171,23 @@ def _uncalibrated(folder: RunFolder, device: str, steps: int) -> TorchPredictor:
 
 
 def _evidence(
-    predictor: TorchPredictor, data: Any, options: CalibrationOptions, on_progress: OnProgress
+    predictor: TorchPredictor, data: TrackData, options: CalibrationOptions, on_progress: OnProgress
 ) -> Evidence:
     batches = data.calibration(BATCH, options.windows, options.split)
     windows = counted(batches, "windows", on_progress)
     return gather(predictor, windows, options.samples, options.seed)
 
 
-def _usual_spread(predictor: TorchPredictor, data: Any, options: CalibrationOptions) -> Floats:
+def _usual_spread(
+    predictor: TorchPredictor, data: TrackData, options: CalibrationOptions
+) -> Floats:
     batches = _first(data.training(BATCH, 0), SPREAD_WINDOWS)
     return median_spread(gather(predictor, batches, options.samples, options.seed))
 
 
 def _keep(
     folder: RunFolder,
-    data: Any,
+    data: TrackData,
     evidence: Evidence,
     usual: Floats,
     options: CalibrationOptions,
@@ -381,7 +384,7 @@ def _ood_predictor(folder: RunFolder, device: str, steps: int | None = None) -> 
 def _fit_ood(
     folder: RunFolder,
     predictor: TorchPredictor,
-    data: Any,
+    data: TrackData,
     options: OODOptions,
     store: str,
     on_progress: OnProgress,

@@ -100,12 +100,12 @@ class Variation:
     def _factors(self, horizon: int) -> list[Floats]:
         """Cholesky factors [F, F] of the covariance along and across the path."""
         rise = np.linspace(1 / horizon, 1, horizon)
-        found: list[Floats] = []
+        result: list[Floats] = []
         for weights in (self.along, self.across):
             basis = np.stack([s * rise ** (k + 1) for k, s in enumerate(weights)], -1)
             covariance = basis @ basis.T + self.noise**2 * np.eye(horizon)
-            found.append(np.linalg.cholesky(covariance).astype(np.float64))
-        return found
+            result.append(np.linalg.cholesky(covariance).astype(np.float64))
+        return result
 
 
 def one_scene(name: str, paths: Floats, split: str, dt: float) -> TrackBlock:
@@ -156,9 +156,9 @@ class Fork:
         return np.asarray(np.exp(left - np.logaddexp(left, right)))
 
     def _branches(self, future: Floats) -> tuple[Floats, Floats]:
-        chance = (np.log(self.probability), np.log1p(-self.probability))
+        rng = (np.log(self.probability), np.log1p(-self.probability))
         left, right = (
-            chance[k] + VARIATION.log_density(future, self.mean[k], self.heading[k]) for k in (0, 1)
+            rng[k] + VARIATION.log_density(future, self.mean[k], self.heading[k]) for k in (0, 1)
         )
         return left, right
 

@@ -200,12 +200,12 @@ def generate(
 def _folds(plans: list[_Plan]) -> dict[str, list[str]]:
     """Scenes each system, or the only one, is tested on when left out; and all strange ones."""
     several = len({plan.system for plan in plans}) > 1
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for plan in plans:
         if plan.part == "ood" or plan.part == "test" or several:
             fold = "ood" if plan.part == "ood" else plan.system
-            found.setdefault(fold, []).extend(plan.scenes)
-    return found
+            result.setdefault(fold, []).extend(plan.scenes)
+    return result
 
 
 def _plan(system: str, part: str, n: int, seed: int) -> _Plan:

@@ -4,7 +4,7 @@
     python examples/benchmarks/drone.py sdd.zarr -o results [--seeds 1]
 
 The same command goes on where it was stopped. A tenth of the training agents, in whole recordings,
-is the validation part where the store has none.
+is the validation split where the store has none.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError
 
 SHARE, SEED = 0.1, 0
-"""Of the training agents, those of the validation part where a store has none, and their lot."""
+"""Of the training agents, those of the validation split where a store has none, and their lot."""
 
 
 def folds(store: Store) -> Sequence[str]:
@@ -30,7 +30,7 @@ def settings(store: Store, fold: str) -> list[str]:
     """Settings that make the splits.
 
     Raises:
-        ConfigError: The store has no test part to judge on.
+        ConfigError: The store has no test split to judge on.
     """
     if not {"train", "test"} <= set(store.splits):
         raise ConfigError(

@@ -3,7 +3,7 @@
     trajflow data import ethucy FOLDER -o ethucy.zarr
     python examples/benchmarks/pedestrians.py ethucy.zarr -o results [--folds zara1] [--seeds 1]
 
-The same command goes on where it was stopped. Weights are chosen on validation only; the test part
+The same command goes on where it was stopped. Weights are chosen on validation only; the test split
 is judged by 20 plain draws, beside any chosen set.
 """
 

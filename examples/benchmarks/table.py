@@ -329,7 +329,7 @@ def _head(table: Mapping[str, Any]) -> Iterator[str]:
             f"{asked['history']} + {asked['horizon']} steps, stride {asked['stride']}, unit "
             f"{asked['unit']}; missed beyond {asked['miss']:g}, collided below "
             f"{asked['collide']:g} {asked['unit']}. Test part only; epochs, the noise's "
-            "deviation and learned sets are chosen on the validation part."
+            "deviation and learned sets are chosen on the validation split."
         )
     for names in {tuple(row["protocol"]["validation"]) for row in rows}:
         if names:

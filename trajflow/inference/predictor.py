@@ -18,7 +18,6 @@ from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import Selection, chosen_futures, draws_of
 from trajflow.manifest import read_kept
-from trajflow.models.frames import observed
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.serialization import MOST, read_samples, unpack
 from trajflow.models.tensors import to_tensor
@@ -233,11 +232,15 @@ class _Request:
 
     def drawn(self, model: TrajectoryModel, generator: Generator) -> tuple[Tensor, Tensor]:
         """Futures and contexts of all at once."""
-        target, known = self.target, self.target & observed(self.past).any(-1)
-        context, frame = model.context(self.past, target, self.dt_ratio)
-        noise = model.noise(target, self.samples, generator, self.temperature)
-        futures = model.futures_of(target, context, frame, noise, self.steps, known)
-        return futures, context[target]
+        return model.forecast_with_context(
+            self.past,
+            self.target,
+            self.samples,
+            self.steps,
+            generator,
+            self.dt_ratio,
+            self.temperature,
+        )
 
     def by_scenes(
         self, model: TrajectoryModel, noise: Generator, parts: int

@@ -258,7 +258,22 @@ class TrajectoryModel(nn.Module):
         dt_ratio: Tensor | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """Futures of the targets, [S, N, F, D] with N the number of targets, world coordinates.
+        """Futures [S, N, F, D] of the N targets, as `forecast_with_context` draws them."""
+        return self.forecast_with_context(
+            past, target, samples, steps, generator, dt_ratio, temperature
+        )[0]
+
+    def forecast_with_context(
+        self,
+        past: Tensor,
+        target: Tensor,
+        samples: int,
+        steps: int = 1,
+        generator: Generator | None = None,
+        dt_ratio: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Futures [S, N, F, D] of the N targets, world coordinates, and their contexts [N, H].
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
@@ -272,28 +287,17 @@ class TrajectoryModel(nn.Module):
         """
         context, frame = self.context(past, target, dt_ratio)
         known = target & observed(past).any(-1)
-        noise = self.noise(target, samples, generator, temperature)
-        return self.futures_of(target, context, frame, noise, steps, known)
-
-    def noise(
-        self,
-        target: Tensor,
-        samples: int,
-        generator: Generator | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Noise of the N targets [B, A], [S, N, ...], or of whole scenes if the model is joint."""
         shape = target.shape if self.architecture.joint else (int(target.sum()),)
-        unit = self.normalizer.displacement_scale
         noise = torch.randn(
             samples,
             *shape,
             self.normalizer.size,
-            dtype=unit.dtype,
-            device=unit.device,
+            dtype=past.dtype,
+            device=past.device,
             generator=generator,
         )
-        return noise * temperature
+        futures = self.futures_of(target, context, frame, noise * temperature, steps, known)
+        return futures, context[target]
 
     def futures_of(
         self,

@@ -21,10 +21,10 @@ from trajflow.ood.report import (
     EXPECTED,
     OOD_SCORE,
     TYPICAL,
-    Foreseen,
     OODTerms,
     Reference,
     ScoredWindows,
+    SelfExpectation,
     Stage,
     Values,
     examples,
@@ -116,8 +116,8 @@ def evaluation_stages(
     past = np.concatenate([batch.past[batch.target] for batch in ordinary.spread()])
     scorer = _Scorer(predictor, BaselineDetectors.fit(past), terms)
     windows = scorer.score(ordinary.batches)
-    foreseen = _foreseen(ordinary.batches, predictor, terms)
-    reference = Reference(windows, _thresholds(scorer, ordinary, windows), terms.seed, foreseen)
+    expectation = _self_expectations(ordinary.batches, predictor, terms)
+    reference = Reference(windows, _thresholds(scorer, ordinary, windows), terms.seed, expectation)
     rows = []
     for done, one in enumerate(graded, 1):
         yield Stage(done, len(graded) + 1, f"{one.corruption.name} {one.level}")
@@ -257,7 +257,9 @@ def _pool_name(graded: Graded) -> str:
     return name if graded.level == "all" else f"{name} {graded.level}"
 
 
-def _foreseen(batches: Iterable[Batch], predictor: OODPredictor, terms: OODTerms) -> Foreseen:
+def _self_expectations(
+    batches: Iterable[Batch], predictor: OODPredictor, terms: OODTerms
+) -> SelfExpectation:
     """What forecasts say of their own errors.
 
     If every forecast were the true distribution, errors would be like those of one more draw, and
@@ -274,7 +276,7 @@ def _foreseen(batches: Iterable[Batch], predictor: OODPredictor, terms: OODTerms
             draws = predictor.forecast(hidden, 2 * samples + 1, seed)[:, batch.target]
             drawn.append(metrics.energy_score(draws[:samples], draws[samples]))
             own.append(_half_mean_distance(draws[samples + 1 :]))
-    return Foreseen(np.concatenate(own), np.concatenate(drawn))
+    return SelfExpectation(np.concatenate(own), np.concatenate(drawn))
 
 
 def _half_mean_distance(draws: Floats) -> Floats:

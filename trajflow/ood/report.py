@@ -100,7 +100,7 @@ class ScoredWindows:
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class SelfExpectation:
     """What forecasts say of their own errors.
 
     Attributes:
@@ -120,23 +120,25 @@ class Reference:
         windows: The scored windows.
         threshold: By score, what 95 % of the reference people stay below.
         seed: Seed of the bootstrap.
-        foreseen: What their forecasts say of their own errors.
+        expectation: What their forecasts say of their own errors.
     """
 
     windows: ScoredWindows
     threshold: Mapping[str, float]
     seed: int = 0
-    foreseen: Foreseen | None = None
+    expectation: SelfExpectation | None = None
 
     def report(self) -> Values:
         """Accuracy, false alarms, and how well scores predict errors, of ordinary windows."""
-        windows, foreseen = self.windows, self.foreseen
+        windows, expectation = self.windows, self.expectation
         (weights,) = bootstrap_weights((windows.person,), self.seed)
         scores, ceiling = dict(windows.scores), {}
-        if foreseen is not None:
-            scores[SELF_EXPECTED] = foreseen.own
-            oracle = retained(foreseen.drawn, foreseen.drawn, weights)
-            ceiling = _gains(Retention(retained(foreseen.own, foreseen.drawn, weights), oracle))
+        if expectation is not None:
+            scores[SELF_EXPECTED] = expectation.own
+            oracle = retained(expectation.drawn, expectation.drawn, weights)
+            ceiling = _gains(
+                Retention(retained(expectation.own, expectation.drawn, weights), oracle)
+            )
         return {
             **_counts(windows),
             "accuracy": _accuracy(windows, weights),

@@ -1,6 +1,5 @@
 """Training: batches in, events out, a run folder on disk."""
 
-from trajflow.training.data import TrainingData
 from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
 from trajflow.training.trainer import Trainer
 
@@ -13,5 +12,4 @@ __all__ = [
     "Step",
     "Tempered",
     "Trainer",
-    "TrainingData",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from trajflow.config import Config
+from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError
 from trajflow.models.learned_samples import (
     LearnedSamples,
@@ -24,7 +25,6 @@ from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
-from trajflow.training.data import TrainingData
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
 from trajflow.training.trainer import weight_groups
 from trajflow.types import Batch, scene_centres
@@ -58,7 +58,7 @@ class LearnedSamplesTrainer:
     def __init__(
         self,
         model: TrajectoryModel,
-        data: TrainingData,
+        data: TrackData,
         config: Config,
         device: torch.device,
     ) -> None:

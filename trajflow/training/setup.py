@@ -8,6 +8,7 @@ import torch
 
 from trajflow import __version__
 from trajflow.config import Config, FlowConfig
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import free_memory
 from trajflow.errors import ConfigError, DataError, RunError, did_you_mean
 from trajflow.flow import PRESETS, LogitNormalTimes, MeanFlowObjective, Preset
@@ -16,7 +17,6 @@ from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder
 from trajflow.training.checkpoint import Checkpoint
-from trajflow.training.data import TrainingData
 from trajflow.training.events import Finished
 from trajflow.training.reproducible import reproducible, reseed
 from trajflow.training.trainer import Trainer
@@ -82,7 +82,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
     )
 
 
-def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
+def new_model(config: Config, data: TrackData, dims: int) -> TrajectoryModel:
     """A model with seeded weights, its normalizer fitted to the training split."""
     cpu = torch.device("cpu")
 
@@ -99,7 +99,7 @@ def new_model(config: Config, data: TrainingData, dims: int) -> TrajectoryModel:
     return model
 
 
-def _check_data(config: Config, data: TrainingData, dims: int) -> None:
+def _check_data(config: Config, data: TrackData, dims: int) -> None:
     """Refuse, before anything is written, what cannot be trained on."""
     train = config.train
     steps = data.steps(train.batch_size)
@@ -123,7 +123,7 @@ def _check_data(config: Config, data: TrainingData, dims: int) -> None:
 
 def new_trainer(
     config: Config,
-    data: TrainingData,
+    data: TrackData,
     out: str,
     record: dict[str, Any],
     facts: dict[str, Any],
@@ -151,7 +151,7 @@ def new_trainer(
 
 
 def resumed_trainer(
-    folder: RunFolder, data: TrainingData, facts: dict[str, Any], device: torch.device
+    folder: RunFolder, data: TrackData, facts: dict[str, Any], device: torch.device
 ) -> Trainer:
     """The trainer of a run folder, where it stopped: at its beginning if it never saved.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from trajflow.config import Config
+from trajflow.datasets.loader import TrackData
 from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
 from trajflow.models.serialization import pack, unpack
@@ -20,7 +21,6 @@ from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
 from trajflow.training.checkpoint import Checkpoint, TrainingProgress
-from trajflow.training.data import TrainingData
 from trajflow.training.divergence import SLOWED, Diverged, NotFinite
 from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
 from trajflow.training.reproducible import each_reproducible, reseed
@@ -39,7 +39,7 @@ class Trainer:
         model: TrajectoryModel,
         objective: MeanFlowObjective,
         config: Config,
-        data: TrainingData,
+        data: TrackData,
         folder: RunFolder,
         facts: dict[str, Any],
         device: torch.device,
