@@ -5,6 +5,7 @@ bring their own under the entry point `trajflow.importers`.
 """
 
 import csv
+import os
 import re
 import tomllib
 from collections import Counter
@@ -205,11 +206,13 @@ class _Table:
         place = folder / f"input{index}"
         stage(path, place, most)
         comments, text = _first_line(path, place, encoding)
+        if most is None:
+            _check_last_line(path, place)
         delimiter = _delimiter(text)
         cells = _cells(path, text, delimiter)
         one = cls(path, cells, delimiter, place, len(comments) + 1, commented=bool(comments))
         rates = (_FPS.search(comment) for comment in comments)
-        one.fps = next((float(found[1] or found[2]) for found in rates if found), None) or None
+        one.fps = next((float(result[1] or result[2]) for result in rates if result), None) or None
         if _are_values(cells):
             last = comments[-1].lstrip("# \t") if comments else ""
             named = (_cells(path, last, way) for way in (delimiter, " ")) if last else ()
@@ -300,6 +303,24 @@ def _first_line(path: Path, place: Path, encoding: str) -> tuple[list[str], str]
     if not text.strip():
         raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
     return comments, text
+
+
+def _stage_text(path: Path, place: Path) -> None:
+    """`stage` a text whose last line is as short as the others must be."""
+    stage(path, place)
+    _check_last_line(path, place)
+
+
+def _check_last_line(path: Path, place: Path) -> None:
+    """Refuse a last line that is too long: DuckDB would take it into memory, several times."""
+    with place.open("rb") as stream:
+        if stream.seek(0, os.SEEK_END) > MAX_LINE:
+            stream.seek(-MAX_LINE - 1, os.SEEK_END)
+            if not re.search(rb"[\r\n]", stream.read()):
+                raise DataError(
+                    f"{path} is no table: its last line is longer than {MAX_LINE} bytes; is a "
+                    "quote left open there?"
+                )
 
 
 def _line(path: Path, stream: IO[bytes], encoding: str) -> str:
@@ -516,11 +537,11 @@ def _note_folds(db: Connection, one: _Table, mapped: Mapped, source: Source) -> 
     tested = [f"bool_or({label(one.key(name))} = 'test')" for name in mapped.folds.values()]
     scene = label(one.key(mapped.names["scene"]))
     with reading(one.path):
-        found = db.execute(
+        result = db.execute(
             f"select {scene} as s, {', '.join(tested)} from {one.relation} group by s "
             'order by min("row")'
         ).fetchall()
-    for name, *flags in found:
+    for name, *flags in result:
         for fold, flag in zip(mapped.folds, flags, strict=True):
             scenes = source.folds.setdefault(fold, [])
             if flag and name not in scenes:
@@ -564,7 +585,7 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
     )
     every = known["annotated_every"] if options.settings.get("eth-time") == "true" else {}
     for index, file in enumerate(files):
-        stage(file, options.folder / f"input{index}")
+        _stage_text(file, options.folder / f"input{index}")
         select = _ethucy_rows(options.folder / f"input{index}", file.stem, known)
         step = every.get(file.stem, FRAMES_PER_STEP)
         if step != FRAMES_PER_STEP:
@@ -645,7 +666,7 @@ def trajnet(db: Connection, path: Path, options: ReadOptions) -> Source:
     stems = Counter(file.stem for file in files)
     objects, rates, steps = [], set(), []
     for index, file in enumerate(files):
-        stage(file, options.folder / f"input{index}")
+        _stage_text(file, options.folder / f"input{index}")
         objects.append(_objects(options.folder / f"input{index}"))
         with reading(file):
             rate, step = _trajnet_rate(db, objects[-1])
@@ -728,7 +749,7 @@ def sdd(db: Connection, path: Path, options: ReadOptions) -> Source:
         raise DataError(f"scene {twice[0]!r} is there twice; import one tree at a time")
     selects = []
     for index, file in enumerate(files):
-        stage(file, options.folder / f"input{index}")
+        _stage_text(file, options.folder / f"input{index}")
         rows = _scan(options.folder / f"input{index}", len(SDD) + 1, " ")
         selects.append(_sdd_rows(rows, names[index], options.scale or 1.0, every))
     return Source(

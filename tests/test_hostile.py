@@ -121,6 +121,19 @@ def test_a_line_that_is_too_long_is_named(tmp_path, source, name):
     assert [left.name for left in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("source", ["ethucy", "trajnet", "table"])
+def test_a_last_line_that_is_too_long_is_named_before_it_is_read(tmp_path, source):
+    name, row = {
+        "ethucy": ("t.txt", b"10 1 2 3\n"),
+        "trajnet": ("t.ndjson", b'{"track": {"f": 1, "p": 1, "x": 0, "y": 0}}\n'),
+        "table": ("t.csv", b"agent,time,x,y\n1,1,2,3\n"),
+    }[source]
+    (tmp_path / name).write_bytes(row + b"x" * (3 * MAX_LINE))
+    with pytest.raises(DataError, match=f"{name} is no table: its last line is longer"):
+        import_tracks(source, tmp_path / name, tmp_path / "o.zarr", dt=1.0)
+    assert [left.name for left in tmp_path.iterdir()] == [name]
+
+
 def test_what_unfolds_plainly_is_read_and_a_bomb_is_not(tmp_path):
     plain = np.random.default_rng(0).integers(0, 10, SMALL + 99).astype("u1").tobytes()
     (tmp_path / "plain.gz").write_bytes(gzip.compress(plain, 1))
