@@ -473,13 +473,13 @@ def _windows(seen: _Examination, length: int) -> Finding:
 
 
 def _quarantine(store: Store) -> Finding:
-    """How much an import set apart."""
+    """How many rows an import quarantined."""
     counts = store.header.quarantined()
     total, read = sum(counts.values()), store.header.counted("rows_read") or store.rows
     if not total:
-        return Finding("ok", "quarantine", "no row was set apart by the import")
+        return Finding("ok", "quarantine", "the import quarantined no row")
     text = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
-    message = f"{total} of {read} rows were set apart by the import: {text}"
+    message = f"the import quarantined {total} of {read} rows: {text}"
     level: Level = "warning" if total > MANY_QUARANTINED * read else "note"
     return Finding(level, "quarantine", message, dict(counts))
 

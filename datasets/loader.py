@@ -452,7 +452,9 @@ class Stream:
         counts = {name: self.survey.summary(name) for name in PARTS}
         text = ", ".join(f"{n} {c['windows']} (of {c['rows']} rows)" for n, c in counts.items())
         fold = f", fold {rule.fold!r}," if rule.fold else ""
-        out = "use fewer steps" if counts[split]["rows"] else "use another split or fold"
+        out = "use another split or fold"
+        if counts[split]["rows"]:
+            out = "use fewer steps: --set data.history=N --set data.horizon=N"
         if split == "test" and not rule.fold and self.store.folds:
             out = f"choose a fold: {', '.join(self.store.folds)}"
         return (

@@ -34,7 +34,7 @@ class Forecast:
         expected_error: Energy score to expect of each agent's plain draws, [*, A], in the past's
             unit, at the temperature and evaluations the run was fitted for. It says whom to
             trust, which the OOD score does not: an unusual past may be easy.
-        faults: What is wrong with each past that was set apart, in words, [*, A]; None where
+        faults: What is wrong with each past that was quarantined, in words, [*, A]; None where
             nothing is. The samples of such an agent are NaN. None: it was not asked for.
     """
 
