@@ -243,7 +243,7 @@ def _ood_notes(report: Mapping[str, Any]) -> Iterator[str]:
     if abs(report["metre"] - 1) > 1e-9:
         yield (
             f"lengths: {report['metre']:.3g} {report['protocol']['unit']} stand for a metre, as "
-            "the usual pace of training tracks does for a walk of 1.3 m/s"
+            "the typical speed of training tracks does for a walk of 1.3 m/s"
         )
     yield from report["notes"]
 

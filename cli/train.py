@@ -166,7 +166,7 @@ def _returned(event: "Returned") -> str:
     """That a loss was not finite, and where the training goes on."""
     return (
         f"loss is {event.loss} at step {event.since}; going back to step {event.step} "
-        f"and on with a learning rate of {event.rate:.3g}"
+        f"and on with a learning rate of {event.lr:.3g}"
     )
 
 

@@ -75,7 +75,12 @@ def _exports() -> list[bytes]:
     graph = bytes([0x0A, len(node)]) + node + bytes([0x2A, len(tensor)]) + tensor
     model = b"\x08\x09" + bytes([0x3A, len(graph)]) + graph
     facts = {"format": FORMAT, "history": 8, "horizon": 12, "dims": 2, "dt": 0.4, "unit": "m"}
-    facts |= {"usual": 0.3, "temperature": 1.0, "least_rate": 1.0, "most_rate": 1.0}
+    facts |= {
+        "displacement_scale": 0.3,
+        "temperature": 1.0,
+        "least_dt_ratio": 1.0,
+        "most_dt_ratio": 1.0,
+    }
     facts |= {"neighbors": None, "calibration": None, "evaluations": 1, "learned": [4]}
     facts |= {"joint": False, "golden": 1e-4}
     made = io.BytesIO()

@@ -277,7 +277,7 @@ def gather(forecaster: Forecaster, batches: Iterable[Batch], samples: int, seed:
 GRID = np.arange(1, 100) / 100
 """Levels that factors are kept for; one in between takes the next higher."""
 FLOOR = 0.05
-"""Least spread that counts, as a share of the usual one at the same step."""
+"""Least spread that counts, as a share of the typical one at the same step."""
 
 
 @dataclass(frozen=True)
@@ -368,7 +368,9 @@ def median_spread(evidence: Evidence) -> Floats:
     return np.asarray(np.median(evidence.spread, 0))
 
 
-def fit(evidence: Evidence, usual: Floats, origin: CalibrationOrigin | None = None) -> Calibration:
+def fit(
+    evidence: Evidence, typical_spread: Floats, origin: CalibrationOrigin | None = None
+) -> Calibration:
     """The factors that hold for a window of a new person, at every level of `GRID`.
 
     The score of a window is its distance over its spread, step by step, and the largest of these
@@ -376,14 +378,14 @@ def fit(evidence: Evidence, usual: Floats, origin: CalibrationOrigin | None = No
 
     Args:
         evidence: Windows that nothing was learned from, N of them.
-        usual: Median spread of training forecasts at each step, [F].
+        typical_spread: Median spread of training forecasts at each step, [F].
         origin: What the evidence is of; people and windows are counted here.
 
     Source: Lei et al. 2018, "Distribution-free predictive inference for regression", sec. 5.2
     (locally weighted scores); Diquigiovanni, Fontana and Vantini 2022, "Conformal prediction
     bands for multivariate functional data" (their maximum over the path).
     """
-    floor = FLOOR * usual
+    floor = FLOOR * typical_spread
     scores = over(evidence.away, np.maximum(evidence.spread, floor))
     given = vars(origin or CalibrationOrigin()) | {
         "people": evidence.people,

@@ -43,15 +43,15 @@ def _damages(path: Path) -> "Iterator[Finding]":
 
     try:
         damages = RunFolder(path).damages()
-        known = len(Manifest.read(path).files)
+        files = len(Manifest.read(path).files)
     except TrajflowError as error:
         yield Finding("error", "files", str(error))
         return
     for damage in damages:
         yield Finding("error", "files", damage)
-    if not damages and known:
-        yield Finding("ok", "files", f"all {known} listed files are what was written")
-    if not known:
+    if not damages and files:
+        yield Finding("ok", "files", f"all {files} listed files are what was written")
+    if not files:
         yield Finding("note", "files", "made by a version that kept no list of files")
 
 
@@ -82,10 +82,10 @@ def _loads(path: Path) -> "Iterator[Finding]":
 
     for code, load in (("settings", settings), ("weights", weights), ("checkpoint", checkpoint)):
         try:
-            with warnings.catch_warnings(record=True) as heard:
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 yield Finding("ok", code, load())
-            for one in heard:
+            for one in caught:
                 yield Finding("warning", code, str(one.message))
         except OtherVersion as error:
             yield Finding("note", code, str(error))
@@ -116,10 +116,10 @@ def _threads() -> "Finding":
     from trajflow.datasets.doctor import Finding
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    asked = os.environ.get("OMP_NUM_THREADS", "")
+    threads = os.environ.get("OMP_NUM_THREADS", "")
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    text = f"{cores} processors, load {busy:.1f}, OMP_NUM_THREADS={asked or 'unset'}"
-    if asked.isdigit() and cores and int(asked) > cores:
+    text = f"{cores} processors, load {busy:.1f}, OMP_NUM_THREADS={threads or 'unset'}"
+    if threads.isdigit() and cores and int(threads) > cores:
         return Finding("warning", "threads", f"{text}: more threads than processors are slow")
     if cores and busy > cores:
         return Finding("note", "threads", f"{text}: other work shares them; timings mean little")

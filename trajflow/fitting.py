@@ -46,7 +46,7 @@ BATCH = 512
 OOD_BATCH = 256
 """Targets in a batch of an OOD fit."""
 SPREAD_WINDOWS = 500
-"""Training windows that say what spread is usual."""
+"""Training windows that the typical spread is taken from."""
 MIN_PEOPLE = 20
 """People below which a training ends without a calibration or an OOD detector."""
 DEPENDENT = (
@@ -116,10 +116,10 @@ def calibrate_run(
     check_fit(predictor, store, data)
     tracks = run_data(store, folder)
     evidence = _evidence(predictor, tracks, options, on_progress)
-    usual = _usual_spread(predictor, tracks, options)
-    calibration = _keep(folder, tracks, evidence, usual, options, store.fingerprint())
+    typical_spread = _typical_spread(predictor, tracks, options)
+    calibration = _keep(folder, tracks, evidence, typical_spread, options, store.fingerprint())
     if check_split is None:
-        reliability = cross_check(evidence, usual, options.seed)
+        reliability = cross_check(evidence, typical_spread, options.seed)
     else:
         if shared := len(tracks.leakage()["val+test"]):
             log.warning("%d people are in both %s and %s", shared, options.split, check_split)
@@ -152,8 +152,8 @@ def calibrate_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Cal
             return None
         evidence = _evidence(predictor, data, options, on_progress)
         store = str(trainer.folder.read_record().get("store", ""))
-        usual = _usual_spread(predictor, data, options)
-        calibration = _keep(trainer.folder, data, evidence, usual, options, store)
+        typical_spread = _typical_spread(predictor, data, options)
+        calibration = _keep(trainer.folder, data, evidence, typical_spread, options, store)
     except TrajflowError as error:
         log.warning("not calibrated: %s", error)
         return None
@@ -178,7 +178,7 @@ def _evidence(
     return gather(predictor, windows, options.samples, options.seed)
 
 
-def _usual_spread(
+def _typical_spread(
     predictor: TorchPredictor, data: TrackData, options: CalibrationOptions
 ) -> Floats:
     batches = _first(data.training(BATCH, 0), SPREAD_WINDOWS)
@@ -189,7 +189,7 @@ def _keep(
     folder: RunFolder,
     data: TrackData,
     evidence: Evidence,
-    usual: Floats,
+    typical_spread: Floats,
     options: CalibrationOptions,
     store: str,
 ) -> Calibration:
@@ -204,7 +204,7 @@ def _keep(
         store=store,
         weights=digest(folder.read(WEIGHTS, "train it first")),
     )
-    calibration = fit(evidence, usual, origin)
+    calibration = fit(evidence, typical_spread, origin)
     folder.write(FILE, stored(calibration))
     return calibration
 

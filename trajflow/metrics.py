@@ -150,7 +150,7 @@ def spread(samples: Floats, weights: Floats | None = None) -> Floats:
 
     With weights [S, *, A] it is that between two futures drawn of the weighted samples.
     """
-    return _between(samples, lambda apart: _length(apart).mean(-1), weights)
+    return _between(samples, lambda difference: _length(difference).mean(-1), weights)
 
 
 def spread_ratio(samples: Floats, future: Floats) -> float:
@@ -159,8 +159,8 @@ def spread_ratio(samples: Floats, future: Floats) -> float:
     Both are means over steps, samples and agents. Below 1 the samples are too sure, above 1 they
     are too wide: samples of the truth's own distribution are as far apart as they are from it.
     """
-    apart, away = spread(samples).mean(), mean_ade(samples, future).mean()
-    return float(apart / away) if away > 0 else float("nan")
+    width, away = spread(samples).mean(), mean_ade(samples, future).mean()
+    return float(width / away) if away > 0 else float("nan")
 
 
 def joint_ade(samples: Floats, future: Floats, marked: Bools) -> Floats:
@@ -285,12 +285,12 @@ def _path_spread(samples: Floats, weights: Floats | None = None) -> Floats:
     if count < 2:
         return np.zeros(lead)
     paths = np.moveaxis(samples.reshape(count, -1, samples.shape[-2] * samples.shape[-1]), 1, 0)
-    apart = [pdist(path) for path in np.ascontiguousarray(paths)]
+    distances = [pdist(path) for path in np.ascontiguousarray(paths)]
     if weights is None:
-        return np.array([one.mean() for one in apart]).reshape(lead)
+        return np.array([one.mean() for one in distances]).reshape(lead)
     one, other = np.triu_indices(count, 1)
     share = weights.reshape(count, -1).T
-    twice = [2 * (d * w[one] * w[other]).sum() for d, w in zip(apart, share, strict=True)]
+    twice = [2 * (d * w[one] * w[other]).sum() for d, w in zip(distances, share, strict=True)]
     return np.array(twice).reshape(lead)
 
 
@@ -309,16 +309,16 @@ def _between(
         part, half = flat[:, first : first + size], root[:, first : first + size]
         for shift in range(1, count // 2 + 1):
             twice = 1 if 2 * shift == count else 2
-            apart = distance(part - np.roll(part, shift, 0)) * half * np.roll(half, shift, 0)
-            total[first : first + size] += twice * apart.sum(0)
+            distances = distance(part - np.roll(part, shift, 0)) * half * np.roll(half, shift, 0)
+            total[first : first + size] += twice * distances.sum(0)
     return total.reshape(lead)
 
 
-def _nearest(apart: Floats) -> Floats:
+def _nearest(distances: Floats) -> Floats:
     """Least distance to the origin of each of the polylines [N, F, D], [N]."""
-    if apart.shape[-2] == 1:
-        return _length(apart[..., 0, :])
-    begin, along = apart[..., :-1, :], np.diff(apart, axis=-2)
+    if distances.shape[-2] == 1:
+        return _length(distances[..., 0, :])
+    begin, along = distances[..., :-1, :], np.diff(distances, axis=-2)
     square = _dot(along, along)
     part = -_dot(begin, along) / np.where(square > 0, square, 1.0)
     return np.asarray(_length(begin + np.clip(part, 0, 1)[..., None] * along).min(-1))

@@ -52,12 +52,12 @@ def check(calibration: Calibration, evidence: Evidence) -> Reliability:
     return _told(evidence, _calibrated_radii(calibration, evidence))
 
 
-def cross_check(evidence: Evidence, usual: Floats, seed: int = 0) -> Reliability:
+def cross_check(evidence: Evidence, typical_spread: Floats, seed: int = 0) -> Reliability:
     """Fit on one half of the people, look at the other half, and the other way round.
 
     Args:
         evidence: Windows of all of them.
-        usual: Median spread of training forecasts at each step, [F].
+        typical_spread: Median spread of training forecasts at each step, [F].
         seed: What the halves are drawn by.
 
     Raises:
@@ -69,7 +69,7 @@ def cross_check(evidence: Evidence, usual: Floats, seed: int = 0) -> Reliability
     half = _halves(evidence.person, seed)
     for held in (0, 1):
         there = np.flatnonzero(half == held)
-        one = fit(evidence.take(np.flatnonzero(half != held)), usual)
+        one = fit(evidence.take(np.flatnonzero(half != held)), typical_spread)
         for kind, result in _calibrated_radii(one, evidence.take(there)).items():
             radii[kind][:, there] = result
     return _told(evidence, radii)

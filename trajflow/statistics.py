@@ -60,10 +60,10 @@ class Tally:
     def add(self, group: NDArray[Any], agent: Ints, scores: Floats) -> None:
         """Add the scores [N, ...] of N windows of agents [N] in groups named by [N] strings."""
         for name in set(group.tolist()):
-            mine = group == name
-            ones = np.ones(int(mine.sum()), np.int64)
+            members = group == name
+            ones = np.ones(int(members.sum()), np.int64)
             held = self.held[name]
-            held.append(People.merged([People(agent[mine], ones, scores[mine])]))
+            held.append(People.merged([People(agent[members], ones, scores[members])]))
             if len(held) > MERGE_AFTER:
                 self.held[name] = [People.merged(held)]
 

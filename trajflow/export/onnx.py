@@ -53,7 +53,7 @@ class ForecastGraph(nn.Module):
         self.model, self.temperature, self.evaluations = model, temperature, evaluations
 
     def forward(
-        self, past: Tensor, noise: Tensor, rate: Tensor | None = None
+        self, past: Tensor, noise: Tensor, dt_ratio: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Futures [S, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
 
@@ -62,9 +62,9 @@ class ForecastGraph(nn.Module):
                 unseen.
             noise: Normal numbers of every sample of the first K agents of each scene,
                 [S, B, K, N] with N = F * D.
-            rate: Seconds per step over those that are usual, [B].
+            dt_ratio: Seconds per step over those of the training tracks, [B].
         """
-        context, frame = self.model.context(past, noise.shape[2], rate)
+        context, frame = self.model.context(past, noise.shape[2], dt_ratio)
         known = observed(past).any(-1)[:, : noise.shape[2]]
         wide = noise * self.temperature
         return self.model.futures(context, frame, wide, self.evaluations, known), context
@@ -96,9 +96,9 @@ def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
 def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
     """The graph of a predictor.
 
-    It gives `futures` and `context` of `past`, `noise` and, where the model is told it, `rate`. For
-    int8 the weights are whole numbers with a scale for each column, and what they multiply is
-    scaled anew in every call; recurrent layers stay in float32.
+    It gives `futures` and `context` of `past`, `noise` and, for a model conditioned on dt,
+    `dt_ratio`. For int8 the weights are whole numbers with a scale for each column, and what
+    they multiply is scaled anew in every call; recurrent layers stay in float32.
 
     Raises:
         MissingExtra: What writes ONNX is not installed.
@@ -107,7 +107,7 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     graph = _graph(
         module,
         random_inputs(predictor, (3, 19, 2, 4), seed=0),
-        {"past": (0, 1), "noise": (0, 1, 2), "rate": (0,)},
+        {"past": (0, 1), "noise": (0, 1, 2), "dt_ratio": (0,)},
         ("futures", "context"),
     )
     return graph if precision == "fp32" else _quantized(graph)
@@ -149,7 +149,7 @@ def artifact_of(predictor: TorchPredictor, session: GraphSession, precision: Pre
 
 def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
     """Everything a file says of itself."""
-    model, rates = predictor.model, predictor.format.dt_range
+    model, dts = predictor.model, predictor.format.dt_range
     a, social = model.architecture, model.social
     calibration = predictor.calibration
     return {
@@ -165,10 +165,10 @@ def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
         "dt": predictor.dt,
         "unit": predictor.unit,
         "table": predictor.facts.get("table"),
-        "usual": predictor.format.displacement_scale,
+        "displacement_scale": predictor.format.displacement_scale,
         "temperature": predictor.temperature,
-        "least_rate": rates.least / rates.dt,
-        "most_rate": rates.most / rates.dt,
+        "least_dt_ratio": dts.least / dts.dt,
+        "most_dt_ratio": dts.most / dts.dt,
         "evaluations": predictor.steps,
         "neighbors": None if social is None else social.limit,
         # Learned noises are those of one evaluation.

@@ -145,7 +145,7 @@ def outputs_of(
     target = np.asarray(np.isfinite(past).all(-1).any(-1))
     target[:, noise.shape[2] :] = False
     wanted = target[:, : noise.shape[2]]
-    drawn, context = drawn_from(predictor, past, target, noise[:, wanted], inputs.get("rate"))
+    drawn, context = drawn_from(predictor, past, target, noise[:, wanted], inputs.get("dt_ratio"))
     futures = np.zeros((*noise.shape[:3], *drawn.shape[2:]))
     futures[:, wanted] = drawn
     contexts = np.zeros((*wanted.shape, context.shape[-1]))
@@ -159,7 +159,7 @@ def drawn_from(
     past: NDArray[np.float32],
     target: Bools,
     noise: NDArray[np.float32],
-    rate: NDArray[np.float32] | None = None,
+    dt_ratio: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Futures [S, N, F, D] of the run itself from given noise, and contexts [N, H].
 
@@ -168,10 +168,10 @@ def drawn_from(
         past: Positions about a point near each scene, [B, A, T, D]; NaN where unseen.
         target: The N agents that are forecast, [B, A].
         noise: Normal numbers, [S, N, ...].
-        rate: Seconds per step over those that are usual, [B].
+        dt_ratio: Seconds per step over those of the training tracks, [B].
     """
     model, wanted = predictor.model, torch.as_tensor(target)
-    clock = None if rate is None else torch.as_tensor(rate)
+    clock = None if dt_ratio is None else torch.as_tensor(dt_ratio)
     wide = torch.as_tensor(noise) * predictor.temperature
     context, frame = model.context(torch.as_tensor(past), wanted, clock)
     if model.architecture.joint:
@@ -191,7 +191,7 @@ def random_inputs(
         predictor: Whose sizes and lengths count.
         size: Scenes B, agents A, of which K are forecast, and samples S.
         seed: What they follow from.
-        rough: How much displacements vary, over the usual one.
+        rough: How much displacements vary, over the typical one.
     """
     scenes, agents, targets, samples = size
     a, unit = predictor.model.architecture, float(predictor.model.normalizer.displacement_scale)
@@ -207,5 +207,5 @@ def random_inputs(
     inputs = {"past": past.astype(np.float32), "noise": noise.astype(np.float32)}
     if a.condition_on_dt:
         least, most = (one / predictor.dt for one in predictor.dts)
-        inputs["rate"] = rng.uniform(least, most, scenes).astype(np.float32)
+        inputs["dt_ratio"] = rng.uniform(least, most, scenes).astype(np.float32)
     return inputs

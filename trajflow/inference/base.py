@@ -36,7 +36,7 @@ class DtRange:
     most: float
 
     def ratio(self, dt: float | None) -> float:
-        """Seconds per step over the usual ones; None: as trained.
+        """Seconds per step over those of the training tracks; None: as trained.
 
         Raises:
             ConfigError: The model was not trained for so many.
@@ -54,7 +54,7 @@ class DtRange:
         return dt / self.dt
 
     def ratios(self, batch: Batch) -> float | Floats:
-        """Seconds per step of each scene over the usual ones, [B], or one for all.
+        """Seconds per step of each scene over those of the training tracks, [B], or one for all.
 
         Raises:
             ConfigError: The model was not trained for so many.

@@ -111,7 +111,7 @@ def chosen_futures(
         steps: Network evaluations per draw.
         generator: Source of the noise, where the model is.
         sets: Noise sets that were learned for the model, by their number of futures.
-        dt_ratio: Seconds per step over those that are usual, [B]; see `TrajectoryModel.context`.
+        dt_ratio: Seconds per step over those of the training tracks, [B].
         temperature: Deviation of the noise.
 
     Raises:
@@ -127,15 +127,15 @@ def chosen_futures(
     if selection.rule == LEARNED:
         return _learned(model, context, frame, selection.count, sets or {})
     each = selection.draws * model.normalizer.size
-    some = max(1, (ROWS if past.device.type == "cpu" else MANY_ROWS) // selection.draws)
+    at_once = max(1, (ROWS if past.device.type == "cpu" else MANY_ROWS) // selection.draws)
     parts = []
     everybody = torch.arange(len(context), device=past.device)
     for agents in torch.split(everybody, BUDGET // each or 1):
         noise = even_noise(selection.draws, len(agents), model.normalizer.components, generator)
         noise = temperature * noise.to(past.dtype)
-        blocks = zip(torch.split(agents, some), torch.split(noise, some, 1), strict=True)
-        for rows, mine in blocks:
-            draws = model.futures(context[rows], frame.take(rows), mine, steps)
+        blocks = zip(torch.split(agents, at_once), torch.split(noise, at_once, 1), strict=True)
+        for rows, own_noise in blocks:
+            draws = model.futures(context[rows], frame.take(rows), own_noise, steps)
             parts.append(choose(draws, selection.count, selection.rule))
     return Chosen(
         torch.cat([part.samples for part in parts], 1),
@@ -151,9 +151,9 @@ def _learned(
     sets: Mapping[int, LearnedSamples],
 ) -> Chosen:
     if count not in sets:
-        known = ", ".join(map(str, sorted(sets))) or "none"
+        counts = ", ".join(map(str, sorted(sets))) or "none"
         raise ConfigError(
-            f"no learned set of {count} futures (there are: {known}); learn one by "
+            f"no learned set of {count} futures (there are: {counts}); learn one by "
             f"`trajflow fit RUN DATA samples --count {count}`, or choose by "
             f"{', '.join(RULES)}"
         )

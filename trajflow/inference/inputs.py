@@ -14,9 +14,9 @@ from trajflow.errors import TrajflowError
 from trajflow.types import Floats
 
 STEP = 1e4
-"""Most displacement per step, over the usual one."""
+"""Most displacement per step, over the typical one."""
 FAR = 1e6
-"""Most distance from the others of a scene, over the usual displacement: single precision's end."""
+"""Most distance from the others, over the typical displacement: where single precision ends."""
 CANDIDATES = 32
 """Places of a scene that are tried for its center, so that scattered agents take little time."""
 MOST = 10_000
@@ -41,8 +41,8 @@ class PastShape:
             TrajflowError: It has another shape, or is no array of numbers.
         """
         array = self.numbers(points, name)
-        known = np.isfinite(array)
-        return array if known.all() else np.where(known.all(-1, keepdims=True), array, np.nan)
+        observed = np.isfinite(array)
+        return array if observed.all() else np.where(observed.all(-1, keepdims=True), array, np.nan)
 
     def numbers(self, points: ArrayLike, name: str) -> Floats:
         """Positions [*, T, D] as they were given, NaN where masked, also what is infinite.
@@ -226,37 +226,37 @@ def plausible(points: Floats, scale: float) -> bool:
     return bool(across.max() <= min(FAR, STEP) * scale)
 
 
-def _name(found: NDArray[np.object_], points: Floats, scale: float) -> None:
+def _name(faults: NDArray[np.object_], points: Floats, scale: float) -> None:
     """Write what is wrong with each past beside it."""
     seen = np.asarray(np.isfinite(points).all(-1))
-    known = np.where(seen[..., None], points, np.nan)
+    observed = np.where(seen[..., None], points, np.nan)
     with np.errstate(all="ignore"):
         low, high = (np.where(seen[..., None], points, end) for end in (np.inf, -np.inf))
         moved = (high.max(-2, initial=-np.inf) - low.min(-2, initial=np.inf)).max(-1, initial=0)
-        away = _away(known, FAR * scale)
+        away = _away(observed, FAR * scale)
     steps = max(1, points.shape[2] - 1)
-    found[away > FAR * scale] = f"is more than {FAR:g} usual steps from the others"
-    found[moved > STEP * steps * scale] = f"moves more than {STEP:g} times the usual step"
-    found[~seen.any(-1)] = f"was not seen at any of the {points.shape[2]} steps"
-    found[np.isinf(points).any((-1, -2))] = "has an infinite coordinate"
+    faults[away > FAR * scale] = f"is more than {FAR:g} typical steps from the others"
+    faults[moved > STEP * steps * scale] = f"moves more than {STEP:g} times the typical step"
+    faults[~seen.any(-1)] = f"was not seen at any of the {points.shape[2]} steps"
+    faults[np.isinf(points).any((-1, -2))] = "has an infinite coordinate"
 
 
-def _away(known: Floats, far: float) -> Floats:
+def _away(observed: Floats, far: float) -> Floats:
     """Distance of each last position from its scene's center, [B, A]; 0 where all are near."""
-    last = _last(known)
+    last = _last(observed)
     away = np.zeros(last.shape[:2])
     low, high = (np.where(np.isfinite(last), last, end) for end in (np.inf, -np.inf))
     span = (high.max(1, initial=-np.inf) - low.min(1, initial=np.inf)).max(-1, initial=0)
     for scene in np.flatnonzero(span > far):
-        away[scene] = np.abs(last[scene] - scene_center(known[scene], far)).max(-1)
+        away[scene] = np.abs(last[scene] - scene_center(observed[scene], far)).max(-1)
     return away
 
 
-def _last(known: Floats) -> Floats:
+def _last(observed: Floats) -> Floats:
     """The last seen position, [B, A, D]; NaN where there is none."""
-    seen = np.asarray(np.isfinite(known).all(-1))
+    seen = np.asarray(np.isfinite(observed).all(-1))
     last = seen.shape[-1] - 1 - seen[..., ::-1].argmax(-1)
-    return np.asarray(np.take_along_axis(known, last[..., None, None], 2)[:, :, 0])
+    return np.asarray(np.take_along_axis(observed, last[..., None, None], 2)[:, :, 0])
 
 
 def scene_center(past: Floats, far: float) -> Floats:

@@ -187,7 +187,7 @@ def forecast_within(
         samples: Draws S.
         steps: Network evaluations per draw.
         seed: Seed of the noise.
-        dt_ratio: Seconds per step over those that are usual, [B].
+        dt_ratio: Seconds per step over those of the training tracks, [B].
         temperature: Deviation of the noise.
 
     Raises:
@@ -246,8 +246,8 @@ class _Request:
         self, model: TrajectoryModel, noise: Generator, parts: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """So many scenes at a time."""
-        for some in torch.arange(len(self.past), device=self.past.device).chunk(parts):
-            cut = {name: getattr(self, name)[some] for name in ("past", "target", "dt_ratio")}
+        for part in torch.arange(len(self.past), device=self.past.device).chunk(parts):
+            cut = {name: getattr(self, name)[part] for name in ("past", "target", "dt_ratio")}
             yield replace(self, **cut).drawn(model, noise)
 
     def by_agents(
@@ -257,11 +257,11 @@ class _Request:
         past, target, rows = self.past, self.target, self.target.nonzero()
         shape = (self.samples, len(rows), model.normalizer.size)
         whole = torch.randn(*shape, dtype=past.dtype, device=past.device, generator=noise)
-        for some in torch.arange(len(rows), device=past.device).chunk(parts):
-            scenes, own = rows[some, 0].unique(return_inverse=True)  # type: ignore[no-untyped-call]
-            mine = torch.zeros_like(target[scenes])
-            mine[own, rows[some, 1]] = True
-            context, frame = model.context(past[scenes], mine, self.dt_ratio[scenes])
-            started = self.temperature * whole[:, some]
-            context = context[mine]
-            yield model.futures(context, frame.take(mine), started, self.steps), context
+        for part in torch.arange(len(rows), device=past.device).chunk(parts):
+            scenes, own = rows[part, 0].unique(return_inverse=True)  # type: ignore[no-untyped-call]
+            chosen = torch.zeros_like(target[scenes])
+            chosen[own, rows[part, 1]] = True
+            context, frame = model.context(past[scenes], chosen, self.dt_ratio[scenes])
+            started = self.temperature * whole[:, part]
+            context = context[chosen]
+            yield model.futures(context, frame.take(chosen), started, self.steps), context

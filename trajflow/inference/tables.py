@@ -168,9 +168,9 @@ def run_columns(
     return map_columns(path, chosen, names, dims)
 
 
-def _check_unit(path: Path, own: str, given: str | None, told: str | None) -> None:
+def _check_unit(path: Path, own: str, given: str | None, named: str | None) -> None:
     """Refuse coordinates whose unit, by the user's word or by their names, is not the run's."""
-    unit = given or told
+    unit = given or named
     if unit is None or unit == own:
         return
     how = "said to be" if given else "by the names of its columns"

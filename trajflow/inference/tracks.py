@@ -178,14 +178,14 @@ def outlooks(
     """
     if every is not None and every < 1:
         raise ConfigError(f"every must be at least 1 step, got {every}")
-    asked = _last_of_each(tracks) if every is None else _every(tracks, every)
+    targets = _last_of_each(tracks) if every is None else _every(tracks, every)
     span = np.ptp(tracks.step) + 1
     moment = tracks.scene[tracks.track] * span + tracks.step - tracks.step.min()
-    there = np.flatnonzero(np.isin(moment, moment[asked]))
+    there = np.flatnonzero(np.isin(moment, moment[targets]))
     there = there[np.argsort(moment[there], kind="stable")]
     begins = np.flatnonzero(np.diff(moment[there], prepend=-1))
     for group in _groups(np.split(there, begins[1:]), size):
-        yield _batch(tracks, group, asked, history, horizon)
+        yield _batch(tracks, group, targets, history, horizon)
 
 
 def _last_of_each(tracks: Tracks) -> Bools:
@@ -211,7 +211,7 @@ def _groups(scenes: list[Ints], size: int) -> Iterator[list[Ints]]:
     yield group
 
 
-def _batch(tracks: Tracks, scenes: list[Ints], asked: Bools, history: int, horizon: int) -> Batch:
+def _batch(tracks: Tracks, scenes: list[Ints], targets: Bools, history: int, horizon: int) -> Batch:
     """One batch of B scenes, each given by the rows of its agents at the present."""
     most = max(map(len, scenes))
     rows = np.stack([np.pad(rows, (0, most - len(rows)), constant_values=-1) for rows in scenes])
@@ -221,7 +221,7 @@ def _batch(tracks: Tracks, scenes: list[Ints], asked: Bools, history: int, horiz
     return Batch(
         past=past,
         future=np.full((*rows.shape, horizon, past.shape[-1]), np.nan),
-        target=there & asked[rows],
+        target=there & targets[rows],
         scene=tracks.scene[tracks.track[rows[:, 0]]],
         start=tracks.step[rows[:, 0]] - (history - 1),
         agent=np.where(there, tracks.agent[tracks.track[rows]], -1),

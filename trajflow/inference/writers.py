@@ -148,9 +148,9 @@ def _append(
     array.append(values)
 
 
-def _coded(known: dict[str, int], names: Iterable[str]) -> Ints:
+def _coded(codes: dict[str, int], names: Iterable[str]) -> Ints:
     """The number of each name, [N]; new ones are added to those known."""
-    return np.array([known.setdefault(name, len(known)) for name in names])
+    return np.array([codes.setdefault(name, len(codes)) for name in names])
 
 
 def _is_forecast(path: Path) -> bool:

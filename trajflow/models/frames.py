@@ -15,7 +15,7 @@ class Frame:
         velocity: Last observed displacement per step, [*, D], world units per step.
         heading: Unit vector along the local x axis, in the world's x, y plane, [*, 2].
         speed: Mean distance covered per observed step of the past, [*].
-        dt_ratio: Seconds per step over those that are usual, [*].
+        dt_ratio: Seconds per step over those of the training tracks, [*].
     """
 
     origin: Tensor
@@ -65,7 +65,7 @@ def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) 
     Args:
         past: World positions.
         steps: Seen steps that the last displacement spans, where so many were seen.
-        dt_ratio: Seconds per step over those that are usual, broadcastable to [*]; None: one.
+        dt_ratio: Seconds per step over those of the training tracks, like [*]; None: one.
     """
     seen = observed(past)
     known = past.where(seen.unsqueeze(-1), 0)

@@ -16,7 +16,7 @@ class FutureNormalizer(nn.Module):
     """A linear map, fitted on training tracks, between local futures and white events.
 
     A future is taken relative to constant velocity, divided by the agent's own speed (never below
-    a share of the usual speed, so a standing agent is as well defined as a running one), and
+    a share of the typical speed, so a standing agent is as well defined as a running one), and
     expressed in principal components of unit variance, like the noise. The first of them are the
     event a network learns; the others, a thousandth of the variance, stay Gaussian noise.
     """
@@ -33,7 +33,7 @@ class FutureNormalizer(nn.Module):
             horizon: Future steps F.
             dims: Coordinates D.
             components: Principal components in an event, at most F * D.
-            floor: Least speed, as a share of the usual one.
+            floor: Least speed, as a share of the typical one.
         """
         super().__init__()
         self.horizon, self.dims, self.floor = horizon, dims, floor
@@ -88,8 +88,8 @@ class FutureNormalizer(nn.Module):
                 "tracks"
             )
         speeds = torch.cat([frame.speed for frame, _ in pairs])
-        usual = speeds.square().mean().sqrt()
-        self.displacement_scale.copy_(usual if usual > 0 else torch.ones(()))
+        typical = speeds.square().mean().sqrt()
+        self.displacement_scale.copy_(typical if typical > 0 else torch.ones(()))
         rows = torch.cat([self._local(*pair) for pair in pairs]).double()
         self.mean.copy_(rows.mean(0))
         values, vectors = torch.linalg.eigh(torch.cov(rows.T))

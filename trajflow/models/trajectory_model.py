@@ -64,19 +64,19 @@ class ContextVelocity:
     Attributes:
         velocity_net: The network.
         modulations: What it makes of the contexts.
-        present: For joint drawing, the agents that are drawn, [B, A].
+        seen_agents: For joint drawing, the agents that are drawn, [B, A].
         joint: Whether times are one per scene, and agents see each other.
     """
 
     velocity_net: VelocityNet
     modulations: list[Tensor]
-    present: Tensor | None = None
+    seen_agents: Tensor | None = None
     joint: bool = False
 
     def __call__(self, x: Tensor, r: Tensor, t: Tensor) -> Tensor:
         """The velocity at x [*, N] over the times r and t [*]."""
         r, t = (r.unsqueeze(-1), t.unsqueeze(-1)) if self.joint else (r, t)
-        velocity: Tensor = self.velocity_net(x, r, t, self.modulations, self.present)
+        velocity: Tensor = self.velocity_net(x, r, t, self.modulations, self.seen_agents)
         return velocity
 
     def jvp(
@@ -129,7 +129,7 @@ class TrajectoryModel(nn.Module):
                 a model with `condition_on_dt` looks at it.
         """
         seen = observed(past)
-        known = seen.any(-1)
+        seen_agents = seen.any(-1)
         ratio = (
             dt_ratio[:, None]
             if dt_ratio is not None and self.architecture.condition_on_dt
@@ -141,10 +141,10 @@ class TrajectoryModel(nn.Module):
             return self._context_of_first(target, frame, read, seen)
         social = self.social
         if social is None:
-            return self._encoded(read, seen, known), frame
+            return self._encoded(read, seen, seen_agents), frame
         unit = self.normalizer.displacement_scale
         place = frame.origin / unit
-        here, wanted = seen_now(seen), known & target
+        here, wanted = seen_now(seen), seen_agents & target
         index = social.neighbor_index(place, here, wanted)
         needed = self._needed(index, here | wanted)
         own = self._encoded(read, seen, needed)
@@ -155,9 +155,9 @@ class TrajectoryModel(nn.Module):
         self, count: int, frame: Frame, read: Tensor, seen: Tensor
     ) -> tuple[Tensor, Frame]:
         """Contexts [B, K, H] and frames [B, K] of the first agents of each scene."""
-        known = seen.any(-1)
-        own = self.encoder(read.flatten(0, 1), seen.flatten(0, 1)).unflatten(0, known.shape)
-        own = torch.where(known[..., None], own, 0)
+        seen_agents = seen.any(-1)
+        own = self.encoder(read.flatten(0, 1), seen.flatten(0, 1)).unflatten(0, seen_agents.shape)
+        own = torch.where(seen_agents[..., None], own, 0)
         first = Frame(*(part[:, :count] for part in vars(frame).values()))
         if self.social is None:
             return own[:, :count], first
@@ -166,7 +166,7 @@ class TrajectoryModel(nn.Module):
             frame.origin / self.normalizer.displacement_scale,
             frame.velocity / self.normalizer.displacement_scale,
         )
-        index = self.social.index_of_rows(place, seen_now(seen), rows, known[:, :count])
+        index = self.social.index_of_rows(place, seen_now(seen), rows, seen_agents[:, :count])
         return self.social.at(own, place, frame.heading, moved, index), first
 
     def _encoded(self, read: Tensor, seen: Tensor, needed: Tensor) -> Tensor:
@@ -175,32 +175,32 @@ class TrajectoryModel(nn.Module):
         context = read.new_zeros(*needed.shape, self.architecture.width)
         return context.index_put(some, self.encoder(read[some], seen[some]))
 
-    def _needed(self, index: NeighborIndex, present: Tensor) -> Tensor:
+    def _needed(self, index: NeighborIndex, seen_agents: Tensor) -> Tensor:
         """Agents whose contexts matter, [B, A]; only a forecast asks, where it spares most."""
-        if torch.is_grad_enabled() or index.neighbors.numel() >= int(present.sum()):
-            return present
-        return index.needed(present)
+        if torch.is_grad_enabled() or index.neighbors.numel() >= int(seen_agents.sum()):
+            return seen_agents
+        return index.needed(seen_agents)
 
     def read(self, frame: Frame, past: Tensor, seen: Tensor) -> Tensor:
         """What the encoder reads of each past step, [B, A, T, ...]; not finite where unseen."""
-        usual = self.normalizer.displacement_scale * frame.dt_ratio
-        length = self.normalizer.speed_scale(frame) if self.architecture.own_speed else usual
+        typical = self.normalizer.displacement_scale * frame.dt_ratio
+        length = self.normalizer.speed_scale(frame) if self.architecture.own_speed else typical
         parts = [features(frame, past, length)]
         if self.architecture.own_speed:
-            parts.append(_channel((length / usual).log(), seen))
+            parts.append(_channel((length / typical).log(), seen))
         if self.architecture.condition_on_dt:
             parts.append(_channel(frame.dt_ratio.log(), seen))
         return torch.cat(parts, -1).where(seen.unsqueeze(-1), torch.nan)
 
-    def velocity(self, context: Tensor, present: Tensor | None = None) -> Velocity:
+    def velocity(self, context: Tensor, seen_agents: Tensor | None = None) -> Velocity:
         """u(x, r, t | context) for events x [*, N], contexts broadcastable to [*, H].
 
-        For a joint model the axis before the last holds the agents of a scene, `present` [B, A]
+        For a joint model the axis before the last holds the agents of a scene, `seen_agents` [B, A]
         says which of them are drawn, and times are one per scene.
         """
         u = ContextVelocity(self.velocity_net, self.velocity_net.modulations(context))
         if self.architecture.joint:
-            u = replace(u, present=present, joint=True)
+            u = replace(u, seen_agents=seen_agents, joint=True)
         return u if self.architecture.average else instantaneous(u)
 
     def forward(
@@ -226,7 +226,7 @@ class TrajectoryModel(nn.Module):
             draws: Noise draws for each agent, or for each scene if the model is joint.
             generator: Source of noise and times.
             dropout: Share of the numbers of a context that are dropped.
-            dt_ratio: Seconds per step over those that are usual, [B]; see `context`.
+            dt_ratio: Seconds per step over those of the training tracks, [B]; see `context`.
         """
         context, frame = self.context(past, target, dt_ratio)
         if dropout > 0:
@@ -282,11 +282,11 @@ class TrajectoryModel(nn.Module):
             samples: Draws S of each agent, or of each scene if the model is joint.
             steps: Network evaluations per draw.
             generator: Source of the noise.
-            dt_ratio: Seconds per step over those that are usual, [B]; see `context`.
+            dt_ratio: Seconds per step over those of the training tracks, [B]; see `context`.
             temperature: Deviation of the noise; above 1 the futures are wider.
         """
         context, frame = self.context(past, target, dt_ratio)
-        known = target & observed(past).any(-1)
+        seen_agents = target & observed(past).any(-1)
         shape = target.shape if self.architecture.joint else (int(target.sum()),)
         noise = torch.randn(
             samples,
@@ -296,7 +296,7 @@ class TrajectoryModel(nn.Module):
             device=past.device,
             generator=generator,
         )
-        futures = self.futures_of(target, context, frame, noise * temperature, steps, known)
+        futures = self.futures_of(target, context, frame, noise * temperature, steps, seen_agents)
         return futures, context[target]
 
     def futures_of(
@@ -306,15 +306,15 @@ class TrajectoryModel(nn.Module):
         frame: Frame,
         noise: Tensor,
         steps: int = 1,
-        known: Tensor | None = None,
+        seen_agents: Tensor | None = None,
     ) -> Tensor:
         """Futures [S, N, F, D] of the N targets [B, A] from what `context` and `noise` gave.
 
-        `known` [B, A] are the agents that are part of their scene; see `futures`.
+        `seen_agents` [B, A] are the agents that are part of their scene; see `futures`.
         """
         if not self.architecture.joint:
             return self.futures(context[target], frame.take(target), noise, steps)
-        return self.futures(context, frame, noise, steps, known)[:, target]
+        return self.futures(context, frame, noise, steps, seen_agents)[:, target]
 
     def futures(
         self,
@@ -322,7 +322,7 @@ class TrajectoryModel(nn.Module):
         frame: Frame,
         noise: Tensor,
         steps: int = 1,
-        known: Tensor | None = None,
+        seen_agents: Tensor | None = None,
     ) -> Tensor:
         """Futures that noise is carried to, [S, *, F, D], world coordinates.
 
@@ -332,14 +332,14 @@ class TrajectoryModel(nn.Module):
             noise: Noise of each future, [S, *, N]: of all components, or of those the decoder
                 moves, and then nothing is added for the others.
             steps: Network evaluations per draw.
-            known: For a joint model, the agents that are part of their scene, [B, A]; None: all.
+            seen_agents: For a joint model, the agents of each scene, [B, A]; None: all.
         """
         joint = self.architecture.joint
-        if joint and known is None:
-            known = context.new_ones(context.shape[:2], dtype=torch.bool)
+        if joint and seen_agents is None:
+            seen_agents = context.new_ones(context.shape[:2], dtype=torch.bool)
         kept = noise[..., : self.normalizer.components]
         axes = noise.dim() - (2 if joint else 1)
-        event = sample(self.velocity(context, known), kept, steps, axes=axes)
+        event = sample(self.velocity(context, seen_agents), kept, steps, axes=axes)
         rest = self.normalizer.size - noise.shape[-1]
         noise = nn.functional.pad(noise, (0, rest)) if rest else noise
         return self.normalizer.unnormalize(frame, event, noise)

@@ -144,9 +144,9 @@ class SocialAttention(nn.Module):
         barred = (agents == rows[..., None]) | ~present[:, None]
         distance = distance.masked_fill(barred, float("inf"))
         count = torch.sym_min(self.limit, agents.shape[0])  # type: ignore[no-untyped-call]
-        distance, near = distance.topk(count, largest=False)
+        distance, neighbors = distance.topk(count, largest=False)
         valid = distance < float("inf")
-        return NeighborIndex(rows, wanted, near, valid & (distance <= self.radius))
+        return NeighborIndex(rows, wanted, neighbors, valid & (distance <= self.radius))
 
     def at(
         self, context: Tensor, place: Tensor, axis: Tensor, motion: Tensor, index: NeighborIndex
@@ -165,9 +165,9 @@ class SocialAttention(nn.Module):
 
     def _attend(self, own: Tensor, pair: Tensor, index: NeighborIndex) -> Tensor:
         """The new contexts of the rows, [B, N, H], from all contexts, [B, A, H]."""
-        normed, mine = self.norm1(own), at(own, index.rows)
-        asking = self.norm1(mine)
-        query, place = self._heads(self.query(asking)), self.place(asking)
+        normed, own_rows = self.norm1(own), at(own, index.rows)
+        attending = self.norm1(own_rows)
+        query, place = self._heads(self.query(attending)), self.place(attending)
         place = place.unflatten(-1, (self.heads, -1))
         # Nobody stands first among those who are attended to.
         nobody = self.nobody.expand(own.shape[0], 1, -1)
@@ -181,7 +181,7 @@ class SocialAttention(nn.Module):
         spread = torch.zeros_like(score).scatter(-1, slots, weight)
         mixed = (spread.transpose(1, 2) @ self._heads(value)).transpose(1, 2)
         placed = weight[..., 1:] @ pair
-        state = mine + self.merge(torch.cat((mixed.flatten(2), placed.flatten(2)), -1))
+        state = own_rows + self.merge(torch.cat((mixed.flatten(2), placed.flatten(2)), -1))
         out: Tensor = state + self.feed(self.norm2(state))
         return out
 
@@ -190,18 +190,20 @@ class SocialAttention(nn.Module):
         return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
 
 
-def _geometry(place: Tensor, axis: Tensor, velocity: Tensor, rows: Tensor, near: Tensor) -> Tensor:
+def _geometry(
+    place: Tensor, axis: Tensor, velocity: Tensor, rows: Tensor, neighbors: Tensor
+) -> Tensor:
     """Where a neighbor is, how it moves and how close it will come, [B, N, ...].
 
     Far positions are drawn in logarithmically: direction matters out there, metres do not.
     The closest approach is that of two straight lines.
     """
     dims = place.shape[-1]
-    known = torch.cat((place, velocity, axis), -1)
-    mine = at(known, rows).unsqueeze(2)
-    delta = at(known, near) - pad(mine[..., : 2 * dims], (0, 2))
+    kinematics = torch.cat((place, velocity, axis), -1)
+    own_rows = at(kinematics, rows).unsqueeze(2)
+    delta = at(kinematics, neighbors) - pad(own_rows[..., : 2 * dims], (0, 2))
     vectors = torch.unflatten(pad(delta, (0, dims - 2)), -1, (3, dims))
-    turned = _turn(vectors, mine[..., None, 2 * dims :])
+    turned = _turn(vectors, own_rows[..., None, 2 * dims :])
     delta, motion = turned[..., 0, :], turned[..., 1, :]
     distance = delta.norm(dim=-1, keepdim=True)
     soft = distance.log1p()

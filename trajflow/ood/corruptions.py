@@ -47,7 +47,7 @@ class Corruption:
             follows: NaN where that is not known. Agents whose past cannot be changed so are no
             targets of the result.
         levels: Severities that the evaluation walks, mildest first, by their label.
-        draw: Severities [N] for training, given the usual step length; None: never trained on.
+        draw: Severities [N] for training, given the typical step length; None: never trained on.
         weight: How often it is trained on, relative to the others.
         reason: What a past that looks most like it is called.
         keeps_future: Whether what follows stays what it was.
@@ -305,7 +305,7 @@ def _spline(run: Floats, times: Floats) -> Floats:
 
 
 def _log_uniform(low: float, high: float, of_step: bool = False) -> Draw:
-    """Severities spread evenly in the logarithm; with `of_step`, shares of the usual step."""
+    """Severities spread evenly in the logarithm; with `of_step`, shares of the typical step."""
 
     def draw(rng: Rng, count: int, step: float) -> Floats:
         drawn = np.exp(rng.uniform(np.log(low), np.log(high), count))
@@ -513,7 +513,7 @@ def corrupt(
     Args:
         batch: The windows.
         corruptions: What to choose from, by their weights; each has a `draw`.
-        step: The usual step length of training tracks, in their unit.
+        step: The typical step length of training tracks, in their unit.
         rng: What decides.
 
     Returns:

@@ -13,11 +13,11 @@ import numpy as np
 from trajflow.types import Bools, Floats, Ints
 
 STANDING = 0.1
-"""Least speed that accelerations are divided by, as a share of the usual step."""
+"""Least speed that accelerations are divided by, as a share of the typical step."""
 WHOLE = 16
 """Number of features of a track as a whole, the first of `track_features`."""
 EXACT = 1e-5
-"""Accelerations below this share of the usual step are exactly none: computed, not observed."""
+"""Accelerations below this share of the typical step are exactly none: computed, not observed."""
 STRAIGHT = 5e-3
 """Accelerations below this share of an agent's own step are a straight line at even distances."""
 TINY = 1e-5

@@ -31,7 +31,7 @@ HELD_SHARE = 0.2
 MIN_PEOPLE = 6
 SAMPLES = 20
 LEAST_ERROR = 1e-3
-"""Energy scores that count as none, as a share of the usual step."""
+"""Energy scores that count as none, as a share of the typical step."""
 
 
 class ContextForecaster(Protocol):

@@ -16,7 +16,7 @@ class TrainingTracks:
     """N training windows as the encoder sees them.
 
     Attributes:
-        context: What it makes of each past, over the usual deviation of each number, [N, H].
+        context: What it makes of each past, over the standard deviation of each number, [N, H].
         path: Positions at the T past and F future steps, [N, W, D] with W = T + F.
         history: Past steps T.
         scale: Usual deviation of each number of a context, [H].

@@ -26,11 +26,11 @@ class NotFinite(Exception):
     loss: float
     step: int
 
-    def advice(self, folder: object, rate: float) -> str:
+    def advice(self, folder: object, lr: float) -> str:
         """What to say to a user, of a run that had a learning rate."""
         return (
             f"loss is {self.loss} at step {self.step}; it was so before, and {SLOWED:g} of the "
             f"rate did not help. The weights of the last validation are kept in {folder}. "
-            f"Lower train.lr (now {rate}) or flow.lambda_end, and look at the tracks with "
+            f"Lower train.lr (now {lr}) or flow.lambda_end, and look at the tracks with "
             "`trajflow doctor`"
         )

@@ -38,7 +38,7 @@ class Step(Event):
     epoch: float
     loss: float
     weight: float
-    rate: float
+    lr: float
     eta: float
 
 
@@ -61,7 +61,7 @@ class Returned(Event):
 
     since: int
     loss: float
-    rate: float
+    lr: float
 
 
 @dataclass(frozen=True)

@@ -51,24 +51,24 @@ def at_bound(temperature: float) -> bool:
     return temperature in BOUNDS
 
 
-def _beyond(found: Mapping[float, Mapping[str, float]]) -> float | None:
+def _beyond(scores: Mapping[float, Mapping[str, float]]) -> float | None:
     """The next temperature to try: beyond the end at which the best or the chosen one lies."""
-    best = min(found, key=lambda t: found[t]["energy_score"])
+    best = min(scores, key=lambda t: scores[t]["energy_score"])
     low, high = BOUNDS
-    for one in (best, choose_temperature(found)):
-        if one == max(found) and one < high:
+    for one in (best, choose_temperature(scores)):
+        if one == max(scores) and one < high:
             return min(high, round(one * STRETCH, 2))
-        if one == min(found) and one > low:
+        if one == min(scores) and one > low:
             return max(low, round(one / STRETCH, 2))
     return None
 
 
-def choose_temperature(found: Mapping[float, Mapping[str, float]]) -> float:
+def choose_temperature(scores: Mapping[float, Mapping[str, float]]) -> float:
     """Of the temperatures whose energy score is as good as the best, that of the truest spread.
 
     Samples of the truth's own distribution are as far from each other as from what happens. Of
     those that are about as good a forecast, the one nearest to that is taken.
     """
-    limit = (1 + TOLERANCE) * min(scores["energy_score"] for scores in found.values())
-    good = [t for t, scores in found.items() if scores["energy_score"] <= limit]
-    return min(good, key=lambda t: abs(found[t]["spread_ratio"] - 1))
+    limit = (1 + TOLERANCE) * min(scores["energy_score"] for scores in scores.values())
+    good = [t for t, scores in scores.items() if scores["energy_score"] <= limit]
+    return min(good, key=lambda t: abs(scores[t]["spread_ratio"] - 1))

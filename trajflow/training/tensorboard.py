@@ -28,7 +28,7 @@ def logged(events: Iterable[Event], folder: Path) -> Iterator[Event]:
 
 def _scalars(event: Event) -> dict[str, float]:
     if isinstance(event, Step):
-        return {"train/loss": event.loss, "train/lambda": event.weight, "train/rate": event.rate}
+        return {"train/loss": event.loss, "train/lambda": event.weight, "train/rate": event.lr}
     if isinstance(event, Evaluated):
         return {f"validation/{name}": value for name, value in event.metrics.items()}
     return {}

@@ -62,7 +62,7 @@ class Trainer:
         self.per_epoch = data.steps(self.settings.batch_size)
         self.total = self.settings.updates or self.settings.epochs * self.per_epoch
         self.every = max(1, round(self.settings.validate_every * self.per_epoch))
-        usual = float(self.model.normalizer.displacement_scale)
+        displacement_scale = float(self.model.normalizer.displacement_scale)
         self.augmentation = Augmentation(
             mirror=self.settings.mirror,
             scale_jitter=self.settings.scale_jitter,
@@ -71,7 +71,7 @@ class Trainer:
             reverse_prob=self.settings.reverse_prob,
             agent_dropout=self.settings.agent_dropout,
             history_dropout=self.settings.history_dropout,
-            position_noise=self.settings.position_noise * usual,
+            position_noise=self.settings.position_noise * displacement_scale,
         )
         self.average = moving_average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
@@ -308,9 +308,9 @@ def moving_average(model: TrajectoryModel, decay: float) -> AveragedModel:
     Buffers, such as the running statistics of a batch normalisation, are those of the model.
     """
 
-    def update(mine: Tensors, theirs: Tensors, updates: Tensor | int) -> None:
+    def update(average: Tensors, weights: Tensors, updates: Tensor | int) -> None:
         step = int(updates) + 1
-        torch._foreach_lerp_(mine, theirs, 1 - min(decay, step / (step + 9)))
+        torch._foreach_lerp_(average, weights, 1 - min(decay, step / (step + 9)))
 
     average = AveragedModel(model, multi_avg_fn=update)
     return average.requires_grad_(False).eval()
@@ -338,7 +338,7 @@ def weight_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]
 
 
 def _rates(config: Config) -> dict[str, float]:
-    """Least and most seconds per step that a model of several rates learns, over the usual."""
+    """Least and most dt_ratio that a model conditioned on dt learns."""
     if not config.model.condition_on_dt:
         return {}
     return {

@@ -183,12 +183,12 @@ class ObservationBuffer:
             self._dropped["rewound"] += 1
 
     def _add(self, time: float, agents: Sequence[Hashable], positions: Floats) -> None:
-        known = [k for k, agent in enumerate(agents) if agent in self._rows]
-        rows = np.array([self._rows[agents[k]] for k in known], np.int64)
+        stored = [k for k, agent in enumerate(agents) if agent in self._rows]
+        rows = np.array([self._rows[agents[k]] for k in stored], np.int64)
         newer = self._times[rows, -1] < time
-        self._append(rows[newer], time, positions[known][newer])
+        self._append(rows[newer], time, positions[stored][newer])
         for k in np.flatnonzero(~newer):
-            self._insert(int(rows[k]), time, positions[known[k]])
+            self._insert(int(rows[k]), time, positions[stored[k]])
         for agent, position in zip(agents, positions, strict=True):
             if agent not in self._rows and (row := self._free_row(time)) is not None:
                 self._rows[agent], self._owners[row], self._used[row] = row, agent, True

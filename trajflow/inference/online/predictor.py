@@ -282,8 +282,8 @@ class OnlinePredictor:
                 return replace(drawn, faults=faults), network, False
         outlier = np.asarray(~near[:count].any(1))
         jumped = [fault is not None for fault in faults] & usable[:count]
-        known = np.where((near[:count] | outlier[:, None])[..., None], past[:count], np.nan)
-        futures = constant_velocity(known, horizon, still=jumped | outlier)[None]
+        usable = np.where((near[:count] | outlier[:, None])[..., None], past[:count], np.nan)
+        futures = constant_velocity(usable, horizon, still=jumped | outlier)[None]
         if drawn is None:
             return Forecast(futures, self.dt, ids, faults=faults), network, len(targets) > 0
         futures = np.repeat(futures, len(drawn.samples), 0)

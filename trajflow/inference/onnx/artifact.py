@@ -23,7 +23,7 @@ from trajflow.errors import RunError
 from trajflow.inference.base import DtRange, TrackFormat
 from trajflow.io import parse_bounded_json
 
-FORMAT = 4
+FORMAT = 5
 FACTS, ARRAYS = "trajflow", "trajflow.arrays"
 """Keys of the metadata."""
 SEAL = b"r\x53\n\x0ftrajflow.sha256\x12\x40"
@@ -46,10 +46,10 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "horizon": (1, 10_000),
     "dims": (2, 3),
     "dt": (1e-6, 1e6),
-    "usual": (1e-9, 1e9),
+    "displacement_scale": (1e-9, 1e9),
     "temperature": (1e-2, 1e2),
-    "least_rate": (1 / 64, 1),
-    "most_rate": (1, 64),
+    "least_dt_ratio": (1 / 64, 1),
+    "most_dt_ratio": (1, 64),
     "evaluations": (1, 1000),
     "golden": (0, 0.25),
 }
@@ -103,9 +103,9 @@ class ModelSpec:
                 raise TypeError("joint must be true or false, and neighbors a whole number")
             history, horizon, dims = (int(numbers[name]) for name in ("history", "horizon", "dims"))
             dt, calibration = numbers["dt"], facts["calibration"]
-            dts = DtRange(dt, numbers["least_rate"] * dt, numbers["most_rate"] * dt)
+            dts = DtRange(dt, numbers["least_dt_ratio"] * dt, numbers["most_dt_ratio"] * dt)
             return cls(
-                TrackFormat(history, horizon, dims, unit, numbers["usual"], dts),
+                TrackFormat(history, horizon, dims, unit, numbers["displacement_scale"], dts),
                 numbers["temperature"],
                 int(numbers["evaluations"]),
                 neighbors,

@@ -29,10 +29,10 @@ def check_golden(artifact: Artifact, spec: ModelSpec, session: GraphSession) -> 
     try:
         if sum(one.size for one in golden.values()) > NUMBERS:
             raise ValueError("they are too many")
-        past, futures, known = golden["past"], golden["futures"], spec.format
-        if past.shape[2:] != (known.history, known.dims):
+        past, futures, shape = golden["past"], golden["futures"], spec.format
+        if past.shape[2:] != (shape.history, shape.dims):
             raise ValueError(f"the past has shape {past.shape}")
-        if futures.shape[3:] != (known.horizon, known.dims):
+        if futures.shape[3:] != (shape.horizon, shape.dims):
             raise ValueError(f"the futures have shape {futures.shape}")
         result, context = session.run(("futures", "context"), inputs, LOAD_SECONDS)
         off = difference(result, futures, past)
@@ -47,33 +47,33 @@ def check_golden(artifact: Artifact, spec: ModelSpec, session: GraphSession) -> 
     return int(context.shape[-1])
 
 
-def context_difference(found: NDArray[Any], truth: NDArray[Any], past: NDArray[Any]) -> float:
+def context_difference(values: NDArray[Any], truth: NDArray[Any], past: NDArray[Any]) -> float:
     """Largest difference of contexts [B, K, H] of known pasts, over their root mean square."""
-    if found.shape != truth.shape:
+    if values.shape != truth.shape:
         return float("inf")
-    known = np.asarray(np.isfinite(past).all(-1).any(-1))[:, : truth.shape[1]]
-    right = truth[known].astype(np.float64)
+    seen = np.asarray(np.isfinite(past).all(-1).any(-1))[:, : truth.shape[1]]
+    right = truth[seen].astype(np.float64)
     if not right.size:
         return 0.0
     size = np.sqrt(np.square(right).mean()) + np.finfo(np.float32).tiny
-    return float(np.abs(found[known] - right).max() / size)
+    return float(np.abs(values[seen] - right).max() / size)
 
 
-def difference(found: NDArray[Any], truth: NDArray[Any], past: NDArray[Any]) -> float:
+def difference(values: NDArray[Any], truth: NDArray[Any], past: NDArray[Any]) -> float:
     """Largest distance between two positions, over the scale of motion.
 
     Args:
-        found: Futures, [S, B, K, F, D].
+        values: Futures, [S, B, K, F, D].
         truth: What they should be, [S, B, K, F, D].
         past: The pasts, [B, A, T, D], of whose first K agents they are.
     """
-    if found.shape != truth.shape:
+    if values.shape != truth.shape:
         return float("inf")
-    known = np.asarray(np.isfinite(past).all(-1).any(-1))[:, : truth.shape[2]]
-    right = truth[:, known].astype(np.float64)
+    seen = np.asarray(np.isfinite(past).all(-1).any(-1))[:, : truth.shape[2]]
+    right = truth[:, seen].astype(np.float64)
     if not right.size:
         return 0.0
-    return float(np.sqrt(np.square(found[:, known] - right).sum(-1)).max() / path_length(right))
+    return float(np.sqrt(np.square(values[:, seen] - right).sum(-1)).max() / path_length(right))
 
 
 def path_length(futures: Floats) -> float:

@@ -53,9 +53,9 @@ class Scenes:
             # Others of a scene with fewer targets must not stand where its targets would.
             gap = np.arange(past.shape[1]) >= counts[:, None]
             padding = np.full((len(past), most, *past.shape[2:]), np.nan)
-            asked = np.where(gap[:, :most, None, None], padding, past[:, :most])
+            agents = np.where(gap[:, :most, None, None], padding, past[:, :most])
             others = np.where(gap[..., None, None], past, np.nan)
-            past = np.concatenate([asked, others], 1)
+            past = np.concatenate([agents, others], 1)
         place = np.array(np.nonzero(np.arange(most) < counts[:, None]))
         points = past - centre[:, None, None]
         points = points[:, :most] if limit is None else _pruned(points, most, limit)
@@ -115,15 +115,15 @@ def cut(target: Bools, most: int, by_scenes: bool) -> Iterator[tuple[Bools, slic
             yield some, slice(first, last)
 
 
-def check_shape(name: str, found: NDArray[Any], shape: tuple[int, ...]) -> None:
+def check_shape(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> None:
     """Refuse an array [*] of a graph that has another shape than is due.
 
     Raises:
         RunError: It does.
     """
-    if found.shape != shape:
+    if values.shape != shape:
         raise RunError(
-            f"the exported model gives {name} of shape {list(found.shape)} where {list(shape)} "
+            f"the exported model gives {name} of shape {list(values.shape)} where {list(shape)} "
             "is due; export the run again"
         )
 

@@ -114,7 +114,7 @@ model.onnx` makes one
             past: World positions, [B, A, T, D]; NaN where unseen.
             target: Who is forecast, [B, A].
             noise: Normal numbers, [S, N, ...] with F * D for each sample.
-            dt_ratio: Seconds per step over those that are usual, [B] or one for all.
+            dt_ratio: Seconds per step over those of the training tracks, [B] or one for all.
         """
         return self._carry(past, target, noise, dt_ratio)[0]
 
@@ -241,8 +241,8 @@ model.onnx` makes one
         dt_ratio: NDArray[np.float32],
     ) -> list[NDArray[np.float32]]:
         inputs = {"past": scenes.past, "noise": scenes.spread(noise.astype(np.float32, copy=False))}
-        if "rate" in self.session.inputs:
-            inputs["rate"] = np.array(dt_ratio)
+        if "dt_ratio" in self.session.inputs:
+            inputs["dt_ratio"] = np.array(dt_ratio)
         try:
             result = self.session.run(outputs, inputs)
         except OutOfMemory:

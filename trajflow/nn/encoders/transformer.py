@@ -75,13 +75,13 @@ class _AttentionBlock(nn.Module):
         )
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, tokens: Tensor, visible: Tensor, asked: int) -> Tensor:
+    def forward(self, tokens: Tensor, visible: Tensor, targets: int) -> Tensor:
         """The first tokens after looking at all that are visible, [N, T, H]."""
         normed = self.norm1(tokens)
-        query = self.query(normed[:, :asked]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        query = self.query(normed[:, :targets]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         memory = self.memory(normed).unflatten(-1, (2, self.heads, -1))
         key, value = memory.permute(2, 0, 3, 1, 4)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=visible)
-        tokens = tokens[:, :asked] + self.drop(self.merge(mixed.transpose(1, 2).flatten(2)))
+        tokens = tokens[:, :targets] + self.drop(self.merge(mixed.transpose(1, 2).flatten(2)))
         out: Tensor = tokens + self.drop(self.feed(self.norm2(tokens)))
         return out
