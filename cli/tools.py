@@ -1,4 +1,4 @@
-"""`trajflow export`, `trajflow doctor` and `trajflow tui`."""
+"""`trajflow export`, `trajflow report`, `trajflow doctor` and `trajflow tui`."""
 
 import os
 import sys
@@ -7,8 +7,18 @@ from typing import Annotated
 
 import typer
 
-from trajflow.cli.console import say, say_json, show_findings
-from trajflow.cli.options import Json, Loud, Overwrite, RunPath, Steps
+from trajflow.cli.console import ProgressBar, say, say_json, show_findings
+from trajflow.cli.options import (
+    Device,
+    Json,
+    Loud,
+    Overwrite,
+    RunPath,
+    Samples,
+    Seed,
+    Split,
+    Steps,
+)
 from trajflow.cli.tables import pairs
 from trajflow.errors import ConfigError
 
@@ -50,6 +60,40 @@ def export(
         say_json(exported)
     else:
         say(pairs(exported))
+
+
+def report(
+    run: RunPath,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DATA]", help="A store; the one last evaluated on if not given."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="OUT.html", help="The file; it is replaced.")
+    ] = Path("report.html"),
+    split: Split = "test",
+    samples: Samples = 20,
+    steps: Steps = 1,
+    seed: Seed = 0,
+    panels: Annotated[int, typer.Option(min=1, max=20, help="Maps of each kind of window.")] = 6,
+    device: Device = "auto",
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Write one HTML file about a run: scores beside baselines, calibration, OOD table, maps.
+
+    It opens in any browser without a network. The OOD table is that of the last
+    `trajflow evaluate RUN DATA --ood`.
+    """
+    from trajflow.html_report import ReportOptions, write_html_report
+
+    options = ReportOptions(split, samples, steps, seed, panels=panels)
+    with ProgressBar("windows") as progress:
+        write_html_report(run, data, out, options, device=device, on_progress=progress.report)
+    if as_json:
+        say_json({"out": str(out), "bytes": out.stat().st_size})
+    else:
+        say(str(out))
 
 
 def doctor(

@@ -16,7 +16,7 @@ FLOORS = [
     {"forecast", "models", "ood", "plotting", "runs"},
     {"inference", "training"},
     {"doctor", "evaluation", "export", "latency", "runtime", "sklearn"},
-    {"browse", "fitting"},
+    {"browse", "fitting", "html_report"},
     {"cli", "tui"},
 ]
 """Rooms import from lower floors only; of those on one floor only files know each other."""

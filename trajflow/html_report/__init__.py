@@ -1,0 +1,168 @@
+"""One HTML file about a run, to send: scores, calibration, OOD table and windows to look at.
+
+The file needs no network and no other file. Tables are plain HTML (`page.py`); charts and maps are
+drawn by the script in `page.html` from what `windows.py` gathers.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trajflow.baselines import available
+from trajflow.datasets.store import Store, open_store
+from trajflow.errors import DataError, RunError
+from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_baseline, evaluate_run
+from trajflow.evaluation.report import reports_in
+from trajflow.html_report import page, windows
+from trajflow.inference.predict import load_predictor
+from trajflow.inference.tables import check_fit
+from trajflow.io import write_whole
+from trajflow.ood.report import newest_report
+from trajflow.runs import RunFolder, track_data
+from trajflow.types import OnProgress, silent
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report shows.
+
+    Attributes:
+        split: "train", "val" or "test".
+        samples: Futures of each agent.
+        steps: Network evaluations per draw.
+        seed: Seed of draws and intervals.
+        windows: Targets that charts and maps are made of, about; scores are of all.
+        panels: Maps of each kind: largest error, typical error, highest OOD score.
+        baselines: Names of the baselines beside the run; None: all.
+    """
+
+    split: str = "test"
+    samples: int = 20
+    steps: int = 1
+    seed: int = 0
+    windows: int = 2000
+    panels: int = 6
+    baselines: Sequence[str] | None = None
+
+
+def write_html_report(
+    run: str | Path,
+    data: str | Path | None = None,
+    out: str | Path = "report.html",
+    options: ReportOptions | None = None,
+    *,
+    device: str = "auto",
+    on_progress: OnProgress = silent,
+) -> Path:
+    """Evaluate a run beside its baselines and write the results as one HTML file.
+
+    Args:
+        run: A run folder.
+        data: A store; None: the one that the run was last evaluated on.
+        out: The file; replaced if it exists.
+        options: What is shown; None: the test split beside all baselines.
+        device: Where the run computes.
+        on_progress: Called with what is counted, the number done and their total.
+
+    Returns:
+        `out`.
+
+    Raises:
+        RunError: There is no run, it does not fit the tracks, or it does not say where they are.
+        DataError: The split has no windows, or the file cannot be written there.
+
+    Example:
+        >>> from trajflow.html_report import write_html_report
+        >>> write_html_report("runs/demo", "tracks.zarr", "demo.html")  # doctest: +SKIP
+        PosixPath('demo.html')
+    """
+    options, out = options or ReportOptions(), Path(out)
+    if not out.parent.is_dir():
+        raise DataError(f"no folder {out.parent} for {out.name}; make it first")
+    if out.is_dir():
+        raise DataError(f"{out} is a folder; name a file in it, as {out / 'report.html'}")
+    folder = RunFolder.open(run)
+    store = open_store(_data_of(folder) if data is None else data)
+    predictor = load_predictor(folder.path, device, options.steps)
+    check_fit(predictor, store, store.path)
+    evaluations = _evaluations(folder, store, options, device, on_progress)
+    tracks = track_data(store, folder.config)
+    batches = tracks.validation(windows.BATCH, options.windows, options.split)
+    targets = windows.ForecastTargets.of(
+        predictor, batches, options.samples, options.seed, on_progress
+    )
+    own, name = str(folder.path), folder.path.resolve().name
+    report = next(one for one in evaluations if one["name"] == own)
+    sections = [
+        page.head(name, folder.config, store, report),
+        page.scores(evaluations, own, name, store.unit),
+        page.charts(
+            len(targets.person), len(np.unique(targets.person)), predictor.detector is not None
+        ),
+        page.out_of_distribution(newest_report(folder.path, store.fingerprint()), own, store),
+        page.maps(store.dims),
+    ]
+    values = {
+        "unit": store.unit,
+        "dt": store.dt,
+        "reliability": windows.reliability(targets),
+        "retention": windows.retention(targets),
+        "windows": windows.by_kind(targets, store, options.panels),
+    }
+    write_whole(out, _filled(name, sections, values).encode())
+    return out
+
+
+def _data_of(folder: RunFolder) -> str:
+    """The store of the run's evaluations.
+
+    Raises:
+        RunError: There is none.
+    """
+    names = {str(report["protocol"]["data"]) for report in reports_in(folder.path)}
+    there = [name for name in sorted(names) if Path(name).is_dir()]
+    if not there:
+        raise RunError(
+            f"{folder.path} does not say where its tracks are; name them: "
+            f"trajflow report {folder.path} DATA.zarr"
+        )
+    return there[-1]
+
+
+def _evaluations(
+    folder: RunFolder, store: Store, options: ReportOptions, device: str, on_progress: OnProgress
+) -> list[dict[str, Any]]:
+    """The evaluations of the run and of the baselines, lowest energy score first."""
+    terms = EvaluationOptions(
+        split=options.split,
+        fold=folder.config.data.fold,
+        samples=options.samples,
+        steps=options.steps,
+        seed=options.seed,
+    )
+    result = [evaluate_run(folder.path, store.path, terms, device=device, on_progress=on_progress)]
+    cut = folder.config.data.model_dump(exclude={"fold"}, exclude_none=True)
+    settings = [f"data.{name}={json.dumps(value)}" for name, value in cut.items()]
+    for name in available() if options.baselines is None else options.baselines:
+        result.append(
+            evaluate_baseline(name, store.path, terms, settings=settings, on_progress=on_progress)
+        )
+    return sorted(result, key=lambda report: float(report["mean"]["energy_score"]))
+
+
+def _filled(name: str, sections: Sequence[str], values: dict[str, Any]) -> str:
+    template = files("trajflow.html_report").joinpath("page.html").read_text(encoding="utf-8")
+    # No "<" stands in the values, so that no name of an agent can end the script.
+    encoded = json.dumps(values, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    head, body, rest = template.split("@@")
+    title = html.escape(f"{name}: trajflow report")
+    script = rest.replace("%%", encoded, 1)
+    return "".join([head, title, body, "\n".join(sections), script])

@@ -1,0 +1,177 @@
+"""The sections of a report as HTML. Every name that comes from data is escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from trajflow import __version__
+from trajflow.config import Config
+from trajflow.datasets.store import Store
+
+COLUMNS = {
+    "energy_score": "energy score",
+    "min_ade": "minADE",
+    "min_fde": "minFDE",
+    "mean_ade": "mean ADE",
+    "miss_rate": "miss rate",
+    "coverage_50": "coverage@50",
+    "coverage_90": "coverage@90",
+    "spread_ratio": "spread ratio",
+}
+SHARES = {"miss_rate", "coverage_50", "coverage_90"}
+WITH_INTERVAL = {"energy_score", "min_ade", "min_fde", "coverage_90"}
+HURTS = 1.05
+"""Energy score over that of undamaged windows from which a corruption counts as harmful."""
+
+
+def head(name: str, config: Config, store: Store, report: Mapping[str, Any]) -> str:
+    """What was evaluated, on what and how."""
+    data, steps = config.data, report["steps"]
+    fold = f", fold {data.fold}" if data.fold else ""
+    text = (
+        f"{store.path.name}, {report['protocol']['split']} split{fold}: {report['windows']} windows"
+        f" of {report['people']} agents; {data.history} past and {data.horizon} future steps of "
+        f"{store.dt:g} s, in {store.unit or 'no unit'}. {report['samples']} samples in {steps} "
+        f"network evaluation{'s' if steps > 1 else ''}, seed {report['seed']}. Preset "
+        f"{config.flow.preset}, encoder {config.model.encoder}. Data {store.fingerprint()[:12]}, "
+        f"trajflow {__version__}."
+    )
+    return f"<h1>{escape(name)}</h1><p class=soft>{escape(text)}</p>"
+
+
+def scores(evaluations: Sequence[Mapping[str, Any]], run: str, name: str, unit: str) -> str:
+    """The run among its baselines, lowest energy score first; `run` is its name there."""
+    rows, best = [], str(evaluations[0]["name"])
+    for report in evaluations:
+        own = report["name"] == run
+        label = name if own else f"{report['name']} (baseline)"
+        cells = [escape(label), *(_score(report, key) for key in COLUMNS)]
+        rows.append((cells, "run" if own else ""))
+    words = "The run has the lowest energy score."
+    if best != run:
+        words = (
+            f"<span class=bad>The baseline {escape(best)} has a lower energy score than the run."
+            "</span> Train for more updates, or try other settings: <code>trajflow train "
+            "--help-config</code> lists them."
+        )
+    note = (
+        f"Distances in {escape(unit or 'the unit of the data')}; lower is better, and coverage "
+        "should equal its level. Small: the 95 % interval by bootstrap over agents. Each "
+        "recording weighs the same."
+    )
+    table = _table(["", *COLUMNS.values()], rows)
+    return f"<h2>Scores</h2><p>{words}</p>{table}<p class=soft>{note}</p>"
+
+
+def _score(report: Mapping[str, Any], key: str) -> str:
+    value, ends = report["mean"].get(key), report["intervals"].get(key)
+    show = _percent if key in SHARES else digits
+    if key not in WITH_INTERVAL or not ends or None in ends:
+        return show(value)
+    return f"{show(value)} <small>{show(ends[0])} to {show(ends[1])}</small>"
+
+
+def charts(windows: int, agents: int, detector: bool) -> str:
+    """Where the script draws reliability and retention."""
+    kept = (
+        "OOD score and expected error are known before the future is. Keep the forecasts with the "
+        "least of them, and the mean error falls as shown; the error itself is the limit."
+        if detector
+        else "The run has no OOD detector; <code>trajflow fit RUN DATA ood</code> fits one."
+    )
+    return (
+        "<h2>Calibration and selective forecasting</h2>"
+        f"<p class=soft>Of {windows} windows of {agents} agents, spread evenly over the split.</p>"
+        "<div class=charts><figure id=reliability><figcaption>Share of the true positions inside "
+        "prediction regions; each agent counts once. On the dashed line a region holds what it "
+        f"promises.</figcaption></figure><figure id=retention><figcaption>{kept}</figcaption>"
+        "</figure></div>"
+    )
+
+
+def out_of_distribution(report: Mapping[str, Any] | None, run: str, store: Store) -> str:
+    """What each corruption does and how often it is flagged, the most dangerous first."""
+    title = "<h2>Out of distribution</h2>"
+    if report is None:
+        command = escape(f"trajflow evaluate {run} {store.path} --ood")
+        return f"{title}<p>No OOD report yet; <code>{command}</code> makes one.</p>"
+    accuracy = report["ordinary"]["accuracy"]
+    base = accuracy["energy_score"]["value"]
+    rows = [_corruption(one, base) for one in report["corruptions"]]
+    rows.sort(key=lambda row: -row[0])
+    unseen = sum(hurts and flagged < 0.5 for _, hurts, flagged, _ in rows)
+    words = (
+        f"{unseen} of {len(rows)} corruptions raise the energy score by 5 % or more and are "
+        "flagged in less than half of the windows."
+    )
+    note = (
+        "Ordered by the rise of the energy score times the share of windows that are not flagged. "
+        f"Flagged: the OOD score is above .95. Undamaged windows: energy score {digits(base)}, "
+        f"coverage@90 {_percent(accuracy['coverage_90']['value'])}."
+    )
+    names = ["corruption", "energy score", "flagged", "coverage@90", "AUROC", "what it is"]
+    table = _table(names, [(cells, "") for *_, cells in rows], "ood")
+    return f"{title}<p>{words}</p>{table}<p class=soft>{note}</p>"
+
+
+def _corruption(one: Mapping[str, Any], base: float | None) -> tuple[float, bool, float, list[str]]:
+    """How dangerous a corruption is, whether it hurts, the share flagged, and its cells."""
+    error = one["accuracy"]["energy_score"]["value"]
+    flagged = one["alarms"]["ood_score"]["value"] or 0.0
+    times = error / base if error and base else math.nan
+    danger = 0.0 if math.isnan(times) else max(0.0, times - 1) * (1 - flagged)
+    rise = "-" if math.isnan(times) else f"{times - 1:+.0%}"
+    cells = [
+        escape(f"{one['name']} {one['level']}".strip()),
+        f"{times:.0f} times" if times > 10 else rise,
+        _percent(flagged),
+        _percent(one["accuracy"]["coverage_90"]["value"]),
+        digits(one["detection"]["ood_score"]["auroc"]["value"]),
+        escape(one["what"]),
+    ]
+    return danger, times >= HURTS, flagged, cells
+
+
+def maps(dims: int) -> str:
+    """Where the script draws windows."""
+    flat = "" if dims == 2 else " The first two of three coordinates are drawn."
+    colors = {"past": "past", "truth": "what happened", "draw": "samples", "other": "neighbors"}
+    keys = "".join(
+        f"<span class=key style='background:var(--{color})'></span>{words}"
+        for color, words in colors.items()
+    )
+    names = ("agent", "minADE", "minFDE", "energy score", "OOD score", "why")
+    return (
+        "<h2>Windows</h2><div id=tabs role=tablist></div><div id=list></div>"
+        "<p id=about class=soft></p><canvas id=map></canvas>"
+        "<div id=controls><button id=play>Play</button>"
+        "<input id=slider type=range min=0 value=0 aria-label='time of the window'>"
+        f"<span id=time></span></div><p class=soft>{keys}.{flat}</p>"
+        f"<div class=scroll><table class=ood><thead><tr>{_cells(names, 'th')}</tr></thead>"
+        "<tbody id=agents></tbody></table></div>"
+    )
+
+
+def _table(names: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], kind: str = "") -> str:
+    """A table of rows of cells, which are HTML, and the class of each row."""
+    lines = "".join(f"<tr class='{row}'>{_cells(cells, 'td')}</tr>" for cells, row in rows)
+    return (
+        f"<div class=scroll><table class='{kind}'><thead><tr>{_cells(names, 'th')}</tr></thead>"
+        f"<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _cells(cells: Sequence[str], tag: str) -> str:
+    return "".join(f"<{tag}>{cell}</{tag}>" for cell in cells)
+
+
+def digits(value: float | None) -> str:
+    """Three significant digits."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{100 * value:.0f} %"
