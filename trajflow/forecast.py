@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from trajflow.calibration import Calibration, Region, region_of
+from trajflow.errors import MissingExtra, TrajflowError
+from trajflow.types import Batch
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
+    from matplotlib.figure import Figure
 
 LEARNED = "learned"
 """The choice of samples that is none: a set the run has learned, of as many draws as futures."""
@@ -112,6 +116,89 @@ class Forecast:
                 each = np.broadcast_to(values[..., None], self.samples.shape[:-1])
                 columns[name.removesuffix("s")] = each.ravel()
         return pd.DataFrame(columns)
+
+    def to_xarray(self) -> xr.Dataset:
+        """The forecast as a labelled dataset; needs the extra `xarray`.
+
+        `samples` has the dimensions sample, [window,] agent, lead and axis; `lead` is in seconds
+        ahead of the present. Weights, OOD scores, reasons and expected errors are variables of
+        their own where they are known.
+
+        Raises:
+            MissingExtra: xarray is not installed.
+
+        Example:
+            >>> import numpy as np
+            >>> from trajflow.forecast import Forecast
+            >>> forecast = Forecast(np.zeros((20, 3, 12, 2)), dt=0.4, agents=("a", "b", "c"))
+            >>> forecast.to_xarray().samples.sel(agent="b", lead=4.8).mean("sample").values
+            array([0., 0.])
+        """
+        try:
+            import xarray as xr
+        except ImportError:
+            raise MissingExtra(
+                'to_xarray needs xarray; install it with: pip install "trajflow[xarray]"'
+            ) from None
+        count, *lead, agents, horizon, dims = self.samples.shape
+        windows = ("window",) if lead else ()
+        who = (*windows, "agent")
+        flat = (int(np.prod(lead)),) if lead else ()
+        values = self.samples.reshape(count, *flat, agents, horizon, dims)
+        variables: dict[str, object] = {"samples": (("sample", *who, "lead", "axis"), values)}
+        if self.weights is not None:
+            variables["weight"] = (("sample", *who), self.weights.reshape(count, *flat, agents))
+        for name in ("ood_score", "ood_reasons", "expected_error"):
+            if (scores := getattr(self, name)) is not None:
+                variables[name.removesuffix("s")] = (who, scores.reshape(*flat, agents))
+        coordinates = {
+            "agent": np.asarray(self.agents or range(agents)),
+            "lead": np.round((np.arange(horizon) + 1) * self.dt, 9),
+            "axis": list("xyz"[:dims]),
+        }
+        return xr.Dataset(variables, coordinates, {"dt": self.dt})
+
+    def plot(
+        self, past: ArrayLike | None = None, *, level: float | None = None, unit: str = ""
+    ) -> Figure:
+        """Draw the samples of each agent, and what was seen, one panel for each window.
+
+        Args:
+            past: What was given to `predict`, [*, A, T, D]; None: samples alone.
+            level: Also draw the region that holds this share of the ends, as 0.9.
+            unit: Unit of the coordinates, for the axes.
+
+        Returns:
+            A matplotlib figure; a notebook shows it, `figure.savefig(path)` keeps it.
+
+        Raises:
+            TrajflowError: The past is not that of these agents.
+        """
+        from trajflow.plotting import draw_forecasts
+
+        count, *lead, agents, horizon, dims = self.samples.shape
+        windows = int(np.prod(lead))
+        shape = (*self.samples.shape[1:-2], 1, dims)
+        seen = np.full(shape, np.nan) if past is None else np.asarray(past, np.float64)
+        if seen.ndim != len(shape) or seen.shape[:-2] != shape[:-2] or seen.shape[-1] != dims:
+            raise TrajflowError(
+                f"the past of this forecast is {[*shape[:-2], 'T', dims]}, got {list(seen.shape)}"
+            )
+        batch = Batch(
+            past=seen.reshape(windows, agents, -1, dims),
+            future=np.full((windows, agents, horizon, dims), np.nan),
+            target=np.ones((windows, agents), bool),
+            scene=np.zeros(windows, np.int64),
+            start=np.zeros(windows, np.int64),
+            agent=np.arange(windows * agents).reshape(windows, agents),
+        )
+        samples = self.samples.reshape(count, windows, agents, horizon, dims)
+        region = None
+        if level is not None:
+            weights = None if self.weights is None else self.weights.reshape(count, windows, agents)
+            region = region_of(samples, level, "each", self.calibration, weights)
+        titles = [f"window {number}" for number in range(windows)] if lead else [""]
+        return draw_forecasts(batch, samples, titles, unit, most=agents, region=region)
 
     def _mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean of values [S, *, A, ...] over the samples."""

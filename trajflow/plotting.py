@@ -18,7 +18,7 @@ from trajflow.types import Batch, Floats
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLUMNS = 3
-PAST, TRUTH, SAMPLE, NEIGHBOUR = "#1f2937", "#0f766e", "#ea580c", "#9ca3af"
+PAST, TRUTH, SAMPLE, NEIGHBOR = "#1f2937", "#0f766e", "#ea580c", "#9ca3af"
 PARTS = ("#2563eb", "#ea580c", "#0f766e", "#9333ea", "#ca8a04")
 
 
@@ -89,11 +89,18 @@ def draw_forecasts(
                 if region is not None:
                     _draw_disc(axes, region.centre[row, agent, -1], region.radius[row, agent, -1])
             elif np.isfinite(past).any():
-                axes.plot(*past[:, :2].T, color=NEIGHBOUR, lw=1.0)
+                axes.plot(*past[:, :2].T, color=NEIGHBOR, lw=1.0)
         _frame(axes, title, unit)
-    for color, name in ((SAMPLE, "samples"), (TRUTH, "truth"), (PAST, "history")):
-        panels[0].plot([], [], color=color, label=name)
-    panels[0].plot([], [], color=NEIGHBOUR, label="others")
+    target = batch.target
+    kinds = {
+        "samples": (SAMPLE, True),
+        "truth": (TRUTH, bool(np.isfinite(batch.future[target]).any())),
+        "history": (PAST, bool(np.isfinite(batch.past[target]).any())),
+        "others": (NEIGHBOR, bool(np.isfinite(batch.past[~target]).any())),
+    }
+    for name, (color, there) in kinds.items():
+        if there:
+            panels[0].plot([], [], color=color, label=name)
     if region is not None:
         said = "calibrated" if region.calibrated else "by the samples"
         name = f"{100 * region.level:g} % of endpoints, {said}"
@@ -112,7 +119,7 @@ def draw_reliability(found: Reliability, unit: str) -> Figure:
     figure, (endpoint, path, radius) = _panels(3)
     looks = {"own": (SAMPLE, "by the samples"), "calibrated": (TRUTH, "calibrated")}
     for axes, kind in ((endpoint, "endpoint"), (path, "path")):
-        axes.plot([0, 1], [0, 1], color=NEIGHBOUR, lw=1.0)
+        axes.plot([0, 1], [0, 1], color=NEIGHBOR, lw=1.0)
         for who, (color, name) in looks.items():
             by = found.inside[kind][who]
             axes.plot(LEVELS, by["people"], ".-", color=color, label=f"{name}, by people")
@@ -162,8 +169,9 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
 def _frame(axes: Axes, title: str, unit: str) -> None:
     axes.set_title(safe(title, 48), fontsize=9, parse_math=False)
-    axes.set_xlabel(f"x ({safe(unit)})", fontsize=8, parse_math=False)
-    axes.set_ylabel(f"y ({safe(unit)})", fontsize=8, parse_math=False)
+    in_unit = f" ({safe(unit)})" if unit else ""
+    axes.set_xlabel(f"x{in_unit}", fontsize=8, parse_math=False)
+    axes.set_ylabel(f"y{in_unit}", fontsize=8, parse_math=False)
     axes.tick_params(labelsize=7)
     axes.set_aspect("equal", adjustable="datalim")
     axes.autoscale_view()
