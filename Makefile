@@ -1,6 +1,7 @@
 # make demo   generate a crowd, train on it, judge it against its baselines; some minutes
 # make test   run the tests
 # make lint   run ruff and mypy
+# make docs   build the documentation into build/site
 # make fuzz   random bytes for each of our parsers, ten minutes each; FUZZ=seconds
 # make clean  remove what these left, but not .venv
 #
@@ -24,7 +25,7 @@ BASELINES := cv cv-sampled anchors analog
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint fuzz clean
+.PHONY: help demo test docs lint fuzz clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -53,6 +54,10 @@ demo: $(VENV)/ready-run
 test: $(VENV)/ready-test
 	$(BIN)/pytest -n 2
 
+docs: $(VENV)/ready-docs
+	$(BIN)/mkdocs build --strict
+	@echo "open build/site/index.html"
+
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,6 +72,7 @@ clean:
 $(VENV)/ready-run: EXTRAS := -e ".[sim]"
 $(VENV)/ready-test: EXTRAS := -e ".[sim,export]" --group test
 $(VENV)/ready-dev: EXTRAS := -e ".[sim,export]" --group dev
+$(VENV)/ready-docs: EXTRAS := -e . --group docs
 $(VENV)/ready-fuzz: EXTRAS := -e . --group fuzz
 $(VENV)/ready-%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing trajflow and what it needs into $(VENV); this takes a minute or more"

@@ -5,6 +5,8 @@ import doctest
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,3 +125,15 @@ def public_functions(name: str) -> Iterator[tuple[str, typing.Any, str]]:
 def takes_arrays(function: typing.Any) -> bool:
     words = [str(annotation) for annotation in inspect.get_annotations(function).values()]
     return any(re.search(rf"\b{kind}\b", word) for word in words for kind in ARRAYS)
+
+
+def test_the_documentation_builds_and_knows_every_command(tmp_path):
+    pytest.importorskip("mkdocs", reason="`make docs` installs mkdocs")
+    pytest.importorskip("mkdocstrings", reason="`make docs` installs mkdocstrings")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "cli" / "index.html").read_text(encoding="utf-8")
+    assert "trajflow data import" in page
+    assert "fit-surprise" not in page
+    assert "train.lr" in (tmp_path / "settings" / "index.html").read_text(encoding="utf-8")

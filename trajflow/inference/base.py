@@ -86,7 +86,7 @@ class TrackFormat:
 
 
 class Predictor(ABC):
-    """What all predictors share; `trajflow.Predictor`.
+    """Draws futures of agents; `Predictor.load` opens a run or an exported model.
 
     Example:
         >>> from trajflow import Predictor
