@@ -47,7 +47,7 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            metavar="mmf|mmf-paper|meanflow|consistency|terminal|flow",
+            metavar="mmf|mmf-paper|meanflow|consistency|terminal|energy|flow",
             help="Which objective is trained.",
         ),
     ] = None,

@@ -114,7 +114,7 @@ class FlowConfig(_Section):
     """The objective; what is None is as the preset has it."""
 
     preset: str = "mmf"
-    """Member of the family: mmf, mmf-paper, meanflow, consistency, terminal or flow."""
+    """Member of the family: mmf, mmf-paper, meanflow, consistency, terminal, energy or flow."""
     flow_ratio: float | None = Field(None, ge=0, le=1)
     """Share of the noise draws with r = t, which is flow matching."""
     tangent: Literal["marginal", "path"] | None = None
@@ -244,6 +244,11 @@ class Config(_Section):
             raise ValueError(
                 f"train.time_stretch up to {fastest:g} needs positions beyond the window: "
                 f"set data.reach={math.ceil(fastest)}"
+            )
+        if self.flow.preset == "energy" and self.train.noise_samples < 2:
+            raise ValueError(
+                "the preset energy compares draws of an agent: set train.noise_samples=2 or more, "
+                f"got {self.train.noise_samples}"
             )
         self.to_toml().encode()
         return self

@@ -7,6 +7,7 @@ so x_r = x_t - (t - r) u(x_t, r, t), and one step from noise to data is x_0 = x_
 
 from trajflow.flow.objectives import (
     Curriculum,
+    EnergyObjective,
     MeanFlowObjective,
     TerminalObjective,
     implied_velocity,
@@ -22,6 +23,7 @@ __all__ = [
     "PRESETS",
     "AnchoredTimes",
     "Curriculum",
+    "EnergyObjective",
     "LogitNormalTimes",
     "MeanFlowObjective",
     "Preset",

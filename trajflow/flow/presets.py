@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from trajflow.flow.objectives import Curriculum, MeanFlowObjective, Tangent, TerminalObjective
+from trajflow.flow.objectives import (
+    Curriculum,
+    EnergyObjective,
+    MeanFlowObjective,
+    Tangent,
+    TerminalObjective,
+)
 from trajflow.flow.time_samplers import AnchoredTimes, LogitNormalTimes
 
 
@@ -16,7 +22,7 @@ class Preset:
         tangent: As in `MeanFlowObjective`.
         curriculum: lambda along the training.
         anchored: Whether r is always 0.
-        terminal: Whether the end of a step is matched, as in `TerminalObjective`.
+        kind: The objective.
     """
 
     summary: str
@@ -24,7 +30,7 @@ class Preset:
     tangent: Tangent = "marginal"
     curriculum: Curriculum = field(default_factory=lambda: Curriculum(0.0, 0.0))
     anchored: bool = False
-    terminal: bool = False
+    kind: type[MeanFlowObjective] = MeanFlowObjective
 
     @property
     def average(self) -> bool:
@@ -36,8 +42,7 @@ class Preset:
     ) -> MeanFlowObjective:
         """The objective of this member; `times` gives the shape of the draws of t and r."""
         shape = times or LogitNormalTimes(self.flow_ratio)
-        kind = TerminalObjective if self.terminal else MeanFlowObjective
-        return kind(
+        return self.kind(
             times=AnchoredTimes(shape.t_mean, shape.t_std) if self.anchored else shape,
             curriculum=self.curriculum,
             tangent=self.tangent,
@@ -60,7 +65,13 @@ PRESETS = {
         "consistency training: every interval ends at the data", tangent="path", anchored=True
     ),
     "terminal": Preset(
-        "terminal velocity matching: the end of a step moves as the flow does", terminal=True
+        "terminal velocity matching: the end of a step moves as the flow does",
+        kind=TerminalObjective,
+    ),
+    "energy": Preset(
+        "energy score of one-step draws, with a share of Modular MeanFlow",
+        curriculum=Curriculum(0.0, 1.0),
+        kind=EnergyObjective,
     ),
     "flow": Preset("flow matching: r = t, needs many steps", flow_ratio=1.0, tangent="path"),
 }
