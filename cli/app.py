@@ -1,8 +1,11 @@
 """The command tree, and what becomes of an error."""
 
 import errno
+import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -103,6 +106,27 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _load_plugins(names: list[str] | None) -> list[str] | None:
+    """Import modules, or files of Python, that register encoders or readers."""
+    for name in names or ():
+        path = Path(name)
+        try:
+            if path.suffix != ".py":
+                importlib.import_module(name)
+                continue
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[path.stem] = module
+            spec.loader.exec_module(module)
+        except (ImportError, OSError, SyntaxError) as error:
+            raise ConfigError(
+                f"--plugin {name} cannot be imported: {error}; give a module or a file FILE.py"
+            ) from None
+    return names
+
+
 @app.callback()
 def _root(
     version: Annotated[
@@ -111,6 +135,14 @@ def _root(
             "--version", help="Print the version.", is_eager=True, callback=_print_version
         ),
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE|FILE.py",
+            help="Import first what registers an encoder or a reader of your own; repeatable.",
+            callback=_load_plugins,
+        ),
+    ] = None,
     loud: Loud = None,
 ) -> None:
     pass

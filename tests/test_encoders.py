@@ -1,5 +1,6 @@
 """Facts about every encoder: what is not seen does not matter, and a file is enough to add one."""
 
+import subprocess
 import sys
 
 import pytest
@@ -201,8 +202,12 @@ def test_a_name_cannot_be_taken_twice(registry):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("transfomer", {}, r"no encoder 'transfomer'; did you mean 'transformer'\? known: .*gru"),
-        ("perceiver9", {}, r"no encoder 'perceiver9'; known: .*gru"),
+        (
+            "transfomer",
+            {},
+            r"no encoder 'transfomer'; did you mean 'transformer'\? \(there are gru",
+        ),
+        ("perceiver9", {}, r"no encoder 'perceiver9' \(there are gru"),
         ("gru", {"dept": 2}, r"no option of encoder 'gru' 'dept'; did you mean 'depth'\?"),
         ("gru", {"depth": 2.5}, "option 'depth' of encoder 'gru' must be int, got 2.5"),
         ("gru", {"depth": True}, "must be int, got True"),
@@ -216,3 +221,58 @@ def test_a_name_cannot_be_taken_twice(registry):
 def test_what_cannot_be_built_is_refused_by_name(name, options, message):
     with pytest.raises(ConfigError, match=message):
         build(name, C, H, **options)
+
+
+MINE = """
+import torch
+from trajflow.nn.encoders import Encoder, register_encoder
+
+@register_encoder("last")
+class LastStep(Encoder):
+    def __init__(self, channels, width):
+        super().__init__(width)
+        self.layer = torch.nn.Linear(channels, width)
+
+    def forward(self, past, seen):
+        return self.layer(torch.where(seen[:, -1:], past[:, -1], 0))
+"""
+
+
+def run(*words, cwd):
+    command = [sys.executable, "-m", "trajflow", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_an_encoder_in_a_file_is_trained_and_used_by_the_command_line(fork, tiny, tmp_path):
+    (tmp_path / "last.py").write_text(MINE)
+    words = ["train", fork, "--out", "run", "--encoder", "last", *tiny]
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--plugin" in done.stderr
+    assert not (tmp_path / "run").exists()
+    done = run("--plugin", "last.py", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    words = ["predict", "run", fork, "-o", "out.csv"]
+    done = run(*words, cwd=tmp_path)
+    assert (done.returncode, "--plugin" in done.stderr) == (2, True)
+    assert run("--plugin", "last.py", *words, cwd=tmp_path).returncode == 0
+
+
+def test_an_installed_package_offers_encoders_by_an_entry_point(registry, tmp_path, monkeypatch):
+    (tmp_path / "offering.py").write_text(MINE)
+    facts = tmp_path / "offering-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: offering\nVersion: 1\n")
+    (facts / "entry_points.txt").write_text("[trajflow.encoders]\nlast = offering\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "last" in available()
+    assert build("last", C, H).width == H
+
+
+@pytest.mark.parametrize("name", ["no_such_module", "missing.py", "broken.py"])
+def test_a_plugin_that_cannot_be_imported_is_named(trajflow, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.py").write_text("def\n")
+    code, _, said = trajflow("--plugin", name, "doctor")
+    assert code == 2
+    assert f"--plugin {name} cannot be imported" in said

@@ -44,4 +44,4 @@ def did_you_mean(what: str, given: str, known: Sequence[str]) -> str:
     """The message for a name that is not among the known ones, with the nearest of them."""
     near = difflib.get_close_matches(given, known, 1, 0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {what} {given!r}{hint} (there are {', '.join(known)})"
+    return f"no {what} {given!r}{hint} (there are {', '.join(known) or 'none'})"

@@ -4,12 +4,12 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
-from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar, get_type_hints
 
 from torch import Tensor, nn
 
-from trajflow.errors import ConfigError
+from trajflow.errors import ConfigError, did_you_mean
 
 
 class Encoder(nn.Module):
@@ -34,6 +34,9 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
 
+GROUP = "trajflow.encoders"
+"""Entry point of a package that offers encoders: the encoder's name, and the module that has it."""
+
 E = TypeVar("E", bound=Encoder)
 
 _registered: dict[str, type[Encoder]] = {}
@@ -56,9 +59,9 @@ def register_encoder(name: str) -> Callable[[type[E]], type[E]]:
 
 
 def available() -> list[str]:
-    """Names of all encoders: the files of this folder and what was registered elsewhere."""
+    """Names of all encoders: the files of this folder, what was registered, and entry points."""
     files = {file.name for file in pkgutil.iter_modules(__path__) if file.name[0] != "_"}
-    return sorted(files | _registered.keys())
+    return sorted(files | _registered.keys() | _offered().keys())
 
 
 def build(name: str, channels: int, width: int, **options: object) -> Encoder:
@@ -85,7 +88,7 @@ def build(name: str, channels: int, width: int, **options: object) -> Encoder:
     known = [option for option in inspect.signature(make).parameters][2:]
     for option, value in options.items():
         if option not in known:
-            raise ConfigError(_unknown(f"option of encoder {name!r}", option, known))
+            raise ConfigError(did_you_mean(f"option of encoder {name!r}", option, known))
         _check(f"option {option!r} of encoder {name!r}", value, _kind(make, option))
     try:
         return make(channels, width, **options)
@@ -95,13 +98,16 @@ def build(name: str, channels: int, width: int, **options: object) -> Encoder:
 
 def _find(name: str) -> type[Encoder]:
     if name not in available():
-        raise ConfigError(_unknown("encoder", name, available()))
-    if name not in _registered:
-        importlib.import_module(f"{__name__}.{name}")
-    if name not in _registered:
         raise ConfigError(
-            f"{__name__}.{name} registers no {name!r}; add @register_encoder({name!r})"
+            f"{did_you_mean('encoder', name, available())}; one of your own needs "
+            "`trajflow --plugin FILE.py ...`, in Python the import of its module"
         )
+    if name not in _registered:
+        offered = _offered()
+        module = offered[name].module if name in offered else f"{__name__}.{name}"
+        importlib.import_module(module)
+        if name not in _registered:
+            raise ConfigError(f"{module} registers no {name!r}; add @register_encoder({name!r})")
     return _registered[name]
 
 
@@ -117,7 +123,5 @@ def _check(what: str, value: object, kind: object) -> None:
         raise ConfigError(f"{what} must be {kind.__name__}, got {value!r}")
 
 
-def _unknown(what: str, given: str, known: list[str]) -> str:
-    near = get_close_matches(given, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"no {what} {given!r}; {hint}known: {', '.join(known) or 'none'}"
+def _offered() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
