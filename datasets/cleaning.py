@@ -268,7 +268,6 @@ def _note_scenes(rules: Rules, other: OtherUnits, scenes: list[str]) -> None:
 
 
 def _decide_limits(rules: Rules, fastest: float | None, speed: Floats, given: float | None) -> None:
-    """Set the limit and the reach of each trajectory from its typical speed, [K]."""
     if given is not None:
         rules.speed_limit = given if given < np.inf else None
         rules.speed_limit_from = "given"
@@ -493,8 +492,6 @@ def find_jumps(
 
 @dataclass(frozen=True)
 class _Reach:
-    """Whether a row of a track can be reached from another one."""
-
     time: Floats
     position: Floats
     limit: float

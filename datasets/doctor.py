@@ -248,13 +248,11 @@ def _name_agents(seen: _Examination, chosen: Bools) -> str:
 
 
 def _first_few(names: Sequence[str]) -> str:
-    """The first three words, and dots if there are more."""
     more = ", ..." if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def _units(seen: _Examination) -> Finding:
-    """Whether the usual speed of each type fits the unit."""
     store, pace = seen.store, seen.survey.speed
     usual = {
         name: float(np.median(pace[chosen]))
@@ -301,7 +299,6 @@ def _clocks(seen: _Examination) -> Finding:
 
 
 def _jumps(seen: _Examination) -> Finding:
-    """Whether steps remain that are far from anything usual."""
     limit = seen.survey.fastest()
     if limit is None:
         return Finding("note", "jumps", "hardly anything moves, so jumps cannot be told")
@@ -323,7 +320,6 @@ def _jumps(seen: _Examination) -> Finding:
 
 
 def _standing(seen: _Examination) -> Finding:
-    """How many agents hardly leave their place."""
     judged = seen.rows >= 8
     way = np.linalg.norm(seen.survey.high - seen.survey.low, axis=1)
     usual = np.zeros(len(way))
@@ -363,7 +359,6 @@ def _travelling(seen: _Examination) -> Bools:
 
 
 def _gaps(seen: _Examination) -> Finding:
-    """How regular tracks are in time."""
     steps, skipped = seen.steps, seen.gaps
     moved = seen.store.header.counted("moved")
     share = skipped / max(steps, 1)
@@ -379,7 +374,6 @@ def _gaps(seen: _Examination) -> Finding:
 
 
 def _starts(seen: _Examination) -> Finding:
-    """Whether each track seems to count time from its own start."""
     odd = []
     for code, name in enumerate(seen.store.scenes):
         own = seen.scene == code
@@ -396,7 +390,6 @@ def _starts(seen: _Examination) -> Finding:
 
 
 def _fillers(seen: _Examination) -> Finding:
-    """Whether rows are at a place that stands for "not seen"."""
     if not seen.unseen:
         return Finding("ok", "fillers", "no place is visited suddenly and exactly")
     places = [f"({x:g}, {y:g})" for x, y in seen.survey.fillers.tolist()]
@@ -408,7 +401,6 @@ def _fillers(seen: _Examination) -> Finding:
 
 
 def _repeats(seen: _Examination) -> Finding:
-    """Whether every second row repeats the place before, as tracks of half the rate do."""
     share = seen.alternating / max(seen.steps, 1)
     if share < MANY_ALTERNATING:
         return Finding("ok", "rate", "rows do not repeat the place of the row before in turn")
@@ -421,7 +413,6 @@ def _repeats(seen: _Examination) -> Finding:
 
 
 def _reused_labels(seen: _Examination) -> Finding:
-    """Whether a label seems to be given to another agent later on."""
     survey = seen.survey
     low = np.stack([_by_scene(seen, corner, np.fmin) for corner in survey.low.T], 1)
     high = np.stack([_by_scene(seen, corner, np.fmax) for corner in survey.high.T], 1)
@@ -437,7 +428,6 @@ def _reused_labels(seen: _Examination) -> Finding:
 
 
 def _leaks(seen: _Examination) -> list[Finding]:
-    """Whether the same agents, scenes or paths are in several stored splits."""
     result = []
     agents = int((seen.splits > 1).sum())
     scenes = sum(len(parts) > 1 for parts in seen.scene_splits.values())
@@ -458,7 +448,6 @@ def _leaks(seen: _Examination) -> list[Finding]:
 
 
 def _windows(seen: _Examination, length: int) -> Finding:
-    """How many windows each stored split offers."""
     counts = dict(seen.windows)
     text = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
     message = f"windows of {length} steps by stored split: {text}"
@@ -473,7 +462,6 @@ def _windows(seen: _Examination, length: int) -> Finding:
 
 
 def _quarantine(store: Store) -> Finding:
-    """How many rows an import quarantined."""
     counts = store.header.quarantined()
     total, read = sum(counts.values()), store.header.counted("rows_read") or store.rows
     if not total:

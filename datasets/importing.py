@@ -163,7 +163,6 @@ def import_tracks(
 
 
 def _take_in(rows: Ingest, source: Source, progress: Callable[[Progress], None]) -> None:
-    """Read all files and number their trajectories."""
     for count in rows.read(source):
         progress(Progress("reading", count, None))
     if source.dates:
@@ -293,7 +292,6 @@ def _label(rows: Ingest, track: int, number: int) -> int | str:
 
 
 def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> ImportReport:
-    """The report of an import that is complete but for its names."""
     rules = cleaner.rules
     dropped = {name: count for name, count in rows.dropped.items() if count}
     if counts.between:
@@ -392,7 +390,6 @@ def _ordered(reasons: Counter[str]) -> dict[str, int]:
 
 
 def _refuse(report: ImportReport, refused: list[str]) -> None:
-    """Raise if rows have a problem that is not accepted."""
     result = {p: n for p, n in report.quarantined.items() if p in refused}
     if report.cuts and "teleport" in refused:
         result["teleport"] = result.get("teleport", 0) + report.cuts
@@ -440,7 +437,6 @@ def _names(path: Path, files: list[Path]) -> list[str]:
 
 
 def _describe_inputs(path: Path, files: list[Path]) -> list[dict[str, Any]]:
-    """Name, sha256 and bytes of each file that was read."""
     described = []
     for name, file in zip(_names(path, files), files, strict=True):
         with file.open("rb") as stream:

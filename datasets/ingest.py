@@ -224,7 +224,6 @@ class Ingest:
                 when {unread} then 'not-a-number' end as reason from ({select})"""
 
     def _take(self, batch: pa.RecordBatch, file: int) -> None:
-        """Put the good rows of a file in store, the others in quarantine."""
         self.rows_read += len(batch)
         reason = batch.column("reason")
         if reason.null_count < len(batch):
@@ -339,29 +338,25 @@ class Ingest:
             name: [clean_label(text)[:MAX_NAME] for text in batch.column(name).to_pylist()]
             for name in ("scene", "agent")
         }
-        columns = {
-            "reason": pa.array([reasons[index] for index in kept], pa.string()),
-            **{name: pa.array(labels, pa.string()) for name, labels in names.items()},
-            "text": pa.array(texts, pa.string()),
-            **{name: batch.column(name) for name in ("time", *self._axes)},
-            "file": np.full(len(batch), file, np.int32),
-            "row": batch.column("row"),
-        }
-        self._insert("quarantine", pa.table(columns))
+        values = {name: batch.column(name) for name in ("time", *self._axes)}
+        places = {"file": np.full(len(batch), file, np.int32), "row": batch.column("row")}
+        reasons = [reasons[index] for index in kept]
+        self._add_quarantined({"reason": reasons, **names, "text": texts}, values | places)
 
     def quarantine(self, part: Part, reason: list[str]) -> None:
         """Set rows aside, each with the name of its problem, N of them."""
-        columns = {
-            "reason": pa.array(reason, pa.string()),
-            "scene": pa.array([self.scenes[code] for code in part.scene], pa.string()),
-            "agent": pa.array([self.label[track] for track in part.track], pa.string()),
-            "text": pa.array([""] * len(reason), pa.string()),
-            "time": part.time,
-            **dict(zip(self._axes, part.position.T, strict=True)),
-            "file": part.file.astype(np.int32),
-            "row": part.row,
+        texts = {
+            "reason": reason,
+            "scene": [self.scenes[code] for code in part.scene],
+            "agent": [self.label[track] for track in part.track],
+            "text": [""] * len(reason),
         }
-        self._insert("quarantine", pa.table(columns))
+        values = {"time": part.time} | dict(zip(self._axes, part.position.T, strict=True))
+        self._add_quarantined(texts, values | {"file": part.file, "row": part.row})
+
+    def _add_quarantined(self, texts: dict[str, list[str]], values: dict[str, Any]) -> None:
+        columns = {name: pa.array(column, pa.string()) for name, column in texts.items()}
+        self._insert("quarantine", pa.table(columns | values))
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         self._writer.register("batch", rows)
@@ -625,7 +620,6 @@ def label_key(text: str) -> tuple[int, int, tuple[tuple[int, int, str], ...]]:
 
 
 def _groups(rows: Ints, most: int) -> Iterator[int]:
-    """Rows of the trajectories of a scene, [K], that are in memory together."""
     if rows.sum() <= most:
         yield int(rows.sum())
         return

@@ -346,7 +346,6 @@ def _line(path: Path, stream: IO[bytes], encoding: str) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """What stands between the cells of a line; " " for any blanks."""
     # Commas between digits are no delimiters where there is another one: 0,5;1,25
     commas = len(re.findall(r"(?<![0-9]),|,(?![0-9])", text))
     others = max("\t;|", key=text.count)
@@ -357,7 +356,6 @@ def _delimiter(text: str) -> str:
 
 
 def _cells(path: Path, text: str, delimiter: str) -> list[str]:
-    """The cells of a line; those after the last that is not empty are none."""
     if text.count(delimiter) >= MAX_COLUMNS:
         raise DataError(
             f"{path} begins with a line of {text.count(delimiter) + 1} columns, too many; is it a "
@@ -568,9 +566,7 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
     Raises:
         DataError: There is no recording at the path.
     """
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
-    if not files or not files[0].exists():
-        raise DataError(f"no recordings (*.txt) at {path}; name the folder that holds them")
+    files = _files(path, "*.txt")
     known = tomllib.loads((resources("trajflow.datasets") / "catalog/ethucy.toml").read_text())
     scenes = {file.stem for file in files}
     strange = sorted(scenes - set(known["first_validation_frame"]))
@@ -595,8 +591,15 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
     return source
 
 
+def _files(path: Path, pattern: str) -> list[Path]:
+    """The file at a path, or all of a pattern in a folder."""
+    files = sorted(path.glob(pattern)) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise DataError(f"no {pattern} at {path}; name the folder that holds them")
+    return files
+
+
 def _ethucy_rows(place: Path, stem: str, known: dict[str, Any]) -> str:
-    """SQL: the rows of one recording, whose time is still the frame."""
     cut = known["first_validation_frame"].get(stem)
     split = f"if(time < {cut}, 'train', 'val')" if cut is not None else "''"
     return f"""select *, {split} as split from (
@@ -660,9 +663,7 @@ def trajnet(db: Connection, path: Path, options: ReadOptions) -> Source:
     Raises:
         DataError: There are no files, or they have different rates.
     """
-    files = sorted(path.rglob("*.ndjson")) if path.is_dir() else [path]
-    if not files or not files[0].exists():
-        raise DataError(f"no *.ndjson at {path} or below; name the folder that holds them")
+    files = _files(path, "**/*.ndjson")
     stems = Counter(file.stem for file in files)
     objects, rates, steps = [], set(), []
     for index, file in enumerate(files):
@@ -739,9 +740,7 @@ def sdd(db: Connection, path: Path, options: ReadOptions) -> Source:
     Raises:
         DataError: There are no annotations, or dt is no whole number of frames.
     """
-    files = sorted(path.rglob("annotations.txt")) if path.is_dir() else [path]
-    if not files or not files[0].exists():
-        raise DataError(f"no annotations.txt at {path} or below; name the folder that holds them")
+    files = _files(path, "**/annotations.txt")
     every = _frames_per_step(options.dt or STEP)
     names = ["_".join(file.resolve().parts[-3:-1]) for file in files]
     twice = [name for name, count in Counter(names).items() if count > 1]

@@ -285,7 +285,6 @@ def _labels(files: _Files, sizes: _Fragment, spec: Spec) -> tuple[list[int | str
 def _saved_blocks(
     files: _Files, header: Header, index: _Index
 ) -> Iterator[tuple[TrackBlock | None, Counter[str]]]:
-    """The saved trajectories of some of a scene, and how many of them are lost, by scene."""
     unknown = int((~index.in_scene).sum())
     yield None, Counter({"": unknown} if unknown else {})
     rows = np.where(index.whole, index.rowsize, 0)
@@ -333,7 +332,6 @@ def _block(files: _Files, header: Header, index: _Index, chosen: Ints) -> TrackB
 
 
 def _fits_grid(time: Any, sizes: Ints, dt: float) -> Bools:
-    """Whether the times of each trajectory fit the grid, [K]."""
     fit = np.ones(len(sizes), np.bool_)
     if find_fault(time, first_rows(sizes), dt) is not None:
         begins = np.cumsum(sizes) - sizes

@@ -272,7 +272,6 @@ class Header(BaseModel):
 
 
 def _check_names(names: list[str]) -> None:
-    """Refuse names that cannot be told apart or be written."""
     if len(set(names)) < len(names):
         raise ValueError("a name is there twice")
     "".join(names).encode()
