@@ -32,7 +32,7 @@ MANY = 20
 data = typer.Typer(help="Make stores of tracks, and look at them.", no_args_is_help=True)
 
 
-def _sources() -> list[str]:
+def _formats() -> list[str]:
     from trajflow.datasets.readers import available
 
     return available()
@@ -46,14 +46,18 @@ def _generators() -> list[str]:
 
 @data.command("import")
 def import_(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="ethucy|trajnet|sdd|table", help="What the files are.", autocompletion=_sources
-        ),
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files of tracks, or folders of them.")
     ],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a folder of files.")],
     out: StoreOut,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Format of the files; by default found from their content.",
+            autocompletion=_formats,
+        ),
+    ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,11 +104,14 @@ def import_(
 ) -> None:
     """Read files of tracks into a store; no row is dropped silently.
 
-    ethucy: four columns (frame, agent, x, y). trajnet: TrajNet++ ndjson. sdd: Stanford drone
-    annotations. table: any CSV, TSV or Parquet table, also compressed, by column names.
+    table: any CSV, TSV, Parquet or ndjson table, also compressed, by column names. Others: ethucy,
+    obsmat, trajnet, sdd, mot (MOT Challenge), petrack, jupedsim (SQLite), gpx, geojson, ais,
+    traffic, argoverse2.
     """
     from trajflow.datasets.importing import import_tracks
 
+    if format is None and len(files) > 1 and str(files[0]) in _formats():
+        format, *files = str(files[0]), *files[1:]  # `data import table FILE`, as before --format
     options = {"dt": dt, "unit": unit, "scale": scale, "speed-limit": speed_limit}
     settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
     options |= {**settings, "columns": ",".join(columns or ())}
@@ -115,8 +122,8 @@ def import_(
             progress.update(state.rows)
 
         report = import_tracks(
-            source,
-            path,
+            format,
+            files,
             out,
             columns=assignments(split(columns), "--columns"),
             dt=dt,
@@ -126,7 +133,7 @@ def import_(
             on_problem=_policies(on_problem),
             settings={name: value for name, value in settings.items() if value},
             licence=licence,
-            history=_history(source, path, options),
+            history=_history(files, {"format": format} | options),
             overwrite=overwrite,
             progress=update,
         )
@@ -273,9 +280,9 @@ def _policies(words: list[str] | None) -> dict[str, str] | str | None:
     return assignments(each, "--on-problem") or None
 
 
-def _history(source: str, path: Path, options: Mapping[str, object]) -> str:
-    """The command that imports a store, without the folder of its files."""
-    words = ["trajflow", "data", "import", source, path.name]
+def _history(files: list[Path], options: Mapping[str, object]) -> str:
+    """The command that imports a store, without the folders of its files."""
+    words = ["trajflow", "data", "import", *(path.name for path in files)]
     for name, value in options.items():
         words += [f"--{name}", f"{value}"] if value else []
     return shlex.join(words)

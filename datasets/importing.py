@@ -29,7 +29,7 @@ from trajflow.datasets.cleaning import (
 )
 from trajflow.datasets.ingest import Ingest, Part, ReadOptions, Source, label_of
 from trajflow.datasets.motion import MotionSurvey
-from trajflow.datasets.readers import check_settings, load_reader
+from trajflow.datasets.readers import check_settings, load_reader, read_files
 from trajflow.datasets.report import QUARANTINE, REPLACED, ImportReport, TroubledAgent
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import is_store
@@ -60,8 +60,8 @@ class Progress:
 
 
 def import_tracks(
-    source: str,
-    path: str | PathLike[str],
+    source: str | None,
+    path: str | PathLike[str] | Sequence[str | PathLike[str]],
     out: str | PathLike[str],
     *,
     columns: Mapping[str, str] | None = None,
@@ -84,8 +84,8 @@ def import_tracks(
     reason in the store's table "quarantine"; the problems and their rules are in cleaning.py.
 
     Args:
-        source: Name of a format; see readers.available().
-        path: File or folder to read.
+        source: Name of a format, see readers.available(); None: found from the files.
+        path: File or folder to read, or several of one format.
         out: Store to write.
         columns: Name in the file of each canonical column ("agent", "x", "y", "time", "frame",
             "z", "scene", "type", "split"), for readers of tables.
@@ -115,18 +115,26 @@ def import_tracks(
     refused = [name for name, policy in policies(on_problem).items() if policy == "refuse"]
     lines = "off-grid" not in (refused if isinstance(on_problem, str) else on_problem or {})
     _check_numbers(dt=dt, scale=scale, speed_limit=speed_limit)
-    path, out = Path(path), Path(out)
+    paths, out = _paths(path), Path(out)
     output = OutputFolder(out, overwrite, is_store)
-    read = load_reader(source)
-    check_settings(source, settings or {})
+    if source is not None:
+        load_reader(source)
+        check_settings(source, settings or {})
     with room_for(out), output, closing(Ingest(output.scratch)) as rows:
         options = ReadOptions(
-            output.scratch, dict(columns or {}), dt, unit, scale, dims, dict(settings or {})
+            folder=output.scratch,
+            columns=dict(columns or {}),
+            dt=dt,
+            unit=unit,
+            scale=scale,
+            dims=dims,
+            settings=dict(settings or {}),
         )
-        result = read(rows.db, path, options)
+        source, result = read_files(rows.db, source, paths, options)
+        names = _names(paths, result.files)
         _take_in(rows, result, progress)
         if not rows.label:
-            error = _useless(rows, rows.reasons(), _names(path, result.files))
+            error = _useless(rows, rows.reasons(), names)
             if rows.reasons().keys() & set(refused):
                 raise DataProblem(f"refused, nothing was written: {error}")
             raise error
@@ -139,7 +147,7 @@ def import_tracks(
             unit=rules.unit,
             source=source,
             licence=licence,
-            inputs=_describe_inputs(path, result.files),
+            inputs=_describe_inputs(names, result.files),
             history=history,
         )
         with writer:
@@ -149,13 +157,14 @@ def import_tracks(
                 for block in _blocks(part, cleaner, rows, counts):
                     writer.append(block)
             report = _report(rows, result, cleaner, counts)
-            report = replace(report, source=source, path=str(path), out=str(out), scale=scale)
+            where = ", ".join(map(str, paths))
+            report = replace(report, source=source, path=where, out=str(out), scale=scale)
             report = replace(report, settings=dict(settings or {}))
             _refuse(report, refused)
             if not report.rows_kept:
                 hints = _restart_notes(rows, result, rules)
-                raise _useless(rows, report.quarantined, _names(path, result.files), hints)
-            for batch in rows.quarantined(_names(path, result.files)):
+                raise _useless(rows, report.quarantined, names, hints)
+            for batch in rows.quarantined(names):
                 writer.append_table(QUARANTINE, batch)
             writer.folds = _folds(result.folds, counts.scenes)
             writer.report = report.to_dict()
@@ -431,14 +440,23 @@ def _folds(folds: Mapping[str, list[str]], kept: Mapping[str, None]) -> dict[str
     return {name: tests for name, tests in result.items() if tests} or None
 
 
-def _names(path: Path, files: list[Path]) -> list[str]:
+def _paths(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[Path]:
+    paths = [path] if isinstance(path, (str, PathLike)) else path
+    if not paths:
+        raise DataError("no file is given; name the files of tracks")
+    return [Path(path) for path in dict.fromkeys(map(Path, paths))]
+
+
+def _names(paths: Sequence[Path], files: list[Path]) -> list[str]:
     """The name of each file as seen from the path the user gave."""
-    return [f.relative_to(path).as_posix() if f != path else f.name for f in files]
+    folders = [path for path in paths if path.is_dir()]
+    inside = ((f, next((p for p in folders if f.is_relative_to(p)), f.parent)) for f in files)
+    return [file.relative_to(folder).as_posix() for file, folder in inside]
 
 
-def _describe_inputs(path: Path, files: list[Path]) -> list[dict[str, Any]]:
+def _describe_inputs(names: list[str], files: list[Path]) -> list[dict[str, Any]]:
     described = []
-    for name, file in zip(_names(path, files), files, strict=True):
+    for name, file in zip(names, files, strict=True):
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         described.append({"name": name, "sha256": digest, "bytes": file.stat().st_size})

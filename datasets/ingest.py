@@ -56,6 +56,8 @@ class ReadOptions:
         unit: Unit of the coordinates.
         scale: Metres per unit of the file; positions are multiplied by it.
         dims: Coordinates that are read, 2 or 3; None: z is read where there is one.
+        factors: What an axis of the file is multiplied by, where it has a unit of its own.
+        where: A condition that `Ingest` checks, for columns beside those of every format.
         settings: Choices that one reader alone knows; its `SETTINGS` has their names.
     """
 
@@ -65,6 +67,8 @@ class ReadOptions:
     unit: str | None = None
     scale: float | None = None
     dims: int | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
+    where: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -90,6 +94,7 @@ class Source:
         notes: Sentences for the report.
         folds: Test scenes of each leave-one-out fold.
         dropped: Rows left out on purpose: an SQL condition by reason.
+        degrees: Whether x and y are a longitude and a latitude.
     """
 
     selects: list[str]
@@ -104,6 +109,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
     folds: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    degrees: bool = False
 
 
 @dataclass(frozen=True)

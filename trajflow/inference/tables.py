@@ -12,9 +12,10 @@ import numpy as np
 
 from trajflow.datasets.columns import Mapped, TableLayout, map_columns
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.readers import SETTINGS, column_names
+from trajflow.datasets.readers import TABLE_SETTINGS
 from trajflow.datasets.report import ImportReport
 from trajflow.datasets.store import Store, open_store
+from trajflow.datasets.tables import column_names
 from trajflow.errors import DataError, RunError
 from trajflow.inference.base import Predictor
 
@@ -91,7 +92,7 @@ def open_tracks(
         yield store
         return
     layout = TableLayout.of_run(predictor.facts)
-    settings = {name: v for name, v in layout.settings.items() if name in SETTINGS["table"]}
+    settings = {name: v for name, v in layout.settings.items() if name in TABLE_SETTINGS}
     settings |= {"dates": dates} if dates else {}
     names = column_names(path, settings.get("encoding", "utf-8"))
     mapped = run_columns(path, names, layout, columns or {}, predictor.dims)
