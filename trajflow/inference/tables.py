@@ -122,7 +122,7 @@ def open_tracks(
         _check_interval(path, report, layout, predictor.dt, dt)
         if report.quarantined:
             log.warning(
-                "rows that were left out: %s; see `trajflow data import table %s`",
+                "rows that were left out: %s; see `trajflow data import %s`",
                 ", ".join(f"{name} {count}" for name, count in report.quarantined.items()),
                 path,
             )
@@ -177,7 +177,7 @@ def _check_unit(path: Path, own: str, given: str | None, told: str | None) -> No
     how = "said to be" if given else "by the names of its columns"
     raise RunError(
         f"{path} is in {unit!r} ({how}), the run in {own!r}; convert it, with `trajflow data "
-        f"import table {path} --scale METRES` where the run is in metres, or say --unit {own} if "
+        f"import {path} --scale METRES` where the run is in metres, or say --unit {own} if "
         f"its numbers are in {own}"
     )
 
@@ -235,7 +235,7 @@ def _check_speed(path: Path, store: Store, predictor: Predictor) -> None:
     )
     if fast > IMPOSSIBLE * typical:
         raise RunError(
-            f"{what}: the table is in another unit; convert it, with `trajflow data import table "
+            f"{what}: the table is in another unit; convert it, with `trajflow data import "
             f"{path} --scale METRES` where the run is in metres, or say --unit {predictor.unit} if "
             f"its numbers are in {predictor.unit}"
         )
