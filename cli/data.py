@@ -65,6 +65,19 @@ def import_(
             help="Columns of a table, by name or number; scene= for no column.",
         ),
     ] = None,
+    where: Annotated[
+        str,
+        typer.Option(metavar="CONDITION", help="Keep rows that fulfil it: \"type = 'car'\", ..."),
+    ] = "",
+    types: Annotated[
+        list[str] | None, typer.Option(metavar="a,b,...", help="Keep agents of these types.")
+    ] = None,
+    scene_column: Annotated[
+        str | None, typer.Option(metavar="NAME|none", help="Column of the recordings, or none.")
+    ] = None,
+    no_scene: Annotated[
+        bool, typer.Option("--no-scene", help="Each file is one recording.")
+    ] = False,
     dt: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds per step.")] = None,
     unit: Annotated[
         str | None, typer.Option(metavar="m|px|degree|...", help="Unit of the coordinates.")
@@ -112,9 +125,13 @@ def import_(
 
     if format is None and len(files) > 1 and str(files[0]) in _formats():
         format, *files = str(files[0]), *files[1:]  # `data import table FILE`, as before --format
+    named = assignments(split(columns), "--columns")
+    if no_scene or scene_column is not None:
+        named["scene"] = "" if no_scene or scene_column == "none" else str(scene_column)
     options = {"dt": dt, "unit": unit, "scale": scale, "speed-limit": speed_limit}
     settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
-    options |= {**settings, "columns": ",".join(columns or ())}
+    options |= {**settings, "where": where, "types": ",".join(types or ())}
+    options |= {"columns": ",".join(f"{canonical}={name}" for canonical, name in named.items())}
     with ProgressBar("rows") as progress:
 
         def update(state: "Progress") -> None:
@@ -125,10 +142,12 @@ def import_(
             format,
             files,
             out,
-            columns=assignments(split(columns), "--columns"),
+            columns=named,
             dt=dt,
             unit=unit,
             scale=scale,
+            where=where,
+            types=split(types),
             speed_limit=speed_limit,
             on_problem=_policies(on_problem),
             settings={name: value for name, value in settings.items() if value},

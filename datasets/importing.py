@@ -69,6 +69,8 @@ def import_tracks(
     unit: str | None = None,
     scale: float | None = None,
     dims: int | None = None,
+    where: str = "",
+    types: Sequence[str] = (),
     speed_limit: float | None = None,
     on_problem: Mapping[str, str] | str | None = None,
     settings: Mapping[str, str] | None = None,
@@ -93,6 +95,9 @@ def import_tracks(
         unit: Unit of the coordinates; by default what the format or the columns name.
         scale: Metres per unit of the file; positions are multiplied by it.
         dims: Coordinates that are read of a table, 2 or 3; by default z where there is one.
+        where: Condition of the rows that are kept, a DuckDB expression of their columns (scene,
+            agent, type, split, time, x, y, z, and those of a table); it reads no file.
+        types: Types of agents that are kept; none for all.
         speed_limit: Speed above which a step is a jump, in units per second; inf for no limit; by
             default guessed.
         on_problem: "quarantine" or "refuse", for all problems or by problem.
@@ -128,11 +133,13 @@ def import_tracks(
             unit=unit,
             scale=scale,
             dims=dims,
+            where=where,
+            types=types,
             settings=dict(settings or {}),
         )
         source, result = read_files(rows.db, source, paths, options)
         names = _names(paths, result.files)
-        _take_in(rows, result, progress)
+        _take_in(rows, result, options, progress)
         if not rows.label:
             error = _useless(rows, rows.reasons(), names)
             if rows.reasons().keys() & set(refused):
@@ -171,8 +178,10 @@ def import_tracks(
     return report
 
 
-def _take_in(rows: Ingest, source: Source, progress: Callable[[Progress], None]) -> None:
-    for count in rows.read(source):
+def _take_in(
+    rows: Ingest, source: Source, options: ReadOptions, progress: Callable[[Progress], None]
+) -> None:
+    for count in rows.read(source, options):
         progress(Progress("reading", count, None))
     if source.dates:
         moment = np.datetime64(int(rows.count_from_midnight()), "s").astype(str).replace("T", " ")
@@ -418,7 +427,7 @@ def _useless(
     rows: Ingest, reasons: Mapping[str, int], files: list[str], hints: Sequence[str] = ()
 ) -> DataError:
     """The error for files of which no row can be used, with the first that cannot be read."""
-    why = ", ".join(f"{name} {count}" for name, count in reasons.items())
+    why = ", ".join(f"{name} {count}" for name, count in (dict(reasons) | rows.dropped).items())
     first = rows.fetch(
         """select file, "row", text from quarantine where text <> '' order by file, "row" limit 1"""
     )

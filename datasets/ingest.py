@@ -4,9 +4,10 @@ Memory holds what DuckDB is allowed, one part of the sorted rows, and a few numb
 whatever the size of the input.
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from itertools import groupby
@@ -57,7 +58,8 @@ class ReadOptions:
         scale: Metres per unit of the file; positions are multiplied by it.
         dims: Coordinates that are read, 2 or 3; None: z is read where there is one.
         factors: What an axis of the file is multiplied by, where it has a unit of its own.
-        where: A condition that `Ingest` checks, for columns beside those of every format.
+        where: Condition of the rows that are kept, a DuckDB expression of columns.
+        types: Types of agents that are kept; none for all.
         settings: Choices that one reader alone knows; its `SETTINGS` has their names.
     """
 
@@ -69,6 +71,7 @@ class ReadOptions:
     dims: int | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     where: str = ""
+    types: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -194,12 +197,18 @@ class Ingest:
         """End the database; its files can be removed then."""
         self.db.close()
 
-    def read(self, source: Source) -> Iterator[int]:
+    def read(self, source: Source, options: ReadOptions) -> Iterator[int]:
         """Read all files, one after the other; yields the number of rows so far.
 
         Raises:
-            DataError: A file cannot be read as what it is said to be, or there are no rows.
+            DataError: A file cannot be read as what it is said to be, there are no rows, or the
+                condition of the options is none or chooses a type that is not there.
         """
+        files = ", ".join(quoted(file.resolve()) for file in source.files)
+        self.db.execute(f"set allowed_paths = [{files}]")
+        self.db.execute("set enable_external_access = false")
+        self.db.execute("set lock_configuration = true")
+        chosen = self._condition(source, options)
         self._axes = AXES[: source.dims]
         axes = ", ".join(f"{axis} double" for axis in self._axes)
         self._writer = self.db.cursor()
@@ -210,24 +219,59 @@ class Ingest:
                 time double, {axes}, file int, "row" bigint)"""
         )
         for index, (select, file) in enumerate(zip(source.selects, source.files, strict=True)):
-            with reading(file):
-                for batch in self.db.sql(self._judged(select, source)).to_arrow_reader(BATCH):
+            with reading(file, options.where):
+                query = self._judged(select, source, chosen)
+                for batch in self.db.sql(query).to_arrow_reader(BATCH):
                     self._take(batch, index)
                     yield self.rows_read
-        self.db.execute("set enable_external_access = false")
-        self.db.execute("set lock_configuration = true")
         if not self.rows_read:
             raise DataError(f"no rows in {source.files[0]} or its neighbors; is it empty?")
+        missing = [name for name in options.types if name not in self._codes["type"]]
+        if missing:
+            self._refuse_types(source, missing)
         self._number()
 
-    def _judged(self, select: str, source: Source) -> str:
+    def _condition(self, source: Source, options: ReadOptions) -> dict[str, str]:
+        """SQL of what a row must be to be kept, by the reason that is counted where it is not."""
+        chosen = {}
+        if options.types:
+            chosen["other types"] = f"type in ({', '.join(map(quoted, options.types))})"
+        if options.where:
+            check_expression(self.db, options.where)
+            rows = _named(source.selects[0])
+            columns = self.db.execute(f"describe {rows}").fetchall()
+            names = [name for name, *_ in columns if name not in ("row", "fault", "text")]
+            try:
+                self.db.execute(f"select 1 from ({rows}) where ({options.where}\n) limit 0")
+            except duckdb.Error as error:
+                raise DataError(
+                    f"--where {options.where!r} cannot be used: {str(error).splitlines()[0]}; the "
+                    f"columns are {', '.join(names)}, and those of a table that it names"
+                ) from None
+            chosen["by --where"] = f"({options.where}\n)"
+        return chosen
+
+    def _refuse_types(self, source: Source, missing: list[str]) -> None:
+        names: set[str] = set()
+        for select in source.selects:
+            rows = self.db.execute(f"select distinct type from ({_named(select)}) limit 20")
+            names.update(name for (name,) in rows.fetchall())
+        raise DataError(
+            f"--types: no agent is of type {missing[0]!r}; the types are "
+            f"{', '.join(sorted(names)[:20])}"
+        )
+
+    def _judged(self, select: str, source: Source, chosen: Mapping[str, str]) -> str:
         """SQL: the rows of a reader, each with the reason why it cannot be used, or NULL."""
+        select = _named(select) if chosen else select
         unread = " or ".join(f"{name} is null" for name in ("time", *self._axes))
         dropped = [f"when {condition} then ':{why}'" for why, condition in source.dropped.items()]
+        others = [f"when not coalesce({c}, false) then ':{why}'" for why, c in chosen.items()]
         axes = ", ".join(f"{axis}::double as {axis}" for axis in self._axes)
         return f"""select "row"::bigint as "row", scene, agent, type, split, time::double as time,
             {axes}, text, case {" ".join(dropped)} when fault is not null then fault
-                when {unread} then 'not-a-number' end as reason from ({select})"""
+                when {unread} then 'not-a-number' {" ".join(others)} end as reason
+            from ({select})"""
 
     def _take(self, batch: pa.RecordBatch, file: int) -> None:
         self.rows_read += len(batch)
@@ -522,12 +566,39 @@ class Ingest:
         return self.db.execute(query).fetchall()
 
 
+def check_expression(db: duckdb.DuckDBPyConnection, where: str) -> None:
+    """Refuse what is no single expression, or reads more than the columns of a row.
+
+    Raises:
+        DataError: With what is wrong.
+    """
+    trees = []
+    for query in (f"select {where}\n", f"select ({where}\n)"):
+        tree = json.loads(db.execute("select json_serialize_sql(?)", [query]).fetchall()[0][0])
+        if tree["error"]:
+            raise DataError(
+                f"--where {where!r} is no condition: {tree['error_message']}; write one as in "
+                "--where \"type = 'ship' and x > 0\""
+            )
+        trees.append(json.dumps(tree))
+    if any('"class": "SUBQUERY"' in tree for tree in trees):
+        raise DataError(f"--where {where!r} selects from a table; use the columns of a row only")
+
+
+def _named(select: str) -> str:
+    """SQL: rows of a reader with their names as a store has them."""
+    kind = f"coalesce(nullif({label('type')}, ''), '{NO_TYPE}')"
+    names = f"{label('scene')} as scene, {label('agent')} as agent, {kind} as type"
+    return f"select * replace ({names}) from ({select})"
+
+
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
+def reading(file: Path, where: str = "") -> Iterator[None]:
     """Turn what DuckDB says of a file into an error of ours.
 
     Raises:
-        DataError: The file is no text in its encoding, has endless lines, or is no such table.
+        DataError: The file is no text in its encoding, has endless lines, or is no such table; or
+            a condition of its rows fails.
     """
     with sorting():
         try:
@@ -536,6 +607,13 @@ def reading(file: Path) -> Iterator[None]:
             if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
                 raise
             text = str(error)
+            if where and isinstance(
+                error, (duckdb.ConversionException, duckdb.OutOfRangeException)
+            ):
+                raise DataError(
+                    f"--where {where!r} fails in {file}: {text.splitlines()[0][:200]}; compare "
+                    "texts with texts, or use try_cast(NAME as double)"
+                ) from None
             line = re.search(r"Line: ([0-9]+)", text)
             where = f" (line {line[1]})" if line else ""
             if "unicode" in text or "encod" in text:

@@ -116,6 +116,8 @@ def read_files(
         raise DataError(f"the files are of several formats: {each}; import them one by one")
     name = names[paths[0]]
     check_settings(name, options.settings)
+    if options.columns and name in FORMATS and not FORMATS[name].is_table:
+        raise DataError(f"format {name!r} has no columns to choose; leave out --columns")
     read, sources = load_reader(name), []
     for index, path in enumerate(paths):
         folder = options.folder / str(index)

@@ -139,8 +139,9 @@ def _rows(format: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         rows = Ingest(Path(folder))
         with closing(rows):
-            source = FORMATS[format].read(rows.db, path, ReadOptions(Path(folder), dt=0.4))
-            assert list(rows.read(source))[-1] == rows.rows_read
+            options = ReadOptions(Path(folder), dt=0.4)
+            source = FORMATS[format].read(rows.db, path, options)
+            assert list(rows.read(source, options))[-1] == rows.rows_read
             kept = sum(len(part.row) for part in rows.sorted_parts(64))
             apart = sum(rows.reasons().values()) + sum(rows.dropped.values())
             assert kept + apart == rows.rows_read

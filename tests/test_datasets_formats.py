@@ -327,3 +327,75 @@ def test_a_gpx_file_that_unfolds_is_refused(trajflow, tmp_path):
     code, _, said = trajflow("data", "import", path, "-o", tmp_path / "o.zarr")
     assert code == 2
     assert "entities" in said
+
+
+def flights(path):
+    rows = walkers()
+    kind = np.where(rows.agent <= 2, "airliner", np.where(rows.agent == 3, "glider", "drone"))
+    names = {"type": kind, "z": np.where(rows.agent == 1, -5.0, 90.0), "speed": rows.agent * 10}
+    rows.drop(columns="frame").assign(**names).to_csv(path, index=False)
+    return path
+
+
+def test_a_condition_chooses_rows_and_counts_the_others(imported, tmp_path):
+    path = flights(tmp_path / "t.csv")
+    store, report = imported(path, "--where", "type = 'airliner' and z > 0")
+    assert (store.types, store.trajectories) == (["airliner"], 1)
+    assert report["dropped"] == {"by --where": 3 * ROWS}
+    store, report = imported(path, "--types", "glider,drone")
+    assert (sorted(store.types), report["dropped"]) == (
+        ["drone", "glider"],
+        {"other types": 2 * ROWS},
+    )
+    assert imported(path, "--where", "speed between 20 and 30")[0].trajectories == 2
+    rows = pd.read_csv(path)
+    rows.to_parquet(tmp_path / "t.parquet")
+    assert imported(tmp_path / "t.parquet", "--where", "speed > 30")[0].trajectories == 1
+
+
+def test_a_row_that_cannot_be_read_is_quarantined_whatever_the_condition(imported, tmp_path):
+    path = flights(tmp_path / "t.csv")
+    path.write_text(path.read_text() + "9,1.2,west,3.0,drone,90.0,10\n")
+    report = imported(path, "--where", "x > -1000")[1]
+    assert report["quarantined"] == {"not-a-number": 1}
+    assert report["dropped"] == {}
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("z >", "syntax error"),
+        ("height > 3", "height"),
+        ("x in (select 1)", "selects from a table"),
+        ("x > (select count(*) from read_text('/etc/passwd'))", "selects from a table"),
+        ("true) from (select 1) where (true", "syntax error"),
+        ("1; drop table good", "no condition"),
+        ("sum(x) > 1", "aggregate"),
+        ("agent::int > 1 and type::int = 3", "try_cast"),
+    ],
+)
+def test_a_wrong_condition_is_refused_with_the_reason(where, why, trajflow, tmp_path):
+    path = flights(tmp_path / "t.csv")
+    words = ("data", "import", path, "-o", tmp_path / "o.zarr", "--where", where)
+    code, _, said = trajflow(*words)
+    assert code == 2
+    assert "--where" in said
+    assert why in said
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_a_type_that_is_not_there_is_refused_with_those_that_are(trajflow, tmp_path):
+    path = flights(tmp_path / "t.csv")
+    words = ("data", "import", path, "-o", tmp_path / "o.zarr", "--types", "airliner,ship")
+    code, _, said = trajflow(*words)
+    assert code == 2
+    assert "'ship'; the types are airliner, drone, glider" in said
+
+
+def test_a_column_of_scenes_is_named_or_left_out(imported, tmp_path):
+    rows = walkers().assign(day=lambda t: t.agent // 3, scene=lambda t: "s" + t.agent.astype(str))
+    rows.drop(columns="frame").to_csv(tmp_path / "t.csv", index=False)
+    assert len(imported(tmp_path / "t.csv")[0].scenes) == AGENTS
+    assert imported(tmp_path / "t.csv", "--scene-column", "day")[0].scenes == ["0", "1"]
+    for words in (("--no-scene",), ("--scene-column", "none")):
+        assert imported(tmp_path / "t.csv", *words)[0].scenes == ["t"]
