@@ -41,6 +41,8 @@ from trajflow.types import Bools, Ints
 PART_ROWS = 500_000
 LONG_GAP = 10
 MANY_CONFLICTS = 0.05
+MANY_OFF_GRID = 0.1
+DEGREES = "coordinates stay in degrees; --project makes them metres around each scene's centre"
 WORST_SCENES, WORST_AGENTS = 50, 10
 
 
@@ -69,8 +71,12 @@ def import_tracks(
     unit: str | None = None,
     scale: float | None = None,
     dims: int | None = None,
+    factors: Mapping[str, float] | None = None,
+    project: bool = False,
     where: str = "",
     types: Sequence[str] = (),
+    resample: float | None = None,
+    max_gap: float | None = None,
     speed_limit: float | None = None,
     on_problem: Mapping[str, str] | str | None = None,
     settings: Mapping[str, str] | None = None,
@@ -95,9 +101,16 @@ def import_tracks(
         unit: Unit of the coordinates; by default what the format or the columns name.
         scale: Metres per unit of the file; positions are multiplied by it.
         dims: Coordinates that are read of a table, 2 or 3; by default z where there is one.
+        factors: What an axis of a table, such as {"z": 0.3048} for feet, is multiplied by.
+        project: Whether longitudes and latitudes become metres around the centre of each scene;
+            the store keeps the centres, so that forecasts come back in degrees.
         where: Condition of the rows that are kept, a DuckDB expression of their columns (scene,
             agent, type, split, time, x, y, z, and those of a table); it reads no file.
         types: Types of agents that are kept; none for all.
+        resample: Step of the store in seconds; the place at each whole step lies on the straight
+            line between the row before it and the first row after it, never a later one.
+        max_gap: Seconds between two rows above which no such line is drawn; by default 2.5 steps,
+            or 2.5 times the usual time between rows if that is longer.
         speed_limit: Speed above which a step is a jump, in units per second; inf for no limit; by
             default guessed.
         on_problem: "quarantine" or "refuse", for all problems or by problem.
@@ -119,7 +132,9 @@ def import_tracks(
     """
     refused = [name for name, policy in policies(on_problem).items() if policy == "refuse"]
     lines = "off-grid" not in (refused if isinstance(on_problem, str) else on_problem or {})
-    _check_numbers(dt=dt, scale=scale, speed_limit=speed_limit)
+    _check_numbers(dt=dt, scale=scale, resample=resample, max_gap=max_gap, speed_limit=speed_limit)
+    if max_gap is not None and resample is None:
+        raise DataError("max_gap is that of a resampling; give --resample SECONDS with it")
     paths, out = _paths(path), Path(out)
     output = OutputFolder(out, overwrite, is_store)
     if source is not None:
@@ -133,12 +148,16 @@ def import_tracks(
             unit=unit,
             scale=scale,
             dims=dims,
+            factors=dict(factors or {}),
+            project=project,
             where=where,
             types=types,
             settings=dict(settings or {}),
         )
         source, result = read_files(rows.db, source, paths, options)
         names = _names(paths, result.files)
+        if project:
+            _project(result)
         _take_in(rows, result, options, progress)
         if not rows.label:
             error = _useless(rows, rows.reasons(), names)
@@ -146,7 +165,8 @@ def import_tracks(
                 raise DataProblem(f"refused, nothing was written: {error}")
             raise error
         survey = _survey(rows, result, part_rows, progress)
-        rules = decide_rules(survey, rows, result, dt is not None, speed_limit, lines)
+        grid = None if resample is None else (resample, max_gap)
+        rules = decide_rules(survey, rows, result, dt is not None, speed_limit, lines, grid)
         writer = StoreWriter(
             output,
             dims=result.dims,
@@ -166,7 +186,8 @@ def import_tracks(
             report = _report(rows, result, cleaner, counts)
             where = ", ".join(map(str, paths))
             report = replace(report, source=source, path=where, out=str(out), scale=scale)
-            report = replace(report, settings=dict(settings or {}))
+            report = replace(report, settings=dict(settings or {}), max_gap=grid and rules.max_gap)
+            report = replace(report, projected=project, factors=dict(factors or {}))
             _refuse(report, refused)
             if not report.rows_kept:
                 hints = _restart_notes(rows, result, rules)
@@ -174,8 +195,24 @@ def import_tracks(
             for batch in rows.quarantined(names):
                 writer.append_table(QUARANTINE, batch)
             writer.folds = _folds(result.folds, counts.scenes)
+            if rows.centres is not None:
+                centres = dict(zip(rows.scenes, rows.centres.tolist(), strict=True))
+                writer.centres = {scene: tuple(centres[scene]) for scene in counts.scenes}
             writer.report = report.to_dict()
     return report
+
+
+def _project(source: Source) -> None:
+    if source.unit != "degree":
+        raise DataError(
+            f"only degrees are projected, the unit is {source.unit or 'unknown'}; name the columns "
+            "of longitude and latitude, --columns x=lon,y=lat --unit degree, or leave out --project"
+        )
+    source.unit = "m"
+    source.notes.append(
+        "longitudes and latitudes are projected to metres around the centre of each scene, on a "
+        "sphere: lengths differ from WGS84 by at most 0.6 %"
+    )
 
 
 def _take_in(
@@ -218,6 +255,7 @@ class _Counts:
         scenes: Scenes with at least one kept row, in order.
         types, splits: Trajectories of each type and rows of each split, kept.
         steps: Steps of dt between consecutive kept rows.
+        gaps: Gaps that no straight line bridges.
         kept, between, replaced, moved, cuts, turned: Rows kept, dropped between steps, replaced
             by places on straight lines, moved in time; tracks cut; rows whose longitude was
             turned by 360 degrees.
@@ -227,6 +265,7 @@ class _Counts:
     types: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     steps: Counter[int] = field(default_factory=Counter)
+    gaps: int = 0
     kept: int = 0
     between: int = 0
     replaced: int = 0
@@ -250,6 +289,8 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iter
     step, cut = cleaned.step[kept], cleaned.cut[kept]
     if cleaner.rules.max_gap is not None and len(step):
         counts.replaced += len(step)
+        apart = np.diff(good.time) * cleaner.rules.seconds > cleaner.rules.max_gap
+        counts.gaps += int((apart & (np.diff(good.track) == 0) & ~cut[1:]).sum())
         good, step, cut = on_lines(good, cut, cleaner.rules)
     counts.kept += len(step)
     for _, own in scenes_of(good.scene):
@@ -357,6 +398,8 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
             *source.notes,
             *rules.notes,
             *_restart_notes(rows, source, rules),
+            *_grid_notes(rows, rules, counts),
+            *([DEGREES] if rules.unit == "degree" else ()),
             *_notes(len(clocks), counts.turned),
         ],
     )
@@ -387,6 +430,18 @@ def _restart_notes(rows: Ingest, source: Source, rules: Rules) -> list[str]:
             "coarser than the rows (then give a column of frames: --columns frame=NAME --dt "
             "SECONDS), or do recordings share ids (--columns scene=NAME)?"
         ]
+    return []
+
+
+def _grid_notes(rows: Ingest, rules: Rules, counts: _Counts) -> list[str]:
+    off = rows.reasons()["off-grid"]
+    if rules.max_gap is None and off > MANY_OFF_GRID * (off + counts.kept):
+        return [
+            f"{off} of {off + counts.kept} rows lie between steps of {rules.dt:g} s: --resample "
+            f"{rules.dt:g}s puts places at whole steps on straight lines between rows"
+        ]
+    if rules.max_gap is not None and counts.gaps:
+        return [f"{counts.gaps} gaps of more than {rules.max_gap:.3g} s are not bridged"]
     return []
 
 

@@ -18,6 +18,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from trajflow.datasets.projection import project, unproject
 from trajflow.datasets.schema import AXES, MAX_SPLITS
 from trajflow.errors import DataError
 from trajflow.types import Bools, Floats, Ints
@@ -58,6 +59,7 @@ class ReadOptions:
         scale: Metres per unit of the file; positions are multiplied by it.
         dims: Coordinates that are read, 2 or 3; None: z is read where there is one.
         factors: What an axis of the file is multiplied by, where it has a unit of its own.
+        project: Whether longitudes and latitudes become metres around the centre of their scene.
         where: Condition of the rows that are kept, a DuckDB expression of columns.
         types: Types of agents that are kept; none for all.
         settings: Choices that one reader alone knows; its `SETTINGS` has their names.
@@ -70,6 +72,7 @@ class ReadOptions:
     scale: float | None = None
     dims: int | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
+    project: bool = False
     where: str = ""
     types: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -97,7 +100,6 @@ class Source:
         notes: Sentences for the report.
         folds: Test scenes of each leave-one-out fold.
         dropped: Rows left out on purpose: an SQL condition by reason.
-        degrees: Whether x and y are a longitude and a latitude.
     """
 
     selects: list[str]
@@ -112,7 +114,6 @@ class Source:
     notes: list[str] = field(default_factory=list)
     folds: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
-    degrees: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,7 @@ class Ingest:
         scene: Code of each trajectory's scene, [K].
         kind: Code of the type that each trajectory's first row has, [K].
         rows: Rows of each trajectory, [K].
+        centres: Longitude and latitude around which each scene is projected, [S, 2]; None: none is.
         origin: What is taken off all times: 0, or the midnight that dates are counted from.
     """
 
@@ -190,6 +192,7 @@ class Ingest:
         self._codes: dict[str, dict[str, int]] = {name: {} for name in ("scene", "type", "split")}
         self._track_type: list[int] = []
         self._texts, self.origin = 0, 0.0
+        self.centres: Floats | None = None
         self._falls: list[Fall] = []
         self._turns, self._last = 0, (-1, 0, 0.0)
 
@@ -220,7 +223,7 @@ class Ingest:
         )
         for index, (select, file) in enumerate(zip(source.selects, source.files, strict=True)):
             with reading(file, options.where):
-                query = self._judged(select, source, chosen)
+                query = self._judged(select, source, chosen, options.project)
                 for batch in self.db.sql(query).to_arrow_reader(BATCH):
                     self._take(batch, index)
                     yield self.rows_read
@@ -230,6 +233,8 @@ class Ingest:
         if missing:
             self._refuse_types(source, missing)
         self._number()
+        if options.project and self.label:
+            self._find_centres()
 
     def _condition(self, source: Source, options: ReadOptions) -> dict[str, str]:
         """SQL of what a row must be to be kept, by the reason that is counted where it is not."""
@@ -261,16 +266,17 @@ class Ingest:
             f"{', '.join(sorted(names)[:20])}"
         )
 
-    def _judged(self, select: str, source: Source, chosen: Mapping[str, str]) -> str:
+    def _judged(self, select: str, source: Source, chosen: Mapping[str, str], project: bool) -> str:
         """SQL: the rows of a reader, each with the reason why it cannot be used, or NULL."""
         select = _named(select) if chosen else select
         unread = " or ".join(f"{name} is null" for name in ("time", *self._axes))
         dropped = [f"when {condition} then ':{why}'" for why, condition in source.dropped.items()]
+        beyond = "when abs(y) > 90 or abs(x) > 540 then 'filler'" if project else ""
         others = [f"when not coalesce({c}, false) then ':{why}'" for why, c in chosen.items()]
         axes = ", ".join(f"{axis}::double as {axis}" for axis in self._axes)
         return f"""select "row"::bigint as "row", scene, agent, type, split, time::double as time,
             {axes}, text, case {" ".join(dropped)} when fault is not null then fault
-                when {unread} then 'not-a-number' {" ".join(others)} end as reason
+                when {unread} then 'not-a-number' {beyond} {" ".join(others)} end as reason
             from ({select})"""
 
     def _take(self, batch: pa.RecordBatch, file: int) -> None:
@@ -401,7 +407,10 @@ class Ingest:
             "agent": [self.label[track] for track in part.track],
             "text": [""] * len(reason),
         }
-        values = {"time": part.time} | dict(zip(self._axes, part.position.T, strict=True))
+        position = part.position
+        if self.centres is not None:
+            position = unproject(position, self.centres[part.scene])
+        values = {"time": part.time} | dict(zip(self._axes, position.T, strict=True))
         self._add_quarantined(texts, values | {"file": part.file, "row": part.row})
 
     def _add_quarantined(self, texts: dict[str, list[str]], values: dict[str, Any]) -> None:
@@ -433,6 +442,18 @@ class Ingest:
         self.rows = self.rows[: len(order)][order]
         self._writer.execute("create table numbers (track int, number int)")
         self._insert("numbers", pa.table({"track": np.arange(len(rank)), "number": rank}))
+
+    def _find_centres(self) -> None:
+        """The mean direction of the places of each scene, rounded: no order of rows shows in it."""
+        rows = self.fetch(
+            """select number, sum(cos(radians(y)) * cos(radians(x))),
+                sum(cos(radians(y)) * sin(radians(x))), sum(sin(radians(y)))
+            from good join numbers using (track) group by number order by number"""
+        )
+        sums = np.array(rows)
+        x, y, z = (np.bincount(self.scene[sums[:, 0].astype(int)], sums[:, k]) for k in (1, 2, 3))
+        angles = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
+        self.centres = np.rad2deg(np.stack(angles, 1)).round(3)
 
     def count_from_midnight(self) -> float:
         """Count times from the midnight before the first, and answer with that moment.
@@ -482,11 +503,14 @@ class Ingest:
     def _part(self, table: pa.Table) -> Part:
         column = {name: table[name].to_numpy() for name in table.column_names}
         track = column["number"].astype(np.int64)
+        position = np.stack([column[axis] for axis in self._axes], 1)
+        if self.centres is not None:
+            position = project(position, self.centres[self.scene[track]])
         return Part(
             track=track,
             scene=self.scene[track],
             time=column["time"],
-            position=np.stack([column[axis] for axis in self._axes], 1),
+            position=position,
             split=column["split"].astype(np.int64),
             file=column["file"].astype(np.int64),
             row=column["row"],

@@ -26,6 +26,7 @@ from trajflow.datasets.tables import (
     LINES,
     PARQUET,
     TEXT,
+    Convert,
     json_lines,
     list_files,
     scan_csv,
@@ -118,6 +119,8 @@ def read_files(
     check_settings(name, options.settings)
     if options.columns and name in FORMATS and not FORMATS[name].is_table:
         raise DataError(f"format {name!r} has no columns to choose; leave out --columns")
+    if options.factors and not (name in FORMATS and FORMATS[name].is_table):
+        raise DataError(f"format {name!r} has no axes with units of their own; leave them out")
     read, sources = load_reader(name), []
     for index, path in enumerate(paths):
         folder = options.folder / str(index)
@@ -130,7 +133,7 @@ def read_files(
 
 def _join(first: Source, other: Source, names: str) -> None:
     """Add what another file of the same format holds to the first."""
-    for fact in ("dims", "dt", "unit", "frames", "dates", "degrees"):
+    for fact in ("dims", "dt", "unit", "frames", "dates"):
         if getattr(first, fact) != getattr(other, fact):
             values = f"{getattr(other, fact)!r} and {getattr(first, fact)!r}"
             raise DataError(f"{names} differ in {fact}, {values}; import them one by one")
@@ -345,8 +348,7 @@ def petrack(db: Connection, path: Path, options: ReadOptions) -> Source:
 def jupedsim(db: Connection, path: Path, options: ReadOptions) -> Source:
     """SQLite files of JuPedSim 1: the table trajectory_data, metres, the rate in its metadata."""
     facts = _with(options, {}, unit="m")
-    kinds = {"agent_type": "pedestrian", "convert": sqlite_lines, "pattern": "*.sqlite"}
-    return table(db, path, facts, **kinds)
+    return table(db, path, facts, agent_type="pedestrian", convert=sqlite_lines, pattern="*.sqlite")
 
 
 def gpx(db: Connection, path: Path, options: ReadOptions) -> Source:
@@ -362,7 +364,7 @@ def geojson(db: Connection, path: Path, options: ReadOptions) -> Source:
 
 def ais(db: Connection, path: Path, options: ReadOptions) -> Source:
     """AIS messages as CSV: MMSI, BaseDateTime or another time, LAT, LON."""
-    return table(db, path, _with(options, {"z": ""}), agent_type="ship")
+    return table(db, path, options, agent_type="ship")
 
 
 def traffic(db: Connection, path: Path, options: ReadOptions) -> Source:
@@ -645,6 +647,14 @@ def _is_petrack(head: _Head) -> bool:
     return any(word in words for word in ("petrack", "jupedsim", "jpsvis", "framerate"))
 
 
+def _is_sqlite(head: _Head) -> bool:
+    return head.raw.startswith(b"SQLite format 3\0")
+
+
+def _is_gpx(head: _Head) -> bool:
+    return b"<gpx" in head.raw
+
+
 def _is_ais(head: _Head) -> bool:
     places = ({"lat", "lon"}, {"latitude", "longitude"})
     return "mmsi" in head.names and any(head.names >= place for place in places)
@@ -671,11 +681,13 @@ class Format:
         read: Its reader.
         fits: Whether the begin of a file is in it.
         is_table: Whether its reader takes columns and the settings of a table.
+        convert: Makes a plain table of one of its files.
     """
 
     read: Reader
     fits: Callable[[_Head], bool]
     is_table: bool = True
+    convert: Convert = stage
 
 
 FORMATS = {
@@ -686,9 +698,9 @@ FORMATS = {
     "sdd": Format(sdd, _is_sdd, is_table=False),
     "mot": Format(mot, _is_mot, is_table=False),
     "petrack": Format(petrack, _is_petrack),
-    "jupedsim": Format(jupedsim, lambda head: head.raw.startswith(b"SQLite format 3\0")),
-    "gpx": Format(gpx, lambda head: b"<gpx" in head.raw),
-    "geojson": Format(geojson, _is_geojson),
+    "jupedsim": Format(jupedsim, _is_sqlite, convert=sqlite_lines),
+    "gpx": Format(gpx, _is_gpx, convert=gpx_lines),
+    "geojson": Format(geojson, _is_geojson, convert=geojson_lines),
     "ais": Format(ais, _is_ais),
     "traffic": Format(traffic, _is_traffic),
     "argoverse2": Format(argoverse2, _is_argoverse2),

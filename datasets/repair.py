@@ -127,6 +127,8 @@ def repair_store(
         _copy_tables(files, writer, report)
         folds = {n: [s for s in tests if s in kept] for n, tests in (header.folds or {}).items()}
         writer.folds = {name: tests for name, tests in folds.items() if tests} or None
+        centres = {s: place for s, place in (header.centres or {}).items() if s in kept}
+        writer.centres = centres or None
         writer.report = header.report | {"repair": report.to_dict()}
     return report
 

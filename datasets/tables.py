@@ -131,7 +131,6 @@ def table(
         seconds_known=dates or mapped.seconds is not None or any("since 1970" in n for n in notes),
         columns=dict(mapped.names),
         notes=notes,
-        degrees=options.unit is None and options.scale is None and unit == "degree",
     )
     for one in opened if mapped.folds else ():
         _note_folds(db, one, mapped, source)
@@ -261,14 +260,19 @@ class _Table:
         return f"c{self.names.index(name)}"
 
 
-def column_names(path: Path, encoding: str = "utf-8") -> list[str]:
+def column_names(path: Path, encoding: str = "utf-8", convert: Convert = stage) -> list[str]:
     """Names of the columns of one table, in its order.
+
+    Args:
+        path: The table.
+        encoding: That of a text.
+        convert: Makes a plain table of it; by default it is unpacked.
 
     Raises:
         DataError: It is no table.
     """
     with TemporaryDirectory() as folder:
-        return _Table.open(path, Path(folder) / "head", encoding, most=_HEAD).names
+        return _Table.open(path, Path(folder) / "head", encoding, convert, _HEAD).names
 
 
 def _tables(path: Path, pattern: str | None) -> list[Path]:

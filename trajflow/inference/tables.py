@@ -12,7 +12,7 @@ import numpy as np
 
 from trajflow.datasets.columns import Mapped, TableLayout, map_columns
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.readers import TABLE_SETTINGS
+from trajflow.datasets.readers import FORMATS, TABLE_SETTINGS
 from trajflow.datasets.report import ImportReport
 from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.tables import column_names
@@ -23,6 +23,7 @@ log = logging.getLogger("trajflow")
 
 REQUIRED = ("agent", "time", "frame", "x", "y", "z")
 CLOCKS = ("time", "frame")
+TABLE = FORMATS["table"]
 SAME_STEP = 0.02
 """Share by which the rows of a table may be further apart than the steps of the run."""
 FAST = 0.9
@@ -92,12 +93,15 @@ def open_tracks(
         yield store
         return
     layout = TableLayout.of_run(predictor.facts)
+    source = layout.source if FORMATS.get(layout.source, TABLE).is_table else "table"
     settings = {name: v for name, v in layout.settings.items() if name in TABLE_SETTINGS}
     settings |= {"dates": dates} if dates else {}
-    names = column_names(path, settings.get("encoding", "utf-8"))
+    convert = FORMATS.get(source, TABLE).convert
+    names = column_names(path, settings.get("encoding", "utf-8"), convert)
     mapped = run_columns(path, names, layout, columns or {}, predictor.dims)
     own_axes = all(layout.columns.get(a) == mapped.names[a] for a in ("x", "y"))
-    _check_unit(path, predictor.unit, unit, None if own_axes else mapped.unit)
+    own_unit = "degree" if layout.projected else predictor.unit
+    _check_unit(path, own_unit, unit, None if own_axes else mapped.unit)
     _check_frames(path, mapped, layout, dt)
     if dt is not None and abs(dt - predictor.dt) > SAME_STEP * predictor.dt:
         raise RunError(
@@ -107,14 +111,18 @@ def open_tracks(
     with TemporaryDirectory() as folder:
         place = Path(folder) / "tracks.zarr"
         report = import_tracks(
-            "table",
+            source,
             path,
             place,
             columns=mapped.names,
             dt=predictor.dt,
-            unit=predictor.unit,
+            unit=own_unit,
+            factors=dict(layout.factors),
+            project=layout.projected,
             scale=layout.scale if own_axes and unit is None else None,
             dims=predictor.dims,
+            resample=predictor.dt if layout.max_gap else None,
+            max_gap=layout.max_gap,
             settings=settings,
         )
         for line in report.lines():
@@ -203,7 +211,7 @@ def _check_interval(
         dt: Seconds from one row to the next, if the user gave them.
     """
     interval = report.row_interval
-    if interval is None or dt is not None:
+    if interval is None or dt is not None or layout.max_gap is not None:
         return
     frames = "frame" in report.columns
     expected, unit = (layout.row_interval, "frames") if frames else (step, "s")
