@@ -394,6 +394,7 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         columns=dict(source.columns),
         row_interval=rules.row_interval,
         origin=rows.origin if source.dates else None,
+        time_unit=source.time_unit,
         notes=[
             *source.notes,
             *rules.notes,

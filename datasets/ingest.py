@@ -96,6 +96,7 @@ class Source:
         frames: Times are frame numbers, to be scaled so that the usual step is dt.
         dates: Times are seconds since 1970, to be counted from the first midnight.
         seconds_known: Whether the file tells that its times are seconds.
+        time_unit: Seconds per unit of the times in the files.
         columns: Which column of the file each canonical column was taken from.
         notes: Sentences for the report.
         folds: Test scenes of each leave-one-out fold.
@@ -110,6 +111,7 @@ class Source:
     frames: bool = False
     dates: bool = False
     seconds_known: bool = True
+    time_unit: float = 1.0
     columns: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     folds: dict[str, list[str]] = field(default_factory=dict)

@@ -133,7 +133,7 @@ def read_files(
 
 def _join(first: Source, other: Source, names: str) -> None:
     """Add what another file of the same format holds to the first."""
-    for fact in ("dims", "dt", "unit", "frames", "dates"):
+    for fact in ("dims", "dt", "unit", "frames", "dates", "time_unit"):
         if getattr(first, fact) != getattr(other, fact):
             values = f"{getattr(other, fact)!r} and {getattr(first, fact)!r}"
             raise DataError(f"{names} differ in {fact}, {values}; import them one by one")

@@ -248,6 +248,12 @@ class Header(BaseModel):
         value = self.report.get("origin")
         return float(value) if isinstance(value, (int, float)) else None
 
+    @property
+    def time_unit(self) -> float:
+        """Seconds per unit of the times in the files that were imported."""
+        value = self.report.get("time_unit")
+        return float(value) if isinstance(value, (int, float)) and value > 0 else 1.0
+
     def quarantined(self) -> dict[str, int]:
         """Rows that the import quarantined, by reason."""
         result = self.report.get("quarantined")

@@ -111,9 +111,10 @@ def table(
         one.scan(db, [*wanted, *named], encoding)
     _drop_counter(db, first, mapped)
     values = _decimals(db, first, mapped)
-    notes, dates = mapped.notes, False
+    notes, dates, seconds = mapped.notes, False, None
     if "time" in mapped.names:
-        values["time"], dates = _times(db, opened, mapped, values["time"], options, notes)
+        cell = values["time"]
+        values["time"], dates, seconds = _times(db, opened, mapped, cell, options, notes)
     elif first.fps is not None:
         values["time"] = f"{number(values['frame'])} / {real(first.fps)}"
         notes.append(f"the first lines name {first.fps:g} frames per second")
@@ -128,7 +129,8 @@ def table(
         unit=options.unit or ("m" if options.scale else unit),
         frames=frames,
         dates=dates,
-        seconds_known=dates or mapped.seconds is not None or any("since 1970" in n for n in notes),
+        seconds_known=dates or seconds is not None,
+        time_unit=seconds or 1.0,
         columns=dict(mapped.names),
         notes=notes,
     )
@@ -507,24 +509,24 @@ def _times(
     cell: str,
     options: ReadOptions,
     notes: list[str],
-) -> tuple[str, bool]:
-    """SQL of the seconds of a row, with {} for the column of the time, and whether it has dates."""
+) -> tuple[str, bool, float | None]:
+    """SQL of the seconds of a row with {} for its time, whether it is a date, and its unit."""
     name, path = mapped.names["time"], opened[0].path
     columns = [(one.relation, one.key(name)) for one in opened]
     value, dates, said = read_times(db, path, name, columns, cell, options.settings.get("dates"))
     notes.extend(said)
     if dates or said:
-        return value, dates
+        return value, dates, None
     if mapped.seconds is not None:
-        return f"{value} * {real(mapped.seconds)}", False
+        return f"{value} * {real(mapped.seconds)}", False, mapped.seconds
     relation, column = columns[0]
     middle = f"select median({value.replace('{}', column)}) from (from {relation} limit {FIRST})"
     with reading(path):
         unit = unix_unit(db.execute(middle).fetchall()[0][0] or 0.0)
     if unit is None:
-        return value, False
+        return value, False, None
     notes.append(f"{name!r} is read as {unit} since 1970")
-    return f"{value} * {real(UNIX[unit])}", False
+    return f"{value} * {real(UNIX[unit])}", False, UNIX[unit]
 
 
 def _table_select(
