@@ -373,7 +373,9 @@ class Ingest:
             least: In the unit of the files' clock.
         """
         falls = [fall for fall in self._falls if fall.before - fall.after >= least]
-        if len(falls) <= MAX_RESTARTS and self._turns >= 10 * len(falls):
+        sorted_by_agent = self._turns < 2 * len(self._tracks)
+        few = len(falls) <= MAX_RESTARTS and self._turns >= 10 * len(falls)
+        if few and not sorted_by_agent:
             return falls
         inside = [fall for fall in self._falls if fall.same_agent]
         if MAX_RESTARTS * len(inside) > int(self.rows.sum()):
