@@ -48,7 +48,7 @@ demo: $(VENV)/ready-run
 	@echo "  source $(BIN)/activate"
 	@echo "  trajflow tui $(DEMO)"
 	@echo "  trajflow predict $(RUN) $(CROWD) -o $(DEMO)/forecasts.csv"
-	@echo "  trajflow data import table my-tracks.csv -o my-tracks.zarr"
+	@echo "  trajflow data import my-tracks.csv -o my-tracks.zarr"
 	@echo "  trajflow train my-tracks.zarr"
 
 test: $(VENV)/ready-test

@@ -17,22 +17,26 @@ from trajflow.cli.options import (
     Seed,
     StoreOut,
     assignments,
+    seconds,
     split,
 )
 from trajflow.cli.tables import pairs, table
+from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
     from trajflow.datasets.importing import Progress
     from trajflow.datasets.repair import RepairReport
     from trajflow.datasets.store import Store
 
+METRES = {"m": 1.0, "km": 1e3, "cm": 1e-2, "mm": 1e-3, "ft": 0.3048, "nmi": 1852.0}
+"""Metres per unit."""
 MANY = 20
 """Recordings and folds that are listed unless all are wanted."""
 
 data = typer.Typer(help="Make stores of tracks, and look at them.", no_args_is_help=True)
 
 
-def _sources() -> list[str]:
+def _formats() -> list[str]:
     from trajflow.datasets.readers import available
 
     return available()
@@ -46,14 +50,18 @@ def _generators() -> list[str]:
 
 @data.command("import")
 def import_(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="ethucy|trajnet|sdd|table", help="What the files are.", autocompletion=_sources
-        ),
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files of tracks, or folders of them.")
     ],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a folder of files.")],
     out: StoreOut,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Format of the files; by default found from their content.",
+            autocompletion=_formats,
+        ),
+    ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,12 +69,39 @@ def import_(
             help="Columns of a table, by name or number; scene= for no column.",
         ),
     ] = None,
+    where: Annotated[
+        str,
+        typer.Option(metavar="CONDITION", help="Keep rows that fulfil it: \"type = 'car'\", ..."),
+    ] = "",
+    types: Annotated[
+        list[str] | None, typer.Option(metavar="a,b,...", help="Keep agents of these types.")
+    ] = None,
+    scene_column: Annotated[
+        str | None, typer.Option(metavar="NAME|none", help="Column of the recordings, or none.")
+    ] = None,
+    no_scene: Annotated[
+        bool, typer.Option("--no-scene", help="Each file is one recording.")
+    ] = False,
     dt: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds per step.")] = None,
     unit: Annotated[
-        str | None, typer.Option(metavar="m|px|degree|...", help="Unit of the coordinates.")
+        str | None,
+        typer.Option(
+            metavar="m|px|degree|z=ft|...", help="Unit of the coordinates, or of one of them."
+        ),
     ] = None,
+    project: Annotated[
+        bool,
+        typer.Option("--project", help="Make degrees metres around the centre of a recording."),
+    ] = False,
     scale: Annotated[
         float | None, typer.Option(help="Metres per unit of the file; makes it metres.")
+    ] = None,
+    resample: Annotated[
+        str | None,
+        typer.Option(metavar="10s", help="Put places at every such step on lines between rows."),
+    ] = None,
+    max_gap: Annotated[
+        str | None, typer.Option(metavar="60s", help="Longest gap between rows that a line spans.")
     ] = None,
     speed_limit: Annotated[
         float | None, typer.Option(help="Units per second above which a step is a jump.")
@@ -100,14 +135,23 @@ def import_(
 ) -> None:
     """Read files of tracks into a store; no row is dropped silently.
 
-    ethucy: four columns (frame, agent, x, y). trajnet: TrajNet++ ndjson. sdd: Stanford drone
-    annotations. table: any CSV, TSV or Parquet table, also compressed, by column names.
+    table: any CSV, TSV, Parquet or ndjson table, also compressed, by column names. Others: ethucy,
+    obsmat, trajnet, sdd, mot (MOT Challenge), petrack, jupedsim (SQLite), gpx, geojson, ais,
+    traffic, argoverse2.
     """
     from trajflow.datasets.importing import import_tracks
 
+    if format is None and len(files) > 1 and str(files[0]) in _formats():
+        format, *files = str(files[0]), *files[1:]  # `data import table FILE`, as before --format
+    named = assignments(split(columns), "--columns")
+    if no_scene or scene_column is not None:
+        named["scene"] = "" if no_scene or scene_column == "none" else str(scene_column)
+    own_unit, factors = _units(unit)
     options = {"dt": dt, "unit": unit, "scale": scale, "speed-limit": speed_limit}
     settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
-    options |= {**settings, "columns": ",".join(columns or ())}
+    options |= {"resample": resample, "max-gap": max_gap, "project": project}
+    options |= {**settings, "where": where, "types": ",".join(types or ())}
+    options |= {"columns": ",".join(f"{canonical}={name}" for canonical, name in named.items())}
     with ProgressBar("rows") as progress:
 
         def update(state: "Progress") -> None:
@@ -115,18 +159,24 @@ def import_(
             progress.update(state.rows)
 
         report = import_tracks(
-            source,
-            path,
+            format,
+            files,
             out,
-            columns=assignments(split(columns), "--columns"),
+            columns=named,
             dt=dt,
-            unit=unit,
+            unit=own_unit,
             scale=scale,
+            factors=factors,
+            project=project,
+            where=where,
+            types=split(types),
+            resample=seconds(resample, "--resample"),
+            max_gap=seconds(max_gap, "--max-gap"),
             speed_limit=speed_limit,
             on_problem=_policies(on_problem),
             settings={name: value for name, value in settings.items() if value},
             licence=licence,
-            history=_history(source, path, options),
+            history=_history(files, {"format": format} | options),
             overwrite=overwrite,
             progress=update,
         )
@@ -266,6 +316,22 @@ def plot(
     say(str(out))
 
 
+def _units(text: str | None) -> tuple[str | None, dict[str, float]]:
+    """The unit of all coordinates, and metres per unit of those with one of their own."""
+    words = split([text] if text else None)
+    plain = [word for word in words if "=" not in word]
+    factors = {}
+    for axis, name in assignments([word for word in words if "=" in word], "--unit").items():
+        if axis not in ("x", "y", "z") or name not in METRES:
+            raise ConfigError(
+                f"--unit {axis}={name}: an axis is x, y or z and its unit {', '.join(METRES)}"
+            )
+        factors[axis] = METRES[name]
+    if len(plain) > 1:
+        raise ConfigError(f"--unit takes one unit and those of single axes, got {text!r}")
+    return (plain[0] if plain else None), factors
+
+
 def _policies(words: list[str] | None) -> dict[str, str] | str | None:
     each = split(words)
     if len(each) == 1 and "=" not in each[0]:
@@ -273,11 +339,12 @@ def _policies(words: list[str] | None) -> dict[str, str] | str | None:
     return assignments(each, "--on-problem") or None
 
 
-def _history(source: str, path: Path, options: Mapping[str, object]) -> str:
-    """The command that imports a store, without the folder of its files."""
-    words = ["trajflow", "data", "import", source, path.name]
+def _history(files: list[Path], options: Mapping[str, object]) -> str:
+    """The command that imports a store, without the folders of its files."""
+    words = ["trajflow", "data", "import", *(path.name for path in files)]
     for name, value in options.items():
-        words += [f"--{name}", f"{value}"] if value else []
+        words += [f"--{name}"] if value else []
+        words += [f"{value}"] if value and value is not True else []
     return shlex.join(words)
 
 

@@ -1,6 +1,7 @@
 """The options that several commands share, each defined once."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -84,6 +85,21 @@ def assignments(words: Sequence[str] | None, option: str = "--set") -> dict[str,
         if not name or not equals:
             raise ConfigError(f"{option} needs NAME=VALUE, got {name + equals + value!r}")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def seconds(text: str | None, option: str) -> float | None:
+    """A duration such as 10s, 500ms, 2min, 1h or 0.4 in seconds.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if text is None:
+        return None
+    units = {"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+    parts = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-z]*)\s*", text)
+    if parts is None or parts[2] not in units:
+        raise ConfigError(f"{option} must be a time such as 10s or 500ms, got {text!r}")
+    return float(parts[1]) * units[parts[2]]
 
 
 def split(words: Sequence[str] | None) -> list[str]:

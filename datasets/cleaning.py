@@ -132,6 +132,7 @@ def decide_rules(
     dt_given: bool,
     limit: float | None,
     lines: bool = True,
+    resample: tuple[float, float | None] | None = None,
 ) -> Rules:
     """Decide what the format and the user leave open.
 
@@ -142,6 +143,8 @@ def decide_rules(
         dt_given: Whether the user chose dt, for the report.
         limit: Highest speed that the user accepts, in units per second.
         lines: Whether places may be put on straight lines between rows off the steps.
+        resample: Step in seconds at which all places are put on such lines, and the longest time
+            in seconds that a line may bridge, None for 2.5 steps; None: the rows decide.
 
     Raises:
         DataError: dt is not given and cannot be guessed.
@@ -152,9 +155,14 @@ def decide_rules(
     if exact and typical and abs(exact / typical - 1) < EXACT:
         exact = None  # nothing is rounded: rows are missing
     typical = float(f"{exact:.9g}") if exact else typical
+    if resample is not None and not source.frames:
+        source = replace(source, dt=None)
     rules = _decide_step(typical, source, dt_given, rows)
     rules.row_interval = typical
-    if exact:
+    if resample is not None:
+        rules.dt, rules.every, rules.dt_from = resample[0], 1, "given; rows are resampled"
+        rules.max_gap = resample[1] or LONGEST * max(rules.dt, (typical or 0) * rules.seconds)
+    elif exact:
         rules.tolerance = 0.5
         rules.notes.append(
             f"the clock is rounded to {grain:g}; the step is its span over the count of steps"
@@ -268,7 +276,6 @@ def _note_scenes(rules: Rules, other: OtherUnits, scenes: list[str]) -> None:
 
 
 def _decide_limits(rules: Rules, fastest: float | None, speed: Floats, given: float | None) -> None:
-    """Set the limit and the reach of each trajectory from its typical speed, [K]."""
     if given is not None:
         rules.speed_limit = given if given < np.inf else None
         rules.speed_limit_from = "given"
@@ -493,8 +500,6 @@ def find_jumps(
 
 @dataclass(frozen=True)
 class _Reach:
-    """Whether a row of a track can be reached from another one."""
-
     time: Floats
     position: Floats
     limit: float

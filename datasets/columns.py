@@ -85,6 +85,10 @@ class TableLayout(BaseModel):
         scale: What positions were multiplied by; None: nothing.
         row_interval: Usual time between two rows of an agent, in seconds, or in frames where the
             table counts frames.
+        source: The format.
+        projected: Whether longitudes and latitudes became metres around the centre of their scene.
+        factors: What an axis was multiplied by, where it has a unit of its own.
+        max_gap: Seconds that a straight line bridges where rows were resampled; else None.
         settings: The user's word on how text is read: "encoding", "dates".
     """
 
@@ -93,6 +97,10 @@ class TableLayout(BaseModel):
     columns: dict[Canonical, Annotated[str, Field(max_length=1000)]]
     scale: PositiveFloat | None = None
     row_interval: PositiveFloat | None = None
+    max_gap: PositiveFloat | None = None
+    source: Annotated[str, Field(max_length=100)] = "table"
+    projected: bool = False
+    factors: dict[Literal["x", "y", "z"], PositiveFloat] = {}
     settings: dict[str, Annotated[str, Field(max_length=100)]] = {}
 
     @classmethod

@@ -42,6 +42,10 @@ STANDING = 0.1
 """An agent stands that gets no further than a tenth of what a usual one does in its time."""
 ENOUGH = 5
 """Tracks of a scene whose starts are compared."""
+ALMOST_AT_ONCE = 0.9
+CROWD = 3
+"""Agents that are at one exact place at one time, or all their time, are not there."""
+MANY_CONFLICTS = 0.05
 ALMOST_ALL, MANY_ALTERNATING = 0.98, 0.6
 MANY_FILLED, MOSTLY_FILLED, MANY_STANDING = 0.05, 0.3, 0.3
 
@@ -143,6 +147,7 @@ class _Examination:
             that skip one only.
         alternating: Steps that stand where the one before moved, or move where it stood.
         unseen: Rows at places that stand for "not seen".
+        crowded: Rows at an exact place where three agents or more are at that moment, by place.
         first, last: Step of each trajectory's first and last row, [K].
         windows: Targets of all windows in each stored split.
         copies: Pairs of trajectories, in agents' numbers, that move through the same places.
@@ -158,6 +163,7 @@ class _Examination:
         self.fastest, self.leap = np.zeros(count), np.zeros(count)
         self.scene_splits: dict[str, list[str]] = {}
         self.steps, self.gaps, self.single_gaps, self.alternating, self.unseen = 0, 0, 0, 0, 0
+        self.crowded: Counter[tuple[float, float]] = Counter()
         self.first, self.last = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.windows: Counter[str] = Counter(dict.fromkeys(store.splits, 0))
         self.copies: list[tuple[int, int]] = []
@@ -179,6 +185,7 @@ class _Examination:
         if self.store.unit == "degree":
             position[:, 0] = continuous(position[:, 0], agent)
         steps = steps_of(agent, time, position)
+        self._add_crowded(tracks)
         self._add_steps(steps, np.diff(tracks.step)[steps.row - 1], position)
         self._add_splits(tracks, agent)
         self._add_copies(agent, position)
@@ -197,6 +204,15 @@ class _Examination:
         self.frozen += np.bincount(steps.track[_lasting(still, steps)], minlength=len(self.frozen))
         alike = _alike(steps, position) & (taken == 1)
         self.linear += np.bincount(steps.track[_lasting(alike, steps)], minlength=len(self.linear))
+
+    def _add_crowded(self, tracks: Tracks) -> None:
+        stays = (np.diff(tracks.position[:, :2], axis=0) == 0).all(1) & (np.diff(tracks.track) == 0)
+        stands = np.append(False, stays) | np.append(stays, False)
+        moment = np.stack((tracks.scene[tracks.track], tracks.step), 1)[stands]
+        places = np.concatenate((moment, tracks.position[stands, :2]), 1)
+        for place, count in zip(*np.unique(places, axis=0, return_counts=True), strict=True):
+            if count >= CROWD:
+                self.crowded[float(place[2]), float(place[3])] += int(count)
 
     def _add_splits(self, tracks: Tracks, agent: Ints) -> None:
         pairs = np.unique(np.stack((agent, tracks.split), 1), axis=0)
@@ -248,13 +264,11 @@ def _name_agents(seen: _Examination, chosen: Bools) -> str:
 
 
 def _first_few(names: Sequence[str]) -> str:
-    """The first three words, and dots if there are more."""
     more = ", ..." if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def _units(seen: _Examination) -> Finding:
-    """Whether the usual speed of each type fits the unit."""
     store, pace = seen.store, seen.survey.speed
     usual = {
         name: float(np.median(pace[chosen]))
@@ -271,7 +285,12 @@ def _units(seen: _Examination) -> Finding:
         return Finding("warning", "unit", message, details)
     latitudes = store.header.bounds[1]
     if store.unit == "degree" and max(-latitudes[0], latitudes[1]) > 90:
-        message = f"y reaches from {latitudes[0]:g} to {latitudes[1]:g}; it must be the latitude"
+        beyond = np.maximum(-seen.survey.low[:, 1], seen.survey.high[:, 1]) > 90
+        names = _name_agents(seen, beyond)
+        message = (
+            f"y reaches from {latitudes[0]:g} to {latitudes[1]:g} and must be a latitude, from -90 "
+            f"to 90; {beyond.sum()} of {len(beyond)} agents are beyond ({names})"
+        )
         return Finding("error", "unit", message, details)
     odd = [n for n, v in usual.items() if store.unit == "m" and plausible_metres(n, v) is False]
     if odd:
@@ -301,8 +320,9 @@ def _clocks(seen: _Examination) -> Finding:
 
 
 def _jumps(seen: _Examination) -> Finding:
-    """Whether steps remain that are far from anything usual."""
     limit = seen.survey.fastest()
+    if limit is None and _alternating(seen) >= MANY_ALTERNATING:
+        return Finding("note", "jumps", "rows repeat places in turn, so jumps cannot be told")
     if limit is None:
         return Finding("note", "jumps", "hardly anything moves, so jumps cannot be told")
     report = seen.store.header.report
@@ -323,7 +343,6 @@ def _jumps(seen: _Examination) -> Finding:
 
 
 def _standing(seen: _Examination) -> Finding:
-    """How many agents hardly leave their place."""
     judged = seen.rows >= 8
     way = np.linalg.norm(seen.survey.high - seen.survey.low, axis=1)
     usual = np.zeros(len(way))
@@ -363,14 +382,17 @@ def _travelling(seen: _Examination) -> Bools:
 
 
 def _gaps(seen: _Examination) -> Finding:
-    """How regular tracks are in time."""
     steps, skipped = seen.steps, seen.gaps
     moved = seen.store.header.counted("moved")
     share = skipped / max(steps, 1)
     message = f"{skipped} of {steps} steps skip a moment ({share:.2%}); no window spans a gap"
     if moved:
         message += f"; {moved} rows were moved in time onto a whole step"
-    if share > MOSTLY_GAPS:
+    read = seen.store.header.counted("rows_read") or seen.store.rows
+    conflicts = seen.store.header.quarantined().get("conflict", 0)
+    if share > MANY_GAPS and conflicts > MANY_CONFLICTS * read:
+        message += f"; {conflicts} rows of an agent at one time are in quarantine: a coarse clock"
+    elif share > MOSTLY_GAPS:
         message += f"; dt = {seen.store.dt:g} s is probably too small"
     elif share > MANY_GAPS and seen.single_gaps > ALMOST_ALL * skipped:
         message += "; nearly all skip one: is the clock coarse or dt too small? Import without --dt"
@@ -379,24 +401,33 @@ def _gaps(seen: _Examination) -> Finding:
 
 
 def _starts(seen: _Examination) -> Finding:
-    """Whether each track seems to count time from its own start."""
     odd = []
     for code, name in enumerate(seen.store.scenes):
         own = seen.scene == code
-        alike = own.sum() >= ENOUGH and np.ptp(seen.first[own]) == 0 and np.ptp(seen.last[own]) > 0
+        first = seen.first[own]
+        at_once = (first == first.min()).mean() >= ALMOST_AT_ONCE
+        alike = own.sum() >= ENOUGH and at_once and np.ptp(seen.last[own]) > 0
         odd += [safe(name)] if alike else []
     if not odd:
         return Finding("ok", "starts", "tracks do not all start at once and end one by one")
     message = (
-        f"all tracks of {len(odd)} scenes start at the same time ({_first_few(odd)}): if each "
-        "counts time from its own start, its neighbors are not those it had; import their real "
-        "times, or each as a scene of its own (--columns scene=NAME)"
+        f"all or nearly all tracks of {len(odd)} scenes start at the same time "
+        f"({_first_few(odd)}): if each counts time from its own start, its neighbors are not those "
+        "it had; import their real times, or each as a scene of its own (--columns scene=NAME)"
     )
     return Finding("warning", "starts", message, {"scenes": len(odd)})
 
 
 def _fillers(seen: _Examination) -> Finding:
-    """Whether rows are at a place that stands for "not seen"."""
+    crowded = seen.crowded + _standing_together(seen)
+    if crowded and not seen.unseen:
+        places = [f"({x:g}, {y:g})" for x, y in crowded]
+        message = (
+            f"{crowded.total()} rows are at {_first_few(places)}, exactly where {CROWD} agents or "
+            "more are: a filler for 'not seen'? Leave these rows out: --where \"not (x = "
+            f'{next(iter(crowded))[0]:g} and y = {next(iter(crowded))[1]:g})"'
+        )
+        return Finding("warning", "fillers", message, {"rows": crowded.total()})
     if not seen.unseen:
         return Finding("ok", "fillers", "no place is visited suddenly and exactly")
     places = [f"({x:g}, {y:g})" for x, y in seen.survey.fillers.tolist()]
@@ -407,9 +438,19 @@ def _fillers(seen: _Examination) -> Finding:
     return Finding("warning", "fillers", message, {"rows": seen.unseen})
 
 
+def _standing_together(seen: _Examination) -> Counter[tuple[float, float]]:
+    """Rows of agents that never leave one exact place, where others are at it too; by place."""
+    still = (seen.survey.low[:, :2] == seen.survey.high[:, :2]).all(1) & (seen.rows > 1)
+    agents, rows = Counter[tuple[float, float]](), Counter[tuple[float, float]]()
+    for (x, y), count in zip(seen.survey.low[still, :2].tolist(), seen.rows[still], strict=True):
+        if not seen.crowded[x, y]:
+            agents[x, y] += 1
+            rows[x, y] += int(count)
+    return Counter({place: rows[place] for place, count in agents.items() if count >= CROWD})
+
+
 def _repeats(seen: _Examination) -> Finding:
-    """Whether every second row repeats the place before, as tracks of half the rate do."""
-    share = seen.alternating / max(seen.steps, 1)
+    share = _alternating(seen)
     if share < MANY_ALTERNATING:
         return Finding("ok", "rate", "rows do not repeat the place of the row before in turn")
     message = (
@@ -420,8 +461,11 @@ def _repeats(seen: _Examination) -> Finding:
     return Finding("warning", "rate", message, {"share": share})
 
 
+def _alternating(seen: _Examination) -> float:
+    return seen.alternating / max(seen.steps, 1)
+
+
 def _reused_labels(seen: _Examination) -> Finding:
-    """Whether a label seems to be given to another agent later on."""
     survey = seen.survey
     low = np.stack([_by_scene(seen, corner, np.fmin) for corner in survey.low.T], 1)
     high = np.stack([_by_scene(seen, corner, np.fmax) for corner in survey.high.T], 1)
@@ -437,7 +481,6 @@ def _reused_labels(seen: _Examination) -> Finding:
 
 
 def _leaks(seen: _Examination) -> list[Finding]:
-    """Whether the same agents, scenes or paths are in several stored splits."""
     result = []
     agents = int((seen.splits > 1).sum())
     scenes = sum(len(parts) > 1 for parts in seen.scene_splits.values())
@@ -458,7 +501,6 @@ def _leaks(seen: _Examination) -> list[Finding]:
 
 
 def _windows(seen: _Examination, length: int) -> Finding:
-    """How many windows each stored split offers."""
     counts = dict(seen.windows)
     text = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
     message = f"windows of {length} steps by stored split: {text}"
@@ -473,7 +515,6 @@ def _windows(seen: _Examination, length: int) -> Finding:
 
 
 def _quarantine(store: Store) -> Finding:
-    """How many rows an import quarantined."""
     counts = store.header.quarantined()
     total, read = sum(counts.values()), store.header.counted("rows_read") or store.rows
     if not total:

@@ -29,7 +29,7 @@ from trajflow.datasets.cleaning import (
 )
 from trajflow.datasets.ingest import Ingest, Part, ReadOptions, Source, label_of
 from trajflow.datasets.motion import MotionSurvey
-from trajflow.datasets.readers import check_settings, load_reader
+from trajflow.datasets.readers import check_settings, load_reader, read_files
 from trajflow.datasets.report import QUARANTINE, REPLACED, ImportReport, TroubledAgent
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import is_store
@@ -41,6 +41,8 @@ from trajflow.types import Bools, Ints
 PART_ROWS = 500_000
 LONG_GAP = 10
 MANY_CONFLICTS = 0.05
+MANY_OFF_GRID = 0.1
+DEGREES = "coordinates stay in degrees; --project makes them metres around each scene's centre"
 WORST_SCENES, WORST_AGENTS = 50, 10
 
 
@@ -60,8 +62,8 @@ class Progress:
 
 
 def import_tracks(
-    source: str,
-    path: str | PathLike[str],
+    source: str | None,
+    path: str | PathLike[str] | Sequence[str | PathLike[str]],
     out: str | PathLike[str],
     *,
     columns: Mapping[str, str] | None = None,
@@ -69,6 +71,12 @@ def import_tracks(
     unit: str | None = None,
     scale: float | None = None,
     dims: int | None = None,
+    factors: Mapping[str, float] | None = None,
+    project: bool = False,
+    where: str = "",
+    types: Sequence[str] = (),
+    resample: float | None = None,
+    max_gap: float | None = None,
     speed_limit: float | None = None,
     on_problem: Mapping[str, str] | str | None = None,
     settings: Mapping[str, str] | None = None,
@@ -84,8 +92,8 @@ def import_tracks(
     reason in the store's table "quarantine"; the problems and their rules are in cleaning.py.
 
     Args:
-        source: Name of a format; see readers.available().
-        path: File or folder to read.
+        source: Name of a format, see readers.available(); None: found from the files.
+        path: File or folder to read, or several of one format.
         out: Store to write.
         columns: Name in the file of each canonical column ("agent", "x", "y", "time", "frame",
             "z", "scene", "type", "split"), for readers of tables.
@@ -93,6 +101,16 @@ def import_tracks(
         unit: Unit of the coordinates; by default what the format or the columns name.
         scale: Metres per unit of the file; positions are multiplied by it.
         dims: Coordinates that are read of a table, 2 or 3; by default z where there is one.
+        factors: What an axis of a table, such as {"z": 0.3048} for feet, is multiplied by.
+        project: Whether longitudes and latitudes become metres around the centre of each scene;
+            the store keeps the centres, so that forecasts come back in degrees.
+        where: Condition of the rows that are kept, a DuckDB expression of their columns (scene,
+            agent, type, split, time, x, y, z, and those of a table); it reads no file.
+        types: Types of agents that are kept; none for all.
+        resample: Step of the store in seconds; the place at each whole step lies on the straight
+            line between the row before it and the first row after it, never a later one.
+        max_gap: Seconds between two rows above which no such line is drawn; by default 2.5 steps,
+            or 2.5 times the usual time between rows if that is longer.
         speed_limit: Speed above which a step is a jump, in units per second; inf for no limit; by
             default guessed.
         on_problem: "quarantine" or "refuse", for all problems or by problem.
@@ -114,24 +132,41 @@ def import_tracks(
     """
     refused = [name for name, policy in policies(on_problem).items() if policy == "refuse"]
     lines = "off-grid" not in (refused if isinstance(on_problem, str) else on_problem or {})
-    _check_numbers(dt=dt, scale=scale, speed_limit=speed_limit)
-    path, out = Path(path), Path(out)
+    _check_numbers(dt=dt, scale=scale, resample=resample, max_gap=max_gap, speed_limit=speed_limit)
+    if max_gap is not None and resample is None:
+        raise DataError("max_gap is that of a resampling; give --resample SECONDS with it")
+    paths, out = _paths(path), Path(out)
     output = OutputFolder(out, overwrite, is_store)
-    read = load_reader(source)
-    check_settings(source, settings or {})
+    if source is not None:
+        load_reader(source)
+        check_settings(source, settings or {})
     with room_for(out), output, closing(Ingest(output.scratch)) as rows:
         options = ReadOptions(
-            output.scratch, dict(columns or {}), dt, unit, scale, dims, dict(settings or {})
+            folder=output.scratch,
+            columns=dict(columns or {}),
+            dt=dt,
+            unit=unit,
+            scale=scale,
+            dims=dims,
+            factors=dict(factors or {}),
+            project=project,
+            where=where,
+            types=types,
+            settings=dict(settings or {}),
         )
-        result = read(rows.db, path, options)
-        _take_in(rows, result, progress)
+        source, result = read_files(rows.db, source, paths, options)
+        names = _names(paths, result.files)
+        if project:
+            _project(result)
+        _take_in(rows, result, options, progress)
         if not rows.label:
-            error = _useless(rows, rows.reasons(), _names(path, result.files))
+            error = _useless(rows, rows.reasons(), names)
             if rows.reasons().keys() & set(refused):
                 raise DataProblem(f"refused, nothing was written: {error}")
             raise error
         survey = _survey(rows, result, part_rows, progress)
-        rules = decide_rules(survey, rows, result, dt is not None, speed_limit, lines)
+        grid = None if resample is None else (resample, max_gap)
+        rules = decide_rules(survey, rows, result, dt is not None, speed_limit, lines, grid)
         writer = StoreWriter(
             output,
             dims=result.dims,
@@ -139,7 +174,7 @@ def import_tracks(
             unit=rules.unit,
             source=source,
             licence=licence,
-            inputs=_describe_inputs(path, result.files),
+            inputs=_describe_inputs(names, result.files),
             history=history,
         )
         with writer:
@@ -149,22 +184,41 @@ def import_tracks(
                 for block in _blocks(part, cleaner, rows, counts):
                     writer.append(block)
             report = _report(rows, result, cleaner, counts)
-            report = replace(report, source=source, path=str(path), out=str(out), scale=scale)
-            report = replace(report, settings=dict(settings or {}))
+            where = ", ".join(map(str, paths))
+            report = replace(report, source=source, path=where, out=str(out), scale=scale)
+            report = replace(report, settings=dict(settings or {}), max_gap=grid and rules.max_gap)
+            report = replace(report, projected=project, factors=dict(factors or {}))
             _refuse(report, refused)
             if not report.rows_kept:
                 hints = _restart_notes(rows, result, rules)
-                raise _useless(rows, report.quarantined, _names(path, result.files), hints)
-            for batch in rows.quarantined(_names(path, result.files)):
+                raise _useless(rows, report.quarantined, names, hints)
+            for batch in rows.quarantined(names):
                 writer.append_table(QUARANTINE, batch)
             writer.folds = _folds(result.folds, counts.scenes)
+            if rows.centres is not None:
+                centres = dict(zip(rows.scenes, rows.centres.tolist(), strict=True))
+                writer.centres = {scene: tuple(centres[scene]) for scene in counts.scenes}
             writer.report = report.to_dict()
     return report
 
 
-def _take_in(rows: Ingest, source: Source, progress: Callable[[Progress], None]) -> None:
-    """Read all files and number their trajectories."""
-    for count in rows.read(source):
+def _project(source: Source) -> None:
+    if source.unit != "degree":
+        raise DataError(
+            f"only degrees are projected, the unit is {source.unit or 'unknown'}; name the columns "
+            "of longitude and latitude, --columns x=lon,y=lat --unit degree, or leave out --project"
+        )
+    source.unit = "m"
+    source.notes.append(
+        "longitudes and latitudes are projected to metres around the centre of each scene, on a "
+        "sphere: lengths differ from WGS84 by at most 0.6 %"
+    )
+
+
+def _take_in(
+    rows: Ingest, source: Source, options: ReadOptions, progress: Callable[[Progress], None]
+) -> None:
+    for count in rows.read(source, options):
         progress(Progress("reading", count, None))
     if source.dates:
         moment = np.datetime64(int(rows.count_from_midnight()), "s").astype(str).replace("T", " ")
@@ -201,6 +255,7 @@ class _Counts:
         scenes: Scenes with at least one kept row, in order.
         types, splits: Trajectories of each type and rows of each split, kept.
         steps: Steps of dt between consecutive kept rows.
+        gaps: Gaps that no straight line bridges.
         kept, between, replaced, moved, cuts, turned: Rows kept, dropped between steps, replaced
             by places on straight lines, moved in time; tracks cut; rows whose longitude was
             turned by 360 degrees.
@@ -210,6 +265,7 @@ class _Counts:
     types: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     steps: Counter[int] = field(default_factory=Counter)
+    gaps: int = 0
     kept: int = 0
     between: int = 0
     replaced: int = 0
@@ -233,6 +289,8 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iter
     step, cut = cleaned.step[kept], cleaned.cut[kept]
     if cleaner.rules.max_gap is not None and len(step):
         counts.replaced += len(step)
+        apart = np.diff(good.time) * cleaner.rules.seconds > cleaner.rules.max_gap
+        counts.gaps += int((apart & (np.diff(good.track) == 0) & ~cut[1:]).sum())
         good, step, cut = on_lines(good, cut, cleaner.rules)
     counts.kept += len(step)
     for _, own in scenes_of(good.scene):
@@ -293,7 +351,6 @@ def _label(rows: Ingest, track: int, number: int) -> int | str:
 
 
 def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> ImportReport:
-    """The report of an import that is complete but for its names."""
     rules = cleaner.rules
     dropped = {name: count for name, count in rows.dropped.items() if count}
     if counts.between:
@@ -337,10 +394,13 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         columns=dict(source.columns),
         row_interval=rules.row_interval,
         origin=rows.origin if source.dates else None,
+        time_unit=source.time_unit,
         notes=[
             *source.notes,
             *rules.notes,
             *_restart_notes(rows, source, rules),
+            *_grid_notes(rows, rules, counts),
+            *([DEGREES] if rules.unit == "degree" else ()),
             *_notes(len(clocks), counts.turned),
         ],
     )
@@ -374,6 +434,18 @@ def _restart_notes(rows: Ingest, source: Source, rules: Rules) -> list[str]:
     return []
 
 
+def _grid_notes(rows: Ingest, rules: Rules, counts: _Counts) -> list[str]:
+    off = rows.reasons()["off-grid"]
+    if rules.max_gap is None and off > MANY_OFF_GRID * (off + counts.kept):
+        return [
+            f"{off} of {off + counts.kept} rows lie between steps of {rules.dt:g} s: --resample "
+            f"{rules.dt:g}s puts places at whole steps on straight lines between rows"
+        ]
+    if rules.max_gap is not None and counts.gaps:
+        return [f"{counts.gaps} gaps of more than {rules.max_gap:.3g} s are not bridged"]
+    return []
+
+
 def _notes(clocks: int, turned: int) -> list[str]:
     notes = []
     if clocks:
@@ -392,7 +464,6 @@ def _ordered(reasons: Counter[str]) -> dict[str, int]:
 
 
 def _refuse(report: ImportReport, refused: list[str]) -> None:
-    """Raise if rows have a problem that is not accepted."""
     result = {p: n for p, n in report.quarantined.items() if p in refused}
     if report.cuts and "teleport" in refused:
         result["teleport"] = result.get("teleport", 0) + report.cuts
@@ -412,7 +483,7 @@ def _useless(
     rows: Ingest, reasons: Mapping[str, int], files: list[str], hints: Sequence[str] = ()
 ) -> DataError:
     """The error for files of which no row can be used, with the first that cannot be read."""
-    why = ", ".join(f"{name} {count}" for name, count in reasons.items())
+    why = ", ".join(f"{name} {count}" for name, count in (dict(reasons) | rows.dropped).items())
     first = rows.fetch(
         """select file, "row", text from quarantine where text <> '' order by file, "row" limit 1"""
     )
@@ -434,15 +505,23 @@ def _folds(folds: Mapping[str, list[str]], kept: Mapping[str, None]) -> dict[str
     return {name: tests for name, tests in result.items() if tests} or None
 
 
-def _names(path: Path, files: list[Path]) -> list[str]:
+def _paths(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[Path]:
+    paths = [path] if isinstance(path, (str, PathLike)) else path
+    if not paths:
+        raise DataError("no file is given; name the files of tracks")
+    return [Path(path) for path in dict.fromkeys(map(Path, paths))]
+
+
+def _names(paths: Sequence[Path], files: list[Path]) -> list[str]:
     """The name of each file as seen from the path the user gave."""
-    return [f.relative_to(path).as_posix() if f != path else f.name for f in files]
+    folders = [path for path in paths if path.is_dir()]
+    inside = ((f, next((p for p in folders if f.is_relative_to(p)), f.parent)) for f in files)
+    return [file.relative_to(folder).as_posix() for file, folder in inside]
 
 
-def _describe_inputs(path: Path, files: list[Path]) -> list[dict[str, Any]]:
-    """Name, sha256 and bytes of each file that was read."""
+def _describe_inputs(names: list[str], files: list[Path]) -> list[dict[str, Any]]:
     described = []
-    for name, file in zip(_names(path, files), files, strict=True):
+    for name, file in zip(names, files, strict=True):
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         described.append({"name": name, "sha256": digest, "bytes": file.stat().st_size})

@@ -4,9 +4,10 @@ Memory holds what DuckDB is allowed, one part of the sorted rows, and a few numb
 whatever the size of the input.
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from itertools import groupby
@@ -17,6 +18,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from trajflow.datasets.projection import project, unproject
 from trajflow.datasets.schema import AXES, MAX_SPLITS
 from trajflow.errors import DataError
 from trajflow.types import Bools, Floats, Ints
@@ -56,6 +58,10 @@ class ReadOptions:
         unit: Unit of the coordinates.
         scale: Metres per unit of the file; positions are multiplied by it.
         dims: Coordinates that are read, 2 or 3; None: z is read where there is one.
+        factors: What an axis of the file is multiplied by, where it has a unit of its own.
+        project: Whether longitudes and latitudes become metres around the centre of their scene.
+        where: Condition of the rows that are kept, a DuckDB expression of columns.
+        types: Types of agents that are kept; none for all.
         settings: Choices that one reader alone knows; its `SETTINGS` has their names.
     """
 
@@ -65,6 +71,10 @@ class ReadOptions:
     unit: str | None = None
     scale: float | None = None
     dims: int | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
+    project: bool = False
+    where: str = ""
+    types: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -86,6 +96,7 @@ class Source:
         frames: Times are frame numbers, to be scaled so that the usual step is dt.
         dates: Times are seconds since 1970, to be counted from the first midnight.
         seconds_known: Whether the file tells that its times are seconds.
+        time_unit: Seconds per unit of the times in the files.
         columns: Which column of the file each canonical column was taken from.
         notes: Sentences for the report.
         folds: Test scenes of each leave-one-out fold.
@@ -100,6 +111,7 @@ class Source:
     frames: bool = False
     dates: bool = False
     seconds_known: bool = True
+    time_unit: float = 1.0
     columns: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     folds: dict[str, list[str]] = field(default_factory=dict)
@@ -160,6 +172,7 @@ class Ingest:
         scene: Code of each trajectory's scene, [K].
         kind: Code of the type that each trajectory's first row has, [K].
         rows: Rows of each trajectory, [K].
+        centres: Longitude and latitude around which each scene is projected, [S, 2]; None: none is.
         origin: What is taken off all times: 0, or the midnight that dates are counted from.
     """
 
@@ -181,6 +194,7 @@ class Ingest:
         self._codes: dict[str, dict[str, int]] = {name: {} for name in ("scene", "type", "split")}
         self._track_type: list[int] = []
         self._texts, self.origin = 0, 0.0
+        self.centres: Floats | None = None
         self._falls: list[Fall] = []
         self._turns, self._last = 0, (-1, 0, 0.0)
 
@@ -188,12 +202,18 @@ class Ingest:
         """End the database; its files can be removed then."""
         self.db.close()
 
-    def read(self, source: Source) -> Iterator[int]:
+    def read(self, source: Source, options: ReadOptions) -> Iterator[int]:
         """Read all files, one after the other; yields the number of rows so far.
 
         Raises:
-            DataError: A file cannot be read as what it is said to be, or there are no rows.
+            DataError: A file cannot be read as what it is said to be, there are no rows, or the
+                condition of the options is none or chooses a type that is not there.
         """
+        files = ", ".join(quoted(file.resolve()) for file in source.files)
+        self.db.execute(f"set allowed_paths = [{files}]")
+        self.db.execute("set enable_external_access = false")
+        self.db.execute("set lock_configuration = true")
+        chosen = self._condition(source, options)
         self._axes = AXES[: source.dims]
         axes = ", ".join(f"{axis} double" for axis in self._axes)
         self._writer = self.db.cursor()
@@ -204,27 +224,64 @@ class Ingest:
                 time double, {axes}, file int, "row" bigint)"""
         )
         for index, (select, file) in enumerate(zip(source.selects, source.files, strict=True)):
-            with reading(file):
-                for batch in self.db.sql(self._judged(select, source)).to_arrow_reader(BATCH):
+            with reading(file, options.where):
+                query = self._judged(select, source, chosen, options.project)
+                for batch in self.db.sql(query).to_arrow_reader(BATCH):
                     self._take(batch, index)
                     yield self.rows_read
-        self.db.execute("set enable_external_access = false")
-        self.db.execute("set lock_configuration = true")
         if not self.rows_read:
             raise DataError(f"no rows in {source.files[0]} or its neighbors; is it empty?")
+        missing = [name for name in options.types if name not in self._codes["type"]]
+        if missing:
+            self._refuse_types(source, missing)
         self._number()
+        if options.project and self.label:
+            self._find_centres()
 
-    def _judged(self, select: str, source: Source) -> str:
+    def _condition(self, source: Source, options: ReadOptions) -> dict[str, str]:
+        """SQL of what a row must be to be kept, by the reason that is counted where it is not."""
+        chosen = {}
+        if options.types:
+            chosen["other types"] = f"type in ({', '.join(map(quoted, options.types))})"
+        if options.where:
+            check_expression(self.db, options.where)
+            rows = _named(source.selects[0])
+            columns = self.db.execute(f"describe {rows}").fetchall()
+            names = [name for name, *_ in columns if name not in ("row", "fault", "text")]
+            try:
+                self.db.execute(f"select 1 from ({rows}) where ({options.where}\n) limit 0")
+            except duckdb.Error as error:
+                raise DataError(
+                    f"--where {options.where!r} cannot be used: {str(error).splitlines()[0]}; the "
+                    f"columns are {', '.join(names)}, and those of a table that it names"
+                ) from None
+            chosen["by --where"] = f"({options.where}\n)"
+        return chosen
+
+    def _refuse_types(self, source: Source, missing: list[str]) -> None:
+        names: set[str] = set()
+        for select in source.selects:
+            rows = self.db.execute(f"select distinct type from ({_named(select)}) limit 20")
+            names.update(name for (name,) in rows.fetchall())
+        raise DataError(
+            f"--types: no agent is of type {missing[0]!r}; the types are "
+            f"{', '.join(sorted(names)[:20])}"
+        )
+
+    def _judged(self, select: str, source: Source, chosen: Mapping[str, str], project: bool) -> str:
         """SQL: the rows of a reader, each with the reason why it cannot be used, or NULL."""
+        select = _named(select) if chosen else select
         unread = " or ".join(f"{name} is null" for name in ("time", *self._axes))
         dropped = [f"when {condition} then ':{why}'" for why, condition in source.dropped.items()]
+        beyond = "when abs(y) > 90 or abs(x) > 540 then 'filler'" if project else ""
+        others = [f"when not coalesce({c}, false) then ':{why}'" for why, c in chosen.items()]
         axes = ", ".join(f"{axis}::double as {axis}" for axis in self._axes)
         return f"""select "row"::bigint as "row", scene, agent, type, split, time::double as time,
             {axes}, text, case {" ".join(dropped)} when fault is not null then fault
-                when {unread} then 'not-a-number' end as reason from ({select})"""
+                when {unread} then 'not-a-number' {beyond} {" ".join(others)} end as reason
+            from ({select})"""
 
     def _take(self, batch: pa.RecordBatch, file: int) -> None:
-        """Put the good rows of a file in store, the others in quarantine."""
         self.rows_read += len(batch)
         reason = batch.column("reason")
         if reason.null_count < len(batch):
@@ -316,7 +373,9 @@ class Ingest:
             least: In the unit of the files' clock.
         """
         falls = [fall for fall in self._falls if fall.before - fall.after >= least]
-        if len(falls) <= MAX_RESTARTS and self._turns >= 10 * len(falls):
+        sorted_by_agent = self._turns < 2 * len(self._tracks)
+        few = len(falls) <= MAX_RESTARTS and self._turns >= 10 * len(falls)
+        if few and not sorted_by_agent:
             return falls
         inside = [fall for fall in self._falls if fall.same_agent]
         if MAX_RESTARTS * len(inside) > int(self.rows.sum()):
@@ -339,29 +398,28 @@ class Ingest:
             name: [clean_label(text)[:MAX_NAME] for text in batch.column(name).to_pylist()]
             for name in ("scene", "agent")
         }
-        columns = {
-            "reason": pa.array([reasons[index] for index in kept], pa.string()),
-            **{name: pa.array(labels, pa.string()) for name, labels in names.items()},
-            "text": pa.array(texts, pa.string()),
-            **{name: batch.column(name) for name in ("time", *self._axes)},
-            "file": np.full(len(batch), file, np.int32),
-            "row": batch.column("row"),
-        }
-        self._insert("quarantine", pa.table(columns))
+        values = {name: batch.column(name) for name in ("time", *self._axes)}
+        places = {"file": np.full(len(batch), file, np.int32), "row": batch.column("row")}
+        reasons = [reasons[index] for index in kept]
+        self._add_quarantined({"reason": reasons, **names, "text": texts}, values | places)
 
     def quarantine(self, part: Part, reason: list[str]) -> None:
         """Set rows aside, each with the name of its problem, N of them."""
-        columns = {
-            "reason": pa.array(reason, pa.string()),
-            "scene": pa.array([self.scenes[code] for code in part.scene], pa.string()),
-            "agent": pa.array([self.label[track] for track in part.track], pa.string()),
-            "text": pa.array([""] * len(reason), pa.string()),
-            "time": part.time,
-            **dict(zip(self._axes, part.position.T, strict=True)),
-            "file": part.file.astype(np.int32),
-            "row": part.row,
+        texts = {
+            "reason": reason,
+            "scene": [self.scenes[code] for code in part.scene],
+            "agent": [self.label[track] for track in part.track],
+            "text": [""] * len(reason),
         }
-        self._insert("quarantine", pa.table(columns))
+        position = part.position
+        if self.centres is not None:
+            position = unproject(position, self.centres[part.scene])
+        values = {"time": part.time} | dict(zip(self._axes, position.T, strict=True))
+        self._add_quarantined(texts, values | {"file": part.file, "row": part.row})
+
+    def _add_quarantined(self, texts: dict[str, list[str]], values: dict[str, Any]) -> None:
+        columns = {name: pa.array(column, pa.string()) for name, column in texts.items()}
+        self._insert("quarantine", pa.table(columns | values))
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         self._writer.register("batch", rows)
@@ -388,6 +446,18 @@ class Ingest:
         self.rows = self.rows[: len(order)][order]
         self._writer.execute("create table numbers (track int, number int)")
         self._insert("numbers", pa.table({"track": np.arange(len(rank)), "number": rank}))
+
+    def _find_centres(self) -> None:
+        """The mean direction of the places of each scene, rounded: no order of rows shows in it."""
+        rows = self.fetch(
+            """select number, sum(cos(radians(y)) * cos(radians(x))),
+                sum(cos(radians(y)) * sin(radians(x))), sum(sin(radians(y)))
+            from good join numbers using (track) group by number order by number"""
+        )
+        sums = np.array(rows)
+        x, y, z = (np.bincount(self.scene[sums[:, 0].astype(int)], sums[:, k]) for k in (1, 2, 3))
+        angles = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
+        self.centres = np.rad2deg(np.stack(angles, 1)).round(3)
 
     def count_from_midnight(self) -> float:
         """Count times from the midnight before the first, and answer with that moment.
@@ -437,11 +507,14 @@ class Ingest:
     def _part(self, table: pa.Table) -> Part:
         column = {name: table[name].to_numpy() for name in table.column_names}
         track = column["number"].astype(np.int64)
+        position = np.stack([column[axis] for axis in self._axes], 1)
+        if self.centres is not None:
+            position = project(position, self.centres[self.scene[track]])
         return Part(
             track=track,
             scene=self.scene[track],
             time=column["time"],
-            position=np.stack([column[axis] for axis in self._axes], 1),
+            position=position,
             split=column["split"].astype(np.int64),
             file=column["file"].astype(np.int64),
             row=column["row"],
@@ -521,12 +594,39 @@ class Ingest:
         return self.db.execute(query).fetchall()
 
 
+def check_expression(db: duckdb.DuckDBPyConnection, where: str) -> None:
+    """Refuse what is no single expression, or reads more than the columns of a row.
+
+    Raises:
+        DataError: With what is wrong.
+    """
+    trees = []
+    for query in (f"select {where}\n", f"select ({where}\n)"):
+        tree = json.loads(db.execute("select json_serialize_sql(?)", [query]).fetchall()[0][0])
+        if tree["error"]:
+            raise DataError(
+                f"--where {where!r} is no condition: {tree['error_message']}; write one as in "
+                "--where \"type = 'ship' and x > 0\""
+            )
+        trees.append(json.dumps(tree))
+    if any('"class": "SUBQUERY"' in tree for tree in trees):
+        raise DataError(f"--where {where!r} selects from a table; use the columns of a row only")
+
+
+def _named(select: str) -> str:
+    """SQL: rows of a reader with their names as a store has them."""
+    kind = f"coalesce(nullif({label('type')}, ''), '{NO_TYPE}')"
+    names = f"{label('scene')} as scene, {label('agent')} as agent, {kind} as type"
+    return f"select * replace ({names}) from ({select})"
+
+
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
+def reading(file: Path, where: str = "") -> Iterator[None]:
     """Turn what DuckDB says of a file into an error of ours.
 
     Raises:
-        DataError: The file is no text in its encoding, has endless lines, or is no such table.
+        DataError: The file is no text in its encoding, has endless lines, or is no such table; or
+            a condition of its rows fails.
     """
     with sorting():
         try:
@@ -535,6 +635,13 @@ def reading(file: Path) -> Iterator[None]:
             if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
                 raise
             text = str(error)
+            if where and isinstance(
+                error, (duckdb.ConversionException, duckdb.OutOfRangeException)
+            ):
+                raise DataError(
+                    f"--where {where!r} fails in {file}: {text.splitlines()[0][:200]}; compare "
+                    "texts with texts, or use try_cast(NAME as double)"
+                ) from None
             line = re.search(r"Line: ([0-9]+)", text)
             where = f" (line {line[1]})" if line else ""
             if "unicode" in text or "encod" in text:
@@ -625,7 +732,6 @@ def label_key(text: str) -> tuple[int, int, tuple[tuple[int, int, str], ...]]:
 
 
 def _groups(rows: Ints, most: int) -> Iterator[int]:
-    """Rows of the trajectories of a scene, [K], that are in memory together."""
     if rows.sum() <= most:
         yield int(rows.sum())
         return

@@ -4,81 +4,63 @@ A reader is a function `(db, path, options) -> Source`; its name is that of the 
 bring their own under the entry point `trajflow.importers`.
 """
 
-import csv
-import os
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files as resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import duckdb
-import pyarrow as pa
+import numpy as np
 
-from trajflow.datasets.columns import Mapped, map_columns
-from trajflow.datasets.dates import ORDERS, UNIX, read_times, unix_unit
-from trajflow.datasets.ingest import (
-    BATCH,
-    FIRST,
-    MAX_LINE,
-    ReadOptions,
-    Source,
-    label,
-    number,
-    quoted,
-    reading,
-    real,
+from trajflow.datasets.columns import plain
+from trajflow.datasets.convert import geojson_lines, gpx_lines, sqlite_lines
+from trajflow.datasets.dates import ORDERS
+from trajflow.datasets.ingest import ReadOptions, Source, number, quoted, reading, real
+from trajflow.datasets.tables import (
+    LINES,
+    PARQUET,
+    TEXT,
+    Convert,
+    json_lines,
+    list_files,
+    scan_csv,
+    stage_text,
+    table,
+    text_lines,
 )
-from trajflow.datasets.unpacking import (
-    is_packed,
-    parquet_columns,
-    plain_stem,
-    plain_suffix,
-    read_parquet,
-    stage,
-)
+from trajflow.datasets.unpacking import parquet_schema, plain_suffix, stage
 from trajflow.errors import DataError, did_you_mean
 
 Connection = duckdb.DuckDBPyConnection
 Reader = Callable[[Connection, Path, ReadOptions], Source]
 GROUP = "trajflow.importers"
-TEXT = (".csv", ".tsv", ".txt")
-PARQUET = (".parquet", ".pq")
-MAX_COLUMNS = 10_000
 ENCODINGS = ("utf-8", "latin-1", "utf-16")
-SETTINGS: dict[str, dict[str, Sequence[str]]] = {
-    "table": {"encoding": ENCODINGS, "dates": ORDERS},
-    "ethucy": {"eth-time": ("field", "true")},
-}
+SETTINGS: dict[str, dict[str, Sequence[str]]] = {"ethucy": {"eth-time": ("field", "true")}}
 """Choices that one reader alone knows, with the values they take."""
-NULL = "\x02\x03"
-"""What stands for NULL in text, so that an empty cell is not taken for a missing one."""
+TABLE_SETTINGS: dict[str, Sequence[str]] = {"encoding": ENCODINGS, "dates": ORDERS}
 TRAJNET_FPS = 2.5
 TRAJNET_SPLITS = {"train": "train", "val": "val", "test": "test", "test_private": "test"}
 SDD_FPS = 30
-MAX_COMMENTS = 1000
-_FPS = re.compile(
-    r"(?i)(?:frame[ _]?rate|fps|frames per second)\W{0,5}([0-9]+(?:\.[0-9]+)?)"
-    r"|([0-9]+(?:\.[0-9]+)?) ?(?:fps|frames per second)"
-)
-_SEPARATOR = re.compile("(?i)sep=.")
-"""What a spreadsheet writes before the line of names."""
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
-_COMMA = r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]*),[0-9]+(?:[eE][+-]?[0-9]+)?"
-"""A number with a decimal comma, as a pattern of DuckDB."""
 SDD = ["track", "xmin", "ymin", "xmax", "ymax", "frame", "lost", "occluded", "generated", "label"]
 STEP = 0.4
 FRAMES_PER_STEP = 10
+ARGOVERSE_STEP = 0.1
+FOOT = 0.3048
+HEAD = 1 << 16
+"""Bytes at the begin of a file that tell its format."""
+LOOKED_AT = 3
+"""Files of a folder that tell its format."""
 
 
 def available() -> list[str]:
     """Names of all readers, our own and those of installed packages."""
-    return sorted({*READERS, *_foreign()})
+    return sorted({*FORMATS, *_foreign()})
 
 
 def load_reader(name: str) -> Reader:
@@ -87,13 +69,13 @@ def load_reader(name: str) -> Reader:
     Raises:
         DataError: No reader has this name.
     """
-    if name in READERS:
-        return READERS[name]
+    if name in FORMATS:
+        return FORMATS[name].read
     foreign = _foreign()
     if name in foreign:
         reader: Reader = foreign[name].load()
         return reader
-    raise DataError(did_you_mean("importer", name, available()))
+    raise DataError(did_you_mean("format", name, available()))
 
 
 def check_settings(name: str, settings: Mapping[str, str]) -> None:
@@ -102,450 +84,311 @@ def check_settings(name: str, settings: Mapping[str, str]) -> None:
     Raises:
         DataError: It does not know them, or their values.
     """
-    known = SETTINGS.get(name, {})
+    own = SETTINGS.get(name, {})
+    if name in FORMATS and FORMATS[name].is_table:
+        own = TABLE_SETTINGS
     for setting, value in settings.items():
-        if setting not in known:
-            raise DataError(f"importer {name!r} has no setting {setting!r}; leave it out")
-        if value not in known[setting]:
-            raise DataError(did_you_mean(setting, value, known[setting]))
+        if setting not in own:
+            raise DataError(f"format {name!r} has no setting {setting!r}; leave it out")
+        if value not in own[setting]:
+            raise DataError(did_you_mean(setting, value, own[setting]))
 
 
-def table(db: Connection, path: Path, options: ReadOptions) -> Source:
-    """Any table of positions by column names: CSV, TSV, blanks or Parquet, text also packed.
+def read_files(
+    db: Connection, name: str | None, paths: Sequence[Path], options: ReadOptions
+) -> tuple[str, Source]:
+    """Read files or folders of one format.
 
-    Rows are observations; the agent, the coordinates and the time (seconds, dates, or frames with
-    dt) are columns, and so may be the scene, the type, z and the split a row belongs to. Columns
-    of a text without a line of names are called by their numbers, from 1. A folder holds tables
-    with the same columns.
+    Args:
+        db: Where the rows are read.
+        name: The format; None: found from the files.
+        paths: What to read.
+        options: What the user said about them.
+
+    Returns:
+        The name of the format, and what was found.
 
     Raises:
-        DataError: There is no table, a column is missing, or frames have no dt.
+        DataError: They cannot be read, are of several formats, or differ in unit, step or columns.
     """
-    files = _tables(path)
-    encoding = options.settings.get("encoding", "utf-8")
-    first = _Table.open(files[0], 0, options.folder, encoding)
-    mapped = map_columns(
-        files[0], first.by_number(options.columns), first.names, options.dims, first.cells
-    )
-    frames = "frame" in mapped.names and first.fps is None
-    if frames and options.dt is None:
+    names = {path: name or find_format(path, bool(options.columns)) for path in paths}
+    if len(set(names.values())) > 1:
+        each = ", ".join(f"{path} ({format})" for path, format in names.items())
+        raise DataError(f"the files are of several formats: {each}; import them one by one")
+    name = names[paths[0]]
+    check_settings(name, options.settings)
+    if options.columns and name in FORMATS and not FORMATS[name].is_table:
+        raise DataError(f"format {name!r} has no columns to choose; leave out --columns")
+    if options.factors and not (name in FORMATS and FORMATS[name].is_table):
+        raise DataError(f"format {name!r} has no axes with units of their own; leave them out")
+    read, sources = load_reader(name), []
+    for index, path in enumerate(paths):
+        folder = options.folder / str(index)
+        folder.mkdir()
+        sources.append(read(db, path, replace(options, folder=folder)))
+    for path, source in zip(paths[1:], sources[1:], strict=True):
+        _join(sources[0], source, f"{path} and {paths[0]}")
+    return name, sources[0]
+
+
+def _join(first: Source, other: Source, names: str) -> None:
+    """Add what another file of the same format holds to the first."""
+    for fact in ("dims", "dt", "unit", "frames", "dates", "time_unit"):
+        if getattr(first, fact) != getattr(other, fact):
+            values = f"{getattr(other, fact)!r} and {getattr(first, fact)!r}"
+            raise DataError(f"{names} differ in {fact}, {values}; import them one by one")
+    first.selects += other.selects
+    first.files += other.files
+    first.notes += [note for note in other.notes if note not in first.notes]
+    first.folds |= other.folds
+    first.seconds_known &= other.seconds_known
+
+
+def find_format(path: Path, has_columns: bool = False) -> str:
+    """The name of the format that a file, or the files of a folder, are in.
+
+    Args:
+        path: The file or folder; the begin of a file is read, of a folder that of three files.
+        has_columns: Whether the user names columns, as tables have them.
+
+    Raises:
+        DataError: It is none of these formats, or may be several.
+    """
+    formats = {file: _format_of(file) for file in _samples(path)}
+    if len(set(formats.values())) > 1:
+        (one, first), (two, second) = list(formats.items())[:2]
         raise DataError(
-            f"{path}: column {mapped.names['frame']!r} counts frames, which have no seconds; "
-            "give dt, the seconds from one row of an agent to its next: --dt SECONDS"
+            f"{one.name} in {path} looks like {first}, {two.name} like {second}; import them one "
+            "by one, or name the format: --format"
         )
-    wanted = [*mapped.names.values(), *mapped.folds.values()]
-    opened = [first]
-    for index, file in enumerate(files[1:], 1):
-        opened.append(_Table.open(file, index, options.folder, encoding))
-        _check_columns(file, wanted, opened[-1].names)
-    for one in opened:
-        one.scan(db, wanted, encoding)
-    _drop_counter(db, first, mapped)
-    values = _decimals(db, first, mapped)
-    notes, dates = mapped.notes, False
-    if "time" in mapped.names:
-        values["time"], dates = _times(db, opened, mapped, values["time"], options, notes)
-    elif first.fps is not None:
-        values["time"] = f"{number(values['frame'])} / {real(first.fps)}"
-        notes.append(f"the first lines name {first.fps:g} frames per second")
-    else:
-        values["time"] = number(values["frame"])
-    source = Source(
-        selects=[_table_select(one, mapped, options, values) for one in opened],
-        files=files,
-        dims=3 if "z" in mapped.names else 2,
-        dt=options.dt,
-        unit=options.unit or ("m" if options.scale else mapped.unit),
-        frames=frames,
-        dates=dates,
-        seconds_known=dates or mapped.seconds is not None or any("since 1970" in n for n in notes),
-        columns=dict(mapped.names),
-        notes=notes,
-    )
-    for one in opened if mapped.folds else ():
-        _note_folds(db, one, mapped, source)
-    return source
+    name = next(iter(formats.values()))
+    return name if FORMATS[name].is_table or not has_columns else "table"
 
 
-@dataclass
-class _Table:
-    """One file of a table: where it lies, its columns, and how DuckDB scans it.
-
-    Attributes:
-        path: The file.
-        names: Its columns; numbers from 1 where no line names them.
-        delimiter: What stands between two cells; " " for any blanks, "" for Parquet.
-        place: The file, plain.
-        skip: Lines before the first row.
-        cells: The first row, if it stands where names should.
-        fps: Frames per second that a comment names.
-        commented: Whether comments, lines that begin with #, are left out.
-        relation: SQL of the rows.
-    """
-
-    path: Path
-    names: list[str]
-    delimiter: str = ""
-    place: Path = Path()
-    skip: int = 1
-    cells: list[str] = field(default_factory=list)
-    fps: float | None = None
-    commented: bool = False
-    relation: str = ""
-
-    @classmethod
-    def open(
-        cls, path: Path, index: int, folder: Path, encoding: str, most: int | None = None
-    ) -> "_Table":
-        if plain_suffix(path) in PARQUET:
-            if is_packed(path):
-                raise DataError(
-                    f"{path} is a packed Parquet table; Parquet packs itself: unpack it"
-                )
-            return cls(path, parquet_columns(path), place=folder / f"input{index}")
-        place = folder / f"input{index}"
-        stage(path, place, most)
-        comments, text = _first_line(path, place, encoding)
-        if most is None:
-            _check_last_line(path, place)
-        delimiter = _delimiter(text)
-        cells = _cells(path, text, delimiter)
-        one = cls(path, cells, delimiter, place, len(comments) + 1, commented=bool(comments))
-        rates = (_FPS.search(comment) for comment in comments)
-        one.fps = next((float(result[1] or result[2]) for result in rates if result), None) or None
-        if _are_values(cells):
-            last = comments[-1].lstrip("# \t") if comments else ""
-            named = (_cells(path, last, way) for way in (delimiter, " ")) if last else ()
-            numbers = [str(number) for number in range(1, len(cells) + 1)]
-            one.names = next((names for names in named if len(names) == len(cells)), numbers)
-            one.skip, one.cells = len(comments), cells
-        return one
-
-    def by_number(self, columns: Mapping[str, str]) -> dict[str, str]:
-        """Columns as they are called, where the user names a cell of the first row instead."""
-        cells = {cell: name for cell, name in zip(self.cells, self.names, strict=False)}
-        return {
-            canonical: name if name in self.names else cells.get(name, name)
-            for canonical, name in columns.items()
-        }
-
-    def scan(self, db: Connection, wanted: list[str], encoding: str) -> None:
-        """Make the relation that holds the rows; a Parquet file is copied into the database."""
-        if self.delimiter:
-            width = len(self.names) + 2
-            if self.delimiter == " ":
-                rows = _lines(self.place, self.skip, encoding)
-                cells = ", ".join(f"c[{index + 1}] as c{index}" for index in range(width))
-                split = f"select regexp_split_to_array(line, '\\s+') as c from {rows}"
-                rows = f"(select {cells} from ({split}))"
-            else:
-                rows = _scan(self.place, width, self.delimiter, skip=self.skip, encoding=encoding)
-            rows = f'(select row_number() over () as "row", * from {rows})'
-            self.relation = f"(from {rows} where not starts_with(coalesce(c0, ''), '#'))"
-            if not self.commented:
-                self.relation = rows
-            return
-        self.relation = self.place.name
-        for batch in read_parquet(self.path, list(dict.fromkeys(wanted)), BATCH):
-            columns = {
-                self.key(n): c for n, c in zip(batch.schema.names, batch.columns, strict=True)
-            }
-            db.register("batch", pa.table(columns))
-            db.execute(f"create table if not exists {self.relation} as from batch limit 0")
-            db.execute(f"insert into {self.relation} from batch")
-            db.unregister("batch")
-        if not db.execute(
-            f"select 1 from duckdb_tables() where table_name = '{self.relation}'"
-        ).fetchall():
-            nothing = ", ".join(
-                f"null::varchar as {self.key(name)}" for name in dict.fromkeys(wanted)
-            )
-            db.execute(f"create table {self.relation} as select {nothing} limit 0")
-        self.relation = f'(select rowid + 1 as "row", * from {self.relation})'
-
-    def key(self, name: str) -> str:
-        """The column of a name as the relation has it."""
-        return f"c{self.names.index(name)}"
-
-
-def column_names(path: Path, encoding: str = "utf-8") -> list[str]:
-    """Names of the columns of one table, in its order.
-
-    Raises:
-        DataError: It is no table.
-    """
-    with TemporaryDirectory() as folder:
-        return _Table.open(path, 0, Path(folder), encoding, 2 * MAX_LINE).names
-
-
-def _tables(path: Path) -> list[Path]:
+def _samples(path: Path) -> list[Path]:
     if not path.exists():
         raise DataError(f"no file or folder {path}; check the path")
     if not path.is_dir():
         return [path]
-    files = sorted(p for p in path.iterdir() if plain_suffix(p) in (*TEXT, *PARQUET))
-    if not files:
-        raise DataError(f"{path} holds no table ({', '.join((*TEXT, *PARQUET))}); name a file")
-    return files
+    suffixes = (*TEXT, *LINES, *PARQUET, ".geojson", ".gpx", ".sqlite")
+    for pattern in ("**/annotations.txt", "**/gt/gt.txt", "*", "**/*"):
+        files = [f for f in sorted(path.glob(pattern)) if plain_suffix(f) in suffixes]
+        if files:
+            return files[:LOOKED_AT]
+    raise DataError(f"{path} holds no file of a known kind ({', '.join(suffixes)}); name a file")
 
 
-def _first_line(path: Path, place: Path, encoding: str) -> tuple[list[str], str]:
-    """The comments at the head of a text table, and its first other line."""
-    comments: list[str] = []
-    size = place.stat().st_size
-    with place.open("rb") as stream:
-        while len(comments) <= MAX_COMMENTS:
-            text = _line(path, stream, encoding)
-            blank = bool(comments) and not text.strip() and stream.tell() < size
-            if not (blank or text.startswith("#") or _SEPARATOR.fullmatch(text.strip())):
-                break
-            comments.append(text)
-    if not text.strip():
-        raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
-    return comments, text
+@dataclass(frozen=True)
+class _Head:
+    """What tells the format of a file.
 
-
-def _stage_text(path: Path, place: Path) -> None:
-    """`stage` a text whose last line is as short as the others must be."""
-    stage(path, place)
-    _check_last_line(path, place)
-
-
-def _check_last_line(path: Path, place: Path) -> None:
-    """Refuse a last line that is too long: DuckDB would take it into memory, several times."""
-    with place.open("rb") as stream:
-        if stream.seek(0, os.SEEK_END) > MAX_LINE:
-            stream.seek(-MAX_LINE - 1, os.SEEK_END)
-            if not re.search(rb"[\r\n]", stream.read()):
-                raise DataError(
-                    f"{path} is no table: its last line is longer than {MAX_LINE} bytes; is a "
-                    "quote left open there?"
-                )
-
-
-def _line(path: Path, stream: IO[bytes], encoding: str) -> str:
-    line = stream.readline(MAX_LINE + 1)
-    if encoding == "utf-16":
-        line += stream.read(1)
-    if encoding == "utf-8" and b"\0" in line:
-        raise DataError(
-            f"{path} is no text in UTF-8, it has NUL bytes; if it is text in UTF-16, say so: "
-            "--encoding utf-16"
-        )
-    if len(line) > MAX_LINE:
-        raise DataError(
-            f"{path} begins with a line of {len(line)} bytes or more, too many; is it a table?"
-        )
-    try:
-        return line.decode("utf-8-sig" if encoding == "utf-8" else encoding).rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{path} is no text in {encoding.upper()}; convert it, name its encoding (latin-1 or "
-            "utf-16) or name the right file"
-        ) from None
-
-
-def _delimiter(text: str) -> str:
-    """What stands between the cells of a line; " " for any blanks."""
-    # Commas between digits are no delimiters where there is another one: 0,5;1,25
-    commas = len(re.findall(r"(?<![0-9]),|,(?![0-9])", text))
-    others = max("\t;|", key=text.count)
-    if text.count(others) >= 2 and not commas:
-        return others
-    best = max(",\t;|", key=text.count)
-    return best if best in text or not re.search(r"\S\s+\S", text) else " "
-
-
-def _cells(path: Path, text: str, delimiter: str) -> list[str]:
-    """The cells of a line; those after the last that is not empty are none."""
-    if text.count(delimiter) >= MAX_COLUMNS:
-        raise DataError(
-            f"{path} begins with a line of {text.count(delimiter) + 1} columns, too many; is it a "
-            "table?"
-        )
-    if delimiter == " ":
-        return text.split()
-    try:
-        cells = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
-    except csv.Error as error:
-        raise DataError(f"the first line of {path} names no columns: {error}") from None
-    while len(cells) > 1 and not cells[-1]:
-        cells.pop()
-    return cells
-
-
-def _are_values(cells: list[str]) -> bool:
-    """Whether a first line holds values and no names: mostly numbers, unless they only count."""
-    filled = [cell for cell in cells if cell]
-    numeric = sum(bool(_NUMBER.fullmatch(cell)) for cell in filled)
-    counts = [str(number) for number in range(len(cells))]
-    return numeric >= 2 and 2 * numeric >= len(filled) and cells != counts
-
-
-def _scan(
-    place: Path,
-    columns: int,
-    delimiter: str,
-    *,
-    skip: int = 0,
-    quote: str = '"',
-    encoding: str = "utf-8",
-) -> str:
-    """SQL: the rows of a text file as columns c0, c1, ...; a missing cell is NULL, an empty one ''.
-
-    DuckDB guesses nothing here. Its strict mode gives up a whole file for one odd quote; the other
-    drops what a row has too much, so callers ask for one column more than there should be.
+    Attributes:
+        path: The file.
+        raw: Its first bytes, unpacked.
+        comments: The lines at its begin that begin with #.
+        cells: Cells of its first other lines, by commas, semicolons, tabs or blanks.
+        names: Columns of a Parquet file, or cells of the first line, in lower case.
     """
-    names = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(columns))
-    # A path is a pattern to DuckDB; its last part is a name of ours.
-    folder = "".join(f"[{c}]" if c in "*?[" else c for c in str(place.parent))
-    return (
-        f"read_csv({quoted(f'{folder}/{place.name}')}, columns={{{names}}}, skip={skip}, "
-        f"delim={quoted(delimiter)}, quote={quoted(quote)}, escape={quoted(quote)}, header=false, "
-        f"auto_detect=false, strict_mode=false, null_padding=true, nullstr='{NULL}', "
-        f"parallel=false, max_line_size={MAX_LINE}, encoding='{encoding}')"
-    )
+
+    path: Path
+    raw: bytes
+    comments: list[str]
+    cells: list[list[str]]
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, path: Path) -> "_Head":
+        if plain_suffix(path) in PARQUET:
+            names = parquet_schema(path)[0]
+            return cls(path, b"PAR1", [], [], frozenset(map(plain, names)))
+        with TemporaryDirectory() as folder:
+            place = Path(folder) / "head"
+            stage(path, place, HEAD)
+            with place.open("rb") as stream:
+                raw = stream.read(HEAD)
+        lines = raw.decode("latin-1").removeprefix("\xef\xbb\xbf").splitlines()
+        lines = [line for line in (lines if len(raw) < HEAD else lines[:-1]) if line.strip()]
+        comments = [line for line in lines if line.startswith("#")]
+        rows = [line for line in lines if not line.startswith("#")]
+        mark = max(",;\t", key=rows[0].count) if rows else ","
+        split = mark if rows and mark in rows[0] else None
+        cells = [[cell.strip() for cell in row.split(split)] for row in rows]
+        return cls(path, raw, comments, cells, frozenset(map(plain, cells[0] if cells else ())))
+
+    def numbers(self, width: int, most: int = 2000) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """The first rows as numbers, [N, width]; None if they are of other columns."""
+        rows = self.cells[:most]
+        try:
+            if rows and all(len(row) == width for row in rows):
+                return np.array(rows, np.float64)
+        except ValueError:
+            pass
+        return None
 
 
-def _check_columns(file: Path, wanted: list[str], names: list[str]) -> None:
-    lacking = sorted(set(wanted) - set(names))
-    if lacking:
+def _format_of(path: Path) -> str:
+    head = _Head.of(path)
+    formats = [name for name, format in FORMATS.items() if format.fits(head)]
+    special = [name for name in formats if name != "table"]
+    if not formats or len(special) > 1:
+        names = " or ".join(special) or "none of the formats"
         raise DataError(
-            f"{file} lacks the columns {', '.join(map(repr, lacking))} that the other files of "
-            "its folder have; import it by itself"
+            f"{path} looks like {names}; name its format: --format {'|'.join(special or FORMATS)}"
         )
+    if special == ["ethucy"] and (order := _order_of_columns(head)) != "frame agent":
+        if order == "agent frame":
+            return "table"
+        raise DataError(
+            f"{path} has four columns of numbers that may be frame, agent, x, y or agent, frame, "
+            "x, y; say which: --format ethucy, or --format table --columns agent=1,frame=2,x=3,y=4 "
+            "--dt SECONDS"
+        )
+    return (special or formats)[0]
 
 
-def _drop_counter(db: Connection, one: _Table, mapped: Mapped) -> None:
-    """Take no column for the scene in which every row of an agent has its own value."""
-    name = mapped.names.get("scene")
-    if name is None:
-        return
-    scene, agent = one.key(name), one.key(mapped.names["agent"])
-    with reading(one.path):
-        rows, agents, pairs = db.execute(
-            f"""select count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))
-            from (from {one.relation} limit {FIRST})"""
-        ).fetchall()[0]
-    if pairs < 0.9 * rows or rows < 3 * agents:
-        return
-    del mapped.names["scene"]
-    mapped.folds.clear()
-    mapped.notes.append(
-        f"column {name!r} differs from row to row of an agent, so it is taken for no scene"
-    )
+def _order_of_columns(head: _Head) -> str:
+    """Which of the first two columns is the agent: the one whose rows follow one another closely.
 
-
-def _decimals(db: Connection, one: _Table, mapped: Mapped) -> dict[str, str]:
-    """SQL of the cell behind each canonical column, with {} for the column, decimals with a point.
-
-    A column has decimal commas if more of its first cells have one than a decimal point. Between
-    commas a cell such as 1,250 may also be 1250, so another cell must settle it.
+    Returns:
+        "frame agent", "agent frame", or "" where that cannot be told.
     """
-    axes = [name for name in ("time", "frame", "x", "y", "z", "agent") if name in mapped.names]
-    cells: dict[str, str] = dict.fromkeys(axes, "{}")
-    if not one.delimiter:
-        return cells
-    # "1,250" in a table of semicolons has a decimal comma, between quotes it may be thousands.
-    grouped = "^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$" if one.delimiter == "," else "^$"
-    point = "replace(replace(trim({}::varchar), '.', ''), ',', '.')"
-    counts = ", ".join(
-        f"""count(*) filter (contains({t}, ',') and regexp_full_match(trim({t}), '{_COMMA}')
-            and not regexp_matches(trim({t}), '{grouped}'))
-        - count(*) filter (contains({t}, '.') and {number(t)} is not null)"""
-        for t in (one.key(mapped.names[name]) for name in axes)
+    rows = head.numbers(4)
+    assert rows is not None
+    steps = []
+    for agent in (1, 0):
+        ordered = rows[np.lexsort((rows[:, 1 - agent], rows[:, agent]))]
+        same = np.diff(ordered[:, agent]) == 0
+        length = np.linalg.norm(np.diff(ordered[:, 2:], axis=0), axis=1)[same]
+        steps.append(float(np.median(length)) if len(length) else np.inf)
+    if min(steps) == np.inf or max(steps) < 2 * min(steps):
+        return ""
+    return "frame agent" if steps[0] < steps[1] else "agent frame"
+
+
+def _with(options: ReadOptions, columns: Mapping[str, str], **facts: Any) -> ReadOptions:
+    """What a format fixes, under what the user says."""
+    clock = {"time", "frame"} & {*options.columns}
+    fixed = {c: n for c, n in columns.items() if not (clock and c in ("time", "frame"))}
+    own = {name: value for name, value in facts.items() if not getattr(options, name)}
+    return replace(options, columns=fixed | dict(options.columns), **own)
+
+
+def obsmat(db: Connection, path: Path, options: ReadOptions) -> Source:
+    """ETH annotations, obsmat.txt: frame, agent, x, z, y and velocities, metres, rows 0.4 s apart.
+
+    Source: Pellegrini et al. 2009, "You'll never walk alone".
+    """
+    columns = {"frame": "1", "agent": "2", "x": "3", "y": "5", "scene": "", "type": "", "z": ""}
+    facts = _with(options, columns, dt=STEP, unit="m")
+    return table(db, path, facts, agent_type="pedestrian", pattern="**/obsmat.txt")
+
+
+def mot(db: Connection, path: Path, options: ReadOptions) -> Source:
+    """MOT Challenge ground truth: frame, agent, box, flag, class, visibility; pixels.
+
+    A position is the middle of a box's lower edge; rows with flag 0 are left out and counted. The
+    rate is that of the seqinfo.ini of the sequence, or dt.
+
+    Source: Milan et al. 2016, "MOT16: a benchmark for multi-object tracking".
+
+    Raises:
+        DataError: There are no files, or nothing names the rate.
+    """
+    files = list_files(path, "**/gt.txt")
+    dt = options.dt or _mot_step(files[0])
+    scale, selects = real(options.scale or 1.0), []
+    for index, file in enumerate(files):
+        place = options.folder / f"input{index}"
+        stage_text(file, place)
+        value = [number(f"c{column}") for column in range(10)]
+        scene = file.resolve().parents[1].name if file.parent.name == "gt" else file.stem
+        line = f"concat_ws(',', {', '.join(f'c{column}' for column in range(10))})"
+        selects.append(
+            f"""select *, case when fault = 'malformed' or time is null or x is null or y is null
+                then {line} end as text from (select *, {quoted(scene)} as scene,
+                if(odd, '', c1) as agent, 'pedestrian' as type, '' as split,
+                ({value[0]} - 1) * {real(dt)} as time,
+                ({value[2]} + {value[4]} / 2) * {scale} as x,
+                ({value[3]} + {value[5]}) * {scale} as y, null::double as z,
+                case when odd then 'malformed' when {value[6]} = 0 then 'ignored' end as fault
+                from (select row_number() over () as "row", *, c6 is null as odd
+                      from {scan_csv(place, 10, ",")}))"""
+        )
+    return Source(
+        selects=selects,
+        files=files,
+        dt=dt,
+        unit=options.unit or ("m" if options.scale else "px"),
+        columns={"frame": "1", "agent": "2", "x": "3 + 5 / 2", "y": "4 + 6"},
+        dropped={"ignored": "fault = 'ignored'"},
     )
-    with reading(one.path):
-        more = db.execute(f"select {counts} from (from {one.relation} limit {FIRST})").fetchall()
-    for name, surplus in zip(axes, more[0], strict=True):
-        if surplus > 0:
-            cells[name] = f"if(regexp_full_match(trim({{}}), '{_COMMA}'), {point}, {{}})"
-    commas = [repr(mapped.names[name]) for name in axes if cells[name] != "{}"]
-    if commas:
-        mapped.notes.append(f"decimal commas are read in {', '.join(commas)}")
-    return cells
 
 
-def _times(
-    db: Connection,
-    opened: list[_Table],
-    mapped: Mapped,
-    cell: str,
-    options: ReadOptions,
-    notes: list[str],
-) -> tuple[str, bool]:
-    """SQL of the seconds of a row, with {} for the column of the time, and whether it has dates."""
-    name, path = mapped.names["time"], opened[0].path
-    columns = [(one.relation, one.key(name)) for one in opened]
-    value, dates, said = read_times(db, path, name, columns, cell, options.settings.get("dates"))
-    notes.extend(said)
-    if dates or said:
-        return value, dates
-    if mapped.seconds is not None:
-        return f"{value} * {real(mapped.seconds)}", False
-    relation, column = columns[0]
-    middle = f"select median({value.replace('{}', column)}) from (from {relation} limit {FIRST})"
-    with reading(path):
-        unit = unix_unit(db.execute(middle).fetchall()[0][0] or 0.0)
-    if unit is None:
-        return value, False
-    notes.append(f"{name!r} is read as {unit} since 1970")
-    return f"{value} * {real(UNIX[unit])}", False
+def _mot_step(file: Path) -> float:
+    """Seconds per frame, as the seqinfo.ini of a sequence tells."""
+    info = file.resolve().parents[1] / "seqinfo.ini"
+    text = info.read_text("latin-1")[:HEAD] if info.is_file() else ""
+    rate = re.search(r"(?im)^frameRate\s*=\s*([0-9.]+)\s*$", text)
+    if rate is None or not float(rate[1]) > 0:
+        raise DataError(
+            f"{file} counts frames and no seqinfo.ini names their rate; give the seconds of one: "
+            "--dt SECONDS"
+        )
+    return 1 / float(rate[1])
 
 
-def _table_select(
-    one: _Table, mapped: Mapped, options: ReadOptions, values: Mapping[str, str]
-) -> str:
-    column = {canonical: one.key(name) for canonical, name in mapped.names.items()}
-    stem, scale = quoted(plain_stem(one.path)), real(options.scale or 1.0)
-    clock = column.get("frame") or column["time"]
-    value = {"time": values["time"].replace("{}", clock), "z": "null::double"}
-    for axis in {*"xyz"} & {*column}:
-        value[axis] = f"{number(values[axis].replace('{}', column[axis]))} * {scale}"
-    for name in ("scene", "agent", "type", "split"):
-        cell = values.get(name, "{}").replace("{}", column.get(name, ""))
-        value[name] = f"coalesce({cell}::varchar, '')" if name in column else "''"
-    if "scene" not in column:
-        value["scene"] = stem
-    rows, odd = one.relation, "false"
-    if one.delimiter:
-        width = len(one.names)
-        surplus = " or ".join(f"trim(coalesce(c{width + index}, '')) <> ''" for index in range(2))
-        rows, odd = f"(select *, c{width - 1} is null or {surplus} as odd from {rows})", "odd"
-        cells = sorted({int(key[1:]) for key in column.values()})
-        cells_text = ", ".join(f"c{index}" for index in [*cells, width, width + 1])
-        line = f"concat_ws({quoted(one.delimiter)}, {cells_text})"
-    axes = [axis for axis in "xyz" if axis in column]
-    unread = " or ".join(f"{name} is null" for name in ("time", *axes))
-    text = " || '; ' || ".join(
-        f"{quoted(name + '=')} || coalesce({one.key(name)}::varchar, 'None')"
-        for name in mapped.names.values()
-    )
-    lines = f"when odd then {line}" if one.delimiter else ""
-    # The text is put together above the values, where DuckDB does so for the few odd rows only.
-    return f"""select "row", scene, agent, type, split, time, x, y, z,
-        if({odd}, 'malformed', null) as fault, case {lines} when {unread} then {text} end as text
-        from (select *, if({odd}, {stem}, {value["scene"]}) as scene,
-            if({odd}, '', {value["agent"]}) as agent, if({odd}, '', {value["type"]}) as type,
-            if({odd}, '', {value["split"]}) as split, if({odd}, null, {value["time"]}) as time,
-            if({odd}, null, {value["x"]}) as x, if({odd}, null, {value["y"]}) as y,
-            if({odd}, null, {value["z"]}) as z from {rows})"""
+def petrack(db: Connection, path: Path, options: ReadOptions) -> Source:
+    """Text of PeTrack or JuPedSim: id, frame, x, y, z and comments that name the frame rate.
+
+    Source: Boltes and Seyfried 2013, "Collecting pedestrian trajectories".
+    """
+    return table(db, path, options, agent_type="pedestrian", pattern="*.txt")
 
 
-def _note_folds(db: Connection, one: _Table, mapped: Mapped, source: Source) -> None:
-    """Collect the scenes that columns such as fold_zara1 call test, in the order of the file."""
-    tested = [f"bool_or({label(one.key(name))} = 'test')" for name in mapped.folds.values()]
-    scene = label(one.key(mapped.names["scene"]))
-    with reading(one.path):
-        result = db.execute(
-            f"select {scene} as s, {', '.join(tested)} from {one.relation} group by s "
-            'order by min("row")'
-        ).fetchall()
-    for name, *flags in result:
-        for fold, flag in zip(mapped.folds, flags, strict=True):
-            scenes = source.folds.setdefault(fold, [])
-            if flag and name not in scenes:
-                scenes.append(name)
+def jupedsim(db: Connection, path: Path, options: ReadOptions) -> Source:
+    """SQLite files of JuPedSim 1: the table trajectory_data, metres, the rate in its metadata."""
+    facts = _with(options, {}, unit="m")
+    return table(db, path, facts, agent_type="pedestrian", convert=sqlite_lines, pattern="*.sqlite")
+
+
+def gpx(db: Connection, path: Path, options: ReadOptions) -> Source:
+    """Tracks of GPX files: longitude and latitude in degrees, elevation in metres, dates."""
+    columns = {"agent": "agent", "time": "time", "x": "lon", "y": "lat"}
+    return table(db, path, _with(options, columns), convert=gpx_lines, pattern="*.gpx")
+
+
+def geojson(db: Connection, path: Path, options: ReadOptions) -> Source:
+    """GeoJSON points with properties, or lines with the property coordTimes; also JSON lists."""
+    return table(db, path, options, convert=geojson_lines, pattern="*.*json")
+
+
+def ais(db: Connection, path: Path, options: ReadOptions) -> Source:
+    """AIS messages as CSV: MMSI, BaseDateTime or another time, LAT, LON."""
+    return table(db, path, options, agent_type="ship")
+
+
+def traffic(db: Connection, path: Path, options: ReadOptions) -> Source:
+    """Flights of the traffic library: icao24 or flight_id, timestamp, degrees, altitude in feet.
+
+    Source: Olive 2019, "traffic, a toolbox for processing and analysing air traffic data".
+    """
+    columns = {"time": "timestamp", "x": "longitude", "y": "latitude"}
+    names = _Head.of(list_files(path, "*.parquet")[0]).names
+    columns |= {"agent": "flight_id" if "flight_id" in names else "icao24"}
+    columns |= {"z": "altitude"} if "altitude" in names else {}
+    facts = _with(options, columns, factors={"z": FOOT})
+    return table(db, path, facts, agent_type="aircraft", pattern="*.parquet")
+
+
+def argoverse2(db: Connection, path: Path, options: ReadOptions) -> Source:
+    """Argoverse 2 motion forecasting scenarios in Parquet: the tracks, metres, steps of 0.1 s.
+
+    Source: Wilson et al. 2021, "Argoverse 2: next generation datasets for self-driving".
+    """
+    columns = {"agent": "track_id", "frame": "timestep", "x": "position_x", "y": "position_y"}
+    columns |= {"scene": "scenario_id", "type": "object_type"}
+    facts = _with(options, columns, dt=ARGOVERSE_STEP, unit="m")
+    return table(db, path, facts, pattern="**/*.parquet")
 
 
 def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
@@ -568,9 +411,7 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
     Raises:
         DataError: There is no recording at the path.
     """
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
-    if not files or not files[0].exists():
-        raise DataError(f"no recordings (*.txt) at {path}; name the folder that holds them")
+    files = list_files(path, "*.txt")
     known = tomllib.loads((resources("trajflow.datasets") / "catalog/ethucy.toml").read_text())
     scenes = {file.stem for file in files}
     strange = sorted(scenes - set(known["first_validation_frame"]))
@@ -585,7 +426,7 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
     )
     every = known["annotated_every"] if options.settings.get("eth-time") == "true" else {}
     for index, file in enumerate(files):
-        _stage_text(file, options.folder / f"input{index}")
+        stage_text(file, options.folder / f"input{index}")
         select = _ethucy_rows(options.folder / f"input{index}", file.stem, known)
         step = every.get(file.stem, FRAMES_PER_STEP)
         if step != FRAMES_PER_STEP:
@@ -596,7 +437,6 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
 
 
 def _ethucy_rows(place: Path, stem: str, known: dict[str, Any]) -> str:
-    """SQL: the rows of one recording, whose time is still the frame."""
     cut = known["first_validation_frame"].get(stem)
     split = f"if(time < {cut}, 'train', 'val')" if cut is not None else "''"
     return f"""select *, {split} as split from (
@@ -606,15 +446,7 @@ def _ethucy_rows(place: Path, stem: str, known: dict[str, Any]) -> str:
         null::double as z, if(whole, null, 'malformed') as fault, line as text
         from (select "row", line, c, len(c) = 4 as whole
               from (select "row", line, regexp_split_to_array(line, '\\s+') as c
-                    from {_lines(place)})))"""
-
-
-def _lines(place: Path, skip: int = 0, encoding: str = "utf-8") -> str:
-    """SQL: the lines of a text file that are not blank, trimmed, with their numbers from 1."""
-    blank = rb"' \t\n\v\f\r'".decode("unicode_escape")
-    rows = _scan(place, 2, "\x01", skip=skip, quote="", encoding=encoding)
-    return f"""(select row_number() over () as "row", line from (
-        select trim(concat_ws(' ', c0, c1), {blank}) as line from {rows}) where line <> '')"""
+                    from {text_lines(place)})))"""
 
 
 def _resampled(db: Connection, select: str, file: Path, every: int, source: Source) -> str:
@@ -660,14 +492,12 @@ def trajnet(db: Connection, path: Path, options: ReadOptions) -> Source:
     Raises:
         DataError: There are no files, or they have different rates.
     """
-    files = sorted(path.rglob("*.ndjson")) if path.is_dir() else [path]
-    if not files or not files[0].exists():
-        raise DataError(f"no *.ndjson at {path} or below; name the folder that holds them")
+    files = list_files(path, "**/*.ndjson")
     stems = Counter(file.stem for file in files)
     objects, rates, steps = [], set(), []
     for index, file in enumerate(files):
-        _stage_text(file, options.folder / f"input{index}")
-        objects.append(_objects(options.folder / f"input{index}"))
+        stage_text(file, options.folder / f"input{index}")
+        objects.append(json_lines(options.folder / f"input{index}"))
         with reading(file):
             rate, step = _trajnet_rate(db, objects[-1])
         rates |= {rate} if rate else set()
@@ -692,12 +522,6 @@ def trajnet(db: Connection, path: Path, options: ReadOptions) -> Source:
         notes=[] if rates else [f"no fps in the files; {TRAJNET_FPS:g} fps is taken"],
         dropped={"predictions": "fault = 'prediction'"},
     )
-
-
-def _objects(place: Path) -> str:
-    """SQL: the lines of a file with the JSON they hold, NULL where they hold none."""
-    return f"""(select "row", line, case when json_valid(line) then line::json end as j
-        from {_lines(place)})"""
 
 
 def _trajnet_rate(db: Connection, rows: str) -> tuple[float | None, float]:
@@ -739,9 +563,7 @@ def sdd(db: Connection, path: Path, options: ReadOptions) -> Source:
     Raises:
         DataError: There are no annotations, or dt is no whole number of frames.
     """
-    files = sorted(path.rglob("annotations.txt")) if path.is_dir() else [path]
-    if not files or not files[0].exists():
-        raise DataError(f"no annotations.txt at {path} or below; name the folder that holds them")
+    files = list_files(path, "**/annotations.txt")
     every = _frames_per_step(options.dt or STEP)
     names = ["_".join(file.resolve().parts[-3:-1]) for file in files]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -749,8 +571,8 @@ def sdd(db: Connection, path: Path, options: ReadOptions) -> Source:
         raise DataError(f"scene {twice[0]!r} is there twice; import one tree at a time")
     selects = []
     for index, file in enumerate(files):
-        _stage_text(file, options.folder / f"input{index}")
-        rows = _scan(options.folder / f"input{index}", len(SDD) + 1, " ")
+        stage_text(file, options.folder / f"input{index}")
+        rows = scan_csv(options.folder / f"input{index}", len(SDD) + 1, " ")
         selects.append(_sdd_rows(rows, names[index], options.scale or 1.0, every))
     return Source(
         selects=selects,
@@ -788,7 +610,101 @@ def _frames_per_step(dt: float) -> int:
     return every
 
 
-READERS: dict[str, Reader] = {reader.__name__: reader for reader in (table, ethucy, trajnet, sdd)}
+def _is_obsmat(head: _Head) -> bool:
+    rows = head.numbers(8)
+    return rows is not None and bool((np.diff(rows[:, 0]) >= 0).all() and np.ptp(rows[:, 3]) == 0)
+
+
+def _is_ethucy(head: _Head) -> bool:
+    rows = None if head.comments else head.numbers(4)
+    return rows is not None and bool((rows[:, :2] == np.rint(rows[:, :2])).all())
+
+
+def _is_mot(head: _Head) -> bool:
+    rows = next((r for r in map(head.numbers, (9, 10, 8, 7)) if r is not None), None)
+    return rows is not None and b"," in head.raw and bool((rows[:, :2] >= 1).all())
+
+
+def _is_sdd(head: _Head) -> bool:
+    return bool(head.cells) and all(
+        len(row) == len(SDD) and row[-1].startswith('"') for row in head.cells[:50]
+    )
+
+
+def _is_trajnet(head: _Head) -> bool:
+    begins = (b'{"track":', b'{"scene":')
+    return head.raw.lstrip()[:80].replace(b" ", b"").startswith(begins)
+
+
+def _is_geojson(head: _Head) -> bool:
+    raw = head.raw.lstrip(b"\x1e\xef\xbb\xbf \t\r\n")
+    listed = b"".join(raw[:200].split()).startswith(b"[{")
+    return listed or (raw.startswith(b"{") and b'"Feature' in raw[:4096])
+
+
+def _is_petrack(head: _Head) -> bool:
+    words = " ".join(head.comments).lower()
+    return any(word in words for word in ("petrack", "jupedsim", "jpsvis", "framerate"))
+
+
+def _is_sqlite(head: _Head) -> bool:
+    return head.raw.startswith(b"SQLite format 3\0")
+
+
+def _is_gpx(head: _Head) -> bool:
+    return b"<gpx" in head.raw
+
+
+def _is_ais(head: _Head) -> bool:
+    places = ({"lat", "lon"}, {"latitude", "longitude"})
+    return "mmsi" in head.names and any(head.names >= place for place in places)
+
+
+def _is_traffic(head: _Head) -> bool:
+    return head.raw == b"PAR1" and head.names >= {"icao24", "timestamp", "latitude", "longitude"}
+
+
+def _is_argoverse2(head: _Head) -> bool:
+    return head.names >= {"scenario_id", "track_id", "timestep", "position_x", "position_y"}
+
+
+def _is_table(head: _Head) -> bool:
+    text = b"\0" not in head.raw.strip(b"\xff\xfe") or head.raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return text and not head.raw.lstrip().startswith((b"<", b"["))
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of tracks.
+
+    Attributes:
+        read: Its reader.
+        fits: Whether the begin of a file is in it.
+        is_table: Whether its reader takes columns and the settings of a table.
+        convert: Makes a plain table of one of its files.
+    """
+
+    read: Reader
+    fits: Callable[[_Head], bool]
+    is_table: bool = True
+    convert: Convert = stage
+
+
+FORMATS = {
+    "table": Format(table, _is_table),
+    "ethucy": Format(ethucy, _is_ethucy, is_table=False),
+    "obsmat": Format(obsmat, _is_obsmat),
+    "trajnet": Format(trajnet, _is_trajnet, is_table=False),
+    "sdd": Format(sdd, _is_sdd, is_table=False),
+    "mot": Format(mot, _is_mot, is_table=False),
+    "petrack": Format(petrack, _is_petrack),
+    "jupedsim": Format(jupedsim, _is_sqlite, convert=sqlite_lines),
+    "gpx": Format(gpx, _is_gpx, convert=gpx_lines),
+    "geojson": Format(geojson, _is_geojson, convert=geojson_lines),
+    "ais": Format(ais, _is_ais),
+    "traffic": Format(traffic, _is_traffic),
+    "argoverse2": Format(argoverse2, _is_argoverse2),
+}
 
 
 def _foreign() -> dict[str, EntryPoint]:

@@ -127,6 +127,8 @@ def repair_store(
         _copy_tables(files, writer, report)
         folds = {n: [s for s in tests if s in kept] for n, tests in (header.folds or {}).items()}
         writer.folds = {name: tests for name, tests in folds.items() if tests} or None
+        centres = {s: place for s, place in (header.centres or {}).items() if s in kept}
+        writer.centres = centres or None
         writer.report = header.report | {"repair": report.to_dict()}
     return report
 
@@ -285,7 +287,6 @@ def _labels(files: _Files, sizes: _Fragment, spec: Spec) -> tuple[list[int | str
 def _saved_blocks(
     files: _Files, header: Header, index: _Index
 ) -> Iterator[tuple[TrackBlock | None, Counter[str]]]:
-    """The saved trajectories of some of a scene, and how many of them are lost, by scene."""
     unknown = int((~index.in_scene).sum())
     yield None, Counter({"": unknown} if unknown else {})
     rows = np.where(index.whole, index.rowsize, 0)
@@ -333,7 +334,6 @@ def _block(files: _Files, header: Header, index: _Index, chosen: Ints) -> TrackB
 
 
 def _fits_grid(time: Any, sizes: Ints, dt: float) -> Bools:
-    """Whether the times of each trajectory fit the grid, [K]."""
     fit = np.ones(len(sizes), np.bool_)
     if find_fault(time, first_rows(sizes), dt) is not None:
         begins = np.cumsum(sizes) - sizes

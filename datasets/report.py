@@ -68,6 +68,10 @@ class ImportReport:
         scale: What positions were multiplied by; None if they were taken as they are.
         row_interval: Usual time between two rows of an agent, in seconds, or in frames where the
             file counts frames; None if no agent has two rows.
+        time_unit: Seconds per unit of the times in the files.
+        projected: Whether longitudes and latitudes became metres around the centre of their scene.
+        factors: What an axis of the file was multiplied by, where it has a unit of its own.
+        max_gap: Seconds that a straight line bridges where the user had rows resampled; else None.
         notes: What else the user should know.
     """
 
@@ -100,6 +104,10 @@ class ImportReport:
     row_interval: float | None = None
     origin: float | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    max_gap: float | None = None
+    time_unit: float = 1.0
+    projected: bool = False
+    factors: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:

@@ -169,6 +169,8 @@ class Header(BaseModel):
         bounds: Lowest and highest coordinate of each axis.
         duration: Recorded seconds, summed over scenes.
         folds: Test scenes of each leave-one-out fold; None where each scene is its own fold.
+        centres: Longitude and latitude around which each recording was projected to metres; None
+            where it was not.
         content: sha256 of the values of each column, whatever their chunks and compression.
         report: What the import found and did.
     """
@@ -193,6 +195,7 @@ class Header(BaseModel):
     bounds: list[tuple[float, float]]
     duration: NonNegativeFloat
     folds: dict[str, list[str]] | None = None
+    centres: dict[str, tuple[float, float]] | None = None
     content: dict[str, str]
     report: dict[str, Any] = {}
 
@@ -207,6 +210,10 @@ class Header(BaseModel):
             _check_names(names)
         if not set().union(*(self.folds or {}).values()) <= set(self.scenes):
             raise ValueError("folds name scenes that are not there")
+        if self.centres is not None and set(self.centres) != set(self.scenes):
+            raise ValueError("not every scene has a centre")
+        if any(abs(x) > 180 or abs(y) > 90 for x, y in (self.centres or {}).values()):
+            raise ValueError("a centre is no place on the Earth")
         return self
 
     def summary(self) -> dict[str, Any]:
@@ -241,6 +248,12 @@ class Header(BaseModel):
         value = self.report.get("origin")
         return float(value) if isinstance(value, (int, float)) else None
 
+    @property
+    def time_unit(self) -> float:
+        """Seconds per unit of the times in the files that were imported."""
+        value = self.report.get("time_unit")
+        return float(value) if isinstance(value, (int, float)) and value > 0 else 1.0
+
     def quarantined(self) -> dict[str, int]:
         """Rows that the import quarantined, by reason."""
         result = self.report.get("quarantined")
@@ -254,6 +267,7 @@ class Header(BaseModel):
         leaves out where the tracks came from and what the import reported.
         """
         same = {"trajflow_format", "dims", "dt", "unit", "scenes", "splits", "types", "folds"}
+        same |= {"centres"} if self.centres is not None else set()
         chosen = self.model_dump(mode="json", include=same | {"content"})
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
@@ -272,7 +286,6 @@ class Header(BaseModel):
 
 
 def _check_names(names: list[str]) -> None:
-    """Refuse names that cannot be told apart or be written."""
     if len(set(names)) < len(names):
         raise ValueError("a name is there twice")
     "".join(names).encode()

@@ -235,7 +235,6 @@ def _damaged(file: Path, what: str) -> DataError:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name leads to a file inside the store."""
     parts = name.split("/")
     return len(name) <= MAX_NAME and "\0" not in name and not {"", ".", ".."} & set(parts)
 
@@ -437,7 +436,6 @@ class Index:
 
 
 def _check_text(checksums: Checksums, text: bytes, ends: Ints) -> None:
-    """See that labels are text, each by itself; [K] ends."""
     try:
         text.decode()
     except UnicodeDecodeError:
@@ -667,7 +665,6 @@ def _read_column(checksums: Checksums, name: str, rows: int) -> NDArray[Any]:
 
 
 def _describe(checksums: Checksums, file: str) -> dict[str, Any]:
-    """What a zarr.json says, with its attributes."""
     raw = checksums.read(file)
     try:
         node: dict[str, Any] = parse_bounded_json(raw)

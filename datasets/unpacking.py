@@ -215,14 +215,15 @@ _DAMAGE = (
 )
 
 
-def parquet_columns(path: Path) -> list[str]:
-    """Names of the columns of a Parquet file.
+def parquet_schema(path: Path) -> tuple[list[str], str | None]:
+    """Names of the columns of a Parquet file, and the unit of x and y if these are a geometry's.
 
     Raises:
         DataError: It is none, or cannot be read.
     """
     with _decoded(path, 1, ()) as stream:
-        return list(stream.schema.names)
+        unit = (stream.schema.metadata or {}).get(b"unit")
+        return list(stream.schema.names), unit.decode() if unit else None
 
 
 def read_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
@@ -295,20 +296,57 @@ def _refused(path: Path, code: int, reason: bytes) -> Exception:
 
 
 def decode(path: str, rows: int, names: list[str]) -> None:
-    """Write the chosen columns of a file in batches of so many rows; without names, its schema."""
+    """Write the chosen columns of a file in batches of so many rows; without names, its schema.
+
+    The points of a GeoParquet geometry come as the columns x and y.
+    """
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-        columns = names or file.schema_arrow.names[:MAX_FIELDS]
-        schema = pa.schema([pa.field(name, pa.null()) for name in columns])
+        own = file.schema_arrow.names
+        point, unit = _geometry(file.schema_arrow)
+        axes = [axis for axis in ("x", "y") if point and axis not in own]
+        columns = names or [name for name in own if name != point][:MAX_FIELDS] + axes
+        stored = [n for n in names if n not in axes] + ([point] if {*axes} & {*names} else [])
+        schema = pa.schema([pa.field(name, pa.null()) for name in columns], {"unit": unit or ""})
         writer = None
-        for batch in file.iter_batches(rows, columns=names, use_threads=False) if names else ():
+        for batch in file.iter_batches(rows, columns=stored, use_threads=False) if names else ():
             batch.validate(full=True)
-            simple = [_simple(column) for column in batch.columns]
-            plain = pa.RecordBatch.from_arrays(simple, names=batch.schema.names)
+            values = {n: _simple(c) for n, c in zip(batch.schema.names, batch.columns, strict=True)}
+            if point in values:
+                values |= dict(zip(axes, _points(batch.column(point)), strict=True))
+            plain = pa.table({name: values[name] for name in names})
             writer = writer or pa.ipc.new_stream(sys.stdout.buffer, plain.schema)
-            writer.write_batch(plain)
+            writer.write_table(plain)
         (writer or pa.ipc.new_stream(sys.stdout.buffer, schema)).close()
+
+
+def _geometry(schema: pa.Schema) -> tuple[str, str | None]:
+    """The column of points of a GeoParquet file, "" if there is none, and their unit."""
+    try:
+        facts = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+        name = str(facts["primary_column"])
+        crs = facts["columns"][name].get("crs", "OGC:CRS84")
+        code = crs["id"]["code"] if isinstance(crs, dict) else crs
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "", None
+    degrees = str(code) in ("OGC:CRS84", "CRS84", "4326")
+    return (name if name in schema.names else ""), "degree" if degrees else None
+
+
+def _points(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """The two coordinates of points in well-known binary; nulls where it is anything else."""
+    xs, ys = [], []
+    for value in column.to_pylist():
+        point = value if isinstance(value, bytes) and len(value) >= 21 else b""
+        order = "<" if point[:1] == b"\1" else ">"
+        if point and struct.unpack_from(order + "I", point, 1)[0] % 1000 == 1:
+            x, y = struct.unpack_from(order + "dd", point, 5)
+        else:
+            x = y = None
+        xs.append(x)
+        ys.append(y)
+    return pa.array(xs, pa.float64()), pa.array(ys, pa.float64())
 
 
 def _simple(column: pa.Array) -> pa.Array:

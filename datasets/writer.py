@@ -335,6 +335,7 @@ class StoreWriter:
     Attributes:
         path: Where the store appears when the `with` block ends without an error.
         folds: Test scenes of each leave-one-out fold, or None.
+        centres: Longitude and latitude around which each scene was projected to metres, or None.
         report: What the import found, stored with the tracks.
 
     Example:
@@ -393,6 +394,7 @@ class StoreWriter:
         )
         self.path = self._output.path if isinstance(path, OutputFolder) else Path(path)
         self.folds = folds
+        self.centres: Mapping[str, tuple[float, float]] | None = None
         self.report: Mapping[str, Any] = {}
         self._dims, self._dt, self._unit = dims, float(dt), unit
         self._origin = {"source": source, "licence": licence, "history": history}
@@ -499,6 +501,7 @@ class StoreWriter:
             if unknown:
                 raise DataError(f"fold {fold!r} names scenes that have no tracks: {unknown}")
         own = {"dims": self._dims, "dt": self._dt, "unit": self._unit, "folds": folds}
+        own["centres"] = self.centres
         more = {"inputs": self._inputs, "report": dict(self.report), "content": content}
         try:
             return Header.model_validate({**self._origin, **own, **more, **result})

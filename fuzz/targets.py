@@ -16,7 +16,7 @@ from registry import target
 from trajflow.config import Config
 from trajflow.datasets.columns import map_columns
 from trajflow.datasets.ingest import Ingest, ReadOptions
-from trajflow.datasets.readers import READERS
+from trajflow.datasets.readers import FORMATS
 from trajflow.datasets.schema import GROUP, Spec, TrackBlock
 from trajflow.datasets.store import CHECKSUMS, encode_checksums, open_store, unpack
 from trajflow.datasets.unpacking import stage
@@ -139,8 +139,9 @@ def _rows(format: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         rows = Ingest(Path(folder))
         with closing(rows):
-            source = READERS[format](rows.db, path, ReadOptions(Path(folder), dt=0.4))
-            assert list(rows.read(source))[-1] == rows.rows_read
+            options = ReadOptions(Path(folder), dt=0.4)
+            source = FORMATS[format].read(rows.db, path, options)
+            assert list(rows.read(source, options))[-1] == rows.rows_read
             kept = sum(len(part.row) for part in rows.sorted_parts(64))
             apart = sum(rows.reasons().values()) + sum(rows.dropped.values())
             assert kept + apart == rows.rows_read

@@ -74,7 +74,7 @@ def test_a_table_is_imported_by_column_names(trajflow, walk, tmp_path):
     assert said.startswith("wrote ")
     known = json.loads(trajflow("data", "info", tmp_path / "walk.zarr", "--json")[1])
     assert (known["dt"], known["unit"], known["rows"]) == (0.5, "m", 60)
-    assert known["history"].startswith("trajflow data import table walk.csv --unit m --columns ")
+    assert known["history"].startswith("trajflow data import walk.csv --format table --unit m ")
 
 
 def test_a_problem_is_set_apart_or_refused_as_asked(trajflow, walk, tmp_path):

@@ -1,6 +1,9 @@
 """The doctor finds what was planted in a store, and nothing in a sound one."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from trajflow.datasets.doctor import check, doctor
@@ -247,3 +250,69 @@ def test_the_doctor_repeats_what_the_import_asked_and_made_up(stored):
     assert [f.level for f in findings] == ["warning", "note"]
     assert "row 7" in findings[0].message
     assert "99 rows" in findings[1].message
+
+
+def doctored(trajflow, table, tmp_path, *words):
+    """What `trajflow doctor` says of an imported table, by code."""
+    path, out = tmp_path / "t.csv", tmp_path / "t.zarr"
+    table.to_csv(path, index=False)
+    assert trajflow("data", "import", path, "-o", out, "--overwrite", *words)[0] == 0
+    findings = json.loads(trajflow("doctor", out, "--json")[1])["findings"]
+    return {finding["code"]: finding for finding in findings}
+
+
+def table_of(places, dt=DT, late=5):
+    """Rows of agents, [K, N, 2], who come one after the other."""
+    agents, rows, _ = places.shape
+    number, step = np.indices((agents, rows)).reshape(2, -1)
+    columns = {"agent": number, "time": ((step + late * number) * dt).round(6)}
+    return pd.DataFrame(columns | dict(zip("xy", places.reshape(-1, 2).T, strict=True)))
+
+
+def test_tracks_that_nearly_all_start_at_once_are_found(trajflow, tmp_path):
+    table = table_of(walks(agents=20), late=0)
+    table = table[table.time < 4 + table.agent * 0.4]
+    table.loc[table.agent == 3, "time"] += 2.0
+    finding = doctored(trajflow, table, tmp_path, "--unit", "m")["starts"]
+    assert finding["level"] == "warning"
+    late = table_of(walks(agents=20))
+    assert doctored(trajflow, late, tmp_path, "--unit", "m")["starts"]["level"] == "ok"
+
+
+@pytest.mark.parametrize("late", [0, 60])
+def test_many_agents_at_one_exact_place_are_a_filler(late, trajflow, tmp_path):
+    places = walks(agents=14) + 5
+    places[:5] = 0.0
+    finding = doctored(trajflow, table_of(places, late=late), tmp_path, "--unit", "m")["fillers"]
+    assert finding["level"] == "warning"
+    assert finding["details"]["rows"] == 5 * 30
+    assert '--where "not (x = 0 and y = 0)"' in finding["message"]
+    words = ("--unit", "m", "--where", "not (x = 0 and y = 0)")
+    finding = doctored(trajflow, table_of(places, late=late), tmp_path, *words)["fillers"]
+    assert finding["level"] == "ok"
+
+
+def test_latitudes_beyond_the_pole_are_named_with_their_agents(trajflow, tmp_path):
+    table = table_of(walks(agents=14) / 1e5 + (8.0, 51.0))
+    table.loc[table.agent == 4, "y"] += 40
+    finding = doctored(trajflow, table, tmp_path, "--unit", "degree")["unit"]
+    assert finding["level"] == "error"
+    assert "1 of 14 agents are beyond (4 of t)" in finding["message"]
+
+
+def test_a_coarse_clock_is_said_and_no_other_reason(trajflow, tmp_path):
+    table = table_of(walks(agents=20, rows=200, speed=0.12), dt=0.04)
+    table["time"] = table.time.round(1)
+    findings = doctored(trajflow, table, tmp_path, "--unit", "m")
+    assert "is the clock coarser than the rows" in findings["import"]["message"]
+    assert "dt" not in findings["time"]["message"]
+    table["time"] = table.time.round(0)
+    message = doctored(trajflow, table, tmp_path, "--unit", "m")["import"]["message"]
+    assert "is the clock coarser than the rows" in message
+
+
+def test_rows_at_twice_the_rate_are_said_to_move(trajflow, tmp_path):
+    places = np.repeat(walks(agents=14), 2, axis=1)
+    findings = doctored(trajflow, table_of(places, dt=DT / 2), tmp_path, "--unit", "m")
+    assert findings["rate"]["level"] == "warning"
+    assert "hardly anything moves" not in findings["jumps"]["message"]

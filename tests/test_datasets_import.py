@@ -511,7 +511,7 @@ def test_importers_of_installed_packages_are_found(tmp_path, monkeypatch):
     (tmp_path / "any").write_text("")
     assert {"ethucy", "sdd", "table", "trajnet", "walks"} <= set(available())
     assert import_tracks("walks", tmp_path / "any", tmp_path / "o.zarr").rows_kept == 2
-    with pytest.raises(DataError, match="no importer 'walk'"):
+    with pytest.raises(DataError, match="no format 'walk'"):
         import_tracks("walk", tmp_path / "any", tmp_path / "o.zarr", overwrite=True)
 
 

@@ -234,3 +234,23 @@ def test_forecasts_of_dates_are_dates(run, predict):
     assert (code, "--dates dmy" in said) == (2, True)
     code, _, again = predict(run, table.assign(clock=words), "--dates", "dmy")
     assert (code, again.equals(futures)) == (0, True)
+
+
+@pytest.mark.parametrize("unit", [10**3, 10**6])
+def test_times_since_1970_come_back_in_the_unit_they_came_in(unit, run, predict):
+    table = walkers(agents=3, steps=10)
+    table["clock"] = ((1_714_557_600 + table.clock) * unit).round().astype("int64")
+    code, said, futures = predict(run, table)
+    assert code == 0, said
+    first = futures[futures.lead == 1].groupby("agent").time.first()
+    last = table.groupby("who").clock.max()
+    assert (first - last == 0.4 * unit).all()
+    assert (futures.issued_at == last.iloc[0]).all()
+    assert futures.time.dtype == np.int64
+
+
+def test_milliseconds_from_a_start_come_back_as_milliseconds(run, predict):
+    table = walkers(agents=3, steps=10).rename(columns={"clock": "time_ms"})
+    table["time_ms"] *= 1000
+    futures = predict(run, table, "--columns", "time=time_ms")[2]
+    assert futures[futures.lead == 1].time.to_numpy() == pytest.approx(4000)

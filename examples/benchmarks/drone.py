@@ -1,6 +1,6 @@
 """Stanford Drone (TrajNet cut, pixels): trains, judges, and writes the table.
 
-    trajflow data import table FILE -o sdd.zarr --unit px --speed-limit inf --columns split=...
+    trajflow data import FILE -o sdd.zarr --unit px --speed-limit inf --columns split=...
     python examples/benchmarks/drone.py sdd.zarr -o results [--seeds 1]
 
 The same command goes on where it was stopped. A tenth of the training agents, in whole recordings,

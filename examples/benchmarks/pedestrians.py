@@ -1,6 +1,6 @@
 """ETH/UCY, leave one scene out: trains, judges, and writes the table.
 
-    trajflow data import ethucy FOLDER -o ethucy.zarr
+    trajflow data import FOLDER -o ethucy.zarr
     python examples/benchmarks/pedestrians.py ethucy.zarr -o results [--folds zara1] [--seeds 1]
 
 The same command goes on where it was stopped. Weights are chosen on validation only; the test split
@@ -27,7 +27,7 @@ def folds(store: Store) -> Sequence[str]:
     if not store.folds:
         raise ConfigError(
             f"{store.path} names no leave-one-out folds; import it with "
-            "`trajflow data import ethucy`, which does"
+            "`trajflow data import FOLDER`, which does"
         )
     return list(store.folds)
 

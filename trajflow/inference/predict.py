@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from trajflow.calibration import Calibration, region_of
+from trajflow.datasets.projection import unproject
 from trajflow.errors import ConfigError
 from trajflow.inference.base import Predictor
 from trajflow.inference.tables import open_tracks
@@ -153,6 +154,9 @@ def predict_tracks(
         if options.level is not None:
             futures, more = with_regions(futures, predictor.calibration, options)
             facts |= more
+        if store.header.centres is not None:
+            futures = in_degrees(futures, store.header.centres)
+            facts |= {"unit": "degree", "radius_unit": "m"}
         write_forecasts(_counted(futures, progress), out, facts, overwrite)
     return out
 
@@ -185,6 +189,23 @@ def with_regions(
     return (
         replace(some, region=region_of(some.samples, level, steps, used)) for some in futures
     ), facts
+
+
+def in_degrees(
+    futures: Iterable[Futures], centres: Mapping[str, tuple[float, float]]
+) -> Iterator[Futures]:
+    """Forecasts of projected recordings with longitudes and latitudes; radii stay metres.
+
+    Args:
+        futures: Forecasts in metres, some agents at a time.
+        centres: Longitude and latitude around which each recording was projected.
+    """
+    for some in futures:
+        centre = np.array([centres[scene] for scene in some.scene])[:, None]
+        region = some.region
+        if region is not None:
+            region = replace(region, centre=unproject(region.centre, centre))
+        yield replace(some, samples=unproject(some.samples, centre), region=region)
 
 
 def _why(calibration: Calibration | None) -> str:

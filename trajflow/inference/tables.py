@@ -12,9 +12,10 @@ import numpy as np
 
 from trajflow.datasets.columns import Mapped, TableLayout, map_columns
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.readers import SETTINGS, column_names
+from trajflow.datasets.readers import FORMATS, TABLE_SETTINGS
 from trajflow.datasets.report import ImportReport
 from trajflow.datasets.store import Store, open_store
+from trajflow.datasets.tables import column_names
 from trajflow.errors import DataError, RunError
 from trajflow.inference.base import Predictor
 
@@ -22,6 +23,7 @@ log = logging.getLogger("trajflow")
 
 REQUIRED = ("agent", "time", "frame", "x", "y", "z")
 CLOCKS = ("time", "frame")
+TABLE = FORMATS["table"]
 SAME_STEP = 0.02
 """Share by which the rows of a table may be further apart than the steps of the run."""
 FAST = 0.9
@@ -91,12 +93,15 @@ def open_tracks(
         yield store
         return
     layout = TableLayout.of_run(predictor.facts)
-    settings = {name: v for name, v in layout.settings.items() if name in SETTINGS["table"]}
+    source = layout.source if FORMATS.get(layout.source, TABLE).is_table else "table"
+    settings = {name: v for name, v in layout.settings.items() if name in TABLE_SETTINGS}
     settings |= {"dates": dates} if dates else {}
-    names = column_names(path, settings.get("encoding", "utf-8"))
+    convert = FORMATS.get(source, TABLE).convert
+    names = column_names(path, settings.get("encoding", "utf-8"), convert)
     mapped = run_columns(path, names, layout, columns or {}, predictor.dims)
     own_axes = all(layout.columns.get(a) == mapped.names[a] for a in ("x", "y"))
-    _check_unit(path, predictor.unit, unit, None if own_axes else mapped.unit)
+    own_unit = "degree" if layout.projected else predictor.unit
+    _check_unit(path, own_unit, unit, None if own_axes else mapped.unit)
     _check_frames(path, mapped, layout, dt)
     if dt is not None and abs(dt - predictor.dt) > SAME_STEP * predictor.dt:
         raise RunError(
@@ -106,14 +111,18 @@ def open_tracks(
     with TemporaryDirectory() as folder:
         place = Path(folder) / "tracks.zarr"
         report = import_tracks(
-            "table",
+            source,
             path,
             place,
             columns=mapped.names,
             dt=predictor.dt,
-            unit=predictor.unit,
+            unit=own_unit,
+            factors=dict(layout.factors),
+            project=layout.projected,
             scale=layout.scale if own_axes and unit is None else None,
             dims=predictor.dims,
+            resample=predictor.dt if layout.max_gap else None,
+            max_gap=layout.max_gap,
             settings=settings,
         )
         for line in report.lines():
@@ -121,7 +130,7 @@ def open_tracks(
         _check_interval(path, report, layout, predictor.dt, dt)
         if report.quarantined:
             log.warning(
-                "rows that were left out: %s; see `trajflow data import table %s`",
+                "rows that were left out: %s; see `trajflow data import %s`",
                 ", ".join(f"{name} {count}" for name, count in report.quarantined.items()),
                 path,
             )
@@ -176,7 +185,7 @@ def _check_unit(path: Path, own: str, given: str | None, named: str | None) -> N
     how = "said to be" if given else "by the names of its columns"
     raise RunError(
         f"{path} is in {unit!r} ({how}), the run in {own!r}; convert it, with `trajflow data "
-        f"import table {path} --scale METRES` where the run is in metres, or say --unit {own} if "
+        f"import {path} --scale METRES` where the run is in metres, or say --unit {own} if "
         f"its numbers are in {own}"
     )
 
@@ -202,7 +211,7 @@ def _check_interval(
         dt: Seconds from one row to the next, if the user gave them.
     """
     interval = report.row_interval
-    if interval is None or dt is not None:
+    if interval is None or dt is not None or layout.max_gap is not None:
         return
     frames = "frame" in report.columns
     expected, unit = (layout.row_interval, "frames") if frames else (step, "s")
@@ -234,7 +243,7 @@ def _check_speed(path: Path, store: Store, predictor: Predictor) -> None:
     )
     if fast > IMPOSSIBLE * typical:
         raise RunError(
-            f"{what}: the table is in another unit; convert it, with `trajflow data import table "
+            f"{what}: the table is in another unit; convert it, with `trajflow data import "
             f"{path} --scale METRES` where the run is in metres, or say --unit {predictor.unit} if "
             f"its numbers are in {predictor.unit}"
         )

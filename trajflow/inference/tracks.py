@@ -15,6 +15,9 @@ from trajflow.errors import ConfigError
 from trajflow.ood.detector import OODScores
 from trajflow.types import Batch, Bools, Floats, Ints
 
+SINCE_1970 = 6.3e8
+"""Seconds above which a time counts from 1970, as 1990 does."""
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,6 +40,7 @@ class Futures:
         ood: OOD scores of the N pasts, if they were asked for.
         clock: Seconds of each agent's recording at its step 0, [N]; None: 0.
         origin: The moment of second 0, seconds since 1970, where tracks had dates; else None.
+        time_unit: Seconds per unit of the times that the tracks had.
     """
 
     scene: list[str]
@@ -49,6 +53,7 @@ class Futures:
     ood: OODScores | None = None
     clock: Floats | None = None
     origin: float | None = None
+    time_unit: float = 1.0
 
     def seconds(self, step: Ints) -> Floats:
         """Times of steps on the clock of the tracks that were read, [N]; the N agents in order."""
@@ -59,8 +64,8 @@ class Futures:
 
         Columns: scene, agent, issued_at, lead, sample, step, time, x, y[, z]. A row is named by
         its scene, agent, issued_at (the present), lead (steps ahead, from 1) and sample; step and
-        time are those of the forecast position. Times are those of the tracks: seconds, or dates
-        in UTC where the tracks had dates.
+        time are those of the forecast position. Times are those of the tracks: seconds, whole
+        milliseconds, microseconds or nanoseconds since 1970, or dates in UTC.
 
         With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
         chosen samples also have a weight, alike for every step. Where it was asked for there are
@@ -95,9 +100,11 @@ class Futures:
         return pd.DataFrame(columns)
 
     def _times(self, seconds: Floats) -> Any:
-        """Seconds, or dates where the tracks had dates, [N]."""
+        """Times as the tracks had them, [N]."""
+        if self.origin is None and self.time_unit < 1 and (seconds > SINCE_1970).all():
+            return np.rint(seconds / self.time_unit).astype(np.int64)
         if self.origin is None:
-            return np.round(seconds, 9)
+            return np.round(seconds / self.time_unit, 9)
         import pandas as pd
 
         micro = np.rint((self.origin + seconds) * 1e6).astype(np.int64)
@@ -145,6 +152,7 @@ def forecast_ends(
                 ood=None if ood is None else ood(batch),
                 clock=np.array([clocks[code] for code in batch.scene[scene]]),
                 origin=store.header.origin,
+                time_unit=store.header.time_unit,
             )
             count += 1
 

@@ -1,0 +1,618 @@
+"""Any table of positions: text, Parquet and lines of JSON, read by the names of its columns."""
+
+import csv
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
+
+import duckdb
+import pyarrow as pa
+
+from trajflow.datasets.columns import Mapped, map_columns
+from trajflow.datasets.dates import UNIX, read_times, unix_unit
+from trajflow.datasets.ingest import (
+    BATCH,
+    FIRST,
+    MAX_LINE,
+    ReadOptions,
+    Source,
+    label,
+    number,
+    quoted,
+    reading,
+    real,
+)
+from trajflow.datasets.schema import AXES
+from trajflow.datasets.unpacking import (
+    is_packed,
+    parquet_schema,
+    plain_stem,
+    plain_suffix,
+    read_parquet,
+    stage,
+)
+from trajflow.errors import DataError
+
+Connection = duckdb.DuckDBPyConnection
+Convert = Callable[[Path, Path, int | None], None]
+"""Writes a plain text table or lines of JSON, made from a file, at a place."""
+TEXT = (".csv", ".tsv", ".txt")
+LINES = (".ndjson", ".jsonl")
+PARQUET = (".parquet", ".pq", ".geoparquet")
+MAX_COLUMNS = 10_000
+NULL = "\x02\x03"
+"""What stands for NULL in text, so that an empty cell is not taken for a missing one."""
+MAX_COMMENTS = 1000
+_FPS = re.compile(
+    r"(?i)(?:frame[ _]?rate|fps|frames per second)\W{0,5}([0-9]+(?:\.[0-9]+)?)"
+    r"|([0-9]+(?:\.[0-9]+)?) ?(?:fps|frames per second)"
+)
+_SEPARATOR = re.compile("(?i)sep=.")
+"""What a spreadsheet writes before the line of names."""
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
+_COMMA = r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]*),[0-9]+(?:[eE][+-]?[0-9]+)?"
+"""A number with a decimal comma, as a pattern of DuckDB."""
+_HEAD = 2 * MAX_LINE
+"""Bytes of a packed file that show how its lines begin."""
+RESERVED = {"row", "scene", "agent", "type", "split", "time", "x", "y", "z", "fault", "text"}
+"""Columns of a reader's rows."""
+
+
+def table(
+    db: Connection,
+    path: Path,
+    options: ReadOptions,
+    *,
+    agent_type: str = "",
+    convert: Convert = stage,
+    pattern: str | None = None,
+) -> Source:
+    """Any table of positions by column names: text, Parquet or lines of JSON, text also packed.
+
+    Rows are observations; the agent, the coordinates and the time (seconds, dates, or frames with
+    dt) are columns, and so may be the scene, the type, z and the split a row belongs to. Columns
+    of a text without a line of names are called by their numbers, from 1. A folder holds tables
+    with the same columns.
+
+    Args:
+        db: Where the rows are read.
+        path: The table, or a folder of tables.
+        options: What the user said about it.
+        agent_type: Type of all agents where no column has it.
+        convert: Makes a plain table of each file; by default it is unpacked.
+        pattern: Names of the tables in a folder.
+
+    Raises:
+        DataError: There is no table, a column is missing, or frames have no dt.
+    """
+    files = _tables(path, pattern)
+    encoding = options.settings.get("encoding", "utf-8")
+    opened = [
+        _Table.open(file, options.folder / f"input{index}", encoding, convert)
+        for index, file in enumerate(files)
+    ]
+    first = opened[0]
+    columns = first.by_number(options.columns)
+    mapped = map_columns(files[0], columns, first.names, options.dims, first.cells)
+    frames = "frame" in mapped.names and first.fps is None
+    if frames and options.dt is None:
+        raise DataError(
+            f"{path}: column {mapped.names['frame']!r} counts frames, which have no seconds; "
+            "give dt, the seconds from one row of an agent to its next: --dt SECONDS"
+        )
+    wanted = [*mapped.names.values(), *mapped.folds.values()]
+    for one in opened:
+        _check_columns(one.path, wanted, one.names)
+        named = [name for name in one.names if name in options.where]
+        one.scan(db, [*wanted, *named], encoding)
+    _drop_counter(db, first, mapped)
+    values = _decimals(db, first, mapped)
+    notes, dates, seconds = mapped.notes, False, None
+    if "time" in mapped.names:
+        cell = values["time"]
+        values["time"], dates, seconds = _times(db, opened, mapped, cell, options, notes)
+    elif first.fps is not None:
+        values["time"] = f"{number(values['frame'])} / {real(first.fps)}"
+        notes.append(f"the first lines name {first.fps:g} frames per second")
+    else:
+        values["time"] = number(values["frame"])
+    unit = mapped.unit or first.unit
+    source = Source(
+        selects=[_table_select(db, one, mapped, options, values, agent_type) for one in opened],
+        files=files,
+        dims=3 if "z" in mapped.names else 2,
+        dt=options.dt,
+        unit=options.unit or ("m" if options.scale else unit),
+        frames=frames,
+        dates=dates,
+        seconds_known=dates or seconds is not None,
+        time_unit=seconds or 1.0,
+        columns=dict(mapped.names),
+        notes=notes,
+    )
+    for one in opened if mapped.folds else ():
+        _note_folds(db, one, mapped, source)
+    return source
+
+
+@dataclass
+class _Table:
+    """One file of a table: where it lies, its columns, and how DuckDB scans it.
+
+    Attributes:
+        path: The file.
+        names: Its columns; numbers from 1 where no line names them.
+        place: The file, plain.
+        delimiter: What stands between two cells of a text; " " for any blanks.
+        skip: Lines before the first row.
+        cells: The first row, if it stands where names should.
+        fps: Frames per second that a comment names.
+        unit: Unit of the coordinates that a Parquet file names.
+        commented: Whether comments, lines that begin with #, are left out.
+        relation: SQL of the rows: `row`, a column c0, c1, ... for each name, whether the row is
+            and whether the row is `odd` (without the columns of the others).
+        line: SQL of an odd row as text.
+    """
+
+    path: Path
+    names: list[str]
+    place: Path
+    delimiter: str = ""
+    skip: int = 1
+    cells: list[str] = field(default_factory=list)
+    fps: float | None = None
+    unit: str | None = None
+    commented: bool = False
+    relation: str = ""
+    line: str = "null"
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        place: Path,
+        encoding: str,
+        convert: Convert = stage,
+        most: int | None = None,
+    ) -> "_Table":
+        if plain_suffix(path) in PARQUET:
+            if is_packed(path):
+                raise DataError(
+                    f"{path} is a packed Parquet table; Parquet packs itself: unpack it"
+                )
+            names, unit = parquet_schema(path)
+            return cls(path, names, place, unit=unit)
+        convert(path, place, most)
+        if _holds_json(place):
+            return cls(path, _keys(path, place), place, "{")
+        comments, text = _first_line(path, place, encoding)
+        if most is None:
+            check_last_line(path, place)
+        delimiter = _delimiter(text)
+        cells = _cells(path, text, delimiter)
+        one = cls(path, cells, place, delimiter, len(comments) + 1, commented=bool(comments))
+        rates = (_FPS.search(comment) for comment in comments)
+        one.fps = next((float(result[1] or result[2]) for result in rates if result), None) or None
+        if _are_values(cells):
+            last = comments[-1].lstrip("# \t") if comments else ""
+            named = (_cells(path, last, way) for way in (delimiter, " ")) if last else ()
+            numbers = [str(number) for number in range(1, len(cells) + 1)]
+            one.names = next((names for names in named if len(names) == len(cells)), numbers)
+            one.skip, one.cells = len(comments), cells
+        return one
+
+    def by_number(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Columns as they are called, where the user names a cell of the first row instead."""
+        cells = {cell: name for cell, name in zip(self.cells, self.names, strict=False)}
+        return {
+            canonical: name if name in self.names else cells.get(name, name)
+            for canonical, name in columns.items()
+        }
+
+    def scan(self, db: Connection, wanted: list[str], encoding: str) -> None:
+        """Make the relation that holds the rows; a Parquet file is copied into the database."""
+        if not self.delimiter:
+            self._copy_parquet(db, list(dict.fromkeys(wanted)))
+            return
+        width = len(self.names)
+        if self.delimiter == "{":
+            cells = ", ".join(f"{_json_cell(name)} as c{i}" for i, name in enumerate(self.names))
+            self.line = "line"
+            self.relation = f"""(select "row", {cells}, line,
+                coalesce(json_type(j), '') <> 'OBJECT' as odd from {json_lines(self.place)})"""
+            return
+        if self.delimiter == " ":
+            rows = text_lines(self.place, self.skip, encoding)
+            cells = ", ".join(f"c[{index + 1}] as c{index}" for index in range(width + 2))
+            rows = f"""(select {cells} from (
+                select regexp_split_to_array(line, '\\s+') as c from {rows}))"""
+        else:
+            rows = scan_csv(self.place, width + 2, self.delimiter, self.skip, encoding=encoding)
+        surplus = " or ".join(f"trim(coalesce(c{width + index}, '')) <> ''" for index in range(2))
+        cells = ", ".join(f"c{index}" for index in range(width + 2))
+        self.line = f"concat_ws({quoted(self.delimiter)}, {cells})"
+        comment = "where not starts_with(coalesce(c0, ''), '#')" if self.commented else ""
+        self.relation = f"""(select *, c{width - 1} is null or {surplus} as odd
+            from (select row_number() over () as "row", * from {rows}) {comment})"""
+
+    def _copy_parquet(self, db: Connection, wanted: list[str]) -> None:
+        name = f'"{self.place.parent.name}/{self.place.name}"'
+        empty = ", ".join(f"null::varchar as {self.key(column)}" for column in wanted)
+        made = False
+        for batch in read_parquet(self.path, wanted, BATCH):
+            columns = {
+                self.key(n): c for n, c in zip(batch.schema.names, batch.columns, strict=True)
+            }
+            db.register("batch", pa.table(columns))
+            if not made:
+                db.execute(f"create table {name} as from batch limit 0")
+            db.execute(f"insert into {name} from batch")
+            db.unregister("batch")
+            made = True
+        if not made:
+            db.execute(f"create table {name} as select {empty} limit 0")
+        self.relation = f'(select rowid + 1 as "row", *, false as odd from {name})'
+
+    def key(self, name: str) -> str:
+        """The column of a name as the relation has it."""
+        return f"c{self.names.index(name)}"
+
+
+def column_names(path: Path, encoding: str = "utf-8", convert: Convert = stage) -> list[str]:
+    """Names of the columns of one table, in its order.
+
+    Args:
+        path: The table.
+        encoding: That of a text.
+        convert: Makes a plain table of it; by default it is unpacked.
+
+    Raises:
+        DataError: It is no table.
+    """
+    with TemporaryDirectory() as folder:
+        return _Table.open(path, Path(folder) / "head", encoding, convert, _HEAD).names
+
+
+def _tables(path: Path, pattern: str | None) -> list[Path]:
+    if not path.exists():
+        raise DataError(f"no file or folder {path}; check the path")
+    if not path.is_dir():
+        return [path]
+    if pattern is not None:
+        return list_files(path, pattern)
+    files = sorted(p for p in path.iterdir() if plain_suffix(p) in (*TEXT, *LINES, *PARQUET))
+    if not files:
+        raise DataError(
+            f"{path} holds no table ({', '.join((*TEXT, *LINES, *PARQUET))}); name a file"
+        )
+    return files
+
+
+def list_files(path: Path, pattern: str) -> list[Path]:
+    """The file at a path, or all of a pattern in a folder.
+
+    Raises:
+        DataError: There is none.
+    """
+    files = sorted(path.glob(pattern)) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise DataError(f"no {pattern} at {path}; name the folder that holds them")
+    return files
+
+
+def _holds_json(place: Path) -> bool:
+    with place.open("rb") as stream:
+        return stream.read(1 << 12).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
+def _keys(path: Path, place: Path) -> list[str]:
+    """The names in the first objects, in the order of their appearance."""
+    with reading(path), duckdb.connect(":memory:") as db:
+        rows = db.execute(
+            f"""select key from (select unnest(json_keys(j)) as key, "row" as r from (
+                from {json_lines(place)} limit {FIRST}) where json_type(j) = 'OBJECT')
+            group by key order by min(r), count(*) desc"""
+        ).fetchall()
+    names = [name for (name,) in rows]
+    if not 0 < len(names) <= MAX_COLUMNS:
+        raise DataError(f"{path} has lines of JSON with {len(names)} names; is it a table?")
+    return names
+
+
+def _json_cell(name: str) -> str:
+    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+    return f"json_extract_string(j, {quoted(pointer)})"
+
+
+def _first_line(path: Path, place: Path, encoding: str) -> tuple[list[str], str]:
+    """The comments at the head of a text table, and its first other line."""
+    comments: list[str] = []
+    size = place.stat().st_size
+    with place.open("rb") as stream:
+        while len(comments) <= MAX_COMMENTS:
+            text = _line(path, stream, encoding)
+            blank = bool(comments) and not text.strip() and stream.tell() < size
+            if not (blank or text.startswith("#") or _SEPARATOR.fullmatch(text.strip())):
+                break
+            comments.append(text)
+    if not text.strip():
+        raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
+    return comments, text
+
+
+def stage_text(path: Path, place: Path) -> None:
+    """`stage` a text whose last line is as short as the others must be."""
+    stage(path, place)
+    check_last_line(path, place)
+
+
+def check_last_line(path: Path, place: Path) -> None:
+    """Refuse a last line that is too long: DuckDB would take it into memory, several times."""
+    with place.open("rb") as stream:
+        if stream.seek(0, os.SEEK_END) > MAX_LINE:
+            stream.seek(-MAX_LINE - 1, os.SEEK_END)
+            if not re.search(rb"[\r\n]", stream.read()):
+                raise DataError(
+                    f"{path} is no table: its last line is longer than {MAX_LINE} bytes; is a "
+                    "quote left open there?"
+                )
+
+
+def _line(path: Path, stream: IO[bytes], encoding: str) -> str:
+    line = stream.readline(MAX_LINE + 1)
+    if encoding == "utf-16":
+        line += stream.read(1)
+    if encoding == "utf-8" and b"\0" in line:
+        raise DataError(
+            f"{path} is no text in UTF-8, it has NUL bytes; if it is text in UTF-16, say so: "
+            "--encoding utf-16"
+        )
+    if len(line) > MAX_LINE:
+        raise DataError(
+            f"{path} begins with a line of {len(line)} bytes or more, too many; is it a table?"
+        )
+    try:
+        return line.decode("utf-8-sig" if encoding == "utf-8" else encoding).rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path} is no text in {encoding.upper()}; convert it, name its encoding (latin-1 or "
+            "utf-16) or name the right file"
+        ) from None
+
+
+def _delimiter(text: str) -> str:
+    # Commas between digits are no delimiters where there is another one: 0,5;1,25
+    commas = len(re.findall(r"(?<![0-9]),|,(?![0-9])", text))
+    others = max("\t;|", key=text.count)
+    if text.count(others) >= 2 and not commas:
+        return others
+    best = max(",\t;|", key=text.count)
+    return best if best in text or not re.search(r"\S\s+\S", text) else " "
+
+
+def _cells(path: Path, text: str, delimiter: str) -> list[str]:
+    if text.count(delimiter) >= MAX_COLUMNS:
+        raise DataError(
+            f"{path} begins with a line of {text.count(delimiter) + 1} columns, too many; is it a "
+            "table?"
+        )
+    if delimiter == " ":
+        return text.split()
+    try:
+        cells = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+    except csv.Error as error:
+        raise DataError(f"the first line of {path} names no columns: {error}") from None
+    while len(cells) > 1 and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def _are_values(cells: list[str]) -> bool:
+    """Whether a first line holds values and no names: two numbers or more, unless they count."""
+    numeric = [cell for cell in cells if _NUMBER.fullmatch(cell)]
+    counts = [str(number) for number in range(len(numeric))]
+    return len(numeric) >= 2 and numeric != counts
+
+
+def scan_csv(
+    place: Path,
+    columns: int,
+    delimiter: str,
+    skip: int = 0,
+    *,
+    quote: str = '"',
+    encoding: str = "utf-8",
+) -> str:
+    """SQL: the rows of a text file as columns c0, c1, ...; a missing cell is NULL, an empty one ''.
+
+    DuckDB guesses nothing here. Its strict mode gives up a whole file for one odd quote; the other
+    drops what a row has too much, so callers ask for one column more than there should be.
+    """
+    names = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(columns))
+    # A path is a pattern to DuckDB; its last part is a name of ours.
+    folder = "".join(f"[{c}]" if c in "*?[" else c for c in str(place.parent))
+    return (
+        f"read_csv({quoted(f'{folder}/{place.name}')}, columns={{{names}}}, skip={skip}, "
+        f"delim={quoted(delimiter)}, quote={quoted(quote)}, escape={quoted(quote)}, header=false, "
+        f"auto_detect=false, strict_mode=false, null_padding=true, nullstr='{NULL}', "
+        f"parallel=false, max_line_size={MAX_LINE}, encoding='{encoding}')"
+    )
+
+
+def _check_columns(file: Path, wanted: list[str], names: list[str]) -> None:
+    lacking = sorted(set(wanted) - set(names))
+    if lacking:
+        raise DataError(
+            f"{file} lacks the columns {', '.join(map(repr, lacking))} that the other files of "
+            "its folder have; import it by itself"
+        )
+
+
+def _drop_counter(db: Connection, one: _Table, mapped: Mapped) -> None:
+    """Take no column for the scene in which every row of an agent has its own value."""
+    name = mapped.names.get("scene")
+    if name is None:
+        return
+    scene, agent = one.key(name), one.key(mapped.names["agent"])
+    with reading(one.path):
+        rows, agents, pairs = db.execute(
+            f"""select count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))
+            from (from {one.relation} limit {FIRST})"""
+        ).fetchall()[0]
+    if pairs < 0.9 * rows or rows < 3 * agents:
+        return
+    del mapped.names["scene"]
+    mapped.folds.clear()
+    mapped.notes.append(
+        f"column {name!r} differs from row to row of an agent, so it is taken for no scene"
+    )
+
+
+def _decimals(db: Connection, one: _Table, mapped: Mapped) -> dict[str, str]:
+    """SQL of the cell behind each canonical column, with {} for the column, decimals with a point.
+
+    A column has decimal commas if more of its first cells have one than a decimal point. Between
+    commas a cell such as 1,250 may also be 1250, so another cell must settle it.
+    """
+    axes = [name for name in ("time", "frame", "x", "y", "z", "agent") if name in mapped.names]
+    cells: dict[str, str] = dict.fromkeys(axes, "{}")
+    if not one.delimiter:
+        return cells
+    # "1,250" in a table of semicolons has a decimal comma, between quotes it may be thousands.
+    grouped = "^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$" if one.delimiter == "," else "^$"
+    point = "replace(replace(trim({}::varchar), '.', ''), ',', '.')"
+    counts = ", ".join(
+        f"""count(*) filter (contains({t}, ',') and regexp_full_match(trim({t}), '{_COMMA}')
+            and not regexp_matches(trim({t}), '{grouped}'))
+        - count(*) filter (contains({t}, '.') and {number(t)} is not null)"""
+        for t in (one.key(mapped.names[name]) for name in axes)
+    )
+    with reading(one.path):
+        more = db.execute(f"select {counts} from (from {one.relation} limit {FIRST})").fetchall()
+    for name, surplus in zip(axes, more[0], strict=True):
+        if surplus > 0:
+            cells[name] = f"if(regexp_full_match(trim({{}}), '{_COMMA}'), {point}, {{}})"
+    commas = [repr(mapped.names[name]) for name in axes if cells[name] != "{}"]
+    if commas:
+        mapped.notes.append(f"decimal commas are read in {', '.join(commas)}")
+    return cells
+
+
+def _times(
+    db: Connection,
+    opened: list[_Table],
+    mapped: Mapped,
+    cell: str,
+    options: ReadOptions,
+    notes: list[str],
+) -> tuple[str, bool, float | None]:
+    """SQL of the seconds of a row with {} for its time, whether it is a date, and its unit."""
+    name, path = mapped.names["time"], opened[0].path
+    columns = [(one.relation, one.key(name)) for one in opened]
+    value, dates, said = read_times(db, path, name, columns, cell, options.settings.get("dates"))
+    notes.extend(said)
+    if dates or said:
+        return value, dates, None
+    if mapped.seconds is not None:
+        return f"{value} * {real(mapped.seconds)}", False, mapped.seconds
+    relation, column = columns[0]
+    middle = f"select median({value.replace('{}', column)}) from (from {relation} limit {FIRST})"
+    with reading(path):
+        unit = unix_unit(db.execute(middle).fetchall()[0][0] or 0.0)
+    if unit is None:
+        return value, False, None
+    notes.append(f"{name!r} is read as {unit} since 1970")
+    return f"{value} * {real(UNIX[unit])}", False, UNIX[unit]
+
+
+def _table_select(
+    db: Connection,
+    one: _Table,
+    mapped: Mapped,
+    options: ReadOptions,
+    values: Mapping[str, str],
+    agent_type: str,
+) -> str:
+    column = {canonical: one.key(name) for canonical, name in mapped.names.items()}
+    stem = quoted(plain_stem(one.path))
+    clock = column.get("frame") or column["time"]
+    value = {"time": values["time"].replace("{}", clock), "z": "null::double"}
+    for axis in {*AXES} & {*column}:
+        factor = options.factors.get(axis, 1.0) * (options.scale or 1.0)
+        value[axis] = f"{number(values[axis].replace('{}', column[axis]))} * {real(factor)}"
+    for name in ("scene", "agent", "type", "split"):
+        cell = values.get(name, "{}").replace("{}", column.get(name, ""))
+        value[name] = f"coalesce({cell}::varchar, '')" if name in column else "''"
+    if "scene" not in column:
+        value["scene"] = stem
+    if "type" not in column:
+        value["type"] = quoted(agent_type)
+    axes = [axis for axis in AXES if axis in column]
+    unread = " or ".join(f"{name} is null" for name in ("time", *axes))
+    text = " || '; ' || ".join(
+        f"{quoted(name + '=')} || coalesce({one.key(name)}::varchar, 'None')"
+        for name in mapped.names.values()
+    )
+    # The text is put together above the values, where DuckDB does so for the few odd rows only.
+    return f"""select "row", scene, agent, type, split, time, x, y, z,
+        if(odd, 'malformed', null) as fault,
+        case when odd then {one.line} when {unread} then {text} end as text
+        {_other(db, one, options)} from (select *, if(odd, {stem}, {value["scene"]}) as scene,
+            if(odd, '', {value["agent"]}) as agent, if(odd, '', {value["type"]}) as type,
+            if(odd, '', {value["split"]}) as split, if(odd, null, {value["time"]}) as time,
+            if(odd, null, {value["x"]}) as x, if(odd, null, {value["y"]}) as y,
+            if(odd, null, {value["z"]}) as z from {one.relation})"""
+
+
+def _other(db: Connection, one: _Table, options: ReadOptions) -> str:
+    """SQL: the columns that `--where` may name beside the canonical ones, numbers as numbers."""
+    names = [
+        name
+        for name in dict.fromkeys(one.names)
+        if name in options.where and name.lower() not in RESERVED
+    ]
+    if not names:
+        return ""
+    keys = [one.key(name) for name in names]
+    counts = ", ".join(
+        f"count({number(key)}) = count(nullif(trim({key}::varchar), ''))" for key in keys
+    )
+    with reading(one.path):
+        numeric = db.execute(f"select {counts} from (from {one.relation} limit {FIRST})").fetchall()
+    cells = [number(key) if yes else key for key, yes in zip(keys, numeric[0], strict=True)]
+    pairs = zip(cells, names, strict=True)
+    return "".join(f', {cell} as "{name.replace(chr(34), chr(34) * 2)}"' for cell, name in pairs)
+
+
+def _note_folds(db: Connection, one: _Table, mapped: Mapped, source: Source) -> None:
+    """Collect the scenes that columns such as fold_zara1 call test, in the order of the file."""
+    tested = [f"bool_or({label(one.key(name))} = 'test')" for name in mapped.folds.values()]
+    scene = label(one.key(mapped.names["scene"]))
+    with reading(one.path):
+        result = db.execute(
+            f"select {scene} as s, {', '.join(tested)} from {one.relation} group by s "
+            'order by min("row")'
+        ).fetchall()
+    for name, *flags in result:
+        for fold, flag in zip(mapped.folds, flags, strict=True):
+            scenes = source.folds.setdefault(fold, [])
+            if flag and name not in scenes:
+                scenes.append(name)
+
+
+def text_lines(place: Path, skip: int = 0, encoding: str = "utf-8") -> str:
+    """SQL: the lines of a text file that are not blank, trimmed, with their numbers from 1."""
+    blank = rb"' \t\n\v\f\r'".decode("unicode_escape")
+    rows = scan_csv(place, 2, "\x01", skip, quote="", encoding=encoding)
+    return f"""(select row_number() over () as "row", line from (
+        select trim(concat_ws(' ', c0, c1), {blank}) as line from {rows}) where line <> '')"""
+
+
+def json_lines(place: Path) -> str:
+    """SQL: the lines of a file with the JSON they hold, NULL where they hold none."""
+    return f"""(select "row", line, case when json_valid(line) then line::json end as j
+        from {text_lines(place)})"""
