@@ -38,7 +38,6 @@ class SmallTerminalScreen(ModalScreen[None]):
         return size.width >= MIN_SIZE.width and size.height >= MIN_SIZE.height
 
     def compose(self) -> ComposeResult:
-        """One line in the middle."""
         size = f"{MIN_SIZE.width} x {MIN_SIZE.height}"
         yield Static(f"The terminal is too small; trajflow needs {size}.")
 
@@ -121,17 +120,14 @@ class TrajflowApp(App[None]):
         yield SystemCommand("Theme", "choose among all themes", self.action_change_theme)
 
     def on_ready(self) -> None:
-        """Once something is visible, load what takes seconds."""
         if self._warm_up:
             self.set_timer(WARM_UP_AFTER, self._load_engine)
 
     def on_unmount(self) -> None:
-        """The engine ends with the application."""
         if "engine" in self.__dict__:
             self.engine.close()
 
     def on_resize(self, event: Resize) -> None:
-        """Say so where the terminal is too small."""
         small = isinstance(self.screen, SmallTerminalScreen)
         if SmallTerminalScreen.fits(event.size) == small:
             self.pop_screen() if small else self.push_screen(SmallTerminalScreen())
@@ -183,12 +179,10 @@ class TrajflowApp(App[None]):
         return action != "back" or len(list(below)) > 1
 
     async def action_back(self) -> None:
-        """Return to the screen below; home stays."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
 
     def action_help(self) -> None:
-        """Show or hide the keys of this screen, in Textual's help panel."""
         if self.screen.query("HelpPanel"):
             self.action_hide_help_panel()
         else:
@@ -196,11 +190,9 @@ class TrajflowApp(App[None]):
         self.refresh_bindings()
 
     def action_scroll_help(self, lines: int) -> None:
-        """Scroll the keys."""
         self.screen.query_one("KeyPanel").scroll_relative(y=lines, animate=False)
 
     def action_theme(self) -> None:
-        """Switch between dark and light."""
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name
 
     def _load_engine(self) -> None:

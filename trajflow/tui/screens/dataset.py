@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer
 
@@ -54,7 +54,6 @@ class DatasetScreen(Screen[None]):
         return ["", *((self.entry.about or {}).get("agents", {}))]
 
     def compose(self) -> ComposeResult:
-        """Scenes and histograms; map, facts or findings."""
         yield TitleBar(f"{self.store.name} · data")
         with Horizontal():
             with Vertical(id="scenes"):
@@ -64,22 +63,21 @@ class DatasetScreen(Screen[None]):
             with Vertical(id="side"):
                 yield TrackMap()
                 yield FactList()
-                yield FindingList()
+                with VerticalScroll(id="findings"):
+                    yield FindingList()
         yield Footer()
 
     def on_mount(self) -> None:
-        """Read the scenes; their names are known already."""
         self.table.focus()
         self._show_scenes(dict.fromkeys((self.entry.about or {}).get("scene_names", [])))
         self.query_one(FactList).show(store_facts(self.entry))
-        self.query_one(FindingList).display = False
+        self.query_one("#findings").display = False
         if self.entry.problem:
             self.app.show_error(self.entry.problem)
         else:
             self._read_scenes()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Types can be chosen where there are several."""
         return action != "agent_type" or len(self.agent_types) > 2
 
     def on_data_table_row_highlighted(self) -> None:
@@ -87,18 +85,15 @@ class DatasetScreen(Screen[None]):
         self._read_tracks(READ_AFTER)
 
     def on_data_table_row_selected(self) -> None:
-        """Read the chosen scene now."""
         self._read_tracks()
 
     def action_agent_type(self) -> None:
-        """Show the next type of agents, or all."""
         at = self.agent_types.index(self.agent_type)
         self.agent_type = self.agent_types[(at + 1) % len(self.agent_types)]
         self._read_tracks()
 
     def action_examine(self) -> None:
-        """Look for what is wrong with the tracks, or go back to the facts."""
-        findings, facts = self.query_one(FindingList), self.query_one(FactList)
+        findings, facts = self.query_one("#findings"), self.query_one(FactList)
         findings.display = not findings.display
         facts.display = not findings.display
         running = any(one.node is self and one.group == "examine" for one in self.workers)
@@ -106,7 +101,6 @@ class DatasetScreen(Screen[None]):
             self._examine()
 
     def action_train(self) -> None:
-        """Train on this store."""
         self.app.open_new_training(self.store)
 
     @work(group="scenes")
@@ -135,7 +129,6 @@ class DatasetScreen(Screen[None]):
 
     @work(group="examine")
     async def _examine(self) -> None:
-        self.query_one(FindingList).show([], "examining every byte, then the tracks ...")
         try:
             async for result in self.app.engine.stream(tasks.examine_store, self.store):
                 self._findings += result
@@ -145,7 +138,7 @@ class DatasetScreen(Screen[None]):
         self.call_later(self._show_findings, f"examined: {len(self._findings)} findings")
 
     def _show_findings(self, state: str = "") -> None:
-        self.query_one(FindingList).show(self._findings)
+        self.query_one(FindingList).findings = tuple(self._findings)
         self.title_bar.state = state or self.title_bar.state
 
     def _show_scenes(self, scenes: Mapping[str, int | None]) -> None:

@@ -62,7 +62,6 @@ class HomeScreen(Screen[None]):
         self._scanning = False
 
     def compose(self) -> ComposeResult:
-        """Title, table, preview, footer."""
         yield TitleBar(short_path(self.folder), "looking for runs and stores ...")
         with Horizontal():
             yield KeyTable(lines=2, id="entries")
@@ -70,7 +69,6 @@ class HomeScreen(Screen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Be visible first; what needs numpy comes after."""
         self.table.focus()
         self.call_after_refresh(self._mount_preview)
 
@@ -86,7 +84,6 @@ class HomeScreen(Screen[None]):
         self.action_refresh()
 
     def action_refresh(self) -> None:
-        """Scan the folder."""
         if not self._scanning and self.query(FactList):
             self._scan()
 
@@ -127,32 +124,26 @@ class HomeScreen(Screen[None]):
         return None if chosen is None else self.library.entry(Path(chosen))
 
     def on_data_table_row_highlighted(self) -> None:
-        """Preview another entry."""
         self._preview()
 
     def on_data_table_row_selected(self) -> None:
-        """Open the forecasts of a run, or the tracks of a store."""
         if self.entry is not None:
             self._open(self.entry.path)
 
     def action_training(self) -> None:
-        """Show the training of the chosen run."""
         if run := self._run():
             store = self.library.store_of(run)
             self.app.open_training(run.path, store.path if store else None)
 
     def action_dataset(self) -> None:
-        """Show the chosen store, or the one of the chosen run."""
         if store := self._store():
             self.app.open_dataset(store.path)
 
     def action_ood(self) -> None:
-        """Show what the chosen run detects as out of distribution."""
         if (run := self._run()) and (store := self._store()):
             self.app.open_ood(run.path, store.path)
 
     def action_new_training(self) -> None:
-        """Train on the chosen store, or on the one of the chosen run."""
         if store := self._store():
             self.app.open_new_training(store.path)
 

@@ -37,7 +37,6 @@ class NewTrainingScreen(Screen[None]):
         self._free = free_run(store, "gru", "mmf")
 
     def compose(self) -> ComposeResult:
-        """One line for each setting."""
         yield TitleBar(f"{self.store.name} · new training")
         with VerticalScroll(id="form"):
             yield from self._line("encoder", _select("encoder", encoders(), "gru"))

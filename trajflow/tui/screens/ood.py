@@ -108,7 +108,6 @@ class OodScreen(Screen[None]):
         self._chart, self._group = 0, f"evaluate {run}"
 
     def compose(self) -> ComposeResult:
-        """Table at the left, charts and map at the right, words below."""
         yield TitleBar(f"{self.run_folder.name} · out of distribution")
         with Container(id="ood"):
             yield CorruptionTable()
@@ -123,7 +122,6 @@ class OodScreen(Screen[None]):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Look for a report."""
         self.add_class("-empty")
         self._show_chart()
         self.scene.show_note("reading the report")
@@ -221,31 +219,25 @@ class OodScreen(Screen[None]):
         self.refresh_bindings()
 
     def on_data_table_row_highlighted(self) -> None:
-        """Show another corruption."""
         self.order = 0
         self._turn()
 
     def on_data_table_row_selected(self) -> None:
-        """Show the map of a corruption."""
         self.action_page()
 
     def on_resize(self) -> None:
-        """Show more columns where there is room."""
         self.call_after_refresh(self._refill)
 
     def action_window(self, by: int) -> None:
-        """Show another window of the same corruption."""
         if self.windows:
             self.order = (self.order + by) % len(self.windows)
             self._turn(charts=False)
 
     def action_order(self) -> None:
-        """Show the windows with the highest OOD scores, or the lowest."""
         self.highest, self.order = not self.highest, 0
         self._turn(charts=False)
 
     def action_why(self) -> None:
-        """Show the agent among the nearest training tracks, or not."""
         self.why = not self.why
         if self.why and not self.wide:
             self.add_class("-mapping")
@@ -270,19 +262,15 @@ class OodScreen(Screen[None]):
         self.refresh_bindings()
 
     def action_stop(self) -> None:
-        """Stop the evaluation after the corruption it is at."""
         self.app.workers.cancel_group(self.app, self._group)
 
     def action_zoom(self, factor: float) -> None:
-        """Zoom in or out."""
         self.scene.action_zoom(factor)
 
     def action_fit(self) -> None:
-        """Show the whole window."""
         self.scene.action_fit()
 
     def action_play(self) -> None:
-        """Play the future, or show all of it."""
         self.scene.play(not self.scene.playing)
 
     def _turn(self, charts: bool = True) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from rich.text import Text
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Static
 
 from trajflow.browse.view import Floats
 from trajflow.tui.events import TrainingHistory
@@ -70,17 +69,14 @@ class Picture(Widget):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One line of the picture."""
         if y < len(self._strips):
             return self._strips[y]
         return Strip.blank(self.size.width, self.rich_style)
 
     def on_resize(self) -> None:
-        """Fill another size."""
         self.repaint()
 
     def notify_style_update(self) -> None:
-        """Paint with the colours of another theme."""
         super().notify_style_update()
         if self.is_attached:
             self.repaint()
@@ -155,7 +151,6 @@ class BarPlot(Widget):
         self.refresh()
 
     def render(self) -> Text:
-        """Title, bars, bounds."""
         histogram = self._histogram
         text = Text(self.title, "bold", no_wrap=True)
         if histogram is None:
@@ -169,13 +164,13 @@ class BarPlot(Widget):
         return text.append(f"\n{low}{high.rjust(columns - len(low))}", "not bold dim")
 
 
-class ScoreHistogram(Static):
+class ScoreHistogram(Widget):
     """OOD scores of corrupted windows, and below them those of windows in distribution."""
 
     DEFAULT_CSS = "ScoreHistogram { width: 1fr; height: 1fr; }"
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("", id=id, markup=False)
+        super().__init__(id=id)
         self._title = ""
         self._histogram: Mapping[str, Any] | None = None
         self._threshold: float | None = None
@@ -183,33 +178,18 @@ class ScoreHistogram(Static):
     def show(
         self, title: str, histogram: Mapping[str, Any] | None, threshold: float | None = None
     ) -> None:
-        """Show other scores.
-
-        Args:
-            title: What the scores are.
-            histogram: "edges", and shares of "ordinary" and "corrupted" windows; None: nothing.
-            threshold: Score that 95 % of the validation people stay below.
-        """
+        """Show other scores; see `histogram_text`, or nothing where `histogram` is None."""
         self._title, self._histogram, self._threshold = title, histogram, threshold
-        self._write()
+        self.refresh()
 
-    def on_resize(self) -> None:
-        """Fill another size."""
-        self._write()
-
-    def notify_style_update(self) -> None:
-        """Write with the colours of another theme."""
-        super().notify_style_update()
-        if self.is_attached:
-            self._write()
-
-    def _write(self) -> None:
+    def render(self) -> Text:
         width, height = self.size
-        if self._histogram is None or width < 12 or height < 5:
-            self.update(Text(self._title if self._histogram is None else "", "dim"))
-            return
+        if self._histogram is None:
+            return Text(self._title, "dim")
+        if width < 12 or height < 5:
+            return Text()
         size, palette = (height, width), palette_of(self)
-        self.update(histogram_text(self._title, self._histogram, self._threshold, size, palette))
+        return histogram_text(self._title, self._histogram, self._threshold, size, palette)
 
 
 def histogram_text(
@@ -224,7 +204,7 @@ def histogram_text(
     Args:
         title: The first line.
         histogram: "edges", and shares of "ordinary" and "corrupted" windows.
-        threshold: A place on the axis.
+        threshold: A place on the axis, as the score that 95 % of validation people stay below.
         size: Lines and columns.
         palette: The colours.
     """

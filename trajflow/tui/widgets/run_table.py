@@ -91,21 +91,17 @@ class KeyTable(DataTable[Text]):
                     self.update_cell_at((number_, column), cell)  # type: ignore[arg-type]
 
     def on_resize(self) -> None:
-        """The columns fill what there is."""
         self._fill(self.chosen)
 
     def notify_style_update(self) -> None:
-        """Draw with the colours of another theme."""
         super().notify_style_update()
         if self.is_attached:
             self._fill(self.chosen)
 
     def action_scroll_top(self) -> None:
-        """The first row."""
         self.move_cursor(row=0)
 
     def action_scroll_bottom(self) -> None:
-        """The last row."""
         self.move_cursor(row=self.row_count - 1)
 
     def _fill(self, chosen: str | None) -> None:
