@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ from trajflow.tui.widgets.text import rich_color
 
 MARKS = "●■▲◆"
 """What tells curves apart without colours; each stands at the end of its curve."""
+DANGER_HUE = 6
+MAX_COST = 16.0
+"""Multiple of the energy score at the upper edge of the map of costs."""
 SMOOTH = 0.04
 """Share of the steps over which the loss is averaged."""
 
@@ -43,6 +47,16 @@ class Curve:
     x: Floats
     y: Floats
     faint: bool = False
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """A corruption: share of windows flagged, multiple of the energy score, if it is hidden."""
+
+    name: str
+    flagged: float
+    cost: float
+    hidden: bool
 
 
 class Picture(Widget):
@@ -108,6 +122,28 @@ class CurvePlot(Picture):
         if size[0] < 4 or size[1] < 16:
             return None
         return paint_curves(self._curves, self.title, self.below, size, palette)
+
+
+class CostPlot(Picture):
+    """Corruptions by how often they are flagged and what they cost."""
+
+    DEFAULT_CSS = "CostPlot { width: 1fr; height: 1fr; }"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._points: tuple[CostPoint, ...] = ()
+        self._chosen = ""
+
+    def show(self, points: Sequence[CostPoint], chosen: str) -> None:
+        """Show other corruptions, the chosen one inverted."""
+        self._points, self._chosen = tuple(points), chosen
+        self.repaint()
+
+    def paint(self, size: tuple[int, int], palette: Palette) -> Cells | None:
+        """The corruptions, where there is room."""
+        if size[0] < 5 or size[1] < 20:
+            return None
+        return paint_costs(self._points, self._chosen, size, palette)
 
 
 class TrackMap(Picture):
@@ -278,6 +314,56 @@ def paint_curves(
             plot.draw(curve, 0)
     for order, curve in enumerate(named):
         plot.draw(curve, order)
+    return canvas.cells()
+
+
+def paint_costs(
+    points: Sequence[CostPoint], chosen: str, size: tuple[int, int], palette: Palette
+) -> Cells:
+    """Cost, on a logarithmic axis, over the share flagged; the corner of hidden costs is shaded.
+
+    Args:
+        points: The corruptions; those of more than `MAX_COST` stand at the upper edge.
+        chosen: Name of the one that is inverted.
+        size: Cells from top to bottom and from left to right.
+        palette: The colours.
+    """
+    rows, columns = size
+    canvas, red = Canvas(rows, columns, palette), palette.hue(DANGER_HUE)
+    left, last = 5, rows - 2
+    logs = [math.log2(max(one.cost, 1e-3)) for one in points]
+    top = min(math.log2(MAX_COST), max([1.0, *logs]))
+    low = max(-2.0, min([0.0, *logs]))
+
+    def row_of(height: float) -> int:
+        share = (min(top, max(low, height)) - low) / (top - low)
+        return last - round(share * (last - 1))
+
+    def column_of(flagged: float) -> int:
+        return left + round(flagged * (columns - left - 2))
+
+    corner = np.zeros((1, 2 * rows, columns))
+    corner[0, 2 : 2 * row_of(0), left : column_of(0.5)] = 0.02
+    canvas.shade(corner, np.array([red]))
+    canvas.write(0, 0, "cost", palette.foreground, bold=True)
+    canvas.write(0, left, "hurts and is not flagged"[: columns - left], red)
+    for power in range(math.ceil(low), math.floor(top) + 1):
+        label = f"×{2.0**power:g}".rjust(left - 1)
+        if canvas.free(row_of(power), 0, len(label)):
+            canvas.write(row_of(power), 0, label, palette.muted)
+    for share in (0.0, 0.5, 1.0):
+        label = f"{100 * share:.0f} %" + " flagged" * (share == 0)
+        column = min(column_of(share), columns - len(label))
+        if canvas.free(rows - 1, column, len(label)):
+            canvas.write(rows - 1, column, label, palette.muted)
+    order = sorted(range(len(points)), key=lambda k: (points[k].name == chosen, points[k].hidden))
+    for k in order:
+        one, ink = points[k], red if points[k].hidden else palette.muted
+        row, column = row_of(logs[k]), column_of(one.flagged)
+        colors = (palette.background, palette.foreground) if one.name == chosen else (ink, None)
+        canvas.write(row, column, "●" if one.hidden else "○", *colors)
+        if one.hidden and canvas.free(row, column + 1, len(one.name) + 1):
+            canvas.write(row, column + 2, one.name, red)
     return canvas.cells()
 
 
