@@ -21,7 +21,7 @@ from trajflow.tui.format import count
 from trajflow.tui.library import read_store
 from trajflow.tui.screens.home import store_facts
 from trajflow.tui.widgets.plots import BarPlot, TrackMap
-from trajflow.tui.widgets.run_table import KeyTable, Row
+from trajflow.tui.widgets.tables import Column, RecordTable
 from trajflow.tui.widgets.text import FactList, FindingList, TitleBar
 
 READ_AFTER = 0.15
@@ -30,11 +30,15 @@ ALL = "\0"
 """Key of the row for all scenes; no scene has this name."""
 
 
+Scene = tuple[str, int]
+"""Name of a recording and its rows; 0 while these are not known."""
+
+
 class DatasetScreen(Screen[None]):
     """Scenes at the left, the tracks of the chosen one at the right."""
 
     app = getters.app(TrajflowApp)
-    table = getters.query_one(KeyTable)
+    table = getters.query_one(RecordTable)
     title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "agent_type", "Agent type", id="data.type"),
@@ -57,7 +61,13 @@ class DatasetScreen(Screen[None]):
         yield TitleBar(f"{self.store.name} · data")
         with Horizontal():
             with Vertical(id="scenes"):
-                yield KeyTable()
+                yield RecordTable[Scene](
+                    [
+                        Column("scene", 12, _scene_name, _scene_name, down=False),
+                        Column("size", 12, _scene_size, lambda one: one[1]),
+                    ],
+                    lambda one: one[0],
+                )
                 yield BarPlot("speed", id="speeds")
                 yield BarPlot("duration", id="durations")
             with Vertical(id="side"):
@@ -69,7 +79,7 @@ class DatasetScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.table.focus()
-        self._show_scenes(dict.fromkeys((self.entry.about or {}).get("scene_names", [])))
+        self._show_scenes(dict.fromkeys((self.entry.about or {}).get("scene_names", []), 0))
         self.query_one(FactList).show(store_facts(self.entry))
         self.query_one("#findings").display = False
         if self.entry.problem:
@@ -141,14 +151,10 @@ class DatasetScreen(Screen[None]):
         self.query_one(FindingList).findings = tuple(self._findings)
         self.title_bar.state = state or self.title_bar.state
 
-    def _show_scenes(self, scenes: Mapping[str, int | None]) -> None:
-        total = sum(rows or 0 for rows in scenes.values())
-        rows = [
-            Row(name, "", name, f"{count(n)} rows" if n is not None else "")
-            for name, n in scenes.items()
-        ]
-        everything = Row(ALL, "store", "all scenes", f"{count(total)} rows" if total else "")
-        self.table.show([everything, *rows] if len(rows) != 1 else rows)
+    def _show_scenes(self, scenes: Mapping[str, int]) -> None:
+        everything = (ALL, sum(scenes.values()))
+        several = len(scenes) != 1
+        self.table.show([everything] * several + list(scenes.items()), pinned=int(several))
 
     def _show_tracks(self, tracks: tasks.SceneTracks) -> None:
         self.query_one(TrackMap).show(tracks)
@@ -158,3 +164,11 @@ class DatasetScreen(Screen[None]):
         kind = f" of type {tracks.agent_type}" if tracks.agent_type else ""
         scene = tracks.scene or "all scenes"
         self.title_bar.state = f"{scene}: {count(tracks.tracks)} tracks{kind}{drawn}"
+
+
+def _scene_name(scene: Scene) -> str:
+    return "all scenes" if scene[0] == ALL else scene[0]
+
+
+def _scene_size(scene: Scene) -> str:
+    return f"{count(scene[1])} rows" if scene[1] else ""

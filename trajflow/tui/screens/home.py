@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Container, Vertical
 from textual.screen import Screen
 from textual.widgets import Footer
 
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import count, duration, number, percent, short_path
+from trajflow.tui.format import count, duration, number, percent, short_path, spark
 from trajflow.tui.library import Entry, Library, LibraryScanner, RunEntry, StoreEntry
-from trajflow.tui.widgets.run_table import KeyTable, entry_row
+from trajflow.tui.widgets.run_table import RunTable
 from trajflow.tui.widgets.text import FactList, Line, TitleBar
 
 if TYPE_CHECKING:
@@ -42,12 +42,13 @@ class HomeScreen(Screen[None]):
     """
 
     app = getters.app(TrajflowApp)
-    table = getters.query_one(KeyTable)
+    table = getters.query_one(RunTable)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "training", "Training", id="home.training"),
         Binding("d", "dataset", "Data", id="home.data"),
         Binding("o", "ood", "OOD", id="home.ood"),
         Binding("n", "new_training", "Train", id="home.train"),
+        Binding("c", "compare", "Compare", id="home.compare"),
         Binding("r", "refresh", "Refresh", show=False, id="home.refresh"),
         Binding("q", "app.quit", "Quit", id="home.quit"),
     ]
@@ -63,8 +64,8 @@ class HomeScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TitleBar(short_path(self.folder), "looking for runs and stores ...")
-        with Horizontal():
-            yield KeyTable(lines=2, id="entries")
+        with Container(id="home"):
+            yield RunTable(id="entries")
             yield Vertical(id="side")
         yield Footer()
 
@@ -107,7 +108,7 @@ class HomeScreen(Screen[None]):
             from trajflow.tui.demo import load_preview
 
             self._previews[library.demo] = load_preview()
-        self.table.show([entry_row(entry) for entry in library.entries])
+        self.table.show_library(library)
         self._preview()
         title = self.query_one(TitleBar)
         title.place = "a demo on generated tracks" if library.demo else short_path(self.folder)
@@ -120,8 +121,7 @@ class HomeScreen(Screen[None]):
     @property
     def entry(self) -> Entry | None:
         """The run or store under the cursor."""
-        chosen = self.table.chosen
-        return None if chosen is None else self.library.entry(Path(chosen))
+        return self.table.record
 
     def on_data_table_row_highlighted(self) -> None:
         self._preview()
@@ -146,6 +146,15 @@ class HomeScreen(Screen[None]):
     def action_new_training(self) -> None:
         if store := self._store():
             self.app.open_new_training(store.path)
+
+    def action_compare(self) -> None:
+        from trajflow.tui.screens.compare import CompareScreen
+
+        marked = [one.path for one in self.table.records if str(one.path) in self.table.marked]
+        if len(marked) > 1:
+            self.app.push_screen(CompareScreen(marked))
+        else:
+            self.app.show_error("mark two runs or more with space, then press c to compare them")
 
     def _open(self, path: Path) -> None:
         entry = self.library.entry(path)
@@ -259,7 +268,7 @@ def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:
             ("coverage@90", percent(history.best("coverage_90"))),
             ("minFDE", number(history.best("min_fde"))),
         ],
-        [(run.state, done), *fold],
+        [(run.state, done), ("energy score", spark(run.history.scores("energy_score"), 12)), *fold],
         [("in", duration(history.seconds)), ("store", store.name if store else "not here")],
     ]
 

@@ -13,8 +13,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from trajflow.browse.view import Floats
+from trajflow.text import safe
 from trajflow.tui.events import TrainingHistory
 from trajflow.tui.format import bars, number
+from trajflow.tui.library import RunEntry
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette, blend, palette_of
 from trajflow.tui.render.raster import spots, trace
@@ -433,6 +435,17 @@ def score_curves(history: TrainingHistory) -> list[Curve]:
     epoch = _epochs([one.step for one in history.validations], history)
     scores = {key: [one.metrics.get(key, np.nan) for one in history.validations] for key in names}
     return [Curve(name, epoch, np.array(scores[key])) for key, name in names.items()]
+
+
+def run_curves(runs: Sequence[RunEntry], key: str) -> list[Curve]:
+    """A validation score of several runs, over their epochs."""
+    curves = []
+    for run in runs:
+        points = run.history.validations
+        values = np.array([one.metrics.get(key, np.nan) for one in points])
+        epoch = _epochs([one.step for one in points], run.history)
+        curves.append(Curve(safe(run.name, 16), epoch, values))
+    return curves
 
 
 def schedule_curves(history: TrainingHistory) -> list[Curve]:

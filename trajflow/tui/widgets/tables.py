@@ -64,7 +64,7 @@ class RecordTable(DataTable[Text], Generic[Record]):
         Binding("G,end", "scroll_bottom", "Bottom", show=False, id="table.last"),
         Binding("slash", "filter", "Filter", key_display="/", id="table.filter"),
         Binding("greater_than_sign", "sort(1)", "Sort", key_display="< >", id="table.sort"),
-        Binding("less_than_sign", "sort(-1)", "Sort by the column before", False, id="table.sort2"),
+        Binding("less_than_sign", "sort(-1)", "Sort left", False, id="table.sort2"),
         Binding("R", "reverse", "Reverse the order", show=False, id="table.reverse"),
         Binding("enter", "select_cursor", "Open", show=False, id="table.open"),
     ]
