@@ -84,7 +84,7 @@ Scores are those of `trajflow evaluate`, or of the best validation where a run h
                 Column("rank", 5, lambda one: one.place, lambda one: one.place or None, down=False),
                 *(_score_column(name, key) for key, name in CURVES.items()),
                 _score_column("cov@90", "coverage_90", percent),
-                Column("behind", 23, lambda one: one.behind, lambda one: one.behind or None),
+                Column("behind", 30, lambda one: one.behind, lambda one: one.behind or None),
                 Column("split", 18, lambda one: one.split, lambda one: one.split, down=False),
             ],
             lambda one: one.path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -33,6 +33,7 @@ from trajflow.tui.screens.edit_past import EditController, PastEdit
 from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import TitleBar
+from trajflow.tui.widgets.window_table import WindowTable
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
@@ -69,6 +70,7 @@ BROWSE_KEYS: list[BindingType] = [
     Binding("end,G", "edge(1)", "Last window", show=False, id="forecast.last"),
     Binding("right_square_bracket", "scene(1)", "Next scene", False, id="forecast.next_scene"),
     Binding("left_square_bracket", "scene(-1)", "Previous scene", False, id="forecast.scene"),
+    Binding("W", "windows", "Windows", id="forecast.windows"),
     Binding("slash", "goto", "Go to a window", show=False, id="forecast.goto"),
 ]
 MAP_KEYS: list[BindingType] = [
@@ -133,6 +135,11 @@ class ForecastScreen(Screen[None]):
 
     DEFAULT_CSS = """
     ForecastScreen #stage { layout: horizontal; height: 1fr; }
+    ForecastScreen #windows { display: none; width: 42%; max-width: 66; height: 1fr; }
+    ForecastScreen.-windows #windows { display: block; border-right: solid $border; }
+    ForecastScreen.-narrow #windows {
+        width: 1fr; max-width: 100%; height: 10; border-right: none; border-bottom: solid $border;
+    }
     ForecastScreen #stage MetricsPanel { width: 36; height: 1fr; border-left: solid $border; }
     ForecastScreen.-narrow #stage { layout: vertical; }
     ForecastScreen.-narrow #stage MetricsPanel {
@@ -141,6 +148,7 @@ class ForecastScreen(Screen[None]):
     """
     app = getters.app(TrajflowApp)
     scene = getters.query_one(SceneView)
+    table = getters.query_one(WindowTable)
     title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [*BROWSE_KEYS, *MAP_KEYS, *EDIT_KEYS]
 
@@ -174,6 +182,8 @@ class ForecastScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar(f"{self.run_folder.name}  {self.data.name}, {self.split}")
         with Container(id="stage"):
+            with Vertical(id="windows"):
+                yield WindowTable()
             yield SceneView()
             yield MetricsPanel()
         yield Footer(show_command_palette=False)
@@ -281,6 +291,32 @@ class ForecastScreen(Screen[None]):
     def action_window(self, by: int) -> None:
         self._go(self.index + by)
 
+    def action_windows(self) -> None:
+        """Show the table of all windows beside the map, or hide it."""
+        if self.summary is None:
+            return
+        self.toggle_class("-windows")
+        if self.has_class("-windows"):
+            self._fill_table()
+            self.table.focus()
+            self._rank(["energy_score", *["ood_score"] * self.summary.detects])
+        else:
+            self.scene.focus()
+
+    def on_data_table_row_highlighted(self) -> None:
+        index = self.table.record
+        shown = self.has_class("-windows") and self.edit is None
+        if shown and index is not None and index != self.index:
+            self._go(index)
+
+    def on_data_table_row_selected(self) -> None:
+        self.scene.focus()
+
+    def _fill_table(self) -> None:
+        if self.summary is not None and self.has_class("-windows"):
+            self.table.show_windows(self.summary, self._scores)
+            self.table.choose(str(self.index))
+
     def action_edge(self, last: int) -> None:
         self._go(last * 10**9)
 
@@ -302,7 +338,7 @@ class ForecastScreen(Screen[None]):
         by, way = JUMPS[order]
         if by not in self._scores:
             if self.summary is not None:
-                self._rank(order)
+                self._rank([by], order)
             return
         scores = self._scores[by]
         ranked = np.argsort(np.where(np.isfinite(scores), way * scores, np.inf), kind="stable")
@@ -313,24 +349,27 @@ class ForecastScreen(Screen[None]):
         self.title_bar.state = f"{order}: {rank + 1} of {len(ranked)}"
 
     @work(exclusive=True, group="rank")
-    async def _rank(self, order: str) -> None:
-        by, _ = JUMPS[order]
-        arguments = (self.run_folder, self.data, self.split, by)
+    async def _rank(self, names: Sequence[str], order: str = "") -> None:
+        """Compute scores of all windows, show them in the table, and jump if an order is named."""
+        arguments = (self.run_folder, self.data, self.split)
         try:
-            async for ranking in self.app.engine.stream(tasks.rank_windows, *arguments):
-                share = 100 * ranking.done // max(1, ranking.total)
-                self.call_later(self._show_state, f"scoring all windows, {share} %")
-                if ranking.scores is not None:
-                    self._scores[ranking.by] = ranking.scores
+            for by in names:
+                if by in self._scores:
+                    continue
+                async for share, scores in self.app.engine.stream(
+                    tasks.rank_windows, *arguments, by
+                ):
+                    self.call_later(self._show_state, f"scoring all windows, {share:.0%}")
+                    self._scores |= scores
+                self.call_later(self._fill_table)
         except TaskFailed as error:
             self.app.show_error(error)
         self.call_later(self._show_state, "")
-        if by not in self._scores:
-            return
-        if self.edit is None:
-            self.call_later(self.action_jump, order)
-        else:
-            self.app.show_message("all windows are scored")
+        if order and JUMPS[order][0] in self._scores:
+            if self.edit is None:
+                self.call_later(self.action_jump, order)
+            else:
+                self.app.show_message("all windows are scored")
 
     def _show_state(self, state: str) -> None:
         self.title_bar.state = state
@@ -339,6 +378,7 @@ class ForecastScreen(Screen[None]):
         if self.summary is not None and index is not None:
             self._jump = None
             self.index = min(self.summary.count - 1, max(0, index))
+            self.table.choose(str(self.index))
             self.load()
 
     # How windows are forecast

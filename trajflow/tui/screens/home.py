@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import count, duration, number, percent, short_path, spark
+from trajflow.tui.format import count, duration, number, short_path, spark
 from trajflow.tui.library import Entry, Library, LibraryScanner, RunEntry, StoreEntry
 from trajflow.tui.widgets.run_table import RunTable
 from trajflow.tui.widgets.text import FactList, Line, TitleBar
@@ -258,17 +258,12 @@ def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:
         return [[("damaged", run.problem)], [("folder", str(run.path))]]
     history, epochs = run.history, number(run.history.epochs)
     done = f"{number(history.epoch)} of {epochs} epochs" if epochs != "-" else "not begun"
-    fold = [("fold", run.fold)] if run.fold else []
     return [
         [
             ("energy score", number(history.best("energy_score"))),
-            ("minADE", number(history.best("min_ade"))),
+            ("", spark(history.scores("energy_score"), 12)),
         ],
-        [
-            ("coverage@90", percent(history.best("coverage_90"))),
-            ("minFDE", number(history.best("min_fde"))),
-        ],
-        [(run.state, done), ("energy score", spark(run.history.scores("energy_score"), 12)), *fold],
+        [(run.state, done), *([("fold", run.fold)] if run.fold else [])],
         [("in", duration(history.seconds)), ("store", store.name if store else "not here")],
     ]
 
