@@ -106,6 +106,15 @@ def test_the_worst_is_worst_and_the_best_best(run, fork):
     browsed(run, fork, play)
 
 
+def test_the_footer_always_has_the_way_back_and_the_help(run, fork):
+    async def play(pilot, screen):
+        await until(pilot, lambda: "Next" in lines_of(pilot.app)[-1])
+        assert "q Back" in lines_of(pilot.app)[-1]
+        assert "? Help" in lines_of(pilot.app)[-1]
+
+    browsed(run, fork, play, SMALL, Busy, waits=False)
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_the_table_of_windows_scores_sorts_and_jumps(run, fork, size):
     async def play(pilot, screen):

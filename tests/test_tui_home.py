@@ -268,6 +268,20 @@ def test_marked_runs_are_compared(folder):
     piloted(app_on(folder), play, LARGE)
 
 
+@pytest.mark.parametrize("run", ["ships", "runs/ships", "runs/fold/ships"])
+def test_a_run_given_on_the_command_line_opens_wherever_its_store_is(tmp_path, fork, run):
+    shutil.copytree(fork, tmp_path / "tracks.zarr")
+    learned = read_store(tmp_path / "tracks.zarr").fingerprint
+    make_run(tmp_path / run, whole_training(), learned=learned)
+
+    async def play(pilot):
+        await until(pilot, lambda: type(pilot.app.screen).__name__ == "ForecastScreen")
+        assert pilot.app.screen.run_folder == tmp_path / run
+        assert pilot.app.screen.data == tmp_path / "tracks.zarr"
+
+    piloted(app_on(tmp_path / run), play)
+
+
 HOSTILE = [
     "[red]x",
     "[@click=app.quit]y",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
+from textual.command import CommandPalette, Provider
 from textual.events import Resize
 from textual.geometry import Size
 from textual.screen import ModalScreen, Screen
@@ -29,8 +29,18 @@ WARM_UP_AFTER = 0.3
 MIN_SIZE = Size(80, 24)
 
 
+def _library_commands() -> type[Provider]:
+    from trajflow.tui.commands import LibraryCommands
+
+    return LibraryCommands
+
+
 class SmallTerminalScreen(ModalScreen[None]):
     """Shown while the terminal is too small."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q,Q,escape", "app.quit", "Quit", id="small.quit"),
+    ]
 
     @staticmethod
     def fits(size: Size) -> bool:
@@ -38,8 +48,8 @@ class SmallTerminalScreen(ModalScreen[None]):
         return size.width >= MIN_SIZE.width and size.height >= MIN_SIZE.height
 
     def compose(self) -> ComposeResult:
-        size = f"{MIN_SIZE.width} x {MIN_SIZE.height}"
-        yield Static(f"The terminal is too small; trajflow needs {size}.")
+        needs = f"The terminal is too small: trajflow needs {MIN_SIZE.width} x {MIN_SIZE.height}."
+        yield Static(f"{needs}\nMake it larger, or press q to quit.")
 
 
 class TrajflowApp(App[None]):
@@ -56,6 +66,7 @@ class TrajflowApp(App[None]):
     """
 
     TITLE = "trajflow"
+    COMMANDS = App.COMMANDS | {_library_commands}
     CSS_PATH = "styles.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012

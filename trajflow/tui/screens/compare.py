@@ -13,7 +13,7 @@ from textual import getters, work
 from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from trajflow.errors import RunError
 from trajflow.text import safe
@@ -22,7 +22,7 @@ from trajflow.tui.format import number, percent
 from trajflow.tui.library import read_run
 from trajflow.tui.widgets.plots import CurvePlot, run_curves
 from trajflow.tui.widgets.tables import Column, RecordTable
-from trajflow.tui.widgets.text import TitleBar
+from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 CURVES = {"energy_score": "energy score", "min_ade": "minADE", "min_fde": "minFDE"}
 
@@ -90,7 +90,7 @@ Scores are those of `trajflow evaluate`, or of the best validation where a run h
             lambda one: one.path,
         )
         yield Static("", id="note", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self.query_one(RecordTable).focus()

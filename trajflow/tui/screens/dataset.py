@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
@@ -22,7 +21,7 @@ from trajflow.tui.library import read_store
 from trajflow.tui.screens.home import store_facts
 from trajflow.tui.widgets.plots import BarPlot, TrackMap
 from trajflow.tui.widgets.tables import Column, RecordTable
-from trajflow.tui.widgets.text import FactList, FindingList, TitleBar
+from trajflow.tui.widgets.text import FactList, FindingList, KeyFooter, TitleBar
 
 READ_AFTER = 0.15
 """Seconds that the cursor must rest on a scene before its tracks are read."""
@@ -75,7 +74,7 @@ class DatasetScreen(Screen[None]):
                 yield FactList()
                 with VerticalScroll(id="findings"):
                     yield FindingList()
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self.table.focus()

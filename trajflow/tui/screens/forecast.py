@@ -17,7 +17,7 @@ from textual.containers import Container, Vertical
 from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 from textual.validation import Integer
-from textual.widgets import Footer, Input, Label, OptionList
+from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from trajflow.browse.view import Floats, SamplingOptions, View
@@ -32,7 +32,7 @@ from trajflow.tui.render.colors import palette_of
 from trajflow.tui.screens.edit_past import EditController, PastEdit
 from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
-from trajflow.tui.widgets.text import TitleBar
+from trajflow.tui.widgets.text import KeyFooter, TitleBar
 from trajflow.tui.widgets.window_table import WindowTable
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class ForecastScreen(Screen[None]):
                 yield WindowTable()
             yield SceneView()
             yield MetricsPanel()
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self.scene.stacks = True

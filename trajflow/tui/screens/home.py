@@ -12,13 +12,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer
 
+from trajflow.errors import RunError
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import count, duration, number, short_path, spark
-from trajflow.tui.library import Entry, Library, LibraryScanner, RunEntry, StoreEntry
+from trajflow.tui.library import (
+    Entry,
+    Library,
+    LibraryScanner,
+    RunEntry,
+    StoreEntry,
+    read_entry,
+    store_of_run,
+)
 from trajflow.tui.widgets.run_table import RunTable
-from trajflow.tui.widgets.text import FactList, Line, TitleBar
+from trajflow.tui.widgets.text import FactList, KeyFooter, Line, TitleBar
 
 if TYPE_CHECKING:
     from trajflow.browse.view import View
@@ -67,7 +75,7 @@ class HomeScreen(Screen[None]):
         with Container(id="home"):
             yield RunTable(id="entries")
             yield Vertical(id="side")
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self.table.focus()
@@ -156,17 +164,30 @@ class HomeScreen(Screen[None]):
         else:
             self.app.show_error("mark two runs or more with space, then press c to compare them")
 
-    def _open(self, path: Path) -> None:
+    @work(exclusive=True, group="open")
+    async def _open(self, path: Path) -> None:
+        """Open a store, or a run with the store it was trained on, which may lie further up."""
         entry = self.library.entry(path)
+        if entry is None:
+            entry = await asyncio.to_thread(read_entry, path)
         if isinstance(entry, StoreEntry):
             self.app.open_dataset(entry.path)
-        elif entry is not None:
-            if entry.state == "training" and not entry.history.validations:
-                self.app.open_training(entry.path)
-            elif store := self.library.store_of(entry):
-                self.app.open_forecasts(entry.path, store.path, entry.split)
-            else:
-                self._store_is_missing(entry)
+        elif entry.state == "training" and not entry.history.validations:
+            self.app.open_training(entry.path)
+        elif store := await self._store_for(entry):
+            self.app.call_later(self.app.open_forecasts, entry.path, store, entry.split)
+        else:
+            self._store_is_missing(entry)
+
+    async def _store_for(self, run: RunEntry) -> Path | None:
+        """The store that a run was trained on, or one that fits it; None if there is none."""
+        near = self.library.store_of(run)
+        if near is not None and near.fingerprint == run.fingerprint:
+            return near.path
+        try:
+            return await asyncio.to_thread(store_of_run, run.path)
+        except RunError:
+            return None if near is None else near.path
 
     def _run(self) -> RunEntry | None:
         if isinstance(entry := self.entry, RunEntry):

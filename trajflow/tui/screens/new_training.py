@@ -10,7 +10,7 @@ from textual import getters, on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Button, Footer, Input, Label, Select, Static
+from textual.widgets import Button, Input, Label, Select, Static
 
 from trajflow.errors import RunError
 from trajflow.text import safe
@@ -18,7 +18,7 @@ from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import short_path
 from trajflow.tui.library import PRESETS, encoders, free_run, read_store
 from trajflow.tui.processes import start_training
-from trajflow.tui.widgets.text import TitleBar
+from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 NONE = "none"
 MAX_MESSAGE = 400
@@ -48,7 +48,7 @@ class NewTrainingScreen(Screen[None]):
             yield from self._line("run folder", Input(_field(self._free), id="out"))
             yield Static("", id="problem", markup=False)
             yield Button("Start", variant="primary", id="start")
-        yield Footer()
+        yield KeyFooter()
 
     @on(Select.Changed)
     def _rename(self) -> None:

@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from trajflow.browse.corrupted import Report, ReportWindow, load_report, terms_of
 from trajflow.browse.view import View
@@ -36,7 +36,7 @@ from trajflow.tui.widgets.corruption_table import (
 )
 from trajflow.tui.widgets.plots import CostPlot, CurvePlot, ScoreHistogram
 from trajflow.tui.widgets.scene_view import MIN_WIDTH_FOR_TWO, SceneView
-from trajflow.tui.widgets.text import TitleBar
+from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 SHOW_AFTER = 0.15
 """Seconds that the cursor must rest before a window is computed."""
@@ -127,7 +127,7 @@ class OodScreen(Screen[None]):
                 with Container(id="map"):
                     yield SceneView()
         yield Static("", id="about", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self.add_class("-empty")

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from trajflow.errors import RunError
 from trajflow.tui.app import TrajflowApp
@@ -21,7 +20,7 @@ from trajflow.tui.format import count, duration, number, percent
 from trajflow.tui.library import store_of_run
 from trajflow.tui.processes import start_training
 from trajflow.tui.widgets.plots import CurvePlot, loss_curves, schedule_curves, score_curves
-from trajflow.tui.widgets.text import FactList, Line, ProgressLine, TitleBar
+from trajflow.tui.widgets.text import FactList, KeyFooter, Line, ProgressLine, TitleBar
 
 EVERY = 0.7
 """Seconds between two looks at the events."""
@@ -57,7 +56,7 @@ class TrainingScreen(Screen[None]):
             yield CurvePlot("validation", below="epoch", id="scores")
             yield CurvePlot("schedule", below="epoch", id="schedule")
             yield FactList(id="words")
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self.set_interval(EVERY, self._look)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
+from textual.app import ComposeResult
 from textual.reactive import reactive
 from textual.widget import Widget
+from textual.widgets import Footer
 
 from trajflow.text import safe
 
@@ -17,6 +19,8 @@ LEVELS = {
     "note": ("i", "primary"),
     "ok": ("✓", "success"),
 }
+ALWAYS = ("app.back", "back", "app.quit", "app.help", "help")
+"""Actions whose keys come first in the footer."""
 PARTIAL = " ▏▎▍▌▋▊▉█"
 
 
@@ -48,6 +52,17 @@ class TitleBar(Widget):
         left.append(f" {safe(self.place, MAX_TITLE)}")
         line.add_row(left, Text(safe(self.state, MAX_TITLE) + " "))
         return line
+
+
+class KeyFooter(Footer):
+    """The keys of the screen, with the way back and the help first: they are never cut off."""
+
+    def __init__(self) -> None:
+        super().__init__(show_command_palette=False)
+
+    def compose(self) -> ComposeResult:
+        keys = list(super().compose())
+        yield from sorted(keys, key=lambda key: getattr(key, "action", "") not in ALWAYS)
 
 
 class FactList(Widget):
