@@ -345,7 +345,7 @@ def paint_costs(
         return left + round(flagged * (columns - left - 2))
 
     corner = np.zeros((1, 2 * rows, columns))
-    corner[0, 2 : 2 * row_of(0), left : column_of(0.5)] = 0.02
+    corner[0, 2 : 2 * row_of(0) + 1, left : column_of(0.5)] = 0.02
     canvas.shade(corner, np.array([red]))
     canvas.write(0, 0, "cost", palette.foreground, bold=True)
     canvas.write(0, left, "hurts and is not flagged"[: columns - left], red)
