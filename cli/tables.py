@@ -197,7 +197,9 @@ def _motion_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The report of `trajflow evaluate --ood`: a line for each corruption and severity."""
+    """The report of `trajflow evaluate --ood`: a line for each corruption, the worst first."""
+    from trajflow.ood.report import by_hidden_cost, hidden_summary
+
     protocol, ordinary = report["protocol"], report["ordinary"]
     fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
     yield (
@@ -205,8 +207,9 @@ def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:
         f"split {protocol['split']}{fold}; {protocol['samples']} draws; {protocol['unit']}"
     )
     yield ""
+    yield hidden_summary(report)
     rows = [["(ordinary)", "", ordinary["windows"], *[None] * 5, *_ood_scores(ordinary)]]
-    yield table(OOD, rows + [_ood_row(one) for one in report["corruptions"]])
+    yield table(OOD, rows + [_ood_row(one) for one in by_hidden_cost(report)])
     yield ""
     yield from _ood_notes(report)
 
@@ -224,6 +227,11 @@ def _ood_notes(report: Mapping[str, Any]) -> Iterator[str]:
         "flagged: share above the threshold that 95 % of validation people stay below; of ordinary "
         f"people {_percent(alarms['ood_score'])}; typical: above that of a typical recording, "
         f"{_percent(alarms['typical_score'])}"
+    )
+    yield (
+        "order: rise of the energy score times the share of windows not flagged; hurt: energy "
+        "score higher or coverage@90 lower than that of ordinary windows, and the 95 % intervals "
+        "do not overlap"
     )
     for name, words in (("ood_score", "OOD score"), ("expected_error", "expected error")):
         if name in kept:

@@ -51,6 +51,7 @@ def test_the_report_is_shown_kept_and_drawn(trajflow, run, fork, tmp_path):
     assert "noise" in out
     assert "10 cm" in out
     assert "of ordinary people" in out
+    assert "of 4 corruptions hurt and are flagged in less than half of the windows" in out
     kept = list(run.glob("ood-*-only-noise-mirrored.json"))
     assert len(kept) == 1
     assert kept[0].with_suffix(".png").read_bytes()[1:4] == b"PNG"

@@ -16,7 +16,16 @@ from trajflow.ood.baselines import BaselineDetectors, turned_steps
 from trajflow.ood.corruptions import available
 from trajflow.ood.evaluate import evaluate_ood, ordinary_windows, written
 from trajflow.ood.plots import draw
-from trajflow.ood.report import OOD_SCORE, OODTerms, newest_report, read_report, report_name
+from trajflow.ood.report import (
+    OOD_SCORE,
+    OODTerms,
+    by_hidden_cost,
+    hidden_summary,
+    is_hidden,
+    newest_report,
+    read_report,
+    report_name,
+)
 from trajflow.ood.statistics import (
     AT_80,
     KEPT,
@@ -308,3 +317,44 @@ def test_nothing_left_is_said(store_of):
     terms = OODTerms(windows=20, samples=3, names=("skip",))
     with pytest.raises(RunError, match="no window is left"):
         evaluate_ood("it", LengthPredictor(), store, Config.load(), terms)
+
+
+def corruption(key, energy, coverage, flagged, **more):
+    """A corruption as a report holds it, with narrow intervals."""
+
+    def narrow(value):
+        return {"value": value, "interval": [value - 0.01, value + 0.01]}
+
+    accuracy = {"energy_score": narrow(energy), "coverage_90": narrow(coverage)}
+    row = {"key": key, "name": key, "level": "all", "windows": 9, "trained_on": False}
+    return row | {"accuracy": accuracy, "alarms": {"ood_score": narrow(flagged)}} | more
+
+
+def test_what_hurts_and_is_not_flagged_comes_first():
+    rows = [
+        corruption("harmless", 0.3, 0.9, 0.0),
+        corruption("flagged", 9.0, 0.2, 1.0),
+        corruption("hidden", 3.0, 0.1, 0.05),
+        corruption("partly", 3.0, 0.1, 0.6),
+        corruption("another recording", 3.0, 0.1, 0.1, trained_on=True),
+        {"key": "nobody", "name": "nobody", "level": "all", "windows": 0},
+    ]
+    report = {"ordinary": corruption("", 0.3, 0.9, 0.05), "corruptions": rows}
+    order = [row["key"] for row in by_hidden_cost(report)]
+    assert order[:3] == ["hidden", "another recording", "partly"]
+    assert order[-1] == "nobody"
+    assert [row["key"] for row in rows if is_hidden(row, report["ordinary"])] == ["hidden"]
+    assert hidden_summary(report) == (
+        "1 of 6 corruptions hurts and is flagged in less than half of the windows"
+    )
+    safe = {"ordinary": report["ordinary"], "corruptions": rows[:2]}
+    assert hidden_summary(safe).startswith("0 of 2 corruptions hurt and are flagged")
+
+
+def test_each_stage_has_the_corruptions_so_far(evaluated):
+    store, config, _, whole = evaluated
+    terms = OODTerms(windows=60, samples=4, names=("noise-2", "mirrored"))
+    stages = []
+    evaluate_ood("it", LengthPredictor(), store, config, terms, progress=stages.append)
+    assert [len(one.report["corruptions"]) if one.report else 0 for one in stages] == [0, 0, 1]
+    assert stages[-1].report.keys() == whole.keys()

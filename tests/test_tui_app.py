@@ -173,6 +173,31 @@ def test_a_small_terminal_is_told_so_kindly_and_comes_back(folder):
     piloted(app_on(folder), play)
 
 
+def test_a_small_terminal_says_which_key_quits_and_it_does(folder):
+    async def play(pilot):
+        app = pilot.app
+        await pilot.resize_terminal(50, 12)
+        await pilot.pause()
+        assert "press q to quit" in " ".join(text_of(app).split())
+        await pilot.press("q")
+        await pilot.pause()
+
+    assert piloted(app_on(folder), play)._exit
+
+
+def test_the_palette_opens_a_run_by_a_few_letters(folder):
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app.screen.library.runs)
+        await pilot.press("colon", *"trnrun")
+        await until(pilot, lambda: "Training of run" in text_of(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        assert app.screen.run_folder == folder / "run"
+
+    piloted(app_on(folder), play)
+
+
 def test_escape_and_q_lead_back_and_q_leaves_from_home(folder):
     async def play(pilot):
         app = pilot.app

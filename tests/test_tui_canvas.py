@@ -641,3 +641,15 @@ def test_ten_agents_of_twenty_samples_are_painted_quickly():
     begin = time.thread_time()
     sum(k * k for k in range(400_000))
     assert min(times) < 2 * (time.thread_time() - begin), "a loop of 400 000 takes some 16 ms"
+
+
+def test_a_spread_narrower_than_a_cell_is_a_line():
+    view = view_of(agents=1, beside=0, samples=40)
+    path = view.future[None] + np.linspace(-1, 1, 40)[:, None, None, None] * [0.0, 0.07]
+    port = Viewport(1.0, 0.0, 0.05, 120, 80)
+    layers = Layers(truth=False, axes=False)
+    lines = paint_scene(replace(view, samples=path), port, Palette(), layers).lines
+    assert not any("▀" in line for line in lines)
+    wide = view.future[None] + np.linspace(-1, 1, 40)[:, None, None, None] * [0.0, 0.4]
+    lines = paint_scene(replace(view, samples=wide), port, Palette(), layers).lines
+    assert any("▀" in line for line in lines)

@@ -106,6 +106,50 @@ def test_the_worst_is_worst_and_the_best_best(run, fork):
     browsed(run, fork, play)
 
 
+def test_the_footer_always_has_the_way_back_and_the_help(run, fork):
+    async def play(pilot, screen):
+        await until(pilot, lambda: "Next" in lines_of(pilot.app)[-1])
+        assert "q Back" in lines_of(pilot.app)[-1]
+        assert "? Help" in lines_of(pilot.app)[-1]
+
+    browsed(run, fork, play, SMALL, Busy, waits=False)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_the_table_of_windows_scores_sorts_and_jumps(run, fork, size):
+    async def play(pilot, screen):
+        app = pilot.app
+        await press(pilot, screen, "W")
+        table = app.screen.query_one("WindowTable")
+        await until(pilot, lambda: "minADE" in screen._scores or "min_ade" in screen._scores)
+        await settled(pilot, screen)
+        text = text_of(app)
+        for name in ("scene", "time", "agents", "energy", "minADE"):
+            assert name in text
+        assert table.row_count == screen.summary.count
+        await press(pilot, screen, "down", "down")
+        assert screen.index == screen.view.index == 2
+        head = next(line for line in lines_of(app) if "agents" in line and "energy" in line)
+        await pilot.click("WindowTable", offset=(head.index("energy") + 1, 0))
+        await settled(pilot, screen)
+        scores = screen._scores["energy_score"]
+        shown = [float(scores[index]) for index in table.records]
+        assert shown == sorted(shown, reverse=True)
+        assert screen.index == 2
+        await press(pilot, screen, "g")
+        assert scores[screen.view.index] == scores.max()
+        await press(pilot, screen, "slash", *screen.view.scene, "enter")
+        assert {screen.summary.scene[n] for n in table.records} == {
+            screen.summary.scene[screen.index]
+        }
+        await press(pilot, screen, "enter", "right")
+        assert app.screen.focused is screen.scene
+        await press(pilot, screen, "W")
+        assert "agents  energy" not in text_of(app)
+
+    browsed(run, fork, play, size)
+
+
 def test_what_a_run_does_not_know_is_said(run, fork):
     async def play(pilot, screen):
         if screen.view.ood_score is not None:

@@ -30,7 +30,7 @@ from trajflow.tui.render.canvas import Canvas
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.dataset import DatasetScreen
 from trajflow.tui.screens.training import TrainingScreen
-from trajflow.tui.widgets.run_table import KeyTable
+from trajflow.tui.widgets.run_table import RunTable
 from trajflow.tui.widgets.scene_view import SceneView
 
 HOUR = 3600.0
@@ -71,8 +71,8 @@ def test_runs_and_stores_are_listed_newest_first(folder, size):
         await until(pilot, lambda: "3 runs, 1 store" in text_of(pilot.app))
         await pilot.press("j", "k")
         await pilot.pause()
-        found = [line for line in lines_of(pilot.app) if " ago" in line or "stopped" in line]
-        names = [line.split()[1] for line in found if len(line.split()) > 2]
+        found = [line for line in lines_of(pilot.app) if "● done" in line or "○ stopped" in line]
+        names = [line.split()[0] for line in found if len(line.split()) > 2]
         assert names[:2] == ["done", "half"]
         matches(pilot.app, f"home-{size[0]}", away=[folder], inks=True)
 
@@ -111,9 +111,9 @@ def test_a_click_chooses_and_another_opens(folder):
     async def play(pilot):
         app = pilot.app
         await until(pilot, lambda: app.screen.library.runs)
-        await pilot.click(KeyTable, offset=(5, 7))
+        await pilot.click(RunTable, offset=(5, 4))
         assert chosen(app) == "fork.zarr"
-        await pilot.click(KeyTable, offset=(5, 6))
+        await pilot.click(RunTable, offset=(5, 4))
         await until(pilot, lambda: isinstance(app.screen, DatasetScreen))
 
     piloted(app_on(folder), play)
@@ -185,6 +185,103 @@ def test_a_store_given_on_the_command_line_is_opened(folder):
     piloted(app_on(folder / "fork.zarr"), play)
 
 
+def test_the_table_of_runs_has_their_scores_and_sorts_by_a_header(folder):
+    half = [started(), step(5), evaluated(20, 0.1), finished(20, "stopped")]
+    make_run(folder / "runs" / "good", half, learned="gone", age=30)
+
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: len(app.screen.library.runs) == 4)
+        await pilot.pause()
+        lines = lines_of(app)
+        head = next(n for n, line in enumerate(lines) if "minFDE" in line)
+        for name in (
+            "state",
+            "epoch",
+            "energy",
+            "minADE",
+            "minFDE",
+            "cov@90",
+            "data",
+            "split",
+            "age",
+        ):
+            assert name in lines[head]
+        row = next(line for line in lines if "done" in line and "5/5" in line)
+        for word in ("0.400", "0.200", "0.320", "88 %", "fork.zarr", "test", "2 h ago"):
+            assert word in row
+        table = app.screen.table
+        await pilot.click(RunTable, offset=(lines[head].index("energy") + 1, 0))
+        await pilot.pause()
+        scores = [
+            one.history.best("energy_score")
+            for one in table.records
+            if one.name != "bad" and hasattr(one, "history")
+        ]
+        assert scores == sorted(scores, reverse=True)
+        await pilot.press("R")
+        assert table.records[0].name == "good"
+
+    piloted(app_on(folder), play, LARGE)
+
+
+def test_the_table_of_runs_is_filtered(folder):
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app.screen.library.runs)
+        await pilot.press("slash", *"stop")
+        await until(pilot, lambda: len(app.screen.table.records) == 1)
+        assert chosen(app) == "half"
+        assert "fork.zarr" not in text_of(app).split("half")[0]
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen.table.records) == 4)
+        assert chosen(app) == "half"
+        await pilot.press("j")
+        assert chosen(app) == "bad"
+
+    piloted(app_on(folder), play)
+
+
+def test_marked_runs_are_compared(folder):
+    events = [started(), step(5), evaluated(20, 0.1), finished(20, "stopped")]
+    learned = read_store(folder / "fork.zarr").fingerprint
+    make_run(folder / "runs" / "good", events, learned=learned, age=30)
+
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app.screen.library.runs)
+        await pilot.press("c")
+        await until(pilot, lambda: "mark two runs" in text_of(app))
+        await pilot.press("g", "space", "space", "c")
+
+        await until(pilot, lambda: type(app.screen).__name__ == "CompareScreen")
+        await until(pilot, lambda: "+0.3" in text_of(app))
+        text = text_of(app)
+        rows = [line for line in lines_of(app) if "val (in training)" in line]
+        assert rows[0].split()[:2] == ["good", "1"]
+        assert rows[1].split()[0] == "done"
+        assert "0.320" in rows[1]
+        assert "88 %" in rows[1]
+        assert "● good" in text
+        assert "■ done" in text
+
+    piloted(app_on(folder), play, LARGE)
+
+
+@pytest.mark.parametrize("run", ["ships", "runs/ships", "runs/fold/ships"])
+def test_a_run_given_on_the_command_line_opens_wherever_its_store_is(tmp_path, fork, run):
+    shutil.copytree(fork, tmp_path / "tracks.zarr")
+    learned = read_store(tmp_path / "tracks.zarr").fingerprint
+    make_run(tmp_path / run, whole_training(), learned=learned)
+
+    async def play(pilot):
+        await until(pilot, lambda: type(pilot.app.screen).__name__ == "ForecastScreen")
+        assert pilot.app.screen.run_folder == tmp_path / run
+        assert pilot.app.screen.data == tmp_path / "tracks.zarr"
+
+    piloted(app_on(tmp_path / run), play)
+
+
 HOSTILE = [
     "[red]x",
     "[@click=app.quit]y",
@@ -211,7 +308,7 @@ def test_hostile_names_are_shown_and_never_obeyed(tmp_path):
         strips = app.screen._compositor.render_strips()
         assert {strip.cell_length for strip in strips} == {SMALL[0]}
         for row in range(len(HOSTILE)):
-            await pilot.click(KeyTable, offset=(4, 2 * row))
+            await pilot.click(RunTable, offset=(4, 1 + row))
         assert app.is_running
 
     piloted(app_on(tmp_path / "[bold]deep"), play)

@@ -8,20 +8,20 @@ from functools import cache
 import numpy as np
 import pytest
 from ood_support import untrained
-from tui_support import LARGE, SMALL, app_on, make_run, piloted, text_of, until
+from tui_support import LARGE, SMALL, app_on, lines_of, make_run, piloted, text_of, until
 
 from trajflow.browse.corrupted import CorruptedBrowser, evaluate_run_ood
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.ood.evaluate import evaluate_ood, written
-from trajflow.ood.report import OODTerms, Stage, report_name
+from trajflow.ood.report import OODTerms, Stage, by_hidden_cost, hidden_summary, report_name
 from trajflow.tui import tasks
 from trajflow.tui.engine import Engine
 from trajflow.tui.format import bar
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.ood import OodScreen
-from trajflow.tui.widgets.corruption_table import retention_curves, roc_curves
-from trajflow.tui.widgets.plots import histogram_text
+from trajflow.tui.widgets.corruption_table import CorruptionTable, retention_curves, roc_curves
+from trajflow.tui.widgets.plots import CostPoint, histogram_text, paint_costs
 
 TERMS = OODTerms(windows=60, samples=4, names=("noise-1", "noise-2", "unit-3", "skip-2"))
 
@@ -94,7 +94,7 @@ def test_the_table_holds_every_corruption_with_its_numbers(run, fork, report, si
         assert f"{auroc:.3f}" in text
         assert "nobody" in text
         assert "walks[red]" in text
-        assert screen.table.chosen == "noise-1"
+        assert screen.table.chosen == "noise-2"
         await pilot.press("k")
         await until(pilot, lambda: "false alarms" in text_of(pilot.app))
         assert screen.table.chosen == ""
@@ -106,7 +106,7 @@ def test_the_table_holds_every_corruption_with_its_numbers(run, fork, report, si
 def test_a_corruption_shows_its_curves_and_its_windows(run, fork, report):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
-        await pilot.press("k", "j")
+        await pilot.press("k", "j", "j")
         await showing(pilot, screen, "noise-1")
         text = text_of(pilot.app)
         assert "noise 2 cm" in text
@@ -120,7 +120,7 @@ def test_a_corruption_shows_its_curves_and_its_windows(run, fork, report):
         await until(pilot, lambda: "lowest OOD score 1 of 9" in text_of(pilot.app))
         place = examples["least"][0]
         await until(pilot, lambda: screen.shown[0].row == place["row"])
-        await pilot.press("down", "j", "down")
+        await pilot.press("down")
         await showing(pilot, screen, "unit-3")
         await pilot.press("h")
         await until(pilot, lambda: "9 of 9" in text_of(pilot.app))
@@ -131,7 +131,7 @@ def test_a_corruption_shows_its_curves_and_its_windows(run, fork, report):
 def test_why_shows_the_agent_among_its_nearest(run, fork):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
-        await showing(pilot, screen, "noise-1")
+        await showing(pilot, screen, "noise-2")
         assert screen.scene.second is None
         await pilot.press("y")
         assert screen.scene.second is screen.shown[2]
@@ -149,18 +149,21 @@ def test_why_shows_the_agent_among_its_nearest(run, fork):
 def test_a_small_screen_turns_its_pages_and_charts(run, fork):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
-        await showing(pilot, screen, "noise-1")
+        await showing(pilot, screen, "noise-2")
+        assert "hurts and is not" in text_of(pilot.app)
+        await pilot.press("c")
+        await pilot.pause()
         assert "corrupted" in text_of(pilot.app)
         await pilot.press("c")
         await pilot.pause()
         assert "ROC" in text_of(pilot.app)
         await pilot.press("enter")
         await pilot.pause()
-        assert "AUROC 0 to 1" not in text_of(pilot.app)
+        assert "flagged hidden" not in text_of(pilot.app)
         assert screen.scene.size.width == SMALL[0]
         await pilot.press("enter")
         await pilot.pause()
-        assert "AUROC 0 to 1" in text_of(pilot.app)
+        assert "flagged hidden" in text_of(pilot.app)
 
     on_screen(run, fork, play)
 
@@ -259,3 +262,76 @@ def test_bars_and_histograms_are_as_high_as_they_should_be():
     assert lines[3].rstrip().endswith("█" * 12)
     assert all(line[0] == line[-1] for line in lines[5:7])
     assert "threshold 0.9▲" in lines[7]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_the_most_dangerous_corruption_is_first_and_counted(run, fork, report, size):
+    async def play(pilot, screen):
+        await until(pilot, lambda: screen.report is not None)
+        await pilot.pause()
+        app = pilot.app
+        first = by_hidden_cost(report)[0]
+        assert screen.table.chosen == first["key"]
+        summary = " ".join(text_of(app).split())
+        assert hidden_summary(report) in summary
+        assert next(iter(screen.table.rows)).value == ""
+
+    on_screen(run, fork, play, size)
+
+
+def test_a_header_sorts_the_corruptions(run, fork, report):
+    async def play(pilot, screen):
+        await until(pilot, lambda: screen.report is not None)
+        await pilot.pause()
+        flagged = {
+            one["key"]: one["alarms"]["ood_score"]["value"]
+            for one in report["corruptions"]
+            if one["windows"]
+        }
+        head = next(line for line in lines_of(pilot.app) if "flagged" in line and "AUROC" in line)
+        row = lines_of(pilot.app).index(head) - screen.table.region.y
+        await pilot.click(CorruptionTable, offset=(head.index("flagged") + 1, row))
+        await pilot.pause()
+        keys = [key.value for key in screen.table.rows]
+        shown = [flagged[key] for key in keys if key in flagged]
+        assert shown == sorted(shown, reverse=True)
+        await pilot.click(CorruptionTable, offset=(head.index("flagged") + 1, row))
+        await pilot.pause()
+        shown = [flagged[key.value] for key in screen.table.rows if key.value in flagged]
+        assert shown == sorted(shown)
+
+    on_screen(run, fork, play, LARGE)
+
+
+def test_help_defines_the_columns(run, fork):
+    async def play(pilot, screen):
+        await until(pilot, lambda: screen.report is not None)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "above the threshold" in " ".join(text_of(pilot.app).split()))
+
+    on_screen(run, fork, play, LARGE)
+
+
+def test_corruptions_are_shown_while_others_are_evaluated(report, fork, tmp_path):
+    bare = make_run(tmp_path / "bare")
+    begin, end = asyncio.Event(), asyncio.Event()
+    first = report | {"corruptions": report["corruptions"][:1]}
+
+    async def play(pilot, screen):
+        await pilot.press("e")
+        begin.set()
+        await until(pilot, lambda: screen.report is not None)
+        await until(pilot, lambda: "left" in screen.title_bar.state)
+        assert [key.value for key in screen.table.rows] == ["", "noise-1"]
+
+    progress = [(begin.wait, Stage(1, 5, "noise 5 cm", first)), (end.wait, None)]
+    on_screen(bare, fork, play, progress=progress)
+
+
+def test_the_dangerous_corner_is_marked():
+    points = [CostPoint("hidden", 0.05, 8.0, True), CostPoint("seen", 0.9, 8.0, False)]
+    lines = paint_costs(points, "hidden", (12, 40), Palette()).lines
+    assert "not flagged" in lines[0]
+    row, column = next((r, line.index("●")) for r, line in enumerate(lines) if "●" in line)
+    assert column < 20
+    assert row < 6

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, Select, Static
 from tui_support import (
     LARGE,
     SMALL,
@@ -154,13 +154,85 @@ def test_what_the_command_complains_of_is_shown(tmp_path, fork):
         app = pilot.app
         app.open_new_training(store)
         await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
-        app.screen.query_one("#more", Input).value = "model.widht=3"
+        app.screen.query_one("#out", Input).value = str(tmp_path / "mine")
+        shutil.rmtree(store)
         app.screen.query_one(Button).press()
         await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         await until(pilot, lambda: app.screen.state == "failed", 60)
-        await until(pilot, lambda: "widht" in text_of(app))
+        await until(pilot, lambda: "fork.zarr" in " ".join(app.screen.latest.words))
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
+        assert app.screen.query_one("#out", Input).value == str(tmp_path / "mine")
+        await until(pilot, lambda: "the training did not start" in text_of(app))
 
     piloted(app_on(tmp_path), play, LARGE)
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "problem"),
+    [
+        ("more", "model.widht=3", "did you mean 'model.width'"),
+        ("lr", "-1", "learning rate: input should be greater than 0"),
+        ("epochs", "2.5", "epochs: input should be a valid integer"),
+        ("batch", "many", "batch size: input should be a valid integer"),
+        ("seed", "-1", "seed: input should be greater"),
+    ],
+)
+def test_a_setting_is_checked_while_it_is_typed(tmp_path, fork, field, typed, problem):
+    store = shutil.copytree(fork, tmp_path / "fork.zarr")
+
+    async def play(pilot):
+        app = pilot.app
+        app.open_new_training(store)
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
+        form, line = app.screen, app.screen.query_one(f"#{field}", Input)
+        before, line.value = line.value, ""
+        line.focus()
+        await pilot.press(*typed)
+        await until(pilot, lambda: problem in text_of(app))
+        assert form.query_one(Button).disabled
+        line.value = before
+        await until(pilot, lambda: not form.query_one(Button).disabled)
+        assert problem not in text_of(app)
+
+    piloted(app_on(tmp_path), play, LARGE)
+
+
+def test_enter_in_a_text_field_never_starts(tmp_path, fork):
+    store = shutil.copytree(fork, tmp_path / "fork.zarr")
+
+    async def play(pilot):
+        app = pilot.app
+        app.open_new_training(store)
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
+        form = app.screen
+        for field in ("epochs", "more", "out"):
+            form.query_one(f"#{field}", Input).focus()
+            await pilot.press("enter")
+            await pilot.pause()
+        await pilot.pause(0.3)
+        assert app.screen is form
+        assert not (tmp_path / "runs").exists()
+
+    piloted(app_on(tmp_path), play)
+
+
+def test_a_folder_that_was_typed_stays_when_another_encoder_is_chosen(tmp_path, fork):
+    store = shutil.copytree(fork, tmp_path / "fork.zarr")
+
+    async def play(pilot):
+        app = pilot.app
+        app.open_new_training(store)
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
+        out = app.screen.query_one("#out", Input)
+        app.screen.query_one("#encoder", Select).value = "tcn"
+        await until(pilot, lambda: out.value.endswith("fork-tcn-mmf"))
+        out.value = str(tmp_path / "mine")
+        app.screen.query_one("#encoder", Select).value = "gru"
+        await pilot.pause()
+        assert out.value == str(tmp_path / "mine")
+
+    piloted(app_on(tmp_path), play)
 
 
 def test_a_folder_that_is_taken_is_refused_in_the_form(tmp_path, fork):

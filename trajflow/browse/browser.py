@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from trajflow.datasets.windows import Windows
 from trajflow.errors import ConfigError, RunError, did_you_mean
 from trajflow.inference.choosing import rules
 from trajflow.ood.detector import OODScores
-from trajflow.types import Batch, Bools, Floats
+from trajflow.types import Batch, Bools, Floats, Ints
 
 PREVIEWED = 24
 """Windows among which the busiest one is the preview of a run."""
@@ -43,6 +43,11 @@ class SplitSummary:
         selections: Rules that can select samples.
         unit: Unit of the coordinates.
         dt: Seconds per step.
+        scene: Recording of each window, an index of `store_scenes`, [W].
+        store_scenes: Names of the recordings of the store.
+        seconds: Time of the present step of each window in its recording, [W].
+        targets: Agents that are forecast in each window, [W].
+        detects: Whether the run has an OOD detector.
     """
 
     name: str
@@ -54,6 +59,11 @@ class SplitSummary:
     selections: tuple[str, ...]
     unit: str
     dt: float
+    scene: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    store_scenes: tuple[str, ...] = ()
+    seconds: Floats = field(default_factory=lambda: np.zeros(0))
+    targets: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    detects: bool = False
 
 
 class Browser:
@@ -62,6 +72,7 @@ class Browser:
     Attributes:
         forecaster: Who forecasts them.
         windows: The windows.
+        ranked: Scores of all windows by name, [W], as far as `rank` has computed them.
     """
 
     def __init__(
@@ -73,7 +84,7 @@ class Browser:
         other: Callable[[str], WindowForecaster],
     ) -> None:
         self.forecaster, self.store, self.windows, self.split = forecaster, store, windows, split
-        self._other, self._ranked = other, dict[str, Floats]()
+        self._other, self.ranked = other, dict[str, Floats]()
         tracks = windows.rows.tracks
         self._type_codes = dict(zip(tracks.agent.tolist(), tracks.kind.tolist(), strict=True))
         self._types = tracks.types
@@ -100,6 +111,13 @@ class Browser:
             selections=tuple(rule for rule in rules() if rule != "learned" or learned),
             unit=self.store.unit,
             dt=self.store.dt,
+            scene=np.asarray(self.windows.scene),
+            store_scenes=tuple(self.store.scenes),
+            seconds=np.asarray(
+                (self.windows.start + self.windows.rows.history - 1) * self.store.dt, np.float64
+            ),
+            targets=np.asarray(self.windows.target_counts),
+            detects=bool(predictor and predictor(1).detector),
         )
 
     def batch(self, index: int, past: Floats | None = None) -> Batch:
@@ -211,7 +229,8 @@ class Browser:
     def rank(self, by: str) -> Iterator[tuple[int, int, Floats | None]]:
         """Score every window, chunk by chunk.
 
-        A window's score is the mean over its targets; its OOD score is the highest of them.
+        A window's score is the mean over its targets; its OOD score is the highest of them. All
+        scores of the forecasts are computed at once and kept in `ranked`.
 
         Args:
             by: One of `RANKINGS`.
@@ -224,13 +243,15 @@ class Browser:
         """
         if by not in RANKINGS:
             raise ConfigError(did_you_mean("ranking", by, RANKINGS))
-        if by not in self._ranked:
+        if by not in self.ranked:
             parts = []
             for rows in chunks(self.windows.target_counts):
                 parts.append(window_scores(self.forecaster, self.windows.gather(rows), by))
                 yield int(rows[-1]) + 1, len(self), None
-            self._ranked[by] = np.concatenate(parts)
-        yield len(self), len(self), self._ranked[by]
+            self.ranked |= {
+                name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+            }
+        yield len(self), len(self), self.ranked[by]
 
     def _edited(self, index: int, past: Floats) -> Bools:
         stored = self.windows.gather(np.array([index])).past[0]

@@ -139,13 +139,13 @@ def scatter(target: Bools, rows: Floats) -> Floats:
     return full
 
 
-def window_scores(forecaster: WindowForecaster, batch: Batch, by: str) -> Floats:
-    """Score of each window, [B]: the mean over its targets, or the highest OOD score.
+def window_scores(forecaster: WindowForecaster, batch: Batch, by: str) -> dict[str, Floats]:
+    """Scores of each window by name, [B]: means over its targets, or the highest OOD score.
 
     Args:
         forecaster: The run or baseline.
         batch: The windows.
-        by: One of `RANKINGS`.
+        by: The OOD score, or any other of `RANKINGS` for all of these.
 
     Raises:
         RunError: A baseline has no OOD score.
@@ -155,9 +155,10 @@ def window_scores(forecaster: WindowForecaster, batch: Batch, by: str) -> Floats
         if forecaster.predictor is None:
             raise RunError(f"{forecaster.name} is a baseline and has no OOD score")
         detected = forecaster.predictor(1).ood(batch)
-        return np.asarray(np.nanmax(scatter(batch.target, detected.ood_score), 1))
+        return {by: np.asarray(np.nanmax(scatter(batch.target, detected.ood_score), 1))}
     forecast = forecaster.forecast(batch, 20, 0, 1, None)
-    return np.asarray(np.nanmean(scores(forecast, batch)[by], 1))
+    values = scores(forecast, batch)
+    return {name: np.nanmean(values[name], 1) for name in RANKINGS if name in values}
 
 
 def chunks(targets: Ints) -> Iterator[Ints]:

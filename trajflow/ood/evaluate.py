@@ -118,18 +118,12 @@ def evaluation_stages(
     windows = scorer.score(ordinary.batches)
     expectation = _self_expectations(ordinary.batches, predictor, terms)
     reference = Reference(windows, _thresholds(scorer, ordinary, windows), terms.seed, expectation)
-    rows = []
-    for done, one in enumerate(graded, 1):
-        yield Stage(done, len(graded) + 1, f"{one.corruption.name} {one.level}")
-        other = against if one.corruption.name == "against" else None
-        rows.append(_row(one, ordinary, scorer, reference, other or store))
-    if rows and not any(row["windows"] for row in rows):
-        raise RunError("no window is left under any of these corruptions; take more with --windows")
     notes = list(ordinary.notes)
     if predictor.calibration is None:
         notes.append(
             "the run has no calibrated regions; `trajflow fit RUN DATA calibration` fits them"
         )
+    rows: list[Values] = []
     report = {
         "kind": "ood",
         "name": name,
@@ -139,9 +133,16 @@ def evaluation_stages(
         "scores": list(windows.scores),
         "notes": notes,
         "metre": ordinary.world.metre,
-        "seconds": time.perf_counter() - start,
+        "seconds": 0.0,
     }
-    yield finite(report)
+    for done, one in enumerate(graded, 1):
+        so_far = finite(report) if rows else None
+        yield Stage(done, len(graded) + 1, f"{one.corruption.name} {one.level}", so_far)
+        other = against if one.corruption.name == "against" else None
+        rows.append(_row(one, ordinary, scorer, reference, other or store))
+    if rows and not any(row["windows"] for row in rows):
+        raise RunError("no window is left under any of these corruptions; take more with --windows")
+    yield finite(report | {"seconds": time.perf_counter() - start})
 
 
 def written(report: Values) -> bytes:

@@ -68,11 +68,19 @@ class OODTerms:
 
 @dataclass(frozen=True)
 class Stage:
-    """Progress of an evaluation: sets of windows done, their total, and the one that is next."""
+    """Progress of an evaluation.
+
+    Attributes:
+        done: Sets of windows done.
+        total: All of them.
+        note: The set that is next.
+        report: The report of the corruptions so far; None before the first one.
+    """
 
     done: int
     total: int
     note: str
+    report: Values | None = None
 
 
 @dataclass(frozen=True)
@@ -287,6 +295,70 @@ def finite(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
+
+
+def flagged_share(windows: Mapping[str, Any]) -> float:
+    """Share of windows above the threshold of the OOD score; every person counts once."""
+    return float(windows["alarms"][OOD_SCORE]["value"] or 0.0)
+
+
+def cost(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> float:
+    """By which share a corruption raises the energy score of ordinary windows; NaN if unknown."""
+    if not corruption["windows"]:
+        return math.nan
+    after, before = (one["accuracy"]["energy_score"]["value"] for one in (corruption, ordinary))
+    return float(after / before - 1) if after is not None and before else math.nan
+
+
+def hidden_cost(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> float:
+    """The cost of a corruption times the share of its windows that are not flagged; NaN if unknown.
+
+    A corruption that lowers the energy score costs nothing.
+    """
+    paid = cost(corruption, ordinary)
+    if math.isnan(paid):
+        return math.nan
+    return max(0.0, paid) * (1 - flagged_share(corruption))
+
+
+def is_hidden(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> bool:
+    """Whether a corruption hurts and is flagged in less than half of its windows.
+
+    It hurts if its energy score is higher, or its coverage lower, than that of ordinary windows,
+    and their 95 % intervals do not overlap. Recordings that the run was trained on are no
+    corruption in this sense: their scores differ because the recordings do.
+    """
+    if not corruption["windows"] or corruption["trained_on"]:
+        return False
+    if flagged_share(corruption) >= 0.5:
+        return False
+    return _above(corruption, ordinary, "energy_score") or _above(
+        ordinary, corruption, "coverage_90"
+    )
+
+
+def by_hidden_cost(report: Mapping[str, Any]) -> list[Values]:
+    """The corruptions of a report, those with the highest hidden cost first, unknown ones last."""
+
+    def rank(corruption: Values) -> tuple[bool, float]:
+        hidden = hidden_cost(corruption, report["ordinary"])
+        return math.isnan(hidden), 0.0 if math.isnan(hidden) else -hidden
+
+    return sorted(report["corruptions"], key=rank)
+
+
+def hidden_summary(report: Mapping[str, Any]) -> str:
+    """How many corruptions hurt without being flagged, in a sentence."""
+    rows, ordinary = report["corruptions"], report["ordinary"]
+    hidden = sum(is_hidden(row, ordinary) for row in rows)
+    verbs = "hurts and is" if hidden == 1 else "hurt and are"
+    return f"{hidden} of {len(rows)} corruptions {verbs} flagged in less than half of the windows"
+
+
+def _above(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
+    """Whether the 95 % interval of a value lies above that of another."""
+    ends, others = (each["accuracy"][name]["interval"] for each in (one, other))
+    return ends is not None and others is not None and ends[0] > others[1]
 
 
 def report_name(protocol: Mapping[str, Any]) -> str:

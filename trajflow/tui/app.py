@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
+from textual.command import CommandPalette, Provider
 from textual.events import Resize
 from textual.geometry import Size
 from textual.screen import ModalScreen, Screen
@@ -29,8 +29,18 @@ WARM_UP_AFTER = 0.3
 MIN_SIZE = Size(80, 24)
 
 
+def _library_commands() -> type[Provider]:
+    from trajflow.tui.commands import LibraryCommands
+
+    return LibraryCommands
+
+
 class SmallTerminalScreen(ModalScreen[None]):
     """Shown while the terminal is too small."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q,Q,escape", "app.quit", "Quit", id="small.quit"),
+    ]
 
     @staticmethod
     def fits(size: Size) -> bool:
@@ -38,9 +48,8 @@ class SmallTerminalScreen(ModalScreen[None]):
         return size.width >= MIN_SIZE.width and size.height >= MIN_SIZE.height
 
     def compose(self) -> ComposeResult:
-        """One line in the middle."""
-        size = f"{MIN_SIZE.width} x {MIN_SIZE.height}"
-        yield Static(f"The terminal is too small; trajflow needs {size}.")
+        needs = f"The terminal is too small: trajflow needs {MIN_SIZE.width} x {MIN_SIZE.height}."
+        yield Static(f"{needs}\nMake it larger, or press q to quit.")
 
 
 class TrajflowApp(App[None]):
@@ -57,6 +66,7 @@ class TrajflowApp(App[None]):
     """
 
     TITLE = "trajflow"
+    COMMANDS = App.COMMANDS | {_library_commands}
     CSS_PATH = "styles.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012
@@ -121,17 +131,14 @@ class TrajflowApp(App[None]):
         yield SystemCommand("Theme", "choose among all themes", self.action_change_theme)
 
     def on_ready(self) -> None:
-        """Once something is visible, load what takes seconds."""
         if self._warm_up:
             self.set_timer(WARM_UP_AFTER, self._load_engine)
 
     def on_unmount(self) -> None:
-        """The engine ends with the application."""
         if "engine" in self.__dict__:
             self.engine.close()
 
     def on_resize(self, event: Resize) -> None:
-        """Say so where the terminal is too small."""
         small = isinstance(self.screen, SmallTerminalScreen)
         if SmallTerminalScreen.fits(event.size) == small:
             self.pop_screen() if small else self.push_screen(SmallTerminalScreen())
@@ -183,12 +190,10 @@ class TrajflowApp(App[None]):
         return action != "back" or len(list(below)) > 1
 
     async def action_back(self) -> None:
-        """Return to the screen below; home stays."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
 
     def action_help(self) -> None:
-        """Show or hide the keys of this screen, in Textual's help panel."""
         if self.screen.query("HelpPanel"):
             self.action_hide_help_panel()
         else:
@@ -196,11 +201,9 @@ class TrajflowApp(App[None]):
         self.refresh_bindings()
 
     def action_scroll_help(self, lines: int) -> None:
-        """Scroll the keys."""
         self.screen.query_one("KeyPanel").scroll_relative(y=lines, animate=False)
 
     def action_theme(self) -> None:
-        """Switch between dark and light."""
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name
 
     def _load_engine(self) -> None:

@@ -24,7 +24,7 @@ MAX_BYTES = 16 * 2**20
 """Bytes of a description that are read at most."""
 SKIPPED = {"node_modules", "__pycache__", "site-packages", "proc", "sys", "dev"}
 FILES = ("zarr.json", "config.toml", "run.json", "events.jsonl")
-ABOVE = 2
+ABOVE = 3
 """Folders above a run below which its store is looked for."""
 DAMAGE = (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
 
@@ -232,6 +232,11 @@ class _Walk:
 def kind_of(folder: Path) -> type[Entry] | None:
     """Whether a folder is a run or a store; None if neither."""
     return _kind(folder, *_list(folder))
+
+
+def read_entry(path: Path) -> Entry:
+    """A run folder or a store, by what it is."""
+    return read_store(path) if kind_of(path) is StoreEntry else read_run(path)
 
 
 def read_run(path: Path) -> RunEntry:

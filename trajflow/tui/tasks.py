@@ -26,23 +26,6 @@ Finding = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """Scores of the windows of a split.
-
-    Attributes:
-        by: Which score.
-        done: Windows scored.
-        total: Windows of the split.
-        scores: Score of each window, [W]; None until all are known.
-    """
-
-    by: str
-    done: int
-    total: int
-    scores: Floats | None = None
-
-
-@dataclass(frozen=True)
 class Histogram:
     """How often values occur.
 
@@ -136,10 +119,13 @@ def show_window(
     return view, browser.view(index, options, past, browser.other(beside))
 
 
-def rank_windows(session: Session, run: Path, data: Path, split: str, by: str) -> Iterator[Ranking]:
-    """All windows of a split by a score; only the last value has the scores."""
-    for done, total, scores in session.browser(run, data, split).rank(by):
-        yield Ranking(by, done, total, scores)
+def rank_windows(
+    session: Session, run: Path, data: Path, split: str, by: str
+) -> Iterator[tuple[float, Mapping[str, Floats]]]:
+    """Score all windows of a split: the share that is done, and scores by name [W] at the end."""
+    browser = session.browser(run, data, split)
+    for done, total, scores in browser.rank(by):
+        yield done / max(1, total), {} if scores is None else dict(browser.ranked)
 
 
 def preview_run(session: Session, run: Path, data: Path, split: str) -> View:

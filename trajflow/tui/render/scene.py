@@ -21,6 +21,8 @@ MAX_SEGMENTS = 16_000
 """Segments of sampled paths that are drawn; of more samples, evenly chosen ones are."""
 TRAIL = 0.35
 """How much of its density the way to a played moment keeps."""
+CELL = (2, 4)
+"""Dots of a cell, right and down: samples that are closer together are drawn as one line."""
 MAX_DOTS = 1e6
 """Dots from the map beyond which no letter is written."""
 
@@ -229,10 +231,12 @@ class ScenePainter:
         count, agents = paths.shape[:2]
         if not count or not agents:
             return
-        equal = np.ptp(paths, 0).max((-1, -2)) < 1
-        if equal.any():
-            canvas.stroke(self._trace(paths[0, equal]), self.hues[self.targets[equal]])
-        paths, hues = paths[:, ~equal], self.hues[self.targets[~equal]]
+        narrow = (np.ptp(paths, 0).max(1) < CELL).all(-1)
+        if narrow.any():
+            canvas.stroke(
+                self._trace(np.median(paths[:, narrow], 0)), self.hues[self.targets[narrow]]
+            )
+        paths, hues = paths[:, ~narrow], self.hues[self.targets[~narrow]]
         colors, plane = np.unique(hues, return_inverse=True)
         plane, weight = np.tile(plane, count), np.full(paths[..., 0, 0].size, 1 / count)
         size = (canvas.rows, canvas.columns)

@@ -10,9 +10,8 @@ from typing import ClassVar
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
@@ -21,8 +20,8 @@ from trajflow.tui.format import count
 from trajflow.tui.library import read_store
 from trajflow.tui.screens.home import store_facts
 from trajflow.tui.widgets.plots import BarPlot, TrackMap
-from trajflow.tui.widgets.run_table import KeyTable, Row
-from trajflow.tui.widgets.text import FactList, FindingList, TitleBar
+from trajflow.tui.widgets.tables import Column, RecordTable
+from trajflow.tui.widgets.text import FactList, FindingList, KeyFooter, TitleBar
 
 READ_AFTER = 0.15
 """Seconds that the cursor must rest on a scene before its tracks are read."""
@@ -30,11 +29,15 @@ ALL = "\0"
 """Key of the row for all scenes; no scene has this name."""
 
 
+Scene = tuple[str, int]
+"""Name of a recording and its rows; 0 while these are not known."""
+
+
 class DatasetScreen(Screen[None]):
     """Scenes at the left, the tracks of the chosen one at the right."""
 
     app = getters.app(TrajflowApp)
-    table = getters.query_one(KeyTable)
+    table = getters.query_one(RecordTable)
     title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "agent_type", "Agent type", id="data.type"),
@@ -54,32 +57,36 @@ class DatasetScreen(Screen[None]):
         return ["", *((self.entry.about or {}).get("agents", {}))]
 
     def compose(self) -> ComposeResult:
-        """Scenes and histograms; map, facts or findings."""
         yield TitleBar(f"{self.store.name} · data")
         with Horizontal():
             with Vertical(id="scenes"):
-                yield KeyTable()
+                yield RecordTable[Scene](
+                    [
+                        Column("scene", 12, _scene_name, _scene_name, down=False),
+                        Column("size", 12, _scene_size, lambda one: one[1]),
+                    ],
+                    lambda one: one[0],
+                )
                 yield BarPlot("speed", id="speeds")
                 yield BarPlot("duration", id="durations")
             with Vertical(id="side"):
                 yield TrackMap()
                 yield FactList()
-                yield FindingList()
-        yield Footer()
+                with VerticalScroll(id="findings"):
+                    yield FindingList()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Read the scenes; their names are known already."""
         self.table.focus()
-        self._show_scenes(dict.fromkeys((self.entry.about or {}).get("scene_names", [])))
+        self._show_scenes(dict.fromkeys((self.entry.about or {}).get("scene_names", []), 0))
         self.query_one(FactList).show(store_facts(self.entry))
-        self.query_one(FindingList).display = False
+        self.query_one("#findings").display = False
         if self.entry.problem:
             self.app.show_error(self.entry.problem)
         else:
             self._read_scenes()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Types can be chosen where there are several."""
         return action != "agent_type" or len(self.agent_types) > 2
 
     def on_data_table_row_highlighted(self) -> None:
@@ -87,18 +94,15 @@ class DatasetScreen(Screen[None]):
         self._read_tracks(READ_AFTER)
 
     def on_data_table_row_selected(self) -> None:
-        """Read the chosen scene now."""
         self._read_tracks()
 
     def action_agent_type(self) -> None:
-        """Show the next type of agents, or all."""
         at = self.agent_types.index(self.agent_type)
         self.agent_type = self.agent_types[(at + 1) % len(self.agent_types)]
         self._read_tracks()
 
     def action_examine(self) -> None:
-        """Look for what is wrong with the tracks, or go back to the facts."""
-        findings, facts = self.query_one(FindingList), self.query_one(FactList)
+        findings, facts = self.query_one("#findings"), self.query_one(FactList)
         findings.display = not findings.display
         facts.display = not findings.display
         running = any(one.node is self and one.group == "examine" for one in self.workers)
@@ -106,7 +110,6 @@ class DatasetScreen(Screen[None]):
             self._examine()
 
     def action_train(self) -> None:
-        """Train on this store."""
         self.app.open_new_training(self.store)
 
     @work(group="scenes")
@@ -135,7 +138,6 @@ class DatasetScreen(Screen[None]):
 
     @work(group="examine")
     async def _examine(self) -> None:
-        self.query_one(FindingList).show([], "examining every byte, then the tracks ...")
         try:
             async for result in self.app.engine.stream(tasks.examine_store, self.store):
                 self._findings += result
@@ -145,17 +147,13 @@ class DatasetScreen(Screen[None]):
         self.call_later(self._show_findings, f"examined: {len(self._findings)} findings")
 
     def _show_findings(self, state: str = "") -> None:
-        self.query_one(FindingList).show(self._findings)
+        self.query_one(FindingList).findings = tuple(self._findings)
         self.title_bar.state = state or self.title_bar.state
 
-    def _show_scenes(self, scenes: Mapping[str, int | None]) -> None:
-        total = sum(rows or 0 for rows in scenes.values())
-        rows = [
-            Row(name, "", name, f"{count(n)} rows" if n is not None else "")
-            for name, n in scenes.items()
-        ]
-        everything = Row(ALL, "store", "all scenes", f"{count(total)} rows" if total else "")
-        self.table.show([everything, *rows] if len(rows) != 1 else rows)
+    def _show_scenes(self, scenes: Mapping[str, int]) -> None:
+        everything = (ALL, sum(scenes.values()))
+        several = len(scenes) != 1
+        self.table.show([everything] * several + list(scenes.items()), pinned=int(several))
 
     def _show_tracks(self, tracks: tasks.SceneTracks) -> None:
         self.query_one(TrackMap).show(tracks)
@@ -165,3 +163,11 @@ class DatasetScreen(Screen[None]):
         kind = f" of type {tracks.agent_type}" if tracks.agent_type else ""
         scene = tracks.scene or "all scenes"
         self.title_bar.state = f"{scene}: {count(tracks.tracks)} tracks{kind}{drawn}"
+
+
+def _scene_name(scene: Scene) -> str:
+    return "all scenes" if scene[0] == ALL else scene[0]
+
+
+def _scene_size(scene: Scene) -> str:
+    return f"{count(scene[1])} rows" if scene[1] else ""

@@ -122,14 +122,15 @@ class EditController:
     def __init__(self, scene: SceneView, changed: Callable[[bool], None]) -> None:
         self._scene, self._changed = scene, changed
         self.edit: PastEdit | None = None
+        self._targets: list[int] = []
 
     def begin(self, view: View, agent: int | None) -> None:
         """Edit an agent, or the first target."""
-        targets = np.flatnonzero(view.target)
-        if len(targets):
-            chosen = agent if agent is not None and agent in targets else int(targets[0])
+        self._targets = np.flatnonzero(view.target).tolist()
+        if self._targets:
             self._scene.play(False)
-            self._select(PastEdit.of(view.past, chosen))
+            first = agent if agent in self._targets else self._targets[0]
+            self._select(PastEdit.of(view.past, first))
 
     def end(self) -> bool:
         """Forget the edit; whether anything had been changed."""
@@ -147,12 +148,12 @@ class EditController:
         if self.edit is not None:
             self._select(self.edit.select(self.edit.step if step is None else step, agent))
 
-    def select_agent(self, view: View, way: int) -> None:
+    def select_agent(self, way: int) -> None:
         """Edit the next target; edits of others stay."""
         if self.edit is not None:
-            targets = np.flatnonzero(view.target).tolist()
-            at = targets.index(self.edit.agent) if self.edit.agent in targets else -1
-            self._select(self.edit.select(self.edit.step, targets[(at + way) % len(targets)]))
+            agents = self._targets
+            at = agents.index(self.edit.agent) if self.edit.agent in agents else -1
+            self._select(self.edit.select(self.edit.step, agents[(at + way) % len(agents)]))
 
     def nudge(self, right: int, up: int) -> None:
         """Move the point by the width of a cell."""
@@ -163,6 +164,14 @@ class EditController:
         """Put noise on all points of the agent."""
         seed = int(np.random.default_rng().integers(1 << 30))
         self.apply(lambda edit: edit.noised(seed, self._scene.port.scale))
+
+    def restore(self) -> None:
+        """Put the point back where it was observed."""
+        self.apply(PastEdit.restored)
+
+    def reset(self) -> None:
+        """Put everything back where it was observed."""
+        self.apply(PastEdit.reset)
 
     def apply(self, change: Callable[[PastEdit], PastEdit]) -> bool:
         """Change the past; whether it is another one now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -17,7 +17,7 @@ from textual.containers import Container, Vertical
 from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 from textual.validation import Integer
-from textual.widgets import Footer, Input, Label, OptionList
+from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from trajflow.browse.view import Floats, SamplingOptions, View
@@ -30,9 +30,10 @@ from trajflow.tui.export import file_stem, forecast_csv, png_of, write_new
 from trajflow.tui.library import runs_beside
 from trajflow.tui.render.colors import palette_of
 from trajflow.tui.screens.edit_past import EditController, PastEdit
-from trajflow.tui.widgets.metrics_panel import MetricsPanel, WindowFacts
+from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
-from trajflow.tui.widgets.text import TitleBar
+from trajflow.tui.widgets.text import KeyFooter, TitleBar
+from trajflow.tui.widgets.window_table import WindowTable
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
@@ -46,7 +47,7 @@ JUMPS = {
 SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SAMPLE_LAYERS = ("density", "paths", "none")
 BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
-EDITING = {"nudge", "point", "drop", "noise", "restore", "reset", "end_edit", "edit_agent"}
+EDITING = {"edit_past", "drop", "end_edit"}
 BROWSE_KEYS: list[BindingType] = [
     Binding("right,l,n", "window(1)", "Next", id="forecast.next"),
     Binding("left,h,p", "window(-1)", "Previous", id="forecast.previous"),
@@ -69,6 +70,7 @@ BROWSE_KEYS: list[BindingType] = [
     Binding("end,G", "edge(1)", "Last window", show=False, id="forecast.last"),
     Binding("right_square_bracket", "scene(1)", "Next scene", False, id="forecast.next_scene"),
     Binding("left_square_bracket", "scene(-1)", "Previous scene", False, id="forecast.scene"),
+    Binding("W", "windows", "Windows", id="forecast.windows"),
     Binding("slash", "goto", "Go to a window", show=False, id="forecast.goto"),
 ]
 MAP_KEYS: list[BindingType] = [
@@ -89,19 +91,30 @@ MAP_KEYS: list[BindingType] = [
 EDIT_KEYS: list[BindingType] = [
     Binding("e", "edit", "Edit the past", id="edit.begin"),
     Binding("e,escape", "end_edit", "Done", id="edit.end"),
-    Binding("left,h", "nudge(-1,0)", "Nudge", key_display="←↓↑→", id="edit.left"),
-    Binding("down,j", "nudge(0,-1)", "Nudge down", show=False, id="edit.down"),
-    Binding("up,k", "nudge(0,1)", "Nudge up", show=False, id="edit.up"),
-    Binding("right,l", "nudge(1,0)", "Nudge right", show=False, id="edit.right"),
-    Binding("left_square_bracket,comma", "point(-1)", "Previous point", False, id="edit.previous"),
+    Binding("left,h", "edit_past('nudge',(-1,0))", "Nudge", key_display="←↓↑→", id="edit.left"),
+    Binding("down,j", "edit_past('nudge',(0,-1))", "Nudge down", False, id="edit.down"),
+    Binding("up,k", "edit_past('nudge',(0,1))", "Nudge up", False, id="edit.up"),
+    Binding("right,l", "edit_past('nudge',(1,0))", "Nudge right", False, id="edit.right"),
     Binding(
-        "right_square_bracket,full_stop", "point(1)", "Point", key_display="[ ]", id="edit.next"
+        "left_square_bracket,comma",
+        "edit_past('select_step',(-1,))",
+        "Previous point",
+        False,
+        id="edit.previous",
     ),
-    Binding("a", "edit_agent(1)", "Agent", id="edit.agent"),
+    Binding(
+        "right_square_bracket,full_stop",
+        "edit_past('select_step',(1,))",
+        "Point",
+        True,
+        "[ ]",
+        id="edit.next",
+    ),
+    Binding("a", "edit_past('select_agent',(1,))", "Agent", id="edit.agent"),
     Binding("x,delete", "drop", "Delete", id="edit.drop"),
-    Binding("z", "noise", "Noise", id="edit.noise"),
-    Binding("backspace", "restore", "Restore", id="edit.restore"),
-    Binding("R", "reset", "Reset", id="edit.reset"),
+    Binding("z", "edit_past('noise')", "Noise", id="edit.noise"),
+    Binding("backspace", "edit_past('restore')", "Restore", id="edit.restore"),
+    Binding("R", "edit_past('reset')", "Reset", id="edit.reset"),
 ]
 
 
@@ -122,6 +135,11 @@ class ForecastScreen(Screen[None]):
 
     DEFAULT_CSS = """
     ForecastScreen #stage { layout: horizontal; height: 1fr; }
+    ForecastScreen #windows { display: none; width: 42%; max-width: 66; height: 1fr; }
+    ForecastScreen.-windows #windows { display: block; border-right: solid $border; }
+    ForecastScreen.-narrow #windows {
+        width: 1fr; max-width: 100%; height: 10; border-right: none; border-bottom: solid $border;
+    }
     ForecastScreen #stage MetricsPanel { width: 36; height: 1fr; border-left: solid $border; }
     ForecastScreen.-narrow #stage { layout: vertical; }
     ForecastScreen.-narrow #stage MetricsPanel {
@@ -130,6 +148,7 @@ class ForecastScreen(Screen[None]):
     """
     app = getters.app(TrajflowApp)
     scene = getters.query_one(SceneView)
+    table = getters.query_one(WindowTable)
     title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [*BROWSE_KEYS, *MAP_KEYS, *EDIT_KEYS]
 
@@ -161,22 +180,21 @@ class ForecastScreen(Screen[None]):
         return self._controller.edit if self._controller else None
 
     def compose(self) -> ComposeResult:
-        """Title, map, facts, footer."""
         yield TitleBar(f"{self.run_folder.name}  {self.data.name}, {self.split}")
         with Container(id="stage"):
+            with Vertical(id="windows"):
+                yield WindowTable()
             yield SceneView()
             yield MetricsPanel()
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Open the run."""
         self.scene.stacks = True
         self.scene.show_note("loading the model")
         self.scene.focus()
         self._open()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a past is edited, keys are for its points."""
         if action in EDITING:
             return self.edit is not None
         return action not in BROWSING or self.edit is None
@@ -259,7 +277,7 @@ class ForecastScreen(Screen[None]):
     def show_facts(self) -> None:
         """Write the facts anew."""
         if self.view is not None:
-            facts = WindowFacts(self.view, self.second, self.agent, self.options, self.edit)
+            facts = FactWriter(self.view, self.second, self.agent, self.options, self.edit)
             self.query_one(MetricsPanel).show(facts)
 
     def select(self, agent: int | None) -> None:
@@ -271,36 +289,56 @@ class ForecastScreen(Screen[None]):
     # Browsing
 
     def action_window(self, by: int) -> None:
-        """Go some windows on."""
         self._go(self.index + by)
 
+    def action_windows(self) -> None:
+        """Show the table of all windows beside the map, or hide it."""
+        if self.summary is None:
+            return
+        self.toggle_class("-windows")
+        if self.has_class("-windows"):
+            self._fill_table()
+            self.table.focus()
+            self._rank(["energy_score", *["ood_score"] * self.summary.detects])
+        else:
+            self.scene.focus()
+
+    def on_data_table_row_highlighted(self) -> None:
+        index = self.table.record
+        shown = self.has_class("-windows") and self.edit is None
+        if shown and index is not None and index != self.index:
+            self._go(index)
+
+    def on_data_table_row_selected(self) -> None:
+        self.scene.focus()
+
+    def _fill_table(self) -> None:
+        if self.summary is not None and self.has_class("-windows"):
+            self.table.show_windows(self.summary, self._scores)
+            self.table.choose(str(self.index))
+
     def action_edge(self, last: int) -> None:
-        """Go to the first window, or the last."""
         self._go(last * 10**9)
 
     def action_scene(self, way: int) -> None:
-        """Go to the first window of the next or the previous scene."""
         if self.summary is not None:
             firsts = [first for _, first in self.summary.scenes]
             current = sum(first <= self.index for first in firsts) - 1
             self._go(firsts[(current + way) % len(firsts)])
 
     def action_random(self) -> None:
-        """Go to a random window."""
         if self.summary is not None:
             self._go(int(self._random.integers(self.summary.count)))
 
     def action_goto(self) -> None:
-        """Ask for the number of a window."""
         if self.summary is not None:
             self.app.push_screen(WindowDialog(self.summary.count), self._go)
 
     def action_jump(self, order: str) -> None:
-        """Go to the first window of an order, or to the next one in it."""
         by, way = JUMPS[order]
         if by not in self._scores:
             if self.summary is not None:
-                self._rank(order)
+                self._rank([by], order)
             return
         scores = self._scores[by]
         ranked = np.argsort(np.where(np.isfinite(scores), way * scores, np.inf), kind="stable")
@@ -311,24 +349,27 @@ class ForecastScreen(Screen[None]):
         self.title_bar.state = f"{order}: {rank + 1} of {len(ranked)}"
 
     @work(exclusive=True, group="rank")
-    async def _rank(self, order: str) -> None:
-        by, _ = JUMPS[order]
-        arguments = (self.run_folder, self.data, self.split, by)
+    async def _rank(self, names: Sequence[str], order: str = "") -> None:
+        """Compute scores of all windows, show them in the table, and jump if an order is named."""
+        arguments = (self.run_folder, self.data, self.split)
         try:
-            async for ranking in self.app.engine.stream(tasks.rank_windows, *arguments):
-                share = 100 * ranking.done // max(1, ranking.total)
-                self.call_later(self._show_state, f"scoring all windows, {share} %")
-                if ranking.scores is not None:
-                    self._scores[ranking.by] = ranking.scores
+            for by in names:
+                if by in self._scores:
+                    continue
+                async for share, scores in self.app.engine.stream(
+                    tasks.rank_windows, *arguments, by
+                ):
+                    self.call_later(self._show_state, f"scoring all windows, {share:.0%}")
+                    self._scores |= scores
+                self.call_later(self._fill_table)
         except TaskFailed as error:
             self.app.show_error(error)
         self.call_later(self._show_state, "")
-        if by not in self._scores:
-            return
-        if self.edit is None:
-            self.call_later(self.action_jump, order)
-        else:
-            self.app.show_message("all windows are scored")
+        if order and JUMPS[order][0] in self._scores:
+            if self.edit is None:
+                self.call_later(self.action_jump, order)
+            else:
+                self.app.show_message("all windows are scored")
 
     def _show_state(self, state: str) -> None:
         self.title_bar.state = state
@@ -337,26 +378,23 @@ class ForecastScreen(Screen[None]):
         if self.summary is not None and index is not None:
             self._jump = None
             self.index = min(self.summary.count - 1, max(0, index))
+            self.table.choose(str(self.index))
             self.load()
 
     # How windows are forecast
 
     def action_resample(self) -> None:
-        """Draw other samples."""
         self._set_options(seed=self.options.seed + 1)
 
     def action_samples(self, way: int) -> None:
-        """Draw more samples, or fewer."""
         near = int(np.abs(np.array(SAMPLE_COUNTS) - self.options.samples).argmin())
         last = len(SAMPLE_COUNTS) - 1
         self._set_options(samples=SAMPLE_COUNTS[min(last, max(0, near + way))])
 
     def action_steps(self, steps: int) -> None:
-        """Take so many network evaluations per sample."""
         self._set_options(steps=steps)
 
     def action_select(self) -> None:
-        """Draw plain samples, or select them by the next rule."""
         if self.summary is not None:
             rules = [None, *self.summary.selections]
             at = rules.index(self.options.select) if self.options.select in rules else 0
@@ -364,11 +402,9 @@ class ForecastScreen(Screen[None]):
             self._set_options(select=rule, samples=20 if rule else self.options.samples)
 
     def action_baseline(self) -> None:
-        """Show the constant velocity baseline beside the run, or the run alone."""
         self._set_beside("" if self.beside else "cv")
 
     def action_compare(self) -> None:
-        """Choose another run to stand beside this one."""
         self.app.push_screen(CompareDialog(self.run_folder), self._set_beside)
 
     def _set_beside(self, beside: str | None) -> None:
@@ -395,29 +431,24 @@ class ForecastScreen(Screen[None]):
         self.scene.play(not self.scene.playing)
 
     def action_moment(self, steps: int) -> None:
-        """Halt at the next or the previous step of the future."""
         self.scene.step_future(steps)
 
     def action_sample_layer(self) -> None:
-        """Draw samples as density, as paths, or not at all."""
         at = SAMPLE_LAYERS.index(self.scene.drawn.samples)
         samples = SAMPLE_LAYERS[(at + 1) % len(SAMPLE_LAYERS)]
         self.scene.show_layers(replace(self.scene.drawn, samples=samples))  # type: ignore[arg-type]
 
     def action_layer(self, name: str) -> None:
-        """Draw something, or not."""
         layers = self.scene.drawn
         self.scene.show_layers(replace(layers, **{name: not getattr(layers, name)}))  # type: ignore[arg-type]
 
     def action_follow(self) -> None:
-        """Keep the agent in the middle from window to window."""
         if self.agent is None:
             self.action_agent(1)
         self.scene.follow(not self.scene.following)
         self.app.show_message("following" if self.scene.following else "not following")
 
     def action_export_picture(self) -> None:
-        """Write the screen as it is to an SVG and a PNG file."""
         if self.view is not None:
             svg, palette = self.app.export_screenshot().encode(), palette_of(self.scene)
             colors = (palette.background, palette.foreground)
@@ -426,7 +457,6 @@ class ForecastScreen(Screen[None]):
             self._write(file_stem(self.view), contents)
 
     def action_export_csv(self) -> None:
-        """Write the forecast that is shown to a CSV file."""
         if (view := self.view) is not None:
             self._write(file_stem(view), {".csv": lambda: forecast_csv(view)})
 
@@ -444,7 +474,6 @@ class ForecastScreen(Screen[None]):
             self.app.call_from_thread(self.app.show_message, saved)
 
     def on_scene_view_hovered(self, message: SceneView.Hovered) -> None:
-        """Say where the mouse is, and on whose sample."""
         if self.view is not None:
             state = f"x {message.x:.2f}  y {message.y:.2f} {self.view.unit}"
             if message.sample is not None:
@@ -453,7 +482,6 @@ class ForecastScreen(Screen[None]):
             self.title_bar.state = state
 
     def on_scene_view_picked(self, message: SceneView.Picked) -> None:
-        """Select what was clicked."""
         if self.edit is not None:
             self.controller.select_point(message.agent, message.step)
         elif message.step is None:
@@ -462,13 +490,11 @@ class ForecastScreen(Screen[None]):
     # Editing the past
 
     def action_edit(self) -> None:
-        """Edit the past of the selected agent, or of the first one."""
         if self.view is not None:
             self.controller.begin(self.view, self.agent)
             self.refresh_bindings()
 
     def action_end_edit(self) -> None:
-        """Go back to what was observed."""
         changed = self.controller.end()
         self.scene.select(self.agent)
         self.refresh_bindings()
@@ -476,38 +502,15 @@ class ForecastScreen(Screen[None]):
         if changed:
             self.load()
 
-    def action_edit_agent(self, way: int) -> None:
-        """Edit the next agent that is forecast."""
-        if self.view is not None:
-            self.controller.select_agent(self.view, way)
-
-    def action_point(self, way: int) -> None:
-        """Select the next or the previous point."""
-        self.controller.select_step(way)
-
-    def action_nudge(self, right: int, up: int) -> None:
-        """Move the point by the width of a cell."""
-        self.controller.nudge(right, up)
+    def action_edit_past(self, change: str, amounts: tuple[int, ...] = ()) -> None:
+        """Change or select a point of the past by a method of the controller."""
+        getattr(self.controller, change)(*amounts)
 
     def action_drop(self) -> None:
-        """Remove the point, as if it had not been observed."""
         if not self.controller.apply(PastEdit.dropped):
             self.app.show_message("at least one point must stay")
 
-    def action_noise(self) -> None:
-        """Put noise on all points of the agent."""
-        self.controller.noise()
-
-    def action_restore(self) -> None:
-        """Put the point back where it was observed."""
-        self.controller.apply(PastEdit.restored)
-
-    def action_reset(self) -> None:
-        """Put everything back where it was observed."""
-        self.controller.apply(PastEdit.reset)
-
     def on_scene_view_dragged(self, message: SceneView.Dragged) -> None:
-        """Move the point to where the mouse is."""
         self.controller.apply(lambda edit: edit.moved(message.x, message.y))
 
     def _edited(self, past_changed: bool) -> None:
@@ -545,13 +548,11 @@ class WindowDialog(ModalScreen[int | None]):
         self.count = count
 
     def compose(self) -> ComposeResult:
-        """A question and a line."""
         with Vertical():
             yield Label(f"window 1 to {self.count}", markup=False)
             yield Input(type="integer", validators=[Integer(1, self.count)])
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Go there, if there is such a window."""
         if message.validation_result is None or message.validation_result.is_valid:
             self.dismiss(int(message.value) - 1)
 
@@ -571,13 +572,11 @@ class CompareDialog(ModalScreen[str | None]):
         self._folder, self.choices = run, ["", "cv"]
 
     def compose(self) -> ComposeResult:
-        """A question and a list."""
         with Vertical():
             yield Label("forecast beside", markup=False)
             yield OptionList(Option("nobody"), Option("cv: constant velocity"), markup=False)
 
     def on_mount(self) -> None:
-        """Look for runs."""
         self._find_runs()
 
     @work
@@ -587,9 +586,7 @@ class CompareDialog(ModalScreen[str | None]):
         self.options.add_options([Option(Text(safe(path.name, 50))) for path in runs])
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """Choose it."""
         self.dismiss(self.choices[message.option_index])
 
     def action_move(self, way: int) -> None:
-        """Move to another line."""
         self.options.action_cursor_down() if way > 0 else self.options.action_cursor_up()

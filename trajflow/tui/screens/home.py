@@ -10,15 +10,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Container, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer
 
+from trajflow.errors import RunError
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import count, duration, number, percent, short_path
-from trajflow.tui.library import Entry, Library, LibraryScanner, RunEntry, StoreEntry
-from trajflow.tui.widgets.run_table import KeyTable, entry_row
-from trajflow.tui.widgets.text import FactList, Line, TitleBar
+from trajflow.tui.format import count, duration, number, short_path, spark
+from trajflow.tui.library import (
+    Entry,
+    Library,
+    LibraryScanner,
+    RunEntry,
+    StoreEntry,
+    read_entry,
+    store_of_run,
+)
+from trajflow.tui.widgets.run_table import RunTable
+from trajflow.tui.widgets.text import FactList, KeyFooter, Line, TitleBar
 
 if TYPE_CHECKING:
     from trajflow.browse.view import View
@@ -42,12 +50,13 @@ class HomeScreen(Screen[None]):
     """
 
     app = getters.app(TrajflowApp)
-    table = getters.query_one(KeyTable)
+    table = getters.query_one(RunTable)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "training", "Training", id="home.training"),
         Binding("d", "dataset", "Data", id="home.data"),
         Binding("o", "ood", "OOD", id="home.ood"),
         Binding("n", "new_training", "Train", id="home.train"),
+        Binding("c", "compare", "Compare", id="home.compare"),
         Binding("r", "refresh", "Refresh", show=False, id="home.refresh"),
         Binding("q", "app.quit", "Quit", id="home.quit"),
     ]
@@ -62,15 +71,13 @@ class HomeScreen(Screen[None]):
         self._scanning = False
 
     def compose(self) -> ComposeResult:
-        """Title, table, preview, footer."""
         yield TitleBar(short_path(self.folder), "looking for runs and stores ...")
-        with Horizontal():
-            yield KeyTable(lines=2, id="entries")
+        with Container(id="home"):
+            yield RunTable(id="entries")
             yield Vertical(id="side")
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Be visible first; what needs numpy comes after."""
         self.table.focus()
         self.call_after_refresh(self._mount_preview)
 
@@ -86,7 +93,6 @@ class HomeScreen(Screen[None]):
         self.action_refresh()
 
     def action_refresh(self) -> None:
-        """Scan the folder."""
         if not self._scanning and self.query(FactList):
             self._scan()
 
@@ -110,7 +116,7 @@ class HomeScreen(Screen[None]):
             from trajflow.tui.demo import load_preview
 
             self._previews[library.demo] = load_preview()
-        self.table.show([entry_row(entry) for entry in library.entries])
+        self.table.show_library(library)
         self._preview()
         title = self.query_one(TitleBar)
         title.place = "a demo on generated tracks" if library.demo else short_path(self.folder)
@@ -123,50 +129,65 @@ class HomeScreen(Screen[None]):
     @property
     def entry(self) -> Entry | None:
         """The run or store under the cursor."""
-        chosen = self.table.chosen
-        return None if chosen is None else self.library.entry(Path(chosen))
+        return self.table.record
 
     def on_data_table_row_highlighted(self) -> None:
-        """Preview another entry."""
         self._preview()
 
     def on_data_table_row_selected(self) -> None:
-        """Open the forecasts of a run, or the tracks of a store."""
         if self.entry is not None:
             self._open(self.entry.path)
 
     def action_training(self) -> None:
-        """Show the training of the chosen run."""
         if run := self._run():
             store = self.library.store_of(run)
             self.app.open_training(run.path, store.path if store else None)
 
     def action_dataset(self) -> None:
-        """Show the chosen store, or the one of the chosen run."""
         if store := self._store():
             self.app.open_dataset(store.path)
 
     def action_ood(self) -> None:
-        """Show what the chosen run detects as out of distribution."""
         if (run := self._run()) and (store := self._store()):
             self.app.open_ood(run.path, store.path)
 
     def action_new_training(self) -> None:
-        """Train on the chosen store, or on the one of the chosen run."""
         if store := self._store():
             self.app.open_new_training(store.path)
 
-    def _open(self, path: Path) -> None:
+    def action_compare(self) -> None:
+        from trajflow.tui.screens.compare import CompareScreen
+
+        marked = [one.path for one in self.table.records if str(one.path) in self.table.marked]
+        if len(marked) > 1:
+            self.app.push_screen(CompareScreen(marked))
+        else:
+            self.app.show_error("mark two runs or more with space, then press c to compare them")
+
+    @work(exclusive=True, group="open")
+    async def _open(self, path: Path) -> None:
+        """Open a store, or a run with the store it was trained on, which may lie further up."""
         entry = self.library.entry(path)
+        if entry is None:
+            entry = await asyncio.to_thread(read_entry, path)
         if isinstance(entry, StoreEntry):
             self.app.open_dataset(entry.path)
-        elif entry is not None:
-            if entry.state == "training" and not entry.history.validations:
-                self.app.open_training(entry.path)
-            elif store := self.library.store_of(entry):
-                self.app.open_forecasts(entry.path, store.path, entry.split)
-            else:
-                self._store_is_missing(entry)
+        elif entry.state == "training" and not entry.history.validations:
+            self.app.open_training(entry.path)
+        elif store := await self._store_for(entry):
+            self.app.call_later(self.app.open_forecasts, entry.path, store, entry.split)
+        else:
+            self._store_is_missing(entry)
+
+    async def _store_for(self, run: RunEntry) -> Path | None:
+        """The store that a run was trained on, or one that fits it; None if there is none."""
+        near = self.library.store_of(run)
+        if near is not None and near.fingerprint == run.fingerprint:
+            return near.path
+        try:
+            return await asyncio.to_thread(store_of_run, run.path)
+        except RunError:
+            return None if near is None else near.path
 
     def _run(self) -> RunEntry | None:
         if isinstance(entry := self.entry, RunEntry):
@@ -258,17 +279,12 @@ def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:
         return [[("damaged", run.problem)], [("folder", str(run.path))]]
     history, epochs = run.history, number(run.history.epochs)
     done = f"{number(history.epoch)} of {epochs} epochs" if epochs != "-" else "not begun"
-    fold = [("fold", run.fold)] if run.fold else []
     return [
         [
             ("energy score", number(history.best("energy_score"))),
-            ("minADE", number(history.best("min_ade"))),
+            ("", spark(history.scores("energy_score"), 12)),
         ],
-        [
-            ("coverage@90", percent(history.best("coverage_90"))),
-            ("minFDE", number(history.best("min_fde"))),
-        ],
-        [(run.state, done), *fold],
+        [(run.state, done), *([("fold", run.fold)] if run.fold else [])],
         [("in", duration(history.seconds)), ("store", store.name if store else "not here")],
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,35 +11,36 @@ from rich.text import Text
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
+from textual.containers import Container, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from trajflow.browse.corrupted import Report, ReportWindow, load_report, terms_of
 from trajflow.browse.view import View
 from trajflow.errors import RunError
-from trajflow.ood.report import Stage
+from trajflow.ood.report import Stage, by_hidden_cost, hidden_summary
 from trajflow.text import safe
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.engine import TaskFailed
-from trajflow.tui.format import bar
+from trajflow.tui.format import bar, duration
 from trajflow.tui.widgets.corruption_table import (
     CorruptionTable,
     corruption_facts,
+    cost_points,
     histogram_of,
     retention_curves,
     roc_curves,
     threshold_of,
     window_facts,
 )
-from trajflow.tui.widgets.plots import CurvePlot, ScoreHistogram
+from trajflow.tui.widgets.plots import CostPlot, CurvePlot, ScoreHistogram
 from trajflow.tui.widgets.scene_view import MIN_WIDTH_FOR_TWO, SceneView
-from trajflow.tui.widgets.text import TitleBar
+from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 SHOW_AFTER = 0.15
 """Seconds that the cursor must rest before a window is computed."""
-CHARTS = ("scores", "roc", "kept")
+CHARTS = ("cost", "scores", "roc", "kept")
 NEEDS_REPORT = {"window", "order", "why", "page", "chart", "corruption"}
 
 
@@ -59,25 +61,27 @@ class OodScreen(Screen[None]):
 
     DEFAULT_CSS = """
     OodScreen #ood { layout: horizontal; height: 1fr; }
-    OodScreen CorruptionTable {
-        width: 44; height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1;
-    }
+    OodScreen #summary { height: auto; padding: 0 1; text-style: bold; }
+    OodScreen #summary.-danger { color: $error; }
+    OodScreen #left { width: 52; height: 1fr; }
+    OodScreen CorruptionTable { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    OodScreen #costs { display: none; height: 15; border-top: solid $border-blurred; }
     OodScreen #pictures { width: 1fr; height: 1fr; border-left: solid $border-blurred; }
     OodScreen #charts, OodScreen #map { height: 1fr; }
     OodScreen #about { border-top: solid $border-blurred; height: 8; padding: 0 1; }
-    OodScreen.-wide CorruptionTable { width: 76; }
+    OodScreen.-wide #left { width: 79; }
+    OodScreen.-wide #costs { display: block; }
+    OodScreen.-wide #cost { display: none; }
     OodScreen.-wide #scores { width: 22; }
     OodScreen.-wide #charts { height: 3fr; layout: horizontal; }
     OodScreen.-wide #charts > * { margin-right: 1; }
     OodScreen.-wide #map { height: 5fr; border-top: solid $border-blurred; }
     OodScreen.-narrow #map, OodScreen.-narrow #charts > * { display: none; }
     OodScreen.-narrow #charts > .-on, OodScreen.-narrow.-mapping #map { display: block; }
-    OodScreen.-narrow.-mapping CorruptionTable, OodScreen.-narrow.-mapping #charts {
-        display: none;
-    }
+    OodScreen.-narrow.-mapping #left, OodScreen.-narrow.-mapping #charts { display: none; }
     OodScreen.-narrow.-mapping #pictures, OodScreen.-empty #pictures { border-left: none; }
     OodScreen.-narrow.-mapping #about { height: 9; }
-    OodScreen.-empty CorruptionTable, OodScreen.-empty #charts { display: none; }
+    OodScreen.-empty #left, OodScreen.-empty #charts, OodScreen.-empty #summary { display: none; }
     OodScreen.-empty.-narrow #map { display: block; }
     """
     app = getters.app(TrajflowApp)
@@ -108,22 +112,24 @@ class OodScreen(Screen[None]):
         self._chart, self._group = 0, f"evaluate {run}"
 
     def compose(self) -> ComposeResult:
-        """Table at the left, charts and map at the right, words below."""
         yield TitleBar(f"{self.run_folder.name} · out of distribution")
+        yield Static("", id="summary", markup=False)
         with Container(id="ood"):
-            yield CorruptionTable()
+            with Vertical(id="left"):
+                yield CorruptionTable()
+                yield CostPlot(id="costs")
             with Container(id="pictures"):
                 with Container(id="charts"):
+                    yield CostPlot(id="cost")
                     yield ScoreHistogram(id="scores")
                     yield CurvePlot("ROC", below="original flagged", id="roc")
                     yield CurvePlot("kept", below="share kept", id="kept")
                 with Container(id="map"):
                     yield SceneView()
         yield Static("", id="about", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Look for a report."""
         self.add_class("-empty")
         self._show_chart()
         self.scene.show_note("reading the report")
@@ -151,7 +157,7 @@ class OodScreen(Screen[None]):
         if self.report is None:
             return None
         named = {one["key"]: one for one in self.report["corruptions"]}
-        return named.get(self.table.chosen)
+        return named.get(self.table.chosen or "")
 
     @property
     def windows(self) -> list[dict[str, Any]]:
@@ -180,11 +186,14 @@ class OodScreen(Screen[None]):
             self.scene.show_note("No OOD report yet: press e to make one (takes minutes)")
             self._show_words(no_report_facts(self.run_folder, self.data))
         else:
-            first = not self.table.keys
-            self.table.fill(self.report, self.wide)
+            first = not self.table.records
+            self.table.show_report(self.report)
             if first:
-                self.table.move_cursor(row=1)
-            self.table.focus()
+                self.table.choose(next((c["key"] for c in by_hidden_cost(self.report)), ""))
+                self.table.focus()
+            summary = self.query_one("#summary", Static)
+            summary.update(hidden_summary(self.report))
+            summary.set_class(any(one.hidden for one in cost_points(self.report)), "-danger")
             self._turn()
         self.refresh_bindings()
 
@@ -210,42 +219,42 @@ class OodScreen(Screen[None]):
             self.shown = (place, view, nearest)
             self.call_later(self._draw)
 
-    def show_progress(self, progress: Stage | Path | None) -> None:
+    def show_progress(self, progress: Stage | Path | None, began: float) -> None:
         """Show how far an evaluation is: its progress, its report, or nothing at its end."""
         self.title_bar.state = ""
         if isinstance(progress, Stage):
             share = bar(progress.done / max(1, progress.total), 10)
-            self.title_bar.state = f"{share} {progress.done}/{progress.total} {progress.note}"
+            words = f"{share} {progress.done}/{progress.total} {progress.note}"
+            if progress.done:
+                left = (time.monotonic() - began) * (progress.total / progress.done - 1)
+                words += f", {duration(left)} left"
+            self.title_bar.state = words
+            if progress.report is not None:
+                self.show(progress.report)
         elif progress is not None:
             self._read(progress)
         self.refresh_bindings()
 
     def on_data_table_row_highlighted(self) -> None:
-        """Show another corruption."""
         self.order = 0
         self._turn()
 
     def on_data_table_row_selected(self) -> None:
-        """Show the map of a corruption."""
         self.action_page()
 
     def on_resize(self) -> None:
-        """Show more columns where there is room."""
-        self.call_after_refresh(self._refill)
+        self.call_after_refresh(self._draw)
 
     def action_window(self, by: int) -> None:
-        """Show another window of the same corruption."""
         if self.windows:
             self.order = (self.order + by) % len(self.windows)
             self._turn(charts=False)
 
     def action_order(self) -> None:
-        """Show the windows with the highest OOD scores, or the lowest."""
         self.highest, self.order = not self.highest, 0
         self._turn(charts=False)
 
     def action_why(self) -> None:
-        """Show the agent among the nearest training tracks, or not."""
         self.why = not self.why
         if self.why and not self.wide:
             self.add_class("-mapping")
@@ -270,19 +279,15 @@ class OodScreen(Screen[None]):
         self.refresh_bindings()
 
     def action_stop(self) -> None:
-        """Stop the evaluation after the corruption it is at."""
         self.app.workers.cancel_group(self.app, self._group)
 
     def action_zoom(self, factor: float) -> None:
-        """Zoom in or out."""
         self.scene.action_zoom(factor)
 
     def action_fit(self) -> None:
-        """Show the whole window."""
         self.scene.action_fit()
 
     def action_play(self) -> None:
-        """Play the future, or show all of it."""
         self.scene.play(not self.scene.playing)
 
     def _turn(self, charts: bool = True) -> None:
@@ -296,7 +301,7 @@ class OodScreen(Screen[None]):
             self.order = min(self.order, len(windows) - 1)
             window, unit = windows[self.order], self.report["protocol"]["unit"]
             lines += window_facts(window, self.order, len(windows), self.highest, unit)
-            self._load(window, self.table.chosen)
+            self._load(window, self.table.chosen or "")
             if self.shown is None:
                 self.scene.show_note("computing the window")
         else:
@@ -318,11 +323,6 @@ class OodScreen(Screen[None]):
         self.scene.show(view, second)
         self.scene.select(agent)
 
-    def _refill(self) -> None:
-        if self.report is not None:
-            self.table.fill(self.report, self.wide)
-            self._draw()
-
     def _show_charts(self, report: Report) -> None:
         one = self.corruption or {}
         title = f"OOD score, {one['name']} {one['level']}" if one else "choose a corruption"
@@ -330,6 +330,9 @@ class OodScreen(Screen[None]):
         histogram.show(title, histogram_of(one), threshold_of(report))
         self.query_one("#roc", CurvePlot).show(roc_curves(one))
         self.query_one("#kept", CurvePlot).show(retention_curves(one or report["ordinary"]))
+        points = cost_points(report)
+        for plot in self.query(CostPlot):
+            plot.show(points, self.table.chosen or "")
         self._show_chart()
 
     def _show_chart(self) -> None:
@@ -354,8 +357,9 @@ async def evaluate(app: TrajflowApp, run: Path, data: Path) -> None:
     def show(progress: Stage | Path | None) -> None:
         for screen in app.screen_stack:
             if isinstance(screen, OodScreen) and screen.run_folder == run:
-                screen.call_later(screen.show_progress, progress)
+                screen.call_later(screen.show_progress, progress, began)
 
+    began = time.monotonic()
     try:
         async for progress in app.engine.stream(tasks.evaluate_ood, run, data):
             if isinstance(progress, Path):

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from trajflow.errors import RunError
 from trajflow.tui.app import TrajflowApp
@@ -21,7 +20,7 @@ from trajflow.tui.format import count, duration, number, percent
 from trajflow.tui.library import store_of_run
 from trajflow.tui.processes import start_training
 from trajflow.tui.widgets.plots import CurvePlot, loss_curves, schedule_curves, score_curves
-from trajflow.tui.widgets.text import FactList, Line, ProgressLine, TitleBar
+from trajflow.tui.widgets.text import FactList, KeyFooter, Line, ProgressLine, TitleBar
 
 EVERY = 0.7
 """Seconds between two looks at the events."""
@@ -50,7 +49,6 @@ class TrainingScreen(Screen[None]):
         self._watcher, self._looking, self._starting = TrainingWatcher(run), False, False
 
     def compose(self) -> ComposeResult:
-        """Progress above; loss, scores, schedule and facts below."""
         yield TitleBar(f"{self.run_folder.name} · training")
         yield ProgressLine()
         with Grid(id="training"):
@@ -58,15 +56,13 @@ class TrainingScreen(Screen[None]):
             yield CurvePlot("validation", below="epoch", id="scores")
             yield CurvePlot("schedule", below="epoch", id="schedule")
             yield FactList(id="words")
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Begin to look."""
         self.set_interval(EVERY, self._look)
         self._look()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Stop what runs, resume what does not."""
         if action == "stop":
             return self.state == "training"
         if action == "resume":
@@ -88,7 +84,6 @@ class TrainingScreen(Screen[None]):
         return "training" if update.recent else "stopped"
 
     def action_stop(self) -> None:
-        """Ask the process to save and end."""
         job = self.latest.job if self.latest else None
         if job is None:
             self.app.show_error("this training was started elsewhere; press Ctrl-C there")
@@ -97,11 +92,9 @@ class TrainingScreen(Screen[None]):
             self.app.show_message("the training saves and stops after this step")
 
     def action_resume(self) -> None:
-        """Go on where it stopped."""
         self._resume()
 
     def action_forecasts(self) -> None:
-        """Show what it forecasts."""
         self._open_forecasts()
 
     @work(group="look")
@@ -152,7 +145,8 @@ class TrainingScreen(Screen[None]):
         history, state = self.history, self.state
         left = f"{duration(history.eta)} left" if state == "training" else state
         words = f"step {history.step} of {history.steps or '-'}  {left}"
-        self.query_one(ProgressLine).show(history.share, words, state == "done")
+        line = self.query_one(ProgressLine)
+        line.share, line.words, line.done = history.share, words, state == "done"
         self.query_one(TitleBar).state = state
         lines = [*training_facts(history), []]
         if state in ("failed", "starting"):

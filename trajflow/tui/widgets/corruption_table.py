@@ -1,65 +1,137 @@
-"""What an OOD report says: a line for each corruption, its curves, and words about its windows.
+"""What an OOD report says: a row for each corruption, its curves, and words about its windows.
 
 The names of the report's scores stand here alone.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from rich.text import Text
-from textual.binding import Binding, BindingType
-from textual.widgets import DataTable
 
+from trajflow.ood.report import cost, flagged_share, hidden_cost, is_hidden
 from trajflow.text import safe
-from trajflow.tui.format import bar
 from trajflow.tui.widgets.metrics_panel import THRESHOLD
-from trajflow.tui.widgets.plots import Curve
+from trajflow.tui.widgets.plots import CostPoint, Curve
+from trajflow.tui.widgets.tables import Cell, Column, RecordTable
 
 Values = Mapping[str, Any]
 SCORE, EXPECTED_ERROR, DISTANCE = "ood_score", "expected_error", "distance"
 BASELINE = "baseline "
 """Prefix of the scores that need no network."""
-BAR = 8
-NARROW = {"corruption": 10, "": 10, "AUROC": 6, "0 to 1": BAR + 1, "95 %": 8}
-WIDE = {"baseline": 10, "flagged": 8, "energy": 8, "cov@90": 7}
 MIN_KEPT = 0.1
 """Fewer windows than this share are too few for a mean."""
 
 
-class CorruptionTable(DataTable[Text]):
-    """One line for windows in distribution and one for each corruption; the cursor chooses."""
+class CorruptionTable(RecordTable[Values]):
+    """A row for original windows, and one for each corruption; the cursor chooses."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "cursor_down", "Cursor down", show=False, id="ood.down"),
-        Binding("k", "cursor_up", "Cursor up", show=False, id="ood.up"),
-    ]
+    HELP = """\
+**cost**: energy score under the corruption, as a multiple of that of original windows.
+
+**flagged**: share of windows whose OOD score is above the threshold that 95 % of validation people
+stay below.
+
+**hidden**: (cost - 1) x (1 - flagged), the cost that no flag tells of.
+
+**!**: the corruption hurts (energy score higher or coverage@90 lower than of original windows, the
+95 % intervals do not overlap) and is flagged in less than half of the windows.
+
+**AUROC**: of the OOD score between corrupted and original windows; 0.5 is chance. **95 %**: its
+interval over people. **baseline**: the best AUROC of a score without a network.
+
+**cov@90**: share of true positions in the region that should hold 90 % of them.
+"""
 
     def __init__(self) -> None:
-        super().__init__(cursor_type="row", cell_padding=0)
-        self.keys: tuple[str, ...] = ()
+        columns = [
+            Column("corruption", 18, _name, _name, down=False),
+            Column("cost", 7, _cost_cell, lambda one: one["cost"]),
+            Column("flagged", 8, lambda one: _percent(one["flagged"]), lambda one: one["flagged"]),
+            Column("hidden", 7, _hidden_cell, lambda one: one["hidden"]),
+            Column("AUROC", 6, lambda one: _decimals(one["auroc"]), lambda one: one["auroc"]),
+            Column("cov@90", 7, lambda one: _percent(one["cov"]), lambda one: one["cov"]),
+            Column("energy", 8, lambda one: _energy(one["energy"]), lambda one: one["energy"]),
+            Column("95 %", 9, lambda one: one["interval"], lambda one: one["interval"] or None),
+            Column(
+                "baseline", 13, lambda one: one["baseline"], lambda one: one["baseline"] or None
+            ),
+        ]
+        super().__init__(columns, lambda one: str(one["key"]), order="hidden")
 
-    @property
-    def chosen(self) -> str:
-        """The corruption under the cursor; "" for windows in distribution."""
-        return self.keys[self.cursor_row] if 0 <= self.cursor_row < len(self.keys) else ""
+    def show_report(self, report: Values) -> None:
+        """Show a report as `trajflow evaluate --ood` writes it."""
+        self.show([report_row(one, report["ordinary"]) for one in report_rows(report)], pinned=1)
 
-    def fill(self, report: Values, wide: bool) -> None:
-        """Write all lines, and leave the cursor where it was.
 
-        Args:
-            report: As `trajflow evaluate --ood` writes it.
-            wide: Whether there is room for all columns.
-        """
-        row = self.cursor_row
-        self.clear(columns=True)
-        for name, width in {**NARROW, **(WIDE if wide else {})}.items():
-            self.add_column(Text(name, "bold"), width=width)
-        self.keys = ("", *(corruption["key"] for corruption in report["corruptions"]))
-        self.add_row(*_original_cells(report["ordinary"], wide))
-        for corruption in report["corruptions"]:
-            self.add_row(*_cells(corruption, wide))
-        self.move_cursor(row=min(max(0, row), len(self.keys) - 1))
+def report_rows(report: Values) -> list[Values]:
+    """Original windows, under the key "", and all corruptions."""
+    return [report["ordinary"] | {"key": "", "name": "original"}, *report["corruptions"]]
+
+
+def report_row(corruption: Values, ordinary: Values) -> dict[str, Any]:
+    """What the table shows of a corruption."""
+    row = {"key": corruption["key"], "name": corruption["name"], "baseline": "", "interval": ""}
+    row |= {"level": corruption.get("level", "windows"), "auroc": None, "hidden": None}
+    if not corruption["windows"]:
+        return row | dict.fromkeys(("cost", "flagged", "cov", "energy")) | {"danger": False}
+    accuracy, detection = corruption["accuracy"], corruption.get("detection")
+    row |= {
+        "cost": cost(corruption, ordinary) + 1,
+        "flagged": flagged_share(corruption),
+        "cov": accuracy["coverage_90"]["value"],
+        "energy": accuracy["energy_score"]["value"],
+        "danger": detection is not None and is_hidden(corruption, ordinary),
+    }
+    if detection is None:
+        return row
+    auroc, (name, best) = detection[SCORE]["auroc"], best_baseline(corruption)
+    ends = auroc["interval"]
+    return row | {
+        "hidden": hidden_cost(corruption, ordinary),
+        "auroc": auroc["value"],
+        "interval": "" if ends is None else f"{_short(ends[0])}-{_short(ends[1])}",
+        "baseline": f"{_short(best)} {name}",
+    }
+
+
+def cost_points(report: Values) -> list[CostPoint]:
+    """Where each corruption is on the map of cost over flagged."""
+    rows = [report_row(one, report["ordinary"]) for one in report["corruptions"] if one["windows"]]
+    return [
+        CostPoint(one["key"], one["flagged"], one["cost"], one["danger"])
+        for one in rows
+        if np.isfinite(one["cost"])
+    ]
+
+
+def _name(row: Values) -> str:
+    return f"{row['name']:10}{row['level']}"
+
+
+def _cost_cell(row: Values) -> Cell:
+    if row["cost"] is None:
+        return "nobody"
+    value = row["cost"]
+    text = f"×{value:.3g}" if value < 1000 else f"×{value:.0f}"
+    return (f"! {text}", "error") if row["danger"] else text
+
+
+def _hidden_cell(row: Values) -> Cell:
+    text = "" if row["hidden"] is None else f"{row['hidden']:.2f}"
+    return (text, "error") if row["danger"] else text
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def _decimals(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _energy(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def best_baseline(corruption: Values) -> tuple[str, float]:
@@ -190,36 +262,6 @@ def _highest_parts(window: Values) -> str:
     order = sorted(parts, key=lambda name: -parts[name])[:3]
     parts_said = ", ".join(f"{name} {parts[name]:.2f}" for name in order)
     return f"in distribution; highest are {parts_said}" if order else "in distribution"
-
-
-def _original_cells(original: Values, wide: bool) -> list[Text]:
-    head = [Text("original", "bold"), Text("windows"), Text(""), Text(""), Text("")]
-    return [*head, *([Text(""), *_wide_cells(original)] if wide else [])]
-
-
-def _cells(corruption: Values, wide: bool) -> list[Text]:
-    name, level = Text(safe(corruption["name"], 9), "bold"), Text(safe(corruption["level"], 9))
-    if not corruption["windows"]:
-        return [name, level, Text("-"), Text("nobody"), *[Text("")] * (5 if wide else 1)]
-    auroc = corruption["detection"][SCORE]["auroc"]
-    value, ends = auroc["value"], auroc["interval"]
-    between = "" if ends is None else f"{_short(ends[0])}-{_short(ends[1])}"
-    tone = "" if value > 0.5 else "dim"
-    line = [name, level, Text(f"{value:.3f}"), Text(bar(value, BAR), tone), Text(between)]
-    if not wide:
-        return line
-    best, baseline = best_baseline(corruption)
-    return [*line, Text(f"{_short(baseline)} {best[:6]}"), *_wide_cells(corruption)]
-
-
-def _wide_cells(values: Values) -> list[Text]:
-    accuracy = values["accuracy"]
-    energy, coverage = (accuracy[name]["value"] for name in ("energy_score", "coverage_90"))
-    return [
-        Text(f"{100 * values['alarms'][SCORE]['value']:3.0f} %"),
-        Text("-" if energy is None else f"{energy:7.3g}"),
-        Text("-" if coverage is None else f"{100 * coverage:4.0f} %"),
-    ]
 
 
 def _short(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What is known of a window in words: scene and time, scores, OOD score and its reasons."""
+"""A window in words: scene and time, scores, OOD score and its reasons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.text import Text
-from textual.widgets import Static
+from textual.widget import Widget
 
 from trajflow.browse.view import SamplingOptions, View
 from trajflow.text import safe
@@ -35,9 +35,27 @@ LOW = 12
 """Rows below which the facts stand in a few lines."""
 
 
-@dataclass(frozen=True)
-class WindowFacts:
-    """What a `MetricsPanel` shows.
+class MetricsPanel(Widget):
+    """Facts of the window that is shown, in a column or, below a map, in a few lines."""
+
+    DEFAULT_CSS = "MetricsPanel { padding: 0 1; }"
+    writer: FactWriter | None = None
+
+    def show(self, writer: FactWriter) -> None:
+        """Show other facts."""
+        self.writer = writer
+        self.refresh()
+
+    def render(self) -> Text:
+        if self.writer is None:
+            return Text()
+        height, width = self.size.height, max(20, self.content_size.width)
+        return self.writer.text(palette_of(self), height, width)
+
+
+@dataclass
+class FactWriter:
+    """Writes the facts of a window as text.
 
     Attributes:
         view: The window.
@@ -53,43 +71,11 @@ class WindowFacts:
     options: SamplingOptions
     edit: PastEdit | None
 
-
-class MetricsPanel(Static):
-    """Facts of the window that is shown, in a column or, below a map, in a few lines."""
-
-    DEFAULT_CSS = "MetricsPanel { padding: 0 1; }"
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("", id=id, markup=False)
-        self._facts: WindowFacts | None = None
-
-    def show(self, facts: WindowFacts) -> None:
-        """Show other facts."""
-        self._facts = facts
-        self._write()
-
-    def on_mount(self) -> None:
-        """Write with the colours of another theme."""
-        self.watch(self.app, "theme", self._write, init=False)
-
-    def on_resize(self) -> None:
-        """More room, more lines."""
-        self._write()
-
-    def _write(self) -> None:
-        if self._facts is not None:
-            writer = FactWriter(palette_of(self), self._facts, max(20, self.content_size.width))
-            height = self.size.height
-            self.update(writer.few_lines() if height < LOW else writer.column(height))
-
-
-class FactWriter:
-    """Writes the facts of a window as text."""
-
-    def __init__(self, palette: Palette, facts: WindowFacts, width: int) -> None:
-        self.palette, self.facts, self.width = palette, facts, width
-        self.view, self.second = facts.view, facts.second
+    def text(self, palette: Palette, height: int, width: int) -> Text:
+        """As many facts as so many lines and columns hold."""
+        self.palette, self.width = palette, width
         self.muted, self.strong = f"#{palette.muted:06x}", f"bold #{palette.foreground:06x}"
+        return self.few_lines() if height < LOW else self.column(height)
 
     def column(self, height: int) -> Text:
         """One fact below the other."""
@@ -127,7 +113,7 @@ class FactWriter:
         return f"window {self.view.index + 1} of {self.view.count}"
 
     def _sampling(self) -> str:
-        options = self.facts.options
+        options = self.options
         samples = "1 sample" if options.samples == 1 else f"{options.samples} samples"
         selected = f"{samples}, {options.select}" if options.select else samples
         steps = f"{options.steps} step{'s' * (options.steps > 1)}"
@@ -159,12 +145,10 @@ class FactWriter:
 
     def _selected(self) -> list[Text]:
         """The selected agent, its OOD score, and the reasons of it."""
-        edit, agent = self.facts.edit, self.facts.agent
-        if edit is not None:
-            return [self._edit(edit), *self._ood_score(edit.agent)]
-        if agent is None:
-            return self._ood_score(None)
-        return [self._agent(agent), *self._ood_score(agent)]
+        if self.edit is not None:
+            return [self._edit(self.edit), *self._ood_score(self.edit.agent)]
+        chosen = [] if self.agent is None else [self._agent(self.agent)]
+        return [*chosen, *self._ood_score(self.agent)]
 
     def _edit(self, edit: PastEdit) -> Text:
         line = Text().append("edit ", f"bold #{self.palette.hue(1):06x}")
@@ -215,7 +199,7 @@ class FactWriter:
     def _agent_row(self, agent: int) -> Text:
         view = self.view
         line = Text().append(f"{agent_letter(view, agent)} ", self._hue(agent))
-        style = self.strong if agent == self.facts.agent else ""
+        style = self.strong if agent == self.agent else ""
         line.append(f"{safe(view.labels[agent], 9):9}", style)
         for name, wide in (("min_ade", 7), ("energy_score", 8)):
             value = view.metrics[name][agent] if name in view.metrics else np.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,12 @@ import numpy as np
 from rich.text import Text
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Static
 
 from trajflow.browse.view import Floats
+from trajflow.text import safe
 from trajflow.tui.events import TrainingHistory
 from trajflow.tui.format import bars, number
+from trajflow.tui.library import RunEntry
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette, blend, palette_of
 from trajflow.tui.render.raster import spots, trace
@@ -25,6 +27,9 @@ from trajflow.tui.widgets.text import rich_color
 
 MARKS = "●■▲◆"
 """What tells curves apart without colours; each stands at the end of its curve."""
+DANGER_HUE = 6
+MAX_COST = 16.0
+"""Multiple of the energy score at the upper edge of the map of costs."""
 SMOOTH = 0.04
 """Share of the steps over which the loss is averaged."""
 
@@ -44,6 +49,16 @@ class Curve:
     x: Floats
     y: Floats
     faint: bool = False
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """A corruption: share of windows flagged, multiple of the energy score, if it is hidden."""
+
+    name: str
+    flagged: float
+    cost: float
+    hidden: bool
 
 
 class Picture(Widget):
@@ -70,17 +85,14 @@ class Picture(Widget):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One line of the picture."""
         if y < len(self._strips):
             return self._strips[y]
         return Strip.blank(self.size.width, self.rich_style)
 
     def on_resize(self) -> None:
-        """Fill another size."""
         self.repaint()
 
     def notify_style_update(self) -> None:
-        """Paint with the colours of another theme."""
         super().notify_style_update()
         if self.is_attached:
             self.repaint()
@@ -112,6 +124,28 @@ class CurvePlot(Picture):
         if size[0] < 4 or size[1] < 16:
             return None
         return paint_curves(self._curves, self.title, self.below, size, palette)
+
+
+class CostPlot(Picture):
+    """Corruptions by how often they are flagged and what they cost."""
+
+    DEFAULT_CSS = "CostPlot { width: 1fr; height: 1fr; }"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._points: tuple[CostPoint, ...] = ()
+        self._chosen = ""
+
+    def show(self, points: Sequence[CostPoint], chosen: str) -> None:
+        """Show other corruptions, the chosen one inverted."""
+        self._points, self._chosen = tuple(points), chosen
+        self.repaint()
+
+    def paint(self, size: tuple[int, int], palette: Palette) -> Cells | None:
+        """The corruptions, where there is room."""
+        if size[0] < 5 or size[1] < 20:
+            return None
+        return paint_costs(self._points, self._chosen, size, palette)
 
 
 class TrackMap(Picture):
@@ -155,7 +189,6 @@ class BarPlot(Widget):
         self.refresh()
 
     def render(self) -> Text:
-        """Title, bars, bounds."""
         histogram = self._histogram
         text = Text(self.title, "bold", no_wrap=True)
         if histogram is None:
@@ -169,13 +202,13 @@ class BarPlot(Widget):
         return text.append(f"\n{low}{high.rjust(columns - len(low))}", "not bold dim")
 
 
-class ScoreHistogram(Static):
+class ScoreHistogram(Widget):
     """OOD scores of corrupted windows, and below them those of windows in distribution."""
 
     DEFAULT_CSS = "ScoreHistogram { width: 1fr; height: 1fr; }"
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("", id=id, markup=False)
+        super().__init__(id=id)
         self._title = ""
         self._histogram: Mapping[str, Any] | None = None
         self._threshold: float | None = None
@@ -183,33 +216,18 @@ class ScoreHistogram(Static):
     def show(
         self, title: str, histogram: Mapping[str, Any] | None, threshold: float | None = None
     ) -> None:
-        """Show other scores.
-
-        Args:
-            title: What the scores are.
-            histogram: "edges", and shares of "ordinary" and "corrupted" windows; None: nothing.
-            threshold: Score that 95 % of the validation people stay below.
-        """
+        """Show other scores; see `histogram_text`, or nothing where `histogram` is None."""
         self._title, self._histogram, self._threshold = title, histogram, threshold
-        self._write()
+        self.refresh()
 
-    def on_resize(self) -> None:
-        """Fill another size."""
-        self._write()
-
-    def notify_style_update(self) -> None:
-        """Write with the colours of another theme."""
-        super().notify_style_update()
-        if self.is_attached:
-            self._write()
-
-    def _write(self) -> None:
+    def render(self) -> Text:
         width, height = self.size
-        if self._histogram is None or width < 12 or height < 5:
-            self.update(Text(self._title if self._histogram is None else "", "dim"))
-            return
+        if self._histogram is None:
+            return Text(self._title, "dim")
+        if width < 12 or height < 5:
+            return Text()
         size, palette = (height, width), palette_of(self)
-        self.update(histogram_text(self._title, self._histogram, self._threshold, size, palette))
+        return histogram_text(self._title, self._histogram, self._threshold, size, palette)
 
 
 def histogram_text(
@@ -224,7 +242,7 @@ def histogram_text(
     Args:
         title: The first line.
         histogram: "edges", and shares of "ordinary" and "corrupted" windows.
-        threshold: A place on the axis.
+        threshold: A place on the axis, as the score that 95 % of validation people stay below.
         size: Lines and columns.
         palette: The colours.
     """
@@ -301,6 +319,56 @@ def paint_curves(
     return canvas.cells()
 
 
+def paint_costs(
+    points: Sequence[CostPoint], chosen: str, size: tuple[int, int], palette: Palette
+) -> Cells:
+    """Cost, on a logarithmic axis, over the share flagged; the corner of hidden costs is shaded.
+
+    Args:
+        points: The corruptions; those of more than `MAX_COST` stand at the upper edge.
+        chosen: Name of the one that is inverted.
+        size: Cells from top to bottom and from left to right.
+        palette: The colours.
+    """
+    rows, columns = size
+    canvas, red = Canvas(rows, columns, palette), palette.hue(DANGER_HUE)
+    left, last = 5, rows - 2
+    logs = [math.log2(max(one.cost, 1e-3)) for one in points]
+    top = min(math.log2(MAX_COST), max([1.0, *logs]))
+    low = max(-2.0, min([0.0, *logs]))
+
+    def row_of(height: float) -> int:
+        share = (min(top, max(low, height)) - low) / (top - low)
+        return last - round(share * (last - 1))
+
+    def column_of(flagged: float) -> int:
+        return left + round(flagged * (columns - left - 2))
+
+    corner = np.zeros((1, 2 * rows, columns))
+    corner[0, 2 : 2 * row_of(0) + 1, left : column_of(0.5)] = 0.02
+    canvas.shade(corner, np.array([red]))
+    canvas.write(0, 0, "cost", palette.foreground, bold=True)
+    canvas.write(0, left, "hurts and is not flagged"[: columns - left], red)
+    for power in range(math.ceil(low), math.floor(top) + 1):
+        label = f"×{2.0**power:g}".rjust(left - 1)
+        if canvas.free(row_of(power), 0, len(label)):
+            canvas.write(row_of(power), 0, label, palette.muted)
+    for share in (0.0, 0.5, 1.0):
+        label = f"{100 * share:.0f} %" + " flagged" * (share == 0)
+        column = min(column_of(share), columns - len(label))
+        if canvas.free(rows - 1, column, len(label)):
+            canvas.write(rows - 1, column, label, palette.muted)
+    order = sorted(range(len(points)), key=lambda k: (points[k].name == chosen, points[k].hidden))
+    for k in order:
+        one, ink = points[k], red if points[k].hidden else palette.muted
+        row, column = row_of(logs[k]), column_of(one.flagged)
+        colors = (palette.background, palette.foreground) if one.name == chosen else (ink, None)
+        canvas.write(row, column, "●" if one.hidden else "○", *colors)
+        if one.hidden and canvas.free(row, column + 1, len(one.name) + 1):
+            canvas.write(row, column + 2, one.name, red)
+    return canvas.cells()
+
+
 class CurvePainter:
     """Values to dots: the left margin and the last row hold numbers."""
 
@@ -367,6 +435,17 @@ def score_curves(history: TrainingHistory) -> list[Curve]:
     epoch = _epochs([one.step for one in history.validations], history)
     scores = {key: [one.metrics.get(key, np.nan) for one in history.validations] for key in names}
     return [Curve(name, epoch, np.array(scores[key])) for key, name in names.items()]
+
+
+def run_curves(runs: Sequence[RunEntry], key: str) -> list[Curve]:
+    """A validation score of several runs, over their epochs."""
+    curves = []
+    for run in runs:
+        points = run.history.validations
+        values = np.array([one.metrics.get(key, np.nan) for one in points])
+        epoch = _epochs([one.step for one in points], run.history)
+        curves.append(Curve(safe(run.name, 16), epoch, values))
+    return curves
 
 
 def schedule_curves(history: TrainingHistory) -> list[Curve]:

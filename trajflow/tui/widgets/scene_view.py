@@ -189,39 +189,31 @@ class SceneView(Widget, can_focus=True):
         self._invalidate()
 
     def action_zoom(self, factor: float) -> None:
-        """Zoom in or out."""
         self.look_at(self.port.zoom(factor))
 
     def action_fit(self) -> None:
-        """Show the whole window, and the next ones too."""
         self._moved = False
         if self.view is not None:
             self.port = fit_scene(self.view, None, self.panes)
         self._invalidate()
 
     def action_pan(self, right: int, down: int) -> None:
-        """Move by a sixth of the map."""
         self.look_at(self.port.pan(right * self.port.columns / 6, down * self.port.rows / 6))
 
     def on_mount(self) -> None:
-        """Draw with the colours of another theme."""
         self.watch(self.app, "theme", self._invalidate, init=False)
 
     def on_resize(self) -> None:
-        """Show the same place in another size."""
         self._look()
         self._invalidate()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Zoom in where the mouse is."""
         self._wheel(event, 1.25)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Zoom out where the mouse is."""
         self._wheel(event, 0.8)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Pick what is there, or begin to drag."""
         if not self.interactive:
             return
         self.focus()
@@ -241,12 +233,10 @@ class SceneView(Widget, can_focus=True):
             self.post_message(self.Picked(picked, None))
 
     def on_mouse_up(self) -> None:
-        """Let go."""
         self._grabbed = False
         self.release_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drag the map or a point, or tell what is there."""
         if self.view is None or not self.interactive:
             return
         second, right, down = self.panes.under(event.x, event.y)
@@ -262,7 +252,6 @@ class SceneView(Widget, can_focus=True):
             self._hover(None if sample is None else (second, sample))
 
     def on_leave(self) -> None:
-        """No sample stands out any more."""
         self._hover(None)
 
     def get_content_width(self, container: Size, viewport: Size) -> int:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Footer
 
 from trajflow.text import safe
 
@@ -20,6 +19,8 @@ LEVELS = {
     "note": ("i", "primary"),
     "ok": ("✓", "success"),
 }
+ALWAYS = ("app.back", "back", "app.quit", "app.help", "help")
+"""Actions whose keys come first in the footer."""
 PARTIAL = " ▏▎▍▌▋▊▉█"
 
 
@@ -44,7 +45,6 @@ class TitleBar(Widget):
         self.place, self.state = place, state
 
     def render(self) -> Table:
-        """The line."""
         line = Table.grid(expand=True)
         line.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         line.add_column(justify="right", no_wrap=True)
@@ -54,91 +54,67 @@ class TitleBar(Widget):
         return line
 
 
-class FactList(Static):
+class KeyFooter(Footer):
+    """The keys of the screen, with the way back and the help first: they are never cut off."""
+
+    def __init__(self) -> None:
+        super().__init__(show_command_palette=False)
+
+    def compose(self) -> ComposeResult:
+        keys = list(super().compose())
+        yield from sorted(keys, key=lambda key: getattr(key, "action", "") not in ALWAYS)
+
+
+class FactList(Widget):
     """Lines of names in a muted colour and values in a strong one, shown as they are."""
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._lines: tuple[Line, ...] = ()
+    lines: reactive[Sequence[Line]] = reactive((), layout=True)
 
     def show(self, lines: Sequence[Line]) -> None:
         """Show lines of (name, value) pairs; a pair without a name is a sentence."""
-        self._lines = tuple(lines)
-        self._write()
+        self.lines = lines
 
-    def notify_style_update(self) -> None:
-        """Write with the colours of another theme."""
-        super().notify_style_update()
-        if self.is_attached and self._lines:
-            self._write()
-
-    def _write(self) -> None:
+    def render(self) -> Text:
         muted = rich_color(self, "muted")
         text = Text(no_wrap=True, overflow="ellipsis")
-        for number, line in enumerate(self._lines):
+        for number, line in enumerate(self.lines):
             text.append("\n" if number else "")
             for order, (name, value) in enumerate(line):
                 text.append("   " if order else "")
                 if name:
                     text.append(f"{safe(name, MAX_FACT)} ", muted)
                 text.append(safe(value, MAX_FACT), "bold" if name else "")
-        self.update(text)
+        return text
 
 
-class FindingList(VerticalScroll):
-    """What was found in a store: a sign and a word for the level, what was examined, what it is."""
+class FindingList(Widget):
+    """Findings of `trajflow doctor`: level, what was examined, what was found."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._findings: tuple[tuple[str, str, str], ...] = ()
+    findings: reactive[Sequence[tuple[str, str, str]]] = reactive((), layout=True)
 
-    def compose(self) -> ComposeResult:
-        """One text that scrolls."""
-        yield Static("")
-
-    def show(self, findings: Sequence[tuple[str, str, str]], note: str = "") -> None:
-        """Show findings (level, what was examined, what was found), or a note instead."""
-        self._findings = tuple(findings)
-        self._write()
-        if note:
-            self.query_one(Static).update(Text(safe(note, MAX_FINDING)))
-
-    def notify_style_update(self) -> None:
-        """Write with the colours of another theme."""
-        super().notify_style_update()
-        if self.is_attached and self._findings:
-            self._write()
-
-    def _write(self) -> None:
+    def render(self) -> Text:
         text = Text()
-        for level, code, message in self._findings:
+        for level, code, message in self.findings:
             sign, tone = LEVELS.get(level, ("?", "primary"))
             text.append(f"{sign} {safe(level)}", f"bold {rich_color(self, tone)}")
             text.append(f"  {safe(code)}  ", "bold")
             text.append(f"{safe(message, MAX_FINDING)}\n")
-        self.query_one(Static).update(text)
+        return text or Text("examining every byte, then the tracks ...")
 
 
 class ProgressLine(Widget):
     """One line: a bar, percent, steps, time left."""
 
     DEFAULT_CSS = "ProgressLine { height: 1; }"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._share, self._done, self._words = 0.0, False, ""
-
-    def show(self, share: float, words: str, done: bool = False) -> None:
-        """Show a share from 0 to 1, and words beside the bar."""
-        self._share, self._words, self._done = share, words, done
-        self.refresh()
+    share: reactive[float] = reactive(0.0)
+    words: reactive[str] = reactive("")
+    done: reactive[bool] = reactive(False)
 
     def render(self) -> Text:
-        """The line."""
-        words = f" {100 * self._share:3.0f} %  {self._words} "
+        words = f" {100 * self.share:3.0f} %  {self.words} "
         room = max(4, self.size.width - len(words) - 1)
-        full, rest = divmod(round(self._share * room * 8), 8)
+        full, rest = divmod(round(self.share * room * 8), 8)
         bar = "█" * full + (PARTIAL[rest] if rest else "")
-        tone = rich_color(self, "success" if self._done else "primary")
+        tone = rich_color(self, "success" if self.done else "primary")
         line = Text(" ").append(bar + "╌" * (room - len(bar)), tone)
         return line.append(words)

@@ -1,0 +1,71 @@
+"""The table of the windows of a split: what is in them and how well they are forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trajflow.browse.view import Floats
+from trajflow.tui.format import clock, number
+from trajflow.tui.widgets.tables import Cell, Column, RecordTable
+
+if TYPE_CHECKING:
+    from trajflow.browse.browser import SplitSummary
+
+SCORES = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE", "ood_score": "OOD"}
+
+
+class WindowTable(RecordTable[int]):
+    """Windows by number, in the order of the split; scores are empty until they are known.
+
+    Attributes:
+        summary: The split.
+        scores: Score of each window by name, [W].
+    """
+
+    HELP = """\
+Scores are means over the agents of a window that are forecast, **OOD** is the highest OOD score of
+them. A window that is chosen here is shown on the map; `enter` goes to the map.
+"""
+
+    def __init__(self) -> None:
+        self.summary: SplitSummary | None = None
+        self.scores: Mapping[str, Floats] = {}
+        columns: list[Column[int]] = [
+            Column("scene", 12, self._scene, self._scene, down=False),
+            Column("time", 7, self._time, self._seconds),
+            Column("agents", 7, lambda index: str(self._agents(index)), self._agents),
+            *(self._score_column(key, name) for key, name in SCORES.items()),
+            Column("window", 7, lambda index: str(index + 1), lambda index: index),
+        ]
+        super().__init__(columns, str)
+
+    def show_windows(self, summary: SplitSummary, scores: Mapping[str, Floats]) -> None:
+        """Show the windows of a split, and what is known of their scores."""
+        self.summary, self.scores = summary, scores
+        self.show(range(summary.count))
+
+    def _score_column(self, key: str, name: str) -> Column[int]:
+        def value(index: int) -> float:
+            scores = self.scores.get(key)
+            return float("nan") if scores is None else float(scores[index])
+
+        def cell(index: int) -> Cell:
+            return number(value(index)) if key in self.scores else ""
+
+        return Column(name, 7, cell, value)
+
+    def _scene(self, index: int) -> str:
+        assert self.summary is not None
+        return self.summary.store_scenes[int(self.summary.scene[index])]
+
+    def _seconds(self, index: int) -> float:
+        assert self.summary is not None
+        return float(self.summary.seconds[index])
+
+    def _time(self, index: int) -> str:
+        return clock(self._seconds(index))
+
+    def _agents(self, index: int) -> int:
+        assert self.summary is not None
+        return int(self.summary.targets[index])
