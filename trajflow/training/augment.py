@@ -24,6 +24,7 @@ class Augmentation:
         reverse_prob: Share of the scenes that are played backwards.
         agent_dropout: Share of the agents that are left out.
         history_dropout: Share of the agents of which only the last steps, two at least, are seen.
+        memory_dropout: Share of the agents that are shown nothing of what others did earlier.
         position_noise: Largest deviation of noise on seen positions, in the unit of the tracks.
             Half of the scenes stay clean, each of the others has a level of its own: a model that
             knew one level only would forget what a clean past is worth.
@@ -37,6 +38,7 @@ class Augmentation:
     agent_dropout: float = 0.0
     history_dropout: float = 0.0
     position_noise: float = 0.0
+    memory_dropout: float = 0.0
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> tuple[Batch, Floats]:
         """A changed batch, and seconds per step of each scene over what they were, [B]."""
@@ -57,7 +59,16 @@ class Augmentation:
             batch = _late(batch, rng, self.history_dropout)
         if self.position_noise:
             batch = _noisy(batch, rng, self.position_noise)
+        if batch.memory is not None:
+            batch = self._forgetful(batch, rng)
         return batch, pace
+
+    def _forgetful(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """The batch with some agents that remember nothing, and all without some of the others."""
+        assert batch.memory is not None
+        gone = rng.random(batch.target.shape)[..., None] < self.memory_dropout
+        gone = gone | (rng.random(batch.memory.shape[:3]) < self.agent_dropout)
+        return replace(batch, memory=np.where(gone[..., None, None], np.nan, batch.memory))
 
     def _sized(self, batch: Batch, rng: np.random.Generator) -> Batch:
         scenes, dims = len(batch.scene), batch.past.shape[-1]
@@ -66,8 +77,11 @@ class Augmentation:
             factor[rng.random(scenes) < 0.5, ..., 1] = -1
         factor *= np.exp(rng.uniform(-1, 1, (scenes, 1, 1, 1)) * np.log1p(self.scale_jitter))
         around = None if batch.around is None else batch.around * factor
-        past, future = batch.past * factor, batch.future * factor
-        return replace(batch, past=past, future=future, around=around)
+        past, future, memory = batch.past * factor, batch.future * factor, batch.memory
+        if memory is not None:
+            times = np.concatenate([factor, np.ones((scenes, 1, 1, 1))], -1)
+            memory = memory * times[:, None]
+        return replace(batch, past=past, future=future, around=around, memory=memory)
 
 
 def _replayed(batch: Batch, back: Bools, pace: Floats) -> tuple[Batch, Floats]:
@@ -89,7 +103,27 @@ def _replayed(batch: Batch, back: Bools, pace: Floats) -> tuple[Batch, Floats]:
         pace = np.where(empty, 1.0, pace)
         result, target = played(pace)
     past, future = np.split(result, [length], 2)
-    return replace(batch, past=past, future=future, target=target, around=None), pace
+    memory = _replayed_memory(batch.memory, back, pace, length, horizon)
+    changed = replace(batch, past=past, future=future, target=target, memory=memory)
+    return replace(changed, around=None), pace
+
+
+def _replayed_memory(
+    memory: Floats | None, back: Bools, pace: Floats, length: int, horizon: int
+) -> Floats | None:
+    """Remembered paths, [B, A, K, W, D + 1], at the pace of their scenes; none played backwards.
+
+    What came before in a scene that is played backwards is its future.
+    """
+    if memory is None:
+        return None
+    present = length * memory.shape[3] // (length + horizon) - 1
+    when = present + pace[:, None] * np.arange(1 - length, horizon + 1)
+    scenes, agents, count = memory.shape[:3]
+    flat = _at(memory.reshape(scenes, agents * count, *memory.shape[3:]), when)
+    flat[..., -1] /= pace[:, None, None]
+    flat[back] = np.nan
+    return flat.reshape(scenes, agents, count, *flat.shape[2:])
 
 
 def _at(path: Floats, when: Floats) -> Floats:
@@ -127,4 +161,10 @@ def _late(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
 def _noisy(batch: Batch, rng: np.random.Generator, most: float) -> Batch:
     level = most * rng.random(len(batch.scene)) * (rng.random(len(batch.scene)) < 0.5)
     noise = rng.normal(size=batch.past.shape) * level[:, None, None, None]
-    return replace(batch, past=batch.past + noise)
+    batch, memory = replace(batch, past=batch.past + noise), batch.memory
+    if memory is None:
+        return batch
+    memory = memory.copy()
+    shape = (*memory.shape[:-1], memory.shape[-1] - 1)
+    memory[..., :-1] += rng.normal(size=shape) * level[:, None, None, None, None]
+    return replace(batch, memory=memory)
