@@ -122,6 +122,11 @@ class TrackData:
         """
         self._stream.watch(memory, scale)
 
+    @property
+    def memory(self) -> int:
+        """Most earlier tracks that batches bring for each target; 0 before `watch`."""
+        return self._stream.memory
+
     def windows(self, split: str) -> Windows:
         """All windows of "train", "val" or "test".
 
@@ -400,17 +405,17 @@ class Stream:
         self._held: tuple[int, Tracks, NDArray[np.int8]] | None = None
         self._kept: dict[tuple[str, bytes], Windows] = {}
         self._counted: dict[tuple[str, bytes], list[Census]] = {}
-        self._memory, self._scale = 0, 1.0
+        self.memory, self._scale = 0, 1.0
         self._recalls: dict[tuple[bool, int], Recall] = {}
 
     def watch(self, memory: int, scale: float) -> None:
         """Choose how many earlier tracks each target is shown, and the scale they are found by."""
-        if (memory, scale) != (self._memory, self._scale):
-            self._memory, self._scale, self._recalls = memory, scale, {}
+        if (memory, scale) != (self.memory, self._scale):
+            self.memory, self._scale, self._recalls = memory, scale, {}
 
     def remembered(self, batch: Batch, split: str, group: int) -> Batch:
         """The batch of a split and group with its memory, if batches shall bring any."""
-        if not self._memory:
+        if not self.memory:
             return batch
         key = (split == "train", group)
         if key not in self._recalls:
@@ -426,7 +431,7 @@ class Stream:
             seen = roles == PARTS.index("train")
             if self.agents is not None:
                 seen &= np.isin(tracks.agent, self.agents)[tracks.track]
-        return Recall(tracks, seen, self._memory, self._scale)
+        return Recall(tracks, seen, self.memory, self._scale)
 
     def windows(self, split: str, group: int = 0, people: Ints | None = None) -> Windows:
         """The windows of one split of one group.

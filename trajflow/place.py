@@ -27,6 +27,8 @@ COSINE = 0.5
 """Least cosine between the headings of two that move: 60 degrees."""
 SPAN = 2
 """Observations back to which a displacement per step is measured."""
+GAP = 8
+"""Steps without an observation after which a track does not go on."""
 CANDIDATES = 4096
 """Newest observations of a cell that are looked at, so that a crowded cell costs no more."""
 SHORTLIST = 128
@@ -77,15 +79,7 @@ class Place:
         if max_observations < 1:
             raise ConfigError(f"max_observations must be at least 1, got {max_observations}")
         self.scale, self.dims, self.max_observations = float(scale), dims, max_observations
-        self._lock = threading.RLock()
-        self._pushed = self._numbered = 0
-        self._rows = _Rows.empty(min(max_observations, 1024), dims)
-        self._scenes: dict[str, int] = {}
-        self._latest: list[int] = []
-        self._cells: dict[tuple[int, ...], array[int]] = {}
-        self._last: dict[tuple[int, str], int] = {}
-        self._tracks: dict[tuple[int, str], int] = {}
-        self._names: dict[int, tuple[int, str]] = {}
+        self._clear()
 
     def __len__(self) -> int:
         """Observations that are kept."""
@@ -104,9 +98,7 @@ class Place:
         code = self._scenes.get(scene)
         return -1 if code is None else self._latest[code]
 
-    def push(
-        self, scene: str, step: int, agents: Sequence[Hashable], positions: ArrayLike
-    ) -> None:
+    def push(self, scene: str, step: int, agents: Sequence[Hashable], positions: ArrayLike) -> None:
         """Add where agents were at a step.
 
         Args:
@@ -114,20 +106,23 @@ class Place:
                 do with each other.
             step: Number of the step, above all before it in this scene. A step is as long as
                 those of the model.
-            agents: Who was seen, each once. Ids are kept as text.
+            agents: Who was seen, each once. Ids are kept as `repr` writes them.
             positions: Where, [A, D]; one that is not finite is left out.
 
         Raises:
             TrajflowError: The step is not after the last one, an id is there twice, or the
                 positions do not fit.
         """
-        names = [str(agent) for agent in agents]
+        self._push(scene, step, [_name(agent) for agent in agents], positions)
+
+    def _push(self, scene: str, step: int, names: list[str], positions: ArrayLike) -> None:
+        """As `push`, of agents by their ids as text."""
         points = np.asarray(positions, float).reshape(-1, self.dims) if len(names) else None
         if points is not None and len(points) != len(names):
             raise TrajflowError(f"{len(names)} agents have {len(points)} positions")
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise TrajflowError(f"agent {twice!r} is there twice at step {step}")
+            raise TrajflowError(f"agent {twice} is there twice at step {step}")
         with self._lock:
             if scene in self._scenes and step <= self.latest(scene):
                 raise TrajflowError(
@@ -175,7 +170,7 @@ class Place:
             if code is None or not np.isfinite(position).all():
                 return np.zeros(0, np.int64)
             rows = self._candidates(code, position, now)
-            own = self._tracks.get((code, str(agent)), -1)
+            own = self._tracks.get((code, _name(agent)), -1)
             rows, cost = self._alike(rows, own, position, velocity)
             few = self._best_of_each(rows, cost, count, SHORTLIST)
             return few if len(few) == count else self._best_of_each(rows, cost, count, len(rows))
@@ -249,7 +244,10 @@ class Place:
         agents: Sequence[Hashable],
         count: int,
     ) -> Ints:
-        """The observations of `near` for N agents, [N, K], -1 where there are fewer; see `recall`."""
+        """The observations of `near` for N agents, [N, K], -1 where there are fewer.
+
+        Arguments are those of `recall`.
+        """
         scenes = [scene] * len(past) if isinstance(scene, str) else scene
         rows = np.full((len(past), count), -1)
         asked = zip(scenes, *motion(past), now.tolist(), agents, strict=True)
@@ -335,8 +333,8 @@ class Place:
         names = ("step", "track", "number", "position", "velocity")
         step, track, number, position, velocity = (arrays[name] for name in names)
         count, scenes = len(step), [str(name) for name in facts["scenes"]]
-        shapes = {(count, place.dims)}, {(count,)}
-        if {position.shape, velocity.shape} != shapes[0] or {track.shape, number.shape} != shapes[1]:
+        flat = all(one.shape == (count,) for one in (track, number))
+        if not flat or not position.shape == velocity.shape == (count, place.dims):
             raise ValueError("its arrays do not fit together")
         if count > place.max_observations or not np.isfinite(position).all():
             raise ValueError("its positions are too many, or not finite")
@@ -346,7 +344,7 @@ class Place:
         changes = (np.diff(scene) != 0) | (np.diff(step) != 0)
         for rows in np.split(np.arange(count), np.flatnonzero(changes) + 1) if count else ():
             agents = [facts["agents"][one] for one in track[rows].tolist()]
-            place.push(scenes[scene[rows[0]]], int(step[rows[0]]), agents, position[rows])
+            place._push(scenes[scene[rows[0]]], int(step[rows[0]]), agents, position[rows])
         place._latest = [int(facts["latest"][code]) for code in range(len(scenes))]
         # What the rows that were forgotten have left: displacements, and who came first.
         place._rows.velocity[:count], place._rows.track[:count] = velocity, number
@@ -354,6 +352,25 @@ class Place:
         place._names = {code: key for key, code in place._tracks.items()}
         place._numbered = int(facts["numbered"])
         return place
+
+    def after_fork(self) -> None:
+        """Go on in a forked child: with what was pushed, unless a thread was about to push."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._lock = threading.RLock()
+        self._pushed = self._numbered = 0
+        self._rows = _Rows.empty(min(self.max_observations, 1024), self.dims)
+        self._scenes: dict[str, int] = {}
+        self._latest: list[int] = []
+        self._cells: dict[tuple[int, ...], array[int]] = {}
+        # By scene and agent: the last row, and the number that its rows carry.
+        self._last: dict[tuple[int, str], int] = {}
+        self._tracks: dict[tuple[int, str], int] = {}
+        self._names: dict[int, tuple[int, str]] = {}
 
     def _add(self, scene: int, step: int, name: str, point: Floats) -> None:
         row = self._pushed % self.max_observations
@@ -367,6 +384,8 @@ class Place:
         if before < 0:
             self._numbered += 1
             self._tracks[key], self._names[self._numbered] = self._numbered, key
+        elif step - r.step[before] > GAP:
+            before = -1
         r.position[row], r.step[row], r.scene[row] = point, step, scene
         r.track[row], r.before[row], r.after[row] = self._tracks[key], before, -1
         origin = before
@@ -389,8 +408,9 @@ class Place:
         if r.after[row] >= 0:
             r.before[r.after[row]] = -1
             return
-        key = self._names.pop(int(r.track[row]))
-        del self._last[key], self._tracks[key]
+        key = self._names[int(r.track[row])]
+        if self._last[key] == row:
+            del self._last[key], self._tracks[key], self._names[int(r.track[row])]
 
     def _cell(self, scene: int, point: Floats) -> tuple[int, int, int]:
         size = RADIUS * self.scale
@@ -432,14 +452,14 @@ class Place:
         known = (theirs[:, 0] == theirs[:, 0]) & (r.track[rows] != own)
         rows, square, theirs = rows[known], square[known], theirs[known]
         mine = np.nan_to_num(velocity)
-        speed, own = np.sqrt(_squares(theirs)), float(np.sqrt(_squares(mine)))
+        speed, pace = np.sqrt(_squares(theirs)), float(np.sqrt(_squares(mine)))
         dot = theirs[:, 0] * mine[0]
         for axis in range(1, self.dims):
             dot = dot + theirs[:, axis] * mine[axis]
         least = MOVING * self.scale
-        both = (speed > least) & (own > least)
-        cosine = np.where(both, dot / np.where(both, speed * own, 1), 1.0)
-        difference = (speed - own) / self.scale if np.isfinite(velocity).all() else 0 * speed
+        both = (speed > least) & (pace > least)
+        cosine = np.where(both, dot / np.where(both, speed * pace, 1), 1.0)
+        difference = (speed - pace) / self.scale if np.isfinite(velocity).all() else 0 * speed
         kept = cosine >= COSINE
         cost = square + (1 - cosine) + difference * difference
         return rows[kept], cost[kept]
@@ -458,9 +478,7 @@ class Moment:
     scene: str | Sequence[str] = ""
     now: int | None = None
 
-    def recall(
-        self, past: Floats, agents: Sequence[Hashable], count: int, horizon: int
-    ) -> Floats:
+    def recall(self, past: Floats, agents: Sequence[Hashable], count: int, horizon: int) -> Floats:
         """What others did who were where the agents of B scenes are, [B, A, K, T + F, D + 1].
 
         Args:
@@ -520,13 +538,18 @@ def moments(scene: Ints, step: Ints) -> Iterable[Ints]:
     return [] if not len(order) else np.split(order, np.flatnonzero(change) + 1)
 
 
+def _name(agent: Hashable) -> str:
+    """An id as text; 7 and "7" are two."""
+    return repr(agent.item() if isinstance(agent, np.generic) else agent)
+
+
 def motion(past: Floats) -> tuple[Floats, Floats]:
     """Present positions [N, D] and displacements per step [N, D] of pasts [N, T, D].
 
     An agent that is not seen now went on as before. The displacement is that since two seen steps
     before the last, or one; NaN where there is none.
     """
-    seen = np.isfinite(past).all(-1)
+    seen = np.asarray(np.isfinite(past).all(-1))
     steps = np.arange(past.shape[1])
     back = seen[:, ::-1].cumsum(1)[:, ::-1]
     agent = np.arange(len(past))
@@ -534,7 +557,7 @@ def motion(past: Floats) -> tuple[Floats, Floats]:
     def step_of(number: int) -> Ints:
         """The step of the observation so many before the last; -1 where there is none."""
         chosen: Bools = seen & (back == number + 1)
-        return np.where(chosen, steps, -1).max(1, initial=-1)
+        return np.asarray(np.where(chosen, steps, -1).max(1, initial=-1))
 
     last, before = step_of(0), step_of(1)
     for number in range(2, SPAN + 1):

@@ -1,6 +1,6 @@
-"""What it is worth to have watched a place: scores of runs with, without and with emptied memory.
+r"""What it is worth to have watched a place: scores of runs with, without and with emptied memory.
 
-    trajflow train ethucy.zarr --config examples/benchmarks/pedestrians.toml -o none \\
+    trajflow train ethucy.zarr --config examples/benchmarks/pedestrians.toml -o none \
         --set data.fold=zara1 --set 'data.validation=["biwi_hotel"]'
     trajflow train ethucy.zarr ... -o memory --set model.memory=8
     python examples/benchmarks/memory.py ethucy.zarr --runs none memory [--minutes 0,1,5,15]
@@ -75,7 +75,8 @@ def report(name: str, one: Scores, first: Scores, kept: Bools, ms: bool = True) 
     mean, base = one["energy score"][kept], first["energy score"][kept]
     low, high = interval(mean - base, one["agent"][kept])
     share = [100 * v / base.mean() for v in (mean.mean() - base.mean(), low, high)]
-    words = "  ".join(f"{one[key][kept].mean():.4f}" for key in ("energy score", "minADE", "minFDE"))
+    means = [one[key][kept].mean() for key in ("energy score", "minADE", "minFDE")]
+    words = "  ".join(f"{value:.4f}" for value in means)
     slow = f"  {one['ms'][0]:.2f}" if ms else ""
     return f"{name:28}  {words}  {share[0]:+.1f} % [{share[1]:+.1f}, {share[2]:+.1f}]{slow}"
 

@@ -231,7 +231,7 @@ class Predictor(ABC):
         Raises:
             TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
                 samples cannot be chosen so.
-            ConfigError: OOD scores are asked of a run without a detector, or at another `dt`; or the
+            ConfigError: OOD scores are asked of a run without a detector, or at another `dt`; the
                 place does not fit the model or the ids.
         """
         if on_bad not in ("raise", "quarantine"):
@@ -260,7 +260,8 @@ class Predictor(ABC):
         if bad.any():
             drawn[:, bad.ravel()] = np.nan
         drawn = drawn.reshape(samples, *lead, self.horizon, self.dims)
-        calibration = self.calibration if dt_ratio == 1 else None
+        # It was fitted without memory, at the usual seconds per step.
+        calibration = self.calibration if dt_ratio == 1 and place is None else None
         forecast = Forecast(drawn, dt_ratio * self.dt, tuple(agents), weights, calibration)
         if on_bad == "quarantine":
             forecast = replace(forecast, faults=faults.reshape(lead))
@@ -351,7 +352,9 @@ class Predictor(ABC):
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
         dt_ratio = self.format.dt_range.ratios(batch)
-        drawn = self._draw(batch.past, batch.target, samples, seed, dt_ratio, batch.memory_window)[0]
+        drawn = self._draw(batch.past, batch.target, samples, seed, dt_ratio, batch.memory_window)[
+            0
+        ]
         return batch.placed(drawn)
 
     def choose(

@@ -62,7 +62,8 @@ class MemoryAttention(nn.Module):
         both = seen[..., 1:] & seen[..., :-1]
         moved = torch.where(both[..., None], point.diff(dim=-2), 0)
         moved = nn.functional.pad(moved, (0, 0, 1, 0))
-        parts = (point / path.shape[-2], moved, seen[..., None].to(point))
+        # Paths are some ten lengths long; in this unit numbers are of order one.
+        parts = (point / 8, moved, seen[..., None].to(point))
         late = torch.where(known, age, 0).clamp_min(0).log1p() / 4
         read = self.read(torch.cat((torch.cat(parts, -1).flatten(-2), late[..., None]), -1))
 
@@ -79,4 +80,4 @@ class MemoryAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """Each head's share of vectors, [*, heads, N, ...], from [*, N, ...]."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+        return torch.unflatten(x, -1, (self.heads, -1)).transpose(-2, -3)

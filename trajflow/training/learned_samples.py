@@ -84,7 +84,8 @@ class LearnedSamplesTrainer:
         self.data, self.settings, self.device = data, settings, device
         self.validation_windows = config.train.validation_windows
         self.augmentation = Augmentation(config.train.mirror, config.train.scale_jitter)
-        data.watch(shape.memory, float(model.normalizer.displacement_scale))
+        if shape.memory:
+            data.watch(shape.memory, float(model.normalizer.displacement_scale))
         self.threads = config.train.threads
         with reproducible(self.threads, device):
             reseed(settings.seed, device)

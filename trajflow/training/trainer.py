@@ -74,7 +74,8 @@ class Trainer:
             position_noise=self.settings.position_noise * usual,
             memory_dropout=self.settings.memory_dropout,
         )
-        self.data.watch(config.model.memory, usual)
+        if config.model.memory:
+            self.data.watch(config.model.memory, usual)
         self.average = moving_average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
             weight_groups(self.model, self.settings.weight_decay),
