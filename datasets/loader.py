@@ -109,7 +109,7 @@ class TrackData:
         self.shape = Shape(history, horizon, stride, neighbors, reach)
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
 
-    def watch(self, memory: int, scale: float) -> None:
+    def watch(self, memory: int, scale: float = 1.0) -> None:
         """Let batches bring what others did earlier who were where a target is now.
 
         Windows of the training split are shown rows of this split alone, of the agents that are

@@ -1,6 +1,8 @@
 """Forecasts that remember a place: what reaches them, what they make of it, and nothing where \
 nothing is."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -396,3 +398,43 @@ def test_the_setting_is_off_by_default_and_bounded():
     assert Config.load(None, ["model.memory=8"]).model.memory == 8
     with pytest.raises(ConfigError, match="memory"):
         Config.load(None, ["model.memory=65"])
+
+
+@pytest.fixture
+def watched_run(street, trajflow, tmp_path, tiny):
+    """A run with memory on a street."""
+    shape = ("data.history=3", "data.horizon=2", "data.split=time", "data.fractions=[0.5,0.2,0.3]")
+    words = [word for setting in (*shape, "model.memory=4") for word in ("--set", setting)]
+    code, _, said = trajflow("train", street.path, "--out", tmp_path / "run", *tiny, *words)
+    assert code == 0, said
+    return tmp_path / "run", street.path
+
+
+def test_a_run_with_memory_is_evaluated_with_and_without(watched_run, trajflow):
+    run, data = watched_run
+    code, out, _ = trajflow("evaluate", run, data)
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    (watched,) = [line for line in lines if line[:1] == ["watched"]]
+    (without,) = [line for line in lines if line[:2] == ["without", "memory"]]
+    assert len(watched) == len(without) - 1 == 6
+    code, out, _ = trajflow("evaluate", run, data, "--json")
+    report = json.loads(out)
+    assert report["protocol"]["watched"] == "yes"
+    kept = {path.stem.endswith("-watched"): json.loads(path.read_text())
+            for path in run.glob("evaluation-*.json")}  # fmt: skip
+    assert kept[True]["mean"] == report["mean"] != report["unwatched"]["mean"]
+    assert kept[False]["mean"] == report["unwatched"]["mean"]
+    assert "watched" not in kept[False]["protocol"]
+    code, _, said = trajflow("compare", run)
+    assert code == 2
+    assert "whether the place was watched before (watched)" in said
+
+
+def test_a_run_with_memory_serves_every_command(watched_run, trajflow, tmp_path):
+    run, data = watched_run
+    assert trajflow("predict", run, data, "--out", tmp_path / "futures.csv")[0] == 0
+    assert trajflow("fit", run, data, "samples", "--set", "samples.epochs=1")[0] == 0
+    assert trajflow("export", run, data, "--out", tmp_path / "model.onnx", "--check")[0] == 0
+    exported = Predictor.load(tmp_path / "model.onnx")
+    assert exported.format.memory == 4

@@ -1,10 +1,11 @@
 """Chance changes of whole scenes that keep a forecast right."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trajflow.types import Batch, Bools, Floats
+from trajflow.types import Batch, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,10 @@ class Augmentation:
     def _forgetful(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The batch with some agents that remember nothing, and all without some of the others."""
         assert batch.memory is not None
-        gone = rng.random(batch.target.shape)[..., None] < self.memory_dropout
-        gone = gone | (rng.random(batch.memory.shape[:3]) < self.agent_dropout)
-        return replace(batch, memory=np.where(gone[..., None, None], np.nan, batch.memory))
+        memory = batch.memory.copy()
+        memory[rng.random(batch.target.shape) < self.memory_dropout] = np.nan
+        memory[rng.random(batch.memory.shape[:3]) < self.agent_dropout] = np.nan
+        return replace(batch, memory=memory)
 
     def _sized(self, batch: Batch, rng: np.random.Generator) -> Batch:
         scenes, dims = len(batch.scene), batch.past.shape[-1]
@@ -77,10 +79,9 @@ class Augmentation:
             factor[rng.random(scenes) < 0.5, ..., 1] = -1
         factor *= np.exp(rng.uniform(-1, 1, (scenes, 1, 1, 1)) * np.log1p(self.scale_jitter))
         around = None if batch.around is None else batch.around * factor
-        past, future, memory = batch.past * factor, batch.future * factor, batch.memory
-        if memory is not None:
-            times = np.concatenate([factor, np.ones((scenes, 1, 1, 1))], -1)
-            memory = memory * times[:, None]
+        past, future = batch.past * factor, batch.future * factor
+        times = np.concatenate([factor, np.ones((scenes, 1, 1, 1))], -1)
+        memory = _remembering(batch, lambda paths, scene: paths * times[scene])
         return replace(batch, past=past, future=future, around=around, memory=memory)
 
 
@@ -103,27 +104,42 @@ def _replayed(batch: Batch, back: Bools, pace: Floats) -> tuple[Batch, Floats]:
         pace = np.where(empty, 1.0, pace)
         result, target = played(pace)
     past, future = np.split(result, [length], 2)
-    memory = _replayed_memory(batch.memory, back, pace, length, horizon)
+    memory = _replayed_memory(batch, back, pace)
     changed = replace(batch, past=past, future=future, target=target, memory=memory)
     return replace(changed, around=None), pace
 
 
-def _replayed_memory(
-    memory: Floats | None, back: Bools, pace: Floats, length: int, horizon: int
-) -> Floats | None:
-    """Remembered paths, [B, A, K, W, D + 1], at the pace of their scenes; none played backwards.
+def _remembering(batch: Batch, change: Callable[[Floats, Ints], Floats]) -> Floats | None:
+    """Memory of which what the targets remember is changed; None where there is none.
+
+    Args:
+        batch: The scenes.
+        change: Makes new paths of the paths of the N targets [N, K, W, D + 1] and their scenes [N].
+    """
+    if batch.memory is None:
+        return None
+    changed = change(batch.memory[batch.target], np.nonzero(batch.target)[0])
+    memory = np.full((*batch.target.shape, *changed.shape[1:]), np.nan)
+    memory[batch.target] = changed
+    return memory
+
+
+def _replayed_memory(batch: Batch, back: Bools, pace: Floats) -> Floats | None:
+    """What is remembered, at the pace of its scenes; nothing in those played backwards.
 
     What came before in a scene that is played backwards is its future.
     """
-    if memory is None:
-        return None
-    present = length * memory.shape[3] // (length + horizon) - 1
-    when = present + pace[:, None] * np.arange(1 - length, horizon + 1)
-    scenes, agents, count = memory.shape[:3]
-    flat = _at(memory.reshape(scenes, agents * count, *memory.shape[3:]), when)
-    flat[..., -1] /= pace[:, None, None]
-    flat[back] = np.nan
-    return flat.reshape(scenes, agents, count, *flat.shape[2:])
+    length, horizon = batch.past.shape[2], batch.future.shape[2]
+    steps = np.arange(1 - length, horizon + 1)
+
+    def played(paths: Floats, scene: Ints) -> Floats:
+        present = length * paths.shape[2] // (length + horizon) - 1
+        result = _at(paths, present + pace[scene, None] * steps)
+        result[..., -1] /= pace[scene, None, None]
+        result[back[scene]] = np.nan
+        return result
+
+    return _remembering(batch, played)
 
 
 def _at(path: Floats, when: Floats) -> Floats:
@@ -161,10 +177,12 @@ def _late(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
 def _noisy(batch: Batch, rng: np.random.Generator, most: float) -> Batch:
     level = most * rng.random(len(batch.scene)) * (rng.random(len(batch.scene)) < 0.5)
     noise = rng.normal(size=batch.past.shape) * level[:, None, None, None]
-    batch, memory = replace(batch, past=batch.past + noise), batch.memory
-    if memory is None:
-        return batch
-    memory = memory.copy()
-    shape = (*memory.shape[:-1], memory.shape[-1] - 1)
-    memory[..., :-1] += rng.normal(size=shape) * level[:, None, None, None, None]
-    return replace(batch, memory=memory)
+
+    def noisy(paths: Floats, scene: Ints) -> Floats:
+        some = level[scene] > 0
+        points = paths[some][..., :-1]
+        sway = rng.normal(size=points.shape) * level[scene[some], None, None, None]
+        paths[some, ..., :-1] = points + sway
+        return paths
+
+    return replace(batch, past=batch.past + noise, memory=_remembering(batch, noisy))
