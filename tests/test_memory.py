@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from trajflow import OnlinePredictor, Place, Predictor
+from trajflow.browse.session import Session
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError
@@ -429,6 +430,12 @@ def test_a_run_with_memory_is_evaluated_with_and_without(watched_run, trajflow):
     code, _, said = trajflow("compare", run)
     assert code == 2
     assert "whether the place was watched before (watched)" in said
+
+
+def test_browsed_windows_of_a_run_with_memory_say_that_they_are_without(watched_run):
+    view = Session().browser(*watched_run, "test").view(0)
+    assert view.without_memory
+    assert np.isfinite(view.samples[:, view.target]).all()
 
 
 def test_a_run_with_memory_serves_every_command(watched_run, trajflow, tmp_path):
