@@ -127,8 +127,21 @@ def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"... and {len(names) - MANY} more; --json has them all"
     if report.get("selection", "plain") != "plain":
         yield "energy score, means, coverage and spread are of the weighted samples"
+    yield from _memory_lines(report)
     yield from _joint_lines(report)
     yield from _motion_lines(report)
+
+
+def _memory_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Scores with and without memory of what was watched; those above are with it."""
+    if "unwatched" not in report:
+        return
+    names = [key for key in BY_MOTION if key in report["mean"]]
+    yield ""
+    yield "with what was watched at each place before, as above, and without"
+    pair = (("watched", report["mean"]), ("without memory", report["unwatched"]["mean"]))
+    rows = [[name, *(mean[key] for key in names)] for name, mean in pair]
+    yield table(["", *(SCORES[key] for key in names)], rows)
 
 
 def _evaluated(report: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ that stopped at any step knows where it was.
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,7 @@ from trajflow.datasets.splits import (
 from trajflow.datasets.store import Store
 from trajflow.datasets.windows import Windows, check_shape, cut
 from trajflow.errors import ConfigError, DataError, did_you_mean
+from trajflow.place import Place, moments
 from trajflow.types import Batch, Bools, Ints
 
 POOL = 32
@@ -108,6 +109,24 @@ class TrackData:
         self.shape = Shape(history, horizon, stride, neighbors, reach)
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
 
+    def watch(self, memory: int, scale: float = 1.0) -> None:
+        """Let batches bring what others did earlier who were where a target is now.
+
+        Windows of the training split are shown rows of this split alone, of the agents that are
+        learned from; those of the others all that was seen before their present in the same
+        recording, as a camera that hangs there would have.
+
+        Args:
+            memory: Most earlier tracks of each target; 0: none, as before the first call.
+            scale: Typical displacement per step of the model that will look.
+        """
+        self._stream.watch(memory, scale)
+
+    @property
+    def memory(self) -> int:
+        """Most earlier tracks that batches bring for each target; 0 before `watch`."""
+        return self._stream.memory
+
     def windows(self, split: str) -> Windows:
         """All windows of "train", "val" or "test".
 
@@ -170,7 +189,8 @@ class TrackData:
             count = count_batches(census[group].target_counts, size)
             if skip < count:
                 windows = self._stream.windows(split, group)
-                yield from batches(windows, size, self.order, epoch, mixed, skip)
+                for batch in batches(windows, size, self.order, epoch, mixed, skip):
+                    yield self._stream.remembered(batch, split, group)
                 del windows
             skip = max(0, skip - count)
 
@@ -263,7 +283,8 @@ class TrackData:
                 windows = self._stream.windows(split, group, people)
                 shares = counts.agent_counts[chosen], counts.target_counts[chosen]
                 for rows in plan(*shares, size):
-                    yield windows.gather(chosen[rows])
+                    batch = windows.gather(chosen[rows])
+                    yield self._stream.remembered(batch, split, group)
                 del windows
 
     def groups(self, split: str) -> dict[str, list[int]]:
@@ -384,6 +405,33 @@ class Stream:
         self._held: tuple[int, Tracks, NDArray[np.int8]] | None = None
         self._kept: dict[tuple[str, bytes], Windows] = {}
         self._counted: dict[tuple[str, bytes], list[Census]] = {}
+        self.memory, self._scale = 0, 1.0
+        self._recalls: dict[tuple[bool, int], Recall] = {}
+
+    def watch(self, memory: int, scale: float) -> None:
+        """Choose how many earlier tracks each target is shown, and the scale they are found by."""
+        if (memory, scale) != (self.memory, self._scale):
+            self.memory, self._scale, self._recalls = memory, scale, {}
+
+    def remembered(self, batch: Batch, split: str, group: int) -> Batch:
+        """The batch of a split and group with its memory, if batches shall bring any."""
+        if not self.memory:
+            return batch
+        key = (split == "train", group)
+        if key not in self._recalls:
+            self._recalls = {} if len(self.groups) > 1 else self._recalls
+            self._recalls[key] = self._recall(*key)
+        reach = self.shape.reach if split in self.around else 1
+        return self._recalls[key](batch, reach)
+
+    def _recall(self, training: bool, group: int) -> "Recall":
+        tracks, roles = self._load(group)
+        seen = np.ones(len(tracks.step), bool)
+        if training:
+            seen = roles == PARTS.index("train")
+            if self.agents is not None:
+                seen &= np.isin(tracks.agent, self.agents)[tracks.track]
+        return Recall(tracks, seen, self.memory, self._scale)
 
     def windows(self, split: str, group: int = 0, people: Ints | None = None) -> Windows:
         """The windows of one split of one group.
@@ -493,6 +541,45 @@ class Stream:
             tracks = self.store.tracks(self.groups[group])
             self._held = group, tracks, self.split.roles(tracks)
         return self._held[1:]
+
+
+class Recall:
+    """Brings batches of some recordings what others did earlier who were where a target is now."""
+
+    def __init__(self, tracks: Tracks, seen: Bools, count: int, scale: float) -> None:
+        """Watch recordings.
+
+        Args:
+            tracks: The recordings.
+            seen: Rows that may be remembered, [N].
+            count: Most tracks K that each target is shown.
+            scale: Typical displacement per step.
+        """
+        self.count, self._scenes = count, tracks.scenes
+        self.place = Place(scale, tracks.position.shape[1], max(1, int(seen.sum())))
+        self._known: dict[tuple[int, int], Ints] = {}
+        rows = np.flatnonzero(seen)
+        scene, agent = (one[tracks.track[rows]] for one in (tracks.scene, tracks.agent))
+        for some in moments(scene, tracks.step[rows]):
+            step, name = int(tracks.step[rows[some[0]]]), tracks.scenes[scene[some[0]]]
+            self.place.push(name, step, agent[some].tolist(), tracks.position[rows[some]])
+
+    def __call__(self, batch: Batch, reach: int = 1) -> Batch:
+        """The batch with its memory, over `reach` times T and F steps of each track."""
+        history, horizon = batch.past.shape[2], batch.future.shape[2]
+        scene, agent = np.nonzero(batch.target)
+        now = (batch.start + history - 1)[scene]
+        who = list(zip(batch.agent[scene, agent].tolist(), now.tolist(), strict=True))
+        new = [k for k, one in enumerate(who) if one not in self._known]
+        names = [self._scenes[batch.scene[scene[k]]] for k in new]
+        past = batch.past[scene[new], agent[new]]
+        found = self.place.nearest(names, past, now[new], [who[k][0] for k in new], self.count)
+        self._known.update(zip((who[k] for k in new), found, strict=True))
+        rows = np.array([self._known[one] for one in who], np.int64).reshape(-1, self.count)
+        paths = self.place.recalled(rows, now, reach * history, reach * horizon)
+        memory = np.full((*batch.target.shape, *paths.shape[1:]), np.nan)
+        memory[scene, agent] = paths
+        return replace(batch, memory=memory)
 
 
 def batches(

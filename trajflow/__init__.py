@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trajflow.inference.ensemble import Ensemble as Ensemble
     from trajflow.inference.online import OnlineForecast as OnlineForecast
     from trajflow.inference.online import OnlinePredictor as OnlinePredictor
+    from trajflow.place import Place as Place
     from trajflow.sklearn import TrajectoryForecaster as TrajectoryForecaster
 
     __version__: str
@@ -30,6 +31,7 @@ _HOMES = {
     "Forecast": "trajflow.forecast",
     "OnlineForecast": "trajflow.inference.online",
     "OnlinePredictor": "trajflow.inference.online",
+    "Place": "trajflow.place",
     "Predictor": "trajflow.inference.base",
     "TrajectoryForecaster": "trajflow.sklearn",
     "TrajflowError": "trajflow.errors",

@@ -93,6 +93,8 @@ class ModelConfig(_Section):
     """Whether the past is scaled by the agent's own speed instead of the displacement scale."""
     condition_on_dt: bool = False
     """Whether seconds per step are an input, so that one model serves several."""
+    memory: int = Field(0, ge=0, le=64)
+    """Earlier tracks of others at the same place that each agent is shown; 0: none."""
 
     @field_validator("encoder_options")
     @classmethod
@@ -174,6 +176,8 @@ class TrainConfig(_Section):
     position_noise: float = Field(0.0, ge=0)
     """Largest deviation of noise on seen positions, as a share of the displacement scale;
     half of the scenes stay clean."""
+    memory_dropout: float = Field(0.3, ge=0, lt=1)
+    """Share of the agents that learn without memory, so that a forecast also works without."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the numbers of a context that are dropped."""
     validate_every: float = Field(1.0, gt=0)

@@ -418,6 +418,9 @@ def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:
     A run that was trained to its end before keeps what it has.
     """
     kept = Manifest.read(trainer.folder.path).files if trainer.finished else {}
+    if trainer.model.architecture.memory:
+        # Regions and errors are those of forecasts without memory, as `predict` makes them.
+        trainer.data.watch(0)
     with reproducible(trainer.settings.threads, trainer.device):
         if FILE not in kept:
             calibrate_trained(trainer, on_progress)

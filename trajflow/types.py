@@ -39,6 +39,9 @@ class Batch:
         around: World positions farther before and after the present, [B, A, W, D] with
             W = R (T + F) steps, R T of them up to the present; only where asked for.
         dt_ratio: Seconds per step over the store's, [B], where a recording's real clock is told.
+        memory: What others did earlier who were where a target is now: positions and how many
+            steps before the present they were, [B, A, K, W, D + 1] with W = T + F steps (R times
+            as many like `around`); NaN where nobody was seen. Only where asked for.
     """
 
     past: Floats
@@ -49,11 +52,21 @@ class Batch:
     agent: Ints
     around: Floats | None = None
     dt_ratio: Floats | None = None
+    memory: Floats | None = None
 
     @property
     def seen(self) -> Bools:
         """Whether an agent was observed at a past step, [B, A, T]."""
         return np.asarray(np.isfinite(self.past).all(-1))
+
+    @property
+    def memory_window(self) -> Floats | None:
+        """What is remembered over T + F steps alone, [B, A, K, T + F, D + 1]."""
+        if self.memory is None:
+            return None
+        history, horizon = self.past.shape[2], self.future.shape[2]
+        first = history * (self.memory.shape[3] // (history + horizon) - 1)
+        return self.memory[..., first : first + history + horizon, :]
 
     @property
     def targets(self) -> int:

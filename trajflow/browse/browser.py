@@ -196,6 +196,9 @@ class Browser:
             weights=None if weights is None else weights[:, 0],
             seconds=seconds,
             edited=None if past is None else self._edited(index, past),
+            without_memory=bool(
+                forecaster.predictor and forecaster.predictor(options.steps).format.memory
+            ),
         )
 
     def preview(self) -> View:

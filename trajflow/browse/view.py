@@ -52,6 +52,7 @@ class View:
         weights: Probability of each selected sample, [S, A]; None for plain samples.
         seconds: Time the forecast took.
         edited: Past steps that were changed by hand, [A, T]; None if none were.
+        without_memory: Whether the run has memory, which windows that are browsed do not bring.
     """
 
     past: Floats
@@ -74,6 +75,7 @@ class View:
     weights: Floats | None = None
     seconds: float = 0.0
     edited: Bools | None = None
+    without_memory: bool = False
 
     @property
     def agents(self) -> int:

@@ -350,7 +350,9 @@ def evaluate_run(
 
     Returns:
         name, protocol, the mean of each score over recordings or folds, intervals over people,
-        and the scores of each recording; as `trajflow evaluate --json` prints it.
+        and the scores of each recording; as `trajflow evaluate --json` prints it. A run with memory
+        is evaluated twice: what is returned is with memory ("watched" in its protocol), and its
+        "unwatched" without. Both reports are kept.
 
     Raises:
         RunError: The run has learned from what is to be evaluated, or does not fit the tracks.
@@ -375,10 +377,19 @@ def evaluate_run(
             f"{run} left out {_fold(folder.config)} of these very tracks and has learned from "
             f"{_fold(config)}; train with --set data.fold={options.fold} to judge it there"
         )
-    report = _report(predictor, track_data(store, config), config, options, str(run), on_progress)
-    if Path(run).suffix != ".onnx":
+    tracks, kept = track_data(store, config), Path(run).suffix != ".onnx"
+    report = _report(predictor, tracks, config, options, str(run), on_progress)
+    if kept:
         write_report(folder, report)
-    return report
+    if not predictor.format.memory:
+        return report
+    # Without memory it answers the question that others do; with it, one that knows more.
+    tracks.watch(predictor.format.memory, predictor.displacement_scale)
+    watched = _report(predictor, tracks, config, options, str(run), on_progress)
+    watched["unwatched"] = {name: report[name] for name in ("mean", "window_mean", "intervals")}
+    if kept:
+        write_report(folder, watched)
+    return watched
 
 
 def evaluate_baseline(
@@ -457,6 +468,7 @@ def _report(
     windows = counted(batches, "windows", on_progress, total)
     report = judge(forecaster, windows, data.groups(split), terms)
     protocol = _protocol(data.store, config, options) | {"hash": description["hash"]}
+    protocol |= {"watched": "yes"} if data.memory else {}
     return {"name": name, "protocol": protocol, **report.to_json()}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from trajflow.statistics import People, paired_interval, seed_width, widened
 
 Judged = Mapping[str, Any]
-QUESTION = ("fingerprint", "hash", "split", "fold", "history", "horizon", "stride")
+QUESTION = ("fingerprint", "hash", "split", "fold", "history", "horizon", "stride", "watched")
 """What was judged; in a report's "protocol"."""
 TERMS = ("samples", "draws", "selection", "joint", "clocks")
 """How it was judged; in the report itself. Evaluations per draw are the forecaster's own cost."""
@@ -23,6 +23,7 @@ MEANING = {
     "history": "past steps",
     "horizon": "future steps",
     "stride": "steps between windows",
+    "watched": "whether the place was watched before",
     "samples": "samples that are judged",
     "draws": "draws they come from",
     "selection": "how they were chosen",
@@ -174,7 +175,7 @@ def _covers(one: Judged, other: Judged) -> bool:
 
 def _told(name: str, value: object) -> str:
     if value is None:
-        return "none" if name == "fold" else "not stated"
+        return {"fold": "none", "watched": "no"}.get(name, "not stated")
     text = value if isinstance(value, str) else json.dumps(value)
     return text[:12] if name == "fingerprint" else text if name != "hash" else _short(value)
 

@@ -152,7 +152,7 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
     """The file that a report is kept in; one of the same question replaces the other.
 
     Args:
-        where: "split", "fold" and "fingerprint" of what was judged.
+        where: "split", "fold", "fingerprint" and maybe "watched" of what was judged.
         terms: "samples", "steps", "selection", "draws" and "clocks" of how.
     """
     fold = where["fold"]
@@ -162,6 +162,7 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
     name = "-".join(str(part) for part in parts if part)
     chosen = terms.get("selection") or "plain"
     kind = "" if chosen == "plain" else f"-{chosen}-of-{terms['draws']}"
+    kind += "-watched" if where.get("watched") else ""
     if clocks := terms.get("clocks"):
         kind += f"-clocks-{hashlib.sha256(clocks.encode()).hexdigest()[:8]}"
     return f"{PREFIX}{name}-{terms['samples']}x{terms['steps']}{kind}.json"

@@ -53,9 +53,15 @@ class ForecastGraph(nn.Module):
         self.model, self.temperature, self.evaluations = model, temperature, evaluations
 
     def forward(
-        self, past: Tensor, noise: Tensor, dt_ratio: Tensor | None = None
+        self,
+        past: Tensor,
+        noise: Tensor,
+        dt_ratio: Tensor | None = None,
+        memory: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Futures [S, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
+
+        The contexts are those without memory.
 
         Args:
             past: World positions about a point near each scene, [B, A, T, D]; not finite where
@@ -63,11 +69,15 @@ class ForecastGraph(nn.Module):
             noise: Normal numbers of every sample of the first K agents of each scene,
                 [S, B, K, N] with N = F * D.
             dt_ratio: Seconds per step over those of the training tracks, [B].
+            memory: What is remembered for the first K agents, [B, K, M, T + F, D + 1]; not finite
+                where unknown.
         """
         context, frame = self.model.context(past, noise.shape[2], dt_ratio)
         known = observed(past).any(-1)[:, : noise.shape[2]]
-        wide = noise * self.temperature
-        return self.model.futures(context, frame, wide, self.evaluations, known), context
+        wide, reminded = noise * self.temperature, context
+        if memory is not None:
+            reminded = context + self.model.from_memory(context, frame, memory)
+        return self.model.futures(reminded, frame, wide, self.evaluations, known), context
 
 
 def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
@@ -96,9 +106,9 @@ def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
 def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
     """The graph of a predictor.
 
-    It gives `futures` and `context` of `past`, `noise` and, for a model conditioned on dt,
-    `dt_ratio`. For int8 the weights are whole numbers with a scale for each column, and what
-    they multiply is scaled anew in every call; recurrent layers stay in float32.
+    It gives `futures` and `context` of `past`, `noise` and, where the model has such inputs,
+    `dt_ratio` and `memory`. For int8 the weights are whole numbers with a scale for each column,
+    and what they multiply is scaled anew in every call; recurrent layers stay in float32.
 
     Raises:
         MissingExtra: What writes ONNX is not installed.
@@ -107,7 +117,7 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     graph = _graph(
         module,
         random_inputs(predictor, (3, 19, 2, 4), seed=0),
-        {"past": (0, 1), "noise": (0, 1, 2), "dt_ratio": (0,)},
+        {"past": (0, 1), "noise": (0, 1, 2), "dt_ratio": (0,), "memory": (0, 1)},
         ("futures", "context"),
     )
     return graph if precision == "fp32" else _quantized(graph)
@@ -171,6 +181,7 @@ def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
         "most_dt_ratio": dts.most / dts.dt,
         "evaluations": predictor.steps,
         "neighbors": None if social is None else social.limit,
+        "memory": a.memory,
         # Learned noises are those of one evaluation.
         "learned": sorted(predictor.sets) if predictor.steps == 1 else [],
         "calibration": None if calibration is None else json.loads(stored(calibration)),

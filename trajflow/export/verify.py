@@ -15,6 +15,7 @@ from trajflow.inference.onnx.golden import context_difference, difference
 from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.inference.onnx.session import GraphSession
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.models.trajectory_model import Architecture
 from trajflow.types import Batch, Bools, Floats, scene_centres
 
 AGREED, REDUCED = 1e-5, 0.25
@@ -145,7 +146,14 @@ def outputs_of(
     target = np.asarray(np.isfinite(past).all(-1).any(-1))
     target[:, noise.shape[2] :] = False
     wanted = target[:, : noise.shape[2]]
-    drawn, context = drawn_from(predictor, past, target, noise[:, wanted], inputs.get("dt_ratio"))
+    memory = inputs.get("memory")
+    if memory is not None:
+        others = past.shape[1] - memory.shape[1]
+        gap = ((0, 0), (0, others), *[(0, 0)] * 3)
+        memory = np.pad(memory, gap, constant_values=np.nan)
+    drawn, context = drawn_from(
+        predictor, past, target, noise[:, wanted], inputs.get("dt_ratio"), memory
+    )
     futures = np.zeros((*noise.shape[:3], *drawn.shape[2:]))
     futures[:, wanted] = drawn
     contexts = np.zeros((*wanted.shape, context.shape[-1]))
@@ -160,6 +168,7 @@ def drawn_from(
     target: Bools,
     noise: NDArray[np.float32],
     dt_ratio: NDArray[np.float32] | None = None,
+    memory: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Futures [S, N, F, D] of the run itself from given noise, and contexts [N, H].
 
@@ -169,16 +178,19 @@ def drawn_from(
         target: The N agents that are forecast, [B, A].
         noise: Normal numbers, [S, N, ...].
         dt_ratio: Seconds per step over those of the training tracks, [B].
+        memory: What is remembered of others, [B, A, K, T + F, D + 1].
     """
     model, wanted = predictor.model, torch.as_tensor(target)
     clock = None if dt_ratio is None else torch.as_tensor(dt_ratio)
     wide = torch.as_tensor(noise) * predictor.temperature
     context, frame = model.context(torch.as_tensor(past), wanted, clock)
+    remembered = None if memory is None else torch.as_tensor(memory)
+    reminded = model.with_memory(context, frame, remembered)
     if model.architecture.joint:
         whole = wide.new_zeros(len(wide), *wanted.shape, wide.shape[-1])
         whole[:, wanted] = wide
         wide = whole
-    drawn = model.futures_of(wanted, context, frame, wide, predictor.steps, wanted)
+    drawn = model.futures_of(wanted, reminded, frame, wide, predictor.steps, wanted)
     return np.asarray(drawn.numpy()), np.asarray(context[wanted].numpy())
 
 
@@ -208,4 +220,21 @@ def random_inputs(
     if a.condition_on_dt:
         least, most = (one / predictor.dt for one in predictor.dts)
         inputs["dt_ratio"] = rng.uniform(least, most, scenes).astype(np.float32)
+    if a.memory:
+        inputs["memory"] = _random_memory(past[:, :targets], a, unit, rng)
     return inputs
+
+
+def _random_memory(
+    past: Floats, a: Architecture, unit: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Walks near agents [B, K, T, D], for some of them, [B, K, M, T + F, D + 1]."""
+    shape = (*past.shape[:2], a.memory, a.history + a.horizon)
+    here = np.nan_to_num(past[:, :, -1])[:, :, None, None]
+    path = here + unit * rng.normal(size=(*shape, a.dims)).cumsum(3)
+    age = rng.integers(1, 100, (*shape[:3], 1)) - np.arange(shape[3])
+    memory = np.concatenate([path, age[..., None]], -1)
+    memory[rng.random(shape[:3]) < 0.3] = np.nan
+    memory[rng.random(shape[:2]) < 0.3] = np.nan
+    memory[rng.random(shape) < 0.1] = np.nan
+    return memory.astype(np.float32)

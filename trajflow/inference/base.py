@@ -18,6 +18,7 @@ from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarnin
 from trajflow.forecast import Forecast
 from trajflow.inference.inputs import PastShape
 from trajflow.ood.detector import Detector, OODScores
+from trajflow.place import Moment, Place
 from trajflow.types import Batch, Bools, Floats
 
 
@@ -75,6 +76,7 @@ class TrackFormat:
         unit: Unit of the coordinates.
         displacement_scale: Typical displacement per step, in this unit.
         dt_range: Seconds per step.
+        memory: Earlier tracks of others that each agent is shown; 0: the model looks at none.
     """
 
     history: int
@@ -83,6 +85,7 @@ class TrackFormat:
     unit: str
     displacement_scale: float
     dt_range: DtRange
+    memory: int = 0
 
 
 class Predictor(ABC):
@@ -190,6 +193,7 @@ class Predictor(ABC):
         dt: float | None = None,
         ood: bool = False,
         on_bad: Literal["raise", "quarantine"] = "raise",
+        place: Place | Moment | None = None,
     ) -> Forecast:
         """Draw `samples` futures of every agent, or choose them of more draws.
 
@@ -217,6 +221,9 @@ class Predictor(ABC):
                 never seen, or whose id is there twice: "raise" refuses all; "quarantine" says so
                 in `Forecast.faults`, gives NaN for that agent, and forecasts the others exactly
                 as if all its steps were missing. Their noise is that of a call without faults.
+            place: What was watched here earlier, `trajflow.Place`, for a model that was trained
+                with `model.memory`: at the scene "" and its last step, or where `place.at(scene,
+                now)` says. It needs `agents`, the ids as they were pushed. None: no memory.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
@@ -224,7 +231,8 @@ class Predictor(ABC):
         Raises:
             TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
                 samples cannot be chosen so.
-            ConfigError: OOD scores are asked of a run without a detector, or at another `dt`.
+            ConfigError: OOD scores are asked of a run without a detector, or at another `dt`; the
+                place does not fit the model or the ids.
         """
         if on_bad not in ("raise", "quarantine"):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
@@ -242,20 +250,56 @@ class Predictor(ABC):
         target[:, :count] = True
         # A bad agent draws noise like any other, so that the noise of the others stays theirs.
         weights = None
+        memory = None if place is None else self._remembered(place, full, count, agents, dt_ratio)
         if wanted is None:
-            drawn, contexts = self._draw(full, target, samples, seed, dt_ratio)
+            drawn, contexts = self._draw(full, target, samples, seed, dt_ratio, memory)
         else:
-            drawn, weights = self._chosen(full, target, wanted, seed, dt_ratio)
+            drawn, weights = self._chosen(full, target, wanted, seed, dt_ratio, memory)
             weights = np.where(bad.ravel(), np.nan, weights).reshape(samples, *lead)
             contexts = self._contexts(full, target, dt_ratio) if ood else ()
         if bad.any():
             drawn[:, bad.ravel()] = np.nan
         drawn = drawn.reshape(samples, *lead, self.horizon, self.dims)
-        calibration = self.calibration if dt_ratio == 1 else None
+        # It was fitted without memory, at the usual seconds per step.
+        calibration = self.calibration if dt_ratio == 1 and place is None else None
         forecast = Forecast(drawn, dt_ratio * self.dt, tuple(agents), weights, calibration)
         if on_bad == "quarantine":
             forecast = replace(forecast, faults=faults.reshape(lead))
         return self._with_ood(forecast, full[:, :count], contexts, ~bad) if ood else forecast
+
+    def check_place(self, place: Place, dt_ratio: float = 1.0) -> None:
+        """Refuse a place that the model cannot use at so many seconds per step over the usual.
+
+        Raises:
+            ConfigError: The model was trained without memory, or the place is of another scale.
+        """
+        if not self.format.memory:
+            raise ConfigError(
+                "the model was trained without memory; train one with model.memory=8, or leave "
+                "place out"
+            )
+        scale = self.displacement_scale * dt_ratio
+        if place.dims != self.dims or abs(place.scale / scale - 1) > 1e-3:
+            raise ConfigError(
+                f"the place has {place.dims} coordinates and scale {place.scale:g}, the model "
+                f"{self.dims} and {scale:g}; make it by Place({scale:.6g}, dims={self.dims})"
+            )
+
+    def _remembered(
+        self,
+        place: Place | Moment,
+        past: Floats,
+        count: int,
+        agents: Sequence[object],
+        dt_ratio: float,
+    ) -> Floats:
+        """What is remembered for the first agents of scenes [B, A, T, D]; NaN for the others."""
+        moment = place.at() if isinstance(place, Place) else place
+        self.check_place(moment.place, dt_ratio)
+        some = moment.recall(past[:, :count], agents, self.format.memory, self.horizon)
+        memory = np.full((*past.shape[:2], *some.shape[2:]), np.nan)
+        memory[:, :count] = some
+        return memory
 
     def _with_ood(
         self, forecast: Forecast, past: Floats, contexts: tuple[Floats, ...], good: Bools
@@ -308,7 +352,10 @@ class Predictor(ABC):
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
         dt_ratio = self.format.dt_range.ratios(batch)
-        return batch.placed(self._draw(batch.past, batch.target, samples, seed, dt_ratio)[0])
+        drawn = self._draw(batch.past, batch.target, samples, seed, dt_ratio, batch.memory_window)[
+            0
+        ]
+        return batch.placed(drawn)
 
     def choose(
         self, batch: Batch, samples: int, draws: int, rule: str, seed: int
@@ -329,7 +376,9 @@ class Predictor(ABC):
             ConfigError: There is no such rule, there are too few draws, or the model is joint.
         """
         wanted, dt_ratio = self._selection(samples, draws, rule), self.format.dt_range.ratios(batch)
-        futures, weights = self._chosen(batch.past, batch.target, wanted, seed, dt_ratio)
+        futures, weights = self._chosen(
+            batch.past, batch.target, wanted, seed, dt_ratio, batch.memory_window
+        )
         return batch.placed(futures), batch.placed(weights)
 
     def contexts(self, batch: Batch) -> Floats:
@@ -393,12 +442,34 @@ class Predictor(ABC):
 
     @abstractmethod
     def _draw(
-        self, past: Floats, target: Bools, samples: int, seed: int | None, dt_ratio: float | Floats
+        self,
+        past: Floats,
+        target: Bools,
+        samples: int,
+        seed: int | None,
+        dt_ratio: float | Floats,
+        memory: Floats | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        """Futures [S, N, F, D] of the N targets, and their contexts [N, H] of each network."""
+        """Futures [S, N, F, D] of the N targets, and their contexts [N, H] of each network.
+
+        Args:
+            past: World positions, [B, A, T, D].
+            target: The N targets, [B, A].
+            samples: Draws S.
+            seed: Equal seeds give equal draws.
+            dt_ratio: Seconds per step over the usual ones, [B] or one for all.
+            memory: What is remembered, [B, A, K, T + F, D + 1]; None: nothing. The contexts are
+                those without.
+        """
 
     @abstractmethod
     def _chosen(
-        self, past: Floats, target: Bools, wanted: Any, seed: int | None, dt_ratio: float | Floats
+        self,
+        past: Floats,
+        target: Bools,
+        wanted: Any,
+        seed: int | None,
+        dt_ratio: float | Floats,
+        memory: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""

@@ -8,7 +8,6 @@ from torch import Generator, Tensor
 
 from trajflow.errors import ConfigError
 from trajflow.forecast import LEARNED as LEARNED
-from trajflow.models.frames import Frame
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.selection import RULES, Chosen, choose
@@ -96,6 +95,7 @@ def chosen_futures(
     sets: Mapping[int, LearnedSamples] | None = None,
     dt_ratio: Tensor | None = None,
     temperature: float = 1.0,
+    memory: Tensor | None = None,
 ) -> Chosen:
     """Chosen futures of the targets, [K, N, F, D] and their weights [K, N], world coordinates.
 
@@ -113,6 +113,7 @@ def chosen_futures(
         sets: Noise sets that were learned for the model, by their number of futures.
         dt_ratio: Seconds per step over those of the training tracks, [B].
         temperature: Deviation of the noise.
+        memory: What is remembered of others, [B, A, K, W, D + 1]; learned noises do not read it.
 
     Raises:
         ConfigError: The model draws the agents of a scene together, or has not learned such a set.
@@ -123,9 +124,11 @@ def chosen_futures(
             "agents of a scene together; take plain draws, or train with model.joint=false"
         )
     context, frame = model.context(past, target, dt_ratio)
-    context, frame = context[target], frame.take(target)
+    own, context = context[target], model.with_memory(context, frame, memory)[target]
+    frame = frame.take(target)
     if selection.rule == LEARNED:
-        return _learned(model, context, frame, selection.count, sets or {})
+        noise, weights = _learned(own, selection.count, sets or {})
+        return Chosen(model.futures(context, frame, noise), weights)
     each = selection.draws * model.normalizer.size
     at_once = max(1, (ROWS if past.device.type == "cpu" else MANY_ROWS) // selection.draws)
     parts = []
@@ -144,12 +147,9 @@ def chosen_futures(
 
 
 def _learned(
-    model: TrajectoryModel,
-    context: Tensor,
-    frame: Frame,
-    count: int,
-    sets: Mapping[int, LearnedSamples],
-) -> Chosen:
+    context: Tensor, count: int, sets: Mapping[int, LearnedSamples]
+) -> tuple[Tensor, Tensor]:
+    """Learned noises and the weights of their futures."""
     if count not in sets:
         counts = ", ".join(map(str, sorted(sets))) or "none"
         raise ConfigError(
@@ -158,7 +158,7 @@ def _learned(
             f"{', '.join(RULES)}"
         )
     noise, log_weight = sets[count](context)
-    return Chosen(model.futures(context, frame, noise), log_weight.exp())
+    return noise, log_weight.exp()
 
 
 def even_noise(draws: int, agents: int, size: int, generator: Generator) -> Tensor:

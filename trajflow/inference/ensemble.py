@@ -90,7 +90,13 @@ class Ensemble(Predictor):
         return self.predictors[0]._selection(samples, draws, select)
 
     def _draw(
-        self, past: Floats, target: Bools, samples: int, seed: int | None, dt_ratio: float | Floats
+        self,
+        past: Floats,
+        target: Bools,
+        samples: int,
+        seed: int | None,
+        dt_ratio: float | Floats,
+        memory: Floats | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         rng = secrets.randbits(31) if seed is None else seed
         shares = zip(self.predictors, self.shares(samples, rng), strict=True)
@@ -98,7 +104,8 @@ class Ensemble(Predictor):
         contexts: list[Floats] = []
         for number, (one, share) in enumerate(shares):
             if share:
-                drawn, own = one._draw(past, target, share, rng + SEED_STEP * number, dt_ratio)
+                own_seed = rng + SEED_STEP * number
+                drawn, own = one._draw(past, target, share, own_seed, dt_ratio, memory)
                 futures.append(drawn)
             else:
                 own = one._contexts(past, target, dt_ratio)
@@ -112,6 +119,7 @@ class Ensemble(Predictor):
         wanted: Selection,
         seed: int | None,
         dt_ratio: float | Floats,
+        memory: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures that stand for the draws of all members, [S, N, F, D], and weights [S, N].
 
@@ -120,11 +128,13 @@ class Ensemble(Predictor):
         """
         if wanted.rule == LEARNED:
             each = replace(wanted, draws=wanted.count)
-            sets = [one._chosen(past, target, each, seed, dt_ratio) for one in self.predictors]
+            sets = [
+                one._chosen(past, target, each, seed, dt_ratio, memory) for one in self.predictors
+            ]
             result = merge([Chosen(*map(torch.tensor, one)) for one in sets])
         else:
             rng = secrets.randbits(31) if seed is None else seed
-            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio)
+            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio, memory)
             # Rules start from the first draws, and these are all of one member.
             order = np.random.default_rng(rng).permutation(len(drawn))
             result = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)
@@ -137,12 +147,14 @@ def _common(predictors: Sequence[TorchPredictor]) -> TrackFormat:
     Raises:
         ConfigError: There are none, or they do not forecast the same.
     """
-    kinds = {(p.history, p.horizon, p.dims, p.dt, p.unit, p.steps) for p in predictors}
+    kinds = {
+        (p.history, p.horizon, p.dims, p.dt, p.unit, p.steps, p.format.memory) for p in predictors
+    }
     if len(kinds) != 1:
         text = "; ".join(
             f"{t} past and {f} future steps of {dt:g} s, {d} coordinates in {unit}, "
-            f"{steps} evaluations"
-            for t, f, d, dt, unit, steps in sorted(kinds)
+            f"{steps} evaluations, memory of {memory}"
+            for t, f, d, dt, unit, steps, memory in sorted(kinds)
         )
         raise ConfigError(f"an ensemble needs predictors of one kind, got {text or 'none'}")
     least, most = (max(p.dts[0] for p in predictors), min(p.dts[1] for p in predictors))

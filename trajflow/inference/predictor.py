@@ -20,7 +20,7 @@ from trajflow.inference.choosing import Selection, chosen_futures, draws_of
 from trajflow.manifest import read_kept
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.serialization import MOST, read_samples, unpack
-from trajflow.models.tensors import to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.ood.detector import Detector
 from trajflow.ood.storage import read_detector
@@ -96,6 +96,7 @@ class TorchPredictor(Predictor):
         wanted: Selection,
         seed: int | None,
         dt_ratio: float | Floats = 1.0,
+        memory: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
         centre = scene_centres(past)
@@ -109,6 +110,7 @@ class TorchPredictor(Predictor):
             self.sets,
             self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
+            memory_tensor(memory, centre, self.device),
         )
         there = centre[np.nonzero(target)[0], None]
         weights = result.weights.double().cpu().numpy()
@@ -140,6 +142,7 @@ class TorchPredictor(Predictor):
         samples: int,
         seed: int | None,
         dt_ratio: float | Floats = 1.0,
+        memory: Floats | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         centre = scene_centres(past)
         drawn, context = forecast_within(
@@ -151,6 +154,7 @@ class TorchPredictor(Predictor):
             secrets.randbits(62) if seed is None else seed,
             self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
+            memory_tensor(memory, centre, self.device),
         )
         there = centre[np.nonzero(target)[0], None]
         futures = np.asarray(drawn.double().cpu().numpy() + there)
@@ -161,7 +165,7 @@ def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
     a, dt = model.architecture, float(facts["dt"])
     least, most = (facts.get(name, 1.0) * dt for name in ("least_rate", "most_rate"))
     scale, dts = float(model.normalizer.displacement_scale), DtRange(dt, least, most)
-    return TrackFormat(a.history, a.horizon, a.dims, str(facts["unit"]), scale, dts)
+    return TrackFormat(a.history, a.horizon, a.dims, str(facts["unit"]), scale, dts, a.memory)
 
 
 def forecast_within(
@@ -173,6 +177,7 @@ def forecast_within(
     seed: int,
     dt_ratio: Tensor,
     temperature: float,
+    memory: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Futures [S, N, F, D] of the targets as `TrajectoryModel.forecast` draws them, and contexts.
 
@@ -189,11 +194,12 @@ def forecast_within(
         seed: Seed of the noise.
         dt_ratio: Seconds per step over those of the training tracks, [B].
         temperature: Deviation of the noise.
+        memory: What is remembered of others, [B, A, K, W, D + 1]; None: nothing.
 
     Raises:
         TrajflowError: The memory does not suffice for one of them.
     """
-    request = _Request(past, target, samples, steps, dt_ratio, temperature)
+    request = _Request(past, target, samples, steps, dt_ratio, temperature, memory)
     most = len(past) if model.architecture.joint else int(target.sum())
     parts = 1
     while True:
@@ -229,6 +235,7 @@ class _Request:
     steps: int
     dt_ratio: Tensor
     temperature: float
+    memory: Tensor | None
 
     def drawn(self, model: TrajectoryModel, generator: Generator) -> tuple[Tensor, Tensor]:
         """Futures and contexts of all at once."""
@@ -240,6 +247,7 @@ class _Request:
             generator,
             self.dt_ratio,
             self.temperature,
+            self.memory,
         )
 
     def by_scenes(
@@ -248,6 +256,7 @@ class _Request:
         """So many scenes at a time."""
         for part in torch.arange(len(self.past), device=self.past.device).chunk(parts):
             cut = {name: getattr(self, name)[part] for name in ("past", "target", "dt_ratio")}
+            cut["memory"] = None if self.memory is None else self.memory[part]
             yield replace(self, **cut).drawn(model, noise)
 
     def by_agents(
@@ -263,5 +272,7 @@ class _Request:
             chosen[own, rows[part, 1]] = True
             context, frame = model.context(past[scenes], chosen, self.dt_ratio[scenes])
             started = self.temperature * whole[:, part]
-            context = context[chosen]
-            yield model.futures(context, frame.take(chosen), started, self.steps), context
+            memory = None if self.memory is None else self.memory[scenes]
+            reminded = model.with_memory(context, frame, memory)[chosen]
+            futures = model.futures(reminded, frame.take(chosen), started, self.steps)
+            yield futures, context[chosen]

@@ -45,6 +45,11 @@ class Frame:
         steps = torch.arange(1, horizon + 1, dtype=self.origin.dtype, device=self.origin.device)
         return self.origin.unsqueeze(-2) + steps[:, None] * self.velocity.unsqueeze(-2)
 
+    def for_paths(self) -> "Frame":
+        """The frames [*, 1], for several paths of each agent, [*, K, T, D]."""
+        along = self.speed.dim()
+        return Frame(*(part.unsqueeze(along) for part in vars(self).values()))
+
     def take(self, rows: Tensor) -> "Frame":
         """The frames that a boolean mask [*] keeps, [N]."""
         return Frame(*(part[rows] for part in vars(self).values()))

@@ -56,7 +56,10 @@ OLD_TENSOR = re.compile(rf"(^|/|module\.)({'|'.join(map(re.escape, RENAMED_TENSO
 
 def pack(model: TrajectoryModel, facts: Mapping[str, Any]) -> bytes:
     """A model and JSON facts about it (dt, unit, ...) as safetensors bytes."""
-    return pack_state(model.state_dict(), {"architecture": asdict(model.architecture), **facts})
+    values = asdict(model.architecture)
+    if not values["memory"]:  # the file of a model without memory stays what it was
+        del values["memory"]
+    return pack_state(model.state_dict(), {"architecture": values, **facts})
 
 
 def pack_state(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
@@ -202,8 +205,10 @@ def architecture_of(values: Mapping[str, Any]) -> Architecture:
     options = tuple((str(key), value) for key, value in plain.pop("encoder_options"))
     architecture = Architecture(**plain, encoder_options=options)
     for field in fields(Architecture):
-        if field.name != "encoder_options":
-            _check(field.name, getattr(architecture, field.name), field.type)
+        value = getattr(architecture, field.name)
+        absent = field.name == "memory" and type(value) is int and value == 0
+        if field.name != "encoder_options" and not absent:
+            _check(field.name, value, field.type)
     for name, value in options:
         if not isinstance(value, (bool, int, float, str)):
             raise ValueError(f"option {name!r} is {value!r}")

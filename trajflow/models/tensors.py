@@ -1,5 +1,6 @@
 """From numpy world coordinates to tensors that keep their precision, and where tensors live."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,14 @@ from trajflow.types import Floats
 def to_tensor(points: Floats, centre: Floats, device: torch.device) -> Tensor:
     """World points [B, A, T, D] about the scenes' centres [B, D], in single precision."""
     return torch.as_tensor(points - centre[:, None, None], dtype=torch.float32, device=device)
+
+
+def memory_tensor(memory: Floats | None, centre: Floats, device: torch.device) -> Tensor | None:
+    """Remembered paths [B, A, K, W, D + 1] about the scenes' centres [B, D]; None for none."""
+    if memory is None:
+        return None
+    shift = np.pad(centre, ((0, 0), (0, 1)))[:, None, None, None]
+    return torch.as_tensor(memory - shift, dtype=torch.float32, device=device)
 
 
 def device_of(name: str) -> torch.device:

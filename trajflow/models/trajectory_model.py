@@ -12,6 +12,7 @@ from trajflow.models.frames import Frame, observed, present_frame
 from trajflow.models.normalizer import FutureNormalizer, features
 from trajflow.nn import encoders
 from trajflow.nn.jvp import Dual
+from trajflow.nn.memory_attention import MemoryAttention
 from trajflow.nn.social_attention import NeighborIndex, SocialAttention
 from trajflow.nn.velocity_net import VelocityNet
 from trajflow.types import seen_now
@@ -37,6 +38,7 @@ class Architecture:
         heading_steps: Last steps whose mean displacement gives heading and velocity.
         own_speed: Whether a past is read relative to the agent's own speed, and that beside it.
         condition_on_dt: Whether the network is told the seconds per step.
+        memory: Earlier tracks of others at the same place that an agent is shown; 0: none.
     """
 
     history: int
@@ -55,6 +57,7 @@ class Architecture:
     heading_steps: int = 1
     own_speed: bool = False
     condition_on_dt: bool = False
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class TrajectoryModel(nn.Module):
         self.velocity_net = VelocityNet(
             self.normalizer.components, a.width, a.decoder_width, a.decoder_depth, a.joint
         )
+        # Last, so that the other weights start as they do without it.
+        self.memory = MemoryAttention(a.width, a.history + a.horizon, a.dims) if a.memory else None
 
     def fit_normalizer(self, scenes: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Fit the normalizer on triples past [B, A, T, D], future [B, A, F, D], target [B, A]."""
@@ -151,6 +156,48 @@ class TrajectoryModel(nn.Module):
         context = social.at(own, place, frame.heading, frame.velocity / unit, index)
         return index.spread(context, own), frame
 
+    def with_memory(self, context: Tensor, frame: Frame, memory: Tensor | None) -> Tensor:
+        """Contexts that know what others did here earlier, [*, H].
+
+        Without memory, and for an agent for whom nothing is remembered, they stay as they are to
+        the last bit. The out-of-distribution detector and learned samples read the contexts
+        without.
+
+        Args:
+            context: Contexts of the agents, [*, H].
+            frame: Their frames, [*].
+            memory: Positions and how many steps ago they were, [*, K, W, D + 1]; not finite where
+                unknown.
+        """
+        if self.memory is None or memory is None:
+            return context
+        some = observed(memory).any((-1, -2))
+        if not bool(some.any()):
+            return context
+        added = self.from_memory(context[some], frame.take(some), memory[some])
+        return context.index_put((some,), context[some] + added)
+
+    def from_memory(self, context: Tensor, frame: Frame, memory: Tensor) -> Tensor:
+        """What memory adds to contexts, [*, H]; zero where nothing is remembered.
+
+        No size depends on values here. Arguments are those of `with_memory`.
+        """
+        assert self.memory is not None
+        dims, steps = self.architecture.dims, torch.arange(memory.shape[-2], device=memory.device)
+        path = frame.for_paths().to_local(memory[..., :dims])
+        path = path / self._length(frame)[..., None, None, None]
+        # The moment of a path at which its agent was nearest; each of its steps says the same.
+        age = memory[..., dims] + (steps - (self.architecture.history - 1))
+        age = torch.where(age == age, age, 0).amax(-1)
+        added: Tensor = self.memory(context, path, age)
+        return added
+
+    def _length(self, frame: Frame) -> Tensor:
+        """The displacement per step that pasts and memory are read relative to, [*]."""
+        if self.architecture.own_speed:
+            return self.normalizer.speed_scale(frame)
+        return self.normalizer.displacement_scale * frame.dt_ratio
+
     def _context_of_first(
         self, count: int, frame: Frame, read: Tensor, seen: Tensor
     ) -> tuple[Tensor, Frame]:
@@ -184,7 +231,7 @@ class TrajectoryModel(nn.Module):
     def read(self, frame: Frame, past: Tensor, seen: Tensor) -> Tensor:
         """What the encoder reads of each past step, [B, A, T, ...]; not finite where unseen."""
         typical = self.normalizer.displacement_scale * frame.dt_ratio
-        length = self.normalizer.speed_scale(frame) if self.architecture.own_speed else typical
+        length = self._length(frame)
         parts = [features(frame, past, length)]
         if self.architecture.own_speed:
             parts.append(_channel((length / typical).log(), seen))
@@ -214,6 +261,7 @@ class TrajectoryModel(nn.Module):
         generator: Generator | None = None,
         dropout: float = 0.0,
         dt_ratio: Tensor | None = None,
+        memory: Tensor | None = None,
     ) -> Tensor:
         """Mean loss over the targets and over `draws` noise draws that share one encoder pass.
 
@@ -227,8 +275,10 @@ class TrajectoryModel(nn.Module):
             generator: Source of noise and times.
             dropout: Share of the numbers of a context that are dropped.
             dt_ratio: Seconds per step over those of the training tracks, [B]; see `context`.
+            memory: What is remembered of others, [B, A, K, W, D + 1]; see `with_memory`.
         """
         context, frame = self.context(past, target, dt_ratio)
+        context = self.with_memory(context, frame, memory)
         if dropout > 0:
             rng = torch.rand(context.shape, device=context.device, generator=generator)
             context = context * (rng >= dropout) / (1 - dropout)
@@ -257,10 +307,11 @@ class TrajectoryModel(nn.Module):
         generator: Generator | None = None,
         dt_ratio: Tensor | None = None,
         temperature: float = 1.0,
+        memory: Tensor | None = None,
     ) -> Tensor:
         """Futures [S, N, F, D] of the N targets, as `forecast_with_context` draws them."""
         return self.forecast_with_context(
-            past, target, samples, steps, generator, dt_ratio, temperature
+            past, target, samples, steps, generator, dt_ratio, temperature, memory
         )[0]
 
     def forecast_with_context(
@@ -272,8 +323,11 @@ class TrajectoryModel(nn.Module):
         generator: Generator | None = None,
         dt_ratio: Tensor | None = None,
         temperature: float = 1.0,
+        memory: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Futures [S, N, F, D] of the N targets, world coordinates, and their contexts [N, H].
+
+        These are the contexts without memory.
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
@@ -284,6 +338,7 @@ class TrajectoryModel(nn.Module):
             generator: Source of the noise.
             dt_ratio: Seconds per step over those of the training tracks, [B]; see `context`.
             temperature: Deviation of the noise; above 1 the futures are wider.
+            memory: What is remembered of others, [B, A, K, W, D + 1]; see `with_memory`.
         """
         context, frame = self.context(past, target, dt_ratio)
         seen_agents = target & observed(past).any(-1)
@@ -296,7 +351,8 @@ class TrajectoryModel(nn.Module):
             device=past.device,
             generator=generator,
         )
-        futures = self.futures_of(target, context, frame, noise * temperature, steps, seen_agents)
+        reminded = self.with_memory(context, frame, memory)
+        futures = self.futures_of(target, reminded, frame, noise * temperature, steps, seen_agents)
         return futures, context[target]
 
     def futures_of(

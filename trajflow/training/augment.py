@@ -1,10 +1,11 @@
 """Chance changes of whole scenes that keep a forecast right."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trajflow.types import Batch, Bools, Floats
+from trajflow.types import Batch, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Augmentation:
         reverse_prob: Share of the scenes that are played backwards.
         agent_dropout: Share of the agents that are left out.
         history_dropout: Share of the agents of which only the last steps, two at least, are seen.
+        memory_dropout: Share of the agents that are shown nothing of what others did earlier.
         position_noise: Largest deviation of noise on seen positions, in the unit of the tracks.
             Half of the scenes stay clean, each of the others has a level of its own: a model that
             knew one level only would forget what a clean past is worth.
@@ -37,6 +39,7 @@ class Augmentation:
     agent_dropout: float = 0.0
     history_dropout: float = 0.0
     position_noise: float = 0.0
+    memory_dropout: float = 0.0
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> tuple[Batch, Floats]:
         """A changed batch, and seconds per step of each scene over what they were, [B]."""
@@ -57,7 +60,17 @@ class Augmentation:
             batch = _late(batch, rng, self.history_dropout)
         if self.position_noise:
             batch = _noisy(batch, rng, self.position_noise)
+        if batch.memory is not None:
+            batch = self._forgetful(batch, rng)
         return batch, pace
+
+    def _forgetful(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """The batch with some agents that remember nothing, and all without some of the others."""
+        assert batch.memory is not None
+        memory = batch.memory.copy()
+        memory[rng.random(batch.target.shape) < self.memory_dropout] = np.nan
+        memory[rng.random(batch.memory.shape[:3]) < self.agent_dropout] = np.nan
+        return replace(batch, memory=memory)
 
     def _sized(self, batch: Batch, rng: np.random.Generator) -> Batch:
         scenes, dims = len(batch.scene), batch.past.shape[-1]
@@ -67,7 +80,9 @@ class Augmentation:
         factor *= np.exp(rng.uniform(-1, 1, (scenes, 1, 1, 1)) * np.log1p(self.scale_jitter))
         around = None if batch.around is None else batch.around * factor
         past, future = batch.past * factor, batch.future * factor
-        return replace(batch, past=past, future=future, around=around)
+        times = np.concatenate([factor, np.ones((scenes, 1, 1, 1))], -1)
+        memory = _remembering(batch, lambda paths, scene: paths * times[scene])
+        return replace(batch, past=past, future=future, around=around, memory=memory)
 
 
 def _replayed(batch: Batch, back: Bools, pace: Floats) -> tuple[Batch, Floats]:
@@ -89,7 +104,42 @@ def _replayed(batch: Batch, back: Bools, pace: Floats) -> tuple[Batch, Floats]:
         pace = np.where(empty, 1.0, pace)
         result, target = played(pace)
     past, future = np.split(result, [length], 2)
-    return replace(batch, past=past, future=future, target=target, around=None), pace
+    memory = _replayed_memory(batch, back, pace)
+    changed = replace(batch, past=past, future=future, target=target, memory=memory)
+    return replace(changed, around=None), pace
+
+
+def _remembering(batch: Batch, change: Callable[[Floats, Ints], Floats]) -> Floats | None:
+    """Memory of which what the targets remember is changed; None where there is none.
+
+    Args:
+        batch: The scenes.
+        change: Makes new paths of the paths of the N targets [N, K, W, D + 1] and their scenes [N].
+    """
+    if batch.memory is None:
+        return None
+    changed = change(batch.memory[batch.target], np.nonzero(batch.target)[0])
+    memory = np.full((*batch.target.shape, *changed.shape[1:]), np.nan)
+    memory[batch.target] = changed
+    return memory
+
+
+def _replayed_memory(batch: Batch, back: Bools, pace: Floats) -> Floats | None:
+    """What is remembered, at the pace of its scenes; nothing in those played backwards.
+
+    What came before in a scene that is played backwards is its future.
+    """
+    length, horizon = batch.past.shape[2], batch.future.shape[2]
+    steps = np.arange(1 - length, horizon + 1)
+
+    def played(paths: Floats, scene: Ints) -> Floats:
+        present = length * paths.shape[2] // (length + horizon) - 1
+        result = _at(paths, present + pace[scene, None] * steps)
+        result[..., -1] /= pace[scene, None, None]
+        result[back[scene]] = np.nan
+        return result
+
+    return _remembering(batch, played)
 
 
 def _at(path: Floats, when: Floats) -> Floats:
@@ -127,4 +177,12 @@ def _late(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
 def _noisy(batch: Batch, rng: np.random.Generator, most: float) -> Batch:
     level = most * rng.random(len(batch.scene)) * (rng.random(len(batch.scene)) < 0.5)
     noise = rng.normal(size=batch.past.shape) * level[:, None, None, None]
-    return replace(batch, past=batch.past + noise)
+
+    def noisy(paths: Floats, scene: Ints) -> Floats:
+        some = level[scene] > 0
+        points = paths[some][..., :-1]
+        sway = rng.normal(size=points.shape) * level[scene[some], None, None, None]
+        paths[some, ..., :-1] = points + sway
+        return paths
+
+    return replace(batch, past=batch.past + noise, memory=_remembering(batch, noisy))

@@ -21,7 +21,7 @@ from trajflow.models.learned_samples import (
     samples_loss,
 )
 from trajflow.models.serialization import pack_samples
-from trajflow.models.tensors import to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
@@ -84,6 +84,8 @@ class LearnedSamplesTrainer:
         self.data, self.settings, self.device = data, settings, device
         self.validation_windows = config.train.validation_windows
         self.augmentation = Augmentation(config.train.mirror, config.train.scale_jitter)
+        if shape.memory:
+            data.watch(shape.memory, float(model.normalizer.displacement_scale))
         self.threads = config.train.threads
         with reproducible(self.threads, device):
             reseed(settings.seed, device)
@@ -146,8 +148,10 @@ class LearnedSamplesTrainer:
         )
         with torch.no_grad():
             context, frame = self.model.context(past, target)
+            memory = memory_tensor(batch.memory_window, centre, self.device)
+            reminded = self.model.with_memory(context, frame, memory)
         noise, log_weight = self.noises(context[target])
-        samples = self.model.futures(context[target], frame.take(target), noise)
+        samples = self.model.futures(reminded[target], frame.take(target), noise)
         return *sample_errors(samples, future[target]), log_weight
 
     @torch.no_grad()

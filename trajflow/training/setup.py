@@ -79,6 +79,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         heading_steps=model.heading_steps,
         own_speed=model.own_speed,
         condition_on_dt=model.condition_on_dt,
+        memory=model.memory,
     )
 
 

@@ -16,7 +16,7 @@ from trajflow.datasets.loader import TrackData
 from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
 from trajflow.models.serialization import pack, unpack
-from trajflow.models.tensors import to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
@@ -72,7 +72,10 @@ class Trainer:
             agent_dropout=self.settings.agent_dropout,
             history_dropout=self.settings.history_dropout,
             position_noise=self.settings.position_noise * displacement_scale,
+            memory_dropout=self.settings.memory_dropout,
         )
+        if config.model.memory:
+            self.data.watch(config.model.memory, displacement_scale)
         self.average = moving_average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
             weight_groups(self.model, self.settings.weight_decay),
@@ -228,6 +231,7 @@ class Trainer:
             generator,
             dropout=self.settings.dropout,
             dt_ratio=torch.as_tensor(pace, dtype=torch.float32, device=self.device),
+            memory=memory_tensor(batch.memory_window, centre, self.device),
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from trajflow import metrics
-from trajflow.models.tensors import to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.types import Batch, Floats, Ints, scene_centres
 
@@ -34,7 +34,15 @@ def validate(
         centre = scene_centres(batch.past)
         target = torch.as_tensor(batch.target, device=device)
         past = to_tensor(batch.past, centre, device)
-        futures = model.forecast(past, target, samples, steps, generator, temperature=temperature)
+        futures = model.forecast(
+            past,
+            target,
+            samples,
+            steps,
+            generator,
+            temperature=temperature,
+            memory=memory_tensor(batch.memory_window, centre, device),
+        )
         rows = np.nonzero(batch.target)[0]
         drawn.append(futures.double().cpu().numpy() + centre[rows, None])
         truth.append(batch.future[batch.target])

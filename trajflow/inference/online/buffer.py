@@ -92,6 +92,11 @@ class ObservationBuffer:
         self._clear()
 
     @property
+    def now(self) -> float:
+        """The latest time that was pushed; -inf before the first."""
+        return self._now
+
+    @property
     def dropped(self) -> dict[str, int]:
         """What was dropped, counted, by reason."""
         return dict(self._dropped)

@@ -15,10 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.forecast import Forecast
+from trajflow.inference.base import Predictor
 from trajflow.inference.inputs import scene_center
 from trajflow.inference.online.buffer import ObservationBuffer
 from trajflow.inference.online.deadline import DeadlineCaller
 from trajflow.inference.online.resampling import resample
+from trajflow.inference.online.watching import Watcher
+from trajflow.place import Moment, Place
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -129,6 +132,7 @@ class OnlinePredictor:
         max_agents: int = 256,
         max_observations: int = 256,
         max_distance: float = 1e5,
+        watch: bool | Place = False,
         clock: Callable[[], float] = clocks.monotonic,
     ) -> None:
         """Take memory, and run the network some times so that the first forecast is no slower.
@@ -153,10 +157,14 @@ class OnlinePredictor:
                 Where agents are seen so often that the past does not fit, it is thinned out.
             max_distance: Distance from the center of all agents, in the predictor's unit, beyond
                 which an agent is quarantined: the network's precision is single.
+            watch: Whether what is pushed fills a place that the forecasts remember, `place`; the
+                predictor was trained with `model.memory`. A place that was watched before, as of
+                `Place.load`, is filled further. Memory grows with it up to its own bound.
             clock: Seconds that deadlines and staleness are measured by.
 
         Raises:
-            ConfigError: A number is out of bounds, or the predictor does not know that `dt`.
+            ConfigError: A number is out of bounds, or the predictor does not know that `dt`, or
+                has no memory.
         """
         self.predictor, self.stale_after, self.max_distance = predictor, stale_after, max_distance
         self.dt = predictor.dt if dt is None else float(dt)
@@ -176,9 +184,17 @@ class OnlinePredictor:
         self._buffer = ObservationBuffer(
             max_agents, max_observations, predictor.dims, span, rewind_after, clock
         )
+        self._watcher = None
+        if watch is not False:
+            self._watcher = Watcher(_place_for(predictor, self.dt, watch), self.dt, self.max_gap)
         self._quarantined = 0
         self._caller = DeadlineCaller(self._trial, samples, self.deadline, clock)
         _ALIVE.add(self)
+
+    @property
+    def place(self) -> Place | None:
+        """What was watched so far; None without `watch`. `place.save` keeps it."""
+        return None if self._watcher is None else self._watcher.place
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -207,9 +223,11 @@ class OnlinePredictor:
             TrajflowError: Time, ids or positions are not what they should be; nothing was added.
         """
         self._buffer.push(time, ids, positions)
+        if self._watcher is not None:
+            self._watcher.follow(self._buffer)
 
     def reset(self) -> None:
-        """Forget all that was pushed, as when a simulation begins again."""
+        """Forget all that was pushed, as when a simulation begins again; `place` keeps it."""
         self._buffer.reset()
 
     def forecast(self, ids: Sequence[Hashable] | None = None) -> OnlineForecast:
@@ -229,7 +247,8 @@ class OnlinePredictor:
         )
         seen = np.asarray(np.isfinite(past).all(-1))
         ids = observed.ids[:count]
-        forecast, network, fallback = self._draw(past, seen, ids, began)
+        moment = None if self._watcher is None else self._watcher.moment(observed.time)
+        forecast, network, fallback = self._draw(past, seen, ids, began, moment)
         if forecast.faults is not None:
             self._quarantined += sum(fault is not None for fault in forecast.faults)
         seconds = self._clock() - began
@@ -248,7 +267,12 @@ class OnlinePredictor:
         )
 
     def _draw(
-        self, past: Floats, seen: Bools, ids: tuple[Hashable, ...], began: float
+        self,
+        past: Floats,
+        seen: Bools,
+        ids: tuple[Hashable, ...],
+        began: float,
+        moment: Moment | None,
     ) -> tuple[Forecast, Bools, bool]:
         """Futures of the agents that come first.
 
@@ -257,6 +281,7 @@ class OnlinePredictor:
             seen: Where these are finite, at one step of each agent at least, [N, T].
             ids: The first A agents.
             began: When the time to answer in began.
+            moment: What is remembered; None: nothing.
 
         Returns:
             The forecast; which agents the network has forecast, [A]; whether it had no time.
@@ -272,7 +297,8 @@ class OnlinePredictor:
         targets = np.flatnonzero(usable[:count])
         drawn = None
         if len(targets):
-            predict = partial(self._predict, past[usable], tuple(ids[k] for k in targets))
+            some = tuple(ids[k] for k in targets)
+            predict = partial(self._predict, past[usable], some, moment=moment)
             drawn = self._caller(predict, int(usable.sum()), len(targets), began)
         if drawn is not None:
             network[targets] = np.isfinite(drawn.samples).all((0, 2, 3))
@@ -290,11 +316,18 @@ class OnlinePredictor:
         futures[:, network] = drawn.samples[:, network[targets]]
         return replace(drawn, samples=futures, agents=ids, faults=faults), network, False
 
-    def _predict(self, past: Floats, ids: tuple[Hashable, ...], samples: int) -> Forecast:
+    def _predict(
+        self,
+        past: Floats,
+        ids: tuple[Hashable, ...],
+        samples: int,
+        moment: Moment | None = None,
+    ) -> Forecast:
         """The network's futures of the agents that come first."""
         targets, neighbors = past[: len(ids)], past[len(ids) :]
         around = neighbors if len(neighbors) else None
         options: dict[str, Any] = {} if self.dt == self.predictor.dt else {"dt": self.dt}
+        options |= {} if moment is None else {"place": moment}
         try:
             return self.predictor.predict(targets, around, samples, self.seed, ids, **options)
         except TrajflowError:
@@ -311,6 +344,8 @@ class OnlinePredictor:
     def _after_fork(self) -> None:
         self._buffer.after_fork()
         self._caller.after_fork()
+        if self._watcher is not None:
+            self._watcher.after_fork()
 
 
 def constant_velocity(past: Floats, horizon: int, still: Bools) -> Floats:
@@ -344,6 +379,22 @@ def near_center(past: Floats, seen: Bools, distance: float) -> Bools:
     if (positions.max(0) - positions.min(0) <= distance).all():
         return seen
     return np.asarray(seen & (np.abs(past - scene_center(past, distance)).max(-1) <= distance))
+
+
+def _place_for(predictor: ForecastModel, dt: float, watch: bool | Place) -> Place:
+    """The place that is watched, which the predictor can use.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not isinstance(predictor, Predictor):
+        raise ConfigError("watch needs a trajflow.Predictor trained with model.memory")
+    ratio = dt / predictor.dt
+    scale = predictor.displacement_scale * ratio
+    place = Place(scale, predictor.dims) if watch is True else watch
+    assert isinstance(place, Place)
+    predictor.check_place(place, ratio)
+    return place
 
 
 def _check_above(**settings: float) -> None:

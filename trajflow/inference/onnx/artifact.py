@@ -55,8 +55,9 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 """Bounds of the numbers that a forecast depends on."""
 WHOLE = {"history", "horizon", "dims", "evaluations"}
-NEIGHBORS, LEARNED_SETS, UNIT, NUMBER = 10_000, 64, 40, 1e15
-"""Most neighbors of an agent, sets of learned samples, letters of a unit; largest other number."""
+NEIGHBORS, MEMORY, LEARNED_SETS, UNIT, NUMBER = 10_000, 64, 64, 40, 1e15
+"""Most neighbors of an agent, earlier tracks that it is shown, sets of learned samples, letters of
+a unit; largest other number."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,16 @@ class ModelSpec:
                 raise ValueError(f"unit must be a word of at most {UNIT} letters")
             if type(facts["joint"]) is not bool or type(neighbors) not in (int, type(None)):
                 raise TypeError("joint must be true or false, and neighbors a whole number")
+            memory = facts.get("memory", 0)  # earlier versions knew none
+            if type(memory) is not int or not 0 <= memory <= MEMORY:
+                raise ValueError(f"memory must be from 0 to {MEMORY}")
             history, horizon, dims = (int(numbers[name]) for name in ("history", "horizon", "dims"))
             dt, calibration = numbers["dt"], facts["calibration"]
             dts = DtRange(dt, numbers["least_dt_ratio"] * dt, numbers["most_dt_ratio"] * dt)
             return cls(
-                TrackFormat(history, horizon, dims, unit, numbers["displacement_scale"], dts),
+                TrackFormat(
+                    history, horizon, dims, unit, numbers["displacement_scale"], dts, memory
+                ),
                 numbers["temperature"],
                 int(numbers["evaluations"]),
                 neighbors,

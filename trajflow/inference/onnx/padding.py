@@ -75,6 +75,20 @@ class Scenes:
         full[:, *self.place] = noise
         return full
 
+    def remembered(self, memory: Floats | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Memory [N, M, W, D + 1] of the agents as the graph wants it, [B, K, M, W, D + 1].
+
+        Args:
+            memory: Positions and steps ago; None: nothing is remembered.
+            shape: Of one agent's.
+        """
+        full = np.full((len(self.past), self.most, *shape), np.nan, np.float32)
+        if memory is not None:
+            memory = memory.copy()
+            memory[..., :-1] -= self.centre[self.place[0], None, None]
+            full[*self.place] = memory
+        return full
+
     def picked(self, futures: NDArray[np.float32]) -> Floats:
         """World futures [S, N, F, D] of what the graph gives, [S, B, K, F, D]."""
         result = futures[:, *self.place].astype(np.float64)

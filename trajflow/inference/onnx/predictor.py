@@ -103,7 +103,12 @@ model.onnx` makes one
         return cls(Artifact.of(session.metadata), session)
 
     def carry(
-        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: float | Floats = 1.0
+        self,
+        past: Floats,
+        target: Bools,
+        noise: NDArray[Any],
+        dt_ratio: float | Floats = 1.0,
+        memory: Floats | None = None,
     ) -> Floats:
         """Futures of the N targets from given noise, [S, N, F, D], world coordinates.
 
@@ -115,11 +120,17 @@ model.onnx` makes one
             target: Who is forecast, [B, A].
             noise: Normal numbers, [S, N, ...] with F * D for each sample.
             dt_ratio: Seconds per step over those of the training tracks, [B] or one for all.
+            memory: What is remembered, [B, A, K, T + F, D + 1]; None: nothing.
         """
-        return self._carry(past, target, noise, dt_ratio)[0]
+        return self._carry(past, target, noise, dt_ratio, memory)[0]
 
     def _carry(
-        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: float | Floats
+        self,
+        past: Floats,
+        target: Bools,
+        noise: NDArray[Any],
+        dt_ratio: float | Floats,
+        memory: Floats | None,
     ) -> tuple[Floats, Floats]:
         """As `carry`, and the contexts [N, H]."""
         clock = np.broadcast_to(np.asarray(dt_ratio, np.float32), (len(past),))
@@ -129,21 +140,26 @@ model.onnx` makes one
         for some, agents in cut(target, most, self.spec.joint):
             for first in range(0, len(noise), ROWS):
                 draws = slice(first, first + ROWS)
-                result = self._within(past, some, noise[draws, agents], clock)
+                result = self._within(past, some, noise[draws, agents], clock, memory)
                 futures[draws, agents], contexts[agents] = result
         return futures, contexts
 
     def _within(
-        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: NDArray[np.float32]
+        self,
+        past: Floats,
+        target: Bools,
+        noise: NDArray[Any],
+        dt_ratio: NDArray[np.float32],
+        memory: Floats | None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] and contexts [N, H], in as many calls as the memory allows."""
         joint = self.spec.joint
         try:
-            return self._carried(past, target, noise, dt_ratio)
+            return self._carried(past, target, noise, dt_ratio, memory)
         except OutOfMemory as error:
             if len(noise) > 1:
                 halves = np.array_split(noise, 2)
-                drawn = [self._within(past, target, half, dt_ratio) for half in halves]
+                drawn = [self._within(past, target, half, dt_ratio, memory) for half in halves]
                 return np.concatenate([futures for futures, _ in drawn]), drawn[0][1]
             if noise.shape[1] == 1 or (joint and target.any(1).sum() == 1):
                 raise RunError(
@@ -152,16 +168,24 @@ model.onnx` makes one
                 ) from None
         most = -(-int(target.any(1).sum() if joint else noise.shape[1]) // 2)
         parts = cut(target, most, joint)
-        drawn = [self._within(past, some, noise[:, agents], dt_ratio) for some, agents in parts]
+        drawn = [
+            self._within(past, some, noise[:, agents], dt_ratio, memory) for some, agents in parts
+        ]
         futures, contexts = zip(*drawn, strict=True)
         return np.concatenate(futures, 1), np.concatenate(contexts)
 
     def _carried(
-        self, past: Floats, target: Bools, noise: NDArray[Any], dt_ratio: NDArray[np.float32]
+        self,
+        past: Floats,
+        target: Bools,
+        noise: NDArray[Any],
+        dt_ratio: NDArray[np.float32],
+        memory: Floats | None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] and contexts [N, H] in one call."""
         scenes, clock = self._padded(past, target, dt_ratio)
-        futures, contexts = self._run(("futures", "context"), scenes, noise, clock)
+        some = None if memory is None else memory[target]
+        futures, contexts = self._run(("futures", "context"), scenes, noise, clock, some)
         result, context = scenes.picked(futures), contexts[*scenes.place].astype(np.float64)
         if not (np.isfinite(result).all() and np.isfinite(context).all()):
             finite = np.isfinite(result).all((0, 2, 3)) & np.isfinite(context).all(1)
@@ -202,11 +226,17 @@ model.onnx` makes one
         return samples
 
     def _draw(
-        self, past: Floats, target: Bools, samples: int, seed: int | None, dt_ratio: float | Floats
+        self,
+        past: Floats,
+        target: Bools,
+        samples: int,
+        seed: int | None,
+        dt_ratio: float | Floats,
+        memory: Floats | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         shape = (samples, int(target.sum()), self.horizon * self.dims)
         noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-        futures, contexts = self._carry(past, target, noise, dt_ratio)
+        futures, contexts = self._carry(past, target, noise, dt_ratio, memory)
         return futures, (contexts,)
 
     def _contexts(
@@ -223,7 +253,13 @@ model.onnx` makes one
         return (contexts,)
 
     def _chosen(
-        self, past: Floats, target: Bools, wanted: int, seed: int | None, dt_ratio: float | Floats
+        self,
+        past: Floats,
+        target: Bools,
+        wanted: int,
+        seed: int | None,
+        dt_ratio: float | Floats,
+        memory: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
         (context,) = self._contexts(past, target, dt_ratio)
@@ -231,7 +267,7 @@ model.onnx` makes one
         full = np.zeros((wanted, len(context), self.horizon * self.dims), np.float32)
         # The graph widens its noise by the temperature, and learned noise is as wide as it is.
         full[..., : noise.shape[-1]] = noise / self.temperature
-        return self.carry(past, target, full, dt_ratio), weights
+        return self.carry(past, target, full, dt_ratio, memory), weights
 
     def _run(
         self,
@@ -239,10 +275,15 @@ model.onnx` makes one
         scenes: Scenes,
         noise: NDArray[Any],
         dt_ratio: NDArray[np.float32],
+        memory: Floats | None = None,
     ) -> list[NDArray[np.float32]]:
+        """Outputs of the graph, from what is remembered for the N agents, [N, K, T + F, D + 1]."""
         inputs = {"past": scenes.past, "noise": scenes.spread(noise.astype(np.float32, copy=False))}
         if "dt_ratio" in self.session.inputs:
             inputs["dt_ratio"] = np.array(dt_ratio)
+        if "memory" in self.session.inputs:
+            steps = self.history + self.horizon
+            inputs["memory"] = scenes.remembered(memory, (self.format.memory, steps, self.dims + 1))
         try:
             result = self.session.run(outputs, inputs)
         except OutOfMemory:

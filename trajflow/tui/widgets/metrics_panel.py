@@ -107,6 +107,7 @@ class FactWriter:
             Text(f"{self._place()}  at {clock(view.now)}", self.muted),
             Text(self._sampling(), self.muted),
             Text(f"{safe(view.forecaster, 20)}, {1e3 * view.seconds:.0f} ms", self.muted),
+            *([Text("without memory", self.muted)] if view.without_memory else []),
         ]
 
     def _place(self) -> str:

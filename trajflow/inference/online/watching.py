@@ -1,0 +1,69 @@
+"""A place that is watched while forecasts are made: observations at any times, at even steps."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+from trajflow.inference.online.buffer import ObservationBuffer
+from trajflow.inference.online.resampling import resample
+from trajflow.place import GAP, Moment, Place
+
+
+class Watcher:
+    """Fills a place from a buffer of observations, a step behind the present.
+
+    The step before the last full one is read off, so that most observations that come late, and
+    one on either side to interpolate between, are there.
+    """
+
+    def __init__(self, place: Place, dt: float, max_gap: float) -> None:
+        """Watch.
+
+        Args:
+            place: What is filled, at the scene "".
+            dt: Seconds per step.
+            max_gap: Longest time between two observations that is interpolated.
+        """
+        self.place, self._dt, self._max_gap = place, dt, max_gap
+        self._lock = threading.Lock()
+        self._time, self._offset, self._next = -math.inf, 0, 0
+
+    def follow(self, buffer: ObservationBuffer) -> None:
+        """Add the steps that have become known since the last call."""
+        with self._lock:
+            if buffer.now == -math.inf:
+                return
+            if self._time == -math.inf or buffer.now < self._time:
+                self._begin(buffer.now)
+            self._time = buffer.now
+            last = self._step(self._time) - 1
+            if self._next > last:
+                return
+            observed, _ = buffer.read(2 * self._dt + self._max_gap, None)
+            # After a long silence only the steps that the buffer still knows.
+            for step in range(max(self._next, last - GAP), last + 1):
+                ago = observed.time - self._dt * (step - self._offset)
+                times = observed.times + ago
+                points = resample(times, observed.positions, 1, self._dt, self._max_gap)[:, 0]
+                self.place.push("", step, observed.ids, points)
+            self._next = last + 1
+
+    def moment(self, time: float) -> Moment:
+        """The place at a time of the buffer's clock."""
+        with self._lock:
+            return self.place.at("", self._step(time))
+
+    def after_fork(self) -> None:
+        """Go on in a forked child."""
+        self._lock = threading.Lock()
+        self.place.after_fork()
+
+    def _begin(self, time: float) -> None:
+        """Count steps on from the last one of the place where a clock begins or was set back."""
+        step, latest = math.floor(time / self._dt), self.place.latest()
+        self._offset = max(0, latest + GAP + 2 - step) if len(self.place) else max(0, -step)
+        self._next = step + self._offset
+
+    def _step(self, time: float) -> int:
+        return math.floor(time / self._dt) + self._offset

@@ -1,0 +1,83 @@
+"""What earlier tracks at the same place tell an agent: attention over remembered paths."""
+
+import torch
+from torch import Tensor, nn
+
+from trajflow.errors import ConfigError
+
+
+class MemoryAttention(nn.Module):
+    """An agent attends to paths of others who were where it is now.
+
+    The paths come in the agent's own frame, so moving or turning the scene changes nothing, nor
+    does their order. A learned token stands for "none of these". What comes out is added to a
+    context; it is exactly zero for an agent without a single path, and zero for all before the
+    first update.
+
+    Args:
+        width: Length H of a context, a multiple of heads.
+        steps: Steps W of a path.
+        dims: Coordinates D.
+        hidden: Width of the network that reads a path.
+        heads: Attention heads.
+    """
+
+    def __init__(
+        self, width: int, steps: int, dims: int = 2, hidden: int = 128, heads: int = 4
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ConfigError(f"width must be a multiple of {heads} heads, got {width}")
+        self.heads = heads
+        self.read = nn.Sequential(
+            nn.Linear(steps * (2 * dims + 1) + 1, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+        )
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(hidden, 2 * width)
+        self.nobody = nn.Parameter(0.5 * torch.randn(1, 2 * width))
+        self.merge = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        last = self.merge[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, context: Tensor, path: Tensor, age: Tensor) -> Tensor:
+        """What the paths add to contexts, [*, H].
+
+        Args:
+            context: Contexts of the agents, [*, H].
+            path: Paths in each agent's frame, in lengths of order one, [*, K, W, D]; not finite
+                where unknown.
+            age: Steps since each path was walked, [*, K].
+        """
+        seen = (path - path).sum(-1) == 0
+        known = seen.any(-1)
+        point = torch.where(seen[..., None], path, 0)
+        both = seen[..., 1:] & seen[..., :-1]
+        moved = torch.where(both[..., None], point.diff(dim=-2), 0)
+        moved = nn.functional.pad(moved, (0, 0, 1, 0))
+        # Paths are some ten lengths long; in this unit numbers are of order one.
+        parts = (point / 8, moved, seen[..., None].to(point))
+        late = torch.where(known, age, 0).clamp_min(0).log1p() / 4
+        read = self.read(torch.cat((torch.cat(parts, -1).flatten(-2), late[..., None]), -1))
+
+        normed = self.norm(context)
+        pairs = torch.cat((self.nobody.expand(*read.shape[:-2], 1, -1), self.key_value(read)), -2)
+        key, value = (self._heads(one) for one in pairs.chunk(2, -1))
+        query = self._heads(self.query(normed)[..., None, :])
+        score = (query @ key.mT).squeeze(-2) / query.shape[-1] ** 0.5
+        allowed = torch.cat((torch.ones_like(known[..., :1]), known), -1)
+        weight = score.masked_fill(~allowed[..., None, :], float("-inf")).softmax(-1)
+        mixed = (weight[..., None, :] @ value).squeeze(-2).flatten(-2)
+        added = self.merge(torch.cat((normed, mixed), -1))
+        return torch.where(known.any(-1, keepdim=True), added, 0)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """Each head's share of vectors, [*, heads, N, ...], from [*, N, ...]."""
+        return torch.unflatten(x, -1, (self.heads, -1)).transpose(-2, -3)

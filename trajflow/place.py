@@ -1,0 +1,578 @@
+"""What people did at a place earlier: tracks that were watched, and those like an agent's own."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import zipfile
+from array import array
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trajflow.errors import ConfigError, DataError, TrajflowError
+from trajflow.io import read_whole, write_whole
+from trajflow.types import Bools, Floats, Ints
+
+RADIUS = 5.5
+"""Distance within which others count as having been here, in typical displacements per step."""
+MOVING = 0.2
+"""Displacement per step, over the typical one, above which an agent moves and has a heading."""
+COSINE = 0.5
+"""Least cosine between the headings of two that move: 60 degrees."""
+SPAN = 2
+"""Observations back to which a displacement per step is measured."""
+GAP = 8
+"""Steps without an observation after which a track does not go on."""
+CANDIDATES = 4096
+"""Newest observations of a cell that are looked at, so that a crowded cell costs no more."""
+SHORTLIST = 128
+"""Best observations that are sorted first; they nearly always are of tracks enough."""
+FORMAT = 1
+LARGEST = 1 << 31
+"""Most bytes of a saved place."""
+
+
+class Place:
+    """Tracks that were watched at one or several scenes, and what followed where others were.
+
+    Observations are only ever added, step by step; beyond `max_observations` the oldest are
+    forgotten. A lookup sees nothing at or after its own present, nothing of the agent itself, and
+    nothing of another scene, so a place may also hold a recording that goes on after the present.
+    Threads may push and look up at the same time.
+
+    Example:
+        >>> import numpy as np
+        >>> place = Place(scale=1.0)
+        >>> for step in range(6):
+        ...     place.push("hall", step, ["anna"], [[float(step), 0.0]])
+        >>> past = np.array([[[1.0, 0.1], [2.0, 0.1]]])
+        >>> place.recall("hall", past, 10, ["ben"], count=1, horizon=2)[0, 0, :, 0]
+        array([1., 2., 3., 4.])
+
+    Attributes:
+        scale: Typical displacement per step, in the unit of the positions.
+        max_observations: Observations that are kept at most.
+    """
+
+    def __init__(self, scale: float, dims: int = 2, max_observations: int = 500_000) -> None:
+        """An empty place.
+
+        Args:
+            scale: Typical displacement per step; `Predictor.displacement_scale` of the model that
+                will look here.
+            dims: Coordinates D, 2 or 3.
+            max_observations: Observations that are kept.
+
+        Raises:
+            ConfigError: A number is out of bounds.
+        """
+        if not 0 < scale < np.inf:
+            raise ConfigError(f"scale must be a displacement above 0, got {scale}")
+        if dims not in (2, 3):
+            raise ConfigError(f"dims must be 2 or 3, got {dims}")
+        if max_observations < 1:
+            raise ConfigError(f"max_observations must be at least 1, got {max_observations}")
+        self.scale, self.dims, self.max_observations = float(scale), dims, max_observations
+        self._clear()
+
+    def __len__(self) -> int:
+        """Observations that are kept."""
+        return min(self._pushed, self.max_observations)
+
+    def __repr__(self) -> str:
+        return f"Place(scale={self.scale:g}, observations={len(self)}, scenes={self.scenes})"
+
+    @property
+    def scenes(self) -> list[str]:
+        """Names of the scenes that were watched."""
+        return list(self._scenes)
+
+    def latest(self, scene: str = "") -> int:
+        """The last step that was pushed of a scene; -1 before the first."""
+        code = self._scenes.get(scene)
+        return -1 if code is None else self._latest[code]
+
+    def push(self, scene: str, step: int, agents: Sequence[Hashable], positions: ArrayLike) -> None:
+        """Add where agents were at a step.
+
+        Args:
+            scene: Name of the scene; agents, steps and coordinates of two scenes have nothing to
+                do with each other.
+            step: Number of the step, above all before it in this scene. A step is as long as
+                those of the model.
+            agents: Who was seen, each once. Ids are kept as `repr` writes them.
+            positions: Where, [A, D]; one that is not finite is left out.
+
+        Raises:
+            TrajflowError: The step is not after the last one, an id is there twice, or the
+                positions do not fit.
+        """
+        self._push(scene, step, [_name(agent) for agent in agents], positions)
+
+    def _push(self, scene: str, step: int, names: list[str], positions: ArrayLike) -> None:
+        """As `push`, of agents by their ids as text."""
+        points = np.asarray(positions, float).reshape(-1, self.dims) if len(names) else None
+        if points is not None and len(points) != len(names):
+            raise TrajflowError(f"{len(names)} agents have {len(points)} positions")
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise TrajflowError(f"agent {twice} is there twice at step {step}")
+        with self._lock:
+            if scene in self._scenes and step <= self.latest(scene):
+                raise TrajflowError(
+                    f"step {step} of scene {scene!r} is not after its last one, "
+                    f"{self.latest(scene)}; push in the order of time"
+                )
+            code = self._scenes.setdefault(scene, len(self._scenes))
+            if code == len(self._latest):
+                self._latest.append(step)
+            self._latest[code] = int(step)
+            if points is None:
+                return
+            good = np.isfinite(points).all(-1) & (np.abs(points) < 1e15 * self.scale).all(-1)
+            for name, point, kept in zip(names, points, good.tolist(), strict=True):
+                if kept:
+                    self._add(code, int(step), name, point)
+
+    def near(
+        self,
+        scene: str,
+        position: Floats,
+        velocity: Floats,
+        now: int,
+        agent: Hashable,
+        count: int,
+    ) -> Ints:
+        """Observations of others who were here and went the same way, at most `count`, the best.
+
+        At most one of each track, by distance, heading and speed; of equal ones the latest. The
+        order depends on nothing at or after the present.
+
+        Args:
+            scene: Name of the scene.
+            position: Where the agent is, [D].
+            velocity: Its displacement per step, [D]; NaN where unknown.
+            now: The present step; only earlier ones are looked at.
+            agent: Who looks; its own track is left out.
+            count: How many at most.
+
+        Returns:
+            Numbers of observations for `paths`, [N].
+        """
+        with self._lock:
+            code = self._scenes.get(scene)
+            if code is None or not np.isfinite(position).all():
+                return np.zeros(0, np.int64)
+            rows = self._candidates(code, position, now)
+            own = self._tracks.get((code, _name(agent)), -1)
+            rows, cost = self._alike(rows, own, position, velocity)
+            few = self._best_of_each(rows, cost, count, SHORTLIST)
+            return few if len(few) == count else self._best_of_each(rows, cost, count, len(rows))
+
+    def paths(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
+        """The tracks around some observations, cut at the present.
+
+        Args:
+            rows: Numbers of observations from `near`, [M]; -1 for none.
+            now: The present of each, [M].
+            history: Steps T up to the observation.
+            horizon: Steps F after it.
+
+        Returns:
+            Positions and how many steps ago they were, [M, T + F, D + 1]; NaN where nobody was
+            seen, and at all steps from the present on.
+        """
+        with self._lock:
+            r, result = self._rows, np.full((len(rows), history + horizon, self.dims + 1), np.nan)
+            some = np.flatnonzero(rows >= 0)
+            here = r.step[rows[some]]
+            for link, length in ((r.before, history), (r.after, horizon + 1)):
+                who, row = some, rows[some]
+                for _ in range(length):
+                    kept = row >= 0
+                    who, row = who[kept], row[kept]
+                    slot = history - 1 + r.step[row] - r.step[rows[who]]
+                    kept = (slot >= 0) & (slot < history + horizon) & (r.step[row] < now[who])
+                    who, row, slot = who[kept], row[kept], slot[kept]
+                    if not len(who):
+                        break
+                    result[who, slot, :-1] = r.position[row]
+                    result[who, slot, -1] = now[who] - r.step[row]
+                    row = link[row]
+            assert (here < now[some]).all()
+            return result
+
+    def recall(
+        self,
+        scene: str | Sequence[str],
+        past: Floats,
+        now: int | Ints,
+        agents: Sequence[Hashable],
+        count: int,
+        horizon: int,
+    ) -> Floats:
+        """What others did who were where each agent is now, and went the same way.
+
+        Args:
+            scene: Name of the scene, or of each agent's.
+            past: Positions at the last T steps, the present last, [N, T, D]; NaN where unseen.
+            now: The present step, or that of each agent, [N].
+            agents: The ids of the N agents.
+            count: Most tracks K for each.
+            horizon: Steps F that follow.
+
+        Returns:
+            Positions, and how many steps before the present they were, over the T + F steps around
+            the nearest observation of each track, [N, K, T + F, D + 1]; NaN where nobody was seen.
+        """
+        present = np.broadcast_to(np.asarray(now, np.int64), (len(past),))
+        with self._lock:
+            rows = self.nearest(scene, past, present, agents, count)
+            return self.recalled(rows, present, past.shape[1], horizon)
+
+    def nearest(
+        self,
+        scene: str | Sequence[str],
+        past: Floats,
+        now: Ints,
+        agents: Sequence[Hashable],
+        count: int,
+    ) -> Ints:
+        """The observations of `near` for N agents, [N, K], -1 where there are fewer.
+
+        Arguments are those of `recall`.
+        """
+        scenes = [scene] * len(past) if isinstance(scene, str) else scene
+        rows = np.full((len(past), count), -1)
+        asked = zip(scenes, *motion(past), now.tolist(), agents, strict=True)
+        for k, (name, position, velocity, step, agent) in enumerate(asked):
+            one = self.near(name, position, velocity, step, agent, count)
+            rows[k, : len(one)] = one
+        return rows
+
+    def recalled(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
+        """The paths of observations [N, K] from `near`, [N, K, T + F, D + 1]; see `paths`."""
+        flat = self.paths(rows.ravel(), np.repeat(now, rows.shape[1]), history, horizon)
+        return flat.reshape(*rows.shape, history + horizon, self.dims + 1)
+
+    def at(self, scene: str | Sequence[str] = "", now: int | None = None) -> Moment:
+        """This place at a scene and a step, for `Predictor.predict`.
+
+        Args:
+            scene: Name of the scene, or of each scene that is forecast.
+            now: The present step; None: the last one that was pushed.
+        """
+        return Moment(self, scene, now)
+
+    def save(self, path: str | Path) -> None:
+        """Write all observations to a file of numpy arrays (.npz).
+
+        Raises:
+            StorageError: The file cannot be written.
+        """
+        with self._lock:
+            rows = self._in_order()
+            r = self._rows
+            tracks, track = np.unique(r.track[rows], return_inverse=True)
+            known = [self._names[code] for code in tracks.tolist()]
+            facts = {
+                "format": FORMAT,
+                "scale": self.scale,
+                "dims": self.dims,
+                "max_observations": self.max_observations,
+                "scenes": self.scenes,
+                "latest": self._latest,
+                "numbered": self._numbered,
+                "agents": [name for _, name in known],
+                "scene_of": [scene for scene, _ in known],
+            }
+            made = io.BytesIO()
+            np.savez_compressed(
+                made,
+                facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
+                step=r.step[rows],
+                track=track.astype(np.int64),
+                number=r.track[rows],
+                position=r.position[rows],
+                velocity=r.velocity[rows],
+            )
+        write_whole(Path(path), made.getvalue())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Place:
+        """A place from a file of `save`.
+
+        Raises:
+            DataError: There is none, or it is damaged.
+        """
+        try:
+            content = read_whole(Path(path), LARGEST)
+        except OSError as error:
+            raise DataError(f"cannot read the place {path}: {error.strerror}") from None
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                return cls._of({name: arrays[name] for name in arrays.files})
+        except (
+            KeyError, TypeError, ValueError, IndexError, EOFError, AttributeError,
+            zipfile.BadZipFile, TrajflowError,
+        ) as error:  # fmt: skip
+            raise DataError(f"{path} is no place, or damaged: {error}") from None
+
+    @classmethod
+    def _of(cls, arrays: dict[str, NDArray[Any]]) -> Place:
+        facts = json.loads(arrays["facts"].tobytes())
+        if facts["format"] != FORMAT:
+            raise ValueError(f"its format is {facts['format']}, this version reads {FORMAT}")
+        place = cls(float(facts["scale"]), facts["dims"], int(facts["max_observations"]))
+        names = ("step", "track", "number", "position", "velocity")
+        step, track, number, position, velocity = (arrays[name] for name in names)
+        count, scenes = len(step), [str(name) for name in facts["scenes"]]
+        flat = all(one.shape == (count,) for one in (track, number))
+        if not flat or not position.shape == velocity.shape == (count, place.dims):
+            raise ValueError("its arrays do not fit together")
+        if count > place.max_observations or not np.isfinite(position).all():
+            raise ValueError("its positions are too many, or not finite")
+        place._scenes = {name: code for code, name in enumerate(scenes)}
+        place._latest = [np.iinfo(np.int64).min] * len(scenes)
+        scene = np.asarray(facts["scene_of"], np.int64).reshape(-1)[track]
+        changes = (np.diff(scene) != 0) | (np.diff(step) != 0)
+        for rows in np.split(np.arange(count), np.flatnonzero(changes) + 1) if count else ():
+            agents = [facts["agents"][one] for one in track[rows].tolist()]
+            place._push(scenes[scene[rows[0]]], int(step[rows[0]]), agents, position[rows])
+        place._latest = [int(facts["latest"][code]) for code in range(len(scenes))]
+        # What the rows that were forgotten have left: displacements, and who came first.
+        place._rows.velocity[:count], place._rows.track[:count] = velocity, number
+        place._tracks = {key: int(number[row]) for key, row in place._last.items()}
+        place._names = {code: key for key, code in place._tracks.items()}
+        place._numbered = int(facts["numbered"])
+        return place
+
+    def after_fork(self) -> None:
+        """Go on in a forked child: with what was pushed, unless a thread was about to push."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._lock = threading.RLock()
+        self._pushed = self._numbered = 0
+        self._rows = _Rows.empty(min(self.max_observations, 1024), self.dims)
+        self._scenes: dict[str, int] = {}
+        self._latest: list[int] = []
+        self._cells: dict[tuple[int, ...], array[int]] = {}
+        # By scene and agent: the last row, and the number that its rows carry.
+        self._last: dict[tuple[int, str], int] = {}
+        self._tracks: dict[tuple[int, str], int] = {}
+        self._names: dict[int, tuple[int, str]] = {}
+
+    def _add(self, scene: int, step: int, name: str, point: Floats) -> None:
+        row = self._pushed % self.max_observations
+        if self._pushed >= self.max_observations:
+            self._forget(row)
+        elif row == len(self._rows.step):
+            self._rows = self._rows.grown(min(2 * row, self.max_observations))
+        self._pushed += 1
+        r, key = self._rows, (scene, name)
+        before = self._last.get(key, -1)
+        if before < 0:
+            self._numbered += 1
+            self._tracks[key], self._names[self._numbered] = self._numbered, key
+        elif step - r.step[before] > GAP:
+            before = -1
+        r.position[row], r.step[row], r.scene[row] = point, step, scene
+        r.track[row], r.before[row], r.after[row] = self._tracks[key], before, -1
+        origin = before
+        for _ in range(SPAN - 1):
+            origin = r.before[origin] if origin >= 0 and r.before[origin] >= 0 else origin
+        r.velocity[row] = np.nan
+        if before >= 0:
+            r.after[before] = row
+            r.velocity[row] = (point - r.position[origin]) / (step - r.step[origin])
+        self._last[key] = row
+        self._cells.setdefault(self._cell(scene, point), array("q")).append(row)
+
+    def _forget(self, row: int) -> None:
+        """Drop the oldest observation, which is also the oldest of its cell and of its track."""
+        r, scene = self._rows, int(self._rows.scene[row])
+        cell = self._cell(scene, r.position[row])
+        self._cells[cell].pop(0)
+        if not self._cells[cell]:
+            del self._cells[cell]
+        if r.after[row] >= 0:
+            r.before[r.after[row]] = -1
+            return
+        key = self._names[int(r.track[row])]
+        if self._last[key] == row:
+            del self._last[key], self._tracks[key], self._names[int(r.track[row])]
+
+    def _cell(self, scene: int, point: Floats) -> tuple[int, int, int]:
+        size = RADIUS * self.scale
+        return scene, int(point[0] // size), int(point[1] // size)
+
+    def _candidates(self, scene: int, position: Floats, now: int) -> Ints:
+        """The newest observations before the present in the cells around a position, [N]."""
+        _, x, y = self._cell(scene, position)
+        found = []
+        for i in (x - 1, x, x + 1):
+            for j in (y - 1, y, y + 1):
+                if (cell := self._cells.get((scene, i, j))) is not None:
+                    rows = np.array(cell, np.int64)
+                    # Rows of a cell are in the order of their steps.
+                    last = int(np.searchsorted(self._rows.step[rows], now))
+                    found.append(rows[max(0, last - CANDIDATES) : last])
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def _best_of_each(self, rows: Ints, cost: Floats, count: int, most: int) -> Ints:
+        """The best rows of different tracks, of the `most` best of all, those equal to them too."""
+        if most < len(rows):
+            some = cost <= np.partition(cost, most)[most]
+            rows, cost = rows[some], cost[some]
+        # Equal costs are common where people stand: the order must not be that of the index.
+        track, step = self._rows.track[rows], self._rows.step[rows]
+        order = np.lexsort((track, -step, cost))
+        first = np.sort(np.unique(track[order], return_index=True)[1])
+        return np.asarray(rows[order[first[:count]]])
+
+    def _alike(
+        self, rows: Ints, own: int, position: Floats, velocity: Floats
+    ) -> tuple[Ints, Floats]:
+        """Those of the rows [N] that are near and go the same way, and how far off each is."""
+        r = self._rows
+        square = _squares(r.position[rows] - position) / (RADIUS * self.scale) ** 2
+        near = square <= 1
+        rows, square = rows[near], square[near]
+        theirs = r.velocity[rows]
+        known = (theirs[:, 0] == theirs[:, 0]) & (r.track[rows] != own)
+        rows, square, theirs = rows[known], square[known], theirs[known]
+        mine = np.nan_to_num(velocity)
+        speed, pace = np.sqrt(_squares(theirs)), float(np.sqrt(_squares(mine)))
+        dot = theirs[:, 0] * mine[0]
+        for axis in range(1, self.dims):
+            dot = dot + theirs[:, axis] * mine[axis]
+        least = MOVING * self.scale
+        both = (speed > least) & (pace > least)
+        cosine = np.where(both, dot / np.where(both, speed * pace, 1), 1.0)
+        difference = (speed - pace) / self.scale if np.isfinite(velocity).all() else 0 * speed
+        kept = cosine >= COSINE
+        cost = square + (1 - cosine) + difference * difference
+        return rows[kept], cost[kept]
+
+    def _in_order(self) -> Ints:
+        """All observations in the order in which they were pushed, [N]."""
+        oldest = self._pushed % self.max_observations if self._pushed > len(self) else 0
+        return (np.arange(len(self)) + oldest) % self.max_observations
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A place at a scene and a step; see `Place.at`."""
+
+    place: Place
+    scene: str | Sequence[str] = ""
+    now: int | None = None
+
+    def recall(self, past: Floats, agents: Sequence[Hashable], count: int, horizon: int) -> Floats:
+        """What others did who were where the agents of B scenes are, [B, A, K, T + F, D + 1].
+
+        Args:
+            past: Positions at the last T steps, [B, A, T, D].
+            agents: Ids of the A agents.
+            count: Most tracks K for each.
+            horizon: Steps F that follow.
+
+        Raises:
+            ConfigError: The names of scenes or the ids do not fit the pasts.
+        """
+        scenes = [self.scene] * len(past) if isinstance(self.scene, str) else list(self.scene)
+        if len(scenes) != len(past):
+            raise ConfigError(f"{len(scenes)} names of scenes for {len(past)} scenes")
+        if len(agents) != past.shape[1]:
+            raise ConfigError(
+                f"a forecast with a place needs agents=, the ids of its {past.shape[1]} agents as "
+                f"they were pushed, so that nobody's own track is taken; got {len(agents)}"
+            )
+        parts = []
+        for name, one in zip(scenes, past, strict=True):
+            now = self.place.latest(name) if self.now is None else self.now
+            parts.append(self.place.recall(name, one, now, agents, count, horizon))
+        shape = (0, past.shape[1], count, past.shape[2] + horizon, past.shape[3] + 1)
+        return np.stack(parts) if parts else np.zeros(shape)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """N observations: where, how fast, when, of which track, and its rows before and after."""
+
+    position: Floats
+    velocity: Floats
+    step: Ints
+    scene: Ints
+    track: Ints
+    before: Ints
+    after: Ints
+
+    @classmethod
+    def empty(cls, count: int, dims: int) -> _Rows:
+        points = (np.full((count, dims), np.nan) for _ in range(2))
+        return cls(*points, *(np.full(count, -1, np.int64) for _ in range(5)))
+
+    def grown(self, count: int) -> _Rows:
+        """The same with room for so many."""
+        larger = _Rows.empty(count, self.position.shape[1])
+        for name, column in vars(self).items():
+            getattr(larger, name)[: len(column)] = column
+        return larger
+
+
+def moments(scene: Ints, step: Ints) -> Iterable[Ints]:
+    """Rows of each moment of observations [N], scene by scene in the order of their steps."""
+    order = np.lexsort((step, scene))
+    change = (np.diff(scene[order]) != 0) | (np.diff(step[order]) != 0)
+    return [] if not len(order) else np.split(order, np.flatnonzero(change) + 1)
+
+
+def _name(agent: Hashable) -> str:
+    """An id as text; 7 and "7" are two."""
+    return repr(agent.item() if isinstance(agent, np.generic) else agent)
+
+
+def motion(past: Floats) -> tuple[Floats, Floats]:
+    """Present positions [N, D] and displacements per step [N, D] of pasts [N, T, D].
+
+    An agent that is not seen now went on as before. The displacement is that since two seen steps
+    before the last, or one; NaN where there is none.
+    """
+    seen = np.asarray(np.isfinite(past).all(-1))
+    steps = np.arange(past.shape[1])
+    back = seen[:, ::-1].cumsum(1)[:, ::-1]
+    agent = np.arange(len(past))
+
+    def step_of(number: int) -> Ints:
+        """The step of the observation so many before the last; -1 where there is none."""
+        chosen: Bools = seen & (back == number + 1)
+        return np.asarray(np.where(chosen, steps, -1).max(1, initial=-1))
+
+    last, before = step_of(0), step_of(1)
+    for number in range(2, SPAN + 1):
+        earlier = step_of(number)
+        before = np.where(earlier >= 0, earlier, before)
+    position = np.where((last >= 0)[:, None], past[agent, last], np.nan)
+    moved = (position - past[agent, before]) / np.maximum(last - before, 1)[:, None]
+    velocity = np.where((before >= 0)[:, None], moved, np.nan)
+    age = (past.shape[1] - 1 - last)[:, None]
+    return position + age * np.nan_to_num(velocity), velocity
+
+
+def _squares(vectors: Floats) -> Floats:
+    """Squared lengths of vectors [*, D], [*]; each as exact as alone, in whatever company."""
+    total = vectors[..., 0] * vectors[..., 0]
+    for axis in range(1, vectors.shape[-1]):
+        total = total + vectors[..., axis] * vectors[..., axis]
+    return np.asarray(total)
