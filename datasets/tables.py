@@ -12,7 +12,7 @@ from typing import IO
 import duckdb
 import pyarrow as pa
 
-from trajflow.datasets.columns import Mapped, map_columns
+from trajflow.datasets.columns import Mapped, map_columns, names_places
 from trajflow.datasets.dates import UNIX, read_times, unix_unit
 from trajflow.datasets.ingest import (
     BATCH,
@@ -187,6 +187,8 @@ class _Table:
             names, unit = parquet_schema(path)
             return cls(path, names, place, unit=unit)
         convert(path, place, most)
+        if convert is not stage and not place.stat().st_size:
+            raise DataError(f"{path} holds no tracks; is it the right file?")
         if _holds_json(place):
             return cls(path, _keys(path, place), place, "{")
         comments, text = _first_line(path, place, encoding)
@@ -413,6 +415,8 @@ def _cells(path: Path, text: str, delimiter: str) -> list[str]:
 
 def _are_values(cells: list[str]) -> bool:
     """Whether a first line holds values and no names: two numbers or more, unless they count."""
+    if names_places(cells):
+        return False
     numeric = [cell for cell in cells if _NUMBER.fullmatch(cell)]
     counts = [str(number) for number in range(len(numeric))]
     return len(numeric) >= 2 and numeric != counts
