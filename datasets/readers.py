@@ -412,9 +412,9 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
         DataError: There is no recording at the path.
     """
     files = list_files(path, "*.txt")
-    known = tomllib.loads((resources("trajflow.datasets") / "catalog/ethucy.toml").read_text())
+    catalog = tomllib.loads((resources("trajflow.datasets") / "catalog/ethucy.toml").read_text())
     scenes = {file.stem for file in files}
-    strange = sorted(scenes - set(known["first_validation_frame"]))
+    strange = sorted(scenes - set(catalog["first_validation_frame"]))
     source = Source(
         selects=[],
         files=files,
@@ -422,12 +422,12 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
         unit=options.unit or "m",
         columns={"frame": "1", "agent": "2", "x": "3", "y": "4"},
         notes=[f"not in the protocol, so without a cut: {', '.join(strange)}"] if strange else [],
-        folds={name: tests for name, tests in known["folds"].items() if scenes.issuperset(tests)},
+        folds={name: tests for name, tests in catalog["folds"].items() if scenes.issuperset(tests)},
     )
-    every = known["annotated_every"] if options.settings.get("eth-time") == "true" else {}
+    every = catalog["annotated_every"] if options.settings.get("eth-time") == "true" else {}
     for index, file in enumerate(files):
         stage_text(file, options.folder / f"input{index}")
-        select = _ethucy_rows(options.folder / f"input{index}", file.stem, known)
+        select = _ethucy_rows(options.folder / f"input{index}", file.stem, catalog)
         step = every.get(file.stem, FRAMES_PER_STEP)
         if step != FRAMES_PER_STEP:
             select = _resampled(db, select, file, step, source)
@@ -436,8 +436,8 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
     return source
 
 
-def _ethucy_rows(place: Path, stem: str, known: dict[str, Any]) -> str:
-    cut = known["first_validation_frame"].get(stem)
+def _ethucy_rows(place: Path, stem: str, catalog: dict[str, Any]) -> str:
+    cut = catalog["first_validation_frame"].get(stem)
     split = f"if(time < {cut}, 'train', 'val')" if cut is not None else "''"
     return f"""select *, {split} as split from (
         select "row", {quoted(stem)} as scene, if(whole, c[2], '') as agent,
