@@ -612,17 +612,26 @@ def _frames_per_step(dt: float) -> int:
 
 def _is_obsmat(head: _Head) -> bool:
     rows = head.numbers(8)
-    return rows is not None and bool((np.diff(rows[:, 0]) >= 0).all() and np.ptp(rows[:, 3]) == 0)
+    if rows is None or not _are_whole(rows[:, :2]):
+        return False
+    return bool((np.diff(rows[:, 0]) >= 0).all() and np.ptp(rows[:, 3]) == 0)
 
 
 def _is_ethucy(head: _Head) -> bool:
-    rows = None if head.comments else head.numbers(4)
-    return rows is not None and bool((rows[:, :2] == np.rint(rows[:, :2])).all())
+    rows = None if head.comments or b"," in head.raw else head.numbers(4)
+    return rows is not None and _are_whole(rows[:, :2])
+
+
+def _are_whole(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
+    return bool((values == np.rint(values)).all())
 
 
 def _is_mot(head: _Head) -> bool:
-    rows = next((r for r in map(head.numbers, (9, 10, 8, 7)) if r is not None), None)
-    return rows is not None and b"," in head.raw and bool((rows[:, :2] >= 1).all())
+    rows = next((r for r in map(head.numbers, (9, 10)) if r is not None), None)
+    if rows is None or b"," not in head.raw or not _are_whole(rows[:, [0, 1, 7]]):
+        return False
+    flag, size = rows[:, 6], rows[:, 4:6]
+    return bool((rows[:, :2] >= 1).all() and np.isin(flag, (0, 1)).all() and (size > 0).all())
 
 
 def _is_sdd(head: _Head) -> bool:
