@@ -147,7 +147,13 @@ def import_(
     if no_scene or scene_column is not None:
         named["scene"] = "" if no_scene or scene_column == "none" else str(scene_column)
     own_unit, factors = _units(unit)
-    options = {"dt": dt, "unit": unit, "scale": scale, "speed-limit": speed_limit}
+    options: dict[str, object] = {
+        "format": format,
+        "dt": dt,
+        "unit": unit,
+        "scale": scale,
+        "speed-limit": speed_limit,
+    }
     settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
     options |= {"resample": resample, "max-gap": max_gap, "project": project}
     options |= {**settings, "where": where, "types": ",".join(types or ())}
@@ -176,7 +182,7 @@ def import_(
             on_problem=_policies(on_problem),
             settings={name: value for name, value in settings.items() if value},
             licence=licence,
-            history=_history(files, {"format": format} | options),
+            history=_history(files, options),
             overwrite=overwrite,
             progress=update,
         )

@@ -163,6 +163,12 @@ def map_columns(
     return Mapped(result, unit, folds if "scene" in result else {}, notes)
 
 
+def names_places(cells: Sequence[str]) -> bool:
+    """Whether a cell of a line is what tables call a coordinate, a time or a frame."""
+    names = {*_NAMES["time"].split(), *_NAMES["frame"].split()}.union(*_PLANES)
+    return not {_joined(name) for name in names}.isdisjoint(map(_joined, cells))
+
+
 def plain(name: str) -> str:
     """A column's name in lower case with single underscores, as the lists above have it."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

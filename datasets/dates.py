@@ -83,8 +83,8 @@ def read_times(
         return f"epoch({_moment('{}')})", True, []
     order = order or _order(db, path, name, columns)
     words = {"d": "day", "m": "month", "y": "year"}
-    said = [f"dates in {name!r} are read as {', '.join(words[o] for o in order)}"] if order else []
-    return f"epoch(coalesce({_moment('{}')}, {_written('{}', order or 'dmy')}))", True, said
+    notes = [f"dates in {name!r} are read as {', '.join(words[o] for o in order)}"] if order else []
+    return f"epoch(coalesce({_moment('{}')}, {_written('{}', order or 'dmy')}))", True, notes
 
 
 def unix_unit(middle: float) -> str | None:
@@ -120,7 +120,7 @@ def _written(column: str, order: str) -> str:
     p = _parts(text, _NUMBERS)
     a, b, c = f"{p}.a", f"{p}.b", f"{p}.c"
     day, month, year = {"dmy": (a, b, c), "mdy": (b, a, c), "ymd": (c, b, a)}[order]
-    year, day = (f"if(length({a}) = 4, {one}, {other})" for one, other in ((a, year), (c, day)))
+    year, day = (f"if(length({a}) = 4, {first}, {other})" for first, other in ((a, year), (c, day)))
     month = f"if(length({a}) = 4, {b}, {month})"
     dates = [_date(p, year, month, day)]
     for pattern in _NAMED:

@@ -269,17 +269,17 @@ def _first_few(names: Sequence[str]) -> str:
 
 
 def _units(seen: _Examination) -> Finding:
-    store, pace = seen.store, seen.survey.speed
-    usual = {
-        name: float(np.median(pace[chosen]))
+    store, speeds = seen.store, seen.survey.speed
+    typical = {
+        name: float(np.median(speeds[chosen]))
         for code, name in enumerate(store.types)
         if (chosen := _travelling(seen) & (seen.kind == code)).any()
     }
-    text = ", ".join(f"{safe(name)} {speed:.3g}" for name, speed in usual.items()) or "none moves"
-    details = {"usual_speed": usual, "unit": store.unit}
+    text = ", ".join(f"{safe(name)} {speed:.3g}" for name, speed in typical.items()) or "none moves"
+    details = {"usual_speed": typical, "unit": store.unit}
     if store.unit == "unknown":
         extent = float(np.nanmax(seen.survey.high - seen.survey.low))
-        guess = guess_unit(list(usual), list(usual.values()), extent)
+        guess = guess_unit(list(typical), list(typical.values()), extent)
         hint = f"; the speeds look like {guess}" if guess != "unknown" else ""
         message = f"the unit is not known{hint} (usual speeds: {text}); import again with unit"
         return Finding("warning", "unit", message, details)
@@ -292,7 +292,7 @@ def _units(seen: _Examination) -> Finding:
             f"to 90; {beyond.sum()} of {len(beyond)} agents are beyond ({names})"
         )
         return Finding("error", "unit", message, details)
-    odd = [n for n, v in usual.items() if store.unit == "m" and plausible_metres(n, v) is False]
+    odd = [n for n, v in typical.items() if store.unit == "m" and plausible_metres(n, v) is False]
     if odd:
         names = ", ".join(map(safe, odd))
         message = (
@@ -305,11 +305,11 @@ def _units(seen: _Examination) -> Finding:
 def _clocks(seen: _Examination) -> Finding:
     """Whether some scene runs at another speed than the rest: another frame rate or scale."""
     scenes, chosen = seen.store.scenes, _travelling(seen)
-    pace = seen.survey.speed[chosen]
-    usual = medians(pace, seen.scene[chosen], len(scenes), least=10)
-    if np.isfinite(usual).sum() < 3:
+    speeds = seen.survey.speed[chosen]
+    typical = medians(speeds, seen.scene[chosen], len(scenes), least=10)
+    if np.isfinite(typical).sum() < 3:
         return Finding("ok", "clock", "too few scenes to compare their speeds")
-    ratio = usual / np.nanmedian(usual)
+    ratio = typical / np.nanmedian(typical)
     text = np.isfinite(ratio) & ~((ratio > 1 / FASTER) & (ratio < FASTER))
     odd = {scenes[code]: float(ratio[code]) for code in np.flatnonzero(text)}
     if not odd:
@@ -345,12 +345,12 @@ def _jumps(seen: _Examination) -> Finding:
 def _standing(seen: _Examination) -> Finding:
     judged = seen.rows >= 8
     way = np.linalg.norm(seen.survey.high - seen.survey.low, axis=1)
-    usual = np.zeros(len(way))
+    typical = np.zeros(len(way))
     for code in range(len(seen.store.types)):
         chosen = seen.kind == code
-        pace = seen.survey.speed[chosen & _travelling(seen)]
-        usual[chosen] = np.quantile(pace, 0.75) if len(pace) else 0.0
-    still = judged & (way <= STANDING * usual * seen.rows * seen.store.dt)
+        speeds = seen.survey.speed[chosen & _travelling(seen)]
+        typical[chosen] = np.quantile(speeds, 0.75) if len(speeds) else 0.0
+    still = judged & (way <= STANDING * typical * seen.rows * seen.store.dt)
     share = float(still.sum() / max(judged.sum(), 1))
     message = f"{share:.0%} of agents with eight rows or more hardly leave their place"
     details = {"agents": int(judged.sum()), "standing": int(still.sum())}
@@ -528,8 +528,8 @@ def _quarantine(store: Store) -> Finding:
 def _questions(store: Store) -> list[Finding]:
     """What the import asked about the file, which is not answered yet, and what it made up."""
     notes = store.header.report.get("notes")
-    asked = [str(n) for n in notes if "?" in str(n)] if isinstance(notes, list) else []
-    result = [Finding("warning", "import", f"the import asked: {safe(n, 400)}") for n in asked]
+    questions = [str(n) for n in notes if "?" in str(n)] if isinstance(notes, list) else []
+    result = [Finding("warning", "import", f"the import asked: {safe(n, 400)}") for n in questions]
     dropped = store.header.report.get("dropped")
     if isinstance(dropped, dict) and REPLACED in dropped:
         message = (

@@ -183,11 +183,17 @@ def import_tracks(
             for part in _parts(rows, rows.parts(), "writing", progress):
                 for block in _blocks(part, cleaner, rows, counts):
                     writer.append(block)
-            report = _report(rows, result, cleaner, counts)
-            where = ", ".join(map(str, paths))
-            report = replace(report, source=source, path=where, out=str(out), scale=scale)
-            report = replace(report, settings=dict(settings or {}), max_gap=grid and rules.max_gap)
-            report = replace(report, projected=project, factors=dict(factors or {}))
+            report = replace(
+                _report(rows, result, cleaner, counts),
+                source=source,
+                path=", ".join(map(str, paths)),
+                out=str(out),
+                scale=scale,
+                settings=dict(settings or {}),
+                max_gap=grid and rules.max_gap,
+                projected=project,
+                factors=dict(factors or {}),
+            )
             _refuse(report, refused)
             if not report.rows_kept:
                 hints = _restart_notes(rows, result, rules)
@@ -289,8 +295,8 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iter
     step, cut = cleaned.step[kept], cleaned.cut[kept]
     if cleaner.rules.max_gap is not None and len(step):
         counts.replaced += len(step)
-        apart = np.diff(good.time) * cleaner.rules.seconds > cleaner.rules.max_gap
-        counts.gaps += int((apart & (np.diff(good.track) == 0) & ~cut[1:]).sum())
+        far = np.diff(good.time) * cleaner.rules.seconds > cleaner.rules.max_gap
+        counts.gaps += int((far & (np.diff(good.track) == 0) & ~cut[1:]).sum())
         good, step, cut = on_lines(good, cut, cleaner.rules)
     counts.kept += len(step)
     for _, own in scenes_of(good.scene):
@@ -459,8 +465,8 @@ def _notes(clocks: int, turned: int) -> list[str]:
 
 
 def _ordered(reasons: Counter[str]) -> dict[str, int]:
-    known = {name: reasons[name] for name in PROBLEMS if reasons[name]}
-    return known | {name: count for name, count in reasons.items() if name not in known}
+    ordered = {name: reasons[name] for name in PROBLEMS if reasons[name]}
+    return ordered | {name: count for name, count in reasons.items() if name not in ordered}
 
 
 def _refuse(report: ImportReport, refused: list[str]) -> None:

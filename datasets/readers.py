@@ -412,9 +412,9 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
         DataError: There is no recording at the path.
     """
     files = list_files(path, "*.txt")
-    known = tomllib.loads((resources("trajflow.datasets") / "catalog/ethucy.toml").read_text())
+    catalog = tomllib.loads((resources("trajflow.datasets") / "catalog/ethucy.toml").read_text())
     scenes = {file.stem for file in files}
-    strange = sorted(scenes - set(known["first_validation_frame"]))
+    strange = sorted(scenes - set(catalog["first_validation_frame"]))
     source = Source(
         selects=[],
         files=files,
@@ -422,12 +422,12 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
         unit=options.unit or "m",
         columns={"frame": "1", "agent": "2", "x": "3", "y": "4"},
         notes=[f"not in the protocol, so without a cut: {', '.join(strange)}"] if strange else [],
-        folds={name: tests for name, tests in known["folds"].items() if scenes.issuperset(tests)},
+        folds={name: tests for name, tests in catalog["folds"].items() if scenes.issuperset(tests)},
     )
-    every = known["annotated_every"] if options.settings.get("eth-time") == "true" else {}
+    every = catalog["annotated_every"] if options.settings.get("eth-time") == "true" else {}
     for index, file in enumerate(files):
         stage_text(file, options.folder / f"input{index}")
-        select = _ethucy_rows(options.folder / f"input{index}", file.stem, known)
+        select = _ethucy_rows(options.folder / f"input{index}", file.stem, catalog)
         step = every.get(file.stem, FRAMES_PER_STEP)
         if step != FRAMES_PER_STEP:
             select = _resampled(db, select, file, step, source)
@@ -436,8 +436,8 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
     return source
 
 
-def _ethucy_rows(place: Path, stem: str, known: dict[str, Any]) -> str:
-    cut = known["first_validation_frame"].get(stem)
+def _ethucy_rows(place: Path, stem: str, catalog: dict[str, Any]) -> str:
+    cut = catalog["first_validation_frame"].get(stem)
     split = f"if(time < {cut}, 'train', 'val')" if cut is not None else "''"
     return f"""select *, {split} as split from (
         select "row", {quoted(stem)} as scene, if(whole, c[2], '') as agent,
@@ -612,17 +612,26 @@ def _frames_per_step(dt: float) -> int:
 
 def _is_obsmat(head: _Head) -> bool:
     rows = head.numbers(8)
-    return rows is not None and bool((np.diff(rows[:, 0]) >= 0).all() and np.ptp(rows[:, 3]) == 0)
+    if rows is None or not _are_whole(rows[:, :2]):
+        return False
+    return bool((np.diff(rows[:, 0]) >= 0).all() and np.ptp(rows[:, 3]) == 0)
 
 
 def _is_ethucy(head: _Head) -> bool:
-    rows = None if head.comments else head.numbers(4)
-    return rows is not None and bool((rows[:, :2] == np.rint(rows[:, :2])).all())
+    rows = None if head.comments or b"," in head.raw else head.numbers(4)
+    return rows is not None and _are_whole(rows[:, :2])
+
+
+def _are_whole(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
+    return bool((values == np.rint(values)).all())
 
 
 def _is_mot(head: _Head) -> bool:
-    rows = next((r for r in map(head.numbers, (9, 10, 8, 7)) if r is not None), None)
-    return rows is not None and b"," in head.raw and bool((rows[:, :2] >= 1).all())
+    rows = next((r for r in map(head.numbers, (9, 10)) if r is not None), None)
+    if rows is None or b"," not in head.raw or not _are_whole(rows[:, [0, 1, 7]]):
+        return False
+    flag, size = rows[:, 6], rows[:, 4:6]
+    return bool((rows[:, :2] >= 1).all() and np.isin(flag, (0, 1)).all() and (size > 0).all())
 
 
 def _is_sdd(head: _Head) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trajflow.datasets.cleaning import PROBLEMS
 from trajflow.datasets.schema import AXES
 from trajflow.errors import DataError
-from trajflow.text import safe
+from trajflow.text import no_formula, safe
 
 if TYPE_CHECKING:
     from trajflow.datasets.store import Store
@@ -19,8 +19,6 @@ SHOWN = 5
 REPLACED = "replaced by places on straight lines"
 QUARANTINE = "quarantine"
 """Name of the table in a store that holds the rows of an import that could not be used."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 
 
 @dataclass(frozen=True)
@@ -197,5 +195,5 @@ def write_quarantine(store: "Store", path: Path, overwrite: bool = False) -> int
 
 def _cells(row: tuple[Any, ...]) -> list[Any]:
     """A row as a spreadsheet may see it: no formulas, an empty cell where a number is missing."""
-    texts = [f"'{v}" if isinstance(v, str) and v.startswith(FORMULA) else v for v in row]
+    texts = [no_formula(value) if isinstance(value, str) else value for value in row]
     return ["" if value != value else value for value in texts]

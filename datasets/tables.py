@@ -12,7 +12,7 @@ from typing import IO
 import duckdb
 import pyarrow as pa
 
-from trajflow.datasets.columns import Mapped, map_columns
+from trajflow.datasets.columns import Mapped, map_columns, names_places
 from trajflow.datasets.dates import UNIX, read_times, unix_unit
 from trajflow.datasets.ingest import (
     BATCH,
@@ -105,10 +105,10 @@ def table(
             "give dt, the seconds from one row of an agent to its next: --dt SECONDS"
         )
     wanted = [*mapped.names.values(), *mapped.folds.values()]
-    for one in opened:
-        _check_columns(one.path, wanted, one.names)
-        named = [name for name in one.names if name in options.where]
-        one.scan(db, [*wanted, *named], encoding)
+    for file in opened:
+        _check_columns(file.path, wanted, file.names)
+        named = [name for name in file.names if name in options.where]
+        file.scan(db, [*wanted, *named], encoding)
     _drop_counter(db, first, mapped)
     values = _decimals(db, first, mapped)
     notes, dates, seconds = mapped.notes, False, None
@@ -122,7 +122,7 @@ def table(
         values["time"] = number(values["frame"])
     unit = mapped.unit or first.unit
     source = Source(
-        selects=[_table_select(db, one, mapped, options, values, agent_type) for one in opened],
+        selects=[_table_select(db, file, mapped, options, values, agent_type) for file in opened],
         files=files,
         dims=3 if "z" in mapped.names else 2,
         dt=options.dt,
@@ -134,8 +134,8 @@ def table(
         columns=dict(mapped.names),
         notes=notes,
     )
-    for one in opened if mapped.folds else ():
-        _note_folds(db, one, mapped, source)
+    for file in opened if mapped.folds else ():
+        _note_folds(db, file, mapped, source)
     return source
 
 
@@ -187,6 +187,8 @@ class _Table:
             names, unit = parquet_schema(path)
             return cls(path, names, place, unit=unit)
         convert(path, place, most)
+        if convert is not stage and not place.stat().st_size:
+            raise DataError(f"{path} holds no tracks; is it the right file?")
         if _holds_json(place):
             return cls(path, _keys(path, place), place, "{")
         comments, text = _first_line(path, place, encoding)
@@ -194,16 +196,16 @@ class _Table:
             check_last_line(path, place)
         delimiter = _delimiter(text)
         cells = _cells(path, text, delimiter)
-        one = cls(path, cells, place, delimiter, len(comments) + 1, commented=bool(comments))
+        file = cls(path, cells, place, delimiter, len(comments) + 1, commented=bool(comments))
         rates = (_FPS.search(comment) for comment in comments)
-        one.fps = next((float(result[1] or result[2]) for result in rates if result), None) or None
+        file.fps = next((float(result[1] or result[2]) for result in rates if result), None) or None
         if _are_values(cells):
             last = comments[-1].lstrip("# \t") if comments else ""
             named = (_cells(path, last, way) for way in (delimiter, " ")) if last else ()
             numbers = [str(number) for number in range(1, len(cells) + 1)]
-            one.names = next((names for names in named if len(names) == len(cells)), numbers)
-            one.skip, one.cells = len(comments), cells
-        return one
+            file.names = next((names for names in named if len(names) == len(cells)), numbers)
+            file.skip, file.cells = len(comments), cells
+        return file
 
     def by_number(self, columns: Mapping[str, str]) -> dict[str, str]:
         """Columns as they are called, where the user names a cell of the first row instead."""
@@ -413,6 +415,8 @@ def _cells(path: Path, text: str, delimiter: str) -> list[str]:
 
 def _are_values(cells: list[str]) -> bool:
     """Whether a first line holds values and no names: two numbers or more, unless they count."""
+    if names_places(cells):
+        return False
     numeric = [cell for cell in cells if _NUMBER.fullmatch(cell)]
     counts = [str(number) for number in range(len(numeric))]
     return len(numeric) >= 2 and numeric != counts
@@ -452,16 +456,16 @@ def _check_columns(file: Path, wanted: list[str], names: list[str]) -> None:
         )
 
 
-def _drop_counter(db: Connection, one: _Table, mapped: Mapped) -> None:
+def _drop_counter(db: Connection, file: _Table, mapped: Mapped) -> None:
     """Take no column for the scene in which every row of an agent has its own value."""
     name = mapped.names.get("scene")
     if name is None:
         return
-    scene, agent = one.key(name), one.key(mapped.names["agent"])
-    with reading(one.path):
+    scene, agent = file.key(name), file.key(mapped.names["agent"])
+    with reading(file.path):
         rows, agents, pairs = db.execute(
             f"""select count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))
-            from (from {one.relation} limit {FIRST})"""
+            from (from {file.relation} limit {FIRST})"""
         ).fetchall()[0]
     if pairs < 0.9 * rows or rows < 3 * agents:
         return
@@ -472,7 +476,7 @@ def _drop_counter(db: Connection, one: _Table, mapped: Mapped) -> None:
     )
 
 
-def _decimals(db: Connection, one: _Table, mapped: Mapped) -> dict[str, str]:
+def _decimals(db: Connection, file: _Table, mapped: Mapped) -> dict[str, str]:
     """SQL of the cell behind each canonical column, with {} for the column, decimals with a point.
 
     A column has decimal commas if more of its first cells have one than a decimal point. Between
@@ -480,19 +484,19 @@ def _decimals(db: Connection, one: _Table, mapped: Mapped) -> dict[str, str]:
     """
     axes = [name for name in ("time", "frame", "x", "y", "z", "agent") if name in mapped.names]
     cells: dict[str, str] = dict.fromkeys(axes, "{}")
-    if not one.delimiter:
+    if not file.delimiter:
         return cells
     # "1,250" in a table of semicolons has a decimal comma, between quotes it may be thousands.
-    grouped = "^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$" if one.delimiter == "," else "^$"
+    grouped = "^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$" if file.delimiter == "," else "^$"
     point = "replace(replace(trim({}::varchar), '.', ''), ',', '.')"
     counts = ", ".join(
         f"""count(*) filter (contains({t}, ',') and regexp_full_match(trim({t}), '{_COMMA}')
             and not regexp_matches(trim({t}), '{grouped}'))
         - count(*) filter (contains({t}, '.') and {number(t)} is not null)"""
-        for t in (one.key(mapped.names[name]) for name in axes)
+        for t in (file.key(mapped.names[name]) for name in axes)
     )
-    with reading(one.path):
-        more = db.execute(f"select {counts} from (from {one.relation} limit {FIRST})").fetchall()
+    with reading(file.path):
+        more = db.execute(f"select {counts} from (from {file.relation} limit {FIRST})").fetchall()
     for name, surplus in zip(axes, more[0], strict=True):
         if surplus > 0:
             cells[name] = f"if(regexp_full_match(trim({{}}), '{_COMMA}'), {point}, {{}})"
@@ -512,7 +516,7 @@ def _times(
 ) -> tuple[str, bool, float | None]:
     """SQL of the seconds of a row with {} for its time, whether it is a date, and its unit."""
     name, path = mapped.names["time"], opened[0].path
-    columns = [(one.relation, one.key(name)) for one in opened]
+    columns = [(file.relation, file.key(name)) for file in opened]
     value, dates, said = read_times(db, path, name, columns, cell, options.settings.get("dates"))
     notes.extend(said)
     if dates or said:
@@ -531,14 +535,14 @@ def _times(
 
 def _table_select(
     db: Connection,
-    one: _Table,
+    file: _Table,
     mapped: Mapped,
     options: ReadOptions,
     values: Mapping[str, str],
     agent_type: str,
 ) -> str:
-    column = {canonical: one.key(name) for canonical, name in mapped.names.items()}
-    stem = quoted(plain_stem(one.path))
+    column = {canonical: file.key(name) for canonical, name in mapped.names.items()}
+    stem = quoted(plain_stem(file.path))
     clock = column.get("frame") or column["time"]
     value = {"time": values["time"].replace("{}", clock), "z": "null::double"}
     for axis in {*AXES} & {*column}:
@@ -554,47 +558,49 @@ def _table_select(
     axes = [axis for axis in AXES if axis in column]
     unread = " or ".join(f"{name} is null" for name in ("time", *axes))
     text = " || '; ' || ".join(
-        f"{quoted(name + '=')} || coalesce({one.key(name)}::varchar, 'None')"
+        f"{quoted(name + '=')} || coalesce({file.key(name)}::varchar, 'None')"
         for name in mapped.names.values()
     )
     # The text is put together above the values, where DuckDB does so for the few odd rows only.
     return f"""select "row", scene, agent, type, split, time, x, y, z,
         if(odd, 'malformed', null) as fault,
-        case when odd then {one.line} when {unread} then {text} end as text
-        {_other(db, one, options)} from (select *, if(odd, {stem}, {value["scene"]}) as scene,
+        case when odd then {file.line} when {unread} then {text} end as text
+        {_other(db, file, options)} from (select *, if(odd, {stem}, {value["scene"]}) as scene,
             if(odd, '', {value["agent"]}) as agent, if(odd, '', {value["type"]}) as type,
             if(odd, '', {value["split"]}) as split, if(odd, null, {value["time"]}) as time,
             if(odd, null, {value["x"]}) as x, if(odd, null, {value["y"]}) as y,
-            if(odd, null, {value["z"]}) as z from {one.relation})"""
+            if(odd, null, {value["z"]}) as z from {file.relation})"""
 
 
-def _other(db: Connection, one: _Table, options: ReadOptions) -> str:
+def _other(db: Connection, file: _Table, options: ReadOptions) -> str:
     """SQL: the columns that `--where` may name beside the canonical ones, numbers as numbers."""
     names = [
         name
-        for name in dict.fromkeys(one.names)
+        for name in dict.fromkeys(file.names)
         if name in options.where and name.lower() not in RESERVED
     ]
     if not names:
         return ""
-    keys = [one.key(name) for name in names]
+    keys = [file.key(name) for name in names]
     counts = ", ".join(
         f"count({number(key)}) = count(nullif(trim({key}::varchar), ''))" for key in keys
     )
-    with reading(one.path):
-        numeric = db.execute(f"select {counts} from (from {one.relation} limit {FIRST})").fetchall()
+    with reading(file.path):
+        numeric = db.execute(
+            f"select {counts} from (from {file.relation} limit {FIRST})"
+        ).fetchall()
     cells = [number(key) if yes else key for key, yes in zip(keys, numeric[0], strict=True)]
     pairs = zip(cells, names, strict=True)
     return "".join(f', {cell} as "{name.replace(chr(34), chr(34) * 2)}"' for cell, name in pairs)
 
 
-def _note_folds(db: Connection, one: _Table, mapped: Mapped, source: Source) -> None:
+def _note_folds(db: Connection, file: _Table, mapped: Mapped, source: Source) -> None:
     """Collect the scenes that columns such as fold_zara1 call test, in the order of the file."""
-    tested = [f"bool_or({label(one.key(name))} = 'test')" for name in mapped.folds.values()]
-    scene = label(one.key(mapped.names["scene"]))
-    with reading(one.path):
+    tested = [f"bool_or({label(file.key(name))} = 'test')" for name in mapped.folds.values()]
+    scene = label(file.key(mapped.names["scene"]))
+    with reading(file.path):
         result = db.execute(
-            f"select {scene} as s, {', '.join(tested)} from {one.relation} group by s "
+            f"select {scene} as s, {', '.join(tested)} from {file.relation} group by s "
             'order by min("row")'
         ).fetchall()
     for name, *flags in result:

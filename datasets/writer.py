@@ -15,7 +15,6 @@ from typing import Any, Self
 import numpy as np
 import zarr
 from filelock import FileLock, Timeout
-from numcodecs.zstd import Zstd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 from zarr.codecs import ZstdCodec
@@ -42,7 +41,6 @@ from trajflow.types import Ints
 HOLD = 4 * CHUNK
 """Values of a column that are held until whole chunks are written."""
 LEVEL = 3
-_ZSTD = Zstd(level=LEVEL, checksum=True)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _TABLE_TYPES = {"f": "<f8", "i": "<i8", "u": "<i8", "b": "|i1"}
@@ -201,19 +199,26 @@ def room_for(out: Path) -> Iterator[None]:
 class Column:
     """One stored array under construction, of one dimension.
 
-    Whole chunks are packed and written as they come, and its description at the end. No chunk is
-    ever read back or rewritten, and those that equal the fill value are written too: a missing
-    file is damage.
+    Whole chunks are written as they come. No chunk is ever read back or rewritten, and those that
+    equal the fill value are written too: a missing file is damage.
     """
 
     def __init__(self, folder: Path, name: str, spec: Spec) -> None:
-        self.name, self.rows = name, 0
+        self.rows = 0
         self.attrs: dict[str, Any] = dict(spec.attrs)
-        self._folder, self._spec, self._dtype = folder, spec, np.dtype(spec.dtype)
+        self._dtype = np.dtype(spec.dtype)
         self._held: list[NDArray[np.generic]] = []
-        self._waiting = self._chunks = 0
-        self._digest = hashlib.sha256()
-        (folder / name / "c").mkdir(parents=True)
+        self._waiting, self._digest = 0, hashlib.sha256()
+        self._array = zarr.open_group(str(folder), mode="a").create_array(
+            name,
+            shape=(0,),
+            chunks=(CHUNK,),
+            dtype=self._dtype,
+            compressors=ZstdCodec(level=LEVEL, checksum=True),
+            fill_value=_fill(self._dtype),
+            dimension_names=(spec.dimension,),
+            config={"write_empty_chunks": True},
+        )
 
     @property
     def sha256(self) -> str:
@@ -233,32 +238,14 @@ class Column:
     def close(self) -> None:
         """Write what is still held, and what the array is."""
         self._write(self._waiting)
-        zarr.open_group(str(self._folder), mode="a").create_array(
-            self.name,
-            shape=(self.rows,),
-            chunks=(CHUNK,),
-            dtype=self._dtype,
-            compressors=ZstdCodec(level=LEVEL, checksum=True),
-            fill_value=_fill(self._dtype),
-            dimension_names=(self._spec.dimension,),
-            attributes=self.attrs,
-        )
+        self._array.attrs.update(self.attrs)
 
     def _write(self, count: int) -> None:
-        if not count:
-            return
-        held = np.concatenate(self._held)
-        for begin in range(0, count, CHUNK):
-            chunk = held[begin : min(begin + CHUNK, count)]
-            if len(chunk) < CHUNK:
-                chunk = np.append(
-                    chunk, np.full(CHUNK - len(chunk), _fill(self._dtype), chunk.dtype)
-                )
-            file = self._folder / self.name / "c" / str(self._chunks)
-            file.write_bytes(_ZSTD.encode(np.ascontiguousarray(chunk)))
-            self._chunks += 1
-        self._held = [held[count:].copy()]
-        self._waiting -= count
+        if count:
+            held = np.concatenate(self._held)
+            self._array.append(held[:count])
+            self._held = [held[count:].copy()]
+            self._waiting -= count
 
 
 def _fill(dtype: np.dtype[np.generic]) -> float | int:

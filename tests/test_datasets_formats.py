@@ -279,6 +279,26 @@ def test_the_first_row_of_a_file_without_a_header_is_a_row(imported, tmp_path):
     assert (store.rows, store.types) == (AGENTS * ROWS, ["car"])
 
 
+@pytest.mark.parametrize("columns", [4, 9])
+def test_other_numbers_without_a_header_are_a_table(columns, imported, trajflow, tmp_path):
+    rows = walkers()[["frame", "agent", "x", "y"]]
+    for extra in range(4, columns):
+        rows[f"v{extra}"] = np.linspace(-1, 1, len(rows)).round(3)
+    rows.to_csv(tmp_path / "t.csv", header=False, index=False)
+    code, _, said = trajflow("data", "import", tmp_path / "t.csv", "-o", tmp_path / "o.zarr")
+    assert code == 2
+    assert "no line of names" in said
+    words = ("--columns", "frame=1,agent=2,x=3,y=4", "--dt", DT)
+    assert imported(tmp_path / "t.csv", *words)[0].rows == AGENTS * ROWS
+
+
+def test_columns_that_numbers_name_leave_the_header_a_header(imported, tmp_path):
+    rows = walkers().drop(columns="frame").assign(**{"2019": 1.5, "2020": 2.5, "2021": 0.5})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    store, report = imported(tmp_path / "t.csv")
+    assert (store.rows, report["quarantined"]) == (AGENTS * ROWS, {})
+
+
 def test_several_files_are_one_store(imported, trajflow, tmp_path):
     for name in ("a", "b"):
         csv(tmp_path / f"{name}.csv", walkers())
@@ -319,6 +339,23 @@ def test_agents_in_the_first_column_are_no_eth_file(imported, trajflow, tmp_path
     assert "no line of names" in said
     words = ("--columns", "agent=1,frame=2,x=3,y=4", "--dt", DT)
     assert imported(tmp_path / "t.txt", *words)[0].rows == AGENTS * ROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.gpx", '<gpx xmlns="http://www.topografix.com/GPX/1/1"></gpx>'),
+        ("t.geojson", '{"type": "FeatureCollection", "features": []}'),
+        ("t.geojson", '{"type": "FeatureCollection", "features": ' + "[" * 9000 + "]" * 9000 + "}"),
+        ("t.gpx", '<gpx><trk><trkpt lat="1" lon="2"></trk></gpx>'),
+        ("t.sqlite", "SQLite format 3\0 and nothing else"),
+    ],
+)
+def test_a_file_without_tracks_or_damaged_is_refused(name, text, trajflow, tmp_path):
+    (tmp_path / name).write_text(text)
+    code, _, said = trajflow("data", "import", tmp_path / name, "-o", tmp_path / "o.zarr")
+    assert code == 2
+    assert name in said
 
 
 def test_a_gpx_file_that_unfolds_is_refused(trajflow, tmp_path):

@@ -150,3 +150,28 @@ def test_forecasts_of_a_projected_store_are_in_degrees(imported, trajflow, tmp_p
     pd.testing.assert_frame_equal(
         forecasts["store"].drop(columns="scene"), forecasts["table"].drop(columns="scene")
     )
+
+
+def test_a_file_of_the_format_of_the_run_is_forecast(trajflow, tmp_path):
+    tracks = []
+    for agent in range(8):
+        points = "".join(
+            f'<trkpt lat="{51 + 3e-5 * step * (agent - 3.5)}" lon="{8 + 1e-5 * step * agent}">'
+            f"<time>2024-05-01T10:00:{step:02}Z</time></trkpt>"
+            for step in range(40)
+        )
+        tracks.append(f"<trk><name>w{agent}</name><trkseg>{points}</trkseg></trk>")
+    (tmp_path / "t.gpx").write_text(f"<gpx>{''.join(tracks)}</gpx>")
+    words = ("data", "import", tmp_path / "t.gpx", "-o", tmp_path / "t.zarr", "--project")
+    assert trajflow(*words)[0] == 0
+    sets = ("data.split=time", "data.fractions=[0.6,0.4,0.0]", "data.history=4")
+    sets += ("data.horizon=3", "train.epochs=1")
+    words = [word for setting in sets for word in ("--set", setting)]
+    assert trajflow("train", tmp_path / "t.zarr", "--out", tmp_path / "run", *words)[0] == 0
+    out = tmp_path / "futures.csv"
+    code, _, said = trajflow("predict", tmp_path / "run", tmp_path / "t.gpx", "-o", out)
+    assert code == 0, said
+    futures = pd.read_csv(out)
+    assert futures.agent.nunique() == 8
+    assert futures.x.between(7.9, 8.1).all()
+    assert futures.time.str.startswith("2024-05-01 10:00:4").all()

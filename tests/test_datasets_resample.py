@@ -111,3 +111,20 @@ def test_a_wrong_resampling_is_refused(words, why, trajflow, tmp_path):
     code, _, said = trajflow("data", "import", tmp_path / "t.csv", *out, *words)
     assert code == 2
     assert why in said
+
+
+def test_a_table_is_resampled_as_that_of_the_run_was(imported, trajflow, tmp_path):
+    store, _ = imported(fixes(agents=12, rows=120), "--resample", "10s", "--max-gap", "30s")
+    sets = ("data.split=time", "data.fractions=[0.6,0.4,0.0]", "data.history=4")
+    sets += ("data.horizon=3", "train.epochs=1")
+    words = [word for setting in sets for word in ("--set", setting)]
+    code, _, said = trajflow("train", store.path, "--out", tmp_path / "run", *words)
+    assert code == 0, said
+    made = {}
+    for name, tracks in (("store", store.path), ("table", tmp_path / "ships.csv")):
+        out = tmp_path / f"{name}.csv"
+        words = ("predict", tmp_path / "run", tracks, "-o", out, "--samples", "2")
+        code, _, said = trajflow(*words)
+        assert code == 0, said
+        made[name] = pd.read_csv(out).drop(columns="scene")
+    pd.testing.assert_frame_equal(made["store"], made["table"])

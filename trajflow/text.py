@@ -84,3 +84,12 @@ def _columns(letter: str) -> int:
     if unicodedata.category(letter) in MARKS:
         return 0
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def no_formula(text: str) -> str:
+    """A text that a spreadsheet does not calculate: one that begins like a formula is quoted."""
+    return f"'{text}" if text.startswith(FORMULA) else text

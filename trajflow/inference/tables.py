@@ -117,7 +117,7 @@ def open_tracks(
             columns=mapped.names,
             dt=predictor.dt,
             unit=own_unit,
-            factors=dict(layout.factors),
+            factors={axis: factor for axis, factor in layout.factors.items()},
             project=layout.projected,
             scale=layout.scale if own_axes and unit is None else None,
             dims=predictor.dims,

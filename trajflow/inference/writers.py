@@ -15,12 +15,12 @@ from trajflow.datasets.writer import OutputFolder
 from trajflow.errors import DataError
 from trajflow.inference.tracks import Futures
 from trajflow.io import storing
+from trajflow.text import no_formula
 from trajflow.types import Floats, Ints
 
 FORMAT = "1.0"
 SUFFIXES = (".csv", ".parquet", ".zarr")
 ROWS = 4096
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def check_target(path: Path, overwrite: bool = False) -> None:
@@ -84,7 +84,7 @@ def _write_csv(futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any])
         for index, some in enumerate(futures):
             frame = some.to_frame()
             for name in ("scene", "agent"):
-                frame[name] = frame[name].map(_not_a_formula)
+                frame[name] = frame[name].map(no_formula)
             frame.to_csv(file, index=False, header=index == 0)
 
 
@@ -158,8 +158,3 @@ def _is_forecast(path: Path) -> bool:
         return "trajflow_forecast" in zarr.open_group(str(path), mode="r").attrs
     except (FileNotFoundError, zarr.errors.GroupNotFoundError):
         return False
-
-
-def _not_a_formula(name: str) -> str:
-    """A name that a spreadsheet takes as text: one that begins like a formula is quoted."""
-    return f"'{name}" if name.startswith(FORMULA) else name

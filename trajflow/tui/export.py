@@ -21,6 +21,7 @@ from textual.strip import Strip
 
 from trajflow.browse.view import View
 from trajflow.errors import DataError
+from trajflow.text import no_formula
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -41,7 +42,6 @@ LINES = {
 DOTS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
 """Column and row of each bit of a braille letter."""
 MAX_FILES = 10_000
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def file_stem(view: View) -> str:
@@ -88,7 +88,7 @@ def forecast_csv(view: View) -> bytes:
 def _csv_rows(view: View) -> Iterator[list[object]]:
     for agent in np.flatnonzero(view.target):
         label = view.labels[agent]
-        label = f"'{label}" if label.startswith(FORMULA) else label
+        label = no_formula(label)
         for sample, path in enumerate(view.samples[:, agent]):
             weight = [] if view.weights is None else [float(view.weights[sample, agent])]
             for step, position in enumerate(path, 1):
