@@ -31,6 +31,8 @@ from trajflow.tui.widgets.text import FactList, KeyFooter, Line, TitleBar
 if TYPE_CHECKING:
     from trajflow.browse.view import View
     from trajflow.tui.tasks import SceneTracks
+    from trajflow.tui.widgets.plots import TrackMap
+    from trajflow.tui.widgets.scene_view import SceneView
 
 EVERY = 2.0
 """Seconds between two scans of the folder; more where a scan takes long."""
@@ -46,11 +48,13 @@ class HomeScreen(Screen[None]):
         opened: A run or store to open at once.
 
     Attributes:
-        library: What was found.
+        library: What lies below the folder.
     """
 
     app = getters.app(TrajflowApp)
     table = getters.query_one(RunTable)
+    scene: SceneView
+    tracks: TrackMap
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "training", "Training", id="home.training"),
         Binding("d", "dataset", "Data", id="home.data"),
@@ -85,7 +89,8 @@ class HomeScreen(Screen[None]):
         from trajflow.tui.widgets.plots import TrackMap
         from trajflow.tui.widgets.scene_view import SceneView
 
-        await self.query_one("#side").mount(SceneView(interactive=False), TrackMap(), FactList())
+        self.scene, self.tracks = SceneView(interactive=False), TrackMap()
+        await self.query_one("#side").mount(self.scene, self.tracks, FactList())
         self.action_refresh()
 
     def on_screen_resume(self) -> None:
@@ -221,8 +226,7 @@ class HomeScreen(Screen[None]):
         store = self.library.store_of(entry) if isinstance(entry, RunEntry) else entry
         facts = run_facts(entry, store) if isinstance(entry, RunEntry) else store_facts(entry)
         self.query_one(FactList).show(facts)
-        self.query_one("SceneView").display = is_run
-        self.query_one("TrackMap").display = not is_run
+        self.scene.display, self.tracks.display = is_run, not is_run
         if self._previewed != entry.path:
             self._previewed = entry.path
             self._show_picture(entry, store)
@@ -246,31 +250,23 @@ class HomeScreen(Screen[None]):
             else:
                 return
         except TaskFailed as error:
-            self.call_later(self._show_note, str(error))
+            self.call_later(self.scene.show_note, str(error))
         else:
             self._previews[entry.path] = picture
             self.call_later(self._show_picture, entry, store)
 
     def _show_picture(self, entry: Entry, store: StoreEntry | None) -> None:
-        from trajflow.tui.widgets.plots import TrackMap
-        from trajflow.tui.widgets.scene_view import SceneView
-
         picture: Any = self._previews.get(entry.path)
         if isinstance(entry, StoreEntry):
-            self.query_one(TrackMap).show(picture)
+            self.tracks.show(picture)
         elif picture is not None:
-            self.query_one(SceneView).show(picture)
+            self.scene.show(picture)
         elif entry.problem:
-            self._show_note("this run is damaged")
+            self.scene.show_note("this run is damaged")
         elif store is None:
-            self._show_note("its store is not here")
+            self.scene.show_note("its store is not here")
         else:
-            self._show_note("loading the model ..." if entry.weights else "no weights yet")
-
-    def _show_note(self, note: str) -> None:
-        from trajflow.tui.widgets.scene_view import SceneView
-
-        self.query_one(SceneView).show_note(note)
+            self.scene.show_note("loading the model ..." if entry.weights else "no weights yet")
 
 
 def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:
