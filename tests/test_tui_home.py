@@ -278,6 +278,9 @@ def test_a_run_given_on_the_command_line_opens_wherever_its_store_is(tmp_path, f
         await until(pilot, lambda: type(pilot.app.screen).__name__ == "ForecastScreen")
         assert pilot.app.screen.run_folder == tmp_path / run
         assert pilot.app.screen.data == tmp_path / "tracks.zarr"
+        await pilot.press("q", "d")
+        await until(pilot, lambda: isinstance(pilot.app.screen, DatasetScreen))
+        assert pilot.app.screen.store == tmp_path / "tracks.zarr"
 
     piloted(app_on(tmp_path / run), play)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +18,7 @@ from trajflow.errors import RunError
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import count, duration, number, short_path, spark
 from trajflow.tui.library import (
+    ABOVE,
     Entry,
     Library,
     LibraryScanner,
@@ -190,9 +192,13 @@ class HomeScreen(Screen[None]):
         if near is not None and near.fingerprint == run.fingerprint:
             return near.path
         try:
-            return await asyncio.to_thread(store_of_run, run.path)
+            store = await asyncio.to_thread(store_of_run, run.path)
         except RunError:
             return None if near is None else near.path
+        above = Path(os.path.commonpath([self.folder, store]))
+        if above in list(self.folder.parents)[:ABOVE]:  # from now on, show both
+            self.folder, self._scanner = above, LibraryScanner(above)
+        return store
 
     def _run(self) -> RunEntry | None:
         if isinstance(entry := self.entry, RunEntry):
