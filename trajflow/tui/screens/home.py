@@ -79,7 +79,8 @@ class HomeScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar(short_path(self.folder), "looking for runs and stores ...")
         with Container(id="home"):
-            yield RunTable(id="entries")
+            with Vertical(id="entries"):
+                yield RunTable()
             yield Vertical(id="side")
         yield KeyFooter()
 
