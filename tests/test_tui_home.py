@@ -225,7 +225,8 @@ def test_the_table_of_runs_has_their_scores_and_sorts_by_a_header(folder):
     piloted(app_on(folder), play, LARGE)
 
 
-def test_the_table_of_runs_is_filtered(folder):
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_the_table_of_runs_is_filtered(folder, size):
     async def play(pilot):
         app = pilot.app
         await until(pilot, lambda: app.screen.library.runs)
@@ -233,13 +234,15 @@ def test_the_table_of_runs_is_filtered(folder):
         await until(pilot, lambda: len(app.screen.table.records) == 1)
         assert chosen(app) == "half"
         assert "fork.zarr" not in text_of(app).split("half")[0]
+        table, line = app.screen.table.region, app.screen.query_one("FilterInput").region
+        assert (line.x, line.width, line.y) == (table.x, table.width, table.bottom)
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen.table.records) == 4)
         assert chosen(app) == "half"
         await pilot.press("j")
         assert chosen(app) == "bad"
 
-    piloted(app_on(folder), play)
+    piloted(app_on(folder), play, size)
 
 
 def test_marked_runs_are_compared(folder):
@@ -278,6 +281,9 @@ def test_a_run_given_on_the_command_line_opens_wherever_its_store_is(tmp_path, f
         await until(pilot, lambda: type(pilot.app.screen).__name__ == "ForecastScreen")
         assert pilot.app.screen.run_folder == tmp_path / run
         assert pilot.app.screen.data == tmp_path / "tracks.zarr"
+        await pilot.press("q", "d")
+        await until(pilot, lambda: isinstance(pilot.app.screen, DatasetScreen))
+        assert pilot.app.screen.store == tmp_path / "tracks.zarr"
 
     piloted(app_on(tmp_path / run), play)
 

@@ -314,7 +314,7 @@ def test_help_defines_the_columns(run, fork):
 
 def test_corruptions_are_shown_while_others_are_evaluated(report, fork, tmp_path):
     bare = make_run(tmp_path / "bare")
-    begin, end = asyncio.Event(), asyncio.Event()
+    begin, more, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
     first = report | {"corruptions": report["corruptions"][:1]}
 
     async def play(pilot, screen):
@@ -323,8 +323,14 @@ def test_corruptions_are_shown_while_others_are_evaluated(report, fork, tmp_path
         await until(pilot, lambda: screen.report is not None)
         await until(pilot, lambda: "left" in screen.title_bar.state)
         assert [key.value for key in screen.table.rows] == ["", "noise-1"]
+        assert screen.table.chosen == "noise-1"
+        more.set()
+        await until(pilot, lambda: len(screen.table.rows) == 3)
+        await until(pilot, lambda: screen.table.chosen == "noise-2")
 
-    progress = [(begin.wait, Stage(1, 5, "noise 5 cm", first)), (end.wait, None)]
+    second = report | {"corruptions": report["corruptions"][:2]}
+    stages = [Stage(1, 5, "noise 5 cm", first), Stage(2, 5, "unit cm", second)]
+    progress = [(begin.wait, stages[0]), (more.wait, stages[1]), (end.wait, None)]
     on_screen(bare, fork, play, progress=progress)
 
 

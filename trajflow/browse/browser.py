@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from trajflow.browse.scores import (
     RANKINGS,
+    BatchForecast,
     WindowForecaster,
     chunks,
     regions,
@@ -169,31 +171,16 @@ class Browser:
             batch, options.samples, options.seed, options.steps, options.select
         )
         seconds = time.perf_counter() - began
-        target, store, agents = batch.target[0], self.store, batch.agent[0]
-        detected = _detect(forecaster, batch, options.steps)
-        metrics = {name: values[0] for name, values in scores(forecast, batch).items()}
-        if detected is not None:
-            metrics["expected_error"] = scatter(target, detected.expected_error)
-        weights = forecast.weights
-        return View(
-            past=batch.past[0],
-            future=batch.future[0],
-            target=target,
-            samples=forecast.samples[:, 0],
-            labels=tuple(store.labels(agents)),
-            agent_types=tuple(self._types[self._type_codes[agent]] for agent in agents.tolist()),
-            scene=store.scenes[int(batch.scene[0])],
-            start=int(batch.start[0]),
+        types = tuple(self._types[self._type_codes[agent]] for agent in batch.agent[0].tolist())
+        return make_view(
+            batch,
+            forecast,
+            _detect(forecaster, batch, options.steps),
+            self.store,
+            agent_types=types,
             index=index,
             count=len(self),
-            dt=store.dt,
-            unit=store.unit,
-            regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, batch.target).items()},
-            ood_score=None if detected is None else scatter(target, detected.ood_score),
-            ood_reasons=None if detected is None else _scatter_words(target, detected.reasons),
-            metrics=metrics,
             forecaster=forecaster.name,
-            weights=None if weights is None else weights[:, 0],
             seconds=seconds,
             edited=None if past is None else self._edited(index, past),
             without_memory=bool(
@@ -267,6 +254,29 @@ def _detect(forecaster: WindowForecaster, batch: Batch, steps: int) -> OODScores
     return run.ood(batch) if run and run.detector else None
 
 
-def _scatter_words(target: Bools, words: object) -> tuple[str, ...]:
-    remaining = iter(words)  # type: ignore[call-overload]
-    return tuple(next(remaining) if forecast else "" for forecast in target)
+def make_view(
+    batch: Batch, forecast: BatchForecast, detected: OODScores | None, store: Store, **facts: Any
+) -> View:
+    """One window with its forecast, scores and regions; other fields of `View` are `facts`."""
+    target, weights = batch.target[0], forecast.weights
+    metrics = {name: values[0] for name, values in scores(forecast, batch).items()}
+    if detected is not None:
+        metrics["expected_error"] = scatter(target, detected.expected_error)
+        reasons = iter(detected.reasons)
+        facts["ood_score"] = scatter(target, detected.ood_score)
+        facts["ood_reasons"] = tuple(next(reasons) if is_target else "" for is_target in target)
+    return View(
+        past=batch.past[0],
+        future=batch.future[0],
+        target=target,
+        samples=forecast.samples[:, 0],
+        labels=tuple(store.labels(batch.agent[0])),
+        scene=store.scenes[int(batch.scene[0])],
+        start=int(batch.start[0]),
+        dt=store.dt,
+        unit=store.unit,
+        regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, batch.target).items()},
+        metrics=metrics,
+        weights=None if weights is None else weights[:, 0],
+        **facts,
+    )

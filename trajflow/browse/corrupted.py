@@ -150,31 +150,19 @@ class CorruptedBrowser:
         return self._corrupted[key]
 
     def _view(self, window: Batch, place: ReportWindow, samples: int) -> View:
-        from trajflow.browse.scores import BatchForecast, regions, scatter, scores
+        from trajflow.browse.browser import make_view
+        from trajflow.browse.scores import BatchForecast
 
-        predictor, target = self.predictor, window.target
-        forecast = BatchForecast(
-            predictor.forecast(window, samples, self.terms.seed), None, predictor.calibration
-        )
-        detected, store = predictor.ood(window), self._store_of(place.key)
-        reasons = tuple(detected.reasons[0] if forecast_ else "" for forecast_ in target[0])
-        return View(
-            past=window.past[0],
-            future=window.future[0],
-            target=target[0],
-            samples=forecast.samples[:, 0],
-            labels=tuple(store.labels(window.agent[0])),
-            agent_types=("",) * len(reasons),
-            scene=store.scenes[int(window.scene[0])],
-            start=int(window.start[0]),
+        predictor = self.predictor
+        futures = predictor.forecast(window, samples, self.terms.seed)
+        return make_view(
+            window,
+            BatchForecast(futures, None, predictor.calibration),
+            predictor.ood(window),
+            self._store_of(place.key),
+            agent_types=("",) * window.target.shape[1],
             index=place.row,
             count=len(window.scene),
-            dt=self.store.dt,
-            unit=self.store.unit,
-            regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, target).items()},
-            ood_score=scatter(target[0], detected.ood_score),
-            ood_reasons=reasons,
-            metrics={name: values[0] for name, values in scores(forecast, window).items()},
             forecaster=place.key or "in distribution",
         )
 

@@ -27,6 +27,8 @@ MAX_MESSAGE = 400
 WARM_UP_AFTER = 0.3
 """Seconds after the first picture."""
 MIN_SIZE = Size(80, 24)
+MOVES = ("cursor_", "scroll_", "page_", "command_palette")
+"""Beginnings of actions that are not things to do for the command palette."""
 
 
 def _library_commands() -> type[Provider]:
@@ -118,10 +120,12 @@ class TrajflowApp(App[None]):
         return {"muted": muted_color(self.current_theme)}
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Every action of the screen, with its key."""
+        """Every action of the screen but moves of a cursor, with its key."""
         names: set[str] = set()
         for each in screen.active_bindings.values():
             name = each.binding.description
+            if each.binding.action.startswith(MOVES):
+                continue
             if name and each.binding.id and each.enabled and name not in names:
                 names.add(name)
                 key = self.get_key_display(each.binding)

@@ -153,7 +153,7 @@ class LibraryScanner:
 
     def __init__(self, folder: Path, depth: int = DEPTH) -> None:
         self.folder, self.depth = folder, depth
-        self._known: dict[Path, tuple[tuple[float, ...], Entry]] = {}
+        self._read: dict[Path, tuple[tuple[float, ...], Entry]] = {}
 
     def scan(self) -> Library:
         """What lies there now; folders that may not be read are skipped."""
@@ -161,7 +161,7 @@ class LibraryScanner:
         entries = [self._entry(path, kind) for path, kind in walk.below(self.folder)]
         entries.sort(key=lambda one: (-one.modified, str(one.path)))
         present = {one.path for one in entries}
-        self._known = {path: known for path, known in self._known.items() if path in present}
+        self._read = {path: read for path, read in self._read.items() if path in present}
         return Library(
             tuple(one for one in entries if isinstance(one, RunEntry)),
             tuple(one for one in entries if isinstance(one, StoreEntry)),
@@ -184,12 +184,12 @@ class LibraryScanner:
 
     def _entry(self, path: Path, kind: type[Entry]) -> Entry:
         signature = tuple(part for name in FILES for part in _signature(path / name))
-        known = self._known.get(path)
-        if known and known[0] == signature and isinstance(known[1], kind):
-            entry = known[1]
+        before = self._read.get(path)
+        if before and before[0] == signature and isinstance(before[1], kind):
+            entry = before[1]
         else:
             entry = read_run(path) if kind is RunEntry else read_store(path)
-        self._known[path] = (signature, entry)
+        self._read[path] = (signature, entry)
         return entry.refreshed() if isinstance(entry, RunEntry) else entry
 
 

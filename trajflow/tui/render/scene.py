@@ -127,21 +127,21 @@ def agent_hue(view: View, agent: int, palette: Palette) -> int:
     return palette.hue(order) if view.target[agent] else palette.muted
 
 
+@dataclass
 class ScenePainter:
     """Paints one window; see `paint_scene`."""
 
-    def __init__(
-        self,
-        view: View,
-        port: Viewport,
-        palette: Palette,
-        layers: Layers,
-        highlight: Highlight,
-        caption: str,
-    ) -> None:
-        self.view, self.port, self.palette, self.layers = view, port, palette, layers
-        self.highlight, self.caption = highlight, caption
-        self.canvas = Canvas(max(1, port.rows // 4), max(1, port.columns // 2), palette)
+    view: View
+    port: Viewport
+    palette: Palette
+    layers: Layers
+    highlight: Highlight
+    caption: str
+
+    @cached_property
+    def canvas(self) -> Canvas:
+        """What is painted on."""
+        return Canvas(max(1, self.port.rows // 4), max(1, self.port.columns // 2), self.palette)
 
     def paint(self) -> Cells:
         """All layers, from the lowest to the highest."""

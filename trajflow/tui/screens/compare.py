@@ -82,9 +82,11 @@ Scores are those of `trajflow evaluate`, or of the best validation where a run h
             [
                 Column("run", 16, lambda one: (one.name, "bold"), lambda one: one.name, down=False),
                 Column("rank", 5, lambda one: one.place, lambda one: one.place or None, down=False),
-                *(_score_column(name, key) for key, name in CURVES.items()),
+                _score_column("energy", "energy_score"),
+                Column("behind", 25, lambda one: one.behind, lambda one: one.behind or None),
+                _score_column("minADE", "min_ade"),
+                _score_column("minFDE", "min_fde"),
                 _score_column("cov@90", "coverage_90", percent),
-                Column("behind", 30, lambda one: one.behind, lambda one: one.behind or None),
                 Column("split", 18, lambda one: one.split, lambda one: one.split, down=False),
             ],
             lambda one: one.path,
@@ -143,8 +145,8 @@ def _compared(
     split = f"{where['split']} {where['fold']}" if where.get("fold") else where["split"]
     behind = ""
     if best is not None and best is not row:
-        behind = f"{row['mean']['energy_score'] - best['mean']['energy_score']:+.3g}"
-        behind += "" if ends is None else f" [{ends[0]:.3g}, {ends[1]:.3g}]"
+        behind = f"{row['mean']['energy_score'] - best['mean']['energy_score']:+.2g}"
+        behind += "" if ends is None else f" [{ends[0]:.2g}, {ends[1]:.2g}]"
     return ComparedRun(row["path"], row["mean"], split, behind, place)
 
 
@@ -154,4 +156,4 @@ def _score_column(
     def value(one: ComparedRun) -> float:
         return float(one.scores.get(key, math.nan))
 
-    return Column(name, max(7, len(name) + 1), lambda one: write(value(one)), value)
+    return Column(name, 7, lambda one: write(value(one)), value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +18,7 @@ from trajflow.errors import RunError
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import count, duration, number, short_path, spark
 from trajflow.tui.library import (
+    ABOVE,
     Entry,
     Library,
     LibraryScanner,
@@ -31,6 +33,8 @@ from trajflow.tui.widgets.text import FactList, KeyFooter, Line, TitleBar
 if TYPE_CHECKING:
     from trajflow.browse.view import View
     from trajflow.tui.tasks import SceneTracks
+    from trajflow.tui.widgets.plots import TrackMap
+    from trajflow.tui.widgets.scene_view import SceneView
 
 EVERY = 2.0
 """Seconds between two scans of the folder; more where a scan takes long."""
@@ -46,11 +50,13 @@ class HomeScreen(Screen[None]):
         opened: A run or store to open at once.
 
     Attributes:
-        library: What was found.
+        library: What lies below the folder.
     """
 
     app = getters.app(TrajflowApp)
     table = getters.query_one(RunTable)
+    scene: SceneView
+    tracks: TrackMap
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "training", "Training", id="home.training"),
         Binding("d", "dataset", "Data", id="home.data"),
@@ -73,7 +79,8 @@ class HomeScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar(short_path(self.folder), "looking for runs and stores ...")
         with Container(id="home"):
-            yield RunTable(id="entries")
+            with Vertical(id="entries"):
+                yield RunTable()
             yield Vertical(id="side")
         yield KeyFooter()
 
@@ -85,7 +92,8 @@ class HomeScreen(Screen[None]):
         from trajflow.tui.widgets.plots import TrackMap
         from trajflow.tui.widgets.scene_view import SceneView
 
-        await self.query_one("#side").mount(SceneView(interactive=False), TrackMap(), FactList())
+        self.scene, self.tracks = SceneView(interactive=False), TrackMap()
+        await self.query_one("#side").mount(self.scene, self.tracks, FactList())
         self.action_refresh()
 
     def on_screen_resume(self) -> None:
@@ -185,9 +193,13 @@ class HomeScreen(Screen[None]):
         if near is not None and near.fingerprint == run.fingerprint:
             return near.path
         try:
-            return await asyncio.to_thread(store_of_run, run.path)
+            store = await asyncio.to_thread(store_of_run, run.path)
         except RunError:
             return None if near is None else near.path
+        above = Path(os.path.commonpath([self.folder, store]))
+        if above in list(self.folder.parents)[:ABOVE]:  # from now on, show both
+            self.folder, self._scanner = above, LibraryScanner(above)
+        return store
 
     def _run(self) -> RunEntry | None:
         if isinstance(entry := self.entry, RunEntry):
@@ -221,8 +233,7 @@ class HomeScreen(Screen[None]):
         store = self.library.store_of(entry) if isinstance(entry, RunEntry) else entry
         facts = run_facts(entry, store) if isinstance(entry, RunEntry) else store_facts(entry)
         self.query_one(FactList).show(facts)
-        self.query_one("SceneView").display = is_run
-        self.query_one("TrackMap").display = not is_run
+        self.scene.display, self.tracks.display = is_run, not is_run
         if self._previewed != entry.path:
             self._previewed = entry.path
             self._show_picture(entry, store)
@@ -246,31 +257,23 @@ class HomeScreen(Screen[None]):
             else:
                 return
         except TaskFailed as error:
-            self.call_later(self._show_note, str(error))
+            self.call_later(self.scene.show_note, str(error))
         else:
             self._previews[entry.path] = picture
             self.call_later(self._show_picture, entry, store)
 
     def _show_picture(self, entry: Entry, store: StoreEntry | None) -> None:
-        from trajflow.tui.widgets.plots import TrackMap
-        from trajflow.tui.widgets.scene_view import SceneView
-
         picture: Any = self._previews.get(entry.path)
         if isinstance(entry, StoreEntry):
-            self.query_one(TrackMap).show(picture)
+            self.tracks.show(picture)
         elif picture is not None:
-            self.query_one(SceneView).show(picture)
+            self.scene.show(picture)
         elif entry.problem:
-            self._show_note("this run is damaged")
+            self.scene.show_note("this run is damaged")
         elif store is None:
-            self._show_note("its store is not here")
+            self.scene.show_note("its store is not here")
         else:
-            self._show_note("loading the model ..." if entry.weights else "no weights yet")
-
-    def _show_note(self, note: str) -> None:
-        from trajflow.tui.widgets.scene_view import SceneView
-
-        self.query_one(SceneView).show_note(note)
+            self.scene.show_note("loading the model ..." if entry.weights else "no weights yet")
 
 
 def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:

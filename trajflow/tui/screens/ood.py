@@ -109,6 +109,7 @@ class OodScreen(Screen[None]):
         self.report: Report | None = None
         self.shown: tuple[ReportWindow, View, View] | None = None
         self.order, self.highest, self.why = 0, True, False
+        self._worst = ""
         self._chart, self._group = 0, f"evaluate {run}"
 
     def compose(self) -> ComposeResult:
@@ -180,17 +181,19 @@ class OodScreen(Screen[None]):
 
     def show(self, report: Report | None) -> None:
         """Show a report, or how to make one."""
+        if self.report is None and report is not None:
+            self.table.focus()
         self.report = report or self.report
         self.set_class(self.report is None, "-empty")
         if self.report is None:
             self.scene.show_note("No OOD report yet: press e to make one (takes minutes)")
             self._show_words(no_report_facts(self.run_folder, self.data))
         else:
-            first = not self.table.records
+            at_top = self.table.chosen in (None, self._worst)
             self.table.show_report(self.report)
-            if first:
-                self.table.choose(next((c["key"] for c in by_hidden_cost(self.report)), ""))
-                self.table.focus()
+            self._worst = next((one["key"] for one in by_hidden_cost(self.report)), "")
+            if at_top:  # while corruptions are added, the cursor stays on the worst one
+                self.table.choose(self._worst)
             summary = self.query_one("#summary", Static)
             summary.update(hidden_summary(self.report))
             summary.set_class(any(one.hidden for one in cost_points(self.report)), "-danger")

@@ -3,7 +3,8 @@
 The names of the report's scores stand here alone.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from trajflow.ood.report import cost, flagged_share, hidden_cost, is_hidden
 from trajflow.text import safe
+from trajflow.tui.format import number, percent
 from trajflow.tui.widgets.metrics_panel import THRESHOLD
 from trajflow.tui.widgets.plots import CostPoint, Curve
 from trajflow.tui.widgets.tables import Cell, Column, RecordTable
@@ -44,18 +46,16 @@ interval over people. **baseline**: the best AUROC of a score without a network.
 """
 
     def __init__(self) -> None:
-        columns = [
+        columns: list[Column[Values]] = [
             Column("corruption", 18, _name, _name, down=False),
-            Column("cost", 7, _cost_cell, lambda one: one["cost"]),
-            Column("flagged", 8, lambda one: _percent(one["flagged"]), lambda one: one["flagged"]),
-            Column("hidden", 7, _hidden_cell, lambda one: one["hidden"]),
-            Column("AUROC", 6, lambda one: _decimals(one["auroc"]), lambda one: one["auroc"]),
-            Column("cov@90", 7, lambda one: _percent(one["cov"]), lambda one: one["cov"]),
-            Column("energy", 8, lambda one: _energy(one["energy"]), lambda one: one["energy"]),
-            Column("95 %", 9, lambda one: one["interval"], lambda one: one["interval"] or None),
-            Column(
-                "baseline", 13, lambda one: one["baseline"], lambda one: one["baseline"] or None
-            ),
+            _column("cost", 7, _cost_cell),
+            _column("flagged", 8, lambda one: percent(one["flagged"])),
+            _column("hidden", 7, _hidden_cell),
+            _column("AUROC", 6, lambda one: _decimals(one["AUROC"])),
+            _column("cov@90", 7, lambda one: percent(one["cov@90"])),
+            _column("energy", 8, lambda one: number(one["energy"])),
+            _column("95 %", 9, lambda one: one["95 %"] or ""),
+            _column("baseline", 13, lambda one: one["baseline"] or ""),
         ]
         super().__init__(columns, lambda one: str(one["key"]), order="hidden")
 
@@ -70,18 +70,18 @@ def report_rows(report: Values) -> list[Values]:
 
 
 def report_row(corruption: Values, ordinary: Values) -> dict[str, Any]:
-    """What the table shows of a corruption."""
-    row = {"key": corruption["key"], "name": corruption["name"], "baseline": "", "interval": ""}
-    row |= {"level": corruption.get("level", "windows"), "auroc": None, "hidden": None}
+    """What the table shows of a corruption, by the name of the column."""
+    row = {"key": corruption["key"], "name": corruption["name"], "danger": False}
+    row |= {"level": corruption.get("level", "windows"), "95 %": None, "baseline": None}
+    row |= dict.fromkeys(("cost", "flagged", "hidden", "AUROC", "cov@90", "energy"), math.nan)
     if not corruption["windows"]:
-        return row | dict.fromkeys(("cost", "flagged", "cov", "energy")) | {"danger": False}
+        return row
     accuracy, detection = corruption["accuracy"], corruption.get("detection")
     row |= {
         "cost": cost(corruption, ordinary) + 1,
         "flagged": flagged_share(corruption),
-        "cov": accuracy["coverage_90"]["value"],
-        "energy": accuracy["energy_score"]["value"],
-        "danger": detection is not None and is_hidden(corruption, ordinary),
+        "cov@90": _value(accuracy["coverage_90"]),
+        "energy": _value(accuracy["energy_score"]),
     }
     if detection is None:
         return row
@@ -89,9 +89,10 @@ def report_row(corruption: Values, ordinary: Values) -> dict[str, Any]:
     ends = auroc["interval"]
     return row | {
         "hidden": hidden_cost(corruption, ordinary),
-        "auroc": auroc["value"],
-        "interval": "" if ends is None else f"{_short(ends[0])}-{_short(ends[1])}",
+        "AUROC": _value(auroc),
+        "95 %": None if ends is None else f"{_short(ends[0])}-{_short(ends[1])}",
         "baseline": f"{_short(best)} {name}",
+        "danger": is_hidden(corruption, ordinary),
     }
 
 
@@ -109,29 +110,28 @@ def _name(row: Values) -> str:
     return f"{row['name']:10}{row['level']}"
 
 
+def _column(name: str, width: int, cell: Callable[[Values], Cell]) -> Column[Values]:
+    return Column(name, width, cell, lambda one: one[name])
+
+
 def _cost_cell(row: Values) -> Cell:
-    if row["cost"] is None:
+    if math.isnan(row["cost"]):
         return "nobody"
-    value = row["cost"]
-    text = f"×{value:.3g}" if value < 1000 else f"×{value:.0f}"
+    text = f"×{number(row['cost'])}"
     return (f"! {text}", "error") if row["danger"] else text
 
 
 def _hidden_cell(row: Values) -> Cell:
-    text = "" if row["hidden"] is None else f"{row['hidden']:.2f}"
+    text = "" if math.isnan(row["hidden"]) else f"{row['hidden']:.2f}"
     return (text, "error") if row["danger"] else text
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"
+def _decimals(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else ""
 
 
-def _decimals(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _energy(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+def _value(estimate: Values) -> float:
+    return math.nan if estimate["value"] is None else float(estimate["value"])
 
 
 def best_baseline(corruption: Values) -> tuple[str, float]:
@@ -220,7 +220,8 @@ def corruption_facts(report: Values, corruption: Values | None) -> list[Text]:
     return [
         head,
         Text(
-            f"AUROC {_value(detection['auroc'])}  FPR95 {_value(detection['fpr95'])}  "
+            f"AUROC {_decimals(_value(detection['auroc']))}  "
+            f"FPR95 {_decimals(_value(detection['fpr95']))}  "
             f"detected {_interval(corruption['alarms'][SCORE])}"
         ),
         Text("  ".join(changes)),
@@ -268,15 +269,9 @@ def _short(value: float) -> str:
     return "1.0" if value >= 0.995 else f"{value:.2f}"[1:]
 
 
-def _value(estimate: Values) -> str:
-    return "-" if estimate["value"] is None else f"{estimate['value']:.3f}"
-
-
 def _score(accuracy: Values, name: str) -> str:
-    value = accuracy[name]["value"]
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if name == "energy_score" else f"{100 * value:.0f} %"
+    value = _value(accuracy[name])
+    return f"{value:.2f}" if name == "energy_score" else percent(value)
 
 
 def _interval(estimate: Values) -> str:

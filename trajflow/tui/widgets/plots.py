@@ -344,9 +344,12 @@ def paint_costs(
     def column_of(flagged: float) -> int:
         return left + round(flagged * (columns - left - 2))
 
-    corner = np.zeros((1, 2 * rows, columns))
-    corner[0, 2 : 2 * row_of(0) + 1, left : column_of(0.5)] = 0.02
-    canvas.shade(corner, np.array([red]))
+    tint = blend(red, palette.background, 0.8) if palette.depth != "16" else None
+
+    def back_of(row: int, column: int) -> int | None:
+        """What is behind a cell: the corner of hidden costs stands out."""
+        return tint if row <= row_of(0) and left <= column < column_of(0.5) else None
+
     canvas.write(0, 0, "cost", palette.foreground, bold=True)
     canvas.write(0, left, "hurts and is not flagged"[: columns - left], red)
     for power in range(math.ceil(low), math.floor(top) + 1):
@@ -358,14 +361,21 @@ def paint_costs(
         column = min(column_of(share), columns - len(label))
         if canvas.free(rows - 1, column, len(label)):
             canvas.write(rows - 1, column, label, palette.muted)
-    order = sorted(range(len(points)), key=lambda k: (points[k].name == chosen, points[k].hidden))
-    for k in order:
-        one, ink = points[k], red if points[k].hidden else palette.muted
-        row, column = row_of(logs[k]), column_of(one.flagged)
-        colors = (palette.background, palette.foreground) if one.name == chosen else (ink, None)
-        canvas.write(row, column, "●" if one.hidden else "○", *colors)
-        if one.hidden and canvas.free(row, column + 1, len(one.name) + 1):
-            canvas.write(row, column + 2, one.name, red)
+    for k in sorted(range(len(points)), key=lambda k: points[k].name == chosen):
+        one, row, column = points[k], row_of(logs[k]), column_of(points[k].flagged)
+        ink, back = red if one.hidden else palette.muted, back_of(row, column)
+        if one.name == chosen:
+            ink, back = palette.background, palette.foreground
+        canvas.write(row, column, "●" if one.hidden else "○", ink, back)
+    for k in (k for k, one in enumerate(points) if one.hidden):
+        one, row, column = points[k], row_of(logs[k]), column_of(points[k].flagged)
+        if canvas.free(row, column + 1, len(one.name) + 1):
+            for place, letter in enumerate(one.name, column + 2):
+                canvas.write(row, place, letter, red, back_of(row, place))
+    for row in range(1, row_of(0) + 1):
+        for column in range(left, column_of(0.5)):
+            if canvas.free(row, column):
+                canvas.write(row, column, " ", red, tint)
     return canvas.cells()
 
 

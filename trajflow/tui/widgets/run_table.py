@@ -33,7 +33,7 @@ class RunTable(RecordTable[Entry]):
         Binding("space", "mark", "Mark", id="runs.mark"),
     ]
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self) -> None:
         self.library, self.marked = Library(), set[str]()
         columns: list[Column[Entry]] = [
             Column("name", 20, self._entry_name, lambda entry: entry.name.lower(), down=False),
@@ -47,7 +47,7 @@ class RunTable(RecordTable[Entry]):
             Column("split", 11, _split, lambda entry: _split(entry) or None, down=False),
             Column("age", 9, _age, lambda entry: entry.modified),
         ]
-        super().__init__(columns, lambda entry: str(entry.path), order="age", id=id)
+        super().__init__(columns, lambda entry: str(entry.path), order="age")
 
     def show_library(self, library: Library) -> None:
         """Show what lies below a folder now."""
