@@ -573,7 +573,8 @@ class Recall:
         new = [k for k, one in enumerate(who) if one not in self._known]
         names = [self._scenes[batch.scene[scene[k]]] for k in new]
         past = batch.past[scene[new], agent[new]]
-        found = self.place.nearest(names, past, now[new], [who[k][0] for k in new], self.count)
+        agents = [who[k][0] for k in new]
+        found = self.place.nearest(names, past, now[new], agents, self.count, horizon)
         self._known.update(zip((who[k] for k in new), found, strict=True))
         rows = np.array([self._known[one] for one in who], np.int64).reshape(-1, self.count)
         paths = self.place.recalled(rows, now, reach * history, reach * horizon)

@@ -19,8 +19,10 @@ from trajflow.errors import ConfigError, DataError, TrajflowError
 from trajflow.io import read_whole, write_whole
 from trajflow.types import Bools, Floats, Ints
 
-RADIUS = 5.5
+RADIUS = 8.5
 """Distance within which others count as having been here, in typical displacements per step."""
+UNKNOWN = 1.0
+"""What a future that was not seen costs, where the whole radius costs 1: half of it, half of it."""
 MOVING = 0.2
 """Displacement per step, over the typical one, above which an agent moves and has a heading."""
 COSINE = 0.5
@@ -148,11 +150,12 @@ class Place:
         now: int,
         agent: Hashable,
         count: int,
+        horizon: int,
     ) -> Ints:
         """Observations of others who were here and went the same way, at most `count`, the best.
 
-        At most one of each track, by distance, heading and speed; of equal ones the latest. The
-        order depends on nothing at or after the present.
+        At most one of each track, by distance, heading, speed and how much of what followed is
+        known; of equal ones the latest. The order depends on nothing at or after the present.
 
         Args:
             scene: Name of the scene.
@@ -161,6 +164,7 @@ class Place:
             now: The present step; only earlier ones are looked at.
             agent: Who looks; its own track is left out.
             count: How many at most.
+            horizon: Steps F that shall follow.
 
         Returns:
             Numbers of observations for `paths`, [N].
@@ -172,8 +176,15 @@ class Place:
             rows = self._candidates(code, position, now)
             own = self._tracks.get((code, _name(agent)), -1)
             rows, cost = self._alike(rows, own, position, velocity)
-            few = self._best_of_each(rows, cost, count, SHORTLIST)
-            return few if len(few) == count else self._best_of_each(rows, cost, count, len(rows))
+            for most in (SHORTLIST, len(rows)):
+                some = slice(None)
+                if most < len(rows):
+                    # With those that are equal to the last of them, so that no order matters.
+                    some = cost <= np.partition(cost, most)[most]
+                found = self._best_of_each(rows[some], cost[some], now, horizon)
+                if len(found) >= count:
+                    break
+            return found[:count]
 
     def paths(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
         """The tracks around some observations, cut at the present.
@@ -233,7 +244,7 @@ class Place:
         """
         present = np.broadcast_to(np.asarray(now, np.int64), (len(past),))
         with self._lock:
-            rows = self.nearest(scene, past, present, agents, count)
+            rows = self.nearest(scene, past, present, agents, count, horizon)
             return self.recalled(rows, present, past.shape[1], horizon)
 
     def nearest(
@@ -243,6 +254,7 @@ class Place:
         now: Ints,
         agents: Sequence[Hashable],
         count: int,
+        horizon: int,
     ) -> Ints:
         """The observations of `near` for N agents, [N, K], -1 where there are fewer.
 
@@ -252,7 +264,7 @@ class Place:
         rows = np.full((len(past), count), -1)
         asked = zip(scenes, *motion(past), now.tolist(), agents, strict=True)
         for k, (name, position, velocity, step, agent) in enumerate(asked):
-            one = self.near(name, position, velocity, step, agent, count)
+            one = self.near(name, position, velocity, step, agent, count, horizon)
             rows[k, : len(one)] = one
         return rows
 
@@ -429,16 +441,26 @@ class Place:
                     found.append(rows[max(0, last - CANDIDATES) : last])
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
-    def _best_of_each(self, rows: Ints, cost: Floats, count: int, most: int) -> Ints:
-        """The best rows of different tracks, of the `most` best of all, those equal to them too."""
-        if most < len(rows):
-            some = cost <= np.partition(cost, most)[most]
-            rows, cost = rows[some], cost[some]
-        # Equal costs are common where people stand: the order must not be that of the index.
+    def _best_of_each(self, rows: Ints, cost: Floats, now: int, horizon: int) -> Ints:
+        """The best row of each track, the best of all first."""
         track, step = self._rows.track[rows], self._rows.step[rows]
+        cost = cost + UNKNOWN * (1 - self._followed(rows, now, horizon) / horizon)
+        # Equal costs are common where people stand: the order must not be that of the index.
         order = np.lexsort((track, -step, cost))
         first = np.sort(np.unique(track[order], return_index=True)[1])
-        return np.asarray(rows[order[first[:count]]])
+        return np.asarray(rows[order[first]])
+
+    def _followed(self, rows: Ints, now: int, horizon: int) -> Ints:
+        """Observations before the present in the steps F after rows [N], [N]."""
+        r = self._rows
+        count, end = np.zeros(len(rows), np.int64), np.minimum(r.step[rows] + horizon, now - 1)
+        who, row = np.arange(len(rows)), rows
+        for _ in range(horizon):
+            row = r.after[row]
+            kept = (row >= 0) & (r.step[row] <= end[who])
+            who, row = who[kept], row[kept]
+            count[who] += 1
+        return count
 
     def _alike(
         self, rows: Ints, own: int, position: Floats, velocity: Floats
