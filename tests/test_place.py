@@ -175,5 +175,5 @@ def test_tracks_whose_future_was_seen_come_before_nearer_ones_that_left():
     lanes = np.stack([np.stack([steps, 0 * steps + y], -1) for y in (0.1, 0.3)])
     lanes[0, 9:] = np.nan
     found = watched(lanes).recall("0", lanes[1:2, 5:9] * [1, 0], 40, ["new"], 2, F)[0]
-    assert found[:, 0, 1].tolist() == [0.3, 0.1]
+    assert found[:, T - 1, 1].tolist() == [0.3, 0.1]
     assert np.isfinite(found[0, :, 0]).all()

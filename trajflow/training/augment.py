@@ -25,8 +25,8 @@ class Augmentation:
         reverse_prob: Share of the scenes that are played backwards.
         agent_dropout: Share of the agents that are left out.
         history_dropout: Share of the agents of which only the last steps, two at least, are seen.
-        memory_dropout: Share of the agents that are shown nothing of what others did earlier; as
-            many others are shown a random part.
+        memory_dropout: Share of the agents that are shown nothing of what others did earlier; half
+            of the others are shown a random part.
         position_noise: Largest deviation of noise on seen positions, in the unit of the tracks.
             Half of the scenes stay clean, each of the others has a level of its own: a model that
             knew one level only would forget what a clean past is worth.
@@ -66,10 +66,11 @@ class Augmentation:
         return batch, pace
 
     def _forgetful(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        """The batch with agents that remember nothing, and as many others that do a random part."""
+        """The batch with agents that remember nothing, and half of the others a random part."""
         assert batch.memory is not None
         kind, memory = rng.random(batch.target.shape), batch.memory.copy()
-        part = np.where(kind < 2 * self.memory_dropout, rng.random(kind.shape), self.agent_dropout)
+        partly = (kind < (1 + self.memory_dropout) / 2) & (self.memory_dropout > 0)
+        part = np.where(partly, rng.random(kind.shape), self.agent_dropout)
         share = np.where(kind < self.memory_dropout, 1.0, part)
         memory[rng.random(batch.memory.shape[:3]) < share[..., None]] = np.nan
         return replace(batch, memory=memory)
