@@ -60,9 +60,16 @@ class Place:
     Attributes:
         scale: Typical displacement per step, in the unit of the positions.
         max_observations: Observations that are kept at most.
+        max_age: Steps after which an observation is no longer looked at; None: never.
     """
 
-    def __init__(self, scale: float, dims: int = 2, max_observations: int = 500_000) -> None:
+    def __init__(
+        self,
+        scale: float,
+        dims: int = 2,
+        max_observations: int = 500_000,
+        max_age: int | None = None,
+    ) -> None:
         """An empty place.
 
         Args:
@@ -70,6 +77,7 @@ class Place:
                 will look here.
             dims: Coordinates D, 2 or 3.
             max_observations: Observations that are kept.
+            max_age: Steps after which an observation is no longer looked at; None: never.
 
         Raises:
             ConfigError: A number is out of bounds.
@@ -80,7 +88,10 @@ class Place:
             raise ConfigError(f"dims must be 2 or 3, got {dims}")
         if max_observations < 1:
             raise ConfigError(f"max_observations must be at least 1, got {max_observations}")
+        if max_age is not None and max_age < 1:
+            raise ConfigError(f"max_age must be at least 1 step, or None, got {max_age}")
         self.scale, self.dims, self.max_observations = float(scale), dims, max_observations
+        self.max_age = max_age
         self._clear()
 
     def __len__(self) -> int:
@@ -190,13 +201,13 @@ class Place:
         """The tracks around some observations, cut at the present.
 
         Args:
-            rows: Numbers of observations from `near`, [M]; -1 for none.
-            now: The present of each, [M].
+            rows: Numbers of observations from `near`, [N]; -1 for none.
+            now: The present of each, [N].
             history: Steps T up to the observation.
             horizon: Steps F after it.
 
         Returns:
-            Positions and how many steps ago they were, [M, T + F, D + 1]; NaN where nobody was
+            Positions and how many steps ago they were, [N, T + F, D + 1]; NaN where nobody was
             seen, and at all steps from the present on.
         """
         with self._lock:
@@ -298,6 +309,7 @@ class Place:
                 "scale": self.scale,
                 "dims": self.dims,
                 "max_observations": self.max_observations,
+                "max_age": self.max_age,
                 "scenes": self.scenes,
                 "latest": self._latest,
                 "numbered": self._numbered,
@@ -341,7 +353,8 @@ class Place:
         facts = json.loads(arrays["facts"].tobytes())
         if facts["format"] != FORMAT:
             raise ValueError(f"its format is {facts['format']}, this version reads {FORMAT}")
-        place = cls(float(facts["scale"]), facts["dims"], int(facts["max_observations"]))
+        bounds = int(facts["max_observations"]), facts["max_age"]
+        place = cls(float(facts["scale"]), facts["dims"], *bounds)
         names = ("step", "track", "number", "position", "velocity")
         step, track, number, position, velocity = (arrays[name] for name in names)
         count, scenes = len(step), [str(name) for name in facts["scenes"]]
@@ -437,8 +450,10 @@ class Place:
                 if (cell := self._cells.get((scene, i, j))) is not None:
                     rows = np.array(cell, np.int64)
                     # Rows of a cell are in the order of their steps.
-                    last = int(np.searchsorted(self._rows.step[rows], now))
-                    found.append(rows[max(0, last - CANDIDATES) : last])
+                    oldest = now if self.max_age is None else now - self.max_age
+                    first, last = np.searchsorted(self._rows.step[rows], (oldest, now)).tolist()
+                    first = 0 if self.max_age is None else first
+                    found.append(rows[max(first, last - CANDIDATES) : last])
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def _best_of_each(self, rows: Ints, cost: Floats, now: int, horizon: int) -> Ints:
