@@ -109,7 +109,7 @@ class TrackData:
         self.shape = Shape(history, horizon, stride, neighbors, reach)
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
 
-    def watch(self, memory: int, scale: float = 1.0) -> None:
+    def watch(self, memory: int, scale: float = 1.0, max_age: int | None = None) -> None:
         """Let batches bring what others did earlier who were where a target is now.
 
         Windows of the training split are shown rows of this split alone, of the agents that are
@@ -119,8 +119,9 @@ class TrackData:
         Args:
             memory: Most earlier tracks of each target; 0: none, as before the first call.
             scale: Typical displacement per step of the model that will look.
+            max_age: Steps after which an observation is no longer looked at; None: never.
         """
-        self._stream.watch(memory, scale)
+        self._stream.watch(memory, scale, max_age)
 
     @property
     def memory(self) -> int:
@@ -405,13 +406,14 @@ class Stream:
         self._held: tuple[int, Tracks, NDArray[np.int8]] | None = None
         self._kept: dict[tuple[str, bytes], Windows] = {}
         self._counted: dict[tuple[str, bytes], list[Census]] = {}
-        self.memory, self._scale = 0, 1.0
+        self.memory = 0
+        self._lookup: tuple[float, int | None] = 1.0, None
         self._recalls: dict[tuple[bool, int], Recall] = {}
 
-    def watch(self, memory: int, scale: float) -> None:
-        """Choose how many earlier tracks each target is shown, and the scale they are found by."""
-        if (memory, scale) != (self.memory, self._scale):
-            self.memory, self._scale, self._recalls = memory, scale, {}
+    def watch(self, memory: int, scale: float, max_age: int | None) -> None:
+        """Choose how many earlier tracks each target is shown, and how they are looked up."""
+        if (memory, scale, max_age) != (self.memory, *self._lookup):
+            self.memory, self._lookup, self._recalls = memory, (scale, max_age), {}
 
     def remembered(self, batch: Batch, split: str, group: int) -> Batch:
         """The batch of a split and group with its memory, if batches shall bring any."""
@@ -431,7 +433,7 @@ class Stream:
             seen = roles == PARTS.index("train")
             if self.agents is not None:
                 seen &= np.isin(tracks.agent, self.agents)[tracks.track]
-        return Recall(tracks, seen, self.memory, self._scale)
+        return Recall(tracks, seen, self.memory, *self._lookup)
 
     def windows(self, split: str, group: int = 0, people: Ints | None = None) -> Windows:
         """The windows of one split of one group.
@@ -546,7 +548,9 @@ class Stream:
 class Recall:
     """Brings batches of some recordings what others did earlier who were where a target is now."""
 
-    def __init__(self, tracks: Tracks, seen: Bools, count: int, scale: float) -> None:
+    def __init__(
+        self, tracks: Tracks, seen: Bools, count: int, scale: float, max_age: int | None = None
+    ) -> None:
         """Watch recordings.
 
         Args:
@@ -554,9 +558,11 @@ class Recall:
             seen: Rows that may be remembered, [N].
             count: Most tracks K that each target is shown.
             scale: Typical displacement per step.
+            max_age: Steps after which a row is no longer looked at; None: never.
         """
         self.count, self._scenes = count, tracks.scenes
-        self.place = Place(scale, tracks.position.shape[1], max(1, int(seen.sum())))
+        rows, dims = max(1, int(seen.sum())), tracks.position.shape[1]
+        self.place = Place(scale, dims, rows, max_age)
         self._known: dict[tuple[int, int], Ints] = {}
         rows = np.flatnonzero(seen)
         scene, agent = (one[tracks.track[rows]] for one in (tracks.scene, tracks.agent))
@@ -573,7 +579,8 @@ class Recall:
         new = [k for k, one in enumerate(who) if one not in self._known]
         names = [self._scenes[batch.scene[scene[k]]] for k in new]
         past = batch.past[scene[new], agent[new]]
-        found = self.place.nearest(names, past, now[new], [who[k][0] for k in new], self.count)
+        agents = [who[k][0] for k in new]
+        found = self.place.nearest(names, past, now[new], agents, self.count, horizon)
         self._known.update(zip((who[k] for k in new), found, strict=True))
         rows = np.array([self._known[one] for one in who], np.int64).reshape(-1, self.count)
         paths = self.place.recalled(rows, now, reach * history, reach * horizon)

@@ -11,6 +11,9 @@ from trajflow import OnlinePredictor, Place, Predictor
 from trajflow.browse.session import Session
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
+from trajflow.datasets.schema import TrackBlock
+from trajflow.datasets.store import open_store
+from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import ConfigError
 from trajflow.export.onnx import to_onnx
 from trajflow.export.verify import check_forecasts
@@ -266,8 +269,10 @@ def test_what_is_remembered_is_played_at_the_pace_of_its_scene():
 def test_part_of_the_agents_learn_without_memory():
     batch = batch_of(pasts(200))
     after, _ = Augmentation(memory_dropout=0.4)(batch, np.random.default_rng(0))
-    share = np.isfinite(after.memory).any((2, 3, 4)).mean()
-    assert 0.5 < share < 0.7
+    left, before = (np.isfinite(one.memory).any((3, 4)).sum(2) for one in (after, batch))
+    assert 0.35 < (left[before > 0] == 0).mean() < 0.55
+    assert ((left > 0) & (left < before)).mean() > 0.1
+    assert (left == before)[before > 0].mean() > 0.25
 
 
 @pytest.fixture
@@ -316,6 +321,29 @@ def test_memory_is_of_earlier_rows_of_others_that_a_training_may_see(street, opt
                 assert split != "train" or learned is None or row["agent"] in learned
         assert seen > 100
     assert data_of(street, **options).memory == 0
+
+
+def test_training_windows_do_not_remember_earlier_rows_of_another_split(tmp_path):
+    with StoreWriter(tmp_path / "tracks.zarr", dims=2, dt=0.5, unit="m") as writer:
+        steps = np.concatenate([np.arange(first, first + 14) for first in range(0, 60, 3)])
+        block = TrackBlock(
+            scene="north",
+            labels=list(range(20)),
+            types=["walker"] * 20,
+            rowsize=np.full(20, 14),
+            time=steps * 0.5,
+            position=np.random.default_rng(0).normal(size=(len(steps), 2)),
+            split=np.where(steps < 30, "val", "train"),
+        )
+        writer.append(block)
+    data = TrackData(open_store(tmp_path / "tracks.zarr"), history=3, horizon=2)
+    data.watch(6, 5.0)
+    oldest = []
+    for batch in data.batches("train", 20):
+        now = (batch.start + 2)[:, None, None, None]
+        step = now - batch.memory[..., -1]
+        oldest.append(np.nanmin(step, initial=np.inf))
+    assert 30 <= min(oldest) < 40
 
 
 def test_validation_windows_remember_what_was_trained_on(street):

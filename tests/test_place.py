@@ -168,3 +168,23 @@ def test_pushes_that_cannot_be_are_refused_and_change_nothing():
 def test_a_place_of_impossible_settings_is_refused(options):
     with pytest.raises(ConfigError):
         Place(**options)
+
+
+def test_tracks_whose_future_was_seen_come_before_nearer_ones_that_left():
+    steps = np.arange(20.0)
+    lanes = np.stack([np.stack([steps, 0 * steps + y], -1) for y in (0.1, 0.3)])
+    lanes[0, 9:] = np.nan
+    found = watched(lanes).recall("0", lanes[1:2, 5:9] * [1, 0], 40, ["new"], 2, F)[0]
+    assert found[:, T - 1, 1].tolist() == [0.3, 0.1]
+    assert np.isfinite(found[0, :, 0]).all()
+
+
+def test_what_is_too_old_is_no_longer_looked_at():
+    path = crowd(people=60)
+    for age in (10, 25):
+        ago = found_at(watched(path, max_age=age), path, 50)[0]
+        there = np.isfinite(ago).any((2, 3))
+        assert there.any()
+        assert np.nanmax(ago[..., T - 1, -1]) <= age
+    with pytest.raises(ConfigError, match="max_age"):
+        Place(1.0, max_age=0)

@@ -176,8 +176,9 @@ class TrainConfig(_Section):
     position_noise: float = Field(0.0, ge=0)
     """Largest deviation of noise on seen positions, as a share of the displacement scale;
     half of the scenes stay clean."""
-    memory_dropout: float = Field(0.3, ge=0, lt=1)
-    """Share of the agents that learn without memory, so that a forecast also works without."""
+    memory_dropout: float = Field(0.5, ge=0, lt=1)
+    """Share of the agents that learn without memory, so that a forecast also works without; half of
+    the others learn with a random part of it."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the numbers of a context that are dropped."""
     validate_every: float = Field(1.0, gt=0)

@@ -19,8 +19,10 @@ from trajflow.errors import ConfigError, DataError, TrajflowError
 from trajflow.io import read_whole, write_whole
 from trajflow.types import Bools, Floats, Ints
 
-RADIUS = 5.5
+RADIUS = 8.5
 """Distance within which others count as having been here, in typical displacements per step."""
+UNKNOWN = 1.0
+"""What a future that was not seen costs, where the whole radius costs 1: half of it, half of it."""
 MOVING = 0.2
 """Displacement per step, over the typical one, above which an agent moves and has a heading."""
 COSINE = 0.5
@@ -58,9 +60,16 @@ class Place:
     Attributes:
         scale: Typical displacement per step, in the unit of the positions.
         max_observations: Observations that are kept at most.
+        max_age: Steps after which an observation is no longer looked at; None: never.
     """
 
-    def __init__(self, scale: float, dims: int = 2, max_observations: int = 500_000) -> None:
+    def __init__(
+        self,
+        scale: float,
+        dims: int = 2,
+        max_observations: int = 500_000,
+        max_age: int | None = None,
+    ) -> None:
         """An empty place.
 
         Args:
@@ -68,6 +77,7 @@ class Place:
                 will look here.
             dims: Coordinates D, 2 or 3.
             max_observations: Observations that are kept.
+            max_age: Steps after which an observation is no longer looked at; None: never.
 
         Raises:
             ConfigError: A number is out of bounds.
@@ -78,7 +88,10 @@ class Place:
             raise ConfigError(f"dims must be 2 or 3, got {dims}")
         if max_observations < 1:
             raise ConfigError(f"max_observations must be at least 1, got {max_observations}")
+        if max_age is not None and max_age < 1:
+            raise ConfigError(f"max_age must be at least 1 step, or None, got {max_age}")
         self.scale, self.dims, self.max_observations = float(scale), dims, max_observations
+        self.max_age = max_age
         self._clear()
 
     def __len__(self) -> int:
@@ -148,11 +161,12 @@ class Place:
         now: int,
         agent: Hashable,
         count: int,
+        horizon: int,
     ) -> Ints:
         """Observations of others who were here and went the same way, at most `count`, the best.
 
-        At most one of each track, by distance, heading and speed; of equal ones the latest. The
-        order depends on nothing at or after the present.
+        At most one of each track, by distance, heading, speed and how much of what followed is
+        known; of equal ones the latest. The order depends on nothing at or after the present.
 
         Args:
             scene: Name of the scene.
@@ -161,6 +175,7 @@ class Place:
             now: The present step; only earlier ones are looked at.
             agent: Who looks; its own track is left out.
             count: How many at most.
+            horizon: Steps F that shall follow.
 
         Returns:
             Numbers of observations for `paths`, [N].
@@ -172,20 +187,27 @@ class Place:
             rows = self._candidates(code, position, now)
             own = self._tracks.get((code, _name(agent)), -1)
             rows, cost = self._alike(rows, own, position, velocity)
-            few = self._best_of_each(rows, cost, count, SHORTLIST)
-            return few if len(few) == count else self._best_of_each(rows, cost, count, len(rows))
+            for most in (SHORTLIST, len(rows)):
+                some = slice(None)
+                if most < len(rows):
+                    # With those that are equal to the last of them, so that no order matters.
+                    some = cost <= np.partition(cost, most)[most]
+                found = self._best_of_each(rows[some], cost[some], now, horizon)
+                if len(found) >= count:
+                    break
+            return found[:count]
 
     def paths(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
         """The tracks around some observations, cut at the present.
 
         Args:
-            rows: Numbers of observations from `near`, [M]; -1 for none.
-            now: The present of each, [M].
+            rows: Numbers of observations from `near`, [N]; -1 for none.
+            now: The present of each, [N].
             history: Steps T up to the observation.
             horizon: Steps F after it.
 
         Returns:
-            Positions and how many steps ago they were, [M, T + F, D + 1]; NaN where nobody was
+            Positions and how many steps ago they were, [N, T + F, D + 1]; NaN where nobody was
             seen, and at all steps from the present on.
         """
         with self._lock:
@@ -233,7 +255,7 @@ class Place:
         """
         present = np.broadcast_to(np.asarray(now, np.int64), (len(past),))
         with self._lock:
-            rows = self.nearest(scene, past, present, agents, count)
+            rows = self.nearest(scene, past, present, agents, count, horizon)
             return self.recalled(rows, present, past.shape[1], horizon)
 
     def nearest(
@@ -243,6 +265,7 @@ class Place:
         now: Ints,
         agents: Sequence[Hashable],
         count: int,
+        horizon: int,
     ) -> Ints:
         """The observations of `near` for N agents, [N, K], -1 where there are fewer.
 
@@ -252,7 +275,7 @@ class Place:
         rows = np.full((len(past), count), -1)
         asked = zip(scenes, *motion(past), now.tolist(), agents, strict=True)
         for k, (name, position, velocity, step, agent) in enumerate(asked):
-            one = self.near(name, position, velocity, step, agent, count)
+            one = self.near(name, position, velocity, step, agent, count, horizon)
             rows[k, : len(one)] = one
         return rows
 
@@ -286,6 +309,7 @@ class Place:
                 "scale": self.scale,
                 "dims": self.dims,
                 "max_observations": self.max_observations,
+                "max_age": self.max_age,
                 "scenes": self.scenes,
                 "latest": self._latest,
                 "numbered": self._numbered,
@@ -329,7 +353,8 @@ class Place:
         facts = json.loads(arrays["facts"].tobytes())
         if facts["format"] != FORMAT:
             raise ValueError(f"its format is {facts['format']}, this version reads {FORMAT}")
-        place = cls(float(facts["scale"]), facts["dims"], int(facts["max_observations"]))
+        bounds = int(facts["max_observations"]), facts["max_age"]
+        place = cls(float(facts["scale"]), facts["dims"], *bounds)
         names = ("step", "track", "number", "position", "velocity")
         step, track, number, position, velocity = (arrays[name] for name in names)
         count, scenes = len(step), [str(name) for name in facts["scenes"]]
@@ -425,20 +450,32 @@ class Place:
                 if (cell := self._cells.get((scene, i, j))) is not None:
                     rows = np.array(cell, np.int64)
                     # Rows of a cell are in the order of their steps.
-                    last = int(np.searchsorted(self._rows.step[rows], now))
-                    found.append(rows[max(0, last - CANDIDATES) : last])
+                    oldest = now if self.max_age is None else now - self.max_age
+                    first, last = np.searchsorted(self._rows.step[rows], (oldest, now)).tolist()
+                    first = 0 if self.max_age is None else first
+                    found.append(rows[max(first, last - CANDIDATES) : last])
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
-    def _best_of_each(self, rows: Ints, cost: Floats, count: int, most: int) -> Ints:
-        """The best rows of different tracks, of the `most` best of all, those equal to them too."""
-        if most < len(rows):
-            some = cost <= np.partition(cost, most)[most]
-            rows, cost = rows[some], cost[some]
-        # Equal costs are common where people stand: the order must not be that of the index.
+    def _best_of_each(self, rows: Ints, cost: Floats, now: int, horizon: int) -> Ints:
+        """The best row of each track, the best of all first."""
         track, step = self._rows.track[rows], self._rows.step[rows]
+        cost = cost + UNKNOWN * (1 - self._followed(rows, now, horizon) / horizon)
+        # Equal costs are common where people stand: the order must not be that of the index.
         order = np.lexsort((track, -step, cost))
         first = np.sort(np.unique(track[order], return_index=True)[1])
-        return np.asarray(rows[order[first[:count]]])
+        return np.asarray(rows[order[first]])
+
+    def _followed(self, rows: Ints, now: int, horizon: int) -> Ints:
+        """Observations before the present in the steps F after rows [N], [N]."""
+        r = self._rows
+        count, end = np.zeros(len(rows), np.int64), np.minimum(r.step[rows] + horizon, now - 1)
+        who, row = np.arange(len(rows)), rows
+        for _ in range(horizon):
+            row = r.after[row]
+            kept = (row >= 0) & (r.step[row] <= end[who])
+            who, row = who[kept], row[kept]
+            count[who] += 1
+        return count
 
     def _alike(
         self, rows: Ints, own: int, position: Floats, velocity: Floats

@@ -52,14 +52,6 @@ def emptied(batches: Iterator[Batch]) -> Iterator[Batch]:
     return (replace(batch, memory=None) for batch in batches)
 
 
-def watched(batches: Iterator[Batch], minutes: float, dt: float) -> Iterator[Batch]:
-    """The batches with what was seen in so many minutes before the present alone."""
-    for batch in batches:
-        assert batch.memory is not None
-        old = ~(batch.memory[..., -1:] * dt <= 60 * minutes)
-        yield replace(batch, memory=np.where(old, np.nan, batch.memory))
-
-
 def interval(difference: Floats, agent: Ints, resamples: int = 2000) -> tuple[float, float]:
     """95 % interval of the mean of a difference [N] by bootstrap over agents [N]."""
     _, person = np.unique(agent, return_inverse=True)
@@ -109,8 +101,9 @@ def main() -> None:
         if predictor.format.memory:
             rows.append((f"{run.name}, emptied", scores(predictor, emptied(windows()), asked.seed)))
         for late in minutes if predictor.format.memory else ():
-            some = watched(windows(), late, data.store.dt)
-            rows.append((f"{run.name}, {late:g} min", scores(predictor, some, asked.seed)))
+            steps = round(60 * late / data.store.dt)
+            data.watch(predictor.format.memory, predictor.displacement_scale, steps)
+            rows.append((f"{run.name}, {late:g} min", scores(predictor, windows(), asked.seed)))
     print(f"tracks {data.store.fingerprint()[:12]}, draws {DRAWS}, seed {asked.seed}")
     held = [data.store.scenes.index(name) for name in data.split.validation]
     first = rows[0][1]

@@ -69,7 +69,7 @@ class ForecastGraph(nn.Module):
             noise: Normal numbers of every sample of the first K agents of each scene,
                 [S, B, K, N] with N = F * D.
             dt_ratio: Seconds per step over those of the training tracks, [B].
-            memory: What is remembered for the first K agents, [B, K, M, T + F, D + 1]; not finite
+            memory: What is remembered for the first K agents, [B, K, ..., T + F, D + 1]; not finite
                 where unknown.
         """
         context, frame = self.model.context(past, noise.shape[2], dt_ratio)

@@ -228,7 +228,7 @@ def random_inputs(
 def _random_memory(
     past: Floats, a: Architecture, unit: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Walks near agents [B, K, T, D], for some of them, [B, K, M, T + F, D + 1]."""
+    """Walks near agents [B, K, T, D], for some of them, [B, K, ..., T + F, D + 1]."""
     shape = (*past.shape[:2], a.memory, a.history + a.horizon)
     here = np.nan_to_num(past[:, :, -1])[:, :, None, None]
     path = here + unit * rng.normal(size=(*shape, a.dims)).cumsum(3)

@@ -25,7 +25,8 @@ class Augmentation:
         reverse_prob: Share of the scenes that are played backwards.
         agent_dropout: Share of the agents that are left out.
         history_dropout: Share of the agents of which only the last steps, two at least, are seen.
-        memory_dropout: Share of the agents that are shown nothing of what others did earlier.
+        memory_dropout: Share of the agents that are shown nothing of what others did earlier; half
+            of the others are shown a random part.
         position_noise: Largest deviation of noise on seen positions, in the unit of the tracks.
             Half of the scenes stay clean, each of the others has a level of its own: a model that
             knew one level only would forget what a clean past is worth.
@@ -65,11 +66,13 @@ class Augmentation:
         return batch, pace
 
     def _forgetful(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        """The batch with some agents that remember nothing, and all without some of the others."""
+        """The batch with agents that remember nothing, and half of the others a random part."""
         assert batch.memory is not None
-        memory = batch.memory.copy()
-        memory[rng.random(batch.target.shape) < self.memory_dropout] = np.nan
-        memory[rng.random(batch.memory.shape[:3]) < self.agent_dropout] = np.nan
+        kind, memory = rng.random(batch.target.shape), batch.memory.copy()
+        partly = (kind < (1 + self.memory_dropout) / 2) & (self.memory_dropout > 0)
+        part = np.where(partly, rng.random(kind.shape), self.agent_dropout)
+        share = np.where(kind < self.memory_dropout, 1.0, part)
+        memory[rng.random(batch.memory.shape[:3]) < share[..., None]] = np.nan
         return replace(batch, memory=memory)
 
     def _sized(self, batch: Batch, rng: np.random.Generator) -> Batch:

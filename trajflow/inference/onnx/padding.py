@@ -76,7 +76,7 @@ class Scenes:
         return full
 
     def remembered(self, memory: Floats | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Memory [N, M, W, D + 1] of the agents as the graph wants it, [B, K, M, W, D + 1].
+        """Memory [N, ..., D + 1] of the agents as the graph wants it, [B, K, ..., D + 1].
 
         Args:
             memory: Positions and steps ago; None: nothing is remembered.
