@@ -46,8 +46,11 @@ class DataConfig(_Section):
     """Future steps that are forecast."""
     stride: int = Field(1, ge=1)
     """Steps between the starts of two windows."""
-    split: Literal["stored", "scene", "time"] = "stored"
-    """Where train, val and test come from: the store, whole recordings, or time inside each."""
+    split: Literal["stored", "scene", "time", "agent"] = "stored"
+    """Where train, val and test come from: the store, whole recordings, time inside each
+    recording, or its agents."""
+    val_by: Literal["auto", "scene", "agent", "time"] = "auto"
+    """What a stored split without val gives up for one: recordings, agents or the end of each."""
     fold: str | None = None
     """Leave-one-out fold: this name's recordings are the test split."""
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
@@ -273,10 +276,15 @@ class Config(_Section):
     def recorded(cls, values: Mapping[str, Any]) -> Config:
         """Settings as a run or a plan has recorded them, also one of version 0.1.0.
 
+        One that does not know `data.val_by` has cut its val split in time.
+
         Raises:
             ConfigError: A setting is unknown, out of bounds or no longer there.
         """
-        return cls.from_dict(_renamed(values))
+        result = _renamed(values)
+        if isinstance(data := result.get("data", {}), dict):
+            result["data"] = {"val_by": "time", **data}
+        return cls.from_dict(result)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
