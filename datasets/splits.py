@@ -150,9 +150,10 @@ def choose(
     Raises:
         ConfigError: A name is unknown, or the shares or the recordings do not suffice.
     """
-    for what, name, names in (("split", kind, get_args(Kind)), ("val_by", val_by, get_args(ValBy))):
-        if name not in names:
-            raise ConfigError(did_you_mean(what, name, names))
+    if kind not in get_args(Kind):
+        raise ConfigError(did_you_mean("split", kind, get_args(Kind)))
+    if val_by not in get_args(ValBy):
+        raise ConfigError(did_you_mean("val_by", val_by, get_args(ValBy)))
     if min(fractions) < 0 or fractions[0] <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ConfigError(
             f"fractions of train, val and test must be 0 or more, sum to 1 and leave something "

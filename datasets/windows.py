@@ -21,7 +21,7 @@ class Rows:
         row: Rows of the tracks, increasing, [N].
         key: Track and step of each row as one increasing number, [N].
         present: Order of the rows by scene, then step, then track, [N].
-        own: Whether the row may lie in the window of a target; of others only the past is seen, [N].
+        own: Whether all steps of a target may lie here; of other rows only the past is seen, [N].
         whole: Whether the row is the present of a target: all T + F steps around it exist, [N].
         free: Tracks whose future may be seen, [K].
         reach: Times T and F that batches bring around the present.
@@ -45,8 +45,8 @@ class Windows:
 
     A window is a scene and a start step at which at least one agent is seen in all T + F steps.
     These agents are its targets; its neighbors are all others visible at the present step, the
-    last of the past, of whatever split. Windows of neighboring starts overlap and share their agents, so an interval
-    around a mean must be drawn over agents, never over windows.
+    last of the past, of whatever split. Windows of neighboring starts overlap and share their
+    agents, so an interval around a mean must be drawn over agents, never over windows.
 
     Attributes:
         rows: The rows of the tracks that exist for these windows.

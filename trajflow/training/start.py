@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
@@ -16,6 +18,13 @@ from trajflow.training.trainer import Trainer
 
 log = logging.getLogger("trajflow")
 
+SPLITS = {
+    "stored": "as stored",
+    "scene": "by recordings",
+    "time": "by time in each recording",
+    "agent": "by agents",
+}
+"""How a split was made, in words."""
 SAME = {"store": "tracks", "hash": "parts of the tracks"}
 """Facts of a run that its tracks must agree with, and what they are called."""
 
@@ -38,8 +47,10 @@ def start_training(
     store, name = open_store(data), f"{Path(data).stem}-{config.model.encoder}-{config.flow.preset}"
     path = free_path(Path("runs") / name) if out is None else Path(out)
     tracks = track_data(store, config)
+    description = tracks.describe()
+    log.info(split_line(description))
     trainer = new_trainer(
-        config, tracks, str(path), tracks.describe(), facts_of(store), device_of(device)
+        config, tracks, str(path), description, facts_of(store), device_of(device)
     )
     log.info("run folder %s", path)
     return trainer
@@ -66,6 +77,24 @@ def resume_training(data: str | Path, out: str | Path, device: str = "auto") -> 
     if trainer.finished:
         log.info("%s has been trained to its end; nothing is left to train", out)
     return trainer
+
+
+def split_line(description: Mapping[str, Any]) -> str:
+    """The split of a store in one line, from `TrackData.describe`."""
+    rule = description["split"]
+    how = SPLITS[rule["kind"]] + (f", fold {rule['fold']}" if rule["fold"] else "")
+    if rule["val_by"]:
+        how += f", val taken from train {SPLITS[rule['val_by']]}"
+    parts = (
+        f"{name} {part['windows']:,} windows of {_counted(part['people'], 'agent')} in "
+        f"{_counted(part['recordings'], 'recording')}"
+        for name, part in description["parts"].items()
+    )
+    return f"split {how}: {'; '.join(parts)}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def free_path(path: Path) -> Path:
