@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from trajflow.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from trajflow.config import Config
+    from trajflow.datasets.loader import TrackData
     from trajflow.runs import RunFolder
     from trajflow.training import Evaluated, Event, Finished, Returned, Started, Step, Trainer
 
@@ -187,7 +188,7 @@ def train(
     if last.reason != "stopped":
         with ProgressBar("windows") as progress:
             fit_trained(trainer, progress.report)
-    _show_end(last, trainer.folder, trainer.data.store.path, as_json)
+    _show_end(last, trainer.folder, trainer.data, as_json)
     if last.reason == "stopped":
         raise typer.Exit(asked.exit_code)
 
@@ -336,17 +337,30 @@ def _shown(value: object) -> str:
     return "none" if value is None else json.dumps(value)
 
 
-def _show_end(last: "Finished", folder: "RunFolder", data: Path, as_json: bool) -> None:
+def _validated_beside(folder: "RunFolder", best: Mapping[str, Any], data: "TrackData") -> str:
+    """Whether the run beats the baselines on the validation windows it was chosen by."""
+    from trajflow.evaluation.comparison import validate_baselines, verdict
+
+    train = folder.config.train
+    scores = validate_baselines(data, train.validation_windows, train.samples, train.seed)
+    score = best["metrics"]["energy_score"]
+    return verdict(folder, score, scores, data.store.unit, data.store.path)
+
+
+def _show_end(last: "Finished", folder: "RunFolder", data: "TrackData", as_json: bool) -> None:
     """Say what came out of a training and what to do next."""
     from trajflow.evaluation.report import best_validation
 
-    best = best_validation(folder)
+    best, path = best_validation(folder), data.store.path
     stopped = last.reason == "stopped"
+    said = "" if stopped or not best else _validated_beside(folder, best, data)
     if as_json:
         known = {"run": str(folder.path), "reason": last.reason, "steps": last.step}
-        say_json({**known, "seconds": last.seconds, "best": best})
+        say_json({**known, "seconds": last.seconds, "best": best, "verdict": said})
         return
-    again = f"train {data} --out {folder.path} --resume"
-    verb = again if stopped else f"evaluate {folder.path} {data}"
+    again = f"train {path} --out {folder.path} --resume"
+    verb = again if stopped else f"evaluate {folder.path} {path}"
     shown = {"run": folder.path, "steps": last.step, "time": span(last.seconds)}
     say(pairs(shown | best.get("metrics", {}) | {"next": f"trajflow {verb}"}))
+    if said:
+        say(f"on the validation windows the run {said}")

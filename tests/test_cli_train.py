@@ -20,6 +20,8 @@ def test_training_talks_on_stderr_and_ends_on_stdout(trained, fork):
     path, out, said = trained
     assert out.splitlines()[0].split() == ["run", str(path)]
     assert f"trajflow evaluate {path} {fork}" in out
+    assert out.splitlines()[-1].startswith("on the validation windows the run does not beat the b")
+    assert "; next, train " in out.splitlines()[-1]
     parts = [f"{n} windows of {n} agents in {n} recordings" for n in (40, 12, 9)]
     assert "split as stored: train {}; val {}; test {}\n".format(*parts) in said
     assert "weights on cpu, 4 steps of 2 epochs" in said
