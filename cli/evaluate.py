@@ -57,6 +57,10 @@ def evaluate(
             autocompletion=_baselines,
         ),
     ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option("--baselines/--no-baselines", help="Show all baselines beside a run."),
+    ] = True,
     split: Split = "test",
     fold: Fold = None,
     samples: Samples = 20,
@@ -128,9 +132,10 @@ def evaluate(
     In a mean every recording or fold weighs the same; beside it is the mean over windows.
     "inside 90 %" is the share of truths whose rank among truth and samples, by the distance of each
     to the mean of the others, is within the level; a perfect forecaster has exactly 90 %.
-    The report is also kept in the run, for `trajflow compare`. With --ood it is another one: how
-    well the OOD score tells corrupted windows from ordinary ones, how well the run forecasts under
-    each corruption, and how well the expected error predicts the real one.
+    The baselines are judged on the same windows and shown beside a run whose samples are plain
+    draws. The report is also kept in the run, for `trajflow compare`. With --ood it is another one:
+    how well the OOD score tells corrupted windows from ordinary ones, how well the run forecasts
+    under each corruption, and how well the expected error predicts the real one.
     """
     if ood:
         from trajflow.evaluation.ood import evaluate_run_ood
@@ -160,6 +165,7 @@ def evaluate(
             )
         _show(report, as_json, ood=True)
         return
+    from trajflow.evaluation.comparison import evaluate_baselines
     from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_baseline, evaluate_run
 
     _need_ood(against=against, corruptions=corruptions, windows=windows, out=out)
@@ -176,6 +182,7 @@ def evaluate(
         draws=draws,
         clocks=",".join(clock or ()),
     )
+    beside: dict[str, dict[str, Any]] = {}
     with ProgressBar("windows") as progress:
         if baseline is not None:
             if len(paths) != 1:
@@ -193,6 +200,12 @@ def evaluate(
             report = evaluate_run(
                 paths[0], paths[1], options, device=device, on_progress=progress.report
             )
+            if baselines and select is None:
+                beside = evaluate_baselines(
+                    paths[0], paths[1], options, on_progress=progress.report
+                )
+    if beside:
+        report |= _compared(paths[0], paths[1], report, beside)
     _show(report, as_json)
 
 
@@ -256,6 +269,19 @@ def _show(report: Mapping[str, Any], as_json: bool, ood: bool = False) -> None:
         return
     for line in ood_lines(report) if ood else score_lines(report):
         say(line)
+
+
+def _compared(
+    run: Path, data: Path, report: Mapping[str, Any], beside: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The means of baselines beside a report, and a sentence on whether the run beats them."""
+    from trajflow.evaluation.comparison import verdict
+    from trajflow.runs import RunFolder
+
+    scores = {name: one["mean"]["energy_score"] for name, one in beside.items()}
+    folder, unit = RunFolder.open(run), report["protocol"]["unit"]
+    said = verdict(folder, report["mean"]["energy_score"], scores, unit, data)
+    return {"baselines": {name: one["mean"] for name, one in beside.items()}, "verdict": said}
 
 
 def _need_ood(**given: object) -> None:

@@ -30,6 +30,7 @@ SCORES = {
     "true_collision_rate": "true collisions",
 }
 """What scores are called, by their keys in a report."""
+BESIDE = ("energy_score", "min_ade", "min_fde", "miss_rate", "coverage_90")
 AGREEMENT = ("jade", "jfde", "collision_rate")
 BY_MOTION = ("energy_score", "min_ade", "min_fde", "coverage_90", "spread_ratio")
 BASE = "baseline "
@@ -130,6 +131,23 @@ def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _memory_lines(report)
     yield from _joint_lines(report)
     yield from _motion_lines(report)
+    yield from _baseline_lines(report)
+
+
+def _baseline_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """The baselines on the same windows, the best energy score first, and who beats whom."""
+    baselines = report.get("baselines")
+    if not baselines:
+        return
+    means = {"this run": report["mean"], **baselines}
+    rows = [
+        [name, *(mean.get(key) for key in BESIDE)]
+        for name, mean in sorted(means.items(), key=lambda one: one[1]["energy_score"])
+    ]
+    yield ""
+    yield f"beside the baselines, on the same windows; lengths in {report['protocol']['unit']}"
+    yield table(["", *(SCORES[key] for key in BESIDE)], rows)
+    yield f"the run {report['verdict']}"
 
 
 def _memory_lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -159,9 +177,14 @@ def _evaluated(report: Mapping[str, Any]) -> str:
 
 
 def _keys(report: Mapping[str, Any]) -> list[str]:
-    known = [key for key in SCORES if key in report["mean"]]
-    separate = ("_independent", "_gain")
-    return known + [k for k in report["mean"] if k not in SCORES and not k.endswith(separate)]
+    """Scores that are shown: those of a table with a number in it."""
+    mean, separate = report["mean"], ("_independent", "_gain")
+    known = [*SCORES, *(k for k in mean if k not in SCORES and not k.endswith(separate))]
+    return [key for key in known if key in mean and _is_number(mean[key])]
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
 
 
 def _score(

@@ -1,10 +1,10 @@
 """`trajflow train`: a store in, a run folder out."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from trajflow.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from trajflow.config import Config
+    from trajflow.datasets.loader import TrackData
     from trajflow.runs import RunFolder
     from trajflow.training import Evaluated, Event, Finished, Returned, Started, Step, Trainer
 
@@ -29,10 +30,28 @@ SHOWN = {
 """Validation scores that are shown, and what they are called."""
 
 
+ALIASES = {
+    "epochs": "train.epochs",
+    "updates": "train.updates",
+    "batch-size": "train.batch_size",
+    "lr": "train.lr",
+    "history": "data.history",
+    "horizon": "data.horizon",
+    "split": "data.split",
+    "encoder": "model.encoder",
+    "preset": "flow.preset",
+    "seed": "train.seed",
+    "time-limit": "train.time_limit",
+}
+"""Options that stand for a setting."""
+
+
 def train(
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="DATA", help="A store made by `data import` or `data make`."),
+        typer.Argument(
+            metavar="DATA", help="A store, or a table of tracks, which is imported beside itself."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="RUN.toml", help="Settings; all have defaults.")
@@ -40,6 +59,26 @@ def train(
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SECTION.NAME=VALUE", help="One setting; may be repeated."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Passes over the training windows.")
+    ] = None,
+    updates: Annotated[
+        int | None, typer.Option(metavar="N", help="Updates of the weights, instead of --epochs.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="N", help="Target agents in a batch.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(metavar="RATE", help="Peak learning rate.")] = None,
+    history: Annotated[
+        int | None, typer.Option(metavar="STEPS", help="Past steps an agent is seen.")
+    ] = None,
+    horizon: Annotated[
+        int | None, typer.Option(metavar="STEPS", help="Future steps that are forecast.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="stored|scene|time|agent", help="Where train, val, test come from."),
     ] = None,
     encoder: Annotated[
         str | None, typer.Option(metavar="gru|transformer|tcn|...", help="What reads the past.")
@@ -51,11 +90,27 @@ def train(
             help="Which objective is trained.",
         ),
     ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--time-limit", metavar="5m|1h|SECONDS", help="Most time of the training itself."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder; runs/... if not.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run at --out stopped.")
+    ] = False,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend", help="With --resume: train on to more --epochs or --updates in all."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print windows, settings, updates and time; write nothing."),
     ] = False,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order, noise.")] = None,
@@ -80,30 +135,52 @@ def train(
     of them were not trained on. With 20 people left the run is also calibrated and its OOD detector
     is fitted; see `trajflow fit`.
     """
-    settings = [*(set_ or ())]
-    for name, value in (
-        ("model.encoder", encoder),
-        ("flow.preset", preset),
-        ("train.seed", seed),
-    ):
-        settings += [] if value is None else [f"{name}={value}"]
+    given = {
+        "epochs": epochs,
+        "updates": updates,
+        "batch-size": batch_size,
+        "lr": lr,
+        "history": history,
+        "horizon": horizon,
+        "split": split,
+        "encoder": encoder,
+        "preset": preset,
+        "seed": seed,
+        "time-limit": time_limit,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    words = [*(set_ or ())]
+    settings = [*words, *_aliased(given, words)]
     if help_config:
         _show_config(_config(config, settings), out, as_json)
         return
     if data is None:
-        raise ConfigError("train needs DATA: a store made by `data import` or `data make`")
+        raise ConfigError("train needs DATA: a store, or a table of tracks such as tracks.csv")
     from trajflow.fitting import fit_trained
-    from trajflow.training.start import resume_training, start_training
+    from trajflow.training.start import extend_training, resume_training, start_training
 
+    if extend and not resume:
+        raise ConfigError("--extend goes with --resume: train DATA --out RUN --resume --extend")
+    if dry_run:
+        if resume:
+            raise ConfigError("--dry-run is for a new run; leave out --resume")
+        _show_plan(data, _config(config, settings), device, as_json)
+        return
     if resume:
         if out is None:
             raise ConfigError("--resume needs the run to go on with: --out runs/NAME")
-        if config or settings:
+        kept = {name for name in given if not (extend and name in ("epochs", "updates"))}
+        if config or words or kept:
+            names = [f"--{name}" for name in sorted(kept)]
+            names += ["--config"] * bool(config) + ["--set"] * bool(words)
             raise ConfigError(
-                "a resumed run keeps its settings; leave out --config, --set, --encoder, --preset "
-                "and --seed, or train a new run"
+                f"a resumed run keeps its settings; leave out {', '.join(names)}, or train a new "
+                "run" + ("" if extend else "; --extend with --epochs or --updates trains on")
             )
-        trainer = resume_training(data, out, device)
+        if extend:
+            trainer = extend_training(data, out, epochs=epochs, updates=updates, device=device)
+        else:
+            trainer = resume_training(data, out, device)
     else:
         trainer = start_training(data, _config(config, settings), out, device)
     with asking(trainer.stop) as asked:
@@ -111,9 +188,46 @@ def train(
     if last.reason != "stopped":
         with ProgressBar("windows") as progress:
             fit_trained(trainer, progress.report)
-    _show_end(last, trainer.folder, data, as_json)
+    _show_end(last, trainer.folder, trainer.data, as_json)
     if last.reason == "stopped":
         raise typer.Exit(asked.exit_code)
+
+
+def _aliased(given: Mapping[str, object], words: Sequence[str]) -> list[str]:
+    """The settings that options stand for, as words of `--set`.
+
+    Raises:
+        ConfigError: An option and a word of `--set` are of the same setting, or of two that
+            exclude each other.
+    """
+    known = {word.partition("=")[0].strip() for word in words}
+    if {"epochs", "updates"} <= set(given):
+        raise ConfigError("--epochs and --updates both say how long to train; give one of them")
+    result = []
+    for name, value in given.items():
+        other = {"epochs": "train.updates", "updates": "train.epochs"}.get(name)
+        for setting in (ALIASES[name], other):
+            if setting in known:
+                raise ConfigError(f"--{name} and --set {setting}=... are one choice; give one")
+        result.append(f"{ALIASES[name]}={value}")
+        if name == "epochs":
+            result.append("train.updates=none")
+    return result
+
+
+def _show_plan(data: Path, config: "Config", device: str, as_json: bool) -> None:
+    """Print what a training would do, and how long it would take here."""
+    from trajflow.training.start import plan_training
+
+    plan = plan_training(data, config, device)
+    if as_json:
+        say_json(plan)
+        return
+    shown = {name: plan[name] for name in ("updates", "epochs", "weights", "device")}
+    times = ("seconds_per_update", "seconds_per_validation")
+    shown |= {name.replace("_", " "): plan[name] for name in times}
+    say("\n".join(plan["lines"]))
+    say(pairs(shown | {"estimated time": span(plan["seconds"]), "written": "nothing"}))
 
 
 def _config(file: Path | None, settings: list[str]) -> "Config":
@@ -223,17 +337,30 @@ def _shown(value: object) -> str:
     return "none" if value is None else json.dumps(value)
 
 
-def _show_end(last: "Finished", folder: "RunFolder", data: Path, as_json: bool) -> None:
+def _validated_beside(folder: "RunFolder", best: Mapping[str, Any], data: "TrackData") -> str:
+    """Whether the run beats the baselines on the validation windows it was chosen by."""
+    from trajflow.evaluation.comparison import validate_baselines, verdict
+
+    train = folder.config.train
+    scores = validate_baselines(data, train.validation_windows, train.samples, train.seed)
+    score = best["metrics"]["energy_score"]
+    return verdict(folder, score, scores, data.store.unit, data.store.path)
+
+
+def _show_end(last: "Finished", folder: "RunFolder", data: "TrackData", as_json: bool) -> None:
     """Say what came out of a training and what to do next."""
     from trajflow.evaluation.report import best_validation
 
-    best = best_validation(folder)
+    best, path = best_validation(folder), data.store.path
     stopped = last.reason == "stopped"
+    said = "" if stopped or not best else _validated_beside(folder, best, data)
     if as_json:
         known = {"run": str(folder.path), "reason": last.reason, "steps": last.step}
-        say_json({**known, "seconds": last.seconds, "best": best})
+        say_json({**known, "seconds": last.seconds, "best": best, "verdict": said})
         return
-    again = f"train {data} --out {folder.path} --resume"
-    verb = again if stopped else f"evaluate {folder.path} {data}"
+    again = f"train {path} --out {folder.path} --resume"
+    verb = again if stopped else f"evaluate {folder.path} {path}"
     shown = {"run": folder.path, "steps": last.step, "time": span(last.seconds)}
     say(pairs(shown | best.get("metrics", {}) | {"next": f"trajflow {verb}"}))
+    if said:
+        say(f"on the validation windows the run {said}")

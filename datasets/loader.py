@@ -19,6 +19,7 @@ from trajflow.datasets.splits import (
     PARTS,
     Kind,
     Split,
+    ValBy,
     choose,
     draw_agents,
     leakage,
@@ -48,6 +49,9 @@ HALVED = 60
 class TrackData:
     """The parts of a store, cut into windows and put into batches.
 
+    A split is whose future is forecast. What a window shows of the past is everybody of the
+    recording, of whatever split; a future is only shown of the split's own rows.
+
     Nothing is read before a split is asked for. A store of more than `max_rows` observations is
     read by groups of whole recordings, one in memory at a time; windows, people and the number of
     batches of a split stay what they are, only who meets whom in a batch changes.
@@ -65,6 +69,7 @@ class TrackData:
         horizon: int,
         stride: int = 1,
         split: Kind = "stored",
+        val_by: ValBy = "auto",
         fold: str | None = None,
         fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
         fraction: float = 1.0,
@@ -84,7 +89,9 @@ class TrackData:
             history: Past steps, T.
             horizon: Future steps, F.
             stride: Steps between the starts of two windows of a recording.
-            split: Where parts come from: "stored", "scene" (whole recordings) or "time".
+            split: Where parts come from: "stored", "scene" (whole recordings), "time" or "agent".
+            val_by: What a stored split without a val split gives up for one: "scene", "agent",
+                "time" or "auto"; see `choose`.
             fold: Leave-one-out fold: its recordings are the test split.
             fractions: Shares of train, val and test where the store does not say.
             fraction: Share of the training agents that are learned from; the others are
@@ -105,7 +112,7 @@ class TrackData:
         check_shape(history, horizon, stride, neighbors)
         draw_agents(np.zeros(1, np.int64), fraction, seed)
         self.store, self.order, self._halved = store, order, halved
-        self.split = choose(store, split, fold, fractions, seed, validation)
+        self.split = choose(store, split, fold, fractions, seed, validation, val_by)
         self.shape = Shape(history, horizon, stride, neighbors, reach)
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
 
@@ -362,7 +369,10 @@ class Census:
 
 @dataclass(frozen=True)
 class Survey:
-    """What each split holds in each group, and a sha256 of all roles and people learned from."""
+    """What each split holds in each group, and a sha256 of its windows.
+
+    It covers all roles, the people learned from, and which windows show others than their split.
+    """
 
     parts: dict[str, list[Census]]
     hash: str
@@ -470,6 +480,7 @@ class Stream:
             digest.update(self._load(group)[1].tobytes())
             for split in PARTS:
                 parts[split].append(self._count(split, group))
+                digest.update(_shared_moments(self.windows(split, group)))
         digest.update(b"" if agents is None else agents.tobytes())
         return Survey(parts, digest.hexdigest())
 
@@ -505,6 +516,11 @@ class Stream:
         out = "use another split or fold"
         if counts[split]["rows"]:
             out = "use fewer steps: --set data.history=N --set data.horizon=N"
+        elif rule.kind == "agent" and not rule.fold:
+            out = (
+                f"its {self.store.trajectories} agents are few and a hash deals them out: set "
+                "another data.seed, larger data.fractions or data.split=time"
+            )
         if split == "test" and not rule.fold and self.store.folds:
             out = f"choose a fold: {', '.join(self.store.folds)}"
         return (
@@ -515,7 +531,7 @@ class Stream:
     def _count(self, split: str, group: int, people: Ints | None = None) -> Census:
         windows = self.windows(split, group, people)
         return Census(
-            rows=len(windows.rows.row),
+            rows=int(windows.rows.own.sum()),
             agent_counts=windows.agent_counts,
             target_counts=windows.target_counts,
             scenes=np.unique(windows.scene),
@@ -524,13 +540,14 @@ class Stream:
 
     def _cut(self, split: str, group: int, agents: Ints | None = None) -> Windows:
         tracks, roles = self._load(group)
-        shape = self.shape
+        shape, own = self.shape, roles == PARTS.index(split)
         return cut(
             tracks,
             shape.history,
             shape.horizon,
             stride=shape.stride,
-            rows=roles == PARTS.index(split),
+            rows=_around(tracks, own, shape.reach * shape.history),
+            own=own,
             agents=agents,
             neighbors=shape.neighbors,
             # What is judged brings no more future.
@@ -587,6 +604,32 @@ class Recall:
         memory = np.full((*batch.target.shape, *paths.shape[1:]), np.nan)
         memory[scene, agent] = paths
         return replace(batch, memory=memory)
+
+
+def _around(tracks: Tracks, own: Bools, before: int) -> Bools:
+    """Rows that windows of own rows may show: from so many steps before the first of them, [N]."""
+    scene = tracks.scene[tracks.track]
+    first = np.full(len(tracks.scenes), np.iinfo(np.int64).max)
+    last = np.full(len(tracks.scenes), np.iinfo(np.int64).min)
+    np.minimum.at(first, scene[own], tracks.step[own])
+    np.maximum.at(last, scene[own], tracks.step[own])
+    return np.asarray((tracks.step + before >= first[scene]) & (tracks.step <= last[scene]))
+
+
+def _shared_moments(windows: Windows) -> bytes:
+    """Scene and start of each window whose past shows rows of another split; empty for most."""
+    rows = windows.rows
+    other = rows.row[~rows.own]
+    if not len(other) or not len(windows):
+        return b""
+    tracks = rows.tracks
+    step = tracks.step[other]
+    low = min(int(step.min()), int(windows.start.min()))
+    span = max(int(step.max()), int(windows.start.max())) - low + rows.history + 1
+    moments = np.unique(tracks.scene[tracks.track[other]] * span + step - low)
+    begin = windows.scene * span + windows.start - low
+    shared = np.searchsorted(moments, begin + rows.history) > np.searchsorted(moments, begin)
+    return np.stack([windows.scene, windows.start])[:, shared].tobytes()
 
 
 def batches(

@@ -1,5 +1,6 @@
 """Which rows are for learning, for choosing and for judging: one rule, decided before windows."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -16,12 +17,15 @@ from trajflow.types import Bools, Ints
 PARTS = ("train", "val", "test")
 NONE = -1
 """Role of a row that is in no part."""
-Kind = Literal["stored", "scene", "time"]
+Kind = Literal["stored", "scene", "time", "agent"]
+ValBy = Literal["auto", "scene", "agent", "time"]
+ENOUGH_RECORDINGS, ENOUGH_AGENTS = 5, 20
+"""Fewer recordings, or agents, of a training part are not dealt out for a val split."""
 _STORED = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 
 class Recordings(Protocol):
-    """What a rule must know of a store."""
+    """What a rule must know of a store; of its agents only where agents are dealt out."""
 
     @property
     def scenes(self) -> list[str]:
@@ -35,19 +39,31 @@ class Recordings(Protocol):
     def folds(self) -> Mapping[str, Sequence[str]] | None:
         """Test recordings of each leave-one-out fold; None: each recording is its own fold."""
 
+    @property
+    def agent_splits(self) -> Bools:
+        """Which stored splits hold rows of each agent, by number and code, [K, S]."""
+
+    def labels(self, agents: Ints) -> list[str]:
+        """The source's own ids of agents, given by number, [N]."""
+
+    def scenes_of(self, agents: Ints) -> list[str]:
+        """Names of the recordings of agents, given by number, [N]."""
+
 
 @dataclass(frozen=True)
 class Split:
     """A rule that gives every row of a store its role.
 
     Attributes:
-        kind: What decides: the store, whole recordings, or time inside each recording.
+        kind: What decides: the store, whole recordings, time inside each recording, or agents.
+        val_by: What the val split of a stored split without one is made of; "" where it has one.
         fold: Leave-one-out fold whose recordings are the test split, with all their rows.
         tests: These recordings.
         fractions: Shares of train, val and test, where the store does not say.
         seed: Seed of the order in which recordings are dealt out.
         stored: Role of each stored split, by code.
         dealt: Role of each recording, by index, where whole recordings are dealt out.
+        agents: Role of each agent, by number, where agents are dealt out.
         validation: Recordings whose training rows are the val split.
     """
 
@@ -58,7 +74,9 @@ class Split:
     seed: int
     stored: tuple[int, ...]
     dealt: tuple[int, ...] = ()
+    agents: tuple[int, ...] = ()
     validation: tuple[str, ...] = ()
+    val_by: str = ""
 
     def roles(self, tracks: Tracks) -> NDArray[np.int8]:
         """Index into PARTS of each row, or NONE, [N]; the same whatever else is loaded."""
@@ -80,6 +98,7 @@ class Split:
             "fractions": list(self.fractions),
             "seed": self.seed,
             "validation": list(self.validation),
+            "val_by": self.val_by,
         }
 
     def _before_fold(self, tracks: Tracks) -> Ints:
@@ -89,10 +108,14 @@ class Split:
         if self.kind == "time":
             shares = (train, train + val) if self.fold is None else (train / (train + val), 1.0)
             return _by_time(tracks, np.ones(len(tracks.step), bool), shares)
+        if self.kind == "agent":
+            return np.asarray(self.agents)[tracks.agent[tracks.track]]
         role = np.asarray(self.stored)[tracks.split]
-        if 1 not in self.stored and val > 0 and not self.validation:
-            learnt = role == 0
+        learnt = role == 0
+        if self.val_by == "time":
             role = np.where(learnt, _by_time(tracks, learnt, (train / (train + val), 1.0)), role)
+        elif self.val_by == "agent":
+            role = np.where(learnt, np.asarray(self.agents)[tracks.agent[tracks.track]], role)
         return role
 
 
@@ -103,27 +126,34 @@ def choose(
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
     validation: Sequence[str] = (),
+    val_by: ValBy = "auto",
 ) -> Split:
     """The rule for a store.
 
     A store that says nothing of parts is split by whole recordings, or in time where it has too
-    few of them. A stored split without a val split gives up the end of each training recording.
-    Recordings of one place, and agents who walk on past a cut in time, are in two parts all the
-    same: such a test asks less than an unseen place.
+    few of them. A stored split without a val split keeps its test, and its train gives up whole
+    recordings for val where it has five or more, else agents where it has twenty or more, else the
+    end of each recording. Recordings of one place, and agents who walk on past a cut in time, are
+    in two parts all the same: such a test asks less than an unseen place.
 
     Args:
         recordings: The store.
-        kind: "stored", "scene" or "time".
+        kind: "stored", "scene", "time" or "agent". Agents are dealt out by a hash of recording, id
+            and seed, so the role of one depends on nobody else.
         fold: Name of a leave-one-out fold.
         fractions: Shares of train, val and test where the store does not say.
-        seed: Seed of the order in which recordings are dealt out.
+        seed: Seed by which recordings and agents are dealt out.
         validation: Recordings whose training rows, whole, become the val split.
+        val_by: What a stored split without a val split gives up for one: "scene" (recordings),
+            "agent", "time", or "auto" as above.
 
     Raises:
         ConfigError: A name is unknown, or the shares or the recordings do not suffice.
     """
     if kind not in get_args(Kind):
         raise ConfigError(did_you_mean("split", kind, get_args(Kind)))
+    if val_by not in get_args(ValBy):
+        raise ConfigError(did_you_mean("val_by", val_by, get_args(ValBy)))
     if min(fractions) < 0 or fractions[0] <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ConfigError(
             f"fractions of train, val and test must be 0 or more, sum to 1 and leave something "
@@ -140,10 +170,24 @@ def choose(
     if kind == "stored" and set(stored) == {NONE}:
         kind = "scene" if len(others) >= needed else "time"
     dealt: tuple[int, ...] = ()
+    agents: tuple[int, ...] = ()
+    source = ""
     if kind == "scene":
         role = _deal(others, shares, seed)
         dealt = tuple(role.get(name, 2) for name in recordings.scenes)
-    return Split(kind, fold, tests, fractions, seed, stored, dealt, tuple(validation))
+    elif kind == "agent":
+        agents = _deal_agents(recordings, shares, seed)
+    elif kind == "stored" and 1 not in stored and fractions[1] > 0 and not validation:
+        learned = _learned(recordings, stored, tests) if val_by != "time" else {}
+        source = val_by if val_by != "auto" else _enough(learned)
+        if source == "scene":
+            role = _deal(list(learned), fractions[:2], seed)
+            validation = sorted(name for name in role if role[name] == 1)
+        elif source == "agent":
+            agents = _deal_agents(recordings, fractions[:2], seed)
+    return Split(
+        kind, fold, tests, fractions, seed, stored, dealt, agents, tuple(validation), source
+    )
 
 
 def draw_agents(agents: Ints, fraction: float, seed: int) -> Ints:
@@ -230,6 +274,31 @@ def _deal(scenes: list[str], shares: Sequence[float], seed: int) -> dict[str, in
     roles = np.repeat(np.arange(len(counts)), counts)
     order = np.random.default_rng(seed).permutation(len(scenes))
     return {sorted(scenes)[place]: int(role) for place, role in zip(order, roles, strict=True)}
+
+
+def _deal_agents(recordings: Recordings, shares: Sequence[float], seed: int) -> tuple[int, ...]:
+    """Role of each agent, by number: a hash of its recording, its id and the seed decides."""
+    numbers = np.arange(len(recordings.agent_splits))
+    ends = np.cumsum(shares)[:-1] / sum(shares) * 2.0**64
+    names = zip(recordings.scenes_of(numbers), recordings.labels(numbers), strict=True)
+    texts = (f"{scene}\0{label}\0{seed}".encode() for scene, label in names)
+    hashes = [int.from_bytes(blake2b(text, digest_size=8).digest(), "big") for text in texts]
+    return tuple(np.searchsorted(ends, np.array(hashes, float), side="right").tolist())
+
+
+def _learned(recordings: Recordings, stored: Sequence[int], tests: Sequence[str]) -> dict[str, int]:
+    """How many agents of each recording have training rows; of recordings that have any."""
+    codes = np.flatnonzero(np.asarray(stored) == 0)
+    numbers = np.flatnonzero(recordings.agent_splits[:, codes].any(1))
+    counts = Counter(recordings.scenes_of(numbers))
+    return {name: counts[name] for name in recordings.scenes if counts[name] and name not in tests}
+
+
+def _enough(learned: Mapping[str, int]) -> str:
+    """What a training part of so many agents by recording can give up for a val split."""
+    if len(learned) >= ENOUGH_RECORDINGS:
+        return "scene"
+    return "agent" if sum(learned.values()) >= ENOUGH_AGENTS else "time"
 
 
 def _by_time(tracks: Tracks, chosen: Bools, shares: tuple[float, float]) -> Ints:

@@ -505,6 +505,18 @@ class Store:
         counts = np.bincount(self._index.scene, self._index.rowsize)
         return {name: int(count) for name, count in zip(self.scenes, counts, strict=True)}
 
+    @cached_property
+    def agent_splits(self) -> NDArray[np.bool_]:
+        """Which splits hold rows of each agent, by number and code, [K, S]; reads one column."""
+        runs = [(0, self.rows)]
+        agent = np.repeat(np.arange(self.trajectories), self._index.rowsize)
+        held = np.zeros((self.trajectories, len(self.splits)), bool)
+        split = self._column("split", runs)
+        if split.min() < 0 or split.max() >= len(self.splits):
+            raise self._checksums.damaged("split", "contradicts the store's attributes")
+        held[agent, split] = True
+        return held
+
     def fingerprint(self) -> str:
         """A sha256 that two stores share if and only if they hold the same tracks."""
         return self.header.fingerprint()

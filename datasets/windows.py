@@ -21,6 +21,7 @@ class Rows:
         row: Rows of the tracks, increasing, [N].
         key: Track and step of each row as one increasing number, [N].
         present: Order of the rows by scene, then step, then track, [N].
+        own: Whether all steps of a target may lie here; of other rows only the past is seen, [N].
         whole: Whether the row is the present of a target: all T + F steps around it exist, [N].
         free: Tracks whose future may be seen, [K].
         reach: Times T and F that batches bring around the present.
@@ -32,6 +33,7 @@ class Rows:
     row: Ints
     key: Ints
     present: Ints
+    own: Bools
     whole: Bools
     free: Bools
     reach: int = 1
@@ -43,8 +45,8 @@ class Windows:
 
     A window is a scene and a start step at which at least one agent is seen in all T + F steps.
     These agents are its targets; its neighbors are all others visible at the present step, the
-    last of the past. Windows of neighboring starts overlap and share their agents, so an interval
-    around a mean must be drawn over agents, never over windows.
+    last of the past, of whatever split. Windows of neighboring starts overlap and share their
+    agents, so an interval around a mean must be drawn over agents, never over windows.
 
     Attributes:
         rows: The rows of the tracks that exist for these windows.
@@ -103,6 +105,7 @@ def cut(
     *,
     stride: int = 1,
     rows: Bools | None = None,
+    own: Bools | None = None,
     agents: Ints | None = None,
     neighbors: int | None = None,
     reach: int = 1,
@@ -116,8 +119,10 @@ def cut(
         tracks: What to cut.
         history: Past steps, T.
         horizon: Future steps, F.
-        stride: Steps between two starts, counted from the first row of each scene.
+        stride: Steps between two starts, counted from the first own row of each scene.
         rows: Rows that exist, [N]; None for all. No window sees another.
+        own: Rows of which all T + F steps of a target are, as those of a split, [N]; None for all.
+            Of the others that exist only the past is seen, and only of neighbors.
         agents: Numbers of the agents that may be targets, any shape; None for all. The others
             are neighbors whose future is not seen.
         neighbors: Most neighbors kept in a window, the nearest; None for all.
@@ -135,15 +140,18 @@ def cut(
     moment = tracks.scene[track] * span + (step - origin)
     present = np.argsort(moment, kind="stable")
     free = np.ones(len(tracks.agent), bool) if agents is None else np.isin(tracks.agent, agents)
+    mine = np.ones(len(row), bool) if own is None else own[row]
 
-    begins = _begins(key, history + horizon)
+    places = np.flatnonzero(mine)
+    begins = places[_begins(key[places], history + horizon)]
     begins = begins[free[track[begins]]]
     if stride > 1:
-        opening = moment[present[np.searchsorted(moment, moment // span * span, sorter=present)]]
-        begins = begins[(moment - opening)[begins] % stride == 0]
+        moments = np.sort(moment[places])
+        opening = moments[np.searchsorted(moments, moment[begins] // span * span)]
+        begins = begins[(moment[begins] - opening) % stride == 0]
     whole = np.zeros(len(row), bool)
     whole[begins + history - 1] = True
-    index = Rows(tracks, history, horizon, row, key, present, whole, free, reach)
+    index = Rows(tracks, history, horizon, row, key, present, mine, whole, free, reach)
     return _windows(index, moment, span, origin, neighbors)
 
 
@@ -201,7 +209,7 @@ def _gather(
     member = np.take_along_axis(member, order, 1)
     target = np.take_along_axis(target, order, 1)
     kept = slot[: order.shape[1]] < counts[:, None]
-    position = _paths(rows, member, kept)
+    position = _paths(rows, member, kept, target)
     agent = np.where(kept, tracks.agent[tracks.track[rows.row[member]]], -1)
     present = rows.reach * rows.history
     past = position[:, :, present - rows.history : present]
@@ -225,13 +233,19 @@ def _nearest(here: Floats, target: Bools, seen: Bools) -> Ints:
     return np.argsort(away, axis=1, kind="stable")
 
 
-def _paths(rows: Rows, member: Ints, kept: Bools) -> Floats:
-    """Positions of agents around their rows at the present, [B, A, W, D]; W = R (T + F)."""
+def _paths(rows: Rows, member: Ints, kept: Bools, target: Bools) -> Floats:
+    """Positions of agents around their rows at the present, [B, A, W, D]; W = R (T + F).
+
+    A future is seen of own rows only. So is what a target did before its window: a scene played
+    backwards makes it the future that is learned.
+    """
     steps = np.arange(1 - rows.reach * rows.history, rows.reach * rows.horizon + 1)
     wanted = rows.key[member][..., None] + steps
     result = np.minimum(np.searchsorted(rows.key, wanted), len(rows.key) - 1)
     free = rows.free[rows.tracks.track[rows.row[member]]]
-    seen = (rows.key[result] == wanted) & kept[..., None] & ((steps <= 0) | free[..., None])
+    past, own = steps <= 0, rows.own[result]
+    allowed = (own & (past | free[..., None])) | (past & ~target[..., None])
+    seen = (rows.key[result] == wanted) & kept[..., None] & allowed
     position = rows.tracks.position[rows.row[result]]
     position[~seen] = np.nan
     return position

@@ -117,3 +117,35 @@ def test_a_wrong_question_is_answered_with_the_way_out(trajflow, places, words, 
     code, out, complaint = trajflow("evaluate", *[places if w == "DATA" else w for w in words])
     assert (code, out) == (2, "")
     assert said in complaint
+
+
+def test_the_baselines_stand_beside_a_run_unless_left_out(trajflow, trained, fork, tmp_path):
+    code, out, _ = trajflow("evaluate", trained[0], fork)
+    assert code == 0
+    table = out.partition("beside the baselines, on the same windows; lengths in m\n")[2]
+    names = [line.split("  ")[0] for line in table.splitlines()[1:-1]]
+    assert sorted(names) == ["analog", "anchors", "cv", "cv-sampled", "this run"]
+    last = table.splitlines()[-1]
+    assert last.startswith("the run beats the best baseline, anchors, by ")
+    run, words = tmp_path / "run", ("--epochs", 1, "--lr", 1e-9, *QUICK[2:])
+    assert trajflow("train", fork, "--out", run, *words)[0] == 0
+    last = trajflow("evaluate", run, fork)[1].splitlines()[-1]
+    assert "the run does not beat the baseline anchors (energy score " in last
+    assert last.endswith(f"train {fork} --out {run} --resume --extend --updates 2")
+    report = json.loads(trajflow("evaluate", trained[0], fork, "--json")[1])
+    alone = json.loads(trajflow("evaluate", "--baseline", "analog", fork, "--json")[1])
+    for key in ("energy_score", "min_ade", "coverage_90"):
+        assert report["baselines"]["analog"][key] == alone["mean"][key]
+    without = trajflow("evaluate", trained[0], fork, "--no-baselines")[1]
+    assert "baseline" not in without
+    assert not [line for line in out.splitlines() if line.split()[-2:] == ["-", "-"]]
+
+
+def test_a_run_that_beats_the_baselines_says_by_how_much(tmp_path):
+    from trajflow.evaluation.comparison import verdict
+    from trajflow.runs import RunFolder
+
+    folder = RunFolder(tmp_path)
+    assert verdict(folder, 0.9, {"cv": 2.0, "analog": 1.0}, "m", "x.zarr") == (
+        "beats the best baseline, analog, by 10.0 % in energy score"
+    )

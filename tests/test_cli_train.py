@@ -20,6 +20,10 @@ def test_training_talks_on_stderr_and_ends_on_stdout(trained, fork):
     path, out, said = trained
     assert out.splitlines()[0].split() == ["run", str(path)]
     assert f"trajflow evaluate {path} {fork}" in out
+    assert out.splitlines()[-1].startswith("on the validation windows the run does not beat the b")
+    assert "; next, train " in out.splitlines()[-1]
+    parts = [f"{n} windows of {n} agents in {n} recordings" for n in (40, 12, 9)]
+    assert "split as stored: train {}; val {}; test {}\n".format(*parts) in said
     assert "weights on cpu, 4 steps of 2 epochs" in said
     assert [line.split()[:2] for line in said.splitlines() if line.startswith("epoch ")] == [
         ["epoch", "1.0"],
@@ -232,3 +236,118 @@ def test_a_training_whose_terminal_closes_saves(fork, tiny, tmp_path):
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP
     assert list(RunFolder.open(path).events())[-1]["reason"] == "stopped"
+
+
+SMALL = ("--set", "model.width=16", "--set", "model.decoder_width=16")
+
+
+def settings_in(folder):
+    return RunFolder.open(folder).config
+
+
+def test_options_are_settings(trajflow, fork, tmp_path):
+    words = ("--updates", 3, "--batch-size", 20, "--lr", 0.004, "--history", 6, "--horizon", 5)
+    words += ("--time-limit", "1h30m", "--split", "agent", *SMALL)
+    code, _, said = trajflow("train", fork, "-o", tmp_path / "run", *words)
+    assert code == 0
+    assert "split by agents: train " in said
+    config = settings_in(tmp_path / "run")
+    assert (config.train.updates, config.train.batch_size, config.train.lr) == (3, 20, 0.004)
+    assert (config.data.history, config.data.horizon, config.data.split) == (6, 5, "agent")
+    assert config.train.time_limit == 5400
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lr", "0.1", "--set", "train.lr=0.2"], "--lr and --set train.lr=... are one choice"),
+        (["--epochs", "3", "--updates", "9"], "--epochs and --updates both say how long"),
+        (["--epochs", "3", "--set", "train.updates=9"], "--epochs and --set train.updates=... are"),
+        (["--time-limit", "soon"], "a duration is written as 90s, 5m or 1h30m, got 'soon'"),
+        (["--split", "agents"], "'time' or 'agent', got 'agents'"),
+        (["--device", "cuda"], "no device 'cuda' here: torch finds no CUDA GPU"),
+        (["--extend"], "--extend goes with --resume"),
+        (["--resume", "--dry-run"], "--dry-run is for a new run"),
+    ],
+)
+def test_options_that_exclude_each_other_or_make_no_sense_are_refused(
+    trajflow, fork, tmp_path, monkeypatch, words, said
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, _, told = trajflow("train", fork, "--out", tmp_path / "run", *words)
+    assert (code, told.count("error: ")) == (2, 1)
+    assert said in told.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_overrides_the_file_also_how_long_it_trains(trajflow, fork, tmp_path):
+    (tmp_path / "run.toml").write_text("[train]\nupdates = 500\nlr = 0.1\nbatch_size = 20\n")
+    words = ("--config", tmp_path / "run.toml", "--epochs", 1, "--lr", 0.002, *SMALL)
+    assert trajflow("train", fork, "-o", tmp_path / "run", *words, "-q")[0] == 0
+    config = settings_in(tmp_path / "run")
+    assert (config.train.lr, config.train.epochs, config.train.updates) == (0.002, 1, None)
+    assert list(RunFolder.open(tmp_path / "run").events())[-1]["step"] == 2
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(trajflow, fork, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("train", fork, "--dry-run", "--batch-size", 20, "--epochs", 4, *SMALL)
+    code, out, _ = trajflow(*words)
+    assert code == 0
+    assert "train 40 windows of 40 agents" in out
+    assert out.splitlines()[-1].split() == ["written", "nothing"]
+    plan = json.loads(trajflow(*words, "--json")[1])
+    assert (plan["updates"], plan["epochs"], plan["settings"]["model"]["width"]) == (8, 4, 16)
+    assert plan["seconds"] > 8 * plan["seconds_per_update"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def tracks_csv(tmp_path):
+    """Thirty walkers of 30 steps who turn, as a table."""
+    rows = ["agent,time,x,y"]
+    for a in range(30):
+        rows += [f"{a},{0.4 * t:.1f},{a + 0.5 * t:.3f},{a % 7 + 0.01 * (a % 5) * t * t:.3f}"
+                 for t in range(30)]  # fmt: skip
+    (tmp_path / "tracks.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "tracks.csv"
+
+
+def test_a_table_is_imported_beside_itself_and_trained_on(trajflow, tracks_csv, tmp_path):
+    words = ("--updates", 2, "--history", 4, "--horizon", 3, "--split", "agent", *SMALL)
+    code, out, said = trajflow("train", tracks_csv, "-o", tmp_path / "run", *words)
+    assert code == 0
+    assert f"imported {tmp_path / 'tracks.zarr'}" in said
+    assert "columns guessed: x from 'x'" in said
+    assert trajflow("train", tracks_csv, "-o", tmp_path / "run", "--resume")[0] == 0
+    again = trajflow("train", tracks_csv, "-o", tmp_path / "two", *words)
+    assert again[0] == 0
+    assert "was imported before" in again[2]
+    with tracks_csv.open("a") as file:
+        file.write("99,0.0,1,1\n")
+    code, _, said = trajflow("train", tracks_csv, "-o", tmp_path / "three", *words)
+    assert code == 2
+    assert "is there already and was not made from" in said
+    assert f"trajflow evaluate {tmp_path / 'run'} {tmp_path / 'tracks.zarr'}" in out
+
+
+def test_a_finished_run_is_extended_to_more_updates(trajflow, fork, tmp_path):
+    run = tmp_path / "run"
+    words = ("--epochs", 2, "--batch-size", 20, *SMALL)
+    assert trajflow("train", fork, "-o", run, *words, "-q")[0] == 0
+    resume = ("train", fork, "-o", run, "--resume")
+    code, _, said = trajflow(*resume, "--epochs", 5)
+    assert code == 2
+    assert "leave out --epochs" in said
+    assert "--extend with --epochs or --updates trains on" in said
+    code, _, said = trajflow(*resume, "--extend", "--epochs", 2)
+    assert code == 2
+    assert "has made 4 updates (2 epochs); give more, not --epochs 2" in said
+    assert "--epochs N or --updates N" in trajflow(*resume, "--extend")[2]
+    code, out, said = trajflow(*resume, "--extend", "--epochs", 5, "--json")
+    assert code == 0
+    assert json.loads(out)["steps"] == 10
+    assert "from step 4" in said
+    assert settings_in(run).train.epochs == 5
+    assert RunFolder.open(run).damages() == []
+    assert "nothing is left to train" in trajflow(*resume)[2]

@@ -40,7 +40,7 @@ def test_words_win_over_the_file(tmp_path):
         ("train.epochs=many", "got 'many'"),
         ("train.epochs", "section.name=value"),
         ("train=3", "train"),
-        ("data.split=random", "'stored', 'scene' or 'time'"),
+        ("data.split=random", "'stored', 'scene', 'time' or 'agent'"),
     ],
 )
 def test_a_bad_setting_is_refused_with_the_way_out(word, said):

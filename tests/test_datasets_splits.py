@@ -12,14 +12,23 @@ import pytest
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.splits import NONE, PARTS, choose, draw_agents, leakage
-from trajflow.errors import ConfigError
+from trajflow.datasets.windows import cut
+from trajflow.errors import ConfigError, DataError
 
 TRAIN, VAL, TEST = range(3)
 
 
-def recordings(count=4, splits=("all",), folds=None):
+def recordings(count=4, splits=("all",), folds=None, people=3):
+    """Recordings of so many agents each, numbered from 0, with rows in every stored split."""
     scenes = [f"scene{i}" for i in range(count)]
-    return SimpleNamespace(scenes=scenes, splits=list(splits), folds=folds)
+    return SimpleNamespace(
+        scenes=scenes,
+        splits=list(splits),
+        folds=folds,
+        agent_splits=np.ones((count * people, len(splits)), bool),
+        labels=lambda agents: [str(int(agent) % people) for agent in agents],
+        scenes_of=lambda agents: [scenes[int(agent) // people] for agent in agents],
+    )
 
 
 def walks(tracks_of, scenes=4, splits=("all",), seed=0):
@@ -155,7 +164,7 @@ def test_a_role_does_not_depend_on_what_else_is_loaded(tracks_of, kind, fold):
         assert (rule.roles(some) == rule.roles(tracks)[rows]).all()
 
 
-@pytest.mark.parametrize("kind", ["stored", "scene", "time"])
+@pytest.mark.parametrize("kind", ["stored", "scene", "time", "agent"])
 def test_a_rule_comes_back_from_its_record(kind):
     store = recordings(9, ("train", "val"))
     rule = choose(store, kind, "scene2", (0.6, 0.3, 0.1), seed=5)
@@ -215,3 +224,121 @@ def test_recordings_for_validation_leave_all_other_rows_alone(store_of):
     assert data.describe()["split"]["validation"] == ["b"]
     config = Config.load(None, ['data.validation=["b"]'])
     assert config.data.validation == ("b",)
+
+
+def walkers(store_of, scenes, name="tracks.zarr"):
+    """A store of recordings in which so many agents walk side by side for 40 steps."""
+    walks = {scene: (split, [range(40)] * count) for scene, (split, count) in scenes.items()}
+    return store_of(walks, name=name)
+
+
+def parts_of(store, **settings):
+    """Names of the target agents of each split."""
+    data = TrackData(store, history=4, horizon=4, **settings)
+    agents = {part: next(data.stream(part)).agents for part in PARTS}
+    named = {p: (store.scenes_of(a), store.labels(a)) for p, a in agents.items()}
+    return {part: set(zip(*two, strict=True)) for part, two in named.items()}
+
+
+def test_agents_are_dealt_whole_in_about_their_shares(store_of):
+    store = walkers(store_of, {"a": ("all", 150), "b": ("all", 150)})
+    parts = parts_of(store, split="agent", fractions=(0.6, 0.2, 0.2))
+    assert sum(map(len, parts.values())) == len(set.union(*parts.values())) == 300
+    assert [round(len(parts[part]) / 300, 1) for part in PARTS] == [0.6, 0.2, 0.2]
+    assert parts != parts_of(store, split="agent", fractions=(0.6, 0.2, 0.2), seed=1)
+
+
+def test_the_part_of_an_agent_does_not_depend_on_who_else_is_there(store_of):
+    alone = parts_of(walkers(store_of, {"b": ("all", 40)}, "small.zarr"), split="agent")
+    store = walkers(store_of, {"a": ("all", 30), "b": ("all", 60)})
+    more = parts_of(store, split="agent")
+    for part in PARTS:
+        assert alone[part] == {one for one in more[part] if one[0] == "b" and int(one[1]) < 40}
+
+
+def test_a_fold_is_judged_whole_where_agents_are_dealt(store_of):
+    store = walkers(store_of, {"a": ("all", 40), "b": ("all", 40)})
+    parts = parts_of(store, split="agent", fold="b")
+    assert {scene for scene, _ in parts["test"]} == {"b"}
+    assert len(parts["test"]) == 40
+    assert {scene for scene, _ in parts["train"] | parts["val"]} == {"a"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_window_shows_the_past_of_everybody_and_the_future_of_its_part(store_of, part):
+    store = walkers(store_of, {"a": ("all", 30)})
+    data = TrackData(store, history=4, horizon=4, split="agent", neighbors=None)
+    windows = next(data.stream(part))
+    batch = windows.gather(np.arange(len(windows)))
+    mine = np.isin(batch.agent, windows.agents)
+    assert (windows.agent_counts == 30).all()
+    assert np.isfinite(batch.past).all()
+    assert (batch.target == mine).all()
+    assert (np.isfinite(batch.future).all((2, 3)) == mine).all()
+    assert np.isnan(batch.future[~mine]).all()
+
+
+def test_a_training_window_never_reaches_past_the_cut_in_time(store_of):
+    store = walkers(store_of, {"a": ("all", 12)})
+    shape = {"history": 4, "horizon": 4, "reach": 3}
+    data = TrackData(store, **shape, split="time", fractions=(0.5, 0.25, 0.25))
+    windows = next(data.stream("train"))
+    batch = windows.gather(np.arange(len(windows)))
+    last = batch.start[:, None] - 8 + np.arange(24) >= 20
+    assert last.any()
+    assert np.isnan(np.moveaxis(batch.around, 2, 1)[last]).all()
+    early = TrackData(store, **shape, split="time", fractions=(0.5, 0.25, 0.25), around=PARTS)
+    later = next(early.stream("test"))
+    back = later.gather(np.array([0])).around[0]
+    assert np.isnan(back[:, :8]).all()  # what targets did in another part is not theirs to learn
+
+
+def test_a_scene_played_backwards_does_not_learn_from_another_part(tracks_of):
+    """The past of a target becomes its future there; that of a neighbor is only seen."""
+    tracks = tracks_of([(0, range(24)), (0, range(8, 17))])
+    own = tracks.step >= 12
+    batch = cut(tracks, 3, 3, own=own, reach=3).gather(np.array([0]))
+    assert batch.start.tolist() == [12]
+    assert np.isnan(batch.around[0, 0, :6]).all()
+    assert np.isfinite(batch.around[0, 1, 2:9]).all()
+    assert np.isfinite(batch.around[0, 0, 6:]).all()
+
+
+@pytest.mark.parametrize(("recordings", "count"), [(6, 4), (2, 40)])
+def test_a_stored_test_without_val_keeps_its_test(store_of, recordings, count):
+    """Whole recordings choose where there are five or more, else agents."""
+    scenes = {f"s{i}": ("train", count) for i in range(recordings)} | {"t": ("test", 7)}
+    parts = parts_of(walkers(store_of, scenes))
+    assert {scene for scene, _ in parts["test"]} == {"t"}
+    assert len(parts["test"]) == 7
+    assert parts["val"]
+    assert not parts["val"] & parts["train"]
+    assert len(parts["val"] | parts["train"]) == recordings * count
+    chosen = {scene for scene, _ in parts["val"]} & {scene for scene, _ in parts["train"]}
+    assert bool(chosen) == (recordings == 2)
+
+
+def test_val_agents_of_a_stored_test_may_be_asked_for(store_of):
+    scenes = {f"s{i}": ("train", 4) for i in range(6)} | {"t": ("test", 7)}
+    store = walkers(store_of, scenes)
+    rule = choose(store, val_by="agent")
+    assert (rule.val_by, rule.validation) == ("agent", ())
+    assert choose(store).to_dict()["val_by"] == "scene"
+    with pytest.raises(ConfigError, match="no val_by 'agents'; did you mean 'agent'"):
+        choose(store, val_by="agents")
+
+
+def test_a_run_recorded_before_validates_on_the_end_of_its_recordings(store_of):
+    scenes = {f"s{i}": ("train", 4) for i in range(6)} | {"t": ("test", 7)}
+    recorded = Config.recorded({"data": {"history": 3, "horizon": 3}})
+    data = TrackData(walkers(store_of, scenes), **recorded.data.model_dump())
+    assert data.describe()["split"]["val_by"] == "time"
+    assert data.describe()["leakage"]["train+val"] == 24
+    assert Config.load().data.val_by == "auto"
+
+
+def test_a_part_without_agents_says_which_seed_to_change(store_of):
+    store = walkers(store_of, {"a": ("all", 3)})
+    data = TrackData(store, history=4, horizon=4, split="agent", fractions=(0.98, 0.01, 0.01))
+    with pytest.raises(DataError, match=r"its 3 agents are few.*data.seed"):
+        next(data.stream("test"))

@@ -68,6 +68,12 @@ def fitted():
     return forecaster(seed=1).fit(frame())
 
 
+def test_a_frame_is_split_as_by_the_command(fitted):
+    """Its test split is kept out of learning and choice, as `trajflow train` does."""
+    assert fitted.split_.startswith("split by time in each recording: train ")
+    assert "; test 20 windows of 4 agents in 1 recording" in fitted.split_
+
+
 def change(**columns):
     """The frame with columns computed from it."""
     table = frame()

@@ -1,6 +1,7 @@
 """Facts about training: it learns, it goes on exactly, it stops in time."""
 
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -394,3 +395,25 @@ def test_updates_may_be_counted_instead_of_epochs(tmp_path):
     events = list(trainer(tmp_path / "run", "train.updates=7").run())
     assert events[-1].step == 7
     assert [e.step for e in events if isinstance(e, Evaluated)] == [4, 7]
+
+
+def test_a_training_ends_in_its_time_with_weights_that_were_validated(tmp_path):
+    begun = time.monotonic()
+    words = ("train.epochs=100000", "train.time_limit=3", "train.validate_every=10")
+    events = list(trainer(tmp_path / "run", *words).run())
+    assert time.monotonic() - begun < 6
+    assert events[-1].reason == "done"
+    validated = [event for event in events if isinstance(event, Evaluated)]
+    assert validated[-1].step == events[-1].step > 40
+    assert any(isinstance(event, Tempered) for event in events)
+    assert TorchPredictor.load(tmp_path / "run").facts["step"] == events[-1].best_step
+    assert resumed_trainer(RunFolder.open(tmp_path / "run"), Walks(), FACTS, CPU).finished
+
+
+def test_a_training_that_gets_no_better_ends_before_its_last_update(tmp_path):
+    words = ("train.epochs=30", "train.lr=1e-30", "train.patience=3")
+    *events, last = trainer(tmp_path / "run", *words).run()
+    assert (last.reason, last.step, last.best_step) == ("done", 16, 4)
+    assert len([event for event in events if isinstance(event, Evaluated)]) == 4
+    *_, last = trainer(tmp_path / "on", "train.epochs=3", "train.lr=1e-30").run()
+    assert last.step == 12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ SMALL = 1 << 20
 
 MAX_BYTES = 1 << 18
 """Bytes of a file of settings."""
+NUMBER = r"(\d+(?:\.\d+)?)"
+DURATION = re.compile(rf"(?:{NUMBER}h)?(?:{NUMBER}m)?(?:{NUMBER}s?)?")
 DEEPEST = 8
 """Sections inside one another."""
 
@@ -46,8 +49,11 @@ class DataConfig(_Section):
     """Future steps that are forecast."""
     stride: int = Field(1, ge=1)
     """Steps between the starts of two windows."""
-    split: Literal["stored", "scene", "time"] = "stored"
-    """Where train, val and test come from: the store, whole recordings, or time inside each."""
+    split: Literal["stored", "scene", "time", "agent"] = "stored"
+    """Where train, val and test come from: the store, whole recordings, time inside each
+    recording, or its agents."""
+    val_by: Literal["auto", "scene", "agent", "time"] = "auto"
+    """What a stored split without val gives up for one: recordings, agents or the end of each."""
     fold: str | None = None
     """Leave-one-out fold: this name's recordings are the test split."""
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
@@ -146,6 +152,10 @@ class TrainConfig(_Section):
     """Passes over the training windows."""
     updates: int | None = Field(None, ge=1)
     """Updates of the weights; None: as many as `epochs` make."""
+    time_limit: float | None = Field(None, gt=0)
+    """Seconds that a training may take, as 300 or "5m"; it then ends with the weights it has."""
+    patience: int | None = Field(None, ge=1)
+    """Validations in a row without a better energy score that end a training; None: none do."""
     batch_size: int = Field(128, ge=1)
     """Target agents in a batch."""
     noise_samples: int = Field(4, ge=1)
@@ -205,11 +215,34 @@ class TrainConfig(_Section):
             raise ValueError("the least must lie in 0.25 to 1 and the most in 1 to 4")
         return stretch
 
+    @field_validator("time_limit", mode="before")
+    @classmethod
+    def _in_seconds(cls, limit: object) -> object:
+        return seconds_of(limit) if isinstance(limit, str) else limit
+
     @field_validator("threads", mode="before")
     @classmethod
     def _counted(cls, threads: object) -> object:
         """Older settings leave the number open."""
         return 1 if threads is None else threads
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a duration such as 90, 90s, 5m, 1h or 1h30m.
+
+    Raises:
+        ValueError: It is not written so.
+
+    Example:
+        >>> from trajflow.config import seconds_of
+        >>> seconds_of("1h30m")
+        5400.0
+    """
+    found = DURATION.fullmatch(text.strip().lower())
+    if not found or not any(found.groups()):
+        raise ValueError("a duration is written as 90s, 5m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
 
 
 class SamplesConfig(_Section):
@@ -283,10 +316,15 @@ class Config(_Section):
     def recorded(cls, values: Mapping[str, Any]) -> Config:
         """Settings as a run or a plan has recorded them, also one of version 0.1.0.
 
+        One that does not know `data.val_by` has cut its val split in time.
+
         Raises:
             ConfigError: A setting is unknown, out of bounds or no longer there.
         """
-        return cls.from_dict(_renamed(values))
+        result = _renamed(values)
+        if isinstance(data := result.get("data", {}), dict):
+            result["data"] = {"val_by": "time", **data}
+        return cls.from_dict(result)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:

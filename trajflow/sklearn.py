@@ -71,7 +71,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         self.seed, self.out = seed, out
 
     def fit(self, frame: pd.DataFrame, y: object = None) -> TrajectoryForecaster:
-        """Learn from a frame of tracks; parts are cut in time inside each recording.
+        """Learn from a frame of tracks, split as `trajflow train` does; `split_` says how.
 
         Raises:
             TrajflowError: The frame is not a table of tracks, or a setting is wrong.
@@ -82,13 +82,12 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         from trajflow.models.tensors import device_of
         from trajflow.runs import facts_of
         from trajflow.training.setup import new_trainer
+        from trajflow.training.start import split_line
 
         words = [
             f"data.history={self.history}",
             f"data.horizon={self.horizon}",
             f"data.seed={self.seed}",
-            "data.split=time",
-            "data.fractions=[0.85, 0.15, 0.0]",
             f"model.encoder={self.encoder}",
             f"flow.preset={self.preset}",
             f"train.seed={self.seed}",
@@ -100,8 +99,10 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
             cuts = config.data.model_dump()
             data = TrackData(store, **cuts, order=config.train.seed)
             out = self.out or str(Path(folder) / "run")
+            description = data.describe()
+            self.split_ = split_line(description)
             trainer = new_trainer(
-                config, data, out, data.describe(), facts_of(store), device_of("auto")
+                config, data, out, description, facts_of(store), device_of("auto")
             )
             self.events_ = [event.to_dict() for event in trainer.run()]
             self.predictor_: TorchPredictor = TorchPredictor.load(out)

@@ -370,7 +370,7 @@ def evaluate_run(
     folder, store = RunFolder.open(run), open_store(data)
     predictor = load_predictor(run, device, options.steps)
     check_fit(predictor, store, data)
-    config = _with_fold(folder.config, options.fold)
+    config = with_fold(folder.config, options.fold)
     same = folder.read_record().get("store") == store.fingerprint()
     if same and config.data != folder.config.data:
         raise RunError(
@@ -419,16 +419,26 @@ def evaluate_baseline(
         DataError: There are no windows.
     """
     options = options or EvaluationOptions()
-    fit = load_baseline(name)
+    load_baseline(name)
     if options.select is not None:
         raise ConfigError("--select is for a run; the samples of a baseline are not chosen")
-    config, store = _with_fold(Config.load(None, settings), options.fold), open_store(data)
+    config, store = with_fold(Config.load(None, settings), options.fold), open_store(data)
     unsplit = options.split == "test" and "test" not in store.splits
     if config.data.fold is None and unsplit and store.folds:
         return _over_folds(name, store, config, options, on_progress)
-    tracks = track_data(store, config)
+    return evaluate_baseline_on(name, track_data(store, config), config, options, on_progress)
+
+
+def evaluate_baseline_on(
+    name: str,
+    tracks: TrackData,
+    config: Config,
+    options: EvaluationOptions,
+    on_progress: OnProgress = silent,
+) -> dict[str, Any]:
+    """Evaluate a baseline on splits that are made already; see `evaluate_baseline`."""
     log.info("%s learns from the training split", name)
-    baseline = fit(tracks.batches("train", BATCH), options.samples, options.seed)
+    baseline = load_baseline(name)(tracks.batches("train", BATCH), options.samples, options.seed)
     return _report(baseline, tracks, config, options, name, on_progress)
 
 
@@ -440,11 +450,11 @@ def _over_folds(
 
     def folds() -> Iterator[TrackData]:
         for done, fold in enumerate(names):
-            yield (data := track_data(store, _with_fold(config, fold)))
+            yield (data := track_data(store, with_fold(config, fold)))
             hashes[fold] = data.describe()["hash"]
             on_progress("folds", done + 1, len(names))
 
-    first = track_data(store, _with_fold(config, names[0]))
+    first = track_data(store, with_fold(config, names[0]))
     terms = options.judging(standing=standing_speed(first, "train"))
     report = evaluate_folds(load_baseline(name), folds(), terms, BATCH)
     made = {"fold": "each of " + ", ".join(names), "hash": hashes}
@@ -486,7 +496,8 @@ def _protocol(store: Store, config: Config, options: EvaluationOptions) -> dict[
     }
 
 
-def _with_fold(config: Config, fold: str | None) -> Config:
+def with_fold(config: Config, fold: str | None) -> Config:
+    """Settings with another leave-one-out fold; the same where none is given."""
     if fold is None:
         return config
     return config.model_copy(update={"data": config.data.model_copy(update={"fold": fold})})

@@ -29,6 +29,11 @@ def device_of(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"no device {name!r} here: torch finds no CUDA GPU (torch {torch.__version__}); use "
+            "--device cpu, or install a torch built for your GPU"
+        )
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import shlex
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from trajflow.config import Config
-from trajflow.datasets.store import open_store
-from trajflow.errors import RunError
+from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.loader import TrackData
+from trajflow.datasets.store import Store, open_store
+from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.models.tensors import device_of
-from trajflow.runs import RunFolder, facts_of, run_data, track_data
+from trajflow.runs import CONFIG, RunFolder, facts_of, run_data, track_data
 from trajflow.training.setup import new_trainer, resumed_trainer
-from trajflow.training.trainer import Trainer
+from trajflow.training.trainer import TEMPERING, Trainer
 
 log = logging.getLogger("trajflow")
 
+SPLITS = {
+    "stored": "as stored",
+    "scene": "by recordings",
+    "time": "by time in each recording",
+    "agent": "by agents",
+}
+"""How a split was made, in words."""
 SAME = {"store": "tracks", "hash": "parts of the tracks"}
 """Facts of a run that its tracks must agree with, and what they are called."""
 
@@ -26,7 +41,7 @@ def start_training(
     """A trainer at its first step, with a new run folder.
 
     Args:
-        data: A store.
+        data: A store, or a table that is imported beside itself; see `open_data`.
         config: All settings.
         out: The run folder; None: runs/STORE-ENCODER-PRESET, or the first such name that is free.
         device: Where to train.
@@ -35,14 +50,85 @@ def start_training(
         ConfigError: The settings do not fit the tracks.
         RunError: There is something at `out`.
     """
-    store, name = open_store(data), f"{Path(data).stem}-{config.model.encoder}-{config.flow.preset}"
+    place, store = open_data(data)
+    name = f"{place.stem}-{config.model.encoder}-{config.flow.preset}"
     path = free_path(Path("runs") / name) if out is None else Path(out)
     tracks = track_data(store, config)
+    description = tracks.describe()
     trainer = new_trainer(
-        config, tracks, str(path), tracks.describe(), facts_of(store), device_of(device)
+        config, tracks, str(path), description, facts_of(store), device_of(device)
     )
+    log.info(split_line(description))
     log.info("run folder %s", path)
     return trainer
+
+
+def plan_training(data: str | Path, config: Config, device: str = "auto") -> dict[str, Any]:
+    """What `start_training` would do, and how long it would take here; nothing is written.
+
+    Args:
+        data: A store, or a table.
+        config: All settings.
+        device: Where to train.
+
+    Returns:
+        "lines" that say the split; "parts" of the split; "settings", all of them by section;
+        "updates", "epochs", "weights" and "device"; "seconds_per_update" and
+        "seconds_per_validation", measured; "seconds", what the whole training will take, about.
+
+    Raises:
+        ConfigError: The settings do not fit the tracks.
+        DataError: There is nothing, or too little to learn from.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(data)
+        if path.is_file() and not store_beside(path).exists():
+            import_tracks("table", path, Path(folder) / "tracks.zarr")
+            path = Path(folder) / "tracks.zarr"
+        store = open_data(path)[1]
+        tracks = track_data(store, config)
+        description = tracks.describe()
+        pace = measure(config, tracks, store, device)
+        updates = config.train.updates or config.train.epochs * pace.per_epoch
+        return {
+            "lines": [split_line(description)],
+            "parts": description["parts"],
+            "settings": config.model_dump(mode="json"),
+            "updates": updates,
+            "epochs": updates / pace.per_epoch,
+            "weights": pace.weights,
+            "device": pace.device,
+            "seconds_per_update": pace.update,
+            "seconds_per_validation": pace.validation,
+            "seconds": pace.seconds(config, updates),
+        }
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a training is here: seconds of an update and of a validation, measured."""
+
+    update: float
+    validation: float
+    per_epoch: int
+    weights: int
+    device: str
+
+    def seconds(self, config: Config, updates: int) -> float:
+        """What so many updates, their validations and the choice of a temperature will take."""
+        every = max(1, round(config.train.validate_every * self.per_epoch))
+        count = -(-updates // every) + TEMPERING * config.train.choose_temperature
+        return updates * self.update + count * self.validation
+
+
+def measure(config: Config, tracks: TrackData, store: Store, device: str) -> Pace:
+    """Time a few updates and a validation of a training whose folder is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = str(Path(folder) / "run")
+        trainer = new_trainer(config, tracks, run, {}, facts_of(store), device_of(device))
+        update, validation = trainer.measure()
+        weights = sum(p.numel() for p in trainer.model.parameters())
+        return Pace(update, validation, trainer.per_epoch, weights, str(trainer.device))
 
 
 def resume_training(data: str | Path, out: str | Path, device: str = "auto") -> Trainer:
@@ -56,16 +142,123 @@ def resume_training(data: str | Path, out: str | Path, device: str = "auto") -> 
     Raises:
         RunError: There is no run, or it was trained on other tracks.
     """
-    folder, store = RunFolder.open(out), open_store(data)
+    folder, (_, store) = RunFolder.open(out), open_data(data)
     tracks = run_data(store, folder)
-    record, given = folder.read_record(), tracks.describe()
-    for key, what in SAME.items():
-        if record.get(key) != given[key]:
-            raise RunError(f"{data} does not hold the {what} that {out} was trained on")
+    _check_same(folder, tracks, data, out)
     trainer = resumed_trainer(folder, tracks, facts_of(store), device_of(device))
     if trainer.finished:
         log.info("%s has been trained to its end; nothing is left to train", out)
     return trainer
+
+
+def extend_training(
+    data: str | Path,
+    out: str | Path,
+    *,
+    epochs: int | None = None,
+    updates: int | None = None,
+    device: str = "auto",
+) -> Trainer:
+    """A trainer that goes on with a finished run, or a stopped one, to more updates.
+
+    The learning rate follows the longer training from here on, so it rises again, and neither a
+    time limit nor patience ends it.
+
+    Args:
+        data: The store that the run was trained on.
+        out: The run folder.
+        epochs: Passes over the training windows, with those that are done.
+        updates: Updates of the weights, with those that are done, instead of epochs.
+        device: Where to train.
+
+    Raises:
+        ConfigError: Neither epochs nor updates are given, or both, or they are no more than the
+            run has.
+        RunError: There is no run, or it was trained on other tracks.
+    """
+    if (epochs is None) == (updates is None):
+        raise ConfigError("give how far the run shall go, in all: --epochs N or --updates N")
+    folder, (_, store) = RunFolder.open(out), open_data(data)
+    tracks = run_data(store, folder)
+    _check_same(folder, tracks, data, out)
+    train = folder.config.train
+    per_epoch = tracks.steps(train.batch_size)
+    done = int(max((event["step"] for event in folder.events()), default=0))
+    wanted = updates if updates is not None else (epochs or 0) * per_epoch
+    if wanted <= done:
+        raise ConfigError(
+            f"{out} has made {done} updates ({done / per_epoch:g} epochs); give more, not "
+            + (f"--updates {updates}" if updates is not None else f"--epochs {epochs}")
+        )
+    longer = {"epochs": train.epochs if epochs is None else epochs, "updates": updates}
+    longer |= {"time_limit": None, "patience": None}
+    config = folder.config.model_copy(update={"train": train.model_copy(update=longer)})
+    lock = folder.lock()
+    try:
+        folder.write(CONFIG, config.to_toml().encode())
+        folder.append({"event": "extended", "step": done, "updates": wanted})
+    finally:
+        lock.release()
+    return resumed_trainer(folder, tracks, facts_of(store), device_of(device))
+
+
+def _check_same(folder: RunFolder, tracks: TrackData, data: str | Path, out: str | Path) -> None:
+    record, given = folder.read_record(), tracks.describe()
+    for key, what in SAME.items():
+        if record.get(key) != given[key]:
+            raise RunError(f"{data} does not hold the {what} that {out} was trained on")
+
+
+def split_line(description: Mapping[str, Any]) -> str:
+    """The split of a store in one line, from `TrackData.describe`."""
+    rule = description["split"]
+    how = SPLITS[rule["kind"]] + (f", fold {rule['fold']}" if rule["fold"] else "")
+    if rule["val_by"]:
+        how += f", val taken from train {SPLITS[rule['val_by']]}"
+    parts = (
+        f"{name} {part['windows']:,} windows of {_counted(part['people'], 'agent')} in "
+        f"{_counted(part['recordings'], 'recording')}"
+        for name, part in description["parts"].items()
+    )
+    return f"split {how}: {'; '.join(parts)}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def open_data(data: str | Path) -> tuple[Path, Store]:
+    """A store, or a table that is imported into a store beside it; and the path of the store.
+
+    A table that has been imported so before is not imported again.
+
+    Raises:
+        DataError: There is nothing, the table cannot be read, or another store is in its place.
+    """
+    path = Path(data)
+    if not path.is_file():
+        return path, open_store(path)
+    place = store_beside(path)
+    if place.exists():
+        store, digest = open_store(place), hashlib.sha256(path.read_bytes()).hexdigest()
+        if [one.get("sha256") for one in store.header.inputs] != [digest]:
+            raise DataError(
+                f"{place} is there already and was not made from {path} as it is now; train on "
+                f"{place}, or import anew: trajflow data import table {path} -o {place} --overwrite"
+            )
+        log.info("%s was imported before: %s", path, place)
+        return place, store
+    history = shlex.join(["trajflow", "data", "import", "table", path.name])
+    report = import_tracks("table", path, place, history=history)
+    log.info("imported %s", place)
+    for line in report.lines():
+        log.info("%s", line)
+    return place, open_store(place)
+
+
+def store_beside(table: Path) -> Path:
+    """Where the store of a table is kept: tracks.zarr beside tracks.csv.gz."""
+    return table.with_name(f"{table.name.split('.')[0] or 'tracks'}.zarr")
 
 
 def free_path(path: Path) -> Path:

@@ -1,9 +1,11 @@
 """The training loop: a generator of events that leaves a run folder it can go on from."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,14 @@ from trajflow.training.augment import Augmentation
 from trajflow.training.checkpoint import Checkpoint, TrainingProgress
 from trajflow.training.divergence import SLOWED, Diverged, NotFinite
 from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
-from trajflow.training.reproducible import each_reproducible, reseed
-from trajflow.training.temper import at_bound, tempered
+from trajflow.training.reproducible import each_reproducible, reproducible, reseed
+from trajflow.training.temper import TEMPERATURES, at_bound, tempered
 from trajflow.training.validation import validate
 from trajflow.types import Batch, scene_centres
+
+TEMPERING = len(TEMPERATURES)
+"""Validations that the choice of a temperature takes, or a few more."""
+log = logging.getLogger("trajflow")
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
@@ -86,7 +92,7 @@ class Trainer:
         if self.finished:
             self.step = self.finished.step
         self.slowed = 1.0
-        self._stopping = False
+        self._stopping, self._validated, self._validation_seconds = False, 0, 0.0
 
     @property
     def averaged(self) -> TrajectoryModel:
@@ -97,6 +103,22 @@ class Trainer:
     def stop(self) -> None:
         """Ask the loop to save and end after the step it is in."""
         self._stopping = True
+
+    def measure(self, updates: int = 10) -> tuple[float, float]:
+        """Seconds of an update and of a validation, from some of each; the weights are used up."""
+        try:
+            with reproducible(self.settings.threads, self.device):
+                seconds = []
+                for batch in islice(self.data.training(self.settings.batch_size, 0), updates + 2):
+                    began = time.monotonic()
+                    self._advance(batch)
+                    seconds.append(time.monotonic() - began)
+                began, evaluations = time.monotonic(), self._evaluations()
+                validate(self.averaged, self._validation(), self.settings.samples, evaluations)
+                return float(np.mean(seconds[2:] or seconds)), time.monotonic() - began
+        finally:
+            if self._lock:
+                self._lock.release()
 
     def resume(self) -> None:
         """Go on from the folder's last checkpoint, exactly as if nothing had happened.
@@ -157,15 +179,15 @@ class Trainer:
         yield self._started()
         if not Checkpoint.exists(self.folder):
             self._save()
-        while self.step < self.total and not self._stopping:
+        while not self._over() and not self._stopping:
             try:
                 yield from self._steps()
             except NotFinite as error:
                 yield self._go_back(error)
         self._save()
-        if self.step >= self.total and self.settings.choose_temperature:
+        if self._over() and self.settings.choose_temperature:
             yield self._temper()
-        reason = "done" if self.step >= self.total else "stopped"
+        reason = "done" if self._over() else "stopped"
         yield Finished(self.step, self._seconds(), reason, self.best, self.best_step)
 
     def _steps(self) -> Iterator[Event]:
@@ -182,6 +204,11 @@ class Trainer:
                 yield self._validate()
             elif time.monotonic() - self._saved > 60 * self.settings.save_minutes:
                 self._save()
+        if self._over() and self._validated != self.step:
+            yield self._validate()
+        if self._over() and self.step < self.total:
+            why = "the time limit" if self._late() else "no better energy score for long"
+            log.info("ended at update %d of %d: %s", self.step, self.total, why)
 
     def _go_back(self, error: NotFinite) -> Returned:
         """Go back to the last checkpoint, once, to learn more slowly from there on."""
@@ -193,15 +220,31 @@ class Trainer:
         return Returned(self.step, seconds, error.step, error.loss, self._rate())
 
     def _batches(self) -> Iterator[Batch]:
-        while self.step < self.total:
+        while not self._over():
             epoch, skip = divmod(self.step, self.per_epoch)
             before = self.step
             for batch in self.data.training(self.settings.batch_size, epoch, skip):
-                if self._stopping or self.step >= self.total:
+                if self._stopping or self._over():
                     return
                 self.folder.guard()
                 yield batch
             assert self.step > before, f"epoch {epoch} has no batch {skip} of {self.per_epoch}"
+
+    def _over(self) -> bool:
+        """Whether all updates are made, the time is up, or nothing has got better for long."""
+        return self.step >= self.total or self._late() or self._stale()
+
+    def _late(self) -> bool:
+        """Whether the time that is left is needed to validate and to choose the temperature."""
+        limit = self.settings.time_limit
+        rest = (1 + TEMPERING * self.settings.choose_temperature) * self._validation_seconds
+        return limit is not None and self.step > 0 and self._seconds() + rest > limit
+
+    def _stale(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and (
+            self.step // self.every - self.best_step // self.every >= patience
+        )
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self._began
@@ -259,7 +302,7 @@ class Trainer:
         )
 
     def _validate(self) -> Evaluated:
-        settings = self.settings
+        settings, began = self.settings, time.monotonic()
         scores = validate(
             self.averaged,
             self._validation(),
@@ -267,6 +310,7 @@ class Trainer:
             self._evaluations(),
             settings.seed,
         )
+        self._validation_seconds, self._validated = time.monotonic() - began, self.step
         if not math.isfinite(scores["energy_score"]):
             raise NotFinite(scores["energy_score"], self.step)
         best = scores["energy_score"] < self.best
