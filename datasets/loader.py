@@ -578,8 +578,8 @@ class Recall:
             max_age: Steps after which a row is no longer looked at; None: never.
         """
         self.count, self._scenes = count, tracks.scenes
-        rows, dims = max(1, int(seen.sum())), tracks.position.shape[1]
-        self.place = Place(scale, dims, rows, max_age)
+        most, dims = max(1, int(seen.sum())), tracks.position.shape[1]
+        self.place = Place(scale, dims, most, max_age)
         self._known: dict[tuple[int, int], Ints] = {}
         rows = np.flatnonzero(seen)
         scene, agent = (one[tracks.track[rows]] for one in (tracks.scene, tracks.agent))
