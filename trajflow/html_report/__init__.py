@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.baselines import available
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import DataError, RunError
-from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_baseline, evaluate_run
+from trajflow.evaluation.comparison import evaluate_baselines
+from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_run
 from trajflow.evaluation.report import reports_in
 from trajflow.html_report import page, windows
 from trajflow.inference.predict import load_predictor
@@ -41,7 +41,6 @@ class ReportOptions:
         seed: Seed of draws and intervals.
         windows: Targets that charts and maps are made of, about; scores are of all.
         panels: Maps of each kind: largest error, typical error, highest OOD score.
-        baselines: Names of the baselines beside the run; None: all.
     """
 
     split: str = "test"
@@ -50,7 +49,6 @@ class ReportOptions:
     seed: int = 0
     windows: int = 2000
     panels: int = 6
-    baselines: Sequence[str] | None = None
 
 
 def write_html_report(
@@ -140,7 +138,7 @@ def _data_of(folder: RunFolder) -> str:
 def _evaluations(
     folder: RunFolder, store: Store, options: ReportOptions, device: str, on_progress: OnProgress
 ) -> list[dict[str, Any]]:
-    """The evaluations of the run and of the baselines, lowest energy score first."""
+    """The evaluations of the run and of all baselines, lowest energy score first."""
     terms = EvaluationOptions(
         split=options.split,
         fold=folder.config.data.fold,
@@ -148,13 +146,9 @@ def _evaluations(
         steps=options.steps,
         seed=options.seed,
     )
-    result = [evaluate_run(folder.path, store.path, terms, device=device, on_progress=on_progress)]
-    cut = folder.config.data.model_dump(exclude={"fold"}, exclude_none=True)
-    settings = [f"data.{name}={json.dumps(value)}" for name, value in cut.items()]
-    for name in available() if options.baselines is None else options.baselines:
-        result.append(
-            evaluate_baseline(name, store.path, terms, settings=settings, on_progress=on_progress)
-        )
+    own = evaluate_run(folder.path, store.path, terms, device=device, on_progress=on_progress)
+    others = evaluate_baselines(folder.path, store.path, terms, on_progress=on_progress)
+    result = [own, *others.values()]
     return sorted(result, key=lambda report: float(report["mean"]["energy_score"]))
 
 
