@@ -177,9 +177,7 @@ class Ingest:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.db = duckdb.connect(":memory:")
-        for name, value in _LIMITS.items():
-            self.db.execute(f"set {name} = {value!r}")
+        self.db = connect()
         self.db.execute(f"set temp_directory = {quoted(folder / 'spill')}")
         self.db.execute(f"set allowed_directories = [{quoted(folder)}]")
         self.folder = folder
@@ -669,6 +667,14 @@ def sorting() -> Iterator[None]:
             if words in str(error):
                 raise OSError(number, words) from error
         raise DataError(f"the rows cannot be read or sorted: {str(error)[:200]}") from error
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory with bounds on memory and threads, which downloads nothing."""
+    db = duckdb.connect(":memory:")
+    for name, value in _LIMITS.items():
+        db.execute(f"set {name} = {value!r}")
+    return db
 
 
 def quoted(value: object) -> str:
