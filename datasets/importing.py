@@ -217,7 +217,7 @@ def _project(source: Source) -> None:
     source.unit = "m"
     source.notes.append(
         "longitudes and latitudes are projected to metres around the centre of each scene, on a "
-        "sphere: lengths differ from WGS84 by at most 0.6 %"
+        "sphere: lengths differ from WGS84 by at most 0.6 %, and 0.4 % more at 1000 km"
     )
 
 

@@ -177,9 +177,7 @@ class Ingest:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.db = duckdb.connect(":memory:")
-        for name, value in _LIMITS.items():
-            self.db.execute(f"set {name} = {value!r}")
+        self.db = connect()
         self.db.execute(f"set temp_directory = {quoted(folder / 'spill')}")
         self.db.execute(f"set allowed_directories = [{quoted(folder)}]")
         self.folder = folder
@@ -474,7 +472,6 @@ class Ingest:
 
         A scene that fits stays whole; only a single longer trajectory exceeds the bound.
         """
-        self._sizes = self._part_sizes(most)
         axes = ", ".join(self._axes)
         with sorting(), (self.folder / "sorted").open("wb") as file:
             reader = self.db.sql(
@@ -482,27 +479,21 @@ class Ingest:
                 from good join numbers using (track) order by number, time, file, "row" """
             ).to_arrow_reader(BATCH)
             held: list[pa.RecordBatch] = []
-            for size in self._sizes:
-                while sum(map(len, held)) < size:
-                    held.append(reader.read_next_batch())
-                table = pa.Table.from_batches(held)
-                held = table.slice(size).to_batches()
-                part = self._part(table.slice(0, size))
-                for values in vars(part).values():
-                    file.write(np.ascontiguousarray(values).view(np.uint8).data)
-                yield part
+            with pa.ipc.new_stream(file, reader.schema) as stream:
+                for size in self._part_sizes(most):
+                    while sum(map(len, held)) < size:
+                        held.append(reader.read_next_batch())
+                    table = pa.Table.from_batches(held)
+                    held = table.slice(size).to_batches()
+                    table = table.slice(0, size).combine_chunks()
+                    stream.write_table(table)
+                    yield self._part(table)
 
     def parts(self) -> Iterator[Part]:
         """The same parts once more."""
-        with (self.folder / "sorted").open("rb") as file:
-            for size in self._sizes:
-                columns: dict[str, Any] = {}
-                for name in (f.name for f in fields(Part)):
-                    width = len(self._axes) if name == "position" else 1
-                    kind = np.float64 if name in ("time", "position") else np.int64
-                    columns[name] = np.fromfile(file, kind, width * size)
-                columns["position"] = columns["position"].reshape(size, -1)
-                yield Part(**columns)
+        with (self.folder / "sorted").open("rb") as file, pa.ipc.open_stream(file) as stream:
+            for batch in stream:
+                yield self._part(pa.Table.from_batches([batch]))
 
     def _part(self, table: pa.Table) -> Part:
         column = {name: table[name].to_numpy() for name in table.column_names}
@@ -676,6 +667,14 @@ def sorting() -> Iterator[None]:
             if words in str(error):
                 raise OSError(number, words) from error
         raise DataError(f"the rows cannot be read or sorted: {str(error)[:200]}") from error
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory with bounds on memory and threads, which downloads nothing."""
+    db = duckdb.connect(":memory:")
+    for name, value in _LIMITS.items():
+        db.execute(f"set {name} = {value!r}")
+    return db
 
 
 def quoted(value: object) -> str:

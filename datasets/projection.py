@@ -1,8 +1,9 @@
 """Longitudes and latitudes as metres around a centre, and back.
 
 Source: Snyder 1987, "Map projections: a working manual", azimuthal equidistant projection of the
-sphere. Distances and directions from the centre are those of a sphere of the mean radius of the
-Earth: lengths differ from those on the WGS84 ellipsoid by at most 0.6 %. The way back is exact.
+sphere. Distances and directions from the centre are those on a sphere of the mean radius of the
+Earth, where lengths differ from those on the WGS84 ellipsoid by at most 0.6 %. Across them
+lengths grow with the distance: by 0.4 % at 1000 km, 1.7 % at 2000 km. The way back is exact.
 """
 
 import numpy as np

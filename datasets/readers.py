@@ -34,7 +34,7 @@ from trajflow.datasets.tables import (
     table,
     text_lines,
 )
-from trajflow.datasets.unpacking import parquet_schema, plain_suffix, stage
+from trajflow.datasets.unpacking import parquet_schema, plain_stem, plain_suffix, stage
 from trajflow.errors import DataError, did_you_mean
 
 Connection = duckdb.DuckDBPyConnection
@@ -126,6 +126,13 @@ def read_files(
         folder = options.folder / str(index)
         folder.mkdir()
         sources.append(read(db, path, replace(options, folder=folder)))
+    stems = Counter(plain_stem(path) for path in paths if path.is_file())
+    twice = [stem for stem, count in stems.items() if count > 1]
+    if twice and name in FORMATS and FORMATS[name].is_table and "scene" not in sources[0].columns:
+        raise DataError(
+            f"several files are called {twice[0]!r}, which names their recording; rename them, or "
+            "name a column of recordings: --scene-column NAME"
+        )
     for path, source in zip(paths[1:], sources[1:], strict=True):
         _join(sources[0], source, f"{path} and {paths[0]}")
     return name, sources[0]

@@ -20,6 +20,7 @@ from trajflow.datasets.ingest import (
     MAX_LINE,
     ReadOptions,
     Source,
+    connect,
     label,
     number,
     quoted,
@@ -313,7 +314,7 @@ def _holds_json(place: Path) -> bool:
 
 def _keys(path: Path, place: Path) -> list[str]:
     """The names in the first objects, in the order of their appearance."""
-    with reading(path), duckdb.connect(":memory:") as db:
+    with reading(path), connect() as db:
         rows = db.execute(
             f"""select key from (select unnest(json_keys(j)) as key, "row" as r from (
                 from {json_lines(place)} limit {FIRST}) where json_type(j) = 'OBJECT')

@@ -305,6 +305,12 @@ def test_several_files_are_one_store(imported, trajflow, tmp_path):
     store, report = imported(tmp_path / "a.csv", tmp_path / "b.csv")
     assert (store.scenes, report["files"]) == (["a", "b"], 2)
     assert [entry["name"] for entry in store.header.inputs] == ["a.csv", "b.csv"]
+    (tmp_path / "more").mkdir()
+    csv(tmp_path / "more" / "a.csv", walkers())
+    words = (tmp_path / "a.csv", tmp_path / "more" / "a.csv", "-o", tmp_path / "twice.zarr")
+    code, _, said = trajflow("data", "import", *words)
+    assert code == 2
+    assert "several files are called 'a'" in said
     ethucy(tmp_path / "c.txt", walkers())
     words = (tmp_path / "a.csv", tmp_path / "c.txt", "-o", tmp_path / "mixed.zarr")
     code, _, said = trajflow("data", "import", *words)
