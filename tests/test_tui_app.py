@@ -190,7 +190,12 @@ def test_the_palette_opens_a_run_by_a_few_letters(folder):
     async def play(pilot):
         app = pilot.app
         await until(pilot, lambda: app.screen.library.runs)
-        await pilot.press("colon", *"trnrun")
+        await pilot.press("colon")
+        await until(pilot, lambda: "Reverse the order" in text_of(app))
+        words = text_of(app)
+        assert words.index("Training of run") < words.index("Reverse the order")
+        await pilot.press(*"trnrun")
+        await until(pilot, lambda: "Reverse the order" not in text_of(app))
         await until(pilot, lambda: "Training of run" in text_of(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, TrainingScreen))

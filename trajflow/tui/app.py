@@ -31,10 +31,10 @@ MOVES = ("cursor_", "scroll_", "page_", "command_palette")
 """Beginnings of actions that are not things to do for the command palette."""
 
 
-def _library_commands() -> type[Provider]:
-    from trajflow.tui.commands import LibraryCommands
+def _commands() -> type[Provider]:
+    from trajflow.tui.commands import Commands
 
-    return LibraryCommands
+    return Commands
 
 
 class SmallTerminalScreen(ModalScreen[None]):
@@ -68,7 +68,7 @@ class TrajflowApp(App[None]):
     """
 
     TITLE = "trajflow"
-    COMMANDS = App.COMMANDS | {_library_commands}
+    COMMANDS = {_commands}  # noqa: RUF012
     CSS_PATH = "styles.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012

@@ -1,9 +1,10 @@
-"""What the command palette offers beside the actions of a screen: what to open of which run."""
+"""The command palette: what to open of which run, and the actions of the screen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain, islice
 from typing import cast
 
 from rich.text import Text
@@ -14,27 +15,31 @@ from trajflow.tui.app import TrajflowApp
 from trajflow.tui.screens.home import HomeScreen
 
 FIRST = 6
-"""Commands that are listed before anything is typed."""
+"""Runs and stores to open that are listed before anything is typed."""
+Command = tuple[str, str, Callable[[], object]]
+"""Its words, a note, and what it does."""
 
 
-class LibraryCommands(Provider):
-    """Opens runs and stores from every screen, found by a few letters of what is wanted."""
+class Commands(Provider):
+    """Opens runs and stores from every screen, and does what the screen can do."""
 
     async def discover(self) -> Hits:
-        """Commands for what is newest."""
-        for number, (words, run) in enumerate(self._commands()):
-            if number < FIRST:
-                yield DiscoveryHit(Text(words), run, words)
+        """Commands for what is newest, then the actions of the screen."""
+        for words, note, run in [*islice(self._library(), FIRST), *self._actions()]:
+            yield DiscoveryHit(Text(words), run, words, note)
 
     async def search(self, query: str) -> Hits:
         """Commands whose words have the letters of the query in their order."""
         matcher = self.matcher(query)
-        for words, run in self._commands():
-            score = matcher.match(words)
-            if score > 0:
-                yield Hit(score, Text(words), run, words)
+        for words, note, run in chain(self._library(), self._actions()):
+            if (score := matcher.match(words)) > 0:
+                yield Hit(score, Text(words), run, words, note)
 
-    def _commands(self) -> Iterator[tuple[str, Callable[[], object]]]:
+    def _actions(self) -> Iterator[Command]:
+        for title, note, run, *_ in self.app.get_system_commands(self.screen):
+            yield title, note, run
+
+    def _library(self) -> Iterator[Command]:
         app = cast(TrajflowApp, self.app)
         home = next((one for one in app.screen_stack if isinstance(one, HomeScreen)), None)
         if home is None:
@@ -42,16 +47,12 @@ class LibraryCommands(Provider):
         for run in home.library.runs:
             name, store = safe(run.name, 60), home.library.store_of(run)
             if store is not None and run.weights:
-                yield (
-                    f"Forecasts of {name}",
-                    partial(app.open_forecasts, run.path, store.path, run.split),
-                )
-                yield f"OOD detection of {name}", partial(app.open_ood, run.path, store.path)
-            yield (
-                f"Training of {name}",
-                partial(app.open_training, run.path, store.path if store else None),
-            )
+                forecasts = partial(app.open_forecasts, run.path, store.path, run.split)
+                yield f"Forecasts of {name}", "", forecasts
+                yield f"OOD detection of {name}", "", partial(app.open_ood, run.path, store.path)
+            training = partial(app.open_training, run.path, store.path if store else None)
+            yield f"Training of {name}", "", training
         for entry in home.library.stores:
             name = safe(entry.name, 60)
-            yield f"Tracks of {name}", partial(app.open_dataset, entry.path)
-            yield f"Train on {name}", partial(app.open_new_training, entry.path)
+            yield f"Tracks of {name}", "", partial(app.open_dataset, entry.path)
+            yield f"Train on {name}", "", partial(app.open_new_training, entry.path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from rich.text import Text
@@ -25,6 +26,8 @@ from trajflow.tui.render.viewport import nice_step, tick_label, ticks
 from trajflow.tui.tasks import Histogram, SceneTracks
 from trajflow.tui.widgets.text import rich_color
 
+Painter = Callable[[tuple[int, int], Palette], Cells]
+"""Paints so many rows and columns in some colours."""
 MARKS = "●■▲◆"
 """What tells curves apart without colours; each stands at the end of its curve."""
 DANGER_HUE = 6
@@ -62,26 +65,25 @@ class CostPoint:
 
 
 class Picture(Widget):
-    """A widget that fills its place with one picture, painted again for every size and theme."""
+    """A widget that fills its place with one picture, painted again for every size and theme.
 
-    def __init__(self, *, id: str | None = None) -> None:
+    Attributes:
+        least: Rows and columns below which nothing is painted.
+    """
+
+    DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; }"
+    least: ClassVar[tuple[int, int]] = (3, 4)
+
+    def __init__(self, painter: Painter | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._strips: list[Strip] = []
+        self._painter, self._strips = painter, list[Strip]()
 
-    def paint(self, size: tuple[int, int], palette: Palette) -> Cells | None:
-        """The picture in so many rows and columns; None if there is nothing to show.
-
-        Args:
-            size: Rows and columns.
-            palette: The colours.
-        """
-        raise NotImplementedError
-
-    def repaint(self) -> None:
-        """Paint after what is shown has changed."""
+    def paint(self, painter: Painter | None) -> None:
+        """Show another picture, or none."""
+        self._painter, self._strips = painter, []
         width, height = self.size
-        cells = self.paint((height, width), palette_of(self)) if width and height else None
-        self._strips = cells.strips() if cells is not None else []
+        if painter is not None and height >= self.least[0] and width >= self.least[1]:
+            self._strips = painter((height, width), palette_of(self)).strips()
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -90,12 +92,12 @@ class Picture(Widget):
         return Strip.blank(self.size.width, self.rich_style)
 
     def on_resize(self) -> None:
-        self.repaint()
+        self.paint(self._painter)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
         if self.is_attached:
-            self.repaint()
+            self.paint(self._painter)
 
 
 class CurvePlot(Picture):
@@ -107,65 +109,36 @@ class CurvePlot(Picture):
         id: Id of the widget.
     """
 
-    DEFAULT_CSS = "CurvePlot { width: 1fr; height: 1fr; }"
+    least = (4, 16)
 
     def __init__(self, title: str, *, below: str = "", id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.title, self.below = title, below
-        self._curves: tuple[Curve, ...] = ()
+        self._words = title, below
+        super().__init__(partial(paint_curves, (), *self._words), id=id)
 
     def show(self, curves: Sequence[Curve]) -> None:
         """Show other curves."""
-        self._curves = tuple(curves)
-        self.repaint()
-
-    def paint(self, size: tuple[int, int], palette: Palette) -> Cells | None:
-        """The curves, where there is room."""
-        if size[0] < 4 or size[1] < 16:
-            return None
-        return paint_curves(self._curves, self.title, self.below, size, palette)
+        self.paint(partial(paint_curves, tuple(curves), *self._words))
 
 
 class CostPlot(Picture):
-    """Corruptions by how often they are flagged and what they cost."""
+    """Corruptions by how often they are flagged and what they cost; see `paint_costs`."""
 
-    DEFAULT_CSS = "CostPlot { width: 1fr; height: 1fr; }"
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._points: tuple[CostPoint, ...] = ()
-        self._chosen = ""
+    least = (5, 20)
 
     def show(self, points: Sequence[CostPoint], chosen: str) -> None:
         """Show other corruptions, the chosen one inverted."""
-        self._points, self._chosen = tuple(points), chosen
-        self.repaint()
-
-    def paint(self, size: tuple[int, int], palette: Palette) -> Cells | None:
-        """The corruptions, where there is room."""
-        if size[0] < 5 or size[1] < 20:
-            return None
-        return paint_costs(self._points, self._chosen, size, palette)
+        self.paint(partial(paint_costs, tuple(points), chosen))
 
 
 class TrackMap(Picture):
     """Where agents go; a row of arrows tells which colour leads where."""
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._tracks: SceneTracks | None = None
-
     def show(self, tracks: SceneTracks | None) -> None:
         """Show other tracks, or none."""
-        self._tracks = tracks
-        self.repaint()
-
-    def paint(self, size: tuple[int, int], palette: Palette) -> Cells | None:
-        """The tracks, where there is room."""
-        tracks = self._tracks
-        if size[0] < 3 or size[1] < 4 or tracks is None or not len(tracks.steps):
-            return None
-        return paint_tracks(tracks.steps, tracks.track, tracks.unit, size, palette)
+        if tracks is None or not len(tracks.steps):
+            self.paint(None)
+        else:
+            self.paint(partial(paint_tracks, tracks.steps, tracks.track, tracks.unit))
 
 
 class BarPlot(Widget):
