@@ -43,8 +43,8 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         dt: float | None = None,
         unit: str | None = None,
         columns: Mapping[str, str] | None = None,
-        history: int = 8,
-        horizon: int = 12,
+        history: int | None = None,
+        horizon: int | None = None,
         encoder: str = "gru",
         preset: str = "mmf",
         settings: Sequence[str] = (),
@@ -57,8 +57,8 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
             dt: Seconds per step; guessed from the frame if None.
             unit: Unit of the coordinates; guessed if None.
             columns: Name in the frame of each canonical column.
-            history: Past steps T.
-            horizon: Future steps F.
+            history: Past steps T; None: chosen from the tracks, as all settings that are not given.
+            horizon: Future steps F; None: chosen from the tracks.
             encoder: Name of the encoder.
             preset: Member of the flow family.
             settings: Further settings as words, "train.epochs=5".
@@ -77,16 +77,15 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
             TrajflowError: The frame is not a table of tracks, or a setting is wrong.
         """
         from trajflow.config import Config
-        from trajflow.datasets.loader import TrackData
         from trajflow.inference.predictor import TorchPredictor
         from trajflow.models.tensors import device_of
         from trajflow.runs import facts_of
         from trajflow.training.setup import new_trainer
-        from trajflow.training.start import split_line
+        from trajflow.training.start import planned, split_line
 
+        shape = {"history": self.history, "horizon": self.horizon}
         words = [
-            f"data.history={self.history}",
-            f"data.horizon={self.horizon}",
+            *(f"data.{name}={steps}" for name, steps in shape.items() if steps is not None),
             f"data.seed={self.seed}",
             f"model.encoder={self.encoder}",
             f"flow.preset={self.preset}",
@@ -96,13 +95,13 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         config = Config.load(None, words)
         with tempfile.TemporaryDirectory() as folder:
             store = self._store(frame, Path(folder))
-            cuts = config.data.model_dump()
-            data = TrackData(store, **cuts, order=config.train.seed)
+            plan, data = planned(config, store)
             out = self.out or str(Path(folder) / "run")
             description = data.describe()
             self.split_ = split_line(description)
+            record = description | {"plan": plan.to_dict()}
             trainer = new_trainer(
-                config, data, out, description, facts_of(store), device_of("auto")
+                plan.config, data, out, record, facts_of(store), device_of("auto")
             )
             self.events_ = [event.to_dict() for event in trainer.run()]
             self.predictor_: TorchPredictor = TorchPredictor.load(out)

@@ -19,6 +19,7 @@ from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.models.tensors import device_of
 from trajflow.runs import CONFIG, RunFolder, facts_of, run_data, track_data
+from trajflow.training.plan import Plan, plan_settings, within
 from trajflow.training.setup import new_trainer, resumed_trainer
 from trajflow.training.trainer import TEMPERING, Trainer
 
@@ -42,7 +43,7 @@ def start_training(
 
     Args:
         data: A store, or a table that is imported beside itself; see `open_data`.
-        config: All settings.
+        config: All settings; what is not set in them is chosen from the tracks, see `plan.py`.
         out: The run folder; None: runs/STORE-ENCODER-PRESET, or the first such name that is free.
         device: Where to train.
 
@@ -53,12 +54,15 @@ def start_training(
     place, store = open_data(data)
     name = f"{place.stem}-{config.model.encoder}-{config.flow.preset}"
     path = free_path(Path("runs") / name) if out is None else Path(out)
-    tracks = track_data(store, config)
+    plan, tracks = planned(config, store, device)
     description = tracks.describe()
+    record = description | {"plan": plan.to_dict()}
     trainer = new_trainer(
-        config, tracks, str(path), description, facts_of(store), device_of(device)
+        plan.config, tracks, str(path), record, facts_of(store), device_of(device)
     )
     log.info(split_line(description))
+    for line in plan.lines():
+        log.info(line)
     log.info("run folder %s", path)
     return trainer
 
@@ -72,7 +76,8 @@ def plan_training(data: str | Path, config: Config, device: str = "auto") -> dic
         device: Where to train.
 
     Returns:
-        "lines" that say the split; "parts" of the split; "settings", all of them by section;
+        "lines" that say the split and what was chosen; "plan", what was chosen, as values; "parts"
+        of the split; "settings", all of them by section;
         "updates", "epochs", "weights" and "device"; "seconds_per_update" and
         "seconds_per_validation", measured; "seconds", what the whole training will take, about.
 
@@ -86,12 +91,13 @@ def plan_training(data: str | Path, config: Config, device: str = "auto") -> dic
             import_tracks("table", path, Path(folder) / "tracks.zarr")
             path = Path(folder) / "tracks.zarr"
         store = open_data(path)[1]
-        tracks = track_data(store, config)
-        description = tracks.describe()
+        plan, tracks = planned(config, store, device)
+        config, description = plan.config, tracks.describe()
         pace = measure(config, tracks, store, device)
         updates = config.train.updates or config.train.epochs * pace.per_epoch
         return {
-            "lines": [split_line(description)],
+            "lines": [split_line(description), *plan.lines()],
+            "plan": plan.to_dict(),
             "parts": description["parts"],
             "settings": config.model_dump(mode="json"),
             "updates": updates,
@@ -102,6 +108,21 @@ def plan_training(data: str | Path, config: Config, device: str = "auto") -> dic
             "seconds_per_validation": pace.validation,
             "seconds": pace.seconds(config, updates),
         }
+
+
+def planned(config: Config, store: Store, device: str = "auto") -> tuple[Plan, TrackData]:
+    """The settings with what the user left open chosen from the tracks, and the splits by them.
+
+    A time limit is turned into a number of updates, by timing some of them, unless epochs or
+    updates are given.
+    """
+    plan = plan_settings(config, store)
+    tracks = track_data(store, plan.config)
+    limit = plan.config.train.time_limit
+    if limit is None or not any(one.name == "train.updates" for one in plan.chosen):
+        return plan, tracks
+    pace = measure(plan.config, tracks, store, device)
+    return within(plan, limit, pace.update, pace.validation, pace.per_epoch), tracks
 
 
 @dataclass(frozen=True)
