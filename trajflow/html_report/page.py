@@ -10,6 +10,7 @@ from typing import Any
 from trajflow import __version__
 from trajflow.config import Config
 from trajflow.datasets.store import Store
+from trajflow.ood.report import by_hidden_cost, cost, flagged_share, hidden_summary
 
 COLUMNS = {
     "energy_score": "energy score",
@@ -23,8 +24,6 @@ COLUMNS = {
 }
 SHARES = {"miss_rate", "coverage_50", "coverage_90"}
 WITH_INTERVAL = {"energy_score", "min_ade", "min_fde", "coverage_90"}
-HURTS = 1.05
-"""Energy score over that of undamaged windows from which a corruption counts as harmful."""
 
 
 def head(name: str, config: Config, store: Store, report: Mapping[str, Any]) -> str:
@@ -98,41 +97,32 @@ def out_of_distribution(report: Mapping[str, Any] | None, run: str, store: Store
     if report is None:
         command = escape(f"trajflow evaluate {run} {store.path} --ood")
         return f"{title}<p>No OOD report yet; <code>{command}</code> makes one.</p>"
-    accuracy = report["ordinary"]["accuracy"]
-    base = accuracy["energy_score"]["value"]
-    rows = [_corruption(one, base) for one in report["corruptions"]]
-    rows.sort(key=lambda row: -row[0])
-    unseen = sum(hurts and flagged < 0.5 for _, hurts, flagged, _ in rows)
-    words = (
-        f"{unseen} of {len(rows)} corruptions raise the energy score by 5 % or more and are "
-        "flagged in less than half of the windows."
-    )
+    ordinary = report["ordinary"]
+    accuracy = ordinary["accuracy"]
     note = (
         "Ordered by the rise of the energy score times the share of windows that are not flagged. "
-        f"Flagged: the OOD score is above .95. Undamaged windows: energy score {digits(base)}, "
+        "A corruption hurts if its energy score is higher or its coverage@90 lower than that of "
+        "undamaged windows and the 95 % intervals do not overlap. Flagged: the OOD score is above "
+        f".95. Undamaged windows: energy score {digits(accuracy['energy_score']['value'])}, "
         f"coverage@90 {_percent(accuracy['coverage_90']['value'])}."
     )
     names = ["corruption", "energy score", "flagged", "coverage@90", "AUROC", "what it is"]
-    table = _table(names, [(cells, "") for *_, cells in rows], "ood")
-    return f"{title}<p>{words}</p>{table}<p class=soft>{note}</p>"
+    rows = [(_corruption(one, ordinary), "") for one in by_hidden_cost(report)]
+    table = _table(names, rows, "ood")
+    return f"{title}<p>{hidden_summary(report)}.</p>{table}<p class=soft>{note}</p>"
 
 
-def _corruption(one: Mapping[str, Any], base: float | None) -> tuple[float, bool, float, list[str]]:
-    """How dangerous a corruption is, whether it hurts, the share flagged, and its cells."""
-    error = one["accuracy"]["energy_score"]["value"]
-    flagged = one["alarms"]["ood_score"]["value"] or 0.0
-    times = error / base if error and base else math.nan
-    danger = 0.0 if math.isnan(times) else max(0.0, times - 1) * (1 - flagged)
-    rise = "-" if math.isnan(times) else f"{times - 1:+.0%}"
-    cells = [
+def _corruption(one: Mapping[str, Any], ordinary: Mapping[str, Any]) -> list[str]:
+    rise = cost(one, ordinary)
+    change = "-" if math.isnan(rise) else f"{rise:+.0%}"
+    return [
         escape(f"{one['name']} {one['level']}".strip()),
-        f"{times:.0f} times" if times > 10 else rise,
-        _percent(flagged),
+        f"{rise + 1:.0f} times" if rise > 9 else change,
+        _percent(flagged_share(one)),
         _percent(one["accuracy"]["coverage_90"]["value"]),
         digits(one["detection"]["ood_score"]["auroc"]["value"]),
         escape(one["what"]),
     ]
-    return danger, times >= HURTS, flagged, cells
 
 
 def maps(dims: int) -> str:
