@@ -578,10 +578,9 @@ class Recall:
             max_age: Steps after which a row is no longer looked at; None: never.
         """
         self.count, self._scenes = count, tracks.scenes
-        most, dims = max(1, int(seen.sum())), tracks.position.shape[1]
-        self.place = Place(scale, dims, most, max_age)
-        self._known: dict[tuple[int, int], Ints] = {}
         rows = np.flatnonzero(seen)
+        self.place = Place(scale, tracks.position.shape[1], max(1, len(rows)), max_age)
+        self._known: dict[tuple[int, int], Ints] = {}
         scene, agent = (one[tracks.track[rows]] for one in (tracks.scene, tracks.agent))
         for some in moments(scene, tracks.step[rows]):
             step, name = int(tracks.step[rows[some[0]]]), tracks.scenes[scene[some[0]]]
