@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.config import Config
+from trajflow.config import Config, TrainConfig
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.splits import choose
 from trajflow.datasets.store import Store
@@ -191,17 +191,25 @@ class Choice:
     why: str
 
 
-def choices(print_: Fingerprint, windows: int) -> list[Choice]:
+def choices(print_: Fingerprint, windows: int, given: TrainConfig) -> list[Choice]:
     """The settings that suit tracks of a fingerprint.
 
     Args:
         print_: The fingerprint.
         windows: Training windows.
+        given: Settings of the training, of which those that are set are the user's.
     """
-    batch = int(min(BATCH, max(32, 2 ** round(np.log2(max(windows, 1) / 10 + 1)))))
+    fixed = given.model_fields_set
+    batch = (
+        given.batch_size
+        if "batch_size" in fixed
+        else int(min(BATCH, max(32, 2 ** round(np.log2(max(windows, 1) / 10 + 1)))))
+    )
     per_epoch = max(1, -(-windows // batch))
     updates = UPDATES * min(4.0, max(1.0, (print_.agents / AGENTS) ** 0.5))
     updates = min(MOST_UPDATES, MOST_EPOCHS * per_epoch, 500 * round(updates / 500))
+    if given.updates is not None or "epochs" in fixed:
+        updates = given.updates or given.epochs * per_epoch
     every = float(f"{max(1.0, round(updates / VALIDATIONS / per_epoch)):g}")
     many = f"{windows:,} windows of {print_.agents:,} agents"
     persistent = print_.persistence >= PERSISTENT
@@ -304,7 +312,7 @@ def plan_settings(config: Config, store: Store) -> Plan:
     proposed = [
         Choice("data.history", history, f"{middle}; {' and '.join(spans)}"),
         Choice("data.horizon", horizon, f"{middle}; {' and '.join(spans)}"),
-        *choices(made, windows),
+        *choices(made, windows, config.train),
     ]
     chosen = tuple(one for one in proposed if not _is_given(config, one.name))
     if (wide := next((c for c in chosen if c.name == "train.time_stretch"), None)) and (
