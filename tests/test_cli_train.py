@@ -94,7 +94,7 @@ def test_a_training_whose_folder_is_gone_stops_with_one_line(fork, tiny, tmp_pat
     words = [sys.executable, "-m", "trajflow", "train", fork, "--out", path, *tiny]
     words += ["--set", "train.epochs=100000"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        while "epoch" not in (job.stderr.readline() or "epoch"):
+        while " steps of " not in (job.stderr.readline() or " steps of "):
             pass
         path.rename(tmp_path / "elsewhere")
         if replaced:

@@ -41,8 +41,8 @@ def spoil(past, how):
 FAULTS = {
     "not seen": lambda p: p * np.nan,
     "infinite": lambda p: np.where(p == p.max(), np.inf, p),
-    "times the usual step": lambda p: p * 1e6,
-    "usual steps from": lambda p: p + 1e12,
+    "times the typical step": lambda p: p * 1e6,
+    "typical steps from": lambda p: p + 1e12,
     "moves more": lambda p: p * 1e300,
 }
 

@@ -25,7 +25,7 @@ def network():
     torch.manual_seed(0)
     sizes = {"width": 16, "decoder_width": 16, "decoder_depth": 1, "condition_on_dt": True}
     model = TrajectoryModel(Architecture(HISTORY, HORIZON, **sizes))
-    return TorchPredictor(model, {"dt": DT, "unit": "m", "least_dt_ratio": 0.5})
+    return TorchPredictor(model, {"dt": DT, "unit": "m", "least_rate": 0.5})
 
 
 def walked(online, agents, seconds=3.0, every=0.25):

@@ -57,6 +57,15 @@ def test_walkers_who_could_walk_backwards_get_the_recipe_of_pedestrians(moving):
     assert config.model.social
 
 
+def test_smooth_tracks_get_little_noise(moving):
+    """Noise of a third of a step hides all that smooth tracks say; on rough ones it is little."""
+    assert chosen(moving(walks())).train.position_noise == 0.3
+    rng = np.random.default_rng(0)
+    steps = np.arange(60)[:, None] * rng.uniform(-2, 2, (40, 1, 2))
+    smooth = steps + rng.normal(0, 20, (40, 1, 2)) + rng.normal(0, 0.003, (40, 60, 2))
+    assert 0 < chosen(moving(smooth, "smooth.zarr")).train.position_noise < 0.02
+
+
 def test_who_turns_left_is_neither_mirrored_nor_played_backwards(moving):
     config = chosen(moving(walks(turn=0.1)))
     assert (config.train.mirror, config.train.reverse_prob) == (False, 0.0)
@@ -86,7 +95,7 @@ def test_windows_fit_into_the_tracks(moving, rows, shape):
 
 def test_what_the_user_has_set_stays(moving):
     words = ("train.epochs=3", "train.lr=0.5", "data.history=5", "model.own_speed=false")
-    words += ("data.reach=1", "train.mirror=true")
+    words += ("data.reach=1", "train.mirror=true", "samples.epochs=9")
     plan = plan_settings(Config.load(None, ["data.split=time", *words]), moving(walks(turn=0.1)))
     config = plan.config
     assert (config.train.epochs, config.train.updates, config.train.lr) == (3, None, 0.5)

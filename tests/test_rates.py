@@ -74,6 +74,6 @@ def test_a_run_of_one_rate_refuses_another(tmp_path):
     ):
         predictor.predict(walks(2, 0).past, dt=0.2)
     assert predictor.predict(walks(2, 0).past, dt=0.4, seed=1).samples.shape[0] == 20
-    assert "least_dt_ratio" not in predictor.facts
+    assert "least_rate" not in predictor.facts
     assert torch.is_tensor(predictor.model.normalizer.displacement_scale)
     assert RunFolder.open(tmp_path / "run").config.model.condition_on_dt is False

@@ -429,7 +429,7 @@ OTHERS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("more", OTHERS)
 def test_other_networks_can_be_exported(more):
-    facts = {"dt": 0.4, "unit": "m", "least_dt_ratio": 0.5, "most_dt_ratio": 1.0}
+    facts = {"dt": 0.4, "unit": "m", "least_rate": 0.5, "most_rate": 1.0}
     run = TorchPredictor(network(**more), facts, steps=2)
     content = to_onnx(run)
     assert check_forecasts(run, OnnxPredictor.of(content), rounds=30) <= 1e-5

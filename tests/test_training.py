@@ -413,7 +413,7 @@ def test_a_training_ends_in_its_time_with_weights_that_were_validated(tmp_path):
 def test_a_training_that_gets_no_better_ends_before_its_last_update(tmp_path):
     words = ("train.epochs=30", "train.lr=1e-30", "train.patience=3")
     *events, last = trainer(tmp_path / "run", *words).run()
-    assert (last.reason, last.step, last.best_step) == ("done", 16, 4)
-    assert len([event for event in events if isinstance(event, Evaluated)]) == 4
+    assert (last.reason, last.step, last.best_step) == ("done", 60, 4)
+    assert len([event for event in events if isinstance(event, Evaluated)]) == 15
     *_, last = trainer(tmp_path / "on", "train.epochs=3", "train.lr=1e-30").run()
     assert last.step == 12

@@ -21,6 +21,7 @@ from plan import Benchmark, Plan, Trial, make_plan, read_plan
 from table import make_table, summary, write_table
 
 from trajflow import Ensemble, baselines
+from trajflow.config import Config
 from trajflow.datasets import Store, TrackData, open_store
 from trajflow.errors import RunError, TrajflowError
 from trajflow.evaluation import Judging, judge
@@ -147,7 +148,9 @@ class Session:
     def _trainer(self, trial: Trial) -> Trainer:
         folder = trial.folder(self.results)
         if not (folder / CONFIG).exists():
-            return start_training(self.data, trial.config, folder, self.device)
+            # All settings count as given, so that none is chosen from the tracks.
+            config = Config.from_dict(trial.config.model_dump())
+            return start_training(self.data, config, folder, self.device)
         if RunFolder.open(folder).config != trial.config:
             raise RunError(f"{folder} was made with other settings; choose another --out")
         return resume_training(self.data, folder, self.device)

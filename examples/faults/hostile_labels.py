@@ -62,6 +62,7 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
         "evaluate ood": ["evaluate", run, store, "--split", "val", "--ood", "--corruptions",
                          "noise", "--windows", "20"],
         "bench": ["bench", run, "--show", "footprint", "--seconds", "0.05"],
+        "report": ["report", run, store, "-o", place / names.file("report.html"), "--split", "val"],
         "export": ["export", run, "-o", place / names.file("model.onnx")],
         "data repair": ["data", "check", place / names.file("hurt.zarr"), "--repair",
                         place / names.file("saved.zarr")],

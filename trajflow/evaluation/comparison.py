@@ -27,8 +27,9 @@ FITTED, BATCH = 20_000, 512
 """Training windows that baselines learn from at the end of a training, and targets in a batch."""
 FEW = 1000
 """Training agents below which more of them help most."""
-LATE = 0.9
-"""A best validation in the last tenth of a training says that it was too short."""
+SHORT, LATE = 1000, 0.9
+"""Fewer updates are few; and a best validation in the last tenth of a training says that it was too
+short."""
 
 
 def evaluate_baselines(
@@ -121,6 +122,8 @@ def _advice(run: RunFolder, data: str | Path) -> str:
             f"train longer, it was still improving: trajflow train {data} --out {run.path} "
             f"--resume --extend --updates {2 * last}"
         )
+    if last < SHORT:
+        return f"train longer: it made {last} updates"
     if people < FEW:
         return f"train on more tracks: {people} agents are few"
     if config.model.social:

@@ -41,8 +41,9 @@ VALIDATIONS, PATIENCE = 6, 4
 SAFE, MOST_VALIDATING, TEMPERING = 0.85, 0.4, 10
 """Shares of a time limit that updates, and validations, are planned for; and validations that the
 choice of a temperature takes."""
-FEW_RECORDINGS = 10
-"""Recordings below which pasts get much noise: their annotation is learned otherwise."""
+FEW_RECORDINGS, ROUGH = 10, 0.02
+"""Recordings below which, and roughness above which, pasts get much noise: the noise of their
+annotation is learned otherwise. Smooth tracks lose what matters by it."""
 SMALL, NARROW = 1000, 64
 """Windows below which a network is narrow, and how narrow."""
 
@@ -61,6 +62,7 @@ class Fingerprint:
         standing: Share of steps much shorter than that.
         crowd: Agents at a moment, mean.
         near: Share of agents who have another one as near as they move within a horizon.
+        roughness: Median change of a step to the next over `speed`.
         persistence: Correlation of the logs of mean speeds before and after a moment.
         chirality: Mean turn over mean size of a turn; 0 where left is as frequent as right.
         speeding: Mean change of log speed over its deviation; 0 where time has no direction.
@@ -75,6 +77,7 @@ class Fingerprint:
     standing: float
     crowd: float
     near: float
+    roughness: float
     persistence: float
     chirality: float
     speeding: float
@@ -101,7 +104,7 @@ def fingerprint(tracks: Tracks, own: Bools, horizon: int = HORIZON) -> Fingerpri
     speed = float(np.quantile(steps, FAST)) if len(steps) else 0.0
     slow = STANDING * speed
     now = tracks.scene[track] * (int(np.ptp(step)) + 1 if len(step) else 1) + step
-    turn, change, persistence = _motion(moved, size, slow)
+    turn, change, persistence, bend = _motion(moved, size, slow)
     return Fingerprint(
         dt=tracks.dt,
         dims=int(place.shape[1]),
@@ -114,6 +117,7 @@ def fingerprint(tracks: Tracks, own: Bools, horizon: int = HORIZON) -> Fingerpri
         standing=float((steps < slow).mean()) if len(steps) else 1.0,
         crowd=float(np.unique(now, return_counts=True)[1].mean()) if len(now) else 0.0,
         near=_near(now, place, speed * horizon),
+        roughness=bend / speed if speed > 0 else 0.0,
         persistence=persistence,
         chirality=turn,
         speeding=change,
@@ -121,13 +125,16 @@ def fingerprint(tracks: Tracks, own: Bools, horizon: int = HORIZON) -> Fingerpri
 
 
 def stretches(track: Ints, step: Ints) -> Ints:
-    """Rows of each stretch of a track without a gap, [R]."""
+    """Rows of each stretch of a track without a gap, [N]."""
     breaks = np.flatnonzero((np.diff(track) != 0) | (np.diff(step) != 1)) + 1
     return np.diff(np.concatenate([[0], breaks, [len(track)]]))
 
 
-def _motion(moved: Floats, size: Floats, slow: float) -> tuple[float, float, float]:
-    """Chirality, speeding and persistence of steps [M, D] of these sizes; NaN between tracks."""
+def _motion(moved: Floats, size: Floats, slow: float) -> tuple[float, float, float, float]:
+    """Chirality, speeding, persistence and bend of steps [N, D] of these sizes; NaN between tracks.
+
+    The bend is the median length of the change from a step to the next.
+    """
     moving = size > max(slow, 1e-12)
     pair = moving[1:] & moving[:-1]
     first, second = moved[:-1][pair], moved[1:][pair]
@@ -135,18 +142,19 @@ def _motion(moved: Floats, size: Floats, slow: float) -> tuple[float, float, flo
         np.linalg.norm(first[:, :2], axis=1) * np.linalg.norm(second[:, :2], axis=1) + 1e-300
     )
     turn = float(sine.mean() / (np.abs(sine).mean() + 1e-12)) if len(sine) else 0.0
+    bend = float(np.median(np.linalg.norm(second - first, axis=1))) if len(sine) else 0.0
     if len(size) < 2 * AHEAD + 1:
-        return turn, 0.0, 0.0
+        return turn, 0.0, 0.0, bend
     mean = np.lib.stride_tricks.sliding_window_view(size, AHEAD).mean(1)
     before, after = mean[:-AHEAD], mean[AHEAD:]
     whole = np.isfinite(before) & np.isfinite(after) & np.isfinite(size[AHEAD : len(mean)])
     floor = max(slow, 1e-12)
     before, after = np.log(before[whole] + floor), np.log(after[whole] + floor)
     if len(before) < 3 or before.std() < 1e-9 or after.std() < 1e-9:
-        return turn, 0.0, 1.0 if len(before) else 0.0
+        return turn, 0.0, 1.0 if len(before) else 0.0, bend
     change = after - before
     speeding = float(change.mean() / (change.std() + 1e-12))
-    return turn, speeding, float(np.corrcoef(before, after)[0, 1])
+    return turn, speeding, float(np.corrcoef(before, after)[0, 1]), bend
 
 
 def _near(now: Ints, place: Floats, reach: float) -> float:
@@ -168,7 +176,7 @@ def shape_of(lengths: Ints, history: int | None, horizon: int | None) -> tuple[i
     """History and horizon that half of the stretches are long enough for, at most 8 and 12.
 
     Args:
-        lengths: Rows of each stretch, [R].
+        lengths: Rows of each stretch, [N].
         history: Past steps that the user wants; None if open.
         horizon: Future steps that the user wants; None if open.
     """
@@ -230,13 +238,19 @@ def choices(print_: Fingerprint, windows: int, given: TrainConfig) -> list[Choic
     side = f"turns {print_.chirality:+.2f}, speeding {print_.speeding:+.2f} of their size"
     if print_.reversible and persistent:
         noise = 0.3 if print_.recordings < FEW_RECORDINGS else 0.05
+        if print_.roughness < ROUGH:
+            noise = min(noise, round(2 * print_.roughness, 3))
         result += [
             Choice("train.reverse_prob", 0.3, f"time has no direction: {side}"),
             Choice("train.scale_jitter", 0.25, side),
             Choice("data.reach", 2, "room for faster scenes"),
             Choice("train.time_stretch", (0.77, 1.8), side),
             Choice("model.condition_on_dt", True, "scenes of several speeds"),
-            Choice("train.position_noise", noise, f"{print_.recordings} recordings"),
+            Choice(
+                "train.position_noise",
+                noise,
+                f"{print_.recordings} recordings, steps change by {100 * print_.roughness:.1f} %",
+            ),
         ]
     elif abs(print_.chirality) >= ONE_SIDED:
         result.append(Choice("train.mirror", False, f"left is not as right: {side}"))
@@ -375,6 +389,6 @@ def _time(seconds: float) -> str:
 def _is_given(config: Config, name: str) -> bool:
     section, _, key = name.partition(".")
     given: set[str] = getattr(config, section).model_fields_set
-    if key in ("updates", "epochs"):
-        return section == "train" and bool(given & {"updates", "epochs"})
+    if section == "train" and key in ("updates", "epochs"):
+        return bool(given & {"updates", "epochs"})
     return key in given

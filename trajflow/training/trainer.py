@@ -241,10 +241,10 @@ class Trainer:
         return limit is not None and self.step > 0 and self._seconds() + rest > limit
 
     def _stale(self) -> bool:
+        # Not in the first half: the score often gets better only as the learning rate falls.
         patience = self.settings.patience
-        return patience is not None and (
-            self.step // self.every - self.best_step // self.every >= patience
-        )
+        since = self.step // self.every - self.best_step // self.every
+        return patience is not None and since >= patience and 2 * self.step >= self.total
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self._began

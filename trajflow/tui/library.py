@@ -17,7 +17,7 @@ from trajflow.tui.events import SILENT_AFTER, EventReader, TrainingHistory
 from trajflow.tui.processes import last_job, open_regular, running_job
 
 State = Literal["training", "stopped", "done", "damaged"]
-PRESETS = ("mmf", "mmf-paper", "meanflow", "consistency", "terminal", "flow")
+PRESETS = ("mmf", "mmf-paper", "meanflow", "consistency", "terminal", "energy", "flow")
 DEPTH = 5
 MAX_FOLDERS = 20_000
 MAX_BYTES = 16 * 2**20
