@@ -209,7 +209,7 @@ def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, number)
     words = [sys.executable, "-m", "trajflow", "train", fork, "--out", path, *tiny]
     words += ["--set", "train.epochs=100000"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        while "epoch" not in (job.stderr.readline() or "epoch"):
+        while " steps of " not in (job.stderr.readline() or " steps of "):
             pass
         job.send_signal(number)
         out, said = job.communicate(timeout=60)
