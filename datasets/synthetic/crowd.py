@@ -62,7 +62,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Place:
+class FloorPlan:
     """Where a recording is made.
 
     Attributes:
@@ -78,15 +78,15 @@ class Place:
     flow: Floats
 
 
-def corridor(rng: np.random.Generator) -> Place:
+def corridor(rng: np.random.Generator) -> FloorPlan:
     """A straight corridor with people in both directions."""
     length, width = rng.uniform(18, 24), rng.uniform(3.0, 5.0)
     gates = [Gate((0, width), (0, 0)), Gate((length, 0), (length, width))]
     one, other = rng.uniform(0.3, 0.7, 2)
-    return Place(_box(0, 0, length, width), [], gates, np.array([[0, one], [other, 0]]))
+    return FloorPlan(_box(0, 0, length, width), [], gates, np.array([[0, one], [other, 0]]))
 
 
-def crossing(rng: np.random.Generator) -> Place:
+def crossing(rng: np.random.Generator) -> FloorPlan:
     """Two corridors that cross; people go on or turn."""
     arm, w = rng.uniform(7, 9), rng.uniform(1.6, 2.4)
     far = arm + w
@@ -95,10 +95,10 @@ def crossing(rng: np.random.Generator) -> Place:
     gates = [Gate(_turned((-w, -far), k), _turned((w, -far), k)) for k in range(4)]
     ways = np.array([0.0, 0.2, 0.6, 0.2])
     share = np.stack([np.roll(ways, k) for k in range(4)])
-    return Place(outline, [], gates, rng.uniform(0.1, 0.35, (4, 1)) * share)
+    return FloorPlan(outline, [], gates, rng.uniform(0.1, 0.35, (4, 1)) * share)
 
 
-def door(rng: np.random.Generator) -> Place:
+def door(rng: np.random.Generator) -> FloorPlan:
     """Two rooms and a door between them, used in one direction."""
     depth, width, gap = rng.uniform(8, 10), rng.uniform(5.0, 7.0), rng.uniform(1.2, 2.2)
     middle = rng.uniform(0.35, 0.65) * width
@@ -109,10 +109,10 @@ def door(rng: np.random.Generator) -> Place:
     far = 2 * depth
     gates = [Gate((0, width), (0, 0)), Gate((far, 0), (far, width))]
     flow = np.array([[0, rng.uniform(0.5, 0.9)], [0, 0]])
-    return Place(_box(0, 0, far, width), walls, gates, flow)
+    return FloorPlan(_box(0, 0, far, width), walls, gates, flow)
 
 
-def plaza(rng: np.random.Generator) -> Place:
+def plaza(rng: np.random.Generator) -> FloorPlan:
     """An open square with a few obstacles and gates on all sides; people go anywhere."""
     size = rng.uniform(15, 19)
     sides = [((0.0, size), (0.0, 0.0)), ((0.0, 0.0), (size, 0.0))]
@@ -129,10 +129,10 @@ def plaza(rng: np.random.Generator) -> Place:
         obstacles.append(_box(x - a, y - b, x + a, y + b))
     flow = rng.uniform(0.03, 0.2, (4, 4))
     np.fill_diagonal(flow, 0.0)
-    return Place(_box(0, 0, size, size), obstacles, gates, flow)
+    return FloorPlan(_box(0, 0, size, size), obstacles, gates, flow)
 
 
-PLACES: dict[str, Callable[[np.random.Generator], Place]] = {
+PLACES: dict[str, Callable[[np.random.Generator], FloorPlan]] = {
     "corridor": corridor,
     "crossing": crossing,
     "door": door,
@@ -209,7 +209,7 @@ class Simulation:
         groups: Share of the parties that are two people, the rest is one.
     """
 
-    def __init__(self, place: Place, rng: np.random.Generator, groups: float) -> None:
+    def __init__(self, place: FloorPlan, rng: np.random.Generator, groups: float) -> None:
         jupedsim, shapely = packages()
         area = shapely.Polygon(place.outline)
         for obstacle in place.obstacles:

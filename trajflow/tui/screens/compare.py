@@ -21,7 +21,7 @@ from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import number, percent
 from trajflow.tui.library import read_run
 from trajflow.tui.widgets.plots import CurvePlot, run_curves
-from trajflow.tui.widgets.tables import Column, RecordTable
+from trajflow.tui.widgets.tables import TableColumn, RecordTable
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 CURVES = {"energy_score": "energy score", "min_ade": "minADE", "min_fde": "minFDE"}
@@ -80,14 +80,18 @@ Scores are those of `trajflow evaluate`, or of the best validation where a run h
                 yield CurvePlot(name, below="epoch", id=key)
         yield RecordTable(
             [
-                Column("run", 16, lambda one: (one.name, "bold"), lambda one: one.name, down=False),
-                Column("rank", 5, lambda one: one.place, lambda one: one.place or None, down=False),
+                TableColumn(
+                    "run", 16, lambda one: (one.name, "bold"), lambda one: one.name, down=False
+                ),
+                TableColumn(
+                    "rank", 5, lambda one: one.place, lambda one: one.place or None, down=False
+                ),
                 _score_column("energy", "energy_score"),
-                Column("behind", 25, lambda one: one.behind, lambda one: one.behind or None),
+                TableColumn("behind", 25, lambda one: one.behind, lambda one: one.behind or None),
                 _score_column("minADE", "min_ade"),
                 _score_column("minFDE", "min_fde"),
                 _score_column("cov@90", "coverage_90", percent),
-                Column("split", 18, lambda one: one.split, lambda one: one.split, down=False),
+                TableColumn("split", 18, lambda one: one.split, lambda one: one.split, down=False),
             ],
             lambda one: one.path,
         )
@@ -152,8 +156,8 @@ def _compared(
 
 def _score_column(
     name: str, key: str, write: Callable[[float], str] = number
-) -> Column[ComparedRun]:
+) -> TableColumn[ComparedRun]:
     def value(one: ComparedRun) -> float:
         return float(one.scores.get(key, math.nan))
 
-    return Column(name, 7, lambda one: write(value(one)), value)
+    return TableColumn(name, 7, lambda one: write(value(one)), value)

@@ -20,7 +20,7 @@ from trajflow.tui.format import count
 from trajflow.tui.library import read_store
 from trajflow.tui.screens.home import store_facts
 from trajflow.tui.widgets.plots import BarPlot, TrackMap
-from trajflow.tui.widgets.tables import Column, RecordTable
+from trajflow.tui.widgets.tables import TableColumn, RecordTable
 from trajflow.tui.widgets.text import FactList, FindingList, KeyFooter, TitleBar
 
 READ_AFTER = 0.15
@@ -62,8 +62,8 @@ class DatasetScreen(Screen[None]):
             with Vertical(id="scenes"):
                 yield RecordTable[Scene](
                     [
-                        Column("scene", 12, _scene_name, _scene_name, down=False),
-                        Column("size", 12, _scene_size, lambda one: one[1]),
+                        TableColumn("scene", 12, _scene_name, _scene_name, down=False),
+                        TableColumn("size", 12, _scene_size, lambda one: one[1]),
                     ],
                     lambda one: one[0],
                 )

@@ -15,7 +15,7 @@ from trajflow.text import safe
 from trajflow.tui.format import number, percent
 from trajflow.tui.widgets.metrics_panel import THRESHOLD
 from trajflow.tui.widgets.plots import CostPoint, Curve
-from trajflow.tui.widgets.tables import Cell, Column, RecordTable
+from trajflow.tui.widgets.tables import Cell, TableColumn, RecordTable
 
 Values = Mapping[str, Any]
 SCORE, EXPECTED_ERROR, DISTANCE = "ood_score", "expected_error", "distance"
@@ -46,8 +46,8 @@ interval over people. **baseline**: the best AUROC of a score without a network.
 """
 
     def __init__(self) -> None:
-        columns: list[Column[Values]] = [
-            Column("corruption", 18, _name, _name, down=False),
+        columns: list[TableColumn[Values]] = [
+            TableColumn("corruption", 18, _name, _name, down=False),
             _column("cost", 7, _cost_cell),
             _column("flagged", 8, lambda one: percent(one["flagged"])),
             _column("hidden", 7, _hidden_cell),
@@ -110,8 +110,8 @@ def _name(row: Values) -> str:
     return f"{row['name']:10}{row['level']}"
 
 
-def _column(name: str, width: int, cell: Callable[[Values], Cell]) -> Column[Values]:
-    return Column(name, width, cell, lambda one: one[name])
+def _column(name: str, width: int, cell: Callable[[Values], Cell]) -> TableColumn[Values]:
+    return TableColumn(name, width, cell, lambda one: one[name])
 
 
 def _cost_cell(row: Values) -> Cell:

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from trajflow.tui.format import ago, count, number, percent
 from trajflow.tui.library import Entry, Library, RunEntry
-from trajflow.tui.widgets.tables import Cell, Column, RecordTable
+from trajflow.tui.widgets.tables import Cell, TableColumn, RecordTable
 
 MARKS = {
     "training": ("◐", "accent"),
@@ -35,17 +35,17 @@ class RunTable(RecordTable[Entry]):
 
     def __init__(self) -> None:
         self.library, self.marked = Library(), set[str]()
-        columns: list[Column[Entry]] = [
-            Column("name", 20, self._entry_name, lambda entry: entry.name.lower(), down=False),
-            Column("state", 10, _state, _state_word, down=False),
+        columns: list[TableColumn[Entry]] = [
+            TableColumn("name", 20, self._entry_name, lambda entry: entry.name.lower(), down=False),
+            TableColumn("state", 10, _state, _state_word, down=False),
             _run_column("epoch", 7, _epochs, lambda run: run.history.epoch),
             _score_column("energy", "energy_score"),
             _score_column("minADE", "min_ade"),
             _score_column("minFDE", "min_fde"),
             _score_column("cov@90", "coverage_90", percent),
-            Column("data", 13, self._store_name, self._store_name, down=False),
-            Column("split", 11, _split, lambda entry: _split(entry) or None, down=False),
-            Column("age", 9, _age, lambda entry: entry.modified),
+            TableColumn("data", 13, self._store_name, self._store_name, down=False),
+            TableColumn("split", 11, _split, lambda entry: _split(entry) or None, down=False),
+            TableColumn("age", 9, _age, lambda entry: entry.modified),
         ]
         super().__init__(columns, lambda entry: str(entry.path), order="age")
 
@@ -74,9 +74,9 @@ class RunTable(RecordTable[Entry]):
 
 def _run_column(
     name: str, width: int, cell: Callable[[RunEntry], str], value: Callable[[RunEntry], float]
-) -> Column[Entry]:
+) -> TableColumn[Entry]:
     """A column that stores leave empty."""
-    return Column(
+    return TableColumn(
         name,
         width,
         lambda entry: cell(entry) if isinstance(entry, RunEntry) else "",
@@ -86,7 +86,7 @@ def _run_column(
 
 def _score_column(
     name: str, key: str, write: Callable[[float], str] = number, width: int = 7
-) -> Column[Entry]:
+) -> TableColumn[Entry]:
     return _run_column(
         name, width, lambda run: write(run.history.best(key)), lambda run: run.history.best(key)
     )

@@ -24,7 +24,7 @@ MAX_CELL = 80
 
 
 @dataclass(frozen=True)
-class Column(Generic[Record]):
+class TableColumn(Generic[Record]):
     """A column of a `RecordTable`.
 
     Attributes:
@@ -52,7 +52,7 @@ class RecordTable(DataTable[Text], Generic[Record]):
         id: Id of the widget.
 
     Attributes:
-        order: Column that the rows are sorted by; empty: the order of the records.
+        order: TableColumn that the rows are sorted by; empty: the order of the records.
         reverse: Whether that is against the order the column begins with.
         records: The records that are shown, in their order.
     """
@@ -71,7 +71,7 @@ class RecordTable(DataTable[Text], Generic[Record]):
 
     def __init__(
         self,
-        columns: Sequence[Column[Record]],
+        columns: Sequence[TableColumn[Record]],
         key: Callable[[Record], str],
         order: str = "",
         id: str | None = None,
@@ -83,7 +83,7 @@ class RecordTable(DataTable[Text], Generic[Record]):
         self.order, self.reverse, self.filter_text = order, False, ""
         self.records: list[Record] = []
         self._all: tuple[Record, ...] = ()
-        self._pinned, self._fitting = 0, tuple[Column[Record], ...]()
+        self._pinned, self._fitting = 0, tuple[TableColumn[Record], ...]()
         self._cells: list[list[Cell]] = []
         self._wanted: str | None = None
 
@@ -181,8 +181,8 @@ class RecordTable(DataTable[Text], Generic[Record]):
                     text = self._text(cell, fitting[place], place)
                     self.update_cell_at((row, place), text)  # type: ignore[arg-type]
 
-    def _columns_within(self, room: int) -> tuple[Column[Record], ...]:
-        fitting: list[Column[Record]] = []
+    def _columns_within(self, room: int) -> tuple[TableColumn[Record], ...]:
+        fitting: list[TableColumn[Record]] = []
         for column in self._all_columns:
             room -= column.width + 1
             if room < 0:
@@ -210,7 +210,7 @@ class RecordTable(DataTable[Text], Generic[Record]):
             self._wanted = None
             self.move_cursor(row=keys.index(key), animate=False)
 
-    def _text(self, cell: Cell, column: Column[Record], place: int) -> Text:
+    def _text(self, cell: Cell, column: TableColumn[Record], place: int) -> Text:
         words, tone = (cell, "") if isinstance(cell, str) else cell
         style = tone if tone in ("", "bold", "dim") else rich_color(self, tone)
         right = column.down and place > 0

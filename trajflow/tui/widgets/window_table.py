@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trajflow.browse.view import Floats
 from trajflow.tui.format import clock, number
-from trajflow.tui.widgets.tables import Cell, Column, RecordTable
+from trajflow.tui.widgets.tables import Cell, TableColumn, RecordTable
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
@@ -31,12 +31,12 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
     def __init__(self) -> None:
         self.summary: SplitSummary | None = None
         self.scores: Mapping[str, Floats] = {}
-        columns: list[Column[int]] = [
-            Column("scene", 12, self._scene, self._scene, down=False),
-            Column("time", 7, self._time, self._seconds),
-            Column("agents", 7, lambda index: str(self._agents(index)), self._agents),
+        columns: list[TableColumn[int]] = [
+            TableColumn("scene", 12, self._scene, self._scene, down=False),
+            TableColumn("time", 7, self._time, self._seconds),
+            TableColumn("agents", 7, lambda index: str(self._agents(index)), self._agents),
             *(self._score_column(key, name) for key, name in SCORES.items()),
-            Column("window", 7, lambda index: str(index + 1), lambda index: index),
+            TableColumn("window", 7, lambda index: str(index + 1), lambda index: index),
         ]
         super().__init__(columns, str)
 
@@ -45,7 +45,7 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
         self.summary, self.scores = summary, scores
         self.show(range(summary.count))
 
-    def _score_column(self, key: str, name: str) -> Column[int]:
+    def _score_column(self, key: str, name: str) -> TableColumn[int]:
         def value(index: int) -> float:
             scores = self.scores.get(key)
             return float("nan") if scores is None else float(scores[index])
@@ -53,7 +53,7 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
         def cell(index: int) -> Cell:
             return number(value(index)) if key in self.scores else ""
 
-        return Column(name, 7, cell, value)
+        return TableColumn(name, 7, cell, value)
 
     def _scene(self, index: int) -> str:
         assert self.summary is not None
