@@ -21,7 +21,7 @@ from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import number, percent
 from trajflow.tui.library import read_run
 from trajflow.tui.widgets.plots import CurvePlot, run_curves
-from trajflow.tui.widgets.tables import TableColumn, RecordTable
+from trajflow.tui.widgets.tables import RecordTable, TableColumn
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 CURVES = {"energy_score": "energy score", "min_ade": "minADE", "min_fde": "minFDE"}

@@ -20,7 +20,7 @@ from trajflow.tui.format import count
 from trajflow.tui.library import read_store
 from trajflow.tui.screens.home import store_facts
 from trajflow.tui.widgets.plots import BarPlot, TrackMap
-from trajflow.tui.widgets.tables import TableColumn, RecordTable
+from trajflow.tui.widgets.tables import RecordTable, TableColumn
 from trajflow.tui.widgets.text import FactList, FindingList, KeyFooter, TitleBar
 
 READ_AFTER = 0.15

@@ -15,7 +15,7 @@ from trajflow.text import safe
 from trajflow.tui.format import number, percent
 from trajflow.tui.widgets.metrics_panel import THRESHOLD
 from trajflow.tui.widgets.plots import CostPoint, Curve
-from trajflow.tui.widgets.tables import Cell, TableColumn, RecordTable
+from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
 
 Values = Mapping[str, Any]
 SCORE, EXPECTED_ERROR, DISTANCE = "ood_score", "expected_error", "distance"

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from trajflow.tui.format import ago, count, number, percent
 from trajflow.tui.library import Entry, Library, RunEntry
-from trajflow.tui.widgets.tables import Cell, TableColumn, RecordTable
+from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
 
 MARKS = {
     "training": ("◐", "accent"),

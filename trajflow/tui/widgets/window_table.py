@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trajflow.browse.view import Floats
 from trajflow.tui.format import clock, number
-from trajflow.tui.widgets.tables import Cell, TableColumn, RecordTable
+from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
