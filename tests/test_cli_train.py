@@ -225,7 +225,7 @@ def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, number)
 def test_a_training_whose_terminal_closes_saves(fork, tiny, tmp_path):
     path = tmp_path / "run"
     words = [sys.executable, "-m", "trajflow", "train", str(fork), "--out", str(path), *tiny]
-    words += ["--set", "train.epochs=100000"]
+    words += ["--set", "train.epochs=100000", "--set", "train.validate_every=1"]
     pid, terminal = pty.fork()
     if not pid:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
