@@ -263,7 +263,7 @@ AT_ONCE: dict[signal.Signals, Any] = {
 
 
 @dataclass
-class Asked:
+class StopRequest:
     """Which signal asked a job to stop; 0 if none has."""
 
     signal: int = 0
@@ -275,12 +275,12 @@ class Asked:
 
 
 @contextmanager
-def asking(stop: Callable[[], None]) -> Iterator[Asked]:
+def stop_on_signal(stop: Callable[[], None]) -> Iterator[StopRequest]:
     """Inside, the first interrupt calls `stop`; the next one is an ordinary interrupt."""
-    asked, before = Asked(), {number: signal.getsignal(number) for number in AT_ONCE}
+    request, before = StopRequest(), {number: signal.getsignal(number) for number in AT_ONCE}
 
     def ask(number: int, frame: FrameType | None) -> None:
-        asked.signal = number
+        request.signal = number
         stop()
         for each, handler in AT_ONCE.items():
             if _wanted(each, before[each]):
@@ -293,7 +293,7 @@ def asking(stop: Callable[[], None]) -> Iterator[Asked]:
         if _wanted(each, handler):
             signal.signal(each, ask)
     try:
-        yield asked
+        yield request
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -240,19 +240,19 @@ def compare(
     from trajflow.evaluation.report import results_of
 
     rows = [result for path in runs for result in results_of(path)]
-    found = differences(rows)
-    if found and not anyway:
-        raise ConfigError(_refusal(found))
-    places = [] if found else ranked(rows)
+    differing = differences(rows)
+    if differing and not anyway:
+        raise ConfigError(_refusal(differing))
+    places = [] if differing else ranked(rows)
     if as_json:
         ranks = [
             {"name": p.row["name"], "rank": p.rank, "tied": p.tied, "behind": p.behind}
             for p in places
         ]
         shown = [{k: v for k, v in row.items() if k != "per_person"} for row in rows]
-        say_json({"rows": shown, "ranks": ranks, "differences": [str(one) for one in found]})
+        say_json({"rows": shown, "ranks": ranks, "differences": [str(one) for one in differing]})
         return
-    if not found:
+    if not differing:
         lines = [[f"{p.rank}{' =' if p.tied else ''}", *_row(p.row), _behind(p)] for p in places]
         say(table(["rank", "name", *_heads(), "behind"], lines))
         return
@@ -260,7 +260,7 @@ def compare(
         say(f"protocol {number}, not to be compared with the others:")
         say(table(["name", *_heads()], list(map(_row, group))))
         say()
-    say("\n".join(str(one) for one in found))
+    say("\n".join(str(one) for one in differing))
 
 
 def _show(report: Mapping[str, Any], as_json: bool, ood: bool = False) -> None:
@@ -305,11 +305,11 @@ def _listed(paths: Sequence[Path]) -> str:
     return ", ".join(map(str, paths)) or "nothing"
 
 
-def _refusal(found: Sequence["Difference"]) -> str:
+def _refusal(differing: Sequence["Difference"]) -> str:
     """Why rows are not ranked, and what can be done."""
     return (
-        f"these cannot be ranked, they were judged otherwise in {'; in '.join(map(str, found))}. "
-        "Judge them alike with `trajflow evaluate`, name the reports of one protocol "
+        f"these cannot be ranked: they differ in {'; in '.join(map(str, differing))}. "
+        "Evaluate them alike with `trajflow evaluate`, name the reports of one protocol "
         "(RUN/evaluation-....json), or see them unranked with --anyway"
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trajflow.cli.console import ProgressBar, asking, log, say, say_json, span
+from trajflow.cli.console import ProgressBar, log, say, say_json, span, stop_on_signal
 from trajflow.cli.options import Device, Json, Loud
 from trajflow.cli.tables import pairs, table
 from trajflow.errors import ConfigError, DataError
@@ -183,14 +183,14 @@ def train(
             trainer = resume_training(data, out, device)
     else:
         trainer = start_training(data, _config(config, settings), out, device)
-    with asking(trainer.stop) as asked:
+    with stop_on_signal(trainer.stop) as request:
         last = _watch(_events(trainer, tensorboard))
     if last.reason != "stopped":
         with ProgressBar("windows") as progress:
             fit_trained(trainer, progress.report)
     _show_end(last, trainer.folder, trainer.data, as_json)
     if last.reason == "stopped":
-        raise typer.Exit(asked.exit_code)
+        raise typer.Exit(request.exit_code)
 
 
 def _aliased(given: Mapping[str, object], words: Sequence[str]) -> list[str]:

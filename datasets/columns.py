@@ -181,20 +181,20 @@ def _by_number(name: str, names: Sequence[str]) -> str:
     return names[int(name) - 1]
 
 
-def _guess(found: dict[str, str], names: Sequence[str], excluded: Set[str]) -> None:
-    free = {_joined(name): name for name in reversed(names) if name not in found.values()}
-    if "x" not in found and "y" not in found:
+def _guess(mapping: dict[str, str], names: Sequence[str], excluded: Set[str]) -> None:
+    free = {_joined(name): name for name in reversed(names) if name not in mapping.values()}
+    if "x" not in mapping and "y" not in mapping:
         planes = (tuple(map(_joined, plane)) for plane in _PLANES)
         pair = next((p for p in planes if p[0] in free and p[1] in free), None)
-        found |= dict(zip("xy", (free[name] for name in pair), strict=True)) if pair else {}
+        mapping |= dict(zip("xy", (free[name] for name in pair), strict=True)) if pair else {}
     for canonical, known in _NAMES.items():
-        if canonical in found or canonical in excluded:
+        if canonical in mapping or canonical in excluded:
             continue
-        if canonical == "frame" and "time" in found:
+        if canonical == "frame" and "time" in mapping:
             continue
         name = next((free[_joined(n)] for n in known.split() if _joined(n) in free), None)
-        if name is not None and not (canonical == "time" and "frame" in found):
-            found[canonical] = name
+        if name is not None and not (canonical == "time" and "frame" in mapping):
+            mapping[canonical] = name
 
 
 def _joined(name: str) -> str:
@@ -219,14 +219,14 @@ def _check_given(path: Path, canonical: str, name: str, names: Sequence[str]) ->
 
 def _check_complete(
     path: Path,
-    found: Mapping[str, str],
+    mapping: Mapping[str, str],
     names: Sequence[str],
     dims: int | None,
     cells: Sequence[str],
 ) -> None:
     needed = ("agent", "x", "y", "z") if dims == 3 else ("agent", "x", "y")
-    missing = [c for c in needed if c not in found]
-    if "time" not in found and "frame" not in found:
+    missing = [c for c in needed if c not in mapping]
+    if "time" not in mapping and "frame" not in mapping:
         missing.append("time (or frame)")
     if missing and cells:
         raise DataError(
@@ -239,12 +239,12 @@ def _check_complete(
             f"{path}: no column found for {', '.join(missing)}; it has {_listed(names)}; say which "
             f"one it is: --columns {missing[0].split()[0]}=NAME"
         )
-    if "time" in found and "frame" in found:
+    if "time" in mapping and "frame" in mapping:
         raise DataError(f"{path}: both time and frame are given; give the one that counts")
-    alike = [name for name in found.values() if names.count(name) > 1]
+    alike = [name for name in mapping.values() if names.count(name) > 1]
     if alike:
         raise DataError(f"{path} has two columns {alike[0]!r}; rename one")
-    twice = [name for name in found.values() if list(found.values()).count(name) > 1]
+    twice = [name for name in mapping.values() if list(mapping.values()).count(name) > 1]
     if twice:
         raise DataError(f"{path}: column {twice[0]!r} is given for two things; give each its own")
 

@@ -286,13 +286,13 @@ class Ingest:
             self._set_aside(batch.filter(reason.is_valid()), file)
             batch = batch.filter(reason.is_null())
         code = {name: self._code(name, batch.column(name)) for name in ("scene", "type", "split")}
-        track, known = self._track(code["scene"], code["type"], batch.column("agent"))
-        known &= (code["type"] >= 0) & (code["split"] >= 0)
-        if not known.all():
-            batch = batch.append_column("nameless", pa.array(~known))
+        track, named = self._track(code["scene"], code["type"], batch.column("agent"))
+        named &= (code["type"] >= 0) & (code["split"] >= 0)
+        if not named.all():
+            batch = batch.append_column("nameless", pa.array(~named))
             self._set_aside(batch.filter(batch.column("nameless")), file, "no-label")
-            batch = batch.filter(pa.array(known))
-            track, code["split"] = track[known], code["split"][known]
+            batch = batch.filter(pa.array(named))
+            track, code["split"] = track[named], code["split"][named]
         if len(batch):
             self._count(track)
             self._watch(track, batch.column("time").to_numpy(), batch.column("row"), file)
@@ -310,15 +310,15 @@ class Ingest:
         """The code of each entry of a column of names, [N]; -1 where it can be no name."""
         values = column.dictionary_encode()
         missing = {"type": NO_TYPE, "split": NO_SPLIT}.get(name, "")
-        known = self._codes[name]
+        numbers = self._codes[name]
         own = []
         for text in values.dictionary.to_pylist():
             label = clean_label(text) or missing
-            own.append(known.setdefault(label, len(known)) if is_name(label) else -1)
-        if name == "split" and len(known) > MAX_SPLITS:
+            own.append(numbers.setdefault(label, len(numbers)) if is_name(label) else -1)
+        if name == "split" and len(numbers) > MAX_SPLITS:
             raise DataError(
                 f"the column of splits has more than {MAX_SPLITS} names, such as "
-                f"{list(known)[-1]!r}; it is no split: map another column or none"
+                f"{list(numbers)[-1]!r}; it is no split: map another column or none"
             )
         codes: Ints = np.array(own, np.int64)[values.indices.to_numpy()]
         return codes
@@ -329,13 +329,13 @@ class Ingest:
         labels = [clean_label(text) for text in agents.dictionary.to_pylist()]
         named = np.array([is_name(label) for label in labels], np.bool_)
         whose = agents.indices.to_numpy()
-        known = named[whose] & (scene >= 0)
+        complete = named[whose] & (scene >= 0)
         pairs = pa.array((scene + 1) * (len(labels) + 1) + whose).dictionary_encode()
         index, keys = pairs.indices.to_numpy(), pairs.dictionary.to_numpy()
         first = np.empty(len(keys), np.int64)
         first[index[::-1]] = np.arange(len(index))[::-1]
         numbers = np.full(len(keys), -1)
-        for place in np.flatnonzero(known[first] & (kind[first] >= 0)).tolist():
+        for place in np.flatnonzero(complete[first] & (kind[first] >= 0)).tolist():
             row = first[place]
             key = (int(scene[row]), labels[whose[row]])
             numbers[place] = self._tracks.setdefault(key, len(self._tracks))

@@ -22,7 +22,8 @@ COARSE = 0.02
 """Share of times from row to row that are no usual step where a rounded clock is looked for."""
 STRAIGHT = 0.6
 SUDDEN = 10.0
-"""A step to a place that stands for "not seen" is this many times faster than the agent's usual."""
+"""A step to a place that stands for "not seen" is this many times faster than the agent typically
+is."""
 VISITS = 3
 """Visits of such a place, by sudden steps, that tell it."""
 FAST = 20.0
@@ -76,8 +77,8 @@ def steps_of(track: Ints, time: Floats, position: Floats) -> Steps:
     return Steps(row, track[row], time[row] - time[row - 1], length)
 
 
-def _usual_steps(track: Ints, time: Floats, position: Floats) -> tuple[Steps, Floats]:
-    """The steps of K trajectories, numbered from 0, and the usual speed of each, [K]."""
+def _typical_steps(track: Ints, time: Floats, position: Floats) -> tuple[Steps, Floats]:
+    """The steps of K trajectories, numbered from 0, and the typical speed of each, [K]."""
     number = np.cumsum(np.diff(track, prepend=-1) != 0) - 1
     steps = steps_of(number, time, position)
     moving = steps.length > 0
@@ -103,21 +104,21 @@ def lasting_speed(steps: Steps) -> Floats:
     return np.minimum(speed[WINDOW:], speed[:-WINDOW])[pair] if pair.any() else speed
 
 
-def find_fillers(steps: Steps, usual: Floats, position: Floats) -> Floats:
+def find_fillers(steps: Steps, typical: Floats, position: Floats) -> Floats:
     """Places that stand for "not seen", [F, 2]: agents are there suddenly, and exactly there.
 
-    Such a place is visited three times or more, by steps ten times faster than the agent's usual
-    one: in the middle of a track and back to where it was, or for two rows or more at its begin or
-    end. Other visits, by usual steps, are fewer.
+    Such a place is visited three times or more, by steps ten times faster than the agent's
+    typical one: in the middle of a track and back to where it was, or for two rows or more at its
+    begin or end. Other visits, by typical steps, are fewer.
 
     Args:
         steps: Steps of N rows.
-        usual: Usual speed of each trajectory, [K].
+        typical: Typical speed of each trajectory, [K].
         position: Coordinates of the rows, [N, D]; the first two tell the place.
     """
     place = position[:, :2]
     sudden, first = np.zeros(len(place), np.bool_), np.ones(len(place), np.bool_)
-    sudden[steps.row] = steps.speed > SUDDEN * usual[steps.track]
+    sudden[steps.row] = steps.speed > SUDDEN * typical[steps.track]
     if np.count_nonzero(sudden) < VISITS:
         return np.empty((0, 2))
     first[steps.row] = False
@@ -379,8 +380,8 @@ class MotionSurvey:
         begins = np.flatnonzero(np.diff(track, prepend=-1))
         self.begin[track[begins]] = time[begins]
         self.time_step.add(np.diff(time)[track[1:] == track[:-1]])
-        steps, usual = _usual_steps(track, time, position)
-        seen = ~self._unseen(steps, usual, position)
+        steps, typical = _typical_steps(track, time, position)
+        seen = ~self._unseen(steps, typical, position)
         if not seen.all():
             track, time, position = track[seen], time[seen], position[seen]
             begins = np.flatnonzero(np.diff(track, prepend=-1))
@@ -393,17 +394,17 @@ class MotionSurvey:
         self.low[numbers] = np.minimum.reduceat(position, begins)
         self.high[numbers] = np.maximum.reduceat(position, begins)
         if self._longitudes or not seen.all():
-            steps, usual = _usual_steps(track, time, position)
-        self.speed[numbers] = usual
+            steps, typical = _typical_steps(track, time, position)
+        self.speed[numbers] = typical
         self.crossings += _crossings(steps.row, position)
         speed = lasting_speed(steps)
         self.running.add(speed[speed > 0])
         where, ratio = straightness(steps, position)
         self.travels[numbers] = medians(ratio, where, len(begins), least=3) >= STRAIGHT
 
-    def _unseen(self, steps: Steps, usual: Floats, position: Floats) -> Bools:
+    def _unseen(self, steps: Steps, typical: Floats, position: Floats) -> Bools:
         """Rows at places that stand for "not seen", [N]."""
-        places = [self.fillers, find_fillers(steps, usual, position)]
+        places = [self.fillers, find_fillers(steps, typical, position)]
         if self._longitudes:
             places.append(off_earth(position))
         self.fillers = np.unique(np.concatenate(places), axis=0)

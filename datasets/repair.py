@@ -94,8 +94,8 @@ def repair_store(
     names = {f.relative_to(folder).as_posix(): f.lstat().st_size for f in folder.rglob("*")}
     check_extent(folder, header, sum(names.values()))
     files = _Files(folder, _checksums(folder, report), report.faults)
-    known = files.checksums.files if files.checksums else names
-    index = _read_index(files, header, any(name.startswith("label_") for name in known))
+    intact = files.checksums.files if files.checksums else names
+    index = _read_index(files, header, any(name.startswith("label_") for name in intact))
     lost: Counter[str] = Counter()
     writer = StoreWriter(
         out,
@@ -167,7 +167,7 @@ class _Fragment(NamedTuple):
     """Values of an array, zero where they are not known, and whether they are, [N] both."""
 
     values: NDArray[Any]
-    known: Bools
+    intact: Bools
 
 
 @dataclass
@@ -188,7 +188,7 @@ class _Files:
 
     def read(self, name: str, spec: Spec, first: int, last: int) -> _Fragment:
         """Rows of an array, [N], from `first` to before `last`."""
-        values, known = np.zeros(last - first, spec.dtype), np.zeros(last - first, np.bool_)
+        values, intact = np.zeros(last - first, spec.dtype), np.zeros(last - first, np.bool_)
         for index in range(first // CHUNK, -(-last // CHUNK)):
             if self._held.get(name, (-1, None))[0] != index:
                 self._held[name] = index, self._chunk(f"{name}/c/{index}", spec)
@@ -196,8 +196,8 @@ class _Files:
             low, high = max(first, index * CHUNK), min(last, (index + 1) * CHUNK)
             if chunk is not None:
                 values[low - first : high - first] = chunk[low - index * CHUNK :][: high - low]
-                known[low - first : high - first] = True
-        return _Fragment(values, known)
+                intact[low - first : high - first] = True
+        return _Fragment(values, intact)
 
     def _chunk(self, file: str, spec: Spec) -> NDArray[Any] | None:
         try:
@@ -241,15 +241,15 @@ def _read_index(files: _Files, header: Header, has_text: bool) -> _Index:
     specs = trajectory_columns(has_text)
     text_spec = specs.pop("label_bytes", None)
     result = {name: files.read(name, spec, 0, count) for name, spec in specs.items()}
-    ends, known = _ends(result["rowsize"], result["episode_ends"])
+    ends, intact = _ends(result["rowsize"], result["episode_ends"])
     rowsize = ends - np.concatenate(([0], ends[:-1]))
-    placed = known & np.concatenate(([True], known[:-1])) & (rowsize > 0) & (ends <= header.rows)
+    placed = intact & np.concatenate(([True], intact[:-1])) & (rowsize > 0) & (ends <= header.rows)
     scene, kind = result["scene"], result["agent_type"]
-    in_scene = scene.known & (scene.values >= 0) & (scene.values < len(header.scenes))
-    of_kind = kind.known & (kind.values >= 0) & (kind.values < len(header.types))
+    in_scene = scene.intact & (scene.values >= 0) & (scene.values < len(header.scenes))
+    of_kind = kind.intact & (kind.values >= 0) & (kind.values < len(header.types))
     labels: list[int | str]
     if text_spec is None:
-        labels, named = result["trajectory_id"].values.tolist(), result["trajectory_id"].known
+        labels, named = result["trajectory_id"].values.tolist(), result["trajectory_id"].intact
     else:
         labels, named = _labels(files, result["label_size"], text_spec)
     whole = placed & in_scene & of_kind & named
@@ -258,20 +258,20 @@ def _read_index(files: _Files, header: Header, has_text: bool) -> _Index:
 
 def _ends(sizes: _Fragment, ends: _Fragment) -> tuple[Ints, Bools]:
     """Row after each trajectory, [K], and whether it is known, from whatever is left of the two."""
-    values, known = ends.values.copy(), ends.known.copy()
+    values, intact = ends.values.copy(), ends.intact.copy()
     for first in range(0, len(values), CHUNK):
         part = slice(first, first + CHUNK)
-        begun = not first or known[first - 1]
-        if not known[first] and sizes.known[first] and begun:
+        begun = not first or intact[first - 1]
+        if not intact[first] and sizes.intact[first] and begun:
             start = values[first - 1] if first else 0
             values[part] = start + np.cumsum(sizes.values[part])
-            known[part] = True
-    return values, known
+            intact[part] = True
+    return values, intact
 
 
 def _labels(files: _Files, sizes: _Fragment, spec: Spec) -> tuple[list[int | str], Bools]:
     """Labels, K of them, and whether each is known, [K]; one lost size moves all that follow."""
-    sane = sizes.known & (sizes.values >= 0) & (sizes.values <= MAX_LABEL)
+    sane = sizes.intact & (sizes.values >= 0) & (sizes.values <= MAX_LABEL)
     placed = np.logical_and.accumulate(sane)
     ends = np.cumsum(np.where(placed, sizes.values, 0))
     text = files.read("label_bytes", spec, 0, int(ends[-1]))
@@ -279,7 +279,7 @@ def _labels(files: _Files, sizes: _Fragment, spec: Spec) -> tuple[list[int | str
     labels: list[int | str] = []
     named = np.zeros(len(placed), np.bool_)
     for number, (end, size) in enumerate(zip(ends.tolist(), sizes.values.tolist(), strict=True)):
-        named[number] = placed[number] and text.known[end - size : end].all()
+        named[number] = placed[number] and text.intact[end - size : end].all()
         labels.append(raw[end - size : end].decode("utf-8", "replace") if named[number] else "")
     return labels, named
 
@@ -309,7 +309,7 @@ def _block(files: _Files, header: Header, index: _Index, chosen: Ints) -> TrackB
         for name, spec in specs.items():
             piece = files.read(name, spec, end - int(index.rowsize[number]), end)
             columns[name].append(piece.values)
-            fit[place] &= bool(piece.known.all())
+            fit[place] &= bool(piece.intact.all())
     if not fit.any():
         return None
     sizes = index.rowsize[chosen]

@@ -445,12 +445,12 @@ def _check_text(checksums: Checksums, text: bytes, ends: Ints) -> None:
         raise checksums.damaged("label_size", "cuts a letter in two")
 
 
-def _check_index(checksums: Checksums, header: Header, found: dict[str, NDArray[Any]]) -> None:
-    sizes, scene, kind = found["rowsize"], found["scene"], found["agent_type"]
-    label = found.get("label_size", np.ones(1))
+def _check_index(checksums: Checksums, header: Header, index: dict[str, NDArray[Any]]) -> None:
+    sizes, scene, kind = index["rowsize"], index["scene"], index["agent_type"]
+    label = index.get("label_size", np.ones(1))
     claims = {
         "rowsize": sizes.min() > 0 and sizes.max() <= header.rows == sizes.sum(),
-        "episode_ends": np.array_equal(found["episode_ends"], np.cumsum(sizes)),
+        "episode_ends": np.array_equal(index["episode_ends"], np.cumsum(sizes)),
         "scene": np.array_equal(np.unique(scene), np.arange(len(header.scenes)))
         and bool((np.diff(scene) >= 0).all()),
         "agent_type": kind.min() >= 0 and kind.max() < len(header.types),

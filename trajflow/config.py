@@ -238,10 +238,10 @@ def seconds_of(text: str) -> float:
         >>> seconds_of("1h30m")
         5400.0
     """
-    found = DURATION.fullmatch(text.strip().lower())
-    if not found or not any(found.groups()):
+    match = DURATION.fullmatch(text.strip().lower())
+    if not match or not any(match.groups()):
         raise ValueError("a duration is written as 90s, 5m or 1h30m")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + seconds
 
 
@@ -406,13 +406,13 @@ def _explain(root: type[BaseModel], error: Any) -> str:
         return f"{name}: {error['msg'].lower()}, got {error['input']!r}"
     if name in RENAMED or where[0] in RENAMED:
         return f"{name} is now {RENAMED.get(name) or RENAMED[where[0]]}"
-    known = _settings(root)
-    near = difflib.get_close_matches(name, known, 1, 0.5) or difflib.get_close_matches(
-        where[-1], [k.split(".")[-1] for k in known] + list(root.model_fields), 1, 0.5
+    names = _settings(root)
+    near = difflib.get_close_matches(name, names, 1, 0.5) or difflib.get_close_matches(
+        where[-1], [k.split(".")[-1] for k in names] + list(root.model_fields), 1, 0.5
     )
-    full = next((k for k in known if k.endswith(near[0])), near[0]) if near else ""
+    full = next((k for k in names if k.endswith(near[0])), near[0]) if near else ""
     return f"no setting {name!r}" + (
-        f"; did you mean {full!r}?" if near else f"; there are {known}"
+        f"; did you mean {full!r}?" if near else f"; there are {names}"
     )
 
 

@@ -273,8 +273,8 @@ class Place:
         """
         scenes = [scene] * len(past) if isinstance(scene, str) else scene
         rows = np.full((len(past), count), -1)
-        asked = zip(scenes, *motion(past), now.tolist(), agents, strict=True)
-        for k, (name, position, velocity, step, agent) in enumerate(asked):
+        requests = zip(scenes, *motion(past), now.tolist(), agents, strict=True)
+        for k, (name, position, velocity, step, agent) in enumerate(requests):
             one = self.near(name, position, velocity, step, agent, count, horizon)
             rows[k, : len(one)] = one
         return rows
@@ -303,7 +303,7 @@ class Place:
             rows = self._in_order()
             r = self._rows
             tracks, track = np.unique(r.track[rows], return_inverse=True)
-            known = [self._names[code] for code in tracks.tolist()]
+            keys = [self._names[code] for code in tracks.tolist()]
             facts = {
                 "format": FORMAT,
                 "scale": self.scale,
@@ -313,8 +313,8 @@ class Place:
                 "scenes": self.scenes,
                 "latest": self._latest,
                 "numbered": self._numbered,
-                "agents": [name for _, name in known],
-                "scene_of": [scene for scene, _ in known],
+                "agents": [name for _, name in keys],
+                "scene_of": [scene for scene, _ in keys],
             }
             made = io.BytesIO()
             np.savez_compressed(
@@ -486,17 +486,17 @@ class Place:
         near = square <= 1
         rows, square = rows[near], square[near]
         theirs = r.velocity[rows]
-        known = (theirs[:, 0] == theirs[:, 0]) & (r.track[rows] != own)
-        rows, square, theirs = rows[known], square[known], theirs[known]
-        mine = np.nan_to_num(velocity)
-        speed, pace = np.sqrt(_squares(theirs)), float(np.sqrt(_squares(mine)))
-        dot = theirs[:, 0] * mine[0]
+        usable = (theirs[:, 0] == theirs[:, 0]) & (r.track[rows] != own)
+        rows, square, theirs = rows[usable], square[usable], theirs[usable]
+        heading = np.nan_to_num(velocity)
+        speed, own_speed = np.sqrt(_squares(theirs)), float(np.sqrt(_squares(heading)))
+        dot = theirs[:, 0] * heading[0]
         for axis in range(1, self.dims):
-            dot = dot + theirs[:, axis] * mine[axis]
+            dot = dot + theirs[:, axis] * heading[axis]
         least = MOVING * self.scale
-        both = (speed > least) & (pace > least)
-        cosine = np.where(both, dot / np.where(both, speed * pace, 1), 1.0)
-        difference = (speed - pace) / self.scale if np.isfinite(velocity).all() else 0 * speed
+        both = (speed > least) & (own_speed > least)
+        cosine = np.where(both, dot / np.where(both, speed * own_speed, 1), 1.0)
+        difference = (speed - own_speed) / self.scale if np.isfinite(velocity).all() else 0 * speed
         kept = cosine >= COSINE
         cost = square + (1 - cosine) + difference * difference
         return rows[kept], cost[kept]

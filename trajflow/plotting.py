@@ -109,11 +109,11 @@ def draw_forecasts(
     return figure
 
 
-def draw_reliability(found: Reliability, unit: str) -> Figure:
+def draw_reliability(reliability: Reliability, unit: str) -> Figure:
     """Level against share of truths inside, and how wide endpoint regions are, before and after.
 
     Args:
-        found: What was found, at Q levels.
+        reliability: What was found, at Q levels.
         unit: Unit of the coordinates.
     """
     figure, (endpoint, path, radius) = _panels(3)
@@ -121,12 +121,12 @@ def draw_reliability(found: Reliability, unit: str) -> Figure:
     for axes, kind in ((endpoint, "endpoint"), (path, "path")):
         axes.plot([0, 1], [0, 1], color=NEIGHBOR, lw=1.0)
         for who, (color, name) in looks.items():
-            by = found.inside[kind][who]
+            by = reliability.inside[kind][who]
             axes.plot(LEVELS, by["people"], ".-", color=color, label=f"{name}, by people")
             axes.plot(LEVELS, by["windows"], ":", color=color, label=f"{name}, by windows")
         axes.set(title=kind, xlabel="level", ylabel="share inside", aspect="equal")
     for who, (color, _) in looks.items():
-        radius.plot(LEVELS, found.radius[who], ".-", color=color)
+        radius.plot(LEVELS, reliability.radius[who], ".-", color=color)
     radius.set(title="endpoint", xlabel="level")
     radius.set_ylabel(f"mean radius ({safe(unit)})", parse_math=False)
     _legend(figure, endpoint)

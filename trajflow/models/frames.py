@@ -73,8 +73,8 @@ def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) 
         dt_ratio: Seconds per step over those of the training tracks, like [*]; None: one.
     """
     seen = observed(past)
-    known = past.where(seen.unsqueeze(-1), 0)
-    places, (last, before, _) = _marked(known, seen, steps)
+    positions = past.where(seen.unsqueeze(-1), 0)
+    places, (last, before, _) = _marked(positions, seen, steps)
     there, earlier, begin = places.unbind(-2)
     moved = there - earlier
     velocity = moved / (last - before).clamp_min(1).unsqueeze(-1)
@@ -82,10 +82,10 @@ def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) 
     ones = torch.ones_like(last)
     each = ones if dt_ratio is None else ones * dt_ratio
     heading = _heading(moved[..., :2], (there - begin)[..., :2])
-    return Frame(there + velocity * age, velocity, heading, _speed(known, seen), each)
+    return Frame(there + velocity * age, velocity, heading, _speed(positions, seen), each)
 
 
-def _marked(known: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _marked(positions: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Places [*, 3, D] and numbers, 3 of [*], of the last step, `steps` before it, and the first.
 
     All count steps that were seen; where there was none, all is zero.
@@ -95,9 +95,9 @@ def _marked(known: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[Tens
     ordinal = torch.cat([total, (total - steps).clamp_min(1), torch.ones_like(total)], -1)
     chosen = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)) & seen.unsqueeze(-2)
     # One of each row is chosen, so the sums only pick, and are exact in any precision.
-    picks = chosen.to(known)
-    index = torch.arange(seen.shape[-1], dtype=known.dtype, device=known.device)
-    places = (picks.unsqueeze(-1) * known.unsqueeze(-3)).sum(-2)
+    picks = chosen.to(positions)
+    index = torch.arange(seen.shape[-1], dtype=positions.dtype, device=positions.device)
+    places = (picks.unsqueeze(-1) * positions.unsqueeze(-3)).sum(-2)
     return places, (picks * index).sum(-1).unbind(-1)
 
 
@@ -112,8 +112,8 @@ def _heading(moved: Tensor, whole: Tensor) -> Tensor:
     return unit + nn.functional.pad(still.to(vector), (0, 1))
 
 
-def _speed(known: Tensor, seen: Tensor) -> Tensor:
+def _speed(positions: Tensor, seen: Tensor) -> Tensor:
     both = seen[..., 1:] & seen[..., :-1]
-    lengths = known.diff(dim=-2).norm(dim=-1) * both
+    lengths = positions.diff(dim=-2).norm(dim=-1) * both
     speed: Tensor = lengths.sum(-1) / both.sum(-1).clamp_min(1)
     return speed

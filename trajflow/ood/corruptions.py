@@ -476,15 +476,15 @@ def select(world: World, names: Iterable[str] = ()) -> list[Graded]:
         ConfigError: There is no such corruption, or these tracks have none.
     """
     graded, wanted = available(world), list(names)
-    known = {name for key, one in graded.items() for name in (key, one.corruption.name)}
+    names_there = {name for key, one in graded.items() for name in (key, one.corruption.name)}
     for name in wanted:
-        if name in POOLS and name not in known:
+        if name in POOLS and name not in names_there:
             raise ConfigError(
                 f"corruption {name!r} needs {POOLS[name]}, and these tracks have none; "
                 "leave it out or give --against OTHER.zarr"
             )
-        if name not in known:
-            raise ConfigError(did_you_mean("corruption", name, sorted(known)))
+        if name not in names_there:
+            raise ConfigError(did_you_mean("corruption", name, sorted(names_there)))
     return [
         one
         for key, one in graded.items()
@@ -498,11 +498,11 @@ def trained(names: Iterable[str] | None = None) -> list[Corruption]:
     Raises:
         ConfigError: There is no such corruption, or it is never trained on.
     """
-    known = {c.name: c for c in CORRUPTIONS if c.draw is not None}
+    by_name = {c.name: c for c in CORRUPTIONS if c.draw is not None}
     for name in names or ():
-        if name not in known:
-            raise ConfigError(did_you_mean("corruption to train on", name, sorted(known)))
-    return [c for name, c in known.items() if names is None or name in set(names)]
+        if name not in by_name:
+            raise ConfigError(did_you_mean("corruption to train on", name, sorted(by_name)))
+    return [c for name, c in by_name.items() if names is None or name in set(names)]
 
 
 def corrupt(

@@ -337,14 +337,18 @@ def explain(
     """The reasons that apply to each track, at most three, the rarest first; [N] lists."""
     ranked: list[list[tuple[float, int, str]]] = [[] for _ in steps.seen]
     for place, (name, reason) in enumerate(REASONS.items()):
-        known, values = quantiles[name], reason.value(steps)
-        below = np.searchsorted(known, values, side="left") / len(known)
-        upto = np.searchsorted(known, values, side="right") / len(known)
+        sorted_values, values = quantiles[name], reason.value(steps)
+        below = np.searchsorted(sorted_values, values, side="left") / len(sorted_values)
+        upto = np.searchsorted(sorted_values, values, side="right") / len(sorted_values)
         for row in np.flatnonzero(np.isfinite(values)):
             high = below[row] > level
             low = reason.both_sides and upto[row] < 1 - level
             if high or low:
-                share = 1 - _share(known, values[row]) if high else _share(known, values[row])
+                share = (
+                    1 - _share(sorted_values, values[row])
+                    if high
+                    else _share(sorted_values, values[row])
+                )
                 side = "above" if high else "below"
                 rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of those learned from"
                 ranked[row].append(
@@ -353,6 +357,8 @@ def explain(
     return [[words for _, _, words in sorted(row)[:3]] for row in ranked]
 
 
-def _share(known: Floats, value: float) -> float:
-    rising = known + 1e-9 * max(TINY, float(np.ptp(known))) * np.arange(len(known))
+def _share(sorted_values: Floats, value: float) -> float:
+    rising = sorted_values + 1e-9 * max(TINY, float(np.ptp(sorted_values))) * np.arange(
+        len(sorted_values)
+    )
     return float(np.interp(value, rising, LEVELS, 0.0, 1.0))

@@ -95,8 +95,8 @@ def fit_detector(
 
     Args:
         model: The predictor, at the temperature and evaluations that it predicts with.
-        training: SplitWindows that the model was trained on; they fit both parts.
-        reference: SplitWindows of people that neither training nor selection used; they say what is
+        training: Windows that the model was trained on; they fit both parts.
+        reference: Windows of people that neither training nor selection used; they say what is
             ordinary and how large errors are.
         seed: Seed of the corruptions and draws.
         corruptions: Names of those to learn from; None: all that the catalogue trains on.
@@ -107,26 +107,31 @@ def fit_detector(
         ConfigError: There is no such corruption.
     """
     kinds = trained(corruptions)
-    known, others = SplitWindows.of(model, training), SplitWindows.of(model, reference)
-    fitted = ~_held(known.person, seed)
+    training_windows, reference_windows = (
+        SplitWindows.of(model, training),
+        SplitWindows.of(model, reference),
+    )
+    fitted = ~_held(training_windows.person, seed)
     scale = model.displacement_scale
-    steps = TrackSteps.of(known.past, scale)
-    gaussian = Gaussian.fit(known.context[fitted], known.weight[fitted])
-    forest, named = _fit_forest(known, steps, fitted, kinds, scale, seed)
+    steps = TrackSteps.of(training_windows.past, scale)
+    gaussian = Gaussian.fit(training_windows.context[fitted], training_windows.weight[fitted])
+    forest, named = _fit_forest(training_windows, steps, fitted, kinds, scale, seed)
 
     def values(steps: TrackSteps, context: Floats) -> dict[str, Floats]:
         return part_values(forest, track_features(steps), gaussian.components(context))
 
-    held_steps = TrackSteps.of(known.past[~fitted], scale)
-    held_values = values(held_steps, known.context[~fitted])
-    held = {name: Ranks.of(v, known.person[~fitted]) for name, v in held_values.items()}
-    reference_values = values(TrackSteps.of(others.past, scale), others.context)
+    held_steps = TrackSteps.of(training_windows.past[~fitted], scale)
+    held_values = values(held_steps, training_windows.context[~fitted])
+    held = {name: Ranks.of(v, training_windows.person[~fitted]) for name, v in held_values.items()}
+    reference_values = values(
+        TrackSteps.of(reference_windows.past, scale), reference_windows.context
+    )
     combination = combine(part_ranks(held, reference_values))
-    error, level = _fit_error(model, gaussian, known, others, kinds, seed)
+    error, level = _fit_error(model, gaussian, training_windows, reference_windows, kinds, seed)
     counted = {
-        "fitted_people": len(np.unique(known.person)),
-        "people": len(np.unique(others.person)),
-        "windows": len(others.person),
+        "fitted_people": len(np.unique(training_windows.person)),
+        "people": len(np.unique(reference_windows.person)),
+        "windows": len(reference_windows.person),
         "seed": seed,
     }
     return Detector(
@@ -134,10 +139,10 @@ def fit_detector(
         gaussian,
         forest,
         named,
-        reason_quantiles(steps, known.weight),
+        reason_quantiles(steps, training_windows.weight),
         held,
-        Ranks.of(combination, others.person),
-        Ranks.in_typical_recording(combination, others.person, others.scene),
+        Ranks.of(combination, reference_windows.person),
+        Ranks.in_typical_recording(combination, reference_windows.person, reference_windows.scene),
         error,
         level,
         Origin(**(vars(origin or Origin()) | counted)),
@@ -157,7 +162,7 @@ def _held(person: Ints, seed: int) -> Bools:
 
 
 def _fit_forest(
-    known: SplitWindows,
+    training_windows: SplitWindows,
     steps: TrackSteps,
     fitted: Bools,
     kinds: Sequence[Corruption],
@@ -166,10 +171,10 @@ def _fit_forest(
 ) -> tuple[Forest, Kinds]:
     """Learn to tell the fitted windows from the same ones under corruptions."""
     # Between people and windows: those who stand for long are many windows and few people.
-    weight = np.sqrt(known.weight)
+    weight = np.sqrt(training_windows.weight)
     rows, weights, names = [track_features(steps)[fitted]], [weight[fitted]], []
     for number in range(ROUNDS):
-        past, which = _corrupted(known.batches, kinds, scale, [seed, number])
+        past, which = _corrupted(training_windows.batches, kinds, scale, [seed, number])
         usable = fitted & np.isfinite(past).all(-1).any(-1)
         rows.append(track_features(TrackSteps.of(past[usable], scale)))
         weights.append(weight[usable] / ROUNDS)
@@ -197,8 +202,8 @@ def _corrupted(
 def _fit_error(
     model: ContextForecaster,
     gaussian: Gaussian,
-    known: SplitWindows,
-    others: SplitWindows,
+    training_windows: SplitWindows,
+    reference_windows: SplitWindows,
     kinds: Sequence[Corruption],
     seed: int,
 ) -> tuple[Forest, Floats]:
@@ -212,14 +217,16 @@ def _fit_error(
 
     rng = np.random.default_rng([seed, ROUNDS])
     kept = [kind for kind in kinds if kind.keeps_future]
-    damaged = [corrupt(batch, kept, model.displacement_scale, rng)[0] for batch in known.batches]
-    rows, errors = _errors(model, gaussian, known, seed)
+    damaged = [
+        corrupt(batch, kept, model.displacement_scale, rng)[0] for batch in training_windows.batches
+    ]
+    rows, errors = _errors(model, gaussian, training_windows, seed)
     if kept:
         more, worse = _errors(model, gaussian, SplitWindows.of(model, damaged), seed)
         rows, errors = np.concatenate([rows, more]), np.concatenate([errors, worse])
     forest = Forest.regressor(rows, errors)
-    rows, errors = _errors(model, gaussian, others, seed)
-    expected, weight = forest(rows), others.weight
+    rows, errors = _errors(model, gaussian, reference_windows, seed)
+    expected, weight = forest(rows), reference_windows.weight
     fit = GammaRegressor(alpha=0.0, max_iter=1000).fit(expected[:, None], errors, weight)
     level = np.array([fit.intercept_, fit.coef_[0]])
     if not np.isfinite(level).all() or level[1] <= 0:

@@ -265,7 +265,7 @@ def open_data(data: str | Path) -> tuple[Path, Store]:
         if [one.get("sha256") for one in store.header.inputs] != [digest]:
             raise DataError(
                 f"{place} is there already and was not made from {path} as it is now; train on "
-                f"{place}, or import anew: trajflow data import table {path} -o {place} --overwrite"
+                f"{place}, or import anew: trajflow data import {path} -o {place} --overwrite"
             )
         log.info("%s was imported before: %s", path, place)
         return place, store
