@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from trajflow.cli.console import ProgressBar, asking, listen, paint, say, say_json, span
+from trajflow.cli.console import ProgressBar, listen, paint, say, say_json, span, stop_on_signal
 from trajflow.cli.tables import pairs, table
 from trajflow.errors import TrajflowWarning
 
@@ -117,7 +117,7 @@ def test_durations_read_as_people_say_them():
 def test_the_first_interrupt_asks_and_the_second_leaves():
     asked = []
     before = signal.getsignal(signal.SIGINT)
-    with asking(lambda: asked.append(True)):
+    with stop_on_signal(lambda: asked.append(True)):
         signal.raise_signal(signal.SIGINT)
         assert asked == [True]
         with pytest.raises(KeyboardInterrupt):
