@@ -99,6 +99,10 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder; runs/... if not.")
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Start from the weights of this run (fine-tuning)."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run at --out stopped.")
     ] = False,
@@ -164,11 +168,13 @@ def train(
     if dry_run:
         if resume:
             raise ConfigError("--dry-run is for a new run; leave out --resume")
-        _show_plan(data, _config(config, settings), device, as_json)
+        _show_plan(data, _config(config, settings), device, init, as_json)
         return
     if resume:
         if out is None:
             raise ConfigError("--resume needs the run to go on with: --out runs/NAME")
+        if init is not None:
+            raise ConfigError("--init is for a new run; a resumed one has its own weights")
         kept = {name for name in given if not (extend and name in ("epochs", "updates"))}
         if config or words or kept:
             names = [f"--{name}" for name in sorted(kept)]
@@ -182,7 +188,7 @@ def train(
         else:
             trainer = resume_training(data, out, device)
     else:
-        trainer = start_training(data, _config(config, settings), out, device)
+        trainer = start_training(data, _config(config, settings), out, device, init)
     with stop_on_signal(trainer.stop) as request:
         last = _watch(_events(trainer, tensorboard))
     if last.reason != "stopped":
@@ -215,11 +221,11 @@ def _aliased(given: Mapping[str, object], words: Sequence[str]) -> list[str]:
     return result
 
 
-def _show_plan(data: Path, config: "Config", device: str, as_json: bool) -> None:
+def _show_plan(data: Path, config: "Config", device: str, init: Path | None, as_json: bool) -> None:
     """Print what a training would do, and how long it would take here."""
     from trajflow.training.start import plan_training
 
-    plan = plan_training(data, config, device)
+    plan = plan_training(data, config, device, init)
     if as_json:
         say_json(plan)
         return

@@ -9,10 +9,15 @@ import subprocess
 import sys
 import tomllib
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from trajflow.config import Config
+from trajflow.datasets.store import open_store
 from trajflow.manifest import forget
+from trajflow.models.serialization import unpack
 from trajflow.runs import RunFolder
 
 
@@ -351,3 +356,52 @@ def test_a_finished_run_is_extended_to_more_updates(trajflow, fork, tmp_path):
     assert settings_in(run).train.epochs == 5
     assert RunFolder.open(run).damages() == []
     assert "nothing is left to train" in trajflow(*resume)[2]
+
+
+def read_weights(run):
+    return unpack((run / "weights.safetensors").read_bytes(), str(run))[0]
+
+
+def test_a_training_starts_from_the_weights_of_another_run(trajflow, trained, fork, tmp_path):
+    run = tmp_path / "tuned"
+    words = ("--updates", "1", "--lr", "1e-30", "--init", trained[0])
+    assert trajflow("train", fork, "--out", run, *words)[0] == 0
+    before, after = read_weights(trained[0]), read_weights(run)
+    assert after.architecture == before.architecture
+    for name, weights in before.velocity_net.named_parameters():
+        assert torch.equal(weights, after.velocity_net.get_parameter(name)), name
+    assert json.loads((run / "run.json").read_text())["init"]["run"] == str(trained[0])
+
+
+def test_weights_keep_their_meaning_on_tracks_in_another_unit(trajflow, trained, fork, tmp_path):
+    table, store, run = tmp_path / "far.csv", tmp_path / "far.zarr", tmp_path / "tuned"
+    tracks = open_store(fork).tracks()
+    rows = {"agent": tracks.track, "scene": tracks.scene[tracks.track], "t": tracks.step * 0.4}
+    rows["split"] = np.array(tracks.splits)[tracks.split]
+    rows |= dict(zip("xy", 1000 * tracks.position.T, strict=True))
+    pd.DataFrame(rows).to_csv(table, index=False)
+    assert trajflow("data", "import", table, "-o", store, "--unit", "px")[0] == 0
+    words = ("--updates", "1", "--lr", "1e-30", "--init", trained[0])
+    assert trajflow("train", store, "--out", run, *words)[0] == 0
+    before, after = read_weights(trained[0]).normalizer, read_weights(run).normalizer
+    assert float(after.displacement_scale / before.displacement_scale) == pytest.approx(1000, 0.1)
+    assert torch.equal(after.axes, before.axes)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--set", "model.width=12"), "model.width=12 does not fit the weights of"),
+        (("--preset", "flow"), "flow.preset=flow does not fit the weights of"),
+        (("--history", "5"), "data.history=5 does not fit the weights of"),
+        (("--resume",), "--init is for a new run"),
+    ],
+)
+def test_what_does_not_fit_the_weights_to_start_from_is_refused(
+    trajflow, trained, fork, tmp_path, words, said
+):
+    run = tmp_path / "tuned"
+    code, _, error = trajflow("train", fork, "--out", run, "--init", trained[0], *words)
+    assert code == 2
+    assert said in error
+    assert not run.exists()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from trajflow.models.serialization import MOST
 from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder
-from trajflow.training.checkpoint import Checkpoint
+from trajflow.training.checkpoint import Checkpoint, TrainingProgress
 from trajflow.training.events import Finished
+from trajflow.training.pretrained import load_weights
 from trajflow.training.reproducible import reproducible, reseed
 from trajflow.training.trainer import Trainer
 from trajflow.types import scene_centres
@@ -129,6 +131,7 @@ def new_trainer(
     record: dict[str, Any],
     facts: dict[str, Any],
     device: torch.device,
+    init: str | Path | None = None,
 ) -> Trainer:
     """A trainer with a new model and a new run folder at `out`.
 
@@ -139,16 +142,22 @@ def new_trainer(
         record: What to store of the data the run is made from.
         facts: What a predictor must know and the weights carry: dims, dt, unit.
         device: Where to train.
+        init: A run whose weights the training starts from; None: seeded weights.
 
     Raises:
-        ConfigError: The horizon is too long for the memory.
+        ConfigError: The horizon is too long for the memory, or the network of `init` is another.
         DataError: There is too little to learn from, or nothing to validate on.
         RunError: The folder exists.
     """
     _check_data(config, data, facts["dims"])
     model = new_model(config, data, facts["dims"])
+    if init is not None:
+        record = record | {"init": load_weights(model, init)}
     folder = RunFolder.create(out, config, record | facts | {"trajflow": __version__})
-    return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
+    trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
+    if init is not None:  # a training killed before its first checkpoint must not start from seeds
+        Checkpoint.take(model, trainer.average, trainer.optimiser, TrainingProgress()).write(folder)
+    return trainer
 
 
 def resumed_trainer(

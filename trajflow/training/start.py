@@ -20,6 +20,7 @@ from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.models.tensors import device_of
 from trajflow.runs import CONFIG, RunFolder, facts_of, run_data, track_data
 from trajflow.training.plan import Plan, plan_settings, within
+from trajflow.training.pretrained import with_architecture_of
 from trajflow.training.setup import new_trainer, resumed_trainer
 from trajflow.training.trainer import TEMPERING, Trainer
 
@@ -37,7 +38,11 @@ SAME = {"store": "tracks", "hash": "parts of the tracks"}
 
 
 def start_training(
-    data: str | Path, config: Config, out: str | Path | None = None, device: str = "auto"
+    data: str | Path,
+    config: Config,
+    out: str | Path | None = None,
+    device: str = "auto",
+    init: str | Path | None = None,
 ) -> Trainer:
     """A trainer at its first step, with a new run folder.
 
@@ -46,19 +51,22 @@ def start_training(
         config: All settings; what is not set in them is chosen from the tracks, see `plan.py`.
         out: The run folder; None: runs/STORE-ENCODER-PRESET, or the first such name that is free.
         device: Where to train.
+        init: A run whose weights the training starts from, and whose network it has.
 
     Raises:
-        ConfigError: The settings do not fit the tracks.
+        ConfigError: The settings do not fit the tracks, or the network of `init`.
         RunError: There is something at `out`.
     """
     place, store = open_data(data)
+    if init is not None:
+        config = with_architecture_of(init, config)
     name = f"{place.stem}-{config.model.encoder}-{config.flow.preset}"
     path = free_path(Path("runs") / name) if out is None else Path(out)
     plan, tracks = planned(config, store, device)
     description = tracks.describe()
     record = description | {"plan": plan.to_dict()}
     trainer = new_trainer(
-        plan.config, tracks, str(path), record, facts_of(store), device_of(device)
+        plan.config, tracks, str(path), record, facts_of(store), device_of(device), init
     )
     log.info(split_line(description))
     for line in plan.lines():
@@ -67,13 +75,16 @@ def start_training(
     return trainer
 
 
-def plan_training(data: str | Path, config: Config, device: str = "auto") -> dict[str, Any]:
+def plan_training(
+    data: str | Path, config: Config, device: str = "auto", init: str | Path | None = None
+) -> dict[str, Any]:
     """What `start_training` would do, and how long it would take here; nothing is written.
 
     Args:
         data: A store, or a table.
         config: All settings.
         device: Where to train.
+        init: A run whose weights the training would start from.
 
     Returns:
         "lines" that say the split and what was chosen; "plan", what was chosen, as values; "parts"
@@ -91,6 +102,8 @@ def plan_training(data: str | Path, config: Config, device: str = "auto") -> dic
             import_tracks("table", path, Path(folder) / "tracks.zarr")
             path = Path(folder) / "tracks.zarr"
         store = open_data(path)[1]
+        if init is not None:
+            config = with_architecture_of(init, config)
         plan, tracks = planned(config, store, device)
         config, description = plan.config, tracks.describe()
         pace = measure(config, tracks, store, device)
