@@ -1,7 +1,7 @@
 """The flow alone, on scikit-learn's digits: a picture, and an image score of each preset.
 
     python examples/digits.py [-o digits.png] [--steps 4000] [--seed 0]
-    python examples/digits.py --table examples/results [--steps 4000] [--seeds 3]
+    python examples/digits.py --table examples/results [--steps 2000] [--seeds 2]
 
 The table has the Frechet distance (Heusel et al., 2017) between drawn images and held-out digits,
 in the hidden layer of a classifier that was trained on the training digits. The first row compares

@@ -12,8 +12,6 @@ stopped.
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from commands import trajflow
 
 from trajflow.evaluation.comparison import evaluate_baselines
 
@@ -42,19 +41,6 @@ class DataSet:
 
     make: Callable[[Path, Path], None]
     settings: tuple[str, ...] = ()
-
-
-def trajflow(*arguments: str | Path) -> str:
-    """What a trajflow command printed.
-
-    Raises:
-        RuntimeError: The command failed.
-    """
-    command = [sys.executable, "-m", "trajflow", *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise RuntimeError(f"exit code {done.returncode} of {' '.join(command)}")
-    return done.stdout
 
 
 def imported(name: str, *options: str) -> Callable[[Path, Path], None]:
