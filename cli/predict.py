@@ -101,7 +101,7 @@ def predict(
         dates=dates,
     )
     with ProgressBar("agents") as progress:
-        predict_tracks(
+        written = predict_tracks(
             run,
             tracks,
             out,
@@ -110,7 +110,7 @@ def predict(
             overwrite=overwrite,
             progress=progress.update,
         )
-    say(str(out))
+    say(str(written))
 
 
 def plot(

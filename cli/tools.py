@@ -21,6 +21,7 @@ from trajflow.cli.options import (
 )
 from trajflow.cli.tables import pairs
 from trajflow.errors import ConfigError
+from trajflow.remote import url_of
 
 
 def export(
@@ -147,6 +148,8 @@ def tui(
     served = "TEXTUAL_DRIVER" in os.environ  # `textual serve` stands between it and a browser
     if not (served or (sys.stdin.isatty() and sys.stdout.isatty())):
         raise ConfigError("tui needs a terminal; run it in one, not in a pipe")
+    if (url := url_of(place)) is not None:
+        raise ConfigError(f"the terminal UI opens local folders; copy {url} to this machine first")
     if not place.exists():
         raise ConfigError(f"no folder, run or store at {place}")
     from trajflow.tui.app import TrajflowApp

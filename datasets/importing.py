@@ -35,6 +35,7 @@ from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import is_store
 from trajflow.datasets.writer import OutputFolder, StoreWriter, room_for
 from trajflow.errors import DataError, DataProblem
+from trajflow.remote import local_copy
 from trajflow.text import safe
 from trajflow.types import Bools, Ints
 
@@ -135,7 +136,7 @@ def import_tracks(
     _check_numbers(dt=dt, scale=scale, resample=resample, max_gap=max_gap, speed_limit=speed_limit)
     if max_gap is not None and resample is None:
         raise DataError("max_gap is that of a resampling; give --resample SECONDS with it")
-    paths, out = _paths(path), Path(out)
+    paths, out = [local_copy(file) for file in _paths(path)], Path(out)
     output = OutputFolder(out, overwrite, is_store)
     if source is not None:
         load_reader(source)

@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -38,6 +38,7 @@ from trajflow.datasets.schema import (
 )
 from trajflow.errors import DataError
 from trajflow.io import MAX_BYTES, parse_bounded_json
+from trajflow.remote import exists, is_remote, located, read_many, read_remote, sizes_in
 from trajflow.types import Floats, Ints
 
 CHECKSUMS = "seal/zarr.json"
@@ -62,8 +63,8 @@ def open_store(path: str | PathLike[str]) -> "Store":
     Raises:
         DataError: There is no store, it has another format, or it is damaged.
     """
-    folder = Path(path)
-    if not folder.exists():
+    folder = located(path)
+    if not exists(folder):
         left = folder.with_name(f"{folder.name}.partial") / "replaced"
         hint = f"; an interrupted overwrite left the old one at {left}" if left.is_dir() else ""
         raise DataError(f"no store at {folder}{hint}; import data to make one")
@@ -80,10 +81,12 @@ class Checksums:
     Attributes:
         folder: The store.
         files: sha256 of each file by its path inside the store.
+        fetched: Contents of files of a remote store that are read next.
     """
 
     folder: Path
     files: Mapping[str, str]
+    fetched: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def read_from(cls, folder: Path) -> "Checksums":
@@ -104,6 +107,8 @@ class Checksums:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file that is there."""
+        if is_remote(self.folder):
+            return {n: size for n, size in sizes_in(self.folder).items() if n in self.files}
         result = {}
         for name in self.files:
             try:
@@ -124,12 +129,17 @@ class Checksums:
             DataError: The file is missing, changed or has no checksum, or the store was replaced.
         """
         try:
-            raw = read_file(self.folder / name, hint, most)
+            raw = self.fetched.pop(name, None) or read_file(self.folder / name, hint, most)
         except DataError as error:
             raise self._replaced() or error from None
         if hashlib.sha256(raw).hexdigest() != self.files.get(name):
             raise self.damaged(name, f"{hint}is not what was written")
         return raw
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Get files of a remote store at the same time; `read` then has them."""
+        if is_remote(self.folder):
+            self.fetched.update(read_many(self.folder, list(dict.fromkeys(names))))
 
     def damaged(self, name: str, what: str) -> DataError:
         """The error for a file that cannot be trusted, or for a store that is another one now."""
@@ -138,7 +148,7 @@ class Checksums:
     def _replaced(self) -> DataError | None:
         """The error for a store that was removed or replaced since its checksums were read."""
         try:
-            gone = not self.folder.exists() or Checksums.read_from(self.folder) != self
+            gone = not exists(self.folder) or Checksums.read_from(self.folder) != self
         except DataError:
             gone = False
         if not gone:
@@ -162,6 +172,11 @@ def read_file(file: Path, hint: str = "", most: int = MAX_BYTES) -> bytes:
         DataError: It is none, or cannot be read.
     """
     try:
+        if is_remote(file):
+            raw = read_remote(file, most + 1)
+            if len(raw) > most:
+                raise _damaged(file, f"{hint}is no plain file of a sane size")
+            return raw
         result = file.lstat()
         if not stat.S_ISREG(result.st_mode) or result.st_size > most:
             raise _damaged(file, f"{hint}is no plain file of a sane size")
@@ -297,6 +312,8 @@ def read_runs(
         DataError: A chunk is missing, changed or holds no chunk.
     """
     rows = np.empty(sum(last - first for first, last in runs), spec.dtype)
+    chunks = (range(first // CHUNK, -(-last // CHUNK)) for first, last in runs)
+    checksums.fetch(f"{name}/c/{index}" for part in chunks for index in part)
     filled, held = 0, -1
     for first, last in runs:
         for index in range(first // CHUNK, -(-last // CHUNK)):
@@ -593,6 +610,7 @@ class Store:
         Raises:
             DataError: With the first file that is damaged.
         """
+        self._checksums.fetch(self._checksums.files)
         for name in self._checksums.files:
             self._checksums.read(name, self._about(name))
 

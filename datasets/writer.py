@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,6 +37,7 @@ from trajflow.datasets.schema import (
 from trajflow.datasets.store import CHECKSUMS, encode_checksums, is_store
 from trajflow.errors import DataError
 from trajflow.io import MAX_BYTES, flush_folder
+from trajflow.remote import exists, is_remote, located, upload
 from trajflow.types import Ints
 
 HOLD = 4 * CHUNK
@@ -50,10 +52,12 @@ class OutputFolder:
     """A folder that appears whole at its place or not at all, written by one process at a time.
 
     While it is written, everything lies in `NAME.partial` beside its place, which is locked: the
-    lock ends with its owner, and what a killed one left is removed by the next.
+    lock ends with its owner, and what a killed one left is removed by the next. A folder in an
+    object store is written on this machine and uploaded at the end.
 
     Attributes:
-        path: Where the folder appears.
+        path: Where the folder appears, on this machine.
+        place: Where the folder appears; in an object store, or `path`.
         content: The folder while it is written.
         scratch: A folder for temporary files, gone afterwards.
     """
@@ -69,7 +73,12 @@ class OutputFolder:
         Raises:
             DataError: Something is at the place that may not be replaced.
         """
-        self.path = Path(os.path.realpath(path))
+        self.place = located(path)
+        if is_remote(self.place):
+            self._temporary = tempfile.TemporaryDirectory(prefix="trajflow-")
+            self.path = Path(os.path.realpath(self._temporary.name)) / self.place.name
+        else:
+            self.path = self.place = Path(os.path.realpath(self.place))
         self._overwrite, self._is_ours = overwrite, is_ours
         self._partial = self.path.with_name(f"{self.path.name}.partial")
         self.content, self.scratch = self._partial / "content", self._partial / "scratch"
@@ -126,6 +135,8 @@ class OutputFolder:
                 self._old.rename(self.path)
             raise
         flush_folder(self.path.parent)
+        if is_remote(self.place):
+            upload(self.path, self.place)
 
     def close(self) -> None:
         """Leave nothing but what was committed; an interrupted write may still add files."""
@@ -137,6 +148,8 @@ class OutputFolder:
                 break
             time.sleep(0.05)
         self._lock.release()
+        if is_remote(self.place):
+            self._temporary.cleanup()
 
     def _take_lock(self) -> None:
         for _ in range(9):
@@ -159,15 +172,15 @@ class OutputFolder:
         )
 
     def _refuse(self) -> None:
-        if not os.path.lexists(self.path):
+        if not exists(self.place):
             return
         if not self._overwrite:
             raise DataError(
-                f"{self.path} exists already; choose another path or allow it to be overwritten"
+                f"{self.place} exists already; choose another path or allow it to be overwritten"
             )
-        if not self._is_ours(self.path):
+        if not self._is_ours(self.place):
             raise DataError(
-                f"{self.path} is not a store of trajflow and will not be overwritten; "
+                f"{self.place} is not a store of trajflow and will not be overwritten; "
                 "choose another path or remove it yourself"
             )
 
@@ -379,7 +392,7 @@ class StoreWriter:
             if isinstance(path, OutputFolder)
             else OutputFolder(Path(path), overwrite, is_store)
         )
-        self.path = self._output.path if isinstance(path, OutputFolder) else Path(path)
+        self.path = self._output.place
         self.folds = folds
         self.centres: Mapping[str, tuple[float, float]] | None = None
         self.report: Mapping[str, Any] = {}

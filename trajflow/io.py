@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from trajflow.errors import RunError, StorageError
+from trajflow.remote import refuse_url
 
 
 def flush_folder(folder: Path) -> None:
@@ -264,6 +265,7 @@ def write_whole(path: Path, content: bytes, guard: Guard = unguarded) -> None:
     Raises:
         StorageError: It could not be written; the old file is as it was.
     """
+    refuse_url(path)
     beside = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     with storing(path):
         try:

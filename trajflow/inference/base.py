@@ -19,6 +19,7 @@ from trajflow.forecast import Forecast
 from trajflow.inference.inputs import PastShape
 from trajflow.ood.detector import Detector, OODScores
 from trajflow.place import Moment, Place
+from trajflow.remote import local_copy
 from trajflow.types import Batch, Bools, Floats
 
 
@@ -133,8 +134,9 @@ class Predictor(ABC):
             RunError: There is no model, it is damaged, or it was exported for other `steps`.
             MissingExtra: The package that computes it is not installed.
         """
+        path = local_copy(path)
         # Both are subclasses, and only the one that is needed is imported.
-        if Path(path).suffix != ".onnx":
+        if path.suffix != ".onnx":
             run = import_module("trajflow.inference.predictor").TorchPredictor
             return cast(Predictor, run.load(path, device, 1 if steps is None else steps))
         kind = import_module("trajflow.inference.onnx.predictor").OnnxPredictor

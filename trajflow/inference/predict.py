@@ -18,6 +18,7 @@ from trajflow.inference.base import Predictor
 from trajflow.inference.tables import open_tracks
 from trajflow.inference.tracks import Futures, forecast_ends
 from trajflow.inference.writers import check_target, write_forecasts
+from trajflow.remote import located
 from trajflow.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def predict_tracks(
         ...
         trajflow.errors.DataError: forecasts go into .csv, .parquet, .zarr; got 'futures.txt'
     """
-    out, options = Path(out), options or PredictOptions()
+    out, options = located(out), options or PredictOptions()
     check_target(out, overwrite)
     selection = None
     if options.select is not None or options.draws not in (None, options.samples):

@@ -14,7 +14,8 @@ from zarr.codecs import ZstdCodec
 from trajflow.datasets.writer import OutputFolder
 from trajflow.errors import DataError
 from trajflow.inference.tracks import Futures
-from trajflow.io import storing
+from trajflow.io import MAX_BYTES, storing
+from trajflow.remote import exists, is_remote, local_output, located, read_remote
 from trajflow.text import no_formula
 from trajflow.types import Floats, Ints
 
@@ -31,11 +32,12 @@ def check_target(path: Path, overwrite: bool = False) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"forecasts go into {', '.join(SUFFIXES)}; got {path.name!r}")
-    if not path.parent.is_dir():
+    place = located(path)
+    if not is_remote(place) and not place.parent.is_dir():
         raise DataError(f"no folder {path.parent} for {path.name}; make it first")
     if path.suffix.lower() == ".zarr":
         OutputFolder(path, overwrite, _is_forecast)
-    elif path.is_dir() or (path.exists() and not overwrite):
+    elif place.is_dir() or (exists(place) and not overwrite):
         raise DataError(f"{path} exists already; choose another path or use --overwrite")
 
 
@@ -70,13 +72,14 @@ def _write(
     if path.suffix.lower() == ".zarr":
         _write_group(futures, path, attrs, overwrite)
         return
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
-    try:
-        write(futures, partial, attrs)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with local_output(path) as place:
+        partial = place.with_name(f"{path.name}.partial-{os.getpid()}")
+        try:
+            write(futures, partial, attrs)
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _write_csv(futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any]) -> None:
@@ -154,6 +157,8 @@ def _coded(codes: dict[str, int], names: Iterable[str]) -> Ints:
 
 
 def _is_forecast(path: Path) -> bool:
+    if is_remote(path):
+        return b"trajflow_forecast" in read_remote(path / "zarr.json", MAX_BYTES)
     try:
         return "trajflow_forecast" in zarr.open_group(str(path), mode="r").attrs
     except (FileNotFoundError, zarr.errors.GroupNotFoundError):
