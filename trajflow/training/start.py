@@ -6,6 +6,7 @@ import hashlib
 import logging
 import shlex
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -19,9 +20,9 @@ from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.models.tensors import device_of
 from trajflow.runs import CONFIG, RunFolder, facts_of, run_data, track_data
-from trajflow.training.plan import Plan, plan_settings, within
+from trajflow.training.plan import Plan, plan_settings, seconds_after, within
 from trajflow.training.setup import new_trainer, resumed_trainer
-from trajflow.training.trainer import TEMPERING, Trainer
+from trajflow.training.trainer import Trainer
 
 log = logging.getLogger("trajflow")
 
@@ -37,7 +38,11 @@ SAME = {"store": "tracks", "hash": "parts of the tracks"}
 
 
 def start_training(
-    data: str | Path, config: Config, out: str | Path | None = None, device: str = "auto"
+    data: str | Path,
+    config: Config,
+    out: str | Path | None = None,
+    device: str = "auto",
+    began: float | None = None,
 ) -> Trainer:
     """A trainer at its first step, with a new run folder.
 
@@ -46,20 +51,23 @@ def start_training(
         config: All settings; what is not set in them is chosen from the tracks, see `plan.py`.
         out: The run folder; None: runs/STORE-ENCODER-PRESET, or the first such name that is free.
         device: Where to train.
+        began: Reading of `time.monotonic` from which a time limit counts; None: now.
 
     Raises:
         ConfigError: The settings do not fit the tracks.
         RunError: There is something at `out`.
     """
+    began = time.monotonic() if began is None else began
     place, store = open_data(data)
     name = f"{place.stem}-{config.model.encoder}-{config.flow.preset}"
     path = free_path(Path("runs") / name) if out is None else Path(out)
-    plan, tracks = planned(config, store, device)
+    plan, tracks = planned(config, store, device, began)
     description = tracks.describe()
     record = description | {"plan": plan.to_dict()}
     trainer = new_trainer(
         plan.config, tracks, str(path), record, facts_of(store), device_of(device)
     )
+    trainer.before = time.monotonic() - began
     log.info(split_line(description))
     for line in plan.lines():
         log.info(line)
@@ -110,19 +118,23 @@ def plan_training(data: str | Path, config: Config, device: str = "auto") -> dic
         }
 
 
-def planned(config: Config, store: Store, device: str = "auto") -> tuple[Plan, TrackData]:
+def planned(
+    config: Config, store: Store, device: str = "auto", began: float | None = None
+) -> tuple[Plan, TrackData]:
     """The settings with what the user left open chosen from the tracks, and the splits by them.
 
-    A time limit is turned into a number of updates, by timing some of them, unless epochs or
-    updates are given.
+    A time limit, which counts from `began`, is turned into a number of updates, by timing some of
+    them, unless epochs or updates are given.
     """
+    began = time.monotonic() if began is None else began
     plan = plan_settings(config, store)
     tracks = track_data(store, plan.config)
     limit = plan.config.train.time_limit
     if limit is None or not any(one.name == "train.updates" for one in plan.chosen):
         return plan, tracks
     pace = measure(plan.config, tracks, store, device)
-    return within(plan, limit, pace.update, pace.validation, pace.per_epoch), tracks
+    left = limit - (time.monotonic() - began)
+    return within(plan, left, pace.update, pace.validation, pace.per_epoch), tracks
 
 
 @dataclass(frozen=True)
@@ -136,10 +148,10 @@ class Pace:
     device: str
 
     def seconds(self, config: Config, updates: int) -> float:
-        """What so many updates, their validations and the choice of a temperature will take."""
+        """What so many updates, their validations and what follows them will take."""
         every = max(1, round(config.train.validate_every * self.per_epoch))
-        count = -(-updates // every) + TEMPERING * config.train.choose_temperature
-        return updates * self.update + count * self.validation
+        validations = (-(-updates // every) - 1) * self.validation
+        return updates * self.update + validations + seconds_after(config.train, self.validation)
 
 
 def measure(config: Config, tracks: TrackData, store: Store, device: str) -> Pace:
