@@ -122,6 +122,13 @@ def train(
             "--extend", help="With --resume: train on to more --epochs or --updates in all."
         ),
     ] = False,
+    race: Annotated[
+        bool,
+        typer.Option(
+            "--race/--no-race",
+            help="Whether a short race on validation decides what the tracks do not tell.",
+        ),
+    ] = True,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print windows, settings, updates and time; write nothing."),
@@ -165,7 +172,7 @@ def train(
         "select-by": select_by,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    words = [*(set_ or ())]
+    words = [*(set_ or ()), *([] if race or resume else ["train.race=false"])]
     settings = [*words, *_aliased(given, words)]
     if help_config:
         _show_config(_config(config, settings), out, as_json)

@@ -158,6 +158,9 @@ class TrainConfig(_Section):
     select_by: Literal["window", "recording"] = "window"
     """Best weights have the lowest mean energy score over windows, or over recordings of which each
     weighs the same."""
+    race: bool = True
+    """Whether a short race on the validation split decides settings that were not given and that
+    the tracks alone do not tell, where time limit or updates leave room for it."""
     patience: int | None = Field(None, ge=1)
     """Validations in a row without a better energy score that end a training; None: none do."""
     batch_size: int = Field(128, ge=1)
