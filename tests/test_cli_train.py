@@ -262,9 +262,50 @@ def test_options_are_settings(trajflow, fork, tmp_path):
     assert config.train.time_limit == 5400
 
 
+def test_weights_are_chosen_by_windows_or_by_recordings_as_the_user_says(
+    trajflow, store_of, tmp_path
+):
+    """Of the validation windows one recording has 1, the other 126."""
+    many, few = [range(40)] * 6, [range(20)]
+    store = store_of({"a": ("train", many), "b": ("val", many), "c": ("val", few)}).path
+    words = ("--updates", 12, "--set", "train.validate_every=0.5", *SMALL)
+    words += ("--history", 8, "--horizon", 12)
+    best = {}
+    for mean, key in (("window", "energy_score"), ("recording", "energy_score_by_recording")):
+        run = tmp_path / mean
+        code, out, _ = trajflow("train", store, "-o", run, "--select-by", mean, *words)
+        assert code == 0
+        assert f"mean over {mean}s (--select-by)" in out
+        assert settings_in(run).train.select_by == mean
+        events = list(RunFolder.open(run).events())
+        scores = [one["metrics"][key] for one in events if one["event"] == "evaluated"]
+        best[mean] = events[-1]["best_energy_score"]
+        assert best[mean] == min(scores)
+    assert best["window"] != best["recording"]
+
+
+def test_the_end_says_where_the_validation_score_has_risen(fork, tmp_path):
+    from trajflow.evaluation.comparison import overfitting
+
+    def run(name, *scores):
+        folder = RunFolder.create(tmp_path / name, Config(), {})
+        for number, score in enumerate(scores, 1):
+            metrics = {"energy_score": score}
+            event = {"event": "evaluated", "step": 100 * number, "metrics": metrics}
+            folder.append({**event, "best": score == min(scores[:number])})
+        return folder
+
+    said = overfitting(run("risen", 3.0, 2.0, 2.5), "tracks.zarr")
+    assert said.startswith("the validation score rose from 2 at update 200 to 2.5 at update 300")
+    assert "trajflow train tracks.zarr --updates 200" in said
+    assert not overfitting(run("flat", 3.0, 2.0, 2.01), "tracks.zarr")
+    assert not overfitting(run("falling", 3.0, 2.5, 2.0), "tracks.zarr")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--select-by", "person"], "'window' or 'recording', got 'person'"),
         (["--lr", "0.1", "--set", "train.lr=0.2"], "--lr and --set train.lr=... are one choice"),
         (["--epochs", "3", "--updates", "9"], "--epochs and --updates both say how long"),
         (["--epochs", "3", "--set", "train.updates=9"], "--epochs and --set train.updates=... are"),

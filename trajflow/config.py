@@ -153,7 +153,14 @@ class TrainConfig(_Section):
     updates: int | None = Field(None, ge=1)
     """Updates of the weights; None: as many as `epochs` make."""
     time_limit: float | None = Field(None, gt=0)
-    """Seconds that a training may take, as 300 or "5m"; it then ends with the weights it has."""
+    """Seconds that `trajflow train` may take from start to end, as 300 or "5m": fewer updates are
+    made, and they end in time for temperature, calibration and OOD detector."""
+    select_by: Literal["window", "recording"] = "window"
+    """Best weights have the lowest mean energy score over windows, or over recordings of which each
+    weighs the same."""
+    race: bool = True
+    """Whether a short race on the validation split decides settings that were not given and that
+    the tracks alone do not tell, where time limit or updates leave room for it."""
     patience: int | None = Field(None, ge=1)
     """Validations in a row without a better energy score that end a training; None: none do."""
     batch_size: int = Field(128, ge=1)
@@ -207,6 +214,11 @@ class TrainConfig(_Section):
     """Seed of the weights, the order of the data and the noise."""
     threads: int = Field(1, ge=1)
     """Processor threads. Equal seeds give equal weights for equal numbers of threads only."""
+
+    @property
+    def selection_score(self) -> str:
+        """Name of the validation score whose lowest value chooses the weights."""
+        return "energy_score" if self.select_by == "window" else "energy_score_by_recording"
 
     @field_validator("time_stretch")
     @classmethod

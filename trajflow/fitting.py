@@ -47,6 +47,8 @@ OOD_BATCH = 256
 """Targets in a batch of an OOD fit."""
 SPREAD_WINDOWS = 500
 """Training windows that the typical spread is taken from."""
+OOD_SECONDS = 6.0
+"""Seconds that an OOD fit takes on one core, about."""
 MIN_PEOPLE = 20
 """People below which a training ends without a calibration or an OOD detector."""
 DEPENDENT = (
@@ -424,5 +426,10 @@ def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:
     with reproducible(trainer.settings.threads, trainer.device):
         if FILE not in kept:
             calibrate_trained(trainer, on_progress)
-        if OOD_FILE not in kept:
+        if OOD_FILE not in kept and trainer.has_time(OOD_SECONDS):
             fit_ood_trained(trainer, on_progress)
+        elif OOD_FILE not in kept:
+            log.warning(
+                "no OOD detector fitted: the time limit does not last for it; `trajflow fit RUN "
+                "DATA ood` fits it"
+            )

@@ -95,7 +95,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         config = Config.load(None, words)
         with tempfile.TemporaryDirectory() as folder:
             store = self._store(frame, Path(folder))
-            plan, data = planned(config, store)
+            plan, data, _ = planned(config, store)
             out = self.out or str(Path(folder) / "run")
             description = data.describe()
             self.split_ = split_line(description)

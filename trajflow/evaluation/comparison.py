@@ -25,6 +25,8 @@ log = logging.getLogger("trajflow")
 
 FITTED, BATCH = 20_000, 512
 """Training windows that baselines learn from at the end of a training, and targets in a batch."""
+RISING = 0.01
+"""A validation score that ends by this share above its best has risen."""
 FEW = 1000
 """Training agents below which more of them help most."""
 SHORT, LATE = 1000, 0.9
@@ -67,25 +69,53 @@ def evaluate_baselines(
 
 
 def validate_baselines(
-    data: TrackData, windows: int, samples: int, seed: int = 0
+    data: TrackData, windows: int, samples: int, seed: int = 0, select_by: str = "window"
 ) -> dict[str, float]:
-    """Energy score of each baseline on the validation windows that weights were chosen by.
+    """Mean energy score of each baseline on the validation windows that weights were chosen by.
 
     Args:
         data: The splits; baselines learn from 20 000 training windows at most.
         windows: Most windows that are judged.
         samples: Draws of each.
         seed: Seed of the draws.
+        select_by: What weighs the same: each "window" or each "recording".
     """
     result = {}
     for name in available():
         baseline = load_baseline(name)(data.validation(BATCH, FITTED, "train"), samples, seed)
-        scores = [
-            _energy(batch, baseline.forecast(_hidden(batch), samples, seed + number))
-            for number, batch in enumerate(data.validation(BATCH, windows))
-        ]
-        result[name] = float(np.concatenate(scores).mean())
+        scores, scenes = [], []
+        for number, batch in enumerate(data.validation(BATCH, windows)):
+            drawn = baseline.forecast(_hidden(batch), samples, seed + number)
+            scores.append(_energy(batch, drawn))
+            scenes.append(batch.scene[np.nonzero(batch.target)[0]])
+        score = np.concatenate(scores)
+        if select_by == "recording":
+            _, group = np.unique(np.concatenate(scenes), return_inverse=True)
+            score = np.bincount(group, score) / np.bincount(group)
+        result[name] = float(score.mean())
     return result
+
+
+def overfitting(run: RunFolder, data: str | Path) -> str:
+    """One sentence where the validation score rose after its best, with what to try; else empty."""
+    key = run.config.train.selection_score
+    scores = [
+        (int(event["step"]), float(event["metrics"][key]))
+        for event in run.events()
+        if event["event"] == "evaluated"
+    ]
+    if not scores:
+        return ""
+    best_step, best = min(scores, key=lambda one: one[1])
+    last_step, last = scores[-1]
+    if last <= (1 + RISING) * best or best_step >= LATE * last_step:
+        return ""
+    return (
+        f"the validation score rose from {best:.4g} at update {best_step} to {last:.4g} at update "
+        f"{last_step} (the weights of update {best_step} are kept): the run learns its training "
+        f"tracks by heart; next, try trajflow train {data} --updates {best_step} or "
+        "--set train.dropout=0.1, or train on more tracks"
+    )
 
 
 def verdict(
