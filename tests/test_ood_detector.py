@@ -13,10 +13,8 @@ from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import energy_score
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.ood.corruptions import World, trained
-from trajflow.ood.detector import Origin
+from trajflow.ood.detector import Forest, Origin, Ranks
 from trajflow.ood.fitting import fit_detector
-from trajflow.ood.forest import Forest
-from trajflow.ood.ranks import Ranks
 from trajflow.ood.storage import FILE, read_detector, stored
 from trajflow.types import Batch
 

@@ -12,9 +12,14 @@ from trajflow.baselines import load
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, RunError
-from trajflow.ood.baselines import BaselineDetectors, turned_steps
 from trajflow.ood.corruptions import available
-from trajflow.ood.evaluate import evaluate_ood, ordinary_windows, written
+from trajflow.ood.evaluate import (
+    BaselineDetectors,
+    evaluate_ood,
+    ordinary_windows,
+    turned_steps,
+    written,
+)
 from trajflow.ood.plots import draw
 from trajflow.ood.report import (
     OOD_SCORE,

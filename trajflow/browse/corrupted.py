@@ -17,11 +17,11 @@ from trajflow.errors import ConfigError, did_you_mean
 from trajflow.ood.report import OODTerms, Stage, newest_report, read_report, report_name
 
 if TYPE_CHECKING:
+    from trajflow.browse.nearest import TrainingTracks
     from trajflow.browse.session import Session
     from trajflow.config import Config
     from trajflow.datasets.store import Store
     from trajflow.inference.predictor import TorchPredictor
-    from trajflow.ood.nearest import TrainingTracks
     from trajflow.types import Batch
 
 Report = dict[str, Any]
@@ -168,7 +168,7 @@ class CorruptedBrowser:
 
     def _nearest(self, window: Batch) -> View:
         """The agent's past and, side by side with it, those of the nearest training tracks."""
-        from trajflow.ood.nearest import TrainingTracks, fanned, laid_over
+        from trajflow.browse.nearest import TrainingTracks, fanned, laid_over
 
         if self._training is None:
             training = self._windows.spread(SEARCHED)

@@ -6,6 +6,7 @@ and the Mahalanobis distance of the encoder's context, which knows none. Scoring
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,6 @@ from trajflow.ood.features import (
     lengths_of,
     track_features,
 )
-from trajflow.ood.forest import Forest
-from trajflow.ood.ranks import Ranks
 from trajflow.types import Bools, Floats, Ints
 
 FORMAT = 3
@@ -31,6 +30,9 @@ NOVELTY_PENALTY = float(np.log(2))
 twice."""
 COMPONENTS = 16
 """Principal components of the context that the expected error sees."""
+FEW = 20
+"""Fewer people than this cannot say what one in twenty is."""
+MAX_VALUES = 1000
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,242 @@ class Origin:
     unit: str = ""
     evaluations: int = 0
     temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Values of the windows of P people, rising, and how many people reach up to each.
+
+    Attributes:
+        values: Values, [N], rising.
+        mass: People at each value and below, their windows sharing them evenly, [N], up to P.
+    """
+
+    values: Floats
+    mass: Floats
+
+    @classmethod
+    def of(cls, values: Floats, person: Ints) -> "Ranks":
+        """Ranks among values [N] of windows of people [N]; what is not finite counts least."""
+        _, index, windows = np.unique(person, return_inverse=True, return_counts=True)
+        values = _finite(values)
+        order = np.argsort(values, kind="stable")
+        return cls(values[order], np.cumsum(1 / windows[index][order]))._thinned()
+
+    @classmethod
+    def in_typical_recording(cls, values: Floats, person: Ints, recording: Ints) -> "Ranks":
+        """Ranks in a typical one of several recordings, [N] each.
+
+        The share below a value is the one that half of the people have in their own recording. A
+        recording unlike the others, by its clock or its noise, then cannot lift the threshold for
+        all. Recordings of fewer than `FEW` people are taken together.
+
+        Source: Dunn, Wasserman and Ramdas 2022, "Distribution-free prediction sets for two-layer
+        hierarchical models", for groups of people; the median of the groups is ours.
+        """
+        _, index = np.unique(recording, return_inverse=True)
+        people = [len(np.unique(person[index == code])) for code in range(index.max() + 1)]
+        group = np.where(np.array(people) >= FEW, np.arange(len(people)), -1)[index]
+        each = [cls.of(values[group == g], person[group == g]) for g in np.unique(group)]
+        weight = np.array([one.people for one in each])
+        grid = np.sort(_finite(values), kind="stable")
+        shares = np.stack([one._up_to(grid) for one in each])
+        order = np.argsort(shares, 0, kind="stable")
+        half = (np.cumsum(weight[order], 0) >= weight.sum() / 2).argmax(0)
+        share = np.take_along_axis(shares, np.take_along_axis(order, half[None], 0), 0)[0]
+        return cls(grid, share / (1 - share[-1]))._thinned()
+
+    @property
+    def people(self) -> float:
+        """How many people there are, P."""
+        return float(self.mass[-1])
+
+    def below(self, values: Floats) -> Floats:
+        """Share of people with less, [N], of P and the newcomer; above 0 and at most 1.
+
+        Between two known values it grows evenly, and beyond the largest towards 1, so that the
+        more extreme of two values has the larger share. A newcomer's is above a level with a
+        probability of one less the level, within 1 / (P + 1).
+
+        Source: Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random world"; Lee,
+        Barber and Willett 2023, "Distribution-free inference with hierarchical data".
+        """
+        values = _finite(values)
+        place = np.searchsorted(self.values, values, side="left")
+        low = np.concatenate([[0.0], self.mass])[place]
+        high = np.minimum(np.concatenate([self.mass, [self.people + 1]])[place], low + 1)
+        share = low + (high - low) * self._between(values, place)
+        return np.asarray(np.clip(share / (self.people + 1), np.finfo(float).tiny, 1.0))
+
+    def _up_to(self, values: Floats) -> Floats:
+        place = np.searchsorted(self.values, values, side="right")
+        return np.asarray(np.concatenate([[0.0], self.mass])[place] / (self.people + 1))
+
+    @cached_property
+    def _upper_range(self) -> float:
+        return max(float(self.values[-1] - np.median(self.values)), 1e-12)
+
+    def _between(self, values: Floats, place: Ints) -> Floats:
+        """How far towards the next known value each lies, [N], from 0 to 1."""
+        last = len(self.values) - 1
+        left = self.values[np.clip(place - 1, 0, last)]
+        right = self.values[np.clip(place, 0, last)]
+        inside = np.clip((values - left) / np.where(right > left, right - left, 1), 0, 1)
+        over = np.maximum(values - self.values[last], 0) / self._upper_range
+        return np.asarray(
+            np.where(place > last, over / (1 + over), np.where(place > 0, inside, 0.5))
+        )
+
+    def _thinned(self) -> "Ranks":
+        """The same with at most `MAX_VALUES` values, the largest among them."""
+        if len(self.values) <= MAX_VALUES:
+            return self
+        kept = np.unique(np.linspace(0, len(self.values) - 1, MAX_VALUES).round().astype(int))
+        return Ranks(self.values[kept], self.mass[kept])
+
+
+def _finite(values: Floats) -> Floats:
+    """The values, with the least single-precision number where one is not finite."""
+    least = float(np.finfo(np.float32).min)
+    return np.asarray(np.nan_to_num(values, nan=least, posinf=-least, neginf=least))
+
+
+@dataclass(frozen=True)
+class Forest:
+    """K trees of at most N nodes each; a leaf leads to itself.
+
+    Attributes:
+        feature: Feature that a node splits by, [K, N].
+        threshold: Largest value that goes left, [K, N].
+        left, right: The next node, [K, N].
+        missing_left: Whether a missing value goes left, [K, N].
+        value: What a leaf adds, [K, N].
+        start: What the leaves are added to, [1].
+    """
+
+    feature: Ints
+    threshold: Floats
+    left: Ints
+    right: Ints
+    missing_left: Bools
+    value: Floats
+    start: Floats
+
+    @classmethod
+    def classifier(cls, rows: Floats, corrupted: Bools, weight: Floats) -> "Forest":
+        """Grow a forest that gives the log odds that rows [N, ...] are corrupted.
+
+        Source: Friedman 2001, "Greedy function approximation: a gradient boosting machine"; on
+        learning from corruptions: Hendrycks, Mazeika and Dietterich 2019, "Deep anomaly detection
+        with outlier exposure".
+        """
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        grower = HistGradientBoostingClassifier(
+            max_iter=120,
+            max_leaf_nodes=31,
+            max_depth=7,
+            learning_rate=0.12,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=0,
+        )
+        return cls._of_grown(grower.fit(rows, corrupted, weight))
+
+    @classmethod
+    def regressor(cls, rows: Floats, outcome: Floats) -> "Forest":
+        """Grow a forest that gives the logarithm of the mean outcome [N] > 0 of rows [N, ...]."""
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        grower = HistGradientBoostingRegressor(
+            loss="gamma",
+            max_iter=60,
+            max_leaf_nodes=8,
+            min_samples_leaf=40,
+            learning_rate=0.08,
+            l2_regularization=5.0,
+            early_stopping=False,
+            random_state=0,
+        )
+        return cls._of_grown(grower.fit(rows, outcome))
+
+    @classmethod
+    def _of_grown(cls, grower: Any) -> "Forest":
+        trees = [tree[0].nodes for tree in grower._predictors]
+        most = max(map(len, trees))
+
+        def stacked(name: str, fill: float = 0) -> Any:
+            columns = [np.asarray(nodes[name]) for nodes in trees]
+            return np.stack([np.pad(c, (0, most - len(c)), constant_values=fill) for c in columns])
+
+        leaf, own = stacked("is_leaf", 1).astype(bool), np.arange(most)
+        return cls(
+            np.where(leaf, 0, stacked("feature_idx")),
+            stacked("num_threshold"),
+            np.where(leaf, own, stacked("left")),
+            np.where(leaf, own, stacked("right")),
+            stacked("missing_go_to_left").astype(bool),
+            stacked("value"),
+            np.array([np.ravel(grower._baseline_prediction)[0]]),
+        )
+
+    def __call__(self, rows: Floats) -> Floats:
+        """What the trees add up to for rows [N, ...], [N]."""
+        base, left, right = self._flat
+        feature, threshold = self.feature.ravel(), self.threshold.ravel()
+        missing_left, flat = self.missing_left.ravel(), np.ascontiguousarray(rows).ravel()
+        start = (np.arange(len(rows)) * rows.shape[1])[:, None]
+        gaps = bool(np.isnan(flat).any())
+        node = np.repeat(base[None], len(rows), 0)
+        while True:
+            value = flat.take(start + feature.take(node))
+            goes_left = value <= threshold.take(node)
+            if gaps:
+                goes_left |= missing_left.take(node) & np.isnan(value)
+            after = np.where(goes_left, left.take(node), right.take(node))
+            if (after == node).all():
+                return np.asarray(self.start[0] + self.value.ravel().take(node).sum(1))
+            node = after
+
+    @cached_property
+    def _flat(self) -> tuple[Ints, Ints, Ints]:
+        """The first node of each tree, and where nodes lead, as indices into flattened arrays.
+
+        numpy takes from one axis several times faster than from two.
+        """
+        base = np.arange(len(self.feature)) * self.feature.shape[1]
+        left, right = ((side + base[:, None]).ravel() for side in (self.left, self.right))
+        return base, left, right
+
+    def arrays(self) -> dict[str, Any]:
+        """The forest as arrays by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Any], width: int) -> "Forest":
+        """The forest of `arrays`, for rows of `width` features.
+
+        Raises:
+            ValueError, KeyError: They are none of such a forest.
+        """
+        types = {"feature": np.int64, "left": np.int64, "right": np.int64, "missing_left": bool}
+        made: dict[str, Any] = {
+            f.name: np.asarray(arrays[f.name]).astype(types.get(f.name, np.float64))
+            for f in fields(cls)
+        }
+        shape = made["feature"].shape
+        alike = all(one.shape == shape for name, one in made.items() if name != "start")
+        if len(shape) != 2 or not alike or made["start"].shape != (1,):
+            raise ValueError("the trees do not fit together")
+        own = np.arange(shape[1])
+        # Only leaves lead to themselves and nothing leads back, so a walk down always ends.
+        leaves = ((made["left"] == own) == (made["right"] == own)).all()
+        inside = all(((made[k] >= own) & (made[k] < shape[1])).all() for k in ("left", "right"))
+        features = ((made["feature"] >= 0) & (made["feature"] < width)).all()
+        finite = np.isfinite(made["value"]).all() and np.isfinite(made["start"]).all()
+        if not (leaves and inside and features and finite):
+            raise ValueError("a node of the trees leads nowhere")
+        return cls(**made)
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ from trajflow.metrics import energy_score
 from trajflow.ood.corruptions import Corruption, corrupt, trained
 from trajflow.ood.detector import (
     Detector,
+    Forest,
     Gaussian,
     Kinds,
     Origin,
+    Ranks,
     combine,
     error_features,
     part_ranks,
     part_values,
 )
 from trajflow.ood.features import TrackSteps, reason_quantiles, track_features
-from trajflow.ood.forest import Forest
-from trajflow.ood.ranks import Ranks
 from trajflow.types import Batch, Bools, Floats, Ints
 
 ROUNDS = 4

@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajflow.ood.baselines import BASELINES
-from trajflow.ood.report import DISTANCE, EXPECTED, OOD_SCORE
+from trajflow.ood.report import BASELINES, DISTANCE, EXPECTED, OOD_SCORE
 from trajflow.text import safe
 
 OURS, BASELINE, PLAIN, FAINT = "#ea580c", "#0f766e", "#1f2937", "#9ca3af"

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from trajflow.errors import RunError
-from trajflow.ood.baselines import BASELINES
 from trajflow.ood.statistics import (
     KEPT,
     Rates,
@@ -23,6 +22,7 @@ from trajflow.ood.statistics import (
 from trajflow.types import Floats, Ints
 
 Values = dict[str, Any]
+BASELINES = ("baseline speed", "baseline steps", "baseline nearest")
 ERRORS = ("min_ade", "energy_score", "coverage_90", "conformal_90")
 OOD_SCORE, TYPICAL, DISTANCE, EXPECTED = "ood_score", "typical_score", "distance", "expected_error"
 SELF_EXPECTED = "self_expected"
