@@ -7,7 +7,7 @@ from trajflow import baselines, metrics
 from trajflow.baselines import available, headings, load, remember, turned
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError
-from trajflow.evaluation import Judging, evaluate_folds
+from trajflow.evaluation import EvaluationOptions, evaluate_folds
 from trajflow.types import Batch
 
 B, A, T, F, S = 5, 3, 8, 12, 7
@@ -250,7 +250,7 @@ PUBLISHED = {
 )
 def test_floors_on_pedestrians_are_those_of_the_field(name, ethucy):
     folds = (TrackData(ethucy, history=T, horizon=F, fold=fold) for fold in ethucy.folds)
-    judging = Judging(samples=2 if name == "cv" else 20, resamples=1)
+    judging = EvaluationOptions(samples=2 if name == "cv" else 20, resamples=1)
     report = evaluate_folds(load(name), folds, judging)
     each, ade, fde = PUBLISHED[name]
     assert [score.windows for score in report.scenes.values()] == [364, 1197, 24334, 2356, 5910]

@@ -50,26 +50,26 @@ class Tally:
     """Adds up scores, group by group and person by person; memory grows with the people only."""
 
     def __init__(self) -> None:
-        self.held: dict[str, list[People]] = {}
+        self.parts: dict[str, list[People]] = {}
 
-    def expect(self, groups: Iterable[str]) -> None:
+    def add_groups(self, groups: Iterable[str]) -> None:
         """Keep the order of groups that may get windows."""
         for name in groups:
-            self.held.setdefault(name, [])
+            self.parts.setdefault(name, [])
 
     def add(self, group: NDArray[Any], agent: Ints, scores: Floats) -> None:
         """Add the scores [N, ...] of N windows of agents [N] in groups named by [N] strings."""
         for name in set(group.tolist()):
             members = group == name
             ones = np.ones(int(members.sum()), np.int64)
-            held = self.held[name]
-            held.append(People.merged([People(agent[members], ones, scores[members])]))
-            if len(held) > MERGE_AFTER:
-                self.held[name] = [People.merged(held)]
+            parts = self.parts[name]
+            parts.append(People.merged([People(agent[members], ones, scores[members])]))
+            if len(parts) > MERGE_AFTER:
+                self.parts[name] = [People.merged(parts)]
 
     def people(self) -> dict[str, People]:
         """The people of each group that has windows."""
-        return {name: People.merged(held) for name, held in self.held.items() if held}
+        return {name: People.merged(parts) for name, parts in self.parts.items() if parts}
 
 
 def _unchanged(means: Floats) -> Floats:

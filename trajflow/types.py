@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -72,6 +72,10 @@ class Batch:
     def targets(self) -> int:
         """How many agents of the batch are forecast and scored."""
         return int(self.target.sum())
+
+    def without_future(self) -> Batch:
+        """This batch with NaN in place of the future, so that a forecaster cannot read it."""
+        return replace(self, future=np.full_like(self.future, np.nan))
 
     def take(self, rows: Ints) -> Batch:
         """The chosen scenes of this batch, in the given order."""

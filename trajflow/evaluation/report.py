@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trajflow.errors import RunError
-from trajflow.evaluation.scores import RATIO, Judging
+from trajflow.evaluation.scores import RATIO, EvaluationOptions
 from trajflow.runs import RunFolder
 from trajflow.statistics import People
 from trajflow.text import file_name
@@ -52,7 +52,7 @@ class Report:
     """How good a forecaster is, and on which terms that was found.
 
     Attributes:
-        judging: The terms.
+        options: How it was evaluated.
         scenes: Scores of each group of recordings.
         overall: The mean over these groups, not over windows.
         seconds_per_batch: Median time to forecast a batch.
@@ -63,7 +63,7 @@ class Report:
             comparisons.
     """
 
-    judging: Judging
+    options: EvaluationOptions
     scenes: dict[str, GroupScore]
     overall: GroupScore
     seconds_per_batch: float
@@ -101,21 +101,21 @@ class Report:
         "draws" compares pairs of different draws and has no bias; "weighted" takes the weighted
         samples as the whole distribution.
         """
-        return "draws" if self.judging.selection == "plain" else "weighted"
+        return "draws" if self.options.selection == "plain" else "weighted"
 
     @property
     def coverage_kind(self) -> str:
         """How coverage was taken: "rank" of the truth among draws, or "weighted"."""
-        return "rank" if self.judging.selection == "plain" else "weighted"
+        return "rank" if self.options.selection == "plain" else "weighted"
 
     def to_json(self) -> dict[str, Any]:
         """Everything, in values that JSON can hold."""
-        overall = self.overall.to_json()
+        options, overall = self.options, self.overall.to_json()
         heads = {key: overall.pop(key) for key in ("windows", "people", "intervals")}
         return {
             **heads,
-            **asdict(self.judging),
-            "draws": self.judging.draws or self.judging.samples,
+            **{k: v for k, v in asdict(options).items() if k not in ("split", "fold")},
+            "draws": options.draws or options.samples,
             "energy_score_kind": self.energy_score_kind,
             "coverage_kind": self.coverage_kind,
             "scenes": {name: score.to_json() for name, score in self.scenes.items()},

@@ -39,26 +39,35 @@ MOST_SAMPLES, MOST_TARGETS = 20, 64
 
 
 @dataclass(frozen=True)
-class Judging:
-    """The terms of an evaluation, which its report repeats.
+class EvaluationOptions:
+    """How to evaluate a forecaster. A report repeats all but `split` and `fold`.
 
     Attributes:
-        samples: Futures S of each agent that are judged.
-        draws: Futures that were drawn to choose these from; 0: no more than are judged.
-        selection: How they were chosen; "plain" if they were not.
-        joint: Whether sample s of all agents of a scene is meant as one future.
+        split: "train", "val" or "test".
+        fold: Leave-one-out fold; None: the one that the run left out, if any.
+        samples: Futures S of each agent.
+        draws: Futures that samples are selected from; 0: 20 for each sample.
+        selection: Rule that selects the samples, such as "kmeans" or "learned"; "plain": the
+            samples are plain draws.
+        joint: Whether sample s of all agents of a scene is one future.
         steps: Network evaluations per draw.
-        seed: What draws and intervals follow from.
+        seed: Seed of draws and intervals.
         miss: Distance beyond which the best endpoint counts as a miss, in the store's unit.
         collide: Distance below which two agents collide, in the store's unit.
         resamples: Bootstrap resamples behind an interval.
-        shuffles: How often samples are shuffled between agents, to score them without agreement.
-        standing: Pace of the past below which an agent counts as standing, in the store's unit
-            per step, to judge those who stand and those who move apart; None: not apart.
-        clocks: Real seconds per step that the forecaster is told of some recordings, as
-            "NAME=SECONDS,NAME=SECONDS"; the windows stay what they are.
+        shuffles: How often samples are shuffled between agents, to score them as if agents were
+            forecast independently.
+        standing: Mean speed of the past below which an agent counts as standing, in the store's
+            unit per step. Scores are then also reported by motion; None: they are not.
+        clocks: Real seconds per step of some recordings, given to a forecaster trained on several
+            frame intervals: "NAME=SECONDS,NAME=SECONDS".
+
+    Raises:
+        ConfigError: A number is out of bounds, or two options contradict each other.
     """
 
+    split: str = "test"
+    fold: str | None = None
     samples: int = 20
     draws: int = 0
     selection: str = "plain"
@@ -82,18 +91,22 @@ class Judging:
         plain = self.selection == "plain"
         if self.shuffles and not plain:
             raise ConfigError(
-                f"samples chosen by {self.selection} are a set of each agent alone; there is no "
-                "agreement between agents to score: judge plain draws for that"
+                f"samples selected by {self.selection} are a set for each agent alone, so there is "
+                "no agreement between agents to score; judge plain draws for that"
             )
-        if self.draws and (self.draws < self.samples or (plain and self.draws > self.samples)):
+        if plain and self.draws not in (0, self.samples):
             raise ConfigError(
-                f"{self.samples} samples of {self.draws} draws with selection {self.selection!r}: "
-                "take as many draws at least, and say how samples were chosen if there are more"
+                f"{self.samples} samples of {self.draws} draws: say by --select how to choose "
+                "them, or leave --draws out"
+            )
+        if not plain and 0 < self.draws < self.samples:
+            raise ConfigError(
+                f"cannot choose {self.samples} samples of {self.draws} draws; draw as many at least"
             )
 
 
 def target_scores(
-    samples: Floats, batch: Batch, judging: Judging, weights: Floats | None = None
+    samples: Floats, batch: Batch, options: EvaluationOptions, weights: Floats | None = None
 ) -> Floats:
     """One row per target of the batch, one column per name of NAMES.
 
@@ -103,7 +116,7 @@ def target_scores(
     Args:
         samples: What was forecast, [S, B, A, F, D].
         batch: What happened.
-        judging: The terms.
+        options: How to evaluate.
         weights: How likely each of chosen samples is, [S, B, A], of sum 1 over S for the targets;
             None: plain draws.
 
@@ -111,7 +124,7 @@ def target_scores(
         TrajflowError: The samples have another shape, a target's are not finite, or the weights
             are no weights.
     """
-    expected = (judging.samples, *batch.future.shape)
+    expected = (options.samples, *batch.future.shape)
     if samples.shape != expected:
         raise TrajflowError(
             f"a forecast of this batch must be {list(expected)}, [S, B, A, F, D]; "
@@ -128,13 +141,13 @@ def target_scores(
     columns = {
         "min_ade": metrics.min_ade(drawn, future),
         "min_fde": metrics.min_fde(drawn, future),
-        "miss_rate": metrics.miss_rate(drawn, future, judging.miss),
-        "true_collision_rate": metrics.collision_rate(batch.future[None], target, judging.collide)[
+        "miss_rate": metrics.miss_rate(drawn, future, options.miss),
+        "true_collision_rate": metrics.collision_rate(batch.future[None], target, options.collide)[
             target
         ],
     }
     if weights is None:
-        columns |= _draw_scores(drawn, future) | _scene_scores(samples, batch, judging)
+        columns |= _draw_scores(drawn, future) | _scene_scores(samples, batch, options)
     else:
         columns |= _weighted_scores(drawn, weights[:, target], future)
         columns |= dict.fromkeys(PAIRS, np.full(len(future), np.nan))
@@ -168,30 +181,32 @@ def _weighted_scores(drawn: Floats, share: Floats, future: Floats) -> dict[str, 
     }
 
 
-def _scene_scores(samples: Floats, batch: Batch, judging: Judging) -> dict[str, Floats]:
+def _scene_scores(samples: Floats, batch: Batch, options: EvaluationOptions) -> dict[str, Floats]:
     target = batch.target
     return {
         "jade": metrics.joint_ade(samples, batch.future, target)[target],
         "jfde": metrics.joint_fde(samples, batch.future, target)[target],
-        "collision_rate": metrics.collision_rate(samples, target, judging.collide)[target],
+        "collision_rate": metrics.collision_rate(samples, target, options.collide)[target],
     }
 
 
-def independent_scores(samples: Floats, batch: Batch, judging: Judging, seed: int) -> Floats:
+def independent_scores(
+    samples: Floats, batch: Batch, options: EvaluationOptions, seed: int
+) -> Floats:
     """One row per target of the batch, one column per name of JOINT; means over the shuffles.
 
     Args:
         samples: What was forecast, [S, B, A, F, D].
         batch: What happened.
-        judging: The terms; `shuffles` of them is how often.
+        options: How to evaluate; `shuffles` is at least 1.
         seed: What the shuffles follow from.
     """
     rng = np.random.default_rng(seed)
-    plain = _stacked(_scene_scores(samples, batch, judging))
+    plain = _stacked(_scene_scores(samples, batch, options))
     total = np.zeros_like(plain)
-    for _ in range(judging.shuffles):
-        total += _stacked(_scene_scores(shuffled(samples, rng), batch, judging))
-    alone = total / judging.shuffles
+    for _ in range(options.shuffles):
+        total += _stacked(_scene_scores(shuffled(samples, rng), batch, options))
+    alone = total / options.shuffles
     return np.concatenate([alone, alone - plain], -1)
 
 
