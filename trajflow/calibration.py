@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from trajflow.errors import ConfigError, DataError, RunError, TrajflowError, Tra
 from trajflow.io import JSON, parse_json
 from trajflow.manifest import read_kept
 from trajflow.metrics import radii_of_levels
+from trajflow.statistics import person_weights
 from trajflow.types import Batch, Bools, Floats, Forecaster, Ints
 
 SLACK = 1e-9
@@ -44,17 +45,17 @@ def person_quantiles(scores: Floats, people: Ints, levels: ArrayLike) -> Floats:
     valid for many people, of Dunn, Wasserman and Ramdas 2022, "Distribution-free prediction sets
     for two-layer hierarchical models".
     """
-    _, person, windows = np.unique(people, return_inverse=True, return_counts=True)
-    needed = np.atleast_1d(np.asarray(levels, float)) * (len(windows) + 1) - SLACK
+    count, weight = len(np.unique(people)), person_weights(people)
+    needed = np.atleast_1d(np.asarray(levels, float)) * (count + 1) - SLACK
     columns = scores.reshape(len(scores), -1).T
-    bounds = [_lowest(column, 1 / windows[person], needed) for column in columns]
+    bounds = [_lowest(column, weight, needed) for column in columns]
     return np.stack(bounds, -1).reshape(len(needed), *scores.shape[1:])
 
 
 def person_means(values: Floats, people: Ints) -> Floats:
     """Mean over people of the mean over each one's windows, [...] of values [N, ...]."""
-    _, person, windows = np.unique(people, return_inverse=True, return_counts=True)
-    return np.asarray(np.tensordot(1 / windows[person], values, 1) / len(windows))
+    count = len(np.unique(people))
+    return np.asarray(np.tensordot(person_weights(people), values, 1) / count)
 
 
 def _lowest(scores: Floats, mass: Floats, needed: Floats) -> Floats:
@@ -260,8 +261,7 @@ def gather(forecaster: Forecaster, batches: Iterable[Batch], samples: int, seed:
         if not batch.targets:
             continue
         rng = int(np.random.SeedSequence([seed, count]).generate_state(1)[0])
-        hidden = replace(batch, future=np.full_like(batch.future, np.nan))
-        drawn = forecaster.forecast(hidden, samples, rng)[:, batch.target]
+        drawn = forecaster.forecast(batch.without_future(), samples, rng)[:, batch.target]
         result.append(Evidence.of(drawn, batch.future[batch.target], batch.agent[batch.target]))
     if not result:
         raise DataError("nothing to calibrate on: the split has no windows")
@@ -403,7 +403,7 @@ FILE = "calibration.json"
 FORMAT = 1
 
 
-def stored(calibration: Calibration) -> bytes:
+def calibration_bytes(calibration: Calibration) -> bytes:
     """A calibration as the JSON of `FILE`; an infinite factor is null."""
     said = {
         "format": FORMAT,
@@ -430,7 +430,7 @@ def read_calibration(folder: Path, weights: bytes, evaluations: int = 1) -> Cali
     """
     path = folder / FILE
     try:
-        calibration = understood(parse_json(read_kept(path, JSON), path))
+        calibration = parse_calibration(parse_json(read_kept(path, JSON), path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -451,8 +451,8 @@ def digest(weights: bytes) -> str:
     return hashlib.sha256(weights).hexdigest()
 
 
-def understood(said: dict[str, Any]) -> Calibration:
-    """The calibration in the JSON value of `stored`.
+def parse_calibration(said: dict[str, Any]) -> Calibration:
+    """The calibration in the JSON value of `calibration_bytes`.
 
     Raises:
         KeyError, TypeError, ValueError: It is none.

@@ -49,7 +49,7 @@ class Reliability:
 
 def check(calibration: Calibration, evidence: Evidence) -> Reliability:
     """Hold a calibration against other people than it was fitted on."""
-    return _told(evidence, _calibrated_radii(calibration, evidence))
+    return _reliability(evidence, _calibrated_radii(calibration, evidence))
 
 
 def cross_check(evidence: Evidence, typical_spread: Floats, seed: int = 0) -> Reliability:
@@ -72,7 +72,7 @@ def cross_check(evidence: Evidence, typical_spread: Floats, seed: int = 0) -> Re
         one = fit(evidence.take(np.flatnonzero(half != held)), typical_spread)
         for kind, result in _calibrated_radii(one, evidence.take(there)).items():
             radii[kind][:, there] = result
-    return _told(evidence, radii)
+    return _reliability(evidence, radii)
 
 
 def _halves(person: Ints, seed: int) -> Ints:
@@ -90,7 +90,7 @@ def _calibrated_radii(calibration: Calibration, evidence: Evidence) -> dict[str,
     }
 
 
-def _told(evidence: Evidence, radii: dict[str, Floats]) -> Reliability:
+def _reliability(evidence: Evidence, radii: dict[str, Floats]) -> Reliability:
     own = {"each": evidence.own, "path": evidence.own_path}
     both = {"own": own, "calibrated": radii}
     return Reliability(

@@ -16,6 +16,12 @@ MERGE_AFTER = 64
 """Batches of sums that a group collects before people are merged."""
 
 
+def person_weights(person: Ints) -> Floats:
+    """Weights of windows of people [N], [N]: those of one person sum to 1."""
+    _, index, windows = np.unique(person, return_inverse=True, return_counts=True)
+    return np.asarray(1 / windows[index])
+
+
 @dataclass(frozen=True)
 class People:
     """The A people of a group: how many windows each has, and the sums of their scores.

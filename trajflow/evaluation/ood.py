@@ -8,7 +8,7 @@ from pathlib import Path
 from trajflow.datasets.store import open_store
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
-from trajflow.ood.evaluate import evaluate_ood, written
+from trajflow.ood.evaluate import evaluate_ood, report_bytes
 from trajflow.ood.plots import draw
 from trajflow.ood.report import OODTerms, Stage, Values, report_name
 from trajflow.plotting import save
@@ -53,11 +53,11 @@ def evaluate_run_ood(
     check_fit(predictor, store, data)
     report = evaluate_ood(str(run), predictor, store, folder.config, terms, other, on_stage)
     name, figure = report_name(report["protocol"]), draw(report)
-    folder.write(name, written(report))
+    folder.write(name, report_bytes(report))
     save(figure, folder.path / name.replace(".json", ".png"))
     if out is not None:
         place = Path(out)
         place.mkdir(parents=True, exist_ok=True)
-        (place / REPORT).write_bytes(written(report))
+        (place / REPORT).write_bytes(report_bytes(report))
         save(figure, place / PICTURE)
     return report
