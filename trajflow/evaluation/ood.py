@@ -1,4 +1,4 @@
-"""Evaluate a run out of its distribution, and keep report and picture in its folder."""
+"""Evaluates a run out of distribution and writes report and picture to its folder."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def evaluate_run_ood(
     """Evaluate a run under every corruption.
 
     Args:
-        run: The run folder; report and picture are kept in it.
-        data: A store, of which the run has not seen the split that is evaluated.
-        terms: What is evaluated; None: 600 windows of the test split.
-        against: Another store, as one more corruption.
-        out: A folder that gets `ood.json` and `ood.png` too.
-        device: Where to compute.
-        on_stage: Called before each set of windows.
+        run: The run folder; report and picture are written to it.
+        data: A store. The run must not have been trained on the split that is evaluated.
+        terms: Options of the evaluation; None: 600 windows of the test split.
+        against: Another store, evaluated as one more corruption.
+        out: A folder that also gets `ood.json` and `ood.png`.
+        device: Device to compute on.
+        on_stage: Called before each corruption.
 
     Returns:
-        The report, in values that JSON can hold.
+        The report, as values that JSON can hold.
 
     Raises:
         ConfigError: There is no such corruption, or the run has no OOD detector.
@@ -56,8 +56,8 @@ def evaluate_run_ood(
     folder.write(name, report_bytes(report))
     save(figure, folder.path / name.replace(".json", ".png"))
     if out is not None:
-        place = Path(out)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / REPORT).write_bytes(report_bytes(report))
-        save(figure, place / PICTURE)
+        folder_out = Path(out)
+        folder_out.mkdir(parents=True, exist_ok=True)
+        (folder_out / REPORT).write_bytes(report_bytes(report))
+        save(figure, folder_out / PICTURE)
     return report

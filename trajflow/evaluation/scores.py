@@ -1,4 +1,4 @@
-"""The terms of an evaluation, and the scores of the targets of one batch, a column each."""
+"""Options of an evaluation, and the scores of the targets of one batch."""
 
 from dataclasses import dataclass
 
@@ -24,18 +24,17 @@ NAMES = (
     "spread",
 )
 RATIO = "spread_ratio"
-"""Distance between samples over that to the truth: a ratio of means, so it is made of them."""
+"""Distance between samples over distance to the truth, as a ratio of means."""
 PAIRS = {name: f"{name}_independent" for name in ("jade", "jfde", "collision_rate")}
-"""Scores of whole scenes, and the names they have of shuffled samples.
-
-Of chosen samples they are NaN: members of two agents' sets with the same number do not belong
-together."""
+"""Scores of whole scenes, and their names for shuffled samples. Selected samples have none (NaN):
+sample s of one agent's set does not belong to sample s of another's.
+"""
 JOINT = (*PAIRS.values(), *(f"{name}_gain" for name in PAIRS))
-"""A gain is what agreement takes off a score: the shuffled one minus the plain one."""
+"""A gain is the score of shuffled samples minus that of the samples as drawn."""
+# One shuffle alone is noisy where few agents meet.
 SHUFFLES = 5
-"""Shuffles that a report takes the mean over: one alone is noisy where few agents meet."""
+# Enough to see whether the samples depend on the seed.
 MOST_SAMPLES, MOST_TARGETS = 20, 64
-"""What is compared to see whether the seed matters; the answer does not need more."""
 
 
 @dataclass(frozen=True)
@@ -108,21 +107,20 @@ class EvaluationOptions:
 def target_scores(
     samples: Floats, batch: Batch, options: EvaluationOptions, weights: Floats | None = None
 ) -> Floats:
-    """One row per target of the batch, one column per name of NAMES.
+    """Scores of the targets of a batch: a row for each target, a column for each name of `NAMES`.
 
-    The best of chosen samples are as of plain draws; means, spread, coverage and the energy score
-    are of the weighted samples.
+    The best sample is the best of all samples, also with weights. Means, spread, coverage and the
+    energy score are of the weighted samples.
 
     Args:
-        samples: What was forecast, [S, B, A, F, D].
-        batch: What happened.
+        samples: The forecast, [S, B, A, F, D].
+        batch: The windows with their true future.
         options: How to evaluate.
-        weights: How likely each of chosen samples is, [S, B, A], of sum 1 over S for the targets;
-            None: plain draws.
+        weights: Weights of selected samples, [S, B, A], summing to 1 over S for the targets; None:
+            plain draws.
 
     Raises:
-        TrajflowError: The samples have another shape, a target's are not finite, or the weights
-            are no weights.
+        TrajflowError: The samples have another shape or are not finite, or the weights are invalid.
     """
     expected = (options.samples, *batch.future.shape)
     if samples.shape != expected:
@@ -132,11 +130,11 @@ def target_scores(
         )
     target = batch.target
     drawn, future = samples[:, target], batch.future[target]
-    lost = int((~np.isfinite(drawn)).any((0, 2, 3)).sum())
-    if lost:
+    invalid = int((~np.isfinite(drawn)).any((0, 2, 3)).sum())
+    if invalid:
         raise TrajflowError(
-            f"the forecaster gave NaN or infinite positions for {lost} of {len(future)} targets; "
-            "every target must be forecast"
+            f"the forecaster gave NaN or infinite positions for {invalid} of {len(future)} "
+            "targets; every target must be forecast"
         )
     columns = {
         "min_ade": metrics.min_ade(drawn, future),
@@ -165,19 +163,19 @@ def _draw_scores(drawn: Floats, future: Floats) -> dict[str, Floats]:
     }
 
 
-def _weighted_scores(drawn: Floats, share: Floats, future: Floats) -> dict[str, Floats]:
-    if not (share >= 0).all() or np.abs(share.sum(0) - 1).max(initial=0) > 1e-6:
+def _weighted_scores(drawn: Floats, weights: Floats, future: Floats) -> dict[str, Floats]:
+    if not (weights >= 0).all() or np.abs(weights.sum(0) - 1).max(initial=0) > 1e-6:
         raise TrajflowError(
             "weights of chosen samples must be at least 0 and sum to one for every target"
         )
-    away = np.sqrt(np.square(drawn - future).sum(-1))
+    error = np.sqrt(np.square(drawn - future).sum(-1))
     return {
-        "mean_ade": (share * away.mean(-1)).sum(0),
-        "mean_fde": (share * away[..., -1]).sum(0),
-        "energy_score": metrics.weighted_energy_score(drawn, share, future),
-        "coverage_50": metrics.coverage(drawn, future, 0.5, share),
-        "coverage_90": metrics.coverage(drawn, future, 0.9, share),
-        "spread": metrics.spread(drawn, share),
+        "mean_ade": (weights * error.mean(-1)).sum(0),
+        "mean_fde": (weights * error[..., -1]).sum(0),
+        "energy_score": metrics.weighted_energy_score(drawn, weights, future),
+        "coverage_50": metrics.coverage(drawn, future, 0.5, weights),
+        "coverage_90": metrics.coverage(drawn, future, 0.9, weights),
+        "spread": metrics.spread(drawn, weights),
     }
 
 
@@ -193,21 +191,21 @@ def _scene_scores(samples: Floats, batch: Batch, options: EvaluationOptions) -> 
 def independent_scores(
     samples: Floats, batch: Batch, options: EvaluationOptions, seed: int
 ) -> Floats:
-    """One row per target of the batch, one column per name of JOINT; means over the shuffles.
+    """Scores of shuffled samples: a row for each target, a column for each name of `JOINT`.
 
     Args:
-        samples: What was forecast, [S, B, A, F, D].
-        batch: What happened.
+        samples: The forecast, [S, B, A, F, D].
+        batch: The windows with their true future.
         options: How to evaluate; `shuffles` is at least 1.
-        seed: What the shuffles follow from.
+        seed: Seed of the shuffles.
     """
     rng = np.random.default_rng(seed)
     plain = _stacked(_scene_scores(samples, batch, options))
     total = np.zeros_like(plain)
     for _ in range(options.shuffles):
         total += _stacked(_scene_scores(shuffled(samples, rng), batch, options))
-    alone = total / options.shuffles
-    return np.concatenate([alone, alone - plain], -1)
+    independent = total / options.shuffles
+    return np.concatenate([independent, independent - plain], -1)
 
 
 def _stacked(columns: dict[str, Floats]) -> Floats:
@@ -215,13 +213,13 @@ def _stacked(columns: dict[str, Floats]) -> Floats:
 
 
 def shuffled(samples: Floats, rng: np.random.Generator) -> Floats:
-    """The same samples, in an order of its own for each agent, [S, B, A, F, D].
+    """Permute the samples of each agent independently, [S, B, A, F, D].
 
-    What is drawn of each agent stays the same to the last digit; which draws of two agents have
-    the same number is up to chance, as if everyone had been forecast alone.
+    The samples of an agent stay the same, but sample s of two agents no longer belong together, as
+    if each agent had been forecast alone.
 
     Args:
-        samples: Sample s of all agents of a scene is one future, [S, B, A, F, D].
+        samples: Joint samples, [S, B, A, F, D].
         rng: Source of randomness.
     """
     count, scenes, agents = samples.shape[:3]
@@ -231,22 +229,21 @@ def shuffled(samples: Floats, rng: np.random.Generator) -> Floats:
 
 
 def with_ratio(means: Floats) -> Floats:
-    """The means [..., N] of the N scores, and the spread ratio after them, [..., N + 1]."""
-    apart, away = means[..., NAMES.index("spread")], means[..., NAMES.index("mean_ade")]
-    ratio = np.divide(apart, away, out=np.full_like(away, np.nan), where=away > 0)
+    """Append the spread ratio to means [..., N] of the scores, [..., N + 1]."""
+    width, error = means[..., NAMES.index("spread")], means[..., NAMES.index("mean_ade")]
+    ratio = np.divide(width, error, out=np.full_like(error, np.nan), where=error > 0)
     return np.concatenate([means, ratio[..., None]], -1)
 
 
 def sample_sensitivity(one: Floats, other: Floats) -> float:
-    """How far the nearest path of another seed is, in units of the nearest of the same seed.
+    """Distance to the nearest path of another seed, over that to the nearest path of the same seed.
 
-    About 1 for draws from a distribution; 0 for a fixed set of paths, in whatever order, whose
-    coverage and likelihood mean nothing. It is the median over the targets; one whose paths are
-    all at one place under both seeds says nothing, and if all are such the result is 0.
+    About 1 for draws from a distribution, 0 for a fixed set of paths. The median over the targets
+    is taken, without targets whose paths are all in one place under both seeds.
 
     Args:
-        one: Samples under a seed, [S, N, F, D].
-        other: Samples of the same targets under another one, [S, N, F, D].
+        one: Samples of one seed, [S, N, F, D].
+        other: Samples of the same targets with another seed, [S, N, F, D].
     """
     x, y = (samples[:MOST_SAMPLES, :MOST_TARGETS] for samples in (one, other))
     across = _displacements(x, y).min(1).mean(0)
@@ -255,9 +252,9 @@ def sample_sensitivity(one: Floats, other: Floats) -> float:
         own = _displacements(x, x)
         own[np.arange(len(x)), np.arange(len(x))] = np.inf
         within = own.min(1).mean(0)
-    telling = (across > 0) | (within > 0)
+    informative = (across > 0) | (within > 0)
     ratio = np.divide(across, within, out=np.ones_like(across), where=within > 0)
-    return float(np.median(ratio[telling])) if telling.any() else 0.0
+    return float(np.median(ratio[informative])) if informative.any() else 0.0
 
 
 def _displacements(x: Floats, y: Floats) -> Floats:

@@ -206,6 +206,6 @@ def _by_type(kind: str, data: TrackData, split: str, windows: int) -> Iterator[t
 def _mismatch(against: Store, store: Store) -> Iterator[str]:
     if against.unit != store.unit or abs(against.dt - store.dt) > 1e-6 * store.dt:
         yield (
-            f"{against.path.name} is in {against.unit} every {against.dt:g} s; it is not converted "
-            f"but read as if in {store.unit} every {store.dt:g} s"
+            f"{against.path.name} is in {against.unit} every {against.dt:g} s; it is read as it "
+            f"stands, as if in {store.unit} every {store.dt:g} s"
         )
