@@ -166,7 +166,8 @@ def evaluate(
         _show(report, as_json, ood=True)
         return
     from trajflow.evaluation.comparison import evaluate_baselines
-    from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_baseline, evaluate_run
+    from trajflow.evaluation.evaluate import evaluate_baseline, evaluate_run
+    from trajflow.evaluation.scores import SHUFFLES, EvaluationOptions
 
     _need_ood(against=against, corruptions=corruptions, windows=windows, out=out)
     options = EvaluationOptions(
@@ -177,9 +178,9 @@ def evaluate(
         seed=seed,
         miss=miss,
         collide=collide,
-        shuffled=joint,
-        select=select,
-        draws=draws,
+        shuffles=SHUFFLES if joint else 0,
+        selection=select or "plain",
+        draws=draws or 0,
         clocks=",".join(clock or ()),
     )
     beside: dict[str, dict[str, Any]] = {}

@@ -24,7 +24,7 @@ from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import TrajflowError
 from trajflow.io import parse_bounded_json
 from trajflow.runs import CONFIG, EVENTS, RECORD, RunFolder
-from trajflow.text import obeyed, plain, safe
+from trajflow.text import needs_escape, plain, safe
 
 PACKED = (".gz", ".bz2", ".xz", ".zip", "", ".zst")
 
@@ -34,7 +34,7 @@ def text(data: bytes, folder: Path) -> None:
     """The door to the terminal."""
     words = data.decode("utf-8", "surrogateescape")
     for shown in (safe(words), safe(words, 8), plain(words).replace("\n", "")):
-        assert not any(map(obeyed, shown)), shown
+        assert not any(map(needs_escape, shown)), shown
     assert len(safe(words, 20)) <= 20
 
 

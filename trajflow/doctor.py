@@ -1,4 +1,4 @@
-"""Check a run folder, and the machine it shall run on."""
+"""Checks a run folder, and the machine."""
 
 import os
 import platform
@@ -13,24 +13,24 @@ from trajflow.errors import TrajflowError
 if TYPE_CHECKING:
     from trajflow.datasets.doctor import Finding
 
+# With fewer free bytes, a training may fill the disk.
 ROOM = 1 << 30
-"""Free bytes below which a training may fill the disk."""
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is, or was, a run."""
+    """Whether a folder is a run, maybe a damaged one."""
     return any((path / name).is_file() for name in ("config.toml", "run.json", "manifest.json"))
 
 
 def check_run(path: Path) -> "list[Finding]":
-    """Read every file of a run and compare it with its digest; load what can be loaded."""
+    """Compare every file of a run with its digest, and load settings, weights and checkpoint."""
     from trajflow.datasets.doctor import worst_first
 
     return worst_first([*_damages(path), *_loads(path)])
 
 
 def check_machine(place: Path) -> "list[Finding]":
-    """What is installed, what there is to compute with, and the room on the disk."""
+    """Check installation, device, threads and free disk space."""
     from trajflow.datasets.doctor import worst_first
 
     return worst_first([_install(), _device(), _threads(), _disk(place)])
@@ -63,8 +63,8 @@ def _loads(path: Path) -> "Iterator[Finding]":
 
     def settings() -> str:
         folder = RunFolder.open(path)
-        said = (folder.config.model.encoder, len(folder.read_record()), len([*folder.events()]))
-        return "encoder {}, {} facts, {} events".format(*said)
+        counts = (folder.config.model.encoder, len(folder.read_record()), len([*folder.events()]))
+        return "encoder {}, {} facts, {} events".format(*counts)
 
     def weights() -> str:
         predictor = TorchPredictor.load(path)
@@ -82,10 +82,10 @@ def _loads(path: Path) -> "Iterator[Finding]":
 
     for code, load in (("settings", settings), ("weights", weights), ("checkpoint", checkpoint)):
         try:
-            with warnings.catch_warnings(record=True) as caught:
+            with warnings.catch_warnings(record=True) as shown:
                 warnings.simplefilter("always")
                 yield Finding("ok", code, load())
-            for one in caught:
+            for one in shown:
                 yield Finding("warning", code, str(one.message))
         except OtherVersion as error:
             yield Finding("note", code, str(error))

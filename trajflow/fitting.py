@@ -13,11 +13,11 @@ from trajflow.calibration import (
     Calibration,
     CalibrationOrigin,
     Evidence,
+    calibration_bytes,
     digest,
     fit,
     gather,
     median_spread,
-    stored,
 )
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
@@ -31,7 +31,7 @@ from trajflow.ood.corruptions import trained
 from trajflow.ood.detector import Detector, Origin
 from trajflow.ood.fitting import fit_detector
 from trajflow.ood.storage import FILE as OOD_FILE
-from trajflow.ood.storage import stored as stored_detector
+from trajflow.ood.storage import detector_bytes
 from trajflow.reliability import Reliability, check, cross_check
 from trajflow.runs import RunFolder, run_data
 from trajflow.training import Trainer
@@ -207,7 +207,7 @@ def _keep(
         weights=digest(folder.read(WEIGHTS, "train it first")),
     )
     calibration = fit(evidence, typical_spread, origin)
-    folder.write(FILE, stored(calibration))
+    folder.write(FILE, calibration_bytes(calibration))
     return calibration
 
 
@@ -410,7 +410,7 @@ def _fit_ood(
         temperature=predictor.temperature,
     )
     detector = fit_detector(predictor, train, val, options.seed, options.corruptions(), origin)
-    folder.write(OOD_FILE, stored_detector(detector))
+    folder.write(OOD_FILE, detector_bytes(detector))
     return detector
 
 

@@ -19,8 +19,9 @@ import numpy as np
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import DataError, RunError
 from trajflow.evaluation.comparison import evaluate_baselines
-from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_run
+from trajflow.evaluation.evaluate import evaluate_run
 from trajflow.evaluation.report import reports_in
+from trajflow.evaluation.scores import EvaluationOptions
 from trajflow.html_report import page, windows
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit

@@ -14,7 +14,7 @@ from trajflow.calibration import LEVELS, Calibration, person_means, region_of
 from trajflow.datasets.store import Store
 from trajflow.html_report.page import digits
 from trajflow.inference.base import Predictor
-from trajflow.ood.statistics import KEPT, retained
+from trajflow.ood.statistics import KEPT_SHARES, retained
 from trajflow.types import Batch, Floats, Ints, OnProgress
 
 BATCH = 256
@@ -117,7 +117,7 @@ def retention(targets: ForecastTargets) -> list[dict[str, Any]]:
         "energy_score": ("the error itself", "other"),
     }
     return [
-        _curve(words, color, KEPT, retained(targets.scores[name], error, once)[0])
+        _curve(words, color, KEPT_SHARES, retained(targets.scores[name], error, once)[0])
         for name, (words, color) in kinds.items()
         if name in targets.scores
     ]

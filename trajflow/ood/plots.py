@@ -1,4 +1,4 @@
-"""The report of an OOD evaluation as a picture: detection, cost, and retention curves."""
+"""Draws the report of an OOD evaluation: detection, errors and retention curves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajflow.ood.baselines import BASELINES
-from trajflow.ood.report import DISTANCE, EXPECTED, OOD_SCORE
+from trajflow.ood.report import BASELINES, DISTANCE, EXPECTED, OOD_SCORE
 from trajflow.text import safe
 
 OURS, BASELINE, PLAIN, FAINT = "#ea580c", "#0f766e", "#1f2937", "#9ca3af"
@@ -16,10 +15,10 @@ Values = Mapping[str, Any]
 
 
 def draw(report: Values) -> Figure:
-    """AUROC with its interval beside the baselines, the energy score, and error-retention curves.
+    """Draw AUROC with intervals beside the baselines, energy scores, and error-retention curves.
 
     Args:
-        report: As `trajflow.ood.evaluate.evaluate_ood` gives it.
+        report: As `trajflow.ood.evaluate.evaluate_ood` returns it.
     """
     corruptions = [one for one in report["corruptions"] if one["windows"]]
     figure = Figure(figsize=(13, max(4.5, 1.6 + 0.19 * len(corruptions))), layout="constrained")

@@ -233,7 +233,7 @@ def _scores(
             train.seed,
         )
     group = (scene if train.select_by == "recording" else np.zeros_like(scene)).astype(str)
-    tally.expect(sorted(set(group.tolist())))
+    tally.add_groups(sorted(set(group.tolist())))
     tally.add(group, agent, score[:, None])
     return tally.people()
 
