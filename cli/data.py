@@ -140,6 +140,7 @@ def import_(
     traffic, argoverse2.
     """
     from trajflow.datasets.importing import import_tracks
+    from trajflow.datasets.ingest import ImportOptions
 
     if format is None and len(files) > 1 and str(files[0]) in _formats():
         format, *files = str(files[0]), *files[1:]  # `data import table FILE`, as before --format
@@ -147,45 +148,45 @@ def import_(
     if no_scene or scene_column is not None:
         named["scene"] = "" if no_scene or scene_column == "none" else str(scene_column)
     own_unit, factors = _units(unit)
-    options: dict[str, object] = {
+    settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
+    command: dict[str, object] = {
         "format": format,
         "dt": dt,
         "unit": unit,
         "scale": scale,
         "speed-limit": speed_limit,
+        "resample": resample,
+        "max-gap": max_gap,
+        "project": project,
+        **settings,
+        "where": where,
+        "types": ",".join(types or ()),
+        "columns": ",".join(f"{canonical}={name}" for canonical, name in named.items()),
     }
-    settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
-    options |= {"resample": resample, "max-gap": max_gap, "project": project}
-    options |= {**settings, "where": where, "types": ",".join(types or ())}
-    options |= {"columns": ",".join(f"{canonical}={name}" for canonical, name in named.items())}
+    options = ImportOptions(
+        columns=named,
+        dt=dt,
+        unit=own_unit,
+        scale=scale,
+        factors=factors,
+        project=project,
+        where=where,
+        types=split(types),
+        settings={name: value for name, value in settings.items() if value},
+        resample=seconds(resample, "--resample"),
+        max_gap=seconds(max_gap, "--max-gap"),
+        speed_limit=speed_limit,
+        on_problem=_policies(on_problem),
+        licence=licence,
+        history=_history(files, command),
+    )
     with ProgressBar("rows") as progress:
 
         def update(state: "Progress") -> None:
             progress.label, progress.total = state.stage, state.total
             progress.update(state.rows)
 
-        report = import_tracks(
-            format,
-            files,
-            out,
-            columns=named,
-            dt=dt,
-            unit=own_unit,
-            scale=scale,
-            factors=factors,
-            project=project,
-            where=where,
-            types=split(types),
-            resample=seconds(resample, "--resample"),
-            max_gap=seconds(max_gap, "--max-gap"),
-            speed_limit=speed_limit,
-            on_problem=_policies(on_problem),
-            settings={name: value for name, value in settings.items() if value},
-            licence=licence,
-            history=_history(files, options),
-            overwrite=overwrite,
-            progress=update,
-        )
+        report = import_tracks(format, files, out, options, overwrite=overwrite, progress=update)
     log.info("wrote %s", out)
     if as_json:
         say_json(report.to_dict())

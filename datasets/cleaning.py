@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.ingest import Ingest, Part, Source
+from trajflow.datasets.ingest import ImportOptions, Ingest, Part, Source
 from trajflow.datasets.motion import (
-    ENOUGH_STEPS,
-    FAST,
+    JUMP_FACTOR,
+    MIN_INTERVALS,
     MotionSurvey,
     OtherUnits,
     at_places,
@@ -30,6 +30,7 @@ from trajflow.datasets.schema import TOLERANCE
 from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.types import Bools, Floats, Ints
 
+# What each problem means, in the order in which rows are judged
 PROBLEMS = {
     "malformed": "a line without the columns of the others",
     "no-label": "no name for the scene or the agent",
@@ -42,28 +43,19 @@ PROBLEMS = {
     "off-grid": "a time further than a quarter of dt from a whole step, or a second row in a step",
     "teleport": "a place that the agent cannot have reached",
 }
-"""What each problem means, in the order in which rows are judged."""
 POLICIES = ("quarantine", "refuse")
 KEPT, BETWEEN = -1, -2
 REASONS = tuple(PROBLEMS)
-EXACT = 1e-3
-"""A time less than this share of dt away from a whole step counts as on it."""
-SURE = 3.0
-"""A clock is ahead of whole steps if it is so by this many standard errors."""
-OWN = 10.0
-"""A jump is also this many times faster than the agent's own typical speed, if that is fast."""
-MOST = 10.0
-"""The agent's own speed raises the limit at most this many times."""
-CLOSE = 0.25
-"""Once a track has a jump, its steps are held to this share of the limit."""
-OWN_CLOCKS = 0.05
-"""Share of rows whose tracks are between the steps of their scene from which lines are drawn."""
-LONGEST = 2.5
-"""Places lie on no straight line between rows further apart than this many steps."""
-PLAUSIBLE = (1e-3, 20.0)
-"""Seconds between two rows; others are questioned where nothing tells the unit of the clock."""
-GLITCH = 3
-"""Rows away from a track that it returns from; more rows elsewhere are a track of their own."""
+ON_GRID = 1e-3  # Share of dt by which a time may miss a whole step and still counts as on it
+SHIFT_ERRORS = 3.0  # A clock is shifted only if its offset exceeds this many standard errors
+AGENT_SPEED_FACTOR = 10.0  # A jump also exceeds the agent's own typical speed this many times
+MAX_LIMIT_FACTOR = 10.0  # The agent's own speed raises the limit by at most this factor
+REACH_SHARE = 0.25  # Steps of a track with a jump are held to this share of the limit
+OWN_CLOCK_SHARE = 0.05  # Share of rows on clocks of their own from which on rows are interpolated
+MAX_GAP_STEPS = 2.5  # Longest gap to interpolate across, in steps
+# Seconds between two rows; others raise a question if the unit is guessed
+PLAUSIBLE_INTERVAL = (1e-3, 20.0)
+MAX_GLITCH_ROWS = 3  # A track may return after at most this many rows elsewhere
 
 
 def policies(wanted: Mapping[str, str] | str | None) -> dict[str, str]:
@@ -126,48 +118,39 @@ class Rules:
 
 
 def decide_rules(
-    survey: MotionSurvey,
-    rows: Ingest,
-    source: Source,
-    dt_given: bool,
-    limit: float | None,
-    lines: bool = True,
-    resample: tuple[float, float | None] | None = None,
+    survey: MotionSurvey, rows: Ingest, source: Source, options: ImportOptions
 ) -> Rules:
     """Decide what the format and the user leave open.
 
     Args:
         survey: Of the motion in all rows.
         rows: All trajectories.
-        source: What format and user fix.
-        dt_given: Whether the user chose dt, for the report.
-        limit: Highest speed that the user accepts, in units per second.
-        lines: Whether places may be put on straight lines between rows off the steps.
-        resample: Step in seconds at which all places are put on such lines, and the longest time
-            in seconds that a line may bridge, None for 2.5 steps; None: the rows decide.
+        source: What the format fixes.
+        options: What the user fixes.
 
     Raises:
-        DataError: dt is not given and cannot be guessed.
+        DataError: dt is not given and cannot be estimated.
     """
     typical = survey.time_step.typical()
     grain = survey.time_step.grain()
     exact = exact_step(rows.times(), typical, grain) if typical and grain else None
-    if exact and typical and abs(exact / typical - 1) < EXACT:
+    if exact and typical and abs(exact / typical - 1) < ON_GRID:
         exact = None  # nothing is rounded: rows are missing
     typical = float(f"{exact:.9g}") if exact else typical
-    if resample is not None and not source.frames:
+    if options.resample is not None and not source.frames:
         source = replace(source, dt=None)
-    rules = _decide_step(typical, source, dt_given, rows)
+    rules = _decide_step(typical, source, options.dt is not None, rows)
     rules.row_interval = typical
-    if resample is not None:
-        rules.dt, rules.every, rules.dt_from = resample[0], 1, "given; rows are resampled"
-        rules.max_gap = resample[1] or LONGEST * max(rules.dt, (typical or 0) * rules.seconds)
+    if options.resample is not None:
+        rules.dt, rules.every, rules.dt_from = options.resample, 1, "given; rows are resampled"
+        longest = MAX_GAP_STEPS * max(rules.dt, (typical or 0) * rules.seconds)
+        rules.max_gap = options.max_gap or longest
     elif exact:
         rules.tolerance = 0.5
         rules.notes.append(
             f"the clock is rounded to {grain:g}; the step is its span over the count of steps"
         )
-    elif lines and typical:
+    elif typical and not _has_off_grid_policy(options.on_problem):
         _decide_lines(rules, survey, rows, typical)
     rules.fillers = survey.fillers
     if len(rules.fillers):
@@ -181,8 +164,14 @@ def decide_rules(
     other = find_other_units(speed, survey.travels, rows.scene, rows.kind, survey.low, survey.high)
     _note_scenes(rules, other, rows.scenes)
     rules.other_unit = other.tracks
-    _decide_limits(rules, survey.fastest(), speed, limit)
+    _decide_limits(rules, survey.fastest(), speed, options.speed_limit)
     return rules
+
+
+def _has_off_grid_policy(on_problem: Mapping[str, str] | str | None) -> bool:
+    if isinstance(on_problem, str):
+        return on_problem == "refuse"
+    return "off-grid" in (on_problem or {})
 
 
 def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: float) -> None:
@@ -191,7 +180,7 @@ def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: flo
     if survey.time_step.irregular() and fine >= typical / 2:
         low, high = np.quantile(survey.time_step.sample.values * rules.seconds, (0.05, 0.95))
         why = f"rows of an agent are {low:.3g} to {high:.3g} s apart"
-    elif abs(typical / fine - 1) < 0.01 and rows.rows.sum() > ENOUGH_STEPS:
+    elif abs(typical / fine - 1) < 0.01 and rows.rows.sum() > MIN_INTERVALS:
         angle = 2 * np.pi * (survey.begin / fine % 1)
         wave = rows.rows * np.exp(1j * angle)
         count = int(rows.scene.max()) + 1
@@ -199,12 +188,12 @@ def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: flo
             rows.scene, wave.imag, count
         )
         between = np.abs(np.angle(wave / scene[rows.scene])) > 2 * np.pi * TOLERANCE
-        if rows.rows[between].sum() < OWN_CLOCKS * rows.rows.sum():
+        if rows.rows[between].sum() < OWN_CLOCK_SHARE * rows.rows.sum():
             return
         why = "tracks have clocks of their own, between the steps of others"
     else:
         return
-    rules.max_gap = LONGEST * max(rules.dt, typical * rules.seconds)
+    rules.max_gap = MAX_GAP_STEPS * max(rules.dt, typical * rules.seconds)
     rules.notes.append(
         f"{why}: places at whole steps lie on straight lines between rows up to "
         f"{rules.max_gap:.3g} s apart, so a present knows a little of the row after it; "
@@ -227,7 +216,8 @@ def _decide_step(typical: float | None, source: Source, given: bool, rows: Inges
                 "there is no column of scenes; if it is, give the step with --dt SECONDS"
             )
         rules = Rules(typical, "guessed: the usual step between rows of an agent", 1, 1.0)
-        if not source.seconds_known and not PLAUSIBLE[0] <= typical < PLAUSIBLE[1]:
+        shortest, longest = PLAUSIBLE_INTERVAL
+        if not source.seconds_known and not shortest <= typical < longest:
             rules.notes.append(
                 f"times are taken as seconds, so a row comes every {typical:g} s: are they in "
                 "another unit, such as milliseconds or days? Call the column of milliseconds "
@@ -285,12 +275,12 @@ def _decide_limits(rules: Rules, fastest: float | None, speed: Floats, given: fl
     else:
         limit = rules.speed_limit = fastest / rules.seconds
         rules.speed_limit_from = (
-            f"guessed: {FAST:g} times the 99th percentile of running speeds; "
-            f"{OWN:g} times an agent's own usual speed if that is more"
+            f"guessed: {JUMP_FACTOR:g} times the 99th percentile of running speeds; "
+            f"{AGENT_SPEED_FACTOR:g} times an agent's own usual speed if that is more"
         )
-        own = np.nan_to_num(OWN * speed)
-        rules.limit = np.clip(own, limit, MOST * limit)
-        rules.reach = np.clip(own, CLOSE * limit, MOST * limit)
+        own = np.nan_to_num(AGENT_SPEED_FACTOR * speed)
+        rules.limit = np.clip(own, limit, MAX_LIMIT_FACTOR * limit)
+        rules.reach = np.clip(own, REACH_SHARE * limit, MAX_LIMIT_FACTOR * limit)
 
 
 @dataclass(frozen=True)
@@ -348,7 +338,7 @@ class Cleaner:
         step //= rules.every
         seconds = np.asarray(step * rules.dt, np.float64)
         cut = self._find_teleports(reason, part.track, seconds, position)
-        moved = (reason == KEPT) & (np.abs(exact - np.rint(exact)) > EXACT)
+        moved = (reason == KEPT) & (np.abs(exact - np.rint(exact)) > ON_GRID)
         return Cleaned(reason, step, position, cut, int(moved.sum()))
 
     def _positions(self, part: Part) -> Floats:
@@ -428,7 +418,7 @@ def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
         where pieces begin, [N].
     """
     time = part.time * rules.seconds / rules.dt
-    whole = np.abs(time - np.rint(time)) < EXACT
+    whole = np.abs(time - np.rint(time)) < ON_GRID
     time = np.where(whole, np.rint(time), time)
     new = np.append(True, np.diff(part.track) != 0) | cut
     after = np.minimum(np.arange(len(time)) + 1, len(time) - 1)
@@ -449,7 +439,7 @@ def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
 def _shift(time: Floats, fine: float) -> float:
     """What the clock is ahead of whole steps, 0 if that is negligible or may be its jitter."""
     shift, error = clock_shift(time, fine) if len(time) else (0.0, 0.0)
-    return shift if abs(shift) > max(EXACT * fine, SURE * error) else 0.0
+    return shift if abs(shift) > max(ON_GRID * fine, SHIFT_ERRORS * error) else 0.0
 
 
 def scenes_of(scene: Ints) -> list[tuple[int, slice]]:
@@ -530,7 +520,7 @@ def _divide(away: Bools, cut: Bools, starts: list[int], reach: _Reach) -> None:
 
 def _return(reach: _Reach, last: int, starts: list[int], index: int) -> int | None:
     """The run, after at most three rows away, that can be reached from the last good row."""
-    for back in range(index + 1, min(index + 1 + GLITCH, len(starts))):
-        if starts[back] - last - 1 <= GLITCH and reach(last, starts[back]):
+    for back in range(index + 1, min(index + 1 + MAX_GLITCH_ROWS, len(starts))):
+        if starts[back] - last - 1 <= MAX_GLITCH_ROWS and reach(last, starts[back]):
             return back
     return None

@@ -12,10 +12,8 @@ from xml.parsers import expat
 from trajflow.datasets.unpacking import check_regular, stage
 from trajflow.errors import DataError
 
-MAX_JSON = 64 * 2**20
-"""Bytes of a JSON document that is held in memory as a whole."""
-MAX_RATIO = 50
-"""Bytes of the lines per byte of an SQLite file; more are no rows of its own."""
+MAX_JSON = 64 * 2**20  # Bytes of a JSON document that is held in memory as a whole
+MAX_RATIO = 50  # Bytes of text per byte of an SQLite file
 BLOCK = 1 << 16
 MAX_TEXT = 1000
 TIMES = ("coordTimes", "times", "timestamps")

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import duckdb
 
-from trajflow.datasets.ingest import FIRST, number, quoted, reading
+from trajflow.datasets.ingest import SAMPLE_ROWS, number, quoted, reading
 from trajflow.errors import DataError
 
-ORDERS = ("dmy", "mdy", "ymd")
-"""Orders of day, month and year in a date of numbers."""
+ORDERS = ("dmy", "mdy", "ymd")  # Orders of day, month and year in a date of numbers
 UNIX = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
-YEARS = (6.3e8, 4.1e9)
-"""Seconds since 1970 between which the moment of a recording lies: 1990 to 2099."""
+YEARS = (6.3e8, 4.1e9)  # Seconds since 1970 of a plausible recording: 1990 to 2099
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _OF_DAY = (
     r"(?P<h>\d{1,2}):(?P<mi>\d{2})(?::(?P<s>\d{2})(?:[.,](?P<f>\d{1,9}))?)?"
@@ -69,7 +67,7 @@ def read_times(
         kind, filled, numbers, middle, stamps, moments, spans = db.execute(
             f"""select any_value(typeof({column})), count(nullif({text}, '')), count({value}),
             median(abs({value})), count({stamp}), count({_moment(column)}), count({_span(column)})
-            from (from {rows} limit {FIRST})"""
+            from (from {rows} limit {SAMPLE_ROWS})"""
         ).fetchall()[0]
     if str(kind).startswith("TIMESTAMP"):
         return f"epoch({_moment('{}')})", True, []

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trajflow.datasets.cleaning import MOST, OWN
+from trajflow.datasets.cleaning import AGENT_SPEED_FACTOR, MAX_LIMIT_FACTOR
 from trajflow.datasets.motion import (
     MotionSurvey,
     Steps,
@@ -31,20 +31,16 @@ from trajflow.types import Bools, Floats, Ints
 
 MAX_ROWS = 2_000_000
 SHOWN = 3
-LONG_GAP = 20
-"""Steps after which an agent of the same label may well be another one."""
-_SAME = 1e-6
+LONG_GAP_STEPS = 20  # After this many steps a label may belong to another agent
+_REL_TOLERANCE = 1e-6
 MANY_GAPS, MOSTLY_GAPS, MANY_QUARANTINED = 0.05, 0.5, 0.01
 
-FASTER = 1.8
-"""How much faster or slower than the others a scene is when its clock or scale may be another."""
-STANDING = 0.1
-"""An agent stands that gets no further than a tenth of what a usual one does in its time."""
-ENOUGH = 5
-"""Tracks of a scene whose starts are compared."""
-ALMOST_AT_ONCE = 0.9
-CROWD = 3
-"""Agents that are at one exact place at one time, or all their time, are not there."""
+# A scene this much faster or slower than the others may have another clock or scale
+SPEED_RATIO = 1.8
+STANDING_SHARE = 0.1  # A standing agent covers less than this share of a typical agent's distance
+MIN_TRACKS = 5  # Tracks of a scene whose starts are compared
+SAME_START_SHARE = 0.9
+MIN_CROWD = 3  # This many agents at exactly one position point to a filler
 MANY_CONFLICTS = 0.05
 ALMOST_ALL, MANY_ALTERNATING = 0.98, 0.6
 MANY_FILLED, MOSTLY_FILLED, MANY_STANDING = 0.05, 0.3, 0.3
@@ -198,7 +194,7 @@ class _Examination:
         next_step = steps.track[1:] == steps.track[:-1]
         self.alternating += int(((stands[1:] != stands[:-1]) & next_step).sum())
         np.maximum.at(self.fastest, steps.track, steps.speed)
-        long = taken >= LONG_GAP
+        long = taken >= LONG_GAP_STEPS
         np.maximum.at(self.leap, steps.track[long], steps.length[long])
         still = (steps.length == 0) & (taken == 1)
         self.frozen += np.bincount(steps.track[_lasting(still, steps)], minlength=len(self.frozen))
@@ -211,7 +207,7 @@ class _Examination:
         moment = np.stack((tracks.scene[tracks.track], tracks.step), 1)[stands]
         places = np.concatenate((moment, tracks.position[stands, :2]), 1)
         for place, count in zip(*np.unique(places, axis=0, return_counts=True), strict=True):
-            if count >= CROWD:
+            if count >= MIN_CROWD:
                 self.crowded[float(place[2]), float(place[3])] += int(count)
 
     def _add_splits(self, tracks: Tracks, agent: Ints) -> None:
@@ -242,7 +238,7 @@ def _alike(steps: Steps, position: Floats) -> Bools:
     way = position[steps.row] - position[steps.row - 1]
     same = np.zeros(len(way), np.bool_)
     change = np.linalg.norm(np.diff(way, axis=0), axis=1)
-    grain = _SAME * steps.length[1:] + 1e-12 * np.abs(position[steps.row[1:]]).max(1)
+    grain = _REL_TOLERANCE * steps.length[1:] + 1e-12 * np.abs(position[steps.row[1:]]).max(1)
     same[1:] = (change <= grain) & (steps.track[1:] == steps.track[:-1]) & (steps.length[1:] > 0)
     return same
 
@@ -310,7 +306,7 @@ def _clocks(seen: _Examination) -> Finding:
     if np.isfinite(typical).sum() < 3:
         return Finding("ok", "clock", "too few scenes to compare their speeds")
     ratio = typical / np.nanmedian(typical)
-    text = np.isfinite(ratio) & ~((ratio > 1 / FASTER) & (ratio < FASTER))
+    text = np.isfinite(ratio) & ~((ratio > 1 / SPEED_RATIO) & (ratio < SPEED_RATIO))
     odd = {scenes[code]: float(ratio[code]) for code in np.flatnonzero(text)}
     if not odd:
         return Finding("ok", "clock", "agents of all scenes move at similar speeds")
@@ -329,8 +325,8 @@ def _jumps(seen: _Examination) -> Finding:
     if report.get("speed_limit_from") == "given" and report.get("speed_limit") is None:
         return Finding("ok", "jumps", "the import was given no speed limit")
     limit = max(limit, report.get("speed_limit") or 0.0)
-    own = np.nan_to_num(OWN * seen.survey.speed)
-    over = seen.fastest > np.clip(own, limit, MOST * limit)
+    own = np.nan_to_num(AGENT_SPEED_FACTOR * seen.survey.speed)
+    over = seen.fastest > np.clip(own, limit, MAX_LIMIT_FACTOR * limit)
     details = {"limit": limit, "fastest": float(seen.fastest.max())}
     fastest = f"the fastest step has {details['fastest']:.4g} {safe(seen.store.unit)}/s"
     if not over.any():
@@ -350,7 +346,7 @@ def _standing(seen: _Examination) -> Finding:
         chosen = seen.kind == code
         speeds = seen.survey.speed[chosen & _travelling(seen)]
         typical[chosen] = np.quantile(speeds, 0.75) if len(speeds) else 0.0
-    still = judged & (way <= STANDING * typical * seen.rows * seen.store.dt)
+    still = judged & (way <= STANDING_SHARE * typical * seen.rows * seen.store.dt)
     share = float(still.sum() / max(judged.sum(), 1))
     message = f"{share:.0%} of agents with eight rows or more hardly leave their place"
     details = {"agents": int(judged.sum()), "standing": int(still.sum())}
@@ -405,8 +401,8 @@ def _starts(seen: _Examination) -> Finding:
     for code, name in enumerate(seen.store.scenes):
         own = seen.scene == code
         first = seen.first[own]
-        at_once = (first == first.min()).mean() >= ALMOST_AT_ONCE
-        alike = own.sum() >= ENOUGH and at_once and np.ptp(seen.last[own]) > 0
+        at_once = (first == first.min()).mean() >= SAME_START_SHARE
+        alike = own.sum() >= MIN_TRACKS and at_once and np.ptp(seen.last[own]) > 0
         odd += [safe(name)] if alike else []
     if not odd:
         return Finding("ok", "starts", "tracks do not all start at once and end one by one")
@@ -423,8 +419,8 @@ def _fillers(seen: _Examination) -> Finding:
     if crowded and not seen.unseen:
         places = [f"({x:g}, {y:g})" for x, y in crowded]
         message = (
-            f"{crowded.total()} rows are at {_first_few(places)}, exactly where {CROWD} agents or "
-            "more are: a filler for 'not seen'? Leave these rows out: --where \"not (x = "
+            f"{crowded.total()} rows are at {_first_few(places)}, exactly where {MIN_CROWD} agents "
+            "or more are: a filler for 'not seen'? Leave these rows out: --where \"not (x = "
             f'{next(iter(crowded))[0]:g} and y = {next(iter(crowded))[1]:g})"'
         )
         return Finding("warning", "fillers", message, {"rows": crowded.total()})
@@ -446,7 +442,7 @@ def _standing_together(seen: _Examination) -> Counter[tuple[float, float]]:
         if not seen.crowded[x, y]:
             agents[x, y] += 1
             rows[x, y] += int(count)
-    return Counter({place: rows[place] for place, count in agents.items() if count >= CROWD})
+    return Counter({place: rows[place] for place, count in agents.items() if count >= MIN_CROWD})
 
 
 def _repeats(seen: _Examination) -> Finding:
@@ -474,8 +470,8 @@ def _reused_labels(seen: _Examination) -> Finding:
     if not far.any():
         return Finding("ok", "labels", "no label comes back far away after a long gap")
     message = (
-        f"{far.sum()} labels come back after {LONG_GAP} or more steps and more than half the scene "
-        f"away ({_name_agents(seen, far)}): perhaps other agents under an old label"
+        f"{far.sum()} labels come back after {LONG_GAP_STEPS} or more steps and more than half the "
+        f"scene away ({_name_agents(seen, far)}): perhaps other agents under an old label"
     )
     return Finding("note", "labels", message, {"agents": int(far.sum())})
 

@@ -9,37 +9,29 @@ from numpy.lib.stride_tricks import sliding_window_view
 from trajflow.types import Bools, Floats, Ints
 
 WINDOW = 5
-SAMPLE = 1 << 14
-NEAR = 0.25
-"""Times this close to the median are averaged."""
-ROUNDED = 0.02
-"""Clocks are rounded by less than this share of a step; a mean further off is jitter."""
-SAME, ENOUGH_STEPS = 0.1, 30
-"""Times this close to a multiple of a step are one, and so many tell whether most are."""
-REGULAR = 0.4
-"""Share of such times that a clock with a jitter of a tenth of a step still has."""
-COARSE = 0.02
-"""Share of times from row to row that are no usual step where a rounded clock is looked for."""
-STRAIGHT = 0.6
-SUDDEN = 10.0
-"""A step to a place that stands for "not seen" is this many times faster than the agent typically
-is."""
-VISITS = 3
-"""Visits of such a place, by sudden steps, that tell it."""
-FAST = 20.0
-"""A jump is this many times faster than the 99th percentile of running speeds."""
+SAMPLE_SIZE = 1 << 14
+NEAR_MEDIAN = 0.25  # Intervals this close to the median are averaged
+ROUNDING_SHARE = 0.02  # Rounding moves the mean by less than this share of a step; more is jitter
+# Tolerance and number of intervals to test for multiples of a step
+MULTIPLE_TOLERANCE, MIN_INTERVALS = 0.1, 30
+MIN_REGULAR_SHARE = 0.4  # Share of such multiples that a clock with 10 % jitter still has
+MIN_ODD_SHARE = 0.02  # Share of odd intervals from which on a rounded clock is considered
+MIN_STRAIGHTNESS = 0.6
+SUDDEN_FACTOR = 10.0  # A step to a filler position is this many times faster than typical
+MIN_VISITS = 3  # Visits by sudden steps that make a position a filler
+JUMP_FACTOR = 20.0  # A jump is this many times faster than the 99th percentile of running speeds
 WALKING = ("pedestrian", "person", "people", "walker", "human")
+# Metres per second between which the typical speed of a moving agent of a type lies
 SPEEDS = {
     **dict.fromkeys(WALKING, (0.3, 3.0)),
     **dict.fromkeys(("biker", "bicycle", "cyclist", "skater", "cart", "scooter"), (0.5, 15.0)),
     **dict.fromkeys(("car", "vehicle", "truck", "bus", "van", "motorcycle"), (0.5, 45.0)),
     **dict.fromkeys(("ship", "boat", "vessel"), (0.3, 30.0)),
 }
-"""Metres per second between which the typical speed of a moving agent of a type lies."""
-APART, AGENT_APART = 20.0, 30.0
-FEW_APART = 300.0
-ENOUGH = 5
-SPREAD = 5.0
+SCENE_RATIO, AGENT_RATIO = 20.0, 30.0
+FEW_AGENTS_RATIO = 300.0
+MIN_AGENTS = 5
+EXTENT_RATIO = 5.0
 
 
 @dataclass(frozen=True)
@@ -118,8 +110,8 @@ def find_fillers(steps: Steps, typical: Floats, position: Floats) -> Floats:
     """
     place = position[:, :2]
     sudden, first = np.zeros(len(place), np.bool_), np.ones(len(place), np.bool_)
-    sudden[steps.row] = steps.speed > SUDDEN * typical[steps.track]
-    if np.count_nonzero(sudden) < VISITS:
+    sudden[steps.row] = steps.speed > SUDDEN_FACTOR * typical[steps.track]
+    if np.count_nonzero(sudden) < MIN_VISITS:
         return np.empty((0, 2))
     first[steps.row] = False
     begin = np.flatnonzero(first | np.append(True, (np.diff(place, axis=0) != 0).any(1)))
@@ -132,7 +124,7 @@ def find_fillers(steps: Steps, typical: Floats, position: Floats) -> Floats:
     visit = (starts | sudden[begin]) & (ends | np.append(sudden, True)[after]) & ~(starts & ends)
     visit &= np.where(starts | ends, after - begin > 1, back)
     result, counts = np.unique(there[visit], axis=0, return_counts=True)
-    result, counts = result[counts >= VISITS], counts[counts >= VISITS]
+    result, counts = result[counts >= MIN_VISITS], counts[counts >= MIN_VISITS]
     runs = [int(((there == one).all(1) & ~(starts & ends)).sum()) for one in result]
     return np.asarray(result[2 * counts >= runs])
 
@@ -246,7 +238,7 @@ class Sample:
         """Add values, [N]."""
         self.values = np.concatenate((self.values, values[self._skip :: self.every]))
         self._skip = (self._skip - len(values)) % self.every
-        while len(self.values) >= 2 * SAMPLE:
+        while len(self.values) >= 2 * SAMPLE_SIZE:
             self.values = self.values[::2]
             self.every *= 2
 
@@ -277,7 +269,7 @@ class TimeStep:
         self.sample.add(seconds)
         if len(seconds) and not self.count:
             self._middle = _middle(seconds)
-        near = seconds[np.abs(seconds - self._middle) <= NEAR * self._middle]
+        near = seconds[np.abs(seconds - self._middle) <= NEAR_MEDIAN * self._middle]
         self.total += float(near.sum())
         self.count += len(near)
 
@@ -286,13 +278,13 @@ class TimeStep:
         if not self.count:
             return None
         median, mean = _middle(self.sample.values), self.total / self.count
-        return float(f"{mean if abs(mean - median) < ROUNDED * median else median:.9g}")
+        return float(f"{mean if abs(mean - median) < ROUNDING_SHARE * median else median:.9g}")
 
     def irregular(self) -> bool:
         """Whether times from row to row are mostly no multiples of the one in the middle."""
         ratio = self.sample.values / _middle(self.sample.values) if self.count else np.empty(0)
-        whole = np.abs(ratio - np.maximum(np.rint(ratio), 1)) <= SAME
-        return len(ratio) >= ENOUGH_STEPS and bool(whole.mean() < REGULAR)
+        whole = np.abs(ratio - np.maximum(np.rint(ratio), 1)) <= MULTIPLE_TOLERANCE
+        return len(ratio) >= MIN_INTERVALS and bool(whole.mean() < MIN_REGULAR_SHARE)
 
     def grain(self) -> float:
         """The last digit of a clock whose rounding shows in the times from row to row; or 0."""
@@ -301,11 +293,13 @@ class TimeStep:
             return 0.0
         middle = _middle(values)
         grains = [10.0**-digits for digits in range(7) if 10.0**-digits < 1.5 * middle]
-        fits = (g for g in grains if np.abs(values / g - np.rint(values / g)).max() < ROUNDED)
+        fits = (
+            g for g in grains if np.abs(values / g - np.rint(values / g)).max() < ROUNDING_SHARE
+        )
         grain = next(fits, 0.0)
         away = np.abs(values - middle)
-        odd = (away > ROUNDED * middle) & (away < 1.01 * grain)
-        return grain if odd.mean() > COARSE else 0.0
+        odd = (away > ROUNDING_SHARE * middle) & (away < 1.01 * grain)
+        return grain if odd.mean() > MIN_ODD_SHARE else 0.0
 
 
 def exact_step(time: Floats, step: float, grain: float) -> float | None:
@@ -324,9 +318,9 @@ def exact_step(time: Floats, step: float, grain: float) -> float | None:
     """
     near = np.diff(time)
     near = near[np.abs(near - step) < 1.01 * grain]
-    if len(time) < ENOUGH_STEPS or not len(near):
+    if len(time) < MIN_INTERVALS or not len(near):
         return None
-    step, size = float(near.mean()), ENOUGH_STEPS
+    step, size = float(near.mean()), MIN_INTERVALS
     while True:
         part = time[:size] - time[min(size, len(time)) // 2]
         shift = clock_shift(part, step)[0]
@@ -339,7 +333,7 @@ def exact_step(time: Floats, step: float, grain: float) -> float | None:
     count = np.rint((part - shift) / step)
     fits = np.abs(part - shift - count * step) < 0.6 * grain
     fits[1:] &= np.diff(count) > 0
-    return step if fits.mean() > 1 - COARSE else None
+    return step if fits.mean() > 1 - MIN_ODD_SHARE else None
 
 
 class MotionSurvey:
@@ -400,7 +394,7 @@ class MotionSurvey:
         speed = lasting_speed(steps)
         self.running.add(speed[speed > 0])
         where, ratio = straightness(steps, position)
-        self.travels[numbers] = medians(ratio, where, len(begins), least=3) >= STRAIGHT
+        self.travels[numbers] = medians(ratio, where, len(begins), least=3) >= MIN_STRAIGHTNESS
 
     def _unseen(self, steps: Steps, typical: Floats, position: Floats) -> Bools:
         """Rows at places that stand for "not seen", [N]."""
@@ -414,7 +408,7 @@ class MotionSurvey:
         """A speed that only jumps reach, per unit of the clock; None if hardly anything moves."""
         if not len(self.running.values):
             return None
-        return FAST * float(np.quantile(self.running.values, 0.99))
+        return JUMP_FACTOR * float(np.quantile(self.running.values, 0.99))
 
 
 def _middle(values: Floats) -> float:
@@ -510,10 +504,10 @@ def _odd_scenes(
         return
     ratio = typical / np.nanmedian(typical)
     size = extent / np.nanmedian(extent)
-    slow = np.where(agents >= ENOUGH, APART, FEW_APART)
+    slow = np.where(agents >= MIN_AGENTS, SCENE_RATIO, FEW_AGENTS_RATIO)
     with np.errstate(invalid="ignore"):
-        wrong = (ratio >= APART) & (size >= SPREAD)
-        wrong |= (ratio <= 1 / slow) & (size <= 1 / SPREAD)
+        wrong = (ratio >= SCENE_RATIO) & (size >= EXTENT_RATIO)
+        wrong |= (ratio <= 1 / slow) & (size <= 1 / EXTENT_RATIO)
     odd.scenes.update({int(code): float(ratio[code]) for code in np.flatnonzero(wrong)})
     odd.tracks[wrong[scene]] = True
 
@@ -526,8 +520,8 @@ def _odd_agents(odd: OtherUnits, speed: Floats, chosen: Bools, scene: Ints, cent
     away = np.linalg.norm(centre - middle, axis=1)
     near = medians(away, scene, count)[scene]
     ratio = np.divide(speed, typical, out=np.ones_like(speed), where=chosen)
-    far = (agents[scene] >= ENOUGH) & (away > 2 * SPREAD * near) & ~odd.tracks
-    wrong = chosen & far & ((ratio >= AGENT_APART) | (ratio <= 1 / AGENT_APART))
+    far = (agents[scene] >= MIN_AGENTS) & (away > 2 * EXTENT_RATIO * near) & ~odd.tracks
+    wrong = chosen & far & ((ratio >= AGENT_RATIO) | (ratio <= 1 / AGENT_RATIO))
     odd.agents.extend(np.flatnonzero(wrong).tolist())
     odd.tracks[wrong] = True
 

@@ -21,7 +21,7 @@ import numpy as np
 from trajflow.datasets.columns import plain
 from trajflow.datasets.convert import geojson_lines, gpx_lines, sqlite_lines
 from trajflow.datasets.dates import ORDERS
-from trajflow.datasets.ingest import ReadOptions, Source, number, quoted, reading, real
+from trajflow.datasets.ingest import ImportOptions, Source, number, quoted, reading, real
 from trajflow.datasets.tables import (
     LINES,
     PARQUET,
@@ -38,24 +38,33 @@ from trajflow.datasets.unpacking import parquet_schema, plain_stem, plain_suffix
 from trajflow.errors import DataError, did_you_mean
 
 Connection = duckdb.DuckDBPyConnection
-Reader = Callable[[Connection, Path, ReadOptions], Source]
+Reader = Callable[[Connection, Path, ImportOptions], Source]
 GROUP = "trajflow.importers"
 ENCODINGS = ("utf-8", "latin-1", "utf-16")
+# Settings of single readers, with the values they take
 SETTINGS: dict[str, dict[str, Sequence[str]]] = {"ethucy": {"eth-time": ("field", "true")}}
-"""Choices that one reader alone knows, with the values they take."""
 TABLE_SETTINGS: dict[str, Sequence[str]] = {"encoding": ENCODINGS, "dates": ORDERS}
 TRAJNET_FPS = 2.5
 TRAJNET_SPLITS = {"train": "train", "val": "val", "test": "test", "test_private": "test"}
 SDD_FPS = 30
-SDD = ["track", "xmin", "ymin", "xmax", "ymax", "frame", "lost", "occluded", "generated", "label"]
+SDD_COLUMNS = [
+    "track",
+    "xmin",
+    "ymin",
+    "xmax",
+    "ymax",
+    "frame",
+    "lost",
+    "occluded",
+    "generated",
+    "label",
+]
 STEP = 0.4
 FRAMES_PER_STEP = 10
 ARGOVERSE_STEP = 0.1
 FOOT = 0.3048
-HEAD = 1 << 16
-"""Bytes at the begin of a file that tell its format."""
-LOOKED_AT = 3
-"""Files of a folder that tell its format."""
+HEAD_BYTES = 1 << 16  # Bytes of a file from which its format is detected
+SAMPLE_FILES = 3  # Files of a folder from which its format is detected
 
 
 def available() -> list[str]:
@@ -95,7 +104,7 @@ def check_settings(name: str, settings: Mapping[str, str]) -> None:
 
 
 def read_files(
-    db: Connection, name: str | None, paths: Sequence[Path], options: ReadOptions
+    db: Connection, name: str | None, paths: Sequence[Path], options: ImportOptions
 ) -> tuple[str, Source]:
     """Read files or folders of one format.
 
@@ -181,7 +190,7 @@ def _samples(path: Path) -> list[Path]:
     for pattern in ("**/annotations.txt", "**/gt/gt.txt", "*", "**/*"):
         files = [f for f in sorted(path.glob(pattern)) if plain_suffix(f) in suffixes]
         if files:
-            return files[:LOOKED_AT]
+            return files[:SAMPLE_FILES]
     raise DataError(f"{path} holds no file of a known kind ({', '.join(suffixes)}); name a file")
 
 
@@ -210,11 +219,11 @@ class _Head:
             return cls(path, b"PAR1", [], [], frozenset(map(plain, names)))
         with TemporaryDirectory() as folder:
             place = Path(folder) / "head"
-            stage(path, place, HEAD)
+            stage(path, place, HEAD_BYTES)
             with place.open("rb") as stream:
-                raw = stream.read(HEAD)
+                raw = stream.read(HEAD_BYTES)
         lines = raw.decode("latin-1").removeprefix("\xef\xbb\xbf").splitlines()
-        lines = [line for line in (lines if len(raw) < HEAD else lines[:-1]) if line.strip()]
+        lines = [line for line in (lines if len(raw) < HEAD_BYTES else lines[:-1]) if line.strip()]
         comments = [line for line in lines if line.startswith("#")]
         rows = [line for line in lines if not line.startswith("#")]
         mark = max(",;\t", key=rows[0].count) if rows else ","
@@ -272,7 +281,7 @@ def _order_of_columns(head: _Head) -> str:
     return "frame agent" if steps[0] < steps[1] else "agent frame"
 
 
-def _with(options: ReadOptions, columns: Mapping[str, str], **facts: Any) -> ReadOptions:
+def _with(options: ImportOptions, columns: Mapping[str, str], **facts: Any) -> ImportOptions:
     """What a format fixes, under what the user says."""
     clock = {"time", "frame"} & {*options.columns}
     fixed = {c: n for c, n in columns.items() if not (clock and c in ("time", "frame"))}
@@ -280,7 +289,7 @@ def _with(options: ReadOptions, columns: Mapping[str, str], **facts: Any) -> Rea
     return replace(options, columns=fixed | dict(options.columns), **own)
 
 
-def obsmat(db: Connection, path: Path, options: ReadOptions) -> Source:
+def obsmat(db: Connection, path: Path, options: ImportOptions) -> Source:
     """ETH annotations, obsmat.txt: frame, agent, x, z, y and velocities, metres, rows 0.4 s apart.
 
     Source: Pellegrini et al. 2009, "You'll never walk alone".
@@ -290,7 +299,7 @@ def obsmat(db: Connection, path: Path, options: ReadOptions) -> Source:
     return table(db, path, facts, agent_type="pedestrian", pattern="**/obsmat.txt")
 
 
-def mot(db: Connection, path: Path, options: ReadOptions) -> Source:
+def mot(db: Connection, path: Path, options: ImportOptions) -> Source:
     """MOT Challenge ground truth: frame, agent, box, flag, class, visibility; pixels.
 
     A position is the middle of a box's lower edge; rows with flag 0 are left out and counted. The
@@ -334,7 +343,7 @@ def mot(db: Connection, path: Path, options: ReadOptions) -> Source:
 def _mot_step(file: Path) -> float:
     """Seconds per frame, as the seqinfo.ini of a sequence tells."""
     info = file.resolve().parents[1] / "seqinfo.ini"
-    text = info.read_text("latin-1")[:HEAD] if info.is_file() else ""
+    text = info.read_text("latin-1")[:HEAD_BYTES] if info.is_file() else ""
     rate = re.search(r"(?im)^frameRate\s*=\s*([0-9.]+)\s*$", text)
     if rate is None or not float(rate[1]) > 0:
         raise DataError(
@@ -344,7 +353,7 @@ def _mot_step(file: Path) -> float:
     return 1 / float(rate[1])
 
 
-def petrack(db: Connection, path: Path, options: ReadOptions) -> Source:
+def petrack(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Text of PeTrack or JuPedSim: id, frame, x, y, z and comments that name the frame rate.
 
     Source: Boltes and Seyfried 2013, "Collecting pedestrian trajectories".
@@ -352,29 +361,29 @@ def petrack(db: Connection, path: Path, options: ReadOptions) -> Source:
     return table(db, path, options, agent_type="pedestrian", pattern="*.txt")
 
 
-def jupedsim(db: Connection, path: Path, options: ReadOptions) -> Source:
+def jupedsim(db: Connection, path: Path, options: ImportOptions) -> Source:
     """SQLite files of JuPedSim 1: the table trajectory_data, metres, the rate in its metadata."""
     facts = _with(options, {}, unit="m")
     return table(db, path, facts, agent_type="pedestrian", convert=sqlite_lines, pattern="*.sqlite")
 
 
-def gpx(db: Connection, path: Path, options: ReadOptions) -> Source:
+def gpx(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Tracks of GPX files: longitude and latitude in degrees, elevation in metres, dates."""
     columns = {"agent": "agent", "time": "time", "x": "lon", "y": "lat"}
     return table(db, path, _with(options, columns), convert=gpx_lines, pattern="*.gpx")
 
 
-def geojson(db: Connection, path: Path, options: ReadOptions) -> Source:
+def geojson(db: Connection, path: Path, options: ImportOptions) -> Source:
     """GeoJSON points with properties, or lines with the property coordTimes; also JSON lists."""
     return table(db, path, options, convert=geojson_lines, pattern="*.*json")
 
 
-def ais(db: Connection, path: Path, options: ReadOptions) -> Source:
+def ais(db: Connection, path: Path, options: ImportOptions) -> Source:
     """AIS messages as CSV: MMSI, BaseDateTime or another time, LAT, LON."""
     return table(db, path, options, agent_type="ship")
 
 
-def traffic(db: Connection, path: Path, options: ReadOptions) -> Source:
+def traffic(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Flights of the traffic library: icao24 or flight_id, timestamp, degrees, altitude in feet.
 
     Source: Olive 2019, "traffic, a toolbox for processing and analysing air traffic data".
@@ -387,7 +396,7 @@ def traffic(db: Connection, path: Path, options: ReadOptions) -> Source:
     return table(db, path, facts, agent_type="aircraft", pattern="*.parquet")
 
 
-def argoverse2(db: Connection, path: Path, options: ReadOptions) -> Source:
+def argoverse2(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Argoverse 2 motion forecasting scenarios in Parquet: the tracks, metres, steps of 0.1 s.
 
     Source: Wilson et al. 2021, "Argoverse 2: next generation datasets for self-driving".
@@ -398,7 +407,7 @@ def argoverse2(db: Connection, path: Path, options: ReadOptions) -> Source:
     return table(db, path, facts, pattern="**/*.parquet")
 
 
-def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
+def ethucy(db: Connection, path: Path, options: ImportOptions) -> Source:
     """ETH/UCY recordings as the field uses them: text of four columns, frame, agent, x, y, metres.
 
     One step is 10 frames or 0.4 s. A known recording is cut in time at the protocol's first
@@ -488,7 +497,7 @@ def _resampled(db: Connection, select: str, file: Path, every: int, source: Sour
     return f"{made} union all select {columns} from ({select}) where not coalesce({good}, false)"
 
 
-def trajnet(db: Connection, path: Path, options: ReadOptions) -> Source:
+def trajnet(db: Connection, path: Path, options: ImportOptions) -> Source:
     """TrajNet++ files: one JSON object per line, {"track": {f, p, x, y}} or {"scene": {..., fps}}.
 
     One file is one recording in metres; files below folders named train, val or test belong to
@@ -559,7 +568,7 @@ def _trajnet_rows(rows: str, scene: str, split: str, seconds: float) -> str:
         where j is null or json_type(j) <> 'OBJECT' or not json_exists(j, '$.scene')"""
 
 
-def sdd(db: Connection, path: Path, options: ReadOptions) -> Source:
+def sdd(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Stanford Drone Dataset: a tree SCENE/videoN/annotations.txt of boxes in pixels at 30 fps.
 
     A position is the centre of a box. Boxes marked lost (the agent is out of view) are dropped;
@@ -579,7 +588,7 @@ def sdd(db: Connection, path: Path, options: ReadOptions) -> Source:
     selects = []
     for index, file in enumerate(files):
         stage_text(file, options.folder / f"input{index}")
-        rows = scan_csv(options.folder / f"input{index}", len(SDD) + 1, " ")
+        rows = scan_csv(options.folder / f"input{index}", len(SDD_COLUMNS) + 1, " ")
         selects.append(_sdd_rows(rows, names[index], options.scale or 1.0, every))
     return Source(
         selects=selects,
@@ -592,9 +601,9 @@ def sdd(db: Connection, path: Path, options: ReadOptions) -> Source:
 
 
 def _sdd_rows(rows: str, scene: str, scale: float, every: int) -> str:
-    value = {name: number(f"c{index}") for index, name in enumerate(SDD)}
+    value = {name: number(f"c{index}") for index, name in enumerate(SDD_COLUMNS)}
     centre = f"({{0}} + {{1}}) / 2 * {real(scale)}"
-    line = f"concat_ws(' ', {', '.join(f'c{index}' for index in range(len(SDD) + 1))})"
+    line = f"concat_ws(' ', {', '.join(f'c{index}' for index in range(len(SDD_COLUMNS) + 1))})"
     return f"""select *, case when fault = 'malformed' or time is null or x is null or y is null
         then {line} end as text from (select *, {quoted(scene)} as scene,
             if(odd, '', c0) as agent, if(odd, '', lower(c9)) as type,
@@ -643,7 +652,7 @@ def _is_mot(head: _Head) -> bool:
 
 def _is_sdd(head: _Head) -> bool:
     return bool(head.cells) and all(
-        len(row) == len(SDD) and row[-1].startswith('"') for row in head.cells[:50]
+        len(row) == len(SDD_COLUMNS) and row[-1].startswith('"') for row in head.cells[:50]
     )
 
 

@@ -39,8 +39,7 @@ from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
 from trajflow.types import Bools, Ints
 
-MANY = 500_000
-"""Rows of a scene that are looked at together."""
+BATCH_ROWS = 500_000  # Rows of a scene that are processed together
 
 
 @dataclass
@@ -292,7 +291,7 @@ def _saved_blocks(
     rows = np.where(index.whole, index.rowsize, 0)
     for code, scene in enumerate(header.scenes):
         members = np.flatnonzero(index.in_scene & (index.scene == code))
-        part = np.cumsum(rows[members]) // MANY
+        part = np.cumsum(rows[members]) // BATCH_ROWS
         for chosen in np.split(members, np.flatnonzero(np.diff(part)) + 1):
             block = _block(files, header, index, chosen[index.whole[chosen]])
             saved = 0 if block is None else len(block.labels)

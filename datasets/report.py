@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 REPLACED = "replaced by places on straight lines"
-QUARANTINE = "quarantine"
-"""Name of the table in a store that holds the rows of an import that could not be used."""
+QUARANTINE = "quarantine"  # Table of a store that holds the quarantined rows
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,7 @@ CHUNK = 65_536
 GROUP = "zarr.json"
 AXES = ("x", "y", "z")
 MAX_SPLITS = 127
-TOLERANCE = 0.25
-"""Share of dt by which a time may miss its whole step."""
+TOLERANCE = 0.25  # Share of dt by which a time may miss its whole step
 ROWS = "obs"
 TRAJECTORIES = "trajectory"
 _LARGEST_STEP = 2.0**53

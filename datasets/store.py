@@ -42,14 +42,10 @@ from trajflow.types import Floats, Ints
 
 CHECKSUMS = "seal/zarr.json"
 MAX_NAME = 1000
-MAX_PACKED = 2 * CHUNK * 8
-"""Bytes of a chunk's file; what cannot be packed takes a little more than it does unpacked."""
-MAX_LABEL = 2**20
-"""Bytes of a label."""
-SMALL = 256 * 2**20
-"""Bytes that any store may ask for."""
-MAX_RATIO = 500
-"""Tracks are packed about 3 to 1; more than this many to one is a bomb."""
+MAX_PACKED = 2 * CHUNK * 8  # Bytes of the file of a chunk; incompressible data grows a little
+MAX_LABEL = 2**20  # Bytes of a label
+ALWAYS_ALLOWED = 256 * 2**20  # Bytes that any store may unpack to
+MAX_RATIO = 500  # Tracks compress about 3 to 1; a higher ratio than this is a bomb
 INDEX_COLUMNS = 5
 _STORED = {"float64": "<f8", "int64": "<i8", "int8": "|i1"}
 
@@ -342,7 +338,7 @@ def check_extent(folder: Path, header: Header, packed: int) -> None:
     """
     index = 8 * INDEX_COLUMNS * max(header.trajectories, CHUNK)
     claimed = index + (8 * header.dims + 9) * header.rows
-    if claimed > SMALL and claimed > MAX_RATIO * packed:
+    if claimed > ALWAYS_ALLOWED and claimed > MAX_RATIO * packed:
         what = f"claims {claimed:.3g} bytes of numbers in {packed:.3g} bytes of files"
         raise _damaged(folder / GROUP, what)
     free = free_memory()

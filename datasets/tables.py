@@ -16,9 +16,9 @@ from trajflow.datasets.columns import Mapped, map_columns, names_places
 from trajflow.datasets.dates import UNIX, read_times, unix_unit
 from trajflow.datasets.ingest import (
     BATCH,
-    FIRST,
     MAX_LINE,
-    ReadOptions,
+    SAMPLE_ROWS,
+    ImportOptions,
     Source,
     connect,
     label,
@@ -39,34 +39,31 @@ from trajflow.datasets.unpacking import (
 from trajflow.errors import DataError
 
 Connection = duckdb.DuckDBPyConnection
+# Writes a plain text table or lines of JSON made from a file: (path, place, most bytes)
 Convert = Callable[[Path, Path, int | None], None]
-"""Writes a plain text table or lines of JSON, made from a file, at a place."""
 TEXT = (".csv", ".tsv", ".txt")
 LINES = (".ndjson", ".jsonl")
 PARQUET = (".parquet", ".pq", ".geoparquet")
 MAX_COLUMNS = 10_000
-NULL = "\x02\x03"
-"""What stands for NULL in text, so that an empty cell is not taken for a missing one."""
+NULL = "\x02\x03"  # Stands for NULL, so that an empty cell differs from a missing one
 MAX_COMMENTS = 1000
 _FPS = re.compile(
     r"(?i)(?:frame[ _]?rate|fps|frames per second)\W{0,5}([0-9]+(?:\.[0-9]+)?)"
     r"|([0-9]+(?:\.[0-9]+)?) ?(?:fps|frames per second)"
 )
-_SEPARATOR = re.compile("(?i)sep=.")
-"""What a spreadsheet writes before the line of names."""
+_SEPARATOR = re.compile("(?i)sep=.")  # Spreadsheets write this before the header line
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
+# A number with a decimal comma
 _COMMA = r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]*),[0-9]+(?:[eE][+-]?[0-9]+)?"
-"""A number with a decimal comma, as a pattern of DuckDB."""
-_HEAD = 2 * MAX_LINE
-"""Bytes of a packed file that show how its lines begin."""
+_HEAD = 2 * MAX_LINE  # Bytes of a packed file that are enough to read its header
+# Columns of a reader's rows
 RESERVED = {"row", "scene", "agent", "type", "split", "time", "x", "y", "z", "fault", "text"}
-"""Columns of a reader's rows."""
 
 
 def table(
     db: Connection,
     path: Path,
-    options: ReadOptions,
+    options: ImportOptions,
     *,
     agent_type: str = "",
     convert: Convert = stage,
@@ -317,7 +314,7 @@ def _keys(path: Path, place: Path) -> list[str]:
     with reading(path), connect() as db:
         rows = db.execute(
             f"""select key from (select unnest(json_keys(j)) as key, "row" as r from (
-                from {json_lines(place)} limit {FIRST}) where json_type(j) = 'OBJECT')
+                from {json_lines(place)} limit {SAMPLE_ROWS}) where json_type(j) = 'OBJECT')
             group by key order by min(r), count(*) desc"""
         ).fetchall()
     names = [name for (name,) in rows]
@@ -466,7 +463,7 @@ def _drop_counter(db: Connection, file: _Table, mapped: Mapped) -> None:
     with reading(file.path):
         rows, agents, pairs = db.execute(
             f"""select count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))
-            from (from {file.relation} limit {FIRST})"""
+            from (from {file.relation} limit {SAMPLE_ROWS})"""
         ).fetchall()[0]
     if pairs < 0.9 * rows or rows < 3 * agents:
         return
@@ -497,7 +494,9 @@ def _decimals(db: Connection, file: _Table, mapped: Mapped) -> dict[str, str]:
         for t in (file.key(mapped.names[name]) for name in axes)
     )
     with reading(file.path):
-        more = db.execute(f"select {counts} from (from {file.relation} limit {FIRST})").fetchall()
+        more = db.execute(
+            f"select {counts} from (from {file.relation} limit {SAMPLE_ROWS})"
+        ).fetchall()
     for name, surplus in zip(axes, more[0], strict=True):
         if surplus > 0:
             cells[name] = f"if(regexp_full_match(trim({{}}), '{_COMMA}'), {point}, {{}})"
@@ -512,7 +511,7 @@ def _times(
     opened: list[_Table],
     mapped: Mapped,
     cell: str,
-    options: ReadOptions,
+    options: ImportOptions,
     notes: list[str],
 ) -> tuple[str, bool, float | None]:
     """SQL of the seconds of a row with {} for its time, whether it is a date, and its unit."""
@@ -525,7 +524,9 @@ def _times(
     if mapped.seconds is not None:
         return f"{value} * {real(mapped.seconds)}", False, mapped.seconds
     relation, column = columns[0]
-    middle = f"select median({value.replace('{}', column)}) from (from {relation} limit {FIRST})"
+    middle = (
+        f"select median({value.replace('{}', column)}) from (from {relation} limit {SAMPLE_ROWS})"
+    )
     with reading(path):
         unit = unix_unit(db.execute(middle).fetchall()[0][0] or 0.0)
     if unit is None:
@@ -538,7 +539,7 @@ def _table_select(
     db: Connection,
     file: _Table,
     mapped: Mapped,
-    options: ReadOptions,
+    options: ImportOptions,
     values: Mapping[str, str],
     agent_type: str,
 ) -> str:
@@ -573,7 +574,7 @@ def _table_select(
             if(odd, null, {value["z"]}) as z from {file.relation})"""
 
 
-def _other(db: Connection, file: _Table, options: ReadOptions) -> str:
+def _other(db: Connection, file: _Table, options: ImportOptions) -> str:
     """SQL: the columns that `--where` may name beside the canonical ones, numbers as numbers."""
     names = [
         name
@@ -588,7 +589,7 @@ def _other(db: Connection, file: _Table, options: ReadOptions) -> str:
     )
     with reading(file.path):
         numeric = db.execute(
-            f"select {counts} from (from {file.relation} limit {FIRST})"
+            f"select {counts} from (from {file.relation} limit {SAMPLE_ROWS})"
         ).fetchall()
     cells = [number(key) if yes else key for key, yes in zip(keys, numeric[0], strict=True)]
     pairs = zip(cells, names, strict=True)

@@ -29,22 +29,15 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-SMALL = 16 * 2**20
-"""Bytes that any file may unfold to."""
-MAX_RATIO = 200
-"""Tables of tracks are packed 3 to 20 times; more than this is a bomb."""
-MAX_PARQUET_RATIO = 50
-"""Positions hardly shrink, and the whole file counts as read, so the bound is tighter."""
-MAX_MEMORY = 128 * 2**20
-"""Bytes that a decompressor may ask for; `xz -9` needs half of it."""
-MAX_DIRECTORY = 1 << 20
-"""Bytes of the table of contents of a .zip."""
-DECODER_MEMORY = 384 * 2**20
-"""Bytes of memory that decoding Parquet may take, beyond what the program has when it starts."""
+SMALL = 16 * 2**20  # Bytes that any file may unpack to
+MAX_RATIO = 200  # Tables of tracks compress 3 to 20 times; a higher ratio than this is a bomb
+MAX_PARQUET_RATIO = 50  # Positions hardly compress and the whole file counts, so this is tighter
+MAX_MEMORY = 128 * 2**20  # Bytes that a decompressor may allocate; `xz -9` needs half of it
+MAX_DIRECTORY = 1 << 20  # Bytes of the table of contents of a .zip
+DECODER_MEMORY = 384 * 2**20  # Bytes that decoding Parquet may allocate
 MAX_FIELDS = 10_000
 BLOCK = 1 << 16
-WRONG, TOO_LARGE = 3, 4
-"""Exit codes of the program."""
+WRONG, TOO_LARGE = 3, 4  # Exit codes of the program
 
 
 def plain_suffix(path: Path) -> str:

@@ -38,8 +38,7 @@ from trajflow.errors import DataError
 from trajflow.io import MAX_BYTES, flush_folder
 from trajflow.types import Ints
 
-HOLD = 4 * CHUNK
-"""Values of a column that are held until whole chunks are written."""
+BUFFER_VALUES = 4 * CHUNK  # Values of a column that are buffered until whole chunks are written
 LEVEL = 3
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -173,7 +172,7 @@ class OutputFolder:
 
 
 @contextmanager
-def room_for(out: Path) -> Iterator[None]:
+def disk_errors(out: Path) -> Iterator[None]:
     """Turn what the disk of a place says no to into an error that says what to do.
 
     Raises:
@@ -232,7 +231,7 @@ class Column:
         self._held.append(added)
         self._waiting += len(added)
         self.rows += len(added)
-        if self._waiting >= HOLD:
+        if self._waiting >= BUFFER_VALUES:
             self._write(self._waiting // CHUNK * CHUNK)
 
     def close(self) -> None:
@@ -390,7 +389,7 @@ class StoreWriter:
         self._tables: dict[str, TableWriter] = {}
 
     def __enter__(self) -> Self:
-        with room_for(self.path), ExitStack() as undo:
+        with disk_errors(self.path), ExitStack() as undo:
             if not self._opened:
                 self._output.open()
                 undo.callback(self._output.close)
@@ -446,7 +445,7 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with room_for(self.path), ExitStack() as undo:
+        with disk_errors(self.path), ExitStack() as undo:
             if not self._opened:
                 undo.callback(self._output.close)
             if isinstance(error, OSError):
