@@ -1,11 +1,12 @@
 """Cleans the rows of an import: each is kept on a whole step of dt, or gets one reason why not.
 
-First `decide_rules` settles what holds for all rows (step, unit, speed limit), then a `Cleaner`
-applies the rules to one part of the rows after the other.
+`decide_rules` decides what holds for all rows (step, unit, speed limit); a `Cleaner` applies these
+rules to one part of the rows after the other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,16 +33,16 @@ from trajflow.types import Bools, Floats, Ints
 
 # What each problem means, in the order in which rows are judged
 PROBLEMS = {
-    "malformed": "a line without the columns of the others",
+    "malformed": "a line with fewer or more columns than the others",
     "no-label": "no name for the scene or the agent",
     "not-a-number": "a time or coordinate that is no finite decimal number",
-    "filler": "a place that stands for 'not seen': one that agents are at suddenly and exactly, or "
-    "a latitude beyond 90 degrees",
-    "mixed-units": "a scene or agent whose steps and place are of another order of magnitude",
-    "duplicate": "the same agent, time and place once more",
-    "conflict": "one agent at two places at one time; all of them are quarantined",
+    "filler": "a position that stands for 'not seen': agents jump to exactly there, or its "
+    "latitude is beyond 90 degrees",
+    "mixed-units": "a scene or agent whose steps and positions are of another order of magnitude",
+    "duplicate": "a repeated row: same agent, time and position",
+    "conflict": "one agent at two positions at one time; all of them are quarantined",
     "off-grid": "a time further than a quarter of dt from a whole step, or a second row in a step",
-    "teleport": "a place that the agent cannot have reached",
+    "teleport": "a position that the agent cannot have reached",
 }
 POLICIES = ("quarantine", "refuse")
 KEPT, BETWEEN = -1, -2
@@ -59,14 +60,7 @@ MAX_GLITCH_ROWS = 3  # A track may return after at most this many rows elsewhere
 
 
 def policies(wanted: Mapping[str, str] | str | None) -> dict[str, str]:
-    """What to do about each problem: "quarantine" unless something else is wanted.
-
-    Args:
-        wanted: A policy for all problems, or policies by problem.
-
-    Raises:
-        ConfigError: A problem or a policy is unknown.
-    """
+    """The policy for each problem, from one for all problems or those by problem."""
     if isinstance(wanted, str):
         wanted = dict.fromkeys(PROBLEMS, wanted)
     for problem, policy in (wanted or {}).items():
@@ -83,20 +77,19 @@ class Rules:
 
     Attributes:
         dt: Seconds per step of the store.
-        dt_from: How dt was found.
+        dt_from: How dt was determined.
         every: Steps of the files per step of the store; the rows between are dropped.
         seconds: Seconds per unit of the files' clock.
         row_interval: Typical time between two rows of an agent, in units of the files' clock.
-        unit, unit_from: Unit of the coordinates and how it was found.
-        speed_limit, speed_limit_from: Units per second of a jump, and how the limit was found.
-        limit: Speed that no step of a sound trajectory has, [K], units per second.
+        unit, unit_from: Unit of the coordinates and how it was determined.
+        speed_limit, speed_limit_from: Units per second of a jump, and how it was determined.
+        limit: Speed that no step of a trajectory without jumps exceeds, [K], units per second.
         reach: Speed at which a trajectory with such a step is divided, [K], units per second.
         other_unit: Whether a trajectory has another unit than the rest, [K].
-        fillers: Places that stand for "not seen", [F, 2].
+        fillers: Positions that stand for "not seen", [F, 2].
         tolerance: Share of dt by which a time may miss its whole step.
-        max_gap: Seconds between two rows that a straight line may bridge, where places at whole
-            steps are put on such lines; None where rows are on steps themselves.
-        notes: What the user should know.
+        max_gap: Longest gap in seconds to interpolate across; None without resampling.
+        notes: Sentences for the report.
     """
 
     dt: float
@@ -120,22 +113,12 @@ class Rules:
 def decide_rules(
     survey: MotionSurvey, rows: Ingest, source: Source, options: ImportOptions
 ) -> Rules:
-    """Decide what the format and the user leave open.
-
-    Args:
-        survey: Of the motion in all rows.
-        rows: All trajectories.
-        source: What the format fixes.
-        options: What the user fixes.
-
-    Raises:
-        DataError: dt is not given and cannot be estimated.
-    """
+    """Decide what the format (`source`) and the user (`options`) leave open."""
     typical = survey.time_step.typical()
     grain = survey.time_step.grain()
     exact = exact_step(rows.times(), typical, grain) if typical and grain else None
     if exact and typical and abs(exact / typical - 1) < ON_GRID:
-        exact = None  # nothing is rounded: rows are missing
+        exact = None  # rows are missing, the clock is not rounded
     typical = float(f"{exact:.9g}") if exact else typical
     if options.resample is not None and not source.frames:
         source = replace(source, dt=None)
@@ -151,13 +134,13 @@ def decide_rules(
             f"the clock is rounded to {grain:g}; the step is its span over the count of steps"
         )
     elif typical and not _has_off_grid_policy(options.on_problem):
-        _decide_lines(rules, survey, rows, typical)
+        _decide_resampling(rules, survey, rows, typical)
     rules.fillers = survey.fillers
     if len(rules.fillers):
         places = ", ".join(f"({x:g}, {y:g})" for x, y in rules.fillers[:5].tolist())
         rules.notes.append(
-            f"agents are at {places} suddenly and exactly: taken for a filler that stands for "
-            "'not seen', and quarantined"
+            f"agents jump to exactly {places}: taken for a filler that stands for 'not seen', and "
+            "quarantined"
         )
     _decide_unit(rules, survey, rows, source)
     speed = survey.speed / rules.seconds
@@ -174,8 +157,8 @@ def _has_off_grid_policy(on_problem: Mapping[str, str] | str | None) -> bool:
     return "off-grid" in (on_problem or {})
 
 
-def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: float) -> None:
-    """Put places on straight lines if rows come irregularly or each track has its own clock."""
+def _decide_resampling(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: float) -> None:
+    """Resample by interpolation if rows are irregular or each track has its own clock."""
     fine = rules.dt / rules.every / rules.seconds
     if survey.time_step.irregular() and fine >= typical / 2:
         low, high = np.quantile(survey.time_step.sample.values * rules.seconds, (0.05, 0.95))
@@ -190,13 +173,13 @@ def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: flo
         between = np.abs(np.angle(wave / scene[rows.scene])) > 2 * np.pi * TOLERANCE
         if rows.rows[between].sum() < OWN_CLOCK_SHARE * rows.rows.sum():
             return
-        why = "tracks have clocks of their own, between the steps of others"
+        why = "tracks have their own clocks, between the steps of others"
     else:
         return
     rules.max_gap = MAX_GAP_STEPS * max(rules.dt, typical * rules.seconds)
     rules.notes.append(
-        f"{why}: places at whole steps lie on straight lines between rows up to "
-        f"{rules.max_gap:.3g} s apart, so a present knows a little of the row after it; "
+        f"{why}: positions at whole steps are interpolated on straight lines between rows up to "
+        f"{rules.max_gap:.3g} s apart, so they depend a little on the next row; "
         "--on-problem off-grid=quarantine keeps rows near a whole step instead"
     )
 
@@ -215,7 +198,7 @@ def _decide_step(typical: float | None, source: Source, given: bool, rows: Inges
                 "column of the agents? Name it with --columns agent=NAME, and --columns scene= if "
                 "there is no column of scenes; if it is, give the step with --dt SECONDS"
             )
-        rules = Rules(typical, "guessed: the usual step between rows of an agent", 1, 1.0)
+        rules = Rules(typical, "guessed: the typical step between rows of an agent", 1, 1.0)
         shortest, longest = PLAUSIBLE_INTERVAL
         if not source.seconds_known and not shortest <= typical < longest:
             rules.notes.append(
@@ -231,7 +214,7 @@ def _decide_step(typical: float | None, source: Source, given: bool, rows: Inges
         rules.dt_from += f"; every {every}th row of {typical:g} s is kept"
     elif abs(ratio - 1) > 1e-3:
         rules.notes.append(
-            f"rows are usually {typical:g} s apart but dt is {source.dt:g} s; "
+            f"rows are typically {typical:g} s apart but dt is {source.dt:g} s; "
             f"rows off that grid are quarantined: is dt={typical:g} meant?"
         )
     return rules
@@ -255,7 +238,9 @@ def _decide_unit(rules: Rules, survey: MotionSurvey, rows: Ingest, source: Sourc
     rules.unit, rules.unit_from = source.unit, "given or named by the format"
     for name, speed in speeds.items():
         if rules.unit == "m" and plausible_metres(name, speed) is False:
-            rules.notes.append(f"{name}s usually move {speed:.3g} m/s: are these metres, seconds?")
+            rules.notes.append(
+                f"{name}s typically move {speed:.3g} m/s: are these metres and seconds?"
+            )
 
 
 def _note_scenes(rules: Rules, other: OtherUnits, scenes: list[str]) -> None:
@@ -276,20 +261,20 @@ def _decide_limits(rules: Rules, fastest: float | None, speed: Floats, given: fl
         limit = rules.speed_limit = fastest / rules.seconds
         rules.speed_limit_from = (
             f"guessed: {JUMP_FACTOR:g} times the 99th percentile of running speeds; "
-            f"{AGENT_SPEED_FACTOR:g} times an agent's own usual speed if that is more"
+            f"{AGENT_SPEED_FACTOR:g} times an agent's typical speed if that is more"
         )
-        own = np.nan_to_num(AGENT_SPEED_FACTOR * speed)
-        rules.limit = np.clip(own, limit, MAX_LIMIT_FACTOR * limit)
-        rules.reach = np.clip(own, REACH_SHARE * limit, MAX_LIMIT_FACTOR * limit)
+        own_limit = np.nan_to_num(AGENT_SPEED_FACTOR * speed)
+        rules.limit = np.clip(own_limit, limit, MAX_LIMIT_FACTOR * limit)
+        rules.reach = np.clip(own_limit, REACH_SHARE * limit, MAX_LIMIT_FACTOR * limit)
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What becomes of N rows.
+    """The decision about N rows.
 
     Attributes:
         reason: Index into REASONS, KEPT, or BETWEEN for rows dropped between steps, [N].
-        step: Whole steps of dt, [N]; meaningful where a row is kept.
+        step: Whole steps of dt, [N]; valid for kept rows.
         position: Coordinates, longitudes made continuous, [N, D].
         cut: Rows at which a new trajectory begins after a jump, [N].
         moved: Kept rows whose time was moved onto its step.
@@ -305,12 +290,12 @@ class Cleaned:
 class Cleaner:
     """Applies the rules to one part after the other.
 
-    A scene may come in several parts; what is found for its first holds for all.
+    A scene may come in several parts; the clock and meridian of its first part hold for all.
 
     Attributes:
         rules: What holds for all rows.
-        clock: Seconds by which the clock of a scene is shifted onto whole steps, by its code.
-        meridian: The longitude that those of a scene are near, by its code.
+        clock: Seconds by which the clock of each scene is shifted onto whole steps, by scene code.
+        meridian: Mean longitude of each scene, by scene code.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -319,7 +304,7 @@ class Cleaner:
         self.meridian: dict[int, float] = {}
 
     def __call__(self, part: Part) -> Cleaned:
-        """Judge whole trajectories."""
+        """Decide about the rows of whole trajectories."""
         rules = self.rules
         time = part.time * rules.seconds
         position = self._positions(part)
@@ -373,7 +358,7 @@ class Cleaner:
 
 
 def _find_repeats(reason: NDArray[np.int8], part: Part) -> None:
-    """Rows of one agent and time: exact copies after the first, or all if their places differ."""
+    """Mark copies of a row as duplicates, and all rows of one time at different positions."""
     good = np.flatnonzero(reason == KEPT)
     track, time = part.track[good], part.time[good]
     again = np.zeros(len(good), np.bool_)
@@ -394,7 +379,7 @@ def _find_repeats(reason: NDArray[np.int8], part: Part) -> None:
 def _find_off_grid(
     reason: NDArray[np.int8], track: Ints, exact: Floats, step: Ints, tolerance: float
 ) -> None:
-    """Rows too far from a whole step, and of several rows in one step all but the nearest."""
+    """Mark rows too far from a whole step, and all but the nearest of several rows in one step."""
     miss = np.abs(exact - step)
     reason[(reason == KEPT) & (miss > tolerance)] = REASONS.index("off-grid")
     good = np.flatnonzero(reason == KEPT)
@@ -405,17 +390,17 @@ def _find_off_grid(
         reason[order[1:][again]] = REASONS.index("off-grid")
 
 
-def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
-    """Places at whole steps on straight lines between rows of one track, split and piece.
+def resample(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
+    """Interpolate linearly at whole steps between rows of one track, split and piece.
 
     Args:
         part: Kept rows, [N].
         cut: Rows at which a new piece of a track begins, [N].
-        rules: The step, and how far two rows of a line may be apart.
+        rules: The step and the longest gap.
 
     Returns:
-        The places as rows, N anew, each in the file where its line begins; their steps, [N], and
-        where pieces begin, [N].
+        The M interpolated rows, each with the file and row before it; their steps, [M]; and the
+        rows at which pieces begin, [M].
     """
     time = part.time * rules.seconds / rules.dt
     whole = np.abs(time - np.rint(time)) < ON_GRID
@@ -437,13 +422,13 @@ def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
 
 
 def _shift(time: Floats, fine: float) -> float:
-    """What the clock is ahead of whole steps, 0 if that is negligible or may be its jitter."""
+    """Offset of the clock from whole steps; 0 if it is negligible or may be jitter."""
     shift, error = clock_shift(time, fine) if len(time) else (0.0, 0.0)
     return shift if abs(shift) > max(ON_GRID * fine, SHIFT_ERRORS * error) else 0.0
 
 
 def scenes_of(scene: Ints) -> list[tuple[int, slice]]:
-    """Each scene of sorted rows, [N], and where its rows are."""
+    """Code and slice of rows of each scene in sorted rows, [N]."""
     begins = np.flatnonzero(np.diff(scene, prepend=-1))
     ends = [*begins[1:].tolist(), len(scene)][: len(begins)]
     return [(int(scene[b]), slice(b, e)) for b, e in zip(begins.tolist(), ends, strict=True)]
@@ -452,23 +437,17 @@ def scenes_of(scene: Ints) -> list[tuple[int, slice]]:
 def find_jumps(
     track: Ints, time: Floats, position: Floats, limit: Floats, reach: Floats
 ) -> tuple[Bools, Bools]:
-    """Where whole trajectories jump: rows to quarantine, and places to cut the track.
+    """Find rows to quarantine and rows at which to cut a trajectory that jumps.
 
-    A track with a step faster than the limit is looked at closely: each of its steps that is
-    faster than its reach, a lower speed, divides it into runs. Up to three rows that the track
-    returns from are quarantined: the row after them is within reach of the row before them. At any
-    other such step the track is cut, and the rest becomes a trajectory of its own. A piece of a
-    cut track that has only one row is quarantined.
+    A track with a step faster than `limit` is divided into runs at each step faster than `reach`.
+    Up to three rows between runs are quarantined if the track returns from them: the row after
+    them is within reach of the row before them. At any other such step the track is cut, and the
+    rest becomes a trajectory of its own. A piece of one row is quarantined.
 
-    Args:
-        track: Trajectory of each row, those of one beside each other, [N].
-        time: Seconds, increasing inside a trajectory, [N].
-        position: World coordinates, [N, D].
-        limit: Speed that no step of a sound track has, of each row's trajectory, [N].
-        reach: Speed at which a track with such a step is divided, at most the limit, [N].
+    All arguments describe rows sorted by trajectory and time, [N]; positions are [N, D].
 
     Returns:
-        Rows to quarantine, [N], and rows at which a new trajectory begins, [N].
+        Whether to quarantine each row, [N], and whether a new trajectory begins at it, [N].
     """
     away, cut = np.zeros(len(track), np.bool_), np.zeros(len(track), np.bool_)
     steps = steps_of(track, time, position)
@@ -480,32 +459,27 @@ def find_jumps(
     begins = np.flatnonzero(np.concatenate(([True], np.diff(track) != 0)))
     ends = np.append(begins[1:], len(track))
     for number in np.unique(np.searchsorted(begins, far, side="right") - 1):
-        own = slice(int(begins[number]), int(ends[number]))
-        first, last = np.searchsorted(fast, (own.start, own.stop))
-        starts = [0, *(fast[first:last] - own.start).tolist()]
-        near = _Reach(time[own], position[own], float(reach[own.start]))
-        _divide(away[own], cut[own], starts, near)
+        rows = slice(int(begins[number]), int(ends[number]))
+        first, last = np.searchsorted(fast, (rows.start, rows.stop))
+        starts = [0, *(fast[first:last] - rows.start).tolist()]
+        within_reach = partial(_within, time[rows], position[rows], float(reach[rows.start]))
+        _divide(away[rows], cut[rows], starts, within_reach)
     return away, cut
 
 
-@dataclass(frozen=True)
-class _Reach:
-    time: Floats
-    position: Floats
-    limit: float
-
-    def __call__(self, before: int, after: int) -> bool:
-        seconds = self.time[after] - self.time[before]
-        way = np.linalg.norm(self.position[after] - self.position[before])
-        return bool(way <= self.limit * seconds)
+def _within(time: Floats, position: Floats, limit: float, before: int, after: int) -> bool:
+    distance = np.linalg.norm(position[after] - position[before])
+    return bool(distance <= limit * (time[after] - time[before]))
 
 
-def _divide(away: Bools, cut: Bools, starts: list[int], reach: _Reach) -> None:
-    """Walk the runs of one track of N rows; `starts` are the first rows of its runs."""
+def _divide(
+    away: Bools, cut: Bools, starts: list[int], within_reach: Callable[[int, int], bool]
+) -> None:
+    """Mark the rows of one track in place; `starts` are the first rows of its runs."""
     ends = [*starts[1:], len(away)]
     last, index = ends[0] - 1, 1
     while index < len(starts):
-        back = _return(reach, last, starts, index)
+        back = _return(within_reach, last, starts, index)
         if back is None:
             cut[starts[index]] = True
             back = index
@@ -518,9 +492,11 @@ def _divide(away: Bools, cut: Bools, starts: list[int], reach: _Reach) -> None:
         away |= kept[piece] == 1
 
 
-def _return(reach: _Reach, last: int, starts: list[int], index: int) -> int | None:
-    """The run, after at most three rows away, that can be reached from the last good row."""
+def _return(
+    within_reach: Callable[[int, int], bool], last: int, starts: list[int], index: int
+) -> int | None:
+    """The run, after at most three rows elsewhere, within reach of the last good row."""
     for back in range(index + 1, min(index + 1 + MAX_GLITCH_ROWS, len(starts))):
-        if starts[back] - last - 1 <= MAX_GLITCH_ROWS and reach(last, starts[back]):
+        if starts[back] - last - 1 <= MAX_GLITCH_ROWS and within_reach(last, starts[back]):
             return back
     return None

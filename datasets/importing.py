@@ -23,8 +23,8 @@ from trajflow.datasets.cleaning import (
     Cleaner,
     Rules,
     decide_rules,
-    on_lines,
     policies,
+    resample,
     scenes_of,
 )
 from trajflow.datasets.ingest import ImportOptions, Ingest, Part, Source, label_of
@@ -146,15 +146,10 @@ def import_tracks(
                 for block in _blocks(part, cleaner, rows, counts):
                     writer.append(block)
             report = replace(
-                _report(rows, source, cleaner, counts),
+                _report(rows, source, options, cleaner, counts),
                 source=format,
                 path=", ".join(map(str, paths)),
                 out=str(out),
-                scale=options.scale,
-                settings=dict(options.settings),
-                max_gap=rules.max_gap if options.resample else None,
-                projected=options.project,
-                factors=dict(options.factors),
             )
             _refuse(report, refused)
             if not report.rows_kept:
@@ -246,7 +241,7 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iter
         counts.resampled += len(step)
         wide = np.diff(good.time) * cleaner.rules.seconds > cleaner.rules.max_gap
         counts.wide_gaps += int((wide & (np.diff(good.track) == 0) & ~cut[1:]).sum())
-        good, step, cut = on_lines(good, cut, cleaner.rules)
+        good, step, cut = resample(good, cut, cleaner.rules)
     counts.kept += len(step)
     for _, chosen in scenes_of(good.scene):
         yield _block(good.take(chosen), step[chosen], cut[chosen], cleaner.rules, rows, counts)
@@ -297,7 +292,9 @@ def _label(rows: Ingest, track: int, number: int) -> int | str:
     return name
 
 
-def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> ImportReport:
+def _report(
+    rows: Ingest, source: Source, options: ImportOptions, cleaner: Cleaner, counts: _Counts
+) -> ImportReport:
     rules = cleaner.rules
     dropped = {name: count for name, count in rows.dropped.items() if count}
     if counts.between:
@@ -339,6 +336,11 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         speed_limit=rules.speed_limit,
         speed_limit_from=rules.speed_limit_from,
         columns=dict(source.columns),
+        scale=options.scale,
+        settings=dict(options.settings),
+        max_gap=rules.max_gap if options.resample else None,
+        projected=options.project,
+        factors=dict(options.factors),
         row_interval=rules.row_interval,
         origin=rows.origin if source.dates else None,
         time_unit=source.time_unit,

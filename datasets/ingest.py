@@ -25,8 +25,8 @@ from trajflow.types import Bools, Floats, Ints
 
 MAX_LINE = 1 << 17  # Bytes of a line of text
 MAX_NAME = 200
-MAX_TEXTS = 1000  # Unreadable rows whose text is kept
-MAX_RESTARTS = 20  # A file whose time goes back more often is not ordered by time
+MAX_TEXTS = 1000  # Unreadable rows agent_code text is kept
+MAX_RESTARTS = 20  # A file agent_code time goes back more often is not ordered by time
 NO_TYPE, NO_SPLIT = "agent", "all"
 BATCH = 122_880
 SAMPLE_ROWS = 20_000  # Rows from which the way a table is written is detected
@@ -163,7 +163,7 @@ class Part:
 
 @dataclass(frozen=True)
 class TimeReversal:
-    """A row of a file whose time is before that of the row above it."""
+    """A row of a file agent_code time is before that of the row above it."""
 
     file: int
     row: int
@@ -307,7 +307,6 @@ class Ingest:
             batch = batch.filter(pa.array(named))
             track, code["split"] = track[named], code["split"][named]
         if len(batch):
-            self._count_rows(track)
             self._note_reversals(track, batch.column("time").to_numpy(), batch.column("row"), file)
             columns = {
                 "track": track.astype(np.int32),
@@ -341,27 +340,20 @@ class Ingest:
         agents = agent.dictionary_encode()
         labels = [clean_label(text) for text in agents.dictionary.to_pylist()]
         named = np.array([is_name(label) for label in labels], np.bool_)
-        whose = agents.indices.to_numpy()
-        complete = named[whose] & (scene >= 0)
-        pairs = pa.array((scene + 1) * (len(labels) + 1) + whose).dictionary_encode()
+        agent_code = agents.indices.to_numpy()
+        complete = named[agent_code] & (scene >= 0)
+        pairs = pa.array((scene + 1) * (len(labels) + 1) + agent_code).dictionary_encode()
         index, keys = pairs.indices.to_numpy(), pairs.dictionary.to_numpy()
         first = np.empty(len(keys), np.int64)
         first[index[::-1]] = np.arange(len(index))[::-1]
         numbers = np.full(len(keys), -1)
         for place in np.flatnonzero(complete[first] & (kind[first] >= 0)).tolist():
             row = first[place]
-            key = (int(scene[row]), labels[whose[row]])
+            key = (int(scene[row]), labels[agent_code[row]])
             numbers[place] = self._tracks.setdefault(key, len(self._tracks))
             if numbers[place] == len(self._track_type):
                 self._track_type.append(int(kind[row]))
         return numbers[index], numbers[index] >= 0
-
-    def _count_rows(self, track: Ints) -> None:
-        if len(self.rows) < len(self._tracks):
-            grown = np.zeros(2 * len(self._tracks), np.int64)
-            grown[: len(self.rows)] = self.rows
-            self.rows = grown
-        self.rows[: int(track.max()) + 1] += np.bincount(track)
 
     def _note_reversals(self, track: Ints, time: Floats, row: pa.Array, file: int) -> None:
         last_file, last_track, last = self._last
@@ -378,11 +370,7 @@ class Ingest:
         self._last = (file, int(track[-1]), float(time[-1]))
 
     def restarts(self, least: float) -> list[TimeReversal]:
-        """Where time goes back by `least` or more in a file that is otherwise ordered by time.
-
-        Args:
-            least: In the unit of the files' clock.
-        """
+        """Where time goes back by `least`, in the files' unit, in a file otherwise in its order."""
         back = [turn for turn in self._reversals if turn.before - turn.after >= least]
         sorted_by_agent = self._agent_changes < 2 * len(self._tracks)
         few = len(back) <= MAX_RESTARTS and self._agent_changes >= 10 * len(back)
@@ -451,7 +439,8 @@ class Ingest:
         self.scene = np.array([code[scenes[tracks[i][0]]] for i in order], np.int64)
         self.types, self.splits = list(self._codes["type"]), list(self._codes["split"])
         self.kind = np.array(self._track_type, np.int64)[order]
-        self.rows = self.rows[: len(order)][order]
+        counts = dict(self.fetch("select track, count(*) from good group by track"))
+        self.rows = np.array([counts.get(track, 0) for track in order.tolist()], np.int64)
         self._writer.execute("create table numbers (track int, number int)")
         self._insert("numbers", pa.table({"track": np.arange(len(rank)), "number": rank}))
 
@@ -574,12 +563,7 @@ class Ingest:
         )
 
     def worst(self, by: str, most: int) -> dict[tuple[str, ...], Counter[str]]:
-        """Quarantined rows by problem, for the groups with most of them.
-
-        Args:
-            by: Columns that define the groups, such as "scene, agent".
-            most: Number of groups.
-        """
+        """Quarantined rows by problem, of the `most` groups of columns `by` with most of them."""
         result = self.fetch(
             f"""with counts as (select {by}, reason, count(*) as n, min(rowid) as seen
                 from quarantine group by all)
@@ -599,11 +583,7 @@ class Ingest:
 
 
 def check_expression(db: duckdb.DuckDBPyConnection, where: str) -> None:
-    """Refuse a condition that is not one expression of a row's columns.
-
-    Raises:
-        DataError: The condition is invalid or selects from a table.
-    """
+    """Refuse a condition that is not one expression of the columns of a row."""
     trees = []
     for query in (f"select {where}\n", f"select ({where}\n)"):
         tree = json.loads(db.execute("select json_serialize_sql(?)", [query]).fetchall()[0][0])
@@ -661,12 +641,7 @@ def reading(file: Path, where: str = "") -> Iterator[None]:
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Translate DuckDB's errors about disk and memory.
-
-    Raises:
-        OSError: The disk is full, read-only or broken.
-        DataError: The rows need more memory than is allowed.
-    """
+    """Translate DuckDB's errors about disk and memory to OSError and DataError."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
