@@ -1,4 +1,4 @@
-"""Write tracks into a store as they come; the store appears whole at the end or not at all."""
+"""Writes tracks into a store block by block; it appears complete at the end or not at all."""
 
 import errno
 import hashlib
@@ -40,8 +40,7 @@ from trajflow.io import MAX_BYTES, flush_folder
 from trajflow.remote import exists, is_remote, located, upload
 from trajflow.types import Ints
 
-HOLD = 4 * CHUNK
-"""Values of a column that are held until whole chunks are written."""
+BUFFER_VALUES = 4 * CHUNK  # Values of a column that are buffered until whole chunks are written
 LEVEL = 3
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -49,29 +48,23 @@ _TABLE_TYPES = {"f": "<f8", "i": "<i8", "u": "<i8", "b": "|i1"}
 
 
 class OutputFolder:
-    """A folder that appears whole at its place or not at all, written by one process at a time.
+    """A folder that appears complete or not at all, written by one process at a time.
 
-    While it is written, everything lies in `NAME.partial` beside its place, which is locked: the
-    lock ends with its owner, and what a killed one left is removed by the next. A folder in an
-    object store is written on this machine and uploaded at the end.
+    It is written in `NAME.partial` beside its final path. That folder is locked; the lock ends with
+    its process, and the next writer removes what a killed process left.
+    A folder in an object store is written on this machine and uploaded at the end.
 
     Attributes:
-        path: Where the folder appears, on this machine.
-        place: Where the folder appears; in an object store, or `path`.
+        path: Final path of the folder, on this machine.
+        place: Final place of the folder: `path`, or in an object store.
         content: The folder while it is written.
-        scratch: A folder for temporary files, gone afterwards.
+        scratch: A folder for temporary files, removed at the end.
     """
 
-    def __init__(self, path: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
-        """Look at the place, before any work is done.
+    def __init__(self, path: Path, overwrite: bool, replaceable: Callable[[Path], bool]) -> None:
+        """Check the path before any work is done.
 
-        Args:
-            path: Where the folder shall be.
-            overwrite: Whether a folder already there may be replaced.
-            is_ours: Whether a folder is of the kind that may be replaced.
-
-        Raises:
-            DataError: Something is at the place that may not be replaced.
+        A folder that exists is replaced if `overwrite` is set and `replaceable` accepts it.
         """
         self.place = located(path)
         if is_remote(self.place):
@@ -79,7 +72,7 @@ class OutputFolder:
             self.path = Path(os.path.realpath(self._temporary.name)) / self.place.name
         else:
             self.path = self.place = Path(os.path.realpath(self.place))
-        self._overwrite, self._is_ours = overwrite, is_ours
+        self._overwrite, self._replaceable = overwrite, replaceable
         self._partial = self.path.with_name(f"{self.path.name}.partial")
         self.content, self.scratch = self._partial / "content", self._partial / "scratch"
         self._old = self._partial / "replaced"
@@ -99,19 +92,19 @@ class OutputFolder:
         self.close()
 
     def open(self) -> None:
-        """Lock the place, and remove or restore what a killed writer left there.
+        """Lock the path, and remove or restore what a killed writer left.
 
         Raises:
-            DataError: It is being written already, or something has come there meanwhile.
+            DataError: Another process is writing there, or the path exists by now.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
             if self._old.exists() and not self.path.exists():
                 self._old.rename(self.path)
-            for left in self._partial.iterdir():
-                if left.name != "lock":
-                    shutil.rmtree(left)
+            for remains in self._partial.iterdir():
+                if remains.name != "lock":
+                    shutil.rmtree(remains)
             self._refuse()
             self.content.mkdir()
             self.scratch.mkdir()
@@ -120,10 +113,10 @@ class OutputFolder:
             raise
 
     def commit(self) -> None:
-        """Rename the content to its place; an old folder leaves only now.
+        """Rename the content to its final path; only now an old folder is removed.
 
         Raises:
-            DataError: Something has come there meanwhile.
+            DataError: The path exists by now and may not be replaced.
         """
         self._refuse()
         if self.path.exists():
@@ -139,7 +132,7 @@ class OutputFolder:
             upload(self.path, self.place)
 
     def close(self) -> None:
-        """Leave nothing but what was committed; an interrupted write may still add files."""
+        """Remove everything that was not committed; an interrupted write may still add files."""
         if not self._lock.is_locked:
             return
         for _ in range(20):
@@ -162,7 +155,7 @@ class OutputFolder:
             except Timeout:
                 break
             except FileNotFoundError:
-                continue  # its owner has just removed it
+                continue  # the other process has just removed it
             if (self._partial / "lock").exists():
                 return
             self._lock.release()
@@ -178,7 +171,7 @@ class OutputFolder:
             raise DataError(
                 f"{self.place} exists already; choose another path or allow it to be overwritten"
             )
-        if not self._is_ours(self.place):
+        if not self._replaceable(self.place):
             raise DataError(
                 f"{self.place} is not a store of trajflow and will not be overwritten; "
                 "choose another path or remove it yourself"
@@ -186,12 +179,8 @@ class OutputFolder:
 
 
 @contextmanager
-def room_for(out: Path) -> Iterator[None]:
-    """Turn what the disk of a place says no to into an error that says what to do.
-
-    Raises:
-        DataError: The disk is full or cannot be written.
-    """
+def disk_errors(out: Path) -> Iterator[None]:
+    """Turn errors of a full or read-only disk into a DataError with advice."""
     try:
         yield
     except OSError as error:
@@ -210,18 +199,18 @@ def room_for(out: Path) -> Iterator[None]:
 
 
 class Column:
-    """One stored array under construction, of one dimension.
+    """A one-dimensional array under construction, written in whole chunks.
 
-    Whole chunks are written as they come. No chunk is ever read back or rewritten, and those that
-    equal the fill value are written too: a missing file is damage.
+    No chunk is read back or rewritten, and chunks that equal the fill value are written too, so a
+    missing file is always damage.
     """
 
     def __init__(self, folder: Path, name: str, spec: Spec) -> None:
         self.rows = 0
         self.attrs: dict[str, Any] = dict(spec.attrs)
         self._dtype = np.dtype(spec.dtype)
-        self._held: list[NDArray[np.generic]] = []
-        self._waiting, self._digest = 0, hashlib.sha256()
+        self._buffer: list[NDArray[np.generic]] = []
+        self._buffered, self._digest = 0, hashlib.sha256()
         self._array = zarr.open_group(str(folder), mode="a").create_array(
             name,
             shape=(0,),
@@ -235,30 +224,30 @@ class Column:
 
     @property
     def sha256(self) -> str:
-        """Digest of all values so far, whatever the chunks they came in."""
+        """Digest of all values so far, independent of chunks."""
         return self._digest.hexdigest()
 
     def append(self, values: ArrayLike) -> None:
         """Add values at the end, [N]."""
         added = np.array(values, self._dtype)
         self._digest.update(added.data)
-        self._held.append(added)
-        self._waiting += len(added)
+        self._buffer.append(added)
+        self._buffered += len(added)
         self.rows += len(added)
-        if self._waiting >= HOLD:
-            self._write(self._waiting // CHUNK * CHUNK)
+        if self._buffered >= BUFFER_VALUES:
+            self._write(self._buffered // CHUNK * CHUNK)
 
     def close(self) -> None:
-        """Write what is still held, and what the array is."""
-        self._write(self._waiting)
+        """Write the buffered values and the attributes."""
+        self._write(self._buffered)
         self._array.attrs.update(self.attrs)
 
     def _write(self, count: int) -> None:
         if count:
-            held = np.concatenate(self._held)
-            self._array.append(held[:count])
-            self._held = [held[count:].copy()]
-            self._waiting -= count
+            values = np.concatenate(self._buffer)
+            self._array.append(values[:count])
+            self._buffer = [values[count:].copy()]
+            self._buffered -= count
 
 
 def _fill(dtype: np.dtype[np.generic]) -> float | int:
@@ -268,7 +257,7 @@ def _fill(dtype: np.dtype[np.generic]) -> float | int:
 
 
 class TableWriter:
-    """A table under construction: columns of numbers, and of text as codes with names."""
+    """A table under construction; text is stored as codes, with the names in the attributes."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name, self._rows = folder / name, name, 0
@@ -277,11 +266,7 @@ class TableWriter:
         self._names: dict[str, dict[str, int]] = {}
 
     def append(self, columns: Mapping[str, ArrayLike | Sequence[str]]) -> None:
-        """Add rows to all columns; the first call names the columns.
-
-        Raises:
-            DataError: Columns are missing, new or not of one length.
-        """
+        """Add rows to all columns; the first call names the columns."""
         arrays = {name: _plain(values) for name, values in columns.items()}
         if not any(map(len, arrays.values())):
             return
@@ -296,14 +281,14 @@ class TableWriter:
                 f"got {sizes}"
             )
         for name, values in arrays.items():
-            known = self._names.get(name)
-            if known is not None:
-                values = np.array([known.setdefault(str(v), len(known)) for v in values], np.int64)
+            codes = self._names.get(name)
+            if codes is not None:
+                values = np.array([codes.setdefault(str(v), len(codes)) for v in values], np.int64)
             self._columns[name].append(values)
         self._rows += lengths.pop()
 
     def close(self) -> None:
-        """Write what is held, and the names behind the codes."""
+        """Write the buffered rows, and the names of the codes."""
         for name, column in self._columns.items():
             if name in self._names:
                 column.attrs["names"] = list(self._names[name])
@@ -320,7 +305,7 @@ class TableWriter:
 
 
 def _plain(values: ArrayLike | Sequence[str]) -> NDArray[Any]:
-    """Values as an array without a mask: what was masked is NaN, or "" in text."""
+    """Values as an array in which masked ones are NaN, or "" in text."""
     if not np.ma.isMaskedArray(values):
         return np.asarray(values)
     masked = np.ma.asarray(values)
@@ -330,13 +315,13 @@ def _plain(values: ArrayLike | Sequence[str]) -> NDArray[Any]:
 
 
 class StoreWriter:
-    """A store under construction; memory holds a few chunks of rows and what each trajectory is.
+    """A store under construction; memory holds a few chunks of rows and the index.
 
     Attributes:
-        path: Where the store appears when the `with` block ends without an error.
+        path: The store; it appears when the `with` block ends without an error.
         folds: Test scenes of each leave-one-out fold, or None.
         centres: Longitude and latitude around which each scene was projected to metres, or None.
-        report: What the import found, stored with the tracks.
+        report: The report of an import, stored with the tracks.
 
     Example:
         >>> import numpy as np, tempfile
@@ -364,10 +349,10 @@ class StoreWriter:
         history: str = "",
         overwrite: bool = False,
     ) -> None:
-        """Look whether a store may be written here.
+        """Check the path and the facts about all tracks.
 
         Args:
-            path: Where the store shall be, or an output folder that is open already.
+            path: Path of the store, or an output folder that is open already.
             dims: Coordinates of a position, D: 2 or 3.
             dt: Seconds per step.
             unit: Unit of the coordinates, "m", "px", "degree" or another name.
@@ -376,10 +361,10 @@ class StoreWriter:
             inputs: Name, sha256 and bytes of every file read.
             folds: Test scenes of each leave-one-out fold; None: each scene is its own fold.
             history: The command that writes the store.
-            overwrite: Whether a store already at the path is replaced, once this one is complete.
+            overwrite: Whether to replace an existing store once this one is complete.
 
         Raises:
-            DataError: The path is taken, or dims, dt or unit make no sense.
+            DataError: The path exists, or dims, dt or unit are invalid.
         """
         if dims not in (2, 3) or not 0 < dt < np.inf or not unit:
             raise DataError(
@@ -387,12 +372,11 @@ class StoreWriter:
                 f"got dims={dims}, dt={dt}, unit={unit!r}"
             )
         self._opened = isinstance(path, OutputFolder)
-        self._output = (
-            path
-            if isinstance(path, OutputFolder)
-            else OutputFolder(Path(path), overwrite, is_store)
-        )
-        self.path = self._output.place
+        if isinstance(path, OutputFolder):
+            self._output, self.path = path, path.place
+        else:
+            self._output = OutputFolder(Path(path), overwrite, is_store)
+            self.path = self._output.place
         self.folds = folds
         self.centres: Mapping[str, tuple[float, float]] | None = None
         self.report: Mapping[str, Any] = {}
@@ -403,7 +387,7 @@ class StoreWriter:
         self._tables: dict[str, TableWriter] = {}
 
     def __enter__(self) -> Self:
-        with room_for(self.path), ExitStack() as undo:
+        with disk_errors(self.path), ExitStack() as undo:
             if not self._opened:
                 self._output.open()
                 undo.callback(self._output.close)
@@ -416,14 +400,13 @@ class StoreWriter:
         return self
 
     def append(self, block: TrackBlock) -> None:
-        """Add whole trajectories of one scene, after those already there.
+        """Add whole trajectories of one scene.
 
-        A block that is refused leaves the store as it was, so more may follow.
+        A refused block leaves the store unchanged, so more blocks may follow.
 
         Raises:
-            DataError: The block is not consistent, its times do not increase or lie off the grid
-                of dt, a value is masked or not finite, or its scene or agent has been closed
-                before.
+            DataError: The block is inconsistent, its times do not increase or are off the grid of
+                dt, a value is masked or not finite, or its scene or agent was complete before.
         """
         self._refuse_closed()
         time, position = _plain(block.time), _plain(block.position)
@@ -435,15 +418,15 @@ class StoreWriter:
             self._rows[axis].append(values)
 
     def append_table(self, name: str, columns: Mapping[str, ArrayLike | Sequence[str]]) -> None:
-        """Add rows to a table beside the tracks, such as rows set aside by an import.
+        """Add rows to a table beside the tracks, such as the quarantined rows of an import.
 
         Args:
             name: The table, for example "quarantine".
-            columns: Numbers or texts, [N] each, masked ones are missing; the same names at every
-                call.
+            columns: Numbers or texts by name, [N] each; the same names in every call. Masked
+                values are missing.
 
         Raises:
-            DataError: The name cannot be used, or the columns do not fit.
+            DataError: The name is invalid, or the columns differ from those before.
         """
         self._refuse_closed()
         if name not in self._tables:
@@ -459,7 +442,7 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with room_for(self.path), ExitStack() as undo:
+        with disk_errors(self.path), ExitStack() as undo:
             if not self._opened:
                 undo.callback(self._output.close)
             if isinstance(error, OSError):
@@ -500,11 +483,11 @@ class StoreWriter:
             unknown = sorted(set(scenes) - set(result["scenes"]))
             if unknown:
                 raise DataError(f"fold {fold!r} names scenes that have no tracks: {unknown}")
-        own = {"dims": self._dims, "dt": self._dt, "unit": self._unit, "folds": folds}
-        own["centres"] = self.centres
-        more = {"inputs": self._inputs, "report": dict(self.report), "content": content}
+        facts = {"dims": self._dims, "dt": self._dt, "unit": self._unit, "folds": folds}
+        facts |= {"centres": self.centres, "inputs": self._inputs, "content": content}
+        facts |= {"report": dict(self.report)}
         try:
-            return Header.model_validate({**self._origin, **own, **more, **result})
+            return Header.model_validate({**self._origin, **facts, **result})
         except ValidationError as error:
             raise DataError(f"the store's attributes cannot be written: {error}") from error
 
@@ -513,12 +496,12 @@ def write_checksums(folder: Path) -> None:
     """Flush every file and folder of a finished store to the disk and write their checksums.
 
     Raises:
-        DataError: A description is larger than one that would be read again.
+        DataError: A metadata file is too large to be read again.
     """
     files: dict[str, str] = {}
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
-            file = Path(place, name)
+            file = Path(parent, name)
             files[file.relative_to(folder).as_posix()] = _hash_and_flush(file)
     target = folder / CHECKSUMS
     target.parent.mkdir()
@@ -530,8 +513,8 @@ def write_checksums(folder: Path) -> None:
                 f"the names and counts in {name} take {size} bytes, more than {MAX_BYTES}; divide "
                 "the data into several stores"
             )
-    for place, _, _ in os.walk(folder):
-        flush_folder(Path(place))
+    for parent, _, _ in os.walk(folder):
+        flush_folder(Path(parent))
 
 
 def _hash_and_flush(file: Path) -> str:
@@ -542,7 +525,7 @@ def _hash_and_flush(file: Path) -> str:
 
 
 class _Contents:
-    """What a store holds besides its rows: names, codes, sizes and extents, block by block."""
+    """Collects the index and the header of a store, block by block."""
 
     def __init__(self, dims: int) -> None:
         self.rowsize: list[Ints] = []
@@ -561,14 +544,7 @@ class _Contents:
     def add(
         self, block: TrackBlock, time: NDArray[Any], position: NDArray[Any]
     ) -> NDArray[np.int8]:
-        """Take a checked block.
-
-        Returns:
-            Code of the split of each row, [N].
-
-        Raises:
-            DataError: The scene or an agent of it was complete already, or a name is no text.
-        """
+        """Add a checked block, and return the code of the split of each row, [N]."""
         labels = [_label(label) for label in block.labels]
         names = np.atleast_1d(np.asarray(block.split))
         used, which = np.unique(names, return_index=True)
@@ -615,7 +591,7 @@ class _Contents:
         return columns
 
     def summary(self) -> dict[str, Any]:
-        """The part of the header that follows from the tracks."""
+        """The fields of the header that follow from the tracks."""
         rows = self._split_rows[: len(self._splits)]
         kinds = np.bincount(np.concatenate(self._type))
         return {
@@ -637,14 +613,14 @@ class _Contents:
                 f"scene {block.scene!r} comes again after scene {last!r}; "
                 "append all blocks of a scene one after the other"
             )
-        fresh: set[str] = set()
+        seen: set[str] = set()
         for label in map(str, labels):
-            if label in fresh or (block.scene == last and label in self._open):
+            if label in seen or (block.scene == last and label in self._open):
                 raise DataError(
                     f"scene {block.scene!r}, agent {label!r} comes twice; "
                     "join its rows into one trajectory or give the parts different labels"
                 )
-            fresh.add(label)
+            seen.add(label)
         for name in (block.scene, *set(block.types), *splits):
             _text(name)
         if len({*splits} | {*self._splits}) > MAX_SPLITS:
@@ -669,17 +645,9 @@ def _text(name: object) -> str:
 def check_block(
     block: TrackBlock, time: NDArray[Any], position: NDArray[Any], dims: int, dt: float
 ) -> None:
-    """Refuse a block that is inconsistent, or tracks that are no positions in time.
+    """Refuse a block whose sizes, times [N] or positions [N, D], both without masks, are invalid.
 
-    Args:
-        block: Trajectories of one scene.
-        time: Its times without a mask, [N].
-        position: Its positions without a mask, [N, D].
-        dims: Coordinates of a position in this store, D.
-        dt: Seconds per step of this store.
-
-    Raises:
-        DataError: With the scene and, where it is one agent's fault, the agent.
+    Errors name the scene and, if they concern one agent, its label.
     """
     _check_sizes(block, time, position, dims)
     fault = find_fault(time, first_rows(block.rowsize), dt)

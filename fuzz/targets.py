@@ -15,7 +15,7 @@ from registry import target
 
 from trajflow.config import Config
 from trajflow.datasets.columns import map_columns
-from trajflow.datasets.ingest import Ingest, ReadOptions
+from trajflow.datasets.ingest import ImportOptions, Ingest
 from trajflow.datasets.readers import FORMATS
 from trajflow.datasets.schema import GROUP, Spec, TrackBlock
 from trajflow.datasets.store import CHECKSUMS, encode_checksums, open_store, unpack
@@ -139,7 +139,7 @@ def _rows(format: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         rows = Ingest(Path(folder))
         with closing(rows):
-            options = ReadOptions(Path(folder), dt=0.4)
+            options = ImportOptions(folder=Path(folder), dt=0.4)
             source = FORMATS[format].read(rows.db, path, options)
             assert list(rows.read(source, options))[-1] == rows.rows_read
             kept = sum(len(part.row) for part in rows.sorted_parts(64))
