@@ -21,7 +21,6 @@ from trajflow.cli.options import (
 )
 from trajflow.cli.tables import pairs
 from trajflow.errors import ConfigError
-from trajflow.remote import url_of
 
 
 def export(
@@ -148,6 +147,8 @@ def tui(
     served = "TEXTUAL_DRIVER" in os.environ  # `textual serve` stands between it and a browser
     if not (served or (sys.stdin.isatty() and sys.stdout.isatty())):
         raise ConfigError("tui needs a terminal; run it in one, not in a pipe")
+    from trajflow.remote import url_of
+
     if (url := url_of(place)) is not None:
         raise ConfigError(f"the terminal UI opens local folders; copy {url} to this machine first")
     if not place.exists():
