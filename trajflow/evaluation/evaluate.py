@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajflow.baselines import load as load_baseline
 from trajflow.config import Config
@@ -33,7 +34,7 @@ from trajflow.inference.tables import check_fit
 from trajflow.metrics import mean_speed
 from trajflow.runs import RunFolder, track_data
 from trajflow.statistics import People, Tally, intervals
-from trajflow.types import Batch, Chooser, Floats, Forecaster, OnProgress, counted, silent
+from trajflow.types import Batch, Chooser, Floats, Forecaster, Ints, OnProgress, counted, silent
 
 log = logging.getLogger("trajflow")
 
@@ -104,6 +105,8 @@ class _Evaluation:
     def __init__(self, judging: Judging) -> None:
         self.judging, self.tally = judging, Tally()
         self.by_motion = {STANDING: Tally(), MOVING: Tally()}
+        self.by_type: dict[str, Tally] = {}
+        self.groups: list[str] = []
         self.seconds: list[float] = []
         self.targets: list[int] = []
         self.sensitivities: list[float] = []
@@ -117,6 +120,7 @@ class _Evaluation:
         group_of = {scene: name for name, scenes in groups.items() for scene in scenes}
         for tally in (self.tally, *self.by_motion.values()):
             tally.expect(groups)
+        self.groups += groups
         first = True
         for batch in batches:
             if not batch.targets:
@@ -147,11 +151,24 @@ class _Evaluation:
         group = np.array([group_of[one] for one in scene.tolist()])
         agent = batch.agent[batch.target]
         self.tally.add(group, agent, scores)
+        self._add_types(batch, scores, group, agent)
         if self.judging.standing is None:
             return
         stood = mean_speed(batch.past[batch.target]) < self.judging.standing
         for motion, mine in ((STANDING, stood), (MOVING, ~stood)):
             self.by_motion[motion].add(group[mine], agent[mine], scores[mine])
+
+    def _add_types(
+        self, batch: Batch, scores: Floats, group: NDArray[np.str_], agent: Ints
+    ) -> None:
+        """Add the scores to those of each agent's type, where there are several."""
+        if batch.types is None:
+            return
+        types = batch.types[batch.target]
+        for name in np.unique(types).tolist():
+            tally, mine = self.by_type.setdefault(name, Tally()), types == name
+            tally.expect(self.groups)
+            tally.add(group[mine], agent[mine], scores[mine])
 
     def _draw(
         self, forecaster: Forecaster, batch: Batch, variant: int
@@ -188,6 +205,10 @@ class _Evaluation:
             seconds_per_forecast=float(np.median(seconds / np.array(self.targets))),
             sample_sensitivity=min(self.sensitivities),
             by_motion={motion: self._judged(some)[1] for motion, some in motions.items() if some},
+            by_type={
+                name: self._judged(tally.people())[1]
+                for name, tally in sorted(self.by_type.items())
+            },
             people={g: replace(one, sums=one.sums[:, energy]) for g, one in people.items()},
         )
 

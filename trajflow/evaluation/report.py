@@ -59,6 +59,8 @@ class Report:
         seconds_per_forecast: Median time to draw all samples of one agent, in a batch.
         sample_sensitivity: How far another seed moves the samples; see `seeds`.
         by_motion: Scores of those who stood in the past and of those who moved, where asked for.
+        by_type: Scores of the agents of each type, where there are several; means over the groups
+            that have some.
         people: The people of each group with the sums of their energy scores, for paired
             comparisons.
     """
@@ -70,6 +72,7 @@ class Report:
     seconds_per_forecast: float
     sample_sensitivity: float
     by_motion: Mapping[str, GroupScore] = field(default_factory=dict)
+    by_type: Mapping[str, GroupScore] = field(default_factory=dict)
     people: Mapping[str, People] = field(default_factory=dict)
 
     @property
@@ -122,6 +125,7 @@ class Report:
             "mean": overall,
             "window_mean": _numbers(self.window_mean),
             "by_motion": {name: score.to_json() for name, score in self.by_motion.items()},
+            "by_type": {name: score.to_json() for name, score in self.by_type.items()},
             "seconds_per_batch": self.seconds_per_batch,
             "seconds_per_forecast": self.seconds_per_forecast,
             "sample_sensitivity": self.sample_sensitivity,
