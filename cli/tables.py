@@ -218,18 +218,25 @@ def _agreement(report: Mapping[str, Any], key: str, name: str) -> list[object]:
 
 
 def _motion_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Scores of those who stood in their past and of those who moved."""
-    groups = report.get("by_motion") or {}
-    if len(groups) < 2:
-        return
-    total = sum(group["windows"] for group in groups.values())
-    rows = [
-        [motion, group["windows"] / total, group["people"], *(group[key] for key in BY_MOTION)]
-        for motion, group in groups.items()
-    ]
-    yield ""
-    yield f"by the past; standing is slower than {report['standing']:.3g} per step"
-    yield table(["", "share", "people", *(SCORES[key] for key in BY_MOTION)], rows)
+    """Scores by motion (those who stood in their past, those who moved), and by agent type."""
+    slow = report.get("standing") or 0
+    titles = {
+        "by_motion": f"by the past; standing is slower than {slow:.3g} per step",
+        "by_type": "by the type of the agent",
+    }
+    for key, title in titles.items():
+        groups = report.get(key) or {}
+        if len(groups) < 2:
+            continue
+        total = sum(group["windows"] for group in groups.values())
+        rows = [
+            [name or "unknown", group["windows"] / total, group["people"]]
+            + [group[score] for score in BY_MOTION]
+            for name, group in groups.items()
+        ]
+        yield ""
+        yield title
+        yield table(["", "share", "people", *(SCORES[key] for key in BY_MOTION)], rows)
 
 
 def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:

@@ -101,6 +101,8 @@ class ModelConfig(_Section):
     """Whether seconds per step are an input, so that one model serves several."""
     memory: int = Field(0, ge=0, le=64)
     """Earlier tracks of others at the same place that each agent is shown; 0: none."""
+    types: bool = False
+    """Whether the agent's type is an input, where the store has several; an unknown one is fine."""
 
     @field_validator("encoder_options")
     @classmethod
@@ -196,6 +198,8 @@ class TrainConfig(_Section):
     memory_dropout: float = Field(0.5, ge=0, lt=1)
     """Share of the agents that learn without memory, so that a forecast also works without; half of
     the others learn with a random part of it."""
+    type_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the agents that learn without their type, so that unknown types can be forecast."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the numbers of a context that are dropped."""
     validate_every: float = Field(1.0, gt=0)

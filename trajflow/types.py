@@ -42,6 +42,8 @@ class Batch:
         memory: Earlier tracks of others through the target's position: positions and how many steps
             before the present they were, [B, A, K, W, D + 1] with W = T + F steps (R times as many
             with `around`); NaN where not observed. None unless requested.
+        types: Name of each agent's type, [B, A]; "" where unknown or padded. None if all agents
+            are of one type.
     """
 
     past: Floats
@@ -53,6 +55,7 @@ class Batch:
     around: Floats | None = None
     dt_ratio: Floats | None = None
     memory: Floats | None = None
+    types: NDArray[np.str_] | None = None
 
     @property
     def seen(self) -> Bools:

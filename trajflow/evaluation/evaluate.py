@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajflow.baselines import load as load_baseline
 from trajflow.config import Config
@@ -33,7 +34,7 @@ from trajflow.inference.tables import check_fit
 from trajflow.metrics import mean_speed
 from trajflow.runs import RunFolder, track_data
 from trajflow.statistics import People, Tally, intervals
-from trajflow.types import Batch, Chooser, Floats, Forecaster, OnProgress, counted, silent
+from trajflow.types import Batch, Chooser, Floats, Forecaster, Ints, OnProgress, counted, silent
 
 log = logging.getLogger("trajflow")
 
@@ -103,6 +104,8 @@ class _Evaluation:
     def __init__(self, options: EvaluationOptions) -> None:
         self.options, self.tally = options, Tally()
         self.by_motion = {"standing": Tally(), "moving": Tally()}
+        self.by_type: dict[str, Tally] = {}
+        self.groups: list[str] = []
         self.seconds: list[float] = []
         self.targets: list[int] = []
         self.sensitivities: list[float] = []
@@ -116,6 +119,7 @@ class _Evaluation:
         group_of = {scene: name for name, scenes in groups.items() for scene in scenes}
         for tally in (self.tally, *self.by_motion.values()):
             tally.add_groups(groups)
+        self.groups += groups
         first = True
         for batch in batches:
             if not batch.targets:
@@ -146,11 +150,24 @@ class _Evaluation:
         group = np.array([group_of[index] for index in scene.tolist()])
         agent = batch.agent[batch.target]
         self.tally.add(group, agent, scores)
+        self._add_types(batch, scores, group, agent)
         if self.options.standing is None:
             return
         standing = mean_speed(batch.past[batch.target]) < self.options.standing
         for motion, rows in (("standing", standing), ("moving", ~standing)):
             self.by_motion[motion].add(group[rows], agent[rows], scores[rows])
+
+    def _add_types(
+        self, batch: Batch, scores: Floats, group: NDArray[np.str_], agent: Ints
+    ) -> None:
+        """Add the scores to those of each agent's type, where there are several."""
+        if batch.types is None:
+            return
+        types = batch.types[batch.target]
+        for name in np.unique(types).tolist():
+            tally, rows = self.by_type.setdefault(name, Tally()), types == name
+            tally.add_groups(self.groups)
+            tally.add(group[rows], agent[rows], scores[rows])
 
     def _draw(
         self, forecaster: Forecaster, batch: Batch, variant: int
@@ -186,6 +203,10 @@ class _Evaluation:
             seconds_per_forecast=float(np.median(seconds / np.array(self.targets))),
             sample_sensitivity=min(self.sensitivities),
             by_motion={m: self._group_scores(groups)[1] for m, groups in motions.items() if groups},
+            by_type={
+                name: self._group_scores(tally.people())[1]
+                for name, tally in sorted(self.by_type.items())
+            },
             people={g: replace(group, sums=group.sums[:, energy]) for g, group in people.items()},
         )
 

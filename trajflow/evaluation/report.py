@@ -60,6 +60,8 @@ class Report:
         sample_sensitivity: How much the samples depend on the seed; see `sample_sensitivity`.
         by_motion: Scores of agents that stood and of agents that moved, if `options.standing` is
             set.
+        by_type: Scores of the agents of each type, if there are several; means over the groups
+            that have some.
         people: People of each group with the sums of their energy scores, for paired comparisons.
     """
 
@@ -70,6 +72,7 @@ class Report:
     seconds_per_forecast: float
     sample_sensitivity: float
     by_motion: Mapping[str, GroupScore] = field(default_factory=dict)
+    by_type: Mapping[str, GroupScore] = field(default_factory=dict)
     people: Mapping[str, People] = field(default_factory=dict)
 
     @property
@@ -123,6 +126,7 @@ class Report:
             "mean": overall,
             "window_mean": _numbers(self.window_mean),
             "by_motion": {name: score.to_json() for name, score in self.by_motion.items()},
+            "by_type": {name: score.to_json() for name, score in self.by_type.items()},
             "seconds_per_batch": self.seconds_per_batch,
             "seconds_per_forecast": self.seconds_per_forecast,
             "sample_sensitivity": self.sample_sensitivity,

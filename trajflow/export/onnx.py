@@ -77,6 +77,7 @@ class ForecastGraph(nn.Module):
         wide, reminded = noise * self.temperature, context
         if memory is not None:
             reminded = context + self.model.from_memory(context, frame, memory)
+        reminded = self.model.with_types(reminded, None)
         return self.model.futures(reminded, frame, wide, self.evaluations, known), context
 
 

@@ -78,6 +78,7 @@ class TrackFormat:
         displacement_scale: Typical displacement per step, in this unit.
         dt_range: Seconds per step.
         memory: Earlier tracks of others that each agent is shown; 0: the model looks at none.
+        types: Names of the agent types that the model distinguishes; empty: none.
     """
 
     history: int
@@ -87,6 +88,7 @@ class TrackFormat:
     displacement_scale: float
     dt_range: DtRange
     memory: int = 0
+    types: tuple[str, ...] = ()
 
 
 class Predictor(ABC):
@@ -196,6 +198,7 @@ class Predictor(ABC):
         ood: bool = False,
         on_bad: Literal["raise", "quarantine"] = "raise",
         place: Place | Moment | None = None,
+        types: ArrayLike | None = None,
     ) -> Forecast:
         """Draw `samples` futures of every agent, or choose them of more draws.
 
@@ -226,6 +229,9 @@ class Predictor(ABC):
             place: What was watched here earlier, `trajflow.Place`, for a model that was trained
                 with `model.memory`: at the scene "" and its last step, or where `place.at(scene,
                 now)` says. It needs `agents`, the ids as they were pushed. None: no memory.
+            types: Names of the types of the A agents, [A] or [*, A], for a model that was trained
+                with `model.types`; a name that it does not know, such as "", is an unknown type.
+                None: all are unknown.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
@@ -234,7 +240,7 @@ class Predictor(ABC):
             TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
                 samples cannot be chosen so.
             ConfigError: OOD scores are asked of a run without a detector, or at another `dt`; the
-                place does not fit the model or the ids.
+                place does not fit the model or the ids; types are given to a model without.
         """
         if on_bad not in ("raise", "quarantine"):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
@@ -253,10 +259,11 @@ class Predictor(ABC):
         # A bad agent draws noise like any other, so that the noise of the others stays theirs.
         weights = None
         memory = None if place is None else self._remembered(place, full, count, agents, dt_ratio)
+        names = None if types is None else self._typed(types, lead, full.shape[:2])
         if wanted is None:
-            drawn, contexts = self._draw(full, target, samples, seed, dt_ratio, memory)
+            drawn, contexts = self._draw(full, target, samples, seed, dt_ratio, memory, names)
         else:
-            drawn, weights = self._chosen(full, target, wanted, seed, dt_ratio, memory)
+            drawn, weights = self._chosen(full, target, wanted, seed, dt_ratio, memory, names)
             weights = np.where(bad.ravel(), np.nan, weights).reshape(samples, *lead)
             contexts = self._contexts(full, target, dt_ratio) if ood else ()
         if bad.any():
@@ -268,6 +275,29 @@ class Predictor(ABC):
         if on_bad == "quarantine":
             forecast = replace(forecast, faults=faults.reshape(lead))
         return self._with_ood(forecast, full[:, :count], contexts, ~bad) if ood else forecast
+
+    def _typed(
+        self, types: ArrayLike, shape: tuple[int, ...], full: tuple[int, ...]
+    ) -> NDArray[np.str_]:
+        """Names of types of scenes [B, A + N] from those of the forecast agents, [A] or [*, A].
+
+        Raises:
+            ConfigError: The model distinguishes no types.
+            TrajflowError: There are more or fewer names than agents.
+        """
+        if not self.format.types:
+            raise ConfigError(
+                "this model takes no agent types: it was trained without model.types, or exported; "
+                "leave types out"
+            )
+        names = np.asarray(types, np.str_)
+        if names.shape not in (shape, shape[-1:]):
+            raise TrajflowError(
+                f"types must name each of the {shape[-1]} agents, got shape {names.shape}"
+            )
+        result = np.full(full, "", names.dtype)
+        result[:, : shape[-1]] = np.broadcast_to(names, shape).reshape(-1, shape[-1])
+        return result
 
     def check_place(self, place: Place, dt_ratio: float = 1.0) -> None:
         """Refuse a place that the model cannot use at so many seconds per step over the usual.
@@ -354,9 +384,10 @@ class Predictor(ABC):
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
         dt_ratio = self.format.dt_range.ratios(batch)
-        drawn = self._draw(batch.past, batch.target, samples, seed, dt_ratio, batch.memory_window)[
-            0
-        ]
+        memory = batch.memory_window
+        drawn, _ = self._draw(
+            batch.past, batch.target, samples, seed, dt_ratio, memory, batch.types
+        )
         return batch.placed(drawn)
 
     def choose(
@@ -379,7 +410,7 @@ class Predictor(ABC):
         """
         wanted, dt_ratio = self._selection(samples, draws, rule), self.format.dt_range.ratios(batch)
         futures, weights = self._chosen(
-            batch.past, batch.target, wanted, seed, dt_ratio, batch.memory_window
+            batch.past, batch.target, wanted, seed, dt_ratio, batch.memory_window, batch.types
         )
         return batch.placed(futures), batch.placed(weights)
 
@@ -451,6 +482,7 @@ class Predictor(ABC):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         """Futures [S, N, F, D] of the N targets, and their contexts [N, H] of each network.
 
@@ -462,6 +494,8 @@ class Predictor(ABC):
             dt_ratio: Seconds per step over the usual ones, [B] or one for all.
             memory: What is remembered, [B, A, K, T + F, D + 1]; None: nothing. The contexts are
                 those without.
+            types: Names of the agents' types, [B, A]; None: unknown. An exported model and one
+                without types ignore them.
         """
 
     @abstractmethod
@@ -473,5 +507,6 @@ class Predictor(ABC):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""

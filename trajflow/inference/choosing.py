@@ -96,6 +96,7 @@ def chosen_futures(
     dt_ratio: Tensor | None = None,
     temperature: float = 1.0,
     memory: Tensor | None = None,
+    types: Tensor | None = None,
 ) -> Chosen:
     """Chosen futures of the targets, [K, N, F, D] and their weights [K, N], world coordinates.
 
@@ -114,6 +115,7 @@ def chosen_futures(
         dt_ratio: Seconds per step over those of the training tracks, [B].
         temperature: Deviation of the noise.
         memory: What is remembered of others, [B, A, K, W, D + 1]; learned noises do not read it.
+        types: Codes of the agents' types, [B, A]; learned noises do not read them.
 
     Raises:
         ConfigError: The model draws the agents of a scene together, or has not learned such a set.
@@ -124,7 +126,8 @@ def chosen_futures(
             "agents of a scene together; take plain draws, or train with model.joint=false"
         )
     context, frame = model.context(past, target, dt_ratio)
-    own, context = context[target], model.with_memory(context, frame, memory)[target]
+    reminded = model.with_types(model.with_memory(context, frame, memory), types)
+    own, context = context[target], reminded[target]
     frame = frame.take(target)
     if selection.rule == LEARNED:
         noise, weights = _learned(own, selection.count, sets or {})

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError
@@ -97,6 +98,7 @@ class Ensemble(Predictor):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         rng = secrets.randbits(31) if seed is None else seed
         shares = zip(self.predictors, self.shares(samples, rng), strict=True)
@@ -105,7 +107,7 @@ class Ensemble(Predictor):
         for number, (one, share) in enumerate(shares):
             if share:
                 own_seed = rng + SEED_STEP * number
-                drawn, own = one._draw(past, target, share, own_seed, dt_ratio, memory)
+                drawn, own = one._draw(past, target, share, own_seed, dt_ratio, memory, types)
                 futures.append(drawn)
             else:
                 own = one._contexts(past, target, dt_ratio)
@@ -120,6 +122,7 @@ class Ensemble(Predictor):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures that stand for the draws of all members, [S, N, F, D], and weights [S, N].
 
@@ -129,12 +132,13 @@ class Ensemble(Predictor):
         if wanted.rule == LEARNED:
             each = replace(wanted, draws=wanted.count)
             sets = [
-                one._chosen(past, target, each, seed, dt_ratio, memory) for one in self.predictors
+                one._chosen(past, target, each, seed, dt_ratio, memory, types)
+                for one in self.predictors
             ]
             result = merge([Chosen(*map(torch.tensor, one)) for one in sets])
         else:
             rng = secrets.randbits(31) if seed is None else seed
-            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio, memory)
+            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio, memory, types)
             # Rules start from the first draws, and these are all of one member.
             order = np.random.default_rng(rng).permutation(len(drawn))
             result = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)

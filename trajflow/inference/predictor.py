@@ -20,7 +20,7 @@ from trajflow.inference.choosing import Selection, chosen_futures, draws_of
 from trajflow.manifest import read_kept
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.serialization import MOST, read_samples, unpack
-from trajflow.models.tensors import memory_tensor, to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.ood.detector import Detector
 from trajflow.ood.storage import read_detector
@@ -97,6 +97,7 @@ class TorchPredictor(Predictor):
         seed: int | None,
         dt_ratio: float | Floats = 1.0,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
         centre = scene_centres(past)
@@ -111,6 +112,7 @@ class TorchPredictor(Predictor):
             self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
             memory_tensor(memory, centre, self.device),
+            type_tensor(types, self.format.types, self.device),
         )
         there = centre[np.nonzero(target)[0], None]
         weights = result.weights.double().cpu().numpy()
@@ -143,6 +145,7 @@ class TorchPredictor(Predictor):
         seed: int | None,
         dt_ratio: float | Floats = 1.0,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         centre = scene_centres(past)
         drawn, context = forecast_within(
@@ -155,6 +158,7 @@ class TorchPredictor(Predictor):
             self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
             memory_tensor(memory, centre, self.device),
+            type_tensor(types, self.format.types, self.device),
         )
         there = centre[np.nonzero(target)[0], None]
         futures = np.asarray(drawn.double().cpu().numpy() + there)
@@ -165,7 +169,9 @@ def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
     a, dt = model.architecture, float(facts["dt"])
     least, most = (facts.get(name, 1.0) * dt for name in ("least_rate", "most_rate"))
     scale, dts = float(model.normalizer.displacement_scale), DtRange(dt, least, most)
-    return TrackFormat(a.history, a.horizon, a.dims, str(facts["unit"]), scale, dts, a.memory)
+    return TrackFormat(
+        a.history, a.horizon, a.dims, str(facts["unit"]), scale, dts, a.memory, a.types
+    )
 
 
 def forecast_within(
@@ -178,6 +184,7 @@ def forecast_within(
     dt_ratio: Tensor,
     temperature: float,
     memory: Tensor | None = None,
+    types: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Futures [S, N, F, D] of the targets as `TrajectoryModel.forecast` draws them, and contexts.
 
@@ -195,11 +202,12 @@ def forecast_within(
         dt_ratio: Seconds per step over those of the training tracks, [B].
         temperature: Deviation of the noise.
         memory: What is remembered of others, [B, A, K, W, D + 1]; None: nothing.
+        types: Codes of the agents' types, [B, A]; None: unknown.
 
     Raises:
         TrajflowError: The memory does not suffice for one of them.
     """
-    request = _Request(past, target, samples, steps, dt_ratio, temperature, memory)
+    request = _Request(past, target, samples, steps, dt_ratio, temperature, memory, types)
     most = len(past) if model.architecture.joint else int(target.sum())
     parts = 1
     while True:
@@ -236,6 +244,7 @@ class _Request:
     dt_ratio: Tensor
     temperature: float
     memory: Tensor | None
+    types: Tensor | None
 
     def drawn(self, model: TrajectoryModel, generator: Generator) -> tuple[Tensor, Tensor]:
         """Futures and contexts of all at once."""
@@ -248,6 +257,7 @@ class _Request:
             self.dt_ratio,
             self.temperature,
             self.memory,
+            self.types,
         )
 
     def by_scenes(
@@ -257,6 +267,7 @@ class _Request:
         for part in torch.arange(len(self.past), device=self.past.device).chunk(parts):
             cut = {name: getattr(self, name)[part] for name in ("past", "target", "dt_ratio")}
             cut["memory"] = None if self.memory is None else self.memory[part]
+            cut["types"] = None if self.types is None else self.types[part]
             yield replace(self, **cut).drawn(model, noise)
 
     def by_agents(
@@ -273,6 +284,8 @@ class _Request:
             context, frame = model.context(past[scenes], chosen, self.dt_ratio[scenes])
             started = self.temperature * whole[:, part]
             memory = None if self.memory is None else self.memory[scenes]
-            reminded = model.with_memory(context, frame, memory)[chosen]
+            types = None if self.types is None else self.types[scenes]
+            whole_context = model.with_memory(context, frame, memory)
+            reminded = model.with_types(whole_context, types)[chosen]
             futures = model.futures(reminded, frame.take(chosen), started, self.steps)
             yield futures, context[chosen]

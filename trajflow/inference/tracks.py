@@ -11,6 +11,7 @@ import numpy as np
 from trajflow.calibration import Region
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
+from trajflow.datasets.windows import type_names
 from trajflow.errors import ConfigError
 from trajflow.ood.detector import OODScores
 from trajflow.types import Batch, Bools, Floats, Ints
@@ -233,6 +234,7 @@ def _batch(tracks: Tracks, scenes: list[Ints], targets: Bools, history: int, hor
         scene=tracks.scene[tracks.track[rows[:, 0]]],
         start=tracks.step[rows[:, 0]] - (history - 1),
         agent=np.where(there, tracks.agent[tracks.track[rows]], -1),
+        types=type_names(tracks, np.where(there, tracks.track[rows], -1)),
     )
 
 

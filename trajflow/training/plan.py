@@ -86,6 +86,8 @@ FEW_WINDOWS = 1000
 """Training windows below which the network is narrow."""
 NARROW = 64
 """Width of a narrow network."""
+TYPE_AGENTS = 20
+"""Training agents of a type, from which a network can learn what is its own."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Fingerprint:
         persistence: Correlation of the logs of mean speeds before and after a moment.
         chirality: Mean turn over mean size of a turn; 0 where left is as frequent as right.
         speeding: Mean change of log speed over its deviation; 0 where time has no direction.
+        types: Types of which there are 20 agents or more.
     """
 
     dt: float
@@ -121,6 +124,7 @@ class Fingerprint:
     persistence: float
     chirality: float
     speeding: float
+    types: int = 1
 
     @property
     def reversible(self) -> bool:
@@ -161,6 +165,7 @@ def fingerprint(tracks: Tracks, own: Bools, horizon: int = HORIZON) -> Fingerpri
         persistence=persistence,
         chirality=turn,
         speeding=change,
+        types=int((np.bincount(tracks.kind[np.unique(track)], minlength=1) >= TYPE_AGENTS).sum()),
     )
 
 
@@ -276,6 +281,9 @@ def choices(tracks: Fingerprint, windows: int, given: TrainConfig) -> list[Choic
         Choice("train.patience", PATIENCE, f"ends after {PATIENCE} validations without a better"),
         Choice("samples.epochs", 5, "as in the benchmarks"),
     ]
+    if tracks.types > 1:
+        why = f"{tracks.types} types have {TYPE_AGENTS} agents or more"
+        result.append(Choice("model.types", True, why))
     side = f"mean turn {tracks.chirality:+.2f} and change of speed {tracks.speeding:+.2f} of size"
     if tracks.reversible and persistent:
         noise = 0.3 if tracks.recordings < FEW_RECORDINGS else 0.05

@@ -1,5 +1,6 @@
 """From settings and data to a trainer: the model, its normalizer, its objective, its folder."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -61,8 +62,8 @@ def objective_of(settings: FlowConfig) -> MeanFlowObjective:
     return preset.objective(times, settings.loss_power)
 
 
-def architecture_of(config: Config, dims: int) -> Architecture:
-    """The architecture that the settings describe, for tracks of D coordinates."""
+def architecture_of(config: Config, dims: int, types: Sequence[str] = ()) -> Architecture:
+    """The architecture that the settings describe, for tracks of D coordinates and agent types."""
     model = config.model
     return Architecture(
         history=config.data.history,
@@ -82,6 +83,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         own_speed=model.own_speed,
         condition_on_dt=model.condition_on_dt,
         memory=model.memory,
+        types=tuple(types) if model.types else (),
     )
 
 
@@ -97,9 +99,14 @@ def new_model(config: Config, data: TrackData, dims: int) -> TrajectoryModel:
 
     with reproducible(config.train.threads, cpu):
         reseed(config.train.seed, cpu)
-        model = TrajectoryModel(architecture_of(config, dims))
+        model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
         model.fit_normalizer(scenes())
     return model
+
+
+def _types(config: Config, data: TrackData) -> Sequence[str]:
+    """Names of the agent types that the model distinguishes: those of the store, if several."""
+    return data.store.types if config.model.types and len(data.store.types) > 1 else ()
 
 
 def _check_data(config: Config, data: TrackData, dims: int) -> None:
@@ -175,7 +182,7 @@ def resumed_trainer(
         for damage in folder.damages():
             raise RunError(damage)
         with reproducible(config.train.threads, device):
-            model = TrajectoryModel(architecture_of(config, dims))
+            model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
         return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
     if (folder.path / OLD).exists() and not Checkpoint.exists(folder):
         raise RunError(
@@ -185,7 +192,7 @@ def resumed_trainer(
     saved = Checkpoint.exists(folder)
     if saved:
         with reproducible(config.train.threads, device):
-            model = TrajectoryModel(architecture_of(config, dims))
+            model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
     else:
         model = new_model(config, data, dims)
     trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)

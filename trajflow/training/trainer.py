@@ -18,7 +18,7 @@ from trajflow.datasets.loader import TrackData
 from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
 from trajflow.models.serialization import pack, unpack
-from trajflow.models.tensors import memory_tensor, to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
@@ -84,6 +84,7 @@ class Trainer:
             history_dropout=self.settings.history_dropout,
             position_noise=self.settings.position_noise * displacement_scale,
             memory_dropout=self.settings.memory_dropout,
+            type_dropout=self.settings.type_dropout if self.model.architecture.types else 0.0,
         )
         if config.model.memory:
             self.data.watch(config.model.memory, displacement_scale)
@@ -321,6 +322,7 @@ class Trainer:
             dropout=self.settings.dropout,
             dt_ratio=torch.as_tensor(pace, dtype=torch.float32, device=self.device),
             memory=memory_tensor(batch.memory_window, centre, self.device),
+            types=type_tensor(batch.types, self.model.architecture.types, self.device),
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from trajflow import metrics
-from trajflow.models.tensors import memory_tensor, to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.types import Batch, Floats, Ints, scene_centres
 
@@ -63,6 +63,7 @@ def _draws(
             generator,
             temperature=temperature,
             memory=memory_tensor(batch.memory_window, centre, device),
+            types=type_tensor(batch.types, model.architecture.types, device),
         )
         rows = np.nonzero(batch.target)[0]
         drawn.append(futures.double().cpu().numpy() + centre[rows, None])

@@ -233,6 +233,7 @@ model.onnx` makes one
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         shape = (samples, int(target.sum()), self.horizon * self.dims)
         noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
@@ -260,6 +261,7 @@ model.onnx` makes one
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> tuple[Floats, Floats]:
         """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
         (context,) = self._contexts(past, target, dt_ratio)
