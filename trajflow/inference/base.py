@@ -17,9 +17,10 @@ from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
 from trajflow.inference.inputs import PastShape
+from trajflow.inference.noise import batch_keys
 from trajflow.ood.detector import Detector, OODScores
 from trajflow.place import Moment, Place
-from trajflow.types import Batch, Bools, Floats
+from trajflow.types import Batch, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,9 @@ class Predictor(ABC):
             neighbors: Others who are around but are not forecast: [*, N, T, D] with N of them,
                 or, where their number differs, one [N, T, D] for each scene.
             samples: Draws S.
-            seed: Equal seeds give equal forecasts; None draws afresh.
+            seed: Equal seeds give equal forecasts, of a run and of its export; None draws afresh.
+                The noise of an agent follows from the seed, the number of its scene and its own
+                among the agents, whoever else is there.
             agents: Ids of the A agents, carried into the forecast.
             draws: How many futures to choose from; None: 20 for each that is wanted. A learned
                 set is drawn as it is.
@@ -350,11 +353,14 @@ class Predictor(ABC):
         return np.concatenate([points, around], 1), faults
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
-        """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
+        """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents.
+
+        The noise of a target follows from the seed, its recording, step and number alone, so it
+        is the same in any batch.
+        """
         dt_ratio = self.format.dt_range.ratios(batch)
-        drawn = self._draw(batch.past, batch.target, samples, seed, dt_ratio, batch.memory_window)[
-            0
-        ]
+        memory, keys = batch.memory_window, batch_keys(batch)
+        drawn = self._draw(batch.past, batch.target, samples, seed, dt_ratio, memory, keys)[0]
         return batch.placed(drawn)
 
     def choose(
@@ -377,7 +383,13 @@ class Predictor(ABC):
         """
         wanted, dt_ratio = self._selection(samples, draws, rule), self.format.dt_range.ratios(batch)
         futures, weights = self._chosen(
-            batch.past, batch.target, wanted, seed, dt_ratio, batch.memory_window
+            batch.past,
+            batch.target,
+            wanted,
+            seed,
+            dt_ratio,
+            batch.memory_window,
+            batch_keys(batch),
         )
         return batch.placed(futures), batch.placed(weights)
 
@@ -449,6 +461,7 @@ class Predictor(ABC):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         """Futures [S, N, F, D] of the N targets, and their contexts [N, H] of each network.
 
@@ -460,6 +473,8 @@ class Predictor(ABC):
             dt_ratio: Seconds per step over the usual ones, [B] or one for all.
             memory: What is remembered, [B, A, K, T + F, D + 1]; None: nothing. The contexts are
                 those without.
+            keys: Scene, step and agent of each target, [N, 3], which its noise follows from; None:
+                its place in `target`.
         """
 
     @abstractmethod
@@ -471,5 +486,6 @@ class Predictor(ABC):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""

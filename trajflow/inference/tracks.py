@@ -135,12 +135,11 @@ def forecast_ends(
         ood: Scores the pasts of a batch, as `Predictor.ood` does; None: they are not scored.
         max_rows: Rows held in memory at once.
     """
-    count = 0
     clocks = [store.header.clock(name) for name in store.scenes]
     for scenes in store.parts(max_rows):
         tracks = store.tracks(scenes)
         for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
-            drawn, weights = _drawn(forecaster, batch, samples, selection, seed + count)
+            drawn, weights = _drawn(forecaster, batch, samples, selection, seed)
             scene, agent = np.nonzero(batch.target)
             yield Futures(
                 scene=[store.scenes[code] for code in batch.scene[scene]],
@@ -154,7 +153,6 @@ def forecast_ends(
                 origin=store.header.origin,
                 time_unit=store.header.time_unit,
             )
-            count += 1
 
 
 def _drawn(
