@@ -42,6 +42,8 @@ class Batch:
         memory: What others did earlier who were where a target is now: positions and how many
             steps before the present they were, [B, A, K, W, D + 1] with W = T + F steps (R times
             as many like `around`); NaN where nobody was seen. Only where asked for.
+        name: A number for the recording and id of each agent, [B, A], by which its noise is the
+            same in any store; None: numbers of this store are taken.
     """
 
     past: Floats
@@ -53,6 +55,7 @@ class Batch:
     around: Floats | None = None
     dt_ratio: Floats | None = None
     memory: Floats | None = None
+    name: Ints | None = None
 
     @property
     def seen(self) -> Bools:

@@ -78,6 +78,8 @@ class TrackFormat:
         displacement_scale: Typical displacement per step, in this unit.
         dt_range: Seconds per step.
         memory: Earlier tracks of others that each agent is shown; 0: the model looks at none.
+        neighbors: Others that an agent attends to, the nearest, so that the agents of a scene may
+            be forecast some at a time; None: they are drawn together.
     """
 
     history: int
@@ -87,6 +89,7 @@ class TrackFormat:
     displacement_scale: float
     dt_range: DtRange
     memory: int = 0
+    neighbors: int | None = None
 
 
 class Predictor(ABC):

@@ -163,4 +163,8 @@ def _common(predictors: Sequence[TorchPredictor]) -> TrackFormat:
     least, most = (max(p.dts[0] for p in predictors), min(p.dts[1] for p in predictors))
     scale = min(p.format.displacement_scale for p in predictors)
     dts = DtRange(predictors[0].dt, least, most)
-    return replace(predictors[0].format, displacement_scale=scale, dt_range=dts)
+    limits = [p.format.neighbors for p in predictors]
+    neighbors = None if None in limits else max(limit or 0 for limit in limits)
+    return replace(
+        predictors[0].format, displacement_scale=scale, dt_range=dts, neighbors=neighbors
+    )

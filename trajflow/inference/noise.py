@@ -5,7 +5,8 @@ computed in any parts, on any number of machines, by torch or from an exported m
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import Any, cast
 
 import numpy as np
@@ -23,10 +24,19 @@ def place_keys(target: Bools) -> Ints:
 
 
 def batch_keys(batch: Batch) -> Ints:
-    """Keys of a batch's N targets: recording, present step and agent, [N, 3]."""
+    """Keys of a batch's N targets: recording, present step and agent, or names, [N, 3]."""
     scene, agent = np.nonzero(batch.target)
     present = batch.start + batch.past.shape[2] - 1
+    if batch.name is not None:
+        return np.stack([np.zeros_like(scene), present[scene], batch.name[scene, agent]], 1)
     return np.stack([batch.scene[scene], present[scene], batch.agent[scene, agent]], 1)
+
+
+def name_keys(scenes: Sequence[str], agents: Sequence[str]) -> Ints:
+    """A number for each recording and id, [N]; the same wherever they are."""
+    names = (f"{scene}\0{agent}".encode() for scene, agent in zip(scenes, agents, strict=True))
+    digests = b"".join(blake2b(name, digest_size=8).digest() for name in names)
+    return np.frombuffer(digests, "<i8").astype(np.int64)
 
 
 def normal(seed: int | None, keys: Ints, samples: int, size: int) -> NDArray[np.float32]:

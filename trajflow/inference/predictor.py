@@ -167,7 +167,10 @@ def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
     a, dt = model.architecture, float(facts["dt"])
     least, most = (facts.get(name, 1.0) * dt for name in ("least_rate", "most_rate"))
     scale, dts = float(model.normalizer.displacement_scale), DtRange(dt, least, most)
-    return TrackFormat(a.history, a.horizon, a.dims, str(facts["unit"]), scale, dts, a.memory)
+    limit = 0 if model.social is None else model.social.limit
+    neighbors = None if a.joint else limit
+    unit = str(facts["unit"])
+    return TrackFormat(a.history, a.horizon, a.dims, unit, scale, dts, a.memory, neighbors)
 
 
 def forecast_within(
