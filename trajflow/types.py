@@ -44,6 +44,8 @@ class Batch:
             with `around`); NaN where not observed. None unless requested.
         types: Name of each agent's type, [B, A]; "" where unknown or padded. None if all agents
             are of one type.
+        name: A number for the recording and id of each agent, [B, A], which makes its noise the
+            same in any store; None: numbers of this store are used.
     """
 
     past: Floats
@@ -56,6 +58,7 @@ class Batch:
     dt_ratio: Floats | None = None
     memory: Floats | None = None
     types: NDArray[np.str_] | None = None
+    name: Ints | None = None
 
     @property
     def seen(self) -> Bools:

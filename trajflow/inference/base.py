@@ -17,10 +17,11 @@ from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
 from trajflow.inference.inputs import PastShape
+from trajflow.inference.noise import batch_keys
 from trajflow.ood.detector import Detector, OODScores
 from trajflow.place import Moment, Place
 from trajflow.remote import local_copy
-from trajflow.types import Batch, Bools, Floats
+from trajflow.types import Batch, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class TrackFormat:
         dt_range: Seconds per step.
         memory: Earlier tracks of others that each agent is shown; 0: the model looks at none.
         types: Names of the agent types that the model distinguishes; empty: none.
+        neighbors: Others that an agent attends to, the nearest, so that the agents of a scene may
+            be forecast some at a time; None: they are drawn together.
     """
 
     history: int
@@ -89,6 +92,7 @@ class TrackFormat:
     dt_range: DtRange
     memory: int = 0
     types: tuple[str, ...] = ()
+    neighbors: int | None = None
 
 
 class Predictor(ABC):
@@ -210,7 +214,9 @@ class Predictor(ABC):
             neighbors: Others who are around but are not forecast: [*, N, T, D] with N of them,
                 or, where their number differs, one [N, T, D] for each scene.
             samples: Draws S.
-            seed: Equal seeds give equal forecasts; None draws afresh.
+            seed: Equal seeds give equal forecasts, of a run and of its export; None draws afresh.
+                The noise of an agent follows from the seed, the number of its scene and its own
+                among the agents, whoever else is there.
             agents: Ids of the A agents, carried into the forecast.
             draws: How many futures to choose from; None: 20 for each that is wanted. A learned
                 set is drawn as it is.
@@ -382,11 +388,15 @@ class Predictor(ABC):
         return np.concatenate([points, around], 1), faults
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
-        """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
+        """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents.
+
+        The noise of a target follows from the seed, its recording, step and number alone, so it
+        is the same in any batch.
+        """
         dt_ratio = self.format.dt_range.ratios(batch)
-        memory = batch.memory_window
+        memory, keys = batch.memory_window, batch_keys(batch)
         drawn, _ = self._draw(
-            batch.past, batch.target, samples, seed, dt_ratio, memory, batch.types
+            batch.past, batch.target, samples, seed, dt_ratio, memory, batch.types, keys
         )
         return batch.placed(drawn)
 
@@ -410,7 +420,14 @@ class Predictor(ABC):
         """
         wanted, dt_ratio = self._selection(samples, draws, rule), self.format.dt_range.ratios(batch)
         futures, weights = self._chosen(
-            batch.past, batch.target, wanted, seed, dt_ratio, batch.memory_window, batch.types
+            batch.past,
+            batch.target,
+            wanted,
+            seed,
+            dt_ratio,
+            batch.memory_window,
+            batch.types,
+            batch_keys(batch),
         )
         return batch.placed(futures), batch.placed(weights)
 
@@ -483,6 +500,7 @@ class Predictor(ABC):
         dt_ratio: float | Floats,
         memory: Floats | None = None,
         types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         """Futures [S, N, F, D] of the N targets, and their contexts [N, H] of each network.
 
@@ -496,6 +514,8 @@ class Predictor(ABC):
                 those without.
             types: Names of the agents' types, [B, A]; None: unknown. An exported model and one
                 without types ignore them.
+            keys: Scene, step and agent of each target, [N, 3], which its noise follows from; None:
+                its place in `target`.
         """
 
     @abstractmethod
@@ -508,5 +528,6 @@ class Predictor(ABC):
         dt_ratio: float | Floats,
         memory: Floats | None = None,
         types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -15,10 +14,11 @@ from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import LEARNED, Selection
+from trajflow.inference.noise import fresh
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.ood.detector import THRESHOLD, OODScores
 from trajflow.selection import Chosen, choose, merge
-from trajflow.types import Bools, Floats
+from trajflow.types import Bools, Floats, Ints
 
 SEED_STEP = 1_000_003
 """Between the seeds of two members: neighboring seeds of an ensemble shall share no draws."""
@@ -99,15 +99,16 @@ class Ensemble(Predictor):
         dt_ratio: float | Floats,
         memory: Floats | None = None,
         types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        rng = secrets.randbits(31) if seed is None else seed
+        rng = fresh(seed)
         shares = zip(self.predictors, self.shares(samples, rng), strict=True)
         futures: list[Floats] = []
         contexts: list[Floats] = []
         for number, (one, share) in enumerate(shares):
             if share:
                 own_seed = rng + SEED_STEP * number
-                drawn, own = one._draw(past, target, share, own_seed, dt_ratio, memory, types)
+                drawn, own = one._draw(past, target, share, own_seed, dt_ratio, memory, types, keys)
                 futures.append(drawn)
             else:
                 own = one._contexts(past, target, dt_ratio)
@@ -123,6 +124,7 @@ class Ensemble(Predictor):
         dt_ratio: float | Floats,
         memory: Floats | None = None,
         types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures that stand for the draws of all members, [S, N, F, D], and weights [S, N].
 
@@ -132,13 +134,13 @@ class Ensemble(Predictor):
         if wanted.rule == LEARNED:
             each = replace(wanted, draws=wanted.count)
             sets = [
-                one._chosen(past, target, each, seed, dt_ratio, memory, types)
+                one._chosen(past, target, each, seed, dt_ratio, memory, types, keys)
                 for one in self.predictors
             ]
             result = merge([Chosen(*map(torch.tensor, one)) for one in sets])
         else:
-            rng = secrets.randbits(31) if seed is None else seed
-            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio, memory, types)
+            rng = fresh(seed)
+            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio, memory, types, keys)
             # Rules start from the first draws, and these are all of one member.
             order = np.random.default_rng(rng).permutation(len(drawn))
             result = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)
@@ -164,4 +166,8 @@ def _common(predictors: Sequence[TorchPredictor]) -> TrackFormat:
     least, most = (max(p.dts[0] for p in predictors), min(p.dts[1] for p in predictors))
     scale = min(p.format.displacement_scale for p in predictors)
     dts = DtRange(predictors[0].dt, least, most)
-    return replace(predictors[0].format, displacement_scale=scale, dt_range=dts)
+    limits = [p.format.neighbors for p in predictors]
+    neighbors = None if None in limits else max(limit or 0 for limit in limits)
+    return replace(
+        predictors[0].format, displacement_scale=scale, dt_range=dts, neighbors=neighbors
+    )

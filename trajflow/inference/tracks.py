@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
 from trajflow.datasets.windows import type_names
 from trajflow.errors import ConfigError
+from trajflow.inference.noise import name_keys
 from trajflow.ood.detector import OODScores
 from trajflow.types import Batch, Bools, Floats, Ints
 
@@ -136,16 +137,26 @@ def forecast_ends(
         ood: Scores the pasts of a batch, as `Predictor.ood` does; None: they are not scored.
         max_rows: Rows held in memory at once.
     """
-    count = 0
     clocks = [store.header.clock(name) for name in store.scenes]
-    for scenes in store.parts(max_rows):
-        tracks = store.tracks(scenes)
-        for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
-            drawn, weights = _drawn(forecaster, batch, samples, selection, seed + count)
+    for part in store.parts(max_rows):
+        tracks = store.tracks(part)
+        for batch in outlooks(
+            tracks,
+            forecaster.history,
+            forecaster.horizon,
+            every=every,
+            neighbors=forecaster.format.neighbors,
+        ):
             scene, agent = np.nonzero(batch.target)
+            scenes = [store.scenes[code] for code in batch.scene[scene]]
+            agents = store.labels(batch.agent[scene, agent])
+            name = np.zeros(batch.target.shape, np.int64)
+            name[scene, agent] = name_keys(scenes, agents)
+            batch = replace(batch, name=name)
+            drawn, weights = _drawn(forecaster, batch, samples, selection, seed)
             yield Futures(
-                scene=[store.scenes[code] for code in batch.scene[scene]],
-                agent=store.labels(batch.agent[scene, agent]),
+                scene=scenes,
+                agent=agents,
                 step=batch.start[scene] + forecaster.history - 1,
                 samples=drawn[:, scene, agent],
                 dt=store.dt,
@@ -155,7 +166,6 @@ def forecast_ends(
                 origin=store.header.origin,
                 time_unit=store.header.time_unit,
             )
-            count += 1
 
 
 def _drawn(
@@ -167,7 +177,13 @@ def _drawn(
 
 
 def outlooks(
-    tracks: Tracks, history: int, horizon: int, *, every: int | None = None, size: int = 256
+    tracks: Tracks,
+    history: int,
+    horizon: int,
+    *,
+    every: int | None = None,
+    size: int = 256,
+    neighbors: int | None = None,
 ) -> Iterator[Batch]:
     """The pasts that end at the last step of each agent, or at every so many steps.
 
@@ -180,7 +196,10 @@ def outlooks(
         horizon: Future steps, F.
         every: Steps between two presents of a recording, counted back from its last; all who are
             there are targets. None: each agent's own last step.
-        size: About how many agents a batch has; a scene is never divided.
+        size: About how many agents a batch has.
+        neighbors: Nearest others that a target needs around it: a moment of more than `size`
+            agents becomes several scenes, each with some targets side by side and the neighbors of
+            these. None: a moment is never divided.
 
     Raises:
         ConfigError: `every` is not a positive number of steps.
@@ -193,8 +212,13 @@ def outlooks(
     there = np.flatnonzero(np.isin(moment, moment[targets]))
     there = there[np.argsort(moment[there], kind="stable")]
     begins = np.flatnonzero(np.diff(moment[there], prepend=-1))
-    for group in _groups(np.split(there, begins[1:]), size):
-        yield _batch(tracks, group, targets, history, horizon)
+    scenes = (
+        block
+        for rows in np.split(there, begins[1:])
+        for block in _blocks(tracks.position[rows], rows, targets[rows], size, neighbors)
+    )
+    for group in _groups(scenes, size):
+        yield _batch(tracks, group, history, horizon)
 
 
 def _last_of_each(tracks: Tracks) -> Bools:
@@ -210,27 +234,70 @@ def _every(tracks: Tracks, every: int) -> Bools:
     return np.asarray((last[scene] - tracks.step) % every == 0)
 
 
-def _groups(scenes: list[Ints], size: int) -> Iterator[list[Ints]]:
-    group: list[Ints] = []
-    for rows in scenes:
-        if group and sum(map(len, group)) + len(rows) > size:
+Scene = tuple[Ints, Bools]
+"""Rows of agents at one moment, and which of them are targets."""
+TIES = 8
+"""Neighbors beyond those a model attends to, for distances that are equal in its precision."""
+
+
+def _blocks(
+    place: Floats, rows: Ints, target: Bools, size: int, neighbors: int | None
+) -> Iterator[Scene]:
+    """The agents of a moment at places [A, D] as scenes of about `size` targets."""
+    if neighbors is None or len(rows) <= size:
+        yield rows, target
+        return
+    from scipy.spatial import cKDTree
+
+    near = min(neighbors + TIES + 1, len(rows))
+    tree = cKDTree(place)
+    for part in _side_by_side(place, np.flatnonzero(target), size):
+        own = np.zeros(len(rows), bool)
+        own[part] = True
+        around = tree.query(place[part], k=near)[1] if neighbors else part
+        some = np.union1d(part, around)
+        yield rows[some], own[some]
+
+
+def _side_by_side(place: Floats, members: Ints, size: int) -> Iterator[Ints]:
+    """Members in parts of at most `size`, each close together: halved across the longest side."""
+    if len(members) <= size:
+        yield members
+        return
+    axis = int(np.ptp(place[members], axis=0).argmax())
+    order = members[np.argsort(place[members, axis], kind="stable")]
+    middle = len(order) // 2
+    yield from _side_by_side(place, order[:middle], size)
+    yield from _side_by_side(place, order[middle:], size)
+
+
+def _groups(scenes: Iterable[Scene], size: int) -> Iterator[list[Scene]]:
+    group: list[Scene] = []
+    held = 0
+    for scene in scenes:
+        if group and held + len(scene[0]) > size:
             yield group
-            group = []
-        group.append(rows)
-    yield group
+            group, held = [], 0
+        group.append(scene)
+        held += len(scene[0])
+    if group:
+        yield group
 
 
-def _batch(tracks: Tracks, scenes: list[Ints], targets: Bools, history: int, horizon: int) -> Batch:
-    """One batch of B scenes, each given by the rows of its agents at the present."""
-    most = max(map(len, scenes))
-    rows = np.stack([np.pad(rows, (0, most - len(rows)), constant_values=-1) for rows in scenes])
+def _batch(tracks: Tracks, scenes: list[Scene], history: int, horizon: int) -> Batch:
+    """One batch of B scenes."""
+    most = max(len(rows) for rows, _ in scenes)
+    rows = np.full((len(scenes), most), -1)
+    target = np.zeros(rows.shape, bool)
+    for place, (members, own) in enumerate(scenes):
+        rows[place, : len(members)], target[place, : len(own)] = members, own
     there = rows >= 0
     past = _pasts(tracks, rows, history)
     past[~there] = np.nan
     return Batch(
         past=past,
         future=np.full((*rows.shape, horizon, past.shape[-1]), np.nan),
-        target=there & targets[rows],
+        target=target,
         scene=tracks.scene[tracks.track[rows[:, 0]]],
         start=tracks.step[rows[:, 0]] - (history - 1),
         agent=np.where(there, tracks.agent[tracks.track[rows]], -1),

@@ -349,6 +349,7 @@ class TrajectoryModel(nn.Module):
         temperature: float = 1.0,
         memory: Tensor | None = None,
         types: Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Futures [S, N, F, D] of the N targets, world coordinates, and their contexts [N, H].
 
@@ -365,18 +366,17 @@ class TrajectoryModel(nn.Module):
             temperature: Deviation of the noise; above 1 the futures are wider.
             memory: What is remembered of others, [B, A, K, W, D + 1]; see `with_memory`.
             types: Codes of the agents' types, [B, A]; see `with_types`.
+            noise: Normal numbers of each target, [S, N, F * D]; None: of the generator.
         """
         context, frame = self.context(past, target, dt_ratio)
         seen_agents = target & observed(past).any(-1)
         shape = target.shape if self.architecture.joint else (int(target.sum()),)
-        noise = torch.randn(
-            samples,
-            *shape,
-            self.normalizer.size,
-            dtype=past.dtype,
-            device=past.device,
-            generator=generator,
-        )
+        size = (samples, *shape, self.normalizer.size)
+        if noise is None:
+            noise = torch.randn(size, dtype=past.dtype, device=past.device, generator=generator)
+        elif self.architecture.joint:
+            own, noise = noise, past.new_zeros(size)
+            noise[:, target] = own
         reminded = self.with_types(self.with_memory(context, frame, memory), types)
         futures = self.futures_of(target, reminded, frame, noise * temperature, steps, seen_agents)
         return futures, context[target]

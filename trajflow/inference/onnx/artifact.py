@@ -110,7 +110,14 @@ class ModelSpec:
             dts = DtRange(dt, numbers["least_dt_ratio"] * dt, numbers["most_dt_ratio"] * dt)
             return cls(
                 TrackFormat(
-                    history, horizon, dims, unit, numbers["displacement_scale"], dts, memory
+                    history,
+                    horizon,
+                    dims,
+                    unit,
+                    numbers["displacement_scale"],
+                    dts,
+                    memory,
+                    neighbors=None if facts["joint"] else neighbors or 0,
                 ),
                 numbers["temperature"],
                 int(numbers["evaluations"]),
