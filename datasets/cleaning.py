@@ -184,8 +184,8 @@ def _decide_resampling(rules: Rules, survey: MotionSurvey, rows: Ingest, typical
     )
 
 
-def _decide_step(typical: float | None, source: Source, given: bool, rows: Ingest) -> Rules:
-    how = "given" if given else "fixed by the format"
+def _decide_step(typical: float | None, source: Source, dt_given: bool, rows: Ingest) -> Rules:
+    how = "given" if dt_given else "fixed by the format"
     if source.frames and source.dt:
         frames = typical or 1.0
         return Rules(source.dt, f"{how}; {frames:g} frames per step", 1, source.dt / frames)
@@ -250,11 +250,13 @@ def _note_scenes(rules: Rules, other: OtherUnits, scenes: list[str]) -> None:
         )
 
 
-def _decide_limits(rules: Rules, fastest: float | None, speed: Floats, given: float | None) -> None:
-    if given is not None:
-        rules.speed_limit = given if given < np.inf else None
+def _decide_limits(
+    rules: Rules, fastest: float | None, speed: Floats, speed_limit: float | None
+) -> None:
+    if speed_limit is not None:
+        rules.speed_limit = speed_limit if speed_limit < np.inf else None
         rules.speed_limit_from = "given"
-        rules.limit = rules.reach = np.full(len(speed), given)
+        rules.limit = rules.reach = np.full(len(speed), speed_limit)
     elif fastest is None:
         rules.limit = rules.reach = np.full(len(speed), np.inf)
     else:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import duckdb
 
-from trajflow.datasets.ingest import SAMPLE_ROWS, number, quoted, reading
+from trajflow.datasets.ingest import SAMPLE_ROWS
+from trajflow.datasets.sql import number, quoted, reading
 from trajflow.errors import DataError
 
 ORDERS = ("dmy", "mdy", "ymd")  # Orders of day, month and year in a date of numbers

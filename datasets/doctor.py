@@ -321,13 +321,13 @@ def _jumps(stats: _Statistics) -> Finding:
 
 def _standing(stats: _Statistics) -> Finding:
     judged = stats.rows >= 8
-    way = np.linalg.norm(stats.survey.high - stats.survey.low, axis=1)
-    typical = np.zeros(len(way))
+    extent = np.linalg.norm(stats.survey.high - stats.survey.low, axis=1)
+    typical = np.zeros(len(extent))
     for code in range(len(stats.store.types)):
         chosen = stats.kind == code
         speeds = stats.survey.speed[chosen & _travelling(stats)]
         typical[chosen] = np.quantile(speeds, 0.75) if len(speeds) else 0.0
-    still = judged & (way <= STANDING_SHARE * typical * stats.rows * stats.store.dt)
+    still = judged & (extent <= STANDING_SHARE * typical * stats.rows * stats.store.dt)
     share = float(still.sum() / max(judged.sum(), 1))
     message = f"{share:.0%} of agents with eight rows or more hardly move"
     details = {"agents": int(judged.sum()), "standing": int(still.sum())}

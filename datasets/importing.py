@@ -27,13 +27,15 @@ from trajflow.datasets.cleaning import (
     resample,
     scenes_of,
 )
-from trajflow.datasets.ingest import ImportOptions, Ingest, Part, Source, label_of
+from trajflow.datasets.ingest import ImportOptions, Ingest, Part, Source
 from trajflow.datasets.motion import MotionSurvey
+from trajflow.datasets.output import OutputFolder, disk_errors
 from trajflow.datasets.readers import check_settings, load_reader, read_files
 from trajflow.datasets.report import QUARANTINE, REPLACED, ImportReport, TroubledAgent
 from trajflow.datasets.schema import TrackBlock
+from trajflow.datasets.sql import label_of
 from trajflow.datasets.store import is_store
-from trajflow.datasets.writer import OutputFolder, StoreWriter, disk_errors
+from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import ConfigError, DataError, DataProblem, did_you_mean
 from trajflow.remote import local_copy
 from trajflow.text import safe

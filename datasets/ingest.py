@@ -4,11 +4,8 @@ Memory holds DuckDB's buffers, one part of the sorted rows and a few numbers per
 whatever the size of the input.
 """
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from itertools import groupby
 from pathlib import Path
@@ -20,27 +17,28 @@ import pyarrow as pa
 
 from trajflow.datasets.projection import project, unproject
 from trajflow.datasets.schema import AXES, MAX_SPLITS
+from trajflow.datasets.sql import (
+    MAX_NAME,
+    check_expression,
+    clean_label,
+    connect,
+    is_name,
+    label,
+    label_key,
+    natural,
+    quoted,
+    reading,
+    real,
+    storage_errors,
+)
 from trajflow.errors import DataError
 from trajflow.types import Bools, Floats, Ints
 
-MAX_LINE = 1 << 17  # Bytes of a line of text
-MAX_NAME = 200
 MAX_TEXTS = 1000  # Unreadable rows agent_code text is kept
 MAX_RESTARTS = 20  # A file agent_code time goes back more often is not ordered by time
 NO_TYPE, NO_SPLIT = "agent", "all"
 BATCH = 122_880
 SAMPLE_ROWS = 20_000  # Rows from which the way a table is written is detected
-_LIMITS = {
-    "memory_limit": "280MB",
-    "max_temp_directory_size": "1TB",
-    "threads": 1,
-    "enable_progress_bar": False,
-    "TimeZone": "UTC",
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
-_WHOLE = re.compile(r"^([+-]?[0-9]+)\.0*$")
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 
 
 @dataclass(frozen=True)
@@ -474,13 +472,13 @@ class Ingest:
                 f"""select number, time - {real(self.origin)} as time, {axes}, split, file, "row"
                 from good join numbers using (track) order by number, time, file, "row" """
             ).to_arrow_reader(BATCH)
-            held: list[pa.RecordBatch] = []
+            batches: list[pa.RecordBatch] = []
             with pa.ipc.new_stream(file, reader.schema) as stream:
                 for size in self._part_sizes(most):
-                    while sum(map(len, held)) < size:
-                        held.append(reader.read_next_batch())
-                    table = pa.Table.from_batches(held)
-                    held = table.slice(size).to_batches()
+                    while sum(map(len, batches)) < size:
+                        batches.append(reader.read_next_batch())
+                    table = pa.Table.from_batches(batches)
+                    batches = table.slice(size).to_batches()
                     table = table.slice(0, size).combine_chunks()
                     stream.write_table(table)
                     yield self._part(table)
@@ -582,21 +580,6 @@ class Ingest:
         return self.db.execute(query).fetchall()
 
 
-def check_expression(db: duckdb.DuckDBPyConnection, where: str) -> None:
-    """Refuse a condition that is not one expression of the columns of a row."""
-    trees = []
-    for query in (f"select {where}\n", f"select ({where}\n)"):
-        tree = json.loads(db.execute("select json_serialize_sql(?)", [query]).fetchall()[0][0])
-        if tree["error"]:
-            raise DataError(
-                f"--where {where!r} is no condition: {tree['error_message']}; write one as in "
-                "--where \"type = 'ship' and x > 0\""
-            )
-        trees.append(json.dumps(tree))
-    if any('"class": "SUBQUERY"' in tree for tree in trees):
-        raise DataError(f"--where {where!r} selects from a table; use the columns of a row only")
-
-
 def _clean_names(select: str) -> str:
     """SQL: the rows of a reader with names cleaned as in the store."""
     kind = f"coalesce(nullif({label('type')}, ''), '{NO_TYPE}')"
@@ -604,128 +587,14 @@ def _clean_names(select: str) -> str:
     return f"select * replace ({names}) from ({select})"
 
 
-@contextmanager
-def reading(file: Path, where: str = "") -> Iterator[None]:
-    """Translate DuckDB's errors about a file.
-
-    Raises:
-        DataError: The file has another encoding, a line that is too long or no table, or the
-            condition `where` fails.
-    """
-    with storage_errors():
-        try:
-            yield
-        except duckdb.Error as error:
-            if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
-                raise
-            text = str(error)
-            if where and isinstance(
-                error, (duckdb.ConversionException, duckdb.OutOfRangeException)
-            ):
-                raise DataError(
-                    f"--where {where!r} fails in {file}: {text.splitlines()[0][:200]}; compare "
-                    "texts with texts, or use try_cast(NAME as double)"
-                ) from None
-            line = re.search(r"Line: ([0-9]+)", text)
-            where = f" (line {line[1]})" if line else ""
-            if "unicode" in text or "encod" in text:
-                why = "no table in UTF-8 text; convert it or name its encoding"
-            elif "line size" in text.lower():
-                why = (
-                    f"no table: a line is longer than {MAX_LINE} bytes; is a quote left open there?"
-                )
-            else:
-                why = f"no table that can be read: {text.splitlines()[0][:200]}"
-            raise DataError(f"{file} is {why}{where}") from None
-
-
-@contextmanager
-def storage_errors() -> Iterator[None]:
-    """Translate DuckDB's errors about disk and memory to OSError and DataError."""
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        if "No space" in str(error) or "temp_directory" in str(error):
-            raise OSError(28, "No space left on device") from error
-        raise DataError(
-            "the rows need more memory than an import takes; divide the file"
-        ) from error
-    except duckdb.IOException as error:
-        for number, words in ((28, "No space left"), (27, "File too large"), (30, "Read-only")):
-            if words in str(error):
-                raise OSError(number, words) from error
-        raise DataError(f"the rows cannot be read or sorted: {str(error)[:200]}") from error
-
-
-def connect() -> duckdb.DuckDBPyConnection:
-    """An in-memory database with limits on memory and threads, and without extension downloads."""
-    db = duckdb.connect(":memory:")
-    for name, value in _LIMITS.items():
-        db.execute(f"set {name} = {value!r}")
-    return db
-
-
-def quoted(value: object) -> str:
-    """SQL: a text constant."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def real(value: float) -> str:
-    """SQL: a double constant, exact to the last bit; a plain 0.1 would be a decimal."""
-    return f"'{value!r}'::double"
-
-
-def number(column: str) -> str:
-    """SQL: a text as a finite decimal number, or NULL; a cast alone would accept 1_000."""
-    value = f"try_cast({column} as double)"
-    odd = f"contains({column}::varchar, '_') or contains({column}::varchar, '+-')"
-    return f"(case when isfinite({value}) and not ({odd}) then {value} end)"
-
-
-def label(column: str) -> str:
-    """SQL: `clean_label` of a column."""
-    text = f"coalesce({column}::varchar, '')"
-    trimmed = f"trim(left({text}, 1000), ' \t\n\v\f\r')"
-    whole = rf"regexp_replace({trimmed}, '^([+-]?[0-9]+)\.0*$', '\1')"
-    odd = rf"regexp_matches({text}, '^[\s\v]|[\s\v]$|\.0*$')"  # few are: the test is cheaper
-    return f"(case when {odd} then {whole} else {text} end)"
-
-
-def clean_label(text: str | None) -> str:
-    """A name without surrounding blanks; 7.0 becomes 7 and None becomes ''."""
-    return _WHOLE.sub(r"\1", (text or "")[:1000].strip(" \t\n\v\f\r"))
-
-
-def is_name(text: str) -> bool:
-    """Whether a text is a valid name of a scene, agent, type or split."""
-    return 0 < len(text) <= MAX_NAME and "\0" not in text
-
-
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key that puts "video2" before "video10"."""
-    pieces = re.findall(r"[0-9]{1,18}|[^0-9]+", name)
-    return tuple((0, int(p), "") if p.isdigit() and p.isascii() else (1, 0, p) for p in pieces)
-
-
-def label_of(text: str) -> int | str:
-    """A label as an integer if it is the canonical text of one, otherwise unchanged."""
-    return int(text) if _INTEGER.fullmatch(text) else text
-
-
-def label_key(text: str) -> tuple[int, int, tuple[tuple[int, int, str], ...]]:
-    """A sort key of labels: numbers first, then texts in natural order."""
-    result = label_of(text)
-    return (0, result, ()) if isinstance(result, int) else (1, 0, natural(result))
-
-
 def _groups(rows: Ints, most: int) -> Iterator[int]:
     if rows.sum() <= most:
         yield int(rows.sum())
         return
-    held = 0
+    total = 0
     for count in rows.tolist():
-        if held and held + count > most:
-            yield held
-            held = 0
-        held += count
-    yield held
+        if total and total + count > most:
+            yield total
+            total = 0
+        total += count
+    yield total

@@ -12,16 +12,32 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files as resources
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 import numpy as np
 
-from trajflow.datasets.columns import plain
 from trajflow.datasets.convert import geojson_lines, gpx_lines, sqlite_lines
 from trajflow.datasets.dates import ORDERS
-from trajflow.datasets.ingest import ImportOptions, Source, number, quoted, reading, real
+from trajflow.datasets.detection import (
+    HEAD_BYTES,
+    Head,
+    is_ais,
+    is_argoverse2,
+    is_ethucy,
+    is_geojson,
+    is_gpx,
+    is_mot,
+    is_obsmat,
+    is_petrack,
+    is_sdd,
+    is_sqlite,
+    is_table,
+    is_traffic,
+    is_trajnet,
+)
+from trajflow.datasets.ingest import ImportOptions, Source
+from trajflow.datasets.sql import number, quoted, reading, real
 from trajflow.datasets.tables import (
     LINES,
     PARQUET,
@@ -34,7 +50,7 @@ from trajflow.datasets.tables import (
     table,
     text_lines,
 )
-from trajflow.datasets.unpacking import parquet_schema, plain_stem, plain_suffix, stage
+from trajflow.datasets.unpacking import plain_stem, plain_suffix, stage
 from trajflow.errors import DataError, did_you_mean
 
 Connection = duckdb.DuckDBPyConnection
@@ -52,7 +68,6 @@ STEP = 0.4
 FRAMES_PER_STEP = 10
 ARGOVERSE_STEP = 0.1
 FOOT = 0.3048
-HEAD_BYTES = 1 << 16  # Bytes of a file from which its format is detected
 SAMPLE_FILES = 3  # Files of a folder from which its format is detected
 
 
@@ -162,48 +177,8 @@ def _samples(path: Path) -> list[Path]:
     raise DataError(f"{path} holds no file that can be read ({', '.join(suffixes)}); name a file")
 
 
-@dataclass(frozen=True)
-class _Head:
-    """The start of a file, from which its format is detected."""
-
-    path: Path
-    raw: bytes  # unpacked
-    comments: list[str]  # leading lines that begin with #
-    cells: list[list[str]]  # of the first other lines, split at commas, semicolons, tabs or blanks
-    names: frozenset[str]  # columns of a Parquet file, or cells of the first line, in lower case
-
-    @classmethod
-    def of(cls, path: Path) -> "_Head":
-        if plain_suffix(path) in PARQUET:
-            names = parquet_schema(path)[0]
-            return cls(path, b"PAR1", [], [], frozenset(map(plain, names)))
-        with TemporaryDirectory() as folder:
-            place = Path(folder) / "head"
-            stage(path, place, HEAD_BYTES)
-            with place.open("rb") as stream:
-                raw = stream.read(HEAD_BYTES)
-        lines = raw.decode("latin-1").removeprefix("\xef\xbb\xbf").splitlines()
-        lines = [line for line in (lines if len(raw) < HEAD_BYTES else lines[:-1]) if line.strip()]
-        comments = [line for line in lines if line.startswith("#")]
-        rows = [line for line in lines if not line.startswith("#")]
-        mark = max(",;\t", key=rows[0].count) if rows else ","
-        split = mark if rows and mark in rows[0] else None
-        cells = [[cell.strip() for cell in row.split(split)] for row in rows]
-        return cls(path, raw, comments, cells, frozenset(map(plain, cells[0] if cells else ())))
-
-    def numbers(self, width: int, most: int = 2000) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """The first rows as numbers, [N, width]; None if they have other columns."""
-        rows = self.cells[:most]
-        try:
-            if rows and all(len(row) == width for row in rows):
-                return np.array(rows, np.float64)
-        except ValueError:
-            pass
-        return None
-
-
 def _format_of(path: Path) -> str:
-    head = _Head.of(path)
+    head = Head.of(path)
     formats = [name for name, format in FORMATS.items() if format.fits(head)]
     special = [name for name in formats if name != "table"]
     if not formats or len(special) > 1:
@@ -222,7 +197,7 @@ def _format_of(path: Path) -> str:
     return (special or formats)[0]
 
 
-def _order_of_columns(head: _Head) -> str:
+def _order_of_columns(head: Head) -> str:
     """Detect the column of agents, whose positions change little from row to row.
 
     The answer is "frame agent", "agent frame", or "" if both are plausible.
@@ -306,13 +281,13 @@ def _mot_step(file: Path) -> float:
     """Seconds per frame according to the seqinfo.ini of a sequence."""
     info = file.resolve().parents[1] / "seqinfo.ini"
     text = info.read_text("latin-1")[:HEAD_BYTES] if info.is_file() else ""
-    rate = re.search(r"(?im)^frameRate\s*=\s*([0-9.]+)\s*$", text)
-    if rate is None or not float(rate[1]) > 0:
+    match = re.search(r"(?im)^frameRate\s*=\s*([0-9.]+)\s*$", text)
+    if match is None or not float(match[1]) > 0:
         raise DataError(
             f"{file} counts frames and no seqinfo.ini names their rate; give the seconds of one: "
             "--dt SECONDS"
         )
-    return 1 / float(rate[1])
+    return 1 / float(match[1])
 
 
 def petrack(db: Connection, path: Path, options: ImportOptions) -> Source:
@@ -351,7 +326,7 @@ def traffic(db: Connection, path: Path, options: ImportOptions) -> Source:
     Source: Olive 2019, "traffic, a toolbox for processing and analysing air traffic data".
     """
     columns = {"time": "timestamp", "x": "longitude", "y": "latitude"}
-    names = _Head.of(list_files(path, "*.parquet")[0]).names
+    names = Head.of(list_files(path, "*.parquet")[0]).names
     columns |= {"agent": "flight_id" if "flight_id" in names else "icao24"}
     columns |= {"z": "altitude"} if "altitude" in names else {}
     facts = _with(options, columns, factors={"z": FOOT})
@@ -471,19 +446,19 @@ def trajnet(db: Connection, path: Path, options: ImportOptions) -> Source:
     """
     files = list_files(path, "**/*.ndjson")
     stems = Counter(file.stem for file in files)
-    objects, rates, steps = [], set(), []
+    objects, all_fps, steps = [], set(), []
     for index, file in enumerate(files):
         stage_text(file, options.folder / f"input{index}")
         objects.append(json_lines(options.folder / f"input{index}"))
         with reading(file):
-            rate, step = _trajnet_rate(db, objects[-1])
-        rates |= {rate} if rate else set()
+            fps, step = _trajnet_fps(db, objects[-1])
+        all_fps |= {fps} if fps else set()
         steps.append(step)
-    if len(rates) > 1:
+    if len(all_fps) > 1:
         raise DataError(
-            f"the files have different rates, {sorted(rates)} fps; import them one by one"
+            f"the files have different rates, {sorted(all_fps)} fps; import them one by one"
         )
-    dt = options.dt or 1 / next(iter(rates), TRAJNET_FPS)
+    dt = options.dt or 1 / next(iter(all_fps), TRAJNET_FPS)
     selects = []
     for file, rows, step in zip(files, objects, steps, strict=True):
         folders = file.relative_to(path.parent).parts[:-1]
@@ -496,20 +471,20 @@ def trajnet(db: Connection, path: Path, options: ImportOptions) -> Source:
         dt=dt,
         unit=options.unit or "m",
         columns={"frame": "f", "agent": "p", "x": "x", "y": "y"},
-        notes=[] if rates else [f"no fps in the files; {TRAJNET_FPS:g} fps is taken"],
+        notes=[] if all_fps else [f"no fps in the files; {TRAJNET_FPS:g} fps is taken"],
         dropped={"predictions": "fault = 'prediction'"},
     )
 
 
-def _trajnet_rate(db: Connection, rows: str) -> tuple[float | None, float]:
+def _trajnet_fps(db: Connection, rows: str) -> tuple[float | None, float]:
     """Frames per second of the first scene line, and the median of frames between rows."""
     head = f"(select j from {rows} where j is not null limit 20000)"
-    rate = f"select {number('''(j->'$.scene.fps')''')} as r from {head} where r > 0 limit 1"
+    first_fps = f"select {number('''(j->'$.scene.fps')''')} as r from {head} where r > 0 limit 1"
     step = f"""select median(step) from (select frame - lag(frame) over (
             partition by p order by frame) as step from (
             select distinct (j->>'$.track.p') as p, {number("(j->'$.track.f')")} as frame
             from {head} where frame is not null))"""
-    fps = [value for (value,) in db.execute(rate).fetchall()]
+    fps = [value for (value,) in db.execute(first_fps).fetchall()]
     return next(iter(fps), None), db.execute(step).fetchall()[0][0] or 1.0
 
 
@@ -582,78 +557,6 @@ def _frames_per_step(dt: float) -> int:
     return every
 
 
-def _is_obsmat(head: _Head) -> bool:
-    rows = head.numbers(8)
-    if rows is None or not _are_whole(rows[:, :2]):
-        return False
-    return bool((np.diff(rows[:, 0]) >= 0).all() and np.ptp(rows[:, 3]) == 0)
-
-
-def _is_ethucy(head: _Head) -> bool:
-    rows = None if head.comments or b"," in head.raw else head.numbers(4)
-    return rows is not None and _are_whole(rows[:, :2])
-
-
-def _are_whole(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
-    return bool((values == np.rint(values)).all())
-
-
-def _is_mot(head: _Head) -> bool:
-    rows = next((r for r in map(head.numbers, (9, 10)) if r is not None), None)
-    if rows is None or b"," not in head.raw or not _are_whole(rows[:, [0, 1, 7]]):
-        return False
-    flag, size = rows[:, 6], rows[:, 4:6]
-    return bool((rows[:, :2] >= 1).all() and np.isin(flag, (0, 1)).all() and (size > 0).all())
-
-
-def _is_sdd(head: _Head) -> bool:
-    return bool(head.cells) and all(
-        len(row) == len(SDD) and row[-1].startswith('"') for row in head.cells[:50]
-    )
-
-
-def _is_trajnet(head: _Head) -> bool:
-    begins = (b'{"track":', b'{"scene":')
-    return head.raw.lstrip()[:80].replace(b" ", b"").startswith(begins)
-
-
-def _is_geojson(head: _Head) -> bool:
-    raw = head.raw.lstrip(b"\x1e\xef\xbb\xbf \t\r\n")
-    listed = b"".join(raw[:200].split()).startswith(b"[{")
-    return listed or (raw.startswith(b"{") and b'"Feature' in raw[:4096])
-
-
-def _is_petrack(head: _Head) -> bool:
-    words = " ".join(head.comments).lower()
-    return any(word in words for word in ("petrack", "jupedsim", "jpsvis", "framerate"))
-
-
-def _is_sqlite(head: _Head) -> bool:
-    return head.raw.startswith(b"SQLite format 3\0")
-
-
-def _is_gpx(head: _Head) -> bool:
-    return b"<gpx" in head.raw
-
-
-def _is_ais(head: _Head) -> bool:
-    places = ({"lat", "lon"}, {"latitude", "longitude"})
-    return "mmsi" in head.names and any(head.names >= place for place in places)
-
-
-def _is_traffic(head: _Head) -> bool:
-    return head.raw == b"PAR1" and head.names >= {"icao24", "timestamp", "latitude", "longitude"}
-
-
-def _is_argoverse2(head: _Head) -> bool:
-    return head.names >= {"scenario_id", "track_id", "timestep", "position_x", "position_y"}
-
-
-def _is_table(head: _Head) -> bool:
-    text = b"\0" not in head.raw.strip(b"\xff\xfe") or head.raw[:2] in (b"\xff\xfe", b"\xfe\xff")
-    return text and not head.raw.lstrip().startswith((b"<", b"["))
-
-
 @dataclass(frozen=True)
 class Format:
     """A format of tracks.
@@ -666,25 +569,25 @@ class Format:
     """
 
     read: Reader
-    fits: Callable[[_Head], bool]
+    fits: Callable[[Head], bool]
     is_table: bool = True
     convert: Convert = stage
 
 
 FORMATS = {
-    "table": Format(table, _is_table),
-    "ethucy": Format(ethucy, _is_ethucy, is_table=False),
-    "obsmat": Format(obsmat, _is_obsmat),
-    "trajnet": Format(trajnet, _is_trajnet, is_table=False),
-    "sdd": Format(sdd, _is_sdd, is_table=False),
-    "mot": Format(mot, _is_mot, is_table=False),
-    "petrack": Format(petrack, _is_petrack),
-    "jupedsim": Format(jupedsim, _is_sqlite, convert=sqlite_lines),
-    "gpx": Format(gpx, _is_gpx, convert=gpx_lines),
-    "geojson": Format(geojson, _is_geojson, convert=geojson_lines),
-    "ais": Format(ais, _is_ais),
-    "traffic": Format(traffic, _is_traffic),
-    "argoverse2": Format(argoverse2, _is_argoverse2),
+    "table": Format(table, is_table),
+    "ethucy": Format(ethucy, is_ethucy, is_table=False),
+    "obsmat": Format(obsmat, is_obsmat),
+    "trajnet": Format(trajnet, is_trajnet, is_table=False),
+    "sdd": Format(sdd, is_sdd, is_table=False),
+    "mot": Format(mot, is_mot, is_table=False),
+    "petrack": Format(petrack, is_petrack),
+    "jupedsim": Format(jupedsim, is_sqlite, convert=sqlite_lines),
+    "gpx": Format(gpx, is_gpx, convert=gpx_lines),
+    "geojson": Format(geojson, is_geojson, convert=geojson_lines),
+    "ais": Format(ais, is_ais),
+    "traffic": Format(traffic, is_traffic),
+    "argoverse2": Format(argoverse2, is_argoverse2),
 }
 
 

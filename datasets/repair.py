@@ -10,6 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.datasets.checksums import (
+    CHECKSUMS,
+    MAX_PACKED,
+    Checksums,
+    read_file,
+    read_table,
+    table_names,
+    unpack,
+)
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -22,19 +31,7 @@ from trajflow.datasets.schema import (
     row_columns,
     trajectory_columns,
 )
-from trajflow.datasets.store import (
-    CHECKSUMS,
-    MAX_LABEL,
-    MAX_PACKED,
-    Checksums,
-    check_extent,
-    parse_header,
-    read_attributes,
-    read_file,
-    read_table,
-    table_names,
-    unpack,
-)
+from trajflow.datasets.store import MAX_LABEL, check_extent, parse_header, read_attributes
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
 from trajflow.types import Bools, Ints
@@ -109,8 +106,8 @@ def repair_store(
     )
     with writer:
         kept: set[str] = set()
-        for block, gone in _saved_blocks(files, header, index):
-            lost.update(gone)
+        for block, lost_here in _saved_blocks(files, header, index):
+            lost.update(lost_here)
             if block is not None:
                 writer.append(block)
                 kept.add(block.scene)

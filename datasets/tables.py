@@ -7,27 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Any
 
 import duckdb
 import pyarrow as pa
 
 from trajflow.datasets.columns import Mapped, map_columns, names_places
 from trajflow.datasets.dates import UNIX, read_times, unix_unit
-from trajflow.datasets.ingest import (
-    BATCH,
-    MAX_LINE,
-    SAMPLE_ROWS,
-    ImportOptions,
-    Source,
-    connect,
-    label,
-    number,
-    quoted,
-    reading,
-    real,
-)
+from trajflow.datasets.ingest import BATCH, SAMPLE_ROWS, ImportOptions, Source
 from trajflow.datasets.schema import AXES
+from trajflow.datasets.sql import MAX_LINE, connect, label, number, quoted, reading, real
 from trajflow.datasets.unpacking import (
     is_packed,
     parquet_schema,
@@ -108,13 +97,14 @@ def table(
         file.scan(db, [*wanted, *named], encoding)
     _drop_counter(db, first, mapped)
     values = _decimals(db, first, mapped)
-    notes, dates, seconds = mapped.notes, False, None
+    dates, seconds = False, None
     if "time" in mapped.names:
         cell = values["time"]
-        values["time"], dates, seconds = _times(db, opened, mapped, cell, options, notes)
+        order = options.settings.get("dates")
+        values["time"], dates, seconds = _times(db, opened, mapped, cell, order)
     elif first.fps is not None:
         values["time"] = f"{number(values['frame'])} / {real(first.fps)}"
-        notes.append(f"the first lines name {first.fps:g} frames per second")
+        mapped.notes.append(f"the first lines name {first.fps:g} frames per second")
     else:
         values["time"] = number(values["frame"])
     unit = mapped.unit or first.unit
@@ -129,7 +119,7 @@ def table(
         seconds_known=dates or seconds is not None,
         time_unit=seconds or 1.0,
         columns=dict(mapped.names),
-        notes=notes,
+        notes=mapped.notes,
     )
     for file in opened if mapped.folds else ():
         _note_folds(db, file, mapped, source)
@@ -183,7 +173,7 @@ class _Table:
         file.fps = next((float(result[1] or result[2]) for result in rates if result), None) or None
         if _are_values(cells):
             last = comments[-1].lstrip("# \t") if comments else ""
-            named = (_cells(path, last, way) for way in (delimiter, " ")) if last else ()
+            named = (_cells(path, last, mark) for mark in (delimiter, " ")) if last else ()
             numbers = [str(number) for number in range(1, len(cells) + 1)]
             file.names = next((names for names in named if len(names) == len(cells)), numbers)
             file.skip, file.cells = len(comments), cells
@@ -240,6 +230,12 @@ class _Table:
         if not made:
             db.execute(f"create table {name} as select {empty} limit 0")
         self.relation = f'(select rowid + 1 as "row", *, false as odd from {name})'
+
+    def sample(self, db: Connection, values: str) -> Any:
+        """The values of SQL aggregates over the first rows."""
+        with reading(self.path):
+            query = f"select {values} from (from {self.relation} limit {SAMPLE_ROWS})"
+            return db.execute(query).fetchall()[0]
 
     def key(self, name: str) -> str:
         """SQL: the column with a name."""
@@ -439,11 +435,8 @@ def _drop_counter(db: Connection, file: _Table, mapped: Mapped) -> None:
     if name is None:
         return
     scene, agent = file.key(name), file.key(mapped.names["agent"])
-    with reading(file.path):
-        rows, agents, pairs = db.execute(
-            f"""select count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))
-            from (from {file.relation} limit {SAMPLE_ROWS})"""
-        ).fetchall()[0]
+    values = f"count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))"
+    rows, agents, pairs = file.sample(db, values)
     if pairs < 0.9 * rows or rows < 3 * agents:
         return
     del mapped.names["scene"]
@@ -469,11 +462,7 @@ def _decimals(db: Connection, file: _Table, mapped: Mapped) -> dict[str, str]:
         - count(*) filter (contains({t}, '.') and {number(t)} is not null)"""
         for t in (file.key(mapped.names[name]) for name in axes)
     )
-    with reading(file.path):
-        more = db.execute(
-            f"select {counts} from (from {file.relation} limit {SAMPLE_ROWS})"
-        ).fetchall()
-    for name, surplus in zip(axes, more[0], strict=True):
+    for name, surplus in zip(axes, file.sample(db, counts), strict=True):
         if surplus > 0:
             cells[name] = f"if(regexp_full_match(trim({{}}), '{_COMMA}'), {point}, {{}})"
     commas = [repr(mapped.names[name]) for name in axes if cells[name] != "{}"]
@@ -483,33 +472,22 @@ def _decimals(db: Connection, file: _Table, mapped: Mapped) -> dict[str, str]:
 
 
 def _times(
-    db: Connection,
-    opened: list[_Table],
-    mapped: Mapped,
-    cell: str,
-    options: ImportOptions,
-    notes: list[str],
+    db: Connection, opened: list[_Table], mapped: Mapped, cell: str, order: str | None
 ) -> tuple[str, bool, float | None]:
     """SQL of the seconds, {} being the column, whether it has dates, and the unit in seconds."""
     name, path = mapped.names["time"], opened[0].path
     columns = [(file.relation, file.key(name)) for file in opened]
-    value, dates, time_notes = read_times(
-        db, path, name, columns, cell, options.settings.get("dates")
-    )
-    notes.extend(time_notes)
+    value, dates, time_notes = read_times(db, path, name, columns, cell, order)
+    mapped.notes.extend(time_notes)
     if dates or time_notes:
         return value, dates, None
     if mapped.seconds is not None:
         return f"{value} * {real(mapped.seconds)}", False, mapped.seconds
-    relation, column = columns[0]
-    middle = (
-        f"select median({value.replace('{}', column)}) from (from {relation} limit {SAMPLE_ROWS})"
-    )
-    with reading(path):
-        unit = unix_unit(db.execute(middle).fetchall()[0][0] or 0.0)
+    (median,) = opened[0].sample(db, f"median({value.replace('{}', columns[0][1])})")
+    unit = unix_unit(median or 0.0)
     if unit is None:
         return value, False, None
-    notes.append(f"{name!r} is read as {unit} since 1970")
+    mapped.notes.append(f"{name!r} is read as {unit} since 1970")
     return f"{value} * {real(UNIX[unit])}", False, UNIX[unit]
 
 
@@ -565,11 +543,8 @@ def _other(db: Connection, file: _Table, options: ImportOptions) -> str:
     counts = ", ".join(
         f"count({number(key)}) = count(nullif(trim({key}::varchar), ''))" for key in keys
     )
-    with reading(file.path):
-        numeric = db.execute(
-            f"select {counts} from (from {file.relation} limit {SAMPLE_ROWS})"
-        ).fetchall()
-    cells = [number(key) if yes else key for key, yes in zip(keys, numeric[0], strict=True)]
+    numeric = file.sample(db, counts)
+    cells = [number(key) if yes else key for key, yes in zip(keys, numeric, strict=True)]
     pairs = zip(cells, names, strict=True)
     return "".join(f', {cell} as "{name.replace(chr(34), chr(34) * 2)}"' for cell, name in pairs)
 

@@ -41,8 +41,8 @@ def read_motion(past: Floats, dt: float) -> Motion:
     """Motion at the end of a past [*, T, 2], from the parabola of least squares through it."""
     seconds = dt * np.arange(1 - past.shape[-2], 1)
     fit = np.linalg.pinv(np.vander(seconds, 3, increasing=True))[1:]
-    rate = fit @ past
-    velocity, acceleration = rate[..., 0, :], 2 * rate[..., 1, :]
+    coefficients = fit @ past
+    velocity, acceleration = coefficients[..., 0, :], 2 * coefficients[..., 1, :]
     speed = np.linalg.norm(velocity, axis=-1)
     cross = velocity[..., 0] * acceleration[..., 1] - velocity[..., 1] * acceleration[..., 0]
     heading = np.arctan2(velocity[..., 1], velocity[..., 0])

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import zarr
 from zarr.codecs import ZstdCodec
 
-from trajflow.datasets.writer import OutputFolder
+from trajflow.datasets.output import OutputFolder
 from trajflow.errors import DataError
 from trajflow.inference.tracks import Futures
 from trajflow.io import MAX_BYTES, storing
