@@ -69,7 +69,7 @@ def _loads(path: Path) -> "Iterator[Finding]":
     def weights() -> str:
         predictor = TorchPredictor.load(path)
         extras = [("regions", predictor.calibration), ("OOD detector", predictor.detector)]
-        more = [name for name, one in extras if one is not None] + [
+        more = [name for name, extra in extras if extra is not None] + [
             f"a set of {count}" for count in predictor.sets
         ]
         return f"of step {predictor.facts.get('step', '?')}, with {', '.join(more) or 'no more'}"
@@ -85,8 +85,8 @@ def _loads(path: Path) -> "Iterator[Finding]":
             with warnings.catch_warnings(record=True) as shown:
                 warnings.simplefilter("always")
                 yield Finding("ok", code, load())
-            for one in shown:
-                yield Finding("warning", code, str(one.message))
+            for extra in shown:
+                yield Finding("warning", code, str(extra.message))
         except OtherVersion as error:
             yield Finding("note", code, str(error))
         except TrajflowError as error:

@@ -1,7 +1,7 @@
-"""One HTML file about a run, to send: scores, calibration, OOD table and windows to look at.
+"""Writes a self-contained HTML report of a run: scores, calibration, OOD table, example windows.
 
-The file needs no network and no other file. Tables are plain HTML (`page.py`); charts and maps are
-drawn by the script in `page.html` from what `windows.py` gathers.
+`page.py` makes the tables. The script in `page.html` draws charts and maps from the values that
+`windows.py` collects.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from trajflow.types import OnProgress, silent
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report shows.
+    """Options of a report.
 
     Attributes:
         split: "train", "val" or "test".
         samples: Futures of each agent.
         steps: Network evaluations per draw.
         seed: Seed of draws and intervals.
-        windows: Targets that charts and maps are made of, about; scores are of all.
+        windows: Number of targets behind charts and maps, about; scores are of all targets.
         panels: Maps of each kind: largest error, typical error, highest OOD score.
     """
 
@@ -61,24 +61,24 @@ def write_html_report(
     device: str = "auto",
     on_progress: OnProgress = silent,
 ) -> Path:
-    """Evaluate a run beside its baselines and write the results as one HTML file.
+    """Evaluate a run and the baselines, and write the results as one HTML file.
 
     Args:
         run: A run folder.
         data: A store; None: the one that the run was last evaluated on.
-        out: The file; replaced if it exists.
-        options: What is shown; None: the test split beside all baselines.
-        device: Where the run computes.
-        on_progress: Called with what is counted, the number done and their total.
+        out: The file; it is replaced.
+        options: Options; None: the test split.
+        device: Device to compute on.
+        on_progress: Called with a label, the number done and their total.
 
     Returns:
         `out`.
 
     Raises:
-        RunError: There is no run, it does not fit the tracks, or it does not say where they are.
+        RunError: There is no such run, it does not fit the tracks, or its tracks are not known.
         DataError: The split has no windows, or the file cannot be written there.
 
-    Example:
+    Examples:
         >>> from trajflow.html_report import write_html_report
         >>> write_html_report("runs/demo", "tracks.zarr", "demo.html")  # doctest: +SKIP
         PosixPath('demo.html')
@@ -99,7 +99,7 @@ def write_html_report(
         predictor, batches, options.samples, options.seed, on_progress
     )
     own, name = str(folder.path), folder.path.resolve().name
-    report = next(one for one in evaluations if one["name"] == own)
+    report = next(evaluation for evaluation in evaluations if evaluation["name"] == own)
     sections = [
         page.head(name, folder.config, store, report),
         page.scores(evaluations, own, name, store.unit),
@@ -121,7 +121,7 @@ def write_html_report(
 
 
 def _data_of(folder: RunFolder) -> str:
-    """The store of the run's evaluations.
+    """The store that the run was last evaluated on.
 
     Raises:
         RunError: There is none.
@@ -139,7 +139,7 @@ def _data_of(folder: RunFolder) -> str:
 def _evaluations(
     folder: RunFolder, store: Store, options: ReportOptions, device: str, on_progress: OnProgress
 ) -> list[dict[str, Any]]:
-    """The evaluations of the run and of all baselines, lowest energy score first."""
+    """Reports of the run and of all baselines, lowest energy score first."""
     terms = EvaluationOptions(
         split=options.split,
         fold=folder.config.data.fold,

@@ -325,7 +325,7 @@ class Forest:
         shape = made["feature"].shape
         alike = all(array.shape == shape for name, array in made.items() if name != "start")
         if len(shape) != 2 or not alike or made["start"].shape != (1,):
-            raise ValueError("the trees do not fit together")
+            raise ValueError("the arrays of the trees have different shapes")
         own = np.arange(shape[1])
         # Only leaves lead to themselves and nothing leads back, so a walk down always ends.
         leaves = ((made["left"] == own) == (made["right"] == own)).all()
@@ -333,7 +333,7 @@ class Forest:
         features = ((made["feature"] >= 0) & (made["feature"] < width)).all()
         finite = np.isfinite(made["value"]).all() and np.isfinite(made["start"]).all()
         if not (leaves and inside and features and finite):
-            raise ValueError("a node of the trees leads nowhere")
+            raise ValueError("a node of the trees is invalid")
         return cls(**made)
 
 
@@ -539,7 +539,7 @@ class Detector:
         error, level = Forest.of(group("error"), columns), arrays["error_level"]
         scale = float(facts["scale"])
         if level.shape != (2,) or not np.isfinite(level).all() or not 0 < scale < np.inf:
-            raise ValueError("a number of it is out of bounds")
+            raise ValueError("a number is out of bounds")
         whole, typical = Ranks(**group("whole")), Ranks(**group("typical"))
         return cls(
             scale, gaussian, forest, kinds, quantiles, held, whole, typical, error, level,

@@ -156,7 +156,7 @@ def _held(person: Ints, seed: int) -> Bools:
     if len(people) < MIN_PEOPLE:
         raise DataError(
             f"the OOD detector needs {MIN_PEOPLE} training people or more, got {len(people)}; "
-            "give more tracks, or another split or fold"
+            "use more tracks, or another split or fold"
         )
     order = np.random.default_rng(seed).permutation(len(people))
     return np.asarray((order < HELD_SHARE * len(people))[index])
