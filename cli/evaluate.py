@@ -23,7 +23,7 @@ from trajflow.cli.tables import SCORES, ood_lines, score_lines, table
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trajflow.evaluation.ranking import Difference, Ranked
+    from trajflow.evaluation.ranking import Difference
     from trajflow.ood.report import Stage
 
 COMPARED = (
@@ -259,7 +259,14 @@ def compare(
         )
         return
     if not differing:
-        lines = [[f"{p.rank}{' =' if p.tied else ''}", *_row(p.row), _behind(p)] for p in places]
+        lines = [
+            [
+                f"{p.rank}{' =' if p.tied else ''}",
+                *_row(p.row),
+                None if p.behind is None else "{:.3g} .. {:.3g}".format(*p.behind),
+            ]
+            for p in places
+        ]
         say(table(["rank", "name", *_column_names(), "behind"], lines))
         return
     for number, group in enumerate(by_protocol(rows), 1):
@@ -297,14 +304,12 @@ def _compared(
 
 
 def _need_ood(**options: object) -> None:
-    """Refuse options that need --ood."""
     for name, value in options.items():
         if value:
             raise ConfigError(f"--{name} is for --ood; add it or leave --{name} out")
 
 
 def _refuse_beside_ood(**options: object) -> None:
-    """Refuse options that cannot be combined with --ood."""
     for name, value in options.items():
         if value:
             raise ConfigError(
@@ -318,7 +323,6 @@ def _listed(paths: Sequence[Path]) -> str:
 
 
 def _refusal(differing: Sequence["Difference"]) -> str:
-    """Why rows are not ranked, and what to do."""
     return (
         f"these cannot be ranked: they differ in {'; in '.join(map(str, differing))}. "
         "Evaluate them with equal options by `trajflow evaluate`, name reports of one protocol "
@@ -336,7 +340,3 @@ def _row(result: Mapping[str, Any]) -> list[object]:
     part = " ".join(str(protocol[key]) for key in ("split", "fold") if protocol.get(key))
     terms = [result.get(key) for key in TERMS]
     return [result["name"], part, *terms, *(mean.get(key) for key in COMPARED)]
-
-
-def _behind(place: "Ranked") -> str | None:
-    return None if place.behind is None else "{:.3g} .. {:.3g}".format(*place.behind)

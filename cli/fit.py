@@ -134,7 +134,7 @@ def fit(
         seed=seed,
     )
     if out is not None:
-        from trajflow.plotting import check_suffix
+        from trajflow.plotting import check_suffix, draw_reliability, save
 
         check_suffix(out)
     report: dict[str, Any] = {}
@@ -152,7 +152,8 @@ def fit(
                 device=device,
                 on_progress=progress.report,
             )
-            _draw(reliability, report["calibration"]["unit"], out)
+            if out is not None:
+                save(draw_reliability(reliability, report["calibration"]["unit"]), out)
             if not as_json:
                 _show_calibration(report["calibration"], reliability, out)
         if "ood" in parts:
@@ -166,7 +167,8 @@ def fit(
                 on_progress=progress.report,
             )
             if not as_json:
-                _show_ood(report["ood"], f"trajflow predict {run} {data} --ood -o ...")
+                shown = report["ood"] | {"corruptions": ", ".join(report["ood"]["corruptions"])}
+                say(pairs(shown | {"next": f"trajflow predict {run} {data} --ood -o ..."}))
         if "samples" in parts:
             from trajflow.fitting import fit_learned_samples
 
@@ -182,7 +184,6 @@ def fit(
 
 
 def _refuse_unused(parts: list[str], **options: object) -> None:
-    """Refuse options that apply to none of the fitted parts."""
     for name, value in options.items():
         allowed = PARTS_OF_OPTION[name]
         if value and not set(allowed) & set(parts):
@@ -190,14 +191,6 @@ def _refuse_unused(parts: list[str], **options: object) -> None:
                 f"--{name} is for {' and '.join(allowed)}, not for {' and '.join(parts)}; "
                 f"leave it out, or add {allowed[0]}"
             )
-
-
-def _draw(reliability: "Reliability", unit: str, out: Path | None) -> None:
-    if out is None:
-        return
-    from trajflow.plotting import draw_reliability, save
-
-    save(draw_reliability(reliability, unit), out)
 
 
 def _show_calibration(
@@ -254,8 +247,3 @@ def _notes(summary: Mapping[str, Any], reliability: "Reliability") -> Iterator[s
         )
     if not summary["independent"]:
         yield f"{DEPENDENT % summary['people']}; measure that once by --check test"
-
-
-def _show_ood(summary: dict[str, Any], following: str) -> None:
-    corruptions = ", ".join(summary["corruptions"])
-    say(pairs(summary | {"corruptions": corruptions, "next": following}))

@@ -151,7 +151,6 @@ def _baseline_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _memory_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Scores with and without memory of the place."""
     if "unwatched" not in report:
         return
     names = [key for key in MOTION_SCORES if key in report["mean"]]
@@ -163,7 +162,6 @@ def _memory_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _evaluated(report: Mapping[str, Any]) -> str:
-    """What was evaluated."""
     protocol, steps = report["protocol"], report["steps"]
     fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
     rule = report.get("selection", "plain")
@@ -177,7 +175,6 @@ def _evaluated(report: Mapping[str, Any]) -> str:
 
 
 def _keys(report: Mapping[str, Any]) -> list[str]:
-    """Scores to show: those with a number."""
     mean, separate = report["mean"], ("_independent", "_gain")
     names = [*SCORES, *(k for k in mean if k not in SCORES and not k.endswith(separate))]
     return [key for key in names if key in mean and _is_number(mean[key])]

@@ -81,10 +81,6 @@ class Tally:
         return {name: People.merged(parts) for name, parts in self.parts.items() if parts}
 
 
-def _unchanged(means: Floats) -> Floats:
-    return means
-
-
 def resampled_means(people: People, resamples: int, rng: np.random.Generator) -> Floats:
     """Bootstrap means of the N scores, [*, N]: people are drawn with replacement, a row each time.
 
@@ -108,7 +104,7 @@ def intervals(
     groups: Mapping[str, People],
     resamples: int,
     seed: int,
-    derived: Callable[[Floats], Floats] = _unchanged,
+    derived: Callable[[Floats], Floats] = lambda means: means,
 ) -> tuple[dict[str, Floats], Floats]:
     """95 % intervals of each group's means [2, ...], and of the mean over the groups, [2, ...].
 

@@ -76,8 +76,8 @@ def _score(report: Mapping[str, Any], key: str) -> str:
 def charts(windows: int, agents: int, detector: bool) -> str:
     """Placeholders of the charts of reliability and retention."""
     kept = (
-        "OOD score and expected error are known before the future is. Keep the forecasts with the "
-        "least of them, and the mean error falls as shown; the error itself is the limit."
+        "Mean error of the forecasts with the lowest OOD score or expected error, both of which "
+        "are known before the future. Sorting by the error itself is the best possible."
         if detector
         else "The run has no OOD detector; <code>trajflow fit RUN DATA ood</code> fits one."
     )
@@ -85,8 +85,8 @@ def charts(windows: int, agents: int, detector: bool) -> str:
         "<h2>Calibration and selective forecasting</h2>"
         f"<p class=soft>Of {windows} windows of {agents} agents, spread evenly over the split.</p>"
         "<div class=charts><figure id=reliability><figcaption>Share of the true positions inside "
-        "prediction regions; each agent counts once. On the dashed line a region holds what it "
-        f"promises.</figcaption></figure><figure id=retention><figcaption>{kept}</figcaption>"
+        "prediction regions; each agent counts once. Calibrated regions lie on the dashed line."
+        f"</figcaption></figure><figure id=retention><figcaption>{kept}</figcaption>"
         "</figure></div>"
     )
 
@@ -128,7 +128,7 @@ def _corruption(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> l
 def maps(dims: int) -> str:
     """Placeholders of the maps."""
     flat = "" if dims == 2 else " The first two of three coordinates are drawn."
-    colors = {"past": "past", "truth": "what happened", "draw": "samples", "other": "neighbors"}
+    colors = {"past": "past", "truth": "true future", "draw": "samples", "other": "neighbors"}
     keys = "".join(
         f"<span class=key style='background:var(--{color})'></span>{words}"
         for color, words in colors.items()

@@ -309,13 +309,14 @@ def _row(
     store: Store,
 ) -> Values:
     corruption = graded.corruption
+    pool = corruption.name if graded.level == "all" else f"{corruption.name} {graded.level}"
     row: Values = {
         "key": graded.key,
         "name": corruption.name,
         "severity": graded.severity,
         "level": graded.level,
         "what": corruption.what,
-        "trained_on": corruption.pool and ordinary.trained_on(_pool_name(graded)),
+        "trained_on": corruption.pool and ordinary.trained_on(pool),
     }
     batches = ordinary.corrupted(graded)
     if not any(batch.targets for batch in batches):
@@ -325,11 +326,6 @@ def _row(
         windows = replace(windows, person=windows.person + OTHER_TRACKS)
     shown = _named(examples(windows), store)
     return row | reference.compare(windows) | {"examples": shown}
-
-
-def _pool_name(graded: GradedCorruption) -> str:
-    name = graded.corruption.name
-    return name if graded.level == "all" else f"{name} {graded.level}"
 
 
 def _self_expectations(
