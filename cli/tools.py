@@ -85,11 +85,20 @@ def report(
     It opens in any browser without a network. The OOD table comes from the last
     `trajflow evaluate RUN DATA --ood`.
     """
-    from trajflow.html_report import ReportOptions, write_html_report
+    from trajflow.evaluation import EvaluationOptions
+    from trajflow.html_report import write_html_report
 
-    options = ReportOptions(split, samples, steps, seed, panels=panels)
+    options = EvaluationOptions(split=split, samples=samples, steps=steps, seed=seed)
     with ProgressBar("windows") as progress:
-        write_html_report(run, data, out, options, device=device, on_progress=progress.report)
+        write_html_report(
+            run,
+            data,
+            out,
+            options,
+            panels=panels,
+            device=device,
+            on_progress=progress.report,
+        )
     if as_json:
         say_json({"out": str(out), "bytes": out.stat().st_size})
     else:

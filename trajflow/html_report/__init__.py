@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from trajflow.evaluation.comparison import evaluate_baselines
 from trajflow.evaluation.evaluate import evaluate_run
 from trajflow.evaluation.report import reports_in
 from trajflow.evaluation.scores import EvaluationOptions
-from trajflow.html_report import page, windows
+from trajflow.html_report import page
+from trajflow.html_report import windows as example_windows
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.io import write_whole
@@ -31,33 +32,14 @@ from trajflow.runs import RunFolder, track_data
 from trajflow.types import OnProgress, silent
 
 
-@dataclass(frozen=True)
-class ReportOptions:
-    """Options of a report.
-
-    Attributes:
-        split: "train", "val" or "test".
-        samples: Futures of each agent.
-        steps: Network evaluations per draw.
-        seed: Seed of draws and intervals.
-        windows: Number of targets behind charts and maps, about; scores are of all targets.
-        panels: Maps of each kind: largest error, typical error, highest OOD score.
-    """
-
-    split: str = "test"
-    samples: int = 20
-    steps: int = 1
-    seed: int = 0
-    windows: int = 2000
-    panels: int = 6
-
-
 def write_html_report(
     run: str | Path,
     data: str | Path | None = None,
     out: str | Path = "report.html",
-    options: ReportOptions | None = None,
+    options: EvaluationOptions | None = None,
     *,
+    windows: int = 2000,
+    panels: int = 6,
     device: str = "auto",
     on_progress: OnProgress = silent,
 ) -> Path:
@@ -67,7 +49,9 @@ def write_html_report(
         run: A run folder.
         data: A store; None: the one that the run was last evaluated on.
         out: The file; it is replaced.
-        options: Options; None: the test split.
+        options: How to evaluate; None: 20 draws on the test split.
+        windows: Number of targets behind charts and maps, about; scores are of all targets.
+        panels: Maps of each kind: largest error, typical error, highest OOD score.
         device: Device to compute on.
         on_progress: Called with a label, the number done and their total.
 
@@ -83,7 +67,7 @@ def write_html_report(
         >>> write_html_report("runs/demo", "tracks.zarr", "demo.html")  # doctest: +SKIP
         PosixPath('demo.html')
     """
-    options, out = options or ReportOptions(), Path(out)
+    options, out = options or EvaluationOptions(), Path(out)
     if not out.parent.is_dir():
         raise DataError(f"no folder {out.parent} for {out.name}; make it first")
     if out.is_dir():
@@ -94,8 +78,8 @@ def write_html_report(
     check_fit(predictor, store, store.path)
     evaluations = _evaluations(folder, store, options, device, on_progress)
     tracks = track_data(store, folder.config)
-    batches = tracks.validation(windows.BATCH, options.windows, options.split)
-    targets = windows.ForecastTargets.of(
+    batches = tracks.validation(example_windows.BATCH, windows, options.split)
+    targets = example_windows.ForecastTargets.of(
         predictor, batches, options.samples, options.seed, on_progress
     )
     own, name = str(folder.path), folder.path.resolve().name
@@ -112,9 +96,9 @@ def write_html_report(
     values = {
         "unit": store.unit,
         "dt": store.dt,
-        "reliability": windows.reliability(targets),
-        "retention": windows.retention(targets),
-        "windows": windows.by_kind(targets, store, options.panels),
+        "reliability": example_windows.reliability(targets),
+        "retention": example_windows.retention(targets),
+        "windows": example_windows.by_kind(targets, store, panels),
     }
     write_whole(out, _filled(name, sections, values).encode())
     return out
@@ -137,18 +121,16 @@ def _data_of(folder: RunFolder) -> str:
 
 
 def _evaluations(
-    folder: RunFolder, store: Store, options: ReportOptions, device: str, on_progress: OnProgress
+    folder: RunFolder,
+    store: Store,
+    options: EvaluationOptions,
+    device: str,
+    on_progress: OnProgress,
 ) -> list[dict[str, Any]]:
     """Reports of the run and of all baselines, lowest energy score first."""
-    terms = EvaluationOptions(
-        split=options.split,
-        fold=folder.config.data.fold,
-        samples=options.samples,
-        steps=options.steps,
-        seed=options.seed,
-    )
-    own = evaluate_run(folder.path, store.path, terms, device=device, on_progress=on_progress)
-    others = evaluate_baselines(folder.path, store.path, terms, on_progress=on_progress)
+    options = replace(options, fold=folder.config.data.fold)
+    own = evaluate_run(folder.path, store.path, options, device=device, on_progress=on_progress)
+    others = evaluate_baselines(folder.path, store.path, options, on_progress=on_progress)
     result = [own, *others.values()]
     return sorted(result, key=lambda report: float(report["mean"]["energy_score"]))
 
