@@ -171,7 +171,7 @@ def filled(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def filled_anywhere(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `filled`, with the steps consecutive or scattered at random."""
+    """As `filled` by `severity` [B], with the steps consecutive or scattered at random."""
     return replace(batch, past=_interpolated(batch.past, _gap(batch, severity, rng, True)))
 
 
@@ -182,7 +182,7 @@ def dropped(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def dropped_anywhere(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `dropped`, with the steps consecutive or scattered at random."""
+    """As `dropped` by `severity` [B], with the steps consecutive or scattered at random."""
     gap = _gap(batch, severity, rng, True)
     return replace(batch, past=np.where(gap[..., None], np.nan, batch.past))
 
@@ -194,7 +194,7 @@ def momentary(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def padded(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `momentary`, with the first remaining position repeated before, as some trackers do."""
+    """As `momentary` by `severity` [B], with the first remaining position repeated before."""
     steps = batch.past.shape[2]
     source = np.maximum(np.arange(steps), steps - severity[:, None]).astype(int)
     past = np.take_along_axis(batch.past, source[:, None, :, None], 2)

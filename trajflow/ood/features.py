@@ -334,7 +334,7 @@ def reason_quantiles(steps: TrackSteps, weight: Floats) -> dict[str, Floats]:
 def explain(
     steps: TrackSteps, quantiles: Mapping[str, Floats], units: Units, level: float = 0.95
 ) -> list[list[str]]:
-    """The reasons that apply to each track, at most three, the rarest first; N lists."""
+    """The reasons that apply to each track, at most three, the rarest first; lists, [N]."""
     ranked: list[list[tuple[float, int, str]]] = [[] for _ in steps.seen]
     for order, (name, reason) in enumerate(REASONS.items()):
         sorted_values, values = quantiles[name], reason.value(steps)
