@@ -264,11 +264,11 @@ def gather(forecaster: Forecaster, batches: Iterable[Batch], samples: int, seed:
     if not result:
         raise DataError("nothing to calibrate on: the split has no windows")
     return Evidence(
-        away=np.concatenate([one.away for one in result]),
-        spread=np.concatenate([one.spread for one in result]),
-        own=np.concatenate([one.own for one in result], 1),
-        own_path=np.concatenate([one.own_path for one in result], 1),
-        person=np.concatenate([one.person for one in result]),
+        away=np.concatenate([part.away for part in result]),
+        spread=np.concatenate([part.spread for part in result]),
+        own=np.concatenate([part.own for part in result], 1),
+        own_path=np.concatenate([part.own_path for part in result], 1),
+        person=np.concatenate([part.person for part in result]),
     )
 
 
@@ -384,7 +384,7 @@ def fit(
     """
     floor = FLOOR * typical_spread
     scores = over(evidence.away, np.maximum(evidence.spread, floor))
-    given = vars(origin or CalibrationOrigin()) | {
+    facts = vars(origin or CalibrationOrigin()) | {
         "people": evidence.people,
         "windows": len(scores),
     }
@@ -392,7 +392,7 @@ def fit(
         each=person_quantiles(scores, evidence.person, GRID),
         path=person_quantiles(scores.max(1), evidence.person, GRID),
         floor=floor,
-        origin=CalibrationOrigin(**given),
+        origin=CalibrationOrigin(**facts),
     )
 
 
@@ -402,7 +402,7 @@ FORMAT = 1
 
 def calibration_bytes(calibration: Calibration) -> bytes:
     """A calibration as the JSON content of `FILE`; infinite factors are null."""
-    said = {
+    values = {
         "format": FORMAT,
         **asdict(calibration.origin),
         "levels": GRID.tolist(),
@@ -410,7 +410,7 @@ def calibration_bytes(calibration: Calibration) -> bytes:
         "each": _json_values(calibration.each),
         "path": _json_values(calibration.path),
     }
-    return json.dumps(said, indent=1, allow_nan=False).encode()
+    return json.dumps(values, indent=1, allow_nan=False).encode()
 
 
 def read_calibration(folder: Path, weights: bytes, evaluations: int = 1) -> Calibration | None:
@@ -448,24 +448,24 @@ def digest(weights: bytes) -> str:
     return hashlib.sha256(weights).hexdigest()
 
 
-def parse_calibration(said: dict[str, Any]) -> Calibration:
+def parse_calibration(values: dict[str, Any]) -> Calibration:
     """Parse the JSON value of `calibration_bytes`.
 
     Raises:
         KeyError, TypeError, ValueError: It is not a calibration.
     """
-    if said["format"] != FORMAT:
-        raise ValueError(f"format {said['format']!r} is not {FORMAT}")
+    if values["format"] != FORMAT:
+        raise ValueError(f"format {values['format']!r} is not {FORMAT}")
     counts = ("people", "left_out", "windows", "samples", "evaluations", "seed")
     types: dict[str, type] = dict.fromkeys(counts, int) | {"independent": bool}
     later = {name: getattr(CalibrationOrigin, name) for name in ("left_out", "independent")}
-    said = {"split": said.get("part"), **said}  # its name in version 0.1.0
-    origin = {field.name: (later | said)[field.name] for field in fields(CalibrationOrigin)}
-    wrong = [name for name, one in origin.items() if not isinstance(one, types.get(name, str))]
+    values = {"split": values.get("part"), **values}  # its name in version 0.1.0
+    origin = {field.name: (later | values)[field.name] for field in fields(CalibrationOrigin)}
+    wrong = [name for name, value in origin.items() if not isinstance(value, types.get(name, str))]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} are of the wrong kind")
-    floor = _numbers(said["floor"])
-    each, path, levels = _numbers(said["each"]), _numbers(said["path"]), _numbers(said["levels"])
+    names = ("floor", "each", "path", "levels")
+    floor, each, path, levels = (_numbers(values[name]) for name in names)
     if not np.array_equal(levels, GRID):
         raise ValueError("the levels are others")
     if each.shape != (len(GRID), len(floor)) or path.shape != (len(GRID),) or floor.ndim != 1:

@@ -40,8 +40,8 @@ class TrajflowWarning(UserWarning):
     """A problem that did not stop the work."""
 
 
-def did_you_mean(what: str, given: str, known: Sequence[str]) -> str:
+def did_you_mean(what: str, name: str, names: Sequence[str]) -> str:
     """Error message for an unknown name, with the nearest known name."""
-    near = difflib.get_close_matches(given, known, 1, 0.5)
+    near = difflib.get_close_matches(name, names, 1, 0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {what} {given!r}{hint} (there are {', '.join(known) or 'none'})"
+    return f"no {what} {name!r}{hint} (there are {', '.join(names) or 'none'})"

@@ -78,14 +78,14 @@ def parse_json(content: bytes | str, name: object) -> Any:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is larger than any number")
+        raise ValueError(f"{text[:40]} is too large for a float")
     return number
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key is repeated")
     return values
 
 
@@ -134,7 +134,7 @@ def _check_depth(value: Any) -> None:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 # Most bytes of a header.
@@ -174,7 +174,7 @@ def read_header(content: bytes, name: str) -> SafetensorsHeader:
     """
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > min(HEADER, len(content) - 8):
-        raise RunError(f"{name} is damaged: its header does not fit into it")
+        raise RunError(f"{name} is damaged: its header is longer than the file")
     header = content[8 : 8 + length]
     if header.count(b"[") + header.count(b"{") > 4 * TENSORS:  # three for each, and a few more
         raise RunError(f"{name} is damaged: its header is no list of tensors")
@@ -183,7 +183,7 @@ def read_header(content: bytes, name: str) -> SafetensorsHeader:
         raise RunError(f"{name} is damaged: its header is no list of tensors")
     words = values.pop("__metadata__", {})
     if not isinstance(words, dict) or not all(isinstance(w, str) for w in words.values()):
-        raise RunError(f"{name} is damaged: its header holds no plain words")
+        raise RunError(f"{name} is damaged: its metadata is not text")
     spans = []
     tensors = {}
     for key, item in values.items():
@@ -198,10 +198,10 @@ def read_header(content: bytes, name: str) -> SafetensorsHeader:
 def _spec(key: str, item: Any, name: str) -> tuple[TensorSpec, tuple[int, int]]:
     try:
         if not NAME.fullmatch(key) or set(item) != {"dtype", "shape", "data_offsets"}:
-            raise ValueError("its description is strange")
+            raise ValueError("its description is invalid")
         (start, end), shape = item["data_offsets"], tuple(item["shape"])
         if not all(type(n) is int and 0 <= n < 1 << 48 for n in (start, end, *shape)):
-            raise ValueError("its sizes are no sizes")
+            raise ValueError("its sizes are invalid")
         if len(shape) > AXES or end - start != BYTES[item["dtype"]] * prod(shape):
             raise ValueError("its bytes do not fit its shape")
     except (KeyError, TypeError, ValueError) as error:
@@ -287,7 +287,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def _check(path: Path, content: bytes) -> None:
     if path.read_bytes() != content:
-        raise OSError(errno.EIO, "the disk gives back other bytes than were written")
+        raise OSError(errno.EIO, "the disk returned other bytes than were written")
 
 
 LOCK_FILE = "lock"
@@ -340,9 +340,8 @@ class Lock:
                 same = False
             if not same:
                 raise RunError(
-                    f"{path.parent} was deleted, moved or replaced while it was trained into; "
-                    "nothing more was written there. Go on where it is now by --resume, or train "
-                    "anew"
+                    f"{path.parent} was deleted, moved or replaced during the training; nothing "
+                    "more was written there. Go on where it is now by --resume, or train again"
                 )
 
         return check

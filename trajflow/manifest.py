@@ -45,8 +45,8 @@ class Entry:
 
     def fits(self, content: bytes) -> bool:
         """Whether a content matches this entry."""
-        known = content[: self.size] if self.grows else content
-        return Entry.of(known) == Entry(self.size, self.sha256)
+        listed = content[: self.size] if self.grows else content
+        return Entry.of(listed) == Entry(self.size, self.sha256)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Manifest:
 
     def having(self, name: str, *entries: Entry) -> "Manifest":
         """This manifest with other entries for a file; without entries, the file is removed."""
-        others = {known: e for known, e in self.files.items() if known != name}
+        others = {other: e for other, e in self.files.items() if other != name}
         return Manifest(others | ({name: entries} if entries else {}))
 
     def write(self, folder: Path, guard: Guard = unguarded) -> None:
@@ -126,8 +126,8 @@ def seal(path: Path, guard: Guard = unguarded) -> None:
         RunError: The manifest is damaged.
     """
     with _exclusive(path.parent):
-        known = Manifest.read(path.parent)
-        known.having(path.name, _growing_entry(path)).write(path.parent, guard)
+        manifest = Manifest.read(path.parent)
+        manifest.having(path.name, _growing_entry(path)).write(path.parent, guard)
 
 
 def forget(path: Path) -> None:

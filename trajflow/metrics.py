@@ -192,12 +192,14 @@ def collision_rate(samples: Floats, marked: Bools, within: float = 0.2) -> Float
         marked: Agents that count, [B, A]; the result is NaN for the others.
         within: Distance of a collision.
     """
-    scene, one, other = np.nonzero(np.triu(marked[:, :, None] & marked[:, None, :], 1))
+    scene, first_agent, second_agent = np.nonzero(
+        np.triu(marked[:, :, None] & marked[:, None, :], 1)
+    )
     touched = np.zeros(samples.shape[:3], bool)
     low, high = samples.min(-2) - within, samples.max(-2)
     size = max(1, BUDGET // max(1, samples[:, :1, :1].size))
     for first in range(0, len(scene), size):
-        b, i, j = (index[first : first + size] for index in (scene, one, other))
+        b, i, j = (index[first : first + size] for index in (scene, first_agent, second_agent))
         boxes_meet = (low[:, b, i] < high[:, b, j]) & (low[:, b, j] < high[:, b, i])
         draw, pair = np.nonzero(boxes_meet.all(-1))
         b, i, j = b[pair], i[pair], j[pair]
@@ -254,8 +256,8 @@ def _length(vectors: Floats) -> Floats:
     return np.sqrt(_dot(vectors, vectors))
 
 
-def _dot(one: Floats, other: Floats) -> Floats:
-    return np.asarray(np.einsum("...d,...d->...", one, other))
+def _dot(first: Floats, second: Floats) -> Floats:
+    return np.asarray(np.einsum("...d,...d->...", first, second))
 
 
 def _path_length(paths: Floats) -> Floats:
@@ -283,10 +285,10 @@ def _path_spread(samples: Floats, weights: Floats | None = None) -> Floats:
     paths = np.moveaxis(samples.reshape(count, -1, samples.shape[-2] * samples.shape[-1]), 1, 0)
     distances = [pdist(path) for path in np.ascontiguousarray(paths)]
     if weights is None:
-        return np.array([one.mean() for one in distances]).reshape(lead)
-    one, other = np.triu_indices(count, 1)
+        return np.array([first.mean() for first in distances]).reshape(lead)
+    first, second = np.triu_indices(count, 1)
     share = weights.reshape(count, -1).T
-    twice = [2 * (d * w[one] * w[other]).sum() for d, w in zip(distances, share, strict=True)]
+    twice = [2 * (d * w[first] * w[second]).sum() for d, w in zip(distances, share, strict=True)]
     return np.array(twice).reshape(lead)
 
 

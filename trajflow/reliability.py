@@ -34,14 +34,14 @@ class Reliability:
         """The values as JSON can hold them; an infinite radius is null."""
         shares = {
             kind: {
-                source: {by: one.round(6).tolist() for by, one in weightings.items()}
+                source: {by: shares_at.round(6).tolist() for by, shares_at in weightings.items()}
                 for source, weightings in sources.items()
             }
             for kind, sources in self.inside.items()
         }
         radius = {
-            source: [float(r) if np.isfinite(r) else None for r in one]
-            for source, one in self.radius.items()
+            source: [float(r) if np.isfinite(r) else None for r in shares_at]
+            for source, shares_at in self.radius.items()
         }
         counts = {"people": self.people, "windows": self.windows}
         return {**counts, "levels": LEVELS.tolist(), "inside": shares, "radius": radius}
@@ -64,13 +64,13 @@ def cross_check(evidence: Evidence, typical_spread: Floats, seed: int = 0) -> Re
         DataError: There are fewer than two people.
     """
     if evidence.people < 2:
-        raise DataError("reliability needs two people at least, one to fit on and one to look at")
+        raise DataError("reliability needs at least two people, one to fit and one to measure on")
     radii = {kind: np.empty_like(evidence.own) for kind in ("each", "path")}
     half = _halves(evidence.person, seed)
     for side in (0, 1):
         test = np.flatnonzero(half == side)
-        one = fit(evidence.take(np.flatnonzero(half != side)), typical_spread)
-        for kind, result in _calibrated_radii(one, evidence.take(test)).items():
+        calibration = fit(evidence.take(np.flatnonzero(half != side)), typical_spread)
+        for kind, result in _calibrated_radii(calibration, evidence.take(test)).items():
             radii[kind][:, test] = result
     return _reliability(evidence, radii)
 

@@ -82,7 +82,8 @@ def choose(draws: Tensor, count: int, rule: str = "kmeans") -> Chosen:
     size = max(1, (BLOCK if draws.device.type == "cpu" else LARGE) // max(1, each))
     blocks = [_chosen(block, count) for block in torch.split(draws, size, 1)]
     return Chosen(
-        torch.cat([one.samples for one in blocks], 1), torch.cat([one.weights for one in blocks], 1)
+        torch.cat([block.samples for block in blocks], 1),
+        torch.cat([block.weights for block in blocks], 1),
     )
 
 
@@ -132,8 +133,8 @@ def merge(sets: Sequence[Chosen]) -> Chosen:
     Source: Lloyd 1982, "Least squares quantization in PCM".
     """
     count = len(sets[0].samples)
-    positions = torch.cat([one.samples for one in sets]).transpose(0, 1)
-    weights = torch.cat([one.weights for one in sets]).T / len(sets)
+    positions = torch.cat([chosen.samples for chosen in sets]).transpose(0, 1)
+    weights = torch.cat([chosen.weights for chosen in sets]).T / len(sets)
     middle = positions.mean(1, keepdim=True)
     scale = _step_weights(positions)
     rows = ((positions - middle) * scale).flatten(2)

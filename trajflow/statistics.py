@@ -47,11 +47,11 @@ class People:
     @classmethod
     def merged(cls, parts: Sequence["People"]) -> "People":
         """Add up several records, person by person."""
-        agent, row = np.unique(np.concatenate([one.agent for one in parts]), return_inverse=True)
+        agent, row = np.unique(np.concatenate([part.agent for part in parts]), return_inverse=True)
         windows = np.zeros(len(agent), np.int64)
         sums = np.zeros((len(agent), parts[0].sums.shape[1]))
-        np.add.at(windows, row, np.concatenate([one.windows for one in parts]))
-        np.add.at(sums, row, np.concatenate([one.sums for one in parts]))
+        np.add.at(windows, row, np.concatenate([part.windows for part in parts]))
+        np.add.at(sums, row, np.concatenate([part.sums for part in parts]))
         return cls(agent, windows, sums)
 
 
@@ -81,10 +81,6 @@ class Tally:
         return {name: People.merged(parts) for name, parts in self.parts.items() if parts}
 
 
-def _unchanged(means: Floats) -> Floats:
-    return means
-
-
 def resampled_means(people: People, resamples: int, rng: np.random.Generator) -> Floats:
     """Bootstrap means of the N scores, [*, N]: people are drawn with replacement, a row each time.
 
@@ -108,7 +104,7 @@ def intervals(
     groups: Mapping[str, People],
     resamples: int,
     seed: int,
-    derived: Callable[[Floats], Floats] = _unchanged,
+    derived: Callable[[Floats], Floats] = lambda means: means,
 ) -> tuple[dict[str, Floats], Floats]:
     """95 % intervals of each group's means [2, ...], and of the mean over the groups, [2, ...].
 
@@ -122,20 +118,22 @@ def intervals(
         derived: Computes further scores [*, ...] from means [*, N], such as a ratio.
     """
     rng = np.random.default_rng(seed)
-    drawn = {name: derived(resampled_means(one, resamples, rng)) for name, one in groups.items()}
-    each = {
-        name: _bounds(drawn[name]) * (np.nan if len(one.agent) < 2 else 1.0)
-        for name, one in groups.items()
+    drawn = {
+        name: derived(resampled_means(group, resamples, rng)) for name, group in groups.items()
     }
-    if all(len(one.agent) > 1 for one in groups.values()):
+    each = {
+        name: _bounds(drawn[name]) * (np.nan if len(group.agent) < 2 else 1.0)
+        for name, group in groups.items()
+    }
+    if all(len(group.agent) > 1 for group in groups.values()):
         return each, _bounds(np.mean(list(drawn.values()), 0))
-    means = derived(np.stack([one.means for one in groups.values()]))
+    means = derived(np.stack([group.means for group in groups.values()]))
     times = _drawn_groups(len(means), resamples, rng)
     return each, _bounds(times @ means) * (np.nan if len(means) < 2 else 1.0)
 
 
 def paired_interval(
-    one: Mapping[str, People], other: Mapping[str, People], resamples: int = 1000, seed: int = 0
+    first: Mapping[str, People], second: Mapping[str, People], resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
     """95 % interval of the mean score of one forecaster minus that of another, on the same people.
 
@@ -144,13 +142,13 @@ def paired_interval(
     whole groups are drawn.
 
     Args:
-        one: People of each group, with one score.
-        other: The same people with the other forecaster's score.
+        first: People of each group, with one score.
+        second: The same people with the other forecaster's score.
         resamples: Number of resamples.
         seed: Seed of the resamples.
     """
     rng = np.random.default_rng(seed)
-    groups = [replace(a, sums=a.sums - other[name].sums) for name, a in one.items()]
+    groups = [replace(a, sums=a.sums - second[name].sums) for name, a in first.items()]
     if all(len(group.agent) > 1 for group in groups):
         drawn = np.mean([resampled_means(group, resamples, rng) for group in groups], 0)
     else:

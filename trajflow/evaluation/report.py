@@ -83,10 +83,10 @@ class Report:
     @property
     def window_mean(self) -> dict[str, float]:
         """Mean of each score over all windows."""
-        some = self.scenes.values()
-        windows = np.array([score.windows for score in some], float)
+        groups = self.scenes.values()
+        windows = np.array([score.windows for score in groups], float)
         result = {
-            name: float(np.average([score.means[name] for score in some], weights=windows))
+            name: float(np.average([score.means[name] for score in groups], weights=windows))
             for name in self.mean
         }
         if RATIO in result:
@@ -161,7 +161,7 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
         terms: "samples", "steps", "selection", "draws" and "clocks" of the report.
     """
     fold = where["fold"]
-    if fold and "/" in fold:  # a name that is no name of a file; others stay as they were
+    if fold and "/" in fold:  # other names stay as they are, so that old reports are found
         fold = file_name(fold)
     parts = [where["split"], fold, where["fingerprint"][:8]]
     name = "-".join(str(part) for part in parts if part)
@@ -262,7 +262,7 @@ def _rows(table: Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(table.read_text(encoding="utf-8"))["rows"]
         people = _people(table.with_name(PEOPLE), len(rows))
-        whole = [{**row, "per_person": who} for row, who in zip(rows, people, strict=True)]
+        whole = [{**row, "per_person": p} for row, p in zip(rows, people, strict=True)]
         return [without_old_coverage(row) for row in whole if row["mean"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise RunError(f"{table} is not a table of a benchmark (examples/benchmarks)") from None

@@ -235,17 +235,17 @@ def with_ratio(means: Floats) -> Floats:
     return np.concatenate([means, ratio[..., None]], -1)
 
 
-def sample_sensitivity(one: Floats, other: Floats) -> float:
+def sample_sensitivity(first: Floats, second: Floats) -> float:
     """Distance to the nearest path of another seed, over that to the nearest path of the same seed.
 
     About 1 for draws from a distribution, 0 for a fixed set of paths. The median over the targets
     is taken, without targets whose paths are all in one place under both seeds.
 
     Args:
-        one: Samples of one seed, [S, N, F, D].
-        other: Samples of the same targets with another seed, [S, N, F, D].
+        first: Samples of one seed, [S, N, F, D].
+        second: Samples of the same targets with another seed, [S, N, F, D].
     """
-    x, y = (samples[:MOST_SAMPLES, :MOST_TARGETS] for samples in (one, other))
+    x, y = (samples[:MOST_SAMPLES, :MOST_TARGETS] for samples in (first, second))
     across = _displacements(x, y).min(1).mean(0)
     within = np.zeros_like(across)
     if len(x) > 1:

@@ -171,7 +171,7 @@ def filled(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def filled_anywhere(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `filled`, with the steps consecutive or scattered at random."""
+    """As `filled` by `severity` [B], with the steps consecutive or scattered at random."""
     return replace(batch, past=_interpolated(batch.past, _gap(batch, severity, rng, True)))
 
 
@@ -182,7 +182,7 @@ def dropped(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def dropped_anywhere(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `dropped`, with the steps consecutive or scattered at random."""
+    """As `dropped` by `severity` [B], with the steps consecutive or scattered at random."""
     gap = _gap(batch, severity, rng, True)
     return replace(batch, past=np.where(gap[..., None], np.nan, batch.past))
 
@@ -194,7 +194,7 @@ def momentary(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def padded(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `momentary`, with the first remaining position repeated before, as some trackers do."""
+    """As `momentary` by `severity` [B], with the first remaining position repeated before."""
     steps = batch.past.shape[2]
     source = np.maximum(np.arange(steps), steps - severity[:, None]).astype(int)
     past = np.take_along_axis(batch.past, source[:, None, :, None], 2)
@@ -353,7 +353,7 @@ CORRUPTIONS = (
     ),
     Corruption(
         "skip",
-        "frames are skipped, as if everybody were fast",
+        "frames are skipped, so that all agents seem fast",
         resampled,
         {"x1.5": 1.5, "x2": 2.0, "x3": 3.0},
         _constant(2.0),
@@ -364,12 +364,12 @@ CORRUPTIONS = (
     ),
     Corruption(
         "slow",
-        "more frames a second, interpolated, as if everybody were slow",
+        "frames are interpolated, so that all agents seem slow",
         resampled,
         {"x1.5": 1 / 1.5, "x2": 0.5, "x3": 1 / 3},
         _constant(0.5),
         weight=3,
-        reason="tracks with steps put between the ones observed",
+        reason="tracks with interpolated steps",
         keeps_future=False,
     ),
     Corruption("reversed", "time runs backwards", reversed_time, {"all": 1.0}, keeps_future=False),
@@ -392,10 +392,10 @@ CORRUPTIONS = (
         _steps(2, 5),
         reason="tracks with steps missing",
     ),
-    Corruption("momentary", "only the last steps of everybody", momentary, _counted(3, 2, 1)),
+    Corruption("momentary", "only the last steps are observed", momentary, _counted(3, 2, 1)),
     Corruption(
         "padded",
-        "only the last steps, the first repeated before",
+        "only the last steps, with the first of them repeated before",
         padded,
         _counted(3, 2, 1),
         _steps(2, 7),
@@ -403,7 +403,7 @@ CORRUPTIONS = (
     ),
     Corruption(
         "late",
-        "targets detected late, neighbors whole",
+        "targets detected late, neighbors complete",
         late,
         _counted(2, 4, 6),
         _steps(1, 7),
@@ -416,17 +416,17 @@ CORRUPTIONS = (
         {"x1.5": 1.5, "x2": 2.0, "x3": 3.0},
         _log_uniform(1.6, 4),
         weight=4,
-        reason="agents who are faster",
+        reason="faster agents",
         keeps_future=False,
     ),
     Corruption(
         "slower",
-        "targets who are slower",
+        "slower targets",
         speed,
         {},
         _log_uniform(0.25, 0.65),
         weight=2,
-        reason="agents who are slower",
+        reason="slower agents",
         keeps_future=False,
     ),
     Corruption(
@@ -439,7 +439,7 @@ CORRUPTIONS = (
     Corruption("mirrored", "the scene in a mirror", mirrored, {"all": 1.0}, keeps_future=False),
     Corruption(
         "crowd",
-        "everybody of so many other moments stands around",
+        "agents of other moments added as neighbors",
         crowd,
         {"+1": 1, "+2": 2, "+4": 4},
     ),
@@ -460,7 +460,7 @@ def available(world: World | None = None) -> dict[str, GradedCorruption]:
         levels = {name.partition(" ")[2] or "all": n for n, name in enumerate(names)}
         taken = Corruption(kind, what, _take(names), levels, keeps_future=False, pool=True)
         graded += [GradedCorruption(taken, n) for n in range(1, len(names) + 1)]
-    return {one.key: one for one in graded}
+    return {c.key: c for c in graded}
 
 
 def _take(names: Sequence[str]) -> Apply:
@@ -481,7 +481,7 @@ def select(world: World, names: Iterable[str] = ()) -> list[GradedCorruption]:
         ConfigError: There is no such corruption, or these tracks do not allow it.
     """
     graded, wanted = available(world), list(names)
-    names_there = {name for key, one in graded.items() for name in (key, one.corruption.name)}
+    names_there = {name for key, c in graded.items() for name in (key, c.corruption.name)}
     for name in wanted:
         if name in POOLS and name not in names_there:
             raise ConfigError(
@@ -491,9 +491,7 @@ def select(world: World, names: Iterable[str] = ()) -> list[GradedCorruption]:
         if name not in names_there:
             raise ConfigError(did_you_mean("corruption", name, sorted(names_there)))
     return [
-        one
-        for key, one in graded.items()
-        if not wanted or key in wanted or one.corruption.name in wanted
+        c for key, c in graded.items() if not wanted or key in wanted or c.corruption.name in wanted
     ]
 
 
@@ -524,14 +522,14 @@ def corrupt(
     Returns:
         The corrupted windows, and the index of each scene's corruption, [B].
     """
-    share = np.array([one.weight for one in corruptions])
+    share = np.array([corruption.weight for corruption in corruptions])
     which = rng.choice(len(corruptions), len(batch.scene), p=share / share.sum())
     past, future, target = batch.past.copy(), batch.future.copy(), batch.target.copy()
     for number in np.unique(which):
-        one, rows = corruptions[number], np.flatnonzero(which == number)
-        assert one.draw is not None
-        severity = one.draw(rng, len(rows), step)
-        changed = one.apply(replace(batch.take(rows), around=None), severity, rng, World())
+        corruption, rows = corruptions[number], np.flatnonzero(which == number)
+        assert corruption.draw is not None
+        severity = corruption.draw(rng, len(rows), step)
+        changed = corruption.apply(replace(batch.take(rows), around=None), severity, rng, World())
         past[rows], future[rows], target[rows] = changed.past, changed.future, changed.target
     target &= np.isfinite(past).all(-1).any(-1)
     return replace(batch, past=past, future=future, target=target, around=None), which

@@ -325,7 +325,7 @@ class Forest:
         shape = made["feature"].shape
         alike = all(array.shape == shape for name, array in made.items() if name != "start")
         if len(shape) != 2 or not alike or made["start"].shape != (1,):
-            raise ValueError("the trees do not fit together")
+            raise ValueError("the arrays of the trees have different shapes")
         own = np.arange(shape[1])
         # Only leaves lead to themselves and nothing leads back, so a walk down always ends.
         leaves = ((made["left"] == own) == (made["right"] == own)).all()
@@ -333,7 +333,7 @@ class Forest:
         features = ((made["feature"] >= 0) & (made["feature"] < width)).all()
         finite = np.isfinite(made["value"]).all() and np.isfinite(made["start"]).all()
         if not (leaves and inside and features and finite):
-            raise ValueError("a node of the trees leads nowhere")
+            raise ValueError("a node of the trees is invalid")
         return cls(**made)
 
 
@@ -426,8 +426,9 @@ class Detector:
         forest: Log odds that a track is corrupted.
         kinds: Names the corruption.
         quantiles: Quantiles of each reason's value among training people, [Q] by name.
-        held: Ranks of both parts among held-out training people, by name.
-        whole, typical: Ranks of the combination among reference people and in a typical recording.
+        held_out: Ranks of both parts among held-out training people, by name.
+        combined, typical: Ranks of the combination among reference people and in a typical
+            recording.
         error: Logarithm of the energy score over `scale`.
         error_level: Intercept and slope that calibrate `error` on reference people, [2].
         origin: What it was fitted on.
@@ -438,8 +439,8 @@ class Detector:
     forest: Forest
     kinds: CorruptionClassifier
     quantiles: Mapping[str, Floats]
-    held: Mapping[str, Ranks]
-    whole: Ranks
+    held_out: Mapping[str, Ranks]
+    combined: Ranks
     typical: Ranks
     error: Forest
     error_level: Floats
@@ -455,9 +456,9 @@ class Detector:
         steps = TrackSteps.of(past, self.scale)
         features, components = track_features(steps), self.gaussian.components(context)
         values = part_values(self.forest, features, components)
-        parts = part_ranks(self.held, values)
+        parts = part_ranks(self.held_out, values)
         combination = combine(parts)
-        ood_score = self.whole.below(combination)
+        ood_score = self.combined.below(combination)
         log_error = self.error(error_features(features, components))
         expected = np.exp(self.error_level[0] + self.error_level[1] * log_error)
         return OODScores(
@@ -503,10 +504,10 @@ class Detector:
             "kinds": {k: v for k, v in _members(self.kinds).items() if k != "names"},
             "quantiles": self.quantiles,
             "error": self.error.arrays(),
-            "whole": _members(self.whole),
+            "whole": _members(self.combined),
             "typical": _members(self.typical),
         }
-        groups |= {f"held/{name}": _members(ranks) for name, ranks in self.held.items()}
+        groups |= {f"held/{name}": _members(ranks) for name, ranks in self.held_out.items()}
         for group, members in groups.items():
             arrays |= {f"{group}/{name}": np.ascontiguousarray(v) for name, v in members.items()}
         facts = {"format": FORMAT, "scale": self.scale, "kinds": list(self.kinds.names)}
@@ -531,7 +532,7 @@ class Detector:
 
         kinds = CorruptionClassifier(tuple(map(str, facts["kinds"])), **group("kinds"))
         gaussian, width = Gaussian(**group("gaussian")), len(kinds.mean)
-        held = {name: Ranks(**group(f"held/{name}")) for name in PARTS}
+        held_out = {name: Ranks(**group(f"held/{name}")) for name in PARTS}
         quantiles = {name: arrays[f"quantiles/{name}"] for name in REASONS}
         origin = Origin(**{f.name: facts["origin"][f.name] for f in fields(Origin)})
         forest = Forest.of(group("forest"), width)
@@ -539,10 +540,10 @@ class Detector:
         error, level = Forest.of(group("error"), columns), arrays["error_level"]
         scale = float(facts["scale"])
         if level.shape != (2,) or not np.isfinite(level).all() or not 0 < scale < np.inf:
-            raise ValueError("a number of it is out of bounds")
-        whole, typical = Ranks(**group("whole")), Ranks(**group("typical"))
+            raise ValueError("a number is out of bounds")
+        combined, typical = Ranks(**group("whole")), Ranks(**group("typical"))
         return cls(
-            scale, gaussian, forest, kinds, quantiles, held, whole, typical, error, level,
+            scale, gaussian, forest, kinds, quantiles, held_out, combined, typical, error, level,
             origin,
         )  # fmt: skip
 
@@ -555,9 +556,9 @@ def part_values(forest: Forest, features: Floats, components: Floats) -> dict[st
     return {"forest": forest(features), "distance": lengths_of(components)}
 
 
-def part_ranks(held: Mapping[str, Ranks], values: Mapping[str, Floats]) -> dict[str, Floats]:
+def part_ranks(held_out: Mapping[str, Ranks], values: Mapping[str, Floats]) -> dict[str, Floats]:
     """Rank of `part_values` among held-out training people, [N] by name."""
-    return {name: ranks.below(values[name]) for name, ranks in held.items()}
+    return {name: ranks.below(values[name]) for name, ranks in held_out.items()}
 
 
 def combine(parts: Mapping[str, Floats]) -> Floats:

@@ -118,8 +118,8 @@ def _filled(past: Floats) -> Floats:
     full, steps = past.copy(), np.arange(past.shape[1])
     for row in np.flatnonzero(~seen.all(1) & seen.any(1)):
         for axis in range(past.shape[-1]):
-            known = seen[row]
-            full[row, :, axis] = np.interp(steps, steps[known], past[row, known, axis])
+            observed = seen[row]
+            full[row, :, axis] = np.interp(steps, steps[observed], past[row, observed, axis])
     return full
 
 
@@ -207,11 +207,13 @@ def evaluation_stages(
         "metre": ordinary.world.metre,
         "seconds": 0.0,
     }
-    for done, one in enumerate(graded, 1):
+    for done, corruption in enumerate(graded, 1):
         so_far = finite(report) if rows else None
-        yield Stage(done, len(graded) + 1, f"{one.corruption.name} {one.level}", so_far)
-        other = against if one.corruption.name == "against" else None
-        rows.append(_row(one, ordinary, scorer, reference, other or store))
+        yield Stage(
+            done, len(graded) + 1, f"{corruption.corruption.name} {corruption.level}", so_far
+        )
+        other = against if corruption.corruption.name == "against" else None
+        rows.append(_row(corruption, ordinary, scorer, reference, other or store))
     if rows and not any(row["windows"] for row in rows):
         raise RunError("no window is left under any of these corruptions; take more with --windows")
     yield finite(report | {"seconds": time.perf_counter() - start})
@@ -271,11 +273,11 @@ class _Scorer:
     def _errors(self, batch: Batch, hidden: Batch, seed: int) -> dict[str, Floats]:
         samples = self.predictor.forecast(hidden, self.terms.samples, seed)[:, batch.target]
         future = batch.future[batch.target]
-        known = np.isfinite(future).all((1, 2))
+        complete = np.isfinite(future).all((1, 2))
         conformal = np.full(len(future), np.nan)
         if self.predictor.calibration is not None:
             region = region_of(samples, 0.9, "each", self.predictor.calibration)
-            conformal = np.where(known, region.contains(future).mean(1), np.nan)
+            conformal = np.where(complete, region.contains(future).mean(1), np.nan)
         return {
             "min_ade": metrics.min_ade(samples, future),
             "energy_score": metrics.energy_score(samples, future),
@@ -307,13 +309,14 @@ def _row(
     store: Store,
 ) -> Values:
     corruption = graded.corruption
+    pool = corruption.name if graded.level == "all" else f"{corruption.name} {graded.level}"
     row: Values = {
         "key": graded.key,
         "name": corruption.name,
         "severity": graded.severity,
         "level": graded.level,
         "what": corruption.what,
-        "trained_on": corruption.pool and ordinary.trained_on(_pool_name(graded)),
+        "trained_on": corruption.pool and ordinary.trained_on(pool),
     }
     batches = ordinary.corrupted(graded)
     if not any(batch.targets for batch in batches):
@@ -323,11 +326,6 @@ def _row(
         windows = replace(windows, person=windows.person + OTHER_TRACKS)
     shown = _named(examples(windows), store)
     return row | reference.compare(windows) | {"examples": shown}
-
-
-def _pool_name(graded: GradedCorruption) -> str:
-    name = graded.corruption.name
-    return name if graded.level == "all" else f"{name} {graded.level}"
 
 
 def _self_expectations(

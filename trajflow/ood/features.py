@@ -298,7 +298,7 @@ def _tremble(steps: TrackSteps) -> Floats:
 
 def _tremble_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
     size = np.exp(np.nan_to_num(_tremble(steps)[row])) * steps.scale
-    return f"positions tremble by {units.size(float(size))}: {rare}"
+    return f"positions are noisy by {units.size(float(size))}: {rare}"
 
 
 def _listed(steps: Ints) -> str:
@@ -334,7 +334,7 @@ def reason_quantiles(steps: TrackSteps, weight: Floats) -> dict[str, Floats]:
 def explain(
     steps: TrackSteps, quantiles: Mapping[str, Floats], units: Units, level: float = 0.95
 ) -> list[list[str]]:
-    """The reasons that apply to each track, at most three, the rarest first; N lists."""
+    """The reasons that apply to each track, at most three, the rarest first; lists, [N]."""
     ranked: list[list[tuple[float, int, str]]] = [[] for _ in steps.seen]
     for order, (name, reason) in enumerate(REASONS.items()):
         sorted_values, values = quantiles[name], reason.value(steps)
@@ -350,7 +350,7 @@ def explain(
                     else _share(sorted_values, values[row])
                 )
                 side = "above" if high else "below"
-                rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of those learned from"
+                rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of training people"
                 ranked[row].append(
                     (round(share, 2), order, reason.words(steps, int(row), units, rare))
                 )

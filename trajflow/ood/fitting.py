@@ -112,7 +112,7 @@ def fit_detector(
         SplitWindows.of(model, training),
         SplitWindows.of(model, reference),
     )
-    fitted = ~_held(training_windows.person, seed)
+    fitted = ~_held_out(training_windows.person, seed)
     scale = model.displacement_scale
     steps = TrackSteps.of(training_windows.past, scale)
     gaussian = Gaussian.fit(training_windows.context[fitted], training_windows.weight[fitted])
@@ -121,13 +121,15 @@ def fit_detector(
     def values(steps: TrackSteps, context: Floats) -> dict[str, Floats]:
         return part_values(forest, track_features(steps), gaussian.components(context))
 
-    held_steps = TrackSteps.of(training_windows.past[~fitted], scale)
-    held_values = values(held_steps, training_windows.context[~fitted])
-    held = {name: Ranks.of(v, training_windows.person[~fitted]) for name, v in held_values.items()}
+    held_out_steps = TrackSteps.of(training_windows.past[~fitted], scale)
+    held_out_values = values(held_out_steps, training_windows.context[~fitted])
+    held_out = {
+        name: Ranks.of(v, training_windows.person[~fitted]) for name, v in held_out_values.items()
+    }
     reference_values = values(
         TrackSteps.of(reference_windows.past, scale), reference_windows.context
     )
-    combination = combine(part_ranks(held, reference_values))
+    combination = combine(part_ranks(held_out, reference_values))
     error, level = _fit_error(model, gaussian, training_windows, reference_windows, kinds, seed)
     counted = {
         "fitted_people": len(np.unique(training_windows.person)),
@@ -141,7 +143,7 @@ def fit_detector(
         forest,
         named,
         reason_quantiles(steps, training_windows.weight),
-        held,
+        held_out,
         Ranks.of(combination, reference_windows.person),
         Ranks.in_typical_recording(combination, reference_windows.person, reference_windows.scene),
         error,
@@ -150,13 +152,13 @@ def fit_detector(
     )
 
 
-def _held(person: Ints, seed: int) -> Bools:
+def _held_out(person: Ints, seed: int) -> Bools:
     """Whether each window's person is held out, [N]."""
     people, index = np.unique(person, return_inverse=True)
     if len(people) < MIN_PEOPLE:
         raise DataError(
             f"the OOD detector needs {MIN_PEOPLE} training people or more, got {len(people)}; "
-            "give more tracks, or another split or fold"
+            "use more tracks, or another split or fold"
         )
     order = np.random.default_rng(seed).permutation(len(people))
     return np.asarray((order < HELD_SHARE * len(people))[index])

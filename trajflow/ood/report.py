@@ -204,11 +204,11 @@ def _detection(
     detection, roc = {}, {}
     for name in ordinary.scores:
         both = ordinary.scores[name], corrupted.scores[name]
-        rates = Rates.of(*both, (weights[0], weights[1]))
-        kinds = {"auroc": rates.auroc, "aupr": rates.aupr, "fpr95": rates.fpr95}
+        curve = Rates.of(*both, (weights[0], weights[1]))
+        kinds = {"auroc": curve.auroc, "aupr": curve.aupr, "fpr95": curve.fpr95}
         detection[name] = {kind: interval(values) for kind, values in kinds.items()}
         if name in CURVE_SCORES:
-            roc[name] = rates.curve()
+            roc[name] = curve.curve()
     drawn = {name: _histogram(ordinary.scores[name], corrupted.scores[name]) for name in roc}
     return {"detection": detection, "roc": roc, "histogram": drawn}
 
@@ -221,29 +221,31 @@ def _histogram(ordinary: Floats, corrupted: Floats) -> Values:
         low, high = 0.0, 1.0
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     shares = [
-        (np.histogram(np.clip(some, edges[0], edges[-1]), edges)[0] / len(some)).round(4).tolist()
-        for some in (ordinary, corrupted)
+        (np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0] / len(scores))
+        .round(4)
+        .tolist()
+        for scores in (ordinary, corrupted)
     ]
     return {"edges": edges.round(6).tolist(), "ordinary": shares[0], "corrupted": shares[1]}
 
 
 def _retention(scores: Mapping[str, Floats], error: Floats, weights: Floats) -> Values:
-    known = np.isfinite(error)
-    if known.sum() < 2:
+    finite_error = np.isfinite(error)
+    if finite_error.sum() < 2:
         return {"retention": {}, "curves": {}}
-    error, weights = error[known], weights[:, known]
+    error, weights = error[finite_error], weights[:, finite_error]
     oracle = retained(error, error, weights)
     retention = {"oracle": _gains(Retention(oracle, oracle))}
     curves: Values = {"kept": KEPT_SHARES.tolist(), "oracle": oracle[0].round(6).tolist()}
     for name in (name for name in scores if name in RETENTION_SCORES):
-        one = Retention(retained(scores[name][known], error, weights), oracle)
-        retention[name] = _gains(one)
-        curves[name] = one.curve[0].round(6).tolist()
+        by_score = Retention(retained(scores[name][finite_error], error, weights), oracle)
+        retention[name] = _gains(by_score)
+        curves[name] = by_score.curve[0].round(6).tolist()
     return {"retention": retention, "curves": curves}
 
 
-def _gains(one: Retention) -> Values:
-    kinds = {"area": one.area, "gain": one.gain, "drop80": one.drop80}
+def _gains(retention: Retention) -> Values:
+    kinds = {"area": retention.area, "gain": retention.gain, "drop80": retention.drop80}
     return {kind: interval(values) for kind, values in kinds.items()}
 
 
@@ -283,9 +285,9 @@ def _example(windows: ScoredWindows, row: int) -> Values:
 def finite(value: Any) -> Any:
     """Round floats to six digits; None in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(one) for one in value]
+        return [finite(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
@@ -300,7 +302,9 @@ def cost(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> float:
     """Relative rise of the energy score under a corruption; NaN if not known."""
     if not corruption["windows"]:
         return math.nan
-    after, before = (one["accuracy"]["energy_score"]["value"] for one in (corruption, ordinary))
+    after, before = (
+        windows["accuracy"]["energy_score"]["value"] for windows in (corruption, ordinary)
+    )
     return float(after / before - 1) if after is not None and before else math.nan
 
 

@@ -114,7 +114,7 @@ class Rates:
 
     def curve(self) -> Any:
         """Points (false, true) of the ROC curve of the first row, as lists."""
-        false, true = (np.concatenate([[0.0], rate[0]]) for rate in (self.false, self.true))
+        false, true = (np.concatenate([[0.0], rates[0]]) for rates in (self.false, self.true))
         steps = np.linspace(0, len(false) - 1, CURVE_POINTS).astype(int)
         kept = np.union1d(steps, np.flatnonzero(np.diff(false) > 0)[:1])
         return np.stack([false[kept], true[kept]], 1).round(4).tolist()

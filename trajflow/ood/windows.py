@@ -102,7 +102,7 @@ class OrdinaryWindows:
 
 
 def metre_of(data: TrackData) -> float:
-    """Length of a metre in the unit of the tracks, or its replacement; see `WALKING`."""
+    """Length of a metre in the unit of the tracks; see `WALKING` for units other than the metre."""
     if data.store.unit == "m":
         return 1.0
     pasts = [batch.past[batch.target] for batch in data.validation(BATCH, FIT_WINDOWS, "train")]
