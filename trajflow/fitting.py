@@ -47,6 +47,8 @@ OOD_BATCH = 256
 SPREAD_WINDOWS = 500
 # Seconds that an OOD fit takes on one core, about.
 OOD_SECONDS = 6.0
+# The same in validations, about, where the machine is slow.
+OOD_VALIDATIONS = 8
 # With fewer people, a training ends without a calibration and an OOD detector.
 MIN_PEOPLE = 20
 DEPENDENT = (
@@ -426,7 +428,8 @@ def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:
     with reproducible(trainer.settings.threads, trainer.device):
         if FILE not in kept:
             calibrate_trained(trainer, on_progress)
-        if OOD_FILE not in kept and trainer.has_time(OOD_SECONDS):
+        seconds = max(OOD_SECONDS, OOD_VALIDATIONS * trainer.validation_seconds)
+        if OOD_FILE not in kept and trainer.has_time(seconds):
             fit_ood_trained(trainer, on_progress)
         elif OOD_FILE not in kept:
             log.warning(

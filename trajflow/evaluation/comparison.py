@@ -114,8 +114,8 @@ def overfitting(run: RunFolder, data: str | Path) -> str:
     return (
         f"the validation score rose from {best:.4g} at update {best_step} to {last:.4g} at update "
         f"{last_step} (the weights of update {best_step} are kept): the run learns its training "
-        f"tracks by heart; next, try trajflow train {data} --updates {best_step} or "
-        "--set train.dropout=0.1, or train on more tracks"
+        f"tracks by heart; next, try trajflow train {data} --set train.dropout=0.2, or "
+        "train on more tracks"
     )
 
 

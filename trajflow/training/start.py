@@ -83,6 +83,8 @@ def start_training(
     log.info(split_line(description))
     for line in plan.lines():
         log.info(line)
+    if "skipped" in outcome:
+        log.info("no race between settings: %s", outcome["skipped"])
     log.info("run folder %s", path)
     return trainer
 
@@ -176,7 +178,7 @@ def planned(
                 pace = measure(raced.config, tracks, store, device)
             plan = raced
         elif challengers(plan):
-            log.info("no race between settings: it needs a longer --time-limit or more --updates")
+            outcome = {"skipped": "it needs a longer --time-limit or more --updates"}
     if pace is not None and any(one.name == "train.updates" for one in plan.chosen):
         plan = within(plan, left(), pace.update, pace.validation, pace.per_epoch)
     return plan, tracks, outcome

@@ -99,7 +99,7 @@ class Trainer:
         if self.finished:
             self.step = self.finished.step
         self.slowed = 1.0
-        self._stopping, self._validated, self._validation_seconds = False, 0, 0.0
+        self._stopping, self._validated, self.validation_seconds = False, 0, 0.0
 
     @property
     def averaged(self) -> TrajectoryModel:
@@ -260,7 +260,7 @@ class Trainer:
     def _left(self) -> float:
         """Seconds of the time limit that are left for updates."""
         limit = self.settings.time_limit or math.inf
-        return limit - self._seconds() - seconds_after(self.settings, self._validation_seconds)
+        return limit - self._seconds() - seconds_after(self.settings, self.validation_seconds)
 
     def has_time(self, seconds: float) -> bool:
         """Whether what takes so many seconds ends within the time limit, or a tenth after it."""
@@ -358,7 +358,7 @@ class Trainer:
             self._evaluations(),
             settings.seed,
         )
-        self._validation_seconds, self._validated = time.monotonic() - began, self.step
+        self.validation_seconds, self._validated = time.monotonic() - began, self.step
         self._keep_to_time()
         if not math.isfinite(scores["energy_score"]):
             raise NotFinite(scores["energy_score"], self.step)
