@@ -112,7 +112,7 @@ def chosen_futures(
         selection: Which futures are wanted.
         steps: Network evaluations per draw.
         seed: Seed of the noise.
-        offset: Numbers in [0, 1) of each target, [N, C], C those of its noise that are decoded.
+        offset: Numbers in [0, 1) of each target, [N, ...], as many as of its noise are decoded.
         sets: Noise sets that were learned for the model, by their number of futures.
         dt_ratio: Seconds per step over those of the training tracks, [B].
         temperature: Deviation of the noise.

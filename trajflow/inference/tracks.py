@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from trajflow.types import Batch, Bools, Floats, Ints
 
 SINCE_1970 = 6.3e8
 """Seconds above which a time counts from 1970, as 1990 does."""
+
+ROWS = 1_000_000
+"""About how many observations a shard has."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +116,39 @@ class Futures:
         return pd.to_datetime(micro, unit="us", utc=True)
 
 
+@dataclass(frozen=True)
+class Shard:
+    """A part of the forecasts of a store.
+
+    Attributes:
+        number: Its place among all shards.
+        scenes: Names of its recordings.
+        share: Which share of their moments, as (1, 4) for the second of four.
+    """
+
+    number: int
+    scenes: tuple[str, ...]
+    share: tuple[int, int] = (0, 1)
+
+
+def shards_of(store: Store, rows: int | None = None) -> list[Shard]:
+    """All shards of a store, in the order of their forecasts.
+
+    They follow from the store alone, so that any number of processes forecasts the same.
+
+    Args:
+        store: The tracks.
+        rows: About how many observations a shard has; None: `ROWS`. A longer recording has
+            several shards.
+    """
+    result: list[Shard] = []
+    for part in store.parts(rows or ROWS):
+        count = -(-sum(store.scene_rows[name] for name in part) // (rows or ROWS)) or 1
+        for number in range(count):
+            result.append(Shard(len(result), tuple(part), (number, count)))
+    return result
+
+
 def forecast_ends(
     forecaster: Predictor,
     store: Store,
@@ -122,7 +158,7 @@ def forecast_ends(
     every: int | None = None,
     selection: Selection | None = None,
     ood: Callable[[Batch], OODScores] | None = None,
-    max_rows: int = 20_000_000,
+    shards: Sequence[Shard] | None = None,
 ) -> Iterator[Futures]:
     """Draw what follows the last step of every agent, some recordings at a time.
 
@@ -135,17 +171,18 @@ def forecast_ends(
             last, and not each agent at its own last.
         selection: How samples are chosen of more draws; None: plain draws.
         ood: Scores the pasts of a batch, as `Predictor.ood` does; None: they are not scored.
-        max_rows: Rows held in memory at once.
+        shards: Which parts of the store, one in memory at a time; None: all.
     """
     clocks = [store.header.clock(name) for name in store.scenes]
-    for part in store.parts(max_rows):
-        tracks = store.tracks(part)
+    for shard in shards_of(store) if shards is None else shards:
+        tracks = store.tracks(shard.scenes)
         for batch in outlooks(
             tracks,
             forecaster.history,
             forecaster.horizon,
             every=every,
             neighbors=forecaster.format.neighbors,
+            share=shard.share,
         ):
             scene, agent = np.nonzero(batch.target)
             scenes = [store.scenes[code] for code in batch.scene[scene]]
@@ -184,6 +221,7 @@ def outlooks(
     every: int | None = None,
     size: int = 256,
     neighbors: int | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """The pasts that end at the last step of each agent, or at every so many steps.
 
@@ -200,6 +238,7 @@ def outlooks(
         neighbors: Nearest others that a target needs around it: a moment of more than `size`
             agents becomes several scenes, each with some targets side by side and the neighbors of
             these. None: a moment is never divided.
+        share: Which share of the batches, as (1, 4) for the second of four.
 
     Raises:
         ConfigError: `every` is not a positive number of steps.
@@ -217,7 +256,9 @@ def outlooks(
         for rows in np.split(there, begins[1:])
         for block in _blocks(tracks.position[rows], rows, targets[rows], size, neighbors)
     )
-    for group in _groups(scenes, size):
+    groups = list(_groups(scenes, size))
+    first, last = (number * len(groups) // share[1] for number in (share[0], share[0] + 1))
+    for group in groups[first:last]:
         yield _batch(tracks, group, history, horizon)
 
 
