@@ -78,6 +78,14 @@ def evaluate(
     collide: Annotated[
         float, typer.Option(min=0, help="Distance of a collision, in the unit of the data.")
     ] = 0.2,
+    min_agents: Annotated[
+        int,
+        typer.Option(
+            "--min-agents",
+            min=1,
+            help="Leave out moments with fewer agents to score.",
+        ),
+    ] = 1,
     joint: Annotated[
         bool,
         typer.Option(
@@ -182,6 +190,7 @@ def evaluate(
         selection=select or "plain",
         draws=draws or 0,
         clocks=",".join(clock or ()),
+        min_agents=min_agents,
     )
     baseline_reports: dict[str, dict[str, Any]] = {}
     with ProgressBar("windows") as progress:

@@ -401,8 +401,8 @@ def resample(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
         rules: The step and the longest gap.
 
     Returns:
-        The M interpolated rows, each with the file and row before it; their steps, [M]; and the
-        rows at which pieces begin, [M].
+        The interpolated rows, each with the file and row before it; their steps, [N]; and the
+        rows at which pieces begin, [N].
     """
     time = part.time * rules.seconds / rules.dt
     whole = np.abs(time - np.rint(time)) < ON_GRID

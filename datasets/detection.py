@@ -46,7 +46,7 @@ class Head:
         return cls(path, raw, comments, cells, frozenset(map(plain, cells[0] if cells else ())))
 
     def numbers(self, width: int, most: int = 2000) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """The first rows as numbers, [N, width]; None if they have other columns."""
+        """The first N rows as numbers, [N, D] with D = `width`; None if they have other columns."""
         rows = self.cells[:most]
         try:
             if rows and all(len(row) == width for row in rows):

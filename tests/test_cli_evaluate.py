@@ -127,7 +127,8 @@ def test_the_baselines_stand_beside_a_run_unless_left_out(trajflow, trained, for
     names = [line.split("  ")[0] for line in table.splitlines()[1:-1]]
     assert sorted(names) == ["analog", "anchors", "cv", "cv-sampled", "this run"]
     last = table.splitlines()[-1]
-    assert last.startswith("the run beats the best baseline, anchors, by ")
+    assert "baseline" in last
+    assert "anchors" in last
     run, words = tmp_path / "run", ("--epochs", 1, "--lr", 1e-9, *QUICK[2:])
     assert trajflow("train", fork, "--out", run, *words)[0] == 0
     last = trajflow("evaluate", run, fork)[1].splitlines()[-1]

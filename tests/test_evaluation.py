@@ -70,6 +70,17 @@ def test_the_mean_is_over_groups_not_over_windows():
     assert report.overall.windows == small.targets + large.targets
 
 
+def test_moments_of_few_agents_are_left_out_where_the_options_say_so():
+    alone, together = crowd(0, seed=1), crowd(0, seed=2)
+    alone.target[:, 1:], together.target[:] = False, True
+    groups, options = {"street": [0]}, replace(QUICK, min_agents=2)
+    report = evaluate_forecaster(Guess(), [alone, together], groups, options)
+    only = evaluate_forecaster(Guess(), [together], groups, QUICK)
+    assert report.overall.windows == together.targets
+    assert report.mean["min_ade"] == pytest.approx(only.mean["min_ade"])
+    assert report.to_json()["min_agents"] == 2
+
+
 def test_a_group_may_hold_several_recordings_weighted_by_their_windows():
     batches = [crowd(0, 1), crowd(1, 2, count=9)]
     both = evaluate_forecaster(Guess(), batches, {"both": [0, 1]}, QUICK)

@@ -190,6 +190,7 @@ def test_many_agents_are_forecast_in_calls_of_bounded_size(tmp_path):
     pytest.importorskip("onnxruntime")
     if hostile_models is None:
         pytest.skip("no onnx")
+    from trajflow.inference.noise import normal, place_keys
     from trajflow.inference.onnx.predictor import OnnxPredictor
 
     hostile_models.tame(tmp_path / "model.onnx")
@@ -206,7 +207,7 @@ def test_many_agents_are_forecast_in_calls_of_bounded_size(tmp_path):
     predictor.session = Watched()
     past = np.random.default_rng(0).normal(size=(3000, 8, 2)).cumsum(1)
     drawn = predictor.predict(past, samples=40, seed=1).samples
-    noise = np.random.default_rng(1).standard_normal((40, 3000, 24), dtype=np.float32)
+    noise = normal(1, place_keys(np.ones((1, 3000), bool)), 40, 24)
     np.testing.assert_allclose(drawn, noise.reshape(40, 3000, 12, 2) + past[0, 0], atol=1e-5)
     assert len(sizes) > 1
     assert max(sizes) < 2**20

@@ -97,7 +97,7 @@ def test_a_tame_store_of_the_same_making_is_read(tame):
         (b"[" * MAX_DEPTH + b"0" + b"]" * MAX_DEPTH, None),
         (b"[" * (MAX_DEPTH + 1) + b"0" + b"]" * (MAX_DEPTH + 1), "deep"),
         (b"[" * 200_000, "deep"),
-        (b"[NaN]", "NaN is no number"),
+        (b"[NaN]", "NaN is not a JSON number"),
         (b"[" + b"0," * 2_000_001 + b"0]", "values"),
         (b'"' + b"x" * 99 + b'"', "bytes"),
         (b"\xff", "decode"),

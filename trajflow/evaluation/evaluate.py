@@ -122,6 +122,8 @@ class _Evaluation:
         self.groups += groups
         first = True
         for batch in batches:
+            few = batch.target.sum(1, keepdims=True) < self.options.min_agents
+            batch = replace(batch, target=batch.target & ~few)
             if not batch.targets:
                 continue
             other = self._draw(forecaster, batch, 1) if first else None

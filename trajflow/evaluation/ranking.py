@@ -23,7 +23,7 @@ PROTOCOL_FIELDS = (
     "watched",
 )
 # Fields of the report itself that must agree. Steps may differ: they are the forecaster's own cost.
-REPORT_FIELDS = ("samples", "draws", "selection", "joint", "clocks")
+REPORT_FIELDS = ("samples", "draws", "selection", "joint", "clocks", "min_agents")
 DESCRIPTIONS = {
     "fingerprint": "the tracks",
     "hash": "the split",
@@ -38,6 +38,7 @@ DESCRIPTIONS = {
     "selection": "selection of samples",
     "joint": "joint samples of a scene",
     "clocks": "real clocks",
+    "min_agents": "least agents of a moment",
 }
 SCORE = "energy_score"
 
@@ -85,6 +86,7 @@ def protocol(row: Row) -> dict[str, str]:
     terms["draws"] = terms["draws"] or terms["samples"]
     terms["selection"] = terms["selection"] or "plain"
     terms["clocks"] = terms["clocks"] or "none"
+    terms["min_agents"] = terms["min_agents"] or 1
     return {name: _text(name, value) for name, value in (where | terms).items()}
 
 

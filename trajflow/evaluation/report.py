@@ -158,7 +158,7 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
 
     Args:
         where: "split", "fold", "fingerprint" and possibly "watched" of the protocol.
-        terms: "samples", "steps", "selection", "draws" and "clocks" of the report.
+        terms: "samples", "steps", "selection", "draws", "clocks" and "min_agents" of the report.
     """
     fold = where["fold"]
     if fold and "/" in fold:  # other names stay as they are, so that old reports are found
@@ -168,6 +168,8 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
     chosen = terms.get("selection") or "plain"
     kind = "" if chosen == "plain" else f"-{chosen}-of-{terms['draws']}"
     kind += "-watched" if where.get("watched") else ""
+    if (least := terms.get("min_agents") or 1) > 1:
+        kind += f"-of-{least}-agents"
     if clocks := terms.get("clocks"):
         kind += f"-clocks-{hashlib.sha256(clocks.encode()).hexdigest()[:8]}"
     return f"{PREFIX}{name}-{terms['samples']}x{terms['steps']}{kind}.json"

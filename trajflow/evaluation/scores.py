@@ -60,6 +60,8 @@ class EvaluationOptions:
             unit per step. Scores are then also reported by motion; None: they are not.
         clocks: Real seconds per step of some recordings, given to a forecaster trained on several
             frame intervals: "NAME=SECONDS,NAME=SECONDS".
+        min_agents: Moments with fewer agents to score are left out. Some publications count
+            moments of two or more alone: 181 windows of eth instead of 364.
 
     Raises:
         ConfigError: A number is out of bounds, or two options contradict each other.
@@ -79,12 +81,15 @@ class EvaluationOptions:
     shuffles: int = 0
     standing: float | None = None
     clocks: str = ""
+    min_agents: int = 1
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.resamples < 1:
             raise ConfigError(
                 f"samples and resamples must be at least 1, got {self.samples} and {self.resamples}"
             )
+        if self.min_agents < 1:
+            raise ConfigError(f"min_agents must be at least 1, got {self.min_agents}")
         if self.shuffles < 0:
             raise ConfigError(f"shuffles must be 0 or more, got {self.shuffles}")
         plain = self.selection == "plain"
