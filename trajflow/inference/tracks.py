@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +118,8 @@ def forecast_ends(
     samples: int = 20,
     seed: int = 0,
     every: int | None = None,
+    scenes: Sequence[str] | None = None,
+    own: Callable[[Tracks], Bools] | None = None,
     selection: Selection | None = None,
     ood: Callable[[Batch], OODScores] | None = None,
     max_rows: int = 20_000_000,
@@ -131,15 +133,21 @@ def forecast_ends(
         seed: Equal seeds give equal futures.
         every: Forecast all who are there at every so many steps, counted back from a recording's
             last, and not each agent at its own last.
+        scenes: Names of the recordings that are forecast; None: all.
+        own: Which rows may be presents, [N] of the N rows of some tracks; None: all.
         selection: How samples are chosen of more draws; None: plain draws.
         ood: Scores the pasts of a batch, as `Predictor.ood` does; None: they are not scored.
         max_rows: Rows held in memory at once.
     """
     count = 0
     clocks = [store.header.clock(name) for name in store.scenes]
-    for scenes in store.parts(max_rows):
-        tracks = store.tracks(scenes)
-        for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
+    for part in store.parts(max_rows):
+        names = part if scenes is None else [name for name in part if name in scenes]
+        tracks = store.tracks(names)
+        rows = None if own is None else own(tracks)
+        for batch in outlooks(
+            tracks, forecaster.history, forecaster.horizon, every=every, own=rows
+        ):
             drawn, weights = _drawn(forecaster, batch, samples, selection, seed + count)
             scene, agent = np.nonzero(batch.target)
             yield Futures(
@@ -166,7 +174,13 @@ def _drawn(
 
 
 def outlooks(
-    tracks: Tracks, history: int, horizon: int, *, every: int | None = None, size: int = 256
+    tracks: Tracks,
+    history: int,
+    horizon: int,
+    *,
+    every: int | None = None,
+    own: Bools | None = None,
+    size: int = 256,
 ) -> Iterator[Batch]:
     """The pasts that end at the last step of each agent, or at every so many steps.
 
@@ -179,6 +193,7 @@ def outlooks(
         horizon: Future steps, F.
         every: Steps between two presents of a recording, counted back from its last; all who are
             there are targets. None: each agent's own last step.
+        own: Rows that may be presents of a target, [N]; None: all.
         size: About how many agents a batch has; a scene is never divided.
 
     Raises:
@@ -186,7 +201,10 @@ def outlooks(
     """
     if every is not None and every < 1:
         raise ConfigError(f"every must be at least 1 step, got {every}")
-    targets = _last_of_each(tracks) if every is None else _every(tracks, every)
+    own = np.ones(len(tracks.step), bool) if own is None else own
+    targets = _last_of_each(tracks, own) if every is None else _every(tracks, every) & own
+    if not targets.any():
+        return
     span = np.ptp(tracks.step) + 1
     moment = tracks.scene[tracks.track] * span + tracks.step - tracks.step.min()
     there = np.flatnonzero(np.isin(moment, moment[targets]))
@@ -196,9 +214,12 @@ def outlooks(
         yield _batch(tracks, group, targets, history, horizon)
 
 
-def _last_of_each(tracks: Tracks) -> Bools:
-    """Whether a row is the last of its trajectory, [N]."""
-    return np.asarray(np.diff(tracks.track, append=-1) != 0)
+def _last_of_each(tracks: Tracks, own: Bools) -> Bools:
+    """Whether a row is the last of its trajectory among the rows `own`, [N]."""
+    rows = np.flatnonzero(own)
+    last = np.zeros(len(own), bool)
+    last[rows[np.diff(tracks.track[rows], append=-1) != 0]] = True
+    return last
 
 
 def _every(tracks: Tracks, every: int) -> Bools:
