@@ -39,6 +39,7 @@ from trajflow.datasets.schema import (
 from trajflow.errors import DataError
 from trajflow.io import MAX_BYTES, parse_bounded_json
 from trajflow.remote import exists, is_remote, located, read_many, read_remote, sizes_in
+from trajflow.text import Described
 from trajflow.types import Floats, Ints
 
 CHECKSUMS = "seal/zarr.json"
@@ -478,7 +479,7 @@ def _check_index(checksums: Checksums, header: Header, index: dict[str, NDArray[
             raise checksums.damaged(name, "contradicts the store's attributes")
 
 
-class Store:
+class Store(Described):
     """A store of tracks, opened for reading; rows are loaded only when they are asked for.
 
     Attributes:
@@ -510,6 +511,17 @@ class Store:
                 raise checksums.damaged(name, f"{self._about(name)}is missing")
         for name, spec in self._columns.items():
             check_array(checksums, name, spec, self.rows)
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "path": self.path,
+            "rows": self.rows,
+            "tracks": self.trajectories,
+            "recordings": len(self.scenes),
+            "dims": self.dims,
+            "unit": self.unit,
+            "dt": f"{self.dt:g} s",
+        }
 
     @cached_property
     def attrs(self) -> dict[str, Any]:

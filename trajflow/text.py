@@ -1,8 +1,10 @@
 """The one door through which a string from data reaches a terminal."""
 
 import hashlib
+import html
 import re
 import unicodedata
+from collections.abc import Mapping
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
@@ -93,3 +95,21 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def no_formula(text: str) -> str:
     """A text that a spreadsheet does not calculate: one that begins like a formula is quoted."""
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+class Described:
+    """Shows an object by its facts: on one line, and as a table in a notebook."""
+
+    def _facts(self) -> Mapping[str, object]:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={safe(value)}" for name, value in self._facts().items())
+        return f"{type(self).__name__}({facts})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(safe(value))}</td></tr>"
+            for name, value in self._facts().items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"

@@ -61,6 +61,15 @@ class Ensemble(Predictor):
         able = all(one.detector is not None for one in self.predictors)
         self.detector = self.predictors[0].detector if able else None
 
+    def to(self, device: str) -> Ensemble:
+        """Compute on another device from now on; see `Predictor.to`."""
+        for one in self.predictors:
+            one.to(device)
+        return self
+
+    def _facts(self) -> dict[str, object]:
+        return {"members": len(self.predictors), **super()._facts()}
+
     def shares(self, samples: int, seed: int) -> list[int]:
         """How many of S samples each predictor draws; who draws one more is left to the seed."""
         count = len(self.predictors)
