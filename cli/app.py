@@ -17,6 +17,7 @@ from trajflow.cli.evaluate import compare, evaluate
 from trajflow.cli.fit import fit
 from trajflow.cli.options import Loud
 from trajflow.cli.predict import plot, predict
+from trajflow.cli.runs import runs
 from trajflow.cli.tools import doctor, export, report, tui
 from trajflow.cli.train import train
 from trajflow.errors import ConfigError, TrajflowError
@@ -55,6 +56,7 @@ app.command(rich_help_panel="Model")(train)
 app.command(rich_help_panel="Model")(evaluate)
 app.command(rich_help_panel="Model")(fit)
 app.command(rich_help_panel="Model")(compare)
+app.command(rich_help_panel="Model")(runs)
 app.command(rich_help_panel="Model")(report)
 app.command(rich_help_panel="Model")(export)
 app.command(rich_help_panel="Forecasts")(predict)

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from trajflow.cli.console import ProgressBar, say
+from trajflow.cli.console import ProgressBar, say, say_json
 from trajflow.cli.options import (
     DataPath,
     Device,
     Draws,
+    Json,
     Loud,
     Overwrite,
     PictureOut,
@@ -41,6 +42,17 @@ def predict(
     every: Annotated[
         int | None,
         typer.Option(min=1, help="Forecast all agents at every so many steps."),
+    ] = None,
+    split_name: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="train|val|test",
+            help="Forecast only from steps of this split of the run; pasts reach further back.",
+        ),
+    ] = None,
+    scene: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only of a recording; repeatable.")
     ] = None,
     coverage: Annotated[
         float | None,
@@ -93,6 +105,7 @@ def predict(
     ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
+    as_json: Json = False,
     loud: Loud = None,
 ) -> None:
     """Forecast what follows each agent's last step, or all agents at every so many steps.
@@ -109,6 +122,8 @@ def predict(
         steps=steps,
         seed=seed,
         every=every,
+        split=split_name,
+        scenes=tuple(scene or ()),
         level=coverage,
         path=path,
         ood=ood,
@@ -118,7 +133,7 @@ def predict(
         dates=dates,
     )
     with ProgressBar("agents") as progress:
-        written = predict_tracks(
+        facts = predict_tracks(
             run,
             tracks,
             out,
@@ -130,7 +145,10 @@ def predict(
             only=_share(shard),
             on_shards=progress.report,
         )
-    say(str(written))
+    if as_json:
+        say_json(facts)
+    else:
+        say(facts["out"])
 
 
 def _share(text: str | None) -> tuple[int, int] | None:

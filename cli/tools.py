@@ -153,18 +153,19 @@ def tui(
 
     If the folder has no runs and stores, it opens a small generated demo.
     """
+    from trajflow.remote import url_of
+
     served = "TEXTUAL_DRIVER" in os.environ  # `textual serve` stands between it and a browser
     if not (served or (sys.stdin.isatty() and sys.stdout.isatty())):
         raise ConfigError("tui needs a terminal; run it in one, not in a pipe")
-    from trajflow.remote import url_of
 
     if (url := url_of(place)) is not None:
         raise ConfigError(f"the terminal UI opens local folders; copy {url} to this machine first")
     if not place.exists():
         raise ConfigError(f"no folder, run or store at {place}")
+    from trajflow.jobs import end_with_terminal
     from trajflow.tui.app import TrajflowApp
     from trajflow.tui.keymap import read_keymap
-    from trajflow.tui.processes import end_with_terminal
 
     keymap = read_keymap(keys) if keys else {}
     if not served:

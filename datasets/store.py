@@ -36,6 +36,7 @@ from trajflow.datasets.schema import (
 from trajflow.errors import DataError
 from trajflow.io import parse_bounded_json
 from trajflow.remote import exists, located
+from trajflow.text import Described
 from trajflow.types import Ints
 
 MAX_LABEL = 2**20  # Bytes of a label
@@ -231,7 +232,7 @@ def _check_index(checksums: Checksums, header: Header, index: dict[str, NDArray[
             raise checksums.damaged(name, "contradicts the store's attributes")
 
 
-class Store:
+class Store(Described):
     """A store of tracks, opened for reading; rows are loaded on demand.
 
     Attributes:
@@ -269,6 +270,17 @@ class Store:
                 raise checksums.damaged(name, f"{self._about(name)}is missing")
         for name, spec in self._columns.items():
             check_array(checksums, name, spec, self.rows)
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "path": self.path,
+            "rows": self.rows,
+            "tracks": self.trajectories,
+            "recordings": len(self.scenes),
+            "dims": self.dims,
+            "unit": self.unit,
+            "dt": f"{self.dt:g} s",
+        }
 
     @cached_property
     def attrs(self) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def settings(data: bytes, folder: Path) -> None:
 @target
 def run(data: bytes, folder: Path) -> None:
     """The record, the events and the settings of a run."""
-    from trajflow.tui.library import read_run
+    from trajflow.library import read_run
 
     place = folder / "run"
     place.mkdir(exist_ok=True)

@@ -61,3 +61,14 @@ def test_a_past_of_other_agents_is_refused(forecast):
         forecast.plot(np.zeros((3, 6, 2)))
     with pytest.raises(ConfigError, match="level must lie between"):
         forecast.plot(level=90)
+
+
+def test_a_forecast_says_what_it_is_on_one_line_and_in_a_notebook():
+    scores, faults = np.array([0.2, 0.97]), np.array([None, "never <seen>"], object)
+    forecast = Forecast(np.zeros((20, 2, 12, 2)), dt=0.4, ood_score=scores, faults=faults)
+    assert repr(forecast) == (
+        "Forecast(samples=20, agents=2, steps=12, dims=2, dt=0.4 s, calibrated=no, "
+        "highest ood_score=0.97, quarantined=1)"
+    )
+    assert "<th>agents</th><td>2</td>" in forecast._repr_html_()
+    assert "windows=3" in repr(Forecast(np.zeros((5, 3, 2, 12, 2)), dt=0.4))

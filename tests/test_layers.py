@@ -13,7 +13,7 @@ FLOORS = [
     {"errors", "flow", "io", "remote", "manifest", "place", "text", "types"},
     {"baselines", "calibration", "config", "config_help", "datasets", "metrics", "nn"}
     | {"reliability", "selection", "statistics"},
-    {"forecast", "models", "ood", "plotting", "runs"},
+    {"forecast", "history", "jobs", "library", "models", "ood", "plotting", "runs"},
     {"inference", "training"},
     {"doctor", "evaluation", "export", "latency", "runtime", "sklearn"},
     {"browse", "fitting", "html_report"},

@@ -1,5 +1,6 @@
 """`trajflow predict RUN TABLE`: a table is read as the one that the run was trained on."""
 
+import json
 import subprocess
 import sys
 
@@ -254,3 +255,61 @@ def test_milliseconds_from_a_start_come_back_as_milliseconds(run, predict):
     table["time_ms"] *= 1000
     futures = predict(run, table, "--columns", "time=time_ms")[2]
     assert futures[futures.lead == 1].time.to_numpy() == pytest.approx(4000)
+
+
+def test_only_some_recordings_are_forecast_and_json_says_what_was_written(
+    trained, fork, trajflow, tmp_path
+):
+    whole, some = tmp_path / "whole.parquet", tmp_path / "some.parquet"
+    words = ("predict", trained[0], fork, "--samples", "2")
+    code, out, _ = trajflow(*words, "-o", whole, "--json")
+    facts = json.loads(out)
+    assert (code, facts["forecasts"], facts["out"]) == (0, 61, str(whole))
+    assert (facts["samples"], facts["unit"], facts["dt"]) == (2, "m", 0.4)
+    names = pd.read_parquet(whole).scene.unique()[[3, 20]]
+    chosen = [word for name in names for word in ("--scene", name)]
+    assert json.loads(trajflow(*words, "-o", some, "--json", *chosen)[1])["forecasts"] == 2
+    assert set(pd.read_parquet(some).scene) == set(names)
+    code, _, said = trajflow(*words, "-o", tmp_path / "no.csv", "--scene", names[0] + "x")
+    assert (code, said.count("\n")) == (2, 1)
+    assert f"did you mean {names[0]!r}" in said
+    assert not (tmp_path / "no.csv").exists()
+
+
+def test_forecasts_of_a_split_start_at_its_steps(run, trajflow, tmp_path):
+    table = walkers(steps=80, agents=8)
+    table.to_csv(tmp_path / "train.csv", index=False)
+    presents = {}
+    for split in ("train", "val"):
+        out = tmp_path / f"from-{split}.csv"
+        words = ("predict", run, tmp_path / "train.csv", "-o", out, "--samples", "1")
+        code, _, said = trajflow(*words, "--split", split)
+        assert (code, said) == (0, "")
+        presents[split] = pd.read_csv(out).issued_at.unique()
+    assert presents["train"] == pytest.approx([47 * 0.4])
+    assert presents["val"] == pytest.approx([79 * 0.4])
+    code, _, said = trajflow(*words, "--overwrite", "--split", "test")
+    assert (code, "no agent is at a step of split 'test'" in said) == (2, True)
+    code, _, said = trajflow(*words, "--overwrite", "--split", "valid")
+    assert (code, "did you mean 'val'" in said) == (2, True)
+
+
+def test_an_exported_model_has_no_split(tmp_path, trajflow, run):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    assert trajflow("export", run, "-o", tmp_path / "run.onnx")[0] == 0
+    walkers(agents=2).to_csv(tmp_path / "now.csv", index=False)
+    words = ("predict", tmp_path / "run.onnx", tmp_path / "now.csv", "-o", tmp_path / "out.csv")
+    code, _, said = trajflow(*words, "--split", "val")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "give the run folder, or leave out --split" in said
+
+
+def test_numbers_of_a_csv_have_a_useful_precision(run, predict, trajflow, tmp_path):
+    table = walkers(agents=2)
+    _, _, futures = predict(run, table)
+    lines = (tmp_path / "out.csv").read_text().splitlines()[1:]
+    assert max(len(line.split(",")[-1].split(".")[1]) for line in lines) <= 6
+    exact = tmp_path / "exact.parquet"
+    trajflow("predict", run, tmp_path / "now.csv", "-o", exact, "--samples", "2")
+    np.testing.assert_allclose(futures[["x", "y"]], pd.read_parquet(exact)[["x", "y"]], atol=1e-5)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from trajflow import Ensemble, Predictor
+from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.inference.predictor import TorchPredictor
@@ -270,3 +272,26 @@ def test_a_forecast_answers_questions(predictor):
     row = table[(table["sample"] == 4) & (table["agent"] == "b") & (table["step"] == 3)].iloc[0]
     assert row[["x", "y"]].tolist() == forecast.samples[4, 1, 2].tolist()
     assert row["seconds"] == pytest.approx(1.2)
+
+
+def test_a_predictor_and_a_store_say_what_they_are(trained, fork):
+    predictor, store = Predictor.load(trained[0]), open_store(fork)
+    assert repr(predictor).startswith(
+        "TorchPredictor(history=8, horizon=12, dims=2, unit=m, dt=0.4 s, evaluations=1,"
+    )
+    assert repr(predictor).endswith("device=cpu)")
+    assert "<th>unit</th><td>m</td>" in predictor._repr_html_()
+    assert repr(Ensemble([predictor, predictor])).startswith("Ensemble(members=2, history=8,")
+    assert repr(store).endswith("rows=1220, tracks=61, recordings=61, dims=2, unit=m, dt=0.4 s)")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused_in_one_sentence(trained):
+    predictor = Predictor.load(trained[0])
+    assert predictor.to("cpu") is predictor
+    with pytest.raises(ConfigError, match="torch finds no CUDA GPU"):
+        predictor.to("cuda")
+    with pytest.raises(ConfigError, match="torch finds no CUDA GPU"):
+        Predictor.load(trained[0], device="cuda")
+    with pytest.raises(ConfigError, match="torch finds no CUDA GPU"):
+        Ensemble([predictor]).to("cuda")

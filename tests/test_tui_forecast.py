@@ -15,8 +15,8 @@ from test_tui_canvas import view_of
 from tui_support import LARGE, SMALL, app_on, lines_of, matches, piloted, text_of, until
 
 from trajflow.browse.browser import SplitSummary
+from trajflow.library import runs_beside
 from trajflow.tui.engine import Engine
-from trajflow.tui.library import runs_beside
 from trajflow.tui.screens.forecast import (
     SAMPLE_COUNTS,
     CompareDialog,

@@ -24,8 +24,8 @@ from tui_support import (
     whole_training,
 )
 
+from trajflow.library import read_store
 from trajflow.tui.format import ago, count, duration, number, spark
-from trajflow.tui.library import read_store
 from trajflow.tui.render.canvas import Canvas
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.dataset import DatasetScreen

@@ -22,12 +22,11 @@ from tui_support import (
     whole_training,
 )
 
+from trajflow import jobs
 from trajflow.browse.view import View
 from trajflow.errors import RunError
-from trajflow.tui import demo, processes
-from trajflow.tui.demo import load_preview, pack
-from trajflow.tui.events import EventReader, TrainingHistory, TrainingWatcher
-from trajflow.tui.library import (
+from trajflow.history import EventReader, TrainingHistory, TrainingWatcher
+from trajflow.library import (
     PRESETS,
     LibraryScanner,
     encoders,
@@ -37,6 +36,8 @@ from trajflow.tui.library import (
     read_store,
     store_of_run,
 )
+from trajflow.tui import demo
+from trajflow.tui.demo import load_preview, pack
 from trajflow.tui.tasks import Histogram, scene_tracks
 
 
@@ -218,24 +219,24 @@ class TestProcesses:
 
     def test_a_command_that_fails_is_gone_and_its_words_stay(self, tmp_path):
         run = tmp_path / "runs" / "r"
-        job = processes.start_training(run, [str(tmp_path / "nothing.zarr")])
-        self.wait(lambda: processes.running_job(run) is None)
-        assert any("no store at" in line for line in processes.last_words(run))
+        job = jobs.start_training(run, [str(tmp_path / "nothing.zarr")])
+        self.wait(lambda: jobs.running_job(run) is None)
+        assert any("no store at" in line for line in jobs.last_words(run))
         assert not run.exists()
-        assert processes.last_job(run) == job
+        assert jobs.last_job(run) == job
 
     def test_a_reused_number_is_not_taken_for_the_training(self, tmp_path):
         run = tmp_path / "r"
         told = {"pid": os.getpid(), "command": [sys.executable, "-m", "trajflow", "train"]}
-        processes.log_path(run).write_bytes(processes.MARK + json.dumps(told).encode() + b"}\n")
-        assert processes.last_job(run).pid == os.getpid()
-        assert processes.running_job(run) is None
+        jobs.log_path(run).write_bytes(jobs.MARK + json.dumps(told).encode() + b"}\n")
+        assert jobs.last_job(run).pid == os.getpid()
+        assert jobs.running_job(run) is None
 
-    @pytest.mark.parametrize("raw", [b"", b"{", processes.MARK, processes.MARK + b"3}\n"])
+    @pytest.mark.parametrize("raw", [b"", b"{", jobs.MARK, jobs.MARK + b"3}\n"])
     def test_a_log_of_something_else_does_no_harm(self, tmp_path, raw):
-        processes.log_path(tmp_path / "r").write_bytes(raw)
-        assert processes.last_job(tmp_path / "r") is None
-        assert processes.last_words(tmp_path / "r") == []
+        jobs.log_path(tmp_path / "r").write_bytes(raw)
+        assert jobs.last_job(tmp_path / "r") is None
+        assert jobs.last_words(tmp_path / "r") == []
 
 
 class Followed:
@@ -251,13 +252,13 @@ class Followed:
             self.history.add(news.events)
             if holds(news):
                 return news
-            assert time.monotonic() < end, processes.last_words(self.run)
+            assert time.monotonic() < end, jobs.last_words(self.run)
             time.sleep(0.1)
 
 
 def long_training(run, fork, tiny):
     long = [word.replace("epochs=2", "epochs=4000") for word in tiny]
-    return processes.start_training(run, [str(fork), *long])
+    return jobs.start_training(run, [str(fork), *long])
 
 
 def test_a_training_outlives_the_terminal_and_saves_when_stopped(tmp_path, fork, tiny):
@@ -267,7 +268,7 @@ def test_a_training_outlives_the_terminal_and_saves_when_stopped(tmp_path, fork,
     followed.until(lambda _: followed.history.step > 0).job.stop()
     followed.until(lambda news: news.job is None)
     assert followed.history.reason == "stopped"
-    assert any("--resume" in line for line in processes.last_words(run))
+    assert any("--resume" in line for line in jobs.last_words(run))
 
 
 @pytest.mark.slow
@@ -277,11 +278,11 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path, fork, tiny):
     followed = Followed(run)
     followed.until(lambda _: followed.history.step > 0)
     with pytest.raises(RunError, match="is being trained"):
-        processes.start_training(run, [str(fork)])
+        jobs.start_training(run, [str(fork)])
     followed.until(lambda news: news.job is not None).job.stop()
     followed.until(lambda news: news.job is None)
     stopped = followed.history.step
-    processes.start_training(run, [str(store_of_run(run)), "--resume"])
+    jobs.start_training(run, [str(store_of_run(run)), "--resume"])
     followed.until(lambda _: followed.history.step > stopped)
     assert followed.history.reason == ""
     followed.until(lambda news: news.job is not None).job.stop()

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from trajflow.jobs import running_job
 from trajflow.tui.demo import unpack_demo
-from trajflow.tui.processes import running_job
 
 pytestmark = [
     pytest.mark.slow,

@@ -22,9 +22,9 @@ from tui_support import (
     whole_training,
 )
 
+from trajflow.history import TrainingHistory
+from trajflow.jobs import running_job
 from trajflow.runs import RunFolder
-from trajflow.tui.events import TrainingHistory
-from trajflow.tui.processes import running_job
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.new_training import NewTrainingScreen
 from trajflow.tui.screens.training import TrainingScreen

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajflow.calibration import Calibration, Region, region_of
 from trajflow.errors import MissingExtra, TrajflowError
+from trajflow.text import Described
 from trajflow.types import Batch
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ LEARNED = "learned"
 """The choice of samples that is none: a set the run has learned, of as many draws as futures."""
 
 
-@dataclass(frozen=True)
-class Forecast:
+@dataclass(frozen=True, repr=False)
+class Forecast(Described):
     """S futures of every agent, in the coordinates and unit of the past that was given.
 
     Attributes:
@@ -51,6 +52,19 @@ class Forecast:
     ood_reasons: NDArray[np.object_] | None = None
     expected_error: NDArray[np.float64] | None = None
     faults: NDArray[np.object_] | None = None
+
+    def _facts(self) -> dict[str, object]:
+        count, *lead, agents, horizon, dims = self.samples.shape
+        facts: dict[str, object] = {"samples": count}
+        facts |= {"windows": int(np.prod(lead))} if lead else {}
+        facts |= {"agents": agents, "steps": horizon, "dims": dims, "dt": f"{self.dt:g} s"}
+        facts |= {"chosen": "of more draws"} if self.weights is not None else {}
+        facts["calibrated"] = "no" if self.calibration is None else "yes"
+        if self.ood_score is not None:
+            facts["highest ood_score"] = f"{np.nanmax(self.ood_score, initial=0.0):.3g}"
+        if self.faults is not None:
+            facts["quarantined"] = int(self.faults.astype(bool).sum())
+        return facts
 
     def mean(self) -> NDArray[np.float64]:
         """Mean position over the samples, [*, A, F, D]."""

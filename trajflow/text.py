@@ -1,8 +1,10 @@
 """Escapes text from data before it reaches a terminal, a file name or a spreadsheet."""
 
 import hashlib
+import html
 import re
 import unicodedata
+from collections.abc import Mapping
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 # Letters and marks that are invisible.
@@ -93,3 +95,21 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def no_formula(text: str) -> str:
     """Quote a text that a spreadsheet would interpret as a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+class Described:
+    """Shows an object by its facts: on one line, and as a table in a notebook."""
+
+    def _facts(self) -> Mapping[str, object]:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={safe(value)}" for name, value in self._facts().items())
+        return f"{type(self).__name__}({facts})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(safe(value))}</td></tr>"
+            for name, value in self._facts().items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"

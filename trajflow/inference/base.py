@@ -21,6 +21,7 @@ from trajflow.inference.noise import batch_keys
 from trajflow.ood.detector import Detector, OODScores
 from trajflow.place import Moment, Place
 from trajflow.remote import local_copy
+from trajflow.text import Described
 from trajflow.types import Batch, Bools, Floats, Ints
 
 
@@ -95,7 +96,7 @@ class TrackFormat:
     neighbors: int | None = None
 
 
-class Predictor(ABC):
+class Predictor(Described, ABC):
     """Draws futures of agents; `Predictor.load` opens a run or an exported model.
 
     Example:
@@ -153,6 +154,37 @@ class Predictor(ABC):
                 f"at {exported.steps}, or export the run with --steps {steps}"
             )
         return cast(Predictor, exported)
+
+    def to(self, device: str) -> Predictor:
+        """Compute on another device from now on.
+
+        Args:
+            device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
+
+        Returns:
+            This predictor.
+
+        Raises:
+            ConfigError: The device is not there, or this predictor has no choice of one.
+        """
+        if device not in ("cpu", "auto"):
+            raise ConfigError(
+                f"an exported model computes on the CPU, got device {device!r}; load the run folder"
+            )
+        return self
+
+    def _facts(self) -> dict[str, object]:
+        least, most = self.dts
+        return {
+            "history": self.history,
+            "horizon": self.horizon,
+            "dims": self.dims,
+            "unit": self.unit,
+            "dt": f"{self.dt:g} s" if least == most else f"{least:g} to {most:g} s",
+            "evaluations": self.steps,
+            "calibrated": "no" if self.calibration is None else "yes",
+            "ood": "no" if self.detector is None else "yes",
+        }
 
     @property
     def history(self) -> int:

@@ -63,6 +63,15 @@ class Ensemble(Predictor):
         able = all(predictor.detector is not None for predictor in self.predictors)
         self.detector = self.predictors[0].detector if able else None
 
+    def to(self, device: str) -> Ensemble:
+        """Compute on another device from now on; see `Predictor.to`."""
+        for one in self.predictors:
+            one.to(device)
+        return self
+
+    def _facts(self) -> dict[str, object]:
+        return {"members": len(self.predictors), **super()._facts()}
+
     def shares(self, samples: int, seed: int) -> list[int]:
         """Number of samples of each predictor; the seed decides who draws one more."""
         count = len(self.predictors)

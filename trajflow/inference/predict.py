@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,21 +17,26 @@ import numpy as np
 
 from trajflow.calibration import Calibration, region_of
 from trajflow.datasets.projection import unproject
+from trajflow.datasets.splits import PARTS
 from trajflow.datasets.store import Store, open_store
-from trajflow.errors import ConfigError
+from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.inference.base import Predictor
 from trajflow.inference.shards import ShardFolder, compute
 from trajflow.inference.tables import open_tracks
 from trajflow.inference.tracks import Futures, Shard, forecast_ends, shards_of
 from trajflow.inference.writers import check_target, write_forecasts
 from trajflow.remote import is_remote, local_copy, located
-from trajflow.runs import RunFolder
+from trajflow.runs import RunFolder, run_data
 from trajflow.types import OnProgress, silent
 
 if TYPE_CHECKING:
+    from trajflow.datasets.schema import Tracks
     from trajflow.inference.choosing import Selection
+    from trajflow.types import Bools
 
 log = logging.getLogger("trajflow")
+METERS_PER_DEGREE = 111_320.0
+"""Length of a degree of latitude."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class PredictOptions:
         steps: Network evaluations per draw.
         seed: Equal seeds give equal forecasts.
         every: Forecast all agents at every so many steps; None: each agent at its last step.
+        split: Forecast from steps of this split of the run alone: "train", "val" or "test". Pasts
+            show earlier steps of any split. None: from all steps.
+        scenes: Names of the recordings that are forecast; empty: all.
         level: Share of the futures that regions shall contain; None: no regions.
         path: Whether regions contain all steps of a future at once.
         ood: Whether each past gets its OOD score, the reason and the error to expect.
@@ -59,6 +68,8 @@ class PredictOptions:
     steps: int = 1
     seed: int = 0
     every: int | None = None
+    split: str | None = None
+    scenes: tuple[str, ...] = ()
     level: float | None = None
     path: bool = False
     ood: bool = False
@@ -98,13 +109,14 @@ def predict_tracks(
     jobs: int = 1,
     only: tuple[int, int] | None = None,
     on_shards: OnProgress = silent,
-) -> Path:
+) -> dict[str, Any]:
     """Forecast what follows tracks and write it to a file.
 
     Args:
         run: A run folder or an exported model.
         tracks: A store, or a table that is read as the one the run was trained on.
-        out: A .csv, .parquet or .zarr file; see `trajflow.inference.writers`.
+        out: A .csv, .parquet or .zarr file; see `trajflow.inference.writers`. In .csv, numbers
+            have the decimals of a ten-thousandth of a typical step.
         options: What is forecast; None: 20 futures after each agent's last step.
         device: Where a run computes.
         overwrite: Whether forecasts that are there are replaced.
@@ -117,7 +129,9 @@ def predict_tracks(
         on_shards: Told how many shards are finished.
 
     Returns:
-        `out`, or the folder of shards.
+        Facts about what was written: `out`, the number of `forecasts` (an agent at a present),
+        run, data, dt, unit and how samples were drawn. With `only`, `out` is the folder of shards
+            and `shards` their number.
 
     Raises:
         ConfigError: The options do not fit each other, or the run.
@@ -153,6 +167,7 @@ def predict_tracks(
         unit=options.unit,
         dates=options.dates,
     ) as store:
+        _check_scenes(options.scenes, store.scenes)
         work = ShardWork(str(run), str(store.path), device, options, out)
         folder = work.folder(store)
         futures: Iterable[Futures]
@@ -163,11 +178,12 @@ def predict_tracks(
             ready = len(mine) - len(left)
             compute(work, left, jobs, lambda done: on_shards("shards", ready + done, len(mine)))
             if only is not None:
-                return folder.path
+                return {"out": str(folder.path), "shards": len(mine)}
             futures = chain.from_iterable(map(folder.read, shards))
         else:
             futures = work.futures(predictor, store)
-        facts = {"run": name, "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
+        facts: dict[str, Any] = {"run": name, "data": store.fingerprint()}
+        facts |= {"dt": store.dt, "unit": store.unit}
         facts |= {"samples": options.samples, "steps": options.steps, "seed": options.seed}
         if store.header.origin is not None:
             facts["time_origin"] = str(np.datetime64(int(store.header.origin), "s")) + "Z"
@@ -179,9 +195,83 @@ def predict_tracks(
         if store.header.centres is not None:
             futures = in_degrees(futures, store.header.centres)
             facts |= {"unit": "degree", "radius_unit": "m"}
-        write_forecasts(_counted(futures, progress), out, facts, overwrite)
+        if out.suffix.lower() == ".csv":
+            futures = rounded(futures, _decimals(predictor, facts["unit"]))
+        count = 0
+
+        def counted(agents: int) -> None:
+            nonlocal count
+            count = agents
+            progress(agents)
+
+        write_forecasts(_nonempty(_counted(futures, counted), options), out, facts, overwrite)
         folder.remove()
-    return out
+    return {"out": str(out), "forecasts": count, **facts}
+
+
+def rows_of_split(run: str | Path, store: Store, split: str) -> Callable[[Tracks], Bools]:
+    """Says which rows of tracks belong to a split, as the settings of a run deal them.
+
+    Args:
+        run: A run folder.
+        store: The tracks.
+        split: "train", "val" or "test".
+
+    Raises:
+        ConfigError: There is no such split, or the run is an exported model, which has none.
+    """
+    if split not in PARTS:
+        raise ConfigError(did_you_mean("split", split, PARTS))
+    if Path(run).suffix == ".onnx":
+        raise ConfigError(
+            f"--split needs the settings of a run, and {run} is an exported model; give the run "
+            "folder, or leave out --split"
+        )
+    rule, code = run_data(store, RunFolder.open(run)).split, PARTS.index(split)
+    return lambda tracks: np.asarray(rule.roles(tracks) == code)
+
+
+def rounded(futures: Iterable[Futures], decimals: int) -> Iterator[Futures]:
+    """Forecasts with lengths of so many decimals, and OOD scores of four."""
+    for some in futures:
+        region, ood = some.region, some.ood
+        if ood is not None:
+            error, score = np.round(ood.expected_error, decimals), np.round(ood.ood_score, 4)
+            ood = replace(ood, expected_error=error, ood_score=score)
+        if region is not None:
+            centre, radius = (np.round(v, decimals) for v in (region.centre, region.radius))
+            region = replace(region, centre=centre, radius=radius)
+        yield replace(some, samples=np.round(some.samples, decimals), region=region, ood=ood)
+
+
+def _decimals(predictor: Predictor, unit: str) -> int:
+    """Decimals that resolve a ten-thousandth of a typical step."""
+    step = predictor.displacement_scale
+    if unit == "degree" and predictor.unit != "degree":
+        step /= METERS_PER_DEGREE
+    return max(0, math.ceil(-math.log10(step / 10_000)))
+
+
+def _check_scenes(names: Sequence[str], scenes: Sequence[str]) -> None:
+    for name in names:
+        if name not in scenes:
+            near = difflib.get_close_matches(name, scenes, 1) or scenes[:1]
+            raise DataError(f"no recording {name!r} in these tracks; did you mean {near[0]!r}?")
+
+
+def _nonempty(futures: Iterable[Futures], options: PredictOptions) -> Iterator[Futures]:
+    """The forecasts as they come.
+
+    Raises:
+        DataError: There are none.
+    """
+    empty = True
+    for some in futures:
+        empty = False
+        yield some
+    if empty:
+        where = f" of split {options.split!r}" if options.split else ""
+        raise DataError(f"nothing to forecast: no agent is at a step{where}; leave out --split")
 
 
 @dataclass(frozen=True)
@@ -227,6 +317,8 @@ class ShardWork:
             samples=options.samples,
             seed=options.seed,
             every=options.every,
+            scenes=options.scenes or None,
+            own=None if options.split is None else rows_of_split(self.run, store, options.split),
             selection=_selection(options),
             ood=predictor.ood if options.ood else None,
             shards=shards,

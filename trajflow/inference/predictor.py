@@ -20,7 +20,7 @@ from trajflow.inference.noise import fresh, normal, place_keys, uniform
 from trajflow.manifest import read_kept
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.serialization import MOST, read_samples, unpack
-from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
+from trajflow.models.tensors import device_of, memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.ood.detector import Detector
 from trajflow.ood.storage import read_detector
@@ -43,11 +43,23 @@ class TorchPredictor(Predictor):
         sets: Mapping[int, LearnedSamples] | None = None,
         detector: Detector | None = None,
     ) -> None:
-        self.model = model.to(device).eval().requires_grad_(False)
-        self.facts, self.device, self.steps = facts, torch.device(device), steps
+        self.model = model.eval().requires_grad_(False)
+        self.facts, self.steps = facts, steps
         self.calibration, self.detector = calibration, detector
         self.format = _format(model, facts)
-        self.sets = {n: one.to(device).requires_grad_(False) for n, one in (sets or {}).items()}
+        self.sets = {n: one.requires_grad_(False) for n, one in (sets or {}).items()}
+        self.to(device)
+
+    def to(self, device: str) -> TorchPredictor:
+        """Compute on another device from now on; see `Predictor.to`."""
+        self.device = device_of(device)
+        self.model.to(self.device)
+        for samples in self.sets.values():
+            samples.to(self.device)
+        return self
+
+    def _facts(self) -> dict[str, object]:
+        return {**super()._facts(), "device": self.device}
 
     @classmethod
     def load(  # type: ignore[override]

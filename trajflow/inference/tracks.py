@@ -156,6 +156,8 @@ def forecast_ends(
     samples: int = 20,
     seed: int = 0,
     every: int | None = None,
+    scenes: Sequence[str] | None = None,
+    own: Callable[[Tracks], Bools] | None = None,
     selection: Selection | None = None,
     ood: Callable[[Batch], OODScores] | None = None,
     shards: Sequence[Shard] | None = None,
@@ -169,30 +171,36 @@ def forecast_ends(
         seed: Equal seeds give equal futures.
         every: Forecast all who are there at every so many steps, counted back from a recording's
             last, and not each agent at its own last.
+        scenes: Names of the recordings that are forecast; None: all.
+        own: Which rows may be presents, [N] of the N rows of some tracks; None: all.
         selection: How samples are chosen of more draws; None: plain draws.
         ood: Scores the pasts of a batch, as `Predictor.ood` does; None: they are not scored.
         shards: Which parts of the store, one in memory at a time; None: all.
     """
     clocks = [store.header.clock(name) for name in store.scenes]
     for shard in shards_of(store) if shards is None else shards:
-        tracks = store.tracks(shard.scenes)
+        names = [name for name in shard.scenes if scenes is None or name in scenes]
+        if not names:
+            continue
+        tracks = store.tracks(names)
         for batch in outlooks(
             tracks,
             forecaster.history,
             forecaster.horizon,
             every=every,
+            own=None if own is None else own(tracks),
             neighbors=forecaster.format.neighbors,
             share=shard.share,
         ):
             scene, agent = np.nonzero(batch.target)
-            scenes = [store.scenes[code] for code in batch.scene[scene]]
+            recordings = [store.scenes[code] for code in batch.scene[scene]]
             agents = store.labels(batch.agent[scene, agent])
             name = np.zeros(batch.target.shape, np.int64)
-            name[scene, agent] = name_keys(scenes, agents)
+            name[scene, agent] = name_keys(recordings, agents)
             batch = replace(batch, name=name)
             drawn, weights = _drawn(forecaster, batch, samples, selection, seed)
             yield Futures(
-                scene=scenes,
+                scene=recordings,
                 agent=agents,
                 step=batch.start[scene] + forecaster.history - 1,
                 samples=drawn[:, scene, agent],
@@ -219,6 +227,7 @@ def outlooks(
     horizon: int,
     *,
     every: int | None = None,
+    own: Bools | None = None,
     size: int = 256,
     neighbors: int | None = None,
     share: tuple[int, int] = (0, 1),
@@ -234,6 +243,7 @@ def outlooks(
         horizon: Future steps, F.
         every: Steps between two presents of a recording, counted back from its last; all who are
             there are targets. None: each agent's own last step.
+        own: Rows that may be presents of a target, [N]; None: all.
         size: About how many agents a batch has.
         neighbors: Nearest others that a target needs around it: a moment of more than `size`
             agents becomes several scenes, each with some targets side by side and the neighbors of
@@ -245,7 +255,10 @@ def outlooks(
     """
     if every is not None and every < 1:
         raise ConfigError(f"every must be at least 1 step, got {every}")
-    targets = _last_of_each(tracks) if every is None else _every(tracks, every)
+    own = np.ones(len(tracks.step), bool) if own is None else own
+    targets = _last_of_each(tracks, own) if every is None else _every(tracks, every) & own
+    if not targets.any():
+        return
     span = np.ptp(tracks.step) + 1
     moment = tracks.scene[tracks.track] * span + tracks.step - tracks.step.min()
     there = np.flatnonzero(np.isin(moment, moment[targets]))
@@ -262,9 +275,12 @@ def outlooks(
         yield _batch(tracks, group, history, horizon)
 
 
-def _last_of_each(tracks: Tracks) -> Bools:
-    """Whether a row is the last of its trajectory, [N]."""
-    return np.asarray(np.diff(tracks.track, append=-1) != 0)
+def _last_of_each(tracks: Tracks, own: Bools) -> Bools:
+    """Whether a row is the last of its trajectory among the rows `own`, [N]."""
+    rows = np.flatnonzero(own)
+    last = np.zeros(len(own), bool)
+    last[rows[np.diff(tracks.track[rows], append=-1) != 0]] = True
+    return last
 
 
 def _every(tracks: Tracks, every: int) -> Bools:

@@ -107,7 +107,7 @@ class TrajflowApp(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         """Home, below all others."""
-        from trajflow.tui.library import kind_of
+        from trajflow.library import kind_of
         from trajflow.tui.screens.home import HomeScreen
 
         place = self.place.absolute()

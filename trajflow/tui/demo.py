@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trajflow.browse.view import View
 from trajflow.errors import DataError
+from trajflow.library import Library, LibraryScanner
 
 ASSETS = Path(__file__).with_name("assets")
 ARCHIVE, PREVIEW = ASSETS / "demo.zip", ASSETS / "preview.npz"
@@ -76,6 +77,18 @@ def unpack_demo(cache: Path | None = None) -> Demo:
             f"the demo cannot be unpacked to {place}: {error}; set XDG_CACHE_HOME to another folder"
         ) from None
     return Demo(place)
+
+
+def scan_or_demo(scanner: LibraryScanner) -> Library:
+    """What a scan finds now, or the demo if there is nothing."""
+    library = scanner.scan()
+    if library.runs or library.stores:
+        return library
+    try:
+        demo = unpack_demo()
+    except DataError as error:
+        return replace(library, problem=str(error))
+    return replace(LibraryScanner(demo.folder).scan(), demo=demo.run)
 
 
 def pack(view: View) -> Arrays:

@@ -16,10 +16,10 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from trajflow.errors import RunError
+from trajflow.library import read_run
 from trajflow.text import safe
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import number, percent
-from trajflow.tui.library import read_run
 from trajflow.tui.widgets.plots import CurvePlot, run_curves
 from trajflow.tui.widgets.tables import RecordTable, TableColumn
 from trajflow.tui.widgets.text import KeyFooter, TitleBar

@@ -13,11 +13,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 
+from trajflow.library import read_store
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.engine import TaskFailed
 from trajflow.tui.format import count
-from trajflow.tui.library import read_store
 from trajflow.tui.screens.home import store_facts
 from trajflow.tui.widgets.plots import BarPlot, TrackMap
 from trajflow.tui.widgets.tables import RecordTable, TableColumn

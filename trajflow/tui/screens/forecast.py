@@ -23,6 +23,7 @@ from textual.widgets.option_list import Option
 
 from trajflow.browse.view import Floats, SamplingOptions, View
 from trajflow.errors import DataError, RunError, StorageError
+from trajflow.library import runs_beside
 from trajflow.text import safe
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
@@ -36,7 +37,6 @@ from trajflow.tui.bookmarks import (
 )
 from trajflow.tui.engine import EngineDied, TaskFailed
 from trajflow.tui.export import file_stem, forecast_csv, png_of, write_new
-from trajflow.tui.library import runs_beside
 from trajflow.tui.render.colors import palette_of
 from trajflow.tui.screens.edit_past import EditController, PastEdit
 from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel

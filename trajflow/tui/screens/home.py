@@ -15,9 +15,7 @@ from textual.containers import Container, Vertical
 from textual.screen import Screen
 
 from trajflow.errors import RunError
-from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import count, duration, number, short_path, spark
-from trajflow.tui.library import (
+from trajflow.library import (
     ABOVE,
     Entry,
     Library,
@@ -27,6 +25,8 @@ from trajflow.tui.library import (
     read_entry,
     store_of_run,
 )
+from trajflow.tui.app import TrajflowApp
+from trajflow.tui.format import count, duration, number, short_path, spark
 from trajflow.tui.widgets.run_table import RunTable
 from trajflow.tui.widgets.text import FactList, KeyFooter, Line, TitleBar
 
@@ -108,7 +108,9 @@ class HomeScreen(Screen[None]):
     async def _scan(self) -> None:
         self._scanning = True
         try:
-            library = await asyncio.to_thread(self._scanner.scan_or_demo)
+            from trajflow.tui.demo import scan_or_demo
+
+            library = await asyncio.to_thread(scan_or_demo, self._scanner)
         finally:
             self._scanning = False
         self.call_later(self.show, library)  # not if the screen is closing

@@ -15,11 +15,11 @@ from textual.widgets import Button, Input, Label, Select, Static
 
 from trajflow.config import Config
 from trajflow.errors import ConfigError, RunError
+from trajflow.jobs import last_words, running_job, start_training
+from trajflow.library import PRESETS, encoders, free_run, read_store
 from trajflow.text import safe
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import short_path
-from trajflow.tui.library import PRESETS, encoders, free_run, read_store
-from trajflow.tui.processes import last_words, running_job, start_training
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 NONE = "none"

@@ -14,11 +14,11 @@ from textual.containers import Grid
 from textual.screen import Screen
 
 from trajflow.errors import RunError
+from trajflow.history import TrainingHistory, TrainingUpdate, TrainingWatcher
+from trajflow.jobs import start_training
+from trajflow.library import store_of_run
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.events import TrainingHistory, TrainingUpdate, TrainingWatcher
 from trajflow.tui.format import count, duration, number, percent
-from trajflow.tui.library import store_of_run
-from trajflow.tui.processes import start_training
 from trajflow.tui.widgets.plots import CurvePlot, loss_curves, schedule_curves, score_curves
 from trajflow.tui.widgets.text import FactList, KeyFooter, Line, ProgressLine, TitleBar
 

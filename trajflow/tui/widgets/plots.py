@@ -14,10 +14,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from trajflow.browse.view import Floats
+from trajflow.history import TrainingHistory
+from trajflow.library import RunEntry
 from trajflow.text import safe
-from trajflow.tui.events import TrainingHistory
 from trajflow.tui.format import bars, number
-from trajflow.tui.library import RunEntry
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette, blend, palette_of
 from trajflow.tui.render.raster import spots, trace

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from trajflow.library import Entry, Library, RunEntry
 from trajflow.tui.format import ago, count, number, percent
-from trajflow.tui.library import Entry, Library, RunEntry
 from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
 
 MARKS = {

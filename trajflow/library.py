@@ -1,4 +1,7 @@
-"""Runs and stores below a folder, found by their names and read as plain JSON and TOML."""
+"""Runs and stores below a folder, recognized by their files and read as plain JSON and TOML.
+
+The terminal UI and `trajflow runs` list what is here; nothing of it imports torch.
+"""
 
 import json
 import math
@@ -13,11 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trajflow.errors import DataError, RunError
-from trajflow.tui.events import SILENT_AFTER, EventReader, TrainingHistory
-from trajflow.tui.processes import last_job, open_regular, running_job
+from trajflow.history import SILENT_AFTER, EventReader, TrainingHistory
+from trajflow.jobs import last_job, open_regular, running_job
 
 State = Literal["training", "stopped", "done", "damaged"]
 PRESETS = ("mmf", "mmf-paper", "meanflow", "consistency", "terminal", "energy", "flow")
+RUN_SCORES = ("energy_score", "min_ade", "min_fde", "coverage_90")
+"""Scores of a run in a table of runs."""
 DEPTH = 5
 MAX_FOLDERS = 20_000
 MAX_BYTES = 16 * 2**20
@@ -139,6 +144,27 @@ class Library:
         """The run or store at a path."""
         return next((one for one in self.entries if one.path == path), None)
 
+    def row(self, run: RunEntry) -> dict[str, Any]:
+        """What a table of runs shows of one, by column; None where it is unknown.
+
+        Epochs are those done and those in all, scores are those of the weights that are kept,
+        `data` is the name of a store in this library, `age` is in seconds.
+        """
+        history, store = run.history, self.store_of(run)
+        numbers = {"epoch": history.epoch, "epochs": history.epochs}
+        numbers |= {name: history.best(name) for name in RUN_SCORES}
+        known = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        return {
+            "name": run.name,
+            "path": str(run.path),
+            "state": run.state,
+            **known,
+            "data": store.name if store else None,
+            "split": f"{run.split} {run.fold}" if run.fold else run.split,
+            "age": max(0.0, time.time() - run.modified),
+            "problem": run.problem,
+        }
+
     def store_of(self, run: RunEntry) -> StoreEntry | None:
         """The store a run was trained on, or one that fits it; None if there is none."""
         same = [
@@ -168,19 +194,6 @@ class LibraryScanner:
             walk.left > 0,
             seconds=time.perf_counter() - began,
         )
-
-    def scan_or_demo(self) -> Library:
-        """What lies there now, or the demo if there is nothing."""
-        library = self.scan()
-        if library.runs or library.stores:
-            return library
-        from trajflow.tui.demo import unpack_demo
-
-        try:
-            demo = unpack_demo()
-        except DataError as error:
-            return replace(library, problem=str(error))
-        return replace(LibraryScanner(demo.folder).scan(), demo=demo.run)
 
     def _entry(self, path: Path, kind: type[Entry]) -> Entry:
         signature = tuple(part for name in FILES for part in _signature(path / name))

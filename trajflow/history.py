@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trajflow.tui.processes import Job, last_words, open_regular, running_job
+from trajflow.jobs import Job, last_words, open_regular, running_job
 
 MAX_READ = 32 * 2**20
 """Bytes read at once; what is longer is read the next time."""
