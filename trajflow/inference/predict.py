@@ -210,7 +210,7 @@ def predict_tracks(
 
 
 def rows_of_split(run: str | Path, store: Store, split: str) -> Callable[[Tracks], Bools]:
-    """Says which rows of tracks belong to a split, as the settings of a run deal them.
+    """A function that says which rows [N] of tracks belong to a split of a run.
 
     Args:
         run: A run folder.
