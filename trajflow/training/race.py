@@ -137,13 +137,17 @@ def run_race(
     scores: dict[int, dict[str, People]] = {}
     reached = dict.fromkeys(alive, 0)
     for updates in race.updates:
-        for number in alive:
+        for number in tuple(alive):
             place = folder / f"{number}"
-            if not _train(configs[number], data, store, place, device, updates, deadline):
+            if _train(configs[number], data, store, place, device, updates, deadline):
+                scores[number] = _scores(configs[number], data, place, device)
+                reached[number] = updates
+            elif number:
+                log.info("  %s: out, no time is left for it", words[number])
+                alive.remove(number)
+            else:
                 log.info("race ended early: no time is left for it; the settings stay as chosen")
                 return plan, {"updates": list(race.updates), "ended": "time"}
-            scores[number] = _scores(configs[number], data, place, device)
-            reached[number] = updates
         challenging = sorted(alive[1:], key=lambda number: _mean(scores[number]))
         alive = [0, *challenging[: -(-len(challenging) // 2)]]
     return _decided(plan, race, words, scores, reached, alive)
@@ -257,6 +261,9 @@ def _decided(
     """The plan after the race, and its table, which is also logged."""
     own, rows, winner = _mean(scores[0]), [], 0
     for number, word in enumerate(words):
+        if number not in scores:  # there was no time for it
+            rows.append({"settings": word, "updates": 0})
+            continue
         score = _mean(scores[number])
         row: dict[str, Any] = {"settings": word, "updates": reached[number], "energy_score": score}
         said = f"  {word}: {score:.4g} after {reached[number]} updates"
