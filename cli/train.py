@@ -11,6 +11,7 @@ import typer
 
 from trajflow.cli.console import ProgressBar, log, say, say_json, span, stop_on_signal
 from trajflow.cli.options import Device, Json, Loud
+from trajflow.cli.options import split as separate
 from trajflow.cli.tables import pairs, table
 from trajflow.errors import ConfigError, DataError
 
@@ -139,9 +140,16 @@ def train(
     ] = False,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order, noise.")] = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also log for TensorBoard; extra `log`.")
-    ] = False,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log",
+            metavar="csv|tensorboard|wandb|mlflow",
+            help="Also write losses and scores there; repeatable. Extras: log (TensorBoard), "
+            "wandb, mlflow.",
+        ),
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", hidden=True)] = False,
     help_config: Annotated[
         bool,
         typer.Option(
@@ -183,9 +191,14 @@ def train(
         return
     if data is None:
         raise ConfigError("train needs DATA: a store, or a table of tracks such as tracks.csv")
+    if tensorboard:
+        raise ConfigError("--tensorboard is now --log tensorboard")
     from trajflow.fitting import fit_trained
+    from trajflow.training.loggers import check_loggers
     from trajflow.training.start import extend_training, resume_training, start_training
 
+    loggers = separate(log_to)
+    check_loggers(loggers)
     if extend and not resume:
         raise ConfigError("--extend goes with --resume: train DATA --out RUN --resume --extend")
     if dry_run:
@@ -213,7 +226,7 @@ def train(
     else:
         trainer = start_training(data, _config(config, settings), out, device, began, init)
     with stop_on_signal(trainer.stop) as request:
-        last = _watch(_events(trainer, tensorboard))
+        last = _watch(_events(trainer, loggers))
     if last.reason != "stopped":
         with ProgressBar("windows") as progress:
             fit_trained(trainer, progress.report)
@@ -330,13 +343,13 @@ def _scores(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {metrics[key]:.3f}" for key, name in SHOWN.items() if key in metrics)
 
 
-def _events(trainer: "Trainer", tensorboard: bool) -> Iterable["Event"]:
-    """The events of a training as they happen, also written for TensorBoard if asked."""
-    if not tensorboard or trainer.finished:
+def _events(trainer: "Trainer", loggers: Sequence[str]) -> Iterable["Event"]:
+    """The events of a training as they happen, also written to loggers."""
+    if not loggers or trainer.finished:
         return trainer.run()
-    from trajflow.training.tensorboard import logged
+    from trajflow.training.loggers import log_events
 
-    return logged(trainer.run(), trainer.folder.path / "tensorboard")
+    return log_events(trainer.run(), loggers, trainer.folder.path)
 
 
 def _show_config(config: "Config", out: Path | None, as_json: bool) -> None:

@@ -68,7 +68,7 @@ def state_of(folder):
     return files, {path: path.stat().st_mtime_ns for path in (folder, *files)}
 
 
-@pytest.mark.parametrize("words", [(), ("--tensorboard",)])
+@pytest.mark.parametrize("words", [(), ("--log", "csv")])
 def test_to_resume_a_finished_run_changes_nothing(trajflow, trained, fork, tmp_path, words):
     run = shutil.copytree(trained[0], tmp_path / "run")
     before = state_of(run)

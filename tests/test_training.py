@@ -352,18 +352,6 @@ def test_a_device_that_is_not_there_is_refused():
         device_of("quantum")
 
 
-def test_tensorboard_hears_what_the_run_says(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    from trajflow.training.tensorboard import logged
-
-    events = list(logged(trainer(tmp_path / "run").run(), tmp_path / "logs"))
-    read = EventAccumulator(str(tmp_path / "logs")).Reload()
-    scores = [e.metrics["energy_score"] for e in events if isinstance(e, Evaluated)]
-    assert [s.value for s in read.Scalars("validation/energy_score")] == pytest.approx(scores)
-
-
 @register_encoder("embeddings_of_a_test")
 class Embedded(Normed):
     """An encoder with what weight decay should leave alone."""

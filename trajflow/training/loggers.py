@@ -1,0 +1,144 @@
+"""A training's losses and validation scores in a tracker, beside the run's own events.jsonl."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from trajflow.errors import ConfigError, MissingExtra, TrajflowError, did_you_mean
+from trajflow.text import safe
+from trajflow.training.events import Evaluated, Event, Step, Tempered
+
+Log = Callable[[int, Mapping[str, float]], None]
+"""Takes the values of a step by their names."""
+
+
+def log_events(events: Iterable[Event], names: Sequence[str], folder: Path) -> Iterator[Event]:
+    """Pass the events of a training on, and write their numbers to loggers.
+
+    Args:
+        events: Of `Trainer.run`.
+        names: Some of `LOGGERS`: "csv" writes `FOLDER/log.csv` (step, name, value), "tensorboard"
+            `FOLDER/tensorboard`, "wandb" and "mlflow" write where their own environment variables
+            say (`WANDB_MODE=offline`, `MLFLOW_TRACKING_URI`), and "wandb" keeps its files in
+            `FOLDER`.
+        folder: The run folder; it exists when the first event comes.
+
+    Raises:
+        MissingExtra: The package of a logger is not installed.
+        ConfigError: A logger cannot be opened, as where a tracker has no account.
+    """
+    with ExitStack() as stack:
+        logs = [stack.enter_context(_opened(name, folder)) for name in dict.fromkeys(names)]
+        for event in events:
+            if values := _scalars(event):
+                for log in logs:
+                    log(event.step, values)
+            yield event
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuse, before anything is trained, loggers that cannot be used.
+
+    Raises:
+        ConfigError: There is no such logger.
+        MissingExtra: Its package is not installed.
+    """
+    for name in names:
+        if name not in LOGGERS:
+            raise ConfigError(did_you_mean("logger", name, list(LOGGERS)))
+        if name != "csv":
+            _package(name)
+
+
+@contextmanager
+def _csv(folder: Path) -> Iterator[Log]:
+    with (folder / "log.csv").open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if not file.tell():
+            writer.writerow(["step", "name", "value"])
+
+        def log(step: int, values: Mapping[str, float]) -> None:
+            writer.writerows([step, name, value] for name, value in values.items())
+            file.flush()
+
+        yield log
+
+
+@contextmanager
+def _tensorboard(folder: Path) -> Iterator[Log]:
+    _package("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+
+        def log(step: int, values: Mapping[str, float]) -> None:
+            for name, value in values.items():
+                writer.add_scalar(name, value, step)
+
+        yield log
+
+
+@contextmanager
+def _wandb(folder: Path) -> Iterator[Log]:
+    wandb = _package("wandb")
+    project = os.environ.get("WANDB_PROJECT", "trajflow")
+    with wandb.init(project=project, name=folder.name, dir=str(folder)) as run:
+        yield lambda step, values: run.log(dict(values), step=step)
+
+
+@contextmanager
+def _mlflow(folder: Path) -> Iterator[Log]:
+    mlflow = _package("mlflow")
+    with mlflow.start_run(run_name=folder.name):
+        yield lambda step, values: mlflow.log_metrics(dict(values), step=step)
+
+
+LOGGERS: Mapping[str, Callable[[Path], AbstractContextManager[Log]]] = {
+    "csv": _csv,
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+    "mlflow": _mlflow,
+}
+"""What opens each logger for a run folder."""
+
+
+@contextmanager
+def _opened(name: str, folder: Path) -> Iterator[Log]:
+    with ExitStack() as stack:
+        try:
+            log = stack.enter_context(LOGGERS[name](folder))
+        except TrajflowError:
+            raise
+        except Exception as error:  # each tracker has errors of its own
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ConfigError(
+                f"the logger {name} cannot be opened: {safe(why, 300)}; set it up, or leave out "
+                f"--log {name}"
+            ) from error
+        yield log
+
+
+def _package(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        extra = "log" if name == "tensorboard" else name
+        raise MissingExtra(
+            f"the logger {name} needs the package {name}: pip install 'trajflow[{extra}]'"
+        ) from None
+
+
+def _scalars(event: Event) -> dict[str, float]:
+    if isinstance(event, Step):
+        return {"train/loss": event.loss, "train/lambda": event.weight, "train/lr": event.lr}
+    if isinstance(event, Evaluated):
+        return {f"validation/{name}": value for name, value in event.metrics.items()}
+    if isinstance(event, Tempered):
+        return {f"final/{name}": value for name, value in event.metrics.items()}
+    return {}
