@@ -340,7 +340,7 @@ def _validated(event: "Evaluated") -> str:
 
 def _scores(metrics: Mapping[str, float]) -> str:
     """Validation scores in one line."""
-    return "  ".join(f"{name} {metrics[key]:.3f}" for key, name in SHOWN.items() if key in metrics)
+    return "  ".join(f"{name} {metrics[key]:.4g}" for key, name in SHOWN.items() if key in metrics)
 
 
 def _events(trainer: "Trainer", loggers: Sequence[str]) -> Iterable["Event"]:
