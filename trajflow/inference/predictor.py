@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from trajflow.calibration import Calibration, read_calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import Selection, chosen_futures, draws_of
+from trajflow.inference.onnx.padding import ROWS, Scenes, most_at_once
 from trajflow.manifest import read_kept
 from trajflow.models.learned_samples import LearnedSamples
+from trajflow.models.sampler import Draw, Sampler, traced
 from trajflow.models.serialization import MOST, read_samples, unpack
 from trajflow.models.tensors import memory_tensor, to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
@@ -48,6 +51,15 @@ class TorchPredictor(Predictor):
         self.calibration, self.detector = calibration, detector
         self.format = _format(model, facts)
         self.sets = {n: one.to(device).requires_grad_(False) for n, one in (sets or {}).items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the recorded sampler, which is made again where it is needed."""
+        return {name: value for name, value in vars(self).items() if name != "_sampler"}
+
+    @cached_property
+    def _sampler(self) -> Draw:
+        """The model folded for one scene at a time, made by the first forecast of one."""
+        return traced(Sampler(self.model, self.temperature).to(self.device), self.device)
 
     @classmethod
     def load(  # type: ignore[override]
@@ -144,6 +156,9 @@ class TorchPredictor(Predictor):
         dt_ratio: float | Floats = 1.0,
         memory: Floats | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
+        seed = secrets.randbits(62) if seed is None else seed
+        if self._is_small(past, target, samples):
+            return self._draw_scene(past, target, samples, seed, dt_ratio, memory)
         centre = scene_centres(past)
         drawn, context = forecast_within(
             self.model,
@@ -151,7 +166,7 @@ class TorchPredictor(Predictor):
             torch.as_tensor(target, device=self.device),
             samples,
             self.steps,
-            secrets.randbits(62) if seed is None else seed,
+            seed,
             self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
             memory_tensor(memory, centre, self.device),
@@ -159,6 +174,40 @@ class TorchPredictor(Predictor):
         there = centre[np.nonzero(target)[0], None]
         futures = np.asarray(drawn.double().cpu().numpy() + there)
         return futures, (np.asarray(context.double().cpu().numpy()),)
+
+    def _is_small(self, past: Floats, target: NDArray[np.bool_], samples: int) -> bool:
+        """Whether this is one scene whose agents are computed at once, each drawn alone.
+
+        Of many scenes of different sizes the model itself computes only the agents that matter.
+        """
+        if len(past) != 1 or self.steps != 1 or self.model.architecture.joint:
+            return False
+        return 0 < int(target.sum()) <= most_at_once(past, samples, False) and samples <= ROWS
+
+    def _draw_scene(
+        self,
+        past: Floats,
+        target: NDArray[np.bool_],
+        samples: int,
+        seed: int,
+        dt_ratio: float | Floats,
+        memory: Floats | None,
+    ) -> tuple[Floats, tuple[Floats, ...]]:
+        """As `_draw`, of one scene [1, A, T, D]."""
+        social = self.model.social
+        scenes = Scenes.of(past, target, None if social is None else social.limit)
+        shape = (samples, 1, scenes.most, self.model.normalizer.size)
+        noise = torch.randn(shape, device=self.device, generator=self._generator(seed))
+        points, ratio = torch.as_tensor(scenes.past), self._dt_ratios(dt_ratio, 1)
+        paths = []
+        if self.format.memory:
+            some = None if memory is None else memory[target]
+            size = (self.format.memory, self.history + self.horizon, self.dims + 1)
+            paths = [torch.as_tensor(scenes.remembered(some, size), device=self.device)]
+        points = points.to(self.device)
+        futures, context = self._sampler(points, noise, ratio, *paths)
+        drawn = scenes.picked(futures.cpu().numpy())
+        return drawn, (context[0].double().cpu().numpy(),)
 
 
 def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
