@@ -90,8 +90,8 @@ class Sampler(nn.Module):
         if self.net is None:
             wide = noise * self.temperature
             return self.model.futures(reminded, frame, wide, self.evaluations, known), context
-        points = self._points(noise.flatten(0, 2), reminded.flatten(0, 1), frame)
-        return torch.unflatten(points, 1, context.shape[:2]), context
+        points = self._points(noise.reshape(-1, noise.shape[-1]), reminded, frame)
+        return points.reshape(*noise.shape[:3], *points.shape[2:]), context
 
     def context(
         self, past: Tensor, count: int, dt_ratio: Tensor | None = None
@@ -105,7 +105,8 @@ class Sampler(nn.Module):
         steps = PastSteps.of(past, seen)
         frame = frame_of(steps, model.architecture.heading_steps, ratio)
         read = model.read(frame, steps)
-        own = torch.unflatten(self.encoder(read.flatten(0, 1), seen.flatten(0, 1)), 0, shape)
+        rows = read.reshape(-1, *read.shape[2:]), seen.reshape(-1, seen.shape[-1])
+        own = self.encoder(*rows).reshape(*shape, -1)
         first = Frame(*(part[:, :count] for part in vars(frame).values()))
         known = seen[:, :count].any(-1)
         if self.social is None:
@@ -123,19 +124,20 @@ class Sampler(nn.Module):
         return context, first, known
 
     def _points(self, noise: Tensor, context: Tensor, frame: Frame) -> Tensor:
-        """Futures [S, N, F, D] of noise rows [S * N, ...] and contexts [N, H]."""
+        """Futures [S, N, F, D] of noise rows [S * N, ...] and contexts [B, K, H] of N agents."""
         assert self.net is not None
         normalizer = self.model.normalizer
         horizon, dims = normalizer.horizon, normalizer.dims
+        context = context.reshape(-1, context.shape[-1])
         both = self.net(noise, context) + noise @ self.get_buffer("to_points")
-        both = torch.unflatten(both, 0, (-1, context.shape[0]))
-        points, turned = torch.split(torch.unflatten(both, -1, (2 * horizon, dims)), horizon, -2)
+        both = both.reshape(-1, context.shape[0], 2 * horizon, dims)
+        points, turned = torch.split(both, horizon, -2)
         scale = normalizer.speed_scale(frame)[..., None]
         cos, sin = torch.split(frame.heading * scale, 1, -1)
         if dims == 3:  # height is scaled and not turned
             cos = torch.cat((cos, cos, scale), -1)
-        cos, sin = (part.flatten(0, 1).unsqueeze(1) for part in (cos, sin))
-        coast = frame.coast(horizon).flatten(0, 1)
+        cos, sin = (part.reshape(-1, 1, part.shape[-1]) for part in (cos, sin))
+        coast = frame.coast(horizon).reshape(-1, horizon, dims)
         return torch.addcmul(torch.addcmul(coast, points, cos), turned, sin)
 
 

@@ -248,24 +248,28 @@ class FoldedSocialAttention(nn.Module):
         """
         neighbors, valid = self._nearest(place, here, count)
         pair = self.pair(self._geometry(place, axis, motion, rotation, neighbors))
-        scenes = own.shape[0]
+        scenes, _, width = own.shape
         normed = self.norm1(own)
         key, value = self.memory(normed).chunk(2, -1)
-        attend = torch.unflatten(self.attend(normed[:, :count].flatten(0, 1)), 0, (scenes, count))
-        query, shared, nobody = torch.split(attend, self.sizes, -1)
-        score = (_heads(self.heads, query) @ _heads(self.heads, key).mT).transpose(1, 2)
+        attend = self.attend(normed[:, :count].reshape(-1, width))
+        query, shared, nobody = (
+            part.reshape(scenes, count, self.heads, -1)
+            for part in torch.split(attend, self.sizes, -1)
+        )
+        score = (query.transpose(1, 2) @ _heads(self.heads, key).mT).transpose(1, 2)
         slots = neighbors.unsqueeze(2).expand(-1, -1, self.heads, -1)
-        fit = score.gather(-1, slots) + torch.unflatten(shared, -1, (self.heads, -1)) @ pair.mT
+        fit = score.gather(-1, slots) + shared @ pair.mT
         fit = fit.masked_fill(~valid.unsqueeze(2), float("-inf"))
-        weight = torch.cat((nobody.unsqueeze(-1), fit), -1).softmax(-1)
+        weight = torch.cat((nobody, fit), -1).softmax(-1)
         none, weight = weight[..., :1], weight[..., 1:]
         # Added, since empty slots share a place with the first agent.
         spread = torch.zeros_like(score).scatter_add(-1, slots, weight)
         mixed = (spread.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
-        parts = (mixed.flatten(2), (weight @ pair).flatten(2), none.flatten(2))
-        state = own[:, :count].flatten(0, 1) + self.merge(torch.cat(parts, -1).flatten(0, 1))
+        read = zip((mixed, weight @ pair, none), self.sizes, strict=True)
+        parts = torch.cat([part.reshape(-1, size) for part, size in read], -1)
+        state = own[:, :count].reshape(-1, width) + self.merge(parts)
         out: Tensor = state + self.feed(self.norm2(state))
-        return torch.unflatten(out, 0, (scenes, count))
+        return out.reshape(scenes, count, width)
 
     def _nearest(self, place: Tensor, here: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The nearest neighbors of the first K agents, and whether they count, [B, K, N]."""

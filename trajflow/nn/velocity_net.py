@@ -150,7 +150,7 @@ class FoldedVelocity(nn.Module):
         """What `out_proj` makes of rows [S * N, ...], the N agents in turn, of context [N, H]."""
         parts = self.modulation(self.context_embed(context)).chunk(3 * len(self.blocks) + 3, -1)
         token = self.in_proj(x)
-        width, rows = token.shape[-1], (-1, *context.shape[:1])
+        width, rows = token.shape[-1], (-1, context.shape[0])
         token = torch.unflatten(token, 0, rows)
         for k, block in enumerate(self.blocks):
             assert isinstance(block, ModulatedBlock)
