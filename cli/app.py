@@ -1,4 +1,4 @@
-"""The command tree, and what becomes of an error."""
+"""The command tree, and how errors end a command."""
 
 import errno
 import importlib
@@ -22,8 +22,9 @@ from trajflow.cli.train import train
 from trajflow.errors import ConfigError, TrajflowError
 
 INTERRUPTED = 130
-_ELSEWHERE = "choose another place, or change who may use this one"
-DENIED = {
+_ELSEWHERE = "choose another place, or change its permissions"
+# Refusals of the disk that any command may meet, with advice.
+DISK_ADVICE = {
     errno.ENOSPC: "what was there before is unchanged; free some space",
     errno.EDQUOT: "what was there before is unchanged; make room within the quota",
     errno.EFBIG: "what was there before is unchanged; raise the limit on the size of files",
@@ -31,7 +32,7 @@ DENIED = {
     errno.EMFILE: "raise the limit on open files",
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG), _ELSEWHERE),
 }
-"""What a disk may refuse to any command, and the way out."""
+# Commands of earlier versions, with their replacement.
 RENAMED = {
     "calibrate": "`trajflow fit RUN DATA calibration`",
     "fit-surprise": "`trajflow fit RUN DATA ood`",
@@ -39,7 +40,6 @@ RENAMED = {
     "benchmark": "a script of the repository: `python examples/benchmarks/pedestrians.py DATA` for "
     "ETH/UCY, `python examples/benchmarks/drone.py DATA` for Stanford Drone",
 }
-"""Commands of earlier versions, and what does their work now."""
 
 app = typer.Typer(
     name="trajflow",
@@ -64,7 +64,7 @@ app.command(rich_help_panel="Forecasts")(bench)
 
 
 def _renamed(context: typer.Context) -> None:
-    """Refuse a command of an earlier version with its new name."""
+    """Refuse a command of an earlier version and name its replacement."""
     name = str(context.info_name)
     raise ConfigError(f"`trajflow {name}` is now {RENAMED[name]}")
 
@@ -75,7 +75,7 @@ for name in RENAMED:
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; a known error is one red line, an unknown keeps its trace."""
+    """Run a command. A known error is one line; an unknown one keeps its traceback."""
     listen()
     try:
         app(args=arguments, prog_name="trajflow")
@@ -83,9 +83,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
         complain("error", error)
         raise SystemExit(error.exit_code) from None
     except OSError as error:
-        if error.errno not in DENIED:
+        if error.errno not in DISK_ADVICE:
             raise
-        complain("error", f"{_place(error)}{error.strerror}; {DENIED[error.errno]}")
+        complain("error", f"{_place(error)}{error.strerror}; {DISK_ADVICE[error.errno]}")
         raise SystemExit(TrajflowError.exit_code) from None
     except MemoryError as error:
         complain("error", f"out of memory; {error}" if str(error) else "out of memory")
@@ -107,7 +107,7 @@ def _print_version(wanted: bool) -> None:
 
 
 def _load_plugins(names: list[str] | None) -> list[str] | None:
-    """Import modules, or files of Python, that register encoders or readers."""
+    """Import modules or Python files that register encoders or readers."""
     for name in names or ():
         path = Path(name)
         try:
@@ -139,7 +139,7 @@ def _root(
         list[str] | None,
         typer.Option(
             metavar="MODULE|FILE.py",
-            help="Import first what registers an encoder or a reader of your own; repeatable.",
+            help="Import a module that registers encoders or readers; repeatable.",
             callback=_load_plugins,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""Where words go: results to stdout, progress, warnings and signals to stderr."""
+"""Output: results to stdout; progress, warnings and errors to stderr. Also handles signals."""
 
 import errno
 import json
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 log = logging.getLogger("trajflow")
 
 RED, YELLOW = "31", "33"
-LONGEST = 2000
+MAX_LINE = 2000
 
 
 def say(text: str = "", mark: tuple[str, str] | None = None) -> None:
-    """Print one result, or a line of one, to stdout; nothing in it can be obeyed by a terminal.
+    """Print a result to stdout, escaped for a terminal.
 
     Args:
-        text: What is said.
-        mark: A word of our own before it, and its colour.
+        text: The text.
+        mark: A trusted word before it, and its color.
     """
     word = paint(*mark, sys.stdout) if mark else ""
     put(sys.stdout, f"{word}{plain(text)}\n")
 
 
 def say_json(value: object) -> None:
-    """Print one JSON object to stdout, in ASCII; a number that is not finite becomes null."""
+    """Print a JSON object to stdout, in ASCII; numbers that are not finite become null."""
     say(json.dumps(_plain(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
 def put(stream: TextIO, text: str, now: bool = False) -> None:
-    """Write, and `now` at once; a terminal that has just gone takes no more, and that ends nothing.
+    """Write to a stream, and flush if `now`. Errors of a closed terminal are ignored.
 
-    The signal that tells of its end comes a moment later than the first word that fails.
+    The hangup signal arrives a moment after the first failed write.
     """
     try:
         stream.write(text)
@@ -65,23 +65,23 @@ def put(stream: TextIO, text: str, now: bool = False) -> None:
 
 
 def let_go(*streams: TextIO) -> None:
-    """Write no more to a terminal that is gone, nor to a pipe whose reader went with it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """Redirect streams of a closed terminal to the null device."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
     for stream in streams:
         with suppress(OSError, ValueError):
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+                os.dup2(devnull, stream.fileno())
+    os.close(devnull)
 
 
 def complain(kind: str, message: object, color: str = RED) -> None:
     """Print an error or a warning as one line on stderr."""
     line = f"{kind}: {'; '.join(part.strip() for part in str(message).splitlines() if part)}"
-    _whole_line(paint(safe(line, LONGEST), color, sys.stderr))
+    _whole_line(paint(safe(line, MAX_LINE), color, sys.stderr))
 
 
 def listen(level: int = logging.INFO) -> None:
-    """Send what the library logs, and its warnings, to stderr from this level on."""
+    """Print log messages of the library, from a level on, and its warnings on stderr."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -93,19 +93,19 @@ def listen(level: int = logging.INFO) -> None:
 
 
 def paint(text: str, color: str, stream: TextIO) -> str:
-    """The text in a colour, where the stream is a terminal and NO_COLOR is not set."""
+    """Color a text, if the stream is a terminal and NO_COLOR is not set."""
     wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return f"\x1b[{color}m{text}\x1b[0m" if wanted else text
 
 
 class _Stderr(logging.Handler):
-    """Writes to whatever stderr is now, so that a redirected stream is respected."""
+    """Writes to the current `sys.stderr`, which may be redirected."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
             complain(record.levelname.lower(), record.getMessage(), YELLOW)
         else:
-            _whole_line(safe(record.getMessage(), LONGEST))
+            _whole_line(safe(record.getMessage(), MAX_LINE))
 
 
 def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -145,14 +145,14 @@ def _plain(value: object) -> object:
 
 
 Item = TypeVar("Item")
-TICK = 0.1
-CALM = 15.0
+LIVE_INTERVAL = 0.1
+LOG_INTERVAL = 15.0
 
 
 class ProgressBar:
-    """A job that reports how much of it is done; silent under -q.
+    """Progress of a job on one line; silent with --quiet.
 
-    Example:
+    Examples:
         >>> from trajflow.cli.console import ProgressBar
         >>> ProgressBar("epoch", 4).line(done=1, elapsed=30.0, note="loss 0.5")
         'epoch 1/4  25 %  1:30 left  loss 0.5'
@@ -175,27 +175,27 @@ class ProgressBar:
         self._shown = False
 
     def update(self, done: int, note: str = "", left: float | None = None) -> None:
-        """Say that `done` units are done, if the last word was long enough ago.
+        """Show progress, unless the last update was very recent.
 
         Args:
-            done: Units done so far, those before `start` included.
-            note: What else is to be seen on the line.
-            left: Seconds left, where the job knows better than a constant pace.
+            done: Units done so far, including `start`.
+            note: Further text.
+            left: Remaining seconds; None: estimated from the pace so far.
         """
         if not log.isEnabledFor(logging.INFO):
             return
         now = self._clock()
-        if now - self._last >= (TICK if self._live else CALM):
+        if now - self._last >= (LIVE_INTERVAL if self._live else LOG_INTERVAL):
             self._last = now
             self._show(self.line(done, now - self._began, note, left))
 
     def report(self, label: str, done: int, total: int | None = None) -> None:
-        """Say that `done` of `total` units of another kind are done."""
+        """Show progress of units with another label and total."""
         self.label, self.total = label, total
         self.update(done)
 
     def line(self, done: int, elapsed: float, note: str = "", left: float | None = None) -> str:
-        """What is shown after `elapsed` seconds."""
+        """The text after `elapsed` seconds."""
         parts = [f"{self.label} {done}"]
         if self.total:
             parts = [f"{self.label} {done}/{self.total}", f"{100 * done // self.total} %"]
@@ -206,7 +206,7 @@ class ProgressBar:
         return "  ".join([*parts, note] if note else parts)
 
     def _show(self, line: str) -> None:
-        line = safe(line, LONGEST)
+        line = safe(line, MAX_LINE)
         if self._live:
             columns = shutil.get_terminal_size().columns - 1
             put(self._stream, f"\r\x1b[K{line[:columns]}", now=True)
@@ -221,7 +221,7 @@ class ProgressBar:
         self.close()
 
     def close(self) -> None:
-        """Take the moving line off the terminal."""
+        """Erase the line from the terminal."""
         if self._live and self._shown:
             put(self._stream, "\r\x1b[K", now=True)
 
@@ -229,7 +229,7 @@ class ProgressBar:
 def counted(
     label: str, items: Iterable[Item], size: Callable[[Item], int], total: int | None = None
 ) -> Iterator[Item]:
-    """The items as they come, with a word on how many units were dealt with, of how many."""
+    """Yield the items, and show the number of units after each."""
     done = 0
     with ProgressBar(label, total) as progress:
         for item in items:
@@ -239,9 +239,9 @@ def counted(
 
 
 def span(seconds: float) -> str:
-    """A duration as a person reads it: 42 s, 1:30, 2:05:00.
+    """A duration as text: 42 s, 1:30, 2:05:00.
 
-    Example:
+    Examples:
         >>> from trajflow.cli.console import span
         >>> span(7500)
         '2:05:00'
@@ -254,35 +254,35 @@ def span(seconds: float) -> str:
     return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"
 
 
-AT_ONCE: dict[signal.Signals, Any] = {
+# Handlers for a second signal, which ends the process even if a shell ignores interrupts.
+SECOND_SIGNAL: dict[signal.Signals, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGHUP: signal.SIG_DFL,
 }
-"""What a second signal does, also where a shell started the job with interrupts ignored."""
 
 
 @dataclass
 class StopRequest:
-    """Which signal asked a job to stop; 0 if none has."""
+    """The signal that asked a job to stop; 0 if there was none."""
 
     signal: int = 0
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a job that such a signal has ended: 130, 143 or 129."""
+        """Exit code of a job ended by a signal: 130, 143 or 129."""
         return 128 + (self.signal or signal.SIGINT)
 
 
 @contextmanager
 def stop_on_signal(stop: Callable[[], None]) -> Iterator[StopRequest]:
-    """Inside, the first interrupt calls `stop`; the next one is an ordinary interrupt."""
-    request, before = StopRequest(), {number: signal.getsignal(number) for number in AT_ONCE}
+    """Context in which the first interrupt calls `stop`, and a second one ends the process."""
+    request, before = StopRequest(), {number: signal.getsignal(number) for number in SECOND_SIGNAL}
 
     def ask(number: int, frame: FrameType | None) -> None:
         request.signal = number
         stop()
-        for each, handler in AT_ONCE.items():
+        for each, handler in SECOND_SIGNAL.items():
             if _wanted(each, before[each]):
                 signal.signal(each, handler)
         if number == signal.SIGHUP:
@@ -300,7 +300,7 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[StopRequest]:
 
 
 def _wanted(number: signal.Signals, before: Any) -> bool:
-    """Whether a signal is heard: under nohup, the end of a terminal is none of our business."""
+    """Whether to handle a signal; nohup ignores SIGHUP, and so do we."""
     return not (number == signal.SIGHUP and before == signal.SIG_IGN)
 
 
@@ -308,13 +308,13 @@ COLORS = {"error": RED, "warning": YELLOW, "note": "36", "ok": "32"}
 
 
 def show_findings(findings: Sequence["Finding"], as_json: bool) -> None:
-    """Print the findings; leave with a data problem's exit code if one is an error."""
+    """Print the findings; exit with the code of a data problem if one is an error."""
     if as_json:
         say_json({"findings": [asdict(finding) for finding in findings]})
     else:
         widest = max(len(finding.code) for finding in findings)
         for finding in findings:
-            words = f"  {finding.code:{widest}}  {safe(finding.message, LONGEST)}"
+            words = f"  {finding.code:{widest}}  {safe(finding.message, MAX_LINE)}"
             say(words, (f"{finding.level:7}", COLORS[finding.level]))
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(DataProblem.exit_code)

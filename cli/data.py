@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from trajflow.datasets.store import Store
 
 METRES = {"m": 1.0, "km": 1e3, "cm": 1e-2, "mm": 1e-3, "ft": 0.3048, "nmi": 1852.0}
-"""Metres per unit."""
-MANY = 20
-"""Recordings and folds that are listed unless all are wanted."""
+MANY = 20  # Recordings and folds that are listed without --all
 
 data = typer.Typer(help="Make stores of tracks, and look at them.", no_args_is_help=True)
 
@@ -58,7 +56,7 @@ def import_(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Format of the files; by default found from their content.",
+            help="Format of the files; by default detected from their content.",
             autocompletion=_formats,
         ),
     ] = None,
@@ -71,7 +69,7 @@ def import_(
     ] = None,
     where: Annotated[
         str,
-        typer.Option(metavar="CONDITION", help="Keep rows that fulfil it: \"type = 'car'\", ..."),
+        typer.Option(metavar="CONDITION", help="Keep rows that satisfy it: \"type = 'car'\", ..."),
     ] = "",
     types: Annotated[
         list[str] | None, typer.Option(metavar="a,b,...", help="Keep agents of these types.")
@@ -91,17 +89,20 @@ def import_(
     ] = None,
     project: Annotated[
         bool,
-        typer.Option("--project", help="Make degrees metres around the centre of a recording."),
+        typer.Option(
+            "--project", help="Convert degrees to metres around the centre of recordings."
+        ),
     ] = False,
     scale: Annotated[
         float | None, typer.Option(help="Metres per unit of the file; makes it metres.")
     ] = None,
     resample: Annotated[
         str | None,
-        typer.Option(metavar="10s", help="Put places at every such step on lines between rows."),
+        typer.Option(metavar="10s", help="Interpolate positions at such steps linearly."),
     ] = None,
     max_gap: Annotated[
-        str | None, typer.Option(metavar="60s", help="Longest gap between rows that a line spans.")
+        str | None,
+        typer.Option(metavar="60s", help="Longest gap to interpolate across."),
     ] = None,
     speed_limit: Annotated[
         float | None, typer.Option(help="Units per second above which a step is a jump.")
@@ -117,7 +118,7 @@ def import_(
         str | None,
         typer.Option(
             metavar="field|true",
-            help="Time of biwi_eth in ethucy: 10 frames are 0.4 s, as in the field, or 2/3 s.",
+            help="Time of biwi_eth in ethucy: 10 frames are 0.4 s, as in papers, or 2/3 s.",
         ),
     ] = None,
     encoding: Annotated[
@@ -140,6 +141,7 @@ def import_(
     traffic, argoverse2.
     """
     from trajflow.datasets.importing import import_tracks
+    from trajflow.datasets.ingest import ImportOptions
 
     if format is None and len(files) > 1 and str(files[0]) in _formats():
         format, *files = str(files[0]), *files[1:]  # `data import table FILE`, as before --format
@@ -147,45 +149,45 @@ def import_(
     if no_scene or scene_column is not None:
         named["scene"] = "" if no_scene or scene_column == "none" else str(scene_column)
     own_unit, factors = _units(unit)
-    options: dict[str, object] = {
+    settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
+    command: dict[str, object] = {
         "format": format,
         "dt": dt,
         "unit": unit,
         "scale": scale,
         "speed-limit": speed_limit,
+        "resample": resample,
+        "max-gap": max_gap,
+        "project": project,
+        **settings,
+        "where": where,
+        "types": ",".join(types or ()),
+        "columns": ",".join(f"{canonical}={name}" for canonical, name in named.items()),
     }
-    settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
-    options |= {"resample": resample, "max-gap": max_gap, "project": project}
-    options |= {**settings, "where": where, "types": ",".join(types or ())}
-    options |= {"columns": ",".join(f"{canonical}={name}" for canonical, name in named.items())}
+    options = ImportOptions(
+        columns=named,
+        dt=dt,
+        unit=own_unit,
+        scale=scale,
+        factors=factors,
+        project=project,
+        where=where,
+        types=split(types),
+        settings={name: value for name, value in settings.items() if value},
+        resample=seconds(resample, "--resample"),
+        max_gap=seconds(max_gap, "--max-gap"),
+        speed_limit=speed_limit,
+        on_problem=_policies(on_problem),
+        licence=licence,
+        history=_history(files, command),
+    )
     with ProgressBar("rows") as progress:
 
         def update(state: "Progress") -> None:
             progress.label, progress.total = state.stage, state.total
             progress.update(state.rows)
 
-        report = import_tracks(
-            format,
-            files,
-            out,
-            columns=named,
-            dt=dt,
-            unit=own_unit,
-            scale=scale,
-            factors=factors,
-            project=project,
-            where=where,
-            types=split(types),
-            resample=seconds(resample, "--resample"),
-            max_gap=seconds(max_gap, "--max-gap"),
-            speed_limit=speed_limit,
-            on_problem=_policies(on_problem),
-            settings={name: value for name, value in settings.items() if value},
-            licence=licence,
-            history=_history(files, options),
-            overwrite=overwrite,
-            progress=update,
-        )
+        report = import_tracks(format, files, out, options, overwrite=overwrite, progress=update)
     log.info("wrote %s", out)
     if as_json:
         say_json(report.to_dict())
@@ -215,20 +217,20 @@ def make(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Generate tracks with a known answer, or a simulated crowd.
+    """Generate tracks whose distribution is given in closed form, or a simulated crowd.
 
     fork: walkers who go left or right, with a density in closed form.
     crossing: two people who give way to one another, or not.
-    ode: dynamical systems inside and outside the range of parameters trained on.
-    crowd: interacting pedestrians, simulated; needs the extra `sim`.
+    ode: dynamical systems with parameters inside and outside the range of training.
+    crowd: simulated interacting pedestrians; needs the extra `sim`.
     """
     from trajflow.datasets import synthetic
     from trajflow.datasets.store import open_store
     from trajflow.datasets.writer import StoreWriter
 
     made = synthetic.make(name, seed, **assignments(set_))
-    words = "".join(f" --set {word}" for word in set_ or ())
-    history = f"trajflow data make {name} --seed {seed}{words}"
+    settings = "".join(f" --set {word}" for word in set_ or ())
+    history = f"trajflow data make {name} --seed {seed}{settings}"
     with (
         ProgressBar("scenes") as progress,
         StoreWriter(out, **made.facts, history=history, overwrite=overwrite) as writer,
@@ -251,10 +253,10 @@ def info(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Show what a store holds: tracks, recordings, splits, unit, where it came from.
+    """Show the content of a store: tracks, recordings, splits, unit, origin.
 
-    --quarantine writes the rows that the import could not use as CSV, each with its reason, its
-    file and its row.
+    --quarantine writes the rows that the import could not use as CSV, each with its reason, file
+    and row.
     """
     from trajflow.datasets.report import write_quarantine
     from trajflow.datasets.store import open_store
@@ -273,7 +275,7 @@ def check(
     path: DataPath,
     repair: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.zarr", help="Save what can be read of it into a new store."),
+        typer.Option(metavar="OUT.zarr", help="Copy the readable part into a new store."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -281,8 +283,8 @@ def check(
 ) -> None:
     """Read every file of a store and compare it with its checksum.
 
-    A damaged store names its first damaged file; the exit code is then 3. With --repair every
-    trajectory that can be read whole is copied into a new store and the rest is counted; a store
+    For a damaged store the first damaged file is named and the exit code is 3. --repair copies
+    every trajectory that can be read completely into a new store and counts the others; a store
     that is not damaged is not copied.
     """
     from trajflow.datasets.doctor import check as read_all
@@ -323,11 +325,11 @@ def plot(
 
 
 def _units(text: str | None) -> tuple[str | None, dict[str, float]]:
-    """The unit of all coordinates, and metres per unit of those with one of their own."""
-    words = split([text] if text else None)
-    plain = [word for word in words if "=" not in word]
+    """The unit of all coordinates, and metres per unit by axis for axes with another unit."""
+    units = split([text] if text else None)
+    plain = [unit for unit in units if "=" not in unit]
     factors = {}
-    for axis, name in assignments([word for word in words if "=" in word], "--unit").items():
+    for axis, name in assignments([unit for unit in units if "=" in unit], "--unit").items():
         if axis not in ("x", "y", "z") or name not in METRES:
             raise ConfigError(
                 f"--unit {axis}={name}: an axis is x, y or z and its unit {', '.join(METRES)}"
@@ -362,7 +364,6 @@ def _show_store(store: "Store", as_json: bool) -> None:
 
 
 def _show_scenes(store: "Store", every: bool) -> None:
-    """Print the rows of each recording, of the first ones where there are many."""
     rows = list(store.scene_rows.items())
     shown = rows if every else rows[:MANY]
     say()
@@ -372,7 +373,6 @@ def _show_scenes(store: "Store", every: bool) -> None:
 
 
 def _facts(store: "Store") -> dict[str, Any]:
-    """What a store says of itself, without reading its rows."""
     header = store.header.model_dump(mode="json", include={"source", "licence", "history"})
     return {
         "path": str(store.path),

@@ -1,4 +1,4 @@
-"""`trajflow evaluate` and `trajflow compare`: how good runs and baselines are."""
+"""`trajflow evaluate` and `trajflow compare`: scores of runs and baselines."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from trajflow.cli.tables import SCORES, ood_lines, score_lines, table
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trajflow.evaluation.ranking import Difference, Ranked
+    from trajflow.evaluation.ranking import Difference
     from trajflow.ood.report import Stage
 
 COMPARED = (
@@ -53,7 +53,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="cv|cv-sampled|anchors|analog",
-            help="Evaluate a baseline that needs no network, not a run.",
+            help="Evaluate a baseline instead of a run.",
             autocompletion=_baselines,
         ),
     ] = None,
@@ -70,47 +70,48 @@ def evaluate(
     seed: Seed = 0,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.NAME=VALUE", help="How a baseline's windows are cut."),
+        typer.Option("--set", metavar="data.NAME=VALUE", help="Setting of a baseline's windows."),
     ] = None,
     miss: Annotated[
-        float, typer.Option(min=0, help="A best endpoint farther off is a miss; unit of the data.")
+        float, typer.Option(min=0, help="Distance of a miss, in the unit of the data.")
     ] = 2.0,
     collide: Annotated[
-        float, typer.Option(min=0, help="Agents nearer than this collide; unit of the data.")
+        float, typer.Option(min=0, help="Distance of a collision, in the unit of the data.")
     ] = 0.2,
     joint: Annotated[
         bool,
         typer.Option(
-            "--joint", help="Score the samples shuffled between agents too; always done if joint."
+            "--joint",
+            help="Also score the samples shuffled between agents; always done for joint models.",
         ),
     ] = False,
     clock: Annotated[
         list[str] | None,
         typer.Option(
             metavar="RECORDING=SECONDS",
-            help="Tell a model of several rates the real seconds per step of a recording.",
+            help="Real seconds per step of a recording, for models trained on several intervals.",
         ),
     ] = None,
     ood: Annotated[
         bool,
         typer.Option(
             "--ood",
-            help="Corrupt the windows: how well the run detects it, and how it forecasts then.",
+            help="Evaluate on corrupted windows: detection, accuracy and coverage.",
         ),
     ] = False,
     against: Annotated[
         Path | None,
         typer.Option(
-            metavar="OTHER.zarr", help="With --ood: other tracks, as one more corruption."
+            metavar="OTHER.zarr", help="With --ood: use other tracks as one more corruption."
         ),
     ] = None,
     corruptions: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME", help="With --ood: only these, as noise,glitch-2."),
+        typer.Option(metavar="NAME,NAME", help="With --ood: corruptions, such as noise,glitch-2."),
     ] = None,
     windows: Annotated[
         int | None,
-        typer.Option(min=20, help="With --ood: ordinary windows looked at; 600 if not given."),
+        typer.Option(min=20, help="With --ood: number of ordinary windows; default: 600."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -118,24 +119,23 @@ def evaluate(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="With --ood: also gets the report and its picture.",
+            help="With --ood: also write report and picture here.",
         ),
     ] = None,
     device: Device = "auto",
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Score plain draws or chosen samples, with intervals over people.
+    """Score a run or a baseline, with intervals over people.
 
-    Windows are cut as the run was trained; a baseline learns from the training split first. Where
-    the tracks have leave-one-out folds and no test split, it is judged on each fold in turn.
-    In a mean every recording or fold weighs the same; beside it is the mean over windows.
-    "inside 90 %" is the share of truths whose rank among truth and samples, by the distance of each
-    to the mean of the others, is within the level; a perfect forecaster has exactly 90 %.
-    The baselines are judged on the same windows and shown beside a run whose samples are plain
-    draws. The report is also kept in the run, for `trajflow compare`. With --ood it is another one:
-    how well the OOD score tells corrupted windows from ordinary ones, how well the run forecasts
-    under each corruption, and how well the expected error predicts the real one.
+    Windows are cut as for the training of the run. A baseline is fitted on the training split
+    first; if the tracks have leave-one-out folds and no test split, it is evaluated on each fold in
+    turn. Means give every recording or fold the same weight; the mean over windows is shown beside
+    them. coverage@90 is the share of truths inside the 90 % region of the samples: 90 % for a
+    perfect forecaster. Unless samples are selected, all baselines are evaluated on the same windows
+    and shown beside the run. The report is also written to the run, for `trajflow compare`. With
+    --ood the report is another one: how well the OOD score detects corrupted windows, how good
+    forecasts are under each corruption, and how well the expected error predicts the real one.
     """
     if ood:
         from trajflow.evaluation.ood import evaluate_run_ood
@@ -145,7 +145,7 @@ def evaluate(
             baseline=baseline, fold=fold, set=set_, select=select, draws=draws, joint=joint
         )
         if len(paths) != 2:
-            raise ConfigError("--ood needs RUN DATA: a run that was trained, and its tracks")
+            raise ConfigError(f"--ood needs RUN DATA; got {_listed(paths)}")
         names = tuple(name.strip() for name in (corruptions or "").split(",") if name.strip())
         terms = OODTerms(split, windows or WINDOWS, samples, steps, seed, names)
         with ProgressBar("sets of windows") as progress:
@@ -166,7 +166,8 @@ def evaluate(
         _show(report, as_json, ood=True)
         return
     from trajflow.evaluation.comparison import evaluate_baselines
-    from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_baseline, evaluate_run
+    from trajflow.evaluation.evaluate import evaluate_baseline, evaluate_run
+    from trajflow.evaluation.scores import SHUFFLES, EvaluationOptions
 
     _need_ood(against=against, corruptions=corruptions, windows=windows, out=out)
     options = EvaluationOptions(
@@ -177,12 +178,12 @@ def evaluate(
         seed=seed,
         miss=miss,
         collide=collide,
-        shuffled=joint,
-        select=select,
-        draws=draws,
+        shuffles=SHUFFLES if joint else 0,
+        selection=select or "plain",
+        draws=draws or 0,
         clocks=",".join(clock or ()),
     )
-    beside: dict[str, dict[str, Any]] = {}
+    baseline_reports: dict[str, dict[str, Any]] = {}
     with ProgressBar("windows") as progress:
         if baseline is not None:
             if len(paths) != 1:
@@ -196,16 +197,16 @@ def evaluate(
                     f"evaluate needs RUN DATA, or --baseline NAME DATA; got {_listed(paths)}"
                 )
             if set_:
-                raise ConfigError("--set is for a baseline; a run is judged with its own windows")
+                raise ConfigError("--set is for a baseline; a run keeps the windows it has")
             report = evaluate_run(
                 paths[0], paths[1], options, device=device, on_progress=progress.report
             )
             if baselines and select is None:
-                beside = evaluate_baselines(
+                baseline_reports = evaluate_baselines(
                     paths[0], paths[1], options, on_progress=progress.report
                 )
-    if beside:
-        report |= _compared(paths[0], paths[1], report, beside)
+    if baseline_reports:
+        report |= _compared(paths[0], paths[1], report, baseline_reports)
     _show(report, as_json)
 
 
@@ -219,22 +220,21 @@ def compare(
     ],
     anyway: Annotated[
         bool,
-        typer.Option("--anyway", help="Show what cannot be compared too: in groups, unranked."),
+        typer.Option("--anyway", help="If protocols differ, show groups without ranks."),
     ] = False,
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Rank runs by energy score: their evaluations, or their best validation if there is none.
+    """Rank runs by the energy score of their evaluations, or else of their best validation.
 
-    Scores are ranked only if they are of the same tracks, split, windows, samples, draws
-    and choice of samples; where they are not, nothing is ranked and the fields that differ are
-    named. "=" marks rows that cannot be told apart: the 95 % interval of the difference to the best
-    of the rank, by bootstrap over the people of both and with the variance of the seeds, holds 0;
-    "behind" is that interval. Reports of earlier versions do not tell of people: they are tied if
-    the score of one is within the interval of the other, and their coverage is left out.
-    `trajflow evaluate`, and the scripts of benchmarks with --stage refresh, judge them again.
-    Energy scores and all others are means over recordings or folds that each weigh the same;
-    --json also has the means over windows.
+    Scores are ranked only if tracks, split, windows, samples, draws and selection are the same;
+    otherwise the fields that differ are named. "=" marks ties: the 95 % interval of the difference
+    to the best row of the rank contains 0. The interval is by bootstrap over people and includes
+    the variance of the seeds; "behind" shows it. Reports of earlier versions have no scores of
+    people: they are tied if the score of one is within the interval of the other, and their
+    coverage is left out. Evaluate again to update them, for benchmarks with --stage refresh.
+    All scores are means that give every recording or fold the same weight; --json also has the
+    means over windows.
     """
     from trajflow.evaluation.ranking import by_protocol, differences, ranked
     from trajflow.evaluation.report import results_of
@@ -250,17 +250,30 @@ def compare(
             for p in places
         ]
         shown = [{k: v for k, v in row.items() if k != "per_person"} for row in rows]
-        say_json({"rows": shown, "ranks": ranks, "differences": [str(one) for one in differing]})
+        say_json(
+            {
+                "rows": shown,
+                "ranks": ranks,
+                "differences": [str(difference) for difference in differing],
+            }
+        )
         return
     if not differing:
-        lines = [[f"{p.rank}{' =' if p.tied else ''}", *_row(p.row), _behind(p)] for p in places]
-        say(table(["rank", "name", *_heads(), "behind"], lines))
+        lines = [
+            [
+                f"{p.rank}{' =' if p.tied else ''}",
+                *_row(p.row),
+                None if p.behind is None else "{:.3g} .. {:.3g}".format(*p.behind),
+            ]
+            for p in places
+        ]
+        say(table(["rank", "name", *_column_names(), "behind"], lines))
         return
     for number, group in enumerate(by_protocol(rows), 1):
         say(f"protocol {number}, not to be compared with the others:")
-        say(table(["name", *_heads()], list(map(_row, group))))
+        say(table(["name", *_column_names()], list(map(_row, group))))
         say()
-    say("\n".join(str(one) for one in differing))
+    say("\n".join(str(difference) for difference in differing))
 
 
 def _show(report: Mapping[str, Any], as_json: bool, ood: bool = False) -> None:
@@ -272,31 +285,35 @@ def _show(report: Mapping[str, Any], as_json: bool, ood: bool = False) -> None:
 
 
 def _compared(
-    run: Path, data: Path, report: Mapping[str, Any], beside: Mapping[str, Mapping[str, Any]]
+    run: Path,
+    data: Path,
+    report: Mapping[str, Any],
+    baseline_reports: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The means of baselines beside a report, and a sentence on whether the run beats them."""
+    """Means of the baselines, and a sentence on whether the run beats them."""
     from trajflow.evaluation.comparison import verdict
     from trajflow.runs import RunFolder
 
-    scores = {name: one["mean"]["energy_score"] for name, one in beside.items()}
+    scores = {name: baseline["mean"]["energy_score"] for name, baseline in baseline_reports.items()}
     folder, unit = RunFolder.open(run), report["protocol"]["unit"]
-    said = verdict(folder, report["mean"]["energy_score"], scores, unit, data)
-    return {"baselines": {name: one["mean"] for name, one in beside.items()}, "verdict": said}
+    sentence = verdict(folder, report["mean"]["energy_score"], scores, unit, data)
+    return {
+        "baselines": {name: baseline["mean"] for name, baseline in baseline_reports.items()},
+        "verdict": sentence,
+    }
 
 
-def _need_ood(**given: object) -> None:
-    """Refuse options that are only for --ood."""
-    for name, value in given.items():
+def _need_ood(**options: object) -> None:
+    for name, value in options.items():
         if value:
             raise ConfigError(f"--{name} is for --ood; add it or leave --{name} out")
 
 
-def _refuse_beside_ood(**given: object) -> None:
-    """Refuse options that have no meaning beside --ood."""
-    for name, value in given.items():
+def _refuse_beside_ood(**options: object) -> None:
+    for name, value in options.items():
         if value:
             raise ConfigError(
-                f"--{name} does not go with --ood, which looks at plain draws of a run on the "
+                f"--{name} does not go with --ood, which evaluates plain draws of a run on the "
                 "fold that it left out; leave it out"
             )
 
@@ -306,15 +323,14 @@ def _listed(paths: Sequence[Path]) -> str:
 
 
 def _refusal(differing: Sequence["Difference"]) -> str:
-    """Why rows are not ranked, and what can be done."""
     return (
         f"these cannot be ranked: they differ in {'; in '.join(map(str, differing))}. "
-        "Evaluate them alike with `trajflow evaluate`, name the reports of one protocol "
-        "(RUN/evaluation-....json), or see them unranked with --anyway"
+        "Evaluate them with equal options by `trajflow evaluate`, name reports of one protocol "
+        "(RUN/evaluation-....json), or show them unranked by --anyway"
     )
 
 
-def _heads() -> list[str]:
+def _column_names() -> list[str]:
     names = [SCORES[key] for key in COMPARED]
     return ["split", "windows", "K", "draws", "selection", "steps", *names]
 
@@ -324,7 +340,3 @@ def _row(result: Mapping[str, Any]) -> list[object]:
     part = " ".join(str(protocol[key]) for key in ("split", "fold") if protocol.get(key))
     terms = [result.get(key) for key in TERMS]
     return [result["name"], part, *terms, *(mean.get(key) for key in COMPARED)]
-
-
-def _behind(place: "Ranked") -> str | None:
-    return None if place.behind is None else "{:.3g} .. {:.3g}".format(*place.behind)

@@ -1,4 +1,4 @@
-"""`trajflow fit`: what a trained run carries beside its weights."""
+"""`trajflow fit`: fits the parts of a trained run beside its weights."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from trajflow.reliability import Reliability
 
 PARTS = ("calibration", "ood", "samples")
-USUAL = ("calibration", "ood")
-"""What is fitted if nothing is named, as at the end of a training."""
-ONLY = {
+# Parts fitted by default, as at the end of a training.
+DEFAULT_PARTS = ("calibration", "ood")
+# Parts that each option applies to.
+PARTS_OF_OPTION = {
     "split": ("calibration",),
     "check": ("calibration",),
     "out": ("calibration",),
@@ -29,9 +30,8 @@ ONLY = {
     "count": ("samples",),
     "set": ("samples",),
 }
-"""What each option is for."""
-SHOWN = slice(1, None, 2)
-"""Every other level, 10 % to 90 %."""
+# Show every other level, 10 % to 90 %.
+SHOWN_LEVELS = slice(1, None, 2)
 
 
 def fit(
@@ -41,7 +41,7 @@ def fit(
         list[str] | None,
         typer.Argument(
             metavar="[calibration|ood|samples]...",
-            help="What is fitted; calibration and ood if not.",
+            help="What to fit; default: calibration and ood.",
             autocompletion=lambda: list(PARTS),
         ),
     ] = None,
@@ -51,42 +51,44 @@ def fit(
             "--split",
             "--part",
             metavar="val|test",
-            help="calibration: split that it is fitted on; val if not.",
+            help="calibration: split to fit on; default: val.",
         ),
     ] = None,
     check: Annotated[
         str | None,
         typer.Option(
             metavar="val|test",
-            help="calibration: another split to check it on; halves of the same people if not.",
+            help="calibration: split to check on; default: the same people, in halves.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="OUT.png", help="calibration: its reliability as a picture."
+            "--out", "-o", metavar="OUT.png", help="calibration: also draw its reliability."
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=2, help="calibration: futures drawn of each agent; 20 if not.")
+        int | None, typer.Option(min=2, help="calibration: futures of each agent; default: 20.")
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Network evaluations per draw; calibration: 1 if not, ood: as in the training.",
+            help="Network evaluations per draw; default: 1 for calibration, as trained for ood.",
         ),
     ] = None,
     windows: Annotated[
         int | None,
-        typer.Option(min=1, help="Most windows of a split; calibration: 2000, ood: 4000 if not."),
+        typer.Option(
+            min=1, help="Most windows of a split; default: 2000 for calibration, 4000 for ood."
+        ),
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(metavar="CORRUPTION", help="ood: one not to learn from; repeatable."),
+        typer.Option(metavar="CORRUPTION", help="ood: do not train on this one; repeatable."),
     ] = None,
     count: Annotated[
-        int | None, typer.Option(min=2, help="samples: futures in the set; 20 if not.")
+        int | None, typer.Option(min=2, help="samples: futures of each agent; default: 20.")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -97,28 +99,28 @@ def fit(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Fit what a run carries beside its weights, and keep it in the run.
+    """Fit parts of a run beside its weights, and write them to the run.
 
-    calibration: regions that hold for new people. Fitted on people of the split who were not
-    trained on and had no part in choosing weights, temperature or learned samples: a half of the
-    validation people, by a hash of their id, is kept back for that. Where fewer than 60 could be
-    halved, all are fitted on, and the output says so. Every person counts once, however many
-    windows they have. The table sets a level against the share of truths inside: by the samples'
-    own radius, and calibrated, each time on people the calibration was not fitted on.
+    calibration: prediction regions with guaranteed coverage for new people. It is fitted on people
+    of the split who were neither trained on nor used to choose weights, temperature or learned
+    samples: half of the validation people, by a hash of their id, are reserved for that. With fewer
+    than 60 people all are used, and the output says so. Every person counts once. The table
+    compares levels with the measured coverage, of the samples' own regions and of calibrated ones,
+    on people the calibration was not fitted on.
 
-    ood: the detector of pasts that are out of distribution, and the error to expect. Fitted on
-    training people, whose tracks are also shown corrupted, and calibrated on the people that
-    calibration is fitted on. `predict --ood` then writes the score of each past, and why.
+    ood: the detector of out-of-distribution pasts, and the expected error. It is fitted on training
+    people, whose tracks are also corrupted, and ranks scores among the people of the calibration.
+    `predict --ood` then writes the score of each past, and reasons.
 
-    samples: the K futures whose best is nearest to what happens, learned on the training split.
-    The network stays as it is: only the noise it starts from is chosen, agent by agent. What is
-    kept did best on the validation split. Use it with `--select learned`.
+    samples: K futures of each agent, trained so that the best of them is near the truth. Only their
+    noise is learned, on the training split; the network is not changed. The state with the best
+    validation score is kept. Use them by `--select learned`.
     """
-    parts = list(dict.fromkeys(what or USUAL))
+    parts = list(dict.fromkeys(what or DEFAULT_PARTS))
     for name in parts:
         if name not in PARTS:
             raise ConfigError(did_you_mean("part of a run", name, PARTS))
-    _refuse_idle(
+    _refuse_unused(
         parts,
         split=split,
         check=check,
@@ -132,7 +134,7 @@ def fit(
         seed=seed,
     )
     if out is not None:
-        from trajflow.plotting import check_suffix
+        from trajflow.plotting import check_suffix, draw_reliability, save
 
         check_suffix(out)
     report: dict[str, Any] = {}
@@ -150,7 +152,8 @@ def fit(
                 device=device,
                 on_progress=progress.report,
             )
-            _draw(reliability, report["calibration"]["unit"], out)
+            if out is not None:
+                save(draw_reliability(reliability, report["calibration"]["unit"]), out)
             if not as_json:
                 _show_calibration(report["calibration"], reliability, out)
         if "ood" in parts:
@@ -164,7 +167,8 @@ def fit(
                 on_progress=progress.report,
             )
             if not as_json:
-                _show_ood(report["ood"], f"trajflow predict {run} {data} --ood -o ...")
+                shown = report["ood"] | {"corruptions": ", ".join(report["ood"]["corruptions"])}
+                say(pairs(shown | {"next": f"trajflow predict {run} {data} --ood -o ..."}))
         if "samples" in parts:
             from trajflow.fitting import fit_learned_samples
 
@@ -179,22 +183,14 @@ def fit(
         say_json(report if len(parts) > 1 else report[parts[0]])
 
 
-def _refuse_idle(parts: list[str], **given: object) -> None:
-    """Refuse options that are for nothing of what is fitted."""
-    for name, value in given.items():
-        if value and not set(ONLY[name]) & set(parts):
+def _refuse_unused(parts: list[str], **options: object) -> None:
+    for name, value in options.items():
+        allowed = PARTS_OF_OPTION[name]
+        if value and not set(allowed) & set(parts):
             raise ConfigError(
-                f"--{name} is for {' and '.join(ONLY[name])}, not for {' and '.join(parts)}; "
-                f"leave it out, or add {ONLY[name][0]}"
+                f"--{name} is for {' and '.join(allowed)}, not for {' and '.join(parts)}; "
+                f"leave it out, or add {allowed[0]}"
             )
-
-
-def _draw(reliability: "Reliability", unit: str, out: Path | None) -> None:
-    if out is None:
-        return
-    from trajflow.plotting import draw_reliability, save
-
-    save(draw_reliability(reliability, unit), out)
 
 
 def _show_calibration(
@@ -202,7 +198,11 @@ def _show_calibration(
 ) -> None:
     header = ["level %", "endpoint", "calibrated", "by windows", "calibrated", "path", "calibrated"]
     rows = list(zip(*_columns(reliability), strict=True))
-    say(table([*header, f"radius ({summary['unit']})", "calibrated"], rows[SHOWN] + rows[-1:]))
+    say(
+        table(
+            [*header, f"radius ({summary['unit']})", "calibrated"], rows[SHOWN_LEVELS] + rows[-1:]
+        )
+    )
     say()
     for line in _notes(summary, reliability):
         say(line)
@@ -213,12 +213,16 @@ def _show_calibration(
 def _columns(reliability: "Reliability") -> list[list[object]]:
     inside = reliability.inside
     shares = [
-        inside[kind][who][by]
+        inside[kind][source][by]
         for kind, by in (("endpoint", "people"), ("endpoint", "windows"), ("path", "people"))
-        for who in ("own", "calibrated")
+        for source in ("own", "calibrated")
     ]
-    radii = [reliability.radius[who].tolist() for who in ("own", "calibrated")]
-    return [list(range(5, 100, 5)), *([f"{100 * s:.1f}" for s in one] for one in shares), *radii]
+    radii = [reliability.radius[source].tolist() for source in ("own", "calibrated")]
+    return [
+        list(range(5, 100, 5)),
+        *([f"{100 * s:.1f}" for s in shares_at] for shares_at in shares),
+        *radii,
+    ]
 
 
 def _notes(summary: Mapping[str, Any], reliability: "Reliability") -> Iterator[str]:
@@ -226,22 +230,20 @@ def _notes(summary: Mapping[str, Any], reliability: "Reliability") -> Iterator[s
 
     split, checked = summary["split"], summary["checked_on"]
     looked = f"{reliability.people} people, {reliability.windows} windows of split {checked}"
-    halves = "fitted on one half of them, looked at on the other, both ways"
-    how = halves if checked == split else "looked at"
-    yield f"share of truths inside, in %: {looked}, {how}; everybody counts once but by windows"
+    halves = ", fitted on one half of them and measured on the other, both ways"
+    how = halves if checked == split else ""
     yield (
-        f"kept in {summary['run']}: fitted on {summary['people']} people of split {split}, enough "
-        f"for levels up to {100 * summary['highest_level']:.0f} %"
+        f"share of truths inside the regions, in %: {looked}{how}. Every person counts once, "
+        "except in the columns by windows"
+    )
+    yield (
+        f"written to {summary['run']}: fitted on {summary['people']} people of split {split}, "
+        f"enough for levels up to {100 * summary['highest_level']:.0f} %"
     )
     if summary["left_out"]:
         yield (
-            f"{summary['left_out']} people of split {split} are left out: the run has trained on "
+            f"{summary['left_out']} people of split {split} are left out: the run was trained on "
             "them at other times"
         )
     if not summary["independent"]:
-        yield f"{DEPENDENT % summary['people']}; --check test looks, once"
-
-
-def _show_ood(summary: dict[str, Any], following: str) -> None:
-    corruptions = ", ".join(summary["corruptions"])
-    say(pairs(summary | {"corruptions": corruptions, "next": following}))
+        yield f"{DEPENDENT % summary['people']}; measure that once by --check test"

@@ -1,4 +1,4 @@
-"""The options that several commands share, each defined once."""
+"""Options shared by several commands."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ Loud = Annotated[
     typer.Option(
         "--verbose/--quiet",
         "-v/-q",
-        help="Say more on the way, or only warnings and errors.",
+        help="Print more messages, or only warnings and errors.",
         show_default=False,
         callback=_set_loudness,
     ),
@@ -39,14 +39,14 @@ PictureOut = Annotated[
     Path, typer.Option("--out", "-o", metavar="OUT.png", help="The picture: .png, .svg or .pdf.")
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what is there, once the new one is whole.")
+    bool, typer.Option("--overwrite", help="Replace an existing output when the new one is done.")
 ]
 Fold = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Leave-one-out fold: its recordings are the test."),
+    typer.Option(metavar="NAME", help="Leave-one-out fold; its recordings are the test split."),
 ]
 Split = Annotated[
-    str, typer.Option("--split", metavar="train|val|test", help="Which split of the tracks.")
+    str, typer.Option("--split", metavar="train|val|test", help="Split of the tracks.")
 ]
 Samples = Annotated[int, typer.Option(min=1, help="Futures drawn of each agent.")]
 Steps = Annotated[int, typer.Option(min=1, help="Network evaluations per draw.")]
@@ -62,20 +62,20 @@ Select = Annotated[
     str | None,
     typer.Option(
         metavar="RULE",
-        help="Choose the samples of more draws: kmeans; or learned, which the run has learned.",
+        help="Select samples from more draws: kmeans, or learned (by `trajflow fit`).",
         autocompletion=_rules,
     ),
 ]
 Draws = Annotated[
     int | None,
-    typer.Option(min=1, help="Draws to choose from; 20 for each sample if not given."),
+    typer.Option(min=1, help="Draws to select from; default: 20 for each sample."),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="What all chance is drawn from.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers.")]
 
 
 def assignments(words: Sequence[str] | None, option: str = "--set") -> dict[str, str]:
-    """The words NAME=VALUE as a dict.
+    """Parse words NAME=VALUE into a dict.
 
     Raises:
         ConfigError: A word has no "=".
@@ -88,10 +88,10 @@ def assignments(words: Sequence[str] | None, option: str = "--set") -> dict[str,
 
 
 def seconds(text: str | None, option: str) -> float | None:
-    """A duration such as 10s, 500ms, 2min, 1h or 0.4 in seconds.
+    """Parse a duration such as 10s, 500ms, 2min, 1h or 0.4 into seconds.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is not a duration.
     """
     if text is None:
         return None
@@ -103,5 +103,5 @@ def seconds(text: str | None, option: str) -> float | None:
 
 
 def split(words: Sequence[str] | None) -> list[str]:
-    """The words of an option that may be repeated, given one by one or joined by commas."""
+    """Values of an option that may be repeated or joined by commas."""
     return ",".join(words).split(",") if words else []

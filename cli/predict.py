@@ -22,6 +22,7 @@ from trajflow.cli.options import (
     assignments,
     split,
 )
+from trajflow.errors import ConfigError
 
 
 def predict(
@@ -74,6 +75,22 @@ def predict(
         str | None,
         typer.Option(metavar="dmy|mdy|ymd", help="Order of day, month and year in a table."),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes that forecast parts of the tracks; finished parts are kept in "
+            "OUT.shards until OUT is written.",
+        ),
+    ] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Compute one of N shares of these parts and leave it in OUT.shards; without it, "
+            "the command then writes OUT.",
+        ),
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     loud: Loud = None,
@@ -101,7 +118,7 @@ def predict(
         dates=dates,
     )
     with ProgressBar("agents") as progress:
-        predict_tracks(
+        written = predict_tracks(
             run,
             tracks,
             out,
@@ -109,8 +126,25 @@ def predict(
             device=device,
             overwrite=overwrite,
             progress=progress.update,
+            jobs=jobs,
+            only=_share(shard),
+            on_shards=progress.report,
         )
-    say(str(out))
+    say(str(written))
+
+
+def _share(text: str | None) -> tuple[int, int] | None:
+    """The numbers of "2/8".
+
+    Raises:
+        ConfigError: There are no such numbers.
+    """
+    if text is None:
+        return None
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise ConfigError(f"--shard is K/N with K from 1 to N, as 2/8; got {text!r}")
+    return int(number), int(count)
 
 
 def plot(

@@ -1,4 +1,4 @@
-"""Tables for people: words to the left, numbers to the right; and the tables of reports."""
+"""Lays out tables for people, and the tables of reports."""
 
 import math
 import shutil
@@ -8,12 +8,12 @@ from typing import Any
 
 from trajflow.text import safe
 
+# Width of a line that is not printed on a terminal.
 UNLIMITED = 100_000
-"""Columns of a line that is not read on a terminal."""
+# Most characters of a table cell, and of a value of `pairs`.
 CELL, VALUE = 64, 200
-"""Most letters of a cell of a table, and of a value of `pairs`."""
+# Most recordings or folds with a column of their own.
 MANY = 6
-"""Recordings or folds that get a column of their own."""
 SCORES = {
     "energy_score": "energy score",
     "min_ade": "minADE",
@@ -29,12 +29,12 @@ SCORES = {
     "spread_ratio": "spread ratio",
     "true_collision_rate": "true collisions",
 }
-"""What scores are called, by their keys in a report."""
-BESIDE = ("energy_score", "min_ade", "min_fde", "miss_rate", "coverage_90")
-AGREEMENT = ("jade", "jfde", "collision_rate")
-BY_MOTION = ("energy_score", "min_ade", "min_fde", "coverage_90", "spread_ratio")
-BASE = "baseline "
-OOD = [
+"""Display names of the scores of a report."""
+BASELINE_SCORES = ("energy_score", "min_ade", "min_fde", "miss_rate", "coverage_90")
+JOINT_SCORES = ("jade", "jfde", "collision_rate")
+MOTION_SCORES = ("energy_score", "min_ade", "min_fde", "coverage_90", "spread_ratio")
+BASELINE_PREFIX = "baseline "
+OOD_COLUMNS = [
     "corruption",
     "",
     "windows",
@@ -53,16 +53,16 @@ OOD = [
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], limit: int = CELL) -> str:
-    """Lay rows out under a header; every string passes `safe`.
+    """Lay out rows under a header. Text is escaped by `safe`.
 
-    On a terminal, words that do not fit its width continue on a further line.
+    On a terminal, text that does not fit continues on the next line.
 
     Args:
         header: One name per column.
         rows: Cells; a float gets four significant digits, None and NaN become "-".
-        limit: Most letters of a cell.
+        limit: Most characters of a cell.
 
-    Example:
+    Examples:
         >>> from trajflow.cli.tables import table
         >>> print(table(["scene", "windows"], [["zara1", 2356], ["eth", 364]]))
         scene  windows
@@ -76,7 +76,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], limit: int = 
 
 
 def pairs(values: Mapping[str, object]) -> str:
-    """Names and values, one pair on a line, aligned."""
+    """Names and values, aligned, one pair per line."""
     lines = [[name, _cell(value, VALUE)] for name, value in values.items()]
     return _layout(lines, [False, False])
 
@@ -113,7 +113,7 @@ def _is_numeric(column: Sequence[object]) -> bool:
 
 
 def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The report of an evaluation: a line for each score, a column for each recording or fold."""
+    """Lines for the report of an evaluation: a row per score, a column per recording or fold."""
     yield _evaluated(report)
     yield ""
     names = list(report["scenes"])
@@ -123,7 +123,7 @@ def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
     beside = ["by windows"] if many else []
     yield table(["", "mean", "95 % of people", *beside, *scenes], rows)
     if many:
-        yield "in the mean every recording or fold weighs the same, by windows every window does"
+        yield "mean: every recording or fold weighs the same; by windows: every window does"
     if len(names) > MANY:
         yield f"... and {len(names) - MANY} more; --json has them all"
     if report.get("selection", "plain") != "plain":
@@ -135,35 +135,33 @@ def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _baseline_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The baselines on the same windows, the best energy score first, and who beats whom."""
+    """The run among the baselines on the same windows, the best energy score first."""
     baselines = report.get("baselines")
     if not baselines:
         return
     means = {"this run": report["mean"], **baselines}
     rows = [
-        [name, *(mean.get(key) for key in BESIDE)]
+        [name, *(mean.get(key) for key in BASELINE_SCORES)]
         for name, mean in sorted(means.items(), key=lambda one: one[1]["energy_score"])
     ]
     yield ""
     yield f"beside the baselines, on the same windows; lengths in {report['protocol']['unit']}"
-    yield table(["", *(SCORES[key] for key in BESIDE)], rows)
+    yield table(["", *(SCORES[key] for key in BASELINE_SCORES)], rows)
     yield f"the run {report['verdict']}"
 
 
 def _memory_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Scores with and without memory of what was watched; those above are with it."""
     if "unwatched" not in report:
         return
-    names = [key for key in BY_MOTION if key in report["mean"]]
+    names = [key for key in MOTION_SCORES if key in report["mean"]]
     yield ""
-    yield "with what was watched at each place before, as above, and without"
+    yield "with memory of the place, as above, and without"
     pair = (("watched", report["mean"]), ("without memory", report["unwatched"]["mean"]))
     rows = [[name, *(mean[key] for key in names)] for name, mean in pair]
     yield table(["", *(SCORES[key] for key in names)], rows)
 
 
 def _evaluated(report: Mapping[str, Any]) -> str:
-    """What was evaluated, and on what."""
     protocol, steps = report["protocol"], report["steps"]
     fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
     rule = report.get("selection", "plain")
@@ -177,10 +175,9 @@ def _evaluated(report: Mapping[str, Any]) -> str:
 
 
 def _keys(report: Mapping[str, Any]) -> list[str]:
-    """Scores that are shown: those of a table with a number in it."""
     mean, separate = report["mean"], ("_independent", "_gain")
-    known = [*SCORES, *(k for k in mean if k not in SCORES and not k.endswith(separate))]
-    return [key for key in known if key in mean and _is_number(mean[key])]
+    names = [*SCORES, *(k for k in mean if k not in SCORES and not k.endswith(separate))]
+    return [key for key in names if key in mean and _is_number(mean[key])]
 
 
 def _is_number(value: float | None) -> bool:
@@ -198,16 +195,16 @@ def _score(
 
 
 def _joint_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Joint scores of the samples as drawn, and of the same ones shuffled between agents."""
+    """Joint scores of the samples as drawn, and shuffled between agents."""
     mean = report["mean"]
     if "jade_independent" not in mean:
         return
     kind = "drawn together" if report["joint"] else "drawn alone"
     yield ""
     yield f"agreement between agents, whose samples were {kind}"
-    rows = [_agreement(report, key, SCORES[key]) for key in AGREEMENT]
+    rows = [_agreement(report, key, SCORES[key]) for key in JOINT_SCORES]
     yield table(["", "as drawn", "shuffled", "gain", "95 % of people"], rows)
-    yield f"collisions of what happened: {100 * mean['true_collision_rate']:.3g} %"
+    yield f"collisions in the data: {100 * mean['true_collision_rate']:.3g} %"
 
 
 def _agreement(report: Mapping[str, Any], key: str, name: str) -> list[object]:
@@ -218,22 +215,29 @@ def _agreement(report: Mapping[str, Any], key: str, name: str) -> list[object]:
 
 
 def _motion_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Scores of those who stood in their past and of those who moved."""
-    groups = report.get("by_motion") or {}
-    if len(groups) < 2:
-        return
-    total = sum(group["windows"] for group in groups.values())
-    rows = [
-        [motion, group["windows"] / total, group["people"], *(group[key] for key in BY_MOTION)]
-        for motion, group in groups.items()
-    ]
-    yield ""
-    yield f"by the past; standing is slower than {report['standing']:.3g} per step"
-    yield table(["", "share", "people", *(SCORES[key] for key in BY_MOTION)], rows)
+    """Scores of agents that stood and of agents that moved, and of each agent type."""
+    slow = report.get("standing") or 0
+    titles = {
+        "by_motion": f"by the past; standing is slower than {slow:.3g} per step",
+        "by_type": "by the type of the agent",
+    }
+    for key, title in titles.items():
+        groups = report.get(key) or {}
+        if len(groups) < 2:
+            continue
+        total = sum(group["windows"] for group in groups.values())
+        rows = [
+            [name or "unknown", group["windows"] / total, group["people"]]
+            + [group[score] for score in MOTION_SCORES]
+            for name, group in groups.items()
+        ]
+        yield ""
+        yield title
+        yield table(["", "share", "people", *(SCORES[key] for key in MOTION_SCORES)], rows)
 
 
 def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The report of `trajflow evaluate --ood`: a line for each corruption, the worst first."""
+    """Lines for the report of `trajflow evaluate --ood`: a row per corruption, the worst first."""
     from trajflow.ood.report import by_hidden_cost, hidden_summary
 
     protocol, ordinary = report["protocol"], report["ordinary"]
@@ -245,29 +249,29 @@ def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield hidden_summary(report)
     rows = [["(ordinary)", "", ordinary["windows"], *[None] * 5, *_ood_scores(ordinary)]]
-    yield table(OOD, rows + [_ood_row(one) for one in by_hidden_cost(report)])
+    yield table(OOD_COLUMNS, rows + [_ood_row(one) for one in by_hidden_cost(report)])
     yield ""
     yield from _ood_notes(report)
 
 
 def _ood_notes(report: Mapping[str, Any]) -> Iterator[str]:
-    """What the numbers mean, and what the table has not."""
+    """Legend of the table, and results that are not in it."""
     ordinary = report["ordinary"]
     kept, alarms = ordinary["retention"], ordinary["alarms"]
     yield (
-        "AUROC: of the OOD score between corrupted and ordinary windows; distance: of the part "
-        "that knows no corruption; baseline: best score without a network; FPR95: ordinary windows "
-        "flagged where 95 % of the corrupted are detected"
+        "AUROC: OOD score, corrupted against ordinary windows; distance: of the context alone, "
+        "which needs no corruptions; baseline: best score without a network; FPR95: share of "
+        "ordinary windows flagged where 95 % of the corrupted are detected"
     )
     yield (
-        "flagged: share above the threshold that 95 % of validation people stay below; of ordinary "
-        f"people {_percent(alarms['ood_score'])}; typical: above that of a typical recording, "
+        "flagged: share above the 95 % quantile of validation people, of ordinary people "
+        f"{_percent(alarms['ood_score'])}; typical: above that of a typical recording, "
         f"{_percent(alarms['typical_score'])}"
     )
     yield (
-        "order: rise of the energy score times the share of windows not flagged; hurt: energy "
-        "score higher or coverage@90 lower than that of ordinary windows, and the 95 % intervals "
-        "do not overlap"
+        "sorted by the rise of the energy score times the share of windows not flagged; hurt: "
+        "energy score higher or coverage@90 lower than that of ordinary windows, and the 95 % "
+        "intervals do not overlap"
     )
     for name, words in (("ood_score", "OOD score"), ("expected_error", "expected error")):
         if name in kept:
@@ -278,16 +282,18 @@ def _ood_notes(report: Mapping[str, Any]) -> Iterator[str]:
     if ceiling := ordinary.get("ceiling"):
         own = kept["self_expected"]["drop80"]
         yield (
-            f"with the spread of the forecasts themselves by {_percent(own)}; if forecasts were "
-            f"exactly right, with any score by {_percent(ceiling['drop80'])} at most; with the "
-            f"errors, once known, by {_percent(kept['oracle']['drop80'])}"
+            f"by the spread of the forecasts: {_percent(own)}; by the errors themselves: "
+            f"{_percent(kept['oracle']['drop80'])}; if forecasts were exactly right, by any score "
+            f"{_percent(ceiling['drop80'])} at most"
         )
-    if known := [f"{c['name']} {c['level']}" for c in report["corruptions"] if c["trained_on"]]:
-        yield f"trained on at other times, so hardly out of distribution: {', '.join(known)}"
+    if trained_on := [
+        f"{c['name']} {c['level']}" for c in report["corruptions"] if c["trained_on"]
+    ]:
+        yield f"hardly out of distribution, the run was trained on them: {', '.join(trained_on)}"
     if abs(report["metre"] - 1) > 1e-9:
         yield (
-            f"lengths: {report['metre']:.3g} {report['protocol']['unit']} stand for a metre, as "
-            "the typical speed of training tracks does for a walk of 1.3 m/s"
+            f"lengths: {report['metre']:.3g} {report['protocol']['unit']} replace a metre, so that "
+            "the typical speed of training tracks is a walk of 1.3 m/s"
         )
     yield from report["notes"]
 
@@ -298,35 +304,39 @@ def _ood_row(corruption: Mapping[str, Any]) -> list[object]:
     detection = corruption["detection"]
     score = detection["ood_score"]
     low, high = score["auroc"]["interval"] or (None, None)
-    baselines = {name: one["auroc"]["value"] for name, one in detection.items() if BASE in name}
+    baselines = {
+        name: scores["auroc"]["value"]
+        for name, scores in detection.items()
+        if BASELINE_PREFIX in name
+    }
     best = max(baselines, key=lambda name: baselines[name])
     return [
         corruption["name"],
         corruption["level"],
         corruption["windows"],
-        _three(score["auroc"]["value"]),
-        None if low is None else f"{_three(low)} .. {_three(high)}",
-        _three(detection["distance"]["auroc"]["value"]),
-        f"{_three(baselines[best])} {best.removeprefix(BASE)}",
-        _three(score["fpr95"]["value"]),
+        _three_digits(score["auroc"]["value"]),
+        None if low is None else f"{_three_digits(low)} .. {_three_digits(high)}",
+        _three_digits(detection["distance"]["auroc"]["value"]),
+        f"{_three_digits(baselines[best])} {best.removeprefix(BASELINE_PREFIX)}",
+        _three_digits(score["fpr95"]["value"]),
         *_ood_scores(corruption),
     ]
 
 
-def _ood_scores(one: Mapping[str, Any]) -> list[object]:
-    accuracy, alarms = one["accuracy"], one["alarms"]
-    flagged = [_three(alarms[name]["value"]) for name in ("ood_score", "typical_score")]
+def _ood_scores(windows: Mapping[str, Any]) -> list[object]:
+    accuracy, alarms = windows["accuracy"], windows["alarms"]
+    flagged = [_three_digits(alarms[name]["value"]) for name in ("ood_score", "typical_score")]
     values = [accuracy[name]["value"] for name in ("min_ade", "energy_score")]
-    shares = [_three(accuracy[name]["value"]) for name in ("coverage_90", "conformal_90")]
+    shares = [_three_digits(accuracy[name]["value"]) for name in ("coverage_90", "conformal_90")]
     return [*flagged, *values, *shares]
 
 
-def _three(value: float | None) -> str | None:
+def _three_digits(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
 
 
-def _percent(one: Mapping[str, Any]) -> str:
-    if one["value"] is None or one["interval"] is None:
+def _percent(share: Mapping[str, Any]) -> str:
+    if share["value"] is None or share["interval"] is None:
         return "an unknown share"
-    low, high = one["interval"]
-    return f"{100 * one['value']:.1f} % [{100 * low:.1f} .. {100 * high:.1f}]"
+    low, high = share["interval"]
+    return f"{100 * share['value']:.1f} % [{100 * low:.1f} .. {100 * high:.1f}]"

@@ -33,24 +33,24 @@ def export(
         "model.onnx"
     ),
     precision: Annotated[
-        str, typer.Option(metavar="fp32|int8", help="What large products are computed in.")
+        str, typer.Option(metavar="fp32|int8", help="Precision of large matrix products.")
     ] = "fp32",
     check: Annotated[
         bool,
-        typer.Option("--check", help="Compare forecasts, and scores on DATA, before it is kept."),
+        typer.Option("--check", help="Compare forecasts, and scores on DATA, with the run first."),
     ] = False,
     ood: Annotated[
-        bool, typer.Option("--ood/--no-ood", help="Whether the OOD detector goes along.")
+        bool, typer.Option("--ood/--no-ood", help="Whether to include the OOD detector.")
     ] = True,
     steps: Steps = 1,
     overwrite: Overwrite = False,
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Write a run as a graph that takes pasts and noise and gives futures.
+    """Export a run as an ONNX graph from pasts and noise to futures.
 
-    The file is opened with numpy and onnxruntime alone. With --check it is kept only if its
-    forecasts and, on the validation split of DATA, its scores are as near to the run's as allowed.
+    numpy and onnxruntime suffice to run the file. With --check it is kept only if its forecasts,
+    and on DATA its scores, agree with those of the run.
     """
     from trajflow.export import ExportOptions, export_run
 
@@ -66,7 +66,7 @@ def report(
     run: RunPath,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help="A store; the one last evaluated on if not given."),
+        typer.Argument(metavar="[DATA]", help="A store; default: the one last evaluated on."),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="OUT.html", help="The file; it is replaced.")
@@ -80,16 +80,25 @@ def report(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Write one HTML file about a run: scores beside baselines, calibration, OOD table, maps.
+    """Write an HTML report of a run: scores beside baselines, calibration, OOD table, maps.
 
-    It opens in any browser without a network. The OOD table is that of the last
+    It opens in any browser without a network. The OOD table comes from the last
     `trajflow evaluate RUN DATA --ood`.
     """
-    from trajflow.html_report import ReportOptions, write_html_report
+    from trajflow.evaluation import EvaluationOptions
+    from trajflow.html_report import write_html_report
 
-    options = ReportOptions(split, samples, steps, seed, panels=panels)
+    options = EvaluationOptions(split=split, samples=samples, steps=steps, seed=seed)
     with ProgressBar("windows") as progress:
-        write_html_report(run, data, out, options, device=device, on_progress=progress.report)
+        write_html_report(
+            run,
+            data,
+            out,
+            options,
+            panels=panels,
+            device=device,
+            on_progress=progress.report,
+        )
     if as_json:
         say_json({"out": str(out), "bytes": out.stat().st_size})
     else:
@@ -105,11 +114,11 @@ def doctor(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Examine tracks, a run, or without either the machine, before an hour is spent on them.
+    """Check tracks or a run; without an argument, check the machine.
 
-    Tracks: units, clock, gaps, jumps, reused ids, standing agents, leaks. A run: whether every
-    file is what was written, and loads. The machine: what is installed, device, threads, disk.
-    The exit code is 3 if something is an error.
+    Tracks: units, frame interval, gaps, jumps, reused ids, standing agents, leakage. A run: damaged
+    files, and whether it loads. The machine: installation, device, threads, disk.
+    The exit code is 3 if there is an error.
     """
     from trajflow.doctor import check_machine, check_run, is_run
 
@@ -127,26 +136,30 @@ def doctor(
 def tui(
     place: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER|RUN|STORE", help="Where to look; a run or a store opens."),
+        typer.Argument(metavar="FOLDER|RUN|STORE", help="A folder to browse, or a run or store."),
     ] = Path("."),
-    theme: Annotated[str, typer.Option(help="dark, light, ansi-dark, or one of many more.")] = (
+    theme: Annotated[str, typer.Option(help="dark, light, ansi-dark, or a Textual theme.")] = (
         "dark"
     ),
     no_mouse: Annotated[
-        bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, for copying.")
+        bool, typer.Option("--no-mouse", help="Ignore the mouse, so that text can be copied.")
     ] = False,
     keys: Annotated[
         Path | None,
-        typer.Option(metavar="KEYS.toml", help="Other keys for actions; a wrong name lists all."),
+        typer.Option(metavar="KEYS.toml", help="Key bindings; an unknown action lists all."),
     ] = None,
 ) -> None:
-    """Browse forecasts, watch trainings and look at tracks, here in the terminal.
+    """Browse forecasts, watch trainings and look at tracks in the terminal.
 
-    Without runs or stores below the folder it opens a small generated demo.
+    If the folder has no runs and stores, it opens a small generated demo.
     """
     served = "TEXTUAL_DRIVER" in os.environ  # `textual serve` stands between it and a browser
     if not (served or (sys.stdin.isatty() and sys.stdout.isatty())):
         raise ConfigError("tui needs a terminal; run it in one, not in a pipe")
+    from trajflow.remote import url_of
+
+    if (url := url_of(place)) is not None:
+        raise ConfigError(f"the terminal UI opens local folders; copy {url} to this machine first")
     if not place.exists():
         raise ConfigError(f"no folder, run or store at {place}")
     from trajflow.tui.app import TrajflowApp

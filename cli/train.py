@@ -1,6 +1,7 @@
 """`trajflow train`: a store in, a run folder out."""
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from trajflow.runs import RunFolder
     from trajflow.training import Evaluated, Event, Finished, Returned, Started, Step, Trainer
 
+BASELINES_SECONDS = 2.0
+"""Seconds that the comparison with the baselines takes, about."""
 SHOWN = {
     "energy_score": "energy score",
     "energy_score_by_recording": "by recording",
@@ -42,6 +45,7 @@ ALIASES = {
     "preset": "flow.preset",
     "seed": "train.seed",
     "time-limit": "train.time_limit",
+    "select-by": "train.select_by",
 }
 """Options that stand for a setting."""
 
@@ -93,11 +97,25 @@ def train(
     time_limit: Annotated[
         str | None,
         typer.Option(
-            "--time-limit", metavar="5m|1h|SECONDS", help="Most time of the training itself."
+            "--time-limit",
+            metavar="5m|1h|SECONDS",
+            help="Most time of the whole command, with calibration and comparison.",
+        ),
+    ] = None,
+    select_by: Annotated[
+        str | None,
+        typer.Option(
+            "--select-by",
+            metavar="window|recording",
+            help="Best weights by the mean over windows (default) or over recordings.",
         ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder; runs/... if not.")
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Start from the weights of this run (fine-tuning)."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run at --out stopped.")
@@ -108,6 +126,13 @@ def train(
             "--extend", help="With --resume: train on to more --epochs or --updates in all."
         ),
     ] = False,
+    race: Annotated[
+        bool,
+        typer.Option(
+            "--race/--no-race",
+            help="Whether a short race on validation decides what the tracks do not tell.",
+        ),
+    ] = True,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print windows, settings, updates and time; write nothing."),
@@ -131,10 +156,11 @@ def train(
 
     The best weights are those with the lowest energy score on the validation split, over windows
     spread evenly over it, each of which weighs the same; "by recording" is the mean in which each
-    recording does. Half of the validation people are kept back from that choice where 60 or more
-    of them were not trained on. With 20 people left the run is also calibrated and its OOD detector
-    is fitted; see `trajflow fit`.
+    recording does, and --select-by recording chooses by that. Half of the validation people are
+    kept back from that choice where 60 or more of them were not trained on. With 20 people left the
+    run is also calibrated and its OOD detector is fitted; see `trajflow fit`.
     """
+    began = time.monotonic()
     given = {
         "epochs": epochs,
         "updates": updates,
@@ -147,9 +173,10 @@ def train(
         "preset": preset,
         "seed": seed,
         "time-limit": time_limit,
+        "select-by": select_by,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    words = [*(set_ or ())]
+    words = [*(set_ or ()), *([] if race or resume else ["train.race=false"])]
     settings = [*words, *_aliased(given, words)]
     if help_config:
         _show_config(_config(config, settings), out, as_json)
@@ -164,11 +191,13 @@ def train(
     if dry_run:
         if resume:
             raise ConfigError("--dry-run is for a new run; leave out --resume")
-        _show_plan(data, _config(config, settings), device, as_json)
+        _show_plan(data, _config(config, settings), device, init, as_json)
         return
     if resume:
         if out is None:
             raise ConfigError("--resume needs the run to go on with: --out runs/NAME")
+        if init is not None:
+            raise ConfigError("--init is for a new run; a resumed one has its own weights")
         kept = {name for name in given if not (extend and name in ("epochs", "updates"))}
         if config or words or kept:
             names = [f"--{name}" for name in sorted(kept)]
@@ -182,13 +211,13 @@ def train(
         else:
             trainer = resume_training(data, out, device)
     else:
-        trainer = start_training(data, _config(config, settings), out, device)
+        trainer = start_training(data, _config(config, settings), out, device, began, init)
     with stop_on_signal(trainer.stop) as request:
         last = _watch(_events(trainer, tensorboard))
     if last.reason != "stopped":
         with ProgressBar("windows") as progress:
             fit_trained(trainer, progress.report)
-    _show_end(last, trainer.folder, trainer.data, as_json)
+    _show_end(last, trainer, as_json)
     if last.reason == "stopped":
         raise typer.Exit(request.exit_code)
 
@@ -215,11 +244,11 @@ def _aliased(given: Mapping[str, object], words: Sequence[str]) -> list[str]:
     return result
 
 
-def _show_plan(data: Path, config: "Config", device: str, as_json: bool) -> None:
+def _show_plan(data: Path, config: "Config", device: str, init: Path | None, as_json: bool) -> None:
     """Print what a training would do, and how long it would take here."""
     from trajflow.training.start import plan_training
 
-    plan = plan_training(data, config, device)
+    plan = plan_training(data, config, device, init)
     if as_json:
         say_json(plan)
         return
@@ -342,25 +371,37 @@ def _validated_beside(folder: "RunFolder", best: Mapping[str, Any], data: "Track
     from trajflow.evaluation.comparison import validate_baselines, verdict
 
     train = folder.config.train
-    scores = validate_baselines(data, train.validation_windows, train.samples, train.seed)
-    score = best["metrics"]["energy_score"]
+    scores = validate_baselines(
+        data, train.validation_windows, train.samples, train.seed, train.select_by
+    )
+    score = best["metrics"][train.selection_score]
     return verdict(folder, score, scores, data.store.unit, data.store.path)
 
 
-def _show_end(last: "Finished", folder: "RunFolder", data: "TrackData", as_json: bool) -> None:
+def _show_end(last: "Finished", trainer: "Trainer", as_json: bool) -> None:
     """Say what came out of a training and what to do next."""
+    from trajflow.evaluation.comparison import overfitting
     from trajflow.evaluation.report import best_validation
 
+    folder, data = trainer.folder, trainer.data
     best, path = best_validation(folder), data.store.path
     stopped = last.reason == "stopped"
-    said = "" if stopped or not best else _validated_beside(folder, best, data)
+    compared = bool(best) and not stopped and trainer.has_time(BASELINES_SECONDS)
+    said = _validated_beside(folder, best, data) if compared else ""
+    warning = "" if stopped else overfitting(folder, path)
     if as_json:
         known = {"run": str(folder.path), "reason": last.reason, "steps": last.step}
+        known |= {"select_by": trainer.settings.select_by, "warning": warning}
         say_json({**known, "seconds": last.seconds, "best": best, "verdict": said})
         return
     again = f"train {path} --out {folder.path} --resume"
     verb = again if stopped else f"evaluate {folder.path} {path}"
     shown = {"run": folder.path, "steps": last.step, "time": span(last.seconds)}
+    shown |= {"weights by": f"mean over {trainer.settings.select_by}s (--select-by)"}
     say(pairs(shown | best.get("metrics", {}) | {"next": f"trajflow {verb}"}))
+    if warning:
+        say(warning)
     if said:
         say(f"on the validation windows the run {said}")
+    elif best and not stopped:
+        say("not compared with the baselines: the time limit does not last for it")

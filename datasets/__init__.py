@@ -11,7 +11,7 @@ if __name__ == "datasets":
 if TYPE_CHECKING:
     from trajflow.datasets.doctor import check as check
     from trajflow.datasets.importing import import_tracks as import_tracks
-    from trajflow.datasets.ingest import ReadOptions as ReadOptions
+    from trajflow.datasets.ingest import ImportOptions as ImportOptions
     from trajflow.datasets.ingest import Source as Source
     from trajflow.datasets.loader import TrackData as TrackData
     from trajflow.datasets.repair import repair_store as repair_store
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ImportReport": "report",
-    "ReadOptions": "ingest",
+    "ImportOptions": "ingest",
     "Source": "ingest",
     "Store": "store",
     "StoreWriter": "writer",

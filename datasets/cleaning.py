@@ -1,19 +1,20 @@
 """Cleans the rows of an import: each is kept on a whole step of dt, or gets one reason why not.
 
-First `decide_rules` settles what holds for all rows (step, unit, speed limit), then a `Cleaner`
-applies the rules to one part of the rows after the other.
+`decide_rules` decides what holds for all rows (step, unit, speed limit); a `Cleaner` applies these
+rules to one part of the rows after the other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.ingest import Ingest, Part, Source
+from trajflow.datasets.ingest import ImportOptions, Ingest, Part, Source
 from trajflow.datasets.motion import (
-    ENOUGH_STEPS,
-    FAST,
+    JUMP_FACTOR,
+    MIN_INTERVALS,
     MotionSurvey,
     OtherUnits,
     at_places,
@@ -30,51 +31,36 @@ from trajflow.datasets.schema import TOLERANCE
 from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.types import Bools, Floats, Ints
 
+# What each problem means, in the order in which rows are judged
 PROBLEMS = {
-    "malformed": "a line without the columns of the others",
+    "malformed": "a line with fewer or more columns than the others",
     "no-label": "no name for the scene or the agent",
     "not-a-number": "a time or coordinate that is no finite decimal number",
-    "filler": "a place that stands for 'not seen': one that agents are at suddenly and exactly, or "
-    "a latitude beyond 90 degrees",
-    "mixed-units": "a scene or agent whose steps and place are of another order of magnitude",
-    "duplicate": "the same agent, time and place once more",
-    "conflict": "one agent at two places at one time; all of them are quarantined",
+    "filler": "a position that stands for 'not seen': agents jump to exactly there, or its "
+    "latitude is beyond 90 degrees",
+    "mixed-units": "a scene or agent whose steps and positions are of another order of magnitude",
+    "duplicate": "a repeated row: same agent, time and position",
+    "conflict": "one agent at two positions at one time; all of them are quarantined",
     "off-grid": "a time further than a quarter of dt from a whole step, or a second row in a step",
-    "teleport": "a place that the agent cannot have reached",
+    "teleport": "a position that the agent cannot have reached",
 }
-"""What each problem means, in the order in which rows are judged."""
 POLICIES = ("quarantine", "refuse")
 KEPT, BETWEEN = -1, -2
 REASONS = tuple(PROBLEMS)
-EXACT = 1e-3
-"""A time less than this share of dt away from a whole step counts as on it."""
-SURE = 3.0
-"""A clock is ahead of whole steps if it is so by this many standard errors."""
-OWN = 10.0
-"""A jump is also this many times faster than the agent's own typical speed, if that is fast."""
-MOST = 10.0
-"""The agent's own speed raises the limit at most this many times."""
-CLOSE = 0.25
-"""Once a track has a jump, its steps are held to this share of the limit."""
-OWN_CLOCKS = 0.05
-"""Share of rows whose tracks are between the steps of their scene from which lines are drawn."""
-LONGEST = 2.5
-"""Places lie on no straight line between rows further apart than this many steps."""
-PLAUSIBLE = (1e-3, 20.0)
-"""Seconds between two rows; others are questioned where nothing tells the unit of the clock."""
-GLITCH = 3
-"""Rows away from a track that it returns from; more rows elsewhere are a track of their own."""
+ON_GRID = 1e-3  # Share of dt by which a time may miss a whole step and still counts as on it
+SHIFT_ERRORS = 3.0  # A clock is shifted only if its offset exceeds this many standard errors
+AGENT_SPEED_FACTOR = 10.0  # A jump also exceeds the agent's own typical speed this many times
+MAX_LIMIT_FACTOR = 10.0  # The agent's own speed raises the limit by at most this factor
+REACH_SHARE = 0.25  # Steps of a track with a jump are held to this share of the limit
+OWN_CLOCK_SHARE = 0.05  # Share of rows on clocks of their own from which on rows are interpolated
+MAX_GAP_STEPS = 2.5  # Longest gap to interpolate across, in steps
+# Seconds between two rows; others raise a question if the unit is guessed
+PLAUSIBLE_INTERVAL = (1e-3, 20.0)
+MAX_GLITCH_ROWS = 3  # A track may return after at most this many rows elsewhere
 
 
 def policies(wanted: Mapping[str, str] | str | None) -> dict[str, str]:
-    """What to do about each problem: "quarantine" unless something else is wanted.
-
-    Args:
-        wanted: A policy for all problems, or policies by problem.
-
-    Raises:
-        ConfigError: A problem or a policy is unknown.
-    """
+    """The policy for each problem, from one for all problems or those by problem."""
     if isinstance(wanted, str):
         wanted = dict.fromkeys(PROBLEMS, wanted)
     for problem, policy in (wanted or {}).items():
@@ -91,20 +77,19 @@ class Rules:
 
     Attributes:
         dt: Seconds per step of the store.
-        dt_from: How dt was found.
+        dt_from: How dt was determined.
         every: Steps of the files per step of the store; the rows between are dropped.
         seconds: Seconds per unit of the files' clock.
         row_interval: Typical time between two rows of an agent, in units of the files' clock.
-        unit, unit_from: Unit of the coordinates and how it was found.
-        speed_limit, speed_limit_from: Units per second of a jump, and how the limit was found.
-        limit: Speed that no step of a sound trajectory has, [K], units per second.
+        unit, unit_from: Unit of the coordinates and how it was determined.
+        speed_limit, speed_limit_from: Units per second of a jump, and how it was determined.
+        limit: Speed that no step of a trajectory without jumps exceeds, [K], units per second.
         reach: Speed at which a trajectory with such a step is divided, [K], units per second.
         other_unit: Whether a trajectory has another unit than the rest, [K].
-        fillers: Places that stand for "not seen", [F, 2].
+        fillers: Positions that stand for "not seen", [F, 2].
         tolerance: Share of dt by which a time may miss its whole step.
-        max_gap: Seconds between two rows that a straight line may bridge, where places at whole
-            steps are put on such lines; None where rows are on steps themselves.
-        notes: What the user should know.
+        max_gap: Longest gap in seconds to interpolate across; None without resampling.
+        notes: Sentences for the report.
     """
 
     dt: float
@@ -126,72 +111,59 @@ class Rules:
 
 
 def decide_rules(
-    survey: MotionSurvey,
-    rows: Ingest,
-    source: Source,
-    dt_given: bool,
-    limit: float | None,
-    lines: bool = True,
-    resample: tuple[float, float | None] | None = None,
+    survey: MotionSurvey, rows: Ingest, source: Source, options: ImportOptions
 ) -> Rules:
-    """Decide what the format and the user leave open.
-
-    Args:
-        survey: Of the motion in all rows.
-        rows: All trajectories.
-        source: What format and user fix.
-        dt_given: Whether the user chose dt, for the report.
-        limit: Highest speed that the user accepts, in units per second.
-        lines: Whether places may be put on straight lines between rows off the steps.
-        resample: Step in seconds at which all places are put on such lines, and the longest time
-            in seconds that a line may bridge, None for 2.5 steps; None: the rows decide.
-
-    Raises:
-        DataError: dt is not given and cannot be guessed.
-    """
+    """Decide what the format (`source`) and the user (`options`) leave open."""
     typical = survey.time_step.typical()
     grain = survey.time_step.grain()
     exact = exact_step(rows.times(), typical, grain) if typical and grain else None
-    if exact and typical and abs(exact / typical - 1) < EXACT:
-        exact = None  # nothing is rounded: rows are missing
+    if exact and typical and abs(exact / typical - 1) < ON_GRID:
+        exact = None  # rows are missing, the clock is not rounded
     typical = float(f"{exact:.9g}") if exact else typical
-    if resample is not None and not source.frames:
+    if options.resample is not None and not source.frames:
         source = replace(source, dt=None)
-    rules = _decide_step(typical, source, dt_given, rows)
+    rules = _decide_step(typical, source, options.dt is not None, rows)
     rules.row_interval = typical
-    if resample is not None:
-        rules.dt, rules.every, rules.dt_from = resample[0], 1, "given; rows are resampled"
-        rules.max_gap = resample[1] or LONGEST * max(rules.dt, (typical or 0) * rules.seconds)
+    if options.resample is not None:
+        rules.dt, rules.every, rules.dt_from = options.resample, 1, "given; rows are resampled"
+        longest = MAX_GAP_STEPS * max(rules.dt, (typical or 0) * rules.seconds)
+        rules.max_gap = options.max_gap or longest
     elif exact:
         rules.tolerance = 0.5
         rules.notes.append(
             f"the clock is rounded to {grain:g}; the step is its span over the count of steps"
         )
-    elif lines and typical:
-        _decide_lines(rules, survey, rows, typical)
+    elif typical and not _has_off_grid_policy(options.on_problem):
+        _decide_resampling(rules, survey, rows, typical)
     rules.fillers = survey.fillers
     if len(rules.fillers):
         places = ", ".join(f"({x:g}, {y:g})" for x, y in rules.fillers[:5].tolist())
         rules.notes.append(
-            f"agents are at {places} suddenly and exactly: taken for a filler that stands for "
-            "'not seen', and quarantined"
+            f"agents jump to exactly {places}: taken for a filler that stands for 'not seen', and "
+            "quarantined"
         )
     _decide_unit(rules, survey, rows, source)
     speed = survey.speed / rules.seconds
     other = find_other_units(speed, survey.travels, rows.scene, rows.kind, survey.low, survey.high)
     _note_scenes(rules, other, rows.scenes)
     rules.other_unit = other.tracks
-    _decide_limits(rules, survey.fastest(), speed, limit)
+    _decide_limits(rules, survey.fastest(), speed, options.speed_limit)
     return rules
 
 
-def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: float) -> None:
-    """Put places on straight lines if rows come irregularly or each track has its own clock."""
+def _has_off_grid_policy(on_problem: Mapping[str, str] | str | None) -> bool:
+    if isinstance(on_problem, str):
+        return on_problem == "refuse"
+    return "off-grid" in (on_problem or {})
+
+
+def _decide_resampling(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: float) -> None:
+    """Resample by interpolation if rows are irregular or each track has its own clock."""
     fine = rules.dt / rules.every / rules.seconds
     if survey.time_step.irregular() and fine >= typical / 2:
         low, high = np.quantile(survey.time_step.sample.values * rules.seconds, (0.05, 0.95))
         why = f"rows of an agent are {low:.3g} to {high:.3g} s apart"
-    elif abs(typical / fine - 1) < 0.01 and rows.rows.sum() > ENOUGH_STEPS:
+    elif abs(typical / fine - 1) < 0.01 and rows.rows.sum() > MIN_INTERVALS:
         angle = 2 * np.pi * (survey.begin / fine % 1)
         wave = rows.rows * np.exp(1j * angle)
         count = int(rows.scene.max()) + 1
@@ -199,21 +171,21 @@ def _decide_lines(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: flo
             rows.scene, wave.imag, count
         )
         between = np.abs(np.angle(wave / scene[rows.scene])) > 2 * np.pi * TOLERANCE
-        if rows.rows[between].sum() < OWN_CLOCKS * rows.rows.sum():
+        if rows.rows[between].sum() < OWN_CLOCK_SHARE * rows.rows.sum():
             return
-        why = "tracks have clocks of their own, between the steps of others"
+        why = "tracks have their own clocks, between the steps of others"
     else:
         return
-    rules.max_gap = LONGEST * max(rules.dt, typical * rules.seconds)
+    rules.max_gap = MAX_GAP_STEPS * max(rules.dt, typical * rules.seconds)
     rules.notes.append(
-        f"{why}: places at whole steps lie on straight lines between rows up to "
-        f"{rules.max_gap:.3g} s apart, so a present knows a little of the row after it; "
+        f"{why}: positions at whole steps are interpolated on straight lines between rows up to "
+        f"{rules.max_gap:.3g} s apart, so they depend a little on the next row; "
         "--on-problem off-grid=quarantine keeps rows near a whole step instead"
     )
 
 
-def _decide_step(typical: float | None, source: Source, given: bool, rows: Ingest) -> Rules:
-    how = "given" if given else "fixed by the format"
+def _decide_step(typical: float | None, source: Source, dt_given: bool, rows: Ingest) -> Rules:
+    how = "given" if dt_given else "fixed by the format"
     if source.frames and source.dt:
         frames = typical or 1.0
         return Rules(source.dt, f"{how}; {frames:g} frames per step", 1, source.dt / frames)
@@ -226,8 +198,9 @@ def _decide_step(typical: float | None, source: Source, given: bool, rows: Inges
                 "column of the agents? Name it with --columns agent=NAME, and --columns scene= if "
                 "there is no column of scenes; if it is, give the step with --dt SECONDS"
             )
-        rules = Rules(typical, "guessed: the usual step between rows of an agent", 1, 1.0)
-        if not source.seconds_known and not PLAUSIBLE[0] <= typical < PLAUSIBLE[1]:
+        rules = Rules(typical, "guessed: the typical step between rows of an agent", 1, 1.0)
+        shortest, longest = PLAUSIBLE_INTERVAL
+        if not source.seconds_known and not shortest <= typical < longest:
             rules.notes.append(
                 f"times are taken as seconds, so a row comes every {typical:g} s: are they in "
                 "another unit, such as milliseconds or days? Call the column of milliseconds "
@@ -241,7 +214,7 @@ def _decide_step(typical: float | None, source: Source, given: bool, rows: Inges
         rules.dt_from += f"; every {every}th row of {typical:g} s is kept"
     elif abs(ratio - 1) > 1e-3:
         rules.notes.append(
-            f"rows are usually {typical:g} s apart but dt is {source.dt:g} s; "
+            f"rows are typically {typical:g} s apart but dt is {source.dt:g} s; "
             f"rows off that grid are quarantined: is dt={typical:g} meant?"
         )
     return rules
@@ -265,7 +238,9 @@ def _decide_unit(rules: Rules, survey: MotionSurvey, rows: Ingest, source: Sourc
     rules.unit, rules.unit_from = source.unit, "given or named by the format"
     for name, speed in speeds.items():
         if rules.unit == "m" and plausible_metres(name, speed) is False:
-            rules.notes.append(f"{name}s usually move {speed:.3g} m/s: are these metres, seconds?")
+            rules.notes.append(
+                f"{name}s typically move {speed:.3g} m/s: are these metres and seconds?"
+            )
 
 
 def _note_scenes(rules: Rules, other: OtherUnits, scenes: list[str]) -> None:
@@ -275,31 +250,33 @@ def _note_scenes(rules: Rules, other: OtherUnits, scenes: list[str]) -> None:
         )
 
 
-def _decide_limits(rules: Rules, fastest: float | None, speed: Floats, given: float | None) -> None:
-    if given is not None:
-        rules.speed_limit = given if given < np.inf else None
+def _decide_limits(
+    rules: Rules, fastest: float | None, speed: Floats, speed_limit: float | None
+) -> None:
+    if speed_limit is not None:
+        rules.speed_limit = speed_limit if speed_limit < np.inf else None
         rules.speed_limit_from = "given"
-        rules.limit = rules.reach = np.full(len(speed), given)
+        rules.limit = rules.reach = np.full(len(speed), speed_limit)
     elif fastest is None:
         rules.limit = rules.reach = np.full(len(speed), np.inf)
     else:
         limit = rules.speed_limit = fastest / rules.seconds
         rules.speed_limit_from = (
-            f"guessed: {FAST:g} times the 99th percentile of running speeds; "
-            f"{OWN:g} times an agent's own usual speed if that is more"
+            f"guessed: {JUMP_FACTOR:g} times the 99th percentile of running speeds; "
+            f"{AGENT_SPEED_FACTOR:g} times an agent's typical speed if that is more"
         )
-        own = np.nan_to_num(OWN * speed)
-        rules.limit = np.clip(own, limit, MOST * limit)
-        rules.reach = np.clip(own, CLOSE * limit, MOST * limit)
+        own_limit = np.nan_to_num(AGENT_SPEED_FACTOR * speed)
+        rules.limit = np.clip(own_limit, limit, MAX_LIMIT_FACTOR * limit)
+        rules.reach = np.clip(own_limit, REACH_SHARE * limit, MAX_LIMIT_FACTOR * limit)
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What becomes of N rows.
+    """The decision about N rows.
 
     Attributes:
         reason: Index into REASONS, KEPT, or BETWEEN for rows dropped between steps, [N].
-        step: Whole steps of dt, [N]; meaningful where a row is kept.
+        step: Whole steps of dt, [N]; valid for kept rows.
         position: Coordinates, longitudes made continuous, [N, D].
         cut: Rows at which a new trajectory begins after a jump, [N].
         moved: Kept rows whose time was moved onto its step.
@@ -315,12 +292,12 @@ class Cleaned:
 class Cleaner:
     """Applies the rules to one part after the other.
 
-    A scene may come in several parts; what is found for its first holds for all.
+    A scene may come in several parts; the clock and meridian of its first part hold for all.
 
     Attributes:
         rules: What holds for all rows.
-        clock: Seconds by which the clock of a scene is shifted onto whole steps, by its code.
-        meridian: The longitude that those of a scene are near, by its code.
+        clock: Seconds by which the clock of each scene is shifted onto whole steps, by scene code.
+        meridian: Mean longitude of each scene, by scene code.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -329,7 +306,7 @@ class Cleaner:
         self.meridian: dict[int, float] = {}
 
     def __call__(self, part: Part) -> Cleaned:
-        """Judge whole trajectories."""
+        """Decide about the rows of whole trajectories."""
         rules = self.rules
         time = part.time * rules.seconds
         position = self._positions(part)
@@ -348,7 +325,7 @@ class Cleaner:
         step //= rules.every
         seconds = np.asarray(step * rules.dt, np.float64)
         cut = self._find_teleports(reason, part.track, seconds, position)
-        moved = (reason == KEPT) & (np.abs(exact - np.rint(exact)) > EXACT)
+        moved = (reason == KEPT) & (np.abs(exact - np.rint(exact)) > ON_GRID)
         return Cleaned(reason, step, position, cut, int(moved.sum()))
 
     def _positions(self, part: Part) -> Floats:
@@ -383,7 +360,7 @@ class Cleaner:
 
 
 def _find_repeats(reason: NDArray[np.int8], part: Part) -> None:
-    """Rows of one agent and time: exact copies after the first, or all if their places differ."""
+    """Mark copies of a row as duplicates, and all rows of one time at different positions."""
     good = np.flatnonzero(reason == KEPT)
     track, time = part.track[good], part.time[good]
     again = np.zeros(len(good), np.bool_)
@@ -404,7 +381,7 @@ def _find_repeats(reason: NDArray[np.int8], part: Part) -> None:
 def _find_off_grid(
     reason: NDArray[np.int8], track: Ints, exact: Floats, step: Ints, tolerance: float
 ) -> None:
-    """Rows too far from a whole step, and of several rows in one step all but the nearest."""
+    """Mark rows too far from a whole step, and all but the nearest of several rows in one step."""
     miss = np.abs(exact - step)
     reason[(reason == KEPT) & (miss > tolerance)] = REASONS.index("off-grid")
     good = np.flatnonzero(reason == KEPT)
@@ -415,20 +392,20 @@ def _find_off_grid(
         reason[order[1:][again]] = REASONS.index("off-grid")
 
 
-def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
-    """Places at whole steps on straight lines between rows of one track, split and piece.
+def resample(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
+    """Interpolate linearly at whole steps between rows of one track, split and piece.
 
     Args:
         part: Kept rows, [N].
         cut: Rows at which a new piece of a track begins, [N].
-        rules: The step, and how far two rows of a line may be apart.
+        rules: The step and the longest gap.
 
     Returns:
-        The places as rows, N anew, each in the file where its line begins; their steps, [N], and
-        where pieces begin, [N].
+        The M interpolated rows, each with the file and row before it; their steps, [M]; and the
+        rows at which pieces begin, [M].
     """
     time = part.time * rules.seconds / rules.dt
-    whole = np.abs(time - np.rint(time)) < EXACT
+    whole = np.abs(time - np.rint(time)) < ON_GRID
     time = np.where(whole, np.rint(time), time)
     new = np.append(True, np.diff(part.track) != 0) | cut
     after = np.minimum(np.arange(len(time)) + 1, len(time) - 1)
@@ -447,13 +424,13 @@ def on_lines(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
 
 
 def _shift(time: Floats, fine: float) -> float:
-    """What the clock is ahead of whole steps, 0 if that is negligible or may be its jitter."""
+    """Offset of the clock from whole steps; 0 if it is negligible or may be jitter."""
     shift, error = clock_shift(time, fine) if len(time) else (0.0, 0.0)
-    return shift if abs(shift) > max(EXACT * fine, SURE * error) else 0.0
+    return shift if abs(shift) > max(ON_GRID * fine, SHIFT_ERRORS * error) else 0.0
 
 
 def scenes_of(scene: Ints) -> list[tuple[int, slice]]:
-    """Each scene of sorted rows, [N], and where its rows are."""
+    """Code and slice of rows of each scene in sorted rows, [N]."""
     begins = np.flatnonzero(np.diff(scene, prepend=-1))
     ends = [*begins[1:].tolist(), len(scene)][: len(begins)]
     return [(int(scene[b]), slice(b, e)) for b, e in zip(begins.tolist(), ends, strict=True)]
@@ -462,23 +439,17 @@ def scenes_of(scene: Ints) -> list[tuple[int, slice]]:
 def find_jumps(
     track: Ints, time: Floats, position: Floats, limit: Floats, reach: Floats
 ) -> tuple[Bools, Bools]:
-    """Where whole trajectories jump: rows to quarantine, and places to cut the track.
+    """Find rows to quarantine and rows at which to cut a trajectory that jumps.
 
-    A track with a step faster than the limit is looked at closely: each of its steps that is
-    faster than its reach, a lower speed, divides it into runs. Up to three rows that the track
-    returns from are quarantined: the row after them is within reach of the row before them. At any
-    other such step the track is cut, and the rest becomes a trajectory of its own. A piece of a
-    cut track that has only one row is quarantined.
+    A track with a step faster than `limit` is divided into runs at each step faster than `reach`.
+    Up to three rows between runs are quarantined if the track returns from them: the row after
+    them is within reach of the row before them. At any other such step the track is cut, and the
+    rest becomes a trajectory of its own. A piece of one row is quarantined.
 
-    Args:
-        track: Trajectory of each row, those of one beside each other, [N].
-        time: Seconds, increasing inside a trajectory, [N].
-        position: World coordinates, [N, D].
-        limit: Speed that no step of a sound track has, of each row's trajectory, [N].
-        reach: Speed at which a track with such a step is divided, at most the limit, [N].
+    All arguments describe rows sorted by trajectory and time, [N]; positions are [N, D].
 
     Returns:
-        Rows to quarantine, [N], and rows at which a new trajectory begins, [N].
+        Whether to quarantine each row, [N], and whether a new trajectory begins at it, [N].
     """
     away, cut = np.zeros(len(track), np.bool_), np.zeros(len(track), np.bool_)
     steps = steps_of(track, time, position)
@@ -490,32 +461,27 @@ def find_jumps(
     begins = np.flatnonzero(np.concatenate(([True], np.diff(track) != 0)))
     ends = np.append(begins[1:], len(track))
     for number in np.unique(np.searchsorted(begins, far, side="right") - 1):
-        own = slice(int(begins[number]), int(ends[number]))
-        first, last = np.searchsorted(fast, (own.start, own.stop))
-        starts = [0, *(fast[first:last] - own.start).tolist()]
-        near = _Reach(time[own], position[own], float(reach[own.start]))
-        _divide(away[own], cut[own], starts, near)
+        rows = slice(int(begins[number]), int(ends[number]))
+        first, last = np.searchsorted(fast, (rows.start, rows.stop))
+        starts = [0, *(fast[first:last] - rows.start).tolist()]
+        within_reach = partial(_within, time[rows], position[rows], float(reach[rows.start]))
+        _divide(away[rows], cut[rows], starts, within_reach)
     return away, cut
 
 
-@dataclass(frozen=True)
-class _Reach:
-    time: Floats
-    position: Floats
-    limit: float
-
-    def __call__(self, before: int, after: int) -> bool:
-        seconds = self.time[after] - self.time[before]
-        way = np.linalg.norm(self.position[after] - self.position[before])
-        return bool(way <= self.limit * seconds)
+def _within(time: Floats, position: Floats, limit: float, before: int, after: int) -> bool:
+    distance = np.linalg.norm(position[after] - position[before])
+    return bool(distance <= limit * (time[after] - time[before]))
 
 
-def _divide(away: Bools, cut: Bools, starts: list[int], reach: _Reach) -> None:
-    """Walk the runs of one track of N rows; `starts` are the first rows of its runs."""
+def _divide(
+    away: Bools, cut: Bools, starts: list[int], within_reach: Callable[[int, int], bool]
+) -> None:
+    """Mark the rows of one track in place; `starts` are the first rows of its runs."""
     ends = [*starts[1:], len(away)]
     last, index = ends[0] - 1, 1
     while index < len(starts):
-        back = _return(reach, last, starts, index)
+        back = _return(within_reach, last, starts, index)
         if back is None:
             cut[starts[index]] = True
             back = index
@@ -528,9 +494,11 @@ def _divide(away: Bools, cut: Bools, starts: list[int], reach: _Reach) -> None:
         away |= kept[piece] == 1
 
 
-def _return(reach: _Reach, last: int, starts: list[int], index: int) -> int | None:
-    """The run, after at most three rows away, that can be reached from the last good row."""
-    for back in range(index + 1, min(index + 1 + GLITCH, len(starts))):
-        if starts[back] - last - 1 <= GLITCH and reach(last, starts[back]):
+def _return(
+    within_reach: Callable[[int, int], bool], last: int, starts: list[int], index: int
+) -> int | None:
+    """The run, after at most three rows elsewhere, within reach of the last good row."""
+    for back in range(index + 1, min(index + 1 + MAX_GLITCH_ROWS, len(starts))):
+        if starts[back] - last - 1 <= MAX_GLITCH_ROWS and within_reach(last, starts[back]):
             return back
     return None

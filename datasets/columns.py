@@ -1,4 +1,4 @@
-"""Which column of a table is what: the user's word first, then the names that people use."""
+"""Maps the columns of a table to canonical ones: first by the user's choice, then by name."""
 
 import re
 from collections.abc import Mapping, Sequence, Set
@@ -61,9 +61,9 @@ class Mapped:
 
     Attributes:
         names: Name in the file of each canonical column that the file has.
-        unit: Unit that the names of the coordinates tell, or None.
-        folds: Columns that tell the role in a leave-one-out fold, by the fold's name.
-        notes: What was guessed, in words.
+        unit: Unit named by the columns of the coordinates, or None.
+        folds: Columns with the role in a leave-one-out fold, by the fold's name.
+        notes: Sentences about guessed columns.
     """
 
     names: dict[str, str]
@@ -73,7 +73,7 @@ class Mapped:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds per unit of the time column, if a name such as "timestamp_ms" tells it."""
+        """Seconds per unit of the time column, if its name has one, such as "timestamp_ms"."""
         return _SECONDS.get(plain(self.names.get("time", "")).rpartition("_")[2])
 
 
@@ -82,14 +82,14 @@ class TableLayout(BaseModel):
 
     Attributes:
         columns: Name in the table of each canonical column.
-        scale: What positions were multiplied by; None: nothing.
-        row_interval: Usual time between two rows of an agent, in seconds, or in frames where the
+        scale: Factor of all positions, or None.
+        row_interval: Typical time between two rows of an agent, in seconds, or in frames if the
             table counts frames.
         source: The format.
-        projected: Whether longitudes and latitudes became metres around the centre of their scene.
-        factors: What an axis was multiplied by, where it has a unit of its own.
-        max_gap: Seconds that a straight line bridges where rows were resampled; else None.
-        settings: The user's word on how text is read: "encoding", "dates".
+        projected: Whether longitudes and latitudes were converted to metres per scene.
+        factors: Factor by axis for axes with a unit of their own.
+        max_gap: Longest gap in seconds interpolated across; None without resampling.
+        settings: Settings of the reader: "encoding", "dates".
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -105,7 +105,7 @@ class TableLayout(BaseModel):
 
     @classmethod
     def of_store(cls, store: "Store") -> Self | None:
-        """How the table of a store was read; None for a store of another origin."""
+        """How the table of a store was read; None if the store was not imported from a table."""
         report = store.header.report
         if not report.get("columns"):
             return None
@@ -116,10 +116,10 @@ class TableLayout(BaseModel):
 
     @classmethod
     def of_run(cls, facts: Mapping[str, Any]) -> Self:
-        """How the table of a run was read; without columns if it was not trained on one.
+        """How the table of a run was read; without columns if it was not trained on a table.
 
         Raises:
-            RunError: The run says nonsense of it.
+            RunError: The record of the run is invalid.
         """
         try:
             return cls.model_validate(facts.get("table") or {"columns": {}})
@@ -139,13 +139,13 @@ def map_columns(
 
     Args:
         path: The file, for messages.
-        given: Names or numbers, from 1, that the user chose, by canonical column; "" for none.
+        given: Chosen names, or numbers from 1, by canonical column; "" for none.
         names: All columns of the file.
-        dims: Coordinates that are wanted, 2 or 3; None: z where there is one.
-        cells: The first row of a file without a line of names, for messages.
+        dims: Coordinates to read, 2 or 3; None reads z where it exists.
+        cells: The first row of a file without a header line, for messages.
 
     Raises:
-        DataError: A chosen column is not there, or one that is needed was not found.
+        DataError: A chosen column does not exist, or a required column is missing.
     """
     given = {canonical: _by_number(name, names) for canonical, name in given.items()}
     for canonical, name in given.items():
@@ -164,18 +164,18 @@ def map_columns(
 
 
 def names_places(cells: Sequence[str]) -> bool:
-    """Whether a cell of a line is what tables call a coordinate, a time or a frame."""
+    """Whether a cell of a line is a common name of a coordinate, a time or a frame."""
     names = {*_NAMES["time"].split(), *_NAMES["frame"].split()}.union(*_PLANES)
     return not {_joined(name) for name in names}.isdisjoint(map(_joined, cells))
 
 
 def plain(name: str) -> str:
-    """A column's name in lower case with single underscores, as the lists above have it."""
+    """A column's name in lower case with single underscores, as in the lists above."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def _by_number(name: str, names: Sequence[str]) -> str:
-    """The column of a number from 1, where no column has this name."""
+    """The column with a number from 1, unless a column has this name."""
     if name in names or not (name.isascii() and name.isdigit() and 0 < int(name) <= len(names)):
         return name
     return names[int(name) - 1]
@@ -187,12 +187,12 @@ def _guess(mapping: dict[str, str], names: Sequence[str], excluded: Set[str]) ->
         planes = (tuple(map(_joined, plane)) for plane in _PLANES)
         pair = next((p for p in planes if p[0] in free and p[1] in free), None)
         mapping |= dict(zip("xy", (free[name] for name in pair), strict=True)) if pair else {}
-    for canonical, known in _NAMES.items():
+    for canonical, common in _NAMES.items():
         if canonical in mapping or canonical in excluded:
             continue
         if canonical == "frame" and "time" in mapping:
             continue
-        name = next((free[_joined(n)] for n in known.split() if _joined(n) in free), None)
+        name = next((free[_joined(n)] for n in common.split() if _joined(n) in free), None)
         if name is not None and not (canonical == "time" and "frame" in mapping):
             mapping[canonical] = name
 

@@ -1,4 +1,4 @@
-"""Makes lines of JSON, one per observation, of files that are no tables: GPX, GeoJSON, SQLite."""
+"""Converts GPX, GeoJSON and SQLite files to lines of JSON or text, one per observation."""
 
 import json
 import sqlite3
@@ -12,10 +12,8 @@ from xml.parsers import expat
 from trajflow.datasets.unpacking import check_regular, stage
 from trajflow.errors import DataError
 
-MAX_JSON = 64 * 2**20
-"""Bytes of a JSON document that is held in memory as a whole."""
-MAX_RATIO = 50
-"""Bytes of the lines per byte of an SQLite file; more are no rows of its own."""
+MAX_JSON = 64 * 2**20  # Bytes of a JSON document that is held in memory as a whole
+MAX_RATIO = 50  # Bytes of text per byte of an SQLite file
 BLOCK = 1 << 16
 MAX_TEXT = 1000
 TIMES = ("coordTimes", "times", "timestamps")
@@ -42,7 +40,7 @@ def gpx_lines(path: Path, place: Path, most: int | None) -> None:
 
 
 class _GpxReader:
-    """Collects the points of tracks while a file is parsed; a track without a name has a number."""
+    """Collects the points of tracks while a file is parsed; tracks without a name are numbered."""
 
     def __init__(self, parser: expat.XMLParserType) -> None:
         self.rows: list[Row] = []
@@ -85,8 +83,8 @@ class _GpxReader:
 def geojson_lines(path: Path, place: Path, most: int | None) -> None:
     """Write the points of a GeoJSON document, or the objects of a JSON list.
 
-    A line becomes one row per point, with the times that its property coordTimes, times or
-    timestamps lists; a feature without an id or a name of an agent has its number as `agent`.
+    A line becomes one row per point, with the times in its property coordTimes, times or
+    timestamps. A line without an id or a name gets its number as `agent`.
     """
     raw = _staged(path, place, None)
     with raw.open("rb") as stream:
@@ -137,8 +135,8 @@ def _feature_rows(feature: Any, number: int) -> list[Row]:
     shape = feature.get("geometry") or {}
     kind, places = shape.get("type"), shape.get("coordinates")
     if kind == "Point":
-        own = {"feature": feature["id"]} if "id" in feature else {}
-        return [own | facts | _place(places)]
+        identity = {"feature": feature["id"]} if "id" in feature else {}
+        return [identity | facts | _place(places)]
     if kind not in ("LineString", "MultiPoint") or not isinstance(places, list):
         return [facts | {"lon": None, "lat": None}]
     agent = {"agent": feature.get("id", facts.get("name", number))}
@@ -153,9 +151,9 @@ def _place(place: Any) -> Row:
 
 
 def sqlite_lines(path: Path, place: Path, most: int | None) -> None:
-    """Write the rows of an SQLite file of JuPedSim: id, frame, x_m, y_m.
+    """Write the rows of an SQLite file of JuPedSim: frame, id, x_m, y_m.
 
-    The first line is a comment that names the frames per second.
+    The first line is a comment with the frames per second.
     """
     size, written = check_regular(path), 0
     raw = _staged(path, place, None)
@@ -169,10 +167,10 @@ def sqlite_lines(path: Path, place: Path, most: int | None) -> None:
                     f"{path} has no table {SQLITE_TABLE!r} as JuPedSim writes it; export the rows "
                     "as CSV"
                 )
-            rate = db.execute("select value from metadata where key = 'fps'").fetchone()
+            metadata = db.execute("select value from metadata where key = 'fps'").fetchone()
             rows = db.execute(f"select frame, id, pos_x, pos_y from {SQLITE_TABLE}")
             with place.open("w", encoding="utf-8") as out:
-                fps = float(rate[0]) if rate else 0.0
+                fps = float(metadata[0]) if metadata else 0.0
                 out.write(f"# framerate: {fps:g}\n" if fps > 0 else "")
                 out.write("frame,id,x_m,y_m\n")
                 for row in rows:

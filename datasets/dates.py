@@ -1,4 +1,4 @@
-"""Times as tables write them: numbers whose unit their size tells, and dates of many writings."""
+"""Reads times of tables: numbers, whose unit follows from their size, and dates in many formats."""
 
 import re
 from collections import Counter
@@ -7,14 +7,13 @@ from pathlib import Path
 
 import duckdb
 
-from trajflow.datasets.ingest import FIRST, number, quoted, reading
+from trajflow.datasets.ingest import SAMPLE_ROWS
+from trajflow.datasets.sql import number, quoted, reading
 from trajflow.errors import DataError
 
-ORDERS = ("dmy", "mdy", "ymd")
-"""Orders of day, month and year in a date of numbers."""
+ORDERS = ("dmy", "mdy", "ymd")  # Orders of day, month and year in a date of numbers
 UNIX = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
-YEARS = (6.3e8, 4.1e9)
-"""Seconds since 1970 between which the moment of a recording lies: 1990 to 2099."""
+YEARS = (6.3e8, 4.1e9)  # Seconds since 1970 of a plausible recording: 1990 to 2099
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _OF_DAY = (
     r"(?P<h>\d{1,2}):(?P<mi>\d{2})(?::(?P<s>\d{2})(?:[.,](?P<f>\d{1,9}))?)?"
@@ -43,23 +42,23 @@ def read_times(
     cell: str,
     order: str | None,
 ) -> tuple[str, bool, list[str]]:
-    """How a column of times is read.
+    """Decide how to read a column of times.
 
     Args:
-        db: Where the tables are.
+        db: The database with the tables.
         path: The file, for messages.
         name: The column, for messages.
-        columns: Relation and column of each file; the first decides, and all about the order of
-            days and months.
-        cell: SQL of a cell as a number is read from it, with {} for the column.
-        order: Order of the numbers of a date that the user gives.
+        columns: Relation and column of each file; the first decides, all decide about the order
+            of days and months.
+        cell: SQL of a cell with a decimal point, {} being the column.
+        order: Order of day, month and year given by the user.
 
     Returns:
-        SQL of the seconds with {} for the column, whether they count from 1970 because the
-        column holds dates, and sentences for the report.
+        SQL of the seconds, {} being the column; whether they count from 1970 because the column
+        has dates; and sentences for the report.
 
     Raises:
-        DataError: The order of days and months cannot be told.
+        DataError: The order of days and months is ambiguous.
     """
     rows, column = columns[0]
     text = f"trim({column}::varchar)"
@@ -69,7 +68,7 @@ def read_times(
         kind, filled, numbers, middle, stamps, moments, spans = db.execute(
             f"""select any_value(typeof({column})), count(nullif({text}, '')), count({value}),
             median(abs({value})), count({stamp}), count({_moment(column)}), count({_span(column)})
-            from (from {rows} limit {FIRST})"""
+            from (from {rows} limit {SAMPLE_ROWS})"""
         ).fetchall()[0]
     if str(kind).startswith("TIMESTAMP"):
         return f"epoch({_moment('{}')})", True, []
@@ -88,13 +87,13 @@ def read_times(
 
 
 def unix_unit(middle: float) -> str | None:
-    """The unit in which a number counts from 1970 to a moment of our time; None: in none."""
+    """The unit in which a number since 1970 is a date of 1990 to 2099, or None."""
     fits = (u for u, seconds in UNIX.items() if YEARS[0] <= middle * seconds < YEARS[1])
     return next(fits, None)
 
 
 def _moment(column: str) -> str:
-    """SQL: the moment that a date written by ISO 8601 tells, in UTC where it names no zone."""
+    """SQL: the moment of a date in ISO 8601, in UTC if it has no time zone."""
     basic = "['%Y%m%dT%H%M%SZ', '%Y%m%dT%H%M%S', '%Y%m%d %H%M%S', '%Y%m%dT%H%M%S.%fZ']"
     text = f"trim({column}::varchar)"
     iso = (
@@ -112,7 +111,7 @@ def _span(column: str) -> str:
 
 
 def _written(column: str, order: str) -> str:
-    """SQL: the moment of a date of numbers in an order, or with the name of its month."""
+    """SQL: the moment of a date of numbers in an order, or with a month's name."""
     # Hours may come first: 10:00 05.07.2024.
     text = (
         rf"regexp_replace(trim({column}::varchar), '^(\d+:\S+(?: ?[AaPp][Mm])?),? (\S+)$', '\2 \1')"
@@ -132,14 +131,14 @@ def _written(column: str, order: str) -> str:
 
 
 def _parts(text: str, pattern: str) -> str:
-    """SQL: the named groups of a pattern in a text, each '' where there is none."""
+    """SQL: the named groups of a pattern in a text, '' for those that do not match."""
     names = ", ".join(map(quoted, re.compile(pattern).groupindex))
     plain = re.sub(r"\?P<\w+>", "", pattern)
     return f"regexp_extract(trim({text}::varchar), {quoted(plain)}, [{names}])"
 
 
 def _date(p: str, year: str, month: str, day: str) -> str:
-    """SQL: the moment of a day and the hours among the parts of a text."""
+    """SQL: the moment of a date and the time of day in `_parts`."""
     full = f"if(length({year}) = 2, if({year} < '70', '20', '19') || {year}, {year})"
     hour = f"try_cast({p}.h as int)"
     half = f"if({hour} <= 12, {hour} % 12 + if(upper(left({p}.ap, 1)) = 'P', 12, 0), {hour})"
@@ -153,7 +152,7 @@ def _date(p: str, year: str, month: str, day: str) -> str:
 def _order(
     db: duckdb.DuckDBPyConnection, path: Path, name: str, columns: Sequence[tuple[str, str]]
 ) -> str:
-    """The only order in which most dates of numbers are dates; '' where none begins with a day.
+    """The order in which most dates are valid; '' if no date begins with a day or month.
 
     Raises:
         DataError: There are several.

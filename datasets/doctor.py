@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trajflow.datasets.cleaning import MOST, OWN
+from trajflow.datasets.cleaning import AGENT_SPEED_FACTOR, MAX_LIMIT_FACTOR
 from trajflow.datasets.motion import (
     MotionSurvey,
     Steps,
@@ -31,20 +31,16 @@ from trajflow.types import Bools, Floats, Ints
 
 MAX_ROWS = 2_000_000
 SHOWN = 3
-LONG_GAP = 20
-"""Steps after which an agent of the same label may well be another one."""
-_SAME = 1e-6
+LONG_GAP_STEPS = 20  # After this many steps a label may belong to another agent
+_REL_TOLERANCE = 1e-6
 MANY_GAPS, MOSTLY_GAPS, MANY_QUARANTINED = 0.05, 0.5, 0.01
 
-FASTER = 1.8
-"""How much faster or slower than the others a scene is when its clock or scale may be another."""
-STANDING = 0.1
-"""An agent stands that gets no further than a tenth of what a usual one does in its time."""
-ENOUGH = 5
-"""Tracks of a scene whose starts are compared."""
-ALMOST_AT_ONCE = 0.9
-CROWD = 3
-"""Agents that are at one exact place at one time, or all their time, are not there."""
+# A scene this much faster or slower than the others may have another clock or scale
+SPEED_RATIO = 1.8
+STANDING_SHARE = 0.1  # A standing agent covers less than this share of a typical agent's distance
+MIN_TRACKS = 5  # Tracks of a scene whose starts are compared
+SAME_START_SHARE = 0.9
+MIN_CROWD = 3  # This many agents at exactly one position point to a filler
 MANY_CONFLICTS = 0.05
 ALMOST_ALL, MANY_ALTERNATING = 0.98, 0.6
 MANY_FILLED, MOSTLY_FILLED, MANY_STANDING = 0.05, 0.3, 0.3
@@ -58,10 +54,9 @@ class Finding:
     """One result of an examination.
 
     Attributes:
-        level: "error" (cannot be used so), "warning" (probably wrong), "note" (good to know) or
-            "ok".
-        code: Short name of what was examined.
-        message: What was found, and what to do where something is wrong.
+        level: "error" (unusable), "warning" (probably wrong), "note" (good to know) or "ok".
+        code: Short name of the check.
+        message: The result, and what to do about a problem.
         details: The numbers behind it, plain values.
     """
 
@@ -72,7 +67,7 @@ class Finding:
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:
-    """Findings by how much they matter, otherwise in the given order."""
+    """Findings ordered by level; those of one level keep their order."""
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
@@ -80,30 +75,30 @@ def doctor(store: Store, history: int = 8, horizon: int = 12) -> list[Finding]:
     """Examine the tracks of a store.
 
     Args:
-        store: What to examine; read by groups of whole scenes.
-        history: Past steps of the windows to be counted, T.
-        horizon: Future steps of the windows to be counted, F.
+        store: The store; it is read by groups of whole scenes.
+        history: Past steps of the windows that are counted, T.
+        horizon: Future steps of the windows that are counted, F.
 
     Returns:
         Findings, the worst first.
     """
-    seen = _Examination(store, history, horizon)
+    stats = _Statistics(store, history, horizon)
     for scenes in store.parts(MAX_ROWS):
-        seen.add(store.tracks(scenes))
+        stats.add(store.tracks(scenes))
     return worst_first(
         [
-            _units(seen),
-            _clocks(seen),
-            _starts(seen),
-            _gaps(seen),
-            _fillers(seen),
-            _repeats(seen),
-            _jumps(seen),
-            _reused_labels(seen),
-            _standing(seen),
-            _filled(seen),
-            *_leaks(seen),
-            _windows(seen, history + horizon),
+            _units(stats),
+            _clocks(stats),
+            _starts(stats),
+            _gaps(stats),
+            _fillers(stats),
+            _repeats(stats),
+            _jumps(stats),
+            _reused_labels(stats),
+            _standing(stats),
+            _filled(stats),
+            *_leaks(stats),
+            _windows(stats, history + horizon),
             _quarantine(store),
             *_questions(store),
         ]
@@ -129,49 +124,34 @@ def check(path: str | PathLike[str]) -> list[Finding]:
     return [Finding("ok", "files", f"every file is what was written: {text}")]
 
 
-class _Examination:
-    """Numbers per trajectory of a store, K of them, and totals.
-
-    Attributes:
-        store: What is examined.
-        survey: Speeds and boxes of all trajectories.
-        scene, kind: Codes of each trajectory's scene and type, [K].
-        rows: Rows of each trajectory, [K].
-        fastest: Fastest step of each trajectory, [K], units per second.
-        leap: Longest way over a gap of 20 steps or more, of each trajectory, [K].
-        frozen: Steps in a stretch of five or more without any motion, of each trajectory, [K].
-        linear: Steps in a stretch of five or more that are all alike, of each trajectory, [K].
-        splits: How many stored splits each trajectory has rows in, [K].
-        scene_splits: Names of the splits each scene has rows in.
-        steps, gaps, single_gaps: Steps between rows, those of them that skip a moment, and those
-            that skip one only.
-        alternating: Steps that stand where the one before moved, or move where it stood.
-        unseen: Rows at places that stand for "not seen".
-        crowded: Rows at an exact place where three agents or more are at that moment, by place.
-        first, last: Step of each trajectory's first and last row, [K].
-        windows: Targets of all windows in each stored split.
-        copies: Pairs of trajectories, in agents' numbers, that move through the same places.
-    """
+class _Statistics:
+    """Statistics of the K trajectories of a store, collected scene by scene."""
 
     def __init__(self, store: Store, history: int, horizon: int) -> None:
         count = store.trajectories
         self.store = store
         self.survey = MotionSurvey(count, store.dims, store.unit)
+        # One entry per trajectory, [K]:
         self.scene, self.kind = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self.first, self.last = np.zeros(count, np.int64), np.zeros(count, np.int64)  # steps
         self.rows, self.splits = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self.frozen, self.linear = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self.fastest, self.leap = np.zeros(count), np.zeros(count)
+        self.frozen = np.zeros(count, np.int64)  # steps in five or more without motion
+        self.linear = np.zeros(count, np.int64)  # steps in five or more that are equal
+        self.fastest = np.zeros(count)  # units per second
+        self.leap = np.zeros(count)  # longest distance over a gap of 20 steps or more
+        # Totals:
+        self.steps, self.gaps, self.single_gaps = 0, 0, 0
+        self.alternating = 0  # steps that stand after a moving one, or move after a standing one
+        self.at_fillers = 0  # rows
+        self.crowded: Counter[tuple[float, float]] = Counter()  # rows of three agents at one place
         self.scene_splits: dict[str, list[str]] = {}
-        self.steps, self.gaps, self.single_gaps, self.alternating, self.unseen = 0, 0, 0, 0, 0
-        self.crowded: Counter[tuple[float, float]] = Counter()
-        self.first, self.last = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self.windows: Counter[str] = Counter(dict.fromkeys(store.splits, 0))
-        self.copies: list[tuple[int, int]] = []
+        self.windows: Counter[str] = Counter(dict.fromkeys(store.splits, 0))  # targets by split
+        self.copies: list[tuple[int, int]] = []  # trajectories through the same places
         self._shape = (history, horizon)
         self._paths: dict[bytes, int] = {}
 
     def add(self, tracks: Tracks) -> None:
-        """Examine whole scenes."""
+        """Add whole scenes."""
         agent = tracks.agent[tracks.track]
         time = np.asarray(tracks.step * tracks.dt, np.float64)
         self.survey.add(agent, time, tracks.position)
@@ -180,7 +160,7 @@ class _Examination:
         begins = np.flatnonzero(np.diff(agent, prepend=-1))
         self.first[agent[begins]] = tracks.step[begins]
         self.last[agent[begins]] = tracks.step[np.append(begins[1:], len(agent)) - 1]
-        self.unseen += int(at_places(tracks.position, self.survey.fillers).sum())
+        self.at_fillers += int(at_places(tracks.position, self.survey.fillers).sum())
         position = tracks.position.copy()
         if self.store.unit == "degree":
             position[:, 0] = continuous(position[:, 0], agent)
@@ -198,12 +178,12 @@ class _Examination:
         next_step = steps.track[1:] == steps.track[:-1]
         self.alternating += int(((stands[1:] != stands[:-1]) & next_step).sum())
         np.maximum.at(self.fastest, steps.track, steps.speed)
-        long = taken >= LONG_GAP
+        long = taken >= LONG_GAP_STEPS
         np.maximum.at(self.leap, steps.track[long], steps.length[long])
-        still = (steps.length == 0) & (taken == 1)
-        self.frozen += np.bincount(steps.track[_lasting(still, steps)], minlength=len(self.frozen))
-        alike = _alike(steps, position) & (taken == 1)
-        self.linear += np.bincount(steps.track[_lasting(alike, steps)], minlength=len(self.linear))
+        frozen = _in_stretch((steps.length == 0) & (taken == 1), steps)
+        self.frozen += np.bincount(steps.track[frozen], minlength=len(self.frozen))
+        equal = _in_stretch(_repeats_step(steps, position) & (taken == 1), steps)
+        self.linear += np.bincount(steps.track[equal], minlength=len(self.linear))
 
     def _add_crowded(self, tracks: Tracks) -> None:
         stays = (np.diff(tracks.position[:, :2], axis=0) == 0).all(1) & (np.diff(tracks.track) == 0)
@@ -211,7 +191,7 @@ class _Examination:
         moment = np.stack((tracks.scene[tracks.track], tracks.step), 1)[stands]
         places = np.concatenate((moment, tracks.position[stands, :2]), 1)
         for place, count in zip(*np.unique(places, axis=0, return_counts=True), strict=True):
-            if count >= CROWD:
+            if count >= MIN_CROWD:
                 self.crowded[float(place[2]), float(place[3])] += int(count)
 
     def _add_splits(self, tracks: Tracks, agent: Ints) -> None:
@@ -232,34 +212,33 @@ class _Examination:
             if len(places) >= 5 and (places != places[0]).any():
                 digest = hashlib.blake2b(places.tobytes(), digest_size=16).digest()
                 number = int(agent[first])
-                known = self._paths.setdefault(digest, number)
-                if known != number:
-                    self.copies.append((known, number))
+                original = self._paths.setdefault(digest, number)
+                if original != number:
+                    self.copies.append((original, number))
 
 
-def _alike(steps: Steps, position: Floats) -> Bools:
-    """Whether a step goes exactly as far and in the same direction as the one before, [N]."""
-    way = position[steps.row] - position[steps.row - 1]
-    same = np.zeros(len(way), np.bool_)
-    change = np.linalg.norm(np.diff(way, axis=0), axis=1)
-    grain = _SAME * steps.length[1:] + 1e-12 * np.abs(position[steps.row[1:]]).max(1)
+def _repeats_step(steps: Steps, position: Floats) -> Bools:
+    """Whether a step has the same displacement as the one before, [N]."""
+    displacement = position[steps.row] - position[steps.row - 1]
+    same = np.zeros(len(displacement), np.bool_)
+    change = np.linalg.norm(np.diff(displacement, axis=0), axis=1)
+    grain = _REL_TOLERANCE * steps.length[1:] + 1e-12 * np.abs(position[steps.row[1:]]).max(1)
     same[1:] = (change <= grain) & (steps.track[1:] == steps.track[:-1]) & (steps.length[1:] > 0)
     return same
 
 
-def _lasting(flag: Bools, steps: Steps) -> Bools:
-    """Steps that are in a stretch of five or more flagged ones of their trajectory, [N]."""
+def _in_stretch(flag: Bools, steps: Steps) -> Bools:
+    """Steps in a stretch of five or more flagged steps of their trajectory, [N]."""
     windows = windows_of(steps.track)
-    lasting = np.zeros(len(flag), np.bool_)
-    lasting[windows[flag[windows].all(1)]] = True
-    return lasting
+    result = np.zeros(len(flag), np.bool_)
+    result[windows[flag[windows].all(1)]] = True
+    return result
 
 
-def _name_agents(seen: _Examination, chosen: Bools) -> str:
-    """The first few of the chosen trajectories, [K], by label and scene, safe for a terminal."""
+def _name_agents(stats: _Statistics, chosen: Bools) -> str:
     numbers = np.flatnonzero(chosen)[: SHOWN + 1]
-    labels = seen.store.labels(numbers)
-    scenes = [seen.store.scenes[seen.scene[number]] for number in numbers]
+    labels = stats.store.labels(numbers)
+    scenes = [stats.store.scenes[stats.scene[number]] for number in numbers]
     return _first_few([f"{safe(a)} of {safe(s)}" for a, s in zip(labels, scenes, strict=True)])
 
 
@@ -268,25 +247,25 @@ def _first_few(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _units(seen: _Examination) -> Finding:
-    store, speeds = seen.store, seen.survey.speed
+def _units(stats: _Statistics) -> Finding:
+    store, speeds = stats.store, stats.survey.speed
     typical = {
         name: float(np.median(speeds[chosen]))
         for code, name in enumerate(store.types)
-        if (chosen := _travelling(seen) & (seen.kind == code)).any()
+        if (chosen := _travelling(stats) & (stats.kind == code)).any()
     }
     text = ", ".join(f"{safe(name)} {speed:.3g}" for name, speed in typical.items()) or "none moves"
     details = {"usual_speed": typical, "unit": store.unit}
     if store.unit == "unknown":
-        extent = float(np.nanmax(seen.survey.high - seen.survey.low))
+        extent = float(np.nanmax(stats.survey.high - stats.survey.low))
         guess = guess_unit(list(typical), list(typical.values()), extent)
         hint = f"; the speeds look like {guess}" if guess != "unknown" else ""
-        message = f"the unit is not known{hint} (usual speeds: {text}); import again with unit"
+        message = f"the unit is unknown{hint} (typical speeds: {text}); import again with --unit"
         return Finding("warning", "unit", message, details)
     latitudes = store.header.bounds[1]
     if store.unit == "degree" and max(-latitudes[0], latitudes[1]) > 90:
-        beyond = np.maximum(-seen.survey.low[:, 1], seen.survey.high[:, 1]) > 90
-        names = _name_agents(seen, beyond)
+        beyond = np.maximum(-stats.survey.low[:, 1], stats.survey.high[:, 1]) > 90
+        names = _name_agents(stats, beyond)
         message = (
             f"y reaches from {latitudes[0]:g} to {latitudes[1]:g} and must be a latitude, from -90 "
             f"to 90; {beyond.sum()} of {len(beyond)} agents are beyond ({names})"
@@ -295,76 +274,74 @@ def _units(seen: _Examination) -> Finding:
     odd = [n for n, v in typical.items() if store.unit == "m" and plausible_metres(n, v) is False]
     if odd:
         names = ", ".join(map(safe, odd))
-        message = (
-            f"usual speeds in m/s are {text}, not plausible for {names}: are unit and dt right?"
-        )
+        message = f"typical speeds in m/s are {text}, not plausible for {names}: unit or dt wrong?"
         return Finding("warning", "unit", message, details)
-    return Finding("ok", "unit", f"usual speeds in {safe(store.unit)}/s: {text}", details)
+    return Finding("ok", "unit", f"typical speeds in {safe(store.unit)}/s: {text}", details)
 
 
-def _clocks(seen: _Examination) -> Finding:
-    """Whether some scene runs at another speed than the rest: another frame rate or scale."""
-    scenes, chosen = seen.store.scenes, _travelling(seen)
-    speeds = seen.survey.speed[chosen]
-    typical = medians(speeds, seen.scene[chosen], len(scenes), least=10)
+def _clocks(stats: _Statistics) -> Finding:
+    """Compare the speeds of scenes; an odd one may have another frame rate or scale."""
+    scenes, chosen = stats.store.scenes, _travelling(stats)
+    speeds = stats.survey.speed[chosen]
+    typical = medians(speeds, stats.scene[chosen], len(scenes), least=10)
     if np.isfinite(typical).sum() < 3:
         return Finding("ok", "clock", "too few scenes to compare their speeds")
     ratio = typical / np.nanmedian(typical)
-    text = np.isfinite(ratio) & ~((ratio > 1 / FASTER) & (ratio < FASTER))
-    odd = {scenes[code]: float(ratio[code]) for code in np.flatnonzero(text)}
+    differs = np.isfinite(ratio) & ~((ratio > 1 / SPEED_RATIO) & (ratio < SPEED_RATIO))
+    odd = {scenes[code]: float(ratio[code]) for code in np.flatnonzero(differs)}
     if not odd:
         return Finding("ok", "clock", "agents of all scenes move at similar speeds")
     which = _first_few([f"{safe(name)} ({r:.3g} times)" for name, r in odd.items()])
-    message = f"usual speeds differ from the other scenes': {which}; check frame rate and scale"
+    message = f"typical speeds differ from other scenes: {which}; check frame rate and scale"
     return Finding("note", "clock", message, {"ratio": odd})
 
 
-def _jumps(seen: _Examination) -> Finding:
-    limit = seen.survey.fastest()
-    if limit is None and _alternating(seen) >= MANY_ALTERNATING:
-        return Finding("note", "jumps", "rows repeat places in turn, so jumps cannot be told")
+def _jumps(stats: _Statistics) -> Finding:
+    limit = stats.survey.fastest()
+    if limit is None and _alternating(stats) >= MANY_ALTERNATING:
+        return Finding("note", "jumps", "rows repeat in turn, so jumps cannot be detected")
     if limit is None:
-        return Finding("note", "jumps", "hardly anything moves, so jumps cannot be told")
-    report = seen.store.header.report
+        return Finding("note", "jumps", "hardly anything moves, so jumps cannot be detected")
+    report = stats.store.header.report
     if report.get("speed_limit_from") == "given" and report.get("speed_limit") is None:
         return Finding("ok", "jumps", "the import was given no speed limit")
     limit = max(limit, report.get("speed_limit") or 0.0)
-    own = np.nan_to_num(OWN * seen.survey.speed)
-    over = seen.fastest > np.clip(own, limit, MOST * limit)
-    details = {"limit": limit, "fastest": float(seen.fastest.max())}
-    fastest = f"the fastest step has {details['fastest']:.4g} {safe(seen.store.unit)}/s"
+    own_limit = np.nan_to_num(AGENT_SPEED_FACTOR * stats.survey.speed)
+    over = stats.fastest > np.clip(own_limit, limit, MAX_LIMIT_FACTOR * limit)
+    details = {"limit": limit, "fastest": float(stats.fastest.max())}
+    fastest = f"the fastest step has {details['fastest']:.4g} {safe(stats.store.unit)}/s"
     if not over.any():
         return Finding("ok", "jumps", f"no jumps: {fastest}, jumps begin at {limit:.4g}", details)
     message = (
-        f"{over.sum()} agents jump: {fastest}, usual ones stay below {limit:.4g} "
-        f"({_name_agents(seen, over)}); import again with speed_limit"
+        f"{over.sum()} agents jump: {fastest}, others stay below {limit:.4g} "
+        f"({_name_agents(stats, over)}); import again with --speed-limit"
     )
     return Finding("warning", "jumps", message, details)
 
 
-def _standing(seen: _Examination) -> Finding:
-    judged = seen.rows >= 8
-    way = np.linalg.norm(seen.survey.high - seen.survey.low, axis=1)
-    typical = np.zeros(len(way))
-    for code in range(len(seen.store.types)):
-        chosen = seen.kind == code
-        speeds = seen.survey.speed[chosen & _travelling(seen)]
+def _standing(stats: _Statistics) -> Finding:
+    judged = stats.rows >= 8
+    extent = np.linalg.norm(stats.survey.high - stats.survey.low, axis=1)
+    typical = np.zeros(len(extent))
+    for code in range(len(stats.store.types)):
+        chosen = stats.kind == code
+        speeds = stats.survey.speed[chosen & _travelling(stats)]
         typical[chosen] = np.quantile(speeds, 0.75) if len(speeds) else 0.0
-    still = judged & (way <= STANDING * typical * seen.rows * seen.store.dt)
+    still = judged & (extent <= STANDING_SHARE * typical * stats.rows * stats.store.dt)
     share = float(still.sum() / max(judged.sum(), 1))
-    message = f"{share:.0%} of agents with eight rows or more hardly leave their place"
+    message = f"{share:.0%} of agents with eight rows or more hardly move"
     details = {"agents": int(judged.sum()), "standing": int(still.sum())}
     if share <= MANY_STANDING:
         return Finding("ok", "standing", message, details)
-    message += "; errors averaged over all agents are largely theirs"
+    message += "; they dominate errors averaged over all agents"
     return Finding("note", "standing", message, details)
 
 
-def _filled(seen: _Examination) -> Finding:
-    """How much of the motion looks made up: frozen while travelling, or drawn with a ruler."""
-    steps = max(seen.steps, 1)
-    frozen = float(seen.frozen[seen.survey.travels].sum() / steps)
-    linear = float(seen.linear.sum() / steps)
+def _filled(stats: _Statistics) -> Finding:
+    """Look for motion that was filled in: frozen positions, or many equal steps."""
+    steps = max(stats.steps, 1)
+    frozen = float(stats.frozen[stats.survey.travels].sum() / steps)
+    linear = float(stats.linear.sum() / steps)
     details = {"frozen": frozen, "linear": linear}
     message = (
         f"{frozen:.1%} of steps freeze an agent that otherwise travels, {linear:.1%} lie in "
@@ -377,135 +354,135 @@ def _filled(seen: _Examination) -> Finding:
     return Finding("warning" if most > MOSTLY_FILLED else "note", "filled", message, details)
 
 
-def _travelling(seen: _Examination) -> Bools:
-    return np.asarray(seen.survey.travels & np.isfinite(seen.survey.speed))
+def _travelling(stats: _Statistics) -> Bools:
+    return np.asarray(stats.survey.travels & np.isfinite(stats.survey.speed))
 
 
-def _gaps(seen: _Examination) -> Finding:
-    steps, skipped = seen.steps, seen.gaps
-    moved = seen.store.header.counted("moved")
+def _gaps(stats: _Statistics) -> Finding:
+    steps, skipped = stats.steps, stats.gaps
+    moved = stats.store.header.counted("moved")
     share = skipped / max(steps, 1)
     message = f"{skipped} of {steps} steps skip a moment ({share:.2%}); no window spans a gap"
     if moved:
         message += f"; {moved} rows were moved in time onto a whole step"
-    read = seen.store.header.counted("rows_read") or seen.store.rows
-    conflicts = seen.store.header.quarantined().get("conflict", 0)
+    read = stats.store.header.counted("rows_read") or stats.store.rows
+    conflicts = stats.store.header.quarantined().get("conflict", 0)
     if share > MANY_GAPS and conflicts > MANY_CONFLICTS * read:
         message += f"; {conflicts} rows of an agent at one time are in quarantine: a coarse clock"
     elif share > MOSTLY_GAPS:
-        message += f"; dt = {seen.store.dt:g} s is probably too small"
-    elif share > MANY_GAPS and seen.single_gaps > ALMOST_ALL * skipped:
+        message += f"; dt = {stats.store.dt:g} s is probably too small"
+    elif share > MANY_GAPS and stats.single_gaps > ALMOST_ALL * skipped:
         message += "; nearly all skip one: is the clock coarse or dt too small? Import without --dt"
     level: Level = "warning" if share > MANY_GAPS else "note" if skipped or moved else "ok"
     return Finding(level, "time", message, {"steps": steps, "gaps": skipped, "moved": moved})
 
 
-def _starts(seen: _Examination) -> Finding:
+def _starts(stats: _Statistics) -> Finding:
     odd = []
-    for code, name in enumerate(seen.store.scenes):
-        own = seen.scene == code
-        first = seen.first[own]
-        at_once = (first == first.min()).mean() >= ALMOST_AT_ONCE
-        alike = own.sum() >= ENOUGH and at_once and np.ptp(seen.last[own]) > 0
-        odd += [safe(name)] if alike else []
+    for code, name in enumerate(stats.store.scenes):
+        tracks = stats.scene == code
+        first = stats.first[tracks]
+        at_once = (first == first.min()).mean() >= SAME_START_SHARE
+        if tracks.sum() >= MIN_TRACKS and at_once and np.ptp(stats.last[tracks]) > 0:
+            odd.append(safe(name))
     if not odd:
-        return Finding("ok", "starts", "tracks do not all start at once and end one by one")
+        return Finding("ok", "starts", "tracks do not all start at the same time")
     message = (
         f"all or nearly all tracks of {len(odd)} scenes start at the same time "
-        f"({_first_few(odd)}): if each counts time from its own start, its neighbors are not those "
-        "it had; import their real times, or each as a scene of its own (--columns scene=NAME)"
+        f"({_first_few(odd)}): if each track counts time from its own start, its neighbors are "
+        "wrong; import real times, or each track as a scene (--columns scene=NAME)"
     )
     return Finding("warning", "starts", message, {"scenes": len(odd)})
 
 
-def _fillers(seen: _Examination) -> Finding:
-    crowded = seen.crowded + _standing_together(seen)
-    if crowded and not seen.unseen:
+def _fillers(stats: _Statistics) -> Finding:
+    crowded = stats.crowded + _standing_together(stats)
+    if crowded and not stats.at_fillers:
         places = [f"({x:g}, {y:g})" for x, y in crowded]
         message = (
-            f"{crowded.total()} rows are at {_first_few(places)}, exactly where {CROWD} agents or "
-            "more are: a filler for 'not seen'? Leave these rows out: --where \"not (x = "
+            f"{crowded.total()} rows are at {_first_few(places)}, exactly where {MIN_CROWD} agents "
+            "or more are: a filler for 'not seen'? Leave these rows out: --where \"not (x = "
             f'{next(iter(crowded))[0]:g} and y = {next(iter(crowded))[1]:g})"'
         )
         return Finding("warning", "fillers", message, {"rows": crowded.total()})
-    if not seen.unseen:
-        return Finding("ok", "fillers", "no place is visited suddenly and exactly")
-    places = [f"({x:g}, {y:g})" for x, y in seen.survey.fillers.tolist()]
+    if not stats.at_fillers:
+        return Finding("ok", "fillers", "no position looks like a filler for 'not seen'")
+    places = [f"({x:g}, {y:g})" for x, y in stats.survey.fillers.tolist()]
     message = (
-        f"{seen.unseen} rows are at {_first_few(places)}, where agents are suddenly and exactly: "
+        f"{stats.at_fillers} rows are at {_first_few(places)}, to which agents jump exactly: "
         "a filler for 'not seen'? Import again, which quarantines them"
     )
-    return Finding("warning", "fillers", message, {"rows": seen.unseen})
+    return Finding("warning", "fillers", message, {"rows": stats.at_fillers})
 
 
-def _standing_together(seen: _Examination) -> Counter[tuple[float, float]]:
-    """Rows of agents that never leave one exact place, where others are at it too; by place."""
-    still = (seen.survey.low[:, :2] == seen.survey.high[:, :2]).all(1) & (seen.rows > 1)
+def _standing_together(stats: _Statistics) -> Counter[tuple[float, float]]:
+    """Rows of three or more agents that never leave the same exact position, by position."""
+    still = (stats.survey.low[:, :2] == stats.survey.high[:, :2]).all(1) & (stats.rows > 1)
     agents, rows = Counter[tuple[float, float]](), Counter[tuple[float, float]]()
-    for (x, y), count in zip(seen.survey.low[still, :2].tolist(), seen.rows[still], strict=True):
-        if not seen.crowded[x, y]:
+    for (x, y), count in zip(stats.survey.low[still, :2].tolist(), stats.rows[still], strict=True):
+        if not stats.crowded[x, y]:
             agents[x, y] += 1
             rows[x, y] += int(count)
-    return Counter({place: rows[place] for place, count in agents.items() if count >= CROWD})
+    return Counter({place: rows[place] for place, count in agents.items() if count >= MIN_CROWD})
 
 
-def _repeats(seen: _Examination) -> Finding:
-    share = _alternating(seen)
+def _repeats(stats: _Statistics) -> Finding:
+    share = _alternating(stats)
     if share < MANY_ALTERNATING:
-        return Finding("ok", "rate", "rows do not repeat the place of the row before in turn")
+        return Finding("ok", "rate", "rows do not repeat positions in turn")
     message = (
-        f"every second row repeats the place before ({share:.0%} of steps stand and move in "
+        f"every second row repeats the position before ({share:.0%} of steps stand and move in "
         f"turn): rows are written at twice the real rate; import again with --dt "
-        f"{2 * seen.store.dt:g}"
+        f"{2 * stats.store.dt:g}"
     )
     return Finding("warning", "rate", message, {"share": share})
 
 
-def _alternating(seen: _Examination) -> float:
-    return seen.alternating / max(seen.steps, 1)
+def _alternating(stats: _Statistics) -> float:
+    return stats.alternating / max(stats.steps, 1)
 
 
-def _reused_labels(seen: _Examination) -> Finding:
-    survey = seen.survey
-    low = np.stack([_by_scene(seen, corner, np.fmin) for corner in survey.low.T], 1)
-    high = np.stack([_by_scene(seen, corner, np.fmax) for corner in survey.high.T], 1)
-    diagonal = np.linalg.norm(high - low, axis=1)[seen.scene]
-    far = seen.leap > diagonal / 2
+def _reused_labels(stats: _Statistics) -> Finding:
+    survey = stats.survey
+    low = np.stack([_over_scenes(stats, corner, np.fmin) for corner in survey.low.T], 1)
+    high = np.stack([_over_scenes(stats, corner, np.fmax) for corner in survey.high.T], 1)
+    diagonal = np.linalg.norm(high - low, axis=1)[stats.scene]
+    far = stats.leap > diagonal / 2
     if not far.any():
         return Finding("ok", "labels", "no label comes back far away after a long gap")
     message = (
-        f"{far.sum()} labels come back after {LONG_GAP} or more steps and more than half the scene "
-        f"away ({_name_agents(seen, far)}): perhaps other agents under an old label"
+        f"{far.sum()} labels come back after {LONG_GAP_STEPS} or more steps and more than half the "
+        f"scene away ({_name_agents(stats, far)}): perhaps other agents under an old label"
     )
     return Finding("note", "labels", message, {"agents": int(far.sum())})
 
 
-def _leaks(seen: _Examination) -> list[Finding]:
+def _leaks(stats: _Statistics) -> list[Finding]:
     result = []
-    agents = int((seen.splits > 1).sum())
-    scenes = sum(len(parts) > 1 for parts in seen.scene_splits.values())
+    agents = int((stats.splits > 1).sum())
+    scenes = sum(len(parts) > 1 for parts in stats.scene_splits.values())
     if agents or scenes:
         message = (
             f"{scenes} scenes and {agents} agents are in several stored splits; no window crosses "
-            "a part, but the parts show the same places and people"
+            "splits, but they contain the same places and people"
         )
         result.append(Finding("note", "parts", message, {"scenes": scenes, "agents": agents}))
-    if seen.copies:
-        one, two = seen.store.labels(seen.copies[0])
+    if stats.copies:
+        first, second = stats.store.labels(stats.copies[0])
         message = (
-            f"{len(seen.copies)} trajectories move exactly as another one, for example "
-            f"{safe(one)} and {safe(two)}: copies, which can leak from one part into another"
+            f"{len(stats.copies)} trajectories are copies of another one, for example "
+            f"{safe(first)} and {safe(second)}; copies can leak from one split into another"
         )
-        result.append(Finding("warning", "copies", message, {"copies": len(seen.copies)}))
+        result.append(Finding("warning", "copies", message, {"copies": len(stats.copies)}))
     return result or [Finding("ok", "parts", "no agent, scene or path is in two stored splits")]
 
 
-def _windows(seen: _Examination, length: int) -> Finding:
-    counts = dict(seen.windows)
+def _windows(stats: _Statistics, length: int) -> Finding:
+    counts = dict(stats.windows)
     text = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
     message = f"windows of {length} steps by stored split: {text}"
     if not any(counts.values()):
-        longest = int(seen.rows.max())
+        longest = int(stats.rows.max())
         message += f"; the longest track has {longest} rows: use a shorter history or horizon"
         return Finding("error", "windows", message, counts)
     empty = [safe(name) for name, count in counts.items() if not count]
@@ -526,20 +503,20 @@ def _quarantine(store: Store) -> Finding:
 
 
 def _questions(store: Store) -> list[Finding]:
-    """What the import asked about the file, which is not answered yet, and what it made up."""
+    """Open questions of the import about the file, and rows that it interpolated."""
     notes = store.header.report.get("notes")
     questions = [str(n) for n in notes if "?" in str(n)] if isinstance(notes, list) else []
     result = [Finding("warning", "import", f"the import asked: {safe(n, 400)}") for n in questions]
     dropped = store.header.report.get("dropped")
     if isinstance(dropped, dict) and REPLACED in dropped:
         message = (
-            f"{dropped[REPLACED]} rows were {REPLACED}; a present knows a little of what follows"
+            f"{dropped[REPLACED]} rows were {REPLACED}; positions depend a little on the next row"
         )
         result.append(Finding("note", "import", message))
     return result
 
 
-def _by_scene(seen: _Examination, values: Floats, how: np.ufunc) -> Floats:
-    result = np.full(len(seen.store.scenes), np.nan)
-    how.at(result, seen.scene, values)
+def _over_scenes(stats: _Statistics, values: Floats, how: np.ufunc) -> Floats:
+    result = np.full(len(stats.store.scenes), np.nan)
+    how.at(result, stats.scene, values)
     return result

@@ -1,14 +1,14 @@
-"""Imports tracks of any size: read and sorted by DuckDB, cleaned part by part, written to a store.
+"""Imports files of tracks into a store: read and sorted by DuckDB, cleaned and written by parts.
 
-Memory holds what DuckDB is allowed and one part of the rows, plus a few numbers per trajectory;
-temporary files lie beside the output and are gone afterwards, whatever happens.
+Memory holds DuckDB's buffers, one part of the rows and a few numbers per trajectory. Temporary
+files lie beside the output and are removed afterwards, whatever happens.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -23,26 +23,27 @@ from trajflow.datasets.cleaning import (
     Cleaner,
     Rules,
     decide_rules,
-    on_lines,
     policies,
+    resample,
     scenes_of,
 )
-from trajflow.datasets.ingest import Ingest, Part, ReadOptions, Source, label_of
+from trajflow.datasets.ingest import ImportOptions, Ingest, Part, Source
 from trajflow.datasets.motion import MotionSurvey
+from trajflow.datasets.output import OutputFolder, disk_errors
 from trajflow.datasets.readers import check_settings, load_reader, read_files
 from trajflow.datasets.report import QUARANTINE, REPLACED, ImportReport, TroubledAgent
 from trajflow.datasets.schema import TrackBlock
+from trajflow.datasets.sql import label_of
 from trajflow.datasets.store import is_store
-from trajflow.datasets.writer import OutputFolder, StoreWriter, room_for
-from trajflow.errors import DataError, DataProblem
+from trajflow.datasets.writer import StoreWriter
+from trajflow.errors import ConfigError, DataError, DataProblem, did_you_mean
+from trajflow.remote import local_copy
 from trajflow.text import safe
 from trajflow.types import Bools, Ints
 
-PART_ROWS = 500_000
 LONG_GAP = 10
 MANY_CONFLICTS = 0.05
 MANY_OFF_GRID = 0.1
-DEGREES = "coordinates stay in degrees; --project makes them metres around each scene's centre"
 WORST_SCENES, WORST_AGENTS = 50, 10
 
 
@@ -51,7 +52,7 @@ class Progress:
     """How far an import is.
 
     Attributes:
-        stage: What is being done.
+        stage: The current stage.
         rows: Rows done in this stage.
         total: Rows to do, or None while that is not known.
     """
@@ -62,150 +63,127 @@ class Progress:
 
 
 def import_tracks(
-    source: str | None,
+    format: str | None,
     path: str | PathLike[str] | Sequence[str | PathLike[str]],
     out: str | PathLike[str],
+    options: ImportOptions | None = None,
     *,
-    columns: Mapping[str, str] | None = None,
-    dt: float | None = None,
-    unit: str | None = None,
-    scale: float | None = None,
-    dims: int | None = None,
-    factors: Mapping[str, float] | None = None,
-    project: bool = False,
-    where: str = "",
-    types: Sequence[str] = (),
-    resample: float | None = None,
-    max_gap: float | None = None,
-    speed_limit: float | None = None,
-    on_problem: Mapping[str, str] | str | None = None,
-    settings: Mapping[str, str] | None = None,
-    licence: str = "",
-    history: str = "",
     overwrite: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
-    part_rows: int = PART_ROWS,
+    **changes: Any,
 ) -> ImportReport:
-    """Read tracks from files into a new store.
+    r"""Read tracks from files into a new store.
 
-    Every row of the input is in the store, dropped on purpose and counted, or quarantined with a
-    reason in the store's table "quarantine"; the problems and their rules are in cleaning.py.
+    Every input row is written to the store, dropped on purpose and counted, or quarantined with a
+    reason in the store's table "quarantine". `cleaning.PROBLEMS` lists the reasons.
 
     Args:
-        source: Name of a format, see readers.available(); None: found from the files.
+        format: Name of a format, see `readers.available()`; None detects it from the files.
         path: File or folder to read, or several of one format.
         out: Store to write.
-        columns: Name in the file of each canonical column ("agent", "x", "y", "time", "frame",
-            "z", "scene", "type", "split"), for readers of tables.
-        dt: Seconds per step; by default what the format fixes or most rows have.
-        unit: Unit of the coordinates; by default what the format or the columns name.
-        scale: Metres per unit of the file; positions are multiplied by it.
-        dims: Coordinates that are read of a table, 2 or 3; by default z where there is one.
-        factors: What an axis of a table, such as {"z": 0.3048} for feet, is multiplied by.
-        project: Whether longitudes and latitudes become metres around the centre of each scene;
-            the store keeps the centres, so that forecasts come back in degrees.
-        where: Condition of the rows that are kept, a DuckDB expression of their columns (scene,
-            agent, type, split, time, x, y, z, and those of a table); it reads no file.
-        types: Types of agents that are kept; none for all.
-        resample: Step of the store in seconds; the place at each whole step lies on the straight
-            line between the row before it and the first row after it, never a later one.
-        max_gap: Seconds between two rows above which no such line is drawn; by default 2.5 steps,
-            or 2.5 times the usual time between rows if that is longer.
-        speed_limit: Speed above which a step is a jump, in units per second; inf for no limit; by
-            default guessed.
-        on_problem: "quarantine" or "refuse", for all problems or by problem.
-        settings: Choices that one reader alone knows, such as {"eth-time": "true"} of ethucy or
-            {"encoding": "latin-1"} of table.
-        licence: Terms of the data, stored with it.
-        history: The command that asks for this, stored with the data.
-        overwrite: Whether a store at `out` may be replaced.
-        progress: Called with how far the import is, after each file or part.
-        part_rows: Rows cleaned at once; with DuckDB's own limit it bounds the memory.
+        options: How to read and clean the files.
+        overwrite: Whether to replace an existing store at `out`.
+        progress: Called after each file or part.
+        **changes: Fields of `ImportOptions` to change in `options`; None keeps a field as it is.
 
     Returns:
-        What was found and done; also stored with the tracks.
+        Counts, decisions and notes; the same report is stored with the tracks.
 
     Raises:
-        DataError: The files cannot be read as what they are said to be.
-        DataProblem: There is a problem that `on_problem` refuses; nothing is written.
-        ConfigError: A problem or policy is unknown.
+        DataError: The files cannot be read in this format, or an option does not fit them.
+        DataProblem: The data has a problem that `on_problem` refuses; nothing is written.
+        ConfigError: An option, problem or policy is unknown.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from trajflow.datasets import import_tracks
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table = Path(folder) / "walk.csv"
+        ...     _ = table.write_text("id,t,x,y\n7,0.0,1,2\n7,0.4,1.5,2\n")
+        ...     report = import_tracks("table", table, Path(folder) / "walk.zarr", unit="m")
+        >>> report.rows_kept, report.dt
+        (2, 0.4)
     """
-    refused = [name for name, policy in policies(on_problem).items() if policy == "refuse"]
-    lines = "off-grid" not in (refused if isinstance(on_problem, str) else on_problem or {})
-    _check_numbers(dt=dt, scale=scale, resample=resample, max_gap=max_gap, speed_limit=speed_limit)
-    if max_gap is not None and resample is None:
-        raise DataError("max_gap is that of a resampling; give --resample SECONDS with it")
-    paths, out = _paths(path), Path(out)
+    options = _changed(options or ImportOptions(), changes)
+    refused = [name for name, policy in policies(options.on_problem).items() if policy == "refuse"]
+    _check_numbers(options)
+    paths, out = [local_copy(file) for file in _paths(path)], Path(out)
     output = OutputFolder(out, overwrite, is_store)
-    if source is not None:
-        load_reader(source)
-        check_settings(source, settings or {})
-    with room_for(out), output, closing(Ingest(output.scratch)) as rows:
-        options = ReadOptions(
-            folder=output.scratch,
-            columns=dict(columns or {}),
-            dt=dt,
-            unit=unit,
-            scale=scale,
-            dims=dims,
-            factors=dict(factors or {}),
-            project=project,
-            where=where,
-            types=types,
-            settings=dict(settings or {}),
-        )
-        source, result = read_files(rows.db, source, paths, options)
-        names = _names(paths, result.files)
-        if project:
-            _project(result)
-        _take_in(rows, result, options, progress)
+    if format is not None:
+        load_reader(format)
+        check_settings(format, options.settings)
+    with disk_errors(out), output, closing(Ingest(output.scratch)) as rows:
+        options = replace(options, folder=output.scratch)
+        format, source = read_files(rows.db, format, paths, options)
+        names = _names(paths, source.files)
+        if options.project:
+            _project(source)
+        for count in rows.read(source, options):
+            progress(Progress("reading", count, None))
+        if source.dates:
+            source.notes.append(f"time counts from {rows.count_from_midnight()} UTC")
         if not rows.label:
-            error = _useless(rows, rows.reasons(), names)
+            error = _no_usable_rows(rows, rows.reasons(), names)
             if rows.reasons().keys() & set(refused):
                 raise DataProblem(f"refused, nothing was written: {error}")
             raise error
-        survey = _survey(rows, result, part_rows, progress)
-        grid = None if resample is None else (resample, max_gap)
-        rules = decide_rules(survey, rows, result, dt is not None, speed_limit, lines, grid)
+        survey = MotionSurvey(len(rows.label), source.dims, source.unit)
+        sorted_parts = rows.sorted_parts(options.part_rows)
+        for part in _with_progress(rows, sorted_parts, "surveying", progress):
+            survey.add(part.track, part.time, part.position)
+        rules = decide_rules(survey, rows, source, options)
         writer = StoreWriter(
             output,
-            dims=result.dims,
+            dims=source.dims,
             dt=rules.dt,
             unit=rules.unit,
-            source=source,
-            licence=licence,
-            inputs=_describe_inputs(names, result.files),
-            history=history,
+            source=format,
+            licence=options.licence,
+            inputs=_describe_inputs(names, source.files),
+            history=options.history,
         )
         with writer:
-            counts = _Counts()
-            cleaner = Cleaner(rules)
-            for part in _parts(rows, rows.parts(), "writing", progress):
+            counts, cleaner = _Counts(), Cleaner(rules)
+            for part in _with_progress(rows, rows.parts(), "writing", progress):
                 for block in _blocks(part, cleaner, rows, counts):
                     writer.append(block)
             report = replace(
-                _report(rows, result, cleaner, counts),
-                source=source,
+                _report(rows, source, options, cleaner, counts),
+                source=format,
                 path=", ".join(map(str, paths)),
                 out=str(out),
-                scale=scale,
-                settings=dict(settings or {}),
-                max_gap=grid and rules.max_gap,
-                projected=project,
-                factors=dict(factors or {}),
             )
             _refuse(report, refused)
             if not report.rows_kept:
-                hints = _restart_notes(rows, result, rules)
-                raise _useless(rows, report.quarantined, names, hints)
+                hints = _restart_notes(rows, source, rules)
+                raise _no_usable_rows(rows, report.quarantined, names, hints)
             for batch in rows.quarantined(names):
                 writer.append_table(QUARANTINE, batch)
-            writer.folds = _folds(result.folds, counts.scenes)
+            writer.folds = _folds(source.folds, counts.scenes)
             if rows.centres is not None:
                 centres = dict(zip(rows.scenes, rows.centres.tolist(), strict=True))
                 writer.centres = {scene: tuple(centres[scene]) for scene in counts.scenes}
             writer.report = report.to_dict()
     return report
+
+
+def _changed(options: ImportOptions, changes: Mapping[str, Any]) -> ImportOptions:
+    names = [field.name for field in fields(ImportOptions)]
+    for name in changes:
+        if name not in names:
+            raise ConfigError(did_you_mean("import option", name, names))
+    return replace(options, **{name: v for name, v in changes.items() if v is not None})
+
+
+def _check_numbers(options: ImportOptions) -> None:
+    for name in ("dt", "scale", "resample", "max_gap", "speed_limit"):
+        value = getattr(options, name)
+        unlimited = value == float("inf") and name == "speed_limit"
+        if value is not None and not unlimited and not 0 < value < float("inf"):
+            raise DataError(f"{name} must be a positive number, got {value}")
+    if options.max_gap is not None and options.resample is None:
+        raise DataError("max_gap needs a resampling step; give --resample SECONDS with it")
 
 
 def _project(source: Source) -> None:
@@ -221,17 +199,7 @@ def _project(source: Source) -> None:
     )
 
 
-def _take_in(
-    rows: Ingest, source: Source, options: ReadOptions, progress: Callable[[Progress], None]
-) -> None:
-    for count in rows.read(source, options):
-        progress(Progress("reading", count, None))
-    if source.dates:
-        moment = np.datetime64(int(rows.count_from_midnight()), "s").astype(str).replace("T", " ")
-        source.notes.append(f"time counts from {moment} UTC")
-
-
-def _parts(
+def _with_progress(
     rows: Ingest,
     parts: Iterator[Part],
     stage: Literal["surveying", "writing"],
@@ -244,44 +212,23 @@ def _parts(
         progress(Progress(stage, done, total))
 
 
-def _survey(
-    rows: Ingest, source: Source, most: int, progress: Callable[[Progress], None]
-) -> MotionSurvey:
-    survey = MotionSurvey(len(rows.label), source.dims, source.unit)
-    for part in _parts(rows, rows.sorted_parts(most), "surveying", progress):
-        survey.add(part.track, part.time, part.position)
-    return survey
-
-
 @dataclass
 class _Counts:
-    """What was kept so far, and what was not.
-
-    Attributes:
-        scenes: Scenes with at least one kept row, in order.
-        types, splits: Trajectories of each type and rows of each split, kept.
-        steps: Steps of dt between consecutive kept rows.
-        gaps: Gaps that no straight line bridges.
-        kept, between, replaced, moved, cuts, turned: Rows kept, dropped between steps, replaced
-            by places on straight lines, moved in time; tracks cut; rows whose longitude was
-            turned by 360 degrees.
-    """
-
-    scenes: dict[str, None] = field(default_factory=dict)
-    types: Counter[str] = field(default_factory=Counter)
-    splits: Counter[str] = field(default_factory=Counter)
-    steps: Counter[int] = field(default_factory=Counter)
-    gaps: int = 0
+    scenes: dict[str, None] = field(default_factory=dict)  # those with a kept row, in order
+    types: Counter[str] = field(default_factory=Counter)  # kept trajectories
+    splits: Counter[str] = field(default_factory=Counter)  # kept rows
+    steps: Counter[int] = field(default_factory=Counter)  # steps of dt between kept rows
     kept: int = 0
     between: int = 0
-    replaced: int = 0
+    resampled: int = 0
     moved: int = 0
     cuts: int = 0
-    turned: int = 0
+    wide_gaps: int = 0
+    turned_longitudes: int = 0
 
 
 def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iterator[TrackBlock]:
-    """Clean whole trajectories; bad rows go to the quarantine, the others come scene by scene."""
+    """Clean whole trajectories: quarantine bad rows and yield the others scene by scene."""
     cleaned = cleaner(part)
     bad = cleaned.reason >= 0
     if bad.any():
@@ -291,22 +238,22 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iter
     counts.moved += cleaned.moved
     good = replace(part, position=cleaned.position).take(kept)
     if cleaned.position is not part.position:
-        counts.turned += int((good.position[:, 0] != part.position[kept, 0]).sum())
+        counts.turned_longitudes += int((good.position[:, 0] != part.position[kept, 0]).sum())
     step, cut = cleaned.step[kept], cleaned.cut[kept]
     if cleaner.rules.max_gap is not None and len(step):
-        counts.replaced += len(step)
-        far = np.diff(good.time) * cleaner.rules.seconds > cleaner.rules.max_gap
-        counts.gaps += int((far & (np.diff(good.track) == 0) & ~cut[1:]).sum())
-        good, step, cut = on_lines(good, cut, cleaner.rules)
+        counts.resampled += len(step)
+        wide = np.diff(good.time) * cleaner.rules.seconds > cleaner.rules.max_gap
+        counts.wide_gaps += int((wide & (np.diff(good.track) == 0) & ~cut[1:]).sum())
+        good, step, cut = resample(good, cut, cleaner.rules)
     counts.kept += len(step)
-    for _, own in scenes_of(good.scene):
-        yield _block(good.take(own), step[own], cut[own], cleaner.rules, rows, counts)
+    for _, chosen in scenes_of(good.scene):
+        yield _block(good.take(chosen), step[chosen], cut[chosen], cleaner.rules, rows, counts)
 
 
 def _block(
     part: Part, step: Ints, cut: Bools, rules: Rules, rows: Ingest, counts: _Counts
 ) -> TrackBlock:
-    begins, number = pieces(part.track, cut)
+    begins, number = _pieces(part.track, cut)
     tracks = part.track[begins].tolist()
     types = [rows.types[rows.kind[track]] for track in tracks]
     scene = rows.scenes[int(part.scene[0])]
@@ -329,24 +276,16 @@ def _block(
     )
 
 
-def pieces(track: Ints, cut: Bools) -> tuple[Ints, Ints]:
-    """Number the pieces of each kept trajectory from 1.
-
-    Args:
-        track: Trajectory of each row, sorted by trajectory, [N].
-        cut: Rows at which a new piece begins, [N].
-
-    Returns:
-        First row of each piece, and its number inside its trajectory.
-    """
+def _pieces(track: Ints, cut: Bools) -> tuple[Ints, Ints]:
+    """First row of each piece of a trajectory, and its number inside the trajectory, from 1."""
     new = np.concatenate(([True], np.diff(track) != 0))
     begins = np.flatnonzero(new | cut)
-    own = np.cumsum(new)[begins]
-    return begins, np.arange(len(begins)) - np.searchsorted(own, own) + 1
+    trajectory = np.cumsum(new)[begins]
+    return begins, np.arange(len(begins)) - np.searchsorted(trajectory, trajectory) + 1
 
 
 def _label(rows: Ingest, track: int, number: int) -> int | str:
-    """The source's label; "LABEL#2" for what follows after a jump."""
+    """The label in the file, with "#2", "#3", ... for the pieces after a jump."""
     label = rows.label[track]
     if number == 1:
         return label_of(label)
@@ -356,13 +295,15 @@ def _label(rows: Ingest, track: int, number: int) -> int | str:
     return name
 
 
-def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> ImportReport:
+def _report(
+    rows: Ingest, source: Source, options: ImportOptions, cleaner: Cleaner, counts: _Counts
+) -> ImportReport:
     rules = cleaner.rules
     dropped = {name: count for name, count in rows.dropped.items() if count}
     if counts.between:
         dropped["between steps"] = dropped.get("between steps", 0) + counts.between
-    if counts.replaced:
-        dropped[REPLACED] = counts.replaced
+    if counts.resampled:
+        dropped[REPLACED] = counts.resampled
     clocks = {rows.scenes[code]: shift for code, shift in cleaner.clock.items() if shift}
     steps = {
         (str(n) if n <= LONG_GAP else f">{LONG_GAP}"): c for n, c in sorted(counts.steps.items())
@@ -398,6 +339,11 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
         speed_limit=rules.speed_limit,
         speed_limit_from=rules.speed_limit_from,
         columns=dict(source.columns),
+        scale=options.scale,
+        settings=dict(options.settings),
+        max_gap=rules.max_gap if options.resample else None,
+        projected=options.project,
+        factors=dict(options.factors),
         row_interval=rules.row_interval,
         origin=rows.origin if source.dates else None,
         time_unit=source.time_unit,
@@ -406,14 +352,12 @@ def _report(rows: Ingest, source: Source, cleaner: Cleaner, counts: _Counts) -> 
             *rules.notes,
             *_restart_notes(rows, source, rules),
             *_grid_notes(rows, rules, counts),
-            *([DEGREES] if rules.unit == "degree" else ()),
-            *_notes(len(clocks), counts.turned),
+            *_coordinate_notes(rules, len(clocks), counts.turned_longitudes),
         ],
     )
 
 
 def _restart_notes(rows: Ingest, source: Source, rules: Rules) -> list[str]:
-    """What a clock that goes back in a file means, and many conflicts without one."""
     conflicts = rows.reasons()["conflict"]
     restarts = rows.restarts(LONG_GAP * (rules.row_interval or 0.0))
     if restarts:
@@ -447,19 +391,21 @@ def _grid_notes(rows: Ingest, rules: Rules, counts: _Counts) -> list[str]:
             f"{off} of {off + counts.kept} rows lie between steps of {rules.dt:g} s: --resample "
             f"{rules.dt:g}s puts places at whole steps on straight lines between rows"
         ]
-    if rules.max_gap is not None and counts.gaps:
-        return [f"{counts.gaps} gaps of more than {rules.max_gap:.3g} s are not bridged"]
+    if rules.max_gap is not None and counts.wide_gaps:
+        return [f"{counts.wide_gaps} gaps of more than {rules.max_gap:.3g} s are not bridged"]
     return []
 
 
-def _notes(clocks: int, turned: int) -> list[str]:
+def _coordinate_notes(rules: Rules, clocks: int, turned: int) -> list[str]:
     notes = []
+    if rules.unit == "degree":
+        notes.append("coordinates stay in degrees; --project converts them to metres per scene")
     if clocks:
         notes.append(f"the clocks of {clocks} scenes were shifted onto whole steps of dt")
     if turned:
         notes.append(
-            f"{turned} longitudes were turned by 360 degrees, so that tracks go on across the "
-            "date line and neighbors lie beside each other"
+            f"{turned} longitudes were turned by 360 degrees, so that tracks continue across the "
+            "date line"
         )
     return notes
 
@@ -485,10 +431,9 @@ def _refuse(report: ImportReport, refused: list[str]) -> None:
         )
 
 
-def _useless(
+def _no_usable_rows(
     rows: Ingest, reasons: Mapping[str, int], files: list[str], hints: Sequence[str] = ()
 ) -> DataError:
-    """The error for files of which no row can be used, with the first that cannot be read."""
     why = ", ".join(f"{name} {count}" for name, count in (dict(reasons) | rows.dropped).items())
     first = rows.fetch(
         """select file, "row", text from quarantine where text <> '' order by file, "row" limit 1"""
@@ -506,7 +451,6 @@ def _useless(
 
 
 def _folds(folds: Mapping[str, list[str]], kept: Mapping[str, None]) -> dict[str, list[str]] | None:
-    """The folds without scenes of which no row was kept."""
     result = {name: [s for s in tests if s in kept] for name, tests in folds.items()}
     return {name: tests for name, tests in result.items() if tests} or None
 
@@ -519,7 +463,7 @@ def _paths(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[Pa
 
 
 def _names(paths: Sequence[Path], files: list[Path]) -> list[str]:
-    """The name of each file as seen from the path the user gave."""
+    """The name of each file relative to the folder that the user gave."""
     folders = [path for path in paths if path.is_dir()]
     inside = ((f, next((p for p in folders if f.is_relative_to(p)), f.parent)) for f in files)
     return [file.relative_to(folder).as_posix() for file, folder in inside]
@@ -532,10 +476,3 @@ def _describe_inputs(names: list[str], files: list[Path]) -> list[dict[str, Any]
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         described.append({"name": name, "sha256": digest, "bytes": file.stat().st_size})
     return described
-
-
-def _check_numbers(**given: float | None) -> None:
-    for name, value in given.items():
-        endless = value == float("inf") and name == "speed_limit"
-        if value is not None and not endless and not 0 < value < float("inf"):
-            raise DataError(f"{name} must be a positive number, got {value}")

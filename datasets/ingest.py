@@ -1,14 +1,11 @@
-"""Rows of tracks on their way in: read by DuckDB, sorted on disk, handed on a part at a time.
+"""Reads the rows of an import with DuckDB, sorts them on disk and yields them part by part.
 
-Memory holds what DuckDB is allowed, one part of the sorted rows, and a few numbers per trajectory,
+Memory holds DuckDB's buffers, one part of the sorted rows and a few numbers per trajectory,
 whatever the size of the input.
 """
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from itertools import groupby
 from pathlib import Path
@@ -20,52 +17,62 @@ import pyarrow as pa
 
 from trajflow.datasets.projection import project, unproject
 from trajflow.datasets.schema import AXES, MAX_SPLITS
+from trajflow.datasets.sql import (
+    MAX_NAME,
+    check_expression,
+    clean_label,
+    connect,
+    is_name,
+    label,
+    label_key,
+    natural,
+    quoted,
+    reading,
+    real,
+    storage_errors,
+)
 from trajflow.errors import DataError
 from trajflow.types import Bools, Floats, Ints
 
-MAX_LINE = 1 << 17
-"""Bytes of a line of text."""
-MAX_NAME = 200
-MAX_TEXTS = 1000
-"""Rows that could not be read whose text is kept."""
-MAX_RESTARTS = 20
-"""A file whose time goes back more often is in no order of time."""
+MAX_TEXTS = 1000  # Unreadable rows agent_code text is kept
+MAX_RESTARTS = 20  # A file agent_code time goes back more often is not ordered by time
 NO_TYPE, NO_SPLIT = "agent", "all"
 BATCH = 122_880
-FIRST = 20_000
-"""Rows from which a reader tells how a table is written."""
-_LIMITS = {
-    "memory_limit": "320MB",
-    "max_temp_directory_size": "1TB",
-    "threads": 1,
-    "enable_progress_bar": False,
-    "TimeZone": "UTC",
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
-_WHOLE = re.compile(r"^([+-]?[0-9]+)\.0*$")
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+SAMPLE_ROWS = 20_000  # Rows from which the way a table is written is detected
 
 
 @dataclass(frozen=True)
-class ReadOptions:
-    """What the user said about files whose format leaves it open.
+class ImportOptions:
+    """How files of tracks are read and cleaned; what is left open is detected from the data.
 
     Attributes:
-        folder: Working folder of the import, for files that a reader makes.
-        columns: Name in the file of each canonical column ("agent", "time", "x", ...).
-        dt: Seconds per step.
-        unit: Unit of the coordinates.
+        columns: Name in the file of each canonical column ("agent", "x", "y", "time", "frame",
+            "z", "scene", "type", "split"), for tables; "" for no column.
+        dt: Seconds per step; by default fixed by the format, or the interval of most rows.
+        unit: Unit of the coordinates; by default named by the format or the columns.
         scale: Metres per unit of the file; positions are multiplied by it.
-        dims: Coordinates that are read, 2 or 3; None: z is read where there is one.
-        factors: What an axis of the file is multiplied by, where it has a unit of its own.
-        project: Whether longitudes and latitudes become metres around the centre of their scene.
-        where: Condition of the rows that are kept, a DuckDB expression of columns.
-        types: Types of agents that are kept; none for all.
-        settings: Choices that one reader alone knows; its `SETTINGS` has their names.
+        dims: Coordinates read from a table, 2 or 3; by default z is read where it exists.
+        factors: Factor by axis for axes with a unit of their own, such as {"z": 0.3048} for feet.
+        project: Convert longitudes and latitudes to metres around the centre of each scene; the
+            store keeps the centres, so that forecasts are returned in degrees.
+        where: Condition that kept rows fulfil, a DuckDB expression of their columns (scene, agent,
+            type, split, time, x, y, z and those of a table); it cannot read files.
+        types: Types of agents to keep; empty for all.
+        settings: Choices of a single reader, such as {"eth-time": "true"} of ethucy or
+            {"encoding": "latin-1"} of table.
+        resample: Step of the store in seconds; the position at each whole step is interpolated
+            linearly between the row before it and the first row after it.
+        max_gap: Longest gap in seconds to interpolate across; by default 2.5 steps, or 2.5 times
+            the typical time between rows if that is longer.
+        speed_limit: Speed above which a step is a jump, in units per second; inf for no limit; by
+            default estimated.
+        on_problem: "quarantine" or "refuse", for all problems or by problem.
+        licence: Terms of the data, stored with it.
+        history: The command that imports the data, stored with it.
+        part_rows: Rows cleaned at once; with DuckDB's own limit it bounds the memory.
+        folder: Working folder for files that a reader makes; set by the import.
     """
 
-    folder: Path
     columns: Mapping[str, str] = field(default_factory=dict)
     dt: float | None = None
     unit: str | None = None
@@ -76,16 +83,24 @@ class ReadOptions:
     where: str = ""
     types: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    resample: float | None = None
+    max_gap: float | None = None
+    speed_limit: float | None = None
+    on_problem: Mapping[str, str] | str | None = None
+    licence: str = ""
+    history: str = ""
+    part_rows: int = 500_000
+    folder: Path = Path()
 
 
 @dataclass
 class Source:
-    """What a reader found: one SELECT per file, and facts about all of them.
+    """What a reader returns: one SELECT per file, and facts about all files.
 
     A SELECT yields, in any order, the columns `row` (number of the row in its file, from 1),
-    `scene`, `agent`, `type`, `split` (text as the file has it; '' where unknown), `time` (seconds
-    or frames), `x`, `y`, `z` (NULL where unreadable), `fault` (name of a problem that the reader
-    found, or NULL) and `text` (the row as the file has it, for rows that cannot be used).
+    `scene`, `agent`, `type`, `split` (text as in the file; '' where missing), `time` (seconds or
+    frames), `x`, `y`, `z` (NULL where unreadable), `fault` (name of a problem that the reader
+    detected, or NULL) and `text` (the row as in the file, for rows that cannot be used).
 
     Attributes:
         selects: One statement per file.
@@ -93,9 +108,9 @@ class Source:
         dims: Coordinates of a position, D.
         dt: Seconds per step, if the format or the user fixes it.
         unit: Unit of the coordinates, if the format or the user fixes it.
-        frames: Times are frame numbers, to be scaled so that the usual step is dt.
+        frames: Times are frame numbers, to be scaled so that the typical step is dt.
         dates: Times are seconds since 1970, to be counted from the first midnight.
-        seconds_known: Whether the file tells that its times are seconds.
+        seconds_known: Whether the file states that its times are seconds.
         time_unit: Seconds per unit of the times in the files.
         columns: Which column of the file each canonical column was taken from.
         notes: Sentences for the report.
@@ -128,7 +143,7 @@ class Part:
         time: Seconds, or frames before they are scaled, [N].
         position: Coordinates as the file has them, [N, D].
         split: Code of the split each row belongs to, [N].
-        file, row: Where each row stands, [N].
+        file, row: File and row number that each row was read from, [N].
     """
 
     track: Ints
@@ -145,14 +160,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Fall:
-    """A row whose time is before that of the row above it.
-
-    Attributes:
-        file, row: Where it stands.
-        same_agent: Whether the row above it is of the same agent.
-        before, after: The two times, as the file has them.
-    """
+class TimeReversal:
+    """A row of a file agent_code time is before that of the row above it."""
 
     file: int
     row: int
@@ -193,19 +202,19 @@ class Ingest:
         self._track_type: list[int] = []
         self._texts, self.origin = 0, 0.0
         self.centres: Floats | None = None
-        self._falls: list[Fall] = []
-        self._turns, self._last = 0, (-1, 0, 0.0)
+        self._reversals: list[TimeReversal] = []
+        self._agent_changes, self._last = 0, (-1, 0, 0.0)  # last: file, track, time
 
     def close(self) -> None:
         """End the database; its files can be removed then."""
         self.db.close()
 
-    def read(self, source: Source, options: ReadOptions) -> Iterator[int]:
+    def read(self, source: Source, options: ImportOptions) -> Iterator[int]:
         """Read all files, one after the other; yields the number of rows so far.
 
         Raises:
-            DataError: A file cannot be read as what it is said to be, there are no rows, or the
-                condition of the options is none or chooses a type that is not there.
+            DataError: A file cannot be read in its format, there are no rows, the condition
+                `where` is invalid, or a type in `types` does not occur.
         """
         files = ", ".join(quoted(file.resolve()) for file in source.files)
         self.db.execute(f"set allowed_paths = [{files}]")
@@ -223,9 +232,9 @@ class Ingest:
         )
         for index, (select, file) in enumerate(zip(source.selects, source.files, strict=True)):
             with reading(file, options.where):
-                query = self._judged(select, source, chosen, options.project)
+                query = self._with_reason(select, source, chosen, options.project)
                 for batch in self.db.sql(query).to_arrow_reader(BATCH):
-                    self._take(batch, index)
+                    self._add_batch(batch, index)
                     yield self.rows_read
         if not self.rows_read:
             raise DataError(f"no rows in {source.files[0]} or its neighbors; is it empty?")
@@ -236,14 +245,14 @@ class Ingest:
         if options.project and self.label:
             self._find_centres()
 
-    def _condition(self, source: Source, options: ReadOptions) -> dict[str, str]:
-        """SQL of what a row must be to be kept, by the reason that is counted where it is not."""
+    def _condition(self, source: Source, options: ImportOptions) -> dict[str, str]:
+        """SQL conditions of kept rows, by the name under which other rows are counted."""
         chosen = {}
         if options.types:
             chosen["other types"] = f"type in ({', '.join(map(quoted, options.types))})"
         if options.where:
             check_expression(self.db, options.where)
-            rows = _named(source.selects[0])
+            rows = _clean_names(source.selects[0])
             columns = self.db.execute(f"describe {rows}").fetchall()
             names = [name for name, *_ in columns if name not in ("row", "fault", "text")]
             try:
@@ -259,16 +268,18 @@ class Ingest:
     def _refuse_types(self, source: Source, missing: list[str]) -> None:
         names: set[str] = set()
         for select in source.selects:
-            rows = self.db.execute(f"select distinct type from ({_named(select)}) limit 20")
+            rows = self.db.execute(f"select distinct type from ({_clean_names(select)}) limit 20")
             names.update(name for (name,) in rows.fetchall())
         raise DataError(
             f"--types: no agent is of type {missing[0]!r}; the types are "
             f"{', '.join(sorted(names)[:20])}"
         )
 
-    def _judged(self, select: str, source: Source, chosen: Mapping[str, str], project: bool) -> str:
-        """SQL: the rows of a reader, each with the reason why it cannot be used, or NULL."""
-        select = _named(select) if chosen else select
+    def _with_reason(
+        self, select: str, source: Source, chosen: Mapping[str, str], project: bool
+    ) -> str:
+        """SQL: rows with the reason why each is not used, or NULL; ":" marks dropped on purpose."""
+        select = _clean_names(select) if chosen else select
         unread = " or ".join(f"{name} is null" for name in ("time", *self._axes))
         dropped = [f"when {condition} then ':{why}'" for why, condition in source.dropped.items()]
         beyond = "when abs(y) > 90 or abs(x) > 540 then 'filler'" if project else ""
@@ -279,23 +290,22 @@ class Ingest:
                 when {unread} then 'not-a-number' {beyond} {" ".join(others)} end as reason
             from ({select})"""
 
-    def _take(self, batch: pa.RecordBatch, file: int) -> None:
+    def _add_batch(self, batch: pa.RecordBatch, file: int) -> None:
         self.rows_read += len(batch)
         reason = batch.column("reason")
         if reason.null_count < len(batch):
-            self._set_aside(batch.filter(reason.is_valid()), file)
+            self._reject(batch.filter(reason.is_valid()), file)
             batch = batch.filter(reason.is_null())
         code = {name: self._code(name, batch.column(name)) for name in ("scene", "type", "split")}
         track, named = self._track(code["scene"], code["type"], batch.column("agent"))
         named &= (code["type"] >= 0) & (code["split"] >= 0)
         if not named.all():
             batch = batch.append_column("nameless", pa.array(~named))
-            self._set_aside(batch.filter(batch.column("nameless")), file, "no-label")
+            self._reject(batch.filter(batch.column("nameless")), file, "no-label")
             batch = batch.filter(pa.array(named))
             track, code["split"] = track[named], code["split"][named]
         if len(batch):
-            self._count(track)
-            self._watch(track, batch.column("time").to_numpy(), batch.column("row"), file)
+            self._note_reversals(track, batch.column("time").to_numpy(), batch.column("row"), file)
             columns = {
                 "track": track.astype(np.int32),
                 "time": batch.column("time"),
@@ -307,81 +317,70 @@ class Ingest:
             self._insert("good", pa.table(columns))
 
     def _code(self, name: str, column: pa.Array) -> Ints:
-        """The code of each entry of a column of names, [N]; -1 where it can be no name."""
+        """The code of each name in a column, [N]; -1 where it is no valid name."""
         values = column.dictionary_encode()
         missing = {"type": NO_TYPE, "split": NO_SPLIT}.get(name, "")
         numbers = self._codes[name]
-        own = []
+        code = []
         for text in values.dictionary.to_pylist():
             label = clean_label(text) or missing
-            own.append(numbers.setdefault(label, len(numbers)) if is_name(label) else -1)
+            code.append(numbers.setdefault(label, len(numbers)) if is_name(label) else -1)
         if name == "split" and len(numbers) > MAX_SPLITS:
             raise DataError(
                 f"the column of splits has more than {MAX_SPLITS} names, such as "
                 f"{list(numbers)[-1]!r}; it is no split: map another column or none"
             )
-        codes: Ints = np.array(own, np.int64)[values.indices.to_numpy()]
+        codes: Ints = np.array(code, np.int64)[values.indices.to_numpy()]
         return codes
 
     def _track(self, scene: Ints, kind: Ints, agent: pa.Array) -> tuple[Ints, Bools]:
-        """The trajectory of each row in the order of appearance, and whether it has a name, [N]."""
+        """The trajectory of each row, by order of appearance, and whether it has a name, [N]."""
         agents = agent.dictionary_encode()
         labels = [clean_label(text) for text in agents.dictionary.to_pylist()]
         named = np.array([is_name(label) for label in labels], np.bool_)
-        whose = agents.indices.to_numpy()
-        complete = named[whose] & (scene >= 0)
-        pairs = pa.array((scene + 1) * (len(labels) + 1) + whose).dictionary_encode()
+        agent_code = agents.indices.to_numpy()
+        complete = named[agent_code] & (scene >= 0)
+        pairs = pa.array((scene + 1) * (len(labels) + 1) + agent_code).dictionary_encode()
         index, keys = pairs.indices.to_numpy(), pairs.dictionary.to_numpy()
         first = np.empty(len(keys), np.int64)
         first[index[::-1]] = np.arange(len(index))[::-1]
         numbers = np.full(len(keys), -1)
         for place in np.flatnonzero(complete[first] & (kind[first] >= 0)).tolist():
             row = first[place]
-            key = (int(scene[row]), labels[whose[row]])
+            key = (int(scene[row]), labels[agent_code[row]])
             numbers[place] = self._tracks.setdefault(key, len(self._tracks))
             if numbers[place] == len(self._track_type):
                 self._track_type.append(int(kind[row]))
         return numbers[index], numbers[index] >= 0
 
-    def _count(self, track: Ints) -> None:
-        if len(self.rows) < len(self._tracks):
-            grown = np.zeros(2 * len(self._tracks), np.int64)
-            grown[: len(self.rows)] = self.rows
-            self.rows = grown
-        self.rows[: int(track.max()) + 1] += np.bincount(track)
-
-    def _watch(self, track: Ints, time: Floats, row: pa.Array, file: int) -> None:
-        """Remember where time goes back from one row of a file to the next."""
+    def _note_reversals(self, track: Ints, time: Floats, row: pa.Array, file: int) -> None:
         last_file, last_track, last = self._last
-        goes_on = last_file == file
-        tracks = np.append(last_track if goes_on else track[0], track)
-        times = np.append(last if goes_on else time[0], time)
-        turn = tracks[1:] != tracks[:-1]
-        self._turns += int(turn.sum())
-        back = np.flatnonzero(times[1:] < times[:-1])[: MAX_TEXTS - len(self._falls)]
+        continues = last_file == file
+        tracks = np.append(last_track if continues else track[0], track)
+        times = np.append(last if continues else time[0], time)
+        changes = tracks[1:] != tracks[:-1]
+        self._agent_changes += int(changes.sum())
+        back = np.flatnonzero(times[1:] < times[:-1])[: MAX_TEXTS - len(self._reversals)]
         for index in back.tolist():
-            place = (file, row[index].as_py(), not bool(turn[index]))
-            self._falls.append(Fall(*place, float(times[index]), float(time[index])))
+            place = (file, row[index].as_py(), not bool(changes[index]))
+            reversal = TimeReversal(*place, float(times[index]), float(time[index]))
+            self._reversals.append(reversal)
         self._last = (file, int(track[-1]), float(time[-1]))
 
-    def restarts(self, least: float) -> list["Fall"]:
-        """Where time goes back by `least` or more in a file that is otherwise in order of time.
-
-        Args:
-            least: In the unit of the files' clock.
-        """
-        falls = [fall for fall in self._falls if fall.before - fall.after >= least]
-        sorted_by_agent = self._turns < 2 * len(self._tracks)
-        few = len(falls) <= MAX_RESTARTS and self._turns >= 10 * len(falls)
+    def restarts(self, least: float) -> list[TimeReversal]:
+        """Where time goes back by `least`, in the files' unit, in a file otherwise in its order."""
+        back = [turn for turn in self._reversals if turn.before - turn.after >= least]
+        sorted_by_agent = self._agent_changes < 2 * len(self._tracks)
+        few = len(back) <= MAX_RESTARTS and self._agent_changes >= 10 * len(back)
         if few and not sorted_by_agent:
-            return falls
-        inside = [fall for fall in self._falls if fall.same_agent]
-        if MAX_RESTARTS * len(inside) > int(self.rows.sum()):
+            return back
+        inside = sum(turn.same_agent for turn in self._reversals)
+        if MAX_RESTARTS * inside > int(self.rows.sum()):
             return []
-        return [fall for fall in falls if fall.same_agent]
+        return [turn for turn in back if turn.same_agent]
 
-    def _set_aside(self, batch: pa.RecordBatch, file: int, reason: str = "") -> None:
-        """Count the rows that are dropped on purpose; quarantine the others."""
+    def _reject(self, batch: pa.RecordBatch, file: int, reason: str = "") -> None:
+        """Count the rows dropped on purpose; quarantine the others."""
         reasons = [reason] * len(batch) if reason else batch.column("reason").to_pylist()
         self.dropped.update(reason[1:] for reason in reasons if reason.startswith(":"))
         kept = [index for index, reason in enumerate(reasons) if not reason.startswith(":")]
@@ -402,7 +401,7 @@ class Ingest:
         self._add_quarantined({"reason": reasons, **names, "text": texts}, values | places)
 
     def quarantine(self, part: Part, reason: list[str]) -> None:
-        """Set rows aside, each with the name of its problem, N of them."""
+        """Quarantine rows, each with the name of its problem, N of them."""
         texts = {
             "reason": reason,
             "scene": [self.scenes[code] for code in part.scene],
@@ -425,10 +424,7 @@ class Ingest:
         self._writer.unregister("batch")
 
     def _number(self) -> None:
-        """Number the trajectories anew: scenes in natural order of names, agents in that of labels.
-
-        So nothing depends on the order of rows in the files.
-        """
+        """Renumber trajectories by scene and label, so the order of rows in files has no effect."""
         scenes = list(self._codes["scene"])
         scene_key = [(natural(name), name) for name in scenes]
         keys = [(scene_key[s], label_key(agent), agent) for s, agent in self._tracks]
@@ -441,12 +437,13 @@ class Ingest:
         self.scene = np.array([code[scenes[tracks[i][0]]] for i in order], np.int64)
         self.types, self.splits = list(self._codes["type"]), list(self._codes["split"])
         self.kind = np.array(self._track_type, np.int64)[order]
-        self.rows = self.rows[: len(order)][order]
+        counts = dict(self.fetch("select track, count(*) from good group by track"))
+        self.rows = np.array([counts.get(track, 0) for track in order.tolist()], np.int64)
         self._writer.execute("create table numbers (track int, number int)")
         self._insert("numbers", pa.table({"track": np.arange(len(rank)), "number": rank}))
 
     def _find_centres(self) -> None:
-        """The mean direction of the places of each scene, rounded: no order of rows shows in it."""
+        """The mean direction of each scene's rows, rounded to not depend on their order."""
         rows = self.fetch(
             """select number, sum(cos(radians(y)) * cos(radians(x))),
                 sum(cos(radians(y)) * sin(radians(x))), sum(sin(radians(y)))
@@ -457,40 +454,38 @@ class Ingest:
         angles = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
         self.centres = np.rad2deg(np.stack(angles, 1)).round(3)
 
-    def count_from_midnight(self) -> float:
-        """Count times from the midnight before the first, and answer with that moment.
-
-        Returns:
-            Seconds since 1970, as the times were until now.
-        """
+    def count_from_midnight(self) -> str:
+        """Count times from the midnight before the first, and return that moment as text."""
         first = self.fetch("select min(time) from good")[0][0] or 0.0
         self.origin = float(first) // 86_400.0 * 86_400.0
-        return self.origin
+        return str(np.datetime64(int(self.origin), "s")).replace("T", " ")
 
     def sorted_parts(self, most: int) -> Iterator[Part]:
-        """All rows sorted, whole trajectories of at most so many rows at once; kept for `parts`.
+        """Sort all rows and yield whole trajectories, at most `most` rows at once.
 
-        A scene that fits stays whole; only a single longer trajectory exceeds the bound.
+        A scene that fits stays whole; only a single longer trajectory exceeds the bound. The parts
+        are also written to a file, from which `parts` reads them again.
         """
         axes = ", ".join(self._axes)
-        with sorting(), (self.folder / "sorted").open("wb") as file:
+        with storage_errors(), (self.folder / "sorted").open("wb") as file:
             reader = self.db.sql(
                 f"""select number, time - {real(self.origin)} as time, {axes}, split, file, "row"
                 from good join numbers using (track) order by number, time, file, "row" """
             ).to_arrow_reader(BATCH)
-            held: list[pa.RecordBatch] = []
+            batches: list[pa.RecordBatch] = []
             with pa.ipc.new_stream(file, reader.schema) as stream:
                 for size in self._part_sizes(most):
-                    while sum(map(len, held)) < size:
-                        held.append(reader.read_next_batch())
-                    table = pa.Table.from_batches(held)
-                    held = table.slice(size).to_batches()
+                    while sum(map(len, batches)) < size:
+                        batches.append(reader.read_next_batch())
+                    table = pa.Table.from_batches(batches)
+                    batches = table.slice(size).to_batches()
                     table = table.slice(0, size).combine_chunks()
                     stream.write_table(table)
                     yield self._part(table)
 
     def parts(self) -> Iterator[Part]:
-        """The same parts once more."""
+        """Yield the same parts again; the unsorted rows are deleted, which frees their memory."""
+        self._writer.execute("drop table good")
         with (self.folder / "sorted").open("rb") as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
                 yield self._part(pa.Table.from_batches([batch]))
@@ -512,19 +507,19 @@ class Ingest:
         )
 
     def times(self, most: int = BATCH) -> Floats:
-        """The first times of the scene that has most rows, increasing; known once it is sorted."""
+        """The first `most` times of the scene with most rows, increasing."""
         largest = int(np.bincount(self.scene, self.rows).argmax())
-        own = np.flatnonzero(self.scene == largest)
-        with sorting():
+        tracks = np.flatnonzero(self.scene == largest)
+        with storage_errors():
             result = self.db.sql(
                 f"""select distinct time - {real(self.origin)} as time from good
-                join numbers using (track) where number between {own[0]} and {own[-1]}
+                join numbers using (track) where number between {tracks[0]} and {tracks[-1]}
                 order by time limit {most}"""
             )
             return np.asarray(result.fetchnumpy()["time"], np.float64)
 
     def has(self, scene: int, label: str) -> bool:
-        """Whether a scene, given by its code, has an agent of this label."""
+        """Whether a scene, by code, has an agent with this label."""
         return (self._codes["scene"][self.scenes[scene]], label) in self._tracks
 
     def _part_sizes(self, most: int) -> list[int]:
@@ -543,7 +538,7 @@ class Ingest:
         return sizes
 
     def quarantined(self, files: list[str]) -> Iterator[dict[str, Any]]:
-        """The rows of the quarantine as columns, in batches; `files` are the names of the files."""
+        """The quarantined rows as columns, in batches; `files` are the names of the files."""
         result = self.db.sql("from quarantine").to_arrow_reader(BATCH)
         for batch in result:
             columns: dict[str, Any] = {}
@@ -566,7 +561,7 @@ class Ingest:
         )
 
     def worst(self, by: str, most: int) -> dict[tuple[str, ...], Counter[str]]:
-        """Rows in quarantine by problem, for the groups of some columns that have most of them."""
+        """Quarantined rows by problem, of the `most` groups of columns `by` with most of them."""
         result = self.fetch(
             f"""with counts as (select {by}, reason, count(*) as n, min(rowid) as seen
                 from quarantine group by all)
@@ -585,159 +580,21 @@ class Ingest:
         return self.db.execute(query).fetchall()
 
 
-def check_expression(db: duckdb.DuckDBPyConnection, where: str) -> None:
-    """Refuse what is no single expression, or reads more than the columns of a row.
-
-    Raises:
-        DataError: With what is wrong.
-    """
-    trees = []
-    for query in (f"select {where}\n", f"select ({where}\n)"):
-        tree = json.loads(db.execute("select json_serialize_sql(?)", [query]).fetchall()[0][0])
-        if tree["error"]:
-            raise DataError(
-                f"--where {where!r} is no condition: {tree['error_message']}; write one as in "
-                "--where \"type = 'ship' and x > 0\""
-            )
-        trees.append(json.dumps(tree))
-    if any('"class": "SUBQUERY"' in tree for tree in trees):
-        raise DataError(f"--where {where!r} selects from a table; use the columns of a row only")
-
-
-def _named(select: str) -> str:
-    """SQL: rows of a reader with their names as a store has them."""
+def _clean_names(select: str) -> str:
+    """SQL: the rows of a reader with names cleaned as in the store."""
     kind = f"coalesce(nullif({label('type')}, ''), '{NO_TYPE}')"
     names = f"{label('scene')} as scene, {label('agent')} as agent, {kind} as type"
     return f"select * replace ({names}) from ({select})"
-
-
-@contextmanager
-def reading(file: Path, where: str = "") -> Iterator[None]:
-    """Turn what DuckDB says of a file into an error of ours.
-
-    Raises:
-        DataError: The file is no text in its encoding, has endless lines, or is no such table; or
-            a condition of its rows fails.
-    """
-    with sorting():
-        try:
-            yield
-        except duckdb.Error as error:
-            if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
-                raise
-            text = str(error)
-            if where and isinstance(
-                error, (duckdb.ConversionException, duckdb.OutOfRangeException)
-            ):
-                raise DataError(
-                    f"--where {where!r} fails in {file}: {text.splitlines()[0][:200]}; compare "
-                    "texts with texts, or use try_cast(NAME as double)"
-                ) from None
-            line = re.search(r"Line: ([0-9]+)", text)
-            where = f" (line {line[1]})" if line else ""
-            if "unicode" in text or "encod" in text:
-                why = "no table in UTF-8 text; convert it or name its encoding"
-            elif "line size" in text.lower():
-                why = (
-                    f"no table: a line is longer than {MAX_LINE} bytes; is a quote left open there?"
-                )
-            else:
-                why = f"no table that can be read: {text.splitlines()[0][:200]}"
-            raise DataError(f"{file} is {why}{where}") from None
-
-
-@contextmanager
-def sorting() -> Iterator[None]:
-    """Turn what the disk or the memory says to DuckDB into the error that the system would give.
-
-    Raises:
-        OSError: The disk is full, read-only or broken.
-        DataError: The rows need more memory than is allowed.
-    """
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        if "No space" in str(error) or "temp_directory" in str(error):
-            raise OSError(28, "No space left on device") from error
-        raise DataError(
-            "the rows need more memory than an import takes; divide the file"
-        ) from error
-    except duckdb.IOException as error:
-        for number, words in ((28, "No space left"), (27, "File too large"), (30, "Read-only")):
-            if words in str(error):
-                raise OSError(number, words) from error
-        raise DataError(f"the rows cannot be read or sorted: {str(error)[:200]}") from error
-
-
-def connect() -> duckdb.DuckDBPyConnection:
-    """A database in memory with bounds on memory and threads, which downloads nothing."""
-    db = duckdb.connect(":memory:")
-    for name, value in _LIMITS.items():
-        db.execute(f"set {name} = {value!r}")
-    return db
-
-
-def quoted(value: object) -> str:
-    """SQL: a text constant."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def real(value: float) -> str:
-    """SQL: a double, to the last bit; a plain 0.1 would be a decimal."""
-    return f"'{value!r}'::double"
-
-
-def number(column: str) -> str:
-    """SQL: the finite plain decimal number that a text is, or NULL; a cast alone takes 1_000."""
-    value = f"try_cast({column} as double)"
-    odd = f"contains({column}::varchar, '_') or contains({column}::varchar, '+-')"
-    return f"(case when isfinite({value}) and not ({odd}) then {value} end)"
-
-
-def label(column: str) -> str:
-    """SQL: a name as text, trimmed; a whole number written as 7.0 becomes 7, a missing one ''."""
-    text = f"coalesce({column}::varchar, '')"
-    trimmed = f"trim(left({text}, 1000), ' \t\n\v\f\r')"
-    whole = rf"regexp_replace({trimmed}, '^([+-]?[0-9]+)\.0*$', '\1')"
-    odd = rf"regexp_matches({text}, '^[\s\v]|[\s\v]$|\.0*$')"  # few are: the test is cheaper
-    return f"(case when {odd} then {whole} else {text} end)"
-
-
-def clean_label(text: str | None) -> str:
-    """A name, trimmed; a whole number written as 7.0 becomes 7, a missing one ''."""
-    return _WHOLE.sub(r"\1", (text or "")[:1000].strip(" \t\n\v\f\r"))
-
-
-def is_name(text: str) -> bool:
-    """Whether a text can be the name of something."""
-    return 0 < len(text) <= MAX_NAME and "\0" not in text
-
-
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key that puts "video2" before "video10"."""
-    pieces = re.findall(r"[0-9]{1,18}|[^0-9]+", name)
-    return tuple((0, int(p), "") if p.isdigit() and p.isascii() else (1, 0, p) for p in pieces)
-
-
-def label_of(text: str) -> int | str:
-    """A label as the number it is the usual way of writing; any other text as it is."""
-    return int(text) if _INTEGER.fullmatch(text) else text
-
-
-def label_key(text: str) -> tuple[int, int, tuple[tuple[int, int, str], ...]]:
-    """A sort key of labels: numbers first, then texts in natural order."""
-    result = label_of(text)
-    return (0, result, ()) if isinstance(result, int) else (1, 0, natural(result))
 
 
 def _groups(rows: Ints, most: int) -> Iterator[int]:
     if rows.sum() <= most:
         yield int(rows.sum())
         return
-    held = 0
+    total = 0
     for count in rows.tolist():
-        if held and held + count > most:
-            yield held
-            held = 0
-        held += count
-    yield held
+        if total and total + count > most:
+            yield total
+            total = 0
+        total += count
+    yield total

@@ -1,4 +1,4 @@
-"""How trajectories move: steps and speeds, longitudes, and what speeds say about units."""
+"""Statistics of motion: steps and speeds, time steps, longitudes, fillers and implausible units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,42 +9,34 @@ from numpy.lib.stride_tricks import sliding_window_view
 from trajflow.types import Bools, Floats, Ints
 
 WINDOW = 5
-SAMPLE = 1 << 14
-NEAR = 0.25
-"""Times this close to the median are averaged."""
-ROUNDED = 0.02
-"""Clocks are rounded by less than this share of a step; a mean further off is jitter."""
-SAME, ENOUGH_STEPS = 0.1, 30
-"""Times this close to a multiple of a step are one, and so many tell whether most are."""
-REGULAR = 0.4
-"""Share of such times that a clock with a jitter of a tenth of a step still has."""
-COARSE = 0.02
-"""Share of times from row to row that are no usual step where a rounded clock is looked for."""
-STRAIGHT = 0.6
-SUDDEN = 10.0
-"""A step to a place that stands for "not seen" is this many times faster than the agent typically
-is."""
-VISITS = 3
-"""Visits of such a place, by sudden steps, that tell it."""
-FAST = 20.0
-"""A jump is this many times faster than the 99th percentile of running speeds."""
+SAMPLE_SIZE = 1 << 14
+NEAR_MEDIAN = 0.25  # Intervals this close to the median are averaged
+ROUNDING_SHARE = 0.02  # Rounding moves the mean by less than this share of a step; more is jitter
+# Tolerance and number of intervals to test for multiples of a step
+MULTIPLE_TOLERANCE, MIN_INTERVALS = 0.1, 30
+MIN_REGULAR_SHARE = 0.4  # Share of such multiples that a clock with 10 % jitter still has
+MIN_ODD_SHARE = 0.02  # Share of odd intervals from which on a rounded clock is considered
+MIN_STRAIGHTNESS = 0.6
+SUDDEN_FACTOR = 10.0  # A step to a filler position is this many times faster than typical
+MIN_VISITS = 3  # Visits by sudden steps that make a position a filler
+JUMP_FACTOR = 20.0  # A jump is this many times faster than the 99th percentile of running speeds
 WALKING = ("pedestrian", "person", "people", "walker", "human")
+# Metres per second between which the typical speed of a moving agent of a type lies
 SPEEDS = {
     **dict.fromkeys(WALKING, (0.3, 3.0)),
     **dict.fromkeys(("biker", "bicycle", "cyclist", "skater", "cart", "scooter"), (0.5, 15.0)),
     **dict.fromkeys(("car", "vehicle", "truck", "bus", "van", "motorcycle"), (0.5, 45.0)),
     **dict.fromkeys(("ship", "boat", "vessel"), (0.3, 30.0)),
 }
-"""Metres per second between which the typical speed of a moving agent of a type lies."""
-APART, AGENT_APART = 20.0, 30.0
-FEW_APART = 300.0
-ENOUGH = 5
-SPREAD = 5.0
+SCENE_RATIO, AGENT_RATIO = 20.0, 30.0
+FEW_AGENTS_RATIO = 300.0
+MIN_AGENTS = 5
+EXTENT_RATIO = 5.0
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What lies between consecutive rows of the same trajectory, N steps.
+    """The N steps between consecutive rows of the same trajectory.
 
     Attributes:
         row: Index of the later row of each step, [N].
@@ -65,20 +57,14 @@ class Steps:
 
 
 def steps_of(track: Ints, time: Floats, position: Floats) -> Steps:
-    """The steps of N rows that are sorted by trajectory and time, times of one being different.
-
-    Args:
-        track: Trajectory of each row, [N].
-        time: Seconds, [N].
-        position: World coordinates, [N, D].
-    """
+    """Steps between rows sorted by trajectory [N] and strictly by time [N]; positions [N, D]."""
     row = np.flatnonzero(track[1:] == track[:-1]) + 1
     length = np.linalg.norm(position[row] - position[row - 1], axis=1)
     return Steps(row, track[row], time[row] - time[row - 1], length)
 
 
 def _typical_steps(track: Ints, time: Floats, position: Floats) -> tuple[Steps, Floats]:
-    """The steps of K trajectories, numbered from 0, and the typical speed of each, [K]."""
+    """The steps of K trajectories, numbered from 0, and the median speed of each, [K]."""
     number = np.cumsum(np.diff(track, prepend=-1) != 0) - 1
     steps = steps_of(number, time, position)
     moving = steps.length > 0
@@ -89,15 +75,15 @@ def _typical_steps(track: Ints, time: Floats, position: Floats) -> tuple[Steps, 
 def running_speed(steps: Steps) -> Floats:
     """The second lowest of every five consecutive speeds of a trajectory, [N].
 
-    A lasting speed shows in it; a jump, or two glitches with four fast steps, do not.
+    It follows a speed that lasts, and ignores a jump or two glitches with four fast steps.
     """
     return np.asarray(np.partition(steps.speed[windows_of(steps.track)], 1, axis=1)[:, 1])
 
 
 def lasting_speed(steps: Steps) -> Floats:
-    """The lower of two running speeds that share no step, [N]; a tenth of bad rows fits in both.
+    """The lower of two consecutive running speeds that share no step, [N].
 
-    Where no trajectory has ten steps it is the running speed itself.
+    This tolerates a tenth of bad rows. Without ten steps in a trajectory, the running speed.
     """
     speed, track = running_speed(steps), steps.track[windows_of(steps.track)[:, 0]]
     pair = track[WINDOW:] == track[:-WINDOW]
@@ -105,21 +91,17 @@ def lasting_speed(steps: Steps) -> Floats:
 
 
 def find_fillers(steps: Steps, typical: Floats, position: Floats) -> Floats:
-    """Places that stand for "not seen", [F, 2]: agents are there suddenly, and exactly there.
+    """Positions that stand for "not seen", [F, 2]: agents jump to exactly there.
 
-    Such a place is visited three times or more, by steps ten times faster than the agent's
-    typical one: in the middle of a track and back to where it was, or for two rows or more at its
-    begin or end. Other visits, by typical steps, are fewer.
-
-    Args:
-        steps: Steps of N rows.
-        typical: Typical speed of each trajectory, [K].
-        position: Coordinates of the rows, [N, D]; the first two tell the place.
+    A filler is visited three times or more by steps ten times faster than typical: in the middle
+    of a track with a return to where it was, or for two rows or more at its start or end. Visits
+    by typical steps are fewer. `typical` is the speed of each trajectory, [K]; the first two
+    coordinates of positions [N, D] are compared.
     """
     place = position[:, :2]
     sudden, first = np.zeros(len(place), np.bool_), np.ones(len(place), np.bool_)
-    sudden[steps.row] = steps.speed > SUDDEN * typical[steps.track]
-    if np.count_nonzero(sudden) < VISITS:
+    sudden[steps.row] = steps.speed > SUDDEN_FACTOR * typical[steps.track]
+    if np.count_nonzero(sudden) < MIN_VISITS:
         return np.empty((0, 2))
     first[steps.row] = False
     begin = np.flatnonzero(first | np.append(True, (np.diff(place, axis=0) != 0).any(1)))
@@ -132,15 +114,15 @@ def find_fillers(steps: Steps, typical: Floats, position: Floats) -> Floats:
     visit = (starts | sudden[begin]) & (ends | np.append(sudden, True)[after]) & ~(starts & ends)
     visit &= np.where(starts | ends, after - begin > 1, back)
     result, counts = np.unique(there[visit], axis=0, return_counts=True)
-    result, counts = result[counts >= VISITS], counts[counts >= VISITS]
-    runs = [int(((there == one).all(1) & ~(starts & ends)).sum()) for one in result]
+    result, counts = result[counts >= MIN_VISITS], counts[counts >= MIN_VISITS]
+    runs = [int(((there == filler).all(1) & ~(starts & ends)).sum()) for filler in result]
     return np.asarray(result[2 * counts >= runs])
 
 
 def off_earth(position: Floats) -> Floats:
-    """Places beyond 90 degrees of latitude with two rows or more, [F, 2]; none if half are there.
+    """Positions beyond 90 degrees of latitude with two rows or more, [F, 2].
 
-    Then y is no latitude.
+    None if half of the rows are there: then y is no latitude.
     """
     beyond = position[np.abs(position[:, 1]) > 90, :2]
     if 2 * len(beyond) >= len(position):
@@ -150,24 +132,17 @@ def off_earth(position: Floats) -> Floats:
 
 
 def at_places(position: Floats, places: Floats) -> Bools:
-    """Whether a row is exactly at one of some places, [N]."""
-    there = np.zeros(len(position), np.bool_)
+    """Whether each row is exactly at one of the places, [N]."""
+    result = np.zeros(len(position), np.bool_)
     for place in places:
-        there |= (position[:, :2] == place).all(1)
-    return there
+        result |= (position[:, :2] == place).all(1)
+    return result
 
 
 def straightness(steps: Steps, position: Floats) -> tuple[Ints, Floats]:
-    """Net distance over path length of every five consecutive steps that move at all.
+    """Trajectory, and net distance over path length, of every five steps with motion, [W] each.
 
-    A straight path has 1, jitter about a place 0.3, a random walk 0.45.
-
-    Args:
-        steps: Steps of N rows.
-        position: World coordinates of these rows, [N, D].
-
-    Returns:
-        Trajectory of each such window, and the ratio, both [W].
+    A straight path has 1, a random walk 0.45, jitter around a position 0.3. Positions are [N, D].
     """
     windows = windows_of(steps.track)
     path = steps.length[windows].sum(1)
@@ -181,7 +156,7 @@ def medians(values: Floats, group: Ints, count: int, least: int = 1) -> Floats:
     """Median of the values of each group, [K]; NaN for groups with fewer than `least`.
 
     Args:
-        values: What to take the median of, [N].
+        values: Values, [N].
         group: Group of each value, [N].
         count: Number of groups, K.
         least: Values that a group must have.
@@ -199,7 +174,7 @@ def medians(values: Floats, group: Ints, count: int, least: int = 1) -> Floats:
 
 
 def continuous(longitude: Floats, track: Ints) -> Floats:
-    """Longitudes without the jump at 180 degrees, [N], each trajectory on its first row's turn."""
+    """Longitudes without jumps at 180 degrees, [N], continued from each trajectory's first row."""
     turns = np.zeros(len(longitude))
     same = track[1:] == track[:-1]
     turns[1:] = np.where(same, -np.rint(np.diff(longitude) / 360), 0)
@@ -216,9 +191,9 @@ def mean_longitude(longitude: Floats) -> float:
 
 
 def near_longitude(longitude: Floats, track: Ints, reference: float) -> Floats:
-    """Continuous longitudes turned by whole turns so that each trajectory is near a reference.
+    """Continuous longitudes, each trajectory turned by multiples of 360 to near a reference, [N].
 
-    Neighbors on both sides of the date line thus lie beside each other, [N].
+    Agents on both sides of the date line are then close to each other.
     """
     straight = continuous(longitude, track)
     _, group = np.unique(track, return_inverse=True)
@@ -236,7 +211,7 @@ def windows_of(track: Ints) -> Ints:
 
 @dataclass
 class Sample:
-    """At most 2 x 16 384 values of a longer sequence, evenly thinned."""
+    """A sequence thinned evenly to at most 2 x 16 384 values."""
 
     values: Floats = field(default_factory=lambda: np.empty(0))
     every: int = 1
@@ -246,13 +221,13 @@ class Sample:
         """Add values, [N]."""
         self.values = np.concatenate((self.values, values[self._skip :: self.every]))
         self._skip = (self._skip - len(values)) % self.every
-        while len(self.values) >= 2 * SAMPLE:
+        while len(self.values) >= 2 * SAMPLE_SIZE:
             self.values = self.values[::2]
             self.every *= 2
 
 
 def clock_shift(time: Floats, step: float) -> tuple[float, float]:
-    """What times, [N], are ahead of whole steps: their circular mean, and its standard error."""
+    """Circular mean of the offsets of times, [N], from whole steps, and its standard error."""
     wave = np.exp(2j * np.pi * (time / step % 1)).mean()
     spread = np.sqrt(max(0.0, -2 * np.log(max(abs(wave), 1e-300))))
     turn = step / (2 * np.pi)
@@ -261,10 +236,10 @@ def clock_shift(time: Floats, step: float) -> tuple[float, float]:
 
 @dataclass
 class TimeStep:
-    """The time from row to row that most rows have, from samples of it.
+    """Estimates the typical interval between rows of an agent.
 
     Clocks are written with few digits: 30 frames per second as 0.033, 0.033, 0.034 s. The mean of
-    the times near the median is exact where the median would drift off the grid.
+    the intervals near the median is exact where the median would drift off the grid.
     """
 
     sample: Sample = field(default_factory=Sample)
@@ -273,60 +248,56 @@ class TimeStep:
     _middle: float = np.nan
 
     def add(self, seconds: Floats) -> None:
-        """Add times from row to row, [N]."""
+        """Add intervals between rows, [N]."""
         self.sample.add(seconds)
         if len(seconds) and not self.count:
-            self._middle = _middle(seconds)
-        near = seconds[np.abs(seconds - self._middle) <= NEAR * self._middle]
+            self._middle = _median_value(seconds)
+        near = seconds[np.abs(seconds - self._middle) <= NEAR_MEDIAN * self._middle]
         self.total += float(near.sum())
         self.count += len(near)
 
     def typical(self) -> float | None:
-        """The time that most rows have; None if there was none."""
+        """The typical interval; None if there was none."""
         if not self.count:
             return None
-        median, mean = _middle(self.sample.values), self.total / self.count
-        return float(f"{mean if abs(mean - median) < ROUNDED * median else median:.9g}")
+        median, mean = _median_value(self.sample.values), self.total / self.count
+        return float(f"{mean if abs(mean - median) < ROUNDING_SHARE * median else median:.9g}")
 
     def irregular(self) -> bool:
-        """Whether times from row to row are mostly no multiples of the one in the middle."""
-        ratio = self.sample.values / _middle(self.sample.values) if self.count else np.empty(0)
-        whole = np.abs(ratio - np.maximum(np.rint(ratio), 1)) <= SAME
-        return len(ratio) >= ENOUGH_STEPS and bool(whole.mean() < REGULAR)
+        """Whether most intervals are no multiples of the median."""
+        ratio = (
+            self.sample.values / _median_value(self.sample.values) if self.count else np.empty(0)
+        )
+        whole = np.abs(ratio - np.maximum(np.rint(ratio), 1)) <= MULTIPLE_TOLERANCE
+        return len(ratio) >= MIN_INTERVALS and bool(whole.mean() < MIN_REGULAR_SHARE)
 
     def grain(self) -> float:
-        """The last digit of a clock whose rounding shows in the times from row to row; or 0."""
+        """Resolution of a clock whose rounding is visible in the intervals; 0 for other clocks."""
         values = self.sample.values
         if not self.count:
             return 0.0
-        middle = _middle(values)
+        middle = _median_value(values)
         grains = [10.0**-digits for digits in range(7) if 10.0**-digits < 1.5 * middle]
-        fits = (g for g in grains if np.abs(values / g - np.rint(values / g)).max() < ROUNDED)
+        fits = (
+            g for g in grains if np.abs(values / g - np.rint(values / g)).max() < ROUNDING_SHARE
+        )
         grain = next(fits, 0.0)
         away = np.abs(values - middle)
-        odd = (away > ROUNDED * middle) & (away < 1.01 * grain)
-        return grain if odd.mean() > COARSE else 0.0
+        odd = (away > ROUNDING_SHARE * middle) & (away < 1.01 * grain)
+        return grain if odd.mean() > MIN_ODD_SHARE else 0.0
 
 
 def exact_step(time: Floats, step: float, grain: float) -> float | None:
-    """The step of a clock whose times are rounded, from the span over the count of steps.
+    """The exact step of a clock whose increasing times, [N], are rounded to `grain`, or None.
 
-    The step is known well enough to count those of a short stretch; a straight line through their
-    times makes it exact enough for a stretch twice as long, up to the whole recording.
-
-    Args:
-        time: All times of a recording, increasing, [N].
-        step: About the step.
-        grain: What times are rounded to.
-
-    Returns:
-        The step; None where times are not those of any step, rounded.
+    An approximate step suffices to count the steps of a short stretch. A line fitted to their
+    times gives a step exact enough for a stretch twice as long, up to the whole recording.
     """
     near = np.diff(time)
     near = near[np.abs(near - step) < 1.01 * grain]
-    if len(time) < ENOUGH_STEPS or not len(near):
+    if len(time) < MIN_INTERVALS or not len(near):
         return None
-    step, size = float(near.mean()), ENOUGH_STEPS
+    step, size = float(near.mean()), MIN_INTERVALS
     while True:
         part = time[:size] - time[min(size, len(time)) // 2]
         shift = clock_shift(part, step)[0]
@@ -339,20 +310,20 @@ def exact_step(time: Floats, step: float, grain: float) -> float | None:
     count = np.rint((part - shift) / step)
     fits = np.abs(part - shift - count * step) < 0.6 * grain
     fits[1:] &= np.diff(count) > 0
-    return step if fits.mean() > 1 - COARSE else None
+    return step if fits.mean() > 1 - MIN_ODD_SHARE else None
 
 
 class MotionSurvey:
-    """How all trajectories move, in the clock and the unit of the files, K of them.
+    """Motion of all K trajectories, in the clock and unit of the files.
 
     Attributes:
-        time_step: Times from row to row.
+        time_step: Intervals between rows.
         running: Running speeds of moving agents.
-        speed: Median speed of each trajectory while it moves, [K]; NaN where it hardly does.
-        travels: Whether a trajectory goes anywhere rather than standing or jittering, [K].
-        low, high: Corners of the box around each trajectory, [K, D].
+        speed: Median speed of each trajectory while it moves, [K]; NaN if it hardly moves.
+        travels: Whether a trajectory covers distance rather than standing or jittering, [K].
+        low, high: Corners of the bounding box of each trajectory, [K, D].
         begin: First time of each trajectory, [K].
-        fillers: Places that stand for "not seen", [F, 2]; rows there tell nothing but times.
+        fillers: Positions that stand for "not seen", [F, 2]; rows there count for times only.
         crossings: Steps that look like longitudes crossing the date line.
     """
 
@@ -366,13 +337,7 @@ class MotionSurvey:
         self._longitudes = unit == "degree"
 
     def add(self, track: Ints, time: Floats, position: Floats) -> None:
-        """Look at whole trajectories.
-
-        Args:
-            track: Number of the trajectory of each row, those of one beside each other, [N].
-            time: Increasing inside a trajectory, [N]; of rows at one time the first counts.
-            position: Coordinates, [N, D].
-        """
+        """Add whole trajectories, sorted by trajectory [N] and time [N]; positions are [N, D]."""
         again = (track[1:] == track[:-1]) & (time[1:] == time[:-1])
         if again.any():
             first = np.concatenate(([True], ~again))
@@ -381,7 +346,7 @@ class MotionSurvey:
         self.begin[track[begins]] = time[begins]
         self.time_step.add(np.diff(time)[track[1:] == track[:-1]])
         steps, typical = _typical_steps(track, time, position)
-        seen = ~self._unseen(steps, typical, position)
+        seen = ~self._at_fillers(steps, typical, position)
         if not seen.all():
             track, time, position = track[seen], time[seen], position[seen]
             begins = np.flatnonzero(np.diff(track, prepend=-1))
@@ -400,10 +365,9 @@ class MotionSurvey:
         speed = lasting_speed(steps)
         self.running.add(speed[speed > 0])
         where, ratio = straightness(steps, position)
-        self.travels[numbers] = medians(ratio, where, len(begins), least=3) >= STRAIGHT
+        self.travels[numbers] = medians(ratio, where, len(begins), least=3) >= MIN_STRAIGHTNESS
 
-    def _unseen(self, steps: Steps, typical: Floats, position: Floats) -> Bools:
-        """Rows at places that stand for "not seen", [N]."""
+    def _at_fillers(self, steps: Steps, typical: Floats, position: Floats) -> Bools:
         places = [self.fillers, find_fillers(steps, typical, position)]
         if self._longitudes:
             places.append(off_earth(position))
@@ -411,19 +375,18 @@ class MotionSurvey:
         return at_places(position, self.fillers)
 
     def fastest(self) -> float | None:
-        """A speed that only jumps reach, per unit of the clock; None if hardly anything moves."""
+        """A speed that only jumps exceed, per unit of the clock; None if hardly anything moves."""
         if not len(self.running.values):
             return None
-        return FAST * float(np.quantile(self.running.values, 0.99))
+        return JUMP_FACTOR * float(np.quantile(self.running.values, 0.99))
 
 
-def _middle(values: Floats) -> float:
-    """A median that is one of the values."""
+def _median_value(values: Floats) -> float:
     return float(np.percentile(values, 50, method="lower"))
 
 
 def _crossings(row: Ints, position: Floats) -> int:
-    """Steps of about 360 in x alone, between places that can be longitude and latitude."""
+    """Count steps of about 360 in x alone, between possible longitudes and latitudes."""
     far = np.abs(position[row, 0] - position[row - 1, 0]) > 350
     if not far.any():
         return 0
@@ -439,13 +402,11 @@ class OtherUnits:
 
     Attributes:
         tracks: Whether a trajectory is one of them, [K].
-        scenes: Speed of each odd scene, by its code, as a multiple of that of the others.
-        agents: Trajectories that are odd though their scene is not.
+        scenes: Speed of each such scene, by code, as a multiple of that of the others.
     """
 
     tracks: Bools
     scenes: dict[int, float] = field(default_factory=dict)
-    agents: list[int] = field(default_factory=list)
 
 
 def plausible_metres(kind: str, speed: float) -> bool | None:
@@ -457,17 +418,14 @@ def plausible_metres(kind: str, speed: float) -> bool | None:
 
 
 def guess_unit(kinds: Sequence[str], speeds: Sequence[float], extent: float) -> str:
-    """The unit that the typical speeds of the known types fit: "m", "px" or "unknown".
+    """The unit in which the speeds are plausible for the kinds of agents: "m", "px" or "unknown".
 
-    Args:
-        kinds: Types of agents.
-        speeds: Typical speed of each type, in the unit to be guessed per second.
-        extent: Width of the area, in that unit.
+    `extent` is the width of the area in that unit.
     """
-    known = [(SPEEDS[k], v) for k, v in zip(kinds, speeds, strict=True) if k in SPEEDS]
-    if known and all(low <= speed <= high for (low, high), speed in known):
+    ranges = [(SPEEDS[k], v) for k, v in zip(kinds, speeds, strict=True) if k in SPEEDS]
+    if ranges and all(low <= speed <= high for (low, high), speed in ranges):
         return "m"
-    if known and all(speed > 3 * high for (_, high), speed in known) and extent > 100:
+    if ranges and all(speed > 3 * high for (_, high), speed in ranges) and extent > 100:
         return "px"
     return "unknown"
 
@@ -477,18 +435,11 @@ def find_other_units(
 ) -> OtherUnits:
     """Find scenes and agents whose steps are orders of magnitude from those of the rest.
 
-    Only agents that go somewhere are compared, and only with their own type. A scene is odd when
-    both its typical speed (20 times; 300 times too slow where fewer than five agents tell, because
-    they may loiter) and its extent (5 times) differ the same way from the median scene. An agent
-    is odd when its speed differs 30 times from its scene's and it is far outside its area.
-
-    Args:
-        speed: Usual speed of each trajectory while it moves, [K].
-        travels: Whether a trajectory goes anywhere, [K].
-        scene: Code of its scene, [K].
-        kind: Code of its type, [K].
-        low: Lower corner of the box around it, [K, D].
-        high: Upper corner of the box around it, [K, D].
+    Only agents that travel are compared, and only with their own type. A scene is odd when both
+    its typical speed (20 times; 300 times too slow with fewer than five agents, which may loiter)
+    and its extent (5 times) differ the same way from the median scene. An agent is odd when its
+    speed differs 30 times from its scene's and it is far outside its area. The arguments describe
+    each trajectory, [K], with the corners of its bounding box, [K, D].
     """
     odd = OtherUnits(np.zeros(len(speed), np.bool_))
     for code in np.unique(kind):
@@ -510,10 +461,10 @@ def _odd_scenes(
         return
     ratio = typical / np.nanmedian(typical)
     size = extent / np.nanmedian(extent)
-    slow = np.where(agents >= ENOUGH, APART, FEW_APART)
+    slow = np.where(agents >= MIN_AGENTS, SCENE_RATIO, FEW_AGENTS_RATIO)
     with np.errstate(invalid="ignore"):
-        wrong = (ratio >= APART) & (size >= SPREAD)
-        wrong |= (ratio <= 1 / slow) & (size <= 1 / SPREAD)
+        wrong = (ratio >= SCENE_RATIO) & (size >= EXTENT_RATIO)
+        wrong |= (ratio <= 1 / slow) & (size <= 1 / EXTENT_RATIO)
     odd.scenes.update({int(code): float(ratio[code]) for code in np.flatnonzero(wrong)})
     odd.tracks[wrong[scene]] = True
 
@@ -526,9 +477,8 @@ def _odd_agents(odd: OtherUnits, speed: Floats, chosen: Bools, scene: Ints, cent
     away = np.linalg.norm(centre - middle, axis=1)
     near = medians(away, scene, count)[scene]
     ratio = np.divide(speed, typical, out=np.ones_like(speed), where=chosen)
-    far = (agents[scene] >= ENOUGH) & (away > 2 * SPREAD * near) & ~odd.tracks
-    wrong = chosen & far & ((ratio >= AGENT_APART) | (ratio <= 1 / AGENT_APART))
-    odd.agents.extend(np.flatnonzero(wrong).tolist())
+    far = (agents[scene] >= MIN_AGENTS) & (away > 2 * EXTENT_RATIO * near) & ~odd.tracks
+    wrong = chosen & far & ((ratio >= AGENT_RATIO) | (ratio <= 1 / AGENT_RATIO))
     odd.tracks[wrong] = True
 
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from trajflow.types import Floats
 
-RADIUS = 6_371_008.8
-"""Mean radius of the Earth in metres."""
+RADIUS = 6_371_008.8  # Mean radius of the Earth in metres
 
 
 def project(position: Floats, centre: Floats) -> Floats:

@@ -1,7 +1,7 @@
-"""The formats of tracks that can be read: one function each, which answers with a `Source`.
+"""The formats of tracks, one reader each, and the detection of a file's format.
 
-A reader is a function `(db, path, options) -> Source`; its name is that of the format. Packages
-bring their own under the entry point `trajflow.importers`.
+A reader is a function `(db, path, options) -> Source`; its name is that of the format. Other
+packages add readers under the entry point `trajflow.importers`.
 """
 
 import re
@@ -12,16 +12,32 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files as resources
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 import numpy as np
 
-from trajflow.datasets.columns import plain
 from trajflow.datasets.convert import geojson_lines, gpx_lines, sqlite_lines
 from trajflow.datasets.dates import ORDERS
-from trajflow.datasets.ingest import ReadOptions, Source, number, quoted, reading, real
+from trajflow.datasets.detection import (
+    HEAD_BYTES,
+    Head,
+    is_ais,
+    is_argoverse2,
+    is_ethucy,
+    is_geojson,
+    is_gpx,
+    is_mot,
+    is_obsmat,
+    is_petrack,
+    is_sdd,
+    is_sqlite,
+    is_table,
+    is_traffic,
+    is_trajnet,
+)
+from trajflow.datasets.ingest import ImportOptions, Source
+from trajflow.datasets.sql import number, quoted, reading, real
 from trajflow.datasets.tables import (
     LINES,
     PARQUET,
@@ -34,15 +50,15 @@ from trajflow.datasets.tables import (
     table,
     text_lines,
 )
-from trajflow.datasets.unpacking import parquet_schema, plain_stem, plain_suffix, stage
+from trajflow.datasets.unpacking import plain_stem, plain_suffix, stage
 from trajflow.errors import DataError, did_you_mean
 
 Connection = duckdb.DuckDBPyConnection
-Reader = Callable[[Connection, Path, ReadOptions], Source]
+Reader = Callable[[Connection, Path, ImportOptions], Source]
 GROUP = "trajflow.importers"
 ENCODINGS = ("utf-8", "latin-1", "utf-16")
+# Settings of single readers, with the values they take
 SETTINGS: dict[str, dict[str, Sequence[str]]] = {"ethucy": {"eth-time": ("field", "true")}}
-"""Choices that one reader alone knows, with the values they take."""
 TABLE_SETTINGS: dict[str, Sequence[str]] = {"encoding": ENCODINGS, "dates": ORDERS}
 TRAJNET_FPS = 2.5
 TRAJNET_SPLITS = {"train": "train", "val": "val", "test": "test", "test_private": "test"}
@@ -52,64 +68,45 @@ STEP = 0.4
 FRAMES_PER_STEP = 10
 ARGOVERSE_STEP = 0.1
 FOOT = 0.3048
-HEAD = 1 << 16
-"""Bytes at the begin of a file that tell its format."""
-LOOKED_AT = 3
-"""Files of a folder that tell its format."""
+SAMPLE_FILES = 3  # Files of a folder from which its format is detected
 
 
 def available() -> list[str]:
-    """Names of all readers, our own and those of installed packages."""
-    return sorted({*FORMATS, *_foreign()})
+    """Names of all formats, including those of installed packages."""
+    return sorted({*FORMATS, *_plugins()})
 
 
 def load_reader(name: str) -> Reader:
-    """The reader of a name.
-
-    Raises:
-        DataError: No reader has this name.
-    """
+    """The reader of a format; an unknown format is a DataError."""
     if name in FORMATS:
         return FORMATS[name].read
-    foreign = _foreign()
-    if name in foreign:
-        reader: Reader = foreign[name].load()
+    plugins = _plugins()
+    if name in plugins:
+        reader: Reader = plugins[name].load()
         return reader
     raise DataError(did_you_mean("format", name, available()))
 
 
 def check_settings(name: str, settings: Mapping[str, str]) -> None:
-    """Refuse settings that a reader does not know.
-
-    Raises:
-        DataError: It does not know them, or their values.
-    """
-    own = SETTINGS.get(name, {})
-    if name in FORMATS and FORMATS[name].is_table:
-        own = TABLE_SETTINGS
+    """Refuse settings that a reader does not have, and invalid values."""
+    allowed = TABLE_SETTINGS if _is_table_format(name) else SETTINGS.get(name, {})
     for setting, value in settings.items():
-        if setting not in own:
+        if setting not in allowed:
             raise DataError(f"format {name!r} has no setting {setting!r}; leave it out")
-        if value not in own[setting]:
-            raise DataError(did_you_mean(setting, value, own[setting]))
+        if value not in allowed[setting]:
+            raise DataError(did_you_mean(setting, value, allowed[setting]))
+
+
+def _is_table_format(name: str) -> bool:
+    return name in FORMATS and FORMATS[name].is_table
 
 
 def read_files(
-    db: Connection, name: str | None, paths: Sequence[Path], options: ReadOptions
+    db: Connection, name: str | None, paths: Sequence[Path], options: ImportOptions
 ) -> tuple[str, Source]:
-    """Read files or folders of one format.
+    """Read files or folders of one format, and return its name and the source of rows.
 
-    Args:
-        db: Where the rows are read.
-        name: The format; None: found from the files.
-        paths: What to read.
-        options: What the user said about them.
-
-    Returns:
-        The name of the format, and what was found.
-
-    Raises:
-        DataError: They cannot be read, are of several formats, or differ in unit, step or columns.
+    Files of several formats, or that differ in unit, step or dimensions, are refused.
     """
     names = {path: name or find_format(path, bool(options.columns)) for path in paths}
     if len(set(names.values())) > 1:
@@ -119,7 +116,7 @@ def read_files(
     check_settings(name, options.settings)
     if options.columns and name in FORMATS and not FORMATS[name].is_table:
         raise DataError(f"format {name!r} has no columns to choose; leave out --columns")
-    if options.factors and not (name in FORMATS and FORMATS[name].is_table):
+    if options.factors and not _is_table_format(name):
         raise DataError(f"format {name!r} has no axes with units of their own; leave them out")
     read, sources = load_reader(name), []
     for index, path in enumerate(paths):
@@ -128,18 +125,17 @@ def read_files(
         sources.append(read(db, path, replace(options, folder=folder)))
     stems = Counter(plain_stem(path) for path in paths if path.is_file())
     twice = [stem for stem, count in stems.items() if count > 1]
-    if twice and name in FORMATS and FORMATS[name].is_table and "scene" not in sources[0].columns:
+    if twice and _is_table_format(name) and "scene" not in sources[0].columns:
         raise DataError(
             f"several files are called {twice[0]!r}, which names their recording; rename them, or "
             "name a column of recordings: --scene-column NAME"
         )
     for path, source in zip(paths[1:], sources[1:], strict=True):
-        _join(sources[0], source, f"{path} and {paths[0]}")
+        _extend(sources[0], source, f"{path} and {paths[0]}")
     return name, sources[0]
 
 
-def _join(first: Source, other: Source, names: str) -> None:
-    """Add what another file of the same format holds to the first."""
+def _extend(first: Source, other: Source, names: str) -> None:
     for fact in ("dims", "dt", "unit", "frames", "dates", "time_unit"):
         if getattr(first, fact) != getattr(other, fact):
             values = f"{getattr(other, fact)!r} and {getattr(first, fact)!r}"
@@ -152,21 +148,17 @@ def _join(first: Source, other: Source, names: str) -> None:
 
 
 def find_format(path: Path, has_columns: bool = False) -> str:
-    """The name of the format that a file, or the files of a folder, are in.
+    """Detect the format of a file, or of three files of a folder, from their first bytes.
 
-    Args:
-        path: The file or folder; the begin of a file is read, of a folder that of three files.
-        has_columns: Whether the user names columns, as tables have them.
-
-    Raises:
-        DataError: It is none of these formats, or may be several.
+    If the user names columns (`has_columns`), a format without columns is read as a table. If no
+    format fits, or several do, the DataError says how to name it.
     """
     formats = {file: _format_of(file) for file in _samples(path)}
     if len(set(formats.values())) > 1:
-        (one, first), (two, second) = list(formats.items())[:2]
+        (file, first), (other, second) = list(formats.items())[:2]
         raise DataError(
-            f"{one.name} in {path} looks like {first}, {two.name} like {second}; import them one "
-            "by one, or name the format: --format"
+            f"{file.name} in {path} looks like {first}, {other.name} like {second}; import them "
+            "one by one, or name the format: --format"
         )
     name = next(iter(formats.values()))
     return name if FORMATS[name].is_table or not has_columns else "table"
@@ -181,60 +173,12 @@ def _samples(path: Path) -> list[Path]:
     for pattern in ("**/annotations.txt", "**/gt/gt.txt", "*", "**/*"):
         files = [f for f in sorted(path.glob(pattern)) if plain_suffix(f) in suffixes]
         if files:
-            return files[:LOOKED_AT]
-    raise DataError(f"{path} holds no file of a known kind ({', '.join(suffixes)}); name a file")
-
-
-@dataclass(frozen=True)
-class _Head:
-    """What tells the format of a file.
-
-    Attributes:
-        path: The file.
-        raw: Its first bytes, unpacked.
-        comments: The lines at its begin that begin with #.
-        cells: Cells of its first other lines, by commas, semicolons, tabs or blanks.
-        names: Columns of a Parquet file, or cells of the first line, in lower case.
-    """
-
-    path: Path
-    raw: bytes
-    comments: list[str]
-    cells: list[list[str]]
-    names: frozenset[str]
-
-    @classmethod
-    def of(cls, path: Path) -> "_Head":
-        if plain_suffix(path) in PARQUET:
-            names = parquet_schema(path)[0]
-            return cls(path, b"PAR1", [], [], frozenset(map(plain, names)))
-        with TemporaryDirectory() as folder:
-            place = Path(folder) / "head"
-            stage(path, place, HEAD)
-            with place.open("rb") as stream:
-                raw = stream.read(HEAD)
-        lines = raw.decode("latin-1").removeprefix("\xef\xbb\xbf").splitlines()
-        lines = [line for line in (lines if len(raw) < HEAD else lines[:-1]) if line.strip()]
-        comments = [line for line in lines if line.startswith("#")]
-        rows = [line for line in lines if not line.startswith("#")]
-        mark = max(",;\t", key=rows[0].count) if rows else ","
-        split = mark if rows and mark in rows[0] else None
-        cells = [[cell.strip() for cell in row.split(split)] for row in rows]
-        return cls(path, raw, comments, cells, frozenset(map(plain, cells[0] if cells else ())))
-
-    def numbers(self, width: int, most: int = 2000) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """The first rows as numbers, [N, width]; None if they are of other columns."""
-        rows = self.cells[:most]
-        try:
-            if rows and all(len(row) == width for row in rows):
-                return np.array(rows, np.float64)
-        except ValueError:
-            pass
-        return None
+            return files[:SAMPLE_FILES]
+    raise DataError(f"{path} holds no file that can be read ({', '.join(suffixes)}); name a file")
 
 
 def _format_of(path: Path) -> str:
-    head = _Head.of(path)
+    head = Head.of(path)
     formats = [name for name, format in FORMATS.items() if format.fits(head)]
     special = [name for name in formats if name != "table"]
     if not formats or len(special) > 1:
@@ -253,11 +197,10 @@ def _format_of(path: Path) -> str:
     return (special or formats)[0]
 
 
-def _order_of_columns(head: _Head) -> str:
-    """Which of the first two columns is the agent: the one whose rows follow one another closely.
+def _order_of_columns(head: Head) -> str:
+    """Detect the column of agents, whose positions change little from row to row.
 
-    Returns:
-        "frame agent", "agent frame", or "" where that cannot be told.
+    The answer is "frame agent", "agent frame", or "" if both are plausible.
     """
     rows = head.numbers(4)
     assert rows is not None
@@ -272,15 +215,15 @@ def _order_of_columns(head: _Head) -> str:
     return "frame agent" if steps[0] < steps[1] else "agent frame"
 
 
-def _with(options: ReadOptions, columns: Mapping[str, str], **facts: Any) -> ReadOptions:
-    """What a format fixes, under what the user says."""
-    clock = {"time", "frame"} & {*options.columns}
-    fixed = {c: n for c, n in columns.items() if not (clock and c in ("time", "frame"))}
-    own = {name: value for name, value in facts.items() if not getattr(options, name)}
-    return replace(options, columns=fixed | dict(options.columns), **own)
+def _with(options: ImportOptions, columns: Mapping[str, str], **facts: Any) -> ImportOptions:
+    """Options completed by what a format fixes; the user's options take precedence."""
+    has_clock = {"time", "frame"} & {*options.columns}
+    fixed = {c: n for c, n in columns.items() if not (has_clock and c in ("time", "frame"))}
+    open_facts = {name: value for name, value in facts.items() if not getattr(options, name)}
+    return replace(options, columns=fixed | dict(options.columns), **open_facts)
 
 
-def obsmat(db: Connection, path: Path, options: ReadOptions) -> Source:
+def obsmat(db: Connection, path: Path, options: ImportOptions) -> Source:
     """ETH annotations, obsmat.txt: frame, agent, x, z, y and velocities, metres, rows 0.4 s apart.
 
     Source: Pellegrini et al. 2009, "You'll never walk alone".
@@ -290,37 +233,33 @@ def obsmat(db: Connection, path: Path, options: ReadOptions) -> Source:
     return table(db, path, facts, agent_type="pedestrian", pattern="**/obsmat.txt")
 
 
-def mot(db: Connection, path: Path, options: ReadOptions) -> Source:
+def mot(db: Connection, path: Path, options: ImportOptions) -> Source:
     """MOT Challenge ground truth: frame, agent, box, flag, class, visibility; pixels.
 
-    A position is the middle of a box's lower edge; rows with flag 0 are left out and counted. The
-    rate is that of the seqinfo.ini of the sequence, or dt.
+    A position is the middle of a box's lower edge; rows with flag 0 are dropped and counted. The
+    frame rate is that of the sequence's seqinfo.ini, or 1 / dt.
 
     Source: Milan et al. 2016, "MOT16: a benchmark for multi-object tracking".
 
     Raises:
-        DataError: There are no files, or nothing names the rate.
+        DataError: There are no files, or the frame rate is not given.
     """
     files = list_files(path, "**/gt.txt")
     dt = options.dt or _mot_step(files[0])
     scale, selects = real(options.scale or 1.0), []
+    value = [number(f"c{column}") for column in range(10)]
     for index, file in enumerate(files):
         place = options.folder / f"input{index}"
         stage_text(file, place)
-        value = [number(f"c{column}") for column in range(10)]
         scene = file.resolve().parents[1].name if file.parent.name == "gt" else file.stem
-        line = f"concat_ws(',', {', '.join(f'c{column}' for column in range(10))})"
-        selects.append(
-            f"""select *, case when fault = 'malformed' or time is null or x is null or y is null
-                then {line} end as text from (select *, {quoted(scene)} as scene,
-                if(odd, '', c1) as agent, 'pedestrian' as type, '' as split,
-                ({value[0]} - 1) * {real(dt)} as time,
-                ({value[2]} + {value[4]} / 2) * {scale} as x,
-                ({value[3]} + {value[5]}) * {scale} as y, null::double as z,
-                case when odd then 'malformed' when {value[6]} = 0 then 'ignored' end as fault
-                from (select row_number() over () as "row", *, c6 is null as odd
-                      from {scan_csv(place, 10, ",")}))"""
-        )
+        rows = f"""select *, {quoted(scene)} as scene, if(odd, '', c1) as agent,
+            'pedestrian' as type, ({value[0]} - 1) * {real(dt)} as time,
+            ({value[2]} + {value[4]} / 2) * {scale} as x,
+            ({value[3]} + {value[5]}) * {scale} as y,
+            case when odd then 'malformed' when {value[6]} = 0 then 'ignored' end as fault
+            from (select row_number() over () as "row", *, c6 is null as odd
+                  from {scan_csv(place, 10, ",")})"""
+        selects.append(_with_text(rows, ",", 10))
     return Source(
         selects=selects,
         files=files,
@@ -331,20 +270,27 @@ def mot(db: Connection, path: Path, options: ReadOptions) -> Source:
     )
 
 
+def _with_text(rows: str, delimiter: str, width: int) -> str:
+    """SQL: rows of boxes with the columns that all boxes lack, and the text of unreadable rows."""
+    line = f"concat_ws({quoted(delimiter)}, {', '.join(f'c{column}' for column in range(width))})"
+    return f"""select *, '' as split, null::double as z, case when fault = 'malformed'
+        or time is null or x is null or y is null then {line} end as text from ({rows})"""
+
+
 def _mot_step(file: Path) -> float:
-    """Seconds per frame, as the seqinfo.ini of a sequence tells."""
+    """Seconds per frame according to the seqinfo.ini of a sequence."""
     info = file.resolve().parents[1] / "seqinfo.ini"
-    text = info.read_text("latin-1")[:HEAD] if info.is_file() else ""
-    rate = re.search(r"(?im)^frameRate\s*=\s*([0-9.]+)\s*$", text)
-    if rate is None or not float(rate[1]) > 0:
+    text = info.read_text("latin-1")[:HEAD_BYTES] if info.is_file() else ""
+    match = re.search(r"(?im)^frameRate\s*=\s*([0-9.]+)\s*$", text)
+    if match is None or not float(match[1]) > 0:
         raise DataError(
             f"{file} counts frames and no seqinfo.ini names their rate; give the seconds of one: "
             "--dt SECONDS"
         )
-    return 1 / float(rate[1])
+    return 1 / float(match[1])
 
 
-def petrack(db: Connection, path: Path, options: ReadOptions) -> Source:
+def petrack(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Text of PeTrack or JuPedSim: id, frame, x, y, z and comments that name the frame rate.
 
     Source: Boltes and Seyfried 2013, "Collecting pedestrian trajectories".
@@ -352,42 +298,42 @@ def petrack(db: Connection, path: Path, options: ReadOptions) -> Source:
     return table(db, path, options, agent_type="pedestrian", pattern="*.txt")
 
 
-def jupedsim(db: Connection, path: Path, options: ReadOptions) -> Source:
-    """SQLite files of JuPedSim 1: the table trajectory_data, metres, the rate in its metadata."""
+def jupedsim(db: Connection, path: Path, options: ImportOptions) -> Source:
+    """SQLite files of JuPedSim 1: the table trajectory_data, metres, frame rate in the metadata."""
     facts = _with(options, {}, unit="m")
     return table(db, path, facts, agent_type="pedestrian", convert=sqlite_lines, pattern="*.sqlite")
 
 
-def gpx(db: Connection, path: Path, options: ReadOptions) -> Source:
+def gpx(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Tracks of GPX files: longitude and latitude in degrees, elevation in metres, dates."""
     columns = {"agent": "agent", "time": "time", "x": "lon", "y": "lat"}
     return table(db, path, _with(options, columns), convert=gpx_lines, pattern="*.gpx")
 
 
-def geojson(db: Connection, path: Path, options: ReadOptions) -> Source:
+def geojson(db: Connection, path: Path, options: ImportOptions) -> Source:
     """GeoJSON points with properties, or lines with the property coordTimes; also JSON lists."""
     return table(db, path, options, convert=geojson_lines, pattern="*.*json")
 
 
-def ais(db: Connection, path: Path, options: ReadOptions) -> Source:
+def ais(db: Connection, path: Path, options: ImportOptions) -> Source:
     """AIS messages as CSV: MMSI, BaseDateTime or another time, LAT, LON."""
     return table(db, path, options, agent_type="ship")
 
 
-def traffic(db: Connection, path: Path, options: ReadOptions) -> Source:
+def traffic(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Flights of the traffic library: icao24 or flight_id, timestamp, degrees, altitude in feet.
 
     Source: Olive 2019, "traffic, a toolbox for processing and analysing air traffic data".
     """
     columns = {"time": "timestamp", "x": "longitude", "y": "latitude"}
-    names = _Head.of(list_files(path, "*.parquet")[0]).names
+    names = Head.of(list_files(path, "*.parquet")[0]).names
     columns |= {"agent": "flight_id" if "flight_id" in names else "icao24"}
     columns |= {"z": "altitude"} if "altitude" in names else {}
     facts = _with(options, columns, factors={"z": FOOT})
     return table(db, path, facts, agent_type="aircraft", pattern="*.parquet")
 
 
-def argoverse2(db: Connection, path: Path, options: ReadOptions) -> Source:
+def argoverse2(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Argoverse 2 motion forecasting scenarios in Parquet: the tracks, metres, steps of 0.1 s.
 
     Source: Wilson et al. 2021, "Argoverse 2: next generation datasets for self-driving".
@@ -398,19 +344,19 @@ def argoverse2(db: Connection, path: Path, options: ReadOptions) -> Source:
     return table(db, path, facts, pattern="**/*.parquet")
 
 
-def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
+def ethucy(db: Connection, path: Path, options: ImportOptions) -> Source:
     """ETH/UCY recordings as the field uses them: text of four columns, frame, agent, x, y, metres.
 
-    One step is 10 frames or 0.4 s. A known recording is cut in time at the protocol's first
-    validation frame, row by row; any other recording is a scene of its own without a cut.
+    One step is 10 frames or 0.4 s. A recording of the protocol is cut in time at its first
+    validation frame, row by row; any other recording has no cut.
 
-    The field reads `biwi_eth` like that too, though its people were annotated every 6 frames, 0.4 s
-    apart, and resampled to every 10 with the frame numbers kept: 10 of its frames last 2/3 s.
-    Called 0.4 s they make people walk 10/6 as fast, usually 2.5 m/s; at their true time it is
-    1.5 m/s, as in `biwi_hotel`. The setting eth-time "true" reads that recording so, on steps of
-    0.4 s that lie on straight lines between its rows. The speeds are right then, but a present
-    between two rows knows a little of the later one, which takes a tenth off the error of constant
-    velocity; only at every fifth step is it a row of the file.
+    The literature reads `biwi_eth` like that too, although its people were annotated every 6
+    frames, 0.4 s apart, and resampled to every 10 frames with the frame numbers kept: 10 of its
+    frames last 2/3 s. Taken as 0.4 s, people walk 10/6 too fast, 2.5 m/s; at the true time it is
+    1.5 m/s, as in `biwi_hotel`. The setting eth-time "true" reads that recording at its true time,
+    interpolated linearly at steps of 0.4 s. The speeds are then right, but an interpolated
+    position depends on the later row, which lowers the error of constant velocity by a tenth;
+    only every fifth step is a row of the file.
 
     Source: Pellegrini et al. 2009 (ETH) and Lerner et al. 2007 (UCY), as processed by
     Gupta et al. 2018, "Social GAN".
@@ -421,14 +367,14 @@ def ethucy(db: Connection, path: Path, options: ReadOptions) -> Source:
     files = list_files(path, "*.txt")
     catalog = tomllib.loads((resources("trajflow.datasets") / "catalog/ethucy.toml").read_text())
     scenes = {file.stem for file in files}
-    strange = sorted(scenes - set(catalog["first_validation_frame"]))
+    extra = sorted(scenes - set(catalog["first_validation_frame"]))
     source = Source(
         selects=[],
         files=files,
         dt=options.dt or STEP,
         unit=options.unit or "m",
         columns={"frame": "1", "agent": "2", "x": "3", "y": "4"},
-        notes=[f"not in the protocol, so without a cut: {', '.join(strange)}"] if strange else [],
+        notes=[f"not in the protocol, so without a cut: {', '.join(extra)}"] if extra else [],
         folds={name: tests for name, tests in catalog["folds"].items() if scenes.issuperset(tests)},
     )
     every = catalog["annotated_every"] if options.settings.get("eth-time") == "true" else {}
@@ -457,23 +403,22 @@ def _ethucy_rows(place: Path, stem: str, catalog: dict[str, Any]) -> str:
 
 
 def _resampled(db: Connection, select: str, file: Path, every: int, source: Source) -> str:
-    """SQL: rows at multiples of `every` frames, on straight lines between rows 10 frames apart.
+    """SQL: rows at multiples of `every` frames, interpolated between rows 10 frames apart.
 
-    A row that is drawn between two others knows the later one. Nothing crosses a gap or the cut
-    between two splits; rows that cannot be read stay as they are.
+    Gaps and the cut between two splits are not interpolated across; unreadable rows are kept.
     """
     good = "time is not null and x is not null and y is not null and fault is null and agent <> ''"
-    apart = real(float(FRAMES_PER_STEP))
+    interval = real(float(FRAMES_PER_STEP))
     steps = -(-FRAMES_PER_STEP // every)
     line = "if(share = 0, {0}, {0} + share * (before.{0} - {0}))"
     made = f"""select "row", scene, agent, type, frame as time, {line.format("x")} as x,
         {line.format("y")} as y, z, fault, text, split
-        from (select *, (time - frame) / {apart} as share from (
+        from (select *, (time - frame) / {interval} as share from (
             select *, (floor(time / {every}) - back) * {every} as frame from (
                 select *, lag({{time: time, x: x, y: y, split: split}}) over (
                     partition by agent order by "row") as before from ({select}) where {good}),
             range({steps}) as r(back)))
-        where frame = time or (time - before.time = {apart} and split = before.split
+        where frame = time or (time - before.time = {interval} and split = before.split
                                and frame > before.time)"""
     with reading(file):
         counts = [
@@ -488,11 +433,11 @@ def _resampled(db: Connection, select: str, file: Path, every: int, source: Sour
     return f"{made} union all select {columns} from ({select}) where not coalesce({good}, false)"
 
 
-def trajnet(db: Connection, path: Path, options: ReadOptions) -> Source:
+def trajnet(db: Connection, path: Path, options: ImportOptions) -> Source:
     """TrajNet++ files: one JSON object per line, {"track": {f, p, x, y}} or {"scene": {..., fps}}.
 
     One file is one recording in metres; files below folders named train, val or test belong to
-    that split. The scene lines, which list cut-outs of the recording, name only the rate.
+    that split. Of the scene lines, which list excerpts of the recording, only the rate is used.
 
     Source: Kothari et al. 2021, "Human trajectory forecasting in crowds".
 
@@ -501,19 +446,19 @@ def trajnet(db: Connection, path: Path, options: ReadOptions) -> Source:
     """
     files = list_files(path, "**/*.ndjson")
     stems = Counter(file.stem for file in files)
-    objects, rates, steps = [], set(), []
+    objects, all_fps, steps = [], set(), []
     for index, file in enumerate(files):
         stage_text(file, options.folder / f"input{index}")
         objects.append(json_lines(options.folder / f"input{index}"))
         with reading(file):
-            rate, step = _trajnet_rate(db, objects[-1])
-        rates |= {rate} if rate else set()
+            fps, step = _trajnet_fps(db, objects[-1])
+        all_fps |= {fps} if fps else set()
         steps.append(step)
-    if len(rates) > 1:
+    if len(all_fps) > 1:
         raise DataError(
-            f"the files have different rates, {sorted(rates)} fps; import them one by one"
+            f"the files have different rates, {sorted(all_fps)} fps; import them one by one"
         )
-    dt = options.dt or 1 / next(iter(rates), TRAJNET_FPS)
+    dt = options.dt or 1 / next(iter(all_fps), TRAJNET_FPS)
     selects = []
     for file, rows, step in zip(files, objects, steps, strict=True):
         folders = file.relative_to(path.parent).parts[:-1]
@@ -526,23 +471,20 @@ def trajnet(db: Connection, path: Path, options: ReadOptions) -> Source:
         dt=dt,
         unit=options.unit or "m",
         columns={"frame": "f", "agent": "p", "x": "x", "y": "y"},
-        notes=[] if rates else [f"no fps in the files; {TRAJNET_FPS:g} fps is taken"],
+        notes=[] if all_fps else [f"no fps in the files; {TRAJNET_FPS:g} fps is taken"],
         dropped={"predictions": "fault = 'prediction'"},
     )
 
 
-def _trajnet_rate(db: Connection, rows: str) -> tuple[float | None, float]:
-    """Rows per second as a scene line names them, and frames from one row of a person to the next.
-
-    Both come from the first lines; most rows decide about the second.
-    """
+def _trajnet_fps(db: Connection, rows: str) -> tuple[float | None, float]:
+    """Frames per second of the first scene line, and the median of frames between rows."""
     head = f"(select j from {rows} where j is not null limit 20000)"
-    rate = f"select {number('''(j->'$.scene.fps')''')} as r from {head} where r > 0 limit 1"
+    first_fps = f"select {number('''(j->'$.scene.fps')''')} as r from {head} where r > 0 limit 1"
     step = f"""select median(step) from (select frame - lag(frame) over (
             partition by p order by frame) as step from (
             select distinct (j->>'$.track.p') as p, {number("(j->'$.track.f')")} as frame
             from {head} where frame is not null))"""
-    fps = [value for (value,) in db.execute(rate).fetchall()]
+    fps = [value for (value,) in db.execute(first_fps).fetchall()]
     return next(iter(fps), None), db.execute(step).fetchall()[0][0] or 1.0
 
 
@@ -559,7 +501,7 @@ def _trajnet_rows(rows: str, scene: str, split: str, seconds: float) -> str:
         where j is null or json_type(j) <> 'OBJECT' or not json_exists(j, '$.scene')"""
 
 
-def sdd(db: Connection, path: Path, options: ReadOptions) -> Source:
+def sdd(db: Connection, path: Path, options: ImportOptions) -> Source:
     """Stanford Drone Dataset: a tree SCENE/videoN/annotations.txt of boxes in pixels at 30 fps.
 
     A position is the centre of a box. Boxes marked lost (the agent is out of view) are dropped;
@@ -594,17 +536,15 @@ def sdd(db: Connection, path: Path, options: ReadOptions) -> Source:
 def _sdd_rows(rows: str, scene: str, scale: float, every: int) -> str:
     value = {name: number(f"c{index}") for index, name in enumerate(SDD)}
     centre = f"({{0}} + {{1}}) / 2 * {real(scale)}"
-    line = f"concat_ws(' ', {', '.join(f'c{index}' for index in range(len(SDD) + 1))})"
-    return f"""select *, case when fault = 'malformed' or time is null or x is null or y is null
-        then {line} end as text from (select *, {quoted(scene)} as scene,
-            if(odd, '', c0) as agent, if(odd, '', lower(c9)) as type,
-            '' as split, frame / {real(float(SDD_FPS))} as time,
-            {centre.format(value["xmin"], value["xmax"])} as x,
-            {centre.format(value["ymin"], value["ymax"])} as y, null::double as z,
-            case when odd then 'malformed' when {value["lost"]} = 1 then 'lost'
-                 when frame % {every} > 0 then 'between' end as fault
-            from (select row_number() over () as "row", *, c9 is null or c10 is not null as odd,
-                  {value["frame"]} as frame from {rows}))"""
+    boxes = f"""select *, {quoted(scene)} as scene, if(odd, '', c0) as agent,
+        if(odd, '', lower(c9)) as type, frame / {real(float(SDD_FPS))} as time,
+        {centre.format(value["xmin"], value["xmax"])} as x,
+        {centre.format(value["ymin"], value["ymax"])} as y,
+        case when odd then 'malformed' when {value["lost"]} = 1 then 'lost'
+             when frame % {every} > 0 then 'between' end as fault
+        from (select row_number() over () as "row", *, c9 is null or c10 is not null as odd,
+              {value["frame"]} as frame from {rows})"""
+    return _with_text(boxes, " ", len(SDD) + 1)
 
 
 def _frames_per_step(dt: float) -> int:
@@ -617,111 +557,39 @@ def _frames_per_step(dt: float) -> int:
     return every
 
 
-def _is_obsmat(head: _Head) -> bool:
-    rows = head.numbers(8)
-    if rows is None or not _are_whole(rows[:, :2]):
-        return False
-    return bool((np.diff(rows[:, 0]) >= 0).all() and np.ptp(rows[:, 3]) == 0)
-
-
-def _is_ethucy(head: _Head) -> bool:
-    rows = None if head.comments or b"," in head.raw else head.numbers(4)
-    return rows is not None and _are_whole(rows[:, :2])
-
-
-def _are_whole(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
-    return bool((values == np.rint(values)).all())
-
-
-def _is_mot(head: _Head) -> bool:
-    rows = next((r for r in map(head.numbers, (9, 10)) if r is not None), None)
-    if rows is None or b"," not in head.raw or not _are_whole(rows[:, [0, 1, 7]]):
-        return False
-    flag, size = rows[:, 6], rows[:, 4:6]
-    return bool((rows[:, :2] >= 1).all() and np.isin(flag, (0, 1)).all() and (size > 0).all())
-
-
-def _is_sdd(head: _Head) -> bool:
-    return bool(head.cells) and all(
-        len(row) == len(SDD) and row[-1].startswith('"') for row in head.cells[:50]
-    )
-
-
-def _is_trajnet(head: _Head) -> bool:
-    begins = (b'{"track":', b'{"scene":')
-    return head.raw.lstrip()[:80].replace(b" ", b"").startswith(begins)
-
-
-def _is_geojson(head: _Head) -> bool:
-    raw = head.raw.lstrip(b"\x1e\xef\xbb\xbf \t\r\n")
-    listed = b"".join(raw[:200].split()).startswith(b"[{")
-    return listed or (raw.startswith(b"{") and b'"Feature' in raw[:4096])
-
-
-def _is_petrack(head: _Head) -> bool:
-    words = " ".join(head.comments).lower()
-    return any(word in words for word in ("petrack", "jupedsim", "jpsvis", "framerate"))
-
-
-def _is_sqlite(head: _Head) -> bool:
-    return head.raw.startswith(b"SQLite format 3\0")
-
-
-def _is_gpx(head: _Head) -> bool:
-    return b"<gpx" in head.raw
-
-
-def _is_ais(head: _Head) -> bool:
-    places = ({"lat", "lon"}, {"latitude", "longitude"})
-    return "mmsi" in head.names and any(head.names >= place for place in places)
-
-
-def _is_traffic(head: _Head) -> bool:
-    return head.raw == b"PAR1" and head.names >= {"icao24", "timestamp", "latitude", "longitude"}
-
-
-def _is_argoverse2(head: _Head) -> bool:
-    return head.names >= {"scenario_id", "track_id", "timestep", "position_x", "position_y"}
-
-
-def _is_table(head: _Head) -> bool:
-    text = b"\0" not in head.raw.strip(b"\xff\xfe") or head.raw[:2] in (b"\xff\xfe", b"\xfe\xff")
-    return text and not head.raw.lstrip().startswith((b"<", b"["))
-
-
 @dataclass(frozen=True)
 class Format:
     """A format of tracks.
 
     Attributes:
         read: Its reader.
-        fits: Whether the begin of a file is in it.
+        fits: Whether the start of a file is in this format.
         is_table: Whether its reader takes columns and the settings of a table.
         convert: Makes a plain table of one of its files.
     """
 
     read: Reader
-    fits: Callable[[_Head], bool]
+    fits: Callable[[Head], bool]
     is_table: bool = True
     convert: Convert = stage
 
 
 FORMATS = {
-    "table": Format(table, _is_table),
-    "ethucy": Format(ethucy, _is_ethucy, is_table=False),
-    "obsmat": Format(obsmat, _is_obsmat),
-    "trajnet": Format(trajnet, _is_trajnet, is_table=False),
-    "sdd": Format(sdd, _is_sdd, is_table=False),
-    "mot": Format(mot, _is_mot, is_table=False),
-    "petrack": Format(petrack, _is_petrack),
-    "jupedsim": Format(jupedsim, _is_sqlite, convert=sqlite_lines),
-    "gpx": Format(gpx, _is_gpx, convert=gpx_lines),
-    "geojson": Format(geojson, _is_geojson, convert=geojson_lines),
-    "ais": Format(ais, _is_ais),
-    "traffic": Format(traffic, _is_traffic),
-    "argoverse2": Format(argoverse2, _is_argoverse2),
+    "table": Format(table, is_table),
+    "ethucy": Format(ethucy, is_ethucy, is_table=False),
+    "obsmat": Format(obsmat, is_obsmat),
+    "trajnet": Format(trajnet, is_trajnet, is_table=False),
+    "sdd": Format(sdd, is_sdd, is_table=False),
+    "mot": Format(mot, is_mot, is_table=False),
+    "petrack": Format(petrack, is_petrack),
+    "jupedsim": Format(jupedsim, is_sqlite, convert=sqlite_lines),
+    "gpx": Format(gpx, is_gpx, convert=gpx_lines),
+    "geojson": Format(geojson, is_geojson, convert=geojson_lines),
+    "ais": Format(ais, is_ais),
+    "traffic": Format(traffic, is_traffic),
+    "argoverse2": Format(argoverse2, is_argoverse2),
 }
 
 
-def _foreign() -> dict[str, EntryPoint]:
+def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}

@@ -1,4 +1,4 @@
-"""Save what can still be read of a damaged store: every whole trajectory, into a new store."""
+"""Copies every trajectory of a damaged store that can be read completely into a new store."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.datasets.checksums import (
+    CHECKSUMS,
+    MAX_PACKED,
+    Checksums,
+    read_file,
+    read_table,
+    table_names,
+    unpack,
+)
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -22,38 +31,25 @@ from trajflow.datasets.schema import (
     row_columns,
     trajectory_columns,
 )
-from trajflow.datasets.store import (
-    CHECKSUMS,
-    MAX_LABEL,
-    MAX_PACKED,
-    Checksums,
-    check_extent,
-    parse_header,
-    read_attributes,
-    read_file,
-    read_table,
-    table_names,
-    unpack,
-)
+from trajflow.datasets.store import MAX_LABEL, check_extent, parse_header, read_attributes
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
 from trajflow.types import Bools, Ints
 
-MANY = 500_000
-"""Rows of a scene that are looked at together."""
+BATCH_ROWS = 500_000  # Rows of a scene that are processed together
 
 
 @dataclass
 class RepairReport:
-    """What was saved and what was not.
+    """What was saved and what was lost.
 
     Attributes:
         path, out: The damaged store and the new one.
-        rows, trajectories: Saved ones.
-        lost_rows, lost_trajectories: The others.
-        lost: Trajectories that were lost, by scene; "" where the scene is not known.
-        faults: What is wrong with each damaged file.
-        notes: What else there is to know.
+        rows, trajectories: Numbers of saved ones.
+        lost_rows, lost_trajectories: Numbers of lost ones.
+        lost: Lost trajectories by scene; "" where the scene is lost too.
+        faults: The damage of each damaged file.
+        notes: Further remarks for the user.
     """
 
     path: str
@@ -74,16 +70,16 @@ class RepairReport:
 def repair_store(
     path: str | PathLike[str], out: str | PathLike[str], *, overwrite: bool = False
 ) -> RepairReport:
-    """Copy every trajectory of a damaged store that can be read whole into a new store.
+    """Copy every trajectory of a damaged store that can be read completely into a new store.
 
-    A trajectory is kept if its place, scene, type and name are known and each of its rows is
-    proven by the checksums of the store, or by that of its chunk where they are lost; everything
-    else is counted. Tables beside the tracks are kept if they are whole.
+    A trajectory is saved if its index entry is intact and all its rows match the checksums of the
+    store, or those inside the chunks if the store's are lost. The others are counted. Tables are
+    saved if they are intact.
 
     Args:
-        path: The damaged store; nothing in it is changed.
+        path: The damaged store; it is not changed.
         out: The new store.
-        overwrite: Whether a store at `out` may be replaced.
+        overwrite: Whether to replace an existing store at `out`.
 
     Raises:
         DataError: Nothing can be saved, or the new store cannot be written.
@@ -110,8 +106,8 @@ def repair_store(
     )
     with writer:
         kept: set[str] = set()
-        for block, gone in _saved_blocks(files, header, index):
-            lost.update(gone)
+        for block, lost_here in _saved_blocks(files, header, index):
+            lost.update(lost_here)
             if block is not None:
                 writer.append(block)
                 kept.add(block.scene)
@@ -139,7 +135,7 @@ def _checksums(folder: Path, report: RepairReport) -> Checksums | None:
     except DataError:
         report.faults[CHECKSUMS] = "is not what was written"
         report.notes.append(
-            "the checksums of the files are lost: chunks were held to those inside them"
+            "the checksums of the files are lost: chunks were compared with those inside them"
         )
         return None
     for name in checksums.files:
@@ -164,7 +160,7 @@ def _copy_tables(files: "_Files", writer: StoreWriter, report: RepairReport) -> 
 
 
 class _Fragment(NamedTuple):
-    """Values of an array, zero where they are not known, and whether they are, [N] both."""
+    """Values of an array, zero where they are lost, and whether each is intact, [N] both."""
 
     values: NDArray[Any]
     intact: Bools
@@ -172,27 +168,20 @@ class _Fragment(NamedTuple):
 
 @dataclass
 class _Files:
-    """Reads chunks one by one and remembers which could not be.
-
-    Attributes:
-        folder: The store.
-        checksums: What its files must be; None where they are lost, and every chunk is held to the
-            checksum inside it.
-        faults: What is wrong with each file, by its path inside the store.
-    """
+    """Reads chunks and collects the faults of damaged files, by path inside the store."""
 
     folder: Path
-    checksums: Checksums | None
+    checksums: Checksums | None  # None: lost; chunks are compared with the checksum inside them
     faults: dict[str, str]
-    _held: dict[str, tuple[int, NDArray[Any] | None]] = field(default_factory=dict)
+    _loaded: dict[str, tuple[int, NDArray[Any] | None]] = field(default_factory=dict)
 
     def read(self, name: str, spec: Spec, first: int, last: int) -> _Fragment:
         """Rows of an array, [N], from `first` to before `last`."""
         values, intact = np.zeros(last - first, spec.dtype), np.zeros(last - first, np.bool_)
         for index in range(first // CHUNK, -(-last // CHUNK)):
-            if self._held.get(name, (-1, None))[0] != index:
-                self._held[name] = index, self._chunk(f"{name}/c/{index}", spec)
-            chunk = self._held[name][1]
+            if self._loaded.get(name, (-1, None))[0] != index:
+                self._loaded[name] = index, self._chunk(f"{name}/c/{index}", spec)
+            chunk = self._loaded[name][1]
             low, high = max(first, index * CHUNK), min(last, (index + 1) * CHUNK)
             if chunk is not None:
                 values[low - first : high - first] = chunk[low - index * CHUNK :][: high - low]
@@ -215,35 +204,28 @@ class _Files:
 
 @dataclass(frozen=True)
 class _Index:
-    """The trajectories of a damaged store, K of them in stored order.
+    """The K trajectories of a damaged store, in stored order."""
 
-    Attributes:
-        ends: Row after the last of each, [K].
-        rowsize: Rows of each, [K].
-        scene, kind: Codes of each one's scene and type, [K].
-        in_scene: Whether the scene is known, [K].
-        labels: The source's ids, K of them; "" where it is not known.
-        whole: Whether all of this is known of it, [K].
-    """
-
-    ends: Ints
+    ends: Ints  # row after the last of each, [K]
     rowsize: Ints
     scene: Ints
     kind: Ints
-    in_scene: Bools
-    labels: list[int | str]
-    whole: Bools
+    in_scene: Bools  # whether the scene is intact, [K]
+    labels: list[int | str]  # "" if lost
+    intact: Bools  # whether the whole entry is, [K]
 
 
 def _read_index(files: _Files, header: Header, has_text: bool) -> _Index:
-    """Read what is left of the index; sizes and ends of trajectories complete each other."""
+    """Read the intact parts of the index; sizes and ends of trajectories complete each other."""
     count = header.trajectories
     specs = trajectory_columns(has_text)
     text_spec = specs.pop("label_bytes", None)
     result = {name: files.read(name, spec, 0, count) for name, spec in specs.items()}
     ends, intact = _ends(result["rowsize"], result["episode_ends"])
     rowsize = ends - np.concatenate(([0], ends[:-1]))
-    placed = intact & np.concatenate(([True], intact[:-1])) & (rowsize > 0) & (ends <= header.rows)
+    has_rows = (
+        intact & np.concatenate(([True], intact[:-1])) & (rowsize > 0) & (ends <= header.rows)
+    )
     scene, kind = result["scene"], result["agent_type"]
     in_scene = scene.intact & (scene.values >= 0) & (scene.values < len(header.scenes))
     of_kind = kind.intact & (kind.values >= 0) & (kind.values < len(header.types))
@@ -252,12 +234,12 @@ def _read_index(files: _Files, header: Header, has_text: bool) -> _Index:
         labels, named = result["trajectory_id"].values.tolist(), result["trajectory_id"].intact
     else:
         labels, named = _labels(files, result["label_size"], text_spec)
-    whole = placed & in_scene & of_kind & named
-    return _Index(ends, rowsize, scene.values, kind.values, in_scene, labels, whole)
+    intact = has_rows & in_scene & of_kind & named
+    return _Index(ends, rowsize, scene.values, kind.values, in_scene, labels, intact)
 
 
 def _ends(sizes: _Fragment, ends: _Fragment) -> tuple[Ints, Bools]:
-    """Row after each trajectory, [K], and whether it is known, from whatever is left of the two."""
+    """Row after each trajectory, [K], and whether it is intact, from what is left of the two."""
     values, intact = ends.values.copy(), ends.intact.copy()
     for first in range(0, len(values), CHUNK):
         part = slice(first, first + CHUNK)
@@ -270,9 +252,9 @@ def _ends(sizes: _Fragment, ends: _Fragment) -> tuple[Ints, Bools]:
 
 
 def _labels(files: _Files, sizes: _Fragment, spec: Spec) -> tuple[list[int | str], Bools]:
-    """Labels, K of them, and whether each is known, [K]; one lost size moves all that follow."""
-    sane = sizes.intact & (sizes.values >= 0) & (sizes.values <= MAX_LABEL)
-    placed = np.logical_and.accumulate(sane)
+    """K labels, and whether each is intact, [K]; a lost size shifts all that follow."""
+    valid = sizes.intact & (sizes.values >= 0) & (sizes.values <= MAX_LABEL)
+    placed = np.logical_and.accumulate(valid)
     ends = np.cumsum(np.where(placed, sizes.values, 0))
     text = files.read("label_bytes", spec, 0, int(ends[-1]))
     raw = text.values.tobytes()
@@ -289,18 +271,18 @@ def _saved_blocks(
 ) -> Iterator[tuple[TrackBlock | None, Counter[str]]]:
     unknown = int((~index.in_scene).sum())
     yield None, Counter({"": unknown} if unknown else {})
-    rows = np.where(index.whole, index.rowsize, 0)
+    rows = np.where(index.intact, index.rowsize, 0)
     for code, scene in enumerate(header.scenes):
         members = np.flatnonzero(index.in_scene & (index.scene == code))
-        part = np.cumsum(rows[members]) // MANY
+        part = np.cumsum(rows[members]) // BATCH_ROWS
         for chosen in np.split(members, np.flatnonzero(np.diff(part)) + 1):
-            block = _block(files, header, index, chosen[index.whole[chosen]])
+            block = _block(files, header, index, chosen[index.intact[chosen]])
             saved = 0 if block is None else len(block.labels)
             yield block, Counter({scene: len(chosen) - saved} if saved < len(chosen) else {})
 
 
 def _block(files: _Files, header: Header, index: _Index, chosen: Ints) -> TrackBlock | None:
-    """The trajectories of one scene, given by number, whose every row is known and possible."""
+    """The chosen trajectories of one scene that are intact and valid in every row."""
     specs = row_columns(int(header.dims), header.unit)
     columns: dict[str, Any] = {name: [] for name in specs}
     fit = np.ones(len(chosen), np.bool_)
@@ -316,8 +298,8 @@ def _block(files: _Files, header: Header, index: _Index, chosen: Ints) -> TrackB
     rows = {name: np.concatenate(pieces) for name, pieces in columns.items()}
     position = np.stack([rows[axis] for axis in AXES[: int(header.dims)]], 1)
     codes = rows["split"]
-    sane = np.isfinite(position).all(1) & (codes >= 0) & (codes < len(header.splits))
-    fit &= np.logical_and.reduceat(sane, np.cumsum(sizes) - sizes)
+    valid = np.isfinite(position).all(1) & (codes >= 0) & (codes < len(header.splits))
+    fit &= np.logical_and.reduceat(valid, np.cumsum(sizes) - sizes)
     fit &= _fits_grid(rows["time"], sizes, header.dt)
     if not fit.any():
         return None

@@ -1,4 +1,4 @@
-"""The report of an import, for people and for the attributes of the store."""
+"""The report of an import, as text and for the attributes of the store."""
 
 import csv
 import os
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 REPLACED = "replaced by places on straight lines"
-QUARANTINE = "quarantine"
-"""Name of the table in a store that holds the rows of an import that could not be used."""
+QUARANTINE = "quarantine"  # Table of a store that holds the quarantined rows
 
 
 @dataclass(frozen=True)
@@ -33,44 +32,42 @@ class TroubledAgent:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import found and did.
+    """The result of an import.
 
     Attributes:
-        source: The importer.
+        source: The format.
         path: The file or folder that was read.
         out: The store that was written.
         files: Number of files read.
-        rows_read: Rows of all files, those dropped on purpose included.
+        rows_read: Rows of all files, including those dropped on purpose.
         rows_kept: Rows in the store.
-        trajectories, scenes: What the store holds.
+        trajectories, scenes: Numbers of both in the store.
         types: Trajectories of each type.
         splits: Rows of each split.
-        dropped: Rows left out on purpose, by reason ("lost", "between steps", or replaced by places
-            on straight lines, of which `rows_kept` counts those in the store).
-        quarantined: Rows that were quarantined, by problem.
+        dropped: Rows dropped on purpose, by reason ("lost", "between steps", or replaced by
+            interpolated rows, which `rows_kept` counts).
+        quarantined: Quarantined rows by problem.
         by_scene: Quarantined rows by scene and problem; the fifty worst scenes.
         worst_agents: The ten agents with most quarantined rows.
-        cuts: Tracks cut in two at a jump, counted once per cut.
+        cuts: Number of times a track was cut in two at a jump.
         moved: Rows whose time was moved onto a whole step.
-        steps: How many steps of dt lie between consecutive rows, as counts; more than one is a gap.
+        steps: Counts of steps of dt between consecutive rows; more than one is a gap.
         clocks: Seconds by which the clock of a scene was shifted onto whole steps.
-        origin: The moment of time 0, seconds since 1970, where the files have dates.
-        settings: Choices that the reader was given.
-        dt: Seconds per step.
-        dt_from: How dt was found.
-        unit: Unit of the coordinates.
-        unit_from: How the unit was found.
-        speed_limit: Speed above which a step is a jump, in units per second; None if none was set.
-        speed_limit_from: How the limit was found.
+        dt, dt_from: Seconds per step, and how it was determined.
+        unit, unit_from: Unit of the coordinates, and how it was determined.
+        speed_limit, speed_limit_from: Speed above which a step is a jump, in units per second, None
+            for no limit, and how it was determined.
         columns: Column of the file behind each canonical column.
-        scale: What positions were multiplied by; None if they were taken as they are.
-        row_interval: Usual time between two rows of an agent, in seconds, or in frames where the
+        scale: Factor of all positions, or None.
+        row_interval: Typical time between two rows of an agent, in seconds, or in frames if the
             file counts frames; None if no agent has two rows.
+        origin: The moment of time 0, seconds since 1970, if the files have dates.
+        settings: Settings of the reader.
+        max_gap: Longest gap in seconds interpolated across, if resampling was requested.
         time_unit: Seconds per unit of the times in the files.
-        projected: Whether longitudes and latitudes became metres around the centre of their scene.
-        factors: What an axis of the file was multiplied by, where it has a unit of its own.
-        max_gap: Seconds that a straight line bridges where the user had rows resampled; else None.
-        notes: What else the user should know.
+        projected: Whether longitudes and latitudes were converted to metres per scene.
+        factors: Factor by axis for axes with a unit of their own.
+        notes: Further sentences for the user.
     """
 
     source: str
@@ -113,7 +110,7 @@ class ImportReport:
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
-        """The report in sentences; names from the data are made safe for a terminal."""
+        """The report as text; names from the data are made safe for a terminal."""
         kept = (
             f"{self.rows_kept} places from {self.rows_read} rows"
             if REPLACED in self.dropped
@@ -157,16 +154,15 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def write_quarantine(store: "Store", path: Path, overwrite: bool = False) -> int:
-    """Write the quarantined rows of a store as CSV, with the reason and the place of each.
+    """Write the quarantined rows of a store as CSV, each with its reason, file and row.
 
-    Columns: reason, scene, agent, text (the row as the file has it, where it could not be read),
-    time, x, y[, z], file, row (counted from 1 in the file). A text that a spreadsheet would
-    calculate begins with a '.
+    Columns: reason, scene, agent, text (the row as in the file, if it was unreadable), time, x,
+    y[, z], file, row (from 1). Texts that a spreadsheet would evaluate are prefixed with a '.
 
     Args:
         store: The store.
         path: The file to write.
-        overwrite: Whether a file there may be replaced.
+        overwrite: Whether to replace an existing file.
 
     Returns:
         Number of rows.
@@ -194,6 +190,6 @@ def write_quarantine(store: "Store", path: Path, overwrite: bool = False) -> int
 
 
 def _cells(row: tuple[Any, ...]) -> list[Any]:
-    """A row as a spreadsheet may see it: no formulas, an empty cell where a number is missing."""
+    """A row without formulas, and with an empty cell for a missing number."""
     texts = [no_formula(value) if isinstance(value, str) else value for value in row]
     return ["" if value != value else value for value in texts]

@@ -1,7 +1,7 @@
-"""The store's format: which arrays and attributes a folder of tracks holds, and what they mean.
+"""The format of a store: its arrays and attributes, and what they mean.
 
 A store is a zarr v3 group in the CF contiguous ragged layout: one column per variable over all
-observations, and `rowsize` saying how many consecutive rows belong to each trajectory. Rows are
+observations, and `rowsize` is the number of consecutive rows of each trajectory. Rows are
 sorted by scene, trajectory, time, so a scene is one contiguous block of rows. Coordinates are
 float64: at UTM northings (5e6 m) float32 resolves half a metre and at 1e2 degrees one metre.
 """
@@ -32,8 +32,7 @@ CHUNK = 65_536
 GROUP = "zarr.json"
 AXES = ("x", "y", "z")
 MAX_SPLITS = 127
-TOLERANCE = 0.25
-"""Share of dt by which a time may miss its whole step."""
+TOLERANCE = 0.25  # Share of dt by which a time may miss its whole step
 ROWS = "obs"
 TRAJECTORIES = "trajectory"
 _LARGEST_STEP = 2.0**53
@@ -68,8 +67,8 @@ def row_columns(dims: int, unit: str) -> dict[str, Spec]:
 def trajectory_columns(text_labels: bool) -> dict[str, Spec]:
     """The arrays with one entry per trajectory, and the text of labels that are no integers.
 
-    `trajectory_id` is the source's own id, unique inside a scene only (so it has no cf_role);
-    where ids are text it counts trajectories and the text lies in `label_bytes`, cut by
+    `trajectory_id` is the agent's id in the file, unique inside a scene only (so it has no
+    cf_role). If ids are text it counts trajectories, and the text is in `label_bytes`, divided by
     `label_size`.
     """
     sizes = {"long_name": "rows of each trajectory", "sample_dimension": ROWS}
@@ -102,16 +101,16 @@ def _axis_attrs(axis: str, unit: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TrackBlock:
-    """Whole trajectories of one scene, the unit in which tracks are written.
+    """Whole trajectories of one scene; tracks are written in such blocks.
 
     Attributes:
         scene: Name of the recording.
-        labels: The source's own id of each trajectory's agent, K integers or K strings.
+        labels: The id of each trajectory's agent in the file, K integers or K strings.
         types: What each agent is ("pedestrian", "ship", ...), K strings.
         rowsize: Rows of each trajectory, [K].
         time: Seconds since the scene's start, increasing inside a trajectory, [N].
         position: World coordinates, [N, D], in the store's unit.
-        split: Part each row belongs to ("train", "val", "test"), N strings, or one for all rows.
+        split: Split of each row ("train", "val", "test"), N strings, or one for all rows.
     """
 
     scene: str
@@ -172,7 +171,7 @@ class Header(BaseModel):
         centres: Longitude and latitude around which each recording was projected to metres; None
             where it was not.
         content: sha256 of the values of each column, whatever their chunks and compression.
-        report: What the import found and did.
+        report: The report of the import.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -209,15 +208,15 @@ class Header(BaseModel):
         for names in (self.scenes, self.splits, self.types):
             _check_names(names)
         if not set().union(*(self.folds or {}).values()) <= set(self.scenes):
-            raise ValueError("folds name scenes that are not there")
+            raise ValueError("folds name scenes that do not exist")
         if self.centres is not None and set(self.centres) != set(self.scenes):
             raise ValueError("not every scene has a centre")
         if any(abs(x) > 180 or abs(y) > 90 for x, y in (self.centres or {}).values()):
-            raise ValueError("a centre is no place on the Earth")
+            raise ValueError("a centre has no valid longitude and latitude")
         return self
 
     def summary(self) -> dict[str, Any]:
-        """What the store holds, in numbers."""
+        """Counts and extents of the content."""
         return {
             "rows": self.rows,
             "trajectories": self.trajectories,
@@ -261,10 +260,10 @@ class Header(BaseModel):
         return {name: count for name, count in kinds if isinstance(count, int) and count > 0}
 
     def fingerprint(self) -> str:
-        """A sha256 that two stores share if and only if they hold the same tracks.
+        """A sha256 that two stores share if and only if they contain the same tracks.
 
-        It covers values, names, dt, unit and folds, whatever the chunks and the compression; it
-        leaves out where the tracks came from and what the import reported.
+        It covers values, names, dt, unit and folds, and is independent of chunks, compression,
+        source and report.
         """
         same = {"trajflow_format", "dims", "dt", "unit", "scenes", "splits", "types", "folds"}
         same |= {"centres"} if self.centres is not None else set()
@@ -272,10 +271,10 @@ class Header(BaseModel):
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
     def attributes(self) -> dict[str, Any]:
-        """The attributes as they are written.
+        """The attributes in the form in which they are written.
 
         Raises:
-            DataError: The report or the inputs hold something that JSON cannot.
+            DataError: The report or the inputs are no plain JSON values.
         """
         attrs = self.model_dump(exclude_none=True)
         try:
@@ -287,7 +286,7 @@ class Header(BaseModel):
 
 def _check_names(names: list[str]) -> None:
     if len(set(names)) < len(names):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name is repeated")
     "".join(names).encode()
 
 
@@ -297,19 +296,16 @@ def whole_steps(time: Floats, dt: float) -> Ints:
 
 
 class TimeFault(NamedTuple):
-    """The first row whose time does not fit, and what is wrong with it."""
+    """The first row with an invalid time, and the reason."""
 
     row: int
     what: str
 
 
 def find_fault(time: Floats, begins: Bools, dt: float) -> TimeFault | None:
-    """Where times are not finite, do not increase in a trajectory or lie between two steps.
+    """Find the first time, [N], that is not finite, not increasing or off the steps of dt.
 
-    Args:
-        time: Seconds, [N].
-        begins: Rows that are the first of their trajectory, [N].
-        dt: Seconds per step; a time may miss its step by a quarter of it.
+    `begins` marks the first row of each trajectory; a time may miss its step by a quarter of dt.
     """
     later = ~begins[1:]
     with np.errstate(invalid="ignore", over="ignore"):

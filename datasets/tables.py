@@ -1,4 +1,4 @@
-"""Any table of positions: text, Parquet and lines of JSON, read by the names of its columns."""
+"""Reads any table of positions, as text, Parquet or lines of JSON, by the names of its columns."""
 
 import csv
 import os
@@ -7,27 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Any
 
 import duckdb
 import pyarrow as pa
 
 from trajflow.datasets.columns import Mapped, map_columns, names_places
 from trajflow.datasets.dates import UNIX, read_times, unix_unit
-from trajflow.datasets.ingest import (
-    BATCH,
-    FIRST,
-    MAX_LINE,
-    ReadOptions,
-    Source,
-    connect,
-    label,
-    number,
-    quoted,
-    reading,
-    real,
-)
+from trajflow.datasets.ingest import BATCH, SAMPLE_ROWS, ImportOptions, Source
 from trajflow.datasets.schema import AXES
+from trajflow.datasets.sql import MAX_LINE, connect, label, number, quoted, reading, real
 from trajflow.datasets.unpacking import (
     is_packed,
     parquet_schema,
@@ -39,53 +28,49 @@ from trajflow.datasets.unpacking import (
 from trajflow.errors import DataError
 
 Connection = duckdb.DuckDBPyConnection
+# Writes a plain text table or lines of JSON made from a file: (path, place, most bytes)
 Convert = Callable[[Path, Path, int | None], None]
-"""Writes a plain text table or lines of JSON, made from a file, at a place."""
 TEXT = (".csv", ".tsv", ".txt")
 LINES = (".ndjson", ".jsonl")
 PARQUET = (".parquet", ".pq", ".geoparquet")
 MAX_COLUMNS = 10_000
-NULL = "\x02\x03"
-"""What stands for NULL in text, so that an empty cell is not taken for a missing one."""
+NULL = "\x02\x03"  # Stands for NULL, so that an empty cell differs from a missing one
 MAX_COMMENTS = 1000
 _FPS = re.compile(
     r"(?i)(?:frame[ _]?rate|fps|frames per second)\W{0,5}([0-9]+(?:\.[0-9]+)?)"
     r"|([0-9]+(?:\.[0-9]+)?) ?(?:fps|frames per second)"
 )
-_SEPARATOR = re.compile("(?i)sep=.")
-"""What a spreadsheet writes before the line of names."""
+_SEPARATOR = re.compile("(?i)sep=.")  # Spreadsheets write this before the header line
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
+# A number with a decimal comma
 _COMMA = r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]*),[0-9]+(?:[eE][+-]?[0-9]+)?"
-"""A number with a decimal comma, as a pattern of DuckDB."""
-_HEAD = 2 * MAX_LINE
-"""Bytes of a packed file that show how its lines begin."""
+_HEAD = 2 * MAX_LINE  # Bytes of a packed file that are enough to read its header
+# Columns of a reader's rows
 RESERVED = {"row", "scene", "agent", "type", "split", "time", "x", "y", "z", "fault", "text"}
-"""Columns of a reader's rows."""
 
 
 def table(
     db: Connection,
     path: Path,
-    options: ReadOptions,
+    options: ImportOptions,
     *,
     agent_type: str = "",
     convert: Convert = stage,
     pattern: str | None = None,
 ) -> Source:
-    """Any table of positions by column names: text, Parquet or lines of JSON, text also packed.
+    """Any table of positions: text, also compressed, Parquet or lines of JSON.
 
-    Rows are observations; the agent, the coordinates and the time (seconds, dates, or frames with
-    dt) are columns, and so may be the scene, the type, z and the split a row belongs to. Columns
-    of a text without a line of names are called by their numbers, from 1. A folder holds tables
-    with the same columns.
+    Each row is an observation. The agent, the coordinates and the time (seconds, dates, or frames
+    with dt) are columns; scene, type, z and split may be columns too. Columns of a text without a
+    header line are numbered from 1. All tables of a folder have the same columns.
 
     Args:
-        db: Where the rows are read.
+        db: The database that reads the rows.
         path: The table, or a folder of tables.
-        options: What the user said about it.
-        agent_type: Type of all agents where no column has it.
+        options: Options of the import.
+        agent_type: Type of all agents if no column has it.
         convert: Makes a plain table of each file; by default it is unpacked.
-        pattern: Names of the tables in a folder.
+        pattern: Pattern of the tables in a folder.
 
     Raises:
         DataError: There is no table, a column is missing, or frames have no dt.
@@ -112,13 +97,14 @@ def table(
         file.scan(db, [*wanted, *named], encoding)
     _drop_counter(db, first, mapped)
     values = _decimals(db, first, mapped)
-    notes, dates, seconds = mapped.notes, False, None
+    dates, seconds = False, None
     if "time" in mapped.names:
         cell = values["time"]
-        values["time"], dates, seconds = _times(db, opened, mapped, cell, options, notes)
+        order = options.settings.get("dates")
+        values["time"], dates, seconds = _times(db, opened, mapped, cell, order)
     elif first.fps is not None:
         values["time"] = f"{number(values['frame'])} / {real(first.fps)}"
-        notes.append(f"the first lines name {first.fps:g} frames per second")
+        mapped.notes.append(f"the first lines name {first.fps:g} frames per second")
     else:
         values["time"] = number(values["frame"])
     unit = mapped.unit or first.unit
@@ -133,7 +119,7 @@ def table(
         seconds_known=dates or seconds is not None,
         time_unit=seconds or 1.0,
         columns=dict(mapped.names),
-        notes=notes,
+        notes=mapped.notes,
     )
     for file in opened if mapped.folds else ():
         _note_folds(db, file, mapped, source)
@@ -142,34 +128,19 @@ def table(
 
 @dataclass
 class _Table:
-    """One file of a table: where it lies, its columns, and how DuckDB scans it.
-
-    Attributes:
-        path: The file.
-        names: Its columns; numbers from 1 where no line names them.
-        place: The file, plain.
-        delimiter: What stands between two cells of a text; " " for any blanks.
-        skip: Lines before the first row.
-        cells: The first row, if it stands where names should.
-        fps: Frames per second that a comment names.
-        unit: Unit of the coordinates that a Parquet file names.
-        commented: Whether comments, lines that begin with #, are left out.
-        relation: SQL of the rows: `row`, a column c0, c1, ... for each name, whether the row is
-            and whether the row is `odd` (without the columns of the others).
-        line: SQL of an odd row as text.
-    """
+    """One file of a table, its columns, and the SQL of its rows."""
 
     path: Path
-    names: list[str]
-    place: Path
-    delimiter: str = ""
-    skip: int = 1
-    cells: list[str] = field(default_factory=list)
-    fps: float | None = None
-    unit: str | None = None
-    commented: bool = False
-    relation: str = ""
-    line: str = "null"
+    names: list[str]  # columns; numbers from 1 without a header line
+    place: Path  # the plain file
+    delimiter: str = ""  # of a text; " " for any blanks, "{" for lines of JSON, "" for Parquet
+    skip: int = 1  # lines before the first row
+    cells: list[str] = field(default_factory=list)  # the first row, without a header line
+    fps: float | None = None  # named by a comment
+    unit: str | None = None  # named by a Parquet file
+    commented: bool = False  # whether lines that begin with # are skipped
+    relation: str = ""  # SQL: `row`, a column c0, c1, ... per name, and `odd` for malformed rows
+    line: str = "null"  # SQL: a malformed row as text
 
     @classmethod
     def open(
@@ -202,14 +173,14 @@ class _Table:
         file.fps = next((float(result[1] or result[2]) for result in rates if result), None) or None
         if _are_values(cells):
             last = comments[-1].lstrip("# \t") if comments else ""
-            named = (_cells(path, last, way) for way in (delimiter, " ")) if last else ()
+            named = (_cells(path, last, mark) for mark in (delimiter, " ")) if last else ()
             numbers = [str(number) for number in range(1, len(cells) + 1)]
             file.names = next((names for names in named if len(names) == len(cells)), numbers)
             file.skip, file.cells = len(comments), cells
         return file
 
     def by_number(self, columns: Mapping[str, str]) -> dict[str, str]:
-        """Columns as they are called, where the user names a cell of the first row instead."""
+        """The columns by name, where the user names a cell of the first row instead."""
         cells = {cell: name for cell, name in zip(self.cells, self.names, strict=False)}
         return {
             canonical: name if name in self.names else cells.get(name, name)
@@ -217,7 +188,7 @@ class _Table:
         }
 
     def scan(self, db: Connection, wanted: list[str], encoding: str) -> None:
-        """Make the relation that holds the rows; a Parquet file is copied into the database."""
+        """Set the SQL of the rows; a Parquet file is copied into the database."""
         if not self.delimiter:
             self._copy_parquet(db, list(dict.fromkeys(wanted)))
             return
@@ -260,21 +231,27 @@ class _Table:
             db.execute(f"create table {name} as select {empty} limit 0")
         self.relation = f'(select rowid + 1 as "row", *, false as odd from {name})'
 
+    def sample(self, db: Connection, values: str) -> Any:
+        """The values of SQL aggregates over the first rows."""
+        with reading(self.path):
+            query = f"select {values} from (from {self.relation} limit {SAMPLE_ROWS})"
+            return db.execute(query).fetchall()[0]
+
     def key(self, name: str) -> str:
-        """The column of a name as the relation has it."""
+        """SQL: the column with a name."""
         return f"c{self.names.index(name)}"
 
 
 def column_names(path: Path, encoding: str = "utf-8", convert: Convert = stage) -> list[str]:
-    """Names of the columns of one table, in its order.
+    """Names of the columns of one table, in order.
 
     Args:
         path: The table.
-        encoding: That of a text.
-        convert: Makes a plain table of it; by default it is unpacked.
+        encoding: Encoding of a text.
+        convert: Makes a plain table of the file; by default it is unpacked.
 
     Raises:
-        DataError: It is no table.
+        DataError: The file is no table.
     """
     with TemporaryDirectory() as folder:
         return _Table.open(path, Path(folder) / "head", encoding, convert, _HEAD).names
@@ -296,11 +273,7 @@ def _tables(path: Path, pattern: str | None) -> list[Path]:
 
 
 def list_files(path: Path, pattern: str) -> list[Path]:
-    """The file at a path, or all of a pattern in a folder.
-
-    Raises:
-        DataError: There is none.
-    """
+    """The file at a path, or the files of a folder that match a pattern; at least one."""
     files = sorted(path.glob(pattern)) if path.is_dir() else [path]
     if not files or not files[0].exists():
         raise DataError(f"no {pattern} at {path}; name the folder that holds them")
@@ -313,11 +286,10 @@ def _holds_json(place: Path) -> bool:
 
 
 def _keys(path: Path, place: Path) -> list[str]:
-    """The names in the first objects, in the order of their appearance."""
     with reading(path), connect() as db:
         rows = db.execute(
             f"""select key from (select unnest(json_keys(j)) as key, "row" as r from (
-                from {json_lines(place)} limit {FIRST}) where json_type(j) = 'OBJECT')
+                from {json_lines(place)} limit {SAMPLE_ROWS}) where json_type(j) = 'OBJECT')
             group by key order by min(r), count(*) desc"""
         ).fetchall()
     names = [name for (name,) in rows]
@@ -332,7 +304,7 @@ def _json_cell(name: str) -> str:
 
 
 def _first_line(path: Path, place: Path, encoding: str) -> tuple[list[str], str]:
-    """The comments at the head of a text table, and its first other line."""
+    """The comments at the start of a text table, and its first other line."""
     comments: list[str] = []
     size = place.stat().st_size
     with place.open("rb") as stream:
@@ -348,13 +320,13 @@ def _first_line(path: Path, place: Path, encoding: str) -> tuple[list[str], str]
 
 
 def stage_text(path: Path, place: Path) -> None:
-    """`stage` a text whose last line is as short as the others must be."""
+    """`stage` a text and check the length of its last line."""
     stage(path, place)
     check_last_line(path, place)
 
 
 def check_last_line(path: Path, place: Path) -> None:
-    """Refuse a last line that is too long: DuckDB would take it into memory, several times."""
+    """Refuse a last line that is too long: DuckDB would hold it in memory several times."""
     with place.open("rb") as stream:
         if stream.seek(0, os.SEEK_END) > MAX_LINE:
             stream.seek(-MAX_LINE - 1, os.SEEK_END)
@@ -388,7 +360,7 @@ def _line(path: Path, stream: IO[bytes], encoding: str) -> str:
 
 
 def _delimiter(text: str) -> str:
-    # Commas between digits are no delimiters where there is another one: 0,5;1,25
+    # Commas between digits are decimal if there is another delimiter: 0,5;1,25
     commas = len(re.findall(r"(?<![0-9]),|,(?![0-9])", text))
     others = max("\t;|", key=text.count)
     if text.count(others) >= 2 and not commas:
@@ -415,7 +387,7 @@ def _cells(path: Path, text: str, delimiter: str) -> list[str]:
 
 
 def _are_values(cells: list[str]) -> bool:
-    """Whether a first line holds values and no names: two numbers or more, unless they count."""
+    """Whether a first line is a row: two numbers or more, unless they count columns 0, 1, ..."""
     if names_places(cells):
         return False
     numeric = [cell for cell in cells if _NUMBER.fullmatch(cell)]
@@ -434,11 +406,11 @@ def scan_csv(
 ) -> str:
     """SQL: the rows of a text file as columns c0, c1, ...; a missing cell is NULL, an empty one ''.
 
-    DuckDB guesses nothing here. Its strict mode gives up a whole file for one odd quote; the other
-    drops what a row has too much, so callers ask for one column more than there should be.
+    DuckDB detects nothing here. Its strict mode rejects a whole file for one odd quote. The other
+    mode drops surplus cells of a row, so callers request more columns than there should be.
     """
     names = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(columns))
-    # A path is a pattern to DuckDB; its last part is a name of ours.
+    # DuckDB takes a path as a pattern; its last part is a safe name.
     folder = "".join(f"[{c}]" if c in "*?[" else c for c in str(place.parent))
     return (
         f"read_csv({quoted(f'{folder}/{place.name}')}, columns={{{names}}}, skip={skip}, "
@@ -458,36 +430,30 @@ def _check_columns(file: Path, wanted: list[str], names: list[str]) -> None:
 
 
 def _drop_counter(db: Connection, file: _Table, mapped: Mapped) -> None:
-    """Take no column for the scene in which every row of an agent has its own value."""
+    """Do not use a column as the scene if it differs in every row of an agent."""
     name = mapped.names.get("scene")
     if name is None:
         return
     scene, agent = file.key(name), file.key(mapped.names["agent"])
-    with reading(file.path):
-        rows, agents, pairs = db.execute(
-            f"""select count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))
-            from (from {file.relation} limit {FIRST})"""
-        ).fetchall()[0]
+    values = f"count(*), count(distinct {agent}), count(distinct ({scene}, {agent}))"
+    rows, agents, pairs = file.sample(db, values)
     if pairs < 0.9 * rows or rows < 3 * agents:
         return
     del mapped.names["scene"]
     mapped.folds.clear()
-    mapped.notes.append(
-        f"column {name!r} differs from row to row of an agent, so it is taken for no scene"
-    )
+    mapped.notes.append(f"column {name!r} differs from row to row of an agent, so it is no scene")
 
 
 def _decimals(db: Connection, file: _Table, mapped: Mapped) -> dict[str, str]:
-    """SQL of the cell behind each canonical column, with {} for the column, decimals with a point.
+    """SQL of each canonical column with a decimal point, {} being the column.
 
-    A column has decimal commas if more of its first cells have one than a decimal point. Between
-    commas a cell such as 1,250 may also be 1250, so another cell must settle it.
+    A column has decimal commas if more of its first cells have one than a decimal point. In a
+    file delimited by commas 1,250 may be 1250, so it does not count.
     """
     axes = [name for name in ("time", "frame", "x", "y", "z", "agent") if name in mapped.names]
     cells: dict[str, str] = dict.fromkeys(axes, "{}")
     if not file.delimiter:
         return cells
-    # "1,250" in a table of semicolons has a decimal comma, between quotes it may be thousands.
     grouped = "^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$" if file.delimiter == "," else "^$"
     point = "replace(replace(trim({}::varchar), '.', ''), ',', '.')"
     counts = ", ".join(
@@ -496,9 +462,7 @@ def _decimals(db: Connection, file: _Table, mapped: Mapped) -> dict[str, str]:
         - count(*) filter (contains({t}, '.') and {number(t)} is not null)"""
         for t in (file.key(mapped.names[name]) for name in axes)
     )
-    with reading(file.path):
-        more = db.execute(f"select {counts} from (from {file.relation} limit {FIRST})").fetchall()
-    for name, surplus in zip(axes, more[0], strict=True):
+    for name, surplus in zip(axes, file.sample(db, counts), strict=True):
         if surplus > 0:
             cells[name] = f"if(regexp_full_match(trim({{}}), '{_COMMA}'), {point}, {{}})"
     commas = [repr(mapped.names[name]) for name in axes if cells[name] != "{}"]
@@ -508,29 +472,22 @@ def _decimals(db: Connection, file: _Table, mapped: Mapped) -> dict[str, str]:
 
 
 def _times(
-    db: Connection,
-    opened: list[_Table],
-    mapped: Mapped,
-    cell: str,
-    options: ReadOptions,
-    notes: list[str],
+    db: Connection, opened: list[_Table], mapped: Mapped, cell: str, order: str | None
 ) -> tuple[str, bool, float | None]:
-    """SQL of the seconds of a row with {} for its time, whether it is a date, and its unit."""
+    """SQL of the seconds, {} being the column, whether it has dates, and the unit in seconds."""
     name, path = mapped.names["time"], opened[0].path
     columns = [(file.relation, file.key(name)) for file in opened]
-    value, dates, said = read_times(db, path, name, columns, cell, options.settings.get("dates"))
-    notes.extend(said)
-    if dates or said:
+    value, dates, time_notes = read_times(db, path, name, columns, cell, order)
+    mapped.notes.extend(time_notes)
+    if dates or time_notes:
         return value, dates, None
     if mapped.seconds is not None:
         return f"{value} * {real(mapped.seconds)}", False, mapped.seconds
-    relation, column = columns[0]
-    middle = f"select median({value.replace('{}', column)}) from (from {relation} limit {FIRST})"
-    with reading(path):
-        unit = unix_unit(db.execute(middle).fetchall()[0][0] or 0.0)
+    (median,) = opened[0].sample(db, f"median({value.replace('{}', columns[0][1])})")
+    unit = unix_unit(median or 0.0)
     if unit is None:
         return value, False, None
-    notes.append(f"{name!r} is read as {unit} since 1970")
+    mapped.notes.append(f"{name!r} is read as {unit} since 1970")
     return f"{value} * {real(UNIX[unit])}", False, UNIX[unit]
 
 
@@ -538,7 +495,7 @@ def _table_select(
     db: Connection,
     file: _Table,
     mapped: Mapped,
-    options: ReadOptions,
+    options: ImportOptions,
     values: Mapping[str, str],
     agent_type: str,
 ) -> str:
@@ -562,7 +519,7 @@ def _table_select(
         f"{quoted(name + '=')} || coalesce({file.key(name)}::varchar, 'None')"
         for name in mapped.names.values()
     )
-    # The text is put together above the values, where DuckDB does so for the few odd rows only.
+    # The text is composed outside, so that DuckDB does it for the few unreadable rows only.
     return f"""select "row", scene, agent, type, split, time, x, y, z,
         if(odd, 'malformed', null) as fault,
         case when odd then {file.line} when {unread} then {text} end as text
@@ -573,8 +530,8 @@ def _table_select(
             if(odd, null, {value["z"]}) as z from {file.relation})"""
 
 
-def _other(db: Connection, file: _Table, options: ReadOptions) -> str:
-    """SQL: the columns that `--where` may name beside the canonical ones, numbers as numbers."""
+def _other(db: Connection, file: _Table, options: ImportOptions) -> str:
+    """SQL: further columns that `where` names, as numbers where all cells are numbers."""
     names = [
         name
         for name in dict.fromkeys(file.names)
@@ -586,17 +543,14 @@ def _other(db: Connection, file: _Table, options: ReadOptions) -> str:
     counts = ", ".join(
         f"count({number(key)}) = count(nullif(trim({key}::varchar), ''))" for key in keys
     )
-    with reading(file.path):
-        numeric = db.execute(
-            f"select {counts} from (from {file.relation} limit {FIRST})"
-        ).fetchall()
-    cells = [number(key) if yes else key for key, yes in zip(keys, numeric[0], strict=True)]
+    numeric = file.sample(db, counts)
+    cells = [number(key) if yes else key for key, yes in zip(keys, numeric, strict=True)]
     pairs = zip(cells, names, strict=True)
     return "".join(f', {cell} as "{name.replace(chr(34), chr(34) * 2)}"' for cell, name in pairs)
 
 
 def _note_folds(db: Connection, file: _Table, mapped: Mapped, source: Source) -> None:
-    """Collect the scenes that columns such as fold_zara1 call test, in the order of the file."""
+    """Collect the test scenes of columns such as fold_zara1, in the order of the file."""
     tested = [f"bool_or({label(file.key(name))} = 'test')" for name in mapped.folds.values()]
     scene = label(file.key(mapped.names["scene"]))
     with reading(file.path):
@@ -612,7 +566,7 @@ def _note_folds(db: Connection, file: _Table, mapped: Mapped, source: Source) ->
 
 
 def text_lines(place: Path, skip: int = 0, encoding: str = "utf-8") -> str:
-    """SQL: the lines of a text file that are not blank, trimmed, with their numbers from 1."""
+    """SQL: the lines of a text file that are not blank, stripped and numbered from 1."""
     blank = rb"' \t\n\v\f\r'".decode("unicode_escape")
     rows = scan_csv(place, 2, "\x01", skip, quote="", encoding=encoding)
     return f"""(select row_number() over () as "row", line from (
@@ -620,6 +574,6 @@ def text_lines(place: Path, skip: int = 0, encoding: str = "utf-8") -> str:
 
 
 def json_lines(place: Path) -> str:
-    """SQL: the lines of a file with the JSON they hold, NULL where they hold none."""
+    """SQL: the lines of a file and their JSON, NULL where a line is no JSON."""
     return f"""(select "row", line, case when json_valid(line) then line::json end as j
         from {text_lines(place)})"""

@@ -1,13 +1,13 @@
-"""Opens files of unknown origin: text plain or packed, Parquet in a process of its own.
+"""Opens untrusted files: plain or compressed text, and Parquet in a separate process.
 
-Everything that unfolds is counted while it does, so that a small file cannot fill the disk or the
-memory. Packed text is unpacked under a name of our own; names inside an archive lead nowhere.
+The size of unpacked data is counted while it is produced, so a small file cannot fill the disk or
+the memory. Compressed text is unpacked under a fixed name; names inside an archive are not used.
 
-Parquet unfolds where nobody can see it coming: a few bytes may say that a text of a megabyte is
-repeated in a million rows, and a broken file may end the process that decodes it. So this file is
-also a program, run with `python unpacking.py FILE ROWS` and a list of columns on stdin: it decodes
-them with bounded memory, writes an Arrow stream to stdout and one line about what is wrong to
-stderr. As a program it knows nothing of the package, hence the imports inside functions.
+The size of Parquet data cannot be predicted: a few bytes may repeat a text of a megabyte in a
+million rows, and a damaged file may crash the process that decodes it. So this file is also a
+program, `python unpacking.py FILE ROWS` with a list of columns on stdin: it decodes them with
+bounded memory and writes an Arrow stream to stdout and an error in one line to stderr. The program
+does not import the package, hence the imports inside functions.
 """
 
 import bz2
@@ -29,26 +29,19 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-SMALL = 16 * 2**20
-"""Bytes that any file may unfold to."""
-MAX_RATIO = 200
-"""Tables of tracks are packed 3 to 20 times; more than this is a bomb."""
-MAX_PARQUET_RATIO = 50
-"""Positions hardly shrink, and the whole file counts as read, so the bound is tighter."""
-MAX_MEMORY = 128 * 2**20
-"""Bytes that a decompressor may ask for; `xz -9` needs half of it."""
-MAX_DIRECTORY = 1 << 20
-"""Bytes of the table of contents of a .zip."""
-DECODER_MEMORY = 384 * 2**20
-"""Bytes of memory that decoding Parquet may take, beyond what the program has when it starts."""
+SMALL = 16 * 2**20  # Bytes that any file may unpack to
+MAX_RATIO = 200  # Tables of tracks compress 3 to 20 times; a higher ratio than this is a bomb
+MAX_PARQUET_RATIO = 50  # Positions hardly compress and the whole file counts, so this is tighter
+MAX_MEMORY = 128 * 2**20  # Bytes that a decompressor may allocate; `xz -9` needs half of it
+MAX_DIRECTORY = 1 << 20  # Bytes of the table of contents of a .zip
+DECODER_MEMORY = 384 * 2**20  # Bytes that decoding Parquet may allocate
 MAX_FIELDS = 10_000
 BLOCK = 1 << 16
-WRONG, TOO_LARGE = 3, 4
-"""Exit codes of the program."""
+WRONG, TOO_LARGE = 3, 4  # Exit codes of the program
 
 
 def plain_suffix(path: Path) -> str:
-    """The suffix that names the format, compression aside: ".csv" of "tracks.csv.gz"."""
+    """The suffix of the format without compression: ".csv" of "tracks.csv.gz"."""
     return _inner(path).suffix.lower()
 
 
@@ -67,11 +60,7 @@ def _inner(path: Path) -> Path:
 
 
 def check_regular(path: Path) -> int:
-    """The bytes of a regular file; a pipe or a device could block or have no end.
-
-    Raises:
-        DataError: It is none, or cannot be read.
-    """
+    """The size of a regular file; a pipe or a device could block or be endless."""
     try:
         result = path.stat()
         if stat.S_ISREG(result.st_mode):
@@ -86,13 +75,13 @@ def stage(path: Path, place: Path, most: int | None = None) -> None:
     """Make `place` a plain file with the content of `path`: a link to it, or the unpacked bytes.
 
     Args:
-        path: The file, plain or packed.
-        place: Where it shall be.
-        most: Bytes that are enough of what is packed; None for all.
+        path: The file, plain or compressed.
+        place: Path of the plain file.
+        most: Bytes to unpack at least; None for all.
 
     Raises:
-        DataError: The file is missing, damaged, not what its name says, an archive of several
-            files, or unfolds to absurdly more than it is.
+        DataError: The file is missing, damaged, of another kind than its name, an archive of
+            several files, or unpacks to an implausible size.
     """
     check_regular(path)
     if is_packed(path):
@@ -117,7 +106,7 @@ def _unpack(path: Path, place: Path, most: int | None) -> None:
         for block in _BLOCKS[path.suffix.lower()](path, raw):
             unfolded += len(block)
             if unfolded > SMALL and unfolded > MAX_RATIO * raw.tell():
-                raise _too_much(path, raw.tell(), unfolded, MAX_RATIO)
+                raise _implausible_size(path, raw.tell(), unfolded, MAX_RATIO)
             out.write(block)
             if most is not None and unfolded >= most:
                 return
@@ -129,13 +118,13 @@ def _read_all(stream: Any) -> Iterator[bytes]:
 
 
 def _xz_blocks(path: Path, raw: IO[bytes]) -> Iterator[bytes]:
-    """The content of an .xz file, whose headers may not ask for more memory than is sane."""
+    """The content of an .xz file; the memory that its headers request is bounded."""
     packed = raw.read(BLOCK)
     while packed:
         unpacker = lzma.LZMADecompressor(memlimit=MAX_MEMORY)
         while not unpacker.eof:
             if unpacker.needs_input and not packed and not (packed := raw.read(BLOCK)):
-                raise EOFError("it ends before its end")
+                raise EOFError("it ends too early")
             yield unpacker.decompress(packed, BLOCK)
             packed = b""
         packed = unpacker.unused_data.lstrip(b"\0")
@@ -144,11 +133,11 @@ def _xz_blocks(path: Path, raw: IO[bytes]) -> Iterator[bytes]:
 
 
 def _zip_blocks(path: Path, raw: IO[bytes]) -> Iterator[bytes]:
-    """The content of the only file in a .zip, which must have the size that is written there."""
+    """The content of the only file in a .zip, whose size must be the recorded one."""
     _check_directory(path, raw)
     with _zip_errors():
         archive = zipfile.ZipFile(raw)
-    # Not `is_dir`, which fails on a name of no letter.
+    # Not `is_dir`, which fails on an empty name.
     inside = (f for f in archive.infolist() if not f.filename.endswith("/"))
     files = [f for f in inside if "__MACOSX" not in f.filename]
     methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -168,12 +157,12 @@ def _zip_blocks(path: Path, raw: IO[bytes]) -> Iterator[bytes]:
             break
         yield block
     if size != files[0].file_size:
-        raise zipfile.BadZipFile("a file in it has not the size that is written there")
+        raise zipfile.BadZipFile("a file in it does not have the recorded size")
 
 
 @contextmanager
 def _zip_errors() -> Iterator[None]:
-    """Turn what lies inside a .zip can lead to into the error for a damaged one."""
+    """Turn the errors that forged metadata of a .zip causes into that of a damaged file."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, struct.error, OverflowError) as error:
@@ -181,13 +170,13 @@ def _zip_errors() -> Iterator[None]:
 
 
 def _check_directory(path: Path, raw: IO[bytes]) -> None:
-    """Refuse a table of contents that would take long to read, before it is read."""
+    """Refuse a table of contents that is too long, before it is read."""
     raw.seek(max(0, raw.seek(0, 2) - 22 - (1 << 16)))
     tail = raw.read()
     end = tail.rfind(b"PK\x05\x06")
     size = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
     large = tail[max(0, end - 76) : max(0, end)]
-    if large.startswith(b"PK\x06\x06"):  # the record of 64 bits, which zipfile believes
+    if large.startswith(b"PK\x06\x06"):  # the 64-bit record, which zipfile trusts
         size = max(size, int.from_bytes(large[40:48], "little"))
     if size > MAX_DIRECTORY:
         raise _error(
@@ -216,30 +205,24 @@ _DAMAGE = (
 
 
 def parquet_schema(path: Path) -> tuple[list[str], str | None]:
-    """Names of the columns of a Parquet file, and the unit of x and y if these are a geometry's.
-
-    Raises:
-        DataError: It is none, or cannot be read.
-    """
+    """Columns of a Parquet file, and the unit of x and y if they are those of a geometry."""
     with _decoded(path, 1, ()) as stream:
         unit = (stream.schema.metadata or {}).get(b"unit")
         return list(stream.schema.names), unit.decode() if unit else None
 
 
 def read_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """The chosen columns of a Parquet file, in batches of at most so many rows.
+    """The chosen columns of a Parquet file, in batches of at most `rows` rows.
 
-    Durations come as seconds, moments in time as microseconds in UTC, text of any kind as text.
-
-    Raises:
-        DataError: It is none, is damaged, or unfolds to more than memory shall hold.
+    Durations are converted to seconds, timestamps to microseconds in UTC, text of any kind to text.
+    A damaged file, or one that unpacks to an implausible size, is a DataError.
     """
     size, unfolded = check_regular(path), 0
     with _decoded(path, rows, columns) as stream:
         for batch in stream:
             unfolded += batch.nbytes
             if unfolded > SMALL and unfolded > MAX_PARQUET_RATIO * size:
-                raise _too_much(path, size, unfolded, MAX_PARQUET_RATIO)
+                raise _implausible_size(path, size, unfolded, MAX_PARQUET_RATIO)
             yield batch
 
 
@@ -260,10 +243,10 @@ def _decoded(
             with pa.ipc.open_stream(child.stdout) as stream:
                 yield stream
             if child.wait():
-                raise _refused(path, child.returncode, child.stderr.read())
+                raise _parquet_error(path, child.returncode, child.stderr.read())
         except (pa.ArrowException, OSError, EOFError):
             child.stdout.close()
-            raise _refused(path, child.wait(), child.stderr.read()) from None
+            raise _parquet_error(path, child.wait(), child.stderr.read()) from None
         finally:
             child.kill()
 
@@ -274,7 +257,7 @@ def _error(message: str) -> Exception:
     return DataError(message)
 
 
-def _too_much(path: Path, taken: int, unfolded: int, most: int) -> Exception:
+def _implausible_size(path: Path, taken: int, unfolded: int, most: int) -> Exception:
     return _error(
         f"the first {taken} bytes of {path} unfold to more than {unfolded}: over {most} to 1 is no "
         "table of tracks; unpack it yourself if it is one"
@@ -285,7 +268,7 @@ def _unreadable(path: Path, error: Exception) -> Exception:
     return _error(f"{path} is damaged or not a {path.suffix} file ({error}); get it again")
 
 
-def _refused(path: Path, code: int, reason: bytes) -> Exception:
+def _parquet_error(path: Path, code: int, reason: bytes) -> Exception:
     if code == TOO_LARGE:
         return _error(
             f"{path} unfolds to more memory than a table of tracks takes; "
@@ -296,23 +279,25 @@ def _refused(path: Path, code: int, reason: bytes) -> Exception:
 
 
 def decode(path: str, rows: int, names: list[str]) -> None:
-    """Write the chosen columns of a file in batches of so many rows; without names, its schema.
+    """Write the chosen columns of a file in batches of `rows` rows; without names, its schema.
 
-    The points of a GeoParquet geometry come as the columns x and y.
+    The points of a GeoParquet geometry become the columns x and y.
     """
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-        own = file.schema_arrow.names
+        stored_names = file.schema_arrow.names
         point, unit = _geometry(file.schema_arrow)
-        axes = [axis for axis in ("x", "y") if point and axis not in own]
-        columns = names or [name for name in own if name != point][:MAX_FIELDS] + axes
+        axes = [axis for axis in ("x", "y") if point and axis not in stored_names]
+        columns = names or [name for name in stored_names if name != point][:MAX_FIELDS] + axes
         stored = [n for n in names if n not in axes] + ([point] if {*axes} & {*names} else [])
         schema = pa.schema([pa.field(name, pa.null()) for name in columns], {"unit": unit or ""})
         writer = None
         for batch in file.iter_batches(rows, columns=stored, use_threads=False) if names else ():
             batch.validate(full=True)
-            values = {n: _simple(c) for n, c in zip(batch.schema.names, batch.columns, strict=True)}
+            values = {
+                n: _plain_column(c) for n, c in zip(batch.schema.names, batch.columns, strict=True)
+            }
             if point in values:
                 values |= dict(zip(axes, _points(batch.column(point)), strict=True))
             plain = pa.table({name: values[name] for name in names})
@@ -322,7 +307,7 @@ def decode(path: str, rows: int, names: list[str]) -> None:
 
 
 def _geometry(schema: pa.Schema) -> tuple[str, str | None]:
-    """The column of points of a GeoParquet file, "" if there is none, and their unit."""
+    """The column of points of a GeoParquet file, or "", and their unit."""
     try:
         facts = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
         name = str(facts["primary_column"])
@@ -335,7 +320,7 @@ def _geometry(schema: pa.Schema) -> tuple[str, str | None]:
 
 
 def _points(column: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """The two coordinates of points in well-known binary; nulls where it is anything else."""
+    """The coordinates of points in well-known binary; null for anything else."""
     xs, ys = [], []
     for value in column.to_pylist():
         point = value if isinstance(value, bytes) and len(value) >= 21 else b""
@@ -349,11 +334,11 @@ def _points(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     return pa.array(xs, pa.float64()), pa.array(ys, pa.float64())
 
 
-def _simple(column: pa.Array) -> pa.Array:
-    """A column as text, numbers, truth values or moments; nulls where it is anything else."""
+def _plain_column(column: pa.Array) -> pa.Array:
+    """A column as text, numbers, booleans or timestamps; null for anything else."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _simple(column.dictionary_decode())
+        return _plain_column(column.dictionary_decode())
     if pa.types.is_duration(kind):
         ticks = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
         return pa.array(column.cast(pa.int64()).to_numpy(zero_copy_only=False) / ticks)
@@ -370,7 +355,7 @@ def _simple(column: pa.Array) -> pa.Array:
 
 
 def _limit_memory() -> None:
-    """Let this process have a little more memory than it has, and no more."""
+    """Limit the memory of this process to a little more than it has now."""
     import resource
 
     pa.set_memory_pool(pa.system_memory_pool())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError
@@ -215,7 +216,16 @@ def _gather(
     past = position[:, :, present - rows.history : present]
     future = position[:, :, present : present + rows.horizon]
     around = position if rows.reach > 1 else None
-    return Batch(past, future, target, scene, start, agent, around)
+    types = type_names(tracks, np.where(kept, rows.tracks.track[rows.row[member]], -1))
+    return Batch(past, future, target, scene, start, agent, around, types=types)
+
+
+def type_names(tracks: Tracks, track: Ints) -> NDArray[np.str_] | None:
+    """Names of the types of tracks, of any shape; "" for -1. None where all are of one type."""
+    if len(tracks.types) < 2:
+        return None
+    names = np.array([*tracks.types, ""], np.str_)
+    return np.asarray(names[np.where(track < 0, -1, tracks.kind[track])])
 
 
 def _nearest(here: Floats, target: Bools, seen: Bools) -> Ints:

@@ -1,12 +1,9 @@
-"""Write tracks into a store as they come; the store appears whole at the end or not at all."""
+"""Writes tracks into a store block by block; it appears complete at the end or not at all."""
 
-import errno
 import hashlib
 import os
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +11,12 @@ from typing import Any, Self
 
 import numpy as np
 import zarr
-from filelock import FileLock, Timeout
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 from zarr.codecs import ZstdCodec
 
+from trajflow.datasets.checksums import CHECKSUMS, encode_checksums
+from trajflow.datasets.output import OutputFolder, disk_errors
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -33,182 +31,29 @@ from trajflow.datasets.schema import (
     row_columns,
     trajectory_columns,
 )
-from trajflow.datasets.store import CHECKSUMS, encode_checksums, is_store
+from trajflow.datasets.store import is_store
 from trajflow.errors import DataError
 from trajflow.io import MAX_BYTES, flush_folder
 from trajflow.types import Ints
 
-HOLD = 4 * CHUNK
-"""Values of a column that are held until whole chunks are written."""
+BUFFER_VALUES = 4 * CHUNK  # Values of a column that are buffered until whole chunks are written
 LEVEL = 3
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _TABLE_TYPES = {"f": "<f8", "i": "<i8", "u": "<i8", "b": "|i1"}
 
 
-class OutputFolder:
-    """A folder that appears whole at its place or not at all, written by one process at a time.
-
-    While it is written, everything lies in `NAME.partial` beside its place, which is locked: the
-    lock ends with its owner, and what a killed one left is removed by the next.
-
-    Attributes:
-        path: Where the folder appears.
-        content: The folder while it is written.
-        scratch: A folder for temporary files, gone afterwards.
-    """
-
-    def __init__(self, path: Path, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
-        """Look at the place, before any work is done.
-
-        Args:
-            path: Where the folder shall be.
-            overwrite: Whether a folder already there may be replaced.
-            is_ours: Whether a folder is of the kind that may be replaced.
-
-        Raises:
-            DataError: Something is at the place that may not be replaced.
-        """
-        self.path = Path(os.path.realpath(path))
-        self._overwrite, self._is_ours = overwrite, is_ours
-        self._partial = self.path.with_name(f"{self.path.name}.partial")
-        self.content, self.scratch = self._partial / "content", self._partial / "scratch"
-        self._old = self._partial / "replaced"
-        self._lock = FileLock(self._partial / "lock", timeout=0)
-        self._refuse()
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def open(self) -> None:
-        """Lock the place, and remove or restore what a killed writer left there.
-
-        Raises:
-            DataError: It is being written already, or something has come there meanwhile.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
-        try:
-            if self._old.exists() and not self.path.exists():
-                self._old.rename(self.path)
-            for left in self._partial.iterdir():
-                if left.name != "lock":
-                    shutil.rmtree(left)
-            self._refuse()
-            self.content.mkdir()
-            self.scratch.mkdir()
-        except BaseException:
-            self.close()
-            raise
-
-    def commit(self) -> None:
-        """Rename the content to its place; an old folder leaves only now.
-
-        Raises:
-            DataError: Something has come there meanwhile.
-        """
-        self._refuse()
-        if self.path.exists():
-            self.path.rename(self._old)
-        try:
-            self.content.rename(self.path)
-        except OSError:
-            if self._old.exists():
-                self._old.rename(self.path)
-            raise
-        flush_folder(self.path.parent)
-
-    def close(self) -> None:
-        """Leave nothing but what was committed; an interrupted write may still add files."""
-        if not self._lock.is_locked:
-            return
-        for _ in range(20):
-            shutil.rmtree(self._partial, ignore_errors=True)
-            if not self._partial.exists():
-                break
-            time.sleep(0.05)
-        self._lock.release()
-
-    def _take_lock(self) -> None:
-        for _ in range(9):
-            foreign = self._partial.exists() and not (self._partial / "lock").exists()
-            if foreign and any(self._partial.iterdir()):
-                raise DataError(f"{self._partial} is in the way; rename it or choose another path")
-            self._partial.mkdir(exist_ok=True)
-            try:
-                self._lock.acquire()
-            except Timeout:
-                break
-            except FileNotFoundError:
-                continue  # its owner has just removed it
-            if (self._partial / "lock").exists():
-                return
-            self._lock.release()
-        raise DataError(
-            f"{self.path} is being written already, see {self._partial.name} beside it; "
-            "wait for it or choose another path"
-        )
-
-    def _refuse(self) -> None:
-        if not os.path.lexists(self.path):
-            return
-        if not self._overwrite:
-            raise DataError(
-                f"{self.path} exists already; choose another path or allow it to be overwritten"
-            )
-        if not self._is_ours(self.path):
-            raise DataError(
-                f"{self.path} is not a store of trajflow and will not be overwritten; "
-                "choose another path or remove it yourself"
-            )
-
-
-@contextmanager
-def room_for(out: Path) -> Iterator[None]:
-    """Turn what the disk of a place says no to into an error that says what to do.
-
-    Raises:
-        DataError: The disk is full or cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise DataError(
-                f"the disk of {out.parent} is full; nothing was written: make room (an import "
-                "needs about three times the size of the data beside the output) or choose another "
-                "place"
-            ) from error
-        if error.errno in _CLOSED:
-            raise DataError(
-                f"{out.parent} cannot be written ({error}); nothing was written: choose another "
-                "place"
-            ) from error
-        raise
-
-
 class Column:
-    """One stored array under construction, of one dimension.
+    """A one-dimensional array under construction, written in whole chunks.
 
-    Whole chunks are written as they come. No chunk is ever read back or rewritten, and those that
-    equal the fill value are written too: a missing file is damage.
+    No chunk is read back or rewritten, and chunks that equal the fill value are written too, so a
+    missing file is always damage.
     """
 
     def __init__(self, folder: Path, name: str, spec: Spec) -> None:
         self.rows = 0
         self.attrs: dict[str, Any] = dict(spec.attrs)
         self._dtype = np.dtype(spec.dtype)
-        self._held: list[NDArray[np.generic]] = []
-        self._waiting, self._digest = 0, hashlib.sha256()
+        self._buffer: list[NDArray[np.generic]] = []
+        self._buffered, self._digest = 0, hashlib.sha256()
         self._array = zarr.open_group(str(folder), mode="a").create_array(
             name,
             shape=(0,),
@@ -222,30 +67,30 @@ class Column:
 
     @property
     def sha256(self) -> str:
-        """Digest of all values so far, whatever the chunks they came in."""
+        """Digest of all values so far, independent of chunks."""
         return self._digest.hexdigest()
 
     def append(self, values: ArrayLike) -> None:
         """Add values at the end, [N]."""
         added = np.array(values, self._dtype)
         self._digest.update(added.data)
-        self._held.append(added)
-        self._waiting += len(added)
+        self._buffer.append(added)
+        self._buffered += len(added)
         self.rows += len(added)
-        if self._waiting >= HOLD:
-            self._write(self._waiting // CHUNK * CHUNK)
+        if self._buffered >= BUFFER_VALUES:
+            self._write(self._buffered // CHUNK * CHUNK)
 
     def close(self) -> None:
-        """Write what is still held, and what the array is."""
-        self._write(self._waiting)
+        """Write the buffered values and the attributes."""
+        self._write(self._buffered)
         self._array.attrs.update(self.attrs)
 
     def _write(self, count: int) -> None:
         if count:
-            held = np.concatenate(self._held)
-            self._array.append(held[:count])
-            self._held = [held[count:].copy()]
-            self._waiting -= count
+            values = np.concatenate(self._buffer)
+            self._array.append(values[:count])
+            self._buffer = [values[count:].copy()]
+            self._buffered -= count
 
 
 def _fill(dtype: np.dtype[np.generic]) -> float | int:
@@ -255,7 +100,7 @@ def _fill(dtype: np.dtype[np.generic]) -> float | int:
 
 
 class TableWriter:
-    """A table under construction: columns of numbers, and of text as codes with names."""
+    """A table under construction; text is stored as codes, with the names in the attributes."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name, self._rows = folder / name, name, 0
@@ -264,11 +109,7 @@ class TableWriter:
         self._names: dict[str, dict[str, int]] = {}
 
     def append(self, columns: Mapping[str, ArrayLike | Sequence[str]]) -> None:
-        """Add rows to all columns; the first call names the columns.
-
-        Raises:
-            DataError: Columns are missing, new or not of one length.
-        """
+        """Add rows to all columns; the first call names the columns."""
         arrays = {name: _plain(values) for name, values in columns.items()}
         if not any(map(len, arrays.values())):
             return
@@ -283,14 +124,14 @@ class TableWriter:
                 f"got {sizes}"
             )
         for name, values in arrays.items():
-            known = self._names.get(name)
-            if known is not None:
-                values = np.array([known.setdefault(str(v), len(known)) for v in values], np.int64)
+            codes = self._names.get(name)
+            if codes is not None:
+                values = np.array([codes.setdefault(str(v), len(codes)) for v in values], np.int64)
             self._columns[name].append(values)
         self._rows += lengths.pop()
 
     def close(self) -> None:
-        """Write what is held, and the names behind the codes."""
+        """Write the buffered rows, and the names of the codes."""
         for name, column in self._columns.items():
             if name in self._names:
                 column.attrs["names"] = list(self._names[name])
@@ -307,7 +148,7 @@ class TableWriter:
 
 
 def _plain(values: ArrayLike | Sequence[str]) -> NDArray[Any]:
-    """Values as an array without a mask: what was masked is NaN, or "" in text."""
+    """Values as an array in which masked ones are NaN, or "" in text."""
     if not np.ma.isMaskedArray(values):
         return np.asarray(values)
     masked = np.ma.asarray(values)
@@ -317,13 +158,13 @@ def _plain(values: ArrayLike | Sequence[str]) -> NDArray[Any]:
 
 
 class StoreWriter:
-    """A store under construction; memory holds a few chunks of rows and what each trajectory is.
+    """A store under construction; memory holds a few chunks of rows and the index.
 
     Attributes:
-        path: Where the store appears when the `with` block ends without an error.
+        path: The store; it appears when the `with` block ends without an error.
         folds: Test scenes of each leave-one-out fold, or None.
         centres: Longitude and latitude around which each scene was projected to metres, or None.
-        report: What the import found, stored with the tracks.
+        report: The report of an import, stored with the tracks.
 
     Example:
         >>> import numpy as np, tempfile
@@ -351,10 +192,10 @@ class StoreWriter:
         history: str = "",
         overwrite: bool = False,
     ) -> None:
-        """Look whether a store may be written here.
+        """Check the path and the facts about all tracks.
 
         Args:
-            path: Where the store shall be, or an output folder that is open already.
+            path: Path of the store, or an output folder that is open already.
             dims: Coordinates of a position, D: 2 or 3.
             dt: Seconds per step.
             unit: Unit of the coordinates, "m", "px", "degree" or another name.
@@ -363,10 +204,10 @@ class StoreWriter:
             inputs: Name, sha256 and bytes of every file read.
             folds: Test scenes of each leave-one-out fold; None: each scene is its own fold.
             history: The command that writes the store.
-            overwrite: Whether a store already at the path is replaced, once this one is complete.
+            overwrite: Whether to replace an existing store once this one is complete.
 
         Raises:
-            DataError: The path is taken, or dims, dt or unit make no sense.
+            DataError: The path exists, or dims, dt or unit are invalid.
         """
         if dims not in (2, 3) or not 0 < dt < np.inf or not unit:
             raise DataError(
@@ -374,12 +215,11 @@ class StoreWriter:
                 f"got dims={dims}, dt={dt}, unit={unit!r}"
             )
         self._opened = isinstance(path, OutputFolder)
-        self._output = (
-            path
-            if isinstance(path, OutputFolder)
-            else OutputFolder(Path(path), overwrite, is_store)
-        )
-        self.path = self._output.path if isinstance(path, OutputFolder) else Path(path)
+        if isinstance(path, OutputFolder):
+            self._output, self.path = path, path.place
+        else:
+            self._output = OutputFolder(Path(path), overwrite, is_store)
+            self.path = self._output.place
         self.folds = folds
         self.centres: Mapping[str, tuple[float, float]] | None = None
         self.report: Mapping[str, Any] = {}
@@ -390,7 +230,7 @@ class StoreWriter:
         self._tables: dict[str, TableWriter] = {}
 
     def __enter__(self) -> Self:
-        with room_for(self.path), ExitStack() as undo:
+        with disk_errors(self.path), ExitStack() as undo:
             if not self._opened:
                 self._output.open()
                 undo.callback(self._output.close)
@@ -403,14 +243,13 @@ class StoreWriter:
         return self
 
     def append(self, block: TrackBlock) -> None:
-        """Add whole trajectories of one scene, after those already there.
+        """Add whole trajectories of one scene.
 
-        A block that is refused leaves the store as it was, so more may follow.
+        A refused block leaves the store unchanged, so more blocks may follow.
 
         Raises:
-            DataError: The block is not consistent, its times do not increase or lie off the grid
-                of dt, a value is masked or not finite, or its scene or agent has been closed
-                before.
+            DataError: The block is inconsistent, its times do not increase or are off the grid of
+                dt, a value is masked or not finite, or its scene or agent was complete before.
         """
         self._refuse_closed()
         time, position = _plain(block.time), _plain(block.position)
@@ -422,15 +261,15 @@ class StoreWriter:
             self._rows[axis].append(values)
 
     def append_table(self, name: str, columns: Mapping[str, ArrayLike | Sequence[str]]) -> None:
-        """Add rows to a table beside the tracks, such as rows set aside by an import.
+        """Add rows to a table beside the tracks, such as the quarantined rows of an import.
 
         Args:
             name: The table, for example "quarantine".
-            columns: Numbers or texts, [N] each, masked ones are missing; the same names at every
-                call.
+            columns: Numbers or texts by name, [N] each; the same names in every call. Masked
+                values are missing.
 
         Raises:
-            DataError: The name cannot be used, or the columns do not fit.
+            DataError: The name is invalid, or the columns differ from those before.
         """
         self._refuse_closed()
         if name not in self._tables:
@@ -446,7 +285,7 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with room_for(self.path), ExitStack() as undo:
+        with disk_errors(self.path), ExitStack() as undo:
             if not self._opened:
                 undo.callback(self._output.close)
             if isinstance(error, OSError):
@@ -487,11 +326,11 @@ class StoreWriter:
             unknown = sorted(set(scenes) - set(result["scenes"]))
             if unknown:
                 raise DataError(f"fold {fold!r} names scenes that have no tracks: {unknown}")
-        own = {"dims": self._dims, "dt": self._dt, "unit": self._unit, "folds": folds}
-        own["centres"] = self.centres
-        more = {"inputs": self._inputs, "report": dict(self.report), "content": content}
+        facts = {"dims": self._dims, "dt": self._dt, "unit": self._unit, "folds": folds}
+        facts |= {"centres": self.centres, "inputs": self._inputs, "content": content}
+        facts |= {"report": dict(self.report)}
         try:
-            return Header.model_validate({**self._origin, **own, **more, **result})
+            return Header.model_validate({**self._origin, **facts, **result})
         except ValidationError as error:
             raise DataError(f"the store's attributes cannot be written: {error}") from error
 
@@ -500,12 +339,12 @@ def write_checksums(folder: Path) -> None:
     """Flush every file and folder of a finished store to the disk and write their checksums.
 
     Raises:
-        DataError: A description is larger than one that would be read again.
+        DataError: A metadata file is too large to be read again.
     """
     files: dict[str, str] = {}
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
-            file = Path(place, name)
+            file = Path(parent, name)
             files[file.relative_to(folder).as_posix()] = _hash_and_flush(file)
     target = folder / CHECKSUMS
     target.parent.mkdir()
@@ -517,8 +356,8 @@ def write_checksums(folder: Path) -> None:
                 f"the names and counts in {name} take {size} bytes, more than {MAX_BYTES}; divide "
                 "the data into several stores"
             )
-    for place, _, _ in os.walk(folder):
-        flush_folder(Path(place))
+    for parent, _, _ in os.walk(folder):
+        flush_folder(Path(parent))
 
 
 def _hash_and_flush(file: Path) -> str:
@@ -529,7 +368,7 @@ def _hash_and_flush(file: Path) -> str:
 
 
 class _Contents:
-    """What a store holds besides its rows: names, codes, sizes and extents, block by block."""
+    """Collects the index and the header of a store, block by block."""
 
     def __init__(self, dims: int) -> None:
         self.rowsize: list[Ints] = []
@@ -548,14 +387,7 @@ class _Contents:
     def add(
         self, block: TrackBlock, time: NDArray[Any], position: NDArray[Any]
     ) -> NDArray[np.int8]:
-        """Take a checked block.
-
-        Returns:
-            Code of the split of each row, [N].
-
-        Raises:
-            DataError: The scene or an agent of it was complete already, or a name is no text.
-        """
+        """Add a checked block, and return the code of the split of each row, [N]."""
         labels = [_label(label) for label in block.labels]
         names = np.atleast_1d(np.asarray(block.split))
         used, which = np.unique(names, return_index=True)
@@ -602,7 +434,7 @@ class _Contents:
         return columns
 
     def summary(self) -> dict[str, Any]:
-        """The part of the header that follows from the tracks."""
+        """The fields of the header that follow from the tracks."""
         rows = self._split_rows[: len(self._splits)]
         kinds = np.bincount(np.concatenate(self._type))
         return {
@@ -624,14 +456,14 @@ class _Contents:
                 f"scene {block.scene!r} comes again after scene {last!r}; "
                 "append all blocks of a scene one after the other"
             )
-        fresh: set[str] = set()
+        seen: set[str] = set()
         for label in map(str, labels):
-            if label in fresh or (block.scene == last and label in self._open):
+            if label in seen or (block.scene == last and label in self._open):
                 raise DataError(
                     f"scene {block.scene!r}, agent {label!r} comes twice; "
                     "join its rows into one trajectory or give the parts different labels"
                 )
-            fresh.add(label)
+            seen.add(label)
         for name in (block.scene, *set(block.types), *splits):
             _text(name)
         if len({*splits} | {*self._splits}) > MAX_SPLITS:
@@ -656,17 +488,9 @@ def _text(name: object) -> str:
 def check_block(
     block: TrackBlock, time: NDArray[Any], position: NDArray[Any], dims: int, dt: float
 ) -> None:
-    """Refuse a block that is inconsistent, or tracks that are no positions in time.
+    """Refuse a block whose sizes, times [N] or positions [N, D], both without masks, are invalid.
 
-    Args:
-        block: Trajectories of one scene.
-        time: Its times without a mask, [N].
-        position: Its positions without a mask, [N, D].
-        dims: Coordinates of a position in this store, D.
-        dt: Seconds per step of this store.
-
-    Raises:
-        DataError: With the scene and, where it is one agent's fault, the agent.
+    Errors name the scene and, if they concern one agent, its label.
     """
     _check_sizes(block, time, position, dims)
     fault = find_fault(time, first_rows(block.rowsize), dt)

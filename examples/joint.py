@@ -24,7 +24,7 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.synthetic.crossing import conditional
 from trajflow.datasets.writer import StoreWriter
-from trajflow.evaluation import Judging, judge
+from trajflow.evaluation import EvaluationOptions, evaluate_forecaster
 from trajflow.evaluation.scores import SHUFFLES, shuffled
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import energy_distance
@@ -33,7 +33,7 @@ from trajflow.types import Batch, Forecaster
 
 SMALL = ("model.width=32", "model.decoder_width=64", "model.decoder_depth=3", "train.threads=1")
 MODELS = {"joint": "true", "independent": "false"}
-TERMS = Judging(shuffles=SHUFFLES, collide=0.5)
+TERMS = EvaluationOptions(shuffles=SHUFFLES, collide=0.5)
 """Walkers are nearer than half a metre when neither waits."""
 DRAWS = 200
 ROOT_OF_NUMBERS = np.sqrt(2 * 12)
@@ -89,7 +89,7 @@ def distances(forecaster: Forecaster, batch: Batch) -> dict[str, float]:
 
 def rows(name: str, forecaster: Forecaster, data: TrackData, steps: int) -> list[dict[str, object]]:
     """Two rows of a forecaster: its samples as drawn, and shuffled between the walkers."""
-    report = judge(forecaster, data.batches("test", 512), data.groups("test"), TERMS)
+    report = evaluate_forecaster(forecaster, data.batches("test", 512), data.groups("test"), TERMS)
     apart = distances(forecaster, next(data.batches("test", 400)))
     found: list[dict[str, object]] = []
     for kind, ending in (("as drawn", ""), ("shuffled", "_independent")):

@@ -19,8 +19,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from trajflow.datasets.store import open_store
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.ood.baselines import turned_steps
 from trajflow.ood.corruptions import World, reversed_time
+from trajflow.ood.evaluate import turned_steps
 from trajflow.ood.features import TrackSteps, track_features
 from trajflow.ood.statistics import Rates, bootstrap_weights, interval
 from trajflow.runs import RunFolder, track_data

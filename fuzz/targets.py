@@ -14,17 +14,18 @@ from registry import TARGETS as TARGETS
 from registry import target
 
 from trajflow.config import Config
+from trajflow.datasets.checksums import CHECKSUMS, encode_checksums, unpack
 from trajflow.datasets.columns import map_columns
-from trajflow.datasets.ingest import Ingest, ReadOptions
+from trajflow.datasets.ingest import ImportOptions, Ingest
 from trajflow.datasets.readers import FORMATS
 from trajflow.datasets.schema import GROUP, Spec, TrackBlock
-from trajflow.datasets.store import CHECKSUMS, encode_checksums, open_store, unpack
+from trajflow.datasets.store import open_store
 from trajflow.datasets.unpacking import stage
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import TrajflowError
 from trajflow.io import parse_bounded_json
 from trajflow.runs import CONFIG, EVENTS, RECORD, RunFolder
-from trajflow.text import obeyed, plain, safe
+from trajflow.text import needs_escape, plain, safe
 
 PACKED = (".gz", ".bz2", ".xz", ".zip", "", ".zst")
 
@@ -34,7 +35,7 @@ def text(data: bytes, folder: Path) -> None:
     """The door to the terminal."""
     words = data.decode("utf-8", "surrogateescape")
     for shown in (safe(words), safe(words, 8), plain(words).replace("\n", "")):
-        assert not any(map(obeyed, shown)), shown
+        assert not any(map(needs_escape, shown)), shown
     assert len(safe(words, 20)) <= 20
 
 
@@ -139,7 +140,7 @@ def _rows(format: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         rows = Ingest(Path(folder))
         with closing(rows):
-            options = ReadOptions(Path(folder), dt=0.4)
+            options = ImportOptions(folder=Path(folder), dt=0.4)
             source = FORMATS[format].read(rows.db, path, options)
             assert list(rows.read(source, options))[-1] == rows.rows_read
             kept = sum(len(part.row) for part in rows.sorted_parts(64))

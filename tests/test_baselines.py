@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from trajflow import baselines, metrics
-from trajflow.baselines import available, headings, load, remember, turned
+from trajflow.baselines import available, collect_windows, headings, load, turned
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError
-from trajflow.evaluation import Judging, evaluate_folds
+from trajflow.evaluation import EvaluationOptions, evaluate_folds
 from trajflow.types import Batch
 
 B, A, T, F, S = 5, 3, 8, 12, 7
@@ -184,7 +184,7 @@ def test_anchors_are_as_many_as_they_were_fitted_for():
 def test_anchors_give_every_recording_the_same_say():
     left, right = manners(2000, 0, 1), manners(40, 1, 1)
     right = turned(right, np.array(1.0)) * [1, -1]
-    bank = remember([batch_of(left), batch_of(right, 1)], 10_000, np.random.default_rng(0))
+    bank = collect_windows([batch_of(left), batch_of(right, 1)], 10_000, np.random.default_rng(0))
     from trajflow.baselines import _evenly
 
     chosen = _evenly(bank, 60, np.random.default_rng(0))
@@ -222,12 +222,12 @@ def test_who_never_moved_has_no_direction():
 
 def test_the_bank_holds_an_even_choice_of_many_windows():
     batches = [batch_of(walks(50, seed=k), scene=k) for k in range(40)]
-    bank = remember(batches, 400, np.random.default_rng(0))
+    bank = collect_windows(batches, 400, np.random.default_rng(0))
     assert len(bank) == 400
     counts = np.bincount(bank.scene, minlength=40)
     assert counts[:20].sum() == pytest.approx(200, abs=40)
     assert (bank.past[:, -1] == 0).all()
-    assert len(remember(batches, 5000, np.random.default_rng(0))) == 2000
+    assert len(collect_windows(batches, 5000, np.random.default_rng(0))) == 2000
 
 
 def test_an_unknown_floor_is_refused_by_name():
@@ -250,7 +250,7 @@ PUBLISHED = {
 )
 def test_floors_on_pedestrians_are_those_of_the_field(name, ethucy):
     folds = (TrackData(ethucy, history=T, horizon=F, fold=fold) for fold in ethucy.folds)
-    judging = Judging(samples=2 if name == "cv" else 20, resamples=1)
+    judging = EvaluationOptions(samples=2 if name == "cv" else 20, resamples=1)
     report = evaluate_folds(load(name), folds, judging)
     each, ade, fde = PUBLISHED[name]
     assert [score.windows for score in report.scenes.values()] == [364, 1197, 24334, 2356, 5910]

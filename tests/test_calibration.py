@@ -14,6 +14,7 @@ from trajflow.calibration import (
     Calibration,
     CalibrationOrigin,
     Evidence,
+    calibration_bytes,
     digest,
     fit,
     gather,
@@ -22,7 +23,6 @@ from trajflow.calibration import (
     person_quantiles,
     read_calibration,
     region_of,
-    stored,
 )
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
@@ -335,7 +335,7 @@ def kept(tmp_path):
         samples=S, evaluations=2, seed=3, store="abc", weights=digest(b"ours")
     )
     calibration = fit(evidence(people=12), np.ones(F), origin)
-    (tmp_path / FILE).write_bytes(stored(calibration))
+    (tmp_path / FILE).write_bytes(calibration_bytes(calibration))
     return tmp_path, calibration
 
 

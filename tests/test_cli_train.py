@@ -9,10 +9,15 @@ import subprocess
 import sys
 import tomllib
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from trajflow.config import Config
+from trajflow.datasets.store import open_store
 from trajflow.manifest import forget
+from trajflow.models.serialization import unpack
 from trajflow.runs import RunFolder
 
 
@@ -257,9 +262,50 @@ def test_options_are_settings(trajflow, fork, tmp_path):
     assert config.train.time_limit == 5400
 
 
+def test_weights_are_chosen_by_windows_or_by_recordings_as_the_user_says(
+    trajflow, store_of, tmp_path
+):
+    """Of the validation windows one recording has 1, the other 126."""
+    many, few = [range(40)] * 6, [range(20)]
+    store = store_of({"a": ("train", many), "b": ("val", many), "c": ("val", few)}).path
+    words = ("--updates", 12, "--set", "train.validate_every=0.5", *SMALL)
+    words += ("--history", 8, "--horizon", 12)
+    best = {}
+    for mean, key in (("window", "energy_score"), ("recording", "energy_score_by_recording")):
+        run = tmp_path / mean
+        code, out, _ = trajflow("train", store, "-o", run, "--select-by", mean, *words)
+        assert code == 0
+        assert f"mean over {mean}s (--select-by)" in out
+        assert settings_in(run).train.select_by == mean
+        events = list(RunFolder.open(run).events())
+        scores = [one["metrics"][key] for one in events if one["event"] == "evaluated"]
+        best[mean] = events[-1]["best_energy_score"]
+        assert best[mean] == min(scores)
+    assert best["window"] != best["recording"]
+
+
+def test_the_end_says_where_the_validation_score_has_risen(fork, tmp_path):
+    from trajflow.evaluation.comparison import overfitting
+
+    def run(name, *scores):
+        folder = RunFolder.create(tmp_path / name, Config(), {})
+        for number, score in enumerate(scores, 1):
+            metrics = {"energy_score": score}
+            event = {"event": "evaluated", "step": 100 * number, "metrics": metrics}
+            folder.append({**event, "best": score == min(scores[:number])})
+        return folder
+
+    said = overfitting(run("risen", 3.0, 2.0, 2.5), "tracks.zarr")
+    assert said.startswith("the validation score rose from 2 at update 200 to 2.5 at update 300")
+    assert "next, try trajflow train tracks.zarr --set train.dropout=0.2" in said
+    assert not overfitting(run("flat", 3.0, 2.0, 2.01), "tracks.zarr")
+    assert not overfitting(run("falling", 3.0, 2.5, 2.0), "tracks.zarr")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--select-by", "person"], "'window' or 'recording', got 'person'"),
         (["--lr", "0.1", "--set", "train.lr=0.2"], "--lr and --set train.lr=... are one choice"),
         (["--epochs", "3", "--updates", "9"], "--epochs and --updates both say how long"),
         (["--epochs", "3", "--set", "train.updates=9"], "--epochs and --set train.updates=... are"),
@@ -351,3 +397,52 @@ def test_a_finished_run_is_extended_to_more_updates(trajflow, fork, tmp_path):
     assert settings_in(run).train.epochs == 5
     assert RunFolder.open(run).damages() == []
     assert "nothing is left to train" in trajflow(*resume)[2]
+
+
+def read_weights(run):
+    return unpack((run / "weights.safetensors").read_bytes(), str(run))[0]
+
+
+def test_a_training_starts_from_the_weights_of_another_run(trajflow, trained, fork, tmp_path):
+    run = tmp_path / "tuned"
+    words = ("--updates", "1", "--lr", "1e-30", "--init", trained[0])
+    assert trajflow("train", fork, "--out", run, *words)[0] == 0
+    before, after = read_weights(trained[0]), read_weights(run)
+    assert after.architecture == before.architecture
+    for name, weights in before.velocity_net.named_parameters():
+        assert torch.equal(weights, after.velocity_net.get_parameter(name)), name
+    assert json.loads((run / "run.json").read_text())["init"]["run"] == str(trained[0])
+
+
+def test_weights_keep_their_meaning_on_tracks_in_another_unit(trajflow, trained, fork, tmp_path):
+    table, store, run = tmp_path / "far.csv", tmp_path / "far.zarr", tmp_path / "tuned"
+    tracks = open_store(fork).tracks()
+    rows = {"agent": tracks.track, "scene": tracks.scene[tracks.track], "t": tracks.step * 0.4}
+    rows["split"] = np.array(tracks.splits)[tracks.split]
+    rows |= dict(zip("xy", 1000 * tracks.position.T, strict=True))
+    pd.DataFrame(rows).to_csv(table, index=False)
+    assert trajflow("data", "import", table, "-o", store, "--unit", "px")[0] == 0
+    words = ("--updates", "1", "--lr", "1e-30", "--init", trained[0])
+    assert trajflow("train", store, "--out", run, *words)[0] == 0
+    before, after = read_weights(trained[0]).normalizer, read_weights(run).normalizer
+    assert float(after.displacement_scale / before.displacement_scale) == pytest.approx(1000, 0.1)
+    assert torch.equal(after.axes, before.axes)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--set", "model.width=12"), "model.width=12 does not fit the weights of"),
+        (("--preset", "flow"), "flow.preset=flow does not fit the weights of"),
+        (("--history", "5"), "data.history=5 does not fit the weights of"),
+        (("--resume",), "--init is for a new run"),
+    ],
+)
+def test_what_does_not_fit_the_weights_to_start_from_is_refused(
+    trajflow, trained, fork, tmp_path, words, said
+):
+    run = tmp_path / "tuned"
+    code, _, error = trajflow("train", fork, "--out", run, "--init", trained[0], *words)
+    assert code == 2
+    assert said in error
+    assert not run.exists()

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.ingest import ImportOptions
 from trajflow.datasets.readers import available
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, DataError, DataProblem
@@ -706,3 +707,14 @@ def test_a_file_of_bad_rows_alone_is_refused_in_one_line(imported):
         imported(table, on_problem="refuse")
     with pytest.raises(DataError, match="none of 180 rows"):
         imported(table, on_problem={"teleport": "refuse"})
+
+
+def test_options_are_one_object_or_keywords_and_a_misspelled_one_is_refused(tmp_path):
+    walkers().to_csv(tmp_path / "t.csv", index=False)
+    options = ImportOptions(dt=0.5, unit="m", licence="CC0")
+    report = import_tracks("table", tmp_path / "t.csv", tmp_path / "o.zarr", options, unit="px")
+    assert (report.dt, report.unit) == (0.5, "px")
+    assert open_store(tmp_path / "o.zarr").header.licence == "CC0"
+    with pytest.raises(ConfigError, match="speed_limit"):
+        import_tracks("table", tmp_path / "t.csv", tmp_path / "n.zarr", speed_limits=3.0)
+    assert not (tmp_path / "n.zarr").exists()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajflow.datasets.cleaning import GLITCH, PROBLEMS, find_jumps, policies
+from trajflow.datasets.cleaning import MAX_GLITCH_ROWS, PROBLEMS, find_jumps, policies
 from trajflow.datasets.importing import import_tracks
 from trajflow.datasets.store import open_store
 from trajflow.errors import DataError, DataProblem
@@ -312,7 +312,7 @@ def test_no_kept_step_is_out_of_reach(tracks):
             continue
         together = np.diff(piece) == 0
         assert (np.abs(np.diff(kept)) / np.diff(when) <= 4)[together].all()
-        assert (np.diff(when)[together] <= GLITCH + 1).all()
+        assert (np.diff(when)[together] <= MAX_GLITCH_ROWS + 1).all()
         assert (np.bincount(piece)[np.unique(piece)] > 1).all() or not cut[own].any()
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trajflow.datasets.checksums import CHECKSUMS
 from trajflow.datasets.schema import CHUNK, TrackBlock, find_fault
-from trajflow.datasets.store import CHECKSUMS, Store, open_store
+from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
 

@@ -1,5 +1,7 @@
 """Facts about ensembles: every draw is one of a member's, each has its share."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,9 @@ def test_a_ensemble_chooses_for_an_array_what_it_chooses_for_a_batch(rule):
     whole = batch.target.all(1)
     assert whole.any()
     some = batch.take(np.flatnonzero(whole))
+    # An array has no recordings: the noise of an agent follows from its place.
+    scene, agent = np.indices(some.target.shape)
+    some = replace(some, scene=scene[:, 0], start=np.full(len(scene), -7), agent=agent)
     futures, weights = ensemble.choose(some, 6, 40, rule, 3)
     forecast = ensemble.predict(some.past, samples=6, draws=40, select=rule, seed=3)
     assert np.allclose(forecast.samples, futures, atol=1e-6)

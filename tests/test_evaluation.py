@@ -10,13 +10,13 @@ from trajflow import metrics
 from trajflow.baselines import load
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, DataError, TrajflowError
-from trajflow.evaluation import Judging, evaluate_folds, judge
+from trajflow.evaluation import EvaluationOptions, evaluate_folds, evaluate_forecaster
 from trajflow.evaluation.scores import NAMES, sample_sensitivity
 from trajflow.statistics import People, intervals, resampled_means
 from trajflow.types import Batch
 
 S, B, A, T, F, D = 7, 5, 3, 8, 12, 2
-QUICK = Judging(samples=S, resamples=50)
+QUICK = EvaluationOptions(samples=S, resamples=50)
 
 
 class Guess:
@@ -55,7 +55,7 @@ def crowd(scene, seed=0, error=1.0, count=B):
 
 def test_the_mean_is_over_groups_not_over_windows():
     small, large = crowd(0, count=2, error=5.0), crowd(1, count=50)
-    report = judge(Guess(), [small, large], {"small": [0], "large": [1]}, QUICK)
+    report = evaluate_forecaster(Guess(), [small, large], {"small": [0], "large": [1]}, QUICK)
     first, second = (report.scenes[name].means for name in ("small", "large"))
     for name in ("min_ade", "jfde", "energy_score", "coverage_90", "spread_ratio"):
         assert report.mean[name] == pytest.approx((first[name] + second[name]) / 2)
@@ -72,8 +72,8 @@ def test_the_mean_is_over_groups_not_over_windows():
 
 def test_a_group_may_hold_several_recordings_weighted_by_their_windows():
     batches = [crowd(0, 1), crowd(1, 2, count=9)]
-    both = judge(Guess(), batches, {"both": [0, 1]}, QUICK)
-    each = judge(Guess(), batches, {"one": [0], "two": [1]}, QUICK).scenes.values()
+    both = evaluate_forecaster(Guess(), batches, {"both": [0, 1]}, QUICK)
+    each = evaluate_forecaster(Guess(), batches, {"one": [0], "two": [1]}, QUICK).scenes.values()
     weights = [score.windows for score in each]
     expected = np.average([score.means["min_fde"] for score in each], weights=weights)
     assert both.mean["min_fde"] == pytest.approx(expected)
@@ -81,7 +81,7 @@ def test_a_group_may_hold_several_recordings_weighted_by_their_windows():
 
 def test_scores_are_those_of_the_metrics():
     batch = crowd(0)
-    report = judge(load("cv")([batch]), [batch], {"all": [0]}, QUICK)
+    report = evaluate_forecaster(load("cv")([batch]), [batch], {"all": [0]}, QUICK)
     samples = load("cv")([batch]).forecast(batch, S, 0)
     drawn, future = samples[:, batch.target], batch.future[batch.target]
     assert report.mean["min_ade"] == pytest.approx(metrics.min_ade(drawn, future).mean())
@@ -94,7 +94,7 @@ def test_scores_are_those_of_the_metrics():
 
 
 def test_a_joint_score_is_worse_than_each_agents_own():
-    report = judge(Guess(), [crowd(0, count=60)], {"all": [0]}, QUICK)
+    report = evaluate_forecaster(Guess(), [crowd(0, count=60)], {"all": [0]}, QUICK)
     assert report.mean["jade"] > 1.02 * report.mean["min_ade"]
     assert report.mean["jfde"] > 1.05 * report.mean["min_fde"]
 
@@ -102,9 +102,9 @@ def test_a_joint_score_is_worse_than_each_agents_own():
 def test_how_windows_are_batched_does_not_matter():
     batch = crowd(0, count=200)
     floor = load("cv")([batch])
-    whole = judge(floor, [batch], {"all": [0]}, QUICK)
+    whole = evaluate_forecaster(floor, [batch], {"all": [0]}, QUICK)
     single = [batch.take(np.array([k])) for k in range(200)]
-    pieces = judge(floor, single, {"all": [0]}, QUICK)
+    pieces = evaluate_forecaster(floor, single, {"all": [0]}, QUICK)
     assert pieces.mean == pytest.approx(whole.mean, nan_ok=True)
     assert (
         pieces.overall.people == whole.overall.people == len(np.unique(batch.agent[batch.target]))
@@ -121,10 +121,10 @@ def test_batches_do_not_share_their_chance():
             return super().forecast(batch, samples, seed)
 
     batches = [crowd(0, k) for k in range(4)]
-    one = judge(Listening(), batches, {"all": [0]}, QUICK)
+    one = evaluate_forecaster(Listening(), batches, {"all": [0]}, QUICK)
     assert len(set(seeds)) == len(seeds) == 5
-    again = judge(Guess(), batches, {"all": [0]}, QUICK)
-    other = judge(Guess(), batches, {"all": [0]}, replace(QUICK, seed=1))
+    again = evaluate_forecaster(Guess(), batches, {"all": [0]}, QUICK)
+    other = evaluate_forecaster(Guess(), batches, {"all": [0]}, replace(QUICK, seed=1))
     assert again.mean == one.mean
     assert again.overall.intervals == one.overall.intervals
     assert other.mean["min_ade"] != one.mean["min_ade"]
@@ -136,7 +136,7 @@ def test_a_forecaster_cannot_see_what_happened():
             return np.broadcast_to(batch.future, (samples, *batch.future.shape))
 
     with pytest.raises(TrajflowError, match=r"NaN .* every target must be forecast"):
-        judge(Cheat(), [crowd(0)], {"all": [0]}, QUICK)
+        evaluate_forecaster(Cheat(), [crowd(0)], {"all": [0]}, QUICK)
 
 
 def test_a_forecast_of_the_wrong_shape_is_refused():
@@ -145,16 +145,16 @@ def test_a_forecast_of_the_wrong_shape_is_refused():
             return super().forecast(batch, samples - 1, seed)
 
     with pytest.raises(TrajflowError, match=rf"\[{S}, {B}, {A}, {F}, {D}\]"):
-        judge(Short(), [crowd(0)], {"all": [0]}, QUICK)
+        evaluate_forecaster(Short(), [crowd(0)], {"all": [0]}, QUICK)
 
 
 def test_groups_and_scenes_must_fit():
     with pytest.raises(DataError, match=r"scenes \[3\] are in no group"):
-        judge(Guess(), [crowd(3)], {"all": [0]}, QUICK)
+        evaluate_forecaster(Guess(), [crowd(3)], {"all": [0]}, QUICK)
     with pytest.raises(DataError, match=r"no windows in \['rest'\]"):
-        judge(Guess(), [crowd(0)], {"all": [0], "rest": [1]}, QUICK)
+        evaluate_forecaster(Guess(), [crowd(0)], {"all": [0], "rest": [1]}, QUICK)
     with pytest.raises(DataError, match="no windows in any group"):
-        judge(Guess(), [], {}, QUICK)
+        evaluate_forecaster(Guess(), [], {}, QUICK)
 
 
 def people_of(scores, windows):
@@ -236,7 +236,9 @@ class Fixed(Guess):
 
 def test_a_set_regressor_is_flagged():
     batches = [crowd(0, k) for k in range(3)]
-    fixed, drawn = (judge(one, batches, {"all": [0]}, QUICK) for one in (Fixed(), Guess()))
+    fixed, drawn = (
+        evaluate_forecaster(one, batches, {"all": [0]}, QUICK) for one in (Fixed(), Guess())
+    )
     assert fixed.set_regressor
     assert fixed.sample_sensitivity == 0
     assert not drawn.set_regressor
@@ -245,9 +247,9 @@ def test_a_set_regressor_is_flagged():
 def test_thresholds_are_in_the_unit_of_the_store():
     batch = crowd(0)
     scaled = replace(batch, past=100 * batch.past, future=100 * batch.future)
-    metres = judge(Guess(), [batch], {"all": [0]}, replace(QUICK, miss=1.0))
+    metres = evaluate_forecaster(Guess(), [batch], {"all": [0]}, replace(QUICK, miss=1.0))
     pixels = replace(QUICK, miss=100.0, collide=20.0)
-    pixels = judge(Guess(100.0), [scaled], {"all": [0]}, pixels)
+    pixels = evaluate_forecaster(Guess(100.0), [scaled], {"all": [0]}, pixels)
     assert 0 < metres.mean["miss_rate"] < 1
     for name in ("miss_rate", "collision_rate", "coverage_50", "spread_ratio"):
         assert pixels.mean[name] == pytest.approx(metres.mean[name])
@@ -256,7 +258,7 @@ def test_thresholds_are_in_the_unit_of_the_store():
 
 def test_a_report_is_json_that_says_what_was_asked():
     terms = replace(QUICK, steps=2, draws=100, selection="k-means", joint=True)
-    report = judge(Choosy(), [crowd(0)], {"eth": [0]}, terms)
+    report = evaluate_forecaster(Choosy(), [crowd(0)], {"eth": [0]}, terms)
     told = json.loads(json.dumps(report.to_json(), allow_nan=False))
     expected = {"samples": S, "steps": 2, "draws": 100, "selection": "k-means", "joint": True}
     assert expected.items() <= told.items()
@@ -270,7 +272,7 @@ def test_a_report_is_json_that_says_what_was_asked():
 def test_what_is_not_known_is_null():
     batch = crowd(0, count=1)
     still = replace(batch, past=0 * batch.past, future=0 * batch.future, agent=0 * batch.agent)
-    told = judge(load("cv")([still]), [still], {"all": [0]}, QUICK).to_json()
+    told = evaluate_forecaster(load("cv")([still]), [still], {"all": [0]}, QUICK).to_json()
     assert told["mean"]["spread_ratio"] is None
     assert told["intervals"]["min_ade"] == [None, None]
     json.dumps(told, allow_nan=False)
@@ -279,13 +281,13 @@ def test_what_is_not_known_is_null():
 def test_terms_that_contradict_themselves_are_refused():
     for wrong in ({"samples": 0}, {"draws": 100}, {"draws": 5, "selection": "k-means"}):
         with pytest.raises(ConfigError):
-            Judging(**wrong)
+            EvaluationOptions(**wrong)
 
 
 def test_chosen_samples_are_judged_by_their_weights():
     batch, seed = crowd(0), 4
     terms = replace(QUICK, draws=9, selection="k-means", seed=seed)
-    report = judge(Choosy(), [batch], {"all": [0]}, terms)
+    report = evaluate_forecaster(Choosy(), [batch], {"all": [0]}, terms)
     chance = int(np.random.SeedSequence([seed, 0, 0]).generate_state(1)[0])
     samples, weights = Choosy().choose(batch, S, 9, "k-means", chance)
     drawn, share, future = (x[:, batch.target] for x in (samples, weights, batch.future[None]))
@@ -306,13 +308,16 @@ def test_chosen_samples_are_judged_by_their_weights():
     }
     told = report.to_json()
     assert (told["energy_score_kind"], told["draws"]) == ("weighted", 9)
-    assert judge(Guess(), [batch], {"all": [0]}, QUICK).to_json()["energy_score_kind"] == "draws"
+    assert (
+        evaluate_forecaster(Guess(), [batch], {"all": [0]}, QUICK).to_json()["energy_score_kind"]
+        == "draws"
+    )
 
 
 def test_choosing_needs_one_who_can_weights_that_sum_to_one_and_no_joint_scores():
     terms = replace(QUICK, draws=9, selection="k-means")
     with pytest.raises(ConfigError, match="judge plain draws"):
-        judge(Guess(), [crowd(0)], {"all": [0]}, terms)
+        evaluate_forecaster(Guess(), [crowd(0)], {"all": [0]}, terms)
 
     class Heavy(Choosy):
         def choose(self, *words):
@@ -320,7 +325,7 @@ def test_choosing_needs_one_who_can_weights_that_sum_to_one_and_no_joint_scores(
             return samples, 1.01 * weights
 
     with pytest.raises(TrajflowError, match="sum to one"):
-        judge(Heavy(), [crowd(0)], {"all": [0]}, terms)
+        evaluate_forecaster(Heavy(), [crowd(0)], {"all": [0]}, terms)
     with pytest.raises(ConfigError, match="no agreement"):
         replace(terms, shuffles=2)
 
@@ -334,7 +339,7 @@ def test_folds_are_fitted_and_judged_one_by_one(store_of):
 
     report = evaluate_folds(load("cv"), map(fold, "abc"), QUICK)
     alone = [
-        judge(
+        evaluate_forecaster(
             load("cv")(one.batches("train", 9)), one.batches("test", 9), one.groups("test"), QUICK
         )
         for one in map(fold, "abc")

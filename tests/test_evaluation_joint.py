@@ -10,7 +10,7 @@ from trajflow import metrics
 from trajflow.cli import main
 from trajflow.datasets.synthetic import crossing
 from trajflow.errors import ConfigError
-from trajflow.evaluation import Judging, judge
+from trajflow.evaluation import EvaluationOptions, evaluate_forecaster
 from trajflow.evaluation.scores import JOINT, NAMES, PAIRS, independent_scores, shuffled
 from trajflow.types import Batch
 
@@ -73,16 +73,16 @@ def test_who_is_alone_loses_nothing():
     lone[np.arange(B), chance.integers(0, A, B)] = True
     past, future = chance.normal(size=(B, A, T, D)), chance.normal(size=(B, A, F, D))
     batch = Batch(past, future, lone, np.zeros(B, int), np.arange(B), np.zeros((B, A), int))
-    scores = independent_scores(samples, batch, Judging(samples=S, shuffles=3), 0)
+    scores = independent_scores(samples, batch, EvaluationOptions(samples=S, shuffles=3), 0)
     np.testing.assert_allclose(scores[:, 3:], 0, atol=1e-12)
     jade = metrics.joint_ade(samples, future, lone)[lone]
     np.testing.assert_allclose(scores[:, JOINT.index("jade_independent")], jade)
 
 
 def test_walkers_who_agree_lose_by_a_shuffle_and_others_do_not():
-    batch, terms = meetings(400), Judging(shuffles=3, collide=0.5, resamples=200)
-    joint = judge(Law(), [batch], {"all": [0]}, terms)
-    alone = judge(Law(together=False), [batch], {"all": [0]}, terms)
+    batch, terms = meetings(400), EvaluationOptions(shuffles=3, collide=0.5, resamples=200)
+    joint = evaluate_forecaster(Law(), [batch], {"all": [0]}, terms)
+    alone = evaluate_forecaster(Law(together=False), [batch], {"all": [0]}, terms)
     assert joint.mean["collision_rate"] < 0.01
     assert joint.mean["true_collision_rate"] < 0.01
     assert joint.mean["collision_rate_independent"] > 0.3
@@ -97,16 +97,16 @@ def test_walkers_who_agree_lose_by_a_shuffle_and_others_do_not():
 
 
 def test_shuffles_are_asked_for_and_change_no_other_score():
-    batch, terms = meetings(30), Judging(samples=S, resamples=20)
-    plain = judge(Law(), [batch], {"all": [0]}, terms)
-    more = judge(Law(), [batch], {"all": [0]}, replace(terms, shuffles=2))
-    again = judge(Law(), [batch], {"all": [0]}, replace(terms, shuffles=2))
+    batch, terms = meetings(30), EvaluationOptions(samples=S, resamples=20)
+    plain = evaluate_forecaster(Law(), [batch], {"all": [0]}, terms)
+    more = evaluate_forecaster(Law(), [batch], {"all": [0]}, replace(terms, shuffles=2))
+    again = evaluate_forecaster(Law(), [batch], {"all": [0]}, replace(terms, shuffles=2))
     assert set(plain.mean) == {*NAMES, "spread_ratio"}
     assert set(more.mean) == {*NAMES, *JOINT, "spread_ratio"}
     assert {name: more.mean[name] for name in plain.mean} == plain.mean
     assert again.mean == more.mean
     with pytest.raises(ConfigError, match="shuffles"):
-        Judging(shuffles=-1)
+        EvaluationOptions(shuffles=-1)
 
 
 @pytest.fixture(scope="module")

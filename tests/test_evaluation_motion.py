@@ -11,13 +11,13 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter
-from trajflow.evaluation import Judging, judge
+from trajflow.evaluation import EvaluationOptions, evaluate_forecaster
 from trajflow.evaluation.evaluate import standing_speed
 from trajflow.metrics import mean_speed
 from trajflow.types import Batch
 
 S, B, A, T, F, D = 7, 5, 3, 8, 12, 2
-TERMS = Judging(samples=S, resamples=50, standing=0.08)
+TERMS = EvaluationOptions(samples=S, resamples=50, standing=0.08)
 
 
 class Guess:
@@ -66,7 +66,7 @@ def test_the_future_does_not_tell_who_stands():
     batch = crowd([0, 0.05, 0.1, 0.5])
     late = replace(batch, future=batch.future + np.arange(1, F + 1)[:, None])
     for one in (batch, late):
-        parts = judge(Guess(), [one], {"all": [0]}, TERMS).by_motion
+        parts = evaluate_forecaster(Guess(), [one], {"all": [0]}, TERMS).by_motion
         assert [(name, score.windows) for name, score in parts.items()] == [
             ("standing", 2),
             ("moving", 2),
@@ -75,7 +75,7 @@ def test_the_future_does_not_tell_who_stands():
 
 def test_both_parts_together_are_all_windows():
     batch = crowd(np.random.default_rng(1).uniform(0, 0.3, 40))
-    report = judge(Guess(), [batch], {"all": [0]}, TERMS)
+    report = evaluate_forecaster(Guess(), [batch], {"all": [0]}, TERMS)
     parts = report.by_motion.values()
     assert sum(part.windows for part in parts) == report.overall.windows == 40
     for name in ("energy_score", "jade", "coverage_90"):
@@ -86,8 +86,8 @@ def test_both_parts_together_are_all_windows():
 def test_the_mean_of_a_motion_is_over_the_groups_that_have_it():
     still, mixed = crowd([0, 0.01, 0.02], 0), crowd([0, 0.5, 0.6], 1)
     groups = {"square": [0], "street": [1]}
-    report = judge(Guess(), [still, mixed], groups, TERMS)
-    lone = judge(Guess(), [still, mixed], groups, replace(TERMS, standing=10.0))
+    report = evaluate_forecaster(Guess(), [still, mixed], groups, TERMS)
+    lone = evaluate_forecaster(Guess(), [still, mixed], groups, replace(TERMS, standing=10.0))
     assert report.by_motion["standing"].windows == 4
     assert report.by_motion["moving"].windows == 2
     assert list(lone.by_motion) == ["standing"]
@@ -96,11 +96,15 @@ def test_the_mean_of_a_motion_is_over_the_groups_that_have_it():
 
 def test_motion_is_told_in_json_and_only_if_asked():
     batch = crowd([0, 0.5])
-    told = json.loads(json.dumps(judge(Guess(), [batch], {"all": [0]}, TERMS).to_json()))
+    told = json.loads(
+        json.dumps(evaluate_forecaster(Guess(), [batch], {"all": [0]}, TERMS).to_json())
+    )
     assert told["standing"] == 0.08
     assert set(told["by_motion"]) == {"standing", "moving"}
     assert {"windows", "people", "energy_score", "intervals"} <= told["by_motion"]["moving"].keys()
-    plain = judge(Guess(), [batch], {"all": [0]}, replace(TERMS, standing=None)).to_json()
+    plain = evaluate_forecaster(
+        Guess(), [batch], {"all": [0]}, replace(TERMS, standing=None)
+    ).to_json()
     assert plain["by_motion"] == {}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "flow", "io", "manifest", "place", "text", "types"},
+    {"errors", "flow", "io", "remote", "manifest", "place", "text", "types"},
     {"baselines", "calibration", "config", "config_help", "datasets", "metrics", "nn"}
     | {"reliability", "selection", "statistics"},
     {"forecast", "models", "ood", "plotting", "runs"},
@@ -22,7 +22,7 @@ FLOORS = [
 """Rooms import from lower floors only; of those on one floor only files know each other."""
 ONLY = {
     "flow": set(),
-    "datasets": {"errors", "types", "text", "io", "place"},
+    "datasets": {"errors", "types", "text", "io", "remote", "place"},
     "baselines": {"errors", "types"},
 }
 STARTS = {("cli", "tui")}

@@ -13,11 +13,9 @@ from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import energy_score
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.ood.corruptions import World, trained
-from trajflow.ood.detector import Origin
+from trajflow.ood.detector import Forest, Origin, Ranks
 from trajflow.ood.fitting import fit_detector
-from trajflow.ood.forest import Forest
-from trajflow.ood.ranks import Ranks
-from trajflow.ood.storage import FILE, read_detector, stored
+from trajflow.ood.storage import FILE, detector_bytes, read_detector
 from trajflow.types import Batch
 
 A, T, F, D = 3, 8, 9, 2
@@ -168,8 +166,8 @@ def test_an_agent_seen_once_is_scored_too(predictor, ordinary):
 
 
 def test_a_detector_read_back_scores_the_same(model, predictor, ordinary, tmp_path):
-    content = stored(predictor.detector)
-    assert content == stored(predictor.detector)
+    content = detector_bytes(predictor.detector)
+    assert content == detector_bytes(predictor.detector)
     assert len(content) < 1e6
     (tmp_path / FILE).write_bytes(content)
     again = TorchPredictor(model, FACTS, detector=read_detector(tmp_path, WEIGHTS))
@@ -181,7 +179,7 @@ def test_a_detector_read_back_scores_the_same(model, predictor, ordinary, tmp_pa
 
 @pytest.mark.parametrize("harm", ["cut", "bit", "empty", "text"])
 def test_a_damaged_file_is_refused(harm, predictor, tmp_path):
-    content = bytearray(stored(predictor.detector))
+    content = bytearray(detector_bytes(predictor.detector))
     content[len(content) // 2] ^= 1
     broken = {"cut": content[:-9], "bit": content, "empty": b"", "text": b"no such thing at all"}
     (tmp_path / FILE).write_bytes(broken[harm])
@@ -194,7 +192,7 @@ def test_a_detector_of_other_weights_or_of_an_earlier_version_is_ignored(predict
     (tmp_path / "surprise.safetensors").write_bytes(b"of version 0.1.0")
     with pytest.warns(TrajflowWarning, match=r"earlier version.*fit RUN DATA ood"):
         assert read_detector(tmp_path, WEIGHTS) is None
-    (tmp_path / FILE).write_bytes(stored(predictor.detector))
+    (tmp_path / FILE).write_bytes(detector_bytes(predictor.detector))
     with pytest.warns(TrajflowWarning, match="other weights"):
         assert read_detector(tmp_path, b"others") is None
 

@@ -5,11 +5,11 @@ import pytest
 from ood_support import untrained
 
 from trajflow.browse.corrupted import NEAREST, CorruptedBrowser, ReportWindow
+from trajflow.browse.nearest import TrainingTracks, fanned, laid_over
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError
 from trajflow.ood.corruptions import available
-from trajflow.ood.nearest import TrainingTracks, fanned, laid_over
 from trajflow.ood.report import OODTerms
 
 T, F = 8, 12

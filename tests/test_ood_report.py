@@ -12,9 +12,13 @@ from trajflow.baselines import load
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, RunError
-from trajflow.ood.baselines import BaselineDetectors, turned_steps
 from trajflow.ood.corruptions import available
-from trajflow.ood.evaluate import evaluate_ood, ordinary_windows, written
+from trajflow.ood.evaluate import (
+    BaselineDetectors,
+    evaluate_ood,
+    report_bytes,
+    turned_steps,
+)
 from trajflow.ood.plots import draw
 from trajflow.ood.report import (
     OOD_SCORE,
@@ -27,8 +31,8 @@ from trajflow.ood.report import (
     report_name,
 )
 from trajflow.ood.statistics import (
-    AT_80,
-    KEPT,
+    INDEX_80,
+    KEPT_SHARES,
     Rates,
     Retention,
     bootstrap_weights,
@@ -132,8 +136,8 @@ def test_a_perfect_score_keeps_as_the_errors_do_and_a_constant_one_keeps_the_mea
     assert Retention(flat, oracle).gain == pytest.approx(0, abs=1e-9)
     assert flat[0] == pytest.approx(error.mean())
     fifths = np.sort(error)[: round(0.8 * N)].mean()
-    assert oracle[0, AT_80] == pytest.approx(fifths)
-    assert KEPT[AT_80] == 0.8
+    assert oracle[0, INDEX_80] == pytest.approx(fifths)
+    assert KEPT_SHARES[INDEX_80] == 0.8
     worst = Retention(retained(-error, error, times), oracle)
     assert (worst.gain < 0).all()
     assert (worst.drop80 < 0).all()
@@ -158,7 +162,7 @@ def test_the_ceiling_is_what_a_right_forecast_says_of_its_own_error(evaluated):
     store, config, _, _ = evaluated
     terms = OODTerms(windows=600, samples=20, names=("mirrored",))
     report = evaluate_ood("it", PerfectPredictor(), store, config, terms)
-    batches = ordinary_windows(terms, store, config).batches
+    batches = OrdinaryWindows.of(store, config, terms).batches
     width = np.sort(np.concatenate([1 + b.start[np.nonzero(b.target)[0]] for b in batches]))
     expected = 1 - width[: round(0.8 * len(width))].mean() / width.mean()
     found = report["ordinary"]["ceiling"]["drop80"]["value"]
@@ -226,7 +230,7 @@ def test_the_report_is_the_same_each_time_and_survives_the_disk(evaluated, tmp_p
     again = evaluate_ood("it", LengthPredictor(), store, config, terms)
     assert {**again, "seconds": 0} == {**report, "seconds": 0}
     path = tmp_path / report_name(report["protocol"])
-    path.write_bytes(written(report))
+    path.write_bytes(report_bytes(report))
     assert read_report(path) == json.loads(json.dumps(report))
     assert newest_report(tmp_path)["name"] == "it"
     assert newest_report(tmp_path, "another") is None
@@ -239,7 +243,7 @@ def test_the_report_is_the_same_each_time_and_survives_the_disk(evaluated, tmp_p
 
 def test_examples_are_of_different_people_and_can_be_found_again(evaluated):
     store, config, terms, report = evaluated
-    ordinary = ordinary_windows(terms, store, config)
+    ordinary = OrdinaryWindows.of(store, config, terms)
     corruption = report["corruptions"][0]
     batches = ordinary.corrupted(available(ordinary.world)[corruption["key"]])
     for kind in ("most", "least"):
@@ -267,7 +271,7 @@ def test_the_future_is_hidden_from_who_is_judged(evaluated):
             assert batch.around is None
             return super().forecast(batch, samples, seed)
 
-    ordinary = ordinary_windows(terms, store, config)
+    ordinary = OrdinaryWindows.of(store, config, terms)
     assert any(batch.around is not None for batch in ordinary.batches)
     report = evaluate_ood("it", Peeking(), store, config, terms)
     assert report["ordinary"]["windows"] > 0
@@ -290,7 +294,7 @@ def test_places_are_other_recordings_and_marked_if_learned_from(store_of):
     walks = [range(60)] * 3
     scenes = {name: (part, walks) for name, part in (("a", "train"), ("b", "train"), ("c", "test"))}
     store = store_of({**scenes, "d": ("val", walks)})
-    ordinary = OrdinaryWindows.of(store, Config.load(), windows=40)
+    ordinary = OrdinaryWindows.of(store, Config.load(), OODTerms(windows=40))
     assert [name for name in ordinary.world.pools if name != "crowd"] == ["place a", "place b"]
     assert ordinary.trained_on("place a")
     terms = OODTerms(windows=40, samples=3, names=("place", "mirrored", "skip-3"))

@@ -1,6 +1,7 @@
 """Settings that are chosen from the tracks: what each rule sees, and that the user's stay."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from trajflow.config import Config
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter
+from trajflow.fitting import fit_trained
+from trajflow.inference.predictor import TorchPredictor
 from trajflow.runs import RunFolder
-from trajflow.training.plan import Plan, plan_settings, within
+from trajflow.training.plan import Plan, choices, plan_settings, seconds_after, within
+from trajflow.training.start import start_training
 
 
 @pytest.fixture
@@ -110,22 +114,52 @@ def test_more_agents_get_more_updates_and_few_windows_fewer(moving):
     assert (few.model.width, few.train.batch_size) == (64, 32)
 
 
-def test_a_time_limit_bounds_the_updates_and_the_validations(moving):
+def test_a_time_limit_bounds_the_updates_the_validations_and_what_follows_them(moving):
     plan = plan_settings(Config.load(None, ["data.split=time"]), moving(walks()))
-    short = within(plan, 60, update=0.5, validation=1.0, per_epoch=10)
+    short = within(plan, 60, update=0.5, validation=0.3, per_epoch=10)
     assert isinstance(short, Plan)
     train = short.config.train
-    assert train.updates == int((0.85 * 60 - 16) / 0.5)
-    assert train.validate_every == pytest.approx(train.updates / 6 / 10, abs=0.01)
+    tail = seconds_after(train, 0.3)
+    assert tail > 11 * 0.3 + 5
+    assert 45 < 0.5 * train.updates + 11 * 0.3 + tail <= 60
+    assert train.validate_every == 1
     slow = within(plan, 60, update=0.5, validation=10.0, per_epoch=10).config.train
     assert slow.validation_windows < 500
-    assert within(plan, 1e6, update=0.5, validation=1.0, per_epoch=10) is plan
+
+
+def test_a_time_limit_with_room_for_more_gets_twice_the_updates_and_not_more(moving):
+    plan = plan_settings(Config.load(None, ["data.split=time"]), moving(walks()))
+    long = within(plan, 1e6, update=0.5, validation=1.0, per_epoch=1000).config.train
+    assert long.updates == 2 * plan.config.train.updates
+
+
+def test_a_training_is_validated_twelve_times_also_where_it_is_less_than_an_epoch(moving):
+    made = plan_settings(Config.load(None, ["data.split=time"]), moving(walks())).fingerprint
+    values = {one.name: one.value for one in choices(made, 10_000_000, Config().train)}
+    every = values["train.validate_every"] * -(-10_000_000 // values["train.batch_size"])
+    assert every == pytest.approx(values["train.updates"] / 12, rel=0.01)
+
+
+def test_a_time_limit_counts_from_the_start_of_the_command_and_leaves_a_usable_run(
+    fork, tmp_path, caplog
+):
+    words = ["train.time_limit=60", "model.width=16", "model.decoder_width=16", "train.samples=5"]
+    began = time.monotonic() - 62
+    trainer = start_training(fork, Config.load(None, words), tmp_path / "run", "cpu", began)
+    *_, last = trainer.run()
+    assert (last.reason, last.step < 20) == ("done", True)
+    assert last.seconds > 62
+    assert TorchPredictor.load(tmp_path / "run").predict(np.zeros((1, 8, 2))).samples.size
+    assert not trainer.has_time(5)
+    fit_trained(trainer)
+    assert "no OOD detector fitted: the time limit does not last for it" in caplog.text
 
 
 def test_the_recipe_of_the_benchmark_is_what_the_defaults_give_on_its_data(ethucy):
     plan = plan_settings(Config.load(None, ["data.fold=zara1"]), ethucy)
     recipe = Config.load("examples/benchmarks/pedestrians.toml", ["data.fold=zara1"])
-    same = recipe.model_copy(update={"train": recipe.train.model_copy(update={"patience": 4})})
+    ends = {"patience": 6, "validate_every": plan.config.train.validate_every}
+    same = recipe.model_copy(update={"train": recipe.train.model_copy(update=ends)})
     assert plan.config.model_dump() == same.model_dump()
     assert len(plan.lines()) <= 15
 

@@ -26,6 +26,7 @@ from onnx_support import bare, carried, whole
 
 from trajflow.export.onnx import precision_of, to_onnx
 from trajflow.export.verify import check_forecasts, drawn_from, outputs_of, random_inputs
+from trajflow.inference.noise import normal, place_keys
 from trajflow.inference.onnx.artifact import Artifact
 from trajflow.inference.onnx.golden import difference
 from trajflow.inference.onnx.padding import Scenes
@@ -168,9 +169,15 @@ def test_equal_seeds_give_equal_forecasts_with_the_axes_of_the_past(small):
 
 
 def test_the_stated_noise_is_what_a_seed_draws(small):
-    noise = np.random.default_rng(3).standard_normal((S, A, F * 2), dtype=np.float32)
-    right = small.carry(pasts()[None], np.ones((1, A), bool), noise)
+    target = np.ones((1, A), bool)
+    noise = normal(3, place_keys(target), S, F * 2)
+    right = small.carry(pasts()[None], target, noise)
     assert np.array_equal(small.predict(pasts(), samples=S, seed=3).samples, right)
+
+
+def test_a_run_and_its_export_forecast_the_same_on_equal_seeds(run, small):
+    exported, trained = (one.predict(pasts(2), samples=S, seed=3) for one in (small, run))
+    np.testing.assert_allclose(exported.samples, trained.samples, atol=1e-4)
 
 
 def test_neighbors_of_each_scene_may_differ_in_number(small):

@@ -28,13 +28,13 @@ def test_strange_scenes_have_parameters_that_training_never_shows():
     assert {block.types[0] for block in blocks} == set(SYSTEMS)
     for block in blocks:
         system = SYSTEMS[block.types[0]]
-        ranges = system.strange if block.split == "ood" else system.known
+        ranges = system.ood_range if block.split == "ood" else system.train_range
         values = ode.parameters(block.scene)
         assert values.keys() == ranges.keys()
         assert all(low <= values[key] <= high for key, (low, high) in ranges.items())
     for system in SYSTEMS.values():
-        for key, (low, high) in system.known.items():
-            assert system.strange[key][0] > high or system.strange[key][1] < low
+        for key, (low, high) in system.train_range.items():
+            assert system.ood_range[key][0] > high or system.ood_range[key][1] < low
 
 
 def test_lorenz_is_solid_alone_and_flat_among_others():

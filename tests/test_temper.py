@@ -17,8 +17,8 @@ from trajflow.training.temper import TEMPERATURES, choose_temperature, tempered
 from trajflow.training.validation import validate
 
 
-def scores(energy, ratio):
-    return {"energy_score": energy, "spread_ratio": ratio}
+def scores(energy, ratio, coverage=0.9):
+    return {"energy_score": energy, "spread_ratio": ratio, "coverage_90": coverage}
 
 
 def test_of_equally_good_forecasts_the_truest_spread_is_taken():
@@ -28,6 +28,11 @@ def test_of_equally_good_forecasts_the_truest_spread_is_taken():
 
 def test_a_worse_forecast_is_not_taken_for_its_spread():
     found = {1.0: scores(0.5, 0.8), 1.1: scores(0.52, 1.0)}
+    assert choose_temperature(found) == 1.0
+
+
+def test_of_two_good_spreads_the_one_whose_regions_hold_nine_of_ten_is_taken():
+    found = {0.95: scores(0.5, 0.992, 0.869), 1.0: scores(0.5, 1.025, 0.894)}
     assert choose_temperature(found) == 1.0
 
 

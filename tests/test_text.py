@@ -5,14 +5,14 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajflow.text import HIDDEN, MARKS, PILED, file_name, obeyed, plain, safe, width
+from trajflow.text import HIDDEN, MARKS, PILED, file_name, needs_escape, plain, safe, width
 
 
 @given(st.text(st.characters(), max_size=200))
 def test_nothing_a_terminal_obeys_passes(text):
     shown = safe(text)
     assert len(shown) <= 64
-    assert not [c for c in shown if unicodedata.category(c) in HIDDEN or obeyed(c)]
+    assert not [c for c in shown if unicodedata.category(c) in HIDDEN or needs_escape(c)]
     assert safe(shown) == shown
 
 
@@ -20,7 +20,7 @@ def test_nothing_a_terminal_obeys_passes(text):
 def test_a_plain_text_keeps_its_lines_and_nothing_else_that_moves(text):
     shown = plain(text)
     assert shown.count("\n") == text.count("\n")
-    assert not [c for c in shown if c != "\n" and obeyed(c)]
+    assert not [c for c in shown if c != "\n" and needs_escape(c)]
     assert plain(shown) == shown
 
 

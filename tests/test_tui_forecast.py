@@ -1,7 +1,9 @@
 """The forecast screen: keys, what they ask of the worker, and what is shown."""
 
 import asyncio
+import json
 import re
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -148,6 +150,87 @@ def test_the_table_of_windows_scores_sorts_and_jumps(run, fork, size):
         assert "agents  energy" not in text_of(app)
 
     browsed(run, fork, play, size)
+
+
+def test_every_agent_of_500_is_reached_in_the_table_of_agents():
+    async def play(pilot, screen):
+        scores = np.r_[np.random.default_rng(0).permutation(400) / 100.0, np.full(100, np.nan)]
+        view = view_of(agents=400, beside=100, samples=2, metrics={"min_ade": scores})
+        screen.summary = SplitSummary("a run", "test", 40, (("plaza", 0),), 5, 7, (), "m", 0.4)
+        screen.show(view)
+        await pilot.press("T")
+        await pilot.pause()
+        table = pilot.app.screen.query_one("AgentTable")
+        assert sorted(table.records) == list(range(500))
+        for key, agent in (("down", 1), ("end", 499), ("up", 498), ("home", 0)):
+            await pilot.press(key)
+            await pilot.pause()
+            assert screen.agent == agent
+        table.sort_by("minADE")
+        await pilot.press("home")
+        await pilot.pause()
+        assert screen.agent == int(np.nanargmax(scores))
+        assert view.labels[screen.agent] in text_of(pilot.app)
+        await pilot.press("enter")
+        assert pilot.app.screen.focused is screen.scene
+        await pilot.press("T")
+        await pilot.pause()
+        assert "minADE▼" not in text_of(pilot.app)
+
+    browsed(Path("runs/a run"), Path("plaza.zarr"), play, LARGE, engine=Busy, waits=False)
+
+
+def test_a_table_that_is_too_long_says_how_many_rows_there_are():
+    async def play(pilot, screen):
+        view = view_of(agents=3100, beside=0, samples=1)
+        screen.summary = SplitSummary("a run", "test", 40, (("plaza", 0),), 5, 7, (), "m", 0.4)
+        screen.show(view)
+        await pilot.press("T")
+        await pilot.pause()
+        assert "3000 of 3100" in text_of(pilot.app)
+
+    browsed(Path("runs/a run"), Path("plaza.zarr"), play, LARGE, engine=Busy, waits=False)
+
+
+def test_bookmarks_have_notes_outlive_the_screen_and_are_walked_through(run, fork, tmp_path):
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+
+    async def mark(pilot, screen):
+        await press(pilot, screen, "right", "right", "B", *"late", "enter")
+        assert "bookmark: late" in text_of(pilot.app)
+        await press(pilot, screen, "pagedown", "B", "enter")
+
+    async def walk(pilot, screen):
+        found = []
+        for key in ("apostrophe", "apostrophe", "apostrophe", "quotation_mark"):
+            await press(pilot, screen, key)
+            found.append(screen.view.index)
+        assert found == [2, 8, 2, 8]
+        await press(pilot, screen, "apostrophe")
+        assert "bookmark: late" in text_of(pilot.app)
+        await press(pilot, screen, "B")
+        assert "bookmark removed: late" in text_of(pilot.app)
+
+    browsed(copy, fork, mark, LARGE)
+    lines = [json.loads(line) for line in (copy / "bookmarks.jsonl").read_text().splitlines()]
+    assert [(line["window"], line["note"]) for line in lines] == [(3, "late"), (9, "")]
+    browsed(copy, fork, walk, LARGE)
+    assert len((copy / "bookmarks.jsonl").read_text().splitlines()) == 1
+
+
+def test_bookmarks_that_are_damaged_are_kept_and_their_line_is_named(run, fork, tmp_path):
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+    damaged = '{"window": 1}\n'
+    (copy / "bookmarks.jsonl").write_text(damaged)
+
+    async def play(pilot, screen):
+        await press(pilot, screen, "B")
+        assert "line 1 is not a bookmark" in " ".join(text_of(pilot.app).split())
+
+    browsed(copy, fork, play, LARGE)
+    assert (copy / "bookmarks.jsonl").read_text() == damaged
 
 
 def test_what_a_run_does_not_know_is_said(run, fork):

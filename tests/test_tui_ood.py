@@ -13,7 +13,7 @@ from tui_support import LARGE, SMALL, app_on, lines_of, make_run, piloted, text_
 from trajflow.browse.corrupted import CorruptedBrowser, evaluate_run_ood
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
-from trajflow.ood.evaluate import evaluate_ood, written
+from trajflow.ood.evaluate import evaluate_ood, report_bytes
 from trajflow.ood.report import OODTerms, Stage, by_hidden_cost, hidden_summary, report_name
 from trajflow.tui import tasks
 from trajflow.tui.engine import Engine
@@ -29,7 +29,7 @@ TERMS = OODTerms(windows=60, samples=4, names=("noise-1", "noise-2", "unit-3", "
 @pytest.fixture(scope="module")
 def report(fork):
     found = evaluate_ood("it", browser_of(fork).predictor, open_store(fork), Config.load(), TERMS)
-    return json.loads(written(found))
+    return json.loads(report_bytes(found))
 
 
 @pytest.fixture

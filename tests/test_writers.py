@@ -1,5 +1,7 @@
 """Forecasts on disk: what was written is what is read."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -99,3 +101,23 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path):
 def test_an_unknown_suffix_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"\.csv, \.parquet, \.zarr; got 'out\.xls'"):
         write_forecasts(CHUNKS, tmp_path / "out.xls", {})
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system counts no bytes written")
+def test_a_group_is_written_once_however_small_the_parts_are(tmp_path):
+    def written():
+        lines = Path("/proc/self/io").read_text().splitlines()
+        return int(dict(line.split(": ") for line in lines)["wchar"])
+
+    drawn = np.random.default_rng(0).normal(size=(S, 9000, F, D))
+    parts = [
+        Futures(["hall"] * 100, [str(k)] * 100, np.full(100, k), drawn[:, k : k + 100], 0.4)
+        for k in range(0, 9000, 100)
+    ]
+    before = written()
+    write_forecasts(parts, tmp_path / "out.zarr", {})
+    size = sum(file.stat().st_size for file in (tmp_path / "out.zarr").rglob("*") if file.is_file())
+    assert written() - before < 1.2 * size
+    found = xarray.open_zarr(tmp_path / "out.zarr", consolidated=False)
+    np.testing.assert_array_equal(found.samples, drawn.swapaxes(0, 1))
+    assert found.step.values.tolist() == np.repeat(np.arange(0, 9000, 100), 100).tolist()

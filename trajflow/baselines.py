@@ -1,6 +1,6 @@
-"""Baselines that need no network; a network has to beat all of them.
+"""Baseline forecasters that need no network, and that a network has to beat.
 
-A baseline's function learns from batches of the training split and gives a forecaster.
+Each is a function that is fitted on batches of the training split and returns a forecaster.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,16 +11,16 @@ import numpy as np
 from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.types import Batch, Floats, Ints
 
+# Standard deviation of the angle, as in the paper.
 ANGLE_DEVIATION = np.deg2rad(25)
-"""Standard deviation of the angle, of the paper."""
+# Training windows that a forecast is drawn from.
 NEAREST = 200
-"""Training windows that are drawn from."""
+# Most training windows in memory.
 LIMIT = 200_000
-"""Training windows that are remembered."""
+# Most training windows that anchors are fitted on.
 ANCHOR_WINDOWS = 10_000
-"""Of these, how many anchors are learned from."""
+# Least scale of a path, as a share of the root mean square step of the training windows.
 LEAST_STEP = 0.5
-"""Least scale of a path, as a share of the root mean square step of the training windows."""
 MEDIAN_ROUNDS = 10
 
 Draw = Callable[[Floats, int, np.random.Generator], Floats]
@@ -29,12 +29,12 @@ Draw = Callable[[Floats, int, np.random.Generator], Floats]
 
 @dataclass(frozen=True)
 class Baseline:
-    """Forecasts each target from its own past.
+    """A forecaster that uses the target's own past only.
 
     Attributes:
-        name: Which baseline.
-        horizon: Future steps, F.
-        draw: How futures are drawn.
+        name: Name of the baseline.
+        horizon: Future steps F.
+        draw: Draws the futures.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Baseline:
 
 
 def horizon_of(batches: Iterable[Batch]) -> int:
-    """Future steps F of the batches, of which one is looked at.
+    """Future steps F of the first batch.
 
     Raises:
-        DataError: There are none.
+        DataError: There are no batches.
     """
     for batch in batches:
         return int(batch.future.shape[2])
@@ -63,7 +63,7 @@ def horizon_of(batches: Iterable[Batch]) -> int:
 
 
 Fit = Callable[[Iterable[Batch], int, int], Baseline]
-"""Learns from batches, for so many samples, with a seed."""
+"""Fits a baseline: training batches, number of samples, seed."""
 
 
 def available() -> list[str]:
@@ -72,7 +72,7 @@ def available() -> list[str]:
 
 
 def load(name: str) -> Fit:
-    """The `fit` of a baseline.
+    """The function that fits a baseline.
 
     Args:
         name: One of `available()`.
@@ -80,7 +80,7 @@ def load(name: str) -> Fit:
     Raises:
         ConfigError: There is no such baseline.
 
-    Example:
+    Examples:
         >>> from trajflow.baselines import load
         >>> load("cv-sampeld")
         Traceback (most recent call last):
@@ -95,7 +95,7 @@ def load(name: str) -> Fit:
 
 @dataclass(frozen=True)
 class Bank:
-    """N windows of one target each.
+    """N training windows with one target each.
 
     Attributes:
         past: Positions relative to the present one, [N, T, D].
@@ -108,24 +108,24 @@ class Bank:
     scene: Ints
 
     def __len__(self) -> int:
-        """How many windows, N."""
+        """Number of windows, N."""
         return len(self.scene)
 
     def take(self, rows: Ints) -> "Bank":
-        """Some of the windows, [N] of them."""
+        """The windows at some rows."""
         return Bank(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def mirrored(self) -> "Bank":
-        """The windows and their mirror images, 2 * N windows: left is as good as right."""
+        """The windows and their mirror images, 2 N windows."""
         flip = np.where(np.arange(self.past.shape[-1]) == 1, -1.0, 1.0)
         return _joined([self, Bank(self.past * flip, self.future * flip, self.scene)])
 
 
 def cv(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
-    """The baseline that repeats the last step; nothing but the horizon is learned.
+    """Constant velocity: repeat the last step. Only the horizon is taken from the batches.
 
-    Someone who stands stays. Source: Schöller et al. 2020, "What the constant velocity model can
-    teach us about pedestrian motion prediction".
+    Source: Schöller et al. 2020, "What the constant velocity model can teach us about pedestrian
+    motion prediction".
     """
     horizon = horizon_of(batches)
     ahead = np.arange(1, horizon + 1)[:, None]
@@ -138,9 +138,10 @@ def cv(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
 
 
 def cv_sampled(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
-    """The baseline that repeats the last step, turned by an angle drawn from N(0, 25 degrees).
+    """Constant velocity in a direction turned by an angle drawn from N(0, 25 degrees).
 
-    Someone who stands stays, in every sample; height, where there is one, keeps its velocity.
+    Agents that stand stay in every sample; a third coordinate keeps its velocity.
+
     Source: Schöller et al. 2020, "What the constant velocity model can teach us about pedestrian
     motion prediction", OUR-S.
     """
@@ -155,20 +156,19 @@ def cv_sampled(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Ba
 
 
 def anchors(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
-    """The baseline of as many anchors as there are samples: no chance, one set of paths for all.
+    """Anchors: one fixed set of paths for all agents, as many as samples are wanted.
 
-    Futures of training windows, as many of each recording, are turned so that the last step that
-    moved points along x and divided by `hypot(last step, least scale)`, so that standing is no
-    division by zero; each is there twice, once mirrored. K-means begins; then, as an error is a
-    displacement and no square, each path joins the anchor of the least displacement error, and
-    each anchor moves to the geometric median of its paths, step by step. Paths weigh as much as
-    they are scaled, so errors count in the unit of the world.
-    Someone who never moved has the anchors in the directions of the world.
+    Training futures, equally many of each recording, are rotated so that the last step that moved
+    points along x, and divided by `hypot(last step, least scale)`, which is above 0 for agents that
+    stand. Each is used twice, once mirrored. After k-means, each path is assigned to the anchor
+    with the lowest displacement error, and each anchor moves to the geometric median of its paths,
+    step by step. Paths are weighted by their scale, so that errors count in the unit of the tracks.
+    Agents that never moved get the anchors in the directions of the world.
 
-    Anchors are a set, not draws: they flatter the best of 20 and nothing else.
+    Anchors are a fixed set, not draws: they do well in the best of 20 and in no other score.
     """
     rng = np.random.default_rng(seed)
-    bank = _evenly(remember(batches, LIMIT, rng), ANCHOR_WINDOWS, rng).mirrored()
+    bank = _evenly(collect_windows(batches, LIMIT, rng), ANCHOR_WINDOWS, rng).mirrored()
     least = LEAST_STEP * np.sqrt(np.square(last_step(bank.past)).sum(-1).mean()) or 1.0
     scale = _scale(bank.past, least)
     along = turned(bank.future, -np.nan_to_num(headings(bank.past))[:, None])
@@ -187,7 +187,7 @@ def anchors(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Basel
 
 
 def _evenly(bank: Bank, most: int, rng: np.random.Generator) -> Bank:
-    """At most so many windows, each recording with the same chance."""
+    """Sample at most `most` windows, each recording with the same probability."""
     if len(bank) <= most:
         return bank
     share = 1 / np.bincount(bank.scene)[bank.scene]
@@ -199,7 +199,7 @@ def _scale(past: Floats, least: float) -> Floats:
 
 
 def _medians(paths: Floats, scale: Floats, count: int, seed: int) -> Floats:
-    """Paths [S, F, D] near which the paths [N, F, D] are, weighed by their scale [N]."""
+    """Cluster paths [N, F, D] weighted by their scale [N] into medians [S, F, D]."""
     from sklearn.cluster import KMeans
 
     flat = paths.reshape(len(paths), -1)
@@ -208,55 +208,54 @@ def _medians(paths: Floats, scale: Floats, count: int, seed: int) -> Floats:
     means.fit(flat, sample_weight=np.square(scale))
     anchors = means.cluster_centers_.reshape(-1, *paths.shape[1:])
     for _ in range(MEDIAN_ROUNDS):
-        apart = [np.sqrt(np.square(paths - anchor).sum(-1)) for anchor in anchors]
-        nearest = np.argmin([steps.mean(-1) for steps in apart], 0)
-        for k, steps in enumerate(apart):
-            mine = nearest == k
-            if mine.any():
-                weight = scale[mine, None] / np.maximum(steps[mine], 1e-3)
-                total = np.einsum("nf,nfd->fd", weight, paths[mine])
+        distances = [np.sqrt(np.square(paths - anchor).sum(-1)) for anchor in anchors]
+        nearest = np.argmin([steps.mean(-1) for steps in distances], 0)
+        for k, steps in enumerate(distances):
+            members = nearest == k
+            if members.any():
+                weight = scale[members, None] / np.maximum(steps[members], 1e-3)
+                total = np.einsum("nf,nfd->fd", weight, paths[members])
                 anchors[k] = total / weight.sum(0)[:, None]
     return np.resize(anchors, (count, *paths.shape[1:]))
 
 
 def analog(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
-    """The baseline that draws from the futures of the 200 training windows with the nearest pasts.
+    """Analogs: draw from the futures of the 200 training windows with the nearest pasts.
 
-    Pasts are compared relative to the present position, turned so that the last step that moved
-    points along x, each window twice, once mirrored; the distance is Euclidean over all steps.
-    Samples are drawn without replacement as long as there are enough, and turned back. Someone
-    who never moved has no direction: a drawn future is turned at random, so that no direction of
-    the world is special.
+    Pasts are compared relative to the present position and rotated so that the last step that moved
+    points along x; each window is used twice, once mirrored. The distance is Euclidean over all
+    steps. Samples are drawn without replacement if there are enough, and rotated back. For agents
+    that never moved the direction is random.
     """
     from sklearn.neighbors import NearestNeighbors
 
     rng = np.random.default_rng(seed)
-    bank = remember(batches, LIMIT, rng).mirrored()
-    futures = turned(bank.future, -_or_any(headings(bank.past), rng, len(bank))[:, None])
+    bank = collect_windows(batches, LIMIT, rng).mirrored()
+    futures = turned(bank.future, -_random_if_unknown(headings(bank.past), rng, len(bank))[:, None])
     index = NearestNeighbors(n_neighbors=min(NEAREST, len(bank))).fit(_features(bank.past))
 
     def draw(past: Floats, samples: int, rng: np.random.Generator) -> Floats:
         near = index.kneighbors(_features(past), return_distance=False)
-        chosen = np.take_along_axis(near, _lots(near.shape, samples, rng), 1).T
-        back = _or_any(headings(past), rng, samples, len(past))
+        chosen = np.take_along_axis(near, _random_choices(near.shape, samples, rng), 1).T
+        back = _random_if_unknown(headings(past), rng, samples, len(past))
         return turned(futures[chosen], back[..., None])
 
     return Baseline("analog", bank.future.shape[1], draw)
 
 
 def _features(past: Floats) -> Floats:
-    """Pasts relative to the present, turned along their heading, as rows, [N, ...]."""
+    """Pasts relative to the present and rotated along their heading, as rows, [N, ...]."""
     along = turned(past, -np.nan_to_num(headings(past))[:, None])
     return along.reshape(len(past), -1)
 
 
-def _or_any(angles: Floats, rng: np.random.Generator, *shape: int) -> Floats:
-    """The angles [N], and any direction where there is none; of a shape that ends in N."""
+def _random_if_unknown(angles: Floats, rng: np.random.Generator, *shape: int) -> Floats:
+    """The angles [N], with random angles in place of NaN, in a shape that ends in N."""
     return np.where(np.isnan(angles), rng.uniform(-np.pi, np.pi, shape), angles)
 
 
-def _lots(shape: tuple[int, int], samples: int, rng: np.random.Generator) -> Ints:
-    """For each of N rows, as many of the choices as there are samples, [N, S]."""
+def _random_choices(shape: tuple[int, int], samples: int, rng: np.random.Generator) -> Ints:
+    """For each of N rows, indices of S choices, [N, S]."""
     rows, choices = shape
     if samples > choices:
         return rng.integers(choices, size=(rows, samples))
@@ -264,16 +263,16 @@ def _lots(shape: tuple[int, int], samples: int, rng: np.random.Generator) -> Int
 
 
 def last_step(past: Floats) -> Floats:
-    """The last step of each agent, [N, D]; zero if the past [N, T, D] has one step only."""
+    """The last step of each agent, [N, D]; 0 if the past [N, T, D] has a single step."""
     now = past[:, -1]
     return now - past[:, -2] if past.shape[1] > 1 else np.zeros_like(now)
 
 
 def headings(past: Floats) -> Floats:
-    """Direction in the plane of the last step that moved at all, [N], radians.
+    """Direction of the last step that moved, [N], radians; NaN for agents that never moved.
 
-    It is NaN for those who never moved in the past [N, T, D]: they have no direction, and an angle
-    made of rounding or of a zero vector would be one of the world, not of theirs.
+    Args:
+        past: Positions, [N, T, D].
     """
     steps = np.diff(past[..., :2], axis=1)[:, ::-1]
     moved = (steps != 0).any(-1)
@@ -284,11 +283,11 @@ def headings(past: Floats) -> Floats:
 
 
 def turned(points: Floats, angles: Floats) -> Floats:
-    """Points [..., D] turned in the plane about the origin; a third coordinate stays.
+    """Rotate points [..., D] in the plane around the origin; a third coordinate stays.
 
     Args:
-        points: What to turn, [..., D].
-        angles: Radians, counter-clockwise, one per point once broadcast, [...].
+        points: Points, [..., D].
+        angles: Radians, counter-clockwise, broadcastable to [...].
     """
     cosine, sine = np.cos(angles), np.sin(angles)
     x, y = points[..., 0], points[..., 1]
@@ -297,25 +296,25 @@ def turned(points: Floats, angles: Floats) -> Floats:
     return np.stack(flat + rest, -1)
 
 
-def remember(batches: Iterable[Batch], limit: int, rng: np.random.Generator) -> Bank:
-    """The targets of the batches; a random choice of them where there are more than `limit`.
+def collect_windows(batches: Iterable[Batch], limit: int, rng: np.random.Generator) -> Bank:
+    """Collect the targets of batches; at most `limit`, chosen at random.
 
-    Memory holds twice the limit, however many batches there are.
+    Memory is bounded by twice the limit.
 
     Raises:
         DataError: There are no targets.
     """
-    held: list[Bank] = []
+    banks: list[Bank] = []
     keys = np.empty(0)
     for batch in batches:
-        held.append(_targets(batch))
-        keys = np.append(keys, rng.random(len(held[-1])))
+        banks.append(_targets(batch))
+        keys = np.append(keys, rng.random(len(banks[-1])))
         if len(keys) > 2 * limit:
-            bank, keys = _fewer(_joined(held), keys, limit)
-            held = [bank]
+            bank, keys = _lowest_keys(_joined(banks), keys, limit)
+            banks = [bank]
     if not len(keys):
         raise DataError("there are no training windows to learn from; choose another split or fold")
-    return _fewer(_joined(held), keys, limit)[0]
+    return _lowest_keys(_joined(banks), keys, limit)[0]
 
 
 def _targets(batch: Batch) -> Bank:
@@ -330,8 +329,8 @@ def _joined(banks: list[Bank]) -> Bank:
     )
 
 
-def _fewer(bank: Bank, keys: Floats, limit: int) -> tuple[Bank, Floats]:
-    """The windows with the least keys, and these keys."""
+def _lowest_keys(bank: Bank, keys: Floats, limit: int) -> tuple[Bank, Floats]:
+    """The windows with the lowest keys, and these keys."""
     if len(keys) <= limit:
         return bank, keys
     rows = np.sort(np.argpartition(keys, limit)[:limit])

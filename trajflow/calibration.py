@@ -1,10 +1,10 @@
-"""Regions that hold as often as they say: split conformal prediction over people."""
+"""Prediction regions calibrated for new people, by split conformal prediction."""
 
 import hashlib
 import json
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,50 +15,50 @@ from trajflow.errors import ConfigError, DataError, RunError, TrajflowError, Tra
 from trajflow.io import JSON, parse_json
 from trajflow.manifest import read_kept
 from trajflow.metrics import radii_of_levels
+from trajflow.statistics import person_weights
 from trajflow.types import Batch, Bools, Floats, Forecaster, Ints
 
+# Tolerance for the rounding of cumulative sums, as a share of a person.
 SLACK = 1e-9
-"""Share of a person by which a sum of their windows may miss a whole one in rounding."""
 
 
 def person_quantiles(scores: Floats, people: Ints, levels: ArrayLike) -> Floats:
-    """Bounds that a window of another person stays below with at least the probabilities asked.
+    """Bounds that a window of a new person stays below with at least the given probabilities.
 
-    The windows of one person overlap and are far from exchangeable, but people are: each of the
-    P people weighs 1 / (P + 1), shared among their windows, and the newcomer's own 1 / (P + 1)
-    lies at infinity. A bound is the lowest score at which a level is reached; it is infinite
-    above P / (P + 1), where too few people are known. A score of a random window of a new person
-    is at most the bound with a probability of at least the level and, unless scores tie, at most
-    2 / (P + 1) more; 1 / (P + 1) more where everybody has one window.
+    Windows of one person overlap, but people are exchangeable. Each of the P people weighs
+    1 / (P + 1), shared among their windows; the weight 1 / (P + 1) of the new person lies at
+    infinity. A bound is the lowest score at which the cumulative weight reaches the level; it is
+    infinite for levels above P / (P + 1). The coverage exceeds the level by at most 2 / (P + 1) if
+    scores do not tie, and by at most 1 / (P + 1) if every person has one window.
 
     Args:
-        scores: A score of each window, [N, ...].
-        people: Who each window is of, [N].
+        scores: Score of each window, [N, ...].
+        people: Person of each window, [N].
         levels: Probabilities between 0 and 1, Q of them.
 
     Returns:
         The bounds, [Q, ...].
 
     Source: Lee, Barber and Willett 2023, "Distribution-free inference with hierarchical data"
-    (hierarchical conformal prediction); without the newcomer's weight it is the CDF pooling,
-    valid for many people, of Dunn, Wasserman and Ramdas 2022, "Distribution-free prediction sets
-    for two-layer hierarchical models".
+    (hierarchical conformal prediction). Without the weight of the new person it is the CDF pooling
+    of Dunn, Wasserman and Ramdas 2022, "Distribution-free prediction sets for two-layer
+    hierarchical models", which holds for many people.
     """
-    _, person, windows = np.unique(people, return_inverse=True, return_counts=True)
-    needed = np.atleast_1d(np.asarray(levels, float)) * (len(windows) + 1) - SLACK
+    count, weight = len(np.unique(people)), person_weights(people)
+    needed = np.atleast_1d(np.asarray(levels, float)) * (count + 1) - SLACK
     columns = scores.reshape(len(scores), -1).T
-    bounds = [_lowest(column, 1 / windows[person], needed) for column in columns]
+    bounds = [_lowest(column, weight, needed) for column in columns]
     return np.stack(bounds, -1).reshape(len(needed), *scores.shape[1:])
 
 
 def person_means(values: Floats, people: Ints) -> Floats:
-    """Mean over people of the mean over each one's windows, [...] of values [N, ...]."""
-    _, person, windows = np.unique(people, return_inverse=True, return_counts=True)
-    return np.asarray(np.tensordot(1 / windows[person], values, 1) / len(windows))
+    """Mean over people of the mean over their windows, of values [N, ...]."""
+    count = len(np.unique(people))
+    return np.asarray(np.tensordot(person_weights(people), values, 1) / count)
 
 
 def _lowest(scores: Floats, mass: Floats, needed: Floats) -> Floats:
-    """The lowest of the scores [N] up to which the masses [N] sum to what is needed, [Q]."""
+    """The lowest scores at which the cumulative mass of scores [N] reaches `needed` [Q]."""
     order = np.argsort(scores)
     reached = np.cumsum(mass[order])
     return np.append(scores[order], np.inf)[np.searchsorted(reached, needed)]
@@ -69,17 +69,16 @@ Steps = Literal["each", "path"]
 
 @dataclass(frozen=True)
 class Region:
-    """A disc (a ball in three dimensions) at each step of each agent's future.
+    """A disc (a ball in three dimensions) around each step of each agent's future.
 
     Attributes:
         centre: Mean position of the samples, [*, A, F, D].
-        radius: Radius in the unit of the past, [*, A, F]; infinite where a calibration has seen
-            too few people to promise the level, or the samples are too few for it.
-        level: Share of the futures that shall be inside.
-        steps: "each": a step is inside its disc with this probability; "path": all steps of a
-            future are inside theirs at once.
-        calibrated: Whether the radius was fitted on people the samples were not drawn for. If
-            not, the samples alone say it, and it holds about as far as they are right.
+        radius: Radius in the unit of the past, [*, A, F]; infinite if the calibration has too few
+            people, or the forecast too few samples, for the level.
+        level: Probability that the future is inside.
+        steps: "each": the level holds for each step; "path": for all steps of a future at once.
+        calibrated: Whether the radius was fitted on new people. If not, it comes from the samples
+            alone and is as accurate as they are.
     """
 
     centre: Floats
@@ -89,7 +88,7 @@ class Region:
     calibrated: bool
 
     def contains(self, points: Floats) -> Bools:
-        """Whether positions [..., A, F, D] are inside the discs of their steps, [..., A, F]."""
+        """Whether positions [..., A, F, D] are inside, [..., A, F]."""
         return np.asarray(length(points - self.centre) <= self.radius)
 
 
@@ -100,18 +99,18 @@ def region_of(
     calibration: "Calibration | None" = None,
     weights: Floats | None = None,
 ) -> Region:
-    """The region of a level around samples of the future.
+    """The prediction region of a level from samples of the future.
 
     Args:
         samples: Positions, [S, *, A, F, D].
-        level: Share of the futures that shall be inside, above 0 and below 1.
+        level: Probability that the future is inside, above 0 and below 1.
         steps: "each" for every step on its own, "path" for all steps at once.
-        calibration: Factors to widen or narrow the spread by. They are of plain draws: with
-            weights, or of fewer samples than they were fitted with, they are not used.
-        weights: Weight of each sample, [S, *, A], of sum 1 over S; None for equal ones.
+        calibration: Widens or narrows the region. It applies to plain draws, at least as many as it
+            was fitted with; otherwise it is ignored.
+        weights: Weights of selected samples, [S, *, A], summing to 1 over S; None: plain draws.
 
     Raises:
-        ConfigError: The level is out of bounds, or there are no such steps.
+        ConfigError: `level` or `steps` is invalid.
     """
     if not 0 < level < 1:
         raise ConfigError(f"level must lie between 0 and 1, got {level}")
@@ -128,7 +127,7 @@ def region_of(
 def centre_and_spread(samples: Floats, weights: Floats | None = None) -> tuple[Floats, Floats]:
     """Mean [*, A, F, D] of samples [S, *, A, F, D], and their root mean square distance to it.
 
-    Samples that are all the same have exactly no spread.
+    The spread of equal samples is exactly 0.
     """
     share = _share(samples, weights)
     centre = samples[0] + (share[..., None] * (samples - samples[0])).sum(0)
@@ -139,24 +138,24 @@ def centre_and_spread(samples: Floats, weights: Floats | None = None) -> tuple[F
 def own_radii(
     samples: Floats, levels: Floats, steps: Steps, weights: Floats | None = None
 ) -> Floats:
-    """Radii around the samples' mean within which one more draw lies, [Q, *, A, F].
+    """Radii around the samples' mean that contain one more draw at given levels, [Q, *, A, F].
 
-    Each sample is measured from the mean of the others, as a draw that the mean does not lean on;
-    see `radii_of_levels` for the rank that is taken. The result is scaled by how much nearer a new
-    draw is to the mean of S than one of them to that of the other S - 1, sqrt(1 - 1 / S^2) in root
-    mean square; together that is sqrt((S + 1) / (S - 1)) on the distances to the samples' own mean.
-    So a region holds a level about, not exactly, if the samples are right, and is infinite where S
-    are too few for the level: below 9 for 0.9, below 19 for 0.95.
+    The distance of a sample is taken to the mean of the others, since its own mean leans on it; see
+    `radii_of_levels` for the rank. It is then scaled by sqrt(1 - 1 / S^2), because a new draw is
+    that much nearer to the mean of S samples than a sample to the mean of S - 1 others; together,
+    distances to the samples' own mean are multiplied by sqrt((S + 1) / (S - 1)). The level thus
+    holds approximately, if the samples are right. Radii are infinite where S is too small for the
+    level: below 9 for 0.9, below 19 for 0.95.
 
-    For "path" all radii of an agent are one multiple of the spread at their steps, and each
-    sample's distances are taken over the spread of the others.
+    For "path" all radii of an agent are the same multiple of the spread at their steps, and the
+    distances of each sample are divided by the spread of the others.
 
     Args:
         samples: Positions, [S, *, A, F, D].
         levels: Probabilities, [Q].
-        steps: Whether a step or the whole path shall be inside.
-        weights: Weight of each sample, [S, *, A]; None for equal ones. Weighted samples are a
-            chosen set, the whole forecast: radii hold at least the level of their weight.
+        steps: "each" or "path".
+        weights: Weights of selected samples, [S, *, A], which are then the whole distribution;
+            None: plain draws.
     """
     centre, spread = centre_and_spread(samples, weights)
     away = length(samples - centre)
@@ -179,7 +178,7 @@ def own_radii(
 
 
 def over(away: Floats, spread: Floats) -> Floats:
-    """Distances over spreads, any shape; without any spread 0 at no distance, else infinite."""
+    """Distances over spreads, any shape; a spread of 0 gives 0 for no distance, else infinity."""
     none = np.where(away > 0, np.inf, 0.0)
     return np.divide(away, spread, out=none, where=np.broadcast_to(spread > 0, none.shape))
 
@@ -190,26 +189,26 @@ def length(vectors: Floats) -> Floats:
 
 
 def _share(samples: Floats, weights: Floats | None) -> Floats:
-    """Share of each sample of each agent, to be broadcast over steps, [S, *, A, 1]."""
+    """Share of each sample, broadcastable over steps, [S, *, A, 1]."""
     if weights is None:
         return np.full((*samples.shape[:-2], 1), 1 / len(samples))
     return np.asarray((weights / weights.sum(0))[..., None])
 
 
 LEVELS = np.arange(5, 100, 5) / 100
-"""Levels at which reliability is looked at."""
+"""Levels at which reliability is measured."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """N windows of one split of the tracks.
+    """Errors and spreads of forecasts of N windows, which a calibration is fitted on.
 
     Attributes:
-        away: Distance of what happened to the samples' mean at each step, [N, F].
+        away: Distance of the truth to the samples' mean at each step, [N, F].
         spread: Root mean square distance of the samples to their mean, [N, F].
-        own: Radii by the samples' own quantiles at `LEVELS`, step by step, [Q, N, F].
-        own_path: Radii that hold whole paths of the samples at `LEVELS`, [Q, N, F].
-        person: Number of the agent of each window, [N].
+        own: Radii of the samples alone at `LEVELS`, for each step, [Q, N, F].
+        own_path: Radii of the samples alone at `LEVELS`, for whole paths, [Q, N, F].
+        person: Agent of each window, [N].
     """
 
     away: Floats
@@ -220,17 +219,17 @@ class Evidence:
 
     @property
     def people(self) -> int:
-        """Distinct agents."""
+        """Number of agents."""
         return len(np.unique(self.person))
 
     def take(self, rows: Ints) -> "Evidence":
-        """The chosen windows, any shape of index along N."""
+        """The windows at some rows."""
         own, own_path = self.own[:, rows], self.own_path[:, rows]
         return Evidence(self.away[rows], self.spread[rows], own, own_path, self.person[rows])
 
     @classmethod
     def of(cls, samples: Floats, future: Floats, person: Ints) -> "Evidence":
-        """Samples [S, N, F, D] of N windows against what happened, [N, F, D].
+        """Compare samples [S, N, F, D] of N windows with the truth [N, F, D].
 
         Raises:
             TrajflowError: A number is not finite.
@@ -243,13 +242,13 @@ class Evidence:
 
 
 def gather(forecaster: Forecaster, batches: Iterable[Batch], samples: int, seed: int) -> Evidence:
-    """Draw futures for all targets of the batches, and hold them against what happened.
+    """Forecast all targets of the batches and compare the forecasts with the truth.
 
     Args:
-        forecaster: Who draws; what happened is hidden from it.
+        forecaster: The forecaster; the future is hidden from it.
         batches: The windows.
         samples: Futures S of each target.
-        seed: What the draws follow from.
+        seed: Seed of the draws.
 
     Raises:
         DataError: There are no windows.
@@ -260,37 +259,36 @@ def gather(forecaster: Forecaster, batches: Iterable[Batch], samples: int, seed:
         if not batch.targets:
             continue
         rng = int(np.random.SeedSequence([seed, count]).generate_state(1)[0])
-        hidden = replace(batch, future=np.full_like(batch.future, np.nan))
-        drawn = forecaster.forecast(hidden, samples, rng)[:, batch.target]
+        drawn = forecaster.forecast(batch.without_future(), samples, rng)[:, batch.target]
         result.append(Evidence.of(drawn, batch.future[batch.target], batch.agent[batch.target]))
     if not result:
         raise DataError("nothing to calibrate on: the split has no windows")
     return Evidence(
-        away=np.concatenate([one.away for one in result]),
-        spread=np.concatenate([one.spread for one in result]),
-        own=np.concatenate([one.own for one in result], 1),
-        own_path=np.concatenate([one.own_path for one in result], 1),
-        person=np.concatenate([one.person for one in result]),
+        away=np.concatenate([part.away for part in result]),
+        spread=np.concatenate([part.spread for part in result]),
+        own=np.concatenate([part.own for part in result], 1),
+        own_path=np.concatenate([part.own_path for part in result], 1),
+        person=np.concatenate([part.person for part in result]),
     )
 
 
 GRID = np.arange(1, 100) / 100
-"""Levels that factors are kept for; one in between takes the next higher."""
+"""Levels that factors are stored for; a level between two of them uses the higher one."""
+# Least spread, as a share of the typical one: a spread of almost 0 would make factors explode.
 FLOOR = 0.05
-"""Least spread that counts, as a share of the typical one at the same step."""
 
 
 @dataclass(frozen=True)
 class CalibrationOrigin:
-    """What a calibration was fitted with.
+    """What a calibration was fitted on.
 
     Attributes:
         split: Split of the tracks.
-        people: Distinct agents it was fitted on.
-        left_out: People of the split that it was not fitted on because the run has trained on them.
-        independent: Whether none of the people had a part in choosing weights, temperature or
-            learned samples. Only then do regions hold as often as they say.
-        windows: Forecasts: an agent at a moment each.
+        people: Number of agents.
+        left_out: People of the split that are not used because the run was trained on them.
+        independent: Whether none of the people was used to choose weights, temperature or learned
+            samples. Only then is the level guaranteed.
+        windows: Number of forecasts.
         samples: Draws of each.
         evaluations: Network evaluations per draw.
         seed: Seed of the draws.
@@ -312,13 +310,13 @@ class CalibrationOrigin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Radii as multiples of the spread of forecasts like those it was fitted on.
+    """Radii of prediction regions, as multiples of the spread of the samples.
 
     Attributes:
-        each: Factor of each step by its own, at the levels of `GRID`, [Q, F].
-        path: Factor of all steps at once, [Q].
-        floor: Least spread that counts at each step, in the unit of the tracks, [F].
-        origin: What it was fitted with.
+        each: Factors for each step, at the levels of `GRID`, [Q, F].
+        path: Factors for whole paths, [Q].
+        floor: Least spread at each step, in the unit of the tracks, [F].
+        origin: What it was fitted on.
     """
 
     each: Floats
@@ -327,17 +325,17 @@ class Calibration:
     origin: CalibrationOrigin
 
     def serves(self, samples: int) -> bool:
-        """Whether it holds for forecasts of so many draws: as many as it was fitted with, or more.
+        """Whether it applies to forecasts of this many draws: no fewer than it was fitted with.
 
-        A mean of more draws is nearer the truth, so regions then hold a little more often.
+        The mean of more draws is nearer to the truth, so coverage is then slightly higher.
         """
         return samples >= self.origin.samples
 
     def factor(self, level: float, steps: Steps = "each") -> Floats:
-        """Factors of the steps at a level, [F]; infinite with too few people for the level.
+        """Factors of the steps at a level, [F]; infinite if there are too few people for the level.
 
         Raises:
-            ConfigError: The level is beyond the grid.
+            ConfigError: The level is outside the grid.
         """
         place = int(np.searchsorted(GRID, level - 1e-9))
         if not 0 < level <= 1 or place == len(GRID):
@@ -349,12 +347,12 @@ class Calibration:
         return np.full(len(self.floor), self.path[place])
 
     def radius(self, spread: Floats, level: float, steps: Steps = "each") -> Floats:
-        """Radii [..., F] of forecasts that have spread so far, [..., F]."""
+        """Radii [..., F] for the spread [..., F] of a forecast."""
         return np.asarray(np.maximum(spread, self.floor) * self.factor(level, steps))
 
     @property
     def highest(self) -> float:
-        """The highest level of the grid that so many people can promise: at most P / (P + 1)."""
+        """The highest level of the grid that P people allow: at most P / (P + 1)."""
         promised = GRID * (self.origin.people + 1) < self.origin.people + 1e-6
         return float(GRID[promised].max(initial=0))
 
@@ -362,8 +360,8 @@ class Calibration:
 def median_spread(evidence: Evidence) -> Floats:
     """Median spread of forecasts at each step, [F].
 
-    The floor of a calibration is a share of it. It comes from people of the training split: what a
-    score is measured in must not depend on those it is calibrated on.
+    It sets the floor of a calibration and comes from training people: the scale of a score must not
+    depend on the people it is calibrated on.
     """
     return np.asarray(np.median(evidence.spread, 0))
 
@@ -371,23 +369,22 @@ def median_spread(evidence: Evidence) -> Floats:
 def fit(
     evidence: Evidence, typical_spread: Floats, origin: CalibrationOrigin | None = None
 ) -> Calibration:
-    """The factors that hold for a window of a new person, at every level of `GRID`.
+    """Fit the factors that hold for a window of a new person, at every level of `GRID`.
 
-    The score of a window is its distance over its spread, step by step, and the largest of these
-    for the path.
+    The score of a window is its distance over its spread at each step; for the path, the largest.
 
     Args:
-        evidence: Windows that nothing was learned from, N of them.
+        evidence: N windows that nothing was trained on.
         typical_spread: Median spread of training forecasts at each step, [F].
-        origin: What the evidence is of; people and windows are counted here.
+        origin: Facts to store; people and windows are counted here.
 
     Source: Lei et al. 2018, "Distribution-free predictive inference for regression", sec. 5.2
-    (locally weighted scores); Diquigiovanni, Fontana and Vantini 2022, "Conformal prediction
-    bands for multivariate functional data" (their maximum over the path).
+    (locally weighted scores); Diquigiovanni, Fontana and Vantini 2022, "Conformal prediction bands
+    for multivariate functional data" (the maximum over the path).
     """
     floor = FLOOR * typical_spread
     scores = over(evidence.away, np.maximum(evidence.spread, floor))
-    given = vars(origin or CalibrationOrigin()) | {
+    facts = vars(origin or CalibrationOrigin()) | {
         "people": evidence.people,
         "windows": len(scores),
     }
@@ -395,7 +392,7 @@ def fit(
         each=person_quantiles(scores, evidence.person, GRID),
         path=person_quantiles(scores.max(1), evidence.person, GRID),
         floor=floor,
-        origin=CalibrationOrigin(**given),
+        origin=CalibrationOrigin(**facts),
     )
 
 
@@ -403,21 +400,21 @@ FILE = "calibration.json"
 FORMAT = 1
 
 
-def stored(calibration: Calibration) -> bytes:
-    """A calibration as the JSON of `FILE`; an infinite factor is null."""
-    said = {
+def calibration_bytes(calibration: Calibration) -> bytes:
+    """A calibration as the JSON content of `FILE`; infinite factors are null."""
+    values = {
         "format": FORMAT,
         **asdict(calibration.origin),
         "levels": GRID.tolist(),
         "floor": calibration.floor.tolist(),
-        "each": _plain(calibration.each),
-        "path": _plain(calibration.path),
+        "each": _json_values(calibration.each),
+        "path": _json_values(calibration.path),
     }
-    return json.dumps(said, indent=1, allow_nan=False).encode()
+    return json.dumps(values, indent=1, allow_nan=False).encode()
 
 
 def read_calibration(folder: Path, weights: bytes, evaluations: int = 1) -> Calibration | None:
-    """The calibration of a run folder; None if there is none for such forecasts.
+    """Read the calibration of a run folder; None if there is none for such forecasts.
 
     Args:
         folder: The run folder; another path has no calibration.
@@ -430,7 +427,7 @@ def read_calibration(folder: Path, weights: bytes, evaluations: int = 1) -> Cali
     """
     path = folder / FILE
     try:
-        calibration = understood(parse_json(read_kept(path, JSON), path))
+        calibration = parse_calibration(parse_json(read_kept(path, JSON), path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -451,24 +448,24 @@ def digest(weights: bytes) -> str:
     return hashlib.sha256(weights).hexdigest()
 
 
-def understood(said: dict[str, Any]) -> Calibration:
-    """The calibration in the JSON value of `stored`.
+def parse_calibration(values: dict[str, Any]) -> Calibration:
+    """Parse the JSON value of `calibration_bytes`.
 
     Raises:
-        KeyError, TypeError, ValueError: It is none.
+        KeyError, TypeError, ValueError: It is not a calibration.
     """
-    if said["format"] != FORMAT:
-        raise ValueError(f"format {said['format']!r} is not {FORMAT}")
+    if values["format"] != FORMAT:
+        raise ValueError(f"format {values['format']!r} is not {FORMAT}")
     counts = ("people", "left_out", "windows", "samples", "evaluations", "seed")
     types: dict[str, type] = dict.fromkeys(counts, int) | {"independent": bool}
     later = {name: getattr(CalibrationOrigin, name) for name in ("left_out", "independent")}
-    said = {"split": said.get("part"), **said}  # its name in version 0.1.0
-    origin = {field.name: (later | said)[field.name] for field in fields(CalibrationOrigin)}
-    wrong = [name for name, one in origin.items() if not isinstance(one, types.get(name, str))]
+    values = {"split": values.get("part"), **values}  # its name in version 0.1.0
+    origin = {field.name: (later | values)[field.name] for field in fields(CalibrationOrigin)}
+    wrong = [name for name, value in origin.items() if not isinstance(value, types.get(name, str))]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} are of the wrong kind")
-    floor = _numbers(said["floor"])
-    each, path, levels = _numbers(said["each"]), _numbers(said["path"]), _numbers(said["levels"])
+    names = ("floor", "each", "path", "levels")
+    floor, each, path, levels = (_numbers(values[name]) for name in names)
     if not np.array_equal(levels, GRID):
         raise ValueError("the levels are others")
     if each.shape != (len(GRID), len(floor)) or path.shape != (len(GRID),) or floor.ndim != 1:
@@ -485,7 +482,7 @@ def _numbers(values: Any) -> Floats:
     return np.where(np.isnan(array), np.inf, array)
 
 
-def _plain(factors: Floats) -> Any:
+def _json_values(factors: Floats) -> Any:
     values = factors.astype(object)
     values[~np.isfinite(factors)] = None
     return values.tolist()

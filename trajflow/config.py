@@ -101,6 +101,8 @@ class ModelConfig(_Section):
     """Whether seconds per step are an input, so that one model serves several."""
     memory: int = Field(0, ge=0, le=64)
     """Earlier tracks of others at the same place that each agent is shown; 0: none."""
+    types: bool = False
+    """Whether the agent's type is an input, where the store has several; an unknown one is fine."""
 
     @field_validator("encoder_options")
     @classmethod
@@ -153,7 +155,14 @@ class TrainConfig(_Section):
     updates: int | None = Field(None, ge=1)
     """Updates of the weights; None: as many as `epochs` make."""
     time_limit: float | None = Field(None, gt=0)
-    """Seconds that a training may take, as 300 or "5m"; it then ends with the weights it has."""
+    """Seconds that `trajflow train` may take from start to end, as 300 or "5m": fewer updates are
+    made, and they end in time for temperature, calibration and OOD detector."""
+    select_by: Literal["window", "recording"] = "window"
+    """Best weights have the lowest mean energy score over windows, or over recordings of which each
+    weighs the same."""
+    race: bool = True
+    """Whether a short race on the validation split decides settings that were not given and that
+    the tracks alone do not tell, where time limit or updates leave room for it."""
     patience: int | None = Field(None, ge=1)
     """Validations in a row without a better energy score that end a training; None: none do."""
     batch_size: int = Field(128, ge=1)
@@ -189,6 +198,8 @@ class TrainConfig(_Section):
     memory_dropout: float = Field(0.5, ge=0, lt=1)
     """Share of the agents that learn without memory, so that a forecast also works without; half of
     the others learn with a random part of it."""
+    type_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the agents that learn without their type, so that unknown types can be forecast."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the numbers of a context that are dropped."""
     validate_every: float = Field(1.0, gt=0)
@@ -207,6 +218,11 @@ class TrainConfig(_Section):
     """Seed of the weights, the order of the data and the noise."""
     threads: int = Field(1, ge=1)
     """Processor threads. Equal seeds give equal weights for equal numbers of threads only."""
+
+    @property
+    def selection_score(self) -> str:
+        """Name of the validation score whose lowest value chooses the weights."""
+        return "energy_score" if self.select_by == "window" else "energy_score_by_recording"
 
     @field_validator("time_stretch")
     @classmethod

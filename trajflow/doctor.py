@@ -1,4 +1,4 @@
-"""Check a run folder, and the machine it shall run on."""
+"""Checks a run folder, and the machine."""
 
 import os
 import platform
@@ -6,41 +6,32 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from trajflow.datasets.doctor import Finding, worst_first
 from trajflow.errors import TrajflowError
+from trajflow.manifest import Manifest
+from trajflow.runs import RunFolder
 
-if TYPE_CHECKING:
-    from trajflow.datasets.doctor import Finding
-
+# With fewer free bytes, a training may fill the disk.
 ROOM = 1 << 30
-"""Free bytes below which a training may fill the disk."""
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is, or was, a run."""
+    """Whether a folder is a run, maybe a damaged one."""
     return any((path / name).is_file() for name in ("config.toml", "run.json", "manifest.json"))
 
 
-def check_run(path: Path) -> "list[Finding]":
-    """Read every file of a run and compare it with its digest; load what can be loaded."""
-    from trajflow.datasets.doctor import worst_first
-
+def check_run(path: Path) -> list[Finding]:
+    """Compare every file of a run with its digest, and load settings, weights and checkpoint."""
     return worst_first([*_damages(path), *_loads(path)])
 
 
-def check_machine(place: Path) -> "list[Finding]":
-    """What is installed, what there is to compute with, and the room on the disk."""
-    from trajflow.datasets.doctor import worst_first
-
+def check_machine(place: Path) -> list[Finding]:
+    """Check installation, device, threads and free disk space."""
     return worst_first([_install(), _device(), _threads(), _disk(place)])
 
 
-def _damages(path: Path) -> "Iterator[Finding]":
-    from trajflow.datasets.doctor import Finding
-    from trajflow.manifest import Manifest
-    from trajflow.runs import RunFolder
-
+def _damages(path: Path) -> Iterator[Finding]:
     try:
         damages = RunFolder(path).damages()
         files = len(Manifest.read(path).files)
@@ -55,21 +46,19 @@ def _damages(path: Path) -> "Iterator[Finding]":
         yield Finding("note", "files", "made by a version that kept no list of files")
 
 
-def _loads(path: Path) -> "Iterator[Finding]":
-    from trajflow.datasets.doctor import Finding
+def _loads(path: Path) -> Iterator[Finding]:
     from trajflow.inference.predictor import TorchPredictor
-    from trajflow.runs import RunFolder
     from trajflow.training.checkpoint import Checkpoint, OtherVersion
 
     def settings() -> str:
         folder = RunFolder.open(path)
-        said = (folder.config.model.encoder, len(folder.read_record()), len([*folder.events()]))
-        return "encoder {}, {} facts, {} events".format(*said)
+        counts = (folder.config.model.encoder, len(folder.read_record()), len([*folder.events()]))
+        return "encoder {}, {} facts, {} events".format(*counts)
 
     def weights() -> str:
         predictor = TorchPredictor.load(path)
         extras = [("regions", predictor.calibration), ("OOD detector", predictor.detector)]
-        more = [name for name, one in extras if one is not None] + [
+        more = [name for name, extra in extras if extra is not None] + [
             f"a set of {count}" for count in predictor.sets
         ]
         return f"of step {predictor.facts.get('step', '?')}, with {', '.join(more) or 'no more'}"
@@ -82,39 +71,35 @@ def _loads(path: Path) -> "Iterator[Finding]":
 
     for code, load in (("settings", settings), ("weights", weights), ("checkpoint", checkpoint)):
         try:
-            with warnings.catch_warnings(record=True) as caught:
+            with warnings.catch_warnings(record=True) as shown:
                 warnings.simplefilter("always")
                 yield Finding("ok", code, load())
-            for one in caught:
-                yield Finding("warning", code, str(one.message))
+            for extra in shown:
+                yield Finding("warning", code, str(extra.message))
         except OtherVersion as error:
             yield Finding("note", code, str(error))
         except TrajflowError as error:
             yield Finding("error", code, str(error))
 
 
-def _install() -> "Finding":
+def _install() -> Finding:
     from importlib.metadata import version
 
     from trajflow import __version__
-    from trajflow.datasets.doctor import Finding
 
     parts = [f"{name} {version(name)}" for name in ("torch", "numpy", "zarr", "safetensors")]
     text = f"trajflow {__version__} on Python {platform.python_version()}, {', '.join(parts)}"
     return Finding("ok", "install", text)
 
 
-def _device() -> "Finding":
-    from trajflow.datasets.doctor import Finding
+def _device() -> Finding:
     from trajflow.models.tensors import device_of
 
     device = device_of("auto")
     return Finding("ok", "device", f"{device}, {platform.processor() or platform.machine()}")
 
 
-def _threads() -> "Finding":
-    from trajflow.datasets.doctor import Finding
-
+def _threads() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = os.environ.get("OMP_NUM_THREADS", "")
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -126,9 +111,7 @@ def _threads() -> "Finding":
     return Finding("ok", "threads", text)
 
 
-def _disk(place: Path) -> "Finding":
-    from trajflow.datasets.doctor import Finding
-
+def _disk(place: Path) -> Finding:
     free = shutil.disk_usage(place).free
     text = f"{free / (1 << 30):.1f} GiB free at {place}"
     return Finding("ok" if free >= ROOM else "warning", "disk", text)

@@ -1,11 +1,11 @@
-"""What can go wrong at the doors, each with the exit code a shell sees."""
+"""Errors of the package, with the exit code of the command line."""
 
 import difflib
 from collections.abc import Sequence
 
 
 class TrajflowError(ValueError):
-    """Bad input: the message says what was wrong, what was given and the way out."""
+    """Invalid input. The message says what was wrong, the offending value, and what to do."""
 
     exit_code = 2
 
@@ -15,21 +15,21 @@ class ConfigError(TrajflowError):
 
 
 class DataError(TrajflowError):
-    """A file of tracks or a store cannot be read as what it claims to be."""
+    """A file of tracks or a store cannot be read."""
 
 
 class DataProblem(TrajflowError):
-    """The tracks were read, but have problems the user asked not to accept."""
+    """The tracks have problems that the user asked to treat as errors."""
 
     exit_code = 3
 
 
 class RunError(TrajflowError):
-    """A run folder is missing, incomplete or does not fit the data."""
+    """A run folder is missing or incomplete, or does not fit the data."""
 
 
 class StorageError(TrajflowError):
-    """The disk does not take what is to be written; what was there before is unchanged."""
+    """The disk refuses to write; the previous content is unchanged."""
 
 
 class MissingExtra(TrajflowError):
@@ -37,11 +37,11 @@ class MissingExtra(TrajflowError):
 
 
 class TrajflowWarning(UserWarning):
-    """Something the user should know and nothing had to stop for."""
+    """A problem that did not stop the work."""
 
 
-def did_you_mean(what: str, given: str, known: Sequence[str]) -> str:
-    """The message for a name that is not among the known ones, with the nearest of them."""
-    near = difflib.get_close_matches(given, known, 1, 0.5)
+def did_you_mean(what: str, name: str, names: Sequence[str]) -> str:
+    """Error message for an unknown name, with the nearest known name."""
+    near = difflib.get_close_matches(name, names, 1, 0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {what} {given!r}{hint} (there are {', '.join(known) or 'none'})"
+    return f"no {what} {name!r}{hint} (there are {', '.join(names) or 'none'})"

@@ -1,4 +1,4 @@
-"""Fit what a trained run carries beside its weights: calibration, OOD detector, learned samples."""
+"""Fits calibration, OOD detector and learned samples of a trained run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trajflow.calibration import (
     Calibration,
     CalibrationOrigin,
     Evidence,
+    calibration_bytes,
     digest,
     fit,
     gather,
     median_spread,
-    stored,
 )
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
@@ -31,7 +31,7 @@ from trajflow.ood.corruptions import trained
 from trajflow.ood.detector import Detector, Origin
 from trajflow.ood.fitting import fit_detector
 from trajflow.ood.storage import FILE as OOD_FILE
-from trajflow.ood.storage import stored as stored_detector
+from trajflow.ood.storage import detector_bytes
 from trajflow.reliability import Reliability, check, cross_check
 from trajflow.runs import RunFolder, run_data
 from trajflow.training import Trainer
@@ -42,27 +42,29 @@ from trajflow.types import Batch, Floats, OnProgress, counted, silent
 log = logging.getLogger("trajflow")
 
 BATCH = 512
-"""Targets in a batch of a calibration."""
 OOD_BATCH = 256
-"""Targets in a batch of an OOD fit."""
+# Training windows for the typical spread.
 SPREAD_WINDOWS = 500
-"""Training windows that the typical spread is taken from."""
+# Seconds that an OOD fit takes on one core, about.
+OOD_SECONDS = 6.0
+# The same in validations, about, where the machine is slow.
+OOD_VALIDATIONS = 8
+# With fewer people, a training ends without a calibration and an OOD detector.
 MIN_PEOPLE = 20
-"""People below which a training ends without a calibration or an OOD detector."""
 DEPENDENT = (
     "these %d people also chose the weights, because there are few or the run is of an earlier "
-    "version: new people may be inside a little less often"
+    "version: coverage may be slightly lower for new people"
 )
 
 
 @dataclass(frozen=True)
 class CalibrationOptions:
-    """What a calibration is fitted on, and how its forecasts are drawn.
+    """Options of a calibration.
 
     Attributes:
         split: "val" or "test".
-        windows: Most windows looked at.
-        samples: Draws of each.
+        windows: Most windows.
+        samples: Draws of each window.
         steps: Network evaluations per draw.
         seed: Seed of the draws.
     """
@@ -83,34 +85,36 @@ def calibrate_run(
     device: str = "auto",
     on_progress: OnProgress = silent,
 ) -> tuple[dict[str, Any], Reliability]:
-    """Calibrate a run, keep the calibration in its folder, and measure how reliable it is.
+    """Calibrate the prediction regions of a run, write the calibration, and measure its coverage.
 
     Args:
         run: The run folder.
         data: A store.
-        options: What it is fitted on; None: 2000 windows of the validation split.
-        check_split: Another split whose people it is checked on; None: those it is fitted on, half
-            by half.
-        device: Where to compute.
+        options: Options; None: 2000 windows of the validation split.
+        check_split: Split to measure coverage on; None: the same people, by cross-validation in
+            halves.
+        device: Device to compute on.
         on_progress: Called with "windows" and the number done.
 
     Returns:
-        Whom it is fitted on, as JSON values, and the share of truths inside by level.
+        A summary as JSON values, and the measured coverage by level.
 
     Raises:
         ConfigError: A split cannot be used.
         RunError: The run does not fit the tracks.
+
+    Examples:
+        >>> from trajflow.fitting import calibrate_run
+        >>> summary, coverage = calibrate_run("runs/demo", "tracks.zarr")  # doctest: +SKIP
     """
     options = options or CalibrationOptions()
     if "train" in (options.split, check_split) or options.split == check_split:
         raise ConfigError(
             f"cannot calibrate on {options.split!r} and check on {check_split!r}: the run has "
-            "learned from its training split, and a check wants people of another split"
+            "learned from its training split, and a check needs another split"
         )
     if options.samples < 2:
-        raise ConfigError(
-            f"a calibration needs the spread of 2 samples or more, got {options.samples}"
-        )
+        raise ConfigError(f"a calibration needs 2 samples or more, got {options.samples}")
     folder, store = RunFolder.open(run), open_store(data)
     predictor = _uncalibrated(folder, device, options.steps)
     check_fit(predictor, store, data)
@@ -139,7 +143,7 @@ def calibrate_run(
 
 
 def calibrate_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Calibration | None:
-    """Calibrate what a training has kept; None, and the reason in the log, where it cannot be."""
+    """Calibrate the run of a finished training; if that fails, log the reason and return None."""
     settings = trainer.settings
     steps = settings.steps or (1 if trainer.model.architecture.average else 8)
     options = CalibrationOptions(windows=min(2000, settings.validation_windows), steps=steps)
@@ -160,7 +164,7 @@ def calibrate_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Cal
     origin = calibration.origin
     log.info("regions calibrated on %d validation people", origin.people)
     if origin.left_out:
-        log.info("%d more are left out: the run has trained on them", origin.left_out)
+        log.info("%d more are left out: the run was trained on them", origin.left_out)
     if not origin.independent:
         log.info(DEPENDENT, origin.people)
     return calibration
@@ -205,7 +209,7 @@ def _keep(
         weights=digest(folder.read(WEIGHTS, "train it first")),
     )
     calibration = fit(evidence, typical_spread, origin)
-    folder.write(FILE, stored(calibration))
+    folder.write(FILE, calibration_bytes(calibration))
     return calibration
 
 
@@ -227,20 +231,20 @@ def fit_learned_samples(
     device: str = "auto",
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
-    """Learn samples of a run from the training split, and keep them in its folder.
+    """Learn samples of a run on the training split, and write them to its folder.
 
     Args:
-        run: The run folder; its network stays as it is.
+        run: The run folder; its network is not changed.
         data: A store.
-        settings: Settings of learned samples, as "samples.count=20".
-        device: Where to compute.
+        settings: Settings of learned samples, such as "samples.count=20".
+        device: Device to compute on.
         on_progress: Called with "epochs", the number done and their total.
 
     Returns:
         The file, the number of samples, and their scores on the validation split.
 
     Raises:
-        ConfigError: A setting is wrong, or the model draws the agents of a scene together.
+        ConfigError: A setting is invalid, or the model draws the agents of a scene jointly.
         RunError: The run does not fit the tracks.
     """
     folder, store = RunFolder.open(run), open_store(data)
@@ -263,25 +267,25 @@ def fit_learned_samples(
 
 
 def _with_settings(config: Config, settings: Sequence[str]) -> Config:
-    """The run's settings with other ones for the learned samples."""
+    """The run's configuration with other settings of learned samples."""
     others = [word for word in settings if not word.strip().startswith("samples.")]
     if others:
         raise ConfigError(
-            f"--set {others[0]}: the run is trained; here only samples.NAME=VALUE can be set"
+            f"--set {others[0]}: the run is already trained; only samples.NAME=VALUE can be set"
         )
-    given = Config.load(None, settings).samples.model_dump(exclude_unset=True)
-    return config.model_copy(update={"samples": config.samples.model_copy(update=given)})
+    samples = Config.load(None, settings).samples.model_dump(exclude_unset=True)
+    return config.model_copy(update={"samples": config.samples.model_copy(update=samples)})
 
 
 @dataclass(frozen=True)
 class OODOptions:
-    """What an OOD detector is fitted on.
+    """Options of the fit of an OOD detector.
 
     Attributes:
         windows: Most windows of each split.
-        without: Corruptions that it does not learn from.
-        seed: Seed of the corruptions and the draws.
-        steps: Network evaluations of the draws whose error is to be expected; None: as trained.
+        without: Names of corruptions that it is not trained on.
+        seed: Seed of corruptions and draws.
+        steps: Network evaluations per draw for the expected error; None: as trained.
     """
 
     windows: int = 4000
@@ -290,15 +294,15 @@ class OODOptions:
     steps: int | None = None
 
     def corruptions(self) -> list[str]:
-        """Names of the corruptions that it learns from.
+        """Names of the corruptions to train on.
 
         Raises:
-            ConfigError: One that is left out does not exist, or none is left.
+            ConfigError: A name in `without` does not exist, or no corruption is left.
         """
         left_out = {corruption.name for corruption in trained(self.without)}
-        left = [one.name for one in trained() if one.name not in left_out]
+        left = [corruption.name for corruption in trained() if corruption.name not in left_out]
         if not left:
-            raise ConfigError("--without leaves no corruption to learn from; leave out fewer")
+            raise ConfigError("--without leaves no corruption to train on; name fewer")
         return left
 
 
@@ -310,20 +314,20 @@ def fit_ood(
     device: str = "auto",
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
-    """Fit the OOD detector of a run and keep it in its folder.
+    """Fit the OOD detector of a run and write it to its folder.
 
     Args:
         run: The run folder.
         data: A store.
-        options: What it is fitted on; None: 4000 windows of each split.
-        device: Where to compute.
+        options: Options; None: 4000 windows of each split.
+        device: Device to compute on.
         on_progress: Called with the windows of each split, and the number done.
 
     Returns:
-        The file, and whom it is fitted on.
+        The file, and numbers of people and windows.
 
     Raises:
-        ConfigError: A corruption does not exist.
+        ConfigError: There is no such corruption.
         DataError: There are too few people.
         RunError: The run does not fit the tracks.
     """
@@ -336,7 +340,7 @@ def fit_ood(
     origin = _fit_ood(folder, predictor, tracks, options, store.fingerprint(), on_progress).origin
     if origin.people < MIN_PEOPLE:
         log.warning(
-            "%d validation people cannot say what one in twenty is; %d or more do",
+            "%d validation people are too few for a 95 %% threshold; use %d or more",
             origin.people,
             MIN_PEOPLE,
         )
@@ -355,7 +359,7 @@ def fit_ood(
 
 
 def fit_ood_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Detector | None:
-    """Fit the OOD detector of what a training has kept; None, and the reason in the log, if not."""
+    """Fit the OOD detector of a finished training; on failure, log why and return None."""
     record = trainer.folder.read_record()
     people = record.get("parts", {}).get("val", {}).get("people", 0)
     if people < MIN_PEOPLE:
@@ -373,7 +377,7 @@ def fit_ood_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Detec
 
 
 def _ood_predictor(folder: RunFolder, device: str, steps: int | None = None) -> TorchPredictor:
-    """The weights of a run alone, drawing in the evaluations that errors are expected of."""
+    """The run's weights without calibration, with the number of evaluations it was trained for."""
     path = folder.path / WEIGHTS
     predictor = TorchPredictor.load(path, str(device_of(device)))
     one_step = predictor.model.architecture.average
@@ -408,14 +412,14 @@ def _fit_ood(
         temperature=predictor.temperature,
     )
     detector = fit_detector(predictor, train, val, options.seed, options.corruptions(), origin)
-    folder.write(OOD_FILE, stored_detector(detector))
+    folder.write(OOD_FILE, detector_bytes(detector))
     return detector
 
 
 def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:
-    """Calibrate what a training has kept and fit its OOD detector, where there are people enough.
+    """Calibrate a finished training and fit its OOD detector, if there are enough people.
 
-    A run that was trained to its end before keeps what it has.
+    Parts that the run already has are kept.
     """
     kept = Manifest.read(trainer.folder.path).files if trainer.finished else {}
     if trainer.model.architecture.memory:
@@ -424,5 +428,11 @@ def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:
     with reproducible(trainer.settings.threads, trainer.device):
         if FILE not in kept:
             calibrate_trained(trainer, on_progress)
-        if OOD_FILE not in kept:
+        seconds = max(OOD_SECONDS, OOD_VALIDATIONS * trainer.validation_seconds)
+        if OOD_FILE not in kept and trainer.has_time(seconds):
             fit_ood_trained(trainer, on_progress)
+        elif OOD_FILE not in kept:
+            log.warning(
+                "no OOD detector fitted: the time limit does not last for it; `trajflow fit RUN "
+                "DATA ood` fits it"
+            )

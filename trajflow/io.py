@@ -1,4 +1,4 @@
-"""Files: read within bounds, written whole or not at all, locked, and JSON from strangers."""
+"""Reads and writes files safely: bounded reads, atomic writes, locks, and JSON from others."""
 
 import errno
 import fcntl
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from trajflow.errors import RunError, StorageError
+from trajflow.remote import refuse_url
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the names in a folder last: what was made in it, renamed or removed."""
+    """Flush the entries of a folder to the disk, after a file was created, renamed or removed."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -28,20 +29,18 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
+# Most bytes of a JSON file.
 JSON = 1 << 24
-"""Most bytes of a file of settings or results."""
-ENDLESS = re.compile(r"[0-9]{300}")
-"""Such a whole number is larger than any other can be; whatever it is compared with would fail."""
+# An integer of 310 digits exceeds every float, so that comparing it would raise an error.
+HUGE_INTEGER = re.compile(r"[0-9]{300}")
 
 
 def read_whole(path: Path, most: int) -> bytes:
-    """The content of an ordinary file of at most so many bytes.
-
-    It is held in memory, not mapped: a file that shrinks later cannot hurt.
+    """Read a regular file of at most `most` bytes into memory.
 
     Raises:
         OSError: It cannot be read.
-        RunError: It is larger, or a pipe or a device.
+        RunError: It is larger, or not a regular file.
     """
     # A pipe without a writer would block here for ever.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
@@ -55,19 +54,19 @@ def read_whole(path: Path, most: int) -> bytes:
 
 
 def parse_json(content: bytes | str, name: object) -> Any:
-    """The JSON value in some bytes.
+    """Parse JSON strictly.
 
     Args:
-        content: What to read.
-        name: What errors call it.
+        content: The JSON.
+        name: Name for errors.
 
     Raises:
-        RunError: It is not JSON, names a key twice, is nested too deeply or holds a number that is
-            none of a computer.
+        RunError: It is not JSON, has a key twice, is nested too deeply, or has a number that is not
+            finite.
     """
     try:
         text = content if isinstance(content, str) else content.decode()
-        if ENDLESS.search(text):
+        if HUGE_INTEGER.search(text):
             raise ValueError("a number is too long")
         return json.loads(text, object_pairs_hook=_once, parse_float=_finite)
     except RecursionError:
@@ -79,14 +78,14 @@ def parse_json(content: bytes | str, name: object) -> Any:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is larger than any number")
+        raise ValueError(f"{text[:40]} is too large for a float")
     return number
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key is repeated")
     return values
 
 
@@ -96,16 +95,16 @@ MAX_DEPTH = 32
 
 
 def parse_bounded_json(raw: bytes, most: int = MAX_BYTES) -> Any:
-    """The value that a document of UTF-8 JSON describes.
+    """Parse a JSON document in UTF-8 from an untrusted source.
 
-    Memory and time are bounded before anything is built: `[[],[],...` takes forty times its size.
+    Size and number of values are checked first: `[[],[],...` takes forty times its size in memory.
 
     Args:
         raw: The document.
-        most: Bytes that it may have.
+        most: Most bytes.
 
     Raises:
-        ValueError: It is no such document, or larger, fuller or deeper than any of ours.
+        ValueError: It is not JSON, or it is too large or nested too deeply.
     """
     if len(raw) > most:
         raise ValueError(f"{len(raw)} bytes are more than {most}")
@@ -124,22 +123,22 @@ def _check_depth(value: Any) -> None:
     level = [value]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                inner.extend(one.values())
-            elif isinstance(one, list):
-                inner.extend(one)
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
         level = inner
-    if any(isinstance(one, (dict, list)) for one in level):
+    if any(isinstance(item, (dict, list)) for item in level):
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
+# Most bytes of a header.
 HEADER = 1 << 22
-"""Most bytes of a header."""
 TENSORS = 20_000
 AXES = 8
 NAME = re.compile(r"[\w./:-]{1,200}", re.ASCII)
@@ -149,7 +148,7 @@ BYTES |= {"I32": 4, "F32": 4, "I64": 8, "F64": 8}
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What a header says of one tensor."""
+    """Type and shape of a tensor in a header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -157,38 +156,38 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class SafetensorsHeader:
-    """What safetensors bytes hold: tensors by name, and words about them."""
+    """Header of a safetensors file: tensors by name, and metadata."""
 
     tensors: dict[str, TensorSpec]
     words: dict[str, str]
 
 
 def read_header(content: bytes, name: str) -> SafetensorsHeader:
-    """The header of safetensors bytes.
+    """Parse and check the header of a safetensors file.
 
     Args:
         content: The whole file.
-        name: What errors call it.
+        name: Name for errors.
 
     Raises:
-        RunError: It lies about sizes, or is larger, deeper or stranger than ours are.
+        RunError: It is inconsistent with the file, or exceeds the bounds of our files.
     """
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > min(HEADER, len(content) - 8):
-        raise RunError(f"{name} is damaged: its header does not fit into it")
+        raise RunError(f"{name} is damaged: its header is longer than the file")
     header = content[8 : 8 + length]
     if header.count(b"[") + header.count(b"{") > 4 * TENSORS:  # three for each, and a few more
         raise RunError(f"{name} is damaged: its header is no list of tensors")
-    said = parse_json(header, name)
-    if not isinstance(said, dict) or len(said) > TENSORS:
+    values = parse_json(header, name)
+    if not isinstance(values, dict) or len(values) > TENSORS:
         raise RunError(f"{name} is damaged: its header is no list of tensors")
-    words = said.pop("__metadata__", {})
+    words = values.pop("__metadata__", {})
     if not isinstance(words, dict) or not all(isinstance(w, str) for w in words.values()):
-        raise RunError(f"{name} is damaged: its header holds no plain words")
+        raise RunError(f"{name} is damaged: its metadata is not text")
     spans = []
     tensors = {}
-    for key, one in said.items():
-        spec, span = _spec(key, one, name)
+    for key, item in values.items():
+        spec, span = _spec(key, item, name)
         tensors[key] = spec
         spans.append(span)
     if not _tile(spans, len(content) - 8 - length):
@@ -196,22 +195,22 @@ def read_header(content: bytes, name: str) -> SafetensorsHeader:
     return SafetensorsHeader(tensors, words)
 
 
-def _spec(key: str, one: Any, name: str) -> tuple[TensorSpec, tuple[int, int]]:
+def _spec(key: str, item: Any, name: str) -> tuple[TensorSpec, tuple[int, int]]:
     try:
-        if not NAME.fullmatch(key) or set(one) != {"dtype", "shape", "data_offsets"}:
-            raise ValueError("its description is strange")
-        (start, end), shape = one["data_offsets"], tuple(one["shape"])
+        if not NAME.fullmatch(key) or set(item) != {"dtype", "shape", "data_offsets"}:
+            raise ValueError("its description is invalid")
+        (start, end), shape = item["data_offsets"], tuple(item["shape"])
         if not all(type(n) is int and 0 <= n < 1 << 48 for n in (start, end, *shape)):
-            raise ValueError("its sizes are no sizes")
-        if len(shape) > AXES or end - start != BYTES[one["dtype"]] * prod(shape):
+            raise ValueError("its sizes are invalid")
+        if len(shape) > AXES or end - start != BYTES[item["dtype"]] * prod(shape):
             raise ValueError("its bytes do not fit its shape")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{name} is damaged: tensor {json.dumps(key)[:80]}: {error}") from None
-    return TensorSpec(one["dtype"], shape), (start, end)
+    return TensorSpec(item["dtype"], shape), (start, end)
 
 
 def _tile(spans: list[tuple[int, int]], size: int) -> bool:
-    """Whether the spans fill so many bytes without a gap or an overlap."""
+    """Whether spans cover `size` bytes without gaps and overlaps."""
     reached = 0
     for start, end in sorted(spans):
         if start != reached:
@@ -228,20 +227,20 @@ ADVICE = {
     errno.EFBIG: "raise the limit on the size of files and do it again",
     errno.EIO: "the disk may be failing; look after your copies",
 }
-ELSEWHERE = "choose a place that can be written to"
+DEFAULT_ADVICE = "choose a place that can be written to"
 
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Inside, what the disk refuses becomes an error about this path.
+    """Context in which an OSError becomes a StorageError about `path`.
 
     Raises:
-        StorageError: The disk is full or read-only, a permission or a quota is missing, ...
+        StorageError: The disk is full or read-only, or a permission or a quota is missing.
     """
     try:
         yield
     except OSError as error:
-        advice = ADVICE.get(error.errno or 0, ELSEWHERE)
+        advice = ADVICE.get(error.errno or 0, DEFAULT_ADVICE)
         reason = error.strerror or str(error)
         raise StorageError(
             f"cannot write {path}: {reason.lower()}; what was there before is unchanged, {advice}"
@@ -249,21 +248,21 @@ def storing(path: Path) -> Iterator[None]:
 
 
 def unguarded() -> None:
-    """No guard over a folder."""
+    """The guard of a folder that is not locked."""
 
 
 def write_whole(path: Path, content: bytes, guard: Guard = unguarded) -> None:
-    """Write beside, flush to the disk, read again, rename: a reader sees the old file or the new.
+    """Write a file atomically: beside the old one, flushed, read back, then renamed.
 
     Args:
         path: The file.
         content: Its content.
-        guard: Called just before the file appears; raises an error where the folder has become
-            another. The rename fails if it becomes another after that.
+        guard: Called just before the rename; raises an error if the folder was replaced.
 
     Raises:
-        StorageError: It could not be written; the old file is as it was.
+        StorageError: It could not be written; the old file is unchanged.
     """
+    refuse_url(path)
     beside = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     with storing(path):
         try:
@@ -288,20 +287,20 @@ def _write(path: Path, content: bytes) -> None:
 
 def _check(path: Path, content: bytes) -> None:
     if path.read_bytes() != content:
-        raise OSError(errno.EIO, "the disk gives back other bytes than were written")
+        raise OSError(errno.EIO, "the disk returned other bytes than were written")
 
 
 LOCK_FILE = "lock"
 
 
 class Lock:
-    """One holder at a time; killed in whatever way, it holds no more.
+    """An exclusive lock on a folder, released when its process ends in any way.
 
-    Where the disk knows no locks, nothing is held and nothing refused.
+    On a disk without locks it does nothing.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Take the lock of a folder.
+        """Acquire the lock of a folder.
 
         Raises:
             RunError: Another process, or another training in this one, holds it.
@@ -328,26 +327,25 @@ class Lock:
             self._file.flush()
 
     def guard(self) -> Guard:
-        """A check that the folder is still the one that was locked; it does not keep the lock.
+        """A check that the folder is still the locked one. It does not keep the lock alive.
 
-        It raises a RunError once the folder is deleted, moved or replaced.
+        The check raises a RunError if the folder was deleted, moved or replaced.
         """
-        path, mine = self._path, self._state
+        path, locked = self._path, self._state
 
         def check() -> None:
             try:
-                there = os.path.samestat(path.stat(), mine)
+                same = os.path.samestat(path.stat(), locked)
             except (FileNotFoundError, NotADirectoryError):
-                there = False
-            if not there:
+                same = False
+            if not same:
                 raise RunError(
-                    f"{path.parent} was deleted, moved or replaced while it was trained into; "
-                    "nothing more was written there. Go on where it is now by --resume, or train "
-                    "anew"
+                    f"{path.parent} was deleted, moved or replaced during the training; nothing "
+                    "more was written there. Go on where it is now by --resume, or train again"
                 )
 
         return check
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""Latency of forecasts: models timed in turns, beside the floor of their matrix products."""
+"""Measures the latency of forecasts, beside that of their matrix products alone."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Floats = NDArray[np.float64]
 Rows = list[dict[str, Any]]
 Progress = Callable[[float], object]
 
+# Seconds of one turn; a fast case is called several times in a turn.
 TURN = 0.02
-"""Seconds of one turn: a fast case is called several times in it."""
 MAX_CALLS = 20
 FLOOR_REPEATS = 15
+# Shares of the samples that are tried until a budget is met.
 SAMPLE_SHARES = (1.0, 0.5, 0.25)
-"""Shares of the samples that are tried where all of them do not fit a budget."""
+# A case is timed once if a call takes this many budgets.
 GIVE_UP = 5
-"""A case of which one call takes so many budgets is not timed further."""
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
 @dataclass(frozen=True)
 class Case:
-    """Something to time: what it is (JSON values), one call, and what comes untimed before it."""
+    """Something to time: facts about it, one call, and untimed preparation of each turn."""
 
     facts: dict[str, Any]
     run: Callable[[], object]
@@ -44,19 +44,19 @@ class Case:
 
 @dataclass
 class Times:
-    """Seconds of the calls of a case, by turn, and CPU seconds per call of each turn."""
+    """Seconds of the calls of a case in each turn, and CPU seconds per call of each turn."""
 
     turns: list[Floats] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
     def ratio(self, other: Times) -> float:
-        """How many times as long as another case: the median over the turns both had."""
+        """How many times as long as another case: median over the turns that both had."""
         both = min(len(self.turns), len(other.turns))
         medians = [np.array([np.median(t) for t in x.turns[:both]]) for x in (self, other)]
         return float(np.median(medians[0] / medians[1]))
 
     def to_dict(self) -> dict[str, float | int]:
-        """Least, median and 99th-percentile milliseconds, CPU milliseconds, number of calls."""
+        """Minimum, median, 99th percentile and CPU time in milliseconds; number of calls."""
         ms = 1e3 * np.concatenate(self.turns)
         return {
             "least_ms": float(ms.min()),
@@ -74,16 +74,16 @@ def time_in_turns(
     min_turns: int = 5,
     give_up: float = math.inf,
 ) -> list[Times]:
-    """Time all cases in turns, so that whatever else the machine does slows all of them alike.
+    """Time all cases in turns, so that other load on the machine slows all of them alike.
 
     Args:
-        cases: What to time; every round gives each case one turn.
+        cases: Cases to time; every round gives each case one turn.
         seconds: Time for each case in total.
         progress: Called with the finished share, in [0, 1].
-        min_turns: Least number of turns, however long they take.
-        give_up: A case of which one call takes longer (in seconds) has one turn only.
+        min_turns: Least number of turns.
+        give_up: A case with a call longer than this, in seconds, has one turn only.
 
-    Example:
+    Examples:
         >>> from trajflow.latency import Case, time_in_turns
         >>> (times,) = time_in_turns([Case({}, lambda: sum(range(1000)))], seconds=0.01)
         >>> times.to_dict()["calls"] >= 5
@@ -121,7 +121,7 @@ def _turn(case: Case, calls: int) -> Floats:
 
 
 def walkers(agents: int, steps: int, dims: int = 2, seed: int = 0) -> Floats:
-    """Nearly straight walks on a place of 20 m, [A, T, D], metres, 0.4 s per step."""
+    """Nearly straight walks in an area of 20 m, [A, T, D], metres, 0.4 s per step."""
     rng = np.random.default_rng(seed)
     start = rng.uniform(0, 20, (agents, 1, dims))
     velocity = rng.normal(0, 0.35, (agents, 1, dims))
@@ -131,7 +131,7 @@ def walkers(agents: int, steps: int, dims: int = 2, seed: int = 0) -> Floats:
 
 @dataclass(frozen=True)
 class Model:
-    """A model to time: a run folder, an `.onnx` file, or (None) an untrained network."""
+    """A model to time: a run folder, an `.onnx` file, or an untrained network (None)."""
 
     path: Path | None = None
     device: str = "cpu"
@@ -139,7 +139,7 @@ class Model:
 
     @property
     def exported(self) -> bool:
-        """Whether ONNX Runtime computes it."""
+        """Whether it is an ONNX file."""
         return self.path is not None and self.path.suffix == ".onnx"
 
     def load(self, threads: int) -> Any:
@@ -171,7 +171,7 @@ class Model:
 
 
 def untrained_predictor(device: str = "cpu") -> Any:
-    """A predictor of the default network with random weights: it takes as long as a trained one."""
+    """A predictor of the default network with random weights, as slow as a trained one."""
     import torch
 
     from trajflow.config import Config
@@ -198,22 +198,22 @@ def measure_latency(
     progress: Progress = lambda share: None,
     give_up: float = math.inf,
 ) -> Rows:
-    """Time one `predict` of each model, number of agents and number of threads.
+    """Time `predict` for each model, number of agents and number of threads.
 
     Args:
-        models: What to time.
+        models: Models to time.
         agents: Numbers of agents A that one call forecasts.
-        neighbors: Others around them, who are not forecast.
+        neighbors: Number of further agents that are not forecast.
         samples: Futures of each agent.
         threads: Numbers of threads.
         seconds: Time for each case, in turns with the others.
         progress: Called with the finished share.
-        give_up: Seconds of a call above which a case is timed once.
+        give_up: A case with a call longer than this, in seconds, is timed once.
 
     Returns:
-        One row for each case. `floor_ms` is what the matrix products of the call take here one by
-        one in float32 (for models in torch, and for exports beside one in float32); `x_floor` and
-        `x_first` are ratios to it and to the first row with as many agents.
+        One row for each case. `floor_ms` is the time of the call's matrix products alone, in
+        float32 (only if a torch model is timed, and not for int8); `x_floor` and `x_first` are
+        ratios to it and to the first row with as many agents.
     """
     with _threads_restored(models):
         cases, floors = [], {}
@@ -255,7 +255,7 @@ def _case(model: Model, agents: int, neighbors: int, samples: int, threads: int)
 
 @contextmanager
 def _threads_restored(models: Sequence[Model]) -> Iterator[None]:
-    """Give torch the threads back that it had, where a model computes in torch."""
+    """Restore torch's number of threads at the end."""
     if all(model.exported for model in models):
         yield
         return
@@ -269,7 +269,7 @@ def _threads_restored(models: Sequence[Model]) -> Iterator[None]:
 
 
 def product_floor(call: Callable[[], object], device: str = "cpu") -> float:
-    """Milliseconds that the matrix products of a call take one by one, in float32."""
+    """Milliseconds of the matrix products of a call, one by one, in float32."""
     shapes = products(call)
     return 1e3 * sum(count * _product_seconds(shape, device) for shape, count in shapes.items())
 
@@ -306,7 +306,7 @@ def products(call: Callable[[], object]) -> Counter[tuple[int, int, int, int]]:
 
 @lru_cache(maxsize=1024)
 def _product_seconds(shape: tuple[int, int, int, int], device: str) -> float:
-    """Seconds of one product of that shape, the least of several."""
+    """Seconds of one product of a shape, the minimum of several."""
     import torch
 
     count, rows, inner, columns = shape
@@ -323,12 +323,12 @@ def _product_seconds(shape: tuple[int, int, int, int], device: str) -> float:
 
 
 def parse_milliseconds(text: str) -> float:
-    """A time such as "10ms", "0.5 s" or "800us" in milliseconds; without a unit milliseconds.
+    """Parse a time such as "10ms", "0.5 s" or "800us" into milliseconds, the default unit.
 
     Raises:
-        ConfigError: It is no positive time.
+        ConfigError: It is not a positive time.
 
-    Example:
+    Examples:
         >>> from trajflow.latency import parse_milliseconds
         >>> parse_milliseconds("0.5 s")
         500.0
@@ -347,11 +347,11 @@ def parse_milliseconds(text: str) -> float:
 def fit_budget(
     models: Sequence[Model], budget_ms: float, agents: int, samples: int = 20, **options: Any
 ) -> tuple[dict[str, Any] | None, Rows]:
-    """Find the model, threads and samples whose slowest calls in a hundred fit a time budget.
+    """Find the model, threads and samples whose 99th percentile of latency is within a budget.
 
     Returns:
-        The row to use, None where nothing fits, and all rows that were timed. Of rows that fit,
-        the most samples win, then full precision, then the lower latency.
+        The best row, or None, and all rows that were timed. The most samples win, then full
+        precision, then the lower latency.
     """
     rows: Rows = []
     threads = tuple(sorted({1, os.cpu_count() or 1}))
@@ -372,7 +372,7 @@ def fit_budget(
 
 
 def choose_row(rows: Rows, budget_ms: float) -> dict[str, Any] | None:
-    """The best row with p99 within the budget, or None."""
+    """The best row with its 99th percentile within the budget, or None."""
     fit = [row for row in rows if row["p99_ms"] <= budget_ms]
     return min(
         fit,

@@ -1,4 +1,4 @@
-"""The list of a folder's files with their checksums, which shows what was damaged or is missing."""
+"""The manifest of a folder: its files with their checksums, to find damaged and missing ones."""
 
 import fcntl
 import hashlib
@@ -26,13 +26,13 @@ from trajflow.io import (
 FILE = "manifest.json"
 FORMAT = 1
 RECORD = "run.json"
-LOOKS = 5
+ATTEMPTS = 5
 BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Size and SHA-256 of a file, or of the beginning of one that grows."""
+    """Size and SHA-256 of a file, or of the first bytes of a file that grows."""
 
     size: int
     sha256: str
@@ -40,37 +40,37 @@ class Entry:
 
     @classmethod
     def of(cls, content: bytes) -> "Entry":
-        """The entry of a file with this content."""
+        """The entry for a content."""
         return cls(len(content), hashlib.sha256(content).hexdigest())
 
     def fits(self, content: bytes) -> bool:
-        """Whether this is the content that was listed."""
-        known = content[: self.size] if self.grows else content
-        return Entry.of(known) == Entry(self.size, self.sha256)
+        """Whether a content matches this entry."""
+        listed = content[: self.size] if self.grows else content
+        return Entry.of(listed) == Entry(self.size, self.sha256)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of the files of a folder.
+    """The entries of the files of a folder.
 
-    A file that is being replaced is listed as it will be and as it was, so that a writer killed
-    between the list and the file leaves both valid.
+    While a file is replaced it has two entries, old and new, so that either is valid if the writer
+    is killed in between.
     """
 
     files: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        """The manifest of a folder; an empty one where there never was any.
+        """Read the manifest of a folder; empty if the folder never had one.
 
         Raises:
-            RunError: It is damaged, or is gone.
+            RunError: It is damaged or missing.
         """
         path = folder / FILE
         try:
-            said = parse_json(read_whole(path, JSON), path)
+            values = parse_json(read_whole(path, JSON), path)
         except (FileNotFoundError, NotADirectoryError):
-            if _had_one(folder):
+            if _should_exist(folder):
                 raise RunError(f"{path} is missing; restore it from a copy") from None
             return cls()
         except OSError as error:
@@ -78,9 +78,9 @@ class Manifest:
         try:
             files = {
                 str(name): tuple(Entry(int(e[0]), str(e[1]), bool(e[2])) for e in entries)
-                for name, entries in said["files"].items()
+                for name, entries in values["files"].items()
             }
-            whole = said["sha256"] == _digest(files) and said["format"] == FORMAT
+            whole = values["sha256"] == _digest(files) and values["format"] == FORMAT
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError):
             whole = False
         if not whole:
@@ -88,29 +88,29 @@ class Manifest:
         return cls(files)
 
     def having(self, name: str, *entries: Entry) -> "Manifest":
-        """This manifest with other entries for a file; with none the file is not listed."""
-        others = {known: e for known, e in self.files.items() if known != name}
+        """This manifest with other entries for a file; without entries, the file is removed."""
+        others = {other: e for other, e in self.files.items() if other != name}
         return Manifest(others | ({name: entries} if entries else {}))
 
     def write(self, folder: Path, guard: Guard = unguarded) -> None:
         """Replace the folder's manifest."""
-        said = {"format": FORMAT, "files": _plain(self.files), "sha256": _digest(self.files)}
-        write_whole(folder / FILE, json.dumps(said, indent=1).encode(), guard)
+        values = {"format": FORMAT, "files": _plain(self.files), "sha256": _digest(self.files)}
+        write_whole(folder / FILE, json.dumps(values, indent=1).encode(), guard)
 
 
 def keep(path: Path, content: bytes, guard: Guard = unguarded) -> None:
-    """Replace a file whole and list it; for `guard` see `write_whole`.
+    """Replace a file atomically and list it; for `guard` see `write_whole`.
 
     Raises:
-        StorageError: It could not be written; the old file is as it was.
+        StorageError: It could not be written; the old file is unchanged.
         RunError: The manifest is damaged.
     """
-    with _alone(path.parent):
+    with _exclusive(path.parent):
         guard()
         for left in path.parent.glob(f"*{PARTIAL}"):
             left.unlink(missing_ok=True)
         manifest, entry = Manifest.read(path.parent), Entry.of(content)
-        before = _before(path, manifest)
+        before = _current_entry(path, manifest)
         if before is not None:
             manifest.having(path.name, entry, before).write(path.parent, guard)
         write_whole(path, content, guard)
@@ -119,44 +119,44 @@ def keep(path: Path, content: bytes, guard: Guard = unguarded) -> None:
 
 
 def seal(path: Path, guard: Guard = unguarded) -> None:
-    """List a file that grows, as far as it has grown.
+    """List the current content of a file that grows.
 
     Raises:
         StorageError: The manifest could not be written.
         RunError: The manifest is damaged.
     """
-    with _alone(path.parent):
-        known = Manifest.read(path.parent)
-        known.having(path.name, _grown(path)).write(path.parent, guard)
+    with _exclusive(path.parent):
+        manifest = Manifest.read(path.parent)
+        manifest.having(path.name, _growing_entry(path)).write(path.parent, guard)
 
 
 def forget(path: Path) -> None:
-    """Take a file off the list, as if it had never been.
+    """Remove a file from the manifest.
 
     Raises:
         StorageError: The manifest could not be written.
         RunError: The manifest is damaged.
     """
-    with _alone(path.parent):
+    with _exclusive(path.parent):
         Manifest.read(path.parent).having(path.name).write(path.parent)
 
 
 def read_kept(path: Path, most: int) -> bytes:
-    """The content of a file, as it was when it was listed in the folder's manifest, if it is.
+    """Read a file and compare it with the folder's manifest, if it is listed there.
 
     Raises:
-        FileNotFoundError: There is none, and none was listed.
+        FileNotFoundError: There is no such file, and none is listed.
         OSError: It cannot be read.
-        RunError: It is damaged, missing, too large or not an ordinary file.
+        RunError: It is damaged, missing, too large or not a regular file.
     """
-    for look in range(LOOKS):
+    for look in range(ATTEMPTS):
         content = _content(path, most)
         listed = Manifest.read(path.parent).files.get(path.name)
         if content is None and listed is None:
             raise FileNotFoundError(path)
         if content is not None and (listed is None or any(entry.fits(content) for entry in listed)):
             return content
-        if look + 1 < LOOKS:  # a writer may just have replaced it
+        if look + 1 < ATTEMPTS:  # a writer may just have replaced it
             time.sleep(0.01 * 2**look)
     what = "missing" if content is None else "damaged: it is not what was written"
     raise RunError(f"{path} is {what}; restore it from a copy, or make it again")
@@ -169,16 +169,16 @@ def _content(path: Path, most: int) -> bytes | None:
         return None
 
 
-def _before(path: Path, manifest: Manifest) -> Entry | None:
-    """The entry of the listed file that is there now."""
+def _current_entry(path: Path, manifest: Manifest) -> Entry | None:
+    """The entry that the file matches now."""
     listed = manifest.files.get(path.name, ())
     if not listed or not path.is_file():
         return None
-    there = _grown(path)
+    there = _growing_entry(path)
     return next((e for e in listed if (e.size, e.sha256) == (there.size, there.sha256)), None)
 
 
-def _grown(path: Path) -> Entry:
+def _growing_entry(path: Path) -> Entry:
     total, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -187,8 +187,8 @@ def _grown(path: Path) -> Entry:
     return Entry(size, total.hexdigest(), grows=True)
 
 
-def _had_one(folder: Path) -> bool:
-    """Whether the record of a folder says that there is a manifest."""
+def _should_exist(folder: Path) -> bool:
+    """Whether the run record says that the folder has a manifest."""
     path = folder / RECORD
     try:
         record = parse_json(read_whole(path, JSON), path)
@@ -198,8 +198,8 @@ def _had_one(folder: Path) -> bool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Inside, no other process changes the files of the folder this way."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Context in which no other process changes the listed files of the folder."""
     with storing(folder):
         handle = os.open(folder, os.O_RDONLY)
     try:
@@ -218,17 +218,17 @@ def _digest(files: Mapping[str, tuple[Entry, ...]]) -> str:
     return hashlib.sha256(json.dumps(_plain(files)).encode()).hexdigest()
 
 
+# Most bytes of a line.
 LINE = 1 << 20
-"""Most bytes of a line."""
 
 
 def add_line(path: Path, line: bytes, guard: Guard = unguarded) -> None:
-    """Add a line, whole or not at all.
+    """Append a line; if it cannot be written completely, nothing is appended.
 
     Args:
         path: The file.
         line: The line.
-        guard: Raises an error where the folder has become another.
+        guard: Raises an error if the folder was replaced.
 
     Raises:
         StorageError: It could not be written.
@@ -256,7 +256,7 @@ def _appending(path: Path, guard: Guard) -> Iterator[IO[bytes]]:
 
 
 def seal_lines(path: Path, guard: Guard = unguarded) -> None:
-    """List the lines so far in the manifest; half a line that a killed writer left is cut off."""
+    """List the lines of a file in the manifest, after removing an incomplete last line."""
     if not path.is_file():
         return
     with storing(path), path.open("rb+") as file:
@@ -269,10 +269,10 @@ def seal_lines(path: Path, guard: Guard = unguarded) -> None:
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """The lines of the file; one that is still being written is left for later.
+    """The complete lines of a file; an incomplete last one is left out.
 
     Raises:
-        RunError: Lines that were listed are damaged or missing, or one is too long.
+        RunError: Listed lines are damaged or missing, or a line is too long.
     """
     if not check_lines(path):
         return
@@ -284,10 +284,10 @@ def read_lines(path: Path) -> Iterator[bytes]:
 
 
 def check_lines(path: Path) -> bool:
-    """Whether there is a file; the lines that were listed are as they were.
+    """Whether the file exists; listed lines are compared with their checksum.
 
     Raises:
-        RunError: They are not.
+        RunError: They are damaged or missing.
     """
     listed = Manifest.read(path.parent).files.get(path.name, ())
     try:

@@ -1,7 +1,7 @@
-"""How good samples of the future are: accuracy, calibration, and how people share one future.
+"""Metrics of samples of the future: accuracy, calibration, and agreement between agents.
 
-Every result is one number per agent, in the unit of the positions unless said otherwise; means over
-agents, recordings and groups are taken by whoever asks. A step of NaN makes the agent's score NaN.
+Every result is one number per agent, in the unit of the positions unless stated otherwise. A NaN
+position makes the agent's score NaN. `samples` are [S, *, A, F, D], the true `future` [*, A, F, D].
 """
 
 from collections.abc import Callable
@@ -12,53 +12,53 @@ from numpy.typing import ArrayLike
 from trajflow.errors import TrajflowError
 from trajflow.types import Bools, Floats
 
+# Most numbers in memory at once where all pairs of samples are compared.
 BUDGET = 1 << 20
-"""Numbers of the samples that are held at once where all pairs of samples are compared."""
+# Tolerance for the rounding of a rank.
 SLACK = 1e-9
-"""By how much a rank may miss a whole number in rounding."""
 
 
 def min_ade(samples: Floats, future: Floats) -> Floats:
-    """Displacement error, mean over the steps, of each agent's own best sample, [*, A].
+    """Average displacement error (ADE) of each agent's best sample, [*, A].
 
     Args:
         samples: Positions, [S, *, A, F, D].
-        future: What happened, [*, A, F, D].
+        future: True positions, [*, A, F, D].
     """
     return np.asarray(_errors(samples, future).mean(-1).min(0))
 
 
 def min_fde(samples: Floats, future: Floats) -> Floats:
-    """Displacement error at the last step of each agent's own best sample, [*, A].
+    """Final displacement error (FDE) of each agent's best sample, [*, A].
 
-    The sample that ends best need not be the one that is best on the way: `min_ade` and `min_fde`
-    each choose their own, as the field does.
+    As usual in the field, the best sample is chosen separately for `min_ade` and `min_fde`.
     """
     return np.asarray(_errors(samples, future)[..., -1].min(0))
 
 
 def mean_ade(samples: Floats, future: Floats) -> Floats:
-    """Displacement error, mean over the steps and samples, [*, A]."""
+    """Average displacement error, mean over the samples, [*, A]."""
     return np.asarray(_errors(samples, future).mean((0, -1)))
 
 
 def mean_fde(samples: Floats, future: Floats) -> Floats:
-    """Displacement error at the last step, mean over the samples, [*, A]."""
+    """Final displacement error, mean over the samples, [*, A]."""
     return np.asarray(_errors(samples, future)[..., -1].mean(0))
 
 
 def miss_rate(samples: Floats, future: Floats, within: float = 2.0) -> Floats:
-    """1 where no sample ends within a distance of where the agent did, else 0; [*, A]."""
+    """1 if no sample ends within a distance of the true endpoint, else 0; [*, A]."""
     nearest = min_fde(samples, future)
     return np.where(np.isnan(nearest), np.nan, nearest > within)
 
 
 def energy_score(samples: Floats, future: Floats) -> Floats:
-    """Energy score of the whole path over the root of the number of steps, [*, A].
+    """Energy score of the whole path, over the root of the number of steps, [*, A].
 
-    `E|X - y| - E|X - X'| / 2` with |.| over the flattened path of F * D numbers; the second mean is
-    over pairs of different samples, so its expectation does not depend on S. It is lowest, on
-    average, for samples of the true distribution, and of one sample it is the distance alone.
+    `E|X - y| - E|X - X'| / 2`, with the norm over the flattened path of F * D numbers. The second
+    mean is over pairs of different samples, so that the expectation does not depend on S. In
+    expectation it is lowest for samples of the true distribution; for one sample it is the
+    distance.
 
     Source: Gneiting and Raftery 2007, "Strictly proper scoring rules, prediction, and estimation",
     eq. 21.
@@ -68,17 +68,16 @@ def energy_score(samples: Floats, future: Floats) -> Floats:
 
 
 def weighted_energy_score(samples: Floats, weights: Floats, future: Floats) -> Floats:
-    """Energy score of a distribution that is nothing but these S paths, over root F, [*, A].
+    """Energy score of the distribution that consists of S weighted paths, over root F, [*, A].
 
-    `E|X - y| - E|X - X'| / 2` as in `energy_score`, but X and X' are drawn of the weighted paths,
-    so X' may be the same path as X (a V-statistic). That is right for a chosen set with weights:
-    the set is the forecast, and no sample of another one. Of S plain draws with equal weights it
-    is larger than `energy_score` by the mean distance between them over 2 S.
+    As `energy_score`, but X and X' are drawn from the weighted paths and may be equal (a
+    V-statistic). This is right for selected samples, which are the whole forecast. For S equally
+    weighted draws it exceeds `energy_score` by their mean distance over 2 S.
 
     Args:
         samples: Positions, [S, *, A, F, D].
-        weights: Weight of each, [S, *, A], of sum 1 over S.
-        future: What happened, [*, A, F, D].
+        weights: Weights, [S, *, A], summing to 1 over S.
+        future: True positions, [*, A, F, D].
     """
     away = (weights * _path_length(samples - future)).sum(0)
     return np.asarray((away - _path_spread(samples, weights) / 2) / np.sqrt(future.shape[-2]))
@@ -87,27 +86,25 @@ def weighted_energy_score(samples: Floats, weights: Floats, future: Floats) -> F
 def coverage(
     samples: Floats, future: Floats, level: float, weights: Floats | None = None
 ) -> Floats:
-    """How far the true endpoint counts as inside the samples' region of a level, 0 to 1; [*, A].
+    """Whether the true endpoint is inside the samples' region of a level, from 0 to 1; [*, A].
 
-    The S + 1 endpoints, the true one and the samples', are ranked by their distance to the mean of
-    the others. The truth counts as inside if its rank is at most (S + 1) level. Where that is
-    between two ranks, and where distances tie, it counts by the share of the random ways to decide
-    in which it is inside: 0.9 for the 19th rank of 21 at level 0.9. So the mean over many truths is
-    exactly `level` for samples of their own distribution, for every S, and nothing is random. One
-    sample says nothing (NaN).
+    The S + 1 endpoints (truth and samples) are ranked by their distance to the mean of the others.
+    The truth is inside if its rank is at most (S + 1) level. Ties and ranks in between are not
+    broken at random: the result is the probability that a random decision would be "inside", such
+    as 0.9 for rank 19 of 21 at level 0.9. For samples of the true distribution the mean is thus
+    exactly `level`, for every S. With one sample the result is NaN.
 
-    With weights [S, *, A] the paths are a chosen set, which is the whole forecast and no sample of
-    another one; there is nothing to rank the truth with. It is inside, 1, if it is in the smallest
+    With weights the samples are the whole forecast. The truth is inside if it lies in the smallest
     disc around the weighted mean that holds at least `level` of the weight.
 
     Args:
         samples: Positions, [S, *, A, F, D].
-        future: What happened, [*, A, F, D].
+        future: True positions, [*, A, F, D].
         level: Share of truths that should be inside.
-        weights: Weight of each sample, [S, *, A], of sum 1 over S; None: they are plain draws.
+        weights: Weights of selected samples, [S, *, A], summing to 1 over S; None: plain draws.
 
     Source: Hamill 2001, "Interpretation of rank histograms for verifying ensemble forecasts", with
-    the distance to the mean of the others as the rank's pre-rank (Gneiting et al. 2008).
+    the distance to the mean of the others as pre-rank (Gneiting et al. 2008).
     """
     ends, truth = samples[..., -1, :], future[..., -1, :]
     if weights is not None:
@@ -124,16 +121,16 @@ def coverage(
 
 
 def radii_of_levels(distances: Floats, levels: ArrayLike, weights: Floats | None = None) -> Floats:
-    """The distances that a new one stays within with probabilities `levels`, [Q, *].
+    """Distances that a new draw stays within with probabilities `levels`, [Q, *].
 
-    Of S distances of draws it is the ceil((S + 1) level)-th smallest, because the new one takes
-    each of the S + 1 ranks equally often; infinite where that is more than S. With weights the
-    distances are the whole distribution, and it is the least that holds the level.
+    For S draws it is the ceil((S + 1) level)-th smallest distance, because a new draw takes each of
+    the S + 1 ranks with equal probability; infinite if that is more than S. With weights it is the
+    weighted quantile.
 
     Args:
         distances: Distances of S draws, [S, *].
         levels: Probabilities, Q of them.
-        weights: Weight of each, [S, *]; None: they are plain draws.
+        weights: Weights, [S, *]; None: plain draws.
     """
     levels = np.atleast_1d(np.asarray(levels, float))
     if weights is not None:
@@ -146,33 +143,33 @@ def radii_of_levels(distances: Floats, levels: ArrayLike, weights: Floats | None
 
 
 def spread(samples: Floats, weights: Floats | None = None) -> Floats:
-    """Distance between two different samples, mean over the steps and pairs, [*, A]; 0 of one.
+    """Mean distance between two different samples, over steps and pairs, [*, A]; 0 for one sample.
 
-    With weights [S, *, A] it is that between two futures drawn of the weighted samples.
+    With weights [S, *, A] it is the mean distance between two draws from the weighted samples.
     """
     return _between(samples, lambda difference: _length(difference).mean(-1), weights)
 
 
 def spread_ratio(samples: Floats, future: Floats) -> float:
-    """Distance between samples [S, *, A, F, D] over that to what happened [*, A, F, D].
+    """Distance between samples [S, *, A, F, D] over their distance to the truth [*, A, F, D].
 
-    Both are means over steps, samples and agents. Below 1 the samples are too sure, above 1 they
-    are too wide: samples of the truth's own distribution are as far apart as they are from it.
+    Both are means over steps, samples and agents. Below 1 the samples are too narrow, above 1 too
+    wide: for samples of the true distribution the ratio is 1.
     """
     width, away = spread(samples).mean(), mean_ade(samples, future).mean()
     return float(width / away) if away > 0 else float("nan")
 
 
 def joint_ade(samples: Floats, future: Floats, marked: Bools) -> Floats:
-    """Each agent's error in the one sample that is best for its whole scene, [B, A].
+    """Average displacement error in the sample that is best for the whole scene (JADE), [B, A].
 
-    Its mean over agents is the field's JADE with scenes weighted by their agents; it is never
+    Its mean over agents is the JADE of the field with scenes weighted by their agents. It is never
     below the mean of `min_ade`.
 
     Args:
-        samples: Joint samples, sample s of all agents being one future, [S, B, A, F, D].
-        future: What happened, [B, A, F, D].
-        marked: Agents that count, [B, A]; the others are NaN in the result.
+        samples: Joint samples, [S, B, A, F, D]: sample s of all agents is one future.
+        future: True positions, [B, A, F, D].
+        marked: Agents that count, [B, A]; the result is NaN for the others.
 
     Source: Weng et al. 2023, "Joint metrics matter: a better standard for trajectory forecasting".
     """
@@ -180,27 +177,29 @@ def joint_ade(samples: Floats, future: Floats, marked: Bools) -> Floats:
 
 
 def joint_fde(samples: Floats, future: Floats, marked: Bools) -> Floats:
-    """Each agent's last error in the sample that ends best for its whole scene, [B, A]."""
+    """Final displacement error in the sample that ends best for the whole scene (JFDE), [B, A]."""
     return _of_best_scene(_errors(samples, future)[..., -1], marked)
 
 
 def collision_rate(samples: Floats, marked: Bools, within: float = 0.2) -> Floats:
-    """Share of the joint samples in which an agent comes too close to another one, [B, A].
+    """Share of the joint samples in which an agent collides with another one, [B, A].
 
-    Two agents collide if they are nearer than `within` at any time from the first forecast step to
-    the last, each moving straight between its steps. Without others the rate is 0.
+    Two agents collide if they come nearer than `within` between the first and the last forecast
+    step, with straight motion between steps. An agent without others has rate 0.
 
     Args:
         samples: Joint samples, [S, B, A, F, D].
-        marked: Agents that count, [B, A]; the others are NaN in the result.
-        within: Distance.
+        marked: Agents that count, [B, A]; the result is NaN for the others.
+        within: Distance of a collision.
     """
-    scene, one, other = np.nonzero(np.triu(marked[:, :, None] & marked[:, None, :], 1))
+    scene, first_agent, second_agent = np.nonzero(
+        np.triu(marked[:, :, None] & marked[:, None, :], 1)
+    )
     touched = np.zeros(samples.shape[:3], bool)
     low, high = samples.min(-2) - within, samples.max(-2)
     size = max(1, BUDGET // max(1, samples[:, :1, :1].size))
     for first in range(0, len(scene), size):
-        b, i, j = (index[first : first + size] for index in (scene, one, other))
+        b, i, j = (index[first : first + size] for index in (scene, first_agent, second_agent))
         boxes_meet = (low[:, b, i] < high[:, b, j]) & (low[:, b, j] < high[:, b, i])
         draw, pair = np.nonzero(boxes_meet.all(-1))
         b, i, j = b[pair], i[pair], j[pair]
@@ -211,9 +210,9 @@ def collision_rate(samples: Floats, marked: Bools, within: float = 0.2) -> Float
 
 
 def mean_speed(past: Floats) -> Floats:
-    """Mean distance covered per step of a past, [*, T, D] -> [*], in its unit per step.
+    """Mean displacement per step of pasts, [*, T, D] -> [*], in their unit.
 
-    A step counts if both its ends were seen; a past without any has speed 0.
+    Steps with an unobserved end do not count; a past without any other step has speed 0.
     """
     lengths = np.sqrt(np.square(np.diff(past, axis=-2)).sum(-1))
     seen = np.isfinite(lengths)
@@ -222,11 +221,11 @@ def mean_speed(past: Floats) -> Floats:
 
 
 def energy_distance(first: Floats, second: Floats, chunk: int = 2048) -> float:
-    """Unbiased energy distance of two sample sets, in the unit of the samples.
+    """Unbiased energy distance between two sets of samples, in their unit.
 
-    `2 E|X - Y| - E|X - X'| - E|Y - Y'|` with |.| over everything but the first axis. Its mean is
-    zero where the distributions agree and positive anywhere else, so a finite set of samples from
-    the same distribution also gives values slightly below zero. A NaN sample gives NaN.
+    `2 E|X - Y| - E|X - X'| - E|Y - Y'|`, with the norm over all but the first axis. Its mean is 0
+    for equal distributions and positive otherwise; a finite set may give a value slightly below 0.
+    A NaN gives NaN.
 
     Args:
         first: Samples of one distribution, [S, ...].
@@ -234,7 +233,7 @@ def energy_distance(first: Floats, second: Floats, chunk: int = 2048) -> float:
         chunk: Rows compared at once; memory grows with its square.
 
     Raises:
-        TrajflowError: If a set holds fewer than two samples or the samples differ in shape.
+        TrajflowError: A set holds fewer than two samples, or the samples differ in shape.
 
     Source: Szekely and Rizzo 2013, "Energy statistics: a class of statistics based on distances".
     """
@@ -244,10 +243,10 @@ def energy_distance(first: Floats, second: Floats, chunk: int = 2048) -> float:
 
 
 def deviation_ratio(samples: Floats, truth: Floats) -> float:
-    """Total standard deviation of the samples [S, ...] over that of the truth [N, ...].
+    """Total standard deviation of samples [S, ...] over that of the truth [N, ...].
 
     Raises:
-        TrajflowError: If a set holds fewer than two samples or the samples differ in shape.
+        TrajflowError: A set holds fewer than two samples, or the samples differ in shape.
     """
     x, y = _flat_pair(samples, truth)
     return float(np.sqrt(x.var(0, ddof=1).sum() / y.var(0, ddof=1).sum()))
@@ -257,12 +256,11 @@ def _length(vectors: Floats) -> Floats:
     return np.sqrt(_dot(vectors, vectors))
 
 
-def _dot(one: Floats, other: Floats) -> Floats:
-    return np.asarray(np.einsum("...d,...d->...", one, other))
+def _dot(first: Floats, second: Floats) -> Floats:
+    return np.asarray(np.einsum("...d,...d->...", first, second))
 
 
 def _path_length(paths: Floats) -> Floats:
-    """Root of the sum of squares of all F * D numbers of each path [..., F, D]."""
     return np.asarray(np.sqrt(np.einsum("...fd,...fd->...", paths, paths)))
 
 
@@ -272,13 +270,13 @@ def _errors(samples: Floats, future: Floats) -> Floats:
 
 
 def _of_best_scene(errors: Floats, marked: Bools) -> Floats:
-    """The errors [S, B, A] of the sample with the least sum over the marked agents, [B, A]."""
+    """Errors [S, B, A] of the sample with the least sum over the marked agents, [B, A]."""
     best = np.where(marked, errors, 0.0).sum(-1).argmin(0)
     return np.where(marked, errors[best, np.arange(len(best))], np.nan)
 
 
 def _path_spread(samples: Floats, weights: Floats | None = None) -> Floats:
-    """Mean length between the paths of all pairs of different samples, or weighted, [*, A]."""
+    """Mean distance between the paths of two different samples, or of two weighted ones, [*, A]."""
     from scipy.spatial.distance import pdist
 
     count, lead = len(samples), samples.shape[1:-2]
@@ -287,17 +285,17 @@ def _path_spread(samples: Floats, weights: Floats | None = None) -> Floats:
     paths = np.moveaxis(samples.reshape(count, -1, samples.shape[-2] * samples.shape[-1]), 1, 0)
     distances = [pdist(path) for path in np.ascontiguousarray(paths)]
     if weights is None:
-        return np.array([one.mean() for one in distances]).reshape(lead)
-    one, other = np.triu_indices(count, 1)
+        return np.array([first.mean() for first in distances]).reshape(lead)
+    first, second = np.triu_indices(count, 1)
     share = weights.reshape(count, -1).T
-    twice = [2 * (d * w[one] * w[other]).sum() for d, w in zip(distances, share, strict=True)]
+    twice = [2 * (d * w[first] * w[second]).sum() for d, w in zip(distances, share, strict=True)]
     return np.array(twice).reshape(lead)
 
 
 def _between(
     samples: Floats, distance: Callable[[Floats], Floats], weights: Floats | None = None
 ) -> Floats:
-    """Mean distance over all pairs of different samples, or over all weighted pairs, [*, A]."""
+    """Mean distance over pairs of different samples, or over weighted pairs, [*, A]."""
     count, lead = len(samples), samples.shape[1:-2]
     share = 1 / max(1, count * (count - 1))
     root = np.full((count, *lead), np.sqrt(share)) if weights is None else weights
@@ -315,7 +313,7 @@ def _between(
 
 
 def _nearest(distances: Floats) -> Floats:
-    """Least distance to the origin of each of the polylines [N, F, D], [N]."""
+    """Least distance to the origin of polylines [N, F, D], [N]."""
     if distances.shape[-2] == 1:
         return _length(distances[..., 0, :])
     begin, along = distances[..., :-1, :], np.diff(distances, axis=-2)
@@ -325,7 +323,7 @@ def _nearest(distances: Floats) -> Floats:
 
 
 def _flat_pair(first: Floats, second: Floats) -> tuple[Floats, Floats]:
-    """Both sets as rows about one common centre, [S, D] and [N, D]."""
+    """Both sets as rows, [S, D] and [N, D], relative to one centre."""
     shapes = f"got {list(np.shape(first))} and {list(np.shape(second))}"
     if min(len(first), len(second)) < 2:
         raise TrajflowError(f"each set needs at least 2 samples, {shapes}; draw more")
@@ -342,7 +340,7 @@ def _mean_within(x: Floats, chunk: int) -> float:
 
 
 def _distances(x: Floats, y: Floats, chunk: int) -> float:
-    """Sum of the distances of all pairs; a row is at no distance from itself."""
+    """Sum of the distances of all pairs of rows."""
     total = 0.0
     for i in range(0, len(x), chunk):
         a = x[i : i + chunk]

@@ -1,4 +1,4 @@
-"""What people did at a place earlier: tracks that were watched, and those like an agent's own."""
+"""Memory of a place: looks up tracks observed there earlier that resemble an agent's own."""
 
 from __future__ import annotations
 
@@ -19,36 +19,35 @@ from trajflow.errors import ConfigError, DataError, TrajflowError
 from trajflow.io import read_whole, write_whole
 from trajflow.types import Bools, Floats, Ints
 
+# Radius of a lookup, in typical displacements per step.
 RADIUS = 8.5
-"""Distance within which others count as having been here, in typical displacements per step."""
+# Cost of a future that was not observed; the cost of a distance of `RADIUS` is 1.
 UNKNOWN = 1.0
-"""What a future that was not seen costs, where the whole radius costs 1: half of it, half of it."""
+# Speed, over the typical one, above which an agent has a heading.
 MOVING = 0.2
-"""Displacement per step, over the typical one, above which an agent moves and has a heading."""
+# Least cosine between the headings of two moving agents: 60 degrees.
 COSINE = 0.5
-"""Least cosine between the headings of two that move: 60 degrees."""
+# Number of observations over which a velocity is measured.
 SPAN = 2
-"""Observations back to which a displacement per step is measured."""
+# A track ends after this many steps without an observation.
 GAP = 8
-"""Steps without an observation after which a track does not go on."""
+# Newest observations that are looked at in a cell, to bound the cost of crowded cells.
 CANDIDATES = 4096
-"""Newest observations of a cell that are looked at, so that a crowded cell costs no more."""
+# Sort the best observations first: they nearly always belong to enough tracks.
 SHORTLIST = 128
-"""Best observations that are sorted first; they nearly always are of tracks enough."""
 FORMAT = 1
+# Most bytes of a saved place.
 LARGEST = 1 << 31
-"""Most bytes of a saved place."""
 
 
 class Place:
-    """Tracks that were watched at one or several scenes, and what followed where others were.
+    """Tracks observed at one or several scenes, and what followed where others were.
 
-    Observations are only ever added, step by step; beyond `max_observations` the oldest are
-    forgotten. A lookup sees nothing at or after its own present, nothing of the agent itself, and
-    nothing of another scene, so a place may also hold a recording that goes on after the present.
-    Threads may push and look up at the same time.
+    Observations are added step by step; beyond `max_observations` the oldest are dropped. A lookup
+    uses only observations before its own present, of other agents and of the same scene. A place
+    may therefore hold a recording that continues after the present. It is safe for several threads.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> place = Place(scale=1.0)
         >>> for step in range(6):
@@ -59,8 +58,8 @@ class Place:
 
     Attributes:
         scale: Typical displacement per step, in the unit of the positions.
-        max_observations: Observations that are kept at most.
-        max_age: Steps after which an observation is no longer looked at; None: never.
+        max_observations: Most observations in memory.
+        max_age: Age in steps after which an observation is ignored; None: never.
     """
 
     def __init__(
@@ -70,14 +69,14 @@ class Place:
         max_observations: int = 500_000,
         max_age: int | None = None,
     ) -> None:
-        """An empty place.
+        """Create an empty place.
 
         Args:
-            scale: Typical displacement per step; `Predictor.displacement_scale` of the model that
-                will look here.
+            scale: Typical displacement per step: `Predictor.displacement_scale` of the model that
+                uses the place.
             dims: Coordinates D, 2 or 3.
-            max_observations: Observations that are kept.
-            max_age: Steps after which an observation is no longer looked at; None: never.
+            max_observations: Most observations in memory.
+            max_age: Age in steps after which an observation is ignored; None: never.
 
         Raises:
             ConfigError: A number is out of bounds.
@@ -95,7 +94,7 @@ class Place:
         self._clear()
 
     def __len__(self) -> int:
-        """Observations that are kept."""
+        """Number of observations in memory."""
         return min(self._pushed, self.max_observations)
 
     def __repr__(self) -> str:
@@ -103,33 +102,33 @@ class Place:
 
     @property
     def scenes(self) -> list[str]:
-        """Names of the scenes that were watched."""
+        """Names of the scenes."""
         return list(self._scenes)
 
     def latest(self, scene: str = "") -> int:
-        """The last step that was pushed of a scene; -1 before the first."""
+        """The last step of a scene; -1 before the first."""
         code = self._scenes.get(scene)
         return -1 if code is None else self._latest[code]
 
     def push(self, scene: str, step: int, agents: Sequence[Hashable], positions: ArrayLike) -> None:
-        """Add where agents were at a step.
+        """Add the positions of agents at a step.
 
         Args:
-            scene: Name of the scene; agents, steps and coordinates of two scenes have nothing to
-                do with each other.
-            step: Number of the step, above all before it in this scene. A step is as long as
-                those of the model.
-            agents: Who was seen, each once. Ids are kept as `repr` writes them.
-            positions: Where, [A, D]; one that is not finite is left out.
+            scene: Name of the scene. Agents, steps and coordinates of different scenes are
+                unrelated.
+            step: Number of the step, above all earlier ones of the scene. A step is as long as the
+                model's.
+            agents: Ids of the observed agents, each once. They are stored as `repr` writes them.
+            positions: Positions, [A, D]; those that are not finite are ignored.
 
         Raises:
-            TrajflowError: The step is not after the last one, an id is there twice, or the
-                positions do not fit.
+            TrajflowError: The step is not after the last one, an id is repeated, or the positions
+                do not fit the agents.
         """
         self._push(scene, step, [_name(agent) for agent in agents], positions)
 
     def _push(self, scene: str, step: int, names: list[str], positions: ArrayLike) -> None:
-        """As `push`, of agents by their ids as text."""
+        """As `push`, with ids as text."""
         points = np.asarray(positions, float).reshape(-1, self.dims) if len(names) else None
         if points is not None and len(points) != len(names):
             raise TrajflowError(f"{len(names)} agents have {len(points)} positions")
@@ -163,22 +162,22 @@ class Place:
         count: int,
         horizon: int,
     ) -> Ints:
-        """Observations of others who were here and went the same way, at most `count`, the best.
+        """Observations of others near a position with similar heading and speed, the best first.
 
-        At most one of each track, by distance, heading, speed and how much of what followed is
-        known; of equal ones the latest. The order depends on nothing at or after the present.
+        There is at most one for each track. They are ordered by distance, heading, speed, and how
+        many of the following steps were observed; among equals the latest comes first.
 
         Args:
             scene: Name of the scene.
-            position: Where the agent is, [D].
-            velocity: Its displacement per step, [D]; NaN where unknown.
-            now: The present step; only earlier ones are looked at.
-            agent: Who looks; its own track is left out.
-            count: How many at most.
-            horizon: Steps F that shall follow.
+            position: Position of the agent, [D].
+            velocity: Its displacement per step, [D]; NaN if unknown.
+            now: The present step; only earlier ones are used.
+            agent: Id of the agent, whose own track is ignored.
+            count: Most observations.
+            horizon: Following steps F.
 
         Returns:
-            Numbers of observations for `paths`, [N].
+            Indices of observations for `paths`, [N].
         """
         with self._lock:
             code = self._scenes.get(scene)
@@ -188,34 +187,34 @@ class Place:
             own = self._tracks.get((code, _name(agent)), -1)
             rows, cost = self._alike(rows, own, position, velocity)
             for most in (SHORTLIST, len(rows)):
-                some = slice(None)
+                shortlist = slice(None)
                 if most < len(rows):
                     # With those that are equal to the last of them, so that no order matters.
-                    some = cost <= np.partition(cost, most)[most]
-                found = self._best_of_each(rows[some], cost[some], now, horizon)
-                if len(found) >= count:
+                    shortlist = cost <= np.partition(cost, most)[most]
+                best = self._best_of_each(rows[shortlist], cost[shortlist], now, horizon)
+                if len(best) >= count:
                     break
-            return found[:count]
+            return best[:count]
 
     def paths(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
-        """The tracks around some observations, cut at the present.
+        """The tracks around observations, up to the present.
 
         Args:
-            rows: Numbers of observations from `near`, [N]; -1 for none.
-            now: The present of each, [N].
+            rows: Indices of observations from `near`, [N]; -1 for none.
+            now: The present step of each, [N].
             history: Steps T up to the observation.
             horizon: Steps F after it.
 
         Returns:
-            Positions and how many steps ago they were, [N, T + F, D + 1]; NaN where nobody was
-            seen, and at all steps from the present on.
+            Positions and their age in steps, [N, T + F, D + 1]; NaN where not observed, and from
+            the present on.
         """
         with self._lock:
             r, result = self._rows, np.full((len(rows), history + horizon, self.dims + 1), np.nan)
-            some = np.flatnonzero(rows >= 0)
-            here = r.step[rows[some]]
+            valid = np.flatnonzero(rows >= 0)
+            here = r.step[rows[valid]]
             for link, length in ((r.before, history), (r.after, horizon + 1)):
-                who, row = some, rows[some]
+                who, row = valid, rows[valid]
                 for _ in range(length):
                     kept = row >= 0
                     who, row = who[kept], row[kept]
@@ -227,7 +226,7 @@ class Place:
                     result[who, slot, :-1] = r.position[row]
                     result[who, slot, -1] = now[who] - r.step[row]
                     row = link[row]
-            assert (here < now[some]).all()
+            assert (here < now[valid]).all()
             return result
 
     def recall(
@@ -239,19 +238,20 @@ class Place:
         count: int,
         horizon: int,
     ) -> Floats:
-        """What others did who were where each agent is now, and went the same way.
+        """Look up the tracks of others that were where each agent is now, with a similar heading.
 
         Args:
-            scene: Name of the scene, or of each agent's.
-            past: Positions at the last T steps, the present last, [N, T, D]; NaN where unseen.
+            scene: Name of the scene, or of each agent's scene.
+            past: Positions at the last T steps, the present last, [N, T, D]; NaN where not
+                observed.
             now: The present step, or that of each agent, [N].
-            agents: The ids of the N agents.
-            count: Most tracks K for each.
-            horizon: Steps F that follow.
+            agents: Ids of the N agents.
+            count: Most tracks K for each agent.
+            horizon: Following steps F.
 
         Returns:
-            Positions, and how many steps before the present they were, over the T + F steps around
-            the nearest observation of each track, [N, K, T + F, D + 1]; NaN where nobody was seen.
+            Positions and their age in steps, over T + F steps around the nearest observation of
+            each track, [N, K, T + F, D + 1]; NaN where not observed.
         """
         present = np.broadcast_to(np.asarray(now, np.int64), (len(past),))
         with self._lock:
@@ -267,16 +267,16 @@ class Place:
         count: int,
         horizon: int,
     ) -> Ints:
-        """The observations of `near` for N agents, [N, K], -1 where there are fewer.
+        """The observations of `near` for N agents, [N, K]; -1 if there are fewer.
 
-        Arguments are those of `recall`.
+        The arguments are those of `recall`.
         """
         scenes = [scene] * len(past) if isinstance(scene, str) else scene
         rows = np.full((len(past), count), -1)
         requests = zip(scenes, *motion(past), now.tolist(), agents, strict=True)
         for k, (name, position, velocity, step, agent) in enumerate(requests):
-            one = self.near(name, position, velocity, step, agent, count, horizon)
-            rows[k, : len(one)] = one
+            observations = self.near(name, position, velocity, step, agent, count, horizon)
+            rows[k, : len(observations)] = observations
         return rows
 
     def recalled(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
@@ -288,8 +288,8 @@ class Place:
         """This place at a scene and a step, for `Predictor.predict`.
 
         Args:
-            scene: Name of the scene, or of each scene that is forecast.
-            now: The present step; None: the last one that was pushed.
+            scene: Name of the scene, or of each forecast scene.
+            now: The present step; None: the last one of the scene.
         """
         return Moment(self, scene, now)
 
@@ -330,10 +330,10 @@ class Place:
 
     @classmethod
     def load(cls, path: str | Path) -> Place:
-        """A place from a file of `save`.
+        """Read a place from a file written by `save`.
 
         Raises:
-            DataError: There is none, or it is damaged.
+            DataError: There is no such file, or it is damaged.
         """
         try:
             content = read_whole(Path(path), LARGEST)
@@ -358,7 +358,7 @@ class Place:
         names = ("step", "track", "number", "position", "velocity")
         step, track, number, position, velocity = (arrays[name] for name in names)
         count, scenes = len(step), [str(name) for name in facts["scenes"]]
-        flat = all(one.shape == (count,) for one in (track, number))
+        flat = all(array.shape == (count,) for array in (track, number))
         if not flat or not position.shape == velocity.shape == (count, place.dims):
             raise ValueError("its arrays do not fit together")
         if count > place.max_observations or not np.isfinite(position).all():
@@ -368,10 +368,10 @@ class Place:
         scene = np.asarray(facts["scene_of"], np.int64).reshape(-1)[track]
         changes = (np.diff(scene) != 0) | (np.diff(step) != 0)
         for rows in np.split(np.arange(count), np.flatnonzero(changes) + 1) if count else ():
-            agents = [facts["agents"][one] for one in track[rows].tolist()]
+            agents = [facts["agents"][array] for array in track[rows].tolist()]
             place._push(scenes[scene[rows[0]]], int(step[rows[0]]), agents, position[rows])
         place._latest = [int(facts["latest"][code]) for code in range(len(scenes))]
-        # What the rows that were forgotten have left: displacements, and who came first.
+        # Velocities and track numbers may rest on rows dropped before the place was saved.
         place._rows.velocity[:count], place._rows.track[:count] = velocity, number
         place._tracks = {key: int(number[row]) for key, row in place._last.items()}
         place._names = {code: key for key, code in place._tracks.items()}
@@ -379,7 +379,7 @@ class Place:
         return place
 
     def after_fork(self) -> None:
-        """Go on in a forked child: with what was pushed, unless a thread was about to push."""
+        """Make the place usable in a forked child; it is emptied if another thread was pushing."""
         if self._lock.acquire(blocking=False):
             self._lock.release()
         else:
@@ -444,7 +444,7 @@ class Place:
     def _candidates(self, scene: int, position: Floats, now: int) -> Ints:
         """The newest observations before the present in the cells around a position, [N]."""
         _, x, y = self._cell(scene, position)
-        found = []
+        cells = []
         for i in (x - 1, x, x + 1):
             for j in (y - 1, y, y + 1):
                 if (cell := self._cells.get((scene, i, j))) is not None:
@@ -453,11 +453,11 @@ class Place:
                     oldest = now if self.max_age is None else now - self.max_age
                     first, last = np.searchsorted(self._rows.step[rows], (oldest, now)).tolist()
                     first = 0 if self.max_age is None else first
-                    found.append(rows[max(first, last - CANDIDATES) : last])
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+                    cells.append(rows[max(first, last - CANDIDATES) : last])
+        return np.concatenate(cells) if cells else np.zeros(0, np.int64)
 
     def _best_of_each(self, rows: Ints, cost: Floats, now: int, horizon: int) -> Ints:
-        """The best row of each track, the best of all first."""
+        """The best row of each track, best first."""
         track, step = self._rows.track[rows], self._rows.step[rows]
         cost = cost + UNKNOWN * (1 - self._followed(rows, now, horizon) / horizon)
         # Equal costs are common where people stand: the order must not be that of the index.
@@ -466,7 +466,7 @@ class Place:
         return np.asarray(rows[order[first]])
 
     def _followed(self, rows: Ints, now: int, horizon: int) -> Ints:
-        """Observations before the present in the steps F after rows [N], [N]."""
+        """Number of observations before the present in the F steps after rows [N], [N]."""
         r = self._rows
         count, end = np.zeros(len(rows), np.int64), np.minimum(r.step[rows] + horizon, now - 1)
         who, row = np.arange(len(rows)), rows
@@ -480,7 +480,7 @@ class Place:
     def _alike(
         self, rows: Ints, own: int, position: Floats, velocity: Floats
     ) -> tuple[Ints, Floats]:
-        """Those of the rows [N] that are near and go the same way, and how far off each is."""
+        """The rows [N] that are near and have a similar heading, and their costs."""
         r = self._rows
         square = _squares(r.position[rows] - position) / (RADIUS * self.scale) ** 2
         near = square <= 1
@@ -502,7 +502,7 @@ class Place:
         return rows[kept], cost[kept]
 
     def _in_order(self) -> Ints:
-        """All observations in the order in which they were pushed, [N]."""
+        """All observations in the order of their pushes, [N]."""
         oldest = self._pushed % self.max_observations if self._pushed > len(self) else 0
         return (np.arange(len(self)) + oldest) % self.max_observations
 
@@ -516,16 +516,16 @@ class Moment:
     now: int | None = None
 
     def recall(self, past: Floats, agents: Sequence[Hashable], count: int, horizon: int) -> Floats:
-        """What others did who were where the agents of B scenes are, [B, A, K, T + F, D + 1].
+        """Look up the tracks of others for the agents of B scenes, [B, A, K, T + F, D + 1].
 
         Args:
             past: Positions at the last T steps, [B, A, T, D].
             agents: Ids of the A agents.
-            count: Most tracks K for each.
-            horizon: Steps F that follow.
+            count: Most tracks K for each agent.
+            horizon: Following steps F.
 
         Raises:
-            ConfigError: The names of scenes or the ids do not fit the pasts.
+            ConfigError: The number of scene names or ids does not fit the pasts.
         """
         scenes = [self.scene] * len(past) if isinstance(self.scene, str) else list(self.scene)
         if len(scenes) != len(past):
@@ -533,19 +533,19 @@ class Moment:
         if len(agents) != past.shape[1]:
             raise ConfigError(
                 f"a forecast with a place needs agents=, the ids of its {past.shape[1]} agents as "
-                f"they were pushed, so that nobody's own track is taken; got {len(agents)}"
+                f"they were pushed, so that no agent recalls its own track; got {len(agents)}"
             )
         parts = []
-        for name, one in zip(scenes, past, strict=True):
+        for name, scene_past in zip(scenes, past, strict=True):
             now = self.place.latest(name) if self.now is None else self.now
-            parts.append(self.place.recall(name, one, now, agents, count, horizon))
+            parts.append(self.place.recall(name, scene_past, now, agents, count, horizon))
         shape = (0, past.shape[1], count, past.shape[2] + horizon, past.shape[3] + 1)
         return np.stack(parts) if parts else np.zeros(shape)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """N observations: where, how fast, when, of which track, and its rows before and after."""
+    """N observations, each with its neighbors in its track."""
 
     position: Floats
     velocity: Floats
@@ -561,7 +561,7 @@ class _Rows:
         return cls(*points, *(np.full(count, -1, np.int64) for _ in range(5)))
 
     def grown(self, count: int) -> _Rows:
-        """The same with room for so many."""
+        """A copy with space for `count` observations."""
         larger = _Rows.empty(count, self.position.shape[1])
         for name, column in vars(self).items():
             getattr(larger, name)[: len(column)] = column
@@ -569,22 +569,22 @@ class _Rows:
 
 
 def moments(scene: Ints, step: Ints) -> Iterable[Ints]:
-    """Rows of each moment of observations [N], scene by scene in the order of their steps."""
+    """Rows of each moment of observations [N], ordered by scene and step."""
     order = np.lexsort((step, scene))
     change = (np.diff(scene[order]) != 0) | (np.diff(step[order]) != 0)
     return [] if not len(order) else np.split(order, np.flatnonzero(change) + 1)
 
 
 def _name(agent: Hashable) -> str:
-    """An id as text; 7 and "7" are two."""
+    """An id as text that distinguishes 7 from "7"."""
     return repr(agent.item() if isinstance(agent, np.generic) else agent)
 
 
 def motion(past: Floats) -> tuple[Floats, Floats]:
     """Present positions [N, D] and displacements per step [N, D] of pasts [N, T, D].
 
-    An agent that is not seen now went on as before. The displacement is that since two seen steps
-    before the last, or one; NaN where there is none.
+    An agent that is not observed now is extrapolated. The displacement is measured over the last
+    two observations before the last one, or over one; NaN without any.
     """
     seen = np.asarray(np.isfinite(past).all(-1))
     steps = np.arange(past.shape[1])
@@ -592,7 +592,7 @@ def motion(past: Floats) -> tuple[Floats, Floats]:
     agent = np.arange(len(past))
 
     def step_of(number: int) -> Ints:
-        """The step of the observation so many before the last; -1 where there is none."""
+        """Step of the observation `number` before the last; -1 if there is none."""
         chosen: Bools = seen & (back == number + 1)
         return np.asarray(np.where(chosen, steps, -1).max(1, initial=-1))
 
@@ -608,7 +608,10 @@ def motion(past: Floats) -> tuple[Floats, Floats]:
 
 
 def _squares(vectors: Floats) -> Floats:
-    """Squared lengths of vectors [*, D], [*]; each as exact as alone, in whatever company."""
+    """Squared lengths of vectors [*, D], [*].
+
+    Summed by hand: the rounding of numpy's sum may depend on the number of rows.
+    """
     total = vectors[..., 0] * vectors[..., 0]
     for axis in range(1, vectors.shape[-1]):
         total = total + vectors[..., axis] * vectors[..., axis]

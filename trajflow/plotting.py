@@ -13,6 +13,7 @@ from trajflow.calibration import LEVELS, Region
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import DataError
 from trajflow.reliability import Reliability
+from trajflow.remote import refuse_url
 from trajflow.text import safe
 from trajflow.types import Batch, Floats
 
@@ -30,6 +31,7 @@ def check_suffix(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"a picture ends in {', '.join(SUFFIXES)}; got {path.name!r}")
+    refuse_url(path)
     if not path.parent.is_dir():
         raise DataError(f"no folder {path.parent} for the picture; make it first")
 

@@ -1,4 +1,4 @@
-"""How often regions hold on people they were not fitted on, before and after calibration."""
+"""Measures how often prediction regions contain the truth, before and after calibration."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +14,15 @@ KINDS = ("endpoint", "each", "path")
 
 @dataclass(frozen=True)
 class Reliability:
-    """Shares of the truths inside regions at `LEVELS`, of Q levels.
+    """Share of truths inside prediction regions at Q `LEVELS`.
 
     Attributes:
-        inside: By kind of region ("endpoint"; "each", the mean over the steps; "path") and who
-            says how wide it is ("own": the samples; "calibrated"), the shares of the levels with
-            every person counting once ("people") and every window ("windows"), [Q] each.
-        radius: Mean radius of the endpoint's region by who says it, [Q]; people count once.
-        people: Distinct agents.
-        windows: Forecasts.
+        inside: Shares [Q] by kind of region ("endpoint"; "each", the mean over steps; "path"), by
+            source of the radius ("own": the samples; "calibrated"), and by weighting ("people":
+            every person counts once; "windows").
+        radius: Mean radius at the last step by source, [Q]; every person counts once.
+        people: Number of agents.
+        windows: Number of forecasts.
     """
 
     inside: dict[str, dict[str, dict[str, Floats]]]
@@ -31,76 +31,79 @@ class Reliability:
     windows: int
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, in values that JSON can hold; an infinite radius is null."""
+        """The values as JSON can hold them; an infinite radius is null."""
         shares = {
             kind: {
-                who: {by: one.round(6).tolist() for by, one in two.items()}
-                for who, two in both.items()
+                source: {by: shares_at.round(6).tolist() for by, shares_at in weightings.items()}
+                for source, weightings in sources.items()
             }
-            for kind, both in self.inside.items()
+            for kind, sources in self.inside.items()
         }
         radius = {
-            who: [float(r) if np.isfinite(r) else None for r in one]
-            for who, one in self.radius.items()
+            source: [float(r) if np.isfinite(r) else None for r in shares_at]
+            for source, shares_at in self.radius.items()
         }
         counts = {"people": self.people, "windows": self.windows}
         return {**counts, "levels": LEVELS.tolist(), "inside": shares, "radius": radius}
 
 
 def check(calibration: Calibration, evidence: Evidence) -> Reliability:
-    """Hold a calibration against other people than it was fitted on."""
-    return _told(evidence, _calibrated_radii(calibration, evidence))
+    """Measure a calibration on other people than it was fitted on."""
+    return _reliability(evidence, _calibrated_radii(calibration, evidence))
 
 
 def cross_check(evidence: Evidence, typical_spread: Floats, seed: int = 0) -> Reliability:
-    """Fit on one half of the people, look at the other half, and the other way round.
+    """Fit on one half of the people and measure on the other, both ways.
 
     Args:
-        evidence: Windows of all of them.
+        evidence: Windows of all people.
         typical_spread: Median spread of training forecasts at each step, [F].
-        seed: What the halves are drawn by.
+        seed: Seed of the halves.
 
     Raises:
         DataError: There are fewer than two people.
     """
     if evidence.people < 2:
-        raise DataError("reliability needs two people at least, one to fit on and one to look at")
+        raise DataError("reliability needs at least two people, one to fit and one to measure on")
     radii = {kind: np.empty_like(evidence.own) for kind in ("each", "path")}
     half = _halves(evidence.person, seed)
-    for held in (0, 1):
-        there = np.flatnonzero(half == held)
-        one = fit(evidence.take(np.flatnonzero(half != held)), typical_spread)
-        for kind, result in _calibrated_radii(one, evidence.take(there)).items():
-            radii[kind][:, there] = result
-    return _told(evidence, radii)
+    for side in (0, 1):
+        test = np.flatnonzero(half == side)
+        calibration = fit(evidence.take(np.flatnonzero(half != side)), typical_spread)
+        for kind, result in _calibrated_radii(calibration, evidence.take(test)).items():
+            radii[kind][:, test] = result
+    return _reliability(evidence, radii)
 
 
 def _halves(person: Ints, seed: int) -> Ints:
-    """0 or 1 for each window [N], the same for all of a person's, as evenly as people go."""
+    """0 or 1 for each window [N], the same for all windows of a person."""
     people, row = np.unique(person, return_inverse=True)
     side = np.arange(len(people)) % 2
     return np.asarray(np.random.default_rng(seed).permutation(side)[row])
 
 
 def _calibrated_radii(calibration: Calibration, evidence: Evidence) -> dict[str, Floats]:
-    """Radii at `LEVELS`, [Q, N, F], of each step and of the path."""
+    """Radii at `LEVELS`, [Q, N, F], for each step and for the path."""
     return {
         "each": np.stack([calibration.radius(evidence.spread, q, "each") for q in LEVELS]),
         "path": np.stack([calibration.radius(evidence.spread, q, "path") for q in LEVELS]),
     }
 
 
-def _told(evidence: Evidence, radii: dict[str, Floats]) -> Reliability:
+def _reliability(evidence: Evidence, radii: dict[str, Floats]) -> Reliability:
     own = {"each": evidence.own, "path": evidence.own_path}
-    both = {"own": own, "calibrated": radii}
+    sources = {"own": own, "calibrated": radii}
     return Reliability(
         inside={
-            kind: {who: _shares(evidence, said, kind) for who, said in both.items()}
+            kind: {
+                source: _shares(evidence, source_radii, kind)
+                for source, source_radii in sources.items()
+            }
             for kind in KINDS
         },
         radius={
-            who: person_means(said["each"][..., -1].T, evidence.person)
-            for who, said in both.items()
+            source: person_means(source_radii["each"][..., -1].T, evidence.person)
+            for source, source_radii in sources.items()
         },
         people=evidence.people,
         windows=len(evidence.person),

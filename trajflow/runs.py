@@ -20,6 +20,7 @@ from trajflow.manifest import (
     read_lines,
     seal_lines,
 )
+from trajflow.remote import local_copy, refuse_url
 
 if TYPE_CHECKING:
     from trajflow.datasets.loader import TrackData
@@ -58,6 +59,7 @@ class RunFolder:
             RunError: The folder exists and is not empty.
             StorageError: It cannot be written there.
         """
+        refuse_url(path)
         place = Path(os.path.realpath(path))
         beside = cls(place.with_name(f"{place.name}.{os.getpid()}.partial"))
         with storing(place):
@@ -80,7 +82,7 @@ class RunFolder:
         Raises:
             RunError: There is none, or a part of it is missing.
         """
-        place = Path(path)
+        place = local_copy(path)
         for folder in (place, place.parent):
             missing = [name for name in (CONFIG, RECORD) if not (folder / name).is_file()]
             if not missing:

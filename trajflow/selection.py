@@ -1,7 +1,7 @@
-"""A few futures that stand for many draws, and their weights.
+"""Selects a few weighted futures that represent many draws.
 
-A chosen set is not a sample: its members are apart on purpose, and only their weights say how
-likely each is.
+Selected futures are not a sample of the distribution: they are spread out on purpose, and only
+their weights say how likely each is.
 """
 
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from torch import Tensor
 from trajflow.errors import ConfigError, did_you_mean
 
 RULES = ("kmeans",)
+# Rules of version 0.1.0. They were within 1 % of k-means, and slower.
 REMOVED = ("medians", "medoids")
-"""Rules of version 0.1.0 that chose futures within 1 % of those of k-means, at a higher cost."""
+# Most numbers of draws that a CPU processes at once: they fit its cache.
 BLOCK = 1 << 18
-"""Numbers of the draws that a processor chooses from at once: what its cache holds."""
+# The same for a GPU.
 LARGE = 1 << 26
-"""The same of an accelerator: what its memory holds many times."""
+# Weight of the last step, relative to that of all steps together.
 ENDPOINT = 0.3
-"""Weight of the last step beside that of all steps together."""
+# Rounds of Lloyd's algorithm over many draws, and over weighted futures.
 ROUNDS, MERGE_ROUNDS = 8, 2
-"""How often draws are assigned and centres moved: of many draws, and of weighted futures."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """K futures of each of N agents.
+    """K weighted futures of each of N agents.
 
     Attributes:
         samples: Positions, [K, N, F, D].
-        weights: Share of the draws to which each is nearest, [K, N]; an agent's sum to one.
+        weights: Share of the draws that each future represents, [K, N], summing to 1 over K.
     """
 
     samples: Tensor
@@ -39,12 +39,12 @@ class Chosen:
 
 
 def check_rule(name: str, rules: Sequence[str] = RULES) -> None:
-    """Refuse a rule that there is not.
+    """Check the name of a selection rule.
 
     Raises:
-        ConfigError: The name is unknown, or of a rule that was removed.
+        ConfigError: There is no such rule, or it was removed.
 
-    Example:
+    Examples:
         >>> from trajflow.selection import check_rule
         >>> check_rule("kmean")
         Traceback (most recent call last):
@@ -60,10 +60,10 @@ def check_rule(name: str, rules: Sequence[str] = RULES) -> None:
 
 @torch.no_grad()
 def choose(draws: Tensor, count: int, rule: str = "kmeans") -> Chosen:
-    """The `count` futures of each agent that stand best for its draws.
+    """Select the `count` futures that represent the draws of each agent best.
 
-    Nothing is left to chance, and no agent's set depends on the others. The order of an agent's
-    draws may matter: k-means starts from the first ones, which are as good as any.
+    The result is deterministic, and an agent's futures do not depend on other agents. k-means
+    starts from the first draws, so that the order of the draws matters.
 
     Args:
         draws: Positions of exchangeable draws, [S, N, F, D].
@@ -71,7 +71,7 @@ def choose(draws: Tensor, count: int, rule: str = "kmeans") -> Chosen:
         rule: One of `RULES`.
 
     Raises:
-        ConfigError: There is no such rule, or there are fewer draws than futures wanted.
+        ConfigError: There is no such rule, or there are fewer draws than futures.
     """
     check_rule(rule)
     if not 1 <= count <= len(draws):
@@ -82,7 +82,8 @@ def choose(draws: Tensor, count: int, rule: str = "kmeans") -> Chosen:
     size = max(1, (BLOCK if draws.device.type == "cpu" else LARGE) // max(1, each))
     blocks = [_chosen(block, count) for block in torch.split(draws, size, 1)]
     return Chosen(
-        torch.cat([one.samples for one in blocks], 1), torch.cat([one.weights for one in blocks], 1)
+        torch.cat([block.samples for block in blocks], 1),
+        torch.cat([block.weights for block in blocks], 1),
     )
 
 
@@ -99,17 +100,16 @@ def _chosen(draws: Tensor, count: int) -> Chosen:
 
 
 def kmeans(draws: Tensor, count: int) -> Tensor:
-    """Centres [N, K, F, D] of the draws [N, S, F, D] after a few rounds of Lloyd's algorithm.
+    """Cluster draws [N, S, F, D] by Lloyd's algorithm into centres [N, K, F, D].
 
-    It starts from the first draws, which lie as densely as the others do; starts that are spread
-    out on purpose (k-means++, farthest points) leave too many centres in the tails of a path
-    distribution, and that is still seen after many rounds.
+    It starts from the first draws, which are distributed as all others. Spread-out starts
+    (k-means++, farthest points) leave too many centres in the tails, even after many rounds.
 
     Args:
         draws: Positions relative to the agent's mean.
-        count: Centres K.
+        count: Number of centres K.
 
-    Source: Lloyd 1982, "Least squares quantization in PCM"; of paths, Mangalam et al. 2021, "From
+    Source: Lloyd 1982, "Least squares quantization in PCM"; for paths, Mangalam et al. 2021, "From
     goals, waypoints & paths to long term human trajectory forecasting", sec. 3.4.
     """
     scale = _step_weights(draws)
@@ -125,17 +125,16 @@ def kmeans(draws: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def merge(sets: Sequence[Chosen]) -> Chosen:
-    """Sets of K weighted futures of the same agents as one such set.
+    """Merge several sets of K weighted futures of the same agents into one set.
 
-    It starts from the futures of the first set and moves each to the weighted mean of those that
-    are nearest to it, twice: futures of the sets that are much the same become their mean, as
-    members of an ensemble do.
+    It starts from the first set and moves each future to the weighted mean of the futures nearest
+    to it, twice. It is used for the members of an ensemble, whose futures are similar.
 
     Source: Lloyd 1982, "Least squares quantization in PCM".
     """
     count = len(sets[0].samples)
-    positions = torch.cat([one.samples for one in sets]).transpose(0, 1)
-    weights = torch.cat([one.weights for one in sets]).T / len(sets)
+    positions = torch.cat([chosen.samples for chosen in sets]).transpose(0, 1)
+    weights = torch.cat([chosen.weights for chosen in sets]).T / len(sets)
     middle = positions.mean(1, keepdim=True)
     scale = _step_weights(positions)
     rows = ((positions - middle) * scale).flatten(2)
@@ -150,7 +149,7 @@ def merge(sets: Sequence[Chosen]) -> Chosen:
 
 
 def _step_weights(paths: Tensor) -> Tensor:
-    """Roots of the weights of the steps of paths [N, S, F, D], broadcastable to [..., F, D]."""
+    """Roots of the step weights of paths [N, S, F, D], broadcastable to [..., F, D]."""
     weight = paths.new_ones(paths.shape[2], 1)
     weight[-1] += ENDPOINT * len(weight)
     return weight.sqrt()
@@ -163,6 +162,6 @@ def _nearest(rows: Tensor, centres: Tensor) -> Tensor:
 
 
 def _membership(index: Tensor, count: int, like: Tensor) -> Tensor:
-    """1 where a draw belongs to a centre, else 0, [N, K, S], of an index [N, S] below `count`."""
+    """1 where a draw belongs to a centre, else 0, [N, K, S], from centre indices [N, S]."""
     lead, draws = index.shape
     return like.new_zeros(lead, count, draws).scatter_(1, index[:, None], 1.0)

@@ -1,4 +1,4 @@
-"""A forecaster with scikit-learn's manners: fit a table of tracks, predict from another."""
+"""A forecaster with the interface of scikit-learn: fits and predicts data frames."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from trajflow.datasets.store import Store
     from trajflow.inference.predictor import TorchPredictor
 
+# Name of the data frame in errors.
 FRAME = Path("the data frame")
-"""What errors call the tracks."""
 
 
 class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
-    """Learns from a data frame of tracks and draws what follows another one.
+    """Fits a model to a data frame of tracks, and forecasts the tracks of another one.
 
-    A frame has one row per agent and moment: agent, time (seconds, durations or dates) or frame,
-    x, y[, z], and scene where there is more than one recording, as columns or named levels of the
-    index; `columns` gives other names.
+    A frame has one row per agent and moment. Its columns or named index levels are agent, time
+    (seconds, durations or dates) or frame, x, y[, z], and scene if there are several recordings;
+    `columns` gives other names.
 
-    Example:
+    Examples:
         >>> from trajflow import TrajectoryForecaster
         >>> TrajectoryForecaster(dt=0.4, settings=("train.epochs=5",)).get_params()["dt"]
         0.4
@@ -51,19 +51,19 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         seed: int = 0,
         out: str | None = None,
     ) -> None:
-        """Keep the parameters; nothing is read before `fit`.
+        """Store the parameters; they are checked by `fit`.
 
         Args:
-            dt: Seconds per step; guessed from the frame if None.
-            unit: Unit of the coordinates; guessed if None.
+            dt: Seconds per step; None: estimated from the frame.
+            unit: Unit of the coordinates; None: estimated.
             columns: Name in the frame of each canonical column.
             history: Past steps T; None: chosen from the tracks, as all settings that are not given.
             horizon: Future steps F; None: chosen from the tracks.
             encoder: Name of the encoder.
             preset: Member of the flow family.
-            settings: Further settings as words, "train.epochs=5".
+            settings: Further settings, such as "train.epochs=5".
             seed: Seed of the split, the weights and the noise.
-            out: Run folder to keep; a temporary one if None.
+            out: Run folder; None: a temporary one.
         """
         self.dt, self.unit, self.columns = dt, unit, columns
         self.history, self.horizon = history, horizon
@@ -71,10 +71,10 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         self.seed, self.out = seed, out
 
     def fit(self, frame: pd.DataFrame, y: object = None) -> TrajectoryForecaster:
-        """Learn from a frame of tracks, split as `trajflow train` does; `split_` says how.
+        """Fit a frame of tracks, split as by `trajflow train`; `split_` describes the split.
 
         Raises:
-            TrajflowError: The frame is not a table of tracks, or a setting is wrong.
+            TrajflowError: The frame is not a table of tracks, or a setting is invalid.
         """
         from trajflow.config import Config
         from trajflow.inference.predictor import TorchPredictor
@@ -95,7 +95,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         config = Config.load(None, words)
         with tempfile.TemporaryDirectory() as folder:
             store = self._store(frame, Path(folder))
-            plan, data = planned(config, store)
+            plan, data, _ = planned(config, store)
             out = self.out or str(Path(folder) / "run")
             description = data.describe()
             self.split_ = split_line(description)
@@ -110,19 +110,20 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
     def predict(
         self, frame: pd.DataFrame, samples: int = 20, unit: str | None = None
     ) -> pd.DataFrame:
-        """Draw what follows the last step of each agent of a frame.
+        """Forecast each agent of a frame from its last step on.
 
-        The frame is read as the one given to `fit`: with its columns, unit and step.
+        The frame must have the columns, unit and step of the one given to `fit`.
 
         Args:
             frame: Tracks.
             samples: Futures of each agent.
-            unit: Unit of the coordinates; None: that of `fit`, and a frame that moves as if it
-                were in another one is refused.
+            unit: Unit of the coordinates; None: that of `fit`, and a frame whose speeds suggest
+                another unit is refused.
 
         Returns:
             One row per agent, sample and step: scene, agent, issued_at, lead, sample, step, time,
-            x, y[, z]; see `Futures.to_frame`.
+                x, y[,
+            z]; see `Futures.to_frame`.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -171,7 +172,7 @@ def with_index(frame: object) -> pd.DataFrame:
     """A data frame with the named levels of its index as columns.
 
     Raises:
-        DataError: It is no data frame.
+        DataError: It is not a data frame.
     """
     import pandas as pd
 
@@ -182,18 +183,19 @@ def with_index(frame: object) -> pd.DataFrame:
 
 
 def write_columns(frame: pd.DataFrame, columns: Mapping[str, str], path: Path) -> None:
-    """Write columns of a data frame as Parquet that an import can read.
+    """Write columns of a data frame to a Parquet file that can be imported.
 
-    Cells of several types in one column become text, durations become seconds, and a missing
-    cell (None, NaN, NA or masked) stays missing.
+    Columns of mixed types become text, durations become seconds, and missing cells (None, NaN, NA
+    or masked) stay missing.
 
     Args:
         frame: The data frame.
-        columns: Name of each canonical column that is written.
+        columns: Name in the frame of each canonical column.
         path: The file.
 
     Raises:
-        DataError: A column holds what is no text, number or time, or two ids look alike.
+        DataError: A column has other cells than text, numbers and times, or two ids become the same
+            text.
     """
     import pyarrow as pa
     from pyarrow.parquet import write_table
@@ -215,7 +217,7 @@ def write_columns(frame: pd.DataFrame, columns: Mapping[str, str], path: Path) -
 
 
 def _readable(column: pd.Series[Any], ids: bool) -> pd.Series[Any]:
-    """A column whose cells are of one type that Parquet has."""
+    """A column with cells of one type that Parquet supports."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.SparseDtype):
@@ -239,18 +241,18 @@ def _readable(column: pd.Series[Any], ids: bool) -> pd.Series[Any]:
 
 
 def _check_ids(ids: pd.Series[Any]) -> None:
-    """Refuse ids that are different but the same as text, such as 1 and "1"."""
+    """Refuse different ids that are equal as text, such as 1 and "1"."""
     first: dict[str, object] = {}
-    for one in ids.unique():
-        text = re.sub(r"\.0*$", "", str(one).strip())
-        other = first.setdefault(text, one)
-        if other is not one:
-            raise ValueError(f"the ids {other!r} and {one!r} are the same as text")
+    for value in ids.unique():
+        text = re.sub(r"\.0*$", "", str(value).strip())
+        other = first.setdefault(text, value)
+        if other is not value:
+            raise ValueError(f"the ids {other!r} and {value!r} are the same as text")
 
 
 @contextmanager
 def _named(table: Path) -> Iterator[None]:
-    """Errors that name a file of a data frame name the data frame."""
+    """Context in which errors name the data frame instead of its file."""
     try:
         yield
     except TrajflowError as error:

@@ -1,4 +1,7 @@
-"""Sums of scores by person, and intervals by bootstrap over people, whose windows overlap."""
+"""Sums of scores by person, and bootstrap intervals over people.
+
+Windows of a person overlap and are dependent, so people are resampled, not windows.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,20 +13,26 @@ from numpy.typing import NDArray
 from trajflow.types import Floats, Ints
 
 LEVEL = 0.95
+# Most weights of people in memory at once.
 BUDGET = 1 << 22
-"""Weights of people that are held at once."""
+# Batches after which the sums of a group are merged by person.
 MERGE_AFTER = 64
-"""Batches of sums that a group collects before people are merged."""
+
+
+def person_weights(person: Ints) -> Floats:
+    """Weights of windows of people [N], [N]: those of one person sum to 1."""
+    _, index, windows = np.unique(person, return_inverse=True, return_counts=True)
+    return np.asarray(1 / windows[index])
 
 
 @dataclass(frozen=True)
 class People:
-    """The A people of a group: how many windows each has, and the sums of their scores.
+    """The A people of a group, with the number and summed scores of their windows.
 
     Attributes:
-        agent: Numbers of the people, [A].
-        windows: Windows in which each was forecast, [A].
-        sums: Sum of each score over these windows, [A, N] with N scores.
+        agent: Agents, [A].
+        windows: Number of windows of each, [A].
+        sums: Sum of each of N scores over these windows, [A, N].
     """
 
     agent: Ints
@@ -37,53 +46,47 @@ class People:
 
     @classmethod
     def merged(cls, parts: Sequence["People"]) -> "People":
-        """All people of the parts, each once."""
-        agent, row = np.unique(np.concatenate([one.agent for one in parts]), return_inverse=True)
+        """Add up several records, person by person."""
+        agent, row = np.unique(np.concatenate([part.agent for part in parts]), return_inverse=True)
         windows = np.zeros(len(agent), np.int64)
         sums = np.zeros((len(agent), parts[0].sums.shape[1]))
-        np.add.at(windows, row, np.concatenate([one.windows for one in parts]))
-        np.add.at(sums, row, np.concatenate([one.sums for one in parts]))
+        np.add.at(windows, row, np.concatenate([part.windows for part in parts]))
+        np.add.at(sums, row, np.concatenate([part.sums for part in parts]))
         return cls(agent, windows, sums)
 
 
 class Tally:
-    """Adds up scores, group by group and person by person; memory grows with the people only."""
+    """Adds up scores by group and person; memory grows with the number of people only."""
 
     def __init__(self) -> None:
-        self.held: dict[str, list[People]] = {}
+        self.parts: dict[str, list[People]] = {}
 
-    def expect(self, groups: Iterable[str]) -> None:
-        """Keep the order of groups that may get windows."""
+    def add_groups(self, groups: Iterable[str]) -> None:
+        """Add groups, in the order in which they are reported."""
         for name in groups:
-            self.held.setdefault(name, [])
+            self.parts.setdefault(name, [])
 
     def add(self, group: NDArray[Any], agent: Ints, scores: Floats) -> None:
-        """Add the scores [N, ...] of N windows of agents [N] in groups named by [N] strings."""
+        """Add scores [N, ...] of windows of agents [N] in groups [N], given by name."""
         for name in set(group.tolist()):
             members = group == name
             ones = np.ones(int(members.sum()), np.int64)
-            held = self.held[name]
-            held.append(People.merged([People(agent[members], ones, scores[members])]))
-            if len(held) > MERGE_AFTER:
-                self.held[name] = [People.merged(held)]
+            parts = self.parts[name]
+            parts.append(People.merged([People(agent[members], ones, scores[members])]))
+            if len(parts) > MERGE_AFTER:
+                self.parts[name] = [People.merged(parts)]
 
     def people(self) -> dict[str, People]:
         """The people of each group that has windows."""
-        return {name: People.merged(held) for name, held in self.held.items() if held}
-
-
-def _unchanged(means: Floats) -> Floats:
-    return means
+        return {name: People.merged(parts) for name, parts in self.parts.items() if parts}
 
 
 def resampled_means(people: People, resamples: int, rng: np.random.Generator) -> Floats:
-    """Means of the N scores over people drawn with replacement, [*, N]; a row each draw.
-
-    A person drawn twice brings all their windows twice.
+    """Bootstrap means of the N scores, [*, N]: people are drawn with replacement, a row each time.
 
     Args:
-        people: Those to draw from.
-        resamples: How often as many people are drawn, the first axis of the result.
+        people: People to draw from; each brings all their windows.
+        resamples: Number of resamples, the first axis of the result.
         rng: Source of randomness.
 
     Source: Efron and Tibshirani 1993, "An introduction to the bootstrap", ch. 13, with clusters.
@@ -101,49 +104,51 @@ def intervals(
     groups: Mapping[str, People],
     resamples: int,
     seed: int,
-    derived: Callable[[Floats], Floats] = _unchanged,
+    derived: Callable[[Floats], Floats] = lambda means: means,
 ) -> tuple[dict[str, Floats], Floats]:
-    """95 % intervals of each group's means [2, ...], and of their mean over the groups, [2, ...].
+    """95 % intervals of each group's means [2, ...], and of the mean over the groups, [2, ...].
 
-    Groups stay and people inside them are drawn. Where a group is one person, whole groups are
-    drawn for the mean; nothing is known (NaN) of the interval of one person or one such group.
+    People are drawn within their groups. If a group is a single person, whole groups are drawn for
+    the mean. The interval of one person, or of one such group, is NaN.
 
     Args:
         groups: People of each group.
-        resamples: How often people are drawn.
-        seed: What decides.
-        derived: Makes other scores [*, ...] of the means [*, N], such as a ratio of two.
+        resamples: Number of resamples.
+        seed: Seed of the resamples.
+        derived: Computes further scores [*, ...] from means [*, N], such as a ratio.
     """
     rng = np.random.default_rng(seed)
-    drawn = {name: derived(resampled_means(one, resamples, rng)) for name, one in groups.items()}
-    each = {
-        name: _bounds(drawn[name]) * (np.nan if len(one.agent) < 2 else 1.0)
-        for name, one in groups.items()
+    drawn = {
+        name: derived(resampled_means(group, resamples, rng)) for name, group in groups.items()
     }
-    if all(len(one.agent) > 1 for one in groups.values()):
+    each = {
+        name: _bounds(drawn[name]) * (np.nan if len(group.agent) < 2 else 1.0)
+        for name, group in groups.items()
+    }
+    if all(len(group.agent) > 1 for group in groups.values()):
         return each, _bounds(np.mean(list(drawn.values()), 0))
-    means = derived(np.stack([one.means for one in groups.values()]))
+    means = derived(np.stack([group.means for group in groups.values()]))
     times = _drawn_groups(len(means), resamples, rng)
     return each, _bounds(times @ means) * (np.nan if len(means) < 2 else 1.0)
 
 
 def paired_interval(
-    one: Mapping[str, People], other: Mapping[str, People], resamples: int = 1000, seed: int = 0
+    first: Mapping[str, People], second: Mapping[str, People], resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of the mean of one forecaster's score less that of another, of the same people.
+    """95 % interval of the mean score of one forecaster minus that of another, on the same people.
 
-    Both are scored on the same windows, so what makes a person hard for both cancels. Whoever is
-    drawn is drawn for both. Means are over the windows of a group and then over the groups; where
-    a group is one person, whole groups are drawn.
+    People are drawn for both forecasters at once, so what makes a person hard for both cancels.
+    Means are over the windows of a group and then over the groups. If a group is a single person,
+    whole groups are drawn.
 
     Args:
-        one: People of each group, with one score.
-        other: The same people with the other's.
-        resamples: How often people are drawn.
-        seed: What decides.
+        first: People of each group, with one score.
+        second: The same people with the other forecaster's score.
+        resamples: Number of resamples.
+        seed: Seed of the resamples.
     """
     rng = np.random.default_rng(seed)
-    groups = [replace(a, sums=a.sums - other[name].sums) for name, a in one.items()]
+    groups = [replace(a, sums=a.sums - second[name].sums) for name, a in first.items()]
     if all(len(group.agent) > 1 for group in groups):
         drawn = np.mean([resampled_means(group, resamples, rng) for group in groups], 0)
     else:
@@ -154,31 +159,33 @@ def paired_interval(
 
 
 def seed_width(*seeds: Sequence[float]) -> float:
-    """Half the 95 % interval that the choice of seeds alone gives a mean, or a difference of two.
+    """Half the 95 % interval of a mean over seeds, or of the difference of two such means.
 
     Args:
-        seeds: Of each mean, its value under every seed. Of one seed nothing is known; it adds 0.
+        seeds: Values of each mean under every seed. A single seed adds 0.
 
     Source: Welch 1947, "The generalization of Student's problem when several different population
-    variances are involved": of one mean this is Student's interval.
+    variances are involved"; for one mean it is Student's interval.
     """
     from scipy.stats import t
 
-    known = [
-        (float(np.var(some, ddof=1)) / len(some), len(some) - 1) for some in seeds if len(some) > 1
+    estimates = [
+        (float(np.var(values, ddof=1)) / len(values), len(values) - 1)
+        for values in seeds
+        if len(values) > 1
     ]
-    variance = sum(own for own, _ in known)
+    variance = sum(own for own, _ in estimates)
     if not variance > 0:
         return 0.0
-    freedom = variance**2 / sum(own**2 / free for own, free in known)
+    freedom = variance**2 / sum(own**2 / free for own, free in estimates)
     return float(t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance))
 
 
 def widened(low: float, mean: float, high: float, width: float) -> tuple[float, float]:
-    """An interval around a mean that also has an independent error of half-width `width`.
+    """Widen an interval around a mean by an independent error of half-width `width`.
 
     Source: Zou and Donner 2008, "Construction of confidence limits about effect measures", eq. 2:
-    the distances of the ends to the mean add up in squares.
+    the squared distances of the ends to the mean add up.
     """
     return float(mean - np.hypot(mean - low, width)), float(mean + np.hypot(high - mean, width))
 
@@ -189,6 +196,6 @@ def _drawn_groups(count: int, resamples: int, rng: np.random.Generator) -> Float
 
 
 def _bounds(drawn: Floats) -> Floats:
-    """Ends of the middle 95 % of the resamples, [2, N]; the resamples are the first axis."""
+    """Ends of the 95 % interval of the resamples, [2, N]; resamples are the first axis."""
     tail = (1 - LEVEL) / 2
     return np.asarray(np.quantile(drawn, (tail, 1 - tail), axis=0))

@@ -1,27 +1,27 @@
-"""The one door through which a string from data reaches a terminal."""
+"""Escapes text from data before it reaches a terminal, a file name or a spreadsheet."""
 
 import hashlib
 import re
 import unicodedata
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+# Letters and marks that are invisible.
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters and marks that take or show no ink."""
+# Variation selectors: they only change the shape of the letter before.
 SELECTORS = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
-"""Marks that only choose among shapes of the letter before."""
 MARKS = {"Mn", "Me"}
+# More marks on one letter would be drawn over neighboring lines.
 PILED = 3
-"""Marks on one letter; more of them would be drawn over the lines above and below."""
 
 
 def safe(text: object, limit: int = 64) -> str:
-    r"""A string that can only be read, never obeyed, by a terminal.
+    r"""Escape everything in a string that a terminal would interpret or not show.
 
-    Control and format characters, marks that turn the direction of writing, what has no width or
-    no ink, lone surrogates, private and unassigned code points and marks piled upon a letter become
-    visible escapes; what is longer than `limit` is cut.
+    Escaped are control and format characters, changes of the writing direction, invisible
+    characters, lone surrogates, private and unassigned code points, and marks piled on a letter.
+    Text longer than `limit` is cut.
 
-    Example:
+    Examples:
         >>> from trajflow.text import safe
         >>> safe("ped\x1b]0;owned\x07 7")
         'ped\\x1b]0;owned\\x07 7'
@@ -31,12 +31,12 @@ def safe(text: object, limit: int = 64) -> str:
 
 
 def plain(text: str) -> str:
-    r"""The same for a text of any length, whose lines are lines: only "\n" stays what it is."""
+    """As `safe`, for text of any length; line breaks stay."""
     return "\n".join(map(_line, text.split("\n")))
 
 
-def obeyed(letter: str) -> bool:
-    """Whether a terminal would obey a letter, or show nothing of it, rather than draw it."""
+def needs_escape(letter: str) -> bool:
+    """Whether a terminal would interpret a character or show nothing, rather than draw it."""
     if letter.isascii():
         return not letter.isprintable()
     if unicodedata.category(letter) in HIDDEN or letter in BLANK:
@@ -45,9 +45,9 @@ def obeyed(letter: str) -> bool:
 
 
 def file_name(text: str) -> str:
-    """A name for a file in any folder: it leads nowhere else, and no two texts share one.
+    """A file name for a text, unique to the text and without separators.
 
-    Example:
+    Examples:
         >>> from trajflow.text import file_name
         >>> file_name("zara1"), file_name("../../etc")
         ('zara1', '_.._etc-74ccf3c5')
@@ -59,7 +59,7 @@ def file_name(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """Columns a string takes on a terminal: wide letters take two, combining marks none."""
+    """Columns of a string on a terminal: wide characters take two, combining marks none."""
     return sum(_columns(letter) for letter in text)
 
 
@@ -69,7 +69,7 @@ def _line(text: str) -> str:
     shown, piled = [], 0
     for letter in text:
         piled = piled + 1 if unicodedata.category(letter) in MARKS else 0
-        shown.append(_escaped(letter) if piled > PILED or obeyed(letter) else letter)
+        shown.append(_escaped(letter) if piled > PILED or needs_escape(letter) else letter)
     return "".join(shown)
 
 
@@ -86,10 +86,10 @@ def _columns(letter: str) -> int:
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
+# A cell that starts so is a formula to a spreadsheet.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 
 
 def no_formula(text: str) -> str:
-    """A text that a spreadsheet does not calculate: one that begins like a formula is quoted."""
+    """Quote a text that a spreadsheet would interpret as a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text

@@ -1,9 +1,9 @@
-"""A batch of scenes as plain numpy: what windows produce and models and metrics consume."""
+"""Arrays, batches of scenes, and the interface of forecasters. Numpy only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,35 +13,39 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 OnProgress = Callable[[str, int, int | None], None]
-"""Is told what is counted, how many are done, and of how many; None: that is not known."""
+"""Called with a label, the number done, and the total or None."""
 
 
 def seen_now(seen: Any) -> Any:
-    """Whether an agent may be a neighbor: seen at the present step, the last, [*, T] -> [*].
+    """Whether an agent was observed at the present step and may be a neighbor, [*, T] -> [*].
 
-    It takes arrays and tensors, so that networks and exported models follow one rule. Training
-    windows hold nobody who has left, so a network knows nothing of such neighbors.
+    Takes arrays and tensors, so that networks and exported models follow one rule. Training windows
+    hold no agents that have left, so that a network has not learned to use them.
     """
     return seen[..., -1]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B scenes of up to A agents each, padded; an unseen entry holds NaN.
+    """B scenes of up to A agents each, padded; NaN where not observed.
 
     Attributes:
         past: World positions at the last T steps, [B, A, T, D], in the store's unit.
         future: World positions at the next F steps, [B, A, F, D], in the store's unit.
-        target: Agents seen in all T + F steps, the ones that are forecast and scored, [B, A].
-        scene: Index of the recording each window was cut from, [B].
-        start: Step of the recording at which the window starts, [B], in steps.
-        agent: Number of each agent, unique in the store, [B, A]; -1 where padded.
-        around: World positions farther before and after the present, [B, A, W, D] with
-            W = R (T + F) steps, R T of them up to the present; only where asked for.
-        dt_ratio: Seconds per step over the store's, [B], where a recording's real clock is told.
-        memory: What others did earlier who were where a target is now: positions and how many
-            steps before the present they were, [B, A, K, W, D + 1] with W = T + F steps (R times
-            as many like `around`); NaN where nobody was seen. Only where asked for.
+        target: Agents observed in all T + F steps, which are forecast and scored, [B, A].
+        scene: Index of the recording, [B].
+        start: Step of the recording at which the window starts, [B].
+        agent: Number of each agent, unique in the store, [B, A]; -1 for padding.
+        around: World positions further before and after the present, [B, A, W, D] with W = R (T +
+            F) steps, R T of them up to the present; None unless requested.
+        dt_ratio: Real seconds per step of the recording over the store's, [B]; None: equal.
+        memory: Earlier tracks of others through the target's position: positions and how many steps
+            before the present they were, [B, A, K, W, D + 1] with W = T + F steps (R times as many
+            with `around`); NaN where not observed. None unless requested.
+        types: Name of each agent's type, [B, A]; "" where unknown or padded. None if all agents
+            are of one type.
+        name: A number for the recording and id of each agent, [B, A], which makes its noise the
+            same in any store; None: numbers of this store are used.
     """
 
     past: Floats
@@ -53,6 +57,8 @@ class Batch:
     around: Floats | None = None
     dt_ratio: Floats | None = None
     memory: Floats | None = None
+    types: NDArray[np.str_] | None = None
+    name: Ints | None = None
 
     @property
     def seen(self) -> Bools:
@@ -61,7 +67,7 @@ class Batch:
 
     @property
     def memory_window(self) -> Floats | None:
-        """What is remembered over T + F steps alone, [B, A, K, T + F, D + 1]."""
+        """The memory over T + F steps, [B, A, K, T + F, D + 1]."""
         if self.memory is None:
             return None
         history, horizon = self.past.shape[2], self.future.shape[2]
@@ -70,11 +76,15 @@ class Batch:
 
     @property
     def targets(self) -> int:
-        """How many agents of the batch are forecast and scored."""
+        """Number of targets."""
         return int(self.target.sum())
 
+    def without_future(self) -> Batch:
+        """This batch with NaN in place of the future, so that a forecaster cannot read it."""
+        return replace(self, future=np.full_like(self.future, np.nan))
+
     def take(self, rows: Ints) -> Batch:
-        """The chosen scenes of this batch, in the given order."""
+        """The scenes at some rows, in their order."""
         parts = ((f.name, getattr(self, f.name)) for f in fields(self))
         taken: dict[str, Any] = {name: v if v is None else v[rows] for name, v in parts}
         return Batch(**taken)
@@ -87,44 +97,44 @@ class Batch:
 
 
 class Forecaster(Protocol):
-    """Whatever can be judged."""
+    """A forecaster that can be evaluated."""
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """World positions of S equally likely futures, [S, B, A, F, D]; NaN for non-targets.
 
         Args:
-            batch: The scenes; only what was seen until the present may be used.
+            batch: The scenes; only what was observed until the present may be used.
             samples: Futures S of each target.
-            seed: The same gives the same futures, another gives other draws.
+            seed: Equal seeds give equal futures.
         """
 
 
 @runtime_checkable
 class Chooser(Forecaster, Protocol):
-    """A forecaster that can also choose its samples of more draws."""
+    """A forecaster that can also select samples from more draws."""
 
     def choose(
         self, batch: Batch, samples: int, draws: int, rule: str, seed: int
     ) -> tuple[Floats, Floats]:
-        """World positions [S, B, A, F, D] of a chosen set, and weights [S, B, A] of sum 1 over S.
+        """Selected samples, world positions [S, B, A, F, D], and their weights [S, B, A].
 
         Args:
-            batch: The scenes; only what was seen until the present may be used.
+            batch: The scenes; only what was observed until the present may be used.
             samples: Futures S of each target.
-            draws: Draws they are chosen from.
-            rule: Name of how they are chosen.
-            seed: The same gives the same futures.
+            draws: Number of draws to select from.
+            rule: Name of the selection rule.
+            seed: Equal seeds give equal futures.
         """
 
 
 def silent(label: str, done: int, total: int | None = None) -> None:
-    """Tell nobody of progress."""
+    """Ignore progress."""
 
 
 def counted(
     batches: Iterable[Batch], label: str, on_progress: OnProgress, total: int | None = None
 ) -> Iterator[Batch]:
-    """The batches as they come, with word of the targets that were dealt with."""
+    """Yield the batches, and report the number of targets after each."""
     done = 0
     for batch in batches:
         yield batch
@@ -133,10 +143,10 @@ def counted(
 
 
 def scene_centres(past: Floats) -> Floats:
-    """A point near each scene's agents, [B, D] from pasts [B, A, T, D]: any seen position.
+    """An observed position of each scene, [B, D] from pasts [B, A, T, D].
 
-    Taken off before the cast to single precision, so that map coordinates of millions of metres
-    keep their millimetres.
+    It is subtracted before the cast to single precision, so that map coordinates of millions of
+    metres keep their millimetres.
     """
     flat = past.reshape(len(past), -1, past.shape[-1])
     if not flat.shape[1]:
@@ -146,5 +156,5 @@ def scene_centres(past: Floats) -> Floats:
     seen = np.asarray(np.isfinite(flat).all(-1))
     first = seen.argmax(1)
     centre = flat[np.arange(len(flat)), first]
-    known = np.asarray(seen.any(1))
-    return np.where(known[:, None], centre, 0.0)
+    any_seen = np.asarray(seen.any(1))
+    return np.where(any_seen[:, None], centre, 0.0)

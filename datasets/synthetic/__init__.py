@@ -1,4 +1,4 @@
-"""Generators of tracks, one file each, found by listing this folder."""
+"""Generators of tracks; each file of this folder is one."""
 
 import inspect
 import math
@@ -16,15 +16,15 @@ Option = int | float | str
 
 @dataclass(frozen=True)
 class Made:
-    """Generated tracks and what a store must know about them.
+    """Generated tracks and the facts that a store needs.
 
     Attributes:
-        blocks: The tracks, one block per scene, made as they are asked for.
+        blocks: The tracks, one block per scene, generated on demand.
         dims: Coordinates per position, D.
         dt: Seconds per step.
         unit: Unit of the coordinates; "1" where they have none.
-        source: What made them, one line.
-        folds: Test scenes of each leave-one-out fold, which are also scored together, by fold.
+        source: The generator and its seed, one line.
+        folds: Test scenes of each leave-one-out fold, by fold.
     """
 
     blocks: Iterator[TrackBlock]
@@ -36,7 +36,7 @@ class Made:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All but the tracks, as keywords of a `StoreWriter`."""
+        """The fields except the tracks, as keywords of a `StoreWriter`."""
         return {name: value for name, value in vars(self).items() if name != "blocks"}
 
 
@@ -61,11 +61,11 @@ def make(name: str, seed: int = 0, **chosen: Option) -> Made:
 
     Args:
         name: One of `available()`.
-        seed: What all chance is drawn from.
-        **chosen: Options of this generator; a text is read as the type of the default.
+        seed: Seed of all random numbers.
+        **chosen: Options of this generator; texts are converted to the type of the default.
 
     Raises:
-        ConfigError: If there is no such generator or option, or a value does not fit.
+        ConfigError: If there is no such generator or option, or a value is invalid.
         MissingExtra: If the generator needs a package that is not installed.
     """
     defaults = options(name)

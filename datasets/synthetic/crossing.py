@@ -1,7 +1,7 @@
-"""Walkers who meet at one point and pass it one after the other, in an order nobody knows before.
+"""Walkers who meet at one point and pass it one after the other, in a random order.
 
 Each walker alone may be early or late; together exactly one of them is first. The joint density
-of all futures is known in closed form: `conditional(past)` is exact.
+of all futures has a closed form: `conditional(past)` is exact.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ VARIATION = Variation(along=(0.15, 0.1), across=(0.1,), noise=0.01)
 
 @dataclass(frozen=True)
 class Crossing:
-    """Joint law of the futures of A walkers: one of the N = A! orders, Gaussian about its paths.
+    """Joint distribution of the futures of A walkers: N = A! orders, Gaussian around their paths.
 
     Attributes:
         orders: Walkers in the order in which they pass, [N, A].
@@ -76,10 +76,10 @@ class Crossing:
 
 
 def conditional(past: Floats) -> Crossing:
-    """The joint law of the futures that follow pasts [*, A, 8, 2] of one crossing, metres.
+    """The joint distribution of the futures of pasts [*, A, 8, 2] of one crossing, metres.
 
-    Who would arrive sooner goes first more often; each of the others slows down until the point
-    has been free for a while.
+    Walkers who would arrive sooner go first more often; the others slow down until the point has
+    been free for a while.
 
     Raises:
         DataError: If the shape differs or the walkers do not head for one point.
@@ -143,7 +143,7 @@ def draw_pasts(scenes: int, agents: int, rng: np.random.Generator) -> Floats:
 def generate(
     seed: int, *, train: int = 2000, val: int = 250, test: int = 500, agents: int = 2
 ) -> Made:
-    """Scenes of 20 steps in which 2 or 3 agents meet: so many for each part, metres."""
+    """Scenes of 20 steps in which 2 or 3 agents meet, by split, in metres."""
     if agents not in (2, 3):
         raise ConfigError(f"option agents of crossing must be 2 or 3, got {agents}")
     sizes = {"train": train, "val": val, "test": test}

@@ -2,7 +2,7 @@
 
 The walking model is the anticipation velocity model (Xu, Chraibi and Seyfried 2021, "Anticipation
 in a velocity-based model for pedestrian dynamics"). Where people go, how fast, when they pause or
-turn is drawn at random and cannot be seen in a past, so futures have several modes.
+turn is random and not visible in a past, so futures have several modes.
 """
 
 import math
@@ -32,10 +32,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gate:
-    """A stretch of the outline through which people come and go, cut into lanes.
+    """A stretch of the outline through which people enter and leave, divided into lanes.
 
     Attributes:
-        left: The end on the left of those who come in.
+        left: The end on the left of people who enter.
         right: The other end.
     """
 
@@ -63,13 +63,13 @@ class Gate:
 
 @dataclass(frozen=True)
 class FloorPlan:
-    """Where a recording is made.
+    """The place of a recording.
 
     Attributes:
-        outline: Corners of the area people may walk in.
+        outline: Corners of the walkable area.
         obstacles: Corners of each obstacle inside.
-        gates: Where people come and go, N.
-        flow: People who go from each gate to each other per second, [N, N].
+        gates: N gates through which people enter and leave.
+        flow: People per second from each gate to each other, [N, N].
     """
 
     outline: list[Point]
@@ -82,8 +82,8 @@ def corridor(rng: np.random.Generator) -> FloorPlan:
     """A straight corridor with people in both directions."""
     length, width = rng.uniform(18, 24), rng.uniform(3.0, 5.0)
     gates = [Gate((0, width), (0, 0)), Gate((length, 0), (length, width))]
-    one, other = rng.uniform(0.3, 0.7, 2)
-    return FloorPlan(_box(0, 0, length, width), [], gates, np.array([[0, one], [other, 0]]))
+    forth, back = rng.uniform(0.3, 0.7, 2)
+    return FloorPlan(_box(0, 0, length, width), [], gates, np.array([[0, forth], [back, 0]]))
 
 
 def crossing(rng: np.random.Generator) -> FloorPlan:
@@ -169,35 +169,28 @@ def packages() -> tuple[Any, Any]:
 
 @dataclass
 class Party:
-    """One or two people who walk together.
+    """One or two people who walk together."""
 
-    Attributes:
-        members: Their numbers in the simulation.
-        speed: What they like best, metres per second.
-        mood: How far they are off it now, in logarithms.
-        pause: Seconds for which they go on standing.
-        held: Seconds for which others have kept them from walking.
-    """
+    members: list[int]  # numbers in the simulation
+    speed: float  # preferred, metres per second
+    log_factor: float = 0.0  # current deviation from the preferred speed
+    pause: float = 0.0  # seconds for which they still stand
+    blocked: float = 0.0  # seconds for which others have kept them from walking
 
-    members: list[int]
-    speed: float
-    mood: float = 0.0
-    pause: float = 0.0
-    held: float = 0.0
-
-    def wish(self, rng: np.random.Generator) -> float:
-        """The speed they want for the next step; moods last for seconds."""
-        self.mood += -0.15 * self.mood + rng.normal(0.0, 0.06)
+    def desired_speed(self, rng: np.random.Generator) -> float:
+        """The speed for the next step; deviations last for seconds."""
+        self.log_factor += -0.15 * self.log_factor + rng.normal(0.0, 0.06)
         self.pause -= DT
         if rng.random() < PAUSES * DT:
             self.pause = rng.uniform(1.0, 5.0)
-        return 0.0 if self.pause > 0 else self.speed * float(np.exp(self.mood))
+        return 0.0 if self.pause > 0 else self.speed * float(np.exp(self.log_factor))
 
     def radius(self, walked: float) -> float:
-        """Metres of room each needs; who is held up turns sideways, or crowds would lock."""
+        """Radius of each in metres; blocked people turn sideways, or crowds would lock."""
         stands = walked < 0.1 and self.pause <= 0
-        self.held = min(self.held + DT, 4.0) if stands else max(self.held - DT, 0.0)
-        return NARROW if self.held > 2.0 else RADIUS
+        change = DT if stands else -DT
+        self.blocked = min(max(self.blocked + change, 0.0), 4.0)
+        return NARROW if self.blocked > 2.0 else RADIUS
 
 
 class Simulation:
@@ -205,8 +198,8 @@ class Simulation:
 
     Args:
         place: Walls, gates and flows.
-        rng: What all chance is drawn from.
-        groups: Share of the parties that are two people, the rest is one.
+        rng: Source of all random numbers.
+        groups: Share of the parties of two people.
     """
 
     def __init__(self, place: FloorPlan, rng: np.random.Generator, groups: float) -> None:
@@ -219,7 +212,7 @@ class Simulation:
         self._world = jupedsim.Simulation(model=model, geometry=area, dt=STRIDE)
         self._place, self._rng, self._groups = place, rng, groups
         self._parties: list[Party] = []
-        self._seen: dict[int, Point] = {}
+        self._last: dict[int, Point] = {}
         self._ways: list[list[tuple[int, int]]] = []
         for gate in place.gates:
             exits = [self._world.add_exit_stage(gate.exit(lane)) for lane in range(gate.lanes)]
@@ -227,30 +220,30 @@ class Simulation:
             self._ways.append(list(zip(journeys, exits, strict=True)))
 
     def step(self) -> dict[int, Point]:
-        """Where everybody is, by number; then DT seconds pass."""
+        """Positions of all people, by number, before DT seconds pass."""
         self._arrive()
-        seen = {agent.id: agent.position for agent in self._world.agents()}
+        positions = {agent.id: agent.position for agent in self._world.agents()}
         for party in self._parties:
-            party.members = [number for number in party.members if number in seen]
-            self._live(party, seen)
+            party.members = [number for number in party.members if number in positions]
+            self._update(party, positions)
         self._parties = [party for party in self._parties if party.members]
-        self._seen = seen
+        self._last = positions
         self._world.iterate(round(DT / STRIDE))
-        return seen
+        return positions
 
-    def _live(self, party: Party, seen: dict[int, Point]) -> None:
-        """What a party wants and how much room it takes until the next step."""
-        wish = party.wish(self._rng)
-        walked = [math.dist(seen[n], self._seen[n]) for n in party.members if n in self._seen]
+    def _update(self, party: Party, positions: dict[int, Point]) -> None:
+        """Set the desired speed, radius and goal of a party until the next step."""
+        speed = party.desired_speed(self._rng)
+        walked = [math.dist(positions[n], self._last[n]) for n in party.members if n in self._last]
         radius = party.radius(min(walked, default=RADIUS))
         for number in party.members:
             state = self._world.agent(number).model
-            state.desired_speed, state.radius = wish, radius
-        if self._rng.random() < (0.2 if party.held >= 4.0 else TURNS * DT):
+            state.desired_speed, state.radius = speed, radius
+        if self._rng.random() < (0.2 if party.blocked >= 4.0 else TURNS * DT):
             self._turn(party)
 
     def _arrive(self) -> None:
-        """New parties come through the gates; who finds no room stays away."""
+        """Add parties at the gates, where there is room."""
         flow = self._place.flow
         for start, goal in np.argwhere(self._rng.random(flow.shape) < flow * DT):
             gate = self._place.gates[start]
@@ -270,7 +263,7 @@ class Simulation:
         return int(self._world.add_agent(person))
 
     def _turn(self, party: Party) -> None:
-        """They make for another gate, a busy one rather than a quiet one."""
+        """Send a party to another gate, by its share of the flow."""
         busy = self._place.flow.sum(0)
         way = self._way(self._rng.choice(len(busy), p=busy / busy.sum()))
         for number in party.members:
@@ -283,7 +276,7 @@ class Simulation:
 
 @dataclass(frozen=True)
 class _Recording:
-    """One scene to be made: everything in it follows from these."""
+    """The parameters of one scene; the same ones give the same tracks."""
 
     place: str
     part: str
@@ -325,10 +318,10 @@ def generate(
     groups: float = 0.2,
     noise: float = 0.01,
 ) -> Made:
-    """Recordings of so many seconds, so many of each place for each part, metres.
+    """Recordings of each place, by split, each `seconds` long, in metres.
 
-    `groups` is the share of parties of two, `noise` the standard deviation of a coordinate. The
-    folds leave out one place each, where there are several.
+    `groups` is the share of parties of two, `noise` the standard deviation of a coordinate. Each
+    fold leaves out one place, if there are several.
 
     Raises:
         ConfigError: If there is no such place or the recordings are too short.
@@ -353,6 +346,6 @@ def generate(
 
 
 def _fold(place: str, plans: list[_Recording]) -> list[str]:
-    """Scenes a place, or the only one, is tested on when it is left out."""
+    """Test scenes of the fold of a place."""
     several = len({plan.place for plan in plans}) > 1
     return [p.scene for p in plans if p.place == place and (several or p.part == "test")]

@@ -1,6 +1,6 @@
-"""Walkers before a fork, who go left or right with a density that is known in closed form.
+"""Walkers before a fork, who go left or right with a density in closed form.
 
-The future depends only on what the past, noise included, shows: `conditional(past)` is exact.
+The future depends only on the observed past, noise included: `conditional(past)` is exact.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ HORIZON = 12
 
 @dataclass(frozen=True)
 class Motion:
-    """What a past shows at its last step: where [*, 2], which way and how fast.
+    """Position, direction and speed at the last step of a past.
 
     Attributes:
         position: Last observed position, [*, 2], metres.
@@ -41,8 +41,8 @@ def read_motion(past: Floats, dt: float) -> Motion:
     """Motion at the end of a past [*, T, 2], from the parabola of least squares through it."""
     seconds = dt * np.arange(1 - past.shape[-2], 1)
     fit = np.linalg.pinv(np.vander(seconds, 3, increasing=True))[1:]
-    rate = fit @ past
-    velocity, acceleration = rate[..., 0, :], 2 * rate[..., 1, :]
+    coefficients = fit @ past
+    velocity, acceleration = coefficients[..., 0, :], 2 * coefficients[..., 1, :]
     speed = np.linalg.norm(velocity, axis=-1)
     cross = velocity[..., 0] * acceleration[..., 1] - velocity[..., 1] * acceleration[..., 0]
     heading = np.arctan2(velocity[..., 1], velocity[..., 0])
@@ -164,9 +164,9 @@ class Fork:
 
 
 def conditional(past: Floats) -> Fork:
-    """The law of the future that follows pasts [*, 8, 2] of this generator, metres.
+    """The distribution of the futures of pasts [*, 8, 2] of this generator, metres.
 
-    Who bends to the left or hurries goes left more often; who is slow turns by a wider angle.
+    Walkers who bend to the left or are fast go left more often; slow ones turn by a wider angle.
 
     Raises:
         DataError: If a past does not have 8 steps of 2 coordinates.
@@ -190,7 +190,7 @@ def conditional(past: Floats) -> Fork:
 
 
 def draw_pasts(scenes: int, rng: np.random.Generator) -> Floats:
-    """Observed pasts [B, 8, 2]: arcs of any place, direction, speed and bend, metres."""
+    """Observed pasts [B, 8, 2]: arcs of random position, direction, speed and curvature, metres."""
     speed = rng.uniform(0.8, 1.8, (scenes, 1))
     turn = rng.normal(0.0, 0.15, (scenes, 1))
     heading = rng.uniform(-np.pi, np.pi, (scenes, 1)) + turn * DT * (
@@ -202,7 +202,7 @@ def draw_pasts(scenes: int, rng: np.random.Generator) -> Floats:
 
 
 def generate(seed: int, *, train: int = 4000, val: int = 500, test: int = 1000) -> Made:
-    """Scenes of 20 steps with one walker each: so many for each part, metres."""
+    """Scenes of 20 steps with one walker each, by split, in metres."""
     sizes = {"train": train, "val": val, "test": test}
     names = {part: [f"{part}-{k:05d}" for k in range(n)] for part, n in sizes.items()}
     return Made(

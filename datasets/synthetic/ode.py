@@ -1,8 +1,8 @@
-"""Paths of dynamical systems with known laws, some with parameters that training never shows.
+"""Paths of dynamical systems, some with parameters outside the range of training.
 
-Scenes of the parts train, val and test draw their parameters from one range, those of the part
-`ood` from another that does not meet it; `parameters(scene)` reads them from a scene's name.
-Coordinates are scaled to the order of 1 and have no unit.
+Scenes of the splits train, val and test draw their parameters from one range, those of the split
+`ood` from a disjoint one; `parameters(scene)` reads them from a scene's name. Coordinates are
+scaled to the order of 1 and have no unit.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,39 +25,39 @@ STRIDE = 0.01
 
 @dataclass(frozen=True)
 class System:
-    """A law of motion and the ranges its parameters and starts are drawn from.
+    """A dynamical system and the ranges of its parameters and initial states.
 
     Attributes:
-        rate: Time derivative [N, D] of states [N, D] under N values of each parameter.
-        start: Range of each coordinate at the start.
-        known: Range of each parameter in training.
-        strange: Range of each parameter outside of training.
-        settle: Seconds that pass before the first step is kept.
-        pace: Time of the system that passes in a second.
-        centre: State that is shown as zero.
-        scale: Change of the state that is shown as 1.
+        derivative: Time derivative [N, D] of states [N, D] under N values of each parameter.
+        start: Range of each initial coordinate.
+        train_range: Range of each parameter in training.
+        ood_range: Range of each parameter in the split ood.
+        burn_in: Seconds before the first stored step.
+        time_scale: Time of the system per second.
+        centre: State that is stored as zero.
+        scale: Difference of the state that is stored as 1.
     """
 
-    rate: Callable[[Floats, Values], Floats]
+    derivative: Callable[[Floats, Values], Floats]
     start: tuple[Range, ...]
-    known: dict[str, Range]
-    strange: dict[str, Range]
-    settle: float = 0.0
-    pace: float = 1.0
+    train_range: dict[str, Range]
+    ood_range: dict[str, Range]
+    burn_in: float = 0.0
+    time_scale: float = 1.0
     centre: tuple[float, ...] = (0.0, 0.0)
     scale: float = 1.0
 
     def run(self, start: Floats, values: Values, seconds: float, stride: float) -> Floats:
         """States [N, D] that starts [N, D] reach, by the classical Runge-Kutta method."""
         strides = max(1, round(seconds / stride)) if seconds else 0
-        step = seconds * self.pace / max(1, strides)
+        step = seconds * self.time_scale / max(1, strides)
         state = start
         for _ in range(strides):
-            first = self.rate(state, values)
-            second = self.rate(state + step / 2 * first, values)
-            third = self.rate(state + step / 2 * second, values)
-            fourth = self.rate(state + step * third, values)
-            state = state + step / 6 * (first + 2 * second + 2 * third + fourth)
+            k1 = self.derivative(state, values)
+            k2 = self.derivative(state + step / 2 * k1, values)
+            k3 = self.derivative(state + step / 2 * k2, values)
+            k4 = self.derivative(state + step * k3, values)
+            state = state + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         return state
 
 
@@ -92,36 +92,36 @@ SYSTEMS = {
     "spiral": System(
         _spiral,
         start=((-2.0, 2.0), (-2.0, 2.0)),
-        known={"decay": (0.05, 0.2), "spin": (1.0, 2.0)},
-        strange={"decay": (0.3, 0.45), "spin": (2.5, 3.0)},
+        train_range={"decay": (0.05, 0.2), "spin": (1.0, 2.0)},
+        ood_range={"decay": (0.3, 0.45), "spin": (2.5, 3.0)},
     ),
     "vanderpol": System(
         _vanderpol,
         start=((-2.0, 2.0), (-2.0, 2.0)),
-        known={"mu": (0.5, 2.0)},
-        strange={"mu": (2.5, 3.5)},
+        train_range={"mu": (0.5, 2.0)},
+        ood_range={"mu": (2.5, 3.5)},
         scale=1.5,
     ),
     "lotka": System(
         _lotka,
         start=((0.5, 2.0), (0.5, 2.0)),
-        known={"birth": (0.8, 1.2), "death": (0.8, 1.2)},
-        strange={"birth": (1.5, 1.9), "death": (1.5, 1.9)},
+        train_range={"birth": (0.8, 1.2), "death": (0.8, 1.2)},
+        ood_range={"birth": (1.5, 1.9), "death": (1.5, 1.9)},
         centre=(1.0, 1.0),
     ),
     "duffing": System(
         _duffing,
         start=((-1.5, 1.5), (-1.5, 1.5)),
-        known={"damping": (0.05, 0.25)},
-        strange={"damping": (0.4, 0.6)},
+        train_range={"damping": (0.05, 0.25)},
+        ood_range={"damping": (0.4, 0.6)},
     ),
     "lorenz": System(
         _lorenz,
         start=((-10.0, 10.0), (-10.0, 10.0), (15.0, 35.0)),
-        known={"rho": (26.0, 32.0)},
-        strange={"rho": (36.0, 42.0)},
-        settle=8.0,
-        pace=0.4,
+        train_range={"rho": (26.0, 32.0)},
+        ood_range={"rho": (36.0, 42.0)},
+        burn_in=8.0,
+        time_scale=0.4,
         centre=(0.0, 0.0, 25.0),
         scale=10.0,
     ),
@@ -136,10 +136,10 @@ def parameters(scene: str) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Scenes of one system and part: their parameters, and the seed of all else."""
+    """Scenes of one system and split: their parameters, and the seed of everything else."""
 
     system: str
-    part: str
+    split: str
     values: Values
     seed: list[int]
 
@@ -149,7 +149,7 @@ class _Plan:
         texts = [
             " ".join(f"{k}={v:.4f}" for k, v in zip(self.values, r, strict=True)) for r in rows
         ]
-        return [f"{self.system} {self.part}-{k:04d} {text}" for k, text in enumerate(texts)]
+        return [f"{self.system} {self.split}-{k:04d} {text}" for k, text in enumerate(texts)]
 
     def paths(self, steps: int) -> Floats:
         """States of each scene at every step, scaled, [N, steps, D]."""
@@ -157,7 +157,7 @@ class _Plan:
         low, high = np.array(system.start).T
         shape = (len(self.scenes), len(system.start))
         state = np.random.default_rng(self.seed).uniform(low, high, shape)
-        states = [system.run(state, self.values, system.settle, STRIDE)]
+        states = [system.run(state, self.values, system.burn_in, STRIDE)]
         while len(states) < steps:
             states.append(system.run(states[-1], self.values, DT, STRIDE))
         return (np.stack(states, 1) - system.centre) / system.scale
@@ -174,11 +174,11 @@ def generate(
     steps: int = 60,
     noise: float = 0.005,
 ) -> Made:
-    """Scenes of one path each: so many for each system and part, 0.1 seconds a step.
+    """Scenes of one path each, by system and split, with steps of 0.1 seconds.
 
-    `all` is the planar systems and the x-z view of Lorenz's, so 2-D; `lorenz` alone is 3-D.
-    `noise` is the standard deviation of an observed coordinate. The folds leave out one system
-    each, where there are several; the fold `ood` tests on strange parameters.
+    `all` contains the planar systems and the x-z view of Lorenz's in 2-D; `lorenz` alone is 3-D.
+    `noise` is the standard deviation of an observed coordinate. Each fold leaves out one system,
+    if there are several; the fold `ood` tests on parameters outside the range of training.
     """
     chosen = list(SYSTEMS) if system == "all" else [system]
     if system not in {"all", *SYSTEMS}:
@@ -186,7 +186,7 @@ def generate(
     if steps < 2:
         raise ConfigError(f"option steps of ode must be at least 2, got {steps}")
     sizes = {"train": train, "val": val, "test": test, "ood": ood}
-    plans = [_plan(name, part, n, seed) for name in chosen for part, n in sizes.items()]
+    plans = [_plan(name, split, n, seed) for name in chosen for split, n in sizes.items()]
     return Made(
         blocks=(block for plan in plans for block in _blocks(plan, system, steps, noise)),
         dims=3 if system == "lorenz" else 2,
@@ -198,23 +198,23 @@ def generate(
 
 
 def _folds(plans: list[_Plan]) -> dict[str, list[str]]:
-    """Scenes each system, or the only one, is tested on when left out; and all strange ones."""
+    """Test scenes of the fold of each system, and of the fold ood."""
     several = len({plan.system for plan in plans}) > 1
     result: dict[str, list[str]] = {}
     for plan in plans:
-        if plan.part == "ood" or plan.part == "test" or several:
-            fold = "ood" if plan.part == "ood" else plan.system
+        if plan.split == "ood" or plan.split == "test" or several:
+            fold = "ood" if plan.split == "ood" else plan.system
             result.setdefault(fold, []).extend(plan.scenes)
     return result
 
 
-def _plan(system: str, part: str, n: int, seed: int) -> _Plan:
-    law = SYSTEMS[system]
-    ranges = law.strange if part == "ood" else law.known
-    own = [seed, *f"{system} {part}".encode()]
-    rng = np.random.default_rng([*own, 0])
+def _plan(system: str, split: str, n: int, seed: int) -> _Plan:
+    dynamics = SYSTEMS[system]
+    ranges = dynamics.ood_range if split == "ood" else dynamics.train_range
+    key = [seed, *f"{system} {split}".encode()]
+    rng = np.random.default_rng([*key, 0])
     values = {name: rng.uniform(*ends, n).round(4) for name, ends in ranges.items()}
-    return _Plan(system, part, values, [*own, 1])
+    return _Plan(system, split, values, [*key, 1])
 
 
 def _blocks(plan: _Plan, system: str, steps: int, noise: float) -> Iterator[TrackBlock]:
@@ -230,5 +230,5 @@ def _blocks(plan: _Plan, system: str, steps: int, noise: float) -> Iterator[Trac
             rowsize=np.array([steps]),
             time=DT * np.arange(steps, dtype=np.float64),
             position=path,
-            split=plan.part,
+            split=plan.split,
         )

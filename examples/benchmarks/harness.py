@@ -24,7 +24,7 @@ from trajflow import Ensemble, baselines
 from trajflow.config import Config
 from trajflow.datasets import Store, TrackData, open_store
 from trajflow.errors import RunError, TrajflowError
-from trajflow.evaluation import Judging, judge
+from trajflow.evaluation import EvaluationOptions, evaluate_forecaster
 from trajflow.evaluation.evaluate import read_clocks, with_clocks
 from trajflow.evaluation.report import is_current, report_name, write_report
 from trajflow.fitting import fit_learned_samples
@@ -76,7 +76,7 @@ class Session:
             return all(self.is_trained(self.plan.trial(name)) for name in trial.members)
         return trial.baseline or _ended(trial.folder(self.results)) is not None
 
-    def missing(self, trial: Trial) -> list[Judging]:
+    def missing(self, trial: Trial) -> list[EvaluationOptions]:
         """The evaluations that have no report, or one by definitions of an earlier version."""
         where = {
             "split": "test",
@@ -140,7 +140,9 @@ class Session:
                 groups = {self.benchmark.name: scenes}
             clocks = read_clocks(terms.clocks)
             batches = with_clocks(data.batches("test", BATCH), store.scenes, clocks, store.dt)
-            report = judge(self._forecaster(trial, terms, data), batches, groups, terms).to_json()
+            report = evaluate_forecaster(
+                self._forecaster(trial, terms, data), batches, groups, terms
+            ).to_json()
             folder.mkdir(parents=True, exist_ok=True)
             taken = {"evaluation_seconds": time.monotonic() - began}
             write_report(RunFolder(folder), facts | report | taken)
@@ -155,7 +157,7 @@ class Session:
             raise RunError(f"{folder} was made with other settings; choose another --out")
         return resume_training(self.data, folder, self.device)
 
-    def _forecaster(self, trial: Trial, terms: Judging, data: TrackData) -> Forecaster:
+    def _forecaster(self, trial: Trial, terms: EvaluationOptions, data: TrackData) -> Forecaster:
         if trial.baseline:
             fit = baselines.load(trial.method)
             return fit(data.batches("train", BATCH), terms.samples, terms.seed)
@@ -164,7 +166,7 @@ class Session:
             return Ensemble([self._predictor(member, terms) for member in members])
         return self._predictor(trial, terms)
 
-    def _predictor(self, trial: Trial, terms: Judging) -> TorchPredictor:
+    def _predictor(self, trial: Trial, terms: EvaluationOptions) -> TorchPredictor:
         """The network of a trial, with learned samples where the terms ask for them."""
         folder = trial.folder(self.results)
         predictor = TorchPredictor.load(folder, self.device, terms.steps)

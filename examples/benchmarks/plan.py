@@ -13,7 +13,7 @@ from trajflow import baselines
 from trajflow.config import Config
 from trajflow.datasets import Store
 from trajflow.errors import ConfigError, RunError, did_you_mean
-from trajflow.evaluation import Judging
+from trajflow.evaluation import EvaluationOptions
 from trajflow.inference.choosing import LEARNED, check_rule, draws_of
 from trajflow.io import write_whole
 from trajflow.text import file_name
@@ -39,7 +39,7 @@ class Benchmark:
         settings: Settings that make the splits of a fold.
         seeds: Trainings of each preset and fold, unless said otherwise.
         pooled: Whether all test recordings are scored as one group.
-        miss, collide: Thresholds of `Judging`, in the unit of the tracks.
+        miss, collide: Thresholds of `EvaluationOptions`, in the unit of the tracks.
         note: What else must be known to read its intervals.
     """
 
@@ -74,7 +74,7 @@ class Trial:
     method: str
     seed: int
     config: Config
-    evaluations: tuple[Judging, ...]
+    evaluations: tuple[EvaluationOptions, ...]
     baseline: bool = False
     members: tuple[str, ...] = ()
 
@@ -147,7 +147,7 @@ def _read_trial(values: Mapping[str, Any]) -> Trial:
         method=values["method"],
         seed=values["seed"],
         config=Config.recorded(values["config"]),
-        evaluations=tuple(Judging(**terms) for terms in values["evaluations"]),
+        evaluations=tuple(EvaluationOptions(**terms) for terms in values["evaluations"]),
         baseline=bool(values.get("baseline", values.get("floor"))),
         members=tuple(values.get("members", ())),
     )
@@ -221,7 +221,7 @@ def _trials(
     def config(fold: str, *own: str) -> Config:
         return Config.load(options.config, [*options.set, *folds[fold], *own])
 
-    terms = Judging(miss=benchmark.miss, collide=benchmark.collide)
+    terms = EvaluationOptions(miss=benchmark.miss, collide=benchmark.collide)
     for name, fold in product(options.baselines, folds):
         baselines.load(name)
         yield Trial(fold, name, 0, Config(data=config(fold).data), (terms,), baseline=True)
@@ -241,7 +241,9 @@ def _trials(
         yield Trial(fold, f"{preset}-ensemble", 0, settings, each, members=members)
 
 
-def _evaluations(terms: Judging, options: Any, config: Config) -> Iterator[Judging]:
+def _evaluations(
+    terms: EvaluationOptions, options: Any, config: Config
+) -> Iterator[EvaluationOptions]:
     """Plain draws by evaluations per draw, chosen sets beside them, all also with real clocks."""
     one_step, joint = preset_of(config.flow).average, config.model.joint
     if options.select and joint:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from trajflow.datasets.store import CHECKSUMS, encode_checksums
+from trajflow.datasets.checksums import CHECKSUMS, encode_checksums
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {}
 """By name: spoils a store, given a file that must never be made."""

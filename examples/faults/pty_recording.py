@@ -113,10 +113,10 @@ def kinds(raw: bytes) -> set[str]:
 
 def controls(raw: bytes) -> set[str]:
     """Letters beside the sequences that a terminal obeys or does not draw."""
-    from trajflow.text import obeyed
+    from trajflow.text import needs_escape
 
     left = SEQUENCE.sub(b"", raw).decode("utf-8", "surrogateescape")
-    return {f"U+{ord(letter):04X}" for letter in set(left) if obeyed(letter)}
+    return {f"U+{ord(letter):04X}" for letter in set(left) if needs_escape(letter)}
 
 
 SEQUENCE_NUMBERS = re.compile(rb"[0-9]+(?:[;:][0-9]+)*")

@@ -17,11 +17,11 @@ from trajflow.errors import ConfigError, did_you_mean
 from trajflow.ood.report import OODTerms, Stage, newest_report, read_report, report_name
 
 if TYPE_CHECKING:
+    from trajflow.browse.nearest import TrainingTracks
     from trajflow.browse.session import Session
     from trajflow.config import Config
     from trajflow.datasets.store import Store
     from trajflow.inference.predictor import TorchPredictor
-    from trajflow.ood.nearest import TrainingTracks
     from trajflow.types import Batch
 
 Report = dict[str, Any]
@@ -75,7 +75,7 @@ def evaluate_run_ood(
     Raises:
         RunError: The run has no OOD detector, or does not fit the store.
     """
-    from trajflow.ood.evaluate import evaluation_stages, written
+    from trajflow.ood.evaluate import evaluation_stages, report_bytes
     from trajflow.runs import RunFolder
 
     folder, store = RunFolder.open(run), session.store(data)
@@ -88,7 +88,7 @@ def evaluate_run_ood(
         else:
             report = step
     name = report_name(report["protocol"])
-    folder.write(name, written(report))
+    folder.write(name, report_bytes(report))
     yield folder.path / name
 
 
@@ -111,11 +111,11 @@ class CorruptedBrowser:
         terms: OODTerms,
         against: Store | None = None,
     ) -> None:
-        from trajflow.ood.evaluate import ordinary_windows
+        from trajflow.ood.windows import OrdinaryWindows
 
         self.predictor, self.store, self.against = predictor, store, against
         self.terms = terms
-        self._windows = ordinary_windows(terms, store, config, against)
+        self._windows = OrdinaryWindows.of(store, config, terms, against)
         self._corrupted: dict[str, list[Batch]] = {"": list(self._windows.batches)}
         self._training: TrainingTracks | None = None
 
@@ -168,7 +168,7 @@ class CorruptedBrowser:
 
     def _nearest(self, window: Batch) -> View:
         """The agent's past and, side by side with it, those of the nearest training tracks."""
-        from trajflow.ood.nearest import TrainingTracks, fanned, laid_over
+        from trajflow.browse.nearest import TrainingTracks, fanned, laid_over
 
         if self._training is None:
             training = self._windows.spread(SEARCHED)

@@ -1,10 +1,9 @@
-"""How a forecaster is judged: one protocol for networks and baselines, with honest intervals."""
+"""Scores of runs and baselines with intervals over people, comparison, and OOD evaluation."""
 
-from trajflow.evaluation.evaluate import EvaluationOptions as EvaluationOptions
 from trajflow.evaluation.evaluate import evaluate_baseline as evaluate_baseline
 from trajflow.evaluation.evaluate import evaluate_folds as evaluate_folds
+from trajflow.evaluation.evaluate import evaluate_forecaster as evaluate_forecaster
 from trajflow.evaluation.evaluate import evaluate_run as evaluate_run
-from trajflow.evaluation.evaluate import judge as judge
 from trajflow.evaluation.report import GroupScore as GroupScore
 from trajflow.evaluation.report import Report as Report
-from trajflow.evaluation.scores import Judging as Judging
+from trajflow.evaluation.scores import EvaluationOptions as EvaluationOptions

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajflow.baselines import load as load_baseline
 from trajflow.config import Config
@@ -22,7 +23,7 @@ from trajflow.evaluation.scores import (
     NAMES,
     RATIO,
     SHUFFLES,
-    Judging,
+    EvaluationOptions,
     independent_scores,
     sample_sensitivity,
     target_scores,
@@ -33,77 +34,78 @@ from trajflow.inference.tables import check_fit
 from trajflow.metrics import mean_speed
 from trajflow.runs import RunFolder, track_data
 from trajflow.statistics import People, Tally, intervals
-from trajflow.types import Batch, Chooser, Floats, Forecaster, OnProgress, counted, silent
+from trajflow.types import Batch, Chooser, Floats, Forecaster, Ints, OnProgress, counted, silent
 
 log = logging.getLogger("trajflow")
 
 BATCH = 512
-"""Targets in a batch."""
-STANDING, MOVING = "standing", "moving"
-SLOW = 0.2
-"""Metres per second below which a mean speed is no walk; annotation jitter stays below it."""
-SLOW_SHARE, SPEED_QUANTILE = 0.15, 0.9
-"""Where the unit is not the metre: this share of a speed that nine of ten windows do not exceed.
-Of 1.3 metres per second it is 0.2."""
+# Annotation jitter makes standing people move at up to 0.2 m/s. Where the unit is not the metre,
+# 15 % of the 90th percentile of the speed stands for it: of 1.3 m/s, a walk, that is 0.2 m/s.
+STANDING_METRES_PER_SECOND = 0.2
+STANDING_SHARE, SPEED_QUANTILE = 0.15, 0.9
 SPEED_WINDOWS = 5000
-"""Windows that this speed is taken from."""
 
 Fit = Callable[[Iterable[Batch], int, int], Forecaster]
-"""Learns a forecaster from batches, for so many samples, with a seed."""
+"""Fits a forecaster: training batches, number of samples, seed."""
 
 
-def judge(
+def evaluate_forecaster(
     forecaster: Forecaster,
     batches: Iterable[Batch],
     groups: Mapping[str, Sequence[int]],
-    judging: Judging,
+    options: EvaluationOptions,
 ) -> Report:
-    """Judge a forecaster on terms of one's own.
+    """Evaluate a forecaster on batches of windows.
 
-    A score is a mean over the windows of a group and then over the groups, so that a crowded
-    recording does not outvote the others. Intervals are drawn over people.
+    A score is averaged over the windows of a group and then over the groups, so that a crowded
+    recording does not outweigh the others. Intervals are by bootstrap over people.
 
     Args:
-        forecaster: Who is judged.
-        batches: The windows; the forecaster gets them with NaN for what happened.
+        forecaster: The forecaster. It gets the batches with NaN in place of the future.
+        batches: The windows.
         groups: Indexes of the recordings of each group.
-        judging: The terms.
+        options: How to evaluate; `split` and `fold` are not used.
 
     Raises:
-        DataError: There are no windows, or scenes and groups do not fit.
-        ConfigError: Samples shall be chosen of more draws, and the forecaster cannot.
+        DataError: There are no windows, or a recording is in no group.
+        ConfigError: The options select samples, and the forecaster cannot.
         TrajflowError: A forecast has the wrong shape or is not finite.
     """
-    evaluation = _Evaluation(judging)
+    evaluation = _Evaluation(options)
     evaluation.run(forecaster, batches, groups)
     return evaluation.report()
 
 
 def evaluate_folds(
-    fit: Fit, folds: Iterable[TrackData], judging: Judging | None = None, size: int = 256
+    fit: Fit,
+    folds: Iterable[TrackData],
+    options: EvaluationOptions | None = None,
+    batch_size: int = 256,
 ) -> Report:
-    """Fit on the training split and judge on the test split of every fold; their mean is the score.
+    """Fit on the training split and evaluate on the test split of each fold, then average.
 
     Args:
-        fit: What learns, as `trajflow.baselines.load` gives it.
-        folds: The tracks under the split of each fold, made one by one.
-        judging: The terms; None for those of the field.
-        size: Targets in a batch, about.
+        fit: Fits a forecaster, as `trajflow.baselines.load` returns it.
+        folds: The tracks, split for each fold.
+        options: How to evaluate; None: the defaults.
+        batch_size: Targets in a batch, about.
     """
-    terms = judging or Judging()
-    evaluation = _Evaluation(terms)
+    options = options or EvaluationOptions()
+    evaluation = _Evaluation(options)
     for data in folds:
-        forecaster = fit(data.batches("train", size), terms.samples, terms.seed)
-        evaluation.run(forecaster, data.batches("test", size), data.groups("test"))
+        forecaster = fit(data.batches("train", batch_size), options.samples, options.seed)
+        evaluation.run(forecaster, data.batches("test", batch_size), data.groups("test"))
     return evaluation.report()
 
 
 class _Evaluation:
-    """What is known so far: sums of scores by person, seconds by batch and targets of it."""
+    """Sums of scores by person, and the seconds and targets of each batch, so far."""
 
-    def __init__(self, judging: Judging) -> None:
-        self.judging, self.tally = judging, Tally()
-        self.by_motion = {STANDING: Tally(), MOVING: Tally()}
+    def __init__(self, options: EvaluationOptions) -> None:
+        self.options, self.tally = options, Tally()
+        self.by_motion = {"standing": Tally(), "moving": Tally()}
+        self.by_type: dict[str, Tally] = {}
+        self.groups: list[str] = []
         self.seconds: list[float] = []
         self.targets: list[int] = []
         self.sensitivities: list[float] = []
@@ -116,7 +118,8 @@ class _Evaluation:
     ) -> None:
         group_of = {scene: name for name, scenes in groups.items() for scene in scenes}
         for tally in (self.tally, *self.by_motion.values()):
-            tally.expect(groups)
+            tally.add_groups(groups)
+        self.groups += groups
         first = True
         for batch in batches:
             if not batch.targets:
@@ -133,75 +136,93 @@ class _Evaluation:
             first = False
 
     def _scores(self, samples: Floats, weights: Floats | None, batch: Batch) -> Floats:
-        scores = target_scores(samples, batch, self.judging, weights)
-        if weights is not None or not self.judging.shuffles:
+        scores = target_scores(samples, batch, self.options, weights)
+        if weights is not None or not self.options.shuffles:
             return scores
-        alone = independent_scores(samples, batch, self.judging, self._seed(2))
-        return np.concatenate([scores, alone], -1)
+        independent = independent_scores(samples, batch, self.options, self._seed(2))
+        return np.concatenate([scores, independent], -1)
 
     def _add(self, batch: Batch, scores: Floats, group_of: Mapping[int, str]) -> None:
         scene = np.broadcast_to(batch.scene[:, None], batch.target.shape)[batch.target]
-        lost = sorted(set(scene.tolist()) - set(group_of))
-        if lost:
-            raise DataError(f"scenes {lost} are in no group; groups must name every scene judged")
-        group = np.array([group_of[one] for one in scene.tolist()])
+        missing = sorted(set(scene.tolist()) - set(group_of))
+        if missing:
+            raise DataError(f"scenes {missing} are in no group; name every evaluated scene")
+        group = np.array([group_of[index] for index in scene.tolist()])
         agent = batch.agent[batch.target]
         self.tally.add(group, agent, scores)
-        if self.judging.standing is None:
+        self._add_types(batch, scores, group, agent)
+        if self.options.standing is None:
             return
-        stood = mean_speed(batch.past[batch.target]) < self.judging.standing
-        for motion, mine in ((STANDING, stood), (MOVING, ~stood)):
-            self.by_motion[motion].add(group[mine], agent[mine], scores[mine])
+        standing = mean_speed(batch.past[batch.target]) < self.options.standing
+        for motion, rows in (("standing", standing), ("moving", ~standing)):
+            self.by_motion[motion].add(group[rows], agent[rows], scores[rows])
+
+    def _add_types(
+        self, batch: Batch, scores: Floats, group: NDArray[np.str_], agent: Ints
+    ) -> None:
+        """Add the scores to those of each agent's type, where there are several."""
+        if batch.types is None:
+            return
+        types = batch.types[batch.target]
+        for name in np.unique(types).tolist():
+            tally, rows = self.by_type.setdefault(name, Tally()), types == name
+            tally.add_groups(self.groups)
+            tally.add(group[rows], agent[rows], scores[rows])
 
     def _draw(
         self, forecaster: Forecaster, batch: Batch, variant: int
     ) -> tuple[Floats, Floats | None]:
-        """Samples under a seed of their own, so that no two batches share their chance."""
-        hidden = replace(batch, future=np.full_like(batch.future, np.nan))
-        terms, seed = self.judging, self._seed(variant)
-        if terms.selection == "plain":
-            return forecaster.forecast(hidden, terms.samples, seed), None
+        options, hidden, seed = self.options, batch.without_future(), self._seed(variant)
+        if options.selection == "plain":
+            return forecaster.forecast(hidden, options.samples, seed), None
         if not isinstance(forecaster, Chooser):
             raise ConfigError(
-                f"only a network's samples can be chosen by {terms.selection}; judge plain draws"
+                f"this forecaster cannot select samples by {options.selection!r}; judge plain draws"
             )
-        draws = terms.draws or terms.samples
-        return forecaster.choose(hidden, terms.samples, draws, terms.selection, seed)
+        draws = options.draws or options.samples
+        return forecaster.choose(hidden, options.samples, draws, options.selection, seed)
 
     def _seed(self, variant: int) -> int:
-        words = [self.judging.seed, len(self.seconds), variant]
+        """A seed for each batch and use: batches with equal seeds would share their noise."""
+        words = [self.options.seed, len(self.seconds), variant]
         return int(np.random.SeedSequence(words).generate_state(1)[0])
 
     def report(self) -> Report:
         people = self.tally.people()
-        empty = [name for name in self.tally.held if name not in people]
+        empty = [name for name in self.tally.parts if name not in people]
         if empty or not people:
-            raise DataError(f"nothing to judge: no windows in {empty or 'any group'}")
-        scenes, overall = self._judged(people)
+            raise DataError(f"nothing to evaluate: no windows in {empty or 'any group'}")
+        scenes, overall = self._group_scores(people)
         motions = {motion: tally.people() for motion, tally in self.by_motion.items()}
         seconds, energy = np.array(self.seconds), [NAMES.index("energy_score")]
         return Report(
-            judging=self.judging,
+            options=self.options,
             scenes=scenes,
             overall=overall,
             seconds_per_batch=float(np.median(seconds)),
             seconds_per_forecast=float(np.median(seconds / np.array(self.targets))),
             sample_sensitivity=min(self.sensitivities),
-            by_motion={motion: self._judged(some)[1] for motion, some in motions.items() if some},
-            people={g: replace(one, sums=one.sums[:, energy]) for g, one in people.items()},
+            by_motion={m: self._group_scores(groups)[1] for m, groups in motions.items() if groups},
+            by_type={
+                name: self._group_scores(tally.people())[1]
+                for name, tally in sorted(self.by_type.items())
+            },
+            people={g: replace(group, sums=group.sums[:, energy]) for g, group in people.items()},
         )
 
-    def _judged(self, people: Mapping[str, People]) -> tuple[dict[str, GroupScore], GroupScore]:
+    def _group_scores(
+        self, people: Mapping[str, People]
+    ) -> tuple[dict[str, GroupScore], GroupScore]:
         """The scores of each group, and their mean over the groups."""
-        terms = self.judging
-        each, overall = intervals(people, terms.resamples, terms.seed, with_ratio)
-        means = {group: with_ratio(one.means) for group, one in people.items()}
-        counts = {group: (int(p.windows.sum()), len(p.agent)) for group, p in people.items()}
+        options = self.options
+        group_ends, overall_ends = intervals(people, options.resamples, options.seed, with_ratio)
+        means = {name: with_ratio(group.means) for name, group in people.items()}
+        counts = {name: (int(p.windows.sum()), len(p.agent)) for name, p in people.items()}
         windows, persons = (sum(column) for column in zip(*counts.values(), strict=True))
-        names = (*NAMES, *(JOINT if terms.shuffles else ()), RATIO)
-        scenes = {g: _score(*counts[g], names, means[g], each[g]) for g in people}
+        names = (*NAMES, *(JOINT if options.shuffles else ()), RATIO)
+        scenes = {g: _score(*counts[g], names, means[g], group_ends[g]) for g in people}
         mean = np.mean(list(means.values()), 0)
-        return scenes, _score(windows, persons, names, mean, overall)
+        return scenes, _score(windows, persons, names, mean, overall_ends)
 
 
 def _score(
@@ -214,8 +235,8 @@ def _score(
 def standing_speed(data: TrackData, split: str) -> float:
     """Speed below which an agent counts as standing, in the store's unit per step.
 
-    In metres it is 0.2 metres per second; in any other unit 15 % of a speed that nine of ten
-    windows of the split do not exceed.
+    In metres it is 0.2 metres per second. In any other unit it is 15 % of the 90th percentile of
+    the mean speed of the split's windows.
 
     Args:
         data: The tracks.
@@ -225,20 +246,20 @@ def standing_speed(data: TrackData, split: str) -> float:
         DataError: The split is empty.
     """
     if data.store.unit == "m":
-        return SLOW * data.store.dt
+        return STANDING_METRES_PER_SECOND * data.store.dt
     batches = data.validation(BATCH, SPEED_WINDOWS, split)
-    result = np.concatenate([mean_speed(batch.past[batch.target]) for batch in batches])
-    return SLOW_SHARE * float(np.quantile(result, SPEED_QUANTILE))
+    speeds = np.concatenate([mean_speed(batch.past[batch.target]) for batch in batches])
+    return STANDING_SHARE * float(np.quantile(speeds, SPEED_QUANTILE))
 
 
-def read_clocks(words: str) -> dict[str, float]:
-    """Seconds per step by the name of a recording, of "NAME=SECONDS,NAME=SECONDS".
+def read_clocks(text: str) -> dict[str, float]:
+    """Parse "NAME=SECONDS,NAME=SECONDS" into seconds per step by the name of a recording.
 
     Raises:
-        ConfigError: It is not written so, or a time is not positive.
+        ConfigError: It has another form, or a time is not positive.
     """
     clocks: dict[str, float] = {}
-    for word in filter(None, (part.strip() for part in words.split(","))):
+    for word in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = word.rpartition("=")
         try:
             clocks[name.strip()] = seconds = float(value)
@@ -254,81 +275,26 @@ def read_clocks(words: str) -> dict[str, float]:
 def with_clocks(
     batches: Iterable[Batch], scenes: Sequence[str], clocks: Mapping[str, float], dt: float
 ) -> Iterator[Batch]:
-    """The batches with the seconds per step of each scene, as a forecaster may use them.
+    """Set `dt_ratio` of the batches from the real clocks of their recordings.
 
     Args:
         batches: The batches.
         scenes: Names of the store's recordings.
-        clocks: Real seconds per step of some of them.
-        dt: Seconds per step of the others, and of all as the store says.
+        clocks: Real seconds per step by the name of a recording; `dt` for all others.
+        dt: Seconds per step according to the store.
 
     Raises:
-        ConfigError: There is no such recording.
+        ConfigError: A named recording does not exist.
     """
     for name in clocks:
         if name not in scenes:
             raise ConfigError(did_you_mean("recording", name, list(scenes)))
-    rates = np.array([clocks.get(name, dt) / dt for name in scenes])
+    ratios = np.array([clocks.get(name, dt) / dt for name in scenes])
     return (
-        (replace(batch, dt_ratio=rates[batch.scene]) for batch in batches)
+        (replace(batch, dt_ratio=ratios[batch.scene]) for batch in batches)
         if clocks
         else iter(batches)
     )
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """What is evaluated, and how.
-
-    Attributes:
-        split: "train", "val" or "test".
-        fold: Leave-one-out fold; None: the one that the run left out, if any.
-        samples: Futures of each agent.
-        steps: Network evaluations per draw.
-        seed: Seed of draws and intervals.
-        miss: Distance beyond which the best endpoint is a miss, in the unit of the tracks.
-        collide: Distance below which two agents collide, in the unit of the tracks.
-        shuffled: Whether samples are also scored shuffled between agents; always if the run draws
-            the agents of a scene together.
-        select: Rule that chooses the samples of more draws; None: plain draws.
-        draws: How many draws they are chosen from; None: 20 for each sample.
-        clocks: Real seconds per step of some recordings, "NAME=SECONDS,NAME=SECONDS".
-    """
-
-    split: str = "test"
-    fold: str | None = None
-    samples: int = 20
-    steps: int = 1
-    seed: int = 0
-    miss: float = 2.0
-    collide: float = 0.2
-    shuffled: bool = False
-    select: str | None = None
-    draws: int | None = None
-    clocks: str = ""
-
-    def judging(self, joint: bool = False, standing: float | None = None) -> Judging:
-        """The terms of the evaluation.
-
-        Raises:
-            ConfigError: The samples cannot be chosen so.
-        """
-        from trajflow.inference.choosing import selection_of
-
-        chosen = selection_of(self.select, self.samples, self.draws)
-        return Judging(
-            samples=self.samples,
-            draws=chosen.draws if chosen else 0,
-            selection=chosen.rule if chosen else "plain",
-            joint=joint,
-            steps=self.steps,
-            seed=self.seed,
-            miss=self.miss,
-            collide=self.collide,
-            shuffles=SHUFFLES if (joint and not chosen) or self.shuffled else 0,
-            standing=standing,
-            clocks=self.clocks,
-        )
 
 
 def evaluate_run(
@@ -339,26 +305,27 @@ def evaluate_run(
     device: str = "auto",
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
-    """Evaluate a run or an exported model; the report is also kept in the folder of a run.
+    """Evaluate a run or an exported model. The report of a run is also written to its folder.
 
     Args:
         run: A run folder, or an exported model in one.
         data: A store.
-        options: What is evaluated; None: 20 plain draws on the test split.
+        options: How to evaluate; None: 20 plain draws on the test split. `joint` and `standing`
+            are set from the run and the tracks.
         device: Where a run computes.
         on_progress: Called with "windows", the number done and their total.
 
     Returns:
-        name, protocol, the mean of each score over recordings or folds, intervals over people,
-        and the scores of each recording; as `trajflow evaluate --json` prints it. A run with memory
-        is evaluated twice: what is returned is with memory ("watched" in its protocol), and its
-        "unwatched" without. Both reports are kept.
+        The report as `trajflow evaluate --json` prints it: name, protocol, the mean of each score
+        over recordings or folds, intervals over people, and the scores of each recording. A run
+        with memory is evaluated with and without it. The report is then the one with memory
+        ("watched" in its protocol), with the other scores under "unwatched"; both are written.
 
     Raises:
-        RunError: The run has learned from what is to be evaluated, or does not fit the tracks.
+        RunError: The run was trained on the windows to evaluate, or does not fit the tracks.
         DataError: There are no windows.
 
-    Example:
+    Examples:
         >>> from trajflow.evaluation.evaluate import evaluate_run
         >>> evaluate_run("runs/none", "tracks.zarr")
         Traceback (most recent call last):
@@ -374,20 +341,20 @@ def evaluate_run(
     same = folder.read_record().get("store") == store.fingerprint()
     if same and config.data != folder.config.data:
         raise RunError(
-            f"{run} left out {_fold(folder.config)} of these very tracks and has learned from "
-            f"{_fold(config)}; train with --set data.fold={options.fold} to judge it there"
+            f"{run} was trained on {_fold(config)} of these tracks; it left out "
+            f"{_fold(folder.config)}. Train with --set data.fold={options.fold} to evaluate there"
         )
-    tracks, kept = track_data(store, config), Path(run).suffix != ".onnx"
+    tracks, in_run = track_data(store, config), Path(run).suffix != ".onnx"
     report = _report(predictor, tracks, config, options, str(run), on_progress)
-    if kept:
+    if in_run:
         write_report(folder, report)
     if not predictor.format.memory:
         return report
-    # Without memory it answers the question that others do; with it, one that knows more.
+    # The first report compares with models without memory; this one does not.
     tracks.watch(predictor.format.memory, predictor.displacement_scale)
     watched = _report(predictor, tracks, config, options, str(run), on_progress)
     watched["unwatched"] = {name: report[name] for name in ("mean", "window_mean", "intervals")}
-    if kept:
+    if in_run:
         write_report(folder, watched)
     return watched
 
@@ -400,28 +367,28 @@ def evaluate_baseline(
     settings: Sequence[str] = (),
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
-    """Evaluate a baseline that learns from the training split of the same tracks.
+    """Fit a baseline on the training split and evaluate it.
 
-    Where the tracks have folds and no test split, it is evaluated on each fold in turn.
+    If the tracks have folds and no test split, it is evaluated on each fold in turn.
 
     Args:
         name: One of `trajflow.baselines.available()`.
         data: A store.
-        options: What is evaluated; None: 20 draws on the test split.
-        settings: How windows are cut, as "data.history=8".
+        options: How to evaluate; None: 20 draws on the test split.
+        settings: Settings of the windows, such as "data.history=8".
         on_progress: Called with "windows" or "folds", the number done and their total.
 
     Returns:
         The report, as of `evaluate_run`.
 
     Raises:
-        ConfigError: There is no such baseline, or its samples are to be chosen.
+        ConfigError: There is no such baseline, or the options select samples.
         DataError: There are no windows.
     """
     options = options or EvaluationOptions()
     load_baseline(name)
-    if options.select is not None:
-        raise ConfigError("--select is for a run; the samples of a baseline are not chosen")
+    if options.selection != "plain":
+        raise ConfigError("--select is for a run; samples of a baseline are not chosen")
     config, store = with_fold(Config.load(None, settings), options.fold), open_store(data)
     unsplit = options.split == "test" and "test" not in store.splits
     if config.data.fold is None and unsplit and store.folds:
@@ -436,8 +403,8 @@ def evaluate_baseline_on(
     options: EvaluationOptions,
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
-    """Evaluate a baseline on splits that are made already; see `evaluate_baseline`."""
-    log.info("%s learns from the training split", name)
+    """As `evaluate_baseline`, on tracks that are already split."""
+    log.info("fitting %s on the training split", name)
     baseline = load_baseline(name)(tracks.batches("train", BATCH), options.samples, options.seed)
     return _report(baseline, tracks, config, options, name, on_progress)
 
@@ -445,7 +412,7 @@ def evaluate_baseline_on(
 def _over_folds(
     name: str, store: Store, config: Config, options: EvaluationOptions, on_progress: OnProgress
 ) -> dict[str, Any]:
-    """The report of a baseline on every fold, after learning from the others' training splits."""
+    """Fit a baseline on each fold's training split, and evaluate it on the test splits."""
     names, hashes = list(store.folds or {}), dict[str, str]()
 
     def folds() -> Iterator[TrackData]:
@@ -455,10 +422,10 @@ def _over_folds(
             on_progress("folds", done + 1, len(names))
 
     first = track_data(store, with_fold(config, names[0]))
-    terms = options.judging(standing=standing_speed(first, "train"))
-    report = evaluate_folds(load_baseline(name), folds(), terms, BATCH)
-    made = {"fold": "each of " + ", ".join(names), "hash": hashes}
-    protocol = _protocol(store, config, options) | made
+    options = replace(options, standing=standing_speed(first, "train"))
+    report = evaluate_folds(load_baseline(name), folds(), options, BATCH)
+    protocol = _protocol(store, config, options)
+    protocol |= {"fold": "each of " + ", ".join(names), "hash": hashes}
     return {"name": name, "protocol": protocol, **report.to_json()}
 
 
@@ -474,12 +441,31 @@ def _report(
     total = description["parts"][split]["windows"]
     clocks = read_clocks(options.clocks)
     batches = with_clocks(data.batches(split, BATCH), data.store.scenes, clocks, data.store.dt)
-    terms = options.judging(config.model.joint, standing_speed(data, split))
+    options = _resolved(options, config.model.joint, standing_speed(data, split))
     windows = counted(batches, "windows", on_progress, total)
-    report = judge(forecaster, windows, data.groups(split), terms)
+    report = evaluate_forecaster(forecaster, windows, data.groups(split), options)
     protocol = _protocol(data.store, config, options) | {"hash": description["hash"]}
     protocol |= {"watched": "yes"} if data.memory else {}
     return {"name": name, "protocol": protocol, **report.to_json()}
+
+
+def _resolved(options: EvaluationOptions, joint: bool, standing: float) -> EvaluationOptions:
+    """The options with the number of draws, and with what depends on the run.
+
+    Raises:
+        ConfigError: There is no such selection, or the numbers of draws and samples do not fit.
+    """
+    from trajflow.inference.choosing import selection_of
+
+    rule = None if options.selection == "plain" else options.selection
+    selection = selection_of(rule, options.samples, options.draws or None)
+    return replace(
+        options,
+        draws=selection.draws if selection else 0,
+        joint=joint,
+        shuffles=options.shuffles or (SHUFFLES if joint and selection is None else 0),
+        standing=standing,
+    )
 
 
 def _protocol(store: Store, config: Config, options: EvaluationOptions) -> dict[str, Any]:
@@ -497,7 +483,7 @@ def _protocol(store: Store, config: Config, options: EvaluationOptions) -> dict[
 
 
 def with_fold(config: Config, fold: str | None) -> Config:
-    """Settings with another leave-one-out fold; the same where none is given."""
+    """The configuration with another leave-one-out fold, or unchanged for None."""
     if fold is None:
         return config
     return config.model_copy(update={"data": config.data.model_copy(update={"fold": fold})})

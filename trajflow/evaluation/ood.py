@@ -1,4 +1,4 @@
-"""Evaluate a run out of its distribution, and keep report and picture in its folder."""
+"""Evaluates a run out of distribution and writes report and picture to its folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from trajflow.datasets.store import open_store
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
-from trajflow.ood.evaluate import evaluate_ood, written
+from trajflow.ood.evaluate import evaluate_ood, report_bytes
 from trajflow.ood.plots import draw
 from trajflow.ood.report import OODTerms, Stage, Values, report_name
 from trajflow.plotting import save
@@ -30,16 +30,16 @@ def evaluate_run_ood(
     """Evaluate a run under every corruption.
 
     Args:
-        run: The run folder; report and picture are kept in it.
-        data: A store, of which the run has not seen the split that is evaluated.
-        terms: What is evaluated; None: 600 windows of the test split.
-        against: Another store, as one more corruption.
-        out: A folder that gets `ood.json` and `ood.png` too.
-        device: Where to compute.
-        on_stage: Called before each set of windows.
+        run: The run folder; report and picture are written to it.
+        data: A store. The run must not have been trained on the split that is evaluated.
+        terms: Options of the evaluation; None: 600 windows of the test split.
+        against: Another store, evaluated as one more corruption.
+        out: A folder that also gets `ood.json` and `ood.png`.
+        device: Device to compute on.
+        on_stage: Called before each corruption.
 
     Returns:
-        The report, in values that JSON can hold.
+        The report, as values that JSON can hold.
 
     Raises:
         ConfigError: There is no such corruption, or the run has no OOD detector.
@@ -53,11 +53,11 @@ def evaluate_run_ood(
     check_fit(predictor, store, data)
     report = evaluate_ood(str(run), predictor, store, folder.config, terms, other, on_stage)
     name, figure = report_name(report["protocol"]), draw(report)
-    folder.write(name, written(report))
+    folder.write(name, report_bytes(report))
     save(figure, folder.path / name.replace(".json", ".png"))
     if out is not None:
-        place = Path(out)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / REPORT).write_bytes(written(report))
-        save(figure, place / PICTURE)
+        folder_out = Path(out)
+        folder_out.mkdir(parents=True, exist_ok=True)
+        (folder_out / REPORT).write_bytes(report_bytes(report))
+        save(figure, folder_out / PICTURE)
     return report

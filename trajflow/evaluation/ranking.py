@@ -1,4 +1,4 @@
-"""What may be ranked with what: only answers to the same question, and ties as ties."""
+"""Ranks evaluations by energy score. Only evaluations with the same protocol are ranked."""
 
 import json
 import math
@@ -10,104 +10,111 @@ import numpy as np
 
 from trajflow.statistics import People, paired_interval, seed_width, widened
 
-Judged = Mapping[str, Any]
-QUESTION = ("fingerprint", "hash", "split", "fold", "history", "horizon", "stride", "watched")
-"""What was judged; in a report's "protocol"."""
-TERMS = ("samples", "draws", "selection", "joint", "clocks")
-"""How it was judged; in the report itself. Evaluations per draw are the forecaster's own cost."""
-MEANING = {
+Row = Mapping[str, Any]
+# Fields of a report's "protocol" that must agree.
+PROTOCOL_FIELDS = (
+    "fingerprint",
+    "hash",
+    "split",
+    "fold",
+    "history",
+    "horizon",
+    "stride",
+    "watched",
+)
+# Fields of the report itself that must agree. Steps may differ: they are the forecaster's own cost.
+REPORT_FIELDS = ("samples", "draws", "selection", "joint", "clocks")
+DESCRIPTIONS = {
     "fingerprint": "the tracks",
-    "hash": "the split into parts",
-    "split": "the part",
+    "hash": "the split",
+    "split": "the evaluated part",
     "fold": "the fold",
     "history": "past steps",
     "horizon": "future steps",
     "stride": "steps between windows",
     "watched": "whether the place was watched before",
     "samples": "samples that are judged",
-    "draws": "draws they come from",
-    "selection": "how they were chosen",
-    "joint": "whether samples are of whole scenes",
-    "clocks": "real clocks that were told",
+    "draws": "draws they are selected from",
+    "selection": "selection of samples",
+    "joint": "joint samples of a scene",
+    "clocks": "real clocks",
 }
 SCORE = "energy_score"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A field of the protocol that is not the same for all rows.
+    """A field of the protocol in which rows differ.
 
     Attributes:
-        field: Its name.
-        rows: Names of the rows that have each value, by the value in words.
+        field: Name of the field.
+        rows: Names of the rows with each value, by the value as text.
     """
 
     field: str
     rows: dict[str, list[str]]
 
     def __str__(self) -> str:
-        """The field and who has which value, in one sentence."""
-        text = ", ".join(f"{value} for {_some(names)}" for value, names in self.rows.items())
-        return f"{MEANING[self.field]} ({self.field}): {text}"
+        """The field and the rows with each value, in one sentence."""
+        text = ", ".join(f"{value} for {_names(names)}" for value, names in self.rows.items())
+        return f"{DESCRIPTIONS[self.field]} ({self.field}): {text}"
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A row in its ranking.
+    """A row with its rank.
 
     Attributes:
-        rank: 1 for the best; rows that cannot be told apart have one rank.
-        tied: Whether another row has the rank too.
+        rank: 1 for the best; tied rows share a rank.
+        tied: Whether another row has the same rank.
         row: The row.
-        behind: 95 % interval of its energy score less that of the best row before it, over the same
-            people and over seeds; None for the first, or where a report does not tell of people.
+        behind: 95 % interval of its energy score minus that of the best row of the rank before,
+            over people and seeds; None for the first row, or if a report has no scores of people.
     """
 
     rank: int
     tied: bool
-    row: Judged
+    row: Row
     behind: tuple[float, float] | None = None
 
 
-def protocol(row: Judged) -> dict[str, str]:
-    """The fields on which a ranking rests, in words."""
-    asked = {name: row["protocol"].get(name) for name in QUESTION}
-    terms = {name: row.get(name) for name in TERMS}
+def protocol(row: Row) -> dict[str, str]:
+    """The fields that must agree for a ranking, as text."""
+    where = {name: row["protocol"].get(name) for name in PROTOCOL_FIELDS}
+    terms = {name: row.get(name) for name in REPORT_FIELDS}
     terms["draws"] = terms["draws"] or terms["samples"]
     terms["selection"] = terms["selection"] or "plain"
     terms["clocks"] = terms["clocks"] or "none"
-    return {name: _told(name, value) for name, value in (asked | terms).items()}
+    return {name: _text(name, value) for name, value in (where | terms).items()}
 
 
-def differences(rows: Sequence[Judged]) -> list[Difference]:
-    """The fields in which the protocols of some rows differ; none if they may be ranked."""
-    known = [(row["name"], protocol(row)) for row in rows]
+def differences(rows: Sequence[Row]) -> list[Difference]:
+    """The fields in which the protocols of rows differ; empty if the rows may be ranked."""
+    protocols = [(row["name"], protocol(row)) for row in rows]
     result = []
-    for field in MEANING:
-        holders: dict[str, list[str]] = {}
-        for name, values in known:
-            holders.setdefault(values[field], []).append(name)
-        if len(holders) > 1:
-            result.append(Difference(field, holders))
+    for field in DESCRIPTIONS:
+        rows_of: dict[str, list[str]] = {}
+        for name, values in protocols:
+            rows_of.setdefault(values[field], []).append(name)
+        if len(rows_of) > 1:
+            result.append(Difference(field, rows_of))
     return result
 
 
-def by_protocol(rows: Sequence[Judged]) -> list[list[Judged]]:
-    """The rows in groups that share a protocol, in the order of their first rows."""
-    groups: dict[str, list[Judged]] = {}
+def by_protocol(rows: Sequence[Row]) -> list[list[Row]]:
+    """Group rows by protocol, in the order of their first rows."""
+    groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(json.dumps(protocol(row)), []).append(row)
     return list(groups.values())
 
 
-def ranked(rows: Sequence[Judged]) -> list[Ranked]:
-    """The rows of one protocol by energy score, lowest first; those without one come last.
+def ranked(rows: Sequence[Row]) -> list[Ranked]:
+    """Rank rows of one protocol by energy score, lowest first; rows without one come last.
 
-    A row is tied with the best of the rank before if the 95 % interval of the difference of their
-    energy scores holds 0. The interval is by bootstrap over people, who are the same for both, and
-    contains the variance of the seeds where a row is of several; see `difference`. Where a report
-    does not tell of people, rows are tied if the score of one lies within the interval of the
-    other, which tells fewer apart.
+    A row is tied with the best row of a rank if the 95 % interval of their difference contains 0;
+    see `difference`. Without scores of people, rows are tied if the score of one lies within the
+    interval of the other, which separates fewer rows.
     """
     order = sorted(rows, key=_score)
     rank: list[int] = []
@@ -124,14 +131,14 @@ def ranked(rows: Sequence[Judged]) -> list[Ranked]:
     ]
 
 
-def difference(one: Judged, other: Judged) -> tuple[float, float] | None:
-    """95 % interval of the energy score of a row less that of another, of the same people.
+def difference(one: Row, other: Row) -> tuple[float, float] | None:
+    """95 % interval of the energy score of `one` minus that of `other`, on the same people.
 
-    People are drawn for both rows at once. Where a row is a mean over seeds, the variance of that
-    mean is added; of one seed nothing is known of it.
+    People are resampled for both rows at once. If a row is a mean over seeds, the variance of that
+    mean is added.
 
     Returns:
-        Its ends; None if the rows do not tell of the same people.
+        The ends of the interval; None if the rows do not have scores of the same people.
     """
     first, second = _people(one), _people(other)
     if first is None or second is None or list(first) != list(second):
@@ -145,35 +152,35 @@ def difference(one: Judged, other: Judged) -> tuple[float, float] | None:
     return widened(low, _score(one) - _score(other), high, seed_width(*seeds))
 
 
-def _people(row: Judged) -> dict[str, People] | None:
-    """The people of each group of a row, sorted by its name."""
+def _people(row: Row) -> dict[str, People] | None:
+    """People of each group of a row, sorted by group."""
     try:
         result = {}
-        for name, some in sorted(row["per_person"].items()):
-            agent, windows = np.array(some["agent"], int), np.array(some["windows"], int)
-            mean = np.array(some[SCORE], float)
+        for name, group in sorted(row["per_person"].items()):
+            agent, windows = np.array(group["agent"], int), np.array(group["windows"], int)
+            mean = np.array(group[SCORE], float)
             result[name] = People(agent, windows, (mean * windows)[:, None])
         return result or None
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 
-def _score(row: Judged) -> float:
+def _score(row: Row) -> float:
     score = row["mean"].get(SCORE)
     return math.inf if score is None else float(score)
 
 
-def _alike(one: Judged, other: Judged) -> bool:
+def _alike(one: Row, other: Row) -> bool:
     return _covers(one, other) or _covers(other, one)
 
 
-def _covers(one: Judged, other: Judged) -> bool:
+def _covers(one: Row, other: Row) -> bool:
     low, high = one.get("intervals", {}).get(SCORE) or (None, None)
     score = other["mean"].get(SCORE)
     return None not in (low, high, score) and low <= score <= high
 
 
-def _told(name: str, value: object) -> str:
+def _text(name: str, value: object) -> str:
     if value is None:
         return {"fold": "none", "watched": "no"}.get(name, "not stated")
     text = value if isinstance(value, str) else json.dumps(value)
@@ -185,6 +192,6 @@ def _short(value: Any) -> str:
     return " ".join(str(part)[:8] for part in parts)
 
 
-def _some(held: Sequence[str]) -> str:
+def _names(held: Sequence[str]) -> str:
     names = list(dict.fromkeys(held))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""What an evaluation found: as values, as JSON, and as files in run folders."""
+"""The report of an evaluation as values, as JSON, and as files in run folders."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trajflow.errors import RunError
-from trajflow.evaluation.scores import RATIO, Judging
+from trajflow.evaluation.scores import RATIO, EvaluationOptions
 from trajflow.runs import RunFolder
 from trajflow.statistics import People
 from trajflow.text import file_name
@@ -20,19 +20,19 @@ from trajflow.text import file_name
 PREFIX = "evaluation-"
 TABLE, PEOPLE = "table.json", "people.json"
 COVERAGES = ("coverage_50", "coverage_90")
+# Below this sensitivity to the seed, samples count as a fixed set of paths.
 FIXED = 0.1
-"""Below this share of the spread of draws, another seed does not count as another forecast."""
 
 
 @dataclass(frozen=True)
 class GroupScore:
-    """How good forecasts of some recordings were.
+    """Scores of a group of recordings.
 
     Attributes:
-        windows: Forecasts: an agent at a moment each.
-        people: Distinct agents; their windows overlap, so these are the observations.
+        windows: Number of forecasts; each is of one agent at one moment.
+        people: Number of agents. Windows of an agent overlap, so agents are the independent units.
         means: Mean of each score.
-        intervals: Low and high end of its 95 % interval by bootstrap over people.
+        intervals: Ends of its 95 % interval by bootstrap over people.
     """
 
     windows: int
@@ -41,7 +41,7 @@ class GroupScore:
     intervals: dict[str, tuple[float, float]]
 
     def to_json(self) -> dict[str, Any]:
-        """Values that JSON can hold; what is no number is null."""
+        """The scores as values that JSON can hold; None in place of NaN and infinity."""
         ends = {name: [_number(end) for end in two] for name, two in self.intervals.items()}
         counts = {"windows": self.windows, "people": self.people}
         return {**counts, **_numbers(self.means), "intervals": ends}
@@ -49,79 +49,84 @@ class GroupScore:
 
 @dataclass(frozen=True)
 class Report:
-    """How good a forecaster is, and on which terms that was found.
+    """Scores of a forecaster, and how it was evaluated.
 
     Attributes:
-        judging: The terms.
+        options: How it was evaluated.
         scenes: Scores of each group of recordings.
-        overall: The mean over these groups, not over windows.
+        overall: Mean over the groups, not over windows.
         seconds_per_batch: Median time to forecast a batch.
         seconds_per_forecast: Median time to draw all samples of one agent, in a batch.
-        sample_sensitivity: How far another seed moves the samples; see `seeds`.
-        by_motion: Scores of those who stood in the past and of those who moved, where asked for.
-        people: The people of each group with the sums of their energy scores, for paired
-            comparisons.
+        sample_sensitivity: How much the samples depend on the seed; see `sample_sensitivity`.
+        by_motion: Scores of agents that stood and of agents that moved, if `options.standing` is
+            set.
+        by_type: Scores of the agents of each type, if there are several; means over the groups
+            that have some.
+        people: People of each group with the sums of their energy scores, for paired comparisons.
     """
 
-    judging: Judging
+    options: EvaluationOptions
     scenes: dict[str, GroupScore]
     overall: GroupScore
     seconds_per_batch: float
     seconds_per_forecast: float
     sample_sensitivity: float
     by_motion: Mapping[str, GroupScore] = field(default_factory=dict)
+    by_type: Mapping[str, GroupScore] = field(default_factory=dict)
     people: Mapping[str, People] = field(default_factory=dict)
 
     @property
     def mean(self) -> dict[str, float]:
-        """Mean of each score over the groups: every group weighs the same."""
+        """Mean of each score over the groups; every group weighs the same."""
         return self.overall.means
 
     @property
     def window_mean(self) -> dict[str, float]:
-        """Mean of each score over all windows: a group weighs as much as it has windows."""
-        some = self.scenes.values()
-        windows = np.array([score.windows for score in some], float)
+        """Mean of each score over all windows."""
+        groups = self.scenes.values()
+        windows = np.array([score.windows for score in groups], float)
         result = {
-            name: float(np.average([score.means[name] for score in some], weights=windows))
+            name: float(np.average([score.means[name] for score in groups], weights=windows))
             for name in self.mean
         }
-        apart, away = result.get("spread", math.nan), result.get("mean_ade", math.nan)
-        return result | ({RATIO: apart / away if away > 0 else math.nan} if RATIO in result else {})
+        if RATIO in result:
+            width, error = result["spread"], result["mean_ade"]
+            result[RATIO] = width / error if error > 0 else math.nan
+        return result
 
     @property
     def set_regressor(self) -> bool:
-        """Whether the samples are a fixed set: coverage and spread of it mean nothing."""
+        """Whether the samples are a fixed set of paths; coverage and spread mean nothing then."""
         return self.sample_sensitivity < FIXED
 
     @property
     def energy_score_kind(self) -> str:
-        """Which energy score was taken.
+        """How the energy score is estimated.
 
-        "draws" compares pairs of different draws and has no bias; "weighted" takes the weighted
-        samples as the whole distribution.
+        "draws": without bias, from pairs of different draws; "weighted": of the weighted samples.
         """
-        return "draws" if self.judging.selection == "plain" else "weighted"
+        return "draws" if self.options.selection == "plain" else "weighted"
 
     @property
     def coverage_kind(self) -> str:
-        """How coverage was taken: "rank" of the truth among draws, or "weighted"."""
-        return "rank" if self.judging.selection == "plain" else "weighted"
+        """How coverage is measured: by the "rank" of the truth among draws, or "weighted"."""
+        return "rank" if self.options.selection == "plain" else "weighted"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, in values that JSON can hold."""
-        overall = self.overall.to_json()
+        """The report as values that JSON can hold."""
+        options, overall = self.options, self.overall.to_json()
         heads = {key: overall.pop(key) for key in ("windows", "people", "intervals")}
         return {
             **heads,
-            **asdict(self.judging),
-            "draws": self.judging.draws or self.judging.samples,
+            **{k: v for k, v in asdict(options).items() if k not in ("split", "fold")},
+            "draws": options.draws or options.samples,
             "energy_score_kind": self.energy_score_kind,
             "coverage_kind": self.coverage_kind,
             "scenes": {name: score.to_json() for name, score in self.scenes.items()},
             "mean": overall,
             "window_mean": _numbers(self.window_mean),
             "by_motion": {name: score.to_json() for name, score in self.by_motion.items()},
+            "by_type": {name: score.to_json() for name, score in self.by_type.items()},
             "seconds_per_batch": self.seconds_per_batch,
             "seconds_per_forecast": self.seconds_per_forecast,
             "sample_sensitivity": self.sample_sensitivity,
@@ -149,14 +154,14 @@ def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
-    """The file that a report is kept in; one of the same question replaces the other.
+    """Name of the file of a report; a report with the same protocol and options replaces it.
 
     Args:
-        where: "split", "fold", "fingerprint" and maybe "watched" of what was judged.
-        terms: "samples", "steps", "selection", "draws" and "clocks" of how.
+        where: "split", "fold", "fingerprint" and possibly "watched" of the protocol.
+        terms: "samples", "steps", "selection", "draws" and "clocks" of the report.
     """
     fold = where["fold"]
-    if fold and "/" in fold:  # a name that is no name of a file; others stay as they were
+    if fold and "/" in fold:  # other names stay as they are, so that old reports are found
         fold = file_name(fold)
     parts = [where["split"], fold, where["fingerprint"][:8]]
     name = "-".join(str(part) for part in parts if part)
@@ -169,10 +174,10 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """A report as it was written.
+    """Read a report.
 
     Raises:
-        RunError: It is none.
+        RunError: The file is not a report.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -183,10 +188,10 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def without_old_coverage(report: dict[str, Any]) -> dict[str, Any]:
-    """A report or row without the coverage of draws that earlier versions took.
+    """Remove the coverage of plain draws from reports of earlier versions.
 
-    They ranked a truth among distances of the samples to a mean that leans on these samples, and
-    found less (.837 of a perfect forecaster for 20 samples at level .9). Nothing else differs.
+    They compared the truth with the mean of the samples without correcting that samples are nearer
+    to their own mean, and found too little (.837 for a perfect forecaster, 20 samples, level .9).
     """
     if "coverage_kind" in report or (report.get("selection") or "plain") != "plain":
         return report
@@ -200,7 +205,7 @@ def _is_current(path: Path, when: int) -> bool:
 
 
 def is_current(path: Path) -> bool:
-    """Whether a report exists and was taken by today's definitions of its scores."""
+    """Whether a report exists and was made with the current definition of coverage."""
     try:
         return _is_current(path, path.stat().st_mtime_ns)
     except OSError:
@@ -208,7 +213,7 @@ def is_current(path: Path) -> bool:
 
 
 def reports_in(folder: Path) -> list[dict[str, Any]]:
-    """All reports of a folder: plain draws first, fewer steps first."""
+    """All reports in a folder, plain draws and few steps first."""
     result = [read_report(file) for file in sorted(folder.glob(f"{PREFIX}*.json"))]
     return sorted(result, key=_order)
 
@@ -219,7 +224,7 @@ def _order(report: Mapping[str, Any]) -> tuple[str, bool, str, int]:
 
 
 def best_validation(folder: RunFolder) -> dict[str, Any]:
-    """The validation whose weights are kept, with the noise they draw from; empty before it."""
+    """The event of the validation whose weights are kept; empty if there is none."""
     best: dict[str, Any] = {}
     for event in folder.events():
         if event["event"] == "evaluated" and event["best"]:
@@ -230,18 +235,18 @@ def best_validation(folder: RunFolder) -> dict[str, Any]:
 
 
 def write_report(folder: RunFolder, report: dict[str, Any]) -> None:
-    """Store a report in its run; one of the same tracks, split and terms is replaced."""
+    """Write a report to its run folder."""
     name = report_name(report["protocol"], report)
     folder.write(name, json.dumps(report, indent=2).encode())
 
 
 def results_of(path: Path) -> list[dict[str, Any]]:
-    """The results of a run or of a results folder of a benchmark, or a report of `evaluate --json`.
+    """Results of a run folder, of a results folder of a benchmark, or of a report file.
 
-    A run without an evaluation gives its best validation.
+    A run that was not evaluated gives its best validation.
 
     Raises:
-        RunError: It is none of these.
+        RunError: The path is none of these.
     """
     if path.is_file() and path.suffix == ".json" and path.name != TABLE:
         return [read_report(path)]
@@ -253,18 +258,18 @@ def results_of(path: Path) -> list[dict[str, Any]]:
 
 
 def _rows(table: Path) -> list[dict[str, Any]]:
-    """The rows of a benchmark that are whole."""
+    """The complete rows of a benchmark."""
     try:
         rows = json.loads(table.read_text(encoding="utf-8"))["rows"]
         people = _people(table.with_name(PEOPLE), len(rows))
-        whole = [{**row, "per_person": who} for row, who in zip(rows, people, strict=True)]
+        whole = [{**row, "per_person": p} for row, p in zip(rows, people, strict=True)]
         return [without_old_coverage(row) for row in whole if row["mean"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise RunError(f"{table} is not a table of a benchmark (examples/benchmarks)") from None
 
 
 def _people(path: Path, rows: int) -> list[Any]:
-    """The people of each row, for comparisons in pairs; nobody where they are not kept."""
+    """Scores of people of each row; empty if the file is missing."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

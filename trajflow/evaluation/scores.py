@@ -1,4 +1,4 @@
-"""The terms of an evaluation, and the scores of the targets of one batch, a column each."""
+"""Options of an evaluation, and the scores of the targets of one batch."""
 
 from dataclasses import dataclass
 
@@ -24,41 +24,49 @@ NAMES = (
     "spread",
 )
 RATIO = "spread_ratio"
-"""Distance between samples over that to the truth: a ratio of means, so it is made of them."""
+"""Distance between samples over distance to the truth, as a ratio of means."""
 PAIRS = {name: f"{name}_independent" for name in ("jade", "jfde", "collision_rate")}
-"""Scores of whole scenes, and the names they have of shuffled samples.
-
-Of chosen samples they are NaN: members of two agents' sets with the same number do not belong
-together."""
+"""Scores of whole scenes, and their names for shuffled samples. Selected samples have none (NaN):
+sample s of one agent's set does not belong to sample s of another's.
+"""
 JOINT = (*PAIRS.values(), *(f"{name}_gain" for name in PAIRS))
-"""A gain is what agreement takes off a score: the shuffled one minus the plain one."""
+"""A gain is the score of shuffled samples minus that of the samples as drawn."""
+# One shuffle alone is noisy where few agents meet.
 SHUFFLES = 5
-"""Shuffles that a report takes the mean over: one alone is noisy where few agents meet."""
+# Enough to see whether the samples depend on the seed.
 MOST_SAMPLES, MOST_TARGETS = 20, 64
-"""What is compared to see whether the seed matters; the answer does not need more."""
 
 
 @dataclass(frozen=True)
-class Judging:
-    """The terms of an evaluation, which its report repeats.
+class EvaluationOptions:
+    """How to evaluate a forecaster. A report repeats all but `split` and `fold`.
 
     Attributes:
-        samples: Futures S of each agent that are judged.
-        draws: Futures that were drawn to choose these from; 0: no more than are judged.
-        selection: How they were chosen; "plain" if they were not.
-        joint: Whether sample s of all agents of a scene is meant as one future.
+        split: "train", "val" or "test".
+        fold: Leave-one-out fold; None: the one that the run left out, if any.
+        samples: Futures S of each agent.
+        draws: Futures that samples are selected from; 0: 20 for each sample.
+        selection: Rule that selects the samples, such as "kmeans" or "learned"; "plain": the
+            samples are plain draws.
+        joint: Whether sample s of all agents of a scene is one future.
         steps: Network evaluations per draw.
-        seed: What draws and intervals follow from.
+        seed: Seed of draws and intervals.
         miss: Distance beyond which the best endpoint counts as a miss, in the store's unit.
         collide: Distance below which two agents collide, in the store's unit.
         resamples: Bootstrap resamples behind an interval.
-        shuffles: How often samples are shuffled between agents, to score them without agreement.
-        standing: Pace of the past below which an agent counts as standing, in the store's unit
-            per step, to judge those who stand and those who move apart; None: not apart.
-        clocks: Real seconds per step that the forecaster is told of some recordings, as
-            "NAME=SECONDS,NAME=SECONDS"; the windows stay what they are.
+        shuffles: How often samples are shuffled between agents, to score them as if agents were
+            forecast independently.
+        standing: Mean speed of the past below which an agent counts as standing, in the store's
+            unit per step. Scores are then also reported by motion; None: they are not.
+        clocks: Real seconds per step of some recordings, given to a forecaster trained on several
+            frame intervals: "NAME=SECONDS,NAME=SECONDS".
+
+    Raises:
+        ConfigError: A number is out of bounds, or two options contradict each other.
     """
 
+    split: str = "test"
+    fold: str | None = None
     samples: int = 20
     draws: int = 0
     selection: str = "plain"
@@ -82,36 +90,39 @@ class Judging:
         plain = self.selection == "plain"
         if self.shuffles and not plain:
             raise ConfigError(
-                f"samples chosen by {self.selection} are a set of each agent alone; there is no "
-                "agreement between agents to score: judge plain draws for that"
+                f"samples selected by {self.selection} are a set for each agent alone, so there is "
+                "no agreement between agents to score; judge plain draws for that"
             )
-        if self.draws and (self.draws < self.samples or (plain and self.draws > self.samples)):
+        if plain and self.draws not in (0, self.samples):
             raise ConfigError(
-                f"{self.samples} samples of {self.draws} draws with selection {self.selection!r}: "
-                "take as many draws at least, and say how samples were chosen if there are more"
+                f"{self.samples} samples of {self.draws} draws: say by --select how to choose "
+                "them, or leave --draws out"
+            )
+        if not plain and 0 < self.draws < self.samples:
+            raise ConfigError(
+                f"cannot choose {self.samples} samples of {self.draws} draws; draw as many at least"
             )
 
 
 def target_scores(
-    samples: Floats, batch: Batch, judging: Judging, weights: Floats | None = None
+    samples: Floats, batch: Batch, options: EvaluationOptions, weights: Floats | None = None
 ) -> Floats:
-    """One row per target of the batch, one column per name of NAMES.
+    """Scores of the targets of a batch: a row for each target, a column for each name of `NAMES`.
 
-    The best of chosen samples are as of plain draws; means, spread, coverage and the energy score
-    are of the weighted samples.
+    The best sample is the best of all samples, also with weights. Means, spread, coverage and the
+    energy score are of the weighted samples.
 
     Args:
-        samples: What was forecast, [S, B, A, F, D].
-        batch: What happened.
-        judging: The terms.
-        weights: How likely each of chosen samples is, [S, B, A], of sum 1 over S for the targets;
-            None: plain draws.
+        samples: The forecast, [S, B, A, F, D].
+        batch: The windows with their true future.
+        options: How to evaluate.
+        weights: Weights of selected samples, [S, B, A], summing to 1 over S for the targets; None:
+            plain draws.
 
     Raises:
-        TrajflowError: The samples have another shape, a target's are not finite, or the weights
-            are no weights.
+        TrajflowError: The samples have another shape or are not finite, or the weights are invalid.
     """
-    expected = (judging.samples, *batch.future.shape)
+    expected = (options.samples, *batch.future.shape)
     if samples.shape != expected:
         raise TrajflowError(
             f"a forecast of this batch must be {list(expected)}, [S, B, A, F, D]; "
@@ -119,22 +130,22 @@ def target_scores(
         )
     target = batch.target
     drawn, future = samples[:, target], batch.future[target]
-    lost = int((~np.isfinite(drawn)).any((0, 2, 3)).sum())
-    if lost:
+    invalid = int((~np.isfinite(drawn)).any((0, 2, 3)).sum())
+    if invalid:
         raise TrajflowError(
-            f"the forecaster gave NaN or infinite positions for {lost} of {len(future)} targets; "
-            "every target must be forecast"
+            f"the forecaster gave NaN or infinite positions for {invalid} of {len(future)} "
+            "targets; every target must be forecast"
         )
     columns = {
         "min_ade": metrics.min_ade(drawn, future),
         "min_fde": metrics.min_fde(drawn, future),
-        "miss_rate": metrics.miss_rate(drawn, future, judging.miss),
-        "true_collision_rate": metrics.collision_rate(batch.future[None], target, judging.collide)[
+        "miss_rate": metrics.miss_rate(drawn, future, options.miss),
+        "true_collision_rate": metrics.collision_rate(batch.future[None], target, options.collide)[
             target
         ],
     }
     if weights is None:
-        columns |= _draw_scores(drawn, future) | _scene_scores(samples, batch, judging)
+        columns |= _draw_scores(drawn, future) | _scene_scores(samples, batch, options)
     else:
         columns |= _weighted_scores(drawn, weights[:, target], future)
         columns |= dict.fromkeys(PAIRS, np.full(len(future), np.nan))
@@ -152,47 +163,49 @@ def _draw_scores(drawn: Floats, future: Floats) -> dict[str, Floats]:
     }
 
 
-def _weighted_scores(drawn: Floats, share: Floats, future: Floats) -> dict[str, Floats]:
-    if not (share >= 0).all() or np.abs(share.sum(0) - 1).max(initial=0) > 1e-6:
+def _weighted_scores(drawn: Floats, weights: Floats, future: Floats) -> dict[str, Floats]:
+    if not (weights >= 0).all() or np.abs(weights.sum(0) - 1).max(initial=0) > 1e-6:
         raise TrajflowError(
             "weights of chosen samples must be at least 0 and sum to one for every target"
         )
-    away = np.sqrt(np.square(drawn - future).sum(-1))
+    error = np.sqrt(np.square(drawn - future).sum(-1))
     return {
-        "mean_ade": (share * away.mean(-1)).sum(0),
-        "mean_fde": (share * away[..., -1]).sum(0),
-        "energy_score": metrics.weighted_energy_score(drawn, share, future),
-        "coverage_50": metrics.coverage(drawn, future, 0.5, share),
-        "coverage_90": metrics.coverage(drawn, future, 0.9, share),
-        "spread": metrics.spread(drawn, share),
+        "mean_ade": (weights * error.mean(-1)).sum(0),
+        "mean_fde": (weights * error[..., -1]).sum(0),
+        "energy_score": metrics.weighted_energy_score(drawn, weights, future),
+        "coverage_50": metrics.coverage(drawn, future, 0.5, weights),
+        "coverage_90": metrics.coverage(drawn, future, 0.9, weights),
+        "spread": metrics.spread(drawn, weights),
     }
 
 
-def _scene_scores(samples: Floats, batch: Batch, judging: Judging) -> dict[str, Floats]:
+def _scene_scores(samples: Floats, batch: Batch, options: EvaluationOptions) -> dict[str, Floats]:
     target = batch.target
     return {
         "jade": metrics.joint_ade(samples, batch.future, target)[target],
         "jfde": metrics.joint_fde(samples, batch.future, target)[target],
-        "collision_rate": metrics.collision_rate(samples, target, judging.collide)[target],
+        "collision_rate": metrics.collision_rate(samples, target, options.collide)[target],
     }
 
 
-def independent_scores(samples: Floats, batch: Batch, judging: Judging, seed: int) -> Floats:
-    """One row per target of the batch, one column per name of JOINT; means over the shuffles.
+def independent_scores(
+    samples: Floats, batch: Batch, options: EvaluationOptions, seed: int
+) -> Floats:
+    """Scores of shuffled samples: a row for each target, a column for each name of `JOINT`.
 
     Args:
-        samples: What was forecast, [S, B, A, F, D].
-        batch: What happened.
-        judging: The terms; `shuffles` of them is how often.
-        seed: What the shuffles follow from.
+        samples: The forecast, [S, B, A, F, D].
+        batch: The windows with their true future.
+        options: How to evaluate; `shuffles` is at least 1.
+        seed: Seed of the shuffles.
     """
     rng = np.random.default_rng(seed)
-    plain = _stacked(_scene_scores(samples, batch, judging))
+    plain = _stacked(_scene_scores(samples, batch, options))
     total = np.zeros_like(plain)
-    for _ in range(judging.shuffles):
-        total += _stacked(_scene_scores(shuffled(samples, rng), batch, judging))
-    alone = total / judging.shuffles
-    return np.concatenate([alone, alone - plain], -1)
+    for _ in range(options.shuffles):
+        total += _stacked(_scene_scores(shuffled(samples, rng), batch, options))
+    independent = total / options.shuffles
+    return np.concatenate([independent, independent - plain], -1)
 
 
 def _stacked(columns: dict[str, Floats]) -> Floats:
@@ -200,13 +213,13 @@ def _stacked(columns: dict[str, Floats]) -> Floats:
 
 
 def shuffled(samples: Floats, rng: np.random.Generator) -> Floats:
-    """The same samples, in an order of its own for each agent, [S, B, A, F, D].
+    """Permute the samples of each agent independently, [S, B, A, F, D].
 
-    What is drawn of each agent stays the same to the last digit; which draws of two agents have
-    the same number is up to chance, as if everyone had been forecast alone.
+    The samples of an agent stay the same, but sample s of two agents no longer belong together, as
+    if each agent had been forecast alone.
 
     Args:
-        samples: Sample s of all agents of a scene is one future, [S, B, A, F, D].
+        samples: Joint samples, [S, B, A, F, D].
         rng: Source of randomness.
     """
     count, scenes, agents = samples.shape[:3]
@@ -216,33 +229,32 @@ def shuffled(samples: Floats, rng: np.random.Generator) -> Floats:
 
 
 def with_ratio(means: Floats) -> Floats:
-    """The means [..., N] of the N scores, and the spread ratio after them, [..., N + 1]."""
-    apart, away = means[..., NAMES.index("spread")], means[..., NAMES.index("mean_ade")]
-    ratio = np.divide(apart, away, out=np.full_like(away, np.nan), where=away > 0)
+    """Append the spread ratio to means [..., N] of the scores, [..., N + 1]."""
+    width, error = means[..., NAMES.index("spread")], means[..., NAMES.index("mean_ade")]
+    ratio = np.divide(width, error, out=np.full_like(error, np.nan), where=error > 0)
     return np.concatenate([means, ratio[..., None]], -1)
 
 
-def sample_sensitivity(one: Floats, other: Floats) -> float:
-    """How far the nearest path of another seed is, in units of the nearest of the same seed.
+def sample_sensitivity(first: Floats, second: Floats) -> float:
+    """Distance to the nearest path of another seed, over that to the nearest path of the same seed.
 
-    About 1 for draws from a distribution; 0 for a fixed set of paths, in whatever order, whose
-    coverage and likelihood mean nothing. It is the median over the targets; one whose paths are
-    all at one place under both seeds says nothing, and if all are such the result is 0.
+    About 1 for draws from a distribution, 0 for a fixed set of paths. The median over the targets
+    is taken, without targets whose paths are all in one place under both seeds.
 
     Args:
-        one: Samples under a seed, [S, N, F, D].
-        other: Samples of the same targets under another one, [S, N, F, D].
+        first: Samples of one seed, [S, N, F, D].
+        second: Samples of the same targets with another seed, [S, N, F, D].
     """
-    x, y = (samples[:MOST_SAMPLES, :MOST_TARGETS] for samples in (one, other))
+    x, y = (samples[:MOST_SAMPLES, :MOST_TARGETS] for samples in (first, second))
     across = _displacements(x, y).min(1).mean(0)
     within = np.zeros_like(across)
     if len(x) > 1:
         own = _displacements(x, x)
         own[np.arange(len(x)), np.arange(len(x))] = np.inf
         within = own.min(1).mean(0)
-    telling = (across > 0) | (within > 0)
+    informative = (across > 0) | (within > 0)
     ratio = np.divide(across, within, out=np.ones_like(across), where=within > 0)
-    return float(np.median(ratio[telling])) if telling.any() else 0.0
+    return float(np.median(ratio[informative])) if informative.any() else 0.0
 
 
 def _displacements(x: Floats, y: Floats) -> Floats:

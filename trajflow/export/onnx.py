@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.export import Dim
 
-from trajflow.calibration import stored
+from trajflow.calibration import calibration_bytes
 from trajflow.errors import ConfigError, MissingExtra, did_you_mean
 from trajflow.export.verify import check_sizes, random_inputs
 from trajflow.inference.onnx.artifact import FORMAT, Artifact, check_graph, sealed
@@ -143,7 +143,7 @@ def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
         "memory": a.memory,
         # Learned noises are those of one evaluation.
         "learned": sorted(predictor.sets) if predictor.steps == 1 else [],
-        "calibration": None if calibration is None else json.loads(stored(calibration)),
+        "calibration": None if calibration is None else json.loads(calibration_bytes(calibration)),
         "golden": TOLERANCE[precision],
         "ood": None,
     }

@@ -185,7 +185,7 @@ def drawn_from(
     wide = torch.as_tensor(noise) * predictor.temperature
     context, frame = model.context(torch.as_tensor(past), wanted, clock)
     remembered = None if memory is None else torch.as_tensor(memory)
-    reminded = model.with_memory(context, frame, remembered)
+    reminded = model.with_types(model.with_memory(context, frame, remembered), None)
     if model.architecture.joint:
         whole = wide.new_zeros(len(wide), *wanted.shape, wide.shape[-1])
         whole[:, wanted] = wide

@@ -1,7 +1,7 @@
-"""One HTML file about a run, to send: scores, calibration, OOD table and windows to look at.
+"""Writes a self-contained HTML report of a run: scores, calibration, OOD table, example windows.
 
-The file needs no network and no other file. Tables are plain HTML (`page.py`); charts and maps are
-drawn by the script in `page.html` from what `windows.py` gathers.
+`page.py` makes the tables. The script in `page.html` draws charts and maps from the values that
+`windows.py` collects.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ import numpy as np
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import DataError, RunError
 from trajflow.evaluation.comparison import evaluate_baselines
-from trajflow.evaluation.evaluate import EvaluationOptions, evaluate_run
+from trajflow.evaluation.evaluate import evaluate_run
 from trajflow.evaluation.report import reports_in
-from trajflow.html_report import page, windows
+from trajflow.evaluation.scores import EvaluationOptions
+from trajflow.html_report import page
+from trajflow.html_report import windows as example_windows
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.io import write_whole
@@ -30,59 +32,42 @@ from trajflow.runs import RunFolder, track_data
 from trajflow.types import OnProgress, silent
 
 
-@dataclass(frozen=True)
-class ReportOptions:
-    """What a report shows.
-
-    Attributes:
-        split: "train", "val" or "test".
-        samples: Futures of each agent.
-        steps: Network evaluations per draw.
-        seed: Seed of draws and intervals.
-        windows: Targets that charts and maps are made of, about; scores are of all.
-        panels: Maps of each kind: largest error, typical error, highest OOD score.
-    """
-
-    split: str = "test"
-    samples: int = 20
-    steps: int = 1
-    seed: int = 0
-    windows: int = 2000
-    panels: int = 6
-
-
 def write_html_report(
     run: str | Path,
     data: str | Path | None = None,
     out: str | Path = "report.html",
-    options: ReportOptions | None = None,
+    options: EvaluationOptions | None = None,
     *,
+    windows: int = 2000,
+    panels: int = 6,
     device: str = "auto",
     on_progress: OnProgress = silent,
 ) -> Path:
-    """Evaluate a run beside its baselines and write the results as one HTML file.
+    """Evaluate a run and the baselines, and write the results as one HTML file.
 
     Args:
         run: A run folder.
         data: A store; None: the one that the run was last evaluated on.
-        out: The file; replaced if it exists.
-        options: What is shown; None: the test split beside all baselines.
-        device: Where the run computes.
-        on_progress: Called with what is counted, the number done and their total.
+        out: The file; it is replaced.
+        options: How to evaluate; None: 20 draws on the test split.
+        windows: Number of targets behind charts and maps, about; scores are of all targets.
+        panels: Maps of each kind: largest error, typical error, highest OOD score.
+        device: Device to compute on.
+        on_progress: Called with a label, the number done and their total.
 
     Returns:
         `out`.
 
     Raises:
-        RunError: There is no run, it does not fit the tracks, or it does not say where they are.
+        RunError: There is no such run, it does not fit the tracks, or its tracks are not known.
         DataError: The split has no windows, or the file cannot be written there.
 
-    Example:
+    Examples:
         >>> from trajflow.html_report import write_html_report
         >>> write_html_report("runs/demo", "tracks.zarr", "demo.html")  # doctest: +SKIP
         PosixPath('demo.html')
     """
-    options, out = options or ReportOptions(), Path(out)
+    options, out = options or EvaluationOptions(), Path(out)
     if not out.parent.is_dir():
         raise DataError(f"no folder {out.parent} for {out.name}; make it first")
     if out.is_dir():
@@ -93,12 +78,12 @@ def write_html_report(
     check_fit(predictor, store, store.path)
     evaluations = _evaluations(folder, store, options, device, on_progress)
     tracks = track_data(store, folder.config)
-    batches = tracks.validation(windows.BATCH, options.windows, options.split)
-    targets = windows.ForecastTargets.of(
+    batches = tracks.validation(example_windows.BATCH, windows, options.split)
+    targets = example_windows.ForecastTargets.of(
         predictor, batches, options.samples, options.seed, on_progress
     )
     own, name = str(folder.path), folder.path.resolve().name
-    report = next(one for one in evaluations if one["name"] == own)
+    report = next(evaluation for evaluation in evaluations if evaluation["name"] == own)
     sections = [
         page.head(name, folder.config, store, report),
         page.scores(evaluations, own, name, store.unit),
@@ -111,16 +96,16 @@ def write_html_report(
     values = {
         "unit": store.unit,
         "dt": store.dt,
-        "reliability": windows.reliability(targets),
-        "retention": windows.retention(targets),
-        "windows": windows.by_kind(targets, store, options.panels),
+        "reliability": example_windows.reliability(targets),
+        "retention": example_windows.retention(targets),
+        "windows": example_windows.by_kind(targets, store, panels),
     }
     write_whole(out, _filled(name, sections, values).encode())
     return out
 
 
 def _data_of(folder: RunFolder) -> str:
-    """The store of the run's evaluations.
+    """The store that the run was last evaluated on.
 
     Raises:
         RunError: There is none.
@@ -136,18 +121,16 @@ def _data_of(folder: RunFolder) -> str:
 
 
 def _evaluations(
-    folder: RunFolder, store: Store, options: ReportOptions, device: str, on_progress: OnProgress
+    folder: RunFolder,
+    store: Store,
+    options: EvaluationOptions,
+    device: str,
+    on_progress: OnProgress,
 ) -> list[dict[str, Any]]:
-    """The evaluations of the run and of all baselines, lowest energy score first."""
-    terms = EvaluationOptions(
-        split=options.split,
-        fold=folder.config.data.fold,
-        samples=options.samples,
-        steps=options.steps,
-        seed=options.seed,
-    )
-    own = evaluate_run(folder.path, store.path, terms, device=device, on_progress=on_progress)
-    others = evaluate_baselines(folder.path, store.path, terms, on_progress=on_progress)
+    """Reports of the run and of all baselines, lowest energy score first."""
+    options = replace(options, fold=folder.config.data.fold)
+    own = evaluate_run(folder.path, store.path, options, device=device, on_progress=on_progress)
+    others = evaluate_baselines(folder.path, store.path, options, on_progress=on_progress)
     result = [own, *others.values()]
     return sorted(result, key=lambda report: float(report["mean"]["energy_score"]))
 

@@ -1,4 +1,4 @@
-"""The sections of a report as HTML. Every name that comes from data is escaped."""
+"""The sections of a report as HTML. Names from data are escaped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WITH_INTERVAL = {"energy_score", "min_ade", "min_fde", "coverage_90"}
 
 
 def head(name: str, config: Config, store: Store, report: Mapping[str, Any]) -> str:
-    """What was evaluated, on what and how."""
+    """Title, and what was evaluated."""
     data, steps = config.data, report["steps"]
     fold = f", fold {data.fold}" if data.fold else ""
     text = (
@@ -42,7 +42,7 @@ def head(name: str, config: Config, store: Store, report: Mapping[str, Any]) -> 
 
 
 def scores(evaluations: Sequence[Mapping[str, Any]], run: str, name: str, unit: str) -> str:
-    """The run among its baselines, lowest energy score first; `run` is its name there."""
+    """Table of the run among its baselines, lowest energy score first."""
     rows, best = [], str(evaluations[0]["name"])
     for report in evaluations:
         own = report["name"] == run
@@ -74,10 +74,10 @@ def _score(report: Mapping[str, Any], key: str) -> str:
 
 
 def charts(windows: int, agents: int, detector: bool) -> str:
-    """Where the script draws reliability and retention."""
+    """Placeholders of the charts of reliability and retention."""
     kept = (
-        "OOD score and expected error are known before the future is. Keep the forecasts with the "
-        "least of them, and the mean error falls as shown; the error itself is the limit."
+        "Mean error of the forecasts with the lowest OOD score or expected error, both of which "
+        "are known before the future. Sorting by the error itself is the best possible."
         if detector
         else "The run has no OOD detector; <code>trajflow fit RUN DATA ood</code> fits one."
     )
@@ -85,14 +85,14 @@ def charts(windows: int, agents: int, detector: bool) -> str:
         "<h2>Calibration and selective forecasting</h2>"
         f"<p class=soft>Of {windows} windows of {agents} agents, spread evenly over the split.</p>"
         "<div class=charts><figure id=reliability><figcaption>Share of the true positions inside "
-        "prediction regions; each agent counts once. On the dashed line a region holds what it "
-        f"promises.</figcaption></figure><figure id=retention><figcaption>{kept}</figcaption>"
+        "prediction regions; each agent counts once. Calibrated regions lie on the dashed line."
+        f"</figcaption></figure><figure id=retention><figcaption>{kept}</figcaption>"
         "</figure></div>"
     )
 
 
 def out_of_distribution(report: Mapping[str, Any] | None, run: str, store: Store) -> str:
-    """What each corruption does and how often it is flagged, the most dangerous first."""
+    """Table of the corruptions, highest hidden cost first."""
     title = "<h2>Out of distribution</h2>"
     if report is None:
         command = escape(f"trajflow evaluate {run} {store.path} --ood")
@@ -107,28 +107,28 @@ def out_of_distribution(report: Mapping[str, Any] | None, run: str, store: Store
         f"coverage@90 {_percent(accuracy['coverage_90']['value'])}."
     )
     names = ["corruption", "energy score", "flagged", "coverage@90", "AUROC", "what it is"]
-    rows = [(_corruption(one, ordinary), "") for one in by_hidden_cost(report)]
+    rows = [(_corruption(corruption, ordinary), "") for corruption in by_hidden_cost(report)]
     table = _table(names, rows, "ood")
     return f"{title}<p>{hidden_summary(report)}.</p>{table}<p class=soft>{note}</p>"
 
 
-def _corruption(one: Mapping[str, Any], ordinary: Mapping[str, Any]) -> list[str]:
-    rise = cost(one, ordinary)
+def _corruption(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> list[str]:
+    rise = cost(corruption, ordinary)
     change = "-" if math.isnan(rise) else f"{rise:+.0%}"
     return [
-        escape(f"{one['name']} {one['level']}".strip()),
+        escape(f"{corruption['name']} {corruption['level']}".strip()),
         f"{rise + 1:.0f} times" if rise > 9 else change,
-        _percent(flagged_share(one)),
-        _percent(one["accuracy"]["coverage_90"]["value"]),
-        digits(one["detection"]["ood_score"]["auroc"]["value"]),
-        escape(one["what"]),
+        _percent(flagged_share(corruption)),
+        _percent(corruption["accuracy"]["coverage_90"]["value"]),
+        digits(corruption["detection"]["ood_score"]["auroc"]["value"]),
+        escape(corruption["what"]),
     ]
 
 
 def maps(dims: int) -> str:
-    """Where the script draws windows."""
+    """Placeholders of the maps."""
     flat = "" if dims == 2 else " The first two of three coordinates are drawn."
-    colors = {"past": "past", "truth": "what happened", "draw": "samples", "other": "neighbors"}
+    colors = {"past": "past", "truth": "true future", "draw": "samples", "other": "neighbors"}
     keys = "".join(
         f"<span class=key style='background:var(--{color})'></span>{words}"
         for color, words in colors.items()
@@ -146,7 +146,7 @@ def maps(dims: int) -> str:
 
 
 def _table(names: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], kind: str = "") -> str:
-    """A table of rows of cells, which are HTML, and the class of each row."""
+    """A table from cells in HTML and the class of each row."""
     lines = "".join(f"<tr class='{row}'>{_cells(cells, 'td')}</tr>" for cells, row in rows)
     return (
         f"<div class=scroll><table class='{kind}'><thead><tr>{_cells(names, 'th')}</tr></thead>"

@@ -1,4 +1,4 @@
-"""Forecasts of a split behind a report: scores, curves, and windows as values for its maps."""
+"""Forecasts of a split for a report: scores, curves, and example windows as JSON values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trajflow.calibration import LEVELS, Calibration, person_means, region_of
 from trajflow.datasets.store import Store
 from trajflow.html_report.page import digits
 from trajflow.inference.base import Predictor
-from trajflow.ood.statistics import KEPT, retained
+from trajflow.ood.statistics import KEPT_SHARES, retained
 from trajflow.types import Batch, Floats, Ints, OnProgress
 
 BATCH = 256
+# Targets drawn with their samples, bounded to keep the file small.
 MOST_TARGETS = 12
-"""Targets of a window that are drawn with their samples, so that the file stays small."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class ForecastTargets:
         place: Batch, row and column of each target, [N, 3].
         person: Agent, [N].
         scores: Scores by name, [N].
-        inside: Share of the steps inside regions at `LEVELS`, by kind of region, [N, Q].
-        reasons: Of the OOD score, N strings.
+        inside: Share of steps inside the regions at `LEVELS`, by kind of region, [N, Q].
+        reasons: Reasons of the OOD score, N strings.
     """
 
     batches: list[Batch]
@@ -74,33 +74,39 @@ class ForecastTargets:
             inside.append(_inside(predictor.calibration, own, future))
             rows, columns = np.nonzero(batch.target)
             places.append(np.stack([np.full(len(rows), number), rows, columns], 1))
-            on_progress("windows to look at", sum(map(len, places)), None)
+            on_progress("windows to show", sum(map(len, places)), None)
         place = np.concatenate(places)
         return cls(
             kept,
             draws,
             place,
             np.concatenate([batch.agent[batch.target] for batch in kept]),
-            {name: np.concatenate([one[name] for one in scores]) for name in scores[0]},
-            {name: np.concatenate([one[name] for one in inside]) for name in inside[0]},
+            {
+                name: np.concatenate([batch_scores[name] for batch_scores in scores])
+                for name in scores[0]
+            },
+            {
+                name: np.concatenate([batch_scores[name] for batch_scores in inside])
+                for name in inside[0]
+            },
             tuple(reasons) or ("",) * len(place),
         )
 
 
 def _inside(calibration: Calibration | None, samples: Floats, future: Floats) -> dict[str, Floats]:
-    """Share of the steps of N futures inside regions at `LEVELS`, [N, Q] by kind of region."""
+    """Share of steps of N futures inside the regions at `LEVELS`, [N, Q] by kind of region."""
     kinds: dict[str, Calibration | None] = {"regions of the samples": None}
     if calibration is not None and calibration.serves(len(samples)):
         kinds["calibrated regions"] = calibration
     result = {}
     for name, kind in kinds.items():
         regions = [region_of(samples, level, "each", kind) for level in LEVELS.tolist()]
-        result[name] = np.stack([one.contains(future).mean(-1) for one in regions], 1)
+        result[name] = np.stack([region.contains(future).mean(-1) for region in regions], 1)
     return result
 
 
 def reliability(targets: ForecastTargets) -> list[dict[str, Any]]:
-    """A curve for each kind of region: the share inside over the level; people count once."""
+    """Coverage over level for each kind of region; every person counts once."""
     colors = {"regions of the samples": "draw", "calibrated regions": "past"}
     return [
         _curve(name, colors[name], LEVELS, person_means(inside, targets.person))
@@ -109,7 +115,7 @@ def reliability(targets: ForecastTargets) -> list[dict[str, Any]]:
 
 
 def retention(targets: ForecastTargets) -> list[dict[str, Any]]:
-    """A curve for each score: the mean energy score of the windows kept over their share."""
+    """Mean energy score of the windows kept by each score, over their share."""
     error, once = targets.scores["energy_score"], np.ones((1, len(targets.person)))
     kinds = {
         "ood_score": ("OOD score", "draw"),
@@ -117,7 +123,7 @@ def retention(targets: ForecastTargets) -> list[dict[str, Any]]:
         "energy_score": ("the error itself", "other"),
     }
     return [
-        _curve(words, color, KEPT, retained(targets.scores[name], error, once)[0])
+        _curve(words, color, KEPT_SHARES, retained(targets.scores[name], error, once)[0])
         for name, (words, color) in kinds.items()
         if name in targets.scores
     ]
@@ -129,7 +135,7 @@ def _curve(name: str, color: str, x: Floats, y: Floats) -> dict[str, Any]:
 
 
 def by_kind(targets: ForecastTargets, store: Store, panels: int) -> list[dict[str, Any]]:
-    """Windows with the largest error, with a typical one, and with the highest OOD score."""
+    """Windows with the largest error, with a typical error, and with the highest OOD score."""
     error = targets.scores["energy_score"]
     keys = {"Largest error": -error, "Typical error": np.abs(error - np.median(error))}
     if "ood_score" in targets.scores:
@@ -161,7 +167,7 @@ def _without_overlap(targets: ForecastTargets, order: Ints, count: int) -> list[
 
 
 def _window(targets: ForecastTargets, store: Store, row: int) -> dict[str, Any]:
-    """The window of a target: its nearest targets with their samples, and all neighbors."""
+    """A window as JSON values: its nearest targets with their samples, and all neighbors."""
     number, scene, column = targets.place[row].tolist()
     batch, drawn = targets.batches[number], targets.samples[number]
     past, target = batch.past[scene], batch.target[scene]
@@ -178,7 +184,7 @@ def _window(targets: ForecastTargets, store: Store, row: int) -> dict[str, Any]:
             "target": bool(target[agent]),
             "past": _path(past[agent], decimals),
             "future": _path(batch.future[scene, agent], decimals),
-            "samples": [_path(one, decimals) for one in drawn[:, scene, agent] if target[agent]],
+            "samples": [_path(path, decimals) for path in drawn[:, scene, agent] if target[agent]],
             "scores": _agent_scores(targets, row_of[agent]) if target[agent] else [],
         }
         for agent, label in zip(
@@ -208,6 +214,6 @@ def _agent_scores(targets: ForecastTargets, row: int) -> list[str]:
 
 
 def _path(points: Floats, decimals: int) -> list[list[float] | None]:
-    """The first two coordinates of points [T, D]; None where one is not seen."""
+    """The first two coordinates of points [T, D]; None where not observed."""
     rounded = np.round(points[:, :2], decimals).tolist()
     return [point if np.isfinite(point).all() else None for point in rounded]

@@ -17,9 +17,11 @@ from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
 from trajflow.inference.inputs import PastShape, plausible
+from trajflow.inference.noise import batch_keys
 from trajflow.ood.detector import Detector, OODScores
 from trajflow.place import Moment, Place
-from trajflow.types import Batch, Bools, Floats
+from trajflow.remote import local_copy
+from trajflow.types import Batch, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class TrackFormat:
         displacement_scale: Typical displacement per step, in this unit.
         dt_range: Seconds per step.
         memory: Earlier tracks of others that each agent is shown; 0: the model looks at none.
+        types: Names of the agent types that the model distinguishes; empty: none.
+        neighbors: Others that an agent attends to, the nearest, so that the agents of a scene may
+            be forecast some at a time; None: they are drawn together.
     """
 
     history: int
@@ -86,6 +91,8 @@ class TrackFormat:
     displacement_scale: float
     dt_range: DtRange
     memory: int = 0
+    types: tuple[str, ...] = ()
+    neighbors: int | None = None
 
 
 class Predictor(ABC):
@@ -133,8 +140,9 @@ class Predictor(ABC):
             RunError: There is no model, it is damaged, or it was exported for other `steps`.
             MissingExtra: The package that computes it is not installed.
         """
+        path = local_copy(path)
         # Both are subclasses, and only the one that is needed is imported.
-        if Path(path).suffix != ".onnx":
+        if path.suffix != ".onnx":
             run = import_module("trajflow.inference.predictor").TorchPredictor
             return cast(Predictor, run.load(path, device, 1 if steps is None else steps))
         kind = import_module("trajflow.inference.onnx.predictor").OnnxPredictor
@@ -194,6 +202,7 @@ class Predictor(ABC):
         ood: bool = False,
         on_bad: Literal["raise", "quarantine"] = "raise",
         place: Place | Moment | None = None,
+        types: ArrayLike | None = None,
     ) -> Forecast:
         """Draw `samples` futures of every agent, or choose them of more draws.
 
@@ -205,7 +214,9 @@ class Predictor(ABC):
             neighbors: Others who are around but are not forecast: [*, N, T, D] with N of them,
                 or, where their number differs, one [N, T, D] for each scene.
             samples: Draws S.
-            seed: Equal seeds give equal forecasts; None draws afresh.
+            seed: Equal seeds give equal forecasts, of a run and of its export; None draws afresh.
+                The noise of an agent follows from the seed, the number of its scene and its own
+                among the agents, whoever else is there.
             agents: Ids of the A agents, carried into the forecast.
             draws: How many futures to choose from; None: 20 for each that is wanted. A learned
                 set is drawn as it is.
@@ -224,6 +235,9 @@ class Predictor(ABC):
             place: What was watched here earlier, `trajflow.Place`, for a model that was trained
                 with `model.memory`: at the scene "" and its last step, or where `place.at(scene,
                 now)` says. It needs `agents`, the ids as they were pushed. None: no memory.
+            types: Names of the types of the A agents, [A] or [*, A], for a model that was trained
+                with `model.types`; a name that it does not know, such as "", is an unknown type.
+                None: all are unknown.
 
         Returns:
             Samples [S, *, A, F, D], in the unit and world frame of the past.
@@ -232,7 +246,7 @@ class Predictor(ABC):
             TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
                 samples cannot be chosen so.
             ConfigError: OOD scores are asked of a run without a detector, or at another `dt`; the
-                place does not fit the model or the ids.
+                place does not fit the model or the ids; types are given to a model without.
         """
         if on_bad not in ("raise", "quarantine"):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
@@ -251,10 +265,11 @@ class Predictor(ABC):
         # A bad agent draws noise like any other, so that the noise of the others stays theirs.
         weights = None
         memory = None if place is None else self._remembered(place, full, count, agents, dt_ratio)
+        names = None if types is None else self._typed(types, lead, full.shape[:2])
         if wanted is None:
-            drawn, contexts = self._draw(full, target, samples, seed, dt_ratio, memory)
+            drawn, contexts = self._draw(full, target, samples, seed, dt_ratio, memory, names)
         else:
-            drawn, weights = self._chosen(full, target, wanted, seed, dt_ratio, memory)
+            drawn, weights = self._chosen(full, target, wanted, seed, dt_ratio, memory, names)
             weights = np.where(bad.ravel(), np.nan, weights).reshape(samples, *lead)
             contexts = self._contexts(full, target, dt_ratio) if ood else ()
         if bad.any():
@@ -266,6 +281,29 @@ class Predictor(ABC):
         if on_bad == "quarantine":
             forecast = replace(forecast, faults=faults.reshape(lead))
         return self._with_ood(forecast, full[:, :count], contexts, ~bad) if ood else forecast
+
+    def _typed(
+        self, types: ArrayLike, shape: tuple[int, ...], full: tuple[int, ...]
+    ) -> NDArray[np.str_]:
+        """Names of types of scenes [B, A + N] from those of the forecast agents, [A] or [*, A].
+
+        Raises:
+            ConfigError: The model distinguishes no types.
+            TrajflowError: There are more or fewer names than agents.
+        """
+        if not self.format.types:
+            raise ConfigError(
+                "this model takes no agent types: it was trained without model.types, or exported; "
+                "leave types out"
+            )
+        names = np.asarray(types, np.str_)
+        if names.shape not in (shape, shape[-1:]):
+            raise TrajflowError(
+                f"types must name each of the {shape[-1]} agents, got shape {names.shape}"
+            )
+        result = np.full(full, "", names.dtype)
+        result[:, : shape[-1]] = np.broadcast_to(names, shape).reshape(-1, shape[-1])
+        return result
 
     def check_place(self, place: Place, dt_ratio: float = 1.0) -> None:
         """Refuse a place that the model cannot use at so many seconds per step over the usual.
@@ -352,11 +390,16 @@ class Predictor(ABC):
         return np.concatenate([points, around], 1), faults
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
-        """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
+        """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents.
+
+        The noise of a target follows from the seed, its recording, step and number alone, so it
+        is the same in any batch.
+        """
         dt_ratio = self.format.dt_range.ratios(batch)
-        drawn = self._draw(batch.past, batch.target, samples, seed, dt_ratio, batch.memory_window)[
-            0
-        ]
+        memory, keys = batch.memory_window, batch_keys(batch)
+        drawn, _ = self._draw(
+            batch.past, batch.target, samples, seed, dt_ratio, memory, batch.types, keys
+        )
         return batch.placed(drawn)
 
     def choose(
@@ -379,7 +422,14 @@ class Predictor(ABC):
         """
         wanted, dt_ratio = self._selection(samples, draws, rule), self.format.dt_range.ratios(batch)
         futures, weights = self._chosen(
-            batch.past, batch.target, wanted, seed, dt_ratio, batch.memory_window
+            batch.past,
+            batch.target,
+            wanted,
+            seed,
+            dt_ratio,
+            batch.memory_window,
+            batch.types,
+            batch_keys(batch),
         )
         return batch.placed(futures), batch.placed(weights)
 
@@ -451,6 +501,8 @@ class Predictor(ABC):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         """Futures [S, N, F, D] of the N targets, and their contexts [N, H] of each network.
 
@@ -462,6 +514,10 @@ class Predictor(ABC):
             dt_ratio: Seconds per step over the usual ones, [B] or one for all.
             memory: What is remembered, [B, A, K, T + F, D + 1]; None: nothing. The contexts are
                 those without.
+            types: Names of the agents' types, [B, A]; None: unknown. An exported model and one
+                without types ignore them.
+            keys: Scene, step and agent of each target, [N, 3], which its noise follows from; None:
+                its place in `target`.
         """
 
     @abstractmethod
@@ -473,5 +529,7 @@ class Predictor(ABC):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from trajflow.errors import ConfigError
 from trajflow.forecast import LEARNED as LEARNED
@@ -91,11 +91,13 @@ def chosen_futures(
     target: Tensor,
     selection: Selection,
     steps: int,
-    generator: Generator,
+    seed: int,
+    offset: Tensor,
     sets: Mapping[int, LearnedSamples] | None = None,
     dt_ratio: Tensor | None = None,
     temperature: float = 1.0,
     memory: Tensor | None = None,
+    types: Tensor | None = None,
 ) -> Chosen:
     """Chosen futures of the targets, [K, N, F, D] and their weights [K, N], world coordinates.
 
@@ -109,11 +111,13 @@ def chosen_futures(
         target: Agents to forecast, [B, A], each seen at one step at least.
         selection: Which futures are wanted.
         steps: Network evaluations per draw.
-        generator: Source of the noise, where the model is.
+        seed: Seed of the noise.
+        offset: Numbers in [0, 1) of each target, [N, ...], as many as of its noise are decoded.
         sets: Noise sets that were learned for the model, by their number of futures.
         dt_ratio: Seconds per step over those of the training tracks, [B].
         temperature: Deviation of the noise.
         memory: What is remembered of others, [B, A, K, W, D + 1]; learned noises do not read it.
+        types: Codes of the agents' types, [B, A]; learned noises do not read them.
 
     Raises:
         ConfigError: The model draws the agents of a scene together, or has not learned such a set.
@@ -124,7 +128,8 @@ def chosen_futures(
             "agents of a scene together; take plain draws, or train with model.joint=false"
         )
     context, frame = model.context(past, target, dt_ratio)
-    own, context = context[target], model.with_memory(context, frame, memory)[target]
+    reminded = model.with_types(model.with_memory(context, frame, memory), types)
+    own, context = context[target], reminded[target]
     frame = frame.take(target)
     if selection.rule == LEARNED:
         noise, weights = _learned(own, selection.count, sets or {})
@@ -134,7 +139,7 @@ def chosen_futures(
     parts = []
     everybody = torch.arange(len(context), device=past.device)
     for agents in torch.split(everybody, BUDGET // each or 1):
-        noise = even_noise(selection.draws, len(agents), model.normalizer.components, generator)
+        noise = even_noise(selection.draws, offset[agents], seed)
         noise = temperature * noise.to(past.dtype)
         blocks = zip(torch.split(agents, at_once), torch.split(noise, at_once, 1), strict=True)
         for rows, own_noise in blocks:
@@ -161,8 +166,8 @@ def _learned(
     return noise, log_weight.exp()
 
 
-def even_noise(draws: int, agents: int, size: int, generator: Generator) -> Tensor:
-    """Normal numbers of S draws of N agents, [S, N, ...] with `size` numbers each.
+def even_noise(draws: int, offset: Tensor, seed: int) -> Tensor:
+    """Normal numbers of S draws of N agents, [S, N, ...] with as many numbers as an offset has.
 
     Every single draw is normal, and the draws of one agent are spread evenly, so that means over
     them err less than over independent ones: they are a scrambled Sobol sequence, moved round by
@@ -171,17 +176,14 @@ def even_noise(draws: int, agents: int, size: int, generator: Generator) -> Tens
 
     Args:
         draws: How many S, best a power of two or many.
-        agents: How many N.
-        size: Numbers of one draw.
-        generator: Source of the scramble and the offsets; where it is, the noise will be.
+        offset: Uniform numbers in [0, 1) of each agent, [N, ...]; the noise is where they are.
+        seed: Seed of the scramble, which all agents share.
 
     Source: Owen 1998, "Scrambling Sobol' and Niederreiter-Xing points"; Cranley, Patterson 1976,
     "Randomization of number theoretic methods for multiple integration".
     """
-    device = generator.device
-    seed = int(torch.randint(2**31, (), generator=generator, device=device))
-    engine = torch.quasirandom.SobolEngine(size, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
-    points = engine.draw(draws).to(device)
-    offset = torch.rand(agents, size, generator=generator, device=device)
+    size = offset.shape[1]
+    engine = torch.quasirandom.SobolEngine(size, scramble=True, seed=seed % 2**31)  # type: ignore[no-untyped-call]
+    points = engine.draw(draws).to(offset)
     level = (points[:, None] + offset).remainder_(1).clamp_(EDGE, 1 - EDGE)
     return level.mul_(2).sub_(1).erfinv_().mul_(2**0.5)

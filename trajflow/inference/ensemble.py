@@ -1,39 +1,40 @@
-"""Several predictors as one: each draws its share of the futures."""
+"""An ensemble of predictors: each draws its share of the futures."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import LEARNED, Selection
+from trajflow.inference.noise import fresh
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.ood.detector import THRESHOLD, OODScores
 from trajflow.selection import Chosen, choose, merge
-from trajflow.types import Bools, Floats
+from trajflow.types import Bools, Floats, Ints
 
+# Offset between the seeds of members, so that ensembles with neighboring seeds share no draws.
 SEED_STEP = 1_000_003
-"""Between the seeds of two members: neighboring seeds of an ensemble shall share no draws."""
 
 
 class Ensemble(Predictor):
-    """An even mixture of the distributions of several predictors of the same kind of tracks.
+    """An equally weighted mixture of predictors of the same kind of tracks.
 
-    A draw is still one evaluation of one network. Where members disagree, as on tracks unlike
-    those they learned from, the ensemble is wider than each of them. It is used like any
-    predictor; `dt` must lie within the range that all members were trained for.
+    Each draw takes one network. Where members disagree, as on unusual tracks, the ensemble is wider
+    than each of them. It is used like any predictor; `dt` must lie within the range that all
+    members were trained for.
 
     Source: Lakshminarayanan, Pritzel, Blundell, Simple and Scalable Predictive Uncertainty
     Estimation using Deep Ensembles, 2017.
 
-    Example:
+    Examples:
         >>> ensemble = Ensemble([Predictor.load(run) for run in runs])  # doctest: +SKIP
         >>> ensemble.predict(past, samples=20, seed=0).samples.shape  # doctest: +SKIP
         (20, 3, 12, 2)
@@ -44,37 +45,40 @@ class Ensemble(Predictor):
     def __init__(
         self, predictors: Sequence[TorchPredictor], calibration: Calibration | None = None
     ) -> None:
-        """Take predictors together.
+        """Combine predictors.
 
         Args:
             predictors: The members.
-            calibration: Fitted on forecasts of this ensemble. Those of the members do not hold for
-                it: its forecasts are wider. `trajflow.calibration.gather` and `fit` make one.
+            calibration: A calibration fitted on forecasts of this ensemble, by
+                `trajflow.calibration.gather` and `fit`. Those of the members do not apply, because
+                the ensemble is wider.
 
         Raises:
-            ConfigError: There are none, or they do not forecast the same.
+            ConfigError: There are no members, or they forecast different tracks.
         """
         self.predictors, self.calibration = tuple(predictors), calibration
         self.format = _common(self.predictors)
         self.facts = self.predictors[0].facts
         self.steps = self.predictors[0].steps
-        able = all(one.detector is not None for one in self.predictors)
+        able = all(predictor.detector is not None for predictor in self.predictors)
         self.detector = self.predictors[0].detector if able else None
 
     def shares(self, samples: int, seed: int) -> list[int]:
-        """How many of S samples each predictor draws; who draws one more is left to the seed."""
+        """Number of samples of each predictor; the seed decides who draws one more."""
         count = len(self.predictors)
         even, left = divmod(samples, count)
         more = np.random.default_rng(seed).permutation(count) < left
-        return [even + int(one) for one in more]
+        return [even + int(extra) for extra in more]
 
     def _contexts(
         self, past: Floats, target: Bools, dt_ratio: float | Floats
     ) -> tuple[Floats, ...]:
-        return tuple(one._contexts(past, target, dt_ratio)[0] for one in self.predictors)
+        return tuple(
+            predictor._contexts(past, target, dt_ratio)[0] for predictor in self.predictors
+        )
 
     def _ood_scores(self, past: Floats, contexts: tuple[Floats, ...]) -> OODScores:
-        """The mean of the members' scores; reasons are those of the member that scores highest."""
+        """Mean scores of the members, with the reasons of the member with the highest score."""
         pairs = zip(self.predictors, contexts, strict=True)
         each = [one._ood_scores(past, (context,)) for one, context in pairs]
         names = ("ood_score", "typical_score", "forest", "distance", "expected_error")
@@ -97,19 +101,23 @@ class Ensemble(Predictor):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        rng = secrets.randbits(31) if seed is None else seed
+        rng = fresh(seed)
         shares = zip(self.predictors, self.shares(samples, rng), strict=True)
         futures: list[Floats] = []
         contexts: list[Floats] = []
-        for number, (one, share) in enumerate(shares):
+        for number, (predictor, share) in enumerate(shares):
             if share:
                 own_seed = rng + SEED_STEP * number
-                drawn, own = one._draw(past, target, share, own_seed, dt_ratio, memory)
+                drawn, member_contexts = predictor._draw(
+                    past, target, share, own_seed, dt_ratio, memory, types, keys
+                )
                 futures.append(drawn)
             else:
-                own = one._contexts(past, target, dt_ratio)
-            contexts += own
+                member_contexts = predictor._contexts(past, target, dt_ratio)
+            contexts += member_contexts
         return np.concatenate(futures), tuple(contexts)
 
     def _chosen(
@@ -120,21 +128,23 @@ class Ensemble(Predictor):
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, Floats]:
-        """Futures that stand for the draws of all members, [S, N, F, D], and weights [S, N].
+        """Select futures for the draws of all members, [S, N, F, D], with weights [S, N].
 
-        The members' learned sets are merged into one; any other rule chooses of the ensemble's
-        draws.
+        The members' learned samples are merged; other rules select from the draws of the ensemble.
         """
         if wanted.rule == LEARNED:
             each = replace(wanted, draws=wanted.count)
             sets = [
-                one._chosen(past, target, each, seed, dt_ratio, memory) for one in self.predictors
+                one._chosen(past, target, each, seed, dt_ratio, memory, types, keys)
+                for one in self.predictors
             ]
             result = merge([Chosen(*map(torch.tensor, one)) for one in sets])
         else:
-            rng = secrets.randbits(31) if seed is None else seed
-            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio, memory)
+            rng = fresh(seed)
+            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio, memory, types, keys)
             # Rules start from the first draws, and these are all of one member.
             order = np.random.default_rng(rng).permutation(len(drawn))
             result = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)
@@ -142,10 +152,10 @@ class Ensemble(Predictor):
 
 
 def _common(predictors: Sequence[TorchPredictor]) -> TrackFormat:
-    """The format of the pasts and futures of all members.
+    """The common format of the pasts and futures of all members.
 
     Raises:
-        ConfigError: There are none, or they do not forecast the same.
+        ConfigError: There are no members, or they forecast different tracks.
     """
     kinds = {
         (p.history, p.horizon, p.dims, p.dt, p.unit, p.steps, p.format.memory) for p in predictors
@@ -160,4 +170,8 @@ def _common(predictors: Sequence[TorchPredictor]) -> TrackFormat:
     least, most = (max(p.dts[0] for p in predictors), min(p.dts[1] for p in predictors))
     scale = min(p.format.displacement_scale for p in predictors)
     dts = DtRange(predictors[0].dt, least, most)
-    return replace(predictors[0].format, displacement_scale=scale, dt_range=dts)
+    limits = [p.format.neighbors for p in predictors]
+    neighbors = None if None in limits else max(limit or 0 for limit in limits)
+    return replace(
+        predictors[0].format, displacement_scale=scale, dt_range=dts, neighbors=neighbors
+    )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,15 +16,19 @@ import numpy as np
 
 from trajflow.calibration import Calibration, region_of
 from trajflow.datasets.projection import unproject
+from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError
 from trajflow.inference.base import Predictor
+from trajflow.inference.shards import ShardFolder, compute
 from trajflow.inference.tables import open_tracks
-from trajflow.inference.tracks import Futures, forecast_ends
+from trajflow.inference.tracks import Futures, Shard, forecast_ends, shards_of
 from trajflow.inference.writers import check_target, write_forecasts
+from trajflow.remote import is_remote, local_copy, located
 from trajflow.runs import RunFolder
+from trajflow.types import OnProgress, silent
 
 if TYPE_CHECKING:
-    pass
+    from trajflow.inference.choosing import Selection
 
 log = logging.getLogger("trajflow")
 
@@ -88,6 +95,9 @@ def predict_tracks(
     device: str = "auto",
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda agents: None,
+    jobs: int = 1,
+    only: tuple[int, int] | None = None,
+    on_shards: OnProgress = silent,
 ) -> Path:
     """Forecast what follows tracks and write it to a file.
 
@@ -99,9 +109,15 @@ def predict_tracks(
         device: Where a run computes.
         overwrite: Whether forecasts that are there are replaced.
         progress: Called with the number of agents forecast so far.
+        jobs: How many processes forecast shards of the tracks, if more than one. Finished shards
+            are kept in `OUT.shards` until `out` is written, and not computed again.
+        only: Forecast a share of the shards alone, as (2, 8) for the second of eight, and do not
+            write `out`: on another machine the others are computed, and a call without it and
+            with `jobs` writes all.
+        on_shards: Told how many shards are finished.
 
     Returns:
-        `out`.
+        `out`, or the folder of shards.
 
     Raises:
         ConfigError: The options do not fit each other, or the run.
@@ -115,16 +131,17 @@ def predict_tracks(
         ...
         trajflow.errors.DataError: forecasts go into .csv, .parquet, .zarr; got 'futures.txt'
     """
-    out, options = Path(out), options or PredictOptions()
+    out, options = located(out), options or PredictOptions()
     check_target(out, overwrite)
-    selection = None
-    if options.select is not None or options.draws not in (None, options.samples):
-        # It needs torch, and an exported model does not.
-        from trajflow.inference.choosing import selection_of
-
-        selection = selection_of(options.select, options.samples, options.draws)
+    if is_remote(out) and (jobs > 1 or only is not None):
+        raise ConfigError(
+            f"finished shards are kept beside the output, on a disk; with --jobs or --shard give a "
+            f"local -o and copy it to {out} afterwards"
+        )
+    selection = _selection(options)
     if selection is not None and options.level is not None:
         raise ConfigError("regions are those of plain draws; leave out --select or --coverage")
+    name, run = str(run), local_copy(run)
     predictor = load_predictor(run, device, options.steps)
     if options.ood:
         predictor.check_ood()
@@ -136,16 +153,21 @@ def predict_tracks(
         unit=options.unit,
         dates=options.dates,
     ) as store:
-        futures: Iterable[Futures] = forecast_ends(
-            predictor,
-            store,
-            samples=options.samples,
-            seed=options.seed,
-            every=options.every,
-            selection=selection,
-            ood=predictor.ood if options.ood else None,
-        )
-        facts = {"run": str(run), "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
+        work = ShardWork(str(run), str(store.path), device, options, out)
+        folder = work.folder(store)
+        futures: Iterable[Futures]
+        if jobs > 1 or only is not None or folder.path.exists():
+            shards = shards_of(store)
+            mine = shards if only is None else shards[only[0] - 1 :: only[1]]
+            left = [shard for shard in mine if not folder.file(shard).exists()]
+            ready = len(mine) - len(left)
+            compute(work, left, jobs, lambda done: on_shards("shards", ready + done, len(mine)))
+            if only is not None:
+                return folder.path
+            futures = chain.from_iterable(map(folder.read, shards))
+        else:
+            futures = work.futures(predictor, store)
+        facts = {"run": name, "data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
         facts |= {"samples": options.samples, "steps": options.steps, "seed": options.seed}
         if store.header.origin is not None:
             facts["time_origin"] = str(np.datetime64(int(store.header.origin), "s")) + "Z"
@@ -158,7 +180,71 @@ def predict_tracks(
             futures = in_degrees(futures, store.header.centres)
             facts |= {"unit": "degree", "radius_unit": "m"}
         write_forecasts(_counted(futures, progress), out, facts, overwrite)
+        folder.remove()
     return out
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """Forecasts a shard of a store and keeps it; what a process is sent.
+
+    Attributes:
+        run: A run folder or an exported model.
+        store: The tracks.
+        device: Where a run computes.
+        options: What is forecast.
+        out: Where the forecasts of all shards go.
+    """
+
+    run: str
+    store: str
+    device: str
+    options: PredictOptions
+    out: Path
+
+    def __call__(self, shard: Shard) -> None:
+        """Forecast a shard and write it beside `out`."""
+        predictor = _loaded(self.run, self.device, self.options.steps)
+        store = open_store(self.store)
+        self.folder(store).write(shard, self.futures(predictor, store, [shard]))
+
+    def folder(self, store: Store) -> ShardFolder:
+        """The finished shards of this run, these tracks and options."""
+        run = Path(self.run)
+        files = sorted(run.glob("[!r]*.safetensors")) if run.is_dir() else [run]  # no checkpoint
+        model = [sha256(file.read_bytes()).hexdigest() for file in files]
+        question = {"model": model, "data": store.fingerprint(), **asdict(self.options)}
+        return ShardFolder(self.out, question)
+
+    def futures(
+        self, predictor: Predictor, store: Store, shards: Sequence[Shard] | None = None
+    ) -> Iterator[Futures]:
+        """The forecasts of some shards, or of the whole store."""
+        options = self.options
+        return forecast_ends(
+            predictor,
+            store,
+            samples=options.samples,
+            seed=options.seed,
+            every=options.every,
+            selection=_selection(options),
+            ood=predictor.ood if options.ood else None,
+            shards=shards,
+        )
+
+
+@lru_cache(maxsize=1)
+def _loaded(run: str, device: str, steps: int) -> Predictor:
+    return load_predictor(run, device, steps)
+
+
+def _selection(options: PredictOptions) -> Selection | None:
+    if options.select is None and options.draws in (None, options.samples):
+        return None
+    # It needs torch, and an exported model does not.
+    from trajflow.inference.choosing import selection_of
+
+    return selection_of(options.select, options.samples, options.draws)
 
 
 def with_regions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,22 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from trajflow.calibration import Calibration, read_calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import Selection, chosen_futures, draws_of
+from trajflow.inference.noise import fresh, normal, place_keys, uniform
 from trajflow.inference.onnx.padding import ROWS, Scenes, most_at_once
 from trajflow.manifest import read_kept
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.sampler import Draw, Sampler, traced
 from trajflow.models.serialization import MOST, read_samples, unpack
-from trajflow.models.tensors import memory_tensor, to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.ood.detector import Detector
 from trajflow.ood.storage import read_detector
-from trajflow.types import Floats, scene_centres
+from trajflow.types import Floats, Ints, scene_centres
 
 WEIGHTS = "weights.safetensors"
 SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -109,20 +109,26 @@ class TorchPredictor(Predictor):
         seed: int | None,
         dt_ratio: float | Floats = 1.0,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
         centre = scene_centres(past)
+        seed, keys = fresh(seed), place_keys(target) if keys is None else keys
+        offset = torch.from_numpy(uniform(seed, keys, self.model.normalizer.components))
         result = chosen_futures(
             self.model,
             to_tensor(past, centre, self.device),
             torch.as_tensor(target, device=self.device),
             wanted,
             self.steps,
-            self._generator(seed),
+            seed,
+            offset.to(self.device),
             self.sets,
             self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
             memory_tensor(memory, centre, self.device),
+            type_tensor(types, self.format.types, self.device),
         )
         there = centre[np.nonzero(target)[0], None]
         weights = result.weights.double().cpu().numpy()
@@ -132,10 +138,6 @@ class TorchPredictor(Predictor):
     def _dt_ratios(self, dt_ratio: float | Floats, scenes: int) -> torch.Tensor:
         ratios = np.broadcast_to(np.asarray(dt_ratio, np.float32), (scenes,))
         return torch.tensor(ratios, device=self.device)
-
-    def _generator(self, seed: int | None) -> torch.Generator:
-        rng = secrets.randbits(62) if seed is None else seed
-        return torch.Generator(self.device).manual_seed(rng)
 
     @torch.inference_mode()
     def _contexts(
@@ -155,21 +157,24 @@ class TorchPredictor(Predictor):
         seed: int | None,
         dt_ratio: float | Floats = 1.0,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        seed = secrets.randbits(62) if seed is None else seed
+        keys = place_keys(target) if keys is None else keys
+        noise = normal(seed, keys, samples, self.model.normalizer.size)
         if self._is_small(past, target, samples):
-            return self._draw_scene(past, target, samples, seed, dt_ratio, memory)
+            return self._draw_scene(past, target, noise, dt_ratio, memory, types)
         centre = scene_centres(past)
         drawn, context = forecast_within(
             self.model,
             to_tensor(past, centre, self.device),
             torch.as_tensor(target, device=self.device),
-            samples,
+            torch.as_tensor(noise, device=self.device),
             self.steps,
-            seed,
             self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
             memory_tensor(memory, centre, self.device),
+            type_tensor(types, self.format.types, self.device),
         )
         there = centre[np.nonzero(target)[0], None]
         futures = np.asarray(drawn.double().cpu().numpy() + there)
@@ -188,24 +193,28 @@ class TorchPredictor(Predictor):
         self,
         past: Floats,
         target: NDArray[np.bool_],
-        samples: int,
-        seed: int,
+        noise: NDArray[np.float32],
         dt_ratio: float | Floats,
         memory: Floats | None,
+        types: NDArray[np.str_] | None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        """As `_draw`, of one scene [1, A, T, D]."""
-        social = self.model.social
+        """As `_draw`, of one scene [1, A, T, D] with noise [S, N, F * D] of its N targets."""
+        social, device = self.model.social, self.device
         scenes = Scenes.of(past, target, None if social is None else social.limit)
-        shape = (samples, 1, scenes.most, self.model.normalizer.size)
-        noise = torch.randn(shape, device=self.device, generator=self._generator(seed))
-        points, ratio = torch.as_tensor(scenes.past), self._dt_ratios(dt_ratio, 1)
-        paths = []
+        inputs = {
+            "past": torch.as_tensor(scenes.past, device=device),
+            "noise": torch.as_tensor(scenes.spread(noise), device=device),
+            "dt_ratio": self._dt_ratios(dt_ratio, 1),
+        }
         if self.format.memory:
             some = None if memory is None else memory[target]
             size = (self.format.memory, self.history + self.horizon, self.dims + 1)
-            paths = [torch.as_tensor(scenes.remembered(some, size), device=self.device)]
-        points = points.to(self.device)
-        futures, context = self._sampler(points, noise, ratio, *paths)
+            inputs["memory"] = torch.as_tensor(scenes.remembered(some, size), device=device)
+        names = np.full(target.shape, "") if types is None else types
+        codes = type_tensor(names[target][None], self.format.types, device)
+        if codes is not None:
+            inputs["types"] = codes
+        futures, context = self._sampler(**inputs)
         drawn = scenes.picked(futures.cpu().numpy())
         return drawn, (context[0].double().cpu().numpy(),)
 
@@ -214,57 +223,59 @@ def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
     a, dt = model.architecture, float(facts["dt"])
     least, most = (facts.get(name, 1.0) * dt for name in ("least_rate", "most_rate"))
     scale, dts = float(model.normalizer.displacement_scale), DtRange(dt, least, most)
-    return TrackFormat(a.history, a.horizon, a.dims, str(facts["unit"]), scale, dts, a.memory)
+    limit = 0 if model.social is None else model.social.limit
+    neighbors = None if a.joint else limit
+    unit = str(facts["unit"])
+    return TrackFormat(a.history, a.horizon, a.dims, unit, scale, dts, a.memory, a.types, neighbors)
 
 
 def forecast_within(
     model: TrajectoryModel,
     past: Tensor,
     target: Tensor,
-    samples: int,
+    noise: Tensor,
     steps: int,
-    seed: int,
     dt_ratio: Tensor,
     temperature: float,
     memory: Tensor | None = None,
+    types: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Futures [S, N, F, D] of the targets as `TrajectoryModel.forecast` draws them, and contexts.
 
     Where memory does not suffice for all of them at once, half as many are computed at a time, and
-    so on. An independent model starts from the same noise then; a joint one draws it scene by
-    scene.
+    so on, from the same noise. A scene of a joint model is never divided.
 
     Args:
         model: What draws.
         past: World positions, [B, A, T, D]; not finite where unseen.
         target: Agents to forecast, [B, A].
-        samples: Draws S.
+        noise: Normal numbers of S draws, [S, N, F * D].
         steps: Network evaluations per draw.
-        seed: Seed of the noise.
         dt_ratio: Seconds per step over those of the training tracks, [B].
         temperature: Deviation of the noise.
         memory: What is remembered of others, [B, A, K, W, D + 1]; None: nothing.
+        types: Codes of the agents' types, [B, A]; None: unknown.
 
     Raises:
         TrajflowError: The memory does not suffice for one of them.
     """
-    request = _Request(past, target, samples, steps, dt_ratio, temperature, memory)
+    request = _Request(past, target, noise, steps, dt_ratio, temperature, memory, types)
     most = len(past) if model.architecture.joint else int(target.sum())
     parts = 1
     while True:
-        noise = torch.Generator(past.device).manual_seed(seed)
         try:
             if parts == 1:
-                return request.drawn(model, noise)
+                return request.drawn(model)
             cut = request.by_scenes if model.architecture.joint else request.by_agents
-            futures, contexts = zip(*cut(model, noise, parts), strict=True)
+            drawn = [part.drawn(model) for part in cut(parts)]
+            futures, contexts = zip(*drawn, strict=True)
             return torch.cat(futures, 1), torch.cat(contexts)
         except (MemoryError, RuntimeError) as error:
             if not short_of_memory(error):
                 raise
         if parts >= most:
             raise TrajflowError(
-                f"out of memory for {samples} samples of one agent among {target.shape[1]}; "
+                f"out of memory for {len(noise)} samples of one agent among {target.shape[1]}; "
                 "ask for fewer samples, or give fewer neighbors"
             )
         parts = min(most, 2 * parts)
@@ -280,48 +291,53 @@ def short_of_memory(error: BaseException) -> bool:
 class _Request:
     past: Tensor
     target: Tensor
-    samples: int
+    noise: Tensor
     steps: int
     dt_ratio: Tensor
     temperature: float
     memory: Tensor | None
+    types: Tensor | None
 
-    def drawn(self, model: TrajectoryModel, generator: Generator) -> tuple[Tensor, Tensor]:
+    def drawn(self, model: TrajectoryModel) -> tuple[Tensor, Tensor]:
         """Futures and contexts of all at once."""
         return model.forecast_with_context(
             self.past,
             self.target,
-            self.samples,
+            len(self.noise),
             self.steps,
-            generator,
-            self.dt_ratio,
-            self.temperature,
-            self.memory,
+            dt_ratio=self.dt_ratio,
+            temperature=self.temperature,
+            memory=self.memory,
+            types=self.types,
+            noise=self.noise,
         )
 
-    def by_scenes(
-        self, model: TrajectoryModel, noise: Generator, parts: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """So many scenes at a time."""
+    def by_scenes(self, parts: int) -> Iterator[_Request]:
+        """So many parts of whole scenes."""
+        counts = self.target.sum(1).tolist()
+        noise = torch.split(self.noise, counts, 1)
         for part in torch.arange(len(self.past), device=self.past.device).chunk(parts):
-            cut = {name: getattr(self, name)[part] for name in ("past", "target", "dt_ratio")}
-            cut["memory"] = None if self.memory is None else self.memory[part]
-            yield replace(self, **cut).drawn(model, noise)
+            yield self._scenes(part, self.target[part], torch.cat([noise[i] for i in part], 1))
 
-    def by_agents(
-        self, model: TrajectoryModel, noise: Generator, parts: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """So many agents at a time, from the noise that they would have had at once."""
-        past, target, rows = self.past, self.target, self.target.nonzero()
-        shape = (self.samples, len(rows), model.normalizer.size)
-        whole = torch.randn(*shape, dtype=past.dtype, device=past.device, generator=noise)
-        for part in torch.arange(len(rows), device=past.device).chunk(parts):
+    def by_agents(self, parts: int) -> Iterator[_Request]:
+        """So many parts of the agents; the others of their scenes stay around them."""
+        rows = self.target.nonzero()
+        for part in torch.arange(len(rows), device=self.past.device).chunk(parts):
             scenes, own = rows[part, 0].unique(return_inverse=True)  # type: ignore[no-untyped-call]
-            chosen = torch.zeros_like(target[scenes])
+            chosen = torch.zeros_like(self.target[scenes])
             chosen[own, rows[part, 1]] = True
-            context, frame = model.context(past[scenes], chosen, self.dt_ratio[scenes])
-            started = self.temperature * whole[:, part]
-            memory = None if self.memory is None else self.memory[scenes]
-            reminded = model.with_memory(context, frame, memory)[chosen]
-            futures = model.futures(reminded, frame.take(chosen), started, self.steps)
-            yield futures, context[chosen]
+            yield self._scenes(scenes, chosen, self.noise[:, part])
+
+    def _scenes(self, scenes: Tensor, target: Tensor, noise: Tensor) -> _Request:
+        memory = None if self.memory is None else self.memory[scenes]
+        types = None if self.types is None else self.types[scenes]
+        past, dt_ratio = self.past[scenes], self.dt_ratio[scenes]
+        return replace(
+            self,
+            past=past,
+            target=target,
+            noise=noise,
+            dt_ratio=dt_ratio,
+            memory=memory,
+            types=types,
+        )

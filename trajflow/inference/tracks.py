@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +11,17 @@ import numpy as np
 from trajflow.calibration import Region
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
+from trajflow.datasets.windows import type_names
 from trajflow.errors import ConfigError
+from trajflow.inference.noise import name_keys
 from trajflow.ood.detector import OODScores
 from trajflow.types import Batch, Bools, Floats, Ints
 
 SINCE_1970 = 6.3e8
 """Seconds above which a time counts from 1970, as 1990 does."""
+
+ROWS = 1_000_000
+"""About how many observations a shard has."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,6 +116,39 @@ class Futures:
         return pd.to_datetime(micro, unit="us", utc=True)
 
 
+@dataclass(frozen=True)
+class Shard:
+    """A part of the forecasts of a store.
+
+    Attributes:
+        number: Its place among all shards.
+        scenes: Names of its recordings.
+        share: Which share of their moments, as (1, 4) for the second of four.
+    """
+
+    number: int
+    scenes: tuple[str, ...]
+    share: tuple[int, int] = (0, 1)
+
+
+def shards_of(store: Store, rows: int | None = None) -> list[Shard]:
+    """All shards of a store, in the order of their forecasts.
+
+    They follow from the store alone, so that any number of processes forecasts the same.
+
+    Args:
+        store: The tracks.
+        rows: About how many observations a shard has; None: `ROWS`. A longer recording has
+            several shards.
+    """
+    result: list[Shard] = []
+    for part in store.parts(rows or ROWS):
+        count = -(-sum(store.scene_rows[name] for name in part) // (rows or ROWS)) or 1
+        for number in range(count):
+            result.append(Shard(len(result), tuple(part), (number, count)))
+    return result
+
+
 def forecast_ends(
     forecaster: Predictor,
     store: Store,
@@ -120,7 +158,7 @@ def forecast_ends(
     every: int | None = None,
     selection: Selection | None = None,
     ood: Callable[[Batch], OODScores] | None = None,
-    max_rows: int = 20_000_000,
+    shards: Sequence[Shard] | None = None,
 ) -> Iterator[Futures]:
     """Draw what follows the last step of every agent, some recordings at a time.
 
@@ -133,18 +171,29 @@ def forecast_ends(
             last, and not each agent at its own last.
         selection: How samples are chosen of more draws; None: plain draws.
         ood: Scores the pasts of a batch, as `Predictor.ood` does; None: they are not scored.
-        max_rows: Rows held in memory at once.
+        shards: Which parts of the store, one in memory at a time; None: all.
     """
-    count = 0
     clocks = [store.header.clock(name) for name in store.scenes]
-    for scenes in store.parts(max_rows):
-        tracks = store.tracks(scenes)
-        for batch in outlooks(tracks, forecaster.history, forecaster.horizon, every=every):
-            drawn, weights = _drawn(forecaster, batch, samples, selection, seed + count)
+    for shard in shards_of(store) if shards is None else shards:
+        tracks = store.tracks(shard.scenes)
+        for batch in outlooks(
+            tracks,
+            forecaster.history,
+            forecaster.horizon,
+            every=every,
+            neighbors=forecaster.format.neighbors,
+            share=shard.share,
+        ):
             scene, agent = np.nonzero(batch.target)
+            scenes = [store.scenes[code] for code in batch.scene[scene]]
+            agents = store.labels(batch.agent[scene, agent])
+            name = np.zeros(batch.target.shape, np.int64)
+            name[scene, agent] = name_keys(scenes, agents)
+            batch = replace(batch, name=name)
+            drawn, weights = _drawn(forecaster, batch, samples, selection, seed)
             yield Futures(
-                scene=[store.scenes[code] for code in batch.scene[scene]],
-                agent=store.labels(batch.agent[scene, agent]),
+                scene=scenes,
+                agent=agents,
                 step=batch.start[scene] + forecaster.history - 1,
                 samples=drawn[:, scene, agent],
                 dt=store.dt,
@@ -154,7 +203,6 @@ def forecast_ends(
                 origin=store.header.origin,
                 time_unit=store.header.time_unit,
             )
-            count += 1
 
 
 def _drawn(
@@ -166,7 +214,14 @@ def _drawn(
 
 
 def outlooks(
-    tracks: Tracks, history: int, horizon: int, *, every: int | None = None, size: int = 256
+    tracks: Tracks,
+    history: int,
+    horizon: int,
+    *,
+    every: int | None = None,
+    size: int = 256,
+    neighbors: int | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """The pasts that end at the last step of each agent, or at every so many steps.
 
@@ -179,7 +234,11 @@ def outlooks(
         horizon: Future steps, F.
         every: Steps between two presents of a recording, counted back from its last; all who are
             there are targets. None: each agent's own last step.
-        size: About how many agents a batch has; a scene is never divided.
+        size: About how many agents a batch has.
+        neighbors: Nearest others that a target needs around it: a moment of more than `size`
+            agents becomes several scenes, each with some targets side by side and the neighbors of
+            these. None: a moment is never divided.
+        share: Which share of the batches, as (1, 4) for the second of four.
 
     Raises:
         ConfigError: `every` is not a positive number of steps.
@@ -192,8 +251,15 @@ def outlooks(
     there = np.flatnonzero(np.isin(moment, moment[targets]))
     there = there[np.argsort(moment[there], kind="stable")]
     begins = np.flatnonzero(np.diff(moment[there], prepend=-1))
-    for group in _groups(np.split(there, begins[1:]), size):
-        yield _batch(tracks, group, targets, history, horizon)
+    scenes = (
+        block
+        for rows in np.split(there, begins[1:])
+        for block in _blocks(tracks.position[rows], rows, targets[rows], size, neighbors)
+    )
+    groups = list(_groups(scenes, size))
+    first, last = (number * len(groups) // share[1] for number in (share[0], share[0] + 1))
+    for group in groups[first:last]:
+        yield _batch(tracks, group, history, horizon)
 
 
 def _last_of_each(tracks: Tracks) -> Bools:
@@ -209,30 +275,74 @@ def _every(tracks: Tracks, every: int) -> Bools:
     return np.asarray((last[scene] - tracks.step) % every == 0)
 
 
-def _groups(scenes: list[Ints], size: int) -> Iterator[list[Ints]]:
-    group: list[Ints] = []
-    for rows in scenes:
-        if group and sum(map(len, group)) + len(rows) > size:
+Scene = tuple[Ints, Bools]
+"""Rows of agents at one moment, and which of them are targets."""
+TIES = 8
+"""Neighbors beyond those a model attends to, for distances that are equal in its precision."""
+
+
+def _blocks(
+    place: Floats, rows: Ints, target: Bools, size: int, neighbors: int | None
+) -> Iterator[Scene]:
+    """The agents of a moment at places [A, D] as scenes of about `size` targets."""
+    if neighbors is None or len(rows) <= size:
+        yield rows, target
+        return
+    from scipy.spatial import cKDTree
+
+    near = min(neighbors + TIES + 1, len(rows))
+    tree = cKDTree(place)
+    for part in _side_by_side(place, np.flatnonzero(target), size):
+        own = np.zeros(len(rows), bool)
+        own[part] = True
+        around = tree.query(place[part], k=near)[1] if neighbors else part
+        some = np.union1d(part, around)
+        yield rows[some], own[some]
+
+
+def _side_by_side(place: Floats, members: Ints, size: int) -> Iterator[Ints]:
+    """Members in parts of at most `size`, each close together: halved across the longest side."""
+    if len(members) <= size:
+        yield members
+        return
+    axis = int(np.ptp(place[members], axis=0).argmax())
+    order = members[np.argsort(place[members, axis], kind="stable")]
+    middle = len(order) // 2
+    yield from _side_by_side(place, order[:middle], size)
+    yield from _side_by_side(place, order[middle:], size)
+
+
+def _groups(scenes: Iterable[Scene], size: int) -> Iterator[list[Scene]]:
+    group: list[Scene] = []
+    held = 0
+    for scene in scenes:
+        if group and held + len(scene[0]) > size:
             yield group
-            group = []
-        group.append(rows)
-    yield group
+            group, held = [], 0
+        group.append(scene)
+        held += len(scene[0])
+    if group:
+        yield group
 
 
-def _batch(tracks: Tracks, scenes: list[Ints], targets: Bools, history: int, horizon: int) -> Batch:
-    """One batch of B scenes, each given by the rows of its agents at the present."""
-    most = max(map(len, scenes))
-    rows = np.stack([np.pad(rows, (0, most - len(rows)), constant_values=-1) for rows in scenes])
+def _batch(tracks: Tracks, scenes: list[Scene], history: int, horizon: int) -> Batch:
+    """One batch of B scenes."""
+    most = max(len(rows) for rows, _ in scenes)
+    rows = np.full((len(scenes), most), -1)
+    target = np.zeros(rows.shape, bool)
+    for place, (members, own) in enumerate(scenes):
+        rows[place, : len(members)], target[place, : len(own)] = members, own
     there = rows >= 0
     past = _pasts(tracks, rows, history)
     past[~there] = np.nan
     return Batch(
         past=past,
         future=np.full((*rows.shape, horizon, past.shape[-1]), np.nan),
-        target=there & targets[rows],
+        target=target,
         scene=tracks.scene[tracks.track[rows[:, 0]]],
         start=tracks.step[rows[:, 0]] - (history - 1),
         agent=np.where(there, tracks.agent[tracks.track[rows]], -1),
+        types=type_names(tracks, np.where(there, tracks.track[rows], -1)),
     )
 
 

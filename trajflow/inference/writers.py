@@ -11,16 +11,26 @@ import pyarrow.parquet as pq
 import zarr
 from zarr.codecs import ZstdCodec
 
-from trajflow.datasets.writer import OutputFolder
+from trajflow.datasets.output import OutputFolder
 from trajflow.errors import DataError
 from trajflow.inference.tracks import Futures
-from trajflow.io import storing
+from trajflow.io import MAX_BYTES, storing
+from trajflow.remote import exists, is_remote, local_output, located, read_remote
 from trajflow.text import no_formula
 from trajflow.types import Floats, Ints
 
 FORMAT = "1.0"
 SUFFIXES = (".csv", ".parquet", ".zarr")
 ROWS = 4096
+CHUNK_BYTES = 16 << 20
+"""Most rows, and about the most bytes, of a chunk."""
+INNER = {
+    "samples": ("sample", "ahead", "axis"),
+    "weight": ("sample",),
+    "centre": ("ahead", "axis"),
+    "radius": ("ahead",),
+}
+"""Names of the axes behind the first."""
 
 
 def check_target(path: Path, overwrite: bool = False) -> None:
@@ -31,11 +41,12 @@ def check_target(path: Path, overwrite: bool = False) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"forecasts go into {', '.join(SUFFIXES)}; got {path.name!r}")
-    if not path.parent.is_dir():
+    place = located(path)
+    if not is_remote(place) and not place.parent.is_dir():
         raise DataError(f"no folder {path.parent} for {path.name}; make it first")
     if path.suffix.lower() == ".zarr":
         OutputFolder(path, overwrite, _is_forecast)
-    elif path.is_dir() or (path.exists() and not overwrite):
+    elif place.is_dir() or (exists(place) and not overwrite):
         raise DataError(f"{path} exists already; choose another path or use --overwrite")
 
 
@@ -70,13 +81,14 @@ def _write(
     if path.suffix.lower() == ".zarr":
         _write_group(futures, path, attrs, overwrite)
         return
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
-    try:
-        write(futures, partial, attrs)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with local_output(path) as place:
+        partial = place.with_name(f"{path.name}.partial-{os.getpid()}")
+        try:
+            write(futures, partial, attrs)
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _write_csv(futures: Iterable[Futures], path: Path, attrs: Mapping[str, Any]) -> None:
@@ -109,43 +121,72 @@ def _write_group(
         scenes: dict[str, int] = {}
         agents: dict[str, int] = {}
         reasons: dict[str, int] = {}
+        chunks = _Chunks(group)
         for some in futures:
-            _append(group, "samples", some.samples.swapaxes(0, 1), ("sample", "ahead", "axis"))
+            arrays: dict[str, Floats | Ints] = {"samples": some.samples.swapaxes(0, 1)}
             if some.weights is not None:
-                _append(group, "weight", some.weights.T, ("sample",))
+                arrays["weight"] = some.weights.T
             if some.region is not None:
-                _append(group, "centre", some.region.centre, ("ahead", "axis"))
-                _append(group, "radius", some.region.radius, ("ahead",))
+                arrays |= {"centre": some.region.centre, "radius": some.region.radius}
             if some.ood is not None:
-                _append(group, "ood_score", some.ood.ood_score)
-                _append(group, "ood_reason", _coded(reasons, some.ood.reasons))
-                _append(group, "expected_error", some.ood.expected_error)
-            _append(group, "scene", _coded(scenes, some.scene))
-            _append(group, "agent", _coded(agents, some.agent))
-            _append(group, "step", some.step)
-            _append(group, "issued_at", some.seconds(some.step))
+                arrays["ood_score"] = some.ood.ood_score
+                arrays["ood_reason"] = _coded(reasons, some.ood.reasons)
+                arrays["expected_error"] = some.ood.expected_error
+            arrays |= {"scene": _coded(scenes, some.scene), "agent": _coded(agents, some.agent)}
+            arrays |= {"step": some.step, "issued_at": some.seconds(some.step)}
+            chunks.add(arrays)
+        chunks.flush()
         names = {"scenes": list(scenes), "agents": list(agents)}
         names |= {"reasons": list(reasons)} if reasons else {}
         group.attrs.update({"trajflow_forecast": FORMAT, **attrs, **names})
         output.commit()
 
 
-def _append(
-    group: zarr.Group, name: str, values: Floats | Ints, inner: tuple[str, ...] = ()
-) -> None:
-    """Add values [N, ...] to an array of the group; the first ones make it."""
-    if name not in group:
-        group.create_array(
-            name,
-            shape=(0, *values.shape[1:]),
-            chunks=(ROWS, *values.shape[1:]),
-            dtype=values.dtype,
-            compressors=ZstdCodec(level=3, checksum=True),
-            dimension_names=("forecast", *inner),
-        )
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    array.append(values)
+class _Chunks:
+    """Arrays of a group, written chunk by chunk: one that grew would be written again and again."""
+
+    def __init__(self, group: zarr.Group) -> None:
+        self._group = group
+        self._held: list[dict[str, Floats | Ints]] = []
+        self._rows, self._count = ROWS, 0
+
+    def add(self, arrays: dict[str, Floats | Ints]) -> None:
+        """Take values [N, ...] of each array; whole chunks of all that is held are written."""
+        if not self._group:
+            self._create(arrays)
+        self._held.append(arrays)
+        self._count += len(arrays["step"])
+        if self._count >= self._rows:
+            self._write(self._count // self._rows * self._rows)
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if self._count:
+            self._write(self._count)
+
+    def _create(self, arrays: dict[str, Floats | Ints]) -> None:
+        row = max(values[0].nbytes for values in arrays.values() if len(values))
+        self._rows = int(np.clip(CHUNK_BYTES // row, 1, ROWS))
+        for name, values in arrays.items():
+            self._group.create_array(
+                name,
+                shape=(0, *values.shape[1:]),
+                chunks=(self._rows, *values.shape[1:]),
+                dtype=values.dtype,
+                compressors=ZstdCodec(level=1, checksum=True),
+                dimension_names=("forecast", *INNER.get(name, ())),
+            )
+
+    def _write(self, rows: int) -> None:
+        whole = {
+            name: np.concatenate([part[name] for part in self._held]) for name in self._held[0]
+        }
+        for name, values in whole.items():
+            array = self._group[name]
+            assert isinstance(array, zarr.Array)
+            array.append(values[:rows])
+        self._count -= rows
+        self._held = [{name: values[rows:] for name, values in whole.items()}] * bool(self._count)
 
 
 def _coded(codes: dict[str, int], names: Iterable[str]) -> Ints:
@@ -154,6 +195,8 @@ def _coded(codes: dict[str, int], names: Iterable[str]) -> Ints:
 
 
 def _is_forecast(path: Path) -> bool:
+    if is_remote(path):
+        return b"trajflow_forecast" in read_remote(path / "zarr.json", MAX_BYTES)
     try:
         return "trajflow_forecast" in zarr.open_group(str(path), mode="r").attrs
     except (FileNotFoundError, zarr.errors.GroupNotFoundError):

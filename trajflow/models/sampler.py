@@ -69,10 +69,11 @@ class Sampler(nn.Module):
         noise: Tensor,
         dt_ratio: Tensor | None = None,
         memory: Tensor | None = None,
+        types: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Futures [S, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
 
-        The contexts are those without memory.
+        The contexts are those without memory and types.
 
         Args:
             past: World positions about a point near each scene, [B, A, T, D]; not finite where
@@ -82,11 +83,14 @@ class Sampler(nn.Module):
             dt_ratio: Seconds per step over those of the training tracks, [B].
             memory: What is remembered for the first K agents, [B, K, ..., T + F, D + 1]; not finite
                 where unknown.
+            types: Codes of the types of the first K agents, [B, K]; None: all are unknown. See
+                `TrajectoryModel.with_types`.
         """
         context, frame, known = self.context(past, noise.shape[2], dt_ratio)
         reminded = context
         if memory is not None:
             reminded = context + self.model.from_memory(context, frame, memory)
+        reminded = self.model.with_types(reminded, types)
         if self.net is None:
             wide = noise * self.temperature
             return self.model.futures(reminded, frame, wide, self.evaluations, known), context
@@ -155,17 +159,17 @@ def traced(sampler: Sampler, device: torch.device) -> Draw:
             warnings.simplefilter("ignore")  # recording warns of every size that it takes as fixed
             example = _example(sampler.model, (5, 2, 3), device)
             record = cast(Callable[..., Any], torch.jit.trace)
-            recorded = record(sampler.eval(), example, check_trace=False)
+            recorded = record(sampler.eval(), example_kwarg_inputs=example, check_trace=False)
             graph: Draw = torch.jit.freeze(recorded)
 
-            def draw(*given: Tensor) -> tuple[Tensor, Tensor]:
+            def draw(*given: Tensor, **named: Tensor) -> tuple[Tensor, Tensor]:
                 # Else each new size is compiled anew.
                 with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
-                    return graph(*given)
+                    return graph(*given, **named)
 
             for size in ((3, 1, 1), (21, 19, 4)):
                 given = _example(sampler.model, size, device)
-                for values, truth in zip(draw(*given), sampler(*given), strict=True):
+                for values, truth in zip(draw(**given), sampler(**given), strict=True):
                     torch.testing.assert_close(values, truth, rtol=1e-4, atol=1e-4)
     except (RuntimeError, AssertionError, TypeError, ValueError):
         return sampler
@@ -174,18 +178,20 @@ def traced(sampler: Sampler, device: torch.device) -> Draw:
 
 def _example(
     model: TrajectoryModel, size: tuple[int, int, int], device: torch.device
-) -> tuple[Tensor, ...]:
+) -> dict[str, Tensor]:
     """What a sampler is given of one scene: A agents, K of which are forecast, S samples."""
     agents, count, samples = size
     a, rng = model.architecture, torch.Generator().manual_seed(0)
     past = torch.randn(1, agents, a.history, a.dims, generator=rng).cumsum(2)
     past[:, -1, : a.history // 2] = torch.nan
     noise = torch.randn(samples, 1, count, a.horizon * a.dims, generator=rng)
-    given = [past, noise, torch.ones(1)]
+    given = {"past": past, "noise": noise, "dt_ratio": torch.ones(1)}
     if a.memory:
         shape = (1, count, a.memory, a.history + a.horizon, a.dims + 1)
-        given.append(torch.randn(shape, generator=rng))
-    return tuple(one.to(device) for one in given)
+        given["memory"] = torch.randn(shape, generator=rng)
+    if a.types:
+        given["types"] = torch.randint(1 + len(a.types), (1, count), generator=rng)
+    return {name: value.to(device) for name, value in given.items()}
 
 
 def _quarter_turn(horizon: int, dims: int) -> Tensor:

@@ -59,6 +59,8 @@ def pack(model: TrajectoryModel, facts: Mapping[str, Any]) -> bytes:
     values = asdict(model.architecture)
     if not values["memory"]:  # the file of a model without memory stays what it was
         del values["memory"]
+    if not values["types"]:
+        del values["types"]
     return pack_state(model.state_dict(), {"architecture": values, **facts})
 
 
@@ -203,7 +205,10 @@ def architecture_of(values: Mapping[str, Any]) -> Architecture:
     """
     plain = {RENAMED_SHAPES.get(name, name): value for name, value in dict(values).items()}
     options = tuple((str(key), value) for key, value in plain.pop("encoder_options"))
-    architecture = Architecture(**plain, encoder_options=options)
+    types = tuple(plain.pop("types", ()))
+    if len(types) > LARGEST or not all(isinstance(one, str) and len(one) <= 1000 for one in types):
+        raise ValueError("its agent types are no names")
+    architecture = Architecture(**plain, encoder_options=options, types=types)
     for field in fields(Architecture):
         value = getattr(architecture, field.name)
         absent = field.name == "memory" and type(value) is int and value == 0

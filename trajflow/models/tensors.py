@@ -1,7 +1,10 @@
 """From numpy world coordinates to tensors that keep their precision, and where tensors live."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trajflow.errors import ConfigError
@@ -19,6 +22,21 @@ def memory_tensor(memory: Floats | None, centre: Floats, device: torch.device) -
         return None
     shift = np.pad(centre, ((0, 0), (0, 1)))[:, None, None, None]
     return torch.as_tensor(memory - shift, dtype=torch.float32, device=device)
+
+
+def type_tensor(
+    types: NDArray[np.str_] | None, names: Sequence[str], device: torch.device
+) -> Tensor | None:
+    """Codes of agent types [B, A] for a model that distinguishes these; None where it has none.
+
+    The code of an unknown type is 0.
+    """
+    if types is None or not names:
+        return None
+    codes = np.zeros(types.shape, np.int64)
+    for code, name in enumerate(names, 1):
+        codes[types == name] = code
+    return torch.as_tensor(codes, device=device)
 
 
 def device_of(name: str) -> torch.device:

@@ -39,6 +39,7 @@ class Architecture:
         own_speed: Whether a past is read relative to the agent's own speed, and that beside it.
         condition_on_dt: Whether the network is told the seconds per step.
         memory: Earlier tracks of others at the same place that an agent is shown; 0: none.
+        types: Names of the agent types that it distinguishes; empty: none.
     """
 
     history: int
@@ -58,6 +59,7 @@ class Architecture:
     own_speed: bool = False
     condition_on_dt: bool = False
     memory: int = 0
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ class TrajectoryModel(nn.Module):
         )
         # Last, so that the other weights start as they do without it.
         self.memory = MemoryAttention(a.width, a.history + a.horizon, a.dims) if a.memory else None
+        self.types = nn.Embedding(1 + len(a.types), a.width) if a.types else None
+        if self.types is not None:
+            nn.init.zeros_(self.types.weight)
 
     def fit_normalizer(self, scenes: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Fit the normalizer on triples past [B, A, T, D], future [B, A, F, D], target [B, A]."""
@@ -173,6 +178,22 @@ class TrajectoryModel(nn.Module):
             return context
         added = self.from_memory(context[some], frame.take(some), memory[some])
         return context.index_put((some,), context[some] + added)
+
+    def with_types(self, context: Tensor, types: Tensor | None) -> Tensor:
+        """Contexts that know the agents' types, [*, H].
+
+        As `with_memory`, it changes neither the contexts that neighbors attend to nor those that
+        the out-of-distribution detector reads.
+
+        Args:
+            context: Contexts of the agents, [*, H].
+            types: Codes of their types, [*]: 1 + the index in `Architecture.types`, 0 where
+                unknown. None: all are unknown.
+        """
+        if self.types is None:
+            return context
+        added: Tensor = self.types.weight[0] if types is None else self.types(types)
+        return context + added
 
     def from_memory(self, context: Tensor, frame: Frame, memory: Tensor) -> Tensor:
         """What memory adds to contexts, [*, H]; zero where nothing is remembered.
@@ -241,6 +262,7 @@ class TrajectoryModel(nn.Module):
         dropout: float = 0.0,
         dt_ratio: Tensor | None = None,
         memory: Tensor | None = None,
+        types: Tensor | None = None,
     ) -> Tensor:
         """Mean loss over the targets and over `draws` noise draws that share one encoder pass.
 
@@ -255,9 +277,10 @@ class TrajectoryModel(nn.Module):
             dropout: Share of the numbers of a context that are dropped.
             dt_ratio: Seconds per step over those of the training tracks, [B]; see `context`.
             memory: What is remembered of others, [B, A, K, W, D + 1]; see `with_memory`.
+            types: Codes of the agents' types, [B, A]; see `with_types`.
         """
         context, frame = self.context(past, target, dt_ratio)
-        context = self.with_memory(context, frame, memory)
+        context = self.with_types(self.with_memory(context, frame, memory), types)
         if dropout > 0:
             rng = torch.rand(context.shape, device=context.device, generator=generator)
             context = context * (rng >= dropout) / (1 - dropout)
@@ -287,10 +310,11 @@ class TrajectoryModel(nn.Module):
         dt_ratio: Tensor | None = None,
         temperature: float = 1.0,
         memory: Tensor | None = None,
+        types: Tensor | None = None,
     ) -> Tensor:
         """Futures [S, N, F, D] of the N targets, as `forecast_with_context` draws them."""
         return self.forecast_with_context(
-            past, target, samples, steps, generator, dt_ratio, temperature, memory
+            past, target, samples, steps, generator, dt_ratio, temperature, memory, types
         )[0]
 
     def forecast_with_context(
@@ -303,10 +327,12 @@ class TrajectoryModel(nn.Module):
         dt_ratio: Tensor | None = None,
         temperature: float = 1.0,
         memory: Tensor | None = None,
+        types: Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Futures [S, N, F, D] of the N targets, world coordinates, and their contexts [N, H].
 
-        These are the contexts without memory.
+        These are the contexts without memory and types.
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
@@ -318,19 +344,19 @@ class TrajectoryModel(nn.Module):
             dt_ratio: Seconds per step over those of the training tracks, [B]; see `context`.
             temperature: Deviation of the noise; above 1 the futures are wider.
             memory: What is remembered of others, [B, A, K, W, D + 1]; see `with_memory`.
+            types: Codes of the agents' types, [B, A]; see `with_types`.
+            noise: Normal numbers of each target, [S, N, F * D]; None: of the generator.
         """
         context, frame = self.context(past, target, dt_ratio)
         seen_agents = target & observed(past).any(-1)
         shape = target.shape if self.architecture.joint else (int(target.sum()),)
-        noise = torch.randn(
-            samples,
-            *shape,
-            self.normalizer.size,
-            dtype=past.dtype,
-            device=past.device,
-            generator=generator,
-        )
-        reminded = self.with_memory(context, frame, memory)
+        size = (samples, *shape, self.normalizer.size)
+        if noise is None:
+            noise = torch.randn(size, dtype=past.dtype, device=past.device, generator=generator)
+        elif self.architecture.joint:
+            own, noise = noise, past.new_zeros(size)
+            noise[:, target] = own
+        reminded = self.with_types(self.with_memory(context, frame, memory), types)
         futures = self.futures_of(target, reminded, frame, noise * temperature, steps, seen_agents)
         return futures, context[target]
 

@@ -1,8 +1,8 @@
-"""Corruptions: graded changes of ordinary windows into ones a model was not made for.
+"""Corruptions of ordinary windows, each at several severities.
 
-One catalogue serves both ends: the detector learns from corruptions of random severity on training
-windows, and the evaluation walks their graded severities on windows the run has never seen. A new
-corruption is one function and one entry of `CORRUPTIONS`.
+The detector is trained on corruptions of random severity; the evaluation applies fixed severities
+to windows that the run has not seen. To add a corruption, write one function and add one entry to
+`CORRUPTIONS`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,18 +14,18 @@ from trajflow.errors import ConfigError, did_you_mean
 from trajflow.types import Batch, Bools, Floats, Ints
 
 Rng = np.random.Generator
+# A pixel of a camera above a campus shows about 4 cm.
 PIXELS_PER_METRE, FEET_PER_METRE = 25.0, 3.28084
-"""Wrong units; pixels as of a camera above a campus, 4 cm each."""
 
 
 @dataclass(frozen=True)
 class World:
-    """What a corruption may know beside the windows it changes.
+    """What corruptions need beside the windows.
 
     Attributes:
         metre: Length of a metre in the unit of the tracks.
-        pools: Other windows by name: "crowd" to borrow neighbors from; "place NAME", "type NAME"
-            and "against" to take as they are.
+        pools: Other windows by name: "crowd" lends neighbors; windows of "place NAME", "type NAME"
+            and "against" replace the ordinary ones.
     """
 
     metre: float = 1.0
@@ -41,18 +41,19 @@ class Corruption:
     """One kind of corruption.
 
     Attributes:
-        name: What is changed, such as "noise".
-        what: The same in one line.
-        apply: Changes a batch, given the severity of each scene [B]. Futures are what really
-            follows: NaN where that is not known. Agents whose past cannot be changed so are no
-            targets of the result.
-        levels: Severities that the evaluation walks, mildest first, by their label.
-        draw: Severities [N] for training, given the typical step length; None: never trained on.
-        weight: How often it is trained on, relative to the others.
-        reason: What a past that looks most like it is called.
-        keeps_future: Whether what follows stays what it was.
-        reach: Window lengths that batches must bring around the present (`Batch.around`).
-        pool: Whether the result is a pool of other windows.
+        name: Short name, such as "noise".
+        what: Description in one line.
+        apply: Returns the corrupted batch, given the severity of each scene [B]. The future stays
+            the true one, or NaN where it is not known. Agents that cannot be corrupted stop being
+            targets.
+        levels: Severities of the evaluation by their label, mildest first.
+        draw: Draws N severities for training, given the typical step length; None: the detector is
+            not trained on this corruption.
+        weight: How often the detector is trained on it, relative to the others.
+        reason: Name used in the reasons of a score.
+        keeps_future: Whether the future is unchanged.
+        reach: Window lengths that batches must hold around the present (`Batch.around`).
+        pool: Whether it replaces the windows by a pool of other windows.
     """
 
     name: str
@@ -68,8 +69,8 @@ class Corruption:
 
 
 @dataclass(frozen=True)
-class Graded:
-    """A corruption at one severity of its levels, counted from 1 for the mildest."""
+class GradedCorruption:
+    """A corruption at one of its severities, counted from 1 for the mildest."""
 
     corruption: Corruption
     severity: int
@@ -81,11 +82,11 @@ class Graded:
 
     @property
     def level(self) -> str:
-        """The severity as a label, such as "5 cm"."""
+        """Label of the severity, such as "5 cm"."""
         return list(self.corruption.levels)[self.severity - 1]
 
     def apply(self, batch: Batch, rng: Rng, world: World | None = None) -> Batch:
-        """Corrupt the windows; without a world, lengths are in metres."""
+        """Corrupt the windows. Without `world`, the unit of length is the metre."""
         value = list(self.corruption.levels.values())[self.severity - 1]
         severity = np.full(len(batch.scene), value)
         corrupted = self.corruption.apply(batch, severity, rng, world or World())
@@ -93,13 +94,13 @@ class Graded:
 
 
 def noise(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Gaussian noise of the deviation `severity` [B] metres on every past position."""
+    """Add Gaussian noise of standard deviation `severity` [B] metres to every past position."""
     size = world.metre * severity[:, None, None, None]
     return replace(batch, past=batch.past + size * rng.normal(size=batch.past.shape))
 
 
 def glitch(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """One observed position of each target jumps by `severity` [B] metres in any direction."""
+    """Move one observed position of each target by `severity` [B] metres in a random direction."""
     past, (rows, agents) = batch.past.copy(), np.nonzero(batch.target)
     seen = batch.seen[rows, agents]
     steps = np.where(seen, rng.random(seen.shape), -1.0).argmax(1)
@@ -110,7 +111,7 @@ def glitch(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def speed(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Targets move `severity` [B] times as fast on paths of the same shape through the present."""
+    """Make targets `severity` [B] times as fast, on paths of the same shape through the present."""
     now, moved = batch.past[:, :, -1:], batch.target[..., None, None]
     factor = severity[:, None, None, None]
     past, future = (
@@ -120,25 +121,25 @@ def speed(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def unit(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """All positions, and so all errors, times `severity` [B]: in a unit that is not mentioned."""
+    """Multiply all positions by `severity` [B], as if read in a wrong unit."""
     factor = severity[:, None, None, None]
     return replace(batch, past=batch.past * factor, future=batch.future * factor)
 
 
 def mirrored(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """The scene in a mirror, whatever the severity [B]: the second coordinate changes sign."""
+    """Flip the sign of the second coordinate; the severity [B] has no effect."""
     dims = batch.past.shape[-1]
     factor = np.where(np.arange(dims) == min(1, dims - 1), -1, 1)
     return replace(batch, past=batch.past * factor, future=batch.future * factor)
 
 
 def resampled(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Everybody is observed every `severity` [B] steps, and that is called one step.
+    """Observe everybody every `severity` [B] steps instead of every step.
 
-    Above 1 frames are skipped, below 1 there are more frames in a second, as if people were slow.
-    Positions between steps come from a natural cubic spline through the track; those of the past
-    know nothing of what comes after the present. Where the batch has no `around`, the present of
-    skipped frames moves to the end of the window, and no future is known.
+    Above 1, frames are skipped. Below 1, frames are inserted, so that everybody seems slow.
+    Positions between steps come from a natural cubic spline; past positions use nothing after the
+    present. If the batch has no `around`, the present moves to the end of the window when frames
+    are skipped, and the future is NaN.
     """
     steps, horizon = batch.past.shape[2], batch.future.shape[2]
     window = np.concatenate([batch.past, batch.future], 2)
@@ -158,42 +159,42 @@ def resampled(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def reversed_time(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """The window backwards, whatever the severity [B]: the past begins where the future ended."""
+    """Reverse the window in time; the severity [B] has no effect."""
     steps = batch.past.shape[2]
     path = np.concatenate([batch.past, batch.future], 2)[:, :, ::-1]
     return replace(batch, past=path[:, :, :steps], future=path[:, :, steps:])
 
 
 def filled(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Targets miss `severity` [B] steps in a row, and the gap is filled on a straight line."""
+    """Replace `severity` [B] consecutive steps of targets by a straight line."""
     return replace(batch, past=_interpolated(batch.past, _gap(batch, severity, rng)))
 
 
 def filled_anywhere(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `filled` by `severity` [B], the steps in a row or scattered at random."""
+    """As `filled` by `severity` [B], with the steps consecutive or scattered at random."""
     return replace(batch, past=_interpolated(batch.past, _gap(batch, severity, rng, True)))
 
 
 def dropped(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Targets miss `severity` [B] steps in a row between the first and the present."""
+    """Remove `severity` [B] consecutive steps of targets between the first step and the present."""
     gap = _gap(batch, severity, rng)
     return replace(batch, past=np.where(gap[..., None], np.nan, batch.past))
 
 
 def dropped_anywhere(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `dropped` by `severity` [B], the steps in a row or scattered at random."""
+    """As `dropped` by `severity` [B], with the steps consecutive or scattered at random."""
     gap = _gap(batch, severity, rng, True)
     return replace(batch, past=np.where(gap[..., None], np.nan, batch.past))
 
 
 def momentary(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Nobody was observed before the last `severity` [B] steps."""
+    """Remove all observations before the last `severity` [B] steps."""
     hidden = np.arange(batch.past.shape[2]) < batch.past.shape[2] - severity[:, None]
     return replace(batch, past=np.where(hidden[:, None, :, None], np.nan, batch.past))
 
 
 def padded(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """As `momentary` by `severity` [B], the first position seen repeated before: all stand."""
+    """As `momentary` by `severity` [B], with the first remaining position repeated before."""
     steps = batch.past.shape[2]
     source = np.maximum(np.arange(steps), steps - severity[:, None]).astype(int)
     past = np.take_along_axis(batch.past, source[:, None, :, None], 2)
@@ -201,17 +202,17 @@ def padded(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def late(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Targets are detected `severity` [B] steps late; neighbors are seen as ever."""
+    """Remove the first `severity` [B] steps of targets; neighbors keep theirs."""
     hidden = np.arange(batch.past.shape[2]) < severity[:, None]
     hidden = batch.target[..., None] & hidden[:, None]
     return replace(batch, past=np.where(hidden[..., None], np.nan, batch.past))
 
 
 def crowd(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
-    """Everybody of `severity` [B] other moments of the recording stands around as neighbors.
+    """Add everybody from `severity` [B] other moments of the same recording as neighbors.
 
-    They do not give way: some walk through others. A recording without another window that ends
-    before or begins after this one lends nobody.
+    They do not avoid anybody, so some walk through others. A recording without a window that does
+    not overlap with this one adds nobody.
     """
     pool = world.pools.get("crowd", batch)
     span = batch.past.shape[2] + batch.future.shape[2]
@@ -226,7 +227,7 @@ def crowd(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
 
 
 def _beside(batch: Batch, others: Batch, here: Bools) -> Batch:
-    """Windows with the agents of other windows as neighbors, where `here` [B]."""
+    """Add the agents of other windows as neighbors where `here` [B]."""
 
     def both(own: Floats, other: Floats) -> Floats:
         return np.concatenate([own, np.where(here[:, None, None, None], other, np.nan)], 1)
@@ -242,9 +243,9 @@ def _beside(batch: Batch, others: Batch, here: Bools) -> Batch:
 
 
 def _gap(batch: Batch, severity: Floats, rng: Rng, scattered: bool = False) -> Bools:
-    """Steps that each target misses, never the first or the present, [B, A, T].
+    """Steps that each target misses, [B, A, T]; never the first one or the present.
 
-    With `scattered`, half of the scenes miss them at random places instead of in a row.
+    With `scattered`, half of the scenes miss random steps instead of consecutive ones.
     """
     steps = batch.past.shape[2]
     count = np.clip(severity, 0, max(0, steps - 2))[:, None, None]
@@ -261,7 +262,7 @@ def _gap(batch: Batch, severity: Floats, rng: Rng, scattered: bool = False) -> B
 
 
 def _interpolated(past: Floats, gap: Bools) -> Floats:
-    """Pasts [B, A, T, D] with gaps [B, A, T] on straight lines between what is around them."""
+    """Replace gaps [B, A, T] in pasts [B, A, T, D] by straight lines."""
     step = np.arange(gap.shape[2])
     before = np.maximum.accumulate(np.where(gap, 0, step), 2)
     after = np.minimum.accumulate(np.where(gap, step[-1], step)[..., ::-1], 2)[..., ::-1]
@@ -271,15 +272,15 @@ def _interpolated(past: Floats, gap: Bools) -> Floats:
 
 
 def at_times(path: Floats, times: Floats) -> Floats:
-    """Positions of tracks between their steps, [B, A, W, D] -> [B, A, N, D].
+    """Interpolate tracks at times between their steps, [B, A, W, D] -> [B, A, N, D].
 
-    A natural cubic spline through each run of observed steps (de Boor 1978, "A practical guide to
-    splines", ch. IV); NaN outside the runs. Unlike straight lines it leaves no staircase, but it is
-    smoother than a sensor, which repeats its own noise at every step.
+    Each run of observed steps gets a natural cubic spline (de Boor 1978, "A practical guide to
+    splines", ch. IV); outside the runs the result is NaN. Straight lines would leave corners that a
+    detector recognizes.
 
     Args:
         path: World positions; NaN where not seen.
-        times: In steps from the first one of the path, [N].
+        times: Times in steps since the first one of the path, [N].
     """
     result = np.full((*path.shape[:2], len(times), path.shape[-1]), np.nan)
     seen = np.isfinite(path).all(-1)
@@ -296,7 +297,7 @@ def at_times(path: Floats, times: Floats) -> Floats:
 
 
 def _spline(run: Floats, times: Floats) -> Floats:
-    """A natural cubic spline through [N, W, D] at times [K], [N, K, D]."""
+    """Evaluate a natural cubic spline through [N, W, D] at times [K], [N, K, D]."""
     from scipy.interpolate import CubicSpline
 
     if run.shape[1] == 1:
@@ -305,7 +306,7 @@ def _spline(run: Floats, times: Floats) -> Floats:
 
 
 def _log_uniform(low: float, high: float, of_step: bool = False) -> Draw:
-    """Severities spread evenly in the logarithm; with `of_step`, shares of the typical step."""
+    """Draw log-uniform severities; with `of_step`, as multiples of the typical step."""
 
     def draw(rng: Rng, count: int, step: float) -> Floats:
         drawn = np.exp(rng.uniform(np.log(low), np.log(high), count))
@@ -352,7 +353,7 @@ CORRUPTIONS = (
     ),
     Corruption(
         "skip",
-        "frames are skipped, as if everybody were fast",
+        "frames are skipped, so that all agents seem fast",
         resampled,
         {"x1.5": 1.5, "x2": 2.0, "x3": 3.0},
         _constant(2.0),
@@ -363,12 +364,12 @@ CORRUPTIONS = (
     ),
     Corruption(
         "slow",
-        "more frames a second, interpolated, as if everybody were slow",
+        "frames are interpolated, so that all agents seem slow",
         resampled,
         {"x1.5": 1 / 1.5, "x2": 0.5, "x3": 1 / 3},
         _constant(0.5),
         weight=3,
-        reason="tracks with steps put between the ones observed",
+        reason="tracks with interpolated steps",
         keeps_future=False,
     ),
     Corruption("reversed", "time runs backwards", reversed_time, {"all": 1.0}, keeps_future=False),
@@ -391,10 +392,10 @@ CORRUPTIONS = (
         _steps(2, 5),
         reason="tracks with steps missing",
     ),
-    Corruption("momentary", "only the last steps of everybody", momentary, _counted(3, 2, 1)),
+    Corruption("momentary", "only the last steps are observed", momentary, _counted(3, 2, 1)),
     Corruption(
         "padded",
-        "only the last steps, the first repeated before",
+        "only the last steps, with the first of them repeated before",
         padded,
         _counted(3, 2, 1),
         _steps(2, 7),
@@ -402,7 +403,7 @@ CORRUPTIONS = (
     ),
     Corruption(
         "late",
-        "targets detected late, neighbors whole",
+        "targets detected late, neighbors complete",
         late,
         _counted(2, 4, 6),
         _steps(1, 7),
@@ -415,17 +416,17 @@ CORRUPTIONS = (
         {"x1.5": 1.5, "x2": 2.0, "x3": 3.0},
         _log_uniform(1.6, 4),
         weight=4,
-        reason="agents who are faster",
+        reason="faster agents",
         keeps_future=False,
     ),
     Corruption(
         "slower",
-        "targets who are slower",
+        "slower targets",
         speed,
         {},
         _log_uniform(0.25, 0.65),
         weight=2,
-        reason="agents who are slower",
+        reason="slower agents",
         keeps_future=False,
     ),
     Corruption(
@@ -438,28 +439,28 @@ CORRUPTIONS = (
     Corruption("mirrored", "the scene in a mirror", mirrored, {"all": 1.0}, keeps_future=False),
     Corruption(
         "crowd",
-        "everybody of so many other moments stands around",
+        "agents of other moments added as neighbors",
         crowd,
         {"+1": 1, "+2": 2, "+4": 4},
     ),
 )
+# Kinds of pools that replace the windows. The name of a pool starts with its kind.
 POOLS = {
     "place": "people of another place",
     "type": "another kind of agent",
     "against": "people of other tracks",
 }
-"""Kinds of pools that are taken as they are; a pool is named by its kind and which one."""
 
 
-def available(world: World | None = None) -> dict[str, Graded]:
-    """Graded corruptions by key ("noise-2"), mildest first, and the pools of a world."""
-    graded = [Graded(c, n) for c in CORRUPTIONS for n in range(1, len(c.levels) + 1)]
+def available(world: World | None = None) -> dict[str, GradedCorruption]:
+    """All graded corruptions by key ("noise-2"), mildest first, then the pools of `world`."""
+    graded = [GradedCorruption(c, n) for c in CORRUPTIONS for n in range(1, len(c.levels) + 1)]
     for kind, what in POOLS.items():
         names = [pool for pool in (world or World()).pools if pool.partition(" ")[0] == kind]
         levels = {name.partition(" ")[2] or "all": n for n, name in enumerate(names)}
         taken = Corruption(kind, what, _take(names), levels, keeps_future=False, pool=True)
-        graded += [Graded(taken, n) for n in range(1, len(names) + 1)]
-    return {one.key: one for one in graded}
+        graded += [GradedCorruption(taken, n) for n in range(1, len(names) + 1)]
+    return {c.key: c for c in graded}
 
 
 def _take(names: Sequence[str]) -> Apply:
@@ -469,14 +470,18 @@ def _take(names: Sequence[str]) -> Apply:
     return apply
 
 
-def select(world: World, names: Iterable[str] = ()) -> list[Graded]:
-    """The corruptions of some names: all severities of "noise", or one as "noise-2"; none: all.
+def select(world: World, names: Iterable[str] = ()) -> list[GradedCorruption]:
+    """Select corruptions by name.
+
+    Args:
+        world: Its pools are corruptions too.
+        names: "noise" for all severities, "noise-2" for one; empty: all corruptions.
 
     Raises:
-        ConfigError: There is no such corruption, or these tracks have none.
+        ConfigError: There is no such corruption, or these tracks do not allow it.
     """
     graded, wanted = available(world), list(names)
-    names_there = {name for key, one in graded.items() for name in (key, one.corruption.name)}
+    names_there = {name for key, c in graded.items() for name in (key, c.corruption.name)}
     for name in wanted:
         if name in POOLS and name not in names_there:
             raise ConfigError(
@@ -486,17 +491,15 @@ def select(world: World, names: Iterable[str] = ()) -> list[Graded]:
         if name not in names_there:
             raise ConfigError(did_you_mean("corruption", name, sorted(names_there)))
     return [
-        one
-        for key, one in graded.items()
-        if not wanted or key in wanted or one.corruption.name in wanted
+        c for key, c in graded.items() if not wanted or key in wanted or c.corruption.name in wanted
     ]
 
 
 def trained(names: Iterable[str] | None = None) -> list[Corruption]:
-    """The corruptions that a detector learns from; None: all of them.
+    """The corruptions that a detector is trained on, by name; None: all of them.
 
     Raises:
-        ConfigError: There is no such corruption, or it is never trained on.
+        ConfigError: There is no such corruption, or no detector is trained on it.
     """
     by_name = {c.name: c for c in CORRUPTIONS if c.draw is not None}
     for name in names or ():
@@ -508,25 +511,25 @@ def trained(names: Iterable[str] | None = None) -> list[Corruption]:
 def corrupt(
     batch: Batch, corruptions: Sequence[Corruption], step: float, rng: Rng
 ) -> tuple[Batch, Ints]:
-    """Corrupt every scene of a batch in one way of random severity.
+    """Corrupt every scene of a batch by a random corruption of random severity.
 
     Args:
         batch: The windows.
-        corruptions: What to choose from, by their weights; each has a `draw`.
-        step: The typical step length of training tracks, in their unit.
-        rng: What decides.
+        corruptions: Corruptions to choose from, by their weights; each has a `draw`.
+        step: Typical step length of training tracks, in their unit.
+        rng: Source of randomness.
 
     Returns:
-        The corrupted windows, and the place of each scene's corruption in the list, [B].
+        The corrupted windows, and the index of each scene's corruption, [B].
     """
-    share = np.array([one.weight for one in corruptions])
+    share = np.array([corruption.weight for corruption in corruptions])
     which = rng.choice(len(corruptions), len(batch.scene), p=share / share.sum())
     past, future, target = batch.past.copy(), batch.future.copy(), batch.target.copy()
     for number in np.unique(which):
-        one, rows = corruptions[number], np.flatnonzero(which == number)
-        assert one.draw is not None
-        severity = one.draw(rng, len(rows), step)
-        changed = one.apply(replace(batch.take(rows), around=None), severity, rng, World())
+        corruption, rows = corruptions[number], np.flatnonzero(which == number)
+        assert corruption.draw is not None
+        severity = corruption.draw(rng, len(rows), step)
+        changed = corruption.apply(replace(batch.take(rows), around=None), severity, rng, World())
         past[rows], future[rows], target[rows] = changed.past, changed.future, changed.target
     target &= np.isfinite(past).all(-1).any(-1)
     return replace(batch, past=past, future=future, target=target, around=None), which

@@ -1,11 +1,12 @@
-"""The out-of-distribution detector of a run: how unlike the training tracks a past is, and why.
+"""The out-of-distribution (OOD) detector of a run, as plain numpy.
 
-Two parts: a boosted forest on features of the track, which knows the corruptions of the catalogue,
-and the Mahalanobis distance of the encoder's context, which knows none. Scoring needs numpy alone.
+It has two parts: a boosted forest on features of the track, trained on the catalogue of
+corruptions, and the Mahalanobis distance of the encoder's context, which needs no corruptions.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,32 +20,33 @@ from trajflow.ood.features import (
     lengths_of,
     track_features,
 )
-from trajflow.ood.forest import Forest
-from trajflow.ood.ranks import Ranks
+from trajflow.statistics import person_weights
 from trajflow.types import Bools, Floats, Ints
 
 FORMAT = 3
 THRESHOLD = 0.95
-"""OOD score above which reasons are given: about one in twenty new people has more."""
+"""OOD score above which reasons are given; about one in twenty new people exceeds it."""
+# Looking at two parts doubles the false alarms; the distance pays for that.
 NOVELTY_PENALTY = float(np.log(2))
-"""How much rarer the distance must be than the forest's odds to decide; the price of looking
-twice."""
+# Principal components of the context that the expected error is computed from.
 COMPONENTS = 16
-"""Principal components of the context that the expected error sees."""
+# Recordings with fewer people cannot estimate a 95 % quantile.
+FEW = 20
+MAX_VALUES = 1000
 
 
 @dataclass(frozen=True)
 class OODScores:
-    """What the detector says of N pasts.
+    """The scores of N pasts.
 
     Attributes:
-        ood_score: Share of the reference people who look less out of distribution, [N], in (0, 1].
-        typical_score: The same among the people of a typical recording, [N].
-        forest, distance: Share of training people, whom no part was fitted on, who look less so
-            to each part alone, [N].
-        expected_error: Energy score to expect of a forecast, [N], in the unit of the tracks. An
+        ood_score: Share of reference people with less unusual pasts, [N], in (0, 1].
+        typical_score: The same share within a typical recording, [N].
+        forest, distance: Share of held-out training people with less unusual pasts according to one
+            part alone, [N].
+        expected_error: Expected energy score of a forecast, [N], in the unit of the tracks. An
             unusual past may be easy to forecast from, and an ordinary one hard.
-        reasons: Why, in words; "" where `ood_score` is at most `THRESHOLD`.
+        reasons: Why a past is unusual, N strings; "" if `ood_score` is at most `THRESHOLD`.
     """
 
     ood_score: Floats
@@ -55,27 +57,27 @@ class OODScores:
     reasons: tuple[str, ...]
 
     def flagged(self, level: float = THRESHOLD) -> Bools:
-        """Whether more than so many reference people look less out of distribution, [N]."""
+        """Whether `ood_score` is above a level, [N]."""
         return self.ood_score > level
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a detector was fitted with.
+    """What a detector was fitted on.
 
     Attributes:
-        fitted_people: Training people.
-        people: Reference people, whose scores are the scale of all others.
-        left_out: Validation people who are none, because the run has trained on them.
-        independent: Whether no reference person had a part in choosing weights or temperature.
+        fitted_people: Number of training people.
+        people: Number of reference people, among whom scores are ranked.
+        left_out: Validation people that are not used because the run was trained on them.
+        independent: Whether no reference person was used to choose weights or temperature.
         windows: Windows of the reference people.
         seed: Seed of corruptions and draws.
         store: Fingerprint of the tracks.
         weights: SHA-256 of the weights file.
         dt: Seconds per step; 0 if not known.
         unit: Unit of the tracks.
-        evaluations: Network evaluations of the draws whose error is expected; 0: not known.
-        temperature: Deviation of their noise.
+        evaluations: Network evaluations per draw for the expected error; 0 if not known.
+        temperature: Standard deviation of the noise of the draws.
     """
 
     fitted_people: int = 0
@@ -93,12 +95,255 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Ranks:
+    """Sorted values of the windows of P people, and the number of people up to each value.
+
+    Attributes:
+        values: Values, [N], ascending.
+        mass: Number of people at or below each value, [N], up to P. The windows of a person share a
+            weight of 1.
+    """
+
+    values: Floats
+    mass: Floats
+
+    @classmethod
+    def of(cls, values: Floats, person: Ints) -> "Ranks":
+        """Ranks of values [N] of windows of people [N]; values that are not finite rank lowest."""
+        values = _finite(values)
+        order = np.argsort(values, kind="stable")
+        return cls(values[order], np.cumsum(person_weights(person)[order]))._thinned()
+
+    @classmethod
+    def in_typical_recording(cls, values: Floats, person: Ints, recording: Ints) -> "Ranks":
+        """Ranks in a typical recording, of values, people and recordings [N] each.
+
+        The rank of a value is the median over people of its rank in their own recording, so that
+        one recording with another frame rate or more noise cannot raise the threshold for all.
+        Recordings of fewer than `FEW` people are pooled.
+
+        Source: Dunn, Wasserman and Ramdas 2022, "Distribution-free prediction sets for two-layer
+        hierarchical models", for groups of people; the median over groups is ours.
+        """
+        _, index = np.unique(recording, return_inverse=True)
+        people = [len(np.unique(person[index == code])) for code in range(index.max() + 1)]
+        group = np.where(np.array(people) >= FEW, np.arange(len(people)), -1)[index]
+        each = [cls.of(values[group == g], person[group == g]) for g in np.unique(group)]
+        weight = np.array([ranks.people for ranks in each])
+        grid = np.sort(_finite(values), kind="stable")
+        shares = np.stack([ranks._up_to(grid) for ranks in each])
+        order = np.argsort(shares, 0, kind="stable")
+        half = (np.cumsum(weight[order], 0) >= weight.sum() / 2).argmax(0)
+        share = np.take_along_axis(shares, np.take_along_axis(order, half[None], 0), 0)[0]
+        return cls(grid, share / (1 - share[-1]))._thinned()
+
+    @property
+    def people(self) -> float:
+        """Number of people, P."""
+        return float(self.mass[-1])
+
+    def below(self, values: Floats) -> Floats:
+        """Share of the P people and one newcomer with a lower value, [N], above 0 and at most 1.
+
+        The share is interpolated between known values and approaches 1 beyond the largest, so that
+        the more extreme of two values has the larger share. The share of a new person exceeds a
+        level with probability 1 - level, within 1 / (P + 1).
+
+        Source: Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random world"; Lee,
+        Barber and Willett 2023, "Distribution-free inference with hierarchical data".
+        """
+        values = _finite(values)
+        index = np.searchsorted(self.values, values, side="left")
+        low = np.concatenate([[0.0], self.mass])[index]
+        high = np.minimum(np.concatenate([self.mass, [self.people + 1]])[index], low + 1)
+        share = low + (high - low) * self._between(values, index)
+        return np.asarray(np.clip(share / (self.people + 1), np.finfo(float).tiny, 1.0))
+
+    def _up_to(self, values: Floats) -> Floats:
+        index = np.searchsorted(self.values, values, side="right")
+        return np.asarray(np.concatenate([[0.0], self.mass])[index] / (self.people + 1))
+
+    @cached_property
+    def _upper_range(self) -> float:
+        return max(float(self.values[-1] - np.median(self.values)), 1e-12)
+
+    def _between(self, values: Floats, index: Ints) -> Floats:
+        """Position of each value between its neighbors in `values`, [N], from 0 to 1."""
+        last = len(self.values) - 1
+        left = self.values[np.clip(index - 1, 0, last)]
+        right = self.values[np.clip(index, 0, last)]
+        inside = np.clip((values - left) / np.where(right > left, right - left, 1), 0, 1)
+        over = np.maximum(values - self.values[last], 0) / self._upper_range
+        return np.asarray(
+            np.where(index > last, over / (1 + over), np.where(index > 0, inside, 0.5))
+        )
+
+    def _thinned(self) -> "Ranks":
+        """At most `MAX_VALUES` of the values, the largest among them."""
+        if len(self.values) <= MAX_VALUES:
+            return self
+        kept = np.unique(np.linspace(0, len(self.values) - 1, MAX_VALUES).round().astype(int))
+        return Ranks(self.values[kept], self.mass[kept])
+
+
+def _finite(values: Floats) -> Floats:
+    """Replace values that are not finite by the lowest single-precision number."""
+    least = float(np.finfo(np.float32).min)
+    return np.asarray(np.nan_to_num(values, nan=least, posinf=-least, neginf=least))
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A boosted forest of K trees with at most N nodes each; a leaf leads to itself.
+
+    scikit-learn grows it. Arrays are kept because skl2onnx cannot convert these forests, and an
+    exported model must score without scikit-learn.
+
+    Attributes:
+        feature: Index of the feature that a node splits by, [K, N].
+        threshold: Largest value that goes left, [K, N].
+        left, right: Index of the next node, [K, N].
+        missing_left: Whether a missing value goes left, [K, N].
+        value: Value that a leaf adds, [K, N].
+        start: Value of the forest without trees, [1].
+    """
+
+    feature: Ints
+    threshold: Floats
+    left: Ints
+    right: Ints
+    missing_left: Bools
+    value: Floats
+    start: Floats
+
+    @classmethod
+    def classifier(cls, rows: Floats, corrupted: Bools, weight: Floats) -> "Forest":
+        """Fit the log odds that rows [N, ...] are corrupted.
+
+        Source: Friedman 2001, "Greedy function approximation: a gradient boosting machine"; on
+        learning from corruptions: Hendrycks, Mazeika and Dietterich 2019, "Deep anomaly detection
+        with outlier exposure".
+        """
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        grower = HistGradientBoostingClassifier(
+            max_iter=120,
+            max_leaf_nodes=31,
+            max_depth=7,
+            learning_rate=0.12,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=0,
+        )
+        return cls._of_grown(grower.fit(rows, corrupted, weight))
+
+    @classmethod
+    def regressor(cls, rows: Floats, outcome: Floats) -> "Forest":
+        """Fit the logarithm of the mean outcome [N], above 0, of rows [N, ...]."""
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        grower = HistGradientBoostingRegressor(
+            loss="gamma",
+            max_iter=60,
+            max_leaf_nodes=8,
+            min_samples_leaf=40,
+            learning_rate=0.08,
+            l2_regularization=5.0,
+            early_stopping=False,
+            random_state=0,
+        )
+        return cls._of_grown(grower.fit(rows, outcome))
+
+    @classmethod
+    def _of_grown(cls, grower: Any) -> "Forest":
+        trees = [tree[0].nodes for tree in grower._predictors]
+        most = max(map(len, trees))
+
+        def stacked(name: str, fill: float = 0) -> Any:
+            columns = [np.asarray(nodes[name]) for nodes in trees]
+            return np.stack([np.pad(c, (0, most - len(c)), constant_values=fill) for c in columns])
+
+        leaf, own = stacked("is_leaf", 1).astype(bool), np.arange(most)
+        return cls(
+            np.where(leaf, 0, stacked("feature_idx")),
+            stacked("num_threshold"),
+            np.where(leaf, own, stacked("left")),
+            np.where(leaf, own, stacked("right")),
+            stacked("missing_go_to_left").astype(bool),
+            stacked("value"),
+            np.array([np.ravel(grower._baseline_prediction)[0]]),
+        )
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Sum of the trees for rows [N, ...], [N]."""
+        base, left, right = self._flat
+        feature, threshold = self.feature.ravel(), self.threshold.ravel()
+        missing_left, flat = self.missing_left.ravel(), np.ascontiguousarray(rows).ravel()
+        start = (np.arange(len(rows)) * rows.shape[1])[:, None]
+        gaps = bool(np.isnan(flat).any())
+        node = np.repeat(base[None], len(rows), 0)
+        while True:
+            value = flat.take(start + feature.take(node))
+            goes_left = value <= threshold.take(node)
+            if gaps:
+                goes_left |= missing_left.take(node) & np.isnan(value)
+            after = np.where(goes_left, left.take(node), right.take(node))
+            if (after == node).all():
+                return np.asarray(self.start[0] + self.value.ravel().take(node).sum(1))
+            node = after
+
+    @cached_property
+    def _flat(self) -> tuple[Ints, Ints, Ints]:
+        """Root of each tree, and left and right children, as indices into flattened arrays.
+
+        numpy's `take` is several times faster along one axis than along two.
+        """
+        base = np.arange(len(self.feature)) * self.feature.shape[1]
+        left, right = ((side + base[:, None]).ravel() for side in (self.left, self.right))
+        return base, left, right
+
+    def arrays(self) -> dict[str, Any]:
+        """The arrays by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Any], width: int) -> "Forest":
+        """Build a forest from its arrays.
+
+        Args:
+            arrays: As `arrays` returns them; they may come from a damaged file.
+            width: Number of features of a row.
+
+        Raises:
+            ValueError, KeyError: The arrays are not a forest.
+        """
+        types = {"feature": np.int64, "left": np.int64, "right": np.int64, "missing_left": bool}
+        made: dict[str, Any] = {
+            f.name: np.asarray(arrays[f.name]).astype(types.get(f.name, np.float64))
+            for f in fields(cls)
+        }
+        shape = made["feature"].shape
+        alike = all(array.shape == shape for name, array in made.items() if name != "start")
+        if len(shape) != 2 or not alike or made["start"].shape != (1,):
+            raise ValueError("the arrays of the trees have different shapes")
+        own = np.arange(shape[1])
+        # Only leaves lead to themselves and nothing leads back, so a walk down always ends.
+        leaves = ((made["left"] == own) == (made["right"] == own)).all()
+        inside = all(((made[k] >= own) & (made[k] < shape[1])).all() for k in ("left", "right"))
+        features = ((made["feature"] >= 0) & (made["feature"] < width)).all()
+        finite = np.isfinite(made["value"]).all() and np.isfinite(made["start"]).all()
+        if not (leaves and inside and features and finite):
+            raise ValueError("a node of the trees is invalid")
+        return cls(**made)
+
+
+@dataclass(frozen=True)
 class Gaussian:
-    """Mean and whitening of contexts, principal directions first.
+    """A Gaussian fitted to contexts, principal directions first.
 
     Attributes:
         mean: [H].
-        root: Columns of unit variance, falling in variance, [H, H].
+        root: Columns that whiten a context, by falling variance, [H, H].
         typical: Root mean square distance of training contexts, [1].
     """
 
@@ -108,7 +353,7 @@ class Gaussian:
 
     @classmethod
     def fit(cls, context: Floats, weight: Floats) -> "Gaussian":
-        """Fit to contexts [N, H] of weights [N].
+        """Fit to contexts [N, H] with weights [N].
 
         Source: Lee et al. 2018, "A simple unified framework for detecting out-of-distribution
         samples and adversarial attacks"; Ledoit and Wolf 2004 for the covariance.
@@ -123,18 +368,18 @@ class Gaussian:
         return cls(result.location_, np.ascontiguousarray(root), np.array([typical]))
 
     def components(self, context: Floats) -> Floats:
-        """Contexts [N, H] in directions of unit variance, [N, H]."""
+        """Whitened contexts, [N, H] of contexts [N, H]."""
         return np.asarray((context - self.mean) @ self.root)
 
 
 @dataclass(frozen=True)
-class Kinds:
-    """Linear discriminants that say which corruption a track looks most like.
+class CorruptionClassifier:
+    """Linear discriminants that name the corruption a track resembles most.
 
     Attributes:
-        names: What tracks under each of K corruptions are called.
-        mean, scale: Of each feature, [H].
-        weight, start: Of each corruption, [K, H] and [K].
+        names: Names of K corruptions.
+        mean, scale: Mean and scale of each feature, [H].
+        weight, start: Weights and bias of each corruption, [K, H] and [K].
     """
 
     names: tuple[str, ...]
@@ -144,14 +389,14 @@ class Kinds:
     start: Floats
 
     def most_like(self, features: Floats) -> list[str]:
-        """Words for the likeliest corruption of features [N, H]."""
+        """Text that names the most likely corruption for each row of features [N, H]."""
         scaled = np.clip(np.nan_to_num((features - self.mean) / self.scale), -4, 4)
         likeliest = (scaled @ self.weight.T + self.start).argmax(1)
         return [f"most like {self.names[k]}" for k in likeliest]
 
     @classmethod
-    def fit(cls, features: Floats, which: Ints, names: tuple[str, ...]) -> "Kinds":
-        """Learn from features [N, H] under corruptions [N].
+    def fit(cls, features: Floats, which: Ints, names: tuple[str, ...]) -> "CorruptionClassifier":
+        """Fit to features [N, H] of tracks under corruptions [N].
 
         Source: Fisher 1936, "The use of multiple measurements in taxonomic problems".
         """
@@ -163,10 +408,9 @@ class Kinds:
         result = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.01).fit(scaled, which)
         weight, start = np.zeros((len(names), features.shape[1])), np.full(len(names), -1e9)
         if len(result.classes_) == 2:
-            weight[result.classes_[1]], start[result.classes_] = (
-                result.coef_[0],
-                [0, result.intercept_],
-            )
+            # Of two classes scikit-learn keeps the weights of the second alone.
+            weight[result.classes_[1]] = result.coef_[0]
+            start[result.classes_] = [0, result.intercept_]
         else:
             weight[result.classes_], start[result.classes_] = result.coef_, result.intercept_
         return cls(names, mean, scale, weight, start)
@@ -177,25 +421,26 @@ class Detector:
     """A fitted detector.
 
     Attributes:
-        scale: Usual length of a displacement in training tracks.
-        gaussian: Of the contexts.
+        scale: Typical displacement per step of training tracks.
+        gaussian: Gaussian of the contexts.
         forest: Log odds that a track is corrupted.
-        kinds: Which corruption.
-        quantiles: Of each reason's number among training people, [Q] by name.
-        held: Ranks of both parts among training people they were not fitted on.
-        whole, typical: Ranks of the combination among reference people, and in a typical recording.
-        error: Logarithm of the energy score over the scale.
-        error_level: Start and slope of the logarithm of the mean error over what `error` says, [2].
-        origin: What it was fitted with.
+        kinds: Names the corruption.
+        quantiles: Quantiles of each reason's value among training people, [Q] by name.
+        held_out: Ranks of both parts among held-out training people, by name.
+        combined, typical: Ranks of the combination among reference people and in a typical
+            recording.
+        error: Logarithm of the energy score over `scale`.
+        error_level: Intercept and slope that calibrate `error` on reference people, [2].
+        origin: What it was fitted on.
     """
 
     scale: float
     gaussian: Gaussian
     forest: Forest
-    kinds: Kinds
+    kinds: CorruptionClassifier
     quantiles: Mapping[str, Floats]
-    held: Mapping[str, Ranks]
-    whole: Ranks
+    held_out: Mapping[str, Ranks]
+    combined: Ranks
     typical: Ranks
     error: Forest
     error_level: Floats
@@ -205,15 +450,15 @@ class Detector:
         """Score N pasts.
 
         Args:
-            past: Positions of the last T steps, [N, T, D]; NaN where not observed.
-            context: What the encoder makes of them, [N, H].
+            past: Positions at the last T steps, [N, T, D]; NaN where not observed.
+            context: Contexts of the encoder, [N, H].
         """
         steps = TrackSteps.of(past, self.scale)
         features, components = track_features(steps), self.gaussian.components(context)
         values = part_values(self.forest, features, components)
-        parts = part_ranks(self.held, values)
+        parts = part_ranks(self.held_out, values)
         combination = combine(parts)
-        ood_score = self.whole.below(combination)
+        ood_score = self.combined.below(combination)
         log_error = self.error(error_features(features, components))
         expected = np.exp(self.error_level[0] + self.error_level[1] * log_error)
         return OODScores(
@@ -237,16 +482,16 @@ class Detector:
         reasons = [""] * len(ood_score)
         if not len(rows):
             return tuple(reasons)
-        some = TrackSteps(steps.seen[rows], steps.moves[rows], steps.turns[rows], steps.scale)
+        unusual = TrackSteps(steps.seen[rows], steps.moves[rows], steps.turns[rows], steps.scale)
         units = Units(self.origin.dt, self.origin.unit)
         likeliest = self.kinds.most_like(features[rows])
-        for place, words in enumerate(explain(some, self.quantiles, units)):
-            row = rows[place]
+        for index, words in enumerate(explain(unusual, self.quantiles, units)):
+            row = rows[index]
             if parts["distance"][row] > THRESHOLD and len(words) < 3:
                 times = distance[row] / self.gaussian.typical[0]
                 words.append(f"its context is {times:.1f} times as far from the mean as is typical")
             if parts["forest"][row] > THRESHOLD or not words:
-                words.append(likeliest[place])
+                words.append(likeliest[index])
             reasons[row] = "; ".join(words)
         return tuple(reasons)
 
@@ -259,10 +504,10 @@ class Detector:
             "kinds": {k: v for k, v in _members(self.kinds).items() if k != "names"},
             "quantiles": self.quantiles,
             "error": self.error.arrays(),
-            "whole": _members(self.whole),
+            "whole": _members(self.combined),
             "typical": _members(self.typical),
         }
-        groups |= {f"held/{name}": _members(ranks) for name, ranks in self.held.items()}
+        groups |= {f"held/{name}": _members(ranks) for name, ranks in self.held_out.items()}
         for group, members in groups.items():
             arrays |= {f"{group}/{name}": np.ascontiguousarray(v) for name, v in members.items()}
         facts = {"format": FORMAT, "scale": self.scale, "kinds": list(self.kinds.names)}
@@ -270,10 +515,10 @@ class Detector:
 
     @classmethod
     def unpacked(cls, facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> "Detector":
-        """The detector of what `packed` gave.
+        """Build a detector from what `packed` returned.
 
         Raises:
-            KeyError, TypeError, ValueError, IndexError: It is none.
+            KeyError, TypeError, ValueError, IndexError: The values are not a detector.
         """
         if facts["format"] != FORMAT:
             raise ValueError(f"it is of format {facts['format']}, not {FORMAT}")
@@ -285,9 +530,9 @@ class Detector:
                 if key.startswith(f"{name}/")
             }
 
-        kinds = Kinds(tuple(map(str, facts["kinds"])), **group("kinds"))
+        kinds = CorruptionClassifier(tuple(map(str, facts["kinds"])), **group("kinds"))
         gaussian, width = Gaussian(**group("gaussian")), len(kinds.mean)
-        held = {name: Ranks(**group(f"held/{name}")) for name in PARTS}
+        held_out = {name: Ranks(**group(f"held/{name}")) for name in PARTS}
         quantiles = {name: arrays[f"quantiles/{name}"] for name in REASONS}
         origin = Origin(**{f.name: facts["origin"][f.name] for f in fields(Origin)})
         forest = Forest.of(group("forest"), width)
@@ -295,10 +540,10 @@ class Detector:
         error, level = Forest.of(group("error"), columns), arrays["error_level"]
         scale = float(facts["scale"])
         if level.shape != (2,) or not np.isfinite(level).all() or not 0 < scale < np.inf:
-            raise ValueError("a number of it is out of bounds")
-        whole, typical = Ranks(**group("whole")), Ranks(**group("typical"))
+            raise ValueError("a number is out of bounds")
+        combined, typical = Ranks(**group("whole")), Ranks(**group("typical"))
         return cls(
-            scale, gaussian, forest, kinds, quantiles, held, whole, typical, error, level,
+            scale, gaussian, forest, kinds, quantiles, held_out, combined, typical, error, level,
             origin,
         )  # fmt: skip
 
@@ -307,26 +552,26 @@ PARTS = ("forest", "distance")
 
 
 def part_values(forest: Forest, features: Floats, components: Floats) -> dict[str, Floats]:
-    """What both parts say of N tracks, [N] by name; the larger, the more out of distribution."""
+    """Log odds and distance of N tracks, [N] by name; larger is more unusual."""
     return {"forest": forest(features), "distance": lengths_of(components)}
 
 
-def part_ranks(held: Mapping[str, Ranks], values: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Share of held training people with less of `part_values`, [N] by name."""
-    return {name: ranks.below(values[name]) for name, ranks in held.items()}
+def part_ranks(held_out: Mapping[str, Ranks], values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Rank of `part_values` among held-out training people, [N] by name."""
+    return {name: ranks.below(values[name]) for name, ranks in held_out.items()}
 
 
 def combine(parts: Mapping[str, Floats]) -> Floats:
-    """The ranks [N] of both parts in one, [N], of which only the order counts.
+    """Combine the ranks [N] of both parts into one value, [N]; only its order matters.
 
-    The rarer of the two decides, the distance at a penalty.
+    The part that finds the past rarer decides; the distance has to be rarer by `NOVELTY_PENALTY`.
     """
     rarity = {name: -np.log1p(-rank + 1e-12) for name, rank in parts.items()}
     return np.asarray(np.maximum(rarity["forest"], rarity["distance"] - NOVELTY_PENALTY))
 
 
 def error_features(features: Floats, components: Floats) -> Floats:
-    """What tells how well agents of `track_features` [N, ...] can be forecast, [N, ...]."""
+    """Features that the expected error is computed from, [N, ...]."""
     distance = lengths_of(components)[:, None]
     return np.concatenate([features[:, :WHOLE], distance, components[:, :COMPONENTS]], 1)
 

@@ -1,8 +1,8 @@
-"""Evaluates a run out of its distribution: how well corruptions are found, and what they cost."""
+"""Evaluates a run out of distribution: how well it detects corruptions, and what they cost."""
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,10 +13,10 @@ from trajflow.calibration import Calibration, person_quantiles, region_of
 from trajflow.config import Config
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
-from trajflow.ood.baselines import BASELINES, BaselineDetectors
-from trajflow.ood.corruptions import Graded, select
+from trajflow.ood.corruptions import GradedCorruption, select
 from trajflow.ood.detector import THRESHOLD, OODScores
 from trajflow.ood.report import (
+    BASELINES,
     DISTANCE,
     EXPECTED,
     OOD_SCORE,
@@ -32,14 +32,95 @@ from trajflow.ood.report import (
 )
 from trajflow.ood.statistics import RESAMPLES
 from trajflow.ood.windows import OrdinaryWindows
-from trajflow.types import Batch, Floats
+from trajflow.types import Batch, Bools, Floats
 
+# Validation windows that thresholds are computed from.
 CHECKED = 1000
-"""Validation windows that thresholds are taken from."""
+# Added to agents of other tracks, so that their numbers differ from those of the store.
 OTHER_TRACKS = 1 << 40
-"""Added to the numbers of people of other tracks, so that nobody is taken for another."""
+# Offset between the seeds of draws that are scored and of draws for the self-expected error.
 OTHER_DRAWS = 1 << 20
-"""Between the seeds of draws that errors are of and of those that forecasts judge themselves by."""
+NEAREST = 10
+RIDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class BaselineDetectors:
+    """Scores from steps of training tracks, without a network; a detector must beat them.
+
+    Attributes:
+        steps: Rotated steps of training windows, flat, [N, H] with H = (T - 1) D.
+        mean: Their mean, [H].
+        root: Whitens them, [H, H].
+        speed: Mean and standard deviation of the mean step length.
+    """
+
+    steps: Floats
+    mean: Floats
+    root: Floats
+    speed: tuple[float, float]
+
+    @classmethod
+    def fit(cls, past: Floats) -> "BaselineDetectors":
+        """Fit to pasts of training windows, [N, T, D]."""
+        steps, speed = turned_steps(past), _speed(past)
+        values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(steps, rowvar=False)))
+        least = RIDGE * max(float(values.mean()), np.finfo(float).tiny)
+        root = vectors / np.sqrt(np.maximum(values, 0) + least)
+        return cls(steps, steps.mean(0), root, (float(speed.mean()), float(speed.std())))
+
+    def scores(self, past: Floats) -> Mapping[str, Floats]:
+        """Scores of pasts [N, T, D], [N] by name; larger is more unusual.
+
+        They are the deviation of the speed from its mean, the Mahalanobis distance of the rotated
+        steps, and the distance of these to the tenth nearest training window.
+        """
+        from sklearn.neighbors import NearestNeighbors
+
+        steps = turned_steps(past)
+        mean, deviation = self.speed
+        away_in_speed = np.abs(_speed(past) - mean) / (deviation or 1.0)
+        away = np.linalg.norm((steps - self.mean) @ self.root, axis=1)
+        count = min(NEAREST, len(self.steps))
+        near = NearestNeighbors(n_neighbors=count).fit(self.steps).kneighbors(steps)[0][:, -1]
+        return dict(zip(BASELINES, (away_in_speed, away, near), strict=True))
+
+
+def turned_steps(past: Floats) -> Floats:
+    """Steps of pasts [N, T, D], rotated so that everybody moves in the same direction, [N, H].
+
+    The rotation is in the plane of the first two coordinates. Gaps are filled by straight lines,
+    and the first and last observed positions are repeated at the ends. Agents that stand are not
+    rotated.
+    """
+    path = _filled(past)
+    steps = np.diff(path, axis=1)
+    if past.shape[-1] > 1:
+        x, y = (path[:, -1, axis] - path[:, 0, axis] for axis in (0, 1))
+        turn = np.where((x == 0) & (y == 0), 1, x - 1j * y)
+        turn = turn / np.abs(turn)
+        flat = (steps[..., 0] + 1j * steps[..., 1]) * turn[:, None]
+        steps = np.concatenate([flat.real[..., None], flat.imag[..., None], steps[..., 2:]], -1)
+    else:
+        steps = steps * np.where(path[:, -1:] < path[:, :1], -1, 1)
+    return np.asarray(steps.reshape(len(past), -1))
+
+
+def _speed(past: Floats) -> Floats:
+    return np.asarray(np.linalg.norm(np.diff(_filled(past), axis=1), axis=-1).mean(1))
+
+
+def _filled(past: Floats) -> Floats:
+    """Pasts without gaps; each agent is observed at least once."""
+    seen: Bools = np.asarray(np.isfinite(past).all(-1))
+    if seen.all():
+        return past
+    full, steps = past.copy(), np.arange(past.shape[1])
+    for row in np.flatnonzero(~seen.all(1) & seen.any(1)):
+        for axis in range(past.shape[-1]):
+            observed = seen[row]
+            full[row, :, axis] = np.interp(steps, steps[observed], past[row, observed, axis])
+    return full
 
 
 class OODPredictor(Protocol):
@@ -51,16 +132,7 @@ class OODPredictor(Protocol):
         """Futures of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
 
     def ood(self, batch: Batch) -> OODScores:
-        """OOD scores of the batch's targets, in the order of their places."""
-
-
-def ordinary_windows(
-    terms: OODTerms, store: Store, config: Config, against: Store | None = None
-) -> OrdinaryWindows:
-    """The ordinary windows of some terms; the same each time, so that one can be shown again."""
-    return OrdinaryWindows.of(
-        store, config, split=terms.split, windows=terms.windows, seed=terms.seed, against=against
-    )
+        """OOD scores of the batch's targets."""
 
 
 def evaluate_ood(
@@ -72,19 +144,19 @@ def evaluate_ood(
     against: Store | None = None,
     progress: Callable[[Stage], object] = lambda stage: None,
 ) -> Values:
-    """Evaluate a run out of its distribution.
+    """Evaluate a run out of distribution.
 
     Args:
         name: Name of the run.
         predictor: Its predictor.
-        store: The tracks; the run has not seen the split that is evaluated.
+        store: The tracks; the run must not have seen the split that is evaluated.
         config: Its settings.
-        terms: How to evaluate.
-        against: Other tracks, a pool of their own.
-        progress: Called before each set of windows.
+        terms: Options of the evaluation.
+        against: Other tracks, evaluated as one more corruption.
+        progress: Called before each corruption.
 
     Returns:
-        The report, in values that JSON can hold.
+        The report, as values that JSON can hold.
 
     Raises:
         ConfigError: There is no such corruption.
@@ -108,9 +180,9 @@ def evaluation_stages(
     terms: OODTerms,
     against: Store | None = None,
 ) -> Iterator[Stage | Values]:
-    """As `evaluate_ood`, stage by stage, and the report at the end."""
+    """As `evaluate_ood`, as an iterator: the progress, and at the end the report."""
     start = time.perf_counter()
-    ordinary = ordinary_windows(terms, store, config, against)
+    ordinary = OrdinaryWindows.of(store, config, terms, against)
     graded = select(ordinary.world, terms.names)
     yield Stage(0, len(graded) + 1, "ordinary windows")
     past = np.concatenate([batch.past[batch.target] for batch in ordinary.spread()])
@@ -135,24 +207,26 @@ def evaluation_stages(
         "metre": ordinary.world.metre,
         "seconds": 0.0,
     }
-    for done, one in enumerate(graded, 1):
+    for done, corruption in enumerate(graded, 1):
         so_far = finite(report) if rows else None
-        yield Stage(done, len(graded) + 1, f"{one.corruption.name} {one.level}", so_far)
-        other = against if one.corruption.name == "against" else None
-        rows.append(_row(one, ordinary, scorer, reference, other or store))
+        yield Stage(
+            done, len(graded) + 1, f"{corruption.corruption.name} {corruption.level}", so_far
+        )
+        other = against if corruption.corruption.name == "against" else None
+        rows.append(_row(corruption, ordinary, scorer, reference, other or store))
     if rows and not any(row["windows"] for row in rows):
         raise RunError("no window is left under any of these corruptions; take more with --windows")
     yield finite(report | {"seconds": time.perf_counter() - start})
 
 
-def written(report: Values) -> bytes:
+def report_bytes(report: Values) -> bytes:
     """A report as JSON."""
     return json.dumps(report, allow_nan=False).encode()
 
 
 @dataclass(frozen=True)
 class _Scorer:
-    """Scores windows and judges their forecasts; what follows is hidden from the predictor."""
+    """Scores windows and evaluates their forecasts; the future is hidden from the predictor."""
 
     predictor: OODPredictor
     baselines: BaselineDetectors
@@ -174,7 +248,7 @@ class _Scorer:
         return _joined(parts)
 
     def _batch(self, batch: Batch, number: int, forecasts: bool) -> ScoredWindows:
-        hidden = replace(batch, future=np.full_like(batch.future, np.nan))
+        hidden = batch.without_future()
         ood = self.predictor.ood(hidden)
         scores = {
             OOD_SCORE: ood.ood_score,
@@ -199,11 +273,11 @@ class _Scorer:
     def _errors(self, batch: Batch, hidden: Batch, seed: int) -> dict[str, Floats]:
         samples = self.predictor.forecast(hidden, self.terms.samples, seed)[:, batch.target]
         future = batch.future[batch.target]
-        known = np.isfinite(future).all((1, 2))
+        complete = np.isfinite(future).all((1, 2))
         conformal = np.full(len(future), np.nan)
         if self.predictor.calibration is not None:
             region = region_of(samples, 0.9, "each", self.predictor.calibration)
-            conformal = np.where(known, region.contains(future).mean(1), np.nan)
+            conformal = np.where(complete, region.contains(future).mean(1), np.nan)
         return {
             "min_ade": metrics.min_ade(samples, future),
             "energy_score": metrics.energy_score(samples, future),
@@ -213,35 +287,36 @@ class _Scorer:
 
 
 def _joined(parts: list[ScoredWindows]) -> ScoredWindows:
-    def named(pick: Callable[[ScoredWindows], Mapping[str, Floats]]) -> dict[str, Floats]:
-        return {name: np.concatenate([pick(one)[name] for one in parts]) for name in pick(parts[0])}
+    def named(mappings: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+        return {name: np.concatenate([m[name] for m in mappings]) for name in mappings[0]}
 
     return ScoredWindows(
-        named(lambda one: one.scores),
-        named(lambda one: one.errors),
-        np.concatenate([one.person for one in parts]),
-        np.concatenate([one.scene for one in parts]),
-        np.concatenate([one.start for one in parts]),
-        np.concatenate([one.place for one in parts]),
-        tuple(reason for one in parts for reason in one.reasons),
+        named([part.scores for part in parts]),
+        named([part.errors for part in parts]),
+        np.concatenate([part.person for part in parts]),
+        np.concatenate([part.scene for part in parts]),
+        np.concatenate([part.start for part in parts]),
+        np.concatenate([part.place for part in parts]),
+        tuple(reason for part in parts for reason in part.reasons),
     )
 
 
 def _row(
-    graded: Graded,
+    graded: GradedCorruption,
     ordinary: OrdinaryWindows,
     scorer: _Scorer,
     reference: Reference,
     store: Store,
 ) -> Values:
     corruption = graded.corruption
+    pool = corruption.name if graded.level == "all" else f"{corruption.name} {graded.level}"
     row: Values = {
         "key": graded.key,
         "name": corruption.name,
         "severity": graded.severity,
         "level": graded.level,
         "what": corruption.what,
-        "trained_on": corruption.pool and ordinary.trained_on(_pool_name(graded)),
+        "trained_on": corruption.pool and ordinary.trained_on(pool),
     }
     batches = ordinary.corrupted(graded)
     if not any(batch.targets for batch in batches):
@@ -253,18 +328,13 @@ def _row(
     return row | reference.compare(windows) | {"examples": shown}
 
 
-def _pool_name(graded: Graded) -> str:
-    name = graded.corruption.name
-    return name if graded.level == "all" else f"{name} {graded.level}"
-
-
 def _self_expectations(
     batches: Iterable[Batch], predictor: OODPredictor, terms: OODTerms
 ) -> SelfExpectation:
-    """What forecasts say of their own errors.
+    """The energy scores that forecasts predict for themselves.
 
-    If every forecast were the true distribution, errors would be like those of one more draw, and
-    nothing known before could predict them better than half the mean distance of its draws does.
+    If forecasts were exactly right, the truth would be like one more draw, and no score could
+    predict the error better than half the mean distance between the draws.
 
     Source: Gneiting and Raftery 2007, "Strictly proper scoring rules, prediction, and estimation",
     eq. 22.
@@ -272,7 +342,7 @@ def _self_expectations(
     own, drawn, samples = [], [], terms.samples
     for number, batch in enumerate(batches):
         if batch.targets:
-            hidden = replace(batch, future=np.full_like(batch.future, np.nan), around=None)
+            hidden = replace(batch.without_future(), around=None)
             seed = OTHER_DRAWS + terms.seed + number
             draws = predictor.forecast(hidden, 2 * samples + 1, seed)[:, batch.target]
             drawn.append(metrics.energy_score(draws[:samples], draws[samples]))
@@ -281,7 +351,7 @@ def _self_expectations(
 
 
 def _half_mean_distance(draws: Floats) -> Floats:
-    """Half the mean distance of two of the draws [S, N, F, D], per root step, [N]."""
+    """Half the mean distance between pairs of draws [S, N, F, D], per root of the steps, [N]."""
     count = len(draws)
     total = sum(
         np.sqrt(np.square(draws[k:] - draws[:-k]).sum((-1, -2))).sum(0) for k in range(1, count)
@@ -292,14 +362,14 @@ def _half_mean_distance(draws: Floats) -> Floats:
 def _thresholds(
     scorer: _Scorer, ordinary: OrdinaryWindows, windows: ScoredWindows
 ) -> dict[str, float]:
-    """By score, what 95 % of the validation people stay below; ranks are such shares already."""
+    """95 % quantile of each score among validation people; ranks have it at `THRESHOLD` already."""
     limits = {name: THRESHOLD for name in windows.scores if name not in (EXPECTED, *BASELINES)}
     try:
-        known = scorer.score(ordinary.spread(CHECKED, "val"), forecasts=False)
+        people = scorer.score(ordinary.spread(CHECKED, "val"), forecasts=False)
     except DataError:
         return limits
     for name in (EXPECTED, *BASELINES):
-        limit = float(person_quantiles(known.scores[name], known.person, THRESHOLD)[0])
+        limit = float(person_quantiles(people.scores[name], people.person, THRESHOLD)[0])
         if np.isfinite(limit):
             limits[name] = limit
     return limits
@@ -335,10 +405,10 @@ def _protocol(
 
 
 def _named(shown: dict[str, list[Values]], store: Store) -> dict[str, list[Values]]:
-    """The same with the names that recordings and agents have in their store."""
+    """Add the names of recordings and agents."""
     for windows in shown.values():
-        labels = store.labels([one["agent"] % OTHER_TRACKS for one in windows])
-        for one, label in zip(windows, labels, strict=True):
-            one |= {"scene": store.scenes[one["scene"]], "label": label}
-            one["agent"] %= OTHER_TRACKS
+        labels = store.labels([window["agent"] % OTHER_TRACKS for window in windows])
+        for window, label in zip(windows, labels, strict=True):
+            window |= {"scene": store.scenes[window["scene"]], "label": label}
+            window["agent"] %= OTHER_TRACKS
     return shown

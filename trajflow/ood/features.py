@@ -1,6 +1,6 @@
-"""Features of an observed track, and reasons in words why a track is out of distribution.
+"""Features of an observed track, and reasons in words why a track is unusual.
 
-Nothing here changes when the world is turned or shifted. Numpy only.
+All features are invariant to rotation and translation. Numpy only.
 """
 
 import math
@@ -12,26 +12,26 @@ import numpy as np
 
 from trajflow.types import Bools, Floats, Ints
 
+# Share of the typical step that is added to the speed that accelerations are divided by.
 STANDING = 0.1
-"""Least speed that accelerations are divided by, as a share of the typical step."""
+# Number of features of the whole track; they come first in `track_features`.
 WHOLE = 16
-"""Number of features of a track as a whole, the first of `track_features`."""
+# Interpolated positions have accelerations below this share of the typical step; sensors do not.
 EXACT = 1e-5
-"""Accelerations below this share of the typical step are exactly none: computed, not observed."""
+# Accelerations below this share of the agent's own step count as uniform motion.
 STRAIGHT = 5e-3
-"""Accelerations below this share of an agent's own step are a straight line at even distances."""
 TINY = 1e-5
 
 
 @dataclass(frozen=True)
 class TrackSteps:
-    """The observed steps of N agents; NaN where a position involved was not observed.
+    """Steps of N agents; NaN where a position was not observed.
 
     Attributes:
         seen: Whether a position was observed, [N, T].
         moves: Displacements, [N, T - 1, D].
         turns: Changes of the displacement at inner positions, [N, T - 2, D].
-        scale: Usual length of a displacement in training tracks.
+        scale: Typical displacement per step of training tracks.
     """
 
     seen: Bools
@@ -58,17 +58,17 @@ class TrackSteps:
 
     @cached_property
     def speed(self) -> Floats:
-        """Mean length of the observed displacements, [N]; 0 where there is none."""
+        """Mean length of the observed displacements, [N]; 0 if there is none."""
         return row_mean(self.lengths)
 
     @cached_property
     def unit(self) -> Floats:
-        """Length that accelerations are divided by, [N]: the speed, and a little more."""
+        """Length that accelerations are divided by, [N]; above 0 for those who stand."""
         return np.asarray(np.sqrt(self.speed**2 + (STANDING * self.scale) ** 2))
 
     @cached_property
     def moving(self) -> Bools:
-        """Whether the agent moved both to and from each inner position, [N, T - 2]."""
+        """Whether the agent moved before and after each inner position, [N, T - 2]."""
         moved: Bools = np.asarray(self.lengths > STRAIGHT * self.scale)
         return np.asarray(moved[:, 1:] & moved[:, :-1])
 
@@ -79,12 +79,12 @@ class TrackSteps:
 
 
 def track_features(steps: TrackSteps) -> Floats:
-    """All that tells an ordinary track from a corrupted one, [N, ...]; NaN where not known."""
+    """Features that distinguish ordinary tracks from corrupted ones, [N, ...]; NaN if not known."""
     return np.concatenate([_whole_features(steps), _step_features(steps)], 1)
 
 
 def _whole_features(steps: TrackSteps) -> Floats:
-    """What a track is like as a whole, [N, 16]."""
+    """Features of the whole track, [N, 16]."""
     bends = steps.bends / steps.unit[:, None]
     lengths = np.nan_to_num(steps.lengths)
     net = lengths_of(np.nan_to_num(steps.moves).sum(1))
@@ -110,7 +110,7 @@ def _whole_features(steps: TrackSteps) -> Floats:
 
 
 def _step_features(steps: TrackSteps) -> Floats:
-    """Each step of each track, [N, ...]."""
+    """Features of each step, [N, ...]."""
     unit = steps.unit[:, None]
     ahead = np.nan_to_num(steps.moves).sum(1)
     ahead = ahead / np.maximum(lengths_of(ahead)[:, None], TINY * steps.scale)
@@ -122,18 +122,18 @@ def _step_features(steps: TrackSteps) -> Floats:
 
 
 def _undone(steps: TrackSteps) -> Floats:
-    """Products of successive changes of displacement, [N, T - 3]: negative where they undo."""
+    """Products of successive accelerations, [N, T - 3]; noise makes them negative."""
     product = (steps.turns[:, 1:] * steps.turns[:, :-1]).sum(-1)
     return np.asarray(product / steps.unit[:, None] ** 2)
 
 
 def lengths_of(vectors: Floats) -> Floats:
-    """Lengths of vectors [*, D], [*]; several times faster than `numpy.linalg.norm` on few."""
+    """Lengths of vectors, [*, D] -> [*]; on short vectors faster than `numpy.linalg.norm`."""
     return np.asarray(np.sqrt(np.square(vectors).sum(-1)))
 
 
 def _longest_run(flags: Bools) -> Ints:
-    """The most flags in a row, [N]."""
+    """Length of the longest run of true values in each row, [N]."""
     longest = run = np.zeros(len(flags), np.int64)
     for column in flags.T:
         run = np.where(column, run + 1, 0)
@@ -142,7 +142,7 @@ def _longest_run(flags: Bools) -> Ints:
 
 
 def row_mean(values: Floats) -> Floats:
-    """Mean of the finite values of each row, [N]; 0 where there is none."""
+    """Mean of the finite values of each row, [N]; 0 if there is none."""
     finite = np.isfinite(values)
     return np.asarray(np.where(finite, values, 0).sum(1) / np.maximum(finite.sum(1), 1))
 
@@ -171,7 +171,7 @@ def _log(values: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Units:
-    """What lengths and steps are called: seconds per step (0: not known) and unit of length."""
+    """Seconds per step (0 if not known) and unit of length, to write quantities."""
 
     dt: float = 0.0
     length: str = ""
@@ -181,7 +181,7 @@ class Units:
         return f"{value:.2g} {self.length}".rstrip()
 
     def speed(self, value: float) -> str:
-        """A length per step as a speed."""
+        """A displacement per step as a speed."""
         if not self.dt:
             return f"{self.size(value)} per step"
         return f"{self.size(value / self.dt)}/s"
@@ -189,7 +189,7 @@ class Units:
 
 @dataclass(frozen=True)
 class Reason:
-    """A number of each track, [N], and words for it given its size, the units and its rarity."""
+    """A value of each track, [N], and a function that describes it in words."""
 
     value: Callable[[TrackSteps], Floats]
     words: Callable[[TrackSteps, int, Units, str], str]
@@ -212,7 +212,7 @@ def _repeats(steps: TrackSteps) -> Bools:
 
 
 def _repeated(steps: TrackSteps) -> Floats:
-    """Positions repeated exactly by one who moves, more so the faster they move."""
+    """Number of exactly repeated positions of an agent that moves, weighted by its speed."""
     fastest = _row_max(steps.lengths) / steps.scale
     count = _repeats(steps).sum(1) * np.minimum(fastest, 1)
     return np.asarray(np.where(fastest > STRAIGHT, count, 0.0))
@@ -230,7 +230,7 @@ def _between(steps: TrackSteps) -> Bools:
 
 
 def _interpolated(steps: TrackSteps) -> Floats:
-    """Positions exactly halfway between their neighbors, then nearly so; every other one counts."""
+    """Number of positions halfway between their neighbors; alternating ones count more."""
 
     def alternating(flags: Bools) -> Ints:
         return np.asarray(np.abs(flags[:, ::2].sum(1) - flags[:, 1::2].sum(1)))
@@ -251,7 +251,7 @@ def _interpolated_words(steps: TrackSteps, row: int, units: Units, rare: str) ->
 
 
 def _jump(steps: TrackSteps) -> Floats:
-    """Logarithm of the largest change of displacement, less the median one, over the scale."""
+    """Logarithm of the largest acceleration less the median one, over the scale."""
     bends = steps.bends
     if not bends.shape[1]:
         return np.full(len(bends), np.nan)
@@ -266,7 +266,7 @@ def _jump_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
 
 
 def _jump_step(steps: TrackSteps, row: int) -> int:
-    """The step of the largest jump: the end of the track if it is next to it and moves most."""
+    """Step of the largest jump, which may be the first or the last step of the track."""
     bends, lengths = np.nan_to_num(steps.bends[row]), np.nan_to_num(steps.lengths[row])
     inner, last = int(bends.argmax()) + 1, steps.seen.shape[1] - 1
     if inner == 1 and lengths.argmax() == 0 and bends[1:2].sum() < bends[0] / 2:
@@ -277,7 +277,7 @@ def _jump_step(steps: TrackSteps, row: int) -> int:
 
 
 def _log_speed(steps: TrackSteps) -> Floats:
-    """Logarithm of the speed; standing still is one speed, however still."""
+    """Logarithm of the speed; those who stand have equal values."""
     speed = np.log(steps.speed + 0.02 * steps.scale)
     return np.asarray(np.where(np.isfinite(steps.lengths).any(1), speed, np.nan))
 
@@ -287,9 +287,9 @@ def _speed_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
 
 
 def _tremble(steps: TrackSteps) -> Floats:
-    """Logarithm of the deviation of noise that would make third differences as large, over scale.
+    """Logarithm of the standard deviation of noise that would explain the third differences.
 
-    The median, so that one jump is none; the third difference of noise has 20 times its variance.
+    The median ignores a single jump. The third difference of noise has 20 times its variance.
     """
     third = lengths_of(np.diff(steps.turns, axis=1))
     size = _row_median(third) / np.sqrt(20 * steps.moves.shape[-1]) / steps.scale
@@ -298,13 +298,14 @@ def _tremble(steps: TrackSteps) -> Floats:
 
 def _tremble_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
     size = np.exp(np.nan_to_num(_tremble(steps)[row])) * steps.scale
-    return f"positions tremble by {units.size(float(size))}: {rare}"
+    return f"positions are noisy by {units.size(float(size))}: {rare}"
 
 
 def _listed(steps: Ints) -> str:
     return ", ".join(str(step) for step in steps)
 
 
+# Reasons with equal rarity are given in this order. They do not enter the score.
 REASONS: Mapping[str, Reason] = {
     "missing": Reason(_missing, _missing_words),
     "repeated": Reason(_repeated, _repeated_words),
@@ -313,13 +314,12 @@ REASONS: Mapping[str, Reason] = {
     "speed": Reason(_log_speed, _speed_words, both_sides=True),
     "tremble": Reason(_tremble, _tremble_words),
 }
-"""In the order in which they are told."""
+# Levels of the quantiles that are stored for each reason.
 LEVELS = np.concatenate([[0.001, 0.002, 0.005], np.arange(1, 100) / 100, [0.995, 0.998, 0.999]])
-"""Shares of training people whose quantiles are kept for each reason."""
 
 
 def reason_quantiles(steps: TrackSteps, weight: Floats) -> dict[str, Floats]:
-    """Quantiles of each reason's number among training agents of weights [N], at `LEVELS`."""
+    """Quantiles of each reason's value among training agents with weights [N], at `LEVELS`."""
     result = {}
     for name, reason in REASONS.items():
         values = reason.value(steps)
@@ -334,9 +334,9 @@ def reason_quantiles(steps: TrackSteps, weight: Floats) -> dict[str, Floats]:
 def explain(
     steps: TrackSteps, quantiles: Mapping[str, Floats], units: Units, level: float = 0.95
 ) -> list[list[str]]:
-    """The reasons that apply to each track, at most three, the rarest first; [N] lists."""
+    """The reasons that apply to each track, at most three, the rarest first; lists, [N]."""
     ranked: list[list[tuple[float, int, str]]] = [[] for _ in steps.seen]
-    for place, (name, reason) in enumerate(REASONS.items()):
+    for order, (name, reason) in enumerate(REASONS.items()):
         sorted_values, values = quantiles[name], reason.value(steps)
         below = np.searchsorted(sorted_values, values, side="left") / len(sorted_values)
         upto = np.searchsorted(sorted_values, values, side="right") / len(sorted_values)
@@ -350,9 +350,9 @@ def explain(
                     else _share(sorted_values, values[row])
                 )
                 side = "above" if high else "below"
-                rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of those learned from"
+                rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of training people"
                 ranked[row].append(
-                    (round(share, 2), place, reason.words(steps, int(row), units, rare))
+                    (round(share, 2), order, reason.words(steps, int(row), units, rare))
                 )
     return [[words for _, _, words in sorted(row)[:3]] for row in ranked]
 

@@ -10,39 +10,40 @@ from trajflow.errors import DataError
 from trajflow.metrics import energy_score
 from trajflow.ood.corruptions import Corruption, corrupt, trained
 from trajflow.ood.detector import (
+    CorruptionClassifier,
     Detector,
+    Forest,
     Gaussian,
-    Kinds,
     Origin,
+    Ranks,
     combine,
     error_features,
     part_ranks,
     part_values,
 )
 from trajflow.ood.features import TrackSteps, reason_quantiles, track_features
-from trajflow.ood.forest import Forest
-from trajflow.ood.ranks import Ranks
+from trajflow.statistics import person_weights
 from trajflow.types import Batch, Bools, Floats, Ints
 
+# Corrupted versions of each training window.
 ROUNDS = 4
-"""Corrupted versions of each training window."""
+# Share of training people that the parts are not fitted on, but ranked among.
 HELD_SHARE = 0.2
-"""Share of the training people that the parts are ranked among and not fitted on."""
 MIN_PEOPLE = 6
 SAMPLES = 20
+# Least energy score, as a share of the typical step: the regression needs values above 0.
 LEAST_ERROR = 1e-3
-"""Energy scores that count as none, as a share of the typical step."""
 
 
 class ContextForecaster(Protocol):
-    """What the detector is fitted to: a predictor."""
+    """The predictor that a detector is fitted for."""
 
     @property
     def displacement_scale(self) -> float:
-        """Usual length of a displacement in training tracks."""
+        """Typical displacement per step of training tracks."""
 
     def contexts(self, batch: Batch) -> Floats:
-        """What the encoder makes of the batch's targets, [N, H]."""
+        """Contexts of the batch's targets, [N, H]."""
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Futures of the batch's targets, [S, B, A, F, D]."""
@@ -50,7 +51,7 @@ class ContextForecaster(Protocol):
 
 @dataclass(frozen=True)
 class SplitWindows:
-    """Windows of a split: batches, and of their N targets pasts, contexts, person, recording."""
+    """Windows of a split, with past, context, person and recording of the N targets."""
 
     batches: Sequence[Batch]
     past: Floats
@@ -60,7 +61,7 @@ class SplitWindows:
 
     @classmethod
     def of(cls, model: ContextForecaster, batches: Iterable[Batch]) -> "SplitWindows":
-        """Look at all targets of the batches.
+        """Collect all targets of the batches.
 
         Raises:
             DataError: There are none.
@@ -79,8 +80,8 @@ class SplitWindows:
     @property
     def weight(self) -> Floats:
         """Weight of each window, [N]: every person counts once, and the mean is 1."""
-        _, index, windows = np.unique(self.person, return_inverse=True, return_counts=True)
-        return np.asarray(len(index) / len(windows) / windows[index])
+        weight = person_weights(self.person)
+        return np.asarray(weight / weight.mean())
 
 
 def fit_detector(
@@ -94,13 +95,13 @@ def fit_detector(
     """Fit a detector to a trained model.
 
     Args:
-        model: The predictor, at the temperature and evaluations that it predicts with.
-        training: Windows that the model was trained on; they fit both parts.
-        reference: Windows of people that neither training nor selection used; they say what is
-            ordinary and how large errors are.
-        seed: Seed of the corruptions and draws.
-        corruptions: Names of those to learn from; None: all that the catalogue trains on.
-        origin: What it is of; people and windows are counted here.
+        model: The predictor, with the temperature and evaluations that it predicts with.
+        training: Windows that the model was trained on; both parts are fitted on them.
+        reference: Windows of people used neither for training nor for selection; scores are ranked
+            among them, and they calibrate the expected error.
+        seed: Seed of corruptions and draws.
+        corruptions: Names of the corruptions to train on; None: all that can be trained on.
+        origin: Facts to store; people and windows are counted here.
 
     Raises:
         DataError: There are too few people.
@@ -111,7 +112,7 @@ def fit_detector(
         SplitWindows.of(model, training),
         SplitWindows.of(model, reference),
     )
-    fitted = ~_held(training_windows.person, seed)
+    fitted = ~_held_out(training_windows.person, seed)
     scale = model.displacement_scale
     steps = TrackSteps.of(training_windows.past, scale)
     gaussian = Gaussian.fit(training_windows.context[fitted], training_windows.weight[fitted])
@@ -120,13 +121,15 @@ def fit_detector(
     def values(steps: TrackSteps, context: Floats) -> dict[str, Floats]:
         return part_values(forest, track_features(steps), gaussian.components(context))
 
-    held_steps = TrackSteps.of(training_windows.past[~fitted], scale)
-    held_values = values(held_steps, training_windows.context[~fitted])
-    held = {name: Ranks.of(v, training_windows.person[~fitted]) for name, v in held_values.items()}
+    held_out_steps = TrackSteps.of(training_windows.past[~fitted], scale)
+    held_out_values = values(held_out_steps, training_windows.context[~fitted])
+    held_out = {
+        name: Ranks.of(v, training_windows.person[~fitted]) for name, v in held_out_values.items()
+    }
     reference_values = values(
         TrackSteps.of(reference_windows.past, scale), reference_windows.context
     )
-    combination = combine(part_ranks(held, reference_values))
+    combination = combine(part_ranks(held_out, reference_values))
     error, level = _fit_error(model, gaussian, training_windows, reference_windows, kinds, seed)
     counted = {
         "fitted_people": len(np.unique(training_windows.person)),
@@ -140,7 +143,7 @@ def fit_detector(
         forest,
         named,
         reason_quantiles(steps, training_windows.weight),
-        held,
+        held_out,
         Ranks.of(combination, reference_windows.person),
         Ranks.in_typical_recording(combination, reference_windows.person, reference_windows.scene),
         error,
@@ -149,13 +152,13 @@ def fit_detector(
     )
 
 
-def _held(person: Ints, seed: int) -> Bools:
-    """Whether each window's person is kept for the ranks and not fitted on, [N]."""
+def _held_out(person: Ints, seed: int) -> Bools:
+    """Whether each window's person is held out, [N]."""
     people, index = np.unique(person, return_inverse=True)
     if len(people) < MIN_PEOPLE:
         raise DataError(
             f"the OOD detector needs {MIN_PEOPLE} training people or more, got {len(people)}; "
-            "give more tracks, or another split or fold"
+            "use more tracks, or another split or fold"
         )
     order = np.random.default_rng(seed).permutation(len(people))
     return np.asarray((order < HELD_SHARE * len(people))[index])
@@ -168,9 +171,10 @@ def _fit_forest(
     kinds: Sequence[Corruption],
     scale: float,
     seed: int,
-) -> tuple[Forest, Kinds]:
-    """Learn to tell the fitted windows from the same ones under corruptions."""
-    # Between people and windows: those who stand for long are many windows and few people.
+) -> tuple[Forest, CorruptionClassifier]:
+    """Fit the classifiers to the windows and to corrupted copies of them."""
+    # The root lies between counting people and counting windows: people who stand for long have
+    # many windows.
     weight = np.sqrt(training_windows.weight)
     rows, weights, names = [track_features(steps)[fitted]], [weight[fitted]], []
     for number in range(ROUNDS):
@@ -182,13 +186,13 @@ def _fit_forest(
     corrupted = np.repeat([False, True], [len(rows[0]), sum(map(len, rows[1:]))])
     forest = Forest.classifier(np.concatenate(rows), corrupted, np.concatenate(weights))
     words = tuple(kind.reason for kind in kinds)
-    return forest, Kinds.fit(np.concatenate(rows[1:]), np.concatenate(names), words)
+    return forest, CorruptionClassifier.fit(np.concatenate(rows[1:]), np.concatenate(names), words)
 
 
 def _corrupted(
     batches: Sequence[Batch], kinds: Sequence[Corruption], scale: float, seed: list[int]
 ) -> tuple[Floats, Ints]:
-    """Corrupted pasts of all targets, [N, T, D], NaN where that failed, and which, [N]."""
+    """Corrupted pasts of all targets, [N, T, D], NaN where it failed; which corruption, [N]."""
     rng = np.random.default_rng(seed)
     pasts, places = [], []
     for batch in batches:
@@ -207,11 +211,11 @@ def _fit_error(
     kinds: Sequence[Corruption],
     seed: int,
 ) -> tuple[Forest, Floats]:
-    """Learn the error of training people, and its level from reference people.
+    """Fit the expected error on training people, and its level on reference people.
 
-    Training windows are also shown under corruptions that leave the future as it was, so that the
-    error after a damaged past is known too. How large errors are is taken from people that the
-    model has not learned from: a power of what the forest says, so that the order stays its own.
+    Corrupted pasts with an unchanged future are included, so that the error after a damaged past is
+    known too. Errors on training people are too low; reference people correct the level by a power
+    of the forest's prediction, which keeps its order.
     """
     from sklearn.linear_model import GammaRegressor
 
@@ -238,11 +242,10 @@ def _fit_error(
 def _errors(
     model: ContextForecaster, gaussian: Gaussian, windows: SplitWindows, seed: int
 ) -> tuple[Floats, Floats]:
-    """Features of N targets, [N, ...], and the energy score of their forecast over the scale."""
+    """Features of N targets, [N, ...], and the energy scores of their forecasts over the scale."""
     scale, scores = model.displacement_scale, []
     for number, batch in enumerate(windows.batches):
-        hidden = replace(batch, future=np.full_like(batch.future, np.nan))
-        drawn = model.forecast(hidden, SAMPLES, seed + number)[:, batch.target]
+        drawn = model.forecast(batch.without_future(), SAMPLES, seed + number)[:, batch.target]
         scores.append(energy_score(drawn, batch.future[batch.target]))
     steps = TrackSteps.of(windows.past, scale)
     rows = error_features(track_features(steps), gaussian.components(windows.context))

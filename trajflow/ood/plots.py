@@ -1,4 +1,4 @@
-"""The report of an OOD evaluation as a picture: detection, cost, and retention curves."""
+"""Draws the report of an OOD evaluation: detection, errors and retention curves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajflow.ood.baselines import BASELINES
-from trajflow.ood.report import DISTANCE, EXPECTED, OOD_SCORE
+from trajflow.ood.report import BASELINES, DISTANCE, EXPECTED, OOD_SCORE
 from trajflow.text import safe
 
 OURS, BASELINE, PLAIN, FAINT = "#ea580c", "#0f766e", "#1f2937", "#9ca3af"
@@ -16,12 +15,12 @@ Values = Mapping[str, Any]
 
 
 def draw(report: Values) -> Figure:
-    """AUROC with its interval beside the baselines, the energy score, and error-retention curves.
+    """Draw AUROC with intervals beside the baselines, energy scores, and error-retention curves.
 
     Args:
-        report: As `trajflow.ood.evaluate.evaluate_ood` gives it.
+        report: As `trajflow.ood.evaluate.evaluate_ood` returns it.
     """
-    corruptions = [one for one in report["corruptions"] if one["windows"]]
+    corruptions = [row for row in report["corruptions"] if row["windows"]]
     figure = Figure(figsize=(13, max(4.5, 1.6 + 0.19 * len(corruptions))), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.4, 1, 1))
     _detection(left, corruptions)
@@ -37,17 +36,18 @@ def draw(report: Values) -> Figure:
 def _detection(axes: Axes, corruptions: Sequence[Values]) -> None:
     rows = np.arange(len(corruptions))
     for name, marker in zip(BASELINES, "|x+", strict=True):
-        each = [one["detection"][name]["auroc"]["value"] for one in corruptions]
+        each = [corruption["detection"][name]["auroc"]["value"] for corruption in corruptions]
         axes.plot(each, rows, marker, color=BASELINE, ms=6, label=name, lw=0)
     if corruptions and DISTANCE in corruptions[0]["detection"]:
-        each = [one["detection"][DISTANCE]["auroc"]["value"] for one in corruptions]
+        each = [corruption["detection"][DISTANCE]["auroc"]["value"] for corruption in corruptions]
         axes.plot(each, rows, "D", color=FAINT, ms=4, label="without known corruptions", lw=0)
-    ours = [one["detection"][OOD_SCORE]["auroc"] for one in corruptions]
-    for row, one in zip(rows, ours, strict=True):
-        axes.plot(one["interval"] or [one["value"]] * 2, [row, row], color=OURS, lw=2.5, alpha=0.5)
-    axes.plot([one["value"] for one in ours], rows, "o", color=OURS, ms=5, label="OOD score")
+    ours = [corruption["detection"][OOD_SCORE]["auroc"] for corruption in corruptions]
+    for row, auroc in zip(rows, ours, strict=True):
+        ends = auroc["interval"] or [auroc["value"]] * 2
+        axes.plot(ends, [row, row], color=OURS, lw=2.5, alpha=0.5)
+    axes.plot([auroc["value"] for auroc in ours], rows, "o", color=OURS, ms=5, label="OOD score")
     axes.axvline(0.5, color=FAINT, lw=1, ls=":")
-    labels = [safe(f"{one['name']} {one['level']}", 40) for one in corruptions]
+    labels = [safe(f"{corruption['name']} {corruption['level']}", 40) for corruption in corruptions]
     axes.set(xlim=(-0.02, 1.02), yticks=rows, xlabel="AUROC against ordinary windows")
     axes.set_yticklabels(labels, fontsize=7.5)
     axes.set_ylim(len(corruptions) - 0.5, -0.5)
@@ -56,8 +56,8 @@ def _detection(axes: Axes, corruptions: Sequence[Values]) -> None:
 
 
 def _energy(axes: Axes, corruptions: Sequence[Values], ordinary: Values, unit: str) -> None:
-    for row, one in enumerate(corruptions):
-        error = one["accuracy"]["energy_score"]
+    for row, corruption in enumerate(corruptions):
+        error = corruption["accuracy"]["energy_score"]
         if error["value"] is not None:
             ends = error["interval"] or [error["value"]] * 2
             axes.plot(ends, [row, row], color=PLAIN, lw=2.5, alpha=0.4)

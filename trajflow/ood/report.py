@@ -1,4 +1,4 @@
-"""The report of an OOD evaluation: values that JSON can hold, and the file they are kept in."""
+"""The report of an OOD evaluation: its values, its file, and summaries of it. Without torch."""
 
 import json
 import math
@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from trajflow.errors import RunError
-from trajflow.ood.baselines import BASELINES
 from trajflow.ood.statistics import (
-    KEPT,
+    KEPT_SHARES,
     Rates,
     Retention,
     bootstrap_weights,
@@ -20,17 +19,19 @@ from trajflow.ood.statistics import (
     retained,
     weighted_mean,
 )
+from trajflow.statistics import person_weights
 from trajflow.types import Floats, Ints
 
 Values = dict[str, Any]
+BASELINES = ("baseline speed", "baseline steps", "baseline nearest")
 ERRORS = ("min_ade", "energy_score", "coverage_90", "conformal_90")
 OOD_SCORE, TYPICAL, DISTANCE, EXPECTED = "ood_score", "typical_score", "distance", "expected_error"
+# Half the mean distance between the draws of a forecast: its own estimate of its energy score.
 SELF_EXPECTED = "self_expected"
-"""Energy score that a forecast expects of itself, by how far its draws are apart."""
-DRAWN = (OOD_SCORE, DISTANCE, *BASELINES)
-"""Scores whose curves and histograms are kept."""
-KEPT_BY = (OOD_SCORE, EXPECTED, SELF_EXPECTED, *BASELINES)
-"""Scores that windows are kept by in the retention curves."""
+# Scores whose ROC curves and histograms are in the report.
+CURVE_SCORES = (OOD_SCORE, DISTANCE, *BASELINES)
+# Scores with a retention curve.
+RETENTION_SCORES = (OOD_SCORE, EXPECTED, SELF_EXPECTED, *BASELINES)
 BINS = 20
 PREFIX = "ood-"
 KEYS = ("ordinary", "corruptions", "protocol")
@@ -41,15 +42,15 @@ WINDOWS = 600
 
 @dataclass(frozen=True)
 class OODTerms:
-    """Terms of an OOD evaluation.
+    """Options of an OOD evaluation.
 
     Attributes:
-        split: Split whose windows are ordinary.
-        windows: Number of its targets, about, and of each pool of others.
+        split: Split of the ordinary windows.
+        windows: Number of targets in it, about; also of each pool.
         samples: Futures of each target.
         steps: Network evaluations per draw.
         seed: Seed of corruptions, draws and resamples.
-        names: Corruptions, or severities of them; none: all.
+        names: Corruptions, or severities of them; empty: all.
     """
 
     split: str = "test"
@@ -61,7 +62,7 @@ class OODTerms:
 
     @classmethod
     def of(cls, protocol: Mapping[str, Any]) -> "OODTerms":
-        """The terms of a report, by its protocol."""
+        """The options that a report was made with."""
         names = ("split", "windows", "samples", "steps", "seed")
         return cls(**{name: protocol[name] for name in names}, names=tuple(protocol["only"]))
 
@@ -71,10 +72,10 @@ class Stage:
     """Progress of an evaluation.
 
     Attributes:
-        done: Sets of windows done.
-        total: All of them.
-        note: The set that is next.
-        report: The report of the corruptions so far; None before the first one.
+        done: Number of finished corruptions, ordinary windows included.
+        total: Number of all of them.
+        note: The one that is next.
+        report: The report so far; None before the first corruption.
     """
 
     done: int
@@ -85,12 +86,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class ScoredWindows:
-    """N targets of some batches.
+    """Scores and errors of N targets.
 
     Attributes:
-        scores: Scores by name, larger is further out of distribution, [N].
-        errors: Errors of the forecasts by name of `ERRORS`, [N]; NaN where what follows or a
-            calibration is not known.
+        scores: Scores by name, [N]; larger is more unusual.
+        errors: Errors by name (`ERRORS`), [N]; NaN without a known future or a calibration.
         person: Agent, [N].
         scene: Recording, [N].
         start: First step of the window, [N].
@@ -109,11 +109,11 @@ class ScoredWindows:
 
 @dataclass(frozen=True)
 class SelfExpectation:
-    """What forecasts say of their own errors.
+    """The energy scores that forecasts predict for themselves.
 
     Attributes:
         own: Energy score that each forecast expects of itself, [N].
-        drawn: Energy score of its draws, had one more draw been what happened, [N].
+        drawn: Energy score of each forecast against one more draw in place of the truth, [N].
     """
 
     own: Floats
@@ -122,13 +122,13 @@ class SelfExpectation:
 
 @dataclass(frozen=True)
 class Reference:
-    """Ordinary windows, which every corruption is compared with.
+    """The ordinary windows, with which every corruption is compared.
 
     Attributes:
         windows: The scored windows.
-        threshold: By score, what 95 % of the reference people stay below.
+        threshold: 95 % quantile of each score among reference people.
         seed: Seed of the bootstrap.
-        expectation: What their forecasts say of their own errors.
+        expectation: The errors that their forecasts predict for themselves.
     """
 
     windows: ScoredWindows
@@ -137,7 +137,7 @@ class Reference:
     expectation: SelfExpectation | None = None
 
     def report(self) -> Values:
-        """Accuracy, false alarms, and how well scores predict errors, of ordinary windows."""
+        """Accuracy, false alarms and retention of the ordinary windows."""
         windows, expectation = self.windows, self.expectation
         (weights,) = bootstrap_weights((windows.person,), self.seed)
         scores, ceiling = dict(windows.scores), {}
@@ -157,7 +157,7 @@ class Reference:
         }
 
     def compare(self, corrupted: ScoredWindows) -> Values:
-        """Detection, accuracy and retention of corrupted windows; retention of both together."""
+        """Detection and accuracy of corrupted windows, and retention of both kinds together."""
         ordinary = self.windows
         weights = bootstrap_weights((ordinary.person, corrupted.person), self.seed)
         scores = {
@@ -176,7 +176,7 @@ class Reference:
 
     def _alarms(self, windows: ScoredWindows, weights: Floats) -> Values:
         """Share of windows above the threshold of each score; every person counts once."""
-        once = _once(windows.person, weights)
+        once = weights * person_weights(windows.person)
         return {
             name: interval(weighted_mean((windows.scores[name] > limit).astype(float), once))
             for name, limit in self.threshold.items()
@@ -188,8 +188,8 @@ def _counts(windows: ScoredWindows) -> Values:
 
 
 def _accuracy(windows: ScoredWindows, weights: Floats) -> Values:
-    """Means over windows; of the calibrated regions over people, as they promise."""
-    once = _once(windows.person, weights)
+    """Means over windows; of calibrated regions over people, which is what they guarantee."""
+    once = weights * person_weights(windows.person)
     return {
         name: interval(
             weighted_mean(windows.errors[name], once if name == "conformal_90" else weights)
@@ -198,63 +198,59 @@ def _accuracy(windows: ScoredWindows, weights: Floats) -> Values:
     }
 
 
-def _once(person: Ints, weights: Floats) -> Floats:
-    """Weights that sum to how often each person was drawn, however many windows they have."""
-    _, index, count = np.unique(person, return_inverse=True, return_counts=True)
-    return np.asarray(weights / count[index])
-
-
 def _detection(
     ordinary: ScoredWindows, corrupted: ScoredWindows, weights: tuple[Floats, ...]
 ) -> Values:
     detection, roc = {}, {}
     for name in ordinary.scores:
         both = ordinary.scores[name], corrupted.scores[name]
-        rates = Rates.of(*both, (weights[0], weights[1]))
-        kinds = {"auroc": rates.auroc, "aupr": rates.aupr, "fpr95": rates.fpr95}
+        curve = Rates.of(*both, (weights[0], weights[1]))
+        kinds = {"auroc": curve.auroc, "aupr": curve.aupr, "fpr95": curve.fpr95}
         detection[name] = {kind: interval(values) for kind, values in kinds.items()}
-        if name in DRAWN:
-            roc[name] = rates.curve()
+        if name in CURVE_SCORES:
+            roc[name] = curve.curve()
     drawn = {name: _histogram(ordinary.scores[name], corrupted.scores[name]) for name in roc}
     return {"detection": detection, "roc": roc, "histogram": drawn}
 
 
 def _histogram(ordinary: Floats, corrupted: Floats) -> Values:
-    """Shares of both in equal bins of the middle 98 %; what lies beyond is in the last ones."""
+    """Histograms of both kinds over the middle 98 %; values beyond are in the outer bins."""
     both = np.concatenate([ordinary, corrupted])
     low, high = np.quantile(both, (0.01, 0.99))
     if both.min() >= 0 and both.max() <= 1:
         low, high = 0.0, 1.0
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     shares = [
-        (np.histogram(np.clip(some, edges[0], edges[-1]), edges)[0] / len(some)).round(4).tolist()
-        for some in (ordinary, corrupted)
+        (np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0] / len(scores))
+        .round(4)
+        .tolist()
+        for scores in (ordinary, corrupted)
     ]
     return {"edges": edges.round(6).tolist(), "ordinary": shares[0], "corrupted": shares[1]}
 
 
 def _retention(scores: Mapping[str, Floats], error: Floats, weights: Floats) -> Values:
-    known = np.isfinite(error)
-    if known.sum() < 2:
+    finite_error = np.isfinite(error)
+    if finite_error.sum() < 2:
         return {"retention": {}, "curves": {}}
-    error, weights = error[known], weights[:, known]
+    error, weights = error[finite_error], weights[:, finite_error]
     oracle = retained(error, error, weights)
     retention = {"oracle": _gains(Retention(oracle, oracle))}
-    curves: Values = {"kept": KEPT.tolist(), "oracle": oracle[0].round(6).tolist()}
-    for name in (name for name in scores if name in KEPT_BY):
-        one = Retention(retained(scores[name][known], error, weights), oracle)
-        retention[name] = _gains(one)
-        curves[name] = one.curve[0].round(6).tolist()
+    curves: Values = {"kept": KEPT_SHARES.tolist(), "oracle": oracle[0].round(6).tolist()}
+    for name in (name for name in scores if name in RETENTION_SCORES):
+        by_score = Retention(retained(scores[name][finite_error], error, weights), oracle)
+        retention[name] = _gains(by_score)
+        curves[name] = by_score.curve[0].round(6).tolist()
     return {"retention": retention, "curves": curves}
 
 
-def _gains(one: Retention) -> Values:
-    kinds = {"area": one.area, "gain": one.gain, "drop80": one.drop80}
+def _gains(retention: Retention) -> Values:
+    kinds = {"area": retention.area, "gain": retention.gain, "drop80": retention.drop80}
     return {kind: interval(values) for kind, values in kinds.items()}
 
 
 def examples(windows: ScoredWindows, count: int = 12) -> dict[str, list[Values]]:
-    """The windows with the highest and the lowest OOD score, one of each person."""
+    """The windows with the highest and the lowest OOD scores, one for each person."""
     order = np.argsort(-windows.scores[OOD_SCORE], kind="stable")
     return {
         "most": _one_per_person(windows, order, count),
@@ -287,11 +283,11 @@ def _example(windows: ScoredWindows, row: int) -> Values:
 
 
 def finite(value: Any) -> Any:
-    """The same values to six digits, None for numbers that JSON has not."""
+    """Round floats to six digits; None in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(one) for one in value]
+        return [finite(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
@@ -303,17 +299,19 @@ def flagged_share(windows: Mapping[str, Any]) -> float:
 
 
 def cost(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> float:
-    """By which share a corruption raises the energy score of ordinary windows; NaN if unknown."""
+    """Relative rise of the energy score under a corruption; NaN if not known."""
     if not corruption["windows"]:
         return math.nan
-    after, before = (one["accuracy"]["energy_score"]["value"] for one in (corruption, ordinary))
+    after, before = (
+        windows["accuracy"]["energy_score"]["value"] for windows in (corruption, ordinary)
+    )
     return float(after / before - 1) if after is not None and before else math.nan
 
 
 def hidden_cost(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> float:
-    """The cost of a corruption times the share of its windows that are not flagged; NaN if unknown.
+    """Relative rise of the energy score times the share of windows not flagged; NaN if not known.
 
-    A corruption that lowers the energy score costs nothing.
+    It is 0 if the corruption lowers the energy score.
     """
     paid = cost(corruption, ordinary)
     if math.isnan(paid):
@@ -322,11 +320,11 @@ def hidden_cost(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> f
 
 
 def is_hidden(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> bool:
-    """Whether a corruption hurts and is flagged in less than half of its windows.
+    """Whether a corruption degrades forecasts and is flagged in less than half of its windows.
 
-    It hurts if its energy score is higher, or its coverage lower, than that of ordinary windows,
-    and their 95 % intervals do not overlap. Recordings that the run was trained on are no
-    corruption in this sense: their scores differ because the recordings do.
+    It degrades forecasts if the energy score is higher, or the coverage lower, than that of
+    ordinary windows, and their 95 % intervals do not overlap. Recordings that the run was trained
+    on do not count: their scores differ because the recordings do.
     """
     if not corruption["windows"] or corruption["trained_on"]:
         return False
@@ -338,7 +336,7 @@ def is_hidden(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> boo
 
 
 def by_hidden_cost(report: Mapping[str, Any]) -> list[Values]:
-    """The corruptions of a report, those with the highest hidden cost first, unknown ones last."""
+    """The corruptions of a report by falling hidden cost; those without one last."""
 
     def rank(corruption: Values) -> tuple[bool, float]:
         hidden = hidden_cost(corruption, report["ordinary"])
@@ -348,7 +346,7 @@ def by_hidden_cost(report: Mapping[str, Any]) -> list[Values]:
 
 
 def hidden_summary(report: Mapping[str, Any]) -> str:
-    """How many corruptions hurt without being flagged, in a sentence."""
+    """One sentence on how many corruptions degrade forecasts without being flagged."""
     rows, ordinary = report["corruptions"], report["ordinary"]
     hidden = sum(is_hidden(row, ordinary) for row in rows)
     verbs = "hurts and is" if hidden == 1 else "hurt and are"
@@ -357,12 +355,12 @@ def hidden_summary(report: Mapping[str, Any]) -> str:
 
 def _above(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
     """Whether the 95 % interval of a value lies above that of another."""
-    ends, others = (each["accuracy"][name]["interval"] for each in (one, other))
-    return ends is not None and others is not None and ends[0] > others[1]
+    high, low = (report["accuracy"][name]["interval"] for report in (one, other))
+    return high is not None and low is not None and high[0] > low[1]
 
 
 def report_name(protocol: Mapping[str, Any]) -> str:
-    """The file that a report is kept in; one of the same terms replaces the other."""
+    """Name of the file of a report; a report with the same options replaces it."""
     parts = [protocol["split"], protocol["fold"], protocol["fingerprint"][:8]]
     if protocol.get("against_fingerprint"):
         parts += ["against", protocol["against_fingerprint"][:8]]
@@ -372,10 +370,10 @@ def report_name(protocol: Mapping[str, Any]) -> str:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """A report as it was written.
+    """Read a report.
 
     Raises:
-        RunError: It is none.
+        RunError: The file is not a report.
     """
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -389,14 +387,14 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def newest_report(run: Path, fingerprint: str | None = None) -> dict[str, Any] | None:
-    """The newest report of a run, whole ones before those of some corruptions; None without any.
+    """The newest report of a run, preferably one of all corruptions; None if there is none.
 
     Args:
         run: The run folder.
-        fingerprint: Of the tracks that it must be of; None: of any.
+        fingerprint: Fingerprint of the tracks; None: of any tracks.
 
     Raises:
-        RunError: There are reports, and none can be read.
+        RunError: There are reports, but none can be read.
     """
     reports, unreadable = [], None
     for path in sorted(run.glob(f"{PREFIX}*.json")):

@@ -1,4 +1,4 @@
-"""Detection rates, retention curves, and the bootstrap over people that both are counted with."""
+"""Detection rates, retention curves, and a bootstrap over people for both."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,50 +8,49 @@ import numpy as np
 from trajflow.types import Floats, Ints
 
 LEVEL = 0.95
+# Enough for 95 % intervals of scores that are compared to two digits.
 RESAMPLES = 500
-"""Enough for a middle 95 % of scores that are compared to two digits."""
 CURVE_POINTS = 51
-KEPT = np.arange(1, 41) / 40
-"""Shares of the windows that are kept in a retention curve."""
-AT_80 = 31
-"""Index of 80 % in `KEPT`."""
+# Shares of windows kept, the x axis of a retention curve.
+KEPT_SHARES = np.arange(1, 41) / 40
+# Index of 80 % in `KEPT_SHARES`.
+INDEX_80 = 31
+# Tolerance for the rounding of cumulative sums.
 SLACK = 1e-12
-"""Share of the windows by which a sum may miss a whole one in rounding."""
 
 
 def bootstrap_weights(
     persons: tuple[Ints, ...], seed: int, resamples: int = RESAMPLES
 ) -> tuple[Floats, ...]:
-    """How often each window counts, [S + 1, N] for each set of windows; the first row is all 1.
+    """Bootstrap weights of the windows of each set, [S + 1, N]; the first row is all 1.
 
-    People are drawn with replacement. A person drawn twice brings all their windows of every set
-    twice, so a corrupted window and the ordinary one it was made of stay together. Sets that share
-    nobody are drawn apart.
+    People are drawn with replacement, with all their windows of every set. A corrupted window and
+    the ordinary window it was made from are thus drawn together.
 
     Source: Efron and Tibshirani 1993, "An introduction to the bootstrap", ch. 13, with clusters.
 
     Args:
         persons: Person of each window of each set, [N].
         seed: Seed of the draws.
-        resamples: How often as many people are drawn, S.
+        resamples: Number of resamples, S.
     """
     rng = np.random.default_rng(seed)
-    known: Ints = np.zeros(0, np.int64)
+    people: Ints = np.zeros(0, np.int64)
     counts: Floats = np.zeros((resamples, 0))
     weights = []
     for person in persons:
-        new = np.setdiff1d(person, known)
+        new = np.setdiff1d(person, people)
         if len(new):
             drawn = rng.multinomial(len(new), np.full(len(new), 1 / len(new)), resamples)
-            known, counts = np.concatenate([known, new]), np.concatenate([counts, drawn], 1)
-        order = np.argsort(known)
-        column = order[np.searchsorted(known, person, sorter=order)]
+            people, counts = np.concatenate([people, new]), np.concatenate([counts, drawn], 1)
+        order = np.argsort(people)
+        column = order[np.searchsorted(people, person, sorter=order)]
         weights.append(np.concatenate([np.ones((1, len(person))), counts[:, column]]))
     return tuple(weights)
 
 
 def interval(values: Floats) -> dict[str, float | list[float] | None]:
-    """The first of values [S + 1] and the middle 95 % of the rest; None for what is not finite."""
+    """The first of values [S + 1] and the 95 % interval of the others; None if not finite."""
     drawn = values[1:][np.isfinite(values[1:])]
     tail = (1 - LEVEL) / 2
     ends = np.quantile(drawn, (tail, 1 - tail)).tolist() if len(drawn) else None
@@ -69,12 +68,12 @@ def weighted_mean(values: Floats, weights: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of windows flagged at each threshold, the highest first; ties share a threshold.
+    """True and false positive rates at each threshold, the highest threshold first.
 
     Attributes:
-        true: Share of the corrupted windows with this score or a higher one, [S, W].
-        false: The same of the ordinary windows, [S, W].
-        odds: Corrupted windows over ordinary ones, [S].
+        true: Share of corrupted windows at or above the threshold, [S, W].
+        false: Share of ordinary windows at or above the threshold, [S, W].
+        odds: Weight of corrupted windows over that of ordinary windows, [S].
     """
 
     true: Floats
@@ -83,7 +82,7 @@ class Rates:
 
     @classmethod
     def of(cls, ordinary: Floats, corrupted: Floats, weights: tuple[Floats, Floats]) -> "Rates":
-        """Rates of scores [N] of both, larger being more out of distribution, weights [S, N]."""
+        """Rates for scores [N] of both kinds, with weights [S, N]; larger is more unusual."""
         both = -np.concatenate([ordinary, corrupted])
         threshold, place = np.unique(both, return_inverse=True)
         places = (place[: len(ordinary)], place[len(ordinary) :])
@@ -95,13 +94,13 @@ class Rates:
 
     @property
     def auroc(self) -> Floats:
-        """Probability that a corrupted window has the higher score, [S]; a tie counts half."""
+        """Area under the ROC curve, [S]; a tie counts half."""
         middle = self.true - np.diff(self.true, axis=1, prepend=0) / 2
         return np.asarray((middle * np.diff(self.false, axis=1, prepend=0)).sum(1))
 
     @property
     def aupr(self) -> Floats:
-        """Average precision, corrupted windows being what is looked for, [S]."""
+        """Average precision with corrupted windows as positives, [S]."""
         hits = self.odds[:, None] * self.true
         flagged = hits + self.false
         precision = np.divide(hits, flagged, out=np.ones_like(hits), where=flagged > 0)
@@ -109,20 +108,20 @@ class Rates:
 
     @property
     def fpr95(self) -> Floats:
-        """Share of ordinary windows flagged where 95 % of the corrupted are found, [S]."""
+        """False positive rate where the true positive rate reaches 95 %, [S]."""
         at = (self.true >= 0.95 - 1e-9).argmax(1)
         return np.asarray(self.false[np.arange(len(at)), at])
 
     def curve(self) -> Any:
-        """Points (false, true) of the ROC curve of the first row as lists."""
-        false, true = (np.concatenate([[0.0], rate[0]]) for rate in (self.false, self.true))
+        """Points (false, true) of the ROC curve of the first row, as lists."""
+        false, true = (np.concatenate([[0.0], rates[0]]) for rates in (self.false, self.true))
         steps = np.linspace(0, len(false) - 1, CURVE_POINTS).astype(int)
         kept = np.union1d(steps, np.flatnonzero(np.diff(false) > 0)[:1])
         return np.stack([false[kept], true[kept]], 1).round(4).tolist()
 
 
 def _shares_up_to(place: Ints, weights: Floats, count: int) -> Floats:
-    """Share of the weight at the first places and up to each, [S, W]."""
+    """Cumulative share of the weight up to each threshold, [S, W]."""
     order = np.argsort(place, kind="stable")
     reached = np.cumsum(weights[:, order], axis=1)
     before = np.searchsorted(place[order], np.arange(count), side="right")
@@ -135,8 +134,8 @@ class Retention:
     """Mean errors of the windows kept by a score, and by the errors themselves.
 
     Attributes:
-        curve: Mean error of the shares `KEPT` with the least score, [S, Q].
-        oracle: The same where the score is the error, [S, Q].
+        curve: Mean error of the shares `KEPT_SHARES` with the lowest score, [S, Q].
+        oracle: The same with the error as the score, [S, Q].
     """
 
     curve: Floats
@@ -149,42 +148,42 @@ class Retention:
 
     @property
     def gain(self) -> Floats:
-        """Share of what the errors themselves would win over chance, [S]."""
+        """Improvement over a random order, as a share of the oracle's, [S]."""
         room, won = self.curve[:, -1] - self.oracle.mean(1), self.curve[:, -1] - self.area
         return np.asarray(np.divide(won, room, out=np.full_like(room, np.nan), where=room > 0))
 
     @property
     def drop80(self) -> Floats:
-        """Share by which the mean error falls if the 80 % with the least score are kept, [S]."""
-        whole, kept = self.curve[:, -1], self.curve[:, AT_80]
+        """Relative fall of the mean error if the 80 % with the lowest score are kept, [S]."""
+        whole, kept = self.curve[:, -1], self.curve[:, INDEX_80]
         drop = np.divide(whole - kept, whole, out=np.full_like(whole, np.nan), where=whole > 0)
         return np.asarray(drop)
 
 
 def retained(score: Floats, error: Floats, weights: Floats) -> Floats:
-    """Mean error of the shares `KEPT` with the least score, [S, Q]; ties are kept evenly.
+    """Mean error of the shares `KEPT_SHARES` with the lowest score, [S, Q]; ties are kept evenly.
 
     Source: Malinin et al. 2021, "Shifts: a dataset of real distributional shift across multiple
-    large-scale tasks", sec. 3, here of the mean of those retained.
+    large-scale tasks", sec. 3; here the mean over those retained.
 
     Args:
-        score: What windows are kept by, [N].
-        error: What is averaged, [N], finite.
-        weights: How often each window counts, [S, N].
+        score: Score that windows are sorted by, [N].
+        error: Error, [N], finite.
+        weights: Weights of the windows, [S, N].
     """
     order = np.argsort(score, kind="stable")
     last = np.flatnonzero(np.append(np.diff(score[order]) > 0, True))
     counted = weights[:, order]
     weight = np.cumsum(counted, axis=1)[:, last]
     summed = np.cumsum(counted * error[order], axis=1)[:, last]
-    wanted = KEPT * weight[:, -1:]
+    wanted = KEPT_SHARES * weight[:, -1:]
     zero = np.zeros((len(weight), 1))
     x, y = np.concatenate([zero, weight], 1), np.concatenate([zero, summed], 1)
     return np.asarray(_interpolated(wanted, x, y) / wanted)
 
 
 def _interpolated(wanted: Floats, x: Floats, y: Floats) -> Floats:
-    """Values at `wanted` [S, Q] of the lines through points (x, y) [S, N], x rising from 0."""
+    """Linear interpolation of points (x, y) [S, N] at `wanted` [S, Q]; x rises from 0."""
     rows, top = np.arange(len(x))[:, None], x[:, -1:]
     # one search over all rows: each is scaled to its own unit interval
     flat = (x / top + 2 * rows).ravel()

@@ -1,4 +1,4 @@
-"""The detector of a run as the file beside the weights it belongs to."""
+"""Writes and reads the detector of a run, a file beside the weights it belongs to."""
 
 import hashlib
 import json
@@ -23,20 +23,20 @@ MAX_BYTES = 1 << 28
 FIT = "`trajflow fit RUN DATA ood` fits one"
 
 
-def stored(detector: Detector) -> bytes:
-    """A detector as the content of `FILE`."""
+def detector_bytes(detector: Detector) -> bytes:
+    """The content of a detector's file."""
     facts, arrays = detector.packed()
     text = json.dumps(facts, sort_keys=True)
     return save(arrays, {"trajflow": json.dumps([text, _digest(arrays, text)])})
 
 
 def read_detector(folder: Path, weights: bytes) -> Detector | None:
-    """The detector of a run folder; None if there is none for its weights.
+    """Read the detector of a run folder; None if there is none for its weights.
 
     Args:
         folder: The run folder; another path has no detector.
-        weights: Content of the weights file. A detector of other weights, or of an earlier
-            version, is ignored with a warning.
+        weights: Content of the weights file. A detector of other weights or of an earlier version
+            is ignored with a warning.
 
     Raises:
         RunError: The file is damaged.

@@ -1,4 +1,4 @@
-"""The ordinary windows of an OOD evaluation, and pools of others that corruptions borrow from."""
+"""The ordinary windows of an OOD evaluation, and pools of other windows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -11,33 +11,34 @@ from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
-from trajflow.ood.corruptions import Graded, World
+from trajflow.ood.corruptions import GradedCorruption, World
 from trajflow.ood.features import TrackSteps
+from trajflow.ood.report import OODTerms
 from trajflow.types import Batch, Ints
 
 BATCH = 256
+# Window lengths around the present; skipping frames needs the most, 3.
 REACH = 3
-"""Window lengths that ordinary windows bring around the present, for the farthest corruption."""
 MAX_POOLS = 6
+# Metres per second of a walking person. If the unit is not the metre, the 90th percentile of the
+# speed of training windows stands for it.
 WALKING = 1.3
-"""Metres per second of a person walking. Where the unit is no metre, the typical speed of the
-training tracks, which nine of ten windows do not exceed, stands for it."""
-TYPICAL = 0.9
-LOOK = 5000
-"""Training windows that the typical speed and the baseline detectors are fitted on."""
+TYPICAL_QUANTILE = 0.9
+# Training windows for the typical speed and for the baseline detectors.
+FIT_WINDOWS = 5000
 
 
 @dataclass(frozen=True)
 class OrdinaryWindows:
-    """Ordinary windows of a split, cut as a run was trained.
+    """Ordinary windows of a split, cut as for the training of a run.
 
     Attributes:
-        data: The tracks, windows reaching beyond themselves.
+        data: The tracks.
         split: "test" or "val".
-        batches: Ordinary windows, spread evenly over the split.
-        world: What corruptions may know.
+        batches: The windows, spread evenly over the split.
+        world: What corruptions need.
         seed: Seed of the corruptions.
-        notes: What a reader should know of the pools.
+        notes: Remarks on the pools for the reader of a report.
     """
 
     data: TrackData
@@ -52,26 +53,22 @@ class OrdinaryWindows:
         cls,
         store: Store,
         config: Config,
-        *,
-        split: str = "test",
-        windows: int = 600,
-        seed: int = 0,
+        terms: OODTerms,
         against: Store | None = None,
     ) -> "OrdinaryWindows":
-        """Cut a store.
+        """Cut the windows and pools of a store.
 
         Args:
             store: The tracks.
             config: Settings of the run.
-            split: "test" or "val".
-            windows: Targets, about; as many of each pool.
-            seed: Seed of the corruptions.
-            against: Other tracks, a pool of their own.
+            terms: Options of the evaluation: split, number of windows, and seed.
+            against: Other tracks, which become one more pool.
 
         Raises:
             DataError: The split is empty.
-            RunError: The other tracks have other coordinates.
+            RunError: The other tracks have another number of coordinates.
         """
+        split, windows = terms.split, terms.windows
         data = cut(store, config, reach=REACH, around=(split,))
         batches = tuple(data.validation(BATCH, windows, split))
         pools = {"crowd": joined(data.validation(BATCH, 4 * windows, split))}
@@ -81,10 +78,10 @@ class OrdinaryWindows:
         if against is not None:
             pools |= _against(against, store, config, windows)
             notes = tuple(_mismatch(against, store))
-        return cls(data, split, batches, World(metre_of(data), pools), seed, notes)
+        return cls(data, split, batches, World(metre_of(data), pools), terms.seed, notes)
 
-    def corrupted(self, graded: Graded) -> list[Batch]:
-        """The ordinary windows under a corruption, batch by batch; the same each time."""
+    def corrupted(self, graded: GradedCorruption) -> list[Batch]:
+        """The windows under a corruption, batch by batch; the same in each call."""
         name = crc32(graded.key.encode())
         batches = (
             graded.apply(batch, np.random.default_rng([self.seed, name, number]), self.world)
@@ -93,35 +90,35 @@ class OrdinaryWindows:
         return [next(batches)] if graded.corruption.pool else list(batches)
 
     def trained_on(self, pool: str) -> bool:
-        """Whether windows of the recordings of a pool were trained on."""
+        """Whether the run was trained on recordings of a pool."""
         if pool.startswith("against"):
             return False
         train = {scene for scenes in self.data.groups("train").values() for scene in scenes}
         return bool(train & set(self.world.pools[pool].scene.tolist()))
 
-    def spread(self, windows: int = LOOK, split: str = "train") -> Iterator[Batch]:
-        """Windows of another split, spread evenly."""
+    def spread(self, windows: int = FIT_WINDOWS, split: str = "train") -> Iterator[Batch]:
+        """Windows of another split, spread evenly over it."""
         return self.data.validation(BATCH, windows, split)
 
 
 def metre_of(data: TrackData) -> float:
-    """Length of a metre in the unit of the tracks, or what stands for it; see `WALKING`."""
+    """Length of a metre in the unit of the tracks; see `WALKING` for units other than the metre."""
     if data.store.unit == "m":
         return 1.0
-    pasts = [batch.past[batch.target] for batch in data.validation(BATCH, LOOK, "train")]
+    pasts = [batch.past[batch.target] for batch in data.validation(BATCH, FIT_WINDOWS, "train")]
     speeds = [TrackSteps.of(past, 1.0).speed for past in pasts]
-    typical = float(np.quantile(np.concatenate(speeds), TYPICAL))
+    typical = float(np.quantile(np.concatenate(speeds), TYPICAL_QUANTILE))
     return typical / (WALKING * data.store.dt) if typical > 0 else 1.0
 
 
 def cut(store: Store, config: Config, **changes: Any) -> TrackData:
-    """The splits of a store under the settings of a run, but for some changes."""
+    """The splits of a store with the settings of a run, except for `changes`."""
     settings = config.data.model_dump() | {"reach": 1} | changes
     return TrackData(store, **settings, order=config.train.seed)
 
 
 def joined(batches: Iterable[Batch]) -> Batch:
-    """Batches as one, padded to the largest crowd, without what lies around."""
+    """Concatenate batches, padded to the largest number of agents, without `around`."""
     kept = [replace(batch, around=None) for batch in batches]
     most = max(batch.target.shape[1] for batch in kept)
     padded = [_padded(batch, most - batch.target.shape[1]) for batch in kept]
@@ -144,7 +141,7 @@ def _padded(batch: Batch, more: int) -> Batch:
 
 
 def _places(store: Store, config: Config, split: str, windows: int) -> Iterator[tuple[str, Batch]]:
-    """Test splits of other folds, or training recordings that the split has not."""
+    """Test splits of other folds, or training recordings that are not in the split."""
     if config.data.fold is not None and store.folds:
         for fold in [name for name in store.folds if name != config.data.fold][:MAX_POOLS]:
             try:
@@ -165,7 +162,7 @@ def _places(store: Store, config: Config, split: str, windows: int) -> Iterator[
 
 
 def _types(data: TrackData, split: str, windows: int) -> dict[str, Batch]:
-    """Windows whose targets are of another type than most training rows."""
+    """Windows whose targets are not of the most frequent type."""
     if len(data.store.types) < 2:
         return {}
     tracks = data.store.tracks()
@@ -175,7 +172,7 @@ def _types(data: TrackData, split: str, windows: int) -> dict[str, Batch]:
 
 
 def _against(against: Store, store: Store, config: Config, windows: int) -> dict[str, Batch]:
-    """Windows of other tracks, each type of agent on its own where there are several."""
+    """Windows of other tracks, one pool for each type of agent if there are several."""
     if against.dims != store.dims:
         raise RunError(
             f"{against.path} has {against.dims} coordinates and the run {store.dims}; "

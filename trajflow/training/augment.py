@@ -27,6 +27,7 @@ class Augmentation:
         history_dropout: Share of the agents of which only the last steps, two at least, are seen.
         memory_dropout: Share of the agents that are shown nothing of what others did earlier; half
             of the others are shown a random part.
+        type_dropout: Share of the agents whose type is not told.
         position_noise: Largest deviation of noise on seen positions, in the unit of the tracks.
             Half of the scenes stay clean, each of the others has a level of its own: a model that
             knew one level only would forget what a clean past is worth.
@@ -41,6 +42,7 @@ class Augmentation:
     history_dropout: float = 0.0
     position_noise: float = 0.0
     memory_dropout: float = 0.0
+    type_dropout: float = 0.0
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> tuple[Batch, Floats]:
         """A changed batch, and seconds per step of each scene over what they were, [B]."""
@@ -63,6 +65,9 @@ class Augmentation:
             batch = _noisy(batch, rng, self.position_noise)
         if batch.memory is not None:
             batch = self._forgetful(batch, rng)
+        if batch.types is not None and self.type_dropout:
+            unknown = rng.random(batch.types.shape) < self.type_dropout
+            batch = replace(batch, types=np.where(unknown, "", batch.types))
         return batch, pace
 
     def _forgetful(self, batch: Batch, rng: np.random.Generator) -> Batch:

@@ -33,6 +33,8 @@ class TrainingProgress:
         best_step: The step that had it.
         seconds: Time spent.
         slowed: What the learning rate is multiplied with, below 1 after a loss was not finite.
+        total: Updates that the training makes, fewer than planned where time is short; 0: as the
+            settings say.
     """
 
     step: int = 0
@@ -40,6 +42,7 @@ class TrainingProgress:
     best_step: int = 0
     seconds: float = 0.0
     slowed: float = 1.0
+    total: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The progress as JSON values."""
@@ -54,7 +57,7 @@ class TrainingProgress:
         """
         best = values.pop("best")
         kept = cls(**values, best=math.inf if best is None else best)
-        kinds = {"step": int, "best_step": int}
+        kinds = {"step": int, "best_step": int, "total": int}
         for name, value in vars(kept).items():
             if type(value) is not kinds.get(name, float):
                 raise TypeError(f"{name} is {value!r}")

@@ -21,7 +21,7 @@ from trajflow.models.learned_samples import (
     samples_loss,
 )
 from trajflow.models.serialization import pack_samples
-from trajflow.models.tensors import memory_tensor, to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
@@ -149,7 +149,8 @@ class LearnedSamplesTrainer:
         with torch.no_grad():
             context, frame = self.model.context(past, target)
             memory = memory_tensor(batch.memory_window, centre, self.device)
-            reminded = self.model.with_memory(context, frame, memory)
+            types = type_tensor(batch.types, self.model.architecture.types, self.device)
+            reminded = self.model.with_types(self.model.with_memory(context, frame, memory), types)
         noise, log_weight = self.noises(context[target])
         samples = self.model.futures(reminded[target], frame.take(target), noise)
         return *sample_errors(samples, future[target]), log_weight

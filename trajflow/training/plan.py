@@ -1,8 +1,8 @@
-"""Settings that follow from the tracks, where the user has not set them: a fingerprint, then rules.
+"""Settings that the user leaves open, chosen from a fingerprint of the training tracks.
 
-The rules give the settings of the published pedestrian benchmark on its data
-(examples/benchmarks/pedestrians.toml), and were checked on storms, a robot and drone videos. They
-look at training rows only.
+On the data of the published pedestrian benchmark the rules give the settings of that benchmark
+(examples/benchmarks/pedestrians.toml). They were checked on storms, a robot and drone videos. Only
+training rows are looked at.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,58 +14,101 @@ from trajflow.config import Config, TrainConfig
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.splits import choose
 from trajflow.datasets.store import Store
+from trajflow.training.temper import TEMPERATURES
 from trajflow.types import Bools, Floats, Ints
 
-ROWS = 2_000_000
-"""Observations that a fingerprint looks at."""
-MOMENTS, SEED = 2000, 0
-"""Moments at which distances between agents are taken, and their lot."""
-HISTORY, HORIZON = 8, 12
+MAX_ROWS = 2_000_000
+"""Rows of the store that a fingerprint is computed from, at most."""
+MAX_MOMENTS = 2000
+"""Moments at which distances between agents are measured, at most; they are drawn at random."""
+MOMENTS_SEED = 0
+"""Seed of that draw."""
+HISTORY = 8
+"""Past steps, where tracks are long enough."""
+HORIZON = 12
+"""Future steps, where tracks are long enough."""
 LONG_ENOUGH = 0.5
-"""Share of the tracks, by number, that shall hold a window."""
-STANDING, FAST = 0.15, 0.9
-"""A step below this share of the speed that nine of ten steps do not exceed is none."""
-AHEAD = 4
-"""Steps over which speed is compared with itself."""
+"""Share of the tracks that must be long enough for one window."""
+FAST_QUANTILE = 0.9
+"""The typical speed of fast agents is this quantile of all step lengths."""
+STANDING = 0.15
+"""A step shorter than this share of the fast speed counts as standing still."""
+SPEED_STEPS = 4
+"""Steps over which mean speeds before and after a moment are compared."""
 PERSISTENT = 0.6
-"""Correlation of speeds above which the own speed says what comes."""
+"""Correlation of these speeds above which pasts are scaled by the agent's own speed."""
 ONE_SIDED = 0.1
-"""Mean of turns, or of changes of log speed, over their size, that shows a direction of time."""
-NEAR = 0.05
-"""Share of agents with a neighbor within reach below whom neighbors are not attended to."""
-BATCH, LR, UPDATES = 256, 0.002, 2000
-AGENTS = 1500
-"""Agents for which `UPDATES` suffice; four times as many take twice as long."""
-MOST_EPOCHS, MOST_UPDATES = 200, 8000
-VALIDATIONS, PATIENCE = 6, 4
-SAFE, MOST_VALIDATING, TEMPERING = 0.85, 0.4, 10
-"""Shares of a time limit that updates, and validations, are planned for; and validations that the
-choice of a temperature takes."""
-FEW_RECORDINGS, ROUGH = 10, 0.02
-"""Recordings below which, and roughness above which, pasts get much noise: the noise of their
-annotation is learned otherwise. Smooth tracks lose what matters by it."""
-SMALL, NARROW = 1000, 64
-"""Windows below which a network is narrow, and how narrow."""
+"""A mean turn (or change of log speed) above this share of its typical size shows a direction of
+time, so scenes are not played backwards."""
+MIN_NEAR = 0.05
+"""Share of agents with a neighbor within reach, below which the model ignores neighbors."""
+BATCH_SIZE = 256
+"""Target agents in a batch, where there are windows enough."""
+LR = 0.002
+"""Peak learning rate at that batch size; it falls with the root of smaller batches."""
+UPDATES = 2000
+"""Updates that suffice for `UPDATES_AGENTS` training agents."""
+UPDATES_AGENTS = 1500
+"""Training agents that `UPDATES` suffice for; four times as many need twice the updates."""
+MAX_UPDATES = 8000
+"""Updates that are planned at most."""
+MAX_EPOCHS = 200
+"""Epochs that are planned at most: small data sets are learned by heart sooner."""
+LONGER = 2.0
+"""A time limit that leaves room for it gets up to this many times the updates: on five of eight
+data sets the validation score was still falling after `UPDATES`."""
+VALIDATIONS = 12
+"""Validations of a training; more of them find better weights and end a training sooner."""
+MIN_BETWEEN = 50
+"""Updates between two validations at least, unless an epoch has fewer."""
+PATIENCE = 6
+"""Validations in a row without a better score that end a training: half of them."""
+TEMPERING = len(TEMPERATURES) + 1
+"""Validations that the choice of a temperature takes."""
+SAFETY = 0.9
+"""Share of the time left that is planned for: later updates may be slower than those measured."""
+MAX_VALIDATING = 0.4
+"""Share of a time limit that validations may take; beyond it they look at fewer windows."""
+FITS_SECONDS = 9.0
+"""Seconds for the calibration, the OOD detector and the baselines on one core, beside
+`FITS_VALIDATIONS`."""
+FITS_VALIDATIONS = 4
+"""Validations that take as long as the forecasts which calibration and OOD detector need."""
+MAX_FITTING = 0.25
+"""Share of a time limit that is reserved for these fits at most."""
+FEW_RECORDINGS = 10
+"""Training recordings below which pasts get much noise, because the model would learn their
+annotation error."""
+ROUGH = 0.02
+"""Change from one step to the next, as a share of the fast speed, below which tracks are smooth;
+noise would hide what smooth tracks tell."""
+FEW_WINDOWS = 1000
+"""Training windows below which the network is narrow."""
+NARROW = 64
+"""Width of a narrow network."""
+TYPE_AGENTS = 20
+"""Training agents of a type, from which a network can learn what is its own."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Training tracks in some numbers; lengths in the unit of the tracks, times in steps.
+    """Numbers that describe training tracks; lengths in the unit of the tracks, times in steps.
 
     Attributes:
         dt: Seconds per step.
         dims: Coordinates of a position.
         agents: Agents with training rows.
         recordings: Recordings with training rows.
-        lengths: Rows of stretches without a gap, at 10, 25, 50, 75 and 90 % of them.
+        lengths: Rows of stretches without a gap: their 10, 25, 50, 75 and 90 % quantiles.
         speed: Length of a step that nine of ten steps do not exceed.
         standing: Share of steps much shorter than that.
-        crowd: Agents at a moment, mean.
+        crowd: Mean number of agents at a moment.
         near: Share of agents who have another one as near as they move within a horizon.
-        roughness: Median change of a step to the next over `speed`.
+        roughness: Median change from a step to the next, as a share of `speed`.
         persistence: Correlation of the logs of mean speeds before and after a moment.
         chirality: Mean turn over mean size of a turn; 0 where left is as frequent as right.
         speeding: Mean change of log speed over its deviation; 0 where time has no direction.
+        types: Types of which there are 20 agents or more.
     """
 
     dt: float
@@ -81,15 +124,16 @@ class Fingerprint:
     persistence: float
     chirality: float
     speeding: float
+    types: int = 1
 
     @property
     def reversible(self) -> bool:
-        """Whether a scene played backwards, or in a mirror, looks like another scene."""
+        """Whether a scene that is mirrored or played backwards looks like any other scene."""
         return abs(self.chirality) < ONE_SIDED and abs(self.speeding) < ONE_SIDED
 
 
 def fingerprint(tracks: Tracks, own: Bools, horizon: int = HORIZON) -> Fingerprint:
-    """The fingerprint of the own rows of tracks.
+    """The fingerprint of some rows of tracks.
 
     Args:
         tracks: Where positions come from.
@@ -101,7 +145,7 @@ def fingerprint(tracks: Tracks, own: Bools, horizon: int = HORIZON) -> Fingerpri
     moved = np.diff(place, axis=0)
     size = np.where(follows, np.linalg.norm(moved, axis=1), np.nan)
     steps = size[follows]
-    speed = float(np.quantile(steps, FAST)) if len(steps) else 0.0
+    speed = float(np.quantile(steps, FAST_QUANTILE)) if len(steps) else 0.0
     slow = STANDING * speed
     now = tracks.scene[track] * (int(np.ptp(step)) + 1 if len(step) else 1) + step
     turn, change, persistence, bend = _motion(moved, size, slow)
@@ -121,6 +165,7 @@ def fingerprint(tracks: Tracks, own: Bools, horizon: int = HORIZON) -> Fingerpri
         persistence=persistence,
         chirality=turn,
         speeding=change,
+        types=int((np.bincount(tracks.kind[np.unique(track)], minlength=1) >= TYPE_AGENTS).sum()),
     )
 
 
@@ -143,11 +188,11 @@ def _motion(moved: Floats, size: Floats, slow: float) -> tuple[float, float, flo
     )
     turn = float(sine.mean() / (np.abs(sine).mean() + 1e-12)) if len(sine) else 0.0
     bend = float(np.median(np.linalg.norm(second - first, axis=1))) if len(sine) else 0.0
-    if len(size) < 2 * AHEAD + 1:
+    if len(size) < 2 * SPEED_STEPS + 1:
         return turn, 0.0, 0.0, bend
-    mean = np.lib.stride_tricks.sliding_window_view(size, AHEAD).mean(1)
-    before, after = mean[:-AHEAD], mean[AHEAD:]
-    whole = np.isfinite(before) & np.isfinite(after) & np.isfinite(size[AHEAD : len(mean)])
+    mean = np.lib.stride_tricks.sliding_window_view(size, SPEED_STEPS).mean(1)
+    before, after = mean[:-SPEED_STEPS], mean[SPEED_STEPS:]
+    whole = np.isfinite(before) & np.isfinite(after) & np.isfinite(size[SPEED_STEPS : len(mean)])
     floor = max(slow, 1e-12)
     before, after = np.log(before[whole] + floor), np.log(after[whole] + floor)
     if len(before) < 3 or before.std() < 1e-9 or after.std() < 1e-9:
@@ -161,7 +206,7 @@ def _near(now: Ints, place: Floats, reach: float) -> float:
     """Share of the agents, at some moments, who have another one within reach."""
     order = np.argsort(now, kind="stable")
     moments, first, count = np.unique(now[order], return_index=True, return_counts=True)
-    chosen = np.random.default_rng(SEED).permutation(len(moments))[:MOMENTS]
+    chosen = np.random.default_rng(MOMENTS_SEED).permutation(len(moments))[:MAX_MOMENTS]
     near = total = 0
     for number in chosen:
         here = place[order[first[number] : first[number] + min(count[number], 200)]]
@@ -177,8 +222,8 @@ def shape_of(lengths: Ints, history: int | None, horizon: int | None) -> tuple[i
 
     Args:
         lengths: Rows of each stretch, [N].
-        history: Past steps that the user wants; None if open.
-        horizon: Future steps that the user wants; None if open.
+        history: Past steps that the user has set; None: to be chosen.
+        horizon: Future steps that the user has set; None: to be chosen.
     """
     room = int(np.quantile(lengths, 1 - LONG_ENOUGH, method="lower")) if len(lengths) else 20
     if history is None and horizon is None:
@@ -199,11 +244,11 @@ class Choice:
     why: str
 
 
-def choices(print_: Fingerprint, windows: int, given: TrainConfig) -> list[Choice]:
+def choices(tracks: Fingerprint, windows: int, given: TrainConfig) -> list[Choice]:
     """The settings that suit tracks of a fingerprint.
 
     Args:
-        print_: The fingerprint.
+        tracks: The fingerprint.
         windows: Training windows.
         given: Settings of the training, of which those that are set are the user's.
     """
@@ -211,50 +256,60 @@ def choices(print_: Fingerprint, windows: int, given: TrainConfig) -> list[Choic
     batch = (
         given.batch_size
         if "batch_size" in fixed
-        else int(min(BATCH, max(32, 2 ** round(np.log2(max(windows, 1) / 10 + 1)))))
+        else int(min(BATCH_SIZE, max(32, 2 ** round(np.log2(max(windows, 1) / 10 + 1)))))
     )
     per_epoch = max(1, -(-windows // batch))
-    updates = UPDATES * min(4.0, max(1.0, (print_.agents / AGENTS) ** 0.5))
-    updates = min(MOST_UPDATES, MOST_EPOCHS * per_epoch, 500 * round(updates / 500))
+    updates = UPDATES * min(4.0, max(1.0, (tracks.agents / UPDATES_AGENTS) ** 0.5))
+    updates = min(MAX_UPDATES, MAX_EPOCHS * per_epoch, 500 * round(updates / 500))
     if given.updates is not None or "epochs" in fixed:
         updates = given.updates or given.epochs * per_epoch
-    every = float(f"{max(1.0, round(updates / VALIDATIONS / per_epoch)):g}")
-    many = f"{windows:,} windows of {print_.agents:,} agents"
-    persistent = print_.persistence >= PERSISTENT
-    near = f"{100 * print_.near:.0f} % of agents have one within a horizon's way"
-    alike = f"before and after a moment speeds correlate by {print_.persistence:.2f}"
+    size = f"{windows:,} windows of {tracks.agents:,} agents"
+    persistent = tracks.persistence >= PERSISTENT
+    near = f"{100 * tracks.near:.0f} % of agents have a neighbor closer than they move in a horizon"
+    alike = f"before and after a moment speeds correlate by {tracks.persistence:.2f}"
     result = [
         Choice("model.own_speed", persistent, alike),
-        Choice("model.social", print_.near >= NEAR, near),
-        Choice("model.width", NARROW if windows < SMALL else 128, many),
-        Choice("train.batch_size", batch, many),
-        Choice("train.lr", round(LR * (batch / BATCH) ** 0.5, 5), f"batches of {batch}"),
-        Choice("train.noise_samples", 2, "two noises a target, as in the benchmarks"),
-        Choice("train.updates", int(updates), f"{many}: {updates / per_epoch:.0f} epochs"),
-        Choice("train.validate_every", every, f"about {VALIDATIONS} validations"),
-        Choice("train.patience", PATIENCE, "ends where that many validations are no better"),
+        Choice("model.social", tracks.near >= MIN_NEAR, near),
+        Choice("model.width", NARROW if windows < FEW_WINDOWS else 128, size),
+        Choice("train.batch_size", batch, size),
+        Choice("train.lr", round(LR * (batch / BATCH_SIZE) ** 0.5, 5), f"batches of {batch}"),
+        Choice("train.noise_samples", 2, "as in the benchmarks"),
+        Choice("train.updates", int(updates), f"{size}: {updates / per_epoch:.0f} epochs"),
+        Choice(
+            "train.validate_every", _every(updates, per_epoch), f"about {VALIDATIONS} validations"
+        ),
+        Choice("train.patience", PATIENCE, f"ends after {PATIENCE} validations without a better"),
         Choice("samples.epochs", 5, "as in the benchmarks"),
     ]
-    side = f"turns {print_.chirality:+.2f}, speeding {print_.speeding:+.2f} of their size"
-    if print_.reversible and persistent:
-        noise = 0.3 if print_.recordings < FEW_RECORDINGS else 0.05
-        if print_.roughness < ROUGH:
-            noise = min(noise, round(2 * print_.roughness, 3))
+    if tracks.types > 1:
+        why = f"{tracks.types} types have {TYPE_AGENTS} agents or more"
+        result.append(Choice("model.types", True, why))
+    side = f"mean turn {tracks.chirality:+.2f} and change of speed {tracks.speeding:+.2f} of size"
+    if tracks.reversible and persistent:
+        noise = 0.3 if tracks.recordings < FEW_RECORDINGS else 0.05
+        if tracks.roughness < ROUGH:
+            noise = min(noise, round(2 * tracks.roughness, 3))
         result += [
             Choice("train.reverse_prob", 0.3, f"time has no direction: {side}"),
-            Choice("train.scale_jitter", 0.25, side),
-            Choice("data.reach", 2, "room for faster scenes"),
-            Choice("train.time_stretch", (0.77, 1.8), side),
-            Choice("model.condition_on_dt", True, "scenes of several speeds"),
+            Choice("train.scale_jitter", 0.25, f"time has no direction: {side}"),
+            Choice("data.reach", 2, "scenes are also played at other speeds"),
+            Choice("train.time_stretch", (0.77, 1.8), "scenes are also played at other speeds"),
+            Choice("model.condition_on_dt", True, "scenes are also played at other speeds"),
             Choice(
                 "train.position_noise",
                 noise,
-                f"{print_.recordings} recordings, steps change by {100 * print_.roughness:.1f} %",
+                f"{tracks.recordings} recordings, steps change by {100 * tracks.roughness:.1f} %",
             ),
         ]
-    elif abs(print_.chirality) >= ONE_SIDED:
-        result.append(Choice("train.mirror", False, f"left is not as right: {side}"))
+    elif abs(tracks.chirality) >= ONE_SIDED:
+        result.append(Choice("train.mirror", False, f"left differs from right: {side}"))
     return result
+
+
+def _every(updates: float, per_epoch: int) -> float:
+    """Epochs between two validations; a small part of one where an epoch is huge."""
+    between = max(updates / VALIDATIONS, min(per_epoch, MIN_BETWEEN))
+    return float(f"{between / per_epoch:.3g}")
 
 
 @dataclass(frozen=True)
@@ -262,7 +317,7 @@ class Plan:
     """Settings of a training and what they follow from.
 
     Attributes:
-        config: All settings; those that the user gave are as given.
+        config: All settings; those that the user gave are unchanged.
         chosen: Settings that were chosen here.
         fingerprint: What they follow from.
     """
@@ -287,9 +342,15 @@ class Plan:
         chosen = {one.name: {"value": one.value, "why": one.why} for one in self.chosen}
         return {"fingerprint": asdict(self.fingerprint), "chosen": chosen}
 
+    def changed(self, changes: list[Choice]) -> "Plan":
+        """The plan with other values of settings that were open to choice."""
+        names = {one.name for one in changes}
+        kept = tuple(one for one in self.chosen if one.name not in names)
+        return Plan(with_choices(self.config, tuple(changes)), (*kept, *changes), self.fingerprint)
+
 
 def plan_settings(config: Config, store: Store) -> Plan:
-    """Choose what the user has left open.
+    """Choose the settings that the user has left open.
 
     Args:
         config: Settings; what is set in them is what the user gave.
@@ -308,7 +369,7 @@ def plan_settings(config: Config, store: Store) -> Plan:
         data.validation,
         data.val_by,
     )
-    group = next(iter(store.parts(ROWS))) if store.rows > ROWS else None
+    group = next(iter(store.parts(MAX_ROWS))) if store.rows > MAX_ROWS else None
     tracks = store.tracks(group)
     own = rule.roles(tracks) == 0
     lengths = stretches(tracks.track[own], tracks.step[own])
@@ -340,7 +401,7 @@ def with_choices(config: Config, chosen: tuple[Choice, ...]) -> Config:
     """The settings with those that were chosen.
 
     Raises:
-        ConfigError: They do not go with those that are given.
+        ConfigError: They contradict settings that are given.
     """
     values = config.model_dump(exclude_unset=True)
     for one in chosen:
@@ -349,34 +410,48 @@ def with_choices(config: Config, chosen: tuple[Choice, ...]) -> Config:
     return Config.from_dict(values)
 
 
-def within(plan: Plan, limit: float, update: float, validation: float, per_epoch: int) -> Plan:
+def seconds_after(train: TrainConfig, validation: float) -> float:
+    """Seconds to keep for what follows the last update, where a time limit bounds a training.
+
+    That is a validation, the choice of a temperature, the calibration, the OOD detector and the
+    baselines.
+
+    Args:
+        train: Settings of the training.
+        validation: Seconds of a validation.
+    """
+    fits = FITS_SECONDS + FITS_VALIDATIONS * validation
+    if train.time_limit is not None:
+        fits = min(fits, MAX_FITTING * train.time_limit)
+    return (1 + TEMPERING * train.choose_temperature) * validation + fits
+
+
+def within(plan: Plan, left: float, update: float, validation: float, per_epoch: int) -> Plan:
     """The plan with as many updates, and as large validations, as a time limit allows.
 
     Args:
         plan: A plan whose number of updates is open to choice.
-        limit: Seconds.
+        left: Seconds that are left of the limit for everything from the first update on.
         update: Seconds of an update, measured.
         validation: Seconds of a validation, measured.
         per_epoch: Updates of an epoch.
     """
     train = plan.config.train
     count = VALIDATIONS + TEMPERING * train.choose_temperature
-    share = min(1.0, MOST_VALIDATING * limit / (count * validation + 1e-9))
-    updates = int((SAFE * limit - count * validation * share) / update)
-    if updates >= (train.updates or 0) and share == 1:
-        return plan
-    updates = max(1, min(updates, train.updates or updates))
-    why = f"{_time(limit)} at {update:.2g} s an update"
-    every = max(0.01, round(updates / VALIDATIONS / per_epoch, 2))
-    proposed = [Choice("train.updates", updates, why), Choice("train.validate_every", every, why)]
+    share = min(1.0, MAX_VALIDATING * left / (count * validation + 1e-9))
+    validating = validation * share
+    rest = SAFETY * left - (VALIDATIONS - 1) * validating - seconds_after(train, validating)
+    most = min(LONGER * (train.updates or 0), MAX_EPOCHS * per_epoch)
+    updates = max(1, int(min(rest / update, max(most, train.updates or 0))))
+    why = f"{_time(left)} left at {update:.2g} s an update; {updates / per_epoch:.3g} epochs"
+    changes = [Choice("train.updates", updates, why)]
+    names = {one.name for one in plan.chosen}
+    if "train.validate_every" in names:
+        changes.append(Choice("train.validate_every", _every(updates, per_epoch), why))
     if share < 1:
         windows = max(100, int(train.validation_windows * share))
-        proposed.append(Choice("train.validation_windows", windows, why))
-    names = {one.name for one in plan.chosen}
-    news = [c for c in proposed if c.name in names or c.name == "train.validation_windows"]
-    others = [one for one in plan.chosen if one.name not in {new.name for new in news}]
-    chosen = (*others, *news)
-    return Plan(with_choices(plan.config, tuple(news)), chosen, plan.fingerprint)
+        changes.append(Choice("train.validation_windows", windows, why))
+    return plan.changed(changes)
 
 
 def _time(seconds: float) -> str:

@@ -1,7 +1,9 @@
 """From settings and data to a trainer: the model, its normalizer, its objective, its folder."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +18,9 @@ from trajflow.models.serialization import MOST
 from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder
-from trajflow.training.checkpoint import Checkpoint
+from trajflow.training.checkpoint import Checkpoint, TrainingProgress
 from trajflow.training.events import Finished
+from trajflow.training.pretrained import load_weights
 from trajflow.training.reproducible import reproducible, reseed
 from trajflow.training.trainer import Trainer
 from trajflow.types import scene_centres
@@ -59,8 +62,8 @@ def objective_of(settings: FlowConfig) -> MeanFlowObjective:
     return preset.objective(times, settings.loss_power)
 
 
-def architecture_of(config: Config, dims: int) -> Architecture:
-    """The architecture that the settings describe, for tracks of D coordinates."""
+def architecture_of(config: Config, dims: int, types: Sequence[str] = ()) -> Architecture:
+    """The architecture that the settings describe, for tracks of D coordinates and agent types."""
     model = config.model
     return Architecture(
         history=config.data.history,
@@ -80,6 +83,7 @@ def architecture_of(config: Config, dims: int) -> Architecture:
         own_speed=model.own_speed,
         condition_on_dt=model.condition_on_dt,
         memory=model.memory,
+        types=tuple(types) if model.types else (),
     )
 
 
@@ -95,9 +99,14 @@ def new_model(config: Config, data: TrackData, dims: int) -> TrajectoryModel:
 
     with reproducible(config.train.threads, cpu):
         reseed(config.train.seed, cpu)
-        model = TrajectoryModel(architecture_of(config, dims))
+        model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
         model.fit_normalizer(scenes())
     return model
+
+
+def _types(config: Config, data: TrackData) -> Sequence[str]:
+    """Names of the agent types that the model distinguishes: those of the store, if several."""
+    return data.store.types if config.model.types and len(data.store.types) > 1 else ()
 
 
 def _check_data(config: Config, data: TrackData, dims: int) -> None:
@@ -129,6 +138,7 @@ def new_trainer(
     record: dict[str, Any],
     facts: dict[str, Any],
     device: torch.device,
+    init: str | Path | None = None,
 ) -> Trainer:
     """A trainer with a new model and a new run folder at `out`.
 
@@ -139,16 +149,22 @@ def new_trainer(
         record: What to store of the data the run is made from.
         facts: What a predictor must know and the weights carry: dims, dt, unit.
         device: Where to train.
+        init: A run whose weights the training starts from; None: seeded weights.
 
     Raises:
-        ConfigError: The horizon is too long for the memory.
+        ConfigError: The horizon is too long for the memory, or the network of `init` is another.
         DataError: There is too little to learn from, or nothing to validate on.
         RunError: The folder exists.
     """
     _check_data(config, data, facts["dims"])
     model = new_model(config, data, facts["dims"])
+    if init is not None:
+        record = record | {"init": load_weights(model, init)}
     folder = RunFolder.create(out, config, record | facts | {"trajflow": __version__})
-    return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
+    trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
+    if init is not None:  # a training killed before its first checkpoint must not start from seeds
+        Checkpoint.take(model, trainer.average, trainer.optimiser, TrainingProgress()).write(folder)
+    return trainer
 
 
 def resumed_trainer(
@@ -166,7 +182,7 @@ def resumed_trainer(
         for damage in folder.damages():
             raise RunError(damage)
         with reproducible(config.train.threads, device):
-            model = TrajectoryModel(architecture_of(config, dims))
+            model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
         return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
     if (folder.path / OLD).exists() and not Checkpoint.exists(folder):
         raise RunError(
@@ -176,7 +192,7 @@ def resumed_trainer(
     saved = Checkpoint.exists(folder)
     if saved:
         with reproducible(config.train.threads, device):
-            model = TrajectoryModel(architecture_of(config, dims))
+            model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
     else:
         model = new_model(config, data, dims)
     trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)

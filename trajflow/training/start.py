@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shlex
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -16,12 +19,14 @@ from trajflow.config import Config
 from trajflow.datasets.importing import import_tracks
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
-from trajflow.errors import ConfigError, DataError, RunError
+from trajflow.errors import ConfigError, DataError, RunError, TrajflowError
 from trajflow.models.tensors import device_of
 from trajflow.runs import CONFIG, RunFolder, facts_of, run_data, track_data
-from trajflow.training.plan import Plan, plan_settings, within
+from trajflow.training.plan import Plan, plan_settings, seconds_after, within
+from trajflow.training.pretrained import with_architecture_of
+from trajflow.training.race import SHARE, affordable, challengers, run_race
 from trajflow.training.setup import new_trainer, resumed_trainer
-from trajflow.training.trainer import TEMPERING, Trainer
+from trajflow.training.trainer import Trainer
 
 log = logging.getLogger("trajflow")
 
@@ -32,12 +37,19 @@ SPLITS = {
     "agent": "by agents",
 }
 """How a split was made, in words."""
+RACE_VALIDATIONS = 10
+"""Validations that a race takes beside its updates, about."""
 SAME = {"store": "tracks", "hash": "parts of the tracks"}
 """Facts of a run that its tracks must agree with, and what they are called."""
 
 
 def start_training(
-    data: str | Path, config: Config, out: str | Path | None = None, device: str = "auto"
+    data: str | Path,
+    config: Config,
+    out: str | Path | None = None,
+    device: str = "auto",
+    began: float | None = None,
+    init: str | Path | None = None,
 ) -> Trainer:
     """A trainer at its first step, with a new run folder.
 
@@ -46,34 +58,47 @@ def start_training(
         config: All settings; what is not set in them is chosen from the tracks, see `plan.py`.
         out: The run folder; None: runs/STORE-ENCODER-PRESET, or the first such name that is free.
         device: Where to train.
+        began: Reading of `time.monotonic` from which a time limit counts; None: now.
+        init: A run whose weights the training starts from, and whose network it has.
 
     Raises:
-        ConfigError: The settings do not fit the tracks.
+        ConfigError: The settings do not fit the tracks, or the network of `init`.
         RunError: There is something at `out`.
     """
+    began = time.monotonic() if began is None else began
     place, store = open_data(data)
+    if init is not None:
+        config = with_architecture_of(init, config)
     name = f"{place.stem}-{config.model.encoder}-{config.flow.preset}"
     path = free_path(Path("runs") / name) if out is None else Path(out)
-    plan, tracks = planned(config, store, device)
+    beside = path.with_name(f"{path.name}.race")
+    plan, tracks, outcome = planned(config, store, device, began, None if path.exists() else beside)
     description = tracks.describe()
-    record = description | {"plan": plan.to_dict()}
+    record = description | {"plan": plan.to_dict()} | ({"race": outcome} if outcome else {})
     trainer = new_trainer(
-        plan.config, tracks, str(path), record, facts_of(store), device_of(device)
+        plan.config, tracks, str(path), record, facts_of(store), device_of(device), init
     )
+    trainer.before = time.monotonic() - began
+    shutil.rmtree(beside, ignore_errors=True)
     log.info(split_line(description))
     for line in plan.lines():
         log.info(line)
+    if "skipped" in outcome:
+        log.info("no race between settings: %s", outcome["skipped"])
     log.info("run folder %s", path)
     return trainer
 
 
-def plan_training(data: str | Path, config: Config, device: str = "auto") -> dict[str, Any]:
+def plan_training(
+    data: str | Path, config: Config, device: str = "auto", init: str | Path | None = None
+) -> dict[str, Any]:
     """What `start_training` would do, and how long it would take here; nothing is written.
 
     Args:
         data: A store, or a table.
         config: All settings.
         device: Where to train.
+        init: A run whose weights the training would start from.
 
     Returns:
         "lines" that say the split and what was chosen; "plan", what was chosen, as values; "parts"
@@ -91,7 +116,9 @@ def plan_training(data: str | Path, config: Config, device: str = "auto") -> dic
             import_tracks("table", path, Path(folder) / "tracks.zarr")
             path = Path(folder) / "tracks.zarr"
         store = open_data(path)[1]
-        plan, tracks = planned(config, store, device)
+        if init is not None:
+            config = with_architecture_of(init, config)
+        plan, tracks, _ = planned(config, store, device)
         config, description = plan.config, tracks.describe()
         pace = measure(config, tracks, store, device)
         updates = config.train.updates or config.train.epochs * pace.per_epoch
@@ -110,19 +137,71 @@ def plan_training(data: str | Path, config: Config, device: str = "auto") -> dic
         }
 
 
-def planned(config: Config, store: Store, device: str = "auto") -> tuple[Plan, TrackData]:
+def planned(
+    config: Config,
+    store: Store,
+    device: str = "auto",
+    began: float | None = None,
+    race_folder: Path | None = None,
+) -> tuple[Plan, TrackData, dict[str, Any]]:
     """The settings with what the user left open chosen from the tracks, and the splits by them.
 
-    A time limit is turned into a number of updates, by timing some of them, unless epochs or
-    updates are given.
+    A race decides some of them where there is time for it. A time limit is turned into a number of
+    updates, by timing some of them, unless epochs or updates are given.
+
+    Args:
+        config: Settings; what is set in them is what the user gave.
+        store: The tracks.
+        device: Where to train.
+        began: Reading of `time.monotonic` from which a time limit counts; None: now.
+        race_folder: Where candidates of a race train; None: there is no race.
+
+    Returns:
+        The plan, the splits, and what came out of the race; empty without one.
     """
+    began = time.monotonic() if began is None else began
     plan = plan_settings(config, store)
-    tracks = track_data(store, plan.config)
-    limit = plan.config.train.time_limit
-    if limit is None or not any(one.name == "train.updates" for one in plan.chosen):
-        return plan, tracks
-    pace = measure(plan.config, tracks, store, device)
-    return within(plan, limit, pace.update, pace.validation, pace.per_epoch), tracks
+    tracks, limit = track_data(store, plan.config), plan.config.train.time_limit
+    pace = measure(plan.config, tracks, store, device) if limit is not None else None
+
+    def left() -> float:
+        return (limit or math.inf) - (time.monotonic() - began)
+
+    outcome: dict[str, Any] = {}
+    if race_folder is not None and config.train.race:
+        race = affordable(plan, _race_updates(plan, tracks, pace, left()))
+        if race is not None:
+            deadline = time.monotonic() + 1.5 * SHARE * left()
+            place = device_of(device)
+            raced, outcome = _raced(plan, race, tracks, store, race_folder, place, deadline)
+            if raced is not plan and pace is not None:
+                pace = measure(raced.config, tracks, store, device)
+            plan = raced
+        elif challengers(plan):
+            outcome = {"skipped": "it needs a longer --time-limit or more --updates"}
+    if pace is not None and any(one.name == "train.updates" for one in plan.chosen):
+        plan = within(plan, left(), pace.update, pace.validation, pace.per_epoch)
+    return plan, tracks, outcome
+
+
+def _race_updates(plan: Plan, tracks: TrackData, pace: Pace | None, left: float) -> float:
+    """Updates that a race may make, of all candidates together."""
+    train = plan.config.train
+    updates = SHARE * (train.updates or train.epochs * tracks.steps(train.batch_size))
+    if pace is None:
+        return updates
+    timed = (SHARE * left - RACE_VALIDATIONS * pace.validation) / pace.update
+    is_open = any(one.name == "train.updates" for one in plan.chosen)
+    return timed if is_open else min(timed, updates)
+
+
+def _raced(plan: Plan, *race: Any) -> tuple[Plan, dict[str, Any]]:
+    """The plan after a race; as it is where a candidate cannot be trained."""
+    try:
+        return run_race(plan, *race)
+    except TrajflowError as error:
+        log.warning("no race between settings: %s", error)
+        return plan, {"error": str(error)}
 
 
 @dataclass(frozen=True)
@@ -136,10 +215,10 @@ class Pace:
     device: str
 
     def seconds(self, config: Config, updates: int) -> float:
-        """What so many updates, their validations and the choice of a temperature will take."""
+        """What so many updates, their validations and what follows them will take."""
         every = max(1, round(config.train.validate_every * self.per_epoch))
-        count = -(-updates // every) + TEMPERING * config.train.choose_temperature
-        return updates * self.update + count * self.validation
+        validations = (-(-updates // every) - 1) * self.validation
+        return updates * self.update + validations + seconds_after(config.train, self.validation)
 
 
 def measure(config: Config, tracks: TrackData, store: Store, device: str) -> Pace:

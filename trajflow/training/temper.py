@@ -1,4 +1,4 @@
-"""How wide the noise of a trained model should be, as the validation split tells."""
+"""Chooses the deviation of the noise of a trained model on the validation split."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -14,6 +14,8 @@ STRETCH = 1.08
 """From one temperature to the next beyond the first ones."""
 TOLERANCE = 0.002
 """What a better spread may cost, as a share of the best energy score."""
+LEVEL = 0.9
+"""Level of the regions whose coverage counts beside the spread."""
 
 
 def tempered(
@@ -22,6 +24,7 @@ def tempered(
     samples: int,
     steps: int,
     seed: int,
+    more: Callable[[], bool] = lambda: True,
 ) -> tuple[float, dict[str, float]]:
     """The deviation of the noise that serves best, and the validation scores under it.
 
@@ -34,13 +37,17 @@ def tempered(
         samples: Draws of each agent.
         steps: Network evaluations per draw.
         seed: Seed of the draws.
+        more: Whether there is time to try another temperature; 1 is always tried.
     """
 
     def judged(temperature: float) -> dict[str, float]:
         return validate(model, batches(), samples, steps, seed, temperature)
 
-    result = {temperature: judged(temperature) for temperature in TEMPERATURES}
-    while (beyond := _beyond(result)) is not None:
+    result: dict[float, dict[str, float]] = {}
+    for temperature in sorted(TEMPERATURES, key=lambda one: abs(one - 1)):
+        if not result or more():
+            result[temperature] = judged(temperature)
+    while len(result) >= len(TEMPERATURES) and more() and (beyond := _beyond(result)) is not None:
         result[beyond] = judged(beyond)
     chosen = choose_temperature(result)
     return chosen, result[chosen]
@@ -66,9 +73,17 @@ def _beyond(scores: Mapping[float, Mapping[str, float]]) -> float | None:
 def choose_temperature(scores: Mapping[float, Mapping[str, float]]) -> float:
     """Of the temperatures whose energy score is as good as the best, that of the truest spread.
 
-    Samples of the truth's own distribution are as far from each other as from what happens. Of
-    those that are about as good a forecast, the one nearest to that is taken.
+    Samples of the truth's own distribution are as far from each other as from what happens, and
+    their regions of level 0.9 hold nine of ten truths. Of those that are about as good a forecast,
+    the one nearest to both is taken: where errors have heavy tails, the spread alone, which is a
+    mean, asks for less noise than the regions need. A step of temperature moves the spread about
+    twice as far as the coverage, so it counts half.
     """
-    limit = (1 + TOLERANCE) * min(scores["energy_score"] for scores in scores.values())
-    good = [t for t, scores in scores.items() if scores["energy_score"] <= limit]
-    return min(good, key=lambda t: abs(scores[t]["spread_ratio"] - 1))
+
+    def distance(temperature: float) -> float:
+        spread, coverage = (scores[temperature][key] for key in ("spread_ratio", "coverage_90"))
+        return abs(spread - 1) / 2 + abs(coverage - LEVEL)
+
+    limit = (1 + TOLERANCE) * min(one["energy_score"] for one in scores.values())
+    good = [t for t, one in scores.items() if one["energy_score"] <= limit]
+    return min(good, key=distance)

@@ -18,20 +18,25 @@ from trajflow.datasets.loader import TrackData
 from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
 from trajflow.models.serialization import pack, unpack
-from trajflow.models.tensors import memory_tensor, to_tensor
+from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
 from trajflow.training.checkpoint import Checkpoint, TrainingProgress
 from trajflow.training.divergence import SLOWED, Diverged, NotFinite
 from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
+from trajflow.training.plan import seconds_after
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
-from trajflow.training.temper import TEMPERATURES, at_bound, tempered
+from trajflow.training.temper import at_bound, tempered
 from trajflow.training.validation import validate
 from trajflow.types import Batch, scene_centres
 
-TEMPERING = len(TEMPERATURES)
-"""Validations that the choice of a temperature takes, or a few more."""
+OVERRUN = 1.1
+"""A time limit may be exceeded by a tenth: what would end later is left out."""
+SLOWER = 0.97
+"""Updates are replanned where fewer than this share of them fit the time limit."""
+MEASURED_WINDOWS = 500
+"""Windows of the validation that is timed where a time limit bounds the measuring too."""
 log = logging.getLogger("trajflow")
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
@@ -79,6 +84,7 @@ class Trainer:
             history_dropout=self.settings.history_dropout,
             position_noise=self.settings.position_noise * displacement_scale,
             memory_dropout=self.settings.memory_dropout,
+            type_dropout=self.settings.type_dropout if self.model.architecture.types else 0.0,
         )
         if config.model.memory:
             self.data.watch(config.model.memory, displacement_scale)
@@ -88,11 +94,12 @@ class Trainer:
             lr=self.settings.lr,
             betas=(0.9, 0.95),
         )
-        self.step, self.best, self.best_step, self.before = 0, math.inf, 0, 0.0
+        self.step, self.best, self.best_step = 0, math.inf, 0
+        self.before = 0.0  # seconds that count towards the time limit and are past
         if self.finished:
             self.step = self.finished.step
         self.slowed = 1.0
-        self._stopping, self._validated, self._validation_seconds = False, 0, 0.0
+        self._stopping, self._validated, self.validation_seconds = False, 0, 0.0
 
     @property
     def averaged(self) -> TrajectoryModel:
@@ -105,17 +112,25 @@ class Trainer:
         self._stopping = True
 
     def measure(self, updates: int = 10) -> tuple[float, float]:
-        """Seconds of an update and of a validation, from some of each; the weights are used up."""
+        """Seconds of an update and of a validation, from some of each; the weights are used up.
+
+        Under a time limit the validation is a small one, whose time is scaled up.
+        """
+        settings = self.settings
+        most = settings.validation_windows
+        windows = most if settings.time_limit is None else min(MEASURED_WINDOWS, most)
         try:
-            with reproducible(self.settings.threads, self.device):
+            with reproducible(settings.threads, self.device):
                 seconds = []
-                for batch in islice(self.data.training(self.settings.batch_size, 0), updates + 2):
+                for batch in islice(self.data.training(settings.batch_size, 0), updates + 2):
                     began = time.monotonic()
                     self._advance(batch)
                     seconds.append(time.monotonic() - began)
+                batches = list(self.data.validation(settings.batch_size, windows))
                 began, evaluations = time.monotonic(), self._evaluations()
-                validate(self.averaged, self._validation(), self.settings.samples, evaluations)
-                return float(np.mean(seconds[2:] or seconds)), time.monotonic() - began
+                validate(self.averaged, batches, settings.samples, evaluations)
+                scale = most / windows if sum(b.targets for b in batches) >= windows else 1.0
+                return float(np.mean(seconds[2:] or seconds)), scale * (time.monotonic() - began)
         finally:
             if self._lock:
                 self._lock.release()
@@ -133,6 +148,8 @@ class Trainer:
         progress = saved.progress
         self.step, self.best, self.best_step = progress.step, progress.best, progress.best_step
         self.before, self.slowed = progress.seconds, progress.slowed
+        if self.settings.time_limit is not None and progress.total:
+            self.total = min(self.total, progress.total)
 
     def run(self) -> Iterator[Event]:
         """Train to the end, or until `stop`; every event is also written to the folder.
@@ -143,6 +160,7 @@ class Trainer:
             StorageError: The folder cannot be written to; its last checkpoint is whole.
         """
         self._began = self._saved = time.monotonic()
+        self._first = self.step
         if self.finished:
             yield from (self._started(), self.finished)
             return
@@ -217,6 +235,7 @@ class Trainer:
         seconds = self._seconds()
         self._go_to(Checkpoint.read(self.folder))
         self.slowed, self.before, self._began = SLOWED, seconds, time.monotonic()
+        self._first = self.step
         return Returned(self.step, seconds, error.step, error.loss, self._rate())
 
     def _batches(self) -> Iterator[Batch]:
@@ -235,10 +254,38 @@ class Trainer:
         return self.step >= self.total or self._late() or self._stale()
 
     def _late(self) -> bool:
-        """Whether the time that is left is needed to validate and to choose the temperature."""
+        """Whether the time that is left is needed for what follows the last update."""
+        return self.settings.time_limit is not None and self.step > 0 and self._left() < 0
+
+    def _left(self) -> float:
+        """Seconds of the time limit that are left for updates."""
+        limit = self.settings.time_limit or math.inf
+        return limit - self._seconds() - seconds_after(self.settings, self.validation_seconds)
+
+    def has_time(self, seconds: float) -> bool:
+        """Whether what takes so many seconds ends within the time limit, or a tenth after it."""
         limit = self.settings.time_limit
-        rest = (1 + TEMPERING * self.settings.choose_temperature) * self._validation_seconds
-        return limit is not None and self.step > 0 and self._seconds() + rest > limit
+        if limit is None or self.finished:
+            return True
+        return self._seconds() + seconds <= OVERRUN * limit
+
+    def _keep_to_time(self) -> None:
+        """Make fewer updates where they are slower than planned.
+
+        The learning rate then still falls to zero within the time limit.
+        """
+        done = self.step - self._first
+        if self.settings.time_limit is None or done < 1 or self.step >= self.total:
+            return
+        pace = (time.monotonic() - self._began) / done
+        total = self.step + max(0, int(self._left() / pace))
+        if total < SLOWER * self.total:
+            log.info(
+                "updates are slower than planned: %d instead of %d fit the time limit",
+                total,
+                self.total,
+            )
+            self.total = max(self.step + 1, total)
 
     def _stale(self) -> bool:
         # Not in the first half: the score often gets better only as the learning rate falls.
@@ -275,6 +322,7 @@ class Trainer:
             dropout=self.settings.dropout,
             dt_ratio=torch.as_tensor(pace, dtype=torch.float32, device=self.device),
             memory=memory_tensor(batch.memory_window, centre, self.device),
+            types=type_tensor(batch.types, self.model.architecture.types, self.device),
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -310,12 +358,14 @@ class Trainer:
             self._evaluations(),
             settings.seed,
         )
-        self._validation_seconds, self._validated = time.monotonic() - began, self.step
+        self.validation_seconds, self._validated = time.monotonic() - began, self.step
+        self._keep_to_time()
         if not math.isfinite(scores["energy_score"]):
             raise NotFinite(scores["energy_score"], self.step)
-        best = scores["energy_score"] < self.best
+        score = scores[settings.selection_score]
+        best = score < self.best
         if best:
-            self.best, self.best_step = scores["energy_score"], self.step
+            self.best, self.best_step = score, self.step
             facts = self.facts | {"step": self.step, "validation": scores}
             self.folder.write(WEIGHTS, pack(self.averaged, facts))
         self._save()
@@ -337,13 +387,16 @@ class Trainer:
             settings.samples,
             self._evaluations(),
             settings.seed,
+            more=lambda: self.has_time(0),
         )
         chosen = {"temperature": temperature, "validation": scores}
         self.folder.write(WEIGHTS, pack(model, facts | chosen))
         return Tempered(self.step, self._seconds(), temperature, scores, at_bound(temperature))
 
     def _save(self) -> None:
-        far = TrainingProgress(self.step, self.best, self.best_step, self._seconds(), self.slowed)
+        far = TrainingProgress(
+            self.step, self.best, self.best_step, self._seconds(), self.slowed, self.total
+        )
         Checkpoint.take(self.model, self.average, self.optimiser, far).write(self.folder)
         self.folder.seal_events()
         self._saved = time.monotonic()

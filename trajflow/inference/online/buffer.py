@@ -1,4 +1,4 @@
-"""The last observations of each agent, checked, in arrays that never grow beyond their bounds."""
+"""A bounded buffer of the last observations of each agent."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from trajflow.text import safe
 
 Floats = NDArray[np.float64]
 
+# Most agents in one push, as in one scene of a forecast.
 MAX_IDS = 10_000
-"""Ids of one push: as many as a predictor takes in one scene."""
+# Ids are stored and printed, so their length is bounded.
 MAX_ID_LENGTH = 256
-"""Characters of an id, all texts and numbers in it together; ids are kept, and printed."""
+# Squares and differences of larger coordinates may overflow.
 MAX_COORDINATE = 1e100
-"""Largest coordinate: squares and differences of larger ones may not be finite."""
+# This many late pushes in a row never count as a clock that was set back.
 LATE_PUSHES = 3
-"""Late pushes in a row that are never taken for a clock that was set back."""
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What is known of A agents at one moment.
+    """The observations of A agents at one moment.
 
     Attributes:
         ids: The agents.
-        time: The present: the latest time that was pushed, seconds.
-        quiet: Seconds since a newer time than all before was pushed.
-        times: When each agent was observed, relative to the present, ascending along K; -inf
-            where there are fewer than K observations, [A, K].
-        positions: Where, [A, K, D].
+        time: The present, which is the latest pushed time, in seconds.
+        quiet: Seconds since a new latest time was pushed.
+        times: Times of the observations relative to the present, ascending along K; -inf if there
+            are fewer than K, [A, K].
+        positions: Positions, [A, K, D].
     """
 
     ids: tuple[Hashable, ...]
@@ -52,14 +52,13 @@ class Observations:
 
 
 class ObservationBuffer:
-    """The last K observations of up to N agents, each in the order of their times.
+    """The last K observations of up to N agents, sorted by time. Safe for several threads.
 
-    All but the latest observation of an agent keep a distance in time, so that K of them span the
-    past however often an agent is observed. Threads may push and read at the same time.
+    All but the latest observation of an agent keep a minimum distance in time, so that K
+    observations cover the past at any frame rate.
 
-    Late pushes are sorted in. Where pushes keep coming for a while and none is newer than the
-    present, the clock was set back, a simulation began again, or one time was far ahead by
-    mistake: all is forgotten.
+    Late pushes are sorted in. If all pushes are late for some time, the clock was set back, a
+    simulation was restarted, or one wrong time was far ahead; the buffer is then emptied.
     """
 
     def __init__(
@@ -71,15 +70,16 @@ class ObservationBuffer:
         rewind_after: float,
         clock: Callable[[], float],
     ) -> None:
-        """Take all memory.
+        """Allocate the buffer.
 
         Args:
             agents: Most agents, N; a new agent replaces the one not observed for longest.
-            observations: Observations kept of each, K.
+            observations: Observations stored for each agent, K.
             dims: Coordinates, D.
-            span: Seconds before the present that are kept.
-            rewind_after: Seconds without a newer time after which the clock counts as set back.
-            clock: Seconds that `rewind_after` is measured by.
+            span: Seconds before the present that are stored.
+            rewind_after: Seconds without a new latest time after which the clock counts as set
+                back.
+            clock: Returns the seconds that `rewind_after` is measured in.
         """
         self.span, self._spacing = span, span / (observations - 2)
         self._rewind_after, self._clock = rewind_after, clock
@@ -93,21 +93,19 @@ class ObservationBuffer:
 
     @property
     def now(self) -> float:
-        """The latest time that was pushed; -inf before the first."""
+        """The latest pushed time; -inf before the first push."""
         return self._now
 
     @property
     def dropped(self) -> dict[str, int]:
-        """What was dropped, counted, by reason."""
+        """Number of dropped observations by reason."""
         return dict(self._dropped)
 
     def push(self, time: Any, ids: Iterable[Hashable], positions: Any) -> None:
-        """Add where agents were at a time; positions [A, D].
-
-        An observation at the time of another one replaces it.
+        """Add positions [A, D] of agents at a time; one at the time of another replaces it.
 
         Raises:
-            TrajflowError: Time, ids or positions are not what they should be; nothing is added.
+            TrajflowError: Time, ids or positions are invalid; nothing is added.
         """
         moment, agents = checked_time(time), checked_ids(ids)
         points = checked_positions(positions, len(agents), self._positions.shape[-1])
@@ -126,14 +124,14 @@ class ObservationBuffer:
             self._forget(oldest)
 
     def read(self, within: float, ids: Sequence[Hashable] | None) -> tuple[Observations, int]:
-        """The agents observed lately, and how many of them were asked for: those come first.
+        """The agents observed recently, the requested ones first, and the number of requested ones.
 
         Args:
-            within: Seconds before the present that count as lately.
-            ids: Agents that are asked for; None: all, in the order in which they appeared.
+            within: Seconds before the present that count as recent.
+            ids: Requested agents; None: all, in the order of their first observation.
 
         Raises:
-            TrajflowError: Nothing was pushed yet, or an agent was not observed lately.
+            TrajflowError: Nothing was pushed yet, or a requested agent was not observed recently.
         """
         wanted = None if ids is None else checked_ids(ids)
         with self._lock:
@@ -155,12 +153,12 @@ class ObservationBuffer:
             return Observations(agents, self._now, quiet, times, positions), len(wanted)
 
     def reset(self) -> None:
-        """Forget all observations."""
+        """Drop all observations."""
         with self._lock:
             self._clear()
 
     def after_fork(self) -> None:
-        """Go on in a forked child: with what was pushed, unless a thread was about to push."""
+        """Make the buffer usable in a forked child; it is emptied if another thread was pushing."""
         if self._lock.locked():
             self._lock = threading.Lock()
             self.reset()
@@ -176,7 +174,7 @@ class ObservationBuffer:
         self._now, self._late_pushes, self._advanced = -math.inf, 0, self._clock()
 
     def _advance(self, time: float) -> None:
-        """Take a time for the present if it is newer, or if the clock was set back."""
+        """Move the present to a newer time, or back if the clock was set back."""
         if time > self._now:
             self._now, self._late_pushes, self._advanced = time, 0, self._clock()
             return
@@ -210,7 +208,7 @@ class ObservationBuffer:
         self._times[rows, -1], self._positions[rows, -1] = time, positions
 
     def _insert(self, row: int, time: float, position: Floats) -> None:
-        """Add an observation that is not newer than all others of its agent."""
+        """Add an observation older than the latest one of its agent."""
         times, positions = self._times[row], self._positions[row]
         place = int(np.searchsorted(times, time))
         if times[place] == time:
@@ -224,7 +222,7 @@ class ObservationBuffer:
             times[place - 1], positions[place - 1] = time, position
 
     def _free_row(self, time: float) -> int | None:
-        """A row for an agent first observed at a time; None where all others are newer."""
+        """A row for a new agent; None if all others were observed later than `time`."""
         if not self._free:
             self._dropped["crowded"] += 1
             oldest = int(self._times[:, -1].argmin())
@@ -234,7 +232,7 @@ class ObservationBuffer:
         return self._free.pop()
 
     def _forget(self, before: float) -> None:
-        """Drop the agents who were not observed since a time."""
+        """Drop agents that were last observed before a time."""
         for row in np.flatnonzero(self._used & (self._times[:, -1] < before)):
             self._drop(int(row))
 
@@ -246,10 +244,10 @@ class ObservationBuffer:
 
 
 def checked_time(time: Any) -> float:
-    """A time in seconds.
+    """Check a time in seconds.
 
     Raises:
-        TrajflowError: It is no finite number.
+        TrajflowError: It is not a finite number.
     """
     if np.ma.is_masked(time):
         raise TrajflowError("time is masked; push at a known time, or leave the push out")
@@ -265,11 +263,11 @@ def checked_time(time: Any) -> float:
 
 
 def checked_ids(ids: Iterable[Hashable]) -> list[Hashable]:
-    """Ids as plain Python values, each there once.
+    """Check ids, and convert them to plain Python values.
 
     Raises:
-        TrajflowError: They are no sequence, there are too many, one is of another type or too
-            long, or one is there twice.
+        TrajflowError: They are not a sequence, there are too many, one has an unsupported type or
+            is too long, or one is repeated.
     """
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise TrajflowError(f"ids must be a sequence of ids, got {_short(ids)}; write [...]")
@@ -283,10 +281,10 @@ def checked_ids(ids: Iterable[Hashable]) -> list[Hashable]:
 
 
 def _checked_id(agent: Any) -> Hashable:
-    """An id as a plain Python value, whose hash never changes and whose size is bounded.
+    """Convert an id to a plain Python value with a stable hash and a bounded size.
 
     Raises:
-        TrajflowError: It is of another type, too long, or not equal to itself.
+        TrajflowError: It has an unsupported type, is too long, or is NaN.
     """
     if type(agent) is str and len(agent) <= MAX_ID_LENGTH:  # most are, and each push holds many
         return agent
@@ -306,10 +304,10 @@ def _checked_id(agent: Any) -> Hashable:
 
 
 def _plain(agent: Any, depth: int = 3) -> tuple[Hashable, int]:
-    """An id without a class of its own, which may have a hash of its own, and its characters.
+    """An id as a built-in type, whose hash cannot be overridden, and its number of characters.
 
     Raises:
-        TypeError: It is of a type that ids cannot have.
+        TypeError: The type is not supported.
     """
     if isinstance(agent, np.generic) and not isinstance(agent, np.datetime64 | np.timedelta64):
         agent = agent.item()
@@ -328,13 +326,13 @@ def _plain(agent: Any, depth: int = 3) -> tuple[Hashable, int]:
     if isinstance(agent, UUID):
         return UUID(int=agent.int), 1
     if isinstance(agent, tuple) and depth and len(agent) <= MAX_ID_LENGTH:
-        parts = [_plain(one, depth - 1) for one in agent]
+        parts = [_plain(item, depth - 1) for item in agent]
         return tuple(part for part, _ in parts), sum(1 + size for _, size in parts)
     raise TypeError
 
 
 def _short(value: object) -> str:
-    """A value for an error: on one line, and cut."""
+    """A value on one line, shortened, for an error."""
     try:
         return safe(reprlib.repr(value))
     except ValueError:  # an integer of so many digits that Python will not write it
@@ -342,10 +340,10 @@ def _short(value: object) -> str:
 
 
 def checked_positions(positions: Any, agents: int, dims: int) -> Floats:
-    """Positions of so many agents, [A, D]; NaN where one is masked.
+    """Check positions of agents, [A, D]; NaN where masked.
 
     Raises:
-        TrajflowError: They have another shape, or are no real numbers.
+        TrajflowError: They have another shape, or are not real numbers.
     """
     array = real_numbers(positions, "positions")
     if array.shape != (agents, dims) and (agents or array.size):

@@ -1,4 +1,4 @@
-"""As many samples as there is time for, and no waiting for a call that takes longer."""
+"""Calls with as many samples as fit a deadline, without waiting for calls that take longer."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 Result = TypeVar("Result")
+# One slow call influences a second or two.
 RECENT_CALLS = 32
-"""Calls whose cost is remembered: one bad moment counts for a second or two."""
+# Share of the remaining time that a call is planned to take.
 USABLE_SHARE = 0.8
-"""Share of the remaining time that a call may be expected to take."""
+# Agents of the larger trial call.
 TRIAL_AGENTS = 24
-"""Agents of the larger trial call."""
+# Timed trial calls of each kind, after one untimed call that loads libraries.
 TRIALS = 3
-"""Calls that are timed of each kind, after one that is not: libraries load on it."""
+# Share of the deadline reserved for work after a call, at least a millisecond.
 RESERVE = 0.1
-"""Share of the deadline kept for what follows a call, a millisecond at least."""
+# Decay per call of the measured delay in waking up this thread.
 WAKE_DECAY = 0.98
-"""How fast a late wake-up of this thread is forgotten, per call."""
 
 
 @dataclass(frozen=True)
 class CallCost:
-    """Seconds of a call: a constant, and a share for each agent in the scene and each draw."""
+    """Cost of a call in seconds: a constant, plus a cost per agent in the scene and per draw."""
 
     constant: float
     agent: float
@@ -34,30 +34,29 @@ class CallCost:
 
     @classmethod
     def measure(cls, seconds: Callable[[int, int], float], samples: int) -> CallCost:
-        """The cost of calls, from three of them.
+        """Measure the cost with three kinds of calls.
 
         Args:
-            seconds: Duration of a call for so many agents with so many samples each.
+            seconds: Duration of a call for a number of agents and of samples.
             samples: Most samples S of an agent.
         """
-        one, many = seconds(1, 1), seconds(TRIAL_AGENTS, 1)
+        single, many = seconds(1, 1), seconds(TRIAL_AGENTS, 1)
         full = seconds(TRIAL_AGENTS, samples) if samples > 1 else many
         draw = max(full - many, 0.0) / (TRIAL_AGENTS * max(samples - 1, 1))
-        agent = max((many - one) / (TRIAL_AGENTS - 1) - draw, 0.0)
-        return cls(max(one - agent - draw, 1e-6), agent, max(draw, 1e-9))
+        agent = max((many - single) / (TRIAL_AGENTS - 1) - draw, 0.0)
+        return cls(max(single - agent - draw, 1e-6), agent, max(draw, 1e-9))
 
     def __call__(self, agents: int, draws: int) -> float:
-        """Seconds of a call with so many agents in the scene and draws in total."""
+        """Seconds of a call with this many agents in the scene and draws in total."""
         return self.constant + self.agent * agents + self.draw * draws
 
 
 class SampleBudget:
-    """How many samples fit into the remaining time, given what the last calls took.
+    """Plans how many samples fit the remaining time, from the durations of the last calls.
 
-    The slowest of the last calls counts: a deadline is about bad moments, not typical ones. Where
-    nothing would fit, that call is forgotten and one sample is tried all the same. After a call
-    that was not in time none is made for a while, twice as long after each such call in a row: a
-    machine that is too slow is not slowed further, and is tried again.
+    The slowest of the last calls counts, because a deadline must hold in the worst case. If nothing
+    fits, that call is forgotten and one sample is tried. After a late call no call is made for some
+    time, which doubles with each late call in a row, so that a slow machine is not slowed further.
     """
 
     def __init__(self, cost: CallCost) -> None:
@@ -67,23 +66,23 @@ class SampleBudget:
         self.lock = threading.Lock()
 
     def record(self, agents: int, draws: int, seconds: float) -> None:
-        """Take in what a call took."""
+        """Record the duration of a call."""
         with self.lock:
             self._slowdowns.append(seconds / self.cost(agents, draws))
 
     def finish(self, in_time: bool) -> None:
-        """Take in whether the last call that was made was in time."""
+        """Record whether the last call met the deadline."""
         with self.lock:
             self._pause = 0 if in_time else self._next_pause
             self._next_pause = 1 if in_time else min(2 * self._next_pause, RECENT_CALLS)
 
     def samples(self, wanted: int, agents: int, targets: int, left: float) -> int:
-        """Samples of each target that fit, `wanted` at most; 0 where no call shall be made.
+        """Number of samples of each target that fit, at most `wanted`; 0 if no call should be made.
 
         Args:
-            wanted: Most samples of each.
+            wanted: Most samples of each target.
             agents: Agents in the scene.
-            targets: How many of them are forecast, one at least.
+            targets: Number of forecast agents, at least 1.
             left: Remaining seconds.
         """
         with self.lock:
@@ -99,19 +98,19 @@ class SampleBudget:
 
 
 class CallThread:
-    """Makes calls one after the other in a thread of its own, so that nobody has to wait for them.
+    """Runs calls in a thread of its own, so that the caller can stop waiting.
 
-    A call that was given up goes on to its end; the next one waits, or is given up too.
+    A call that timed out runs to its end; the next one waits for it, or times out too.
     """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "trajflow-online")
 
     def run(self, call: Callable[[], Result], timeout: float | None) -> Result | None:
-        """What a call returns; None where it takes longer than so many seconds, if any.
+        """The result of a call; None after a timeout in seconds (None: no timeout).
 
         Raises:
-            Exception: Whatever the call raises in time.
+            Exception: Whatever the call raises before the timeout.
         """
         future = self._pool.submit(call)
         try:
@@ -122,10 +121,7 @@ class CallThread:
 
 
 class DeadlineCaller:
-    """Makes calls with as many samples as there is time for.
-
-    Some calls are made at once: libraries load on the first, the others measure the cost.
-    """
+    """Makes calls with as many samples as fit the deadline. Trial calls measure the cost first."""
 
     def __init__(
         self,
@@ -137,10 +133,10 @@ class DeadlineCaller:
         """Measure the cost of calls.
 
         Args:
-            trial: Makes a call for so many agents with so many samples each.
+            trial: Makes a call for a number of agents and of samples.
             samples: Most samples S of an agent.
-            deadline: Seconds; None: calls take their time.
-            clock: Seconds that calls are measured by.
+            deadline: Seconds; None: no deadline.
+            clock: Returns the seconds that calls are measured in.
         """
         self.samples, self.deadline, self._clock = samples, deadline, clock
         self._thread = None if deadline is None else CallThread()
@@ -157,7 +153,7 @@ class DeadlineCaller:
         self._budget = SampleBudget(CallCost.measure(seconds, samples))
 
     def after_fork(self) -> None:
-        """Go on in a forked child, where only the thread that forked still runs."""
+        """Make it usable in a forked child, where only the forking thread still runs."""
         self._budget.lock = threading.Lock()
         # Also without a deadline: OpenMP waits for ever for the threads of the parent's thread.
         self._thread = CallThread()
@@ -165,13 +161,13 @@ class DeadlineCaller:
     def __call__(
         self, call: Callable[[int], Result], agents: int, targets: int, began: float
     ) -> Result | None:
-        """What `call(samples)` returns; None where there is no time for it.
+        """The result of `call(samples)`; None if there is no time for it.
 
         Args:
             call: Called with a number of samples.
-            agents: Agents in its scene.
-            targets: How many of them are forecast.
-            began: When the time to answer in began.
+            agents: Agents in the scene.
+            targets: Number of forecast agents.
+            began: Time at which the deadline began.
         """
         if self.deadline is None:
             return self._run(lambda: call(self.samples), None)

@@ -1,4 +1,4 @@
-"""Forecasts in a control loop: push observations as they come, ask for forecasts at any time."""
+"""Forecasts in a control loop: push observations at any time, request forecasts at any time."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Bools = NDArray[np.bool_]
 
 
 class ForecastModel(Protocol):
-    """What an `OnlinePredictor` needs: a `Predictor`, with torch or without, or one's own.
+    """The model of an `OnlinePredictor`: a `Predictor`, or an implementation of your own.
 
-    `predict` may be called from a thread other than the one that made the predictor, but never
-    from two at once where a deadline is set. It is given `dt` only where that is not `self.dt`.
+    `predict` may be called from another thread than the one that created it, but never from two
+    threads at once if a deadline is set. It gets `dt` only if that differs from `self.dt`.
     """
 
     @property
@@ -62,33 +62,33 @@ class ForecastModel(Protocol):
         dt: float | None = None,
         on_bad: Literal["raise", "quarantine"] = "raise",
     ) -> Forecast:
-        """Futures [S, A, F, D] of pasts [A, T, D] among neighbors [N, T, D].
+        """Futures [S, A, F, D] of pasts [A, T, D] with neighbors [N, T, D].
 
-        Steps that are not finite are missing; every agent was seen at one of its steps. Where
-        this raises a `TrajflowError` it is called again with `on_bad="quarantine"`: NaN for those
-        who cannot be forecast, who then go on at constant velocity.
+        Steps that are not finite were not observed; every agent has at least one observed step.
+        After a `TrajflowError` it is called again with `on_bad="quarantine"`: agents that cannot be
+        forecast get NaN, and then move at constant velocity.
         """
 
 
 @dataclass(frozen=True)
 class OnlineForecast:
-    """A forecast, and how far it can be relied on.
+    """A forecast, and how reliable it is.
 
     Attributes:
-        forecast: The futures of A agents, from `time` on. Its `faults` name what is wrong with an
-            agent that is quarantined.
-        ids: The agents, A of them.
-        time: The present: the latest time that was pushed, in seconds; nan before the first push.
-        seen: Past steps at which each agent was seen, [A].
-        age: Seconds since each agent was last seen, [A].
-        constant_velocity: Which agents are forecast without the network, [A]: all where there was
-            no time for it, else those that are quarantined or get nothing finite from it. They go
-            on at constant velocity, or stay where a jump leaves no velocity.
-        fallback: Whether there was no time for the network, for any agent.
-        fewer_samples: Whether there are fewer samples than asked for, to be in time.
-        late: Whether it came after the deadline all the same.
-        stale: Whether nothing newer was pushed for longer than allowed.
-        seconds: What it took.
+        forecast: The futures of A agents from `time` on. Its `faults` say what is wrong with
+            quarantined agents.
+        ids: The A agents.
+        time: The present, which is the latest pushed time, in seconds; NaN before the first push.
+        seen: Number of past steps at which each agent was observed, [A].
+        age: Seconds since each agent was last observed, [A].
+        constant_velocity: Agents that are not forecast by the network but at constant velocity,
+            [A]: all if there was no time, otherwise those that are quarantined or get no finite
+            forecast. Agents with a jump in their past stay where they are.
+        fallback: Whether there was no time for the network.
+        fewer_samples: Whether samples were reduced to meet the deadline.
+        late: Whether the deadline was missed.
+        stale: Whether the latest push is older than allowed.
+        seconds: Duration of the call.
     """
 
     forecast: Forecast
@@ -105,12 +105,12 @@ class OnlineForecast:
 
 
 class OnlinePredictor:
-    """Forecasts from observations that come in irregularly, late, and with gaps.
+    """Forecasts from observations that arrive irregularly, late, and with gaps.
 
-    Threads may push and forecast at the same time. Memory is bounded and taken at the start: the
-    last observations of so many agents. A forked child goes on with what was pushed.
+    It is safe for several threads. Memory is bounded and allocated at the start. A forked child
+    continues with the observations pushed before.
 
-    Example:
+    Examples:
         >>> online = OnlinePredictor(predictor, deadline_ms=50)  # doctest: +SKIP
         >>> online.push(12.05, ["a", "b"], [[0.1, 2.0], [4.2, 1.1]])  # doctest: +SKIP
         >>> online.forecast().forecast.samples.shape  # doctest: +SKIP
@@ -135,36 +135,35 @@ class OnlinePredictor:
         watch: bool | Place = False,
         clock: Callable[[], float] = clocks.monotonic,
     ) -> None:
-        """Take memory, and run the network some times so that the first forecast is no slower.
+        """Allocate memory, and run the network a few times so that the first forecast is fast.
 
         Args:
-            predictor: What draws the futures.
-            dt: Seconds per step of pasts and forecasts; None: as the predictor was trained.
-                Others need a model trained for several.
+            predictor: The model.
+            dt: Seconds per step of pasts and forecasts; None: as trained. Other values need a model
+                trained on several frame intervals.
             samples: Futures of each agent, S.
-            seed: Equal seeds and observations give equal forecasts; None draws afresh.
-            deadline_ms: Milliseconds within which `forecast` shall answer: with fewer samples
-                rather than late, then without the network. None: it takes its time.
+            seed: Equal seeds and observations give equal forecasts; None: random.
+            deadline_ms: Milliseconds within which `forecast` returns, first with fewer samples,
+                then without the network; None: no deadline.
             stale_after: Seconds without a newer push after which forecasts are marked as stale.
-            rewind_after: Seconds in which pushes come but none is newer than the present, after
-                which their clock counts as set back: all is forgotten and begins again.
-            max_gap: Longest time between two observations that is interpolated, the length of a
-                past at most; None: three steps.
-            forget_after: Seconds after which an agent that is not seen is forgotten, the length of
-                a past at most; None: that.
-            max_agents: Agents that are remembered at once.
-            max_observations: Observations that are kept of each, four for every step at least.
-                Where agents are seen so often that the past does not fit, it is thinned out.
-            max_distance: Distance from the center of all agents, in the predictor's unit, beyond
-                which an agent is quarantined: the network's precision is single.
-            watch: Whether what is pushed fills a place that the forecasts remember, `place`; the
-                predictor was trained with `model.memory`. A place that was watched before, as of
-                `Place.load`, is filled further. Memory grows with it up to its own bound.
-            clock: Seconds that deadlines and staleness are measured by.
+            rewind_after: Seconds of pushes that are all older than the present, after which the
+                clock counts as set back and all observations are dropped.
+            max_gap: Longest gap between two observations that is interpolated, in seconds, at most
+                the length of a past; None: three steps.
+            forget_after: Seconds without an observation after which an agent is dropped, at most
+                the length of a past; None: that length.
+            max_agents: Most agents in memory.
+            max_observations: Observations stored for each agent, at least four per step. Agents
+                observed more often are thinned out.
+            max_distance: Distance from the centre of all agents, in the predictor's unit, beyond
+                which an agent is quarantined, because the network computes in single precision.
+            watch: Whether pushed observations fill a place that forecasts use (`place`); the model
+                must be trained with `model.memory`. A `Place` is filled further. Its memory has its
+                own bound.
+            clock: Returns the seconds that deadlines and staleness are measured in.
 
         Raises:
-            ConfigError: A number is out of bounds, or the predictor does not know that `dt`, or
-                has no memory.
+            ConfigError: A number is out of bounds, or the model does not support `dt` or memory.
         """
         self.predictor, self.stale_after, self.max_distance = predictor, stale_after, max_distance
         self.dt = predictor.dt if dt is None else float(dt)
@@ -193,52 +192,51 @@ class OnlinePredictor:
 
     @property
     def place(self) -> Place | None:
-        """What was watched so far; None without `watch`. `place.save` keeps it."""
+        """The place filled so far; None without `watch`. Save it by `place.save`."""
         return None if self._watcher is None else self._watcher.place
 
     @property
     def dropped(self) -> dict[str, int]:
-        """What was dropped, counted.
+        """Counts of dropped observations and other events.
 
-        Observations that were `not_finite` (or masked), `too_large` to compute with, too `late` to
-        matter, or too `dense` to be kept; agents that found no room (`crowded`); how often the
-        clock was set back (`rewound`), and a forecast quarantined an agent (`quarantined`).
+        Observations that were `not_finite` (or masked), `too_large`, too `late`, or too `dense`;
+        agents without space (`crowded`); resets of the clock (`rewound`); and quarantined agents of
+        forecasts (`quarantined`).
         """
         return self._buffer.dropped | {"quarantined": self._quarantined}
 
     def push(self, time: float, ids: Sequence[Hashable], positions: ArrayLike) -> None:
-        """Add where agents were at a time.
+        """Add positions of agents at a time.
 
-        An observation may come late; it is sorted in. A position that is not finite, masked or
-        beyond +-1e100 is left out and counted in `dropped`. A push without agents moves the
-        present on.
+        Late observations are sorted in. Positions that are not finite, masked, or beyond +-1e100
+        are ignored and counted in `dropped`. A push without agents only moves the present.
 
         Args:
-            time: Seconds, on the clock of all pushes.
-            ids: Who was seen, each once: strings, numbers, UUIDs, or tuples of these, of 256
-                characters at most. An id is one agent for as long as it is remembered.
-            positions: Where, [A, D], in the predictor's unit.
+            time: Seconds; all pushes share one clock.
+            ids: Observed agents, each once: strings, numbers, UUIDs, or tuples of these, of at most
+                256 characters.
+            positions: Positions, [A, D], in the predictor's unit.
 
         Raises:
-            TrajflowError: Time, ids or positions are not what they should be; nothing was added.
+            TrajflowError: Time, ids or positions are invalid; nothing was added.
         """
         self._buffer.push(time, ids, positions)
         if self._watcher is not None:
             self._watcher.follow(self._buffer)
 
     def reset(self) -> None:
-        """Forget all that was pushed, as when a simulation begins again; `place` keeps it."""
+        """Drop all observations, as at the restart of a simulation; `place` is kept."""
         self._buffer.reset()
 
     def forecast(self, ids: Sequence[Hashable] | None = None) -> OnlineForecast:
-        """Futures from the last pushed time on.
+        """Forecast from the latest pushed time on.
 
         Args:
-            ids: Who is forecast, in this order, with all others as neighbors. None: all who were
-                seen lately, in the order in which they appeared, maybe nobody.
+            ids: Agents to forecast, in this order; the others are neighbors. None: all agents
+                observed recently, in the order of their first observation.
 
         Raises:
-            TrajflowError: Nothing was pushed yet, or an agent was not seen lately.
+            TrajflowError: Nothing was pushed yet, or an agent was not observed recently.
         """
         began = self._clock()
         observed, count = self._buffer.read(self.forget_after, ids)
@@ -274,17 +272,18 @@ class OnlinePredictor:
         began: float,
         moment: Moment | None,
     ) -> tuple[Forecast, Bools, bool]:
-        """Futures of the agents that come first.
+        """Forecast the first agents.
 
         Args:
             past: Pasts of these A agents and their neighbors, [N, T, D].
-            seen: Where these are finite, at one step of each agent at least, [N, T].
+            seen: Where they are finite, at least one step of each agent, [N, T].
             ids: The first A agents.
-            began: When the time to answer in began.
-            moment: What is remembered; None: nothing.
+            began: Time at which the deadline began.
+            moment: The place at the present; None: no memory.
 
         Returns:
-            The forecast; which agents the network has forecast, [A]; whether it had no time.
+            The forecast; which agents the network has forecast, [A]; whether there was no time for
+            it.
         """
         count, horizon = len(ids), self.predictor.horizon
         network, faults = np.zeros(count, bool), np.full(count, None, dtype=object)
@@ -297,8 +296,8 @@ class OnlinePredictor:
         targets = np.flatnonzero(usable[:count])
         drawn = None
         if len(targets):
-            some = tuple(ids[k] for k in targets)
-            predict = partial(self._predict, past[usable], some, moment=moment)
+            target_ids = tuple(ids[k] for k in targets)
+            predict = partial(self._predict, past[usable], target_ids, moment=moment)
             drawn = self._caller(predict, int(usable.sum()), len(targets), began)
         if drawn is not None:
             network[targets] = np.isfinite(drawn.samples).all((0, 2, 3))
@@ -323,7 +322,7 @@ class OnlinePredictor:
         samples: int,
         moment: Moment | None = None,
     ) -> Forecast:
-        """The network's futures of the agents that come first."""
+        """The network's futures of the first agents."""
         targets, neighbors = past[: len(ids)], past[len(ids) :]
         around = neighbors if len(neighbors) else None
         options: dict[str, Any] = {} if self.dt == self.predictor.dt else {"dt": self.dt}
@@ -331,7 +330,7 @@ class OnlinePredictor:
         try:
             return self.predictor.predict(targets, around, samples, self.seed, ids, **options)
         except TrajflowError:
-            # Only now: a model of one's own that refuses nobody need not know `on_bad`.
+            # `on_bad` is not passed before: a user's model that never raises need not support it.
             options["on_bad"] = "quarantine"
             return self.predictor.predict(targets, around, samples, self.seed, ids, **options)
 
@@ -349,12 +348,12 @@ class OnlinePredictor:
 
 
 def constant_velocity(past: Floats, horizon: int, still: Bools) -> Floats:
-    """Positions of the next F steps at the velocity between the last two steps seen, [A, F, D].
+    """Positions of the next F steps at the velocity of the last two observed steps, [A, F, D].
 
     Args:
-        past: Positions, each agent seen at one step at least, not finite where unseen, [A, T, D].
+        past: Positions, [A, T, D], not finite where not observed; each agent has an observed step.
         horizon: Number of steps F.
-        still: Agents that stay where they were last, as do those that were seen once, [A].
+        still: Agents that stay at their last position, [A]; those observed once stay too.
     """
     step, seen = np.arange(past.shape[1]), np.isfinite(past).all(-1)
     last = np.where(seen, step, -1).max(1, initial=-1)
@@ -368,12 +367,12 @@ def constant_velocity(past: Floats, horizon: int, still: Bools) -> Floats:
 
 
 def near_center(past: Floats, seen: Bools, distance: float) -> Bools:
-    """Which positions were seen within a distance of the scene's center, [A, T].
+    """Which observed positions are within a distance of the scene's centre, [A, T].
 
     Args:
         past: Positions, [A, T, D].
-        seen: Where they are finite, for each agent at one step at least, [A, T].
-        distance: Along any coordinate.
+        seen: Where they are finite, at least one step of each agent, [A, T].
+        distance: Largest distance along any coordinate.
     """
     positions = past[seen]
     if (positions.max(0) - positions.min(0) <= distance).all():
@@ -382,10 +381,10 @@ def near_center(past: Floats, seen: Bools, distance: float) -> Bools:
 
 
 def _place_for(predictor: ForecastModel, dt: float, watch: bool | Place) -> Place:
-    """The place that is watched, which the predictor can use.
+    """The place to fill, which the predictor must support.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: The predictor does not support it.
     """
     if not isinstance(predictor, Predictor):
         raise ConfigError("watch needs a trajflow.Predictor trained with model.memory")
@@ -398,14 +397,12 @@ def _place_for(predictor: ForecastModel, dt: float, watch: bool | Place) -> Plac
 
 
 def _check_above(**settings: float) -> None:
-    """Refuse settings that are not positive, by name."""
     for name, value in settings.items():
         if not value > 0:
             raise ConfigError(f"{name} must be above 0, got {value}")
 
 
 def _check_at_least(least: float, **settings: float) -> None:
-    """Refuse settings below a bound, by name."""
     for name, value in settings.items():
         if not value >= least:
             raise ConfigError(f"{name} must be at least {least:g}, got {value}")

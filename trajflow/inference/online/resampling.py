@@ -1,4 +1,4 @@
-"""Positions at even steps from observations at any times."""
+"""Resamples irregular observations at regular steps."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# Share of a step that rounding may take: times of millions of seconds have ten digits left.
 TOLERANCE = 1e-9
-"""Share of a step that rounding may take: times of millions of seconds end at the 10th digit."""
 
 
 def resample(times: Floats, positions: Floats, steps: int, dt: float, max_gap: float) -> Floats:
     """Positions at the last T steps up to time 0, [A, T, D]; NaN where unknown.
 
-    Between two observations agents move evenly, unless these are farther apart than `max_gap`.
-    A step that no two observations enclose takes the nearest observation within half a step,
-    extrapolated at the velocity to the next observation at least half a step beyond it, or
-    unchanged where there is none.
+    Positions between two observations are interpolated unless the gap exceeds `max_gap`. Other
+    steps take the nearest observation within half a step, extrapolated at the velocity to the next
+    observation at least half a step further away, or unchanged if there is none.
 
     Args:
-        times: Seconds of each observation relative to the present, ascending along K; -inf where
-            there are fewer than K, [A, K].
+        times: Times of observations relative to the present, ascending along K; -inf if there are
+            fewer than K, [A, K].
         positions: Observed positions, [A, K, D].
         steps: Number of steps T.
         dt: Seconds per step.
-        max_gap: Longest time between two observations that is interpolated, seconds.
+        max_gap: Longest gap that is interpolated, in seconds.
     """
     grid = -dt * np.arange(steps)[::-1]
     agent, last = np.arange(len(times))[:, None], times.shape[1] - 1
@@ -57,9 +56,9 @@ def _count_before(times: Floats, grid: Floats) -> Ints:
 
 
 def _beyond(times: Floats, index: Ints, backward: NDArray[np.bool_], dt: float) -> Ints:
-    """The next observation at least half a step away from one, [A, T].
+    """Index of the next observation at least half a step away from one, [A, T].
 
-    Looked for away from the step that is asked for: among earlier ones where `backward`.
+    Among earlier observations where `backward`, else among later ones.
     """
     last, distance = times.shape[1] - 1, dt * (0.5 - TOLERANCE)
     at = times[np.arange(len(times))[:, None], index]

@@ -1,4 +1,4 @@
-"""A place that is watched while forecasts are made: observations at any times, at even steps."""
+"""Fills a place from irregular observations while forecasts are made."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from trajflow.place import GAP, Moment, Place
 
 
 class Watcher:
-    """Fills a place from a buffer of observations, a step behind the present.
+    """Fills a place at regular steps from a buffer of observations, one step behind the present.
 
-    The step before the last full one is read off, so that most observations that come late, and
-    one on either side to interpolate between, are there.
+    The delay leaves time for late observations, and for an observation after the step to
+    interpolate to.
     """
 
     def __init__(self, place: Place, dt: float, max_gap: float) -> None:
-        """Watch.
+        """Watch a place.
 
         Args:
-            place: What is filled, at the scene "".
+            place: The place to fill, at the scene "".
             dt: Seconds per step.
-            max_gap: Longest time between two observations that is interpolated.
+            max_gap: Longest gap between two observations that is interpolated, in seconds.
         """
         self.place, self._dt, self._max_gap = place, dt, max_gap
         self._lock = threading.Lock()
         self._time, self._offset, self._next = -math.inf, 0, 0
 
     def follow(self, buffer: ObservationBuffer) -> None:
-        """Add the steps that have become known since the last call."""
+        """Add the steps that are complete since the last call."""
         with self._lock:
             if buffer.now == -math.inf:
                 return
@@ -55,12 +55,12 @@ class Watcher:
             return self.place.at("", self._step(time))
 
     def after_fork(self) -> None:
-        """Go on in a forked child."""
+        """Make it usable in a forked child."""
         self._lock = threading.Lock()
         self.place.after_fork()
 
     def _begin(self, time: float) -> None:
-        """Count steps on from the last one of the place where a clock begins or was set back."""
+        """Continue the steps of the place when a clock begins or was set back."""
         step, latest = math.floor(time / self._dt), self.place.latest()
         self._offset = max(0, latest + GAP + 2 - step) if len(self.place) else max(0, -step)
         self._next = step + self._offset

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.calibration import Calibration, understood
+from trajflow.calibration import Calibration, parse_calibration
 from trajflow.errors import RunError
 from trajflow.inference.base import DtRange, TrackFormat
 from trajflow.io import parse_bounded_json
@@ -110,7 +110,14 @@ class ModelSpec:
             dts = DtRange(dt, numbers["least_dt_ratio"] * dt, numbers["most_dt_ratio"] * dt)
             return cls(
                 TrackFormat(
-                    history, horizon, dims, unit, numbers["displacement_scale"], dts, memory
+                    history,
+                    horizon,
+                    dims,
+                    unit,
+                    numbers["displacement_scale"],
+                    dts,
+                    memory,
+                    neighbors=None if facts["joint"] else neighbors or 0,
                 ),
                 numbers["temperature"],
                 int(numbers["evaluations"]),
@@ -118,7 +125,7 @@ class ModelSpec:
                 facts["joint"],
                 tuple(learned),
                 numbers["golden"],
-                None if calibration is None else understood(calibration),
+                None if calibration is None else parse_calibration(calibration),
             )
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise RunError(f"what it says of itself cannot be used: {error!r}") from None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trajflow.errors import ConfigError, RunError
 from trajflow.forecast import LEARNED
 from trajflow.inference.base import Predictor
+from trajflow.inference.noise import normal, place_keys
 from trajflow.inference.onnx.artifact import (
     LARGEST,
     Artifact,
@@ -24,15 +25,14 @@ from trajflow.inference.onnx.padding import ROWS, Scenes, check_shape, cut, most
 from trajflow.inference.onnx.session import GraphSession, OutOfMemory
 from trajflow.io import read_whole
 from trajflow.ood.detector import Detector
-from trajflow.types import Bools, Floats
+from trajflow.types import Bools, Floats, Ints
 
 
 class OnnxPredictor(Predictor):
     """Draws futures from an exported model, in the world coordinates and unit of the pasts.
 
-    It answers as `trajflow.Predictor` does, with noise of its own: a seed stands for
-    `numpy.random.default_rng(seed).standard_normal((S, N, F * D), dtype=numpy.float32)`, the N
-    agents that are forecast in the order of their scenes. From equal noise both draw the same.
+    It answers as the run that it was exported from does: equal seeds stand for equal noise, see
+    `trajflow.inference.noise`.
 
     Example:
         >>> from trajflow.inference.onnx.predictor import OnnxPredictor
@@ -235,9 +235,11 @@ model.onnx` makes one
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        shape = (samples, int(target.sum()), self.horizon * self.dims)
-        noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+        keys = place_keys(target) if keys is None else keys
+        noise = normal(seed, keys, samples, self.horizon * self.dims)
         futures, contexts = self._carry(past, target, noise, dt_ratio, memory)
         return futures, (contexts,)
 
@@ -262,6 +264,8 @@ model.onnx` makes one
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
+        keys: Ints | None = None,
     ) -> tuple[Floats, Floats]:
         """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
         (context,) = self._contexts(past, target, dt_ratio)

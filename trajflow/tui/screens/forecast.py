@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,14 +18,22 @@ from textual.containers import Container, Vertical
 from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 from textual.validation import Integer
-from textual.widgets import Input, Label, OptionList
+from textual.widgets import DataTable, Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from trajflow.browse.view import Floats, SamplingOptions, View
-from trajflow.errors import DataError
+from trajflow.errors import DataError, RunError, StorageError
 from trajflow.text import safe
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
+from trajflow.tui.bookmarks import (
+    MAX_NOTE,
+    BookmarkKey,
+    add_bookmark,
+    bookmark_key,
+    read_bookmarks,
+    remove_bookmark,
+)
 from trajflow.tui.engine import EngineDied, TaskFailed
 from trajflow.tui.export import file_stem, forecast_csv, png_of, write_new
 from trajflow.tui.library import runs_beside
@@ -33,7 +42,7 @@ from trajflow.tui.screens.edit_past import EditController, PastEdit
 from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
-from trajflow.tui.widgets.window_table import WindowTable
+from trajflow.tui.widgets.window_table import AgentTable, WindowTable
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
@@ -47,6 +56,7 @@ JUMPS = {
 SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SAMPLE_LAYERS = ("density", "paths", "none")
 BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
+BROWSING |= {"agents", "bookmark", "marked"}
 EDITING = {"edit_past", "drop", "end_edit"}
 BROWSE_KEYS: list[BindingType] = [
     Binding("right,l,n", "window(1)", "Next", id="forecast.next"),
@@ -71,6 +81,10 @@ BROWSE_KEYS: list[BindingType] = [
     Binding("right_square_bracket", "scene(1)", "Next scene", False, id="forecast.next_scene"),
     Binding("left_square_bracket", "scene(-1)", "Previous scene", False, id="forecast.scene"),
     Binding("W", "windows", "Windows", id="forecast.windows"),
+    Binding("T", "agents", "Agents", id="forecast.agents"),
+    Binding("B", "bookmark", "Bookmark, or remove it", show=False, id="forecast.bookmark"),
+    Binding("apostrophe", "marked(1)", "Next bookmark", show=False, id="forecast.next_mark"),
+    Binding("quotation_mark", "marked(-1)", "Previous bookmark", False, id="forecast.mark"),
     Binding("slash", "goto", "Go to a window", show=False, id="forecast.goto"),
 ]
 MAP_KEYS: list[BindingType] = [
@@ -135,9 +149,12 @@ class ForecastScreen(Screen[None]):
 
     DEFAULT_CSS = """
     ForecastScreen #stage { layout: horizontal; height: 1fr; }
-    ForecastScreen #windows { display: none; width: 42%; max-width: 66; height: 1fr; }
-    ForecastScreen.-windows #windows { display: block; border-right: solid $border; }
-    ForecastScreen.-narrow #windows {
+    ForecastScreen #tables { display: none; width: 42%; max-width: 66; height: 1fr; }
+    ForecastScreen.-windows #tables, ForecastScreen.-agents #tables {
+        display: block; border-right: solid $border;
+    }
+    ForecastScreen.-windows AgentTable, ForecastScreen.-agents WindowTable { display: none; }
+    ForecastScreen.-narrow #tables {
         width: 1fr; max-width: 100%; height: 10; border-right: none; border-bottom: solid $border;
     }
     ForecastScreen #stage MetricsPanel { width: 36; height: 1fr; border-left: solid $border; }
@@ -149,6 +166,7 @@ class ForecastScreen(Screen[None]):
     app = getters.app(TrajflowApp)
     scene = getters.query_one(SceneView)
     table = getters.query_one(WindowTable)
+    agent_table = getters.query_one(AgentTable)
     title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [*BROWSE_KEYS, *MAP_KEYS, *EDIT_KEYS]
 
@@ -182,8 +200,9 @@ class ForecastScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar(f"{self.run_folder.name}  {self.data.name}, {self.split}")
         with Container(id="stage"):
-            with Vertical(id="windows"):
+            with Vertical(id="tables"):
                 yield WindowTable()
+                yield AgentTable()
             yield SceneView()
             yield MetricsPanel()
         yield KeyFooter()
@@ -272,7 +291,10 @@ class ForecastScreen(Screen[None]):
             self.scene.select(self.agent)
         self.view, self.second = view, second
         self.scene.show(view, second)
+        self._fill_agents()
         self.show_facts()
+        if other:
+            self._show_bookmark()
 
     def show_facts(self) -> None:
         """Write the facts anew."""
@@ -284,6 +306,8 @@ class ForecastScreen(Screen[None]):
         """Let an agent stand out, or nobody."""
         self.agent = agent
         self.scene.select(agent)
+        if agent is not None and self.has_class("-agents"):
+            self.agent_table.choose(str(agent))
         self.show_facts()
 
     # Browsing
@@ -293,20 +317,33 @@ class ForecastScreen(Screen[None]):
 
     def action_windows(self) -> None:
         """Show the table of all windows beside the map, or hide it."""
-        if self.summary is None:
-            return
-        self.toggle_class("-windows")
-        if self.has_class("-windows"):
+        if self.summary is not None and self._toggle_table("-windows", self.table):
             self._fill_table()
-            self.table.focus()
             self._rank(["energy_score", *["ood_score"] * self.summary.detects])
-        else:
-            self.scene.focus()
 
-    def on_data_table_row_highlighted(self) -> None:
+    def action_agents(self) -> None:
+        """Show the table of all agents of the window beside the map, or hide it."""
+        if self._toggle_table("-agents", self.agent_table):
+            self._fill_agents()
+
+    def _toggle_table(self, name: str, table: WindowTable | AgentTable) -> bool:
+        """Show one of the tables and focus it, or hide it; whether it is shown."""
+        shown = not self.has_class(name)
+        self.remove_class("-windows", "-agents")
+        self.set_class(shown, name)
+        (table if shown else self.scene).focus()
+        return shown
+
+    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
+        if self.edit is not None:
+            return
+        if message.data_table is self.agent_table:
+            agent = self.agent_table.record
+            if self.has_class("-agents") and agent is not None and agent != self.agent:
+                self.select(agent)
+            return
         index = self.table.record
-        shown = self.has_class("-windows") and self.edit is None
-        if shown and index is not None and index != self.index:
+        if self.has_class("-windows") and index is not None and index != self.index:
             self._go(index)
 
     def on_data_table_row_selected(self) -> None:
@@ -316,6 +353,65 @@ class ForecastScreen(Screen[None]):
         if self.summary is not None and self.has_class("-windows"):
             self.table.show_windows(self.summary, self._scores)
             self.table.choose(str(self.index))
+
+    def _fill_agents(self) -> None:
+        if self.view is not None and self.has_class("-agents"):
+            self.agent_table.show_view(self.view)
+            if self.agent is not None:
+                self.agent_table.choose(str(self.agent))
+
+    def action_bookmark(self) -> None:
+        """Bookmark the window with a note, or remove its bookmark."""
+        if self.view is None:
+            return
+        key = bookmark_key(self.data, self.split, self.view)
+        try:
+            removed = remove_bookmark(self.run_folder, key)
+        except (RunError, StorageError) as error:
+            self.app.show_error(error)
+            return
+        if removed is None:
+            self.app.push_screen(NoteDialog(), partial(self._add_bookmark, key))
+        else:
+            self.app.show_message(f"bookmark removed: {safe(removed, 60) or 'no note'}")
+            self._show_bookmark()
+
+    def _add_bookmark(self, key: BookmarkKey, note: str | None) -> None:
+        if note is not None:
+            try:
+                add_bookmark(self.run_folder, key, note)
+            except (RunError, StorageError) as error:
+                self.app.show_error(error)
+            self._show_bookmark()
+
+    def action_marked(self, way: int) -> None:
+        """Go to the next or previous window with a bookmark, round the end."""
+        marks = sorted(
+            key.window - 1
+            for key in self._bookmarks()
+            if (key.data, key.split) == (self.data.name, self.split)
+        )
+        if not marks:
+            self.app.show_message("no bookmarks of this split; B sets one")
+            return
+        beyond = [mark for mark in marks[::way] if way * (mark - self.index) > 0]
+        self._go(beyond[0] if beyond else marks[::way][0])
+
+    def _bookmarks(self) -> dict[BookmarkKey, str]:
+        try:
+            return read_bookmarks(self.run_folder)
+        except RunError as error:
+            self.app.show_error(error)
+            return {}
+
+    def _show_bookmark(self) -> None:
+        """Write the note of the window's bookmark into the title."""
+        if self.view is not None:
+            note = self._bookmarks().get(bookmark_key(self.data, self.split, self.view))
+            if note is not None:
+                self.title_bar.state = f"bookmark: {note}" if note else "bookmark"
+            elif self.title_bar.state.startswith("bookmark"):
+                self.title_bar.state = ""
 
     def action_edge(self, last: int) -> None:
         self._go(last * 10**9)
@@ -555,6 +651,25 @@ class WindowDialog(ModalScreen[int | None]):
     def on_input_submitted(self, message: Input.Submitted) -> None:
         if message.validation_result is None or message.validation_result.is_valid:
             self.dismiss(int(message.value) - 1)
+
+
+class NoteDialog(ModalScreen[str | None]):
+    """Asks for the note of a bookmark, which may be empty."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel", id="note.cancel"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(classes="dialog")
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Label("bookmark: a note, Enter saves", markup=False)
+            yield Input(max_length=MAX_NOTE, placeholder="note, may be empty")
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        self.dismiss(message.value.strip())
 
 
 class CompareDialog(ModalScreen[str | None]):

@@ -191,7 +191,7 @@ class FactWriter:
     def _agents(self, most: int) -> list[Text]:
         """The agents that are forecast, one in a line."""
         targets = np.flatnonzero(self.view.target)
-        lines = [Text(f"  {'agent':9}{'minADE':>7}{'energy':>8}{'OOD':>7}", self.muted)]
+        lines = [Text(f"  {'agent':9}{'minADE':>7}{'energy':>8}{'OOD':>6}", self.muted)]
         lines += [self._agent_row(int(agent)) for agent in targets[: most - 2]]
         if len(targets) > most - 2:
             lines.append(Text(f"  and {len(targets) - most + 2} more", self.muted))
@@ -206,7 +206,7 @@ class FactWriter:
             value = view.metrics[name][agent] if name in view.metrics else np.nan
             line.append(f"{value:{wide}.2f}" if np.isfinite(value) else f"{'-':>{wide}}", style)
         score = np.nan if view.ood_score is None else view.ood_score[agent]
-        line.append(f"{score:7.2f}" if np.isfinite(score) else f"{'-':>7}", style)
+        line.append(f"{score:6.2f}" if np.isfinite(score) else f"{'-':>6}", style)
         return line.append("!" if score > THRESHOLD else " ")
 
     def _hue(self, agent: int) -> str:

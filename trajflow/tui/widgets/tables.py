@@ -19,7 +19,9 @@ Record = TypeVar("Record")
 Cell = str | tuple[str, str]
 """What is written, and the name of its colour in the theme or "bold"."""
 MAX_ROWS = 3000
-"""Rows that are shown at most: the first ones in their order, of those that the filter leaves."""
+"""Rows that are shown at most: the first ones in their order, of those that the filter leaves.
+
+The header of the first column then says of how many."""
 MAX_CELL = 80
 
 
@@ -86,6 +88,7 @@ class RecordTable(DataTable[Text], Generic[Record]):
         self._pinned, self._fitting = 0, tuple[TableColumn[Record], ...]()
         self._cells: list[list[Cell]] = []
         self._wanted: str | None = None
+        self._left = 0
 
     @property
     def record(self) -> Record | None:
@@ -168,6 +171,7 @@ class RecordTable(DataTable[Text], Generic[Record]):
             missing = [one for one in rest if _missing(column.value(one))]
             present.sort(key=column.value, reverse=column.down != self.reverse)
             rest = [*present, *missing]
+        self._left = self._pinned + len(rest)
         self.records = [*self._all[: self._pinned], *rest][:MAX_ROWS]
         old, self._cells = self._cells, [[c.cell(one) for c in fitting] for one in self.records]
         keys = [self._key(one) for one in self.records]
@@ -196,7 +200,9 @@ class RecordTable(DataTable[Text], Generic[Record]):
         for place, column in enumerate(self._fitting):
             down = column.down != self.reverse
             arrow = ("▼" if down else "▲") if column.name == self.order else ""
-            label = self._text((column.name + arrow, "bold"), column, place)
+            cut = place == 0 and self._left > MAX_ROWS
+            name = f"{MAX_ROWS} of {self._left}" if cut else column.name
+            label = self._text((name + arrow, "bold"), column, place)
             width = column.width + 1 + (spare if place == 0 else 0)
             self.add_column(label, width=width, key=column.name)
         for key, cells in zip(keys, self._cells, strict=True):

@@ -1,12 +1,15 @@
-"""The table of the windows of a split: what is in them and how well they are forecast."""
+"""Tables beside the map: the windows of a split, and the agents of one window."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from trajflow.browse.view import Floats
+import numpy as np
+
+from trajflow.browse.view import Floats, View
 from trajflow.tui.format import clock, number
+from trajflow.tui.render.scene import agent_letter
 from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
 
 if TYPE_CHECKING:
@@ -69,3 +72,65 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
     def _agents(self, index: int) -> int:
         assert self.summary is not None
         return int(self.summary.targets[index])
+
+
+class AgentTable(RecordTable[int]):
+    """All agents of a window by index: those that are forecast first, then their neighbors.
+
+    Attributes:
+        view: The window.
+    """
+
+    HELP = """\
+All agents of the window, with the scores of those that are forecast. An agent that is chosen here
+stands out on the map; `enter` goes to the map.
+"""
+
+    def __init__(self) -> None:
+        self.view: View | None = None
+        columns: list[TableColumn[int]] = [
+            TableColumn("agent", 14, self._letter_and_label, self._label, down=False),
+            TableColumn("OOD", 6, lambda agent: self._number("ood_score", agent), self._ood_score),
+            self._score_column("min_ade"),
+            self._score_column("energy_score"),
+            self._score_column("min_fde"),
+            TableColumn("type", 10, self._type, self._type, down=False),
+        ]
+        super().__init__(columns, str)
+
+    def show_view(self, view: View) -> None:
+        """Show the agents of a window."""
+        self.view = view
+        self.show(np.argsort(~view.target, kind="stable").tolist())
+
+    def _score_column(self, key: str) -> TableColumn[int]:
+        return TableColumn(
+            SCORES[key],
+            7,
+            lambda agent: self._number(key, agent),
+            lambda agent: self._score(key, agent),
+        )
+
+    def _score(self, key: str, agent: int) -> float:
+        assert self.view is not None
+        scores = self.view.ood_score if key == "ood_score" else self.view.metrics.get(key)
+        return float("nan") if scores is None else float(scores[agent])
+
+    def _ood_score(self, agent: int) -> float:
+        return self._score("ood_score", agent)
+
+    def _number(self, key: str, agent: int) -> str:
+        score = self._score(key, agent)
+        return number(score) if np.isfinite(score) else "-"
+
+    def _label(self, agent: int) -> str:
+        assert self.view is not None
+        return self.view.labels[agent]
+
+    def _letter_and_label(self, agent: int) -> str:
+        assert self.view is not None
+        return f"{agent_letter(self.view, agent)} {self._label(agent)}"
+
+    def _type(self, agent: int) -> str:
+        assert self.view is not None
+        return self.view.agent_types[agent]

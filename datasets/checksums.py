@@ -1,0 +1,272 @@
+"""Reads the files of a store; each is compared with its checksum before it is used.
+
+zarr returns fill values for a deleted chunk, accepts changed metadata and allocates whatever size a
+chunk claims. So a store contains the sha256 of each of its files, in the attributes of the subgroup
+`seal`, which other zarr readers ignore. Chunks are unpacked here from the bytes that were
+compared, into a buffer of bounded size. Anyone can write such checksums: they detect damage, not
+forgery.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajflow.datasets.schema import CHUNK, GROUP, Spec
+from trajflow.errors import DataError
+from trajflow.io import MAX_BYTES, parse_bounded_json
+from trajflow.remote import exists, is_remote, read_many, read_remote, sizes_in
+
+CHECKSUMS = "seal/zarr.json"
+MAX_NAME = 1000
+MAX_PACKED = 2 * CHUNK * 8  # Bytes of the file of a chunk; incompressible data grows a little
+_STORED = {"float64": "<f8", "int64": "<i8", "int8": "|i1"}
+
+Hint = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """The checksums of a store.
+
+    Attributes:
+        folder: The store.
+        files: sha256 of each file by its path inside the store.
+        fetched: Contents of files of a remote store that are read next.
+    """
+
+    folder: Path
+    files: Mapping[str, str]
+    fetched: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def read_from(cls, folder: Path) -> "Checksums":
+        """Read the checksums of a store; they must be complete and name files inside it."""
+        raw = read_file(folder / CHECKSUMS)
+        try:
+            files = parse_bounded_json(raw)["attributes"]["files"]
+            intact = raw == encode_checksums(files) and all(map(_is_inside, files))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            intact = False
+        if not intact:
+            raise damaged(folder / CHECKSUMS, "is not what was written")
+        return cls(folder, files)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file that exists."""
+        if is_remote(self.folder):
+            return {n: size for n, size in sizes_in(self.folder).items() if n in self.files}
+        result = {}
+        for name in self.files:
+            try:
+                result[name] = os.lstat(f"{self.folder}/{name}").st_size
+            except OSError:
+                continue
+        return result
+
+    def read(self, name: str, hint: str = "", most: int = MAX_BYTES) -> bytes:
+        """The bytes of one file, at most `most`, compared with its checksum.
+
+        `hint` describes the content of the file in errors.
+        """
+        try:
+            raw = self.fetched.pop(name, None) or read_file(self.folder / name, hint, most)
+        except DataError as error:
+            raise self._replaced() or error from None
+        if hashlib.sha256(raw).hexdigest() != self.files.get(name):
+            raise self.damaged(name, f"{hint}is not what was written")
+        return raw
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Get files of a remote store at the same time; `read` then has them."""
+        if is_remote(self.folder):
+            self.fetched.update(read_many(self.folder, list(dict.fromkeys(names))))
+
+    def damaged(self, name: str, what: str) -> DataError:
+        """The error for a damaged file, or for a store that was replaced meanwhile."""
+        return self._replaced() or damaged(self.folder / name, what)
+
+    def _replaced(self) -> DataError | None:
+        try:
+            replaced = not exists(self.folder) or Checksums.read_from(self.folder) != self
+        except DataError:
+            replaced = False
+        if not replaced:
+            return None
+        return DataError(f"{self.folder} was replaced while reading it; open it again")
+
+
+def encode_checksums(files: Mapping[str, str]) -> bytes:
+    """The content of the file of checksums, which includes its own."""
+    ordered = dict(sorted(files.items()))
+    digest = hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
+    attributes = {"sha256": digest, "files": ordered}
+    node = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    return json.dumps(node, indent=1).encode()
+
+
+def read_file(file: Path, hint: str = "", most: int = MAX_BYTES) -> bytes:
+    """The bytes of a regular file of bounded size; others could block or exhaust memory."""
+    try:
+        if is_remote(file):
+            raw = read_remote(file, most + 1)
+            if len(raw) > most:
+                raise damaged(file, f"{hint}is no plain file of a sane size")
+            return raw
+        result = file.lstat()
+        if not stat.S_ISREG(result.st_mode) or result.st_size > most:
+            raise damaged(file, f"{hint}is no plain file of a sane size")
+        with file.open("rb") as stream:
+            return stream.read(most)
+    except (FileNotFoundError, NotADirectoryError):
+        raise damaged(file, f"{hint}is missing") from None
+    except PermissionError:
+        raise DataError(f"{file} {hint}may not be read; ask for the right to read it") from None
+    except OSError as error:
+        raise damaged(file, f"{hint}cannot be read ({error.strerror})") from error
+
+
+def damaged(file: Path, what: str) -> DataError:
+    """The error for a damaged file of a store."""
+    return DataError(
+        f"damaged store: {file} {what}; restore it from a copy, import the data again or see what "
+        "`trajflow data check --repair` can save"
+    )
+
+
+def _is_inside(name: str) -> bool:
+    parts = name.split("/")
+    return len(name) <= MAX_NAME and "\0" not in name and not {"", ".", ".."} & set(parts)
+
+
+def check_array(checksums: Checksums, name: str, spec: Spec, rows: int) -> None:
+    """Check the type and length of an array and that all its chunks were written."""
+    file = f"{name}/{GROUP}"
+    raw = checksums.read(file)
+    try:
+        node = parse_bounded_json(raw)
+        keys = node["chunk_key_encoding"]
+        result = {
+            "shape": node["shape"],
+            "chunks": node["chunk_grid"]["configuration"]["chunk_shape"],
+            "dtype": node["data_type"],
+            "codecs": [codec["name"] for codec in node["codecs"]],
+            "order": node["codecs"][0].get("configuration", {}).get("endian", "little"),
+            "keys": (keys["name"], keys.get("configuration", {}).get("separator", "/")),
+        }
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise checksums.damaged(file, f"describes no array ({error})") from error
+    expected = {
+        "shape": [rows],
+        "chunks": [CHUNK],
+        "dtype": np.dtype(spec.dtype).name,
+        "codecs": ["bytes", "zstd"],
+        "order": "little",
+        "keys": ("default", "/"),
+    }
+    if result != expected:
+        raise checksums.damaged(file, f"describes another array: {result} instead of {expected}")
+    chunks = sum(other.startswith(f"{name}/c/") for other in checksums.files)
+    if chunks != -(-rows // CHUNK):
+        raise checksums.damaged(file, f"claims {rows} rows, but {chunks} chunks were written")
+
+
+def read_runs(
+    checksums: Checksums,
+    name: str,
+    spec: Spec,
+    runs: Sequence[tuple[int, int]],
+    hint: Hint = lambda _: "",
+) -> NDArray[Any]:
+    """Read runs of rows [first, last), increasing, of an array that `check_array` accepted, [N].
+
+    `hint` describes the content of a file in errors.
+    """
+    rows = np.empty(sum(last - first for first, last in runs), spec.dtype)
+    chunks = (range(first // CHUNK, -(-last // CHUNK)) for first, last in runs)
+    checksums.fetch(f"{name}/c/{index}" for part in chunks for index in part)
+    filled, loaded = 0, -1
+    for first, last in runs:
+        for index in range(first // CHUNK, -(-last // CHUNK)):
+            if index != loaded:
+                file = f"{name}/c/{index}"
+                raw = checksums.read(file, hint(file), MAX_PACKED)
+                try:
+                    chunk, loaded = unpack(raw, spec), index
+                except ValueError as error:
+                    raise checksums.damaged(file, f"{hint(file)}{error}") from error
+            part = chunk[max(first - index * CHUNK, 0) : last - index * CHUNK]
+            rows[filled : filled + len(part)] = part
+            filled += len(part)
+    return rows
+
+
+def unpack(raw: bytes, spec: Spec) -> NDArray[Any]:
+    """Decompress the values of a chunk, [N]; memory is bounded by the size of a chunk.
+
+    Raises:
+        ValueError: The bytes do not decompress to a chunk, or their checksum differs.
+    """
+    # Imported here: the terminal UI opens stores without reading their chunks.
+    import pyarrow as pa
+
+    try:
+        values = pa.Codec("zstd").decompress(raw, CHUNK * np.dtype(spec.dtype).itemsize)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"does not unpack to a chunk ({error})") from None
+    return np.frombuffer(values, spec.dtype)
+
+
+def table_names(checksums: Checksums) -> list[str]:
+    """Names of the tables of a store."""
+    depth = (file.split("/") for file in checksums.files)
+    return sorted({parts[0] for parts in depth if len(parts) == 3 and parts[2] == GROUP})
+
+
+def read_table(checksums: Checksums, table: str) -> dict[str, NDArray[Any]]:
+    """The columns of a table, [N] each, text as strings."""
+    file = f"{table}/{GROUP}"
+    rows = _describe(checksums, file)["attributes"].get("rows")
+    if type(rows) is not int or rows < 0:
+        raise checksums.damaged(file, "does not describe a table")
+    result = {}
+    for path in checksums.files:
+        parts = path.split("/")
+        if parts[0] == table and len(parts) == 3 and parts[2] == GROUP:
+            result[parts[1]] = _read_column(checksums, f"{table}/{parts[1]}", rows)
+    return result
+
+
+def _read_column(checksums: Checksums, name: str, rows: int) -> NDArray[Any]:
+    file = f"{name}/{GROUP}"
+    node = _describe(checksums, file)
+    spec = Spec(_STORED.get(str(node.get("data_type")), "none"), "row")
+    names = node["attributes"].get("names")
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if spec.dtype == "none" or not (names is None or texts):
+        raise checksums.damaged(file, "does not describe a column")
+    check_array(checksums, name, spec, rows)
+    values = read_runs(checksums, name, spec, [(0, rows)])
+    if names is None:
+        return values
+    if spec.dtype != "<i8" or not rows or values.min() < 0 or values.max() >= len(names):
+        raise checksums.damaged(file, "does not have a name for every code")
+    return np.asarray(np.array(names, object)[values])
+
+
+def _describe(checksums: Checksums, file: str) -> dict[str, Any]:
+    raw = checksums.read(file)
+    try:
+        node: dict[str, Any] = parse_bounded_json(raw)
+        if isinstance(node["attributes"], dict):
+            return node
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise checksums.damaged(file, "describes nothing")

@@ -1,0 +1,154 @@
+"""DuckDB for imports: connections, errors, and SQL and Python of values and names."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from trajflow.errors import DataError
+
+MAX_LINE = 1 << 17  # Bytes of a line of text
+MAX_NAME = 200
+_LIMITS = {
+    "memory_limit": "280MB",
+    "max_temp_directory_size": "1TB",
+    "threads": 1,
+    "enable_progress_bar": False,
+    "TimeZone": "UTC",
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+_WHOLE = re.compile(r"^([+-]?[0-9]+)\.0*$")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """An in-memory database with limits on memory and threads, and without extension downloads."""
+    db = duckdb.connect(":memory:")
+    for name, value in _LIMITS.items():
+        db.execute(f"set {name} = {value!r}")
+    return db
+
+
+@contextmanager
+def reading(file: Path, where: str = "") -> Iterator[None]:
+    """Translate DuckDB's errors about a file.
+
+    Raises:
+        DataError: The file has another encoding, a line that is too long or no table, or the
+            condition `where` fails.
+    """
+    with storage_errors():
+        try:
+            yield
+        except duckdb.Error as error:
+            if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
+                raise
+            text = str(error)
+            if where and isinstance(
+                error, (duckdb.ConversionException, duckdb.OutOfRangeException)
+            ):
+                raise DataError(
+                    f"--where {where!r} fails in {file}: {text.splitlines()[0][:200]}; compare "
+                    "texts with texts, or use try_cast(NAME as double)"
+                ) from None
+            line = re.search(r"Line: ([0-9]+)", text)
+            where = f" (line {line[1]})" if line else ""
+            if "unicode" in text or "encod" in text:
+                why = "no table in UTF-8 text; convert it or name its encoding"
+            elif "line size" in text.lower():
+                why = (
+                    f"no table: a line is longer than {MAX_LINE} bytes; is a quote left open there?"
+                )
+            else:
+                why = f"no table that can be read: {text.splitlines()[0][:200]}"
+            raise DataError(f"{file} is {why}{where}") from None
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Translate DuckDB's errors about disk and memory to OSError and DataError."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        if "No space" in str(error) or "temp_directory" in str(error):
+            raise OSError(28, "No space left on device") from error
+        raise DataError(
+            "the rows need more memory than an import takes; divide the file"
+        ) from error
+    except duckdb.IOException as error:
+        for number, words in ((28, "No space left"), (27, "File too large"), (30, "Read-only")):
+            if words in str(error):
+                raise OSError(number, words) from error
+        raise DataError(f"the rows cannot be read or sorted: {str(error)[:200]}") from error
+
+
+def check_expression(db: duckdb.DuckDBPyConnection, where: str) -> None:
+    """Refuse a condition that is not one expression of the columns of a row."""
+    trees = []
+    for query in (f"select {where}\n", f"select ({where}\n)"):
+        tree = json.loads(db.execute("select json_serialize_sql(?)", [query]).fetchall()[0][0])
+        if tree["error"]:
+            raise DataError(
+                f"--where {where!r} is no condition: {tree['error_message']}; write one as in "
+                "--where \"type = 'ship' and x > 0\""
+            )
+        trees.append(json.dumps(tree))
+    if any('"class": "SUBQUERY"' in tree for tree in trees):
+        raise DataError(f"--where {where!r} selects from a table; use the columns of a row only")
+
+
+def quoted(value: object) -> str:
+    """SQL: a text constant."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def real(value: float) -> str:
+    """SQL: a double constant, exact to the last bit; a plain 0.1 would be a decimal."""
+    return f"'{value!r}'::double"
+
+
+def number(column: str) -> str:
+    """SQL: a text as a finite decimal number, or NULL; a cast alone would accept 1_000."""
+    value = f"try_cast({column} as double)"
+    odd = f"contains({column}::varchar, '_') or contains({column}::varchar, '+-')"
+    return f"(case when isfinite({value}) and not ({odd}) then {value} end)"
+
+
+def label(column: str) -> str:
+    """SQL: `clean_label` of a column."""
+    text = f"coalesce({column}::varchar, '')"
+    trimmed = f"trim(left({text}, 1000), ' \t\n\v\f\r')"
+    whole = rf"regexp_replace({trimmed}, '^([+-]?[0-9]+)\.0*$', '\1')"
+    odd = rf"regexp_matches({text}, '^[\s\v]|[\s\v]$|\.0*$')"  # few are: the test is cheaper
+    return f"(case when {odd} then {whole} else {text} end)"
+
+
+def clean_label(text: str | None) -> str:
+    """A name without surrounding blanks; 7.0 becomes 7 and None becomes ''."""
+    return _WHOLE.sub(r"\1", (text or "")[:1000].strip(" \t\n\v\f\r"))
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a valid name of a scene, agent, type or split."""
+    return 0 < len(text) <= MAX_NAME and "\0" not in text
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A sort key that puts "video2" before "video10"."""
+    pieces = re.findall(r"[0-9]{1,18}|[^0-9]+", name)
+    return tuple((0, int(p), "") if p.isdigit() and p.isascii() else (1, 0, p) for p in pieces)
+
+
+def label_of(text: str) -> int | str:
+    """A label as an integer if it is the canonical text of one, otherwise unchanged."""
+    return int(text) if _INTEGER.fullmatch(text) else text
+
+
+def label_key(text: str) -> tuple[int, int, tuple[tuple[int, int, str], ...]]:
+    """A sort key of labels: numbers first, then texts in natural order."""
+    result = label_of(text)
+    return (0, result, ()) if isinstance(result, int) else (1, 0, natural(result))

@@ -1,0 +1,204 @@
+"""What the defaults reach: one training per data set, nothing tuned, beside every baseline.
+
+    python examples/benchmarks/defaults.py -o results --data DATA [--time-limit 10m] [--only pusht]
+
+DATA holds the research data that the repository does not carry (hurdat2.csv.gz, pusht.csv.gz,
+sdd_trajnet.csv.gz, ethucy_raw/). The crowd, the dynamical systems and the vehicles are generated.
+Each set is imported, trained with `trajflow train STORE --time-limit LIMIT` and its split, and
+evaluated on its test split with 20 plain draws. Selection and calibration see validation people
+only. A set that has its result already is not trained again, so the command goes on where it was
+stopped.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from commands import trajflow
+
+from trajflow.evaluation.comparison import evaluate_baselines
+
+LIMIT = "10m"
+SPEEDS = {"bus": 7.0, "car": 11.0, "cyclist": 4.5, "pedestrian": 1.4, "tram": 9.0, "truck": 8.0}
+"""Mean speed of each type of vehicle, metres per second."""
+VEHICLES, STEP = 900, 0.4
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set of the comparison.
+
+    Attributes:
+        make: Writes the store at a path from the folder of research data.
+        settings: What says which split is the test, as `--set` takes it.
+    """
+
+    make: Callable[[Path, Path], None]
+    settings: tuple[str, ...] = ()
+
+
+def imported(name: str, *options: str) -> Callable[[Path, Path], None]:
+    """A function that imports a file of the research data."""
+    return lambda data, store: print(
+        trajflow("data", "import", data / name, "-o", store, "-q", *options), end=""
+    )
+
+
+def generated(kind: str, *options: str) -> Callable[[Path, Path], None]:
+    """A function that generates a store."""
+    return lambda data, store: print(
+        trajflow("data", "make", kind, "-o", store, "-q", *options), end=""
+    )
+
+
+def vehicles(data: Path, store: Path) -> None:
+    """Six types of vehicles on four crossing routes in one recording, imported from a table."""
+    table = store.with_suffix(".csv")
+    vehicle_table(seed=0).to_csv(table, index=False)
+    trajflow("data", "import", table, "-o", store, "-q", "--unit", "m")
+
+
+def vehicle_table(seed: int) -> pd.DataFrame:
+    """Rows agent, type, t, x, y. A route is an arc; a type keeps to its own side of the lane.
+
+    Speeds follow a mean-reverting walk around the mean of the type. Buses and trams halt at a stop
+    halfway.
+    """
+    rng = np.random.default_rng(seed)
+    types = sorted(SPEEDS)
+    tables = []
+    for agent in range(VEHICLES):
+        kind = types[rng.integers(len(types))]
+        angle = np.pi / 2 * rng.integers(4)
+        radius = rng.choice([60.0, 150.0, 1e5])
+        side = -2.0 + types.index(kind) * 1.2 + rng.normal(0, 0.25)
+        halt = 100.0 if kind in ("bus", "tram") else np.inf
+        wait, speed, along, arcs = rng.uniform(3, 9), SPEEDS[kind] * rng.normal(1, 0.12), 0.0, []
+        while along < 200 and len(arcs) < 200:
+            arcs.append(along)
+            speed += 0.15 * (SPEEDS[kind] - speed) + rng.normal(0, 0.06 * SPEEDS[kind])
+            braking = np.clip((halt - along) / 15, 0, 1) if along < halt else 1.0
+            if braking < 0.05 and wait > 0:
+                wait -= STEP
+                continue
+            along += max(speed * max(braking, 0.04), 0.0) * STEP
+        turn = np.array(arcs) / radius
+        bow = (radius - side) * np.stack([np.sin(turn), 1 - np.cos(turn)], -1)
+        lane = bow + np.array([-100.0, side])
+        rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        place = lane @ rotation + rng.normal(0, 0.03, lane.shape)
+        start = STEP * rng.integers(0, 9000)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "agent": f"v{agent}",
+                    "type": kind,
+                    "t": start + STEP * np.arange(len(place)),
+                    "x": place[:, 0],
+                    "y": place[:, 1],
+                }
+            )
+        )
+    return pd.concat(tables).round(4)
+
+
+SETS = {
+    "hurdat2": DataSet(
+        imported("hurdat2.csv.gz", "--unit", "degree", "--columns", "split=split"),
+    ),
+    "pusht": DataSet(imported("pusht.csv.gz", "--unit", "px"), ("data.split=scene",)),
+    "sdd": DataSet(imported("sdd_trajnet.csv.gz", "--unit", "px", "--speed-limit", "inf")),
+    "zara1": DataSet(imported("ethucy_raw"), ("data.fold=zara1",)),
+    "eth": DataSet(imported("ethucy_raw"), ("data.fold=eth",)),
+    "crowd": DataSet(generated("crowd")),
+    "ode": DataSet(generated("ode")),
+    "vehicles": DataSet(vehicles, ("data.split=agent",)),
+}
+
+
+def run_set(name: str, folder: Path, data: Path, limit: str) -> dict[str, Any]:
+    """Import, train and evaluate one set; the result is kept in the folder."""
+    result = folder / f"{name}.json"
+    if result.exists():
+        return dict(json.loads(result.read_text()))
+    store, run, which = folder / f"{name}.zarr", folder / f"{name}.run", SETS[name]
+    if not store.exists():
+        which.make(data, store)
+    settings = [word for setting in which.settings for word in ("--set", setting)]
+    began = time.monotonic()
+    unfinished = ["--resume"] if run.exists() else []
+    trajflow("train", store, "--out", run, "--time-limit", limit, *settings, *unfinished)
+    seconds = time.monotonic() - began
+    report = json.loads(trajflow("evaluate", run, store, "--no-baselines", "--json"))
+    baselines = evaluate_baselines(run, store)
+    scores = ("energy_score", "min_ade", "coverage_90", "spread_ratio")
+    kept = {
+        "set": name,
+        "unit": report["protocol"]["unit"],
+        "fingerprint": report["protocol"]["fingerprint"],
+        "windows": report["windows"],
+        "people": report["people"],
+        "seconds": seconds,
+        "interval": report["intervals"]["energy_score"],
+        "mean": {score: report["mean"][score] for score in scores},
+        "window_mean": {score: report["window_mean"][score] for score in scores},
+        "baselines": {
+            baseline: {
+                "mean": {score: other["mean"][score] for score in scores},
+                "window_mean": {score: other["window_mean"][score] for score in scores},
+            }
+            for baseline, other in baselines.items()
+        },
+    }
+    result.write_text(json.dumps(kept, indent=1))
+    return kept
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: energy score of the run and of the best baseline, per window and per recording."""
+    lines = [
+        "| set | windows (agents) | run | best baseline | gain by window | gain by recording "
+        "| coverage@90 | spread ratio |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        window, mean = result["window_mean"], result["mean"]
+        baselines = result["baselines"]
+        gain = {}
+        for kind, own in (("window_mean", window), ("mean", mean)):
+            best = min(baselines, key=lambda name: baselines[name][kind]["energy_score"])
+            least = baselines[best][kind]["energy_score"]
+            gain[kind] = (best, least, 100 * (1 - own["energy_score"] / least))
+        best, least, percent = gain["window_mean"]
+        lines.append(
+            f"| {result['set']} | {result['windows']} ({result['people']}) "
+            f"| {window['energy_score']:.4g} {result['unit']} | {best} {least:.4g} "
+            f"| {percent:+.1f} % | {gain['mean'][2]:+.1f} % "
+            f"| {100 * window['coverage_90']:.1f} % | {window['spread_ratio']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the sets one after the other and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of results")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the research data")
+    parser.add_argument("--time-limit", default=LIMIT)
+    parser.add_argument("--only", default=",".join(SETS), help="sets, separated by commas")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = []
+    for name in options.only.split(","):
+        results.append(run_set(name, options.out, options.data, options.time_limit))
+        print(table(results), flush=True)
+
+
+if __name__ == "__main__":
+    main()

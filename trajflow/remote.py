@@ -1,0 +1,203 @@
+"""Stores, runs, models and forecasts in object stores: s3://, gs://, memory:// and file:// names.
+
+Readers ask `located` for a path, which is a local `Path` or, for a URL, a `UPath` of the package
+universal-pathlib with the same methods. Whatever is made of several files is built locally and
+uploaded, the file that makes it whole last. A `Path` that was made of a URL has one
+slash where the URL has two; both are understood, so options of the command line may be paths.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+from trajflow.errors import DataError, MissingExtra
+
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+SCHEMES = ("file", "gs", "memory", "s3")
+PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
+MARKERS = ("zarr.json", "manifest.json")
+"""Files at the top of a folder that are uploaded last: without them a reader sees nothing."""
+
+AnyPath = str | PathLike[str]
+
+
+def url_of(path: AnyPath) -> str | None:
+    """The URL that a path stands for; None for an ordinary path.
+
+    Raises:
+        DataError: The scheme is not one that is read.
+    """
+    match = URL.fullmatch(str(path))
+    if match is None:
+        return None
+    scheme, rest = match[1].lower(), match[2]
+    if scheme not in SCHEMES:
+        raise DataError(
+            f"{scheme}://{rest}: {scheme}:// is not supported; give a local path, or "
+            f"{', '.join(f'{name}://' for name in SCHEMES)}"
+        )
+    return f"{scheme}:///{rest}" if scheme == "file" else f"{scheme}://{rest}"
+
+
+def located(path: AnyPath) -> Path:
+    """The local path, or the object with the methods of one, that a path or URL stands for.
+
+    Raises:
+        DataError: The scheme is not one that is read.
+        MissingExtra: The packages for object stores are not installed.
+    """
+    url = url_of(path)
+    if url is None:
+        return Path(path)
+    if url.startswith("file:"):
+        return Path(url.removeprefix("file://"))
+    scheme = url.partition(":")[0]
+    try:
+        from upath import UPath
+
+        place = UPath(url)
+        _ = place.fs
+    except ImportError:
+        package = PACKAGES.get(scheme, "universal-pathlib")
+        raise MissingExtra(f"{scheme}:// needs {package}: pip install 'trajflow[cloud]'") from None
+    return cast(Path, place)
+
+
+def is_remote(path: Path) -> bool:
+    """Whether a result of `located` is in an object store."""
+    return not isinstance(path, Path)
+
+
+@contextmanager
+def reaching(path: object) -> Iterator[None]:
+    """Inside, what an object store refuses becomes an error about this path.
+
+    Raises:
+        DataError: There is no such bucket, no right, no credentials, no network.
+    """
+    try:
+        yield
+    except (FileNotFoundError, MissingExtra, DataError):
+        raise
+    except Exception as error:  # botocore, aiohttp and gcsfs share no class
+        what = str(error).strip().split("\n")[0] or type(error).__name__
+        raise DataError(
+            f"{path} cannot be reached: {what}; look at the name, the credentials and the network"
+        ) from None
+
+
+def read_remote(file: Path, most: int) -> bytes:
+    """The first `most` bytes of an object, in one request."""
+    with reaching(file):
+        return cast(bytes, cast(Any, file).fs.cat_file(cast(Any, file).path, start=0, end=most))
+
+
+def read_many(folder: Path, names: list[str]) -> dict[str, bytes]:
+    """Contents of objects of a remote folder, fetched at the same time, without missing ones."""
+    place = cast(Any, folder)
+    paths = {f"{place.path.rstrip('/')}/{name}": name for name in names}
+    with reaching(folder):
+        found = place.fs.cat(list(paths), on_error="omit") if paths else {}
+    if isinstance(found, bytes):
+        return {names[0]: found}
+    return {paths[path]: content for path, content in _named(found, paths)}
+
+
+def _named(found: dict[str, bytes], paths: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Contents by the paths they were asked for; some file systems answer without a first slash."""
+    short = {path.lstrip("/"): path for path in paths}
+    for path, content in found.items():
+        yield short[path.lstrip("/")], content
+
+
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Bytes of each object below a remote folder, by its path inside."""
+    place = cast(Any, folder)
+    root = place.path.strip("/") + "/"
+    with reaching(folder):
+        found = place.fs.find(place.path, detail=True)
+    return {name.lstrip("/").removeprefix(root): int(one["size"]) for name, one in found.items()}
+
+
+def local_copy(path: AnyPath) -> Path:
+    """A run folder or a model file on this machine: the path itself, or a copy of a remote one.
+
+    The copy is removed when the process ends.
+
+    Raises:
+        DataError: There is nothing there, or it cannot be reached.
+    """
+    place = located(path)
+    if not is_remote(place):
+        return place
+    remote = cast(Any, place)
+    folder = tempfile.TemporaryDirectory(prefix="trajflow-")
+    atexit.register(folder.cleanup)
+    target = Path(folder.name) / (place.name or "copy")
+    with reaching(place):
+        if not remote.fs.exists(remote.path):
+            raise DataError(f"nothing at {place}; look at its name")
+        remote.fs.get(remote.path, str(target), recursive=bool(remote.fs.isdir(remote.path)))
+    return target
+
+
+@contextmanager
+def local_output(path: AnyPath) -> Iterator[Path]:
+    """A local file to write to, which is uploaded at the end if `path` is remote."""
+    place = located(path)
+    if not is_remote(place):
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="trajflow-") as folder:
+        target = Path(folder) / place.name
+        yield target
+        upload(target, place)
+
+
+def exists(place: Path) -> bool:
+    """Whether there is a file or a folder, local or remote."""
+    if not is_remote(place):
+        return os.path.lexists(place)
+    with reaching(place):
+        return bool(cast(Any, place).fs.exists(cast(Any, place).path))
+
+
+def upload(source: Path, place: Path) -> None:
+    """Put a file or a folder to a remote place, in place of what is there.
+
+    The file that makes a folder whole leaves first and comes last, so that a reader sees the old
+    folder, none, or the new one.
+    """
+    remote = cast(Any, place)
+    fs, root = remote.fs, remote.path.rstrip("/")
+    with reaching(place):
+        if source.is_file():
+            fs.put_file(str(source), root)
+            return
+        if fs.exists(root):
+            for name in MARKERS:
+                if fs.exists(f"{root}/{name}"):
+                    fs.rm_file(f"{root}/{name}")
+            fs.rm(root, recursive=True)
+        names = sorted(str(p.relative_to(source)) for p in source.rglob("*") if p.is_file())
+        last = [name for name in names if name in MARKERS]
+        for part in ([name for name in names if name not in last], last):
+            fs.put([str(source / name) for name in part], [f"{root}/{name}" for name in part])
+
+
+def refuse_url(path: object) -> None:
+    """Refuse to write to a URL where only local files are written.
+
+    Raises:
+        DataError: The path is a URL.
+    """
+    if (url := url_of(str(path))) is not None and not url.startswith("file:"):
+        raise DataError(f"{url} is in an object store; this is written to a local path only")
