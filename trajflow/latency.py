@@ -212,8 +212,8 @@ def measure_latency(
 
     Returns:
         One row for each case. `floor_ms` is the time of the call's matrix products alone, in
-        float32 (only if a torch model is timed); `x_floor` and `x_first` are ratios to it and to
-        the first row with as many agents.
+        float32 (only if a torch model is timed, and not for int8); `x_floor` and `x_first` are
+        ratios to it and to the first row with as many agents.
     """
     with _threads_restored(models):
         cases, floors = [], {}
@@ -232,7 +232,7 @@ def measure_latency(
         row = case.facts | own.to_dict()
         row["agents_per_s"] = 1e3 * count / row["p50_ms"]
         row["x_first"] = own.ratio(first.setdefault(count, own))
-        if count in floors:
+        if count in floors and row["precision"] == "fp32":
             row |= {"floor_ms": floors[count], "x_floor": row["p50_ms"] / floors[count]}
         rows.append(row)
     return rows
@@ -298,6 +298,7 @@ def products(call: Callable[[], object]) -> Counter[tuple[int, int, int, int]]:
                     return result
             return func(*args, **named)
 
+    call()  # the first call of a predictor also records its graph
     with Products(), torch.no_grad():  # type: ignore[no-untyped-call]
         call()
     return shapes

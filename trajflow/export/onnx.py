@@ -17,7 +17,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.export import Dim
 
 from trajflow.calibration import calibration_bytes
@@ -26,59 +26,17 @@ from trajflow.export.verify import check_sizes, random_inputs
 from trajflow.inference.onnx.artifact import FORMAT, Artifact, check_graph, sealed
 from trajflow.inference.onnx.session import GraphSession
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.models.frames import observed
-from trajflow.models.trajectory_model import TrajectoryModel
+from trajflow.models.sampler import Sampler
 
 Precision = Literal["fp32", "int8"]
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "int8": 0.25}
 """Share of the motion by which futures may differ between two machines, checked at every load."""
+LARGE = 64
+"""Least rows and columns of a matrix that int8 makes whole numbers."""
 EXTRA = (
     "export needs onnx, onnxscript and onnxruntime; install them with: pip install "
     "'trajflow[export]'"
 )
-
-
-class ForecastGraph(nn.Module):
-    """A model's forecast of the first agents of each scene, as one function of arrays."""
-
-    def __init__(self, model: TrajectoryModel, temperature: float, evaluations: int = 1) -> None:
-        """Wrap a model.
-
-        Args:
-            model: What draws.
-            temperature: Standard deviation that the noise is given.
-            evaluations: Network evaluations per draw.
-        """
-        super().__init__()
-        self.model, self.temperature, self.evaluations = model, temperature, evaluations
-
-    def forward(
-        self,
-        past: Tensor,
-        noise: Tensor,
-        dt_ratio: Tensor | None = None,
-        memory: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Futures [S, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
-
-        The contexts are those without memory.
-
-        Args:
-            past: World positions about a point near each scene, [B, A, T, D]; not finite where
-                unseen.
-            noise: Normal numbers of every sample of the first K agents of each scene,
-                [S, B, K, N] with N = F * D.
-            dt_ratio: Seconds per step over those of the training tracks, [B].
-            memory: What is remembered for the first K agents, [B, K, ..., T + F, D + 1]; not finite
-                where unknown.
-        """
-        context, frame = self.model.context(past, noise.shape[2], dt_ratio)
-        known = observed(past).any(-1)[:, : noise.shape[2]]
-        wide, reminded = noise * self.temperature, context
-        if memory is not None:
-            reminded = context + self.model.from_memory(context, frame, memory)
-        reminded = self.model.with_types(reminded, None)
-        return self.model.futures(reminded, frame, wide, self.evaluations, known), context
 
 
 def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
@@ -114,7 +72,7 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     Raises:
         MissingExtra: What writes ONNX is not installed.
     """
-    module = ForecastGraph(predictor.model, predictor.temperature, predictor.steps)
+    module = Sampler(predictor.model, predictor.temperature, predictor.steps)
     graph = _graph(
         module,
         random_inputs(predictor, (3, 19, 2, 4), seed=0),
@@ -253,8 +211,11 @@ def _graph(
 
 def _quantized(graph: bytes) -> bytes:
     """A graph whose products with constant matrices are of whole numbers."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    model = onnx.load_model_from_string(graph).graph
+    large = {one.name for one in model.initializer if min(one.dims, default=0) >= LARGE}
     with tempfile.TemporaryDirectory() as folder:
         whole, small = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         whole.write_bytes(graph)
@@ -262,6 +223,8 @@ def _quantized(graph: bytes) -> bytes:
             whole,
             small,
             op_types_to_quantize=["MatMul"],
+            # Small ones take no time, and noise and positions pass through some of them.
+            nodes_to_exclude=[one.name for one in model.node if not large & set(one.input)],
             per_channel=True,
             weight_type=QuantType.QInt8,
         )

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
-from trajflow.inference.inputs import PastShape
+from trajflow.inference.inputs import PastShape, plausible
 from trajflow.inference.noise import batch_keys
 from trajflow.ood.detector import Detector, OODScores
 from trajflow.place import Moment, Place
@@ -406,17 +406,19 @@ class Predictor(Described, ABC):
         """
         scenes = past.reshape(-1, *past.shape[-3:])
         scale = self.format.displacement_scale
+        around = shape.padded_neighbors(neighbors, len(scenes))
+        everyone = np.concatenate([scenes, around], 1)
+        shape.check_count(everyone.shape[1])
+        if not len(agents) and plausible(everyone, scale):
+            return everyone, np.full(scenes.shape[:2], None, object)
         faults = shape.faults(scenes, scale, agents)
-        around = shape.clean_neighbors(
-            neighbors, len(scenes), self.format.displacement_scale, strict
-        )
+        around = shape.clean_neighbors(around, scale, strict)
         bad = faults.astype(bool)
         if strict:
             shape.refuse(faults, agents)
         points = shape.points(scenes, "past")
         if bad.any():
             points = np.where(bad[..., None, None], np.nan, points)
-        shape.check_count(points.shape[1] + around.shape[1])
         return np.concatenate([points, around], 1), faults
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:

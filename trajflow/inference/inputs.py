@@ -93,19 +93,17 @@ class PastShape:
                 "forecast the others by on_bad='quarantine'"
             )
 
-    def clean_neighbors(self, neighbors: Any, scenes: int, scale: float, strict: bool) -> Floats:
+    def clean_neighbors(self, around: Floats, scale: float, strict: bool) -> Floats:
         """Neighbors [B, N, T, D] of `padded_neighbors`; those with a fault are refused or missing.
 
         Args:
-            neighbors: What was given.
-            scenes: How many scenes there are.
+            around: The neighbors.
             scale: Typical displacement per step.
             strict: Whether faults are refused.
 
         Raises:
-            TrajflowError: They do not fit, or there is a fault.
+            TrajflowError: There is a fault.
         """
-        around = self.padded_neighbors(neighbors, scenes)
         if plausible(around, scale):
             return around
         faults = faults_of(around, scale)
@@ -220,10 +218,13 @@ def _repeated(ids: Sequence[object]) -> list[int]:
 
 def plausible(points: Floats, scale: float) -> bool:
     """Whether nobody of pasts [B, A, T, D] can be at fault: all was seen, and nothing is far."""
-    if not points.size or not np.isfinite(points).all():
-        return not points.size
-    across = points.max((1, 2)) - points.min((1, 2))
-    return bool(across.max() <= min(FAR, STEP) * scale)
+    if not points.size:
+        return True
+    first = points[:, :1, :1]
+    if not np.isfinite(first).all():
+        return False
+    # Within half of it of the first means within it of each other. What is no number is not.
+    return bool(np.abs(points - first).max() <= min(FAR, STEP) / 2 * scale)
 
 
 def _name(faults: NDArray[np.object_], points: Floats, scale: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
 from trajflow.inference.choosing import Selection, chosen_futures, draws_of
 from trajflow.inference.noise import fresh, normal, place_keys, uniform
+from trajflow.inference.onnx.padding import ROWS, Scenes, most_at_once
 from trajflow.manifest import read_kept
 from trajflow.models.learned_samples import LearnedSamples
+from trajflow.models.sampler import Draw, Sampler, traced
 from trajflow.models.serialization import MOST, read_samples, unpack
 from trajflow.models.tensors import device_of, memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
@@ -56,10 +59,20 @@ class TorchPredictor(Predictor):
         self.model.to(self.device)
         for samples in self.sets.values():
             samples.to(self.device)
+        vars(self).pop("_sampler", None)  # it was recorded for the device before
         return self
 
     def _facts(self) -> dict[str, object]:
         return {**super()._facts(), "device": self.device}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the recorded sampler, which is made again where it is needed."""
+        return {name: value for name, value in vars(self).items() if name != "_sampler"}
+
+    @cached_property
+    def _sampler(self) -> Draw:
+        """The model folded for one scene at a time, made by the first forecast of one."""
+        return traced(Sampler(self.model, self.temperature).to(self.device), self.device)
 
     @classmethod
     def load(  # type: ignore[override]
@@ -160,14 +173,16 @@ class TorchPredictor(Predictor):
         types: NDArray[np.str_] | None = None,
         keys: Ints | None = None,
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        centre = scene_centres(past)
         keys = place_keys(target) if keys is None else keys
-        noise = torch.from_numpy(normal(seed, keys, samples, self.model.normalizer.size))
+        noise = normal(seed, keys, samples, self.model.normalizer.size)
+        if self._is_small(past, target, samples):
+            return self._draw_scene(past, target, noise, dt_ratio, memory, types)
+        centre = scene_centres(past)
         drawn, context = forecast_within(
             self.model,
             to_tensor(past, centre, self.device),
             torch.as_tensor(target, device=self.device),
-            noise.to(self.device),
+            torch.as_tensor(noise, device=self.device),
             self.steps,
             self._dt_ratios(dt_ratio, len(past)),
             self.temperature,
@@ -177,6 +192,44 @@ class TorchPredictor(Predictor):
         there = centre[np.nonzero(target)[0], None]
         futures = np.asarray(drawn.double().cpu().numpy() + there)
         return futures, (np.asarray(context.double().cpu().numpy()),)
+
+    def _is_small(self, past: Floats, target: NDArray[np.bool_], samples: int) -> bool:
+        """Whether this is one scene whose agents are computed at once, each drawn alone.
+
+        Of many scenes of different sizes the model itself computes only the agents that matter.
+        """
+        if len(past) != 1 or self.steps != 1 or self.model.architecture.joint:
+            return False
+        return 0 < int(target.sum()) <= most_at_once(past, samples, False) and samples <= ROWS
+
+    def _draw_scene(
+        self,
+        past: Floats,
+        target: NDArray[np.bool_],
+        noise: NDArray[np.float32],
+        dt_ratio: float | Floats,
+        memory: Floats | None,
+        types: NDArray[np.str_] | None,
+    ) -> tuple[Floats, tuple[Floats, ...]]:
+        """As `_draw`, of one scene [1, A, T, D] with noise [S, N, F * D] of its N targets."""
+        social, device = self.model.social, self.device
+        scenes = Scenes.of(past, target, None if social is None else social.limit)
+        inputs = {
+            "past": torch.as_tensor(scenes.past, device=device),
+            "noise": torch.as_tensor(scenes.spread(noise), device=device),
+            "dt_ratio": self._dt_ratios(dt_ratio, 1),
+        }
+        if self.format.memory:
+            some = None if memory is None else memory[target]
+            size = (self.format.memory, self.history + self.horizon, self.dims + 1)
+            inputs["memory"] = torch.as_tensor(scenes.remembered(some, size), device=device)
+        names = np.full(target.shape, "") if types is None else types
+        codes = type_tensor(names[target][None], self.format.types, device)
+        if codes is not None:
+            inputs["types"] = codes
+        futures, context = self._sampler(**inputs)
+        drawn = scenes.picked(futures.cpu().numpy())
+        return drawn, (context[0].double().cpu().numpy(),)
 
 
 def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:

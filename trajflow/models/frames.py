@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,17 @@ class Frame:
 
     def turn(self, vectors: Tensor, back: bool) -> Tensor:
         """Vectors [*, T, D] turned into the frame's axes, or back into the world's."""
-        cos, sin = self.heading.unsqueeze(-2).unbind(-1)
-        sin = sin if back else -sin
-        x, y = vectors[..., 0], vectors[..., 1]
-        turned = torch.stack([cos * x - sin * y, sin * x + cos * y], -1)
-        return torch.cat([turned, vectors[..., 2:]], -1)
+        rotation = self.rotation(vectors.shape[-1])
+        return vectors @ (rotation.mT if back else rotation)
+
+    def rotation(self, dims: int) -> Tensor:
+        """Matrices that turn rows of D coordinates into the frame's axes, [*, D, D]."""
+        cos, sin = torch.split(self.heading, 1, -1)
+        if dims == 2:
+            return torch.unflatten(torch.cat([cos, -sin, sin, cos], -1), -1, (2, 2))
+        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+        rows = [cos, -sin, zero, sin, cos, zero, zero, zero, one]
+        return torch.unflatten(torch.cat(rows, -1), -1, (3, 3))
 
     def coast(self, horizon: int) -> Tensor:
         """World positions at constant velocity over the next F steps, [*, F, D]."""
@@ -61,6 +67,29 @@ def observed(past: Tensor) -> Tensor:
     return (past - past).sum(-1) == 0
 
 
+@dataclass(frozen=True)
+class PastSteps:
+    """The steps of pasts [*, T, D] as numbers that are finite everywhere.
+
+    Attributes:
+        positions: World positions, zero where unseen, [*, T, D].
+        seen: One where a step was seen, else zero, [*, T].
+        moved: World displacements to the last T - 1 steps, [*, T - 1, D].
+        both: One where both ends of a displacement were seen, else zero, [*, T - 1].
+    """
+
+    positions: Tensor
+    seen: Tensor
+    moved: Tensor
+    both: Tensor
+
+    @classmethod
+    def of(cls, past: Tensor, seen: Tensor) -> "PastSteps":
+        """The steps of pasts [*, T, D], seen where [*, T] says so."""
+        positions, flag = past.where(seen.unsqueeze(-1), 0), seen.to(past)
+        return cls(positions, flag, positions.diff(dim=-2), flag[..., 1:] * flag[..., :-1])
+
+
 def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) -> Frame:
     """Frames from pasts [*, T, D] whose unseen steps are not finite.
 
@@ -72,17 +101,22 @@ def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) 
         steps: Seen steps that the last displacement spans, where so many were seen.
         dt_ratio: Seconds per step over those of the training tracks, like [*]; None: one.
     """
-    seen = observed(past)
-    positions = past.where(seen.unsqueeze(-1), 0)
-    places, (last, before, _) = _marked(positions, seen, steps)
+    return frame_of(PastSteps.of(past, observed(past)), steps, dt_ratio)
+
+
+def frame_of(past: PastSteps, steps: int = 1, dt_ratio: Tensor | None = None) -> Frame:
+    """Frames from the steps of pasts; see `present_frame`."""
+    places, (last, before, _) = _marked(past.positions, past.seen, steps)
     there, earlier, begin = places.unbind(-2)
     moved = there - earlier
     velocity = moved / (last - before).clamp_min(1).unsqueeze(-1)
-    age = (past.shape[-2] - 1 - last).unsqueeze(-1)
-    ones = torch.ones_like(last)
-    each = ones if dt_ratio is None else ones * dt_ratio
-    heading = _heading(moved[..., :2], (there - begin)[..., :2])
-    return Frame(there + velocity * age, velocity, heading, _speed(positions, seen), each)
+    age = (past.seen.shape[-1] - 1 - last).unsqueeze(-1)
+    whole = there - begin
+    heading = _heading(moved[..., :2], whole[..., :2])
+    each = torch.ones_like(last) if dt_ratio is None else dt_ratio.to(last).expand_as(last)
+    lengths = past.moved.norm(dim=-1) * past.both
+    speed = lengths.sum(-1) / past.both.sum(-1).clamp_min(1)
+    return Frame(there + velocity * age, velocity, heading, speed, each)
 
 
 def _marked(positions: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -90,30 +124,18 @@ def _marked(positions: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[
 
     All count steps that were seen; where there was none, all is zero.
     """
-    count = seen.cumsum(-1)
-    total = count[..., -1:]
-    ordinal = torch.cat([total, (total - steps).clamp_min(1), torch.ones_like(total)], -1)
-    chosen = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)) & seen.unsqueeze(-2)
-    # One of each row is chosen, so the sums only pick, and are exact in any precision.
-    picks = chosen.to(positions)
+    count = seen.cumsum(-1) * seen  # 0 where unseen, else 1, 2, ...
+    offset = positions.new_tensor([0, -steps, -seen.shape[-1]])
+    ordinal = (count.amax(-1, keepdim=True) + offset).clamp_min(1)
+    # At most one of each row is chosen, so the products only pick, and are exact.
+    picks = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)).to(positions)
     index = torch.arange(seen.shape[-1], dtype=positions.dtype, device=positions.device)
-    places = (picks.unsqueeze(-1) * positions.unsqueeze(-3)).sum(-2)
-    return places, (picks * index).sum(-1).unbind(-1)
+    return picks @ positions, (picks * index).sum(-1).unbind(-1)
 
 
 def _heading(moved: Tensor, whole: Tensor) -> Tensor:
     """Unit vectors along the first of two that has a length, else along x, [*, 2]."""
-    length = moved.norm(dim=-1, keepdim=True)
-    some = length > 0
-    vector = moved.where(some, whole)
-    length = length.where(some, whole.norm(dim=-1, keepdim=True))
+    vector = moved.where(moved.norm(dim=-1, keepdim=True) > 0, whole)
+    length = vector.norm(dim=-1, keepdim=True)
     still = length == 0
-    unit: Tensor = vector / length.masked_fill(still, 1)
-    return unit + nn.functional.pad(still.to(vector), (0, 1))
-
-
-def _speed(positions: Tensor, seen: Tensor) -> Tensor:
-    both = seen[..., 1:] & seen[..., :-1]
-    lengths = positions.diff(dim=-2).norm(dim=-1) * both
-    speed: Tensor = lengths.sum(-1) / both.sum(-1).clamp_min(1)
-    return speed
+    return torch.where(still, vector.new_tensor([1.0, 0.0]), vector / length.masked_fill(still, 1))

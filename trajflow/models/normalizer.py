@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trajflow.errors import DataError
-from trajflow.models.frames import Frame
+from trajflow.models.frames import Frame, PastSteps
 
 WEIGHT_POWER = 0.5
 """Between 0, every component alike, and 2, every component by its variance."""
@@ -98,17 +98,19 @@ class FutureNormalizer(nn.Module):
         self.axes.copy_(vectors.flip(1))
 
 
-def features(frame: Frame, past: Tensor, speed: Tensor) -> Tensor:
-    """What an encoder reads of each past step, [*, T, D] -> [*, T, 2 D].
+def features(frame: Frame, past: PastSteps, length: Tensor) -> Tensor:
+    """What an encoder reads of each past step, [*, T, 2 D].
 
     Local position over the distance covered in T steps at the given speed, and displacement over
     the speed; zero where the step, or for a displacement the one before, was not seen.
 
     Args:
         frame: The agents' frames.
-        past: World positions, [*, T, D].
-        speed: Length that counts as one step, broadcastable to [*], in world units.
+        past: The steps of their pasts.
+        length: Length that counts as one step, [*], in world units.
     """
-    local = frame.to_local(past) / speed[..., None, None]
-    moved = nn.functional.pad(local.diff(dim=-2), (0, 0, 1, 0))
-    return torch.cat([local / past.shape[-2], moved], -1).nan_to_num(0.0, 0.0, 0.0)
+    rotation = frame.rotation(past.positions.shape[-1]) / length[..., None, None]
+    local = (past.positions - frame.origin.unsqueeze(-2)) @ rotation
+    moved = (past.moved @ rotation) * past.both.unsqueeze(-1)
+    placed = local * (past.seen / past.seen.shape[-1]).unsqueeze(-1)
+    return torch.cat([placed, nn.functional.pad(moved, (0, 0, 1, 0))], -1)

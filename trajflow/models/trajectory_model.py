@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from trajflow.flow import MeanFlowObjective, instantaneous, sample
 from trajflow.flow.path import Velocity
-from trajflow.models.frames import Frame, observed, present_frame
+from trajflow.models.frames import Frame, PastSteps, frame_of, observed, present_frame
 from trajflow.models.normalizer import FutureNormalizer, features
 from trajflow.nn import encoders
 from trajflow.nn.jvp import Dual
@@ -125,16 +125,14 @@ class TrajectoryModel(nn.Module):
         )
 
     def context(
-        self, past: Tensor, target: Tensor | int, dt_ratio: Tensor | None = None
+        self, past: Tensor, target: Tensor, dt_ratio: Tensor | None = None
     ) -> tuple[Tensor, Frame]:
         """What the pasts say about each agent, [B, A, H], and the agents' frames, [B, A].
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
             target: Agents whose context is wanted, [B, A], each seen at one step at least. The
-                others are neighbors, if they are seen at the present step. A number K stands for
-                the first K agents of each scene, [B, K, H] and [B, K]: then no size depends on
-                values, which is what an exported graph needs.
+                others are neighbors, if they are seen at the present step.
             dt_ratio: Seconds per step over those the normalizer was fitted at, [B]; None: one. Only
                 a model with `condition_on_dt` looks at it.
         """
@@ -145,10 +143,9 @@ class TrajectoryModel(nn.Module):
             if dt_ratio is not None and self.architecture.condition_on_dt
             else None
         )
-        frame = present_frame(past, self.architecture.heading_steps, ratio)
-        read = self.read(frame, past, seen)
-        if not isinstance(target, Tensor):
-            return self._context_of_first(target, frame, read, seen)
+        steps = PastSteps.of(past, seen)
+        frame = frame_of(steps, self.architecture.heading_steps, ratio)
+        read = self.read(frame, steps)
         social = self.social
         if social is None:
             return self._encoded(read, seen, seen_agents), frame
@@ -219,24 +216,6 @@ class TrajectoryModel(nn.Module):
             return self.normalizer.speed_scale(frame)
         return self.normalizer.displacement_scale * frame.dt_ratio
 
-    def _context_of_first(
-        self, count: int, frame: Frame, read: Tensor, seen: Tensor
-    ) -> tuple[Tensor, Frame]:
-        """Contexts [B, K, H] and frames [B, K] of the first agents of each scene."""
-        seen_agents = seen.any(-1)
-        own = self.encoder(read.flatten(0, 1), seen.flatten(0, 1)).unflatten(0, seen_agents.shape)
-        own = torch.where(seen_agents[..., None], own, 0)
-        first = Frame(*(part[:, :count] for part in vars(frame).values()))
-        if self.social is None:
-            return own[:, :count], first
-        rows = torch.arange(count, device=seen.device).expand(seen.shape[0], count)
-        place, moved = (
-            frame.origin / self.normalizer.displacement_scale,
-            frame.velocity / self.normalizer.displacement_scale,
-        )
-        index = self.social.index_of_rows(place, seen_now(seen), rows, seen_agents[:, :count])
-        return self.social.at(own, place, frame.heading, moved, index), first
-
     def _encoded(self, read: Tensor, seen: Tensor, needed: Tensor) -> Tensor:
         """What the encoder says of some agents' own pasts, [B, A, H]; zero for the others."""
         some = needed.nonzero(as_tuple=True)
@@ -249,16 +228,16 @@ class TrajectoryModel(nn.Module):
             return seen_agents
         return index.needed(seen_agents)
 
-    def read(self, frame: Frame, past: Tensor, seen: Tensor) -> Tensor:
-        """What the encoder reads of each past step, [B, A, T, ...]; not finite where unseen."""
-        typical = self.normalizer.displacement_scale * frame.dt_ratio
+    def read(self, frame: Frame, past: PastSteps) -> Tensor:
+        """What the encoder reads of each past step, [B, A, T, ...]; zero where unseen."""
         length = self._length(frame)
         parts = [features(frame, past, length)]
         if self.architecture.own_speed:
-            parts.append(_channel((length / typical).log(), seen))
+            typical = self.normalizer.displacement_scale * frame.dt_ratio
+            parts.append((length / typical).log()[..., None, None] * past.seen.unsqueeze(-1))
         if self.architecture.condition_on_dt:
-            parts.append(_channel(frame.dt_ratio.log(), seen))
-        return torch.cat(parts, -1).where(seen.unsqueeze(-1), torch.nan)
+            parts.append(frame.dt_ratio.log()[..., None, None] * past.seen.unsqueeze(-1))
+        return torch.cat(parts, -1)
 
     def velocity(self, context: Tensor, seen_agents: Tensor | None = None) -> Velocity:
         """u(x, r, t | context) for events x [*, N], contexts broadcastable to [*, H].
@@ -425,8 +404,3 @@ class TrajectoryModel(nn.Module):
         rest = self.normalizer.size - noise.shape[-1]
         noise = nn.functional.pad(noise, (0, rest)) if rest else noise
         return self.normalizer.unnormalize(frame, event, noise)
-
-
-def _channel(value: Tensor, seen: Tensor) -> Tensor:
-    """A number of each agent [*] at each of its steps [*, T], [*, T, 1]."""
-    return value[..., None, None].expand(*seen.shape, 1)

@@ -90,3 +90,10 @@ class AgentMixing(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:-1], self.heads, -1).transpose(-2, -3)
+
+
+def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A layer of given weights that are not trained; it draws no random numbers."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    layer.weight, layer.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
+    return layer

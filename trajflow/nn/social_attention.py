@@ -1,5 +1,6 @@
 """What the agents of a scene mean for each other, seen by each in its own frame."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, pad
 
 from trajflow.errors import ConfigError
+from trajflow.nn.layers import linear_of
 
 
 @dataclass(frozen=True)
@@ -167,27 +169,130 @@ class SocialAttention(nn.Module):
         """The new contexts of the rows, [B, N, H], from all contexts, [B, A, H]."""
         normed, own_rows = self.norm1(own), at(own, index.rows)
         attending = self.norm1(own_rows)
-        query, place = self._heads(self.query(attending)), self.place(attending)
-        place = place.unflatten(-1, (self.heads, -1))
+        query, place = _heads(self.heads, self.query(attending)), self.place(attending)
+        place = torch.unflatten(place, -1, (self.heads, -1))
         # Nobody stands first among those who are attended to.
         nobody = self.nobody.expand(own.shape[0], 1, -1)
         key, value = torch.cat((nobody, self.memory(normed)), 1).chunk(2, -1)
         fit = (place @ pair.mT).masked_fill(~index.neighbor_mask.unsqueeze(2), float("-inf"))
         fit = pad(fit, (1, 0))
         slots = pad(index.neighbors + 1, (1, 0)).unsqueeze(2).expand_as(fit)
-        score = (query @ self._heads(key).mT).transpose(1, 2)
+        score = (query @ _heads(self.heads, key).mT).transpose(1, 2)
         scale = (query.shape[-1] + place.shape[-1]) ** -0.5
         weight = ((score.gather(-1, slots) + fit) * scale).softmax(-1)
         spread = torch.zeros_like(score).scatter(-1, slots, weight)
-        mixed = (spread.transpose(1, 2) @ self._heads(value)).transpose(1, 2)
+        mixed = (spread.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
         placed = weight[..., 1:] @ pair
         state = own_rows + self.merge(torch.cat((mixed.flatten(2), placed.flatten(2)), -1))
         out: Tensor = state + self.feed(self.norm2(state))
         return out
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """Each head's share of a vector, [B, heads, N, ...], from [B, N, ...]."""
-        return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
+    def folded(self) -> "FoldedSocialAttention":
+        """The same attention of the first agents of each scene in fewer operations."""
+        return FoldedSocialAttention(self)
+
+
+class FoldedSocialAttention(nn.Module):
+    """The `SocialAttention` of the first K agents of each scene, for inference.
+
+    Query, place and the fit of the "nobody" key are one product, whose weights hold the scale;
+    the "nobody" value is one more row of `merge`.
+    """
+
+    def __init__(self, social: SocialAttention) -> None:
+        super().__init__()
+        social = copy.deepcopy(social).requires_grad_(False)
+        self.heads, self.limit, self.radius = social.heads, social.limit, social.radius
+        self.norm1, self.norm2, self.feed = social.norm1, social.norm2, social.feed
+        self.pair, self.memory = social.pair, social.memory
+        width, shared = social.query.in_features, social.place.out_features
+        self.sizes = [width, shared, self.heads]
+        scale = ((width + shared) / self.heads) ** -0.5
+        key, value = torch.unflatten(social.nobody[0, 0], 0, (2, self.heads, -1))
+        per_head = torch.unflatten(social.query.weight, 0, (self.heads, -1))
+        fit = torch.einsum("hdw,hd->hw", per_head, key)
+        fit_bias = (torch.unflatten(social.query.bias, 0, (self.heads, -1)) * key).sum(-1)
+        self.attend = linear_of(
+            scale * torch.cat((social.query.weight, social.place.weight, fit)),
+            scale * torch.cat((social.query.bias, social.place.bias, fit_bias)),
+        )
+        mixed = torch.unflatten(social.merge.weight[:, :width], 1, (self.heads, -1))
+        nobody = torch.einsum("whd,hd->wh", mixed, value)
+        self.merge = linear_of(torch.cat((social.merge.weight, nobody), 1), social.merge.bias)
+        # Axes enter less the agent's own, which is (1, 0) in its own frame.
+        first = self.pair[0]
+        assert isinstance(first, nn.Linear)
+        axis = (first.in_features - 6) // 2 * 2
+        self.pair[0] = linear_of(first.weight, first.bias + first.weight[:, axis])
+
+    def forward(
+        self,
+        own: Tensor,
+        place: Tensor,
+        axis: Tensor,
+        motion: Tensor,
+        rotation: Tensor,
+        here: Tensor,
+        count: int,
+    ) -> Tensor:
+        """Contexts of the first K agents that know of their neighbors, [B, K, H].
+
+        Args:
+            own: What each agent's own past gave, [B, A, H]; finite also for an absent one.
+            place: Present positions in the world, [B, A, D].
+            axis: Each agent's own x axis, unit vectors [B, A, ...] of two coordinates.
+            motion: Displacement per step in the world, [B, A, D].
+            rotation: Matrices [B, K, D, D] that turn rows into the frames of the first K.
+            here: Whether the agent is visible now, [B, A].
+            count: K.
+        """
+        neighbors, valid = self._nearest(place, here, count)
+        pair = self.pair(self._geometry(place, axis, motion, rotation, neighbors))
+        scenes, _, width = own.shape
+        normed = self.norm1(own)
+        key, value = self.memory(normed).chunk(2, -1)
+        attend = self.attend(normed[:, :count].reshape(-1, width))
+        query, shared, nobody = (
+            part.reshape(scenes, count, self.heads, -1)
+            for part in torch.split(attend, self.sizes, -1)
+        )
+        score = (query.transpose(1, 2) @ _heads(self.heads, key).mT).transpose(1, 2)
+        slots = neighbors.unsqueeze(2).expand(-1, -1, self.heads, -1)
+        fit = score.gather(-1, slots) + shared @ pair.mT
+        fit = fit.masked_fill(~valid.unsqueeze(2), float("-inf"))
+        weight = torch.cat((nobody, fit), -1).softmax(-1)
+        none, weight = weight[..., :1], weight[..., 1:]
+        # Added, since empty slots share a place with the first agent.
+        spread = torch.zeros_like(score).scatter_add(-1, slots, weight)
+        mixed = (spread.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
+        read = zip((mixed, weight @ pair, none), self.sizes, strict=True)
+        parts = torch.cat([part.reshape(-1, size) for part, size in read], -1)
+        state = own[:, :count].reshape(-1, width) + self.merge(parts)
+        out: Tensor = state + self.feed(self.norm2(state))
+        return out.reshape(scenes, count, width)
+
+    def _nearest(self, place: Tensor, here: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The nearest neighbors of the first K agents, and whether they count, [B, K, N]."""
+        agents = torch.arange(place.shape[1], device=place.device)
+        other = agents != agents[:count, None]
+        distance = (place[:, None] - place[:, :count, None]).norm(dim=-1)
+        distance = distance.where(here[:, None] & other, float("inf"))
+        # Slots that stay empty in a small scene keep the number of neighbors fixed.
+        empty = distance.new_full((self.limit,), float("inf")).expand(*distance.shape[:2], -1)
+        distance, neighbors = torch.cat((distance, empty), -1).topk(self.limit, largest=False)
+        valid = distance < float("inf") if self.radius == float("inf") else distance <= self.radius
+        return neighbors.where(valid, 0), valid
+
+    def _geometry(
+        self, place: Tensor, axis: Tensor, motion: Tensor, rotation: Tensor, neighbors: Tensor
+    ) -> Tensor:
+        """As the function of this name; here axes are less the agent's own, [B, K, N, ...]."""
+        dims, shape = place.shape[-1], neighbors.shape
+        kinematics = torch.cat((place, motion, pad(axis, (0, dims - 2))), -1)
+        delta = at(kinematics, neighbors) - kinematics[:, : shape[1], None]
+        turned = delta.reshape(*shape[:2], -1, dims) @ rotation
+        delta, motion, axis = torch.split(turned.reshape(-1, 3 * dims), dims, -1)
+        return torch.unflatten(_described(delta, motion, axis[..., :2]), 0, shape)
 
 
 def _geometry(
@@ -204,14 +309,23 @@ def _geometry(
     delta = at(kinematics, neighbors) - pad(own_rows[..., : 2 * dims], (0, 2))
     vectors = torch.unflatten(pad(delta, (0, dims - 2)), -1, (3, dims))
     turned = _turn(vectors, own_rows[..., None, 2 * dims :])
-    delta, motion = turned[..., 0, :], turned[..., 1, :]
+    return _described(turned[..., 0, :], turned[..., 1, :], turned[..., 2, :2])
+
+
+def _described(delta: Tensor, motion: Tensor, axis: Tensor) -> Tensor:
+    """Numbers that a network reads of a neighbor's place, motion and axis, [*, ...]."""
     distance = delta.norm(dim=-1, keepdim=True)
     soft = distance.log1p()
     drawn = delta * (soft / distance.clamp(min=1e-6))
     wait = (-(delta * motion).sum(-1, True) / (motion.square().sum(-1, True) + 1e-4)).clamp(min=0)
     closest = (delta + wait * motion).norm(dim=-1, keepdim=True)
     close = 1 / (1 + torch.cat((distance, wait, closest), -1))
-    return torch.cat((drawn, motion, turned[..., 2, :2], soft, close), -1)
+    return torch.cat((drawn, motion, axis, soft, close), -1)
+
+
+def _heads(heads: int, x: Tensor) -> Tensor:
+    """Each head's share of a vector, [B, heads, N, ...], from [B, N, ...]."""
+    return torch.unflatten(x, -1, (heads, -1)).transpose(1, 2)
 
 
 def at(x: Tensor, agents: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -133,10 +134,12 @@ model.onnx` makes one
         memory: Floats | None,
     ) -> tuple[Floats, Floats]:
         """As `carry`, and the contexts [N, H]."""
-        clock = np.broadcast_to(np.asarray(dt_ratio, np.float32), (len(past),))
+        clock = np.full(len(past), dt_ratio, np.float32)
+        most = most_at_once(past, len(noise), self.spec.joint)
+        if len(past) == 1 and noise.shape[1] <= most and len(noise) <= ROWS:
+            return self._within(past, target, noise, clock, memory)
         futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
         contexts = np.empty((noise.shape[1], self._width))
-        most = most_at_once(past, len(noise), self.spec.joint)
         for some, agents in cut(target, most, self.spec.joint):
             for first in range(0, len(noise), ROWS):
                 draws = slice(first, first + ROWS)
@@ -187,7 +190,7 @@ model.onnx` makes one
         some = None if memory is None else memory[target]
         futures, contexts = self._run(("futures", "context"), scenes, noise, clock, some)
         result, context = scenes.picked(futures), contexts[*scenes.place].astype(np.float64)
-        if not (np.isfinite(result).all() and np.isfinite(context).all()):
+        if not math.isfinite(result.sum() + context.sum()):
             finite = np.isfinite(result).all((0, 2, 3)) & np.isfinite(context).all(1)
             bad = scenes.known & ~finite
             if bad.any():  # those of an agent who was never seen mean nothing
@@ -201,8 +204,7 @@ model.onnx` makes one
         self, past: Floats, target: Bools, dt_ratio: NDArray[np.float32]
     ) -> tuple[Scenes, NDArray[np.float32]]:
         """Scenes in which somebody is a target, and their clocks."""
-        wanted = target.any(1)
-        if not wanted.all():
+        if len(past) > 1 and not (wanted := target.any(1)).all():
             past, target, dt_ratio = past[wanted], target[wanted], dt_ratio[wanted]
         return Scenes.of(past, target, self.spec.neighbors), dt_ratio
 

@@ -33,6 +33,10 @@ class Encoder(nn.Module):
         """
         raise NotImplementedError
 
+    def folded(self) -> "Encoder":
+        """An encoder of the same contexts in fewer operations, for inference; else this one."""
+        return self
+
 
 GROUP = "trajflow.encoders"
 """Entry point of a package that offers encoders: the encoder's name, and the module that has it."""

@@ -39,3 +39,36 @@ class GRUEncoder(Encoder):
         states, _ = self.gru(steps.gather(1, index[..., None].expand_as(steps)))
         context: Tensor = states.gather(1, (last - first)[..., None].expand(-1, 1, self.width))
         return context[:, 0]
+
+    def folded(self) -> Encoder:
+        """The same network without moving rows: one more input holds the state at zero."""
+        return FoldedGRUEncoder(self.gru) if self.gru.num_layers == 1 else self
+
+
+class FoldedGRUEncoder(Encoder):
+    """A `GRUEncoder` of one layer whose update gate stays shut until the agent is first seen.
+
+    The state stays exactly zero until then, so the last state is the context.
+    """
+
+    SHUT = 1e4
+    """What the update gate is given before: its sigmoid is 1 in any precision."""
+
+    def __init__(self, gru: nn.GRU) -> None:
+        super().__init__(gru.hidden_size)
+        # On no device, so that no random numbers are drawn for weights that are replaced.
+        self.gru = nn.GRU(gru.input_size + 1, self.width, batch_first=True, device="meta")
+        state = {name: value.detach() for name, value in gru.state_dict().items()}
+        gate = state["weight_ih_l0"].new_zeros(3 * self.width, 1)
+        gate[self.width : 2 * self.width] = self.SHUT
+        state["weight_ih_l0"] = torch.cat((state["weight_ih_l0"], gate), 1)
+        self.gru.load_state_dict(state, assign=True)
+        self.gru.requires_grad_(False)
+
+    def forward(self, past: Tensor, seen: Tensor) -> Tensor:
+        """The contexts of N agents, [N, H], from past [N, T, ...] and seen [N, T]."""
+        flag = seen.to(past.dtype)
+        before = (flag.cumsum(1) == 0).to(past.dtype)
+        steps = torch.cat((past.where(seen[..., None], 0), flag[..., None], before[..., None]), -1)
+        context: Tensor = self.gru(steps)[1][0]
+        return context
