@@ -16,6 +16,7 @@ from trajflow.models.serialization import MOST
 from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder
+from trajflow.training import distributed
 from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.events import Finished
 from trajflow.training.reproducible import reproducible, reseed
@@ -145,9 +146,12 @@ def new_trainer(
         DataError: There is too little to learn from, or nothing to validate on.
         RunError: The folder exists.
     """
-    _check_data(config, data, facts["dims"])
+    distributed.first_then_all(lambda: _check_data(config, data, facts["dims"]))
     model = new_model(config, data, facts["dims"])
-    folder = RunFolder.create(out, config, record | facts | {"trajflow": __version__})
+    distributed.wait()  # a process that cannot begin leaves no folder behind
+    folder = distributed.from_first(
+        lambda: RunFolder.create(out, config, record | facts | {"trajflow": __version__})
+    )
     return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
 
 
@@ -162,7 +166,7 @@ def resumed_trainer(
         RunError: The folder is damaged, another training has it, or it does not fit.
     """
     config, dims = folder.config, facts["dims"]
-    if Finished.of(folder):
+    if distributed.from_first(lambda: Finished.of(folder)):
         for damage in folder.damages():
             raise RunError(damage)
         with reproducible(config.train.threads, device):
@@ -173,7 +177,7 @@ def resumed_trainer(
             f"{folder.path / OLD} is a checkpoint of an earlier version, which is not read any "
             "more; train anew"
         )
-    saved = Checkpoint.exists(folder)
+    saved = distributed.from_first(lambda: Checkpoint.exists(folder))
     if saved:
         with reproducible(config.train.threads, device):
             model = TrajectoryModel(architecture_of(config, dims))

@@ -19,6 +19,7 @@ from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.models.tensors import device_of
 from trajflow.runs import CONFIG, RunFolder, facts_of, run_data, track_data
+from trajflow.training import distributed
 from trajflow.training.plan import Plan, plan_settings, within
 from trajflow.training.setup import new_trainer, resumed_trainer
 from trajflow.training.trainer import TEMPERING, Trainer
@@ -51,9 +52,11 @@ def start_training(
         ConfigError: The settings do not fit the tracks.
         RunError: There is something at `out`.
     """
-    place, store = open_data(data)
+    place, store = distributed.first_then_all(lambda: open_data(data))
     name = f"{place.stem}-{config.model.encoder}-{config.flow.preset}"
-    path = free_path(Path("runs") / name) if out is None else Path(out)
+    path = distributed.from_first(
+        lambda: free_path(Path("runs") / name) if out is None else Path(out)
+    )
     plan, tracks = planned(config, store, device)
     description = tracks.describe()
     record = description | {"plan": plan.to_dict()}
@@ -90,7 +93,7 @@ def plan_training(data: str | Path, config: Config, device: str = "auto") -> dic
         if path.is_file() and not store_beside(path).exists():
             import_tracks("table", path, Path(folder) / "tracks.zarr")
             path = Path(folder) / "tracks.zarr"
-        store = open_data(path)[1]
+        store = distributed.first_then_all(lambda: open_data(path))[1]
         plan, tracks = planned(config, store, device)
         config, description = plan.config, tracks.describe()
         pace = measure(config, tracks, store, device)
@@ -116,7 +119,7 @@ def planned(config: Config, store: Store, device: str = "auto") -> tuple[Plan, T
     A time limit is turned into a number of updates, by timing some of them, unless epochs or
     updates are given.
     """
-    plan = plan_settings(config, store)
+    plan = distributed.from_first(lambda: plan_settings(config, store))
     tracks = track_data(store, plan.config)
     limit = plan.config.train.time_limit
     if limit is None or not any(one.name == "train.updates" for one in plan.chosen):
@@ -149,7 +152,8 @@ def measure(config: Config, tracks: TrackData, store: Store, device: str) -> Pac
         trainer = new_trainer(config, tracks, run, {}, facts_of(store), device_of(device))
         update, validation = trainer.measure()
         weights = sum(p.numel() for p in trainer.model.parameters())
-        return Pace(update, validation, trainer.per_epoch, weights, str(trainer.device))
+        pace = Pace(update, validation, trainer.per_epoch, weights, str(trainer.device))
+        return distributed.from_first(lambda: pace)
 
 
 def resume_training(data: str | Path, out: str | Path, device: str = "auto") -> Trainer:
@@ -163,9 +167,7 @@ def resume_training(data: str | Path, out: str | Path, device: str = "auto") -> 
     Raises:
         RunError: There is no run, or it was trained on other tracks.
     """
-    folder, (_, store) = RunFolder.open(out), open_data(data)
-    tracks = run_data(store, folder)
-    _check_same(folder, tracks, data, out)
+    folder, tracks, store = distributed.first_then_all(lambda: _opened(data, out))
     trainer = resumed_trainer(folder, tracks, facts_of(store), device_of(device))
     if trainer.finished:
         log.info("%s has been trained to its end; nothing is left to train", out)
@@ -199,9 +201,19 @@ def extend_training(
     """
     if (epochs is None) == (updates is None):
         raise ConfigError("give how far the run shall go, in all: --epochs N or --updates N")
-    folder, (_, store) = RunFolder.open(out), open_data(data)
-    tracks = run_data(store, folder)
-    _check_same(folder, tracks, data, out)
+    folder, tracks, store = distributed.first_then_all(lambda: _opened(data, out))
+    distributed.from_first(lambda: _lengthen(folder, tracks, out, epochs, updates))
+    return resumed_trainer(folder, tracks, facts_of(store), device_of(device))
+
+
+def _lengthen(
+    folder: RunFolder,
+    tracks: TrackData,
+    out: str | Path,
+    epochs: int | None,
+    updates: int | None,
+) -> None:
+    """Record that a run goes on to so many epochs or updates in all."""
     train = folder.config.train
     per_epoch = tracks.steps(train.batch_size)
     done = int(max((event["step"] for event in folder.events()), default=0))
@@ -220,14 +232,21 @@ def extend_training(
         folder.append({"event": "extended", "step": done, "updates": wanted})
     finally:
         lock.release()
-    return resumed_trainer(folder, tracks, facts_of(store), device_of(device))
 
 
-def _check_same(folder: RunFolder, tracks: TrackData, data: str | Path, out: str | Path) -> None:
+def _opened(data: str | Path, out: str | Path) -> tuple[RunFolder, TrackData, Store]:
+    """A run and its tracks.
+
+    Raises:
+        RunError: There is no run, or it was trained on other tracks.
+    """
+    folder, (_, store) = RunFolder.open(out), open_data(data)
+    tracks = run_data(store, folder)
     record, given = folder.read_record(), tracks.describe()
     for key, what in SAME.items():
         if record.get(key) != given[key]:
             raise RunError(f"{data} does not hold the {what} that {out} was trained on")
+    return folder, tracks, store
 
 
 def split_line(description: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import torch
 from trajflow import metrics
 from trajflow.models.tensors import memory_tensor, to_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
+from trajflow.training import distributed
 from trajflow.types import Batch, Floats, Ints, scene_centres
 
 
@@ -25,14 +26,19 @@ def validate(
     Every window weighs the same. "energy_score_by_recording" is the mean over recordings, each of
     which weighs the same, of the mean over its windows.
 
-    The same batches and seed give the same noise, so two models are compared on equal terms.
+    The same batches and seed give the same noise, so two models are compared on equal terms. Where
+    several processes train together, each draws for its share of the batches, and all get the
+    scores.
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    drawn, truth, scenes = [], [], []
-    for batch in batches:
-        centre = scene_centres(batch.past)
+    mine = []
+    for number, batch in enumerate(batches):
         target = torch.as_tensor(batch.target, device=device)
+        if number % distributed.world() != distributed.rank():
+            model.noise(target, samples, generator)  # as the process draws that has this batch
+            continue
+        centre = scene_centres(batch.past)
         past = to_tensor(batch.past, centre, device)
         futures = model.forecast(
             past,
@@ -44,10 +50,15 @@ def validate(
             memory=memory_tensor(batch.memory_window, centre, device),
         )
         rows = np.nonzero(batch.target)[0]
-        drawn.append(futures.double().cpu().numpy() + centre[rows, None])
-        truth.append(batch.future[batch.target])
-        scenes.append(batch.scene[rows])
-    return judge(np.concatenate(drawn, 1), np.concatenate(truth), np.concatenate(scenes))
+        drawn = futures.double().cpu().numpy() + centre[rows, None]
+        mine.append((number, drawn, batch.future[batch.target], batch.scene[rows]))
+    parts = sorted(distributed.gather(mine), key=lambda part: part[0])
+
+    def scores() -> dict[str, float]:
+        _, drawn, truth, scenes = zip(*parts, strict=True)
+        return judge(np.concatenate(drawn, 1), np.concatenate(truth), np.concatenate(scenes))
+
+    return distributed.from_first(scores)
 
 
 def judge(samples: Floats, future: Floats, scene: Ints) -> dict[str, float]:
