@@ -97,7 +97,9 @@ def launch(words: Sequence[str], processes: int) -> int:
                     child.send_signal(number)
 
         for number, handler in before.items():
-            if number != signal.SIGHUP or handler != signal.SIG_IGN:  # a shell ignores Ctrl-C with &
+            if (
+                number != signal.SIGHUP or handler != signal.SIG_IGN
+            ):  # a shell ignores Ctrl-C with &
                 signal.signal(number, forward)
         try:
             for rank in range(processes):

@@ -217,6 +217,7 @@ def _train(trainer: "Trainer", tensorboard: bool, as_json: bool) -> None:
     from trajflow.training import distributed
 
     with stop_on_signal(trainer.stop) as request:
+        distributed.wait()  # until all of them can be stopped
         last = _watch(_events(trainer, tensorboard))
     if not distributed.first():
         return

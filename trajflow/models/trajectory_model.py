@@ -236,7 +236,7 @@ class TrajectoryModel(nn.Module):
         """What the encoder says of some agents' own pasts, [B, A, H]; zero for the others."""
         some = needed.nonzero(as_tuple=True)
         context = read.new_zeros(*needed.shape, self.architecture.width)
-        return context.index_put(some, self.encoder(read[some], seen[some]))
+        return context.index_put(some, self.encoder(read[some], seen[some]).to(context.dtype))
 
     def _needed(self, index: NeighborIndex, seen_agents: Tensor) -> Tensor:
         """Agents whose contexts matter, [B, A]; only a forecast asks, where it spares most."""
