@@ -23,7 +23,7 @@ class Part:
     whole: int
 
     def cut(self, x: Tensor, axis: int) -> Tensor:
-        """The part's entries of x, which holds the whole along the axis."""
+        """The part's entries of x [...], which holds the whole along the axis."""
         return x.narrow(axis, self.first, self.last - self.first)
 
     def shape(self, shape: torch.Size, axis: int) -> list[int]:
@@ -32,7 +32,7 @@ class Part:
 
 
 def normal(data: Tensor, generator: Generator | None, part: Part | None = None) -> Tensor:
-    """Standard normal noise of data's shape; for a part of its second axis, cut from the whole."""
+    """Standard normal noise [*, ...] for data [*, ...]; of a part of its second axis, cut."""
     shape = data.shape if part is None else part.shape(data.shape, 1)
     noise = torch.randn(shape, dtype=data.dtype, device=data.device, generator=generator)
     return noise if part is None else part.cut(noise, 1)
