@@ -205,8 +205,12 @@ def sum_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
 
     A gradient that is None in all processes stays None.
 
+    Args:
+        parameters: Those of the model, of any shape.
+        loss: The loss of this process, a scalar [].
+
     Returns:
-        The sum of the losses, a scalar.
+        The sum of the losses, a scalar [].
     """
     if world() == 1:
         return loss
