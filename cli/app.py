@@ -79,8 +79,9 @@ for name in RENAMED:
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run a command. A known error is one line; an unknown one keeps its traceback."""
     listen()
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=arguments, prog_name="trajflow")
+        app(args=words, prog_name="trajflow", obj=words)
     except TrajflowError as error:
         complain("error", error)
         raise SystemExit(error.exit_code) from None

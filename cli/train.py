@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trajflow.cli.console import ProgressBar, log, say, say_json, span, stop_on_signal
+from trajflow.cli.launch import check_processes, is_launched, joined_processes, launch
 from trajflow.cli.options import Device, Json, Loud
 from trajflow.cli.options import split as separate
 from trajflow.cli.tables import pairs, table
@@ -52,6 +53,7 @@ ALIASES = {
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
         Path | None,
         typer.Argument(
@@ -139,6 +141,16 @@ def train(
         typer.Option("--dry-run", help="Print windows, settings, updates and time; write nothing."),
     ] = False,
     device: Device = "auto",
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Train in N processes on this machine, each on its part of every batch; with "
+            "--device cuda each on a GPU of its own. `torchrun -m trajflow train` does so on "
+            "several machines.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order, noise.")] = None,
     log_to: Annotated[
         list[str] | None,
@@ -193,19 +205,14 @@ def train(
         raise ConfigError("train needs DATA: a store, or a table of tracks such as tracks.csv")
     if tensorboard:
         raise ConfigError("--tensorboard is now --log tensorboard")
-    from trajflow.fitting import fit_trained
     from trajflow.training.loggers import check_loggers
-    from trajflow.training.start import extend_training, resume_training, start_training
 
     loggers = separate(log_to)
     check_loggers(loggers)
     if extend and not resume:
         raise ConfigError("--extend goes with --resume: train DATA --out RUN --resume --extend")
-    if dry_run:
-        if resume:
-            raise ConfigError("--dry-run is for a new run; leave out --resume")
-        _show_plan(data, _config(config, settings), device, init, as_json)
-        return
+    if dry_run and resume:
+        raise ConfigError("--dry-run is for a new run; leave out --resume")
     if resume:
         if out is None:
             raise ConfigError("--resume needs the run to go on with: --out runs/NAME")
@@ -219,14 +226,45 @@ def train(
                 f"a resumed run keeps its settings; leave out {', '.join(names)}, or train a new "
                 "run" + ("" if extend else "; --extend with --epochs or --updates trains on")
             )
+    wanted = None if resume else _config(config, settings)
+    if processes is not None and not is_launched():
+        from trajflow.runs import RunFolder
+
+        used = wanted or RunFolder.open(str(out)).config
+        check_processes(processes, used.train.batch_size, device)
+        if processes > 1:
+            raise typer.Exit(launch(context.obj, processes))
+
+    def prepare(device: str) -> "Trainer":
+        from trajflow.training.start import extend_training, resume_training, start_training
+
+        assert data is not None
+        if wanted is not None:
+            return start_training(data, wanted, out, device, began, init)
+        assert out is not None
         if extend:
-            trainer = extend_training(data, out, epochs=epochs, updates=updates, device=device)
-        else:
-            trainer = resume_training(data, out, device)
-    else:
-        trainer = start_training(data, _config(config, settings), out, device, began, init)
+            return extend_training(data, out, epochs=epochs, updates=updates, device=device)
+        return resume_training(data, out, device)
+
+    with joined_processes(device) as device:
+        if dry_run:
+            assert wanted is not None
+            _show_plan(data, wanted, device, init, as_json)
+            return
+        _train(prepare(device), loggers, as_json)
+
+
+def _train(trainer: "Trainer", loggers: Sequence[str], as_json: bool) -> None:
+    """Train, fit what a run carries beside its weights, and say what came out."""
+    from trajflow.fitting import fit_trained
+    from trajflow.training import distributed
+
     with stop_on_signal(trainer.stop) as request:
+        distributed.wait()  # until all of them can be stopped
         last = _watch(_events(trainer, loggers))
+    if not distributed.first():
+        return
+    distributed.leave()
     if last.reason != "stopped":
         with ProgressBar("windows") as progress:
             fit_trained(trainer, progress.report)
@@ -312,6 +350,7 @@ def _started(event: "Started") -> str:
     epochs = event.steps / event.steps_per_epoch
     begun = f", from step {event.step}" if event.step else ""
     several = f" with {event.threads} threads" if event.threads > 1 else ""
+    several += f" in {event.processes} processes" if event.processes > 1 else ""
     return (
         f"{event.parameters:,} weights on {event.device}{several}, "
         f"{event.steps} steps of {epochs:g} epochs{begun}"
@@ -345,7 +384,9 @@ def _scores(metrics: Mapping[str, float]) -> str:
 
 def _events(trainer: "Trainer", loggers: Sequence[str]) -> Iterable["Event"]:
     """The events of a training as they happen, also written to loggers."""
-    if not loggers or trainer.finished:
+    from trajflow.training import distributed
+
+    if not loggers or trainer.finished or not distributed.first():
         return trainer.run()
     from trajflow.training.loggers import log_events
 

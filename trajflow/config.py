@@ -167,6 +167,12 @@ class TrainConfig(_Section):
     """Validations in a row without a better energy score that end a training; None: none do."""
     batch_size: int = Field(128, ge=1)
     """Target agents in a batch."""
+    accumulate: int = Field(1, ge=1)
+    """Parts that a process computes its batch in, one after the other, to save memory; their summed
+    gradient is that of the batch."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Numbers the training computes in: bf16 is faster where the hardware has it, and keeps weights
+    and validation in single precision."""
     noise_samples: int = Field(4, ge=1)
     """Noise draws that share one encoder pass."""
     lr: float = Field(1e-3, gt=0)

@@ -19,12 +19,12 @@ def make_store(path: Path) -> Path:
     return path
 
 
-def train(store: Path, out: Path, epochs: int, resume: bool) -> int:
-    """Train into a folder, or go on; the exit code."""
+def train(store: Path, out: Path, epochs: int, resume: bool, *more: str) -> int:
+    """Train into a folder with more settings, or go on; the exit code."""
     words = ["train", str(store), "--out", str(out), "-q"]
     if resume:
         return run([*words, "--resume"])
-    settings = (*SIZES, *TIMES, f"train.epochs={epochs}")
+    settings = (*SIZES, *TIMES, f"train.epochs={epochs}", *more)
     return run([*words, *(w for s in settings for w in ("--set", s))])
 
 

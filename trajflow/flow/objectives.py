@@ -10,6 +10,34 @@ from trajflow.flow.path import Velocity, beside, linear_path
 from trajflow.flow.time_samplers import TimeSampler
 
 
+@dataclass(frozen=True)
+class Part:
+    """Entries `first` up to `last` of the `whole` number along an axis.
+
+    Draws for a part are those of the whole, cut: the parts of a batch together learn exactly what
+    the batch learns at once.
+    """
+
+    first: int
+    last: int
+    whole: int
+
+    def cut(self, x: Tensor, axis: int) -> Tensor:
+        """The part's entries of x [...], which holds the whole along the axis."""
+        return x.narrow(axis, self.first, self.last - self.first)
+
+    def shape(self, shape: torch.Size, axis: int) -> list[int]:
+        """The shape of the whole, from that of the part."""
+        return [*shape[:axis], self.whole, *shape[axis + 1 :]]
+
+
+def normal(data: Tensor, generator: Generator | None, part: Part | None = None) -> Tensor:
+    """Standard normal noise [*, ...] for data [*, ...]; of a part of its second axis, cut."""
+    shape = data.shape if part is None else part.shape(data.shape, 1)
+    noise = torch.randn(shape, dtype=data.dtype, device=data.device, generator=generator)
+    return noise if part is None else part.cut(noise, 1)
+
+
 @runtime_checkable
 class HasJVP(Protocol):
     """An average velocity with a forward derivative of its own."""
@@ -129,6 +157,7 @@ class MeanFlowObjective:
         axes: int = 1,
         counts: Tensor | None = None,
         generator: Generator | None = None,
+        part: Part | None = None,
     ) -> Tensor:
         """Loss of each event, [*].
 
@@ -139,11 +168,22 @@ class MeanFlowObjective:
             axes: Number of leading axes; each of their entries has its own noise and times.
             counts: What each entry of an event counts, broadcastable to data; all alike if None.
             generator: Source of noise and times.
+            part: Which entries of the second of two or more leading axes the data are, where
+                noise and times are those of a larger batch; None: all.
         """
-        noise = torch.randn(data.shape, dtype=data.dtype, device=data.device, generator=generator)
-        r, t = self.times(data.detach().flatten(axes)[..., 0], generator)
+        noise = normal(data, generator, part)
+        r, t = self._times(data.detach().flatten(axes)[..., 0], generator, part)
         x, v = linear_path(data, noise, t)
         return self._weigh(self._error(u, x, r, t, v, progress), axes, counts)
+
+    def _times(
+        self, like: Tensor, generator: Generator | None, part: Part | None
+    ) -> tuple[Tensor, Tensor]:
+        """Times r and t with the shape of `like`."""
+        if part is None:
+            return self.times(like, generator)
+        r, t = self.times(like.new_empty(part.shape(like.shape, 1)), generator)
+        return part.cut(r, 1), part.cut(t, 1)
 
     def _error(
         self, u: Velocity, x: Tensor, r: Tensor, t: Tensor, v: Tensor, progress: float
@@ -251,13 +291,14 @@ class EnergyObjective(MeanFlowObjective):
         axes: int = 1,
         counts: Tensor | None = None,
         generator: Generator | None = None,
+        part: Part | None = None,
     ) -> Tensor:
         """Loss of each event, [*]; the first axis of data holds the draws of one event, 2 or more.
 
         Arguments are those of `MeanFlowObjective`.
         """
-        flow = super().__call__(u, data, progress, axes, counts, generator)
-        noise = torch.randn(data.shape, dtype=data.dtype, device=data.device, generator=generator)
+        flow = super().__call__(u, data, progress, axes, counts, generator, part)
+        noise = normal(data, generator, part)
         end = torch.ones_like(data.flatten(axes)[..., 0])
         drawn = noise - u(noise, torch.zeros_like(end), end)
         weight = torch.ones_like(data) if counts is None else counts.to(data).expand_as(data)

@@ -58,7 +58,9 @@ class FutureNormalizer(nn.Module):
     def normalize(self, frame: Frame, future: Tensor) -> Tensor:
         """Events [*, N] of world futures [*, F, D]."""
         kept = slice(self.components)
-        components = (self._local(frame, future) - self.mean) @ self.axes[:, kept]
+        # In full precision also where networks compute in half: this is what they learn.
+        with torch.autocast(future.device.type, enabled=False):
+            components = (self._local(frame, future) - self.mean) @ self.axes[:, kept]
         return components / self.deviation[kept]
 
     def unnormalize(self, frame: Frame, event: Tensor, noise: Tensor) -> Tensor:

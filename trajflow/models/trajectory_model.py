@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor, nn
 
-from trajflow.flow import MeanFlowObjective, instantaneous, sample
+from trajflow.flow import MeanFlowObjective, Part, instantaneous, sample
 from trajflow.flow.path import Velocity
 from trajflow.models.frames import Frame, PastSteps, frame_of, observed, present_frame
 from trajflow.models.normalizer import FutureNormalizer, features
@@ -98,6 +98,14 @@ class ContextVelocity:
         return velocity.primal, velocity.tangent
 
 
+@dataclass(frozen=True)
+class BatchPart:
+    """Where some scenes stand in a batch, by scenes and by targets; None: they are the batch."""
+
+    scenes: Part | None = None
+    targets: Part | None = None
+
+
 class TrajectoryModel(nn.Module):
     """Draws futures of agents from their pasts; world coordinates in, world coordinates out."""
 
@@ -153,10 +161,18 @@ class TrajectoryModel(nn.Module):
         place = frame.origin / unit
         here, wanted = seen_now(seen), seen_agents & target
         index = social.neighbor_index(place, here, wanted)
-        needed = self._needed(index, here | wanted)
+        needed = self._needed(index, self.encoded(seen, target))
         own = self._encoded(read, seen, needed)
         context = social.at(own, place, frame.heading, frame.velocity / unit, index)
         return index.spread(context, own), frame
+
+    def encoded(self, seen: Tensor, target: Tensor) -> Tensor:
+        """Agents whose pasts the encoder reads in training, [B, A]; from what is seen, [B, A, T].
+
+        A forecast of a model with neighbors may read fewer.
+        """
+        seen_agents = seen.any(-1)
+        return seen_agents if self.social is None else seen_now(seen) | (seen_agents & target)
 
     def with_memory(self, context: Tensor, frame: Frame, memory: Tensor | None) -> Tensor:
         """Contexts that know what others did here earlier, [*, H].
@@ -220,7 +236,7 @@ class TrajectoryModel(nn.Module):
         """What the encoder says of some agents' own pasts, [B, A, H]; zero for the others."""
         some = needed.nonzero(as_tuple=True)
         context = read.new_zeros(*needed.shape, self.architecture.width)
-        return context.index_put(some, self.encoder(read[some], seen[some]))
+        return context.index_put(some, self.encoder(read[some], seen[some]).to(context.dtype))
 
     def _needed(self, index: NeighborIndex, seen_agents: Tensor) -> Tensor:
         """Agents whose contexts matter, [B, A]; only a forecast asks, where it spares most."""
@@ -263,6 +279,7 @@ class TrajectoryModel(nn.Module):
         dt_ratio: Tensor | None = None,
         memory: Tensor | None = None,
         types: Tensor | None = None,
+        part: BatchPart | None = None,
     ) -> Tensor:
         """Mean loss over the targets and over `draws` noise draws that share one encoder pass.
 
@@ -278,11 +295,16 @@ class TrajectoryModel(nn.Module):
             dt_ratio: Seconds per step over those of the training tracks, [B]; see `context`.
             memory: What is remembered of others, [B, A, K, W, D + 1]; see `with_memory`.
             types: Codes of the agents' types, [B, A]; see `with_types`.
+            part: Where these scenes stand in the batch that noise, times and dropout are drawn for;
+                None: they are the batch.
         """
+        part = part or BatchPart()
         context, frame = self.context(past, target, dt_ratio)
         context = self.with_types(self.with_memory(context, frame, memory), types)
         if dropout > 0:
-            rng = torch.rand(context.shape, device=context.device, generator=generator)
+            shape = part.scenes.shape(context.shape, 0) if part.scenes else context.shape
+            rng = torch.rand(shape, device=context.device, generator=generator)
+            rng = part.scenes.cut(rng, 0) if part.scenes else rng
             context = context * (rng >= dropout) / (1 - dropout)
         weight = self.normalizer.weight
         if self.architecture.joint:
@@ -293,7 +315,8 @@ class TrajectoryModel(nn.Module):
             event = self.normalizer.normalize(frame.take(target), future[target])
             u = self.velocity(context[target])
         data = event.expand(draws, *event.shape)
-        loss = objective(u, data, progress, 2, weight, generator)
+        events = part.scenes if self.architecture.joint else part.targets
+        loss = objective(u, data, progress, 2, weight, generator, events)
         return self._by_agents(loss, target) if self.architecture.joint else loss.mean()
 
     def _by_agents(self, loss: Tensor, target: Tensor) -> Tensor:
@@ -349,16 +372,21 @@ class TrajectoryModel(nn.Module):
         """
         context, frame = self.context(past, target, dt_ratio)
         seen_agents = target & observed(past).any(-1)
-        shape = target.shape if self.architecture.joint else (int(target.sum()),)
-        size = (samples, *shape, self.normalizer.size)
         if noise is None:
-            noise = torch.randn(size, dtype=past.dtype, device=past.device, generator=generator)
+            noise = self.noise(target, samples, generator)
         elif self.architecture.joint:
-            own, noise = noise, past.new_zeros(size)
+            own, noise = noise, past.new_zeros(samples, *target.shape, self.normalizer.size)
             noise[:, target] = own
         reminded = self.with_types(self.with_memory(context, frame, memory), types)
         futures = self.futures_of(target, reminded, frame, noise * temperature, steps, seen_agents)
         return futures, context[target]
+
+    def noise(self, target: Tensor, samples: int, generator: Generator | None = None) -> Tensor:
+        """Noise that a forecast of the N targets [B, A] starts from, [S, N, *], or [S, B, A, *]."""
+        shape = target.shape if self.architecture.joint else (int(target.sum()),)
+        size = (samples, *shape, self.normalizer.size)
+        dtype = self.normalizer.displacement_scale.dtype
+        return torch.randn(size, dtype=dtype, device=target.device, generator=generator)
 
     def futures_of(
         self,

@@ -180,7 +180,7 @@ class SocialAttention(nn.Module):
         score = (query @ _heads(self.heads, key).mT).transpose(1, 2)
         scale = (query.shape[-1] + place.shape[-1]) ** -0.5
         weight = ((score.gather(-1, slots) + fit) * scale).softmax(-1)
-        spread = torch.zeros_like(score).scatter(-1, slots, weight)
+        spread = torch.zeros_like(score, dtype=weight.dtype).scatter(-1, slots, weight)
         mixed = (spread.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
         placed = weight[..., 1:] @ pair
         state = own_rows + self.merge(torch.cat((mixed.flatten(2), placed.flatten(2)), -1))

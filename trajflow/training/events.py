@@ -29,6 +29,7 @@ class Started(Event):
     parameters: int
     device: str
     threads: int
+    processes: int = 1
 
 
 @dataclass(frozen=True)

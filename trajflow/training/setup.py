@@ -18,6 +18,7 @@ from trajflow.models.serialization import MOST
 from trajflow.models.tensors import to_tensor
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.runs import RunFolder
+from trajflow.training import distributed
 from trajflow.training.checkpoint import Checkpoint, TrainingProgress
 from trajflow.training.events import Finished
 from trajflow.training.pretrained import load_weights
@@ -156,13 +157,17 @@ def new_trainer(
         DataError: There is too little to learn from, or nothing to validate on.
         RunError: The folder exists.
     """
-    _check_data(config, data, facts["dims"])
+    distributed.first_then_all(lambda: _check_data(config, data, facts["dims"]))
     model = new_model(config, data, facts["dims"])
     if init is not None:
         record = record | {"init": load_weights(model, init)}
-    folder = RunFolder.create(out, config, record | facts | {"trajflow": __version__})
+    distributed.wait()  # a process that cannot begin leaves no folder behind
+    folder = distributed.from_first(
+        lambda: RunFolder.create(out, config, record | facts | {"trajflow": __version__})
+    )
     trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
-    if init is not None:  # a training killed before its first checkpoint must not start from seeds
+    if init is not None and distributed.first():
+        # A training that is killed before its first checkpoint must not start from seeds.
         Checkpoint.take(model, trainer.average, trainer.optimiser, TrainingProgress()).write(folder)
     return trainer
 
@@ -178,7 +183,7 @@ def resumed_trainer(
         RunError: The folder is damaged, another training has it, or it does not fit.
     """
     config, dims = folder.config, facts["dims"]
-    if Finished.of(folder):
+    if distributed.from_first(lambda: Finished.of(folder)):
         for damage in folder.damages():
             raise RunError(damage)
         with reproducible(config.train.threads, device):
@@ -189,7 +194,7 @@ def resumed_trainer(
             f"{folder.path / OLD} is a checkpoint of an earlier version, which is not read any "
             "more; train anew"
         )
-    saved = Checkpoint.exists(folder)
+    saved = distributed.from_first(lambda: Checkpoint.exists(folder))
     if saved:
         with reproducible(config.train.threads, device):
             model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))

@@ -22,6 +22,7 @@ from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowError
 from trajflow.models.tensors import device_of
 from trajflow.runs import CONFIG, RunFolder, facts_of, run_data, track_data
+from trajflow.training import distributed
 from trajflow.training.plan import Plan, plan_settings, seconds_after, within
 from trajflow.training.pretrained import with_architecture_of
 from trajflow.training.race import SHARE, affordable, challengers, run_race
@@ -66,11 +67,13 @@ def start_training(
         RunError: There is something at `out`.
     """
     began = time.monotonic() if began is None else began
-    place, store = open_data(data)
+    place, store = distributed.first_then_all(lambda: open_data(data))
     if init is not None:
         config = with_architecture_of(init, config)
     name = f"{place.stem}-{config.model.encoder}-{config.flow.preset}"
-    path = free_path(Path("runs") / name) if out is None else Path(out)
+    path = distributed.from_first(
+        lambda: free_path(Path("runs") / name) if out is None else Path(out)
+    )
     beside = path.with_name(f"{path.name}.race")
     plan, tracks, outcome = planned(config, store, device, began, None if path.exists() else beside)
     description = tracks.describe()
@@ -115,7 +118,7 @@ def plan_training(
         if path.is_file() and not store_beside(path).exists():
             import_tracks("table", path, Path(folder) / "tracks.zarr")
             path = Path(folder) / "tracks.zarr"
-        store = open_data(path)[1]
+        store = distributed.first_then_all(lambda: open_data(path))[1]
         if init is not None:
             config = with_architecture_of(init, config)
         plan, tracks, _ = planned(config, store, device)
@@ -160,7 +163,7 @@ def planned(
         The plan, the splits, and what came out of the race; empty without one.
     """
     began = time.monotonic() if began is None else began
-    plan = plan_settings(config, store)
+    plan = distributed.from_first(lambda: plan_settings(config, store))
     tracks, limit = track_data(store, plan.config), plan.config.train.time_limit
     pace = measure(plan.config, tracks, store, device) if limit is not None else None
 
@@ -168,7 +171,9 @@ def planned(
         return (limit or math.inf) - (time.monotonic() - began)
 
     outcome: dict[str, Any] = {}
-    if race_folder is not None and config.train.race:
+    if distributed.world() > 1:
+        outcome = {"skipped": "it is for a training in one process"}
+    elif race_folder is not None and config.train.race:
         race = affordable(plan, _race_updates(plan, tracks, pace, left()))
         if race is not None:
             deadline = time.monotonic() + 1.5 * SHARE * left()
@@ -180,7 +185,10 @@ def planned(
         elif challengers(plan):
             outcome = {"skipped": "it needs a longer --time-limit or more --updates"}
     if pace is not None and any(one.name == "train.updates" for one in plan.chosen):
-        plan = within(plan, left(), pace.update, pace.validation, pace.per_epoch)
+        timed, measured = plan, pace
+        plan = distributed.from_first(
+            lambda: within(timed, left(), measured.update, measured.validation, measured.per_epoch)
+        )
     return plan, tracks, outcome
 
 
@@ -228,7 +236,8 @@ def measure(config: Config, tracks: TrackData, store: Store, device: str) -> Pac
         trainer = new_trainer(config, tracks, run, {}, facts_of(store), device_of(device))
         update, validation = trainer.measure()
         weights = sum(p.numel() for p in trainer.model.parameters())
-        return Pace(update, validation, trainer.per_epoch, weights, str(trainer.device))
+        pace = Pace(update, validation, trainer.per_epoch, weights, str(trainer.device))
+        return distributed.from_first(lambda: pace)
 
 
 def resume_training(data: str | Path, out: str | Path, device: str = "auto") -> Trainer:
@@ -242,9 +251,7 @@ def resume_training(data: str | Path, out: str | Path, device: str = "auto") -> 
     Raises:
         RunError: There is no run, or it was trained on other tracks.
     """
-    folder, (_, store) = RunFolder.open(out), open_data(data)
-    tracks = run_data(store, folder)
-    _check_same(folder, tracks, data, out)
+    folder, tracks, store = distributed.first_then_all(lambda: _opened(data, out))
     trainer = resumed_trainer(folder, tracks, facts_of(store), device_of(device))
     if trainer.finished:
         log.info("%s has been trained to its end; nothing is left to train", out)
@@ -278,9 +285,19 @@ def extend_training(
     """
     if (epochs is None) == (updates is None):
         raise ConfigError("give how far the run shall go, in all: --epochs N or --updates N")
-    folder, (_, store) = RunFolder.open(out), open_data(data)
-    tracks = run_data(store, folder)
-    _check_same(folder, tracks, data, out)
+    folder, tracks, store = distributed.first_then_all(lambda: _opened(data, out))
+    distributed.from_first(lambda: _lengthen(folder, tracks, out, epochs, updates))
+    return resumed_trainer(folder, tracks, facts_of(store), device_of(device))
+
+
+def _lengthen(
+    folder: RunFolder,
+    tracks: TrackData,
+    out: str | Path,
+    epochs: int | None,
+    updates: int | None,
+) -> None:
+    """Record that a run goes on to so many epochs or updates in all."""
     train = folder.config.train
     per_epoch = tracks.steps(train.batch_size)
     done = int(max((event["step"] for event in folder.events()), default=0))
@@ -299,14 +316,21 @@ def extend_training(
         folder.append({"event": "extended", "step": done, "updates": wanted})
     finally:
         lock.release()
-    return resumed_trainer(folder, tracks, facts_of(store), device_of(device))
 
 
-def _check_same(folder: RunFolder, tracks: TrackData, data: str | Path, out: str | Path) -> None:
+def _opened(data: str | Path, out: str | Path) -> tuple[RunFolder, TrackData, Store]:
+    """A run and its tracks.
+
+    Raises:
+        RunError: There is no run, or it was trained on other tracks.
+    """
+    folder, (_, store) = RunFolder.open(out), open_data(data)
+    tracks = run_data(store, folder)
     record, given = folder.read_record(), tracks.describe()
     for key, what in SAME.items():
         if record.get(key) != given[key]:
             raise RunError(f"{data} does not hold the {what} that {out} was trained on")
+    return folder, tracks, store
 
 
 def split_line(description: Mapping[str, Any]) -> str:

@@ -17,19 +17,22 @@ from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import TrajflowError
 from trajflow.flow import MeanFlowObjective
+from trajflow.io import Lock
 from trajflow.models.serialization import pack, unpack
 from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
+from trajflow.training import distributed
 from trajflow.training.augment import Augmentation
 from trajflow.training.checkpoint import Checkpoint, TrainingProgress
 from trajflow.training.divergence import SLOWED, Diverged, NotFinite
 from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
+from trajflow.training.parts import Share, shares
 from trajflow.training.plan import seconds_after
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
 from trajflow.training.temper import at_bound, tempered
 from trajflow.training.validation import validate
-from trajflow.types import Batch, scene_centres
+from trajflow.types import Batch, Floats, scene_centres
 
 OVERRUN = 1.1
 """A time limit may be exceeded by a tenth: what would end later is left out."""
@@ -58,13 +61,20 @@ class Trainer:
         """Prepare a training; `facts` (dt, unit, ...) go into the weights.
 
         A run that has come to its end is left as it is: `finished` says how it ended, and `run`
-        says so again.
+        says so again. Where several processes train together, each has a trainer; that of the first
+        one has the folder, and the others write nothing.
 
         Raises:
             RunError: Another training has the folder.
         """
-        self.finished = Finished.of(folder)
-        self._lock = None if self.finished else folder.lock()
+        self.finished = distributed.from_first(lambda: Finished.of(folder))
+        self._lock: Lock | None = None
+
+        def take_lock() -> None:
+            self._lock = folder.lock()
+
+        if not self.finished:
+            distributed.from_first(take_lock)
         self.config, self.data = config, data
         self.folder = replace(folder, guard=self._lock.guard()) if self._lock else folder
         self.settings = config.train
@@ -88,6 +98,7 @@ class Trainer:
         )
         if config.model.memory:
             self.data.watch(config.model.memory, displacement_scale)
+        distributed.share_weights(self.model)
         self.average = moving_average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
             weight_groups(self.model, self.settings.weight_decay),
@@ -99,7 +110,8 @@ class Trainer:
         if self.finished:
             self.step = self.finished.step
         self.slowed = 1.0
-        self._stopping, self._validated, self.validation_seconds = False, 0, 0.0
+        self._stop_requested = self._stopping = self._late = False
+        self._validated, self.validation_seconds = 0, 0.0
 
     @property
     def averaged(self) -> TrajectoryModel:
@@ -108,8 +120,8 @@ class Trainer:
         return self.average.module
 
     def stop(self) -> None:
-        """Ask the loop to save and end after the step it is in."""
-        self._stopping = True
+        """Ask the loop to save and end after the step it is in; one of several processes may."""
+        self._stop_requested = True
 
     def measure(self, updates: int = 10) -> tuple[float, float]:
         """Seconds of an update and of a validation, from some of each; the weights are used up.
@@ -141,7 +153,10 @@ class Trainer:
         Raises:
             RunError: There is none, or it does not fit.
         """
-        self._go_to(Checkpoint.read(self.folder))
+        self._go_to(self._saved_state())
+
+    def _saved_state(self) -> Checkpoint:
+        return distributed.first_then_all(lambda: Checkpoint.read(self.folder))
 
     def _go_to(self, saved: Checkpoint) -> None:
         saved.restore(self.model, self.average, self.optimiser)
@@ -175,6 +190,9 @@ class Trainer:
 
     def _written(self) -> Iterator[Event]:
         """The events, each of them written to the folder."""
+        if not distributed.first():
+            yield from self._events()
+            return
         self.folder.seal_events()
         for event in self._events():
             self.folder.append(event.to_dict())
@@ -191,10 +209,12 @@ class Trainer:
             sum(p.numel() for p in self.model.parameters()),
             str(self.device),
             self.settings.threads,
+            distributed.world(),
         )
 
     def _events(self) -> Iterator[Event]:
         yield self._started()
+        self._agree()
         if not Checkpoint.exists(self.folder):
             self._save()
         while not self._over() and not self._stopping:
@@ -225,7 +245,7 @@ class Trainer:
         if self._over() and self._validated != self.step:
             yield self._validate()
         if self._over() and self.step < self.total:
-            why = "the time limit" if self._late() else "no better energy score for long"
+            why = "the time limit" if self._late else "no better energy score for long"
             log.info("ended at update %d of %d: %s", self.step, self.total, why)
 
     def _go_back(self, error: NotFinite) -> Returned:
@@ -233,7 +253,7 @@ class Trainer:
         if self.slowed < 1:
             raise Diverged(error.advice(self.folder.path, self.settings.lr)) from None
         seconds = self._seconds()
-        self._go_to(Checkpoint.read(self.folder))
+        self._go_to(self._saved_state())
         self.slowed, self.before, self._began = SLOWED, seconds, time.monotonic()
         self._first = self.step
         return Returned(self.step, seconds, error.step, error.loss, self._rate())
@@ -243,6 +263,7 @@ class Trainer:
             epoch, skip = divmod(self.step, self.per_epoch)
             before = self.step
             for batch in self.data.training(self.settings.batch_size, epoch, skip):
+                self._agree()
                 if self._stopping or self._over():
                     return
                 self.folder.guard()
@@ -251,9 +272,14 @@ class Trainer:
 
     def _over(self) -> bool:
         """Whether all updates are made, the time is up, or nothing has got better for long."""
-        return self.step >= self.total or self._late() or self._stale()
+        return self.step >= self.total or self._late or self._stale()
 
-    def _late(self) -> bool:
+    def _agree(self) -> None:
+        """Whether to stop, and whether the time is up, by the word of any process for all."""
+        flags = distributed.any_of(self._stop_requested, self._out_of_time())
+        self._stopping, self._late = flags
+
+    def _out_of_time(self) -> bool:
         """Whether the time that is left is needed for what follows the last update."""
         return self.settings.time_limit is not None and self.step > 0 and self._left() < 0
 
@@ -278,7 +304,7 @@ class Trainer:
         if self.settings.time_limit is None or done < 1 or self.step >= self.total:
             return
         pace = (time.monotonic() - self._began) / done
-        total = self.step + max(0, int(self._left() / pace))
+        total = distributed.from_first(lambda: self.step + max(0, int(self._left() / pace)))
         if total < SLOWER * self.total:
             log.info(
                 "updates are slower than planned: %d instead of %d fit the time limit",
@@ -306,34 +332,64 @@ class Trainer:
     def _advance(self, batch: Batch) -> Tensor:
         rng = np.random.default_rng([self.settings.seed, self.step])
         batch, pace = self.augmentation(batch, rng)
-        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        reseed(int(rng.integers(2**62)), self.device)  # for layers that draw, such as dropout
+        seeds = int(rng.integers(2**62)), int(rng.integers(2**62))
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
-        centre = scene_centres(batch.past)
-        loss = self.model(
-            to_tensor(batch.past, centre, self.device),
-            to_tensor(batch.future, centre, self.device),
-            torch.as_tensor(batch.target, device=self.device),
-            self.objective,
-            self.step / self.total,
-            self.settings.noise_samples,
-            generator,
-            dropout=self.settings.dropout,
-            dt_ratio=torch.as_tensor(pace, dtype=torch.float32, device=self.device),
-            memory=memory_tensor(batch.memory_window, centre, self.device),
-            types=type_tensor(batch.types, self.model.architecture.types, self.device),
-        )
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = self._gradients(batch, pace, seeds)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         if not bool(torch.isfinite(norm)):
-            raise NotFinite(float(loss.detach()), self.step + 1)
+            raise NotFinite(float(loss), self.step + 1)
         self.optimiser.step()
         self.step += 1
         self.average.update_parameters(self.model)
-        detached: Tensor = loss.detach()
-        return detached
+        return loss
+
+    def _gradients(self, batch: Batch, pace: Floats, seeds: tuple[int, int]) -> Tensor:
+        """The mean loss of a batch; its gradient is left in the parameters.
+
+        Each process computes as many parts of the batch as `train.accumulate` says, and the sums
+        over all of them are what the whole batch would have.
+        """
+        count, loss = self.settings.accumulate, torch.zeros((), device=self.device)
+        own = shares(batch, count * distributed.world(), self.model)
+        for share in own[count * distributed.rank() :][:count]:
+            if share.weight:
+                weighted = share.weight * self._loss(batch, pace, share, seeds)
+                weighted.backward()  # type: ignore[no-untyped-call]
+                loss = loss + weighted.detach()
+        return distributed.sum_gradients(list(self.model.parameters()), loss)
+
+    def _loss(self, batch: Batch, pace: Floats, share: Share, seeds: tuple[int, int]) -> Tensor:
+        """The mean loss of a share of a batch, with what chance draws for the whole batch."""
+        generator = torch.Generator(self.device).manual_seed(seeds[0])
+        reseed(seeds[1], self.device)  # for layers that draw, such as dropout
+        pace = pace if share.scenes is None else pace[share.scenes]
+        batch = share.of(batch)
+        centre = scene_centres(batch.past)
+        # Without the cache: weights that it casts where no gradient is kept would never have one.
+        half = torch.autocast(
+            self.device.type,
+            torch.bfloat16,
+            enabled=self.settings.precision == "bf16",
+            cache_enabled=False,
+        )
+        with half, share.dropout():
+            loss: Tensor = self.model(
+                to_tensor(batch.past, centre, self.device),
+                to_tensor(batch.future, centre, self.device),
+                torch.as_tensor(batch.target, device=self.device),
+                self.objective,
+                self.step / self.total,
+                self.settings.noise_samples,
+                generator,
+                dropout=self.settings.dropout,
+                dt_ratio=torch.as_tensor(pace, dtype=torch.float32, device=self.device),
+                memory=memory_tensor(batch.memory_window, centre, self.device),
+                types=type_tensor(batch.types, self.model.architecture.types, self.device),
+                part=share.place,
+            )
+        return loss
 
     def _progress(self, losses: list[Tensor], eta: float) -> Step:
         loss = float(torch.stack(losses).mean())
@@ -367,7 +423,8 @@ class Trainer:
         if best:
             self.best, self.best_step = score, self.step
             facts = self.facts | {"step": self.step, "validation": scores}
-            self.folder.write(WEIGHTS, pack(self.averaged, facts))
+            if distributed.first():
+                self.folder.write(WEIGHTS, pack(self.averaged, facts))
         self._save()
         return Evaluated(self.step, self._seconds(), self.step / self.per_epoch, scores, best)
 
@@ -380,20 +437,24 @@ class Trainer:
     def _temper(self) -> Tempered:
         """Choose the deviation of the noise for the weights that were kept."""
         settings = self.settings
-        model, facts = unpack(self.folder.read(WEIGHTS, "nothing was validated"), WEIGHTS)
+        content = distributed.from_first(lambda: self.folder.read(WEIGHTS, "nothing was validated"))
+        model, facts = unpack(content, WEIGHTS)
         temperature, scores = tempered(
             model.to(self.device).eval(),
             self._validation,
             settings.samples,
             self._evaluations(),
             settings.seed,
-            more=lambda: self.has_time(0),
+            more=lambda: not distributed.any_of(not self.has_time(0))[0],
         )
         chosen = {"temperature": temperature, "validation": scores}
-        self.folder.write(WEIGHTS, pack(model, facts | chosen))
+        if distributed.first():
+            self.folder.write(WEIGHTS, pack(model, facts | chosen))
         return Tempered(self.step, self._seconds(), temperature, scores, at_bound(temperature))
 
     def _save(self) -> None:
+        if not distributed.first():
+            return
         far = TrainingProgress(
             self.step, self.best, self.best_step, self._seconds(), self.slowed, self.total
         )

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trajflow.nn.encoders import Encoder, register_encoder
 
@@ -36,9 +37,22 @@ class GRUEncoder(Encoder):
         first = seen.int().argmax(1, keepdim=True)  # 0 for an agent that was never seen
         last = past.shape[1] - 1
         index = (torch.arange(last + 1, device=past.device) + first).clamp(max=last)
-        states, _ = self.gru(steps.gather(1, index[..., None].expand_as(steps)))
+        states = self._states(steps.gather(1, index[..., None].expand_as(steps)))
         context: Tensor = states.gather(1, (last - first)[..., None].expand(-1, 1, self.width))
         return context[:, 0]
+
+    def _states(self, steps: Tensor) -> Tensor:
+        """The last layer's states, [N, T, H]."""
+        gru = self.gru
+        if not (self.training and gru.dropout):
+            states: Tensor = gru(steps)[0]
+            return states
+        # The fused kernel hides its dropout from a training that draws it for a whole batch.
+        for number, weights in enumerate(gru.all_weights):
+            steps = functional.dropout(steps, gru.dropout) if number else steps
+            start = steps.new_zeros(1, len(steps), self.width)
+            steps = torch.gru(steps, start, tuple(weights), True, 1, 0.0, True, False, True)[0]
+        return steps
 
     def folded(self) -> Encoder:
         """The same network without moving rows: one more input holds the state at zero."""
