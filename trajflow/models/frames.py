@@ -1,9 +1,19 @@
 """Each agent's own frame: where it is, where it heads, and how to get there and back."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[Any]:
+    """Inside, positions are whole also where networks compute in half precision."""
+    kind = like.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,8 @@ class Frame:
     def turn(self, vectors: Tensor, back: bool) -> Tensor:
         """Vectors [*, T, D] turned into the frame's axes, or back into the world's."""
         rotation = self.rotation(vectors.shape[-1])
-        return vectors @ (rotation.mT if back else rotation)
+        with full_precision(vectors):
+            return vectors @ (rotation.mT if back else rotation)
 
     def rotation(self, dims: int) -> Tensor:
         """Matrices that turn rows of D coordinates into the frame's axes, [*, D, D]."""
@@ -130,7 +141,9 @@ def _marked(positions: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[
     # At most one of each row is chosen, so the products only pick, and are exact.
     picks = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)).to(positions)
     index = torch.arange(seen.shape[-1], dtype=positions.dtype, device=positions.device)
-    return picks @ positions, (picks * index).sum(-1).unbind(-1)
+    with full_precision(positions):
+        places = picks @ positions
+    return places, (picks * index).sum(-1).unbind(-1)
 
 
 def _heading(moved: Tensor, whole: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trajflow.errors import DataError
-from trajflow.models.frames import Frame, PastSteps
+from trajflow.models.frames import Frame, PastSteps, full_precision
 
 WEIGHT_POWER = 0.5
 """Between 0, every component alike, and 2, every component by its variance."""
@@ -58,8 +58,7 @@ class FutureNormalizer(nn.Module):
     def normalize(self, frame: Frame, future: Tensor) -> Tensor:
         """Events [*, N] of world futures [*, F, D]."""
         kept = slice(self.components)
-        # In full precision also where networks compute in half: this is what they learn.
-        with torch.autocast(future.device.type, enabled=False):
+        with full_precision(future):
             components = (self._local(frame, future) - self.mean) @ self.axes[:, kept]
         return components / self.deviation[kept]
 
