@@ -144,7 +144,8 @@ def _ended(children: Sequence["subprocess.Popen[bytes]"], passed_on: set[int]) -
                 children[rank].kill()
         time.sleep(0.05)
     codes = {rank: child.returncode for rank, child in enumerate(children) if rank not in killed}
-    for rank, code in codes.items():
+    # A process whose connection breaks may abort, so an abort comes after other deaths.
+    for rank, code in sorted(codes.items(), key=lambda one: one[1] == -signal.SIGABRT):
         if -code in passed_on:
             return 128 - code
         if code < 0:
