@@ -21,7 +21,7 @@ from trajflow.cli.options import (
     split,
 )
 from trajflow.cli.tables import pairs, table
-from trajflow.errors import ConfigError
+from trajflow.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from trajflow.datasets.importing import Progress
@@ -322,6 +322,53 @@ def plot(
     scenes = scene or store.scenes[:: -(-len(store.scenes) // most)]
     save(draw_tracks(store.tracks(scenes), scenes, store.unit), out)
     say(str(out))
+
+
+@data.command("add-image")
+def add_image(
+    path: DataPath,
+    scene: Annotated[str, typer.Argument(metavar="SCENE", help="The recording.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A PNG, JPEG or WebP.")],
+    homography: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="H.txt", help="Nine numbers: the 3x3 matrix from pixels to the store's x and y."
+        ),
+    ] = None,
+    metres_per_pixel: Annotated[
+        float | None, typer.Option(help="For a map with north up: the size of a pixel.")
+    ] = None,
+    origin: Annotated[
+        str, typer.Option(metavar="X,Y", help="Position of the lower left corner of such a map.")
+    ] = "0,0",
+    loud: Loud = None,
+) -> None:
+    """Keep an image of a recording, drawn under its tracks by `plot` and `tui`.
+
+    It is kept in the folder STORE.images beside the store, which does not change.
+    """
+    from trajflow.datasets.store import open_store
+    from trajflow.scene_image import SceneImage, north_up, read_matrix, read_pixels, save_image
+
+    if (homography is None) == (metres_per_pixel is None):
+        raise ConfigError("give either --homography H.txt or --metres-per-pixel X")
+    store = open_store(path)
+    if scene not in store.scenes:
+        raise DataError(did_you_mean("recording", scene, store.scenes))
+    pixels = read_pixels(image)
+    if homography is not None:
+        matrix = read_matrix(homography)
+    else:
+        matrix = north_up(float(metres_per_pixel or 0.0), _point(origin), pixels.height)
+    say(str(save_image(store.path, scene, SceneImage(pixels, matrix))))
+
+
+def _point(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(word) for word in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--origin is X,Y, as -3.5,12; got {text!r}") from None
+    return x, y
 
 
 def _units(text: str | None) -> tuple[str | None, dict[str, float]]:

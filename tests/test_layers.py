@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "flow", "io", "remote", "manifest", "place", "text", "types"},
+    {"errors", "flow", "io", "remote", "manifest", "scene_image", "place", "text", "types"},
     {"baselines", "calibration", "config", "config_help", "datasets", "metrics", "nn"}
     | {"reliability", "selection", "statistics"},
     {"forecast", "history", "jobs", "library", "models", "ood", "plotting", "runs"},

@@ -14,11 +14,13 @@ from trajflow.datasets.schema import Tracks
 from trajflow.errors import DataError
 from trajflow.reliability import Reliability
 from trajflow.remote import refuse_url
+from trajflow.scene_image import SceneImage
 from trajflow.text import safe
 from trajflow.types import Batch, Floats
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLUMNS = 3
+IMAGE_SIDE, IMAGE_ALPHA = 900, 0.5
 PAST, TRUTH, SAMPLE, NEIGHBOR = "#1f2937", "#0f766e", "#ea580c", "#9ca3af"
 PARTS = ("#2563eb", "#ea580c", "#0f766e", "#9333ea", "#ca8a04")
 
@@ -70,6 +72,7 @@ def draw_forecasts(
     unit: str,
     most: int = 6,
     region: Region | None = None,
+    images: Sequence[SceneImage | None] = (),
 ) -> Figure:
     """Scenes with their histories, what really happened, and the futures that were drawn.
 
@@ -80,6 +83,7 @@ def draw_forecasts(
         unit: Unit of the coordinates, for the axes.
         most: Most agents of a scene whose futures are drawn.
         region: Discs [B, A, F] of the samples; the last one of each agent is drawn.
+        images: Image of the recording of each scene, drawn under it; B of them, or none.
     """
     figure, panels = _panels(len(titles))
     for row, (axes, title) in enumerate(zip(panels, titles, strict=True)):
@@ -93,6 +97,8 @@ def draw_forecasts(
             elif np.isfinite(past).any():
                 axes.plot(*past[:, :2].T, color=NEIGHBOR, lw=1.0)
         _frame(axes, title, unit)
+        if images and (image := images[row]) is not None:
+            _lay_image(axes, image)
     target = batch.target
     kinds = {
         "samples": (SAMPLE, True),
@@ -150,6 +156,22 @@ def _draw_disc(axes: Axes, centre: Floats, radius: float) -> None:
     if np.isfinite(radius):
         x, y = centre[:2]
         axes.add_patch(Circle((x, y), radius, fill=False, color=SAMPLE, ls="--", lw=1.0))
+
+
+def _lay_image(axes: Axes, image: SceneImage) -> None:
+    """An image under everything, paler, also where equal scales will widen the limits."""
+    limits = np.array([axes.get_xlim(), axes.get_ylim()])
+    side = float(1.5 * np.ptp(limits, axis=1).max())
+    (left, bottom), size = limits.mean(1) - side / 2, side / IMAGE_SIDE
+    top = bottom + side
+    grid = np.array([[size, 0.0, left], [0.0, -size, top], [0.0, 0.0, 1.0]])
+    colors, inside = image.warped(grid, IMAGE_SIDE, IMAGE_SIDE)
+    pixels = np.concatenate([colors / 255, IMAGE_ALPHA * inside[..., None]], -1)
+    tracks = axes.dataLim.frozen()  # The limits follow the tracks, not the image
+    axes.imshow(pixels, extent=(left, left + side, bottom, top), zorder=0)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.dataLim.set(tracks)
+    axes.autoscale_view()
 
 
 def _lines(tracks: Tracks, rows: np.ndarray) -> list[Floats]:

@@ -15,6 +15,7 @@ from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.plotting import check_suffix, draw_forecasts, save
 from trajflow.runs import RunFolder, track_data
+from trajflow.scene_image import load_image
 from trajflow.types import Batch
 
 
@@ -67,7 +68,8 @@ def plot_forecasts(
         for code, step in zip(batch.scene, present, strict=True)
     ]
     region = region_of(drawn, level, "each", predictor.calibration) if level else None
-    save(draw_forecasts(batch, drawn, titles, store.unit, region=region), out)
+    images = [load_image(store.path, store.scenes[code]) for code in batch.scene]
+    save(draw_forecasts(batch, drawn, titles, store.unit, region=region, images=images), out)
     return out
 
 

@@ -26,6 +26,8 @@ MAX_DARK, MAX_LIGHT = 0.62, 0.55
 """Share of the hue where density is highest; strokes must stand out on it."""
 STEP = 8
 """Steps of red, green and blue: fewer colours are fewer bytes for the terminal."""
+IMAGE = 0.4
+"""Share of an image's colours that is left under the tracks."""
 CALM = 0.12
 """How much of the background comes back behind strokes."""
 
@@ -97,6 +99,7 @@ class Canvas:
         self.ink = np.zeros(rows * columns, np.int64)
         self._strength = np.zeros((2 * rows, columns))
         self._hue: Floats | None = None
+        self._ground: Floats | None = None
         self._letters: dict[tuple[int, int], tuple[str, int, int | None, bool]] = {}
 
     def stroke(self, traced: Trace, ink: Ints, alone: bool = False) -> None:
@@ -112,6 +115,18 @@ class Canvas:
             self.bits[cell] = 0
         np.bitwise_or.at(self.bits, cell, BITS[traced.row & 3, traced.column & 1])
         self.ink[cell] = ink[traced.line]
+
+    def lay(self, colors: Floats, there: Bools) -> None:
+        """Lay an image under everything, dimmed; a terminal with few colours shows none.
+
+        Args:
+            colors: Red, green and blue of each pixel, [2 * N, N, 3].
+            there: Pixels that lie on the image, [2 * N, N].
+        """
+        if self.palette.depth == "full":
+            plain = unpack_rgb(np.array([self.palette.background]))[0]
+            dimmed = np.rint(IMAGE * (colors - plain) / STEP) * STEP
+            self._ground = (plain + dimmed * there[..., None]).astype(np.float32)
 
     def shade(self, planes: Floats, colors: Ints) -> None:
         """Lay density under everything.
@@ -172,17 +187,17 @@ class Canvas:
         """Half blocks of density, and braille on what lies between them."""
         bits = self._braille()
         has = bits > 0
-        size = (2 * self.rows, self.columns)
-        background = unpack_rgb(np.array([self.palette.background]))[0].astype(np.float32)
-        if self._hue is None:
-            pixels = np.full(size, self.palette.background)
-            calm = pixels[0::2]
-        else:
-            away = (self._hue - background) * self._strength[..., None]
-            pixels = pack_rgb(background + np.rint(away / STEP) * STEP)
-            both = (1 - CALM) / 2 * (away[0::2][has] + away[1::2][has])
-            calm = pixels[1::2].copy()
-            calm[has] = pack_rgb(background + np.rint(both / STEP) * STEP)
+        size = (2 * self.rows, self.columns, 3)
+        plain = unpack_rgb(np.array([self.palette.background]))[0].astype(np.float32)
+        ground: Floats = np.broadcast_to(plain, size) if self._ground is None else self._ground
+        away: Floats = np.zeros(size, np.float32)
+        if self._hue is not None:
+            away = (self._hue - ground) * self._strength[..., None]
+        pixels = pack_rgb(ground + np.rint(away / STEP) * STEP)
+        both = (1 - CALM) / 2 * (away[0::2][has] + away[1::2][has])
+        behind = np.rint((ground[0::2][has] + ground[1::2][has]) / 2)
+        calm = pixels[1::2].copy()
+        calm[has] = pack_rgb(behind + np.rint(both / STEP) * STEP)
         upper, lower = pixels[0::2], pixels[1::2]
         code = np.where(has, BRAILLE + bits, np.where(upper == lower, BLANK, HALF_BLOCK))
         return code, np.where(has, self.ink.reshape(has.shape), upper), calm

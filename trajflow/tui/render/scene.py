@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from trajflow.browse.view import Floats, Ints, View
+from trajflow.scene_image import SceneImage
 from trajflow.text import safe, width
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette, blend
@@ -37,6 +38,7 @@ class Layers:
         neighbors: Agents that are not forecast.
         regions: Prediction regions.
         axes: Coordinates, and a scale.
+        image: The image of the recording.
     """
 
     samples: Literal["density", "paths", "none"] = "density"
@@ -44,6 +46,7 @@ class Layers:
     neighbors: bool = True
     regions: bool = False
     axes: bool = True
+    image: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def paint_scene(
     layers: Layers = ALL_LAYERS,
     highlight: Highlight = NO_HIGHLIGHT,
     caption: str = "",
+    image: SceneImage | None = None,
 ) -> Cells:
     """The map of a window.
 
@@ -85,8 +89,9 @@ def paint_scene(
         layers: What is drawn.
         highlight: What stands out.
         caption: Written in the upper left corner; shown as it is.
+        image: The image of the recording.
     """
-    return ScenePainter(view, port, palette, layers, highlight, caption).paint()
+    return ScenePainter(view, port, palette, layers, highlight, caption, image).paint()
 
 
 def paint_panes(
@@ -96,13 +101,16 @@ def paint_panes(
     palette: Palette,
     layers: Layers,
     highlights: tuple[Highlight, Highlight],
+    image: SceneImage | None = None,
 ) -> Cells:
     """One map, or two of the same place side by side or stacked."""
     first, second = views
     if not panes.two or second is None:
-        return paint_scene(first, port, palette, layers, highlights[0])
-    one = paint_scene(first, port, palette, layers, highlights[0], first.forecaster)
-    other = paint_scene(second, port, palette, layers, highlights[1], second.forecaster)
+        return paint_scene(first, port, palette, layers, highlights[0], image=image)
+    one, other = (
+        paint_scene(each, port, palette, layers, highlight, each.forecaster, image)
+        for each, highlight in ((first, highlights[0]), (second, highlights[1]))
+    )
     if panes.stacked:
         line = Cells.filled(panes.rows - 2 * panes.height, panes.columns, palette)
         line.code[0] = ord("─")
@@ -137,6 +145,7 @@ class ScenePainter:
     layers: Layers
     highlight: Highlight
     caption: str
+    image: SceneImage | None
 
     @cached_property
     def canvas(self) -> Canvas:
@@ -146,6 +155,9 @@ class ScenePainter:
     def paint(self) -> Cells:
         """All layers, from the lowest to the highest."""
         layers, canvas = self.layers, self.canvas
+        if layers.image and self.image is not None:
+            grid = (canvas.columns, 2 * canvas.rows)
+            canvas.lay(*self.image.warped(self.port.matrix(2), *grid))
         if layers.axes:
             paint_axes(canvas, self.port)
         if layers.neighbors:

@@ -74,6 +74,12 @@ class Viewport:
         y = self.y - (down - self.rows / 2) * self.scale
         return x, y
 
+    def matrix(self, dots: int) -> Floats:
+        """Homography [3, 3] from pixels [N, 2] of so many dots a side to the world."""
+        step = dots * self.scale
+        left, top = self.world(0.0, 0.0)
+        return np.array([[step, 0.0, left], [0.0, -step, top], [0.0, 0.0, 1.0]])
+
     def zoom(self, factor: float, at: tuple[float, float] | None = None) -> Viewport:
         """Closer by a factor above one; the dot `at`, or the middle, stays where it is."""
         if at is None:

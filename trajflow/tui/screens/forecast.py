@@ -24,6 +24,7 @@ from textual.widgets.option_list import Option
 from trajflow.browse.view import Floats, SamplingOptions, View
 from trajflow.errors import DataError, RunError, StorageError
 from trajflow.library import runs_beside
+from trajflow.scene_image import load_image
 from trajflow.text import safe
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
@@ -98,6 +99,7 @@ MAP_KEYS: list[BindingType] = [
     Binding("m", "layer('neighbors')", "Neighbors", show=False, id="map.neighbors"),
     Binding("y", "layer('truth')", "True future", show=False, id="map.truth"),
     Binding("i", "layer('axes')", "Axes and scale", show=False, id="map.axes"),
+    Binding("I", "layer('image')", "Image of the recording", show=False, id="map.image"),
     Binding("f", "follow", "Follow the agent", show=False, id="map.follow"),
     Binding("P", "export_picture", "Save SVG and PNG", show=False, id="map.picture"),
     Binding("C", "export_csv", "Save the forecast as CSV", show=False, id="map.csv"),
@@ -289,12 +291,24 @@ class ForecastScreen(Screen[None]):
         if other and self.agent is not None:
             self.agent = self._same_agent(view)
             self.scene.select(self.agent)
+        if before is None or before.scene != view.scene:
+            self.scene.show_image(None)
+            self._load_image(view.scene)
         self.view, self.second = view, second
         self.scene.show(view, second)
         self._fill_agents()
         self.show_facts()
         if other:
             self._show_bookmark()
+
+    @work(exclusive=True, group="image")
+    async def _load_image(self, scene: str) -> None:
+        try:
+            image = await asyncio.to_thread(load_image, self.data, scene)
+        except (DataError, StorageError) as error:
+            self.call_later(self.app.show_error, error)
+        else:
+            self.call_later(self.scene.show_image, image)
 
     def show_facts(self) -> None:
         """Write the facts anew."""

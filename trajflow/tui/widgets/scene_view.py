@@ -17,6 +17,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from trajflow.browse.view import Floats, View
+from trajflow.scene_image import SceneImage
 from trajflow.tui.render.colors import palette_of
 from trajflow.tui.render.scene import Highlight, Layers, paint_panes
 from trajflow.tui.render.viewport import (
@@ -52,6 +53,7 @@ class SceneView(Widget, can_focus=True):
         highlight: What stands out.
         port: Which part of the world is shown.
         stacks: Whether two maps may also stand below each other, where that makes them larger.
+        image: The image of the recording, under the tracks.
         following: Whether the selected agent is kept in the middle.
     """
 
@@ -95,6 +97,7 @@ class SceneView(Widget, can_focus=True):
         self.drawn, self.highlight = Layers(), Highlight()
         self.view: View | None = None
         self.second: View | None = None
+        self.image: SceneImage | None = None
         self.port = Viewport(0.0, 0.0, 0.05, 2, 4)
         self.following, self.stacks = False, False
         self._hovered: tuple[bool, tuple[int, int]] | None = None
@@ -132,6 +135,11 @@ class SceneView(Widget, can_focus=True):
     def show_note(self, note: str) -> None:
         """Show a sentence instead of a map, until the next window."""
         self.view, self.second, self._note = None, None, note
+        self._invalidate()
+
+    def show_image(self, image: SceneImage | None) -> None:
+        """Lay an image of the recording under the tracks, or take it away."""
+        self.image = image
         self._invalidate()
 
     def show_layers(self, layers: Layers) -> None:
@@ -347,8 +355,9 @@ class SceneView(Widget, can_focus=True):
         port = self.port
         if (port.columns, port.rows) != panes.dots:
             port = port.resized(*panes.dots)
-        views = (self.view, self.second)
-        return paint_panes(panes, views, port, palette_of(self), self.drawn, (left, right)).strips()
+        views, highlights = (self.view, self.second), (left, right)
+        palette, layers = palette_of(self), self.drawn
+        return paint_panes(panes, views, port, palette, layers, highlights, self.image).strips()
 
     def _note_strips(self) -> list[Strip]:
         width, height = self.size
