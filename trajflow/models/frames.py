@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[Any]:
-    """Inside, positions are whole also where networks compute in half precision."""
+    """Inside, positions [*] are whole also where networks compute in half precision."""
     kind = like.device.type
     if torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
@@ -116,7 +116,7 @@ def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) 
 
 
 def frame_of(past: PastSteps, steps: int = 1, dt_ratio: Tensor | None = None) -> Frame:
-    """Frames from the steps of pasts; see `present_frame`."""
+    """Frames [*] from the steps of pasts [*, T, D]; see `present_frame`."""
     places, (last, before, _) = _marked(past.positions, past.seen, steps)
     there, earlier, begin = places.unbind(-2)
     moved = there - earlier

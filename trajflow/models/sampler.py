@@ -152,7 +152,7 @@ def traced(sampler: Sampler, device: torch.device) -> Draw:
     """A sampler of one scene as a recorded graph, which spares most of what Python costs.
 
     An encoder whose graph depends on its input cannot be recorded: then the sampler is returned
-    as it is. Whether it can is tried on scenes of other sizes.
+    as it is. Whether it can is tried on scenes of other sizes [A, T, D].
     """
     try:
         with torch.no_grad(), warnings.catch_warnings():

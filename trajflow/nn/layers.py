@@ -93,7 +93,7 @@ class AgentMixing(nn.Module):
 
 
 def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """A layer of given weights that are not trained; it draws no random numbers."""
+    """A layer of given weights [N, H] and bias [N], not trained; it draws no random numbers."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     layer.weight, layer.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
     return layer
