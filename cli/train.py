@@ -280,14 +280,14 @@ def _aliased(given: Mapping[str, object], words: Sequence[str]) -> list[str]:
         ConfigError: An option and a word of `--set` are of the same setting, or of two that
             exclude each other.
     """
-    known = {word.partition("=")[0].strip() for word in words}
+    by_setting = {word.partition("=")[0].strip() for word in words}
     if {"epochs", "updates"} <= set(given):
         raise ConfigError("--epochs and --updates both say how long to train; give one of them")
     result = []
     for name, value in given.items():
         other = {"epochs": "train.updates", "updates": "train.epochs"}.get(name)
         for setting in (ALIASES[name], other):
-            if setting in known:
+            if setting in by_setting:
                 raise ConfigError(f"--{name} and --set {setting}=... are one choice; give one")
         result.append(f"{ALIASES[name]}={value}")
         if name == "epochs":
@@ -444,9 +444,9 @@ def _show_end(last: "Finished", trainer: "Trainer", as_json: bool) -> None:
     said = _validated_beside(folder, best, data) if compared else ""
     warning = "" if stopped else overfitting(folder, path)
     if as_json:
-        known = {"run": str(folder.path), "reason": last.reason, "steps": last.step}
-        known |= {"select_by": trainer.settings.select_by, "warning": warning}
-        say_json({**known, "seconds": last.seconds, "best": best, "verdict": said})
+        summary = {"run": str(folder.path), "reason": last.reason, "steps": last.step}
+        summary |= {"select_by": trainer.settings.select_by, "warning": warning}
+        say_json({**summary, "seconds": last.seconds, "best": best, "verdict": said})
         return
     again = f"train {path} --out {folder.path} --resume"
     verb = again if stopped else f"evaluate {folder.path} {path}"

@@ -580,7 +580,7 @@ class Recall:
         self.count, self._scenes = count, tracks.scenes
         rows = np.flatnonzero(seen)
         self.place = Place(scale, tracks.position.shape[1], max(1, len(rows)), max_age)
-        self._known: dict[tuple[int, int], Ints] = {}
+        self._rows_of: dict[tuple[int, int], Ints] = {}
         scene, agent = (one[tracks.track[rows]] for one in (tracks.scene, tracks.agent))
         for some in moments(scene, tracks.step[rows]):
             step, name = int(tracks.step[rows[some[0]]]), tracks.scenes[scene[some[0]]]
@@ -592,13 +592,13 @@ class Recall:
         scene, agent = np.nonzero(batch.target)
         now = (batch.start + history - 1)[scene]
         who = list(zip(batch.agent[scene, agent].tolist(), now.tolist(), strict=True))
-        new = [k for k, one in enumerate(who) if one not in self._known]
+        new = [k for k, one in enumerate(who) if one not in self._rows_of]
         names = [self._scenes[batch.scene[scene[k]]] for k in new]
         past = batch.past[scene[new], agent[new]]
         agents = [who[k][0] for k in new]
-        found = self.place.nearest(names, past, now[new], agents, self.count, horizon)
-        self._known.update(zip((who[k] for k in new), found, strict=True))
-        rows = np.array([self._known[one] for one in who], np.int64).reshape(-1, self.count)
+        nearest_rows = self.place.nearest(names, past, now[new], agents, self.count, horizon)
+        self._rows_of.update(zip((who[k] for k in new), nearest_rows, strict=True))
+        rows = np.array([self._rows_of[one] for one in who], np.int64).reshape(-1, self.count)
         paths = self.place.recalled(rows, now, reach * history, reach * horizon)
         memory = np.full((*batch.target.shape, *paths.shape[1:]), np.nan)
         memory[scene, agent] = paths

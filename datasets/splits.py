@@ -82,8 +82,10 @@ class Split:
         """Index into PARTS of each row, or NONE, [N]; the same whatever else is loaded."""
         role = self._before_fold(tracks)
         if self.validation:
-            apart = np.isin(np.asarray(tracks.scenes), self.validation)[tracks.scene[tracks.track]]
-            role = np.where(apart & (role == 0), 1, role)
+            held_out = np.isin(np.asarray(tracks.scenes), self.validation)[
+                tracks.scene[tracks.track]
+            ]
+            role = np.where(held_out & (role == 0), 1, role)
         if self.fold is not None:
             judged = np.isin(np.asarray(tracks.scenes), self.tests)[tracks.scene[tracks.track]]
             role = np.where(judged, 2, np.where(role == 2, NONE, role))

@@ -43,6 +43,7 @@ MAX_LABEL = 2**20  # Bytes of a label
 ALWAYS_ALLOWED = 256 * 2**20  # Bytes that any store may unpack to
 MAX_RATIO = 500  # Tracks compress about 3 to 1; a higher ratio than this is a bomb
 INDEX_COLUMNS = 5
+FETCHED = 64  # Files of a remote store in memory while all are compared with their checksums
 
 
 def open_store(path: str | PathLike[str]) -> "Store":
@@ -378,9 +379,11 @@ class Store(Described):
 
     def verify(self) -> None:
         """Compare every file with its checksum; a DataError names the first damaged one."""
-        self._checksums.fetch(self._checksums.files)
-        for name in self._checksums.files:
-            self._checksums.read(name, self._about(name))
+        names = list(self._checksums.files)
+        for first in range(0, len(names), FETCHED):
+            self._checksums.fetch(names[first : first + FETCHED])
+            for name in names[first : first + FETCHED]:
+                self._checksums.read(name, self._about(name))
 
     def _codes(self, scenes: Sequence[str] | None) -> list[int]:
         if scenes is None:

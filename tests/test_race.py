@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -59,6 +60,23 @@ def test_half_of_the_challengers_go_on_to_the_second_round(racing):
     jitter = [Choice("train.scale_jitter", share, "") for share in (0.0, 0.2, 0.3)]
     _, table = racing([], *jitter)
     assert sorted(one["updates"] for one in table["candidates"]) == [60, 120, 120, 120]
+
+
+def test_a_challenger_without_time_is_dropped_and_the_race_goes_on(racing, tmp_path, monkeypatch):
+    late = []
+
+    def clock():
+        """After the deadline once, when the first challenger has begun."""
+        if (tmp_path / "race" / "1").exists() and not late:
+            late.append(True)
+            return math.inf
+        return 0.0
+
+    monkeypatch.setattr("trajflow.training.race.time", SimpleNamespace(monotonic=clock))
+    slow, other = Choice("train.scale_jitter", 0.2, ""), Choice("train.scale_jitter", 0.3, "")
+    _, table = racing([], slow, other, deadline=1.0)
+    assert [row["updates"] for row in table["candidates"]] == [120, 0, 120]
+    assert "chosen" in table
 
 
 def test_a_race_that_was_stopped_goes_on(racing, caplog, tmp_path):

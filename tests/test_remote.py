@@ -171,6 +171,17 @@ def test_runs_and_pictures_are_written_here_only(
     monkeypatch.chdir(tmp_path)
     for words in (
         ("train", fork, "--out", "s3://tracks/run", *tiny),
+        (
+            "train",
+            fork,
+            "--out",
+            "s3://tracks/run",
+            *tiny[:6],
+            "--updates",
+            9000,
+            "--time-limit",
+            99,
+        ),
         ("plot", trained[0], fork, "-o", "s3://tracks/a.png"),
     ):
         code, _, said = trajflow(*words)

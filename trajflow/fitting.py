@@ -263,7 +263,7 @@ def fit_learned_samples(
             ", kept" if now.best else "",
         )
     path = keep_samples(folder, trainer)
-    return {"set": str(path), "count": config.samples.count, **trainer.found}
+    return {"set": str(path), "count": config.samples.count, **trainer.scores}
 
 
 def _with_settings(config: Config, settings: Sequence[str]) -> Config:

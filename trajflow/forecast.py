@@ -34,13 +34,13 @@ class Forecast(Described):
             over S; None: they are plain draws, all alike.
         calibration: What makes regions hold as often as they say, if the run was calibrated.
         ood_score: How far out of distribution each past is, [*, A]: the share of validation people
-            who look less so. None: it was not asked for.
+            who look less so. None: it was not requested.
         ood_reasons: Why, in words, [*, A]; "" where the score is at most 0.95.
         expected_error: Energy score to expect of each agent's plain draws, [*, A], in the past's
             unit, at the temperature and evaluations the run was fitted for. It says whom to
             trust, which the OOD score does not: an unusual past may be easy.
         faults: What is wrong with each past that was quarantined, in words, [*, A]; None where
-            nothing is. The samples of such an agent are NaN. None: it was not asked for.
+            nothing is. The samples of such an agent are NaN. None: it was not requested.
     """
 
     samples: NDArray[np.float64]
@@ -107,7 +107,7 @@ class Forecast(Described):
     def to_frame(self) -> pd.DataFrame:
         """A row per sample, agent and step: sample, [window,] agent, step, seconds, x, y[, z].
 
-        Chosen samples also have a weight; where it was asked for, every row of an agent also has
+        Chosen samples also have a weight; where it was requested, every row of an agent also has
         its ood_score, ood_reason and expected_error.
         """
         import pandas as pd

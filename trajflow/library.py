@@ -153,12 +153,12 @@ class Library:
         history, store = run.history, self.store_of(run)
         numbers = {"epoch": history.epoch, "epochs": history.epochs}
         numbers |= {name: history.best(name) for name in RUN_SCORES}
-        known = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         return {
             "name": run.name,
             "path": str(run.path),
             "state": run.state,
-            **known,
+            **finite,
             "data": store.name if store else None,
             "split": f"{run.split} {run.fold}" if run.fold else run.split,
             "age": max(0.0, time.time() - run.modified),

@@ -103,19 +103,12 @@ def read_remote(file: Path, most: int) -> bytes:
 def read_many(folder: Path, names: list[str]) -> dict[str, bytes]:
     """Contents of objects of a remote folder, fetched at the same time, without missing ones."""
     place = cast(Any, folder)
-    paths = {f"{place.path.rstrip('/')}/{name}": name for name in names}
+    paths = {f"{place.path.strip('/')}/{name}": name for name in names}
     with reaching(folder):
-        found = place.fs.cat(list(paths), on_error="omit") if paths else {}
-    if isinstance(found, bytes):
-        return {names[0]: found}
-    return {paths[path]: content for path, content in _named(found, paths)}
-
-
-def _named(found: dict[str, bytes], paths: dict[str, str]) -> Iterator[tuple[str, bytes]]:
-    """Contents by the paths they were asked for; some file systems answer without a first slash."""
-    short = {path.lstrip("/"): path for path in paths}
-    for path, content in found.items():
-        yield short[path.lstrip("/")], content
+        contents = place.fs.cat(list(paths), on_error="omit") if paths else {}
+    if isinstance(contents, bytes):  # of a single path
+        return {names[0]: contents}
+    return {paths[path.lstrip("/")]: content for path, content in contents.items()}
 
 
 def sizes_in(folder: Path) -> dict[str, int]:
@@ -123,8 +116,8 @@ def sizes_in(folder: Path) -> dict[str, int]:
     place = cast(Any, folder)
     root = place.path.strip("/") + "/"
     with reaching(folder):
-        found = place.fs.find(place.path, detail=True)
-    return {name.lstrip("/").removeprefix(root): int(one["size"]) for name, one in found.items()}
+        files = place.fs.find(place.path, detail=True)
+    return {name.lstrip("/").removeprefix(root): int(file["size"]) for name, file in files.items()}
 
 
 def local_copy(path: AnyPath) -> Path:

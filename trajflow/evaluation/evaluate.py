@@ -32,6 +32,7 @@ from trajflow.evaluation.scores import (
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.metrics import mean_speed
+from trajflow.remote import local_copy
 from trajflow.runs import RunFolder, track_data
 from trajflow.statistics import People, Tally, intervals
 from trajflow.types import Batch, Chooser, Floats, Forecaster, Ints, OnProgress, counted, silent
@@ -336,8 +337,9 @@ def evaluate_run(
 `trajflow train DATA.zarr --out RUN` makes one
     """
     options = options or EvaluationOptions()
-    folder, store = RunFolder.open(run), open_store(data)
-    predictor = load_predictor(run, device, options.steps)
+    place = local_copy(run)
+    folder, store = RunFolder.open(place), open_store(data)
+    predictor = load_predictor(place, device, options.steps)
     check_fit(predictor, store, data)
     config = with_fold(folder.config, options.fold)
     same = folder.read_record().get("store") == store.fingerprint()
@@ -346,7 +348,7 @@ def evaluate_run(
             f"{run} was trained on {_fold(config)} of these tracks; it left out "
             f"{_fold(folder.config)}. Train with --set data.fold={options.fold} to evaluate there"
         )
-    tracks, in_run = track_data(store, config), Path(run).suffix != ".onnx"
+    tracks, in_run = track_data(store, config), place.suffix != ".onnx"
     report = _report(predictor, tracks, config, options, str(run), on_progress)
     if in_run:
         write_report(folder, report)

@@ -88,9 +88,9 @@ def precision_of(name: str) -> Precision:
     Raises:
         ConfigError: The name is unknown.
     """
-    for known in get_args(Precision):
-        if name == known:
-            return cast(Precision, known)
+    for precision in get_args(Precision):
+        if name == precision:
+            return cast(Precision, precision)
     raise ConfigError(did_you_mean("precision", name, list(get_args(Precision))))
 
 

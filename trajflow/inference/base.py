@@ -277,7 +277,7 @@ class Predictor(Described, ABC):
         Raises:
             TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
                 samples cannot be chosen so.
-            ConfigError: OOD scores are asked of a run without a detector, or at another `dt`; the
+            ConfigError: OOD scores are wanted of a run without a detector, or at another `dt`; the
                 place does not fit the model or the ids; types are given to a model without.
         """
         if on_bad not in ("raise", "quarantine"):

@@ -40,9 +40,9 @@ class Futures:
         step: The present step of each, [N]; the first forecast step is the next one.
         samples: Futures, [S, N, F, D].
         dt: Seconds per step.
-        region: Discs around the mean of each agent's samples, if they were asked for.
+        region: Discs around the mean of each agent's samples, if requested.
         weights: How likely each of an agent's samples is, [S, N]; None: they are plain draws.
-        ood: OOD scores of the N pasts, if they were asked for.
+        ood: OOD scores of the N pasts, if requested.
         clock: Seconds of each agent's recording at its step 0, [N]; None: 0.
         origin: The moment of second 0, seconds since 1970, where tracks had dates; else None.
         time_unit: Seconds per unit of the times that the tracks had.
@@ -73,7 +73,7 @@ class Futures:
         milliseconds, microseconds or nanoseconds since 1970, or dates in UTC.
 
         With regions also centre_x, centre_y[, centre_z] and radius, alike for every sample;
-        chosen samples also have a weight, alike for every step. Where it was asked for there are
+        chosen samples also have a weight, alike for every step. If requested, there are
         ood_score, ood_reason and expected_error, alike for all rows of an agent.
         """
         import pandas as pd

@@ -86,14 +86,14 @@ class Sampler(nn.Module):
             types: Codes of the types of the first K agents, [B, K]; None: all are unknown. See
                 `TrajectoryModel.with_types`.
         """
-        context, frame, known = self.context(past, noise.shape[2], dt_ratio)
+        context, frame, seen_agents = self.context(past, noise.shape[2], dt_ratio)
         reminded = context
         if memory is not None:
             reminded = context + self.model.from_memory(context, frame, memory)
         reminded = self.model.with_types(reminded, types)
         if self.net is None:
             wide = noise * self.temperature
-            return self.model.futures(reminded, frame, wide, self.evaluations, known), context
+            return self.model.futures(reminded, frame, wide, self.evaluations, seen_agents), context
         points = self._points(noise.reshape(-1, noise.shape[-1]), reminded, frame)
         return points.reshape(*noise.shape[:3], *points.shape[2:]), context
 
@@ -112,9 +112,9 @@ class Sampler(nn.Module):
         rows = read.reshape(-1, *read.shape[2:]), seen.reshape(-1, seen.shape[-1])
         own = self.encoder(*rows).reshape(*shape, -1)
         first = Frame(*(part[:, :count] for part in vars(frame).values()))
-        known = seen[:, :count].any(-1)
+        seen_agents = seen[:, :count].any(-1)
         if self.social is None:
-            return own[:, :count], first, known
+            return own[:, :count], first, seen_agents
         unit = model.normalizer.displacement_scale
         context: Tensor = self.social(
             own,
@@ -125,7 +125,7 @@ class Sampler(nn.Module):
             seen_now(seen),
             count,
         )
-        return context, first, known
+        return context, first, seen_agents
 
     def _points(self, noise: Tensor, context: Tensor, frame: Frame) -> Tensor:
         """Futures [S, N, F, D] of noise rows [S * N, ...] and contexts [B, K, H] of N agents."""

@@ -57,14 +57,14 @@ class MemoryAttention(nn.Module):
             age: Steps since each path was walked, [*, K].
         """
         seen = (path - path).sum(-1) == 0
-        known = seen.any(-1)
+        visible = seen.any(-1)
         point = torch.where(seen[..., None], path, 0)
         both = seen[..., 1:] & seen[..., :-1]
         moved = torch.where(both[..., None], point.diff(dim=-2), 0)
         moved = nn.functional.pad(moved, (0, 0, 1, 0))
         # Paths are some ten lengths long; in this unit numbers are of order one.
         parts = (point / 8, moved, seen[..., None].to(point))
-        late = torch.where(known, age, 0).clamp_min(0).log1p() / 4
+        late = torch.where(visible, age, 0).clamp_min(0).log1p() / 4
         read = self.read(torch.cat((torch.cat(parts, -1).flatten(-2), late[..., None]), -1))
 
         normed = self.norm(context)
@@ -72,11 +72,11 @@ class MemoryAttention(nn.Module):
         key, value = (self._heads(one) for one in pairs.chunk(2, -1))
         query = self._heads(self.query(normed)[..., None, :])
         score = (query @ key.mT).squeeze(-2) / query.shape[-1] ** 0.5
-        allowed = torch.cat((torch.ones_like(known[..., :1]), known), -1)
+        allowed = torch.cat((torch.ones_like(visible[..., :1]), visible), -1)
         weight = score.masked_fill(~allowed[..., None, :], float("-inf")).softmax(-1)
         mixed = (weight[..., None, :] @ value).squeeze(-2).flatten(-2)
         added = self.merge(torch.cat((normed, mixed), -1))
-        return torch.where(known.any(-1, keepdim=True), added, 0)
+        return torch.where(visible.any(-1, keepdim=True), added, 0)
 
     def _heads(self, x: Tensor) -> Tensor:
         """Each head's share of vectors, [*, heads, N, ...], from [*, N, ...]."""

@@ -108,7 +108,7 @@ class SocialAttention(nn.Module):
             velocity: Displacement per step in the world, [B, A, D].
             present: Whether the agent is visible now, [B, A]; what an absent one holds does
                 not matter.
-            target: Agents whose context is asked for, [B, A]; the others keep theirs. All by
+            target: Agents whose context is wanted, [B, A]; the others keep theirs. All by
                 default.
         """
         own, place, heading, motion = (

@@ -95,7 +95,7 @@ class LearnedSamplesTrainer:
                 )
             ).to(device)
         self.best: dict[str, torch.Tensor] = {}
-        self.found: dict[str, float] = {}
+        self.scores: dict[str, float] = {}
 
     def run(self) -> Iterator[SetProgress]:
         """Learn; after each epoch say how the set does on the validation split."""
@@ -118,14 +118,14 @@ class LearnedSamplesTrainer:
             if best:
                 least = ade + settings.endpoint_weight * fde
                 self.best = {k: v.clone() for k, v in self.noises.state_dict().items()}
-                self.found = {"min_ade": ade, "min_fde": fde, "epoch": epoch}
+                self.scores = {"min_ade": ade, "min_fde": fde, "epoch": epoch}
             seconds = time.monotonic() - began
             yield SetProgress(epoch, settings.epochs, seconds, ade, fde, best)
 
     def kept(self) -> tuple[LearnedSamples, dict[str, Any]]:
         """The set that did best on validation, and what to store beside it."""
         self.noises.load_state_dict(self.best)
-        return self.noises, {"settings": self.settings.model_dump(), "validation": self.found}
+        return self.noises, {"settings": self.settings.model_dump(), "validation": self.scores}
 
     def _advance(self, batch: Batch, optimiser: torch.optim.Optimizer, step: int) -> None:
         rng = np.random.default_rng([self.settings.seed, 1, step])

@@ -21,6 +21,7 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowError
 from trajflow.models.tensors import device_of
+from trajflow.remote import refuse_url
 from trajflow.runs import CONFIG, RunFolder, facts_of, run_data, track_data
 from trajflow.training import distributed
 from trajflow.training.plan import Plan, plan_settings, seconds_after, within
@@ -67,6 +68,8 @@ def start_training(
         RunError: There is something at `out`.
     """
     began = time.monotonic() if began is None else began
+    if out is not None:
+        refuse_url(out)
     place, store = distributed.first_then_all(lambda: open_data(data))
     if init is not None:
         config = with_architecture_of(init, config)

@@ -65,7 +65,7 @@ class ModelSpec:
     """What a predictor must know of an exported model.
 
     Attributes:
-        known: Steps, coordinates, unit and clocks.
+        format: Steps, coordinates, unit and time steps.
         temperature: Standard deviation of the noise.
         evaluations: Network evaluations per draw.
         neighbors: Neighbors each agent attends to, the nearest; None: it attends to nobody.

@@ -1,4 +1,4 @@
-"""Scenes as a graph wants them: who is asked for first, and nobody who cannot matter."""
+"""Scenes as a graph takes them: targets first, and no agent that cannot matter."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SLACK = 1.0001
 
 @dataclass(frozen=True)
 class Scenes:
-    """B scenes of A agents, the first K of which are asked for; N of these are no padding.
+    """B scenes of A agents, the first K of which are targets; N of these are no padding.
 
     Attributes:
         past: Positions about the scenes' centres, [B, A, T, D]; NaN where unseen.
         centre: A point near each scene, [B, D].
         place: Where each of the N agents stands, [2, N]: its scene, and its place among the K.
-        most: K, the most agents of a scene that are asked for.
+        most: K, the most targets of a scene.
     """
 
     past: NDArray[np.float32]
@@ -41,7 +41,7 @@ class Scenes:
 
         Args:
             past: World positions.
-            target: Who is asked for.
+            target: The agents to forecast.
             limit: Neighbors each agent attends to, the nearest; None: it attends to nobody.
         """
         if len(past) == 1 and (scene := cls._of_one(past, target, limit)) is not None:
@@ -65,7 +65,7 @@ class Scenes:
 
     @classmethod
     def _of_one(cls, past: Floats, target: Bools, limit: int | None) -> Scenes | None:
-        """As `of`, in few calls of numpy; None where somebody who is asked for is not seen now."""
+        """As `of`, in few calls of numpy; None if a target is not seen now."""
         most = int(target.sum())
         if not most or not target[0, :most].all():
             return None
@@ -83,7 +83,7 @@ class Scenes:
         return cls(points[None].astype(np.float32), centre, place, most)
 
     @property
-    def known(self) -> Bools:
+    def seen_agents(self) -> Bools:
         """Which of the N agents were seen at some step, [N]."""
         seen = np.asarray(np.isfinite(self.past).all(-1).any(-1))
         return np.asarray(seen[*self.place])
@@ -197,7 +197,7 @@ def _nearest(here: Floats, most: int, limit: int) -> Bools | None:
 
 
 def _near(past: Floats, seen: Bools, most: int, limit: int) -> Bools:
-    """Whether an agent may be among the nearest of one who is asked for, [B, A]."""
+    """Whether an agent may be among the nearest of a target, [B, A]."""
     here = _present(past, seen)
     delta = here[:, None] - here[:, :most, None]
     square = np.einsum("...d,...d->...", delta, delta)

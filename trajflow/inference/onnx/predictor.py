@@ -192,7 +192,7 @@ model.onnx` makes one
         result, context = scenes.picked(futures), contexts[*scenes.place].astype(np.float64)
         if not math.isfinite(result.sum() + context.sum()):
             finite = np.isfinite(result).all((0, 2, 3)) & np.isfinite(context).all(1)
-            bad = scenes.known & ~finite
+            bad = scenes.seen_agents & ~finite
             if bad.any():  # those of an agent who was never seen mean nothing
                 raise RunError(
                     f"the exported model gives futures that are not finite, for {bad.sum()} of "
@@ -220,9 +220,9 @@ model.onnx` makes one
                 "plain draws or select='learned'"
             )
         if samples not in self.learned:
-            known = ", ".join(map(str, sorted(self.learned))) or "none"
+            counts = ", ".join(map(str, sorted(self.learned))) or "none"
             raise ConfigError(
-                f"no learned set of {samples} futures (there are: {known}); "
+                f"no learned set of {samples} futures (there are: {counts}); "
                 "`trajflow fit RUN DATA samples` learns one, then export the run again"
             )
         return samples

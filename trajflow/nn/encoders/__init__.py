@@ -50,10 +50,10 @@ def register_encoder(name: str) -> Callable[[type[E]], type[E]]:
     """Makes an encoder known by a name; a file of this folder registers its own name."""
 
     def register(encoder: type[E]) -> type[E]:
-        known = _registered.setdefault(name, encoder)
-        if (known.__module__, known.__qualname__) != (encoder.__module__, encoder.__qualname__):
+        present = _registered.setdefault(name, encoder)
+        if (present.__module__, present.__qualname__) != (encoder.__module__, encoder.__qualname__):
             raise ConfigError(
-                f"encoder {name!r} exists: {known.__module__}.{known.__qualname__}; "
+                f"encoder {name!r} exists: {present.__module__}.{present.__qualname__}; "
                 f"choose another name for {encoder.__module__}.{encoder.__qualname__}"
             )
         _registered[name] = encoder
@@ -89,10 +89,10 @@ def build(name: str, channels: int, width: int, **options: object) -> Encoder:
         torch.Size([3, 16])
     """
     make: Callable[..., Encoder] = _find(name)
-    known = [option for option in inspect.signature(make).parameters][2:]
+    present = [option for option in inspect.signature(make).parameters][2:]
     for option, value in options.items():
-        if option not in known:
-            raise ConfigError(did_you_mean(f"option of encoder {name!r}", option, known))
+        if option not in present:
+            raise ConfigError(did_you_mean(f"option of encoder {name!r}", option, present))
         _check(f"option {option!r} of encoder {name!r}", value, _kind(make, option))
     try:
         return make(channels, width, **options)
