@@ -144,6 +144,22 @@ def test_the_baselines_stand_beside_a_run_unless_left_out(trajflow, trained, for
     assert not [line for line in out.splitlines() if line.split()[-2:] == ["-", "-"]]
 
 
+def test_a_run_is_evaluated_on_tracks_without_the_recordings_its_settings_name(
+    trajflow, fork, tiny, tmp_path
+):
+    run, table, store = tmp_path / "run", tmp_path / "yard.csv", tmp_path / "yard.zarr"
+    words = ("--set", 'data.validation=["train-00000", "train-00001"]', *tiny)
+    assert trajflow("train", fork, "--out", run, *words)[0] == 0
+    rows = [f"yard,test,{t},{0.4 * t},0" for t in range(24)]
+    table.write_text("\n".join(["scene,split,frame,x,y", *rows]))
+    columns = ("--dt", "0.4", "--unit", "m", "--columns", "agent=scene")
+    assert trajflow("data", "import", table, "-o", store, *columns)[0] == 0
+    code, out, said = trajflow("evaluate", run, store, "--no-baselines", "--json")
+    assert code == 0
+    assert json.loads(out)["windows"] == 5
+    assert "lacks recordings of the settings of" in said
+
+
 def test_a_run_that_beats_the_baselines_says_by_how_much(tmp_path):
     from trajflow.evaluation.comparison import verdict
     from trajflow.runs import RunFolder

@@ -1,6 +1,7 @@
 """A run folder: settings, events, weights and what is needed to trust or resume them."""
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from trajflow.datasets.loader import TrackData
     from trajflow.datasets.store import Store
 
+log = logging.getLogger("trajflow")
 CONFIG, RECORD, EVENTS, WEIGHTS, RESUME = (
     "config.toml",
     "run.json",
@@ -204,7 +206,31 @@ def run_data(store: "Store", folder: RunFolder, config: Config | None = None) ->
     validation people; that stays so.
     """
     halved = "calibration" in folder.read_record()
-    return track_data(store, config or folder.config, halved)
+    return track_data(store, config or run_settings(store, folder), halved)
+
+
+def run_settings(store: "Store", folder: RunFolder, fold: str | None = None) -> Config:
+    """The settings of a run for a store, which may be another than the run was trained on.
+
+    Another store may lack recordings that the settings name, in `data.validation` or `data.fold`.
+    These names are left out, and a line says so.
+
+    Args:
+        store: The tracks.
+        folder: The run.
+        fold: Another leave-one-out fold; None: that of the run.
+    """
+    config = folder.config
+    data = config.data
+    if folder.read_record().get("store") != store.fingerprint():
+        validation = tuple(name for name in data.validation if name in store.scenes)
+        own = data.fold if data.fold in (store.folds or store.scenes) else None
+        data = data.model_copy(update={"validation": validation, "fold": own})
+        if data != config.data:
+            log.info("%s lacks recordings of the settings of %s", store.path, folder.path)
+    if fold is not None:
+        data = data.model_copy(update={"fold": fold})
+    return config.model_copy(update={"data": data})
 
 
 def facts_of(store: "Store") -> dict[str, Any]:

@@ -15,11 +15,11 @@ from trajflow.baselines import load as load_baseline
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.errors import DataError
-from trajflow.evaluation.evaluate import evaluate_baseline_on, with_fold
+from trajflow.evaluation.evaluate import evaluate_baseline_on
 from trajflow.evaluation.report import best_validation
 from trajflow.evaluation.scores import EvaluationOptions
 from trajflow.metrics import energy_score
-from trajflow.runs import RunFolder, run_data
+from trajflow.runs import RunFolder, run_data, run_settings
 from trajflow.types import OnProgress, silent
 
 log = logging.getLogger("trajflow")
@@ -55,7 +55,7 @@ def evaluate_baselines(
     """
     options = replace(options or EvaluationOptions(), selection="plain", draws=0, steps=1)
     folder, store = RunFolder.open(run), open_store(data)
-    config = with_fold(folder.config, options.fold)
+    config = run_settings(store, folder, options.fold)
     tracks = run_data(store, folder, config)
     try:
         tracks.steps(BATCH)

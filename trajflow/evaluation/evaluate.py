@@ -33,7 +33,7 @@ from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.metrics import mean_speed
 from trajflow.remote import local_copy
-from trajflow.runs import RunFolder, track_data
+from trajflow.runs import RunFolder, run_settings, track_data
 from trajflow.statistics import People, Tally, intervals
 from trajflow.types import Batch, Chooser, Floats, Forecaster, Ints, OnProgress, counted, silent
 
@@ -341,7 +341,7 @@ def evaluate_run(
     folder, store = RunFolder.open(place), open_store(data)
     predictor = load_predictor(place, device, options.steps)
     check_fit(predictor, store, data)
-    config = with_fold(folder.config, options.fold)
+    config = run_settings(store, folder, options.fold)
     same = folder.read_record().get("store") == store.fingerprint()
     if same and config.data != folder.config.data:
         raise RunError(
