@@ -278,7 +278,9 @@ def choices(tracks: Fingerprint, windows: int, given: TrainConfig) -> list[Choic
         Choice(
             "train.validate_every", _every(updates, per_epoch), f"about {VALIDATIONS} validations"
         ),
-        Choice("train.patience", PATIENCE, f"ends after {PATIENCE} validations without a better"),
+        Choice(
+            "train.patience", PATIENCE, f"ends after {PATIENCE} validations without a better score"
+        ),
         Choice("samples.epochs", 5, "as in the benchmarks"),
     ]
     if tracks.types > 1:
@@ -298,7 +300,7 @@ def choices(tracks: Fingerprint, windows: int, given: TrainConfig) -> list[Choic
             Choice(
                 "train.position_noise",
                 noise,
-                f"{tracks.recordings} recordings, steps change by {100 * tracks.roughness:.1f} %",
+                f"recordings: {tracks.recordings}; steps change by {100 * tracks.roughness:.1f} %",
             ),
         ]
     elif abs(tracks.chirality) >= ONE_SIDED:
