@@ -260,9 +260,9 @@ def _train(trainer: "Trainer", loggers: Sequence[str], as_json: bool) -> None:
     from trajflow.training import distributed
 
     with stop_on_signal(trainer.stop) as request:
-        distributed.wait()  # until all of them can be stopped
+        distributed.barrier()  # until all of them can be stopped
         last = _watch(_events(trainer, loggers))
-    if not distributed.first():
+    if not distributed.is_main():
         return
     distributed.leave()
     if last.reason != "stopped":
@@ -318,7 +318,7 @@ def _config(file: Path | None, settings: list[str]) -> "Config":
 
 def _watch(events: Iterable["Event"]) -> "Finished":
     """Show the events of a training on stderr; returns the last one."""
-    from trajflow.training import Evaluated, Finished, Returned, Started, Step, Tempered
+    from trajflow.training import Evaluated, Finished, Returned, Started, Step, TemperatureChosen
 
     progress = ProgressBar("step")
     for event in events:
@@ -331,7 +331,7 @@ def _watch(events: Iterable["Event"]) -> "Finished":
             log.info(_validated(event))
         elif isinstance(event, Returned):
             log.warning(_returned(event))
-        elif isinstance(event, Tempered):
+        elif isinstance(event, TemperatureChosen):
             log.info("noise of deviation %g; %s", event.temperature, _scores(event.metrics))
             if event.at_bound:
                 log.warning(
@@ -386,7 +386,7 @@ def _events(trainer: "Trainer", loggers: Sequence[str]) -> Iterable["Event"]:
     """The events of a training as they happen, also written to loggers."""
     from trajflow.training import distributed
 
-    if not loggers or trainer.finished or not distributed.first():
+    if not loggers or trainer.finished or not distributed.is_main():
         return trainer.run()
     from trajflow.training.loggers import log_events
 

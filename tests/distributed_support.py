@@ -116,7 +116,7 @@ def learned(words: list[str]) -> tuple[list[torch.Tensor], dict[str, float]]:
         for _ in trainer.run():
             pass
         scores = {}
-        if distributed.first():
+        if distributed.is_main():
             scores = [e for e in RunFolder.open(run).events() if e["event"] == "evaluated"][-1]
     many = config.train.updates != 1
     return (list(trainer.model.parameters()) if many else gradients), scores.get("metrics", {})

@@ -149,7 +149,7 @@ def test_what_is_kept_is_the_best_on_validation():
     learning = trainer()
     progress = list(learning.run())
     best = min(progress, key=lambda p: p.min_ade + 0.5 * p.min_fde)
-    noises, facts = learning.kept()
+    noises, facts = learning.result()
     assert facts["validation"]["epoch"] == best.epoch
     assert learning._validate() == (best.min_ade, best.min_fde)
     assert noises.shape.count == 7
@@ -160,7 +160,7 @@ def test_the_same_seed_learns_the_same_set():
     for seed in (3, 3, 4):
         learning = trainer(f"samples.seed={seed}", "samples.epochs=1")
         list(learning.run())
-        sets.append(learning.kept()[0].state_dict()["move.weight"])
+        sets.append(learning.result()[0].state_dict()["move.weight"])
     assert torch.equal(sets[0], sets[1])
     assert not torch.equal(sets[0], sets[2])
 

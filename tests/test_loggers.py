@@ -7,13 +7,13 @@ import os
 import pytest
 
 from trajflow.errors import ConfigError
-from trajflow.training.events import Evaluated, Finished, Step, Tempered
+from trajflow.training.events import Evaluated, Finished, Step, TemperatureChosen
 from trajflow.training.loggers import log_events
 
 EVENTS = (
     Step(1, 0.1, epoch=0.5, loss=2.0, weight=0.1, lr=1e-3, eta=9.0),
     Evaluated(2, 0.2, epoch=1.0, metrics={"energy_score": 0.5, "min_ade": 0.4}, best=True),
-    Tempered(2, 0.3, temperature=1.2, metrics={"energy_score": 0.45}),
+    TemperatureChosen(2, 0.3, temperature=1.2, metrics={"energy_score": 0.45}),
     Finished(2, 0.4, reason="done", best_energy_score=0.5, best_step=2),
 )
 

@@ -13,7 +13,13 @@ from trajflow.datasets.writer import StoreWriter
 from trajflow.fitting import fit_trained
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.runs import RunFolder
-from trajflow.training.plan import Plan, choices, plan_settings, seconds_after, within
+from trajflow.training.plan import (
+    Plan,
+    choose_settings,
+    fit_time_limit,
+    plan_settings,
+    seconds_after,
+)
 from trajflow.training.start import start_training
 
 
@@ -116,26 +122,26 @@ def test_more_agents_get_more_updates_and_few_windows_fewer(moving):
 
 def test_a_time_limit_bounds_the_updates_the_validations_and_what_follows_them(moving):
     plan = plan_settings(Config.load(None, ["data.split=time"]), moving(walks()))
-    short = within(plan, 60, update=0.5, validation=0.3, per_epoch=10)
+    short = fit_time_limit(plan, 60, update=0.5, validation=0.3, per_epoch=10)
     assert isinstance(short, Plan)
     train = short.config.train
     tail = seconds_after(train, 0.3)
     assert tail > 11 * 0.3 + 5
     assert 45 < 0.5 * train.updates + 11 * 0.3 + tail <= 60
     assert train.validate_every == 1
-    slow = within(plan, 60, update=0.5, validation=10.0, per_epoch=10).config.train
+    slow = fit_time_limit(plan, 60, update=0.5, validation=10.0, per_epoch=10).config.train
     assert slow.validation_windows < 500
 
 
 def test_a_time_limit_with_room_for_more_gets_twice_the_updates_and_not_more(moving):
     plan = plan_settings(Config.load(None, ["data.split=time"]), moving(walks()))
-    long = within(plan, 1e6, update=0.5, validation=1.0, per_epoch=1000).config.train
+    long = fit_time_limit(plan, 1e6, update=0.5, validation=1.0, per_epoch=1000).config.train
     assert long.updates == 2 * plan.config.train.updates
 
 
 def test_a_training_is_validated_twelve_times_also_where_it_is_less_than_an_epoch(moving):
     made = plan_settings(Config.load(None, ["data.split=time"]), moving(walks())).fingerprint
-    values = {one.name: one.value for one in choices(made, 10_000_000, Config().train)}
+    values = {one.name: one.value for one in choose_settings(made, 10_000_000, Config().train)}
     every = values["train.validate_every"] * -(-10_000_000 // values["train.batch_size"])
     assert every == pytest.approx(values["train.updates"] / 12, rel=0.01)
 
@@ -169,7 +175,7 @@ def test_a_training_says_what_it_chose_and_keeps_it(trajflow, moving, tmp_path):
     words = ("--split", "agent", "--updates", 2, "--set", "data.seed=3")
     code, _, said = trajflow("train", store.path, "-o", tmp_path / "run", *words)
     assert code == 0
-    assert "  model.own_speed=true: before and after a moment speeds correlate by " in said
+    assert "  model.own_speed=true: speeds before and after a moment correlate by " in said
     record = RunFolder.open(tmp_path / "run").read_record()["plan"]
     assert record["chosen"]["model.own_speed"]["value"] is True
     assert "train.updates" not in record["chosen"]

@@ -86,7 +86,7 @@ def test_a_race_that_was_stopped_goes_on(racing, caplog, tmp_path):
     assert table["ended"] == "time"
     assert (tmp_path / "race" / "0").exists()
     _, table = racing([], choice)
-    assert "going on with the race in" in caplog.text
+    assert "resuming the race in" in caplog.text
     assert table == racing([], choice, folder="anew")[1]
     done = (tmp_path / "race" / "1" / "weights.safetensors").stat().st_mtime_ns
     assert racing([], choice)[1] == table
@@ -103,8 +103,8 @@ def test_only_what_is_open_is_raced_and_only_where_there_are_updates_enough(fork
     assert not challengers(plan_settings(Config.load(None, words), store))
     assert affordable(plan, 500) is None
     few, many = affordable(plan, 700), affordable(plan, 1e6)
-    assert (len(few.choices), few.updates) == (2, (175, 350))
-    assert len(many.choices) == len(names) + 1
+    assert (len(few.candidates), few.updates) == (2, (175, 350))
+    assert len(many.candidates) == len(names) + 1
 
 
 def test_the_command_races_and_keeps_the_table(trajflow, fork, tmp_path, monkeypatch):

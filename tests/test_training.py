@@ -15,10 +15,10 @@ from trajflow.models.serialization import pack_state, unpack_state
 from trajflow.models.tensors import device_of
 from trajflow.nn.encoders import Encoder, register_encoder
 from trajflow.runs import RunFolder
-from trajflow.training import Evaluated, Finished, Returned, Tempered
+from trajflow.training import Evaluated, Finished, Returned, TemperatureChosen
 from trajflow.training.checkpoint import Checkpoint
-from trajflow.training.divergence import SLOWED, Diverged
 from trajflow.training.setup import new_trainer, objective_of, resumed_trainer
+from trajflow.training.trainer import LR_FACTOR, Diverged
 from trajflow.training.validation import validate
 from trajflow.types import Batch
 
@@ -179,7 +179,7 @@ def test_what_was_not_finite_once_is_learned_at_a_lower_rate_and_ends(tmp_path):
     back = next(event for event in events if isinstance(event, Returned))
     assert (back.step, back.since) == (4, 7)
     assert (events[-1].step, events[-1].reason) == (12, "done")
-    assert Checkpoint.read(RunFolder.open(tmp_path / "run")).progress.slowed == SLOWED
+    assert Checkpoint.read(RunFolder.open(tmp_path / "run")).progress.slowed == LR_FACTOR
 
 
 @pytest.mark.parametrize("how", ["deleted", "emptied", "replaced"])
@@ -313,7 +313,7 @@ def test_running_statistics_are_validated_with_and_kept(tmp_path):
     assert norm.running_mean.mean() > 1
     steps, temperature = 1, predictor.facts["temperature"]
     scores = validate(predictor.model, [walks(6, 1)], 20, steps, 0, temperature)
-    assert scores == next(e.metrics for e in events if isinstance(e, Tempered))
+    assert scores == next(e.metrics for e in events if isinstance(e, TemperatureChosen))
 
 
 def test_choosing_a_temperature_changes_no_running_statistics(tmp_path):
@@ -393,7 +393,7 @@ def test_a_training_ends_in_its_time_with_weights_that_were_validated(tmp_path):
     assert events[-1].reason == "done"
     validated = [event for event in events if isinstance(event, Evaluated)]
     assert validated[-1].step == events[-1].step > 10
-    assert any(isinstance(event, Tempered) for event in events)
+    assert any(isinstance(event, TemperatureChosen) for event in events)
     assert TorchPredictor.load(tmp_path / "run").facts["step"] == events[-1].best_step
     assert resumed_trainer(RunFolder.open(tmp_path / "run"), Walks(), FACTS, CPU).finished
 

@@ -428,7 +428,7 @@ def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:
     with reproducible(trainer.settings.threads, trainer.device):
         if FILE not in kept:
             calibrate_trained(trainer, on_progress)
-        seconds = max(OOD_SECONDS, OOD_VALIDATIONS * trainer.validation_seconds)
+        seconds = max(OOD_SECONDS, OOD_VALIDATIONS * trainer.schedule.validation_seconds)
         if OOD_FILE not in kept and trainer.has_time(seconds):
             fit_ood_trained(trainer, on_progress)
         elif OOD_FILE not in kept:

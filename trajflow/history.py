@@ -195,7 +195,7 @@ class TrainingHistory:
         step, epoch, best = _whole(event, "step"), _number(event, "epoch"), event.get("best")
         self.validations.append(ValidationPoint(step, epoch, _scores(event), best is True))
 
-    def _tempered(self, event: Event) -> None:
+    def _temperature_chosen(self, event: Event) -> None:
         self.temperature, self.final = _number(event, "temperature"), _scores(event)
 
     def _finished(self, event: Event) -> None:
@@ -206,7 +206,8 @@ HANDLERS: Mapping[str, Callable[[TrainingHistory, Event], None]] = {
     "started": TrainingHistory._started,
     "step": TrainingHistory._step,
     "evaluated": TrainingHistory._evaluated,
-    "tempered": TrainingHistory._tempered,
+    "temperature": TrainingHistory._temperature_chosen,
+    "tempered": TrainingHistory._temperature_chosen,  # in runs of earlier versions
     "finished": TrainingHistory._finished,
 }
 """What is done with an event, by its name in the file."""

@@ -81,7 +81,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         from trajflow.models.tensors import device_of
         from trajflow.runs import facts_of
         from trajflow.training.setup import new_trainer
-        from trajflow.training.start import planned, split_line
+        from trajflow.training.start import make_plan, split_line
 
         shape = {"history": self.history, "horizon": self.horizon}
         words = [
@@ -95,7 +95,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         config = Config.load(None, words)
         with tempfile.TemporaryDirectory() as folder:
             store = self._store(frame, Path(folder))
-            plan, data, _ = planned(config, store)
+            plan, data, _ = make_plan(config, store)
             out = self.out or str(Path(folder) / "run")
             description = data.describe()
             self.split_ = split_line(description)

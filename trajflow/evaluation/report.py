@@ -231,7 +231,7 @@ def best_validation(folder: RunFolder) -> dict[str, Any]:
     for event in folder.events():
         if event["event"] == "evaluated" and event["best"]:
             best = event
-        elif event["event"] == "tempered" and best:
+        elif event["event"] in ("temperature", "tempered") and best:
             best = best | {"metrics": event["metrics"], "temperature": event["temperature"]}
     return best
 

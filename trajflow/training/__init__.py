@@ -1,6 +1,14 @@
 """Training: batches in, events out, a run folder on disk."""
 
-from trajflow.training.events import Evaluated, Event, Finished, Returned, Started, Step, Tempered
+from trajflow.training.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Returned,
+    Started,
+    Step,
+    TemperatureChosen,
+)
 from trajflow.training.trainer import Trainer
 
 __all__ = [
@@ -10,6 +18,6 @@ __all__ = [
     "Returned",
     "Started",
     "Step",
-    "Tempered",
+    "TemperatureChosen",
     "Trainer",
 ]

@@ -1,36 +1,37 @@
-"""Chance changes of whole scenes that keep a forecast right."""
+"""Random changes of whole scenes under which a forecast stays valid."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trajflow.config import Config
 from trajflow.types import Batch, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a scene before it is learned from.
+    """Random changes of a scene before the model is trained on it.
 
-    Turning a scene would change nothing: models see every agent in its own frame.
+    There is no rotation: models see every agent in its own frame, so it would change nothing.
 
     Attributes:
-        mirror: Whether y changes its sign half of the time.
-        scale_jitter: Scaled by up to this share, up or down.
-        time_stretch: Least and most time between two positions, over what it was: below 1 scenes
-            are played slower and positions interpolated, above 1 faster, where batches reach that
-            far; who is not seen for so long is not learned from, and a scene in which nobody is
-            stays as it was.
+        mirror: Whether half of the scenes have the sign of y flipped.
+        scale_jitter: Scenes are scaled by up to this share, up or down.
+        time_stretch: Range of the seconds per step, over those of the tracks. Below 1 scenes are
+            played slower, with interpolated positions; above 1 faster, if batches have enough
+            steps. An agent that is not observed for that long is no target; a scene that loses all
+            its targets keeps its speed.
         time_stretch_share: Share of the scenes that are played slower or faster.
         reverse_prob: Share of the scenes that are played backwards.
-        agent_dropout: Share of the agents that are left out.
-        history_dropout: Share of the agents of which only the last steps, two at least, are seen.
-        memory_dropout: Share of the agents that are shown nothing of what others did earlier; half
-            of the others are shown a random part.
-        type_dropout: Share of the agents whose type is not told.
-        position_noise: Largest deviation of noise on seen positions, in the unit of the tracks.
-            Half of the scenes stay clean, each of the others has a level of its own: a model that
-            knew one level only would forget what a clean past is worth.
+        agent_dropout: Share of the agents that are removed.
+        history_dropout: Share of the agents that keep only their last steps, at least two.
+        memory_dropout: Share of the agents that get no memory; half of the others get a random
+            part of it.
+        type_dropout: Share of the agents whose type is hidden.
+        position_noise: Largest deviation of noise on past positions, in the unit of the tracks.
+            Half of the scenes stay clean and each of the others has its own level, so that the
+            model still learns how much a clean past is worth.
     """
 
     mirror: bool = True
@@ -44,81 +45,104 @@ class Augmentation:
     memory_dropout: float = 0.0
     type_dropout: float = 0.0
 
+    @classmethod
+    def of(cls, config: Config, displacement_scale: float, types: bool) -> "Augmentation":
+        """The augmentation that the settings describe.
+
+        Args:
+            config: All settings.
+            displacement_scale: Unit of `train.position_noise`, in the unit of the tracks.
+            types: Whether the model reads agent types.
+        """
+        train = config.train
+        return cls(
+            mirror=train.mirror,
+            scale_jitter=train.scale_jitter,
+            time_stretch=train.time_stretch,
+            time_stretch_share=1.0 if config.model.condition_on_dt else 0.5,
+            reverse_prob=train.reverse_prob,
+            agent_dropout=train.agent_dropout,
+            history_dropout=train.history_dropout,
+            position_noise=train.position_noise * displacement_scale,
+            memory_dropout=train.memory_dropout,
+            type_dropout=train.type_dropout if types else 0.0,
+        )
+
     def __call__(self, batch: Batch, rng: np.random.Generator) -> tuple[Batch, Floats]:
         """A changed batch, and seconds per step of each scene over what they were, [B]."""
-        batch, scenes = self._sized(batch, rng), len(batch.scene)
-        back, pace = np.zeros(scenes, bool), np.ones(scenes)
+        batch, scenes = self._mirror_and_scale(batch, rng), len(batch.scene)
+        reverse, dt_ratio = np.zeros(scenes, bool), np.ones(scenes)
         stretched = self.time_stretch != (1.0, 1.0)
         if self.reverse_prob:
-            back = rng.random(scenes) < self.reverse_prob
+            reverse = rng.random(scenes) < self.reverse_prob
         if stretched:
             least, most = np.log(self.time_stretch)
-            pace = np.exp(least + (1 - rng.random(scenes)) * (most - least))
-            pace = np.where(rng.random(scenes) < self.time_stretch_share, pace, 1.0)
+            dt_ratio = np.exp(least + (1 - rng.random(scenes)) * (most - least))
+            dt_ratio = np.where(rng.random(scenes) < self.time_stretch_share, dt_ratio, 1.0)
         if self.reverse_prob or stretched:
-            batch, pace = _replayed(batch, back, pace)
+            batch, dt_ratio = _replay(batch, reverse, dt_ratio)
         if self.agent_dropout:
-            batch = _without(batch, rng.random(batch.target.shape) < self.agent_dropout)
+            batch = _drop_agents(batch, rng.random(batch.target.shape) < self.agent_dropout)
         if self.history_dropout:
-            batch = _late(batch, rng, self.history_dropout)
+            batch = _drop_history(batch, rng, self.history_dropout)
         if self.position_noise:
-            batch = _noisy(batch, rng, self.position_noise)
+            batch = _add_noise(batch, rng, self.position_noise)
         if batch.memory is not None:
-            batch = self._forgetful(batch, rng)
+            batch = self._drop_memory(batch, rng)
         if batch.types is not None and self.type_dropout:
             unknown = rng.random(batch.types.shape) < self.type_dropout
             batch = replace(batch, types=np.where(unknown, "", batch.types))
-        return batch, pace
+        return batch, dt_ratio
 
-    def _forgetful(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        """The batch with agents that remember nothing, and half of the others a random part."""
+    def _drop_memory(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """The batch with agents without memory, and half of the others with a random part of it."""
         assert batch.memory is not None
-        kind, memory = rng.random(batch.target.shape), batch.memory.copy()
-        partly = (kind < (1 + self.memory_dropout) / 2) & (self.memory_dropout > 0)
-        part = np.where(partly, rng.random(kind.shape), self.agent_dropout)
-        share = np.where(kind < self.memory_dropout, 1.0, part)
+        level, memory = rng.random(batch.target.shape), batch.memory.copy()
+        partial = (level < (1 + self.memory_dropout) / 2) & (self.memory_dropout > 0)
+        share = np.where(partial, rng.random(level.shape), self.agent_dropout)
+        share = np.where(level < self.memory_dropout, 1.0, share)
         memory[rng.random(batch.memory.shape[:3]) < share[..., None]] = np.nan
         return replace(batch, memory=memory)
 
-    def _sized(self, batch: Batch, rng: np.random.Generator) -> Batch:
+    def _mirror_and_scale(self, batch: Batch, rng: np.random.Generator) -> Batch:
         scenes, dims = len(batch.scene), batch.past.shape[-1]
         factor = np.ones((scenes, 1, 1, dims))
         if self.mirror:
             factor[rng.random(scenes) < 0.5, ..., 1] = -1
         factor *= np.exp(rng.uniform(-1, 1, (scenes, 1, 1, 1)) * np.log1p(self.scale_jitter))
-        around = None if batch.around is None else batch.around * factor
+        wide = None if batch.around is None else batch.around * factor
         past, future = batch.past * factor, batch.future * factor
         times = np.concatenate([factor, np.ones((scenes, 1, 1, 1))], -1)
-        memory = _remembering(batch, lambda paths, scene: paths * times[scene])
-        return replace(batch, past=past, future=future, around=around, memory=memory)
+        memory = _change_memory(batch, lambda paths, scene: paths * times[scene])
+        return replace(batch, past=past, future=future, around=wide, memory=memory)
 
 
-def _replayed(batch: Batch, back: Bools, pace: Floats) -> tuple[Batch, Floats]:
-    """Scenes played backwards where `back` [B], at their pace [B], and the pace that was taken."""
+def _replay(batch: Batch, reverse: Bools, dt_ratio: Floats) -> tuple[Batch, Floats]:
+    """Scenes played backwards where `reverse` [B], at dt_ratio [B]; and the dt_ratio applied."""
     length, horizon = batch.past.shape[2], batch.future.shape[2]
     path, present = np.concatenate([batch.past, batch.future], 2), length - 1
     if batch.around is not None:
         path, present = batch.around, length * batch.around.shape[2] // (length + horizon) - 1
-    centre = present + np.where(back, horizon - length + 1, 0)
-    steps = np.where(back, -1, 1)[:, None] * np.arange(1 - length, horizon + 1)
+    centre = present + np.where(reverse, horizon - length + 1, 0)
+    steps = np.where(reverse, -1, 1)[:, None] * np.arange(1 - length, horizon + 1)
 
-    def played(pace: Floats) -> tuple[Floats, Bools]:
-        result = _at(path, centre[:, None] + pace[:, None] * steps)
+    def resample(dt_ratio: Floats) -> tuple[Floats, Bools]:
+        result = _interpolate(path, centre[:, None] + dt_ratio[:, None] * steps)
         return result, batch.target & np.isfinite(result).all((2, 3))
 
-    result, target = played(pace)
+    result, target = resample(dt_ratio)
     empty = ~target.any(1)
     if empty.any():
-        pace = np.where(empty, 1.0, pace)
-        result, target = played(pace)
+        dt_ratio = np.where(empty, 1.0, dt_ratio)
+        result, target = resample(dt_ratio)
     past, future = np.split(result, [length], 2)
-    memory = _replayed_memory(batch, back, pace)
+    memory = _replay_memory(batch, reverse, dt_ratio)
     changed = replace(batch, past=past, future=future, target=target, memory=memory)
-    return replace(changed, around=None), pace
+    return replace(changed, around=None), dt_ratio
 
 
-def _remembering(batch: Batch, change: Callable[[Floats, Ints], Floats]) -> Floats | None:
-    """Memory of which what the targets remember is changed; None where there is none.
+def _change_memory(batch: Batch, change: Callable[[Floats, Ints], Floats]) -> Floats | None:
+    """The memory of a batch with a change to that of its targets; None without memory.
 
     Args:
         batch: The scenes.
@@ -132,47 +156,48 @@ def _remembering(batch: Batch, change: Callable[[Floats, Ints], Floats]) -> Floa
     return memory
 
 
-def _replayed_memory(batch: Batch, back: Bools, pace: Floats) -> Floats | None:
-    """What is remembered, at the pace of its scenes; nothing in those played backwards.
+def _replay_memory(batch: Batch, reverse: Bools, dt_ratio: Floats) -> Floats | None:
+    """The memory at the dt_ratio of its scenes; empty in those played backwards.
 
-    What came before in a scene that is played backwards is its future.
+    In these, memory would show the future.
     """
     length, horizon = batch.past.shape[2], batch.future.shape[2]
     steps = np.arange(1 - length, horizon + 1)
 
-    def played(paths: Floats, scene: Ints) -> Floats:
+    def resample(paths: Floats, scene: Ints) -> Floats:
         present = length * paths.shape[2] // (length + horizon) - 1
-        result = _at(paths, present + pace[scene, None] * steps)
-        result[..., -1] /= pace[scene, None, None]
-        result[back[scene]] = np.nan
+        result = _interpolate(paths, present + dt_ratio[scene, None] * steps)
+        result[..., -1] /= dt_ratio[scene, None, None]
+        result[reverse[scene]] = np.nan
         return result
 
-    return _remembering(batch, played)
+    return _change_memory(batch, resample)
 
 
-def _at(path: Floats, when: Floats) -> Floats:
-    """Positions of paths [B, A, W, D] at moments between their steps, [B, N] -> [B, A, N, D]."""
+def _interpolate(path: Floats, time: Floats) -> Floats:
+    """Positions of paths [B, A, W, D] at fractional steps, [B, N] -> [B, A, N, D]."""
     last = path.shape[2] - 1
-    before = np.clip(np.floor(when).astype(int), 0, last - 1)
-    share = (when - before)[:, None, :, None]
+    before = np.clip(np.floor(time).astype(int), 0, last - 1)
+    share = (time - before)[:, None, :, None]
     row = np.arange(len(path))[:, None, None]
     agent = np.arange(path.shape[1])[:, None]
-    left, right = (path[row, agent, step[:, None]] for step in (before, before + 1))
-    between = np.where(share == 0, left, (1 - share) * left + share * right)
+    first, second = (path[row, agent, step[:, None]] for step in (before, before + 1))
+    # At a step itself the other end counts nothing, also if it is NaN.
+    between = np.where(share == 0, first, (1 - share) * first + share * second)
     inside = (share >= 0) & (share <= 1)
-    return np.where(share == 1, right, np.where(inside, between, np.nan))
+    return np.where(share == 1, second, np.where(inside, between, np.nan))
 
 
-def _without(batch: Batch, gone: Bools) -> Batch:
-    """The batch without some agents, unless nobody would be left to learn from."""
-    target = batch.target & ~gone
+def _drop_agents(batch: Batch, dropped: Bools) -> Batch:
+    """The batch without some agents; unchanged if no target would remain."""
+    target = batch.target & ~dropped
     if not target.any():
         return batch
-    past = np.where(gone[..., None, None], np.nan, batch.past)
+    past = np.where(dropped[..., None, None], np.nan, batch.past)
     return replace(batch, past=past, target=target)
 
 
-def _late(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
+def _drop_history(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
     length = batch.past.shape[2]
     if length < 3:
         return batch
@@ -182,15 +207,15 @@ def _late(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
     return replace(batch, past=np.where(unseen[..., None], np.nan, batch.past))
 
 
-def _noisy(batch: Batch, rng: np.random.Generator, most: float) -> Batch:
-    level = most * rng.random(len(batch.scene)) * (rng.random(len(batch.scene)) < 0.5)
+def _add_noise(batch: Batch, rng: np.random.Generator, max_deviation: float) -> Batch:
+    level = max_deviation * rng.random(len(batch.scene)) * (rng.random(len(batch.scene)) < 0.5)
     noise = rng.normal(size=batch.past.shape) * level[:, None, None, None]
 
-    def noisy(paths: Floats, scene: Ints) -> Floats:
-        some = level[scene] > 0
-        points = paths[some][..., :-1]
-        sway = rng.normal(size=points.shape) * level[scene[some], None, None, None]
-        paths[some, ..., :-1] = points + sway
+    def with_noise(paths: Floats, scene: Ints) -> Floats:
+        noisy = level[scene] > 0
+        points = paths[noisy][..., :-1]
+        deviation = level[scene[noisy], None, None, None]
+        paths[noisy, ..., :-1] = points + rng.normal(size=points.shape) * deviation
         return paths
 
-    return replace(batch, past=batch.past + noise, memory=_remembering(batch, noisy))
+    return replace(batch, past=batch.past + noise, memory=_change_memory(batch, with_noise))

@@ -1,4 +1,4 @@
-"""Everything a training needs to go on exactly where it stopped."""
+"""Checkpoints: all that a training needs to resume exactly where it stopped."""
 
 import math
 from dataclasses import dataclass
@@ -16,25 +16,24 @@ from trajflow.runs import RESUME, RunFolder
 
 Optimiser = torch.optim.Optimizer
 FORMAT = 2
-"""Those without a number had a moving average without buffers and one group of weights."""
+"""Files without a number are older: their average has no buffers, their optimiser one group."""
 
 
 class OtherVersion(RunError):
-    """A checkpoint that another version of trajflow wrote; it cannot be gone on from."""
+    """A checkpoint of another version of trajflow, which cannot be resumed."""
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         step: Updates done.
-        best: Lowest energy score on the validation split; infinite before the first.
-        best_step: The step that had it.
-        seconds: Time spent.
-        slowed: What the learning rate is multiplied with, below 1 after a loss was not finite.
-        total: Updates that the training makes, fewer than planned where time is short; 0: as the
-            settings say.
+        best: Lowest energy score on the validation split; infinite before the first validation.
+        best_step: Its update.
+        seconds: Duration so far.
+        slowed: Factor of the learning rate; below 1 after a loss was not finite.
+        total: Updates of the whole training, lowered when time is short; 0: as in the settings.
     """
 
     step: int = 0
@@ -50,26 +49,26 @@ class TrainingProgress:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainingProgress":
-        """The progress of `to_dict`'s values.
+        """The progress from the values of `to_dict`.
 
         Raises:
-            TypeError: A value is missing or strange.
+            TypeError: A value is missing or of another type.
         """
         best = values.pop("best")
-        kept = cls(**values, best=math.inf if best is None else best)
+        progress = cls(**values, best=math.inf if best is None else best)
         kinds = {"step": int, "best_step": int, "total": int}
-        for name, value in vars(kept).items():
+        for name, value in vars(progress).items():
             if type(value) is not kinds.get(name, float):
                 raise TypeError(f"{name} is {value!r}")
-        return kept
+        return progress
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a training: tensors by name, and how far it is.
+    """State of a training: tensors by name, optimiser groups and progress.
 
-    The order of the data, the noise and the changes to the scenes are functions of the seed and
-    the step, so no state of chance is needed.
+    The order of the data, the noise and the augmentation are functions of the seed and the step, so
+    no state of a random generator is stored.
     """
 
     progress: TrainingProgress
@@ -84,16 +83,16 @@ class Checkpoint:
         optimiser: Optimiser,
         progress: TrainingProgress,
     ) -> "Checkpoint":
-        """The state of these three."""
-        kept = optimiser.state_dict()
+        """The state of a model, its moving average and its optimiser."""
+        state = optimiser.state_dict()
         tensors = _under("model", model.state_dict())
         tensors |= _under("average", average.state_dict())
-        for number, state in kept["state"].items():
-            tensors |= _under(f"optimiser/{number}", state)
-        return cls(progress, tensors, kept["param_groups"])
+        for number, values in state["state"].items():
+            tensors |= _under(f"optimiser/{number}", values)
+        return cls(progress, tensors, state["param_groups"])
 
     def restore(self, model: TrajectoryModel, average: AveragedModel, optimiser: Optimiser) -> None:
-        """Put the state back into these three.
+        """Load the state into a model, its moving average and its optimiser.
 
         Raises:
             RunError: It is of another network.
@@ -108,7 +107,7 @@ class Checkpoint:
             raise RunError(f"the checkpoint is of another network: {error}") from None
 
     def write(self, folder: RunFolder) -> None:
-        """Replace the folder's checkpoint; the old one is there until the new one is verified."""
+        """Replace the folder's checkpoint; the old one stays until the new one is verified."""
         facts = {"format": FORMAT, "progress": self.progress.to_dict(), "groups": self.groups}
         folder.write(RESUME, pack_state(self.tensors, facts))
 
@@ -120,13 +119,13 @@ class Checkpoint:
             OtherVersion: Another version of trajflow wrote it.
             RunError: There is none, or it is damaged.
         """
-        content = folder.read(RESUME, "it was stopped before it could save once; train anew")
+        content = folder.read(RESUME, "it stopped before its first checkpoint; train again")
         name = str(folder.path / RESUME)
         tensors, facts = unpack_state(content, name)
         if facts.get("format") != FORMAT:
             raise OtherVersion(
-                f"{name} is a checkpoint of another version of trajflow, which this one cannot go "
-                "on from; its weights can be used, or train anew"
+                f"{name} is a checkpoint of another version of trajflow, which this one cannot "
+                "resume; use its weights, or train again"
             )
         try:
             progress = TrainingProgress.from_dict(facts["progress"])

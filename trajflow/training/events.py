@@ -1,8 +1,8 @@
-"""What a training says while it runs; each event is also a line in the run's events.jsonl."""
+"""Events of a training; each is also a line in the run's events.jsonl."""
 
 from collections import deque
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from trajflow.errors import RunError
 from trajflow.runs import RunFolder
@@ -10,20 +10,28 @@ from trajflow.runs import RunFolder
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at a step of the training; `seconds` counts from its start."""
+    """Base of all events.
 
+    Attributes:
+        kind: Name of the event in events.jsonl.
+        step: Updates made.
+        seconds: Duration of the training so far.
+    """
+
+    kind: ClassVar[str]
     step: int
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The event as JSON values, with its kind."""
-        return {"event": type(self).__name__.lower(), **asdict(self)}
+        """The event as JSON values."""
+        return {"event": self.kind, **asdict(self)}
 
 
 @dataclass(frozen=True)
 class Started(Event):
-    """The training begins, or goes on after a resume."""
+    """The training starts or resumes."""
 
+    kind = "started"
     steps: int
     steps_per_epoch: int
     parameters: int
@@ -34,8 +42,17 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class Step(Event):
-    """Progress, about once a second: mean loss since the last one."""
+    """Progress, about once a second.
 
+    Attributes:
+        epoch: Epochs done.
+        loss: Mean loss since the last `Step`.
+        weight: lambda of the objective.
+        lr: Learning rate.
+        eta: Seconds until the last update.
+    """
+
+    kind = "step"
     epoch: float
     loss: float
     weight: float
@@ -45,12 +62,15 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """The averaged weights were judged on the validation split.
+    """The averaged weights were scored on the validation split.
 
-    In the `metrics` every window weighs the same, and so in the choice of weights by the lowest
-    energy score; in `energy_score_by_recording` every recording does.
+    Attributes:
+        epoch: Epochs done.
+        metrics: Means over windows; `energy_score_by_recording` is one over recordings.
+        best: Whether these weights are the best so far.
     """
 
+    kind = "evaluated"
     epoch: float
     metrics: dict[str, float]
     best: bool
@@ -58,20 +78,31 @@ class Evaluated(Event):
 
 @dataclass(frozen=True)
 class Returned(Event):
-    """A loss was not finite at the step `since`; the training goes on from the last checkpoint."""
+    """A loss was not finite; the training continues from its last checkpoint.
 
+    Attributes:
+        since: The update that was not finite.
+        loss: Its loss.
+        lr: Learning rate from here on.
+    """
+
+    kind = "returned"
     since: int
     loss: float
     lr: float
 
 
 @dataclass(frozen=True)
-class Tempered(Event):
-    """The deviation of the noise was chosen on the validation split, for the weights kept.
+class TemperatureChosen(Event):
+    """The temperature of the best weights was chosen on the validation split.
 
-    With `at_bound` the search ended there, and a better one may lie beyond.
+    Attributes:
+        temperature: Deviation of the noise.
+        metrics: Validation scores with it.
+        at_bound: Whether the search ended at its bound, so that a better one may lie outside.
     """
 
+    kind = "temperature"
     temperature: float
     metrics: dict[str, float]
     at_bound: bool = False
@@ -79,15 +110,22 @@ class Tempered(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The training ended; `reason` is "done" or "stopped"."""
+    """The training ended.
 
+    Attributes:
+        reason: "done" or "stopped".
+        best_energy_score: Score of the best weights.
+        best_step: Their update.
+    """
+
+    kind = "finished"
     reason: str
     best_energy_score: float
     best_step: int
 
     @classmethod
     def of(cls, folder: RunFolder) -> "Finished | None":
-        """How a run came to its end; None where it has not.
+        """The last event of a finished run; None for any other.
 
         Raises:
             RunError: Its events are damaged.

@@ -1,4 +1,4 @@
-"""Learn which noises serve as a set, for a generator that stays as it is."""
+"""Trains learned samples: K noises of each agent, for a generator whose weights are frozen."""
 
 import hashlib
 import math
@@ -25,23 +25,23 @@ from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
+from trajflow.training.optimizer import weight_groups
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
-from trajflow.training.trainer import weight_groups
 from trajflow.types import Batch, scene_centres
 
 WEIGHT_DECAY = 0.01
 
 
 @dataclass(frozen=True)
-class SetProgress:
-    """How the learning of a set stands after an epoch.
+class LearnedSamplesProgress:
+    """Progress after an epoch.
 
     Attributes:
         epoch: Epochs done; 0 before the first.
         epochs: Epochs in all.
         seconds: Time since the start.
         min_ade, min_fde: Means over validation windows, in the unit of the tracks.
-        best: Whether this is the set that is kept.
+        best: Whether this is the best epoch so far.
     """
 
     epoch: int
@@ -53,7 +53,12 @@ class SetProgress:
 
 
 class LearnedSamplesTrainer:
-    """Learns a noise set for a model from the training split; keeps the best on validation."""
+    """Trains learned samples of a model on the training split; keeps the best on validation.
+
+    Example:
+        >>> for progress in LearnedSamplesTrainer(model, data, config, device).run():
+        ...     print(progress.epoch, progress.min_ade)  # doctest: +SKIP
+    """
 
     def __init__(
         self,
@@ -62,23 +67,23 @@ class LearnedSamplesTrainer:
         config: Config,
         device: torch.device,
     ) -> None:
-        """Prepare.
+        """Prepare a training.
 
         Args:
-            model: The generator; nothing of it changes.
-            data: Where batches come from.
-            config: Settings the generator was trained with, for its augmentation; `samples` has
-                those of the set.
-            device: Where to compute.
+            model: The generator; its weights are not changed.
+            data: Source of the batches.
+            config: Settings of the generator's training, with those of learned samples in
+                `samples`.
+            device: Where to train.
 
         Raises:
-            ConfigError: The model draws the agents of a scene together.
+            ConfigError: The model draws the agents of a scene jointly.
         """
         shape, settings = model.architecture, config.samples
         if shape.joint:
             raise ConfigError(
-                "a joint model draws the agents of a scene together, a set belongs to one agent; "
-                "train with model.joint=false"
+                "learned samples are for one agent, and a joint model draws all agents of a scene "
+                "together; train with model.joint=false"
             )
         self.model = model.to(device).eval().requires_grad_(False)
         self.data, self.settings, self.device = data, settings, device
@@ -97,11 +102,11 @@ class LearnedSamplesTrainer:
         self.best: dict[str, torch.Tensor] = {}
         self.scores: dict[str, float] = {}
 
-    def run(self) -> Iterator[SetProgress]:
-        """Learn; after each epoch say how the set does on the validation split."""
+    def run(self) -> Iterator[LearnedSamplesProgress]:
+        """Train; yields the validation scores before the first and after each epoch."""
         return each_reproducible(self._epochs(), self.threads, self.device)
 
-    def _epochs(self) -> Iterator[SetProgress]:
+    def _epochs(self) -> Iterator[LearnedSamplesProgress]:
         settings, began = self.settings, time.monotonic()
         optimiser = torch.optim.AdamW(weight_groups(self.noises, WEIGHT_DECAY), settings.lr)
         batches = self.data.steps(settings.batch_size)
@@ -120,16 +125,16 @@ class LearnedSamplesTrainer:
                 self.best = {k: v.clone() for k, v in self.noises.state_dict().items()}
                 self.scores = {"min_ade": ade, "min_fde": fde, "epoch": epoch}
             seconds = time.monotonic() - began
-            yield SetProgress(epoch, settings.epochs, seconds, ade, fde, best)
+            yield LearnedSamplesProgress(epoch, settings.epochs, seconds, ade, fde, best)
 
-    def kept(self) -> tuple[LearnedSamples, dict[str, Any]]:
-        """The set that did best on validation, and what to store beside it."""
+    def result(self) -> tuple[LearnedSamples, dict[str, Any]]:
+        """The learned samples with the best validation scores, and facts to store with them."""
         self.noises.load_state_dict(self.best)
         return self.noises, {"settings": self.settings.model_dump(), "validation": self.scores}
 
     def _advance(self, batch: Batch, optimiser: torch.optim.Optimizer, step: int) -> None:
         rng = np.random.default_rng([self.settings.seed, 1, step])
-        batch, _ = self.augmentation(_some(batch, rng, self.settings.window_share), rng)
+        batch, _ = self.augmentation(_subsample(batch, rng, self.settings.window_share), rng)
         mean, last, log_weight = self._errors(batch)
         unit = self.model.normalizer.displacement_scale
         loss = samples_loss(
@@ -150,9 +155,12 @@ class LearnedSamplesTrainer:
             context, frame = self.model.context(past, target)
             memory = memory_tensor(batch.memory_window, centre, self.device)
             types = type_tensor(batch.types, self.model.architecture.types, self.device)
-            reminded = self.model.with_types(self.model.with_memory(context, frame, memory), types)
+            full_context = self.model.with_types(
+                self.model.with_memory(context, frame, memory), types
+            )
+        # As the OOD detector, learned samples read contexts without memory and types.
         noise, log_weight = self.noises(context[target])
-        samples = self.model.futures(reminded[target], frame.take(target), noise)
+        samples = self.model.futures(full_context[target], frame.take(target), noise)
         return *sample_errors(samples, future[target]), log_weight
 
     @torch.no_grad()
@@ -165,19 +173,19 @@ class LearnedSamplesTrainer:
         return float(torch.cat(ade).mean()), float(torch.cat(fde).mean())
 
 
-def _some(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
+def _subsample(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
+    """The batch with a random share of its targets."""
     rows = np.flatnonzero(batch.target)
-    kept = rng.permutation(rows)[: max(1, round(share * len(rows)))]
     target = np.zeros(batch.target.size, bool)
-    target[kept] = True
+    target[rng.permutation(rows)[: max(1, round(share * len(rows)))]] = True
     return replace(batch, target=target.reshape(batch.target.shape))
 
 
 def keep_samples(folder: RunFolder, trainer: LearnedSamplesTrainer) -> Path:
-    """Write the set that was learned into the run, tied to the run's weights."""
-    noises, facts = trainer.kept()
+    """Write learned samples into a run, with the digest of the weights they belong to."""
+    noises, facts = trainer.result()
     content = folder.read(WEIGHTS, "train it first")
-    tied = {**facts, "weights": hashlib.sha256(content).hexdigest()}
+    facts["weights"] = hashlib.sha256(content).hexdigest()
     name = f"set-{noises.shape.count}.safetensors"
-    folder.write(name, pack_samples(noises, tied))
+    folder.write(name, pack_samples(noises, facts))
     return folder.path / name

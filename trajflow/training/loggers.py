@@ -1,4 +1,4 @@
-"""A training's losses and validation scores in a tracker, beside the run's own events.jsonl."""
+"""Losses and validation scores of a training for CSV, TensorBoard, Weights & Biases and MLflow."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from typing import Any
 
 from trajflow.errors import ConfigError, MissingExtra, TrajflowError, did_you_mean
 from trajflow.text import safe
-from trajflow.training.events import Evaluated, Event, Step, Tempered
+from trajflow.training.events import Evaluated, Event, Step, TemperatureChosen
 
 Log = Callable[[int, Mapping[str, float]], None]
-"""Takes the values of a step by their names."""
+"""Writes the values of a step, by name."""
 
 
 def log_events(events: Iterable[Event], names: Sequence[str], folder: Path) -> Iterator[Event]:
-    """Pass the events of a training on, and write their numbers to loggers.
+    """Yield the events of a training, and write their numbers to loggers.
 
     Args:
-        events: Of `Trainer.run`.
-        names: Some of `LOGGERS`: "csv" writes `FOLDER/log.csv` (step, name, value), "tensorboard"
-            `FOLDER/tensorboard`, "wandb" and "mlflow" write where their own environment variables
-            say (`WANDB_MODE=offline`, `MLFLOW_TRACKING_URI`), and "wandb" keeps its files in
-            `FOLDER`.
-        folder: The run folder; it exists when the first event comes.
+        events: From `Trainer.run`.
+        names: Names in `LOGGERS`: "csv" writes `FOLDER/log.csv` (step, name, value), "tensorboard"
+            `FOLDER/tensorboard`; "wandb" and "mlflow" follow their own environment variables
+            (`WANDB_MODE=offline`, `MLFLOW_TRACKING_URI`), and "wandb" keeps its files in `FOLDER`.
+        folder: The run folder; it exists by the first event.
 
     Raises:
         MissingExtra: The package of a logger is not installed.
-        ConfigError: A logger cannot be opened, as where a tracker has no account.
+        ConfigError: A logger cannot be opened, for example without an account.
     """
     with ExitStack() as stack:
-        logs = [stack.enter_context(_opened(name, folder)) for name in dict.fromkeys(names)]
+        logs = [stack.enter_context(_open(name, folder)) for name in dict.fromkeys(names)]
         for event in events:
             if values := _scalars(event):
                 for log in logs:
@@ -43,7 +42,7 @@ def log_events(events: Iterable[Event], names: Sequence[str], folder: Path) -> I
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Refuse, before anything is trained, loggers that cannot be used.
+    """Check the names of loggers before a training.
 
     Raises:
         ConfigError: There is no such logger.
@@ -105,17 +104,17 @@ LOGGERS: Mapping[str, Callable[[Path], AbstractContextManager[Log]]] = {
     "wandb": _wandb,
     "mlflow": _mlflow,
 }
-"""What opens each logger for a run folder."""
+"""Opens a logger in a run folder, by name."""
 
 
 @contextmanager
-def _opened(name: str, folder: Path) -> Iterator[Log]:
+def _open(name: str, folder: Path) -> Iterator[Log]:
     with ExitStack() as stack:
         try:
             log = stack.enter_context(LOGGERS[name](folder))
         except TrajflowError:
             raise
-        except Exception as error:  # each tracker has errors of its own
+        except Exception as error:  # each tracker has its own errors
             why = next(iter(str(error).splitlines()), type(error).__name__)
             raise ConfigError(
                 f"the logger {name} cannot be opened: {safe(why, 300)}; set it up, or leave out "
@@ -139,6 +138,6 @@ def _scalars(event: Event) -> dict[str, float]:
         return {"train/loss": event.loss, "train/lambda": event.weight, "train/lr": event.lr}
     if isinstance(event, Evaluated):
         return {f"validation/{name}": value for name, value in event.metrics.items()}
-    if isinstance(event, Tempered):
+    if isinstance(event, TemperatureChosen):
         return {f"final/{name}": value for name, value in event.metrics.items()}
     return {}

@@ -1,8 +1,8 @@
-"""Settings that the user leaves open, chosen from a fingerprint of the training tracks.
+"""Chooses the settings that the user leaves open, from a fingerprint of the training tracks.
 
-On the data of the published pedestrian benchmark the rules give the settings of that benchmark
-(examples/benchmarks/pedestrians.toml). They were checked on storms, a robot and drone videos. Only
-training rows are looked at.
+There is one function per choice. On the published pedestrian benchmark the rules reproduce its
+settings (examples/benchmarks/pedestrians.toml); they were checked on storms, a robot and drone
+videos.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,317 +11,165 @@ from typing import Any
 import numpy as np
 
 from trajflow.config import Config, TrainConfig
-from trajflow.datasets.schema import Tracks
 from trajflow.datasets.splits import choose
 from trajflow.datasets.store import Store
-from trajflow.training.temper import TEMPERATURES
-from trajflow.types import Bools, Floats, Ints
+from trajflow.training.fingerprint import TYPE_AGENTS, Fingerprint, fingerprint, stretches
+from trajflow.training.temperature import TEMPERATURES
+from trajflow.types import Ints
 
-MAX_ROWS = 2_000_000
-"""Rows of the store that a fingerprint is computed from, at most."""
-MAX_MOMENTS = 2000
-"""Moments at which distances between agents are measured, at most; they are drawn at random."""
-MOMENTS_SEED = 0
-"""Seed of that draw."""
-HISTORY = 8
-"""Past steps, where tracks are long enough."""
-HORIZON = 12
-"""Future steps, where tracks are long enough."""
-LONG_ENOUGH = 0.5
-"""Share of the tracks that must be long enough for one window."""
-FAST_QUANTILE = 0.9
-"""The typical speed of fast agents is this quantile of all step lengths."""
-STANDING = 0.15
-"""A step shorter than this share of the fast speed counts as standing still."""
-SPEED_STEPS = 4
-"""Steps over which mean speeds before and after a moment are compared."""
-PERSISTENT = 0.6
-"""Correlation of these speeds above which pasts are scaled by the agent's own speed."""
-ONE_SIDED = 0.1
-"""A mean turn (or change of log speed) above this share of its typical size shows a direction of
-time, so scenes are not played backwards."""
-MIN_NEAR = 0.05
-"""Share of agents with a neighbor within reach, below which the model ignores neighbors."""
-BATCH_SIZE = 256
-"""Target agents in a batch, where there are windows enough."""
-LR = 0.002
-"""Peak learning rate at that batch size; it falls with the root of smaller batches."""
-UPDATES = 2000
-"""Updates that suffice for `UPDATES_AGENTS` training agents."""
-UPDATES_AGENTS = 1500
-"""Training agents that `UPDATES` suffice for; four times as many need twice the updates."""
-MAX_UPDATES = 8000
-"""Updates that are planned at most."""
-MAX_EPOCHS = 200
-"""Epochs that are planned at most: small data sets are learned by heart sooner."""
-LONGER = 2.0
-"""A time limit that leaves room for it gets up to this many times the updates: on five of eight
-data sets the validation score was still falling after `UPDATES`."""
-VALIDATIONS = 12
-"""Validations of a training; more of them find better weights and end a training sooner."""
-MIN_BETWEEN = 50
-"""Updates between two validations at least, unless an epoch has fewer."""
-PATIENCE = 6
-"""Validations in a row without a better score that end a training: half of them."""
-TEMPERING = len(TEMPERATURES) + 1
-"""Validations that the choice of a temperature takes."""
-SAFETY = 0.9
-"""Share of the time left that is planned for: later updates may be slower than those measured."""
-MAX_VALIDATING = 0.4
-"""Share of a time limit that validations may take; beyond it they look at fewer windows."""
-FITS_SECONDS = 9.0
-"""Seconds for the calibration, the OOD detector and the baselines on one core, beside
-`FITS_VALIDATIONS`."""
-FITS_VALIDATIONS = 4
-"""Validations that take as long as the forecasts which calibration and OOD detector need."""
-MAX_FITTING = 0.25
-"""Share of a time limit that is reserved for these fits at most."""
-FEW_RECORDINGS = 10
-"""Training recordings below which pasts get much noise, because the model would learn their
-annotation error."""
-ROUGH = 0.02
-"""Change from one step to the next, as a share of the fast speed, below which tracks are smooth;
-noise would hide what smooth tracks tell."""
-FEW_WINDOWS = 1000
-"""Training windows below which the network is narrow."""
-NARROW = 64
-"""Width of a narrow network."""
-TYPE_AGENTS = 20
-"""Training agents of a type, from which a network can learn what is its own."""
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """Numbers that describe training tracks; lengths in the unit of the tracks, times in steps.
-
-    Attributes:
-        dt: Seconds per step.
-        dims: Coordinates of a position.
-        agents: Agents with training rows.
-        recordings: Recordings with training rows.
-        lengths: Rows of stretches without a gap: their 10, 25, 50, 75 and 90 % quantiles.
-        speed: Length of a step that nine of ten steps do not exceed.
-        standing: Share of steps much shorter than that.
-        crowd: Mean number of agents at a moment.
-        near: Share of agents who have another one as near as they move within a horizon.
-        roughness: Median change from a step to the next, as a share of `speed`.
-        persistence: Correlation of the logs of mean speeds before and after a moment.
-        chirality: Mean turn over mean size of a turn; 0 where left is as frequent as right.
-        speeding: Mean change of log speed over its deviation; 0 where time has no direction.
-        types: Types of which there are 20 agents or more.
-    """
-
-    dt: float
-    dims: int
-    agents: int
-    recordings: int
-    lengths: tuple[float, ...]
-    speed: float
-    standing: float
-    crowd: float
-    near: float
-    roughness: float
-    persistence: float
-    chirality: float
-    speeding: float
-    types: int = 1
-
-    @property
-    def reversible(self) -> bool:
-        """Whether a scene that is mirrored or played backwards looks like any other scene."""
-        return abs(self.chirality) < ONE_SIDED and abs(self.speeding) < ONE_SIDED
-
-
-def fingerprint(tracks: Tracks, own: Bools, horizon: int = HORIZON) -> Fingerprint:
-    """The fingerprint of some rows of tracks.
-
-    Args:
-        tracks: Where positions come from.
-        own: Rows that are looked at, [N].
-        horizon: Future steps, for how far agents move.
-    """
-    track, step, place = tracks.track[own], tracks.step[own], tracks.position[own]
-    follows = (np.diff(track) == 0) & (np.diff(step) == 1)
-    moved = np.diff(place, axis=0)
-    size = np.where(follows, np.linalg.norm(moved, axis=1), np.nan)
-    steps = size[follows]
-    speed = float(np.quantile(steps, FAST_QUANTILE)) if len(steps) else 0.0
-    slow = STANDING * speed
-    now = tracks.scene[track] * (int(np.ptp(step)) + 1 if len(step) else 1) + step
-    turn, change, persistence, bend = _motion(moved, size, slow)
-    return Fingerprint(
-        dt=tracks.dt,
-        dims=int(place.shape[1]),
-        agents=len(np.unique(track)),
-        recordings=len(np.unique(tracks.scene[track])),
-        lengths=tuple(np.quantile(stretches(track, step), (0.1, 0.25, 0.5, 0.75, 0.9)).tolist())
-        if len(step)
-        else (0.0,) * 5,
-        speed=speed,
-        standing=float((steps < slow).mean()) if len(steps) else 1.0,
-        crowd=float(np.unique(now, return_counts=True)[1].mean()) if len(now) else 0.0,
-        near=_near(now, place, speed * horizon),
-        roughness=bend / speed if speed > 0 else 0.0,
-        persistence=persistence,
-        chirality=turn,
-        speeding=change,
-        types=int((np.bincount(tracks.kind[np.unique(track)], minlength=1) >= TYPE_AGENTS).sum()),
-    )
-
-
-def stretches(track: Ints, step: Ints) -> Ints:
-    """Rows of each stretch of a track without a gap, [N]."""
-    breaks = np.flatnonzero((np.diff(track) != 0) | (np.diff(step) != 1)) + 1
-    return np.diff(np.concatenate([[0], breaks, [len(track)]]))
-
-
-def _motion(moved: Floats, size: Floats, slow: float) -> tuple[float, float, float, float]:
-    """Chirality, speeding, persistence and bend of steps [N, D] of these sizes; NaN between tracks.
-
-    The bend is the median length of the change from a step to the next.
-    """
-    moving = size > max(slow, 1e-12)
-    pair = moving[1:] & moving[:-1]
-    first, second = moved[:-1][pair], moved[1:][pair]
-    sine = (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / (
-        np.linalg.norm(first[:, :2], axis=1) * np.linalg.norm(second[:, :2], axis=1) + 1e-300
-    )
-    turn = float(sine.mean() / (np.abs(sine).mean() + 1e-12)) if len(sine) else 0.0
-    bend = float(np.median(np.linalg.norm(second - first, axis=1))) if len(sine) else 0.0
-    if len(size) < 2 * SPEED_STEPS + 1:
-        return turn, 0.0, 0.0, bend
-    mean = np.lib.stride_tricks.sliding_window_view(size, SPEED_STEPS).mean(1)
-    before, after = mean[:-SPEED_STEPS], mean[SPEED_STEPS:]
-    whole = np.isfinite(before) & np.isfinite(after) & np.isfinite(size[SPEED_STEPS : len(mean)])
-    floor = max(slow, 1e-12)
-    before, after = np.log(before[whole] + floor), np.log(after[whole] + floor)
-    if len(before) < 3 or before.std() < 1e-9 or after.std() < 1e-9:
-        return turn, 0.0, 1.0 if len(before) else 0.0, bend
-    change = after - before
-    speeding = float(change.mean() / (change.std() + 1e-12))
-    return turn, speeding, float(np.corrcoef(before, after)[0, 1]), bend
-
-
-def _near(now: Ints, place: Floats, reach: float) -> float:
-    """Share of the agents, at some moments, who have another one within reach."""
-    order = np.argsort(now, kind="stable")
-    moments, first, count = np.unique(now[order], return_index=True, return_counts=True)
-    chosen = np.random.default_rng(MOMENTS_SEED).permutation(len(moments))[:MAX_MOMENTS]
-    near = total = 0
-    for number in chosen:
-        here = place[order[first[number] : first[number] + min(count[number], 200)]]
-        away = np.linalg.norm(here[:, None] - here, axis=-1)
-        np.fill_diagonal(away, np.inf)
-        near += int((away.min(1) < reach).sum()) if len(here) > 1 else 0
-        total += len(here)
-    return near / total if total else 0.0
-
-
-def shape_of(lengths: Ints, history: int | None, horizon: int | None) -> tuple[int, int]:
-    """History and horizon that half of the stretches are long enough for, at most 8 and 12.
-
-    Args:
-        lengths: Rows of each stretch, [N].
-        history: Past steps that the user has set; None: to be chosen.
-        horizon: Future steps that the user has set; None: to be chosen.
-    """
-    room = int(np.quantile(lengths, 1 - LONG_ENOUGH, method="lower")) if len(lengths) else 20
-    if history is None and horizon is None:
-        total = min(HISTORY + HORIZON, max(4, room))
-        history = min(HISTORY, max(2, round(0.4 * total)))
-        return history, total - history
-    if history is None:
-        return min(HISTORY, max(2, room - (horizon or 0))), int(horizon or 0)
-    return history, horizon if horizon is not None else min(HORIZON, max(1, room - history))
+MAX_ROWS = 2_000_000  # rows of the store from which a fingerprint is computed
+HISTORY, HORIZON = 8, 12  # steps, if tracks are long enough
+MAX_BATCH_SIZE = 256
+MAX_EPOCHS = 200  # small data sets are overfitted sooner
+ONE_SIDED = 0.1  # a mean above this share of the typical size shows a preferred direction
+PATIENCE = 6  # validations: half of a training
+VALIDATIONS = 12  # more of them find better weights, and end a training sooner
+TEMPERATURE_VALIDATIONS = len(TEMPERATURES) + 1
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting that was chosen: its name, its value, and why."""
+    """A chosen setting: its name, its value, and the reason."""
 
     name: str
     value: Any
     why: str
 
 
-def choices(tracks: Fingerprint, windows: int, given: TrainConfig) -> list[Choice]:
+def shape_of(lengths: Ints, history: int | None, horizon: int | None) -> tuple[int, int]:
+    """History and horizon for which half of the stretches are long enough, at most 8 and 12.
+
+    Args:
+        lengths: Rows of each stretch, [N].
+        history: Past steps, if set by the user.
+        horizon: Future steps, if set by the user.
+    """
+    rows = int(np.quantile(lengths, 0.5, method="lower")) if len(lengths) else HISTORY + HORIZON
+    if history is None and horizon is None:
+        total = min(HISTORY + HORIZON, max(4, rows))
+        history = min(HISTORY, max(2, round(0.4 * total)))
+        return history, total - history
+    if history is None:
+        return min(HISTORY, max(2, rows - (horizon or 0))), int(horizon or 0)
+    return history, horizon if horizon is not None else min(HORIZON, max(1, rows - history))
+
+
+def _batch_size(windows: int) -> int:
+    """About a tenth of the windows, as a power of two from 32 to 256."""
+    return int(min(MAX_BATCH_SIZE, max(32, 2 ** round(np.log2(max(windows, 1) / 10 + 1)))))
+
+
+def _lr(batch_size: int) -> float:
+    """0.002 for the largest batches, and less with the square root of smaller ones."""
+    return float(round(0.002 * (batch_size / MAX_BATCH_SIZE) ** 0.5, 5))
+
+
+def _updates(agents: int, updates_per_epoch: int) -> int:
+    """2000 for 1500 agents or fewer; four times the agents get twice the updates, up to 8000."""
+    updates = 2000 * min(4.0, max(1.0, (agents / 1500) ** 0.5))
+    return int(min(8000, MAX_EPOCHS * updates_per_epoch, 500 * round(updates / 500)))
+
+
+def _validate_every(updates: float, updates_per_epoch: int) -> float:
+    """Epochs between two validations, at least 50 updates unless an epoch has fewer."""
+    between = max(updates / VALIDATIONS, min(updates_per_epoch, 50))
+    return float(f"{between / updates_per_epoch:.3g}")
+
+
+def _own_speed(tracks: Fingerprint) -> bool:
+    """Scale pasts by the agent's own speed if it is steady."""
+    return tracks.persistence >= 0.6
+
+
+def _width(windows: int) -> int:
+    """A narrow network for few windows."""
+    return 64 if windows < 1000 else 128
+
+
+def _position_noise(tracks: Fingerprint) -> float:
+    """Much noise for few recordings, of which a model would learn the annotation errors.
+
+    Little for smooth tracks, whose information it would hide.
+    """
+    noise = 0.3 if tracks.recordings < 10 else 0.05
+    return min(noise, round(2 * tracks.roughness, 3)) if tracks.roughness < 0.02 else noise
+
+
+def _augmentation(tracks: Fingerprint) -> list[Choice]:
+    """Play scenes backwards and at other speeds, unless time or turns have a direction."""
+    drift = (
+        f"mean turn {tracks.chirality:+.2f} and mean change of speed {tracks.speeding:+.2f}, over "
+        "their typical size"
+    )
+    one_sided = abs(tracks.chirality) >= ONE_SIDED
+    if one_sided or abs(tracks.speeding) >= ONE_SIDED or not _own_speed(tracks):
+        why = f"left differs from right: {drift}"
+        return [Choice("train.mirror", False, why)] if one_sided else []
+    reversible = f"scenes look alike backwards: {drift}"
+    speeds = "scenes are also played at other speeds"
+    noise = (
+        f"{tracks.recordings} recordings; a step changes by {100 * tracks.roughness:.1f} % to the "
+        "next"
+    )
+    return [
+        Choice("train.reverse_prob", 0.3, reversible),
+        Choice("train.scale_jitter", 0.25, reversible),
+        Choice("data.reach", 2, speeds),
+        Choice("train.time_stretch", (0.77, 1.8), speeds),
+        Choice("model.condition_on_dt", True, speeds),
+        Choice("train.position_noise", _position_noise(tracks), noise),
+    ]
+
+
+def choose_settings(tracks: Fingerprint, windows: int, user: TrainConfig) -> list[Choice]:
     """The settings that suit tracks of a fingerprint.
 
     Args:
         tracks: The fingerprint.
         windows: Training windows.
-        given: Settings of the training, of which those that are set are the user's.
+        user: Settings of the training; those that are set determine the others.
     """
-    fixed = given.model_fields_set
-    batch = (
-        given.batch_size
-        if "batch_size" in fixed
-        else int(min(BATCH_SIZE, max(32, 2 ** round(np.log2(max(windows, 1) / 10 + 1)))))
-    )
-    per_epoch = max(1, -(-windows // batch))
-    updates = UPDATES * min(4.0, max(1.0, (tracks.agents / UPDATES_AGENTS) ** 0.5))
-    updates = min(MAX_UPDATES, MAX_EPOCHS * per_epoch, 500 * round(updates / 500))
-    if given.updates is not None or "epochs" in fixed:
-        updates = given.updates or given.epochs * per_epoch
+    fixed = user.model_fields_set
+    batch_size = user.batch_size if "batch_size" in fixed else _batch_size(windows)
+    per_epoch = max(1, -(-windows // batch_size))
+    updates = _updates(tracks.agents, per_epoch)
+    if user.updates is not None or "epochs" in fixed:
+        updates = user.updates or user.epochs * per_epoch
     size = f"{windows:,} windows of {tracks.agents:,} agents"
-    persistent = tracks.persistence >= PERSISTENT
+    steady = f"speeds before and after a moment correlate by {tracks.persistence:.2f}"
     near = f"{100 * tracks.near:.0f} % of agents have a neighbor closer than they move in a horizon"
-    alike = f"before and after a moment speeds correlate by {tracks.persistence:.2f}"
+    epochs = f"{size}: {updates / per_epoch:.0f} epochs"
+    patience = f"ends after {PATIENCE} validations without a better score"
     result = [
-        Choice("model.own_speed", persistent, alike),
-        Choice("model.social", tracks.near >= MIN_NEAR, near),
-        Choice("model.width", NARROW if windows < FEW_WINDOWS else 128, size),
-        Choice("train.batch_size", batch, size),
-        Choice("train.lr", round(LR * (batch / BATCH_SIZE) ** 0.5, 5), f"batches of {batch}"),
+        Choice("model.own_speed", _own_speed(tracks), steady),
+        Choice("model.social", tracks.near >= 0.05, near),
+        Choice("model.width", _width(windows), size),
+        Choice("train.batch_size", batch_size, size),
+        Choice("train.lr", _lr(batch_size), f"batches of {batch_size}"),
         Choice("train.noise_samples", 2, "as in the benchmarks"),
-        Choice("train.updates", int(updates), f"{size}: {updates / per_epoch:.0f} epochs"),
+        Choice("train.updates", updates, epochs),
         Choice(
-            "train.validate_every", _every(updates, per_epoch), f"about {VALIDATIONS} validations"
+            "train.validate_every",
+            _validate_every(updates, per_epoch),
+            f"about {VALIDATIONS} validations",
         ),
-        Choice(
-            "train.patience", PATIENCE, f"ends after {PATIENCE} validations without a better score"
-        ),
+        Choice("train.patience", PATIENCE, patience),
         Choice("samples.epochs", 5, "as in the benchmarks"),
     ]
     if tracks.types > 1:
-        why = f"{tracks.types} types have {TYPE_AGENTS} agents or more"
-        result.append(Choice("model.types", True, why))
-    side = f"mean turn {tracks.chirality:+.2f} and change of speed {tracks.speeding:+.2f} of size"
-    if tracks.reversible and persistent:
-        noise = 0.3 if tracks.recordings < FEW_RECORDINGS else 0.05
-        if tracks.roughness < ROUGH:
-            noise = min(noise, round(2 * tracks.roughness, 3))
-        result += [
-            Choice("train.reverse_prob", 0.3, f"time has no direction: {side}"),
-            Choice("train.scale_jitter", 0.25, f"time has no direction: {side}"),
-            Choice("data.reach", 2, "scenes are also played at other speeds"),
-            Choice("train.time_stretch", (0.77, 1.8), "scenes are also played at other speeds"),
-            Choice("model.condition_on_dt", True, "scenes are also played at other speeds"),
-            Choice(
-                "train.position_noise",
-                noise,
-                f"recordings: {tracks.recordings}; steps change by {100 * tracks.roughness:.1f} %",
-            ),
-        ]
-    elif abs(tracks.chirality) >= ONE_SIDED:
-        result.append(Choice("train.mirror", False, f"left differs from right: {side}"))
-    return result
-
-
-def _every(updates: float, per_epoch: int) -> float:
-    """Epochs between two validations; a small part of one where an epoch is huge."""
-    between = max(updates / VALIDATIONS, min(per_epoch, MIN_BETWEEN))
-    return float(f"{between / per_epoch:.3g}")
+        types = f"{tracks.types} types have {TYPE_AGENTS} agents or more"
+        result.append(Choice("model.types", True, types))
+    return result + _augmentation(tracks)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings of a training and what they follow from.
+    """Settings of a training and the reasons for them.
 
     Attributes:
-        config: All settings; those that the user gave are unchanged.
-        chosen: Settings that were chosen here.
-        fingerprint: What they follow from.
+        config: All settings; those set by the user are unchanged.
+        chosen: The settings that were chosen.
+        fingerprint: The fingerprint they were chosen from.
     """
 
     config: Config
@@ -329,127 +177,143 @@ class Plan:
     fingerprint: Fingerprint
 
     def lines(self) -> list[str]:
-        """What was chosen and why, in at most 15 lines: one for each reason."""
+        """The chosen settings and the reasons, in at most 15 lines: one for each reason."""
         if not self.chosen:
             return []
-        reasons: dict[str, list[str]] = {}
-        for one in self.chosen:
-            word = str(list(one.value) if isinstance(one.value, tuple) else one.value).lower()
-            reasons.setdefault(one.why, []).append(f"{one.name}={word}")
-        shown = [f"  {' '.join(words)}: {why}" for why, words in reasons.items()]
-        return ["chosen from the training tracks (any --set or option overrides):", *shown[:14]]
+        by_reason: dict[str, list[str]] = {}
+        for choice in self.chosen:
+            value = list(choice.value) if isinstance(choice.value, tuple) else choice.value
+            by_reason.setdefault(choice.why, []).append(f"{choice.name}={str(value).lower()}")
+        lines = [f"  {' '.join(settings)}: {why}" for why, settings in by_reason.items()]
+        return ["chosen from the training tracks (any --set or option overrides):", *lines[:14]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Values that JSON can hold."""
-        chosen = {one.name: {"value": one.value, "why": one.why} for one in self.chosen}
+        """The plan as JSON values, without the config."""
+        chosen = {choice.name: {"value": choice.value, "why": choice.why} for choice in self.chosen}
         return {"fingerprint": asdict(self.fingerprint), "chosen": chosen}
 
+    def is_open(self, name: str) -> bool:
+        """Whether a setting was chosen here, so that it may still change."""
+        return any(choice.name == name for choice in self.chosen)
+
     def changed(self, changes: list[Choice]) -> "Plan":
-        """The plan with other values of settings that were open to choice."""
-        names = {one.name for one in changes}
-        kept = tuple(one for one in self.chosen if one.name not in names)
-        return Plan(with_choices(self.config, tuple(changes)), (*kept, *changes), self.fingerprint)
+        """The plan with other values of settings that are not set by the user."""
+        names = {choice.name for choice in changes}
+        others = tuple(choice for choice in self.chosen if choice.name not in names)
+        config = with_choices(self.config, tuple(changes))
+        return Plan(config, (*others, *changes), self.fingerprint)
 
 
 def plan_settings(config: Config, store: Store) -> Plan:
-    """Choose the settings that the user has left open.
+    """Choose the settings that the user leaves open, from the training rows of a store.
 
     Args:
-        config: Settings; what is set in them is what the user gave.
-        store: The tracks, of which at most two million training rows are looked at.
+        config: Settings, of which those that are set were set by the user.
+        store: The tracks; at most two million rows are read.
 
     Raises:
-        ConfigError: The split does not suit the store.
+        ConfigError: The split does not fit the store.
     """
     data = config.data
     rule = choose(
-        store,
-        data.split,
-        data.fold,
-        data.fractions,
-        data.seed,
-        data.validation,
-        data.val_by,
+        store, data.split, data.fold, data.fractions, data.seed, data.validation, data.val_by
     )
     group = next(iter(store.parts(MAX_ROWS))) if store.rows > MAX_ROWS else None
     tracks = store.tracks(group)
-    own = rule.roles(tracks) == 0
-    lengths = stretches(tracks.track[own], tracks.step[own])
-    given = data.model_fields_set
+    rows = rule.roles(tracks) == 0
+    lengths = stretches(tracks.track[rows], tracks.step[rows])
+    user = data.model_fields_set
     history, horizon = shape_of(
         lengths,
-        data.history if "history" in given else None,
-        data.horizon if "horizon" in given else None,
+        data.history if "history" in user else None,
+        data.horizon if "horizon" in user else None,
     )
-    made = fingerprint(tracks, own, horizon)
+    described = fingerprint(tracks, rows, horizon)
     windows = int(np.maximum(0, lengths - history - horizon + 1).sum() // data.stride)
     windows = int(windows * data.fraction * store.rows / max(1, len(tracks.step)))
-    middle = f"half of the stretches have {made.lengths[2]:.0f} rows or more"
-    spans = [f"{n} steps are {_time(n * store.dt)}" for n in (history, horizon)]
+    spans = " and ".join(f"{n} steps are {_time(n * store.dt)}" for n in (history, horizon))
+    fits = f"half of the stretches have {described.lengths[2]:.0f} rows or more; {spans}"
     proposed = [
-        Choice("data.history", history, f"{middle}; {' and '.join(spans)}"),
-        Choice("data.horizon", horizon, f"{middle}; {' and '.join(spans)}"),
-        *choices(made, windows, config.train),
+        Choice("data.history", history, fits),
+        Choice("data.horizon", horizon, fits),
+        *choose_settings(described, windows, config.train),
     ]
-    chosen = tuple(one for one in proposed if not _is_given(config, one.name))
-    if (wide := next((c for c in chosen if c.name == "train.time_stretch"), None)) and (
-        "reach" in given and data.reach < 2
-    ):
-        chosen = tuple(one for one in chosen if one is not wide)
-    return Plan(with_choices(config, chosen), chosen, made)
+    no_reach = "reach" in user and data.reach < 2  # playing faster needs rows beyond the window
+    chosen = tuple(
+        choice
+        for choice in proposed
+        if not _set_by_user(config, choice.name)
+        and not (no_reach and choice.name == "train.time_stretch")
+    )
+    return Plan(with_choices(config, chosen), chosen, described)
 
 
 def with_choices(config: Config, chosen: tuple[Choice, ...]) -> Config:
     """The settings with those that were chosen.
 
     Raises:
-        ConfigError: They contradict settings that are given.
+        ConfigError: They contradict settings of the user.
     """
     values = config.model_dump(exclude_unset=True)
-    for one in chosen:
-        section, _, name = one.name.partition(".")
-        values.setdefault(section, {})[name] = one.value
+    for choice in chosen:
+        section, _, name = choice.name.partition(".")
+        values.setdefault(section, {})[name] = choice.value
     return Config.from_dict(values)
 
 
-def seconds_after(train: TrainConfig, validation: float) -> float:
-    """Seconds to keep for what follows the last update, where a time limit bounds a training.
+def _set_by_user(config: Config, name: str) -> bool:
+    section, _, key = name.partition(".")
+    names: set[str] = getattr(config, section).model_fields_set
+    if section == "train" and key in ("updates", "epochs"):
+        return bool(names & {"updates", "epochs"})
+    return key in names
 
-    That is a validation, the choice of a temperature, the calibration, the OOD detector and the
-    baselines.
+
+def seconds_after(train: TrainConfig, validation: float) -> float:
+    """Seconds needed after the last update.
+
+    They are for a validation, the choice of a temperature, the calibration, the OOD detector and
+    the baselines. The last three take about nine seconds on one core and forecasts as long as four
+    validations; at most a quarter of the time limit is reserved for them.
 
     Args:
         train: Settings of the training.
         validation: Seconds of a validation.
     """
-    fits = FITS_SECONDS + FITS_VALIDATIONS * validation
+    fits = 9.0 + 4 * validation
     if train.time_limit is not None:
-        fits = min(fits, MAX_FITTING * train.time_limit)
-    return (1 + TEMPERING * train.choose_temperature) * validation + fits
+        fits = min(fits, 0.25 * train.time_limit)
+    return (1 + TEMPERATURE_VALIDATIONS * train.choose_temperature) * validation + fits
 
 
-def within(plan: Plan, left: float, update: float, validation: float, per_epoch: int) -> Plan:
+def fit_time_limit(
+    plan: Plan, time_left: float, update: float, validation: float, per_epoch: int
+) -> Plan:
     """The plan with as many updates, and as large validations, as a time limit allows.
 
+    Validations get at most 40 % of the time, and look at fewer windows beyond that. A tenth of the
+    time stays free, since later updates may be slower than the timed ones. Spare time is used for
+    up to twice the planned updates: on five of eight data sets the score was still falling.
+
     Args:
-        plan: A plan whose number of updates is open to choice.
-        left: Seconds that are left of the limit for everything from the first update on.
+        plan: A plan whose number of updates is not set by the user.
+        time_left: Seconds left for everything from the first update on.
         update: Seconds of an update, measured.
         validation: Seconds of a validation, measured.
         per_epoch: Updates of an epoch.
     """
     train = plan.config.train
-    count = VALIDATIONS + TEMPERING * train.choose_temperature
-    share = min(1.0, MAX_VALIDATING * left / (count * validation + 1e-9))
-    validating = validation * share
-    rest = SAFETY * left - (VALIDATIONS - 1) * validating - seconds_after(train, validating)
-    most = min(LONGER * (train.updates or 0), MAX_EPOCHS * per_epoch)
-    updates = max(1, int(min(rest / update, max(most, train.updates or 0))))
-    why = f"{_time(left)} left at {update:.2g} s an update; {updates / per_epoch:.3g} epochs"
+    count = VALIDATIONS + TEMPERATURE_VALIDATIONS * train.choose_temperature
+    share = min(1.0, 0.4 * time_left / (count * validation + 1e-9))
+    validation *= share
+    rest = 0.9 * time_left - (VALIDATIONS - 1) * validation - seconds_after(train, validation)
+    planned = train.updates or 0
+    most = max(planned, min(2 * planned, MAX_EPOCHS * per_epoch))
+    updates = max(1, int(min(rest / update, most)))
+    why = f"{_time(time_left)} left at {update:.2g} s an update; {updates / per_epoch:.3g} epochs"
     changes = [Choice("train.updates", updates, why)]
-    names = {one.name for one in plan.chosen}
-    if "train.validate_every" in names:
-        changes.append(Choice("train.validate_every", _every(updates, per_epoch), why))
+    if plan.is_open("train.validate_every"):
+        changes.append(Choice("train.validate_every", _validate_every(updates, per_epoch), why))
     if share < 1:
         windows = max(100, int(train.validation_windows * share))
         changes.append(Choice("train.validation_windows", windows, why))
@@ -461,11 +325,3 @@ def _time(seconds: float) -> str:
         if seconds >= 3 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.3g} s"
-
-
-def _is_given(config: Config, name: str) -> bool:
-    section, _, key = name.partition(".")
-    given: set[str] = getattr(config, section).model_fields_set
-    if section == "train" and key in ("updates", "epochs"):
-        return bool(given & {"updates", "epochs"})
-    return key in given

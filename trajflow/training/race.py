@@ -1,12 +1,12 @@
-"""A short race on the validation split for settings that a fingerprint of the tracks cannot decide.
+"""Settings that a fingerprint cannot decide are tried in short trainings, a race on validation.
 
-Candidates differ from the chosen settings in one setting each. All train with the same seed and
-number of updates; after half of them the worse challengers are out (successive halving). A
+Each challenger differs from the planned settings in one of them. All train with the same seed and
+number of updates; after half of them the worse challengers are dropped (successive halving). A
 challenger wins if its energy score is better by more than `MARGIN` and the interval of the paired
-difference, by bootstrap over people, excludes zero. Otherwise the settings stay as they are.
+difference, by bootstrap over people, excludes zero. Otherwise the plan is not changed.
 
-Each candidate trains in a run folder of its own below the folder of the race, so a race that was
-killed goes on where it stopped.
+Each candidate trains in its own run folder inside the folder of the race, so a killed race resumes
+where it stopped.
 
 Source: Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
 optimization" (successive halving).
@@ -43,70 +43,67 @@ log = logging.getLogger("trajflow")
 SHARE = 0.2
 """Share of the time left, or of the planned updates, that a race may take."""
 MIN_UPDATES = 150
-"""Updates after which candidates are compared first, at least: less says nothing."""
+"""Fewest updates before the first comparison: fewer are not informative."""
 MAX_UPDATES = 400
-"""Updates after which they are compared first, at most."""
+"""Most updates before the first comparison."""
 MARGIN = 0.01
 """Share of the energy score by which a challenger must be better, beside the interval."""
 MEMORY = 8
-"""Earlier tracks that the candidate with memory is shown."""
-MANY_AGENTS = 100
-"""Training agents of a recording, on average, from which memory is tried."""
-WON = "better on validation in a race"
-"""Why the winner's setting was chosen."""
-KEPT = "race.json"
-"""File of the race's folder that says what is raced."""
+"""`model.memory` of the challenger with memory."""
+MEMORY_AGENTS = 100
+"""Fewest training agents per recording, on average, for which memory is tried."""
+WHY = "better on validation in a race"
+RACE_FILE = "race.json"
 
 
 @dataclass(frozen=True)
 class Race:
-    """What is raced.
+    """The candidates of a race.
 
     Attributes:
-        choices: The settings of each candidate that differ; those of the first, none.
+        candidates: What each candidate changes in the plan; the first, nothing.
         updates: Updates after which candidates are compared, twice.
     """
 
-    choices: tuple[tuple[Choice, ...], ...]
+    candidates: tuple[tuple[Choice, ...], ...]
     updates: tuple[int, int]
 
 
 def rounds(candidates: int) -> int:
-    """How many rounds of equal updates so many candidates train in all: half go on to a second."""
+    """Rounds of equal updates of so many candidates together: half of them train a second one."""
     return candidates + 1 + candidates // 2
 
 
 def challengers(plan: Plan) -> list[Choice]:
-    """Settings that are open to choice and worth a try, the likeliest to matter first."""
+    """Alternatives to settings that the user leaves open, the likeliest to matter first."""
     config, tracks = plan.config, plan.fingerprint
-    chosen = {one.name for one in plan.chosen}
     result = []
-    if "model.own_speed" in chosen:
-        result.append(Choice("model.own_speed", not config.model.own_speed, WON))
-    if "model.social" in chosen and tracks.near > 0:
-        result.append(Choice("model.social", not config.model.social, WON))
+    if plan.is_open("model.own_speed"):
+        result.append(Choice("model.own_speed", not config.model.own_speed, WHY))
+    if plan.is_open("model.social") and tracks.near > 0:
+        result.append(Choice("model.social", not config.model.social, WHY))
     if "preset" not in config.flow.model_fields_set and config.train.noise_samples > 1:
-        result.append(Choice("flow.preset", "energy", WON))
+        result.append(Choice("flow.preset", "energy", WHY))
     open_memory = "memory" not in config.model.model_fields_set and not config.model.joint
-    if open_memory and tracks.agents >= MANY_AGENTS * tracks.recordings:
-        result.append(Choice("model.memory", MEMORY, WON))
+    if open_memory and tracks.agents >= MEMORY_AGENTS * tracks.recordings:
+        result.append(Choice("model.memory", MEMORY, WHY))
     return result
 
 
 def affordable(plan: Plan, updates: float) -> Race | None:
-    """The race that so many updates in all suffice for; None if for none.
+    """The race with the most challengers for a number of updates; None if there are too few.
 
     Args:
         plan: The settings so far.
-        updates: Updates that all candidates may make together.
+        updates: Updates of all candidates together.
     """
-    some = challengers(plan)
-    while some and updates / rounds(len(some) + 1) < MIN_UPDATES:
-        some = some[:-1]
-    if not some:
+    choices = challengers(plan)
+    while choices and updates / rounds(len(choices) + 1) < MIN_UPDATES:
+        choices = choices[:-1]
+    if not choices:
         return None
-    first = min(MAX_UPDATES, int(updates / rounds(len(some) + 1)))
-    return Race(((), *((one,) for one in some)), (first, 2 * first))
+    first = min(MAX_UPDATES, int(updates / rounds(len(choices) + 1)))
+    return Race(((), *((choice,) for choice in choices)), (first, 2 * first))
 
 
 def run_race(
@@ -118,51 +115,51 @@ def run_race(
     device: torch.device,
     deadline: float,
 ) -> tuple[Plan, dict[str, Any]]:
-    """The plan with the winner's setting, and what each candidate reached, as JSON values.
+    """The plan with the winner's setting, and the scores of all candidates as JSON values.
 
     Args:
         plan: The settings so far.
-        race: What is raced, if the folder does not hold a race of the same settings.
+        race: The race, unless the folder holds an unfinished one of the same plan.
         data: The splits.
         store: The tracks.
         folder: Where candidates train; the caller removes it.
         device: Where to train.
-        deadline: Reading of `time.monotonic` after which no candidate trains on.
+        deadline: `time.monotonic()` at which trainings stop.
     """
-    race = _kept(plan, race, data, folder)
-    words = [_words(choices) for choices in race.choices]
-    log.info("race on validation: %s; %d and %d updates each", ", ".join(words[1:]), *race.updates)
-    configs = [_config(plan, choices, race.updates, data) for choices in race.choices]
+    race = _resume_race(plan, race, data, folder)
+    names = [_name(choices) for choices in race.candidates]
+    log.info("race on validation: %s; %d and %d updates each", ", ".join(names[1:]), *race.updates)
+    configs = [_config(plan, choices, race.updates, data) for choices in race.candidates]
     alive = list(range(len(configs)))
     scores: dict[int, dict[str, People]] = {}
     reached = dict.fromkeys(alive, 0)
     for updates in race.updates:
         for number in tuple(alive):
-            place = folder / f"{number}"
-            if _train(configs[number], data, store, place, device, updates, deadline):
-                scores[number] = _scores(configs[number], data, place, device)
+            run = folder / f"{number}"
+            if _train(configs[number], data, store, run, device, updates, deadline):
+                scores[number] = _scores(configs[number], data, run, device)
                 reached[number] = updates
             elif number:
-                log.info("  %s: out, no time is left for it", words[number])
+                log.info("  %s: dropped, out of time", names[number])
                 alive.remove(number)
             else:
-                log.info("race ended early: no time is left for it; the settings stay as chosen")
+                log.info("race ended early: out of time; the plan is not changed")
                 return plan, {"updates": list(race.updates), "ended": "time"}
-        challenging = sorted(alive[1:], key=lambda number: _mean(scores[number]))
-        alive = [0, *challenging[: -(-len(challenging) // 2)]]
-    return _decided(plan, race, words, scores, reached, alive)
+        ranked = sorted(alive[1:], key=lambda number: _mean(scores[number]))
+        alive = [0, *ranked[: -(-len(ranked) // 2)]]
+    return _decide(plan, race, names, scores, reached, alive)
 
 
-def _kept(plan: Plan, race: Race, data: TrackData, folder: Path) -> Race:
-    """The race that the folder holds if it is of the same settings; else this one, from now on."""
+def _resume_race(plan: Plan, race: Race, data: TrackData, folder: Path) -> Race:
+    """The unfinished race in the folder if it is of this plan; else start this one there."""
     key = hashlib.sha256((plan.config.to_toml() + data.describe()["hash"]).encode()).hexdigest()
-    names = [[one.name for one in choices] for choices in race.choices]
-    path = folder / KEPT
+    names = [[choice.name for choice in choices] for choices in race.candidates]
+    path = folder / RACE_FILE
     try:
-        kept = json.loads(path.read_bytes())
-        if kept["key"] == key and kept["names"] == names:
-            log.info("going on with the race in %s", folder)
-            return Race(race.choices, (int(kept["updates"][0]), int(kept["updates"][1])))
+        saved = json.loads(path.read_bytes())
+        if saved["key"] == key and saved["names"] == names:
+            log.info("resuming the race in %s", folder)
+            return Race(race.candidates, (int(saved["updates"][0]), int(saved["updates"][1])))
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         pass
     shutil.rmtree(folder, ignore_errors=True)
@@ -175,43 +172,37 @@ def _kept(plan: Plan, race: Race, data: TrackData, folder: Path) -> Race:
 def _config(
     plan: Plan, choices: Sequence[Choice], updates: tuple[int, int], data: TrackData
 ) -> Config:
-    """The settings that a candidate trains with."""
     config = with_choices(plan.config, tuple(choices))
     per_epoch = data.steps(config.train.batch_size)
-    short = {
+    changes = {
         "updates": updates[1],
         "validate_every": updates[0] / per_epoch,
         "patience": None,
         "time_limit": None,
         "choose_temperature": False,
     }
-    return config.model_copy(update={"train": config.train.model_copy(update=short)})
+    return config.model_copy(update={"train": config.train.model_copy(update=changes)})
 
 
 def _train(
     config: Config,
     data: TrackData,
     store: Store,
-    place: Path,
+    run: Path,
     device: torch.device,
     updates: int,
     deadline: float,
 ) -> bool:
-    """Train a candidate up to so many updates; whether there was time for it.
-
-    Raises:
-        Diverged: The loss is not finite; see `Trainer.run`.
-        RunError: Its folder is damaged.
-    """
+    """Train a candidate up to a number of updates; returns False if time ran out."""
     data.watch(0)
-    if place.exists():
-        folder = RunFolder.open(place)
-        done = [int(one["step"]) for one in folder.events() if one["event"] == "evaluated"]
+    if run.exists():
+        folder = RunFolder.open(run)
+        done = [int(event["step"]) for event in folder.events() if event["event"] == "evaluated"]
         if max(done, default=0) >= updates:
             return True
         trainer = resumed_trainer(folder, data, facts_of(store), device)
     else:
-        trainer = new_trainer(config, data, str(place), {}, facts_of(store), device)
+        trainer = new_trainer(config, data, str(run), {}, facts_of(store), device)
     for event in trainer.run():
         if isinstance(event, Evaluated) and event.step >= updates:
             return True
@@ -220,12 +211,10 @@ def _train(
     return True
 
 
-def _scores(
-    config: Config, data: TrackData, place: Path, device: torch.device
-) -> dict[str, People]:
-    """Energy scores of the people of the validation windows, by recording or all together."""
+def _scores(config: Config, data: TrackData, run: Path, device: torch.device) -> dict[str, People]:
+    """Energy scores of the validation people, by recording if weights are selected by it."""
     train = config.train
-    model, _ = unpack(RunFolder.open(place).read(WEIGHTS, "nothing was validated"), WEIGHTS)
+    model, _ = unpack(RunFolder.open(run).read(WEIGHTS, "nothing was validated"), WEIGHTS)
     steps = train.steps or (1 if model.architecture.average else 8)
     tally = Tally()
     with reproducible(train.threads, device):
@@ -243,41 +232,41 @@ def _scores(
 
 
 def _mean(people: dict[str, People]) -> float:
-    return sum(float(one.means[0]) for one in people.values()) / len(people)
+    return sum(float(group.means[0]) for group in people.values()) / len(people)
 
 
-def _words(choices: Sequence[Choice]) -> str:
-    return " ".join(f"{one.name}={str(one.value).lower()}" for one in choices) or "as chosen"
+def _name(choices: Sequence[Choice]) -> str:
+    return " ".join(f"{c.name}={str(c.value).lower()}" for c in choices) or "as chosen"
 
 
-def _decided(
+def _decide(
     plan: Plan,
     race: Race,
-    words: Sequence[str],
+    names: Sequence[str],
     scores: dict[int, dict[str, People]],
     reached: dict[int, int],
     alive: Sequence[int],
 ) -> tuple[Plan, dict[str, Any]]:
-    """The plan after the race, and its table, which is also logged."""
-    own, rows, winner = _mean(scores[0]), [], 0
-    for number, word in enumerate(words):
-        if number not in scores:  # there was no time for it
-            rows.append({"settings": word, "updates": 0})
+    """The plan after the race, and its table; logs both."""
+    planned, rows, winner = _mean(scores[0]), [], 0
+    for number, name in enumerate(names):
+        if number not in scores:  # out of time
+            rows.append({"settings": name, "updates": 0})
             continue
         score = _mean(scores[number])
-        row: dict[str, Any] = {"settings": word, "updates": reached[number], "energy_score": score}
-        said = f"  {word}: {score:.4g} after {reached[number]} updates"
+        row: dict[str, Any] = {"settings": name, "updates": reached[number], "energy_score": score}
+        line = f"  {name}: {score:.4g} after {reached[number]} updates"
         if number and reached[number] == reached[0]:
             low, high = paired_interval(scores[number], scores[0])
-            row["difference"] = [low / own, high / own]
-            said += f", {100 * (score / own - 1):+.1f} % [{100 * low / own:+.1f}, "
-            said += f"{100 * high / own:+.1f}]"
-            if high < 0 and score < (1 - MARGIN) * own and number in alive:
+            row["difference"] = [low / planned, high / planned]
+            line += f", {100 * (score / planned - 1):+.1f} % [{100 * low / planned:+.1f}, "
+            line += f"{100 * high / planned:+.1f}]"
+            if high < 0 and score < (1 - MARGIN) * planned and number in alive:
                 winner = number if not winner or score < _mean(scores[winner]) else winner
         elif number:
-            said += ", out"
+            line += ", dropped"
         rows.append(row)
-        log.info(said)
-    log.info("race: %s", f"{words[winner]} wins" if winner else "nothing is better beyond noise")
-    result = {"updates": list(race.updates), "candidates": rows, "chosen": words[winner]}
-    return plan.changed(list(race.choices[winner])) if winner else plan, result
+        log.info(line)
+    log.info("race: %s", f"{names[winner]} wins" if winner else "no challenger is clearly better")
+    result = {"updates": list(race.updates), "candidates": rows, "chosen": names[winner]}
+    return plan.changed(list(race.candidates[winner])) if winner else plan, result

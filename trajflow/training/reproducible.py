@@ -1,4 +1,4 @@
-"""The state of torch that results depend on, set for a computation and put back after it."""
+"""Sets threads, precision and random stream of torch for a computation, and restores them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +11,12 @@ T = TypeVar("T")
 
 @contextmanager
 def reproducible(threads: int, device: torch.device) -> Iterator[None]:
-    """Inside, torch computes with so many threads and in single precision.
+    """Inside, torch computes with `threads` threads and in full single precision.
 
-    Afterwards threads, precision and the global random stream are the caller's again, also after
-    an error.
+    Afterwards threads, precision and the global random stream are restored, also after an error.
 
     Args:
-        threads: Threads of the processor; another number may change the last bits.
+        threads: CPU threads; another number may change the last bits of a result.
         device: Where to compute.
     """
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
@@ -32,9 +31,9 @@ def reproducible(threads: int, device: torch.device) -> Iterator[None]:
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """Seed the global random stream of the processor, and of the device if it is a GPU.
+    """Seed the global random streams of the CPU, and of the device if it is a GPU.
 
-    `torch.manual_seed` would also seed all other GPUs, which are none of our business.
+    `torch.manual_seed` would also seed all other GPUs, which belong to the caller.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
@@ -43,7 +42,7 @@ def reseed(seed: int, device: torch.device) -> None:
 
 
 def each_reproducible(events: Iterator[T], threads: int, device: torch.device) -> Iterator[T]:
-    """The events, each computed inside `reproducible`; between two of them the caller computes."""
+    """Yield the events, each computed inside `reproducible`; the caller's code runs outside."""
     while True:
         with reproducible(threads, device):
             try:

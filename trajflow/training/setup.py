@@ -1,4 +1,4 @@
-"""From settings and data to a trainer: the model, its normalizer, its objective, its folder."""
+"""Builds a trainer from settings and data: model, normalizer, objective and run folder."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,12 +26,12 @@ from trajflow.training.reproducible import reproducible, reseed
 from trajflow.training.trainer import Trainer
 from trajflow.types import scene_centres
 
-SCALING_BATCHES = 200
-OLD = "resume.pt"
+NORMALIZER_BATCHES = 200
+OLD_CHECKPOINT = "resume.pt"
 
 
 def preset_of(settings: FlowConfig) -> Preset:
-    """The preset with the settings' own choices in place of its own.
+    """The preset, changed by the settings that are not None.
 
     Raises:
         ConfigError: There is no such preset.
@@ -39,14 +39,14 @@ def preset_of(settings: FlowConfig) -> Preset:
     if settings.preset not in PRESETS:
         raise ConfigError(did_you_mean("preset", settings.preset, list(PRESETS)))
     preset = PRESETS[settings.preset]
-    given = {name: value for name, value in settings if value is not None}
-    chosen = {name: given[name] for name in ("flow_ratio", "tangent") if name in given}
-    ramp = {
-        name: given[f"lambda_{name}"]
+    values = {name: value for name, value in settings if value is not None}
+    changes = {name: values[name] for name in ("flow_ratio", "tangent") if name in values}
+    lambdas = {
+        name: values[f"lambda_{name}"]
         for name in ("start", "end", "warmup")
-        if f"lambda_{name}" in given
+        if f"lambda_{name}" in values
     }
-    return replace(preset, **chosen, curriculum=replace(preset.curriculum, **ramp))
+    return replace(preset, **changes, curriculum=replace(preset.curriculum, **lambdas))
 
 
 def objective_of(settings: FlowConfig) -> MeanFlowObjective:
@@ -64,7 +64,7 @@ def objective_of(settings: FlowConfig) -> MeanFlowObjective:
 
 
 def architecture_of(config: Config, dims: int, types: Sequence[str] = ()) -> Architecture:
-    """The architecture that the settings describe, for tracks of D coordinates and agent types."""
+    """The architecture that the settings describe, for tracks of D coordinates and some types."""
     model = config.model
     return Architecture(
         history=config.data.history,
@@ -93,7 +93,7 @@ def new_model(config: Config, data: TrackData, dims: int) -> TrajectoryModel:
     cpu = torch.device("cpu")
 
     def scenes() -> Any:
-        for batch in islice(data.training(config.train.batch_size, 0), SCALING_BATCHES):
+        for batch in islice(data.training(config.train.batch_size, 0), NORMALIZER_BATCHES):
             centre = scene_centres(batch.past)
             past, future = (to_tensor(p, centre, cpu) for p in (batch.past, batch.future))
             yield past, future, torch.as_tensor(batch.target)
@@ -106,12 +106,12 @@ def new_model(config: Config, data: TrackData, dims: int) -> TrajectoryModel:
 
 
 def _types(config: Config, data: TrackData) -> Sequence[str]:
-    """Names of the agent types that the model distinguishes: those of the store, if several."""
+    """The agent types that the model distinguishes: those of the store, if there are several."""
     return data.store.types if config.model.types and len(data.store.types) > 1 else ()
 
 
 def _check_data(config: Config, data: TrackData, dims: int) -> None:
-    """Refuse, before anything is written, what cannot be trained on."""
+    """Refuse data that cannot be trained on, before anything is written."""
     train = config.train
     steps = data.steps(train.batch_size)
     if next(iter(data.validation(train.batch_size, 1)), None) is None:
@@ -120,7 +120,7 @@ def _check_data(config: Config, data: TrackData, dims: int) -> None:
             "data.fold or data.fractions"
         )
     size = config.data.horizon * dims
-    rows = min(steps, SCALING_BATCHES) * train.batch_size
+    rows = min(steps, NORMALIZER_BATCHES) * train.batch_size
     # The covariance, its eigenvectors and their work space, and twice the futures, in float64.
     needed, free = 8 * (4 * size**2 + 2 * size * rows), free_memory()
     if 4 * size**2 > MOST or (free is not None and needed > free):
@@ -145,29 +145,29 @@ def new_trainer(
 
     Args:
         config: All settings.
-        data: Where batches come from.
+        data: Source of the batches.
         out: Path of the run folder.
-        record: What to store of the data the run is made from.
-        facts: What a predictor must know and the weights carry: dims, dt, unit.
+        record: Description of the data, stored with the run.
+        facts: What a predictor needs to know, stored with the weights: dims, dt, unit.
         device: Where to train.
-        init: A run whose weights the training starts from; None: seeded weights.
+        init: A run whose weights the training starts from; None: random weights.
 
     Raises:
-        ConfigError: The horizon is too long for the memory, or the network of `init` is another.
-        DataError: There is too little to learn from, or nothing to validate on.
+        ConfigError: The horizon needs too much memory, or `init` has another architecture.
+        DataError: There are too few windows, or none to validate on.
         RunError: The folder exists.
     """
-    distributed.first_then_all(lambda: _check_data(config, data, facts["dims"]))
+    distributed.main_first(lambda: _check_data(config, data, facts["dims"]))
     model = new_model(config, data, facts["dims"])
     if init is not None:
         record = record | {"init": load_weights(model, init)}
-    distributed.wait()  # a process that cannot begin leaves no folder behind
-    folder = distributed.from_first(
+    distributed.barrier()  # if any process fails so far, there is no folder
+    folder = distributed.from_main(
         lambda: RunFolder.create(out, config, record | facts | {"trajflow": __version__})
     )
     trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
-    if init is not None and distributed.first():
-        # A training that is killed before its first checkpoint must not start from seeds.
+    if init is not None and distributed.is_main():
+        # If it is killed before its first checkpoint, it must not resume from random weights.
         Checkpoint.take(model, trainer.average, trainer.optimiser, TrainingProgress()).write(folder)
     return trainer
 
@@ -175,27 +175,25 @@ def new_trainer(
 def resumed_trainer(
     folder: RunFolder, data: TrackData, facts: dict[str, Any], device: torch.device
 ) -> Trainer:
-    """The trainer of a run folder, where it stopped: at its beginning if it never saved.
+    """The trainer of a run folder where it stopped; at its first step if it never saved.
 
-    Of a run that has come to its end nothing changes; see `Trainer.finished`.
+    A finished run is not changed; see `Trainer.finished`.
 
     Raises:
-        RunError: The folder is damaged, another training has it, or it does not fit.
+        RunError: The folder is damaged or in use, or its checkpoint is of another network.
     """
     config, dims = folder.config, facts["dims"]
-    if distributed.from_first(lambda: Finished.of(folder)):
+    finished = distributed.from_main(lambda: Finished.of(folder))
+    if finished:
         for damage in folder.damages():
             raise RunError(damage)
-        with reproducible(config.train.threads, device):
-            model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
-        return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
-    if (folder.path / OLD).exists() and not Checkpoint.exists(folder):
+    elif (folder.path / OLD_CHECKPOINT).exists() and not Checkpoint.exists(folder):
         raise RunError(
-            f"{folder.path / OLD} is a checkpoint of an earlier version, which is not read any "
-            "more; train anew"
+            f"{folder.path / OLD_CHECKPOINT} is a checkpoint of an earlier version and cannot be "
+            "read; train again"
         )
-    saved = distributed.from_first(lambda: Checkpoint.exists(folder))
-    if saved:
+    saved = not finished and distributed.from_main(lambda: Checkpoint.exists(folder))
+    if finished or saved:
         with reproducible(config.train.threads, device):
             model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
     else:

@@ -1,4 +1,4 @@
-"""Scores of a model on the validation split: plain draws against what happened."""
+"""Scores of a model on the validation split, from plain draws."""
 
 from collections.abc import Iterable
 
@@ -12,8 +12,8 @@ from trajflow.training import distributed
 from trajflow.types import Batch, Floats, Ints, scene_centres
 
 Draws = tuple[int, Floats, Floats, Ints, Ints]
-"""Number of a batch, samples [S, N, F, D] and futures [N, F, D] of its targets, their recordings
-and agents [N]."""
+"""Number of a batch; of its targets the samples [S, N, F, D], futures [N, F, D], recordings [N] and
+agents [N]."""
 
 
 def validate(
@@ -24,34 +24,28 @@ def validate(
     seed: int = 0,
     temperature: float = 1.0,
 ) -> dict[str, float]:
-    """Means over the windows of the batches, of `samples` plain draws each.
+    """Mean scores of the windows of some batches, from `samples` plain draws of each.
 
-    Every window weighs the same. "energy_score_by_recording" is the mean over recordings, each of
-    which weighs the same, of the mean over its windows.
+    Every window has the same weight; in "energy_score_by_recording" every recording has.
 
-    The same batches and seed give the same noise, so two models are compared on equal terms. Where
-    several processes train together, each draws for its share of the batches, and all get the
+    Equal batches and seeds give equal noise, so that models are compared on the same draws. When
+    several processes train together, each draws for its part of the batches, and all get the
     scores.
     """
-    draws = _draws(model, batches, samples, steps, seed, temperature)
-
-    def scores() -> dict[str, float]:
-        drawn, truth, scene, _ = _joined(draws)
-        return judge(drawn, truth, scene)
-
-    return distributed.from_first(scores)
+    draws = _draw(model, batches, samples, steps, seed, temperature)
+    return distributed.from_main(lambda: _mean_scores(*_concatenate(draws)[:3]))
 
 
 def energy_scores(
     model: TrajectoryModel, batches: Iterable[Batch], samples: int, steps: int = 1, seed: int = 0
 ) -> tuple[Floats, Ints, Ints]:
     """Energy scores of the windows of the batches, their recordings and their agents, each [N]."""
-    drawn, truth, scene, agent = _joined(_draws(model, batches, samples, steps, seed))
-    return metrics.energy_score(drawn, truth), scene, agent
+    futures, truth, scene, agent = _concatenate(_draw(model, batches, samples, steps, seed))
+    return metrics.energy_score(futures, truth), scene, agent
 
 
 @torch.no_grad()
-def _draws(
+def _draw(
     model: TrajectoryModel,
     batches: Iterable[Batch],
     samples: int,
@@ -59,14 +53,14 @@ def _draws(
     seed: int,
     temperature: float = 1.0,
 ) -> list[Draws]:
-    """The draws of each batch; of several processes the first has all of them."""
+    """The draws of each batch; the main of several processes gets all of them."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    mine: list[Draws] = []
+    result: list[Draws] = []
     for number, batch in enumerate(batches):
         target = torch.as_tensor(batch.target, device=device)
-        if number % distributed.world() != distributed.rank():
-            model.noise(target, samples, generator)  # as the process draws that has this batch
+        if number % distributed.world_size() != distributed.rank():
+            model.noise(target, samples, generator)  # keep the generator in step with its process
             continue
         centre = scene_centres(batch.past)
         past = to_tensor(batch.past, centre, device)
@@ -81,24 +75,24 @@ def _draws(
             types=type_tensor(batch.types, model.architecture.types, device),
         )
         rows = np.nonzero(batch.target)[0]
-        drawn = futures.double().cpu().numpy() + centre[rows, None]
+        world = futures.double().cpu().numpy() + centre[rows, None]
         truth, agent = batch.future[batch.target], batch.agent[batch.target]
-        mine.append((number, drawn, truth, batch.scene[rows], agent))
-    return distributed.gather(mine)
+        result.append((number, world, truth, batch.scene[rows], agent))
+    return distributed.gather(result)
 
 
-def _joined(draws: list[Draws]) -> tuple[Floats, Floats, Ints, Ints]:
-    """Samples [S, N, F, D], futures [N, F, D], recordings and agents [N], in the batches' order."""
-    _, drawn, truth, scene, agent = zip(*sorted(draws, key=lambda one: one[0]), strict=True)
+def _concatenate(draws: list[Draws]) -> tuple[Floats, Floats, Ints, Ints]:
+    """Samples [S, N, F, D], futures [N, F, D], recordings and agents [N], in order of batches."""
+    _, samples, truth, scene, agent = zip(*sorted(draws, key=lambda draw: draw[0]), strict=True)
     return (
-        np.concatenate(drawn, 1),
+        np.concatenate(samples, 1),
         np.concatenate(truth),
         np.concatenate(scene),
         np.concatenate(agent),
     )
 
 
-def judge(samples: Floats, future: Floats, scene: Ints) -> dict[str, float]:
+def _mean_scores(samples: Floats, future: Floats, scene: Ints) -> dict[str, float]:
     """Mean scores of samples [S, N, F, D] against futures [N, F, D] of recordings [N]."""
     energy = metrics.energy_score(samples, future)
     _, recording = np.unique(scene, return_inverse=True)

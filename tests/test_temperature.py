@@ -11,9 +11,9 @@ from trajflow.evaluation.report import best_validation
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import spread
 from trajflow.runs import RunFolder
-from trajflow.training import Tempered
+from trajflow.training import TemperatureChosen
 from trajflow.training.setup import new_trainer
-from trajflow.training.temper import TEMPERATURES, choose_temperature, tempered
+from trajflow.training.temperature import TEMPERATURES, choose_temperature, search_temperature
 from trajflow.training.validation import validate
 
 
@@ -44,7 +44,7 @@ def trained(folder, *words):
 
 def test_a_training_ends_by_choosing_it_and_the_predictor_uses_it(tmp_path):
     events = trained(tmp_path / "run")
-    (chosen,) = (event for event in events if isinstance(event, Tempered))
+    (chosen,) = (event for event in events if isinstance(event, TemperatureChosen))
     predictor, past = TorchPredictor.load(tmp_path / "run"), walks(4, 3).past
     assert predictor.temperature == chosen.temperature
     assert chosen.temperature in TEMPERATURES
@@ -62,7 +62,7 @@ def test_it_is_that_of_the_weights_kept_and_found_again(tmp_path):
     kept = best_validation(RunFolder.open(tmp_path / "run"))
     assert kept["metrics"] == pytest.approx(predictor.facts["validation"])
     assert kept["temperature"] == predictor.temperature
-    chosen, found = tempered(predictor.model, lambda: data.validation(15, 2000), 20, 1, 0)
+    chosen, found = search_temperature(predictor.model, lambda: data.validation(15, 2000), 20, 1, 0)
     assert chosen == predictor.temperature
     assert found == pytest.approx(predictor.facts["validation"])
 
@@ -88,7 +88,7 @@ def test_the_search_goes_on_until_the_best_is_inside_and_says_where_it_is_not(
 ):
     config = Config.load(None, WORDS)
     events = list(new_trainer(config, data(), str(tmp_path / "run"), {}, FACTS, CPU).run())
-    (chosen,) = (event for event in events if isinstance(event, Tempered))
+    (chosen,) = (event for event in events if isinstance(event, TemperatureChosen))
     assert chosen.temperature > max(TEMPERATURES)
     assert chosen.at_bound is bound
     model = TorchPredictor.load(tmp_path / "run").model
@@ -99,7 +99,7 @@ def test_the_search_goes_on_until_the_best_is_inside_and_says_where_it_is_not(
 
 def test_it_can_be_left_out(tmp_path):
     events = trained(tmp_path / "run", "train.choose_temperature=false")
-    assert not any(isinstance(event, Tempered) for event in events)
+    assert not any(isinstance(event, TemperatureChosen) for event in events)
     predictor = TorchPredictor.load(tmp_path / "run")
     assert predictor.temperature == 1
     assert np.isfinite(predictor.predict(walks(2, 0).past, seed=0).samples).all()
