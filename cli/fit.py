@@ -1,4 +1,4 @@
-"""`trajflow fit`: fits the parts of a trained run beside its weights."""
+"""`trajflow fit`: fits calibration, OOD detector and learned samples of a trained run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -99,22 +99,22 @@ def fit(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Fit parts of a run beside its weights, and write them to the run.
+    """Fit calibration, OOD detector or learned samples of a run, and write them to the run.
 
     calibration: prediction regions with guaranteed coverage for new people. It is fitted on people
-    of the split who were neither trained on nor used to choose weights, temperature or learned
+    of the split who were not used for training or to choose weights, temperature or learned
     samples: half of the validation people, by a hash of their id, are reserved for that. With fewer
-    than 60 people all are used, and the output says so. Every person counts once. The table
-    compares levels with the measured coverage, of the samples' own regions and of calibrated ones,
-    on people the calibration was not fitted on.
+    than 60 people all are used, and the output says so. Every person has the same weight. The table
+    compares levels with the measured coverage of uncalibrated and calibrated regions, on people the
+    calibration was not fitted on.
 
     ood: the detector of out-of-distribution pasts, and the expected error. It is fitted on training
-    people, whose tracks are also corrupted, and ranks scores among the people of the calibration.
-    `predict --ood` then writes the score of each past, and reasons.
+    people, with and without corruptions of their tracks; scores are ranks among the people of the
+    calibration. `predict --ood` writes the score of each past and the reasons.
 
     samples: K futures of each agent, trained so that the best of them is near the truth. Only their
-    noise is learned, on the training split; the network is not changed. The state with the best
-    validation score is kept. Use them by `--select learned`.
+    noise is learned, on the training split; the network is not changed. The epoch with the best
+    validation score is kept. Use them with `--select learned`.
     """
     parts = list(dict.fromkeys(what or DEFAULT_PARTS))
     for name in parts:
@@ -167,8 +167,8 @@ def fit(
                 on_progress=progress.report,
             )
             if not as_json:
-                shown = report["ood"] | {"corruptions": ", ".join(report["ood"]["corruptions"])}
-                say(pairs(shown | {"next": f"trajflow predict {run} {data} --ood -o ..."}))
+                summary = report["ood"] | {"corruptions": ", ".join(report["ood"]["corruptions"])}
+                say(pairs(summary | {"next": f"trajflow predict {run} {data} --ood -o ..."}))
         if "samples" in parts:
             from trajflow.fitting import fit_learned_samples
 
@@ -177,8 +177,8 @@ def fit(
                 run, data, words, device=device, on_progress=progress.report
             )
             if not as_json:
-                following = f"trajflow evaluate {run} {data} --select learned"
-                say(pairs(report["samples"] | {"next": following}))
+                command = f"trajflow evaluate {run} {data} --select learned"
+                say(pairs(report["samples"] | {"next": command}))
     if as_json:
         say_json(report if len(parts) > 1 else report[parts[0]])
 
@@ -229,12 +229,12 @@ def _notes(summary: Mapping[str, Any], reliability: "Reliability") -> Iterator[s
     from trajflow.fitting import DEPENDENT
 
     split, checked = summary["split"], summary["checked_on"]
-    looked = f"{reliability.people} people, {reliability.windows} windows of split {checked}"
+    people = f"{reliability.people} people, {reliability.windows} windows of split {checked}"
     halves = ", fitted on one half of them and measured on the other, both ways"
     how = halves if checked == split else ""
     yield (
-        f"share of truths inside the regions, in %: {looked}{how}. Every person counts once, "
-        "except in the columns by windows"
+        f"share of truths inside the regions, in %: {people}{how}. Every person has the same "
+        "weight, except in the columns by windows"
     )
     yield (
         f"written to {summary['run']}: fitted on {summary['people']} people of split {split}, "
@@ -246,4 +246,4 @@ def _notes(summary: Mapping[str, Any], reliability: "Reliability") -> Iterator[s
             "them at other times"
         )
     if not summary["independent"]:
-        yield f"{DEPENDENT % summary['people']}; measure that once by --check test"
+        yield f"{DEPENDENT % summary['people']}; measure it once with --check test"

@@ -1,4 +1,4 @@
-"""Start the processes of `trajflow train --processes N`, pass signals on, and see them end."""
+"""Starts the processes of `trajflow train --processes N`, forwards signals, and waits for them."""
 
 import logging
 import os
@@ -19,18 +19,18 @@ from trajflow.cli.console import log
 from trajflow.errors import ConfigError, TrajflowError
 
 RENDEZVOUS = "TRAJFLOW_RENDEZVOUS"
-"""Variable that says where the processes meet; `training.distributed` reads it."""
+"""Variable with the address where the processes connect; `training.distributed` reads it."""
 LAUNCHER = "TRAJFLOW_LAUNCHER"
 """Variable with the file descriptor that closes when the launcher ends."""
 GRACE = 10.0
-"""Seconds that the others have to end after one has died."""
+"""Seconds that the others get to end after one has died."""
 PEER_ENDED = 75
-"""Exit code of a process that ended because another one had."""
+"""Exit code of a process that ended because another did; see `distributed.ProcessEnded`."""
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ProcessDied(TrajflowError):
-    """One of the processes of a training died; the exit code is what a shell would say of it."""
+    """One of the processes of a training died; has the exit code that a shell would report."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -38,15 +38,15 @@ class ProcessDied(TrajflowError):
 
 
 def is_launched() -> bool:
-    """Whether torchrun or `launch` has started this process as one of several."""
+    """Whether torchrun or `launch` started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def check_processes(processes: int, batch_size: int, device: str) -> None:
-    """Refuse a number of processes that cannot train.
+    """Check the number of processes.
 
     Raises:
-        ConfigError: It is more than a batch has targets, or the device is a single one.
+        ConfigError: A batch has fewer targets, or the device cannot be shared.
     """
     if processes > batch_size:
         raise ConfigError(
@@ -55,51 +55,51 @@ def check_processes(processes: int, batch_size: int, device: str) -> None:
         )
     if processes > 1 and device not in ("auto", "cpu", "cuda"):
         raise ConfigError(
-            f"--processes {processes} cannot share --device {device}; use --device cuda, which "
-            "gives each a GPU of its own, or --device cpu"
+            f"--processes {processes} cannot share --device {device}; use --device cuda, with one "
+            "GPU for each, or --device cpu"
         )
 
 
 def launch(words: Sequence[str], processes: int) -> int:
-    """Run a command of trajflow in several processes at once.
+    """Run a command of trajflow in several processes.
 
-    The first signal to stop goes to all of them, which save and end; so does the second, which ends
-    them at once. They also end when this process does, in whatever way.
+    Signals are forwarded to all of them: they save and end on the first, and end at once on the
+    second. They also end when this process ends or is killed.
 
     Args:
         words: The command, without the program's name.
-        processes: How many.
+        processes: Number of processes.
 
     Returns:
-        The exit code of the first process.
+        The exit code of rank 0.
 
     Raises:
-        ProcessDied: One of them died, and the others with it.
+        ProcessDied: A process died.
     """
     reading, writing = os.pipe()
-    with tempfile.TemporaryDirectory(prefix="trajflow-") as place:
+    with tempfile.TemporaryDirectory(prefix="trajflow-") as folder:
         common = os.environ | {
             "WORLD_SIZE": str(processes),
             "LOCAL_WORLD_SIZE": str(processes),
-            RENDEZVOUS: (Path(place) / "meet").as_uri(),
+            RENDEZVOUS: (Path(folder) / "rendezvous").as_uri(),
             LAUNCHER: str(reading),
         }
-        # They talk to each other on this machine only.
+        # They communicate on this machine only.
         common.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
         children: list[subprocess.Popen[bytes]] = []
         before = {number: signal.getsignal(number) for number in FORWARDED}
-        passed_on: set[int] = set()
+        forwarded: set[int] = set()
 
         def forward(number: int, frame: FrameType | None) -> None:
-            passed_on.add(number)
+            forwarded.add(number)
             for child in children:
                 if child.poll() is None:
                     child.send_signal(number)
 
         for number, handler in before.items():
-            if (
-                number != signal.SIGHUP or handler != signal.SIG_IGN
-            ):  # a shell ignores Ctrl-C with &
+            # A shell sets SIGINT to be ignored in a job with &, where it must still stop training;
+            # nohup does so with SIGHUP, and means it.
+            if number != signal.SIGHUP or handler != signal.SIG_IGN:
                 signal.signal(number, forward)
         try:
             for rank in range(processes):
@@ -109,10 +109,10 @@ def launch(words: Sequence[str], processes: int) -> int:
                         env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
                         stdin=subprocess.DEVNULL,
                         pass_fds=[reading],
-                        start_new_session=True,  # a terminal's Ctrl-C comes once, from here
+                        start_new_session=True,  # so that Ctrl-C arrives once, forwarded from here
                     )
                 )
-            return _ended(children, passed_on)
+            return _wait(children, forwarded)
         finally:
             for child in children:
                 child.kill()
@@ -123,15 +123,15 @@ def launch(words: Sequence[str], processes: int) -> int:
             os.close(writing)
 
 
-def _ended(children: Sequence["subprocess.Popen[bytes]"], passed_on: set[int]) -> int:
-    """Wait for all to end; those that outlive a dead one for long are killed.
+def _wait(children: Sequence["subprocess.Popen[bytes]"], forwarded: set[int]) -> int:
+    """Wait for all processes; kill those that run for long after one has died.
 
     Args:
-        children: The processes, by their numbers.
-        passed_on: Signals that were sent to all of them, so that dying by them is no failure.
+        children: The processes, by rank.
+        forwarded: Signals that were sent to all of them; to die by these is not a failure.
 
     Raises:
-        ProcessDied: One died.
+        ProcessDied: A process died.
     """
     died: float | None = None
     killed: set[int] = set()
@@ -144,16 +144,16 @@ def _ended(children: Sequence["subprocess.Popen[bytes]"], passed_on: set[int]) -
                 children[rank].kill()
         time.sleep(0.05)
     codes = {rank: child.returncode for rank, child in enumerate(children) if rank not in killed}
-    # A process whose connection breaks may abort, so an abort comes after other deaths.
-    for rank, code in sorted(codes.items(), key=lambda one: one[1] == -signal.SIGABRT):
-        if -code in passed_on:
+    # A process may abort because its connection broke, so other causes are reported first.
+    for rank, code in sorted(codes.items(), key=lambda item: item[1] == -signal.SIGABRT):
+        if -code in forwarded:
             return 128 - code
         if code < 0:
             name = signal.Signals(-code).name
             raise ProcessDied(_advice(rank, f"was killed by {name}"), 128 - code)
-    said = codes.get(0, 0)
-    if said not in (0, PEER_ENDED):
-        return said
+    main = codes.get(0, 0)
+    if main not in (0, PEER_ENDED):
+        return main
     for rank, code in codes.items():
         if code not in (0, PEER_ENDED):
             raise ProcessDied(_advice(rank, f"ended with exit code {code}"), code)
@@ -162,22 +162,22 @@ def _ended(children: Sequence["subprocess.Popen[bytes]"], passed_on: set[int]) -
 
 def _advice(rank: int, what: str) -> str:
     return (
-        f"the process of rank {rank} {what}, and the others ended with it; go on from the last "
-        "checkpoint by --resume"
+        f"the process of rank {rank} {what}, which ended the training; continue from the last "
+        "checkpoint with --resume"
     )
 
 
 @contextmanager
 def joined_processes(device: str) -> Iterator[str]:
-    """Inside, this process trains with the others that were started with it, if there are any.
+    """Inside, this process trains with the others that were started with it, if any.
 
-    Results, progress and errors that all of them have are the first one's to print.
+    Only rank 0 prints results, progress, and errors that all processes have.
 
     Yields:
         The device of this process.
 
     Raises:
-        TrajflowError: This process has failed, or, if it is the first one, another has.
+        TrajflowError: This process failed or, on rank 0, another one did.
     """
     from trajflow.training.distributed import ProcessEnded, joined
 
@@ -189,9 +189,9 @@ def joined_processes(device: str) -> Iterator[str]:
         log.setLevel(logging.ERROR)
     inside = False
     try:
-        with joined(device) as own:
+        with joined(device) as local_device:
             inside = True
-            yield own
+            yield local_device
     except ProcessEnded as error:
         if rank or LAUNCHER in os.environ:
             raise typer.Exit(error.exit_code) from None
@@ -199,13 +199,13 @@ def joined_processes(device: str) -> Iterator[str]:
     except TrajflowError as error:
         if not rank:
             raise
-        if not inside:  # the first process says the same
+        if not inside:  # rank 0 reports the same
             raise typer.Exit(error.exit_code) from None
         raise ProcessDied(f"in process {rank}: {error}", error.exit_code) from None
 
 
 def _end_with_launcher() -> None:
-    """Stop this process, as Ctrl-C would, when the one that launched it is gone."""
+    """Stop this process, as Ctrl-C would, when its launcher has ended."""
 
     def watch(descriptor: int) -> None:
         os.read(descriptor, 1)

@@ -1,4 +1,4 @@
-"""`trajflow train`: a store in, a run folder out."""
+"""`trajflow train`: trains on a store and writes a run folder."""
 
 import json
 import time
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from trajflow.training import Evaluated, Event, Finished, Returned, Started, Step, Trainer
 
 BASELINES_SECONDS = 2.0
-"""Seconds that the comparison with the baselines takes, about."""
-SHOWN = {
+"""About how long the comparison with the baselines takes."""
+SCORE_NAMES = {
     "energy_score": "energy score",
     "energy_score_by_recording": "by recording",
     "min_ade": "minADE",
@@ -32,7 +32,7 @@ SHOWN = {
     "coverage_90": "coverage@90",
     "spread_ratio": "spread",
 }
-"""Validation scores that are shown, and what they are called."""
+"""Validation scores to print, and their names."""
 
 
 ALIASES = {
@@ -49,7 +49,7 @@ ALIASES = {
     "time-limit": "train.time_limit",
     "select-by": "train.select_by",
 }
-"""Options that stand for a setting."""
+"""Options and the settings that they set."""
 
 
 def train(
@@ -57,11 +57,13 @@ def train(
     data: Annotated[
         Path | None,
         typer.Argument(
-            metavar="DATA", help="A store, or a table of tracks, which is imported beside itself."
+            metavar="DATA",
+            help="A store, or a table of tracks, imported to a store beside it.",
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="RUN.toml", help="Settings; all have defaults.")
+        Path | None,
+        typer.Option(metavar="RUN.toml", help="Settings in TOML; see --help-config."),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -78,23 +80,23 @@ def train(
     ] = None,
     lr: Annotated[float | None, typer.Option(metavar="RATE", help="Peak learning rate.")] = None,
     history: Annotated[
-        int | None, typer.Option(metavar="STEPS", help="Past steps an agent is seen.")
+        int | None, typer.Option(metavar="STEPS", help="Past steps of a window.")
     ] = None,
     horizon: Annotated[
         int | None, typer.Option(metavar="STEPS", help="Future steps that are forecast.")
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="stored|scene|time|agent", help="Where train, val, test come from."),
+        typer.Option(metavar="stored|scene|time|agent", help="How to split into train, val, test."),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(metavar="gru|transformer|tcn|...", help="What reads the past.")
+        str | None, typer.Option(metavar="gru|transformer|tcn|...", help="Encoder of the past.")
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
             metavar="mmf|mmf-paper|meanflow|consistency|terminal|energy|flow",
-            help="Which objective is trained.",
+            help="Objective of the training.",
         ),
     ] = None,
     time_limit: Annotated[
@@ -102,7 +104,7 @@ def train(
         typer.Option(
             "--time-limit",
             metavar="5m|1h|SECONDS",
-            help="Most time of the whole command, with calibration and comparison.",
+            help="Time limit of the whole command, including calibration and comparison.",
         ),
     ] = None,
     select_by: Annotated[
@@ -110,30 +112,32 @@ def train(
         typer.Option(
             "--select-by",
             metavar="window|recording",
-            help="Best weights by the mean over windows (default) or over recordings.",
+            help="Choose weights by the mean over windows (default) or recordings.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Run folder; runs/... if not.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="RUN", help="Run folder; default: in runs/."),
     ] = None,
     init: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Start from the weights of this run (fine-tuning)."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run at --out stopped.")
+        bool, typer.Option("--resume", help="Continue the run at --out where it stopped.")
     ] = False,
     extend: Annotated[
         bool,
         typer.Option(
-            "--extend", help="With --resume: train on to more --epochs or --updates in all."
+            "--extend", help="With --resume: train a run to more --epochs or --updates in total."
         ),
     ] = False,
     race: Annotated[
         bool,
         typer.Option(
             "--race/--no-race",
-            help="Whether a short race on validation decides what the tracks do not tell.",
+            help="Compare short trainings on validation for settings that do not follow from the "
+            "tracks.",
         ),
     ] = True,
     dry_run: Annotated[
@@ -146,9 +150,8 @@ def train(
         typer.Option(
             min=1,
             metavar="N",
-            help="Train in N processes on this machine, each on its part of every batch; with "
-            "--device cuda each on a GPU of its own. `torchrun -m trajflow train` does so on "
-            "several machines.",
+            help="Train in N processes on this machine, each on its part of every batch and, with "
+            "--device cuda, its own GPU. For several machines use `torchrun -m trajflow train`.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order, noise.")] = None,
@@ -157,7 +160,7 @@ def train(
         typer.Option(
             "--log",
             metavar="csv|tensorboard|wandb|mlflow",
-            help="Also write losses and scores there; repeatable. Extras: log (TensorBoard), "
+            help="Also write losses and scores to a logger; repeatable. Extras: log (TensorBoard), "
             "wandb, mlflow.",
         ),
     ] = None,
@@ -172,16 +175,16 @@ def train(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Train a forecaster; Ctrl-C saves, and --resume goes on, also after a crash.
+    """Train a forecaster. Ctrl-C saves; --resume continues, also after a crash.
 
-    The best weights are those with the lowest energy score on the validation split, over windows
-    spread evenly over it, each of which weighs the same; "by recording" is the mean in which each
-    recording does, and --select-by recording chooses by that. Half of the validation people are
-    kept back from that choice where 60 or more of them were not trained on. With 20 people left the
-    run is also calibrated and its OOD detector is fitted; see `trajflow fit`.
+    The best weights have the lowest mean energy score over windows of the validation split; "by
+    recording" is the mean over recordings, by which --select-by recording chooses. If the
+    validation split has 60 people or more who were not trained on, half of them are reserved for
+    calibration. With 20 reserved people or more, the run is also calibrated and its OOD detector is
+    fitted; see `trajflow fit`.
     """
     began = time.monotonic()
-    given = {
+    options = {
         "epochs": epochs,
         "updates": updates,
         "batch-size": batch_size,
@@ -195,9 +198,9 @@ def train(
         "time-limit": time_limit,
         "select-by": select_by,
     }
-    given = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in options.items() if value is not None}
     words = [*(set_ or ()), *([] if race or resume else ["train.race=false"])]
-    settings = [*words, *_aliased(given, words)]
+    settings = [*words, *_words_of_options(options, words)]
     if help_config:
         _show_config(_config(config, settings), out, as_json)
         return
@@ -215,23 +218,23 @@ def train(
         raise ConfigError("--dry-run is for a new run; leave out --resume")
     if resume:
         if out is None:
-            raise ConfigError("--resume needs the run to go on with: --out runs/NAME")
+            raise ConfigError("--resume needs the run to continue: --out runs/NAME")
         if init is not None:
-            raise ConfigError("--init is for a new run; a resumed one has its own weights")
-        kept = {name for name in given if not (extend and name in ("epochs", "updates"))}
-        if config or words or kept:
-            names = [f"--{name}" for name in sorted(kept)]
-            names += ["--config"] * bool(config) + ["--set"] * bool(words)
+            raise ConfigError("--init is for a new run; a resumed run has its own weights")
+        unused = sorted(name for name in options if not (extend and name in ("epochs", "updates")))
+        names = [f"--{name}" for name in unused]
+        names += ["--config"] * bool(config) + ["--set"] * bool(words)
+        if names:
             raise ConfigError(
                 f"a resumed run keeps its settings; leave out {', '.join(names)}, or train a new "
-                "run" + ("" if extend else "; --extend with --epochs or --updates trains on")
+                "run" + ("" if extend else "; --extend with --epochs or --updates trains longer")
             )
-    wanted = None if resume else _config(config, settings)
+    new_config = None if resume else _config(config, settings)
     if processes is not None and not is_launched():
         from trajflow.runs import RunFolder
 
-        used = wanted or RunFolder.open(str(out)).config
-        check_processes(processes, used.train.batch_size, device)
+        train = (new_config or RunFolder.open(str(out)).config).train
+        check_processes(processes, train.batch_size, device)
         if processes > 1:
             raise typer.Exit(launch(context.obj, processes))
 
@@ -239,8 +242,8 @@ def train(
         from trajflow.training.start import extend_training, resume_training, start_training
 
         assert data is not None
-        if wanted is not None:
-            return start_training(data, wanted, out, device, began, init)
+        if new_config is not None:
+            return start_training(data, new_config, out, device, began, init)
         assert out is not None
         if extend:
             return extend_training(data, out, epochs=epochs, updates=updates, device=device)
@@ -248,19 +251,19 @@ def train(
 
     with joined_processes(device) as device:
         if dry_run:
-            assert wanted is not None
-            _show_plan(data, wanted, device, init, as_json)
+            assert new_config is not None
+            _show_plan(data, new_config, device, init, as_json)
             return
         _train(prepare(device), loggers, as_json)
 
 
 def _train(trainer: "Trainer", loggers: Sequence[str], as_json: bool) -> None:
-    """Train, fit what a run carries beside its weights, and say what came out."""
+    """Train, calibrate, fit the OOD detector, and print a summary."""
     from trajflow.fitting import fit_trained
     from trajflow.training import distributed
 
     with stop_on_signal(trainer.stop) as request:
-        distributed.barrier()  # until all of them can be stopped
+        distributed.barrier()  # from here on all processes handle signals
         last = _watch(_events(trainer, loggers))
     if not distributed.is_main():
         return
@@ -273,22 +276,21 @@ def _train(trainer: "Trainer", loggers: Sequence[str], as_json: bool) -> None:
         raise typer.Exit(request.exit_code)
 
 
-def _aliased(given: Mapping[str, object], words: Sequence[str]) -> list[str]:
-    """The settings that options stand for, as words of `--set`.
+def _words_of_options(options: Mapping[str, object], words: Sequence[str]) -> list[str]:
+    """The settings of options such as --lr, as words of `--set`.
 
     Raises:
-        ConfigError: An option and a word of `--set` are of the same setting, or of two that
-            exclude each other.
+        ConfigError: An option and a word of `--set` are of the same setting, or exclude each other.
     """
     by_setting = {word.partition("=")[0].strip() for word in words}
-    if {"epochs", "updates"} <= set(given):
-        raise ConfigError("--epochs and --updates both say how long to train; give one of them")
+    if {"epochs", "updates"} <= set(options):
+        raise ConfigError("--epochs and --updates both set the length of training; use one")
     result = []
-    for name, value in given.items():
+    for name, value in options.items():
         other = {"epochs": "train.updates", "updates": "train.epochs"}.get(name)
         for setting in (ALIASES[name], other):
             if setting in by_setting:
-                raise ConfigError(f"--{name} and --set {setting}=... are one choice; give one")
+                raise ConfigError(f"--{name} and --set {setting}=... set the same; use one of them")
         result.append(f"{ALIASES[name]}={value}")
         if name == "epochs":
             result.append("train.updates=none")
@@ -296,18 +298,18 @@ def _aliased(given: Mapping[str, object], words: Sequence[str]) -> list[str]:
 
 
 def _show_plan(data: Path, config: "Config", device: str, init: Path | None, as_json: bool) -> None:
-    """Print what a training would do, and how long it would take here."""
+    """Print what a training would do, and how long it would take on this machine."""
     from trajflow.training.start import plan_training
 
     plan = plan_training(data, config, device, init)
     if as_json:
         say_json(plan)
         return
-    shown = {name: plan[name] for name in ("updates", "epochs", "weights", "device")}
-    times = ("seconds_per_update", "seconds_per_validation")
-    shown |= {name.replace("_", " "): plan[name] for name in times}
+    names = ("updates", "epochs", "weights", "device")
+    names += ("seconds_per_update", "seconds_per_validation")
+    summary = {name.replace("_", " "): plan[name] for name in names}
     say("\n".join(plan["lines"]))
-    say(pairs(shown | {"estimated time": span(plan["seconds"]), "written": "nothing"}))
+    say(pairs(summary | {"estimated time": span(plan["seconds"]), "written": "nothing"}))
 
 
 def _config(file: Path | None, settings: list[str]) -> "Config":
@@ -317,7 +319,7 @@ def _config(file: Path | None, settings: list[str]) -> "Config":
 
 
 def _watch(events: Iterable["Event"]) -> "Finished":
-    """Show the events of a training on stderr; returns the last one."""
+    """Print the events of a training on stderr; returns the last one."""
     from trajflow.training import Evaluated, Finished, Returned, Started, Step, TemperatureChosen
 
     progress = ProgressBar("step")
@@ -332,11 +334,11 @@ def _watch(events: Iterable["Event"]) -> "Finished":
         elif isinstance(event, Returned):
             log.warning(_returned(event))
         elif isinstance(event, TemperatureChosen):
-            log.info("noise of deviation %g; %s", event.temperature, _scores(event.metrics))
+            log.info("temperature %g; %s", event.temperature, _scores(event.metrics))
             if event.at_bound:
                 log.warning(
-                    "the deviation of the noise is at the end of the search, %g: a better one may "
-                    "lie beyond; the run may have learned too little, or from too few people",
+                    "the temperature is at the bound of its search, %g: the run may need more "
+                    "updates or more people",
                     event.temperature,
                 )
         elif isinstance(event, Finished):
@@ -346,32 +348,28 @@ def _watch(events: Iterable["Event"]) -> "Finished":
 
 
 def _started(event: "Started") -> str:
-    """What is trained, where, and for how long."""
     epochs = event.steps / event.steps_per_epoch
-    begun = f", from step {event.step}" if event.step else ""
-    several = f" with {event.threads} threads" if event.threads > 1 else ""
-    several += f" in {event.processes} processes" if event.processes > 1 else ""
+    start = f", from step {event.step}" if event.step else ""
+    parallel = f" with {event.threads} threads" if event.threads > 1 else ""
+    parallel += f" in {event.processes} processes" if event.processes > 1 else ""
     return (
-        f"{event.parameters:,} weights on {event.device}{several}, "
-        f"{event.steps} steps of {epochs:g} epochs{begun}"
+        f"{event.parameters:,} weights on {event.device}{parallel}, "
+        f"{event.steps} steps of {epochs:g} epochs{start}"
     )
 
 
 def _returned(event: "Returned") -> str:
-    """That a loss was not finite, and where the training goes on."""
     return (
         f"loss is {event.loss} at step {event.since}; going back to step {event.step} "
-        f"and on with a learning rate of {event.lr:.3g}"
+        f"with a lower learning rate, {event.lr:.3g}"
     )
 
 
 def _losses(event: "Step") -> str:
-    """Where a training is."""
     return f"epoch {event.epoch:.1f}  loss {event.loss:.4f}  lambda {event.weight:.2f}"
 
 
 def _validated(event: "Evaluated") -> str:
-    """How the validation split is forecast at this step."""
     best = ["best"] if event.best else []
     scores = _scores(event.metrics)
     return "  ".join([f"epoch {event.epoch:5.1f}", span(event.seconds), scores, *best])
@@ -379,11 +377,13 @@ def _validated(event: "Evaluated") -> str:
 
 def _scores(metrics: Mapping[str, float]) -> str:
     """Validation scores in one line."""
-    return "  ".join(f"{name} {metrics[key]:.4g}" for key, name in SHOWN.items() if key in metrics)
+    return "  ".join(
+        f"{name} {metrics[key]:.4g}" for key, name in SCORE_NAMES.items() if key in metrics
+    )
 
 
 def _events(trainer: "Trainer", loggers: Sequence[str]) -> Iterable["Event"]:
-    """The events of a training as they happen, also written to loggers."""
+    """The events of a training, also written to loggers."""
     from trajflow.training import distributed
 
     if not loggers or trainer.finished or not distributed.is_main():
@@ -394,10 +394,10 @@ def _events(trainer: "Trainer", loggers: Sequence[str]) -> Iterable["Event"]:
 
 
 def _show_config(config: "Config", out: Path | None, as_json: bool) -> None:
-    """Print all settings with their values here, or write them as commented TOML.
+    """Print all settings with their values, or write them as commented TOML.
 
     Raises:
-        DataError: The file is there already.
+        DataError: The file exists.
     """
     from trajflow.config_help import commented_toml, settings_of
     from trajflow.io import write_whole
@@ -412,16 +412,15 @@ def _show_config(config: "Config", out: Path | None, as_json: bool) -> None:
     if as_json:
         say_json({"settings": [asdict(setting) for setting in settings]})
         return
-    rows = [[one.name, _shown(one.value), one.kind, one.meaning] for one in settings]
+    rows = [
+        [s.name, "none" if s.value is None else json.dumps(s.value), s.kind, s.meaning]
+        for s in settings
+    ]
     say(table(["setting", "value", "type", "meaning"], rows, limit=400))
 
 
-def _shown(value: object) -> str:
-    return "none" if value is None else json.dumps(value)
-
-
-def _validated_beside(folder: "RunFolder", best: Mapping[str, Any], data: "TrackData") -> str:
-    """Whether the run beats the baselines on the validation windows it was chosen by."""
+def _compare(folder: "RunFolder", best: Mapping[str, Any], data: "TrackData") -> str:
+    """Whether the run beats the baselines on the validation windows."""
     from trajflow.evaluation.comparison import validate_baselines, verdict
 
     train = folder.config.train
@@ -433,7 +432,7 @@ def _validated_beside(folder: "RunFolder", best: Mapping[str, Any], data: "Track
 
 
 def _show_end(last: "Finished", trainer: "Trainer", as_json: bool) -> None:
-    """Say what came out of a training and what to do next."""
+    """Print the results of a training and the next command."""
     from trajflow.evaluation.comparison import overfitting
     from trajflow.evaluation.report import best_validation
 
@@ -441,21 +440,21 @@ def _show_end(last: "Finished", trainer: "Trainer", as_json: bool) -> None:
     best, path = best_validation(folder), data.store.path
     stopped = last.reason == "stopped"
     compared = bool(best) and not stopped and trainer.has_time(BASELINES_SECONDS)
-    said = _validated_beside(folder, best, data) if compared else ""
+    verdict = _compare(folder, best, data) if compared else ""
     warning = "" if stopped else overfitting(folder, path)
     if as_json:
         summary = {"run": str(folder.path), "reason": last.reason, "steps": last.step}
         summary |= {"select_by": trainer.settings.select_by, "warning": warning}
-        say_json({**summary, "seconds": last.seconds, "best": best, "verdict": said})
+        say_json({**summary, "seconds": last.seconds, "best": best, "verdict": verdict})
         return
-    again = f"train {path} --out {folder.path} --resume"
-    verb = again if stopped else f"evaluate {folder.path} {path}"
-    shown = {"run": folder.path, "steps": last.step, "time": span(last.seconds)}
-    shown |= {"weights by": f"mean over {trainer.settings.select_by}s (--select-by)"}
-    say(pairs(shown | best.get("metrics", {}) | {"next": f"trajflow {verb}"}))
+    resume = f"train {path} --out {folder.path} --resume"
+    command = resume if stopped else f"evaluate {folder.path} {path}"
+    summary = {"run": folder.path, "steps": last.step, "time": span(last.seconds)}
+    summary |= {"weights by": f"mean over {trainer.settings.select_by}s (--select-by)"}
+    say(pairs(summary | best.get("metrics", {}) | {"next": f"trajflow {command}"}))
     if warning:
         say(warning)
-    if said:
-        say(f"on the validation windows the run {said}")
+    if verdict:
+        say(f"on the validation windows the run {verdict}")
     elif best and not stopped:
-        say("not compared with the baselines: the time limit does not last for it")
+        say("not compared with the baselines: the time limit leaves no time for it")

@@ -74,7 +74,7 @@ def test_to_resume_a_finished_run_changes_nothing(trajflow, trained, fork, tmp_p
     before = state_of(run)
     code, _, said = trajflow("train", fork, "--out", run, "--resume", *words)
     assert code == 0
-    assert "nothing is left to train" in said
+    assert "is finished; --extend trains it on" in said
     assert state_of(run) == before
 
 
@@ -306,10 +306,10 @@ def test_the_end_says_where_the_validation_score_has_risen(fork, tmp_path):
     ("words", "said"),
     [
         (["--select-by", "person"], "'window' or 'recording', got 'person'"),
-        (["--lr", "0.1", "--set", "train.lr=0.2"], "--lr and --set train.lr=... are one choice"),
-        (["--epochs", "3", "--updates", "9"], "--epochs and --updates both say how long"),
+        (["--lr", "0.1", "--set", "train.lr=0.2"], "--lr and --set train.lr=... set the same"),
+        (["--epochs", "3", "--updates", "9"], "--epochs and --updates both set the length"),
         (["--epochs", "3", "--set", "train.updates=9"], "--epochs and --set train.updates=... are"),
-        (["--time-limit", "soon"], "a duration is written as 90s, 5m or 1h30m, got 'soon'"),
+        (["--time-limit", "soon"], "write a duration as 90s, 5m or 1h30m, got 'soon'"),
         (["--split", "agents"], "'time' or 'agent', got 'agents'"),
         (["--device", "cuda"], "no device 'cuda' here: torch finds no CUDA GPU"),
         (["--extend"], "--extend goes with --resume"),
@@ -373,7 +373,7 @@ def test_a_table_is_imported_beside_itself_and_trained_on(trajflow, tracks_csv, 
         file.write("99,0.0,1,1\n")
     code, _, said = trajflow("train", tracks_csv, "-o", tmp_path / "three", *words)
     assert code == 2
-    assert "is there already and was not made from" in said
+    assert "exists and was not made from" in said
     assert f"trajflow evaluate {tmp_path / 'run'} {tmp_path / 'tracks.zarr'}" in out
 
 
@@ -385,10 +385,10 @@ def test_a_finished_run_is_extended_to_more_updates(trajflow, fork, tmp_path):
     code, _, said = trajflow(*resume, "--epochs", 5)
     assert code == 2
     assert "leave out --epochs" in said
-    assert "--extend with --epochs or --updates trains on" in said
+    assert "--extend with --epochs or --updates trains longer" in said
     code, _, said = trajflow(*resume, "--extend", "--epochs", 2)
     assert code == 2
-    assert "has made 4 updates (2 epochs); give more, not --epochs 2" in said
+    assert "has made 4 updates (2 epochs); set more than that, not --epochs 2" in said
     assert "--epochs N or --updates N" in trajflow(*resume, "--extend")[2]
     code, out, said = trajflow(*resume, "--extend", "--epochs", 5, "--json")
     assert code == 0
@@ -396,7 +396,7 @@ def test_a_finished_run_is_extended_to_more_updates(trajflow, fork, tmp_path):
     assert "from step 4" in said
     assert settings_in(run).train.epochs == 5
     assert RunFolder.open(run).damages() == []
-    assert "nothing is left to train" in trajflow(*resume)[2]
+    assert "is finished; --extend trains it on" in trajflow(*resume)[2]
 
 
 def read_weights(run):

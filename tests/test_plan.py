@@ -158,7 +158,7 @@ def test_a_time_limit_counts_from_the_start_of_the_command_and_leaves_a_usable_r
     assert TorchPredictor.load(tmp_path / "run").predict(np.zeros((1, 8, 2))).samples.size
     assert not trainer.has_time(5)
     fit_trained(trainer)
-    assert "no OOD detector fitted: the time limit does not last for it" in caplog.text
+    assert "no OOD detector fitted: the time limit leaves no time for it" in caplog.text
 
 
 def test_the_recipe_of_the_benchmark_is_what_the_defaults_give_on_its_data(ethucy):

@@ -1,4 +1,4 @@
-"""Every setting of a run: frozen models read from TOML and from `a.b=c` words."""
+"""All settings of a run: frozen models, read from TOML and from `section.name=value` words."""
 
 from __future__ import annotations
 
@@ -23,15 +23,12 @@ from pydantic import (
 from trajflow.errors import ConfigError
 from trajflow.io import read_whole
 
-SMALL = 1 << 20
-"""Most bytes of a file of settings."""
-
-MAX_BYTES = 1 << 18
-"""Bytes of a file of settings."""
+MAX_BYTES = 1 << 20
+"""Largest TOML file that is read."""
 NUMBER = r"(\d+(?:\.\d+)?)"
 DURATION = re.compile(rf"(?:{NUMBER}h)?(?:{NUMBER}m)?(?:{NUMBER}s?)?")
-DEEPEST = 8
-"""Sections inside one another."""
+MAX_DEPTH = 8
+"""Most nested sections of a word."""
 
 
 class _Section(BaseModel):
@@ -41,35 +38,36 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """What is cut from a store."""
+    """Windows and splits of a store."""
 
     history: int = Field(8, ge=1, le=100_000)
-    """Past steps an agent is seen."""
+    """Past steps of a window."""
     horizon: int = Field(12, ge=1, le=100_000)
     """Future steps that are forecast."""
     stride: int = Field(1, ge=1)
     """Steps between the starts of two windows."""
     split: Literal["stored", "scene", "time", "agent"] = "stored"
-    """Where train, val and test come from: the store, whole recordings, time inside each
-    recording, or its agents."""
+    """How tracks are split into train, val and test: as stored, by whole recordings, by time within
+    each recording, or by agents."""
     val_by: Literal["auto", "scene", "agent", "time"] = "auto"
-    """What a stored split without val gives up for one: recordings, agents or the end of each."""
+    """How val is taken from train where the stored split has none: by recordings, by agents, or the
+    end of each recording."""
     fold: str | None = None
     """Leave-one-out fold: this name's recordings are the test split."""
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    """Shares of train, val and test where the store does not say."""
+    """Shares of train, val and test if the split is not stored."""
     fraction: float = Field(1.0, gt=0, le=1)
-    """Share of the training agents that may be learned from."""
+    """Share of the training agents that are used."""
     validation: tuple[str, ...] = ()
-    """Recordings whose training rows, whole, become the val split."""
+    """Recordings that are moved from train to val."""
     neighbors: int | None = Field(32, ge=0)
     """Most neighbors kept of each window, nearest first."""
     reach: int = Field(1, ge=1)
-    """Training windows bring this many times their steps, for `train.time_stretch` above 1."""
+    """Training windows have this many times their steps, for `train.time_stretch` above 1."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the split."""
     max_rows: int = Field(20_000_000, ge=1)
-    """Rows held in memory; a larger store is streamed by groups of recordings."""
+    """Most rows in memory; a larger store is streamed in groups of recordings."""
 
 
 class ModelConfig(_Section):
@@ -78,11 +76,11 @@ class ModelConfig(_Section):
     encoder: str = "gru"
     """Name of the encoder that reads the past."""
     encoder_options: dict[str, Any] = Field(default_factory=dict)
-    """Keywords of the encoder's constructor."""
+    """Options of the encoder."""
     social: bool = True
     """Whether agents attend to their neighbors."""
     joint: bool = False
-    """Whether the samples of a scene's agents are drawn together."""
+    """Whether the agents of a scene are sampled jointly."""
     width: int = Field(128, ge=4, le=8192)
     """Width of the context."""
     decoder_width: int = Field(128, ge=8, le=8192)
@@ -90,29 +88,29 @@ class ModelConfig(_Section):
     decoder_depth: int = Field(4, ge=1, le=128)
     """Residual blocks of the decoder."""
     components: int = Field(8, ge=1, le=8192)
-    """Principal components of a future that the decoder moves."""
+    """Principal components of a future that the decoder generates."""
     speed_floor: float = Field(1.0, gt=0)
     """Least speed that futures are scaled by, as a share of the displacement scale."""
     heading_steps: int = Field(1, ge=1)
-    """Last steps whose mean displacement gives an agent's heading and velocity."""
+    """Number of last steps whose mean displacement is an agent's heading and velocity."""
     own_speed: bool = False
-    """Whether the past is scaled by the agent's own speed instead of the displacement scale."""
+    """Whether pasts are scaled by the agent's own speed instead of the displacement scale."""
     condition_on_dt: bool = False
-    """Whether seconds per step are an input, so that one model serves several."""
+    """Whether the seconds per step are an input, so that one model serves several."""
     memory: int = Field(0, ge=0, le=64)
-    """Earlier tracks of others at the same place that each agent is shown; 0: none."""
+    """Number of earlier tracks through an agent's position that are an input; 0: none."""
     types: bool = False
-    """Whether the agent's type is an input, where the store has several; an unknown one is fine."""
+    """Whether the agent's type is an input, if the store has several; it may be unknown."""
 
     @field_validator("encoder_options")
     @classmethod
     def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what a run's file of settings could not hold."""
+        """Refuse values that TOML cannot hold."""
         for name, value in options.items():
             if not (name.isidentifier() and name.isascii()):
-                raise ValueError(f"{name!r} is no name of a keyword")
+                raise ValueError(f"{name!r} cannot be the name of an option")
             if not all(map(_is_plain, value if isinstance(value, list) else [value])):
-                raise ValueError(f"{name} must be a finite number, a text, yes or no, or a list")
+                raise ValueError(f"{name} must be a finite number, text, true or false, or a list")
         return options
 
 
@@ -121,14 +119,14 @@ def _is_plain(value: object) -> bool:
 
 
 class FlowConfig(_Section):
-    """The objective; what is None is as the preset has it."""
+    """The objective; None means the value of the preset."""
 
     preset: str = "mmf"
-    """Member of the family: mmf, mmf-paper, meanflow, consistency, terminal, energy or flow."""
+    """Objective: mmf, mmf-paper, meanflow, consistency, terminal, energy or flow."""
     flow_ratio: float | None = Field(None, ge=0, le=1)
-    """Share of the noise draws with r = t, which is flow matching."""
+    """Share of noise draws with r = t, which is flow matching."""
     tangent: Literal["marginal", "path"] | None = None
-    """dx/dt in the derivative."""
+    """dx/dt in the derivative du/dt: u(x, t, t) (marginal) or noise - data (path)."""
     lambda_start: float | None = Field(None, ge=0, le=1)
     """lambda at the start."""
     lambda_end: float | None = Field(None, ge=0, le=1)
@@ -142,7 +140,7 @@ class FlowConfig(_Section):
     t_std: float = Field(1.5, gt=0)
     """Deviation of the logit of t."""
     r_mean: float = -1.0
-    """Mean of the logit of r; lower leans to the data."""
+    """Mean of the logit of r; lower is nearer to the data."""
     r_std: float = Field(1.5, gt=0)
     """Deviation of the logit of r."""
 
@@ -155,24 +153,22 @@ class TrainConfig(_Section):
     updates: int | None = Field(None, ge=1)
     """Updates of the weights; None: as many as `epochs` make."""
     time_limit: float | None = Field(None, gt=0)
-    """Seconds that `trajflow train` may take from start to end, as 300 or "5m": fewer updates are
-    made, and they end in time for temperature, calibration and OOD detector."""
+    """Time limit of `trajflow train`, in seconds or as "5m". The number of updates is lowered so
+    that temperature, calibration and OOD detector are also done in time."""
     select_by: Literal["window", "recording"] = "window"
-    """Best weights have the lowest mean energy score over windows, or over recordings of which each
-    weighs the same."""
+    """Whether the best weights minimise the mean energy score over windows or recordings."""
     race: bool = True
-    """Whether a short race on the validation split decides settings that were not given and that
-    the tracks alone do not tell, where time limit or updates leave room for it."""
+    """Whether short trainings, compared on validation, choose open settings that do not follow from
+    the tracks, if the time limit or number of updates leaves room."""
     patience: int | None = Field(None, ge=1)
-    """Validations in a row without a better energy score that end a training; None: none do."""
+    """Validations in a row without a better energy score that end a training; None: never."""
     batch_size: int = Field(128, ge=1)
     """Target agents in a batch."""
     accumulate: int = Field(1, ge=1)
-    """Parts that a process computes its batch in, one after the other, to save memory; their summed
-    gradient is that of the batch."""
+    """Micro-batches per batch and process; saves memory, and the gradients are summed."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Numbers the training computes in: bf16 is faster where the hardware has it, and keeps weights
-    and validation in single precision."""
+    """Precision of training: bf16 is faster on hardware that has it; weights and validation stay
+    fp32."""
     noise_samples: int = Field(4, ge=1)
     """Noise draws that share one encoder pass."""
     lr: float = Field(1e-3, gt=0)
@@ -180,61 +176,61 @@ class TrainConfig(_Section):
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the training over which the learning rate rises."""
     weight_decay: float = Field(0.01, ge=0)
-    """Weight decay of the matrices of layers; biases, norms, embeddings and tokens have none."""
+    """Weight decay of weight matrices; biases, norms, embeddings and tokens have none."""
     ema: float = Field(0.999, ge=0, lt=1)
-    """Decay of the moving average of the weights, which is what is kept."""
+    """Decay of the moving average of the weights; the average is validated and saved."""
     max_grad_norm: float = Field(1.0, gt=0)
-    """Largest norm of the gradient."""
+    """Norm to which a larger gradient is clipped."""
     mirror: bool = True
     """Whether scenes are mirrored at random."""
     scale_jitter: float = Field(0.1, ge=0, lt=1)
     """Scenes are scaled at random by up to this share, up or down."""
     time_stretch: tuple[float, float] = (1.0, 1.0)
-    """Steps last between so many times their time: half of the scenes, or all with
+    """Range of random factors of the seconds per step: half of the scenes, or all with
     `model.condition_on_dt`, are played slower (below 1) or faster (above 1, needs `data.reach`)."""
     reverse_prob: float = Field(0.0, ge=0, le=1)
     """Share of the scenes that are played backwards."""
     agent_dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the agents of a scene that are left out at random."""
+    """Share of the agents of a scene that are removed at random."""
     history_dropout: float = Field(0.0, ge=0, le=1)
-    """Share of the agents of which only the last steps, two at least, are seen."""
+    """Share of the agents that keep only their last steps, at least two."""
     position_noise: float = Field(0.0, ge=0)
     """Largest deviation of noise on seen positions, as a share of the displacement scale;
     half of the scenes stay clean."""
     memory_dropout: float = Field(0.5, ge=0, lt=1)
-    """Share of the agents that learn without memory, so that a forecast also works without; half of
-    the others learn with a random part of it."""
+    """Share of the agents trained without memory, so that forecasts also work without; half of the
+    others get a random part of it."""
     type_dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of the agents that learn without their type, so that unknown types can be forecast."""
+    """Share of the agents trained without their type, so that unknown types can be forecast."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the numbers of a context that are dropped."""
+    """Share of the numbers of a context that are set to zero at random."""
     validate_every: float = Field(1.0, gt=0)
     """Epochs between two validations."""
     save_minutes: float = Field(10.0, gt=0)
-    """Most minutes between two checkpoints; every validation makes one too."""
+    """Most minutes between two checkpoints; every validation also writes one."""
     validation_windows: int = Field(2000, ge=1)
-    """Most target agents in a validation, drawn evenly from the validation split."""
+    """Most windows of a validation, evenly spread over the validation split."""
     samples: int = Field(20, ge=2)
     """Draws of each agent in a validation."""
     steps: int | None = Field(None, ge=1)
-    """Network evaluations of a draw in a validation; None: 1, or 8 for the preset `flow`."""
+    """Network evaluations per draw in a validation; None: 1, or 8 for the preset `flow`."""
     choose_temperature: bool = True
-    """Whether the deviation of the noise is chosen on the validation split at the end."""
+    """Whether a temperature, the deviation of the noise, is chosen on validation at the end."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the weights, the order of the data and the noise."""
     threads: int = Field(1, ge=1)
-    """Processor threads. Equal seeds give equal weights for equal numbers of threads only."""
+    """CPU threads. Equal seeds give equal weights only for equal numbers of threads."""
 
     @property
     def selection_score(self) -> str:
-        """Name of the validation score whose lowest value chooses the weights."""
+        """Name of the validation score that the best weights minimise."""
         return "energy_score" if self.select_by == "window" else "energy_score_by_recording"
 
     @field_validator("time_stretch")
     @classmethod
-    def _around_one(cls, stretch: tuple[float, float]) -> tuple[float, float]:
+    def _include_one(cls, stretch: tuple[float, float]) -> tuple[float, float]:
         if not 0.25 <= stretch[0] <= 1 <= stretch[1] <= 4:
-            raise ValueError("the least must lie in 0.25 to 1 and the most in 1 to 4")
+            raise ValueError("must be [LEAST, MOST] with LEAST in 0.25 to 1 and MOST in 1 to 4")
         return stretch
 
     @field_validator("time_limit", mode="before")
@@ -244,8 +240,8 @@ class TrainConfig(_Section):
 
     @field_validator("threads", mode="before")
     @classmethod
-    def _counted(cls, threads: object) -> object:
-        """Older settings leave the number open."""
+    def _default_threads(cls, threads: object) -> object:
+        """Earlier versions recorded None."""
         return 1 if threads is None else threads
 
 
@@ -253,7 +249,7 @@ def seconds_of(text: str) -> float:
     """Seconds of a duration such as 90, 90s, 5m, 1h or 1h30m.
 
     Raises:
-        ValueError: It is not written so.
+        ValueError: The text is not a duration.
 
     Example:
         >>> from trajflow.config import seconds_of
@@ -262,13 +258,13 @@ def seconds_of(text: str) -> float:
     """
     match = DURATION.fullmatch(text.strip().lower())
     if not match or not any(match.groups()):
-        raise ValueError("a duration is written as 90s, 5m or 1h30m")
+        raise ValueError("write a duration as 90s, 5m or 1h30m")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + seconds
 
 
 class SamplesConfig(_Section):
-    """Learned samples, for the best of K."""
+    """Learned samples: K futures of which the best is near the truth."""
 
     count: int = Field(20, ge=2)
     """Futures K of each agent."""
@@ -277,13 +273,13 @@ class SamplesConfig(_Section):
     batch_size: int = Field(256, ge=1)
     """Target agents in a batch."""
     lr: float = Field(1e-3, gt=0)
-    """Learning rate at the start; it falls to zero along a cosine."""
+    """Initial learning rate; it falls to zero along a cosine."""
     width: int = Field(256, ge=8)
     """Width of the network that moves the noises."""
     endpoint_weight: float = Field(1.0, ge=0)
-    """What the least error at the end counts beside the least mean error."""
+    """Weight of the least error at the last step, beside the least mean error."""
     window_share: float = Field(0.5, gt=0, le=1)
-    """Share of a batch's targets that an epoch learns from: a person's windows are much alike."""
+    """Share of a batch's targets that is used: the windows of one person are similar."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the weights and the augmentation."""
 
@@ -298,19 +294,19 @@ class Config(_Section):
     samples: SamplesConfig = SamplesConfig()
 
     @model_validator(mode="after")
-    def _reaches(self) -> Config:
+    def _check_combinations(self) -> Config:
         fastest = self.train.time_stretch[1]
         if fastest > self.data.reach:
             raise ValueError(
-                f"train.time_stretch up to {fastest:g} needs positions beyond the window: "
+                f"train.time_stretch up to {fastest:g} needs positions outside the window: "
                 f"set data.reach={math.ceil(fastest)}"
             )
         if self.flow.preset == "energy" and self.train.noise_samples < 2:
             raise ValueError(
-                "the preset energy compares draws of an agent: set train.noise_samples=2 or more, "
+                "the preset energy compares several draws: set train.noise_samples=2 or more, "
                 f"got {self.train.noise_samples}"
             )
-        self.to_toml().encode()
+        self.to_toml().encode()  # refuses text that is not valid Unicode
         return self
 
     @classmethod
@@ -327,21 +323,21 @@ class Config(_Section):
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> Config:
-        """The recorded settings of a run from the bytes of a TOML file, which errors call `name`.
+        """The settings of a run from the bytes of its TOML file, called `name` in errors.
 
         Raises:
-            ConfigError: They are not TOML, or a setting is unknown or out of bounds.
+            ConfigError: The bytes are not TOML, or a setting is unknown or out of bounds.
         """
         return cls.recorded(_parse(content, name))
 
     @classmethod
     def recorded(cls, values: Mapping[str, Any]) -> Config:
-        """Settings as a run or a plan has recorded them, also one of version 0.1.0.
+        """Settings that a run or plan has recorded, also by version 0.1.0.
 
-        One that does not know `data.val_by` has cut its val split in time.
+        Records without `data.val_by` are of runs whose val split was the end of each recording.
 
         Raises:
-            ConfigError: A setting is unknown, out of bounds or no longer there.
+            ConfigError: A setting is unknown, out of bounds or was removed.
         """
         result = _renamed(values)
         if isinstance(data := result.get("data", {}), dict):
@@ -361,7 +357,7 @@ class Config(_Section):
             raise ConfigError("\n".join(_explain(cls, e) for e in error.errors())) from None
 
     def to_toml(self) -> str:
-        """All settings as TOML; what is None is left out."""
+        """All settings as TOML, without those that are None."""
         lines: list[str] = []
         for name, section in self.model_dump(mode="json").items():
             options = section.pop("encoder_options", {})
@@ -376,13 +372,13 @@ def _lines(section: Mapping[str, Any]) -> list[str]:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML writes it: as JSON does, but for letters beyond the first 65536 and DEL."""
+    """A value in TOML: as in JSON, except for DEL and characters beyond U+FFFF."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return _parse(read_whole(path, SMALL), str(path))
+        return _parse(read_whole(path, MAX_BYTES), str(path))
     except OSError as error:
         raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
 
@@ -401,14 +397,14 @@ def _assign(values: dict[str, Any], word: str) -> None:
     if not equals or not key.strip():
         raise ConfigError(f"--set needs section.name=value, got {word!r}")
     *sections, name = key.strip().split(".")
-    if len(sections) > DEEPEST:
+    if len(sections) > MAX_DEPTH:
         raise ConfigError(f"--set needs section.name=value, got {len(sections)} sections")
-    place = values
+    table = values
     for section in sections:
-        place = place.setdefault(section, {})
-        if not isinstance(place, dict):
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
             raise ConfigError(f"{section!r} in {word!r} is a setting, not a section")
-    place[name] = _value(text.strip())
+    table[name] = _value(text.strip())
 
 
 def _value(text: str) -> Any:
@@ -434,7 +430,7 @@ def _explain(root: type[BaseModel], error: Any) -> str:
     )
     full = next((k for k in names if k.endswith(near[0])), near[0]) if near else ""
     return f"no setting {name!r}" + (
-        f"; did you mean {full!r}?" if near else f"; there are {names}"
+        f"; did you mean {full!r}?" if near else f"; the settings are {', '.join(names)}"
     )
 
 
@@ -465,40 +461,40 @@ RENAMED = {
     "train.temper": "train.choose_temperature",
     "choice": "the section samples",
 }
-"""Settings of version 0.1.0 and what they are called now."""
+"""Settings of version 0.1.0 and their names now."""
 SAMPLES_RENAMED = {
     "batch": "batch_size",
     "rate": "lr",
     "ends": "endpoint_weight",
     "share": "window_share",
 }
-"""Settings of its section "choice", now "samples"."""
+"""Settings of section "choice" in version 0.1.0 and their names in "samples"."""
 
 
 def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded values under today's names; what is not a setting of 0.1.0 stays as it is."""
+    """Recorded values with the settings of version 0.1.0 renamed."""
     result = {
         "samples" if name == "choice" else name: dict(old) if isinstance(old, dict) else old
         for name, old in values.items()
     }
     for old, new in RENAMED.items():
         section, _, name = old.partition(".")
-        place = result.get(section)
-        if not isinstance(place, dict) or name not in place:
+        table = result.get(section)
+        if not isinstance(table, dict) or name not in table:
             continue
         if name in ("slower", "faster"):
-            least, most = place.get("time_stretch", (1.0, 1.0))
-            share = place.pop(name)
+            least, most = table.get("time_stretch", (1.0, 1.0))
+            share = table.pop(name)
             least, most = (1 / (1 + share), most) if name == "slower" else (least, 1 + share)
-            place["time_stretch"] = (least, most)
+            table["time_stretch"] = (least, most)
         elif new.startswith(f"{section}."):
-            place[new.partition(".")[2]] = place.pop(name)
-        elif place[name] is None:
-            del place[name]
-    if isinstance(chosen := result.get("samples"), dict):
+            table[new.partition(".")[2]] = table.pop(name)
+        elif table[name] is None:
+            del table[name]
+    if isinstance(samples := result.get("samples"), dict):
         for old, new in SAMPLES_RENAMED.items():
-            if old in chosen:
-                chosen[new] = chosen.pop(old)
+            if old in samples:
+                samples[new] = samples.pop(old)
     return result
 
 

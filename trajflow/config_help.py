@@ -1,4 +1,4 @@
-"""All settings of a run with default, type and meaning: as rows, and as a commented TOML file."""
+"""Help on all settings of a run: rows of value, type and meaning, and a commented TOML file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Setting:
     """One setting.
 
     Attributes:
-        name: Section and name, as `--set` takes them.
-        value: Its value; None if it has none.
-        kind: What may be given, such as "int >= 1" or "stored|scene|time".
-        meaning: One sentence or two.
+        name: Section and name, as in `--set`.
+        value: Its value; may be None.
+        kind: Type and bounds, such as "int >= 1" or "stored|scene|time".
+        meaning: One or two sentences.
     """
 
     name: str
@@ -54,7 +54,7 @@ def settings_of(config: Config) -> list[Setting]:
 
 
 def commented_toml(config: Config) -> str:
-    """The settings of a run as TOML with a comment on each; what is None is commented out."""
+    """The settings as TOML with a comment on each; those that are None are commented out."""
     lines = ["# Settings of a training: trajflow train DATA --config FILE"]
     for section, values in _sections(config):
         tables: list[str] = []
@@ -91,12 +91,12 @@ def _one_line(text: str | None) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
-    """What a setting takes, with its bounds."""
+    """Type and bounds of a setting."""
     bounds = [
-        f"{sign} {getattr(one, name)}"
-        for one in field.metadata
+        f"{sign} {getattr(bound, name)}"
+        for bound in field.metadata
         for kind, name, sign in SIGNS
-        if isinstance(one, kind)
+        if isinstance(bound, kind)
     ]
     return " ".join([_word(field.annotation), " and ".join(bounds)]).strip()
 
@@ -106,9 +106,9 @@ def _word(kind: Any) -> str:
     if origin is Literal:
         return "|".join(map(str, inner))
     if origin in (Union, types.UnionType):
-        return " or ".join("none" if one is type(None) else _word(one) for one in inner)
+        return " or ".join("none" if part is type(None) else _word(part) for part in inner)
     if origin is tuple:
-        return f"[{', '.join('...' if one is Ellipsis else _word(one) for one in inner)}]"
+        return f"[{', '.join('...' if part is Ellipsis else _word(part) for part in inner)}]"
     return WORDS.get(origin or kind, getattr(kind, "__name__", str(kind)))
 
 

@@ -45,9 +45,9 @@ BATCH = 512
 OOD_BATCH = 256
 # Training windows for the typical spread.
 SPREAD_WINDOWS = 500
-# Seconds that an OOD fit takes on one core, about.
+# About how long an OOD fit takes on one core.
 OOD_SECONDS = 6.0
-# The same in validations, about, where the machine is slow.
+# The same as a number of validations, for slow machines.
 OOD_VALIDATIONS = 8
 # With fewer people, a training ends without a calibration and an OOD detector.
 MIN_PEOPLE = 20
@@ -121,7 +121,9 @@ def calibrate_run(
     tracks = run_data(store, folder)
     evidence = _evidence(predictor, tracks, options, on_progress)
     typical_spread = _typical_spread(predictor, tracks, options)
-    calibration = _keep(folder, tracks, evidence, typical_spread, options, store.fingerprint())
+    calibration = _write_calibration(
+        folder, tracks, evidence, typical_spread, options, store.fingerprint()
+    )
     if check_split is None:
         reliability = cross_check(evidence, typical_spread, options.seed)
     else:
@@ -157,14 +159,16 @@ def calibrate_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Cal
         evidence = _evidence(predictor, data, options, on_progress)
         store = str(trainer.folder.read_record().get("store", ""))
         typical_spread = _typical_spread(predictor, data, options)
-        calibration = _keep(trainer.folder, data, evidence, typical_spread, options, store)
+        calibration = _write_calibration(
+            trainer.folder, data, evidence, typical_spread, options, store
+        )
     except TrajflowError as error:
         log.warning("not calibrated: %s", error)
         return None
     origin = calibration.origin
     log.info("regions calibrated on %d validation people", origin.people)
     if origin.left_out:
-        log.info("%d more are left out: the run was trained on them", origin.left_out)
+        log.info("%d other people are left out: the run was trained on them", origin.left_out)
     if not origin.independent:
         log.info(DEPENDENT, origin.people)
     return calibration
@@ -189,7 +193,7 @@ def _typical_spread(
     return median_spread(gather(predictor, batches, options.samples, options.seed))
 
 
-def _keep(
+def _write_calibration(
     folder: RunFolder,
     data: TrackData,
     evidence: Evidence,
@@ -214,12 +218,11 @@ def _keep(
 
 
 def _first(batches: Iterable[Batch], windows: int) -> Iterator[Batch]:
-    """Batches until so many windows have come."""
-    left = windows
+    """The first batches, until they have so many windows."""
     for batch in batches:
         yield batch
-        left -= batch.targets
-        if left <= 0:
+        windows -= batch.targets
+        if windows <= 0:
             return
 
 
@@ -249,25 +252,26 @@ def fit_learned_samples(
     """
     folder, store = RunFolder.open(run), open_store(data)
     config = _with_settings(folder.config, settings)
-    place = device_of(device)
-    predictor = TorchPredictor.load(folder.path, str(place))
+    torch_device = device_of(device)
+    predictor = TorchPredictor.load(folder.path, str(torch_device))
     check_fit(predictor, store, data)
-    trainer = LearnedSamplesTrainer(predictor.model, run_data(store, folder, config), config, place)
-    for now in trainer.run():
-        on_progress("epochs", now.epoch, config.samples.epochs)
+    tracks = run_data(store, folder, config)
+    trainer = LearnedSamplesTrainer(predictor.model, tracks, config, torch_device)
+    for progress in trainer.run():
+        on_progress("epochs", progress.epoch, config.samples.epochs)
         log.info(
             "epoch %d: minADE %.4g, minFDE %.4g on validation%s",
-            now.epoch,
-            now.min_ade,
-            now.min_fde,
-            ", kept" if now.best else "",
+            progress.epoch,
+            progress.min_ade,
+            progress.min_fde,
+            ", best" if progress.best else "",
         )
     path = keep_samples(folder, trainer)
     return {"set": str(path), "count": config.samples.count, **trainer.scores}
 
 
 def _with_settings(config: Config, settings: Sequence[str]) -> Config:
-    """The run's configuration with other settings of learned samples."""
+    """The run's settings with other settings of learned samples."""
     others = [word for word in settings if not word.strip().startswith("samples.")]
     if others:
         raise ConfigError(
@@ -283,7 +287,7 @@ class OODOptions:
 
     Attributes:
         windows: Most windows of each split.
-        without: Names of corruptions that it is not trained on.
+        without: Names of corruptions that the detector is not trained on.
         seed: Seed of corruptions and draws.
         steps: Network evaluations per draw for the expected error; None: as trained.
     """
@@ -300,10 +304,10 @@ class OODOptions:
             ConfigError: A name in `without` does not exist, or no corruption is left.
         """
         left_out = {corruption.name for corruption in trained(self.without)}
-        left = [corruption.name for corruption in trained() if corruption.name not in left_out]
-        if not left:
+        names = [corruption.name for corruption in trained() if corruption.name not in left_out]
+        if not names:
             raise ConfigError("--without leaves no corruption to train on; name fewer")
-        return left
+        return names
 
 
 def fit_ood(
@@ -419,20 +423,20 @@ def _fit_ood(
 def fit_trained(trainer: Trainer, on_progress: OnProgress = silent) -> None:
     """Calibrate a finished training and fit its OOD detector, if there are enough people.
 
-    Parts that the run already has are kept.
+    A part that the run already has is not fitted again.
     """
-    kept = Manifest.read(trainer.folder.path).files if trainer.finished else {}
+    existing = Manifest.read(trainer.folder.path).files if trainer.finished else {}
     if trainer.model.architecture.memory:
-        # Regions and errors are those of forecasts without memory, as `predict` makes them.
+        # Calibrate forecasts without memory, which are the default of `predict`.
         trainer.data.watch(0)
     with reproducible(trainer.settings.threads, trainer.device):
-        if FILE not in kept:
+        if FILE not in existing:
             calibrate_trained(trainer, on_progress)
         seconds = max(OOD_SECONDS, OOD_VALIDATIONS * trainer.schedule.validation_seconds)
-        if OOD_FILE not in kept and trainer.has_time(seconds):
+        if OOD_FILE not in existing and trainer.has_time(seconds):
             fit_ood_trained(trainer, on_progress)
-        elif OOD_FILE not in kept:
+        elif OOD_FILE not in existing:
             log.warning(
-                "no OOD detector fitted: the time limit does not last for it; `trajflow fit RUN "
+                "no OOD detector fitted: the time limit leaves no time for it; `trajflow fit RUN "
                 "DATA ood` fits it"
             )

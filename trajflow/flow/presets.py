@@ -1,4 +1,4 @@
-"""The family by name: each preset is one choice of times, tangent and lambda."""
+"""Named objectives: each preset combines time distribution, tangent, lambda and loss."""
 
 from dataclasses import dataclass, field
 
@@ -14,15 +14,15 @@ from trajflow.flow.time_samplers import AnchoredTimes, LogitNormalTimes
 
 @dataclass(frozen=True)
 class Preset:
-    """A member of the family.
+    """A named objective.
 
     Attributes:
-        summary: What it is, in a line.
+        summary: One line for help texts.
         flow_ratio: Share of events with r = t; 1 is flow matching.
         tangent: As in `MeanFlowObjective`.
         curriculum: lambda along the training.
         anchored: Whether r is always 0.
-        kind: The objective.
+        kind: Class of the objective.
     """
 
     summary: str
@@ -34,16 +34,16 @@ class Preset:
 
     @property
     def average(self) -> bool:
-        """Whether u is trained between different times; else only u(x, t, t) means something."""
+        """Whether u is trained with r < t; else only u(x, t, t) can be used."""
         return self.flow_ratio < 1
 
     def objective(
         self, times: LogitNormalTimes | None = None, power: float = 0.0
     ) -> MeanFlowObjective:
-        """The objective of this member; `times` gives the shape of the draws of t and r."""
-        shape = times or LogitNormalTimes(self.flow_ratio)
+        """The objective; `times` sets the distribution of t and r."""
+        times = times or LogitNormalTimes(self.flow_ratio)
         return self.kind(
-            times=AnchoredTimes(shape.t_mean, shape.t_std) if self.anchored else shape,
+            times=AnchoredTimes(times.t_mean, times.t_std) if self.anchored else times,
             curriculum=self.curriculum,
             tangent=self.tangent,
             power=power,

@@ -1,4 +1,4 @@
-"""From noise to data: one evaluation, or a few from the same weights."""
+"""From noise to data in one or a few evaluations of the same network."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from trajflow.flow.path import Velocity, beside
 
 
 def instantaneous(u: Velocity) -> Velocity:
-    """The velocity u(x, t, t) [*, ...], for a field that was only trained where r = t."""
+    """The velocity u(x, t, t) [*, ...], for a network that was trained with r = t only."""
 
     def velocity(x: Tensor, r: Tensor, t: Tensor) -> Tensor:
         return u(x, t, t)
@@ -16,10 +16,12 @@ def instantaneous(u: Velocity) -> Velocity:
 
 
 def sample(u: Velocity, noise: Tensor, steps: int = 1, axes: int = 1) -> Tensor:
-    """Data from noise by x_r = x_t - (t - r) u(x_t, r, t) over `steps` equal intervals.
+    """Data from noise: x_r = x_t - (t - r) u(x_t, r, t) over `steps` equal intervals.
+
+    Source: Geng et al., Mean Flows for One-step Generative Modeling, 2025, eq. 12.
 
     Args:
-        u: Average velocity, evaluated `steps` times; its times are broadcast over the events.
+        u: Average velocity, evaluated `steps` times; its times broadcast over the events.
         noise: Events at t = 1, [*, ...], with `axes` leading axes.
         steps: Number of evaluations.
         axes: Number of leading axes.

@@ -1,4 +1,4 @@
-"""How the pairs of times (r, t) are drawn in training."""
+"""Distributions of the pairs of times (r, t) in training."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,14 +18,16 @@ def _uniform(like: Tensor, generator: Generator | None) -> Tensor:
     return torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=generator)
 
 
-def _ordered(a: Tensor, b: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    """The two draws in order, or the first one twice."""
-    b = torch.where(same, a, b)
+def _sort(a: Tensor, b: Tensor, equal: Tensor) -> tuple[Tensor, Tensor]:
+    """The smaller and the larger of two draws; the first one twice where `equal`."""
+    b = torch.where(equal, a, b)
     return torch.minimum(a, b), torch.maximum(a, b)
 
 
-def _share(like: Tensor, flow_ratio: float, rows: bool, generator: Generator | None) -> Tensor:
-    """Which events have r = t: each by its own chance, or so many of all, row by row."""
+def _equal_times(
+    like: Tensor, flow_ratio: float, rows: bool, generator: Generator | None
+) -> Tensor:
+    """Which events have r = t: each independently, or a fixed number of them, row by row."""
     if not rows:
         return _uniform(like, generator) < flow_ratio
     rng = torch.rand((), device=like.device, generator=generator)
@@ -37,25 +39,30 @@ def _share(like: Tensor, flow_ratio: float, rows: bool, generator: Generator | N
 
 @dataclass(frozen=True)
 class UniformTimes:
-    """Two uniform times, sorted; a share `flow_ratio` of the events has r = t."""
+    """Two uniform times, sorted; a share `flow_ratio` of the events has r = t.
+
+    Source: Geng et al., Mean Flows for One-step Generative Modeling, 2025, section 4.3.
+    """
 
     flow_ratio: float = 0.5
 
     def __call__(self, like: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Times r <= t with the shape of `like`."""
         a, b = _uniform(like, generator), _uniform(like, generator)
-        return _ordered(a, b, _share(like, self.flow_ratio, False, generator))
+        return _sort(a, b, _equal_times(like, self.flow_ratio, False, generator))
 
 
 @dataclass(frozen=True)
 class LogitNormalTimes:
     """Two logit-normal times, sorted; a share `flow_ratio` of the events has r = t.
 
-    Source: Geng et al., Mean Flows for One-step Generative Modeling, 2025, section 4.3. Images
-    want mean -0.4 and deviation 1.0 for both; those seldom come near t = 1, where one step starts,
-    and events of few numbers are served better by the wider draws that are the default here.
-    With `rows` the share of r = t is kept in every call: the first rows of the first axis have it
-    whole, so that an objective can spare them the derivative, and of one more row random events.
+    For images, mean -0.4 and deviation 1.0 are used for both. These are rarely near t = 1, where
+    one-step sampling starts; the wider defaults here are better for events of few numbers.
+
+    With `rows`, every call has the same share of r = t: in whole rows of the first axis, first, so
+    that an objective can skip their derivative, and in random events of one more row.
+
+    Source: Geng et al., Mean Flows for One-step Generative Modeling, 2025, section 4.3.
     """
 
     flow_ratio: float = 0.5
@@ -69,7 +76,7 @@ class LogitNormalTimes:
         """Times r <= t with the shape of `like`."""
         a = self._draw(like, self.t_mean, self.t_std, generator)
         b = self._draw(like, self.r_mean, self.r_std, generator)
-        return _ordered(a, b, _share(like, self.flow_ratio, self.rows, generator))
+        return _sort(a, b, _equal_times(like, self.flow_ratio, self.rows, generator))
 
     def _draw(self, like: Tensor, mean: float, std: float, generator: Generator | None) -> Tensor:
         normal = torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
@@ -78,7 +85,7 @@ class LogitNormalTimes:
 
 @dataclass(frozen=True)
 class AnchoredTimes:
-    """r = 0 for every event and t as `LogitNormalTimes`: only maps that end at the data."""
+    """r = 0 for every event and t as in `LogitNormalTimes`, so every interval ends at the data."""
 
     t_mean: float = 0.5
     t_std: float = 1.5

@@ -1,1 +1,1 @@
-"""A trajectory model: frames, normalizer, networks and their files."""
+"""The trajectory model: frames, normalizer, networks, and files of weights."""

@@ -1,4 +1,4 @@
-"""Each agent's own frame: where it is, where it heads, and how to get there and back."""
+"""Agent frames: origin, heading and velocity, and the maps to local coordinates and back."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[Any]:
-    """Inside, positions [*] are whole also where networks compute in half precision."""
+    """Turn autocast off: positions [*] need single precision also in mixed-precision training."""
     kind = like.device.type
     if torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
@@ -18,10 +18,13 @@ def full_precision(like: Tensor) -> AbstractContextManager[Any]:
 
 @dataclass(frozen=True)
 class Frame:
-    """An agent's present in world coordinates, a frame that moves with the world.
+    """The frame of each agent at the present step.
+
+    A local point is R^T (world point - origin), where R rotates the x axis to `heading`. So local
+    coordinates are invariant to translation and rotation of the world.
 
     Attributes:
-        origin: Present position, carried on at `velocity` since it was last seen, [*, D].
+        origin: Present position, extrapolated at `velocity` since the last observation, [*, D].
         velocity: Last observed displacement per step, [*, D], world units per step.
         heading: Unit vector along the local x axis, in the world's x, y plane, [*, 2].
         speed: Mean distance covered per observed step of the past, [*].
@@ -35,68 +38,68 @@ class Frame:
     dt_ratio: Tensor
 
     def to_local(self, points: Tensor) -> Tensor:
-        """Local coordinates of world points, [*, T, D] -> [*, T, D]."""
+        """World points [*, T, D] in local coordinates."""
         return self.turn(points - self.origin.unsqueeze(-2), back=False)
 
     def to_world(self, points: Tensor) -> Tensor:
-        """World coordinates of local points, [*, T, D] -> [*, T, D]; undoes `to_local`."""
+        """Local points [*, T, D] in world coordinates, the inverse of `to_local`."""
         return self.turn(points, back=True) + self.origin.unsqueeze(-2)
 
     def turn(self, vectors: Tensor, back: bool) -> Tensor:
-        """Vectors [*, T, D] turned into the frame's axes, or back into the world's."""
+        """Vectors [*, T, D] rotated into the frame's axes, or back into the world's."""
         rotation = self.rotation(vectors.shape[-1])
         with full_precision(vectors):
             return vectors @ (rotation.mT if back else rotation)
 
     def rotation(self, dims: int) -> Tensor:
-        """Matrices that turn rows of D coordinates into the frame's axes, [*, D, D]."""
+        """Matrices [*, D, D] that rotate row vectors into the frame's axes."""
         cos, sin = torch.split(self.heading, 1, -1)
         if dims == 2:
             return torch.unflatten(torch.cat([cos, -sin, sin, cos], -1), -1, (2, 2))
-        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-        rows = [cos, -sin, zero, sin, cos, zero, zero, zero, one]
+        zero, unit = torch.zeros_like(cos), torch.ones_like(cos)
+        rows = [cos, -sin, zero, sin, cos, zero, zero, zero, unit]
         return torch.unflatten(torch.cat(rows, -1), -1, (3, 3))
 
     def coast(self, horizon: int) -> Tensor:
-        """World positions at constant velocity over the next F steps, [*, F, D]."""
+        """World positions of the next F steps at constant velocity, [*, F, D]."""
         steps = torch.arange(1, horizon + 1, dtype=self.origin.dtype, device=self.origin.device)
         return self.origin.unsqueeze(-2) + steps[:, None] * self.velocity.unsqueeze(-2)
 
     def for_paths(self) -> "Frame":
-        """The frames [*, 1], for several paths of each agent, [*, K, T, D]."""
+        """The frames [*, 1], to broadcast over K paths of each agent, [*, K, T, D]."""
         along = self.speed.dim()
         return Frame(*(part.unsqueeze(along) for part in vars(self).values()))
 
     def take(self, rows: Tensor) -> "Frame":
-        """The frames that a boolean mask [*] keeps, [N]."""
+        """The frames where a boolean mask [*] is true, [N]."""
         return Frame(*(part[rows] for part in vars(self).values()))
 
 
 def observed(past: Tensor) -> Tensor:
-    """Whether every coordinate of a step was seen, [*, T, D] -> [*, T]."""
-    # What is not finite is not even itself less itself: two kernels instead of six.
+    """Whether all coordinates of a step are finite, [*, T, D] -> [*, T]."""
+    # NaN and infinity minus themselves are NaN; this takes two kernels, isfinite().all() six.
     return (past - past).sum(-1) == 0
 
 
 @dataclass(frozen=True)
 class PastSteps:
-    """The steps of pasts [*, T, D] as numbers that are finite everywhere.
+    """Pasts [*, T, D] as finite numbers and masks.
 
     Attributes:
         positions: World positions, zero where unseen, [*, T, D].
         seen: One where a step was seen, else zero, [*, T].
-        moved: World displacements to the last T - 1 steps, [*, T - 1, D].
-        both: One where both ends of a displacement were seen, else zero, [*, T - 1].
+        displacements: World displacements to the last T - 1 steps, [*, T - 1, D].
+        displacements_seen: One where both ends of a displacement were seen, else zero, [*, T - 1].
     """
 
     positions: Tensor
     seen: Tensor
-    moved: Tensor
-    both: Tensor
+    displacements: Tensor
+    displacements_seen: Tensor
 
     @classmethod
     def of(cls, past: Tensor, seen: Tensor) -> "PastSteps":
-        """The steps of pasts [*, T, D], seen where [*, T] says so."""
+        """From pasts [*, T, D] and a mask [*, T] of the steps that were seen."""
         positions, flag = past.where(seen.unsqueeze(-1), 0), seen.to(past)
         return cls(positions, flag, positions.diff(dim=-2), flag[..., 1:] * flag[..., :-1])
 
@@ -104,51 +107,57 @@ class PastSteps:
 def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) -> Frame:
     """Frames from pasts [*, T, D] whose unseen steps are not finite.
 
-    The heading is that of the last displacement, else of the whole past, else the world's x axis:
-    an agent that never moved has no direction to turn with.
+    The heading is the direction of the last displacement; if that is zero, of the whole past; if
+    that is zero too, the world's x axis.
 
     Args:
         past: World positions.
-        steps: Seen steps that the last displacement spans, where so many were seen.
-        dt_ratio: Seconds per step over those of the training tracks, like [*]; None: one.
+        steps: Number of seen steps that the last displacement spans, if there are as many.
+        dt_ratio: Seconds per step over those of the training tracks, broadcast to [*]; None: 1.
+
+    Example:
+        >>> import torch
+        >>> from trajflow.models.frames import present_frame
+        >>> frame = present_frame(torch.tensor([[[0.0, 0.0], [0.0, 2.0]]]))
+        >>> frame.heading, frame.to_local(torch.tensor([[[0.0, 5.0]]]))
+        (tensor([[0., 1.]]), tensor([[[3., 0.]]]))
     """
     return frame_of(PastSteps.of(past, observed(past)), steps, dt_ratio)
 
 
 def frame_of(past: PastSteps, steps: int = 1, dt_ratio: Tensor | None = None) -> Frame:
     """Frames [*] from the steps of pasts [*, T, D]; see `present_frame`."""
-    places, (last, before, _) = _marked(past.positions, past.seen, steps)
-    there, earlier, begin = places.unbind(-2)
-    moved = there - earlier
-    velocity = moved / (last - before).clamp_min(1).unsqueeze(-1)
+    positions, (last, before, _) = _seen_steps(past.positions, past.seen, steps)
+    present, earlier, first = positions.unbind(-2)
+    displacement = present - earlier
+    velocity = displacement / (last - before).clamp_min(1).unsqueeze(-1)
     age = (past.seen.shape[-1] - 1 - last).unsqueeze(-1)
-    whole = there - begin
-    heading = _heading(moved[..., :2], whole[..., :2])
-    each = torch.ones_like(last) if dt_ratio is None else dt_ratio.to(last).expand_as(last)
-    lengths = past.moved.norm(dim=-1) * past.both
-    speed = lengths.sum(-1) / past.both.sum(-1).clamp_min(1)
-    return Frame(there + velocity * age, velocity, heading, speed, each)
+    heading = _heading(displacement[..., :2], (present - first)[..., :2])
+    ratio = torch.ones_like(last) if dt_ratio is None else dt_ratio.to(last).expand_as(last)
+    lengths = past.displacements.norm(dim=-1) * past.displacements_seen
+    speed = lengths.sum(-1) / past.displacements_seen.sum(-1).clamp_min(1)
+    return Frame(present + velocity * age, velocity, heading, speed, ratio)
 
 
-def _marked(positions: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Places [*, 3, D] and numbers, 3 of [*], of the last step, `steps` before it, and the first.
+def _seen_steps(positions: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Positions [*, 3, D] and indices, 3 of [*], of the last, an earlier and the first seen step.
 
-    All count steps that were seen; where there was none, all is zero.
+    The earlier one is `steps` seen steps before the last. Without seen steps all values are zero.
     """
     count = seen.cumsum(-1) * seen  # 0 where unseen, else 1, 2, ...
     offset = positions.new_tensor([0, -steps, -seen.shape[-1]])
     ordinal = (count.amax(-1, keepdim=True) + offset).clamp_min(1)
-    # At most one of each row is chosen, so the products only pick, and are exact.
-    picks = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)).to(positions)
+    # One-hot rows select at most one step each, so the products are exact.
+    one_hot = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)).to(positions)
     index = torch.arange(seen.shape[-1], dtype=positions.dtype, device=positions.device)
     with full_precision(positions):
-        places = picks @ positions
-    return places, (picks * index).sum(-1).unbind(-1)
+        selected = one_hot @ positions
+    return selected, (one_hot * index).sum(-1).unbind(-1)
 
 
-def _heading(moved: Tensor, whole: Tensor) -> Tensor:
-    """Unit vectors along the first of two that has a length, else along x, [*, 2]."""
-    vector = moved.where(moved.norm(dim=-1, keepdim=True) > 0, whole)
+def _heading(first: Tensor, second: Tensor) -> Tensor:
+    """Unit vectors along the first vector that is not zero, else along x, [*, 2]."""
+    vector = first.where(first.norm(dim=-1, keepdim=True) > 0, second)
     length = vector.norm(dim=-1, keepdim=True)
-    still = length == 0
-    return torch.where(still, vector.new_tensor([1.0, 0.0]), vector / length.masked_fill(still, 1))
+    zero = length == 0
+    return torch.where(zero, vector.new_tensor([1.0, 0.0]), vector / length.masked_fill(zero, 1))

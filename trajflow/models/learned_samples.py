@@ -1,4 +1,4 @@
-"""A learned set of noises: which K futures of a one-step generator serve best as a set."""
+"""Learned samples: K noises per agent for which the best of K futures is near the truth."""
 
 from dataclasses import asdict, dataclass
 
@@ -9,12 +9,12 @@ from torch.quasirandom import SobolEngine
 
 @dataclass(frozen=True)
 class LearnedSamplesShape:
-    """Everything that fixes the shapes of a noise set's weights.
+    """Everything that determines the shapes of the weights of learned samples.
 
     Attributes:
         context: Width H of a context.
         components: Numbers in a noise.
-        count: Noises K in a set.
+        count: Number K of noises.
         width: Width of the network.
     """
 
@@ -29,11 +29,11 @@ class LearnedSamplesShape:
 
 
 class LearnedSamples(nn.Module):
-    """K noises for each agent, and how likely each leads nearest to what will happen.
+    """K noises for each agent, with the probability that each leads nearest to the truth.
 
-    The generator stays as it is; only where its noise comes from is learned, so that the best of K
-    futures is as near as it can be. The noises start as the same K well spread normal draws for
-    everybody. They are a set, not draws: the weights make a distribution of them.
+    The generator is frozen; only its noise is learned, to minimise the error of the best of K
+    futures. Training starts from the same K evenly spread normal numbers for all agents. The noises
+    are not random draws: only with their probabilities do they form a distribution.
 
     Source: Bae, Park, Jeon, Non-Probability Sampling Network for Stochastic Human Trajectory
     Prediction, 2022, for the idea of learning the noise of a frozen generator.
@@ -56,14 +56,14 @@ class LearnedSamples(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Noises [K, N, ...] and the logarithms of their weights [K, N], of contexts [N, H]."""
+        """Noises [K, N, ...] and their log-probabilities [K, N] for contexts [N, H]."""
         hidden = self.read(context)
-        moved = self.move(hidden).unflatten(-1, self.start.shape)
-        return (self.start + moved).transpose(0, 1), self.weigh(hidden).log_softmax(-1).T
+        shift = self.move(hidden).unflatten(-1, self.start.shape)
+        return (self.start + shift).transpose(0, 1), self.weigh(hidden).log_softmax(-1).T
 
 
 def spread_normals(count: int, components: int) -> Tensor:
-    """Normal numbers that fill their space evenly, [K, ...]; always the same."""
+    """Evenly spread normal numbers, [K, ...], from a Sobol sequence; always the same."""
     engine = SobolEngine(components, scramble=True, seed=0)  # type: ignore[no-untyped-call]
     level: Tensor = engine.draw(count).clamp(1e-3, 1 - 1e-3)
     return torch.erfinv(2 * level - 1) * 2**0.5
@@ -74,25 +74,25 @@ def sample_errors(samples: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         samples: Futures of each agent, [K, N, F, D].
-        future: What happened, [N, F, D].
+        future: True futures, [N, F, D].
     """
-    # The root has no gradient at 0, where a standing agent is forecast exactly.
+    # The root has no gradient at 0, the error of a standing agent forecast exactly.
     error = ((samples - future).square().sum(-1) + 1e-12).sqrt()
     return error.mean(-1), error[..., -1]
 
 
 def samples_loss(mean: Tensor, last: Tensor, log_weight: Tensor, ends: float = 0.5) -> Tensor:
-    """What a set leaves to be desired, [N].
+    """Loss of learned samples, [N].
 
-    The least mean error, plus `ends` times the least last error, each of its own sample as in
-    minADE and minFDE, plus a tenth of the surprise at which sample came nearest.
+    It is the least mean error, plus `ends` times the least last error (each of its own sample, as
+    in minADE and minFDE), plus a tenth of the negative log-probability of the nearest sample.
 
     Args:
         mean: Mean error of each sample, [K, N].
         last: Last error of each sample, [K, N].
-        log_weight: Logarithm of each sample's weight, [K, N].
-        ends: What the last error counts.
+        log_weight: Log-probability of each sample, [K, N].
+        ends: Weight of the last error.
     """
-    nearest, who = mean.min(0)
-    surprise = -log_weight.gather(0, who.unsqueeze(0))[0]
-    return nearest + ends * last.amin(0) + 0.1 * surprise
+    least, index = mean.min(0)
+    negative_log_probability = -log_weight.gather(0, index.unsqueeze(0))[0]
+    return least + ends * last.amin(0) + 0.1 * negative_log_probability

@@ -1,4 +1,4 @@
-"""How futures become events of unit size, and back: coasting removed, scaled, whitened."""
+"""Maps futures to whitened events of order one, and back."""
 
 from collections.abc import Iterable
 
@@ -9,16 +9,18 @@ from trajflow.errors import DataError
 from trajflow.models.frames import Frame, PastSteps, full_precision
 
 WEIGHT_POWER = 0.5
-"""Between 0, every component alike, and 2, every component by its variance."""
+"""Power of a component's deviation in its weight: 0 is equal weights, 2 is by variance."""
 
 
 class FutureNormalizer(nn.Module):
-    """A linear map, fitted on training tracks, between local futures and white events.
+    """A linear map between futures and whitened events, fitted on training tracks.
 
-    A future is taken relative to constant velocity, divided by the agent's own speed (never below
-    a share of the typical speed, so a standing agent is as well defined as a running one), and
-    expressed in principal components of unit variance, like the noise. The first of them are the
-    event a network learns; the others, a thousandth of the variance, stay Gaussian noise.
+    The constant-velocity forecast is subtracted, the rest is rotated into the agent's frame,
+    divided by `speed_scale`, and expressed in principal components of unit variance, like the
+    noise. The first components are the event that a network learns; the others, a thousandth of the
+    variance, remain Gaussian noise.
+
+    Source: principal component analysis (Jolliffe, Principal Component Analysis, 2002, chapter 1).
     """
 
     displacement_scale: Tensor
@@ -27,13 +29,13 @@ class FutureNormalizer(nn.Module):
     axes: Tensor
 
     def __init__(self, horizon: int, dims: int, components: int = 8, floor: float = 1.0) -> None:
-        """A map that changes nothing but the frame, until it is fitted.
+        """A map without scaling and rotation of components, until it is fitted.
 
         Args:
             horizon: Future steps F.
             dims: Coordinates D.
             components: Principal components in an event, at most F * D.
-            floor: Least speed, as a share of the typical one.
+            floor: Floor of `speed_scale`, as a share of the displacement scale.
         """
         super().__init__()
         self.horizon, self.dims, self.floor = horizon, dims, floor
@@ -47,23 +49,23 @@ class FutureNormalizer(nn.Module):
     @property
     def weight(self) -> Tensor:
         """Weight of each component in a loss, [N], of mean one."""
-        kept = self.deviation[: self.components] ** WEIGHT_POWER
-        return kept / kept.mean()
+        weight = self.deviation[: self.components] ** WEIGHT_POWER
+        return weight / weight.mean()
 
     def speed_scale(self, frame: Frame) -> Tensor:
-        """Length that counts as one for each agent, [*], in world units per step."""
-        least = self.floor * self.displacement_scale * frame.dt_ratio
-        return (frame.speed.square() + least.square()).sqrt()
+        """Scale of each agent's future, [*], world units per step: speed with a smooth floor."""
+        floor = self.floor * self.displacement_scale * frame.dt_ratio
+        return (frame.speed.square() + floor.square()).sqrt()
 
     def normalize(self, frame: Frame, future: Tensor) -> Tensor:
         """Events [*, N] of world futures [*, F, D]."""
-        kept = slice(self.components)
+        first = slice(self.components)
         with full_precision(future):
-            components = (self._local(frame, future) - self.mean) @ self.axes[:, kept]
-        return components / self.deviation[kept]
+            components = (self._local(frame, future) - self.mean) @ self.axes[:, first]
+        return components / self.deviation[first]
 
     def unnormalize(self, frame: Frame, event: Tensor, noise: Tensor) -> Tensor:
-        """World futures [*, F, D] of events [*, N] and white noise for what they leave out."""
+        """World futures [*, F, D] of events [*, N], with noise [*, F * D] for other components."""
         white = torch.cat([event, noise[..., self.components :]], -1)
         scaled = (white * self.deviation) @ self.axes.T + self.mean
         points = scaled.reshape(*scaled.shape[:-1], self.horizon, self.dims)
@@ -76,7 +78,7 @@ class FutureNormalizer(nn.Module):
 
     @torch.no_grad()
     def fit(self, tracks: Iterable[tuple[Frame, Tensor]]) -> None:
-        """Set the map from training frames [N] and their world futures [N, F, D].
+        """Fit the map to training frames [N] and their world futures [N, F, D].
 
         Raises:
             DataError: There are fewer than two futures.
@@ -89,8 +91,8 @@ class FutureNormalizer(nn.Module):
                 "tracks"
             )
         speeds = torch.cat([frame.speed for frame, _ in pairs])
-        typical = speeds.square().mean().sqrt()
-        self.displacement_scale.copy_(typical if typical > 0 else torch.ones(()))
+        scale = speeds.square().mean().sqrt()
+        self.displacement_scale.copy_(scale if scale > 0 else torch.ones(()))
         rows = torch.cat([self._local(*pair) for pair in pairs]).double()
         self.mean.copy_(rows.mean(0))
         values, vectors = torch.linalg.eigh(torch.cov(rows.T))
@@ -100,18 +102,18 @@ class FutureNormalizer(nn.Module):
 
 
 def features(frame: Frame, past: PastSteps, length: Tensor) -> Tensor:
-    """What an encoder reads of each past step, [*, T, 2 D].
+    """Input of an encoder for each past step, [*, T, 2 D]: local position and displacement.
 
-    Local position over the distance covered in T steps at the given speed, and displacement over
-    the speed; zero where the step, or for a displacement the one before, was not seen.
+    Positions are divided by T * length, displacements by length. They are zero where the step, or
+    for a displacement the step before it, was not seen.
 
     Args:
         frame: The agents' frames.
         past: The steps of their pasts.
-        length: Length that counts as one step, [*], in world units.
+        length: Length scale of a step, [*], in world units.
     """
     rotation = frame.rotation(past.positions.shape[-1]) / length[..., None, None]
     local = (past.positions - frame.origin.unsqueeze(-2)) @ rotation
-    moved = (past.moved @ rotation) * past.both.unsqueeze(-1)
-    placed = local * (past.seen / past.seen.shape[-1]).unsqueeze(-1)
-    return torch.cat([placed, nn.functional.pad(moved, (0, 0, 1, 0))], -1)
+    displacement = (past.displacements @ rotation) * past.displacements_seen.unsqueeze(-1)
+    position = local * (past.seen / past.seen.shape[-1]).unsqueeze(-1)
+    return torch.cat([position, nn.functional.pad(displacement, (0, 0, 1, 0))], -1)

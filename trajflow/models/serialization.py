@@ -1,4 +1,4 @@
-"""Weights as safetensors bytes that carry their architecture and a digest of themselves."""
+"""Weights as safetensors bytes, with their architecture and a digest of the content."""
 
 import hashlib
 import json
@@ -28,9 +28,9 @@ from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 SETS = "set-*.safetensors"
 MOST = 1 << 32
-"""Most bytes of a file of weights."""
+"""Most bytes of a weights file."""
 LARGEST = 1 << 16
-"""Most steps, coordinates, widths and depths of a network that is loaded."""
+"""Largest number of steps, coordinates, width or depth of a network that is loaded."""
 NUMBERS = ("dt", "temperature", "least_rate", "most_rate")
 RENAMED_TENSORS = {
     "scaling.unit": "normalizer.displacement_scale",
@@ -43,21 +43,21 @@ RENAMED_TENSORS = {
     "decoder.from_time.": "velocity_net.time_modulation.",
     "decoder.": "velocity_net.",
 }
-"""Beginnings of the names of tensors in version 0.1.0; the first that fits counts."""
+"""Prefixes of tensor names in version 0.1.0 and today's; the first match applies."""
 RENAMED_SHAPES = {
     "options": "encoder_options",
     "pace_floor": "speed_floor",
     "own_pace": "own_speed",
     "rate": "condition_on_dt",
 }
-"""Names of an architecture's values in version 0.1.0."""
+"""Names of architecture values in version 0.1.0 and today's."""
 OLD_TENSOR = re.compile(rf"(^|/|module\.)({'|'.join(map(re.escape, RENAMED_TENSORS))})")
 
 
 def pack(model: TrajectoryModel, facts: Mapping[str, Any]) -> bytes:
     """A model and JSON facts about it (dt, unit, ...) as safetensors bytes."""
     values = asdict(model.architecture)
-    if not values["memory"]:  # the file of a model without memory stays what it was
+    if not values["memory"]:  # earlier versions can read the file of a model without memory
         del values["memory"]
     if not values["types"]:
         del values["types"]
@@ -67,42 +67,42 @@ def pack(model: TrajectoryModel, facts: Mapping[str, Any]) -> bytes:
 def pack_state(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     """Named tensors of any shape and JSON facts as safetensors bytes with a digest of both."""
     state = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    said = json.dumps(facts, sort_keys=True)
-    # One key: safetensors writes several in any order, and equal models shall be equal files.
-    return save(state, {"trajflow": json.dumps([said, _digest(state, said)])})
+    text = json.dumps(facts, sort_keys=True)
+    # One key: safetensors writes several in any order, and equal models must be equal files.
+    return save(state, {"trajflow": json.dumps([text, _digest(state, text)])})
 
 
 def pack_samples(noises: LearnedSamples, facts: Mapping[str, Any]) -> bytes:
-    """A noise set and JSON facts about it as safetensors bytes."""
+    """Learned samples and JSON facts about them as safetensors bytes."""
     return pack_state(noises.state_dict(), {"set": noises.shape.to_dict(), **facts})
 
 
 def unpack_samples(content: bytes, name: str) -> tuple[LearnedSamples, dict[str, Any]]:
-    """The noise set and the facts in `pack_samples`'s bytes; `name` is what errors call them.
+    """Learned samples and facts from the bytes of `pack_samples`; errors call the bytes `name`.
 
     Raises:
-        RunError: The bytes are not such a set, or are damaged.
+        RunError: The bytes are not learned samples, or are damaged.
     """
     state, facts = unpack_state(content, name)
     try:
         shape = samples_shape_of(facts.pop("set"), state)
-        with no_larger_than(state), fork_rng(devices=[]):  # its start is drawn, then replaced
+        with no_larger_than(state), fork_rng(devices=[]):  # random values are replaced at once
             noises = LearnedSamples(shape)
         noises.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise RunError(f"{name} is not a set of noises: {error}") from None
+        raise RunError(f"{name} does not hold learned samples: {error}") from None
     return noises, facts
 
 
 def read_samples(run: Path, weights: bytes) -> dict[int, LearnedSamples]:
-    """The noise sets in a run folder that were learned for its weights, by their futures K.
+    """The learned samples in a run folder that belong to its weights, by their number K.
 
     Args:
-        run: The folder; no sets where it is none.
-        weights: The weights file.
+        run: The folder; may be missing.
+        weights: Content of the weights file.
 
     Raises:
-        RunError: A set is damaged or missing.
+        RunError: A file is damaged or missing.
     """
     result = {}
     listed = {run / name for name in Manifest.read(run).files if fnmatch(name, SETS)}
@@ -113,7 +113,7 @@ def read_samples(run: Path, weights: bytes) -> dict[int, LearnedSamples]:
             continue
         warnings.warn(
             f"{path} was learned for other weights and is ignored; `trajflow fit RUN DATA samples` "
-            "learns it anew",
+            "learns it again",
             TrajflowWarning,
             stacklevel=3,
         )
@@ -121,20 +121,20 @@ def read_samples(run: Path, weights: bytes) -> dict[int, LearnedSamples]:
 
 
 def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:
-    """The model and the facts in `pack`'s bytes.
+    """The model and the facts from the bytes of `pack`.
 
     Args:
-        content: The bytes, already in memory, so that a file that changes cannot hurt.
-        name: What to call the bytes in an error.
+        content: The bytes; in memory, so that the file cannot change meanwhile.
+        name: Name of the bytes in errors.
 
     Raises:
-        RunError: The bytes are not such weights, or not one bit as they were written.
+        RunError: The bytes are not a model, or are damaged.
     """
     state, facts = unpack_state(content, name)
     state = current_names(state)
     try:
         architecture = architecture_of(facts.pop("architecture"))
-        with no_larger_than(state), fork_rng(devices=[]):  # weights are drawn, then replaced
+        with no_larger_than(state), fork_rng(devices=[]):  # random weights are replaced at once
             check_plan(architecture, state)
             model = TrajectoryModel(architecture)
         model.load_state_dict(state)
@@ -147,7 +147,7 @@ def unpack(content: bytes, name: str) -> tuple[TrajectoryModel, dict[str, Any]]:
 
 
 def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors, of any shape, of a model or a checkpoint, also of version 0.1.0, by name."""
+    """The tensors (any shape) of a model or checkpoint with names of version 0.1.0 renamed."""
     return {
         OLD_TENSOR.sub(lambda old: old[1] + RENAMED_TENSORS[old[2]], name, count=1): value
         for name, value in state.items()
@@ -155,31 +155,31 @@ def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack_state(content: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, of any shape, and the facts in `pack_state`'s bytes.
+    """The tensors (any shape) and the facts from the bytes of `pack_state`.
 
     Args:
         content: The bytes.
-        name: What to call the bytes in an error.
+        name: Name of the bytes in errors.
 
     Raises:
-        RunError: The bytes are not such a file, or not one bit as they were written.
+        RunError: The bytes are not such a file, or are damaged.
     """
     words = read_header(content, name).words
     try:
         state = load(content)
-        said, digest = json.loads(words["trajflow"])
-        if _digest(state, said) != digest:
+        text, digest = json.loads(words["trajflow"])
+        if _digest(state, text) != digest:
             raise RunError(f"{name} is damaged: its contents do not match its own digest")
     except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{name} is not a trajflow model: {error}") from None
     except ValueError as error:
         raise RunError(f"{name} is damaged: {error}") from None
-    facts = parse_json(said, name)
+    facts = parse_json(text, name)
     if not isinstance(facts, dict):
-        raise RunError(f"{name} is not a trajflow model: it says nothing about itself")
-    endless = [key for key, value in state.items() if not _finite(value)]
-    if endless:
-        raise RunError(f"{name} holds numbers that are not finite, in {endless[0]}; train anew")
+        raise RunError(f"{name} is not a trajflow model: its facts are missing")
+    infinite = [key for key, value in state.items() if not _finite(value)]
+    if infinite:
+        raise RunError(f"{name} has values that are not finite in {infinite[0]}; train again")
     return state, facts
 
 
@@ -187,8 +187,8 @@ def _finite(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
-def _digest(state: Mapping[str, Tensor], said: str) -> str:
-    total = hashlib.sha256(said.encode())
+def _digest(state: Mapping[str, Tensor], text: str) -> str:
+    total = hashlib.sha256(text.encode())
     for name in sorted(state):
         value = state[name]
         total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -200,14 +200,14 @@ def architecture_of(values: Mapping[str, Any]) -> Architecture:
     """An architecture from its JSON values.
 
     Raises:
-        ValueError: A value is of another kind than it should be, or out of bounds.
-        TypeError: One is missing or strange.
+        ValueError: A value has another type or is out of bounds.
+        TypeError: A value is missing or unknown.
     """
     plain = {RENAMED_SHAPES.get(name, name): value for name, value in dict(values).items()}
     options = tuple((str(key), value) for key, value in plain.pop("encoder_options"))
     types = tuple(plain.pop("types", ()))
-    if len(types) > LARGEST or not all(isinstance(one, str) and len(one) <= 1000 for one in types):
-        raise ValueError("its agent types are no names")
+    if len(types) > LARGEST or not all(isinstance(t, str) and len(t) <= 1000 for t in types):
+        raise ValueError("its agent types are not names")
     architecture = Architecture(**plain, encoder_options=options, types=types)
     for field in fields(Architecture):
         value = getattr(architecture, field.name)
@@ -222,40 +222,38 @@ def architecture_of(values: Mapping[str, Any]) -> Architecture:
 
 
 def samples_shape_of(values: Mapping[str, Any], state: Mapping[str, Tensor]) -> LearnedSamplesShape:
-    """The shape of a noise set, as far as its own start agrees; tensors of any shape by name.
+    """The shape of learned samples, checked against their tensors (any shape, by name).
 
     Raises:
-        ValueError: It does not, or a value is out of bounds.
-        TypeError: One is missing or strange.
-        KeyError: There is no start.
+        ValueError: They differ, or a value is out of bounds.
+        TypeError: A value is missing or unknown.
+        KeyError: The tensor `start` is missing.
     """
     shape = LearnedSamplesShape(**values)
     for name, value in shape.to_dict().items():
         _check(name, value, int)
     if tuple(state["start"].shape) != (shape.count, shape.components):
-        raise ValueError("it starts from other noises than it says")
+        raise ValueError("its noises have another shape than it says")
     return shape
 
 
 def check_plan(architecture: Architecture, state: Mapping[str, Tensor]) -> None:
-    """Refuse tensors of any shape by name whose normalizer is of other futures.
-
-    A normalizer is allocated before it is filled.
+    """Check the size of the normalizer among tensors (any shape, by name) before it is allocated.
 
     Raises:
-        ValueError: It is.
-        KeyError: There is none.
+        ValueError: It does not fit the architecture.
+        KeyError: It is missing.
     """
     size = architecture.horizon * architecture.dims
     if tuple(state["normalizer.axes"].shape) != (size, size):
-        raise ValueError(f"its normalizer is not of {size} numbers")
+        raise ValueError(f"its normalizer is not for {size} numbers")
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
-    """Refuse facts about weights that cannot be.
+    """Check the facts about weights.
 
     Raises:
-        ValueError: One of `NUMBERS` is no positive number, or the unit no short word.
+        ValueError: One of `NUMBERS` is not a positive number, or the unit is not a short word.
     """
     for name in NUMBERS:
         value = facts.get(name, 1.0)
@@ -263,26 +261,28 @@ def check_facts(facts: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {value!r}")
     unit = facts.get("unit", "m")
     if not isinstance(unit, str) or len(unit) > 40:
-        raise ValueError("its unit is no word")
+        raise ValueError(f"its unit is {str(unit)[:40]!r}, not a short word")
 
 
 @contextmanager
 def no_larger_than(state: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside, a network that outgrows these tensors, of any shape, takes no memory.
+    """Inside, a network that is larger than these tensors (any shape) cannot be built.
+
+    So a damaged architecture does not exhaust the memory.
 
     Raises:
         ValueError: It has more tensors, or more numbers in them.
     """
     thread = threading.get_ident()
-    # A network may replace a few of its tensors while it is built, and none is that small.
-    left, tensors = 2 * sum(map(Tensor.numel, state.values())), 2 * len(state)
+    # Twice as much, since a network may replace some of its tensors while it is built.
+    numbers, tensors = 2 * sum(map(Tensor.numel, state.values())), 2 * len(state)
 
     def count(module: nn.Module, name: str, value: Tensor | None) -> None:
-        nonlocal left, tensors
+        nonlocal numbers, tensors
         if value is None or threading.get_ident() != thread:
             return
-        left, tensors = left - value.numel(), tensors - 1
-        if left < 0 or tensors < 0:
+        numbers, tensors = numbers - value.numel(), tensors - 1
+        if numbers < 0 or tensors < 0:
             raise ValueError("its network is larger than its file")
 
     hook = register_module_parameter_registration_hook(count)
@@ -298,6 +298,6 @@ def _check(name: str, value: object, kind: object) -> None:
     if kind is bool and type(value) is not bool:
         raise ValueError(f"{name} is {value!r}, not true or false")
     if kind is str and not (isinstance(value, str) and len(value) <= 100):
-        raise ValueError(f"{name} is no short name")
+        raise ValueError(f"{name} is not a short name")
     if kind is float and not (type(value) in (int, float) and math.isfinite(value)):  # type: ignore[arg-type]
         raise ValueError(f"{name} is {value!r}, not a finite number")

@@ -1,4 +1,4 @@
-"""From numpy world coordinates to tensors that keep their precision, and where tensors live."""
+"""Tensors from numpy world coordinates, without loss of precision; and devices."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from trajflow.types import Floats
 
 
 def to_tensor(points: Floats, centre: Floats, device: torch.device) -> Tensor:
-    """World points [B, A, T, D] about the scenes' centres [B, D], in single precision."""
+    """World points [B, A, T, D] minus their scenes' centres [B, D], in single precision."""
     return torch.as_tensor(points - centre[:, None, None], dtype=torch.float32, device=device)
 
 
 def memory_tensor(memory: Floats | None, centre: Floats, device: torch.device) -> Tensor | None:
-    """Remembered paths [B, A, K, W, D + 1] about the scenes' centres [B, D]; None for none."""
+    """Memory [B, A, K, W, D + 1] minus the scenes' centres [B, D]; None without memory."""
     if memory is None:
         return None
     shift = np.pad(centre, ((0, 0), (0, 1)))[:, None, None, None]
@@ -27,7 +27,7 @@ def memory_tensor(memory: Floats | None, centre: Floats, device: torch.device) -
 def type_tensor(
     types: NDArray[np.str_] | None, names: Sequence[str], device: torch.device
 ) -> Tensor | None:
-    """Codes of agent types [B, A] for a model that distinguishes these; None where it has none.
+    """Codes of agent types [B, A] for a model with the types `names`; None for a model without.
 
     The code of an unknown type is 0.
     """
@@ -40,10 +40,10 @@ def type_tensor(
 
 
 def device_of(name: str) -> torch.device:
-    """The device by name; "auto" is a GPU where there is one.
+    """The device by name; "auto" is a GPU if there is one.
 
     Raises:
-        ConfigError: The device is not there.
+        ConfigError: The device does not exist.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

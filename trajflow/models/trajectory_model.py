@@ -1,4 +1,4 @@
-"""A trajectory model: frame, encoder and decoder, which together are u(x, r, t | past)."""
+"""The trajectory model: frames, encoder and decoder, together u(x, r, t | past)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from trajflow.types import seen_now
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that fixes the shapes of a model's weights; stored with the run.
+    """Everything that determines the shapes of a model's weights; stored with them.
 
     Attributes:
         history: Past steps T.
@@ -33,13 +33,13 @@ class Architecture:
         width: Width of the context.
         decoder_width, decoder_depth: Size of the decoder.
         components: Principal components of a future that the decoder moves.
-        average: Whether u was trained between different times (all presets but `flow`).
+        average: Whether u is trained with r < t (all presets except `flow`).
         speed_floor: Least speed that futures are scaled by, as a share of the displacement scale.
         heading_steps: Last steps whose mean displacement gives heading and velocity.
-        own_speed: Whether a past is read relative to the agent's own speed, and that beside it.
-        condition_on_dt: Whether the network is told the seconds per step.
-        memory: Earlier tracks of others at the same place that an agent is shown; 0: none.
-        types: Names of the agent types that it distinguishes; empty: none.
+        own_speed: Whether pasts are scaled by the agent's own speed, which is then an input.
+        condition_on_dt: Whether the seconds per step are an input.
+        memory: Number of earlier tracks through the present position that are an input; 0: none.
+        types: Names of the agent types that are an input; empty: none.
     """
 
     history: int
@@ -64,13 +64,13 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ContextVelocity:
-    """u(x, r, t | context) of the agents of one context.
+    """u(x, r, t | context) with the contexts filled in.
 
     Attributes:
         velocity_net: The network.
-        modulations: What it makes of the contexts.
-        seen_agents: For joint drawing, the agents that are drawn, [B, A].
-        joint: Whether times are one per scene, and agents see each other.
+        modulations: Modulations of its layers from the contexts.
+        seen_agents: For a joint model, the agents that are drawn, [B, A].
+        joint: Whether times are per scene, and agents attend to each other.
     """
 
     velocity_net: VelocityNet
@@ -90,7 +90,7 @@ class ContextVelocity:
         direction: tuple[Tensor, Tensor, Tensor],
         create_graph: bool,
     ) -> tuple[Tensor, Tensor] | None:
-        """The velocity and its derivative; None where agents see each other."""
+        """The velocity and its derivative, see `flow.HasJVP`; None for a joint model."""
         if self.joint:
             return None
         x, r, t = (Dual(*pair, create_graph) for pair in zip(point, direction, strict=True))
@@ -100,14 +100,27 @@ class ContextVelocity:
 
 @dataclass(frozen=True)
 class BatchPart:
-    """Where some scenes stand in a batch, by scenes and by targets; None: they are the batch."""
+    """Position of some scenes in a batch, among its scenes and its targets; None: all of it."""
 
     scenes: Part | None = None
     targets: Part | None = None
 
 
 class TrajectoryModel(nn.Module):
-    """Draws futures of agents from their pasts; world coordinates in, world coordinates out."""
+    """Draws futures of agents from their pasts, both in world coordinates.
+
+    Source: You, Liu, He, Modular MeanFlow, 2025, for u; `social_attention`, `velocity_net` and
+    `normalizer` name the sources of the parts.
+
+    Example:
+        >>> import torch
+        >>> from trajflow.models.trajectory_model import Architecture, TrajectoryModel
+        >>> model = TrajectoryModel(Architecture(history=8, horizon=12)).eval()
+        >>> past, target = torch.randn(1, 3, 8, 2).cumsum(2), torch.ones(1, 3, dtype=torch.bool)
+        >>> with torch.no_grad():
+        ...     model.forecast(past, target, samples=20).shape
+        torch.Size([20, 3, 12, 2])
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -119,7 +132,7 @@ class TrajectoryModel(nn.Module):
         self.velocity_net = VelocityNet(
             self.normalizer.components, a.width, a.decoder_width, a.decoder_depth, a.joint
         )
-        # Last, so that the other weights start as they do without it.
+        # Last, so that the random weights of the others do not depend on these.
         self.memory = MemoryAttention(a.width, a.history + a.horizon, a.dims) if a.memory else None
         self.types = nn.Embedding(1 + len(a.types), a.width) if a.types else None
         if self.types is not None:
@@ -135,14 +148,14 @@ class TrajectoryModel(nn.Module):
     def context(
         self, past: Tensor, target: Tensor, dt_ratio: Tensor | None = None
     ) -> tuple[Tensor, Frame]:
-        """What the pasts say about each agent, [B, A, H], and the agents' frames, [B, A].
+        """Contexts of the agents, [B, A, H], and their frames, [B, A].
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
-            target: Agents whose context is wanted, [B, A], each seen at one step at least. The
+            target: Agents whose contexts are needed, [B, A], each seen at one step or more. The
                 others are neighbors, if they are seen at the present step.
-            dt_ratio: Seconds per step over those the normalizer was fitted at, [B]; None: one. Only
-                a model with `condition_on_dt` looks at it.
+            dt_ratio: Seconds per step over those of the training tracks, [B]; None: 1. Used only by
+                a model with `condition_on_dt`.
         """
         seen = observed(past)
         seen_agents = seen.any(-1)
@@ -159,98 +172,96 @@ class TrajectoryModel(nn.Module):
             return self._encoded(read, seen, seen_agents), frame
         unit = self.normalizer.displacement_scale
         place = frame.origin / unit
-        here, wanted = seen_now(seen), seen_agents & target
-        index = social.neighbor_index(place, here, wanted)
+        index = social.neighbor_index(place, seen_now(seen), seen_agents & target)
         needed = self._needed(index, self.encoded(seen, target))
         own = self._encoded(read, seen, needed)
         context = social.at(own, place, frame.heading, frame.velocity / unit, index)
         return index.spread(context, own), frame
 
     def encoded(self, seen: Tensor, target: Tensor) -> Tensor:
-        """Agents whose pasts the encoder reads in training, [B, A]; from what is seen, [B, A, T].
+        """Agents whose pasts the encoder reads in training, [B, A], from steps seen [B, A, T].
 
-        A forecast of a model with neighbors may read fewer.
+        A forecast may read fewer, see `_needed`.
         """
         seen_agents = seen.any(-1)
         return seen_agents if self.social is None else seen_now(seen) | (seen_agents & target)
 
     def with_memory(self, context: Tensor, frame: Frame, memory: Tensor | None) -> Tensor:
-        """Contexts that know what others did here earlier, [*, H].
+        """Contexts with information on earlier tracks at the same place, [*, H].
 
-        Without memory, and for an agent for whom nothing is remembered, they stay as they are to
-        the last bit. The out-of-distribution detector and learned samples read the contexts
-        without.
+        The context of an agent without memory is unchanged to the last bit. The out-of-distribution
+        detector and learned samples read contexts without memory.
 
         Args:
             context: Contexts of the agents, [*, H].
             frame: Their frames, [*].
-            memory: Positions and how many steps ago they were, [*, K, W, D + 1]; not finite where
-                unknown.
+            memory: Positions of earlier tracks and their ages in steps, [*, K, W, D + 1]; not
+                finite where unknown.
         """
         if self.memory is None or memory is None:
             return context
-        some = observed(memory).any((-1, -2))
-        if not bool(some.any()):
+        has_memory = observed(memory).any((-1, -2))
+        if not bool(has_memory.any()):
             return context
-        added = self.from_memory(context[some], frame.take(some), memory[some])
-        return context.index_put((some,), context[some] + added)
+        rows = context[has_memory]
+        change = self.from_memory(rows, frame.take(has_memory), memory[has_memory])
+        return context.index_put((has_memory,), rows + change)
 
     def with_types(self, context: Tensor, types: Tensor | None) -> Tensor:
-        """Contexts that know the agents' types, [*, H].
+        """Contexts with the agents' types, [*, H].
 
-        As `with_memory`, it changes neither the contexts that neighbors attend to nor those that
-        the out-of-distribution detector reads.
+        Neighbors and the out-of-distribution detector read contexts without types.
 
         Args:
             context: Contexts of the agents, [*, H].
-            types: Codes of their types, [*]: 1 + the index in `Architecture.types`, 0 where
-                unknown. None: all are unknown.
+            types: Codes of their types, [*]: 1 + the index in `Architecture.types`; 0 if unknown.
+                None: all are unknown.
         """
         if self.types is None:
             return context
-        added: Tensor = self.types.weight[0] if types is None else self.types(types)
-        return context + added
+        embedding: Tensor = self.types.weight[0] if types is None else self.types(types)
+        return context + embedding
 
     def from_memory(self, context: Tensor, frame: Frame, memory: Tensor) -> Tensor:
-        """What memory adds to contexts, [*, H]; zero where nothing is remembered.
+        """Change of contexts by memory, [*, H]; zero without memory.
 
-        No size depends on values here. Arguments are those of `with_memory`.
+        Arguments are those of `with_memory`. No shape depends on values, as an export needs it.
         """
         assert self.memory is not None
         dims, steps = self.architecture.dims, torch.arange(memory.shape[-2], device=memory.device)
         path = frame.for_paths().to_local(memory[..., :dims])
         path = path / self._length(frame)[..., None, None, None]
-        # The moment of a path at which its agent was nearest; each of its steps says the same.
+        # Steps since the agent of a path was nearest; all steps of a path give the same number.
         age = memory[..., dims] + (steps - (self.architecture.history - 1))
         age = torch.where(age == age, age, 0).amax(-1)
-        added: Tensor = self.memory(context, path, age)
-        return added
+        change: Tensor = self.memory(context, path, age)
+        return change
 
     def _length(self, frame: Frame) -> Tensor:
-        """The displacement per step that pasts and memory are read relative to, [*]."""
+        """Length scale of pasts and memory, [*], in world units per step."""
         if self.architecture.own_speed:
             return self.normalizer.speed_scale(frame)
         return self.normalizer.displacement_scale * frame.dt_ratio
 
     def _encoded(self, read: Tensor, seen: Tensor, needed: Tensor) -> Tensor:
-        """What the encoder says of some agents' own pasts, [B, A, H]; zero for the others."""
-        some = needed.nonzero(as_tuple=True)
+        """Encodings of the needed agents' own pasts, [B, A, H]; zero for the others."""
+        rows = needed.nonzero(as_tuple=True)
         context = read.new_zeros(*needed.shape, self.architecture.width)
-        return context.index_put(some, self.encoder(read[some], seen[some]).to(context.dtype))
+        return context.index_put(rows, self.encoder(read[rows], seen[rows]).to(context.dtype))
 
     def _needed(self, index: NeighborIndex, seen_agents: Tensor) -> Tensor:
-        """Agents whose contexts matter, [B, A]; only a forecast asks, where it spares most."""
+        """Agents to encode, [B, A]; in a forecast only targets and neighbors if that is cheaper."""
         if torch.is_grad_enabled() or index.neighbors.numel() >= int(seen_agents.sum()):
             return seen_agents
         return index.needed(seen_agents)
 
     def read(self, frame: Frame, past: PastSteps) -> Tensor:
-        """What the encoder reads of each past step, [B, A, T, ...]; zero where unseen."""
+        """Input of the encoder for each past step, [B, A, T, ...]; zero where unseen."""
         length = self._length(frame)
         parts = [features(frame, past, length)]
         if self.architecture.own_speed:
-            typical = self.normalizer.displacement_scale * frame.dt_ratio
-            parts.append((length / typical).log()[..., None, None] * past.seen.unsqueeze(-1))
+            scale = self.normalizer.displacement_scale * frame.dt_ratio
+            parts.append((length / scale).log()[..., None, None] * past.seen.unsqueeze(-1))
         if self.architecture.condition_on_dt:
             parts.append(frame.dt_ratio.log()[..., None, None] * past.seen.unsqueeze(-1))
         return torch.cat(parts, -1)
@@ -258,8 +269,8 @@ class TrajectoryModel(nn.Module):
     def velocity(self, context: Tensor, seen_agents: Tensor | None = None) -> Velocity:
         """u(x, r, t | context) for events x [*, N], contexts broadcastable to [*, H].
 
-        For a joint model the axis before the last holds the agents of a scene, `seen_agents` [B, A]
-        says which of them are drawn, and times are one per scene.
+        For a joint model the axis before the last is the agents of a scene, `seen_agents` [B, A]
+        marks those that are drawn, and times are per scene.
         """
         u = ContextVelocity(self.velocity_net, self.velocity_net.modulations(context))
         if self.architecture.joint:
@@ -281,31 +292,31 @@ class TrajectoryModel(nn.Module):
         types: Tensor | None = None,
         part: BatchPart | None = None,
     ) -> Tensor:
-        """Mean loss over the targets and over `draws` noise draws that share one encoder pass.
+        """Mean loss over the targets and `draws` noise draws, which share one encoder pass.
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
-            future: World positions, [B, A, F, D]; those of the targets count.
-            target: Agents that are learned from, [B, A].
-            objective: What is minimised.
+            future: World positions, [B, A, F, D]; only those of targets are used.
+            target: Agents to train on, [B, A].
+            objective: The loss.
             progress: Share of the training that is done.
             draws: Noise draws for each agent, or for each scene if the model is joint.
             generator: Source of noise and times.
-            dropout: Share of the numbers of a context that are dropped.
+            dropout: Share of the numbers of a context that are set to zero.
             dt_ratio: Seconds per step over those of the training tracks, [B]; see `context`.
-            memory: What is remembered of others, [B, A, K, W, D + 1]; see `with_memory`.
+            memory: Earlier tracks of others, [B, A, K, W, D + 1]; see `with_memory`.
             types: Codes of the agents' types, [B, A]; see `with_types`.
-            part: Where these scenes stand in the batch that noise, times and dropout are drawn for;
-                None: they are the batch.
+            part: Position of these scenes in the batch for which noise, times and dropout are
+                drawn; None: they are the batch.
         """
         part = part or BatchPart()
         context, frame = self.context(past, target, dt_ratio)
         context = self.with_types(self.with_memory(context, frame, memory), types)
         if dropout > 0:
             shape = part.scenes.shape(context.shape, 0) if part.scenes else context.shape
-            rng = torch.rand(shape, device=context.device, generator=generator)
-            rng = part.scenes.cut(rng, 0) if part.scenes else rng
-            context = context * (rng >= dropout) / (1 - dropout)
+            uniform = torch.rand(shape, device=context.device, generator=generator)
+            uniform = part.scenes.cut(uniform, 0) if part.scenes else uniform
+            context = context * (uniform >= dropout) / (1 - dropout)
         weight = self.normalizer.weight
         if self.architecture.joint:
             event = self.normalizer.normalize(frame, future)
@@ -317,9 +328,9 @@ class TrajectoryModel(nn.Module):
         data = event.expand(draws, *event.shape)
         events = part.scenes if self.architecture.joint else part.targets
         loss = objective(u, data, progress, 2, weight, generator, events)
-        return self._by_agents(loss, target) if self.architecture.joint else loss.mean()
+        return self._mean_over_agents(loss, target) if self.architecture.joint else loss.mean()
 
-    def _by_agents(self, loss: Tensor, target: Tensor) -> Tensor:
+    def _mean_over_agents(self, loss: Tensor, target: Tensor) -> Tensor:
         agents = target.sum(-1).to(loss)
         return (loss * agents).sum() / (loss.shape[0] * agents.sum()).clamp_min(1)
 
@@ -335,7 +346,7 @@ class TrajectoryModel(nn.Module):
         memory: Tensor | None = None,
         types: Tensor | None = None,
     ) -> Tensor:
-        """Futures [S, N, F, D] of the N targets, as `forecast_with_context` draws them."""
+        """Futures [S, N, F, D] of the N targets; see `forecast_with_context`."""
         return self.forecast_with_context(
             past, target, samples, steps, generator, dt_ratio, temperature, memory, types
         )[0]
@@ -355,34 +366,35 @@ class TrajectoryModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Futures [S, N, F, D] of the N targets, world coordinates, and their contexts [N, H].
 
-        These are the contexts without memory and types.
+        The contexts are those without memory and types.
 
         Args:
             past: World positions, [B, A, T, D]; not finite where unseen.
-            target: Agents to forecast, [B, A]. One who was never seen changes nobody's futures,
-                and its own mean nothing.
+            target: Agents to forecast, [B, A]. The futures of an agent that was never seen are
+                meaningless; it does not change those of others.
             samples: Draws S of each agent, or of each scene if the model is joint.
             steps: Network evaluations per draw.
             generator: Source of the noise.
             dt_ratio: Seconds per step over those of the training tracks, [B]; see `context`.
-            temperature: Deviation of the noise; above 1 the futures are wider.
-            memory: What is remembered of others, [B, A, K, W, D + 1]; see `with_memory`.
+            temperature: Deviation of the noise; above 1 futures spread more.
+            memory: Earlier tracks of others, [B, A, K, W, D + 1]; see `with_memory`.
             types: Codes of the agents' types, [B, A]; see `with_types`.
-            noise: Normal numbers of each target, [S, N, F * D]; None: of the generator.
+            noise: Normal numbers of each target, [S, N, F * D]; None: from the generator.
         """
         context, frame = self.context(past, target, dt_ratio)
         seen_agents = target & observed(past).any(-1)
         if noise is None:
             noise = self.noise(target, samples, generator)
         elif self.architecture.joint:
-            own, noise = noise, past.new_zeros(samples, *target.shape, self.normalizer.size)
-            noise[:, target] = own
-        reminded = self.with_types(self.with_memory(context, frame, memory), types)
-        futures = self.futures_of(target, reminded, frame, noise * temperature, steps, seen_agents)
+            scenes = past.new_zeros(samples, *target.shape, self.normalizer.size)
+            scenes[:, target] = noise
+            noise = scenes
+        full = self.with_types(self.with_memory(context, frame, memory), types)
+        futures = self.futures_of(target, full, frame, noise * temperature, steps, seen_agents)
         return futures, context[target]
 
     def noise(self, target: Tensor, samples: int, generator: Generator | None = None) -> Tensor:
-        """Noise that a forecast of the N targets [B, A] starts from, [S, N, *], or [S, B, A, *]."""
+        """Noise for the N targets [B, A], [S, N, F * D]; [S, B, A, F * D] for a joint model."""
         shape = target.shape if self.architecture.joint else (int(target.sum()),)
         size = (samples, *shape, self.normalizer.size)
         dtype = self.normalizer.displacement_scale.dtype
@@ -397,9 +409,9 @@ class TrajectoryModel(nn.Module):
         steps: int = 1,
         seen_agents: Tensor | None = None,
     ) -> Tensor:
-        """Futures [S, N, F, D] of the N targets [B, A] from what `context` and `noise` gave.
+        """Futures [S, N, F, D] of the N targets [B, A] from contexts and noise of all agents.
 
-        `seen_agents` [B, A] are the agents that are part of their scene; see `futures`.
+        `seen_agents` [B, A] are the agents of a joint model's scenes; see `futures`.
         """
         if not self.architecture.joint:
             return self.futures(context[target], frame.take(target), noise, steps)
@@ -413,22 +425,22 @@ class TrajectoryModel(nn.Module):
         steps: int = 1,
         seen_agents: Tensor | None = None,
     ) -> Tensor:
-        """Futures that noise is carried to, [S, *, F, D], world coordinates.
+        """Futures from noise, [S, *, F, D], world coordinates.
 
         Args:
-            context: Contexts of agents, [*, H]; of a joint model those of whole scenes, [B, A, H].
+            context: Contexts of agents, [*, H]; for a joint model of whole scenes, [B, A, H].
             frame: Their frames, [*].
-            noise: Noise of each future, [S, *, N]: of all components, or of those the decoder
-                moves, and then nothing is added for the others.
+            noise: Noise of each future, [S, *, N], for all components of a future, or only for
+                those of the decoder; the others are then zero.
             steps: Network evaluations per draw.
             seen_agents: For a joint model, the agents of each scene, [B, A]; None: all.
         """
         joint = self.architecture.joint
         if joint and seen_agents is None:
             seen_agents = context.new_ones(context.shape[:2], dtype=torch.bool)
-        kept = noise[..., : self.normalizer.components]
+        start = noise[..., : self.normalizer.components]
         axes = noise.dim() - (2 if joint else 1)
-        event = sample(self.velocity(context, seen_agents), kept, steps, axes=axes)
+        event = sample(self.velocity(context, seen_agents), start, steps, axes=axes)
         rest = self.normalizer.size - noise.shape[-1]
         noise = nn.functional.pad(noise, (0, rest)) if rest else noise
         return self.normalizer.unnormalize(frame, event, noise)

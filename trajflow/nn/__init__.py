@@ -1,1 +1,1 @@
-"""Networks: layers, the velocity network, social attention and encoders of the past."""
+"""Networks: layers, velocity network, social and memory attention, encoders of the past."""

@@ -1,7 +1,10 @@
-"""Values with their tangents along a direction, carried through the decoder's layers together.
+"""Forward-mode derivatives (dual numbers) of the decoder's layers, written by hand.
 
-Forward mode by hand: a layer's weights are read once for both, and where nobody asks for the
-gradient of the tangents nothing of them is kept for the way back.
+For y = f(x) a dual number carries (y, dy) with dy = f'(x) dx. Compared with `torch.func.jvp`, the
+weights of a layer are read once for both, and tangents that need no gradient store nothing for the
+backward pass.
+
+Source: Griewank and Walther, Evaluating Derivatives, 2008, chapter 3 (tangent recursion).
 """
 
 from __future__ import annotations
@@ -15,12 +18,19 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Dual:
-    """A primal and its tangent, both [*].
+    """A value and its derivative along a direction, both [*].
 
     Attributes:
-        primal: The primal.
-        tangent: Its derivative along the direction.
-        create_graph: Whether the backward pass goes through the tangent; else it is a constant.
+        primal: The value.
+        tangent: Its derivative.
+        create_graph: Whether the tangent can be backpropagated through; else it is a constant.
+
+    Example:
+        >>> import torch
+        >>> from trajflow.nn.jvp import Dual
+        >>> x = Dual(torch.tensor(3.0), torch.tensor(1.0))
+        >>> (x * x).tangent
+        tensor(6.)
     """
 
     primal: Tensor
@@ -28,7 +38,7 @@ class Dual:
     create_graph: bool = True
 
     def to(self, primal: Tensor, tangent: Callable[[], Tensor]) -> Dual:
-        """A dual of this kind: the tangent is made without a graph where it is a constant."""
+        """A dual with the same `create_graph`; a constant tangent is computed without a graph."""
         if self.create_graph:
             return Dual(primal, tangent())
         with torch.no_grad():
@@ -47,8 +57,8 @@ class Dual:
             lambda: torch.addcmul(self.tangent * other.primal, self.primal, other.tangent),
         )
 
-    def unsqueezed(self) -> Dual:
-        """The same with an axis of one number at the end."""
+    def unsqueeze(self) -> Dual:
+        """The same with a trailing axis of size one."""
         return Dual(self.primal.unsqueeze(-1), self.tangent.unsqueeze(-1), self.create_graph)
 
     def __sub__(self, other: Dual) -> Dual:
@@ -61,23 +71,23 @@ class Dual:
         return [Dual(primal, tangent, self.create_graph) for primal, tangent in pairs]
 
 
-def joined(parts: Sequence[Dual]) -> Dual:
-    """Duals side by side on the last axis."""
+def concat(parts: Sequence[Dual]) -> Dual:
+    """Concatenation along the last axis."""
     primals, tangents = ([getattr(p, name) for p in parts] for name in ("primal", "tangent"))
     return parts[0].to(torch.cat(primals, -1), lambda: torch.cat(tangents, -1))
 
 
-def waves(x: Dual, frequency: Tensor) -> Dual:
-    """Every number [*, N] times every frequency [K], [*, N K]."""
+def phases(x: Dual, frequency: Tensor) -> Dual:
+    """Products of all numbers [*, N] and frequencies [K], [*, N K]."""
 
-    def each(part: Tensor) -> Tensor:
+    def multiply(part: Tensor) -> Tensor:
         return (part.unsqueeze(-1) * frequency).flatten(-2)
 
-    return x.to(each(x.primal), lambda: each(x.tangent))
+    return x.to(multiply(x.primal), lambda: multiply(x.tangent))
 
 
 def linear(layer: nn.Module, x: Dual) -> Dual:
-    """An `nn.Linear`; primal and tangent are one product where both are differentiated."""
+    """Linear layer: y = W x + b, dy = W dx; one product if both are differentiated."""
     assert isinstance(layer, nn.Linear)
     if not x.create_graph or x.primal.shape != x.tangent.shape:
         return x.to(layer(x.primal), lambda: nn.functional.linear(x.tangent, layer.weight))
@@ -86,7 +96,7 @@ def linear(layer: nn.Module, x: Dual) -> Dual:
 
 
 def silu(x: Dual) -> Dual:
-    """The sigmoid linear unit, x sigmoid(x)."""
+    """SiLU: y = x s with the sigmoid s of x; dy = s (1 + x (1 - s)) dx."""
     if not x.create_graph:
         return x.to(
             nn.functional.silu(x.primal), lambda: torch.ops.aten.silu_backward(x.tangent, x.primal)
@@ -97,14 +107,14 @@ def silu(x: Dual) -> Dual:
 
 
 def rms_norm(layer: nn.RMSNorm, x: Dual) -> Dual:
-    """Tokens over the root of their mean square; the layer has no weights of its own."""
+    """RMS norm without weights: y = x / rms(x); dy = (dx - y mean(y dx)) / rms(x)."""
     eps = torch.finfo(x.primal.dtype).eps if layer.eps is None else layer.eps
     scale = (x.primal.square().mean(-1, keepdim=True) + eps).rsqrt()
     primal = x.primal * scale
 
     def tangent() -> Tensor:
-        lean = (primal * x.tangent).mean(-1, keepdim=True)
-        return scale * torch.addcmul(x.tangent, primal, lean, value=-1)
+        parallel = (primal * x.tangent).mean(-1, keepdim=True)
+        return scale * torch.addcmul(x.tangent, primal, parallel, value=-1)
 
     return x.to(primal, tangent)
 

@@ -1,18 +1,20 @@
-"""Layers of the decoder: all have a forward derivative, which fused attention has not."""
+"""Layers of the decoder. All support forward-mode derivatives, which fused attention does not."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from trajflow.nn.jvp import Dual, cosine, joined, linear, rms_norm, silu, sine, waves
+from trajflow.nn.jvp import Dual, concat, cosine, linear, phases, rms_norm, silu, sine
 
 
 class TimeFeatures(nn.Module):
-    """The pair (t, t - r) as slow waves, [*] -> [*, 10].
+    """Slow Fourier features of the pair (t, t - r), [*] -> [*, 10].
 
-    The fastest wave makes one turn over [0, 1]: the slope in t enters the training target, and
-    fast waves make it large and the training unstable.
+    The highest frequency makes one turn over [0, 1]: du/dt enters the training target, and high
+    frequencies make it large and the training unstable.
+
+    Source: Geng et al., Mean Flows for One-step Generative Modeling, 2025, table 1c (the pair).
     """
 
     size = 10
@@ -22,20 +24,20 @@ class TimeFeatures(nn.Module):
         self.register_buffer("frequency", math.pi * torch.tensor([1.0, 2.0]), persistent=False)
 
     def forward(self, r: Tensor, t: Tensor) -> Tensor:
-        """Features of each pair of times."""
+        """Features of times r and t [*], [*, 10]."""
         pair = torch.stack([t, t - r], -1)
         angle = (pair.unsqueeze(-1) * self.get_buffer("frequency").to(pair)).flatten(-2)
         return torch.cat([pair, angle.sin(), angle.cos()], -1)
 
     def jvp(self, r: Dual, t: Dual) -> Dual:
-        """Features of times that move."""
-        pair = joined([t.unsqueezed(), (t - r).unsqueezed()])
-        angle = waves(pair, self.get_buffer("frequency").to(pair.primal))
-        return joined([pair, sine(angle), cosine(angle)])
+        """Features and their derivative."""
+        pair = concat([t.unsqueeze(), (t - r).unsqueeze()])
+        angle = phases(pair, self.get_buffer("frequency").to(pair.primal))
+        return concat([pair, sine(angle), cosine(angle)])
 
 
 class ModulatedBlock(nn.Module):
-    """A residual two-layer network whose scale, shift and gate are given (adaLN).
+    """A residual two-layer network with scale, shift and gate from its conditions (adaLN).
 
     Source: Peebles, Xie, Scalable Diffusion Models with Transformers, 2023, section 3.2.
     """
@@ -53,16 +55,18 @@ class ModulatedBlock(nn.Module):
         return torch.addcmul(x, gate, self.down(nn.functional.silu(self.up(inner))))
 
     def jvp(self, x: Dual, modulation: Dual) -> Dual:
-        """Tokens [*, H] that move, under a modulation [*, 3 H] that does."""
+        """The output and its derivative, for tokens [*, H] and modulation [*, 3 H]."""
         scale, shift, gate = modulation.chunk(3)
         inner = rms_norm(self.norm, x) * (scale + torch.ones_like(scale.primal[..., :1])) + shift
         return x + gate * linear(self.down, silu(linear(self.up, inner)))
 
 
 class AgentMixing(nn.Module):
-    """Attention among the agents of a scene, written out so that it can be differentiated forward.
+    """Self-attention among the agents of a scene, without fused kernels, for `torch.func.jvp`.
 
-    A learned null agent stands beside them, so a scene of masked agents is well defined.
+    Agents also attend to a learned null token, so that a scene of masked agents is well defined.
+
+    Source: Vaswani et al., Attention Is All You Need, 2017, eq. 1.
     """
 
     def __init__(self, width: int, heads: int = 4) -> None:
@@ -93,7 +97,7 @@ class AgentMixing(nn.Module):
 
 
 def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """A layer of given weights [N, H] and bias [N], not trained; it draws no random numbers."""
+    """A frozen linear layer of weights [N, H] and bias [N]; it draws no random numbers."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     layer.weight, layer.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
     return layer

@@ -1,4 +1,4 @@
-"""What earlier tracks at the same place tell an agent: attention over remembered paths."""
+"""Attention of an agent to earlier tracks through its present position."""
 
 import torch
 from torch import Tensor, nn
@@ -7,18 +7,18 @@ from trajflow.errors import ConfigError
 
 
 class MemoryAttention(nn.Module):
-    """An agent attends to paths of others who were where it is now.
+    """Multi-head attention of an agent to paths of others who were at its position earlier.
 
-    The paths come in the agent's own frame, so moving or turning the scene changes nothing, nor
-    does their order. A learned token stands for "none of these". What comes out is added to a
-    context; it is exactly zero for an agent without a single path, and zero for all before the
-    first update.
+    The paths are in the agent's own frame, so the result is invariant to translation and rotation
+    of the scene, and to the order of the paths. A learned token lets an agent attend to none of
+    them. The result is added to a context. It is exactly zero for an agent without paths, and for
+    all agents before the first update.
 
     Args:
         width: Length H of a context, a multiple of heads.
         steps: Steps W of a path.
         dims: Coordinates D.
-        hidden: Width of the network that reads a path.
+        hidden: Width of the network that embeds a path.
         heads: Attention heads.
     """
 
@@ -48,36 +48,37 @@ class MemoryAttention(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, context: Tensor, path: Tensor, age: Tensor) -> Tensor:
-        """What the paths add to contexts, [*, H].
+        """The change of the contexts, [*, H].
 
         Args:
             context: Contexts of the agents, [*, H].
             path: Paths in each agent's frame, in lengths of order one, [*, K, W, D]; not finite
                 where unknown.
-            age: Steps since each path was walked, [*, K].
+            age: Steps since each path passed the position, [*, K].
         """
-        seen = (path - path).sum(-1) == 0
+        seen = (path - path).sum(-1) == 0  # NaN and infinity minus themselves are NaN
         visible = seen.any(-1)
         point = torch.where(seen[..., None], path, 0)
         both = seen[..., 1:] & seen[..., :-1]
-        moved = torch.where(both[..., None], point.diff(dim=-2), 0)
-        moved = nn.functional.pad(moved, (0, 0, 1, 0))
-        # Paths are some ten lengths long; in this unit numbers are of order one.
-        parts = (point / 8, moved, seen[..., None].to(point))
-        late = torch.where(visible, age, 0).clamp_min(0).log1p() / 4
-        read = self.read(torch.cat((torch.cat(parts, -1).flatten(-2), late[..., None]), -1))
+        displacement = torch.where(both[..., None], point.diff(dim=-2), 0)
+        displacement = nn.functional.pad(displacement, (0, 0, 1, 0))
+        # Paths are about ten lengths long: the divisors make all inputs of order one.
+        parts = (point / 8, displacement, seen[..., None].to(point))
+        age = torch.where(visible, age, 0).clamp_min(0).log1p() / 4
+        embedded = self.read(torch.cat((torch.cat(parts, -1).flatten(-2), age[..., None]), -1))
 
         normed = self.norm(context)
-        pairs = torch.cat((self.nobody.expand(*read.shape[:-2], 1, -1), self.key_value(read)), -2)
-        key, value = (self._heads(one) for one in pairs.chunk(2, -1))
+        nobody = self.nobody.expand(*embedded.shape[:-2], 1, -1)
+        pairs = torch.cat((nobody, self.key_value(embedded)), -2)
+        key, value = (self._heads(x) for x in pairs.chunk(2, -1))
         query = self._heads(self.query(normed)[..., None, :])
         score = (query @ key.mT).squeeze(-2) / query.shape[-1] ** 0.5
         allowed = torch.cat((torch.ones_like(visible[..., :1]), visible), -1)
         weight = score.masked_fill(~allowed[..., None, :], float("-inf")).softmax(-1)
         mixed = (weight[..., None, :] @ value).squeeze(-2).flatten(-2)
-        added = self.merge(torch.cat((normed, mixed), -1))
-        return torch.where(visible.any(-1, keepdim=True), added, 0)
+        change = self.merge(torch.cat((normed, mixed), -1))
+        return torch.where(visible.any(-1, keepdim=True), change, 0)
 
     def _heads(self, x: Tensor) -> Tensor:
-        """Each head's share of vectors, [*, heads, N, ...], from [*, N, ...]."""
+        """Vectors [*, N, H] split into heads, [*, heads, N, H / heads]."""
         return torch.unflatten(x, -1, (self.heads, -1)).transpose(-2, -3)

@@ -1,4 +1,4 @@
-"""What the agents of a scene mean for each other, seen by each in its own frame."""
+"""Attention of agents to their neighbors, each in its own frame."""
 
 import copy
 from dataclasses import dataclass
@@ -13,51 +13,65 @@ from trajflow.nn.layers import linear_of
 
 @dataclass(frozen=True)
 class NeighborIndex:
-    """Whom some agents of each scene look at.
+    """The nearest neighbors of some agents of each scene.
 
     Attributes:
-        rows: Places of N agents in their scenes, [B, N]; those after the wanted ones only fill.
-        wanted: Whether their context is wanted, [B, N].
-        neighbors: Places of the nearest neighbors of each, [B, N, ...].
-        neighbor_mask: Whether these count, [B, N, ...].
+        rows: Indices of N agents in their scenes, [B, N], padded at the end.
+        row_mask: False where `rows` is padding, [B, N].
+        neighbors: Indices of their K nearest neighbors, [B, N, K].
+        neighbor_mask: False where `neighbors` is padding or beyond the radius, [B, N, K].
     """
 
     rows: Tensor
-    wanted: Tensor
+    row_mask: Tensor
     neighbors: Tensor
     neighbor_mask: Tensor
 
     def needed(self, present: Tensor) -> Tensor:
-        """Those wanted and whom they look at, among agents [B, A]: nobody else matters."""
+        """The agents of the index and their neighbors, [B, A]; the result needs no others."""
         counts = present.new_zeros(present.shape, dtype=torch.int)
-        counts = counts.scatter_add(1, self.rows, self.wanted.int())
-        valid = self.neighbor_mask & self.wanted[..., None]
+        counts = counts.scatter_add(1, self.rows, self.row_mask.int())
+        valid = self.neighbor_mask & self.row_mask[..., None]
         return counts.scatter_add(1, self.neighbors.flatten(1), valid.flatten(1).int()) > 0
 
     def spread(self, mixed: Tensor, own: Tensor) -> Tensor:
-        """Contexts [B, A, H]: what the wanted agents made of theirs, `own` of all others."""
-        chosen = mixed.where(self.wanted[..., None], at(own, self.rows))
-        return own.scatter(1, self.rows[..., None].expand_as(mixed), chosen)
+        """Contexts [B, A, H]: `mixed` [B, N, H] for agents of the index, `own` for all others."""
+        rows = mixed.where(self.row_mask[..., None], at(own, self.rows))
+        return own.scatter(1, self.rows[..., None].expand_as(mixed), rows)
 
 
 class SocialAttention(nn.Module):
-    """Each agent attends to its nearest neighbors, placed in the agent's own frame.
+    """Each agent attends to its nearest neighbors, in the agent's own frame.
 
-    Moving or turning the scene changes nothing, nor does the order of the agents. A learned
-    memory stands for "nobody", so an agent alone is well defined. A small network over pairs
-    describes place, motion and closest approach of a neighbor; it enters the weights beside
-    the keys and the result beside the values. Only the nearest neighbors are looked at, so
-    the cost of a pair is paid per agent, not per square of agents.
+    softmax_j((q_i . k_j + g_i . p_ij) / sqrt(d)) weighs the values [v_j, p_ij], where p_ij is the
+    output of a small network over the position, motion and closest approach of neighbor j in the
+    frame of agent i, and q, g, k, v are linear in the contexts of i and j. So the result is
+    invariant to translation and rotation of the scene, and to the order of the agents. One key and
+    value are learned, "nobody", so that an agent alone is well defined. The cost grows with the
+    number of agents, not with its square.
 
-    Lengths should be of order one (metres, or pixels after a scale).
+    Lengths should be of order one (metres, or pixels after scaling).
+
+    Source: Vaswani et al., Attention Is All You Need, 2017, eq. 1; the pair terms as the edge
+    features of Shaw, Uszkoreit, Vaswani, Self-Attention with Relative Position Representations,
+    2018, eqs. 3 and 4.
 
     Args:
         width: Length H of a context, a multiple of heads.
         heads: Attention heads.
-        limit: How many neighbors an agent attends to, the nearest.
-        radius: Distance beyond which nobody is attended to; None: no such bound.
+        limit: Number of nearest neighbors K that an agent attends to.
+        radius: Largest distance of a neighbor; None: unlimited.
         pairs: Width of the network over pairs.
-        dims: Coordinates D, 2 or 3; heading turns the first two.
+        dims: Coordinates D, 2 or 3; headings are in the first two.
+
+    Example:
+        >>> import torch
+        >>> from trajflow.nn.social_attention import SocialAttention
+        >>> social, context = SocialAttention(width=16), torch.randn(1, 5, 16)
+        >>> origin, velocity = torch.randn(2, 1, 5, 2)
+        >>> present = torch.ones(1, 5, dtype=torch.bool)
+        >>> social(context, origin, torch.zeros(1, 5), velocity, present).shape
+        torch.Size([1, 5, 16])
     """
 
     def __init__(
@@ -98,18 +112,17 @@ class SocialAttention(nn.Module):
         present: Tensor,
         target: Tensor | None = None,
     ) -> Tensor:
-        """Contexts that know of the neighbors, [B, A, H]; zero for an absent agent.
+        """Contexts with information on neighbors, [B, A, H]; zero for an absent agent.
 
         Args:
-            context: What each agent's own past gave, [B, A, H].
+            context: Encodings of each agent's own past, [B, A, H].
             origin: Present positions in the world, [B, A, D].
-            heading: Direction of each agent's own x axis in the world, an angle [B, A] in
-                radians or unit vectors [B, A, ...] of two coordinates.
+            heading: Direction of each agent's x axis in the world, an angle [B, A] in radians or
+                unit vectors [B, A, ...] of two coordinates.
             velocity: Displacement per step in the world, [B, A, D].
-            present: Whether the agent is visible now, [B, A]; what an absent one holds does
-                not matter.
-            target: Agents whose context is wanted, [B, A]; the others keep theirs. All by
-                default.
+            present: Whether the agent is observed now, [B, A]; other values of an absent agent are
+                ignored.
+            target: Agents to compute, [B, A]; the others keep their encodings. None: all.
         """
         own, place, heading, motion = (
             x.where(present.view(*present.shape, *[1] * (x.dim() - 2)), 0)
@@ -122,43 +135,43 @@ class SocialAttention(nn.Module):
     def neighbor_index(
         self, place: Tensor, present: Tensor, target: Tensor | None = None
     ) -> NeighborIndex:
-        """Whom agents look at, the targets first.
+        """The nearest neighbors of the targets.
 
         Args:
             place: Present positions in the world, [B, A, D].
-            present: Whether the agent is visible now, [B, A]; only such agents are neighbors.
-            target: Agents who look around, [B, A], visible now or not; None: all who are visible.
+            present: Whether the agent is observed now, [B, A]; only such agents are neighbors.
+            target: Agents that attend to neighbors, [B, A]; None: all that are present.
         """
         if target is None:
             rows = torch.arange(present.shape[1], device=present.device).expand(present.shape)
             return self.index_of_rows(place, present, rows, present)
         most = max(target.sum(1).tolist(), default=0)
-        sure, rows = target.int().sort(dim=1, descending=True, stable=True)
-        return self.index_of_rows(place, present, rows[:, :most], sure[:, :most] > 0)
+        mask, rows = target.int().sort(dim=1, descending=True, stable=True)
+        return self.index_of_rows(place, present, rows[:, :most], mask[:, :most] > 0)
 
     def index_of_rows(
-        self, place: Tensor, present: Tensor, rows: Tensor, wanted: Tensor
+        self, place: Tensor, present: Tensor, rows: Tensor, row_mask: Tensor
     ) -> NeighborIndex:
-        """Whom the agents `rows` [B, N] look at, of which `wanted` [B, N] count."""
+        """The nearest neighbors of the agents `rows` [B, N]; `row_mask` [B, N] marks padding."""
         agents = torch.arange(present.shape[1], device=rows.device)
         delta = place[:, None] - at(place, rows)[:, :, None]
         distance = delta.detach().norm(dim=-1)
-        barred = (agents == rows[..., None]) | ~present[:, None]
-        distance = distance.masked_fill(barred, float("inf"))
+        excluded = (agents == rows[..., None]) | ~present[:, None]
+        distance = distance.masked_fill(excluded, float("inf"))
         count = torch.sym_min(self.limit, agents.shape[0])  # type: ignore[no-untyped-call]
         distance, neighbors = distance.topk(count, largest=False)
         valid = distance < float("inf")
-        return NeighborIndex(rows, wanted, neighbors, valid & (distance <= self.radius))
+        return NeighborIndex(rows, row_mask, neighbors, valid & (distance <= self.radius))
 
     def at(
         self, context: Tensor, place: Tensor, axis: Tensor, motion: Tensor, index: NeighborIndex
     ) -> Tensor:
-        """The new contexts of the agents that look around alone, [B, N, H].
+        """The new contexts of the agents of an index, [B, N, H].
 
         Args:
-            context: What each agent's own past gave, [B, A, H]; finite also for an absent one.
+            context: Encodings of each agent's own past, [B, A, H]; finite also where absent.
             place: Present positions in the world, [B, A, D].
-            axis: Each agent's own x axis, unit vectors [B, A, ...] of two coordinates.
+            axis: Each agent's x axis, unit vectors [B, A, ...] of two coordinates.
             motion: Displacement per step in the world, [B, A, D].
             index: From `neighbor_index`.
         """
@@ -171,32 +184,33 @@ class SocialAttention(nn.Module):
         attending = self.norm1(own_rows)
         query, place = _heads(self.heads, self.query(attending)), self.place(attending)
         place = torch.unflatten(place, -1, (self.heads, -1))
-        # Nobody stands first among those who are attended to.
+        # "Nobody" has slot 0, so neighbor j has slot j + 1.
         nobody = self.nobody.expand(own.shape[0], 1, -1)
         key, value = torch.cat((nobody, self.memory(normed)), 1).chunk(2, -1)
-        fit = (place @ pair.mT).masked_fill(~index.neighbor_mask.unsqueeze(2), float("-inf"))
-        fit = pad(fit, (1, 0))
-        slots = pad(index.neighbors + 1, (1, 0)).unsqueeze(2).expand_as(fit)
+        pair_score = (place @ pair.mT).masked_fill(~index.neighbor_mask.unsqueeze(2), float("-inf"))
+        pair_score = pad(pair_score, (1, 0))
+        slots = pad(index.neighbors + 1, (1, 0)).unsqueeze(2).expand_as(pair_score)
         score = (query @ _heads(self.heads, key).mT).transpose(1, 2)
         scale = (query.shape[-1] + place.shape[-1]) ** -0.5
-        weight = ((score.gather(-1, slots) + fit) * scale).softmax(-1)
-        spread = torch.zeros_like(score, dtype=weight.dtype).scatter(-1, slots, weight)
-        mixed = (spread.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
+        weight = ((score.gather(-1, slots) + pair_score) * scale).softmax(-1)
+        # As a matrix over all agents, so that the values need no gathering per neighbor.
+        dense = torch.zeros_like(score, dtype=weight.dtype).scatter(-1, slots, weight)
+        mixed = (dense.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
         placed = weight[..., 1:] @ pair
         state = own_rows + self.merge(torch.cat((mixed.flatten(2), placed.flatten(2)), -1))
         out: Tensor = state + self.feed(self.norm2(state))
         return out
 
     def folded(self) -> "FoldedSocialAttention":
-        """The same attention of the first agents of each scene in fewer operations."""
+        """The attention of the first agents of each scene with fewer operations, for inference."""
         return FoldedSocialAttention(self)
 
 
 class FoldedSocialAttention(nn.Module):
     """The `SocialAttention` of the first K agents of each scene, for inference.
 
-    Query, place and the fit of the "nobody" key are one product, whose weights hold the scale;
-    the "nobody" value is one more row of `merge`.
+    Query, place and the score of the "nobody" key are one product, whose weights include the scale;
+    the "nobody" value becomes further columns of `merge`.
     """
 
     def __init__(self, social: SocialAttention) -> None:
@@ -210,16 +224,16 @@ class FoldedSocialAttention(nn.Module):
         scale = ((width + shared) / self.heads) ** -0.5
         key, value = torch.unflatten(social.nobody[0, 0], 0, (2, self.heads, -1))
         per_head = torch.unflatten(social.query.weight, 0, (self.heads, -1))
-        fit = torch.einsum("hdw,hd->hw", per_head, key)
-        fit_bias = (torch.unflatten(social.query.bias, 0, (self.heads, -1)) * key).sum(-1)
+        nobody_weight = torch.einsum("hdw,hd->hw", per_head, key)
+        nobody_bias = (torch.unflatten(social.query.bias, 0, (self.heads, -1)) * key).sum(-1)
         self.attend = linear_of(
-            scale * torch.cat((social.query.weight, social.place.weight, fit)),
-            scale * torch.cat((social.query.bias, social.place.bias, fit_bias)),
+            scale * torch.cat((social.query.weight, social.place.weight, nobody_weight)),
+            scale * torch.cat((social.query.bias, social.place.bias, nobody_bias)),
         )
         mixed = torch.unflatten(social.merge.weight[:, :width], 1, (self.heads, -1))
         nobody = torch.einsum("whd,hd->wh", mixed, value)
         self.merge = linear_of(torch.cat((social.merge.weight, nobody), 1), social.merge.bias)
-        # Axes enter less the agent's own, which is (1, 0) in its own frame.
+        # `_geometry` here gives axes minus the agent's own, which is (1, 0) in its own frame.
         first = self.pair[0]
         assert isinstance(first, nn.Linear)
         axis = (first.in_features - 6) // 2 * 2
@@ -235,15 +249,15 @@ class FoldedSocialAttention(nn.Module):
         here: Tensor,
         count: int,
     ) -> Tensor:
-        """Contexts of the first K agents that know of their neighbors, [B, K, H].
+        """Contexts of the first K agents with information on neighbors, [B, K, H].
 
         Args:
-            own: What each agent's own past gave, [B, A, H]; finite also for an absent one.
+            own: Encodings of each agent's own past, [B, A, H]; finite also where absent.
             place: Present positions in the world, [B, A, D].
-            axis: Each agent's own x axis, unit vectors [B, A, ...] of two coordinates.
+            axis: Each agent's x axis, unit vectors [B, A, ...] of two coordinates.
             motion: Displacement per step in the world, [B, A, D].
-            rotation: Matrices [B, K, D, D] that turn rows into the frames of the first K.
-            here: Whether the agent is visible now, [B, A].
+            rotation: Matrices [B, K, D, D] that rotate row vectors into the frames of the first K.
+            here: Whether the agent is observed now, [B, A].
             count: K.
         """
         neighbors, valid = self._nearest(place, here, count)
@@ -258,26 +272,26 @@ class FoldedSocialAttention(nn.Module):
         )
         score = (query.transpose(1, 2) @ _heads(self.heads, key).mT).transpose(1, 2)
         slots = neighbors.unsqueeze(2).expand(-1, -1, self.heads, -1)
-        fit = score.gather(-1, slots) + shared @ pair.mT
-        fit = fit.masked_fill(~valid.unsqueeze(2), float("-inf"))
-        weight = torch.cat((nobody, fit), -1).softmax(-1)
-        none, weight = weight[..., :1], weight[..., 1:]
-        # Added, since empty slots share a place with the first agent.
-        spread = torch.zeros_like(score).scatter_add(-1, slots, weight)
-        mixed = (spread.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
-        read = zip((mixed, weight @ pair, none), self.sizes, strict=True)
-        parts = torch.cat([part.reshape(-1, size) for part, size in read], -1)
+        pair_score = score.gather(-1, slots) + shared @ pair.mT
+        pair_score = pair_score.masked_fill(~valid.unsqueeze(2), float("-inf"))
+        weight = torch.cat((nobody, pair_score), -1).softmax(-1)
+        nobody, weight = weight[..., :1], weight[..., 1:]
+        # Add, because empty slots have the index of the first agent.
+        dense = torch.zeros_like(score).scatter_add(-1, slots, weight)
+        mixed = (dense.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
+        sized = zip((mixed, weight @ pair, nobody), self.sizes, strict=True)
+        parts = torch.cat([part.reshape(-1, size) for part, size in sized], -1)
         state = own[:, :count].reshape(-1, width) + self.merge(parts)
         out: Tensor = state + self.feed(self.norm2(state))
         return out.reshape(scenes, count, width)
 
     def _nearest(self, place: Tensor, here: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The nearest neighbors of the first K agents, and whether they count, [B, K, N]."""
+        """The nearest neighbors of the first K agents, and their mask, [B, K, N]."""
         agents = torch.arange(place.shape[1], device=place.device)
         other = agents != agents[:count, None]
         distance = (place[:, None] - place[:, :count, None]).norm(dim=-1)
         distance = distance.where(here[:, None] & other, float("inf"))
-        # Slots that stay empty in a small scene keep the number of neighbors fixed.
+        # Empty slots keep the number of neighbors fixed in a small scene.
         empty = distance.new_full((self.limit,), float("inf")).expand(*distance.shape[:2], -1)
         distance, neighbors = torch.cat((distance, empty), -1).topk(self.limit, largest=False)
         valid = distance < float("inf") if self.radius == float("inf") else distance <= self.radius
@@ -286,50 +300,50 @@ class FoldedSocialAttention(nn.Module):
     def _geometry(
         self, place: Tensor, axis: Tensor, motion: Tensor, rotation: Tensor, neighbors: Tensor
     ) -> Tensor:
-        """As the function of this name; here axes are less the agent's own, [B, K, N, ...]."""
+        """As the function `_geometry`, with axes minus the agent's own, [B, K, N, ...]."""
         dims, shape = place.shape[-1], neighbors.shape
         kinematics = torch.cat((place, motion, pad(axis, (0, dims - 2))), -1)
         delta = at(kinematics, neighbors) - kinematics[:, : shape[1], None]
         turned = delta.reshape(*shape[:2], -1, dims) @ rotation
         delta, motion, axis = torch.split(turned.reshape(-1, 3 * dims), dims, -1)
-        return torch.unflatten(_described(delta, motion, axis[..., :2]), 0, shape)
+        return torch.unflatten(_pair_features(delta, motion, axis[..., :2]), 0, shape)
 
 
 def _geometry(
     place: Tensor, axis: Tensor, velocity: Tensor, rows: Tensor, neighbors: Tensor
 ) -> Tensor:
-    """Where a neighbor is, how it moves and how close it will come, [B, N, ...].
-
-    Far positions are drawn in logarithmically: direction matters out there, metres do not.
-    The closest approach is that of two straight lines.
-    """
+    """Position, motion and closest approach of each neighbor in the agent's frame, [B, N, ...]."""
     dims = place.shape[-1]
     kinematics = torch.cat((place, velocity, axis), -1)
     own_rows = at(kinematics, rows).unsqueeze(2)
     delta = at(kinematics, neighbors) - pad(own_rows[..., : 2 * dims], (0, 2))
     vectors = torch.unflatten(pad(delta, (0, dims - 2)), -1, (3, dims))
     turned = _turn(vectors, own_rows[..., None, 2 * dims :])
-    return _described(turned[..., 0, :], turned[..., 1, :], turned[..., 2, :2])
+    return _pair_features(turned[..., 0, :], turned[..., 1, :], turned[..., 2, :2])
 
 
-def _described(delta: Tensor, motion: Tensor, axis: Tensor) -> Tensor:
-    """Numbers that a network reads of a neighbor's place, motion and axis, [*, ...]."""
+def _pair_features(delta: Tensor, motion: Tensor, axis: Tensor) -> Tensor:
+    """Features of neighbors from their relative position, motion and axis, [*, ...].
+
+    Distances are logarithmic, since far away only the direction matters. At constant velocities the
+    closest approach is at time max(0, -delta . motion / |motion|^2).
+    """
     distance = delta.norm(dim=-1, keepdim=True)
-    soft = distance.log1p()
-    drawn = delta * (soft / distance.clamp(min=1e-6))
-    wait = (-(delta * motion).sum(-1, True) / (motion.square().sum(-1, True) + 1e-4)).clamp(min=0)
-    closest = (delta + wait * motion).norm(dim=-1, keepdim=True)
-    close = 1 / (1 + torch.cat((distance, wait, closest), -1))
-    return torch.cat((drawn, motion, axis, soft, close), -1)
+    log_distance = distance.log1p()
+    position = delta * (log_distance / distance.clamp(min=1e-6))
+    time = (-(delta * motion).sum(-1, True) / (motion.square().sum(-1, True) + 1e-4)).clamp(min=0)
+    closest = (delta + time * motion).norm(dim=-1, keepdim=True)
+    close = 1 / (1 + torch.cat((distance, time, closest), -1))
+    return torch.cat((position, motion, axis, log_distance, close), -1)
 
 
 def _heads(heads: int, x: Tensor) -> Tensor:
-    """Each head's share of a vector, [B, heads, N, ...], from [B, N, ...]."""
+    """Vectors [B, N, H] split into heads, [B, heads, N, H / heads]."""
     return torch.unflatten(x, -1, (heads, -1)).transpose(1, 2)
 
 
 def at(x: Tensor, agents: Tensor) -> Tensor:
-    """What belongs to the `agents` [B, ...] of their scenes, of values [B, A, ...]."""
+    """The values [B, A, ...] of the agents with indices [B, ...] in their scenes."""
     scenes, count = x.shape[:2]
     if scenes > 1:
         first = torch.arange(scenes, device=agents.device) * count
@@ -338,7 +352,7 @@ def at(x: Tensor, agents: Tensor) -> Tensor:
 
 
 def _turn(vector: Tensor, axis: Tensor) -> Tensor:
-    """World vectors in the frame whose x axis is given; a third coordinate stays, [..., D]."""
+    """World vectors [..., D] in the frame with this x axis; a third coordinate is unchanged."""
     x, y = vector[..., :1], vector[..., 1:2]
     cos, sin = axis[..., :1], axis[..., 1:2]
     return torch.cat((x * cos + y * sin, y * cos - x * sin, vector[..., 2:]), -1)

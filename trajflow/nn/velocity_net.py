@@ -1,4 +1,4 @@
-"""The network behind u(x, r, t | context): one agent's whole future is one token."""
+"""The network of u(x, r, t | context); the whole future of an agent is one token."""
 
 import copy
 
@@ -12,8 +12,18 @@ from trajflow.nn.layers import AgentMixing, ModulatedBlock, TimeFeatures, linear
 class VelocityNet(nn.Module):
     """Residual network from a noisy future to an average velocity.
 
-    What depends on the context is computed once per agent and shared by all its samples: the
-    modulation of a layer is a part from the context plus a part from the times.
+    The modulation (adaLN) of a layer is a linear function of the context plus one of the times. The
+    first is computed once per agent and shared by all its samples.
+
+    Source: Peebles, Xie, Scalable Diffusion Models with Transformers, 2023, section 3.2 (adaLN).
+
+    Example:
+        >>> import torch
+        >>> from trajflow.nn.velocity_net import VelocityNet
+        >>> net, context = VelocityNet(event=24, context=16), torch.randn(3, 16)
+        >>> x, time = torch.randn(20, 3, 24), torch.rand(20, 3)
+        >>> net(x, 0 * time, time, net.modulations(context)).shape
+        torch.Size([20, 3, 24])
     """
 
     def __init__(
@@ -26,7 +36,7 @@ class VelocityNet(nn.Module):
             context: Width of the context.
             width: Width of the token.
             depth: Number of residual blocks.
-            joint: Whether the agents of a scene see each other's noise, so samples agree.
+            joint: Whether the agents of a scene attend to each other while samples are drawn.
         """
         super().__init__()
         self.times = TimeFeatures()
@@ -47,7 +57,7 @@ class VelocityNet(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def modulations(self, context: Tensor) -> list[Tensor]:
-        """What the context [*, H] says to every layer; shared by all samples and times."""
+        """The part of every layer's modulation from a context [*, H], each [*, 3 H]."""
         hidden = self.context_embed(context)
         return [layer(hidden) for layer in self.context_modulation]
 
@@ -66,7 +76,7 @@ class VelocityNet(nn.Module):
             r: Start of the interval, broadcastable to [*].
             t: End of the interval, broadcastable to [*].
             modulations: From `modulations`, broadcastable to [*, 3 H].
-            present: For joint decoding, with agents on the axis before the last, [B, A].
+            present: For a joint model: which agents take part, [B, A]; x is then [*, B, A, N].
         """
         hidden = self.time_embed(self.times(r, t))
         shifts = [
@@ -82,16 +92,16 @@ class VelocityNet(nn.Module):
         return velocity
 
     def folded(self, r: float, t: float) -> "FoldedVelocity":
-        """The same network at fixed times in fewer operations, for inference."""
+        """The network at fixed times r and t, with fewer operations, for inference."""
         return FoldedVelocity(self, r, t)
 
     def jvp(self, x: Dual, r: Dual, t: Dual, modulations: list[Tensor]) -> Dual:
-        """The average velocity and its derivative, for futures drawn of each agent alone.
+        """The average velocity and its derivative; not for a joint model.
 
         Args:
-            x: Noisy futures that move, [*, N] with N = F * D.
-            r: Starts of the intervals, [*].
-            t: Ends of the intervals, [*].
+            x: Noisy futures, [*, N] with N = F * D.
+            r: Start of the intervals, [*].
+            t: End of the intervals, [*].
             modulations: From `modulations`, broadcastable to [*, 3 H].
         """
         hidden = silu(linear(self.time_embed[0], self.times.jvp(r, t)))
@@ -102,24 +112,24 @@ class VelocityNet(nn.Module):
             assert isinstance(block, ModulatedBlock)
             token = block.jvp(token, shift)
         scale, shift, gate = shifts[-1].chunk(3)
-        one = torch.ones_like(scale.primal[..., :1])
-        inner = rms_norm(self.norm, token) * (scale + one) + shift
-        return linear(self.out_proj, inner * (gate + one))
+        ones = torch.ones_like(scale.primal[..., :1])
+        inner = rms_norm(self.norm, token) * (scale + ones) + shift
+        return linear(self.out_proj, inner * (gate + ones))
 
 
 class FoldedVelocity(nn.Module):
-    """A `VelocityNet` at fixed times, for inference: what the times say is part of its biases.
+    """A `VelocityNet` at fixed times, for inference: the times are folded into its biases.
 
-    The modulations of all layers are one product, and tokens are rows of a matrix wherever they
-    are multiplied, which runs fastest.
+    The modulations of all layers are one matrix product, and tokens are rows of a matrix in every
+    product, which is fastest.
 
     Attributes:
-        in_proj: Numbers of an event to a token; a caller may put a linear map before it.
-        out_proj: Token to a velocity; a caller may put a linear map after it.
+        in_proj: Event to token; a caller may fold a linear map into it.
+        out_proj: Token to velocity; a caller may fold a linear map into it.
     """
 
     def __init__(self, net: VelocityNet, r: float, t: float) -> None:
-        """Fold a network that draws each agent alone.
+        """Fold a network that is not joint.
 
         Args:
             net: The network; it is copied.
@@ -140,14 +150,14 @@ class FoldedVelocity(nn.Module):
         weights = [value for name, value in layers.items() if name.endswith("weight")]
         biases = [value for name, value in layers.items() if name.endswith("bias")]
         shift = torch.stack(biases) + torch.stack([layer(hidden) for layer in net.time_modulation])
-        # Scales are added to one, and so is the last gate.
+        # 1 + scale and, in the last layer, 1 + gate.
         width = net.in_proj.out_features
         shift[:, :width] += 1
         shift[-1, 2 * width :] += 1
         self.modulation = linear_of(torch.cat(weights), shift.flatten())
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """What `out_proj` makes of rows [S * N, ...], the N agents in turn, of context [N, H]."""
+        """Output of `out_proj` for rows [S * N, ...], N agents per sample, and contexts [N, H]."""
         parts = self.modulation(self.context_embed(context)).chunk(3 * len(self.blocks) + 3, -1)
         token = self.in_proj(x)
         width, rows = token.shape[-1], (-1, context.shape[0])
@@ -165,7 +175,7 @@ class FoldedVelocity(nn.Module):
 
 
 def _rms_norm(x: Tensor, norm: nn.Module) -> Tensor:
-    """`nn.RMSNorm` without weights, written as ONNX Runtime recognises it and makes one kernel."""
+    """`nn.RMSNorm` without weights, in the form that ONNX Runtime fuses into one kernel."""
     assert isinstance(norm, nn.RMSNorm)
     eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
     return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * x.new_ones(x.shape[-1])
