@@ -35,6 +35,7 @@ SHOWN_LEVELS = slice(1, None, 2)
 
 
 def fit(
+    context: typer.Context,
     run: RunPath,
     data: DataPath,
     what: Annotated[
@@ -120,19 +121,7 @@ def fit(
     for name in parts:
         if name not in PARTS:
             raise ConfigError(did_you_mean("part of a run", name, PARTS))
-    _refuse_unused(
-        parts,
-        split=split,
-        check=check,
-        out=out,
-        samples=samples,
-        steps=steps,
-        windows=windows,
-        without=without,
-        count=count,
-        set=set_,
-        seed=seed,
-    )
+    _refuse_unused(parts, context.params)
     if out is not None:
         from trajflow.plotting import check_suffix, draw_reliability, save
 
@@ -183,9 +172,9 @@ def fit(
         say_json(report if len(parts) > 1 else report[parts[0]])
 
 
-def _refuse_unused(parts: list[str], **options: object) -> None:
-    for name, value in options.items():
-        allowed = PARTS_OF_OPTION[name]
+def _refuse_unused(parts: list[str], options: Mapping[str, object]) -> None:
+    for name, allowed in PARTS_OF_OPTION.items():
+        value = options["set_" if name == "set" else name]
         if value and not set(allowed) & set(parts):
             raise ConfigError(
                 f"--{name} is for {' and '.join(allowed)}, not for {' and '.join(parts)}; "

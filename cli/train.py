@@ -184,20 +184,7 @@ def train(
     fitted; see `trajflow fit`.
     """
     began = time.monotonic()
-    options = {
-        "epochs": epochs,
-        "updates": updates,
-        "batch-size": batch_size,
-        "lr": lr,
-        "history": history,
-        "horizon": horizon,
-        "split": split,
-        "encoder": encoder,
-        "preset": preset,
-        "seed": seed,
-        "time-limit": time_limit,
-        "select-by": select_by,
-    }
+    options = {name: context.params[name.replace("-", "_")] for name in ALIASES}
     options = {name: value for name, value in options.items() if value is not None}
     words = [*(set_ or ()), *([] if race or resume else ["train.race=false"])]
     settings = [*words, *_words_of_options(options, words)]
@@ -305,8 +292,8 @@ def _show_plan(data: Path, config: "Config", device: str, init: Path | None, as_
     if as_json:
         say_json(plan)
         return
-    names = ("updates", "epochs", "weights", "device")
-    names += ("seconds_per_update", "seconds_per_validation")
+    names = ["updates", "epochs", "weights", "device"]
+    names += ["seconds_per_update", "seconds_per_validation"]
     summary = {name.replace("_", " "): plan[name] for name in names}
     say("\n".join(plan["lines"]))
     say(pairs(summary | {"estimated time": span(plan["seconds"]), "written": "nothing"}))

@@ -1,7 +1,7 @@
 """Random changes of whole scenes under which a forecast stays valid."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -54,19 +54,11 @@ class Augmentation:
             displacement_scale: Unit of `train.position_noise`, in the unit of the tracks.
             types: Whether the model reads agent types.
         """
-        train = config.train
-        return cls(
-            mirror=train.mirror,
-            scale_jitter=train.scale_jitter,
-            time_stretch=train.time_stretch,
-            time_stretch_share=1.0 if config.model.condition_on_dt else 0.5,
-            reverse_prob=train.reverse_prob,
-            agent_dropout=train.agent_dropout,
-            history_dropout=train.history_dropout,
-            position_noise=train.position_noise * displacement_scale,
-            memory_dropout=train.memory_dropout,
-            type_dropout=train.type_dropout if types else 0.0,
-        )
+        names = {field.name for field in fields(cls)}
+        values = {name: value for name, value in config.train if name in names}
+        values["position_noise"] *= displacement_scale
+        values["type_dropout"] *= types
+        return cls(**values, time_stretch_share=1.0 if config.model.condition_on_dt else 0.5)
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> tuple[Batch, Floats]:
         """A changed batch, and seconds per step of each scene over what they were, [B]."""

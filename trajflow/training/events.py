@@ -10,13 +10,7 @@ from trajflow.runs import RunFolder
 
 @dataclass(frozen=True)
 class Event:
-    """Base of all events.
-
-    Attributes:
-        kind: Name of the event in events.jsonl.
-        step: Updates made.
-        seconds: Duration of the training so far.
-    """
+    """An event after `step` updates and `seconds` of training; `kind` is its name in the file."""
 
     kind: ClassVar[str]
     step: int
@@ -44,12 +38,7 @@ class Started(Event):
 class Step(Event):
     """Progress, about once a second.
 
-    Attributes:
-        epoch: Epochs done.
-        loss: Mean loss since the last `Step`.
-        weight: lambda of the objective.
-        lr: Learning rate.
-        eta: Seconds until the last update.
+    `loss` is the mean since the last `Step`, `weight` is lambda, `eta` the seconds that remain.
     """
 
     kind = "step"
@@ -64,10 +53,7 @@ class Step(Event):
 class Evaluated(Event):
     """The averaged weights were scored on the validation split.
 
-    Attributes:
-        epoch: Epochs done.
-        metrics: Means over windows; `energy_score_by_recording` is one over recordings.
-        best: Whether these weights are the best so far.
+    `metrics` are means over windows; only `energy_score_by_recording` is one over recordings.
     """
 
     kind = "evaluated"
@@ -78,13 +64,7 @@ class Evaluated(Event):
 
 @dataclass(frozen=True)
 class Returned(Event):
-    """A loss was not finite; the training continues from its last checkpoint.
-
-    Attributes:
-        since: The update that was not finite.
-        loss: Its loss.
-        lr: Learning rate from here on.
-    """
+    """The loss of update `since` was not finite; the training continues from its checkpoint."""
 
     kind = "returned"
     since: int
@@ -94,12 +74,9 @@ class Returned(Event):
 
 @dataclass(frozen=True)
 class TemperatureChosen(Event):
-    """The temperature of the best weights was chosen on the validation split.
+    """The temperature (deviation of the noise) of the best weights was chosen on validation.
 
-    Attributes:
-        temperature: Deviation of the noise.
-        metrics: Validation scores with it.
-        at_bound: Whether the search ended at its bound, so that a better one may lie outside.
+    If `at_bound`, the search ended at its bound and a better one may lie outside.
     """
 
     kind = "temperature"
@@ -110,13 +87,7 @@ class TemperatureChosen(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The training ended.
-
-    Attributes:
-        reason: "done" or "stopped".
-        best_energy_score: Score of the best weights.
-        best_step: Their update.
-    """
+    """The training ended; `reason` is "done" or "stopped"."""
 
     kind = "finished"
     reason: str

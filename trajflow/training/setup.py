@@ -65,26 +65,16 @@ def objective_of(settings: FlowConfig) -> MeanFlowObjective:
 
 def architecture_of(config: Config, dims: int, types: Sequence[str] = ()) -> Architecture:
     """The architecture that the settings describe, for tracks of D coordinates and some types."""
-    model = config.model
+    values = dict(config.model) | {
+        "encoder_options": tuple(sorted(config.model.encoder_options.items())),
+        "types": tuple(types) if config.model.types else (),
+    }
     return Architecture(
         history=config.data.history,
         horizon=config.data.horizon,
         dims=dims,
-        encoder=model.encoder,
-        encoder_options=tuple(sorted(model.encoder_options.items())),
-        social=model.social,
-        joint=model.joint,
-        width=model.width,
-        decoder_width=model.decoder_width,
-        decoder_depth=model.decoder_depth,
-        components=model.components,
         average=preset_of(config.flow).average,
-        speed_floor=model.speed_floor,
-        heading_steps=model.heading_steps,
-        own_speed=model.own_speed,
-        condition_on_dt=model.condition_on_dt,
-        memory=model.memory,
-        types=tuple(types) if model.types else (),
+        **values,
     )
 
 

@@ -21,18 +21,10 @@ from trajflow.models.serialization import pack, unpack
 from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
-from trajflow.training import distributed
+from trajflow.training import distributed, events
 from trajflow.training.augment import Augmentation
 from trajflow.training.checkpoint import Checkpoint, TrainingProgress
-from trajflow.training.events import (
-    Evaluated,
-    Event,
-    Finished,
-    Returned,
-    Started,
-    Step,
-    TemperatureChosen,
-)
+from trajflow.training.events import Event, Finished
 from trajflow.training.microbatches import MicroBatch, split_batch
 from trajflow.training.optimizer import moving_average, weight_groups
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
@@ -90,19 +82,10 @@ class Trainer:
         facts: dict[str, Any],
         device: torch.device,
     ) -> None:
-        """Prepare a training, and lock its folder.
+        """Prepare a training, and lock its folder; see `new_trainer` for the arguments.
 
         A finished run is not changed: `finished` is its last event, and `run` yields that again.
         When several processes train together, each has a trainer; only that of rank 0 writes.
-
-        Args:
-            model: The model; its normalizer is fitted.
-            objective: The loss.
-            config: All settings.
-            data: Source of the batches.
-            folder: The run folder.
-            facts: What a predictor needs to know, stored with the weights: dims, dt, unit.
-            device: Where to train.
 
         Raises:
             RunError: Another process trains in the folder.
@@ -188,12 +171,10 @@ class Trainer:
         Raises:
             RunError: There is no checkpoint, or it is of another network.
         """
-        self._restore(self._read_checkpoint())
+        self._restore()
 
-    def _read_checkpoint(self) -> Checkpoint:
-        return distributed.main_first(lambda: Checkpoint.read(self.folder))
-
-    def _restore(self, saved: Checkpoint) -> None:
+    def _restore(self) -> None:
+        saved = distributed.main_first(lambda: Checkpoint.read(self.folder))
         saved.restore(self.model, self.average, self.optimiser)
         progress, schedule = saved.progress, self.schedule
         self.step, self.best, self.best_step = progress.step, progress.best, progress.best_step
@@ -250,8 +231,8 @@ class Trainer:
         reason = "done" if self._done() else "stopped"
         yield Finished(self.step, self.schedule.seconds(), reason, self.best, self.best_step)
 
-    def _started(self) -> Started:
-        return Started(
+    def _started(self) -> events.Started:
+        return events.Started(
             self.step,
             self.schedule.seconds(),
             self.total,
@@ -303,7 +284,7 @@ class Trainer:
         out_of_time = self.schedule.out_of_time(self.step)
         self._stopping, self.schedule.late = distributed.any_of(self._stop_requested, out_of_time)
 
-    def _go_back(self, error: NotFinite) -> Returned:
+    def _go_back(self, error: NotFinite) -> events.Returned:
         """Continue from the last checkpoint with a lower learning rate, once.
 
         Raises:
@@ -319,10 +300,10 @@ class Trainer:
                 "doctor`"
             ) from None
         seconds = schedule.seconds()
-        self._restore(self._read_checkpoint())
+        self._restore()
         schedule.lr_factor, schedule.seconds_before = LR_FACTOR, seconds
         schedule.start(self.step)
-        return Returned(self.step, seconds, error.step, error.loss, schedule.lr(self.step))
+        return events.Returned(self.step, seconds, error.step, error.loss, schedule.lr(self.step))
 
     def _advance(self, batch: Batch) -> Tensor:
         """Update the weights once; returns the loss."""
@@ -389,8 +370,8 @@ class Trainer:
             )
         return loss
 
-    def _progress(self, losses: list[Tensor], eta: float) -> Step:
-        return Step(
+    def _progress(self, losses: list[Tensor], eta: float) -> events.Step:
+        return events.Step(
             self.step,
             self.schedule.seconds(),
             self.step / self.schedule.updates_per_epoch,
@@ -400,7 +381,7 @@ class Trainer:
             eta,
         )
 
-    def _validate(self) -> Evaluated:
+    def _validate(self) -> events.Evaluated:
         """Score the averaged weights, write them if they are the best so far, and save."""
         settings, schedule, began = self.settings, self.schedule, time.monotonic()
         scores = validate(
@@ -419,7 +400,7 @@ class Trainer:
                 self.folder.write(WEIGHTS, pack(self.averaged, facts))
         self._save()
         epoch = self.step / schedule.updates_per_epoch
-        return Evaluated(self.step, schedule.seconds(), epoch, scores, best)
+        return events.Evaluated(self.step, schedule.seconds(), epoch, scores, best)
 
     def _validation(self) -> Iterator[Batch]:
         return self.data.validation(self.settings.batch_size, self.settings.validation_windows)
@@ -428,7 +409,7 @@ class Trainer:
         """Network evaluations per draw."""
         return self.settings.steps or (1 if self.model.architecture.average else 8)
 
-    def _choose_temperature(self) -> TemperatureChosen:
+    def _choose_temperature(self) -> events.TemperatureChosen:
         """Choose the temperature of the best weights on the validation split, and store it."""
         settings = self.settings
         content = distributed.from_main(lambda: self.folder.read(WEIGHTS, "nothing was validated"))
@@ -444,7 +425,7 @@ class Trainer:
         if distributed.is_main():
             chosen = {"temperature": temperature, "validation": scores}
             self.folder.write(WEIGHTS, pack(model, facts | chosen))
-        return TemperatureChosen(
+        return events.TemperatureChosen(
             self.step, self.schedule.seconds(), temperature, scores, at_bound(temperature)
         )
 
