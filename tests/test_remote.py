@@ -186,7 +186,7 @@ def test_runs_and_pictures_are_written_here_only(
     ):
         code, _, said = trajflow(*words)
         assert code == 2
-        assert "is in an object store; this is written to a local path only" in said
+        assert "is in an object store; give a local path to write to" in said
     assert list(tmp_path.iterdir()) == []
 
 
