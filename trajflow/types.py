@@ -85,8 +85,9 @@ class Batch:
 
     def take(self, rows: Ints) -> Batch:
         """The scenes at some rows, in their order."""
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{name: v if v is None else v[rows] for name, v in values.items()})
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        chosen: dict[str, Any] = {name: v if v is None else v[rows] for name, v in values}
+        return Batch(**chosen)
 
     def placed(self, rows: Floats) -> Floats:
         """Rows [S, N, ...] of the N targets among all agents, [S, B, A, ...]; NaN elsewhere."""
