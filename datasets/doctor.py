@@ -360,12 +360,12 @@ def _travelling(stats: _Statistics) -> Bools:
 
 def _gaps(stats: _Statistics) -> Finding:
     steps, skipped = stats.steps, stats.gaps
-    moved = stats.store.header.counted("moved")
+    moved = stats.store.header.reported_count("moved")
     share = skipped / max(steps, 1)
     message = f"{skipped} of {steps} steps skip a moment ({share:.2%}); windows do not span gaps"
     if moved:
         message += f"; {moved} rows were moved in time to a whole step"
-    read = stats.store.header.counted("rows_read") or stats.store.rows
+    read = stats.store.header.reported_count("rows_read") or stats.store.rows
     conflicts = stats.store.header.quarantined().get("conflict", 0)
     if share > MANY_GAPS and conflicts > MANY_CONFLICTS * read:
         message += f"; {conflicts} rows of an agent at one time are in quarantine: a coarse clock"
@@ -493,7 +493,7 @@ def _windows(stats: _Statistics, length: int) -> Finding:
 
 def _quarantine(store: Store) -> Finding:
     counts = store.header.quarantined()
-    total, read = sum(counts.values()), store.header.counted("rows_read") or store.rows
+    total, read = sum(counts.values()), store.header.reported_count("rows_read") or store.rows
     if not total:
         return Finding("ok", "quarantine", "the import quarantined no row")
     text = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
