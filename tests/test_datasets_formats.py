@@ -287,7 +287,7 @@ def test_other_numbers_without_a_header_are_a_table(columns, imported, trajflow,
     rows.to_csv(tmp_path / "t.csv", header=False, index=False)
     code, _, said = trajflow("data", "import", tmp_path / "t.csv", "-o", tmp_path / "o.zarr")
     assert code == 2
-    assert "no line of names" in said
+    assert "no header line" in said
     words = ("--columns", "frame=1,agent=2,x=3,y=4", "--dt", DT)
     assert imported(tmp_path / "t.csv", *words)[0].rows == AGENTS * ROWS
 
@@ -342,7 +342,7 @@ def test_agents_in_the_first_column_are_no_eth_file(imported, trajflow, tmp_path
     rows.to_csv(tmp_path / "t.txt", sep=" ", header=False, index=False)
     code, _, said = trajflow("data", "import", tmp_path / "t.txt", "-o", tmp_path / "o.zarr")
     assert code == 2
-    assert "no line of names" in said
+    assert "no header line" in said
     words = ("--columns", "agent=1,frame=2,x=3,y=4", "--dt", DT)
     assert imported(tmp_path / "t.txt", *words)[0].rows == AGENTS * ROWS
 
