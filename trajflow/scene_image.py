@@ -57,8 +57,8 @@ class SceneImage:
             rows: Pixels from top to bottom.
 
         Returns:
-            Colours from 0 to 255, [rows, columns, 3], and whether each pixel lies on the image,
-            [rows, columns].
+            Colours from 0 to 255, [..., 3], and whether each pixel lies on the image, [...]; by row
+            and column.
         """
         back = self._from_world @ to_world
         grid = np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5)
