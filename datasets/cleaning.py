@@ -475,7 +475,7 @@ def _divide(
     ends = [*runs[1:], len(away)]
     last, index = ends[0] - 1, 1
     while index < len(runs):
-        back = _return(within_reach, last, runs, index)
+        back = _run_after_glitch(within_reach, last, runs, index)
         if back is None:
             starts[runs[index]] = True
             back = index
@@ -488,7 +488,7 @@ def _divide(
         away |= counts[piece] == 1
 
 
-def _return(
+def _run_after_glitch(
     within_reach: Callable[[int, int], bool], last: int, runs: list[int], index: int
 ) -> int | None:
     """The run, after at most three rows elsewhere, within reach of the last good row."""
