@@ -164,7 +164,7 @@ class Observations:
         return (self._names[track] for track in tracks)
 
     def restore(self, velocity: Floats, track: Ints, numbered: int) -> None:
-        """Replace what was computed from rows that were dropped before a place was saved."""
+        """Set velocities [N, D] and tracks [N], which may depend on rows dropped before a save."""
         self.rows.velocity[: len(self)], self.rows.track[: len(self)] = velocity, track
         self.tracks = {key: int(track[row]) for key, row in self._last.items()}
         self._names = {number: key for key, number in self.tracks.items()}

@@ -160,7 +160,7 @@ def read_pixels(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP")) 
 
 
 def read_matrix(path: Path) -> Floats:
-    """Read a homography [3, 3] from a text of nine numbers, row by row.
+    """Read a homography of pixels [N, 2] from a text of nine numbers, row by row.
 
     Raises:
         ConfigError: There are not nine finite numbers, or the matrix has no inverse.
@@ -176,7 +176,7 @@ def read_matrix(path: Path) -> Floats:
 
 
 def north_up(size: float, origin: tuple[float, float], height: int) -> Floats:
-    """Homography [3, 3] from pixels to the world, for an image with north up.
+    """Homography [3, 3] from pixels [N, 2] to the world, for an image with north up.
 
     Args:
         size: Side of a pixel in the unit of the world.
