@@ -134,8 +134,8 @@ class OutputFolder:
                 return
             self._lock.release()
         raise DataError(
-            f"{self.path} is being written by another process (in {self._partial.name}); "
-            "wait for it or choose another path"
+            f"{self.path} is being written by another process, see {self._partial.name} beside "
+            "it; wait for it or choose another path"
         )
 
     def _refuse(self) -> None:

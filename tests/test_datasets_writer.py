@@ -322,7 +322,9 @@ def test_the_second_of_two_writers_is_refused_and_the_first_goes_on(tmp_path):
     other = start(path, 10_000)
     assert other.stdout.readline() == "open\n"
     try:
-        with pytest.raises(DataError, match=r"being written by another process, see s\.zarr\.partial"):
+        with pytest.raises(
+            DataError, match=r"being written by another process, see s\.zarr\.partial"
+        ):
             write(path, block("mine"))
         assert other.poll() is None
     finally:
