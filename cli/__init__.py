@@ -1,11 +1,11 @@
-"""The command line: reads arguments, calls one library function, prints."""
+"""The command line: each command parses options, calls one library function and prints."""
 
 import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and leave with its exit code; `arguments` default to the shell's."""
+    """Run one command and exit with its code; `arguments` default to those of the shell."""
     try:
         import typer  # noqa: F401
     except ImportError:

@@ -1,4 +1,4 @@
-"""The command tree, and how errors end a command."""
+"""The commands, and the exit codes of their errors."""
 
 import errno
 import importlib
@@ -24,12 +24,12 @@ from trajflow.errors import ConfigError, TrajflowError
 
 INTERRUPTED = 130
 _ELSEWHERE = "choose another place, or change its permissions"
-# Refusals of the disk that any command may meet, with advice.
+# Errors of the disk that any command may meet, with advice.
 DISK_ADVICE = {
     errno.ENOSPC: "what was there before is unchanged; free some space",
     errno.EDQUOT: "what was there before is unchanged; make room within the quota",
     errno.EFBIG: "what was there before is unchanged; raise the limit on the size of files",
-    errno.EIO: "the disk may be failing; look after your copies",
+    errno.EIO: "the disk may be failing; check your backups",
     errno.EMFILE: "raise the limit on open files",
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG), _ELSEWHERE),
 }
@@ -77,7 +77,7 @@ for name in RENAMED:
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run a command. A known error is one line; an unknown one keeps its traceback."""
+    """Run a command. Our errors become one line; other errors keep their traceback."""
     listen()
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -88,7 +88,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.errno not in DISK_ADVICE:
             raise
-        complain("error", f"{_place(error)}{error.strerror}; {DISK_ADVICE[error.errno]}")
+        path = f"{error.filename}: " if error.filename is not None else ""
+        complain("error", f"{path}{error.strerror}; {DISK_ADVICE[error.errno]}")
         raise SystemExit(TrajflowError.exit_code) from None
     except MemoryError as error:
         complain("error", f"out of memory; {error}" if str(error) else "out of memory")
@@ -97,12 +98,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(INTERRUPTED) from None
 
 
-def _place(error: OSError) -> str:
-    return f"{error.filename}: " if error.filename is not None else ""
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from trajflow import __version__
 
         sys.stdout.write(f"trajflow {__version__}\n")
@@ -110,7 +107,7 @@ def _print_version(wanted: bool) -> None:
 
 
 def _load_plugins(names: list[str] | None) -> list[str] | None:
-    """Import modules or Python files that register encoders or readers."""
+    """Import modules or files, which register encoders or readers as they are imported."""
     for name in names or ():
         path = Path(name)
         try:

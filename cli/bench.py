@@ -1,4 +1,4 @@
-"""`trajflow bench`: how long a forecast takes on this machine."""
+"""`trajflow bench`: measures the time of a forecast on this machine."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +7,7 @@ import typer
 
 from trajflow.cli.options import Device, Json, Loud, Samples
 
-HEADS = {
+HEADERS = {
     "model": "model",
     "backend": "backend",
     "precision": "precision",
@@ -38,9 +38,12 @@ def bench(
     ] = "1,64",
     budget: Annotated[
         str | None,
-        typer.Option(metavar="10ms", help="Find what fits this time, and print the Python for it."),
+        typer.Option(
+            metavar="10ms",
+            help="Find the settings that fit this time, and print Python code for them.",
+        ),
     ] = None,
-    neighbors: Annotated[int, typer.Option(min=0, help="Others around them.")] = 60,
+    neighbors: Annotated[int, typer.Option(min=0, help="Neighbors, which are not forecast.")] = 60,
     samples: Samples = 20,
     threads: Annotated[str, typer.Option(metavar="1,2", help="Numbers of threads.")] = "1",
     seconds: Annotated[
@@ -50,9 +53,9 @@ def bench(
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Time forecasts of runs and exported models in turns.
+    """Measure the time of forecasts of runs and exported models, in turns.
 
-    The floor is what the matrix products of a forecast take alone here, one by one, in float32.
+    The floor is the time of a forecast's matrix products alone, one by one, in float32.
     """
     from trajflow.cli.console import ProgressBar
     from trajflow.latency import Model, fit_budget, measure_latency, parse_milliseconds
@@ -83,8 +86,8 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         say_json(rows)
         return
-    keys = [key for key in HEADS if any(key in row for row in rows)]
-    say(table([HEADS[key] for key in keys], [[row.get(key) for key in keys] for row in rows]))
+    keys = [key for key in HEADERS if any(key in row for row in rows)]
+    say(table([HEADERS[key] for key in keys], [[row.get(key) for key in keys] for row in rows]))
 
 
 def _show_budget(
@@ -100,16 +103,16 @@ def _show_budget(
         _show(rows, as_json=False)
         say("\n".join(["", *lines]))
     if best is None:
-        least = min(row["p99_ms"] for row in rows)
+        fastest = min(row["p99_ms"] for row in rows)
         raise TrajflowError(
-            f"nothing fits into {budget}: the fastest needs {least:.3g} ms (99 of 100 calls); "
+            f"nothing fits into {budget}: the fastest needs {fastest:.3g} ms (99 of 100 calls); "
             "allow more time or fewer --agents, or `trajflow export` the run and pass the .onnx "
             "file here too"
         )
 
 
 def _python(row: dict[str, Any], timed: Any) -> list[str]:
-    """Python that forecasts as the row was measured."""
+    """Python code that forecasts with the settings of a row."""
     path = next(m.path for m in timed if m.facts(row["threads"])["model"] == row["model"]) or "RUN"
     call = f"forecast = predictor.predict(past, neighbors, samples={row['samples']})"
     if row["backend"] == "onnx":
@@ -128,5 +131,5 @@ def _counts(text: str, option: str) -> tuple[int, ...]:
     except ValueError:
         counts = ()
     if not counts or min(counts) < 1:
-        raise ConfigError(f"{option} takes whole numbers from 1 on, such as 1,64; got {text!r}")
+        raise ConfigError(f"{option} takes whole numbers of at least 1, such as 1,64; got {text!r}")
     return counts

@@ -1,4 +1,4 @@
-"""Output: results to stdout; progress, warnings and errors to stderr. Also handles signals."""
+"""Prints results to stdout and progress, warnings and errors to stderr; handles signals."""
 
 import errno
 import json
@@ -12,12 +12,12 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -38,7 +38,7 @@ def say(text: str = "", mark: tuple[str, str] | None = None) -> None:
 
     Args:
         text: The text.
-        mark: A trusted word before it, and its color.
+        mark: A trusted word before the text, and the color of that word.
     """
     word = paint(*mark, sys.stdout) if mark else ""
     put(sys.stdout, f"{word}{plain(text)}\n")
@@ -50,9 +50,9 @@ def say_json(value: object) -> None:
 
 
 def put(stream: TextIO, text: str, now: bool = False) -> None:
-    """Write to a stream, and flush if `now`. Errors of a closed terminal are ignored.
+    """Write to a stream, and flush if `now`; ignore the errors of a closed terminal.
 
-    The hangup signal arrives a moment after the first failed write.
+    They come a moment before the hangup signal, which ends the command.
     """
     try:
         stream.write(text)
@@ -81,7 +81,7 @@ def complain(kind: str, message: object, color: str = RED) -> None:
 
 
 def listen(level: int = logging.INFO) -> None:
-    """Print log messages of the library, from a level on, and its warnings on stderr."""
+    """Print the library's log messages of at least a level, and its warnings, on stderr."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -94,8 +94,8 @@ def listen(level: int = logging.INFO) -> None:
 
 def paint(text: str, color: str, stream: TextIO) -> str:
     """Color a text, if the stream is a terminal and NO_COLOR is not set."""
-    wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return f"\x1b[{color}m{text}\x1b[0m" if wanted else text
+    plain_only = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return f"\x1b[{color}m{text}\x1b[0m" if stream.isatty() and not plain_only else text
 
 
 class _Stderr(logging.Handler):
@@ -144,7 +144,6 @@ def _plain(value: object) -> object:
     return value if isinstance(value, (str, int, bool, type(None))) else str(value)
 
 
-Item = TypeVar("Item")
 LIVE_INTERVAL = 0.1
 LOG_INTERVAL = 15.0
 
@@ -174,35 +173,37 @@ class ProgressBar:
         self._began = self._last = clock()
         self._shown = False
 
-    def update(self, done: int, note: str = "", left: float | None = None) -> None:
+    def update(self, done: int, note: str = "", remaining: float | None = None) -> None:
         """Show progress, unless the last update was very recent.
 
         Args:
             done: Units done so far, including `start`.
             note: Further text.
-            left: Remaining seconds; None: estimated from the pace so far.
+            remaining: Remaining seconds; None: estimated from the speed so far.
         """
         if not log.isEnabledFor(logging.INFO):
             return
         now = self._clock()
         if now - self._last >= (LIVE_INTERVAL if self._live else LOG_INTERVAL):
             self._last = now
-            self._show(self.line(done, now - self._began, note, left))
+            self._show(self.line(done, now - self._began, note, remaining))
 
     def report(self, label: str, done: int, total: int | None = None) -> None:
-        """Show progress of units with another label and total."""
+        """Show progress with another label and total."""
         self.label, self.total = label, total
         self.update(done)
 
-    def line(self, done: int, elapsed: float, note: str = "", left: float | None = None) -> str:
-        """The text after `elapsed` seconds."""
+    def line(
+        self, done: int, elapsed: float, note: str = "", remaining: float | None = None
+    ) -> str:
+        """The text of the line after `elapsed` seconds."""
         parts = [f"{self.label} {done}"]
         if self.total:
             parts = [f"{self.label} {done}/{self.total}", f"{100 * done // self.total} %"]
-            if left is None and done > self.start:
-                left = elapsed / (done - self.start) * (self.total - done)
-            if left is not None and done < self.total:
-                parts.append(f"{span(left)} left")
+            if remaining is None and done > self.start:
+                remaining = elapsed / (done - self.start) * (self.total - done)
+            if remaining is not None and done < self.total:
+                parts.append(f"{span(remaining)} left")
         return "  ".join([*parts, note] if note else parts)
 
     def _show(self, line: str) -> None:
@@ -226,18 +227,6 @@ class ProgressBar:
             put(self._stream, "\r\x1b[K", now=True)
 
 
-def counted(
-    label: str, items: Iterable[Item], size: Callable[[Item], int], total: int | None = None
-) -> Iterator[Item]:
-    """Yield the items, and show the number of units after each."""
-    done = 0
-    with ProgressBar(label, total) as progress:
-        for item in items:
-            yield item
-            done += size(item)
-            progress.update(done)
-
-
 def span(seconds: float) -> str:
     """A duration as text: 42 s, 1:30, 2:05:00.
 
@@ -246,12 +235,11 @@ def span(seconds: float) -> str:
         >>> span(7500)
         '2:05:00'
     """
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
     if hours:
-        return f"{hours}:{minutes:02d}:{rest:02d}"
-    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"
+        return f"{hours}:{minute:02d}:{second:02d}"
+    return f"{minute}:{second:02d}" if minute else f"{second} s"
 
 
 # Handlers for a second signal, which ends the process even if a shell ignores interrupts.
@@ -276,31 +264,31 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal(stop: Callable[[], None]) -> Iterator[StopRequest]:
-    """Context in which the first interrupt calls `stop`, and a second one ends the process."""
+    """Call `stop` on the first signal to end; a second one ends the process."""
     request, before = StopRequest(), {number: signal.getsignal(number) for number in SECOND_SIGNAL}
 
     def ask(number: int, frame: FrameType | None) -> None:
         request.signal = number
         stop()
-        for each, handler in SECOND_SIGNAL.items():
-            if _wanted(each, before[each]):
-                signal.signal(each, handler)
+        for other, handler in SECOND_SIGNAL.items():
+            if _is_handled(other, before[other]):
+                signal.signal(other, handler)
         if number == signal.SIGHUP:
             let_go(sys.stdout, sys.stderr)
         log.warning("stopping after this step, to save; Ctrl-C again leaves at once")
 
-    for each, handler in before.items():
-        if _wanted(each, handler):
-            signal.signal(each, ask)
+    for number, handler in before.items():
+        if _is_handled(number, handler):
+            signal.signal(number, ask)
     try:
         yield request
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _wanted(number: signal.Signals, before: Any) -> bool:
-    """Whether to handle a signal; nohup ignores SIGHUP, and so do we."""
+def _is_handled(number: signal.Signals, before: Any) -> bool:
+    """Whether to handle a signal; under nohup, SIGHUP stays ignored."""
     return not (number == signal.SIGHUP and before == signal.SIG_IGN)
 
 

@@ -1,4 +1,4 @@
-"""`trajflow data`: import, generate, describe, check and draw stores of tracks."""
+"""`trajflow data`: imports, generates, describes, checks and draws stores of tracks."""
 
 import shlex
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from trajflow.datasets.store import Store
 
 METRES = {"m": 1.0, "km": 1e3, "cm": 1e-2, "mm": 1e-3, "ft": 0.3048, "nmi": 1852.0}
-MANY = 20  # Recordings and folds that are listed without --all
+MANY = 20  # Recordings and folds listed without --all
 
-data = typer.Typer(help="Make stores of tracks, and look at them.", no_args_is_help=True)
+data = typer.Typer(help="Make and inspect stores of tracks.", no_args_is_help=True)
 
 
 def _formats() -> list[str]:
@@ -64,12 +64,14 @@ def import_(
         list[str] | None,
         typer.Option(
             metavar="x=lon,y=lat,...",
-            help="Columns of a table, by name or number; scene= for no column.",
+            help="Columns of a table, by name or number; scene= for none.",
         ),
     ] = None,
     where: Annotated[
         str,
-        typer.Option(metavar="CONDITION", help="Keep rows that satisfy it: \"type = 'car'\", ..."),
+        typer.Option(
+            metavar="CONDITION", help="Keep the rows that satisfy it, as \"type = 'car'\"."
+        ),
     ] = "",
     types: Annotated[
         list[str] | None, typer.Option(metavar="a,b,...", help="Keep agents of these types.")
@@ -94,18 +96,18 @@ def import_(
         ),
     ] = False,
     scale: Annotated[
-        float | None, typer.Option(help="Metres per unit of the file; makes it metres.")
+        float | None, typer.Option(help="Metres per unit of the file; the store is in metres.")
     ] = None,
     resample: Annotated[
         str | None,
-        typer.Option(metavar="10s", help="Interpolate positions at such steps linearly."),
+        typer.Option(metavar="10s", help="Interpolate positions linearly at such steps."),
     ] = None,
     max_gap: Annotated[
         str | None,
         typer.Option(metavar="60s", help="Longest gap to interpolate across."),
     ] = None,
     speed_limit: Annotated[
-        float | None, typer.Option(help="Units per second above which a step is a jump.")
+        float | None, typer.Option(help="Speed in units per second above which a step is a jump.")
     ] = None,
     on_problem: Annotated[
         list[str] | None,
@@ -129,7 +131,7 @@ def import_(
         str | None,
         typer.Option(metavar="dmy|mdy|ymd", help="Order of day, month and year in a table."),
     ] = None,
-    licence: Annotated[str, typer.Option(help="Terms of the data, stored with it.")] = "",
+    licence: Annotated[str, typer.Option(help="Terms of use, stored with the data.")] = "",
     overwrite: Overwrite = False,
     as_json: Json = False,
     loud: Loud = None,
@@ -210,32 +212,32 @@ def make(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="An option of the generator; a wrong name lists them all.",
+            help="An option of the generator; a wrong name lists all.",
         ),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Generate tracks whose distribution is given in closed form, or a simulated crowd.
+    """Generate tracks with a known distribution, or a simulated crowd.
 
     fork: walkers who go left or right, with a density in closed form.
-    crossing: two people who give way to one another, or not.
-    ode: dynamical systems with parameters inside and outside the range of training.
+    crossing: people who pass one point in a random order, with a density in closed form.
+    ode: dynamical systems, with parameters inside and outside the training range.
     crowd: simulated interacting pedestrians; needs the extra `sim`.
     """
     from trajflow.datasets import synthetic
     from trajflow.datasets.store import open_store
     from trajflow.datasets.writer import StoreWriter
 
-    made = synthetic.make(name, seed, **assignments(set_))
+    tracks = synthetic.make(name, seed, **assignments(set_))
     settings = "".join(f" --set {word}" for word in set_ or ())
     history = f"trajflow data make {name} --seed {seed}{settings}"
     with (
         ProgressBar("scenes") as progress,
-        StoreWriter(out, **made.facts, history=history, overwrite=overwrite) as writer,
+        StoreWriter(out, **tracks.facts, history=history, overwrite=overwrite) as writer,
     ):
-        for count, block in enumerate(made.blocks, 1):
+        for count, block in enumerate(tracks.blocks, 1):
             writer.append(block)
             progress.update(count)
     _show_store(open_store(out), as_json)
@@ -247,7 +249,7 @@ def info(
     every: Annotated[bool, typer.Option("--all", help="Show every recording.")] = False,
     quarantine: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.csv", help="Write the rows that the import quarantined."),
+        typer.Option(metavar="OUT.csv", help="Write the quarantined rows of the import."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -255,8 +257,8 @@ def info(
 ) -> None:
     """Show the content of a store: tracks, recordings, splits, unit, origin.
 
-    --quarantine writes the rows that the import could not use as CSV, each with its reason, file
-    and row.
+    --quarantine writes the rows that the import could not use to a CSV file, each with its reason,
+    file and row.
     """
     from trajflow.datasets.report import write_quarantine
     from trajflow.datasets.store import open_store
@@ -275,7 +277,7 @@ def check(
     path: DataPath,
     repair: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.zarr", help="Copy the readable part into a new store."),
+        typer.Option(metavar="OUT.zarr", help="Copy what is readable into a new store."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -300,7 +302,7 @@ def check(
         say_json(saved.to_dict())
     else:
         _show_repair(saved)
-    log.info("wrote %s; %s stays as it is", repair, path)
+    log.info("wrote %s; %s is unchanged", repair, path)
 
 
 @data.command("plot")
@@ -310,7 +312,7 @@ def plot(
     scene: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A recording; may be repeated.")
     ] = None,
-    most: Annotated[int, typer.Option(min=1, help="Most recordings drawn.")] = 12,
+    most: Annotated[int, typer.Option(min=1, help="Most recordings to draw.")] = 12,
     loud: Loud = None,
 ) -> None:
     """Draw every track of each recording, coloured by split."""
@@ -343,9 +345,9 @@ def add_image(
     ] = "0,0",
     loud: Loud = None,
 ) -> None:
-    """Keep an image of a recording, drawn under its tracks by `plot` and `tui`.
+    """Add an image of a recording, which `plot` and `tui` draw under its tracks.
 
-    It is kept in the folder STORE.images beside the store, which does not change.
+    The image is stored in the folder STORE.images beside the store; the store does not change.
     """
     from trajflow.datasets.store import open_store
     from trajflow.scene_image import SceneImage, north_up, read_matrix, read_pixels, save_image
@@ -367,7 +369,7 @@ def _point(text: str) -> tuple[float, float]:
     try:
         x, y = (float(word) for word in text.split(","))
     except ValueError:
-        raise ConfigError(f"--origin is X,Y, as -3.5,12; got {text!r}") from None
+        raise ConfigError(f"--origin must be X,Y, such as -3.5,12; got {text!r}") from None
     return x, y
 
 
@@ -379,23 +381,23 @@ def _units(text: str | None) -> tuple[str | None, dict[str, float]]:
     for axis, name in assignments([unit for unit in units if "=" in unit], "--unit").items():
         if axis not in ("x", "y", "z") or name not in METRES:
             raise ConfigError(
-                f"--unit {axis}={name}: an axis is x, y or z and its unit {', '.join(METRES)}"
+                f"--unit {axis}={name}: the axis must be x, y or z, its unit {', '.join(METRES)}"
             )
         factors[axis] = METRES[name]
     if len(plain) > 1:
-        raise ConfigError(f"--unit takes one unit and those of single axes, got {text!r}")
+        raise ConfigError(f"--unit takes one unit for all axes and one for each axis, got {text!r}")
     return (plain[0] if plain else None), factors
 
 
 def _policies(words: list[str] | None) -> dict[str, str] | str | None:
-    each = split(words)
-    if len(each) == 1 and "=" not in each[0]:
-        return each[0]
-    return assignments(each, "--on-problem") or None
+    choices = split(words)
+    if len(choices) == 1 and "=" not in choices[0]:
+        return choices[0]
+    return assignments(choices, "--on-problem") or None
 
 
 def _history(files: list[Path], options: Mapping[str, object]) -> str:
-    """The command that imports a store, without the folders of its files."""
+    """The import command for the store's attributes, without the folders of the files."""
     words = ["trajflow", "data", "import", *(path.name for path in files)]
     for name, value in options.items():
         words += [f"--{name}"] if value else []
@@ -412,11 +414,10 @@ def _show_store(store: "Store", as_json: bool) -> None:
 
 def _show_scenes(store: "Store", every: bool) -> None:
     rows = list(store.scene_rows.items())
-    shown = rows if every else rows[:MANY]
     say()
-    say(table(["scene", "rows"], shown))
-    if len(shown) < len(rows):
-        say(f"... and {len(rows) - len(shown)} more; --all shows them")
+    say(table(["scene", "rows"], rows if every else rows[:MANY]))
+    if len(rows) > MANY and not every:
+        say(f"... and {len(rows) - MANY} more; --all shows them")
 
 
 def _facts(store: "Store") -> dict[str, Any]:

@@ -27,13 +27,13 @@ Loud = Annotated[
         callback=_set_loudness,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 DataPath = Annotated[
     Path, typer.Argument(metavar="DATA", help="A store made by `data import` or `data make`.")
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as runs/NAME.")]
 StoreOut = Annotated[
-    Path, typer.Option("--out", "-o", metavar="OUT.zarr", help="Where the store is written.")
+    Path, typer.Option("--out", "-o", metavar="OUT.zarr", help="The store to write.")
 ]
 PictureOut = Annotated[
     Path, typer.Option("--out", "-o", metavar="OUT.png", help="The picture: .png, .svg or .pdf.")
@@ -78,7 +78,7 @@ def assignments(words: Sequence[str] | None, option: str = "--set") -> dict[str,
     """Parse words NAME=VALUE into a dict.
 
     Raises:
-        ConfigError: A word has no "=".
+        ConfigError: A word has no "=", or no name before it.
     """
     pairs = [word.partition("=") for word in words or ()]
     for name, equals, value in pairs:

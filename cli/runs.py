@@ -1,4 +1,4 @@
-"""`trajflow runs`: the runs below a folder in a table."""
+"""`trajflow runs`: lists the runs below a folder."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,37 +10,27 @@ from trajflow.cli.options import Json, Loud
 from trajflow.cli.tables import SCORES, table
 from trajflow.errors import ConfigError, did_you_mean
 
-SORTS = (
-    "age",
-    "name",
-    "state",
-    "epoch",
-    "energy_score",
-    "min_ade",
-    "min_fde",
-    "coverage_90",
-    "data",
-    "split",
-)
+SCORE_COLUMNS = ("energy_score", "min_ade", "min_fde", "coverage_90")
+SORTS = ("age", "name", "state", "epoch", *SCORE_COLUMNS, "data", "split")
 DESCENDING = {"epoch", "coverage_90"}
-"""Columns of which the largest value comes first."""
+"""Columns whose largest value comes first."""
 
 
 def runs(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where runs are looked for, and below.")
+        Path, typer.Argument(metavar="FOLDER", help="The folder to search, with its subfolders.")
     ] = Path("."),
     sort: Annotated[
-        str, typer.Option(metavar="|".join(SORTS), help="The column that orders the runs.")
+        str, typer.Option(metavar="|".join(SORTS), help="The column to sort by.")
     ] = "age",
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
     """List the runs below a folder: state, epochs, validation scores, data, split and age.
 
-    Scores are those of the kept weights on the validation split, as `trajflow tui` shows them;
-    compare runs on a test split by `trajflow evaluate` and `trajflow compare`. The best or newest
-    run comes first; runs without the value that orders them come last.
+    Scores are those of the best weights on the validation split. To compare runs on a test split,
+    use `trajflow evaluate` and `trajflow compare`. The best or newest run comes first; runs without
+    a value in the column come last.
     """
     from trajflow.library import RUN_SCORES, LibraryScanner
     from trajflow.remote import url_of
@@ -48,9 +38,9 @@ def runs(
     if sort not in SORTS:
         raise ConfigError(did_you_mean("column", sort, SORTS))
     if (url := url_of(folder)) is not None:
-        raise ConfigError(f"runs lists local folders; copy {url} to this machine first")
+        raise ConfigError(f"`runs` lists local folders only; copy {url} to this machine first")
     if not folder.is_dir():
-        raise ConfigError(f"no folder {folder}; give one that has runs below it")
+        raise ConfigError(f"no folder {folder}; give a folder with runs below it")
     library = LibraryScanner(folder).scan()
     rows = _sorted([library.row(run) for run in library.runs], sort)
     if not library.complete:
@@ -64,7 +54,7 @@ def runs(
     header = ["run", "state", "epoch", *(SCORES[name] for name in RUN_SCORES)]
     lines = [
         [
-            _place(row["path"], folder),
+            _relative(row["path"], folder),
             row["state"],
             _epochs(row),
             *(row[name] for name in RUN_SCORES),
@@ -82,13 +72,13 @@ def runs(
 
 def _sorted(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
     """Rows ordered by a column; those without a value last."""
-    there = [row for row in rows if row[column] is not None]
-    there.sort(key=lambda row: row[column], reverse=column in DESCENDING)
-    return [*there, *(row for row in rows if row[column] is None)]
+    valued = [row for row in rows if row[column] is not None]
+    valued.sort(key=lambda row: row[column], reverse=column in DESCENDING)
+    return [*valued, *(row for row in rows if row[column] is None)]
 
 
-def _place(path: str, folder: Path) -> str:
-    """The path of a run from the folder on; its name where it is the folder."""
+def _relative(path: str, folder: Path) -> str:
+    """The path of a run relative to the folder; its name if it is the folder itself."""
     inside = Path(path).relative_to(folder)
     return str(inside) if inside.parts else Path(path).resolve().name
 

@@ -1,4 +1,4 @@
-"""Lays out tables for people, and the tables of reports."""
+"""Formats tables and reports as text."""
 
 import math
 import shutil
@@ -8,7 +8,7 @@ from typing import Any
 
 from trajflow.text import safe
 
-# Width of a line that is not printed on a terminal.
+# Width of a line where stdout is not a terminal.
 UNLIMITED = 100_000
 # Most characters of a table cell, and of a value of `pairs`.
 CELL, VALUE = 64, 200
@@ -113,15 +113,15 @@ def _is_numeric(column: Sequence[object]) -> bool:
 
 
 def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Lines for the report of an evaluation: a row per score, a column per recording or fold."""
-    yield _evaluated(report)
+    """The report of an evaluation as text: a row per score, a column per recording or fold."""
+    yield _score_title(report)
     yield ""
     names = list(report["scenes"])
     scenes = {name: report["scenes"][name] for name in names[:MANY]}
     many = len(names) > 1 and "window_mean" in report
-    rows = [_score(key, report, scenes, many) for key in _keys(report)]
-    beside = ["by windows"] if many else []
-    yield table(["", "mean", "95 % of people", *beside, *scenes], rows)
+    rows = [_score_row(key, report, scenes, many) for key in _keys(report)]
+    extra = ["by windows"] if many else []
+    yield table(["", "mean", "95 % of people", *extra, *scenes], rows)
     if many:
         yield "mean: every recording or fold weighs the same; by windows: every window does"
     if len(names) > MANY:
@@ -135,14 +135,14 @@ def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _baseline_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The run among the baselines on the same windows, the best energy score first."""
+    """The run and the baselines on the same windows, sorted by energy score."""
     baselines = report.get("baselines")
     if not baselines:
         return
     means = {"this run": report["mean"], **baselines}
     rows = [
         [name, *(mean.get(key) for key in BASELINE_SCORES)]
-        for name, mean in sorted(means.items(), key=lambda one: one[1]["energy_score"])
+        for name, mean in sorted(means.items(), key=lambda item: item[1]["energy_score"])
     ]
     yield ""
     yield f"beside the baselines, on the same windows; lengths in {report['protocol']['unit']}"
@@ -161,7 +161,7 @@ def _memory_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield table(["", *(SCORES[key] for key in names)], rows)
 
 
-def _evaluated(report: Mapping[str, Any]) -> str:
+def _score_title(report: Mapping[str, Any]) -> str:
     protocol, steps = report["protocol"], report["steps"]
     fold = f" of fold {protocol['fold']}" if protocol["fold"] else ""
     rule = report.get("selection", "plain")
@@ -184,14 +184,14 @@ def _is_number(value: float | None) -> bool:
     return value is not None and not math.isnan(value)
 
 
-def _score(
+def _score_row(
     key: str, report: Mapping[str, Any], scenes: Mapping[str, Any], many: bool
 ) -> list[object]:
     low, high = report.get("intervals", {}).get(key, (None, None))
     between = None if low is None else f"{low:.4g} .. {high:.4g}"
-    beside = [report["window_mean"][key]] if many else []
-    each = (scene[key] for scene in scenes.values())
-    return [SCORES.get(key, key), report["mean"][key], between, *beside, *each]
+    by_windows = [report["window_mean"][key]] if many else []
+    by_scene = (scene[key] for scene in scenes.values())
+    return [SCORES.get(key, key), report["mean"][key], between, *by_windows, *by_scene]
 
 
 def _joint_lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -202,12 +202,12 @@ def _joint_lines(report: Mapping[str, Any]) -> Iterator[str]:
     kind = "drawn together" if report["joint"] else "drawn alone"
     yield ""
     yield f"agreement between agents, whose samples were {kind}"
-    rows = [_agreement(report, key, SCORES[key]) for key in JOINT_SCORES]
+    rows = [_joint_row(report, key, SCORES[key]) for key in JOINT_SCORES]
     yield table(["", "as drawn", "shuffled", "gain", "95 % of people"], rows)
     yield f"collisions in the data: {100 * mean['true_collision_rate']:.3g} %"
 
 
-def _agreement(report: Mapping[str, Any], key: str, name: str) -> list[object]:
+def _joint_row(report: Mapping[str, Any], key: str, name: str) -> list[object]:
     mean, gain = report["mean"], f"{key}_gain"
     low, high = report["intervals"][gain]
     between = None if low is None else f"{low:.3g} .. {high:.3g}"
@@ -215,7 +215,7 @@ def _agreement(report: Mapping[str, Any], key: str, name: str) -> list[object]:
 
 
 def _motion_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Scores of agents that stood and of agents that moved, and of each agent type."""
+    """Scores of standing and of moving agents, and of each agent type."""
     slow = report.get("standing") or 0
     titles = {
         "by_motion": f"by the past; standing is slower than {slow:.3g} per step",
@@ -237,7 +237,7 @@ def _motion_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Lines for the report of `trajflow evaluate --ood`: a row per corruption, the worst first."""
+    """The report of `trajflow evaluate --ood` as text: a row per corruption, the worst first."""
     from trajflow.ood.report import by_hidden_cost, hidden_summary
 
     protocol, ordinary = report["protocol"], report["ordinary"]
@@ -249,15 +249,15 @@ def ood_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield hidden_summary(report)
     rows = [["(ordinary)", "", ordinary["windows"], *[None] * 5, *_ood_scores(ordinary)]]
-    yield table(OOD_COLUMNS, rows + [_ood_row(one) for one in by_hidden_cost(report)])
+    yield table(OOD_COLUMNS, rows + [_ood_row(corruption) for corruption in by_hidden_cost(report)])
     yield ""
     yield from _ood_notes(report)
 
 
 def _ood_notes(report: Mapping[str, Any]) -> Iterator[str]:
-    """Legend of the table, and results that are not in it."""
+    """The legend of the table, and the results beside it."""
     ordinary = report["ordinary"]
-    kept, alarms = ordinary["retention"], ordinary["alarms"]
+    retention, alarms = ordinary["retention"], ordinary["alarms"]
     yield (
         "AUROC: OOD score, corrupted against ordinary windows; distance: of the context alone, "
         "which needs no corruptions; baseline: best score without a network; FPR95: share of "
@@ -274,17 +274,17 @@ def _ood_notes(report: Mapping[str, Any]) -> Iterator[str]:
         "intervals do not overlap"
     )
     for name, words in (("ood_score", "OOD score"), ("expected_error", "expected error")):
-        if name in kept:
+        if name in retention:
             yield (
                 f"keeping the 80 % of ordinary windows with the lowest {words} lowers the energy "
-                f"score by {_percent(kept[name]['drop80'])}"
+                f"score by {_percent(retention[name]['drop80'])}"
             )
     if ceiling := ordinary.get("ceiling"):
-        own = kept["self_expected"]["drop80"]
+        spread = retention["self_expected"]["drop80"]
         yield (
-            f"by the spread of the forecasts: {_percent(own)}; by the errors themselves: "
-            f"{_percent(kept['oracle']['drop80'])}; if forecasts were exactly right, by any score "
-            f"{_percent(ceiling['drop80'])} at most"
+            f"by the spread of the forecasts: {_percent(spread)}; by the errors themselves: "
+            f"{_percent(retention['oracle']['drop80'])}; if forecasts were exactly right, by any "
+            f"score {_percent(ceiling['drop80'])} at most"
         )
     if trained_on := [
         f"{c['name']} {c['level']}" for c in report["corruptions"] if c["trained_on"]

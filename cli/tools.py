@@ -27,7 +27,7 @@ def export(
     run: RunPath,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help="With --check: also compare scores on these tracks."),
+        typer.Argument(metavar="[DATA]", help="With --check: tracks to compare scores on."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The .onnx file.")] = Path(
         "model.onnx"
@@ -37,7 +37,7 @@ def export(
     ] = "fp32",
     check: Annotated[
         bool,
-        typer.Option("--check", help="Compare forecasts, and scores on DATA, with the run first."),
+        typer.Option("--check", help="First compare forecasts, and scores on DATA, with the run."),
     ] = False,
     ood: Annotated[
         bool, typer.Option("--ood/--no-ood", help="Whether to include the OOD detector.")
@@ -49,8 +49,8 @@ def export(
 ) -> None:
     """Export a run as an ONNX graph from pasts and noise to futures.
 
-    numpy and onnxruntime suffice to run the file. With --check it is kept only if its forecasts,
-    and on DATA its scores, agree with those of the run.
+    Running the file needs numpy and onnxruntime only. With --check, the file is written only if its
+    forecasts, and its scores on DATA, agree with those of the run.
     """
     from trajflow.export import ExportOptions, export_run
 
@@ -66,7 +66,7 @@ def report(
     run: RunPath,
     data: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help="A store; default: the one last evaluated on."),
+        typer.Argument(metavar="[DATA]", help="A store; default: that of the last evaluation."),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="OUT.html", help="The file; it is replaced.")
@@ -75,14 +75,14 @@ def report(
     samples: Samples = 20,
     steps: Steps = 1,
     seed: Seed = 0,
-    panels: Annotated[int, typer.Option(min=1, max=20, help="Maps of each kind of window.")] = 6,
+    panels: Annotated[int, typer.Option(min=1, max=20, help="Maps per kind of window.")] = 6,
     device: Device = "auto",
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
-    """Write an HTML report of a run: scores beside baselines, calibration, OOD table, maps.
+    """Write an HTML report of a run: scores and baselines, calibration, OOD table, maps.
 
-    It opens in any browser without a network. The OOD table comes from the last
+    It opens in any browser, offline too. The OOD table comes from the last
     `trajflow evaluate RUN DATA --ood`.
     """
     from trajflow.evaluation import EvaluationOptions
@@ -109,8 +109,8 @@ def doctor(
     path: Annotated[
         Path | None, typer.Argument(metavar="[DATA|RUN]", help="A store, or a run folder.")
     ] = None,
-    history: Annotated[int, typer.Option(min=1, help="Past steps of the windows counted.")] = 8,
-    horizon: Annotated[int, typer.Option(min=1, help="Future steps of these windows.")] = 12,
+    history: Annotated[int, typer.Option(min=1, help="Past steps of a counted window.")] = 8,
+    horizon: Annotated[int, typer.Option(min=1, help="Future steps of a counted window.")] = 12,
     as_json: Json = False,
     loud: Loud = None,
 ) -> None:
@@ -134,7 +134,7 @@ def doctor(
 
 
 def tui(
-    place: Annotated[
+    path: Annotated[
         Path,
         typer.Argument(metavar="FOLDER|RUN|STORE", help="A folder to browse, or a run or store."),
     ] = Path("."),
@@ -142,7 +142,7 @@ def tui(
         "dark"
     ),
     no_mouse: Annotated[
-        bool, typer.Option("--no-mouse", help="Ignore the mouse, so that text can be copied.")
+        bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, to select text.")
     ] = False,
     keys: Annotated[
         Path | None,
@@ -151,18 +151,20 @@ def tui(
 ) -> None:
     """Browse forecasts, watch trainings and look at tracks in the terminal.
 
-    If the folder has no runs and stores, it opens a small generated demo.
+    If the folder has neither runs nor stores, a small generated demo is opened.
     """
     from trajflow.remote import url_of
 
-    served = "TEXTUAL_DRIVER" in os.environ  # `textual serve` stands between it and a browser
+    served = "TEXTUAL_DRIVER" in os.environ  # by `textual serve`, to a browser
     if not (served or (sys.stdin.isatty() and sys.stdout.isatty())):
-        raise ConfigError("tui needs a terminal; run it in one, not in a pipe")
+        raise ConfigError("`tui` needs a terminal; do not run it in a pipe")
 
-    if (url := url_of(place)) is not None:
-        raise ConfigError(f"the terminal UI opens local folders; copy {url} to this machine first")
-    if not place.exists():
-        raise ConfigError(f"no folder, run or store at {place}")
+    if (url := url_of(path)) is not None:
+        raise ConfigError(
+            f"the terminal UI opens local folders only; copy {url} to this machine first"
+        )
+    if not path.exists():
+        raise ConfigError(f"no folder, run or store at {path}")
     from trajflow.jobs import end_with_terminal
     from trajflow.tui.app import TrajflowApp
     from trajflow.tui.keymap import read_keymap
@@ -170,4 +172,4 @@ def tui(
     keymap = read_keymap(keys) if keys else {}
     if not served:
         end_with_terminal(sys.stdin.fileno())
-    TrajflowApp(place, theme, keymap).run(mouse=not no_mouse)
+    TrajflowApp(path, theme, keymap).run(mouse=not no_mouse)

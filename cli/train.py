@@ -315,7 +315,7 @@ def _watch(events: Iterable["Event"]) -> "Finished":
             log.info(_started(event))
             progress = ProgressBar("step", event.steps, start=event.step)
         elif isinstance(event, Step):
-            progress.update(event.step, _losses(event), left=event.eta)
+            progress.update(event.step, _losses(event), remaining=event.eta)
         elif isinstance(event, Evaluated):
             log.info(_validated(event))
         elif isinstance(event, Returned):

@@ -42,7 +42,7 @@ _HOME = {
     "open_store": "store",
     "repair_store": "repair",
 }
-"""Where each public name lives; it is imported when it is first used."""
+"""The file of each public name, which is imported on first use."""
 __all__ = sorted(_HOME)
 
 

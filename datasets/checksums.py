@@ -1,8 +1,8 @@
-"""Reads the files of a store; each is compared with its checksum before it is used.
+"""Reads the files of a store, and compares each with its checksum first.
 
-zarr returns fill values for a deleted chunk, accepts changed metadata and allocates whatever size a
-chunk claims. So a store contains the sha256 of each of its files, in the attributes of the subgroup
-`seal`, which other zarr readers ignore. Chunks are unpacked here from the bytes that were
+zarr alone returns fill values for a deleted chunk, accepts changed metadata and allocates whatever
+size a chunk claims. So a store contains the sha256 of each of its files, in the attributes of the
+subgroup `seal`, which other zarr readers ignore. Chunks are unpacked from the very bytes that were
 compared, into a buffer of bounded size. Anyone can write such checksums: they detect damage, not
 forgery.
 """
@@ -39,7 +39,7 @@ class Checksums:
     Attributes:
         folder: The store.
         files: sha256 of each file by its path inside the store.
-        fetched: Contents of files of a remote store that are read next.
+        fetched: Contents of files of a remote store that `fetch` has read ahead.
     """
 
     folder: Path
@@ -85,7 +85,7 @@ class Checksums:
         return raw
 
     def fetch(self, names: Iterable[str]) -> None:
-        """Get files of a remote store at the same time; `read` then has them."""
+        """Read files of a remote store in parallel, for `read`."""
         if is_remote(self.folder):
             self.fetched.update(read_many(self.folder, list(dict.fromkeys(names))))
 
@@ -104,7 +104,7 @@ class Checksums:
 
 
 def encode_checksums(files: Mapping[str, str]) -> bytes:
-    """The content of the file of checksums, which includes its own."""
+    """The content of the file of checksums, with a checksum of its own."""
     ordered = dict(sorted(files.items()))
     digest = hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
     attributes = {"sha256": digest, "files": ordered}
@@ -118,17 +118,17 @@ def read_file(file: Path, hint: str = "", most: int = MAX_BYTES) -> bytes:
         if is_remote(file):
             raw = read_remote(file, most + 1)
             if len(raw) > most:
-                raise damaged(file, f"{hint}is no plain file of a sane size")
+                raise damaged(file, f"{hint}is not a regular file of a plausible size")
             return raw
         result = file.lstat()
         if not stat.S_ISREG(result.st_mode) or result.st_size > most:
-            raise damaged(file, f"{hint}is no plain file of a sane size")
+            raise damaged(file, f"{hint}is not a regular file of a plausible size")
         with file.open("rb") as stream:
             return stream.read(most)
     except (FileNotFoundError, NotADirectoryError):
         raise damaged(file, f"{hint}is missing") from None
     except PermissionError:
-        raise DataError(f"{file} {hint}may not be read; ask for the right to read it") from None
+        raise DataError(f"{file} {hint}may not be read; ask for permission to read it") from None
     except OSError as error:
         raise damaged(file, f"{hint}cannot be read ({error.strerror})") from error
 
@@ -136,8 +136,8 @@ def read_file(file: Path, hint: str = "", most: int = MAX_BYTES) -> bytes:
 def damaged(file: Path, what: str) -> DataError:
     """The error for a damaged file of a store."""
     return DataError(
-        f"damaged store: {file} {what}; restore it from a copy, import the data again or see what "
-        "`trajflow data check --repair` can save"
+        f"damaged store: {file} {what}; restore it from a copy, import the data again, or save "
+        "what is left with `trajflow data check --repair`"
     )
 
 

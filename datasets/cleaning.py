@@ -1,4 +1,4 @@
-"""Cleans the rows of an import: each is kept on a whole step of dt, or gets one reason why not.
+"""Cleans the rows of an import: each is moved to a whole step of dt, or gets a reason why not.
 
 `decide_rules` decides what holds for all rows (step, unit, speed limit); a `Cleaner` applies these
 rules to one part of the rows after the other.
@@ -16,7 +16,6 @@ from trajflow.datasets.motion import (
     JUMP_FACTOR,
     MIN_INTERVALS,
     MotionSurvey,
-    OtherUnits,
     at_places,
     clock_shift,
     exact_step,
@@ -47,28 +46,28 @@ PROBLEMS = {
 POLICIES = ("quarantine", "refuse")
 KEPT, BETWEEN = -1, -2
 REASONS = tuple(PROBLEMS)
-ON_GRID = 1e-3  # Share of dt by which a time may miss a whole step and still counts as on it
+ON_GRID = 1e-3  # Share of dt by which a time on a whole step may miss it
 SHIFT_ERRORS = 3.0  # A clock is shifted only if its offset exceeds this many standard errors
 AGENT_SPEED_FACTOR = 10.0  # A jump also exceeds the agent's own typical speed this many times
 MAX_LIMIT_FACTOR = 10.0  # The agent's own speed raises the limit by at most this factor
 REACH_SHARE = 0.25  # Steps of a track with a jump are held to this share of the limit
-OWN_CLOCK_SHARE = 0.05  # Share of rows on clocks of their own from which on rows are interpolated
+OWN_CLOCK_SHARE = 0.05  # With a larger share of rows off the common clock, rows are interpolated
 MAX_GAP_STEPS = 2.5  # Longest gap to interpolate across, in steps
-# Seconds between two rows; others raise a question if the unit is guessed
+# Seconds between two rows; outside, the report asks about a guessed unit
 PLAUSIBLE_INTERVAL = (1e-3, 20.0)
 MAX_GLITCH_ROWS = 3  # A track may return after at most this many rows elsewhere
 
 
-def policies(wanted: Mapping[str, str] | str | None) -> dict[str, str]:
-    """The policy for each problem, from one for all problems or those by problem."""
-    if isinstance(wanted, str):
-        wanted = dict.fromkeys(PROBLEMS, wanted)
-    for problem, policy in (wanted or {}).items():
+def policies(chosen: Mapping[str, str] | str | None) -> dict[str, str]:
+    """The policy for each problem, from one for all problems or from some by problem."""
+    if isinstance(chosen, str):
+        chosen = dict.fromkeys(PROBLEMS, chosen)
+    for problem, policy in (chosen or {}).items():
         if problem not in PROBLEMS:
             raise ConfigError(did_you_mean("problem", problem, tuple(PROBLEMS)))
         if policy not in POLICIES:
             raise ConfigError(did_you_mean("policy", policy, POLICIES))
-    return dict.fromkeys(PROBLEMS, POLICIES[0]) | dict(wanted or {})
+    return dict.fromkeys(PROBLEMS, POLICIES[0]) | dict(chosen or {})
 
 
 @dataclass
@@ -113,7 +112,7 @@ class Rules:
 def decide_rules(
     survey: MotionSurvey, rows: Ingest, source: Source, options: ImportOptions
 ) -> Rules:
-    """Decide what the format (`source`) and the user (`options`) leave open."""
+    """Decide what neither the format (`source`) nor the user (`options`) fixes."""
     typical = survey.time_step.typical()
     grain = survey.time_step.grain()
     exact = exact_step(rows.times(), typical, grain) if typical and grain else None
@@ -137,15 +136,17 @@ def decide_rules(
         _decide_resampling(rules, survey, rows, typical)
     rules.fillers = survey.fillers
     if len(rules.fillers):
-        places = ", ".join(f"({x:g}, {y:g})" for x, y in rules.fillers[:5].tolist())
+        points = ", ".join(f"({x:g}, {y:g})" for x, y in rules.fillers[:5].tolist())
         rules.notes.append(
-            f"agents jump to exactly {places}: taken for a filler that stands for 'not seen', and "
-            "quarantined"
+            f"agents jump to exactly {points}, a filler for 'not seen'; these rows are quarantined"
         )
     _decide_unit(rules, survey, rows, source)
     speed = survey.speed / rules.seconds
     other = find_other_units(speed, survey.travels, rows.scene, rows.kind, survey.low, survey.high)
-    _note_scenes(rules, other, rows.scenes)
+    rules.notes.extend(
+        f"scene {rows.scenes[code]!r} moves {ratio:.3g} times as fast as the others: another unit?"
+        for code, ratio in other.scenes.items()
+    )
     rules.other_unit = other.tracks
     _decide_limits(rules, survey.fastest(), speed, options.speed_limit)
     return rules
@@ -215,7 +216,7 @@ def _decide_step(typical: float | None, source: Source, dt_given: bool, rows: In
     elif abs(ratio - 1) > 1e-3:
         rules.notes.append(
             f"rows are typically {typical:g} s apart but dt is {source.dt:g} s; "
-            f"rows off that grid are quarantined: is dt={typical:g} meant?"
+            f"rows off that grid are quarantined: should dt be {typical:g}?"
         )
     return rules
 
@@ -228,7 +229,7 @@ def _decide_unit(rules: Rules, survey: MotionSurvey, rows: Ingest, source: Sourc
         if (usable & (rows.kind == code)).any()
     }
     if source.unit is None and survey.crossings:
-        rules.unit, rules.unit_from = "degree", "guessed: x goes on across the date line"
+        rules.unit, rules.unit_from = "degree", "guessed: x continues across the date line"
         return
     if source.unit is None:
         extent = float(np.nanmax(survey.high - survey.low)) if len(rows.kind) else 0.0
@@ -241,13 +242,6 @@ def _decide_unit(rules: Rules, survey: MotionSurvey, rows: Ingest, source: Sourc
             rules.notes.append(
                 f"{name}s typically move {speed:.3g} m/s: are these metres and seconds?"
             )
-
-
-def _note_scenes(rules: Rules, other: OtherUnits, scenes: list[str]) -> None:
-    for code, ratio in other.scenes.items():
-        rules.notes.append(
-            f"scene {scenes[code]!r} moves {ratio:.3g} times as fast as the others: another unit?"
-        )
 
 
 def _decide_limits(
@@ -278,25 +272,25 @@ class Cleaned:
         reason: Index into REASONS, KEPT, or BETWEEN for rows dropped between steps, [N].
         step: Whole steps of dt, [N]; valid for kept rows.
         position: Coordinates, longitudes made continuous, [N, D].
-        cut: Rows at which a new trajectory begins after a jump, [N].
-        moved: Kept rows whose time was moved onto its step.
+        starts: Rows at which a new trajectory begins after a jump, [N].
+        moved: Number of kept rows whose time was moved to its step.
     """
 
     reason: NDArray[np.int8]
     step: Ints
     position: Floats
-    cut: Bools
+    starts: Bools
     moved: int
 
 
 class Cleaner:
     """Applies the rules to one part after the other.
 
-    A scene may come in several parts; the clock and meridian of its first part hold for all.
+    A scene may span several parts; all of them use the clock and meridian of the first.
 
     Attributes:
         rules: What holds for all rows.
-        clock: Seconds by which the clock of each scene is shifted onto whole steps, by scene code.
+        clock: Seconds by which the clock of each scene is shifted to whole steps, by scene code.
         meridian: Mean longitude of each scene, by scene code.
     """
 
@@ -315,8 +309,8 @@ class Cleaner:
         reason[at_places(part.position, rules.fillers)] = REASONS.index("filler")
         _find_repeats(reason, part)
         if rules.max_gap is not None:
-            cut = self._find_teleports(reason, part.track, time, position)
-            return Cleaned(reason, np.zeros(len(time), np.int64), position, cut, 0)
+            starts = self._find_teleports(reason, part.track, time, position)
+            return Cleaned(reason, np.zeros(len(time), np.int64), position, starts, 0)
         fine = rules.dt / rules.every
         exact = (time - self._shifts(part, time, reason == KEPT)) / fine
         step = np.rint(exact).astype(np.int64)
@@ -324,9 +318,9 @@ class Cleaner:
         reason[(reason == KEPT) & (step % rules.every != 0)] = BETWEEN
         step //= rules.every
         seconds = np.asarray(step * rules.dt, np.float64)
-        cut = self._find_teleports(reason, part.track, seconds, position)
+        starts = self._find_teleports(reason, part.track, seconds, position)
         moved = (reason == KEPT) & (np.abs(exact - np.rint(exact)) > ON_GRID)
-        return Cleaned(reason, step, position, cut, int(moved.sum()))
+        return Cleaned(reason, step, position, starts, int(moved.sum()))
 
     def _positions(self, part: Part) -> Floats:
         if self.rules.unit != "degree":
@@ -352,11 +346,11 @@ class Cleaner:
     ) -> Bools:
         good = np.flatnonzero(reason == KEPT)
         limit, reach = self.rules.limit[track[good]], self.rules.reach[track[good]]
-        away, begins = find_jumps(track[good], time[good], position[good], limit, reach)
+        away, starts = find_jumps(track[good], time[good], position[good], limit, reach)
         reason[good[away]] = REASONS.index("teleport")
-        cut = np.zeros(len(reason), np.bool_)
-        cut[good[begins]] = True
-        return cut
+        result = np.zeros(len(reason), np.bool_)
+        result[good[starts]] = True
+        return result
 
 
 def _find_repeats(reason: NDArray[np.int8], part: Part) -> None:
@@ -392,12 +386,12 @@ def _find_off_grid(
         reason[order[1:][again]] = REASONS.index("off-grid")
 
 
-def resample(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
+def resample(part: Part, starts: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
     """Interpolate linearly at whole steps between rows of one track, split and piece.
 
     Args:
         part: Kept rows, [N].
-        cut: Rows at which a new piece of a track begins, [N].
+        starts: Rows at which a new piece of a track begins, [N].
         rules: The step and the longest gap.
 
     Returns:
@@ -407,7 +401,7 @@ def resample(part: Part, cut: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
     time = part.time * rules.seconds / rules.dt
     whole = np.abs(time - np.rint(time)) < ON_GRID
     time = np.where(whole, np.rint(time), time)
-    new = np.append(True, np.diff(part.track) != 0) | cut
+    new = np.append(True, np.diff(part.track) != 0) | starts
     after = np.minimum(np.arange(len(time)) + 1, len(time) - 1)
     joined = ~np.append(new[1:], True) & (part.split == part.split[after])
     joined &= (time[after] - time) * rules.dt <= (rules.max_gap or 0.0)
@@ -439,34 +433,34 @@ def scenes_of(scene: Ints) -> list[tuple[int, slice]]:
 def find_jumps(
     track: Ints, time: Floats, position: Floats, limit: Floats, reach: Floats
 ) -> tuple[Bools, Bools]:
-    """Find rows to quarantine and rows at which to cut a trajectory that jumps.
+    """Find the rows to quarantine, and those at which to split a trajectory that jumps.
 
     A track with a step faster than `limit` is divided into runs at each step faster than `reach`.
-    Up to three rows between runs are quarantined if the track returns from them: the row after
-    them is within reach of the row before them. At any other such step the track is cut, and the
-    rest becomes a trajectory of its own. A piece of one row is quarantined.
+    Up to three rows between two runs are quarantined if the track returns from them, so that the
+    row after them is within reach of the row before them. At any other such step the track is
+    split, and the rest becomes a new trajectory. A piece of one row is quarantined.
 
     All arguments describe rows sorted by trajectory and time, [N]; positions are [N, D].
 
     Returns:
         Whether to quarantine each row, [N], and whether a new trajectory begins at it, [N].
     """
-    away, cut = np.zeros(len(track), np.bool_), np.zeros(len(track), np.bool_)
+    away, starts = np.zeros(len(track), np.bool_), np.zeros(len(track), np.bool_)
     steps = steps_of(track, time, position)
     speed = steps.speed
     far = steps.row[speed > limit[steps.row]]
     if not len(far):
-        return away, cut
+        return away, starts
     fast = steps.row[speed > reach[steps.row]]
     begins = np.flatnonzero(np.concatenate(([True], np.diff(track) != 0)))
     ends = np.append(begins[1:], len(track))
     for number in np.unique(np.searchsorted(begins, far, side="right") - 1):
         rows = slice(int(begins[number]), int(ends[number]))
         first, last = np.searchsorted(fast, (rows.start, rows.stop))
-        starts = [0, *(fast[first:last] - rows.start).tolist()]
+        runs = [0, *(fast[first:last] - rows.start).tolist()]
         within_reach = partial(_within, time[rows], position[rows], float(reach[rows.start]))
-        _divide(away[rows], cut[rows], starts, within_reach)
-    return away, cut
+        _divide(away[rows], starts[rows], runs, within_reach)
+    return away, starts
 
 
 def _within(time: Floats, position: Floats, limit: float, before: int, after: int) -> bool:
@@ -475,30 +469,30 @@ def _within(time: Floats, position: Floats, limit: float, before: int, after: in
 
 
 def _divide(
-    away: Bools, cut: Bools, starts: list[int], within_reach: Callable[[int, int], bool]
+    away: Bools, starts: Bools, runs: list[int], within_reach: Callable[[int, int], bool]
 ) -> None:
-    """Mark the rows of one track in place; `starts` are the first rows of its runs."""
-    ends = [*starts[1:], len(away)]
+    """Mark the rows of one track in place; `runs` are the first rows of its runs."""
+    ends = [*runs[1:], len(away)]
     last, index = ends[0] - 1, 1
-    while index < len(starts):
-        back = _return(within_reach, last, starts, index)
+    while index < len(runs):
+        back = _run_after_glitch(within_reach, last, runs, index)
         if back is None:
-            cut[starts[index]] = True
+            starts[runs[index]] = True
             back = index
         else:
-            away[last + 1 : starts[back]] = True
+            away[last + 1 : runs[back]] = True
         last, index = ends[back] - 1, back + 1
-    if cut.any():  # a piece of one row is no track
-        piece = np.cumsum(cut)
-        kept = np.bincount(piece[~away], minlength=int(piece[-1]) + 1)
-        away |= kept[piece] == 1
+    if starts.any():  # a piece of one row is no track
+        piece = np.cumsum(starts)
+        counts = np.bincount(piece[~away], minlength=int(piece[-1]) + 1)
+        away |= counts[piece] == 1
 
 
-def _return(
-    within_reach: Callable[[int, int], bool], last: int, starts: list[int], index: int
+def _run_after_glitch(
+    within_reach: Callable[[int, int], bool], last: int, runs: list[int], index: int
 ) -> int | None:
     """The run, after at most three rows elsewhere, within reach of the last good row."""
-    for back in range(index + 1, min(index + 1 + MAX_GLITCH_ROWS, len(starts))):
-        if starts[back] - last - 1 <= MAX_GLITCH_ROWS and within_reach(last, starts[back]):
+    for back in range(index + 1, min(index + 1 + MAX_GLITCH_ROWS, len(runs))):
+        if runs[back] - last - 1 <= MAX_GLITCH_ROWS and within_reach(last, runs[back]):
             return back
     return None

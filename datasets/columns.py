@@ -1,4 +1,4 @@
-"""Maps the columns of a table to canonical ones: first by the user's choice, then by name."""
+"""Maps the columns of a table to canonical ones, by the user's choice or by their names."""
 
 import re
 from collections.abc import Mapping, Sequence, Set
@@ -78,7 +78,7 @@ class Mapped:
 
 
 class TableLayout(BaseModel):
-    """How the table was read that a run was trained on.
+    """How a table was read, which a run was trained on.
 
     Attributes:
         columns: Name in the table of each canonical column.
@@ -130,7 +130,7 @@ class TableLayout(BaseModel):
 
 def map_columns(
     path: Path,
-    given: Mapping[str, str],
+    chosen: Mapping[str, str],
     names: Sequence[str],
     dims: int | None = None,
     cells: Sequence[str] = (),
@@ -139,7 +139,7 @@ def map_columns(
 
     Args:
         path: The file, for messages.
-        given: Chosen names, or numbers from 1, by canonical column; "" for none.
+        chosen: Chosen names, or numbers from 1, by canonical column; "" for none.
         names: All columns of the file.
         dims: Coordinates to read, 2 or 3; None reads z where it exists.
         cells: The first row of a file without a header line, for messages.
@@ -147,15 +147,15 @@ def map_columns(
     Raises:
         DataError: A chosen column does not exist, or a required column is missing.
     """
-    given = {canonical: _by_number(name, names) for canonical, name in given.items()}
-    for canonical, name in given.items():
-        _check_given(path, canonical, name, names)
-    result = {canonical: name for canonical, name in given.items() if name}
-    _guess(result, names, {canonical for canonical, name in given.items() if not name})
+    chosen = {canonical: _by_number(name, names) for canonical, name in chosen.items()}
+    for canonical, name in chosen.items():
+        _check_choice(path, canonical, name, names)
+    result = {canonical: name for canonical, name in chosen.items() if name}
+    _guess(result, names, {canonical for canonical, name in chosen.items() if not name})
     if dims == 2:
         result.pop("z", None)
     _check_complete(path, result, names, dims, cells)
-    guessed = [f"{c} from {n!r}" for c, n in result.items() if c not in given]
+    guessed = [f"{c} from {n!r}" for c, n in result.items() if c not in chosen]
     notes = [f"columns guessed: {', '.join(guessed)}"] if guessed else []
     lowered = {plain(name): name for name in names}
     folds = {p.removeprefix("fold_"): n for p, n in lowered.items() if re.match("fold_.", p)}
@@ -164,7 +164,7 @@ def map_columns(
 
 
 def names_places(cells: Sequence[str]) -> bool:
-    """Whether a cell of a line is a common name of a coordinate, a time or a frame."""
+    """Whether a cell is a common name of a column of coordinates, times or frames."""
     names = {*_NAMES["time"].split(), *_NAMES["frame"].split()}.union(*_PLANES)
     return not {_joined(name) for name in names}.isdisjoint(map(_joined, cells))
 
@@ -198,15 +198,15 @@ def _guess(mapping: dict[str, str], names: Sequence[str], excluded: Set[str]) ->
 
 
 def _joined(name: str) -> str:
-    """A column's name as `plain` has it without underscores: "trackId" is "track_id"."""
+    """A column's name without underscores, so that "trackId" is "track_id"."""
     return plain(name).replace("_", "")
 
 
-def _check_given(path: Path, canonical: str, name: str, names: Sequence[str]) -> None:
+def _check_choice(path: Path, canonical: str, name: str, names: Sequence[str]) -> None:
     if canonical not in CANONICAL:
         raise DataError(
             f"no canonical column {canonical!r}{_near(canonical, CANONICAL)}; "
-            f"choose of {', '.join(CANONICAL)}"
+            f"choose from {', '.join(CANONICAL)}"
         )
     if names.count(name) > 1:
         raise DataError(f"{path} has two columns {name!r}; rename one")
@@ -230,23 +230,22 @@ def _check_complete(
         missing.append("time (or frame)")
     if missing and cells:
         raise DataError(
-            f"{path} has no line of names, it begins with the row {', '.join(cells)[:200]}; no "
-            f"column is given for {', '.join(missing)}: give the number of each, for example "
+            f"{path} has no header line, it begins with the row {', '.join(cells)[:200]}; no "
+            f"column is named for {', '.join(missing)}: give the number of each, for example "
             "--columns agent=1,time=2,x=3,y=4"
         )
     if missing:
         raise DataError(
-            f"{path}: no column found for {', '.join(missing)}; it has {_listed(names)}; say which "
-            f"one it is: --columns {missing[0].split()[0]}=NAME"
+            f"{path}: no column found for {', '.join(missing)}; it has {_listed(names)}; name "
+            f"it: --columns {missing[0].split()[0]}=NAME"
         )
     if "time" in mapping and "frame" in mapping:
-        raise DataError(f"{path}: both time and frame are given; give the one that counts")
-    alike = [name for name in mapping.values() if names.count(name) > 1]
-    if alike:
-        raise DataError(f"{path} has two columns {alike[0]!r}; rename one")
-    twice = [name for name in mapping.values() if list(mapping.values()).count(name) > 1]
-    if twice:
-        raise DataError(f"{path}: column {twice[0]!r} is given for two things; give each its own")
+        raise DataError(f"{path}: both time and frame are given; give only one")
+    for name in mapping.values():
+        if names.count(name) > 1:
+            raise DataError(f"{path} has two columns {name!r}; rename one")
+        if list(mapping.values()).count(name) > 1:
+            raise DataError(f"{path}: column {name!r} is given twice; give each its own column")
 
 
 def _near(name: str, names: Sequence[str]) -> str:
@@ -257,5 +256,5 @@ def _near(name: str, names: Sequence[str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:40])
-    return f"the columns {shown}" + (f" and {len(names) - 40} more" if len(names) > 40 else "")
+    text = ", ".join(repr(name) for name in names[:40])
+    return f"the columns {text}" + (f" and {len(names) - 40} more" if len(names) > 40 else "")

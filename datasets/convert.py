@@ -1,4 +1,4 @@
-"""Converts GPX, GeoJSON and SQLite files to lines of JSON or text, one per observation."""
+"""Converts GPX, GeoJSON and SQLite files to lines of JSON or text, one for each observation."""
 
 import json
 import sqlite3
@@ -12,7 +12,7 @@ from xml.parsers import expat
 from trajflow.datasets.unpacking import check_regular, stage
 from trajflow.errors import DataError
 
-MAX_JSON = 64 * 2**20  # Bytes of a JSON document that is held in memory as a whole
+MAX_JSON = 64 * 2**20  # Bytes of a JSON document, which is read into memory
 MAX_RATIO = 50  # Bytes of text per byte of an SQLite file
 BLOCK = 1 << 16
 MAX_TEXT = 1000
@@ -35,7 +35,7 @@ def gpx_lines(path: Path, place: Path, most: int | None) -> None:
                 reader.rows.clear()
             parser.Parse(b"", most is None)
         except expat.ExpatError as error:
-            raise DataError(f"{path} is no GPX: {error}; get it again") from None
+            raise DataError(f"{path} is not GPX: {error}; download it again") from None
         _write(out, reader.rows)
 
 
@@ -53,7 +53,9 @@ class _GpxReader:
         parser.EntityDeclHandler = self._refuse_entity
 
     def _refuse_entity(self, *_: object) -> None:
-        raise DataError("a GPX file declares entities, which unfold; save it without a DOCTYPE")
+        raise DataError(
+            "a GPX file declares entities, which may expand without end; save it without a DOCTYPE"
+        )
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         tag, self._text = tag.rpartition(" ")[2], ""
@@ -101,7 +103,7 @@ def geojson_lines(path: Path, place: Path, most: int | None) -> None:
                 for number, feature in enumerate(features, 1):
                     _write(out, _feature_rows(feature, number))
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path} is no GeoJSON: {error}; get it again") from None
+            raise DataError(f"{path} is not GeoJSON: {error}; download it again") from None
 
 
 def _is_feature(line: bytes) -> bool:
@@ -120,10 +122,10 @@ def _document(path: Path, raw: bytes) -> list[Any]:
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON: {error}; get it again") from None
+        raise DataError(f"{path} is not JSON: {error}; download it again") from None
     rows = value.get("features", [value]) if isinstance(value, dict) else value
     if not isinstance(rows, list):
-        raise DataError(f"{path} holds no list of features or objects; is it a table of tracks?")
+        raise DataError(f"{path} has no list of features or objects; is it a table of tracks?")
     return rows
 
 
@@ -132,21 +134,21 @@ def _feature_rows(feature: Any, number: int) -> list[Row]:
         return [feature if isinstance(feature, dict) else {}]
     facts = dict(feature.get("properties") or {})
     times = next((facts.pop(name) for name in TIMES if isinstance(facts.get(name), list)), None)
-    shape = feature.get("geometry") or {}
-    kind, places = shape.get("type"), shape.get("coordinates")
+    geometry = feature.get("geometry") or {}
+    kind, points = geometry.get("type"), geometry.get("coordinates")
     if kind == "Point":
         identity = {"feature": feature["id"]} if "id" in feature else {}
-        return [identity | facts | _place(places)]
-    if kind not in ("LineString", "MultiPoint") or not isinstance(places, list):
+        return [identity | facts | _coordinates(points)]
+    if kind not in ("LineString", "MultiPoint") or not isinstance(points, list):
         return [facts | {"lon": None, "lat": None}]
     agent = {"agent": feature.get("id", facts.get("name", number))}
-    clock = times if times is not None and len(times) == len(places) else [None] * len(places)
-    pairs = zip(clock, places, strict=True)
-    return [agent | facts | {"time": time} | _place(place) for time, place in pairs]
+    clock = times if times is not None and len(times) == len(points) else [None] * len(points)
+    pairs = zip(clock, points, strict=True)
+    return [agent | facts | {"time": time} | _coordinates(point) for time, point in pairs]
 
 
-def _place(place: Any) -> Row:
-    values = place if isinstance(place, list) else []
+def _coordinates(point: Any) -> Row:
+    values = point if isinstance(point, list) else []
     return dict(zip(("lon", "lat", "z"), values, strict=False)) or {"lon": None, "lat": None}
 
 
@@ -177,11 +179,15 @@ def sqlite_lines(path: Path, place: Path, most: int | None) -> None:
                     line = ",".join("" if value is None else str(value) for value in row)
                     written += out.write(f"{line[:MAX_TEXT]}\n")
                     if written > max(MAX_RATIO * size, BLOCK):
-                        raise DataError(f"{path} unfolds to more than it holds; export it as CSV")
+                        raise DataError(
+                            f"{path} yields implausibly much text for its size; export it as CSV"
+                        )
                     if most is not None and written > most:
                         break
     except (sqlite3.Error, ValueError) as error:
-        raise DataError(f"{path} is no SQLite file of JuPedSim ({error}); get it again") from None
+        raise DataError(
+            f"{path} is not an SQLite file of JuPedSim ({error}); download it again"
+        ) from None
 
 
 def _staged(path: Path, place: Path, most: int | None) -> Path:

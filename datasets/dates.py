@@ -1,4 +1,4 @@
-"""Reads times of tables: numbers, whose unit follows from their size, and dates in many formats."""
+"""Reads the times of tables: numbers, with a unit guessed from their size, and dates."""
 
 import re
 from collections import Counter
@@ -48,8 +48,8 @@ def read_times(
         db: The database with the tables.
         path: The file, for messages.
         name: The column, for messages.
-        columns: Relation and column of each file; the first decides, all decide about the order
-            of days and months.
+        columns: Relation and column of each file. The first one decides how to read the column,
+            all of them decide the order of days and months.
         cell: SQL of a cell with a decimal point, {} being the column.
         order: Order of day, month and year given by the user.
 
@@ -155,7 +155,7 @@ def _order(
     """The order in which most dates are valid; '' if no date begins with a day or month.
 
     Raises:
-        DataError: There are several.
+        DataError: Several orders are equally valid.
     """
     counts: Counter[str] = Counter()
     first: tuple[int, str] | None = None
@@ -184,5 +184,5 @@ def _order(
         return best[0]
     raise DataError(
         f"{path}: column {name!r} has dates such as {first[1]!r} (row {first[0]}) that may be read "
-        f"as {' or '.join(best)} (d day, m month, y year); say which: --dates {best[0]}"
+        f"as {' or '.join(best)} (d day, m month, y year); choose one: --dates {best[0]}"
     )

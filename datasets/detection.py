@@ -32,9 +32,9 @@ class Head:
             names = parquet_schema(path)[0]
             return cls(path, b"PAR1", [], [], frozenset(map(plain, names)))
         with TemporaryDirectory() as folder:
-            place = Path(folder) / "head"
-            stage(path, place, HEAD_BYTES)
-            with place.open("rb") as stream:
+            unpacked = Path(folder) / "head"
+            stage(path, unpacked, HEAD_BYTES)
+            with unpacked.open("rb") as stream:
                 raw = stream.read(HEAD_BYTES)
         lines = raw.decode("latin-1").removeprefix("\xef\xbb\xbf").splitlines()
         lines = [line for line in (lines if len(raw) < HEAD_BYTES else lines[:-1]) if line.strip()]
@@ -95,8 +95,8 @@ def is_trajnet(head: Head) -> bool:
 def is_geojson(head: Head) -> bool:
     """A JSON list of objects, or a GeoJSON feature or collection."""
     raw = head.raw.lstrip(b"\x1e\xef\xbb\xbf \t\r\n")
-    listed = b"".join(raw[:200].split()).startswith(b"[{")
-    return listed or (raw.startswith(b"{") and b'"Feature' in raw[:4096])
+    is_list = b"".join(raw[:200].split()).startswith(b"[{")
+    return is_list or (raw.startswith(b"{") and b'"Feature' in raw[:4096])
 
 
 def is_petrack(head: Head) -> bool:
@@ -117,8 +117,8 @@ def is_gpx(head: Head) -> bool:
 
 def is_ais(head: Head) -> bool:
     """Columns mmsi and latitude, longitude."""
-    places = ({"lat", "lon"}, {"latitude", "longitude"})
-    return "mmsi" in head.names and any(head.names >= place for place in places)
+    pairs = ({"lat", "lon"}, {"latitude", "longitude"})
+    return "mmsi" in head.names and any(head.names >= pair for pair in pairs)
 
 
 def is_traffic(head: Head) -> bool:

@@ -1,4 +1,4 @@
-"""Examine a store: what is probably wrong with the tracks, and whether its files are whole."""
+"""Examines a store: likely faults of the tracks, and damage to its files."""
 
 import hashlib
 from collections import Counter
@@ -30,7 +30,7 @@ from trajflow.text import safe
 from trajflow.types import Bools, Floats, Ints
 
 MAX_ROWS = 2_000_000
-SHOWN = 3
+MAX_NAMES = 3  # Names in a message
 LONG_GAP_STEPS = 20  # After this many steps a label may belong to another agent
 _REL_TOLERANCE = 1e-6
 MANY_GAPS, MOSTLY_GAPS, MANY_QUARANTINED = 0.05, 0.5, 0.01
@@ -40,7 +40,7 @@ SPEED_RATIO = 1.8
 STANDING_SHARE = 0.1  # A standing agent covers less than this share of a typical agent's distance
 MIN_TRACKS = 5  # Tracks of a scene whose starts are compared
 SAME_START_SHARE = 0.9
-MIN_CROWD = 3  # This many agents at exactly one position point to a filler
+MIN_CROWD = 3  # This many agents at exactly one position suggest a filler
 MANY_CONFLICTS = 0.05
 ALMOST_ALL, MANY_ALTERNATING = 0.98, 0.6
 MANY_FILLED, MOSTLY_FILLED, MANY_STANDING = 0.05, 0.3, 0.3
@@ -51,13 +51,13 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "note", "ok")
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of an examination.
+    """The result of one check.
 
     Attributes:
-        level: "error" (unusable), "warning" (probably wrong), "note" (good to know) or "ok".
+        level: "error" (unusable), "warning" (probably wrong), "note" (worth knowing) or "ok".
         code: Short name of the check.
         message: The result, and what to do about a problem.
-        details: The numbers behind it, plain values.
+        details: The numbers behind the message, as plain values.
     """
 
     level: Level
@@ -121,7 +121,7 @@ def check(path: str | PathLike[str]) -> list[Finding]:
     except DataError as error:
         return [Finding("error", "files", str(error))]
     text = f"{store.rows} rows of {store.trajectories} trajectories"
-    return [Finding("ok", "files", f"every file is what was written: {text}")]
+    return [Finding("ok", "files", f"every file is intact: {text}")]
 
 
 class _Statistics:
@@ -170,19 +170,19 @@ class _Statistics:
         self._add_splits(tracks, agent)
         self._add_copies(agent, position)
 
-    def _add_steps(self, steps: Steps, taken: Ints, position: Floats) -> None:
-        self.steps += len(taken)
-        self.gaps += int((taken > 1).sum())
-        self.single_gaps += int((taken == 2).sum())
+    def _add_steps(self, steps: Steps, duration: Ints, position: Floats) -> None:
+        self.steps += len(duration)
+        self.gaps += int((duration > 1).sum())
+        self.single_gaps += int((duration == 2).sum())
         stands = steps.length == 0
         next_step = steps.track[1:] == steps.track[:-1]
         self.alternating += int(((stands[1:] != stands[:-1]) & next_step).sum())
         np.maximum.at(self.fastest, steps.track, steps.speed)
-        long = taken >= LONG_GAP_STEPS
+        long = duration >= LONG_GAP_STEPS
         np.maximum.at(self.leap, steps.track[long], steps.length[long])
-        frozen = _in_stretch((steps.length == 0) & (taken == 1), steps)
+        frozen = _in_stretch((steps.length == 0) & (duration == 1), steps)
         self.frozen += np.bincount(steps.track[frozen], minlength=len(self.frozen))
-        equal = _in_stretch(_repeats_step(steps, position) & (taken == 1), steps)
+        equal = _in_stretch(_repeats_step(steps, position) & (duration == 1), steps)
         self.linear += np.bincount(steps.track[equal], minlength=len(self.linear))
 
     def _add_crowded(self, tracks: Tracks) -> None:
@@ -236,15 +236,15 @@ def _in_stretch(flag: Bools, steps: Steps) -> Bools:
 
 
 def _name_agents(stats: _Statistics, chosen: Bools) -> str:
-    numbers = np.flatnonzero(chosen)[: SHOWN + 1]
+    numbers = np.flatnonzero(chosen)[: MAX_NAMES + 1]
     labels = stats.store.labels(numbers)
     scenes = [stats.store.scenes[stats.scene[number]] for number in numbers]
     return _first_few([f"{safe(a)} of {safe(s)}" for a, s in zip(labels, scenes, strict=True)])
 
 
 def _first_few(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = ", ..." if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def _units(stats: _Statistics) -> Finding:
@@ -304,7 +304,7 @@ def _jumps(stats: _Statistics) -> Finding:
         return Finding("note", "jumps", "hardly anything moves, so jumps cannot be detected")
     report = stats.store.header.report
     if report.get("speed_limit_from") == "given" and report.get("speed_limit") is None:
-        return Finding("ok", "jumps", "the import was given no speed limit")
+        return Finding("ok", "jumps", "the import ran without a speed limit")
     limit = max(limit, report.get("speed_limit") or 0.0)
     own_limit = np.nan_to_num(AGENT_SPEED_FACTOR * stats.survey.speed)
     over = stats.fastest > np.clip(own_limit, limit, MAX_LIMIT_FACTOR * limit)
@@ -333,7 +333,7 @@ def _standing(stats: _Statistics) -> Finding:
     details = {"agents": int(judged.sum()), "standing": int(still.sum())}
     if share <= MANY_STANDING:
         return Finding("ok", "standing", message, details)
-    message += "; they dominate errors averaged over all agents"
+    message += "; they dominate mean errors over all agents"
     return Finding("note", "standing", message, details)
 
 
@@ -360,12 +360,12 @@ def _travelling(stats: _Statistics) -> Bools:
 
 def _gaps(stats: _Statistics) -> Finding:
     steps, skipped = stats.steps, stats.gaps
-    moved = stats.store.header.counted("moved")
+    moved = stats.store.header.reported_count("moved")
     share = skipped / max(steps, 1)
-    message = f"{skipped} of {steps} steps skip a moment ({share:.2%}); no window spans a gap"
+    message = f"{skipped} of {steps} steps skip a moment ({share:.2%}); windows do not span gaps"
     if moved:
-        message += f"; {moved} rows were moved in time onto a whole step"
-    read = stats.store.header.counted("rows_read") or stats.store.rows
+        message += f"; {moved} rows were moved in time to a whole step"
+    read = stats.store.header.reported_count("rows_read") or stats.store.rows
     conflicts = stats.store.header.quarantined().get("conflict", 0)
     if share > MANY_GAPS and conflicts > MANY_CONFLICTS * read:
         message += f"; {conflicts} rows of an agent at one time are in quarantine: a coarse clock"
@@ -386,7 +386,7 @@ def _starts(stats: _Statistics) -> Finding:
         if tracks.sum() >= MIN_TRACKS and at_once and np.ptp(stats.last[tracks]) > 0:
             odd.append(safe(name))
     if not odd:
-        return Finding("ok", "starts", "tracks do not all start at the same time")
+        return Finding("ok", "starts", "tracks start at different times")
     message = (
         f"all or nearly all tracks of {len(odd)} scenes start at the same time "
         f"({_first_few(odd)}): if each track counts time from its own start, its neighbors are "
@@ -401,7 +401,7 @@ def _fillers(stats: _Statistics) -> Finding:
         places = [f"({x:g}, {y:g})" for x, y in crowded]
         message = (
             f"{crowded.total()} rows are at {_first_few(places)}, exactly where {MIN_CROWD} agents "
-            "or more are: a filler for 'not seen'? Leave these rows out: --where \"not (x = "
+            "or more are: a filler for 'not seen'? Exclude these rows: --where \"not (x = "
             f'{next(iter(crowded))[0]:g} and y = {next(iter(crowded))[1]:g})"'
         )
         return Finding("warning", "fillers", message, {"rows": crowded.total()})
@@ -493,7 +493,7 @@ def _windows(stats: _Statistics, length: int) -> Finding:
 
 def _quarantine(store: Store) -> Finding:
     counts = store.header.quarantined()
-    total, read = sum(counts.values()), store.header.counted("rows_read") or store.rows
+    total, read = sum(counts.values()), store.header.reported_count("rows_read") or store.rows
     if not total:
         return Finding("ok", "quarantine", "the import quarantined no row")
     text = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())

@@ -1,7 +1,7 @@
-"""Imports files of tracks into a store: read and sorted by DuckDB, cleaned and written by parts.
+"""Imports files of tracks into a store: DuckDB reads and sorts, then parts are cleaned and written.
 
 Memory holds DuckDB's buffers, one part of the rows and a few numbers per trajectory. Temporary
-files lie beside the output and are removed afterwards, whatever happens.
+files lie beside the output and are always removed afterwards.
 """
 
 import hashlib
@@ -49,12 +49,12 @@ WORST_SCENES, WORST_AGENTS = 50, 10
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an import is.
+    """Progress of an import.
 
     Attributes:
         stage: The current stage.
         rows: Rows done in this stage.
-        total: Rows to do, or None while that is not known.
+        total: Rows of this stage; None if unknown.
     """
 
     stage: Literal["reading", "surveying", "writing"]
@@ -84,7 +84,7 @@ def import_tracks(
         options: How to read and clean the files.
         overwrite: Whether to replace an existing store at `out`.
         progress: Called after each file or part.
-        **changes: Fields of `ImportOptions` to change in `options`; None keeps a field as it is.
+        **changes: Fields of `options` to replace; None keeps a field.
 
     Returns:
         Counts, decisions and notes; the same report is stored with the tracks.
@@ -189,8 +189,8 @@ def _check_numbers(options: ImportOptions) -> None:
 def _project(source: Source) -> None:
     if source.unit != "degree":
         raise DataError(
-            f"only degrees are projected, the unit is {source.unit or 'unknown'}; name the columns "
-            "of longitude and latitude, --columns x=lon,y=lat --unit degree, or leave out --project"
+            f"--project needs degrees, the unit is {source.unit or 'unknown'}; name the columns of "
+            "longitude and latitude, --columns x=lon,y=lat --unit degree, or leave out --project"
         )
     source.unit = "m"
     source.notes.append(
@@ -233,27 +233,27 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iter
     bad = cleaned.reason >= 0
     if bad.any():
         rows.quarantine(part.take(bad), [REASONS[code] for code in cleaned.reason[bad]])
-    kept = cleaned.reason == KEPT
+    good = cleaned.reason == KEPT
     counts.between += int((cleaned.reason == BETWEEN).sum())
     counts.moved += cleaned.moved
-    good = replace(part, position=cleaned.position).take(kept)
+    clean = replace(part, position=cleaned.position).take(good)
     if cleaned.position is not part.position:
-        counts.turned_longitudes += int((good.position[:, 0] != part.position[kept, 0]).sum())
-    step, cut = cleaned.step[kept], cleaned.cut[kept]
+        counts.turned_longitudes += int((clean.position[:, 0] != part.position[good, 0]).sum())
+    step, starts = cleaned.step[good], cleaned.starts[good]
     if cleaner.rules.max_gap is not None and len(step):
         counts.resampled += len(step)
-        wide = np.diff(good.time) * cleaner.rules.seconds > cleaner.rules.max_gap
-        counts.wide_gaps += int((wide & (np.diff(good.track) == 0) & ~cut[1:]).sum())
-        good, step, cut = resample(good, cut, cleaner.rules)
+        wide = np.diff(clean.time) * cleaner.rules.seconds > cleaner.rules.max_gap
+        counts.wide_gaps += int((wide & (np.diff(clean.track) == 0) & ~starts[1:]).sum())
+        clean, step, starts = resample(clean, starts, cleaner.rules)
     counts.kept += len(step)
-    for _, chosen in scenes_of(good.scene):
-        yield _block(good.take(chosen), step[chosen], cut[chosen], cleaner.rules, rows, counts)
+    for _, chosen in scenes_of(clean.scene):
+        yield _block(clean.take(chosen), step[chosen], starts[chosen], cleaner.rules, rows, counts)
 
 
 def _block(
-    part: Part, step: Ints, cut: Bools, rules: Rules, rows: Ingest, counts: _Counts
+    part: Part, step: Ints, starts: Bools, rules: Rules, rows: Ingest, counts: _Counts
 ) -> TrackBlock:
-    begins, number = _pieces(part.track, cut)
+    begins, number = _pieces(part.track, starts)
     tracks = part.track[begins].tolist()
     types = [rows.types[rows.kind[track]] for track in tracks]
     scene = rows.scenes[int(part.scene[0])]
@@ -276,16 +276,16 @@ def _block(
     )
 
 
-def _pieces(track: Ints, cut: Bools) -> tuple[Ints, Ints]:
+def _pieces(track: Ints, starts: Bools) -> tuple[Ints, Ints]:
     """First row of each piece of a trajectory, and its number inside the trajectory, from 1."""
     new = np.concatenate(([True], np.diff(track) != 0))
-    begins = np.flatnonzero(new | cut)
+    begins = np.flatnonzero(new | starts)
     trajectory = np.cumsum(new)[begins]
     return begins, np.arange(len(begins)) - np.searchsorted(trajectory, trajectory) + 1
 
 
 def _label(rows: Ingest, track: int, number: int) -> int | str:
-    """The label in the file, with "#2", "#3", ... for the pieces after a jump."""
+    """The label in the file, plus "#2", "#3", ... for the pieces after a jump."""
     label = rows.label[track]
     if number == 1:
         return label_of(label)
@@ -364,12 +364,12 @@ def _restart_notes(rows: Ingest, source: Source, rules: Rules) -> list[str]:
         first = restarts[0]
         back = (first.before - first.after) * rules.seconds
         why = (
-            "does summer time end there? Write times in UTC, or with their zone"
+            "does daylight saving time end there? Write times in UTC or with their zone"
             if source.dates and 1800 < back <= 3600
-            else "do hours go past midnight? Write them with their dates"
+            else "do hours pass midnight? Write them with their dates"
             if not source.dates and 82_800 < back <= 86_400
-            else "do several recordings follow one another? Give them a column of scenes "
-            "(--columns scene=NAME) or a file each"
+            else "do several recordings follow one another? Name a column of scenes "
+            "(--columns scene=NAME) or use one file for each"
         )
         return [
             f"the clock goes back by {back:.6g} s at row {first.row} of "
@@ -377,9 +377,9 @@ def _restart_notes(rows: Ingest, source: Source, rules: Rules) -> list[str]:
         ]
     if conflicts > MANY_CONFLICTS * rows.rows_read:
         return [
-            f"{conflicts} rows have another place of the same agent at the same time: is the clock "
-            "coarser than the rows (then give a column of frames: --columns frame=NAME --dt "
-            "SECONDS), or do recordings share ids (--columns scene=NAME)?"
+            f"{conflicts} rows have another position of the same agent at the same time: is the "
+            "clock coarser than the rows (if so, name a column of frames: --columns frame=NAME "
+            "--dt SECONDS), or do recordings share ids (--columns scene=NAME)?"
         ]
     return []
 
@@ -389,10 +389,10 @@ def _grid_notes(rows: Ingest, rules: Rules, counts: _Counts) -> list[str]:
     if rules.max_gap is None and off > MANY_OFF_GRID * (off + counts.kept):
         return [
             f"{off} of {off + counts.kept} rows lie between steps of {rules.dt:g} s: --resample "
-            f"{rules.dt:g}s puts places at whole steps on straight lines between rows"
+            f"{rules.dt:g}s interpolates positions at whole steps on straight lines between rows"
         ]
     if rules.max_gap is not None and counts.wide_gaps:
-        return [f"{counts.wide_gaps} gaps of more than {rules.max_gap:.3g} s are not bridged"]
+        return [f"{counts.wide_gaps} gaps of more than {rules.max_gap:.3g} s are not interpolated"]
     return []
 
 
@@ -401,11 +401,11 @@ def _coordinate_notes(rules: Rules, clocks: int, turned: int) -> list[str]:
     if rules.unit == "degree":
         notes.append("coordinates stay in degrees; --project converts them to metres per scene")
     if clocks:
-        notes.append(f"the clocks of {clocks} scenes were shifted onto whole steps of dt")
+        notes.append(f"the clocks of {clocks} scenes were shifted to whole steps of dt")
     if turned:
         notes.append(
-            f"{turned} longitudes were turned by 360 degrees, so that tracks continue across the "
-            "date line"
+            f"{turned} longitudes were turned by 360 degrees, so that tracks continue across "
+            "the date line"
         )
     return notes
 
@@ -427,7 +427,7 @@ def _refuse(report: ImportReport, refused: list[str]) -> None:
         )
         raise DataProblem(
             f"refused, nothing was written: {counts} of {report.rows_read} rows{worst}; "
-            "repair the data or accept it with 'quarantine'"
+            "repair the data, or accept it with --on-problem quarantine"
         )
 
 
@@ -438,27 +438,29 @@ def _no_usable_rows(
     first = rows.fetch(
         """select file, "row", text from quarantine where text <> '' order by file, "row" limit 1"""
     )
-    shown = "".join(
+    example = "".join(
         f"; row {row} of {files[file]} is {safe(text, 200)!r}; times must be numbers or dates, "
         "coordinates numbers"
         for file, row, text in first
     )
     return DataError(
-        f"none of {rows.rows_read} rows can be used: {why or 'all were dropped'}{shown}"
+        f"none of {rows.rows_read} rows can be used: {why or 'all were dropped'}{example}"
         f"{''.join(f'; {hint}' for hint in hints)}; check "
         "--columns, --dt and --speed-limit"
     )
 
 
-def _folds(folds: Mapping[str, list[str]], kept: Mapping[str, None]) -> dict[str, list[str]] | None:
-    result = {name: [s for s in tests if s in kept] for name, tests in folds.items()}
+def _folds(
+    folds: Mapping[str, list[str]], scenes: Mapping[str, None]
+) -> dict[str, list[str]] | None:
+    result = {name: [s for s in tests if s in scenes] for name, tests in folds.items()}
     return {name: tests for name, tests in result.items() if tests} or None
 
 
 def _paths(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[Path]:
     paths = [path] if isinstance(path, (str, PathLike)) else path
     if not paths:
-        raise DataError("no file is given; name the files of tracks")
+        raise DataError("no file given; name the files of tracks")
     return [Path(path) for path in dict.fromkeys(map(Path, paths))]
 
 
@@ -470,9 +472,9 @@ def _names(paths: Sequence[Path], files: list[Path]) -> list[str]:
 
 
 def _describe_inputs(names: list[str], files: list[Path]) -> list[dict[str, Any]]:
-    described = []
+    inputs = []
     for name, file in zip(names, files, strict=True):
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        described.append({"name": name, "sha256": digest, "bytes": file.stat().st_size})
-    return described
+        inputs.append({"name": name, "sha256": digest, "bytes": file.stat().st_size})
+    return inputs

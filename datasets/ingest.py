@@ -34,16 +34,16 @@ from trajflow.datasets.sql import (
 from trajflow.errors import DataError
 from trajflow.types import Bools, Floats, Ints
 
-MAX_TEXTS = 1000  # Unreadable rows agent_code text is kept
-MAX_RESTARTS = 20  # A file agent_code time goes back more often is not ordered by time
+MAX_TEXTS = 1000  # Unreadable rows that are stored with their text
+MAX_RESTARTS = 20  # A file whose time goes back more often is not ordered by time
 NO_TYPE, NO_SPLIT = "agent", "all"
 BATCH = 122_880
-SAMPLE_ROWS = 20_000  # Rows from which the way a table is written is detected
+SAMPLE_ROWS = 20_000  # Rows from which the notation of a table is detected
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How files of tracks are read and cleaned; what is left open is detected from the data.
+    """How files of tracks are read and cleaned; None and empty values are detected from the data.
 
     Attributes:
         columns: Name in the file of each canonical column ("agent", "x", "y", "time", "frame",
@@ -55,10 +55,10 @@ class ImportOptions:
         factors: Factor by axis for axes with a unit of their own, such as {"z": 0.3048} for feet.
         project: Convert longitudes and latitudes to metres around the centre of each scene; the
             store keeps the centres, so that forecasts are returned in degrees.
-        where: Condition that kept rows fulfil, a DuckDB expression of their columns (scene, agent,
+        where: Condition on the rows, a DuckDB expression of their columns (scene, agent,
             type, split, time, x, y, z and those of a table); it cannot read files.
-        types: Types of agents to keep; empty for all.
-        settings: Choices of a single reader, such as {"eth-time": "true"} of ethucy or
+        types: Types of the agents to read; empty for all.
+        settings: Settings of a single reader, such as {"eth-time": "true"} of ethucy or
             {"encoding": "latin-1"} of table.
         resample: Step of the store in seconds; the position at each whole step is interpolated
             linearly between the row before it and the first row after it.
@@ -70,7 +70,7 @@ class ImportOptions:
         licence: Terms of the data, stored with it.
         history: The command that imports the data, stored with it.
         part_rows: Rows cleaned at once; with DuckDB's own limit it bounds the memory.
-        folder: Working folder for files that a reader makes; set by the import.
+        folder: Folder for temporary files of a reader; set by the import.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Source:
     """What a reader returns: one SELECT per file, and facts about all files.
 
     A SELECT yields, in any order, the columns `row` (number of the row in its file, from 1),
-    `scene`, `agent`, `type`, `split` (text as in the file; '' where missing), `time` (seconds or
+    `scene`, `agent`, `type`, `split` (text as in the file; '' if missing), `time` (seconds or
     frames), `x`, `y`, `z` (NULL where unreadable), `fault` (name of a problem that the reader
     detected, or NULL) and `text` (the row as in the file, for rows that cannot be used).
 
@@ -106,16 +106,16 @@ class Source:
         selects: One statement per file.
         files: Every file that is read.
         dims: Coordinates of a position, D.
-        dt: Seconds per step, if the format or the user fixes it.
+        dt: Seconds per step, if the format or the user fixes them.
         unit: Unit of the coordinates, if the format or the user fixes it.
-        frames: Times are frame numbers, to be scaled so that the typical step is dt.
-        dates: Times are seconds since 1970, to be counted from the first midnight.
+        frames: Whether times are frame numbers, which are scaled so that the typical step is dt.
+        dates: Whether times are seconds since 1970, which are counted from the first midnight.
         seconds_known: Whether the file states that its times are seconds.
         time_unit: Seconds per unit of the times in the files.
-        columns: Which column of the file each canonical column was taken from.
+        columns: Column of the file behind each canonical column.
         notes: Sentences for the report.
         folds: Test scenes of each leave-one-out fold.
-        dropped: Rows left out on purpose: an SQL condition by reason.
+        dropped: SQL condition of rows that are dropped on purpose, by reason.
     """
 
     selects: list[str]
@@ -161,7 +161,7 @@ class Part:
 
 @dataclass(frozen=True)
 class TimeReversal:
-    """A row of a file agent_code time is before that of the row above it."""
+    """A row of a file whose time is before that of the row above it."""
 
     file: int
     row: int
@@ -181,8 +181,8 @@ class Ingest:
         scene: Code of each trajectory's scene, [K].
         kind: Code of the type that each trajectory's first row has, [K].
         rows: Rows of each trajectory, [K].
-        centres: Longitude and latitude around which each scene is projected, [S, 2]; None: none is.
-        origin: What is taken off all times: 0, or the midnight that dates are counted from.
+        centres: Longitude and latitude of the centre of each projected scene, [S, 2], or None.
+        origin: Offset that is subtracted from all times: 0, or the first midnight of dates.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -206,7 +206,7 @@ class Ingest:
         self._agent_changes, self._last = 0, (-1, 0, 0.0)  # last: file, track, time
 
     def close(self) -> None:
-        """End the database; its files can be removed then."""
+        """Close the database, so that its files can be removed."""
         self.db.close()
 
     def read(self, source: Source, options: ImportOptions) -> Iterator[int]:
@@ -237,16 +237,16 @@ class Ingest:
                     self._add_batch(batch, index)
                     yield self.rows_read
         if not self.rows_read:
-            raise DataError(f"no rows in {source.files[0]} or its neighbors; is it empty?")
+            raise DataError(f"no rows in {source.files[0]} or the files beside it; are they empty?")
         missing = [name for name in options.types if name not in self._codes["type"]]
         if missing:
             self._refuse_types(source, missing)
-        self._number()
+        self._renumber()
         if options.project and self.label:
             self._find_centres()
 
     def _condition(self, source: Source, options: ImportOptions) -> dict[str, str]:
-        """SQL conditions of kept rows, by the name under which other rows are counted."""
+        """SQL conditions that rows must satisfy, by the name under which the others are counted."""
         chosen = {}
         if options.types:
             chosen["other types"] = f"type in ({', '.join(map(quoted, options.types))})"
@@ -278,7 +278,7 @@ class Ingest:
     def _with_reason(
         self, select: str, source: Source, chosen: Mapping[str, str], project: bool
     ) -> str:
-        """SQL: rows with the reason why each is not used, or NULL; ":" marks dropped on purpose."""
+        """SQL: rows with the reason why each is rejected, or NULL; ":" marks intended drops."""
         select = _clean_names(select) if chosen else select
         unread = " or ".join(f"{name} is null" for name in ("time", *self._axes))
         dropped = [f"when {condition} then ':{why}'" for why, condition in source.dropped.items()]
@@ -328,7 +328,7 @@ class Ingest:
         if name == "split" and len(numbers) > MAX_SPLITS:
             raise DataError(
                 f"the column of splits has more than {MAX_SPLITS} names, such as "
-                f"{list(numbers)[-1]!r}; it is no split: map another column or none"
+                f"{list(numbers)[-1]!r}; it is no split: choose another column, or none"
             )
         codes: Ints = np.array(code, np.int64)[values.indices.to_numpy()]
         return codes
@@ -345,11 +345,11 @@ class Ingest:
         first = np.empty(len(keys), np.int64)
         first[index[::-1]] = np.arange(len(index))[::-1]
         numbers = np.full(len(keys), -1)
-        for place in np.flatnonzero(complete[first] & (kind[first] >= 0)).tolist():
-            row = first[place]
+        for pair in np.flatnonzero(complete[first] & (kind[first] >= 0)).tolist():
+            row = first[pair]
             key = (int(scene[row]), labels[agent_code[row]])
-            numbers[place] = self._tracks.setdefault(key, len(self._tracks))
-            if numbers[place] == len(self._track_type):
+            numbers[pair] = self._tracks.setdefault(key, len(self._tracks))
+            if numbers[pair] == len(self._track_type):
                 self._track_type.append(int(kind[row]))
         return numbers[index], numbers[index] >= 0
 
@@ -362,31 +362,33 @@ class Ingest:
         self._agent_changes += int(changes.sum())
         back = np.flatnonzero(times[1:] < times[:-1])[: MAX_TEXTS - len(self._reversals)]
         for index in back.tolist():
-            place = (file, row[index].as_py(), not bool(changes[index]))
-            reversal = TimeReversal(*place, float(times[index]), float(time[index]))
-            self._reversals.append(reversal)
+            before, after = float(times[index]), float(time[index])
+            same_agent = not bool(changes[index])
+            self._reversals.append(
+                TimeReversal(file, row[index].as_py(), same_agent, before, after)
+            )
         self._last = (file, int(track[-1]), float(time[-1]))
 
     def restarts(self, least: float) -> list[TimeReversal]:
-        """Where time goes back by `least`, in the files' unit, in a file otherwise in its order."""
-        back = [turn for turn in self._reversals if turn.before - turn.after >= least]
+        """Where the time of files ordered by time goes back by at least `least`, in their unit."""
+        large = [r for r in self._reversals if r.before - r.after >= least]
         sorted_by_agent = self._agent_changes < 2 * len(self._tracks)
-        few = len(back) <= MAX_RESTARTS and self._agent_changes >= 10 * len(back)
+        few = len(large) <= MAX_RESTARTS and self._agent_changes >= 10 * len(large)
         if few and not sorted_by_agent:
-            return back
-        inside = sum(turn.same_agent for turn in self._reversals)
-        if MAX_RESTARTS * inside > int(self.rows.sum()):
+            return large
+        of_one_agent = sum(r.same_agent for r in self._reversals)
+        if MAX_RESTARTS * of_one_agent > int(self.rows.sum()):
             return []
-        return [turn for turn in back if turn.same_agent]
+        return [r for r in large if r.same_agent]
 
     def _reject(self, batch: pa.RecordBatch, file: int, reason: str = "") -> None:
         """Count the rows dropped on purpose; quarantine the others."""
         reasons = [reason] * len(batch) if reason else batch.column("reason").to_pylist()
         self.dropped.update(reason[1:] for reason in reasons if reason.startswith(":"))
-        kept = [index for index, reason in enumerate(reasons) if not reason.startswith(":")]
-        if not kept:
+        bad = [index for index, reason in enumerate(reasons) if not reason.startswith(":")]
+        if not bad:
             return
-        batch = batch.take(pa.array(kept))
+        batch = batch.take(pa.array(bad))
         texts = [(text or "")[:MAX_NAME] for text in batch.column("text").to_pylist()]
         for index, text in enumerate(texts):
             self._texts += bool(text)
@@ -396,9 +398,9 @@ class Ingest:
             for name in ("scene", "agent")
         }
         values = {name: batch.column(name) for name in ("time", *self._axes)}
-        places = {"file": np.full(len(batch), file, np.int32), "row": batch.column("row")}
-        reasons = [reasons[index] for index in kept]
-        self._add_quarantined({"reason": reasons, **names, "text": texts}, values | places)
+        origins = {"file": np.full(len(batch), file, np.int32), "row": batch.column("row")}
+        reasons = [reasons[index] for index in bad]
+        self._add_quarantined({"reason": reasons, **names, "text": texts}, values | origins)
 
     def quarantine(self, part: Part, reason: list[str]) -> None:
         """Quarantine rows, each with the name of its problem, N of them."""
@@ -423,7 +425,7 @@ class Ingest:
         self._writer.execute(f"insert into {table} from batch")
         self._writer.unregister("batch")
 
-    def _number(self) -> None:
+    def _renumber(self) -> None:
         """Renumber trajectories by scene and label, so the order of rows in files has no effect."""
         scenes = list(self._codes["scene"])
         scene_key = [(natural(name), name) for name in scenes]
@@ -443,7 +445,7 @@ class Ingest:
         self._insert("numbers", pa.table({"track": np.arange(len(rank)), "number": rank}))
 
     def _find_centres(self) -> None:
-        """The mean direction of each scene's rows, rounded to not depend on their order."""
+        """Set the centre of each scene, rounded so that it does not depend on the order of rows."""
         rows = self.fetch(
             """select number, sum(cos(radians(y)) * cos(radians(x))),
                 sum(cos(radians(y)) * sin(radians(x))), sum(sin(radians(y)))
@@ -484,7 +486,7 @@ class Ingest:
                     yield self._part(table)
 
     def parts(self) -> Iterator[Part]:
-        """Yield the same parts again; the unsorted rows are deleted, which frees their memory."""
+        """Yield the same parts again; first delete the unsorted rows, to free their memory."""
         self._writer.execute("drop table good")
         with (self.folder / "sorted").open("rb") as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
@@ -524,23 +526,22 @@ class Ingest:
 
     def _part_sizes(self, most: int) -> list[int]:
         sizes: list[int] = []
-        room = 0
+        free = 0
         ends = np.append(np.flatnonzero(np.diff(self.scene)) + 1, len(self.scene))
         first = 0
         for end in ends.tolist() if len(self.scene) else ():
             for rows in _groups(self.rows[first:end], most):
-                if rows > room:
+                if rows > free:
                     sizes.append(0)
-                    room = most
+                    free = most
                 sizes[-1] += rows
-                room -= rows
+                free -= rows
             first = end
         return sizes
 
     def quarantined(self, files: list[str]) -> Iterator[dict[str, Any]]:
         """The quarantined rows as columns, in batches; `files` are the names of the files."""
-        result = self.db.sql("from quarantine").to_arrow_reader(BATCH)
-        for batch in result:
+        for batch in self.db.sql("from quarantine").to_arrow_reader(BATCH):
             columns: dict[str, Any] = {}
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 if pa.types.is_string(column.type):
@@ -552,21 +553,16 @@ class Ingest:
 
     def reasons(self) -> Counter[str]:
         """Rows in quarantine by problem."""
-        return Counter(
-            dict(
-                self.db.execute(
-                    "select reason, count(*) from quarantine group by reason order by min(rowid)"
-                ).fetchall()
-            )
-        )
+        query = "select reason, count(*) from quarantine group by reason order by min(rowid)"
+        return Counter(dict(self.fetch(query)))
 
     def worst(self, by: str, most: int) -> dict[tuple[str, ...], Counter[str]]:
         """Quarantined rows by problem, of the `most` groups of columns `by` with most of them."""
         result = self.fetch(
-            f"""with counts as (select {by}, reason, count(*) as n, min(rowid) as seen
+            f"""with counts as (select {by}, reason, count(*) as n, min(rowid) as earliest
                 from quarantine group by all)
             select {by}, reason, n from counts order by sum(n) over (partition by {by}) desc,
-            min(seen) over (partition by {by}), seen"""
+            min(earliest) over (partition by {by}), earliest"""
         )
         worst: dict[tuple[str, ...], Counter[str]] = {}
         for *key, reason, count in result:

@@ -599,7 +599,7 @@ class Recall:
         nearest_rows = self.place.nearest(names, past, now[new], agents, self.count, horizon)
         self._rows_of.update(zip((who[k] for k in new), nearest_rows, strict=True))
         rows = np.array([self._rows_of[one] for one in who], np.int64).reshape(-1, self.count)
-        paths = self.place.recalled(rows, now, reach * history, reach * horizon)
+        paths = self.place.paths(rows, now, reach * history, reach * horizon)
         memory = np.full((*batch.target.shape, *paths.shape[1:]), np.nan)
         memory[scene, agent] = paths
         return replace(batch, memory=memory)

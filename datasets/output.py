@@ -1,4 +1,4 @@
-"""A folder that appears complete or not at all, and errors of the disk with advice."""
+"""Writes folders that appear complete or not at all, and gives advice on errors of the disk."""
 
 import errno
 import os
@@ -25,12 +25,12 @@ class OutputFolder:
     """A folder that appears complete or not at all, written by one process at a time.
 
     It is written in `NAME.partial` beside its final path. That folder is locked; the lock ends with
-    its process, and the next writer removes what a killed process left.
-    A folder in an object store is written on this machine and uploaded at the end.
+    its process, and the next writer removes the remains of a killed one. A folder in an object
+    store is written on this machine and uploaded at the end.
 
     Attributes:
         path: Final path of the folder, on this machine.
-        place: Final place of the folder: `path`, or in an object store.
+        place: Final place of the folder: `path`, or one in an object store.
         content: The folder while it is written.
         scratch: A folder for temporary files, removed at the end.
     """
@@ -66,7 +66,7 @@ class OutputFolder:
         self.close()
 
     def open(self) -> None:
-        """Lock the path, and remove or restore what a killed writer left.
+        """Lock the path, and clean up after a killed writer.
 
         Raises:
             DataError: Another process is writing there, or the path exists by now.
@@ -106,7 +106,7 @@ class OutputFolder:
             upload(self.path, self.place)
 
     def close(self) -> None:
-        """Remove everything that was not committed; an interrupted write may still add files."""
+        """Remove what was not committed, while an interrupted write may still add files."""
         if not self._lock.is_locked:
             return
         for _ in range(20):
@@ -122,7 +122,7 @@ class OutputFolder:
         for _ in range(9):
             foreign = self._partial.exists() and not (self._partial / "lock").exists()
             if foreign and any(self._partial.iterdir()):
-                raise DataError(f"{self._partial} is in the way; rename it or choose another path")
+                raise DataError(f"{self._partial} exists; rename it or choose another path")
             self._partial.mkdir(exist_ok=True)
             try:
                 self._lock.acquire()
@@ -134,8 +134,8 @@ class OutputFolder:
                 return
             self._lock.release()
         raise DataError(
-            f"{self.path} is being written already, see {self._partial.name} beside it; "
-            "wait for it or choose another path"
+            f"{self.path} is being written by another process, see {self._partial.name} beside "
+            "it; wait for it or choose another path"
         )
 
     def _refuse(self) -> None:
@@ -143,7 +143,7 @@ class OutputFolder:
             return
         if not self._overwrite:
             raise DataError(
-                f"{self.place} exists already; choose another path or allow it to be overwritten"
+                f"{self.place} exists already; choose another path, or replace it with --overwrite"
             )
         if not self._replaceable(self.place):
             raise DataError(
@@ -160,9 +160,9 @@ def disk_errors(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise DataError(
-                f"the disk of {out.parent} is full; nothing was written: make room (an import "
-                "needs about three times the size of the data beside the output) or choose another "
-                "place"
+                f"the disk of {out.parent} is full; nothing was written: free some space (an "
+                "import needs about three times the size of the data beside the output) or choose "
+                "another place"
             ) from error
         if error.errno in _CLOSED:
             raise DataError(

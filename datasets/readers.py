@@ -1,4 +1,4 @@
-"""The formats of tracks, one reader each, and the detection of a file's format.
+"""Readers of the formats of tracks, one for each, and the detection of a file's format.
 
 A reader is a function `(db, path, options) -> Source`; its name is that of the format. Other
 packages add readers under the entry point `trajflow.importers`.
@@ -110,25 +110,25 @@ def read_files(
     """
     names = {path: name or find_format(path, bool(options.columns)) for path in paths}
     if len(set(names.values())) > 1:
-        each = ", ".join(f"{path} ({format})" for path, format in names.items())
-        raise DataError(f"the files are of several formats: {each}; import them one by one")
+        found = ", ".join(f"{path} ({format})" for path, format in names.items())
+        raise DataError(f"the files are of several formats: {found}; import them one by one")
     name = names[paths[0]]
     check_settings(name, options.settings)
     if options.columns and name in FORMATS and not FORMATS[name].is_table:
         raise DataError(f"format {name!r} has no columns to choose; leave out --columns")
     if options.factors and not _is_table_format(name):
-        raise DataError(f"format {name!r} has no axes with units of their own; leave them out")
+        raise DataError(f"format {name!r} takes no unit for a single axis; leave it out")
     read, sources = load_reader(name), []
     for index, path in enumerate(paths):
         folder = options.folder / str(index)
         folder.mkdir()
         sources.append(read(db, path, replace(options, folder=folder)))
     stems = Counter(plain_stem(path) for path in paths if path.is_file())
-    twice = [stem for stem, count in stems.items() if count > 1]
-    if twice and _is_table_format(name) and "scene" not in sources[0].columns:
+    repeated = [stem for stem, count in stems.items() if count > 1]
+    if repeated and _is_table_format(name) and "scene" not in sources[0].columns:
         raise DataError(
-            f"several files are called {twice[0]!r}, which names their recording; rename them, or "
-            "name a column of recordings: --scene-column NAME"
+            f"several files are called {repeated[0]!r}, which names their recording; rename them, "
+            "or name a column of recordings: --scene-column NAME"
         )
     for path, source in zip(paths[1:], sources[1:], strict=True):
         _extend(sources[0], source, f"{path} and {paths[0]}")
@@ -174,7 +174,7 @@ def _samples(path: Path) -> list[Path]:
         files = [f for f in sorted(path.glob(pattern)) if plain_suffix(f) in suffixes]
         if files:
             return files[:SAMPLE_FILES]
-    raise DataError(f"{path} holds no file that can be read ({', '.join(suffixes)}); name a file")
+    raise DataError(f"{path} has no file that can be read ({', '.join(suffixes)}); name a file")
 
 
 def _format_of(path: Path) -> str:
@@ -216,7 +216,7 @@ def _order_of_columns(head: Head) -> str:
 
 
 def _with(options: ImportOptions, columns: Mapping[str, str], **facts: Any) -> ImportOptions:
-    """Options completed by what a format fixes; the user's options take precedence."""
+    """Options with the columns and facts of a format where the user gave none."""
     has_clock = {"time", "frame"} & {*options.columns}
     fixed = {c: n for c, n in columns.items() if not (has_clock and c in ("time", "frame"))}
     open_facts = {name: value for name, value in facts.items() if not getattr(options, name)}
@@ -284,8 +284,8 @@ def _mot_step(file: Path) -> float:
     match = re.search(r"(?im)^frameRate\s*=\s*([0-9.]+)\s*$", text)
     if match is None or not float(match[1]) > 0:
         raise DataError(
-            f"{file} counts frames and no seqinfo.ini names their rate; give the seconds of one: "
-            "--dt SECONDS"
+            f"{file} counts frames and no seqinfo.ini names their rate; give the seconds per "
+            "frame: --dt SECONDS"
         )
     return 1 / float(match[1])
 
@@ -345,15 +345,15 @@ def argoverse2(db: Connection, path: Path, options: ImportOptions) -> Source:
 
 
 def ethucy(db: Connection, path: Path, options: ImportOptions) -> Source:
-    """ETH/UCY recordings as the field uses them: text of four columns, frame, agent, x, y, metres.
+    """ETH/UCY recordings as commonly published: text of frame, agent, x, y in metres.
 
-    One step is 10 frames or 0.4 s. A recording of the protocol is cut in time at its first
-    validation frame, row by row; any other recording has no cut.
+    One step is 10 frames or 0.4 s. In a recording of the protocol, rows from its first validation
+    frame on are validation; any other recording has no split.
 
-    The literature reads `biwi_eth` like that too, although its people were annotated every 6
-    frames, 0.4 s apart, and resampled to every 10 frames with the frame numbers kept: 10 of its
-    frames last 2/3 s. Taken as 0.4 s, people walk 10/6 too fast, 2.5 m/s; at the true time it is
-    1.5 m/s, as in `biwi_hotel`. The setting eth-time "true" reads that recording at its true time,
+    The literature reads `biwi_eth` like that too. But its people were annotated every 6 frames,
+    0.4 s apart, and then resampled to every 10 frames of the same numbering, so 10 of its frames
+    last 2/3 s. Read as 0.4 s, people walk 10/6 too fast, 2.5 m/s; at the true time it is 1.5 m/s,
+    as in `biwi_hotel`. The setting eth-time "true" reads that recording at its true time,
     interpolated linearly at steps of 0.4 s. The speeds are then right, but an interpolated
     position depends on the later row, which lowers the error of constant velocity by a tenth;
     only every fifth step is a row of the file.
@@ -374,7 +374,7 @@ def ethucy(db: Connection, path: Path, options: ImportOptions) -> Source:
         dt=options.dt or STEP,
         unit=options.unit or "m",
         columns={"frame": "1", "agent": "2", "x": "3", "y": "4"},
-        notes=[f"not in the protocol, so without a cut: {', '.join(extra)}"] if extra else [],
+        notes=[f"not in the protocol, so without a split: {', '.join(extra)}"] if extra else [],
         folds={name: tests for name, tests in catalog["folds"].items() if scenes.issuperset(tests)},
     )
     every = catalog["annotated_every"] if options.settings.get("eth-time") == "true" else {}
@@ -411,7 +411,7 @@ def _resampled(db: Connection, select: str, file: Path, every: int, source: Sour
     interval = real(float(FRAMES_PER_STEP))
     steps = -(-FRAMES_PER_STEP // every)
     line = "if(share = 0, {0}, {0} + share * (before.{0} - {0}))"
-    made = f"""select "row", scene, agent, type, frame as time, {line.format("x")} as x,
+    interpolated = f"""select "row", scene, agent, type, frame as time, {line.format("x")} as x,
         {line.format("y")} as y, z, fault, text, split
         from (select *, (time - frame) / {interval} as share from (
             select *, (floor(time / {every}) - back) * {every} as frame from (
@@ -423,14 +423,15 @@ def _resampled(db: Connection, select: str, file: Path, every: int, source: Sour
     with reading(file):
         counts = [
             db.execute(f"select count(*) from ({rows})").fetchall()[0][0]
-            for rows in (f"select 1 from ({select}) where {good}", made)
+            for rows in (f"select 1 from ({select}) where {good}", interpolated)
         ]
     source.notes.append(
         f"{file.stem} is at its true time, {every} frames to {STEP:g} s: {counts[0]} rows "
         f"{FRAMES_PER_STEP} frames apart became {counts[1]} on straight lines between them"
     )
     columns = '"row", scene, agent, type, time, x, y, z, fault, text, split'
-    return f"{made} union all select {columns} from ({select}) where not coalesce({good}, false)"
+    others = f"select {columns} from ({select}) where not coalesce({good}, false)"
+    return f"{interpolated} union all {others}"
 
 
 def trajnet(db: Connection, path: Path, options: ImportOptions) -> Source:
@@ -471,7 +472,7 @@ def trajnet(db: Connection, path: Path, options: ImportOptions) -> Source:
         dt=dt,
         unit=options.unit or "m",
         columns={"frame": "f", "agent": "p", "x": "x", "y": "y"},
-        notes=[] if all_fps else [f"no fps in the files; {TRAJNET_FPS:g} fps is taken"],
+        notes=[] if all_fps else [f"no fps in the files; {TRAJNET_FPS:g} fps is assumed"],
         dropped={"predictions": "fault = 'prediction'"},
     )
 
@@ -515,9 +516,9 @@ def sdd(db: Connection, path: Path, options: ImportOptions) -> Source:
     files = list_files(path, "**/annotations.txt")
     every = _frames_per_step(options.dt or STEP)
     names = ["_".join(file.resolve().parts[-3:-1]) for file in files]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataError(f"scene {twice[0]!r} is there twice; import one tree at a time")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(f"scene {repeated[0]!r} is there twice; import one tree at a time")
     selects = []
     for index, file in enumerate(files):
         stage_text(file, options.folder / f"input{index}")

@@ -45,8 +45,8 @@ class RepairReport:
 
     Attributes:
         path, out: The damaged store and the new one.
-        rows, trajectories: Numbers of saved ones.
-        lost_rows, lost_trajectories: Numbers of lost ones.
+        rows, trajectories: How many were saved.
+        lost_rows, lost_trajectories: How many were lost.
         lost: Lost trajectories by scene; "" where the scene is lost too.
         faults: The damage of each damaged file.
         notes: Further remarks for the user.
@@ -105,25 +105,25 @@ def repair_store(
         overwrite=overwrite,
     )
     with writer:
-        kept: set[str] = set()
+        scenes: set[str] = set()
         for block, lost_here in _saved_blocks(files, header, index):
             lost.update(lost_here)
             if block is not None:
                 writer.append(block)
-                kept.add(block.scene)
+                scenes.add(block.scene)
                 report.rows += len(block.time)
                 report.trajectories += len(block.labels)
         report.lost_rows = header.rows - report.rows
         report.lost_trajectories, report.lost = lost.total(), dict(lost)
-        if not kept:
+        if not scenes:
             first = [f"{file} {what}" for file, what in list(report.faults.items())[:3]]
             raise DataError(
-                f"nothing of {path} can be saved: {'; '.join(first) or 'no trajectory is whole'}"
+                f"nothing of {path} can be saved: {'; '.join(first) or 'no trajectory is intact'}"
             )
         _copy_tables(files, writer, report)
-        folds = {n: [s for s in tests if s in kept] for n, tests in (header.folds or {}).items()}
+        folds = {n: [s for s in tests if s in scenes] for n, tests in (header.folds or {}).items()}
         writer.folds = {name: tests for name, tests in folds.items() if tests} or None
-        centres = {s: place for s, place in (header.centres or {}).items() if s in kept}
+        centres = {s: point for s, point in (header.centres or {}).items() if s in scenes}
         writer.centres = centres or None
         writer.report = header.report | {"repair": report.to_dict()}
     return report
@@ -135,7 +135,7 @@ def _checksums(folder: Path, report: RepairReport) -> Checksums | None:
     except DataError:
         report.faults[CHECKSUMS] = "is not what was written"
         report.notes.append(
-            "the checksums of the files are lost: chunks were compared with those inside them"
+            "the checksums of the files are lost; chunks were checked with those inside them"
         )
         return None
     for name in checksums.files:
@@ -145,7 +145,7 @@ def _checksums(folder: Path, report: RepairReport) -> Checksums | None:
             except DataError:
                 report.faults[name] = "is not what was written"
     if GROUP in report.faults:
-        report.notes.append(f"{GROUP} was changed: look at the names, dt and unit yourself")
+        report.notes.append(f"{GROUP} was changed; check the names, dt and unit yourself")
     return checksums
 
 
@@ -239,12 +239,12 @@ def _read_index(files: _Files, header: Header, has_text: bool) -> _Index:
 
 
 def _ends(sizes: _Fragment, ends: _Fragment) -> tuple[Ints, Bools]:
-    """Row after each trajectory, [K], and whether it is intact, from what is left of the two."""
+    """Row after each trajectory, and whether it is intact, [K] both, from either array."""
     values, intact = ends.values.copy(), ends.intact.copy()
     for first in range(0, len(values), CHUNK):
         part = slice(first, first + CHUNK)
-        begun = not first or intact[first - 1]
-        if not intact[first] and sizes.intact[first] and begun:
+        has_start = not first or intact[first - 1]
+        if not intact[first] and sizes.intact[first] and has_start:
             start = values[first - 1] if first else 0
             values[part] = start + np.cumsum(sizes.values[part])
             intact[part] = True
@@ -286,12 +286,12 @@ def _block(files: _Files, header: Header, index: _Index, chosen: Ints) -> TrackB
     specs = row_columns(int(header.dims), header.unit)
     columns: dict[str, Any] = {name: [] for name in specs}
     fit = np.ones(len(chosen), np.bool_)
-    for place, number in enumerate(chosen.tolist()):
+    for index_in_block, number in enumerate(chosen.tolist()):
         end = int(index.ends[number])
         for name, spec in specs.items():
             piece = files.read(name, spec, end - int(index.rowsize[number]), end)
             columns[name].append(piece.values)
-            fit[place] &= bool(piece.intact.all())
+            fit[index_in_block] &= bool(piece.intact.all())
     if not fit.any():
         return None
     sizes = index.rowsize[chosen]
@@ -303,15 +303,15 @@ def _block(files: _Files, header: Header, index: _Index, chosen: Ints) -> TrackB
     fit &= _fits_grid(rows["time"], sizes, header.dt)
     if not fit.any():
         return None
-    taken = np.repeat(fit, sizes)
+    chosen_rows = np.repeat(fit, sizes)
     return TrackBlock(
         scene=header.scenes[int(index.scene[chosen[0]])],
         labels=[index.labels[number] for number in chosen[fit]],
         types=[header.types[index.kind[number]] for number in chosen[fit]],
         rowsize=sizes[fit],
-        time=rows["time"][taken],
-        position=position[taken],
-        split=np.array(header.splits, np.str_)[codes[taken]],
+        time=rows["time"][chosen_rows],
+        position=position[chosen_rows],
+        split=np.array(header.splits, np.str_)[codes[chosen_rows]],
     )
 
 
@@ -320,6 +320,6 @@ def _fits_grid(time: Any, sizes: Ints, dt: float) -> Bools:
     if find_fault(time, first_rows(sizes), dt) is not None:
         begins = np.cumsum(sizes) - sizes
         for number, (first, size) in enumerate(zip(begins.tolist(), sizes.tolist(), strict=True)):
-            alone = time[first : first + size]
-            fit[number] = find_fault(alone, first_rows(sizes[number : number + 1]), dt) is None
+            track = time[first : first + size]
+            fit[number] = find_fault(track, first_rows(sizes[number : number + 1]), dt) is None
     return fit

@@ -1,4 +1,4 @@
-"""The report of an import, as text and for the attributes of the store."""
+"""The report of an import, as text and as attributes of the store."""
 
 import csv
 import os
@@ -15,9 +15,9 @@ from trajflow.text import no_formula, safe
 if TYPE_CHECKING:
     from trajflow.datasets.store import Store
 
-SHOWN = 5
+MAX_WORST = 5  # Scenes and agents with most quarantined rows in the text
 REPLACED = "replaced by places on straight lines"
-QUARANTINE = "quarantine"  # Table of a store that holds the quarantined rows
+QUARANTINE = "quarantine"  # Table of the quarantined rows in a store
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class ImportReport:
         quarantined: Quarantined rows by problem.
         by_scene: Quarantined rows by scene and problem; the fifty worst scenes.
         worst_agents: The ten agents with most quarantined rows.
-        cuts: Number of times a track was cut in two at a jump.
-        moved: Rows whose time was moved onto a whole step.
+        cuts: How often a track was split at a jump.
+        moved: Rows whose time was moved to a whole step.
         steps: Counts of steps of dt between consecutive rows; more than one is a gap.
-        clocks: Seconds by which the clock of a scene was shifted onto whole steps.
+        clocks: Seconds by which the clock of a scene was shifted to whole steps.
         dt, dt_from: Seconds per step, and how it was determined.
         unit, unit_from: Unit of the coordinates, and how it was determined.
         speed_limit, speed_limit_from: Speed above which a step is a jump, in units per second, None
@@ -110,14 +110,14 @@ class ImportReport:
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
-        """The report as text; names from the data are made safe for a terminal."""
-        kept = (
-            f"{self.rows_kept} places from {self.rows_read} rows"
+        """The report as text; names from the data are escaped for a terminal."""
+        rows = (
+            f"{self.rows_kept} interpolated positions from {self.rows_read} rows"
             if REPLACED in self.dropped
             else f"{self.rows_kept} of {self.rows_read} rows kept"
         )
         yield (
-            f"{kept}: {self.trajectories} trajectories in "
+            f"{rows}: {self.trajectories} trajectories in "
             f"{self.scenes} scenes ({_counts(self.types)})"
         )
         yield f"splits: {_counts(self.splits)}"
@@ -126,26 +126,26 @@ class ImportReport:
         if self.dropped:
             yield f"dropped on purpose: {_counts(self.dropped)}"
         if self.moved:
-            yield f"{self.moved} rows moved in time onto a whole step"
+            yield f"{self.moved} rows moved in time to a whole step"
         if self.speed_limit is not None:
             limit = f"{self.speed_limit:.4g} {safe(self.unit)}/s"
             yield f"speed limit {limit} ({self.speed_limit_from})"
         if self.cuts:
-            yield f"{self.cuts} tracks cut at a jump; the pieces are named LABEL#2, LABEL#3, ..."
+            yield f"{self.cuts} tracks split at a jump; the pieces are named LABEL#2, LABEL#3, ..."
         yield from self._quarantine_lines()
         yield from (safe(note, 400) for note in self.notes)
 
     def _quarantine_lines(self) -> Iterator[str]:
         if not self.quarantined:
-            yield "no row was quarantined"
+            yield "no rows quarantined"
             return
         count = sum(self.quarantined.values())
         yield f"{count} rows quarantined, see the store's table 'quarantine':"
         for problem, rows in self.quarantined.items():
             yield f"  {problem}: {rows} ({PROBLEMS.get(problem, 'named by the importer')})"
-        for scene, reasons in list(self.by_scene.items())[:SHOWN]:
+        for scene, reasons in list(self.by_scene.items())[:MAX_WORST]:
             yield f"  scene {safe(scene)}: {_counts(reasons)}"
-        for agent in self.worst_agents[:SHOWN]:
+        for agent in self.worst_agents[:MAX_WORST]:
             yield f"  agent {safe(agent.agent)} of {safe(agent.scene)}: {_counts(agent.reasons)}"
 
 

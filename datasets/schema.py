@@ -1,4 +1,4 @@
-"""The format of a store: its arrays and attributes, and what they mean.
+"""The format of a store: its arrays and attributes.
 
 A store is a zarr v3 group in the CF contiguous ragged layout: one column per variable over all
 observations, and `rowsize` is the number of consecutive rows of each trajectory. Rows are
@@ -106,11 +106,11 @@ class TrackBlock:
     Attributes:
         scene: Name of the recording.
         labels: The id of each trajectory's agent in the file, K integers or K strings.
-        types: What each agent is ("pedestrian", "ship", ...), K strings.
+        types: Type of each agent ("pedestrian", "ship", ...), K strings.
         rowsize: Rows of each trajectory, [K].
         time: Seconds since the scene's start, increasing inside a trajectory, [N].
         position: World coordinates, [N, D], in the store's unit.
-        split: Split of each row ("train", "val", "test"), N strings, or one for all rows.
+        split: Split of each row ("train", "val", "test"), N strings, or one string for all rows.
     """
 
     scene: str
@@ -230,13 +230,13 @@ class Header(BaseModel):
             "duration": self.duration,
         }
 
-    def counted(self, name: str) -> int:
-        """A count that the import reported; 0 if it did not."""
+    def reported_count(self, name: str) -> int:
+        """A count in the report of the import; 0 if there is none."""
         value = self.report.get(name)
         return value if isinstance(value, int) and value > 0 else 0
 
     def clock(self, scene: str) -> float:
-        """Seconds by which the import shifted the clock of a recording onto whole steps."""
+        """Seconds by which the import shifted the clock of a recording to whole steps."""
         clocks = self.report.get("clocks")
         shift = clocks.get(scene) if isinstance(clocks, dict) else None
         return float(shift) if isinstance(shift, (int, float)) else 0.0
@@ -271,7 +271,7 @@ class Header(BaseModel):
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
     def attributes(self) -> dict[str, Any]:
-        """The attributes in the form in which they are written.
+        """The attributes as they are written.
 
         Raises:
             DataError: The report or the inputs are no plain JSON values.

@@ -1,4 +1,4 @@
-"""DuckDB for imports: connections, errors, and SQL and Python of values and names."""
+"""DuckDB for imports: connections, errors, and the cleaning of values and names."""
 
 import json
 import re
@@ -56,16 +56,14 @@ def reading(file: Path, where: str = "") -> Iterator[None]:
                     "texts with texts, or use try_cast(NAME as double)"
                 ) from None
             line = re.search(r"Line: ([0-9]+)", text)
-            where = f" (line {line[1]})" if line else ""
+            at_line = f" (line {line[1]})" if line else ""
             if "unicode" in text or "encod" in text:
-                why = "no table in UTF-8 text; convert it or name its encoding"
+                why = "not a table in UTF-8; convert it, or name its encoding: --encoding"
             elif "line size" in text.lower():
-                why = (
-                    f"no table: a line is longer than {MAX_LINE} bytes; is a quote left open there?"
-                )
+                why = f"not a table: a line is longer than {MAX_LINE} bytes; is a quote left open?"
             else:
-                why = f"no table that can be read: {text.splitlines()[0][:200]}"
-            raise DataError(f"{file} is {why}{where}") from None
+                why = f"not a readable table: {text.splitlines()[0][:200]}"
+            raise DataError(f"{file} is {why}{at_line}") from None
 
 
 @contextmanager
@@ -77,7 +75,7 @@ def storage_errors() -> Iterator[None]:
         if "No space" in str(error) or "temp_directory" in str(error):
             raise OSError(28, "No space left on device") from error
         raise DataError(
-            "the rows need more memory than an import takes; divide the file"
+            "the rows need more memory than an import may use; divide the file"
         ) from error
     except duckdb.IOException as error:
         for number, words in ((28, "No space left"), (27, "File too large"), (30, "Read-only")):
@@ -93,7 +91,7 @@ def check_expression(db: duckdb.DuckDBPyConnection, where: str) -> None:
         tree = json.loads(db.execute("select json_serialize_sql(?)", [query]).fetchall()[0][0])
         if tree["error"]:
             raise DataError(
-                f"--where {where!r} is no condition: {tree['error_message']}; write one as in "
+                f"--where {where!r} is not a condition: {tree['error_message']}; write one as in "
                 "--where \"type = 'ship' and x > 0\""
             )
         trees.append(json.dumps(tree))
@@ -123,7 +121,7 @@ def label(column: str) -> str:
     text = f"coalesce({column}::varchar, '')"
     trimmed = f"trim(left({text}, 1000), ' \t\n\v\f\r')"
     whole = rf"regexp_replace({trimmed}, '^([+-]?[0-9]+)\.0*$', '\1')"
-    odd = rf"regexp_matches({text}, '^[\s\v]|[\s\v]$|\.0*$')"  # few are: the test is cheaper
+    odd = rf"regexp_matches({text}, '^[\s\v]|[\s\v]$|\.0*$')"  # rare, and cheaper to test
     return f"(case when {odd} then {whole} else {text} end)"
 
 

@@ -28,7 +28,7 @@ from trajflow.datasets.unpacking import (
 from trajflow.errors import DataError
 
 Connection = duckdb.DuckDBPyConnection
-# Writes a plain text table or lines of JSON made from a file: (path, place, most bytes)
+# Converts a file to a plain text table or lines of JSON: (path, place, most bytes)
 Convert = Callable[[Path, Path, int | None], None]
 TEXT = (".csv", ".tsv", ".txt")
 LINES = (".ndjson", ".jsonl")
@@ -87,14 +87,14 @@ def table(
     frames = "frame" in mapped.names and first.fps is None
     if frames and options.dt is None:
         raise DataError(
-            f"{path}: column {mapped.names['frame']!r} counts frames, which have no seconds; "
+            f"{path}: column {mapped.names['frame']!r} counts frames, which have no duration; "
             "give dt, the seconds from one row of an agent to its next: --dt SECONDS"
         )
-    wanted = [*mapped.names.values(), *mapped.folds.values()]
+    needed = [*mapped.names.values(), *mapped.folds.values()]
     for file in opened:
-        _check_columns(file.path, wanted, file.names)
+        _check_columns(file.path, needed, file.names)
         named = [name for name in file.names if name in options.where]
-        file.scan(db, [*wanted, *named], encoding)
+        file.scan(db, [*needed, *named], encoding)
     _drop_counter(db, first, mapped)
     values = _decimals(db, first, mapped)
     dates, seconds = False, None
@@ -154,13 +154,13 @@ class _Table:
         if plain_suffix(path) in PARQUET:
             if is_packed(path):
                 raise DataError(
-                    f"{path} is a packed Parquet table; Parquet packs itself: unpack it"
+                    f"{path} is a compressed Parquet table; Parquet compresses itself: unpack it"
                 )
             names, unit = parquet_schema(path)
             return cls(path, names, place, unit=unit)
         convert(path, place, most)
         if convert is not stage and not place.stat().st_size:
-            raise DataError(f"{path} holds no tracks; is it the right file?")
+            raise DataError(f"{path} has no tracks; is it the right file?")
         if _holds_json(place):
             return cls(path, _keys(path, place), place, "{")
         comments, text = _first_line(path, place, encoding)
@@ -187,10 +187,10 @@ class _Table:
             for canonical, name in columns.items()
         }
 
-    def scan(self, db: Connection, wanted: list[str], encoding: str) -> None:
+    def scan(self, db: Connection, needed: list[str], encoding: str) -> None:
         """Set the SQL of the rows; a Parquet file is copied into the database."""
         if not self.delimiter:
-            self._copy_parquet(db, list(dict.fromkeys(wanted)))
+            self._copy_parquet(db, list(dict.fromkeys(needed)))
             return
         width = len(self.names)
         if self.delimiter == "{":
@@ -213,21 +213,21 @@ class _Table:
         self.relation = f"""(select *, c{width - 1} is null or {surplus} as odd
             from (select row_number() over () as "row", * from {rows}) {comment})"""
 
-    def _copy_parquet(self, db: Connection, wanted: list[str]) -> None:
+    def _copy_parquet(self, db: Connection, needed: list[str]) -> None:
         name = f'"{self.place.parent.name}/{self.place.name}"'
-        empty = ", ".join(f"null::varchar as {self.key(column)}" for column in wanted)
-        made = False
-        for batch in read_parquet(self.path, wanted, BATCH):
+        empty = ", ".join(f"null::varchar as {self.key(column)}" for column in needed)
+        created = False
+        for batch in read_parquet(self.path, needed, BATCH):
             columns = {
                 self.key(n): c for n, c in zip(batch.schema.names, batch.columns, strict=True)
             }
             db.register("batch", pa.table(columns))
-            if not made:
+            if not created:
                 db.execute(f"create table {name} as from batch limit 0")
             db.execute(f"insert into {name} from batch")
             db.unregister("batch")
-            made = True
-        if not made:
+            created = True
+        if not created:
             db.execute(f"create table {name} as select {empty} limit 0")
         self.relation = f'(select rowid + 1 as "row", *, false as odd from {name})'
 
@@ -267,7 +267,7 @@ def _tables(path: Path, pattern: str | None) -> list[Path]:
     files = sorted(p for p in path.iterdir() if plain_suffix(p) in (*TEXT, *LINES, *PARQUET))
     if not files:
         raise DataError(
-            f"{path} holds no table ({', '.join((*TEXT, *LINES, *PARQUET))}); name a file"
+            f"{path} has no table ({', '.join((*TEXT, *LINES, *PARQUET))}); name a file"
         )
     return files
 
@@ -276,7 +276,7 @@ def list_files(path: Path, pattern: str) -> list[Path]:
     """The file at a path, or the files of a folder that match a pattern; at least one."""
     files = sorted(path.glob(pattern)) if path.is_dir() else [path]
     if not files or not files[0].exists():
-        raise DataError(f"no {pattern} at {path}; name the folder that holds them")
+        raise DataError(f"no {pattern} at {path}; name the folder with these files")
     return files
 
 
@@ -315,7 +315,7 @@ def _first_line(path: Path, place: Path, encoding: str) -> tuple[list[str], str]
                 break
             comments.append(text)
     if not text.strip():
-        raise DataError(f"{path} is empty or begins with a blank line; it needs a line of names")
+        raise DataError(f"{path} is empty or begins with a blank line; it needs a header line")
     return comments, text
 
 
@@ -380,7 +380,7 @@ def _cells(path: Path, text: str, delimiter: str) -> list[str]:
     try:
         cells = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
     except csv.Error as error:
-        raise DataError(f"the first line of {path} names no columns: {error}") from None
+        raise DataError(f"the first line of {path} is not a header: {error}") from None
     while len(cells) > 1 and not cells[-1]:
         cells.pop()
     return cells
@@ -410,7 +410,7 @@ def scan_csv(
     mode drops surplus cells of a row, so callers request more columns than there should be.
     """
     names = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(columns))
-    # DuckDB takes a path as a pattern; its last part is a safe name.
+    # DuckDB reads a path as a pattern; only its last part is a safe name.
     folder = "".join(f"[{c}]" if c in "*?[" else c for c in str(place.parent))
     return (
         f"read_csv({quoted(f'{folder}/{place.name}')}, columns={{{names}}}, skip={skip}, "
@@ -420,8 +420,8 @@ def scan_csv(
     )
 
 
-def _check_columns(file: Path, wanted: list[str], names: list[str]) -> None:
-    lacking = sorted(set(wanted) - set(names))
+def _check_columns(file: Path, needed: list[str], names: list[str]) -> None:
+    lacking = sorted(set(needed) - set(names))
     if lacking:
         raise DataError(
             f"{file} lacks the columns {', '.join(map(repr, lacking))} that the other files of "
@@ -441,7 +441,9 @@ def _drop_counter(db: Connection, file: _Table, mapped: Mapped) -> None:
         return
     del mapped.names["scene"]
     mapped.folds.clear()
-    mapped.notes.append(f"column {name!r} differs from row to row of an agent, so it is no scene")
+    mapped.notes.append(
+        f"column {name!r} differs from row to row of an agent, so it is not the scene"
+    )
 
 
 def _decimals(db: Connection, file: _Table, mapped: Mapped) -> dict[str, str]:
@@ -523,14 +525,15 @@ def _table_select(
     return f"""select "row", scene, agent, type, split, time, x, y, z,
         if(odd, 'malformed', null) as fault,
         case when odd then {file.line} when {unread} then {text} end as text
-        {_other(db, file, options)} from (select *, if(odd, {stem}, {value["scene"]}) as scene,
+        {_where_columns(db, file, options)}
+        from (select *, if(odd, {stem}, {value["scene"]}) as scene,
             if(odd, '', {value["agent"]}) as agent, if(odd, '', {value["type"]}) as type,
             if(odd, '', {value["split"]}) as split, if(odd, null, {value["time"]}) as time,
             if(odd, null, {value["x"]}) as x, if(odd, null, {value["y"]}) as y,
             if(odd, null, {value["z"]}) as z from {file.relation})"""
 
 
-def _other(db: Connection, file: _Table, options: ImportOptions) -> str:
+def _where_columns(db: Connection, file: _Table, options: ImportOptions) -> str:
     """SQL: further columns that `where` names, as numbers where all cells are numbers."""
     names = [
         name
@@ -544,7 +547,7 @@ def _other(db: Connection, file: _Table, options: ImportOptions) -> str:
         f"count({number(key)}) = count(nullif(trim({key}::varchar), ''))" for key in keys
     )
     numeric = file.sample(db, counts)
-    cells = [number(key) if yes else key for key, yes in zip(keys, numeric, strict=True)]
+    cells = [number(k) if is_number else k for k, is_number in zip(keys, numeric, strict=True)]
     pairs = zip(cells, names, strict=True)
     return "".join(f', {cell} as "{name.replace(chr(34), chr(34) * 2)}"' for cell, name in pairs)
 

@@ -30,7 +30,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 SMALL = 16 * 2**20  # Bytes that any file may unpack to
-MAX_RATIO = 200  # Tables of tracks compress 3 to 20 times; a higher ratio than this is a bomb
+MAX_RATIO = 200  # Tables of tracks compress 3 to 20 times; a higher ratio suggests a bomb
 MAX_PARQUET_RATIO = 50  # Positions hardly compress and the whole file counts, so this is tighter
 MAX_MEMORY = 128 * 2**20  # Bytes that a decompressor may allocate; `xz -9` needs half of it
 MAX_DIRECTORY = 1 << 20  # Bytes of the table of contents of a .zip
@@ -68,7 +68,7 @@ def check_regular(path: Path) -> int:
             return result.st_size
     except OSError as error:
         raise _error(f"cannot read {path}: {error.strerror}; check the path") from error
-    raise _error(f"{path} is no plain file but a folder, pipe or device; save its content first")
+    raise _error(f"{path} is a folder, pipe or device; save its content to a file first")
 
 
 def stage(path: Path, place: Path, most: int | None = None) -> None:
@@ -97,18 +97,18 @@ def stage(path: Path, place: Path, most: int | None = None) -> None:
         place.symlink_to(path.absolute())
     with place.open("rb") as stream:
         if stream.read(262)[257:] == b"ustar":
-            raise _error(f"{path} is a tar archive; unpack it and import what it holds")
+            raise _error(f"{path} is a tar archive; unpack it and import its content")
 
 
 def _unpack(path: Path, place: Path, most: int | None) -> None:
-    unfolded = 0
+    unpacked = 0
     with path.open("rb") as raw, place.open("wb") as out:
         for block in _BLOCKS[path.suffix.lower()](path, raw):
-            unfolded += len(block)
-            if unfolded > SMALL and unfolded > MAX_RATIO * raw.tell():
-                raise _implausible_size(path, raw.tell(), unfolded, MAX_RATIO)
+            unpacked += len(block)
+            if unpacked > SMALL and unpacked > MAX_RATIO * raw.tell():
+                raise _implausible_size(path, raw.tell(), unpacked, MAX_RATIO)
             out.write(block)
-            if most is not None and unfolded >= most:
+            if most is not None and unpacked >= most:
                 return
 
 
@@ -144,8 +144,8 @@ def _zip_blocks(path: Path, raw: IO[bytes]) -> Iterator[bytes]:
     if len(files) != 1 or files[0].flag_bits & 1 or files[0].compress_type not in methods:
         names = ", ".join(f.filename[:80] for f in files[:5])
         raise _error(
-            f"{path} must hold one file, not encrypted and by deflate, it holds {len(files)}: "
-            f"{names}; unpack it and import what it holds"
+            f"{path} must contain one file, not encrypted and by deflate, but has {len(files)}: "
+            f"{names}; unpack it and import its content"
         )
     with _zip_errors():
         blocks, size = _read_all(archive.open(files[0])), 0
@@ -181,7 +181,7 @@ def _check_directory(path: Path, raw: IO[bytes]) -> None:
     if size > MAX_DIRECTORY:
         raise _error(
             f"{path} has a table of contents of {size} bytes, too long for one table of tracks; "
-            "unpack it and import what it holds"
+            "unpack it and import its content"
         )
 
 
@@ -217,12 +217,12 @@ def read_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.R
     Durations are converted to seconds, timestamps to microseconds in UTC, text of any kind to text.
     A damaged file, or one that unpacks to an implausible size, is a DataError.
     """
-    size, unfolded = check_regular(path), 0
+    size, unpacked = check_regular(path), 0
     with _decoded(path, rows, columns) as stream:
         for batch in stream:
-            unfolded += batch.nbytes
-            if unfolded > SMALL and unfolded > MAX_PARQUET_RATIO * size:
-                raise _implausible_size(path, size, unfolded, MAX_PARQUET_RATIO)
+            unpacked += batch.nbytes
+            if unpacked > SMALL and unpacked > MAX_PARQUET_RATIO * size:
+                raise _implausible_size(path, size, unpacked, MAX_PARQUET_RATIO)
             yield batch
 
 
@@ -232,8 +232,8 @@ def _decoded(
 ) -> Iterator[pa.ipc.RecordBatchStreamReader]:
     check_regular(path)
     words = [sys.executable, "-P", __file__, str(path.absolute()), str(rows)]
-    tight = os.environ | {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-    with subprocess.Popen(words, env=tight, stdin=PIPE, stdout=PIPE, stderr=PIPE) as child:
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    with subprocess.Popen(words, env=environment, stdin=PIPE, stdout=PIPE, stderr=PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
@@ -257,25 +257,25 @@ def _error(message: str) -> Exception:
     return DataError(message)
 
 
-def _implausible_size(path: Path, taken: int, unfolded: int, most: int) -> Exception:
+def _implausible_size(path: Path, packed: int, unpacked: int, ratio: int) -> Exception:
     return _error(
-        f"the first {taken} bytes of {path} unfold to more than {unfolded}: over {most} to 1 is no "
-        "table of tracks; unpack it yourself if it is one"
+        f"the first {packed} bytes of {path} unpack to more than {unpacked}, over {ratio} to "
+        "1, which a table of tracks never does: unpack it yourself if it is one"
     )
 
 
 def _unreadable(path: Path, error: Exception) -> Exception:
-    return _error(f"{path} is damaged or not a {path.suffix} file ({error}); get it again")
+    return _error(f"{path} is damaged or not a {path.suffix} file ({error}); download it again")
 
 
 def _parquet_error(path: Path, code: int, reason: bytes) -> Exception:
     if code == TOO_LARGE:
         return _error(
-            f"{path} unfolds to more memory than a table of tracks takes; "
+            f"{path} needs more memory than a table of tracks; "
             "write it with smaller row groups, or as CSV"
         )
     why = reason.decode("utf-8", "replace").strip()[:200] or f"its decoder ended with {code}"
-    return _error(f"{path} is damaged or no Parquet file ({why}); get it again")
+    return _error(f"{path} is damaged or not a Parquet file ({why}); download it again")
 
 
 def decode(path: str, rows: int, names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Writes tracks into a store block by block; it appears complete at the end or not at all."""
+"""Writes a store block by block; it appears complete at the end or not at all."""
 
 import hashlib
 import os
@@ -195,13 +195,13 @@ class StoreWriter:
         """Check the path and the facts about all tracks.
 
         Args:
-            path: Path of the store, or an output folder that is open already.
+            path: Path of the store, or an open output folder.
             dims: Coordinates of a position, D: 2 or 3.
             dt: Seconds per step.
             unit: Unit of the coordinates, "m", "px", "degree" or another name.
             source: Where the tracks come from.
             licence: Terms under which they may be used.
-            inputs: Name, sha256 and bytes of every file read.
+            inputs: Name, sha256 and size of every file read.
             folds: Test scenes of each leave-one-out fold; None: each scene is its own fold.
             history: The command that writes the store.
             overwrite: Whether to replace an existing store once this one is complete.
@@ -273,8 +273,8 @@ class StoreWriter:
         """
         self._refuse_closed()
         if name not in self._tables:
-            taken = {*self._rows, *trajectory_columns(text_labels=True), CHECKSUMS.split("/")[0]}
-            if not name.isidentifier() or name in taken:
+            used = {*self._rows, *trajectory_columns(text_labels=True), CHECKSUMS.split("/")[0]}
+            if not name.isidentifier() or name in used:
                 raise DataError(f"a table cannot be called {name!r}; choose another name")
             self._tables[name] = TableWriter(self._output.content, name)
         self._tables[name].append(columns)
@@ -456,18 +456,18 @@ class _Contents:
                 f"scene {block.scene!r} comes again after scene {last!r}; "
                 "append all blocks of a scene one after the other"
             )
-        seen: set[str] = set()
+        earlier: set[str] = set()
         for label in map(str, labels):
-            if label in seen or (block.scene == last and label in self._open):
+            if label in earlier or (block.scene == last and label in self._open):
                 raise DataError(
                     f"scene {block.scene!r}, agent {label!r} comes twice; "
                     "join its rows into one trajectory or give the parts different labels"
                 )
-            seen.add(label)
+            earlier.add(label)
         for name in (block.scene, *set(block.types), *splits):
             _text(name)
         if len({*splits} | {*self._splits}) > MAX_SPLITS:
-            raise DataError(f"scene {block.scene!r} brings more than {MAX_SPLITS} names of splits")
+            raise DataError(f"with scene {block.scene!r} there are more than {MAX_SPLITS} splits")
 
 
 def _label(label: object) -> int | str:
@@ -512,7 +512,7 @@ def _check_sizes(block: TrackBlock, time: NDArray[Any], position: NDArray[Any], 
     rows, count = len(time), len(block.rowsize)
     if not block.scene:
         raise DataError("a block has no scene name; name the recording it comes from")
-    claims = {
+    rules = {
         f"position must be [{rows}, {dims}]": position.shape == (rows, dims),
         f"time must be [{rows}]": time.shape == (rows,),
         f"labels must be {count}": len(block.labels) == count,
@@ -524,10 +524,10 @@ def _check_sizes(block: TrackBlock, time: NDArray[Any], position: NDArray[Any], 
         f"split must be one name or {rows}": isinstance(block.split, str)
         or np.shape(block.split) == (rows,),
     }
-    wrong = [claim for claim, holds in claims.items() if not holds]
-    if wrong:
+    violated = [rule for rule, holds in rules.items() if not holds]
+    if violated:
         sizes = f"position {list(position.shape)}, time {list(time.shape)}"
-        raise DataError(f"scene {block.scene!r}: {'; '.join(wrong)}; got {sizes}")
+        raise DataError(f"scene {block.scene!r}: {'; '.join(violated)}; got {sizes}")
 
 
 def _where(block: TrackBlock, row: int) -> str:

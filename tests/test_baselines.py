@@ -177,7 +177,7 @@ def test_left_is_as_good_as_right(name):
 
 
 def test_anchors_are_as_many_as_they_were_fitted_for():
-    with pytest.raises(ConfigError, match="7 anchors, 8 samples were asked for"):
+    with pytest.raises(ConfigError, match="7 anchors, not 8"):
         fitted("anchors").forecast(crowd(), S + 1, 0)
 
 

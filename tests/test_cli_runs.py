@@ -52,7 +52,7 @@ def test_a_run_folder_is_listed_by_its_own_name(trajflow, shelf):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("nowhere",), "no folder nowhere; give one that has runs below it"),
+        (("nowhere",), "no folder nowhere; give a folder with runs below it"),
         ((".", "--sort", "minade"), "no column 'minade'; did you mean 'min_ade'?"),
         (("s3://bucket/runs",), "copy s3://bucket/runs to this machine first"),
     ],

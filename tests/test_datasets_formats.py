@@ -287,7 +287,7 @@ def test_other_numbers_without_a_header_are_a_table(columns, imported, trajflow,
     rows.to_csv(tmp_path / "t.csv", header=False, index=False)
     code, _, said = trajflow("data", "import", tmp_path / "t.csv", "-o", tmp_path / "o.zarr")
     assert code == 2
-    assert "no line of names" in said
+    assert "no header line" in said
     words = ("--columns", "frame=1,agent=2,x=3,y=4", "--dt", DT)
     assert imported(tmp_path / "t.csv", *words)[0].rows == AGENTS * ROWS
 
@@ -342,7 +342,7 @@ def test_agents_in_the_first_column_are_no_eth_file(imported, trajflow, tmp_path
     rows.to_csv(tmp_path / "t.txt", sep=" ", header=False, index=False)
     code, _, said = trajflow("data", "import", tmp_path / "t.txt", "-o", tmp_path / "o.zarr")
     assert code == 2
-    assert "no line of names" in said
+    assert "no header line" in said
     words = ("--columns", "agent=1,frame=2,x=3,y=4", "--dt", DT)
     assert imported(tmp_path / "t.txt", *words)[0].rows == AGENTS * ROWS
 
@@ -412,7 +412,7 @@ def test_a_row_that_cannot_be_read_is_quarantined_whatever_the_condition(importe
         ("x in (select 1)", "selects from a table"),
         ("x > (select count(*) from read_text('/etc/passwd'))", "selects from a table"),
         ("true) from (select 1) where (true", "syntax error"),
-        ("1; drop table good", "no condition"),
+        ("1; drop table good", "not a condition"),
         ("sum(x) > 1", "aggregate"),
         ("agent::int > 1 and type::int = 3", "try_cast"),
     ],

@@ -174,7 +174,7 @@ def test_labels_keep_their_meaning(imported):
         ({"columns": {"agent": "trak"}}, DataError, "did you mean 'track'"),
         ({"columns": {"agnt": "track"}}, DataError, "did you mean 'agent'"),
         ({"columns": {"agent": "when"}}, DataError, "no column found for time"),
-        ({"columns": {"agent": "track", "time": "track"}}, DataError, "given for two things"),
+        ({"columns": {"agent": "track", "time": "track"}}, DataError, "is given twice"),
         ({"columns": {"agent": "track", "frame": "when", "time": "when"}}, DataError, "both time"),
         ({"dt": 0.0}, DataError, "dt must be a positive number"),
         ({"on_problem": {"teleprot": "refuse"}}, ConfigError, "did you mean 'teleport'"),
@@ -398,7 +398,7 @@ def test_a_column_of_lists_is_told_by_its_rows(tmp_path):
         (b"\n\n", "is empty"),
         (b"scene,agent,time,x,y\n", "no rows"),
         (b"\xff\xfe\x00s", "no text in UTF-8"),
-        (b"agent,time,x,y\n" + b"1,2,3,\xff\n" * 3, "no table in UTF-8"),
+        (b"agent,time,x,y\n" + b"1,2,3,\xff\n" * 3, "not a table in UTF-8"),
         (b"x" * 2_000_000, "too many"),
         (b"agent,time,x,y\n" + b'"' + b"1,2,3,4\n" * 90_000, "no table.*quote"),
         (b"agent,time,x,y\n1,soon,3,4\n", "none of 1 rows can be used: not-a-number 1"),
@@ -457,7 +457,7 @@ def test_what_a_killed_import_left_is_removed_by_the_next(imported, tmp_path, st
 
 def test_a_second_import_to_one_place_is_refused_at_once(imported, tmp_path):
     def second(progress):
-        with pytest.raises(DataError, match="being written already"):
+        with pytest.raises(DataError, match="being written by another process"):
             import_tracks("table", tmp_path / "tracks.csv", tmp_path / "out.zarr")
         refused.append(progress.stage)
 
@@ -628,7 +628,7 @@ def test_a_table_without_names_keeps_its_first_row(imported):
     table = walk()
     plain, _ = imported(table)
     text = table.to_csv(index=False, header=False)
-    with pytest.raises(DataError, match=r"no line of names.*--columns agent=1,time=2,x=3,y=4"):
+    with pytest.raises(DataError, match=r"no header line.*--columns agent=1,time=2,x=3,y=4"):
         imported(text)
     columns = {"agent": "1", "time": "2", "x": "3", "y": "4"}
     store, report = imported(text, columns=columns)

@@ -112,7 +112,7 @@ def test_metres_are_not_projected(trajflow, tmp_path):
     words = ("data", "import", tmp_path / "t.csv", "-o", tmp_path / "o.zarr", "--project")
     code, _, said = trajflow(*words)
     assert code == 2
-    assert "only degrees are projected" in said
+    assert "--project needs degrees" in said
 
 
 def test_an_axis_has_a_unit_of_its_own(imported, trajflow, tmp_path):

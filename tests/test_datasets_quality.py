@@ -438,7 +438,7 @@ def test_the_end_of_summer_time_is_told(imported):
     moment = pd.Timestamp("2024-10-26 23:30", tz="UTC") + pd.to_timedelta(75 * table["time"], "s")
     local = moment.dt.tz_convert("Europe/Berlin")
     _, report = imported(table.assign(time=local.dt.strftime("%Y-%m-%d %H:%M:%S")), dt=None)
-    assert any("summer time" in note for note in report.notes)
+    assert any("daylight saving time" in note for note in report.notes)
     zoned = local.dt.strftime("%Y-%m-%d %H:%M:%S%z")
     _, report = imported(table.assign(time=zoned), dt=None)
     assert report.quarantined == {}

@@ -81,7 +81,7 @@ def test_no_line_is_drawn_across_a_gap_and_gaps_are_counted(imported):
     tracks = store.tracks()
     gaps = np.diff(tracks.step)[np.diff(tracks.track) == 0]
     assert (gaps > 25).sum() == 6
-    assert any("6 gaps of more than 60 s are not bridged" in note for note in report["notes"])
+    assert any("6 gaps of more than 60 s are not interpolated" in note for note in report["notes"])
 
 
 def test_resampling_is_proposed_where_many_rows_are_off_the_grid(imported):

@@ -124,7 +124,7 @@ def test_a_changed_name_is_told(hurt, tmp_path):
     node["attributes"]["unit"] = "km"
     (hurt / "zarr.json").write_text(json.dumps(node))
     told = repair_store(hurt, tmp_path / "saved.zarr")
-    assert "look at the names, dt and unit" in told.notes[0]
+    assert "check the names, dt and unit" in told.notes[0]
     assert told.faults == {"zarr.json": "is not what was written"}
 
 

@@ -455,7 +455,7 @@ def test_what_is_no_store_is_said_so(tmp_path):
 def test_a_link_in_place_of_a_chunk_is_refused(copy):
     (copy / "x/c/1").rename(copy / "elsewhere")
     (copy / "x/c/1").symlink_to(copy / "elsewhere")
-    with pytest.raises(DataError, match="no plain file"):
+    with pytest.raises(DataError, match="not a regular file"):
         open_store(copy).tracks()
 
 

@@ -233,7 +233,7 @@ def test_a_working_writer_is_left_alone_and_a_dead_one_is_cleaned(tmp_path):
     (tmp_path / "s.zarr.partial" / "lock").touch()
     with writer(path) as one:
         assert not dead.exists()
-        with pytest.raises(DataError, match="being written already"), writer(path):
+        with pytest.raises(DataError, match="being written by another process"), writer(path):
             pass
         one.append(block())
     assert open_store(path).rows == 8
@@ -322,7 +322,9 @@ def test_the_second_of_two_writers_is_refused_and_the_first_goes_on(tmp_path):
     other = start(path, 10_000)
     assert other.stdout.readline() == "open\n"
     try:
-        with pytest.raises(DataError, match=r"being written already, see s\.zarr\.partial"):
+        with pytest.raises(
+            DataError, match=r"being written by another process, see s\.zarr\.partial"
+        ):
             write(path, block("mine"))
         assert other.poll() is None
     finally:

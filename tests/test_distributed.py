@@ -146,7 +146,7 @@ def test_torchrun_trains_the_same_and_refuses_once(fork, tiny, tmp_path, trajflo
     ).exists()
     again = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert again.returncode != 0
-    assert again.stderr.count("exists; go on with it") == 1
+    assert again.stderr.count("exists; continue it") == 1
 
 
 @pytest.mark.slow

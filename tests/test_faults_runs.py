@@ -95,7 +95,7 @@ def test_a_lock_dies_with_its_owner(tmp_path):
 
 def test_a_pipe_and_a_large_file_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(RunError, match="no ordinary file"):
+    with pytest.raises(RunError, match="not a regular file"):
         read_whole(tmp_path / "pipe", 10)
     (tmp_path / "large").write_bytes(b"x" * 11)
     with pytest.raises(RunError, match="11 bytes; at most 10"):

@@ -117,7 +117,7 @@ def test_a_line_that_is_too_long_is_named(tmp_path, source, name):
     row = {"ethucy": b"10 1 2 3\n", "table": b"1,1,2,3\n"}[source]
     head = b"agent,time,x,y\n" if source == "table" else b""
     (tmp_path / name).write_bytes(head + row * 9 + b"x" * (3 * MAX_LINE) + b"\n" + row)
-    with pytest.raises(DataError, match=f"{name} is no table: a line is longer than {MAX_LINE}"):
+    with pytest.raises(DataError, match=f"{name} is not a table: a line is longer than {MAX_LINE}"):
         import_tracks(source, tmp_path / name, tmp_path / "o.zarr", dt=1.0)
     assert [left.name for left in tmp_path.iterdir()] == [name]
 
@@ -161,7 +161,7 @@ def test_parquet_is_decoded_where_memory_has_an_end(tmp_path):
 
     long = pa.DictionaryArray.from_arrays(pa.array([0] * 4000, pa.int32()), ["x" * 2**20])
     pq.write_table(pa.table({"agent": long}), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match="unfolds to more memory"):
+    with pytest.raises(DataError, match="needs more memory"):
         list(read_parquet(tmp_path / "t.parquet", ["agent"], 65_536))
 
 

@@ -10,7 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "flow", "io", "remote", "manifest", "scene_image", "place", "text", "types"},
+    {
+        "errors",
+        "flow",
+        "io",
+        "remote",
+        "manifest",
+        "observations",
+        "scene_image",
+        "place",
+        "text",
+        "types",
+    },
     {"baselines", "calibration", "config", "config_help", "datasets", "metrics", "nn"}
     | {"reliability", "selection", "statistics"},
     {"forecast", "history", "jobs", "library", "models", "ood", "plotting", "runs"},

@@ -48,7 +48,7 @@ def test_a_store_in_a_bucket_holds_what_it_holds_here(trajflow, far_fork, fork):
     assert far.position.tobytes() == near.position.tobytes()
     code, out, _ = trajflow("data", "check", far_fork)
     assert code == 0
-    assert "every file is what was written" in out
+    assert "every file is intact" in out
 
 
 def test_training_and_scores_are_those_of_the_local_store(
@@ -186,7 +186,7 @@ def test_runs_and_pictures_are_written_here_only(
     ):
         code, _, said = trajflow(*words)
         assert code == 2
-        assert "is in an object store; this is written to a local path only" in said
+        assert "is in an object store; give a local path to write to" in said
     assert list(tmp_path.iterdir()) == []
 
 

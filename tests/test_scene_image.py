@@ -167,8 +167,8 @@ def bomb():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"no image at all", "damaged or no image"),
-        (None, "damaged or no image"),
+        (b"no image at all", "damaged or not an image"),
+        (None, "damaged or not an image"),
         (bomb(), "at most 64,000,000"),
     ],
 )
@@ -186,8 +186,8 @@ def test_a_damaged_or_huge_image_is_one_error(trajflow, store, picture, content,
     [
         ("1 2 3", "has 3 numbers"),
         ("a b c d e f g h i", "could not convert"),
-        ("1 2 3 4 5 6 7 8 9", "no invertible"),
-        ("1 0 nan 0 1 0 0 0 1", "no invertible"),
+        ("1 2 3 4 5 6 7 8 9", "not an invertible"),
+        ("1 0 nan 0 1 0 0 0 1", "not an invertible"),
     ],
 )
 def test_a_bad_matrix_is_one_error(trajflow, store, picture, tmp_path, text, said):

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajflow.text import HIDDEN, MARKS, PILED, file_name, needs_escape, plain, safe, width
+from trajflow.text import HIDDEN, MARKS, MAX_MARKS, file_name, needs_escape, plain, safe, width
 
 
 @given(st.text(st.characters(), max_size=200))
@@ -33,7 +33,7 @@ def test_what_has_no_width_or_no_ink_is_seen():
 def test_few_marks_are_writing_and_a_pile_is_not():
     assert safe("e\u0301") == "e\u0301"
     shown = safe("e" + "\u0301" * 20, limit=400)
-    assert sum(unicodedata.category(c) in MARKS for c in shown) == PILED
+    assert sum(unicodedata.category(c) in MARKS for c in shown) == MAX_MARKS
 
 
 def test_escapes_are_visible():

@@ -45,10 +45,7 @@ class Baseline:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents."""
         past = batch.past[batch.target]
         now = past[:, -1:]
-        drawn = self.draw(past - now, samples, np.random.default_rng(seed)) + now
-        full = np.full((samples, *batch.target.shape, self.horizon, now.shape[-1]), np.nan)
-        full[:, batch.target] = drawn
-        return full
+        return batch.placed(self.draw(past - now, samples, np.random.default_rng(seed)) + now)
 
 
 def horizon_of(batches: Iterable[Batch]) -> int:
@@ -156,7 +153,7 @@ def cv_sampled(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Ba
 
 
 def anchors(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Baseline:
-    """Anchors: one fixed set of paths for all agents, as many as samples are wanted.
+    """Anchors: one fixed set of paths for all agents, one for each sample.
 
     Training futures, equally many of each recording, are rotated so that the last step that moved
     points along x, and divided by `hypot(last step, least scale)`, which is above 0 for agents that
@@ -177,7 +174,7 @@ def anchors(batches: Iterable[Batch], samples: int = 20, seed: int = 0) -> Basel
     def draw(past: Floats, samples: int, rng: np.random.Generator) -> Floats:
         if samples != len(paths):
             raise ConfigError(
-                f"there are {len(paths)} anchors, {samples} samples were asked for; "
+                f"there are {len(paths)} anchors, not {samples}; "
                 f"fit the anchors with samples={samples}"
             )
         wide = paths[:, None] * _scale(past, least)[:, None, None]
@@ -255,10 +252,10 @@ def _random_if_unknown(angles: Floats, rng: np.random.Generator, *shape: int) ->
 
 
 def _random_choices(shape: tuple[int, int], samples: int, rng: np.random.Generator) -> Ints:
-    """For each of N rows, indices of S choices, [N, S]."""
-    rows, choices = shape
-    if samples > choices:
-        return rng.integers(choices, size=(rows, samples))
+    """For each row of a shape [N, K], S random columns, [N, S]; distinct if K allows."""
+    rows, columns = shape
+    if samples > columns:
+        return rng.integers(columns, size=(rows, samples))
     return rng.random(shape).argsort(1)[:, :samples]
 
 

@@ -13,17 +13,17 @@ from trajflow.manifest import Manifest
 from trajflow.runs import RunFolder
 
 # With fewer free bytes, a training may fill the disk.
-ROOM = 1 << 30
+MIN_FREE = 1 << 30
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run, maybe a damaged one."""
+    """Whether a folder is a run, damaged or not."""
     return any((path / name).is_file() for name in ("config.toml", "run.json", "manifest.json"))
 
 
 def check_run(path: Path) -> list[Finding]:
     """Compare every file of a run with its digest, and load settings, weights and checkpoint."""
-    return worst_first([*_damages(path), *_loads(path)])
+    return worst_first([*_check_files(path), *_check_loading(path)])
 
 
 def check_machine(place: Path) -> list[Finding]:
@@ -31,7 +31,7 @@ def check_machine(place: Path) -> list[Finding]:
     return worst_first([_install(), _device(), _threads(), _disk(place)])
 
 
-def _damages(path: Path) -> Iterator[Finding]:
+def _check_files(path: Path) -> Iterator[Finding]:
     try:
         damages = RunFolder(path).damages()
         files = len(Manifest.read(path).files)
@@ -41,12 +41,12 @@ def _damages(path: Path) -> Iterator[Finding]:
     for damage in damages:
         yield Finding("error", "files", damage)
     if not damages and files:
-        yield Finding("ok", "files", f"all {files} listed files are what was written")
+        yield Finding("ok", "files", f"all {files} listed files are intact")
     if not files:
-        yield Finding("note", "files", "made by a version that kept no list of files")
+        yield Finding("note", "files", "made by a version without a list of files")
 
 
-def _loads(path: Path) -> Iterator[Finding]:
+def _check_loading(path: Path) -> Iterator[Finding]:
     from trajflow.inference.predictor import TorchPredictor
     from trajflow.training.checkpoint import Checkpoint, OtherVersion
 
@@ -71,11 +71,11 @@ def _loads(path: Path) -> Iterator[Finding]:
 
     for code, load in (("settings", settings), ("weights", weights), ("checkpoint", checkpoint)):
         try:
-            with warnings.catch_warnings(record=True) as shown:
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 yield Finding("ok", code, load())
-            for extra in shown:
-                yield Finding("warning", code, str(extra.message))
+            for warning in caught:
+                yield Finding("warning", code, str(warning.message))
         except OtherVersion as error:
             yield Finding("note", code, str(error))
         except TrajflowError as error:
@@ -114,4 +114,4 @@ def _threads() -> Finding:
 def _disk(place: Path) -> Finding:
     free = shutil.disk_usage(place).free
     text = f"{free / (1 << 30):.1f} GiB free at {place}"
-    return Finding("ok" if free >= ROOM else "warning", "disk", text)
+    return Finding("ok" if free >= MIN_FREE else "warning", "disk", text)

@@ -19,7 +19,7 @@ class DataError(TrajflowError):
 
 
 class DataProblem(TrajflowError):
-    """The tracks have problems that the user asked to treat as errors."""
+    """The tracks have problems that the user chose to treat as errors."""
 
     exit_code = 3
 
@@ -37,7 +37,7 @@ class MissingExtra(TrajflowError):
 
 
 class TrajflowWarning(UserWarning):
-    """A problem that did not stop the work."""
+    """A problem that does not stop the command."""
 
 
 def did_you_mean(what: str, name: str, names: Sequence[str]) -> str:

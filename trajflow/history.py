@@ -1,4 +1,4 @@
-"""The events of a training, read while someone else writes them, and what they add up to."""
+"""Reads the events of a training while it writes them, and sums them up as its history."""
 
 import json
 import math
@@ -12,9 +12,9 @@ from typing import Any
 from trajflow.jobs import Job, last_words, open_regular, running_job
 
 MAX_READ = 32 * 2**20
-"""Bytes read at once; what is longer is read the next time."""
+"""Most bytes of one read; the rest is read the next time."""
 SILENT_AFTER = 90.0
-"""Seconds without an event after which a training without a known process has stopped."""
+"""Seconds without an event after which a training whose process is unknown has stopped."""
 Event = Mapping[str, Any]
 
 
@@ -24,7 +24,7 @@ class NewEvents:
 
     Attributes:
         events: New events, in order.
-        restarted: Whether the file was replaced or cut: forget what was read before.
+        restarted: Whether the file was replaced or cut, so that earlier events no longer count.
     """
 
     events: tuple[Event, ...] = ()
@@ -32,11 +32,11 @@ class NewEvents:
 
 
 class EventReader:
-    """Follows a file of JSON lines by its offset; a line that is being written is left for later.
+    """Follows a file of JSON lines by its offset; an incomplete last line is read later.
 
     Attributes:
         path: The file; it may appear later.
-        invalid: Lines so far that are not events.
+        invalid: Number of lines so far that are not events.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,9 +57,9 @@ class EventReader:
                 raw = file.read(MAX_READ)
         except OSError:
             return NewEvents()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return NewEvents(tuple(self._events(whole)), restarted)
+        complete = raw[: raw.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return NewEvents(tuple(self._events(complete)), restarted)
 
     def _events(self, raw: bytes) -> list[Event]:
         events: list[Event] = []
@@ -98,20 +98,20 @@ class ValidationPoint:
 
 @dataclass
 class TrainingHistory:
-    """The course of a training; a resumed one goes on from the step it was resumed at.
+    """The course of a training; a resumed one continues from its checkpoint.
 
     Attributes:
         points: Reported steps.
         validations: Validations.
-        steps: Steps in all; 0 if unknown.
+        steps: Planned steps; 0 if unknown.
         steps_per_epoch: Steps of an epoch; 0 if unknown.
         parameters: Parameters of the model.
-        device: Where it is trained.
-        seconds: Seconds since it was started or resumed.
-        eta: Seconds left; NaN if unknown.
-        reason: Why it ended, "done" or "stopped"; empty while it has not.
+        device: Device of the training.
+        seconds: Seconds since the start, or since it was resumed.
+        eta: Remaining seconds; NaN if unknown.
+        reason: Why the training ended, "done" or "stopped"; empty while it runs.
         temperature: Chosen standard deviation of the noise; NaN before it was chosen.
-        final: Scores of the weights that are kept.
+        final: Scores of the final weights.
     """
 
     points: list[StepPoint] = field(default_factory=list)
@@ -128,7 +128,7 @@ class TrainingHistory:
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "TrainingHistory":
-        """All events at once."""
+        """The history of events so far."""
         history = cls()
         history.add(events)
         return history
@@ -136,39 +136,43 @@ class TrainingHistory:
     @property
     def step(self) -> int:
         """The last reported step."""
-        last = [each[-1].step for each in (self.points, self.validations) if each]
+        last = [points[-1].step for points in (self.points, self.validations) if points]
         return max(last, default=0)
 
     @property
     def epoch(self) -> float:
-        """Epochs done."""
+        """Finished epochs; NaN if unknown."""
         return self.step / self.steps_per_epoch if self.steps_per_epoch else math.nan
 
     @property
     def epochs(self) -> float:
-        """Epochs in all."""
+        """Planned epochs; NaN if unknown."""
         return self.steps / self.steps_per_epoch if self.steps_per_epoch else math.nan
 
     @property
     def share(self) -> float:
-        """Share of the steps that is done, 0 to 1."""
+        """Share of the steps that are done, 0 to 1."""
         return min(1.0, self.step / self.steps) if self.steps else 0.0
 
     def scores(self, name: str) -> list[float]:
         """A validation score at each validation that has it."""
-        return [each.metrics[name] for each in self.validations if name in each.metrics]
+        return [point.metrics[name] for point in self.validations if name in point.metrics]
 
     def best(self, name: str) -> float:
-        """The score of the weights that are kept; NaN before there are any."""
+        """A score of the best weights; NaN before the first validation."""
         if name in self.final:
             return self.final[name]
-        kept = [each for each in self.validations if each.best]
-        return kept[-1].metrics.get(name, math.nan) if kept else math.nan
+        best = self._best_validation()
+        return best.metrics.get(name, math.nan) if best else math.nan
 
     @property
     def best_epoch(self) -> float:
-        """The epoch of the weights that are kept; NaN before there are any."""
-        return next((one.epoch for one in reversed(self.validations) if one.best), math.nan)
+        """The epoch of the best weights; NaN before the first validation."""
+        best = self._best_validation()
+        return best.epoch if best else math.nan
+
+    def _best_validation(self) -> ValidationPoint | None:
+        return next((point for point in reversed(self.validations) if point.best), None)
 
     def add(self, events: Iterable[Event]) -> None:
         """Add events, in their order; unknown ones and invalid values are ignored."""
@@ -178,21 +182,24 @@ class TrainingHistory:
                 handler(self, event)
 
     def _started(self, event: Event) -> None:
-        step = _whole(event, "step")
-        self.points = [each for each in self.points if each.step <= step]
-        self.validations = [each for each in self.validations if each.step <= step]
-        self.steps, self.steps_per_epoch = _whole(event, "steps"), _whole(event, "steps_per_epoch")
-        self.parameters, self.device = _whole(event, "parameters"), str(event.get("device", ""))
+        step = _integer(event, "step")
+        self.points = [point for point in self.points if point.step <= step]
+        self.validations = [point for point in self.validations if point.step <= step]
+        self.steps, self.steps_per_epoch = (
+            _integer(event, "steps"),
+            _integer(event, "steps_per_epoch"),
+        )
+        self.parameters, self.device = _integer(event, "parameters"), str(event.get("device", ""))
         self.reason, self.final, self.eta = "", {}, math.nan
 
     def _step(self, event: Event) -> None:
         lr = _number(event, "lr", _number(event, "rate"))
         epoch, loss, weight = (_number(event, name) for name in ("epoch", "loss", "weight"))
-        self.points.append(StepPoint(_whole(event, "step"), epoch, loss, weight, lr))
+        self.points.append(StepPoint(_integer(event, "step"), epoch, loss, weight, lr))
         self.eta = _number(event, "eta")
 
     def _evaluated(self, event: Event) -> None:
-        step, epoch, best = _whole(event, "step"), _number(event, "epoch"), event.get("best")
+        step, epoch, best = _integer(event, "step"), _number(event, "epoch"), event.get("best")
         self.validations.append(ValidationPoint(step, epoch, _scores(event), best is True))
 
     def _temperature_chosen(self, event: Event) -> None:
@@ -210,18 +217,18 @@ HANDLERS: Mapping[str, Callable[[TrainingHistory, Event], None]] = {
     "tempered": TrainingHistory._temperature_chosen,  # in runs of earlier versions
     "finished": TrainingHistory._finished,
 }
-"""What is done with an event, by its name in the file."""
+"""Handler of each event, by its name in the file."""
 
 
 @dataclass(frozen=True)
 class TrainingUpdate:
-    """What is new of a training.
+    """What happened in a training since the last update.
 
     Attributes:
         events: Events since the last update.
-        restarted: Whether these are all there are: forget what came before.
-        job: The process, if the application has started it and it runs.
-        recent: Whether an event was written lately.
+        restarted: Whether the file was replaced, so that earlier events no longer count.
+        job: The process, if it runs and the application started it.
+        recent: Whether an event was written in the last `SILENT_AFTER` seconds.
         words: The last lines of the log.
         exists: Whether the run folder exists.
     """
@@ -235,14 +242,14 @@ class TrainingUpdate:
 
 
 class TrainingWatcher:
-    """Looks at one run again and again; it need not exist yet."""
+    """Polls a run folder, which need not exist yet."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
         self._reader = EventReader(run / "events.jsonl")
 
     def update(self) -> TrainingUpdate:
-        """What is new."""
+        """The changes since the last call."""
         new = self._reader.read()
         try:
             age = time.time() - self._reader.path.stat().st_mtime
@@ -264,7 +271,7 @@ def _number(event: Event, name: str, default: float = math.nan) -> float:
     return float(value) if valid and abs(value) < 1e300 else default  # type: ignore[arg-type]
 
 
-def _whole(event: Event, name: str) -> int:
+def _integer(event: Event, name: str) -> int:
     value = _number(event, name, 0.0)
     return int(value) if math.isfinite(value) else 0
 

@@ -29,7 +29,7 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-# Most bytes of a JSON file.
+# Most bytes of a JSON file of ours.
 JSON = 1 << 24
 # An integer of 310 digits exceeds every float, so that comparing it would raise an error.
 HUGE_INTEGER = re.compile(r"[0-9]{300}")
@@ -47,7 +47,7 @@ def read_whole(path: Path, most: int) -> bytes:
     with os.fdopen(handle, "rb") as file:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
-            raise RunError(f"{path} is no ordinary file; give a copy of its content")
+            raise RunError(f"{path} is not a regular file; copy its content into one")
         if state.st_size > most:
             raise RunError(f"{path} has {state.st_size:,} bytes; at most {most:,} are read here")
         return file.read(state.st_size)
@@ -68,7 +68,7 @@ def parse_json(content: bytes | str, name: object) -> Any:
         text = content if isinstance(content, str) else content.decode()
         if HUGE_INTEGER.search(text):
             raise ValueError("a number is too long")
-        return json.loads(text, object_pairs_hook=_once, parse_float=_finite)
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_float=_finite)
     except RecursionError:
         raise RunError(f"{name} is damaged: it is nested too deeply") from None
     except ValueError as error:
@@ -82,7 +82,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         raise ValueError("a key is repeated")
@@ -176,7 +176,7 @@ def read_header(content: bytes, name: str) -> SafetensorsHeader:
     if len(content) < 8 or length > min(HEADER, len(content) - 8):
         raise RunError(f"{name} is damaged: its header is longer than the file")
     header = content[8 : 8 + length]
-    if header.count(b"[") + header.count(b"{") > 4 * TENSORS:  # three for each, and a few more
+    if header.count(b"[") + header.count(b"{") > 4 * TENSORS:  # each tensor has three
         raise RunError(f"{name} is damaged: its header is no list of tensors")
     values = parse_json(header, name)
     if not isinstance(values, dict) or len(values) > TENSORS:
@@ -211,28 +211,28 @@ def _spec(key: str, item: Any, name: str) -> tuple[TensorSpec, tuple[int, int]]:
 
 def _tile(spans: list[tuple[int, int]], size: int) -> bool:
     """Whether spans cover `size` bytes without gaps and overlaps."""
-    reached = 0
+    position = 0
     for start, end in sorted(spans):
-        if start != reached:
+        if start != position:
             return False
-        reached = end
-    return reached == size
+        position = end
+    return position == size
 
 
 Guard = Callable[[], None]
 PARTIAL = ".partial"
 ADVICE = {
-    errno.ENOSPC: "free some space and do it again",
-    errno.EDQUOT: "make room within the quota and do it again",
-    errno.EFBIG: "raise the limit on the size of files and do it again",
-    errno.EIO: "the disk may be failing; look after your copies",
+    errno.ENOSPC: "free some space and try again",
+    errno.EDQUOT: "free some of the quota and try again",
+    errno.EFBIG: "raise the limit on the size of files and try again",
+    errno.EIO: "the disk may be failing; check your backups",
 }
-DEFAULT_ADVICE = "choose a place that can be written to"
+DEFAULT_ADVICE = "choose a folder that you can write to"
 
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Context in which an OSError becomes a StorageError about `path`.
+    """Turn an OSError into a StorageError about `path`.
 
     Raises:
         StorageError: The disk is full or read-only, or a permission or a quota is missing.
@@ -294,9 +294,9 @@ LOCK_FILE = "lock"
 
 
 class Lock:
-    """An exclusive lock on a folder, released when its process ends in any way.
+    """An exclusive lock on a folder, released when its process ends, even if it is killed.
 
-    On a disk without locks it does nothing.
+    On a disk without locks it has no effect.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -327,9 +327,10 @@ class Lock:
             self._file.flush()
 
     def guard(self) -> Guard:
-        """A check that the folder is still the locked one. It does not keep the lock alive.
+        """A function that checks that the folder is still the locked one.
 
-        The check raises a RunError if the folder was deleted, moved or replaced.
+        It raises a RunError if the folder was deleted, moved or replaced, and does not keep the
+        lock.
         """
         path, locked = self._path, self._state
 
@@ -341,7 +342,7 @@ class Lock:
             if not same:
                 raise RunError(
                     f"{path.parent} was deleted, moved or replaced during the training; nothing "
-                    "more was written there. Go on where it is now by --resume, or train again"
+                    "more was written there. Resume in its new place with --resume, or train again"
                 )
 
         return check

@@ -1,7 +1,7 @@
-"""Trainings as processes of their own: they outlive the application, which finds them again.
+"""Runs trainings as detached processes, which outlive the application that starts them.
 
-Each writes a log beside its run, RUN.log. A line of it names the process, so that another window
-can stop it.
+Each writes a log beside its run, RUN.log. A line of the log names the process, so that another
+application can find and stop it.
 """
 
 import json
@@ -23,23 +23,21 @@ from trajflow.errors import RunError
 
 MARK = b'{"trajflow job": '
 TAIL = 1 << 16
-"""Bytes at the end of a log that are read."""
+"""Most bytes that are read from the end of a log."""
 START_SECONDS = 2.0
-"""Most seconds that the start of a process is waited for."""
-
-
+"""Longest wait for the start of a process."""
 HANGUP = 129
 """Exit code of a process whose terminal hung up."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training that runs as a process of its own.
+    """A training in a process of its own.
 
     Attributes:
         run: The run folder.
-        pid: Number of the process.
-        command: Its words.
+        pid: Id of the process.
+        command: Its command line.
     """
 
     run: Path
@@ -47,7 +45,7 @@ class Job:
     command: tuple[str, ...]
 
     def stop(self) -> None:
-        """Ask it to save and end, as Ctrl-C does."""
+        """Ask the training to save and end, as Ctrl-C does."""
         with suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, signal.SIGINT)
 
@@ -66,7 +64,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def log_path(run: Path) -> Path:
-    """The log of the trainings of a run that the application has started."""
+    """The log of the trainings of a run that an application started."""
     return run.with_name(f"{run.name}.log")
 
 
@@ -77,7 +75,7 @@ def start_training(run: Path, arguments: Sequence[str]) -> Job:
         RunError: The run is being trained, or its log cannot be written.
     """
     if running_job(run) is not None:
-        raise RunError(f"{run} is being trained; stop that first")
+        raise RunError(f"{run} is being trained; stop that training first")
     run = run.absolute()
     words = [sys.executable, "-m", "trajflow", "train", *arguments, "--out", str(run)]
     try:
@@ -104,13 +102,13 @@ def start_training(run: Path, arguments: Sequence[str]) -> Job:
 
 
 def running_job(run: Path) -> Job | None:
-    """The training of a run that the application has started, here or earlier, if it runs."""
+    """The training of a run that an application started, if it still runs."""
     job = last_job(run)
     return job if job and _alive(job) else None
 
 
 def last_job(run: Path) -> Job | None:
-    """The last training of a run that the application has started, whether or not it runs."""
+    """The last training of a run that an application started, running or not."""
     lines = [line for line in _tail(log_path(run)).splitlines() if line.startswith(MARK)]
     try:
         job = json.loads(lines[-1])["trajflow job"]
@@ -129,8 +127,8 @@ def last_words(run: Path, lines: int = 12) -> list[str]:
 def end_with_terminal(terminal: int) -> None:
     """End this process when the terminal behind a file descriptor is gone.
 
-    A process that does not lead its session gets no signal; it would wait for ever to write, and
-    read keys from a dead terminal as fast as it can.
+    A process that does not lead its session gets no signal. It would wait forever to write, and
+    read keys from the dead terminal in a busy loop.
     """
     if hasattr(select, "poll"):
         threading.Thread(target=_wait_for_hangup, args=(terminal,), daemon=True).start()
@@ -144,12 +142,12 @@ def _wait_for_hangup(terminal: int) -> None:
 
 
 def _alive(job: Job) -> bool:
-    """Whether its process exists and is the same; process numbers are used again."""
+    """Whether its process exists; another one may have its id by now."""
     return _command(job.pid).endswith(" ".join(job.command[1:]))
 
 
 def _command(pid: int) -> str:
-    """The command line of a process; empty if it is gone."""
+    """The command line of a process; empty if it has ended."""
     if Path("/proc/self/cmdline").exists():
         with suppress(OSError):
             raw = Path(f"/proc/{pid}/cmdline").read_bytes()

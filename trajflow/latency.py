@@ -1,4 +1,4 @@
-"""Measures the latency of forecasts, beside that of their matrix products alone."""
+"""Measures the latency of forecasts, and of their matrix products alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trajflow.errors import ConfigError
+from trajflow.types import Floats
 
-Floats = NDArray[np.float64]
 Rows = list[dict[str, Any]]
 Progress = Callable[[float], object]
 
@@ -35,7 +34,7 @@ UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 @dataclass(frozen=True)
 class Case:
-    """Something to time: facts about it, one call, and untimed preparation of each turn."""
+    """Something to time: facts for the table, one call, and the untimed preparation of a turn."""
 
     facts: dict[str, Any]
     run: Callable[[], object]
@@ -50,9 +49,9 @@ class Times:
     cpu: list[float] = field(default_factory=list)
 
     def ratio(self, other: Times) -> float:
-        """How many times as long as another case: median over the turns that both had."""
-        both = min(len(self.turns), len(other.turns))
-        medians = [np.array([np.median(t) for t in x.turns[:both]]) for x in (self, other)]
+        """Ratio of the time to that of another case: median over the turns that both had."""
+        shared = min(len(self.turns), len(other.turns))
+        medians = [np.array([np.median(t) for t in x.turns[:shared]]) for x in (self, other)]
         return float(np.median(medians[0] / medians[1]))
 
     def to_dict(self) -> dict[str, float | int]:
@@ -97,13 +96,13 @@ def time_in_turns(
     times = [Times() for _ in cases]
     start, limit, rounds = time.perf_counter(), seconds * len(cases), 0
     while rounds < min_turns or time.perf_counter() - start < limit:
-        for case, own, call in zip(cases, times, warm, strict=True):
-            if own.turns and call > give_up:
+        for case, measured, call in zip(cases, times, warm, strict=True):
+            if measured.turns and call > give_up:
                 continue
             count = int(np.clip(TURN / max(1e-9, call), 1, MAX_CALLS))
             before = time.process_time()
-            own.turns.append(_turn(case, count))
-            own.cpu.append((time.process_time() - before) / count)
+            measured.turns.append(_turn(case, count))
+            measured.cpu.append((time.process_time() - before) / count)
         rounds += 1
         share = (time.perf_counter() - start) / limit if limit > 0 else 1.0
         progress(min(1.0, rounds / min_turns, share))
@@ -227,11 +226,11 @@ def measure_latency(
         times = time_in_turns(cases, seconds, progress, give_up=give_up)
     rows: Rows = []
     first: dict[int, Times] = {}
-    for case, own in zip(cases, times, strict=True):
+    for case, measured in zip(cases, times, strict=True):
         count = case.facts["agents"]
-        row = case.facts | own.to_dict()
+        row = case.facts | measured.to_dict()
         row["agents_per_s"] = 1e3 * count / row["p50_ms"]
-        row["x_first"] = own.ratio(first.setdefault(count, own))
+        row["x_first"] = measured.ratio(first.setdefault(count, measured))
         if count in floors and row["precision"] == "fp32":
             row |= {"floor_ms": floors[count], "x_floor": row["p50_ms"] / floors[count]}
         rows.append(row)
@@ -285,18 +284,18 @@ def products(call: Callable[[], object]) -> Counter[tuple[int, int, int, int]]:
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> object:
-            name, named = func.overloadpacket.__name__, kwargs or {}
+            name, options = func.overloadpacket.__name__, kwargs or {}
             operands = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
             if name in operands:
-                left, right = args[operands[name] : operands[name] + 2]
-                count = left.shape[0] if left.dim() == 3 else 1
-                shapes[(count, left.shape[-2], left.shape[-1], right.shape[-1])] += 1
+                a, b = args[operands[name] : operands[name] + 2]
+                count = a.shape[0] if a.dim() == 3 else 1
+                shapes[(count, a.shape[-2], a.shape[-1], b.shape[-1])] += 1
             else:
                 with self:
-                    result = func.decompose(*args, **named)
+                    result = func.decompose(*args, **options)
                 if result is not NotImplemented:
                     return result
-            return func(*args, **named)
+            return func(*args, **options)
 
     call()  # the first call of a predictor also records its graph
     with Products(), torch.no_grad():  # type: ignore[no-untyped-call]
@@ -310,14 +309,14 @@ def _product_seconds(shape: tuple[int, int, int, int], device: str) -> float:
     import torch
 
     count, rows, inner, columns = shape
-    left = torch.ones(count, rows, inner, device=device)
-    right = torch.ones(count, inner, columns, device=device)
+    a = torch.ones(count, rows, inner, device=device)
+    b = torch.ones(count, inner, columns, device=device)
     seconds = []
     for _ in range(FLOOR_REPEATS):
         start = time.perf_counter()
-        torch.matmul(left, right)
-        if left.is_cuda:
-            torch.cuda.synchronize(left.device)
+        torch.matmul(a, b)
+        if a.is_cuda:
+            torch.cuda.synchronize(a.device)
         seconds.append(time.perf_counter() - start)
     return min(seconds)
 

@@ -1,6 +1,6 @@
 """Runs and stores below a folder, recognized by their files and read as plain JSON and TOML.
 
-The terminal UI and `trajflow runs` list what is here; nothing of it imports torch.
+The terminal UI and `trajflow runs` list them; this file never imports torch.
 """
 
 import json
@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,15 +22,15 @@ from trajflow.jobs import last_job, open_regular, running_job
 State = Literal["training", "stopped", "done", "damaged"]
 PRESETS = ("mmf", "mmf-paper", "meanflow", "consistency", "terminal", "energy", "flow")
 RUN_SCORES = ("energy_score", "min_ade", "min_fde", "coverage_90")
-"""Scores of a run in a table of runs."""
+"""Scores in a table of runs."""
 DEPTH = 5
 MAX_FOLDERS = 20_000
 MAX_BYTES = 16 * 2**20
-"""Bytes of a description that are read at most."""
+"""Most bytes of a file of settings or a record."""
 SKIPPED = {"node_modules", "__pycache__", "site-packages", "proc", "sys", "dev"}
 FILES = ("zarr.json", "config.toml", "run.json", "events.jsonl")
 ABOVE = 3
-"""Folders above a run below which its store is looked for."""
+"""How many folders above a run are searched for its store."""
 DAMAGE = (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
 
 
@@ -39,18 +39,18 @@ class RunEntry:
     """A run folder.
 
     Attributes:
-        path: Where it is.
-        modified: When it was last written, seconds since 1970.
+        path: The folder.
+        modified: Last write, seconds since 1970.
         encoder: Encoder of the model.
         preset: Preset of the objective.
-        fold: The fold that was left out, if any.
+        fold: Leave-one-out fold, if any.
         fingerprint: Fingerprint of the store it was trained on.
         dt, dims: Seconds per step and coordinates of a position.
-        split: The split that is shown first.
-        weights: Whether there are any.
+        split: The first of test, val and train that has windows.
+        weights: Whether there are weights.
         history: The course of its training.
-        state: Whether it is being trained.
-        problem: What is wrong with it; empty if nothing is.
+        state: Whether the run is being trained, stopped, done or damaged.
+        problem: What is wrong with the run; empty if nothing is.
     """
 
     path: Path
@@ -69,11 +69,11 @@ class RunEntry:
 
     @property
     def name(self) -> str:
-        """Its folder's name."""
+        """Name of the folder."""
         return self.path.name
 
     def refreshed(self) -> "RunEntry":
-        """The same run with its present state: a killed training stops without writing."""
+        """This run with its present state, because a killed training writes nothing."""
         if self.state == "damaged":
             return self
         state: State = "stopped"
@@ -89,12 +89,12 @@ class StoreEntry:
     """A store of tracks.
 
     Attributes:
-        path: Where it is.
-        modified: When it was last written, seconds since 1970.
+        path: The folder.
+        modified: Last write, seconds since 1970.
         fingerprint: Equal for two stores of the same tracks.
         about: Its attributes.
         dt, dims: Seconds per step and coordinates of a position.
-        problem: What is wrong with it; empty if nothing is.
+        problem: What is wrong with the store; empty if nothing is.
     """
 
     path: Path
@@ -107,7 +107,7 @@ class StoreEntry:
 
     @property
     def name(self) -> str:
-        """Its folder's name."""
+        """Name of the folder."""
         return self.path.name
 
 
@@ -116,15 +116,15 @@ Entry = RunEntry | StoreEntry
 
 @dataclass(frozen=True)
 class Library:
-    """What lies below a folder.
+    """The runs and stores below a folder.
 
     Attributes:
         runs: Runs, newest first.
         stores: Stores, newest first.
         complete: Whether every folder was scanned.
-        demo: Run folder of the demo, if this is the demo because the folder has nothing.
-        seconds: How long the scan took.
-        problem: Why there is not even a demo.
+        demo: Run folder of the demo, which replaces an empty folder; None: no demo.
+        seconds: Duration of the scan.
+        problem: Why there is no demo; empty if there is one or none is needed.
     """
 
     runs: tuple[RunEntry, ...] = ()
@@ -142,13 +142,13 @@ class Library:
 
     def entry(self, path: Path) -> Entry | None:
         """The run or store at a path."""
-        return next((one for one in self.entries if one.path == path), None)
+        return next((entry for entry in self.entries if entry.path == path), None)
 
     def row(self, run: RunEntry) -> dict[str, Any]:
-        """What a table of runs shows of one, by column; None where it is unknown.
+        """The row of a run in a table of runs, by column; None where a value is unknown.
 
-        Epochs are those done and those in all, scores are those of the weights that are kept,
-        `data` is the name of a store in this library, `age` is in seconds.
+        `epoch` counts finished epochs and `epochs` planned ones, scores are those of the best
+        weights, `data` is the name of a store in this library, `age` is in seconds.
         """
         history, store = run.history, self.store_of(run)
         numbers = {"epoch": history.epoch, "epochs": history.epochs}
@@ -167,31 +167,29 @@ class Library:
 
     def store_of(self, run: RunEntry) -> StoreEntry | None:
         """The store a run was trained on, or one that fits it; None if there is none."""
-        same = [
-            one for one in self.stores if one.fingerprint and one.fingerprint == run.fingerprint
-        ]
-        like = [one for one in self.stores if (one.dt, one.dims) == (run.dt, run.dims)]
-        return next(iter([*same, *like]), None)
+        same = (s for s in self.stores if s.fingerprint and s.fingerprint == run.fingerprint)
+        similar = (s for s in self.stores if (s.dt, s.dims) == (run.dt, run.dims))
+        return next(chain(same, similar), None)
 
 
 class LibraryScanner:
-    """Scans a folder again and again; what has not changed is not read again."""
+    """Scans a folder repeatedly and reads only what has changed."""
 
     def __init__(self, folder: Path, depth: int = DEPTH) -> None:
         self.folder, self.depth = folder, depth
         self._read: dict[Path, tuple[tuple[float, ...], Entry]] = {}
 
     def scan(self) -> Library:
-        """What lies there now; folders that may not be read are skipped."""
+        """The runs and stores that exist now; unreadable folders are skipped."""
         began, walk = time.perf_counter(), _Walk(self.depth)
         entries = [self._entry(path, kind) for path, kind in walk.below(self.folder)]
-        entries.sort(key=lambda one: (-one.modified, str(one.path)))
-        present = {one.path for one in entries}
+        entries.sort(key=lambda entry: (-entry.modified, str(entry.path)))
+        present = {entry.path for entry in entries}
         self._read = {path: read for path, read in self._read.items() if path in present}
         return Library(
-            tuple(one for one in entries if isinstance(one, RunEntry)),
-            tuple(one for one in entries if isinstance(one, StoreEntry)),
-            walk.left > 0,
+            tuple(entry for entry in entries if isinstance(entry, RunEntry)),
+            tuple(entry for entry in entries if isinstance(entry, StoreEntry)),
+            walk.budget > 0,
             seconds=time.perf_counter() - began,
         )
 
@@ -208,32 +206,32 @@ class LibraryScanner:
 
 class _Walk:
     def __init__(self, depth: int) -> None:
-        self.depth, self.left = depth, MAX_FOLDERS
+        self.depth, self.budget = depth, MAX_FOLDERS
         self._visited: set[tuple[int, int]] = set()
 
     def below(self, folder: Path) -> Iterator[tuple[Path, type[Entry]]]:
-        """Runs and stores, breadth first, so that what is near is found first."""
+        """Runs and stores, breadth first, so that the nearest come first."""
         level = [folder]
         for _ in range(self.depth + 1):
             deeper: list[Path] = []
-            for place in level:
-                self.left -= 1
-                if self.left <= 0:
+            for folder in level:
+                self.budget -= 1
+                if self.budget <= 0:
                     return
-                if self._visited_before(place):
+                if self._visited_before(folder):
                     continue
-                files, folders = _list(place)
-                kind = _kind(place, files, folders)
+                files, folders = _list(folder)
+                kind = _kind(folder, files, folders)
                 if kind is not None:
-                    yield place, kind
+                    yield folder, kind
                 elif "zarr.json" not in files:
-                    deeper += [place / name for name in sorted(folders)]
+                    deeper += [folder / name for name in sorted(folders)]
             level = deeper
 
-    def _visited_before(self, place: Path) -> bool:
-        """Whether a link has led here before."""
+    def _visited_before(self, folder: Path) -> bool:
+        """Whether the walk was here before, through a link."""
         try:
-            status = place.stat()
+            status = folder.stat()
         except OSError:
             return True
         identity = (status.st_dev, status.st_ino)
@@ -248,14 +246,16 @@ def kind_of(folder: Path) -> type[Entry] | None:
 
 
 def read_entry(path: Path) -> Entry:
-    """A run folder or a store, by what it is."""
+    """The entry of a run folder or a store."""
     return read_store(path) if kind_of(path) is StoreEntry else read_run(path)
 
 
 def read_run(path: Path) -> RunEntry:
-    """A run folder; a damaged one says what is wrong."""
+    """The entry of a run folder; `problem` says what is wrong with a damaged one."""
     history = TrainingHistory.of(EventReader(path / "events.jsonl").read().events)
-    modified = max(_mtime(path / name) for name in ("events.jsonl", "run.json", "config.toml"))
+    modified = max(
+        _signature(path / name)[0] for name in ("events.jsonl", "run.json", "config.toml")
+    )
     try:
         settings = tomllib.loads(_text(path / "config.toml"))
         record = json.loads(_text(path / "run.json"))
@@ -278,13 +278,13 @@ def read_run(path: Path) -> RunEntry:
 
 
 def read_store(path: Path) -> StoreEntry:
-    """A store of tracks by its attributes; a damaged one says what is wrong."""
+    """The entry of a store; `problem` says what is wrong with a damaged one."""
     from pydantic import ValidationError
 
     from trajflow.datasets.schema import Header
     from trajflow.datasets.store import read_attributes
 
-    modified = _mtime(path / "zarr.json")
+    modified = _signature(path / "zarr.json")[0]
     try:
         header = Header.model_validate(read_attributes(path))
     except (DataError, ValidationError, RecursionError) as error:
@@ -298,25 +298,25 @@ def store_of_run(run: Path) -> Path:
     """The store that a run was trained on.
 
     Raises:
-        RunError: It is not near the run.
+        RunError: The store is not near the run.
     """
     entry, job = read_run(run), last_job(run)
     if job and "train" in job.command:
         named = Path(job.command[job.command.index("train") + 1])
         if named.is_dir():
             return named
-    for above in list(run.absolute().parents)[:ABOVE]:
-        store = LibraryScanner(above, depth=ABOVE).scan().store_of(entry)
+    for parent in list(run.absolute().parents)[:ABOVE]:
+        store = LibraryScanner(parent, depth=ABOVE).scan().store_of(entry)
         if store is not None and store.fingerprint == entry.fingerprint:
             return store.path
     raise RunError(
-        f"the store that {run.name} was trained on is not near it; resume it by "
+        f"the store that {run.name} was trained on is not near it; resume it with "
         f"trajflow train DATA --out {run} --resume"
     )
 
 
 def runs_beside(run: Path, limit: int = 200) -> list[Path]:
-    """Other runs with weights in the folder of a run, or one level further down."""
+    """Other runs with weights in the folder of a run, or one level deeper."""
     here = run.resolve()
     runs: list[Path] = []
     for pattern in ("*/weights.safetensors", "*/*/weights.safetensors"):
@@ -330,12 +330,12 @@ def encoders() -> list[str]:
     """Names of the encoders of this package, without importing torch."""
     spec = find_spec("trajflow")
     folders = spec.submodule_search_locations if spec else None
-    files = [path for place in folders or () for path in Path(place).glob("**/encoders/*.py")]
+    files = [path for folder in folders or () for path in Path(folder).glob("**/encoders/*.py")]
     return sorted(path.stem for path in files if not path.stem.startswith("_"))
 
 
 def free_run(store: Path, encoder: str, preset: str) -> Path:
-    """A run folder beside a store that does not exist yet."""
+    """Path of a run folder beside a store; it does not exist yet."""
     path = store.parent / "runs" / f"{store.stem}-{encoder}-{preset}"
     names = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in count(1))
     return next(name for name in names if not name.exists())
@@ -366,7 +366,6 @@ def _list(folder: Path) -> tuple[set[str], set[str]]:
 
 
 def _first_split(record: Mapping[str, Any]) -> str:
-    """The first of test, val and train that has windows."""
     splits = record.get("splits", record.get("parts", {}))
     names = [name for name in ("test", "val", "train") if splits.get(name, {}).get("windows")]
     return names[0] if names else "test"
@@ -380,14 +379,10 @@ def _signature(path: Path) -> tuple[float, float]:
     return (status.st_mtime, float(status.st_size))
 
 
-def _mtime(path: Path) -> float:
-    return _signature(path)[0]
-
-
 def _text(path: Path) -> str:
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > MAX_BYTES:
-            raise ValueError(f"{path.name} is larger than it can be")
+            raise ValueError(f"{path.name} has more than {MAX_BYTES} bytes")
         return file.read(MAX_BYTES).decode()
 
 

@@ -80,10 +80,10 @@ class Manifest:
                 str(name): tuple(Entry(int(e[0]), str(e[1]), bool(e[2])) for e in entries)
                 for name, entries in values["files"].items()
             }
-            whole = values["sha256"] == _digest(files) and values["format"] == FORMAT
+            intact = values["sha256"] == _digest(files) and values["format"] == FORMAT
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError):
-            whole = False
-        if not whole:
+            intact = False
+        if not intact:
             raise RunError(f"{path} is damaged: it does not match its own digest")
         return cls(files)
 
@@ -107,8 +107,8 @@ def keep(path: Path, content: bytes, guard: Guard = unguarded) -> None:
     """
     with _exclusive(path.parent):
         guard()
-        for left in path.parent.glob(f"*{PARTIAL}"):
-            left.unlink(missing_ok=True)
+        for partial in path.parent.glob(f"*{PARTIAL}"):
+            partial.unlink(missing_ok=True)
         manifest, entry = Manifest.read(path.parent), Entry.of(content)
         before = _current_entry(path, manifest)
         if before is not None:
@@ -149,15 +149,15 @@ def read_kept(path: Path, most: int) -> bytes:
         OSError: It cannot be read.
         RunError: It is damaged, missing, too large or not a regular file.
     """
-    for look in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         content = _content(path, most)
         listed = Manifest.read(path.parent).files.get(path.name)
         if content is None and listed is None:
             raise FileNotFoundError(path)
         if content is not None and (listed is None or any(entry.fits(content) for entry in listed)):
             return content
-        if look + 1 < ATTEMPTS:  # a writer may just have replaced it
-            time.sleep(0.01 * 2**look)
+        if attempt + 1 < ATTEMPTS:  # a writer may just have replaced it
+            time.sleep(0.01 * 2**attempt)
     what = "missing" if content is None else "damaged: it is not what was written"
     raise RunError(f"{path} is {what}; restore it from a copy, or make it again")
 
@@ -174,8 +174,8 @@ def _current_entry(path: Path, manifest: Manifest) -> Entry | None:
     listed = manifest.files.get(path.name, ())
     if not listed or not path.is_file():
         return None
-    there = _growing_entry(path)
-    return next((e for e in listed if (e.size, e.sha256) == (there.size, there.sha256)), None)
+    now = _growing_entry(path)
+    return next((e for e in listed if (e.size, e.sha256) == (now.size, now.sha256)), None)
 
 
 def _growing_entry(path: Path) -> Entry:
@@ -199,7 +199,7 @@ def _should_exist(folder: Path) -> bool:
 
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """Context in which no other process changes the listed files of the folder."""
+    """Keep other processes from changing the listed files of the folder."""
     with storing(folder):
         handle = os.open(folder, os.O_RDONLY)
     try:
@@ -234,10 +234,10 @@ def add_line(path: Path, line: bytes, guard: Guard = unguarded) -> None:
         StorageError: It could not be written.
     """
     with storing(path), _appending(path, guard) as file:
-        before, rest = file.tell(), line + b"\n"
+        before, unwritten = file.tell(), line + b"\n"
         try:
-            while rest:
-                rest = rest[file.write(rest) :]
+            while unwritten:
+                unwritten = unwritten[file.write(unwritten) :]
         except OSError:
             file.truncate(before)
             raise
@@ -247,7 +247,7 @@ def add_line(path: Path, line: bytes, guard: Guard = unguarded) -> None:
 def _appending(path: Path, guard: Guard) -> Iterator[IO[bytes]]:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        guard()  # of the folder that is open by now: no other can take its place after this
+        guard()  # checks the folder that is open now, so no other can replace it before the write
         handle = os.open(path.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666, dir_fd=folder)
         with open(handle, "ab", buffering=0) as file:
             yield file
@@ -269,7 +269,7 @@ def seal_lines(path: Path, guard: Guard = unguarded) -> None:
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """The complete lines of a file; an incomplete last one is left out.
+    """The complete lines of a file; an incomplete last line is skipped.
 
     Raises:
         RunError: Listed lines are damaged or missing, or a line is too long.
@@ -293,13 +293,13 @@ def check_lines(path: Path) -> bool:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            whole = all(e.size <= size and e.fits(file.read(e.size)) for e in listed)
+            intact = all(e.size <= size and e.fits(file.read(e.size)) for e in listed)
     except FileNotFoundError:
         if listed:
             raise RunError(f"{path} is missing; restore it from a copy") from None
         return False
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
-    if not whole:
+    if not intact:
         raise RunError(f"{path} is damaged: it is not what was written; restore it from a copy")
     return True

@@ -6,7 +6,6 @@ import io
 import json
 import threading
 import zipfile
-from array import array
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajflow.errors import ConfigError, DataError, TrajflowError
 from trajflow.io import read_whole, write_whole
+from trajflow.observations import SPAN, Observations
 from trajflow.types import Bools, Floats, Ints
 
 # Radius of a lookup, in typical displacements per step.
@@ -27,17 +27,11 @@ UNKNOWN = 1.0
 MOVING = 0.2
 # Least cosine between the headings of two moving agents: 60 degrees.
 COSINE = 0.5
-# Number of observations over which a velocity is measured.
-SPAN = 2
-# A track ends after this many steps without an observation.
-GAP = 8
-# Newest observations that are looked at in a cell, to bound the cost of crowded cells.
-CANDIDATES = 4096
-# Sort the best observations first: they nearly always belong to enough tracks.
+# The best observations are sorted first: they nearly always belong to enough tracks.
 SHORTLIST = 128
 FORMAT = 1
 # Most bytes of a saved place.
-LARGEST = 1 << 31
+MAX_BYTES = 1 << 31
 
 
 class Place:
@@ -95,7 +89,7 @@ class Place:
 
     def __len__(self) -> int:
         """Number of observations in memory."""
-        return min(self._pushed, self.max_observations)
+        return len(self._observations)
 
     def __repr__(self) -> str:
         return f"Place(scale={self.scale:g}, observations={len(self)}, scenes={self.scenes})"
@@ -129,12 +123,12 @@ class Place:
 
     def _push(self, scene: str, step: int, names: list[str], positions: ArrayLike) -> None:
         """As `push`, with ids as text."""
-        points = np.asarray(positions, float).reshape(-1, self.dims) if len(names) else None
-        if points is not None and len(points) != len(names):
+        points = np.asarray(positions if names else [], float).reshape(-1, self.dims)
+        if len(points) != len(names):
             raise TrajflowError(f"{len(names)} agents have {len(points)} positions")
         if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise TrajflowError(f"agent {twice} is there twice at step {step}")
+            name = next(name for name in names if names.count(name) > 1)
+            raise TrajflowError(f"agent {name} is there twice at step {step}")
         with self._lock:
             if scene in self._scenes and step <= self.latest(scene):
                 raise TrajflowError(
@@ -145,89 +139,9 @@ class Place:
             if code == len(self._latest):
                 self._latest.append(step)
             self._latest[code] = int(step)
-            if points is None:
-                return
-            good = np.isfinite(points).all(-1) & (np.abs(points) < 1e15 * self.scale).all(-1)
-            for name, point, kept in zip(names, points, good.tolist(), strict=True):
-                if kept:
-                    self._add(code, int(step), name, point)
-
-    def near(
-        self,
-        scene: str,
-        position: Floats,
-        velocity: Floats,
-        now: int,
-        agent: Hashable,
-        count: int,
-        horizon: int,
-    ) -> Ints:
-        """Observations of others near a position with similar heading and speed, the best first.
-
-        There is at most one for each track. They are ordered by distance, heading, speed, and how
-        many of the following steps were observed; among equals the latest comes first.
-
-        Args:
-            scene: Name of the scene.
-            position: Position of the agent, [D].
-            velocity: Its displacement per step, [D]; NaN if unknown.
-            now: The present step; only earlier ones are used.
-            agent: Id of the agent, whose own track is ignored.
-            count: Most observations.
-            horizon: Following steps F.
-
-        Returns:
-            Indices of observations for `paths`, [N].
-        """
-        with self._lock:
-            code = self._scenes.get(scene)
-            if code is None or not np.isfinite(position).all():
-                return np.zeros(0, np.int64)
-            rows = self._candidates(code, position, now)
-            own = self._tracks.get((code, _name(agent)), -1)
-            rows, cost = self._alike(rows, own, position, velocity)
-            for most in (SHORTLIST, len(rows)):
-                shortlist = slice(None)
-                if most < len(rows):
-                    # With those that are equal to the last of them, so that no order matters.
-                    shortlist = cost <= np.partition(cost, most)[most]
-                best = self._best_of_each(rows[shortlist], cost[shortlist], now, horizon)
-                if len(best) >= count:
-                    break
-            return best[:count]
-
-    def paths(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
-        """The tracks around observations, up to the present.
-
-        Args:
-            rows: Indices of observations from `near`, [N]; -1 for none.
-            now: The present step of each, [N].
-            history: Steps T up to the observation.
-            horizon: Steps F after it.
-
-        Returns:
-            Positions and their age in steps, [N, T + F, D + 1]; NaN where not observed, and from
-            the present on.
-        """
-        with self._lock:
-            r, result = self._rows, np.full((len(rows), history + horizon, self.dims + 1), np.nan)
-            valid = np.flatnonzero(rows >= 0)
-            here = r.step[rows[valid]]
-            for link, length in ((r.before, history), (r.after, horizon + 1)):
-                who, row = valid, rows[valid]
-                for _ in range(length):
-                    kept = row >= 0
-                    who, row = who[kept], row[kept]
-                    slot = history - 1 + r.step[row] - r.step[rows[who]]
-                    kept = (slot >= 0) & (slot < history + horizon) & (r.step[row] < now[who])
-                    who, row, slot = who[kept], row[kept], slot[kept]
-                    if not len(who):
-                        break
-                    result[who, slot, :-1] = r.position[row]
-                    result[who, slot, -1] = now[who] - r.step[row]
-                    row = link[row]
-            assert (here < now[valid]).all()
-            return result
+            valid = np.isfinite(points).all(-1) & (np.abs(points) < 1e15 * self.scale).all(-1)
+            for index in np.flatnonzero(valid).tolist():
+                self._observations.add(code, int(step), names[index], points[index])
 
     def recall(
         self,
@@ -256,7 +170,7 @@ class Place:
         present = np.broadcast_to(np.asarray(now, np.int64), (len(past),))
         with self._lock:
             rows = self.nearest(scene, past, present, agents, count, horizon)
-            return self.recalled(rows, present, past.shape[1], horizon)
+            return self.paths(rows, present, past.shape[1], horizon)
 
     def nearest(
         self,
@@ -267,21 +181,77 @@ class Place:
         count: int,
         horizon: int,
     ) -> Ints:
-        """The observations of `near` for N agents, [N, K]; -1 if there are fewer.
+        """Observations of others near each agent, with a similar heading and speed; best first.
 
-        The arguments are those of `recall`.
+        There is at most one for each track. They are ordered by distance, heading, speed, and how
+        many of the following steps were observed; among equals the latest comes first.
+
+        Args:
+            scene: Name of the scene, or of each agent's scene.
+            past: Positions at the last T steps, the present last, [N, T, D]; NaN where not
+                observed.
+            now: The present step of each agent, [N]; only earlier steps are used.
+            agents: Ids of the N agents, whose own tracks are ignored.
+            count: Most observations K for each agent.
+            horizon: Following steps F.
+
+        Returns:
+            Indices of observations for `paths`, [N, K]; -1 if there are fewer.
         """
         scenes = [scene] * len(past) if isinstance(scene, str) else scene
         rows = np.full((len(past), count), -1)
         requests = zip(scenes, *motion(past), now.tolist(), agents, strict=True)
         for k, (name, position, velocity, step, agent) in enumerate(requests):
-            observations = self.near(name, position, velocity, step, agent, count, horizon)
-            rows[k, : len(observations)] = observations
+            best = self._near(name, position, velocity, step, agent, count, horizon)
+            rows[k, : len(best)] = best
         return rows
 
-    def recalled(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
-        """The paths of observations [N, K] from `near`, [N, K, T + F, D + 1]; see `paths`."""
-        flat = self.paths(rows.ravel(), np.repeat(now, rows.shape[1]), history, horizon)
+    def _near(
+        self,
+        scene: str,
+        position: Floats,
+        velocity: Floats,
+        now: int,
+        agent: Hashable,
+        count: int,
+        horizon: int,
+    ) -> Ints:
+        """The observations of `nearest` for one agent; its velocity [D] is NaN if unknown."""
+        with self._lock:
+            code = self._scenes.get(scene)
+            if code is None or not np.isfinite(position).all():
+                return np.zeros(0, np.int64)
+            oldest = None if self.max_age is None else now - self.max_age
+            rows = self._observations.around(code, position, oldest, now)
+            own = self._observations.tracks.get((code, _name(agent)), -1)
+            rows, cost = self._similar(rows, own, position, velocity)
+            for most in (SHORTLIST, len(rows)):
+                shortlist = slice(None)
+                if most < len(rows):
+                    # Ties with the last one are included, so that the order of rows is irrelevant.
+                    shortlist = cost <= np.partition(cost, most)[most]
+                best = self._best_of_each(rows[shortlist], cost[shortlist], now, horizon)
+                if len(best) >= count:
+                    break
+            return best[:count]
+
+    def paths(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
+        """The tracks around observations, up to the present.
+
+        Args:
+            rows: Indices of observations from `nearest`, [N, K]; -1 for none.
+            now: The present step of each agent, [N].
+            history: Steps T up to the observation.
+            horizon: Steps F after it.
+
+        Returns:
+            Positions and their age in steps, [N, K, T + F, D + 1]; NaN where not observed, and
+            from the present on.
+        """
+        each, present = rows.ravel(), np.repeat(now, rows.shape[1])
+        with self._lock:
+            assert (self._observations.rows.step[each[each >= 0]] < present[each >= 0]).all()
+            flat = self._observations.paths(each, present, history, horizon)
         return flat.reshape(*rows.shape, history + horizon, self.dims + 1)
 
     def at(self, scene: str | Sequence[str] = "", now: int | None = None) -> Moment:
@@ -300,10 +270,9 @@ class Place:
             StorageError: The file cannot be written.
         """
         with self._lock:
-            rows = self._in_order()
-            r = self._rows
+            rows, r = self._observations.in_order(), self._observations.rows
             tracks, track = np.unique(r.track[rows], return_inverse=True)
-            keys = [self._names[code] for code in tracks.tolist()]
+            keys = list(self._observations.agents(tracks.tolist()))
             facts = {
                 "format": FORMAT,
                 "scale": self.scale,
@@ -312,13 +281,13 @@ class Place:
                 "max_age": self.max_age,
                 "scenes": self.scenes,
                 "latest": self._latest,
-                "numbered": self._numbered,
+                "numbered": self._observations.numbered,
                 "agents": [name for _, name in keys],
                 "scene_of": [scene for scene, _ in keys],
             }
-            made = io.BytesIO()
+            content = io.BytesIO()
             np.savez_compressed(
-                made,
+                content,
                 facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
                 step=r.step[rows],
                 track=track.astype(np.int64),
@@ -326,7 +295,7 @@ class Place:
                 position=r.position[rows],
                 velocity=r.velocity[rows],
             )
-        write_whole(Path(path), made.getvalue())
+        write_whole(Path(path), content.getvalue())
 
     @classmethod
     def load(cls, path: str | Path) -> Place:
@@ -336,7 +305,7 @@ class Place:
             DataError: There is no such file, or it is damaged.
         """
         try:
-            content = read_whole(Path(path), LARGEST)
+            content = read_whole(Path(path), MAX_BYTES)
         except OSError as error:
             raise DataError(f"cannot read the place {path}: {error.strerror}") from None
         try:
@@ -368,14 +337,10 @@ class Place:
         scene = np.asarray(facts["scene_of"], np.int64).reshape(-1)[track]
         changes = (np.diff(scene) != 0) | (np.diff(step) != 0)
         for rows in np.split(np.arange(count), np.flatnonzero(changes) + 1) if count else ():
-            agents = [facts["agents"][array] for array in track[rows].tolist()]
+            agents = [facts["agents"][index] for index in track[rows].tolist()]
             place._push(scenes[scene[rows[0]]], int(step[rows[0]]), agents, position[rows])
         place._latest = [int(facts["latest"][code]) for code in range(len(scenes))]
-        # Velocities and track numbers may rest on rows dropped before the place was saved.
-        place._rows.velocity[:count], place._rows.track[:count] = velocity, number
-        place._tracks = {key: int(number[row]) for key, row in place._last.items()}
-        place._names = {code: key for key, code in place._tracks.items()}
-        place._numbered = int(facts["numbered"])
+        place._observations.restore(velocity, number, int(facts["numbered"]))
         return place
 
     def after_fork(self) -> None:
@@ -387,101 +352,26 @@ class Place:
 
     def _clear(self) -> None:
         self._lock = threading.RLock()
-        self._pushed = self._numbered = 0
-        self._rows = _Rows.empty(min(self.max_observations, 1024), self.dims)
+        self._observations = Observations(self.max_observations, self.dims, RADIUS * self.scale)
         self._scenes: dict[str, int] = {}
         self._latest: list[int] = []
-        self._cells: dict[tuple[int, ...], array[int]] = {}
-        # By scene and agent: the last row, and the number that its rows carry.
-        self._last: dict[tuple[int, str], int] = {}
-        self._tracks: dict[tuple[int, str], int] = {}
-        self._names: dict[int, tuple[int, str]] = {}
-
-    def _add(self, scene: int, step: int, name: str, point: Floats) -> None:
-        row = self._pushed % self.max_observations
-        if self._pushed >= self.max_observations:
-            self._forget(row)
-        elif row == len(self._rows.step):
-            self._rows = self._rows.grown(min(2 * row, self.max_observations))
-        self._pushed += 1
-        r, key = self._rows, (scene, name)
-        before = self._last.get(key, -1)
-        if before < 0:
-            self._numbered += 1
-            self._tracks[key], self._names[self._numbered] = self._numbered, key
-        elif step - r.step[before] > GAP:
-            before = -1
-        r.position[row], r.step[row], r.scene[row] = point, step, scene
-        r.track[row], r.before[row], r.after[row] = self._tracks[key], before, -1
-        origin = before
-        for _ in range(SPAN - 1):
-            origin = r.before[origin] if origin >= 0 and r.before[origin] >= 0 else origin
-        r.velocity[row] = np.nan
-        if before >= 0:
-            r.after[before] = row
-            r.velocity[row] = (point - r.position[origin]) / (step - r.step[origin])
-        self._last[key] = row
-        self._cells.setdefault(self._cell(scene, point), array("q")).append(row)
-
-    def _forget(self, row: int) -> None:
-        """Drop the oldest observation, which is also the oldest of its cell and of its track."""
-        r, scene = self._rows, int(self._rows.scene[row])
-        cell = self._cell(scene, r.position[row])
-        self._cells[cell].pop(0)
-        if not self._cells[cell]:
-            del self._cells[cell]
-        if r.after[row] >= 0:
-            r.before[r.after[row]] = -1
-            return
-        key = self._names[int(r.track[row])]
-        if self._last[key] == row:
-            del self._last[key], self._tracks[key], self._names[int(r.track[row])]
-
-    def _cell(self, scene: int, point: Floats) -> tuple[int, int, int]:
-        size = RADIUS * self.scale
-        return scene, int(point[0] // size), int(point[1] // size)
-
-    def _candidates(self, scene: int, position: Floats, now: int) -> Ints:
-        """The newest observations before the present in the cells around a position, [N]."""
-        _, x, y = self._cell(scene, position)
-        cells = []
-        for i in (x - 1, x, x + 1):
-            for j in (y - 1, y, y + 1):
-                if (cell := self._cells.get((scene, i, j))) is not None:
-                    rows = np.array(cell, np.int64)
-                    # Rows of a cell are in the order of their steps.
-                    oldest = now if self.max_age is None else now - self.max_age
-                    first, last = np.searchsorted(self._rows.step[rows], (oldest, now)).tolist()
-                    first = 0 if self.max_age is None else first
-                    cells.append(rows[max(first, last - CANDIDATES) : last])
-        return np.concatenate(cells) if cells else np.zeros(0, np.int64)
 
     def _best_of_each(self, rows: Ints, cost: Floats, now: int, horizon: int) -> Ints:
         """The best row of each track, best first."""
-        track, step = self._rows.track[rows], self._rows.step[rows]
-        cost = cost + UNKNOWN * (1 - self._followed(rows, now, horizon) / horizon)
-        # Equal costs are common where people stand: the order must not be that of the index.
+        r = self._observations.rows
+        track, step = r.track[rows], r.step[rows]
+        following = self._observations.count_following(rows, now, horizon)
+        cost = cost + UNKNOWN * (1 - following / horizon)
+        # Equal costs are common where people stand: the order must not be that of the rows.
         order = np.lexsort((track, -step, cost))
         first = np.sort(np.unique(track[order], return_index=True)[1])
         return np.asarray(rows[order[first]])
 
-    def _followed(self, rows: Ints, now: int, horizon: int) -> Ints:
-        """Number of observations before the present in the F steps after rows [N], [N]."""
-        r = self._rows
-        count, end = np.zeros(len(rows), np.int64), np.minimum(r.step[rows] + horizon, now - 1)
-        who, row = np.arange(len(rows)), rows
-        for _ in range(horizon):
-            row = r.after[row]
-            kept = (row >= 0) & (r.step[row] <= end[who])
-            who, row = who[kept], row[kept]
-            count[who] += 1
-        return count
-
-    def _alike(
+    def _similar(
         self, rows: Ints, own: int, position: Floats, velocity: Floats
     ) -> tuple[Ints, Floats]:
-        """The rows [N] that are near and have a similar heading, and their costs."""
-        r = self._rows
+        """The rows that are near and have a similar heading, and their costs, [N] both."""
+        r = self._observations.rows
         square = _squares(r.position[rows] - position) / (RADIUS * self.scale) ** 2
         near = square <= 1
         rows, square = rows[near], square[near]
@@ -497,14 +387,9 @@ class Place:
         both = (speed > least) & (own_speed > least)
         cosine = np.where(both, dot / np.where(both, speed * own_speed, 1), 1.0)
         difference = (speed - own_speed) / self.scale if np.isfinite(velocity).all() else 0 * speed
-        kept = cosine >= COSINE
+        aligned = cosine >= COSINE
         cost = square + (1 - cosine) + difference * difference
-        return rows[kept], cost[kept]
-
-    def _in_order(self) -> Ints:
-        """All observations in the order of their pushes, [N]."""
-        oldest = self._pushed % self.max_observations if self._pushed > len(self) else 0
-        return (np.arange(len(self)) + oldest) % self.max_observations
+        return rows[aligned], cost[aligned]
 
 
 @dataclass(frozen=True)
@@ -543,31 +428,6 @@ class Moment:
         return np.stack(parts) if parts else np.zeros(shape)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """N observations, each with its neighbors in its track."""
-
-    position: Floats
-    velocity: Floats
-    step: Ints
-    scene: Ints
-    track: Ints
-    before: Ints
-    after: Ints
-
-    @classmethod
-    def empty(cls, count: int, dims: int) -> _Rows:
-        points = (np.full((count, dims), np.nan) for _ in range(2))
-        return cls(*points, *(np.full(count, -1, np.int64) for _ in range(5)))
-
-    def grown(self, count: int) -> _Rows:
-        """A copy with space for `count` observations."""
-        larger = _Rows.empty(count, self.position.shape[1])
-        for name, column in vars(self).items():
-            getattr(larger, name)[: len(column)] = column
-        return larger
-
-
 def moments(scene: Ints, step: Ints) -> Iterable[Ints]:
     """Rows of each moment of observations [N], ordered by scene and step."""
     order = np.lexsort((step, scene))
@@ -586,14 +446,14 @@ def motion(past: Floats) -> tuple[Floats, Floats]:
     An agent that is not observed now is extrapolated. The displacement is measured over the last
     two observations before the last one, or over one; NaN without any.
     """
-    seen = np.asarray(np.isfinite(past).all(-1))
+    observed = np.asarray(np.isfinite(past).all(-1))
     steps = np.arange(past.shape[1])
-    back = seen[:, ::-1].cumsum(1)[:, ::-1]
+    number_back = observed[:, ::-1].cumsum(1)[:, ::-1]
     agent = np.arange(len(past))
 
     def step_of(number: int) -> Ints:
         """Step of the observation `number` before the last; -1 if there is none."""
-        chosen: Bools = seen & (back == number + 1)
+        chosen: Bools = observed & (number_back == number + 1)
         return np.asarray(np.where(chosen, steps, -1).max(1, initial=-1))
 
     last, before = step_of(0), step_of(1)

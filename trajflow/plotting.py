@@ -22,11 +22,11 @@ SUFFIXES = (".png", ".svg", ".pdf")
 COLUMNS = 3
 IMAGE_SIDE, IMAGE_ALPHA = 900, 0.5
 PAST, TRUTH, SAMPLE, NEIGHBOR = "#1f2937", "#0f766e", "#ea580c", "#9ca3af"
-PARTS = ("#2563eb", "#ea580c", "#0f766e", "#9333ea", "#ca8a04")
+SPLITS = ("#2563eb", "#ea580c", "#0f766e", "#9333ea", "#ca8a04")
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse early a picture that could not be written later.
+    """Check that a picture can be written, before the work for it is done.
 
     Raises:
         DataError: The suffix is not one of `SUFFIXES`, or the folder is missing.
@@ -39,27 +39,27 @@ def check_suffix(path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as the format that the suffix names."""
+    """Write a figure in the format of the suffix."""
     check_suffix(path)
     figure.savefig(path, dpi=150)
 
 
 def draw_tracks(tracks: Tracks, scenes: Sequence[str], unit: str) -> Figure:
-    """Every track of some recordings, one panel each, coloured by the part its rows belong to.
+    """Draw every track of the recordings, one panel each, coloured by split.
 
     Args:
-        tracks: Tracks that hold these recordings.
+        tracks: Tracks of these recordings.
         scenes: Names of the recordings.
         unit: Unit of the coordinates, for the axes.
     """
     figure, panels = _panels(len(scenes))
     for axes, name in zip(panels, scenes, strict=True):
         here = tracks.scene[tracks.track] == tracks.scenes.index(name)
-        for code, part in enumerate(tracks.splits):
+        for code, split in enumerate(tracks.splits):
             lines = _lines(tracks, here & (tracks.split == code))
-            color = PARTS[code % len(PARTS)]
+            color = SPLITS[code % len(SPLITS)]
             axes.add_collection(LineCollection(lines, colors=color, lw=0.7, alpha=0.6))
-            axes.plot([], [], color=color, label=safe(part))
+            axes.plot([], [], color=color, label=safe(split))
         _frame(axes, name, unit)
     _legend(figure, panels[0])
     return figure
@@ -74,23 +74,23 @@ def draw_forecasts(
     region: Region | None = None,
     images: Sequence[SceneImage | None] = (),
 ) -> Figure:
-    """Scenes with their histories, what really happened, and the futures that were drawn.
+    """Draw scenes with their pasts, true futures and samples.
 
     Args:
         batch: B scenes, one panel each.
-        samples: Futures of each agent, [S, B, A, F, D]; NaN where none were drawn.
+        samples: Futures of each agent, [S, B, A, F, D]; NaN without a forecast.
         titles: A title for each scene, B of them.
         unit: Unit of the coordinates, for the axes.
-        most: Most agents of a scene whose futures are drawn.
+        most: Most agents of a scene that are drawn with their samples.
         region: Discs [B, A, F] of the samples; the last one of each agent is drawn.
-        images: Image of the recording of each scene, drawn under it; B of them, or none.
+        images: Image under each scene, B of them, or none.
     """
     figure, panels = _panels(len(titles))
     for row, (axes, title) in enumerate(zip(panels, titles, strict=True)):
-        shown = np.flatnonzero(batch.target[row])[:most]
+        targets = np.flatnonzero(batch.target[row])[:most]
         for agent in range(batch.past.shape[1]):
             past = batch.past[row, agent]
-            if agent in shown:
+            if agent in targets:
                 _draw_agent(axes, past, batch.future[row, agent], samples[:, row, agent])
                 if region is not None:
                     _draw_disc(axes, region.centre[row, agent, -1], region.radius[row, agent, -1])
@@ -106,35 +106,35 @@ def draw_forecasts(
         "history": (PAST, bool(np.isfinite(batch.past[target]).any())),
         "others": (NEIGHBOR, bool(np.isfinite(batch.past[~target]).any())),
     }
-    for name, (color, there) in kinds.items():
-        if there:
+    for name, (color, present) in kinds.items():
+        if present:
             panels[0].plot([], [], color=color, label=name)
     if region is not None:
-        said = "calibrated" if region.calibrated else "by the samples"
-        name = f"{100 * region.level:g} % of endpoints, {said}"
+        source = "calibrated" if region.calibrated else "by the samples"
+        name = f"{100 * region.level:g} % of endpoints, {source}"
         panels[0].plot([], [], color=SAMPLE, ls="--", lw=1.0, label=name)
     _legend(figure, panels[0])
     return figure
 
 
 def draw_reliability(reliability: Reliability, unit: str) -> Figure:
-    """Level against share of truths inside, and how wide endpoint regions are, before and after.
+    """Draw the share of truths inside regions, and the radius, with and without calibration.
 
     Args:
-        reliability: What was found, at Q levels.
+        reliability: Measured shares at Q levels.
         unit: Unit of the coordinates.
     """
     figure, (endpoint, path, radius) = _panels(3)
-    looks = {"own": (SAMPLE, "by the samples"), "calibrated": (TRUTH, "calibrated")}
+    styles = {"own": (SAMPLE, "by the samples"), "calibrated": (TRUTH, "calibrated")}
     for axes, kind in ((endpoint, "endpoint"), (path, "path")):
         axes.plot([0, 1], [0, 1], color=NEIGHBOR, lw=1.0)
-        for who, (color, name) in looks.items():
-            by = reliability.inside[kind][who]
+        for source, (color, name) in styles.items():
+            by = reliability.inside[kind][source]
             axes.plot(LEVELS, by["people"], ".-", color=color, label=f"{name}, by people")
             axes.plot(LEVELS, by["windows"], ":", color=color, label=f"{name}, by windows")
         axes.set(title=kind, xlabel="level", ylabel="share inside", aspect="equal")
-    for who, (color, _) in looks.items():
-        radius.plot(LEVELS, reliability.radius[who], ".-", color=color)
+    for source, (color, _) in styles.items():
+        radius.plot(LEVELS, reliability.radius[source], ".-", color=color)
     radius.set(title="endpoint", xlabel="level")
     radius.set_ylabel(f"mean radius ({safe(unit)})", parse_math=False)
     _legend(figure, endpoint)
@@ -152,30 +152,29 @@ def _draw_agent(axes: Axes, past: Floats, future: Floats, samples: Floats) -> No
 
 
 def _draw_disc(axes: Axes, centre: Floats, radius: float) -> None:
-    """The rim of a region around a point [D]; one without end is left out."""
+    """The circle around a point [D]; nothing for an infinite radius."""
     if np.isfinite(radius):
         x, y = centre[:2]
         axes.add_patch(Circle((x, y), radius, fill=False, color=SAMPLE, ls="--", lw=1.0))
 
 
 def _lay_image(axes: Axes, image: SceneImage) -> None:
-    """An image under everything, paler, also where equal scales will widen the limits."""
+    """Draw a pale image under the tracks, also where equal scales will widen the limits."""
     limits = np.array([axes.get_xlim(), axes.get_ylim()])
     side = float(1.5 * np.ptp(limits, axis=1).max())
-    (left, bottom), size = limits.mean(1) - side / 2, side / IMAGE_SIDE
-    top = bottom + side
-    grid = np.array([[size, 0.0, left], [0.0, -size, top], [0.0, 0.0, 1.0]])
+    (x, y), size = limits.mean(1) - side / 2, side / IMAGE_SIDE
+    grid = np.array([[size, 0.0, x], [0.0, -size, y + side], [0.0, 0.0, 1.0]])
     colors, inside = image.warped(grid, IMAGE_SIDE, IMAGE_SIDE)
     pixels = np.concatenate([colors / 255, IMAGE_ALPHA * inside[..., None]], -1)
     tracks = axes.dataLim.frozen()  # The limits follow the tracks, not the image
-    axes.imshow(pixels, extent=(left, left + side, bottom, top), zorder=0)
+    axes.imshow(pixels, extent=(x, x + side, y, y + side), zorder=0)
     axes.set_aspect("equal", adjustable="datalim")
     axes.dataLim.set(tracks)
     axes.autoscale_view()
 
 
 def _lines(tracks: Tracks, rows: np.ndarray) -> list[Floats]:
-    """The chosen rows [N] as one line [N, 2] per trajectory."""
+    """The chosen rows as one line [N, 2] per trajectory."""
     chosen = np.flatnonzero(rows)
     breaks = np.flatnonzero(np.diff(tracks.track[chosen])) + 1
     return [tracks.position[piece, :2] for piece in np.split(chosen, breaks) if len(piece) > 1]

@@ -64,7 +64,7 @@ def cross_check(evidence: Evidence, typical_spread: Floats, seed: int = 0) -> Re
         DataError: There are fewer than two people.
     """
     if evidence.people < 2:
-        raise DataError("reliability needs at least two people, one to fit and one to measure on")
+        raise DataError("reliability needs at least two people: one to fit on, one to measure on")
     radii = {kind: np.empty_like(evidence.own) for kind in ("each", "path")}
     half = _halves(evidence.person, seed)
     for side in (0, 1):

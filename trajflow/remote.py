@@ -1,9 +1,9 @@
-"""Stores, runs, models and forecasts in object stores: s3://, gs://, memory:// and file:// names.
+"""Reads and writes stores, runs, models and forecasts in object stores, such as s3:// and gs://.
 
-Readers ask `located` for a path, which is a local `Path` or, for a URL, a `UPath` of the package
-universal-pathlib with the same methods. Whatever is made of several files is built locally and
-uploaded, the file that makes it whole last. A `Path` that was made of a URL has one
-slash where the URL has two; both are understood, so options of the command line may be paths.
+`located` turns a name into a local `Path` or, for a URL, into a `UPath` of the package
+universal-pathlib with the same methods. Output of several files is built locally and uploaded, the
+file that completes it last. `Path("s3://a")` has only one slash after the colon; this is understood
+too, so that options of the command line may be paths.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 SCHEMES = ("file", "gs", "memory", "s3")
 PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
 MARKERS = ("zarr.json", "manifest.json")
-"""Files at the top of a folder that are uploaded last: without them a reader sees nothing."""
+"""Files that complete a folder: they are uploaded last, and readers need them."""
 
 AnyPath = str | PathLike[str]
 
 
 def url_of(path: AnyPath) -> str | None:
-    """The URL that a path stands for; None for an ordinary path.
+    """The URL in a path; None for a local path.
 
     Raises:
-        DataError: The scheme is not one that is read.
+        DataError: The scheme is not supported.
     """
     match = URL.fullmatch(str(path))
     if match is None:
@@ -48,10 +48,10 @@ def url_of(path: AnyPath) -> str | None:
 
 
 def located(path: AnyPath) -> Path:
-    """The local path, or the object with the methods of one, that a path or URL stands for.
+    """A local path, or a remote one with the same methods.
 
     Raises:
-        DataError: The scheme is not one that is read.
+        DataError: The scheme is not supported.
         MissingExtra: The packages for object stores are not installed.
     """
     url = url_of(path)
@@ -78,10 +78,10 @@ def is_remote(path: Path) -> bool:
 
 @contextmanager
 def reaching(path: object) -> Iterator[None]:
-    """Inside, what an object store refuses becomes an error about this path.
+    """Turn errors of an object store into a DataError about this path.
 
     Raises:
-        DataError: There is no such bucket, no right, no credentials, no network.
+        DataError: The bucket, the permission, the credentials or the network is missing.
     """
     try:
         yield
@@ -90,7 +90,7 @@ def reaching(path: object) -> Iterator[None]:
     except Exception as error:  # botocore, aiohttp and gcsfs share no class
         what = str(error).strip().split("\n")[0] or type(error).__name__
         raise DataError(
-            f"{path} cannot be reached: {what}; look at the name, the credentials and the network"
+            f"{path} cannot be reached: {what}; check the name, the credentials and the network"
         ) from None
 
 
@@ -101,7 +101,7 @@ def read_remote(file: Path, most: int) -> bytes:
 
 
 def read_many(folder: Path, names: list[str]) -> dict[str, bytes]:
-    """Contents of objects of a remote folder, fetched at the same time, without missing ones."""
+    """Contents of existing objects of a remote folder, fetched in parallel."""
     place = cast(Any, folder)
     paths = {f"{place.path.strip('/')}/{name}": name for name in names}
     with reaching(folder):
@@ -112,7 +112,7 @@ def read_many(folder: Path, names: list[str]) -> dict[str, bytes]:
 
 
 def sizes_in(folder: Path) -> dict[str, int]:
-    """Bytes of each object below a remote folder, by its path inside."""
+    """Bytes of each object below a remote folder, by its path in the folder."""
     place = cast(Any, folder)
     root = place.path.strip("/") + "/"
     with reaching(folder):
@@ -126,7 +126,7 @@ def local_copy(path: AnyPath) -> Path:
     The copy is removed when the process ends.
 
     Raises:
-        DataError: There is nothing there, or it cannot be reached.
+        DataError: The path does not exist, or it cannot be reached.
     """
     place = located(path)
     if not is_remote(place):
@@ -137,7 +137,7 @@ def local_copy(path: AnyPath) -> Path:
     target = Path(folder.name) / (place.name or "copy")
     with reaching(place):
         if not remote.fs.exists(remote.path):
-            raise DataError(f"nothing at {place}; look at its name")
+            raise DataError(f"nothing at {place}; check its name")
         remote.fs.get(remote.path, str(target), recursive=bool(remote.fs.isdir(remote.path)))
     return target
 
@@ -164,10 +164,10 @@ def exists(place: Path) -> bool:
 
 
 def upload(source: Path, place: Path) -> None:
-    """Put a file or a folder to a remote place, in place of what is there.
+    """Upload a file or a folder, which replaces what is there.
 
-    The file that makes a folder whole leaves first and comes last, so that a reader sees the old
-    folder, none, or the new one.
+    The file that completes a folder is deleted first and uploaded last, so that a reader sees the
+    old folder, none, or the new one.
     """
     remote = cast(Any, place)
     fs, root = remote.fs, remote.path.rstrip("/")
@@ -193,4 +193,4 @@ def refuse_url(path: object) -> None:
         DataError: The path is a URL.
     """
     if (url := url_of(str(path))) is not None and not url.startswith("file:"):
-        raise DataError(f"{url} is in an object store; this is written to a local path only")
+        raise DataError(f"{url} is in an object store; give a local path to write to")

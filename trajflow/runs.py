@@ -28,26 +28,21 @@ if TYPE_CHECKING:
     from trajflow.datasets.store import Store
 
 log = logging.getLogger("trajflow")
-CONFIG, RECORD, EVENTS, WEIGHTS, RESUME = (
-    "config.toml",
-    "run.json",
-    "events.jsonl",
-    "weights.safetensors",
-    "resume.safetensors",
-)
+CONFIG, RECORD, EVENTS = "config.toml", "run.json", "events.jsonl"
+WEIGHTS, RESUME = "weights.safetensors", "resume.safetensors"
 FORMAT = 2
 """Runs from this format on list their files in a manifest."""
 SMALL, LARGE = 1 << 24, 1 << 32
-"""Most bytes of a file of settings, and of one of numbers."""
+"""Most bytes of a text file, and of a file of tensors."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One training on disk; what is read is checked against the folder's manifest.
+    """One training on disk; files are checked against the folder's manifest as they are read.
 
     Attributes:
         path: The folder.
-        guard: Called before each write; raises an error where the folder has become another.
+        guard: Called before each write; raises an error if the folder was replaced.
     """
 
     path: Path
@@ -55,41 +50,41 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config: Config, record: Mapping[str, Any]) -> "RunFolder":
-        """A new run folder with its settings and its record, there whole or not at all.
+        """Create a run folder with its settings and record; it appears complete or not at all.
 
         Raises:
             RunError: The folder exists and is not empty.
-            StorageError: It cannot be written there.
+            StorageError: The folder cannot be written.
         """
         refuse_url(path)
-        place = Path(os.path.realpath(path))
-        beside = cls(place.with_name(f"{place.name}.{os.getpid()}.partial"))
-        with storing(place):
-            _refuse(place, path)
-            beside.path.mkdir(parents=True, exist_ok=True)
+        target = Path(os.path.realpath(path))
+        partial = cls(target.with_name(f"{target.name}.{os.getpid()}.partial"))
+        with storing(target):
+            _refuse_existing(target, path)
+            partial.path.mkdir(parents=True, exist_ok=True)
         try:
-            beside.write(CONFIG, config.to_toml().encode())
-            beside.record(record)
-            with storing(place):
-                _refuse(place, path)
-                beside.path.rename(place)
+            partial.write(CONFIG, config.to_toml().encode())
+            partial.record(record)
+            with storing(target):
+                _refuse_existing(target, path)
+                partial.path.rename(target)
         finally:
-            shutil.rmtree(beside.path, ignore_errors=True)
+            shutil.rmtree(partial.path, ignore_errors=True)
         return cls(Path(path))
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":
-        """An existing run folder, named by itself or by any file in it.
+        """Open a run folder by its path or by that of a file in it.
 
         Raises:
-            RunError: There is none, or a part of it is missing.
+            RunError: There is no run, or one of its files is missing.
         """
-        place = local_copy(path)
-        for folder in (place, place.parent):
+        local = local_copy(path)
+        for folder in (local, local.parent):
             missing = [name for name in (CONFIG, RECORD) if not (folder / name).is_file()]
             if not missing:
                 return cls(folder)
-            if folder == place and len(missing) == 1:
+            if folder == local and len(missing) == 1:
                 raise RunError(f"{folder / missing[0]} is missing; restore it from a copy")
         raise RunError(
             f"{path} is not a run folder (no {CONFIG} and {RECORD}); "
@@ -97,10 +92,10 @@ class RunFolder:
         )
 
     def lock(self) -> Lock:
-        """The right to train into this folder, which one process has at a time.
+        """Lock this folder for a training; one process can hold the lock.
 
         Raises:
-            RunError: Another has it.
+            RunError: Another process holds it.
         """
         return Lock(self.path)
 
@@ -111,15 +106,15 @@ class RunFolder:
         return Config.parse(content, str(self.path / CONFIG))
 
     def record(self, values: Mapping[str, Any]) -> None:
-        """Replace the record of what the run was made from."""
+        """Replace the record of the data and the choices that the run was made from."""
         self.write(RECORD, json.dumps({**values, "format": FORMAT}, indent=2).encode())
 
     def read_record(self) -> dict[str, Any]:
-        """The record of what the run was made from."""
+        """The record of the data and the choices that the run was made from."""
         path = self.path / RECORD
         values = parse_json(self.read(RECORD, "restore it from a copy"), path)
         if not isinstance(values, dict):
-            raise RunError(f"{path} is damaged: it is no record of a run")
+            raise RunError(f"{path} is damaged: it is not the record of a run")
         return {name: value for name, value in values.items() if name != "format"}
 
     def append(self, event: Mapping[str, Any]) -> None:
@@ -127,7 +122,7 @@ class RunFolder:
         add_line(self.path / EVENTS, json.dumps(event).encode(), self.guard)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The events so far; a line that is still being written is left for later.
+        """The events so far, without an incomplete last line.
 
         Raises:
             RunError: They are damaged or missing.
@@ -136,22 +131,22 @@ class RunFolder:
         for number, line in enumerate(read_lines(path), 1):
             event = parse_json(line, f"{path} line {number}")
             if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-                raise RunError(f"{path} line {number} is damaged: it is no event")
+                raise RunError(f"{path} line {number} is damaged: it is not an event")
             yield event
 
     def seal_events(self) -> None:
-        """List the events so far, so that later damage to them is seen."""
+        """Add the events so far to the manifest, so that later damage to them is detected."""
         seal_lines(self.path / EVENTS, self.guard)
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace a file of the run, whole."""
+        """Replace a file of the run atomically."""
         keep(self.path / name, content, self.guard)
 
     def read(self, name: str, otherwise: str) -> bytes:
-        """A file of the run, in memory, as it was written.
+        """The content of a file of the run.
 
         Raises:
-            RunError: It is damaged, or missing; then the message ends with `otherwise`.
+            RunError: It is damaged, or it is missing and the message ends with `otherwise`.
         """
         path = self.path / name
         try:
@@ -179,10 +174,10 @@ class RunFolder:
         return result
 
 
-def _refuse(place: Path, path: str | Path) -> None:
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+def _refuse_existing(target: Path, path: str | Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RunError(
-            f"{path} exists; go on with it by --out {path} --resume, or choose another --out"
+            f"{path} exists; continue it with --out {path} --resume, or choose another --out"
         )
 
 
@@ -192,7 +187,7 @@ def track_data(store: "Store", config: Config, halved: bool = True) -> "TrackDat
     Args:
         store: The tracks.
         config: The settings.
-        halved: Whether half of the validation people are kept back for a calibration.
+        halved: Whether half of the validation people are reserved for the calibration.
     """
     from trajflow.datasets.loader import TrackData
 
@@ -200,10 +195,10 @@ def track_data(store: "Store", config: Config, halved: bool = True) -> "TrackDat
 
 
 def run_data(store: "Store", folder: RunFolder, config: Config | None = None) -> "TrackData":
-    """The splits of a store as a run has them, or as it would under other settings.
+    """The splits of a store for a run, or for the run under other settings.
 
-    The weights of a run whose record names no people of a calibration were chosen by all
-    validation people; that stays so.
+    If the record of the run names no people of a calibration, its weights were chosen on all
+    validation people, and these are not halved.
     """
     halved = "calibration" in folder.read_record()
     return track_data(store, config or run_settings(store, folder), halved)
@@ -213,7 +208,7 @@ def run_settings(store: "Store", folder: RunFolder, fold: str | None = None) -> 
     """The settings of a run for a store, which may be another than the run was trained on.
 
     Another store may lack recordings that the settings name, in `data.validation` or `data.fold`.
-    These names are left out, and a line says so.
+    These names are dropped, with a log message.
 
     Args:
         store: The tracks.
@@ -234,7 +229,7 @@ def run_settings(store: "Store", folder: RunFolder, fold: str | None = None) -> 
 
 
 def facts_of(store: "Store") -> dict[str, Any]:
-    """What a predictor must know of the tracks: dims, dt, unit and how their table was read."""
+    """What a predictor needs to know about the tracks: dims, dt, unit, and the table's layout."""
     from trajflow.datasets.columns import TableLayout
 
     facts: dict[str, Any] = {"dims": store.dims, "dt": store.dt, "unit": store.unit}

@@ -1,4 +1,4 @@
-"""Images of recordings: a map or a frame of the camera, drawn under the tracks."""
+"""Images of recordings, such as a map or a video frame, which are drawn under the tracks."""
 
 import json
 import warnings
@@ -21,9 +21,9 @@ from trajflow.types import Bools, Floats
 MAX_BYTES, MAX_PIXELS = 200 << 20, 64_000_000
 """Largest file and image that is read."""
 MAX_SIDE = 2048
-"""Longest side of the image that is kept, in pixels."""
+"""Longest side of a stored image, in pixels."""
 KEY = "trajflow"
-"""Text of the PNG that holds the recording and the matrix."""
+"""Name of the PNG text with the recording and the matrix."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SceneImage:
     matrix: Floats
 
     def warped(self, to_world: Floats, columns: int, rows: int) -> tuple[Floats, Bools]:
-        """The image as seen on another grid of pixels.
+        """The image resampled on another grid of pixels.
 
         Args:
             to_world: Homography from pixels of that grid to the world, [3, 3].
@@ -57,38 +57,36 @@ class SceneImage:
             rows: Pixels from top to bottom.
 
         Returns:
-            Colours from 0 to 255, [N, N, 3] of rows and columns, and which lie on the image.
+            Colours from 0 to 255, [..., 3], and whether each pixel lies on the image, [...]; by row
+            and column.
         """
         back = self._from_world @ to_world
         grid = np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5)
         x, y, w = np.tensordot(back, np.stack([*grid, np.ones((rows, columns))]), (1, 0))
         in_front = w > 0
-        right, down = (np.where(in_front, each / np.where(in_front, w, 1), -1) for each in (x, y))
+        right, down = (np.where(in_front, axis / np.where(in_front, w, 1), -1) for axis in (x, y))
         width, height = self.pixels.size
         inside = (right >= 0) & (right < width) & (down >= 0) & (down < height)
         if not inside.any():
             return np.zeros((rows, columns, 3)), inside
-        steps = [np.abs(np.gradient(each)).max(0) for each in (right, down) if min(each.shape) > 1]
+        steps = [np.abs(np.gradient(axis)).max(0) for axis in (right, down) if min(axis.shape) > 1]
         factor = int(max([1.0, *(float(np.median(step[inside])) for step in steps)]))
-        reduced = self._reduced(factor)
+        # Means of squares of pixels, because a coarse grid must not pick single ones.
+        reduced = self.pixels.convert("RGB").reduce(factor)
         scaled = np.diag([1 / factor, 1 / factor, 1.0]) @ back
-        drawn = reduced.transform(
+        colors = reduced.transform(
             (columns, rows),
             Image.Transform.PERSPECTIVE,
             (scaled / (scaled[2, 2] or 1e-12)).ravel()[:8].tolist(),
             Image.Resampling.BILINEAR,
         )
-        return np.asarray(drawn, np.float64), inside
-
-    def _reduced(self, factor: int) -> Image.Image:
-        """Means of squares of pixels: a coarse grid must not pick single ones."""
-        return self.pixels.convert("RGB").reduce(factor)
+        return np.asarray(colors, np.float64), inside
 
     @cached_property
     def _from_world(self) -> Floats:
         """World to pixels; the last row is positive on the camera's side of the horizon.
 
-        The middle of the lower edge is taken to be on that side.
+        The middle of the lower edge is assumed to be on that side.
         """
         width, height = self.pixels.size
         sign = np.sign(self.matrix[2] @ [width / 2, height, 1.0]) or 1.0
@@ -96,14 +94,14 @@ class SceneImage:
 
 
 def image_path(store: Path, scene: str) -> Path:
-    """Where the image of a recording is kept: in the folder STORE.images beside the store."""
+    """Path of the image of a recording, in the folder STORE.images beside the store."""
     return store.with_name(f"{store.name}.images") / f"{file_name(scene)}.png"
 
 
 def save_image(store: Path, scene: str, image: SceneImage) -> Path:
-    """Keep the image of a recording beside its store; an older one is replaced.
+    """Store the image of a recording beside its store; an older one is replaced.
 
-    The image is kept with its longest side at most `MAX_SIDE` pixels.
+    A larger image is reduced until its longest side has `MAX_SIDE` pixels.
 
     Raises:
         DataError: The store is not on a local disk, or the image cannot be written.
@@ -140,12 +138,12 @@ def load_image(store: Path, scene: str) -> SceneImage | None:
 
 
 def read_pixels(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP")) -> Image.Image:
-    """Read an image of a stranger, of a limited size.
+    """Read an untrusted image of bounded size.
 
     Raises:
         DataError: It is missing, too large, damaged, or of another format.
     """
-    too_large = f"{path} has too many pixels; at most {MAX_PIXELS:,} are read: make it smaller"
+    too_large = f"{path} has too many pixels: at most {MAX_PIXELS:,} are read; make it smaller"
     try:
         content = read_whole(path, MAX_BYTES)
         with warnings.catch_warnings():
@@ -158,11 +156,11 @@ def read_pixels(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP")) 
         raise DataError(too_large) from None
     except (OSError, SyntaxError, ValueError) as error:
         kinds = ", ".join(formats)
-        raise DataError(f"{path} is missing, damaged or no image ({kinds}): {error}") from error
+        raise DataError(f"{path} is missing, damaged or not an image ({kinds}): {error}") from error
 
 
 def read_matrix(path: Path) -> Floats:
-    """A homography of pixels [N, 2] from a text of nine numbers, row by row.
+    """Read a homography of pixels [N, 2] from a text of nine numbers, row by row.
 
     Raises:
         ConfigError: There are not nine finite numbers, or the matrix has no inverse.
@@ -178,30 +176,28 @@ def read_matrix(path: Path) -> Floats:
 
 
 def north_up(size: float, origin: tuple[float, float], height: int) -> Floats:
-    """Homography [3, 3] of the pixels [N, 2] of an image whose sides are parallel to the axes.
+    """Homography [3, 3] from pixels [N, 2] to the world, for an image with north up.
 
     Args:
-        size: Units of the world per pixel.
-        origin: Position of its lower left corner.
+        size: Side of a pixel in the unit of the world.
+        origin: Position of the lower left corner of the image.
         height: Pixels from top to bottom.
 
     Raises:
         ConfigError: The size is not positive, or a number is not finite.
     """
     if not (size > 0 and np.isfinite([size, *origin]).all()):
-        raise ConfigError(f"a pixel of {size:g} at {origin} is no place; give finite numbers, > 0")
+        raise ConfigError(
+            f"invalid pixel size {size:g} or origin {origin}; give finite numbers, a size above 0"
+        )
     x, y = origin
     return np.array([[size, 0.0, x], [0.0, -size, y + size * height], [0.0, 0.0, 1.0]])
 
 
 def _invertible(matrix: Floats, path: Path) -> Floats:
-    """A homography [3, 3] that can be inverted.
-
-    Raises:
-        DataError: It cannot, or it is no such matrix.
-    """
+    """Return a homography [3, 3], or raise a DataError if it cannot be inverted."""
     with suppress(np.linalg.LinAlgError):
         finite = matrix.shape == (3, 3) and np.isfinite(matrix).all()
         if finite and np.allclose(np.linalg.inv(matrix) @ matrix, np.eye(3), atol=1e-3):
             return matrix
-    raise DataError(f"the matrix of {path} is no invertible 3x3 matrix: {matrix.tolist()}")
+    raise DataError(f"the matrix of {path} is not an invertible 3x3 matrix: {matrix.tolist()}")

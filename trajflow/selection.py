@@ -53,7 +53,7 @@ def check_rule(name: str, rules: Sequence[str] = RULES) -> None:
 (there are kmeans)
     """
     if name in REMOVED:
-        raise ConfigError(f"selection {name!r} was removed; use 'kmeans', which chooses as well")
+        raise ConfigError(f"selection {name!r} was removed; use 'kmeans', which is as good")
     if name not in rules:
         raise ConfigError(did_you_mean("selection", name, rules))
 
@@ -76,7 +76,7 @@ def choose(draws: Tensor, count: int, rule: str = "kmeans") -> Chosen:
     check_rule(rule)
     if not 1 <= count <= len(draws):
         raise ConfigError(
-            f"cannot choose {count} of {len(draws)} draws; choose 1 at least, and draw as many"
+            f"cannot choose {count} of {len(draws)} draws; choose at least 1, and draw that many"
         )
     each = draws[:, :1].numel()
     size = max(1, (BLOCK if draws.device.type == "cpu" else LARGE) // max(1, each))
@@ -114,10 +114,10 @@ def kmeans(draws: Tensor, count: int) -> Tensor:
     """
     scale = _step_weights(draws)
     rows = (draws * scale).flatten(2)
-    counted = torch.cat([rows, torch.ones_like(rows[..., :1])], -1)
+    with_ones = torch.cat([rows, torch.ones_like(rows[..., :1])], -1)  # sums count the members too
     centres = rows[:, :count]
     for _ in range(ROUNDS):
-        sums = _membership(_nearest(rows, centres), count, rows) @ counted
+        sums = _membership(_nearest(rows, centres), count, rows) @ with_ones
         members = sums[..., -1:]
         centres = torch.where(members > 0, sums[..., :-1] / members.clamp_min(1), centres)
     return centres.reshape(-1, count, *draws.shape[2:]) / scale

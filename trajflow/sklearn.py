@@ -57,7 +57,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
             dt: Seconds per step; None: estimated from the frame.
             unit: Unit of the coordinates; None: estimated.
             columns: Name in the frame of each canonical column.
-            history: Past steps T; None: chosen from the tracks, as all settings that are not given.
+            history: Past steps T; None: chosen from the tracks, like all other missing settings.
             horizon: Future steps F; None: chosen from the tracks.
             encoder: Name of the encoder.
             preset: Member of the flow family.
@@ -112,7 +112,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
     ) -> pd.DataFrame:
         """Forecast each agent of a frame from its last step on.
 
-        The frame must have the columns, unit and step of the one given to `fit`.
+        The frame must have the columns, unit and step of that of `fit`.
 
         Args:
             frame: Tracks.
@@ -121,9 +121,8 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
                 another unit is refused.
 
         Returns:
-            One row per agent, sample and step: scene, agent, issued_at, lead, sample, step, time,
-                x, y[,
-            z]; see `Futures.to_frame`.
+            One row per agent, sample and step, with the columns scene, agent, issued_at, lead,
+            sample, step, time, x, y[, z]; see `Futures.to_frame`.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -194,8 +193,7 @@ def write_columns(frame: pd.DataFrame, columns: Mapping[str, str], path: Path) -
         path: The file.
 
     Raises:
-        DataError: A column has other cells than text, numbers and times, or two ids become the same
-            text.
+        DataError: A cell is not a text, number or time, or two ids become the same text.
     """
     import pyarrow as pa
     from pyarrow.parquet import write_table
@@ -252,7 +250,7 @@ def _check_ids(ids: pd.Series[Any]) -> None:
 
 @contextmanager
 def _named(table: Path) -> Iterator[None]:
-    """Context in which errors name the data frame instead of its file."""
+    """Name the data frame in errors instead of its temporary file."""
     try:
         yield
     except TrajflowError as error:

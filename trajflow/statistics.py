@@ -82,7 +82,7 @@ class Tally:
 
 
 def resampled_means(people: People, resamples: int, rng: np.random.Generator) -> Floats:
-    """Bootstrap means of the N scores, [*, N]: people are drawn with replacement, a row each time.
+    """Bootstrap means of the N scores, [*, N]: each row draws people with replacement.
 
     Args:
         people: People to draw from; each brings all their windows.
@@ -118,18 +118,18 @@ def intervals(
         derived: Computes further scores [*, ...] from means [*, N], such as a ratio.
     """
     rng = np.random.default_rng(seed)
-    drawn = {
+    means = {
         name: derived(resampled_means(group, resamples, rng)) for name, group in groups.items()
     }
     each = {
-        name: _bounds(drawn[name]) * (np.nan if len(group.agent) < 2 else 1.0)
+        name: _bounds(means[name]) * (np.nan if len(group.agent) < 2 else 1.0)
         for name, group in groups.items()
     }
     if all(len(group.agent) > 1 for group in groups.values()):
-        return each, _bounds(np.mean(list(drawn.values()), 0))
-    means = derived(np.stack([group.means for group in groups.values()]))
-    times = _drawn_groups(len(means), resamples, rng)
-    return each, _bounds(times @ means) * (np.nan if len(means) < 2 else 1.0)
+        return each, _bounds(np.mean(list(means.values()), 0))
+    of_groups = derived(np.stack([group.means for group in groups.values()]))
+    overall = _group_shares(len(of_groups), resamples, rng) @ of_groups
+    return each, _bounds(overall) * (np.nan if len(of_groups) < 2 else 1.0)
 
 
 def paired_interval(
@@ -150,11 +150,11 @@ def paired_interval(
     rng = np.random.default_rng(seed)
     groups = [replace(a, sums=a.sums - second[name].sums) for name, a in first.items()]
     if all(len(group.agent) > 1 for group in groups):
-        drawn = np.mean([resampled_means(group, resamples, rng) for group in groups], 0)
+        resampled = np.mean([resampled_means(group, resamples, rng) for group in groups], 0)
     else:
         means = np.stack([group.means for group in groups])
-        drawn = _drawn_groups(len(means), resamples, rng) @ means
-    low, high = _bounds(drawn)[:, 0]
+        resampled = _group_shares(len(means), resamples, rng) @ means
+    low, high = _bounds(resampled)[:, 0]
     return float(low), float(high)
 
 
@@ -174,10 +174,10 @@ def seed_width(*seeds: Sequence[float]) -> float:
         for values in seeds
         if len(values) > 1
     ]
-    variance = sum(own for own, _ in estimates)
+    variance = sum(part for part, _ in estimates)
     if not variance > 0:
         return 0.0
-    freedom = variance**2 / sum(own**2 / free for own, free in estimates)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in estimates)
     return float(t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance))
 
 
@@ -190,12 +190,12 @@ def widened(low: float, mean: float, high: float, width: float) -> tuple[float, 
     return float(mean - np.hypot(mean - low, width)), float(mean + np.hypot(high - mean, width))
 
 
-def _drawn_groups(count: int, resamples: int, rng: np.random.Generator) -> Floats:
+def _group_shares(count: int, resamples: int, rng: np.random.Generator) -> Floats:
     """Share of each of `count` groups in every resample, [*, N]."""
     return np.asarray(rng.multinomial(count, np.full(count, 1 / count), resamples) / count)
 
 
-def _bounds(drawn: Floats) -> Floats:
+def _bounds(resampled: Floats) -> Floats:
     """Ends of the 95 % interval of the resamples, [2, N]; resamples are the first axis."""
     tail = (1 - LEVEL) / 2
-    return np.asarray(np.quantile(drawn, (tail, 1 - tail), axis=0))
+    return np.asarray(np.quantile(resampled, (tail, 1 - tail), axis=0))

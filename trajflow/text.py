@@ -12,15 +12,16 @@ BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 # Variation selectors: they only change the shape of the letter before.
 SELECTORS = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 MARKS = {"Mn", "Me"}
-# More marks on one letter would be drawn over neighboring lines.
-PILED = 3
+# Further marks on one letter would be drawn over neighboring lines.
+MAX_MARKS = 3
 
 
 def safe(text: object, limit: int = 64) -> str:
     r"""Escape everything in a string that a terminal would interpret or not show.
 
     Escaped are control and format characters, changes of the writing direction, invisible
-    characters, lone surrogates, private and unassigned code points, and marks piled on a letter.
+    characters, lone surrogates, private and unassigned code points, and the fourth and further
+    marks on a letter.
     Text longer than `limit` is cut.
 
     Examples:
@@ -28,8 +29,8 @@ def safe(text: object, limit: int = 64) -> str:
         >>> safe("ped\x1b]0;owned\x07 7")
         'ped\\x1b]0;owned\\x07 7'
     """
-    shown = _line(str(text)[: limit + 1])
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    line = _line(str(text)[: limit + 1])
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def plain(text: str) -> str:
@@ -54,10 +55,10 @@ def file_name(text: str) -> str:
         >>> file_name("zara1"), file_name("../../etc")
         ('zara1', '_.._etc-74ccf3c5')
     """
-    kept = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).lstrip(".")[:60]
-    if kept == text:
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).lstrip(".")[:60]
+    if name == text:
         return text
-    return f"{kept}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    return f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def width(text: str) -> int:
@@ -68,11 +69,12 @@ def width(text: str) -> int:
 def _line(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
-    shown, piled = [], 0
+    letters, marks = [], 0
     for letter in text:
-        piled = piled + 1 if unicodedata.category(letter) in MARKS else 0
-        shown.append(_escaped(letter) if piled > PILED or needs_escape(letter) else letter)
-    return "".join(shown)
+        marks = marks + 1 if unicodedata.category(letter) in MARKS else 0
+        escape = marks > MAX_MARKS or needs_escape(letter)
+        letters.append(_escaped(letter) if escape else letter)
+    return "".join(letters)
 
 
 def _escaped(letter: str) -> str:

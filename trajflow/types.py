@@ -85,9 +85,9 @@ class Batch:
 
     def take(self, rows: Ints) -> Batch:
         """The scenes at some rows, in their order."""
-        parts = ((f.name, getattr(self, f.name)) for f in fields(self))
-        taken: dict[str, Any] = {name: v if v is None else v[rows] for name, v in parts}
-        return Batch(**taken)
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        chosen: dict[str, Any] = {name: v if v is None else v[rows] for name, v in values}
+        return Batch(**chosen)
 
     def placed(self, rows: Floats) -> Floats:
         """Rows [S, N, ...] of the N targets among all agents, [S, B, A, ...]; NaN elsewhere."""
@@ -153,8 +153,6 @@ def scene_centres(past: Floats) -> Floats:
         return np.zeros((len(past), past.shape[-1]))
     if np.isfinite(flat[:, 0]).all():
         return flat[:, 0]
-    seen = np.asarray(np.isfinite(flat).all(-1))
-    first = seen.argmax(1)
-    centre = flat[np.arange(len(flat)), first]
-    any_seen = np.asarray(seen.any(1))
-    return np.where(any_seen[:, None], centre, 0.0)
+    observed = np.asarray(np.isfinite(flat).all(-1))
+    centre = flat[np.arange(len(flat)), observed.argmax(1)]
+    return np.where(observed.any(1, keepdims=True), centre, 0.0)

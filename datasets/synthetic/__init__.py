@@ -1,4 +1,4 @@
-"""Generators of tracks; each file of this folder is one."""
+"""Generators of tracks, one in each file of this folder."""
 
 import inspect
 import math
@@ -15,7 +15,7 @@ Option = int | float | str
 
 
 @dataclass(frozen=True)
-class Made:
+class SyntheticTracks:
     """Generated tracks and the facts that a store needs.
 
     Attributes:
@@ -36,12 +36,12 @@ class Made:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The fields except the tracks, as keywords of a `StoreWriter`."""
+        """The keywords of a `StoreWriter`: all fields except the tracks."""
         return {name: value for name, value in vars(self).items() if name != "blocks"}
 
 
 def available() -> list[str]:
-    """Names of the generators; a file in this folder is one, unless its name starts with _."""
+    """Names of the generators: the files in this folder whose name does not start with _."""
     files = Path(__file__).parent.glob("*.py")
     return sorted(file.stem for file in files if not file.stem.startswith("_"))
 
@@ -56,7 +56,7 @@ def options(name: str) -> dict[str, Option]:
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def make(name: str, seed: int = 0, **chosen: Option) -> Made:
+def make(name: str, seed: int = 0, **chosen: Option) -> SyntheticTracks:
     """Tracks of the generator `name`; the same seed and options give the same tracks.
 
     Args:
@@ -72,14 +72,14 @@ def make(name: str, seed: int = 0, **chosen: Option) -> Made:
     if seed < 0:
         raise ConfigError(f"seed must be 0 or more, got {seed}")
     values = {key: _value(name, key, value, defaults) for key, value in chosen.items()}
-    made = _generator(name)(seed, **values)
-    return replace(made, folds={fold: scenes for fold, scenes in made.folds.items() if scenes})
+    tracks = _generator(name)(seed, **values)
+    return replace(tracks, folds={fold: names for fold, names in tracks.folds.items() if names})
 
 
-def _generator(name: str) -> Callable[..., Made]:
+def _generator(name: str) -> Callable[..., SyntheticTracks]:
     if name not in available():
         raise ConfigError(did_you_mean("generator", name, available()))
-    generate: Callable[..., Made] = import_module(f"{__name__}.{name}").generate
+    generate: Callable[..., SyntheticTracks] = import_module(f"{__name__}.{name}").generate
     return generate
 
 

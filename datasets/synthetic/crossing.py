@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.datasets.schema import TrackBlock
-from trajflow.datasets.synthetic import Made
+from trajflow.datasets.synthetic import SyntheticTracks
 from trajflow.datasets.synthetic.fork import Variation, one_scene, read_motion, smooth, unit
 from trajflow.errors import ConfigError, DataError
 
@@ -86,19 +86,19 @@ def conditional(past: Floats) -> Crossing:
     """
     if past.ndim < 3 or past.shape[-3] < 2 or past.shape[-2:] != (HISTORY, 2):
         raise DataError(f"past must be [*, A, {HISTORY}, 2] with A > 1, got {list(past.shape)}")
-    seen = read_motion(past, DT)
-    forward = unit(seen.heading)
-    away = _meeting_point(seen.position, forward)[..., None, :] - seen.position
-    arrival = (away * forward).sum(-1) / seen.speed
+    motion = read_motion(past, DT)
+    forward = unit(motion.heading)
+    away = _meeting_point(motion.position, forward)[..., None, :] - motion.position
+    arrival = (away * forward).sum(-1) / motion.speed
     orders = np.array(list(permutations(range(past.shape[-3]))))
     delay = _slots(arrival, orders) - arrival
     seconds = np.linspace(DT, HORIZON * DT, HORIZON)
     slow = smooth(seconds / np.maximum(1.6 * delay, DT)[..., None])
     walked = seconds - delay[..., None] * slow
-    shift = (seen.speed[..., None] * walked)[..., None] * forward[..., None, :]
-    heading = np.repeat(seen.heading[..., None], HORIZON, -1)
+    shift = (motion.speed[..., None] * walked)[..., None] * forward[..., None, :]
+    heading = np.repeat(motion.heading[..., None], HORIZON, -1)
     probability = _order_probability(arrival, orders)
-    return Crossing(orders, probability, seen.position[..., None, :] + shift, heading)
+    return Crossing(orders, probability, motion.position[..., None, :] + shift, heading)
 
 
 def _meeting_point(position: Floats, forward: Floats) -> Floats:
@@ -142,13 +142,13 @@ def draw_pasts(scenes: int, agents: int, rng: np.random.Generator) -> Floats:
 
 def generate(
     seed: int, *, train: int = 2000, val: int = 250, test: int = 500, agents: int = 2
-) -> Made:
+) -> SyntheticTracks:
     """Scenes of 20 steps in which 2 or 3 agents meet, by split, in metres."""
     if agents not in (2, 3):
         raise ConfigError(f"option agents of crossing must be 2 or 3, got {agents}")
     sizes = {"train": train, "val": val, "test": test}
     names = {part: [f"{part}-{k:05d}" for k in range(n)] for part, n in sizes.items()}
-    return Made(
+    return SyntheticTracks(
         blocks=_scenes(names, agents, np.random.default_rng(seed)),
         dims=2,
         dt=DT,

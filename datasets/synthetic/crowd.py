@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.datasets.schema import TrackBlock
-from trajflow.datasets.synthetic import Made
+from trajflow.datasets.synthetic import SyntheticTracks
 from trajflow.errors import ConfigError, MissingExtra, did_you_mean
 
 DT = 0.4
@@ -317,7 +317,7 @@ def generate(
     seconds: float = 60.0,
     groups: float = 0.2,
     noise: float = 0.01,
-) -> Made:
+) -> SyntheticTracks:
     """Recordings of each place, by split, each `seconds` long, in metres.
 
     `groups` is the share of parties of two, `noise` the standard deviation of a coordinate. Each
@@ -335,7 +335,7 @@ def generate(
         raise ConfigError(f"option seconds of crowd must be at least 10, got {seconds}")
     parts = ["train"] * train + ["val"] * val + ["test"] * test
     plans = [_Recording(p, part, k, seed) for p in chosen for k, part in enumerate(parts)]
-    return Made(
+    return SyntheticTracks(
         blocks=(plan.tracks(seconds, groups, noise) for plan in plans),
         dims=2,
         dt=DT,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.datasets.schema import TrackBlock
-from trajflow.datasets.synthetic import Made
+from trajflow.datasets.synthetic import SyntheticTracks
 from trajflow.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -93,8 +93,8 @@ class Variation:
         parts = ((offset * unit(heading + angle)).sum(-1) for angle in (0.0, np.pi / 2))
         total = -horizon * np.log(2 * np.pi)
         for part, factor in zip(parts, self._factors(horizon), strict=True):
-            white = part @ np.linalg.inv(factor).T
-            total = total - 0.5 * (white**2).sum(-1) - np.log(np.diag(factor)).sum()
+            whitened = part @ np.linalg.inv(factor).T
+            total = total - 0.5 * (whitened**2).sum(-1) - np.log(np.diag(factor)).sum()
         return np.asarray(total)
 
     def _factors(self, horizon: int) -> list[Floats]:
@@ -109,7 +109,7 @@ class Variation:
 
 
 def one_scene(name: str, paths: Floats, split: str, dt: float) -> TrackBlock:
-    """A scene of pedestrians [A, N, 2] who are all seen at the same N steps."""
+    """A scene of pedestrians [A, N, 2] who are all observed at the same N steps."""
     agents, steps = paths.shape[:2]
     return TrackBlock(
         scene=name,
@@ -127,7 +127,7 @@ VARIATION = Variation(along=(0.4, 0.25), across=(0.2, 0.2), noise=0.01)
 
 @dataclass(frozen=True)
 class Fork:
-    """Law of the future after given pasts: one of two branches, Gaussian about its mean path.
+    """Distribution of the futures of pasts: one of two branches, Gaussian about its mean path.
 
     Attributes:
         probability: Of the left branch, [*].
@@ -156,9 +156,10 @@ class Fork:
         return np.asarray(np.exp(left - np.logaddexp(left, right)))
 
     def _branches(self, future: Floats) -> tuple[Floats, Floats]:
-        rng = (np.log(self.probability), np.log1p(-self.probability))
+        log_share = (np.log(self.probability), np.log1p(-self.probability))
         left, right = (
-            rng[k] + VARIATION.log_density(future, self.mean[k], self.heading[k]) for k in (0, 1)
+            share + VARIATION.log_density(future, mean, heading)
+            for share, mean, heading in zip(log_share, self.mean, self.heading, strict=True)
         )
         return left, right
 
@@ -173,19 +174,19 @@ def conditional(past: Floats) -> Fork:
     """
     if past.shape[-2:] != (HISTORY, 2):
         raise DataError(f"past must be [*, {HISTORY}, 2], got {list(past.shape)}")
-    seen = read_motion(past, DT)
-    probability = 1 / (1 + np.exp(-6.0 * seen.turn - 1.5 * (seen.speed - 1.3)))
-    angle = 0.45 + 0.6 / (1 + np.exp(4.0 * (seen.speed - 1.3)))
-    sign = np.array([1.0, -1.0]).reshape(2, *[1] * (seen.speed.ndim + 1))
+    motion = read_motion(past, DT)
+    probability = 1 / (1 + np.exp(-6.0 * motion.turn - 1.5 * (motion.speed - 1.3)))
+    angle = 0.45 + 0.6 / (1 + np.exp(4.0 * (motion.speed - 1.3)))
+    sign = np.array([1.0, -1.0]).reshape(2, *[1] * (motion.speed.ndim + 1))
 
     def direction(seconds: Floats) -> Floats:
-        bend = seen.turn[..., None] * (1 - np.exp(-seconds))
+        bend = motion.turn[..., None] * (1 - np.exp(-seconds))
         fork = sign * angle[..., None] * smooth(seconds / (HORIZON * DT))
-        return np.asarray(seen.heading[..., None] + bend + fork)
+        return np.asarray(motion.heading[..., None] + bend + fork)
 
     ends = np.linspace(DT, HORIZON * DT, HORIZON)
-    stride = seen.speed[..., None, None] * DT * unit(direction(ends - DT / 2))
-    mean = seen.position[..., None, :] + stride.cumsum(-2)
+    stride = motion.speed[..., None, None] * DT * unit(direction(ends - DT / 2))
+    mean = motion.position[..., None, :] + stride.cumsum(-2)
     return Fork(probability, mean, direction(ends))
 
 
@@ -201,11 +202,11 @@ def draw_pasts(scenes: int, rng: np.random.Generator) -> Floats:
     return np.asarray(start + stride.cumsum(1) + rng.normal(0.0, VARIATION.noise, stride.shape))
 
 
-def generate(seed: int, *, train: int = 4000, val: int = 500, test: int = 1000) -> Made:
+def generate(seed: int, *, train: int = 4000, val: int = 500, test: int = 1000) -> SyntheticTracks:
     """Scenes of 20 steps with one walker each, by split, in metres."""
     sizes = {"train": train, "val": val, "test": test}
     names = {part: [f"{part}-{k:05d}" for k in range(n)] for part, n in sizes.items()}
-    return Made(
+    return SyntheticTracks(
         blocks=_scenes(names, np.random.default_rng(seed)),
         dims=2,
         dt=DT,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.datasets.schema import TrackBlock
-from trajflow.datasets.synthetic import Made
+from trajflow.datasets.synthetic import SyntheticTracks
 from trajflow.errors import ConfigError, did_you_mean
 
 Floats = NDArray[np.float64]
@@ -173,7 +173,7 @@ def generate(
     ood: int = 30,
     steps: int = 60,
     noise: float = 0.005,
-) -> Made:
+) -> SyntheticTracks:
     """Scenes of one path each, by system and split, with steps of 0.1 seconds.
 
     `all` contains the planar systems and the x-z view of Lorenz's in 2-D; `lorenz` alone is 3-D.
@@ -187,7 +187,7 @@ def generate(
         raise ConfigError(f"option steps of ode must be at least 2, got {steps}")
     sizes = {"train": train, "val": val, "test": test, "ood": ood}
     plans = [_plan(name, split, n, seed) for name in chosen for split, n in sizes.items()]
-    return Made(
+    return SyntheticTracks(
         blocks=(block for plan in plans for block in _blocks(plan, system, steps, noise)),
         dims=3 if system == "lorenz" else 2,
         dt=DT,

@@ -7,7 +7,8 @@ import threading
 
 from trajflow.inference.online.buffer import ObservationBuffer
 from trajflow.inference.online.resampling import resample
-from trajflow.place import GAP, Moment, Place
+from trajflow.observations import GAP
+from trajflow.place import Moment, Place
 
 
 class Watcher:
