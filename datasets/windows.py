@@ -110,6 +110,8 @@ def cut(
     agents: Ints | None = None,
     neighbors: int | None = None,
     reach: int = 1,
+    presents: tuple[int, int] | None = None,
+    opening: int | None = None,
 ) -> Windows:
     """All windows of the tracks, found without a copy of any position.
 
@@ -128,6 +130,10 @@ def cut(
             are neighbors whose future is not seen.
         neighbors: Most neighbors kept in a window, the nearest; None for all.
         reach: Batches also bring this many times T and F steps around the present, as `around`.
+        presents: First present step of windows and the step after the last, where the tracks are
+            some steps of one recording; None: all.
+        opening: First own step of that recording, from which strides are counted; None: that of
+            the rows.
 
     Raises:
         ConfigError: A number is out of bounds.
@@ -146,10 +152,15 @@ def cut(
     places = np.flatnonzero(mine)
     begins = places[_begins(key[places], history + horizon)]
     begins = begins[free[track[begins]]]
-    if stride > 1:
+    if presents is not None:
+        now = step[begins] + history - 1
+        begins = begins[(now >= presents[0]) & (now < presents[1])]
+    if stride > 1 and opening is not None:
+        begins = begins[(step[begins] - opening) % stride == 0]
+    elif stride > 1:
         moments = np.sort(moment[places])
-        opening = moments[np.searchsorted(moments, moment[begins] // span * span)]
-        begins = begins[(moment[begins] - opening) % stride == 0]
+        first = moments[np.searchsorted(moments, moment[begins] // span * span)]
+        begins = begins[(moment[begins] - first) % stride == 0]
     whole = np.zeros(len(row), bool)
     whole[begins + history - 1] = True
     index = Rows(tracks, history, horizon, row, key, present, mine, whole, free, reach)

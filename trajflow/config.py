@@ -69,7 +69,7 @@ class DataConfig(_Section):
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the split."""
     max_rows: int = Field(20_000_000, ge=1)
-    """Rows held in memory; a larger store is streamed by groups of recordings."""
+    """Rows in memory; a larger store is read by recordings, a larger recording by parts of it."""
 
 
 class ModelConfig(_Section):

@@ -371,8 +371,10 @@ def plan_settings(config: Config, store: Store) -> Plan:
         data.validation,
         data.val_by,
     )
-    group = next(iter(store.parts(MAX_ROWS))) if store.rows > MAX_ROWS else None
-    tracks = store.tracks(group)
+    group = next(store.groups(MAX_ROWS))
+    if group.steps is not None:
+        rule = rule.with_cuts(store, group.scenes)
+    tracks = store.tracks(group.scenes, group.steps)
     own = rule.roles(tracks) == 0
     lengths = stretches(tracks.track[own], tracks.step[own])
     given = data.model_fields_set
