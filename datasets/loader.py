@@ -115,6 +115,15 @@ class TrackData:
         """
         self._stream.watch(memory, scale, max_age)
 
+    def divide(self, neighbors: int | None) -> None:
+        """Let batches bring scenes of more than 1000 agents in parts of some targets each.
+
+        Args:
+            neighbors: How many neighbors a target needs, the nearest; None: scenes stay whole, as
+                before the first call.
+        """
+        self._stream.neighbors = neighbors
+
     @property
     def memory(self) -> int:
         """Most earlier tracks that batches bring for each target; 0 before `watch`."""
@@ -183,7 +192,7 @@ class TrackData:
             if skip < count:
                 windows = self._stream.windows(split, group)
                 for batch in batches(windows, size, self.order, epoch, mixed, skip):
-                    yield self._stream.remembered(batch, split, group)
+                    yield self._stream.completed(batch, split, group)
                 del windows
             skip = max(0, skip - count)
 
@@ -277,7 +286,7 @@ class TrackData:
                 shares = counts.agent_counts[chosen], counts.target_counts[chosen]
                 for rows in plan(*shares, size):
                     batch = windows.gather(chosen[rows])
-                    yield self._stream.remembered(batch, split, group)
+                    yield self._stream.completed(batch, split, group)
                 del windows
 
     def groups(self, split: str) -> dict[str, list[int]]:

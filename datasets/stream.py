@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.datasets.crowds import divide
 from trajflow.datasets.groups import Group
 from trajflow.datasets.recall import Recall
 from trajflow.datasets.schema import Tracks
@@ -39,6 +40,8 @@ class Stream:
 
     Attributes:
         memory: Most earlier tracks that each target is shown; 0 before `watch`.
+        neighbors: Neighbors that a target needs where crowded scenes are in parts; None: they are
+            whole.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Stream:
     ) -> None:
         self.store, self.split, self.shape, self.fraction = store, split, shape, fraction
         self.max_rows, self.around, self.memory = max_rows, around, 0
+        self.neighbors: int | None = None
         self._held: tuple[int, Tracks, Roles] | None = None
         self._kept: dict[tuple[str, bytes], Windows] = {}
         self._counted: dict[tuple[str, bytes], list[Census]] = {}
@@ -144,10 +148,14 @@ class Stream:
         if (memory, scale, max_age) != (self.memory, *self._lookup):
             self.memory, self._lookup, self._recalls = memory, (scale, max_age), {}
 
-    def remembered(self, batch: Batch, split: str, number: int) -> Batch:
-        """The batch of a split and group with its memory, if batches shall bring any."""
-        if not self.memory:
-            return batch
+    def completed(self, batch: Batch, split: str, number: int) -> Batch:
+        """The batch of a split and group with its memory, and with crowded scenes in parts."""
+        if self.memory:
+            batch = self._remembered(batch, split, number)
+        division = divide(batch, self.neighbors)
+        return batch if division is None else division.batch
+
+    def _remembered(self, batch: Batch, split: str, number: int) -> Batch:
         # All groups of one recording look into the same place.
         key = (split == "train", self.groups[number].scenes[0])
         if key not in self._recalls:

@@ -6,9 +6,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.datasets.crowds import squared_distances
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError
 from trajflow.types import Batch, Bools, Floats, Ints
+
+MOST_PAIRS = 1_000_000
+"""Pairs of agents and targets of which all distances are computed at once; of more, the nearest."""
 
 
 @dataclass(frozen=True)
@@ -242,15 +246,19 @@ def type_names(tracks: Tracks, track: Ints) -> NDArray[np.str_] | None:
 def _nearest(here: Floats, target: Bools, seen: Bools) -> Ints:
     """Order of the agents of each window: targets, neighbors by distance, padding; [B, A]."""
     away = np.where(target, -1.0, np.inf)
-    if (seen & ~target).any():
+    other = seen & ~target
+    if target.size * int(target.sum(1).max(initial=0)) > MOST_PAIRS:
+        for place, goals, others, row in zip(here, target, other, away, strict=True):
+            if others.any():
+                row[others] = squared_distances(place[others], place[goals])
+    elif other.any():
         count = int(target.sum(1).max())
         goals = np.argsort(~target, axis=1, kind="stable")[:, :count]
         real = np.take_along_axis(target, goals, 1)[:, None]
         square = np.zeros((*here.shape[:2], count))
         for axis in np.moveaxis(here, -1, 0):
             square += (axis[:, :, None] - np.take_along_axis(axis, goals, 1)[:, None]) ** 2
-        nearest = np.where(real, square, np.inf).min(-1)
-        away = np.where(seen & ~target, nearest, away)
+        away = np.where(other, np.where(real, square, np.inf).min(-1), away)
     return np.argsort(away, axis=1, kind="stable")
 
 

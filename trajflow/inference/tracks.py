@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajflow.calibration import Region
+from trajflow.datasets.crowds import crowd_parts
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
 from trajflow.datasets.windows import type_names
@@ -327,8 +328,6 @@ def _every(tracks: Tracks, every: int) -> Bools:
 
 Scene = tuple[Ints, Bools]
 """Rows of agents at one moment, and which of them are targets."""
-TIES = 8
-"""Neighbors beyond those a model attends to, for distances that are equal in its precision."""
 
 
 def _blocks(
@@ -338,28 +337,9 @@ def _blocks(
     if neighbors is None or len(rows) <= size:
         yield rows, target
         return
-    from scipy.spatial import cKDTree
-
-    near = min(neighbors + TIES + 1, len(rows))
-    tree = cKDTree(place)
-    for part in _side_by_side(place, np.flatnonzero(target), size):
-        own = np.zeros(len(rows), bool)
-        own[part] = True
-        around = tree.query(place[part], k=near)[1] if neighbors else part
-        some = np.union1d(part, around)
-        yield rows[some], own[some]
-
-
-def _side_by_side(place: Floats, members: Ints, size: int) -> Iterator[Ints]:
-    """Members in parts of at most `size`, each close together: halved across the longest side."""
-    if len(members) <= size:
-        yield members
-        return
-    axis = int(np.ptp(place[members], axis=0).argmax())
-    order = members[np.argsort(place[members, axis], kind="stable")]
-    middle = len(order) // 2
-    yield from _side_by_side(place, order[:middle], size)
-    yield from _side_by_side(place, order[middle:], size)
+    for part, others in crowd_parts(place, np.flatnonzero(target), size, neighbors):
+        some = np.union1d(part, others)
+        yield rows[some], np.isin(some, part)
 
 
 def _groups(scenes: Iterable[Scene], size: int) -> Iterator[list[Scene]]:
