@@ -14,6 +14,7 @@ from trajflow.datasets.writer import StoreWriter
 from trajflow.evaluation import evaluate_forecaster
 from trajflow.evaluation.scores import EvaluationOptions
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.metrics import collision_rate
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 
 T, F = 3, 2
@@ -91,6 +92,31 @@ def test_batches_bring_a_crowded_scene_in_parts_with_the_neighbors_these_need(tm
         away = ((here - some.past[row, column, -1]) ** 2).sum(-1)
         nearest = full.agent[0][np.argsort(away)[: neighbors + 1]]
         assert set(nearest) <= set(some.agent[row])
+
+
+def test_collisions_of_a_crowd_are_those_of_all_pairs_in_little_memory():
+    chance = np.random.default_rng(0)
+    for agents in (500, 4000):
+        start = chance.uniform(0, 3 * np.sqrt(agents), (agents, 2))
+        samples = start[:, None] + chance.normal(0, 0.3, (2, 1, agents, F, 2)).cumsum(-2)
+        marked = chance.random((1, agents)) < 0.9
+        rate, peak = peak_of(lambda s=samples, m=marked: collision_rate(s, m, 0.5))
+        for agent in np.flatnonzero(marked[0])[::200]:
+            alone = np.arange(agents) == agent
+            steps = samples - samples[:, :, agent, None]
+            near = _nearest_step(steps) < 0.5
+            touched = (near & marked & ~alone).any(-1).mean()
+            assert rate[0, agent] == touched
+    assert 0 < np.nanmean(rate) < 1
+    assert peak < 30e6
+
+
+def _nearest_step(away):
+    """Least distance of straight motion between the two steps, [S, B, A]."""
+    first, motion = away[..., 0, :], away[..., 1, :] - away[..., 0, :]
+    square = np.maximum((motion**2).sum(-1), 1e-300)
+    share = np.clip(-(first * motion).sum(-1) / square, 0, 1)
+    return np.linalg.norm(first + share[..., None] * motion, axis=-1)
 
 
 def predictor():
