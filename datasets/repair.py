@@ -19,6 +19,7 @@ from trajflow.datasets.checksums import (
     table_names,
     unpack,
 )
+from trajflow.datasets.index import MAX_LABEL
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -31,7 +32,7 @@ from trajflow.datasets.schema import (
     row_columns,
     trajectory_columns,
 )
-from trajflow.datasets.store import MAX_LABEL, check_extent, parse_header, read_attributes
+from trajflow.datasets.store import check_extent, parse_header, read_attributes
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
 from trajflow.types import Bools, Ints

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import combinations
 from typing import Any, Literal, Protocol, get_args
@@ -10,7 +10,9 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.datasets.groups import count_steps
 from trajflow.datasets.schema import Tracks
+from trajflow.datasets.store import Store
 from trajflow.errors import ConfigError, did_you_mean
 from trajflow.types import Bools, Ints
 
@@ -57,6 +59,8 @@ class Split:
     Attributes:
         kind: What decides: the store, whole recordings, time inside each recording, or agents.
         val_by: What the val split of a stored split without one is made of; "" where it has one.
+        cuts: First step of val, and of test, in recordings (by index) that are not loaded whole;
+            in others their rows say it. See `with_cuts`.
         fold: Leave-one-out fold whose recordings are the test split, with all their rows.
         tests: These recordings.
         fractions: Shares of train, val and test, where the store does not say.
@@ -77,6 +81,21 @@ class Split:
     agents: tuple[int, ...] = ()
     validation: tuple[str, ...] = ()
     val_by: str = ""
+    cuts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def with_cuts(self, store: Store, scenes: Sequence[str]) -> "Split":
+        """This rule for recordings of which only some steps are loaded at a time.
+
+        Where the split is in time, the times of these recordings are read.
+        """
+        if self.kind != "time" and self.val_by != "time":
+            return self
+        cuts = dict(self.cuts)
+        for name in scenes:
+            steps, counts = count_steps(store.pieces([name], positions=False), self._timed)
+            ends = _time_cuts(np.zeros(len(steps), np.int64), steps, counts, self._ends)
+            cuts[store.scenes.index(name)] = tuple(ends[:, 0].tolist())
+        return replace(self, cuts=cuts)
 
     def roles(self, tracks: Tracks) -> NDArray[np.int8]:
         """Index into PARTS of each row, or NONE, [N]; the same whatever else is loaded."""
@@ -103,22 +122,49 @@ class Split:
             "val_by": self.val_by,
         }
 
-    def _before_fold(self, tracks: Tracks) -> Ints:
+    @property
+    def _ends(self) -> tuple[float, ...]:
+        """Shares of a recording's rows after which val, and test, begin, where time decides."""
         train, val, _ = self.fractions
+        whole = self.kind == "time" and self.fold is None
+        return (train, train + val) if whole else (train / (train + val),)
+
+    def _timed(self, tracks: Tracks) -> Bools:
+        """Rows [N] that time gives a role."""
+        if self.kind == "time":
+            return np.ones(len(tracks.step), bool)
+        return np.asarray(np.asarray(self.stored)[tracks.split] == 0)
+
+    def _before_fold(self, tracks: Tracks) -> Ints:
         if self.kind == "scene":
             return np.asarray(self.dealt)[tracks.scene[tracks.track]]
-        if self.kind == "time":
-            shares = (train, train + val) if self.fold is None else (train / (train + val), 1.0)
-            return _by_time(tracks, np.ones(len(tracks.step), bool), shares)
         if self.kind == "agent":
             return np.asarray(self.agents)[tracks.agent[tracks.track]]
+        if self.kind == "time":
+            return self._by_time(tracks)
         role = np.asarray(self.stored)[tracks.split]
-        learnt = role == 0
         if self.val_by == "time":
-            role = np.where(learnt, _by_time(tracks, learnt, (train / (train + val), 1.0)), role)
+            role = np.where(role == 0, self._by_time(tracks), role)
         elif self.val_by == "agent":
-            role = np.where(learnt, np.asarray(self.agents)[tracks.agent[tracks.track]], role)
+            role = np.where(role == 0, np.asarray(self.agents)[tracks.agent[tracks.track]], role)
         return role
+
+    def _by_time(self, tracks: Tracks) -> Ints:
+        """0, 1 or 2 as a row comes before, between or after shares of its recording's rows, [N].
+
+        Rows of one moment stay together; rows without a role by time count for nothing.
+        """
+        scene, step, timed = tracks.scene[tracks.track], tracks.step, self._timed(tracks)
+        if all(int(code) in self.cuts for code in np.unique(tracks.scene)):
+            cuts = np.full((len(self._ends), len(tracks.scenes)), np.iinfo(np.int64).max)
+        else:
+            order = np.flatnonzero(timed)
+            order = order[np.lexsort((step[order], scene[order]))]
+            ones = np.ones(len(order), np.int64)
+            cuts = _time_cuts(scene[order], step[order], ones, self._ends, len(tracks.scenes))
+        for code, steps in self.cuts.items():
+            cuts[: len(steps), code] = steps
+        return np.asarray(sum((step >= cut[scene]).astype(np.int64) for cut in cuts))
 
 
 def choose(
@@ -303,19 +349,24 @@ def _enough(learned: Mapping[str, int]) -> str:
     return "agent" if sum(learned.values()) >= ENOUGH_AGENTS else "time"
 
 
-def _by_time(tracks: Tracks, chosen: Bools, shares: tuple[float, float]) -> Ints:
-    """0, 1 or 2 as a row comes before, between or after two shares of its recording's rows, [N].
+def _time_cuts(
+    scene: Ints, step: Ints, count: Ints, shares: Sequence[float], scenes: int = 1
+) -> Ints:
+    """Step from which rows lie after each share of their recording's rows, [shares, scenes].
 
-    Rows of one moment stay together; rows that are not chosen count for nothing.
+    Args:
+        scene: Index of the recording of each entry, never decreasing, [N].
+        step: Step of each entry, never decreasing in a recording, [N].
+        count: Rows that each entry stands for, [N].
+        shares: Shares of the rows.
+        scenes: How many recordings there are.
     """
-    scene, step = tracks.scene[tracks.track], tracks.step
-    order = np.lexsort((step, scene, ~chosen))[: int(chosen.sum())]
-    count = np.bincount(scene[chosen], minlength=len(tracks.scenes))
-    first = np.cumsum(count) - count
-    part = np.zeros(len(step), np.int64)
-    for share in shares:
-        place = np.ceil(share * count - 1e-9).astype(np.int64)
-        ends = np.append(step[order], 0)[np.minimum(first + place, len(order))]
-        cut = np.where(place < count, ends, np.iinfo(np.int64).max)
-        part += step >= cut[scene]
-    return part
+    ends = np.cumsum(count)
+    total = np.bincount(scene, count, scenes).astype(np.int64)
+    before = np.cumsum(total) - total
+    cuts = np.full((len(shares), scenes), np.iinfo(np.int64).max)
+    for cut, share in zip(cuts, shares, strict=True):
+        place = np.ceil(share * total - 1e-9).astype(np.int64)
+        rest = place < total
+        cut[rest] = step[np.searchsorted(ends, (before + place)[rest], side="right")]
+    return cuts

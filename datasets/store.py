@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -21,6 +20,8 @@ from trajflow.datasets.checksums import (
     read_table,
     table_names,
 )
+from trajflow.datasets.groups import Group, count_steps, divide_steps
+from trajflow.datasets.index import Index
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -30,20 +31,19 @@ from trajflow.datasets.schema import (
     Tracks,
     find_fault,
     row_columns,
-    trajectory_columns,
     whole_steps,
 )
 from trajflow.errors import DataError
 from trajflow.io import parse_bounded_json
 from trajflow.remote import exists, located
 from trajflow.text import Described
-from trajflow.types import Ints
+from trajflow.types import Floats, Ints
 
-MAX_LABEL = 2**20  # Bytes of a label
 ALWAYS_ALLOWED = 256 * 2**20  # Bytes that any store may unpack to
 MAX_RATIO = 500  # Tracks compress about 3 to 1; a higher ratio than this is a bomb
 INDEX_COLUMNS = 5
 FETCHED = 64  # Files of a remote store in memory while all are compared with their checksums
+PIECE = 4 * CHUNK  # Rows that are read at once where rows are chosen by their step
 
 
 def open_store(path: str | PathLike[str]) -> "Store":
@@ -140,99 +140,6 @@ def free_memory() -> int | None:
     return 1024 * int(result[0]) if result else None
 
 
-@dataclass(frozen=True)
-class Index:
-    """The trajectories of a store, K of them in stored order.
-
-    Attributes:
-        rowsize: Rows of each trajectory, [K].
-        ends: Row after the last of each trajectory, [K].
-        scene: Code of each trajectory's scene, never decreasing, [K].
-        kind: Code of each trajectory's type, [K].
-        identity: The source's integer id of each trajectory, [K]; not used where text is stored.
-        text: UTF-8 labels, joined, or None where labels are integers.
-        text_ends: Byte after each label, [K].
-    """
-
-    rowsize: Ints
-    ends: Ints
-    scene: Ints
-    kind: Ints
-    identity: Ints
-    text: bytes | None
-    text_ends: Ints
-
-    @classmethod
-    def read_from(cls, checksums: Checksums, header: Header) -> "Index":
-        """Read and check the index of a store."""
-        specs = trajectory_columns("label_size/zarr.json" in checksums.files)
-        text_spec = specs.pop("label_bytes", None)
-        result: dict[str, NDArray[Any]] = {}
-        for name, spec in specs.items():
-            check_array(checksums, name, spec, header.trajectories)
-            result[name] = read_runs(checksums, name, spec, [(0, header.trajectories)])
-        _check_index(checksums, header, result)
-        text, text_ends = None, np.zeros(0, np.int64)
-        if text_spec is not None:
-            text_ends = np.cumsum(result["label_size"])
-            size = int(text_ends[-1])
-            check_array(checksums, "label_bytes", text_spec, size)
-            text = read_runs(checksums, "label_bytes", text_spec, [(0, size)]).tobytes()
-            _check_text(checksums, text, text_ends)
-        return cls(
-            rowsize=result["rowsize"],
-            ends=result["episode_ends"],
-            scene=result["scene"],
-            kind=result["agent_type"],
-            identity=result["trajectory_id"],
-            text=text,
-            text_ends=text_ends,
-        )
-
-    def labels(self, agents: Ints) -> list[str]:
-        """The labels of agents, given by number."""
-        if self.text is None:
-            return [str(label) for label in self.identity[agents]]
-        ends = self.text_ends[agents]
-        starts = np.where(agents > 0, self.text_ends[agents - 1], 0)
-        return [self.text[a:b].decode() for a, b in zip(starts, ends, strict=True)]
-
-    def runs(self, chosen: Ints) -> list[tuple[int, int]]:
-        """Runs of rows [first, last) of the chosen trajectories, given in stored order."""
-        groups = np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1)
-        return [
-            (int(self.ends[group[0]] - self.rowsize[group[0]]), int(self.ends[group[-1]]))
-            for group in groups
-            if len(group)
-        ]
-
-
-def _check_text(checksums: Checksums, text: bytes, ends: Ints) -> None:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        raise checksums.damaged("label_bytes", "is no text") from None
-    inside = ends[ends < len(text)]
-    if (np.frombuffer(text, np.uint8)[inside] >> 6 == 0b10).any():
-        raise checksums.damaged("label_size", "cuts a letter in two")
-
-
-def _check_index(checksums: Checksums, header: Header, index: dict[str, NDArray[Any]]) -> None:
-    sizes, scene, kind = index["rowsize"], index["scene"], index["agent_type"]
-    label = index.get("label_size", np.ones(1))
-    claims = {
-        "rowsize": sizes.min() > 0 and sizes.max() <= header.rows == sizes.sum(),
-        "episode_ends": np.array_equal(index["episode_ends"], np.cumsum(sizes)),
-        "scene": np.array_equal(np.unique(scene), np.arange(len(header.scenes)))
-        and bool((np.diff(scene) >= 0).all()),
-        "agent_type": kind.min() >= 0 and kind.max() < len(header.types),
-        "label_size": label.min() >= 0 and label.max() <= MAX_LABEL and label.sum() > 0,
-    }
-    for name, holds in claims.items():
-        if not holds:
-            raise checksums.damaged(name, "contradicts the store's attributes")
-
-
 class Store(Described):
     """A store of tracks, opened for reading; rows are loaded on demand.
 
@@ -263,6 +170,7 @@ class Store(Described):
         self.folds, self.rows, self.trajectories = header.folds, header.rows, header.trajectories
         self.tables = table_names(checksums)
         self._checksums, self._columns = checksums, row_columns(self.dims, self.unit)
+        self._spans: dict[tuple[int, int], tuple[int, int]] = {}
         result = checksums.sizes()
         check_extent(path, header, sum(result.values()))
         self._index = Index.read_from(checksums, header)
@@ -309,39 +217,124 @@ class Store(Described):
         """A sha256 that two stores share if and only if they hold the same tracks."""
         return self.header.fingerprint()
 
-    def tracks(self, scenes: Sequence[str] | None = None) -> Tracks:
+    def tracks(
+        self, scenes: Sequence[str] | None = None, steps: tuple[int, int] | None = None
+    ) -> Tracks:
         """Load the trajectories of some scenes, in stored order.
 
         Args:
             scenes: Names of scenes; None for all. Codes keep their meaning in the whole store.
+            steps: Load only rows from the first of these steps up to the second, without it.
 
         Raises:
             DataError: A scene is unknown, a file is damaged or times do not fit dt.
         """
-        index = self._index
-        chosen = np.flatnonzero(np.isin(index.scene, self._codes(scenes)))
-        runs, track = index.runs(chosen), np.repeat(np.arange(len(chosen)), index.rowsize[chosen])
-        time, split = self._column("time", runs), self._column("split", runs)
-        fault = find_fault(time, np.diff(track, prepend=-1) != 0, self.dt)
+        runs = self._index.runs(np.flatnonzero(np.isin(self._index.scene, self._codes(scenes))))
+        if steps is None:
+            return self._tracks(*self._rows(runs))
+        pieces = [self._rows([run], steps) for run in self._pieces(runs, steps)]
+        columns = zip(*(pieces or [self._rows([])]), strict=True)
+        agent, step, split, position = (np.concatenate(column) for column in columns)
+        wrong = (np.diff(agent) == 0) & (np.diff(step) <= 0)
+        if wrong.any():
+            self._refuse(int(agent[wrong.argmax()]), "its times do not increase")
+        return self._tracks(agent, step, split, position)
+
+    def pieces(
+        self, scenes: Sequence[str] | None = None, positions: bool = True
+    ) -> Iterator[Tracks]:
+        """Load some scenes in stored order, a limited number of rows at a time.
+
+        A trajectory may begin in one piece and go on in the next.
+
+        Args:
+            scenes: Names of scenes; None for all.
+            positions: Whether positions are loaded; if not, they are NaN.
+
+        Raises:
+            DataError: As `tracks`.
+        """
+        chosen = np.flatnonzero(np.isin(self._index.scene, self._codes(scenes)))
+        for run in self._pieces(self._index.runs(chosen)):
+            yield self._tracks(*self._rows([run], positions=positions))
+
+    def _pieces(
+        self, runs: list[tuple[int, int]], steps: tuple[int, int] | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """Runs of at most `PIECE` rows, without those that are known to have none of the steps."""
+        for first, last in runs:
+            for begin in range(first - first % PIECE, last, PIECE):
+                run = max(first, begin), min(last, begin + PIECE)
+                low, high = self._spans.get(run, (-np.inf, np.inf))
+                if steps is None or (low < steps[1] and high >= steps[0]):
+                    yield run
+
+    def _rows(
+        self,
+        runs: list[tuple[int, int]],
+        steps: tuple[int, int] | None = None,
+        positions: bool = True,
+    ) -> tuple[Ints, Ints, NDArray[np.int8], Floats]:
+        """Agent, step, split and position of rows, in stored order."""
+        agent, time = self._index.agents(runs), self._column("time", runs)
+        fault = find_fault(time, np.diff(agent, prepend=-1) != 0, self.dt)
         if fault is not None:
-            self._refuse(int(chosen[track[fault.row]]), fault.what)
-        position = np.stack([self._column(axis, runs) for axis in AXES[: self.dims]], 1)
-        valid = np.isfinite(position).all(1) & (split >= 0) & (split < len(self.splits))
+            self._refuse(int(agent[fault.row]), fault.what)
+        step, kept = whole_steps(time, self.dt), None
+        if steps is not None:
+            self._spans[runs[0]] = int(step.min()), int(step.max())
+            kept = (step >= steps[0]) & (step < steps[1])
+            if not kept.any():
+                runs, agent, step, kept = [], agent[:0], step[:0], None
+        split = self._column("split", runs)
+        position = np.full((len(split), self.dims), np.nan)
+        if positions:
+            for axis, name in enumerate(AXES[: self.dims]):
+                position[:, axis] = self._column(name, runs)
+        valid = (split >= 0) & (split < len(self.splits))
+        valid &= np.isfinite(position).all(1) | (not positions)
         if not valid.all():
-            self._refuse(int(chosen[track[valid.argmin()]]), "a position or a split is impossible")
+            self._refuse(int(agent[valid.argmin()]), "a position or a split is impossible")
+        if kept is None:
+            return agent, step, split, position
+        return agent[kept], step[kept], split[kept], position[kept]
+
+    def _tracks(self, agent: Ints, step: Ints, split: NDArray[np.int8], position: Floats) -> Tracks:
+        begins = np.diff(agent, prepend=-1) != 0
+        agents = agent[begins]
         return Tracks(
             position=position,
-            step=whole_steps(time, self.dt),
+            step=step,
             split=split,
-            track=track,
-            scene=index.scene[chosen],
-            agent=chosen,
-            kind=index.kind[chosen],
+            track=np.cumsum(begins) - 1,
+            scene=self._index.scene[agents],
+            agent=agents,
+            kind=self._index.kind[agents],
             scenes=list(self.scenes),
             splits=list(self.splits),
             types=list(self.types),
             dt=self.dt,
         )
+
+    def groups(self, max_rows: int, before: int = 0, after: int = 0) -> Iterator[Group]:
+        """All tracks in groups of at most `max_rows` observations.
+
+        A group is consecutive scenes, or part of the steps of a larger one. The times of such a
+        scene are read.
+
+        Args:
+            max_rows: Observations of a group together with those `before` and `after` it. A group
+                has at least as many steps as are before and after it, even if these are more.
+            before: Steps before the first of a part that are loaded with it.
+            after: Steps after its last.
+        """
+        for scenes in self.parts(max_rows):
+            if sum(self.scene_rows[name] for name in scenes) <= max_rows:
+                yield Group(scenes)
+            else:
+                steps, counts = count_steps(self.pieces(scenes, positions=False))
+                for part in divide_steps(steps, counts, max_rows, before, after):
+                    yield Group(scenes, part)
 
     def parts(self, max_rows: int) -> Iterator[list[str]]:
         """Consecutive scenes with at most max_rows observations together, or one larger scene."""

@@ -6,9 +6,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from trajflow.datasets.crowds import squared_distances
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError
 from trajflow.types import Batch, Bools, Floats, Ints
+
+MOST_PAIRS = 1_000_000
+"""Pairs of agents and targets of which all distances are computed at once; of more, the nearest."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ def cut(
     agents: Ints | None = None,
     neighbors: int | None = None,
     reach: int = 1,
+    presents: tuple[int, int] | None = None,
+    opening: int | None = None,
 ) -> Windows:
     """All windows of the tracks, found without a copy of any position.
 
@@ -128,6 +134,10 @@ def cut(
             are neighbors whose future is not seen.
         neighbors: Most neighbors kept in a window, the nearest; None for all.
         reach: Batches also bring this many times T and F steps around the present, as `around`.
+        presents: First present step of windows and the step after the last, where the tracks are
+            some steps of one recording; None: all.
+        opening: First own step of that recording, from which strides are counted; None: that of
+            the rows.
 
     Raises:
         ConfigError: A number is out of bounds.
@@ -146,10 +156,15 @@ def cut(
     places = np.flatnonzero(mine)
     begins = places[_begins(key[places], history + horizon)]
     begins = begins[free[track[begins]]]
-    if stride > 1:
+    if presents is not None:
+        now = step[begins] + history - 1
+        begins = begins[(now >= presents[0]) & (now < presents[1])]
+    if stride > 1 and opening is not None:
+        begins = begins[(step[begins] - opening) % stride == 0]
+    elif stride > 1:
         moments = np.sort(moment[places])
-        opening = moments[np.searchsorted(moments, moment[begins] // span * span)]
-        begins = begins[(moment[begins] - opening) % stride == 0]
+        first = moments[np.searchsorted(moments, moment[begins] // span * span)]
+        begins = begins[(moment[begins] - first) % stride == 0]
     whole = np.zeros(len(row), bool)
     whole[begins + history - 1] = True
     index = Rows(tracks, history, horizon, row, key, present, mine, whole, free, reach)
@@ -231,15 +246,19 @@ def type_names(tracks: Tracks, track: Ints) -> NDArray[np.str_] | None:
 def _nearest(here: Floats, target: Bools, seen: Bools) -> Ints:
     """Order of the agents of each window: targets, neighbors by distance, padding; [B, A]."""
     away = np.where(target, -1.0, np.inf)
-    if (seen & ~target).any():
+    other = seen & ~target
+    if target.size * int(target.sum(1).max(initial=0)) > MOST_PAIRS:
+        for place, goals, others, row in zip(here, target, other, away, strict=True):
+            if others.any():
+                row[others] = squared_distances(place[others], place[goals])
+    elif other.any():
         count = int(target.sum(1).max())
         goals = np.argsort(~target, axis=1, kind="stable")[:, :count]
         real = np.take_along_axis(target, goals, 1)[:, None]
         square = np.zeros((*here.shape[:2], count))
         for axis in np.moveaxis(here, -1, 0):
             square += (axis[:, :, None] - np.take_along_axis(axis, goals, 1)[:, None]) ** 2
-        nearest = np.where(real, square, np.inf).min(-1)
-        away = np.where(seen & ~target, nearest, away)
+        away = np.where(other, np.where(real, square, np.inf).min(-1), away)
     return np.argsort(away, axis=1, kind="stable")
 
 

@@ -189,3 +189,44 @@ def test_a_shard_that_fails_leaves_no_file(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         folder.write(Shard(0, ("hall",)), failing())
     assert not list(folder.path.iterdir())
+
+
+def street(folder, agents=70):
+    """A recording in which walkers come and go, some of them seen again after a while."""
+    chance = np.random.default_rng(0)
+    rows = []
+    for agent in range(agents):
+        steps = chance.integers(0, 90) + np.arange(chance.integers(2, 30))
+        steps = steps[(steps < steps[0] + 4) | (steps > steps[0] + 12)] if agent % 5 == 0 else steps
+        path = chance.uniform(0, 20, 2) + chance.normal(0, 0.2, (len(steps), 2)).cumsum(0)
+        rows += [("hall", f"p{agent}", 0.4 * k, *xy) for k, xy in zip(steps, path, strict=True)]
+    table = folder / "street.csv"
+    pd.DataFrame(rows, columns=["scene", "agent", "time", "x", "y"]).to_csv(table, index=False)
+    import_tracks("table", table, folder / "street.zarr", unit="m", dt=0.4)
+    return open_store(folder / "street.zarr")
+
+
+def before_40(tracks):
+    return tracks.step < 40
+
+
+@pytest.mark.parametrize("every", [None, 4])
+@pytest.mark.parametrize("own", [None, before_40])
+def test_a_large_recording_is_forecast_some_steps_at_a_time(tmp_path, monkeypatch, every, own):
+    model, store = predictor(), street(tmp_path)
+    whole = by_agent(forecast_ends(model, store, samples=S, every=every, own=own))
+    monkeypatch.setattr(tracks, "ROWS", 200)
+    load, rows = type(store).tracks, []
+
+    def watched(store, *parts):
+        loaded = load(store, *parts)
+        rows.append(len(loaded.step))
+        return loaded
+
+    monkeypatch.setattr(type(store), "tracks", watched)
+    parts = list(forecast_ends(model, store, samples=S, every=every, own=own))
+    assert len(rows) > 3
+    assert max(rows) < 350 < store.rows
+    assert sum(len(part.agent) for part in parts) == len(whole) > 15
+    for key, drawn in by_agent(parts).items():
+        np.testing.assert_allclose(drawn, whole[key], atol=1e-4)

@@ -67,7 +67,7 @@ class DataConfig(_Section):
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the split."""
     max_rows: int = Field(20_000_000, ge=1)
-    """Most rows in memory; a larger store is streamed in groups of recordings."""
+    """Most rows in memory; a larger store is read by recordings, a larger recording in parts."""
 
 
 class ModelConfig(_Section):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trajflow.errors import TrajflowError
-from trajflow.types import Bools, Floats
+from trajflow.types import Bools, Floats, Ints
 
 # Most numbers in memory at once where all pairs of samples are compared.
 BUDGET = 1 << 20
@@ -192,11 +192,9 @@ def collision_rate(samples: Floats, marked: Bools, within: float = 0.2) -> Float
         marked: Agents that count, [B, A]; the result is NaN for the others.
         within: Distance of a collision.
     """
-    scene, first_agent, second_agent = np.nonzero(
-        np.triu(marked[:, :, None] & marked[:, None, :], 1)
-    )
     touched = np.zeros(samples.shape[:3], bool)
     low, high = samples.min(-2) - within, samples.max(-2)
+    scene, first_agent, second_agent = _meeting(low, high, marked)
     size = max(1, BUDGET // max(1, samples[:, :1, :1].size))
     for first in range(0, len(scene), size):
         b, i, j = (index[first : first + size] for index in (scene, first_agent, second_agent))
@@ -207,6 +205,29 @@ def collision_rate(samples: Floats, marked: Bools, within: float = 0.2) -> Float
         touched[draw[hit], b[hit], i[hit]] = True
         touched[draw[hit], b[hit], j[hit]] = True
     return np.where(marked, touched.mean(0), np.nan)
+
+
+def _meeting(low: Floats, high: Floats, marked: Bools) -> tuple[Ints, Ints, Ints]:
+    """Scene and agents of pairs whose boxes may meet, [P] each; of a crowd few of all pairs do.
+
+    Args:
+        low: Lowest coordinates of each agent's box, [S, B, A, D].
+        high: Highest coordinates.
+        marked: Agents that count, [B, A].
+    """
+    parts = [(np.zeros(0, np.int64),) * 3]
+    for scene, chosen in enumerate(marked):
+        agents = np.flatnonzero(chosen)
+        ends = low[:, scene, agents].min(0), high[:, scene, agents].max(0)
+        axis = int(np.ptp(ends[0], axis=0).argmax()) if len(agents) else 0
+        order = np.argsort(ends[0][:, axis], kind="stable")
+        begin, end = (side[order, axis] for side in ends)
+        count = np.maximum(np.searchsorted(begin, end) - np.arange(len(agents)) - 1, 0)
+        first = np.repeat(np.arange(len(agents)), count)
+        second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+        parts.append((np.full(len(first), scene), agents[order[first]], agents[order[second]]))
+    scenes, firsts, seconds = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return scenes, firsts, seconds
 
 
 def mean_speed(past: Floats) -> Floats:

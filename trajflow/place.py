@@ -202,11 +202,11 @@ class Place:
         rows = np.full((len(past), count), -1)
         requests = zip(scenes, *motion(past), now.tolist(), agents, strict=True)
         for k, (name, position, velocity, step, agent) in enumerate(requests):
-            best = self._near(name, position, velocity, step, agent, count, horizon)
+            best = self.near(name, position, velocity, step, agent, count, horizon)
             rows[k, : len(best)] = best
         return rows
 
-    def _near(
+    def near(
         self,
         scene: str,
         position: Floats,
@@ -216,7 +216,20 @@ class Place:
         count: int,
         horizon: int,
     ) -> Ints:
-        """The observations of `nearest` for one agent; its velocity [D] is NaN if unknown."""
+        """The observations of `nearest` for one agent.
+
+        Args:
+            scene: Name of the scene.
+            position: Position of the agent, [D].
+            velocity: Its displacement per step, [D]; NaN if unknown.
+            now: The present step; only earlier ones are used.
+            agent: Id of the agent, whose own track is ignored.
+            count: Most observations K.
+            horizon: Following steps F.
+
+        Returns:
+            Indices of observations, best first, [K] or fewer.
+        """
         with self._lock:
             code = self._scenes.get(scene)
             if code is None or not np.isfinite(position).all():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trajflow.baselines import load as load_baseline
 from trajflow.config import Config
+from trajflow.datasets.crowds import divide
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError, did_you_mean
@@ -29,6 +30,7 @@ from trajflow.evaluation.scores import (
     target_scores,
     with_ratio,
 )
+from trajflow.inference.base import Predictor
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.metrics import mean_speed
@@ -175,7 +177,19 @@ class _Evaluation:
     def _draw(
         self, forecaster: Forecaster, batch: Batch, variant: int
     ) -> tuple[Floats, Floats | None]:
-        options, hidden, seed = self.options, batch.without_future(), self._seed(variant)
+        hidden = batch.without_future()
+        neighbors = forecaster.format.neighbors if isinstance(forecaster, Predictor) else None
+        parts = divide(hidden, neighbors)
+        if parts is None:
+            return self._forecast(forecaster, hidden, variant)
+        samples, weights = self._forecast(forecaster, parts.batch, variant)
+        restored = None if weights is None else parts.restored(weights, batch)
+        return parts.restored(samples, batch), restored
+
+    def _forecast(
+        self, forecaster: Forecaster, hidden: Batch, variant: int
+    ) -> tuple[Floats, Floats | None]:
+        options, seed = self.options, self._seed(variant)
         if options.selection == "plain":
             return forecaster.forecast(hidden, options.samples, seed), None
         if not isinstance(forecaster, Chooser):

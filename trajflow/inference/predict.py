@@ -228,6 +228,8 @@ def rows_of_split(run: str | Path, store: Store, split: str) -> Callable[[Tracks
             "folder, or leave out --split"
         )
     rule, code = run_data(store, RunFolder.open(run)).split, PARTS.index(split)
+    parts = [shard for shard in shards_of(store) if shard.steps is not None]
+    rule = rule.with_cuts(store, list(dict.fromkeys(shard.scenes[0] for shard in parts)))
     return lambda tracks: np.asarray(rule.roles(tracks) == code)
 
 

@@ -229,7 +229,8 @@ def _check_interval(
 
 def _check_speed(path: Path, store: Store, predictor: Predictor) -> None:
     """Refuse tracks whose speed can only be that of another unit."""
-    tracks = store.tracks(next(store.parts(PROBE_ROWS)))
+    group = next(store.groups(PROBE_ROWS))
+    tracks = store.tracks(group.scenes, group.steps)
     next_step = (np.diff(tracks.track) == 0) & (np.diff(tracks.step) == 1)
     length = np.linalg.norm(np.diff(tracks.position, axis=0), axis=1)[next_step]
     moving = length[length > 0]

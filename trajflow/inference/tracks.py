@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trajflow.calibration import Region
+from trajflow.datasets.crowds import crowd_parts
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
 from trajflow.datasets.windows import type_names
@@ -123,12 +124,13 @@ class Shard:
     Attributes:
         number: Its place among all shards.
         scenes: Names of its recordings.
-        share: Which share of their moments, as (1, 4) for the second of four.
+        steps: First present, and the step after the last, of a part of a large recording; None:
+            all.
     """
 
     number: int
     scenes: tuple[str, ...]
-    share: tuple[int, int] = (0, 1)
+    steps: tuple[int, int] | None = None
 
 
 def shards_of(store: Store, rows: int | None = None) -> list[Shard]:
@@ -141,12 +143,8 @@ def shards_of(store: Store, rows: int | None = None) -> list[Shard]:
         rows: About how many observations a shard has; None: `ROWS`. A longer recording has
             several shards.
     """
-    result: list[Shard] = []
-    for part in store.parts(rows or ROWS):
-        count = -(-sum(store.scene_rows[name] for name in part) // (rows or ROWS)) or 1
-        for number in range(count):
-            result.append(Shard(len(result), tuple(part), (number, count)))
-    return result
+    groups = enumerate(store.groups(rows or ROWS))
+    return [Shard(number, tuple(group.scenes), group.steps) for number, group in groups]
 
 
 def forecast_ends(
@@ -178,19 +176,27 @@ def forecast_ends(
         shards: Which parts of the store, one in memory at a time; None: all.
     """
     clocks = [store.header.clock(name) for name in store.scenes]
+    large = _LargeRecording(store, every, own)
     for shard in shards_of(store) if shards is None else shards:
         names = [name for name in shard.scenes if scenes is None or name in scenes]
         if not names:
             continue
-        tracks = store.tracks(names)
+        if shard.steps is None:
+            tracks, step = store.tracks(names), every
+            presents = None if own is None else own(tracks)
+        else:
+            first, last = shard.steps
+            tracks = store.tracks(names, (first - forecaster.history + 1, last))
+            # The presents are already chosen by what all of the recording says.
+            presents = large.presents(tracks) & (tracks.step >= first)
+            step = None if every is None else 1
         for batch in outlooks(
             tracks,
             forecaster.history,
             forecaster.horizon,
-            every=every,
-            own=None if own is None else own(tracks),
+            every=step,
+            own=presents,
             neighbors=forecaster.format.neighbors,
-            share=shard.share,
         ):
             scene, agent = np.nonzero(batch.target)
             recordings = [store.scenes[code] for code in batch.scene[scene]]
@@ -213,6 +219,39 @@ def forecast_ends(
             )
 
 
+class _LargeRecording:
+    """Which rows of a recording are presents, where only some of its steps are in memory."""
+
+    def __init__(
+        self, store: Store, every: int | None, own: Callable[[Tracks], Bools] | None
+    ) -> None:
+        self._store, self._every, self._own = store, every, own
+        self._scene = -1
+        self._end, self._ends = 0, np.zeros(0, np.int64)
+
+    def presents(self, tracks: Tracks) -> Bools:
+        """Rows [N] of some steps of a recording that are presents; see `forecast_ends`."""
+        if int(tracks.scene[0]) != self._scene:
+            self._scene = int(tracks.scene[0])
+            self._read()
+        own = self._own_rows(tracks)
+        if self._every is None:
+            return np.asarray(own & (tracks.step == self._ends[tracks.agent[tracks.track]]))
+        return np.asarray(own & ((self._end - tracks.step) % self._every == 0))
+
+    def _read(self) -> None:
+        """Find the last step of the recording, and the last own one of each of its agents."""
+        self._end = np.iinfo(np.int64).min
+        self._ends = np.full(self._store.trajectories, self._end)
+        for piece in self._store.pieces([self._store.scenes[self._scene]], positions=False):
+            own = self._own_rows(piece)
+            np.maximum.at(self._ends, piece.agent[piece.track[own]], piece.step[own])
+            self._end = max(self._end, int(piece.step.max()))
+
+    def _own_rows(self, tracks: Tracks) -> Bools:
+        return np.ones(len(tracks.step), bool) if self._own is None else self._own(tracks)
+
+
 def _drawn(
     forecaster: Predictor, batch: Batch, samples: int, selection: Selection | None, seed: int
 ) -> tuple[Floats, Floats | None]:
@@ -230,7 +269,6 @@ def outlooks(
     own: Bools | None = None,
     size: int = 256,
     neighbors: int | None = None,
-    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """The pasts that end at the last step of each agent, or at every so many steps.
 
@@ -248,7 +286,6 @@ def outlooks(
         neighbors: Nearest others that a target needs around it: a moment of more than `size`
             agents becomes several scenes, each with some targets side by side and the neighbors of
             these. None: a moment is never divided.
-        share: Which share of the batches, as (1, 4) for the second of four.
 
     Raises:
         ConfigError: `every` is not a positive number of steps.
@@ -269,9 +306,7 @@ def outlooks(
         for rows in np.split(there, begins[1:])
         for block in _blocks(tracks.position[rows], rows, targets[rows], size, neighbors)
     )
-    groups = list(_groups(scenes, size))
-    first, last = (number * len(groups) // share[1] for number in (share[0], share[0] + 1))
-    for group in groups[first:last]:
+    for group in _groups(scenes, size):
         yield _batch(tracks, group, history, horizon)
 
 
@@ -293,8 +328,6 @@ def _every(tracks: Tracks, every: int) -> Bools:
 
 Scene = tuple[Ints, Bools]
 """Rows of agents at one moment, and which of them are targets."""
-TIES = 8
-"""Neighbors beyond those a model attends to, for distances that are equal in its precision."""
 
 
 def _blocks(
@@ -304,28 +337,9 @@ def _blocks(
     if neighbors is None or len(rows) <= size:
         yield rows, target
         return
-    from scipy.spatial import cKDTree
-
-    near = min(neighbors + TIES + 1, len(rows))
-    tree = cKDTree(place)
-    for part in _side_by_side(place, np.flatnonzero(target), size):
-        own = np.zeros(len(rows), bool)
-        own[part] = True
-        around = tree.query(place[part], k=near)[1] if neighbors else part
-        some = np.union1d(part, around)
-        yield rows[some], own[some]
-
-
-def _side_by_side(place: Floats, members: Ints, size: int) -> Iterator[Ints]:
-    """Members in parts of at most `size`, each close together: halved across the longest side."""
-    if len(members) <= size:
-        yield members
-        return
-    axis = int(np.ptp(place[members], axis=0).argmax())
-    order = members[np.argsort(place[members, axis], kind="stable")]
-    middle = len(order) // 2
-    yield from _side_by_side(place, order[:middle], size)
-    yield from _side_by_side(place, order[middle:], size)
+    for part, others in crowd_parts(place, np.flatnonzero(target), size, neighbors):
+        some = np.union1d(part, others)
+        yield rows[some], np.isin(some, part)
 
 
 def _groups(scenes: Iterable[Scene], size: int) -> Iterator[list[Scene]]:

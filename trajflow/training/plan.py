@@ -218,8 +218,10 @@ def plan_settings(config: Config, store: Store) -> Plan:
     rule = choose(
         store, data.split, data.fold, data.fractions, data.seed, data.validation, data.val_by
     )
-    group = next(iter(store.parts(MAX_ROWS))) if store.rows > MAX_ROWS else None
-    tracks = store.tracks(group)
+    group = next(store.groups(MAX_ROWS))
+    if group.steps is not None:
+        rule = rule.with_cuts(store, group.scenes)
+    tracks = store.tracks(group.scenes, group.steps)
     rows = rule.roles(tracks) == 0
     lengths = stretches(tracks.track[rows], tracks.step[rows])
     user = data.model_fields_set
