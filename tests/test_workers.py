@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from trajflow.inference.tracks import shards_of
 from trajflow.workers import Dask, compute
 
 DASK = "Dask is not installed: pip install 'trajflow[dask]'"
+CLUSTER = Path(__file__).parents[1] / "examples" / "cluster"
 OPTIONS = PredictOptions(samples=3, seed=2, every=4)
 
 
@@ -103,12 +106,13 @@ def test_dask_workers_of_which_one_is_killed_forecast_as_one_process(
 
 @pytest.fixture
 def walkers(tmp_path):
-    """A test split of three batches: first windows of one walker, then of forty."""
+    """A test split of three batches: first of single walkers, then also of two and of forty."""
     paths = np.random.default_rng(0).normal((0.5, 0), 0.1, (70, 40, 2))
     paths = paths.cumsum(1) + np.random.default_rng(1).uniform(0, 40, (70, 1, 2))
     with StoreWriter(tmp_path / "walkers.zarr", dims=2, dt=0.4, unit="m") as writer:
         for scene, some, apart in (("alone", paths[:30], 41), ("hall", paths[30:], 0)):
-            steps = np.arange(40) + apart * np.arange(len(some))[:, None]
+            first = apart * np.minimum(np.arange(len(some)), 28)  # the last two meet
+            steps = np.arange(40) + first[:, None]
             writer.append(
                 TrackBlock(
                     scene=scene,
@@ -140,7 +144,7 @@ def test_processes_score_a_run_as_one_process_does(trained, walkers, monkeypatch
         for jobs in (1, 2)
     )
     windows = one["windows"]
-    assert windows == (840 if least == 2 else 1470)
+    assert windows == (882 if least == 2 else 1470)
     assert without_times(one) == without_times(two)
     assert done[-1][1] == windows
 
@@ -196,3 +200,31 @@ def test_several_processes_are_for_the_scores_of_a_run(fork, trajflow):
     code, _, said = trajflow("evaluate", "--baseline", "cv", fork, "--jobs", 2)
     assert code == 2
     assert "--baseline runs in one process" in said
+
+
+@pytest.mark.slow
+def test_the_files_for_clusters_forecast_the_same(trained, fork, tmp_path):
+    yaml = pytest.importorskip("yaml", reason=DASK)
+    shutil.copytree(trained[0], tmp_path / "run")
+    shutil.copytree(fork, tmp_path / "tracks.zarr")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def run(*words, **variables):
+        subprocess.run(words, cwd=tmp_path, env=os.environ | {"PATH": path} | variables, check=True)
+
+    def container(name):
+        job = yaml.safe_load((CLUSTER / name).read_text())
+        return job["spec"]["template"]["spec"]["containers"][0]
+
+    slurm = ("bash", str(CLUSTER / "predict.sbatch"), "run", "tracks.zarr", "slurm.zarr")
+    for number in ("1", "2"):
+        run(*slurm, SLURM_ARRAY_TASK_ID=number, SLURM_ARRAY_TASK_COUNT="2")
+    assert not (tmp_path / "slurm.zarr").exists()
+    run(*slurm)
+    pod = container("predict.yaml")
+    run(*pod["command"], *pod["args"], JOB_COMPLETION_INDEX="0")
+    assert not (tmp_path / "futures.zarr").exists()
+    run(*container("write.yaml")["command"])
+    one, other = by_agent(tmp_path / "slurm.zarr"), by_agent(tmp_path / "futures.zarr")
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[who], other[who]) for who in one)
