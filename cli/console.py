@@ -189,7 +189,9 @@ class ProgressBar:
             self._show(self.line(done, now - self._began, note, remaining))
 
     def report(self, label: str, done: int, total: int | None = None) -> None:
-        """Show progress with another label and total."""
+        """Show progress of units with another label and total; with the label the pace changes."""
+        if label != self.label:
+            self.start, self._began = done, self._clock()
         self.label, self.total = label, total
         self.update(done)
 

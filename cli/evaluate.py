@@ -8,8 +8,10 @@ import typer
 
 from trajflow.cli.console import ProgressBar, say, say_json
 from trajflow.cli.options import (
+    Address,
     Device,
     Draws,
+    Engine,
     Fold,
     Json,
     Loud,
@@ -18,6 +20,8 @@ from trajflow.cli.options import (
     Select,
     Split,
     Steps,
+    Workers,
+    jobs_of,
 )
 from trajflow.cli.tables import SCORES, ood_lines, score_lines, table
 from trajflow.errors import ConfigError
@@ -130,6 +134,12 @@ def evaluate(
             help="With --ood: also write report and picture here.",
         ),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes that score a run; the scores stay the same.")
+    ] = 1,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
     device: Device = "auto",
     as_json: Json = False,
     loud: Loud = None,
@@ -145,6 +155,11 @@ def evaluate(
     --ood the report is another one: how well the OOD score detects corrupted windows, how good
     forecasts are under each corruption, and how well the expected error predicts the real one.
     """
+    processes = jobs_of(jobs, engine, workers, address)
+    if processes != 1 and (ood or baseline is not None):
+        raise ConfigError(
+            f"{'--ood' if ood else '--baseline'} runs in one process; leave out --jobs and --engine"
+        )
     if ood:
         from trajflow.evaluation.ood import evaluate_run_ood
         from trajflow.ood.report import WINDOWS, OODTerms
@@ -208,7 +223,12 @@ def evaluate(
             if set_:
                 raise ConfigError("--set is for a baseline; a run keeps the windows it has")
             report = evaluate_run(
-                paths[0], paths[1], options, device=device, on_progress=progress.report
+                paths[0],
+                paths[1],
+                options,
+                device=device,
+                jobs=processes,
+                on_progress=progress.report,
             )
             if baselines and select is None:
                 baseline_reports = evaluate_baselines(

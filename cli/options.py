@@ -4,12 +4,15 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trajflow.cli.console import log
-from trajflow.errors import ConfigError
+from trajflow.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from trajflow.workers import Jobs
 
 
 def _set_loudness(loud: bool | None) -> None:
@@ -71,7 +74,49 @@ Draws = Annotated[
     typer.Option(min=1, help="Draws to select from; default: 20 for each sample."),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="dask",
+        help="Use Dask workers: --workers N starts some here, --address uses those of a scheduler.",
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Dask workers to start on this machine.")
+]
+Address = Annotated[
+    str | None, typer.Option(metavar="tcp://HOST:PORT", help="Scheduler of a running Dask cluster.")
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers.")]
+
+
+def jobs_of(jobs: int, engine: str | None, workers: int | None, address: str | None) -> "Jobs":
+    """The processes that --jobs, or --engine with --workers or --address, names.
+
+    Raises:
+        ConfigError: The options do not go together.
+        MissingExtra: Dask is not installed.
+    """
+    if engine is None:
+        for name, value in (("--workers", workers), ("--address", address)):
+            if value is not None:
+                raise ConfigError(
+                    f"{name} {value} is for --engine dask; add that, or use --jobs N for processes "
+                    "of this machine"
+                )
+        return jobs
+    if engine != "dask":
+        raise ConfigError(did_you_mean("engine", engine, ["dask"]))
+    if jobs > 1:
+        raise ConfigError(f"--jobs {jobs} does not go with --engine dask; use --workers {jobs}")
+    if (workers is None) == (address is None):
+        raise ConfigError(
+            "--engine dask needs either --workers N, to start workers on this machine, or "
+            "--address tcp://HOST:PORT of a scheduler"
+        )
+    from trajflow.workers import Dask
+
+    return Dask(workers or 1, address)
 
 
 def assignments(words: Sequence[str] | None, option: str = "--set") -> dict[str, str]:

@@ -7,9 +7,11 @@ import typer
 
 from trajflow.cli.console import ProgressBar, say, say_json
 from trajflow.cli.options import (
+    Address,
     DataPath,
     Device,
     Draws,
+    Engine,
     Json,
     Loud,
     Overwrite,
@@ -20,7 +22,9 @@ from trajflow.cli.options import (
     Select,
     Split,
     Steps,
+    Workers,
     assignments,
+    jobs_of,
     split,
 )
 from trajflow.errors import ConfigError
@@ -103,6 +107,9 @@ def predict(
             "the command then writes OUT.",
         ),
     ] = None,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -115,6 +122,7 @@ def predict(
     """
     from trajflow.inference.predict import PredictOptions, predict_tracks
 
+    processes = jobs_of(jobs, engine, workers, address)
     options = PredictOptions(
         samples=samples,
         select=select,
@@ -140,8 +148,8 @@ def predict(
             options,
             device=device,
             overwrite=overwrite,
-            progress=progress.update,
-            jobs=jobs,
+            progress=lambda agents: progress.report("agents", agents),
+            jobs=processes,
             only=_share(shard),
             on_shards=progress.report,
         )

@@ -184,10 +184,7 @@ class TrackData:
         """
         census = self._stream.holdings(split)
         mixed = split == "train" if shuffle is None else shuffle
-        groups = list(range(len(census)))
-        if mixed:
-            np.random.default_rng([self.order, epoch]).shuffle(groups)
-        for group in groups:
+        for group in self._group_order(len(census), epoch, mixed):
             count = count_batches(census[group].target_counts, size)
             if skip < count:
                 windows = self._stream.windows(split, group)
@@ -195,6 +192,22 @@ class TrackData:
                     yield self._stream.completed(batch, split, group)
                 del windows
             skip = max(0, skip - count)
+
+    def _group_order(self, count: int, epoch: int, mixed: bool) -> list[int]:
+        groups = list(range(count))
+        if mixed:
+            np.random.default_rng([self.order, epoch]).shuffle(groups)
+        return groups
+
+    def most_targets(self, split: str, size: int) -> list[int]:
+        """Most targets of a window, of each batch that `batches` gives for a split and a size."""
+        census, mixed = self._stream.holdings(split), split == "train"
+        order = (self.order, 0) if mixed else None
+        return [
+            int(census[group].target_counts[rows].max())
+            for group in self._group_order(len(census), 0, mixed)
+            for rows in plan(census[group].agent_counts, census[group].target_counts, size, order)
+        ]
 
     def training(self, size: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The training batches of an epoch from the `skip`-th on."""

@@ -7,7 +7,7 @@ import pytest
 from test_training import walks
 
 from trajflow.errors import ConfigError
-from trajflow.evaluation.evaluate import read_clocks, with_clocks
+from trajflow.evaluation.batches import read_clocks, with_clocks
 from trajflow.evaluation.ranking import differences
 from trajflow.evaluation.report import report_name
 

@@ -25,7 +25,7 @@ from trajflow.config import Config
 from trajflow.datasets import Store, TrackData, open_store
 from trajflow.errors import RunError, TrajflowError
 from trajflow.evaluation import EvaluationOptions, evaluate_forecaster
-from trajflow.evaluation.evaluate import read_clocks, with_clocks
+from trajflow.evaluation.batches import read_clocks, with_clocks
 from trajflow.evaluation.report import is_current, report_name, write_report
 from trajflow.fitting import fit_learned_samples
 from trajflow.inference.choosing import LEARNED

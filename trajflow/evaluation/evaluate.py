@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +14,40 @@ from numpy.typing import NDArray
 
 from trajflow.baselines import load as load_baseline
 from trajflow.config import Config
-from trajflow.datasets.crowds import divide
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
-from trajflow.errors import ConfigError, DataError, RunError, did_you_mean
+from trajflow.errors import ConfigError, DataError, RunError
+from trajflow.evaluation.batches import BATCH, RunScorer, parts_of, split_batches
 from trajflow.evaluation.report import GroupScore, Report, write_report
 from trajflow.evaluation.scores import (
     JOINT,
     NAMES,
     RATIO,
     SHUFFLES,
+    BatchScores,
     EvaluationOptions,
-    independent_scores,
-    sample_sensitivity,
-    target_scores,
+    score_batches,
     with_ratio,
 )
-from trajflow.inference.base import Predictor
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.metrics import mean_speed
 from trajflow.remote import local_copy
 from trajflow.runs import RunFolder, run_settings, track_data
 from trajflow.statistics import People, Tally, intervals
-from trajflow.types import Batch, Chooser, Floats, Forecaster, Ints, OnProgress, counted, silent
+from trajflow.types import Batch, Floats, Forecaster, OnProgress, silent
+from trajflow.workers import Jobs, in_order
 
 log = logging.getLogger("trajflow")
 
-BATCH = 512
 # Annotation jitter makes standing people move at up to 0.2 m/s. Where the unit is not the metre,
 # 15 % of the 90th percentile of the speed stands for it: of 1.3 m/s, a walk, that is 0.2 m/s.
 STANDING_METRES_PER_SECOND = 0.2
 STANDING_SHARE, SPEED_QUANTILE = 0.15, 0.9
 SPEED_WINDOWS = 5000
 
+Score = Callable[[EvaluationOptions], Iterator[BatchScores]]
+"""Scores the batches of a split; it gets the options with all that depends on the run."""
 Fit = Callable[[Iterable[Batch], int, int], Forecaster]
 """Fits a forecaster: training batches, number of samples, seed."""
 
@@ -75,7 +75,7 @@ def evaluate_forecaster(
         TrajflowError: A forecast has the wrong shape or is not finite.
     """
     evaluation = _Evaluation(options)
-    evaluation.run(forecaster, batches, groups)
+    evaluation.add(score_batches(forecaster, batches, options), groups)
     return evaluation.report()
 
 
@@ -97,7 +97,8 @@ def evaluate_folds(
     evaluation = _Evaluation(options)
     for data in folds:
         forecaster = fit(data.batches("train", batch_size), options.samples, options.seed)
-        evaluation.run(forecaster, data.batches("test", batch_size), data.groups("test"))
+        batches, number = data.batches("test", batch_size), len(evaluation.seconds)
+        evaluation.add(score_batches(forecaster, batches, options, number), data.groups("test"))
     return evaluation.report()
 
 
@@ -113,96 +114,39 @@ class _Evaluation:
         self.targets: list[int] = []
         self.sensitivities: list[float] = []
 
-    def run(
-        self,
-        forecaster: Forecaster,
-        batches: Iterable[Batch],
-        groups: Mapping[str, Sequence[int]],
-    ) -> None:
+    def add(self, scored: Iterable[BatchScores], groups: Mapping[str, Sequence[int]]) -> None:
         group_of = {scene: name for name, scenes in groups.items() for scene in scenes}
         for tally in (self.tally, *self.by_motion.values()):
             tally.add_groups(groups)
         self.groups += groups
-        first = True
-        for batch in batches:
-            few = batch.target.sum(1, keepdims=True) < self.options.min_agents
-            batch = replace(batch, target=batch.target & ~few)
-            if not batch.targets:
-                continue
-            other = self._draw(forecaster, batch, 1) if first else None
-            begin = time.perf_counter()
-            samples, weights = self._draw(forecaster, batch, 0)
-            self.seconds.append(time.perf_counter() - begin)
-            self.targets.append(batch.targets)
-            self._add(batch, self._scores(samples, weights, batch), group_of)
-            if other is not None:
-                pair = samples[:, batch.target], other[0][:, batch.target]
-                self.sensitivities.append(sample_sensitivity(*pair))
-            first = False
+        for batch in scored:
+            self._add(batch, group_of)
 
-    def _scores(self, samples: Floats, weights: Floats | None, batch: Batch) -> Floats:
-        scores = target_scores(samples, batch, self.options, weights)
-        if weights is not None or not self.options.shuffles:
-            return scores
-        independent = independent_scores(samples, batch, self.options, self._seed(2))
-        return np.concatenate([scores, independent], -1)
-
-    def _add(self, batch: Batch, scores: Floats, group_of: Mapping[int, str]) -> None:
-        scene = np.broadcast_to(batch.scene[:, None], batch.target.shape)[batch.target]
-        missing = sorted(set(scene.tolist()) - set(group_of))
+    def _add(self, batch: BatchScores, group_of: Mapping[int, str]) -> None:
+        missing = sorted(set(batch.scene.tolist()) - set(group_of))
         if missing:
             raise DataError(f"scenes {missing} are in no group; name every evaluated scene")
-        group = np.array([group_of[index] for index in scene.tolist()])
-        agent = batch.agent[batch.target]
-        self.tally.add(group, agent, scores)
-        self._add_types(batch, scores, group, agent)
+        group = np.array([group_of[index] for index in batch.scene.tolist()])
+        self.seconds.append(batch.seconds)
+        self.targets.append(len(group))
+        if batch.sensitivity is not None:
+            self.sensitivities.append(batch.sensitivity)
+        self.tally.add(group, batch.agent, batch.scores)
+        self._add_types(batch, group)
         if self.options.standing is None:
             return
-        standing = mean_speed(batch.past[batch.target]) < self.options.standing
+        standing = batch.speed < self.options.standing
         for motion, rows in (("standing", standing), ("moving", ~standing)):
-            self.by_motion[motion].add(group[rows], agent[rows], scores[rows])
+            self.by_motion[motion].add(group[rows], batch.agent[rows], batch.scores[rows])
 
-    def _add_types(
-        self, batch: Batch, scores: Floats, group: NDArray[np.str_], agent: Ints
-    ) -> None:
+    def _add_types(self, batch: BatchScores, group: NDArray[np.str_]) -> None:
         """Add the scores to those of each agent's type, where there are several."""
         if batch.types is None:
             return
-        types = batch.types[batch.target]
-        for name in np.unique(types).tolist():
-            tally, rows = self.by_type.setdefault(name, Tally()), types == name
+        for name in np.unique(batch.types).tolist():
+            tally, rows = self.by_type.setdefault(name, Tally()), batch.types == name
             tally.add_groups(self.groups)
-            tally.add(group[rows], agent[rows], scores[rows])
-
-    def _draw(
-        self, forecaster: Forecaster, batch: Batch, variant: int
-    ) -> tuple[Floats, Floats | None]:
-        hidden = batch.without_future()
-        neighbors = forecaster.format.neighbors if isinstance(forecaster, Predictor) else None
-        parts = divide(hidden, neighbors)
-        if parts is None:
-            return self._forecast(forecaster, hidden, variant)
-        samples, weights = self._forecast(forecaster, parts.batch, variant)
-        restored = None if weights is None else parts.restored(weights, batch)
-        return parts.restored(samples, batch), restored
-
-    def _forecast(
-        self, forecaster: Forecaster, hidden: Batch, variant: int
-    ) -> tuple[Floats, Floats | None]:
-        options, seed = self.options, self._seed(variant)
-        if options.selection == "plain":
-            return forecaster.forecast(hidden, options.samples, seed), None
-        if not isinstance(forecaster, Chooser):
-            raise ConfigError(
-                f"this forecaster cannot select samples by {options.selection!r}; judge plain draws"
-            )
-        draws = options.draws or options.samples
-        return forecaster.choose(hidden, options.samples, draws, options.selection, seed)
-
-    def _seed(self, variant: int) -> int:
-        """A seed for each batch and use: batches with equal seeds would share their noise."""
-        words = [self.options.seed, len(self.seconds), variant]
-        return int(np.random.SeedSequence(words).generate_state(1)[0])
+            tally.add(group[rows], batch.agent[rows], batch.scores[rows])
 
     def report(self) -> Report:
         people = self.tally.people()
@@ -269,57 +213,13 @@ def standing_speed(data: TrackData, split: str) -> float:
     return STANDING_SHARE * float(np.quantile(speeds, SPEED_QUANTILE))
 
 
-def read_clocks(text: str) -> dict[str, float]:
-    """Parse "NAME=SECONDS,NAME=SECONDS" into seconds per step by the name of a recording.
-
-    Raises:
-        ConfigError: It has another form, or a time is not positive.
-    """
-    clocks: dict[str, float] = {}
-    for word in filter(None, (part.strip() for part in text.split(","))):
-        name, _, value = word.rpartition("=")
-        try:
-            clocks[name.strip()] = seconds = float(value)
-        except ValueError:
-            seconds = 0.0
-        if not name.strip() or not 0 < seconds < np.inf:
-            raise ConfigError(
-                f"a clock is RECORDING=SECONDS with more than 0 seconds per step, got {word!r}"
-            )
-    return clocks
-
-
-def with_clocks(
-    batches: Iterable[Batch], scenes: Sequence[str], clocks: Mapping[str, float], dt: float
-) -> Iterator[Batch]:
-    """Set `dt_ratio` of the batches from the real clocks of their recordings.
-
-    Args:
-        batches: The batches.
-        scenes: Names of the store's recordings.
-        clocks: Real seconds per step by the name of a recording; `dt` for all others.
-        dt: Seconds per step according to the store.
-
-    Raises:
-        ConfigError: A named recording does not exist.
-    """
-    for name in clocks:
-        if name not in scenes:
-            raise ConfigError(did_you_mean("recording", name, list(scenes)))
-    ratios = np.array([clocks.get(name, dt) / dt for name in scenes])
-    return (
-        (replace(batch, dt_ratio=ratios[batch.scene]) for batch in batches)
-        if clocks
-        else iter(batches)
-    )
-
-
 def evaluate_run(
     run: str | Path,
     data: str | Path,
     options: EvaluationOptions | None = None,
     *,
     device: str = "auto",
+    jobs: Jobs = 1,
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
     """Evaluate a run or an exported model. The report of a run is also written to its folder.
@@ -330,6 +230,8 @@ def evaluate_run(
         options: How to evaluate; None: 20 plain draws on the test split. `joint` and `standing`
             are set from the run and the tracks.
         device: Where a run computes.
+        jobs: How many processes forecast and score, or Dask workers, which must see the same
+            files. The scores are those of one process.
         on_progress: Called with "windows", the number done and their total.
 
     Returns:
@@ -363,14 +265,21 @@ def evaluate_run(
             f"{_fold(folder.config)}. Train with --set data.fold={options.fold} to evaluate there"
         )
     tracks, in_run = track_data(store, config), place.suffix != ".onnx"
-    report = _report(predictor, tracks, config, options, str(run), on_progress)
+
+    def score(resolved: EvaluationOptions) -> Iterator[BatchScores]:
+        if jobs == 1:
+            return score_batches(predictor, split_batches(tracks, resolved), resolved)
+        scorer = RunScorer.of(place, store, device, resolved, bool(tracks.memory))
+        return chain.from_iterable(in_order(scorer, parts_of(tracks, resolved), jobs))
+
+    report = _report(score, tracks, config, options, str(run), on_progress)
     if in_run:
         write_report(folder, report)
     if not predictor.format.memory:
         return report
     # The first report compares with models without memory; this one does not.
     tracks.watch(predictor.format.memory, predictor.displacement_scale)
-    watched = _report(predictor, tracks, config, options, str(run), on_progress)
+    watched = _report(score, tracks, config, options, str(run), on_progress)
     watched["unwatched"] = {name: report[name] for name in ("mean", "window_mean", "intervals")}
     if in_run:
         write_report(folder, watched)
@@ -424,7 +333,11 @@ def evaluate_baseline_on(
     """As `evaluate_baseline`, on tracks that are already split."""
     log.info("fitting %s on the training split", name)
     baseline = load_baseline(name)(tracks.batches("train", BATCH), options.samples, options.seed)
-    return _report(baseline, tracks, config, options, name, on_progress)
+
+    def score(resolved: EvaluationOptions) -> Iterator[BatchScores]:
+        return score_batches(baseline, split_batches(tracks, resolved), resolved)
+
+    return _report(score, tracks, config, options, name, on_progress)
 
 
 def _over_folds(
@@ -448,7 +361,7 @@ def _over_folds(
 
 
 def _report(
-    forecaster: Forecaster,
+    score: Score,
     data: TrackData,
     config: Config,
     options: EvaluationOptions,
@@ -457,14 +370,22 @@ def _report(
 ) -> dict[str, Any]:
     description, split = data.describe(), options.split
     total = description["parts"][split]["windows"]
-    clocks = read_clocks(options.clocks)
-    batches = with_clocks(data.batches(split, BATCH), data.store.scenes, clocks, data.store.dt)
     options = _resolved(options, config.model.joint, standing_speed(data, split))
-    windows = counted(batches, "windows", on_progress, total)
-    report = evaluate_forecaster(forecaster, windows, data.groups(split), options)
+    evaluation = _Evaluation(options)
+    evaluation.add(_counted(score(options), total, on_progress), data.groups(split))
     protocol = _protocol(data.store, config, options) | {"hash": description["hash"]}
     protocol |= {"watched": "yes"} if data.memory else {}
-    return {"name": name, "protocol": protocol, **report.to_json()}
+    return {"name": name, "protocol": protocol, **evaluation.report().to_json()}
+
+
+def _counted(
+    scored: Iterable[BatchScores], total: int, on_progress: OnProgress
+) -> Iterator[BatchScores]:
+    done = 0
+    for batch in scored:
+        yield batch
+        done += len(batch.agent)
+        on_progress("windows", done, total)
 
 
 def _resolved(options: EvaluationOptions, joint: bool, standing: float) -> EvaluationOptions:

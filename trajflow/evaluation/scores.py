@@ -1,12 +1,17 @@
-"""Options of an evaluation, and the scores of the targets of one batch."""
+"""Options of an evaluation, and the scores of the targets of batches."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajflow import metrics
+from trajflow.datasets.crowds import divide
 from trajflow.errors import ConfigError, TrajflowError
-from trajflow.types import Batch, Floats
+from trajflow.inference.base import Predictor
+from trajflow.types import Batch, Chooser, Floats, Forecaster, Ints
 
 NAMES = (
     "min_ade",
@@ -107,6 +112,116 @@ class EvaluationOptions:
             raise ConfigError(
                 f"cannot choose {self.samples} samples of {self.draws} draws; draw as many at least"
             )
+
+
+@dataclass(frozen=True)
+class BatchScores:
+    """Scores of the N targets of a batch.
+
+    Attributes:
+        scene: Index of the recording of each, [N].
+        agent: Number of each agent, [N].
+        scores: A column for each name of `NAMES`, and of `JOINT` if samples were shuffled, [N, K].
+        speed: Mean speed of each past, [N].
+        types: Name of the type of each agent, [N]; None if all are of one type.
+        seconds: How long the forecast took.
+        sensitivity: `sample_sensitivity` of the batch, if it was measured.
+    """
+
+    scene: Ints
+    agent: Ints
+    scores: Floats
+    speed: Floats
+    types: NDArray[np.str_] | None
+    seconds: float
+    sensitivity: float | None
+
+
+def score_batches(
+    forecaster: Forecaster,
+    batches: Iterable[Batch],
+    options: EvaluationOptions,
+    number: int = 0,
+    sensitivity: bool = True,
+) -> Iterator[BatchScores]:
+    """Forecast batches and score them; those without moments of `min_agents` are left out.
+
+    Args:
+        forecaster: The forecaster. It gets the batches with NaN in place of the future.
+        batches: The windows.
+        options: How to evaluate.
+        number: How many batches were scored before. Seeds follow from it: batches with equal seeds
+            would share their noise.
+        sensitivity: Whether to measure how much the samples of the first batch depend on the seed.
+
+    Raises:
+        ConfigError: The options select samples, and the forecaster cannot.
+        TrajflowError: A forecast has the wrong shape or is not finite.
+    """
+    for batch in batches:
+        few = batch.target.sum(1, keepdims=True) < options.min_agents
+        batch = replace(batch, target=batch.target & ~few)
+        if batch.targets:
+            yield _scored(forecaster, batch, options, number, sensitivity)
+            number, sensitivity = number + 1, False
+
+
+def _scored(
+    forecaster: Forecaster, batch: Batch, options: EvaluationOptions, number: int, measured: bool
+) -> BatchScores:
+    sensitivity, target = None, batch.target
+    begin = time.perf_counter()
+    samples, weights = _draw(forecaster, batch, options, _seed(options, number, 0))
+    seconds = time.perf_counter() - begin
+    scores = target_scores(samples, batch, options, weights)
+    if weights is None and options.shuffles:
+        seed = _seed(options, number, 2)
+        scores = np.concatenate([scores, independent_scores(samples, batch, options, seed)], -1)
+    if measured:
+        other, _ = _draw(forecaster, batch, options, _seed(options, number, 1))
+        sensitivity = sample_sensitivity(samples[:, target], other[:, target])
+    return BatchScores(
+        scene=np.broadcast_to(batch.scene[:, None], target.shape)[target],
+        agent=batch.agent[target],
+        scores=scores,
+        speed=metrics.mean_speed(batch.past[target]),
+        types=None if batch.types is None else batch.types[target],
+        seconds=seconds,
+        sensitivity=sensitivity,
+    )
+
+
+def _draw(
+    forecaster: Forecaster, batch: Batch, options: EvaluationOptions, seed: int
+) -> tuple[Floats, Floats | None]:
+    """Samples of the targets, and their weights; crowded scenes are forecast in parts."""
+    hidden = batch.without_future()
+    neighbors = forecaster.format.neighbors if isinstance(forecaster, Predictor) else None
+    parts = divide(hidden, neighbors)
+    if parts is None:
+        return _forecast(forecaster, hidden, options, seed)
+    samples, weights = _forecast(forecaster, parts.batch, options, seed)
+    restored = None if weights is None else parts.restored(weights, batch)
+    return parts.restored(samples, batch), restored
+
+
+def _forecast(
+    forecaster: Forecaster, hidden: Batch, options: EvaluationOptions, seed: int
+) -> tuple[Floats, Floats | None]:
+    if options.selection == "plain":
+        return forecaster.forecast(hidden, options.samples, seed), None
+    if not isinstance(forecaster, Chooser):
+        raise ConfigError(
+            f"this forecaster cannot select samples by {options.selection!r}; score plain draws"
+        )
+    draws = options.draws or options.samples
+    return forecaster.choose(hidden, options.samples, draws, options.selection, seed)
+
+
+def _seed(options: EvaluationOptions, number: int, variant: int) -> int:
+    """A seed for each batch and use."""
+    words = [options.seed, number, variant]
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 def target_scores(

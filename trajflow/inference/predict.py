@@ -21,13 +21,14 @@ from trajflow.datasets.splits import PARTS
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.inference.base import Predictor
-from trajflow.inference.shards import ShardFolder, compute
+from trajflow.inference.shards import ShardFolder
 from trajflow.inference.tables import open_tracks
 from trajflow.inference.tracks import Futures, Shard, forecast_ends, shards_of
 from trajflow.inference.writers import check_target, write_forecasts
 from trajflow.remote import is_remote, local_copy, located
 from trajflow.runs import RunFolder, run_data
 from trajflow.types import OnProgress, silent
+from trajflow.workers import Dask, Jobs, compute
 
 if TYPE_CHECKING:
     from trajflow.datasets.schema import Tracks
@@ -106,7 +107,7 @@ def predict_tracks(
     device: str = "auto",
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda agents: None,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     only: tuple[int, int] | None = None,
     on_shards: OnProgress = silent,
 ) -> dict[str, Any]:
@@ -121,12 +122,13 @@ def predict_tracks(
         device: Where a run computes.
         overwrite: Whether forecasts that are there are replaced.
         progress: Called with the number of agents forecast so far.
-        jobs: How many processes forecast shards of the tracks, if more than one. Finished shards
-            are kept in `OUT.shards` until `out` is written, and not computed again.
+        jobs: How many processes forecast shards of the tracks, if more than one, or Dask workers,
+            which must see the same files. Finished shards are kept in `OUT.shards` until `out` is
+            written, and not computed again.
         only: Forecast a share of the shards alone, as (2, 8) for the second of eight, and do not
             write `out`: on another machine the others are computed, and a call without it and
             with `jobs` writes all.
-        on_shards: Told how many shards are finished.
+        on_shards: Called with "shards", the number finished and their total.
 
     Returns:
         Facts about what was written: `out`, the number of `forecasts` (an agent at a present),
@@ -147,14 +149,17 @@ def predict_tracks(
     """
     out, options = located(out), options or PredictOptions()
     check_target(out, overwrite)
-    if is_remote(out) and (jobs > 1 or only is not None):
+    in_shards = jobs != 1 or only is not None
+    if is_remote(out) and in_shards:
         raise ConfigError(
-            f"finished shards are kept beside the output, on a disk; with --jobs or --shard give a "
-            f"local -o and copy it to {out} afterwards"
+            f"finished shards are kept beside the output, on a disk; with --jobs, --engine or "
+            f"--shard give a local -o and copy it to {out} afterwards"
         )
     selection = _selection(options)
     if selection is not None and options.level is not None:
         raise ConfigError("regions are those of plain draws; leave out --select or --coverage")
+    if isinstance(jobs, Dask) and jobs.address:
+        _check_shared(run, tracks)
     name, run = str(run), local_copy(run)
     predictor = load_predictor(run, device, options.steps)
     if options.ood:
@@ -168,15 +173,14 @@ def predict_tracks(
         dates=options.dates,
     ) as store:
         _check_scenes(options.scenes, store.scenes)
-        work = ShardWork(str(run), str(store.path), device, options, out)
+        place = store.path if is_remote(store.path) else store.path.absolute()
+        work = ShardWork(str(run.absolute()), str(place), device, options, out.absolute())
         folder = work.folder(store)
         futures: Iterable[Futures]
-        if jobs > 1 or only is not None or folder.path.exists():
+        if in_shards or folder.path.exists():
             shards = shards_of(store)
             mine = shards if only is None else shards[only[0] - 1 :: only[1]]
-            left = [shard for shard in mine if not folder.file(shard).exists()]
-            ready = len(mine) - len(left)
-            compute(work, left, jobs, lambda done: on_shards("shards", ready + done, len(mine)))
+            _compute_shards(work, folder, mine, jobs, on_shards)
             if only is not None:
                 return {"out": str(folder.path), "shards": len(mine)}
             futures = chain.from_iterable(map(folder.read, shards))
@@ -207,6 +211,41 @@ def predict_tracks(
         write_forecasts(_nonempty(_counted(futures, counted), options), out, facts, overwrite)
         folder.remove()
     return {"out": str(out), "forecasts": count, **facts}
+
+
+def _check_shared(run: str | Path, tracks: str | Path) -> None:
+    """Refuse what is copied into a temporary folder that workers elsewhere cannot see.
+
+    Raises:
+        ConfigError: The tracks are a table, or the run is in an object store.
+    """
+    if is_remote(located(run)):
+        raise ConfigError(f"with --address, copy {run} to a folder that all workers see")
+    if Path(tracks).is_file():
+        raise ConfigError(
+            f"with --address, the tracks are a store: import {tracks} by `trajflow data import`"
+        )
+
+
+def _compute_shards(
+    work: ShardWork, folder: ShardFolder, shards: Sequence[Shard], jobs: Jobs, on_shards: OnProgress
+) -> None:
+    """Compute the shards that are not there yet.
+
+    Raises:
+        DataError: Workers have computed shards into another folder than this process sees.
+    """
+    left = [shard for shard in shards if not folder.file(shard).exists()]
+    ready = len(shards) - len(left)
+    on_shards("shards", ready, len(shards))
+    for done, _ in enumerate(compute(work, left, jobs), ready + 1):
+        on_shards("shards", done, len(shards))
+    missing = [shard for shard in left if not folder.file(shard).exists()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(left)} shards are finished but not in {folder.path}: all "
+            "workers must see this folder, and the same run and tracks, under the same paths"
+        )
 
 
 def rows_of_split(run: str | Path, store: Store, split: str) -> Callable[[Tracks], Bools]:

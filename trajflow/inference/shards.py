@@ -1,31 +1,25 @@
-"""Forecasts of a store in shards: computed by several processes, kept until all are there.
+"""Finished shards of the forecasts of a store, kept until all are there.
 
 A shard is some recordings, or a share of the moments of one long recording; see
-`trajflow.inference.tracks.shards_of`. Finished shards are kept until all are there, so a command
-that was stopped goes on where it was.
+`trajflow.inference.tracks.shards_of`. A command that was stopped goes on from those it has.
 """
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.errors import DataError, TrajflowError
+from trajflow.errors import DataError
 from trajflow.inference.tracks import Futures, Shard
 from trajflow.io import storing
 from trajflow.ood.detector import OODScores
 
-ATTEMPTS = 3
-"""How often the processes are started again after one was killed."""
 OOD_ARRAYS = tuple(field.name for field in fields(OODScores) if field.name != "reasons")
 
 
@@ -57,7 +51,8 @@ class ShardFolder:
         """Write the forecasts of a shard; its file appears whole or not at all."""
         with storing(self.path):
             self.path.mkdir(exist_ok=True)
-            partial = self.path / f"{self.file(shard).name}.partial-{os.getpid()}"
+            # Another machine may compute the same shard, in a process of the same number.
+            partial = self.path / f"{self.file(shard).name}.partial-{secrets.token_hex(4)}"
             try:
                 with partial.open("wb") as file:
                     for some in futures:
@@ -89,51 +84,6 @@ class ShardFolder:
             file.unlink()
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
-
-
-def compute(
-    work: Callable[[Shard], None],
-    shards: Sequence[Shard],
-    jobs: int,
-    progress: Callable[[int], None] = lambda finished: None,
-) -> None:
-    """Do the work of shards in several processes; what a killed one did is done again.
-
-    Args:
-        work: What is done for a shard; can be pickled.
-        shards: The shards.
-        jobs: How many processes.
-        progress: Called with the number of finished shards.
-
-    Raises:
-        TrajflowError: A shard cannot be computed, or processes were killed again and again.
-    """
-    left = {shard.number: shard for shard in shards}
-    for _ in range(ATTEMPTS):
-        pool = ProcessPoolExecutor(min(jobs, len(left) or 1), get_context("spawn"), _one_thread)
-        try:
-            running: dict[Future[None], int] = {
-                pool.submit(work, shard): number for number, shard in left.items()
-            }
-            while running:
-                for one in wait(running, return_when=FIRST_COMPLETED).done:
-                    number = running.pop(one)
-                    one.result()
-                    del left[number]
-                    progress(len(shards) - len(left))
-            return
-        except BrokenProcessPool:
-            continue
-        finally:
-            pool.shutdown(cancel_futures=True)
-    raise TrajflowError(
-        f"processes were killed {ATTEMPTS} times, {len(left)} shards are left: memory may be too "
-        "small; run the command again with fewer --jobs, finished shards are kept"
-    )
-
-
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def _packed(some: Futures) -> Iterator[NDArray[Any]]:

@@ -1,0 +1,230 @@
+"""Work of several processes and of Dask workers: the same results, also when one is killed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from trajflow.datasets import open_store
+from trajflow.datasets.schema import TrackBlock
+from trajflow.datasets.writer import StoreWriter
+from trajflow.evaluation import EvaluationOptions, batches, evaluate_run
+from trajflow.inference import tracks
+from trajflow.inference.predict import PredictOptions, predict_tracks
+from trajflow.inference.tracks import shards_of
+from trajflow.workers import Dask, compute
+
+DASK = "Dask is not installed: pip install 'trajflow[dask]'"
+CLUSTER = Path(__file__).parents[1] / "examples" / "cluster"
+OPTIONS = PredictOptions(samples=3, seed=2, every=4)
+
+
+@pytest.fixture
+def two_workers():
+    pytest.importorskip("distributed", reason=DASK)
+    return Dask(workers=2)
+
+
+@pytest.fixture
+def one_thread():
+    """As many threads as a worker has: another number rounds otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class KilledOnce:
+    """Work whose process is killed when it is first called with 1."""
+
+    folder: Path
+
+    def __call__(self, number):
+        mark = self.folder / "killed"
+        if number == 1 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 10 * number
+
+
+def test_what_a_killed_process_did_is_done_again(tmp_path):
+    results = dict(compute(KilledOnce(tmp_path), range(4), 2))
+    assert (tmp_path / "killed").exists()
+    assert results == {0: 0, 1: 10, 2: 20, 3: 30}
+
+
+def by_agent(path):
+    group = zarr.open_group(str(path), mode="r")
+    names = [group[name][:] for name in ("scene", "agent", "step")]
+    drawn = group["samples"][:]
+    who = [tuple(map(str, name)) for name in zip(*names, strict=True)]
+    assert len(set(who)) == len(who)
+    return dict(zip(who, drawn, strict=True))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_dask_workers_of_which_one_is_killed_forecast_as_one_process(
+    trained, fork, tmp_path, monkeypatch, two_workers
+):
+    from distributed import default_client
+
+    monkeypatch.setattr(tracks, "ROWS", 100)
+    number = len(shards_of(open_store(fork)))
+    predict_tracks(trained[0], fork, tmp_path / "one.zarr", OPTIONS)
+    killed, said = [], []
+
+    def kill_one(label, done, total):
+        said.append(done)
+        if done == 2 and not killed:
+            killed.append(min(default_client().run(os.getpid).values()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    out = tmp_path / "dask.zarr"
+    predict_tracks(trained[0], fork, out, OPTIONS, jobs=two_workers, on_shards=kill_one)
+    assert killed
+    assert said == list(range(number + 1))
+    one, dask = by_agent(tmp_path / "one.zarr"), by_agent(out)
+    assert one.keys() == dask.keys()
+    assert all(np.array_equal(one[who], dask[who]) for who in one)
+    monkeypatch.setattr(tracks, "ROWS", 300)
+    predict_tracks(trained[0], fork, tmp_path / "other.zarr", OPTIONS)
+    other = by_agent(tmp_path / "other.zarr")
+    assert one.keys() == other.keys()
+    assert all(np.allclose(one[who], other[who], atol=1e-4) for who in one)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dask.zarr", "one.zarr", "other.zarr"]
+
+
+@pytest.fixture
+def walkers(tmp_path):
+    """A test split of three batches: first of single walkers, then also of two and of forty."""
+    paths = np.random.default_rng(0).normal((0.5, 0), 0.1, (70, 40, 2))
+    paths = paths.cumsum(1) + np.random.default_rng(1).uniform(0, 40, (70, 1, 2))
+    with StoreWriter(tmp_path / "walkers.zarr", dims=2, dt=0.4, unit="m") as writer:
+        for scene, some, apart in (("alone", paths[:30], 41), ("hall", paths[30:], 0)):
+            first = apart * np.minimum(np.arange(len(some)), 28)  # the last two meet
+            steps = np.arange(40) + first[:, None]
+            writer.append(
+                TrackBlock(
+                    scene=scene,
+                    labels=list(range(len(some))),
+                    types=["walker"] * len(some),
+                    rowsize=np.full(len(some), 40),
+                    time=steps.ravel() * 0.4,
+                    position=some.reshape(-1, 2),
+                    split="test",
+                )
+            )
+    return tmp_path / "walkers.zarr"
+
+
+def without_times(report):
+    text = {name: value for name, value in report.items() if not name.startswith("seconds")}
+    return json.dumps(text, sort_keys=True, default=str)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("least", [1, 2])
+def test_processes_score_a_run_as_one_process_does(trained, walkers, monkeypatch, least):
+    monkeypatch.setattr(batches, "PART_BATCHES", 1)
+    options, done = EvaluationOptions(samples=5, min_agents=least), []
+    one, two = (
+        evaluate_run(
+            trained[0], walkers, options, jobs=jobs, on_progress=lambda *words: done.append(words)
+        )
+        for jobs in (1, 2)
+    )
+    windows = one["windows"]
+    assert windows == (882 if least == 2 else 1470)
+    assert without_times(one) == without_times(two)
+    assert done[-1][1] == windows
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_dask_workers_score_a_run_as_one_process_does(trained, walkers, two_workers):
+    options = EvaluationOptions(samples=5)
+    one, two = (evaluate_run(trained[0], walkers, options, jobs=j) for j in (1, two_workers))
+    assert without_times(one) == without_times(two)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--workers", 2], "--workers 2 is for --engine dask"),
+        (["--address", "tcp://a:1"], "--address tcp://a:1 is for --engine dask"),
+        (["--engine", "dusk"], "no engine 'dusk'; did you mean 'dask'?"),
+        (["--engine", "dask"], "needs either --workers N"),
+        (["--engine", "dask", "--workers", 2, "--address", "tcp://a:1"], "needs either"),
+        (["--engine", "dask", "--jobs", 2], "--jobs 2 does not go with --engine dask"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tmp_path, trajflow, words, expected):
+    commands = (
+        ["predict", "run", "tracks.zarr", "-o", tmp_path / "out.zarr"],
+        ["evaluate", "run", "tracks.zarr"],
+    )
+    for command in commands:
+        code, _, said = trajflow(*command, *words)
+        assert code == 2
+        assert expected in said
+        assert len(said.splitlines()) == 1
+
+
+def test_without_dask_its_extra_is_named(tmp_path, trajflow, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    words = ["-o", tmp_path / "out.zarr", "--engine", "dask", "--workers", 2]
+    code, _, said = trajflow("predict", "run", "tracks.zarr", *words)
+    assert code == 2
+    assert said.strip().endswith("pip install 'trajflow[dask]'")
+
+
+def test_an_address_where_no_scheduler_is_is_refused(trained, fork, tmp_path, trajflow):
+    pytest.importorskip("distributed", reason=DASK)
+    words = ["--engine", "dask", "--address", "tcp://127.0.0.1:1"]
+    code, _, said = trajflow("predict", trained[0], fork, "-o", tmp_path / "out.zarr", *words)
+    assert code == 2
+    assert "no Dask scheduler answers at tcp://127.0.0.1:1" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_processes_are_for_the_scores_of_a_run(fork, trajflow):
+    code, _, said = trajflow("evaluate", "--baseline", "cv", fork, "--jobs", 2)
+    assert code == 2
+    assert "--baseline runs in one process" in said
+
+
+@pytest.mark.slow
+def test_the_files_for_clusters_forecast_the_same(trained, fork, tmp_path):
+    yaml = pytest.importorskip("yaml", reason=DASK)
+    shutil.copytree(trained[0], tmp_path / "run")
+    shutil.copytree(fork, tmp_path / "tracks.zarr")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def run(*words, **variables):
+        subprocess.run(words, cwd=tmp_path, env=os.environ | {"PATH": path} | variables, check=True)
+
+    def container(name):
+        job = yaml.safe_load((CLUSTER / name).read_text())
+        return job["spec"]["template"]["spec"]["containers"][0]
+
+    slurm = ("bash", str(CLUSTER / "predict.sbatch"), "run", "tracks.zarr", "slurm.zarr")
+    for number in ("1", "2"):
+        run(*slurm, SLURM_ARRAY_TASK_ID=number, SLURM_ARRAY_TASK_COUNT="2")
+    assert not (tmp_path / "slurm.zarr").exists()
+    run(*slurm)
+    pod = container("predict.yaml")
+    run(*pod["command"], *pod["args"], JOB_COMPLETION_INDEX="0")
+    assert not (tmp_path / "futures.zarr").exists()
+    run(*container("write.yaml")["command"])
+    one, other = by_agent(tmp_path / "slurm.zarr"), by_agent(tmp_path / "futures.zarr")
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[who], other[who]) for who in one)

@@ -1,0 +1,184 @@
+"""Work shared by several processes: of this machine, or Dask workers on any number of machines.
+
+The work itself is a function that can be pickled; it does not know which of them calls it.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, TypeVar
+
+from trajflow.errors import ConfigError, MissingExtra, TrajflowError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger("trajflow")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ATTEMPTS = 3
+"""How often processes are started before giving up, if they are killed each time."""
+_busy = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Dask:
+    """Workers of Dask distributed, in place of a number of processes.
+
+    Attributes:
+        workers: How many are started on this machine, one thread each; not used with an address.
+        address: A running scheduler, such as "tcp://host:8786", whose workers are used.
+
+    Raises:
+        MissingExtra: Dask is not installed.
+    """
+
+    workers: int = 1
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if find_spec("distributed") is None:
+            raise MissingExtra("--engine dask needs distributed: pip install 'trajflow[dask]'")
+
+
+Jobs = int | Dask
+"""Number of processes on this machine, or the workers of Dask."""
+
+
+def compute(
+    work: Callable[[Item], Result], items: Sequence[Item], jobs: Jobs
+) -> Iterator[tuple[int, Result]]:
+    """Call a function with each item in several processes; what a killed one did is done again.
+
+    Args:
+        work: The function; can be pickled.
+        items: What it is called with, once each.
+        jobs: The processes.
+
+    Yields:
+        The index of an item and its result, in the order in which they are finished.
+
+    Raises:
+        TrajflowError: `work` raised it, processes were killed again and again, or no scheduler
+            answers.
+    """
+    if not items:
+        return
+    if isinstance(jobs, Dask):
+        yield from _by_dask(work, items, jobs)
+    else:
+        yield from _by_processes(work, items, jobs)
+
+
+def in_order(work: Callable[[Item], Result], items: Sequence[Item], jobs: Jobs) -> Iterator[Result]:
+    """As `compute`, but the results in the order of the items."""
+    ready: dict[int, Result] = {}
+    first = 0
+    for index, result in compute(work, items, jobs):
+        ready[index] = result
+        while first in ready:
+            yield ready.pop(first)
+            first += 1
+
+
+def _by_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], jobs: int
+) -> Iterator[tuple[int, Result]]:
+    left = dict(enumerate(items))
+    for _ in range(ATTEMPTS):
+        pool = ProcessPoolExecutor(min(jobs, len(left) or 1), get_context("spawn"), _one_thread)
+        try:
+            running: dict[Future[Result], int] = {
+                pool.submit(work, item): index for index, item in left.items()
+            }
+            while running:
+                for one in wait(running, return_when=FIRST_COMPLETED).done:
+                    index = running.pop(one)
+                    result = one.result()
+                    del left[index]
+                    yield index, result
+            return
+        except BrokenProcessPool:
+            continue
+        finally:
+            pool.shutdown(cancel_futures=True)
+    raise TrajflowError(
+        f"processes were killed {ATTEMPTS} times, {len(left)} parts are left: memory may be too "
+        "small; run the command again with fewer --jobs"
+    )
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _by_dask(
+    work: Callable[[Item], Result], items: Sequence[Item], dask: Dask
+) -> Iterator[tuple[int, Result]]:
+    from distributed import KilledWorker, as_completed
+    from distributed.client import FutureCancelledError
+
+    with ExitStack() as stack:
+        client = _client(dask, stack)
+        futures = client.map(partial(_alone, work), items, pure=False)
+        index = {future.key: number for number, future in enumerate(futures)}
+        finished = as_completed(futures)
+        del futures  # Dask keeps a result for as long as there is a future of it.
+        try:
+            for future in finished:
+                yield index[future.key], future.result()
+        except KilledWorker as error:
+            raise TrajflowError(
+                f"a part of the work ended its worker {error.allowed_failures + 1} times, the last "
+                f"one was {error.last_worker.address}: memory may be too small; run the command "
+                "again with fewer workers on each machine"
+            ) from None
+        except FutureCancelledError:
+            raise TrajflowError(
+                f"the Dask scheduler {dask.address or ''} ended; run the command again"
+            ) from None
+
+
+def _client(dask: Dask, stack: ExitStack) -> "Client":
+    """A client of the scheduler, or of workers that are started here and end with the context."""
+    from distributed import Client, LocalCluster
+
+    if dask.address is None:
+        cluster = LocalCluster(
+            n_workers=dask.workers,
+            threads_per_worker=1,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:8787",
+        )
+        client = stack.enter_context(Client(stack.enter_context(cluster)))
+        log.info("dashboard: %s", client.dashboard_link)
+        return client
+    try:
+        client = stack.enter_context(Client(dask.address, timeout="5s"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"no Dask scheduler answers at {dask.address} ({error}); start one: `dask scheduler`, "
+            "or use --workers N"
+        ) from None
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers:
+        log.warning("no worker has joined yet: `dask worker --nthreads 1 %s`", dask.address)
+    for name, worker in workers.items():
+        if worker["nthreads"] > 1:
+            log.warning("%s uses one of its %d threads: --nthreads 1", name, worker["nthreads"])
+    return client
+
+
+def _alone(work: Callable[[Item], Result], item: Item) -> Result:
+    """Do the work when no other thread of this worker does: predictors are not for two threads."""
+    with _busy:
+        return work(item)
