@@ -39,7 +39,11 @@ EXTRA = (
 )
 
 
-def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
+def to_onnx(
+    predictor: TorchPredictor,
+    precision: Precision = "fp32",
+    files: Mapping[str, str] | None = None,
+) -> bytes:
     """A predictor as an ONNX file.
 
     The graph is compared with the run at sizes it was not traced with before anything is returned.
@@ -47,6 +51,7 @@ def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
     Args:
         predictor: On the processor.
         precision: What its large products are computed in.
+        files: SHA-256 of the files that the predictor was loaded from, by name.
 
     Raises:
         MissingExtra: What writes or runs ONNX is not installed.
@@ -56,7 +61,7 @@ def to_onnx(predictor: TorchPredictor, precision: Precision = "fp32") -> bytes:
     session = GraphSession(graph)
     if precision == "fp32":
         check_sizes(predictor, session)
-    artifact = artifact_of(predictor, session, precision)
+    artifact = artifact_of(predictor, session, precision, files)
     content = sealed(with_metadata(graph, artifact.metadata()))
     check_graph(content)
     return content
@@ -94,19 +99,25 @@ def precision_of(name: str) -> Precision:
     raise ConfigError(did_you_mean("precision", name, list(get_args(Precision))))
 
 
-def artifact_of(predictor: TorchPredictor, session: GraphSession, precision: Precision) -> Artifact:
+def artifact_of(
+    predictor: TorchPredictor,
+    session: GraphSession,
+    precision: Precision,
+    files: Mapping[str, str] | None = None,
+) -> Artifact:
     """What a graph must carry, the golden inputs and outputs of its session among it.
 
     Args:
         predictor: The run.
         session: What computes its graph.
         precision: Of its large products.
+        files: SHA-256 of the files that the predictor was loaded from, by name.
     """
     golden = random_inputs(predictor, (2, 18, 3, 4), seed=1)
     futures, context = session.run(("futures", "context"), golden)
     arrays: dict[str, NDArray[Any]] = {f"golden/{name}": one for name, one in golden.items()}
     arrays |= {"golden/futures": futures, "golden/context": context}
-    facts = facts_of(predictor, precision)
+    facts = facts_of(predictor, precision) | {"files": dict(files or {})}
     for count in facts["learned"]:
         state = predictor.sets[count].state_dict().items()
         arrays |= {f"set-{count}/{name}": value.cpu().numpy() for name, value in state}
@@ -141,6 +152,7 @@ def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
         "evaluations": predictor.steps,
         "neighbors": None if social is None else social.limit,
         "memory": a.memory,
+        "types": list(a.types),
         # Learned noises are those of one evaluation.
         "learned": sorted(predictor.sets) if predictor.steps == 1 else [],
         "calibration": None if calibration is None else json.loads(calibration_bytes(calibration)),
