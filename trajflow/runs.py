@@ -1,6 +1,5 @@
 """A run folder: settings, events, weights and what is needed to trust or resume them."""
 
-import hashlib
 import json
 import logging
 import os
@@ -36,20 +35,10 @@ CONFIG, RECORD, EVENTS, WEIGHTS, RESUME = (
     "weights.safetensors",
     "resume.safetensors",
 )
-EXPORT = "model.onnx"
-"""The exported model of a run, beside its weights."""
-MODEL = (WEIGHTS, "set-*.safetensors", "ood.safetensors", "calibration.json")
-"""Files that forecasts follow from."""
 FORMAT = 2
 """Runs from this format on list their files in a manifest."""
 SMALL, LARGE = 1 << 24, 1 << 32
 """Most bytes of a file of settings, and of one of numbers."""
-
-
-def model_digests(run: Path) -> dict[str, str]:
-    """SHA-256 of the weights of a run folder and of what was fitted to them, by file name."""
-    files = sorted(file for pattern in MODEL for file in run.glob(pattern))
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 @dataclass(frozen=True)

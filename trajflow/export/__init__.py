@@ -65,7 +65,8 @@ def export_run(
     from trajflow.export.verify import check_forecasts, check_scores
     from trajflow.inference.onnx.predictor import OnnxPredictor
     from trajflow.inference.predictor import TorchPredictor
-    from trajflow.runs import EXPORT, RunFolder, model_digests
+    from trajflow.manifest import EXPORT, model_digests
+    from trajflow.runs import RunFolder
 
     options = options or ExportOptions()
     precision = precision_of(options.precision)
@@ -87,7 +88,7 @@ def export_run(
         log.warning(
             "an exported model takes no agent types: it forecasts all agents as of unknown type"
         )
-    log.info("exporting; this takes some seconds")
+    log.info("exporting")
     content = to_onnx(predictor, precision, files)
     exported = OnnxPredictor.of(content)
     report: dict[str, Any] = {"file": str(out), "bytes": len(content)}

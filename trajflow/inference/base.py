@@ -25,10 +25,10 @@ from trajflow.errors import (
 from trajflow.forecast import Forecast
 from trajflow.inference.inputs import PastShape, plausible
 from trajflow.inference.noise import batch_keys
+from trajflow.manifest import EXPORT
 from trajflow.ood.detector import Detector, OODScores
 from trajflow.place import Moment, Place
 from trajflow.remote import local_copy
-from trajflow.runs import EXPORT
 from trajflow.text import Described
 from trajflow.types import Batch, Bools, Floats, Ints
 

@@ -25,8 +25,9 @@ from trajflow.inference.shards import ShardFolder, compute
 from trajflow.inference.tables import open_tracks
 from trajflow.inference.tracks import Futures, Shard, forecast_ends, shards_of
 from trajflow.inference.writers import check_target, write_forecasts
+from trajflow.manifest import EXPORT
 from trajflow.remote import is_remote, local_copy, located
-from trajflow.runs import EXPORT, RunFolder, run_data
+from trajflow.runs import RunFolder, run_data
 from trajflow.types import OnProgress, silent
 
 if TYPE_CHECKING:

@@ -44,9 +44,9 @@ class Frame:
 
     def turn(self, vectors: Tensor, back: bool) -> Tensor:
         """Vectors [*, T, D] turned into the frame's axes, or back into the world's."""
-        rotation = self.rotation(vectors.shape[-1])
+        rotation = self.rotation(int(vectors.shape[-1]))
         with full_precision(vectors):
-            return vectors @ (rotation.mT if back else rotation)
+            return vectors @ (rotation.transpose(-1, -2) if back else rotation)
 
     def rotation(self, dims: int) -> Tensor:
         """Matrices that turn rows of D coordinates into the frame's axes, [*, D, D]."""
@@ -98,7 +98,8 @@ class PastSteps:
     def of(cls, past: Tensor, seen: Tensor) -> "PastSteps":
         """The steps of pasts [*, T, D], seen where [*, T] says so."""
         positions, flag = past.where(seen.unsqueeze(-1), 0), seen.to(past)
-        return cls(positions, flag, positions.diff(dim=-2), flag[..., 1:] * flag[..., :-1])
+        moved = positions[..., 1:, :] - positions[..., :-1, :]
+        return cls(positions, flag, moved, flag[..., 1:] * flag[..., :-1])
 
 
 def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) -> Frame:
@@ -121,7 +122,7 @@ def frame_of(past: PastSteps, steps: int = 1, dt_ratio: Tensor | None = None) ->
     there, earlier, begin = places.unbind(-2)
     moved = there - earlier
     velocity = moved / (last - before).clamp_min(1).unsqueeze(-1)
-    age = (past.seen.shape[-1] - 1 - last).unsqueeze(-1)
+    age = (int(past.seen.shape[-1]) - 1 - last).unsqueeze(-1)
     whole = there - begin
     heading = _heading(moved[..., :2], whole[..., :2])
     each = torch.ones_like(last) if dt_ratio is None else dt_ratio.to(last).expand_as(last)
@@ -136,11 +137,12 @@ def _marked(positions: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[
     All count steps that were seen; where there was none, all is zero.
     """
     count = seen.cumsum(-1) * seen  # 0 where unseen, else 1, 2, ...
-    offset = positions.new_tensor([0, -steps, -seen.shape[-1]])
+    length = int(seen.shape[-1])
+    offset = positions.new_tensor([0, -steps, -length])
     ordinal = (count.amax(-1, keepdim=True) + offset).clamp_min(1)
     # At most one of each row is chosen, so the products only pick, and are exact.
     picks = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)).to(positions)
-    index = torch.arange(seen.shape[-1], dtype=positions.dtype, device=positions.device)
+    index = torch.arange(length, dtype=positions.dtype, device=positions.device)
     with full_precision(positions):
         places = picks @ positions
     return places, (picks * index).sum(-1).unbind(-1)

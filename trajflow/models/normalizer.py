@@ -110,8 +110,8 @@ def features(frame: Frame, past: PastSteps, length: Tensor) -> Tensor:
         past: The steps of their pasts.
         length: Length that counts as one step, [*], in world units.
     """
-    rotation = frame.rotation(past.positions.shape[-1]) / length[..., None, None]
+    rotation = frame.rotation(int(past.positions.shape[-1])) / length[..., None, None]
     local = (past.positions - frame.origin.unsqueeze(-2)) @ rotation
     moved = (past.moved @ rotation) * past.both.unsqueeze(-1)
-    placed = local * (past.seen / past.seen.shape[-1]).unsqueeze(-1)
+    placed = local * (past.seen / int(past.seen.shape[-1])).unsqueeze(-1)
     return torch.cat([placed, nn.functional.pad(moved, (0, 0, 1, 0))], -1)

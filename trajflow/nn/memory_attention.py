@@ -60,7 +60,7 @@ class MemoryAttention(nn.Module):
         visible = seen.any(-1)
         point = torch.where(seen[..., None], path, 0)
         both = seen[..., 1:] & seen[..., :-1]
-        moved = torch.where(both[..., None], point.diff(dim=-2), 0)
+        moved = torch.where(both[..., None], point[..., 1:, :] - point[..., :-1, :], 0)
         moved = nn.functional.pad(moved, (0, 0, 1, 0))
         # Paths are some ten lengths long; in this unit numbers are of order one.
         parts = (point / 8, moved, seen[..., None].to(point))
@@ -71,7 +71,7 @@ class MemoryAttention(nn.Module):
         pairs = torch.cat((self.nobody.expand(*read.shape[:-2], 1, -1), self.key_value(read)), -2)
         key, value = (self._heads(one) for one in pairs.chunk(2, -1))
         query = self._heads(self.query(normed)[..., None, :])
-        score = (query @ key.mT).squeeze(-2) / query.shape[-1] ** 0.5
+        score = (query @ key.transpose(-1, -2)).squeeze(-2) / query.shape[-1] ** 0.5
         allowed = torch.cat((torch.ones_like(visible[..., :1]), visible), -1)
         weight = score.masked_fill(~allowed[..., None, :], float("-inf")).softmax(-1)
         mixed = (weight[..., None, :] @ value).squeeze(-2).flatten(-2)

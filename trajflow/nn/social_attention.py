@@ -246,25 +246,30 @@ class FoldedSocialAttention(nn.Module):
             here: Whether the agent is visible now, [B, A].
             count: K.
         """
+        scenes, width = own.shape[0], int(own.shape[-1])
         neighbors, valid = self._nearest(place, here, count)
-        pair = self.pair(self._geometry(place, axis, motion, rotation, neighbors))
-        scenes, _, width = own.shape
+        geometry = self._geometry(place, axis, motion, rotation, neighbors)
+        pair = self.pair(geometry.reshape(scenes, count, self.limit, -1))
         normed = self.norm1(own)
-        key, value = self.memory(normed).chunk(2, -1)
+        key, value = torch.split(self.memory(normed), width, -1)
         attend = self.attend(normed[:, :count].reshape(-1, width))
         query, shared, nobody = (
             part.reshape(scenes, count, self.heads, -1)
             for part in torch.split(attend, self.sizes, -1)
         )
-        score = (query.transpose(1, 2) @ _heads(self.heads, key).mT).transpose(1, 2)
-        slots = neighbors.unsqueeze(2).expand(-1, -1, self.heads, -1)
-        fit = score.gather(-1, slots) + shared @ pair.mT
+        key, value = (
+            part.reshape(scenes, -1, self.heads, width // self.heads).transpose(1, 2)
+            for part in (key, value)
+        )
+        score = (query.transpose(1, 2) @ key.transpose(2, 3)).transpose(1, 2)
+        slots = neighbors.unsqueeze(2).expand(scenes, count, self.heads, self.limit)
+        fit = score.gather(-1, slots) + shared @ pair.transpose(2, 3)
         fit = fit.masked_fill(~valid.unsqueeze(2), float("-inf"))
         weight = torch.cat((nobody, fit), -1).softmax(-1)
-        none, weight = weight[..., :1], weight[..., 1:]
+        none, weight = torch.split(weight, (1, self.limit), -1)
         # Added, since empty slots share a place with the first agent.
         spread = torch.zeros_like(score).scatter_add(-1, slots, weight)
-        mixed = (spread.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
+        mixed = (spread.transpose(1, 2) @ value).transpose(1, 2)
         read = zip((mixed, weight @ pair, none), self.sizes, strict=True)
         parts = torch.cat([part.reshape(-1, size) for part, size in read], -1)
         state = own[:, :count].reshape(-1, width) + self.merge(parts)
@@ -278,21 +283,22 @@ class FoldedSocialAttention(nn.Module):
         distance = (place[:, None] - place[:, :count, None]).norm(dim=-1)
         distance = distance.where(here[:, None] & other, float("inf"))
         # Slots that stay empty in a small scene keep the number of neighbors fixed.
-        empty = distance.new_full((self.limit,), float("inf")).expand(*distance.shape[:2], -1)
-        distance, neighbors = torch.cat((distance, empty), -1).topk(self.limit, largest=False)
+        padded = pad(distance, (0, self.limit), value=float("inf"))
+        distance, neighbors = padded.topk(self.limit, largest=False)
         valid = distance < float("inf") if self.radius == float("inf") else distance <= self.radius
         return neighbors.where(valid, 0), valid
 
     def _geometry(
         self, place: Tensor, axis: Tensor, motion: Tensor, rotation: Tensor, neighbors: Tensor
     ) -> Tensor:
-        """As the function of this name; here axes are less the agent's own, [B, K, N, ...]."""
-        dims, shape = place.shape[-1], neighbors.shape
-        kinematics = torch.cat((place, motion, pad(axis, (0, dims - 2))), -1)
-        delta = at(kinematics, neighbors) - kinematics[:, : shape[1], None]
-        turned = delta.reshape(*shape[:2], -1, dims) @ rotation
+        """As the function of this name; here axes are less the agent's own, [B * K * N, ...]."""
+        dims, count = int(place.shape[-1]), neighbors.shape[1]
+        axis = pad(axis, (0, 1)) if dims == 3 else axis
+        kinematics = torch.cat((place, motion, axis), -1)
+        delta = at(kinematics, neighbors) - kinematics[:, :count, None]
+        turned = delta.reshape(-1, count, 3 * self.limit, dims) @ rotation
         delta, motion, axis = torch.split(turned.reshape(-1, 3 * dims), dims, -1)
-        return torch.unflatten(_described(delta, motion, axis[..., :2]), 0, shape)
+        return _described(delta, motion, axis[..., :2])
 
 
 def _geometry(
@@ -331,10 +337,10 @@ def _heads(heads: int, x: Tensor) -> Tensor:
 def at(x: Tensor, agents: Tensor) -> Tensor:
     """What belongs to the `agents` [B, ...] of their scenes, of values [B, A, ...]."""
     scenes, count = x.shape[:2]
-    if scenes > 1:
+    if torch.onnx.is_in_onnx_export() or scenes > 1:
         first = torch.arange(scenes, device=agents.device) * count
         agents = agents + first.view(-1, *[1] * (agents.dim() - 1))
-    return embedding(agents, x.flatten(0, 1))
+    return embedding(agents, x.reshape(-1, int(x.shape[-1])))
 
 
 def _turn(vector: Tensor, axis: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ from trajflow.inference.onnx.golden import check_golden
 from trajflow.inference.onnx.padding import ROWS, Scenes, check_shape, cut, most_at_once
 from trajflow.inference.onnx.session import GraphSession, OutOfMemory
 from trajflow.io import read_whole
+from trajflow.manifest import EXPORT, model_digests
 from trajflow.ood.detector import Detector
-from trajflow.runs import EXPORT, model_digests
 from trajflow.text import safe
 from trajflow.types import Bools, Floats, Ints
 
@@ -245,7 +245,8 @@ model.onnx` makes one
         scenes, clock = self._padded(past, target, dt_ratio)
         some = None if memory is None else memory[target]
         futures, contexts = self._run(("futures", "context"), scenes, noise, clock, some)
-        result, context = scenes.picked(futures), contexts[*scenes.place].astype(np.float64)
+        result = scenes.picked(futures)
+        context = (contexts[0] if len(contexts) == 1 else contexts[*scenes.place]).astype(float)
         if not math.isfinite(result.sum() + context.sum()):
             finite = np.isfinite(result).all((0, 2, 3)) & np.isfinite(context).all(1)
             bad = scenes.seen_agents & ~finite
