@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -83,11 +84,8 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
         MissingExtra: What writes ONNX is not installed.
         RunError: The graph does not do what the run does.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise MissingExtra(EXTRA) from None
+    if not all(find_spec(name) for name in ("onnx", "onnxscript")):
+        raise MissingExtra(EXTRA)
     module = Sampler(predictor.model, predictor.temperature, predictor.steps).eval()
     inputs = random_inputs(predictor, (3, 19, 2, 4), seed=0)
     examples = {name: torch.as_tensor(one) for name, one in inputs.items()}
@@ -198,9 +196,15 @@ def _recorded(module: nn.Module, examples: dict[str, torch.Tensor]) -> Any:
     Raises:
         Exception: It has an operator that cannot be written so, or depends on values in Python.
     """
-    file = io.BytesIO()
-    with _quiet(), _closed_stdout(), torch.no_grad(), warnings.catch_warnings(record=True) as shown:
+    with (
+        _quiet(),
+        _closed_stdout(),
+        torch.no_grad(),
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(record=True) as shown,
+    ):
         warnings.filterwarnings("always", VALUES)
+        file = Path(folder) / "recorded.onnx"
         torch.onnx.export(
             module,
             (),
@@ -212,10 +216,11 @@ def _recorded(module: nn.Module, examples: dict[str, torch.Tensor]) -> Any:
             opset_version=OPSET,
             dynamo=False,
         )
+        content = file.read_bytes()
     own = Path(torch.__file__).parent  # its modules compare sizes, which changes nothing
     if doubts := [one for one in shown if own not in Path(one.filename).parents]:
         raise ValueError(f"{doubts[0].filename}:{doubts[0].lineno}: {doubts[0].message}")
-    return _onnx_model(file.getvalue())
+    return _onnx_model(content)
 
 
 def _compiled(module: nn.Module, examples: dict[str, torch.Tensor]) -> Any:

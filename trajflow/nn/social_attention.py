@@ -266,7 +266,7 @@ class FoldedSocialAttention(nn.Module):
         fit = score.gather(-1, slots) + shared @ pair.transpose(2, 3)
         fit = fit.masked_fill(~valid.unsqueeze(2), float("-inf"))
         weight = torch.cat((nobody, fit), -1).softmax(-1)
-        none, weight = torch.split(weight, (1, self.limit), -1)
+        none, weight = torch.split(weight, [1, self.limit], -1)
         # Added, since empty slots share a place with the first agent.
         spread = torch.zeros_like(score).scatter_add(-1, slots, weight)
         mixed = (spread.transpose(1, 2) @ value).transpose(1, 2)

@@ -104,6 +104,7 @@ class Trainer:
             weight_groups(self.model, self.settings.weight_decay),
             lr=self.settings.lr,
             betas=(0.9, 0.95),
+            fused=True,
         )
         self.step, self.best, self.best_step = 0, math.inf, 0
         self.before = 0.0  # seconds that count towards the time limit and are past
