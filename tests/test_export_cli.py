@@ -187,8 +187,11 @@ def test_what_an_export_cannot_do_its_run_does_and_an_export_alone_refuses(expor
 def test_an_export_of_what_the_run_was_before_is_not_used(exported, fork, trajflow, tmp_path):
     run = tmp_path / "run"
     copytree(exported, run)
+    loaded = Predictor.load(run)
     code, _, told = trajflow("fit", run, fork, "ood")
     assert code == 0, told
+    with pytest.raises(RunError, match="changed since it was loaded"):
+        loaded.predict(walks(3), samples=4, select="kmeans")
     with pytest.warns(TrajflowWarning, match=r"made of another ood\.safetensors.*--overwrite"):
         predictor = Predictor.load(run)
     assert predictor.backend == "torch"

@@ -268,7 +268,7 @@ def _quantized(graph: bytes) -> bytes:
 
     model = _onnx_model(graph).graph
     large = {one.name for one in model.initializer if min(one.dims, default=0) >= LARGE}
-    with tempfile.TemporaryDirectory() as folder:
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
         whole, small = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         whole.write_bytes(graph)
         quantize_dynamic(

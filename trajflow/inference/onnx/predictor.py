@@ -144,6 +144,9 @@ model.onnx` makes one
 
     @cached_property
     def _torch(self) -> Any:
+        assert self.run is not None
+        if model_digests(self.run) != self.facts["files"]:
+            raise RunError(f"{self.run} was changed since it was loaded; load it again")
         kind = import_module("trajflow.inference.predictor").TorchPredictor
         return kind.load(self.run, steps=self.steps)
 
