@@ -120,7 +120,7 @@ def _python(row: dict[str, Any], timed: Any) -> list[str]:
         return ["from trajflow import Predictor", load, call]
     lines = ["import torch", "from trajflow import Predictor"]
     lines.append(f"torch.set_num_threads({row['threads']})")
-    return [*lines, f"predictor = Predictor.load({str(path)!r})", call]
+    return [*lines, f"predictor = Predictor.load({str(path)!r}, backend='torch')", call]
 
 
 def _counts(text: str, option: str) -> tuple[int, ...]:

@@ -111,6 +111,14 @@ def predict(
     workers: Workers = None,
     address: Address = None,
     device: Device = "auto",
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|torch|onnx",
+            help="What computes the forecasts of a run: its weights (torch), or the export in its "
+            "folder (onnx); auto takes the export where it can.",
+        ),
+    ] = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
     loud: Loud = None,
@@ -139,6 +147,7 @@ def predict(
         dt=dt,
         unit=unit,
         dates=dates,
+        backend=backend,
     )
     with ProgressBar("agents") as progress:
         facts = predict_tracks(

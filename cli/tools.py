@@ -29,9 +29,16 @@ def export(
         Path | None,
         typer.Argument(metavar="[DATA]", help="With --check: tracks to compare scores on."),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The .onnx file.")] = Path(
-        "model.onnx"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="The .onnx file; default: model.onnx in the run folder, where forecasts of the "
+            "run use it, or model-int8.onnx.",
+        ),
+    ] = None,
     precision: Annotated[
         str, typer.Option(metavar="fp32|int8", help="Precision of large matrix products.")
     ] = "fp32",

@@ -1,6 +1,7 @@
 """Facts about exported models: the same futures without torch, and nothing taken on trust."""
 
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -426,6 +427,30 @@ def test_a_loop_without_torch_forecasts_what_its_past_gives(small):
     np.testing.assert_allclose(told.forecast.samples, right.samples, atol=1e-4)
 
 
+def test_a_loop_reads_only_the_pasts_that_matter_for_the_requested_agents(small):
+    class Counting(OnnxPredictor):
+        """Remembers how many neighbors it was given last."""
+
+        def predict(self, past, neighbors=None, *more, **options):
+            self.others = 0 if neighbors is None else len(neighbors)
+            return super().predict(past, neighbors, *more, **options)
+
+    predictor = pickle.loads(pickle.dumps(small))
+    predictor.__class__ = Counting
+    online, limit = OnlinePredictor(predictor, dt=0.4, samples=S, seed=3), small.format.neighbors
+    ids, path = list(range(200)), pasts(agents=200) + 20 * pasts(agents=200, seed=1)[:, :1]
+    for step in range(T):
+        online.push(0.4 * step, ids, path[:, step])
+    told = online.forecast([7, 150])
+    assert limit <= predictor.others <= 2 * limit + 2
+    wanted = [7, 150, *(set(ids) - {7, 150})]
+    right = small.predict(path[wanted[:2]], path[wanted[2:]], samples=S, seed=3)
+    np.testing.assert_allclose(told.forecast.samples, right.samples, atol=1e-4)
+    alone = online.forecast([40])
+    assert predictor.others <= limit + 1
+    assert alone.ids == (40,)
+
+
 OTHERS = [
     {"joint": True},
     {"encoder": "transformer", "condition_on_dt": True},
@@ -440,3 +465,14 @@ def test_other_networks_can_be_exported(more):
     run = TorchPredictor(network(**more), facts, steps=2)
     content = to_onnx(run)
     assert check_forecasts(run, OnnxPredictor.of(content), rounds=30) <= 1e-5
+
+
+def test_an_encoder_that_looks_at_values_is_not_exported_wrongly(monkeypatch):
+    from trajflow.nn.encoders.gru import FoldedGRUEncoder
+
+    def forward(self, past, seen, before=FoldedGRUEncoder.forward):
+        return before(self, past, seen) * (2 if past.max() > 1e6 else 1)
+
+    monkeypatch.setattr(FoldedGRUEncoder, "forward", forward)
+    with pytest.raises(RuntimeError, match="data-dependent"):
+        to_onnx(TorchPredictor(network(), {"dt": 0.4, "unit": "m"}))

@@ -26,6 +26,10 @@ from trajflow.io import (
 FILE = "manifest.json"
 FORMAT = 1
 RECORD = "run.json"
+EXPORT = "model.onnx"
+"""The exported model of a run, beside its weights."""
+MODEL = ("weights.safetensors", "set-*.safetensors", "ood.safetensors", "calibration.json")
+"""Files of a run that forecasts follow from."""
 ATTEMPTS = 5
 BLOCK = 1 << 20
 
@@ -216,6 +220,12 @@ def _plain(files: Mapping[str, tuple[Entry, ...]]) -> dict[str, list[list[object
 
 def _digest(files: Mapping[str, tuple[Entry, ...]]) -> str:
     return hashlib.sha256(json.dumps(_plain(files)).encode()).hexdigest()
+
+
+def model_digests(run: Path) -> dict[str, str]:
+    """SHA-256 of the weights of a run folder and of what was fitted to them, by file name."""
+    files = sorted(file for pattern in MODEL for file in run.glob(pattern))
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 # Most bytes of a line.

@@ -165,7 +165,9 @@ def evaluations_case(predictor: TorchPredictor, agents: int, steps: int) -> Case
 
 def start(path: Path, rounds: int = 3) -> dict:
     """Import and load, first call, and peak memory, in fresh processes."""
-    load = f"from trajflow import Predictor\npredictor = Predictor.load({str(path)!r})"
+    backend = "onnx" if path.suffix == ".onnx" else "torch"
+    load = f"from trajflow import Predictor\npredictor = Predictor.load({str(path)!r}, "
+    load += f"backend={backend!r})"
     command = [sys.executable, "-c", START.format(load=load)]
     runs = [
         json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)

@@ -12,6 +12,7 @@ from typing import Any
 
 from trajflow.errors import ConfigError, DataError
 from trajflow.io import write_whole
+from trajflow.remote import refuse_url
 
 log = logging.getLogger("trajflow")
 
@@ -35,7 +36,7 @@ class ExportOptions:
 
 def export_run(
     run: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
     options: ExportOptions | None = None,
     data: str | Path | None = None,
     *,
@@ -45,7 +46,8 @@ def export_run(
 
     Args:
         run: The run folder.
-        out: The file.
+        out: The file; None: `model.onnx` in the run folder, where `Predictor.load` looks for it,
+            or `model-int8.onnx` for that precision.
         options: How it is exported.
         data: A store whose validation split is forecast by both, where `check` is set.
         overwrite: Whether a file that is there is replaced.
@@ -63,23 +65,31 @@ def export_run(
     from trajflow.export.verify import check_forecasts, check_scores
     from trajflow.inference.onnx.predictor import OnnxPredictor
     from trajflow.inference.predictor import TorchPredictor
+    from trajflow.manifest import EXPORT, model_digests
     from trajflow.runs import RunFolder
 
-    out, options = Path(out), options or ExportOptions()
+    options = options or ExportOptions()
+    precision = precision_of(options.precision)
+    if out is None:
+        refuse_url(run)
+        name = EXPORT if precision == "fp32" else f"model-{precision}.onnx"
+        out = RunFolder.open(run).path / name
+    out = Path(out)
     _check_target(out, overwrite)
     if data is not None and not options.check:
         raise ConfigError(f"{data} is only looked at with --check")
-    precision = precision_of(options.precision)
     folder = RunFolder.open(run)
+    files = model_digests(folder.path)
     predictor = TorchPredictor.load(folder.path, steps=options.steps)
     if not options.ood:
         predictor.detector = None
+        files.pop("ood.safetensors", None)
     if predictor.format.types:
         log.warning(
             "an exported model takes no agent types: it forecasts all agents as of unknown type"
         )
-    log.info("exporting; this takes some seconds")
-    content = to_onnx(predictor, precision)
+    log.info("exporting")
+    content = to_onnx(predictor, precision, files)
     exported = OnnxPredictor.of(content)
     report: dict[str, Any] = {"file": str(out), "bytes": len(content)}
     report |= {"precision": precision, "ood": exported.detector is not None}

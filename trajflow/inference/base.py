@@ -14,15 +14,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trajflow.calibration import Calibration
-from trajflow.errors import ConfigError, RunError, TrajflowError, TrajflowWarning
+from trajflow.errors import (
+    ConfigError,
+    MissingExtra,
+    RunError,
+    TrajflowError,
+    TrajflowWarning,
+    did_you_mean,
+)
 from trajflow.forecast import Forecast
 from trajflow.inference.inputs import PastShape, plausible
 from trajflow.inference.noise import batch_keys
+from trajflow.manifest import EXPORT
 from trajflow.ood.detector import Detector, OODScores
 from trajflow.place import Moment, Place
 from trajflow.remote import local_copy
 from trajflow.text import Described
 from trajflow.types import Batch, Bools, Floats, Ints
+
+BACKENDS = ("auto", "torch", "onnx")
+"""What may compute the forecasts of a run."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,7 @@ class Predictor(Described, ABC):
         calibration: What makes regions hold as often as they say, if there is anything.
         detector: The out-of-distribution detector, if one was fitted.
         steps: Network evaluations per draw.
+        backend: What computes the forecasts: "torch" or "onnx".
     """
 
     FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that"
@@ -121,39 +133,56 @@ class Predictor(Described, ABC):
     calibration: Calibration | None
     detector: Detector | None
     steps: int
+    backend: str
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str = "cpu", steps: int | None = None, threads: int = 1
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        steps: int | None = None,
+        threads: int = 1,
+        backend: str = "auto",
     ) -> Predictor:
         """Open a run folder, its weights file or an exported model, by what it is.
 
-        torch is imported for a run only.
+        torch is imported only where it computes.
 
         Args:
             path: A run folder, or an .onnx file of `trajflow export`.
             device: Where a run computes.
             steps: Network evaluations per draw; None: one of a run, and of an exported model what
                 it was exported for.
-            threads: Threads of an exported model; those of a run are torch's.
+            threads: Threads of an exported model; those of torch are set in torch.
+            backend: What computes the forecasts of a run folder. "auto": on the processor the
+                export that `trajflow export RUN` wrote beside the weights, if there is one, and
+                torch for what that cannot do; an export that does not fit the run is ignored with
+                a warning. "torch": the weights. "onnx": the export alone, without torch. Equal
+                seeds give equal forecasts.
 
         Raises:
-            RunError: There is no model, it is damaged, or it was exported for other `steps`.
+            RunError: There is no model, it is damaged, or it was exported for other `steps` or
+                from other weights.
+            ConfigError: There is no such backend, or it cannot compute this.
             MissingExtra: The package that computes it is not installed.
         """
         path = local_copy(path)
-        # Both are subclasses, and only the one that is needed is imported.
-        if path.suffix != ".onnx":
-            run = import_module("trajflow.inference.predictor").TorchPredictor
-            return cast(Predictor, run.load(path, device, 1 if steps is None else steps))
-        kind = import_module("trajflow.inference.onnx.predictor").OnnxPredictor
-        exported: Any = kind.load(path, threads)
-        if steps not in (None, exported.steps):
-            raise RunError(
-                f"{path} draws in {exported.steps} evaluations, asked for {steps}; leave --steps "
-                f"at {exported.steps}, or export the run with --steps {steps}"
-            )
-        return cast(Predictor, exported)
+        if backend not in BACKENDS:
+            raise ConfigError(did_you_mean("backend", backend, BACKENDS))
+        if path.suffix == ".onnx":
+            return _exported(path, steps, threads, backend)
+        beside = path / EXPORT
+        if backend == "onnx" or (backend == "auto" and device == "cpu" and beside.exists()):
+            try:
+                exported = _onnx().of_run(path, steps or 1, threads, fall_back=backend == "auto")
+                return cast(Predictor, exported.to(device))
+            except (RunError, MissingExtra) as error:
+                if backend == "onnx":
+                    raise
+                said = f"{error}; until then torch computes the forecasts"
+                warnings.warn(said, TrajflowWarning, stacklevel=2)
+        run = import_module("trajflow.inference.predictor").TorchPredictor
+        return cast(Predictor, run.load(path, device, 1 if steps is None else steps))
 
     def to(self, device: str) -> Predictor:
         """Compute on another device from now on.
@@ -169,7 +198,8 @@ class Predictor(Described, ABC):
         """
         if device not in ("cpu", "auto"):
             raise ConfigError(
-                f"an exported model computes on the CPU, got device {device!r}; load the run folder"
+                f"an exported model computes on the CPU, got device {device!r}; load the run "
+                "folder with backend='torch'"
             )
         return self
 
@@ -180,6 +210,7 @@ class Predictor(Described, ABC):
             "horizon": self.horizon,
             "dims": self.dims,
             "unit": self.unit,
+            "backend": self.backend,
             "dt": f"{self.dt:g} s" if least == most else f"{least:g} to {most:g} s",
             "evaluations": self.steps,
             "calibrated": "no" if self.calibration is None else "yes",
@@ -565,3 +596,21 @@ class Predictor(Described, ABC):
         keys: Ints | None = None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
+
+
+def _onnx() -> Any:
+    # It is a subclass, which is imported only where it is needed.
+    return import_module("trajflow.inference.onnx.predictor").OnnxPredictor
+
+
+def _exported(path: Path, steps: int | None, threads: int, backend: str) -> Predictor:
+    """The predictor of an .onnx file."""
+    if backend == "torch":
+        raise ConfigError(f"torch cannot compute the exported model {path}; load the run folder")
+    exported = _onnx().load(path, threads)
+    if steps not in (None, exported.steps):
+        raise RunError(
+            f"{path} draws in {exported.steps} evaluations, asked for {steps}; leave --steps "
+            f"at {exported.steps}, or export the run with --steps {steps}"
+        )
+    return cast(Predictor, exported)

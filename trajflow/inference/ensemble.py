@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError
 from trajflow.inference.base import DtRange, Predictor, TrackFormat
-from trajflow.inference.choosing import LEARNED, Selection
+from trajflow.inference.choosing import LEARNED, Selection, draws_of
 from trajflow.inference.noise import fresh
-from trajflow.inference.predictor import TorchPredictor
 from trajflow.ood.detector import THRESHOLD, OODScores
 from trajflow.selection import Chosen, choose, merge
 from trajflow.types import Bools, Floats, Ints
@@ -43,7 +42,7 @@ class Ensemble(Predictor):
     FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that, for each member"
 
     def __init__(
-        self, predictors: Sequence[TorchPredictor], calibration: Calibration | None = None
+        self, predictors: Sequence[Predictor], calibration: Calibration | None = None
     ) -> None:
         """Combine predictors.
 
@@ -62,6 +61,7 @@ class Ensemble(Predictor):
         self.steps = self.predictors[0].steps
         able = all(predictor.detector is not None for predictor in self.predictors)
         self.detector = self.predictors[0].detector if able else None
+        self.backend = " and ".join(sorted({one.backend for one in self.predictors}))
 
     def to(self, device: str) -> Ensemble:
         """Compute on another device from now on; see `Predictor.to`."""
@@ -100,7 +100,10 @@ class Ensemble(Predictor):
         return OODScores(**mean, reasons=reasons)
 
     def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
-        return self.predictors[0]._selection(samples, draws, select)
+        if select is not None:
+            return Selection(samples, select, draws_of(select, samples, draws))
+        self.predictors[0]._selection(samples, draws, None)  # refuses draws without a rule
+        return None
 
     def _draw(
         self,
@@ -145,9 +148,17 @@ class Ensemble(Predictor):
         The members' learned samples are merged; other rules select from the draws of the ensemble.
         """
         if wanted.rule == LEARNED:
-            each = replace(wanted, draws=wanted.count)
             sets = [
-                one._chosen(past, target, each, seed, dt_ratio, memory, types, keys)
+                one._chosen(
+                    past,
+                    target,
+                    one._selection(wanted.count, None, LEARNED),
+                    seed,
+                    dt_ratio,
+                    memory,
+                    types,
+                    keys,
+                )
                 for one in self.predictors
             ]
             result = merge([Chosen(*map(torch.tensor, one)) for one in sets])
@@ -160,7 +171,7 @@ class Ensemble(Predictor):
         return result.samples.numpy(), result.weights.numpy()
 
 
-def _common(predictors: Sequence[TorchPredictor]) -> TrackFormat:
+def _common(predictors: Sequence[Predictor]) -> TrackFormat:
     """The common format of the pasts and futures of all members.
 
     Raises:

@@ -5,6 +5,7 @@ computed in any parts, on any number of machines, by torch or from an exported m
 """
 
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, cast
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from trajflow.types import Batch, Bools, Ints
 
 WORD = (1 << 64) - 1
+_thread = threading.local()
 
 
 def place_keys(target: Bools) -> Ints:
@@ -71,12 +73,14 @@ def fresh(seed: int | None) -> int:
 
 
 def _streams(seed: int | None, keys: Ints) -> Iterator[np.random.Generator]:
-    """One generator, set to the start of each agent's stream in turn.
+    """One generator of this thread, set to the start of each agent's stream in turn.
 
     A generator for each agent would cost twice as much as its numbers.
     """
-    bits = np.random.Philox(key=0)
-    generator, state = np.random.Generator(bits), bits.state
+    if not hasattr(_thread, "stream"):
+        bits = np.random.Philox(key=0)
+        _thread.stream = bits, np.random.Generator(bits), bits.state
+    bits, generator, state = _thread.stream
     start: dict[str, Any] = {}
     state["state"] = cast(Any, start)
     word = fresh(seed) & WORD

@@ -25,6 +25,7 @@ from trajflow.inference.shards import ShardFolder
 from trajflow.inference.tables import open_tracks
 from trajflow.inference.tracks import Futures, Shard, forecast_ends, shards_of
 from trajflow.inference.writers import check_target, write_forecasts
+from trajflow.manifest import EXPORT
 from trajflow.remote import is_remote, local_copy, located
 from trajflow.runs import RunFolder, run_data
 from trajflow.types import OnProgress, silent
@@ -61,6 +62,7 @@ class PredictOptions:
         dt: Seconds between two rows of an agent in a table.
         unit: Unit of a table; None: that of the run.
         dates: Order of day, month and year in a table: "dmy", "mdy" or "ymd"; None: the run's.
+        backend: What computes the forecasts of a run; see `Predictor.load`.
     """
 
     samples: int = 20
@@ -78,24 +80,35 @@ class PredictOptions:
     dt: float | None = None
     unit: str | None = None
     dates: str | None = None
+    backend: str = "auto"
 
 
-def load_predictor(run: str | Path, device: str = "auto", steps: int = 1) -> Predictor:
+def load_predictor(
+    run: str | Path, device: str = "auto", steps: int = 1, backend: str = "torch"
+) -> Predictor:
     """The predictor of a run folder or of an exported model.
 
     Args:
         run: A run folder, or an .onnx file.
         device: Where a run computes: "auto", "cpu", "cuda" or "cuda:N".
         steps: Network evaluations per draw.
+        backend: What computes the forecasts of a run; see `Predictor.load`. Scores are those of
+            the weights unless said otherwise.
 
     Raises:
         RunError: There is none, or it was exported for another number of evaluations.
     """
     if Path(run).suffix == ".onnx":
         return Predictor.load(run, steps=steps)
-    from trajflow.models.tensors import device_of
+    folder = RunFolder.open(run).path
+    if backend != "onnx":
+        from trajflow.models.tensors import device_of
 
-    return Predictor.load(RunFolder.open(run).path, str(device_of(device)), steps)
+        device = str(device_of(device))
+    predictor = Predictor.load(folder, device, steps, backend=backend)
+    if predictor.backend == "onnx":
+        log.info("forecasting with %s", folder / EXPORT)
+    return predictor
 
 
 def predict_tracks(
@@ -161,7 +174,7 @@ def predict_tracks(
     if isinstance(jobs, Dask) and jobs.address:
         _check_shared(run, tracks)
     name, run = str(run), local_copy(run)
-    predictor = load_predictor(run, device, options.steps)
+    predictor = load_predictor(run, device, options.steps, options.backend)
     if options.ood:
         predictor.check_ood()
     with open_tracks(
@@ -335,7 +348,7 @@ class ShardWork:
 
     def __call__(self, shard: Shard) -> None:
         """Forecast a shard and write it beside `out`."""
-        predictor = _loaded(self.run, self.device, self.options.steps)
+        predictor = _loaded(self.run, self.device, self.options.steps, self.options.backend)
         store = open_store(self.store)
         self.folder(store).write(shard, self.futures(predictor, store, [shard]))
 
@@ -367,8 +380,8 @@ class ShardWork:
 
 
 @lru_cache(maxsize=1)
-def _loaded(run: str, device: str, steps: int) -> Predictor:
-    return load_predictor(run, device, steps)
+def _loaded(run: str, device: str, steps: int, backend: str) -> Predictor:
+    return load_predictor(run, device, steps, backend)
 
 
 def _selection(options: PredictOptions) -> Selection | None:

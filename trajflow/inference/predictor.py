@@ -36,6 +36,8 @@ SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "no
 class TorchPredictor(Predictor):
     """Draws futures from a trained model, in the world coordinates and unit of the pasts."""
 
+    backend = "torch"
+
     def __init__(
         self,
         model: TrajectoryModel,

@@ -47,9 +47,9 @@ class Frame:
 
     def turn(self, vectors: Tensor, back: bool) -> Tensor:
         """Vectors [*, T, D] rotated into the frame's axes, or back into the world's."""
-        rotation = self.rotation(vectors.shape[-1])
+        rotation = self.rotation(int(vectors.shape[-1]))
         with full_precision(vectors):
-            return vectors @ (rotation.mT if back else rotation)
+            return vectors @ (rotation.transpose(-1, -2) if back else rotation)
 
     def rotation(self, dims: int) -> Tensor:
         """Matrices [*, D, D] that rotate row vectors into the frame's axes."""
@@ -101,7 +101,8 @@ class PastSteps:
     def of(cls, past: Tensor, seen: Tensor) -> "PastSteps":
         """From pasts [*, T, D] and a mask [*, T] of the steps that were seen."""
         positions, flag = past.where(seen.unsqueeze(-1), 0), seen.to(past)
-        return cls(positions, flag, positions.diff(dim=-2), flag[..., 1:] * flag[..., :-1])
+        moved = positions[..., 1:, :] - positions[..., :-1, :]
+        return cls(positions, flag, moved, flag[..., 1:] * flag[..., :-1])
 
 
 def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) -> Frame:
@@ -131,7 +132,7 @@ def frame_of(past: PastSteps, steps: int = 1, dt_ratio: Tensor | None = None) ->
     present, earlier, first = positions.unbind(-2)
     displacement = present - earlier
     velocity = displacement / (last - before).clamp_min(1).unsqueeze(-1)
-    age = (past.seen.shape[-1] - 1 - last).unsqueeze(-1)
+    age = (int(past.seen.shape[-1]) - 1 - last).unsqueeze(-1)
     heading = _heading(displacement[..., :2], (present - first)[..., :2])
     ratio = torch.ones_like(last) if dt_ratio is None else dt_ratio.to(last).expand_as(last)
     lengths = past.displacements.norm(dim=-1) * past.displacements_seen
@@ -145,11 +146,12 @@ def _seen_steps(positions: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tu
     The earlier one is `steps` seen steps before the last. Without seen steps all values are zero.
     """
     count = seen.cumsum(-1) * seen  # 0 where unseen, else 1, 2, ...
-    offset = positions.new_tensor([0, -steps, -seen.shape[-1]])
+    length = int(seen.shape[-1])
+    offset = positions.new_tensor([0, -steps, -length])
     ordinal = (count.amax(-1, keepdim=True) + offset).clamp_min(1)
     # One-hot rows select at most one step each, so the products are exact.
     one_hot = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)).to(positions)
-    index = torch.arange(seen.shape[-1], dtype=positions.dtype, device=positions.device)
+    index = torch.arange(length, dtype=positions.dtype, device=positions.device)
     with full_precision(positions):
         selected = one_hot @ positions
     return selected, (one_hot * index).sum(-1).unbind(-1)

@@ -94,13 +94,15 @@ class Sampler(nn.Module):
         if self.net is None:
             wide = noise * self.temperature
             return self.model.futures(reminded, frame, wide, self.evaluations, seen_agents), context
-        points = self._points(noise.reshape(-1, noise.shape[-1]), reminded, frame)
-        return points.reshape(*noise.shape[:3], *points.shape[2:]), context
+        normalizer = self.model.normalizer
+        points = self._points(noise.reshape(-1, normalizer.size), reminded, frame)
+        return points.reshape(*noise.shape[:3], normalizer.horizon, normalizer.dims), context
 
     def context(
         self, past: Tensor, count: int, dt_ratio: Tensor | None = None
     ) -> tuple[Tensor, Frame, Tensor]:
         """Contexts [B, K, H] and frames [B, K] of the first K agents, and who was seen, [B, K]."""
+        # Sizes that are the same in every call are whole numbers, so that they become constants.
         model, shape = self.model, past.shape[:2]
         ratio = None
         if dt_ratio is not None and model.architecture.condition_on_dt:
@@ -109,7 +111,8 @@ class Sampler(nn.Module):
         steps = PastSteps.of(past, seen)
         frame = frame_of(steps, model.architecture.heading_steps, ratio)
         read = model.read(frame, steps)
-        rows = read.reshape(-1, *read.shape[2:]), seen.reshape(-1, seen.shape[-1])
+        history = model.architecture.history
+        rows = read.reshape(-1, history, int(read.shape[-1])), seen.reshape(-1, history)
         own = self.encoder(*rows).reshape(*shape, -1)
         first = Frame(*(part[:, :count] for part in vars(frame).values()))
         seen_agents = seen[:, :count].any(-1)
@@ -121,7 +124,7 @@ class Sampler(nn.Module):
             frame.origin / unit,
             frame.heading,
             frame.velocity / unit,
-            first.rotation(past.shape[-1]),
+            first.rotation(int(past.shape[-1])),
             seen_now(seen),
             count,
         )
@@ -132,7 +135,7 @@ class Sampler(nn.Module):
         assert self.net is not None
         normalizer = self.model.normalizer
         horizon, dims = normalizer.horizon, normalizer.dims
-        context = context.reshape(-1, context.shape[-1])
+        context = context.reshape(-1, int(context.shape[-1]))
         both = self.net(noise, context) + noise @ self.get_buffer("to_points")
         both = both.reshape(-1, context.shape[0], 2 * horizon, dims)
         points, turned = torch.split(both, horizon, -2)
@@ -140,7 +143,7 @@ class Sampler(nn.Module):
         cos, sin = torch.split(frame.heading * scale, 1, -1)
         if dims == 3:  # height is scaled and not turned
             cos = torch.cat((cos, cos, scale), -1)
-        cos, sin = (part.reshape(-1, 1, part.shape[-1]) for part in (cos, sin))
+        cos, sin = (part.reshape(-1, 1, int(part.shape[-1])) for part in (cos, sin))
         coast = frame.coast(horizon).reshape(-1, horizon, dims)
         return torch.addcmul(torch.addcmul(coast, points, cos), turned, sin)
 

@@ -60,7 +60,7 @@ class MemoryAttention(nn.Module):
         visible = seen.any(-1)
         point = torch.where(seen[..., None], path, 0)
         both = seen[..., 1:] & seen[..., :-1]
-        displacement = torch.where(both[..., None], point.diff(dim=-2), 0)
+        displacement = torch.where(both[..., None], point[..., 1:, :] - point[..., :-1, :], 0)
         displacement = nn.functional.pad(displacement, (0, 0, 1, 0))
         # Paths are about ten lengths long: the divisors make all inputs of order one.
         parts = (point / 8, displacement, seen[..., None].to(point))
@@ -72,7 +72,7 @@ class MemoryAttention(nn.Module):
         pairs = torch.cat((nobody, self.key_value(embedded)), -2)
         key, value = (self._heads(x) for x in pairs.chunk(2, -1))
         query = self._heads(self.query(normed)[..., None, :])
-        score = (query @ key.mT).squeeze(-2) / query.shape[-1] ** 0.5
+        score = (query @ key.transpose(-1, -2)).squeeze(-2) / query.shape[-1] ** 0.5
         allowed = torch.cat((torch.ones_like(visible[..., :1]), visible), -1)
         weight = score.masked_fill(~allowed[..., None, :], float("-inf")).softmax(-1)
         mixed = (weight[..., None, :] @ value).squeeze(-2).flatten(-2)

@@ -260,25 +260,30 @@ class FoldedSocialAttention(nn.Module):
             here: Whether the agent is observed now, [B, A].
             count: K.
         """
+        scenes, width = own.shape[0], int(own.shape[-1])
         neighbors, valid = self._nearest(place, here, count)
-        pair = self.pair(self._geometry(place, axis, motion, rotation, neighbors))
-        scenes, _, width = own.shape
+        geometry = self._geometry(place, axis, motion, rotation, neighbors)
+        pair = self.pair(geometry.reshape(scenes, count, self.limit, -1))
         normed = self.norm1(own)
-        key, value = self.memory(normed).chunk(2, -1)
+        key, value = torch.split(self.memory(normed), width, -1)
         attend = self.attend(normed[:, :count].reshape(-1, width))
         query, shared, nobody = (
             part.reshape(scenes, count, self.heads, -1)
             for part in torch.split(attend, self.sizes, -1)
         )
-        score = (query.transpose(1, 2) @ _heads(self.heads, key).mT).transpose(1, 2)
-        slots = neighbors.unsqueeze(2).expand(-1, -1, self.heads, -1)
-        pair_score = score.gather(-1, slots) + shared @ pair.mT
+        key, value = (
+            part.reshape(scenes, -1, self.heads, width // self.heads).transpose(1, 2)
+            for part in (key, value)
+        )
+        score = (query.transpose(1, 2) @ key.transpose(2, 3)).transpose(1, 2)
+        slots = neighbors.unsqueeze(2).expand(scenes, count, self.heads, self.limit)
+        pair_score = score.gather(-1, slots) + shared @ pair.transpose(2, 3)
         pair_score = pair_score.masked_fill(~valid.unsqueeze(2), float("-inf"))
         weight = torch.cat((nobody, pair_score), -1).softmax(-1)
-        nobody, weight = weight[..., :1], weight[..., 1:]
+        nobody, weight = torch.split(weight, [1, self.limit], -1)
         # Add, because empty slots have the index of the first agent.
         dense = torch.zeros_like(score).scatter_add(-1, slots, weight)
-        mixed = (dense.transpose(1, 2) @ _heads(self.heads, value)).transpose(1, 2)
+        mixed = (dense.transpose(1, 2) @ value).transpose(1, 2)
         sized = zip((mixed, weight @ pair, nobody), self.sizes, strict=True)
         parts = torch.cat([part.reshape(-1, size) for part, size in sized], -1)
         state = own[:, :count].reshape(-1, width) + self.merge(parts)
@@ -292,21 +297,22 @@ class FoldedSocialAttention(nn.Module):
         distance = (place[:, None] - place[:, :count, None]).norm(dim=-1)
         distance = distance.where(here[:, None] & other, float("inf"))
         # Empty slots keep the number of neighbors fixed in a small scene.
-        empty = distance.new_full((self.limit,), float("inf")).expand(*distance.shape[:2], -1)
-        distance, neighbors = torch.cat((distance, empty), -1).topk(self.limit, largest=False)
+        padded = pad(distance, (0, self.limit), value=float("inf"))
+        distance, neighbors = padded.topk(self.limit, largest=False)
         valid = distance < float("inf") if self.radius == float("inf") else distance <= self.radius
         return neighbors.where(valid, 0), valid
 
     def _geometry(
         self, place: Tensor, axis: Tensor, motion: Tensor, rotation: Tensor, neighbors: Tensor
     ) -> Tensor:
-        """As the function `_geometry`, with axes minus the agent's own, [B, K, N, ...]."""
-        dims, shape = place.shape[-1], neighbors.shape
-        kinematics = torch.cat((place, motion, pad(axis, (0, dims - 2))), -1)
-        delta = at(kinematics, neighbors) - kinematics[:, : shape[1], None]
-        turned = delta.reshape(*shape[:2], -1, dims) @ rotation
+        """As the function `_geometry`, with axes minus the agent's own, [B * K * N, ...]."""
+        dims, count = int(place.shape[-1]), neighbors.shape[1]
+        axis = pad(axis, (0, 1)) if dims == 3 else axis
+        kinematics = torch.cat((place, motion, axis), -1)
+        delta = at(kinematics, neighbors) - kinematics[:, :count, None]
+        turned = delta.reshape(-1, count, 3 * self.limit, dims) @ rotation
         delta, motion, axis = torch.split(turned.reshape(-1, 3 * dims), dims, -1)
-        return torch.unflatten(_pair_features(delta, motion, axis[..., :2]), 0, shape)
+        return _pair_features(delta, motion, axis[..., :2])
 
 
 def _geometry(
@@ -345,10 +351,10 @@ def _heads(heads: int, x: Tensor) -> Tensor:
 def at(x: Tensor, agents: Tensor) -> Tensor:
     """The values [B, A, ...] of the agents with indices [B, ...] in their scenes."""
     scenes, count = x.shape[:2]
-    if scenes > 1:
+    if torch.onnx.is_in_onnx_export() or scenes > 1:
         first = torch.arange(scenes, device=agents.device) * count
         agents = agents + first.view(-1, *[1] * (agents.dim() - 1))
-    return embedding(agents, x.flatten(0, 1))
+    return embedding(agents, x.reshape(-1, int(x.shape[-1])))
 
 
 def _turn(vector: Tensor, axis: Tensor) -> Tensor:

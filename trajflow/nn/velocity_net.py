@@ -151,23 +151,23 @@ class FoldedVelocity(nn.Module):
         biases = [value for name, value in layers.items() if name.endswith("bias")]
         shift = torch.stack(biases) + torch.stack([layer(hidden) for layer in net.time_modulation])
         # 1 + scale and, in the last layer, 1 + gate.
-        width = net.in_proj.out_features
+        width = self.width = net.in_proj.out_features
         shift[:, :width] += 1
         shift[-1, 2 * width :] += 1
         self.modulation = linear_of(torch.cat(weights), shift.flatten())
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Output of `out_proj` for rows [S * N, ...], N agents per sample, and contexts [N, H]."""
-        parts = self.modulation(self.context_embed(context)).chunk(3 * len(self.blocks) + 3, -1)
-        token = self.in_proj(x)
-        width, rows = token.shape[-1], (-1, context.shape[0])
-        token = torch.unflatten(token, 0, rows)
+        width = self.width
+        parts = torch.split(self.modulation(self.context_embed(context)), width, -1)
+        rows = (-1, context.shape[0], width)
+        token = self.in_proj(x).reshape(rows)
         for k, block in enumerate(self.blocks):
             assert isinstance(block, ModulatedBlock)
             scale, shift, gate = parts[3 * k : 3 * k + 3]
             inner = torch.addcmul(shift, _rms_norm(token, block.norm), scale).reshape(-1, width)
             update = block.down(nn.functional.silu(block.up(inner)))
-            token = torch.addcmul(token, gate, update.view_as(token))
+            token = torch.addcmul(token, gate, update.reshape(rows))
         scale, shift, gate = parts[-3:]
         inner = torch.addcmul(shift * gate, _rms_norm(token, self.norm), scale * gate)
         velocity: Tensor = self.out_proj(inner.reshape(-1, width))
@@ -178,4 +178,4 @@ def _rms_norm(x: Tensor, norm: nn.Module) -> Tensor:
     """`nn.RMSNorm` without weights, in the form that ONNX Runtime fuses into one kernel."""
     assert isinstance(norm, nn.RMSNorm)
     eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
-    return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * x.new_ones(x.shape[-1])
+    return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * x.new_ones(norm.normalized_shape)

@@ -115,6 +115,7 @@ class Trainer:
             weight_groups(self.model, self.settings.weight_decay),
             lr=self.settings.lr,
             betas=(0.9, 0.95),
+            fused=True,
         )
         self.step = self.finished.step if self.finished else 0
         self.best, self.best_step = math.inf, 0

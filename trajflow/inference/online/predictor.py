@@ -7,6 +7,7 @@ import time as clocks
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import compress
 from typing import Any, Literal, Protocol
 from weakref import WeakSet
 
@@ -17,10 +18,11 @@ from trajflow.errors import ConfigError, TrajflowError
 from trajflow.forecast import Forecast
 from trajflow.inference.base import Predictor
 from trajflow.inference.inputs import scene_center
-from trajflow.inference.online.buffer import ObservationBuffer
+from trajflow.inference.online.buffer import ObservationBuffer, Observations
 from trajflow.inference.online.deadline import DeadlineCaller
 from trajflow.inference.online.resampling import resample
 from trajflow.inference.online.watching import Watcher
+from trajflow.inference.onnx.padding import nearest
 from trajflow.place import Moment, Place
 
 Floats = NDArray[np.float64]
@@ -240,6 +242,7 @@ class OnlinePredictor:
         """
         began = self._clock()
         observed, count = self._buffer.read(self.forget_after, ids)
+        observed = self._needed(observed, count)
         past = resample(
             observed.times, observed.positions, self.predictor.history, self.dt, self.max_gap
         )
@@ -263,6 +266,21 @@ class OnlinePredictor:
             stale=observed.quiet > self.stale_after,
             seconds=seconds,
         )
+
+    def _needed(self, observed: Observations, count: int) -> Observations:
+        """The observations of the first agents and of those who may be their neighbors."""
+        limit = self.predictor.format.neighbors if isinstance(self.predictor, Predictor) else None
+        if limit is None or not 0 < count < len(observed.ids) - limit:
+            return observed
+        points = observed.positions
+        if not (np.ptp(points[:, -1], 0) <= self.max_distance).all():
+            return observed  # who is an outlier depends on everybody
+        here = resample(observed.times, points, 1, self.dt, self.max_gap)[:, 0]
+        keep = nearest(here, count, limit)
+        if keep is None:
+            return observed
+        ids = tuple(compress(observed.ids, keep))
+        return replace(observed, ids=ids, times=observed.times[keep], positions=points[keep])
 
     def _draw(
         self,

@@ -72,7 +72,7 @@ class Scenes:
         centre = past[:, 0, 0]
         points = past[0, :most] - centre if limit is None else past[0] - centre
         if limit is not None and past.shape[1] > most + limit:
-            keep = _nearest(points[:, -1], most, limit)
+            keep = nearest(points[:, -1], most, limit)
             if keep is None:
                 return None
             points = points[keep]
@@ -182,8 +182,17 @@ def _pruned(past: Floats, most: int, limit: int) -> Floats:
     return np.where((np.arange(width) < counts[:, None])[..., None, None], kept, np.nan)
 
 
-def _nearest(here: Floats, most: int, limit: int) -> Bools | None:
-    """As `_near`, of agents [A] of one scene who are at `here` [A, D], NaN if they are not seen."""
+def nearest(here: Floats, most: int, limit: int) -> Bools | None:
+    """Who is among the first agents of one scene or may be a neighbor of one of them, [A].
+
+    Args:
+        here: Where the agents are now, [A, D]; NaN for who is not seen.
+        most: How many first agents there are.
+        limit: Neighbors each of them attends to, fewer than there are others.
+
+    Returns:
+        None if that is not known: one of the first agents, or too many others, are not seen.
+    """
     own = here[:most]
     delta = here - own[:, None]
     square = np.einsum("kad,kad->ka", delta, delta)

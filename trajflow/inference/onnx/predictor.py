@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,9 @@ from trajflow.inference.onnx.golden import check_golden
 from trajflow.inference.onnx.padding import ROWS, Scenes, check_shape, cut, most_at_once
 from trajflow.inference.onnx.session import GraphSession, OutOfMemory
 from trajflow.io import read_whole
+from trajflow.manifest import EXPORT, model_digests
 from trajflow.ood.detector import Detector
+from trajflow.text import safe
 from trajflow.types import Bools, Floats, Ints
 
 
@@ -44,6 +48,9 @@ model.onnx` makes one
     """
 
     FIT: ClassVar[str] = "`trajflow fit RUN DATA ood` fits that, then export the run again"
+    backend = "onnx"
+    run: Path | None = None
+    """The run folder whose weights choose samples of many draws; None: nothing does."""
 
     def __init__(self, artifact: Artifact, session: GraphSession) -> None:
         """Take what a file carries and what computes it.
@@ -90,6 +97,58 @@ model.onnx` makes one
             return cls.of(content, threads)
         except RunError as error:
             raise RunError(f"{path} cannot be used: {error}") from None
+
+    @classmethod
+    def of_run(cls, run: Path, steps: int, threads: int, fall_back: bool) -> OnnxPredictor:
+        """The predictor of the export beside the weights of a run folder.
+
+        Args:
+            run: The folder.
+            steps: Network evaluations per draw.
+            threads: How many threads compute.
+            fall_back: Whether the weights compute what the export cannot.
+
+        Raises:
+            RunError: There is none, or it does not forecast as the run does.
+            MissingExtra: onnxruntime is not installed.
+        """
+        path = run / EXPORT
+        if not path.exists():
+            raise RunError(f"no {path}; `trajflow export {run}` makes it")
+        exported = cls.load(path, threads)
+        facts, again = exported.facts, f"`trajflow export {run} --overwrite` makes it again"
+        if exported.steps != steps:
+            raise RunError(
+                f"{path} draws in {exported.steps} evaluations and not in {steps}; `trajflow "
+                f"export {run} --overwrite --steps {steps}` makes it again"
+            )
+        if facts.get("precision") != "fp32":
+            raise RunError(f"{path} does not compute in fp32 as the run does; {again}")
+        if facts.get("types"):
+            raise RunError(f"{path} takes no agent types, and the run does; delete it")
+        made, now = facts.get("files"), model_digests(run)
+        made = made if isinstance(made, dict) else {}
+        changed = sorted(n for n in made.keys() | now.keys() if made.get(n) != now.get(n))
+        if changed:
+            raise RunError(f"{path} was made of another {safe(' and '.join(changed))}; {again}")
+        exported.run = run if fall_back else None
+        return exported
+
+    @property
+    def model(self) -> Any:
+        """An exported model has none: this raises an `AttributeError` that says what has."""
+        raise AttributeError(
+            "forecasts of an exported model have no torch module; load the run folder with "
+            "backend='torch'"
+        )
+
+    @cached_property
+    def _torch(self) -> Any:
+        assert self.run is not None
+        if model_digests(self.run) != self.facts["files"]:
+            raise RunError(f"{self.run} was changed since it was loaded; load it again")
+        kind = import_module("trajflow.inference.predictor").TorchPredictor
+        return kind.load(self.run, steps=self.steps)
 
     @classmethod
     def of(cls, content: bytes, threads: int = 1) -> OnnxPredictor:
@@ -189,7 +248,8 @@ model.onnx` makes one
         scenes, clock = self._padded(past, target, dt_ratio)
         some = None if memory is None else memory[target]
         futures, contexts = self._run(("futures", "context"), scenes, noise, clock, some)
-        result, context = scenes.picked(futures), contexts[*scenes.place].astype(np.float64)
+        result = scenes.picked(futures)
+        context = (contexts[0] if len(contexts) == 1 else contexts[*scenes.place]).astype(float)
         if not math.isfinite(result.sum() + context.sum()):
             finite = np.isfinite(result).all((0, 2, 3)) & np.isfinite(context).all(1)
             bad = scenes.seen_agents & ~finite
@@ -208,10 +268,12 @@ model.onnx` makes one
             past, target, dt_ratio = past[wanted], target[wanted], dt_ratio[wanted]
         return Scenes.of(past, target, self.spec.neighbors), dt_ratio
 
-    def _selection(self, samples: int, draws: int | None, select: str | None) -> int | None:
-        """How many learned futures are wanted; None: plain draws."""
+    def _selection(self, samples: int, draws: int | None, select: str | None) -> Any:
+        """How many learned futures are wanted, or what torch shall choose; None: plain draws."""
         if select is None and draws in (None, samples):
             return None
+        if self.run is not None and (select != LEARNED or samples not in self.learned):
+            return self._torch._selection(samples, draws, select)
         if select is None:
             raise ConfigError(f"{samples} samples of {draws} draws; say by `select` how to choose")
         if select != LEARNED:
@@ -260,7 +322,7 @@ model.onnx` makes one
         self,
         past: Floats,
         target: Bools,
-        wanted: int,
+        wanted: Any,
         seed: int | None,
         dt_ratio: float | Floats,
         memory: Floats | None = None,
@@ -268,6 +330,9 @@ model.onnx` makes one
         keys: Ints | None = None,
     ) -> tuple[Floats, Floats]:
         """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
+        if not isinstance(wanted, int):
+            chosen = self._torch._chosen(past, target, wanted, seed, dt_ratio, memory, types, keys)
+            return cast(tuple[Floats, Floats], chosen)
         (context,) = self._contexts(past, target, dt_ratio)
         noise, weights = self.learned[wanted](context)
         full = np.zeros((wanted, len(context), self.horizon * self.dims), np.float32)

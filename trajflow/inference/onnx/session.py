@@ -58,6 +58,7 @@ class GraphSession:
             raise MissingExtra(
                 "exported models need onnxruntime; install it with: pip install onnxruntime"
             ) from None
+        self._made_of = content, threads
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = FATAL
@@ -80,6 +81,9 @@ class GraphSession:
         self.inputs = tuple(one.name for one in self._session.get_inputs())
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._options = ort.RunOptions
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return GraphSession, self._made_of
 
     def run(
         self,

@@ -43,7 +43,7 @@ class TCNEncoder(Encoder):
     def forward(self, past: Tensor, seen: Tensor) -> Tensor:
         """The contexts of N agents, [N, H], from past [N, T, ...] and seen [N, T]."""
         steps = torch.cat((past.where(seen[..., None], 0), seen[..., None].to(past.dtype)), -1)
-        started = (seen.cumsum(1) > 0)[..., None]
+        started = (seen.int().cumsum(1) > 0)[..., None]
         state = self.embed(steps)
         for block, needed in zip(self.blocks, self.needed, strict=True):
             state = block(state, started[:, -state.shape[1] :], needed)
