@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,12 @@ def read_bookmarks(run: Path) -> dict[BookmarkKey, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"cannot read {path}: {error}; move it elsewhere") from None
     return dict(_parse(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line)
+
+
+def bookmarked_windows(bookmarks: Iterable[BookmarkKey], data: Path, split: str) -> list[int]:
+    """The bookmarked windows of a split of a store in their order, counted from 0."""
+    kept = (key for key in bookmarks if (key.data, key.split) == (data.name, split))
+    return sorted(key.window - 1 for key in kept)
 
 
 def add_bookmark(run: Path, key: BookmarkKey, note: str) -> None:

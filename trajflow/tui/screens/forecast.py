@@ -10,20 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from rich.text import Text
 from textual import getters, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical
-from textual.screen import ModalScreen, Screen
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.validation import Integer
-from textual.widgets import DataTable, Input, Label, OptionList
-from textual.widgets.option_list import Option
+from textual.widgets import Input
 
 from trajflow.browse.view import Floats, SamplingOptions, View
 from trajflow.errors import DataError, RunError, StorageError
-from trajflow.library import runs_beside
 from trajflow.scene_image import load_image
 from trajflow.text import safe
 from trajflow.tui import tasks
@@ -33,17 +30,20 @@ from trajflow.tui.bookmarks import (
     BookmarkKey,
     add_bookmark,
     bookmark_key,
+    bookmarked_windows,
     read_bookmarks,
     remove_bookmark,
 )
 from trajflow.tui.engine import EngineDied, TaskFailed
 from trajflow.tui.export import file_stem, forecast_csv, png_of, write_new
 from trajflow.tui.render.colors import palette_of
+from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
 from trajflow.tui.screens.edit_past import EditController, PastEdit
+from trajflow.tui.screens.forecast_keys import BROWSE_KEYS, EDIT_KEYS, MAP_KEYS
 from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
-from trajflow.tui.widgets.window_table import AgentTable, WindowTable
+from trajflow.tui.widgets.window_table import SideTables, TableName
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
@@ -58,80 +58,9 @@ SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SAMPLE_LAYERS = ("density", "paths", "none")
 BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
 BROWSING |= {"agents", "bookmark", "marked"}
+"""Actions that are off while the past is edited."""
 EDITING = {"edit_past", "drop", "end_edit"}
-BROWSE_KEYS: list[BindingType] = [
-    Binding("right,l,n", "window(1)", "Next", id="forecast.next"),
-    Binding("left,h,p", "window(-1)", "Previous", id="forecast.previous"),
-    Binding("w", "jump('worst')", "Worst", id="forecast.worst"),
-    Binding("b", "jump('best')", "Best", id="forecast.best"),
-    Binding("u", "jump('highest OOD score')", "OOD", id="forecast.ood"),
-    Binding("x", "random", "Random", id="forecast.random"),
-    Binding("r", "resample", "Resample", id="forecast.resample"),
-    Binding("less_than_sign", "samples(-1)", "Fewer samples", show=False, id="forecast.fewer"),
-    Binding("greater_than_sign", "samples(1)", "More samples", show=False, id="forecast.more"),
-    Binding("1", "steps(1)", "1 evaluation per sample", show=False, id="forecast.one"),
-    Binding("2", "steps(2)", "2 evaluations per sample", show=False, id="forecast.two"),
-    Binding("4", "steps(4)", "4 evaluations per sample", show=False, id="forecast.four"),
-    Binding("s", "select", "Selection rule", show=False, id="forecast.select"),
-    Binding("v", "baseline", "Constant velocity beside", show=False, id="forecast.baseline"),
-    Binding("V", "compare", "Another run beside", show=False, id="forecast.compare"),
-    Binding("pagedown", "window(10)", "10 windows on", show=False, id="forecast.forward"),
-    Binding("pageup", "window(-10)", "10 windows back", show=False, id="forecast.back"),
-    Binding("home,g", "edge(0)", "First window", show=False, id="forecast.first"),
-    Binding("end,G", "edge(1)", "Last window", show=False, id="forecast.last"),
-    Binding("right_square_bracket", "scene(1)", "Next scene", False, id="forecast.next_scene"),
-    Binding("left_square_bracket", "scene(-1)", "Previous scene", False, id="forecast.scene"),
-    Binding("W", "windows", "Windows", id="forecast.windows"),
-    Binding("T", "agents", "Agents", id="forecast.agents"),
-    Binding("B", "bookmark", "Bookmark, or remove it", show=False, id="forecast.bookmark"),
-    Binding("apostrophe", "marked(1)", "Next bookmark", show=False, id="forecast.next_mark"),
-    Binding("quotation_mark", "marked(-1)", "Previous bookmark", False, id="forecast.mark"),
-    Binding("slash", "goto", "Go to a window", show=False, id="forecast.goto"),
-]
-MAP_KEYS: list[BindingType] = [
-    Binding("a,down,j", "agent(1)", "Next agent", show=False, id="map.agent"),
-    Binding("A,up,k", "agent(-1)", "Previous agent", show=False, id="map.previous_agent"),
-    Binding("space", "play", "Play", id="map.play"),
-    Binding("full_stop", "moment(1)", "A step later", show=False, id="map.later"),
-    Binding("comma", "moment(-1)", "A step earlier", show=False, id="map.earlier"),
-    Binding("d", "sample_layer", "Density, paths, none", show=False, id="map.samples"),
-    Binding("o", "layer('regions')", "Prediction regions", show=False, id="map.regions"),
-    Binding("m", "layer('neighbors')", "Neighbors", show=False, id="map.neighbors"),
-    Binding("y", "layer('truth')", "True future", show=False, id="map.truth"),
-    Binding("i", "layer('axes')", "Axes and scale", show=False, id="map.axes"),
-    Binding("I", "layer('image')", "Image of the recording", show=False, id="map.image"),
-    Binding("f", "follow", "Follow the agent", show=False, id="map.follow"),
-    Binding("P", "export_picture", "Save SVG and PNG", show=False, id="map.picture"),
-    Binding("C", "export_csv", "Save the forecast as CSV", show=False, id="map.csv"),
-]
-EDIT_KEYS: list[BindingType] = [
-    Binding("e", "edit", "Edit the past", id="edit.begin"),
-    Binding("e,escape", "end_edit", "Done", id="edit.end"),
-    Binding("left,h", "edit_past('nudge',(-1,0))", "Nudge", key_display="←↓↑→", id="edit.left"),
-    Binding("down,j", "edit_past('nudge',(0,-1))", "Nudge down", False, id="edit.down"),
-    Binding("up,k", "edit_past('nudge',(0,1))", "Nudge up", False, id="edit.up"),
-    Binding("right,l", "edit_past('nudge',(1,0))", "Nudge right", False, id="edit.right"),
-    Binding(
-        "left_square_bracket,comma",
-        "edit_past('select_step',(-1,))",
-        "Previous point",
-        False,
-        id="edit.previous",
-    ),
-    Binding(
-        "right_square_bracket,full_stop",
-        "edit_past('select_step',(1,))",
-        "Point",
-        True,
-        "[ ]",
-        id="edit.next",
-    ),
-    Binding("a", "edit_past('select_agent',(1,))", "Agent", id="edit.agent"),
-    Binding("x,delete", "drop", "Delete", id="edit.drop"),
-    Binding("z", "edit_past('noise')", "Noise", id="edit.noise"),
-    Binding("backspace", "edit_past('restore')", "Restore", id="edit.restore"),
-    Binding("R", "edit_past('reset')", "Reset", id="edit.reset"),
-]
+"""Actions that are on only then."""
 
 
 class ForecastScreen(Screen[None]):
@@ -149,26 +78,9 @@ class ForecastScreen(Screen[None]):
         beside: "cv" or the folder of another run that stands beside; None: nobody.
     """
 
-    DEFAULT_CSS = """
-    ForecastScreen #stage { layout: horizontal; height: 1fr; }
-    ForecastScreen #tables { display: none; width: 42%; max-width: 66; height: 1fr; }
-    ForecastScreen.-windows #tables, ForecastScreen.-agents #tables {
-        display: block; border-right: solid $border;
-    }
-    ForecastScreen.-windows AgentTable, ForecastScreen.-agents WindowTable { display: none; }
-    ForecastScreen.-narrow #tables {
-        width: 1fr; max-width: 100%; height: 10; border-right: none; border-bottom: solid $border;
-    }
-    ForecastScreen #stage MetricsPanel { width: 36; height: 1fr; border-left: solid $border; }
-    ForecastScreen.-narrow #stage { layout: vertical; }
-    ForecastScreen.-narrow #stage MetricsPanel {
-        width: 1fr; height: 5; border-left: none; border-top: solid $border;
-    }
-    """
     app = getters.app(TrajflowApp)
     scene = getters.query_one(SceneView)
-    table = getters.query_one(WindowTable)
-    agent_table = getters.query_one(AgentTable)
+    tables = getters.query_one(SideTables)
     title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [*BROWSE_KEYS, *MAP_KEYS, *EDIT_KEYS]
 
@@ -202,9 +114,7 @@ class ForecastScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar(f"{self.run_folder.name}  {self.data.name}, {self.split}")
         with Container(id="stage"):
-            with Vertical(id="tables"):
-                yield WindowTable()
-                yield AgentTable()
+            yield SideTables()
             yield SceneView()
             yield MetricsPanel()
         yield KeyFooter()
@@ -320,8 +230,8 @@ class ForecastScreen(Screen[None]):
         """Let an agent stand out, or nobody."""
         self.agent = agent
         self.scene.select(agent)
-        if agent is not None and self.has_class("-agents"):
-            self.agent_table.choose(str(agent))
+        if agent is not None and self.tables.shown == "agents":
+            self.tables.agents.choose(str(agent))
         self.show_facts()
 
     # Browsing
@@ -331,48 +241,43 @@ class ForecastScreen(Screen[None]):
 
     def action_windows(self) -> None:
         """Show the table of all windows beside the map, or hide it."""
-        if self.summary is not None and self._toggle_table("-windows", self.table):
-            self._fill_table()
+        if self.summary is not None and self._toggle_table("windows"):
+            self._fill_windows()
             self._rank(["energy_score", *["ood_score"] * self.summary.detects])
 
     def action_agents(self) -> None:
         """Show the table of all agents of the window beside the map, or hide it."""
-        if self._toggle_table("-agents", self.agent_table):
+        if self._toggle_table("agents"):
             self._fill_agents()
 
-    def _toggle_table(self, name: str, table: WindowTable | AgentTable) -> bool:
+    def _toggle_table(self, name: TableName) -> bool:
         """Show one of the tables and focus it, or hide it; whether it is shown."""
-        shown = not self.has_class(name)
-        self.remove_class("-windows", "-agents")
-        self.set_class(shown, name)
-        (table if shown else self.scene).focus()
+        shown = self.tables.shown != name
+        self.tables.shown = name if shown else ""
+        (self.tables.table if shown else self.scene).focus()
         return shown
 
-    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
-        if self.edit is not None:
-            return
-        if message.data_table is self.agent_table:
-            agent = self.agent_table.record
-            if self.has_class("-agents") and agent is not None and agent != self.agent:
-                self.select(agent)
-            return
-        index = self.table.record
-        if self.has_class("-windows") and index is not None and index != self.index:
-            self._go(index)
+    def on_side_tables_window_chosen(self, message: SideTables.WindowChosen) -> None:
+        if self.edit is None and message.window != self.index:
+            self._go(message.window)
+
+    def on_side_tables_agent_chosen(self, message: SideTables.AgentChosen) -> None:
+        if self.edit is None and message.agent != self.agent:
+            self.select(message.agent)
 
     def on_data_table_row_selected(self) -> None:
         self.scene.focus()
 
-    def _fill_table(self) -> None:
-        if self.summary is not None and self.has_class("-windows"):
-            self.table.show_windows(self.summary, self._scores)
-            self.table.choose(str(self.index))
+    def _fill_windows(self) -> None:
+        if self.summary is not None and self.tables.shown == "windows":
+            self.tables.windows.show_windows(self.summary, self._scores)
+            self.tables.windows.choose(str(self.index))
 
     def _fill_agents(self) -> None:
-        if self.view is not None and self.has_class("-agents"):
-            self.agent_table.show_view(self.view)
+        if self.view is not None and self.tables.shown == "agents":
+            self.tables.agents.show_view(self.view)
             if self.agent is not None:
-                self.agent_table.choose(str(self.agent))
+                self.tables.agents.choose(str(self.agent))
 
     def action_bookmark(self) -> None:
         """Bookmark the window with a note, or remove its bookmark."""
@@ -385,7 +290,9 @@ class ForecastScreen(Screen[None]):
             self.app.show_error(error)
             return
         if removed is None:
-            self.app.push_screen(NoteDialog(), partial(self._add_bookmark, key))
+            field = Input(max_length=MAX_NOTE, placeholder="note, may be empty")
+            prompt = PromptDialog("bookmark: a note, Enter saves", field)
+            self.app.push_screen(prompt, partial(self._add_bookmark, key))
         else:
             self.app.show_message(f"bookmark removed: {safe(removed, 60) or 'no note'}")
             self._show_bookmark()
@@ -399,17 +306,13 @@ class ForecastScreen(Screen[None]):
             self._show_bookmark()
 
     def action_marked(self, way: int) -> None:
-        """Go to the next or previous window with a bookmark, round the end."""
-        marks = sorted(
-            key.window - 1
-            for key in self._bookmarks()
-            if (key.data, key.split) == (self.data.name, self.split)
-        )
-        if not marks:
+        """Go to the next or previous bookmarked window, from the last one to the first."""
+        marked = bookmarked_windows(self._bookmarks(), self.data, self.split)
+        if not marked:
             self.app.show_message("no bookmarks of this split; B sets one")
             return
-        beyond = [mark for mark in marks[::way] if way * (mark - self.index) > 0]
-        self._go(beyond[0] if beyond else marks[::way][0])
+        beyond = [index for index in marked[::way] if way * (index - self.index) > 0]
+        self._go(beyond[0] if beyond else marked[::way][0])
 
     def _bookmarks(self) -> dict[BookmarkKey, str]:
         try:
@@ -442,7 +345,13 @@ class ForecastScreen(Screen[None]):
 
     def action_goto(self) -> None:
         if self.summary is not None:
-            self.app.push_screen(WindowDialog(self.summary.count), self._go)
+            count = self.summary.count
+            field = Input(type="integer", validators=[Integer(1, count)])
+            self.app.push_screen(PromptDialog(f"window 1 to {count}", field), self._go_to_number)
+
+    def _go_to_number(self, number: str | None) -> None:
+        if number is not None:
+            self._go(int(number) - 1)
 
     def action_jump(self, order: str) -> None:
         by, way = JUMPS[order]
@@ -471,7 +380,7 @@ class ForecastScreen(Screen[None]):
                 ):
                     self.call_later(self._show_state, f"scoring all windows, {share:.0%}")
                     self._scores |= scores
-                self.call_later(self._fill_table)
+                self.call_later(self._fill_windows)
         except TaskFailed as error:
             self.app.show_error(error)
         self.call_later(self._show_state, "")
@@ -484,11 +393,11 @@ class ForecastScreen(Screen[None]):
     def _show_state(self, state: str) -> None:
         self.title_bar.state = state
 
-    def _go(self, index: int | None) -> None:
-        if self.summary is not None and index is not None:
+    def _go(self, index: int) -> None:
+        if self.summary is not None:
             self._jump = None
             self.index = min(self.summary.count - 1, max(0, index))
-            self.table.choose(str(self.index))
+            self.tables.windows.choose(str(self.index))
             self.load()
 
     # How windows are forecast
@@ -644,78 +553,3 @@ class ForecastScreen(Screen[None]):
             return None
         agent = view.labels.index(label)
         return agent if view.target[agent] else None
-
-
-class WindowDialog(ModalScreen[int | None]):
-    """Asks for the number of a window; the answer counts from 0."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Cancel", id="window.cancel"),
-    ]
-
-    def __init__(self, count: int) -> None:
-        super().__init__(classes="dialog")
-        self.count = count
-
-    def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Label(f"window 1 to {self.count}", markup=False)
-            yield Input(type="integer", validators=[Integer(1, self.count)])
-
-    def on_input_submitted(self, message: Input.Submitted) -> None:
-        if message.validation_result is None or message.validation_result.is_valid:
-            self.dismiss(int(message.value) - 1)
-
-
-class NoteDialog(ModalScreen[str | None]):
-    """Asks for the note of a bookmark, which may be empty."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Cancel", id="note.cancel"),
-    ]
-
-    def __init__(self) -> None:
-        super().__init__(classes="dialog")
-
-    def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Label("bookmark: a note, Enter saves", markup=False)
-            yield Input(max_length=MAX_NOTE, placeholder="note, may be empty")
-
-    def on_input_submitted(self, message: Input.Submitted) -> None:
-        self.dismiss(message.value.strip())
-
-
-class CompareDialog(ModalScreen[str | None]):
-    """Asks who else forecasts: the answer is "cv", a run folder, or "" for nobody."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Cancel", id="compare.cancel"),
-        Binding("j", "move(1)", "Down", show=False, id="compare.down"),
-        Binding("k", "move(-1)", "Up", show=False, id="compare.up"),
-    ]
-    options = getters.query_one(OptionList)
-
-    def __init__(self, run: Path) -> None:
-        super().__init__(classes="dialog")
-        self._folder, self.choices = run, ["", "cv"]
-
-    def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Label("forecast beside", markup=False)
-            yield OptionList(Option("nobody"), Option("cv: constant velocity"), markup=False)
-
-    def on_mount(self) -> None:
-        self._find_runs()
-
-    @work
-    async def _find_runs(self) -> None:
-        runs = await asyncio.to_thread(runs_beside, self._folder)
-        self.choices += [str(path) for path in runs]
-        self.options.add_options([Option(Text(safe(path.name, 50))) for path in runs])
-
-    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        self.dismiss(self.choices[message.option_index])
-
-    def action_move(self, way: int) -> None:
-        self.options.action_cursor_down() if way > 0 else self.options.action_cursor_up()

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from textual import getters
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import DataTable
 
 from trajflow.browse.view import Floats, View
 from trajflow.tui.format import clock, number
@@ -15,6 +22,7 @@ from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
 
+TableName = Literal["", "windows", "agents"]
 SCORES = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE", "ood_score": "OOD"}
 
 
@@ -134,3 +142,53 @@ stands out on the map; `enter` goes to the map.
     def _type(self, agent: int) -> str:
         assert self.view is not None
         return self.view.agent_types[agent]
+
+
+class SideTables(Vertical):
+    """Room beside the map for the table of windows or the table of agents.
+
+    Attributes:
+        shown: Which one is shown; empty: none.
+    """
+
+    DEFAULT_CSS = """
+    SideTables { display: none; width: 42%; max-width: 66; height: 1fr; }
+    SideTables.-windows, SideTables.-agents { display: block; border-right: solid $border; }
+    SideTables.-windows AgentTable, SideTables.-agents WindowTable { display: none; }
+    """
+    windows = getters.query_one(WindowTable)
+    agents = getters.query_one(AgentTable)
+    shown: reactive[TableName] = reactive[TableName]("")
+
+    @dataclass
+    class WindowChosen(Message):
+        """The cursor is on a window."""
+
+        window: int
+
+    @dataclass
+    class AgentChosen(Message):
+        """The cursor is on an agent."""
+
+        agent: int
+
+    @property
+    def table(self) -> WindowTable | AgentTable:
+        """The table that is shown."""
+        return self.windows if self.shown == "windows" else self.agents
+
+    def compose(self) -> ComposeResult:
+        yield WindowTable()
+        yield AgentTable()
+
+    def watch_shown(self) -> None:
+        self.set_class(self.shown == "windows", "-windows")
+        self.set_class(self.shown == "agents", "-agents")
+
+    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
+        message.stop()
+        record = self.table.record
+        if message.data_table is not self.table or record is None or not self.shown:
+            return
+        chosen = self.WindowChosen if self.shown == "windows" else self.AgentChosen
+        self.post_message(chosen(record))
