@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,9 +60,13 @@ def read_bookmarks(run: Path) -> dict[BookmarkKey, str]:
     return dict(_parse(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line)
 
 
-def bookmarked_windows(bookmarks: Iterable[BookmarkKey], data: Path, split: str) -> list[int]:
-    """The bookmarked windows of a split of a store in their order, counted from 0."""
-    kept = (key for key in bookmarks if (key.data, key.split) == (data.name, split))
+def bookmarked_windows(run: Path, data: Path, split: str) -> list[int]:
+    """The bookmarked windows of a split of a store in their order, counted from 0.
+
+    Raises:
+        RunError: The bookmarks of the run cannot be read.
+    """
+    kept = (key for key in read_bookmarks(run) if (key.data, key.split) == (data.name, split))
     return sorted(key.window - 1 for key in kept)
 
 

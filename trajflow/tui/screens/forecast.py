@@ -20,7 +20,7 @@ from textual.validation import Integer
 from textual.widgets import Input
 
 from trajflow.browse.view import Floats, SamplingOptions, View
-from trajflow.errors import DataError, RunError, StorageError
+from trajflow.errors import DataError, StorageError
 from trajflow.scene_image import load_image
 from trajflow.text import safe
 from trajflow.tui import tasks
@@ -39,7 +39,13 @@ from trajflow.tui.export import file_stem, forecast_csv, png_of, write_new
 from trajflow.tui.render.colors import palette_of
 from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
 from trajflow.tui.screens.edit_past import EditController, PastEdit
-from trajflow.tui.screens.forecast_keys import BROWSE_KEYS, EDIT_KEYS, MAP_KEYS
+from trajflow.tui.screens.forecast_keys import (
+    BROWSE_KEYS,
+    BROWSING,
+    EDIT_KEYS,
+    EDITING,
+    MAP_KEYS,
+)
 from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
@@ -56,11 +62,6 @@ JUMPS = {
 """Score and direction of the orders of windows."""
 SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SAMPLE_LAYERS = ("density", "paths", "none")
-BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
-BROWSING |= {"agents", "bookmark", "marked"}
-"""Actions that are off while the past is edited."""
-EDITING = {"edit_past", "drop", "end_edit"}
-"""Actions that are on only then."""
 
 
 class ForecastScreen(Screen[None]):
@@ -86,7 +87,7 @@ class ForecastScreen(Screen[None]):
 
     def __init__(self, run: Path, data: Path, split: str = "test") -> None:
         super().__init__()
-        self.run_folder, self.data, self.split = run, data, split
+        self.run_folder, self.data, self.split = self._place = run, data, split
         self.options, self.index = SamplingOptions(), 0
         self.view: View | None = None
         self.second: View | None = None
@@ -144,9 +145,7 @@ class ForecastScreen(Screen[None]):
         """Open the run, again if the process ends meanwhile; the engine counts how often."""
         while True:
             try:
-                return await self.app.engine.call(
-                    tasks.open_run, self.run_folder, self.data, self.split
-                )
+                return await self.app.engine.call(tasks.open_run, *self._place)
             except EngineDied as error:
                 self.app.show_error(error)
                 await asyncio.sleep(1.0)
@@ -168,10 +167,8 @@ class ForecastScreen(Screen[None]):
             while self._stale:
                 self._stale = False
                 past = None if self.edit is None else self.edit.past
-                arguments = (self.run_folder, self.data, self.split, self.index, self.options)
-                view, second = await self.app.engine.call(
-                    tasks.show_window, *arguments, past, self.beside
-                )
+                shown = (*self._place, self.index, self.options, past, self.beside)
+                view, second = await self.app.engine.call(tasks.show_window, *shown)
                 self.call_later(self.show, view, second)  # not if the screen is closing
         except TaskFailed as error:
             self.call_later(self._load_failed, error)
@@ -206,7 +203,8 @@ class ForecastScreen(Screen[None]):
             self._load_image(view.scene)
         self.view, self.second = view, second
         self.scene.show(view, second)
-        self._fill_agents()
+        if self.tables.shown == "agents":
+            self._fill_table()
         self.show_facts()
         if other:
             self._show_bookmark()
@@ -239,23 +237,15 @@ class ForecastScreen(Screen[None]):
     def action_window(self, by: int) -> None:
         self._go(self.index + by)
 
-    def action_windows(self) -> None:
-        """Show the table of all windows beside the map, or hide it."""
-        if self.summary is not None and self._toggle_table("windows"):
-            self._fill_windows()
+    def action_table(self, name: TableName) -> None:
+        """Show one of the tables beside the map and focus it, or hide it."""
+        if self.summary is None:
+            return
+        self.tables.shown = "" if self.tables.shown == name else name
+        self._fill_table()
+        (self.tables.table or self.scene).focus()
+        if self.tables.shown == "windows":
             self._rank(["energy_score", *["ood_score"] * self.summary.detects])
-
-    def action_agents(self) -> None:
-        """Show the table of all agents of the window beside the map, or hide it."""
-        if self._toggle_table("agents"):
-            self._fill_agents()
-
-    def _toggle_table(self, name: TableName) -> bool:
-        """Show one of the tables and focus it, or hide it; whether it is shown."""
-        shown = self.tables.shown != name
-        self.tables.shown = name if shown else ""
-        (self.tables.table if shown else self.scene).focus()
-        return shown
 
     def on_side_tables_window_chosen(self, message: SideTables.WindowChosen) -> None:
         if self.edit is None and message.window != self.index:
@@ -268,67 +258,51 @@ class ForecastScreen(Screen[None]):
     def on_data_table_row_selected(self) -> None:
         self.scene.focus()
 
-    def _fill_windows(self) -> None:
-        if self.summary is not None and self.tables.shown == "windows":
-            self.tables.windows.show_windows(self.summary, self._scores)
-            self.tables.windows.choose(str(self.index))
-
-    def _fill_agents(self) -> None:
-        if self.view is not None and self.tables.shown == "agents":
-            self.tables.agents.show_view(self.view)
-            if self.agent is not None:
-                self.tables.agents.choose(str(self.agent))
+    def _fill_table(self) -> None:
+        if self.tables.shown == "windows" and self.summary is not None:
+            self.tables.windows.show_windows(self.summary, self._scores, self.index)
+        elif self.tables.shown == "agents" and self.view is not None:
+            self.tables.agents.show_view(self.view, self.agent)
 
     def action_bookmark(self) -> None:
         """Bookmark the window with a note, or remove its bookmark."""
-        if self.view is None:
-            return
-        key = bookmark_key(self.data, self.split, self.view)
-        try:
-            removed = remove_bookmark(self.run_folder, key)
-        except (RunError, StorageError) as error:
-            self.app.show_error(error)
-            return
-        if removed is None:
-            field = Input(max_length=MAX_NOTE, placeholder="note, may be empty")
-            prompt = PromptDialog("bookmark: a note, Enter saves", field)
-            self.app.push_screen(prompt, partial(self._add_bookmark, key))
-        else:
-            self.app.show_message(f"bookmark removed: {safe(removed, 60) or 'no note'}")
+        if self.view is not None:
+            key = bookmark_key(self.data, self.split, self.view)
+            with self.app.errors_shown():
+                removed = remove_bookmark(self.run_folder, key)
+                if removed is None:
+                    field = Input(max_length=MAX_NOTE, placeholder="note, may be empty")
+                    prompt = PromptDialog("bookmark: a note, Enter saves", field)
+                    self.app.push_screen(prompt, partial(self._add_bookmark, key))
+                    return
+                self.app.show_message(f"bookmark removed: {safe(removed, 60) or 'no note'}")
             self._show_bookmark()
 
     def _add_bookmark(self, key: BookmarkKey, note: str | None) -> None:
         if note is not None:
-            try:
+            with self.app.errors_shown():
                 add_bookmark(self.run_folder, key, note)
-            except (RunError, StorageError) as error:
-                self.app.show_error(error)
             self._show_bookmark()
 
     def action_marked(self, way: int) -> None:
         """Go to the next or previous bookmarked window, from the last one to the first."""
-        marked = bookmarked_windows(self._bookmarks(), self.data, self.split)
-        if not marked:
-            self.app.show_message("no bookmarks of this split; B sets one")
-            return
-        beyond = [index for index in marked[::way] if way * (index - self.index) > 0]
-        self._go(beyond[0] if beyond else marked[::way][0])
-
-    def _bookmarks(self) -> dict[BookmarkKey, str]:
-        try:
-            return read_bookmarks(self.run_folder)
-        except RunError as error:
-            self.app.show_error(error)
-            return {}
+        with self.app.errors_shown():
+            marked = bookmarked_windows(self.run_folder, self.data, self.split)[::way]
+            if marked:
+                self._go(next((n for n in marked if way * (n - self.index) > 0), marked[0]))
+            else:
+                self.app.show_message("no bookmarks of this split; B sets one")
 
     def _show_bookmark(self) -> None:
         """Write the note of the window's bookmark into the title."""
         if self.view is not None:
-            note = self._bookmarks().get(bookmark_key(self.data, self.split, self.view))
-            if note is not None:
-                self.title_bar.state = f"bookmark: {note}" if note else "bookmark"
-            elif self.title_bar.state.startswith("bookmark"):
-                self.title_bar.state = ""
+            with self.app.errors_shown():
+                key = bookmark_key(self.data, self.split, self.view)
+                note = read_bookmarks(self.run_folder).get(key)
+                if note is not None:
+                    self.title_bar.state = f"bookmark: {note}" if note else "bookmark"
+                elif self.title_bar.state.startswith("bookmark"):
+                    self.title_bar.state = ""
 
     def action_edge(self, last: int) -> None:
         self._go(last * 10**9)
@@ -354,15 +328,13 @@ class ForecastScreen(Screen[None]):
             self._go(int(number) - 1)
 
     def action_jump(self, order: str) -> None:
+        """Go to the first window in an order of all of them, or to the next one in it."""
         by, way = JUMPS[order]
         if by not in self._scores:
-            if self.summary is not None:
-                self._rank([by], order)
+            self._rank([by], order)
             return
-        scores = self._scores[by]
-        ranked = np.argsort(np.where(np.isfinite(scores), way * scores, np.inf), kind="stable")
-        rank = self._jump[1] + 1 if self._jump and self._jump[0] == order else 0
-        rank %= len(ranked)
+        ranked = np.argsort(np.nan_to_num(way * self._scores[by], nan=np.inf), kind="stable")
+        rank = (self._jump[1] + 1) % len(ranked) if self._jump and self._jump[0] == order else 0
         self._go(int(ranked[rank]))
         self._jump = (order, rank)
         self.title_bar.state = f"{order}: {rank + 1} of {len(ranked)}"
@@ -370,17 +342,16 @@ class ForecastScreen(Screen[None]):
     @work(exclusive=True, group="rank")
     async def _rank(self, names: Sequence[str], order: str = "") -> None:
         """Compute scores of all windows, show them in the table, and jump if an order is named."""
-        arguments = (self.run_folder, self.data, self.split)
+        if self.summary is None:
+            return
         try:
             for by in names:
-                if by in self._scores:
-                    continue
-                async for share, scores in self.app.engine.stream(
-                    tasks.rank_windows, *arguments, by
-                ):
-                    self.call_later(self._show_state, f"scoring all windows, {share:.0%}")
-                    self._scores |= scores
-                self.call_later(self._fill_windows)
+                if by not in self._scores:
+                    scored = self.app.engine.stream(tasks.rank_windows, *self._place, by)
+                    async for share, scores in scored:
+                        self.call_later(self._show_state, f"scoring all windows, {share:.0%}")
+                        self._scores |= scores
+                self.call_later(self._fill_table)
         except TaskFailed as error:
             self.app.show_error(error)
         self.call_later(self._show_state, "")

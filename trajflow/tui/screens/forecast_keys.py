@@ -2,6 +2,11 @@
 
 from textual.binding import Binding, BindingType
 
+BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
+BROWSING |= {"table", "bookmark", "marked"}
+"""Actions that are off while the past is edited."""
+EDITING = {"edit_past", "drop", "end_edit"}
+"""Actions that are on only then."""
 BROWSE_KEYS: list[BindingType] = [
     Binding("right,l,n", "window(1)", "Next", id="forecast.next"),
     Binding("left,h,p", "window(-1)", "Previous", id="forecast.previous"),
@@ -24,8 +29,8 @@ BROWSE_KEYS: list[BindingType] = [
     Binding("end,G", "edge(1)", "Last window", show=False, id="forecast.last"),
     Binding("right_square_bracket", "scene(1)", "Next scene", False, id="forecast.next_scene"),
     Binding("left_square_bracket", "scene(-1)", "Previous scene", False, id="forecast.scene"),
-    Binding("W", "windows", "Windows", id="forecast.windows"),
-    Binding("T", "agents", "Agents", id="forecast.agents"),
+    Binding("W", "table('windows')", "Windows", id="forecast.windows"),
+    Binding("T", "table('agents')", "Agents", id="forecast.agents"),
     Binding("B", "bookmark", "Bookmark, or remove it", show=False, id="forecast.bookmark"),
     Binding("apostrophe", "marked(1)", "Next bookmark", show=False, id="forecast.next_mark"),
     Binding("quotation_mark", "marked(-1)", "Previous bookmark", False, id="forecast.mark"),

@@ -51,10 +51,11 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
         ]
         super().__init__(columns, str)
 
-    def show_windows(self, summary: SplitSummary, scores: Mapping[str, Floats]) -> None:
-        """Show the windows of a split, and what is known of their scores."""
+    def show_windows(self, summary: SplitSummary, scores: Mapping[str, Floats], index: int) -> None:
+        """Show the windows of a split with the known scores, the cursor on one of them."""
         self.summary, self.scores = summary, scores
         self.show(range(summary.count))
+        self.choose(str(index))
 
     def _score_column(self, key: str, name: str) -> TableColumn[int]:
         def value(index: int) -> float:
@@ -106,10 +107,12 @@ stands out on the map; `enter` goes to the map.
         ]
         super().__init__(columns, str)
 
-    def show_view(self, view: View) -> None:
-        """Show the agents of a window."""
+    def show_view(self, view: View, agent: int | None) -> None:
+        """Show the agents of a window, the cursor on one of them."""
         self.view = view
         self.show(np.argsort(~view.target, kind="stable").tolist())
+        if agent is not None:
+            self.choose(str(agent))
 
     def _score_column(self, key: str) -> TableColumn[int]:
         return TableColumn(
@@ -173,9 +176,9 @@ class SideTables(Vertical):
         agent: int
 
     @property
-    def table(self) -> WindowTable | AgentTable:
+    def table(self) -> WindowTable | AgentTable | None:
         """The table that is shown."""
-        return self.windows if self.shown == "windows" else self.agents
+        return {"": None, "windows": self.windows, "agents": self.agents}[self.shown]
 
     def compose(self) -> ComposeResult:
         yield WindowTable()
@@ -187,8 +190,7 @@ class SideTables(Vertical):
 
     def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
         message.stop()
-        record = self.table.record
-        if message.data_table is not self.table or record is None or not self.shown:
-            return
-        chosen = self.WindowChosen if self.shown == "windows" else self.AgentChosen
-        self.post_message(chosen(record))
+        table = self.table
+        if table is not None and table is message.data_table and table.record is not None:
+            chosen = self.WindowChosen if table is self.windows else self.AgentChosen
+            self.post_message(chosen(table.record))
