@@ -15,10 +15,11 @@ from test_tui_canvas import view_of
 from tui_support import LARGE, SMALL, app_on, lines_of, matches, piloted, text_of, until
 
 from trajflow.browse.browser import SplitSummary
+from trajflow.browse.view import SAMPLE_COUNTS
 from trajflow.library import runs_beside
 from trajflow.tui.engine import Engine
 from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
-from trajflow.tui.screens.forecast import SAMPLE_COUNTS, ForecastScreen
+from trajflow.tui.screens.forecast import ForecastScreen
 
 
 def in_thread():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,42 +13,25 @@ import numpy as np
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
+from textual.containers import Container, Vertical
 from textual.screen import Screen
-from textual.strip import Strip
 from textual.validation import Integer
 from textual.widgets import Input
 
 from trajflow.browse.view import Floats, SamplingOptions, View
 from trajflow.errors import DataError, StorageError
 from trajflow.scene_image import load_image
-from trajflow.text import safe
-from trajflow.tui import tasks
+from trajflow.tui import export, tasks
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.bookmarks import (
-    MAX_NOTE,
-    BookmarkKey,
-    add_bookmark,
-    bookmark_key,
-    bookmarked_windows,
-    read_bookmarks,
-    remove_bookmark,
-)
 from trajflow.tui.engine import EngineDied, TaskFailed
-from trajflow.tui.export import file_stem, forecast_csv, png_of, write_new
-from trajflow.tui.render.colors import palette_of
+from trajflow.tui.screens import forecast_keys as keys
+from trajflow.tui.screens.bookmarking import BookmarkController
 from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
 from trajflow.tui.screens.edit_past import EditController, PastEdit
-from trajflow.tui.screens.forecast_keys import (
-    BROWSE_KEYS,
-    BROWSING,
-    EDIT_KEYS,
-    EDITING,
-    MAP_KEYS,
-)
 from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
+from trajflow.tui.widgets.timeline import Timeline
 from trajflow.tui.widgets.window_table import SideTables, TableName
 
 if TYPE_CHECKING:
@@ -60,8 +43,6 @@ JUMPS = {
     "highest OOD score": ("ood_score", -1),
 }
 """Score and direction of the orders of windows."""
-SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-SAMPLE_LAYERS = ("density", "paths", "none")
 
 
 class ForecastScreen(Screen[None]):
@@ -74,16 +55,13 @@ class ForecastScreen(Screen[None]):
 
     Attributes:
         view: The window that is shown.
-        second: The same window as forecast by another forecaster, if one stands beside.
+        second: The same window as forecast by another forecaster, if two are compared.
         summary: What the run and the split are, once they are open.
-        beside: "cv" or the folder of another run that stands beside; None: nobody.
+        beside: "cv" or the folder of another run to compare with; None: none.
     """
 
     app = getters.app(TrajflowApp)
-    scene = getters.query_one(SceneView)
-    tables = getters.query_one(SideTables)
-    title_bar = getters.query_one(TitleBar)
-    BINDINGS: ClassVar[list[BindingType]] = [*BROWSE_KEYS, *MAP_KEYS, *EDIT_KEYS]
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.BROWSE_KEYS, *keys.MAP_KEYS, *keys.EDIT_KEYS]
 
     def __init__(self, run: Path, data: Path, split: str = "test") -> None:
         super().__init__()
@@ -94,29 +72,27 @@ class ForecastScreen(Screen[None]):
         self.summary: SplitSummary | None = None
         self.beside: str | None = None
         self.agent: int | None = None
-        self._controller: EditController | None = None
         self._forecasting, self._stale = False, False
         self._scores: dict[str, Floats] = {}
         self._jump: tuple[str, int] | None = None
         self._random = np.random.default_rng(0)
-
-    @property
-    def controller(self) -> EditController:
-        """Edits the past."""
-        if self._controller is None:
-            self._controller = EditController(self.scene, self._edited)
-        return self._controller
+        self.title_bar = TitleBar(f"{run.name}  {data.name}, {split}")
+        self.tables, self.scene, self.timeline = SideTables(), SceneView(), Timeline()
+        self.controller = EditController(self.scene, self._edited)
+        self.bookmarks = BookmarkController(self.title_bar, run, data, split)
 
     @property
     def edit(self) -> PastEdit | None:
         """The edit of the past; None while it is not edited."""
-        return self._controller.edit if self._controller else None
+        return self.controller.edit
 
     def compose(self) -> ComposeResult:
-        yield TitleBar(f"{self.run_folder.name}  {self.data.name}, {self.split}")
+        yield self.title_bar
         with Container(id="stage"):
-            yield SideTables()
-            yield SceneView()
+            yield self.tables
+            with Vertical():
+                yield self.scene
+                yield self.timeline
             yield MetricsPanel()
         yield KeyFooter()
 
@@ -127,28 +103,24 @@ class ForecastScreen(Screen[None]):
         self._open()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in EDITING:
+        if action in keys.EDITING:
             return self.edit is not None
-        return action not in BROWSING or self.edit is None
+        return action not in keys.BROWSING or self.edit is None
 
     @work(exclusive=True, group="open")
     async def _open(self) -> None:
-        try:
-            self.summary = await self._call_until_alive()
-        except TaskFailed as error:
-            self.app.show_error(error)
-            self.call_later(self.scene.show_note, "nothing to show")
-        else:
-            self.load()
-
-    async def _call_until_alive(self) -> SplitSummary:
         """Open the run, again if the process ends meanwhile; the engine counts how often."""
-        while True:
+        while self.summary is None:
             try:
-                return await self.app.engine.call(tasks.open_run, *self._place)
+                self.summary = await self.app.engine.call(tasks.open_run, *self._place)
             except EngineDied as error:
                 self.app.show_error(error)
                 await asyncio.sleep(1.0)
+            except TaskFailed as error:
+                self.app.show_error(error)
+                self.call_later(self.scene.show_note, "nothing to show")
+                return
+        self.load()
 
     def load(self) -> None:
         """Forecast the window as it is wanted now; of many requests only the last one is made."""
@@ -196,18 +168,19 @@ class ForecastScreen(Screen[None]):
         before = self.view
         other = before is None or (before.index, before.scene) != (view.index, view.scene)
         if other and self.agent is not None:
-            self.agent = self._same_agent(view)
+            self.agent = None if before is None else view.same_agent(before, self.agent)
             self.scene.select(self.agent)
         if before is None or before.scene != view.scene:
             self.scene.show_image(None)
             self._load_image(view.scene)
         self.view, self.second = view, second
         self.scene.show(view, second)
+        self.timeline.view = view
         if self.tables.shown == "agents":
             self._fill_table()
         self.show_facts()
         if other:
-            self._show_bookmark()
+            self.bookmarks.show(view)
 
     @work(exclusive=True, group="image")
     async def _load_image(self, scene: str) -> None:
@@ -241,7 +214,7 @@ class ForecastScreen(Screen[None]):
         """Show one of the tables beside the map and focus it, or hide it."""
         if self.summary is None:
             return
-        self.tables.shown = "" if self.tables.shown == name else name
+        self.tables.toggle(name)
         self._fill_table()
         (self.tables.table or self.scene).focus()
         if self.tables.shown == "windows":
@@ -267,42 +240,12 @@ class ForecastScreen(Screen[None]):
     def action_bookmark(self) -> None:
         """Bookmark the window with a note, or remove its bookmark."""
         if self.view is not None:
-            key = bookmark_key(self.data, self.split, self.view)
-            with self.app.errors_shown():
-                removed = remove_bookmark(self.run_folder, key)
-                if removed is None:
-                    field = Input(max_length=MAX_NOTE, placeholder="note, may be empty")
-                    prompt = PromptDialog("bookmark: a note, Enter saves", field)
-                    self.app.push_screen(prompt, partial(self._add_bookmark, key))
-                    return
-                self.app.show_message(f"bookmark removed: {safe(removed, 60) or 'no note'}")
-            self._show_bookmark()
-
-    def _add_bookmark(self, key: BookmarkKey, note: str | None) -> None:
-        if note is not None:
-            with self.app.errors_shown():
-                add_bookmark(self.run_folder, key, note)
-            self._show_bookmark()
+            self.bookmarks.toggle(self.view)
 
     def action_marked(self, way: int) -> None:
-        """Go to the next or previous bookmarked window, from the last one to the first."""
-        with self.app.errors_shown():
-            marked = bookmarked_windows(self.run_folder, self.data, self.split)[::way]
-            if marked:
-                self._go(next((n for n in marked if way * (n - self.index) > 0), marked[0]))
-            else:
-                self.app.show_message("no bookmarks of this split; B sets one")
-
-    def _show_bookmark(self) -> None:
-        """Write the note of the window's bookmark into the title."""
-        if self.view is not None:
-            with self.app.errors_shown():
-                key = bookmark_key(self.data, self.split, self.view)
-                note = read_bookmarks(self.run_folder).get(key)
-                if note is not None:
-                    self.title_bar.state = f"bookmark: {note}" if note else "bookmark"
-                elif self.title_bar.state.startswith("bookmark"):
-                    self.title_bar.state = ""
+        """Go to the next or previous bookmarked window."""
+        if (index := self.bookmarks.after(self.index, way)) is not None:
+            self._go(index)
 
     def action_edge(self, last: int) -> None:
         self._go(last * 10**9)
@@ -333,7 +276,8 @@ class ForecastScreen(Screen[None]):
         if by not in self._scores:
             self._rank([by], order)
             return
-        ranked = np.argsort(np.nan_to_num(way * self._scores[by], nan=np.inf), kind="stable")
+        scores = np.where(np.isfinite(self._scores[by]), way * self._scores[by], np.inf)
+        ranked = np.argsort(scores, kind="stable")
         rank = (self._jump[1] + 1) % len(ranked) if self._jump and self._jump[0] == order else 0
         self._go(int(ranked[rank]))
         self._jump = (order, rank)
@@ -344,25 +288,23 @@ class ForecastScreen(Screen[None]):
         """Compute scores of all windows, show them in the table, and jump if an order is named."""
         if self.summary is None:
             return
+        show = partial(setattr, self.title_bar, "state")
         try:
             for by in names:
                 if by not in self._scores:
                     scored = self.app.engine.stream(tasks.rank_windows, *self._place, by)
                     async for share, scores in scored:
-                        self.call_later(self._show_state, f"scoring all windows, {share:.0%}")
+                        self.call_later(show, f"scoring all windows, {share:.0%}")
                         self._scores |= scores
                 self.call_later(self._fill_table)
         except TaskFailed as error:
             self.app.show_error(error)
-        self.call_later(self._show_state, "")
+        self.call_later(show, "")
         if order and JUMPS[order][0] in self._scores:
             if self.edit is None:
                 self.call_later(self.action_jump, order)
             else:
                 self.app.show_message("all windows are scored")
-
-    def _show_state(self, state: str) -> None:
-        self.title_bar.state = state
 
     def _go(self, index: int) -> None:
         if self.summary is not None:
@@ -374,22 +316,17 @@ class ForecastScreen(Screen[None]):
     # How windows are forecast
 
     def action_resample(self) -> None:
-        self._set_options(seed=self.options.seed + 1)
+        self._set_options(replace(self.options, seed=self.options.seed + 1))
 
     def action_samples(self, way: int) -> None:
-        near = int(np.abs(np.array(SAMPLE_COUNTS) - self.options.samples).argmin())
-        last = len(SAMPLE_COUNTS) - 1
-        self._set_options(samples=SAMPLE_COUNTS[min(last, max(0, near + way))])
+        self._set_options(self.options.with_more_samples(way))
 
     def action_steps(self, steps: int) -> None:
-        self._set_options(steps=steps)
+        self._set_options(replace(self.options, steps=steps))
 
     def action_select(self) -> None:
         if self.summary is not None:
-            rules = [None, *self.summary.selections]
-            at = rules.index(self.options.select) if self.options.select in rules else 0
-            rule = rules[(at + 1) % len(rules)]
-            self._set_options(select=rule, samples=20 if rule else self.options.samples)
+            self._set_options(self.options.with_next_rule(self.summary.selections))
 
     def action_baseline(self) -> None:
         self._set_beside("" if self.beside else "cv")
@@ -402,8 +339,8 @@ class ForecastScreen(Screen[None]):
             self.beside = beside or None
             self.load()
 
-    def _set_options(self, **changes: object) -> None:
-        self.options = replace(self.options, **changes)  # type: ignore[arg-type]
+    def _set_options(self, options: SamplingOptions) -> None:
+        self.options = options
         self.show_facts()
         self.load()
 
@@ -421,16 +358,35 @@ class ForecastScreen(Screen[None]):
         self.scene.play(not self.scene.playing)
 
     def action_moment(self, steps: int) -> None:
-        self.scene.step_future(steps)
+        """Show the agents so many steps later; 0 shows the whole forecast at once."""
+        if steps:
+            self.scene.step_moment(steps)
+        else:
+            self.scene.show_moment(None)
+
+    def on_timeline_scrubbed(self, message: Timeline.Scrubbed) -> None:
+        if self.edit is None:
+            self.scene.show_moment(message.moment)
+
+    def on_scene_view_moment_shown(self, message: SceneView.MomentShown) -> None:
+        self.timeline.moment = message.moment
+
+    def action_zoom_agent(self) -> None:
+        """Zoom to the past and the forecast of the selected agent, or back."""
+        if self.agent is None:
+            self.action_agent(1)
+        self.scene.zoom_to_agent(not self.scene.zoomed)
+
+    def action_side_view(self) -> None:
+        """Show the heights (x and z), or the plane from above (x and y)."""
+        if self.view is not None and not self.scene.show_side(not self.scene.side):
+            self.app.show_message("these positions have no height: there is no side view")
 
     def action_sample_layer(self) -> None:
-        at = SAMPLE_LAYERS.index(self.scene.drawn.samples)
-        samples = SAMPLE_LAYERS[(at + 1) % len(SAMPLE_LAYERS)]
-        self.scene.show_layers(replace(self.scene.drawn, samples=samples))  # type: ignore[arg-type]
+        self.scene.show_layers(self.scene.drawn.next_samples())
 
     def action_layer(self, name: str) -> None:
-        layers = self.scene.drawn
-        self.scene.show_layers(replace(layers, **{name: not getattr(layers, name)}))  # type: ignore[arg-type]
+        self.scene.show_layers(self.scene.drawn.toggled(name))
 
     def action_follow(self) -> None:
         if self.agent is None:
@@ -440,36 +396,24 @@ class ForecastScreen(Screen[None]):
 
     def action_export_picture(self) -> None:
         if self.view is not None:
-            svg, palette = self.app.export_screenshot().encode(), palette_of(self.scene)
-            colors = (palette.background, palette.foreground)
-            strips = [Strip(list(strip)) for strip in self._compositor.render_strips()]
-            contents = {".svg": lambda: svg, ".png": lambda: png_of(strips, *colors)}
-            self._write(file_stem(self.view), contents)
+            export.save_files(self.app, self.view, export.picture_files(self))
 
     def action_export_csv(self) -> None:
         if (view := self.view) is not None:
-            self._write(file_stem(view), {".csv": lambda: forecast_csv(view)})
+            export.save_files(self.app, view, {".csv": lambda: export.forecast_csv(view)})
 
-    @work(thread=True)
-    def _write(self, stem: str, contents: dict[str, Callable[[], bytes]]) -> None:
-        try:
-            paths = [
-                write_new(Path.cwd(), stem, suffix, content())
-                for suffix, content in contents.items()
-            ]
-        except DataError as error:
-            self.app.call_from_thread(self.app.show_error, error)
-        else:
-            saved = f"saved {' and '.join(path.name for path in paths)}"
-            self.app.call_from_thread(self.app.show_message, saved)
+    def action_copy_command(self) -> None:
+        """Copy the command that draws this window, and show it."""
+        if self.view is not None:
+            level = 0.9 if self.scene.drawn.regions else None
+            command = export.plot_command(*self._place, self.view, self.options, level)
+            self.app.copy_to_clipboard(command)
+            changed = self.options.select or self.view.edited is not None
+            rest = "\n(without selection and edits)" if changed else ""
+            self.app.show_message(f"copied: {command}{rest}")
 
     def on_scene_view_hovered(self, message: SceneView.Hovered) -> None:
-        if self.view is not None:
-            state = f"x {message.x:.2f}  y {message.y:.2f} {self.view.unit}"
-            if message.sample is not None:
-                agent, sample = message.sample
-                state += f"  sample {sample + 1} of {self.view.labels[agent]}"
-            self.title_bar.state = state
+        self.title_bar.state = self.scene.text_of(message)
 
     def on_scene_view_picked(self, message: SceneView.Picked) -> None:
         if self.edit is not None:
@@ -496,12 +440,8 @@ class ForecastScreen(Screen[None]):
         """Change or select a point of the past by a method of the controller."""
         getattr(self.controller, change)(*amounts)
 
-    def action_drop(self) -> None:
-        if not self.controller.apply(PastEdit.dropped):
-            self.app.show_message("at least one point must stay")
-
     def on_scene_view_dragged(self, message: SceneView.Dragged) -> None:
-        self.controller.apply(lambda edit: edit.moved(message.x, message.y))
+        self.controller.apply(lambda edit: edit.moved(message.x, message.y, self.scene.port.axes))
 
     def _edited(self, past_changed: bool) -> None:
         """Show the edited past before its forecast is there."""
@@ -513,14 +453,3 @@ class ForecastScreen(Screen[None]):
             self.scene.show(self.view, self.second)
             self.load()
         self.show_facts()
-
-    def _same_agent(self, view: View) -> int | None:
-        """The selected agent in another window, if it is forecast there."""
-        before = self.view
-        if before is None or self.agent is None or self.agent >= before.agents:
-            return None
-        label = before.labels[self.agent]
-        if before.scene != view.scene or label not in view.labels:
-            return None
-        agent = view.labels.index(label)
-        return agent if view.target[agent] else None

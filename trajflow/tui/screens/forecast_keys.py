@@ -3,9 +3,9 @@
 from textual.binding import Binding, BindingType
 
 BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
-BROWSING |= {"table", "bookmark", "marked"}
+BROWSING |= {"table", "bookmark", "marked", "zoom_agent"}
 """Actions that are off while the past is edited."""
-EDITING = {"edit_past", "drop", "end_edit"}
+EDITING = {"edit_past", "end_edit"}
 """Actions that are on only then."""
 BROWSE_KEYS: list[BindingType] = [
     Binding("right,l,n", "window(1)", "Next", id="forecast.next"),
@@ -42,6 +42,11 @@ MAP_KEYS: list[BindingType] = [
     Binding("space", "play", "Play", id="map.play"),
     Binding("full_stop", "moment(1)", "A step later", show=False, id="map.later"),
     Binding("comma", "moment(-1)", "A step earlier", show=False, id="map.earlier"),
+    Binding("right_parenthesis", "moment(999)", "Last step of the forecast", False, id="map.end"),
+    Binding("left_parenthesis", "moment(-999)", "First step of the past", False, id="map.begin"),
+    Binding("semicolon", "moment(0)", "The whole forecast at once", False, id="map.whole"),
+    Binding("z", "zoom_agent", "Zoom to the agent", show=False, id="map.zoom_agent"),
+    Binding("Z", "side_view", "Side view (x and z)", show=False, id="map.side"),
     Binding("d", "sample_layer", "Density, paths, none", show=False, id="map.samples"),
     Binding("o", "layer('regions')", "Prediction regions", show=False, id="map.regions"),
     Binding("m", "layer('neighbors')", "Neighbors", show=False, id="map.neighbors"),
@@ -50,6 +55,7 @@ MAP_KEYS: list[BindingType] = [
     Binding("I", "layer('image')", "Image of the recording", show=False, id="map.image"),
     Binding("f", "follow", "Follow the agent", show=False, id="map.follow"),
     Binding("P", "export_picture", "Save SVG and PNG", show=False, id="map.picture"),
+    Binding("c", "copy_command", "Copy the command of this view", show=False, id="map.command"),
     Binding("C", "export_csv", "Save the forecast as CSV", show=False, id="map.csv"),
 ]
 
@@ -76,7 +82,7 @@ EDIT_KEYS: list[BindingType] = [
         id="edit.next",
     ),
     Binding("a", "edit_past('select_agent',(1,))", "Agent", id="edit.agent"),
-    Binding("x,delete", "drop", "Delete", id="edit.drop"),
+    Binding("x,delete", "edit_past('drop')", "Delete", id="edit.drop"),
     Binding("z", "edit_past('noise')", "Noise", id="edit.noise"),
     Binding("backspace", "edit_past('restore')", "Restore", id="edit.restore"),
     Binding("R", "edit_past('reset')", "Reset", id="edit.reset"),

@@ -184,6 +184,10 @@ class SideTables(Vertical):
         yield WindowTable()
         yield AgentTable()
 
+    def toggle(self, name: TableName) -> None:
+        """Show one of the tables, or hide it if it is shown."""
+        self.shown = "" if self.shown == name else name
+
     def watch_shown(self) -> None:
         self.set_class(self.shown == "windows", "-windows")
         self.set_class(self.shown == "agents", "-agents")
