@@ -37,7 +37,8 @@ def on_screen(view, play, size=SMALL):
     """Play on the forecast screen while it shows a window that was made by hand."""
 
     async def main(pilot, screen):
-        screen.show(view)
+        for shown in (replace(view, index=9), view):
+            screen.show(shown)
         await pilot.pause()
         await play(pilot, screen)
 

@@ -14,7 +14,7 @@ from trajflow.scene_image import SceneImage
 from trajflow.tui.format import time_after
 from trajflow.tui.render.axes import paint_axes, paint_scale, single_width
 from trajflow.tui.render.canvas import Canvas, Cells
-from trajflow.tui.render.colors import Palette, blend
+from trajflow.tui.render.colors import Palette, blend_all
 from trajflow.tui.render.raster import Trace, circles, density, smooth, spots, trace
 from trajflow.tui.render.viewport import (
     FROM_ABOVE,
@@ -226,8 +226,8 @@ class ScenePainter:
         order, selected = np.cumsum(self.view.target) - 1, self.highlight.agent
         hues = np.array([self.palette.hue(int(one)) for one in order], np.int64)
         if selected is not None and self.palette.depth != "16":
-            for agent in np.flatnonzero(np.arange(len(hues)) != selected):
-                hues[agent] = blend(int(hues[agent]), self.palette.background, 0.3)
+            others = np.arange(len(hues)) != selected
+            hues[others] = blend_all(hues[others], self.palette.background, 0.3)
         hues[~self.view.target] = self.palette.muted
         return hues
 
@@ -289,10 +289,8 @@ class ScenePainter:
         canvas.shade(smooth(planes.astype(np.float32), 1 if count > 100 else 2), colors)
 
     def _paths(self) -> None:
-        background = self.palette.background
-        thin = [blend(int(hue), background, 0.35) for hue in self.hues[self.targets]]
-        ink = np.tile(np.array(thin, np.int64), len(self.futures))
-        self.canvas.stroke(self._trace(self.futures), ink)
+        thin = blend_all(self.hues[self.targets], self.palette.background, 0.35)
+        self.canvas.stroke(self._trace(self.futures), np.tile(thin, len(self.futures)))
 
     def _regions(self) -> None:
         levels = sorted(self.view.regions)
@@ -316,17 +314,14 @@ class ScenePainter:
         present = self.view.present[self.targets][:, None]
         truth = np.concatenate([present, self.view.future[self.targets]], 1)
         paths = self._played(self.port.dots(truth))
-        inks = [self._truth_ink(int(agent)) for agent in self.targets]
-        dashes = self._trace(paths).dashed(5, 4)
-        self.canvas.stroke(dashes, np.array(inks, np.int64), alone=True)
+        inks, selected = np.full(len(self.targets), self.palette.foreground), self.highlight.agent
+        if selected is not None:
+            others = self.targets != selected
+            inks[others] = blend_all(inks[others], self.palette.background, 0.35)
+        self.canvas.stroke(self._trace(paths).dashed(5, 4), inks, alone=True)
         if self.highlight.moment is None:
-            for ink, (right, down) in zip(inks, paths[:, -1], strict=True):
+            for ink, (right, down) in zip(inks.tolist(), paths[:, -1], strict=True):
                 self._put(right, down, "x", ink)
-
-    def _truth_ink(self, agent: int) -> int:
-        if self.highlight.agent in (None, agent):
-            return self.palette.foreground
-        return blend(self.palette.foreground, self.palette.background, 0.35)
 
     def _observed(self) -> None:
         """The past of an agent before it was edited."""
@@ -337,8 +332,8 @@ class ScenePainter:
     def _pasts(self) -> None:
         dots, hues = self.port.dots(self.view.past[self.targets]), self.hues[self.targets]
         if self.moment < 0:
-            faint = [blend(int(hue), self.palette.background, 0.65) for hue in hues]
-            self.canvas.stroke(self._trace(dots), np.array(faint, np.int64))
+            faint = blend_all(hues, self.palette.background, 0.65)
+            self.canvas.stroke(self._trace(dots), faint)
             dots = _until(dots, self.view.history - 1 + self.moment)
         self.canvas.stroke(self._trace(dots), hues, alone=True)
         self.canvas.stroke(self._trace(dots + 1), hues)
@@ -358,7 +353,8 @@ class ScenePainter:
         if self.layers.neighbors:
             for right, down in dots[~view.target]:
                 self._put(right, down, "o", palette.muted, bold=False)
-        tips = self._sample_tips()
+        missing = self.moment > 0 and np.isnan(dots[self.targets]).any()
+        tips = self._sample_tips() if missing else {}
         for agent in self.targets.tolist():
             letter, hue = agent_letter(view, agent), int(self.hues[agent])
             right, down = dots[agent]
@@ -372,7 +368,7 @@ class ScenePainter:
 
     def _sample_tips(self) -> dict[int, Floats]:
         """Where the middle one of an agent's samples ends at the moment, in dots."""
-        if self.moment <= 0 or not self.futures.shape[0] or self.layers.samples == "none":
+        if not len(self.futures) or self.layers.samples == "none":
             return {}
         ends = self.futures[:, :, -1]
         middle = np.square(ends - np.median(ends, 0)).sum(-1).argmin(0)

@@ -37,11 +37,8 @@ from trajflow.tui.widgets.window_table import SideTables, TableName
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
 
-JUMPS = {
-    "worst": ("energy_score", -1),
-    "best": ("energy_score", 1),
-    "highest OOD score": ("ood_score", -1),
-}
+WORST, BEST, HIGHEST = ("energy_score", -1), ("energy_score", 1), ("ood_score", -1)
+JUMPS = {"worst": WORST, "best": BEST, "highest OOD score": HIGHEST}
 """Score and direction of the orders of windows."""
 
 
@@ -75,7 +72,6 @@ class ForecastScreen(Screen[None]):
         self._forecasting, self._stale = False, False
         self._scores: dict[str, Floats] = {}
         self._jump: tuple[str, int] | None = None
-        self._random = np.random.default_rng(0)
         self.title_bar = TitleBar(f"{run.name}  {data.name}, {split}")
         self.tables, self.scene, self.timeline = SideTables(), SceneView(), Timeline()
         self.controller = EditController(self.scene, self._edited)
@@ -175,7 +171,7 @@ class ForecastScreen(Screen[None]):
             self._load_image(view.scene)
         self.view, self.second = view, second
         self.scene.show(view, second)
-        self.timeline.view = view
+        self.timeline.show(view)
         if self.tables.shown == "agents":
             self._fill_table()
         self.show_facts()
@@ -258,7 +254,7 @@ class ForecastScreen(Screen[None]):
 
     def action_random(self) -> None:
         if self.summary is not None:
-            self._go(int(self._random.integers(self.summary.count)))
+            self._go(int(np.random.default_rng().integers(self.summary.count)))
 
     def action_goto(self) -> None:
         if self.summary is not None:
@@ -408,9 +404,9 @@ class ForecastScreen(Screen[None]):
             level = 0.9 if self.scene.drawn.regions else None
             command = export.plot_command(*self._place, self.view, self.options, level)
             self.app.copy_to_clipboard(command)
-            changed = self.options.select or self.view.edited is not None
-            rest = "\n(without selection and edits)" if changed else ""
-            self.app.show_message(f"copied: {command}{rest}")
+            partly = self.options.select or self.view.edited is not None
+            note = "without selection and edits, " if partly else ""
+            self.app.show_message(f"{note}copied: {command}")
 
     def on_scene_view_hovered(self, message: SceneView.Hovered) -> None:
         self.title_bar.state = self.scene.text_of(message)
@@ -445,11 +441,10 @@ class ForecastScreen(Screen[None]):
 
     def _edited(self, past_changed: bool) -> None:
         """Show the edited past before its forecast is there."""
-        if self.edit is None:
-            return
-        self.agent = self.edit.agent
-        if past_changed and self.view is not None:
-            self.view = replace(self.view, past=self.edit.past, edited=self.edit.changed)
-            self.scene.show(self.view, self.second)
-            self.load()
-        self.show_facts()
+        if self.edit is not None:
+            self.agent = self.edit.agent
+            if past_changed and self.view is not None:
+                self.view = replace(self.view, past=self.edit.past, edited=self.edit.changed)
+                self.scene.show(self.view, self.second)
+                self.load()
+            self.show_facts()

@@ -62,6 +62,11 @@ class SceneView(Widget, can_focus=True):
     """
 
     ALLOW_SELECT = False
+    HELP = """\
+Letters are agents that are forecast, **o** others; thick dots are their pasts. Colour is the share
+of the samples that pass a place up to the horizon, or up to the moment that the line of time
+shows; white or black dashes are the true future, **x** is its end.
+"""
     DEFAULT_CSS = "SceneView { width: 1fr; height: 1fr; min-width: 8; min-height: 3; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus,equals_sign", "zoom(1.25)", "Zoom in", show=False, id="map.zoom_in"),
@@ -233,7 +238,8 @@ class SceneView(Widget, can_focus=True):
         self._stop()
         if on and self.view is not None:
             self._timer = self.set_interval(1 / FRAMES, self._next_frame)
-        self._show_moment(0.0 if self._timer is not None else None)
+        self._set_moment(0.0 if self._timer is not None else None)
+        self._invalidate()
 
     def step_moment(self, steps: int) -> None:
         """Halt at a whole step, so many on from the one that is shown."""
@@ -245,17 +251,17 @@ class SceneView(Widget, can_focus=True):
             self._stop()
             if moment is not None:
                 moment = float(min(self.view.horizon, max(1 - self.view.history, moment)))
-            self._show_moment(moment)
+            self._set_moment(moment)
+            self._invalidate()
 
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
 
-    def _show_moment(self, moment: float | None) -> None:
+    def _set_moment(self, moment: float | None) -> None:
         self.highlight = replace(self.highlight, moment=moment)
         self.post_message(self.MomentShown(moment))
-        self._repaint()
 
     def action_zoom(self, factor: float) -> None:
         self.look_at(self.port.zoom(factor))
@@ -372,7 +378,8 @@ class SceneView(Widget, can_focus=True):
             return
         speed = min(FASTEST, max(SLOWEST, 1 / self.view.dt))
         moment += speed / FRAMES
-        self._show_moment(0.0 if moment > self.view.horizon + PAUSE * speed else moment)
+        self._set_moment(0.0 if moment > self.view.horizon + PAUSE * speed else moment)
+        self._repaint()
 
     def _hover(self, sample: tuple[bool, tuple[int, int]] | None) -> None:
         if sample != self._hovered:

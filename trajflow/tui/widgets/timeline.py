@@ -31,7 +31,7 @@ class Timeline(Widget):
 
     ALLOW_SELECT = False
     DEFAULT_CSS = "Timeline { height: 1; }"
-    view: reactive[View | None] = reactive[View | None](None)
+    view: View | None = None
     moment: reactive[float | None] = reactive[float | None](None)
 
     @dataclass
@@ -39,6 +39,11 @@ class Timeline(Widget):
         """The mouse chose a step."""
 
         moment: float
+
+    def show(self, view: View) -> None:
+        """Show the steps of a window."""
+        self.view = view
+        self.refresh()
 
     def render(self) -> Text:
         line = Text(no_wrap=True)
