@@ -28,6 +28,7 @@ def paint_tracks(
         palette: The colours.
     """
     rows, columns = size
+    unit = "" if unit == "unknown" else unit
     canvas = Canvas(rows, columns, palette)
     port = Viewport.fit(steps, 2 * columns, 4 * rows, margin=0.05)
     hues = np.array([palette.hue(k) for k in range(len(ARROWS))])

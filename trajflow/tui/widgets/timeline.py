@@ -60,12 +60,6 @@ class Timeline(Widget):
             shown = time_after(min(round(self.moment), self.view.horizon) * self.view.dt)
         return line.append(f"{shown:>{STATE_WIDTH}}", f"bold #{palette.foreground:06x}")
 
-    def on_mount(self) -> None:
-        self.watch(self.app, "theme", self._theme_changed, init=False)
-
-    def _theme_changed(self) -> None:
-        self.refresh()
-
     def on_mouse_down(self, event: events.MouseDown) -> None:
         self.capture_mouse()
         self._scrub(event.x)
@@ -102,9 +96,8 @@ class Timeline(Widget):
         steps = {self._column(step) for step in range(1 - view.history, view.horizon + 1)}
         steps = set() if 2 * len(steps) > end else steps
         for column in range(end):
-            letters, hue = (
-                (PAST, palette.foreground) if column < now else (FORECAST, palette.hue(0))
-            )
+            past = column < now
+            letters, hue = (PAST, palette.foreground) if past else (FORECAST, palette.hue(0))
             if column == here:
                 yield CURSOR, f"bold #{palette.hue(1):06x}"
             elif column == now:
