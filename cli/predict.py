@@ -191,6 +191,14 @@ def plot(
     scene: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only of a recording; repeatable.")
     ] = None,
+    window: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Only this window of the split, numbered as in `trajflow tui`; repeatable.",
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Futures drawn of each agent.")] = 20,
     steps: Steps = 1,
     seed: Seed = 0,
@@ -201,7 +209,7 @@ def plot(
     device: Device = "auto",
     loud: Loud = None,
 ) -> None:
-    """Draw histories, truths and sampled futures, of windows spread over a split."""
+    """Draw histories, truths and sampled futures, of windows spread over a split or by number."""
     from trajflow.inference.plot import plot_forecasts
 
     plot_forecasts(
@@ -211,6 +219,7 @@ def plot(
         split=split,
         panels=panels,
         scenes=scene,
+        windows=[number - 1 for number in window or ()],
         samples=samples,
         steps=steps,
         seed=seed,

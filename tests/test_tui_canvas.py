@@ -583,7 +583,7 @@ def test_the_future_is_played_and_can_be_halted():
         canvas.play(True)
         await pilot.pause(0.3)
         moments.append(canvas.highlight.moment)
-        canvas.step_future(1)
+        canvas.step_moment(1)
         moments.append(canvas.highlight.moment)
         canvas.play(False)
         moments.append(canvas.highlight.moment)

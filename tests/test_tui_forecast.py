@@ -15,14 +15,11 @@ from test_tui_canvas import view_of
 from tui_support import LARGE, SMALL, app_on, lines_of, matches, piloted, text_of, until
 
 from trajflow.browse.browser import SplitSummary
+from trajflow.browse.view import SAMPLE_COUNTS
 from trajflow.library import runs_beside
 from trajflow.tui.engine import Engine
-from trajflow.tui.screens.forecast import (
-    SAMPLE_COUNTS,
-    CompareDialog,
-    ForecastScreen,
-    WindowDialog,
-)
+from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
+from trajflow.tui.screens.forecast import ForecastScreen
 
 
 def in_thread():
@@ -316,7 +313,7 @@ def test_choosing_nobody_leaves_what_is(run, fork):
 def test_a_number_leads_to_its_window(run, fork):
     async def play(pilot, screen):
         await press(pilot, screen, "slash", "9", "9", "9", "enter")
-        assert isinstance(pilot.app.screen, WindowDialog)
+        assert isinstance(pilot.app.screen, PromptDialog)
         await press(pilot, screen, *["backspace"] * 3, "3", "enter")
         assert screen.view.index == 2
 

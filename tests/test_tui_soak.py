@@ -33,7 +33,7 @@ async def animated(pilot, rounds):
     for _ in range(rounds):
         scene.show(view)
         for _ in range(view.horizon):
-            scene.step_future(1)
+            scene.step_moment(1)
             await pilot.pause()
         scene.play(False)
         gc.collect()

@@ -274,7 +274,7 @@ def make_view(
         scene=store.scenes[int(batch.scene[0])],
         start=int(batch.start[0]),
         dt=store.dt,
-        unit=store.unit,
+        unit="" if store.unit == "unknown" else store.unit,
         regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, batch.target).items()},
         metrics=metrics,
         weights=None if weights is None else weights[:, 0],

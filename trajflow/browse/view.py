@@ -1,13 +1,15 @@
 """One window and its forecast as plain values that travel between processes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from trajflow.types import Bools as Bools
 from trajflow.types import Floats as Floats
 from trajflow.types import Ints as Ints
+
+SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,19 @@ class SamplingOptions:
     seed: int = 0
     steps: int = 1
     select: str | None = None
+
+    def with_more_samples(self, way: int) -> "SamplingOptions":
+        """With the next larger (way 1) or smaller (-1) usual number of samples."""
+        nearest = int(np.abs(np.array(SAMPLE_COUNTS) - self.samples).argmin())
+        place = min(len(SAMPLE_COUNTS) - 1, max(0, nearest + way))
+        return replace(self, samples=SAMPLE_COUNTS[place])
+
+    def with_next_rule(self, rules: Sequence[str]) -> "SamplingOptions":
+        """With the next rule that selects samples; after the last one with none."""
+        every = [None, *rules]
+        place = every.index(self.select) if self.select in every else 0
+        rule = every[(place + 1) % len(every)]
+        return replace(self, select=rule, samples=20 if rule else self.samples)
 
 
 @dataclass(frozen=True)
@@ -104,6 +119,33 @@ class View:
         last = self.history - 1 - np.argmax(np.flip(seen, 1), 1)
         position: Floats = np.asarray(self.past[np.arange(self.agents), last])
         return np.where(np.any(seen, -1)[:, None], position, np.nan)
+
+    def at(self, moment: float) -> Floats:
+        """Where each agent is, [A, D], some steps after the present; NaN where it was not seen.
+
+        Args:
+            moment: Steps after the present one, not necessarily whole; negative in the past.
+        """
+        if moment <= 0:
+            path, place = self.past, self.history - 1 + moment
+        elif self.future is None:
+            return np.full_like(self.present, np.nan)
+        else:
+            path, place = np.concatenate([self.present[:, None], self.future], 1), moment
+        if moment == 0:
+            return self.present
+        place = min(max(place, 0.0), path.shape[1] - 1.0)
+        before, share = int(place), place % 1
+        after = before + (share > 0)
+        return np.asarray((1 - share) * path[:, before] + share * path[:, after])
+
+    def same_agent(self, other: "View", agent: int | None) -> int | None:
+        """Number of an agent of another window here; None if it is not forecast here."""
+        if agent is None or agent >= other.agents or other.scene != self.scene:
+            return None
+        label = other.labels[agent]
+        here = self.labels.index(label) if label in self.labels else None
+        return here if here is not None and self.target[here] else None
 
     def mean(self, name: str) -> float:
         """Mean of a score over the targets; NaN if it is not known."""

@@ -10,7 +10,7 @@ import numpy as np
 from trajflow.calibration import region_of
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
-from trajflow.errors import DataError, did_you_mean
+from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.plotting import check_suffix, draw_forecasts, save
@@ -27,6 +27,7 @@ def plot_forecasts(
     split: str = "test",
     panels: int = 6,
     scenes: Sequence[str] | None = None,
+    windows: Sequence[int] = (),
     samples: int = 20,
     steps: int = 1,
     seed: int = 0,
@@ -42,6 +43,7 @@ def plot_forecasts(
         split: "train", "val" or "test".
         panels: Windows that are drawn.
         scenes: Recordings that they are taken from; None: all.
+        windows: Numbers of the windows in the split, from 0, instead of windows spread over it.
         samples: Futures of each agent.
         steps: Network evaluations per draw.
         seed: Equal seeds give equal pictures.
@@ -52,7 +54,9 @@ def plot_forecasts(
         `out`.
 
     Raises:
-        DataError: A recording is unknown, or has no window in the split.
+        DataError: A recording is unknown or has no window in the split, or there is no such
+            window.
+        ConfigError: Both recordings and windows are given.
         RunError: There is no run, or the tracks do not fit it.
     """
     out = Path(out)
@@ -60,7 +64,13 @@ def plot_forecasts(
     store, folder = open_store(data), RunFolder.open(run)
     predictor = load_predictor(folder.path, device, steps)
     check_fit(predictor, store, data)
-    batch = spread_windows(track_data(store, folder.config), split, scenes, panels)
+    tracks = track_data(store, folder.config)
+    if windows and scenes:
+        raise ConfigError("windows are numbered in the whole split: leave out the recording")
+    if windows:
+        batch = numbered_windows(tracks, split, windows)
+    else:
+        batch = spread_windows(tracks, split, scenes, panels)
     drawn = predictor.forecast(batch, samples, seed)
     present = batch.start + predictor.history - 1
     titles = [
@@ -71,6 +81,18 @@ def plot_forecasts(
     images = [load_image(store.path, store.scenes[code]) for code in batch.scene]
     save(draw_forecasts(batch, drawn, titles, store.unit, region=region, images=images), out)
     return out
+
+
+def numbered_windows(data: TrackData, split: str, numbers: Sequence[int]) -> Batch:
+    """Windows of a split as one batch, by their numbers from 0.
+
+    Raises:
+        DataError: There is no such window.
+    """
+    windows = data.windows(split)
+    if beyond := [number for number in numbers if not 0 <= number < len(windows)]:
+        raise DataError(f"there is no window {beyond[0] + 1}; {split!r} has {len(windows)} windows")
+    return windows.gather(np.array(numbers))
 
 
 def spread_windows(data: TrackData, split: str, scenes: Sequence[str] | None, count: int) -> Batch:

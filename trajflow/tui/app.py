@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -16,6 +17,7 @@ from textual.geometry import Size
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from trajflow.errors import TrajflowError
 from trajflow.text import safe
 from trajflow.tui.theme import DARK, LIGHT, muted_color, theme_named
 
@@ -181,6 +183,14 @@ class TrajflowApp(App[None]):
         """Show what went wrong; words from data are never markup."""
         text = safe(message, MAX_MESSAGE)
         self.notify(text, severity="error", markup=False, timeout=10)
+
+    @contextmanager
+    def errors_shown(self) -> Iterator[None]:
+        """Show an error of what is done inside instead of raising it."""
+        try:
+            yield
+        except TrajflowError as error:
+            self.show_error(error)
 
     def show_message(self, message: str) -> None:
         """Show what happened."""

@@ -60,6 +60,16 @@ def read_bookmarks(run: Path) -> dict[BookmarkKey, str]:
     return dict(_parse(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line)
 
 
+def bookmarked_windows(run: Path, data: Path, split: str) -> list[int]:
+    """The bookmarked windows of a split of a store in their order, counted from 0.
+
+    Raises:
+        RunError: The bookmarks of the run cannot be read.
+    """
+    kept = (key for key in read_bookmarks(run) if (key.data, key.split) == (data.name, split))
+    return sorted(key.window - 1 for key in kept)
+
+
 def add_bookmark(run: Path, key: BookmarkKey, note: str) -> None:
     """Bookmark a window; a bookmark it has gets the new note.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -17,15 +18,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.color import Color
 from rich.style import Style
+from textual.screen import Screen
 from textual.strip import Strip
 
-from trajflow.browse.view import View
+from trajflow.browse.view import SamplingOptions, View
 from trajflow.errors import DataError
 from trajflow.text import no_formula
+from trajflow.tui.render.colors import palette_of
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
+
+    from trajflow.tui.app import TrajflowApp
 
 WIDE, HIGH = 10, 20
 """Pixels of a cell; a braille dot's place is 5 by 5 of them."""
@@ -69,6 +74,57 @@ def write_new(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
             ) from None
         return path
     raise DataError(f"{folder} has {MAX_FILES} files named {stem}; remove some")
+
+
+def save_files(app: TrajflowApp, view: View, contents: Mapping[str, Callable[[], bytes]]) -> None:
+    """Write new files about a window into the current folder, in a thread, and say which.
+
+    Args:
+        app: Shows what was written, or why it could not be.
+        view: The window.
+        contents: What makes the content of the file of each suffix.
+    """
+
+    def save() -> None:
+        folder, stem = Path.cwd(), file_stem(view)
+        try:
+            paths = [write_new(folder, stem, name, content()) for name, content in contents.items()]
+        except DataError as error:
+            app.call_from_thread(app.show_error, error)
+        else:
+            names = " and ".join(path.name for path in paths)
+            app.call_from_thread(app.show_message, f"saved {names}")
+
+    app.run_worker(save, thread=True)
+
+
+def plot_command(
+    run: Path, data: Path, split: str, view: View, options: SamplingOptions, level: float | None
+) -> str:
+    """The command that draws the same forecast of a window, with its samples and its seed.
+
+    Args:
+        run: Run folder.
+        data: Store.
+        split: "train", "val" or "test".
+        view: The window.
+        options: How it is forecast; a selection of samples is left out.
+        level: Level of the prediction regions; None: none are drawn.
+    """
+    words = ["trajflow", "plot", str(run), str(data), "--split", split]
+    words += ["--window", str(view.index + 1), "--samples", str(options.samples)]
+    words += ["--steps", str(options.steps), "--seed", str(options.seed)]
+    if level is not None:
+        words += ["--coverage", f"{level:g}"]
+    return shlex.join([*words, "-o", f"{file_stem(view)}.png"])
+
+
+def picture_files(screen: Screen[Any]) -> dict[str, Callable[[], bytes]]:
+    """What makes an SVG and a PNG of a screen as it is now, by suffix."""
+    svg, palette = screen.app.export_screenshot().encode(), palette_of(screen)
+    strips = [Strip(list(strip)) for strip in screen._compositor.render_strips()]
+    colors = (palette.background, palette.foreground)
+    return {".svg": lambda: svg, ".png": lambda: png_of(strips, *colors)}
 
 
 def forecast_csv(view: View) -> bytes:

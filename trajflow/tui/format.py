@@ -48,6 +48,22 @@ def clock(seconds: float) -> str:
     return f"{int(minutes // 60)}:{int(minutes % 60):02d}:{int(rest):02d}"
 
 
+def time_after(seconds: float) -> str:
+    """A time before or after now with its sign, in seconds, minutes or hours.
+
+    Example:
+        >>> from trajflow.tui.format import time_after
+        >>> time_after(-2.8), time_after(0), time_after(600)
+        ('-2.8 s', 'now', '+10 min')
+    """
+    if abs(seconds) < 1e-9:
+        return "now"
+    for size, unit in ((7200, "h"), (120, "min"), (0, "s")):
+        if abs(seconds) >= size:
+            return f"{seconds / {'h': 3600, 'min': 60, 's': 1}[unit]:+.3g} {unit}"
+    return "-"
+
+
 def count(value: float) -> str:
     """A count with a space between thousands."""
     return f"{int(value):,}".replace(",", " ")

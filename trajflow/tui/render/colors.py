@@ -100,8 +100,13 @@ def palette_of(widget: Widget) -> Palette:
 
 def blend(color: int, other: int, share: float) -> int:
     """A colour between two, with a share of the other one."""
-    a, b = unpack_rgb(np.array([color])), unpack_rgb(np.array([other]))
-    return int(pack_rgb(a + (b - a) * share)[0])
+    return int(blend_all(np.array([color]), other, share)[0])
+
+
+def blend_all(colors: Ints, other: int, share: float) -> Ints:
+    """Colours [N] with a share of another one."""
+    a, b = unpack_rgb(colors), unpack_rgb(np.array([other]))
+    return pack_rgb(a + (b - a) * share)
 
 
 def unpack_rgb(colors: Ints) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from string import ascii_letters, digits
 from typing import Literal
@@ -11,11 +11,16 @@ import numpy as np
 
 from trajflow.browse.view import Floats, Ints, View
 from trajflow.scene_image import SceneImage
-from trajflow.text import safe, width
+from trajflow.tui.format import time_after
+from trajflow.tui.render.axes import paint_axes, paint_scale, single_width
 from trajflow.tui.render.canvas import Canvas, Cells
-from trajflow.tui.render.colors import Palette, blend
+from trajflow.tui.render.colors import Palette, blend_all
 from trajflow.tui.render.raster import Trace, circles, density, smooth, spots, trace
-from trajflow.tui.render.viewport import Panes, Viewport, nice_step, tick_label, ticks
+from trajflow.tui.render.viewport import (
+    FROM_ABOVE,
+    Panes,
+    Viewport,
+)
 
 NAMES = ascii_letters[26:] + ascii_letters[:26] + digits
 MAX_SEGMENTS = 16_000
@@ -37,7 +42,7 @@ class Layers:
         truth: The true future.
         neighbors: Agents that are not forecast.
         regions: Prediction regions.
-        axes: Coordinates, and a scale.
+        axes: Coordinates with the names of the axes, and a scale.
         image: The image of the recording.
     """
 
@@ -48,6 +53,16 @@ class Layers:
     axes: bool = True
     image: bool = True
 
+    def toggled(self, name: str) -> Layers:
+        """With one of them shown or hidden."""
+        values = {name: not getattr(self, name)}
+        return replace(self, **values)  # type: ignore[arg-type]
+
+    def next_samples(self) -> Layers:
+        """With the samples drawn in the next way."""
+        ways: tuple[Literal["density", "paths", "none"], ...] = ("density", "paths", "none")
+        return replace(self, samples=ways[(ways.index(self.samples) + 1) % len(ways)])
+
 
 @dataclass(frozen=True)
 class Highlight:
@@ -57,7 +72,8 @@ class Highlight:
         agent: The selected agent; None: all alike.
         step: Past step of this agent that is being edited, if any.
         sample: An agent and a sample of it that stands out, if any.
-        moment: Future steps played so far, not necessarily whole; None: all at once.
+        moment: The moment that is shown, in steps after the present one, not necessarily whole;
+            negative in the past, before the forecast. None: all of the forecast at once.
         observed: The agent's past before it was edited, [T, D], drawn faintly.
     """
 
@@ -155,13 +171,25 @@ class ScenePainter:
     def paint(self) -> Cells:
         """All layers, from the lowest to the highest."""
         layers, canvas = self.layers, self.canvas
-        if layers.image and self.image is not None:
+        if layers.image and self.image is not None and self.port.axes == FROM_ABOVE:
             grid = (canvas.columns, 2 * canvas.rows)
             canvas.lay(*self.image.warped(self.port.matrix(2), *grid))
         if layers.axes:
-            paint_axes(canvas, self.port)
+            paint_axes(canvas, self.port, self.view.unit)
         if layers.neighbors:
             self._neighbors()
+        if self.moment >= 0:
+            self._forecasts()
+        self._observed()
+        self._pasts()
+        self._letters()
+        if layers.axes:
+            paint_scale(canvas, self.port, self.view.unit)
+        canvas.write(0, 1, self._caption(), self.palette.foreground, bold=True)
+        return canvas.cells()
+
+    def _forecasts(self) -> None:
+        layers = self.layers
         if layers.samples == "density":
             self._density()
         elif layers.samples == "paths":
@@ -170,14 +198,20 @@ class ScenePainter:
             self._regions()
         if layers.truth:
             self._truth()
-        self._observed()
-        self._pasts()
         self._sample()
-        self._letters()
-        if layers.axes:
-            paint_scale(canvas, self.port, self.view.unit)
-        canvas.write(0, 1, self._caption(), self.palette.foreground, bold=True)
-        return canvas.cells()
+
+    @property
+    def moment(self) -> float:
+        """The moment at which agents are drawn."""
+        return self.highlight.moment or 0.0
+
+    @cached_property
+    def positions(self) -> Floats:
+        """Where agents are at the moment, [A, D]; NaN where that was not seen or is hidden."""
+        positions = self.view.at(self.moment)
+        if self.moment > 0 and not self.layers.truth:
+            positions[:] = np.nan
+        return positions
 
     @cached_property
     def targets(self) -> Ints:
@@ -192,8 +226,8 @@ class ScenePainter:
         order, selected = np.cumsum(self.view.target) - 1, self.highlight.agent
         hues = np.array([self.palette.hue(int(one)) for one in order], np.int64)
         if selected is not None and self.palette.depth != "16":
-            for agent in np.flatnonzero(np.arange(len(hues)) != selected):
-                hues[agent] = blend(int(hues[agent]), self.palette.background, 0.3)
+            others = np.arange(len(hues)) != selected
+            hues[others] = blend_all(hues[others], self.palette.background, 0.3)
         hues[~self.view.target] = self.palette.muted
         return hues
 
@@ -212,26 +246,22 @@ class ScenePainter:
         return self._played(self.port.dots(np.concatenate([present, samples], 2)))
 
     def _played(self, paths: Floats) -> Floats:
-        """Paths [..., F + 1, 2] up to the moment that is played."""
+        """Paths [..., F + 1, 2] from the present up to the moment that is shown."""
         moment = self.highlight.moment
-        if moment is None:
-            return paths
-        moment = float(np.clip(moment, 0, paths.shape[-2] - 1))
-        whole = int(moment)
-        begun = paths[..., : whole + 1, :]
-        if moment == whole:
-            return begun if whole else np.concatenate([begun, begun], -2)
-        last = begun[..., -1:, :]
-        tip = last + (moment - whole) * (paths[..., whole + 1, None, :] - last)
-        return np.concatenate([begun, tip], -2)
+        return paths if moment is None else _until(paths, moment)
 
     def _trace(self, lines: Floats) -> Trace:
         return trace(lines, *self.canvas.size)
 
     def _caption(self) -> str:
-        moment = self.highlight.moment
-        played = "" if moment is None else f" +{moment * self.view.dt:.1f} s"
-        return single_width(self.caption) + played
+        words = [single_width(self.caption)]
+        if self.view.past.shape[-1] > 2:
+            words.append("from above" if self.port.axes == FROM_ABOVE else "from the side")
+        if self.highlight.moment is not None:
+            step = min(round(self.highlight.moment), self.view.horizon)
+            kind = "past " if step < 0 else "forecast " if step > 0 else ""
+            words.append(kind + time_after(step * self.view.dt))
+        return "  ".join(filter(None, words))
 
     def _neighbors(self) -> None:
         beside = np.flatnonzero(~self.view.target)
@@ -259,10 +289,8 @@ class ScenePainter:
         canvas.shade(smooth(planes.astype(np.float32), 1 if count > 100 else 2), colors)
 
     def _paths(self) -> None:
-        background = self.palette.background
-        thin = [blend(int(hue), background, 0.35) for hue in self.hues[self.targets]]
-        ink = np.tile(np.array(thin, np.int64), len(self.futures))
-        self.canvas.stroke(self._trace(self.futures), ink)
+        thin = blend_all(self.hues[self.targets], self.palette.background, 0.35)
+        self.canvas.stroke(self._trace(self.futures), np.tile(thin, len(self.futures)))
 
     def _regions(self) -> None:
         levels = sorted(self.view.regions)
@@ -286,18 +314,14 @@ class ScenePainter:
         present = self.view.present[self.targets][:, None]
         truth = np.concatenate([present, self.view.future[self.targets]], 1)
         paths = self._played(self.port.dots(truth))
-        inks = [self._truth_ink(int(agent)) for agent in self.targets]
-        dashes = self._trace(paths).dashed(5, 4)
-        self.canvas.stroke(dashes, np.array(inks, np.int64), alone=True)
-        for agent, ink, (right, down) in zip(self.targets, inks, paths[:, -1], strict=True):
-            playing = self.highlight.moment is not None
-            mark = agent_letter(self.view, int(agent)) if playing else "x"
-            self._put(right, down, mark, ink)
-
-    def _truth_ink(self, agent: int) -> int:
-        if self.highlight.agent in (None, agent):
-            return self.palette.foreground
-        return blend(self.palette.foreground, self.palette.background, 0.35)
+        inks, selected = np.full(len(self.targets), self.palette.foreground), self.highlight.agent
+        if selected is not None:
+            others = self.targets != selected
+            inks[others] = blend_all(inks[others], self.palette.background, 0.35)
+        self.canvas.stroke(self._trace(paths).dashed(5, 4), inks, alone=True)
+        if self.highlight.moment is None:
+            for ink, (right, down) in zip(inks.tolist(), paths[:, -1], strict=True):
+                self._put(right, down, "x", ink)
 
     def _observed(self) -> None:
         """The past of an agent before it was edited."""
@@ -307,6 +331,10 @@ class ScenePainter:
 
     def _pasts(self) -> None:
         dots, hues = self.port.dots(self.view.past[self.targets]), self.hues[self.targets]
+        if self.moment < 0:
+            faint = blend_all(hues, self.palette.background, 0.65)
+            self.canvas.stroke(self._trace(dots), faint)
+            dots = _until(dots, self.view.history - 1 + self.moment)
         self.canvas.stroke(self._trace(dots), hues, alone=True)
         self.canvas.stroke(self._trace(dots + 1), hues)
 
@@ -321,17 +349,30 @@ class ScenePainter:
 
     def _letters(self) -> None:
         """A letter where each agent is, and the past point by point of the one being edited."""
-        view, palette = self.view, self.palette
+        view, palette, dots = self.view, self.palette, self.port.dots(self.positions)
         if self.layers.neighbors:
-            beside = np.flatnonzero(~view.target)
-            for right, down in self.port.dots(view.present[beside]):
+            for right, down in dots[~view.target]:
                 self._put(right, down, "o", palette.muted, bold=False)
-        present = self.port.dots(view.present[self.targets])
-        for agent, (right, down) in zip(self.targets.tolist(), present, strict=True):
+        missing = self.moment > 0 and np.isnan(dots[self.targets]).any()
+        tips = self._sample_tips() if missing else {}
+        for agent in self.targets.tolist():
             letter, hue = agent_letter(view, agent), int(self.hues[agent])
-            self._put(right, down, letter, palette.on_hue, hue)
+            right, down = dots[agent]
+            if np.isfinite(right):
+                self._put(right, down, letter, palette.on_hue, hue)
+            elif agent in tips:
+                right, down = tips[agent]
+                self._put(right, down, letter, hue)
         if self.highlight.agent is not None and self.highlight.step is not None:
             self._points(self.highlight.agent, self.highlight.step)
+
+    def _sample_tips(self) -> dict[int, Floats]:
+        """Where the middle one of an agent's samples ends at the moment, in dots."""
+        if not len(self.futures) or self.layers.samples == "none":
+            return {}
+        ends = self.futures[:, :, -1]
+        middle = np.square(ends - np.median(ends, 0)).sum(-1).argmin(0)
+        return dict(zip(self.targets.tolist(), ends[middle, np.arange(len(middle))], strict=True))
 
     def _points(self, agent: int, selected: int) -> None:
         """The past of an agent point by point, the selected one inverted, also if it is missing."""
@@ -360,36 +401,13 @@ class ScenePainter:
             self.canvas.write(int(down) // 4, int(right) // 2, text, fore, back, bold=bold)
 
 
-def paint_axes(canvas: Canvas, port: Viewport) -> None:
-    """Numbers along the lower and the left edge, and a dot where two round coordinates meet."""
-    faint = blend(canvas.palette.muted, canvas.palette.background, 0.25)
-    step = nice_step(max(port.columns, port.rows) * port.scale / 4)
-    x = ticks(port.world(0, 0)[0], port.world(port.columns, 0)[0], step)
-    y = ticks(port.world(0, port.rows)[1], port.world(0, 0)[1], step)
-    crossings = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    canvas.stroke(spots(port.dots(crossings), *canvas.size), np.full(len(crossings), faint))
-    for value in x:
-        text = tick_label(value, step)
-        column = int(port.dots(np.array([value, port.y]))[0]) // 2 - len(text) // 2
-        if canvas.free(canvas.rows - 1, column, len(text)):
-            canvas.write(canvas.rows - 1, column, text, faint)
-    for value in y:
-        row = int(port.dots(np.array([port.x, value]))[1]) // 4
-        if 0 < row < canvas.rows - 1:
-            canvas.write(row, 0, tick_label(value, step), faint)
-
-
-def paint_scale(canvas: Canvas, port: Viewport, unit: str) -> None:
-    """A bar of a round length and its number, in the upper right corner."""
-    length = nice_step(port.columns * port.scale / 5)
-    wide = max(2, round(length / port.scale / 2))
-    text = f"{length:g} {safe(unit, 12)} "
-    bar = "├" + "─" * (wide - 2) + "┤"
-    begin = canvas.columns - len(text) - len(bar) - 1
-    if begin > 0 and canvas.rows > 2:
-        canvas.write(0, begin, text + bar, canvas.palette.muted)
-
-
-def single_width(text: str, limit: int = 40) -> str:
-    """A string of one-column letters that a terminal only shows; others become ?."""
-    return "".join(one if width(one) == 1 else "?" for one in safe(text, limit))
+def _until(paths: Floats, end: float) -> Floats:
+    """Paths [..., N, 2] up to a corner, or to a point between two."""
+    end = float(np.clip(end, 0, paths.shape[-2] - 1))
+    whole = int(end)
+    begun = paths[..., : whole + 1, :]
+    if end == whole:
+        return begun if whole else np.concatenate([begun, begun], -2)
+    last = begun[..., -1:, :]
+    tip = last + (end - whole) * (paths[..., whole + 1, None, :] - last)
+    return np.concatenate([begun, tip], -2)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from trajflow.browse.view import Bools, Floats, Ints
+from trajflow.tui.render.axes import paint_axes, paint_scale
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.render.raster import density, smooth, trace
-from trajflow.tui.render.scene import paint_axes, paint_scale
 from trajflow.tui.render.viewport import Viewport
 
 ARROWS = "→↗↑↖←↙↓↘"
@@ -28,10 +28,11 @@ def paint_tracks(
         palette: The colours.
     """
     rows, columns = size
+    unit = "" if unit == "unknown" else unit
     canvas = Canvas(rows, columns, palette)
     port = Viewport.fit(steps, 2 * columns, 4 * rows, margin=0.05)
     hues = np.array([palette.hue(k) for k in range(len(ARROWS))])
-    paint_axes(canvas, port)
+    paint_axes(canvas, port, unit)
     traced, plane = trace(port.dots(steps), *canvas.size), octants(steps)
     planes = density(traced, plane, np.full(len(steps), 1.0), len(ARROWS), size)
     canvas.shade(smooth(planes) * _gain(planes), hues)

@@ -9,6 +9,8 @@ import numpy as np
 
 from trajflow.browse.view import Bools, Floats, View
 
+FROM_ABOVE, FROM_SIDE = (0, 1), (0, 2)
+"""Coordinates that a map shows, to the right and up."""
 MIN_SCALE, MAX_SCALE = 1e-6, 1e9
 """Bounds of the world's units per dot."""
 STACK_IF_LARGER = 1.15
@@ -30,6 +32,8 @@ class Viewport:
         scale: Units of the world per dot.
         columns: Dots from left to right.
         rows: Dots from top to bottom.
+        axes: Coordinates that are shown to the right and up: (0, 1) from above, (0, 2) from
+            the side.
     """
 
     x: float
@@ -37,10 +41,17 @@ class Viewport:
     scale: float
     columns: int
     rows: int
+    axes: tuple[int, int] = FROM_ABOVE
 
     @classmethod
     def fit(
-        cls, points: Floats, columns: int, rows: int, margin: float = 0.08, least: float = 4.0
+        cls,
+        points: Floats,
+        columns: int,
+        rows: int,
+        margin: float = 0.08,
+        least: float = 4.0,
+        axes: tuple[int, int] = FROM_ABOVE,
     ) -> Viewport:
         """All of the points, in the middle.
 
@@ -50,23 +61,29 @@ class Viewport:
             rows: Dots from top to bottom.
             margin: Share of the picture left free on each side.
             least: Units of the world that are shown at least in the narrower direction.
+            axes: Coordinates that are shown.
         """
-        flat = np.reshape(points, (-1, points.shape[-1]))[:, :2]
+        flat = np.reshape(points, (-1, points.shape[-1]))[:, axes]
         flat = flat[np.isfinite(flat).all(1)]
         narrow = least / max(1, min(columns, rows))
         if not len(flat):
-            return cls(0.0, 0.0, narrow, columns, rows)
+            return cls(0.0, 0.0, narrow, columns, rows, axes)
         low, high = flat.min(0), flat.max(0)
         x, y = (low + high) / 2
         width, height = (high - low) / (1 - 2 * margin)
         scale = max(width / max(1, columns), height / max(1, rows), narrow)
-        return cls(float(x), float(y), _bounded(float(scale)), columns, rows)
+        return cls(float(x), float(y), _bounded(float(scale)), columns, rows, axes)
 
     def dots(self, points: Floats) -> Floats:
         """Where world positions [..., D] are on the picture, [..., 2]: dots right and down."""
-        right = (points[..., 0] - self.x) / self.scale + self.columns / 2
-        down = (self.y - points[..., 1]) / self.scale + self.rows / 2
-        return np.stack([right, down], -1)
+        right, up = (points[..., axis] for axis in self.axes)
+        return self.plane_dots(right, up)
+
+    def plane_dots(self, right: Floats, up: Floats) -> Floats:
+        """Where the two coordinates that are shown, [...] each, are on the picture, [..., 2]."""
+        column = (right - self.x) / self.scale + self.columns / 2
+        row = (self.y - up) / self.scale + self.rows / 2
+        return np.stack([column, row], -1)
 
     def world(self, right: float, down: float) -> tuple[float, float]:
         """The position under a dot, x and y."""
@@ -104,7 +121,7 @@ class Viewport:
         """The same centre, and as much of the world in the narrower direction."""
         before, after = min(self.columns, self.rows), min(columns, rows)
         ratio = max(1, before) / max(1, after)
-        return Viewport(self.x, self.y, _bounded(self.scale * ratio), columns, rows)
+        return replace(self, scale=_bounded(self.scale * ratio), columns=columns, rows=rows)
 
 
 @dataclass(frozen=True)
@@ -165,11 +182,21 @@ def scene_points(view: View) -> Floats:
     return np.concatenate([part.reshape(-1, view.past.shape[-1]) for part in parts])
 
 
-def fit_scene(view: View, port: Viewport | None, panes: Panes) -> Viewport:
+def agent_points(view: View, agent: int) -> Floats:
+    """The past of an agent, its future and its samples, [N, D]."""
+    parts = [view.past[agent], view.samples[:200, agent]]
+    if view.future is not None:
+        parts.append(view.future[agent])
+    return np.concatenate([part.reshape(-1, view.past.shape[-1]) for part in parts])
+
+
+def fit_scene(
+    view: View, port: Viewport | None, panes: Panes, axes: tuple[int, int] = FROM_ABOVE
+) -> Viewport:
     """Where to look at a window: as before while all of it is visible and large enough, or anew."""
     points = scene_points(view)
-    best = Viewport.fit(points, *panes.dots)
-    if port is None or (port.columns, port.rows) != panes.dots:
+    best = Viewport.fit(points, *panes.dots, axes=axes)
+    if port is None or (port.columns, port.rows, port.axes) != (*panes.dots, axes):
         return best
     if not 0.6 * port.scale < best.scale < 1.6 * port.scale:
         return best
@@ -192,9 +219,11 @@ def nearest_sample(view: View, port: Viewport, right: float, down: float) -> tup
     return int(targets[agent]), int(sample)
 
 
-def nearest_agent(view: View, port: Viewport, right: float, down: float) -> int | None:
-    """The target whose present position is nearest to a dot, if it is near."""
-    return _nearest(port.dots(view.present), view.target, right, down)
+def nearest_agent(
+    view: View, port: Viewport, right: float, down: float, moment: float | None = None
+) -> int | None:
+    """The target that is nearest to a dot at a moment, if it is near."""
+    return _nearest(port.dots(view.at(moment or 0.0)), view.target, right, down)
 
 
 def nearest_step(view: View, port: Viewport, agent: int, right: float, down: float) -> int | None:

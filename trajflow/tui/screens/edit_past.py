@@ -60,15 +60,16 @@ class PastEdit:
         bounded = min(self.past.shape[1] - 1, max(0, step))
         return replace(self, step=bounded, agent=self.agent if agent is None else agent)
 
-    def nudged(self, x: float, y: float) -> PastEdit:
-        """With the selected point moved by so much; a missing one comes back first."""
-        position = self._position() + np.array([x, y, *[0.0] * (self.past.shape[-1] - 2)])
+    def nudged(self, right: float, up: float, axes: tuple[int, int] = (0, 1)) -> PastEdit:
+        """With two coordinates of the selected point changed; a missing one comes back first."""
+        position = self._position().copy()
+        position[list(axes)] += right, up
         return self._with(self.agent, self.step, position)
 
-    def moved(self, x: float, y: float) -> PastEdit:
-        """With the selected point at a place."""
+    def moved(self, right: float, up: float, axes: tuple[int, int] = (0, 1)) -> PastEdit:
+        """With the selected point at a place, as far as two of its coordinates say."""
         position = self._position().copy()
-        position[:2] = x, y
+        position[list(axes)] = right, up
         return self._with(self.agent, self.step, position)
 
     def dropped(self) -> PastEdit:
@@ -157,13 +158,19 @@ class EditController:
 
     def nudge(self, right: int, up: int) -> None:
         """Move the point by the width of a cell."""
-        far = NUDGE * self._scene.port.scale
-        self.apply(lambda edit: edit.nudged(right * far, up * far))
+        port = self._scene.port
+        far = NUDGE * port.scale
+        self.apply(lambda edit: edit.nudged(right * far, up * far, port.axes))
 
     def noise(self) -> None:
         """Put noise on all points of the agent."""
         seed = int(np.random.default_rng().integers(1 << 30))
         self.apply(lambda edit: edit.noised(seed, self._scene.port.scale))
+
+    def drop(self) -> None:
+        """Remove the point."""
+        if not self.apply(PastEdit.dropped):
+            self._scene.notify("at least one point must stay")
 
     def restore(self) -> None:
         """Put the point back where it was observed."""

@@ -3,135 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from rich.text import Text
 from textual import getters, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, Vertical
-from textual.screen import ModalScreen, Screen
-from textual.strip import Strip
+from textual.screen import Screen
 from textual.validation import Integer
-from textual.widgets import DataTable, Input, Label, OptionList
-from textual.widgets.option_list import Option
+from textual.widgets import Input
 
 from trajflow.browse.view import Floats, SamplingOptions, View
-from trajflow.errors import DataError, RunError, StorageError
-from trajflow.library import runs_beside
+from trajflow.errors import DataError, StorageError
 from trajflow.scene_image import load_image
-from trajflow.text import safe
-from trajflow.tui import tasks
+from trajflow.tui import export, tasks
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.bookmarks import (
-    MAX_NOTE,
-    BookmarkKey,
-    add_bookmark,
-    bookmark_key,
-    read_bookmarks,
-    remove_bookmark,
-)
 from trajflow.tui.engine import EngineDied, TaskFailed
-from trajflow.tui.export import file_stem, forecast_csv, png_of, write_new
-from trajflow.tui.render.colors import palette_of
+from trajflow.tui.screens import forecast_keys as keys
+from trajflow.tui.screens.bookmarking import BookmarkController
+from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
 from trajflow.tui.screens.edit_past import EditController, PastEdit
 from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
-from trajflow.tui.widgets.window_table import AgentTable, WindowTable
+from trajflow.tui.widgets.timeline import Timeline
+from trajflow.tui.widgets.window_table import SideTables, TableName
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
 
-JUMPS = {
-    "worst": ("energy_score", -1),
-    "best": ("energy_score", 1),
-    "highest OOD score": ("ood_score", -1),
-}
+WORST, BEST, HIGHEST = ("energy_score", -1), ("energy_score", 1), ("ood_score", -1)
+JUMPS = {"worst": WORST, "best": BEST, "highest OOD score": HIGHEST}
 """Score and direction of the orders of windows."""
-SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-SAMPLE_LAYERS = ("density", "paths", "none")
-BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
-BROWSING |= {"agents", "bookmark", "marked"}
-EDITING = {"edit_past", "drop", "end_edit"}
-BROWSE_KEYS: list[BindingType] = [
-    Binding("right,l,n", "window(1)", "Next", id="forecast.next"),
-    Binding("left,h,p", "window(-1)", "Previous", id="forecast.previous"),
-    Binding("w", "jump('worst')", "Worst", id="forecast.worst"),
-    Binding("b", "jump('best')", "Best", id="forecast.best"),
-    Binding("u", "jump('highest OOD score')", "OOD", id="forecast.ood"),
-    Binding("x", "random", "Random", id="forecast.random"),
-    Binding("r", "resample", "Resample", id="forecast.resample"),
-    Binding("less_than_sign", "samples(-1)", "Fewer samples", show=False, id="forecast.fewer"),
-    Binding("greater_than_sign", "samples(1)", "More samples", show=False, id="forecast.more"),
-    Binding("1", "steps(1)", "1 evaluation per sample", show=False, id="forecast.one"),
-    Binding("2", "steps(2)", "2 evaluations per sample", show=False, id="forecast.two"),
-    Binding("4", "steps(4)", "4 evaluations per sample", show=False, id="forecast.four"),
-    Binding("s", "select", "Selection rule", show=False, id="forecast.select"),
-    Binding("v", "baseline", "Constant velocity beside", show=False, id="forecast.baseline"),
-    Binding("V", "compare", "Another run beside", show=False, id="forecast.compare"),
-    Binding("pagedown", "window(10)", "10 windows on", show=False, id="forecast.forward"),
-    Binding("pageup", "window(-10)", "10 windows back", show=False, id="forecast.back"),
-    Binding("home,g", "edge(0)", "First window", show=False, id="forecast.first"),
-    Binding("end,G", "edge(1)", "Last window", show=False, id="forecast.last"),
-    Binding("right_square_bracket", "scene(1)", "Next scene", False, id="forecast.next_scene"),
-    Binding("left_square_bracket", "scene(-1)", "Previous scene", False, id="forecast.scene"),
-    Binding("W", "windows", "Windows", id="forecast.windows"),
-    Binding("T", "agents", "Agents", id="forecast.agents"),
-    Binding("B", "bookmark", "Bookmark, or remove it", show=False, id="forecast.bookmark"),
-    Binding("apostrophe", "marked(1)", "Next bookmark", show=False, id="forecast.next_mark"),
-    Binding("quotation_mark", "marked(-1)", "Previous bookmark", False, id="forecast.mark"),
-    Binding("slash", "goto", "Go to a window", show=False, id="forecast.goto"),
-]
-MAP_KEYS: list[BindingType] = [
-    Binding("a,down,j", "agent(1)", "Next agent", show=False, id="map.agent"),
-    Binding("A,up,k", "agent(-1)", "Previous agent", show=False, id="map.previous_agent"),
-    Binding("space", "play", "Play", id="map.play"),
-    Binding("full_stop", "moment(1)", "A step later", show=False, id="map.later"),
-    Binding("comma", "moment(-1)", "A step earlier", show=False, id="map.earlier"),
-    Binding("d", "sample_layer", "Density, paths, none", show=False, id="map.samples"),
-    Binding("o", "layer('regions')", "Prediction regions", show=False, id="map.regions"),
-    Binding("m", "layer('neighbors')", "Neighbors", show=False, id="map.neighbors"),
-    Binding("y", "layer('truth')", "True future", show=False, id="map.truth"),
-    Binding("i", "layer('axes')", "Axes and scale", show=False, id="map.axes"),
-    Binding("I", "layer('image')", "Image of the recording", show=False, id="map.image"),
-    Binding("f", "follow", "Follow the agent", show=False, id="map.follow"),
-    Binding("P", "export_picture", "Save SVG and PNG", show=False, id="map.picture"),
-    Binding("C", "export_csv", "Save the forecast as CSV", show=False, id="map.csv"),
-]
-EDIT_KEYS: list[BindingType] = [
-    Binding("e", "edit", "Edit the past", id="edit.begin"),
-    Binding("e,escape", "end_edit", "Done", id="edit.end"),
-    Binding("left,h", "edit_past('nudge',(-1,0))", "Nudge", key_display="←↓↑→", id="edit.left"),
-    Binding("down,j", "edit_past('nudge',(0,-1))", "Nudge down", False, id="edit.down"),
-    Binding("up,k", "edit_past('nudge',(0,1))", "Nudge up", False, id="edit.up"),
-    Binding("right,l", "edit_past('nudge',(1,0))", "Nudge right", False, id="edit.right"),
-    Binding(
-        "left_square_bracket,comma",
-        "edit_past('select_step',(-1,))",
-        "Previous point",
-        False,
-        id="edit.previous",
-    ),
-    Binding(
-        "right_square_bracket,full_stop",
-        "edit_past('select_step',(1,))",
-        "Point",
-        True,
-        "[ ]",
-        id="edit.next",
-    ),
-    Binding("a", "edit_past('select_agent',(1,))", "Agent", id="edit.agent"),
-    Binding("x,delete", "drop", "Delete", id="edit.drop"),
-    Binding("z", "edit_past('noise')", "Noise", id="edit.noise"),
-    Binding("backspace", "edit_past('restore')", "Restore", id="edit.restore"),
-    Binding("R", "edit_past('reset')", "Reset", id="edit.reset"),
-]
 
 
 class ForecastScreen(Screen[None]):
@@ -144,68 +52,43 @@ class ForecastScreen(Screen[None]):
 
     Attributes:
         view: The window that is shown.
-        second: The same window as forecast by another forecaster, if one stands beside.
+        second: The same window as forecast by another forecaster, if two are compared.
         summary: What the run and the split are, once they are open.
-        beside: "cv" or the folder of another run that stands beside; None: nobody.
+        beside: "cv" or the folder of another run to compare with; None: none.
     """
 
-    DEFAULT_CSS = """
-    ForecastScreen #stage { layout: horizontal; height: 1fr; }
-    ForecastScreen #tables { display: none; width: 42%; max-width: 66; height: 1fr; }
-    ForecastScreen.-windows #tables, ForecastScreen.-agents #tables {
-        display: block; border-right: solid $border;
-    }
-    ForecastScreen.-windows AgentTable, ForecastScreen.-agents WindowTable { display: none; }
-    ForecastScreen.-narrow #tables {
-        width: 1fr; max-width: 100%; height: 10; border-right: none; border-bottom: solid $border;
-    }
-    ForecastScreen #stage MetricsPanel { width: 36; height: 1fr; border-left: solid $border; }
-    ForecastScreen.-narrow #stage { layout: vertical; }
-    ForecastScreen.-narrow #stage MetricsPanel {
-        width: 1fr; height: 5; border-left: none; border-top: solid $border;
-    }
-    """
     app = getters.app(TrajflowApp)
-    scene = getters.query_one(SceneView)
-    table = getters.query_one(WindowTable)
-    agent_table = getters.query_one(AgentTable)
-    title_bar = getters.query_one(TitleBar)
-    BINDINGS: ClassVar[list[BindingType]] = [*BROWSE_KEYS, *MAP_KEYS, *EDIT_KEYS]
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.BROWSE_KEYS, *keys.MAP_KEYS, *keys.EDIT_KEYS]
 
     def __init__(self, run: Path, data: Path, split: str = "test") -> None:
         super().__init__()
-        self.run_folder, self.data, self.split = run, data, split
+        self.run_folder, self.data, self.split = self._place = run, data, split
         self.options, self.index = SamplingOptions(), 0
         self.view: View | None = None
         self.second: View | None = None
         self.summary: SplitSummary | None = None
         self.beside: str | None = None
         self.agent: int | None = None
-        self._controller: EditController | None = None
         self._forecasting, self._stale = False, False
         self._scores: dict[str, Floats] = {}
         self._jump: tuple[str, int] | None = None
-        self._random = np.random.default_rng(0)
-
-    @property
-    def controller(self) -> EditController:
-        """Edits the past."""
-        if self._controller is None:
-            self._controller = EditController(self.scene, self._edited)
-        return self._controller
+        self.title_bar = TitleBar(f"{run.name}  {data.name}, {split}")
+        self.tables, self.scene, self.timeline = SideTables(), SceneView(), Timeline()
+        self.controller = EditController(self.scene, self._edited)
+        self.bookmarks = BookmarkController(self.title_bar, run, data, split)
 
     @property
     def edit(self) -> PastEdit | None:
         """The edit of the past; None while it is not edited."""
-        return self._controller.edit if self._controller else None
+        return self.controller.edit
 
     def compose(self) -> ComposeResult:
-        yield TitleBar(f"{self.run_folder.name}  {self.data.name}, {self.split}")
+        yield self.title_bar
         with Container(id="stage"):
-            with Vertical(id="tables"):
-                yield WindowTable()
-                yield AgentTable()
-            yield SceneView()
+            yield self.tables
+            with Vertical():
+                yield self.scene
+                yield self.timeline
             yield MetricsPanel()
         yield KeyFooter()
 
@@ -216,30 +99,24 @@ class ForecastScreen(Screen[None]):
         self._open()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in EDITING:
+        if action in keys.EDITING:
             return self.edit is not None
-        return action not in BROWSING or self.edit is None
+        return action not in keys.BROWSING or self.edit is None
 
     @work(exclusive=True, group="open")
     async def _open(self) -> None:
-        try:
-            self.summary = await self._call_until_alive()
-        except TaskFailed as error:
-            self.app.show_error(error)
-            self.call_later(self.scene.show_note, "nothing to show")
-        else:
-            self.load()
-
-    async def _call_until_alive(self) -> SplitSummary:
         """Open the run, again if the process ends meanwhile; the engine counts how often."""
-        while True:
+        while self.summary is None:
             try:
-                return await self.app.engine.call(
-                    tasks.open_run, self.run_folder, self.data, self.split
-                )
+                self.summary = await self.app.engine.call(tasks.open_run, *self._place)
             except EngineDied as error:
                 self.app.show_error(error)
                 await asyncio.sleep(1.0)
+            except TaskFailed as error:
+                self.app.show_error(error)
+                self.call_later(self.scene.show_note, "nothing to show")
+                return
+        self.load()
 
     def load(self) -> None:
         """Forecast the window as it is wanted now; of many requests only the last one is made."""
@@ -258,10 +135,8 @@ class ForecastScreen(Screen[None]):
             while self._stale:
                 self._stale = False
                 past = None if self.edit is None else self.edit.past
-                arguments = (self.run_folder, self.data, self.split, self.index, self.options)
-                view, second = await self.app.engine.call(
-                    tasks.show_window, *arguments, past, self.beside
-                )
+                shown = (*self._place, self.index, self.options, past, self.beside)
+                view, second = await self.app.engine.call(tasks.show_window, *shown)
                 self.call_later(self.show, view, second)  # not if the screen is closing
         except TaskFailed as error:
             self.call_later(self._load_failed, error)
@@ -289,17 +164,19 @@ class ForecastScreen(Screen[None]):
         before = self.view
         other = before is None or (before.index, before.scene) != (view.index, view.scene)
         if other and self.agent is not None:
-            self.agent = self._same_agent(view)
+            self.agent = None if before is None else view.same_agent(before, self.agent)
             self.scene.select(self.agent)
         if before is None or before.scene != view.scene:
             self.scene.show_image(None)
             self._load_image(view.scene)
         self.view, self.second = view, second
         self.scene.show(view, second)
-        self._fill_agents()
+        self.timeline.show(view)
+        if self.tables.shown == "agents":
+            self._fill_table()
         self.show_facts()
         if other:
-            self._show_bookmark()
+            self.bookmarks.show(view)
 
     @work(exclusive=True, group="image")
     async def _load_image(self, scene: str) -> None:
@@ -320,8 +197,8 @@ class ForecastScreen(Screen[None]):
         """Let an agent stand out, or nobody."""
         self.agent = agent
         self.scene.select(agent)
-        if agent is not None and self.has_class("-agents"):
-            self.agent_table.choose(str(agent))
+        if agent is not None and self.tables.shown == "agents":
+            self.tables.agents.choose(str(agent))
         self.show_facts()
 
     # Browsing
@@ -329,103 +206,42 @@ class ForecastScreen(Screen[None]):
     def action_window(self, by: int) -> None:
         self._go(self.index + by)
 
-    def action_windows(self) -> None:
-        """Show the table of all windows beside the map, or hide it."""
-        if self.summary is not None and self._toggle_table("-windows", self.table):
-            self._fill_table()
+    def action_table(self, name: TableName) -> None:
+        """Show one of the tables beside the map and focus it, or hide it."""
+        if self.summary is None:
+            return
+        self.tables.toggle(name)
+        self._fill_table()
+        (self.tables.table or self.scene).focus()
+        if self.tables.shown == "windows":
             self._rank(["energy_score", *["ood_score"] * self.summary.detects])
 
-    def action_agents(self) -> None:
-        """Show the table of all agents of the window beside the map, or hide it."""
-        if self._toggle_table("-agents", self.agent_table):
-            self._fill_agents()
+    def on_side_tables_window_chosen(self, message: SideTables.WindowChosen) -> None:
+        if self.edit is None and message.window != self.index:
+            self._go(message.window)
 
-    def _toggle_table(self, name: str, table: WindowTable | AgentTable) -> bool:
-        """Show one of the tables and focus it, or hide it; whether it is shown."""
-        shown = not self.has_class(name)
-        self.remove_class("-windows", "-agents")
-        self.set_class(shown, name)
-        (table if shown else self.scene).focus()
-        return shown
-
-    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
-        if self.edit is not None:
-            return
-        if message.data_table is self.agent_table:
-            agent = self.agent_table.record
-            if self.has_class("-agents") and agent is not None and agent != self.agent:
-                self.select(agent)
-            return
-        index = self.table.record
-        if self.has_class("-windows") and index is not None and index != self.index:
-            self._go(index)
+    def on_side_tables_agent_chosen(self, message: SideTables.AgentChosen) -> None:
+        if self.edit is None and message.agent != self.agent:
+            self.select(message.agent)
 
     def on_data_table_row_selected(self) -> None:
         self.scene.focus()
 
     def _fill_table(self) -> None:
-        if self.summary is not None and self.has_class("-windows"):
-            self.table.show_windows(self.summary, self._scores)
-            self.table.choose(str(self.index))
-
-    def _fill_agents(self) -> None:
-        if self.view is not None and self.has_class("-agents"):
-            self.agent_table.show_view(self.view)
-            if self.agent is not None:
-                self.agent_table.choose(str(self.agent))
+        if self.tables.shown == "windows" and self.summary is not None:
+            self.tables.windows.show_windows(self.summary, self._scores, self.index)
+        elif self.tables.shown == "agents" and self.view is not None:
+            self.tables.agents.show_view(self.view, self.agent)
 
     def action_bookmark(self) -> None:
         """Bookmark the window with a note, or remove its bookmark."""
-        if self.view is None:
-            return
-        key = bookmark_key(self.data, self.split, self.view)
-        try:
-            removed = remove_bookmark(self.run_folder, key)
-        except (RunError, StorageError) as error:
-            self.app.show_error(error)
-            return
-        if removed is None:
-            self.app.push_screen(NoteDialog(), partial(self._add_bookmark, key))
-        else:
-            self.app.show_message(f"bookmark removed: {safe(removed, 60) or 'no note'}")
-            self._show_bookmark()
-
-    def _add_bookmark(self, key: BookmarkKey, note: str | None) -> None:
-        if note is not None:
-            try:
-                add_bookmark(self.run_folder, key, note)
-            except (RunError, StorageError) as error:
-                self.app.show_error(error)
-            self._show_bookmark()
+        if self.view is not None:
+            self.bookmarks.toggle(self.view)
 
     def action_marked(self, way: int) -> None:
-        """Go to the next or previous window with a bookmark, round the end."""
-        marks = sorted(
-            key.window - 1
-            for key in self._bookmarks()
-            if (key.data, key.split) == (self.data.name, self.split)
-        )
-        if not marks:
-            self.app.show_message("no bookmarks of this split; B sets one")
-            return
-        beyond = [mark for mark in marks[::way] if way * (mark - self.index) > 0]
-        self._go(beyond[0] if beyond else marks[::way][0])
-
-    def _bookmarks(self) -> dict[BookmarkKey, str]:
-        try:
-            return read_bookmarks(self.run_folder)
-        except RunError as error:
-            self.app.show_error(error)
-            return {}
-
-    def _show_bookmark(self) -> None:
-        """Write the note of the window's bookmark into the title."""
-        if self.view is not None:
-            note = self._bookmarks().get(bookmark_key(self.data, self.split, self.view))
-            if note is not None:
-                self.title_bar.state = f"bookmark: {note}" if note else "bookmark"
-            elif self.title_bar.state.startswith("bookmark"):
-                self.title_bar.state = ""
+        """Go to the next or previous bookmarked window."""
+        if (index := self.bookmarks.after(self.index, way)) is not None:
+            self._go(index)
 
     def action_edge(self, last: int) -> None:
         self._go(last * 10**9)
@@ -438,22 +254,27 @@ class ForecastScreen(Screen[None]):
 
     def action_random(self) -> None:
         if self.summary is not None:
-            self._go(int(self._random.integers(self.summary.count)))
+            self._go(int(np.random.default_rng().integers(self.summary.count)))
 
     def action_goto(self) -> None:
         if self.summary is not None:
-            self.app.push_screen(WindowDialog(self.summary.count), self._go)
+            count = self.summary.count
+            field = Input(type="integer", validators=[Integer(1, count)])
+            self.app.push_screen(PromptDialog(f"window 1 to {count}", field), self._go_to_number)
+
+    def _go_to_number(self, number: str | None) -> None:
+        if number is not None:
+            self._go(int(number) - 1)
 
     def action_jump(self, order: str) -> None:
+        """Go to the first window in an order of all of them, or to the next one in it."""
         by, way = JUMPS[order]
         if by not in self._scores:
-            if self.summary is not None:
-                self._rank([by], order)
+            self._rank([by], order)
             return
-        scores = self._scores[by]
-        ranked = np.argsort(np.where(np.isfinite(scores), way * scores, np.inf), kind="stable")
-        rank = self._jump[1] + 1 if self._jump and self._jump[0] == order else 0
-        rank %= len(ranked)
+        scores = np.where(np.isfinite(self._scores[by]), way * self._scores[by], np.inf)
+        ranked = np.argsort(scores, kind="stable")
+        rank = (self._jump[1] + 1) % len(ranked) if self._jump and self._jump[0] == order else 0
         self._go(int(ranked[rank]))
         self._jump = (order, rank)
         self.title_bar.state = f"{order}: {rank + 1} of {len(ranked)}"
@@ -461,55 +282,47 @@ class ForecastScreen(Screen[None]):
     @work(exclusive=True, group="rank")
     async def _rank(self, names: Sequence[str], order: str = "") -> None:
         """Compute scores of all windows, show them in the table, and jump if an order is named."""
-        arguments = (self.run_folder, self.data, self.split)
+        if self.summary is None:
+            return
+        show = partial(setattr, self.title_bar, "state")
         try:
             for by in names:
-                if by in self._scores:
-                    continue
-                async for share, scores in self.app.engine.stream(
-                    tasks.rank_windows, *arguments, by
-                ):
-                    self.call_later(self._show_state, f"scoring all windows, {share:.0%}")
-                    self._scores |= scores
+                if by not in self._scores:
+                    scored = self.app.engine.stream(tasks.rank_windows, *self._place, by)
+                    async for share, scores in scored:
+                        self.call_later(show, f"scoring all windows, {share:.0%}")
+                        self._scores |= scores
                 self.call_later(self._fill_table)
         except TaskFailed as error:
             self.app.show_error(error)
-        self.call_later(self._show_state, "")
+        self.call_later(show, "")
         if order and JUMPS[order][0] in self._scores:
             if self.edit is None:
                 self.call_later(self.action_jump, order)
             else:
                 self.app.show_message("all windows are scored")
 
-    def _show_state(self, state: str) -> None:
-        self.title_bar.state = state
-
-    def _go(self, index: int | None) -> None:
-        if self.summary is not None and index is not None:
+    def _go(self, index: int) -> None:
+        if self.summary is not None:
             self._jump = None
             self.index = min(self.summary.count - 1, max(0, index))
-            self.table.choose(str(self.index))
+            self.tables.windows.choose(str(self.index))
             self.load()
 
     # How windows are forecast
 
     def action_resample(self) -> None:
-        self._set_options(seed=self.options.seed + 1)
+        self._set_options(replace(self.options, seed=self.options.seed + 1))
 
     def action_samples(self, way: int) -> None:
-        near = int(np.abs(np.array(SAMPLE_COUNTS) - self.options.samples).argmin())
-        last = len(SAMPLE_COUNTS) - 1
-        self._set_options(samples=SAMPLE_COUNTS[min(last, max(0, near + way))])
+        self._set_options(self.options.with_more_samples(way))
 
     def action_steps(self, steps: int) -> None:
-        self._set_options(steps=steps)
+        self._set_options(replace(self.options, steps=steps))
 
     def action_select(self) -> None:
         if self.summary is not None:
-            rules = [None, *self.summary.selections]
-            at = rules.index(self.options.select) if self.options.select in rules else 0
-            rule = rules[(at + 1) % len(rules)]
-            self._set_options(select=rule, samples=20 if rule else self.options.samples)
+            self._set_options(self.options.with_next_rule(self.summary.selections))
 
     def action_baseline(self) -> None:
         self._set_beside("" if self.beside else "cv")
@@ -522,8 +335,8 @@ class ForecastScreen(Screen[None]):
             self.beside = beside or None
             self.load()
 
-    def _set_options(self, **changes: object) -> None:
-        self.options = replace(self.options, **changes)  # type: ignore[arg-type]
+    def _set_options(self, options: SamplingOptions) -> None:
+        self.options = options
         self.show_facts()
         self.load()
 
@@ -541,16 +354,35 @@ class ForecastScreen(Screen[None]):
         self.scene.play(not self.scene.playing)
 
     def action_moment(self, steps: int) -> None:
-        self.scene.step_future(steps)
+        """Show the agents so many steps later; 0 shows the whole forecast at once."""
+        if steps:
+            self.scene.step_moment(steps)
+        else:
+            self.scene.show_moment(None)
+
+    def on_timeline_scrubbed(self, message: Timeline.Scrubbed) -> None:
+        if self.edit is None:
+            self.scene.show_moment(message.moment)
+
+    def on_scene_view_moment_shown(self, message: SceneView.MomentShown) -> None:
+        self.timeline.moment = message.moment
+
+    def action_zoom_agent(self) -> None:
+        """Zoom to the past and the forecast of the selected agent, or back."""
+        if self.agent is None:
+            self.action_agent(1)
+        self.scene.zoom_to_agent(not self.scene.zoomed)
+
+    def action_side_view(self) -> None:
+        """Show the heights (x and z), or the plane from above (x and y)."""
+        if self.view is not None and not self.scene.show_side(not self.scene.side):
+            self.app.show_message("these positions have no height: there is no side view")
 
     def action_sample_layer(self) -> None:
-        at = SAMPLE_LAYERS.index(self.scene.drawn.samples)
-        samples = SAMPLE_LAYERS[(at + 1) % len(SAMPLE_LAYERS)]
-        self.scene.show_layers(replace(self.scene.drawn, samples=samples))  # type: ignore[arg-type]
+        self.scene.show_layers(self.scene.drawn.next_samples())
 
     def action_layer(self, name: str) -> None:
-        layers = self.scene.drawn
-        self.scene.show_layers(replace(layers, **{name: not getattr(layers, name)}))  # type: ignore[arg-type]
+        self.scene.show_layers(self.scene.drawn.toggled(name))
 
     def action_follow(self) -> None:
         if self.agent is None:
@@ -560,36 +392,24 @@ class ForecastScreen(Screen[None]):
 
     def action_export_picture(self) -> None:
         if self.view is not None:
-            svg, palette = self.app.export_screenshot().encode(), palette_of(self.scene)
-            colors = (palette.background, palette.foreground)
-            strips = [Strip(list(strip)) for strip in self._compositor.render_strips()]
-            contents = {".svg": lambda: svg, ".png": lambda: png_of(strips, *colors)}
-            self._write(file_stem(self.view), contents)
+            export.save_files(self.app, self.view, export.picture_files(self))
 
     def action_export_csv(self) -> None:
         if (view := self.view) is not None:
-            self._write(file_stem(view), {".csv": lambda: forecast_csv(view)})
+            export.save_files(self.app, view, {".csv": lambda: export.forecast_csv(view)})
 
-    @work(thread=True)
-    def _write(self, stem: str, contents: dict[str, Callable[[], bytes]]) -> None:
-        try:
-            paths = [
-                write_new(Path.cwd(), stem, suffix, content())
-                for suffix, content in contents.items()
-            ]
-        except DataError as error:
-            self.app.call_from_thread(self.app.show_error, error)
-        else:
-            saved = f"saved {' and '.join(path.name for path in paths)}"
-            self.app.call_from_thread(self.app.show_message, saved)
+    def action_copy_command(self) -> None:
+        """Copy the command that draws this window, and show it."""
+        if self.view is not None:
+            level = 0.9 if self.scene.drawn.regions else None
+            command = export.plot_command(*self._place, self.view, self.options, level)
+            self.app.copy_to_clipboard(command)
+            partly = self.options.select or self.view.edited is not None
+            note = "without selection and edits, " if partly else ""
+            self.app.show_message(f"{note}copied: {command}")
 
     def on_scene_view_hovered(self, message: SceneView.Hovered) -> None:
-        if self.view is not None:
-            state = f"x {message.x:.2f}  y {message.y:.2f} {self.view.unit}"
-            if message.sample is not None:
-                agent, sample = message.sample
-                state += f"  sample {sample + 1} of {self.view.labels[agent]}"
-            self.title_bar.state = state
+        self.title_bar.state = self.scene.text_of(message)
 
     def on_scene_view_picked(self, message: SceneView.Picked) -> None:
         if self.edit is not None:
@@ -616,106 +436,15 @@ class ForecastScreen(Screen[None]):
         """Change or select a point of the past by a method of the controller."""
         getattr(self.controller, change)(*amounts)
 
-    def action_drop(self) -> None:
-        if not self.controller.apply(PastEdit.dropped):
-            self.app.show_message("at least one point must stay")
-
     def on_scene_view_dragged(self, message: SceneView.Dragged) -> None:
-        self.controller.apply(lambda edit: edit.moved(message.x, message.y))
+        self.controller.apply(lambda edit: edit.moved(message.x, message.y, self.scene.port.axes))
 
     def _edited(self, past_changed: bool) -> None:
         """Show the edited past before its forecast is there."""
-        if self.edit is None:
-            return
-        self.agent = self.edit.agent
-        if past_changed and self.view is not None:
-            self.view = replace(self.view, past=self.edit.past, edited=self.edit.changed)
-            self.scene.show(self.view, self.second)
-            self.load()
-        self.show_facts()
-
-    def _same_agent(self, view: View) -> int | None:
-        """The selected agent in another window, if it is forecast there."""
-        before = self.view
-        if before is None or self.agent is None or self.agent >= before.agents:
-            return None
-        label = before.labels[self.agent]
-        if before.scene != view.scene or label not in view.labels:
-            return None
-        agent = view.labels.index(label)
-        return agent if view.target[agent] else None
-
-
-class WindowDialog(ModalScreen[int | None]):
-    """Asks for the number of a window; the answer counts from 0."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Cancel", id="window.cancel"),
-    ]
-
-    def __init__(self, count: int) -> None:
-        super().__init__(classes="dialog")
-        self.count = count
-
-    def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Label(f"window 1 to {self.count}", markup=False)
-            yield Input(type="integer", validators=[Integer(1, self.count)])
-
-    def on_input_submitted(self, message: Input.Submitted) -> None:
-        if message.validation_result is None or message.validation_result.is_valid:
-            self.dismiss(int(message.value) - 1)
-
-
-class NoteDialog(ModalScreen[str | None]):
-    """Asks for the note of a bookmark, which may be empty."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Cancel", id="note.cancel"),
-    ]
-
-    def __init__(self) -> None:
-        super().__init__(classes="dialog")
-
-    def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Label("bookmark: a note, Enter saves", markup=False)
-            yield Input(max_length=MAX_NOTE, placeholder="note, may be empty")
-
-    def on_input_submitted(self, message: Input.Submitted) -> None:
-        self.dismiss(message.value.strip())
-
-
-class CompareDialog(ModalScreen[str | None]):
-    """Asks who else forecasts: the answer is "cv", a run folder, or "" for nobody."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Cancel", id="compare.cancel"),
-        Binding("j", "move(1)", "Down", show=False, id="compare.down"),
-        Binding("k", "move(-1)", "Up", show=False, id="compare.up"),
-    ]
-    options = getters.query_one(OptionList)
-
-    def __init__(self, run: Path) -> None:
-        super().__init__(classes="dialog")
-        self._folder, self.choices = run, ["", "cv"]
-
-    def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Label("forecast beside", markup=False)
-            yield OptionList(Option("nobody"), Option("cv: constant velocity"), markup=False)
-
-    def on_mount(self) -> None:
-        self._find_runs()
-
-    @work
-    async def _find_runs(self) -> None:
-        runs = await asyncio.to_thread(runs_beside, self._folder)
-        self.choices += [str(path) for path in runs]
-        self.options.add_options([Option(Text(safe(path.name, 50))) for path in runs])
-
-    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        self.dismiss(self.choices[message.option_index])
-
-    def action_move(self, way: int) -> None:
-        self.options.action_cursor_down() if way > 0 else self.options.action_cursor_up()
+        if self.edit is not None:
+            self.agent = self.edit.agent
+            if past_changed and self.view is not None:
+                self.view = replace(self.view, past=self.edit.past, edited=self.edit.changed)
+                self.scene.show(self.view, self.second)
+                self.load()
+            self.show_facts()

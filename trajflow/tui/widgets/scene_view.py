@@ -21,8 +21,11 @@ from trajflow.scene_image import SceneImage
 from trajflow.tui.render.colors import palette_of
 from trajflow.tui.render.scene import Highlight, Layers, paint_panes
 from trajflow.tui.render.viewport import (
+    FROM_ABOVE,
+    FROM_SIDE,
     Panes,
     Viewport,
+    agent_points,
     fit_scene,
     nearest_agent,
     nearest_sample,
@@ -55,9 +58,15 @@ class SceneView(Widget, can_focus=True):
         stacks: Whether two maps may also stand below each other, where that makes them larger.
         image: The image of the recording, under the tracks.
         following: Whether the selected agent is kept in the middle.
+        axes: Coordinates that are shown, to the right and up.
     """
 
     ALLOW_SELECT = False
+    HELP = """\
+Letters are agents that are forecast, **o** others; thick dots are their pasts. Colour is the share
+of the samples that pass a place up to the horizon, or up to the moment that the line of time
+shows; white or black dashes are the true future, **x** is its end.
+"""
     DEFAULT_CSS = "SceneView { width: 1fr; height: 1fr; min-width: 8; min-height: 3; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus,equals_sign", "zoom(1.25)", "Zoom in", show=False, id="map.zoom_in"),
@@ -76,6 +85,12 @@ class SceneView(Widget, can_focus=True):
         x: float
         y: float
         sample: tuple[int, int] | None
+
+    @dataclass
+    class MomentShown(Message):
+        """Another moment is shown, as `Highlight.moment`."""
+
+        moment: float | None
 
     @dataclass
     class Picked(Message):
@@ -99,7 +114,8 @@ class SceneView(Widget, can_focus=True):
         self.second: View | None = None
         self.image: SceneImage | None = None
         self.port = Viewport(0.0, 0.0, 0.05, 2, 4)
-        self.following, self.stacks = False, False
+        self.following, self.stacks, self.axes = False, False, FROM_ABOVE
+        self._before_zoom: tuple[Viewport, bool] | None = None
         self._hovered: tuple[bool, tuple[int, int]] | None = None
         self._note, self._stacked, self._moved, self._grabbed = "", False, False, False
         self._strips: list[Strip] | None = None
@@ -167,6 +183,50 @@ class SceneView(Widget, can_focus=True):
         self._look()
         self._invalidate()
 
+    @property
+    def zoomed(self) -> bool:
+        """Whether the map was zoomed to an agent."""
+        return self._before_zoom is not None
+
+    def zoom_to_agent(self, on: bool) -> None:
+        """Show the past and the forecast of the selected agent as large as possible, or go back."""
+        if self._before_zoom is not None and not on:
+            (self.port, self._moved), self._before_zoom = self._before_zoom, None
+        elif on and self.highlight.agent is not None and self.view is not None:
+            self._before_zoom, self._moved = (self.port, self._moved), False
+        self._look()
+        self._invalidate()
+
+    @property
+    def side(self) -> bool:
+        """Whether the window is shown from the side."""
+        return self.axes == FROM_SIDE
+
+    @property
+    def axis_names(self) -> tuple[str, str]:
+        """Names of the coordinates that are shown, to the right and up."""
+        return "xyz"[self.axes[0]], "xyz"[self.axes[1]]
+
+    def show_side(self, on: bool) -> bool:
+        """Show x and z, or x and y again; False if the positions have no height."""
+        if on and (self.view is None or self.view.past.shape[-1] < 3):
+            return False
+        self.axes = FROM_SIDE if on else FROM_ABOVE
+        self._before_zoom = None
+        self.action_fit()
+        return True
+
+    def text_of(self, message: SceneView.Hovered) -> str:
+        """What is under the mouse, in words."""
+        if self.view is None:
+            return ""
+        across, up = self.axis_names
+        text = f"{across} {message.x:.2f}  {up} {message.y:.2f} {self.view.unit}"
+        if message.sample is None:
+            return text
+        agent, sample = message.sample
+        return f"{text}  sample {sample + 1} of {self.view.labels[agent]}"
+
     def look_at(self, port: Viewport) -> None:
         """Look somewhere else, and stay there."""
         if self.view is not None:
@@ -175,26 +235,33 @@ class SceneView(Widget, can_focus=True):
 
     def play(self, on: bool) -> None:
         """Play the future in real time, again and again, or show all of it."""
+        self._stop()
+        if on and self.view is not None:
+            self._timer = self.set_interval(1 / FRAMES, self._next_frame)
+        self._set_moment(0.0 if self._timer is not None else None)
+        self._invalidate()
+
+    def step_moment(self, steps: int) -> None:
+        """Halt at a whole step, so many on from the one that is shown."""
+        self.show_moment(round(self.highlight.moment or 0.0) + steps)
+
+    def show_moment(self, moment: float | None) -> None:
+        """Show the agents at a moment of the window, or all of the forecast at once."""
+        if self.view is not None:
+            self._stop()
+            if moment is not None:
+                moment = float(min(self.view.horizon, max(1 - self.view.history, moment)))
+            self._set_moment(moment)
+            self._invalidate()
+
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
-        moment = None
-        if on and self.view is not None:
-            moment = 0.0
-            self._timer = self.set_interval(1 / FRAMES, self._next_frame)
-        self.highlight = replace(self.highlight, moment=moment)
-        self._invalidate()
 
-    def step_future(self, steps: int) -> None:
-        """Halt at a whole step of the future, so many on from where it is."""
-        if self.view is None:
-            return
-        moment, horizon = self.highlight.moment, self.view.horizon
-        begin = (0 if steps > 0 else horizon + 1) if moment is None else moment
-        self.play(False)
-        moment = float(min(horizon, max(0, round(begin) + steps)))
+    def _set_moment(self, moment: float | None) -> None:
         self.highlight = replace(self.highlight, moment=moment)
-        self._invalidate()
+        self.post_message(self.MomentShown(moment))
 
     def action_zoom(self, factor: float) -> None:
         self.look_at(self.port.zoom(factor))
@@ -202,7 +269,7 @@ class SceneView(Widget, can_focus=True):
     def action_fit(self) -> None:
         self._moved = False
         if self.view is not None:
-            self.port = fit_scene(self.view, None, self.panes)
+            self.port, self._before_zoom = fit_scene(self.view, None, self.panes, self.axes), None
         self._invalidate()
 
     def action_pan(self, right: int, down: int) -> None:
@@ -236,7 +303,7 @@ class SceneView(Widget, can_focus=True):
             if step is not None:
                 self.post_message(self.Picked(agent, step))
                 return
-        picked = nearest_agent(self.view, self.port, right, down)
+        picked = nearest_agent(self.view, self.port, right, down, self.highlight.moment)
         if picked is not None:
             self.post_message(self.Picked(picked, None))
 
@@ -286,15 +353,21 @@ class SceneView(Widget, can_focus=True):
         panes = self.panes
         if view is None or not panes.width or not panes.rows:
             return
+        if view.past.shape[-1] < 3:
+            self.axes = FROM_ABOVE
         if (self.port.columns, self.port.rows) != panes.dots:
             self.port = self.port.resized(*panes.dots)
             if not self._moved:
-                self.port = fit_scene(view, None, panes)
+                self.port = fit_scene(view, None, panes, self.axes)
         agent = self.highlight.agent
-        if self.following and agent is not None:
-            self.port = self.port.centred(*view.present[agent][:2].tolist())
+        if self.zoomed and agent is not None and not self._moved:
+            points = agent_points(view, agent)
+            self.port = Viewport.fit(points, *panes.dots, least=1e-3, axes=self.axes)
+        elif self.following and agent is not None:
+            place = view.present[agent]
+            self.port = self.port.centred(*(float(place[axis]) for axis in self.axes))
         elif not self._moved and self.highlight.step is None:
-            self.port = fit_scene(view, self.port, panes)
+            self.port = fit_scene(view, self.port, panes, self.axes)
 
     def _next_frame(self) -> None:
         moment = self.highlight.moment
@@ -305,9 +378,7 @@ class SceneView(Widget, can_focus=True):
             return
         speed = min(FASTEST, max(SLOWEST, 1 / self.view.dt))
         moment += speed / FRAMES
-        if moment > self.view.horizon + PAUSE * speed:
-            moment = 0.0
-        self.highlight = replace(self.highlight, moment=moment)
+        self._set_moment(0.0 if moment > self.view.horizon + PAUSE * speed else moment)
         self._repaint()
 
     def _hover(self, sample: tuple[bool, tuple[int, int]] | None) -> None:

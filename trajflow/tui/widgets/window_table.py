@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from textual import getters
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import DataTable
 
 from trajflow.browse.view import Floats, View
 from trajflow.tui.format import clock, number
@@ -15,6 +22,7 @@ from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
 if TYPE_CHECKING:
     from trajflow.browse.browser import SplitSummary
 
+TableName = Literal["", "windows", "agents"]
 SCORES = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE", "ood_score": "OOD"}
 
 
@@ -43,10 +51,11 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
         ]
         super().__init__(columns, str)
 
-    def show_windows(self, summary: SplitSummary, scores: Mapping[str, Floats]) -> None:
-        """Show the windows of a split, and what is known of their scores."""
+    def show_windows(self, summary: SplitSummary, scores: Mapping[str, Floats], index: int) -> None:
+        """Show the windows of a split with the known scores, the cursor on one of them."""
         self.summary, self.scores = summary, scores
         self.show(range(summary.count))
+        self.choose(str(index))
 
     def _score_column(self, key: str, name: str) -> TableColumn[int]:
         def value(index: int) -> float:
@@ -98,10 +107,12 @@ stands out on the map; `enter` goes to the map.
         ]
         super().__init__(columns, str)
 
-    def show_view(self, view: View) -> None:
-        """Show the agents of a window."""
+    def show_view(self, view: View, agent: int | None) -> None:
+        """Show the agents of a window, the cursor on one of them."""
         self.view = view
         self.show(np.argsort(~view.target, kind="stable").tolist())
+        if agent is not None:
+            self.choose(str(agent))
 
     def _score_column(self, key: str) -> TableColumn[int]:
         return TableColumn(
@@ -134,3 +145,56 @@ stands out on the map; `enter` goes to the map.
     def _type(self, agent: int) -> str:
         assert self.view is not None
         return self.view.agent_types[agent]
+
+
+class SideTables(Vertical):
+    """Room beside the map for the table of windows or the table of agents.
+
+    Attributes:
+        shown: Which one is shown; empty: none.
+    """
+
+    DEFAULT_CSS = """
+    SideTables { display: none; width: 42%; max-width: 66; height: 1fr; }
+    SideTables.-windows, SideTables.-agents { display: block; border-right: solid $border; }
+    SideTables.-windows AgentTable, SideTables.-agents WindowTable { display: none; }
+    """
+    windows = getters.query_one(WindowTable)
+    agents = getters.query_one(AgentTable)
+    shown: reactive[TableName] = reactive[TableName]("")
+
+    @dataclass
+    class WindowChosen(Message):
+        """The cursor is on a window."""
+
+        window: int
+
+    @dataclass
+    class AgentChosen(Message):
+        """The cursor is on an agent."""
+
+        agent: int
+
+    @property
+    def table(self) -> WindowTable | AgentTable | None:
+        """The table that is shown."""
+        return {"": None, "windows": self.windows, "agents": self.agents}[self.shown]
+
+    def compose(self) -> ComposeResult:
+        yield WindowTable()
+        yield AgentTable()
+
+    def toggle(self, name: TableName) -> None:
+        """Show one of the tables, or hide it if it is shown."""
+        self.shown = "" if self.shown == name else name
+
+    def watch_shown(self) -> None:
+        self.set_class(self.shown == "windows", "-windows")
+        self.set_class(self.shown == "agents", "-agents")
+
+    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
+        message.stop()
+        table = self.table
+        if table is not None and table is message.data_table and table.record is not None:
+            chosen = self.WindowChosen if table is self.windows else self.AgentChosen
+            self.post_message(chosen(table.record))
