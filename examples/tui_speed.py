@@ -86,10 +86,10 @@ async def pressed(pilot, keys: list[str]) -> list[float]:
     return used
 
 
-async def until(pilot, holds) -> None:
+async def until(holds) -> None:
     """Wait for something on the screen."""
     while not holds():
-        await pilot.pause(0.02)
+        await asyncio.sleep(0.02)
 
 
 async def idle(app) -> None:
@@ -106,7 +106,7 @@ async def home(runs: Path) -> dict[str, object]:
 
     began, app = time.perf_counter(), TrajflowApp(runs, warm_up=False)
     async with app.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: app.screen.library.runs and app.screen.table.row_count)
+        await until(lambda: app.screen.library.runs and app.screen.table.row_count)
         first = time.perf_counter() - began
         keys = [*["j"] * 30, "greater_than_sign", "greater_than_sign", "R", "space", "space"]
         used = await pressed(pilot, [*keys, *"G", *["k"] * 10, "slash", *"run-05", "escape"])
@@ -128,7 +128,7 @@ async def forecasts(name: str, run: Path, store: Path, keys: list[str]) -> dict[
             app.open_forecasts(run, store, "train")
             await pilot.pause()
             screen = app.screen
-            await until(pilot, lambda screen=screen: screen.view is not None)
+            await until(lambda screen=screen: screen.view is not None)
             firsts.append(time.perf_counter() - began)
         await idle(app)
         used = await pressed(pilot, keys)
