@@ -18,6 +18,7 @@ from tui_support import (
 from trajflow.errors import ConfigError
 from trajflow.tui.app import SmallTerminalScreen, TrajflowApp
 from trajflow.tui.keymap import all_bindings, read_keymap
+from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.home import HomeScreen
 from trajflow.tui.screens.training import TrainingScreen
 
@@ -151,11 +152,61 @@ def test_surfaces_stay_apart_in_256_colours(theme, folder):
 
     if theme.startswith("ansi"):
         pytest.skip("the terminal's own colours are what they are")
-    app = TrajflowApp(folder, theme=theme)
+    colors = TrajflowApp(folder, theme=theme).get_css_variables()
     names = ("background", "surface", "panel", "block-cursor-background")
-    shades = [Color.parse(app.theme_variables[name]) for name in names]
+    shades = [Color.parse(colors[name]) for name in names]
     numbers = [shade.downgrade(ColorSystem.EIGHT_BIT).number for shade in shades]
     assert len(set(numbers)) == len(numbers)
+
+
+def contrast(color, other):
+    """How different two colours (red, green, blue) look: 1 to 21, as WCAG 2.1 defines it."""
+
+    def luminance(triplet):
+        parts = [part / 255 for part in triplet]
+        linear = [x / 12.92 if x <= 0.03928 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return sum(weight * x for weight, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    light, dark = sorted((luminance(color), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+WORDS = ["foreground", "primary", "secondary", "accent", "warning", "error", "success", "muted"]
+WORDS += ["footer-key-foreground", "footer-description-foreground"]
+BEHIND = ["background", "surface", "panel", "footer-background", "block-cursor-background"]
+BEHIND += ["block-cursor-blurred-background"]
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("system", ["TRUECOLOR", "EIGHT_BIT"])
+def test_words_can_be_read_on_every_surface(theme, system, folder):
+    from rich.color import Color, ColorSystem
+
+    colors = TrajflowApp(folder, theme=theme).get_css_variables()
+    shown = {
+        name: Color.parse(colors[name]).downgrade(ColorSystem[system]).get_truecolor()
+        for name in (*WORDS, *BEHIND)
+    }
+    ratios = {(one, on): contrast(shown[one], shown[on]) for one in WORDS for on in BEHIND}
+    assert {pair: ratio for pair, ratio in ratios.items() if ratio < 4.5} == {}
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("depth", ["full", "256", "16"])
+def test_what_is_drawn_can_be_seen_on_the_background(theme, depth, folder):
+    from rich.color import Color, ColorSystem
+
+    colors = TrajflowApp(folder, theme=theme).get_css_variables()
+    ends = [int(colors[name][1:7], 16) for name in ("background", "foreground")]
+    palette = Palette.of(*ends, theme == "dark", depth)
+
+    def shown(ink):
+        color = Color.from_rgb(ink >> 16, ink >> 8 & 255, ink & 255)
+        return (color.downgrade(ColorSystem.EIGHT_BIT) if depth == "256" else color).get_truecolor()
+
+    inks = (palette.foreground, palette.muted, *palette.hues)
+    ratios = {f"{ink:06x}": contrast(shown(ink), shown(palette.background)) for ink in inks}
+    assert {ink: ratio for ink, ratio in ratios.items() if ratio < 4.5} == {}
 
 
 def test_a_small_terminal_is_told_so_kindly_and_comes_back(folder):

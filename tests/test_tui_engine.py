@@ -237,6 +237,20 @@ def test_the_process_ends_with_the_application():
     assert gone(played(play))
 
 
+def test_a_working_folder_that_is_gone_is_told_and_the_next_task_runs(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    async def play(engine):
+        (tmp_path / "work").rmdir()
+        with pytest.raises(TaskFailed, match="the model process cannot be started"):
+            await engine.call(say, "hello")
+        os.chdir(tmp_path)
+        return await engine.call(say, "hello")
+
+    assert played(play) == "hello"
+
+
 def gone(pid, seconds=20.0):
     """Whether a process ends in some time."""
     end = time.monotonic() + seconds

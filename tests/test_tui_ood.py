@@ -21,7 +21,7 @@ from trajflow.tui.format import bar
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.ood import OodScreen
 from trajflow.tui.widgets.corruption_table import CorruptionTable, retention_curves, roc_curves
-from trajflow.tui.widgets.plots import CostPoint, histogram_text, paint_costs
+from trajflow.tui.widgets.plots import CostPoint, paint_costs, paint_histogram
 
 TERMS = OODTerms(windows=60, samples=4, names=("noise-1", "noise-2", "unit-3", "skip-2"))
 
@@ -256,7 +256,7 @@ def test_bars_and_histograms_are_as_high_as_they_should_be():
     assert bar(0.5, 4) == "━━  "
     palette = Palette()
     histogram = {"edges": [0, 0.5, 1], "corrupted": [0, 1], "ordinary": [0.5, 0.5]}
-    lines = histogram_text("scores", histogram, 0.9, (8, 24), palette).plain.split("\n")
+    lines = paint_histogram("scores", histogram, 0.9, (8, 24), palette).lines
     assert len(lines) == 8
     assert lines[3].startswith(" " * 12)
     assert lines[3].rstrip().endswith("█" * 12)

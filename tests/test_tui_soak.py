@@ -6,12 +6,16 @@ import shutil
 
 import pytest
 from test_tui_app import hands, sizes, survives
+from test_tui_engine import gone
 from tui_support import LARGE, SMALL, app_on, lines_of, make_run, piloted, until, whole_training
 
 from trajflow.tui.app import SmallTerminalScreen, TrajflowApp
 from trajflow.tui.demo import load_preview, unpack_demo
 from trajflow.tui.screens.training import TrainingScreen
 from trajflow.tui.widgets.scene_view import SceneView
+
+KEYS = 2500
+MAX_MEGABYTES = 600
 
 
 def megabytes():
@@ -76,10 +80,27 @@ def test_four_hundred_sizes(tmp_path, keys):
     piloted(app_on(work), play)
 
 
+def damaged_folders(work):
+    """Runs and stores beside the good ones: cut weights, a broken record, damaged bytes."""
+    shutil.copytree(work / "demo", work / "cut")
+    (work / "cut" / "weights.safetensors").write_bytes(b"x" * 100)
+    shutil.copytree(work / "demo", work / "broken")
+    (work / "broken" / "run.json").write_text("{")
+    store = shutil.copytree(work / "crowd.zarr", work / "damaged.zarr")
+    for chunk in store.glob("*/c/0"):
+        chunk.write_bytes(b"damaged")
+    shutil.copytree(work / "crowd.zarr", work / "list.zarr")
+    (work / "list.zarr" / "zarr.json").write_text("[]")
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is counted otherwise")
 @pytest.mark.parametrize("seed", range(4))
 def test_ten_thousand_keys(tmp_path, seed, stays, monkeypatch):
-    """2500 keys on each of four ways through all screens; nothing is trained for real."""
+    """2500 keys on each of four ways through all screens, with damaged folders and other sizes.
+
+    Nothing is trained for real. Memory stays bounded, and no process is left.
+    """
     from trajflow.errors import RunError
     from trajflow.tui.screens import new_training, training
 
@@ -91,12 +112,23 @@ def test_ten_thousand_keys(tmp_path, seed, stays, monkeypatch):
     monkeypatch.chdir(tmp_path)
     work = shutil.copytree(unpack_demo(tmp_path / "cache").folder, tmp_path / "work")
     make_run(work / "other", whole_training())
+    damaged_folders(work)
+    processes, used = [], []
 
     async def play(pilot):
         await until(pilot, lambda: pilot.app.screen.library.runs)
-        await survives(pilot, hands(seed, 2500))
+        keys = hands(seed, KEYS)
+        for number, (width, height) in enumerate(sizes(seed, KEYS // 25)):
+            await survives(pilot, keys[25 * number : 25 * number + 25])
+            await pilot.resize_terminal(min(width, 160), min(height, 48))
+            await pilot.pause()
+        processes.append(pilot.app.engine.pid)
+        gc.collect()
+        used.append(megabytes())
 
     piloted(app_on(work), play)
+    assert used[0] < MAX_MEGABYTES
+    assert processes[0] is None or gone(processes[0])
 
 
 @pytest.mark.slow

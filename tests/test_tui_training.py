@@ -1,6 +1,7 @@
 """The training screen: it follows any run, and starts, stops and resumes those of its own."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -25,8 +26,9 @@ from tui_support import (
 from trajflow.history import TrainingHistory
 from trajflow.jobs import running_job
 from trajflow.runs import RunFolder
+from trajflow.tui.format import duration
 from trajflow.tui.render.colors import Palette
-from trajflow.tui.screens.new_training import NewTrainingScreen
+from trajflow.tui.screens.new_training import NewTrainingScreen, StartDialog
 from trajflow.tui.screens.training import TrainingScreen
 from trajflow.tui.widgets.plots import (
     Curve,
@@ -133,7 +135,8 @@ def test_a_form_starts_a_training_which_is_watched_and_stopped(tmp_path, fork, t
         await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
         assert app.screen.query_one("#out", Input).value == str(run)
         app.screen.query_one("#more", Input).value = " ".join(settings)
-        app.screen.query_one("#epochs", Input).value = ""
+        app.screen.query_one("#limit", Input).value = "9m"
+        await pilot.pause()
         app.screen.query_one(Button).press()
         await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         await until(pilot, lambda: app.screen.history.step > 0, 90)
@@ -155,8 +158,12 @@ def test_what_the_command_complains_of_is_shown(tmp_path, fork):
         app.open_new_training(store)
         await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
         app.screen.query_one("#out", Input).value = str(tmp_path / "mine")
-        shutil.rmtree(store)
+        for chunk in store.glob("*/c/0"):
+            chunk.write_bytes(b"damaged")
+        await until(pilot, lambda: "no plan: " in text_of(app), 240)
         app.screen.query_one(Button).press()
+        await until(pilot, lambda: isinstance(app.screen, StartDialog))
+        await pilot.press("y")
         await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         await until(pilot, lambda: app.screen.state == "failed", 60)
         await until(pilot, lambda: "fork.zarr" in " ".join(app.screen.latest.words))
@@ -176,6 +183,10 @@ def test_what_the_command_complains_of_is_shown(tmp_path, fork):
         ("epochs", "2.5", "epochs: input should be a valid integer"),
         ("batch", "many", "batch size: input should be a valid integer"),
         ("seed", "-1", "seed: input should be greater"),
+        ("limit", "soon", "time limit: "),
+        ("more", "model.encoder=tcn", "model.encoder is also set in a field above"),
+        ("more", "data.horizon=0", "data.horizon: input should be greater"),
+        ("more", "train.time_stretch=[1,2]", "train.time_stretch up to 2 needs positions"),
     ],
 )
 def test_a_setting_is_checked_while_it_is_typed(tmp_path, fork, field, typed, problem):
@@ -194,6 +205,65 @@ def test_a_setting_is_checked_while_it_is_typed(tmp_path, fork, field, typed, pr
         line.value = before
         await until(pilot, lambda: not form.query_one(Button).disabled)
         assert problem not in text_of(app)
+
+    piloted(app_on(tmp_path), play, LARGE)
+
+
+def test_epochs_and_updates_together_are_refused_while_they_are_typed(tmp_path, fork):
+    async def play(pilot):
+        app = pilot.app
+        app.open_new_training(fork)
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
+        app.screen.query_one("#epochs", Input).value = "3"
+        app.screen.query_one("#more", Input).value = "train.updates=9"
+        await until(pilot, lambda: "both say how long" in text_of(app))
+        assert app.screen.query_one(Button).disabled
+
+    piloted(app_on(tmp_path), play, LARGE)
+
+
+def test_a_store_that_goes_away_is_a_problem_of_the_form(tmp_path, fork):
+    store = shutil.copytree(fork, tmp_path / "fork.zarr")
+
+    async def play(pilot):
+        app = pilot.app
+        app.open_new_training(store)
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
+        shutil.rmtree(store)
+        app.screen.query_one("#seed", Input).value = "4"
+        await until(pilot, lambda: "no store of tracks any more" in text_of(app))
+        assert app.screen.query_one(Button).disabled
+
+    piloted(app_on(tmp_path), play, LARGE)
+
+
+def test_the_form_shows_the_plan_and_its_time_and_asks_before_a_long_training(tmp_path, fork, tiny):
+    store = shutil.copytree(fork, tmp_path / "fork.zarr")
+    settings = [word for word in tiny if word != "--set" and "epochs" not in word]
+    torch_was_there = "torch" in sys.modules
+
+    async def play(pilot):
+        app = pilot.app
+        app.open_new_training(store)
+        await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
+        form, epochs = app.screen, app.screen.query_one("#epochs", Input)
+        form.query_one("#more", Input).value = " ".join(settings)
+        await until(pilot, lambda: "seconds" in form.plan, 240)
+        await until(pilot, lambda: f"about {duration(form.plan['seconds'])} on" in text_of(app))
+        assert "chosen from the training tracks" in text_of(app)
+        assert "model.own_speed=true: before and after a moment" in text_of(app)
+        assert epochs.placeholder == f"{form.plan['epochs']:.3g} chosen from the tracks"
+        assert "torch" not in sys.modules or torch_was_there
+        epochs.value = "900000"
+        await until(pilot, lambda: form.plan.get("epochs") == 900000, 240)
+        await until(pilot, lambda: "seconds" in form.plan, 240)
+        form.query_one(Button).press()
+        await until(pilot, lambda: isinstance(app.screen, StartDialog))
+        assert f"This takes {duration(form.plan['seconds'])}, about." in text_of(app)
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is form)
+        assert epochs.value == "900000"
+        assert not (tmp_path / "runs").exists()
 
     piloted(app_on(tmp_path), play, LARGE)
 

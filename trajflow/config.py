@@ -420,8 +420,11 @@ def _value(text: str) -> Any:
 def _explain(root: type[BaseModel], error: Any) -> str:
     where = [str(part) for part in error["loc"]]
     name = ".".join(where)
+    if error["type"] == "value_error" and isinstance(error["input"], dict):
+        return str(error["ctx"]["error"])  # of several settings, which it names
     if error["type"] != "extra_forbidden":
-        return f"{name}: {error['msg'].lower()}, got {error['input']!r}"
+        message = error["msg"].removeprefix("Value error, ")
+        return f"{name}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
     if name in RENAMED or where[0] in RENAMED:
         return f"{name} is now {RENAMED.get(name) or RENAMED[where[0]]}"
     names = _settings(root)

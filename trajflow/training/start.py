@@ -9,7 +9,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -122,6 +122,14 @@ def plan_training(
         ConfigError: The settings do not fit the tracks.
         DataError: There are no tracks, or too few windows.
     """
+    *_, plan = plan_stages(data, config, device, init)
+    return plan
+
+
+def plan_stages(
+    data: str | Path, config: Config, device: str = "auto", init: str | Path | None = None
+) -> Iterator[dict[str, Any]]:
+    """The same in two stages: first without weights, device and seconds, which take longest."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(data)
         if path.is_file() and not store_beside(path).exists():
@@ -132,15 +140,19 @@ def plan_training(
             config = with_architecture_of(init, config)
         plan, tracks, _ = make_plan(config, store, device)
         config, description = plan.config, tracks.describe()
-        speed = measure_speed(config, tracks, store, device)
-        updates = config.train.updates or config.train.epochs * speed.updates_per_epoch
-        return {
+        per_epoch = tracks.steps(config.train.batch_size)
+        updates = config.train.updates or config.train.epochs * per_epoch
+        result = {
             "lines": [split_line(description), *plan.lines()],
             "plan": plan.to_dict(),
             "parts": description["parts"],
             "settings": config.model_dump(mode="json"),
             "updates": updates,
-            "epochs": updates / speed.updates_per_epoch,
+            "epochs": updates / per_epoch,
+        }
+        yield result
+        speed = measure_speed(config, tracks, store, device)
+        yield result | {
             "weights": speed.weights,
             "device": speed.device,
             "seconds_per_update": speed.seconds_per_update,

@@ -135,6 +135,9 @@ class Engine:
                 self._pool = None
                 if attempt:
                     raise
+            except OSError as error:  # no memory, or the working folder is gone
+                self._pool = None
+                raise TaskFailed(f"the model process cannot be started: {error}") from None
         raise AssertionError
 
     def _release_turn(self, loop: asyncio.AbstractEventLoop) -> Callable[[Future[Any]], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -162,6 +162,14 @@ def examine_store(session: Session, store: Path) -> Iterator[list[Finding]]:
 
     yield [(one.level, one.code, one.message) for one in check(store)]
     yield [(one.level, one.code, one.message) for one in doctor(session.store(store))]
+
+
+def plan_training(session: Session, store: Path, settings: list[str]) -> Iterator[dict[str, Any]]:
+    """What a training with these settings would do, and, as the second value, how long it takes."""
+    from trajflow.config import Config
+    from trajflow.training.start import plan_stages
+
+    yield from plan_stages(store, Config.load(None, settings))
 
 
 def evaluate_ood(session: Session, run: Path, data: Path) -> Iterator[Stage | Path]:

@@ -16,7 +16,7 @@ DARK = Theme(
     secondary="#87d7af",
     accent="#ffaf5f",
     warning="#ffaf5f",
-    error="#ff6b6b",
+    error="#ff8787",
     success="#87d787",
     foreground="#dadada",
     background="#121212",
@@ -26,7 +26,7 @@ DARK = Theme(
         "button-focus-text-style": "bold underline",
         "border": "#4e4e4e",
         "border-blurred": "#3a3a3a",
-        "block-cursor-background": "#303a46",
+        "block-cursor-background": "#303030",
         "block-cursor-foreground": "#ffffff",
         "block-cursor-text-style": "bold",
         "block-cursor-blurred-background": "#2a2a2a",
@@ -39,27 +39,27 @@ DARK = Theme(
 LIGHT = Theme(
     name="trajflow-light",
     primary="#005faf",
-    secondary="#00735c",
-    accent="#af5f00",
-    warning="#af5f00",
-    error="#c0392b",
-    success="#2e7d32",
+    secondary="#005f5f",
+    accent="#8a4500",
+    warning="#8a4500",
+    error="#af0000",
+    success="#1b6a1b",
     foreground="#262626",
-    background="#f7f7f7",
-    surface="#eeeeee",
-    panel="#e4e4e4",
+    background="#ffffff",
+    surface="#f4f4f4",
+    panel="#eaeaea",
     dark=False,
     variables={
         "button-focus-text-style": "bold underline",
         "border": "#a8a8a8",
         "border-blurred": "#c6c6c6",
-        "block-cursor-background": "#cfe0f2",
+        "block-cursor-background": "#d0f4ff",
         "block-cursor-foreground": "#000000",
         "block-cursor-text-style": "bold",
-        "block-cursor-blurred-background": "#dadada",
+        "block-cursor-blurred-background": "#e9e9e9",
         "block-cursor-blurred-foreground": "#262626",
-        "footer-key-foreground": "#af5f00",
-        "footer-background": "#eeeeee",
+        "footer-key-foreground": "#8a4500",
+        "footer-background": "#f4f4f4",
         "footer-description-foreground": "#4e4e4e",
     },
 )
@@ -70,7 +70,7 @@ def muted_color(theme: Theme) -> str:
     """The colour of words that matter less."""
     if theme.ansi:
         return "ansi_bright_black"
-    return "#9e9e9e" if theme.dark else "#626262"
+    return "#a8a8a8" if theme.dark else "#585858"
 
 
 def theme_named(name: str, available: Iterable[str]) -> str:

@@ -25,10 +25,10 @@ DEPTHS: dict[int | None, Depth] = {
     ColorSystem.WINDOWS.value: "16",
 }
 DARK_HUES = (0x5AB4FF, 0xFFB454, 0x59D6A5, 0xF58FD0, 0xE8E06A, 0xB79CFF, 0xFF8272, 0x66D9E8)
-LIGHT_HUES = (0x0A62B8, 0xB75A00, 0x007A57, 0xB0247E, 0x7A6A00, 0x6A3FD0, 0xC2321F, 0x00728A)
+LIGHT_HUES = (0x0A62B8, 0xAF5F00, 0x007A57, 0xB0247E, 0x7A6A00, 0x6A3FD0, 0xC2321F, 0x00728A)
 """Distinct for most people with colour blindness too; agents also have letters."""
-DARK_16 = (0x55FFFF, 0xFFFF55, 0x55FF55, 0xFF55FF, 0x5555FF, 0xFF5555)
-LIGHT_16 = (0x0000AA, 0xAA5500, 0x00AA00, 0xAA00AA, 0x00AAAA, 0xAA0000)
+DARK_16 = (0x55FFFF, 0xFF5555, 0x55FF55, 0xFF55FF, 0xFFFF55)
+LIGHT_16 = (0x0000AA, 0xAA5500, 0xAA0000, 0xAA00AA)
 SIXTEEN = (
     0x000000, 0xAA0000, 0x00AA00, 0xAA5500, 0x0000AA, 0xAA00AA, 0x00AAAA, 0xAAAAAA,
     0x555555, 0xFF5555, 0x55FF55, 0xFFFF55, 0x5555FF, 0xFF55FF, 0x55FFFF, 0xFFFFFF,
@@ -67,7 +67,7 @@ class Palette:
         """The palette for the background and foreground of a theme."""
         hues: tuple[int, ...] = DARK_HUES if dark else LIGHT_HUES
         strong = blend(foreground, 0xFFFFFF if dark else 0x000000, 0.6)
-        muted = blend(background, foreground, 0.5)
+        muted = blend(background, foreground, 0.6 if dark else 0.7)
         if depth == "16":
             background, strong = (0x000000, 0xFFFFFF) if dark else (0xFFFFFF, 0x000000)
             muted, hues = (0xAAAAAA, DARK_16) if dark else (0x555555, LIGHT_16)

@@ -241,7 +241,7 @@ class HomeScreen(Screen[None]):
             self._show_picture(entry, store)
             self._load_preview(entry, store)
 
-    @work(exclusive=True, group="preview")
+    @work(exclusive=True, group="preview", description="preview")
     async def _load_preview(self, entry: Entry, store: StoreEntry | None) -> None:
         from trajflow.tui import tasks
         from trajflow.tui.engine import TaskFailed

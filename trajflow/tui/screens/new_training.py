@@ -1,36 +1,45 @@
-"""A form with the settings of a training, checked while they are typed."""
+"""A form with the settings of a training, checked and planned while they are typed."""
 
 import asyncio
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import getters, on, work
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
-from textual.screen import Screen
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Input, Label, Select, Static
 
 from trajflow.config import Config
 from trajflow.errors import ConfigError, RunError
 from trajflow.jobs import last_words, running_job, start_training
-from trajflow.library import PRESETS, encoders, free_run, read_store
+from trajflow.library import PRESETS, StoreEntry, encoders, free_run, kind_of, read_store
 from trajflow.text import safe
+from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import short_path
+from trajflow.tui.engine import TaskFailed
+from trajflow.tui.format import count, duration, number, short_path
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 NONE = "none"
 MAX_MESSAGE = 400
+PLAN_AFTER = 0.6
+"""Seconds that nothing must be typed before the training is planned."""
+LONG = 600.0
+"""Seconds of a training above which the form asks before it starts it."""
 NUMBERS = {
     "epochs": ("epochs", "train.epochs"),
     "lr": ("learning rate", "train.lr"),
     "batch": ("batch size", "train.batch_size"),
     "seed": ("seed", "train.seed"),
+    "limit": ("time limit", "train.time_limit"),
 }
-"""Fields with a number: what they are called, and the setting."""
+"""Fields that may stay empty: what they are called, and the setting."""
+CHOSEN = "chosen from the tracks"
 
 
 class NewTrainingScreen(Screen[None]):
@@ -38,6 +47,10 @@ class NewTrainingScreen(Screen[None]):
 
     The form stays below the training it started, so that what was typed is still there if the
     training fails at once.
+
+    Attributes:
+        plan: What `trajflow train --dry-run` says of these settings, as far as it is known; under
+            "error", why it says nothing.
     """
 
     AUTO_FOCUS = "#start"
@@ -49,21 +62,29 @@ class NewTrainingScreen(Screen[None]):
         self._folds = sorted((read_store(store).about or {}).get("folds") or {})
         self._free = free_run(store, "gru", "mmf")
         self._started: Path | None = None
+        self.plan: dict[str, Any] = {}
+        self._planned: list[str] = []
 
     def compose(self) -> ComposeResult:
         yield TitleBar(f"{self.store.name} · new training")
-        with VerticalScroll(id="form"):
-            yield from _line("encoder", _select("encoder", encoders(), "gru"))
-            yield from _line("preset", _select("preset", PRESETS, "mmf"))
-            yield from _line("fold left out", _select("fold", [NONE, *self._folds], NONE))
-            for name, (label, setting) in NUMBERS.items():
-                yield from _line(label, Input(str(_default(setting)), id=name))
-            more = Input("", id="more", placeholder="model.width=64 train.mirror=false ...")
-            yield from _line("more settings", more)
-            yield from _line("run folder", Input(_field(self._free), id="out"))
-            yield Static("", id="problem", markup=False)
-            yield Button("Start", variant="primary", id="start")
+        with Container(id="new"):
+            with VerticalScroll(id="form"):
+                yield from _line("encoder", _select("encoder", encoders(), "gru"))
+                yield from _line("preset", _select("preset", PRESETS, "mmf"))
+                yield from _line("fold left out", _select("fold", [NONE, *self._folds], NONE))
+                for name, (label, _) in NUMBERS.items():
+                    yield from _line(label, Input(id=name, placeholder=_placeholder(name, {})))
+                more = Input("", id="more", placeholder="model.width=64 train.mirror=false ...")
+                yield from _line("more settings", more)
+                yield from _line("run folder", Input(_field(self._free), id="out"))
+                yield Static("", id="problem", markup=False)
+                yield Button("Start", variant="primary", id="start")
+            with VerticalScroll(id="plan"):
+                yield Static("", markup=False)
         yield KeyFooter()
+
+    def on_mount(self) -> None:
+        self._check()
 
     def on_screen_resume(self) -> None:
         """After a training was started: leave too, or say why it did not start."""
@@ -85,15 +106,20 @@ class NewTrainingScreen(Screen[None]):
         )
         if self._typed("out") == proposed:
             self.query_one("#out", Input).value = _field(self._free)
+        self._check()
 
     @on(Input.Changed)
     def _check(self) -> None:
-        """Say what is wrong with the settings as they are now."""
+        """Say what is wrong with the settings as they are now, and plan them if nothing is."""
         problems = self._problems()
         for field in self.query(Input):
             field.set_class(field.id in problems, "-wrong")
         self._show_problem("\n".join(problems.values()))
         self.query_one(Button).disabled = bool(problems)
+        settings = [] if set(problems) - {"out"} else self._settings()
+        if settings != self._planned:
+            self._planned = settings
+            self._plan(settings)
 
     @on(Input.Submitted)
     def _to_next_field(self) -> None:
@@ -102,14 +128,31 @@ class NewTrainingScreen(Screen[None]):
     @on(Button.Pressed, "#start")
     def _submit(self) -> None:
         self._check()
-        if not self._problems():
-            self._start(self._run_folder(), self._arguments())
+        if self._problems():
+            return
+        if question := self._question():
+            self.app.push_screen(StartDialog(question), self._start_if)
+        else:
+            self._start_if(True)
+
+    def _start_if(self, wanted: bool | None) -> None:
+        if wanted:
+            self._start(self._run_folder(), self._settings())
+
+    def _question(self) -> str:
+        """What must be asked before the start; empty if the training is known to be short."""
+        if (seconds := self.plan.get("seconds")) is None:
+            limit = Config.load(None, self._settings()).train.time_limit or LONG + 1
+            why = self.plan.get("error", "it is still being measured")
+            return f"How long this takes is not known: {why}." if limit > LONG else ""
+        return f"This takes {duration(seconds)}, about." if seconds > LONG else ""
 
     @work(exclusive=True, group="start")
-    async def _start(self, run: Path, arguments: list[str]) -> None:
+    async def _start(self, run: Path, settings: list[str]) -> None:
         self.query_one(Button).disabled = True
+        words = [word for setting in settings for word in ("--set", setting)]
         try:
-            await asyncio.to_thread(start_training, run, arguments)
+            await asyncio.to_thread(start_training, run, [str(self.store), *words])
         except RunError as error:
             self.call_later(self._show_problem, str(error))
         else:
@@ -117,16 +160,40 @@ class NewTrainingScreen(Screen[None]):
             self.app.call_later(self.app.open_training, run, self.store)
         self.query_one(Button).disabled = False
 
+    @work(exclusive=True, group="plan")
+    async def _plan(self, settings: list[str]) -> None:
+        """Plan a training with these settings, once nothing is typed for a moment."""
+        self._show_plan({} if settings else {"error": "the settings are not complete"})
+        if not settings:
+            return
+        await asyncio.sleep(PLAN_AFTER)
+        try:
+            async for plan in self.app.engine.stream(tasks.plan_training, self.store, settings):
+                self.call_later(self._show_plan, plan)
+        except TaskFailed as error:
+            self.call_later(self._show_plan, {"error": str(error)})
+
+    def _show_plan(self, plan: dict[str, Any]) -> None:
+        self.plan = plan
+        for name in NUMBERS:
+            self.query_one(f"#{name}", Input).placeholder = _placeholder(name, plan)
+        seconds = plan.get("seconds")
+        self.query_one(TitleBar).state = "" if seconds is None else f"about {duration(seconds)}"
+        self.query_one("#plan Static", Static).update("\n".join(plan_lines(plan)))
+
     def _problems(self) -> dict[str, str]:
         """What is wrong, by the id of the field."""
         problems = {}
+        fields = self._fields()
         for name, (label, setting) in NUMBERS.items():
-            value = self._typed(name)
-            if value and (problem := _problem_of([f"{setting}={value}"])):
+            if setting in fields and (problem := _problem_of([f"{setting}={fields[setting]}"])):
                 problems[name] = problem.replace(setting, label)
         try:
-            if problem := _problem_of(shlex.split(self._typed("more"))):
+            more = shlex.split(self._typed("more"))
+            if problem := _repeated(more, fields) or _problem_of(more):
                 problems["more"] = f"more settings: {problem}"
+            elif not problems and (problem := _problem_of(self._settings())):
+                problems["more"] = problem
         except ValueError as error:
             problems["more"] = f"more settings: {error}"
         run = self._run_folder()
@@ -134,22 +201,25 @@ class NewTrainingScreen(Screen[None]):
             problems["out"] = f"run folder: {run} is not empty; choose another folder"
         elif run.exists() and not run.is_dir():
             problems["out"] = f"run folder: {run} is a file; choose another folder"
+        if kind_of(self.store) is not StoreEntry:
+            problems["data"] = f"data: {self.store} is no store of tracks any more; put it back"
         return problems
 
     def _run_folder(self) -> Path:
         typed = self._typed("out")
         return self._free if typed == _field(self._free) else Path(typed).expanduser()
 
-    def _arguments(self) -> list[str]:
-        """The words of the command line, after `trajflow train`."""
-        fold = self._value("fold")
-        settings = [f"data.fold={fold}"] * (fold != NONE)
-        for name, (_, setting) in NUMBERS.items():
-            if (value := self._typed(name)) not in ("", str(_default(setting))):
-                settings.append(f"{setting}={value}")
-        settings += shlex.split(self._typed("more"))
-        words = [str(self.store), *(f"--{n}={self._value(n)}" for n in ("encoder", "preset"))]
-        return words + [word for setting in settings for word in ("--set", setting)]
+    def _fields(self) -> dict[str, str]:
+        """The settings that have a field of their own and are filled in."""
+        fields = {"model.encoder": self._value("encoder"), "flow.preset": self._value("preset")}
+        fields["data.fold"] = self._value("fold").replace(NONE, "")
+        fields |= {setting: self._typed(name) for name, (_, setting) in NUMBERS.items()}
+        return {setting: value for setting, value in fields.items() if value}
+
+    def _settings(self) -> list[str]:
+        """All settings, as `trajflow train --set` takes them."""
+        fields = [f"{setting}={value}" for setting, value in self._fields().items()]
+        return fields + shlex.split(self._typed("more"))
 
     def _value(self, name: str) -> str:
         return str(self.query_one(f"#{name}", Select).value)
@@ -160,6 +230,60 @@ class NewTrainingScreen(Screen[None]):
     def _show_problem(self, problem: str) -> None:
         lines = (safe(line, MAX_MESSAGE) for line in problem.split("\n"))
         self.query_one("#problem", Static).update("\n".join(lines))
+
+
+class StartDialog(ModalScreen[bool]):
+    """Asks whether to start a training that takes long."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "dismiss(True)", "Start", id="start.yes"),
+        Binding("n,escape", "dismiss(False)", "Back to the form", id="start.no"),
+    ]
+
+    def __init__(self, question: str) -> None:
+        super().__init__(classes="dialog")
+        self.question = question
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Label(f"{safe(self.question, MAX_MESSAGE)} Start it?", markup=False)
+            yield Label("y starts it, n goes back to the form", markup=False)
+
+
+def plan_lines(plan: dict[str, Any]) -> list[str]:
+    """A plan in words: how long the training takes, its windows, and the settings chosen for it."""
+    if not plan:
+        return ["planning ..."]
+    if "error" in plan:
+        return [f"no plan: {safe(plan['error'], MAX_MESSAGE)}"]
+    if "seconds" in plan:
+        on = f"on {plan['device']}, {number(plan['seconds_per_update'])} s an update"
+        first = f"about {duration(plan['seconds'])} {on}; {count(plan['weights'])} weights"
+    else:
+        first = "measuring how long an update takes ..."
+    size = f"{count(plan['updates'])} updates ({number(plan['epochs'])} epochs)"
+    return [first, size, *(safe(line, MAX_MESSAGE) for line in plan["lines"])]
+
+
+def _placeholder(name: str, plan: dict[str, Any]) -> str:
+    """What an empty field says: the value that a plan has chosen, or how to write one."""
+    if name == "limit":
+        return "none; or 5m, 1h, seconds"
+    if name == "seed":
+        return str(Config().train.seed)
+    setting = NUMBERS[name][1].removeprefix("train.")
+    settings = plan.get("settings", {}).get("train", {}) | {"epochs": plan.get("epochs")}
+    return f"{settings[setting]:.3g} {CHOSEN}" if settings.get(setting) else CHOSEN
+
+
+def _repeated(words: Sequence[str], fields: dict[str, str]) -> str:
+    """Why settings contradict those of the fields; empty if they do not."""
+    names = {word.partition("=")[0].strip() for word in words}
+    if twice := sorted(names & set(fields)):
+        return f"{twice[0]} is also set in a field above; leave it out here"
+    if "train.updates" in names and "train.epochs" in fields:
+        return "train.updates and the epochs above both say how long to train; give one of them"
+    return ""
 
 
 def _line(name: str, field: Input | Select[str]) -> ComposeResult:
@@ -176,11 +300,6 @@ def _select(name: str, values: Sequence[str], chosen: str) -> Select[str]:
 def _field(path: Path) -> str:
     """A path in an input field, which draws its letters as they are."""
     return safe(short_path(path), MAX_MESSAGE)
-
-
-def _default(setting: str) -> Any:
-    section, name = setting.split(".")
-    return getattr(getattr(Config(), section), name)
 
 
 def _problem_of(settings: Sequence[str]) -> str:

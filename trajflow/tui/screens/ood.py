@@ -200,7 +200,7 @@ class OodScreen(Screen[None]):
             self._turn()
         self.refresh_bindings()
 
-    @work(exclusive=True, group="window")
+    @work(exclusive=True, group="window", description="window")
     async def _load(self, window: dict[str, Any], key: str) -> None:
         """Compute a window of a corruption, once the cursor rests on it.
 

@@ -175,90 +175,63 @@ class BarPlot(Widget):
         return text.append(f"\n{low}{high.rjust(columns - len(low))}", "not bold dim")
 
 
-class ScoreHistogram(Widget):
-    """OOD scores of corrupted windows, and below them those of windows in distribution."""
+class ScoreHistogram(Picture):
+    """OOD scores of corrupted windows, and below them those of original ones."""
 
-    DEFAULT_CSS = "ScoreHistogram { width: 1fr; height: 1fr; }"
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._title = ""
-        self._histogram: Mapping[str, Any] | None = None
-        self._threshold: float | None = None
+    least = (5, 12)
 
     def show(
         self, title: str, histogram: Mapping[str, Any] | None, threshold: float | None = None
     ) -> None:
-        """Show other scores; see `histogram_text`, or nothing where `histogram` is None."""
-        self._title, self._histogram, self._threshold = title, histogram, threshold
-        self.refresh()
-
-    def render(self) -> Text:
-        width, height = self.size
-        if self._histogram is None:
-            return Text(self._title, "dim")
-        if width < 12 or height < 5:
-            return Text()
-        size, palette = (height, width), palette_of(self)
-        return histogram_text(self._title, self._histogram, self._threshold, size, palette)
+        """Show other scores; see `paint_histogram`, or only the title where there are none."""
+        self.paint(partial(paint_histogram, title, histogram, threshold))
 
 
-def histogram_text(
+def paint_histogram(
     title: str,
-    histogram: Mapping[str, Any],
+    histogram: Mapping[str, Any] | None,
     threshold: float | None,
     size: tuple[int, int],
     palette: Palette,
-) -> Text:
+) -> Cells:
     """Two histograms over one axis, one above the other.
 
     Args:
         title: The first line.
-        histogram: "edges", and shares of "ordinary" and "corrupted" windows.
+        histogram: "edges", and shares of "ordinary" and "corrupted" windows; None: only the title.
         threshold: A place on the axis, as the score that 95 % of validation people stay below.
-        size: Lines and columns.
+        size: Cells from top to bottom and from left to right.
         palette: The colours.
     """
     height, width = size
-    edges, muted = histogram["edges"], f"#{palette.muted:06x}"
-    columns = max(width, len(edges) - 1)
-    lines = [Text(title[:width], f"bold #{palette.foreground:06x}", no_wrap=True)]
+    canvas = Canvas(height, width, palette)
+    canvas.write(0, 0, title, palette.foreground, bold=True)
+    if histogram is None:
+        return canvas.cells()
     most = max(*histogram["corrupted"], *histogram["ordinary"], 1e-9)
     rows = max(1, (height - 2) // 2)
     for order, (key, name) in enumerate([("corrupted", "corrupted"), ("ordinary", "original")]):
-        hue = f"#{palette.hue(1 - order):06x}"
-        for row, bar in enumerate(bars(histogram[key], columns, rows, most)):
-            line = Text(no_wrap=True).append(bar[:width], hue)
-            if row == 0:
-                top = f"{name}, top {100 * max(histogram[key]):.0f} %"
-                line = _label(_label(line, top, muted), name, muted)
-            lines.append(line)
-    lines.append(_histogram_axis(edges, threshold, columns, width, muted))
-    return Text("\n").join(lines)
-
-
-def _label(line: Text, label: str, style: str) -> Text:
-    """The line with a label in the first gap that is long enough; one label at most."""
-    at = line.plain.find(" " * (len(label) + 1))
-    if at < 0 or any(one.isalpha() for one in line.plain):
-        return line
-    return line[:at].append(label, style).append_text(line[at + len(label) :])
-
-
-def _histogram_axis(
-    edges: Sequence[float], threshold: float | None, columns: int, width: int, style: str
-) -> Text:
-    low, high = edges[0], edges[-1]
-    left, right = f"{low:.2g}", f"{high:.2g}"
-    letters = list(left + " " * max(0, columns - len(left) - len(right)) + right)
+        top = 1 + order * rows
+        lines = bars(histogram[key], width, rows, most)
+        for row, line in enumerate(lines, top):
+            canvas.write(row, 0, line, palette.hue(1 - order))
+        for label in (f"{name}, top {100 * max(histogram[key]):.0f} %", name):
+            if (column := lines[0].find(" " * (len(label) + 1))) >= 0:
+                canvas.write(top, column, label, palette.muted)
+                break
+    low, high = histogram["edges"][0], histogram["edges"][-1]
+    axis, ends = 1 + 2 * rows, (f"{low:.2g}", f"{high:.2g}")
+    canvas.write(axis, 0, ends[0], palette.muted)
+    right = width
     if threshold is not None and low < threshold < high:
-        at = min(columns - 1, int((threshold - low) / (high - low) * columns))
+        at = min(width - 1, int((threshold - low) / (high - low) * width))
         word = f"threshold {threshold:.2g}▲"
-        first = max(len(left) + 1, at - len(word) + 1)
-        letters[first : first + len(word)] = list(word)
-        if first + len(word) >= columns - len(right):
-            letters[first + len(word) :] = " " * (columns - first - len(word))
-    return Text("".join(letters)[:width], style, no_wrap=True)
+        first = max(len(ends[0]) + 1, at - len(word) + 1)
+        canvas.write(axis, first, word, palette.muted)
+        right = first + len(word)
+    if right == width or right < width - len(ends[1]):
+        canvas.write(axis, width - len(ends[1]), ends[1], palette.muted)
+    return canvas.cells()
 
 
 def paint_curves(
@@ -415,20 +388,18 @@ def loss_curves(history: TrainingHistory) -> list[Curve]:
 def score_curves(history: TrainingHistory) -> list[Curve]:
     """The scores on the validation split."""
     names = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE"}
-    epoch = _epochs([one.step for one in history.validations], history)
-    scores = {key: [one.metrics.get(key, np.nan) for one in history.validations] for key in names}
-    return [Curve(name, epoch, np.array(scores[key])) for key, name in names.items()]
+    return [_score_curve(history, key, name) for key, name in names.items()]
 
 
 def run_curves(runs: Sequence[RunEntry], key: str) -> list[Curve]:
     """A validation score of several runs, over their epochs."""
-    curves = []
-    for run in runs:
-        points = run.history.validations
-        values = np.array([one.metrics.get(key, np.nan) for one in points])
-        epoch = _epochs([one.step for one in points], run.history)
-        curves.append(Curve(safe(run.name, 16), epoch, values))
-    return curves
+    return [_score_curve(run.history, key, safe(run.name, 16)) for run in runs]
+
+
+def _score_curve(history: TrainingHistory, key: str, name: str) -> Curve:
+    points = history.validations
+    values = np.array([one.metrics.get(key, np.nan) for one in points])
+    return Curve(name, _epochs([one.step for one in points], history), values)
 
 
 def schedule_curves(history: TrainingHistory) -> list[Curve]:

@@ -18,7 +18,7 @@ from trajflow.tui.widgets.text import rich_color
 Record = TypeVar("Record")
 Cell = str | tuple[str, str]
 """What is written, and the name of its colour in the theme or "bold"."""
-MAX_ROWS = 3000
+MAX_ROWS = 1000
 """Rows that are shown at most: the first ones in their order, of those that the filter leaves.
 
 The header of the first column then says of how many."""
@@ -88,7 +88,8 @@ class RecordTable(DataTable[Text], Generic[Record]):
         self._pinned, self._fitting = 0, tuple[TableColumn[Record], ...]()
         self._cells: list[list[Cell]] = []
         self._wanted: str | None = None
-        self._left = 0
+        self._left, self._width = 0, 0
+        self._texts: list[str] = []
 
     @property
     def record(self) -> Record | None:
@@ -103,7 +104,7 @@ class RecordTable(DataTable[Text], Generic[Record]):
 
     def show(self, records: Sequence[Record], pinned: int = 0) -> None:
         """Show other records, the first `pinned` of them always on top."""
-        self._all, self._pinned = tuple(records), pinned
+        self._all, self._pinned, self._texts = tuple(records), pinned, []
         self._arrange()
 
     def choose(self, key: str) -> None:
@@ -123,7 +124,9 @@ class RecordTable(DataTable[Text], Generic[Record]):
         self._arrange()
 
     def on_resize(self) -> None:
-        self._arrange(anew=True)
+        if self.size.width != self._width:  # a filter below changes only the height
+            self._width = self.size.width
+            self._arrange(anew=True)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -164,13 +167,18 @@ class RecordTable(DataTable[Text], Generic[Record]):
             return
         fitting = self._columns_within(room)
         words = self.filter_text.lower().split()
-        rest = [one for one in self._all[self._pinned :] if not words or self._has(one, words)]
+        rest = list(self._all[self._pinned :])
+        if words:
+            self._texts = self._texts or [self._words_of(one) for one in rest]
+            pairs = zip(rest, self._texts, strict=True)
+            rest = [one for one, text in pairs if all(word in text for word in words)]
         column = next((each for each in self._all_columns if each.name == self.order), None)
         if column is not None:
-            present = [one for one in rest if not _missing(column.value(one))]
-            missing = [one for one in rest if _missing(column.value(one))]
-            present.sort(key=column.value, reverse=column.down != self.reverse)
-            rest = [*present, *missing]
+            values = [column.value(one) for one in rest]
+            present = [k for k, value in enumerate(values) if not _missing(value)]
+            missing = [one for one, value in zip(rest, values, strict=True) if _missing(value)]
+            present.sort(key=values.__getitem__, reverse=column.down != self.reverse)
+            rest = [*(rest[k] for k in present), *missing]
         self._left = self._pinned + len(rest)
         self.records = [*self._all[: self._pinned], *rest][:MAX_ROWS]
         old, self._cells = self._cells, [[c.cell(one) for c in fitting] for one in self.records]
@@ -229,10 +237,9 @@ class RecordTable(DataTable[Text], Generic[Record]):
             justify="right" if right else "left",
         )
 
-    def _has(self, record: Record, words: Sequence[str]) -> bool:
+    def _words_of(self, record: Record) -> str:
         cells = (column.cell(record) for column in self._all_columns)
-        text = " ".join(cell if isinstance(cell, str) else cell[0] for cell in cells).lower()
-        return all(word in text for word in words)
+        return " ".join(cell if isinstance(cell, str) else cell[0] for cell in cells).lower()
 
 
 class FilterInput(Input):
