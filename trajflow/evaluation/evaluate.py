@@ -29,6 +29,7 @@ from trajflow.evaluation.scores import (
     target_scores,
     with_ratio,
 )
+from trajflow.evaluation.thresholds import standing_speed, with_thresholds
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.metrics import mean_speed
@@ -40,11 +41,6 @@ from trajflow.types import Batch, Chooser, Floats, Forecaster, Ints, OnProgress,
 log = logging.getLogger("trajflow")
 
 BATCH = 512
-# Annotation jitter makes standing people move at up to 0.2 m/s. Where the unit is not the metre,
-# 15 % of the 90th percentile of the speed stands for it: of 1.3 m/s, a walk, that is 0.2 m/s.
-STANDING_METRES_PER_SECOND = 0.2
-STANDING_SHARE, SPEED_QUANTILE = 0.15, 0.9
-SPEED_WINDOWS = 5000
 
 Fit = Callable[[Iterable[Batch], int, int], Forecaster]
 """Fits a forecaster: training batches, number of samples, seed."""
@@ -93,7 +89,9 @@ def evaluate_folds(
     """
     options = options or EvaluationOptions()
     evaluation = _Evaluation(options)
-    for data in folds:
+    for number, data in enumerate(folds):
+        if number == 0:
+            evaluation.options, _ = with_thresholds(options, data)
         forecaster = fit(data.batches("train", batch_size), options.samples, options.seed)
         evaluation.run(forecaster, data.batches("test", batch_size), data.groups("test"))
     return evaluation.report()
@@ -235,26 +233,6 @@ def _score(
     return GroupScore(windows, people, dict(zip(names, means.tolist(), strict=True)), ends)
 
 
-def standing_speed(data: TrackData, split: str) -> float:
-    """Speed below which an agent counts as standing, in the store's unit per step.
-
-    In metres it is 0.2 metres per second. In any other unit it is 15 % of the 90th percentile of
-    the mean speed of the split's windows.
-
-    Args:
-        data: The tracks.
-        split: "train", "val" or "test".
-
-    Raises:
-        DataError: The split is empty.
-    """
-    if data.store.unit == "m":
-        return STANDING_METRES_PER_SECOND * data.store.dt
-    batches = data.validation(BATCH, SPEED_WINDOWS, split)
-    speeds = np.concatenate([mean_speed(batch.past[batch.target]) for batch in batches])
-    return STANDING_SHARE * float(np.quantile(speeds, SPEED_QUANTILE))
-
-
 def read_clocks(text: str) -> dict[str, float]:
     """Parse "NAME=SECONDS,NAME=SECONDS" into seconds per step by the name of a recording.
 
@@ -349,14 +327,15 @@ def evaluate_run(
             f"{_fold(folder.config)}. Train with --set data.fold={options.fold} to evaluate there"
         )
     tracks, in_run = track_data(store, config), place.suffix != ".onnx"
-    report = _report(predictor, tracks, config, options, str(run), on_progress)
+    options, reasons = with_thresholds(options, tracks, predictor.displacement_scale)
+    report = _report(predictor, tracks, config, options, str(run), on_progress, reasons)
     if in_run:
         write_report(folder, report)
     if not predictor.format.memory:
         return report
     # The first report compares with models without memory; this one does not.
     tracks.watch(predictor.format.memory, predictor.displacement_scale)
-    watched = _report(predictor, tracks, config, options, str(run), on_progress)
+    watched = _report(predictor, tracks, config, options, str(run), on_progress, reasons)
     watched["unwatched"] = {name: report[name] for name in ("mean", "window_mean", "intervals")}
     if in_run:
         write_report(folder, watched)
@@ -410,7 +389,8 @@ def evaluate_baseline_on(
     """As `evaluate_baseline`, on tracks that are already split."""
     log.info("fitting %s on the training split", name)
     baseline = load_baseline(name)(tracks.batches("train", BATCH), options.samples, options.seed)
-    return _report(baseline, tracks, config, options, name, on_progress)
+    options, reasons = with_thresholds(options, tracks)
+    return _report(baseline, tracks, config, options, name, on_progress, reasons)
 
 
 def _over_folds(
@@ -426,9 +406,10 @@ def _over_folds(
             on_progress("folds", done + 1, len(names))
 
     first = track_data(store, with_fold(config, names[0]))
+    options, reasons = with_thresholds(options, first)
     options = replace(options, standing=standing_speed(first, "train"))
     report = evaluate_folds(load_baseline(name), folds(), options, BATCH)
-    protocol = _protocol(store, config, options)
+    protocol = _protocol(store, config, options, reasons)
     protocol |= {"fold": "each of " + ", ".join(names), "hash": hashes}
     return {"name": name, "protocol": protocol, **report.to_json()}
 
@@ -440,6 +421,7 @@ def _report(
     options: EvaluationOptions,
     name: str,
     on_progress: OnProgress,
+    reasons: Mapping[str, str],
 ) -> dict[str, Any]:
     description, split = data.describe(), options.split
     total = description["parts"][split]["windows"]
@@ -448,7 +430,7 @@ def _report(
     options = _resolved(options, config.model.joint, standing_speed(data, split))
     windows = counted(batches, "windows", on_progress, total)
     report = evaluate_forecaster(forecaster, windows, data.groups(split), options)
-    protocol = _protocol(data.store, config, options) | {"hash": description["hash"]}
+    protocol = _protocol(data.store, config, options, reasons) | {"hash": description["hash"]}
     protocol |= {"watched": "yes"} if data.memory else {}
     return {"name": name, "protocol": protocol, **report.to_json()}
 
@@ -472,7 +454,9 @@ def _resolved(options: EvaluationOptions, joint: bool, standing: float) -> Evalu
     )
 
 
-def _protocol(store: Store, config: Config, options: EvaluationOptions) -> dict[str, Any]:
+def _protocol(
+    store: Store, config: Config, options: EvaluationOptions, reasons: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "data": str(store.path),
         "fingerprint": store.fingerprint(),
@@ -482,6 +466,7 @@ def _protocol(store: Store, config: Config, options: EvaluationOptions) -> dict[
         "horizon": config.data.horizon,
         "stride": config.data.stride,
         "unit": store.unit,
+        "thresholds": dict(reasons),
         "seed": options.seed,
     }
 
