@@ -8,17 +8,16 @@ import numpy as np
 
 from trajflow.errors import DataError
 from trajflow.metrics import energy_score
-from trajflow.ood.corruptions import Corruption, corrupt, trained
+from trajflow.ood.corruptions import Corruption, corrupt, shortened, trained
 from trajflow.ood.detector import (
+    FULL,
     CorruptionClassifier,
     Detector,
     Forest,
     Gaussian,
     Origin,
-    Ranks,
-    combine,
+    PastRanks,
     error_features,
-    part_ranks,
     part_values,
 )
 from trajflow.ood.features import TrackSteps, reason_quantiles, track_features
@@ -29,6 +28,8 @@ from trajflow.types import Batch, Bools, Floats, Ints
 ROUNDS = 4
 # Share of training people that the parts are not fitted on, but ranked among.
 HELD_SHARE = 0.2
+# Share of the windows whose beginning is cut off, so that short pasts are known too.
+SHORT_SHARE = 0.25
 MIN_PEOPLE = 6
 SAMPLES = 20
 # Least energy score, as a share of the typical step: the regression needs values above 0.
@@ -77,6 +78,12 @@ class SplitWindows:
             np.concatenate([batch.scene[np.nonzero(batch.target)[0]] for batch in kept]),
         )
 
+    def cut(self, model: ContextForecaster, length: int) -> "SplitWindows":
+        """The windows with their pasts cut to the last steps; see `shortened`."""
+        return SplitWindows.of(
+            model, (shortened(b, np.full(len(b.scene), length)) for b in self.batches)
+        )
+
     @property
     def weight(self) -> Floats:
         """Weight of each window, [N]: every person counts once, and the mean is 1."""
@@ -118,18 +125,7 @@ def fit_detector(
     gaussian = Gaussian.fit(training_windows.context[fitted], training_windows.weight[fitted])
     forest, named = _fit_forest(training_windows, steps, fitted, kinds, scale, seed)
 
-    def values(steps: TrackSteps, context: Floats) -> dict[str, Floats]:
-        return part_values(forest, track_features(steps), gaussian.components(context))
-
-    held_out_steps = TrackSteps.of(training_windows.past[~fitted], scale)
-    held_out_values = values(held_out_steps, training_windows.context[~fitted])
-    held_out = {
-        name: Ranks.of(v, training_windows.person[~fitted]) for name, v in held_out_values.items()
-    }
-    reference_values = values(
-        TrackSteps.of(reference_windows.past, scale), reference_windows.context
-    )
-    combination = combine(part_ranks(held_out, reference_values))
+    ranks = _fit_ranks(model, forest, gaussian, training_windows, ~fitted, reference_windows)
     error, level = _fit_error(model, gaussian, training_windows, reference_windows, kinds, seed)
     counted = {
         "fitted_people": len(np.unique(training_windows.person)),
@@ -143,9 +139,7 @@ def fit_detector(
         forest,
         named,
         reason_quantiles(steps, training_windows.weight),
-        held_out,
-        Ranks.of(combination, reference_windows.person),
-        Ranks.in_typical_recording(combination, reference_windows.person, reference_windows.scene),
+        ranks,
         error,
         level,
         Origin(**(vars(origin or Origin()) | counted)),
@@ -164,6 +158,39 @@ def _held_out(person: Ints, seed: int) -> Bools:
     return np.asarray((order < HELD_SHARE * len(people))[index])
 
 
+def _fit_ranks(
+    model: ContextForecaster,
+    forest: Forest,
+    gaussian: Gaussian,
+    training_windows: SplitWindows,
+    held_out: Bools,
+    reference_windows: SplitWindows,
+) -> dict[int, PastRanks]:
+    """Ranks among full pasts and, for tracks that have just begun, among pasts cut to each length.
+
+    `held_out` are the training windows of people that forest and Gaussian were not fitted on, [N].
+    """
+
+    def values(windows: SplitWindows, rows: Bools | slice) -> dict[str, Floats]:
+        features = track_features(TrackSteps.of(windows.past[rows], model.displacement_scale))
+        return part_values(forest, features, gaussian.components(windows.context[rows]))
+
+    def ranks(training: SplitWindows, reference: SplitWindows) -> PastRanks:
+        return PastRanks.of(
+            values(training, held_out),
+            training.person[held_out],
+            values(reference, slice(None)),
+            reference.person,
+            reference.scene,
+        )
+
+    result = {FULL: ranks(training_windows, reference_windows)}
+    for length in range(1, training_windows.past.shape[1]):
+        short = (windows.cut(model, length) for windows in (training_windows, reference_windows))
+        result[length] = ranks(*short)
+    return result
+
+
 def _fit_forest(
     training_windows: SplitWindows,
     steps: TrackSteps,
@@ -176,17 +203,21 @@ def _fit_forest(
     # The root lies between counting people and counting windows: people who stand for long have
     # many windows.
     weight = np.sqrt(training_windows.weight)
-    rows, weights, names = [track_features(steps)[fitted]], [weight[fitted]], []
+    rng = np.random.default_rng([seed, ROUNDS + 1])
+    young = [_some_shortened(batch, rng, 1.0) for batch in training_windows.batches]
+    past = np.concatenate([batch.past[batch.target] for batch in young])
+    ordinary = [track_features(steps)[fitted], track_features(TrackSteps.of(past[fitted], scale))]
+    rows, weights, names = ordinary, [weight[fitted], weight[fitted] * SHORT_SHARE], []
     for number in range(ROUNDS):
         past, which = _corrupted(training_windows.batches, kinds, scale, [seed, number])
         usable = fitted & np.isfinite(past).all(-1).any(-1)
         rows.append(track_features(TrackSteps.of(past[usable], scale)))
         weights.append(weight[usable] / ROUNDS)
         names.append(which[usable])
-    corrupted = np.repeat([False, True], [len(rows[0]), sum(map(len, rows[1:]))])
+    corrupted = np.repeat([False, True], [sum(map(len, rows[:2])), sum(map(len, rows[2:]))])
     forest = Forest.classifier(np.concatenate(rows), corrupted, np.concatenate(weights))
     words = tuple(kind.reason for kind in kinds)
-    return forest, CorruptionClassifier.fit(np.concatenate(rows[1:]), np.concatenate(names), words)
+    return forest, CorruptionClassifier.fit(np.concatenate(rows[2:]), np.concatenate(names), words)
 
 
 def _corrupted(
@@ -197,10 +228,18 @@ def _corrupted(
     pasts, places = [], []
     for batch in batches:
         bad, which = corrupt(batch, kinds, scale, rng)
+        bad = _some_shortened(bad, rng)
         past = np.where(bad.target[..., None, None], bad.past, np.nan)
         pasts.append(past[batch.target])
         places.append(which[np.nonzero(batch.target)[0]])
     return np.concatenate(pasts), np.concatenate(places)
+
+
+def _some_shortened(batch: Batch, rng: np.random.Generator, share: float = SHORT_SHARE) -> Batch:
+    """The batch with the pasts of a share of its scenes cut to a random number of steps."""
+    count, length = len(batch.scene), batch.past.shape[2]
+    steps = rng.integers(1, max(2, length), count)
+    return shortened(batch, np.where(rng.random(count) < share, steps, length))
 
 
 def _fit_error(
@@ -222,12 +261,13 @@ def _fit_error(
     rng = np.random.default_rng([seed, ROUNDS])
     kept = [kind for kind in kinds if kind.keeps_future]
     damaged = [
-        corrupt(batch, kept, model.displacement_scale, rng)[0] for batch in training_windows.batches
+        corrupt(batch, kept, model.displacement_scale, rng)[0] if kept else batch
+        for batch in training_windows.batches
     ]
+    damaged = [_some_shortened(batch, rng) for batch in damaged]
     rows, errors = _errors(model, gaussian, training_windows, seed)
-    if kept:
-        more, worse = _errors(model, gaussian, SplitWindows.of(model, damaged), seed)
-        rows, errors = np.concatenate([rows, more]), np.concatenate([errors, worse])
+    more, worse = _errors(model, gaussian, SplitWindows.of(model, damaged), seed)
+    rows, errors = np.concatenate([rows, more]), np.concatenate([errors, worse])
     forest = Forest.regressor(rows, errors)
     rows, errors = _errors(model, gaussian, reference_windows, seed)
     expected, weight = forest(rows), reference_windows.weight
