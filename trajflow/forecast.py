@@ -187,7 +187,7 @@ class Forecast(Described):
         Raises:
             MissingExtra: geopandas is not installed.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> from trajflow.forecast import Forecast
             >>> east = np.arange(1, 13)[:, None] * [700.0, 0.0]  # metres
