@@ -425,6 +425,8 @@ CORRUPTIONS = (
         "short tracks of targets detected late, neighbors complete",
         late,
         _counted(2, 4, 6),
+        _steps(1, 7),
+        reason="tracks that have just begun",
     ),
     Corruption(
         "speed",

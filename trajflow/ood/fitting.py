@@ -28,8 +28,6 @@ from trajflow.types import Batch, Bools, Floats, Ints
 ROUNDS = 4
 # Share of training people that the parts are not fitted on, but ranked among.
 HELD_SHARE = 0.2
-# Share of the windows whose beginning is cut off, so that short pasts are known too.
-SHORT_SHARE = 0.25
 MIN_PEOPLE = 6
 SAMPLES = 20
 # Least energy score, as a share of the typical step: the regression needs values above 0.
@@ -203,21 +201,20 @@ def _fit_forest(
     # The root lies between counting people and counting windows: people who stand for long have
     # many windows.
     weight = np.sqrt(training_windows.weight)
-    rng = np.random.default_rng([seed, ROUNDS + 1])
-    young = [_some_shortened(batch, rng, 1.0) for batch in training_windows.batches]
-    past = np.concatenate([batch.past[batch.target] for batch in young])
-    ordinary = [track_features(steps)[fitted], track_features(TrackSteps.of(past[fitted], scale))]
-    rows, weights, names = ordinary, [weight[fitted], weight[fitted] * SHORT_SHARE], []
+    rows, weights, names = [track_features(steps)[fitted]], [weight[fitted]], []
     for number in range(ROUNDS):
         past, which = _corrupted(training_windows.batches, kinds, scale, [seed, number])
         usable = fitted & np.isfinite(past).all(-1).any(-1)
         rows.append(track_features(TrackSteps.of(past[usable], scale)))
         weights.append(weight[usable] / ROUNDS)
         names.append(which[usable])
-    corrupted = np.repeat([False, True], [sum(map(len, rows[:2])), sum(map(len, rows[2:]))])
+    corrupted = np.repeat([False, True], [len(rows[0]), sum(map(len, rows[1:]))])
     forest = Forest.classifier(np.concatenate(rows), corrupted, np.concatenate(weights))
     words = tuple(kind.reason for kind in kinds)
-    return forest, CorruptionClassifier.fit(np.concatenate(rows[2:]), np.concatenate(names), words)
+    features, which = np.concatenate(rows[1:]), np.concatenate(names)
+    # That a track has just begun is no reason: it is ranked among tracks that have.
+    named = np.array([kind.name != "late" or len(kinds) < 3 for kind in kinds])[which]
+    return forest, CorruptionClassifier.fit(features[named], which[named], words)
 
 
 def _corrupted(
@@ -228,18 +225,10 @@ def _corrupted(
     pasts, places = [], []
     for batch in batches:
         bad, which = corrupt(batch, kinds, scale, rng)
-        bad = _some_shortened(bad, rng)
         past = np.where(bad.target[..., None, None], bad.past, np.nan)
         pasts.append(past[batch.target])
         places.append(which[np.nonzero(batch.target)[0]])
     return np.concatenate(pasts), np.concatenate(places)
-
-
-def _some_shortened(batch: Batch, rng: np.random.Generator, share: float = SHORT_SHARE) -> Batch:
-    """The batch with the pasts of a share of its scenes cut to a random number of steps."""
-    count, length = len(batch.scene), batch.past.shape[2]
-    steps = rng.integers(1, max(2, length), count)
-    return shortened(batch, np.where(rng.random(count) < share, steps, length))
 
 
 def _fit_error(
@@ -261,13 +250,12 @@ def _fit_error(
     rng = np.random.default_rng([seed, ROUNDS])
     kept = [kind for kind in kinds if kind.keeps_future]
     damaged = [
-        corrupt(batch, kept, model.displacement_scale, rng)[0] if kept else batch
-        for batch in training_windows.batches
+        corrupt(batch, kept, model.displacement_scale, rng)[0] for batch in training_windows.batches
     ]
-    damaged = [_some_shortened(batch, rng) for batch in damaged]
     rows, errors = _errors(model, gaussian, training_windows, seed)
-    more, worse = _errors(model, gaussian, SplitWindows.of(model, damaged), seed)
-    rows, errors = np.concatenate([rows, more]), np.concatenate([errors, worse])
+    if kept:
+        more, worse = _errors(model, gaussian, SplitWindows.of(model, damaged), seed)
+        rows, errors = np.concatenate([rows, more]), np.concatenate([errors, worse])
     forest = Forest.regressor(rows, errors)
     rows, errors = _errors(model, gaussian, reference_windows, seed)
     expected, weight = forest(rows), reference_windows.weight
