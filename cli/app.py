@@ -18,7 +18,7 @@ from trajflow.cli.fit import fit
 from trajflow.cli.options import Loud
 from trajflow.cli.predict import plot, predict
 from trajflow.cli.runs import runs
-from trajflow.cli.tools import doctor, export, report, tui
+from trajflow.cli.tools import doctor, export, push, report, tui
 from trajflow.cli.train import train
 from trajflow.errors import ConfigError, TrajflowError
 
@@ -59,6 +59,7 @@ app.command(rich_help_panel="Model")(compare)
 app.command(rich_help_panel="Model")(runs)
 app.command(rich_help_panel="Model")(report)
 app.command(rich_help_panel="Model")(export)
+app.command(rich_help_panel="Model")(push)
 app.command(rich_help_panel="Forecasts")(predict)
 app.command(rich_help_panel="Forecasts")(plot)
 app.command(rich_help_panel="Forecasts")(tui)

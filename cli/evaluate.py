@@ -1,6 +1,6 @@
 """`trajflow evaluate` and `trajflow compare`: scores of runs and baselines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,7 @@ from trajflow.cli.options import (
     Workers,
     jobs_of,
 )
-from trajflow.cli.tables import SCORES, ood_lines, score_lines, table
+from trajflow.cli.tables import SCORES, ood_lines, score_lines, score_name, table
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,11 +77,21 @@ def evaluate(
         typer.Option("--set", metavar="data.NAME=VALUE", help="Setting of a baseline's windows."),
     ] = None,
     miss: Annotated[
-        float, typer.Option(min=0, help="Distance of a miss, in the unit of the data.")
-    ] = 2.0,
+        float | None,
+        typer.Option(
+            min=0,
+            help="Distance of a miss, in the unit of the data; default: 2 for people in metres, "
+            "else a quarter of the way of a fast training agent.",
+        ),
+    ] = None,
     collide: Annotated[
-        float, typer.Option(min=0, help="Distance of a collision, in the unit of the data.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            min=0,
+            help="Distance of a collision, in the unit of the data; default: 0.2 for people in "
+            "metres, else what a fast training agent moves in 0.15 s.",
+        ),
+    ] = None,
     min_agents: Annotated[
         int,
         typer.Option(
@@ -296,11 +306,13 @@ def compare(
             ]
             for p in places
         ]
-        say(table(["rank", "name", *_column_names(), "behind"], lines))
+        say(table(["rank", "name", *_column_names(rows), "behind"], lines))
+        for line in _miss_lines(rows):
+            say(line)
         return
     for number, group in enumerate(by_protocol(rows), 1):
         say(f"protocol {number}, not to be compared with the others:")
-        say(table(["name", *_column_names()], list(map(_row, group))))
+        say(table(["name", *_column_names(group)], list(map(_row, group))))
         say()
     say("\n".join(str(difference) for difference in differing))
 
@@ -359,9 +371,17 @@ def _refusal(differing: Sequence["Difference"]) -> str:
     )
 
 
-def _column_names() -> list[str]:
-    names = [SCORES[key] for key in COMPARED]
-    return ["split", "windows", "K", "draws", "selection", "steps", *names]
+def _column_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = {key: {score_name(key, row) for row in rows} for key in COMPARED}
+    shown = [one.pop() if len(one) == 1 else SCORES[key] for key, one in names.items()]
+    return ["split", "windows", "K", "draws", "selection", "steps", *shown]
+
+
+def _miss_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The distance of a miss of each row, where they differ."""
+    names = {str(row["name"]): score_name("miss_rate", row) for row in rows}
+    if len(set(names.values())) > 1:
+        yield "; ".join(f"{name}: {text}" for name, text in names.items())
 
 
 def _row(result: Mapping[str, Any]) -> list[object]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trajflow.text import safe
+from trajflow.text import safe, with_unit
 
 # Width of a line where stdout is not a terminal.
 UNLIMITED = 100_000
@@ -30,6 +30,12 @@ SCORES = {
     "true_collision_rate": "true collisions",
 }
 """Display names of the scores of a report."""
+BOUNDS = {
+    "miss_rate": (">", "miss"),
+    "collision_rate": ("<", "collide"),
+    "true_collision_rate": ("<", "collide"),
+}
+"""Sign and option of the distance of a score."""
 BASELINE_SCORES = ("energy_score", "min_ade", "min_fde", "miss_rate", "coverage_90")
 JOINT_SCORES = ("jade", "jfde", "collision_rate")
 MOTION_SCORES = ("energy_score", "min_ade", "min_fde", "coverage_90", "spread_ratio")
@@ -114,6 +120,8 @@ def _is_numeric(column: Sequence[object]) -> bool:
 
 def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """The report of an evaluation as text: a row per score, a column per recording or fold."""
+    from trajflow.evaluation.report import threshold_lines
+
     yield _score_title(report)
     yield ""
     names = list(report["scenes"])
@@ -126,6 +134,7 @@ def score_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield "mean: every recording or fold weighs the same; by windows: every window does"
     if len(names) > MANY:
         yield f"... and {len(names) - MANY} more; --json has them all"
+    yield from threshold_lines(report)
     if report.get("selection", "plain") != "plain":
         yield "energy score, means, coverage and spread are of the weighted samples"
     yield from _memory_lines(report)
@@ -140,13 +149,14 @@ def _baseline_lines(report: Mapping[str, Any]) -> Iterator[str]:
     if not baselines:
         return
     means = {"this run": report["mean"], **baselines}
+    keys = [key for key in BASELINE_SCORES if _is_number(report["mean"].get(key))]
     rows = [
-        [name, *(mean.get(key) for key in BASELINE_SCORES)]
+        [name, *(mean.get(key) for key in keys)]
         for name, mean in sorted(means.items(), key=lambda item: item[1]["energy_score"])
     ]
     yield ""
     yield f"beside the baselines, on the same windows; lengths in {report['protocol']['unit']}"
-    yield table(["", *(SCORES[key] for key in BASELINE_SCORES)], rows)
+    yield table(["", *(score_name(key, report) for key in keys)], rows)
     yield f"the run {report['verdict']}"
 
 
@@ -159,6 +169,14 @@ def _memory_lines(report: Mapping[str, Any]) -> Iterator[str]:
     pair = (("watched", report["mean"]), ("without memory", report["unwatched"]["mean"]))
     rows = [[name, *(mean[key] for key in names)] for name, mean in pair]
     yield table(["", *(SCORES[key] for key in names)], rows)
+
+
+def score_name(key: str, report: Mapping[str, Any]) -> str:
+    """Display name of a score; of misses and collisions with their distance, "miss rate > 2 m"."""
+    protocol = report["protocol"]
+    name, (sign, option) = SCORES.get(key, key), BOUNDS.get(key, ("", ""))
+    bound = report.get(option, protocol.get(option))
+    return name if bound is None else f"{name} {sign} {with_unit(bound, protocol.get('unit'))}"
 
 
 def _score_title(report: Mapping[str, Any]) -> str:
@@ -191,7 +209,7 @@ def _score_row(
     between = None if low is None else f"{low:.4g} .. {high:.4g}"
     by_windows = [report["window_mean"][key]] if many else []
     by_scene = (scene[key] for scene in scenes.values())
-    return [SCORES.get(key, key), report["mean"][key], between, *by_windows, *by_scene]
+    return [score_name(key, report), report["mean"][key], between, *by_windows, *by_scene]
 
 
 def _joint_lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -202,9 +220,11 @@ def _joint_lines(report: Mapping[str, Any]) -> Iterator[str]:
     kind = "drawn together" if report["joint"] else "drawn alone"
     yield ""
     yield f"agreement between agents, whose samples were {kind}"
-    rows = [_joint_row(report, key, SCORES[key]) for key in JOINT_SCORES]
+    keys = [key for key in JOINT_SCORES if _is_number(mean[key])]
+    rows = [_joint_row(report, key, score_name(key, report)) for key in keys]
     yield table(["", "as drawn", "shuffled", "gain", "95 % of people"], rows)
-    yield f"collisions in the data: {100 * mean['true_collision_rate']:.3g} %"
+    if _is_number(mean["true_collision_rate"]):
+        yield f"collisions in the data: {100 * mean['true_collision_rate']:.3g} %"
 
 
 def _joint_row(report: Mapping[str, Any], key: str, name: str) -> list[object]:

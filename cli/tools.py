@@ -112,6 +112,29 @@ def report(
         say(str(out))
 
 
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
+    name: Annotated[
+        str, typer.Argument(metavar="ORG/NAME", help="The repository; it is made if needed.")
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
+    as_json: Json = False,
+    loud: Loud = None,
+) -> None:
+    """Upload a run to the Hugging Face Hub with a model card: data, scores and how to use it.
+
+    Weights, settings, calibration, OOD detector and learned samples are uploaded; tracks, events
+    and reports are not. Log in by `hf auth login` or HF_TOKEN. `Predictor.from_pretrained` opens
+    the run elsewhere. It needs the extra `hub`.
+    """
+    from trajflow.hub import push_run
+
+    address = push_run(run, name, private=private)
+    say_json({"repository": name, "commit": address}) if as_json else say(address)
+
+
 def doctor(
     path: Annotated[
         Path | None, typer.Argument(metavar="[DATA|RUN]", help="A store, or a run folder.")

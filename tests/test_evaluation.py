@@ -16,7 +16,7 @@ from trajflow.statistics import People, intervals, resampled_means
 from trajflow.types import Batch
 
 S, B, A, T, F, D = 7, 5, 3, 8, 12, 2
-QUICK = EvaluationOptions(samples=S, resamples=50)
+QUICK = EvaluationOptions(samples=S, resamples=50, miss=2.0, collide=0.2)
 
 
 class Guess:

@@ -73,7 +73,9 @@ def test_who_is_alone_loses_nothing():
     lone[np.arange(B), chance.integers(0, A, B)] = True
     past, future = chance.normal(size=(B, A, T, D)), chance.normal(size=(B, A, F, D))
     batch = Batch(past, future, lone, np.zeros(B, int), np.arange(B), np.zeros((B, A), int))
-    scores = independent_scores(samples, batch, EvaluationOptions(samples=S, shuffles=3), 0)
+    scores = independent_scores(
+        samples, batch, EvaluationOptions(samples=S, shuffles=3, collide=0.2), 0
+    )
     np.testing.assert_allclose(scores[:, 3:], 0, atol=1e-12)
     jade = metrics.joint_ade(samples, future, lone)[lone]
     np.testing.assert_allclose(scores[:, JOINT.index("jade_independent")], jade)
@@ -97,7 +99,8 @@ def test_walkers_who_agree_lose_by_a_shuffle_and_others_do_not():
 
 
 def test_shuffles_are_asked_for_and_change_no_other_score():
-    batch, terms = meetings(30), EvaluationOptions(samples=S, resamples=20)
+    terms = EvaluationOptions(samples=S, resamples=20, miss=2.0, collide=0.2)
+    batch = meetings(30)
     plain = evaluate_forecaster(Law(), [batch], {"all": [0]}, terms)
     more = evaluate_forecaster(Law(), [batch], {"all": [0]}, replace(terms, shuffles=2))
     again = evaluate_forecaster(Law(), [batch], {"all": [0]}, replace(terms, shuffles=2))

@@ -17,7 +17,7 @@ from trajflow.metrics import mean_speed
 from trajflow.types import Batch
 
 S, B, A, T, F, D = 7, 5, 3, 8, 12, 2
-TERMS = EvaluationOptions(samples=S, resamples=50, standing=0.08)
+TERMS = EvaluationOptions(samples=S, resamples=50, standing=0.08, miss=2.0, collide=0.2)
 
 
 class Guess:

@@ -1,8 +1,11 @@
 """What a forecast can be turned into: a labelled dataset and a picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from trajflow.datasets.projection import project
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.forecast import Forecast
 
@@ -72,3 +75,21 @@ def test_a_forecast_says_what_it_is_on_one_line_and_in_a_notebook():
     )
     assert "<th>agents</th><td>2</td>" in forecast._repr_html_()
     assert "windows=3" in repr(Forecast(np.zeros((5, 3, 2, 12, 2)), dt=0.4))
+
+
+def test_a_map_has_a_path_of_each_sample_and_agent_in_longitude_and_latitude():
+    pytest.importorskip("geopandas", reason="the extra geo is not installed")
+    centre = np.array([8.0, 51.0])
+    degrees = centre + 0.01 * np.random.default_rng(0).normal(size=(3, 2, 4, 2))
+    forecast = Forecast(project(degrees, centre), dt=10.0, agents=("ferry", "tug"))
+    frame = forecast.to_geopandas(centre)
+    assert list(frame.columns) == ["sample", "agent", "geometry"]
+    assert frame.crs.to_epsg() == 4326
+    row = frame[(frame["sample"] == 2) & (frame["agent"] == "tug")].geometry.iloc[0]
+    np.testing.assert_allclose(np.array(row.coords), degrees[2, 1], atol=1e-9)
+    plain = replace(forecast, samples=forecast.samples[..., :1, :]).to_geopandas()
+    assert plain.crs is None
+    np.testing.assert_allclose(plain.geometry[1].coords[0], forecast.samples[0, 1, 0])
+    lost = forecast.samples.copy()
+    lost[:, 0] = np.nan
+    assert replace(forecast, samples=lost).to_geopandas(centre).geometry.isna().sum() == 3

@@ -180,3 +180,7 @@ def test_names_from_data_cannot_act(trajflow, tiny, tmp_path):
     assert "run<b>" not in text
     windows = values_of(text)["windows"][0]["windows"]
     assert name in windows[0]["agents"][0]["id"]
+
+
+def test_the_distance_of_a_miss_stands_below_the_scores(page):
+    assert "Misses are beyond 2 m: as in the field, for people in metres" in page

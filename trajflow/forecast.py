@@ -14,6 +14,7 @@ from trajflow.text import Described
 from trajflow.types import Batch
 
 if TYPE_CHECKING:
+    import geopandas as gpd
     import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
@@ -171,6 +172,50 @@ class Forecast(Described):
             "axis": list("xyz"[:dims]),
         }
         return xr.Dataset(variables, coordinates, {"dt": self.dt})
+
+    def to_geopandas(self, centre: ArrayLike | None = None) -> gpd.GeoDataFrame:
+        """A row per agent and sample, whose geometry is the path; needs the extra `geo`.
+
+        Columns are those of `to_frame` without step, seconds and coordinates. A path of one step is
+        a point.
+
+        Args:
+            centre: Longitude and latitude that metres were projected around (by `trajflow data
+                import --project` or `trajflow.datasets.projection.project`): paths then are
+                longitudes and latitudes (EPSG:4326). None: paths keep their coordinates.
+
+        Raises:
+            MissingExtra: geopandas is not installed.
+
+        Examples:
+            >>> import numpy as np
+            >>> from trajflow.forecast import Forecast
+            >>> east = np.arange(1, 13)[:, None] * [700.0, 0.0]  # metres
+            >>> forecast = Forecast(np.tile(east, (20, 1, 1, 1)), dt=10, agents=("ferry",))
+            >>> frame = forecast.to_geopandas(centre=(8.0, 51.0))
+            >>> len(frame), frame.crs.to_epsg(), round(frame.geometry[0].coords[0][0], 3)
+            (20, 4326, 8.01)
+        """
+        try:
+            import geopandas as gpd
+            import shapely
+        except ImportError:
+            raise MissingExtra(
+                'to_geopandas needs geopandas; install it with: pip install "trajflow[geo]"'
+            ) from None
+        from trajflow.datasets.projection import unproject
+
+        horizon, dims = self.samples.shape[-2:]
+        paths = self.samples.reshape(-1, horizon, dims)
+        if centre is not None:
+            paths = unproject(paths, np.asarray(centre, np.float64))
+        make = shapely.linestrings if horizon > 1 else lambda path: shapely.points(path[:, 0])
+        finite = np.isfinite(paths).all((1, 2))
+        shapes = np.full(len(paths), None, object)
+        shapes[finite] = make(paths[finite])
+        frame = self.to_frame()[::horizon].reset_index(drop=True)
+        rows = frame.drop(columns=["step", "seconds", *"xyz"[:dims]])
+        return gpd.GeoDataFrame(rows, geometry=shapes, crs=None if centre is None else "EPSG:4326")
 
     def plot(
         self, past: ArrayLike | None = None, *, level: float | None = None, unit: str = ""

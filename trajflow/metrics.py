@@ -4,18 +4,20 @@ Every result is one number per agent, in the unit of the positions unless stated
 position makes the agent's score NaN. `samples` are [S, *, A, F, D], the true `future` [*, A, F, D].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trajflow.errors import TrajflowError
-from trajflow.types import Bools, Floats, Ints
+from trajflow.types import Batch, Bools, Floats, Ints
 
 # Most numbers in memory at once where all pairs of samples are compared.
 BUDGET = 1 << 20
 # Tolerance for the rounding of a rank.
 SLACK = 1e-9
+# Quantile of the speeds of agents that stands for a fast agent.
+FAST = 0.9
 
 
 def min_ade(samples: Floats, future: Floats) -> Floats:
@@ -239,6 +241,14 @@ def mean_speed(past: Floats) -> Floats:
     seen = np.isfinite(lengths)
     covered = np.where(seen, lengths, 0.0).sum(-1)
     return np.asarray(covered / np.maximum(seen.sum(-1), 1))
+
+
+def typical_speed(batches: Iterable[Batch]) -> float:
+    """Mean displacement per step that nine of ten targets of batches do not exceed.
+
+    The 90th percentile is the speed of those who move, also where many stand.
+    """
+    return float(np.quantile(np.concatenate([mean_speed(b.past[b.target]) for b in batches]), FAST))
 
 
 def energy_distance(first: Floats, second: Floats, chunk: int = 2048) -> float:

@@ -61,6 +61,17 @@ def file_name(text: str) -> str:
     return f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
+def with_unit(value: float, unit: str | None) -> str:
+    """A number with its unit, such as "2 m"; without one if it is not known or is 1.
+
+    Examples:
+        >>> from trajflow.text import with_unit
+        >>> with_unit(2.0, "m"), with_unit(0.5, "1")
+        ('2 m', '0.5')
+    """
+    return f"{value:.3g}" if unit in (None, "", "1", "unknown") else f"{value:.3g} {unit}"
+
+
 def width(text: str) -> int:
     """Columns of a string on a terminal: wide characters take two, combining marks none."""
     return sum(_columns(letter) for letter in text)

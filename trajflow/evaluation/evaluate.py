@@ -29,9 +29,9 @@ from trajflow.evaluation.scores import (
     score_batches,
     with_ratio,
 )
+from trajflow.evaluation.thresholds import standing_speed, with_thresholds
 from trajflow.inference.predict import load_predictor
 from trajflow.inference.tables import check_fit
-from trajflow.metrics import mean_speed
 from trajflow.remote import local_copy
 from trajflow.runs import RunFolder, run_settings, track_data
 from trajflow.statistics import People, Tally, intervals
@@ -40,11 +40,6 @@ from trajflow.workers import Jobs, in_order
 
 log = logging.getLogger("trajflow")
 
-# Annotation jitter makes standing people move at up to 0.2 m/s. Where the unit is not the metre,
-# 15 % of the 90th percentile of the speed stands for it: of 1.3 m/s, a walk, that is 0.2 m/s.
-STANDING_METRES_PER_SECOND = 0.2
-STANDING_SHARE, SPEED_QUANTILE = 0.15, 0.9
-SPEED_WINDOWS = 5000
 
 Score = Callable[[EvaluationOptions], Iterator[BatchScores]]
 """Scores the batches of a split; it gets the options with all that depends on the run."""
@@ -95,7 +90,9 @@ def evaluate_folds(
     """
     options = options or EvaluationOptions()
     evaluation = _Evaluation(options)
-    for data in folds:
+    for number, data in enumerate(folds):
+        if number == 0:
+            evaluation.options, _ = with_thresholds(options, data)
         forecaster = fit(data.batches("train", batch_size), options.samples, options.seed)
         batches, number = data.batches("test", batch_size), len(evaluation.seconds)
         evaluation.add(score_batches(forecaster, batches, options, number), data.groups("test"))
@@ -193,26 +190,6 @@ def _score(
     return GroupScore(windows, people, dict(zip(names, means.tolist(), strict=True)), ends)
 
 
-def standing_speed(data: TrackData, split: str) -> float:
-    """Speed below which an agent counts as standing, in the store's unit per step.
-
-    In metres it is 0.2 metres per second. In any other unit it is 15 % of the 90th percentile of
-    the mean speed of the split's windows.
-
-    Args:
-        data: The tracks.
-        split: "train", "val" or "test".
-
-    Raises:
-        DataError: The split is empty.
-    """
-    if data.store.unit == "m":
-        return STANDING_METRES_PER_SECOND * data.store.dt
-    batches = data.validation(BATCH, SPEED_WINDOWS, split)
-    speeds = np.concatenate([mean_speed(batch.past[batch.target]) for batch in batches])
-    return STANDING_SHARE * float(np.quantile(speeds, SPEED_QUANTILE))
-
-
 def evaluate_run(
     run: str | Path,
     data: str | Path,
@@ -265,6 +242,7 @@ def evaluate_run(
             f"{_fold(folder.config)}. Train with --set data.fold={options.fold} to evaluate there"
         )
     tracks, in_run = track_data(store, config), place.suffix != ".onnx"
+    options, reasons = with_thresholds(options, tracks, predictor.displacement_scale)
 
     def score(resolved: EvaluationOptions) -> Iterator[BatchScores]:
         if jobs == 1:
@@ -272,14 +250,14 @@ def evaluate_run(
         scorer = RunScorer.of(place, store, device, resolved, bool(tracks.memory))
         return chain.from_iterable(in_order(scorer, parts_of(tracks, resolved), jobs))
 
-    report = _report(score, tracks, config, options, str(run), on_progress)
+    report = _report(score, tracks, config, options, str(run), on_progress, reasons)
     if in_run:
         write_report(folder, report)
     if not predictor.format.memory:
         return report
     # The first report compares with models without memory; this one does not.
     tracks.watch(predictor.format.memory, predictor.displacement_scale)
-    watched = _report(score, tracks, config, options, str(run), on_progress)
+    watched = _report(score, tracks, config, options, str(run), on_progress, reasons)
     watched["unwatched"] = {name: report[name] for name in ("mean", "window_mean", "intervals")}
     if in_run:
         write_report(folder, watched)
@@ -333,11 +311,12 @@ def evaluate_baseline_on(
     """As `evaluate_baseline`, on tracks that are already split."""
     log.info("fitting %s on the training split", name)
     baseline = load_baseline(name)(tracks.batches("train", BATCH), options.samples, options.seed)
+    options, reasons = with_thresholds(options, tracks)
 
     def score(resolved: EvaluationOptions) -> Iterator[BatchScores]:
         return score_batches(baseline, split_batches(tracks, resolved), resolved)
 
-    return _report(score, tracks, config, options, name, on_progress)
+    return _report(score, tracks, config, options, name, on_progress, reasons)
 
 
 def _over_folds(
@@ -353,9 +332,10 @@ def _over_folds(
             on_progress("folds", done + 1, len(names))
 
     first = track_data(store, with_fold(config, names[0]))
+    options, reasons = with_thresholds(options, first)
     options = replace(options, standing=standing_speed(first, "train"))
     report = evaluate_folds(load_baseline(name), folds(), options, BATCH)
-    protocol = _protocol(store, config, options)
+    protocol = _protocol(store, config, options, reasons)
     protocol |= {"fold": "each of " + ", ".join(names), "hash": hashes}
     return {"name": name, "protocol": protocol, **report.to_json()}
 
@@ -367,13 +347,14 @@ def _report(
     options: EvaluationOptions,
     name: str,
     on_progress: OnProgress,
+    reasons: Mapping[str, str],
 ) -> dict[str, Any]:
     description, split = data.describe(), options.split
     total = description["parts"][split]["windows"]
     options = _resolved(options, config.model.joint, standing_speed(data, split))
     evaluation = _Evaluation(options)
     evaluation.add(_counted(score(options), total, on_progress), data.groups(split))
-    protocol = _protocol(data.store, config, options) | {"hash": description["hash"]}
+    protocol = _protocol(data.store, config, options, reasons) | {"hash": description["hash"]}
     protocol |= {"watched": "yes"} if data.memory else {}
     return {"name": name, "protocol": protocol, **evaluation.report().to_json()}
 
@@ -407,7 +388,9 @@ def _resolved(options: EvaluationOptions, joint: bool, standing: float) -> Evalu
     )
 
 
-def _protocol(store: Store, config: Config, options: EvaluationOptions) -> dict[str, Any]:
+def _protocol(
+    store: Store, config: Config, options: EvaluationOptions, reasons: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "data": str(store.path),
         "fingerprint": store.fingerprint(),
@@ -417,6 +400,7 @@ def _protocol(store: Store, config: Config, options: EvaluationOptions) -> dict[
         "horizon": config.data.horizon,
         "stride": config.data.stride,
         "unit": store.unit,
+        "thresholds": dict(reasons),
         "seed": options.seed,
     }
 

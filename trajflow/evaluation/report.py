@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from trajflow.errors import RunError
 from trajflow.evaluation.scores import RATIO, EvaluationOptions
 from trajflow.runs import RunFolder
 from trajflow.statistics import People
-from trajflow.text import file_name
+from trajflow.text import file_name, with_unit
 
 PREFIX = "evaluation-"
 TABLE, PEOPLE = "table.json", "people.json"
@@ -173,6 +173,17 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
     if clocks := terms.get("clocks"):
         kind += f"-clocks-{hashlib.sha256(clocks.encode()).hexdigest()[:8]}"
     return f"{PREFIX}{name}-{terms['samples']}x{terms['steps']}{kind}.json"
+
+
+def threshold_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """The distances of a miss and of a collision in words, and why they are so."""
+    reasons = report.get("protocol", {}).get("thresholds") or {}
+    for option, plural, side in (("miss", "misses", "beyond"), ("collide", "collisions", "below")):
+        if option in reasons and report[option] is None:
+            yield f"{plural} are left out: {reasons[option]}"
+        elif option in reasons:
+            bound = with_unit(report[option], report["protocol"]["unit"])
+            yield f"{plural} are {side} {bound}: {reasons[option]}"
 
 
 def read_report(path: Path) -> dict[str, Any]:

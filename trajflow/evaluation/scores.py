@@ -11,7 +11,7 @@ from trajflow import metrics
 from trajflow.datasets.crowds import divide
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.base import Predictor
-from trajflow.types import Batch, Chooser, Floats, Forecaster, Ints
+from trajflow.types import Batch, Bools, Chooser, Floats, Forecaster, Ints
 
 NAMES = (
     "min_ade",
@@ -56,8 +56,10 @@ class EvaluationOptions:
         joint: Whether sample s of all agents of a scene is one future.
         steps: Network evaluations per draw.
         seed: Seed of draws and intervals.
-        miss: Distance beyond which the best endpoint counts as a miss, in the store's unit.
-        collide: Distance below which two agents collide, in the store's unit.
+        miss: Distance beyond which the best endpoint counts as a miss, in the store's unit. None:
+            it is chosen from the unit and speed of the training split where tracks are evaluated;
+            `evaluate_forecaster`, which has no tracks, leaves the score out (NaN).
+        collide: Distance below which two agents collide, in the store's unit; None: as for `miss`.
         resamples: Bootstrap resamples behind an interval.
         shuffles: How often samples are shuffled between agents, to score them as if agents were
             forecast independently.
@@ -80,8 +82,8 @@ class EvaluationOptions:
     joint: bool = False
     steps: int = 1
     seed: int = 0
-    miss: float = 2.0
-    collide: float = 0.2
+    miss: float | None = None
+    collide: float | None = None
     resamples: int = 1000
     shuffles: int = 0
     standing: float | None = None
@@ -259,10 +261,10 @@ def target_scores(
     columns = {
         "min_ade": metrics.min_ade(drawn, future),
         "min_fde": metrics.min_fde(drawn, future),
-        "miss_rate": metrics.miss_rate(drawn, future, options.miss),
-        "true_collision_rate": metrics.collision_rate(batch.future[None], target, options.collide)[
-            target
-        ],
+        "miss_rate": np.full(len(future), np.nan)
+        if options.miss is None
+        else metrics.miss_rate(drawn, future, options.miss),
+        "true_collision_rate": _collision_rate(batch.future[None], target, options),
     }
     if weights is None:
         columns |= _draw_scores(drawn, future) | _scene_scores(samples, batch, options)
@@ -304,8 +306,14 @@ def _scene_scores(samples: Floats, batch: Batch, options: EvaluationOptions) -> 
     return {
         "jade": metrics.joint_ade(samples, batch.future, target)[target],
         "jfde": metrics.joint_fde(samples, batch.future, target)[target],
-        "collision_rate": metrics.collision_rate(samples, target, options.collide)[target],
+        "collision_rate": _collision_rate(samples, target, options),
     }
+
+
+def _collision_rate(samples: Floats, target: Bools, options: EvaluationOptions) -> Floats:
+    if options.collide is None:
+        return np.full(int(target.sum()), np.nan)
+    return metrics.collision_rate(samples, target, options.collide)[target]
 
 
 def independent_scores(

@@ -10,6 +10,7 @@ from typing import Any
 from trajflow import __version__
 from trajflow.config import Config
 from trajflow.datasets.store import Store
+from trajflow.evaluation.report import threshold_lines
 from trajflow.ood.report import by_hidden_cost, cost, flagged_share, hidden_summary
 
 COLUMNS = {
@@ -56,10 +57,11 @@ def scores(evaluations: Sequence[Mapping[str, Any]], run: str, name: str, unit: 
             "</span> Train for more updates, or try other settings: <code>trajflow train "
             "--help-config</code> lists them."
         )
+    missed = escape(next(threshold_lines(evaluations[0]), ""))
     note = (
         f"Distances in {escape(unit or 'the unit of the data')}; lower is better, and coverage "
         "should equal its level. Small: the 95 % interval by bootstrap over agents. Each "
-        "recording weighs the same."
+        f"recording weighs the same. {missed.capitalize()}"
     )
     table = _table(["", *COLUMNS.values()], rows)
     return f"<h2>Scores</h2><p>{words}</p>{table}<p class=soft>{note}</p>"

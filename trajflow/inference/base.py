@@ -184,6 +184,36 @@ class Predictor(Described, ABC):
         run = import_module("trajflow.inference.predictor").TorchPredictor
         return cast(Predictor, run.load(path, device, 1 if steps is None else steps))
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        revision: str | None = None,
+        device: str = "cpu",
+        steps: int | None = None,
+    ) -> Predictor:
+        """Open a run of the Hugging Face Hub, or of a path.
+
+        Token, endpoint and cache are those of huggingface_hub (HF_TOKEN, HF_ENDPOINT, HF_HOME).
+        Only safetensors, TOML and JSON are downloaded.
+
+        Args:
+            name: A repository, "org/name", as `trajflow push` makes it; or what `load` opens.
+            revision: A branch, tag or commit of the repository; None: its main branch.
+            device: Where it computes.
+            steps: As for `load`.
+
+        Raises:
+            RunError: There is no model, or it is damaged.
+            DataError: There is no such repository or revision, or the Hub cannot be reached.
+            MissingExtra: huggingface_hub is not installed.
+
+        Examples:
+            >>> from trajflow import Predictor
+            >>> Predictor.from_pretrained("me/street", revision="v1")  # doctest: +SKIP
+        """
+        return cls.load(import_module("trajflow.hub").pretrained(name, revision), device, steps)
+
     def to(self, device: str) -> Predictor:
         """Compute on another device from now on.
 

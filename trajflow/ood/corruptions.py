@@ -208,6 +208,20 @@ def late(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
     return replace(batch, past=np.where(hidden[..., None], np.nan, batch.past))
 
 
+def shortened(batch: Batch, steps: Ints) -> Batch:
+    """Cut the pasts of targets to their last `steps` [B] steps; not a corruption but a young track.
+
+    The neighbors of every other scene are cut too, as at the start of a recording.
+    """
+    count, length = batch.past.shape[0], batch.past.shape[2]
+    hidden = np.arange(length) < length - steps[:, None]
+    everybody = np.arange(count) % 2 == 1
+    cut = hidden[:, None] & (batch.target | everybody[:, None])[..., None]
+    past = np.where(cut[..., None], np.nan, batch.past)
+    target = batch.target & np.isfinite(past).all(-1).any(-1)
+    return replace(batch, past=past, target=target, around=None)
+
+
 def crowd(batch: Batch, severity: Floats, rng: Rng, world: World) -> Batch:
     """Add everybody from `severity` [B] other moments of the same recording as neighbors.
 
@@ -392,7 +406,12 @@ CORRUPTIONS = (
         _steps(2, 5),
         reason="tracks with steps missing",
     ),
-    Corruption("momentary", "only the last steps are observed", momentary, _counted(3, 2, 1)),
+    Corruption(
+        "momentary",
+        "only the last steps are observed, which makes all tracks short",
+        momentary,
+        _counted(3, 2, 1),
+    ),
     Corruption(
         "padded",
         "only the last steps, with the first of them repeated before",
@@ -403,7 +422,7 @@ CORRUPTIONS = (
     ),
     Corruption(
         "late",
-        "targets detected late, neighbors complete",
+        "short tracks of targets detected late, neighbors complete",
         late,
         _counted(2, 4, 6),
         _steps(1, 7),

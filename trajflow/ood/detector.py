@@ -40,7 +40,8 @@ class OODScores:
     """The scores of N pasts.
 
     Attributes:
-        ood_score: Share of reference people with less unusual pasts, [N], in (0, 1].
+        ood_score: Share of reference people with less unusual pasts, [N], in (0, 1]. A track that
+            has just begun is ranked among pasts of reference people that are cut to as many steps.
         typical_score: The same share within a typical recording, [N].
         forest, distance: Share of held-out training people with less unusual pasts according to one
             part alone, [N].
@@ -417,6 +418,56 @@ class CorruptionClassifier:
 
 
 @dataclass(frozen=True)
+class PastRanks:
+    """Ranks among pasts of one length.
+
+    Attributes:
+        held_out: Ranks of both parts among held-out training people, by name.
+        combined, typical: Ranks of the combination among reference people and in a typical
+            recording.
+    """
+
+    held_out: Mapping[str, Ranks]
+    combined: Ranks
+    typical: Ranks
+
+    @classmethod
+    def of(
+        cls,
+        held_out: Mapping[str, Floats],
+        held_person: Ints,
+        values: Mapping[str, Floats],
+        person: Ints,
+        recording: Ints,
+    ) -> "PastRanks":
+        """Ranks from values of both parts, for held-out training windows and reference windows."""
+        ranks = {name: Ranks.of(value, held_person) for name, value in held_out.items()}
+        combination = combine(part_ranks(ranks, values))
+        typical = Ranks.in_typical_recording(combination, person, recording)
+        return cls(ranks, Ranks.of(combination, person), typical)
+
+    def arrays(self) -> dict[str, Floats]:
+        """The arrays by name."""
+        groups = {f"held/{name}": ranks for name, ranks in self.held_out.items()}
+        groups |= {"whole": self.combined, "typical": self.typical}
+        return {f"{g}/{k}": v for g, ranks in groups.items() for k, v in _members(ranks).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Floats], prefix: str = "") -> "PastRanks":
+        """Ranks from what `arrays` returned, under names that begin with a prefix."""
+
+        def ranks(group: str) -> Ranks:
+            return Ranks(*(arrays[f"{prefix}{group}/{name}"] for name in ("values", "mass")))
+
+        return cls({n: ranks(f"held/{n}") for n in PARTS}, ranks("whole"), ranks("typical"))
+
+
+# The entry of `Detector.ranks` for pasts of which no beginning is missing.
+FULL = 0
+PARTS = ("forest", "distance")
+
+
+@dataclass(frozen=True)
 class Detector:
     """A fitted detector.
 
@@ -426,9 +477,8 @@ class Detector:
         forest: Log odds that a track is corrupted.
         kinds: Names the corruption.
         quantiles: Quantiles of each reason's value among training people, [Q] by name.
-        held_out: Ranks of both parts among held-out training people, by name.
-        combined, typical: Ranks of the combination among reference people and in a typical
-            recording.
+        ranks: Ranks among full pasts, under `FULL`, and among pasts that are cut to their last
+            steps, by the number of these. Detectors of earlier versions have full pasts only.
         error: Logarithm of the energy score over `scale`.
         error_level: Intercept and slope that calibrate `error` on reference people, [2].
         origin: What it was fitted on.
@@ -439,9 +489,7 @@ class Detector:
     forest: Forest
     kinds: CorruptionClassifier
     quantiles: Mapping[str, Floats]
-    held_out: Mapping[str, Ranks]
-    combined: Ranks
-    typical: Ranks
+    ranks: Mapping[int, PastRanks]
     error: Forest
     error_level: Floats
     origin: Origin
@@ -456,30 +504,42 @@ class Detector:
         steps = TrackSteps.of(past, self.scale)
         features, components = track_features(steps), self.gaussian.components(context)
         values = part_values(self.forest, features, components)
-        parts = part_ranks(self.held_out, values)
-        combination = combine(parts)
-        ood_score = self.combined.below(combination)
+        ranks = self._ranks(steps.observed, values)
         log_error = self.error(error_features(features, components))
         expected = np.exp(self.error_level[0] + self.error_level[1] * log_error)
         return OODScores(
-            ood_score,
-            self.typical.below(combination),
-            parts["forest"],
-            parts["distance"],
+            ranks["ood_score"],
+            ranks["typical"],
+            ranks["forest"],
+            ranks["distance"],
             self.scale * expected,
-            self._reasons(steps, features, values["distance"], ood_score, parts),
+            self._reasons(steps, features, values["distance"], ranks),
         )
+
+    def _ranks(self, observed: Ints, values: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Ranks of N pasts among pasts of their own length, by name."""
+        names = (*PARTS, "ood_score", "typical")
+        result = {name: np.zeros(len(observed)) for name in names}
+        for length in np.unique(observed):
+            rows = observed == length
+            among = self.ranks.get(int(length), self.ranks[FULL])
+            parts = part_ranks(among.held_out, {name: v[rows] for name, v in values.items()})
+            combination = combine(parts)
+            for name, part in parts.items():
+                result[name][rows] = part
+            result["ood_score"][rows] = among.combined.below(combination)
+            result["typical"][rows] = among.typical.below(combination)
+        return result
 
     def _reasons(
         self,
         steps: TrackSteps,
         features: Floats,
         distance: Floats,
-        ood_score: Floats,
-        parts: Mapping[str, Floats],
+        ranks: Mapping[str, Floats],
     ) -> tuple[str, ...]:
-        rows = np.flatnonzero(ood_score > THRESHOLD)
-        reasons = [""] * len(ood_score)
+        rows = np.flatnonzero(ranks["ood_score"] > THRESHOLD)
+        reasons = [""] * len(distance)
         if not len(rows):
             return tuple(reasons)
         unusual = TrackSteps(steps.seen[rows], steps.moves[rows], steps.turns[rows], steps.scale)
@@ -487,10 +547,10 @@ class Detector:
         likeliest = self.kinds.most_like(features[rows])
         for index, words in enumerate(explain(unusual, self.quantiles, units)):
             row = rows[index]
-            if parts["distance"][row] > THRESHOLD and len(words) < 3:
+            if ranks["distance"][row] > THRESHOLD and len(words) < 3:
                 times = distance[row] / self.gaussian.typical[0]
                 words.append(f"its context is {times:.1f} times as far from the mean as is typical")
-            if parts["forest"][row] > THRESHOLD or not words:
+            if ranks["forest"][row] > THRESHOLD or not words:
                 words.append(likeliest[index])
             reasons[row] = "; ".join(words)
         return tuple(reasons)
@@ -504,12 +564,12 @@ class Detector:
             "kinds": {k: v for k, v in _members(self.kinds).items() if k != "names"},
             "quantiles": self.quantiles,
             "error": self.error.arrays(),
-            "whole": _members(self.combined),
-            "typical": _members(self.typical),
         }
-        groups |= {f"held/{name}": _members(ranks) for name, ranks in self.held_out.items()}
         for group, members in groups.items():
             arrays |= {f"{group}/{name}": np.ascontiguousarray(v) for name, v in members.items()}
+        for length, ranks in self.ranks.items():
+            prefix = "" if length == FULL else f"short/{length}/"
+            arrays |= {f"{prefix}{name}": v for name, v in ranks.arrays().items()}
         facts = {"format": FORMAT, "scale": self.scale, "kinds": list(self.kinds.names)}
         return facts | {"origin": asdict(self.origin)}, arrays
 
@@ -532,7 +592,9 @@ class Detector:
 
         kinds = CorruptionClassifier(tuple(map(str, facts["kinds"])), **group("kinds"))
         gaussian, width = Gaussian(**group("gaussian")), len(kinds.mean)
-        held_out = {name: Ranks(**group(f"held/{name}")) for name in PARTS}
+        lengths = {int(name.split("/")[1]) for name in arrays if name.startswith("short/")}
+        ranks = {FULL: PastRanks.from_arrays(arrays)}
+        ranks |= {n: PastRanks.from_arrays(arrays, f"short/{n}/") for n in sorted(lengths)}
         quantiles = {name: arrays[f"quantiles/{name}"] for name in REASONS}
         origin = Origin(**{f.name: facts["origin"][f.name] for f in fields(Origin)})
         forest = Forest.of(group("forest"), width)
@@ -541,14 +603,7 @@ class Detector:
         scale = float(facts["scale"])
         if level.shape != (2,) or not np.isfinite(level).all() or not 0 < scale < np.inf:
             raise ValueError("a number is out of bounds")
-        combined, typical = Ranks(**group("whole")), Ranks(**group("typical"))
-        return cls(
-            scale, gaussian, forest, kinds, quantiles, held_out, combined, typical, error, level,
-            origin,
-        )  # fmt: skip
-
-
-PARTS = ("forest", "distance")
+        return cls(scale, gaussian, forest, kinds, quantiles, ranks, error, level, origin)
 
 
 def part_values(forest: Forest, features: Floats, components: Floats) -> dict[str, Floats]:

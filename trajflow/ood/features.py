@@ -47,6 +47,12 @@ class TrackSteps:
         return cls(np.asarray(np.isfinite(past).all(-1)), moves, turns, scale)
 
     @cached_property
+    def observed(self) -> Ints:
+        """Number of steps since an agent was first observed, [N]; 0 if it is complete or absent."""
+        late = self.seen.argmax(1)
+        return np.where(late > 0, self.seen.shape[1] - late, 0)
+
+    @cached_property
     def lengths(self) -> Floats:
         """Length of each displacement, [N, T - 1]."""
         return lengths_of(self.moves)
@@ -196,14 +202,17 @@ class Reason:
     both_sides: bool = False
 
 
+def _gaps(steps: TrackSteps) -> Bools:
+    """Steps at which an agent is not observed although it was before, [N, T]."""
+    return np.asarray(~steps.seen & np.logical_or.accumulate(steps.seen, 1))
+
+
 def _missing(steps: TrackSteps) -> Floats:
-    return np.asarray((~steps.seen).sum(1).astype(float))
+    return np.asarray(_gaps(steps).sum(1).astype(float))
 
 
 def _missing_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
-    missing, count = np.flatnonzero(~steps.seen[row]), steps.seen.shape[1]
-    if len(missing) and len(missing) == missing[-1] + 1:
-        return f"it was first seen at step {missing[-1] + 2} of {count}"
+    missing, count = np.flatnonzero(_gaps(steps)[row]), steps.seen.shape[1]
     return f"{len(missing)} of {count} steps are missing: {_listed(missing + 1)}"
 
 

@@ -8,17 +8,16 @@ import numpy as np
 
 from trajflow.errors import DataError
 from trajflow.metrics import energy_score
-from trajflow.ood.corruptions import Corruption, corrupt, trained
+from trajflow.ood.corruptions import Corruption, corrupt, shortened, trained
 from trajflow.ood.detector import (
+    FULL,
     CorruptionClassifier,
     Detector,
     Forest,
     Gaussian,
     Origin,
-    Ranks,
-    combine,
+    PastRanks,
     error_features,
-    part_ranks,
     part_values,
 )
 from trajflow.ood.features import TrackSteps, reason_quantiles, track_features
@@ -77,6 +76,12 @@ class SplitWindows:
             np.concatenate([batch.scene[np.nonzero(batch.target)[0]] for batch in kept]),
         )
 
+    def cut(self, model: ContextForecaster, length: int) -> "SplitWindows":
+        """The windows with their pasts cut to the last steps; see `shortened`."""
+        return SplitWindows.of(
+            model, (shortened(b, np.full(len(b.scene), length)) for b in self.batches)
+        )
+
     @property
     def weight(self) -> Floats:
         """Weight of each window, [N]: every person counts once, and the mean is 1."""
@@ -118,18 +123,7 @@ def fit_detector(
     gaussian = Gaussian.fit(training_windows.context[fitted], training_windows.weight[fitted])
     forest, named = _fit_forest(training_windows, steps, fitted, kinds, scale, seed)
 
-    def values(steps: TrackSteps, context: Floats) -> dict[str, Floats]:
-        return part_values(forest, track_features(steps), gaussian.components(context))
-
-    held_out_steps = TrackSteps.of(training_windows.past[~fitted], scale)
-    held_out_values = values(held_out_steps, training_windows.context[~fitted])
-    held_out = {
-        name: Ranks.of(v, training_windows.person[~fitted]) for name, v in held_out_values.items()
-    }
-    reference_values = values(
-        TrackSteps.of(reference_windows.past, scale), reference_windows.context
-    )
-    combination = combine(part_ranks(held_out, reference_values))
+    ranks = _fit_ranks(model, forest, gaussian, training_windows, ~fitted, reference_windows)
     error, level = _fit_error(model, gaussian, training_windows, reference_windows, kinds, seed)
     counted = {
         "fitted_people": len(np.unique(training_windows.person)),
@@ -143,9 +137,7 @@ def fit_detector(
         forest,
         named,
         reason_quantiles(steps, training_windows.weight),
-        held_out,
-        Ranks.of(combination, reference_windows.person),
-        Ranks.in_typical_recording(combination, reference_windows.person, reference_windows.scene),
+        ranks,
         error,
         level,
         Origin(**(vars(origin or Origin()) | counted)),
@@ -162,6 +154,39 @@ def _held_out(person: Ints, seed: int) -> Bools:
         )
     order = np.random.default_rng(seed).permutation(len(people))
     return np.asarray((order < HELD_SHARE * len(people))[index])
+
+
+def _fit_ranks(
+    model: ContextForecaster,
+    forest: Forest,
+    gaussian: Gaussian,
+    training_windows: SplitWindows,
+    held_out: Bools,
+    reference_windows: SplitWindows,
+) -> dict[int, PastRanks]:
+    """Ranks among full pasts and, for tracks that have just begun, among pasts cut to each length.
+
+    `held_out` are the training windows of people that forest and Gaussian were not fitted on, [N].
+    """
+
+    def values(windows: SplitWindows, rows: Bools | slice) -> dict[str, Floats]:
+        features = track_features(TrackSteps.of(windows.past[rows], model.displacement_scale))
+        return part_values(forest, features, gaussian.components(windows.context[rows]))
+
+    def ranks(training: SplitWindows, reference: SplitWindows) -> PastRanks:
+        return PastRanks.of(
+            values(training, held_out),
+            training.person[held_out],
+            values(reference, slice(None)),
+            reference.person,
+            reference.scene,
+        )
+
+    result = {FULL: ranks(training_windows, reference_windows)}
+    for length in range(1, training_windows.past.shape[1]):
+        short = (windows.cut(model, length) for windows in (training_windows, reference_windows))
+        result[length] = ranks(*short)
+    return result
 
 
 def _fit_forest(
@@ -186,7 +211,10 @@ def _fit_forest(
     corrupted = np.repeat([False, True], [len(rows[0]), sum(map(len, rows[1:]))])
     forest = Forest.classifier(np.concatenate(rows), corrupted, np.concatenate(weights))
     words = tuple(kind.reason for kind in kinds)
-    return forest, CorruptionClassifier.fit(np.concatenate(rows[1:]), np.concatenate(names), words)
+    features, which = np.concatenate(rows[1:]), np.concatenate(names)
+    # That a track has just begun is no reason: it is ranked among tracks that have.
+    named = np.array([kind.name != "late" or len(kinds) < 3 for kind in kinds])[which]
+    return forest, CorruptionClassifier.fit(features[named], which[named], words)
 
 
 def _corrupted(

@@ -11,8 +11,8 @@ from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
+from trajflow.metrics import typical_speed
 from trajflow.ood.corruptions import GradedCorruption, World
-from trajflow.ood.features import TrackSteps
 from trajflow.ood.report import OODTerms
 from trajflow.types import Batch, Ints
 
@@ -23,7 +23,6 @@ MAX_POOLS = 6
 # Metres per second of a walking person. If the unit is not the metre, the 90th percentile of the
 # speed of training windows stands for it.
 WALKING = 1.3
-TYPICAL_QUANTILE = 0.9
 # Training windows for the typical speed and for the baseline detectors.
 FIT_WINDOWS = 5000
 
@@ -105,9 +104,7 @@ def metre_of(data: TrackData) -> float:
     """Length of a metre in the unit of the tracks; see `WALKING` for units other than the metre."""
     if data.store.unit == "m":
         return 1.0
-    pasts = [batch.past[batch.target] for batch in data.validation(BATCH, FIT_WINDOWS, "train")]
-    speeds = [TrackSteps.of(past, 1.0).speed for past in pasts]
-    typical = float(np.quantile(np.concatenate(speeds), TYPICAL_QUANTILE))
+    typical = typical_speed(data.validation(BATCH, FIT_WINDOWS, "train"))
     return typical / (WALKING * data.store.dt) if typical > 0 else 1.0
 
 
