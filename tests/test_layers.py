@@ -21,13 +21,14 @@ FLOORS = [
         "place",
         "text",
         "types",
+        "workers",
     },
     {"baselines", "calibration", "config", "config_help", "datasets", "metrics", "nn"}
     | {"reliability", "selection", "statistics"},
     {"forecast", "history", "jobs", "library", "models", "ood", "plotting", "runs"},
     {"inference", "training"},
     {"doctor", "evaluation", "export", "latency", "runtime", "sklearn"},
-    {"browse", "fitting", "html_report"},
+    {"browse", "fitting", "html_report", "hub"},
     {"cli", "tui"},
 ]
 """Rooms import from lower floors only; of those on one floor only files know each other."""
