@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ from trajflow.inference.tracks import shards_of
 from trajflow.workers import Dask, compute
 
 DASK = "Dask is not installed: pip install 'trajflow[dask]'"
-CLUSTER = Path(__file__).parents[1] / "examples" / "cluster"
 OPTIONS = PredictOptions(samples=3, seed=2, every=4)
 
 
@@ -200,31 +197,3 @@ def test_several_processes_are_for_the_scores_of_a_run(fork, trajflow):
     code, _, said = trajflow("evaluate", "--baseline", "cv", fork, "--jobs", 2)
     assert code == 2
     assert "--baseline runs in one process" in said
-
-
-@pytest.mark.slow
-def test_the_files_for_clusters_forecast_the_same(trained, fork, tmp_path):
-    yaml = pytest.importorskip("yaml", reason=DASK)
-    shutil.copytree(trained[0], tmp_path / "run")
-    shutil.copytree(fork, tmp_path / "tracks.zarr")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-
-    def run(*words, **variables):
-        subprocess.run(words, cwd=tmp_path, env=os.environ | {"PATH": path} | variables, check=True)
-
-    def container(name):
-        job = yaml.safe_load((CLUSTER / name).read_text())
-        return job["spec"]["template"]["spec"]["containers"][0]
-
-    slurm = ("bash", str(CLUSTER / "predict.sbatch"), "run", "tracks.zarr", "slurm.zarr")
-    for number in ("1", "2"):
-        run(*slurm, SLURM_ARRAY_TASK_ID=number, SLURM_ARRAY_TASK_COUNT="2")
-    assert not (tmp_path / "slurm.zarr").exists()
-    run(*slurm)
-    pod = container("predict.yaml")
-    run(*pod["command"], *pod["args"], JOB_COMPLETION_INDEX="0")
-    assert not (tmp_path / "futures.zarr").exists()
-    run(*container("write.yaml")["command"])
-    one, other = by_agent(tmp_path / "slurm.zarr"), by_agent(tmp_path / "futures.zarr")
-    assert one.keys() == other.keys()
-    assert all(np.array_equal(one[who], other[who]) for who in one)
