@@ -122,7 +122,7 @@ class OutputFolder:
         for _ in range(9):
             foreign = self._partial.exists() and not (self._partial / "lock").exists()
             if foreign and any(self._partial.iterdir()):
-                raise DataError(f"{self._partial} exists; rename it or choose another path")
+                raise DataError(f"{self._partial} is in the way; rename it or choose another path")
             self._partial.mkdir(exist_ok=True)
             try:
                 self._lock.acquire()
