@@ -74,10 +74,6 @@ def export_run(
     predictor = TorchPredictor.load(folder.path, steps=options.steps)
     if not options.ood:
         predictor.detector = None
-    if predictor.format.types:
-        log.warning(
-            "an exported model takes no agent types: it forecasts all agents as of unknown type"
-        )
     log.info("exporting; this takes some seconds")
     content = to_onnx(predictor, precision)
     exported = OnnxPredictor.of(content)

@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -66,8 +65,8 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     """The graph of a predictor.
 
     It gives `futures` and `context` of `past`, `noise` and, where the model has such inputs,
-    `dt_ratio` and `memory`. For int8 the weights are whole numbers with a scale for each column,
-    and what they multiply is scaled anew in every call; recurrent layers stay in float32.
+    `dt_ratio`, `memory` and `types`. For int8 the weights are whole numbers with a scale for each
+    column, and what they multiply is scaled anew in every call; recurrent layers stay in float32.
 
     Raises:
         MissingExtra: What writes ONNX is not installed.
@@ -76,7 +75,13 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     graph = _graph(
         module,
         random_inputs(predictor, (3, 19, 2, 4), seed=0),
-        {"past": (0, 1), "noise": (0, 1, 2), "dt_ratio": (0,), "memory": (0, 1)},
+        {
+            "past": (0, 1),
+            "noise": (0, 1, 2),
+            "dt_ratio": (0,),
+            "memory": (0, 1),
+            "types": (0, 1),
+        },
         ("futures", "context"),
     )
     return graph if precision == "fp32" else _quantized(graph)
@@ -141,6 +146,7 @@ def facts_of(predictor: TorchPredictor, precision: Precision) -> dict[str, Any]:
         "evaluations": predictor.steps,
         "neighbors": None if social is None else social.limit,
         "memory": a.memory,
+        "types": list(a.types),
         # Learned noises are those of one evaluation.
         "learned": sorted(predictor.sets) if predictor.steps == 1 else [],
         "calibration": None if calibration is None else json.loads(calibration_bytes(calibration)),
@@ -169,7 +175,7 @@ def with_metadata(graph: bytes, metadata: Mapping[str, str]) -> bytes:
 
 def _graph(
     module: nn.Module,
-    inputs: Mapping[str, NDArray[np.float32]],
+    inputs: Mapping[str, NDArray[Any]],
     axes: Mapping[str, tuple[int, ...]],
     outputs: Sequence[str],
 ) -> bytes:
