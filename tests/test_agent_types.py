@@ -96,9 +96,12 @@ def test_a_forecast_follows_the_type_and_knows_unknown_ones(trajflow, trained, t
 
     code, _, said = trajflow("export", run, "-o", tmp_path / "model.onnx", "--check")
     assert code == 0, said
-    assert "an exported model takes no agent types" in said
     exported = Predictor.load(tmp_path / "model.onnx")
-    assert np.isfinite(exported.predict(past, seed=0).samples).all()
-    for other in (exported, Predictor.load(tmp_path / "without")):
-        with pytest.raises(ConfigError, match="this model takes no agent types"):
-            other.predict(past, types=["ship", "car"])
+    assert exported.format.types == predictor.format.types
+    for types in (["ship", "car"], ["ufo", "car"], None):
+        right = predictor.predict(past, seed=0, types=types).samples
+        np.testing.assert_allclose(
+            exported.predict(past, seed=0, types=types).samples, right, atol=1e-3
+        )
+    with pytest.raises(ConfigError, match="this model takes no agent types"):
+        Predictor.load(tmp_path / "without").predict(past, types=["ship", "car"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -94,6 +94,14 @@ class Batch:
         full = np.full((len(rows), *self.target.shape, *rows.shape[2:]), np.nan)
         full[:, self.target] = rows
         return full
+
+
+def type_codes(types: NDArray[np.str_], names: Sequence[str]) -> Ints:
+    """Codes of agent types of any shape: 1 + the index of a type in `names`, 0 where unknown."""
+    codes = np.zeros(types.shape, np.int64)
+    for code, name in enumerate(names, 1):
+        codes[types == name] = code
+    return codes
 
 
 class Forecaster(Protocol):

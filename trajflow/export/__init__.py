@@ -84,10 +84,6 @@ def export_run(
     if not options.ood:
         predictor.detector = None
         files.pop("ood.safetensors", None)
-    if predictor.format.types:
-        log.warning(
-            "an exported model takes no agent types: it forecasts all agents as of unknown type"
-        )
     log.info("exporting")
     content = to_onnx(predictor, precision, files)
     exported = OnnxPredictor.of(content)

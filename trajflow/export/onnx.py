@@ -34,7 +34,7 @@ Precision = Literal["fp32", "int8"]
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "int8": 0.25}
 """Share of the motion by which futures may differ between two machines, checked at every load."""
 OUTPUTS = ("futures", "context")
-AXES = {"past": (0, 1), "noise": (0, 1, 2), "dt_ratio": (0,), "memory": (0, 1)}
+AXES = {"past": (0, 1), "noise": (0, 1, 2), "dt_ratio": (0,), "memory": (0, 1), "types": (0, 1)}
 """The axes of each input whose sizes differ between calls."""
 OPSET = 20
 VALUES = "Converting a tensor to (a Python (boolean|float|number|list)|a NumPy array)"
@@ -77,8 +77,8 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     """The graph of a predictor.
 
     It gives `futures` and `context` of `past`, `noise` and, where the model has such inputs,
-    `dt_ratio` and `memory`. For int8 the weights are whole numbers with a scale for each column,
-    and what they multiply is scaled anew in every call; recurrent layers stay in float32.
+    `dt_ratio`, `memory` and `types`. For int8 the weights are whole numbers with a scale for each
+    column, and what they multiply is scaled anew in every call; recurrent layers stay in float32.
 
     Raises:
         MissingExtra: What writes ONNX is not installed.

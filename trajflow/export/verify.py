@@ -16,7 +16,7 @@ from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.inference.onnx.session import GraphSession
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.models.trajectory_model import Architecture
-from trajflow.types import Batch, Bools, Floats, scene_centres
+from trajflow.types import Batch, Bools, Floats, Ints, scene_centres, type_codes
 
 AGREED, REDUCED = 1e-5, 0.25
 """Share of the motion by which futures in float32, and in whole numbers, may be off."""
@@ -28,7 +28,7 @@ MOVED = 0.01
 """Share of a score by which an export may be worse or better than its run."""
 SEEDS = 4
 """Seeds over which scores are means: numbers of noise would differ otherwise."""
-Inputs = dict[str, NDArray[np.float32]]
+Inputs = dict[str, NDArray[Any]]
 
 
 def check_sizes(predictor: TorchPredictor, session: GraphSession) -> None:
@@ -110,7 +110,8 @@ def check_scores(
         for _ in range(SEEDS if batch.targets else 0):
             noise = rng.standard_normal((20, batch.targets, size), dtype=np.float32)
             truth = batch.future[batch.target]
-            drawn = [_run(predictor, batch, noise), exported.carry(batch.past, batch.target, noise)]
+            own = exported.carry(batch.past, batch.target, noise, types=batch.types)
+            drawn = [_run(predictor, batch, noise), own]
             scores.append([[f(d, truth).sum() for f in (min_ade, energy_score)] for d in drawn])
         seen += batch.targets
         if seen >= windows:
@@ -135,24 +136,28 @@ def _run(predictor: TorchPredictor, batch: Batch, noise: NDArray[np.float32]) ->
     centre = scene_centres(batch.past)
     past = (batch.past - centre[:, None, None]).astype(np.float32)
     there = centre[np.nonzero(batch.target)[0], None]
-    return np.asarray(drawn_from(predictor, past, batch.target, noise)[0] + there)
+    names = predictor.format.types
+    codes = None if batch.types is None else type_codes(batch.types, names)
+    drawn = drawn_from(predictor, past, batch.target, noise, types=codes)[0]
+    return np.asarray(drawn + there)
 
 
 def outputs_of(
-    predictor: TorchPredictor, inputs: Mapping[str, NDArray[np.float32]]
+    predictor: TorchPredictor, inputs: Mapping[str, NDArray[Any]]
 ) -> tuple[Floats, Floats]:
     """Futures [S, B, K, F, D] and contexts [B, K, H] of the run from the inputs of a graph."""
     past, noise = inputs["past"], inputs["noise"]
     target = np.asarray(np.isfinite(past).all(-1).any(-1))
     target[:, noise.shape[2] :] = False
     wanted = target[:, : noise.shape[2]]
-    memory = inputs.get("memory")
+    others, memory, types = past.shape[1] - noise.shape[2], inputs.get("memory"), None
     if memory is not None:
-        others = past.shape[1] - memory.shape[1]
         gap = ((0, 0), (0, others), *[(0, 0)] * 3)
         memory = np.pad(memory, gap, constant_values=np.nan)
+    if "types" in inputs:
+        types = np.pad(inputs["types"], ((0, 0), (0, others)))
     drawn, context = drawn_from(
-        predictor, past, target, noise[:, wanted], inputs.get("dt_ratio"), memory
+        predictor, past, target, noise[:, wanted], inputs.get("dt_ratio"), memory, types
     )
     futures = np.zeros((*noise.shape[:3], *drawn.shape[2:]))
     futures[:, wanted] = drawn
@@ -169,6 +174,7 @@ def drawn_from(
     noise: NDArray[np.float32],
     dt_ratio: NDArray[np.float32] | None = None,
     memory: NDArray[np.float32] | None = None,
+    types: Ints | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Futures [S, N, F, D] of the run itself from given noise, and contexts [N, H].
 
@@ -179,13 +185,15 @@ def drawn_from(
         noise: Normal numbers, [S, N, ...].
         dt_ratio: Seconds per step over those of the training tracks, [B].
         memory: What is remembered of others, [B, A, K, T + F, D + 1].
+        types: Codes of the agents' types, [B, A]; None: all are unknown.
     """
     model, wanted = predictor.model, torch.as_tensor(target)
     clock = None if dt_ratio is None else torch.as_tensor(dt_ratio)
     wide = torch.as_tensor(noise) * predictor.temperature
     context, frame = model.context(torch.as_tensor(past), wanted, clock)
     remembered = None if memory is None else torch.as_tensor(memory)
-    reminded = model.with_types(model.with_memory(context, frame, remembered), None)
+    codes = None if types is None else torch.as_tensor(types)
+    reminded = model.with_types(model.with_memory(context, frame, remembered), codes)
     if model.architecture.joint:
         whole = wide.new_zeros(len(wide), *wanted.shape, wide.shape[-1])
         whole[:, wanted] = wide
@@ -216,12 +224,14 @@ def random_inputs(
     lost[:, targets:][rng.random((scenes, agents - targets)) < 0.15] = True
     past[lost] = np.nan
     noise = rng.normal(size=(samples, scenes, targets, a.horizon * a.dims))
-    inputs = {"past": past.astype(np.float32), "noise": noise.astype(np.float32)}
+    inputs: Inputs = {"past": past.astype(np.float32), "noise": noise.astype(np.float32)}
     if a.condition_on_dt:
         least, most = (one / predictor.dt for one in predictor.dts)
         inputs["dt_ratio"] = rng.uniform(least, most, scenes).astype(np.float32)
     if a.memory:
         inputs["memory"] = _random_memory(past[:, :targets], a, unit, rng)
+    if a.types:
+        inputs["types"] = rng.integers(0, 1 + len(a.types), (scenes, targets))
     return inputs
 
 

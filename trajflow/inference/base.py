@@ -386,8 +386,8 @@ class Predictor(Described, ABC):
         """
         if not self.format.types:
             raise ConfigError(
-                "this model takes no agent types: it was trained without model.types, or exported; "
-                "leave types out"
+                "this model takes no agent types: it was trained without model.types, or exported "
+                "by an earlier version; leave types out"
             )
         names = np.asarray(types, np.str_)
         if names.shape not in (shape, shape[-1:]):
@@ -607,8 +607,8 @@ class Predictor(Described, ABC):
             dt_ratio: Seconds per step over the usual ones, [B] or one for all.
             memory: What is remembered, [B, A, K, T + F, D + 1]; None: nothing. The contexts are
                 those without.
-            types: Names of the agents' types, [B, A]; None: unknown. An exported model and one
-                without types ignore them.
+            types: Names of the agents' types, [B, A]; None: unknown. A model without types
+                ignores them.
             keys: Scene, step and agent of each target, [N, 3], which its noise follows from; None:
                 its place in `target`.
         """

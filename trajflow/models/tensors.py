@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trajflow.errors import ConfigError
-from trajflow.types import Floats
+from trajflow.types import Floats, type_codes
 
 
 def to_tensor(points: Floats, centre: Floats, device: torch.device) -> Tensor:
@@ -27,16 +27,10 @@ def memory_tensor(memory: Floats | None, centre: Floats, device: torch.device) -
 def type_tensor(
     types: NDArray[np.str_] | None, names: Sequence[str], device: torch.device
 ) -> Tensor | None:
-    """Codes of agent types [B, A] for a model with the types `names`; None for a model without.
-
-    The code of an unknown type is 0.
-    """
+    """`type_codes` [B, A] for a model with the types `names`; None for a model without."""
     if types is None or not names:
         return None
-    codes = np.zeros(types.shape, np.int64)
-    for code, name in enumerate(names, 1):
-        codes[types == name] = code
-    return torch.as_tensor(codes, device=device)
+    return torch.as_tensor(type_codes(types, names), device=device)
 
 
 def device_of(name: str) -> torch.device:

@@ -58,6 +58,8 @@ WHOLE = {"history", "horizon", "dims", "evaluations"}
 NEIGHBORS, MEMORY, LEARNED_SETS, UNIT, NUMBER = 10_000, 64, 64, 40, 1e15
 """Most neighbors of an agent, earlier tracks that it is shown, sets of learned samples, letters of
 a unit; largest other number."""
+TYPES, TYPE = 1000, 200
+"""Most agent types, and letters of one."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ class ModelSpec:
             memory = facts.get("memory", 0)  # earlier versions knew none
             if type(memory) is not int or not 0 <= memory <= MEMORY:
                 raise ValueError(f"memory must be from 0 to {MEMORY}")
+            types = facts.get("types", [])
+            if len(types) > TYPES or not all(isinstance(n, str) and len(n) <= TYPE for n in types):
+                raise ValueError(f"types must be at most {TYPES} names of {TYPE} letters")
             history, horizon, dims = (int(numbers[name]) for name in ("history", "horizon", "dims"))
             dt, calibration = numbers["dt"], facts["calibration"]
             dts = DtRange(dt, numbers["least_dt_ratio"] * dt, numbers["most_dt_ratio"] * dt)
@@ -117,6 +122,7 @@ class ModelSpec:
                     numbers["displacement_scale"],
                     dts,
                     memory,
+                    tuple(types),
                     neighbors=None if facts["joint"] else neighbors or 0,
                 ),
                 numbers["temperature"],

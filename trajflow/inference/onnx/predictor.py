@@ -29,7 +29,7 @@ from trajflow.io import read_whole
 from trajflow.manifest import EXPORT, model_digests
 from trajflow.ood.detector import Detector
 from trajflow.text import safe
-from trajflow.types import Bools, Floats, Ints
+from trajflow.types import Bools, Floats, Ints, type_codes
 
 
 class OnnxPredictor(Predictor):
@@ -124,8 +124,8 @@ model.onnx` makes one
             )
         if facts.get("precision") != "fp32":
             raise RunError(f"{path} does not compute in fp32 as the run does; {again}")
-        if facts.get("types"):
-            raise RunError(f"{path} takes no agent types, and the run does; delete it")
+        if facts.get("types") and "types" not in exported.session.inputs:
+            raise RunError(f"{path} takes no agent types as the run does; {again}")
         made, now = facts.get("files"), model_digests(run)
         made = made if isinstance(made, dict) else {}
         changed = sorted(n for n in made.keys() | now.keys() if made.get(n) != now.get(n))
@@ -169,6 +169,7 @@ model.onnx` makes one
         noise: NDArray[Any],
         dt_ratio: float | Floats = 1.0,
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> Floats:
         """Futures of the N targets from given noise, [S, N, F, D], world coordinates.
 
@@ -181,8 +182,9 @@ model.onnx` makes one
             noise: Normal numbers, [S, N, ...] with F * D for each sample.
             dt_ratio: Seconds per step over those of the training tracks, [B] or one for all.
             memory: What is remembered, [B, A, K, T + F, D + 1]; None: nothing.
+            types: Names of the agents' types, [B, A]; None: all are unknown.
         """
-        return self._carry(past, target, noise, dt_ratio, memory)[0]
+        return self._carry(past, target, noise, dt_ratio, memory, types)[0]
 
     def _carry(
         self,
@@ -191,18 +193,19 @@ model.onnx` makes one
         noise: NDArray[Any],
         dt_ratio: float | Floats,
         memory: Floats | None,
+        types: NDArray[np.str_] | None = None,
     ) -> tuple[Floats, Floats]:
         """As `carry`, and the contexts [N, H]."""
         clock = np.full(len(past), dt_ratio, np.float32)
         most = most_at_once(past, len(noise), self.spec.joint)
         if len(past) == 1 and noise.shape[1] <= most and len(noise) <= ROWS:
-            return self._within(past, target, noise, clock, memory)
+            return self._within(past, target, noise, clock, memory, types)
         futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
         contexts = np.empty((noise.shape[1], self._width))
         for some, agents in cut(target, most, self.spec.joint):
             for first in range(0, len(noise), ROWS):
                 draws = slice(first, first + ROWS)
-                result = self._within(past, some, noise[draws, agents], clock, memory)
+                result = self._within(past, some, noise[draws, agents], clock, memory, types)
                 futures[draws, agents], contexts[agents] = result
         return futures, contexts
 
@@ -213,15 +216,18 @@ model.onnx` makes one
         noise: NDArray[Any],
         dt_ratio: NDArray[np.float32],
         memory: Floats | None,
+        types: NDArray[np.str_] | None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] and contexts [N, H], in as many calls as the memory allows."""
         joint = self.spec.joint
         try:
-            return self._carried(past, target, noise, dt_ratio, memory)
+            return self._carried(past, target, noise, dt_ratio, memory, types)
         except OutOfMemory as error:
             if len(noise) > 1:
                 halves = np.array_split(noise, 2)
-                drawn = [self._within(past, target, half, dt_ratio, memory) for half in halves]
+                drawn = [
+                    self._within(past, target, half, dt_ratio, memory, types) for half in halves
+                ]
                 return np.concatenate([futures for futures, _ in drawn]), drawn[0][1]
             if noise.shape[1] == 1 or (joint and target.any(1).sum() == 1):
                 raise RunError(
@@ -231,7 +237,8 @@ model.onnx` makes one
         most = -(-int(target.any(1).sum() if joint else noise.shape[1]) // 2)
         parts = cut(target, most, joint)
         drawn = [
-            self._within(past, some, noise[:, agents], dt_ratio, memory) for some, agents in parts
+            self._within(past, some, noise[:, agents], dt_ratio, memory, types)
+            for some, agents in parts
         ]
         futures, contexts = zip(*drawn, strict=True)
         return np.concatenate(futures, 1), np.concatenate(contexts)
@@ -243,11 +250,13 @@ model.onnx` makes one
         noise: NDArray[Any],
         dt_ratio: NDArray[np.float32],
         memory: Floats | None,
+        types: NDArray[np.str_] | None,
     ) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] and contexts [N, H] in one call."""
         scenes, clock = self._padded(past, target, dt_ratio)
         some = None if memory is None else memory[target]
-        futures, contexts = self._run(("futures", "context"), scenes, noise, clock, some)
+        names = None if types is None else types[target]
+        futures, contexts = self._run(("futures", "context"), scenes, noise, clock, some, names)
         result = scenes.picked(futures)
         context = (contexts[0] if len(contexts) == 1 else contexts[*scenes.place]).astype(float)
         if not math.isfinite(result.sum() + context.sum()):
@@ -302,7 +311,7 @@ model.onnx` makes one
     ) -> tuple[Floats, tuple[Floats, ...]]:
         keys = place_keys(target) if keys is None else keys
         noise = normal(seed, keys, samples, self.horizon * self.dims)
-        futures, contexts = self._carry(past, target, noise, dt_ratio, memory)
+        futures, contexts = self._carry(past, target, noise, dt_ratio, memory, types)
         return futures, (contexts,)
 
     def _contexts(
@@ -338,7 +347,7 @@ model.onnx` makes one
         full = np.zeros((wanted, len(context), self.horizon * self.dims), np.float32)
         # The graph widens its noise by the temperature, and learned noise is as wide as it is.
         full[..., : noise.shape[-1]] = noise / self.temperature
-        return self.carry(past, target, full, dt_ratio, memory), weights
+        return self.carry(past, target, full, dt_ratio, memory, types), weights
 
     def _run(
         self,
@@ -347,14 +356,25 @@ model.onnx` makes one
         noise: NDArray[Any],
         dt_ratio: NDArray[np.float32],
         memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Outputs of the graph, from what is remembered for the N agents, [N, K, T + F, D + 1]."""
+        """Outputs of the graph.
+
+        `memory` is what is remembered for the N agents, [N, K, T + F, D + 1], and `types` the names
+        of their types, [N].
+        """
+        inputs: dict[str, NDArray[Any]]
         inputs = {"past": scenes.past, "noise": scenes.spread(noise.astype(np.float32, copy=False))}
         if "dt_ratio" in self.session.inputs:
             inputs["dt_ratio"] = np.array(dt_ratio)
         if "memory" in self.session.inputs:
             steps = self.history + self.horizon
             inputs["memory"] = scenes.remembered(memory, (self.format.memory, steps, self.dims + 1))
+        if "types" in self.session.inputs:
+            codes = np.zeros((len(scenes.past), scenes.most), np.int64)
+            if types is not None:
+                codes[*scenes.place] = type_codes(types, self.format.types)
+            inputs["types"] = codes
         try:
             result = self.session.run(outputs, inputs)
         except OutOfMemory:
