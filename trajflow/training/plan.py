@@ -356,7 +356,7 @@ def plan_settings(config: Config, store: Store) -> Plan:
 
     Args:
         config: Settings; what is set in them is what the user gave.
-        store: The tracks, of which at most two million training rows are looked at.
+        store: The tracks, of which at most two million rows, or `data.max_rows`, are read.
 
     Raises:
         ConfigError: The split does not suit the store.
@@ -371,7 +371,7 @@ def plan_settings(config: Config, store: Store) -> Plan:
         data.validation,
         data.val_by,
     )
-    group = next(store.groups(MAX_ROWS))
+    group = next(store.groups(min(MAX_ROWS, data.max_rows)))
     if group.steps is not None:
         rule = rule.with_cuts(store, group.scenes)
     tracks = store.tracks(group.scenes, group.steps)
