@@ -209,7 +209,7 @@ def plan_settings(config: Config, store: Store) -> Plan:
 
     Args:
         config: Settings, of which those that are set were set by the user.
-        store: The tracks; at most two million rows are read.
+        store: The tracks; at most two million rows, or `data.max_rows`, are read.
 
     Raises:
         ConfigError: The split does not fit the store.
@@ -218,7 +218,7 @@ def plan_settings(config: Config, store: Store) -> Plan:
     rule = choose(
         store, data.split, data.fold, data.fractions, data.seed, data.validation, data.val_by
     )
-    group = next(store.groups(MAX_ROWS))
+    group = next(store.groups(min(MAX_ROWS, data.max_rows)))
     if group.steps is not None:
         rule = rule.with_cuts(store, group.scenes)
     tracks = store.tracks(group.scenes, group.steps)
