@@ -447,7 +447,7 @@ class PastRanks:
         return cls(ranks, Ranks.of(combination, person), typical)
 
     def arrays(self) -> dict[str, Floats]:
-        """The arrays by name."""
+        """Values and mass of all ranks by name, [N] each."""
         groups = {f"held/{name}": ranks for name, ranks in self.held_out.items()}
         groups |= {"whole": self.combined, "typical": self.typical}
         return {f"{g}/{k}": v for g, ranks in groups.items() for k, v in _members(ranks).items()}
