@@ -230,7 +230,7 @@ class TrainConfig(_Section):
     @classmethod
     def _include_one(cls, stretch: tuple[float, float]) -> tuple[float, float]:
         if not 0.25 <= stretch[0] <= 1 <= stretch[1] <= 4:
-            raise ValueError("must be [LEAST, MOST] with LEAST in 0.25 to 1 and MOST in 1 to 4")
+            raise ValueError("must be [least, most] with least in 0.25 to 1 and most in 1 to 4")
         return stretch
 
     @field_validator("time_limit", mode="before")
