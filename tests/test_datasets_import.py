@@ -400,7 +400,7 @@ def test_a_column_of_lists_is_told_by_its_rows(tmp_path):
         (b"\xff\xfe\x00s", "no text in UTF-8"),
         (b"agent,time,x,y\n" + b"1,2,3,\xff\n" * 3, "not a table in UTF-8"),
         (b"x" * 2_000_000, "too many"),
-        (b"agent,time,x,y\n" + b'"' + b"1,2,3,4\n" * 90_000, "no table.*quote"),
+        (b"agent,time,x,y\n" + b'"' + b"1,2,3,4\n" * 90_000, "not a table.*quote"),
         (b"agent,time,x,y\n1,soon,3,4\n", "none of 1 rows can be used: not-a-number 1"),
         (b"agent,time,x,y\n1,2\n1,3\n", "none of 2 rows can be used: malformed 2"),
     ],
@@ -668,7 +668,7 @@ def test_a_counter_of_rows_is_no_scene(imported, rows):
     plain, _ = imported(table)
     store, report = imported(table.assign(recording=counter))
     assert store.fingerprint() == plain.fingerprint()
-    assert any("'recording'" in note and "no scene" in note for note in report.notes)
+    assert any("'recording'" in note and "not the scene" in note for note in report.notes)
 
 
 def test_a_guess_is_undone_by_a_column_without_a_name(imported):
