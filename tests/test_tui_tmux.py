@@ -105,7 +105,10 @@ def test_open_browse_edit_judge_train_and_stop(tmp_path, terminal):
 
     terminal.press("n")
     terminal.until("run folder")
+    terminal.until(r"about \d", 300)
     terminal.press("Enter")
+    if "Start it" in terminal.until(r"Start it|step [1-9]\d* of", 180).group():
+        terminal.press("y")
     terminal.until(r"step [1-9]\d* of", 180)
     run = work / "runs" / "crowd-gru-mmf"
     assert running_job(run) is not None
