@@ -165,7 +165,7 @@ def new_trainer(
     folder = distributed.from_first(
         lambda: RunFolder.create(out, config, record | facts | {"trajflow": __version__})
     )
-    trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
+    trainer = _trainer(model, config, data, folder, facts, device)
     if init is not None and distributed.first():
         # A training that is killed before its first checkpoint must not start from seeds.
         Checkpoint.take(model, trainer.average, trainer.optimiser, TrainingProgress()).write(folder)
@@ -188,7 +188,7 @@ def resumed_trainer(
             raise RunError(damage)
         with reproducible(config.train.threads, device):
             model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
-        return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
+        return _trainer(model, config, data, folder, facts, device)
     if (folder.path / OLD).exists() and not Checkpoint.exists(folder):
         raise RunError(
             f"{folder.path / OLD} is a checkpoint of an earlier version, which is not read any "
@@ -200,7 +200,22 @@ def resumed_trainer(
             model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
     else:
         model = new_model(config, data, dims)
-    trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
+    trainer = _trainer(model, config, data, folder, facts, device)
     if saved:
         trainer.resume()
     return trainer
+
+
+def _trainer(
+    model: TrajectoryModel,
+    config: Config,
+    data: TrackData,
+    folder: RunFolder,
+    facts: dict[str, Any],
+    device: torch.device,
+) -> Trainer:
+    """A trainer to which crowded scenes come in parts, unless their agents are drawn together."""
+    if isinstance(data, TrackData):  # Other sources bring scenes as they are.
+        limit = 0 if model.social is None else model.social.limit
+        data.divide(None if config.model.joint else limit)
+    return Trainer(model, objective_of(config.flow), config, data, folder, facts, device)

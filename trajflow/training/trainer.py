@@ -98,8 +98,6 @@ class Trainer:
         )
         if config.model.memory:
             self.data.watch(config.model.memory, displacement_scale)
-        if not config.model.joint:
-            self.data.divide(0 if model.social is None else model.social.limit)
         distributed.share_weights(self.model)
         self.average = moving_average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
