@@ -308,7 +308,7 @@ def test_the_end_says_where_the_validation_score_has_risen(fork, tmp_path):
         (["--select-by", "person"], "'window' or 'recording', got 'person'"),
         (["--lr", "0.1", "--set", "train.lr=0.2"], "--lr and --set train.lr=... set the same"),
         (["--epochs", "3", "--updates", "9"], "--epochs and --updates both set the length"),
-        (["--epochs", "3", "--set", "train.updates=9"], "--epochs and --set train.updates=... set the same"),
+        (["--epochs", "3", "--set", "train.updates=9"], "--epochs and --set train.updates=... set"),
         (["--time-limit", "soon"], "write a duration as 90s, 5m or 1h30m, got 'soon'"),
         (["--split", "agents"], "'time' or 'agent', got 'agents'"),
         (["--device", "cuda"], "no device 'cuda' here: torch finds no CUDA GPU"),
