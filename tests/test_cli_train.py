@@ -179,7 +179,7 @@ def test_settings_are_written_as_commented_toml_that_says_the_same(trajflow, for
     path, words = tmp_path / "run.toml", ("--encoder", "tcn", "--set", "data.fold=a")
     code, out, _ = trajflow("train", "--help-config", *words, "-o", path)
     assert (code, out) == (0, f"{path}\n")
-    assert "\n# Past steps an agent is seen. (int >= 1 and <= 100000)\nhistory = 8\n" in (
+    assert "\n# Past steps of a window. (int >= 1 and <= 100000)\nhistory = 8\n" in (
         path.read_text()
     )
     assert Config.load(path) == Config.load(None, ["model.encoder=tcn", "data.fold=a"])
