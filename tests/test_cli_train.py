@@ -179,7 +179,7 @@ def test_settings_are_written_as_commented_toml_that_says_the_same(trajflow, for
     path, words = tmp_path / "run.toml", ("--encoder", "tcn", "--set", "data.fold=a")
     code, out, _ = trajflow("train", "--help-config", *words, "-o", path)
     assert (code, out) == (0, f"{path}\n")
-    assert "\n# Past steps an agent is seen. (int >= 1 and <= 100000)\nhistory = 8\n" in (
+    assert "\n# Past steps of a window. (int >= 1 and <= 100000)\nhistory = 8\n" in (
         path.read_text()
     )
     assert Config.load(path) == Config.load(None, ["model.encoder=tcn", "data.fold=a"])
@@ -308,10 +308,7 @@ def test_the_end_says_where_the_validation_score_has_risen(fork, tmp_path):
         (["--select-by", "person"], "'window' or 'recording', got 'person'"),
         (["--lr", "0.1", "--set", "train.lr=0.2"], "--lr and --set train.lr=... set the same"),
         (["--epochs", "3", "--updates", "9"], "--epochs and --updates both set the length"),
-        (
-            ["--epochs", "3", "--set", "train.updates=9"],
-            "--epochs and --set train.updates=... set the same",
-        ),
+        (["--epochs", "3", "--set", "train.updates=9"], "--epochs and --set train.updates=... set"),
         (["--time-limit", "soon"], "write a duration as 90s, 5m or 1h30m, got 'soon'"),
         (["--split", "agents"], "'time' or 'agent', got 'agents'"),
         (["--device", "cuda"], "no device 'cuda' here: torch finds no CUDA GPU"),
