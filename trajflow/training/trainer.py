@@ -107,7 +107,7 @@ class Trainer:
         self.augmentation = Augmentation.of(config, scale, bool(self.model.architecture.types))
         if config.model.memory:
             self.data.watch(config.model.memory, scale)
-        if isinstance(data, TrackData) and not config.model.joint:  # other sources keep scenes whole
+        if isinstance(data, TrackData) and not config.model.joint:
             data.divide(0 if model.social is None else model.social.limit)
         distributed.broadcast_weights(self.model)
         self.average = moving_average(self.model, self.settings.ema)
