@@ -39,7 +39,7 @@ def crowd_parts(
 
 
 def squared_distances(place: Floats, goals: Floats) -> Floats:
-    """Squared distances of places [N, D] to the nearest of goals [M, D], [N]."""
+    """Squared distances of places [N, D] to the nearest of goals [N, D], [N]."""
     from scipy.spatial import cKDTree
 
     near = min(TIES, len(goals))
@@ -55,10 +55,10 @@ class Division:
     """A batch whose crowded scenes are in parts.
 
     Attributes:
-        batch: The parts, P scenes of up to M agents. Each target is in one of them, and is a mere
-            neighbor in others.
-        scene: The scene of each part in the batch before, [P].
-        agent: The place of each agent in that scene, [P, M]; -1 for padding.
+        batch: The parts as scenes. Each target is a target of one of them, and may be a neighbor in
+            others.
+        scene: The scene of each part in the batch before.
+        agent: The place of each agent in that scene, [B, A] over parts; -1 for padding.
     """
 
     batch: Batch
@@ -66,7 +66,7 @@ class Division:
     agent: Ints
 
     def restored(self, values: Floats, whole: Batch) -> Floats:
-        """Values of the parts' targets, [S, P, M, ...], in the scenes of a batch, [S, B, A, ...].
+        """Values [S, B, A, ...] of the parts' targets in the scenes of the batch, [S, B, A, ...].
 
         Args:
             values: What each target has.
@@ -116,7 +116,7 @@ _FILLED = {"target": False, "agent": -1, "types": "", "name": 0}
 
 
 def _parts(batch: Batch, scene: Ints, agent: Ints, own: Bools) -> Batch:
-    """Agents [P, M] of scenes [P] of a batch, of which `own` stay targets."""
+    """Agents [B, A] of scenes [B] of a batch as scenes of a new one; `own` stay targets."""
     taken: dict[str, Any] = {}
     for name in (field.name for field in fields(batch)):
         value = getattr(batch, name)

@@ -114,6 +114,9 @@ class Walkers:
         """The batch, once."""
         yield self.batch()
 
+    def divide(self, neighbors: int | None) -> None:
+        """Scenes are small."""
+
     def batch(self):
         """Scenes of agents that walk nearly straight, all of which are learned from."""
         import numpy as np

@@ -68,6 +68,9 @@ class Walks:
     def watch(self, memory: int, unit: float) -> None:
         """They remember two paths each."""
 
+    def divide(self, neighbors: int | None) -> None:
+        """Scenes are small."""
+
     def batch(self, seed: int, scenes: int) -> Batch:
         rng = np.random.default_rng(seed)
         angle = rng.uniform(-3, 3, (scenes, 4, 1)) + rng.uniform(-0.3, 0.3, (scenes, 4, 1)) * (

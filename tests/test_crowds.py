@@ -130,7 +130,10 @@ def predictor():
 def test_a_crowd_is_evaluated_in_parts_with_the_scores_of_the_whole(tmp_path, monkeypatch):
     store = crowd(tmp_path / "tracks.zarr", 1200, 2)
     data = TrackData(store, history=T, horizon=F, neighbors=None)
-    options, forecaster = EvaluationOptions(samples=4, resamples=10), predictor()
+    options, forecaster = (
+        EvaluationOptions(samples=4, resamples=10, miss=2.0, collide=0.2),
+        predictor(),
+    )
     scores, widths = [], []
     draw = TorchPredictor.forecast
 

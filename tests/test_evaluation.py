@@ -327,7 +327,7 @@ def test_chosen_samples_are_judged_by_their_weights():
 
 def test_choosing_needs_one_who_can_weights_that_sum_to_one_and_no_joint_scores():
     terms = replace(QUICK, draws=9, selection="k-means")
-    with pytest.raises(ConfigError, match="judge plain draws"):
+    with pytest.raises(ConfigError, match="score plain draws"):
         evaluate_forecaster(Guess(), [crowd(0)], {"all": [0]}, terms)
 
     class Heavy(Choosy):

@@ -102,7 +102,7 @@ def test_weights_that_are_not_finite_are_refused():
     model = TrajectoryModel(SHAPE)
     with torch.no_grad():
         next(model.parameters()).view(-1)[0] = torch.nan
-    with pytest.raises(RunError, match="weights-here holds numbers that are not finite"):
+    with pytest.raises(RunError, match="weights-here has values that are not finite"):
         unpack(pack(model, {}), "weights-here")
 
 

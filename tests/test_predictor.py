@@ -277,7 +277,7 @@ def test_a_forecast_answers_questions(predictor):
 def test_a_predictor_and_a_store_say_what_they_are(trained, fork):
     predictor, store = Predictor.load(trained[0]), open_store(fork)
     assert repr(predictor).startswith(
-        "TorchPredictor(history=8, horizon=12, dims=2, unit=m, dt=0.4 s, evaluations=1,"
+        "TorchPredictor(history=8, horizon=12, dims=2, unit=m, backend=torch, dt=0.4 s,"
     )
     assert repr(predictor).endswith("device=cpu)")
     assert "<th>unit</th><td>m</td>" in predictor._repr_html_()

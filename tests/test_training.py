@@ -63,6 +63,9 @@ class Walks:
     def validation(self, size, limit):
         yield walks(6, 1)
 
+    def divide(self, neighbors):
+        """Scenes are small."""
+
 
 class Broken(Walks):
     """A future that is not finite appears in the second epoch."""
@@ -335,7 +338,7 @@ def test_selection_is_by_validation_and_never_hears_of_the_test_part(tmp_path):
             return super().__getattribute__(name)
 
     list(trainer(tmp_path / "run", data=Watched()).run())
-    assert set(asked) == {"steps", "training", "validation"}
+    assert set(asked) == {"steps", "training", "validation", "divide"}
 
 
 def test_settings_change_the_preset_they_name():

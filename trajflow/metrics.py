@@ -210,7 +210,7 @@ def collision_rate(samples: Floats, marked: Bools, within: float = 0.2) -> Float
 
 
 def _meeting(low: Floats, high: Floats, marked: Bools) -> tuple[Ints, Ints, Ints]:
-    """Scene and agents of pairs whose boxes may meet, [P] each; of a crowd few of all pairs do.
+    """Scene and agents of pairs whose boxes may meet, as arrays; of a crowd few of all pairs do.
 
     Args:
         low: Lowest coordinates of each agent's box, [S, B, A, D].

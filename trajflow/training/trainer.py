@@ -107,8 +107,8 @@ class Trainer:
         self.augmentation = Augmentation.of(config, scale, bool(self.model.architecture.types))
         if config.model.memory:
             self.data.watch(config.model.memory, scale)
-        if isinstance(data, TrackData) and not config.model.joint:
-            data.divide(0 if model.social is None else model.social.limit)
+        if not config.model.joint:
+            self.data.divide(0 if model.social is None else model.social.limit)
         distributed.broadcast_weights(self.model)
         self.average = moving_average(self.model, self.settings.ema)
         self.optimiser = torch.optim.AdamW(
