@@ -232,7 +232,8 @@ def test_a_store_that_goes_away_is_a_problem_of_the_form(tmp_path, fork):
         await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
         shutil.rmtree(store)
         app.screen.query_one("#seed", Input).value = "4"
-        await until(pilot, lambda: "no store of tracks any more" in text_of(app))
+        # One word, because a long path wraps the sentence anywhere.
+        await until(pilot, lambda: "more;" in text_of(app))
         assert app.screen.query_one(Button).disabled
 
     piloted(app_on(tmp_path), play, LARGE)
