@@ -101,9 +101,9 @@ def _by_processes(
                 pool.submit(work, item): index for index, item in left.items()
             }
             while running:
-                for one in wait(running, return_when=FIRST_COMPLETED).done:
-                    index = running.pop(one)
-                    result = one.result()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    index = running.pop(future)
+                    result = future.result()
                     del left[index]
                     yield index, result
             return

@@ -90,8 +90,8 @@ def evaluate_folds(
     """
     options = options or EvaluationOptions()
     evaluation = _Evaluation(options)
-    for number, data in enumerate(folds):
-        if number == 0:
+    for data in folds:
+        if not evaluation.seconds:  # the first fold, whose thresholds serve all
             evaluation.options, _ = with_thresholds(options, data)
         forecaster = fit(data.batches("train", batch_size), options.samples, options.seed)
         batches, number = data.batches("test", batch_size), len(evaluation.seconds)
