@@ -1,8 +1,8 @@
-"""What several tests start from: tracks, stores, a command to run and a run to ask."""
+"""Fixtures of several files: tracks, stores, commands that run in this process, a trained run."""
 
+import io
 import os
-import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -100,13 +100,25 @@ def trajflow(capsys, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def fork(tmp_path_factory):
+def command():
+    """As `trajflow`, for fixtures that several tests share; the command must succeed."""
+
+    def run(*words: object) -> tuple[str, str]:
+        out, said = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(said), pytest.raises(SystemExit) as left:
+            main(list(map(str, words)))
+        assert not left.value.code, said.getvalue()
+        return out.getvalue(), said.getvalue()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fork(command, tmp_path_factory):
     """A small store of the fork: 40 walkers to learn from, 12 to choose by, 9 to judge on."""
     path = tmp_path_factory.mktemp("data") / "fork.zarr"
     sizes = ["--set", "train=40", "--set", "val=12", "--set", "test=9"]
-    with pytest.raises(SystemExit) as left:
-        main(["data", "make", "fork", "-o", str(path), "--seed", "3", *sizes])
-    assert not left.value.code
+    command("data", "make", "fork", "-o", path, "--seed", "3", *sizes)
     return path
 
 
@@ -119,17 +131,10 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def trained(fork, tiny, tmp_path_factory):
-    """A run of two epochs, and what its training printed and said."""
+def trained(command, fork, tiny, tmp_path_factory):
+    """A run of two epochs, and what its training printed on stdout and stderr."""
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    done = subprocess.run(
-        [sys.executable, "-m", "trajflow", "train", fork, "--out", path, "--seed", "5", *tiny],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return path, done.stdout, done.stderr
+    return path, *command("train", fork, "--out", path, "--seed", "5", *tiny)
 
 
 @pytest.fixture
