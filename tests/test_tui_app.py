@@ -7,6 +7,7 @@ from tui_support import (
     LARGE,
     SMALL,
     app_on,
+    in_thread,
     lines_of,
     make_run,
     piloted,
@@ -317,7 +318,7 @@ def test_random_keys_leave_it_running(folder, monkeypatch):
         await until(pilot, lambda: pilot.app.screen.library.runs)
         await survives(pilot, [key for key in hands(5, 90) if key not in ("n", "N")])
 
-    piloted(app_on(folder), play)
+    piloted(app_on(folder, engine=in_thread), play)
 
 
 def sizes(seed, count):

@@ -5,14 +5,23 @@ import json
 import re
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_tui_canvas import view_of
-from tui_support import LARGE, SMALL, app_on, lines_of, matches, piloted, text_of, until
+from tui_support import (
+    LARGE,
+    SMALL,
+    app_on,
+    in_thread,
+    lines_of,
+    matches,
+    piloted,
+    text_of,
+    until,
+)
 
 from trajflow.browse.browser import SplitSummary
 from trajflow.browse.view import SAMPLE_COUNTS
@@ -20,11 +29,6 @@ from trajflow.library import runs_beside
 from trajflow.tui.engine import Engine
 from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
 from trajflow.tui.screens.forecast import ForecastScreen
-
-
-def in_thread():
-    """An engine in a thread of this process: what the process does, without its start."""
-    return Engine(executor=lambda: ThreadPoolExecutor(1))
 
 
 class Busy(Engine):
@@ -38,18 +42,16 @@ def browsed(trained, fork, play, size=SMALL, engine=in_thread, waits=True):
     """Play on the screen of a run, once its first window is there."""
 
     async def main(pilot):
-        app = pilot.app
-        app.engine = engine()
         screen = ForecastScreen(trained, fork)
-        await app.push_screen(screen)
+        await pilot.app.push_screen(screen)
         if waits:
             await until(pilot, lambda: screen.view is not None, 60)
         await play(pilot, screen)
 
-    return piloted(app_on(trained.parent), main, size)
+    return piloted(app_on(trained.parent, engine=engine), main, size)
 
 
-async def settled(pilot, screen):
+async def until_idle(pilot, screen):
     """Wait until the last task is answered."""
     await pilot.pause()
     await until(pilot, lambda: not screen.app.engine.busy)
@@ -59,7 +61,7 @@ async def settled(pilot, screen):
 async def press(pilot, screen, *keys):
     for key in keys:
         await pilot.press(key)
-        await settled(pilot, screen)
+        await until_idle(pilot, screen)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +123,7 @@ def test_the_table_of_windows_scores_sorts_and_jumps(run, fork, size):
         await press(pilot, screen, "W")
         table = app.screen.query_one("WindowTable")
         await until(pilot, lambda: "minADE" in screen._scores or "min_ade" in screen._scores)
-        await settled(pilot, screen)
+        await until_idle(pilot, screen)
         text = text_of(app)
         for name in ("scene", "time", "agents", "energy", "minADE"):
             assert name in text
@@ -130,7 +132,7 @@ def test_the_table_of_windows_scores_sorts_and_jumps(run, fork, size):
         assert screen.index == screen.view.index == 2
         head = next(line for line in lines_of(app) if "agents" in line and "energy" in line)
         await pilot.click("WindowTable", offset=(head.index("energy") + 1, 0))
-        await settled(pilot, screen)
+        await until_idle(pilot, screen)
         scores = screen._scores["energy_score"]
         shown = [float(scores[index]) for index in table.records]
         assert shown == sorted(shown, reverse=True)
@@ -280,7 +282,7 @@ def test_another_run_is_chosen_from_a_list(run, fork, tmp_path):
         await until(pilot, lambda: len(pilot.app.screen.choices) > 2)
         assert "[red]twin" in text_of(pilot.app)
         await pilot.press("down", "down", "enter")
-        await settled(pilot, screen)
+        await until_idle(pilot, screen)
         assert screen.second.forecaster == "[red]twin"
 
     for name in ("one", "[red]twin"):
@@ -304,7 +306,7 @@ def test_choosing_nobody_leaves_what_is(run, fork):
         await press(pilot, screen, "v", "V")
         assert isinstance(pilot.app.screen, CompareDialog)
         await pilot.press("escape")
-        await settled(pilot, screen)
+        await until_idle(pilot, screen)
         assert screen.second is not None
 
     browsed(run, fork, play)
@@ -378,7 +380,7 @@ def test_a_point_is_moved_by_the_mouse(run, fork):
         await pilot.pause()
         assert screen.edit.step in (2, 3, 4)
         canvas.post_message(canvas.Dragged(1.5, -2.5))
-        await settled(pilot, screen)
+        await until_idle(pilot, screen)
         assert screen.view.past[agent, screen.edit.step] == pytest.approx([1.5, -2.5])
         await pilot.mouse_up(canvas)
 

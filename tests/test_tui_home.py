@@ -13,6 +13,7 @@ from tui_support import (
     append,
     evaluated,
     finished,
+    in_thread,
     lines_of,
     make_run,
     matches,
@@ -268,7 +269,7 @@ def test_marked_runs_are_compared(folder):
         assert "● good" in text
         assert "■ done" in text
 
-    piloted(app_on(folder), play, LARGE)
+    piloted(app_on(folder, engine=in_thread), play, LARGE)
 
 
 @pytest.mark.parametrize("run", ["ships", "runs/ships", "runs/fold/ships"])
@@ -285,7 +286,7 @@ def test_a_run_given_on_the_command_line_opens_wherever_its_store_is(tmp_path, f
         await until(pilot, lambda: isinstance(pilot.app.screen, DatasetScreen))
         assert pilot.app.screen.store == tmp_path / "tracks.zarr"
 
-    piloted(app_on(tmp_path / run), play)
+    piloted(app_on(tmp_path / run, engine=in_thread), play)
 
 
 HOSTILE = [

@@ -13,6 +13,7 @@ from tui_support import (
     append,
     evaluated,
     finished,
+    in_thread,
     make_run,
     matches,
     piloted,
@@ -108,7 +109,7 @@ def test_one_that_was_started_elsewhere_cannot_be_stopped_from_here(tmp_path):
 
 
 @pytest.mark.parametrize("events", [[], [{"event": "step"}], [started(steps=0, per_epoch=0)]])
-def test_a_run_that_has_said_little_is_shown(tmp_path, events):
+def test_a_run_with_few_events_is_shown(tmp_path, events):
     run = make_run(tmp_path / "new", events)
 
     async def play(pilot):
@@ -117,7 +118,7 @@ def test_a_run_that_has_said_little_is_shown(tmp_path, events):
     watching(run, play)
 
 
-def test_a_run_that_is_not_there_is_told(tmp_path):
+def test_a_missing_run_is_reported(tmp_path):
     async def play(pilot):
         await until(pilot, lambda: "not there" in text_of(pilot.app))
 
@@ -146,22 +147,22 @@ def test_a_form_starts_a_training_which_is_watched_and_stopped(tmp_path, fork, t
         await until(pilot, lambda: app.screen.state == "stopped", 60)
         await until(pilot, lambda: "Resume" in text_of(app))
 
-    piloted(app_on(tmp_path), play)
+    piloted(app_on(tmp_path, engine=in_thread), play)
     assert running_job(run) is None
     assert TrainingHistory.of(RunFolder(run).events()).reason == "stopped"
 
 
-def test_what_the_command_complains_of_is_shown(tmp_path, fork):
+def test_an_error_of_the_command_is_shown(tmp_path, fork):
     store = shutil.copytree(fork, tmp_path / "fork.zarr")
+    for chunk in store.glob("*/c/0"):
+        chunk.write_bytes(b"damaged")
 
     async def play(pilot):
         app = pilot.app
         app.open_new_training(store)
         await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
         app.screen.query_one("#out", Input).value = str(tmp_path / "mine")
-        for chunk in store.glob("*/c/0"):
-            chunk.write_bytes(b"damaged")
-        await until(pilot, lambda: "no plan: " in text_of(app), 240)
+        await until(pilot, lambda: "no plan: " in text_of(app))
         app.screen.query_one(Button).press()
         await until(pilot, lambda: isinstance(app.screen, StartDialog))
         await pilot.press("y")
@@ -173,41 +174,39 @@ def test_what_the_command_complains_of_is_shown(tmp_path, fork):
         assert app.screen.query_one("#out", Input).value == str(tmp_path / "mine")
         await until(pilot, lambda: "the training did not start" in text_of(app))
 
-    piloted(app_on(tmp_path), play, LARGE)
+    piloted(app_on(tmp_path, engine=in_thread), play, LARGE)
 
 
-@pytest.mark.parametrize(
-    ("field", "typed", "problem"),
-    [
-        ("more", "model.widht=3", "did you mean 'model.width'"),
-        ("lr", "-1", "learning rate: input should be greater than 0"),
-        ("epochs", "2.5", "epochs: input should be a valid integer"),
-        ("batch", "many", "batch size: input should be a valid integer"),
-        ("seed", "-1", "seed: input should be greater"),
-        ("limit", "soon", "time limit: "),
-        ("more", "model.encoder=tcn", "model.encoder is also set in a field above"),
-        ("more", "data.horizon=0", "data.horizon: input should be greater"),
-        ("more", "train.time_stretch=[1,2]", "train.time_stretch up to 2 needs positions"),
-    ],
-)
-def test_a_setting_is_checked_while_it_is_typed(tmp_path, fork, field, typed, problem):
+def test_a_setting_is_checked_while_it_is_typed(tmp_path, fork):
     store = shutil.copytree(fork, tmp_path / "fork.zarr")
 
     async def play(pilot):
         app = pilot.app
         app.open_new_training(store)
         await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
-        form, line = app.screen, app.screen.query_one(f"#{field}", Input)
-        before, line.value = line.value, ""
-        line.focus()
-        await pilot.press(*typed)
-        await until(pilot, lambda: problem in text_of(app))
-        assert form.query_one(Button).disabled
-        line.value = before
-        await until(pilot, lambda: not form.query_one(Button).disabled)
-        assert problem not in text_of(app)
+        form, button = app.screen, app.screen.query_one(Button)
+        for field, typed, problem in (
+            ("more", "model.widht=3", "did you mean 'model.width'"),
+            ("lr", "-1", "learning rate: input should be greater than 0"),
+            ("epochs", "2.5", "epochs: input should be a valid integer"),
+            ("batch", "many", "batch size: input should be a valid integer"),
+            ("seed", "-1", "seed: input should be greater"),
+            ("limit", "soon", "time limit: "),
+            ("more", "model.encoder=tcn", "model.encoder is also set in a field above"),
+            ("more", "data.horizon=0", "data.horizon: input should be greater"),
+            ("more", "train.time_stretch=[1,2]", "train.time_stretch up to 2 needs positions"),
+        ):
+            line = form.query_one(f"#{field}", Input)
+            before, line.value = line.value, ""
+            line.focus()
+            await pilot.press(*typed)
+            await until(pilot, lambda problem=problem: problem in text_of(app))
+            assert button.disabled, typed
+            line.value = before
+            await until(pilot, lambda: not button.disabled)
+            assert problem not in text_of(app)
 
-    piloted(app_on(tmp_path), play, LARGE)
+    piloted(app_on(tmp_path, engine=in_thread), play, LARGE)
 
 
 def test_epochs_and_updates_together_are_refused_while_they_are_typed(tmp_path, fork):
@@ -220,7 +219,7 @@ def test_epochs_and_updates_together_are_refused_while_they_are_typed(tmp_path, 
         await until(pilot, lambda: "both say how long" in text_of(app))
         assert app.screen.query_one(Button).disabled
 
-    piloted(app_on(tmp_path), play, LARGE)
+    piloted(app_on(tmp_path, engine=in_thread), play, LARGE)
 
 
 def test_a_store_that_goes_away_is_a_problem_of_the_form(tmp_path, fork):
@@ -236,7 +235,7 @@ def test_a_store_that_goes_away_is_a_problem_of_the_form(tmp_path, fork):
         await until(pilot, lambda: "more;" in text_of(app))
         assert app.screen.query_one(Button).disabled
 
-    piloted(app_on(tmp_path), play, LARGE)
+    piloted(app_on(tmp_path, engine=in_thread), play, LARGE)
 
 
 def test_the_form_shows_the_plan_and_its_time_and_asks_before_a_long_training(tmp_path, fork, tiny):
@@ -286,7 +285,7 @@ def test_enter_in_a_text_field_never_starts(tmp_path, fork):
         assert app.screen is form
         assert not (tmp_path / "runs").exists()
 
-    piloted(app_on(tmp_path), play)
+    piloted(app_on(tmp_path, engine=in_thread), play)
 
 
 def test_a_folder_that_was_typed_stays_when_another_encoder_is_chosen(tmp_path, fork):
@@ -304,7 +303,7 @@ def test_a_folder_that_was_typed_stays_when_another_encoder_is_chosen(tmp_path, 
         await pilot.pause()
         assert out.value == str(tmp_path / "mine")
 
-    piloted(app_on(tmp_path), play)
+    piloted(app_on(tmp_path, engine=in_thread), play)
 
 
 def test_a_folder_that_is_taken_is_refused_in_the_form(tmp_path, fork):
@@ -325,7 +324,7 @@ def test_a_folder_that_is_taken_is_refused_in_the_form(tmp_path, fork):
         await until(pilot, lambda: "quotation" in str(problem.render()))
         assert not (tmp_path / "free").exists()
 
-    piloted(app_on(tmp_path), play)
+    piloted(app_on(tmp_path, engine=in_thread), play)
 
 
 class TestCurves:

@@ -5,12 +5,14 @@ import json
 import os
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.color import ColorSystem
 
 from trajflow.config import Config
 from trajflow.tui.app import TrajflowApp
+from trajflow.tui.engine import Engine
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 UPDATE = "TRAJFLOW_SNAPSHOTS"
@@ -29,18 +31,40 @@ def piloted(app, play, size=SMALL):
     return app
 
 
-def app_on(place, **options):
-    """An application whose engine only starts when it is needed."""
-    return TrajflowApp(Path(place), warm_up=False, **options)
+class OneThread(ThreadPoolExecutor):
+    """One thread, which ends before the test does: tasks seed the global random numbers."""
+
+    def __init__(self):
+        super().__init__(1)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        super().shutdown(cancel_futures=True)
+
+
+def in_thread():
+    """An engine in a thread of this process: the same tasks, without the start of a process."""
+    return Engine(executor=OneThread)
+
+
+def app_on(place, *, engine=None, **options):
+    """An application whose engine starts when it is needed; by default in a process of its own."""
+    app = TrajflowApp(Path(place), warm_up=False, **options)
+    if engine is not None:
+        app.engine = engine()
+    return app
 
 
 async def until(pilot, holds, seconds=20.0):
-    """Wait until something holds; what it was about if it does not."""
-    end = time.monotonic() + seconds
+    """Wait until something holds; what is on the screen if it does not.
+
+    The pauses grow: who waits for seconds should not look at the screen all the time.
+    """
+    end, pause = time.monotonic() + seconds, 0.01
     await pilot.pause()
     while not holds():
         assert time.monotonic() < end, f"not in {seconds:g} s:\n{text_of(pilot.app)}"
-        await pilot.pause(0.02)
+        await pilot.pause(pause)
+        pause = min(1.5 * pause, 0.25)
 
 
 def lines_of(app):
