@@ -55,7 +55,7 @@ CASES: dict[str, list[str]] = {
     "memory": ["model.memory=2", "train.memory_dropout=0.3"],
     "fewer scenes than processes": ["train.batch_size=3"],
     "parts": ["train.accumulate=2"],
-    "60 updates": ["train.updates=60", "train.dropout=0.2"],
+    "20 updates": ["train.updates=20", "train.dropout=0.2"],
 }
 
 

@@ -1,6 +1,5 @@
 """Facts about every encoder: what is not seen does not matter, and a file is enough to add one."""
 
-import subprocess
 import sys
 
 import pytest
@@ -98,7 +97,7 @@ def test_every_seen_step_matters(name):
 
 
 @every_encoder
-def test_agents_are_encoded_apart(name):
+def test_agents_are_encoded_independently(name):
     encoder, (past, seen) = make(name), some_past()
     order = torch.tensor([4, 2, 6, 0])
     torch.testing.assert_close(
@@ -238,24 +237,30 @@ class LastStep(Encoder):
 """
 
 
-def run(*words, cwd):
-    command = [sys.executable, "-m", "trajflow", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-
-
-def test_an_encoder_in_a_file_is_trained_and_used_by_the_command_line(fork, tiny, tmp_path):
+def test_an_encoder_in_a_file_is_trained_and_used_by_the_command_line(
+    trajflow, fork, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "last.py").write_text(MINE)
+
+    def run(*words):
+        """A command that begins without the encoders of earlier ones, as a new process does."""
+        with monkeypatch.context() as patch:
+            patch.setattr(encoders, "_registered", dict(encoders._registered))
+            code, _, said = trajflow(*words)
+        return code, said
+
     words = ["train", fork, "--out", "run", "--encoder", "last", *tiny]
-    done = run(*words, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "--plugin" in done.stderr
+    code, said = run(*words)
+    assert code == 2
+    assert "--plugin" in said
     assert not (tmp_path / "run").exists()
-    done = run("--plugin", "last.py", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    code, said = run("--plugin", "last.py", *words)
+    assert code == 0, said
     words = ["predict", "run", fork, "-o", "out.csv"]
-    done = run(*words, cwd=tmp_path)
-    assert (done.returncode, "--plugin" in done.stderr) == (2, True)
-    assert run("--plugin", "last.py", *words, cwd=tmp_path).returncode == 0
+    code, said = run(*words)
+    assert (code, "--plugin" in said) == (2, True)
+    assert run("--plugin", "last.py", *words)[0] == 0
 
 
 def test_an_installed_package_offers_encoders_by_an_entry_point(registry, tmp_path, monkeypatch):

@@ -11,11 +11,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "faults"))
 
 import hostile_requests
 
+ALLOWED = ("--allow-host", "Street.Example", "--allow-origin", "https://map.example")
+
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory):
+    """A service that allows one more host and one more origin than without options."""
     folder = tmp_path_factory.mktemp("service")
-    with hostile_requests.served(folder, "--timeout", hostile_requests.TIMEOUT) as service:
+    options = ("--timeout", hostile_requests.TIMEOUT, *ALLOWED)
+    with hostile_requests.served(folder, *options) as service:
         yield service
 
 
@@ -41,10 +45,8 @@ def test_viewers_that_do_not_read_make_room_for_others(attacked):
     assert hostile_requests.noise(attacked) == []
 
 
-def test_a_host_and_an_origin_may_be_allowed(tmp_path):
-    options = ["--allow-host", "Street.Example", "--allow-origin", "https://map.example"]
-    with hostile_requests.served(tmp_path, *options) as service:
-        allowed = {"Host": "street.example:1", "Origin": "https://map.example"}
-        assert service.ask(**allowed) == 200
-        assert service.ask(**{**allowed, "Origin": "https://map.example.evil"}) == 403
-        assert service.ask(**{**allowed, "Host": "street.example.evil"}) == 400
+def test_a_host_and_an_origin_may_be_allowed(attacked):
+    allowed = {"Host": "street.example:1", "Origin": "https://map.example"}
+    assert attacked.ask(**allowed) == 200
+    assert attacked.ask(**{**allowed, "Origin": "https://map.example.evil"}) == 403
+    assert attacked.ask(**{**allowed, "Host": "street.example.evil"}) == 400

@@ -152,6 +152,18 @@ np.save(sys.argv[3], predictor.predict(past, samples=4, seed=1).samples)
 """
 
 
+PULL = """
+import sys
+from trajflow.errors import TrajflowError
+from trajflow.hub import pretrained
+for word in sys.argv[1:]:
+    try:
+        pretrained(*word.split("@"))
+    except TrajflowError as error:
+        print(error)
+"""
+
+
 def test_a_run_that_was_pushed_forecasts_the_same_elsewhere(hub, python, trained, tmp_path):
     run = shutil.copytree(trained[0], tmp_path / "run")
     code, out, said = python("-m", "trajflow", "push", run, "lab/street", "--private")
@@ -187,14 +199,12 @@ def test_what_cannot_be_pushed_or_pulled_is_said_in_one_line(hub, python, traine
     assert "Traceback" not in said
     assert "HF_TOKEN" in said
     hub.files["lab/other"] = dict(HOSTILE)
-    pull = "import sys; from trajflow.hub import pretrained; pretrained(*sys.argv[1:])"
-    for words, part in {
-        ("lab/nothing",): "lab/nothing on the Hub: ",
-        ("lab/other", "v9"): "lab/other on the Hub: ",
-        ("lab/other",): "lab/other on the Hub is not a run of trajflow: it has no config.toml",
-    }.items():
-        said = python("-c", pull, *words)[2]
-        assert part in said.splitlines()[-1]
+    code, errors, said = python("-c", PULL, "lab/nothing", "lab/other@v9", "lab/other")
+    assert code == 0, said
+    nothing, revision, other = errors.splitlines()
+    assert "lab/nothing on the Hub: " in nothing
+    assert "lab/other on the Hub: " in revision
+    assert "lab/other on the Hub is not a run of trajflow: it has no config.toml" in other
 
 
 def test_without_the_package_the_extra_is_named(trained, tmp_path):

@@ -1,8 +1,6 @@
 """`trajflow predict RUN TABLE`: a table is read as the one that the run was trained on."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -28,32 +26,17 @@ def walkers(agents=24, steps=24, dt=0.4, seed=0, **columns):
 
 
 @pytest.fixture(scope="module")
-def run(tiny, tmp_path_factory):
+def run(command, tiny, tmp_path_factory):
     """A run on a table in metres with columns of its own names."""
     folder = tmp_path_factory.mktemp("tables")
     walkers(steps=80, agents=8).to_csv(folder / "train.csv", index=False)
     columns = ",".join(f"{name}={own}" for name, own in RENAMED.items())
-    words = [
-        *tiny,
-        "--set",
-        "data.split=time",
-        "--set",
-        "data.horizon=4",
-        "--set",
-        "data.fractions=[0.6,0.4,0.0]",
-    ]
-    imported = ("data", "import", "table", "train.csv", "-o", "t.zarr", "--unit", "m")
-    trained = ("train", "t.zarr", "--out", "run", "--seed", "1", *words, "--set", "train.epochs=1")
-    for command in ((*imported, "--columns", columns), trained):
-        done = subprocess.run(
-            [sys.executable, "-m", "trajflow", *command],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    return folder / "run"
+    table, store, path = folder / "train.csv", folder / "t.zarr", folder / "run"
+    command("data", "import", "table", table, "-o", store, "--unit", "m", "--columns", columns)
+    settings = ("data.split=time", "data.horizon=4", "data.fractions=[0.6,0.4,0.0]")
+    words = [word for setting in (*settings, "train.epochs=1") for word in ("--set", setting)]
+    command("train", store, "--out", path, "--seed", "1", *tiny, *words)
+    return path
 
 
 @pytest.fixture

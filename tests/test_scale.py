@@ -105,14 +105,14 @@ OPTIONS = PredictOptions(samples=3, seed=2, every=4)
 def test_any_number_of_processes_forecasts_the_same(trained, fork, tmp_path):
     assert len(shards_of(open_store(fork))) > 3
     said = []
-    for jobs in (1, 3):
+    for jobs in (1, 2):
         report = lambda *words: said.append(words)  # noqa: E731
         out = tmp_path / f"{jobs}.zarr"
         predict_tracks(trained[0], fork, out, OPTIONS, jobs=jobs, on_shards=report)
-    one, three = (read(tmp_path / f"{jobs}.zarr") for jobs in (1, 3))
-    assert all(np.array_equal(one[name], three[name]) for name in one)
+    one, two = (read(tmp_path / f"{jobs}.zarr") for jobs in (1, 2))
+    assert all(np.array_equal(one[name], two[name]) for name in one)
     assert [done for _, done, _ in said] == list(range(said[0][2] + 1))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.zarr", "3.zarr"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.zarr", "2.zarr"]
 
 
 @pytest.mark.usefixtures("small_shards")

@@ -4,13 +4,12 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import zarr
+from workers_support import KilledOnce
 
 from trajflow.datasets import open_store
 from trajflow.datasets.schema import TrackBlock
@@ -38,20 +37,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@dataclass(frozen=True)
-class KilledOnce:
-    """Work whose process is killed when it is first called with 1."""
-
-    folder: Path
-
-    def __call__(self, number):
-        mark = self.folder / "killed"
-        if number == 1 and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return 10 * number
 
 
 def test_what_a_killed_process_did_is_done_again(tmp_path):
@@ -130,10 +115,9 @@ def without_times(report):
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("least", [1, 2])
-def test_processes_score_a_run_as_one_process_does(trained, walkers, monkeypatch, least):
+def test_processes_score_a_run_as_one_process_does(trained, walkers, monkeypatch):
     monkeypatch.setattr(batches, "PART_BATCHES", 1)
-    options, done = EvaluationOptions(samples=5, min_agents=least), []
+    options, done = EvaluationOptions(samples=5, min_agents=2), []
     one, two = (
         evaluate_run(
             trained[0], walkers, options, jobs=jobs, on_progress=lambda *words: done.append(words)
@@ -141,7 +125,7 @@ def test_processes_score_a_run_as_one_process_does(trained, walkers, monkeypatch
         for jobs in (1, 2)
     )
     windows = one["windows"]
-    assert windows == (882 if least == 2 else 1470)
+    assert windows == 882
     assert without_times(one) == without_times(two)
     assert done[-1][1] == windows
 
@@ -150,6 +134,7 @@ def test_processes_score_a_run_as_one_process_does(trained, walkers, monkeypatch
 def test_dask_workers_score_a_run_as_one_process_does(trained, walkers, two_workers):
     options = EvaluationOptions(samples=5)
     one, two = (evaluate_run(trained[0], walkers, options, jobs=j) for j in (1, two_workers))
+    assert one["windows"] == 1470
     assert without_times(one) == without_times(two)
 
 

@@ -1,0 +1,20 @@
+"""Work for the tests of worker processes; these import nothing but this file for it."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class KilledOnce:
+    """Work whose process is killed when it is first called with 1."""
+
+    folder: Path
+
+    def __call__(self, number):
+        mark = self.folder / "killed"
+        if number == 1 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 10 * number
