@@ -15,8 +15,8 @@ from trajflow.training.plan import plan_settings
 
 AGENTS, ROWS = 60, 8
 WORDS = ("model.width=16", "model.decoder_width=32", "train.batch_size=60", "train.samples=10")
-WORDS += ("data.history=4", "data.horizon=4", "train.lr=0.01", "train.ema=0.95")
-WORDS += ("train.validate_every=20", "train.mirror=false", "train.time_stretch=[1,1]")
+WORDS += ("data.history=4", "data.horizon=4", "train.lr=0.015", "train.ema=0.95")
+WORDS += ("train.validate_every=40", "train.mirror=false", "train.time_stretch=[1,1]")
 WORDS += ("train.position_noise=0", "train.reverse_prob=0", "model.social=false")
 
 
@@ -55,7 +55,7 @@ def trained(trajflow, turners, tmp_path):
     def train(name, *words):
         run = tmp_path / name
         settings = [word for one in (*WORDS, *words) for word in ("--set", one)]
-        code = trajflow("train", turners, "-o", run, "--updates", 250, "--no-race", *settings)[0]
+        code = trajflow("train", turners, "-o", run, "--updates", 120, "--no-race", *settings)[0]
         assert code == 0
         return run
 

@@ -25,7 +25,7 @@ sys.path.append(str(SCRIPTS))
 
 import drone  # noqa: E402
 import pedestrians  # noqa: E402
-from harness import Session, command_line  # noqa: E402
+from harness import Session, command_line, main  # noqa: E402
 from plan import command_of, make_plan, read_plan  # noqa: E402
 from table import make_rows, make_table, mean_intervals, peers, to_markdown, write_table  # noqa: E402
 
@@ -43,15 +43,15 @@ def places(store_of):
     return store_of(scenes, {name: [f"{name}-train", f"{name}-val"] for name in "ab"})
 
 
-def given(words, settings):
+def arguments(words, settings):
     pairs = [word for setting in settings for word in ("--set", setting)]
     return ["--config", "none", *map(str, words), *pairs]
 
 
 def plan_of(store, *words, settings=BRIEF, benchmark=ETHUCY):
     """One seed of mmf and constant velocity, unless the words say otherwise."""
-    usual = ["x.zarr", "--seeds", 1, "--presets", "mmf", "--baselines", "cv", "--steps", "1,2"]
-    options = command_line(benchmark).parse_args(given([*usual, *words], settings))
+    defaults = ["x.zarr", "--seeds", 1, "--presets", "mmf", "--baselines", "cv", "--steps", "1,2"]
+    options = command_line(benchmark).parse_args(arguments([*defaults, *words], settings))
     return make_plan(benchmark, options, store)
 
 
@@ -68,18 +68,34 @@ def do(plan, store, results, *names, benchmark=ETHUCY):
     return make_rows(benchmark, plan, results)
 
 
-def script(name, *words, settings=BRIEF):
-    """Run a script as it is run from a shell."""
-    command = [sys.executable, str(SCRIPTS / name), *given(words, settings), "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+def command_of_script(name, *words, settings=BRIEF):
+    return [str(SCRIPTS / name), *arguments(words, settings), "--device", "cpu"]
+
+
+@pytest.fixture
+def script(capsys):
+    """Runs a script's command line in this process: exit code, stdout, stderr.
+
+    Its trials run in processes of their own.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(name, *words, settings=BRIEF):
+        capsys.readouterr()
+        _, *words = command_of_script(name, *words, settings=settings)
+        with pytest.raises(SystemExit) as left:
+            main({"pedestrians.py": ETHUCY, "drone.py": SDD}[name], "", words)
+        return left.value.code, *capsys.readouterr()
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
 
 
 def weights_of(folder):
     return unpack((folder / WEIGHTS).read_bytes(), "")[0].state_dict()
 
 
-def test_one_command_trains_judges_and_tabulates(trajflow, places, tmp_path):
+def test_one_command_trains_judges_and_tabulates(trajflow, script, places, tmp_path):
     results = tmp_path / "results"
     words = (places.path, "-o", results, "--folds", "b", "--seeds", 1)
     words += ("--baselines", "cv", "--jobs", 2)
@@ -118,7 +134,9 @@ def test_one_command_trains_judges_and_tabulates(trajflow, places, tmp_path):
         ("drone.py", ["DATA"], "--columns split="),
     ],
 )
-def test_a_wrong_wish_is_answered_with_the_way_out(places, tmp_path, name, words, said):
+def test_what_a_script_cannot_do_is_refused_with_advice(
+    script, places, tmp_path, name, words, said
+):
     words = [places.path if word == "DATA" else word for word in words]
     code, out, complaint = script(name, *words, "-o", tmp_path / "out")
     assert (code, out) == (2, "")
@@ -138,7 +156,7 @@ def test_without_options_the_settings_of_the_published_table_are_used(places):
     assert plan.trial("a-mmf-0").config.train == settings
 
 
-def test_a_plan_is_decided_by_what_is_asked_for(places):
+def test_equal_options_make_equal_plans(places):
     words = ("--seeds", 2, "--presets", "mmf,flow")
     plan = plan_of(places, *words)
     assert plan == plan_of(places, *words)
@@ -217,7 +235,7 @@ def test_a_trial_that_left_nothing_to_go_on_from_begins_again(places, tmp_path):
     assert session.train(trial)
 
 
-def test_every_row_tells_its_protocol_and_the_mean_is_of_folds(places, tmp_path):
+def test_every_row_has_its_protocol_and_the_mean_over_folds(places, tmp_path):
     plan = plan_of(places)
     do(plan, places, tmp_path, "a-cv-0", "b-cv-0", "a-mmf-0")
     session = session_of(plan, places, tmp_path)
@@ -265,7 +283,7 @@ def test_the_command_of_a_row_makes_its_plan_again(places):
     assert again.trials[-1].evaluations == plan.trials[-1].evaluations
 
 
-def test_seeds_are_told_by_their_mean_and_their_ends(places, tmp_path):
+def test_a_row_of_several_seeds_has_their_mean_and_range(places, tmp_path):
     plan = plan_of(places, "--seeds", 2, "--folds", "a", "--baselines", "", "--steps", 1)
     (row,) = do(plan, places, tmp_path)
     found = []
@@ -284,9 +302,10 @@ def test_seeds_are_told_by_their_mean_and_their_ends(places, tmp_path):
     assert f"{{{min(found):.3f} - {max(found):.3f}}}" in text
 
 
-def test_what_an_earlier_version_judged_is_judged_again(places, tmp_path, trajflow):
+def test_what_an_earlier_version_judged_is_judged_again(places, tmp_path, trajflow, script):
     """By its plan, with its weights, and without training; its coverage is not shown."""
-    plan = plan_of(places, "--seeds", 2, "--baselines", "cv-sampled", "--steps", 1)
+    words = ("--folds", "a", "--seeds", 2, "--baselines", "cv-sampled", "--steps", 1)
+    plan = plan_of(places, *words)
     plan.save(tmp_path)
     done = [trial.name for trial in plan.trials if trial.seed == 0]
     do(plan, places, tmp_path, *done)
@@ -305,7 +324,7 @@ def test_what_an_earlier_version_judged_is_judged_again(places, tmp_path, trajfl
     words = (places.path, "--out", tmp_path, "--stage", "refresh")
     code, out, said = script("pedestrians.py", *words, settings=["train.batch=7"])
     assert code == 0, said
-    assert "Not done yet: a-mmf-1, b-mmf-1" in out
+    assert "Not done yet: a-mmf-1." in out
     again = [json.loads(path.read_text()) for path in reports]
     assert [one["mean"] for one in again] == [one["mean"] for one in whole]
     assert [one["coverage_kind"] for one in again] == ["rank"] * len(reports)
@@ -330,10 +349,8 @@ def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, tmp_path
     broken, slow = plan.trial("a-mmf-0"), plan.trial("b-mmf-0")
     RunFolder.create(broken.folder(tmp_path), Config(), {})
     words = (places.path, "-o", tmp_path, "--seeds", 1, "--baselines", "", "--jobs", 2)
-    command = [sys.executable, SCRIPTS / "pedestrians.py", *given(words, settings)]
-    process = subprocess.Popen(
-        [*map(str, command), "--device", "cpu"], stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, *command_of_script("pedestrians.py", *words, settings=settings)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     events = slow.folder(tmp_path) / EVENTS
     said = []
@@ -351,18 +368,19 @@ def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, tmp_path
     assert json.loads(events.read_text().splitlines()[-1])["reason"] == "stopped"
 
 
-def test_a_fold_cannot_command_a_terminal_nor_leave_the_folder(store_of, tmp_path):
+def test_a_fold_cannot_command_a_terminal_nor_leave_the_folder(script, store_of, tmp_path):
     fold = "../../a\x1b[31m"
     scenes = {f"{fold}-{part}": (part, [range(60), range(5, 50)]) for part in ("train", "val")}
     scenes |= {f"b-{part}": (part, [range(52), range(9, 48)]) for part in ("train", "val")}
     folds = {name: [f"{name}-train", f"{name}-val"] for name in (fold, "b")}
     store = store_of(scenes, folds)
     words = (store.path, "-o", tmp_path / "deep" / "out", "--presets", "", "--baselines", "cv")
+    words += ("--folds", fold)
     code, out, said = script("pedestrians.py", *words, settings=())
     assert code == 0, said
     assert "\x1b" not in out + said + (tmp_path / "deep" / "out" / "table.md").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"deep", store.path.name}
-    assert len(list((tmp_path / "deep" / "out" / "baselines").iterdir())) == 2
+    assert len(list((tmp_path / "deep" / "out" / "baselines").iterdir())) == 1
 
 
 def test_intervals_of_people_who_are_others_add_in_squares():
@@ -491,7 +509,7 @@ def test_a_learned_set_is_learned_once_and_judged(places, tmp_path):
     assert kept.stat().st_mtime_ns == before
 
 
-def test_all_seeds_are_judged_together_once_they_are_trained(places, tmp_path):
+def test_an_ensemble_of_all_seeds_is_judged_once_they_are_trained(places, tmp_path):
     words = ("--folds", "a", "--seeds", 2, "--steps", 1, "--ensemble", "--select", "learned")
     plan = plan_of(places, *words, "--baselines", "")
     plan.save(tmp_path)
@@ -514,17 +532,17 @@ def test_all_seeds_are_judged_together_once_they_are_trained(places, tmp_path):
     assert not (tmp_path / "runs" / both.name / WEIGHTS).exists()
 
 
-def test_a_clock_is_told_beside_the_usual_and_is_a_row_of_its_own(places, tmp_path):
+def test_real_clocks_are_a_row_of_their_own(places, tmp_path):
     """The real clock of a recording changes forecasts there, and nowhere else."""
     settings = (*BRIEF, "model.condition_on_dt=true", "train.time_stretch=[1,1.5]", "data.reach=2")
     words = ("--clock", "b-val=0.7", "--baselines", "")
     plan = plan_of(places, *words, settings=settings)
-    usual, steps, told = do(plan, places, tmp_path)
-    labels = [row["label"] for row in (usual, steps, told)]
+    plain, steps, clocks = do(plan, places, tmp_path)
+    labels = [row["label"] for row in (plain, steps, clocks)]
     assert labels == ["mmf", "mmf", "mmf told clocks"]
-    score = [row["folds"][fold]["mean"]["min_ade"] for row in (usual, told) for fold in "ab"]
+    score = [row["folds"][fold]["mean"]["min_ade"] for row in (plain, clocks) for fold in "ab"]
     assert score[0] == score[2]
     assert score[1] != score[3]
-    assert "--clock b-val=0.7" in told["command"]
+    assert "--clock b-val=0.7" in clocks["command"]
     text = to_markdown(make_table(ETHUCY, plan, tmp_path))
     assert "told the real seconds per step of b-val=0.7" in text

@@ -51,10 +51,10 @@ def test_its_minimiser_has_the_two_modes_of_the_data(share):
     def u(x, r, t):
         return net(torch.cat([x, beside(r, x), beside(t, x)], -1))
 
-    optimiser = torch.optim.Adam(net.parameters(), 3e-3)
-    for step in range(600):
+    optimiser = torch.optim.Adam(net.parameters(), 6e-3)
+    for step in range(300):
         data = torch.randint(0, 2, (1, 200, 1)).float().mul(2).sub(1).expand(4, 200, 1)
-        loss = objective(share)(u, data, step / 600, axes=2).mean()
+        loss = objective(share)(u, data, step / 300, axes=2).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

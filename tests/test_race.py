@@ -29,9 +29,9 @@ def racing(fork, tmp_path):
     """Races settings on the fork: `racing(words, *choices)` gives the plan after it and a table."""
     store = open_store(fork)
 
-    def race(words, *choices, folder="race", deadline=math.inf):
+    def race(words, *choices, folder="race", deadline=math.inf, updates=(20, 40)):
         plan = plan_settings(Config.load(None, [*SMALL, *words]), store)
-        candidates = Race(((), *((one,) for one in choices)), (60, 120))
+        candidates = Race(((), *((one,) for one in choices)), updates)
         data = track_data(store, plan.config)
         return run_race(plan, candidates, data, store, tmp_path / folder, CPU, deadline)
 
@@ -40,7 +40,7 @@ def racing(fork, tmp_path):
 
 def test_what_is_better_beyond_noise_wins(racing):
     lr = Choice("train.lr", 0.01, "better")
-    plan, table = racing(["train.lr=1e-12"], lr)
+    plan, table = racing(["train.lr=1e-12"], lr, updates=(60, 120))
     assert plan.config.train.lr == 0.01
     assert lr in plan.chosen
     assert table["chosen"] == "train.lr=0.01"
@@ -59,7 +59,7 @@ def test_what_is_the_same_does_not(racing):
 def test_half_of_the_challengers_go_on_to_the_second_round(racing):
     jitter = [Choice("train.scale_jitter", share, "") for share in (0.0, 0.2, 0.3)]
     _, table = racing([], *jitter)
-    assert sorted(one["updates"] for one in table["candidates"]) == [60, 120, 120, 120]
+    assert sorted(one["updates"] for one in table["candidates"]) == [20, 40, 40, 40]
 
 
 def test_a_challenger_without_time_is_dropped_and_the_race_goes_on(racing, tmp_path, monkeypatch):
@@ -75,7 +75,7 @@ def test_a_challenger_without_time_is_dropped_and_the_race_goes_on(racing, tmp_p
     monkeypatch.setattr("trajflow.training.race.time", SimpleNamespace(monotonic=clock))
     slow, other = Choice("train.scale_jitter", 0.2, ""), Choice("train.scale_jitter", 0.3, "")
     _, table = racing([], slow, other, deadline=1.0)
-    assert [row["updates"] for row in table["candidates"]] == [120, 0, 120]
+    assert [row["updates"] for row in table["candidates"]] == [40, 0, 40]
     assert "chosen" in table
 
 
@@ -108,9 +108,9 @@ def test_only_what_is_open_is_raced_and_only_where_there_are_updates_enough(fork
 
 
 def test_the_command_races_and_keeps_the_table(trajflow, fork, tmp_path, monkeypatch):
-    monkeypatch.setattr("trajflow.training.race.MIN_UPDATES", 10)
+    monkeypatch.setattr("trajflow.training.race.MIN_UPDATES", 2)
     words = [word for one in SMALL for word in ("--set", one)]
-    code, _, said = trajflow("train", fork, "-o", tmp_path / "run", *words, "--updates", 200)
+    code, _, said = trajflow("train", fork, "-o", tmp_path / "run", *words, "--updates", 40)
     assert code == 0
     assert "race on validation: model.own_speed=" in said
     kept = RunFolder.open(tmp_path / "run").read_record()["race"]
@@ -118,6 +118,6 @@ def test_the_command_races_and_keeps_the_table(trajflow, fork, tmp_path, monkeyp
     assert not (tmp_path / "run.race").exists()
     code, _, said = trajflow("train", fork, "-o", tmp_path / "two", *words, "--updates", 2)
     assert "no race between settings: it needs a longer --time-limit" in said
-    words += ["--updates", 200, "--no-race"]
+    words += ["--updates", 40, "--no-race"]
     code, _, said = trajflow("train", fork, "-o", tmp_path / "three", *words)
     assert "race" not in said.replace(str(tmp_path), "")
