@@ -9,7 +9,6 @@ import pytest
 import xarray
 
 from trajflow import Predictor
-from trajflow.cli import main
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter, TrackBlock
@@ -169,36 +168,36 @@ def test_a_training_calibrates_where_there_are_people_enough(trajflow, tiny, tra
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory, tiny):
+def walked(command, tmp_path_factory, tiny):
     """A store split in time, whose middle some walk through, and a run trained on its beginning."""
+    agents, rows = 500, 60
     folder = tmp_path_factory.mktemp("walked")
     chance = np.random.default_rng(0)
     with StoreWriter(folder / "tracks.zarr", dims=2, dt=0.4, unit="m") as writer:
-        begins = np.sort(chance.integers(0, 4000, 900))
-        steps = np.concatenate([begin + np.arange(45) for begin in begins])
-        pace = chance.normal(size=(900, 1, 2))
-        path = (pace * np.arange(45)[:, None]).reshape(-1, 2)
+        begins = np.sort(chance.integers(0, 2500, agents))
+        steps = np.concatenate([begin + np.arange(rows) for begin in begins])
+        pace = chance.normal(size=(agents, 1, 2))
+        path = (pace * np.arange(rows)[:, None]).reshape(-1, 2)
         writer.append(
             TrackBlock(
                 scene="square",
-                labels=list(range(900)),
-                types=["walker"] * 900,
-                rowsize=np.full(900, 45),
+                labels=list(range(agents)),
+                types=["walker"] * agents,
+                rowsize=np.full(agents, rows),
                 time=steps * 0.4,
                 position=path + 0.1 * chance.normal(size=path.shape),
                 split="",
             )
         )
-    words = ["train", str(folder / "tracks.zarr"), "--out", str(folder / "run"), *tiny]
-    with pytest.raises(SystemExit) as left:
-        main([*words, "--set", "data.split=time", "--set", "train.epochs=1"])
-    assert not left.value.code
+    settings = ("data.split=time", "data.stride=10", "train.epochs=1", "train.batch_size=500")
+    words = [word for setting in settings for word in ("--set", setting)]
+    command("train", folder / "tracks.zarr", "--out", folder / "run", *tiny, *words)
     return folder / "tracks.zarr", folder / "run"
 
 
 def test_a_calibration_is_of_people_who_neither_trained_nor_selected(trajflow, walked):
     store, run = walked
-    data = TrackData(open_store(store), history=8, horizon=12, split="time")
+    data = TrackData(open_store(store), history=8, horizon=12, split="time", stride=10)
     people = {part: set(data.windows(part).agents.tolist()) for part in ("train", "val")}
     both = people["train"] & people["val"]
     assert both
