@@ -1,5 +1,6 @@
 """Fixtures of several files: tracks, stores, commands that run in this process, a trained run."""
 
+import gc
 import io
 import os
 from contextlib import redirect_stderr, redirect_stdout
@@ -13,6 +14,12 @@ from trajflow.datasets.importing import import_tracks
 from trajflow.datasets.schema import TrackBlock, Tracks
 from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter
+
+
+def pytest_collection_finish():
+    """Keep garbage collections from visiting all that was imported, which stays in any case."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

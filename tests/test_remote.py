@@ -5,7 +5,6 @@ import sys
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from trajflow import Predictor
 from trajflow.datasets import open_store
@@ -15,6 +14,8 @@ from trajflow.remote import upload
 
 @pytest.fixture(scope="module")
 def server():
+    from moto.server import ThreadedMotoServer  # heavy: not for every process that collects tests
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     yield "http://{}:{}".format(*server.get_host_and_port())
@@ -82,7 +83,7 @@ def test_forecasts_are_written_into_a_bucket_whole(
     assert trajflow("predict", trained[0], far_fork, "-o", far, "--overwrite")[0] == 0
 
 
-def test_a_generated_store_is_uploaded_and_replaced_only_when_asked(trajflow, bucket):
+def test_a_generated_store_is_uploaded_and_replaced_only_with_overwrite(trajflow, bucket):
     words = ("data", "make", "fork", "-o", "s3://tracks/made.zarr", "--set", "train=5", "-q")
     assert trajflow(*words, "--seed", 1)[0] == 0
     first = open_store("s3://tracks/made.zarr").fingerprint()
