@@ -77,7 +77,7 @@ def test_a_table_is_imported_by_column_names(trajflow, walk, tmp_path):
     assert known["history"].startswith("trajflow data import walk.csv --format table --unit m ")
 
 
-def test_a_problem_is_set_apart_or_refused_as_asked(trajflow, walk, tmp_path):
+def test_a_problem_is_quarantined_or_refused_by_the_option(trajflow, walk, tmp_path):
     table, out = walk(jump=1e4), tmp_path / "walk.zarr"
     words = ("data", "import", "table", table, "-o", out, *COLUMNS)
     code, printed, said = trajflow(*words, "--on-problem", "teleport=refuse")
@@ -133,7 +133,7 @@ def test_misspelt_columns_and_policies_name_the_option(trajflow, walk, tmp_path)
     assert "did you mean 'teleport'" in trajflow(*words, "--on-problem", "telport=refuse")[2]
 
 
-def test_a_damaged_store_is_found(trajflow, fork, tmp_path):
+def test_a_damaged_store_is_reported(trajflow, fork, tmp_path):
     assert trajflow("data", "check", fork)[0] == 0
     copy = shutil.copytree(fork, tmp_path / "copy.zarr")
     chunk = next(path for path in (copy / "x").rglob("c/*") if path.is_file())
@@ -148,7 +148,7 @@ def test_a_damaged_store_is_found(trajflow, fork, tmp_path):
     )
 
 
-def test_the_doctor_says_what_was_found(trajflow, fork):
+def test_the_doctor_prints_its_findings(trajflow, fork):
     code, out, _ = trajflow("doctor", fork, "--json")
     findings = {finding["code"]: finding["level"] for finding in json.loads(out)["findings"]}
     assert code == 0

@@ -33,7 +33,7 @@ def test_runs_are_listed_with_scores_and_the_newest_first(trajflow, shelf):
     assert "bad is damaged:" in said
 
 
-def test_json_has_every_column_and_null_where_nothing_is_known(trajflow, shelf):
+def test_json_has_every_column_and_null_for_missing_values(trajflow, shelf):
     code, out, _ = trajflow("runs", shelf, "--sort", "energy_score", "--json")
     rows = json.loads(out)["runs"]
     assert code == 0

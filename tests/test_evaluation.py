@@ -267,7 +267,7 @@ def test_thresholds_are_in_the_unit_of_the_store():
     assert pixels.mean["energy_score"] == pytest.approx(100 * metres.mean["energy_score"])
 
 
-def test_a_report_is_json_that_says_what_was_asked():
+def test_a_report_is_json_with_its_options():
     terms = replace(QUICK, steps=2, draws=100, selection="k-means", joint=True)
     report = evaluate_forecaster(Choosy(), [crowd(0)], {"eth": [0]}, terms)
     told = json.loads(json.dumps(report.to_json(), allow_nan=False))

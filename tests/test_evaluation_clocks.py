@@ -30,7 +30,7 @@ def test_what_is_no_clock_is_refused(words):
         read_clocks(words)
 
 
-def test_only_the_recordings_named_are_told():
+def test_only_the_named_recordings_have_another_clock():
     (one,) = with_clocks([batch([2, 0, 1, 0])], SCENES, {"gate": 0.5}, 0.4)
     assert one.dt_ratio == pytest.approx([1, 1.25, 1, 1.25])
     (untold,) = with_clocks([batch([2, 0])], SCENES, {}, 0.4)

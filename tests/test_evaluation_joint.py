@@ -123,7 +123,7 @@ def crossings(tmp_path_factory):
     return path
 
 
-def test_the_command_shows_agreement_if_asked(trajflow, crossings):
+def test_the_command_shows_agreement_with_its_option(trajflow, crossings):
     words = ("evaluate", "--baseline", "cv-sampled", crossings)
     code, plain, _ = trajflow(*words)
     assert code == 0

@@ -94,7 +94,7 @@ def test_the_mean_of_a_motion_is_over_the_groups_that_have_it():
     assert lone.by_motion["standing"].means == lone.mean
 
 
-def test_motion_is_told_in_json_and_only_if_asked():
+def test_motion_is_in_json_only_with_its_option():
     batch = crowd([0, 0.5])
     told = json.loads(
         json.dumps(evaluate_forecaster(Guess(), [batch], {"all": [0]}, TERMS).to_json())

@@ -142,7 +142,7 @@ def test_a_bad_neighbor_is_refused_or_absent(predictor):
     assert np.array_equal(told.samples, absent.samples)
 
 
-def test_an_id_that_is_there_twice_is_refused_or_set_apart(predictor):
+def test_an_id_that_is_there_twice_is_refused_or_quarantined(predictor):
     ids = ["a", "b", "a"]
     with pytest.raises(ValueError, match="agent a of scene 0 has the id of an agent before it"):
         predictor.predict(crowd()[:3], agents=ids)

@@ -90,7 +90,7 @@ def test_without_a_deadline_it_takes_its_time():
     assert (len(found.forecast.samples), found.late, found.fewer_samples) == (20, False, False)
 
 
-def test_what_the_predictor_refuses_is_heard():
+def test_what_the_predictor_refuses_is_raised():
     online = two_walkers(OnlinePredictor(Walker(), deadline_ms=5000))
 
     def refuse(*_, **__):

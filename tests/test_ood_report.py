@@ -199,7 +199,7 @@ def test_baseline_detectors_score_what_is_far_and_what_was_not_seen():
     assert all(np.isfinite(values).all() for values in detectors.scores(past).values())
 
 
-def test_the_report_holds_what_was_asked(evaluated):
+def test_the_report_holds_its_options(evaluated):
     store, _, _, report = evaluated
     assert [one["key"] for one in report["corruptions"]] == [
         "noise-2",

@@ -49,7 +49,7 @@ def test_lorenz_is_solid_alone_and_flat_among_others():
         np.testing.assert_array_equal(block.position[:, [0, 2]], flat[block.scene])
 
 
-def test_noise_is_as_wide_as_asked():
+def test_noise_has_the_width_of_its_option():
     still, noisy = (make("ode", **SMALL, train=40, ood=2, noise=n).blocks for n in (0.0, 0.1))
     apart = np.concatenate([a.position - b.position for a, b in zip(still, noisy, strict=True)])
     assert apart.std() == pytest.approx(0.1, rel=0.05)

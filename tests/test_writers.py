@@ -79,7 +79,7 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".zarr"])
-def test_what_is_there_is_replaced_only_when_asked(tmp_path, suffix):
+def test_an_existing_file_is_replaced_only_with_overwrite(tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     write_forecasts(CHUNKS, path, {})
     with pytest.raises(DataError, match="exists already"):
