@@ -12,6 +12,7 @@ import pytest
 import torch
 from distributed_support import CASES, Walks, learned
 
+from trajflow.cli import main
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.runs import RunFolder
 from trajflow.training.setup import new_trainer, resumed_trainer
@@ -186,17 +187,12 @@ def test_numbers_of_processes_that_cannot_train_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_error_is_said_once_and_leaves_no_folder(fork, tiny, tmp_path):
+def test_an_error_is_said_once_and_leaves_no_folder(fork, tiny, tmp_path, capfd):
     words = ["train", fork, "--out", tmp_path / "run", *tiny, "--processes", "2"]
-    words += ["--set", "data.history=500"]
-    done = subprocess.run(
-        [sys.executable, "-m", "trajflow", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert [line[:6] for line in done.stderr.splitlines()] == ["error:"]
+    with pytest.raises(SystemExit) as left:
+        main([*map(str, words), "--set", "data.history=500"])
+    assert left.value.code == 2
+    assert [line[:6] for line in capfd.readouterr().err.splitlines()] == ["error:"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -54,6 +54,7 @@ def by_agent(path):
     return dict(zip(who, drawn, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_dask_workers_of_which_one_is_killed_forecast_as_one_process(
     trained, fork, tmp_path, monkeypatch, two_workers
