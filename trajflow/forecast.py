@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-LEARNED = "learned"
-"""The choice of samples that is none: a set the run has learned, of as many draws as futures."""
-
 
 @dataclass(frozen=True, repr=False)
 class Forecast(Described):

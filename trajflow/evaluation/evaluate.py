@@ -30,7 +30,7 @@ from trajflow.evaluation.scores import (
     with_ratio,
 )
 from trajflow.evaluation.thresholds import standing_speed, with_thresholds
-from trajflow.inference.predict import load_predictor
+from trajflow.inference.loading import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.remote import local_copy
 from trajflow.runs import RunFolder, run_settings, track_data

@@ -15,6 +15,7 @@ from trajflow.inference.onnx.golden import context_difference, difference
 from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.inference.onnx.session import GraphSession
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.inference.scenes import Request
 from trajflow.models.trajectory_model import Architecture
 from trajflow.types import Batch, Bools, Floats, Ints, scene_centres, type_codes
 
@@ -110,7 +111,7 @@ def check_scores(
         for _ in range(SEEDS if batch.targets else 0):
             noise = rng.standard_normal((20, batch.targets, size), dtype=np.float32)
             truth = batch.future[batch.target]
-            own = exported.carry(batch.past, batch.target, noise, types=batch.types)
+            own = exported.carry(Request.of(batch.past, batch.target, types=batch.types), noise)
             drawn = [_run(predictor, batch, noise), own]
             scores.append([[f(d, truth).sum() for f in (min_ade, energy_score)] for d in drawn])
         seen += batch.targets
