@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trajflow.calibration import Calibration, Region, region_of
+from trajflow.calibration import Calibration
 from trajflow.errors import MissingExtra, TrajflowError
+from trajflow.regions import Region, region_of
 from trajflow.text import Described
 from trajflow.types import Batch
 

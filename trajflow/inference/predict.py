@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from trajflow.calibration import Calibration, region_of
+from trajflow.calibration import Calibration
 from trajflow.datasets.projection import unproject
 from trajflow.datasets.splits import PARTS
 from trajflow.datasets.store import Store, open_store
@@ -27,6 +27,7 @@ from trajflow.inference.shards import ShardFolder
 from trajflow.inference.tables import open_tracks
 from trajflow.inference.tracks import Futures, Shard, forecast_ends, shards_of
 from trajflow.inference.writers import check_target, write_forecasts
+from trajflow.regions import region_of
 from trajflow.remote import is_remote, local_copy, located
 from trajflow.runs import RunFolder, run_data
 from trajflow.types import OnProgress, silent

@@ -12,7 +12,8 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
 from trajflow.metrics import typical_speed
-from trajflow.ood.corruptions import GradedCorruption, World
+from trajflow.ood.changes import World
+from trajflow.ood.corruptions import GradedCorruption
 from trajflow.ood.report import OODTerms
 from trajflow.types import Batch, Ints
 
