@@ -82,10 +82,6 @@ def kmeans(draws: Tensor, count: int) -> Tensor:
     It starts from the first draws, which are distributed as all others. Spread-out starts
     (k-means++, farthest points) leave too many centres in the tails, even after many rounds.
 
-    Args:
-        draws: Positions relative to the agent's mean.
-        count: Number of centres K.
-
     Source: Lloyd 1982, "Least squares quantization in PCM"; for paths, Mangalam et al. 2021, "From
     goals, waypoints & paths to long term human trajectory forecasting", sec. 3.4.
     """

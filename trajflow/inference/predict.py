@@ -360,13 +360,7 @@ def _loaded(run: str, device: str, steps: int, backend: str) -> Predictor:
 def with_regions(
     futures: Iterable[Futures], calibration: Calibration | None, options: PredictOptions
 ) -> tuple[Iterator[Futures], dict[str, Any]]:
-    """Forecasts with their regions, and what is written about these.
-
-    Args:
-        futures: Forecasts, some agents at a time.
-        calibration: That of the run, if it has one.
-        options: The level, and whether regions contain a whole path.
-    """
+    """Forecasts with their regions, and what is written about these."""
     level = options.level
     assert level is not None
     steps: Literal["each", "path"] = "path" if options.path else "each"

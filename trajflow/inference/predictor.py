@@ -96,11 +96,6 @@ class TorchPredictor(Predictor):
     ) -> TorchPredictor:
         """The predictor of a run folder, or of its weights file alone, without a calibration.
 
-        Args:
-            run: The folder.
-            device: Where to compute.
-            steps: Network evaluations per draw.
-
         Raises:
             RunError: There are no weights, or they or what was fitted to them is damaged.
         """
@@ -137,6 +132,11 @@ class TorchPredictor(Predictor):
         joint = self.model.architecture.joint
         futures, context = draw_within_memory(draw, request, noise, joint)
         return futures, (context,)
+
+    @torch.inference_mode()
+    def carry(self, request: Request, noise: NDArray[np.float32]) -> Floats:
+        """Futures [S, N, F, D] of the N targets from noise [S, N, ...], world coordinates."""
+        return self._draw_batch(request, noise)[0]
 
     def _draw_batch(self, request: Request, noise: NDArray[np.float32]) -> tuple[Floats, Floats]:
         inputs = _Inputs(self, request)

@@ -248,13 +248,7 @@ def most_at_once(past: Floats, samples: int, by_scenes: bool) -> int:
 
 
 def cut(target: Bools, most: int, by_scenes: bool) -> Iterator[tuple[Bools, slice]]:
-    """The N targets [B, A] in parts: who is a target, and which of the N they are.
-
-    Args:
-        target: All of them.
-        most: Targets of a part at most, or scenes.
-        by_scenes: Whether the targets of a scene stay together.
-    """
+    """The N targets [B, A] in parts: who is a target, and which of the N they are."""
     if by_scenes:
         ends = target.sum(1).cumsum()
         bounds = [0, *ends[most - 1 : -1 : most].tolist(), int(ends[-1])]

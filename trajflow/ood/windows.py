@@ -58,12 +58,6 @@ class OrdinaryWindows:
     ) -> "OrdinaryWindows":
         """Cut the windows and pools of a store.
 
-        Args:
-            store: The tracks.
-            config: Settings of the run.
-            terms: Options of the evaluation: split, number of windows, and seed.
-            against: Other tracks, which become one more pool.
-
         Raises:
             DataError: The split is empty.
             RunError: The other tracks have another number of coordinates.

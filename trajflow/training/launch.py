@@ -61,10 +61,6 @@ def launch(words: Sequence[str], processes: int) -> int:
     Signals are forwarded to all of them: they save and end on the first, and end at once on the
     second. They also end when this process ends or is killed.
 
-    Args:
-        words: The command, without the program's name.
-        processes: Number of processes.
-
     Returns:
         The exit code of rank 0.
 

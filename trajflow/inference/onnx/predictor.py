@@ -110,12 +110,6 @@ model.onnx` makes one
     def of_run(cls, run: Path, steps: int, threads: int, fall_back: bool) -> OnnxPredictor:
         """The predictor of the export beside the weights of a run folder.
 
-        Args:
-            run: The folder.
-            steps: Network evaluations per draw.
-            threads: How many threads compute.
-            fall_back: Whether the weights compute what the export cannot.
-
         Raises:
             RunError: There is none, or it does not forecast as the run does.
             MissingExtra: onnxruntime is not installed.
