@@ -12,7 +12,6 @@ from trajflow.errors import ConfigError, MissingExtra, RunError, TrajflowWarning
 from trajflow.inference.base import Predictor
 from trajflow.manifest import EXPORT
 from trajflow.remote import local_copy
-from trajflow.runs import RunFolder
 
 log = logging.getLogger("trajflow")
 BACKENDS = ("auto", "torch", "onnx")
@@ -75,6 +74,8 @@ def load_predictor(
     """
     if Path(run).suffix == ".onnx":
         return Predictor.load(run, steps=steps)
+    from trajflow.runs import RunFolder  # it needs more than an exported model does
+
     folder = RunFolder.open(run).path
     if backend != "onnx":
         from trajflow.models.tensors import device_of

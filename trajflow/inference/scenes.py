@@ -100,12 +100,12 @@ def draw_within_memory(
         joint: Whether the agents of a scene stay together.
 
     Raises:
-        RunError: The memory does not suffice for one agent.
+        OutOfMemory: It does not suffice for one agent.
     """
     try:
         return _halved(draw, request, noise, joint)
     except OutOfMemory:
-        raise RunError(
+        raise OutOfMemory(
             f"out of memory for {len(noise)} samples of one agent among {request.target.shape[1]}; "
             "draw fewer samples, or give fewer neighbors"
         ) from None

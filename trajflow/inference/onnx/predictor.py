@@ -177,15 +177,21 @@ model.onnx` makes one
         joint = self.spec.joint
         most = most_at_once(request.past, len(noise), joint)
         if len(request.past) == 1 and noise.shape[1] <= most and len(noise) <= ROWS:
-            return draw_within_memory(self._carried, request, noise, joint)
+            return self._within(request, noise)
         futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
         contexts = np.empty((noise.shape[1], self._width))
         for part, agents in request.cut(most, joint):
             for first in range(0, len(noise), ROWS):
                 draws = slice(first, first + ROWS)
-                result = draw_within_memory(self._carried, part, noise[draws, agents], joint)
+                result = self._within(part, noise[draws, agents])
                 futures[draws, agents], contexts[agents] = result
         return futures, contexts
+
+    def _within(self, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
+        try:
+            return draw_within_memory(self._carried, request, noise, self.spec.joint)
+        except OutOfMemory as error:
+            raise RunError(f"the exported model cannot forecast: {error}") from None
 
     def _carried(self, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] and contexts [N, H] in one call."""
