@@ -164,15 +164,19 @@ def drawn_from(
         memory: What is remembered of others, [B, A, K, T + F, D + 1].
         types: Codes of the agents' types, [B, A]; None: all are unknown.
     """
-    extra = {"dt_ratio": dt_ratio, "memory": memory, "types": types}
+    given = (None if one is None else torch.as_tensor(one) for one in (dt_ratio, memory, types))
+    ratio, remembered, codes = given
     drawn, context = predictor.model.forecast_with_context(
         torch.as_tensor(past),
         torch.as_tensor(target),
         len(noise),
         predictor.steps,
-        temperature=predictor.temperature,
-        noise=torch.as_tensor(noise),
-        **{name: None if one is None else torch.as_tensor(one) for name, one in extra.items()},
+        None,
+        ratio,
+        predictor.temperature,
+        remembered,
+        codes,
+        torch.as_tensor(noise),
     )
     return np.asarray(drawn.numpy()), np.asarray(context.numpy())
 
