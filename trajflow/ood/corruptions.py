@@ -185,7 +185,7 @@ CORRUPTIONS = (
     ),
     Corruption(
         "late",
-        "short tracks of targets detected changes.late, neighbors complete",
+        "short tracks of targets detected late, neighbors complete",
         changes.late,
         _counted(2, 4, 6),
         _steps(1, 7),
