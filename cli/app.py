@@ -10,15 +10,13 @@ from typing import Annotated
 
 import typer
 
-from trajflow.cli.bench import bench
 from trajflow.cli.console import complain, listen
 from trajflow.cli.data import data
-from trajflow.cli.evaluate import compare, evaluate
+from trajflow.cli.evaluate import evaluate
 from trajflow.cli.fit import fit
 from trajflow.cli.options import Loud
-from trajflow.cli.predict import plot, predict
-from trajflow.cli.runs import runs
-from trajflow.cli.tools import doctor, export, push, report, tui
+from trajflow.cli.predict import bench, export, plot, predict
+from trajflow.cli.runs import compare, doctor, push, report, runs, tui
 from trajflow.cli.train import train
 from trajflow.errors import ConfigError, TrajflowError
 

@@ -34,12 +34,7 @@ MAX_LINE = 2000
 
 
 def say(text: str = "", mark: tuple[str, str] | None = None) -> None:
-    """Print a result to stdout, escaped for a terminal.
-
-    Args:
-        text: The text.
-        mark: A trusted word before the text, and the color of that word.
-    """
+    """Print a result to stdout, escaped for a terminal."""
     word = paint(*mark, sys.stdout) if mark else ""
     put(sys.stdout, f"{word}{plain(text)}\n")
 

@@ -1,6 +1,5 @@
 """`trajflow data`: imports, generates, describes, checks and draws stores of tracks."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +16,12 @@ from trajflow.cli.options import (
     Seed,
     StoreOut,
     assignments,
+    import_history,
+    point,
+    policies,
     seconds,
     split,
+    units,
 )
 from trajflow.cli.tables import pairs, table
 from trajflow.errors import ConfigError, DataError, did_you_mean
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from trajflow.datasets.repair import RepairReport
     from trajflow.datasets.store import Store
 
-METRES = {"m": 1.0, "km": 1e3, "cm": 1e-2, "mm": 1e-3, "ft": 0.3048, "nmi": 1852.0}
 MANY = 20  # Recordings and folds listed without --all
 
 data = typer.Typer(help="Make and inspect stores of tracks.", no_args_is_help=True)
@@ -150,7 +152,7 @@ def import_(
     named = assignments(split(columns), "--columns")
     if no_scene or scene_column is not None:
         named["scene"] = "" if no_scene or scene_column == "none" else str(scene_column)
-    own_unit, factors = _units(unit)
+    own_unit, factors = units(unit)
     settings = {"eth-time": eth_time, "encoding": encoding, "dates": dates}
     command: dict[str, object] = {
         "format": format,
@@ -179,9 +181,9 @@ def import_(
         resample=seconds(resample, "--resample"),
         max_gap=seconds(max_gap, "--max-gap"),
         speed_limit=speed_limit,
-        on_problem=_policies(on_problem),
+        on_problem=policies(on_problem),
         licence=licence,
-        history=_history(files, command),
+        history=import_history(files, command),
     )
     with ProgressBar("rows") as progress:
 
@@ -361,48 +363,8 @@ def add_image(
     if homography is not None:
         matrix = read_matrix(homography)
     else:
-        matrix = north_up(float(metres_per_pixel or 0.0), _point(origin), pixels.height)
+        matrix = north_up(float(metres_per_pixel or 0.0), point(origin), pixels.height)
     say(str(save_image(store.path, scene, SceneImage(pixels, matrix))))
-
-
-def _point(text: str) -> tuple[float, float]:
-    try:
-        x, y = (float(word) for word in text.split(","))
-    except ValueError:
-        raise ConfigError(f"--origin must be X,Y, such as -3.5,12; got {text!r}") from None
-    return x, y
-
-
-def _units(text: str | None) -> tuple[str | None, dict[str, float]]:
-    """The unit of all coordinates, and metres per unit by axis for axes with another unit."""
-    units = split([text] if text else None)
-    plain = [unit for unit in units if "=" not in unit]
-    factors = {}
-    for axis, name in assignments([unit for unit in units if "=" in unit], "--unit").items():
-        if axis not in ("x", "y", "z") or name not in METRES:
-            raise ConfigError(
-                f"--unit {axis}={name}: the axis must be x, y or z, its unit {', '.join(METRES)}"
-            )
-        factors[axis] = METRES[name]
-    if len(plain) > 1:
-        raise ConfigError(f"--unit takes one unit for all axes and one for each axis, got {text!r}")
-    return (plain[0] if plain else None), factors
-
-
-def _policies(words: list[str] | None) -> dict[str, str] | str | None:
-    choices = split(words)
-    if len(choices) == 1 and "=" not in choices[0]:
-        return choices[0]
-    return assignments(choices, "--on-problem") or None
-
-
-def _history(files: list[Path], options: Mapping[str, object]) -> str:
-    """The import command for the store's attributes, without the folders of the files."""
-    words = ["trajflow", "data", "import", *(path.name for path in files)]
-    for name, value in options.items():
-        words += [f"--{name}"] if value else []
-        words += [f"{value}"] if value and value is not True else []
-    return shlex.join(words)
 
 
 def _show_store(store: "Store", as_json: bool) -> None:

@@ -1,6 +1,6 @@
-"""`trajflow evaluate` and `trajflow compare`: scores of runs and baselines."""
+"""`trajflow evaluate`: scores of a run or a baseline."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,23 +23,11 @@ from trajflow.cli.options import (
     Workers,
     jobs_of,
 )
-from trajflow.cli.tables import SCORES, ood_lines, score_lines, score_name, table
+from trajflow.cli.tables import ood_lines, score_lines
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trajflow.evaluation.ranking import Difference
     from trajflow.ood.report import Stage
-
-COMPARED = (
-    "energy_score",
-    "min_ade",
-    "min_fde",
-    "mean_ade",
-    "mean_fde",
-    "miss_rate",
-    "coverage_90",
-)
-TERMS = ("windows", "samples", "draws", "selection", "steps")
 
 
 def _baselines() -> list[str]:
@@ -249,74 +237,6 @@ def evaluate(
     _show(report, as_json)
 
 
-def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN...",
-            help="Run folders, reports of `evaluate --json`, or results folders of benchmarks.",
-        ),
-    ],
-    anyway: Annotated[
-        bool,
-        typer.Option("--anyway", help="If protocols differ, show groups without ranks."),
-    ] = False,
-    as_json: Json = False,
-    loud: Loud = None,
-) -> None:
-    """Rank runs by the energy score of their evaluations, or else of their best validation.
-
-    Scores are ranked only if tracks, split, windows, samples, draws and selection are the same;
-    otherwise the fields that differ are named. "=" marks ties: the 95 % interval of the difference
-    to the best row of the rank contains 0. The interval is by bootstrap over people and includes
-    the variance of the seeds; "behind" shows it. Reports of earlier versions have no scores of
-    people: they are tied if the score of one is within the interval of the other, and their
-    coverage is left out. Evaluate again to update them, for benchmarks with --stage refresh.
-    All scores are means that give every recording or fold the same weight; --json also has the
-    means over windows.
-    """
-    from trajflow.evaluation.ranking import by_protocol, differences, ranked
-    from trajflow.evaluation.report import results_of
-
-    rows = [result for path in runs for result in results_of(path)]
-    differing = differences(rows)
-    if differing and not anyway:
-        raise ConfigError(_refusal(differing))
-    places = [] if differing else ranked(rows)
-    if as_json:
-        ranks = [
-            {"name": p.row["name"], "rank": p.rank, "tied": p.tied, "behind": p.behind}
-            for p in places
-        ]
-        shown = [{k: v for k, v in row.items() if k != "per_person"} for row in rows]
-        say_json(
-            {
-                "rows": shown,
-                "ranks": ranks,
-                "differences": [str(difference) for difference in differing],
-            }
-        )
-        return
-    if not differing:
-        lines = [
-            [
-                f"{p.rank}{' =' if p.tied else ''}",
-                *_row(p.row),
-                None if p.behind is None else "{:.3g} .. {:.3g}".format(*p.behind),
-            ]
-            for p in places
-        ]
-        say(table(["rank", "name", *_column_names(rows), "behind"], lines))
-        for line in _miss_lines(rows):
-            say(line)
-        return
-    for number, group in enumerate(by_protocol(rows), 1):
-        say(f"protocol {number}, not to be compared with the others:")
-        say(table(["name", *_column_names(group)], list(map(_row, group))))
-        say()
-    say("\n".join(str(difference) for difference in differing))
-
-
 def _show(report: Mapping[str, Any], as_json: bool, ood: bool = False) -> None:
     if as_json:
         say_json(report)
@@ -361,31 +281,3 @@ def _refuse_beside_ood(**options: object) -> None:
 
 def _listed(paths: Sequence[Path]) -> str:
     return ", ".join(map(str, paths)) or "nothing"
-
-
-def _refusal(differing: Sequence["Difference"]) -> str:
-    return (
-        f"these cannot be ranked: they differ in {'; in '.join(map(str, differing))}. "
-        "Evaluate them with equal options by `trajflow evaluate`, name reports of one protocol "
-        "(RUN/evaluation-....json), or show them unranked by --anyway"
-    )
-
-
-def _column_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = {key: {score_name(key, row) for row in rows} for key in COMPARED}
-    shown = [one.pop() if len(one) == 1 else SCORES[key] for key, one in names.items()]
-    return ["split", "windows", "K", "draws", "selection", "steps", *shown]
-
-
-def _miss_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The distance of a miss of each row, where they differ."""
-    names = {str(row["name"]): score_name("miss_rate", row) for row in rows}
-    if len(set(names.values())) > 1:
-        yield "; ".join(f"{name}: {text}" for name, text in names.items())
-
-
-def _row(result: Mapping[str, Any]) -> list[object]:
-    protocol, mean = result["protocol"], result["mean"]
-    part = " ".join(str(protocol[key]) for key in ("split", "fold") if protocol.get(key))
-    terms = [result.get(key) for key in TERMS]
-    return [result["name"], part, *terms, *(mean.get(key) for key in COMPARED)]

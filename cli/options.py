@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from trajflow.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from trajflow.workers import Jobs
+
+METRES = {"m": 1.0, "km": 1e3, "cm": 1e-2, "mm": 1e-3, "ft": 0.3048, "nmi": 1852.0}
 
 
 def _set_loudness(loud: bool | None) -> None:
@@ -150,3 +153,49 @@ def seconds(text: str | None, option: str) -> float | None:
 def split(words: Sequence[str] | None) -> list[str]:
     """Values of an option that may be repeated or joined by commas."""
     return ",".join(words).split(",") if words else []
+
+
+def point(text: str) -> tuple[float, float]:
+    """The numbers of X,Y.
+
+    Raises:
+        ConfigError: There are no two.
+    """
+    try:
+        x, y = (float(word) for word in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--origin must be X,Y, such as -3.5,12; got {text!r}") from None
+    return x, y
+
+
+def units(text: str | None) -> tuple[str | None, dict[str, float]]:
+    """The unit of all coordinates, and metres per unit by axis for axes with another unit."""
+    names = split([text] if text else None)
+    plain = [unit for unit in names if "=" not in unit]
+    factors = {}
+    for axis, name in assignments([unit for unit in names if "=" in unit], "--unit").items():
+        if axis not in ("x", "y", "z") or name not in METRES:
+            raise ConfigError(
+                f"--unit {axis}={name}: the axis must be x, y or z, its unit {', '.join(METRES)}"
+            )
+        factors[axis] = METRES[name]
+    if len(plain) > 1:
+        raise ConfigError(f"--unit takes one unit for all axes and one for each axis, got {text!r}")
+    return (plain[0] if plain else None), factors
+
+
+def policies(words: list[str] | None) -> dict[str, str] | str | None:
+    """What to do with each problem of an import, or with all of them."""
+    choices = split(words)
+    if len(choices) == 1 and "=" not in choices[0]:
+        return choices[0]
+    return assignments(choices, "--on-problem") or None
+
+
+def import_history(files: list[Path], options: Mapping[str, object]) -> str:
+    """The import command for the store's attributes, without the folders of the files."""
+    words = ["trajflow", "data", "import", *(path.name for path in files)]
+    for name, value in options.items():
+        words += [f"--{name}"] if value else []
+        words += [f"{value}"] if value and value is not True else []
+    return shlex.join(words)

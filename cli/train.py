@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trajflow.cli.console import ProgressBar, log, say, say_json, span, stop_on_signal
-from trajflow.cli.launch import check_processes, is_launched, joined_processes, launch
 from trajflow.cli.options import Device, Json, Loud
 from trajflow.cli.options import split as separate
 from trajflow.cli.tables import pairs, table
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from trajflow.config import Config
     from trajflow.datasets.loader import TrackData
     from trajflow.runs import RunFolder
-    from trajflow.training import Evaluated, Event, Finished, Returned, Started, Step, Trainer
+    from trajflow.training import Event, Finished, Started, Trainer
 
 BASELINES_SECONDS = 2.0
 """About how long the comparison with the baselines takes."""
@@ -164,7 +163,6 @@ def train(
             "wandb, mlflow.",
         ),
     ] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", hidden=True)] = False,
     help_config: Annotated[
         bool,
         typer.Option(
@@ -188,13 +186,14 @@ def train(
     options = {name: value for name, value in options.items() if value is not None}
     words = [*(set_ or ()), *([] if race or resume else ["train.race=false"])]
     settings = [*words, *_words_of_options(options, words)]
+    from trajflow.config import Config
+
     if help_config:
-        _show_config(_config(config, settings), out, as_json)
+        _show_config(Config.load(config, settings), out, as_json)
         return
     if data is None:
         raise ConfigError("train needs DATA: a store, or a table of tracks such as tracks.csv")
-    if tensorboard:
-        raise ConfigError("--tensorboard is now --log tensorboard")
+    from trajflow.training.launch import check_processes, is_launched, joined_processes, launch
     from trajflow.training.loggers import check_loggers
 
     loggers = separate(log_to)
@@ -216,7 +215,7 @@ def train(
                 f"a resumed run keeps its settings; leave out {', '.join(names)}, or train a new "
                 "run" + ("" if extend else "; --extend with --epochs or --updates trains longer")
             )
-    new_config = None if resume else _config(config, settings)
+    new_config = None if resume else Config.load(config, settings)
     if processes is not None and not is_launched():
         from trajflow.runs import RunFolder
 
@@ -299,12 +298,6 @@ def _show_plan(data: Path, config: "Config", device: str, init: Path | None, as_
     say(pairs(summary | {"estimated time": span(plan["seconds"]), "written": "nothing"}))
 
 
-def _config(file: Path | None, settings: list[str]) -> "Config":
-    from trajflow.config import Config
-
-    return Config.load(file, settings)
-
-
 def _watch(events: Iterable["Event"]) -> "Finished":
     """Print the events of a training on stderr; returns the last one."""
     from trajflow.training import Evaluated, Finished, Returned, Started, Step, TemperatureChosen
@@ -315,11 +308,19 @@ def _watch(events: Iterable["Event"]) -> "Finished":
             log.info(_started(event))
             progress = ProgressBar("step", event.steps, start=event.step)
         elif isinstance(event, Step):
-            progress.update(event.step, _losses(event), remaining=event.eta)
+            note = f"epoch {event.epoch:.1f}  loss {event.loss:.4f}  lambda {event.weight:.2f}"
+            progress.update(event.step, note, remaining=event.eta)
         elif isinstance(event, Evaluated):
-            log.info(_validated(event))
+            words = [f"epoch {event.epoch:5.1f}", span(event.seconds), _scores(event.metrics)]
+            log.info("  ".join([*words, "best"] if event.best else words))
         elif isinstance(event, Returned):
-            log.warning(_returned(event))
+            log.warning(
+                "loss is %s at step %d; going back to step %d with a lower learning rate, %.3g",
+                event.loss,
+                event.since,
+                event.step,
+                event.lr,
+            )
         elif isinstance(event, TemperatureChosen):
             log.info("temperature %g; %s", event.temperature, _scores(event.metrics))
             if event.at_bound:
@@ -343,23 +344,6 @@ def _started(event: "Started") -> str:
         f"{event.parameters:,} weights on {event.device}{parallel}, "
         f"{event.steps} steps of {epochs:g} epochs{start}"
     )
-
-
-def _returned(event: "Returned") -> str:
-    return (
-        f"loss is {event.loss} at step {event.since}; going back to step {event.step} "
-        f"with a lower learning rate, {event.lr:.3g}"
-    )
-
-
-def _losses(event: "Step") -> str:
-    return f"epoch {event.epoch:.1f}  loss {event.loss:.4f}  lambda {event.weight:.2f}"
-
-
-def _validated(event: "Evaluated") -> str:
-    best = ["best"] if event.best else []
-    scores = _scores(event.metrics)
-    return "  ".join([f"epoch {event.epoch:5.1f}", span(event.seconds), scores, *best])
 
 
 def _scores(metrics: Mapping[str, float]) -> str:

@@ -19,7 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from trajflow.datasets.store import open_store
 from trajflow.inference.predictor import TorchPredictor
-from trajflow.ood.corruptions import World, reversed_time
+from trajflow.ood.changes import World, reversed_time
 from trajflow.ood.evaluate import turned_steps
 from trajflow.ood.features import TrackSteps, track_features
 from trajflow.ood.statistics import Rates, bootstrap_weights, interval

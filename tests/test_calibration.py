@@ -22,10 +22,10 @@ from trajflow.calibration import (
     person_means,
     person_quantiles,
     read_calibration,
-    region_of,
 )
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowError, TrajflowWarning
 from trajflow.forecast import Forecast
+from trajflow.regions import region_of
 from trajflow.reliability import check, cross_check
 from trajflow.types import Batch
 

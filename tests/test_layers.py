@@ -23,8 +23,8 @@ FLOORS = [
         "types",
         "workers",
     },
-    {"baselines", "calibration", "config", "config_help", "datasets", "metrics", "nn"}
-    | {"reliability", "selection", "statistics"},
+    {"baselines", "calibration", "config", "config_help", "config_renamed", "datasets"}
+    | {"metrics", "nn", "regions", "reliability", "selection", "statistics"},
     {"forecast", "history", "jobs", "library", "models", "ood", "plotting", "runs"},
     {"inference", "training"},
     {"doctor", "evaluation", "export", "latency", "runtime", "sklearn"},
@@ -41,7 +41,7 @@ STARTS = {("cli", "tui")}
 """Commands start the screens."""
 TORCH = {"export", "flow", "latency", "models", "nn", "selection", "sklearn"}
 TORCH |= {"training"}
-TORCH_FILES = {f"trajflow/inference/{name}.py" for name in ("predictor", "ensemble", "choosing")}
+TORCH_FILES = {f"trajflow/inference/{name}.py" for name in ("predictor", "ensemble")}
 """Files that may import torch in a room that otherwise may not."""
 FOREIGN = {
     "cli": {"torch", "textual"},

@@ -20,6 +20,7 @@ from trajflow.export.verify import check_forecasts
 from trajflow.inference.ensemble import Ensemble
 from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.inference.scenes import Request
 from trajflow.models.serialization import pack, unpack, unpack_state
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.nn.memory_attention import MemoryAttention
@@ -123,8 +124,8 @@ def test_moving_and_turning_the_world_turns_what_is_remembered():
 
     other = np.concatenate([moved(memory[..., :2]), memory[..., 2:]], -1)
     target = np.ones((1, A), bool)
-    one = predictor._draw(past[None], target, 5, 0, 1.0, memory[None])[0]
-    two = predictor._draw(moved(past)[None], target, 5, 0, 1.0, other[None])[0]
+    one = predictor._draw(Request.of(past[None], target, 1.0, memory[None]), 5, 0)[0]
+    two = predictor._draw(Request.of(moved(past)[None], target, 1.0, other[None]), 5, 0)[0]
     np.testing.assert_allclose(moved(one), two, atol=2e-2)
 
 
@@ -132,7 +133,8 @@ def test_the_order_of_what_is_remembered_does_not_matter():
     predictor, past = predictor_of(), pasts()
     memory, target = remembering(past)[None], np.ones((1, A), bool)
     one, two = (
-        predictor._draw(past[None], target, 5, 0, 1.0, m)[0] for m in (memory, memory[:, :, ::-1])
+        predictor._draw(Request.of(past[None], target, 1.0, m), 5, 0)[0]
+        for m in (memory, memory[:, :, ::-1])
     )
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-3)
 
@@ -151,7 +153,9 @@ def test_scores_of_the_past_know_nothing_of_memory():
     predictor, past = predictor_of(), pasts()[None]
     target = np.ones((1, A), bool)
     memory = remembering(past[0])[None]
-    plain, full = (predictor._draw(past, target, 2, 0, 1.0, m)[1][0] for m in (None, memory))
+    plain, full = (
+        predictor._draw(Request.of(past, target, 1.0, m), 2, 0)[1][0] for m in (None, memory)
+    )
     assert plain.tobytes() == full.tobytes()
 
 
@@ -204,7 +208,7 @@ def test_an_export_remembers_as_its_run_does(kind, tmp_path):
     assert np.allclose(plain[:, 1], some[:, 1])
     batch = batch_of(past)
     noise = np.random.default_rng(0).normal(size=(5, 6, F * 2)).astype(np.float32)
-    mine = exported.carry(past, batch.target, noise, 1.0, batch.memory)
+    mine = exported.carry(Request.of(past, batch.target, 1.0, batch.memory), noise)
     centre = past[:, 0, 0]
     near = Batch.placed(batch, mine) - centre[:, None, None]
     model, points = predictor.model, torch.as_tensor(past - centre[:, None, None]).float()

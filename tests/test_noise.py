@@ -5,11 +5,11 @@ import pytest
 import torch
 from test_training import walks
 
-from trajflow.inference.choosing import even_noise
 from trajflow.inference.ensemble import Ensemble
 from trajflow.inference.noise import normal, uniform
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
+from trajflow.selection import even_noise
 
 S, N, SIZE = 512, 40, 6
 

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from trajflow.errors import ConfigError
-from trajflow.ood.corruptions import (
+from trajflow.ood.changes import (
     World,
     at_times,
-    available,
-    corrupt,
     crowd,
     dropped,
     filled,
@@ -22,10 +20,14 @@ from trajflow.ood.corruptions import (
     padded,
     resampled,
     reversed_time,
-    select,
     speed,
-    trained,
     unit,
+)
+from trajflow.ood.corruptions import (
+    available,
+    corrupt,
+    select,
+    trained,
 )
 from trajflow.types import Batch
 

@@ -12,9 +12,12 @@ from trajflow.errors import ConfigError, DataError, RunError, TrajflowWarning
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.metrics import energy_score
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
-from trajflow.ood.corruptions import World, trained
-from trajflow.ood.detector import FULL, Forest, Origin, Ranks
+from trajflow.ood.changes import World
+from trajflow.ood.corruptions import trained
+from trajflow.ood.detector import FULL, Origin
 from trajflow.ood.fitting import fit_detector
+from trajflow.ood.forest import Forest
+from trajflow.ood.ranks import Ranks
 from trajflow.ood.storage import FILE, detector_bytes, read_detector
 from trajflow.types import Batch
 

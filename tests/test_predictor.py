@@ -8,10 +8,10 @@ from trajflow import Ensemble, Predictor
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, RunError, TrajflowError
 from trajflow.forecast import Forecast
+from trajflow.inference.choosing import RULES
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.models.serialization import pack
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
-from trajflow.selection import RULES
 from trajflow.types import Batch
 
 A, T, F, S = 3, 8, 12, 7
@@ -95,7 +95,7 @@ def test_chosen_samples_of_a_batch_stand_with_their_agents_however_it_is_divided
     assert np.array_equal(np.isfinite(samples).all((0, 3, 4)), batch.target)
     away = samples[:, batch.target].mean(0) - batch.past[batch.target][:, -1:]
     assert np.abs(away).max() < 500
-    monkeypatch.setattr("trajflow.inference.choosing.BUDGET", 3 * 64 * F * 2)
+    monkeypatch.setattr("trajflow.inference.predictor.BUDGET", 3 * 64 * F * 2)
     divided, _ = predictor.choose(batch, S, 64, "kmeans", 3)
     again = divided[:, batch.target].mean(0) - batch.past[batch.target][:, -1:]
     assert np.abs(away - again).max() < 0.5 * np.abs(away).max()

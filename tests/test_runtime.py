@@ -30,8 +30,8 @@ from trajflow.export.verify import check_forecasts, drawn_from, outputs_of, rand
 from trajflow.inference.noise import normal, place_keys
 from trajflow.inference.onnx.artifact import Artifact
 from trajflow.inference.onnx.golden import difference
-from trajflow.inference.onnx.padding import Scenes
 from trajflow.inference.onnx.predictor import OnnxPredictor
+from trajflow.inference.scenes import Request, Scenes
 
 A, T, F, S, K = 3, 6, 5, 7, 4
 
@@ -105,7 +105,7 @@ def test_a_batch_of_ragged_scenes_is_forecast_as_the_run_does(run, small):
     noise = np.random.default_rng(1).normal(size=(S, batch.targets, F * 2)).astype(np.float32)
     scenes = batch.past - 4e6 - 1000 * np.arange(5)[:, None, None, None]
     right, _ = drawn_from(run, scenes.astype(np.float32), batch.target, noise)
-    found = small.carry(batch.past, batch.target, noise)
+    found = small.carry(Request.of(batch.past, batch.target), noise)
     moved = 4e6 + 1000 * np.nonzero(batch.target)[0]
     np.testing.assert_allclose(found - moved[:, None, None], right, atol=2e-4)
 
@@ -116,7 +116,7 @@ def test_who_is_among_nobodys_nearest_is_left_out_and_makes_no_difference(run, s
     lean = Scenes.of(batch.past, batch.target, 3)
     full = Scenes.of(batch.past, batch.target, 100)
     assert lean.past.shape[1] < full.past.shape[1]
-    found = small.carry(batch.past, batch.target, noise)
+    found = small.carry(Request.of(batch.past, batch.target), noise)
     (kept,) = small.session.run(["futures"], {"past": full.past, "noise": full.spread(noise)})
     np.testing.assert_allclose(full.picked(kept), found, atol=1e-4)
 
@@ -125,15 +125,17 @@ def test_a_neighbor_must_be_seen_at_the_present_step(run, small):
     past, around = pasts(), pasts(agents=4, seed=1) + 0.5
     noise = np.ones((S, A, F * 2), np.float32)
     target = np.arange(A + 4)[None] < A
-    alone = small.carry(past[None], np.ones((1, A), bool), noise)
+    alone = small.carry(Request.of(past[None], np.ones((1, A), bool)), noise)
     for gone in (slice(0, T - 1), slice(T - 1, T)):
         seen = around.copy()
         seen[:, gone] = np.nan
-        found = small.carry(np.concatenate([past, seen])[None], target, noise)
+        found = small.carry(Request.of(np.concatenate([past, seen])[None], target), noise)
         assert np.allclose(found, alone, atol=1e-5) == (gone.start > 0)
     past[1, -1] = np.nan
     both, _ = drawn_from(run, past[None].astype(np.float32), target[:, :A], noise)
-    np.testing.assert_allclose(small.carry(past[None], target[:, :A], noise), both, atol=1e-4)
+    np.testing.assert_allclose(
+        small.carry(Request.of(past[None], target[:, :A]), noise), both, atol=1e-4
+    )
     inputs = {"past": past[None].astype(np.float32), "noise": noise[:, None]}
     moved = {"past": inputs["past"].copy(), "noise": noise[:, None]}
     moved["past"][0, 1] += 0.3
@@ -172,7 +174,7 @@ def test_equal_seeds_give_equal_forecasts_with_the_axes_of_the_past(small):
 def test_the_stated_noise_is_what_a_seed_draws(small):
     target = np.ones((1, A), bool)
     noise = normal(3, place_keys(target), S, F * 2)
-    right = small.carry(pasts()[None], target, noise)
+    right = small.carry(Request.of(pasts()[None], target), noise)
     assert np.array_equal(small.predict(pasts(), samples=S, seed=3).samples, right)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trajflow.errors import ConfigError
-from trajflow.selection import RULES, choose, kmeans
+from trajflow.selection import choose, kmeans
 
 
 def chance(seed=0):
@@ -23,10 +23,9 @@ def expected_errors(draws, futures):
     return apart.mean(-1).amin(1).mean(0), apart[..., -1].amin(1).mean(0)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_weights_are_shares_of_the_draws(rule):
+def test_weights_are_shares_of_the_draws():
     draws = fans()
-    chosen = choose(draws, 7, rule)
+    chosen = choose(draws, 7)
     assert chosen.samples.shape == (7, 3, 5, 2)
     assert chosen.weights.shape == (7, 3)
     apart = (draws[:, None] - chosen.samples[None]).flatten(3).norm(dim=-1)
@@ -35,65 +34,58 @@ def test_weights_are_shares_of_the_draws(rule):
     torch.testing.assert_close(chosen.weights.sum(0), torch.ones(3).double())
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_a_set_moves_and_turns_with_the_draws(rule):
+def test_a_set_moves_and_turns_with_the_draws():
     draws = fans()
     turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=torch.float64)
     shift = torch.tensor([300.0, -70.0], dtype=torch.float64)
-    there = choose(draws @ turn + shift, 6, rule)
-    here = choose(draws, 6, rule)
+    there = choose(draws @ turn + shift, 6)
+    here = choose(draws, 6)
     torch.testing.assert_close(there.samples, here.samples @ turn + shift)
     torch.testing.assert_close(there.weights, here.weights)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_an_agents_set_does_not_depend_on_the_others(rule, monkeypatch):
+def test_an_agents_set_does_not_depend_on_the_others(monkeypatch):
     draws = fans(agents=5)
-    together = choose(draws, 4, rule)
-    alone = choose(draws[:, 2:3], 4, rule)
+    together = choose(draws, 4)
+    alone = choose(draws[:, 2:3], 4)
     torch.testing.assert_close(together.samples[:, 2:3], alone.samples)
     monkeypatch.setattr("trajflow.selection.BLOCK", 2 * draws[:, 0].numel())
-    blocks = choose(draws, 4, rule)
+    blocks = choose(draws, 4)
     torch.testing.assert_close(blocks.samples, together.samples)
     torch.testing.assert_close(blocks.weights, together.weights)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_distant_single_precision_draws_lose_nothing(rule):
+def test_distant_single_precision_draws_lose_nothing():
     draws = fans()
-    far = choose((draws + 4096).float(), 5, rule).samples.double() - 4096
-    torch.testing.assert_close(far, choose(draws, 5, rule).samples, atol=2e-2, rtol=0)
+    far = choose((draws + 4096).float(), 5).samples.double() - 4096
+    torch.testing.assert_close(far, choose(draws, 5).samples, atol=2e-2, rtol=0)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_as_many_as_there_are_draws_are_the_draws(rule):
+def test_as_many_as_there_are_draws_are_the_draws():
     draws = fans(draws=6)
-    chosen = choose(draws, 6, rule)
+    chosen = choose(draws, 6)
     for agent in range(3):
         apart = (draws[:, None, agent] - chosen.samples[None, :, agent]).flatten(2).norm(dim=-1)
         assert apart.amin(1).max() < 1e-6
         torch.testing.assert_close(chosen.weights[:, agent], torch.full((6,), 1 / 6).double())
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_draws_that_are_all_alike_are_no_trouble(rule):
+def test_draws_that_are_all_alike_are_no_trouble():
     draws = torch.ones(9, 2, 5, 3)
-    chosen = choose(draws, 4, rule)
+    chosen = choose(draws, 4)
     torch.testing.assert_close(chosen.samples, torch.ones(4, 2, 5, 3))
     torch.testing.assert_close(chosen.weights.sum(0), torch.ones(2))
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_chosen_futures_beat_plain_draws_on_draws_not_seen(rule):
+def test_chosen_futures_beat_plain_draws_on_draws_not_seen():
     draws, fresh = fans(draws=300), fans(draws=400, seed=1)
-    path, end = expected_errors(fresh, choose(draws, 10, rule).samples)
+    path, end = expected_errors(fresh, choose(draws, 10).samples)
     plain_path, plain_end = expected_errors(fresh, draws[:10])
     assert path.mean() < 0.95 * plain_path.mean()
     assert end.mean() < 0.95 * plain_end.mean()
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_clear_clusters_are_found_with_their_shares(rule):
+def test_clear_clusters_are_found_with_their_shares():
     goals = torch.tensor([[-30.0, 0.0], [0.0, 50.0], [40.0, 10.0]])
     share = torch.tensor([10, 20, 30])
     steps = torch.linspace(0.2, 1, 5)[:, None]
@@ -102,7 +94,7 @@ def test_clear_clusters_are_found_with_their_shares(rule):
     )
     mixed = paths[torch.randperm(60, generator=chance(3))]
     start = torch.cat([paths[[0, 10, 30]], mixed])[:, None]
-    chosen = choose(start + 0.01 * torch.randn(start.shape, generator=chance()), 3, rule)
+    chosen = choose(start + 0.01 * torch.randn(start.shape, generator=chance()), 3)
     order = chosen.samples[:, 0, -1, 0].argsort()
     torch.testing.assert_close(chosen.samples[order, 0, -1], goals, atol=0.1, rtol=0)
     expected = (share + 1) / 63
@@ -119,19 +111,11 @@ def test_a_mean_that_nobody_is_nearest_to_stays_where_it_was():
 
 def test_one_mean_is_the_mean():
     draws = fans(draws=201)
-    torch.testing.assert_close(choose(draws, 1, "kmeans").samples[0], draws.mean(0))
+    torch.testing.assert_close(choose(draws, 1).samples[0], draws.mean(0))
 
 
-@pytest.mark.parametrize("rule", ["medians", "medoids"])
-def test_a_removed_rule_is_refused_with_the_way_out(rule):
-    with pytest.raises(ConfigError, match=f"selection '{rule}' was removed; use 'kmeans'"):
-        choose(fans(), 3, rule)
-
-
-def test_a_rule_or_a_count_that_cannot_be_is_refused():
-    with pytest.raises(ConfigError, match="did you mean 'kmeans'"):
-        choose(fans(), 3, "kmean")
+def test_a_count_that_cannot_be_is_refused():
     with pytest.raises(ConfigError, match="cannot choose 61 of 60"):
-        choose(fans(), 61, "kmeans")
+        choose(fans(), 61)
     with pytest.raises(ConfigError, match="cannot choose 0 of 60"):
-        choose(fans(), 0, "kmeans")
+        choose(fans(), 0)

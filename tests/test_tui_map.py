@@ -12,8 +12,8 @@ from test_tui_forecast import Busy, browsed, press
 from tui_support import LARGE, SMALL, lines_of, text_of
 
 from trajflow.datasets.store import open_store
+from trajflow.inference.loading import load_predictor
 from trajflow.inference.plot import numbered_windows
-from trajflow.inference.predict import load_predictor
 from trajflow.runs import RunFolder, track_data
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.render.scene import Highlight, Layers, paint_scene

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from trajflow.config_renamed import RENAMED, renamed
 from trajflow.errors import ConfigError
 from trajflow.io import read_whole
 
@@ -221,6 +222,10 @@ class TrainConfig(_Section):
     threads: int = Field(1, ge=1)
     """CPU threads. Equal seeds give equal weights only for equal numbers of threads."""
 
+    def evaluations(self, average: bool) -> int:
+        """Network evaluations per draw; `average`: whether the model is trained with r < t."""
+        return self.steps or (1 if average else 8)
+
     @property
     def selection_score(self) -> str:
         """Name of the validation score that the best weights minimise."""
@@ -339,7 +344,7 @@ class Config(_Section):
         Raises:
             ConfigError: A setting is unknown, out of bounds or was removed.
         """
-        result = _renamed(values)
+        result = renamed(values)
         if isinstance(data := result.get("data", {}), dict):
             result["data"] = {"val_by": "time", **data}
         return cls.from_dict(result)
@@ -368,10 +373,10 @@ class Config(_Section):
 
 
 def _lines(section: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {_toml(value)}" for key, value in section.items() if value is not None]
+    return [f"{key} = {toml_value(value)}" for key, value in section.items() if value is not None]
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """A value in TOML: as in JSON, except for DEL and characters beyond U+FFFF."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
@@ -435,70 +440,6 @@ def _explain(root: type[BaseModel], error: Any) -> str:
     return f"no setting {name!r}" + (
         f"; did you mean {full!r}?" if near else f"; the settings are {', '.join(names)}"
     )
-
-
-RENAMED = {
-    "data.neighbours": "data.neighbors",
-    "model.options": "model.encoder_options",
-    "model.pace_floor": "model.speed_floor",
-    "model.own_pace": "model.own_speed",
-    "model.rate": "model.condition_on_dt",
-    "flow.equal": "flow.flow_ratio",
-    "flow.target": "always the path's velocity; leave it out",
-    "flow.start": "flow.lambda_start",
-    "flow.end": "flow.lambda_end",
-    "flow.rise": "flow.lambda_warmup",
-    "flow.power": "flow.loss_power",
-    "train.batch": "train.batch_size",
-    "train.draws": "train.noise_samples",
-    "train.rate": "train.lr",
-    "train.decay": "train.weight_decay",
-    "train.clip": "train.max_grad_norm",
-    "train.stretch": "train.scale_jitter",
-    "train.slower": "train.time_stretch=[LEAST, MOST]: slower=1 is [0.5, 1]",
-    "train.faster": "train.time_stretch=[LEAST, MOST]: faster=1 is [1, 2]",
-    "train.reverse": "train.reverse_prob",
-    "train.drop": "train.agent_dropout",
-    "train.shorten": "train.history_dropout",
-    "train.jitter": "train.position_noise",
-    "train.temper": "train.choose_temperature",
-    "choice": "the section samples",
-}
-"""Settings of version 0.1.0 and their names now."""
-SAMPLES_RENAMED = {
-    "batch": "batch_size",
-    "rate": "lr",
-    "ends": "endpoint_weight",
-    "share": "window_share",
-}
-"""Settings of section "choice" in version 0.1.0 and their names in "samples"."""
-
-
-def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded values with the settings of version 0.1.0 renamed."""
-    result = {
-        "samples" if name == "choice" else name: dict(old) if isinstance(old, dict) else old
-        for name, old in values.items()
-    }
-    for old, new in RENAMED.items():
-        section, _, name = old.partition(".")
-        table = result.get(section)
-        if not isinstance(table, dict) or name not in table:
-            continue
-        if name in ("slower", "faster"):
-            least, most = table.get("time_stretch", (1.0, 1.0))
-            share = table.pop(name)
-            least, most = (1 / (1 + share), most) if name == "slower" else (least, 1 + share)
-            table["time_stretch"] = (least, most)
-        elif new.startswith(f"{section}."):
-            table[new.partition(".")[2]] = table.pop(name)
-        elif table[name] is None:
-            del table[name]
-    if isinstance(samples := result.get("samples"), dict):
-        for old, new in SAMPLES_RENAMED.items():
-            if old in samples:
-                samples[new] = samples.pop(old)
-    return result
 
 
 def _settings(root: type[BaseModel]) -> list[str]:

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from trajflow.config import Config
+from trajflow.config import Config, toml_value
 
 WORDS = {int: "int", float: "float", bool: "true|false", str: "text", dict: "table"}
 SIGNS = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))
@@ -66,7 +66,7 @@ def commented_toml(config: Config) -> str:
             elif value is None:
                 lines += [*comment, f"# {name} ="]
             else:
-                lines += [*comment, f"{name} = {_toml(value)}"]
+                lines += [*comment, f"{name} = {toml_value(value)}"]
         lines += tables
     return "\n".join(lines) + "\n"
 
@@ -79,7 +79,10 @@ def _sections(config: Config) -> Iterator[tuple[str, BaseModel]]:
 def _table(name: str, values: dict[str, Any]) -> list[str]:
     if not values:
         return [f"# [{name}]"]
-    return [f"[{name}]", *(f"{json.dumps(key)} = {_toml(value)}" for key, value in values.items())]
+    return [
+        f"[{name}]",
+        *(f"{json.dumps(key)} = {toml_value(value)}" for key, value in values.items()),
+    ]
 
 
 def _meaning(field: FieldInfo) -> str:
@@ -110,7 +113,3 @@ def _word(kind: Any) -> str:
     if origin is tuple:
         return f"[{', '.join('...' if part is Ellipsis else _word(part) for part in inner)}]"
     return WORDS.get(origin or kind, getattr(kind, "__name__", str(kind)))
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -147,7 +147,7 @@ def calibrate_run(
 def calibrate_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Calibration | None:
     """Calibrate the run of a finished training; if that fails, log the reason and return None."""
     settings = trainer.settings
-    steps = settings.steps or (1 if trainer.model.architecture.average else 8)
+    steps = settings.evaluations(trainer.model.architecture.average)
     options = CalibrationOptions(windows=min(2000, settings.validation_windows), steps=steps)
     try:
         predictor = _uncalibrated(trainer.folder, str(trainer.device), steps)
@@ -174,8 +174,12 @@ def calibrate_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Cal
     return calibration
 
 
-def _uncalibrated(folder: RunFolder, device: str, steps: int) -> TorchPredictor:
-    return TorchPredictor.load(folder.path / WEIGHTS, str(device_of(device)), steps)
+def _uncalibrated(folder: RunFolder, device: str, steps: int | None = None) -> TorchPredictor:
+    """The run's weights alone; without `steps`, with as many evaluations as it was trained for."""
+    predictor = TorchPredictor.load(folder.path / WEIGHTS, str(device_of(device)))
+    average = predictor.model.architecture.average
+    predictor.steps = steps or folder.config.train.evaluations(average)
+    return predictor
 
 
 def _evidence(
@@ -338,7 +342,7 @@ def fit_ood(
     options = options or OODOptions()
     corruptions = options.corruptions()
     folder, store = RunFolder.open(run), open_store(data)
-    predictor = _ood_predictor(folder, device, options.steps)
+    predictor = _uncalibrated(folder, device, options.steps)
     check_fit(predictor, store, data)
     tracks = run_data(store, folder)
     origin = _fit_ood(folder, predictor, tracks, options, store.fingerprint(), on_progress).origin
@@ -370,7 +374,7 @@ def fit_ood_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Detec
         log.debug("no OOD detector fitted: %d validation people, %d needed", people, MIN_PEOPLE)
         return None
     try:
-        predictor = _ood_predictor(trainer.folder, str(trainer.device))
+        predictor = _uncalibrated(trainer.folder, str(trainer.device))
         store, options = str(record.get("store", "")), OODOptions(2000)
         detector = _fit_ood(trainer.folder, predictor, trainer.data, options, store, on_progress)
     except TrajflowError as error:
@@ -378,15 +382,6 @@ def fit_ood_trained(trainer: Trainer, on_progress: OnProgress = silent) -> Detec
         return None
     log.info("OOD detector fitted on %d people", detector.origin.fitted_people)
     return detector
-
-
-def _ood_predictor(folder: RunFolder, device: str, steps: int | None = None) -> TorchPredictor:
-    """The run's weights without calibration, with the number of evaluations it was trained for."""
-    path = folder.path / WEIGHTS
-    predictor = TorchPredictor.load(path, str(device_of(device)))
-    one_step = predictor.model.architecture.average
-    predictor.steps = steps or folder.config.train.steps or (1 if one_step else 8)
-    return predictor
 
 
 def _fit_ood(

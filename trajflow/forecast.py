@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trajflow.calibration import Calibration, Region, region_of
+from trajflow.calibration import Calibration
 from trajflow.errors import MissingExtra, TrajflowError
+from trajflow.regions import Region, region_of
 from trajflow.text import Described
 from trajflow.types import Batch
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from matplotlib.figure import Figure
-
-LEARNED = "learned"
-"""The choice of samples that is none: a set the run has learned, of as many draws as futures."""
 
 
 @dataclass(frozen=True, repr=False)

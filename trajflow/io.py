@@ -56,10 +56,6 @@ def read_whole(path: Path, most: int) -> bytes:
 def parse_json(content: bytes | str, name: object) -> Any:
     """Parse JSON strictly.
 
-    Args:
-        content: The JSON.
-        name: Name for errors.
-
     Raises:
         RunError: It is not JSON, has a key twice, is nested too deeply, or has a number that is not
             finite.
@@ -98,10 +94,6 @@ def parse_bounded_json(raw: bytes, most: int = MAX_BYTES) -> Any:
     """Parse a JSON document in UTF-8 from an untrusted source.
 
     Size and number of values are checked first: `[[],[],...` takes forty times its size in memory.
-
-    Args:
-        raw: The document.
-        most: Most bytes.
 
     Raises:
         ValueError: It is not JSON, or it is too large or nested too deeply.
@@ -164,10 +156,6 @@ class SafetensorsHeader:
 
 def read_header(content: bytes, name: str) -> SafetensorsHeader:
     """Parse and check the header of a safetensors file.
-
-    Args:
-        content: The whole file.
-        name: Name for errors.
 
     Raises:
         RunError: It is inconsistent with the file, or exceeds the bounds of our files.

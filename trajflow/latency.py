@@ -151,14 +151,13 @@ class Model:
         if key not in self._loaded:
             if self.path is None:
                 self._loaded[key] = untrained_predictor(self.device)
-            elif self.exported:
-                from trajflow.inference.onnx.predictor import OnnxPredictor
-
-                self._loaded[key] = OnnxPredictor.load(self.path, threads=threads)
             else:
-                from trajflow.inference.predictor import TorchPredictor
+                from trajflow.inference.base import Predictor
 
-                self._loaded[key] = TorchPredictor.load(self.path, self.device)
+                backend = "auto" if self.exported else "torch"
+                self._loaded[key] = Predictor.load(
+                    self.path, self.device, threads=threads, backend=backend
+                )
         return self._loaded[key]
 
     def facts(self, threads: int) -> dict[str, Any]:

@@ -235,11 +235,6 @@ LINE = 1 << 20
 def add_line(path: Path, line: bytes, guard: Guard = unguarded) -> None:
     """Append a line; if it cannot be written completely, nothing is appended.
 
-    Args:
-        path: The file.
-        line: The line.
-        guard: Raises an error if the folder was replaced.
-
     Raises:
         StorageError: It could not be written.
     """

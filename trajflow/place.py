@@ -216,19 +216,10 @@ class Place:
         count: int,
         horizon: int,
     ) -> Ints:
-        """The observations of `nearest` for one agent.
+        """The observations of `nearest` for one agent, best first, [K] or fewer.
 
-        Args:
-            scene: Name of the scene.
-            position: Position of the agent, [D].
-            velocity: Its displacement per step, [D]; NaN if unknown.
-            now: The present step; only earlier ones are used.
-            agent: Id of the agent, whose own track is ignored.
-            count: Most observations K.
-            horizon: Following steps F.
-
-        Returns:
-            Indices of observations, best first, [K] or fewer.
+        `position` [D] and `velocity` [D] (per step; NaN if unknown) are those of the agent, whose
+        own track is ignored.
         """
         with self._lock:
             code = self._scenes.get(scene)

@@ -9,9 +9,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from trajflow.calibration import LEVELS, Region
+from trajflow.calibration import LEVELS
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import DataError
+from trajflow.regions import Region
 from trajflow.reliability import Reliability
 from trajflow.remote import refuse_url
 from trajflow.scene_image import SceneImage

@@ -178,11 +178,6 @@ def read_matrix(path: Path) -> Floats:
 def north_up(size: float, origin: tuple[float, float], height: int) -> Floats:
     """Homography [3, 3] from pixels [N, 2] to the world, for an image with north up.
 
-    Args:
-        size: Side of a pixel in the unit of the world.
-        origin: Position of the lower left corner of the image.
-        height: Pixels from top to bottom.
-
     Raises:
         ConfigError: The size is not positive, or a number is not finite.
     """

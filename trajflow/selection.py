@@ -10,11 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trajflow.errors import ConfigError, did_you_mean
+from trajflow.errors import ConfigError
 
-RULES = ("kmeans",)
-# Rules of version 0.1.0. They were within 1 % of k-means, and slower.
-REMOVED = ("medians", "medoids")
 # Most numbers of draws that a CPU processes at once: they fit its cache.
 BLOCK = 1 << 18
 # The same for a GPU.
@@ -23,6 +20,8 @@ LARGE = 1 << 26
 ENDPOINT = 0.3
 # Rounds of Lloyd's algorithm over many draws, and over weighted futures.
 ROUNDS, MERGE_ROUNDS = 8, 2
+# Least distance of a level from 0 and 1: even noise stays within 4.9 deviations.
+EDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -38,29 +37,9 @@ class Chosen:
     weights: Tensor
 
 
-def check_rule(name: str, rules: Sequence[str] = RULES) -> None:
-    """Check the name of a selection rule.
-
-    Raises:
-        ConfigError: There is no such rule, or it was removed.
-
-    Examples:
-        >>> from trajflow.selection import check_rule
-        >>> check_rule("kmean")
-        Traceback (most recent call last):
-        ...
-        trajflow.errors.ConfigError: no selection 'kmean'; did you mean 'kmeans'? \
-(there are kmeans)
-    """
-    if name in REMOVED:
-        raise ConfigError(f"selection {name!r} was removed; use 'kmeans', which is as good")
-    if name not in rules:
-        raise ConfigError(did_you_mean("selection", name, rules))
-
-
 @torch.no_grad()
-def choose(draws: Tensor, count: int, rule: str = "kmeans") -> Chosen:
-    """Select the `count` futures that represent the draws of each agent best.
+def choose(draws: Tensor, count: int) -> Chosen:
+    """Select the `count` futures that represent the draws of each agent best, by k-means.
 
     The result is deterministic, and an agent's futures do not depend on other agents. k-means
     starts from the first draws, so that the order of the draws matters.
@@ -68,12 +47,10 @@ def choose(draws: Tensor, count: int, rule: str = "kmeans") -> Chosen:
     Args:
         draws: Positions of exchangeable draws, [S, N, F, D].
         count: Futures K of each agent.
-        rule: One of `RULES`.
 
     Raises:
-        ConfigError: There is no such rule, or there are fewer draws than futures.
+        ConfigError: There are fewer draws than futures.
     """
-    check_rule(rule)
     if not 1 <= count <= len(draws):
         raise ConfigError(
             f"cannot choose {count} of {len(draws)} draws; choose at least 1, and draw that many"
@@ -104,10 +81,6 @@ def kmeans(draws: Tensor, count: int) -> Tensor:
 
     It starts from the first draws, which are distributed as all others. Spread-out starts
     (k-means++, farthest points) leave too many centres in the tails, even after many rounds.
-
-    Args:
-        draws: Positions relative to the agent's mean.
-        count: Number of centres K.
 
     Source: Lloyd 1982, "Least squares quantization in PCM"; for paths, Mangalam et al. 2021, "From
     goals, waypoints & paths to long term human trajectory forecasting", sec. 3.4.
@@ -165,3 +138,25 @@ def _membership(index: Tensor, count: int, like: Tensor) -> Tensor:
     """1 where a draw belongs to a centre, else 0, [N, K, S], from centre indices [N, S]."""
     lead, draws = index.shape
     return like.new_zeros(lead, count, draws).scatter_(1, index[:, None], 1.0)
+
+
+def even_noise(draws: int, offset: Tensor, seed: int) -> Tensor:
+    """Normal numbers of S draws of N agents, [S, N, ...] with as many numbers as an offset has.
+
+    Every single draw is normal, and the draws of one agent are spread evenly, so that means over
+    them err less than over independent ones: they are a scrambled Sobol sequence, shifted by an
+    offset of each agent's own. Draws of two agents with the same number are not joint samples.
+
+    Args:
+        draws: How many S, best a power of two or many.
+        offset: Uniform numbers in [0, 1) of each agent, [N, ...]; the noise is on their device.
+        seed: Seed of the scramble, which all agents share.
+
+    Source: Owen 1998, "Scrambling Sobol' and Niederreiter-Xing points"; Cranley, Patterson 1976,
+    "Randomization of number theoretic methods for multiple integration".
+    """
+    engine = torch.quasirandom.SobolEngine(  # type: ignore[no-untyped-call]
+        offset.shape[1], scramble=True, seed=seed % 2**31
+    )
+    level = (engine.draw(draws).to(offset)[:, None] + offset).remainder_(1).clamp_(EDGE, 1 - EDGE)
+    return level.mul_(2).sub_(1).erfinv_().mul_(2**0.5)

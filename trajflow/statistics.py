@@ -140,12 +140,6 @@ def paired_interval(
     People are drawn for both forecasters at once, so what makes a person hard for both cancels.
     Means are over the windows of a group and then over the groups. If a group is a single person,
     whole groups are drawn.
-
-    Args:
-        first: People of each group, with one score.
-        second: The same people with the other forecaster's score.
-        resamples: Number of resamples.
-        seed: Seed of the resamples.
     """
     rng = np.random.default_rng(seed)
     groups = [replace(a, sums=a.sums - second[name].sums) for name, a in first.items()]

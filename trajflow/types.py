@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,14 +139,25 @@ def silent(label: str, done: int, total: int | None = None) -> None:
     """Ignore progress."""
 
 
+class Counted(Protocol):
+    """A part of some work with a number of targets."""
+
+    @property
+    def targets(self) -> int:
+        """Number of targets."""
+
+
+C = TypeVar("C", bound=Counted)
+
+
 def counted(
-    batches: Iterable[Batch], label: str, on_progress: OnProgress, total: int | None = None
-) -> Iterator[Batch]:
-    """Yield the batches, and report the number of targets after each."""
+    parts: Iterable[C], label: str, on_progress: OnProgress, total: int | None = None
+) -> Iterator[C]:
+    """Yield the parts, such as batches, and report the number of targets after each."""
     done = 0
-    for batch in batches:
-        yield batch
-        done += batch.targets
+    for part in parts:
+        yield part
+        done += part.targets
         on_progress(label, done, total)
 
 

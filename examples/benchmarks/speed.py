@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from trajflow.config import Config
+from trajflow.inference.choosing import RULES
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.latency import Case, Model, measure_latency, time_in_turns, walkers
 from trajflow.models.tensors import to_tensor
-from trajflow.selection import RULES
 from trajflow.training.setup import objective_of
 from trajflow.types import Batch, scene_centres
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from trajflow import metrics
 from trajflow.baselines import load
-from trajflow.calibration import Calibration, region_of
+from trajflow.calibration import Calibration
 from trajflow.errors import RunError
 from trajflow.inference.choosing import draws_of
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.regions import region_of
 from trajflow.types import Batch, Bools, Floats, Ints
 
 LEVELS = (0.5, 0.9)

@@ -15,7 +15,7 @@ from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, did_you_mean
 from trajflow.evaluation.scores import BatchScores, EvaluationOptions, score_batches
 from trajflow.inference.base import Predictor
-from trajflow.inference.predict import load_predictor
+from trajflow.inference.loading import load_predictor
 from trajflow.remote import is_remote
 from trajflow.runs import RunFolder, run_settings, track_data
 from trajflow.types import Batch

@@ -122,15 +122,7 @@ def overfitting(run: RunFolder, data: str | Path) -> str:
 def verdict(
     run: RunFolder, score: float, baselines: Mapping[str, float], unit: str, data: str | Path
 ) -> str:
-    """One sentence on whether a run beats the best baseline, and what to try next if not.
-
-    Args:
-        run: The run.
-        score: Energy score of the run.
-        baselines: Energy score of each baseline on the same windows, by name.
-        unit: Unit of the scores.
-        data: The store, for the command to try.
-    """
+    """One sentence on whether a run beats the best baseline, and what to try next if not."""
     name, best = min(baselines.items(), key=lambda item: item[1])
     if score < best:
         share = 100 * (1 - score / best)

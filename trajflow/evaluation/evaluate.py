@@ -30,12 +30,12 @@ from trajflow.evaluation.scores import (
     with_ratio,
 )
 from trajflow.evaluation.thresholds import standing_speed, with_thresholds
-from trajflow.inference.predict import load_predictor
+from trajflow.inference.loading import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.remote import local_copy
 from trajflow.runs import RunFolder, run_settings, track_data
 from trajflow.statistics import People, Tally, intervals
-from trajflow.types import Batch, Floats, Forecaster, OnProgress, silent
+from trajflow.types import Batch, Floats, Forecaster, OnProgress, counted, silent
 from trajflow.workers import Jobs, in_order
 
 log = logging.getLogger("trajflow")
@@ -353,20 +353,10 @@ def _report(
     total = description["parts"][split]["windows"]
     options = _resolved(options, config.model.joint, standing_speed(data, split))
     evaluation = _Evaluation(options)
-    evaluation.add(_counted(score(options), total, on_progress), data.groups(split))
+    evaluation.add(counted(score(options), "windows", on_progress, total), data.groups(split))
     protocol = _protocol(data.store, config, options, reasons) | {"hash": description["hash"]}
     protocol |= {"watched": "yes"} if data.memory else {}
     return {"name": name, "protocol": protocol, **evaluation.report().to_json()}
-
-
-def _counted(
-    scored: Iterable[BatchScores], total: int, on_progress: OnProgress
-) -> Iterator[BatchScores]:
-    done = 0
-    for batch in scored:
-        yield batch
-        done += len(batch.agent)
-        on_progress("windows", done, total)
 
 
 def _resolved(options: EvaluationOptions, joint: bool, standing: float) -> EvaluationOptions:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trajflow.datasets.store import open_store
-from trajflow.inference.predict import load_predictor
+from trajflow.inference.loading import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.ood.evaluate import evaluate_ood, report_bytes
 from trajflow.ood.plots import draw

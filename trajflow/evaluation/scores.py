@@ -138,6 +138,11 @@ class BatchScores:
     seconds: float
     sensitivity: float | None
 
+    @property
+    def targets(self) -> int:
+        """Number of targets, N."""
+        return len(self.agent)
+
 
 def score_batches(
     forecaster: Forecaster,

@@ -15,8 +15,9 @@ from trajflow.inference.onnx.golden import context_difference, difference
 from trajflow.inference.onnx.predictor import OnnxPredictor
 from trajflow.inference.onnx.session import GraphSession
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.inference.scenes import Request
 from trajflow.models.trajectory_model import Architecture
-from trajflow.types import Batch, Bools, Floats, Ints, scene_centres, type_codes
+from trajflow.types import Bools, Floats, Ints
 
 AGREED, REDUCED = 1e-5, 0.25
 """Share of the motion by which futures in float32, and in whole numbers, may be off."""
@@ -55,12 +56,6 @@ def check_forecasts(
 ) -> float:
     """Largest difference of forecasts from equal noise, over the scale of motion.
 
-    Args:
-        predictor: The run.
-        exported: What was exported of it.
-        rounds: Random inputs of random sizes, ragged and with missing steps.
-        seed: What they follow from.
-
     Raises:
         RunError: It is more than is allowed for the export's precision.
     """
@@ -86,13 +81,6 @@ def check_scores(
 ) -> dict[str, Any]:
     """Scores of the run and of its export on the validation split, from equal noise.
 
-    Args:
-        run: The run folder, whose settings say how windows are cut.
-        data: A store of tracks.
-        predictor: The run.
-        exported: What was exported of it.
-        windows: Targets that are looked at, about.
-
     Raises:
         RunError: A score moves by more than is allowed.
     """
@@ -110,8 +98,8 @@ def check_scores(
         for _ in range(SEEDS if batch.targets else 0):
             noise = rng.standard_normal((20, batch.targets, size), dtype=np.float32)
             truth = batch.future[batch.target]
-            own = exported.carry(batch.past, batch.target, noise, types=batch.types)
-            drawn = [_run(predictor, batch, noise), own]
+            request = Request.of(batch.past, batch.target, types=batch.types)
+            drawn = [predictor.carry(request, noise), exported.carry(request, noise)]
             scores.append([[f(d, truth).sum() for f in (min_ade, energy_score)] for d in drawn])
         seen += batch.targets
         if seen >= windows:
@@ -129,17 +117,6 @@ def check_scores(
                 f"than {MOVED:.0%}; nothing was written"
             )
     return report
-
-
-def _run(predictor: TorchPredictor, batch: Batch, noise: NDArray[np.float32]) -> Floats:
-    """Futures of the run itself from noise [S, N, ...], [S, N, F, D], world coordinates."""
-    centre = scene_centres(batch.past)
-    past = (batch.past - centre[:, None, None]).astype(np.float32)
-    there = centre[np.nonzero(batch.target)[0], None]
-    names = predictor.format.types
-    codes = None if batch.types is None else type_codes(batch.types, names)
-    drawn = drawn_from(predictor, past, batch.target, noise, types=codes)[0]
-    return np.asarray(drawn + there)
 
 
 def outputs_of(
@@ -187,32 +164,27 @@ def drawn_from(
         memory: What is remembered of others, [B, A, K, T + F, D + 1].
         types: Codes of the agents' types, [B, A]; None: all are unknown.
     """
-    model, wanted = predictor.model, torch.as_tensor(target)
-    clock = None if dt_ratio is None else torch.as_tensor(dt_ratio)
-    wide = torch.as_tensor(noise) * predictor.temperature
-    context, frame = model.context(torch.as_tensor(past), wanted, clock)
-    remembered = None if memory is None else torch.as_tensor(memory)
-    codes = None if types is None else torch.as_tensor(types)
-    reminded = model.with_types(model.with_memory(context, frame, remembered), codes)
-    if model.architecture.joint:
-        whole = wide.new_zeros(len(wide), *wanted.shape, wide.shape[-1])
-        whole[:, wanted] = wide
-        wide = whole
-    drawn = model.futures_of(wanted, reminded, frame, wide, predictor.steps, wanted)
-    return np.asarray(drawn.numpy()), np.asarray(context[wanted].numpy())
+    given = (None if one is None else torch.as_tensor(one) for one in (dt_ratio, memory, types))
+    ratio, remembered, codes = given
+    drawn, context = predictor.model.forecast_with_context(
+        torch.as_tensor(past),
+        torch.as_tensor(target),
+        len(noise),
+        predictor.steps,
+        None,
+        ratio,
+        predictor.temperature,
+        remembered,
+        codes,
+        torch.as_tensor(noise),
+    )
+    return np.asarray(drawn.numpy()), np.asarray(context.numpy())
 
 
 def random_inputs(
     predictor: TorchPredictor, size: tuple[int, int, int, int], seed: int, rough: float = 0.3
 ) -> Inputs:
-    """Walks with missing steps and padded agents for a graph.
-
-    Args:
-        predictor: Whose sizes and lengths count.
-        size: Scenes B, agents A, of which K are forecast, and samples S.
-        seed: What they follow from.
-        rough: How much displacements vary, over the typical one.
-    """
+    """Walks with missing steps and padded agents for a graph."""
     scenes, agents, targets, samples = size
     a, unit = predictor.model.architecture, float(predictor.model.normalizer.displacement_scale)
     rng = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ from trajflow.evaluation.report import reports_in
 from trajflow.evaluation.scores import EvaluationOptions
 from trajflow.html_report import page
 from trajflow.html_report import windows as example_windows
-from trajflow.inference.predict import load_predictor
+from trajflow.inference.loading import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.io import write_whole
 from trajflow.ood.report import newest_report

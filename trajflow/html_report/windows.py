@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from trajflow import metrics
-from trajflow.calibration import LEVELS, Calibration, person_means, region_of
+from trajflow.calibration import LEVELS, Calibration, person_means
 from trajflow.datasets.store import Store
 from trajflow.html_report.page import digits
 from trajflow.inference.base import Predictor
 from trajflow.ood.statistics import KEPT_SHARES, retained
+from trajflow.regions import region_of
 from trajflow.types import Batch, Floats, Ints, OnProgress
 
 BATCH = 256

@@ -1,110 +1,32 @@
-"""What all predictors do with a question, whatever draws: they check it, and shape the answer."""
+"""What all predictors share: loading, checks of what they are given, and the forecast."""
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from trajflow.calibration import Calibration
 from trajflow.errors import (
     ConfigError,
-    MissingExtra,
-    RunError,
     TrajflowError,
     TrajflowWarning,
-    did_you_mean,
 )
 from trajflow.forecast import Forecast
-from trajflow.inference.inputs import PastShape, plausible
-from trajflow.inference.noise import batch_keys
-from trajflow.manifest import EXPORT
+from trajflow.inference.choosing import Selection, selection_of
+from trajflow.inference.inputs import TrackFormat
+from trajflow.inference.scenes import Request
 from trajflow.ood.detector import Detector, OODScores
 from trajflow.place import Moment, Place
-from trajflow.remote import local_copy
 from trajflow.text import Described
-from trajflow.types import Batch, Bools, Floats, Ints
-
-BACKENDS = ("auto", "torch", "onnx")
-"""What may compute the forecasts of a run."""
-
-
-@dataclass(frozen=True)
-class DtRange:
-    """Seconds per step that a model serves.
-
-    Attributes:
-        dt: Seconds per step of the tracks it learned from.
-        least: Fewest seconds per step that it was trained for.
-        most: Most of them.
-    """
-
-    dt: float
-    least: float
-    most: float
-
-    def ratio(self, dt: float | None) -> float:
-        """Seconds per step over those of the training tracks; None: as trained.
-
-        Raises:
-            ConfigError: The model was not trained for so many.
-        """
-        if dt is None or abs(dt - self.dt) <= 1e-6 * self.dt:
-            return 1.0
-        if not self.least * (1 - 1e-6) <= dt <= self.most * (1 + 1e-6):
-            several = self.least < self.most
-            known = f"{self.least:g} to {self.most:g}" if several else f"{self.dt:g}"
-            raise ConfigError(
-                f"the model was trained for {known} s per step, got dt={dt:g}; resample the past, "
-                "or train with model.condition_on_dt=true and train.time_stretch=[0.5,2] "
-                "for half to twice of it"
-            )
-        return dt / self.dt
-
-    def ratios(self, batch: Batch) -> float | Floats:
-        """Seconds per step of each scene over those of the training tracks, [B], or one for all.
-
-        Raises:
-            ConfigError: The model was not trained for so many.
-        """
-        if batch.dt_ratio is None:
-            return 1.0
-        return np.array([self.ratio(dt_ratio * self.dt) for dt_ratio in batch.dt_ratio])
-
-
-@dataclass(frozen=True)
-class TrackFormat:
-    """Sizes, unit and time step of the pasts and futures of a predictor.
-
-    Attributes:
-        history: Past steps T.
-        horizon: Future steps F.
-        dims: Coordinates D.
-        unit: Unit of the coordinates.
-        displacement_scale: Typical displacement per step, in this unit.
-        dt_range: Seconds per step.
-        memory: Earlier tracks of others that each agent is shown; 0: the model looks at none.
-        types: Names of the agent types that the model distinguishes; empty: none.
-        neighbors: Others that an agent attends to, the nearest, so that the agents of a scene may
-            be forecast some at a time; None: they are drawn together.
-    """
-
-    history: int
-    horizon: int
-    dims: int
-    unit: str
-    displacement_scale: float
-    dt_range: DtRange
-    memory: int = 0
-    types: tuple[str, ...] = ()
-    neighbors: int | None = None
+from trajflow.types import Batch, Bools, Floats
 
 
 class Predictor(Described, ABC):
@@ -166,23 +88,8 @@ class Predictor(Described, ABC):
             ConfigError: There is no such backend, or it cannot compute this.
             MissingExtra: The package that computes it is not installed.
         """
-        path = local_copy(path)
-        if backend not in BACKENDS:
-            raise ConfigError(did_you_mean("backend", backend, BACKENDS))
-        if path.suffix == ".onnx":
-            return _exported(path, steps, threads, backend)
-        beside = path / EXPORT
-        if backend == "onnx" or (backend == "auto" and device == "cpu" and beside.exists()):
-            try:
-                exported = _onnx().of_run(path, steps or 1, threads, fall_back=backend == "auto")
-                return cast(Predictor, exported.to(device))
-            except (RunError, MissingExtra) as error:
-                if backend == "onnx":
-                    raise
-                said = f"{error}; until then torch computes the forecasts"
-                warnings.warn(said, TrajflowWarning, stacklevel=2)
-        run = import_module("trajflow.inference.predictor").TorchPredictor
-        return cast(Predictor, run.load(path, device, 1 if steps is None else steps))
+        opened = import_module("trajflow.inference.loading").open_predictor
+        return cast(Predictor, opened(path, device, steps, threads, backend))
 
     @classmethod
     def from_pretrained(
@@ -313,7 +220,7 @@ class Predictor(Described, ABC):
             agents: Ids of the A agents, carried into the forecast.
             draws: How many futures to choose from; None: 20 for each that is wanted. A learned
                 set is drawn as it is.
-            select: Name of the rule that chooses, one of `trajflow.selection.available()`, or
+            select: Name of the rule that chooses, "kmeans", or
                 "learned" for what `trajflow fit RUN DATA samples` has put into the run; None: plain
                 draws. Chosen samples serve best as a set and are no draws; their weights,
                 [S, *, A], say how likely each is. An exported model knows "learned" alone.
@@ -348,55 +255,31 @@ class Predictor(Described, ABC):
         wanted, dt_ratio = self._selection(samples, draws, select), self.format.dt_range.ratio(dt)
         if ood:
             self.check_ood(dt)
-        shape = PastShape(self.history, self.dims)
-        given = shape.numbers(past, "past")
-        lead, count = given.shape[:-2], given.shape[-3]
-        full, faults = self._checked(shape, given, neighbors, agents, on_bad == "raise")
+        points = self.format.numbers(past, "past")
+        lead, count = points.shape[:-2], points.shape[-3]
+        full, faults = self.format.scenes(points, neighbors, agents, on_bad == "raise")
         bad = faults.astype(bool)
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
         # A bad agent draws noise like any other, so that the noise of the others stays theirs.
-        weights = None
         memory = None if place is None else self._remembered(place, full, count, agents, dt_ratio)
-        names = None if types is None else self._typed(types, lead, full.shape[:2])
+        names = None if types is None else self.format.typed(types, lead, full.shape[:2])
+        request, weights = Request.of(full, target, dt_ratio, memory, names), None
         if wanted is None:
-            drawn, contexts = self._draw(full, target, samples, seed, dt_ratio, memory, names)
+            drawn, contexts = self._draw(request, samples, seed)
         else:
-            drawn, weights = self._chosen(full, target, wanted, seed, dt_ratio, memory, names)
+            drawn, weights = self._chosen(request, wanted, seed)
             weights = np.where(bad.ravel(), np.nan, weights).reshape(samples, *lead)
-            contexts = self._contexts(full, target, dt_ratio) if ood else ()
+            contexts = self._contexts(request) if ood else ()
         if bad.any():
             drawn[:, bad.ravel()] = np.nan
         drawn = drawn.reshape(samples, *lead, self.horizon, self.dims)
-        # It was fitted without memory, at the usual seconds per step.
+        # It was fitted without memory, at the seconds per step of the training.
         calibration = self.calibration if dt_ratio == 1 and place is None else None
         forecast = Forecast(drawn, dt_ratio * self.dt, tuple(agents), weights, calibration)
         if on_bad == "quarantine":
             forecast = replace(forecast, faults=faults.reshape(lead))
         return self._with_ood(forecast, full[:, :count], contexts, ~bad) if ood else forecast
-
-    def _typed(
-        self, types: ArrayLike, shape: tuple[int, ...], full: tuple[int, ...]
-    ) -> NDArray[np.str_]:
-        """Names of types of scenes [B, A + N] from those of the forecast agents, [A] or [*, A].
-
-        Raises:
-            ConfigError: The model distinguishes no types.
-            TrajflowError: There are more or fewer names than agents.
-        """
-        if not self.format.types:
-            raise ConfigError(
-                "this model takes no agent types: it was trained without model.types, or exported "
-                "by an earlier version; leave types out"
-            )
-        names = np.asarray(types, np.str_)
-        if names.shape not in (shape, shape[-1:]):
-            raise TrajflowError(
-                f"types must name each of the {shape[-1]} agents, got shape {names.shape}"
-            )
-        result = np.full(full, "", names.dtype)
-        result[:, : shape[-1]] = np.broadcast_to(names, shape).reshape(-1, shape[-1])
-        return result
 
     def check_place(self, place: Place, dt_ratio: float = 1.0) -> None:
         """Refuse a place that the model cannot use at so many seconds per step over the usual.
@@ -450,50 +333,17 @@ class Predictor(Described, ABC):
             expected_error=error.reshape(lead),
         )
 
-    def _checked(
-        self,
-        shape: PastShape,
-        past: Floats,
-        neighbors: ArrayLike | Sequence[ArrayLike] | None,
-        agents: Sequence[object],
-        strict: bool,
-    ) -> tuple[Floats, NDArray[np.object_]]:
-        """Scenes [B, A + N, T, D] of all who are given, and the faults of the A agents, [B, A].
-
-        All steps of an agent with a fault are missing, and so are those of such a neighbor.
-
-        Raises:
-            TrajflowError: There is a fault and `strict` is set.
-        """
-        scenes = past.reshape(-1, *past.shape[-3:])
-        scale = self.format.displacement_scale
-        around = shape.padded_neighbors(neighbors, len(scenes))
-        everyone = np.concatenate([scenes, around], 1)
-        shape.check_count(everyone.shape[1])
-        if not len(agents) and plausible(everyone, scale):
-            return everyone, np.full(scenes.shape[:2], None, object)
-        faults = shape.faults(scenes, scale, agents)
-        around = shape.clean_neighbors(around, scale, strict)
-        bad = faults.astype(bool)
-        if strict:
-            shape.refuse(faults, agents)
-        points = shape.points(scenes, "past")
-        if bad.any():
-            points = np.where(bad[..., None, None], np.nan, points)
-        return np.concatenate([points, around], 1), faults
-
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
         """Samples of the batch's targets, [S, B, A, F, D]; NaN for the other agents.
 
         The noise of a target follows from the seed, its recording, step and number alone, so it
         is the same in any batch.
         """
-        dt_ratio = self.format.dt_range.ratios(batch)
-        memory, keys = batch.memory_window, batch_keys(batch)
-        drawn, _ = self._draw(
-            batch.past, batch.target, samples, seed, dt_ratio, memory, batch.types, keys
-        )
+        drawn, _ = self._draw(self._request(batch), samples, seed)
         return batch.placed(drawn)
+
+    def _request(self, batch: Batch) -> Request:
+        return Request.of_batch(batch, self.format.dt_range.ratios(batch))
 
     def choose(
         self, batch: Batch, samples: int, draws: int, rule: str, seed: int
@@ -513,17 +363,9 @@ class Predictor(Described, ABC):
         Raises:
             ConfigError: There is no such rule, there are too few draws, or the model is joint.
         """
-        wanted, dt_ratio = self._selection(samples, draws, rule), self.format.dt_range.ratios(batch)
-        futures, weights = self._chosen(
-            batch.past,
-            batch.target,
-            wanted,
-            seed,
-            dt_ratio,
-            batch.memory_window,
-            batch.types,
-            batch_keys(batch),
-        )
+        wanted = self._selection(samples, draws, rule)
+        assert wanted is not None
+        futures, weights = self._chosen(self._request(batch), wanted, seed)
         return batch.placed(futures), batch.placed(weights)
 
     def contexts(self, batch: Batch) -> Floats:
@@ -532,7 +374,7 @@ class Predictor(Described, ABC):
         Raises:
             ConfigError: The predictor is an ensemble of networks, each with contexts of its own.
         """
-        contexts = self._contexts(batch.past, batch.target, self.format.dt_range.ratios(batch))
+        contexts = self._contexts(self._request(batch))
         if len(contexts) != 1:
             raise ConfigError("an ensemble has no contexts of its own; ask its members")
         return contexts[0]
@@ -544,7 +386,7 @@ class Predictor(Described, ABC):
             ConfigError: There is no detector.
         """
         self.check_ood()
-        contexts = self._contexts(batch.past, batch.target, 1.0)
+        contexts = self._contexts(Request.of_batch(batch, 1.0))
         return self._ood_scores(batch.past[batch.target], contexts)
 
     def check_ood(self, dt: float | None = None) -> Detector:
@@ -575,72 +417,22 @@ class Predictor(Described, ABC):
         assert self.detector is not None
         return self.detector.score(past, contexts[0])
 
-    @abstractmethod
-    def _selection(self, samples: int, draws: int | None, select: str | None) -> Any:
-        """What is wanted of the draws; None: all of them as they are."""
+    def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
+        """How samples are chosen; None: they are plain draws."""
+        return selection_of(select, samples, draws)
 
     @abstractmethod
-    def _contexts(
-        self, past: Floats, target: Bools, dt_ratio: float | Floats
-    ) -> tuple[Floats, ...]:
-        """Contexts [N, H] of the N targets, of each network."""
+    def _contexts(self, request: Request) -> tuple[Floats, ...]:
+        """Contexts [N, H] of the N targets, of each network, without memory and types."""
 
     @abstractmethod
     def _draw(
-        self,
-        past: Floats,
-        target: Bools,
-        samples: int,
-        seed: int | None,
-        dt_ratio: float | Floats,
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
-        keys: Ints | None = None,
+        self, request: Request, samples: int, seed: int | None
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        """Futures [S, N, F, D] of the N targets, and their contexts [N, H] of each network.
-
-        Args:
-            past: World positions, [B, A, T, D].
-            target: The N targets, [B, A].
-            samples: Draws S.
-            seed: Equal seeds give equal draws.
-            dt_ratio: Seconds per step over the usual ones, [B] or one for all.
-            memory: What is remembered, [B, A, K, T + F, D + 1]; None: nothing. The contexts are
-                those without.
-            types: Names of the agents' types, [B, A]; None: unknown. A model without types
-                ignores them.
-            keys: Scene, step and agent of each target, [N, 3], which its noise follows from; None:
-                its place in `target`.
-        """
+        """Draws [S, N, F, D] of the N targets, and their contexts [N, H] of each network."""
 
     @abstractmethod
     def _chosen(
-        self,
-        past: Floats,
-        target: Bools,
-        wanted: Any,
-        seed: int | None,
-        dt_ratio: float | Floats,
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
-        keys: Ints | None = None,
+        self, request: Request, wanted: Selection, seed: int | None
     ) -> tuple[Floats, Floats]:
-        """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
-
-
-def _onnx() -> Any:
-    # It is a subclass, which is imported only where it is needed.
-    return import_module("trajflow.inference.onnx.predictor").OnnxPredictor
-
-
-def _exported(path: Path, steps: int | None, threads: int, backend: str) -> Predictor:
-    """The predictor of an .onnx file."""
-    if backend == "torch":
-        raise ConfigError(f"torch cannot compute the exported model {path}; load the run folder")
-    exported = _onnx().load(path, threads)
-    if steps not in (None, exported.steps):
-        raise RunError(
-            f"{path} draws in {exported.steps} evaluations, asked for {steps}; leave --steps "
-            f"at {exported.steps}, or export the run with --steps {steps}"
-        )
-    return cast(Predictor, exported)
+        """Chosen futures [S, N, F, D] of the N targets and their weights [S, N]."""

@@ -8,16 +8,17 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from trajflow.calibration import Calibration
 from trajflow.errors import ConfigError
-from trajflow.inference.base import DtRange, Predictor, TrackFormat
-from trajflow.inference.choosing import LEARNED, Selection, draws_of
+from trajflow.inference.base import Predictor
+from trajflow.inference.choosing import LEARNED, Selection
+from trajflow.inference.inputs import DtRange, TrackFormat
 from trajflow.inference.noise import fresh
+from trajflow.inference.scenes import Request
 from trajflow.ood.detector import THRESHOLD, OODScores
 from trajflow.selection import Chosen, choose, merge
-from trajflow.types import Bools, Floats, Ints
+from trajflow.types import Floats
 
 # Offset between the seeds of members, so that ensembles with neighboring seeds share no draws.
 SEED_STEP = 1_000_003
@@ -79,12 +80,8 @@ class Ensemble(Predictor):
         more = np.random.default_rng(seed).permutation(count) < left
         return [even + int(extra) for extra in more]
 
-    def _contexts(
-        self, past: Floats, target: Bools, dt_ratio: float | Floats
-    ) -> tuple[Floats, ...]:
-        return tuple(
-            predictor._contexts(past, target, dt_ratio)[0] for predictor in self.predictors
-        )
+    def _contexts(self, request: Request) -> tuple[Floats, ...]:
+        return tuple(predictor._contexts(request)[0] for predictor in self.predictors)
 
     def _ood_scores(self, past: Floats, contexts: tuple[Floats, ...]) -> OODScores:
         """Mean scores of the members, with the reasons of the member with the highest score."""
@@ -99,75 +96,37 @@ class Ensemble(Predictor):
         )
         return OODScores(**mean, reasons=reasons)
 
-    def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
-        if select is not None:
-            return Selection(samples, select, draws_of(select, samples, draws))
-        self.predictors[0]._selection(samples, draws, None)  # refuses draws without a rule
-        return None
-
     def _draw(
-        self,
-        past: Floats,
-        target: Bools,
-        samples: int,
-        seed: int | None,
-        dt_ratio: float | Floats,
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
-        keys: Ints | None = None,
+        self, request: Request, samples: int, seed: int | None
     ) -> tuple[Floats, tuple[Floats, ...]]:
         rng = fresh(seed)
-        shares = zip(self.predictors, self.shares(samples, rng), strict=True)
         futures: list[Floats] = []
         contexts: list[Floats] = []
+        shares = zip(self.predictors, self.shares(samples, rng), strict=True)
         for number, (predictor, share) in enumerate(shares):
             if share:
-                own_seed = rng + SEED_STEP * number
-                drawn, member_contexts = predictor._draw(
-                    past, target, share, own_seed, dt_ratio, memory, types, keys
-                )
+                drawn, own = predictor._draw(request, share, rng + SEED_STEP * number)
                 futures.append(drawn)
             else:
-                member_contexts = predictor._contexts(past, target, dt_ratio)
-            contexts += member_contexts
+                own = predictor._contexts(request)
+            contexts += own
         return np.concatenate(futures), tuple(contexts)
 
     def _chosen(
-        self,
-        past: Floats,
-        target: Bools,
-        wanted: Selection,
-        seed: int | None,
-        dt_ratio: float | Floats,
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
-        keys: Ints | None = None,
+        self, request: Request, wanted: Selection, seed: int | None
     ) -> tuple[Floats, Floats]:
-        """Select futures for the draws of all members, [S, N, F, D], with weights [S, N].
-
-        The members' learned samples are merged; other rules select from the draws of the ensemble.
-        """
+        """The members' learned samples, merged; other rules choose from the draws of all."""
         if wanted.rule == LEARNED:
-            sets = [
-                one._chosen(
-                    past,
-                    target,
-                    one._selection(wanted.count, None, LEARNED),
-                    seed,
-                    dt_ratio,
-                    memory,
-                    types,
-                    keys,
-                )
-                for one in self.predictors
-            ]
+            for one in self.predictors:
+                one._selection(wanted.count, None, LEARNED)  # refuses what it has not learned
+            sets = [one._chosen(request, wanted, seed) for one in self.predictors]
             result = merge([Chosen(*map(torch.tensor, one)) for one in sets])
         else:
             rng = fresh(seed)
-            drawn, _ = self._draw(past, target, wanted.draws, rng, dt_ratio, memory, types, keys)
+            drawn, _ = self._draw(request, wanted.draws, rng)
             # Rules start from the first draws, and these are all of one member.
             order = np.random.default_rng(rng).permutation(len(drawn))
-            result = choose(torch.as_tensor(drawn[order]), wanted.count, wanted.rule)
+            result = choose(torch.as_tensor(drawn[order]), wanted.count)
         return result.samples.numpy(), result.weights.numpy()
 
 

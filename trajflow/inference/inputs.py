@@ -1,4 +1,4 @@
-"""What a predictor is given, checked: shapes, missing positions, and agents it cannot forecast."""
+"""The tracks that a predictor takes: sizes, unit and time step, and checks of pasts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trajflow.errors import TrajflowError
-from trajflow.types import Floats
+from trajflow.errors import ConfigError, TrajflowError
+from trajflow.types import Batch, Floats
 
 STEP = 1e4
 """Most displacement per step, over the typical one."""
@@ -20,32 +20,117 @@ FAR = 1e6
 CANDIDATES = 32
 """Places of a scene that are tried for its center, so that scattered agents take little time."""
 MOST = 10_000
-"""Most agents and neighbors of a scene: what they ask of memory grows with their square."""
+"""Most agents and neighbors of a scene: the memory they need grows with their square."""
 
 
 @dataclass(frozen=True)
-class PastShape:
-    """Pasts of so many steps T (`history`) and coordinates D (`dims`)."""
+class DtRange:
+    """Seconds per step that a model serves.
 
-    history: int
-    dims: int
+    Attributes:
+        dt: Seconds per step of the tracks it learned from.
+        least: Fewest seconds per step that it was trained for.
+        most: Most of them.
+    """
 
-    def points(self, points: ArrayLike, name: str) -> Floats:
-        """Positions [*, T, D] as numbers, NaN where any coordinate is missing.
+    dt: float
+    least: float
+    most: float
 
-        Args:
-            points: What was given.
-            name: What an error calls it.
+    def ratio(self, dt: float | None) -> float:
+        """Seconds per step over those of the training tracks; None: as trained.
 
         Raises:
-            TrajflowError: It has another shape, or is no array of numbers.
+            ConfigError: The model was not trained for so many.
         """
-        array = self.numbers(points, name)
-        observed = np.isfinite(array)
-        return array if observed.all() else np.where(observed.all(-1, keepdims=True), array, np.nan)
+        if dt is None or abs(dt - self.dt) <= 1e-6 * self.dt:
+            return 1.0
+        if not self.least * (1 - 1e-6) <= dt <= self.most * (1 + 1e-6):
+            several = self.least < self.most
+            known = f"{self.least:g} to {self.most:g}" if several else f"{self.dt:g}"
+            raise ConfigError(
+                f"the model was trained for {known} s per step, got dt={dt:g}; resample the past, "
+                "or train with model.condition_on_dt=true and train.time_stretch=[0.5,2] "
+                "for half to twice of it"
+            )
+        return dt / self.dt
+
+    def ratios(self, batch: Batch) -> float | Floats:
+        """Seconds per step of each scene over those of the training tracks, [B], or one for all.
+
+        Raises:
+            ConfigError: The model was not trained for so many.
+        """
+        if batch.dt_ratio is None:
+            return 1.0
+        return np.array([self.ratio(dt_ratio * self.dt) for dt_ratio in batch.dt_ratio])
+
+
+@dataclass(frozen=True)
+class TrackFormat:
+    """Sizes, unit and time step of the tracks of a predictor; checks pasts that it is given.
+
+    Attributes:
+        history: Past steps T.
+        horizon: Future steps F.
+        dims: Coordinates D.
+        unit: Unit of the coordinates.
+        displacement_scale: Typical displacement per step, in this unit.
+        dt_range: Seconds per step.
+        memory: Earlier tracks of others that each agent is shown; 0: the model looks at none.
+        types: Names of the agent types that the model distinguishes; empty: none.
+        neighbors: Others that an agent attends to, the nearest, so that the agents of a scene may
+            be forecast some at a time; None: they are drawn together.
+    """
+
+    history: int
+    horizon: int
+    dims: int
+    unit: str
+    displacement_scale: float
+    dt_range: DtRange
+    memory: int = 0
+    types: tuple[str, ...] = ()
+    neighbors: int | None = None
+
+    def scenes(
+        self,
+        past: Floats,
+        neighbors: ArrayLike | Sequence[ArrayLike] | None,
+        agents: Sequence[object],
+        strict: bool,
+    ) -> tuple[Floats, NDArray[np.object_]]:
+        """Scenes [B, A + N, T, D] of agents and neighbors, and the faults of the agents, [B, A].
+
+        All steps of an agent with a fault are missing, and so are those of such a neighbor.
+
+        Args:
+            past: From `numbers`, [*, A, T, D].
+            neighbors: As `Predictor.predict` takes them.
+            agents: Ids of the A agents, or none.
+            strict: Whether faults are refused.
+
+        Raises:
+            TrajflowError: There is a fault and `strict` is set, or a shape is wrong.
+        """
+        scenes = past.reshape(-1, *past.shape[-3:])
+        around = self._padded(neighbors, len(scenes))
+        everyone, scale = np.concatenate([scenes, around], 1), self.displacement_scale
+        if (count := everyone.shape[1]) > MOST:
+            raise TrajflowError(f"a scene holds at most {MOST} agents, got {count}; cut it")
+        if not len(agents) and plausible(everyone, scale):
+            return everyone, np.full(scenes.shape[:2], None, object)
+        if len(agents) and len(agents) != scenes.shape[1]:
+            raise TrajflowError(f"{len(agents)} ids for {scenes.shape[1]} agents")
+        faults = faults_of(scenes, scale, agents)
+        around = _clean(around, scale, strict)
+        if strict:
+            _refuse(faults, agents)
+        points = np.where(faults.astype(bool)[..., None, None], np.nan, _whole_points(scenes))
+        return np.concatenate([points, around], 1), faults
 
     def numbers(self, points: ArrayLike, name: str) -> Floats:
-        """Positions [*, T, D] as they were given, NaN where masked, also what is infinite.
+        """Positions [*, T, D] as they are, also where infinite; NaN where masked.
 
         Raises:
             TrajflowError: They have another shape, or are no array of numbers.
@@ -58,88 +143,79 @@ class PastShape:
             )
         return array
 
-    def faults(self, points: Floats, scale: float, ids: Sequence[object]) -> NDArray[np.object_]:
-        """What is wrong with pasts [B, A, T, D], in words, [B, A]; None where nothing is.
+    def typed(
+        self, types: ArrayLike, shape: tuple[int, ...], full: tuple[int, ...]
+    ) -> NDArray[np.str_]:
+        """Names of types of scenes [B, A + N] from those of the forecast agents, [A] or [*, A].
 
         Raises:
-            TrajflowError: The ids do not fit, or there are too many agents.
+            ConfigError: The model distinguishes no types.
+            TrajflowError: There are more or fewer names than agents.
         """
-        if len(ids) and len(ids) != points.shape[1]:
-            raise TrajflowError(f"{len(ids)} ids for {points.shape[1]} agents")
-        self.check_count(points.shape[1])
-        return faults_of(points, scale, ids)
-
-    def check_count(self, agents: int) -> None:
-        """Refuse scenes of too many agents.
-
-        Raises:
-            TrajflowError: There are.
-        """
-        if agents > MOST:
-            raise TrajflowError(f"a scene holds at most {MOST} agents, got {agents}; cut it")
-
-    def refuse(
-        self, faults: NDArray[np.object_], ids: Sequence[object], what: str = "agent"
-    ) -> None:
-        """Refuse pasts with faults [B, A].
-
-        Raises:
-            TrajflowError: There is one.
-        """
-        for scene, agent in np.argwhere(faults != None):  # noqa: E711 - asked of every element
-            name = ids[agent] if len(ids) else agent
-            raise TrajflowError(
-                f"{what} {name} of scene {scene} {faults[scene, agent]}; leave it out, or "
-                "forecast the others by on_bad='quarantine'"
+        if not self.types:
+            raise ConfigError(
+                "this model takes no agent types: it was trained without model.types, or exported "
+                "by an earlier version; leave types out"
             )
+        names = np.asarray(types, np.str_)
+        if names.shape not in (shape, shape[-1:]):
+            raise TrajflowError(
+                f"types must name each of the {shape[-1]} agents, got shape {names.shape}"
+            )
+        result = np.full(full, "", names.dtype)
+        result[:, : shape[-1]] = np.broadcast_to(names, shape).reshape(-1, shape[-1])
+        return result
 
-    def clean_neighbors(self, around: Floats, scale: float, strict: bool) -> Floats:
-        """Neighbors [B, N, T, D] of `padded_neighbors`; those with a fault are refused or missing.
-
-        Args:
-            around: The neighbors.
-            scale: Typical displacement per step.
-            strict: Whether faults are refused.
-
-        Raises:
-            TrajflowError: There is a fault.
-        """
-        if plausible(around, scale):
-            return around
-        faults = faults_of(around, scale)
-        faults[~np.isfinite(around).all(-1).any(-1)] = None
-        if strict:
-            self.refuse(faults, (), "neighbor")
-        bad = np.array([fault is not None for fault in faults.flat], bool).reshape(faults.shape)
-        return np.where(bad[..., None, None], np.nan, around)
-
-    def padded_neighbors(self, neighbors: Any, scenes: int) -> Floats:
-        """Neighbors as one array [B, N, T, D] for so many scenes, NaN where there are fewer.
-
-        Raises:
-            TrajflowError: They are not of as many scenes, or have another shape.
-        """
+    def _padded(self, neighbors: Any, scenes: int) -> Floats:
+        """Neighbors as one array [B, N, T, D] for so many scenes, NaN where there are fewer."""
+        size = (self.history, self.dims)
         if neighbors is None:
-            return np.empty((scenes, 0, self.history, self.dims))
+            return np.empty((scenes, 0, *size))
         if isinstance(neighbors, np.ndarray) or scenes == 1:
-            array = self.points(neighbors, "neighbors")
+            array = _whole_points(self.numbers(neighbors, "neighbors"))
             array = array.reshape(math.prod(array.shape[:-3]), *array.shape[-3:])
             if len(array) == scenes:
                 return array
             raise TrajflowError(f"neighbors are of {len(array)} scenes, the past of {scenes}")
         if len(neighbors) != scenes:
             raise TrajflowError(f"neighbors are of {len(neighbors)} scenes, the past of {scenes}")
-        each = [
-            self.points(
-                np.reshape(n, (-1, self.history, self.dims)) if not len(n) else n, "neighbors"
-            )
-            for n in neighbors
-        ]
-        most = max((len(n) for n in each), default=0)
-        padded = np.full((scenes, most, self.history, self.dims), np.nan)
+        parts = (n if len(n) else np.reshape(n, (-1, *size)) for n in neighbors)
+        each = [_whole_points(self.numbers(part, "neighbors")) for part in parts]
+        padded = np.full((scenes, max(map(len, each), default=0), *size), np.nan)
         for row, points in zip(padded, each, strict=True):
             row[: len(points)] = points
         return padded
+
+
+def _whole_points(array: Floats) -> Floats:
+    """Positions [*, D], NaN where any coordinate is missing."""
+    observed = np.isfinite(array)
+    return array if observed.all() else np.where(observed.all(-1, keepdims=True), array, np.nan)
+
+
+def _clean(around: Floats, scale: float, strict: bool) -> Floats:
+    """Neighbors [B, N, T, D]; those with a fault are refused if `strict`, else missing."""
+    if plausible(around, scale):
+        return around
+    faults = faults_of(around, scale)
+    faults[~np.isfinite(around).all(-1).any(-1)] = None
+    if strict:
+        _refuse(faults, (), "neighbor")
+    return np.where(faults.astype(bool)[..., None, None], np.nan, around)
+
+
+def _refuse(faults: NDArray[np.object_], ids: Sequence[object], what: str = "agent") -> None:
+    """Refuse pasts with faults [B, A].
+
+    Raises:
+        TrajflowError: There is one.
+    """
+    for scene, agent in np.argwhere(faults.astype(bool)):
+        name = ids[agent] if len(ids) else agent
+        raise TrajflowError(
+            f"{what} {name} of scene {scene} {faults[scene, agent]}; leave it out, or "
+            "forecast the others by on_bad='quarantine'"
+        )
 
 
 def real_numbers(points: Any, name: str) -> Floats:

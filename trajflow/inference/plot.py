@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trajflow.calibration import region_of
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, DataError, did_you_mean
-from trajflow.inference.predict import load_predictor
+from trajflow.inference.loading import load_predictor
 from trajflow.inference.tables import check_fit
 from trajflow.plotting import check_suffix, draw_forecasts, save
+from trajflow.regions import region_of
 from trajflow.runs import RunFolder, track_data
 from trajflow.scene_image import load_image
 from trajflow.types import Batch

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from trajflow.calibration import Calibration, region_of
+from trajflow.calibration import Calibration
 from trajflow.datasets.projection import unproject
 from trajflow.datasets.splits import PARTS
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.inference.base import Predictor
+from trajflow.inference.choosing import selection_of
+from trajflow.inference.loading import load_predictor
 from trajflow.inference.shards import ShardFolder
 from trajflow.inference.tables import open_tracks
 from trajflow.inference.tracks import Futures, Shard, forecast_ends, shards_of
 from trajflow.inference.writers import check_target, write_forecasts
-from trajflow.manifest import EXPORT
+from trajflow.regions import region_of
 from trajflow.remote import is_remote, local_copy, located
 from trajflow.runs import RunFolder, run_data
 from trajflow.types import OnProgress, silent
@@ -33,7 +35,6 @@ from trajflow.workers import Dask, Jobs, compute
 
 if TYPE_CHECKING:
     from trajflow.datasets.schema import Tracks
-    from trajflow.inference.choosing import Selection
     from trajflow.types import Bools
 
 log = logging.getLogger("trajflow")
@@ -81,34 +82,6 @@ class PredictOptions:
     unit: str | None = None
     dates: str | None = None
     backend: str = "auto"
-
-
-def load_predictor(
-    run: str | Path, device: str = "auto", steps: int = 1, backend: str = "torch"
-) -> Predictor:
-    """The predictor of a run folder or of an exported model.
-
-    Args:
-        run: A run folder, or an .onnx file.
-        device: Where a run computes: "auto", "cpu", "cuda" or "cuda:N".
-        steps: Network evaluations per draw.
-        backend: What computes the forecasts of a run; see `Predictor.load`. Scores are those of
-            the weights unless said otherwise.
-
-    Raises:
-        RunError: There is none, or it was exported for another number of evaluations.
-    """
-    if Path(run).suffix == ".onnx":
-        return Predictor.load(run, steps=steps)
-    folder = RunFolder.open(run).path
-    if backend != "onnx":
-        from trajflow.models.tensors import device_of
-
-        device = str(device_of(device))
-    predictor = Predictor.load(folder, device, steps, backend=backend)
-    if predictor.backend == "onnx":
-        log.info("forecasting with %s", folder / EXPORT)
-    return predictor
 
 
 def predict_tracks(
@@ -168,7 +141,7 @@ def predict_tracks(
             f"finished shards are kept beside the output, on a disk; with --jobs, --engine or "
             f"--shard give a local -o and copy it to {out} afterwards"
         )
-    selection = _selection(options)
+    selection = selection_of(options.select, options.samples, options.draws)
     if selection is not None and options.level is not None:
         raise ConfigError("regions are those of plain draws; leave out --select or --coverage")
     if isinstance(jobs, Dask) and jobs.address:
@@ -373,7 +346,7 @@ class ShardWork:
             every=options.every,
             scenes=options.scenes or None,
             own=None if options.split is None else rows_of_split(self.run, store, options.split),
-            selection=_selection(options),
+            selection=selection_of(options.select, options.samples, options.draws),
             ood=predictor.ood if options.ood else None,
             shards=shards,
         )
@@ -384,25 +357,10 @@ def _loaded(run: str, device: str, steps: int, backend: str) -> Predictor:
     return load_predictor(run, device, steps, backend)
 
 
-def _selection(options: PredictOptions) -> Selection | None:
-    if options.select is None and options.draws in (None, options.samples):
-        return None
-    # It needs torch, and an exported model does not.
-    from trajflow.inference.choosing import selection_of
-
-    return selection_of(options.select, options.samples, options.draws)
-
-
 def with_regions(
     futures: Iterable[Futures], calibration: Calibration | None, options: PredictOptions
 ) -> tuple[Iterator[Futures], dict[str, Any]]:
-    """Forecasts with their regions, and what is written about these.
-
-    Args:
-        futures: Forecasts, some agents at a time.
-        calibration: That of the run, if it has one.
-        options: The level, and whether regions contain a whole path.
-    """
+    """Forecasts with their regions, and what is written about these."""
     level = options.level
     assert level is not None
     steps: Literal["each", "path"] = "path" if options.path else "each"

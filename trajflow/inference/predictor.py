@@ -1,9 +1,8 @@
-"""The embeddable predictor: pasts in as numpy, a `Forecast` out; knows numpy and torch only."""
+"""The predictor of a run: draws futures by its weights, with torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trajflow.calibration import Calibration, read_calibration
-from trajflow.errors import ConfigError, RunError, TrajflowError
-from trajflow.inference.base import DtRange, Predictor, TrackFormat
-from trajflow.inference.choosing import Selection, chosen_futures, draws_of
-from trajflow.inference.noise import fresh, normal, place_keys, uniform
-from trajflow.inference.onnx.padding import ROWS, Scenes, most_at_once
+from trajflow.errors import ConfigError, RunError
+from trajflow.inference.base import Predictor
+from trajflow.inference.choosing import LEARNED, RULES, Selection
+from trajflow.inference.inputs import DtRange, TrackFormat
+from trajflow.inference.noise import fresh, normal, uniform
+from trajflow.inference.scenes import (
+    ROWS,
+    OutOfMemory,
+    Request,
+    Scenes,
+    draw_within_memory,
+    most_at_once,
+)
 from trajflow.manifest import read_kept
+from trajflow.models.frames import Frame
 from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.sampler import Draw, Sampler, traced
 from trajflow.models.serialization import MOST, read_samples, unpack
@@ -27,10 +35,16 @@ from trajflow.models.tensors import device_of, memory_tensor, to_tensor, type_te
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.ood.detector import Detector
 from trajflow.ood.storage import read_detector
-from trajflow.types import Floats, Ints, scene_centres
+from trajflow.selection import Chosen, choose, even_noise
+from trajflow.types import Floats, scene_centres
 
 WEIGHTS = "weights.safetensors"
 SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+"""How torch says that memory does not suffice."""
+BUDGET = 1 << 22
+"""Numbers of the draws whose noise is made at once."""
+CHOSEN_ROWS, MANY_ROWS = 1 << 10, 1 << 18
+"""Draws that a processor and an accelerator choose from at once: they stay in a cache."""
 
 
 class TorchPredictor(Predictor):
@@ -82,11 +96,6 @@ class TorchPredictor(Predictor):
     ) -> TorchPredictor:
         """The predictor of a run folder, or of its weights file alone, without a calibration.
 
-        Args:
-            run: The folder.
-            device: Where to compute.
-            steps: Network evaluations per draw.
-
         Raises:
             RunError: There are no weights, or they or what was fitted to them is damaged.
         """
@@ -108,130 +117,137 @@ class TorchPredictor(Predictor):
         """Deviation of the noise that draws start from, chosen on the validation split."""
         return float(self.facts.get("temperature", 1.0))
 
-    def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
-        if select is not None:
-            return Selection(samples, select, draws_of(select, samples, draws))
-        if draws not in (None, samples):
-            raise ConfigError(f"{samples} samples of {draws} draws; say by `select` how to choose")
-        return None
-
-    @torch.inference_mode()
-    def _chosen(
-        self,
-        past: Floats,
-        target: NDArray[np.bool_],
-        wanted: Selection,
-        seed: int | None,
-        dt_ratio: float | Floats = 1.0,
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
-        keys: Ints | None = None,
-    ) -> tuple[Floats, Floats]:
-        """Futures [S, N, F, D] of the N targets and their weights [S, N]."""
-        centre = scene_centres(past)
-        seed, keys = fresh(seed), place_keys(target) if keys is None else keys
-        offset = torch.from_numpy(uniform(seed, keys, self.model.normalizer.components))
-        result = chosen_futures(
-            self.model,
-            to_tensor(past, centre, self.device),
-            torch.as_tensor(target, device=self.device),
-            wanted,
-            self.steps,
-            seed,
-            offset.to(self.device),
-            self.sets,
-            self._dt_ratios(dt_ratio, len(past)),
-            self.temperature,
-            memory_tensor(memory, centre, self.device),
-            type_tensor(types, self.format.types, self.device),
-        )
-        there = centre[np.nonzero(target)[0], None]
-        weights = result.weights.double().cpu().numpy()
-        samples = result.samples.double().cpu().numpy() + there
-        return np.asarray(samples), np.asarray(weights / weights.sum(0))
-
-    def _dt_ratios(self, dt_ratio: float | Floats, scenes: int) -> torch.Tensor:
-        ratios = np.broadcast_to(np.asarray(dt_ratio, np.float32), (scenes,))
-        return torch.tensor(ratios, device=self.device)
-
-    @torch.inference_mode()
-    def _contexts(
-        self, past: Floats, target: NDArray[np.bool_], dt_ratio: float | Floats = 1.0
-    ) -> tuple[Floats, ...]:
-        wanted = torch.as_tensor(target, device=self.device)
-        points = to_tensor(past, scene_centres(past), self.device)
-        context, _ = self.model.context(points, wanted, self._dt_ratios(dt_ratio, len(past)))
-        return (np.asarray(context[wanted].double().cpu().numpy()),)
+    def _contexts(self, request: Request) -> tuple[Floats, ...]:
+        inputs = _Inputs(self, request)
+        with torch.inference_mode():
+            context, _ = self.model.context(inputs.past, inputs.target, inputs.dt_ratio)
+        return (_numpy(context[inputs.target]),)
 
     @torch.inference_mode()
     def _draw(
-        self,
-        past: Floats,
-        target: NDArray[np.bool_],
-        samples: int,
-        seed: int | None,
-        dt_ratio: float | Floats = 1.0,
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
-        keys: Ints | None = None,
+        self, request: Request, samples: int, seed: int | None
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        keys = place_keys(target) if keys is None else keys
-        noise = normal(seed, keys, samples, self.model.normalizer.size)
-        if self._is_small(past, target, samples):
-            return self._draw_scene(past, target, noise, dt_ratio, memory, types)
-        centre = scene_centres(past)
-        drawn, context = forecast_within(
-            self.model,
-            to_tensor(past, centre, self.device),
-            torch.as_tensor(target, device=self.device),
-            torch.as_tensor(noise, device=self.device),
-            self.steps,
-            self._dt_ratios(dt_ratio, len(past)),
-            self.temperature,
-            memory_tensor(memory, centre, self.device),
-            type_tensor(types, self.format.types, self.device),
-        )
-        there = centre[np.nonzero(target)[0], None]
-        futures = np.asarray(drawn.double().cpu().numpy() + there)
-        return futures, (np.asarray(context.double().cpu().numpy()),)
+        noise = normal(seed, request.keys, samples, self.model.normalizer.size)
+        draw = self._draw_scene if self._is_small(request, samples) else self._draw_batch
+        joint = self.model.architecture.joint
+        futures, context = draw_within_memory(draw, request, noise, joint)
+        return futures, (context,)
 
-    def _is_small(self, past: Floats, target: NDArray[np.bool_], samples: int) -> bool:
+    @torch.inference_mode()
+    def carry(self, request: Request, noise: NDArray[np.float32]) -> Floats:
+        """Futures [S, N, F, D] of the N targets from noise [S, N, ...], world coordinates."""
+        return self._draw_batch(request, noise)[0]
+
+    def _draw_batch(self, request: Request, noise: NDArray[np.float32]) -> tuple[Floats, Floats]:
+        inputs = _Inputs(self, request)
+        try:
+            drawn, context = self.model.forecast_with_context(
+                inputs.past,
+                inputs.target,
+                len(noise),
+                self.steps,
+                dt_ratio=inputs.dt_ratio,
+                temperature=self.temperature,
+                memory=inputs.memory,
+                types=inputs.types,
+                noise=torch.as_tensor(noise, device=self.device),
+            )
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in SIGNS):
+                raise OutOfMemory from None
+            raise
+        return _numpy(drawn) + inputs.origins, _numpy(context)
+
+    def _is_small(self, request: Request, samples: int) -> bool:
         """Whether this is one scene whose agents are computed at once, each drawn alone.
 
         Of many scenes of different sizes the model itself computes only the agents that matter.
         """
+        past, target = request.past, request.target
         if len(past) != 1 or self.steps != 1 or self.model.architecture.joint:
             return False
         return 0 < int(target.sum()) <= most_at_once(past, samples, False) and samples <= ROWS
 
-    def _draw_scene(
-        self,
-        past: Floats,
-        target: NDArray[np.bool_],
-        noise: NDArray[np.float32],
-        dt_ratio: float | Floats,
-        memory: Floats | None,
-        types: NDArray[np.str_] | None,
-    ) -> tuple[Floats, tuple[Floats, ...]]:
-        """As `_draw`, of one scene [1, A, T, D] with noise [S, N, F * D] of its N targets."""
-        social, device = self.model.social, self.device
-        scenes = Scenes.of(past, target, None if social is None else social.limit)
-        inputs = {
-            "past": torch.as_tensor(scenes.past, device=device),
-            "noise": torch.as_tensor(scenes.spread(noise), device=device),
-            "dt_ratio": self._dt_ratios(dt_ratio, 1),
-        }
-        if self.format.memory:
-            some = None if memory is None else memory[target]
-            size = (self.format.memory, self.history + self.horizon, self.dims + 1)
-            inputs["memory"] = torch.as_tensor(scenes.remembered(some, size), device=device)
-        names = np.full(target.shape, "") if types is None else types
-        codes = type_tensor(names[target][None], self.format.types, device)
-        if codes is not None:
-            inputs["types"] = codes
-        futures, context = self._sampler(**inputs)
-        drawn = scenes.picked(futures.cpu().numpy())
-        return drawn, (context[0].double().cpu().numpy(),)
+    def _draw_scene(self, request: Request, noise: NDArray[np.float32]) -> tuple[Floats, Floats]:
+        social = self.model.social
+        limit = None if social is None else social.limit
+        scenes = Scenes.of(request.past, request.target, limit)
+        inputs = scenes.inputs(request, noise, self.format).items()
+        futures, context = self._sampler(
+            **{name: torch.as_tensor(one, device=self.device) for name, one in inputs}
+        )
+        return scenes.picked(futures.cpu().numpy()), _numpy(context[0])
+
+    @torch.inference_mode()
+    def _chosen(
+        self, request: Request, wanted: Selection, seed: int | None
+    ) -> tuple[Floats, Floats]:
+        """Chosen futures; their draws come of even noise, see `even_noise`."""
+        model, inputs, seed = self.model, _Inputs(self, request), fresh(seed)
+        if model.architecture.joint:
+            raise ConfigError(
+                f"selection {wanted.rule!r} chooses for each agent alone, and the run draws the "
+                "agents of a scene together; take plain draws, or train with model.joint=false"
+            )
+        target = inputs.target
+        context, frame = model.context(inputs.past, target, inputs.dt_ratio)
+        full = model.with_types(model.with_memory(context, frame, inputs.memory), inputs.types)
+        own, full, frame = context[target], full[target], frame.take(target)
+        if wanted.rule == LEARNED:
+            noise, log_weight = self._learned(wanted.count)(own)
+            result = Chosen(model.futures(full, frame, noise), log_weight.exp())
+        else:
+            offset = torch.from_numpy(uniform(seed, request.keys, model.normalizer.components))
+            result = self._selected(full, frame, wanted, offset.to(self.device), seed)
+        weights = _numpy(result.weights)
+        return _numpy(result.samples) + inputs.origins, weights / weights.sum(0)
+
+    def _selected(
+        self, context: Tensor, frame: Frame, wanted: Selection, offset: Tensor, seed: int
+    ) -> Chosen:
+        """Futures of N agents chosen from many draws, some agents at a time to bound the memory."""
+        model, each = self.model, wanted.draws * self.model.normalizer.size
+        at_once = CHOSEN_ROWS if context.device.type == "cpu" else MANY_ROWS
+        at_once = max(1, at_once // wanted.draws)
+        parts = []
+        everybody = torch.arange(len(context), device=context.device)
+        for agents in torch.split(everybody, BUDGET // each or 1):
+            noise = self.temperature * even_noise(wanted.draws, offset[agents], seed)
+            blocks = zip(torch.split(agents, at_once), torch.split(noise, at_once, 1), strict=True)
+            for rows, own_noise in blocks:
+                draws = model.futures(context[rows], frame.take(rows), own_noise, self.steps)
+                parts.append(choose(draws, wanted.count))
+        samples, weights = (
+            [getattr(one, name) for one in parts] for name in ("samples", "weights")
+        )
+        return Chosen(torch.cat(samples, 1), torch.cat(weights, 1))
+
+    def _learned(self, count: int) -> LearnedSamples:
+        if count not in self.sets:
+            counts = ", ".join(map(str, sorted(self.sets))) or "none"
+            raise ConfigError(
+                f"no learned set of {count} futures (there are: {counts}); learn one by "
+                f"`trajflow fit RUN DATA samples --count {count}`, or choose by {', '.join(RULES)}"
+            )
+        return self.sets[count]
+
+
+class _Inputs:
+    """A request as tensors about the scenes' centres; `origins` [N, 1, D] move futures back."""
+
+    def __init__(self, predictor: TorchPredictor, request: Request) -> None:
+        device, centre = predictor.device, scene_centres(request.past)
+        self.past = to_tensor(request.past, centre, device)
+        self.target = torch.as_tensor(request.target, device=device)
+        self.dt_ratio = torch.tensor(request.dt_ratio, device=device)
+        self.memory = memory_tensor(request.memory, centre, device)
+        self.types = type_tensor(request.types, predictor.format.types, device)
+        self.origins = centre[np.nonzero(request.target)[0], None]
+
+
+def _numpy(values: Tensor) -> Floats:
+    """Values of any shape in double precision."""
+    return np.asarray(values.double().cpu().numpy())
 
 
 def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
@@ -242,117 +258,3 @@ def _format(model: TrajectoryModel, facts: Mapping[str, Any]) -> TrackFormat:
     neighbors = None if a.joint else limit
     unit = str(facts["unit"])
     return TrackFormat(a.history, a.horizon, a.dims, unit, scale, dts, a.memory, a.types, neighbors)
-
-
-def forecast_within(
-    model: TrajectoryModel,
-    past: Tensor,
-    target: Tensor,
-    noise: Tensor,
-    steps: int,
-    dt_ratio: Tensor,
-    temperature: float,
-    memory: Tensor | None = None,
-    types: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Futures [S, N, F, D] of the targets as `TrajectoryModel.forecast` draws them, and contexts.
-
-    Where memory does not suffice for all of them at once, half as many are computed at a time, and
-    so on, from the same noise. A scene of a joint model is never divided.
-
-    Args:
-        model: What draws.
-        past: World positions, [B, A, T, D]; not finite where unseen.
-        target: Agents to forecast, [B, A].
-        noise: Normal numbers of S draws, [S, N, F * D].
-        steps: Network evaluations per draw.
-        dt_ratio: Seconds per step over those of the training tracks, [B].
-        temperature: Deviation of the noise.
-        memory: What is remembered of others, [B, A, K, W, D + 1]; None: nothing.
-        types: Codes of the agents' types, [B, A]; None: unknown.
-
-    Raises:
-        TrajflowError: The memory does not suffice for one of them.
-    """
-    request = _Request(past, target, noise, steps, dt_ratio, temperature, memory, types)
-    most = len(past) if model.architecture.joint else int(target.sum())
-    parts = 1
-    while True:
-        try:
-            if parts == 1:
-                return request.drawn(model)
-            cut = request.by_scenes if model.architecture.joint else request.by_agents
-            drawn = [part.drawn(model) for part in cut(parts)]
-            futures, contexts = zip(*drawn, strict=True)
-            return torch.cat(futures, 1), torch.cat(contexts)
-        except (MemoryError, RuntimeError) as error:
-            if not short_of_memory(error):
-                raise
-        if parts >= most:
-            raise TrajflowError(
-                f"out of memory for {len(noise)} samples of one agent among {target.shape[1]}; "
-                "ask for fewer samples, or give fewer neighbors"
-            )
-        parts = min(most, 2 * parts)
-
-
-def short_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory does not suffice."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or any(sign in said for sign in SIGNS)
-
-
-@dataclass(frozen=True)
-class _Request:
-    past: Tensor
-    target: Tensor
-    noise: Tensor
-    steps: int
-    dt_ratio: Tensor
-    temperature: float
-    memory: Tensor | None
-    types: Tensor | None
-
-    def drawn(self, model: TrajectoryModel) -> tuple[Tensor, Tensor]:
-        """Futures and contexts of all at once."""
-        return model.forecast_with_context(
-            self.past,
-            self.target,
-            len(self.noise),
-            self.steps,
-            dt_ratio=self.dt_ratio,
-            temperature=self.temperature,
-            memory=self.memory,
-            types=self.types,
-            noise=self.noise,
-        )
-
-    def by_scenes(self, parts: int) -> Iterator[_Request]:
-        """So many parts of whole scenes."""
-        counts = self.target.sum(1).tolist()
-        noise = torch.split(self.noise, counts, 1)
-        for part in torch.arange(len(self.past), device=self.past.device).chunk(parts):
-            yield self._scenes(part, self.target[part], torch.cat([noise[i] for i in part], 1))
-
-    def by_agents(self, parts: int) -> Iterator[_Request]:
-        """So many parts of the agents; the others of their scenes stay around them."""
-        rows = self.target.nonzero()
-        for part in torch.arange(len(rows), device=self.past.device).chunk(parts):
-            scenes, own = rows[part, 0].unique(return_inverse=True)  # type: ignore[no-untyped-call]
-            chosen = torch.zeros_like(self.target[scenes])
-            chosen[own, rows[part, 1]] = True
-            yield self._scenes(scenes, chosen, self.noise[:, part])
-
-    def _scenes(self, scenes: Tensor, target: Tensor, noise: Tensor) -> _Request:
-        memory = None if self.memory is None else self.memory[scenes]
-        types = None if self.types is None else self.types[scenes]
-        past, dt_ratio = self.past[scenes], self.dt_ratio[scenes]
-        return replace(
-            self,
-            past=past,
-            target=target,
-            noise=noise,
-            dt_ratio=dt_ratio,
-            memory=memory,
-            types=types,
-        )

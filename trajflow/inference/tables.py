@@ -37,11 +37,6 @@ PROBE_ROWS = 1_000_000
 def check_fit(predictor: Predictor, store: Store, name: object) -> None:
     """Refuse tracks of another step, unit or number of coordinates than a run was trained on.
 
-    Args:
-        predictor: Of the run.
-        store: The tracks.
-        name: What errors call them.
-
     Raises:
         RunError: They do not fit; the message has each value that differs.
     """
@@ -146,13 +141,6 @@ def run_columns(
 ) -> Mapped:
     """The columns of a table: those that are chosen, then those of the run, then guesses.
 
-    Args:
-        path: The table, for messages.
-        names: All its columns.
-        layout: Of the run's table.
-        columns: Name in the table of each canonical column that is chosen.
-        dims: Coordinates of the run.
-
     Raises:
         DataError: A column is missing; the message has its name.
     """
@@ -201,15 +189,7 @@ def _check_frames(path: Path, mapped: Mapped, layout: TableLayout, dt: float | N
 def _check_interval(
     path: Path, report: ImportReport, layout: TableLayout, step: float, dt: float | None
 ) -> None:
-    """Refuse rows that do not lie on the steps of the run.
-
-    Args:
-        path: The table.
-        report: Of its import.
-        layout: Of the run's table.
-        step: Seconds per step of the run.
-        dt: Seconds from one row to the next, if the user gave them.
-    """
+    """Refuse rows that do not lie on the steps of the run."""
     interval = report.row_interval
     if interval is None or dt is not None or layout.max_gap is not None:
         return

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajflow.calibration import Region
 from trajflow.datasets.crowds import crowd_parts
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
@@ -16,6 +15,7 @@ from trajflow.datasets.windows import type_names
 from trajflow.errors import ConfigError
 from trajflow.inference.noise import name_keys
 from trajflow.ood.detector import OODScores
+from trajflow.regions import Region
 from trajflow.types import Batch, Bools, Floats, Ints
 
 SINCE_1970 = 6.3e8

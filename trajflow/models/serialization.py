@@ -157,10 +157,6 @@ def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def unpack_state(content: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors (any shape) and the facts from the bytes of `pack_state`.
 
-    Args:
-        content: The bytes.
-        name: Name of the bytes in errors.
-
     Raises:
         RunError: The bytes are not such a file, or are damaged.
     """

@@ -6,7 +6,6 @@ corruptions, and the Mahalanobis distance of the encoder's context, which needs 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,19 +19,15 @@ from trajflow.ood.features import (
     lengths_of,
     track_features,
 )
-from trajflow.statistics import person_weights
+from trajflow.ood.forest import Forest
+from trajflow.ood.ranks import PARTS, PastRanks, combine, part_ranks
 from trajflow.types import Bools, Floats, Ints
 
 FORMAT = 3
 THRESHOLD = 0.95
 """OOD score above which reasons are given; about one in twenty new people exceeds it."""
-# Looking at two parts doubles the false alarms; the distance pays for that.
-NOVELTY_PENALTY = float(np.log(2))
 # Principal components of the context that the expected error is computed from.
 COMPONENTS = 16
-# Recordings with fewer people cannot estimate a 95 % quantile.
-FEW = 20
-MAX_VALUES = 1000
 
 
 @dataclass(frozen=True)
@@ -93,249 +88,6 @@ class Origin:
     unit: str = ""
     evaluations: int = 0
     temperature: float = 1.0
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Sorted values of the windows of P people, and the number of people up to each value.
-
-    Attributes:
-        values: Values, [N], ascending.
-        mass: Number of people at or below each value, [N], up to P. The windows of a person share a
-            weight of 1.
-    """
-
-    values: Floats
-    mass: Floats
-
-    @classmethod
-    def of(cls, values: Floats, person: Ints) -> "Ranks":
-        """Ranks of values [N] of windows of people [N]; values that are not finite rank lowest."""
-        values = _finite(values)
-        order = np.argsort(values, kind="stable")
-        return cls(values[order], np.cumsum(person_weights(person)[order]))._thinned()
-
-    @classmethod
-    def in_typical_recording(cls, values: Floats, person: Ints, recording: Ints) -> "Ranks":
-        """Ranks in a typical recording, of values, people and recordings [N] each.
-
-        The rank of a value is the median over people of its rank in their own recording, so that
-        one recording with another frame rate or more noise cannot raise the threshold for all.
-        Recordings of fewer than `FEW` people are pooled.
-
-        Source: Dunn, Wasserman and Ramdas 2022, "Distribution-free prediction sets for two-layer
-        hierarchical models", for groups of people; the median over groups is ours.
-        """
-        _, index = np.unique(recording, return_inverse=True)
-        people = [len(np.unique(person[index == code])) for code in range(index.max() + 1)]
-        group = np.where(np.array(people) >= FEW, np.arange(len(people)), -1)[index]
-        each = [cls.of(values[group == g], person[group == g]) for g in np.unique(group)]
-        weight = np.array([ranks.people for ranks in each])
-        grid = np.sort(_finite(values), kind="stable")
-        shares = np.stack([ranks._up_to(grid) for ranks in each])
-        order = np.argsort(shares, 0, kind="stable")
-        half = (np.cumsum(weight[order], 0) >= weight.sum() / 2).argmax(0)
-        share = np.take_along_axis(shares, np.take_along_axis(order, half[None], 0), 0)[0]
-        return cls(grid, share / (1 - share[-1]))._thinned()
-
-    @property
-    def people(self) -> float:
-        """Number of people, P."""
-        return float(self.mass[-1])
-
-    def below(self, values: Floats) -> Floats:
-        """Share of the P people and one newcomer with a lower value, [N], above 0 and at most 1.
-
-        The share is interpolated between known values and approaches 1 beyond the largest, so that
-        the more extreme of two values has the larger share. The share of a new person exceeds a
-        level with probability 1 - level, within 1 / (P + 1).
-
-        Source: Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random world"; Lee,
-        Barber and Willett 2023, "Distribution-free inference with hierarchical data".
-        """
-        values = _finite(values)
-        index = np.searchsorted(self.values, values, side="left")
-        low = np.concatenate([[0.0], self.mass])[index]
-        high = np.minimum(np.concatenate([self.mass, [self.people + 1]])[index], low + 1)
-        share = low + (high - low) * self._between(values, index)
-        return np.asarray(np.clip(share / (self.people + 1), np.finfo(float).tiny, 1.0))
-
-    def _up_to(self, values: Floats) -> Floats:
-        index = np.searchsorted(self.values, values, side="right")
-        return np.asarray(np.concatenate([[0.0], self.mass])[index] / (self.people + 1))
-
-    @cached_property
-    def _upper_range(self) -> float:
-        return max(float(self.values[-1] - np.median(self.values)), 1e-12)
-
-    def _between(self, values: Floats, index: Ints) -> Floats:
-        """Position of each value between its neighbors in `values`, [N], from 0 to 1."""
-        last = len(self.values) - 1
-        left = self.values[np.clip(index - 1, 0, last)]
-        right = self.values[np.clip(index, 0, last)]
-        inside = np.clip((values - left) / np.where(right > left, right - left, 1), 0, 1)
-        over = np.maximum(values - self.values[last], 0) / self._upper_range
-        return np.asarray(
-            np.where(index > last, over / (1 + over), np.where(index > 0, inside, 0.5))
-        )
-
-    def _thinned(self) -> "Ranks":
-        """At most `MAX_VALUES` of the values, the largest among them."""
-        if len(self.values) <= MAX_VALUES:
-            return self
-        kept = np.unique(np.linspace(0, len(self.values) - 1, MAX_VALUES).round().astype(int))
-        return Ranks(self.values[kept], self.mass[kept])
-
-
-def _finite(values: Floats) -> Floats:
-    """Replace values that are not finite by the lowest single-precision number."""
-    least = float(np.finfo(np.float32).min)
-    return np.asarray(np.nan_to_num(values, nan=least, posinf=-least, neginf=least))
-
-
-@dataclass(frozen=True)
-class Forest:
-    """A boosted forest of K trees with at most N nodes each; a leaf leads to itself.
-
-    scikit-learn grows it. Arrays are kept because skl2onnx cannot convert these forests, and an
-    exported model must score without scikit-learn.
-
-    Attributes:
-        feature: Index of the feature that a node splits by, [K, N].
-        threshold: Largest value that goes left, [K, N].
-        left, right: Index of the next node, [K, N].
-        missing_left: Whether a missing value goes left, [K, N].
-        value: Value that a leaf adds, [K, N].
-        start: Value of the forest without trees, [1].
-    """
-
-    feature: Ints
-    threshold: Floats
-    left: Ints
-    right: Ints
-    missing_left: Bools
-    value: Floats
-    start: Floats
-
-    @classmethod
-    def classifier(cls, rows: Floats, corrupted: Bools, weight: Floats) -> "Forest":
-        """Fit the log odds that rows [N, ...] are corrupted.
-
-        Source: Friedman 2001, "Greedy function approximation: a gradient boosting machine"; on
-        learning from corruptions: Hendrycks, Mazeika and Dietterich 2019, "Deep anomaly detection
-        with outlier exposure".
-        """
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
-        grower = HistGradientBoostingClassifier(
-            max_iter=120,
-            max_leaf_nodes=31,
-            max_depth=7,
-            learning_rate=0.12,
-            l2_regularization=1.0,
-            early_stopping=False,
-            random_state=0,
-        )
-        return cls._of_grown(grower.fit(rows, corrupted, weight))
-
-    @classmethod
-    def regressor(cls, rows: Floats, outcome: Floats) -> "Forest":
-        """Fit the logarithm of the mean outcome [N], above 0, of rows [N, ...]."""
-        from sklearn.ensemble import HistGradientBoostingRegressor
-
-        grower = HistGradientBoostingRegressor(
-            loss="gamma",
-            max_iter=60,
-            max_leaf_nodes=8,
-            min_samples_leaf=40,
-            learning_rate=0.08,
-            l2_regularization=5.0,
-            early_stopping=False,
-            random_state=0,
-        )
-        return cls._of_grown(grower.fit(rows, outcome))
-
-    @classmethod
-    def _of_grown(cls, grower: Any) -> "Forest":
-        trees = [tree[0].nodes for tree in grower._predictors]
-        most = max(map(len, trees))
-
-        def stacked(name: str, fill: float = 0) -> Any:
-            columns = [np.asarray(nodes[name]) for nodes in trees]
-            return np.stack([np.pad(c, (0, most - len(c)), constant_values=fill) for c in columns])
-
-        leaf, own = stacked("is_leaf", 1).astype(bool), np.arange(most)
-        return cls(
-            np.where(leaf, 0, stacked("feature_idx")),
-            stacked("num_threshold"),
-            np.where(leaf, own, stacked("left")),
-            np.where(leaf, own, stacked("right")),
-            stacked("missing_go_to_left").astype(bool),
-            stacked("value"),
-            np.array([np.ravel(grower._baseline_prediction)[0]]),
-        )
-
-    def __call__(self, rows: Floats) -> Floats:
-        """Sum of the trees for rows [N, ...], [N]."""
-        base, left, right = self._flat
-        feature, threshold = self.feature.ravel(), self.threshold.ravel()
-        missing_left, flat = self.missing_left.ravel(), np.ascontiguousarray(rows).ravel()
-        start = (np.arange(len(rows)) * rows.shape[1])[:, None]
-        gaps = bool(np.isnan(flat).any())
-        node = np.repeat(base[None], len(rows), 0)
-        while True:
-            value = flat.take(start + feature.take(node))
-            goes_left = value <= threshold.take(node)
-            if gaps:
-                goes_left |= missing_left.take(node) & np.isnan(value)
-            after = np.where(goes_left, left.take(node), right.take(node))
-            if (after == node).all():
-                return np.asarray(self.start[0] + self.value.ravel().take(node).sum(1))
-            node = after
-
-    @cached_property
-    def _flat(self) -> tuple[Ints, Ints, Ints]:
-        """Root of each tree, and left and right children, as indices into flattened arrays.
-
-        numpy's `take` is several times faster along one axis than along two.
-        """
-        base = np.arange(len(self.feature)) * self.feature.shape[1]
-        left, right = ((side + base[:, None]).ravel() for side in (self.left, self.right))
-        return base, left, right
-
-    def arrays(self) -> dict[str, Any]:
-        """The arrays by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, Any], width: int) -> "Forest":
-        """Build a forest from its arrays.
-
-        Args:
-            arrays: As `arrays` returns them; they may come from a damaged file.
-            width: Number of features of a row.
-
-        Raises:
-            ValueError, KeyError: The arrays are not a forest.
-        """
-        types = {"feature": np.int64, "left": np.int64, "right": np.int64, "missing_left": bool}
-        made: dict[str, Any] = {
-            f.name: np.asarray(arrays[f.name]).astype(types.get(f.name, np.float64))
-            for f in fields(cls)
-        }
-        shape = made["feature"].shape
-        alike = all(array.shape == shape for name, array in made.items() if name != "start")
-        if len(shape) != 2 or not alike or made["start"].shape != (1,):
-            raise ValueError("the arrays of the trees have different shapes")
-        own = np.arange(shape[1])
-        # Only leaves lead to themselves and nothing leads back, so a walk down always ends.
-        leaves = ((made["left"] == own) == (made["right"] == own)).all()
-        inside = all(((made[k] >= own) & (made[k] < shape[1])).all() for k in ("left", "right"))
-        features = ((made["feature"] >= 0) & (made["feature"] < width)).all()
-        finite = np.isfinite(made["value"]).all() and np.isfinite(made["start"]).all()
-        if not (leaves and inside and features and finite):
-            raise ValueError("a node of the trees is invalid")
-        return cls(**made)
 
 
 @dataclass(frozen=True)
@@ -417,54 +169,8 @@ class CorruptionClassifier:
         return cls(names, mean, scale, weight, start)
 
 
-@dataclass(frozen=True)
-class PastRanks:
-    """Ranks among pasts of one length.
-
-    Attributes:
-        held_out: Ranks of both parts among held-out training people, by name.
-        combined, typical: Ranks of the combination among reference people and in a typical
-            recording.
-    """
-
-    held_out: Mapping[str, Ranks]
-    combined: Ranks
-    typical: Ranks
-
-    @classmethod
-    def of(
-        cls,
-        held_out: Mapping[str, Floats],
-        held_person: Ints,
-        values: Mapping[str, Floats],
-        person: Ints,
-        recording: Ints,
-    ) -> "PastRanks":
-        """Ranks from values of both parts, for held-out training windows and reference windows."""
-        ranks = {name: Ranks.of(value, held_person) for name, value in held_out.items()}
-        combination = combine(part_ranks(ranks, values))
-        typical = Ranks.in_typical_recording(combination, person, recording)
-        return cls(ranks, Ranks.of(combination, person), typical)
-
-    def arrays(self) -> dict[str, Floats]:
-        """Values and mass of all ranks by name, [N] each."""
-        groups = {f"held/{name}": ranks for name, ranks in self.held_out.items()}
-        groups |= {"whole": self.combined, "typical": self.typical}
-        return {f"{g}/{k}": v for g, ranks in groups.items() for k, v in _members(ranks).items()}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Floats], prefix: str = "") -> "PastRanks":
-        """Ranks from what `arrays` returned, under names that begin with a prefix."""
-
-        def ranks(group: str) -> Ranks:
-            return Ranks(*(arrays[f"{prefix}{group}/{name}"] for name in ("values", "mass")))
-
-        return cls({n: ranks(f"held/{n}") for n in PARTS}, ranks("whole"), ranks("typical"))
-
-
 # The entry of `Detector.ranks` for pasts of which no beginning is missing.
 FULL = 0
-PARTS = ("forest", "distance")
 
 
 @dataclass(frozen=True)
@@ -609,20 +315,6 @@ class Detector:
 def part_values(forest: Forest, features: Floats, components: Floats) -> dict[str, Floats]:
     """Log odds and distance of N tracks, [N] by name; larger is more unusual."""
     return {"forest": forest(features), "distance": lengths_of(components)}
-
-
-def part_ranks(held_out: Mapping[str, Ranks], values: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Rank of `part_values` among held-out training people, [N] by name."""
-    return {name: ranks.below(values[name]) for name, ranks in held_out.items()}
-
-
-def combine(parts: Mapping[str, Floats]) -> Floats:
-    """Combine the ranks [N] of both parts into one value, [N]; only its order matters.
-
-    The part that finds the past rarer decides; the distance has to be rarer by `NOVELTY_PENALTY`.
-    """
-    rarity = {name: -np.log1p(-rank + 1e-12) for name, rank in parts.items()}
-    return np.asarray(np.maximum(rarity["forest"], rarity["distance"] - NOVELTY_PENALTY))
 
 
 def error_features(features: Floats, components: Floats) -> Floats:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from trajflow import metrics
-from trajflow.calibration import Calibration, person_quantiles, region_of
+from trajflow.calibration import Calibration, person_quantiles
 from trajflow.config import Config
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
@@ -32,6 +32,7 @@ from trajflow.ood.report import (
 )
 from trajflow.ood.statistics import RESAMPLES
 from trajflow.ood.windows import OrdinaryWindows
+from trajflow.regions import region_of
 from trajflow.types import Batch, Bools, Floats
 
 # Validation windows that thresholds are computed from.

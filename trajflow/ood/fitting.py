@@ -8,19 +8,20 @@ import numpy as np
 
 from trajflow.errors import DataError
 from trajflow.metrics import energy_score
-from trajflow.ood.corruptions import Corruption, corrupt, shortened, trained
+from trajflow.ood.changes import shortened
+from trajflow.ood.corruptions import Corruption, corrupt, trained
 from trajflow.ood.detector import (
     FULL,
     CorruptionClassifier,
     Detector,
-    Forest,
     Gaussian,
     Origin,
-    PastRanks,
     error_features,
     part_values,
 )
 from trajflow.ood.features import TrackSteps, reason_quantiles, track_features
+from trajflow.ood.forest import Forest
+from trajflow.ood.ranks import PastRanks
 from trajflow.statistics import person_weights
 from trajflow.types import Batch, Bools, Floats, Ints
 

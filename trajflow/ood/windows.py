@@ -12,7 +12,8 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.errors import DataError, RunError
 from trajflow.metrics import typical_speed
-from trajflow.ood.corruptions import GradedCorruption, World
+from trajflow.ood.changes import World
+from trajflow.ood.corruptions import GradedCorruption
 from trajflow.ood.report import OODTerms
 from trajflow.types import Batch, Ints
 
@@ -56,12 +57,6 @@ class OrdinaryWindows:
         against: Store | None = None,
     ) -> "OrdinaryWindows":
         """Cut the windows and pools of a store.
-
-        Args:
-            store: The tracks.
-            config: Settings of the run.
-            terms: Options of the evaluation: split, number of windows, and seed.
-            against: Other tracks, which become one more pool.
 
         Raises:
             DataError: The split is empty.

@@ -277,10 +277,6 @@ def seconds_after(train: TrainConfig, validation: float) -> float:
     They are for a validation, the choice of a temperature, the calibration, the OOD detector and
     the baselines. The last three take about nine seconds on one core and forecasts as long as four
     validations; at most a quarter of the time limit is reserved for them.
-
-    Args:
-        train: Settings of the training.
-        validation: Seconds of a validation.
     """
     fits = 9.0 + 4 * validation
     if train.time_limit is not None:
@@ -296,13 +292,6 @@ def fit_time_limit(
     Validations get at most 40 % of the time, and look at fewer windows beyond that. A tenth of the
     time stays free, since later updates may be slower than the timed ones. Spare time is used for
     up to twice the planned updates: on five of eight data sets the score was still falling.
-
-    Args:
-        plan: A plan whose number of updates is not set by the user.
-        time_left: Seconds left for everything from the first update on.
-        update: Seconds of an update, measured.
-        validation: Seconds of a validation, measured.
-        per_epoch: Updates of an epoch.
     """
     train = plan.config.train
     count = VALIDATIONS + TEMPERATURE_VALIDATIONS * train.choose_temperature

@@ -18,10 +18,6 @@ SHAPE = ("history", "horizon")
 def with_architecture_of(run: str | Path, config: Config) -> Config:
     """Take the settings that determine the network from a run.
 
-    Args:
-        run: The run whose weights a training starts from.
-        config: Settings, of which those that are set were set by the user.
-
     Raises:
         ConfigError: The user has set another value for one of them.
         RunError: There is no such run.

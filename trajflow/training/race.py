@@ -91,12 +91,7 @@ def challengers(plan: Plan) -> list[Choice]:
 
 
 def affordable(plan: Plan, updates: float) -> Race | None:
-    """The race with the most challengers for a number of updates; None if there are too few.
-
-    Args:
-        plan: The settings so far.
-        updates: Updates of all candidates together.
-    """
+    """The race with the most challengers for a number of updates; None if there are too few."""
     choices = challengers(plan)
     while choices and updates / rounds(len(choices) + 1) < MIN_UPDATES:
         choices = choices[:-1]
@@ -215,7 +210,7 @@ def _scores(config: Config, data: TrackData, run: Path, device: torch.device) ->
     """Energy scores of the validation people, by recording if weights are selected by it."""
     train = config.train
     model, _ = unpack(RunFolder.open(run).read(WEIGHTS, "nothing was validated"), WEIGHTS)
-    steps = train.steps or (1 if model.architecture.average else 8)
+    steps = train.evaluations(model.architecture.average)
     tally = Tally()
     with reproducible(train.threads, device):
         score, scene, agent = energy_scores(

@@ -410,7 +410,7 @@ class Trainer:
 
     def _evaluations(self) -> int:
         """Network evaluations per draw."""
-        return self.settings.steps or (1 if self.model.architecture.average else 8)
+        return self.settings.evaluations(self.model.architecture.average)
 
     def _choose_temperature(self) -> events.TemperatureChosen:
         """Choose the temperature of the best weights on the validation split, and store it."""

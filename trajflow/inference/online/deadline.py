@@ -34,12 +34,7 @@ class CallCost:
 
     @classmethod
     def measure(cls, seconds: Callable[[int, int], float], samples: int) -> CallCost:
-        """Measure the cost with three kinds of calls.
-
-        Args:
-            seconds: Duration of a call for a number of agents and of samples.
-            samples: Most samples S of an agent.
-        """
+        """Measure the cost with three kinds of calls."""
         single, many = seconds(1, 1), seconds(TRIAL_AGENTS, 1)
         full = seconds(TRIAL_AGENTS, samples) if samples > 1 else many
         draw = max(full - many, 0.0) / (TRIAL_AGENTS * max(samples - 1, 1))
@@ -161,14 +156,7 @@ class DeadlineCaller:
     def __call__(
         self, call: Callable[[int], Result], agents: int, targets: int, began: float
     ) -> Result | None:
-        """The result of `call(samples)`; None if there is no time for it.
-
-        Args:
-            call: Called with a number of samples.
-            agents: Agents in the scene.
-            targets: Number of forecast agents.
-            began: Time at which the deadline began.
-        """
+        """The result of `call(samples)`; None if there is no time for it."""
         if self.deadline is None:
             return self._run(lambda: call(self.samples), None)
         left = self.deadline - (self._clock() - began)

@@ -22,7 +22,7 @@ from trajflow.inference.online.buffer import ObservationBuffer, Observations
 from trajflow.inference.online.deadline import DeadlineCaller
 from trajflow.inference.online.resampling import resample
 from trajflow.inference.online.watching import Watcher
-from trajflow.inference.onnx.padding import nearest
+from trajflow.inference.scenes import nearest
 from trajflow.place import Moment, Place
 
 Floats = NDArray[np.float64]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trajflow.calibration import Calibration, parse_calibration
 from trajflow.errors import RunError
-from trajflow.inference.base import DtRange, TrackFormat
+from trajflow.inference.inputs import DtRange, TrackFormat
 from trajflow.io import parse_bounded_json
 
 FORMAT = 5

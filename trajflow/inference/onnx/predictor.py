@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -13,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.errors import ConfigError, RunError
-from trajflow.forecast import LEARNED
 from trajflow.inference.base import Predictor
-from trajflow.inference.noise import normal, place_keys
+from trajflow.inference.choosing import LEARNED, Selection
+from trajflow.inference.noise import normal
 from trajflow.inference.onnx.artifact import (
     LARGEST,
     Artifact,
@@ -23,13 +24,20 @@ from trajflow.inference.onnx.artifact import (
     check_file,
 )
 from trajflow.inference.onnx.golden import check_golden
-from trajflow.inference.onnx.padding import ROWS, Scenes, check_shape, cut, most_at_once
-from trajflow.inference.onnx.session import GraphSession, OutOfMemory
+from trajflow.inference.onnx.session import GraphSession
+from trajflow.inference.scenes import (
+    ROWS,
+    OutOfMemory,
+    Request,
+    Scenes,
+    draw_within_memory,
+    most_at_once,
+)
 from trajflow.io import read_whole
 from trajflow.manifest import EXPORT, model_digests
 from trajflow.ood.detector import Detector
 from trajflow.text import safe
-from trajflow.types import Bools, Floats, Ints, type_codes
+from trajflow.types import Floats
 
 
 class OnnxPredictor(Predictor):
@@ -102,12 +110,6 @@ model.onnx` makes one
     def of_run(cls, run: Path, steps: int, threads: int, fall_back: bool) -> OnnxPredictor:
         """The predictor of the export beside the weights of a run folder.
 
-        Args:
-            run: The folder.
-            steps: Network evaluations per draw.
-            threads: How many threads compute.
-            fall_back: Whether the weights compute what the export cannot.
-
         Raises:
             RunError: There is none, or it does not forecast as the run does.
             MissingExtra: onnxruntime is not installed.
@@ -162,101 +164,39 @@ model.onnx` makes one
         session = GraphSession(content, threads)
         return cls(Artifact.of(session.metadata), session)
 
-    def carry(
-        self,
-        past: Floats,
-        target: Bools,
-        noise: NDArray[Any],
-        dt_ratio: float | Floats = 1.0,
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
-    ) -> Floats:
-        """Futures of the N targets from given noise, [S, N, F, D], world coordinates.
+    def carry(self, request: Request, noise: NDArray[Any]) -> Floats:
+        """Futures [S, N, F, D] of the N targets from noise [S, N, ...], world coordinates.
 
-        One call of the graph computes at most `padding.ROWS` futures and `padding.PAIRS` pairs of
+        One call of the graph computes at most `scenes.ROWS` futures and `scenes.PAIRS` pairs of
         agents; more are computed in several calls.
-
-        Args:
-            past: World positions, [B, A, T, D]; NaN where unseen.
-            target: Who is forecast, [B, A].
-            noise: Normal numbers, [S, N, ...] with F * D for each sample.
-            dt_ratio: Seconds per step over those of the training tracks, [B] or one for all.
-            memory: What is remembered, [B, A, K, T + F, D + 1]; None: nothing.
-            types: Names of the agents' types, [B, A]; None: all are unknown.
         """
-        return self._carry(past, target, noise, dt_ratio, memory, types)[0]
+        return self._carry(request, noise)[0]
 
-    def _carry(
-        self,
-        past: Floats,
-        target: Bools,
-        noise: NDArray[Any],
-        dt_ratio: float | Floats,
-        memory: Floats | None,
-        types: NDArray[np.str_] | None = None,
-    ) -> tuple[Floats, Floats]:
+    def _carry(self, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
         """As `carry`, and the contexts [N, H]."""
-        clock = np.full(len(past), dt_ratio, np.float32)
-        most = most_at_once(past, len(noise), self.spec.joint)
-        if len(past) == 1 and noise.shape[1] <= most and len(noise) <= ROWS:
-            return self._within(past, target, noise, clock, memory, types)
+        joint = self.spec.joint
+        most = most_at_once(request.past, len(noise), joint)
+        if len(request.past) == 1 and noise.shape[1] <= most and len(noise) <= ROWS:
+            return self._within(request, noise)
         futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
         contexts = np.empty((noise.shape[1], self._width))
-        for some, agents in cut(target, most, self.spec.joint):
+        for part, agents in request.cut(most, joint):
             for first in range(0, len(noise), ROWS):
                 draws = slice(first, first + ROWS)
-                result = self._within(past, some, noise[draws, agents], clock, memory, types)
+                result = self._within(part, noise[draws, agents])
                 futures[draws, agents], contexts[agents] = result
         return futures, contexts
 
-    def _within(
-        self,
-        past: Floats,
-        target: Bools,
-        noise: NDArray[Any],
-        dt_ratio: NDArray[np.float32],
-        memory: Floats | None,
-        types: NDArray[np.str_] | None,
-    ) -> tuple[Floats, Floats]:
-        """Futures [S, N, F, D] and contexts [N, H], in as many calls as the memory allows."""
-        joint = self.spec.joint
+    def _within(self, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
         try:
-            return self._carried(past, target, noise, dt_ratio, memory, types)
+            return draw_within_memory(self._carried, request, noise, self.spec.joint)
         except OutOfMemory as error:
-            if len(noise) > 1:
-                halves = np.array_split(noise, 2)
-                drawn = [
-                    self._within(past, target, half, dt_ratio, memory, types) for half in halves
-                ]
-                return np.concatenate([futures for futures, _ in drawn]), drawn[0][1]
-            if noise.shape[1] == 1 or (joint and target.any(1).sum() == 1):
-                raise RunError(
-                    f"the exported model cannot forecast one agent among {past.shape[1]}: {error}; "
-                    "give fewer neighbors"
-                ) from None
-        most = -(-int(target.any(1).sum() if joint else noise.shape[1]) // 2)
-        parts = cut(target, most, joint)
-        drawn = [
-            self._within(past, some, noise[:, agents], dt_ratio, memory, types)
-            for some, agents in parts
-        ]
-        futures, contexts = zip(*drawn, strict=True)
-        return np.concatenate(futures, 1), np.concatenate(contexts)
+            raise RunError(f"the exported model cannot forecast: {error}") from None
 
-    def _carried(
-        self,
-        past: Floats,
-        target: Bools,
-        noise: NDArray[Any],
-        dt_ratio: NDArray[np.float32],
-        memory: Floats | None,
-        types: NDArray[np.str_] | None,
-    ) -> tuple[Floats, Floats]:
+    def _carried(self, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
         """Futures [S, N, F, D] and contexts [N, H] in one call."""
-        scenes, clock = self._padded(past, target, dt_ratio)
-        some = None if memory is None else memory[target]
-        names = None if types is None else types[target]
-        futures, contexts = self._run(("futures", "context"), scenes, noise, clock, some, names)
+        scenes = Scenes.of(request.past, request.target, self.spec.neighbors)
+        futures, contexts = self._run(("futures", "context"), scenes, request, noise)
         result = scenes.picked(futures)
         context = (contexts[0] if len(contexts) == 1 else contexts[*scenes.place]).astype(float)
         if not math.isfinite(result.sum() + context.sum()):
@@ -269,114 +209,60 @@ model.onnx` makes one
                 )
         return result, context
 
-    def _padded(
-        self, past: Floats, target: Bools, dt_ratio: NDArray[np.float32]
-    ) -> tuple[Scenes, NDArray[np.float32]]:
-        """Scenes in which somebody is a target, and their clocks."""
-        if len(past) > 1 and not (wanted := target.any(1)).all():
-            past, target, dt_ratio = past[wanted], target[wanted], dt_ratio[wanted]
-        return Scenes.of(past, target, self.spec.neighbors), dt_ratio
-
-    def _selection(self, samples: int, draws: int | None, select: str | None) -> Any:
-        """How many learned futures are wanted, or what torch shall choose; None: plain draws."""
-        if select is None and draws in (None, samples):
-            return None
-        if self.run is not None and (select != LEARNED or samples not in self.learned):
-            return self._torch._selection(samples, draws, select)
-        if select is None:
-            raise ConfigError(f"{samples} samples of {draws} draws; say by `select` how to choose")
-        if select != LEARNED:
+    def _selection(self, samples: int, draws: int | None, select: str | None) -> Selection | None:
+        if self.run is None and select not in (None, LEARNED):
             raise ConfigError(
-                f"an exported model cannot choose by {select!r}; ask the run folder, or take "
+                f"an exported model cannot choose by {select!r}; load the run folder, or take "
                 "plain draws or select='learned'"
             )
-        if samples not in self.learned:
+        if self.run is None and select == LEARNED and samples not in self.learned:
             counts = ", ".join(map(str, sorted(self.learned))) or "none"
             raise ConfigError(
                 f"no learned set of {samples} futures (there are: {counts}); "
                 "`trajflow fit RUN DATA samples` learns one, then export the run again"
             )
-        return samples
+        return super()._selection(samples, draws, select)
 
     def _draw(
-        self,
-        past: Floats,
-        target: Bools,
-        samples: int,
-        seed: int | None,
-        dt_ratio: float | Floats,
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
-        keys: Ints | None = None,
+        self, request: Request, samples: int, seed: int | None
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        keys = place_keys(target) if keys is None else keys
-        noise = normal(seed, keys, samples, self.horizon * self.dims)
-        futures, contexts = self._carry(past, target, noise, dt_ratio, memory, types)
+        noise = normal(seed, request.keys, samples, self.horizon * self.dims)
+        futures, contexts = self._carry(request, noise)
         return futures, (contexts,)
 
-    def _contexts(
-        self, past: Floats, target: Bools, dt_ratio: float | Floats
-    ) -> tuple[Floats, ...]:
-        clock = np.broadcast_to(np.asarray(dt_ratio, np.float32), (len(past),))
-        contexts = np.empty((int(target.sum()), self._width))
+    def _contexts(self, request: Request) -> tuple[Floats, ...]:
+        contexts = np.empty((int(request.target.sum()), self._width))
         joint = self.spec.joint
-        for some, agents in cut(target, most_at_once(past, 1, joint), joint):
-            scenes, own = self._padded(past, some, clock)
-            shape = (1, scenes.place.shape[1], self.horizon * self.dims)
-            (result,) = self._run(("context",), scenes, np.zeros(shape, np.float32), own)
+        for part, agents in request.cut(most_at_once(request.past, 1, joint), joint):
+            scenes = Scenes.of(part.past, part.target, self.spec.neighbors)
+            noise = np.zeros((1, len(part.keys), self.horizon * self.dims), np.float32)
+            part = replace(part, memory=None, types=None)
+            (result,) = self._run(("context",), scenes, part, noise)
             contexts[agents] = result[*scenes.place]
         return (contexts,)
 
     def _chosen(
-        self,
-        past: Floats,
-        target: Bools,
-        wanted: Any,
-        seed: int | None,
-        dt_ratio: float | Floats,
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
-        keys: Ints | None = None,
+        self, request: Request, wanted: Selection, seed: int | None
     ) -> tuple[Floats, Floats]:
-        """Learned futures [S, N, F, D] of the N targets and their weights [S, N]."""
-        if not isinstance(wanted, int):
-            chosen = self._torch._chosen(past, target, wanted, seed, dt_ratio, memory, types, keys)
-            return cast(tuple[Floats, Floats], chosen)
-        (context,) = self._contexts(past, target, dt_ratio)
-        noise, weights = self.learned[wanted](context)
-        full = np.zeros((wanted, len(context), self.horizon * self.dims), np.float32)
+        if wanted.rule != LEARNED or wanted.count not in self.learned:
+            return cast(tuple[Floats, Floats], self._torch._chosen(request, wanted, seed))
+        (context,) = self._contexts(request)
+        noise, weights = self.learned[wanted.count](context)
+        full = np.zeros((wanted.count, len(context), self.horizon * self.dims), np.float32)
         # The graph widens its noise by the temperature, and learned noise is as wide as it is.
         full[..., : noise.shape[-1]] = noise / self.temperature
-        return self.carry(past, target, full, dt_ratio, memory, types), weights
+        return self.carry(request, full), weights
 
     def _run(
-        self,
-        outputs: tuple[str, ...],
-        scenes: Scenes,
-        noise: NDArray[Any],
-        dt_ratio: NDArray[np.float32],
-        memory: Floats | None = None,
-        types: NDArray[np.str_] | None = None,
+        self, outputs: tuple[str, ...], scenes: Scenes, request: Request, noise: NDArray[Any]
     ) -> list[NDArray[np.float32]]:
-        """Outputs of the graph.
-
-        `memory` is what is remembered for the N agents, [N, K, T + F, D + 1], and `types` the names
-        of their types, [N].
-        """
-        inputs: dict[str, NDArray[Any]]
-        inputs = {"past": scenes.past, "noise": scenes.spread(noise.astype(np.float32, copy=False))}
-        if "dt_ratio" in self.session.inputs:
-            inputs["dt_ratio"] = np.array(dt_ratio)
-        if "memory" in self.session.inputs:
-            steps = self.history + self.horizon
-            inputs["memory"] = scenes.remembered(memory, (self.format.memory, steps, self.dims + 1))
-        if "types" in self.session.inputs:
-            codes = np.zeros((len(scenes.past), scenes.most), np.int64)
-            if types is not None:
-                codes[*scenes.place] = type_codes(types, self.format.types)
-            inputs["types"] = codes
+        """Outputs of the graph."""
+        noise = noise.astype(np.float32, copy=False)
+        inputs = scenes.inputs(request, noise, self.format)
         try:
-            result = self.session.run(outputs, inputs)
+            result = self.session.run(
+                outputs, {name: one for name, one in inputs.items() if name in self.session.inputs}
+            )
         except OutOfMemory:
             raise
         except RunError as error:
@@ -387,7 +273,11 @@ model.onnx` makes one
             "context": (count, most, self._width),
         }
         for name, one in zip(outputs, result, strict=True):
-            check_shape(name, one, shapes[name])
+            if one.shape != shapes[name]:
+                raise RunError(
+                    f"the exported model gives {name} of shape {list(one.shape)} where "
+                    f"{list(shapes[name])} is due; export the run again"
+                )
         return result
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.errors import MissingExtra, RunError
+from trajflow.inference.scenes import OutOfMemory
 from trajflow.text import safe
 
 MEMORY = 384 * 2**20
@@ -24,10 +25,6 @@ FATAL = 4
 """The severity below which ONNX Runtime logs nothing: it prints names of nodes as they are."""
 SHORT_OF_MEMORY = ("smaller than requested bytes", "llocate memory", "bad_alloc", "bad allocation")
 """How ONNX Runtime says that memory does not suffice."""
-
-
-class OutOfMemory(RunError):
-    """A call needs more memory than `MEMORY`."""
 
 
 class GraphSession:

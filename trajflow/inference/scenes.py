@@ -1,9 +1,9 @@
-"""Scenes as a graph takes them: targets first, and no agent that cannot matter."""
+"""The scenes of a forecast: divided where memory is short, and as a folded network takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,12 +11,122 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.errors import RunError
-from trajflow.types import Bools, Floats, Ints, scene_centres, seen_now
+from trajflow.inference.inputs import TrackFormat
+from trajflow.inference.noise import batch_keys, place_keys
+from trajflow.types import Batch, Bools, Floats, Ints, scene_centres, seen_now, type_codes
 
 ROWS, PAIRS = 1 << 12, 1 << 22
 """Futures, and pairs of an agent and one around it, that one call of a graph computes."""
 SLACK = 1.0001
 """By how much farther than the last neighbor that counts another one may be and still be kept."""
+
+
+class OutOfMemory(RunError):
+    """A network needs more memory than there is."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """B scenes, N of whose agents are forecast.
+
+    Attributes:
+        past: World positions, [B, A, T, D]; NaN where unseen.
+        target: The N agents to forecast, [B, A].
+        keys: Scene, step and agent of each of the N, [N, 3], which its noise follows from.
+        dt_ratio: Seconds per step over those of the training tracks, [B].
+        memory: Earlier tracks of others, [B, A, K, T + F, D + 1]; None: nothing is remembered.
+        types: Names of the agents' types, [B, A]; None: unknown.
+    """
+
+    past: Floats
+    target: Bools
+    keys: Ints
+    dt_ratio: NDArray[np.float32]
+    memory: Floats | None = None
+    types: NDArray[np.str_] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        past: Floats,
+        target: Bools,
+        dt_ratio: float | Floats = 1.0,
+        memory: Floats | None = None,
+        types: NDArray[np.str_] | None = None,
+    ) -> Request:
+        """A request whose noise follows from the places of the targets; see the attributes."""
+        ratios = np.full(len(past), dt_ratio, np.float32)
+        return cls(past, target, place_keys(target), ratios, memory, types)
+
+    @classmethod
+    def of_batch(cls, batch: Batch, dt_ratio: float | Floats) -> Request:
+        """The targets of a batch; their noise is the same in any batch."""
+        whole = cls.of(batch.past, batch.target, dt_ratio, batch.memory_window, batch.types)
+        return replace(whole, keys=batch_keys(batch))
+
+    def part(self, some: Bools, agents: slice) -> Request:
+        """Some of the targets, [B, A], which are `agents` of the N; scenes without any go."""
+        keep = some.any(1)
+        if keep.all():
+            return replace(self, target=some, keys=self.keys[agents])
+        return Request(
+            self.past[keep],
+            some[keep],
+            self.keys[agents],
+            self.dt_ratio[keep],
+            None if self.memory is None else self.memory[keep],
+            None if self.types is None else self.types[keep],
+        )
+
+    def cut(self, most: int, by_scenes: bool) -> Iterator[tuple[Request, slice]]:
+        """Parts of at most so many targets, or scenes, and which of the N targets they are."""
+        for some, agents in cut(self.target, most, by_scenes):
+            yield self.part(some, agents), agents
+
+
+Draw = Callable[[Request, NDArray[np.float32]], tuple[Floats, Floats]]
+"""Futures [S, N, F, D] of a request from noise [S, N, ...], and contexts [N, H]."""
+
+
+def draw_within_memory(
+    draw: Draw, request: Request, noise: NDArray[np.float32], joint: bool
+) -> tuple[Floats, Floats]:
+    """Futures and contexts of a request, in halves while memory does not suffice.
+
+    Args:
+        draw: Draws them, or raises `OutOfMemory`.
+        request: The scenes.
+        noise: Normal numbers, [S, N, ...].
+        joint: Whether the agents of a scene stay together.
+
+    Raises:
+        OutOfMemory: It does not suffice for one agent.
+    """
+    try:
+        return _halved(draw, request, noise, joint)
+    except OutOfMemory:
+        raise OutOfMemory(
+            f"out of memory for {len(noise)} samples of one agent among {request.target.shape[1]}; "
+            "draw fewer samples, or give fewer neighbors"
+        ) from None
+
+
+def _halved(
+    draw: Draw, request: Request, noise: NDArray[np.float32], joint: bool
+) -> tuple[Floats, Floats]:
+    units = int(request.target.any(1).sum() if joint else noise.shape[1])
+    try:
+        return draw(request, noise)
+    except OutOfMemory:
+        if units < 2 and len(noise) < 2:
+            raise
+    if units > 1:
+        parts = request.cut(-(-units // 2), joint)
+        drawn = [_halved(draw, part, noise[:, agents], joint) for part, agents in parts]
+        futures, contexts = zip(*drawn, strict=True)
+        return np.concatenate(futures, 1), np.concatenate(contexts)
+    drawn = [_halved(draw, request, half, joint) for half in np.array_split(noise, 2)]
+    return np.concatenate([futures for futures, _ in drawn]), drawn[0][1]
 
 
 @dataclass(frozen=True)
@@ -96,19 +206,30 @@ class Scenes:
         full[:, *self.place] = noise
         return full
 
-    def remembered(self, memory: Floats | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Memory [N, ..., D + 1] of the agents as the graph wants it, [B, K, ..., D + 1].
-
-        Args:
-            memory: Positions and steps ago; None: nothing is remembered.
-            shape: Of one agent's.
-        """
-        full = np.full((len(self.past), self.most, *shape), np.nan, np.float32)
-        if memory is not None:
-            memory = memory.copy()
-            memory[..., :-1] -= self.centre[self.place[0], None, None]
-            full[*self.place] = memory
-        return full
+    def inputs(
+        self, request: Request, noise: NDArray[np.float32], form: TrackFormat
+    ) -> dict[str, NDArray[Any]]:
+        """Inputs of a `Sampler` by name: noise [S, N, ...], and what is known of each agent."""
+        inputs: dict[str, NDArray[Any]] = {
+            "past": self.past,
+            "noise": self.spread(noise),
+            "dt_ratio": np.array(request.dt_ratio),
+        }
+        size = (len(self.past), self.most)
+        if form.memory:
+            steps = form.history + form.horizon
+            full = np.full((*size, form.memory, steps, form.dims + 1), np.nan, np.float32)
+            if request.memory is not None:
+                memory = request.memory[request.target]
+                memory[..., :-1] -= self.centre[self.place[0], None, None]
+                full[*self.place] = memory
+            inputs["memory"] = full
+        if form.types:
+            codes = np.zeros(size, np.int64)
+            if request.types is not None:
+                codes[*self.place] = type_codes(request.types[request.target], form.types)
+            inputs["types"] = codes
+        return inputs
 
     def picked(self, futures: NDArray[np.float32]) -> Floats:
         """World futures [S, N, F, D] of what the graph gives, [S, B, K, F, D]."""
@@ -127,13 +248,7 @@ def most_at_once(past: Floats, samples: int, by_scenes: bool) -> int:
 
 
 def cut(target: Bools, most: int, by_scenes: bool) -> Iterator[tuple[Bools, slice]]:
-    """The N targets [B, A] in parts: who is a target, and which of the N they are.
-
-    Args:
-        target: All of them.
-        most: Targets of a part at most, or scenes.
-        by_scenes: Whether the targets of a scene stay together.
-    """
+    """The N targets [B, A] in parts: who is a target, and which of the N they are."""
     if by_scenes:
         ends = target.sum(1).cumsum()
         bounds = [0, *ends[most - 1 : -1 : most].tolist(), int(ends[-1])]
@@ -150,19 +265,6 @@ def cut(target: Bools, most: int, by_scenes: bool) -> Iterator[tuple[Bools, slic
             some = np.zeros_like(target)
             some[place[0][first:last], place[1][first:last]] = True
             yield some, slice(first, last)
-
-
-def check_shape(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Refuse an array [*] of a graph that has another shape than is due.
-
-    Raises:
-        RunError: It does.
-    """
-    if values.shape != shape:
-        raise RunError(
-            f"the exported model gives {name} of shape {list(values.shape)} where {list(shape)} "
-            "is due; export the run again"
-        )
 
 
 def _pruned(past: Floats, most: int, limit: int) -> Floats:

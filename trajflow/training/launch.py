@@ -13,19 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import typer
-
-from trajflow.cli.console import log
 from trajflow.errors import ConfigError, TrajflowError
+from trajflow.training.distributed import RENDEZVOUS, ProcessEnded, joined
 
-RENDEZVOUS = "TRAJFLOW_RENDEZVOUS"
-"""Variable with the address where the processes connect; `training.distributed` reads it."""
+log = logging.getLogger("trajflow")
 LAUNCHER = "TRAJFLOW_LAUNCHER"
 """Variable with the file descriptor that closes when the launcher ends."""
 GRACE = 10.0
 """Seconds that the others get to end after one has died."""
-PEER_ENDED = 75
-"""Exit code of a process that ended because another did; see `distributed.ProcessEnded`."""
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -65,10 +60,6 @@ def launch(words: Sequence[str], processes: int) -> int:
 
     Signals are forwarded to all of them: they save and end on the first, and end at once on the
     second. They also end when this process ends or is killed.
-
-    Args:
-        words: The command, without the program's name.
-        processes: Number of processes.
 
     Returns:
         The exit code of rank 0.
@@ -152,10 +143,10 @@ def _wait(children: Sequence["subprocess.Popen[bytes]"], forwarded: set[int]) ->
             name = signal.Signals(-code).name
             raise ProcessDied(_advice(rank, f"was killed by {name}"), 128 - code)
     main = codes.get(0, 0)
-    if main not in (0, PEER_ENDED):
+    if main not in (0, ProcessEnded.exit_code):
         return main
     for rank, code in codes.items():
-        if code not in (0, PEER_ENDED):
+        if code not in (0, ProcessEnded.exit_code):
             raise ProcessDied(_advice(rank, f"ended with exit code {code}"), code)
     return max(codes.values())
 
@@ -179,8 +170,6 @@ def joined_processes(device: str) -> Iterator[str]:
     Raises:
         TrajflowError: This process failed or, on rank 0, another one did.
     """
-    from trajflow.training.distributed import ProcessEnded, joined
-
     rank = int(os.environ.get("RANK", "0")) if is_launched() else 0
     if LAUNCHER in os.environ:
         _end_with_launcher()
@@ -194,13 +183,13 @@ def joined_processes(device: str) -> Iterator[str]:
             yield local_device
     except ProcessEnded as error:
         if rank or LAUNCHER in os.environ:
-            raise typer.Exit(error.exit_code) from None
+            raise SystemExit(error.exit_code) from None
         raise
     except TrajflowError as error:
         if not rank:
             raise
         if not inside:  # rank 0 reports the same
-            raise typer.Exit(error.exit_code) from None
+            raise SystemExit(error.exit_code) from None
         raise ProcessDied(f"in process {rank}: {error}", error.exit_code) from None
 
 
