@@ -158,7 +158,14 @@ def outputs_of(
     if "types" in inputs:
         types = np.pad(inputs["types"], ((0, 0), (0, others)))
     drawn, context = drawn_from(
-        predictor, past, target, noise[:, wanted], inputs.get("dt_ratio"), memory, types
+        predictor,
+        past,
+        target,
+        noise[:, wanted],
+        inputs.get("dt_ratio"),
+        memory,
+        types,
+        inputs.get("learned"),
     )
     futures = np.zeros((*noise.shape[:3], *drawn.shape[2:]))
     futures[:, wanted] = drawn
@@ -176,6 +183,7 @@ def drawn_from(
     dt_ratio: NDArray[np.float32] | None = None,
     memory: NDArray[np.float32] | None = None,
     types: Ints | None = None,
+    learned: Ints | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Futures [S, N, F, D] of the run itself from given noise, and contexts [N, H].
 
@@ -187,11 +195,17 @@ def drawn_from(
         dt_ratio: Seconds per step over those of the training tracks, [B].
         memory: What is remembered of others, [B, A, K, T + F, D + 1].
         types: Codes of the agents' types, [B, A]; None: all are unknown.
+        learned: Number of the learned noise of each sample, [S]; -1: it is the given one.
     """
     model, wanted = predictor.model, torch.as_tensor(target)
     clock = None if dt_ratio is None else torch.as_tensor(dt_ratio)
     wide = torch.as_tensor(noise) * predictor.temperature
     context, frame = model.context(torch.as_tensor(past), wanted, clock)
+    if learned is not None and (learned >= 0).any():
+        kinds = [one for _, one in sorted(predictor.sets.items())]
+        noises = torch.cat([one(context[wanted])[0] for one in kinds])
+        wide[learned >= 0] = 0
+        wide[learned >= 0, :, : noises.shape[-1]] = noises[learned[learned >= 0]]
     remembered = None if memory is None else torch.as_tensor(memory)
     codes = None if types is None else torch.as_tensor(types)
     reminded = model.with_types(model.with_memory(context, frame, remembered), codes)
@@ -233,6 +247,8 @@ def random_inputs(
         inputs["memory"] = _random_memory(past[:, :targets], a, unit, rng)
     if a.types:
         inputs["types"] = rng.integers(0, 1 + len(a.types), (scenes, targets))
+    if predictor.sets and predictor.steps == 1:
+        inputs["learned"] = rng.integers(-1, sum(predictor.sets), samples)
     return inputs
 
 
