@@ -117,7 +117,8 @@ def test_who_is_among_nobodys_nearest_is_left_out_and_makes_no_difference(run, s
     full = Scenes.of(batch.past, batch.target, 100)
     assert lean.past.shape[1] < full.past.shape[1]
     found = small.carry(Request.of(batch.past, batch.target), noise)
-    (kept,) = small.session.run(["futures"], {"past": full.past, "noise": full.spread(noise)})
+    inputs = {"past": full.past, "noise": full.spread(noise), "learned": np.array([-1])}
+    (kept,) = small.session.run(["futures"], inputs)
     np.testing.assert_allclose(full.picked(kept), found, atol=1e-4)
 
 
@@ -137,7 +138,8 @@ def test_a_neighbor_must_be_seen_at_the_present_step(run, small):
         small.carry(Request.of(past[None], target[:, :A]), noise), both, atol=1e-4
     )
     inputs = {"past": past[None].astype(np.float32), "noise": noise[:, None]}
-    moved = {"past": inputs["past"].copy(), "noise": noise[:, None]}
+    inputs["learned"] = np.full(S, -1)
+    moved = inputs | {"past": inputs["past"].copy()}
     moved["past"][0, 1] += 0.3
     (before,), (after,) = (small.session.run(["futures"], one) for one in (inputs, moved))
     np.testing.assert_allclose(after[:, 0, [0, 2]], before[:, 0, [0, 2]], atol=1e-5)
@@ -194,6 +196,37 @@ def test_learned_sets_are_those_of_the_run(run, small):
     found = small.predict(pasts(2), samples=K, select="learned")
     np.testing.assert_allclose(found.samples, right.samples, atol=1e-4)
     np.testing.assert_allclose(found.weights, right.weights, atol=1e-5)
+
+
+def test_learned_samples_of_a_scene_are_those_of_a_batch(run, small):
+    """Of two sets; one scene takes the folded network, several the model itself."""
+    torch.manual_seed(2)
+    second = LearnedSamples(LearnedSamplesShape(16, 4, 6, 8))
+    torch.nn.init.normal_(second.move.weight)
+    torch.nn.init.normal_(second.weigh.weight)
+    two = TorchPredictor(run.model, run.facts, sets=run.sets | {6: second})
+    exported = OnnxPredictor.of(to_onnx(two))
+    past = pasts(2, seed=3)
+    for count in (K, 6):
+        right = two.predict(past, samples=count, select="learned")
+        for predictor in (two, exported):
+            one = predictor.predict(past[1], samples=count, select="learned")
+            np.testing.assert_allclose(one.samples, right.samples[:, 1], atol=1e-4)
+            np.testing.assert_allclose(one.weights, right.weights[:, 1], atol=1e-5)
+
+
+def test_learned_samples_run_the_graph_once(small, monkeypatch):
+    runs, run = [], small.session.run
+    monkeypatch.setattr(small.session, "run", lambda *words: runs.append(words) or run(*words))
+    small.predict(pasts(), samples=K, select="learned")
+    assert len(runs) == 1
+
+
+def test_an_export_without_learned_samples_in_its_graph_is_refused(run):
+    old = OnnxPredictor.of(to_onnx(TorchPredictor(run.model, run.facts)))
+    old.learned = {K: None}
+    with pytest.raises(RunError, match="earlier version; export the run again"):
+        old.predict(pasts(), samples=K, select="learned")
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -372,7 +405,8 @@ def test_an_artifact_says_what_it_is(path):
 
 
 def test_int8_is_near_and_smaller(run, path):
-    content = to_onnx(TorchPredictor(run.model, run.facts), "int8")
+    run = TorchPredictor(run.model, run.facts)
+    content = to_onnx(run, "int8")
     small = OnnxPredictor.of(content)
     assert small.facts["precision"] == "int8"
     assert len(content) < len(path.read_bytes())

@@ -25,6 +25,7 @@ from trajflow.calibration import calibration_bytes
 from trajflow.errors import ConfigError, MissingExtra, did_you_mean
 from trajflow.export.verify import check_sizes, random_inputs
 from trajflow.inference.onnx.artifact import FORMAT, Artifact, check_graph, sealed
+from trajflow.inference.onnx.predictor import LearnedWeights
 from trajflow.inference.onnx.session import GraphSession
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.models.sampler import Sampler
@@ -34,7 +35,9 @@ Precision = Literal["fp32", "int8"]
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "int8": 0.25}
 """Share of the motion by which futures may differ between two machines, checked at every load."""
 OUTPUTS = ("futures", "context")
-AXES = {"past": (0, 1), "noise": (0, 1, 2), "dt_ratio": (0,), "memory": (0, 1), "types": (0, 1)}
+AXES = {"past": (0, 1), "noise": (0, 1, 2), "dt_ratio": (0,), "memory": (0, 1), "types": (0, 1)} | {
+    "learned": (0,)
+}
 """The axes of each input whose sizes differ between calls."""
 OPSET = 20
 VALUES = "Converting a tensor to (a Python (boolean|float|number|list)|a NumPy array)"
@@ -77,8 +80,9 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     """The graph of a predictor.
 
     It gives `futures` and `context` of `past`, `noise` and, where the model has such inputs,
-    `dt_ratio`, `memory` and `types`. For int8 the weights are whole numbers with a scale for each
-    column, and what they multiply is scaled anew in every call; recurrent layers stay in float32.
+    `dt_ratio`, `memory`, `types` and `learned`. For int8 the weights are whole numbers with a
+    scale for each column, and what they multiply is scaled anew in every call; recurrent layers
+    stay in float32.
 
     Raises:
         MissingExtra: What writes ONNX is not installed.
@@ -86,7 +90,8 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     """
     if not all(find_spec(name) for name in ("onnx", "onnxscript")):
         raise MissingExtra(EXTRA)
-    module = Sampler(predictor.model, predictor.temperature, predictor.steps).eval()
+    sets = predictor.sets if predictor.steps == 1 else None
+    module = Sampler(predictor.model, predictor.temperature, predictor.steps, sets).eval()
     inputs = random_inputs(predictor, (3, 19, 2, 4), seed=0)
     examples = {name: torch.as_tensor(one) for name, one in inputs.items()}
     try:
@@ -130,8 +135,11 @@ def artifact_of(
     arrays |= {"golden/futures": futures, "golden/context": context}
     facts = facts_of(predictor, precision) | {"files": dict(files or {})}
     for count in facts["learned"]:
-        state = predictor.sets[count].state_dict().items()
-        arrays |= {f"set-{count}/{name}": value.cpu().numpy() for name, value in state}
+        state = predictor.sets[count].state_dict()
+        for name in (
+            f"{layer}.{kind}" for layer in LearnedWeights.LAYERS for kind in ("weight", "bias")
+        ):
+            arrays[f"set-{count}/{name}"] = state[name].cpu().numpy()
     if predictor.detector is not None:
         facts["ood"], numbers = predictor.detector.packed()
         arrays |= {f"ood/{name}": value for name, value in numbers.items()}

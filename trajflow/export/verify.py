@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trajflow.errors import RunError
 from trajflow.inference.onnx.golden import context_difference, difference
@@ -134,7 +135,14 @@ def outputs_of(
     if "types" in inputs:
         types = np.pad(inputs["types"], ((0, 0), (0, others)))
     drawn, context = drawn_from(
-        predictor, past, target, noise[:, wanted], inputs.get("dt_ratio"), memory, types
+        predictor,
+        past,
+        target,
+        noise[:, wanted],
+        inputs.get("dt_ratio"),
+        memory,
+        types,
+        inputs.get("learned"),
     )
     futures = np.zeros((*noise.shape[:3], *drawn.shape[2:]))
     futures[:, wanted] = drawn
@@ -152,6 +160,7 @@ def drawn_from(
     dt_ratio: NDArray[np.float32] | None = None,
     memory: NDArray[np.float32] | None = None,
     types: Ints | None = None,
+    learned: Ints | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Futures [S, N, F, D] of the run itself from given noise, and contexts [N, H].
 
@@ -163,21 +172,33 @@ def drawn_from(
         dt_ratio: Seconds per step over those of the training tracks, [B].
         memory: What is remembered of others, [B, A, K, T + F, D + 1].
         types: Codes of the agents' types, [B, A]; None: all are unknown.
+        learned: Number of the learned noise of each sample, [S]; -1: it is the given one.
     """
     given = (None if one is None else torch.as_tensor(one) for one in (dt_ratio, memory, types))
     ratio, remembered, codes = given
-    drawn, context = predictor.model.forecast_with_context(
-        torch.as_tensor(past),
-        torch.as_tensor(target),
-        len(noise),
-        predictor.steps,
-        None,
-        ratio,
-        predictor.temperature,
-        remembered,
-        codes,
-        torch.as_tensor(noise),
-    )
+
+    def draw(noise: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+        return predictor.model.forecast_with_context(
+            torch.as_tensor(past),
+            torch.as_tensor(target),
+            len(noise),
+            predictor.steps,
+            None,
+            ratio,
+            predictor.temperature,
+            remembered,
+            codes,
+            torch.as_tensor(noise),
+        )
+
+    drawn, context = draw(noise)
+    if learned is not None and (learned >= 0).any():
+        noises = torch.cat([one(context)[0] for _, one in sorted(predictor.sets.items())])
+        noise = noise.copy()
+        noise[learned >= 0] = 0
+        chosen = noises[learned[learned >= 0]].numpy() / predictor.temperature
+        noise[learned >= 0, :, : chosen.shape[-1]] = chosen
+        drawn, context = draw(noise)
     return np.asarray(drawn.numpy()), np.asarray(context.numpy())
 
 
@@ -204,6 +225,8 @@ def random_inputs(
         inputs["memory"] = _random_memory(past[:, :targets], a, unit, rng)
     if a.types:
         inputs["types"] = rng.integers(0, 1 + len(a.types), (scenes, targets))
+    if predictor.sets and predictor.steps == 1:
+        inputs["learned"] = rng.integers(-1, sum(predictor.sets), samples)
     return inputs
 
 

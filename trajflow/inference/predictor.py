@@ -24,6 +24,7 @@ from trajflow.inference.scenes import (
     Request,
     Scenes,
     draw_within_memory,
+    learned_numbers,
     most_at_once,
 )
 from trajflow.manifest import read_kept
@@ -36,7 +37,7 @@ from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.ood.detector import Detector
 from trajflow.ood.storage import read_detector
 from trajflow.selection import Chosen, choose, even_noise
-from trajflow.types import Floats, scene_centres
+from trajflow.types import Floats, Ints, scene_centres
 
 WEIGHTS = "weights.safetensors"
 SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -88,7 +89,8 @@ class TorchPredictor(Predictor):
     @cached_property
     def _sampler(self) -> Draw:
         """The model folded for one scene at a time, made by the first forecast of one."""
-        return traced(Sampler(self.model, self.temperature).to(self.device), self.device)
+        sampler = Sampler(self.model, self.temperature, sets=self.sets)
+        return traced(sampler.to(self.device), self.device)
 
     @classmethod
     def load(  # type: ignore[override]
@@ -168,13 +170,17 @@ class TorchPredictor(Predictor):
             return False
         return 0 < int(target.sum()) <= most_at_once(past, samples, False) and samples <= ROWS
 
-    def _draw_scene(self, request: Request, noise: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    def _draw_scene(
+        self, request: Request, noise: NDArray[np.float32], learned: Ints | None = None
+    ) -> tuple[Floats, Floats]:
         social = self.model.social
         limit = None if social is None else social.limit
         scenes = Scenes.of(request.past, request.target, limit)
-        inputs = scenes.inputs(request, noise, self.format).items()
+        inputs = scenes.inputs(request, noise, self.format, learned)
+        if not self.sets:
+            del inputs["learned"]
         futures, context = self._sampler(
-            **{name: torch.as_tensor(one, device=self.device) for name, one in inputs}
+            **{name: torch.as_tensor(one, device=self.device) for name, one in inputs.items()}
         )
         return scenes.picked(futures.cpu().numpy()), _numpy(context[0])
 
@@ -183,12 +189,15 @@ class TorchPredictor(Predictor):
         self, request: Request, wanted: Selection, seed: int | None
     ) -> tuple[Floats, Floats]:
         """Chosen futures; their draws come of even noise, see `even_noise`."""
-        model, inputs, seed = self.model, _Inputs(self, request), fresh(seed)
+        model = self.model
         if model.architecture.joint:
             raise ConfigError(
                 f"selection {wanted.rule!r} chooses for each agent alone, and the run draws the "
                 "agents of a scene together; take plain draws, or train with model.joint=false"
             )
+        if wanted.rule == LEARNED and self._is_small(request, wanted.count):
+            return self._learned_scene(request, wanted.count)
+        inputs, seed = _Inputs(self, request), fresh(seed)
         target = inputs.target
         context, frame = model.context(inputs.past, target, inputs.dt_ratio)
         full = model.with_types(model.with_memory(context, frame, inputs.memory), inputs.types)
@@ -201,6 +210,18 @@ class TorchPredictor(Predictor):
             result = self._selected(full, frame, wanted, offset.to(self.device), seed)
         weights = _numpy(result.weights)
         return _numpy(result.samples) + inputs.origins, weights / weights.sum(0)
+
+    def _learned_scene(self, request: Request, count: int) -> tuple[Floats, Floats]:
+        weigh = self._learned(count).weights
+        numbers = learned_numbers(self.sets, count, request, self.model.normalizer.size)
+        futures, context = draw_within_memory(
+            lambda part, own: self._draw_scene(part, own, own[:, 0, 0].astype(int)),
+            request,
+            numbers,
+            joint=False,
+        )
+        weights = _numpy(weigh(torch.as_tensor(context, dtype=torch.float32, device=self.device)))
+        return futures, weights / weights.sum(0)
 
     def _selected(
         self, context: Tensor, frame: Frame, wanted: Selection, offset: Tensor, seed: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -207,13 +207,25 @@ class Scenes:
         return full
 
     def inputs(
-        self, request: Request, noise: NDArray[np.float32], form: TrackFormat
+        self,
+        request: Request,
+        noise: NDArray[np.float32],
+        form: TrackFormat,
+        learned: Ints | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Inputs of a `Sampler` by name: noise [S, N, ...], and what is known of each agent."""
+        """Inputs of a `Sampler` by name.
+
+        Args:
+            request: What is known of each agent.
+            noise: Of N agents, [S, N, ...].
+            form: What the model takes.
+            learned: Number of the learned noise of each sample, [S]; None: all noise is `noise`.
+        """
         inputs: dict[str, NDArray[Any]] = {
             "past": self.past,
             "noise": self.spread(noise),
             "dt_ratio": np.array(request.dt_ratio),
+            "learned": np.full(len(noise), -1) if learned is None else learned,
         }
         size = (len(self.past), self.most)
         if form.memory:
@@ -238,6 +250,16 @@ class Scenes:
         result = futures[:, *self.place].astype(np.float64)
         result += self.centre[self.place[0], None]
         return result
+
+
+def learned_numbers(
+    sets: Iterable[int], count: int, request: Request, size: int
+) -> NDArray[np.float32]:
+    """In place of noise [S, N, size], the number of each learned noise among all, as its first."""
+    numbers = np.zeros((count, len(request.keys), size), np.float32)
+    first = sum(one for one in sets if one < count)
+    numbers[..., 0] = np.arange(first, first + count)[:, None]
+    return numbers
 
 
 def most_at_once(past: Floats, samples: int, by_scenes: bool) -> int:

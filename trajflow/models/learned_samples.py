@@ -61,6 +61,11 @@ class LearnedSamples(nn.Module):
         shift = self.move(hidden).unflatten(-1, self.start.shape)
         return (self.start + shift).transpose(0, 1), self.weigh(hidden).log_softmax(-1).T
 
+    def weights(self, context: Tensor) -> Tensor:
+        """Probabilities [K, N] for contexts [N, H]."""
+        weights: Tensor = self.weigh(self.read(context)).softmax(-1)
+        return weights.T
+
 
 def spread_normals(count: int, components: int) -> Tensor:
     """Evenly spread normal numbers, [K, ...], from a Sobol sequence; always the same."""

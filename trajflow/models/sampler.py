@@ -1,13 +1,14 @@
 """A model's forecast of the first agents of each scene, with everything constant folded."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from trajflow.models.frames import Frame, PastSteps, frame_of, observed
+from trajflow.models.learned_samples import LearnedSamples
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.types import seen_now
 
@@ -23,6 +24,7 @@ class Sampler(nn.Module):
         model: What draws.
         temperature: Standard deviation that the noise is given.
         evaluations: Network evaluations per draw.
+        sets: Learned samples that may stand for drawn noise, by their count; for one evaluation.
 
     Example:
         >>> import torch
@@ -35,9 +37,14 @@ class Sampler(nn.Module):
     """
 
     def __init__(
-        self, model: TrajectoryModel, temperature: float = 1.0, evaluations: int = 1
+        self,
+        model: TrajectoryModel,
+        temperature: float = 1.0,
+        evaluations: int = 1,
+        sets: Mapping[int, LearnedSamples] | None = None,
     ) -> None:
         super().__init__()
+        self.sets = nn.ModuleList(one for _, one in sorted((sets or {}).items()))
         self.model, self.temperature, self.evaluations = model, temperature, evaluations
         a, normalizer = model.architecture, model.normalizer
         self.encoder = model.encoder.folded()
@@ -70,6 +77,7 @@ class Sampler(nn.Module):
         dt_ratio: Tensor | None = None,
         memory: Tensor | None = None,
         types: Tensor | None = None,
+        learned: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Futures [S, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
 
@@ -85,6 +93,8 @@ class Sampler(nn.Module):
                 where unknown.
             types: Codes of the types of the first K agents, [B, K]; None: all are unknown. See
                 `TrajectoryModel.with_types`.
+            learned: Number of the learned noise of each sample, [S], counted through the sets by
+                their size; -1: its noise is the given one. None: all are.
         """
         context, frame, seen_agents = self.context(past, noise.shape[2], dt_ratio)
         reminded = context
@@ -95,8 +105,22 @@ class Sampler(nn.Module):
             wide = noise * self.temperature
             return self.model.futures(reminded, frame, wide, self.evaluations, seen_agents), context
         normalizer = self.model.normalizer
-        points = self._points(noise.reshape(-1, normalizer.size), reminded, frame)
+        rows = noise.reshape(-1, normalizer.size)
+        if learned is not None:
+            rows = self._replaced(rows, context, learned)
+        points = self._points(rows, reminded, frame)
         return points.reshape(*noise.shape[:3], normalizer.horizon, normalizer.dims), context
+
+    def _replaced(self, noise: Tensor, context: Tensor, learned: Tensor) -> Tensor:
+        """Rows of noise [S * N, ...] of which those of learned samples are the learned ones."""
+        own = context.reshape(-1, int(context.shape[-1]))
+        noises = torch.cat([one(own)[0] for one in self.sets])
+        # The layers widen all noise by the temperature, and learned noise is as wide as it is.
+        missing = int(noise.shape[-1]) - int(noises.shape[-1])
+        noises = nn.functional.pad(noises / self.temperature, (0, missing))
+        rows = noise.reshape(learned.shape[0], own.shape[0], -1)
+        chosen = torch.where(learned[:, None, None] < 0, rows, noises[learned.clamp(min=0)])
+        return chosen.reshape(-1, int(noise.shape[-1]))
 
     def context(
         self, past: Tensor, count: int, dt_ratio: Tensor | None = None
@@ -160,7 +184,7 @@ def traced(sampler: Sampler, device: torch.device) -> Draw:
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # recording warns of every size that it takes as fixed
-            example = _example(sampler.model, (5, 2, 3), device)
+            example = _example(sampler, (5, 2, 3), device)
             record = cast(Callable[..., Any], torch.jit.trace)
             recorded = record(sampler.eval(), example_kwarg_inputs=example, check_trace=False)
             graph: Draw = torch.jit.freeze(recorded)
@@ -171,7 +195,7 @@ def traced(sampler: Sampler, device: torch.device) -> Draw:
                     return graph(*given, **named)
 
             for size in ((3, 1, 1), (21, 19, 4)):
-                given = _example(sampler.model, size, device)
+                given = _example(sampler, size, device)
                 for values, truth in zip(draw(**given), sampler(**given), strict=True):
                     torch.testing.assert_close(values, truth, rtol=1e-4, atol=1e-4)
     except (RuntimeError, AssertionError, TypeError, ValueError):
@@ -180,11 +204,11 @@ def traced(sampler: Sampler, device: torch.device) -> Draw:
 
 
 def _example(
-    model: TrajectoryModel, size: tuple[int, int, int], device: torch.device
+    sampler: Sampler, size: tuple[int, int, int], device: torch.device
 ) -> dict[str, Tensor]:
     """What a sampler is given of one scene: A agents, K of which are forecast, S samples."""
     agents, count, samples = size
-    a, rng = model.architecture, torch.Generator().manual_seed(0)
+    a, rng = sampler.model.architecture, torch.Generator().manual_seed(0)
     past = torch.randn(1, agents, a.history, a.dims, generator=rng).cumsum(2)
     past[:, -1, : a.history // 2] = torch.nan
     noise = torch.randn(samples, 1, count, a.horizon * a.dims, generator=rng)
@@ -194,6 +218,8 @@ def _example(
         given["memory"] = torch.randn(shape, generator=rng)
     if a.types:
         given["types"] = torch.randint(1 + len(a.types), (1, count), generator=rng)
+    if sampler.sets:
+        given["learned"] = torch.arange(samples) - 1
     return {name: value.to(device) for name, value in given.items()}
 
 

@@ -27,17 +27,19 @@ from trajflow.inference.onnx.golden import check_golden
 from trajflow.inference.onnx.session import GraphSession
 from trajflow.inference.scenes import (
     ROWS,
+    Draw,
     OutOfMemory,
     Request,
     Scenes,
     draw_within_memory,
+    learned_numbers,
     most_at_once,
 )
 from trajflow.io import read_whole
 from trajflow.manifest import EXPORT, model_digests
 from trajflow.ood.detector import Detector
 from trajflow.text import safe
-from trajflow.types import Floats
+from trajflow.types import Floats, Ints
 
 
 class OnnxPredictor(Predictor):
@@ -70,9 +72,7 @@ model.onnx` makes one
         self.spec, self.facts, self.session = ModelSpec.of(artifact.facts), artifact.facts, session
         self.format, self.calibration = self.spec.format, self.spec.calibration
         self.temperature, self.steps = self.spec.temperature, self.spec.evaluations
-        self.learned = {
-            n: NumpyLearnedSamples(artifact.group(f"set-{n}")) for n in self.spec.learned
-        }
+        self.learned = {n: LearnedWeights(artifact.group(f"set-{n}")) for n in self.spec.learned}
         self._width = check_golden(artifact, self.spec, session)
         self.detector = _detector_in(artifact, self._width)
 
@@ -172,31 +172,36 @@ model.onnx` makes one
         """
         return self._carry(request, noise)[0]
 
-    def _carry(self, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
-        """As `carry`, and the contexts [N, H]."""
+    def _carry(
+        self, request: Request, noise: NDArray[Any], draw: Draw | None = None
+    ) -> tuple[Floats, Floats]:
+        """As `carry`, and the contexts [N, H]; each part is drawn by `draw`."""
+        draw = draw or self._carried
         joint = self.spec.joint
         most = most_at_once(request.past, len(noise), joint)
         if len(request.past) == 1 and noise.shape[1] <= most and len(noise) <= ROWS:
-            return self._within(request, noise)
+            return self._within(draw, request, noise)
         futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
         contexts = np.empty((noise.shape[1], self._width))
         for part, agents in request.cut(most, joint):
             for first in range(0, len(noise), ROWS):
                 draws = slice(first, first + ROWS)
-                result = self._within(part, noise[draws, agents])
+                result = self._within(draw, part, noise[draws, agents])
                 futures[draws, agents], contexts[agents] = result
         return futures, contexts
 
-    def _within(self, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
+    def _within(self, draw: Draw, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
         try:
-            return draw_within_memory(self._carried, request, noise, self.spec.joint)
+            return draw_within_memory(draw, request, noise, self.spec.joint)
         except OutOfMemory as error:
             raise RunError(f"the exported model cannot forecast: {error}") from None
 
-    def _carried(self, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
-        """Futures [S, N, F, D] and contexts [N, H] in one call."""
+    def _carried(
+        self, request: Request, noise: NDArray[Any], learned: Ints | None = None
+    ) -> tuple[Floats, Floats]:
+        """Futures [S, N, F, D] and contexts [N, H] in one call; see `Scenes.inputs`."""
         scenes = Scenes.of(request.past, request.target, self.spec.neighbors)
-        futures, contexts = self._run(("futures", "context"), scenes, request, noise)
+        futures, contexts = self._run(("futures", "context"), scenes, request, noise, learned)
         result = scenes.picked(futures)
         context = (contexts[0] if len(contexts) == 1 else contexts[*scenes.place]).astype(float)
         if not math.isfinite(result.sum() + context.sum()):
@@ -246,19 +251,25 @@ model.onnx` makes one
     ) -> tuple[Floats, Floats]:
         if wanted.rule != LEARNED or wanted.count not in self.learned:
             return cast(tuple[Floats, Floats], self._torch._chosen(request, wanted, seed))
-        (context,) = self._contexts(request)
-        noise, weights = self.learned[wanted.count](context)
-        full = np.zeros((wanted.count, len(context), self.horizon * self.dims), np.float32)
-        # The graph widens its noise by the temperature, and learned noise is as wide as it is.
-        full[..., : noise.shape[-1]] = noise / self.temperature
-        return self.carry(request, full), weights
+        if "learned" not in self.session.inputs:
+            raise RunError("it was exported by an earlier version; export the run again")
+        numbers = learned_numbers(self.learned, wanted.count, request, self.horizon * self.dims)
+        futures, context = self._carry(
+            request, numbers, lambda part, own: self._carried(part, own, own[:, 0, 0].astype(int))
+        )
+        return futures, self.learned[wanted.count](context)
 
     def _run(
-        self, outputs: tuple[str, ...], scenes: Scenes, request: Request, noise: NDArray[Any]
+        self,
+        outputs: tuple[str, ...],
+        scenes: Scenes,
+        request: Request,
+        noise: NDArray[Any],
+        learned: Ints | None = None,
     ) -> list[NDArray[np.float32]]:
         """Outputs of the graph."""
         noise = noise.astype(np.float32, copy=False)
-        inputs = scenes.inputs(request, noise, self.format)
+        inputs = scenes.inputs(request, noise, self.format, learned)
         try:
             result = self.session.run(
                 outputs, {name: one for name, one in inputs.items() if name in self.session.inputs}
@@ -281,27 +292,24 @@ model.onnx` makes one
         return result
 
 
-class NumpyLearnedSamples:
-    """K noises for each agent, and how likely each leads nearest to what will happen."""
+class LearnedWeights:
+    """How likely each of K learned samples of an agent is the nearest to what will happen."""
 
-    LAYERS = ("read.0", "read.2", "move", "weigh")
+    LAYERS = ("read.0", "read.2", "weigh")
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take weights and biases by the names of a `NumpyLearnedSamples`.
+        """Take weights and biases by the names of `LearnedSamples`.
 
         Raises:
             RunError: They do not fit together.
         """
-        self._arrays = arrays
-        names = {f"{name}.{kind}" for name in self.LAYERS for kind in ("weight", "bias")}
         try:
-            if set(arrays) != names | {"start"}:
+            self._layers = [
+                (arrays[f"{name}.weight"].T, arrays[f"{name}.bias"]) for name in self.LAYERS
+            ]
+            if not np.isfinite(self(np.zeros((1, self.width)))).all():
                 raise ValueError
-            noise, weights = self(np.zeros((1, self.width)))
-            fits = weights.shape == noise.shape[:2] == (len(arrays["start"]), 1)
-            if not fits or not all(np.isfinite(one).all() for one in arrays.values()):
-                raise ValueError
-        except (TypeError, ValueError, IndexError):
+        except (KeyError, TypeError, ValueError, IndexError):
             raise RunError(
                 "its learned samples do not fit together; export the run again"
             ) from None
@@ -309,24 +317,18 @@ class NumpyLearnedSamples:
     @property
     def width(self) -> int:
         """Length H of the contexts it reads."""
-        return int(self._arrays["read.0.weight"].shape[1])
+        return int(self._layers[0][0].shape[0])
 
-    def __call__(self, context: Floats) -> tuple[Floats, Floats]:
-        """Noises [K, N, ...] and weights [K, N] of contexts [N, H]."""
-        hidden = _silu(self._layer("read.2", _silu(self._layer("read.0", context))))
-        start = self._arrays["start"]
-        moved = self._layer("move", hidden).reshape(-1, *start.shape)
-        shares = self._layer("weigh", hidden)
-        shares = np.exp(shares - shares.max(1, keepdims=True))
-        return (start + moved).swapaxes(0, 1), (shares / shares.sum(1, keepdims=True)).T
-
-    def _layer(self, name: str, x: Floats) -> Floats:
-        weight, bias = (self._arrays[f"{name}.{kind}"] for kind in ("weight", "bias"))
-        return np.asarray(x @ weight.T + bias)
-
-
-def _silu(x: Floats) -> Floats:
-    return np.asarray(x / (1 + np.exp(-x)))
+    def __call__(self, context: Floats) -> Floats:
+        """Weights [K, N] of contexts [N, H]."""
+        values = context
+        for weight, bias in self._layers[:-1]:
+            values = values @ weight + bias
+            values = values / (1 + np.exp(-values))
+        weight, bias = self._layers[-1]
+        values = values @ weight + bias
+        shares = np.exp(values - values.max(1, keepdims=True))
+        return np.asarray((shares / shares.sum(1, keepdims=True)).T)
 
 
 def _detector_in(artifact: Artifact, width: int) -> Detector | None:
