@@ -90,6 +90,8 @@ class Ingest:
         self._codes: dict[str, dict[str, int]] = {name: {} for name in ("scene", "type", "split")}
         self._track_type: list[int] = []
         self._texts = 0
+        self._reversals: list[TimeReversal] = []
+        self._agent_changes, self._last = 0, (-1, 0, 0.0)  # last: file, track, time
 
     def close(self) -> None:
         """Close the database, so that its files can be removed."""
@@ -127,7 +129,6 @@ class Ingest:
         missing = [name for name in options.types if name not in self._codes["type"]]
         if missing:
             self._refuse_types(source, missing)
-        self._find_reversals()
         self._renumber()
         if options.project and self.label:
             self._find_centres()
@@ -192,6 +193,7 @@ class Ingest:
             batch = batch.filter(pa.array(named))
             track, code["split"] = track[named], code["split"][named]
         if len(batch):
+            self._note_reversals(track, batch.column("time").to_numpy(), batch.column("row"), file)
             columns = {
                 "track": track.astype(np.int32),
                 "time": batch.column("time"),
@@ -239,16 +241,21 @@ class Ingest:
                 self._track_type.append(int(kind[row]))
         return numbers[index], numbers[index] >= 0
 
-    def _find_reversals(self) -> None:
-        """Find rows before the row above them in their file, and count the changes of the agent."""
-        rows = """(select track, time, file, "row", lag(track) over () as other,
-            lag(time) over () as before from good qualify lag(file) over () = file)"""
-        ((self._agent_changes,),) = self.fetch(f"select count(*) from {rows} where track <> other")
-        reversals = self.fetch(
-            f"""select file, "row", track = other, before, time from {rows}
-            where time < before limit {MAX_TEXTS}"""
-        )
-        self._reversals = [TimeReversal(*reversal) for reversal in reversals]
+    def _note_reversals(self, track: Ints, time: Floats, row: pa.Array, file: int) -> None:
+        last_file, last_track, last = self._last
+        continues = last_file == file
+        tracks = np.append(last_track if continues else track[0], track)
+        times = np.append(last if continues else time[0], time)
+        changes = tracks[1:] != tracks[:-1]
+        self._agent_changes += int(changes.sum())
+        back = np.flatnonzero(times[1:] < times[:-1])[: MAX_TEXTS - len(self._reversals)]
+        for index in back.tolist():
+            before, after = float(times[index]), float(time[index])
+            same_agent = not bool(changes[index])
+            self._reversals.append(
+                TimeReversal(file, row[index].as_py(), same_agent, before, after)
+            )
+        self._last = (file, int(track[-1]), float(time[-1]))
 
     def restarts(self, least: float) -> list[TimeReversal]:
         """Where the time of files ordered by time goes back by at least `least`, in their unit."""
