@@ -37,7 +37,7 @@ data = typer.Typer(help="Make and inspect stores of tracks.", no_args_is_help=Tr
 
 
 def _formats() -> list[str]:
-    from trajflow.datasets.readers import available
+    from trajflow.datasets.formats import available
 
     return available()
 
@@ -145,7 +145,7 @@ def import_(
     traffic, argoverse2.
     """
     from trajflow.datasets.importing import import_tracks
-    from trajflow.datasets.ingest import ImportOptions
+    from trajflow.datasets.sources import ImportOptions
 
     if format is None and len(files) > 1 and str(files[0]) in _formats():
         format, *files = str(files[0]), *files[1:]  # `data import table FILE`, as before --format

@@ -11,13 +11,13 @@ if __name__ == "datasets":
 if TYPE_CHECKING:
     from trajflow.datasets.doctor import check as check
     from trajflow.datasets.importing import import_tracks as import_tracks
-    from trajflow.datasets.ingest import ImportOptions as ImportOptions
-    from trajflow.datasets.ingest import Source as Source
     from trajflow.datasets.loader import TrackData as TrackData
     from trajflow.datasets.repair import repair_store as repair_store
     from trajflow.datasets.report import ImportReport as ImportReport
     from trajflow.datasets.schema import TrackBlock as TrackBlock
     from trajflow.datasets.schema import Tracks as Tracks
+    from trajflow.datasets.sources import ImportOptions as ImportOptions
+    from trajflow.datasets.sources import Source as Source
     from trajflow.datasets.splits import choose as choose
     from trajflow.datasets.store import Store as Store
     from trajflow.datasets.store import open_store as open_store
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ImportReport": "report",
-    "ImportOptions": "ingest",
-    "Source": "ingest",
+    "ImportOptions": "sources",
+    "Source": "sources",
     "Store": "store",
     "StoreWriter": "writer",
     "TrackBlock": "schema",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from trajflow.datasets.schema import CHUNK, GROUP, Spec
 from trajflow.errors import DataError
-from trajflow.io import MAX_BYTES, parse_bounded_json
+from trajflow.io import MAX_BYTES, flush_folder, parse_bounded_json
 from trajflow.remote import exists, is_remote, read_many, read_remote, sizes_in
 
 CHECKSUMS = "seal/zarr.json"
@@ -34,16 +34,11 @@ Hint = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Checksums:
-    """The checksums of a store.
+    """The checksums of a store."""
 
-    Attributes:
-        folder: The store.
-        files: sha256 of each file by its path inside the store.
-        fetched: Contents of files of a remote store that `fetch` has read ahead.
-    """
-
-    folder: Path
-    files: Mapping[str, str]
+    folder: Path  # the store
+    files: Mapping[str, str]  # sha256 of each file by its path inside the store
+    # Contents of files of a remote store that `fetch` has read ahead
     fetched: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -112,6 +107,38 @@ def encode_checksums(files: Mapping[str, str]) -> bytes:
     return json.dumps(node, indent=1).encode()
 
 
+def write_checksums(folder: Path) -> None:
+    """Flush every file and folder of a finished store to the disk and write their checksums.
+
+    Raises:
+        DataError: A metadata file is too large to be read again.
+    """
+    files: dict[str, str] = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            file = Path(parent, name)
+            files[file.relative_to(folder).as_posix()] = _hash_and_flush(file)
+    target = folder / CHECKSUMS
+    target.parent.mkdir()
+    target.write_bytes(encode_checksums(files))
+    _hash_and_flush(target)
+    for name in (*files, CHECKSUMS):
+        if name.endswith(GROUP) and (size := (folder / name).stat().st_size) > MAX_BYTES:
+            raise DataError(
+                f"the names and counts in {name} take {size} bytes, more than {MAX_BYTES}; divide "
+                "the data into several stores"
+            )
+    for parent, _, _ in os.walk(folder):
+        flush_folder(Path(parent))
+
+
+def _hash_and_flush(file: Path) -> str:
+    with file.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        os.fsync(handle.fileno())
+    return digest
+
+
 def read_file(file: Path, hint: str = "", most: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file of bounded size; others could block or exhaust memory."""
     try:
@@ -149,9 +176,8 @@ def _is_inside(name: str) -> bool:
 def check_array(checksums: Checksums, name: str, spec: Spec, rows: int) -> None:
     """Check the type and length of an array and that all its chunks were written."""
     file = f"{name}/{GROUP}"
-    raw = checksums.read(file)
+    node = _describe(checksums, file)
     try:
-        node = parse_bounded_json(raw)
         keys = node["chunk_key_encoding"]
         result = {
             "shape": node["shape"],

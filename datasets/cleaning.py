@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.ingest import ImportOptions, Ingest, Part, Source
+from trajflow.datasets.ingest import Ingest, Part
 from trajflow.datasets.motion import (
     JUMP_FACTOR,
     MIN_INTERVALS,
@@ -21,29 +21,16 @@ from trajflow.datasets.motion import (
     exact_step,
     find_other_units,
     guess_unit,
-    mean_longitude,
-    near_longitude,
     plausible_metres,
     steps_of,
 )
+from trajflow.datasets.projection import mean_longitude, near_longitude
+from trajflow.datasets.report import PROBLEMS
 from trajflow.datasets.schema import TOLERANCE
-from trajflow.errors import ConfigError, DataError, did_you_mean
+from trajflow.datasets.sources import ImportOptions, Source
+from trajflow.errors import DataError
 from trajflow.types import Bools, Floats, Ints
 
-# What each problem means, in the order in which rows are judged
-PROBLEMS = {
-    "malformed": "a line with fewer or more columns than the others",
-    "no-label": "no name for the scene or the agent",
-    "not-a-number": "a time or coordinate that is no finite decimal number",
-    "filler": "a position that stands for 'not seen': agents jump to exactly there, or its "
-    "latitude is beyond 90 degrees",
-    "mixed-units": "a scene or agent whose steps and positions are of another order of magnitude",
-    "duplicate": "a repeated row: same agent, time and position",
-    "conflict": "one agent at two positions at one time; all of them are quarantined",
-    "off-grid": "a time further than a quarter of dt from a whole step, or a second row in a step",
-    "teleport": "a position that the agent cannot have reached",
-}
-POLICIES = ("quarantine", "refuse")
 KEPT, BETWEEN = -1, -2
 REASONS = tuple(PROBLEMS)
 ON_GRID = 1e-3  # Share of dt by which a time on a whole step may miss it
@@ -58,55 +45,33 @@ PLAUSIBLE_INTERVAL = (1e-3, 20.0)
 MAX_GLITCH_ROWS = 3  # A track may return after at most this many rows elsewhere
 
 
-def policies(chosen: Mapping[str, str] | str | None) -> dict[str, str]:
-    """The policy for each problem, from one for all problems or from some by problem."""
-    if isinstance(chosen, str):
-        chosen = dict.fromkeys(PROBLEMS, chosen)
-    for problem, policy in (chosen or {}).items():
-        if problem not in PROBLEMS:
-            raise ConfigError(did_you_mean("problem", problem, tuple(PROBLEMS)))
-        if policy not in POLICIES:
-            raise ConfigError(did_you_mean("policy", policy, POLICIES))
-    return dict.fromkeys(PROBLEMS, POLICIES[0]) | dict(chosen or {})
-
-
 @dataclass
 class Rules:
-    """What holds for all rows of an import, and why.
+    """What holds for all rows of an import, and why."""
 
-    Attributes:
-        dt: Seconds per step of the store.
-        dt_from: How dt was determined.
-        every: Steps of the files per step of the store; the rows between are dropped.
-        seconds: Seconds per unit of the files' clock.
-        row_interval: Typical time between two rows of an agent, in units of the files' clock.
-        unit, unit_from: Unit of the coordinates and how it was determined.
-        speed_limit, speed_limit_from: Units per second of a jump, and how it was determined.
-        limit: Speed that no step of a trajectory without jumps exceeds, [K], units per second.
-        reach: Speed at which a trajectory with such a step is divided, [K], units per second.
-        other_unit: Whether a trajectory has another unit than the rest, [K].
-        fillers: Positions that stand for "not seen", [F, 2].
-        tolerance: Share of dt by which a time may miss its whole step.
-        max_gap: Longest gap in seconds to interpolate across; None without resampling.
-        notes: Sentences for the report.
-    """
-
-    dt: float
-    dt_from: str
-    every: int
-    seconds: float
+    dt: float  # seconds per step of the store
+    dt_from: str  # how dt was determined
+    every: int  # steps of the files per step of the store; the rows between are dropped
+    seconds: float  # seconds per unit of the files' clock
+    # Typical time between two rows of an agent, in units of the files' clock
     row_interval: float | None = None
-    unit: str = ""
+    unit: str = ""  # of the coordinates
     unit_from: str = ""
+    # Units per second of a jump, and how it was determined
     speed_limit: float | None = None
     speed_limit_from: str = "none: hardly anything moves"
+    # Speed that no step of a trajectory without jumps exceeds, [K], units per second
     limit: Floats = field(default_factory=lambda: np.empty(0))
+    # Speed at which a trajectory with such a step is divided, [K], units per second
     reach: Floats = field(default_factory=lambda: np.empty(0))
+    # Whether a trajectory has another unit than the rest, [K]
     other_unit: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
+    # Positions that stand for "not seen", [F, 2]
     fillers: Floats = field(default_factory=lambda: np.empty((0, 2)))
-    tolerance: float = TOLERANCE
+    tolerance: float = TOLERANCE  # share of dt by which a time may miss its whole step
+    # Longest gap in seconds to interpolate across; None without resampling
     max_gap: float | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # sentences for the report
 
 
 def decide_rules(
@@ -266,38 +231,26 @@ def _decide_limits(
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The decision about N rows.
+    """The decision about N rows."""
 
-    Attributes:
-        reason: Index into REASONS, KEPT, or BETWEEN for rows dropped between steps, [N].
-        step: Whole steps of dt, [N]; valid for kept rows.
-        position: Coordinates, longitudes made continuous, [N, D].
-        starts: Rows at which a new trajectory begins after a jump, [N].
-        moved: Number of kept rows whose time was moved to its step.
-    """
-
+    # Index into REASONS, KEPT, or BETWEEN for rows dropped between steps, [N]
     reason: NDArray[np.int8]
-    step: Ints
-    position: Floats
-    starts: Bools
-    moved: int
+    step: Ints  # whole steps of dt, [N]; valid for kept rows
+    position: Floats  # coordinates, longitudes made continuous, [N, D]
+    starts: Bools  # rows at which a new trajectory begins after a jump, [N]
+    moved: int  # number of kept rows whose time was moved to its step
 
 
 class Cleaner:
     """Applies the rules to one part after the other.
 
     A scene may span several parts; all of them use the clock and meridian of the first.
-
-    Attributes:
-        rules: What holds for all rows.
-        clock: Seconds by which the clock of each scene is shifted to whole steps, by scene code.
-        meridian: Mean longitude of each scene, by scene code.
     """
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.clock: dict[int, float] = {}
-        self.meridian: dict[int, float] = {}
+        self.clock: dict[int, float] = {}  # seconds by which each scene is shifted to whole steps
+        self.meridian: dict[int, float] = {}  # mean longitude of each scene
 
     def __call__(self, part: Part) -> Cleaned:
         """Decide about the rows of whole trajectories."""
@@ -389,10 +342,7 @@ def _find_off_grid(
 def resample(part: Part, starts: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
     """Interpolate linearly at whole steps between rows of one track, split and piece.
 
-    Args:
-        part: Kept rows, [N].
-        starts: Rows at which a new piece of a track begins, [N].
-        rules: The step and the longest gap.
+    `starts` are the rows at which a new piece of a track begins, [N].
 
     Returns:
         The interpolated rows, each with the file and row before it; their steps, [N]; and the

@@ -57,19 +57,13 @@ _SECONDS = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9, "s": 1.0, "sec": 1.0, "seconds":
 
 @dataclass(frozen=True)
 class Mapped:
-    """The columns of a table that are read.
+    """The columns of a table that are read."""
 
-    Attributes:
-        names: Name in the file of each canonical column that the file has.
-        unit: Unit named by the columns of the coordinates, or None.
-        folds: Columns with the role in a leave-one-out fold, by the fold's name.
-        notes: Sentences about guessed columns.
-    """
-
-    names: dict[str, str]
-    unit: str | None
+    names: dict[str, str]  # name in the file of each canonical column that the file has
+    unit: str | None  # unit named by the columns of the coordinates, or None
+    # Columns with the role in a leave-one-out fold, by the fold's name
     folds: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # sentences about guessed columns
 
     @property
     def seconds(self) -> float | None:
@@ -78,29 +72,22 @@ class Mapped:
 
 
 class TableLayout(BaseModel):
-    """How a table was read, which a run was trained on.
-
-    Attributes:
-        columns: Name in the table of each canonical column.
-        scale: Factor of all positions, or None.
-        row_interval: Typical time between two rows of an agent, in seconds, or in frames if the
-            table counts frames.
-        source: The format.
-        projected: Whether longitudes and latitudes were converted to metres per scene.
-        factors: Factor by axis for axes with a unit of their own.
-        max_gap: Longest gap in seconds interpolated across; None without resampling.
-        settings: Settings of the reader: "encoding", "dates".
-    """
+    """How a table was read, which a run was trained on."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
+    # Name in the table of each canonical column
     columns: dict[Canonical, Annotated[str, Field(max_length=1000)]]
-    scale: PositiveFloat | None = None
+    scale: PositiveFloat | None = None  # factor of all positions, or None
+    # Typical time between two rows of an agent, in seconds, or in frames if the table counts frames
     row_interval: PositiveFloat | None = None
+    # Longest gap in seconds interpolated across; None without resampling
     max_gap: PositiveFloat | None = None
-    source: Annotated[str, Field(max_length=100)] = "table"
-    projected: bool = False
+    source: Annotated[str, Field(max_length=100)] = "table"  # the format
+    projected: bool = False  # whether longitudes and latitudes were converted to metres per scene
+    # Factor by axis for axes with a unit of their own
     factors: dict[Literal["x", "y", "z"], PositiveFloat] = {}
+    # Settings of the reader: "encoding", "dates"
     settings: dict[str, Annotated[str, Field(max_length=100)]] = {}
 
     @classmethod
@@ -135,14 +122,11 @@ def map_columns(
     dims: int | None = None,
     cells: Sequence[str] = (),
 ) -> Mapped:
-    """Find the canonical columns among those of a file.
+    """Find the canonical columns among the `names` of a file.
 
-    Args:
-        path: The file, for messages.
-        chosen: Chosen names, or numbers from 1, by canonical column; "" for none.
-        names: All columns of the file.
-        dims: Coordinates to read, 2 or 3; None reads z where it exists.
-        cells: The first row of a file without a header line, for messages.
+    `chosen` are names, or numbers from 1, by canonical column, "" for none. `dims` are the
+    coordinates to read; None reads z where it exists. `cells` are the first row of a file without a
+    header line, and `path` is the file, for messages.
 
     Raises:
         DataError: A chosen column does not exist, or a required column is missing.

@@ -21,13 +21,9 @@ PART = 256
 def crowd_parts(
     place: Floats, targets: Ints, size: int, neighbors: int
 ) -> Iterator[tuple[Ints, Ints]]:
-    """Targets that are close together, and the others among whom are the nearest of each.
+    """Parts of at most `size` targets [N] close together, and the nearest neighbors of each part.
 
-    Args:
-        place: Where the agents of a scene are, [A, D].
-        targets: Which of them are targets, [N].
-        size: Most targets of a part.
-        neighbors: How many neighbors a target needs.
+    `place` is the position of each agent of the scene, [A, D].
     """
     from scipy.spatial import cKDTree
 
@@ -52,26 +48,15 @@ def squared_distances(place: Floats, goals: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Division:
-    """A batch whose crowded scenes are in parts.
+    """A batch whose crowded scenes are in parts."""
 
-    Attributes:
-        batch: The parts as scenes. Each target is a target of one of them, and may be a neighbor in
-            others.
-        scene: The scene of each part in the batch before.
-        agent: The place of each agent in that scene, [B, A] over parts; -1 for padding.
-    """
-
+    # The parts as scenes. Each target is a target of one of them, and may be a neighbor in others
     batch: Batch
-    scene: Ints
-    agent: Ints
+    scene: Ints  # the scene of each part in the batch before
+    agent: Ints  # the place of each agent in that scene, [B, A] over parts; -1 for padding
 
     def restored(self, values: Floats, whole: Batch) -> Floats:
-        """Values [S, B, A, ...] of the parts' targets in the scenes of the batch, [S, B, A, ...].
-
-        Args:
-            values: What each target has.
-            whole: The batch before.
-        """
+        """Values [S, B, A, ...] of the targets of the parts in the scenes of the `whole` batch."""
         result = np.full((len(values), *whole.target.shape, *values.shape[3:]), np.nan)
         part, place = np.nonzero(self.batch.target)
         result[:, self.scene[part], self.agent[part, place]] = values[:, part, place]
@@ -81,12 +66,7 @@ class Division:
 def divide(batch: Batch, neighbors: int | None) -> Division | None:
     """The batch with scenes of more than `CROWD` agents in parts of about `PART` targets.
 
-    Args:
-        batch: B scenes; their agents are seen at the present.
-        neighbors: How many neighbors a target needs, the nearest; None: all.
-
-    Returns:
-        None if no scene is divided.
+    A target needs its nearest `neighbors`. None if they are None, for all, or no scene is crowded.
     """
     there = np.asarray(batch.agent >= 0)
     if neighbors is None or there.sum(1).max(initial=0) <= CROWD:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from trajflow.datasets.ingest import SAMPLE_ROWS
+from trajflow.datasets.sources import SAMPLE_ROWS
 from trajflow.datasets.sql import number, quoted, reading
 from trajflow.errors import DataError
 
@@ -44,14 +44,9 @@ def read_times(
 ) -> tuple[str, bool, list[str]]:
     """Decide how to read a column of times.
 
-    Args:
-        db: The database with the tables.
-        path: The file, for messages.
-        name: The column, for messages.
-        columns: Relation and column of each file. The first one decides how to read the column,
-            all of them decide the order of days and months.
-        cell: SQL of a cell with a decimal point, {} being the column.
-        order: Order of day, month and year given by the user.
+    `columns` are the relation and column of each file: the first decides how to read the column,
+    all of them the order of days and months unless the user chose an `order`. `cell` is the SQL of
+    a cell with a decimal point, {} being the column; `path` and `name` are for messages.
 
     Returns:
         SQL of the seconds, {} being the column; whether they count from 1970 because the column

@@ -14,13 +14,14 @@ from trajflow.datasets.motion import (
     MotionSurvey,
     Steps,
     at_places,
-    continuous,
+    extents,
     guess_unit,
     medians,
     plausible_metres,
     steps_of,
     windows_of,
 )
+from trajflow.datasets.projection import continuous
 from trajflow.datasets.report import REPLACED
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store, open_store
@@ -444,10 +445,8 @@ def _alternating(stats: _Statistics) -> float:
 
 def _reused_labels(stats: _Statistics) -> Finding:
     survey = stats.survey
-    low = np.stack([_over_scenes(stats, corner, np.fmin) for corner in survey.low.T], 1)
-    high = np.stack([_over_scenes(stats, corner, np.fmax) for corner in survey.high.T], 1)
-    diagonal = np.linalg.norm(high - low, axis=1)[stats.scene]
-    far = stats.leap > diagonal / 2
+    diagonal = extents(stats.scene, survey.low, survey.high, len(stats.store.scenes))
+    far = stats.leap > diagonal[stats.scene] / 2
     if not far.any():
         return Finding("ok", "labels", "no label comes back far away after a long gap")
     message = (
@@ -513,10 +512,4 @@ def _questions(store: Store) -> list[Finding]:
             f"{dropped[REPLACED]} rows were {REPLACED}; positions depend a little on the next row"
         )
         result.append(Finding("note", "import", message))
-    return result
-
-
-def _over_scenes(stats: _Statistics, values: Floats, how: np.ufunc) -> Floats:
-    result = np.full(len(stats.store.scenes), np.nan)
-    how.at(result, stats.scene, values)
     return result

@@ -5,10 +5,9 @@ files lie beside the output and are always removed afterwards.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,48 +17,45 @@ import numpy as np
 from trajflow.datasets.cleaning import (
     BETWEEN,
     KEPT,
-    PROBLEMS,
     REASONS,
     Cleaner,
     Rules,
     decide_rules,
-    policies,
     resample,
     scenes_of,
 )
-from trajflow.datasets.ingest import ImportOptions, Ingest, Part, Source
+from trajflow.datasets.formats import check_settings, load_reader, read_files
+from trajflow.datasets.ingest import Ingest, Part
 from trajflow.datasets.motion import MotionSurvey
 from trajflow.datasets.output import OutputFolder, disk_errors
-from trajflow.datasets.readers import check_settings, load_reader, read_files
-from trajflow.datasets.report import QUARANTINE, REPLACED, ImportReport, TroubledAgent
+from trajflow.datasets.report import (
+    LONG_GAP,
+    QUARANTINE,
+    Counts,
+    ImportReport,
+    compose_report,
+    no_usable_rows,
+    policies,
+    refuse_problems,
+    restart_notes,
+)
 from trajflow.datasets.schema import TrackBlock
+from trajflow.datasets.sources import ImportOptions, Source
 from trajflow.datasets.sql import label_of
 from trajflow.datasets.store import is_store
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import ConfigError, DataError, DataProblem, did_you_mean
 from trajflow.remote import local_copy
-from trajflow.text import safe
 from trajflow.types import Bools, Ints
-
-LONG_GAP = 10
-MANY_CONFLICTS = 0.05
-MANY_OFF_GRID = 0.1
-WORST_SCENES, WORST_AGENTS = 50, 10
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of an import.
+    """Progress of an import."""
 
-    Attributes:
-        stage: The current stage.
-        rows: Rows done in this stage.
-        total: Rows of this stage; None if unknown.
-    """
-
-    stage: Literal["reading", "surveying", "writing"]
-    rows: int
-    total: int | None
+    stage: Literal["reading", "surveying", "writing"]  # the current stage
+    rows: int  # rows done in this stage
+    total: int | None  # rows of this stage; None if unknown
 
 
 def import_tracks(
@@ -75,10 +71,10 @@ def import_tracks(
     r"""Read tracks from files into a new store.
 
     Every input row is written to the store, dropped on purpose and counted, or quarantined with a
-    reason in the store's table "quarantine". `cleaning.PROBLEMS` lists the reasons.
+    reason in the store's table "quarantine". `report.PROBLEMS` lists the reasons.
 
     Args:
-        format: Name of a format, see `readers.available()`; None detects it from the files.
+        format: Name of a format, see `formats.available()`; None detects it from the files.
         path: File or folder to read, or several of one format.
         out: Store to write.
         options: How to read and clean the files.
@@ -124,7 +120,7 @@ def import_tracks(
         if source.dates:
             source.notes.append(f"time counts from {rows.count_from_midnight()} UTC")
         if not rows.label:
-            error = _no_usable_rows(rows, rows.reasons(), names)
+            error = no_usable_rows(rows, rows.reasons(), names)
             if rows.reasons().keys() & set(refused):
                 raise DataProblem(f"refused, nothing was written: {error}")
             raise error
@@ -144,20 +140,20 @@ def import_tracks(
             history=options.history,
         )
         with writer:
-            counts, cleaner = _Counts(), Cleaner(rules)
+            counts, cleaner = Counts(), Cleaner(rules)
             for part in _with_progress(rows, rows.parts(), "writing", progress):
                 for block in _blocks(part, cleaner, rows, counts):
                     writer.append(block)
             report = replace(
-                _report(rows, source, options, cleaner, counts),
+                compose_report(rows, source, options, cleaner, counts),
                 source=format,
                 path=", ".join(map(str, paths)),
                 out=str(out),
             )
-            _refuse(report, refused)
+            refuse_problems(report, refused)
             if not report.rows_kept:
-                hints = _restart_notes(rows, source, rules)
-                raise _no_usable_rows(rows, report.quarantined, names, hints)
+                hints = restart_notes(rows, source, rules)
+                raise no_usable_rows(rows, report.quarantined, names, hints)
             for batch in rows.quarantined(names):
                 writer.append_table(QUARANTINE, batch)
             writer.folds = _folds(source.folds, counts.scenes)
@@ -212,22 +208,7 @@ def _with_progress(
         progress(Progress(stage, done, total))
 
 
-@dataclass
-class _Counts:
-    scenes: dict[str, None] = field(default_factory=dict)  # those with a kept row, in order
-    types: Counter[str] = field(default_factory=Counter)  # kept trajectories
-    splits: Counter[str] = field(default_factory=Counter)  # kept rows
-    steps: Counter[int] = field(default_factory=Counter)  # steps of dt between kept rows
-    kept: int = 0
-    between: int = 0
-    resampled: int = 0
-    moved: int = 0
-    cuts: int = 0
-    wide_gaps: int = 0
-    turned_longitudes: int = 0
-
-
-def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iterator[TrackBlock]:
+def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: Counts) -> Iterator[TrackBlock]:
     """Clean whole trajectories: quarantine bad rows and yield the others scene by scene."""
     cleaned = cleaner(part)
     bad = cleaned.reason >= 0
@@ -251,7 +232,7 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: _Counts) -> Iter
 
 
 def _block(
-    part: Part, step: Ints, starts: Bools, rules: Rules, rows: Ingest, counts: _Counts
+    part: Part, step: Ints, starts: Bools, rules: Rules, rows: Ingest, counts: Counts
 ) -> TrackBlock:
     begins, number = _pieces(part.track, starts)
     tracks = part.track[begins].tolist()
@@ -293,161 +274,6 @@ def _label(rows: Ingest, track: int, number: int) -> int | str:
     while rows.has(int(rows.scene[track]), name):
         name += "'"
     return name
-
-
-def _report(
-    rows: Ingest, source: Source, options: ImportOptions, cleaner: Cleaner, counts: _Counts
-) -> ImportReport:
-    rules = cleaner.rules
-    dropped = {name: count for name, count in rows.dropped.items() if count}
-    if counts.between:
-        dropped["between steps"] = dropped.get("between steps", 0) + counts.between
-    if counts.resampled:
-        dropped[REPLACED] = counts.resampled
-    clocks = {rows.scenes[code]: shift for code, shift in cleaner.clock.items() if shift}
-    steps = {
-        (str(n) if n <= LONG_GAP else f">{LONG_GAP}"): c for n, c in sorted(counts.steps.items())
-    }
-    return ImportReport(
-        source="",
-        path="",
-        out="",
-        files=len(source.files),
-        rows_read=rows.rows_read,
-        rows_kept=counts.kept,
-        trajectories=sum(counts.types.values()),
-        scenes=len(counts.scenes),
-        types=dict(counts.types),
-        splits=dict(counts.splits),
-        dropped=dropped,
-        quarantined=_ordered(rows.reasons()),
-        by_scene={
-            s: _ordered(result) for (s,), result in rows.worst("scene", WORST_SCENES).items()
-        },
-        worst_agents=[
-            TroubledAgent(scene, agent, result.total(), _ordered(result))
-            for (scene, agent), result in rows.worst("scene, agent", WORST_AGENTS).items()
-        ],
-        cuts=counts.cuts,
-        moved=counts.moved,
-        steps={name: count for name, count in steps.items() if count},
-        clocks=clocks,
-        dt=rules.dt,
-        dt_from=rules.dt_from,
-        unit=rules.unit,
-        unit_from=rules.unit_from,
-        speed_limit=rules.speed_limit,
-        speed_limit_from=rules.speed_limit_from,
-        columns=dict(source.columns),
-        scale=options.scale,
-        settings=dict(options.settings),
-        max_gap=rules.max_gap if options.resample else None,
-        projected=options.project,
-        factors=dict(options.factors),
-        row_interval=rules.row_interval,
-        origin=rows.origin if source.dates else None,
-        time_unit=source.time_unit,
-        notes=[
-            *source.notes,
-            *rules.notes,
-            *_restart_notes(rows, source, rules),
-            *_grid_notes(rows, rules, counts),
-            *_coordinate_notes(rules, len(clocks), counts.turned_longitudes),
-        ],
-    )
-
-
-def _restart_notes(rows: Ingest, source: Source, rules: Rules) -> list[str]:
-    conflicts = rows.reasons()["conflict"]
-    restarts = rows.restarts(LONG_GAP * (rules.row_interval or 0.0))
-    if restarts:
-        first = restarts[0]
-        back = (first.before - first.after) * rules.seconds
-        why = (
-            "does daylight saving time end there? Write times in UTC or with their zone"
-            if source.dates and 1800 < back <= 3600
-            else "do hours pass midnight? Write them with their dates"
-            if not source.dates and 82_800 < back <= 86_400
-            else "do several recordings follow one another? Name a column of scenes "
-            "(--columns scene=NAME) or use one file for each"
-        )
-        return [
-            f"the clock goes back by {back:.6g} s at row {first.row} of "
-            f"{source.files[first.file].name}: {why}"
-        ]
-    if conflicts > MANY_CONFLICTS * rows.rows_read:
-        return [
-            f"{conflicts} rows have another position of the same agent at the same time: is the "
-            "clock coarser than the rows (if so, name a column of frames: --columns frame=NAME "
-            "--dt SECONDS), or do recordings share ids (--columns scene=NAME)?"
-        ]
-    return []
-
-
-def _grid_notes(rows: Ingest, rules: Rules, counts: _Counts) -> list[str]:
-    off = rows.reasons()["off-grid"]
-    if rules.max_gap is None and off > MANY_OFF_GRID * (off + counts.kept):
-        return [
-            f"{off} of {off + counts.kept} rows lie between steps of {rules.dt:g} s: --resample "
-            f"{rules.dt:g}s interpolates positions at whole steps on straight lines between rows"
-        ]
-    if rules.max_gap is not None and counts.wide_gaps:
-        return [f"{counts.wide_gaps} gaps of more than {rules.max_gap:.3g} s are not interpolated"]
-    return []
-
-
-def _coordinate_notes(rules: Rules, clocks: int, turned: int) -> list[str]:
-    notes = []
-    if rules.unit == "degree":
-        notes.append("coordinates stay in degrees; --project converts them to metres per scene")
-    if clocks:
-        notes.append(f"the clocks of {clocks} scenes were shifted to whole steps of dt")
-    if turned:
-        notes.append(
-            f"{turned} longitudes were turned by 360 degrees, so that tracks continue across "
-            "the date line"
-        )
-    return notes
-
-
-def _ordered(reasons: Counter[str]) -> dict[str, int]:
-    ordered = {name: reasons[name] for name in PROBLEMS if reasons[name]}
-    return ordered | {name: count for name, count in reasons.items() if name not in ordered}
-
-
-def _refuse(report: ImportReport, refused: list[str]) -> None:
-    result = {p: n for p, n in report.quarantined.items() if p in refused}
-    if report.cuts and "teleport" in refused:
-        result["teleport"] = result.get("teleport", 0) + report.cuts
-    counts = ", ".join(f"{name} {count}" for name, count in result.items())
-    if result:
-        worst = "".join(
-            f"; first look at agent {safe(w.agent)} of {safe(w.scene)}"
-            for w in report.worst_agents[:1]
-        )
-        raise DataProblem(
-            f"refused, nothing was written: {counts} of {report.rows_read} rows{worst}; "
-            "repair the data, or accept it with --on-problem quarantine"
-        )
-
-
-def _no_usable_rows(
-    rows: Ingest, reasons: Mapping[str, int], files: list[str], hints: Sequence[str] = ()
-) -> DataError:
-    why = ", ".join(f"{name} {count}" for name, count in (dict(reasons) | rows.dropped).items())
-    first = rows.fetch(
-        """select file, "row", text from quarantine where text <> '' order by file, "row" limit 1"""
-    )
-    example = "".join(
-        f"; row {row} of {files[file]} is {safe(text, 200)!r}; times must be numbers or dates, "
-        "coordinates numbers"
-        for file, row, text in first
-    )
-    return DataError(
-        f"none of {rows.rows_read} rows can be used: {why or 'all were dropped'}{example}"
-        f"{''.join(f'; {hint}' for hint in hints)}; check "
-        "--columns, --dt and --speed-limit"
-    )
 
 
 def _folds(

@@ -1,6 +1,6 @@
-"""The index of a store: where the rows of each trajectory are, and whose they are."""
+"""Where the rows of each trajectory of a store are, and in which groups they are loaded."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,33 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.datasets.checksums import Checksums, check_array, read_runs
-from trajflow.datasets.schema import Header, trajectory_columns
-from trajflow.types import Ints
+from trajflow.datasets.schema import Header, Tracks, trajectory_columns
+from trajflow.types import Bools, Ints
 
 MAX_LABEL = 2**20  # Bytes of a label
 
 
 @dataclass(frozen=True)
 class Index:
-    """The trajectories of a store, K of them in stored order.
+    """The trajectories of a store, K of them in stored order."""
 
-    Attributes:
-        rowsize: Rows of each trajectory, [K].
-        ends: Row after the last of each trajectory, [K].
-        scene: Code of each trajectory's scene, never decreasing, [K].
-        kind: Code of each trajectory's type, [K].
-        identity: The source's integer id of each trajectory, [K]; not used where text is stored.
-        text: UTF-8 labels, joined, or None where labels are integers.
-        text_ends: Byte after each label, [K].
-    """
-
-    rowsize: Ints
-    ends: Ints
-    scene: Ints
-    kind: Ints
-    identity: Ints
-    text: bytes | None
-    text_ends: Ints
+    rowsize: Ints  # rows of each trajectory, [K]
+    ends: Ints  # row after the last of each trajectory, [K]
+    scene: Ints  # code of each trajectory's scene, never decreasing, [K]
+    kind: Ints  # code of each trajectory's type, [K]
+    identity: Ints  # the source's integer id of each trajectory, [K]; not used where text is stored
+    text: bytes | None  # UTF-8 labels, joined, or None where labels are integers
+    text_ends: Ints  # byte after each label, [K]
 
     @classmethod
     def read_from(cls, checksums: Checksums, header: Header) -> "Index":
@@ -115,3 +105,46 @@ def _check_index(checksums: Checksums, header: Header, index: dict[str, NDArray[
     for name, holds in claims.items():
         if not holds:
             raise checksums.damaged(name, "contradicts the store's attributes")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tracks that are loaded together."""
+
+    scenes: list[str]  # names of the recordings
+    # First step, and the step after the last, of the part of a recording that is larger than a
+    # group; None: all steps
+    steps: tuple[int, int] | None = None
+
+
+def count_steps(
+    pieces: Iterable[Tracks], chosen: Callable[[Tracks], Bools] | None = None
+) -> tuple[Ints, Ints]:
+    """The distinct steps of the chosen rows of one recording, and how many are at each, [S]."""
+    steps = counts = np.zeros(0, np.int64)
+    for piece in pieces:
+        added = piece.step if chosen is None else piece.step[chosen(piece)]
+        steps, which = np.unique(np.concatenate([steps, added]), return_inverse=True)
+        weights = np.concatenate([counts, np.ones(len(added))])
+        counts = np.bincount(which, weights, len(steps)).astype(np.int64)
+    return steps, counts
+
+
+def divide_steps(
+    steps: Ints, counts: Ints, max_rows: int, before: int = 0, after: int = 0
+) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges of steps [first, last) for `Store.groups`.
+
+    A range has at most `max_rows` rows together with the steps `before` and `after` it; `counts`
+    are the rows at each of the recording's distinct steps, [S].
+    """
+    ends = np.cumsum(counts)
+    first, end = int(steps[0]), int(steps[-1]) + 1
+    while first < end:
+        skipped = np.searchsorted(steps, first - before)
+        limit = max_rows + int(ends[skipped - 1] if skipped else 0)
+        fitting = int(np.searchsorted(ends, limit, side="right"))
+        last = end if fitting == len(steps) else int(steps[fitting]) - after
+        last = min(end, max(last, first + max(1, before + after)))
+        yield first, last
+        first = last

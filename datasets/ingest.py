@@ -5,8 +5,8 @@ whatever the size of the input.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from trajflow.datasets.projection import project, unproject
 from trajflow.datasets.schema import AXES, MAX_SPLITS
+from trajflow.datasets.sources import BATCH, ImportOptions, Source
 from trajflow.datasets.sql import (
     MAX_NAME,
     check_expression,
@@ -37,121 +38,18 @@ from trajflow.types import Bools, Floats, Ints
 MAX_TEXTS = 1000  # Unreadable rows that are stored with their text
 MAX_RESTARTS = 20  # A file whose time goes back more often is not ordered by time
 NO_TYPE, NO_SPLIT = "agent", "all"
-BATCH = 122_880
-SAMPLE_ROWS = 20_000  # Rows from which the notation of a table is detected
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """How files of tracks are read and cleaned; None and empty values are detected from the data.
-
-    Attributes:
-        columns: Name in the file of each canonical column ("agent", "x", "y", "time", "frame",
-            "z", "scene", "type", "split"), for tables; "" for no column.
-        dt: Seconds per step; by default fixed by the format, or the interval of most rows.
-        unit: Unit of the coordinates; by default named by the format or the columns.
-        scale: Metres per unit of the file; positions are multiplied by it.
-        dims: Coordinates read from a table, 2 or 3; by default z is read where it exists.
-        factors: Factor by axis for axes with a unit of their own, such as {"z": 0.3048} for feet.
-        project: Convert longitudes and latitudes to metres around the centre of each scene; the
-            store keeps the centres, so that forecasts are returned in degrees.
-        where: Condition on the rows, a DuckDB expression of their columns (scene, agent,
-            type, split, time, x, y, z and those of a table); it cannot read files.
-        types: Types of the agents to read; empty for all.
-        settings: Settings of a single reader, such as {"eth-time": "true"} of ethucy or
-            {"encoding": "latin-1"} of table.
-        resample: Step of the store in seconds; the position at each whole step is interpolated
-            linearly between the row before it and the first row after it.
-        max_gap: Longest gap in seconds to interpolate across; by default 2.5 steps, or 2.5 times
-            the typical time between rows if that is longer.
-        speed_limit: Speed above which a step is a jump, in units per second; inf for no limit; by
-            default estimated.
-        on_problem: "quarantine" or "refuse", for all problems or by problem.
-        licence: Terms of the data, stored with it.
-        history: The command that imports the data, stored with it.
-        part_rows: Rows cleaned at once; with DuckDB's own limit it bounds the memory.
-        folder: Folder for temporary files of a reader; set by the import.
-    """
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    dt: float | None = None
-    unit: str | None = None
-    scale: float | None = None
-    dims: int | None = None
-    factors: Mapping[str, float] = field(default_factory=dict)
-    project: bool = False
-    where: str = ""
-    types: Sequence[str] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
-    resample: float | None = None
-    max_gap: float | None = None
-    speed_limit: float | None = None
-    on_problem: Mapping[str, str] | str | None = None
-    licence: str = ""
-    history: str = ""
-    part_rows: int = 500_000
-    folder: Path = Path()
-
-
-@dataclass
-class Source:
-    """What a reader returns: one SELECT per file, and facts about all files.
-
-    A SELECT yields, in any order, the columns `row` (number of the row in its file, from 1),
-    `scene`, `agent`, `type`, `split` (text as in the file; '' if missing), `time` (seconds or
-    frames), `x`, `y`, `z` (NULL where unreadable), `fault` (name of a problem that the reader
-    detected, or NULL) and `text` (the row as in the file, for rows that cannot be used).
-
-    Attributes:
-        selects: One statement per file.
-        files: Every file that is read.
-        dims: Coordinates of a position, D.
-        dt: Seconds per step, if the format or the user fixes them.
-        unit: Unit of the coordinates, if the format or the user fixes it.
-        frames: Whether times are frame numbers, which are scaled so that the typical step is dt.
-        dates: Whether times are seconds since 1970, which are counted from the first midnight.
-        seconds_known: Whether the file states that its times are seconds.
-        time_unit: Seconds per unit of the times in the files.
-        columns: Column of the file behind each canonical column.
-        notes: Sentences for the report.
-        folds: Test scenes of each leave-one-out fold.
-        dropped: SQL condition of rows that are dropped on purpose, by reason.
-    """
-
-    selects: list[str]
-    files: list[Path]
-    dims: int = 2
-    dt: float | None = None
-    unit: str | None = None
-    frames: bool = False
-    dates: bool = False
-    seconds_known: bool = True
-    time_unit: float = 1.0
-    columns: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    folds: dict[str, list[str]] = field(default_factory=dict)
-    dropped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Part:
-    """N rows of whole trajectories, sorted by scene, agent and time.
+    """N rows of whole trajectories, sorted by scene, agent and time."""
 
-    Attributes:
-        track: Number of the trajectory of each row, [N].
-        scene: Code of the scene of each row, [N].
-        time: Seconds, or frames before they are scaled, [N].
-        position: Coordinates as the file has them, [N, D].
-        split: Code of the split each row belongs to, [N].
-        file, row: File and row number that each row was read from, [N].
-    """
-
-    track: Ints
-    scene: Ints
-    time: Floats
-    position: Floats
-    split: Ints
-    file: Ints
+    track: Ints  # number of the trajectory of each row, [N]
+    scene: Ints  # code of the scene of each row, [N]
+    time: Floats  # seconds, or frames before they are scaled, [N]
+    position: Floats  # coordinates as the file has them, [N, D]
+    split: Ints  # code of the split each row belongs to, [N]
+    file: Ints  # file and row number that each row was read from, [N]
     row: Ints
 
     def take(self, chosen: Bools | Ints | slice) -> "Part":
@@ -171,37 +69,27 @@ class TimeReversal:
 
 
 class Ingest:
-    """The rows of one import: good ones sorted by trajectory and time, bad ones in quarantine.
-
-    Attributes:
-        rows_read: Rows of all files, those dropped on purpose included.
-        dropped: Rows dropped on purpose, by reason.
-        scenes, types, splits: Names behind the codes.
-        label: The source's id of each trajectory's agent, K of them.
-        scene: Code of each trajectory's scene, [K].
-        kind: Code of the type that each trajectory's first row has, [K].
-        rows: Rows of each trajectory, [K].
-        centres: Longitude and latitude of the centre of each projected scene, [S, 2], or None.
-        origin: Offset that is subtracted from all times: 0, or the first midnight of dates.
-    """
+    """The rows of one import: good ones sorted by trajectory and time, bad ones in quarantine."""
 
     def __init__(self, folder: Path) -> None:
         self.db = connect()
         self.db.execute(f"set temp_directory = {quoted(folder / 'spill')}")
         self.db.execute(f"set allowed_directories = [{quoted(folder)}]")
         self.folder = folder
-        self.rows_read = 0
-        self.dropped: Counter[str] = Counter()
-        self.scenes: list[str] = []
+        self.rows_read = 0  # of all files, those dropped on purpose included
+        self.dropped: Counter[str] = Counter()  # rows dropped on purpose, by reason
+        self.scenes: list[str] = []  # names behind the codes, as types and splits
         self.types: list[str] = []
         self.splits: list[str] = []
-        self.label: list[str] = []
+        self.label: list[str] = []  # the source's id of each trajectory's agent, K of them
+        # Codes of the scene and of the type in the first row, and rows of each trajectory, [K]
         self.scene = self.kind = self.rows = np.empty(0, np.int64)
+        self.centres: Floats | None = None  # longitude, latitude of each projected scene, [S, 2]
+        self.origin = 0.0  # subtracted from all times: 0, or the first midnight of dates
         self._tracks: dict[tuple[int, str], int] = {}
         self._codes: dict[str, dict[str, int]] = {name: {} for name in ("scene", "type", "split")}
         self._track_type: list[int] = []
-        self._texts, self.origin = 0, 0.0
-        self.centres: Floats | None = None
+        self._texts = 0
         self._reversals: list[TimeReversal] = []
         self._agent_changes, self._last = 0, (-1, 0, 0.0)  # last: file, track, time
 
@@ -527,16 +415,15 @@ class Ingest:
     def _part_sizes(self, most: int) -> list[int]:
         sizes: list[int] = []
         free = 0
-        ends = np.append(np.flatnonzero(np.diff(self.scene)) + 1, len(self.scene))
-        first = 0
-        for end in ends.tolist() if len(self.scene) else ():
-            for rows in _groups(self.rows[first:end], most):
+        if not self.label:
+            return sizes
+        for scene_rows in np.split(self.rows, np.flatnonzero(np.diff(self.scene)) + 1):
+            for rows in _groups(scene_rows, most):
                 if rows > free:
                     sizes.append(0)
                     free = most
                 sizes[-1] += rows
                 free -= rows
-            first = end
         return sizes
 
     def quarantined(self, files: list[str]) -> Iterator[dict[str, Any]]:

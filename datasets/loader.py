@@ -1,4 +1,8 @@
-"""From a store to batches: training, validation, calibration and test by one split rule."""
+"""From a store to batches: training, validation, calibration and test by one split rule.
+
+Which windows are in a batch and the order of batches follow from (seed, epoch) alone, and their
+number from the windows and the size alone, so a resumed training knows where it was.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -7,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.datasets.batching import batches, count_batches, evenly, plan
 from trajflow.datasets.splits import (
     PARTS,
     Kind,
@@ -23,8 +26,15 @@ from trajflow.datasets.stream import Stream
 from trajflow.datasets.survey import Shape
 from trajflow.datasets.windows import Windows, check_shape
 from trajflow.errors import ConfigError, DataError
-from trajflow.types import Batch, Ints
+from trajflow.types import Batch, Bools, Ints
 
+POOL = 32
+"""Batches' worth of shuffled windows that are sorted by crowd: more pads less and mixes less.
+
+Measured on ETH/UCY (fold zara1, 256 targets a batch): random order has 0.95 of the gradient's
+variance but takes 1.30 times the time, because scenes are padded to 3.4 times their agents instead
+of 1.08; at equal cost it is 1.23 times as noisy. Pools of 4 and 8 batches are no different.
+"""
 HALVED = 60
 """Validation people, not trained on, below whom none are kept back for a calibration."""
 
@@ -102,25 +112,22 @@ class TrackData:
         self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
 
     def watch(self, memory: int, scale: float = 1.0, max_age: int | None = None) -> None:
-        """Let batches bring what others did earlier who were where a target is now.
+        """Add earlier tracks of others who were where a target is now to batches.
 
-        Windows of the training split are shown rows of this split alone, of the agents that are
-        learned from; those of the others all that was seen before their present in the same
-        recording, as a camera that hangs there would have.
+        Windows of the training split show rows of this split and of the training agents only; those
+        of other splits show all rows of the recording before their present.
 
         Args:
-            memory: Most earlier tracks of each target; 0: none, as before the first call.
-            scale: Typical displacement per step of the model that will look.
-            max_age: Steps after which an observation is no longer looked at; None: never.
+            memory: Most earlier tracks of each target; 0 for none.
+            scale: Typical displacement per step of the model.
+            max_age: Steps after which an observation is forgotten; None: never.
         """
         self._stream.watch(memory, scale, max_age)
 
     def divide(self, neighbors: int | None) -> None:
-        """Let batches bring scenes of more than 1000 agents in parts of some targets each.
+        """Divide scenes of more than 1000 agents in batches into parts of some targets each.
 
-        Args:
-            neighbors: How many neighbors a target needs, the nearest; None: scenes stay whole, as
-                before the first call.
+        A target keeps its nearest `neighbors`; None keeps scenes whole.
         """
         self._stream.neighbors = neighbors
 
@@ -250,11 +257,10 @@ class TrackData:
         yield from self._evenly(size, limit, split, people)
 
     def calibrators(self, split: str = "val") -> dict[str, Any]:
-        """Who `calibration` gives, in values that JSON can hold.
+        """Counts of the people of `calibration`, as plain values.
 
-        Returns:
-            "people": how many they are; "left_out": how many are not, because they were trained on;
-            "independent": whether none of them took part in selection.
+        "people" are used, "left_out" were trained on; "independent" says whether none of the people
+        took part in selection.
         """
         people = self._calibrating(split)
         left = np.intersect1d(
@@ -334,3 +340,74 @@ class TrackData:
             "calibration": self.calibrators(),
             "hash": survey.hash,
         }
+
+
+def batches(
+    windows: Windows,
+    size: int,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle: bool = True,
+    skip: int = 0,
+) -> Iterator[Batch]:
+    """All windows once, in batches of about `size` targets, without the first `skip` batches.
+
+    A batch has more or fewer by at most one window, so that there are as many batches in every
+    epoch; a window of `size` targets or more is a batch of its own. Windows are mixed by seed and
+    epoch, or come from the smallest crowd to the largest.
+    """
+    order = (seed, epoch) if shuffle else None
+    for rows in plan(windows.agent_counts, windows.target_counts, size, order)[skip:]:
+        yield windows.gather(rows)
+
+
+def count_batches(targets: Ints, size: int) -> int:
+    """How many batches windows make, from the targets of each window alone, [W]."""
+    return _shares(targets[targets < size], size) + int((targets >= size).sum())
+
+
+def plan(agents: Ints, targets: Ints, size: int, order: Sequence[int] | None = None) -> list[Ints]:
+    """Which windows are in which batch, from the agents and targets of each window, [W].
+
+    The order follows from the numbers in `order`, the seed and the epoch; None does not mix.
+
+    Raises:
+        ConfigError: The size is no positive number.
+    """
+    if size < 1:
+        raise ConfigError(f"a batch needs at least 1 target, got size {size}")
+    rows = _arrange(agents, targets, size, order)
+    alone = targets[rows] >= size
+    small = rows[~alone]
+    weight, count = targets[small], _shares(targets[small], size)
+    share = (2 * np.cumsum(weight) - weight) * count // (2 * max(1, int(weight.sum())))
+    result = np.split(small, np.flatnonzero(np.diff(share)) + 1) if count else []
+    result += np.split(rows[alone], np.arange(1, int(alone.sum()))) if alone.any() else []
+    if order is None:
+        return result
+    mixed = np.random.default_rng([*order, 1]).permutation(len(result))
+    return [result[number] for number in mixed]
+
+
+def evenly(number: Ints, count: int, total: int) -> Bools:
+    """Whether each of consecutive numbers is one of `count` spread evenly over `total`, [W]."""
+    return np.asarray(-(-(number + 1) * count // total) > -(-number * count // total))
+
+
+def _arrange(agents: Ints, targets: Ints, size: int, order: Sequence[int] | None) -> Ints:
+    """All windows in a row, like crowds side by side, [W]."""
+    if order is None:
+        return np.argsort(agents, kind="stable")
+    rows = np.random.default_rng([*order, 0]).permutation(len(agents))
+    pool = np.cumsum(targets[rows]) // (POOL * size)
+    # every other pool falls, so that the batch that straddles two pools is of one crowd
+    crowd = np.where(pool % 2 == 1, -agents[rows], agents[rows])
+    return rows[np.lexsort((crowd, pool))]
+
+
+def _shares(targets: Ints, size: int) -> int:
+    """Batches over which windows smaller than `size` are spread evenly, none of them empty."""
+    if not len(targets):
+        return 0
+    total, largest = int(targets.sum()), int(targets.max())
+    return max(1, min(-(-total // size), total // largest))

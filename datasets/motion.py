@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from trajflow.datasets.projection import continuous
 from trajflow.types import Bools, Floats, Ints
 
 WINDOW = 5
@@ -36,19 +37,12 @@ EXTENT_RATIO = 5.0
 
 @dataclass(frozen=True)
 class Steps:
-    """The N steps between consecutive rows of the same trajectory.
+    """The N steps between consecutive rows of the same trajectory."""
 
-    Attributes:
-        row: Index of the later row of each step, [N].
-        track: Trajectory of each step, [N].
-        seconds: Time each step takes, [N].
-        length: Distance between its ends, [N], in the unit of the positions.
-    """
-
-    row: Ints
-    track: Ints
-    seconds: Floats
-    length: Floats
+    row: Ints  # index of the later row of each step, [N]
+    track: Ints  # trajectory of each step, [N]
+    seconds: Floats  # time each step takes, [N]
+    length: Floats  # distance between its ends, [N], in the unit of the positions
 
     @property
     def speed(self) -> Floats:
@@ -153,14 +147,7 @@ def straightness(steps: Steps, position: Floats) -> tuple[Ints, Floats]:
 
 
 def medians(values: Floats, group: Ints, count: int, least: int = 1) -> Floats:
-    """Median of the values of each group, [K]; NaN for groups with fewer than `least`.
-
-    Args:
-        values: Values, [N].
-        group: Group of each value, [N].
-        count: Number of groups, K.
-        least: Values that a group must have.
-    """
+    """Median of the values [N] of each of `count` groups, [K]; NaN for fewer than `least`."""
     order = np.lexsort((values, group))
     sizes = np.bincount(group, minlength=count)
     first = np.cumsum(sizes) - sizes
@@ -171,34 +158,6 @@ def medians(values: Floats, group: Ints, count: int, least: int = 1) -> Floats:
     high = ordered[(first + sizes // 2)[filled]]
     result[filled] = (low + high) / 2
     return result
-
-
-def continuous(longitude: Floats, track: Ints) -> Floats:
-    """Longitudes without jumps at 180 degrees, [N], continued from each trajectory's first row."""
-    turns = np.zeros(len(longitude))
-    same = track[1:] == track[:-1]
-    turns[1:] = np.where(same, -np.rint(np.diff(longitude) / 360), 0)
-    total = np.cumsum(turns)
-    begins = np.flatnonzero(np.concatenate(([True], ~same)))
-    sizes = np.diff(np.append(begins, len(longitude)))
-    return longitude + 360 * (total - np.repeat(total[begins], sizes))
-
-
-def mean_longitude(longitude: Floats) -> float:
-    """The circular mean of longitudes in degrees, [N], between -180 and 180."""
-    angle = np.deg2rad(longitude)
-    return float(np.rad2deg(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean())))
-
-
-def near_longitude(longitude: Floats, track: Ints, reference: float) -> Floats:
-    """Continuous longitudes, each trajectory turned by multiples of 360 to near a reference, [N].
-
-    Agents on both sides of the date line are then close to each other.
-    """
-    straight = continuous(longitude, track)
-    _, group = np.unique(track, return_inverse=True)
-    middle = np.bincount(group, straight) / np.bincount(group)
-    return np.asarray(straight - 360 * np.rint((middle - reference) / 360)[group])
 
 
 def windows_of(track: Ints) -> Ints:
@@ -314,26 +273,19 @@ def exact_step(time: Floats, step: float, grain: float) -> float | None:
 
 
 class MotionSurvey:
-    """Motion of all K trajectories, in the clock and unit of the files.
-
-    Attributes:
-        time_step: Intervals between rows.
-        running: Running speeds of moving agents.
-        speed: Median speed of each trajectory while it moves, [K]; NaN if it hardly moves.
-        travels: Whether a trajectory covers distance rather than standing or jittering, [K].
-        low, high: Corners of the bounding box of each trajectory, [K, D].
-        begin: First time of each trajectory, [K].
-        fillers: Positions that stand for "not seen", [F, 2]; rows there count for times only.
-        crossings: Steps that look like longitudes crossing the date line.
-    """
+    """Motion of all K trajectories, in the clock and unit of the files."""
 
     def __init__(self, tracks: int, dims: int, unit: str | None) -> None:
-        self.time_step, self.running = TimeStep(), Sample()
-        self.speed = np.full(tracks, np.nan)
+        self.time_step = TimeStep()  # intervals between rows
+        self.running = Sample()  # running speeds of moving agents
+        self.speed = np.full(tracks, np.nan)  # median while it moves, [K]; NaN if it hardly moves
+        # Whether a trajectory covers distance rather than standing or jittering, [K]
         self.travels: Bools = np.zeros(tracks, np.bool_)
+        # Corners of the bounding box, [K, D], and first time of each trajectory, [K]
         self.low, self.high = np.full((tracks, dims), np.nan), np.full((tracks, dims), np.nan)
-        self.begin, self.fillers = np.full(tracks, np.nan), np.empty((0, 2))
-        self.crossings = 0
+        self.begin = np.full(tracks, np.nan)
+        self.fillers = np.empty((0, 2))  # stand for "not seen", [F, 2]; count for times only
+        self.crossings = 0  # steps that look like longitudes crossing the date line
         self._longitudes = unit == "degree"
 
     def add(self, track: Ints, time: Floats, position: Floats) -> None:
@@ -398,14 +350,10 @@ def _crossings(row: Ints, position: Floats) -> int:
 
 @dataclass(frozen=True)
 class OtherUnits:
-    """Trajectories whose unit differs from the rest.
+    """Trajectories whose unit differs from the rest."""
 
-    Attributes:
-        tracks: Whether a trajectory is one of them, [K].
-        scenes: Speed of each such scene, by code, as a multiple of that of the others.
-    """
-
-    tracks: Bools
+    tracks: Bools  # whether a trajectory is one of them, [K]
+    # Speed of each such scene, by code, as a multiple of that of the others
     scenes: dict[int, float] = field(default_factory=dict)
 
 
@@ -456,7 +404,7 @@ def _odd_scenes(
     count = int(scene.max()) + 1
     typical = medians(speed[chosen], scene[chosen], count)
     agents = np.bincount(scene[chosen], minlength=count)
-    extent = _extents(scene[chosen], low[chosen], high[chosen], count)
+    extent = extents(scene[chosen], low[chosen], high[chosen], count)
     if np.isfinite(typical).sum() < 3:
         return
     ratio = typical / np.nanmedian(typical)
@@ -482,7 +430,8 @@ def _odd_agents(odd: OtherUnits, speed: Floats, chosen: Bools, scene: Ints, cent
     odd.tracks[wrong] = True
 
 
-def _extents(scene: Ints, low: Floats, high: Floats, count: int) -> Floats:
+def extents(scene: Ints, low: Floats, high: Floats, count: int) -> Floats:
+    """Diagonal of each of `count` scenes, from the bounding boxes [K, D] of their trajectories."""
     corners = np.full((2, count, low.shape[1]), np.nan)
     np.fmin.at(corners[0], scene, low)
     np.fmax.at(corners[1], scene, high)

@@ -27,12 +27,6 @@ class OutputFolder:
     It is written in `NAME.partial` beside its final path. That folder is locked; the lock ends with
     its process, and the next writer removes the remains of a killed one. A folder in an object
     store is written on this machine and uploaded at the end.
-
-    Attributes:
-        path: Final path of the folder, on this machine.
-        place: Final place of the folder: `path`, or one in an object store.
-        content: The folder while it is written.
-        scratch: A folder for temporary files, removed at the end.
     """
 
     def __init__(self, path: Path, overwrite: bool, replaceable: Callable[[Path], bool]) -> None:
@@ -40,7 +34,7 @@ class OutputFolder:
 
         A folder that exists is replaced if `overwrite` is set and `replaceable` accepts it.
         """
-        self.place = located(path)
+        self.place = located(path)  # final place, perhaps in an object store; `path` is local
         if is_remote(self.place):
             self._temporary = tempfile.TemporaryDirectory(prefix="trajflow-")
             self.path = Path(os.path.realpath(self._temporary.name)) / self.place.name
@@ -48,7 +42,8 @@ class OutputFolder:
             self.path = self.place = Path(os.path.realpath(self.place))
         self._overwrite, self._replaceable = overwrite, replaceable
         self._partial = self.path.with_name(f"{self.path.name}.partial")
-        self.content, self.scratch = self._partial / "content", self._partial / "scratch"
+        self.content = self._partial / "content"  # the folder while it is written
+        self.scratch = self._partial / "scratch"  # temporary files, removed at the end
         self._old = self._partial / "replaced"
         self._lock = FileLock(self._partial / "lock", timeout=0)
         self._refuse()

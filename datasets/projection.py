@@ -1,4 +1,4 @@
-"""Longitudes and latitudes as metres around a centre, and back.
+"""Longitudes and latitudes: as metres around a centre and back, and across the date line.
 
 Source: Snyder 1987, "Map projections: a working manual", azimuthal equidistant projection of the
 sphere. Distances and directions from the centre are those on a sphere of the mean radius of the
@@ -8,7 +8,7 @@ lengths grow with the distance: by 0.4 % at 1000 km, 1.7 % at 2000 km. The way b
 
 import numpy as np
 
-from trajflow.types import Floats
+from trajflow.types import Floats, Ints
 
 RADIUS = 6_371_008.8  # Mean radius of the Earth in metres
 
@@ -64,3 +64,31 @@ def unproject(position: Floats, centre: Floats) -> Floats:
     result[..., 0] = (centre[..., 0] + np.rad2deg(east) + 180) % 360 - 180
     result[..., 1] = np.rad2deg(np.arcsin(np.clip(sine, -1, 1)))
     return result
+
+
+def continuous(longitude: Floats, track: Ints) -> Floats:
+    """Longitudes without jumps at 180 degrees, [N], continued from each trajectory's first row."""
+    turns = np.zeros(len(longitude))
+    same = track[1:] == track[:-1]
+    turns[1:] = np.where(same, -np.rint(np.diff(longitude) / 360), 0)
+    total = np.cumsum(turns)
+    begins = np.flatnonzero(np.concatenate(([True], ~same)))
+    sizes = np.diff(np.append(begins, len(longitude)))
+    return longitude + 360 * (total - np.repeat(total[begins], sizes))
+
+
+def mean_longitude(longitude: Floats) -> float:
+    """The circular mean of longitudes in degrees, [N], between -180 and 180."""
+    angle = np.deg2rad(longitude)
+    return float(np.rad2deg(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean())))
+
+
+def near_longitude(longitude: Floats, track: Ints, reference: float) -> Floats:
+    """Continuous longitudes, each trajectory turned by multiples of 360 to near a reference, [N].
+
+    Agents on both sides of the date line are then close to each other.
+    """
+    straight = continuous(longitude, track)
+    _, group = np.unique(track, return_inverse=True)
+    middle = np.bincount(group, straight) / np.bincount(group)
+    return np.asarray(straight - 360 * np.rint((middle - reference) / 360)[group])

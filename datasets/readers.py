@@ -1,236 +1,74 @@
-"""Readers of the formats of tracks, one for each, and the detection of a file's format.
-
-A reader is a function `(db, path, options) -> Source`; its name is that of the format. Other
-packages add readers under the entry point `trajflow.importers`.
-"""
+"""Readers of the formats of tracks: functions `(db, path, options) -> Source`."""
 
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 
-from trajflow.datasets.convert import geojson_lines, gpx_lines, sqlite_lines
-from trajflow.datasets.dates import ORDERS
-from trajflow.datasets.detection import (
-    HEAD_BYTES,
-    Head,
-    is_ais,
-    is_argoverse2,
-    is_ethucy,
-    is_geojson,
-    is_gpx,
-    is_mot,
-    is_obsmat,
-    is_petrack,
-    is_sdd,
-    is_sqlite,
-    is_table,
-    is_traffic,
-    is_trajnet,
-)
-from trajflow.datasets.ingest import ImportOptions, Source
-from trajflow.datasets.sql import number, quoted, reading, real
-from trajflow.datasets.tables import (
-    LINES,
-    PARQUET,
-    TEXT,
-    Convert,
-    json_lines,
-    list_files,
-    scan_csv,
-    stage_text,
-    table,
-    text_lines,
-)
-from trajflow.datasets.unpacking import plain_stem, plain_suffix, stage
-from trajflow.errors import DataError, did_you_mean
+from trajflow.datasets.sources import ImportOptions, Source
+from trajflow.datasets.sql import json_lines, number, quoted, reading, real, scan_csv, text_lines
+from trajflow.datasets.table_file import Convert
+from trajflow.datasets.tables import list_files, table
+from trajflow.datasets.unpacking import parquet_schema, stage, stage_text
+from trajflow.errors import DataError
 
 Connection = duckdb.DuckDBPyConnection
 Reader = Callable[[Connection, Path, ImportOptions], Source]
-GROUP = "trajflow.importers"
-ENCODINGS = ("utf-8", "latin-1", "utf-16")
-# Settings of single readers, with the values they take
-SETTINGS: dict[str, dict[str, Sequence[str]]] = {"ethucy": {"eth-time": ("field", "true")}}
-TABLE_SETTINGS: dict[str, Sequence[str]] = {"encoding": ENCODINGS, "dates": ORDERS}
 TRAJNET_FPS = 2.5
 TRAJNET_SPLITS = {"train": "train", "val": "val", "test": "test", "test_private": "test"}
 SDD_FPS = 30
 SDD = ["track", "xmin", "ymin", "xmax", "ymax", "frame", "lost", "occluded", "generated", "label"]
 STEP = 0.4
 FRAMES_PER_STEP = 10
-ARGOVERSE_STEP = 0.1
 FOOT = 0.3048
-SAMPLE_FILES = 3  # Files of a folder from which its format is detected
 
 
-def available() -> list[str]:
-    """Names of all formats, including those of installed packages."""
-    return sorted({*FORMATS, *_plugins()})
+def table_reader(
+    columns: Mapping[str, str] | None = None,
+    *,
+    agent_type: str = "",
+    convert: Convert = stage,
+    pattern: str | None = None,
+    **facts: Any,
+) -> Reader:
+    """The reader of a format of tables with some columns and facts that the user may replace."""
+
+    def read(db: Connection, path: Path, options: ImportOptions) -> Source:
+        has_clock = {"time", "frame"} & {*options.columns}
+        fixed = {
+            canonical: name
+            for canonical, name in (columns or {}).items()
+            if not (has_clock and canonical in ("time", "frame"))
+        }
+        open_facts = {name: value for name, value in facts.items() if not getattr(options, name)}
+        options = replace(options, columns=fixed | dict(options.columns), **open_facts)
+        return table(db, path, options, agent_type=agent_type, convert=convert, pattern=pattern)
+
+    return read
 
 
-def load_reader(name: str) -> Reader:
-    """The reader of a format; an unknown format is a DataError."""
-    if name in FORMATS:
-        return FORMATS[name].read
-    plugins = _plugins()
-    if name in plugins:
-        reader: Reader = plugins[name].load()
-        return reader
-    raise DataError(did_you_mean("format", name, available()))
+def traffic(db: Connection, path: Path, options: ImportOptions) -> Source:
+    """Flights of the traffic library: icao24 or flight_id, timestamp, degrees, altitude in feet."""
+    names = parquet_schema(list_files(path, "*.parquet")[0])[0]
+    columns = {"time": "timestamp", "x": "longitude", "y": "latitude"}
+    columns |= {"agent": "flight_id" if "flight_id" in names else "icao24"}
+    columns |= {"z": "altitude"} if "altitude" in names else {}
+    read = table_reader(columns, agent_type="aircraft", pattern="*.parquet", factors={"z": FOOT})
+    return read(db, path, options)
 
 
-def check_settings(name: str, settings: Mapping[str, str]) -> None:
-    """Refuse settings that a reader does not have, and invalid values."""
-    allowed = TABLE_SETTINGS if _is_table_format(name) else SETTINGS.get(name, {})
-    for setting, value in settings.items():
-        if setting not in allowed:
-            raise DataError(f"format {name!r} has no setting {setting!r}; leave it out")
-        if value not in allowed[setting]:
-            raise DataError(did_you_mean(setting, value, allowed[setting]))
-
-
-def _is_table_format(name: str) -> bool:
-    return name in FORMATS and FORMATS[name].is_table
-
-
-def read_files(
-    db: Connection, name: str | None, paths: Sequence[Path], options: ImportOptions
-) -> tuple[str, Source]:
-    """Read files or folders of one format, and return its name and the source of rows.
-
-    Files of several formats, or that differ in unit, step or dimensions, are refused.
-    """
-    names = {path: name or find_format(path, bool(options.columns)) for path in paths}
-    if len(set(names.values())) > 1:
-        found = ", ".join(f"{path} ({format})" for path, format in names.items())
-        raise DataError(f"the files are of several formats: {found}; import them one by one")
-    name = names[paths[0]]
-    check_settings(name, options.settings)
-    if options.columns and name in FORMATS and not FORMATS[name].is_table:
-        raise DataError(f"format {name!r} has no columns to choose; leave out --columns")
-    if options.factors and not _is_table_format(name):
-        raise DataError(f"format {name!r} takes no unit for a single axis; leave it out")
-    read, sources = load_reader(name), []
-    for index, path in enumerate(paths):
-        folder = options.folder / str(index)
-        folder.mkdir()
-        sources.append(read(db, path, replace(options, folder=folder)))
-    stems = Counter(plain_stem(path) for path in paths if path.is_file())
-    repeated = [stem for stem, count in stems.items() if count > 1]
-    if repeated and _is_table_format(name) and "scene" not in sources[0].columns:
-        raise DataError(
-            f"several files are called {repeated[0]!r}, which names their recording; rename them, "
-            "or name a column of recordings: --scene-column NAME"
-        )
-    for path, source in zip(paths[1:], sources[1:], strict=True):
-        _extend(sources[0], source, f"{path} and {paths[0]}")
-    return name, sources[0]
-
-
-def _extend(first: Source, other: Source, names: str) -> None:
-    for fact in ("dims", "dt", "unit", "frames", "dates", "time_unit"):
-        if getattr(first, fact) != getattr(other, fact):
-            values = f"{getattr(other, fact)!r} and {getattr(first, fact)!r}"
-            raise DataError(f"{names} differ in {fact}, {values}; import them one by one")
-    first.selects += other.selects
-    first.files += other.files
-    first.notes += [note for note in other.notes if note not in first.notes]
-    first.folds |= other.folds
-    first.seconds_known &= other.seconds_known
-
-
-def find_format(path: Path, has_columns: bool = False) -> str:
-    """Detect the format of a file, or of three files of a folder, from their first bytes.
-
-    If the user names columns (`has_columns`), a format without columns is read as a table. If no
-    format fits, or several do, the DataError says how to name it.
-    """
-    formats = {file: _format_of(file) for file in _samples(path)}
-    if len(set(formats.values())) > 1:
-        (file, first), (other, second) = list(formats.items())[:2]
-        raise DataError(
-            f"{file.name} in {path} looks like {first}, {other.name} like {second}; import them "
-            "one by one, or name the format: --format"
-        )
-    name = next(iter(formats.values()))
-    return name if FORMATS[name].is_table or not has_columns else "table"
-
-
-def _samples(path: Path) -> list[Path]:
-    if not path.exists():
-        raise DataError(f"no file or folder {path}; check the path")
-    if not path.is_dir():
-        return [path]
-    suffixes = (*TEXT, *LINES, *PARQUET, ".geojson", ".gpx", ".sqlite")
-    for pattern in ("**/annotations.txt", "**/gt/gt.txt", "*", "**/*"):
-        files = [f for f in sorted(path.glob(pattern)) if plain_suffix(f) in suffixes]
-        if files:
-            return files[:SAMPLE_FILES]
-    raise DataError(f"{path} has no file that can be read ({', '.join(suffixes)}); name a file")
-
-
-def _format_of(path: Path) -> str:
-    head = Head.of(path)
-    formats = [name for name, format in FORMATS.items() if format.fits(head)]
-    special = [name for name in formats if name != "table"]
-    if not formats or len(special) > 1:
-        names = " or ".join(special) or "none of the formats"
-        raise DataError(
-            f"{path} looks like {names}; name its format: --format {'|'.join(special or FORMATS)}"
-        )
-    if special == ["ethucy"] and (order := _order_of_columns(head)) != "frame agent":
-        if order == "agent frame":
-            return "table"
-        raise DataError(
-            f"{path} has four columns of numbers that may be frame, agent, x, y or agent, frame, "
-            "x, y; say which: --format ethucy, or --format table --columns agent=1,frame=2,x=3,y=4 "
-            "--dt SECONDS"
-        )
-    return (special or formats)[0]
-
-
-def _order_of_columns(head: Head) -> str:
-    """Detect the column of agents, whose positions change little from row to row.
-
-    The answer is "frame agent", "agent frame", or "" if both are plausible.
-    """
-    rows = head.numbers(4)
-    assert rows is not None
-    steps = []
-    for agent in (1, 0):
-        ordered = rows[np.lexsort((rows[:, 1 - agent], rows[:, agent]))]
-        same = np.diff(ordered[:, agent]) == 0
-        length = np.linalg.norm(np.diff(ordered[:, 2:], axis=0), axis=1)[same]
-        steps.append(float(np.median(length)) if len(length) else np.inf)
-    if min(steps) == np.inf or max(steps) < 2 * min(steps):
-        return ""
-    return "frame agent" if steps[0] < steps[1] else "agent frame"
-
-
-def _with(options: ImportOptions, columns: Mapping[str, str], **facts: Any) -> ImportOptions:
-    """Options with the columns and facts of a format where the user gave none."""
-    has_clock = {"time", "frame"} & {*options.columns}
-    fixed = {c: n for c, n in columns.items() if not (has_clock and c in ("time", "frame"))}
-    open_facts = {name: value for name, value in facts.items() if not getattr(options, name)}
-    return replace(options, columns=fixed | dict(options.columns), **open_facts)
-
-
-def obsmat(db: Connection, path: Path, options: ImportOptions) -> Source:
-    """ETH annotations, obsmat.txt: frame, agent, x, z, y and velocities, metres, rows 0.4 s apart.
-
-    Source: Pellegrini et al. 2009, "You'll never walk alone".
-    """
-    columns = {"frame": "1", "agent": "2", "x": "3", "y": "5", "scene": "", "type": "", "z": ""}
-    facts = _with(options, columns, dt=STEP, unit="m")
-    return table(db, path, facts, agent_type="pedestrian", pattern="**/obsmat.txt")
+def _stage_all(files: list[Path], options: ImportOptions) -> list[Path]:
+    """Make a plain text of each file."""
+    places = [options.folder / f"input{index}" for index in range(len(files))]
+    for file, place in zip(files, places, strict=True):
+        stage_text(file, place)
+    return places
 
 
 def mot(db: Connection, path: Path, options: ImportOptions) -> Source:
@@ -248,9 +86,7 @@ def mot(db: Connection, path: Path, options: ImportOptions) -> Source:
     dt = options.dt or _mot_step(files[0])
     scale, selects = real(options.scale or 1.0), []
     value = [number(f"c{column}") for column in range(10)]
-    for index, file in enumerate(files):
-        place = options.folder / f"input{index}"
-        stage_text(file, place)
+    for file, place in zip(files, _stage_all(files, options), strict=True):
         scene = file.resolve().parents[1].name if file.parent.name == "gt" else file.stem
         rows = f"""select *, {quoted(scene)} as scene, if(odd, '', c1) as agent,
             'pedestrian' as type, ({value[0]} - 1) * {real(dt)} as time,
@@ -280,7 +116,7 @@ def _with_text(rows: str, delimiter: str, width: int) -> str:
 def _mot_step(file: Path) -> float:
     """Seconds per frame according to the seqinfo.ini of a sequence."""
     info = file.resolve().parents[1] / "seqinfo.ini"
-    text = info.read_text("latin-1")[:HEAD_BYTES] if info.is_file() else ""
+    text = info.read_text("latin-1")[:65_536] if info.is_file() else ""
     match = re.search(r"(?im)^frameRate\s*=\s*([0-9.]+)\s*$", text)
     if match is None or not float(match[1]) > 0:
         raise DataError(
@@ -288,60 +124,6 @@ def _mot_step(file: Path) -> float:
             "frame: --dt SECONDS"
         )
     return 1 / float(match[1])
-
-
-def petrack(db: Connection, path: Path, options: ImportOptions) -> Source:
-    """Text of PeTrack or JuPedSim: id, frame, x, y, z and comments that name the frame rate.
-
-    Source: Boltes and Seyfried 2013, "Collecting pedestrian trajectories".
-    """
-    return table(db, path, options, agent_type="pedestrian", pattern="*.txt")
-
-
-def jupedsim(db: Connection, path: Path, options: ImportOptions) -> Source:
-    """SQLite files of JuPedSim 1: the table trajectory_data, metres, frame rate in the metadata."""
-    facts = _with(options, {}, unit="m")
-    return table(db, path, facts, agent_type="pedestrian", convert=sqlite_lines, pattern="*.sqlite")
-
-
-def gpx(db: Connection, path: Path, options: ImportOptions) -> Source:
-    """Tracks of GPX files: longitude and latitude in degrees, elevation in metres, dates."""
-    columns = {"agent": "agent", "time": "time", "x": "lon", "y": "lat"}
-    return table(db, path, _with(options, columns), convert=gpx_lines, pattern="*.gpx")
-
-
-def geojson(db: Connection, path: Path, options: ImportOptions) -> Source:
-    """GeoJSON points with properties, or lines with the property coordTimes; also JSON lists."""
-    return table(db, path, options, convert=geojson_lines, pattern="*.*json")
-
-
-def ais(db: Connection, path: Path, options: ImportOptions) -> Source:
-    """AIS messages as CSV: MMSI, BaseDateTime or another time, LAT, LON."""
-    return table(db, path, options, agent_type="ship")
-
-
-def traffic(db: Connection, path: Path, options: ImportOptions) -> Source:
-    """Flights of the traffic library: icao24 or flight_id, timestamp, degrees, altitude in feet.
-
-    Source: Olive 2019, "traffic, a toolbox for processing and analysing air traffic data".
-    """
-    columns = {"time": "timestamp", "x": "longitude", "y": "latitude"}
-    names = Head.of(list_files(path, "*.parquet")[0]).names
-    columns |= {"agent": "flight_id" if "flight_id" in names else "icao24"}
-    columns |= {"z": "altitude"} if "altitude" in names else {}
-    facts = _with(options, columns, factors={"z": FOOT})
-    return table(db, path, facts, agent_type="aircraft", pattern="*.parquet")
-
-
-def argoverse2(db: Connection, path: Path, options: ImportOptions) -> Source:
-    """Argoverse 2 motion forecasting scenarios in Parquet: the tracks, metres, steps of 0.1 s.
-
-    Source: Wilson et al. 2021, "Argoverse 2: next generation datasets for self-driving".
-    """
-    columns = {"agent": "track_id", "frame": "timestep", "x": "position_x", "y": "position_y"}
-    columns |= {"scene": "scenario_id", "type": "object_type"}
-    facts = _with(options, columns, dt=ARGOVERSE_STEP, unit="m")
-    return table(db, path, facts, pattern="**/*.parquet")
 
 
 def ethucy(db: Connection, path: Path, options: ImportOptions) -> Source:
@@ -378,9 +160,8 @@ def ethucy(db: Connection, path: Path, options: ImportOptions) -> Source:
         folds={name: tests for name, tests in catalog["folds"].items() if scenes.issuperset(tests)},
     )
     every = catalog["annotated_every"] if options.settings.get("eth-time") == "true" else {}
-    for index, file in enumerate(files):
-        stage_text(file, options.folder / f"input{index}")
-        select = _ethucy_rows(options.folder / f"input{index}", file.stem, catalog)
+    for file, place in zip(files, _stage_all(files, options), strict=True):
+        select = _ethucy_rows(place, file.stem, catalog)
         step = every.get(file.stem, FRAMES_PER_STEP)
         if step != FRAMES_PER_STEP:
             select = _resampled(db, select, file, step, source)
@@ -448,9 +229,8 @@ def trajnet(db: Connection, path: Path, options: ImportOptions) -> Source:
     files = list_files(path, "**/*.ndjson")
     stems = Counter(file.stem for file in files)
     objects, all_fps, steps = [], set(), []
-    for index, file in enumerate(files):
-        stage_text(file, options.folder / f"input{index}")
-        objects.append(json_lines(options.folder / f"input{index}"))
+    for file, place in zip(files, _stage_all(files, options), strict=True):
+        objects.append(json_lines(place))
         with reading(file):
             fps, step = _trajnet_fps(db, objects[-1])
         all_fps |= {fps} if fps else set()
@@ -520,10 +300,9 @@ def sdd(db: Connection, path: Path, options: ImportOptions) -> Source:
     if repeated:
         raise DataError(f"scene {repeated[0]!r} is there twice; import one tree at a time")
     selects = []
-    for index, file in enumerate(files):
-        stage_text(file, options.folder / f"input{index}")
-        rows = scan_csv(options.folder / f"input{index}", len(SDD) + 1, " ")
-        selects.append(_sdd_rows(rows, names[index], options.scale or 1.0, every))
+    for name, place in zip(names, _stage_all(files, options), strict=True):
+        rows = scan_csv(place, len(SDD) + 1, " ")
+        selects.append(_sdd_rows(rows, name, options.scale or 1.0, every))
     return Source(
         selects=selects,
         files=files,
@@ -556,41 +335,3 @@ def _frames_per_step(dt: float) -> int:
             f"frames, such as {max(every, 1) / SDD_FPS:.4f} s"
         )
     return every
-
-
-@dataclass(frozen=True)
-class Format:
-    """A format of tracks.
-
-    Attributes:
-        read: Its reader.
-        fits: Whether the start of a file is in this format.
-        is_table: Whether its reader takes columns and the settings of a table.
-        convert: Makes a plain table of one of its files.
-    """
-
-    read: Reader
-    fits: Callable[[Head], bool]
-    is_table: bool = True
-    convert: Convert = stage
-
-
-FORMATS = {
-    "table": Format(table, is_table),
-    "ethucy": Format(ethucy, is_ethucy, is_table=False),
-    "obsmat": Format(obsmat, is_obsmat),
-    "trajnet": Format(trajnet, is_trajnet, is_table=False),
-    "sdd": Format(sdd, is_sdd, is_table=False),
-    "mot": Format(mot, is_mot, is_table=False),
-    "petrack": Format(petrack, is_petrack),
-    "jupedsim": Format(jupedsim, is_sqlite, convert=sqlite_lines),
-    "gpx": Format(gpx, is_gpx, convert=gpx_lines),
-    "geojson": Format(geojson, is_geojson, convert=geojson_lines),
-    "ais": Format(ais, is_ais),
-    "traffic": Format(traffic, is_traffic),
-    "argoverse2": Format(argoverse2, is_argoverse2),
-}
-
-
-def _plugins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}

@@ -42,26 +42,18 @@ BATCH_ROWS = 500_000  # Rows of a scene that are processed together
 
 @dataclass
 class RepairReport:
-    """What was saved and what was lost.
+    """What was saved and what was lost."""
 
-    Attributes:
-        path, out: The damaged store and the new one.
-        rows, trajectories: How many were saved.
-        lost_rows, lost_trajectories: How many were lost.
-        lost: Lost trajectories by scene; "" where the scene is lost too.
-        faults: The damage of each damaged file.
-        notes: Further remarks for the user.
-    """
-
-    path: str
+    path: str  # the damaged store
     out: str
-    rows: int = 0
+    rows: int = 0  # saved
     trajectories: int = 0
     lost_rows: int = 0
     lost_trajectories: int = 0
+    # Lost trajectories by scene; "" where the scene is lost too
     lost: dict[str, int] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)  # the damage of each damaged file
+    notes: list[str] = field(default_factory=list)  # further remarks for the user
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -161,10 +153,8 @@ def _copy_tables(files: "_Files", writer: StoreWriter, report: RepairReport) -> 
 
 
 class _Fragment(NamedTuple):
-    """Values of an array, zero where they are lost, and whether each is intact, [N] both."""
-
-    values: NDArray[Any]
-    intact: Bools
+    values: NDArray[Any]  # zero where they are lost, [N]
+    intact: Bools  # [N]
 
 
 @dataclass
@@ -270,6 +260,7 @@ def _labels(files: _Files, sizes: _Fragment, spec: Spec) -> tuple[list[int | str
 def _saved_blocks(
     files: _Files, header: Header, index: _Index
 ) -> Iterator[tuple[TrackBlock | None, Counter[str]]]:
+    """Blocks of intact trajectories, and how many of each scene are lost with them."""
     unknown = int((~index.in_scene).sum())
     yield None, Counter({"": unknown} if unknown else {})
     rows = np.where(index.intact, index.rowsize, 0)
@@ -284,43 +275,37 @@ def _saved_blocks(
 
 def _block(files: _Files, header: Header, index: _Index, chosen: Ints) -> TrackBlock | None:
     """The chosen trajectories of one scene that are intact and valid in every row."""
-    specs = row_columns(int(header.dims), header.unit)
-    columns: dict[str, Any] = {name: [] for name in specs}
-    fit = np.ones(len(chosen), np.bool_)
-    for index_in_block, number in enumerate(chosen.tolist()):
-        end = int(index.ends[number])
-        for name, spec in specs.items():
-            piece = files.read(name, spec, end - int(index.rowsize[number]), end)
-            columns[name].append(piece.values)
-            fit[index_in_block] &= bool(piece.intact.all())
-    if not fit.any():
+    if not len(chosen):
         return None
-    sizes = index.rowsize[chosen]
-    rows = {name: np.concatenate(pieces) for name, pieces in columns.items()}
+    sizes, ends = index.rowsize[chosen], index.ends[chosen]
+    spans = list(zip((ends - sizes).tolist(), ends.tolist(), strict=True))
+    rows: dict[str, NDArray[Any]] = {}
+    valid = np.ones(int(sizes.sum()), np.bool_)
+    for name, spec in row_columns(int(header.dims), header.unit).items():
+        pieces = [files.read(name, spec, *span) for span in spans]
+        rows[name] = np.concatenate([piece.values for piece in pieces])
+        valid &= np.concatenate([piece.intact for piece in pieces])
     position = np.stack([rows[axis] for axis in AXES[: int(header.dims)]], 1)
     codes = rows["split"]
-    valid = np.isfinite(position).all(1) & (codes >= 0) & (codes < len(header.splits))
-    fit &= np.logical_and.reduceat(valid, np.cumsum(sizes) - sizes)
+    valid &= np.isfinite(position).all(1) & (codes >= 0) & (codes < len(header.splits))
+    fit = np.logical_and.reduceat(valid, np.cumsum(sizes) - sizes)
     fit &= _fits_grid(rows["time"], sizes, header.dt)
     if not fit.any():
         return None
-    chosen_rows = np.repeat(fit, sizes)
+    kept = np.repeat(fit, sizes)
     return TrackBlock(
         scene=header.scenes[int(index.scene[chosen[0]])],
         labels=[index.labels[number] for number in chosen[fit]],
         types=[header.types[index.kind[number]] for number in chosen[fit]],
         rowsize=sizes[fit],
-        time=rows["time"][chosen_rows],
-        position=position[chosen_rows],
-        split=np.array(header.splits, np.str_)[codes[chosen_rows]],
+        time=rows["time"][kept],
+        position=position[kept],
+        split=np.array(header.splits, np.str_)[codes[kept]],
     )
 
 
-def _fits_grid(time: Any, sizes: Ints, dt: float) -> Bools:
-    fit = np.ones(len(sizes), np.bool_)
-    if find_fault(time, first_rows(sizes), dt) is not None:
-        begins = np.cumsum(sizes) - sizes
-        for number, (first, size) in enumerate(zip(begins.tolist(), sizes.tolist(), strict=True)):
-            track = time[first : first + size]
-            fit[number] = find_fault(track, first_rows(sizes[number : number + 1]), dt) is None
-    return fit
+def _fits_grid(time: NDArray[Any], sizes: Ints, dt: float) -> Bools:
+    if find_fault(time, first_rows(sizes), dt) is None:
+        return np.ones(len(sizes), np.bool_)
+    tracks = np.split(time, np.cumsum(sizes)[:-1])
+    return np.array([find_fault(t, np.arange(len(t)) == 0, dt) is None for t in tracks], np.bool_)

@@ -2,22 +2,57 @@
 
 import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajflow.datasets.cleaning import PROBLEMS
 from trajflow.datasets.schema import AXES
-from trajflow.errors import DataError
+from trajflow.errors import ConfigError, DataError, DataProblem, did_you_mean
 from trajflow.text import no_formula, safe
 
 if TYPE_CHECKING:
+    from trajflow.datasets.cleaning import Cleaner, Rules
+    from trajflow.datasets.ingest import Ingest
+    from trajflow.datasets.sources import ImportOptions, Source
     from trajflow.datasets.store import Store
 
+# What each problem means, in the order in which rows are judged
+PROBLEMS = {
+    "malformed": "a line with fewer or more columns than the others",
+    "no-label": "no name for the scene or the agent",
+    "not-a-number": "a time or coordinate that is no finite decimal number",
+    "filler": "a position that stands for 'not seen': agents jump to exactly there, or its "
+    "latitude is beyond 90 degrees",
+    "mixed-units": "a scene or agent whose steps and positions are of another order of magnitude",
+    "duplicate": "a repeated row: same agent, time and position",
+    "conflict": "one agent at two positions at one time; all of them are quarantined",
+    "off-grid": "a time further than a quarter of dt from a whole step, or a second row in a step",
+    "teleport": "a position that the agent cannot have reached",
+}
+POLICIES = ("quarantine", "refuse")
+LONG_GAP = 10
+MANY_CONFLICTS = 0.05
+MANY_OFF_GRID = 0.1
+WORST_SCENES, WORST_AGENTS = 50, 10
+DECIDED = ("dt", "dt_from", "unit", "unit_from", "speed_limit", "speed_limit_from", "row_interval")
+"""Fields of the rules that the report repeats."""
 MAX_WORST = 5  # Scenes and agents with most quarantined rows in the text
 REPLACED = "replaced by places on straight lines"
 QUARANTINE = "quarantine"  # Table of the quarantined rows in a store
+
+
+def policies(chosen: Mapping[str, str] | str | None) -> dict[str, str]:
+    """The policy for each problem, from one for all problems or from some by problem."""
+    if isinstance(chosen, str):
+        chosen = dict.fromkeys(PROBLEMS, chosen)
+    for problem, policy in (chosen or {}).items():
+        if problem not in PROBLEMS:
+            raise ConfigError(did_you_mean("problem", problem, tuple(PROBLEMS)))
+        if policy not in POLICIES:
+            raise ConfigError(did_you_mean("policy", policy, POLICIES))
+    return dict.fromkeys(PROBLEMS, POLICIES[0]) | dict(chosen or {})
 
 
 @dataclass(frozen=True)
@@ -151,6 +186,176 @@ class ImportReport:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{safe(name)} {count}" for name, count in counts.items()) or "none"
+
+
+@dataclass
+class Counts:
+    """What is counted while blocks are written."""
+
+    scenes: dict[str, None] = field(default_factory=dict)  # those with a kept row, in order
+    types: Counter[str] = field(default_factory=Counter)  # kept trajectories
+    splits: Counter[str] = field(default_factory=Counter)  # kept rows
+    steps: Counter[int] = field(default_factory=Counter)  # steps of dt between kept rows
+    kept: int = 0
+    between: int = 0
+    resampled: int = 0
+    moved: int = 0
+    cuts: int = 0
+    wide_gaps: int = 0
+    turned_longitudes: int = 0
+
+
+def compose_report(
+    rows: "Ingest", source: "Source", options: "ImportOptions", cleaner: "Cleaner", counts: Counts
+) -> ImportReport:
+    """The report of an import; source, path and out are set by the caller."""
+    rules = cleaner.rules
+    dropped = {name: count for name, count in rows.dropped.items() if count}
+    if counts.between:
+        dropped["between steps"] = dropped.get("between steps", 0) + counts.between
+    if counts.resampled:
+        dropped[REPLACED] = counts.resampled
+    clocks = {rows.scenes[code]: shift for code, shift in cleaner.clock.items() if shift}
+    steps = {
+        (str(n) if n <= LONG_GAP else f">{LONG_GAP}"): c for n, c in sorted(counts.steps.items())
+    }
+    return ImportReport(
+        source="",
+        path="",
+        out="",
+        files=len(source.files),
+        rows_read=rows.rows_read,
+        rows_kept=counts.kept,
+        trajectories=sum(counts.types.values()),
+        scenes=len(counts.scenes),
+        types=dict(counts.types),
+        splits=dict(counts.splits),
+        dropped=dropped,
+        quarantined=_ordered(rows.reasons()),
+        by_scene={
+            s: _ordered(result) for (s,), result in rows.worst("scene", WORST_SCENES).items()
+        },
+        worst_agents=[
+            TroubledAgent(scene, agent, result.total(), _ordered(result))
+            for (scene, agent), result in rows.worst("scene, agent", WORST_AGENTS).items()
+        ],
+        cuts=counts.cuts,
+        moved=counts.moved,
+        steps={name: count for name, count in steps.items() if count},
+        clocks=clocks,
+        **{name: getattr(rules, name) for name in DECIDED},
+        columns=dict(source.columns),
+        scale=options.scale,
+        settings=dict(options.settings),
+        max_gap=rules.max_gap if options.resample else None,
+        projected=options.project,
+        factors=dict(options.factors),
+        origin=rows.origin if source.dates else None,
+        time_unit=source.time_unit,
+        notes=[
+            *source.notes,
+            *rules.notes,
+            *restart_notes(rows, source, rules),
+            *_grid_notes(rows, rules, counts),
+            *_coordinate_notes(rules, len(clocks), counts.turned_longitudes),
+        ],
+    )
+
+
+def restart_notes(rows: "Ingest", source: "Source", rules: "Rules") -> list[str]:
+    """Ask why the time of a file goes back, or why many rows conflict."""
+    conflicts = rows.reasons()["conflict"]
+    restarts = rows.restarts(LONG_GAP * (rules.row_interval or 0.0))
+    if restarts:
+        first = restarts[0]
+        back = (first.before - first.after) * rules.seconds
+        why = (
+            "does daylight saving time end there? Write times in UTC or with their zone"
+            if source.dates and 1800 < back <= 3600
+            else "do hours pass midnight? Write them with their dates"
+            if not source.dates and 82_800 < back <= 86_400
+            else "do several recordings follow one another? Name a column of scenes "
+            "(--columns scene=NAME) or use one file for each"
+        )
+        return [
+            f"the clock goes back by {back:.6g} s at row {first.row} of "
+            f"{source.files[first.file].name}: {why}"
+        ]
+    if conflicts > MANY_CONFLICTS * rows.rows_read:
+        return [
+            f"{conflicts} rows have another position of the same agent at the same time: is the "
+            "clock coarser than the rows (if so, name a column of frames: --columns frame=NAME "
+            "--dt SECONDS), or do recordings share ids (--columns scene=NAME)?"
+        ]
+    return []
+
+
+def _grid_notes(rows: "Ingest", rules: "Rules", counts: Counts) -> list[str]:
+    off = rows.reasons()["off-grid"]
+    if rules.max_gap is None and off > MANY_OFF_GRID * (off + counts.kept):
+        return [
+            f"{off} of {off + counts.kept} rows lie between steps of {rules.dt:g} s: --resample "
+            f"{rules.dt:g}s interpolates positions at whole steps on straight lines between rows"
+        ]
+    if rules.max_gap is not None and counts.wide_gaps:
+        return [f"{counts.wide_gaps} gaps of more than {rules.max_gap:.3g} s are not interpolated"]
+    return []
+
+
+def _coordinate_notes(rules: "Rules", clocks: int, turned: int) -> list[str]:
+    notes = []
+    if rules.unit == "degree":
+        notes.append("coordinates stay in degrees; --project converts them to metres per scene")
+    if clocks:
+        notes.append(f"the clocks of {clocks} scenes were shifted to whole steps of dt")
+    if turned:
+        notes.append(
+            f"{turned} longitudes were turned by 360 degrees, so that tracks continue across "
+            "the date line"
+        )
+    return notes
+
+
+def _ordered(reasons: Counter[str]) -> dict[str, int]:
+    ordered = {name: reasons[name] for name in PROBLEMS if reasons[name]}
+    return ordered | {name: count for name, count in reasons.items() if name not in ordered}
+
+
+def refuse_problems(report: ImportReport, refused: list[str]) -> None:
+    """Raise DataProblem if rows were quarantined for a refused problem."""
+    result = {p: n for p, n in report.quarantined.items() if p in refused}
+    if report.cuts and "teleport" in refused:
+        result["teleport"] = result.get("teleport", 0) + report.cuts
+    counts = ", ".join(f"{name} {count}" for name, count in result.items())
+    if result:
+        worst = "".join(
+            f"; first look at agent {safe(w.agent)} of {safe(w.scene)}"
+            for w in report.worst_agents[:1]
+        )
+        raise DataProblem(
+            f"refused, nothing was written: {counts} of {report.rows_read} rows{worst}; "
+            "repair the data, or accept it with --on-problem quarantine"
+        )
+
+
+def no_usable_rows(
+    rows: "Ingest", reasons: Mapping[str, int], files: list[str], hints: Sequence[str] = ()
+) -> DataError:
+    """The error of an import without a usable row, with the reasons and an example."""
+    why = ", ".join(f"{name} {count}" for name, count in (dict(reasons) | rows.dropped).items())
+    first = rows.fetch(
+        """select file, "row", text from quarantine where text <> '' order by file, "row" limit 1"""
+    )
+    example = "".join(
+        f"; row {row} of {files[file]} is {safe(text, 200)!r}; times must be numbers or dates, "
+        "coordinates numbers"
+        for file, row, text in first
+    )
+    return DataError(
+        f"none of {rows.rows_read} rows can be used: {why or 'all were dropped'}{example}"
+        f"{''.join(f'; {hint}' for hint in hints)}; check "
+        "--columns, --dt and --speed-limit"
+    )
 
 
 def write_quarantine(store: "Store", path: Path, overwrite: bool = False) -> int:

@@ -152,51 +152,36 @@ class Tracks:
 
 
 class Header(BaseModel):
-    """The attributes of a store, checked.
-
-    Attributes:
-        trajflow_format: Version of this layout; another major number cannot be read.
-        dims: Number of coordinates of a position, D.
-        dt: Seconds per step.
-        unit: Unit of the coordinates ("m", "px", "degree", ...).
-        source, licence, history: Where the tracks come from, under which terms, by which command.
-        inputs: Every file read, with its name, sha256 and bytes.
-        rows, trajectories: Number of observations and of (scene, agent) pairs.
-        scenes, splits, types: Names behind the codes of the arrays of these names.
-        split_rows: Observations of each split.
-        type_counts: Trajectories of each type.
-        bounds: Lowest and highest coordinate of each axis.
-        duration: Recorded seconds, summed over scenes.
-        folds: Test scenes of each leave-one-out fold; None where each scene is its own fold.
-        centres: Longitude and latitude around which each recording was projected to metres; None
-            where it was not.
-        content: sha256 of the values of each column, whatever their chunks and compression.
-        report: The report of the import.
-    """
+    """The attributes of a store, checked."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
-    trajflow_format: str = FORMAT
-    dims: Literal[2, 3]
-    dt: PositiveFloat
-    unit: str
+    trajflow_format: str = FORMAT  # version of this layout; another major number cannot be read
+    dims: Literal[2, 3]  # number of coordinates of a position, D
+    dt: PositiveFloat  # seconds per step
+    unit: str  # unit of the coordinates ("m", "px", "degree", ...)
+    # Where the tracks come from, under which terms, by which command
     source: str = ""
     licence: str = ""
     history: str = ""
-    inputs: list[dict[str, Any]] = []
-    rows: PositiveInt
+    inputs: list[dict[str, Any]] = []  # every file read, with its name, sha256 and bytes
+    rows: PositiveInt  # observations
     trajectories: PositiveInt
-    scenes: list[str]
+    scenes: list[str]  # names behind the codes, as splits and types
     splits: list[str]
     types: list[str]
-    split_rows: list[int]
-    type_counts: list[int]
-    bounds: list[tuple[float, float]]
-    duration: NonNegativeFloat
+    split_rows: list[int]  # observations of each split
+    type_counts: list[int]  # trajectories of each type
+    bounds: list[tuple[float, float]]  # lowest and highest coordinate of each axis
+    duration: NonNegativeFloat  # recorded seconds, summed over scenes
+    # Test scenes of each leave-one-out fold; None where each scene is its own fold
     folds: dict[str, list[str]] | None = None
+    # Longitude and latitude around which each recording was projected to metres; None where it was
+    # not
     centres: dict[str, tuple[float, float]] | None = None
+    # sha256 of the values of each column, whatever their chunks and compression
     content: dict[str, str]
-    report: dict[str, Any] = {}
+    report: dict[str, Any] = {}  # the report of the import
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -330,3 +315,53 @@ def first_rows(rowsize: NDArray[np.int64]) -> Bools:
     begins = np.zeros(int(rowsize.sum()), np.bool_)
     begins[np.cumsum(rowsize) - rowsize] = True
     return begins
+
+
+def check_block(
+    block: TrackBlock, time: NDArray[Any], position: NDArray[Any], dims: int, dt: float
+) -> None:
+    """Refuse a block whose sizes, times [N] or positions [N, D], both without masks, are invalid.
+
+    Errors name the scene and, if they concern one agent, its label.
+    """
+    _check_sizes(block, time, position, dims)
+    fault = find_fault(time, first_rows(block.rowsize), dt)
+    if fault is not None:
+        raise DataError(
+            f"{_where(block, fault.row)}: {fault.what}; times must increase and lie within a "
+            "quarter of dt of a step: repair or resample the track, or give another dt"
+        )
+    bad = ~np.isfinite(position).all(-1)
+    if bad.any():
+        row = int(bad.argmax())
+        raise DataError(
+            f"{_where(block, row)}: position {position[row].tolist()} at "
+            f"{time[row]} s is not finite; leave the row out"
+        )
+
+
+def _check_sizes(block: TrackBlock, time: NDArray[Any], position: NDArray[Any], dims: int) -> None:
+    rows, count = len(time), len(block.rowsize)
+    if not block.scene:
+        raise DataError("a block has no scene name; name the recording it comes from")
+    rules = {
+        f"position must be [{rows}, {dims}]": position.shape == (rows, dims),
+        f"time must be [{rows}]": time.shape == (rows,),
+        f"labels must be {count}": len(block.labels) == count,
+        f"types must be {count}": len(block.types) == count,
+        f"rowsize must be whole positive numbers that sum to {rows}": count > 0
+        and np.asarray(block.rowsize).dtype.kind in "iu"
+        and int(np.min(block.rowsize)) > 0
+        and int(np.sum(block.rowsize)) == rows,
+        f"split must be one name or {rows}": isinstance(block.split, str)
+        or np.shape(block.split) == (rows,),
+    }
+    violated = [rule for rule, holds in rules.items() if not holds]
+    if violated:
+        sizes = f"position {list(position.shape)}, time {list(time.shape)}"
+        raise DataError(f"scene {block.scene!r}: {'; '.join(violated)}; got {sizes}")
+
+
+def _where(block: TrackBlock, row: int) -> str:
+    track = int(np.searchsorted(np.cumsum(block.rowsize), row, side="right"))
+    return f"scene {block.scene!r}, agent {block.labels[track]!r}"

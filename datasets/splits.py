@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import combinations
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.groups import count_steps
+from trajflow.datasets.index import count_steps
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
 from trajflow.errors import ConfigError, did_you_mean
@@ -26,61 +26,25 @@ ENOUGH_RECORDINGS, ENOUGH_AGENTS = 5, 20
 _STORED = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 
-class Recordings(Protocol):
-    """What a rule must know of a store; of its agents only where agents are dealt out."""
-
-    @property
-    def scenes(self) -> list[str]:
-        """Names of the recordings."""
-
-    @property
-    def splits(self) -> list[str]:
-        """Names of the stored splits, by code."""
-
-    @property
-    def folds(self) -> Mapping[str, Sequence[str]] | None:
-        """Test recordings of each leave-one-out fold; None: each recording is its own fold."""
-
-    @property
-    def agent_splits(self) -> Bools:
-        """Which stored splits hold rows of each agent, by number and code, [K, S]."""
-
-    def labels(self, agents: Ints) -> list[str]:
-        """The source's own ids of agents, given by number, [N]."""
-
-    def scenes_of(self, agents: Ints) -> list[str]:
-        """Names of the recordings of agents, given by number, [N]."""
-
-
 @dataclass(frozen=True)
 class Split:
-    """A rule that gives every row of a store its role.
+    """A rule that gives every row of a store its role."""
 
-    Attributes:
-        kind: What decides: the store, whole recordings, time inside each recording, or agents.
-        val_by: What the val split of a stored split without one is made of; "" where it has one.
-        cuts: First step of val, and of test, in recordings (by index) that are not loaded whole;
-            in others their rows say it. See `with_cuts`.
-        fold: Leave-one-out fold whose recordings are the test split, with all their rows.
-        tests: These recordings.
-        fractions: Shares of train, val and test, where the store does not say.
-        seed: Seed of the order in which recordings are dealt out.
-        stored: Role of each stored split, by code.
-        dealt: Role of each recording, by index, where whole recordings are dealt out.
-        agents: Role of each agent, by number, where agents are dealt out.
-        validation: Recordings whose training rows are the val split.
-    """
-
-    kind: Kind
-    fold: str | None
-    tests: tuple[str, ...]
+    kind: Kind  # what decides: the store, whole recordings, time inside each recording, or agents
+    fold: str | None  # leave-one-out fold whose recordings are the test split, with all their rows
+    tests: tuple[str, ...]  # these recordings
+    # Shares of train, val and test, where the store does not say
     fractions: tuple[float, float, float]
-    seed: int
-    stored: tuple[int, ...]
+    seed: int  # seed of the order in which recordings are dealt out
+    stored: tuple[int, ...]  # role of each stored split, by code
+    # Role of each recording, by index, where whole recordings are dealt out
     dealt: tuple[int, ...] = ()
-    agents: tuple[int, ...] = ()
-    validation: tuple[str, ...] = ()
+    agents: tuple[int, ...] = ()  # role of each agent, by number, where agents are dealt out
+    validation: tuple[str, ...] = ()  # recordings whose training rows are the val split
+    # What the val split of a stored split without one is made of; "" where it has one
     val_by: str = ""
+    # First step of val, and of test, in recordings (by index) that are not loaded whole; in others
+    # their rows say it. See `with_cuts`
     cuts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def with_cuts(self, store: Store, scenes: Sequence[str]) -> "Split":
@@ -168,7 +132,7 @@ class Split:
 
 
 def choose(
-    recordings: Recordings,
+    store: Store,
     kind: Kind = "stored",
     fold: str | None = None,
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
@@ -185,9 +149,9 @@ def choose(
     in two parts all the same: such a test asks less than an unseen place.
 
     Args:
-        recordings: The store.
-        kind: "stored", "scene", "time" or "agent". Agents are dealt out by a hash of recording, id
-            and seed, so the role of one depends on nobody else.
+        store: The store.
+        kind: "stored", "scene", "time" or "agent"; a hash of recording, id and seed deals agents
+            out, so the split of an agent does not depend on others.
         fold: Name of a leave-one-out fold.
         fractions: Shares of train, val and test where the store does not say.
         seed: Seed by which recordings and agents are dealt out.
@@ -207,12 +171,12 @@ def choose(
             f"fractions of train, val and test must be 0 or more, sum to 1 and leave something "
             f"for train, got {tuple(fractions)}"
         )
-    tests = _tests(recordings, fold)
+    tests = _tests(store, fold)
     for name in validation:
-        if name not in recordings.scenes:
-            raise ConfigError(did_you_mean("recording", name, recordings.scenes))
-    stored = tuple(_STORED.get(name.lower(), NONE) for name in recordings.splits)
-    others = [name for name in recordings.scenes if name not in set(tests)]
+        if name not in store.scenes:
+            raise ConfigError(did_you_mean("recording", name, store.scenes))
+    stored = tuple(_STORED.get(name.lower(), NONE) for name in store.splits)
+    others = [name for name in store.scenes if name not in set(tests)]
     shares = fractions[:2] if fold is not None else fractions
     needed = sum(share > 0 for share in shares)
     if kind == "stored" and set(stored) == {NONE}:
@@ -222,29 +186,24 @@ def choose(
     source = ""
     if kind == "scene":
         role = _deal(others, shares, seed)
-        dealt = tuple(role.get(name, 2) for name in recordings.scenes)
+        dealt = tuple(role.get(name, 2) for name in store.scenes)
     elif kind == "agent":
-        agents = _deal_agents(recordings, shares, seed)
+        agents = _deal_agents(store, shares, seed)
     elif kind == "stored" and 1 not in stored and fractions[1] > 0 and not validation:
-        learned = _learned(recordings, stored, tests) if val_by != "time" else {}
+        learned = _learned(store, stored, tests) if val_by != "time" else {}
         source = val_by if val_by != "auto" else _enough(learned)
         if source == "scene":
             role = _deal(list(learned), fractions[:2], seed)
             validation = sorted(name for name in role if role[name] == 1)
         elif source == "agent":
-            agents = _deal_agents(recordings, fractions[:2], seed)
+            agents = _deal_agents(store, fractions[:2], seed)
     return Split(
         kind, fold, tests, fractions, seed, stored, dealt, agents, tuple(validation), source
     )
 
 
 def draw_agents(agents: Ints, fraction: float, seed: int) -> Ints:
-    """A share of the agents, at least one; of one seed, the larger share holds the smaller.
-
-    Args:
-        agents: Numbers of agents, each once, [N].
-        fraction: Share to keep.
-        seed: Which agents.
+    """A share of the agents, [N], at least one; of one seed, a larger share contains a smaller.
 
     Raises:
         ConfigError: The share is not above 0 and at most 1.
@@ -256,11 +215,7 @@ def draw_agents(agents: Ints, fraction: float, seed: int) -> Ints:
 
 
 def leakage(agents: Mapping[str, Ints]) -> dict[str, Ints]:
-    """Agents who are targets in two parts, by the names of both ("train+test").
-
-    Args:
-        agents: Numbers of the target agents of each part, [N].
-    """
+    """Numbers of the agents who are targets in two splits, by both names ("train+test")."""
     pairs = combinations(agents, 2)
     return {f"{one}+{two}": np.intersect1d(agents[one], agents[two]) for one, two in pairs}
 
@@ -268,11 +223,7 @@ def leakage(agents: Mapping[str, Ints]) -> dict[str, Ints]:
 def selects(scenes: Sequence[str], labels: Sequence[str]) -> Bools:
     """Whether each agent is of the half that selects rather than the one that calibrates, [N].
 
-    It follows from the agent alone, so nobody changes sides where others come or go.
-
-    Args:
-        scenes: Name of each agent's recording, N of them.
-        labels: The source's own id of each.
+    It follows from recording and id alone, so no agent changes sides when others come or go.
     """
     names = [f"{scene}\0{label}".encode() for scene, label in zip(scenes, labels, strict=True)]
     return np.array([blake2b(name, digest_size=1).digest()[0] % 2 == 0 for name in names], bool)
@@ -284,7 +235,7 @@ def scoring_groups(
     """Each fold's recordings, and every recording of no fold on its own.
 
     Args:
-        scenes: Names of all recordings.
+        scenes: Names of all store.
         folds: Names of the recordings of each fold.
         present: Indexes of the recordings that have windows, [N]; no other is in a group.
 
@@ -300,10 +251,10 @@ def scoring_groups(
     return {name: members for name, members in kept.items() if members}
 
 
-def _tests(recordings: Recordings, fold: str | None) -> tuple[str, ...]:
+def _tests(store: Store, fold: str | None) -> tuple[str, ...]:
     if fold is None:
         return ()
-    folds = recordings.folds or {name: [name] for name in recordings.scenes}
+    folds = store.folds or {name: [name] for name in store.scenes}
     if fold not in folds:
         raise ConfigError(did_you_mean("fold", fold, list(folds)))
     return tuple(folds[fold])
@@ -324,22 +275,22 @@ def _deal(scenes: list[str], shares: Sequence[float], seed: int) -> dict[str, in
     return {sorted(scenes)[place]: int(role) for place, role in zip(order, roles, strict=True)}
 
 
-def _deal_agents(recordings: Recordings, shares: Sequence[float], seed: int) -> tuple[int, ...]:
+def _deal_agents(store: Store, shares: Sequence[float], seed: int) -> tuple[int, ...]:
     """Role of each agent, by number: a hash of its recording, its id and the seed decides."""
-    numbers = np.arange(len(recordings.agent_splits))
+    numbers = np.arange(len(store.agent_splits))
     ends = np.cumsum(shares)[:-1] / sum(shares) * 2.0**64
-    names = zip(recordings.scenes_of(numbers), recordings.labels(numbers), strict=True)
+    names = zip(store.scenes_of(numbers), store.labels(numbers), strict=True)
     texts = (f"{scene}\0{label}\0{seed}".encode() for scene, label in names)
     hashes = [int.from_bytes(blake2b(text, digest_size=8).digest(), "big") for text in texts]
     return tuple(np.searchsorted(ends, np.array(hashes, float), side="right").tolist())
 
 
-def _learned(recordings: Recordings, stored: Sequence[int], tests: Sequence[str]) -> dict[str, int]:
+def _learned(store: Store, stored: Sequence[int], tests: Sequence[str]) -> dict[str, int]:
     """How many agents of each recording have training rows; of recordings that have any."""
     codes = np.flatnonzero(np.asarray(stored) == 0)
-    numbers = np.flatnonzero(recordings.agent_splits[:, codes].any(1))
-    counts = Counter(recordings.scenes_of(numbers))
-    return {name: counts[name] for name in recordings.scenes if counts[name] and name not in tests}
+    numbers = np.flatnonzero(store.agent_splits[:, codes].any(1))
+    counts = Counter(store.scenes_of(numbers))
+    return {name: counts[name] for name in store.scenes if counts[name] and name not in tests}
 
 
 def _enough(learned: Mapping[str, int]) -> str:
@@ -354,12 +305,7 @@ def _time_cuts(
 ) -> Ints:
     """Step from which rows lie after each share of their recording's rows, [shares, scenes].
 
-    Args:
-        scene: Index of the recording of each entry, never decreasing, [N].
-        step: Step of each entry, never decreasing in a recording, [N].
-        count: Rows that each entry stands for, [N].
-        shares: Shares of the rows.
-        scenes: How many recordings there are.
+    Entries [N] are sorted by recording and step; each stands for `count` rows.
     """
     ends = np.cumsum(count)
     total = np.bincount(scene, count, scenes).astype(np.int64)

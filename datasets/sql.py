@@ -1,4 +1,4 @@
-"""DuckDB for imports: connections, errors, and the cleaning of values and names."""
+"""DuckDB for imports: connections, errors, the rows of text files, clean values and names."""
 
 import json
 import re
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import duckdb
 
+from trajflow.datasets.unpacking import MAX_LINE
 from trajflow.errors import DataError
 
-MAX_LINE = 1 << 17  # Bytes of a line of text
 MAX_NAME = 200
+NULL = "\x02\x03"  # Stands for NULL, so that an empty cell differs from a missing one
 _LIMITS = {
     "memory_limit": "280MB",
     "max_temp_directory_size": "1TB",
@@ -150,3 +151,42 @@ def label_key(text: str) -> tuple[int, int, tuple[tuple[int, int, str], ...]]:
     """A sort key of labels: numbers first, then texts in natural order."""
     result = label_of(text)
     return (0, result, ()) if isinstance(result, int) else (1, 0, natural(result))
+
+
+def scan_csv(
+    place: Path,
+    columns: int,
+    delimiter: str,
+    skip: int = 0,
+    *,
+    quote: str = '"',
+    encoding: str = "utf-8",
+) -> str:
+    """SQL: the rows of a text file as columns c0, c1, ...; a missing cell is NULL, an empty one ''.
+
+    DuckDB detects nothing here. Its strict mode rejects a whole file for one odd quote. The other
+    mode drops surplus cells of a row, so callers request more columns than there should be.
+    """
+    names = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(columns))
+    # DuckDB reads a path as a pattern; only its last part is a safe name.
+    folder = "".join(f"[{c}]" if c in "*?[" else c for c in str(place.parent))
+    return (
+        f"read_csv({quoted(f'{folder}/{place.name}')}, columns={{{names}}}, skip={skip}, "
+        f"delim={quoted(delimiter)}, quote={quoted(quote)}, escape={quoted(quote)}, header=false, "
+        f"auto_detect=false, strict_mode=false, null_padding=true, nullstr='{NULL}', "
+        f"parallel=false, max_line_size={MAX_LINE}, encoding='{encoding}')"
+    )
+
+
+def text_lines(place: Path, skip: int = 0, encoding: str = "utf-8") -> str:
+    """SQL: the lines of a text file that are not blank, stripped and numbered from 1."""
+    blank = rb"' \t\n\v\f\r'".decode("unicode_escape")
+    rows = scan_csv(place, 2, "\x01", skip, quote="", encoding=encoding)
+    return f"""(select row_number() over () as "row", line from (
+        select trim(concat_ws(' ', c0, c1), {blank}) as line from {rows}) where line <> '')"""
+
+
+def json_lines(place: Path) -> str:
+    """SQL: the lines of a file and their JSON, NULL where a line is no JSON."""
+    return f"""(select "row", line, case when json_valid(line) then line::json end as j
+        from {text_lines(place)})"""

@@ -20,8 +20,7 @@ from trajflow.datasets.checksums import (
     read_table,
     table_names,
 )
-from trajflow.datasets.groups import Group, count_steps, divide_steps
-from trajflow.datasets.index import Index
+from trajflow.datasets.index import Group, Index, count_steps, divide_steps
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -245,14 +244,8 @@ class Store(Described):
     ) -> Iterator[Tracks]:
         """Load some scenes in stored order, a limited number of rows at a time.
 
-        A trajectory may begin in one piece and go on in the next.
-
-        Args:
-            scenes: Names of scenes; None for all.
-            positions: Whether positions are loaded; if not, they are NaN.
-
-        Raises:
-            DataError: As `tracks`.
+        A trajectory may begin in one piece and go on in the next. Positions that are not loaded
+        are NaN. Errors are those of `tracks`.
         """
         chosen = np.flatnonzero(np.isin(self._index.scene, self._codes(scenes)))
         for run in self._pieces(self._index.runs(chosen)):
@@ -319,14 +312,9 @@ class Store(Described):
     def groups(self, max_rows: int, before: int = 0, after: int = 0) -> Iterator[Group]:
         """All tracks in groups of at most `max_rows` observations.
 
-        A group is consecutive scenes, or part of the steps of a larger one. The times of such a
-        scene are read.
-
-        Args:
-            max_rows: Observations of a group together with those `before` and `after` it. A group
-                has at least as many steps as are before and after it, even if these are more.
-            before: Steps before the first of a part that are loaded with it.
-            after: Steps after its last.
+        A group is consecutive scenes, or part of the steps of a larger one, whose times are read.
+        The steps `before` and `after` a part, which are loaded with it, count too; but a part has
+        at least as many steps as these.
         """
         for scenes in self.parts(max_rows):
             if sum(self.scene_rows[name] for name in scenes) <= max_rows:

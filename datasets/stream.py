@@ -1,7 +1,7 @@
 """Reads the splits of a store group by group, with one group in memory at a time."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow.datasets.crowds import divide
-from trajflow.datasets.groups import Group
-from trajflow.datasets.recall import Recall
+from trajflow.datasets.index import Group
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.splits import PARTS, Split, draw_agents
 from trajflow.datasets.store import Store
@@ -26,10 +25,46 @@ from trajflow.datasets.survey import (
 )
 from trajflow.datasets.windows import Windows, cut
 from trajflow.errors import ConfigError, DataError, did_you_mean
-from trajflow.place import Place
+from trajflow.place import Place, moments
 from trajflow.types import Batch, Bools, Ints
 
 Roles = NDArray[np.int8]
+
+
+class Recall:
+    """Brings batches of some recordings what others did earlier who were where a target is now."""
+
+    def __init__(self, place: Place, scenes: Sequence[str], count: int, repeated: bool) -> None:
+        """Show each target at most `count` tracks; `repeated` keeps results for the next epoch."""
+        self.place, self.count, self._scenes, self._repeated = place, count, scenes, repeated
+        self._rows_of: dict[tuple[int, int], Ints] = {}
+
+    def push(self, tracks: Tracks, seen: Bools) -> None:
+        """Add those rows of tracks that may be remembered, [N]; earlier steps come first."""
+        rows = np.flatnonzero(seen)
+        scene, agent = (one[tracks.track[rows]] for one in (tracks.scene, tracks.agent))
+        for some in moments(scene, tracks.step[rows]):
+            step, name = int(tracks.step[rows[some[0]]]), tracks.scenes[scene[some[0]]]
+            self.place.push(name, step, agent[some].tolist(), tracks.position[rows[some]])
+
+    def __call__(self, batch: Batch, reach: int = 1) -> Batch:
+        """The batch with its memory, over `reach` times T and F steps of each track."""
+        history, horizon = batch.past.shape[2], batch.future.shape[2]
+        scene, agent = np.nonzero(batch.target)
+        now = (batch.start + history - 1)[scene]
+        who = list(zip(batch.agent[scene, agent].tolist(), now.tolist(), strict=True))
+        rows_of = self._rows_of if self._repeated else {}
+        new = [k for k, one in enumerate(who) if one not in rows_of]
+        names = [self._scenes[batch.scene[scene[k]]] for k in new]
+        past = batch.past[scene[new], agent[new]]
+        agents = [who[k][0] for k in new]
+        nearest_rows = self.place.nearest(names, past, now[new], agents, self.count, horizon)
+        rows_of.update(zip((who[k] for k in new), nearest_rows, strict=True))
+        rows = np.array([rows_of[one] for one in who], np.int64).reshape(-1, self.count)
+        paths = self.place.paths(rows, now, reach * history, reach * horizon)
+        memory = np.full((*batch.target.shape, *paths.shape[1:]), np.nan)
+        memory[scene, agent] = paths
+        return replace(batch, memory=memory)
 
 
 class Stream:
@@ -37,11 +72,6 @@ class Stream:
 
     A group is some whole recordings, or the windows of a larger recording whose presents lie in
     some steps of it; then the steps before and after are loaded too, as far as windows show them.
-
-    Attributes:
-        memory: Most earlier tracks that each target is shown; 0 before `watch`.
-        neighbors: Neighbors that a target needs where crowded scenes are in parts; None: they are
-            whole.
     """
 
     def __init__(
@@ -54,8 +84,9 @@ class Stream:
         around: Collection[str] = ("train",),
     ) -> None:
         self.store, self.split, self.shape, self.fraction = store, split, shape, fraction
-        self.max_rows, self.around, self.memory = max_rows, around, 0
-        self.neighbors: int | None = None
+        self.max_rows, self.around = max_rows, around
+        self.memory = 0  # most earlier tracks that each target is shown
+        self.neighbors: int | None = None  # that a target needs in a crowded scene; None: all
         self._held: tuple[int, Tracks, Roles] | None = None
         self._kept: dict[tuple[str, bytes], Windows] = {}
         self._counted: dict[tuple[str, bytes], list[Census]] = {}
@@ -99,13 +130,7 @@ class Stream:
         return draw_agents(np.unique(np.concatenate(agents)), self.fraction, self.split.seed)
 
     def windows(self, split: str, number: int = 0, people: Ints | None = None) -> Windows:
-        """The windows of one split of one group.
-
-        Args:
-            split: Which split.
-            number: Which group.
-            people: Numbers of the agents that are targets, any shape; None for all of the split.
-        """
+        """The windows of a split in a group; `people` are the target agents, None for all."""
         key = (split, b"" if people is None else people.tobytes())
         if key not in self._kept:
             agents = self.agents if people is None and split == "train" else people
@@ -116,11 +141,7 @@ class Stream:
         return self._kept[key]
 
     def holdings(self, split: str, people: Ints | None = None) -> list[Census]:
-        """What a split that shall be used holds in each group.
-
-        Args:
-            split: Which split.
-            people: Numbers of the agents that are targets, any shape; None for all of the split.
+        """What a split holds in each group; `people` are the target agents, None for all.
 
         Raises:
             DataError: The split has no windows.
@@ -337,7 +358,7 @@ def _shared_moments(windows: Windows) -> Ints:
     step = tracks.step[other]
     low = min(int(step.min()), int(windows.start.min()))
     span = max(int(step.max()), int(windows.start.max())) - low + rows.history + 1
-    moments = np.unique(tracks.scene[tracks.track[other]] * span + step - low)
+    crossed = np.unique(tracks.scene[tracks.track[other]] * span + step - low)
     begin = windows.scene * span + windows.start - low
-    shared = np.searchsorted(moments, begin + rows.history) > np.searchsorted(moments, begin)
+    shared = np.searchsorted(crossed, begin + rows.history) > np.searchsorted(crossed, begin)
     return np.stack([windows.scene, windows.start])[:, shared]

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.datasets.groups import Group
+from trajflow.datasets.index import Group
 from trajflow.datasets.store import Store
 from trajflow.errors import TrajflowError
 from trajflow.io import MAX_BYTES, read_whole, write_whole
 from trajflow.remote import is_remote
 from trajflow.types import Ints
 
-FORMAT = 1
+FORMAT = 2
 """Another number makes older files useless: raise it where windows or splits are made otherwise."""
 LEAST_ROWS = 100_000
 """Stores with fewer rows are surveyed faster than a file is read."""
@@ -33,55 +33,34 @@ DIGEST = 32
 
 @dataclass(frozen=True)
 class Shape:
-    """How windows are cut.
+    """How windows are cut."""
 
-    Attributes:
-        history: Past steps, T.
-        horizon: Future steps, F.
-        stride: Steps between two starts.
-        neighbors: Most neighbors kept in a window; None for all.
-        reach: Times T and F that batches bring around the present, where a split shall.
-    """
-
-    history: int
-    horizon: int
-    stride: int = 1
-    neighbors: int | None = None
-    reach: int = 1
+    history: int  # past steps, T
+    horizon: int  # future steps, F
+    stride: int = 1  # steps between two starts
+    neighbors: int | None = None  # most neighbors kept in a window; None for all
+    reach: int = 1  # times T and F that batches bring around the present, where a split shall
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The groups of a store, and what only a whole recording says of those cut in time.
+    """The groups of a store, and what only a whole recording says of those cut in time."""
 
-    Attributes:
-        groups: What is in memory at the same time.
-        cuts: `Split.cuts` of the recordings that are cut, by their index.
-        bounds: First and last step of train, val and test in them, [3, 2], by their index.
-    """
-
-    groups: list[Group]
-    cuts: dict[int, tuple[int, ...]]
+    groups: list[Group]  # what is in memory at the same time
+    cuts: dict[int, tuple[int, ...]]  # `Split.cuts` of the recordings that are cut, by their index
+    # First and last step of train, val and test in them, [3, 2], by their index
     bounds: dict[int, Ints]
 
 
 @dataclass(frozen=True)
 class Census:
-    """What one split of one group holds, without its positions.
+    """What one split of one group holds, without its positions."""
 
-    Attributes:
-        rows: Observations.
-        agent_counts: Agents of each window, [W].
-        target_counts: Targets of each window, [W].
-        scenes: Indexes of the recordings with windows, any shape.
-        agents: Numbers of the target agents, any shape.
-    """
-
-    rows: int
-    agent_counts: Ints
-    target_counts: Ints
-    scenes: Ints
-    agents: Ints
+    rows: int  # observations
+    agent_counts: Ints  # agents of each window, [W]
+    target_counts: Ints  # targets of each window, [W]
+    scenes: Ints  # indexes of the recordings with windows, any shape
+    agents: Ints  # numbers of the target agents, any shape
 
     @classmethod
     def empty(cls) -> "Census":
@@ -91,19 +70,12 @@ class Census:
 
 @dataclass(frozen=True)
 class Survey:
-    """What each split holds in each group.
+    """What each split holds in each group."""
 
-    Attributes:
-        layout: The groups.
-        parts: A census for each group, by the name of the split.
-        learned: Numbers of the agents that are learned from, any shape; None: all.
-        hash: A sha256 of all roles, the people learned from, and which windows show others than
-            their split.
-    """
-
-    layout: Layout
-    parts: dict[str, list[Census]]
-    learned: Ints | None
+    layout: Layout  # the groups
+    parts: dict[str, list[Census]]  # A census for each group, by the name of the split
+    learned: Ints | None  # numbers of the agents that are learned from, any shape; None: all
+    # A sha256 of all roles, the people learned from, and which windows show others than their split
     hash: str
 
     def agents(self, split: str) -> Ints:
@@ -123,12 +95,7 @@ class Survey:
 
 
 def survey_file(store: Store, settings: Mapping[str, Any]) -> Path | None:
-    """Where the survey of a store is kept; None if the store is small or remote.
-
-    Args:
-        store: The tracks.
-        settings: All that the survey depends on beside the tracks.
-    """
+    """The file of the survey of a store with some settings; None for a small or remote store."""
     if store.rows < LEAST_ROWS or is_remote(store.path):
         return None
     key = {"format": FORMAT, "store": store.fingerprint(), **settings}
@@ -175,18 +142,17 @@ def _encode(survey: Survey, store: Store) -> dict[str, Any]:
         "groups": [(codes[g.scenes[0]], len(g.scenes), g.steps) for g in layout.groups],
         "cuts": list(layout.cuts.items()),
         "bounds": [(code, steps.tolist()) for code, steps in layout.bounds.items()],
-        "splits": list(survey.parts),
+        "rows": {split: [c.rows for c in census] for split, census in survey.parts.items()},
     }
     arrays: dict[str, Any] = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
     if survey.learned is not None:
         arrays["learned"] = survey.learned
-    for split, census in survey.parts.items():
-        arrays[f"{split}.rows"] = np.array([c.rows for c in census])
-        for name in _COLUMNS:
-            columns = [getattr(c, name) for c in census]
-            arrays[f"{split}.{name}.sizes"] = np.array(list(map(len, columns)))
-            values = np.concatenate(columns)
-            arrays[f"{split}.{name}"] = values.astype(np.min_scalar_type(values.max(initial=0)))
+    for split, parts in survey.parts.items():
+        for group, census in enumerate(parts):
+            for name in _COLUMNS:
+                values = getattr(census, name)
+                kind = np.min_scalar_type(values.max(initial=0))
+                arrays[f"{split}.{group}.{name}"] = values.astype(kind)
     return arrays
 
 
@@ -198,12 +164,11 @@ def _decode(arrays: Mapping[str, Any], store: Store) -> Survey:
     ]
     cuts = {code: tuple(steps) for code, steps in facts["cuts"]}
     bounds = {code: np.array(steps, np.int64) for code, steps in facts["bounds"]}
-    parts = {}
-    for split in facts["splits"]:
-        columns = []
-        for name in _COLUMNS:
-            ends = np.cumsum(arrays[f"{split}.{name}.sizes"])[:-1]
-            columns.append(np.split(arrays[f"{split}.{name}"].astype(np.int64), ends))
-        rows = arrays[f"{split}.rows"].tolist()
-        parts[split] = [Census(*one) for one in zip(rows, *columns, strict=True)]
+    parts = {
+        split: [
+            Census(count, *(arrays[f"{split}.{k}.{name}"].astype(np.int64) for name in _COLUMNS))
+            for k, count in enumerate(counts)
+        ]
+        for split, counts in facts["rows"].items()
+    }
     return Survey(Layout(groups, cuts, bounds), parts, arrays.get("learned"), facts["hash"])

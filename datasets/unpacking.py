@@ -15,6 +15,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -36,6 +37,7 @@ MAX_MEMORY = 128 * 2**20  # Bytes that a decompressor may allocate; `xz -9` need
 MAX_DIRECTORY = 1 << 20  # Bytes of the table of contents of a .zip
 DECODER_MEMORY = 384 * 2**20  # Bytes that decoding Parquet may allocate
 MAX_FIELDS = 10_000
+MAX_LINE = 1 << 17  # Bytes of a line of text
 BLOCK = 1 << 16
 WRONG, TOO_LARGE = 3, 4  # Exit codes of the program
 
@@ -74,10 +76,7 @@ def check_regular(path: Path) -> int:
 def stage(path: Path, place: Path, most: int | None = None) -> None:
     """Make `place` a plain file with the content of `path`: a link to it, or the unpacked bytes.
 
-    Args:
-        path: The file, plain or compressed.
-        place: Path of the plain file.
-        most: Bytes to unpack at least; None for all.
+    With `most`, unpacking stops after this many bytes.
 
     Raises:
         DataError: The file is missing, damaged, of another kind than its name, an archive of
@@ -98,6 +97,24 @@ def stage(path: Path, place: Path, most: int | None = None) -> None:
     with place.open("rb") as stream:
         if stream.read(262)[257:] == b"ustar":
             raise _error(f"{path} is a tar archive; unpack it and import its content")
+
+
+def stage_text(path: Path, place: Path) -> None:
+    """`stage` a text and check the length of its last line."""
+    stage(path, place)
+    check_last_line(path, place)
+
+
+def check_last_line(path: Path, place: Path) -> None:
+    """Refuse a last line that is too long: DuckDB would hold it in memory several times."""
+    with place.open("rb") as stream:
+        if stream.seek(0, os.SEEK_END) > MAX_LINE:
+            stream.seek(-MAX_LINE - 1, os.SEEK_END)
+            if not re.search(rb"[\r\n]", stream.read()):
+                raise _error(
+                    f"{path} is no table: its last line is longer than {MAX_LINE} bytes; is a "
+                    "quote left open there?"
+                )
 
 
 def _unpack(path: Path, place: Path, most: int | None) -> None:

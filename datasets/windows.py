@@ -17,31 +17,19 @@ MOST_PAIRS = 1_000_000
 
 @dataclass(frozen=True)
 class Rows:
-    """The N rows of K tracks that exist for a set of windows, and how to find them.
+    """The N rows of K tracks that exist for a set of windows, and how to find them."""
 
-    Attributes:
-        tracks: Where positions come from.
-        history: Past steps, T.
-        horizon: Future steps, F.
-        row: Rows of the tracks, increasing, [N].
-        key: Track and step of each row as one increasing number, [N].
-        present: Order of the rows by scene, then step, then track, [N].
-        own: Whether all steps of a target may lie here; of other rows only the past is seen, [N].
-        whole: Whether the row is the present of a target: all T + F steps around it exist, [N].
-        free: Tracks whose future may be seen, [K].
-        reach: Times T and F that batches bring around the present.
-    """
-
-    tracks: Tracks
-    history: int
-    horizon: int
-    row: Ints
-    key: Ints
-    present: Ints
+    tracks: Tracks  # where positions come from
+    history: int  # past steps, T
+    horizon: int  # future steps, F
+    row: Ints  # rows of the tracks, increasing, [N]
+    key: Ints  # track and step of each row as one increasing number, [N]
+    present: Ints  # order of the rows by scene, then step, then track, [N]
+    # Whether all steps of a target may lie here; of other rows only the past is seen, [N]
     own: Bools
-    whole: Bools
-    free: Bools
-    reach: int = 1
+    whole: Bools  # whether the row is the present of a target: all T + F steps around it exist, [N]
+    free: Bools  # tracks whose future may be seen, [K]
+    reach: int = 1  # times T and F that batches bring around the present
 
 
 @dataclass(frozen=True)
@@ -206,16 +194,7 @@ def _begins(key: Ints, length: int) -> Ints:
 def _gather(
     rows: Rows, scene: Ints, start: Ints, first: Ints, visible: Ints, counts: Ints
 ) -> Batch:
-    """A batch of B windows.
-
-    Args:
-        rows: Where their rows are.
-        scene: Index of the recording, [B].
-        start: First step, [B].
-        first: Where the agents visible at the present step begin in `rows.present`, [B].
-        visible: How many they are, [B].
-        counts: How many of them are kept, targets first, [B].
-    """
+    """A batch of B windows, from the fields of `Windows` for each, [B]."""
     tracks = rows.tracks
     slot = np.arange(visible.max(initial=0))
     member = rows.present[first[:, None] + np.minimum(slot, visible[:, None] - 1)]

@@ -1,7 +1,6 @@
 """Writes a store block by block; it appears complete at the end or not at all."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
@@ -15,25 +14,22 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 from zarr.codecs import ZstdCodec
 
-from trajflow.datasets.checksums import CHECKSUMS, encode_checksums
+from trajflow.datasets.checksums import CHECKSUMS, write_checksums
 from trajflow.datasets.output import OutputFolder, disk_errors
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
-    GROUP,
     MAX_SPLITS,
     Header,
     Spec,
     TrackBlock,
-    find_fault,
-    first_rows,
+    check_block,
     flags,
     row_columns,
     trajectory_columns,
 )
 from trajflow.datasets.store import is_store
 from trajflow.errors import DataError
-from trajflow.io import MAX_BYTES, flush_folder
 from trajflow.types import Ints
 
 BUFFER_VALUES = 4 * CHUNK  # Values of a column that are buffered until whole chunks are written
@@ -335,38 +331,6 @@ class StoreWriter:
             raise DataError(f"the store's attributes cannot be written: {error}") from error
 
 
-def write_checksums(folder: Path) -> None:
-    """Flush every file and folder of a finished store to the disk and write their checksums.
-
-    Raises:
-        DataError: A metadata file is too large to be read again.
-    """
-    files: dict[str, str] = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            file = Path(parent, name)
-            files[file.relative_to(folder).as_posix()] = _hash_and_flush(file)
-    target = folder / CHECKSUMS
-    target.parent.mkdir()
-    target.write_bytes(encode_checksums(files))
-    _hash_and_flush(target)
-    for name in (*files, CHECKSUMS):
-        if name.endswith(GROUP) and (size := (folder / name).stat().st_size) > MAX_BYTES:
-            raise DataError(
-                f"the names and counts in {name} take {size} bytes, more than {MAX_BYTES}; divide "
-                "the data into several stores"
-            )
-    for parent, _, _ in os.walk(folder):
-        flush_folder(Path(parent))
-
-
-def _hash_and_flush(file: Path) -> str:
-    with file.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        os.fsync(handle.fileno())
-    return digest
-
-
 class _Contents:
     """Collects the index and the header of a store, block by block."""
 
@@ -483,53 +447,3 @@ def _text(name: object) -> str:
     except UnicodeEncodeError:
         raise DataError(f"name {text!r} cannot be written as UTF-8; rename it") from None
     return text
-
-
-def check_block(
-    block: TrackBlock, time: NDArray[Any], position: NDArray[Any], dims: int, dt: float
-) -> None:
-    """Refuse a block whose sizes, times [N] or positions [N, D], both without masks, are invalid.
-
-    Errors name the scene and, if they concern one agent, its label.
-    """
-    _check_sizes(block, time, position, dims)
-    fault = find_fault(time, first_rows(block.rowsize), dt)
-    if fault is not None:
-        raise DataError(
-            f"{_where(block, fault.row)}: {fault.what}; times must increase and lie within a "
-            "quarter of dt of a step: repair or resample the track, or give another dt"
-        )
-    bad = ~np.isfinite(position).all(-1)
-    if bad.any():
-        row = int(bad.argmax())
-        raise DataError(
-            f"{_where(block, row)}: position {position[row].tolist()} at "
-            f"{time[row]} s is not finite; leave the row out"
-        )
-
-
-def _check_sizes(block: TrackBlock, time: NDArray[Any], position: NDArray[Any], dims: int) -> None:
-    rows, count = len(time), len(block.rowsize)
-    if not block.scene:
-        raise DataError("a block has no scene name; name the recording it comes from")
-    rules = {
-        f"position must be [{rows}, {dims}]": position.shape == (rows, dims),
-        f"time must be [{rows}]": time.shape == (rows,),
-        f"labels must be {count}": len(block.labels) == count,
-        f"types must be {count}": len(block.types) == count,
-        f"rowsize must be whole positive numbers that sum to {rows}": count > 0
-        and np.asarray(block.rowsize).dtype.kind in "iu"
-        and int(np.min(block.rowsize)) > 0
-        and int(np.sum(block.rowsize)) == rows,
-        f"split must be one name or {rows}": isinstance(block.split, str)
-        or np.shape(block.split) == (rows,),
-    }
-    violated = [rule for rule, holds in rules.items() if not holds]
-    if violated:
-        sizes = f"position {list(position.shape)}, time {list(time.shape)}"
-        raise DataError(f"scene {block.scene!r}: {'; '.join(violated)}; got {sizes}")
-
-
-def _where(block: TrackBlock, row: int) -> str:
-    track = int(np.searchsorted(np.cumsum(block.rowsize), row, side="right"))
-    return f"scene {block.scene!r}, agent {block.labels[track]!r}"

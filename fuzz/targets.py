@@ -16,9 +16,10 @@ from registry import target
 from trajflow.config import Config
 from trajflow.datasets.checksums import CHECKSUMS, encode_checksums, unpack
 from trajflow.datasets.columns import map_columns
-from trajflow.datasets.ingest import ImportOptions, Ingest
-from trajflow.datasets.readers import FORMATS
+from trajflow.datasets.formats import FORMATS
+from trajflow.datasets.ingest import Ingest
 from trajflow.datasets.schema import GROUP, Spec, TrackBlock
+from trajflow.datasets.sources import ImportOptions
 from trajflow.datasets.store import open_store
 from trajflow.datasets.unpacking import stage
 from trajflow.datasets.writer import StoreWriter

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajflow.datasets.batching import batches, count_batches, evenly, plan
+from trajflow.datasets.loader import batches, count_batches, evenly, plan
 from trajflow.datasets.windows import cut
 from trajflow.errors import ConfigError
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trajflow.datasets.formats import available
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.ingest import ImportOptions
-from trajflow.datasets.readers import available
+from trajflow.datasets.sources import ImportOptions
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError, DataError, DataProblem
 

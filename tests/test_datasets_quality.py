@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajflow.datasets.cleaning import MAX_GLITCH_ROWS, PROBLEMS, find_jumps, policies
+from trajflow.datasets.cleaning import MAX_GLITCH_ROWS, find_jumps
 from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.report import PROBLEMS, policies
 from trajflow.datasets.store import open_store
 from trajflow.errors import DataError, DataProblem
 

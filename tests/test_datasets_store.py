@@ -320,7 +320,7 @@ def test_a_store_that_is_replaced_while_it_is_read_is_not_called_damaged(copy, m
 
 def reseal(folder: Path) -> None:
     """Seal a store as its writer would, so that only what lies behind the seal can refuse it."""
-    from trajflow.datasets.writer import write_checksums
+    from trajflow.datasets.checksums import write_checksums
 
     shutil.rmtree(folder / "seal")
     write_checksums(folder)

@@ -14,9 +14,8 @@ import pytest
 from trajflow.datasets.checksums import CHECKSUMS, MAX_NAME, encode_checksums
 from trajflow.datasets.doctor import check
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.sql import MAX_LINE
 from trajflow.datasets.store import open_store
-from trajflow.datasets.unpacking import SMALL, read_parquet, stage
+from trajflow.datasets.unpacking import MAX_LINE, SMALL, read_parquet, stage
 from trajflow.errors import DataError
 from trajflow.io import MAX_DEPTH, parse_bounded_json
 

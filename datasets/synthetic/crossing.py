@@ -4,16 +4,14 @@ Each walker alone may be early or late; together exactly one of them is first. T
 of all futures has a closed form: `conditional(past)` is exact.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.synthetic import SyntheticTracks
-from trajflow.datasets.synthetic.fork import Variation, one_scene, read_motion, smooth, unit
+from trajflow.datasets.synthetic.fork import Variation, read_motion, smooth, unit, walks
 from trajflow.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
@@ -29,19 +27,12 @@ VARIATION = Variation(along=(0.15, 0.1), across=(0.1,), noise=0.01)
 
 @dataclass(frozen=True)
 class Crossing:
-    """Joint distribution of the futures of A walkers: N = A! orders, Gaussian around their paths.
+    """Joint distribution of the futures of A walkers: N = A! orders, Gaussian around paths."""
 
-    Attributes:
-        orders: Walkers in the order in which they pass, [N, A].
-        probability: Of each order, [*, N].
-        mean: Mean paths in each order, [N, *, A, F, 2], metres.
-        heading: Direction of each walker, [*, A, F], radians.
-    """
-
-    orders: Ints
-    probability: Floats
-    mean: Floats
-    heading: Floats
+    orders: Ints  # walkers in the order in which they pass, [N, A]
+    probability: Floats  # of each order, [*, N]
+    mean: Floats  # mean paths in each order, [N, *, A, F, 2], metres
+    heading: Floats  # direction of each walker, [*, A, F], radians
 
     @property
     def first(self) -> Floats:
@@ -146,24 +137,11 @@ def generate(
     """Scenes of 20 steps in which 2 or 3 agents meet, by split, in metres."""
     if agents not in (2, 3):
         raise ConfigError(f"option agents of crossing must be 2 or 3, got {agents}")
+
+    def draw(scenes: int, rng: np.random.Generator) -> Floats:
+        past = draw_pasts(scenes, agents, rng)
+        return np.concatenate([past, conditional(past).sample(1, rng)[0]], 2)
+
     sizes = {"train": train, "val": val, "test": test}
-    names = {part: [f"{part}-{k:05d}" for k in range(n)] for part, n in sizes.items()}
-    return SyntheticTracks(
-        blocks=_scenes(names, agents, np.random.default_rng(seed)),
-        dims=2,
-        dt=DT,
-        unit="m",
-        source=f"synthetic crossing of {agents}, seed {seed}",
-        folds={"crossing": names["test"]},
-    )
-
-
-def _scenes(
-    names: dict[str, list[str]], agents: int, rng: np.random.Generator
-) -> Iterator[TrackBlock]:
-    for part, scenes in names.items():
-        past = draw_pasts(len(scenes), agents, rng)
-        if scenes:
-            future = conditional(past).sample(1, rng)[0]
-            path = np.concatenate([past, future], 2)
-            yield from (one_scene(s, p, part, DT) for s, p in zip(scenes, path, strict=True))
+    source = f"synthetic crossing of {agents}, seed {seed}"
+    return walks("crossing", source, sizes, draw, np.random.default_rng(seed))

@@ -32,15 +32,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gate:
-    """A stretch of the outline through which people enter and leave, divided into lanes.
+    """A stretch of the outline through which people enter and leave, divided into lanes."""
 
-    Attributes:
-        left: The end on the left of people who enter.
-        right: The other end.
-    """
-
-    left: Point
-    right: Point
+    left: Point  # the end on the left of people who enter
+    right: Point  # the other end
 
     @property
     def lanes(self) -> int:
@@ -63,19 +58,12 @@ class Gate:
 
 @dataclass(frozen=True)
 class FloorPlan:
-    """The place of a recording.
+    """The place of a recording."""
 
-    Attributes:
-        outline: Corners of the walkable area.
-        obstacles: Corners of each obstacle inside.
-        gates: N gates through which people enter and leave.
-        flow: People per second from each gate to each other, [N, N].
-    """
-
-    outline: list[Point]
-    obstacles: list[list[Point]]
-    gates: list[Gate]
-    flow: Floats
+    outline: list[Point]  # corners of the walkable area
+    obstacles: list[list[Point]]  # corners of each obstacle inside
+    gates: list[Gate]  # N gates through which people enter and leave
+    flow: Floats  # people per second from each gate to each other, [N, N]
 
 
 def corridor(rng: np.random.Generator) -> FloorPlan:

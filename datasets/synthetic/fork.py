@@ -3,7 +3,7 @@
 The future depends only on the observed past, noise included: `conditional(past)` is exact.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,19 +22,12 @@ HORIZON = 12
 
 @dataclass(frozen=True)
 class Motion:
-    """Position, direction and speed at the last step of a past.
+    """Position, direction and speed at the last step of a past."""
 
-    Attributes:
-        position: Last observed position, [*, 2], metres.
-        heading: Direction of motion, [*], radians.
-        speed: [*], metres per second.
-        turn: Change of heading, [*], radians per second, to the left positive.
-    """
-
-    position: Floats
-    heading: Floats
-    speed: Floats
-    turn: Floats
+    position: Floats  # last observed position, [*, 2], metres
+    heading: Floats  # direction of motion, [*], radians
+    speed: Floats  # [*], metres per second
+    turn: Floats  # change of heading, [*], radians per second, to the left positive
 
 
 def read_motion(past: Floats, dt: float) -> Motion:
@@ -127,17 +120,11 @@ VARIATION = Variation(along=(0.4, 0.25), across=(0.2, 0.2), noise=0.01)
 
 @dataclass(frozen=True)
 class Fork:
-    """Distribution of the futures of pasts: one of two branches, Gaussian about its mean path.
+    """Distribution of the futures of pasts: one of two branches, Gaussian about its mean path."""
 
-    Attributes:
-        probability: Of the left branch, [*].
-        mean: Mean path of the left and of the right branch, [2, *, F, 2], metres.
-        heading: Direction of these paths, [2, *, F], radians.
-    """
-
-    probability: Floats
-    mean: Floats
-    heading: Floats
+    probability: Floats  # of the left branch, [*]
+    mean: Floats  # mean path of the left and of the right branch, [2, *, F, 2], metres
+    heading: Floats  # direction of these paths, [2, *, F], radians
 
     def sample(self, n: int, rng: np.random.Generator) -> Floats:
         """Draw S = n futures of each past, [S, *, F, 2], metres."""
@@ -204,21 +191,28 @@ def draw_pasts(scenes: int, rng: np.random.Generator) -> Floats:
 
 def generate(seed: int, *, train: int = 4000, val: int = 500, test: int = 1000) -> SyntheticTracks:
     """Scenes of 20 steps with one walker each, by split, in metres."""
+
+    def draw(scenes: int, rng: np.random.Generator) -> Floats:
+        past = draw_pasts(scenes, rng)
+        return np.concatenate([past, conditional(past).sample(1, rng)[0]], 1)[:, None]
+
     sizes = {"train": train, "val": val, "test": test}
-    names = {part: [f"{part}-{k:05d}" for k in range(n)] for part, n in sizes.items()}
-    return SyntheticTracks(
-        blocks=_scenes(names, np.random.default_rng(seed)),
-        dims=2,
-        dt=DT,
-        unit="m",
-        source=f"synthetic fork, seed {seed}",
-        folds={"fork": names["test"]},
+    return walks("fork", f"synthetic fork, seed {seed}", sizes, draw, np.random.default_rng(seed))
+
+
+def walks(
+    fold: str,
+    source: str,
+    sizes: dict[str, int],
+    draw: Callable[[int, np.random.Generator], Floats],
+    rng: np.random.Generator,
+) -> SyntheticTracks:
+    """Scenes by split; `draw` gives paths [B, A, N, 2] of A walkers in B scenes, metres."""
+    names = {split: [f"{split}-{k:05d}" for k in range(n)] for split, n in sizes.items()}
+    blocks = (
+        one_scene(name, paths, split, DT)
+        for split, scenes in names.items()
+        if scenes
+        for name, paths in zip(scenes, draw(len(scenes), rng), strict=True)
     )
-
-
-def _scenes(names: dict[str, list[str]], rng: np.random.Generator) -> Iterator[TrackBlock]:
-    for part, scenes in names.items():
-        past = draw_pasts(len(scenes), rng)
-        future = conditional(past).sample(1, rng)[0]
-        for name, path in zip(scenes, np.concatenate([past, future], 1), strict=True):
-            yield one_scene(name, path[None], part, DT)
+    return SyntheticTracks(blocks, 2, DT, "m", source, {fold: names["test"]})

@@ -25,27 +25,17 @@ STRIDE = 0.01
 
 @dataclass(frozen=True)
 class System:
-    """A dynamical system and the ranges of its parameters and initial states.
+    """A dynamical system and the ranges of its parameters and initial states."""
 
-    Attributes:
-        derivative: Time derivative [N, D] of states [N, D] under N values of each parameter.
-        start: Range of each initial coordinate.
-        train_range: Range of each parameter in training.
-        ood_range: Range of each parameter in the split ood.
-        burn_in: Seconds before the first stored step.
-        time_scale: Time of the system per second.
-        centre: State that is stored as zero.
-        scale: Difference of the state that is stored as 1.
-    """
-
+    # Time derivative [N, D] of states [N, D] under N values of each parameter
     derivative: Callable[[Floats, Values], Floats]
-    start: tuple[Range, ...]
-    train_range: dict[str, Range]
-    ood_range: dict[str, Range]
-    burn_in: float = 0.0
-    time_scale: float = 1.0
-    centre: tuple[float, ...] = (0.0, 0.0)
-    scale: float = 1.0
+    start: tuple[Range, ...]  # range of each initial coordinate
+    train_range: dict[str, Range]  # range of each parameter in training
+    ood_range: dict[str, Range]  # range of each parameter in the split ood
+    burn_in: float = 0.0  # seconds before the first stored step
+    time_scale: float = 1.0  # time of the system per second
+    centre: tuple[float, ...] = (0.0, 0.0)  # state that is stored as zero
+    scale: float = 1.0  # difference of the state that is stored as 1
 
     def run(self, start: Floats, values: Values, seconds: float, stride: float) -> Floats:
         """States [N, D] that starts [N, D] reach, by the classical Runge-Kutta method."""

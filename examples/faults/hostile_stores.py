@@ -12,8 +12,9 @@ import zarr
 from numcodecs.zstd import compress
 from payload import Payload
 
+from trajflow.datasets.checksums import write_checksums
 from trajflow.datasets.schema import CHUNK, TrackBlock
-from trajflow.datasets.writer import StoreWriter, write_checksums
+from trajflow.datasets.writer import StoreWriter
 
 INDEX = ("rowsize", "episode_ends", "trajectory_id", "scene", "agent_type")
 ROWS, TRACKS = 60, 3

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from trajflow.datasets.columns import Mapped, TableLayout, map_columns
+from trajflow.datasets.formats import FORMATS, TABLE_SETTINGS
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.readers import FORMATS, TABLE_SETTINGS
 from trajflow.datasets.report import ImportReport
 from trajflow.datasets.store import Store, open_store
-from trajflow.datasets.tables import column_names
+from trajflow.datasets.table_file import column_names
 from trajflow.errors import DataError, RunError
 from trajflow.inference.base import Predictor
 
