@@ -15,36 +15,36 @@ import hostile_requests
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
-    with hostile_requests.served(folder, "--timeout", hostile_requests.TIMEOUT) as service:
+    with hostile_requests.serve(folder, "--timeout", hostile_requests.TIMEOUT) as service:
         yield service
 
 
 def test_bytes_are_counted_and_not_believed(attacked):
-    assert hostile_requests.bytes_are_counted(attacked) == []
+    assert hostile_requests.oversized_bodies(attacked) == []
 
 
 def test_requests_that_never_end_lock_nobody_out(attacked):
-    assert hostile_requests.waiting_locks_nobody_out(attacked) == []
+    assert hostile_requests.unfinished_requests(attacked) == []
 
 
 def test_other_hosts_and_pages_of_other_origins_are_refused(attacked):
-    assert hostile_requests.strangers_are_refused(attacked) == []
+    assert hostile_requests.foreign_hosts(attacked) == []
 
 
 def test_viewers_that_leave_write_nothing_into_the_log(attacked):
-    assert hostile_requests.viewers_that_leave_make_no_noise(attacked) == []
+    assert hostile_requests.leaving_viewers(attacked) == []
 
 
 @pytest.mark.slow
 def test_viewers_that_do_not_read_make_room_for_others(attacked):
-    assert hostile_requests.viewers_that_do_not_read_make_room(attacked) == []
-    assert hostile_requests.noise(attacked) == []
+    assert hostile_requests.stalled_viewers(attacked) == []
+    assert hostile_requests.logged_errors(attacked) == []
 
 
 def test_a_host_and_an_origin_may_be_allowed(tmp_path):
     options = ["--allow-host", "Street.Example", "--allow-origin", "https://map.example"]
-    with hostile_requests.served(tmp_path, *options) as service:
+    with hostile_requests.serve(tmp_path, *options) as service:
         allowed = {"Host": "street.example:1", "Origin": "https://map.example"}
-        assert service.ask(**allowed) == 200
-        assert service.ask(**{**allowed, "Origin": "https://map.example.evil"}) == 403
-        assert service.ask(**{**allowed, "Host": "street.example.evil"}) == 400
+        assert service.request(**allowed) == 200
+        assert service.request(**{**allowed, "Origin": "https://map.example.evil"}) == 403
+        assert service.request(**{**allowed, "Host": "street.example.evil"}) == 400
