@@ -521,10 +521,10 @@ def test_a_clock_is_told_beside_the_usual_and_is_a_row_of_its_own(places, tmp_pa
     plan = plan_of(places, *words, settings=settings)
     usual, steps, told = do(plan, places, tmp_path)
     labels = [row["label"] for row in (usual, steps, told)]
-    assert labels == ["mmf", "mmf", "mmf told clocks"]
+    assert labels == ["mmf", "mmf", "mmf real time steps"]
     score = [row["folds"][fold]["mean"]["min_ade"] for row in (usual, told) for fold in "ab"]
     assert score[0] == score[2]
     assert score[1] != score[3]
     assert "--clock b-val=0.7" in told["command"]
     text = to_markdown(make_table(ETHUCY, plan, tmp_path))
-    assert "told the real seconds per step of b-val=0.7" in text
+    assert "with the real time steps of b-val=0.7" in text

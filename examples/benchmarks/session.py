@@ -106,7 +106,7 @@ class Session:
         """
         folder = trial.folder(self.results)
         if not self.is_trained(trial):
-            raise RunError(f"{folder} is not completely trained; run with --stage train first")
+            raise RunError(f"{folder} is not trained to its end; run with --stage train first")
         store = open_store(self.data)
         data = track_data(store, trial.config)
         finished = None if trial.baseline or trial.members else _finished(folder)

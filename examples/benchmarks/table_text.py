@@ -137,10 +137,8 @@ def _rows(table: Mapping[str, Any]) -> Iterator[str]:
 def _protocol_title(row: Mapping[str, Any]) -> str:
     how = "plain samples"
     if row["selection"] != "plain":
-        how = (
-            f"selected by {row['selection']} from {row['draws']} samples; energy score, spread and "
-        )
-        how += "coverage use their weights"
+        how = f"selected by {row['selection']} from {row['draws']} samples; "
+        how += "energy score, spread and coverage use their weights"
     clocks = f"; with the real time steps of {row['clocks']}" if row["clocks"] else ""
     scope = "whole scenes" if row["joint"] else "per agent"
     return f"K = {row['samples']}, {how}, {scope}{clocks}"

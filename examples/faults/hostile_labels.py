@@ -90,21 +90,20 @@ def _name(command: object) -> str:
 
 REQUIRED = ("train", "train fold")
 """Commands whose runs the others need."""
-HOME = ("", r"\d runs?, \d stores?")
+HOME = ("", "1 run, 1 store")
 FORECAST = ("\r", "Resample")
 SCREENS: dict[str, list[tuple[str, str]]] = {
     "home": [HOME, ("j", ""), ("k", ""), (":", "(?i)search"), ("\x1b", "")],
-    "help": [HOME, ("?", "Dark or light"), ("}", ""), ("?", "")],
+    "help": [HOME, ("?", "Screenshot"), ("}", ""), ("?", "")],
     "training": [HOME, ("w", "Forecasts")],
     "data": [HOME, ("d", "Examine"), ("e", "files|time|labels"), ("y", "")],
     "forecast": [
         HOME, FORECAST, ("a", ""), ("]", ""), ("v", ""), ("u", ""), ("P", ""), ("C", ""),
     ],
-    "windows": [HOME, FORECAST, ("W", "(?i)start"), ("\x1b", "")],
     "go to": [HOME, FORECAST, ("/", "(?i)window"), ("\x1b", "")],
     "compare": [HOME, FORECAST, ("V", "cv"), ("\x1b", "")],
     "edit": [HOME, FORECAST, ("e", "Nudge"), ("e", "Resample")],
-    "ood": [HOME, ("o", "Highest/lowest")],
+    "ood": [HOME, ("o", "Evaluate|Chart")],
     "new training": [HOME, ("n", "run folder"), ("\x1b", "")],
 }  # fmt: skip
 """Keys to press on each screen, and text that must then appear and is on no other screen."""
@@ -119,7 +118,7 @@ def record(arguments: list[object], folder: Path) -> Output:
 
 def record_screen(name: str, folder: Path) -> Output:
     """Open and use a screen of the terminal UI; no exit code if its text does not appear."""
-    recording = Recording(["tui", folder], folder)
+    recording = Recording(["tui", folder / "screens"], folder)
     complete = True
     for key, text in SCREENS[name]:
         if key:
@@ -156,6 +155,12 @@ def prepare(folder: Path, names: Names) -> None:
     shutil.copy(store / "x" / "c" / "0", damaged / "seal" / "zarr.json")
 
 
+def copy_run(folder: Path, names: Names) -> None:
+    """Copy the run and its store to a folder of their own, which the terminal UI opens."""
+    for name in ("data.zarr", "run"):
+        shutil.copytree(folder / names.file(name), folder / "screens" / names.file(name))
+
+
 def main() -> None:
     """Record all commands and screens; exit code 1 if a hostile name had an effect."""
     parser = option_parser(__doc__)
@@ -187,6 +192,8 @@ def main() -> None:
             exists = words[0] in registered() or words in registered()
             if exists and (options.only in name or name in REQUIRED):
                 add(name, *(record(*pair) for pair in zip(both, folders, strict=True)))
+        for folder, names in folders.items():
+            copy_run(folder, names)
         for name in SCREENS:
             if options.only in f"screen {name}":
                 add(f"screen {name}", *(record_screen(name, folder) for folder in folders))
