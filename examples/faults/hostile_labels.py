@@ -102,7 +102,7 @@ SCREENS: dict[str, list[tuple[str, str]]] = {
     ],
     "go to": [HOME, FORECAST, ("/", "(?i)window"), ("\x1b", "")],
     "compare": [HOME, FORECAST, ("V", "cv"), ("\x1b", "")],
-    "edit": [HOME, FORECAST, ("e", "Nudge"), ("e", "Resample")],
+    "edit": [HOME, ("\r", r"seed \d"), ("e", "Nudge|edit"), ("e", "")],
     "ood": [HOME, ("o", "Evaluate|Chart")],
     "new training": [HOME, ("n", "run folder"), ("\x1b", "")],
 }  # fmt: skip
