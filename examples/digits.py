@@ -1,12 +1,12 @@
-"""The flow alone, on scikit-learn's digits: a picture, and an image score of each preset.
+"""Train the flow on scikit-learn's images of digits: a picture, and a score of each preset.
 
     python examples/digits.py [-o digits.png] [--steps 4000] [--seed 0]
     python examples/digits.py --table examples/results [--steps 2000] [--seeds 2]
 
-The table has the Frechet distance (Heusel et al., 2017) between drawn images and held-out digits,
-in the hidden layer of a classifier that was trained on the training digits. The first row compares
-training digits with held-out ones: what a perfect generator reaches. Half of the digits are held
-out, and no choice was made on them.
+The table has the Frechet distance (Heusel et al., 2017) between generated images and held-out
+digits, in the hidden layer of a classifier trained on the training digits. The first row compares
+training digits with held-out ones, the score of a perfect generator. Half of the digits are held
+out, and were not used to choose settings.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from trajflow.flow import PRESETS, instantaneous, sample
 from trajflow.nn.layers import ModulatedBlock, TimeFeatures
 
-STEPS = {"mmf": (1, 2, 4), "meanflow": (1, 2, 4), "mmf-paper": (1,), "energy": (1, 4)}
-STEPS["flow"] = (1, 4, 16, 64)
-"""Network evaluations per image with which each preset is scored."""
-DRAWN = 4000
+EVALUATIONS = {"mmf": (1, 2, 4), "meanflow": (1, 2, 4), "mmf-paper": (1,), "energy": (1, 4)}
+EVALUATIONS["flow"] = (1, 4, 16, 64)
+"""Numbers of network evaluations per image at which each preset is scored."""
+GENERATED = 4000
 Floats = NDArray[np.float64]
 
 
@@ -38,22 +38,22 @@ class DigitField(nn.Module):
 
     def __init__(self, width: int = 256, depth: int = 4) -> None:
         super().__init__()
-        self.times = nn.Sequential(TimePair(), nn.Linear(TimeFeatures.size, width), nn.SiLU())
-        self.enter, self.leave = nn.Linear(64, width), nn.Linear(width, 64)
+        self.time_embed = nn.Sequential(TimePair(), nn.Linear(TimeFeatures.size, width), nn.SiLU())
+        self.in_proj, self.out_proj = nn.Linear(64, width), nn.Linear(width, 64)
         self.blocks = nn.ModuleList(ModulatedBlock(width) for _ in range(depth))
         self.shifts = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(depth))
 
     def forward(self, x: Tensor, r: Tensor, t: Tensor) -> Tensor:
         """Average velocity of images x [B, 64] over [r, t]."""
-        times = self.times((r, t))
-        token = self.enter(x)
+        time_context = self.time_embed((r, t))
+        token = self.in_proj(x)
         for block, shift in zip(self.blocks, self.shifts, strict=True):
-            token = block(token, shift(times))
-        return self.leave(token)
+            token = block(token, shift(time_context))
+        return self.out_proj(token)
 
 
 class TimePair(nn.Module):
-    """`TimeFeatures` of a pair, so that it fits into a sequence."""
+    """`TimeFeatures` of a pair (r, t), as a layer of `nn.Sequential`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,21 +65,21 @@ class TimePair(nn.Module):
 
 
 def train(preset: str, images: Tensor, steps: int, seed: int) -> DigitField:
-    """A field trained on images [B, 64] under a preset of the family."""
+    """A field trained with a preset on images [N, 64]."""
     torch.manual_seed(seed)
     field, objective = DigitField(), PRESETS[preset].objective()
-    optimiser = torch.optim.AdamW(field.parameters(), 1e-3, betas=(0.9, 0.95))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    optimizer = torch.optim.AdamW(field.parameters(), 1e-3, betas=(0.9, 0.95))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
         rows = torch.randint(len(images), (256,))
         data = images[rows]
-        if preset == "energy":  # it scores two draws of each event against one another
+        if preset == "energy":  # the energy loss compares two samples for each image
             data = data[:128].expand(2, 128, 64)
         loss = objective(field, data, step / steps, axes=data.dim() - 1).mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(field.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if step % 500 == 0:
             print(f"{preset} step {step}/{steps} loss {loss.item():.3f}", flush=True)
@@ -87,7 +87,7 @@ def train(preset: str, images: Tensor, steps: int, seed: int) -> DigitField:
 
 
 class FrechetScore:
-    """Distance between sets of images in the hidden layer of a classifier of digits."""
+    """Frechet distance between sets of images, in the hidden layer of a classifier of digits."""
 
     def __init__(self, images: Floats, labels: NDArray[np.int64]) -> None:
         self.classifier = MLPClassifier((64,), max_iter=1000, random_state=0).fit(images, labels)
@@ -97,16 +97,16 @@ class FrechetScore:
         hidden = images @ self.classifier.coefs_[0] + self.classifier.intercepts_[0]
         return np.asarray(np.maximum(hidden, 0))
 
-    def __call__(self, drawn: Floats, real: Floats) -> float:
-        """Frechet distance between the normal laws of the activations of both sets."""
-        a, b = self.features(drawn), self.features(real)
+    def __call__(self, generated: Floats, real: Floats) -> float:
+        """Frechet distance between normal distributions fitted to the activations of both sets."""
+        a, b = self.features(generated), self.features(real)
         first, second = np.cov(a.T), np.cov(b.T)
         root = np.sqrt(np.linalg.eigvals(first @ second).real.clip(0)).sum()
         return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(first + second) - 2 * root)
 
 
-def table(folder: Path, steps: int, seeds: int) -> pd.DataFrame:
-    """Write and return the scores of all presets, mean and range over seeds."""
+def write_table(folder: Path, steps: int, seeds: int) -> pd.DataFrame:
+    """Train and score all presets; write digits.csv and digits.md into the folder."""
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.data))
     images, labels = (digits.data / 8 - 1)[order], digits.target[order]
@@ -114,24 +114,24 @@ def table(folder: Path, steps: int, seeds: int) -> pd.DataFrame:
     score = FrechetScore(images[:half], labels[:half])
     real = images[half:]
     rows = [{"preset": "training digits", "score": score(images[:half], real)}]
-    began = time.process_time()
-    for preset, evaluations in STEPS.items():
+    start = time.process_time()
+    for preset, evaluations in EVALUATIONS.items():
         for seed in range(seeds):
             data = torch.as_tensor(images[:half], dtype=torch.float32)
             field = train(preset, data, steps, seed)
             velocity = instantaneous(field) if preset == "flow" else field
-            noise = torch.randn(DRAWN, 64, generator=torch.Generator().manual_seed(1000 + seed))
+            noise = torch.randn(GENERATED, 64, generator=torch.Generator().manual_seed(1000 + seed))
             for count in evaluations:
                 with torch.no_grad():
-                    drawn = sample(velocity, noise, count).double().numpy()
+                    generated = sample(velocity, noise, count).double().numpy()
                 row = {"preset": preset, "evaluations": count, "seed": seed}
-                rows.append(row | {"score": score(drawn, real)})
-    seconds = time.process_time() - began
+                rows.append(row | {"score": score(generated, real)})
+    seconds = time.process_time() - start
     frame = pd.DataFrame(rows)
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_csv(folder / "digits.csv", index=False)
     grouped = frame.groupby(["preset", "evaluations"], dropna=False, sort=False)["score"]
-    lines = ["| preset | evaluations | Frechet distance: mean (least to most of the seeds) |"]
+    lines = ["| preset | evaluations | Frechet distance: mean (range over the seeds) |"]
     lines.append("|---|---|---|")
     for (preset, count), scores in grouped:
         number = "" if np.isnan(count) else f"{count:.0f}"
@@ -139,8 +139,9 @@ def table(folder: Path, steps: int, seeds: int) -> pd.DataFrame:
         lines.append(f"| {preset} | {number} | {scores.mean():.2f}{spread} |")
     lines += [
         "",
-        f"{half} training and {len(real)} held-out digits of scikit-learn, {DRAWN} drawn images, "
-        f"{steps} updates of 256 events, seeds 0 to {seeds - 1}; {seconds:.0f} CPU seconds, "
+        f"{half} training and {len(real)} held-out digits of scikit-learn, "
+        f"{GENERATED} generated images, "
+        f"{steps} updates of 256 images, seeds 0 to {seeds - 1}; {seconds:.0f} CPU seconds, "
         f"{platform.machine()}. `python examples/digits.py --table {folder} --steps {steps} "
         f"--seeds {seeds}`",
     ]
@@ -148,8 +149,8 @@ def table(folder: Path, steps: int, seeds: int) -> pd.DataFrame:
     return frame
 
 
-def draw(rows: dict[str, Tensor], path: str) -> None:
-    """Write the images as rows of a picture."""
+def write_picture(rows: dict[str, Tensor], path: str) -> None:
+    """Write a picture with rows of images."""
     count = len(next(iter(rows.values())))
     figure, axes = plt.subplots(len(rows), count, figsize=(count * 0.7, len(rows) * 0.95))
     for line, (name, images) in zip(axes, rows.items(), strict=True):
@@ -162,16 +163,20 @@ def draw(rows: dict[str, Tensor], path: str) -> None:
 
 
 def main() -> None:
-    """Train `mmf` and `flow` and write the picture; or all presets, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", type=Path, help="folder of digits.md and digits.csv")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each preset")
-    parser.add_argument("-o", "--out", default="digits.png")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
+    """Write the picture of `mmf` and `flow`, or the table of all presets."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--table", type=Path, help="write the table to this folder instead")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="trainings of each preset (--table); 3"
+    )
+    parser.add_argument("-o", "--out", default="digits.png", help="the picture")
+    parser.add_argument("--steps", type=int, default=4000, help="training steps; 4000")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (picture); 0")
     options = parser.parse_args()
     if options.table:
-        print(table(options.table, options.steps, options.seeds).to_string(index=False))
+        print(write_table(options.table, options.steps, options.seeds).to_string(index=False))
         return
     images = torch.as_tensor(load_digits().data, dtype=torch.float32) / 8 - 1
     mmf = train("mmf", images, options.steps, options.seed)
@@ -184,7 +189,7 @@ def main() -> None:
             "flow, 1 evaluation": sample(flow, noise, 1),
             "flow, 16 evaluations": sample(flow, noise, 16),
         }
-    draw(rows, options.out)
+    write_picture(rows, options.out)
     print(f"wrote {options.out}")
 
 

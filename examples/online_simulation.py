@@ -1,12 +1,11 @@
-"""Whether a loop keeps its deadline: people come and go, 20 observations a second, in real time.
+"""Simulate people who come and go, at 20 observations a second, and count missed deadlines.
 
     python examples/online_simulation.py RUN --minutes 10
     python examples/online_simulation.py RUN --minutes 10 --hog 4
 
-RUN is a run folder, or an exported model, .onnx. Stamps jitter, some observations are
-missing and some come late. A tick is missed where its forecast is later than the deadline after
-the moment at which the observation was due, whoever is to blame. `--hog N` lets N processes spin
-meanwhile.
+RUN is a run folder or an exported model (.onnx). Timestamps jitter, and some observations are
+missing or late. A deadline is missed if the forecast is ready later than the deadline after the
+moment at which the observation was due, whatever the cause. `--hog N` keeps N processors busy.
 """
 
 import argparse
@@ -16,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,84 +26,83 @@ from simulated_street import PERIOD, Street
 
 from trajflow import OnlineForecast, OnlinePredictor
 
-SETTLED = 0.1
-"""Share of the time after which memory shall grow no more."""
+WARM_UP = 0.1
+"""Share of the time after which memory must not grow."""
+FLAGS = ("late", "fewer_samples", "fallback", "stale")
 
 
 @dataclass
-class Diary:
-    """What came of each tick, in numbers that take no room as time goes on."""
+class Statistics:
+    """Counts over all forecasts, in arrays of constant size so that memory does not grow."""
 
     ticks: int
     milliseconds: np.ndarray = field(init=False)
     samples: np.ndarray = field(init=False)
-    flags: dict[str, int] = field(default_factory=dict)
+    flags: Counter = field(default_factory=Counter)
     agents: int = 0
-    done: int = 0
+    forecasts: int = 0
 
     def __post_init__(self) -> None:
         self.milliseconds, self.samples = np.zeros(self.ticks), np.zeros(self.ticks, int)
 
-    def note(self, found: OnlineForecast, missed: bool) -> None:
-        """Take in a forecast, and whether it missed its deadline."""
-        self.milliseconds[self.done] = 1e3 * found.seconds
-        self.samples[self.done] = 0 if found.fallback else len(found.forecast.samples)
-        told = {
-            name: getattr(found, name) for name in ("late", "fewer_samples", "fallback", "stale")
-        }
-        for name, one in (told | {"missed": missed}).items():
-            self.flags[name] = self.flags.get(name, 0) + int(one)
-        self.agents += len(found.ids)
-        self.done += 1
+    def add(self, result: OnlineForecast, missed: bool) -> None:
+        """Count a forecast, and whether it missed its deadline."""
+        self.milliseconds[self.forecasts] = 1e3 * result.seconds
+        self.samples[self.forecasts] = 0 if result.fallback else len(result.forecast.samples)
+        self.flags.update({name: int(getattr(result, name)) for name in FLAGS})
+        self.flags["missed"] += int(missed)
+        self.agents += len(result.ids)
+        self.forecasts += 1
 
     def summary(self) -> dict[str, object]:
-        """What came of all ticks; times in milliseconds."""
-        taken, drawn = self.milliseconds[: self.done], self.samples[: self.done]
-        p50, p99 = np.percentile(taken, (50, 99))
+        """Counts, latency and samples of all forecasts."""
+        latency, samples = (a[: self.forecasts] for a in (self.milliseconds, self.samples))
+        p50, p99 = np.percentile(latency, (50, 99))
         return {
-            "forecasts": self.done,
-            "skipped": self.ticks - self.done,
+            "forecasts": self.forecasts,
+            "skipped": self.ticks - self.forecasts,
             **self.flags,
-            "ms": {"p50": p50, "p99": p99, "max": taken.max()},
+            "ms": {"p50": p50, "p99": p99, "max": latency.max()},
             "samples": {
-                "mean": drawn.mean(),
-                "p1": np.percentile(drawn, 1),
-                "least": int(drawn.min()),
+                "mean": samples.mean(),
+                "p1": np.percentile(samples, 1),
+                "min": int(samples.min()),
             },
-            "agents": self.agents / self.done,
+            "agents": self.agents / self.forecasts,
         }
 
 
 @dataclass(frozen=True)
-class Footprint:
-    """What the process holds: resident memory in MB, open files, threads."""
+class ProcessUsage:
+    """Resident memory in MB, open files and threads of this process (Linux)."""
 
     megabytes: float
     files: int
     threads: int
 
     @classmethod
-    def now(cls) -> "Footprint":
-        """That of this process at this moment, where there is a /proc."""
+    def now(cls) -> "ProcessUsage":
+        """The present usage."""
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        folders = (len(os.listdir(f"/proc/self/{name}")) for name in ("fd", "task"))
-        return cls(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, *folders)
+        counts = (len(os.listdir(f"/proc/self/{name}")) for name in ("fd", "task"))
+        return cls(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, *counts)
 
 
 @contextmanager
-def hogs(count: int) -> Iterator[None]:
-    """Processes that take all the processor time they get."""
-    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+def busy_processes(count: int) -> Iterator[None]:
+    """Run processes that use all the processor time they get."""
+    loop = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(loop) for _ in range(count)]
     try:
         yield
     finally:
-        for one in spinning:
-            one.kill()
-            one.wait()
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def load(path: str):
-    """The predictor of a run folder, on one thread, or of an exported model."""
+    """The predictor of a run folder, with one thread, or of an exported model."""
     from trajflow import Predictor
 
     if not path.endswith(".onnx"):
@@ -113,74 +112,83 @@ def load(path: str):
     return Predictor.load(path)
 
 
-def play(online: OnlinePredictor, street: Street, ticks: int, real: bool) -> dict[str, object]:
-    """A forecast of everybody at every tick; ticks that are over before one is done are skipped."""
-    diary, start = Diary(ticks), time.monotonic()
-    deadline, begun = online.deadline or PERIOD, None
+def simulate(online: OnlinePredictor, street: Street, ticks: int, real: bool) -> dict[str, object]:
+    """Forecast all agents at every tick; in real time, skip ticks that are already over."""
+    statistics, start = Statistics(ticks), time.monotonic()
+    deadline, warm = online.deadline or PERIOD, None
     for tick in range(ticks):
         due = start + tick * PERIOD if real else time.monotonic()
         time.sleep(max(due - time.monotonic(), 0))
-        for seen in street.step(tick):
-            online.push(*seen)
-        if tick >= SETTLED * ticks and begun is None:
-            begun = Footprint.now()
+        for observation in street.step(tick):
+            online.push(*observation)
+        if tick >= WARM_UP * ticks and warm is None:
+            warm = ProcessUsage.now()
         if real and time.monotonic() > due + PERIOD and tick + 1 < ticks:
             continue
-        found = online.forecast()
-        diary.note(found, missed=time.monotonic() - due > deadline)
-    seconds = time.monotonic() - start
-    memory = {"settled": asdict(begun or Footprint.now()), "end": asdict(Footprint.now())}
-    told = {"seconds": seconds, "people": street.known, "dropped": online.dropped}
-    return diary.summary() | told | memory
+        result = online.forecast()
+        statistics.add(result, missed=time.monotonic() - due > deadline)
+    return statistics.summary() | {
+        "seconds": time.monotonic() - start,
+        "people": street.total,
+        "dropped": online.dropped,
+        "warm": asdict(warm or ProcessUsage.now()),
+        "end": asdict(ProcessUsage.now()),
+    }
+
+
+def to_text(results: dict) -> str:
+    """The results as lines of text."""
+    count, options, ms = results["forecasts"], results["settings"], results["ms"]
+    samples, warm, end = results["samples"], results["warm"], results["end"]
+    load = results["load"]
+    share = {name: results[name] / count for name in ("missed", "fewer_samples", "fallback")}
+    return "\n".join(
+        [
+            f"{count} forecasts of {results['agents']:.1f} agents in {results['seconds']:.0f} s, "
+            f"{results['people']} people, {options['hog']} busy processes, load "
+            f"{load['before']:.1f} before and {load['after']:.1f} after",
+            f"missed deadlines of {options['deadline']:g} ms: {results['missed']} "
+            f"({share['missed']:.2%}), late forecasts {results['late']}, "
+            f"skipped {results['skipped']}",
+            f"latency: p50 {ms['p50']:.1f} ms, p99 {ms['p99']:.1f} ms, max {ms['max']:.1f} ms",
+            f"samples: mean {samples['mean']:.1f}, p1 {samples['p1']:.0f}, min {samples['min']}; "
+            f"fewer than {options['samples']} in {share['fewer_samples']:.1%}, "
+            f"constant velocity in {share['fallback']:.2%}",
+            f"memory: {warm['megabytes']:.1f} MB after warm-up, {end['megabytes']:.1f} MB at the "
+            f"end; files {warm['files']} and {end['files']}, "
+            f"threads {warm['threads']} and {end['threads']}",
+            "dropped: " + ", ".join(f"{n} {name}" for name, n in results["dropped"].items()),
+        ]
+    )
 
 
 def main() -> None:
-    """Play, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--agents", type=int, default=50)
-    parser.add_argument("--samples", type=int, default=20)
-    parser.add_argument("--deadline", type=float, default=50.0, help="milliseconds")
-    parser.add_argument("--hog", type=int, default=0, help="processes that spin meanwhile")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--faster-than-real-time", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    ticks, before = max(round(given.minutes * 60 / PERIOD), 1), os.getloadavg()
-    predictor = load(given.run)
-    with hogs(given.hog):
-        online = OnlinePredictor(predictor, samples=given.samples, deadline_ms=given.deadline)
-        street = Street(given.agents, given.seed)
-        gc.collect()
-        gc.freeze()  # else a collection looks at all of torch now and then, for 100 ms
-        found = play(online, street, ticks, real=not given.faster_than_real_time)
-    found |= {"settings": vars(given), "load": {"before": before[0], "after": os.getloadavg()[0]}}
-    print(json.dumps(found) if given.json else table(found))
-
-
-def table(found: dict) -> str:
-    """The findings in words."""
-    count, asked, flags = found["forecasts"], found["settings"], found
-    ms, drawn, (begin, end) = found["ms"], found["samples"], (found["settled"], found["end"])
-    share = {name: flags[name] / count for name in ("missed", "late", "fewer_samples", "fallback")}
-    return "\n".join(
-        [
-            f"{count} forecasts of {found['agents']:.1f} agents in {found['seconds']:.0f} s, "
-            f"{found['people']} people, {asked['hog']} hogs, load {found['load']['before']:.1f} "
-            f"before and {found['load']['after']:.1f} after",
-            f"missed deadlines of {asked['deadline']:g} ms: {flags['missed']} "
-            f"({share['missed']:.2%}), late answers {flags['late']}, skipped {found['skipped']}",
-            f"latency: p50 {ms['p50']:.1f} ms, p99 {ms['p99']:.1f} ms, max {ms['max']:.1f} ms",
-            f"samples: mean {drawn['mean']:.1f}, p1 {drawn['p1']:.0f}, least {drawn['least']}; "
-            f"fewer than {asked['samples']} in {share['fewer_samples']:.1%}, "
-            f"constant velocity in {share['fallback']:.2%}",
-            f"memory: {begin['megabytes']:.1f} MB settled, {end['megabytes']:.1f} MB at the end; "
-            f"files {begin['files']} and {end['files']}, "
-            f"threads {begin['threads']} and {end['threads']}",
-            "dropped: " + ", ".join(f"{n} {name}" for name, n in found["dropped"].items()),
-        ]
+    """Simulate, and print the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add = parser.add_argument
+    add("run", help="run folder or .onnx file")
+    add("--minutes", type=float, default=10.0, help="simulated time; 10")
+    add("--agents", type=int, default=50, help="people on the street; 50")
+    add("--samples", type=int, default=20, help="futures of each agent; 20")
+    add("--deadline", type=float, default=50.0, help="milliseconds; 50")
+    add("--hog", type=int, default=0, help="busy processes beside; 0")
+    add("--seed", type=int, default=0, help="random seed; 0")
+    add("--faster-than-real-time", action="store_true", help="do not wait between ticks")
+    add("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    ticks, before = max(round(options.minutes * 60 / PERIOD), 1), os.getloadavg()[0]
+    predictor = load(options.run)
+    with busy_processes(options.hog):
+        online = OnlinePredictor(predictor, samples=options.samples, deadline_ms=options.deadline)
+        street = Street(options.agents, options.seed)
+        gc.collect()
+        gc.freeze()  # otherwise garbage collection of torch's objects sometimes takes 100 ms
+        results = simulate(online, street, ticks, real=not options.faster_than_real_time)
+    results |= {"settings": vars(options)}
+    results |= {"load": {"before": before, "after": os.getloadavg()[0]}}
+    print(json.dumps(results) if options.json else to_text(results))
 
 
 if __name__ == "__main__":

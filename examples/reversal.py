@@ -1,17 +1,17 @@
-"""Can anything tell a past played backwards, or rounded positions, from ordinary ones?
+"""Test whether any classifier can detect pasts played backwards, or rounded positions.
 
     python examples/reversal.py RUN DATA [--windows N]
 
-Trains a classifier for each of these alone, on the training people of a run: on every step of the
-track turned into its own heading, on all features of the track, and on these with the encoder's
-context. What it reaches on validation people (AUROC, 95 % of resamples of people) bounds what a
-score that knows nothing of it could reach. Changed pasts are those of other windows than the
-ordinary ones, so that none is beside its own mirror; whole windows are reversed, and only those who
-are seen in all of one are shown, because who comes and who goes would tell the direction of time.
+For each corruption a classifier is trained on the training people of a run: on the steps of the
+track in its own heading, on all track features, and on these and the encoder's context. Its AUROC
+on validation people (with a 95 % bootstrap interval over people) bounds what an OOD score could
+reach that was not trained with the corruption. Corrupted and ordinary pasts come from different
+windows, so no past is compared with its own mirror image. Only the agents present in a whole window
+are used, because agents that appear or leave would show the direction of time.
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +27,35 @@ from trajflow.runs import RunFolder, track_data
 from trajflow.types import Batch
 
 CASES = ("reversed", "rounded to 1 mm", "rounded to 1 cm", "rounded to 5 cm", "rounded to 10 cm")
+INPUTS = ("turned steps", "track features", "with the context")
 
 
-def alone(batch: Batch) -> Batch:
-    """The batch with its targets only."""
-    here = batch.target[..., None, None]
-    past, future = (np.where(here, path, np.nan) for path in (batch.past, batch.future))
+@dataclass(frozen=True)
+class Split:
+    """The windows of a split.
+
+    Attributes:
+        batches: The windows, each with its targets only.
+        person: The person of each target, [N].
+        ordinary: Whether a target stays as it is; the others are corrupted, [N].
+        inputs: For each kind in `INPUTS`, the classifier inputs of the unchanged pasts, [N, ...].
+    """
+
+    batches: list[Batch]
+    person: np.ndarray
+    ordinary: np.ndarray
+    inputs: list[np.ndarray]
+
+
+def only_targets(batch: Batch) -> Batch:
+    """The batch without neighbors."""
+    target = batch.target[..., None, None]
+    past, future = (np.where(target, path, np.nan) for path in (batch.past, batch.future))
     return replace(batch, past=past, future=future)
 
 
-def changed(batch: Batch, case: str) -> np.ndarray:
-    """Pasts [B, A, T, D] under a case."""
+def corrupt(batch: Batch, case: str) -> np.ndarray:
+    """Corrupted pasts, [B, A, T, D]."""
     if case == "reversed":
         severity = np.ones(len(batch.scene))
         return reversed_time(batch, severity, np.random.default_rng(0), World()).past
@@ -46,57 +64,62 @@ def changed(batch: Batch, case: str) -> np.ndarray:
     return np.round(batch.past / size) * size
 
 
-def seen(predictor: TorchPredictor, batch: Batch, past: np.ndarray) -> list[np.ndarray]:
-    """What classifiers look at: steps, features of the track, these and the context, [N, ...]."""
-    pasts = past[batch.target]
-    track = track_features(TrackSteps.of(pasts, predictor.displacement_scale))
-    context = predictor.contexts(replace(batch, past=past))
-    return [turned_steps(pasts), track, np.concatenate([track, context], 1)]
+def classifier_inputs(
+    predictor: TorchPredictor, batches: list[Batch], case: str | None
+) -> list[np.ndarray]:
+    """The inputs of each kind in `INPUTS`, [N, ...], for corrupted or (None) unchanged pasts."""
+    parts = []
+    for batch in batches:
+        past = batch.past if case is None else corrupt(batch, case)
+        targets = past[batch.target]
+        track = track_features(TrackSteps.of(targets, predictor.displacement_scale))
+        context = predictor.contexts(replace(batch, past=past))
+        parts.append([turned_steps(targets), track, np.concatenate([track, context], 1)])
+    return [np.concatenate(kind) for kind in zip(*parts, strict=True)]
 
 
-def rows(predictor: TorchPredictor, batches: list[Batch], case: str | None) -> list[np.ndarray]:
-    """The same of all batches."""
-    found = [seen(predictor, b, b.past if case is None else changed(b, case)) for b in batches]
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+def auroc(train: Split, val: Split, corrupted: dict[str, list[np.ndarray]], kind: int) -> str:
+    """AUROC on validation people of a classifier with one kind of inputs, as text."""
+    ordinary = train.inputs[kind][train.ordinary]
+    changed = corrupted["train"][kind][~train.ordinary]
+    labels = np.repeat([0, 1], [len(ordinary), len(changed)])
+    forest = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.08, random_state=0)
+    forest.fit(np.concatenate([ordinary, changed]), labels)
+    scores = forest.decision_function(val.inputs[kind][val.ordinary])
+    changed_scores = forest.decision_function(corrupted["val"][kind][~val.ordinary])
+    people = val.person[val.ordinary], val.person[~val.ordinary]
+    estimate = interval(Rates.of(scores, changed_scores, bootstrap_weights(people, 0)).auroc)
+    low, high = estimate["interval"]
+    return f"{estimate['value']:.2f} [{low:.2f}-{high:.2f}]"
 
 
 def main() -> None:
-    """Print a row for each case."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--windows", type=int, default=8000)
-    asked = parser.parse_args()
-    predictor = TorchPredictor.load(asked.run / "weights.safetensors")
-    data = track_data(open_store(asked.data), RunFolder.open(asked.run).config)
-    parts = {}
-    for part in ("train", "val"):
-        found = [alone(b) for b in data.validation(256, asked.windows, part) if b.targets]
-        person = np.concatenate([b.agent[b.target] for b in found])
-        half = np.random.default_rng(0).random(len(person)) < 0.5
-        parts[part] = (found, person, half, rows(predictor, found, None))
-    print(f"{'':18}{'turned steps':>20}{'track features':>20}{'with the context':>20}")
+    """Print a row for each corruption."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("data", type=Path, help="store that the run was trained on")
+    parser.add_argument("--windows", type=int, default=8000, help="windows of each split; 8000")
+    options = parser.parse_args()
+    predictor = TorchPredictor.load(options.run / "weights.safetensors")
+    data = track_data(open_store(options.data), RunFolder.open(options.run).config)
+    splits = {}
+    for name in ("train", "val"):
+        windows = data.validation(256, options.windows, name)
+        batches = [only_targets(batch) for batch in windows if batch.targets]
+        person = np.concatenate([batch.agent[batch.target] for batch in batches])
+        ordinary = np.random.default_rng(0).random(len(person)) < 0.5
+        inputs = classifier_inputs(predictor, batches, None)
+        splits[name] = Split(batches, person, ordinary, inputs)
+    print(f"{'':18}" + "".join(f"{kind:>20}" for kind in INPUTS))
     for case in CASES:
-        line = f"{case:18}"
-        other = {part: rows(predictor, found, case) for part, (found, *_) in parts.items()}
-        for kind in range(3):
-            line += f"{auroc(parts, other, kind):>20}"
-        print(line, flush=True)
-
-
-def auroc(parts: dict, other: dict, kind: int) -> str:
-    """How well a classifier of one kind of rows does on validation people."""
-    (_, _, half, plain), bad = parts["train"], other["train"]
-    x = np.concatenate([plain[kind][half], bad[kind][~half]])
-    y = np.repeat([0, 1], [half.sum(), (~half).sum()])
-    grower = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.08, random_state=0)
-    (_, person, half, plain), bad = parts["val"], other["val"]
-    grower.fit(x, y)
-    ordinary, corrupted = (grower.decision_function(one[kind]) for one in (plain, bad))
-    weights = bootstrap_weights((person[half], person[~half]), 0)
-    estimate = interval(Rates.of(ordinary[half], corrupted[~half], weights).auroc)
-    low, high = estimate["interval"]
-    return f"{estimate['value']:.2f} [{low:.2f}-{high:.2f}]"
+        corrupted = {
+            name: classifier_inputs(predictor, split.batches, case)
+            for name, split in splits.items()
+        }
+        cells = [auroc(splits["train"], splits["val"], corrupted, k) for k in range(len(INPUTS))]
+        print(f"{case:18}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""What the ROS 2 node would have said to a recording, written as a recording; without ROS.
+"""Forecast a ROS 2 bag of tracks and write the forecasts to another bag, without ROS.
 
-pip install rosbags
-python examples/ros2_bag.py RUN tracks_bag forecasts_bag --topic /tracks
+    pip install rosbags
+    python examples/ros2_bag.py RUN tracks_bag forecasts_bag --topic /tracks
+
+The forecasts are those that `ros2_node.py` would publish.
 """
 
 import argparse
@@ -21,78 +23,80 @@ from rosbags.typesys.store import Typestore
 from trajflow import OnlinePredictor, Predictor, TrajflowError
 
 ARRAY = "visualization_msgs/msg/MarkerArray"
-HOMES = {
+PACKAGES = {
     "visualization_msgs": ["MarkerArray", "Marker"],
     "std_msgs": ["Header", "ColorRGBA"],
     "builtin_interfaces": ["Time", "Duration"],
     "geometry_msgs": ["Point", "Vector3"],
 }
-PLAIN = {"str": "", "int": 0, "float": 0.0, "bool": False}
+DEFAULTS = {"str": "", "int": 0, "float": 0.0, "bool": False}
 
 
 def types_of(store: Typestore) -> SimpleNamespace:
-    """Classes of messages whose fields have defaults, as those of rclpy do."""
-    names = [(name, f"{home}/msg/{name}") for home, names in HOMES.items() for name in names]
-    return SimpleNamespace(**{name: partial(blank, store, full) for name, full in names})
+    """Message classes whose fields have defaults, as those of rclpy have."""
+    names = [
+        (name, f"{package}/msg/{name}") for package, names in PACKAGES.items() for name in names
+    ]
+    return SimpleNamespace(**{name: partial(make_message, store, full) for name, full in names})
 
 
-def blank(store: Typestore, name: str, **given: Any) -> Any:
-    """A message of which only some fields are given."""
+def make_message(store: Typestore, name: str, **values: Any) -> Any:
+    """A message with default values for all other fields."""
     kind = store.types[name]
-    empty = {f.name: default(store, str(f.type)) for f in fields(kind) if f.default is MISSING}
-    return kind(**empty | given)
+    defaults = {f.name: default(store, str(f.type)) for f in fields(kind) if f.default is MISSING}
+    return kind(**defaults | values)
 
 
 def default(store: Typestore, kind: str) -> Any:
-    """What a field of a kind is if it is not given."""
-    if kind in PLAIN:
-        return PLAIN[kind]
+    """The default value of a field."""
+    if kind in DEFAULTS:
+        return DEFAULTS[kind]
     if "ndarray" in kind:
         return np.zeros(0, np.uint8)
-    return [] if kind.startswith("list") else blank(store, kind.replace("__", "/"))
+    return [] if kind.startswith("list") else make_message(store, kind.replace("__", "/"))
 
 
-def played(
+def replay(
     bag: Path, topic: str, tracks: Tracks, store: Typestore, rate: float
 ) -> Iterator[tuple[int, Any]]:
-    """Forecasts at an even rate of the recording's clock: nanoseconds and message."""
+    """Yield forecasts at a constant rate of the recording's clock: nanoseconds and message."""
     types, period, due = types_of(store), round(1e9 / rate), None
     with Reader(bag) as reader:
-        heard = [one for one in reader.connections if one.topic == topic and one.msgtype == ARRAY]
-        if not heard:
-            there = ", ".join(f"{one.topic} ({one.msgtype})" for one in reader.connections)
-            raise TrajflowError(f"no {ARRAY} on {topic} in {bag}; there are {there or 'none'}")
-        for connection, now, content in reader.messages(heard):
+        connections = [c for c in reader.connections if c.topic == topic and c.msgtype == ARRAY]
+        if not connections:
+            topics = ", ".join(f"{c.topic} ({c.msgtype})" for c in reader.connections)
+            raise TrajflowError(f"no {ARRAY} on {topic} in {bag}; there are {topics or 'none'}")
+        for connection, now, content in reader.messages(connections):
             while due is not None and due < now:
-                yield due, tracks.answer(types, 2 / rate)
+                yield due, tracks.to_message(types, 2 / rate)
                 due += period
-            tracks.take(store.deserialize_cdr(content, connection.msgtype))
+            tracks.push(store.deserialize_cdr(content, connection.msgtype))
             due = now if due is None else due
     if due is not None:
-        yield due, tracks.answer(types, 2 / rate)
+        yield due, tracks.to_message(types, 2 / rate)
 
 
 def main() -> None:
-    """Play a recording, and write another."""
+    """Read a bag and write another."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run")
-    parser.add_argument("bag", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--topic", default="/tracks")
-    parser.add_argument("--rate", type=float, default=20.0)
-    parser.add_argument("--samples", type=int, default=20)
-    given = parser.parse_args()
+    parser.add_argument("run", help="run folder")
+    parser.add_argument("bag", type=Path, help="bag of tracks")
+    parser.add_argument("out", type=Path, help="bag of forecasts to write")
+    parser.add_argument("--topic", default="/tracks", help="topic of the tracks; /tracks")
+    parser.add_argument("--rate", type=float, default=20.0, help="forecasts per second; 20")
+    parser.add_argument("--samples", type=int, default=20, help="futures of each agent; 20")
+    options = parser.parse_args()
     store, count = get_typestore(Stores.ROS2_HUMBLE), 0
     try:
-        tracks = Tracks(OnlinePredictor(Predictor.load(given.run), samples=given.samples))
-        with Writer(given.out, version=9) as writer:
-            written = writer.add_connection("/forecasts", ARRAY, typestore=store)
-            for now, message in played(given.bag, given.topic, tracks, store, given.rate):
-                writer.write(written, now, store.serialize_cdr(message, ARRAY))
+        tracks = Tracks(OnlinePredictor(Predictor.load(options.run), samples=options.samples))
+        with Writer(options.out, version=9) as writer:
+            connection = writer.add_connection("/forecasts", ARRAY, typestore=store)
+            for now, message in replay(options.bag, options.topic, tracks, store, options.rate):
+                writer.write(connection, now, store.serialize_cdr(message, ARRAY))
                 count += 1
     except TrajflowError as error:
         parser.exit(2, f"{error}\n")
-    print(f"wrote {count} forecasts of {given.bag} to {given.out}")
+    print(f"wrote {count} forecasts of {options.bag} to {options.out}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Tracks as ROS 2 messages, there and back; knows no rclpy, so that it runs on recordings too.
+"""Converts ROS 2 messages to observations, and forecasts to messages. Does not need rclpy.
 
-Tracks come in as visualization_msgs/MarkerArray, which trackers publish for RViz anyway: `ns` and
-`id` say who, the pose says where, and the stamp when. Forecasts go out as a MarkerArray too: one
-line list of some futures for each agent, whose colour says how far it can be relied on.
+Tracks are read from visualization_msgs/MarkerArray, which trackers publish for RViz: `ns` and `id`
+identify an agent, the pose is its position, and the stamp the time. Forecasts are a MarkerArray
+with one line list for each agent, of some of its futures; the color shows how reliable they are.
 """
 
 from collections import defaultdict
@@ -13,12 +13,13 @@ import numpy as np
 from trajflow import OnlineForecast, OnlinePredictor, TrajflowError
 
 ADD, DELETE, LINE_LIST = 0, 2, 5
-DRAWN, STRAIGHT, STALE = (0.1, 0.5, 1.0, 0.4), (1.0, 0.6, 0.0, 0.8), (0.6, 0.6, 0.6, 0.4)
-"""Red, green, blue and opacity of futures the network drew, of straight ones, of stale ones."""
+SAMPLED, CONSTANT_VELOCITY = (0.1, 0.5, 1.0, 0.4), (1.0, 0.6, 0.0, 0.8)
+STALE = (0.6, 0.6, 0.6, 0.4)
+"""Red, green, blue and opacity by kind of forecast."""
 
 
 class Types(Protocol):
-    """Classes of messages, made with keywords; fields that are left out have their defaults."""
+    """Message classes with keyword arguments; missing fields have their defaults."""
 
     MarkerArray: Any
     Marker: Any
@@ -31,22 +32,25 @@ class Types(Protocol):
 
 
 class Tracks:
-    """Takes messages of tracks, and makes messages of forecasts.
+    """Pushes messages of tracks to a predictor, and makes messages of its forecasts.
 
-    Positions must be in one frame that does not move, such as `map` or `odom`: that of the first
-    message if none is named.
+    Args:
+        online: The predictor.
+        frame: Coordinate frame of the positions, fixed like `map` or `odom`; the frame of the first
+            message if empty.
+        shown: Number of futures in a marker.
     """
 
     def __init__(self, online: OnlinePredictor, frame: str = "", shown: int = 5) -> None:
         self.online, self.frame, self.shown = online, frame, shown
 
-    def take(self, message: Any) -> None:
-        """Push what a MarkerArray says; markers that are deleted or without numbers are nobody.
+    def push(self, message: Any) -> None:
+        """Push the positions of a MarkerArray; deleted markers are ignored.
 
         Raises:
-            TrajflowError: A marker is in another frame, or somebody is there twice.
+            TrajflowError: A marker is in another frame, or an agent is in it twice.
         """
-        moments = defaultdict(list)
+        by_time = defaultdict(list)
         for marker in message.markers:
             self.frame = self.frame or marker.header.frame_id
             if marker.header.frame_id != self.frame:
@@ -55,21 +59,21 @@ class Tracks:
                     "transform them before, or set the parameter `frame`"
                 )
             if marker.action == ADD:
-                moments[seconds(marker.header.stamp)].append(marker)
-        for moment, markers in sorted(moments.items()):
+                by_time[seconds(marker.header.stamp)].append(marker)
+        for time, markers in sorted(by_time.items()):
             ids = [(marker.ns, marker.id) for marker in markers]
-            places = [marker.pose.position for marker in markers]
-            points = [[place.x, place.y, place.z] for place in places]
-            self.online.push(moment, ids, np.array(points)[:, : self.online.predictor.dims])
+            points = [marker.pose.position for marker in markers]
+            positions = np.array([[point.x, point.y, point.z] for point in points])
+            self.online.push(time, ids, positions[:, : self.online.predictor.dims])
 
-    def answer(self, types: Types, lifetime: float) -> Any:
-        """A MarkerArray of forecasts of all who are known, shown for so many seconds.
+    def to_message(self, types: Types, lifetime: float) -> Any:
+        """A MarkerArray of the forecasts of all agents, to be shown for `lifetime` seconds.
 
         Raises:
-            TrajflowError: Nothing has come in yet.
+            TrajflowError: Nothing was pushed yet.
         """
-        found = self.online.forecast()
-        header = types.Header(stamp=stamp(types.Time, found.time), frame_id=self.frame)
+        result = self.online.forecast()
+        header = types.Header(stamp=stamp(types.Time, result.time), frame_id=self.frame)
         markers = [
             types.Marker(
                 header=header,
@@ -78,36 +82,36 @@ class Tracks:
                 type=LINE_LIST,
                 action=ADD,
                 scale=types.Vector3(x=0.03, y=0.0, z=0.0),
-                color=types.ColorRGBA(**dict(zip("rgba", colour(found, k), strict=True))),
+                color=types.ColorRGBA(**dict(zip("rgba", color(result, k), strict=True))),
                 lifetime=stamp(types.Duration, lifetime),
-                points=[types.Point(**point) for point in segments(found, k, self.shown)],
+                points=[types.Point(**point) for point in segments(result, k, self.shown)],
             )
-            for k, agent in enumerate(found.ids)
+            for k, agent in enumerate(result.ids)
         ]
         return types.MarkerArray(markers=markers)
 
 
-def segments(found: OnlineForecast, agent: int, shown: int) -> list[dict[str, float]]:
-    """Ends of the segments of an agent's first futures, as coordinates by name."""
-    paths = found.forecast.samples[:shown, agent]
+def segments(result: OnlineForecast, agent: int, shown: int) -> list[dict[str, float]]:
+    """The line segments of the first futures of an agent: start and end points, by coordinate."""
+    paths = result.forecast.samples[:shown, agent]
     ends = np.stack([paths[:, :-1], paths[:, 1:]], 2).reshape(-1, paths.shape[-1])
-    solid = np.pad(ends, ((0, 0), (0, 3 - ends.shape[1])))
-    return [dict(zip("xyz", end, strict=True)) for end in solid.tolist()]
+    points = np.pad(ends, ((0, 0), (0, 3 - ends.shape[1])))
+    return [dict(zip("xyz", end, strict=True)) for end in points.tolist()]
 
 
-def colour(found: OnlineForecast, agent: int) -> tuple[float, float, float, float]:
-    """What the colour of an agent's futures says of them."""
-    if found.stale or found.late:
+def color(result: OnlineForecast, agent: int) -> tuple[float, float, float, float]:
+    """The color of the futures of an agent."""
+    if result.stale or result.late:
         return STALE
-    return STRAIGHT if found.constant_velocity[agent] else DRAWN
+    return CONSTANT_VELOCITY if result.constant_velocity[agent] else SAMPLED
 
 
 def seconds(time: Any) -> float:
-    """A stamp in seconds."""
+    """A ROS stamp in seconds."""
     return float(time.sec + 1e-9 * time.nanosec)
 
 
-def stamp(kind: Any, moment: float) -> Any:
-    """Seconds as a stamp or a duration."""
-    whole, part = divmod(round(moment * 1e9), 10**9)
-    return kind(sec=int(whole), nanosec=int(part))
+def stamp(kind: Any, time: float) -> Any:
+    """A ROS stamp or duration (`kind`) from seconds."""
+    whole, nanoseconds = divmod(round(time * 1e9), 10**9)
+    return kind(sec=int(whole), nanosec=int(nanoseconds))

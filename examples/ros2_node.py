@@ -1,11 +1,11 @@
-"""A ROS 2 node: tracked people in as MarkerArray, their futures out as MarkerArray.
+"""A ROS 2 node: subscribes to tracks and publishes forecasts, both as MarkerArray.
 
     source /opt/ros/humble/setup.bash
     python examples/ros2_node.py --ros-args -p run:=runs/people -p deadline_ms:=40.0 \
         -r tracks:=/tracker/markers
 
 Parameters: run (folder), rate (Hz), samples, deadline_ms, shown (futures in a marker), frame.
-`ros2_bag.py` does the same to a recording, without ROS.
+`ros2_bag.py` does the same for a recording, without ROS.
 """
 
 import sys
@@ -23,7 +23,7 @@ try:
     from std_msgs.msg import ColorRGBA, Header
     from visualization_msgs.msg import Marker, MarkerArray
 except ImportError:
-    sys.exit("rclpy is not there; source your ROS 2 installation, or play a bag by ros2_bag.py")
+    sys.exit("rclpy is not installed; source your ROS 2 installation, or use ros2_bag.py for a bag")
 
 TYPES = SimpleNamespace(
     MarkerArray=MarkerArray,
@@ -38,33 +38,35 @@ TYPES = SimpleNamespace(
 
 
 class ForecastNode(Node):
-    """Takes what comes on `tracks`, and says on `forecasts` at an even rate what comes next."""
+    """Subscribes to `tracks`, and publishes on `forecasts` at a constant rate."""
 
     def __init__(self) -> None:
         super().__init__("trajflow")
         defaults = {"run": "", "rate": 20.0, "samples": 20, "deadline_ms": 40.0}
         defaults |= {"shown": 5, "frame": ""}
-        told = {name: self.declare_parameter(name, value).value for name, value in defaults.items()}
-        predictor = Predictor.load(told["run"])
+        value = {name: self.declare_parameter(name, v).value for name, v in defaults.items()}
         online = OnlinePredictor(
-            predictor, samples=told["samples"], deadline_ms=told["deadline_ms"]
+            Predictor.load(value["run"]),
+            samples=value["samples"],
+            deadline_ms=value["deadline_ms"],
         )
-        self.tracks, self.period = Tracks(online, told["frame"], told["shown"]), 1 / told["rate"]
-        self.out = self.create_publisher(MarkerArray, "forecasts", 1)
-        self.create_subscription(MarkerArray, "tracks", self.take, 10)
-        self.create_timer(self.period, self.say)
+        self.tracks = Tracks(online, value["frame"], value["shown"])
+        self.period = 1 / value["rate"]
+        self.publisher = self.create_publisher(MarkerArray, "forecasts", 1)
+        self.create_subscription(MarkerArray, "tracks", self.push, 10)
+        self.create_timer(self.period, self.publish)
 
-    def take(self, message: MarkerArray) -> None:
-        """Push a message; one that cannot be used is told of, and dropped."""
+    def push(self, message: MarkerArray) -> None:
+        """Push a message; log a warning if it is invalid."""
         try:
-            self.tracks.take(message)
+            self.tracks.push(message)
         except TrajflowError as error:
             self.get_logger().warning(str(error), throttle_duration_sec=5.0)
 
-    def say(self) -> None:
-        """Publish what comes next, once anything has come in."""
+    def publish(self) -> None:
+        """Publish forecasts, once there are observations."""
         try:
-            self.out.publish(self.tracks.answer(TYPES, 2 * self.period))
+            self.publisher.publish(self.tracks.to_message(TYPES, 2 * self.period))
         except TrajflowError as error:
             self.get_logger().info(str(error), throttle_duration_sec=5.0)
 

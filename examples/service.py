@@ -1,4 +1,4 @@
-"""Forecasts over HTTP: positions are posted, futures are fetched or streamed, as JSON.
+"""A service for forecasts over HTTP: post positions, get or stream forecasts, as JSON.
 
     pip install "trajflow[service]"
     python examples/service.py RUN --port 8000
@@ -7,10 +7,10 @@
         -d '{"time": 0.4, "ids": ["ann", "bob"], "positions": [[0.5, 2.0], [3.1, 1.9]]}'
     curl 'localhost:8000/forecasts?ids=ann'
 
-`/stream?rate=10` is a WebSocket that sends what `/forecasts` returns, at an even rate. `/health`
-reports whether positions come in; `/docs` lists all. It has no passwords: keep it on a network of
-your own. Requests are bounded in size and time, connections in number, and a browser's page of
-another origin is refused: `--allow-host` and `--allow-origin` name further ones.
+`/stream?rate=10` is a WebSocket that sends the response of `/forecasts` at a constant rate.
+`/health` reports whether positions arrive; `/docs` lists all routes. There are no passwords: keep
+the service on a private network. Requests are limited in size and time, connections in number, and
+web pages of other origins are refused; `--allow-host` and `--allow-origin` add exceptions.
 """
 
 import argparse
@@ -32,74 +32,74 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trajflow import OnlineForecast, OnlinePredictor, Predictor, TrajflowError
 
-MOST_AGENTS, MOST_BYTES, MOST_VIEWERS, MOST_CONNECTIONS = 256, 64 * 1024, 16, 128
-ANSWER_SECONDS, VIEWER_SECONDS = 30.0, 5.0
-"""Time for an answer to be taken, and for one message of a stream."""
+MAX_AGENTS, MAX_BYTES, MAX_VIEWERS, MAX_CONNECTIONS = 256, 64 * 1024, 16, 128
+RESPONSE_SECONDS, MESSAGE_SECONDS = 30.0, 5.0
+"""Time limits for sending a response, and one message of a stream."""
 Id = Annotated[str, Field(max_length=64, coerce_numbers_to_str=True)]
 
 
 class Observation(BaseModel):
-    """Where agents were at a time: seconds, ids, and positions in the unit of the run.
+    """Positions of agents at a time: seconds, ids, and positions in the unit of the run.
 
-    An id is a text; 7 and "7" are the same.
+    Ids are strings; 7 and "7" are the same id.
     """
 
     model_config = ConfigDict(extra="forbid")
     time: FiniteFloat
-    ids: Annotated[list[Id], Field(max_length=MOST_AGENTS)]
-    positions: Annotated[list[list[FiniteFloat]], Field(max_length=MOST_AGENTS)]
+    ids: Annotated[list[Id], Field(max_length=MAX_AGENTS)]
+    positions: Annotated[list[list[FiniteFloat]], Field(max_length=MAX_AGENTS)]
 
 
-def as_json(answer: OnlineForecast) -> dict[str, Any]:
-    """A forecast as JSON has it; `samples` of an agent are [S, F, D]."""
-    forecast = answer.forecast
+def to_json(result: OnlineForecast) -> dict[str, Any]:
+    """A forecast as values for JSON; the `samples` of an agent are [S, F, D]."""
+    forecast = result.forecast
     agents = [
         {
             "id": agent,
-            "age": float(answer.age[k]),
-            "seen": int(answer.seen[k]),
-            "constant_velocity": bool(answer.constant_velocity[k]),
+            "age": float(result.age[k]),
+            "seen": int(result.seen[k]),
+            "constant_velocity": bool(result.constant_velocity[k]),
             "fault": forecast.faults[k] if forecast.faults is not None else None,
             "samples": forecast.samples[:, k].tolist(),
         }
-        for k, agent in enumerate(answer.ids)
+        for k, agent in enumerate(result.ids)
     ]
     return {
-        "time": answer.time,
+        "time": result.time,
         "dt": forecast.dt,
         "agents": agents,
-        "fallback": answer.fallback,
-        "fewer_samples": answer.fewer_samples,
-        "late": answer.late,
-        "stale": answer.stale,
-        "milliseconds": 1e3 * answer.seconds,
+        "fallback": result.fallback,
+        "fewer_samples": result.fewer_samples,
+        "late": result.late,
+        "stale": result.stale,
+        "milliseconds": 1e3 * result.seconds,
     }
 
 
 def refusal(code: int, reason: str) -> JSONResponse:
-    """An answer that gives the reason and ends the connection, whose rest is not read."""
+    """A response with the reason, which closes the connection without reading the rest."""
     return JSONResponse({"detail": reason}, code, headers={"connection": "close"})
 
 
 class Guard:
-    """Passes on requests for a known host, of its own pages, with a body of a bounded size."""
+    """Middleware that refuses other hosts, pages of other origins, and large bodies."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] | None, origins: Collection[str]):
         self.app, self.hosts, self.origins = app, hosts, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer instead of the application where a request is refused."""
+        """Respond in place of the application if the request is refused."""
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
-        answer = self.refused(scope["headers"])
+        response = self.check_headers(scope["headers"])
         if scope["type"] == "websocket":
-            if answer is None:
+            if response is None:
                 return await self.app(scope, receive, send)
             await receive()
             return await send({"type": "websocket.close", "code": status.WS_1008_POLICY_VIOLATION})
-        answer = answer or self.unsized(scope)
-        if answer is not None:
-            return await answer(scope, receive, send)
+        response = response or self.check_length(scope)
+        if response is not None:
+            return await response(scope, receive, send)
         body: Message = {"type": "http.request", "body": b"", "more_body": True}
         while body["more_body"]:
             part = await receive()
@@ -107,42 +107,44 @@ class Guard:
                 return None
             body["body"] += part.get("body", b"")
             body["more_body"] = part.get("more_body", False)
-            if len(body["body"]) > MOST_BYTES:
-                answer = refusal(413, f"at most {MOST_BYTES} bytes a request, got more")
-                return await answer(scope, receive, send)
+            if len(body["body"]) > MAX_BYTES:
+                response = refusal(413, f"at most {MAX_BYTES} bytes a request, got more")
+                return await response(scope, receive, send)
         messages = iter([body])
 
-        async def replayed() -> Message:
+        async def replay() -> Message:
             return next(messages, None) or await receive()
 
-        await self.app(scope, replayed, send)
+        await self.app(scope, replay, send)
 
-    def refused(self, headers: list[tuple[bytes, bytes]]) -> JSONResponse | None:
-        """The answer to a request for another host, or from a page of another origin."""
+    def check_headers(self, headers: list[tuple[bytes, bytes]]) -> JSONResponse | None:
+        """The refusal of another host or a page of another origin; None if allowed."""
         host = [value.decode("latin-1") for name, value in headers if name == b"host"]
-        if self.hosts is not None and (len(host) != 1 or name_of(host[0]) not in self.hosts):
-            return refusal(400, "the host is not known here; start with --allow-host")
+        if self.hosts is not None and (len(host) != 1 or host_name(host[0]) not in self.hosts):
+            return refusal(400, "this host is not allowed; start the service with --allow-host")
         for name, value in headers:
             origin = value.decode("latin-1")
             own = [origin.removeprefix("http://").removeprefix("https://")] == host
             if name == b"origin" and not own and origin not in self.origins:
-                return refusal(403, "pages of this origin may not ask; start with --allow-origin")
+                return refusal(
+                    403, "this origin is not allowed; start the service with --allow-origin"
+                )
         return None
 
-    def unsized(self, scope: Scope) -> JSONResponse | None:
-        """The answer to a request that does not state its size, or states too much."""
+    def check_length(self, scope: Scope) -> JSONResponse | None:
+        """The refusal of a request without a length or with a large one; None if allowed."""
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"").decode("latin-1")
         if b"transfer-encoding" in headers or (
             scope["method"] == "POST" and not length.isdecimal()
         ):
             return refusal(status.HTTP_411_LENGTH_REQUIRED, "send content-length, not chunks")
-        if len(length) > 9 or int(length or 0) > MOST_BYTES:
-            return refusal(413, f"at most {MOST_BYTES} bytes a request, got {length}")
+        if len(length) > 9 or int(length or 0) > MAX_BYTES:
+            return refusal(413, f"at most {MAX_BYTES} bytes a request, got {length}")
         return None
 
 
-def name_of(host: str) -> str | None:
+def host_name(host: str) -> str | None:
     """The name in a Host header, without its port."""
     try:
         return urlsplit(f"//{host}").hostname
@@ -151,9 +153,9 @@ def name_of(host: str) -> str | None:
 
 
 class Connection(H11Protocol):
-    """A connection that is ended where a request does not come in time, or an answer stays.
+    """A connection with time limits for the request and the response.
 
-    Where there are too many, the one that has waited longest for a request makes room.
+    If there are too many connections, the one that has waited longest for a request is closed.
     """
 
     request_seconds: ClassVar[float] = 10.0
@@ -161,33 +163,33 @@ class Connection(H11Protocol):
     timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Wait for a request; the one that waits longest leaves where there are too many."""
+        """Wait for a request; close the longest waiting connection if there are too many."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "abort": transport.abort}
         self._wait()
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MAX_CONNECTIONS:
             oldest = next(iter(self.waiting))
             self.waiting.pop(oldest)
             oldest.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
+        """Read data of a request."""
         super().data_received(data)
         self._received()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Wait for the next request on this connection."""
         self._wait()
         super().on_response_complete()
-        self._received()  # a request that came before this answer
+        self._received()  # a request that arrived before this response was sent
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Leave the rest to the WebSocket."""
+        """Stop the timer: WebSockets have their own limits."""
         self._stop()
         super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the timer."""
         self._stop()
         super().connection_lost(exc)
 
@@ -197,10 +199,10 @@ class Connection(H11Protocol):
         self.timer = self.loop.call_later(self.request_seconds, self.transport.abort)
 
     def _received(self) -> None:
-        """Wait for the answer instead, if the request is whole."""
+        """Start the time limit of the response if the request is complete."""
         if self in self.waiting and self.conn.their_state in (h11.DONE, h11.MUST_CLOSE):
             self._stop()
-            self.timer = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+            self.timer = self.loop.call_later(RESPONSE_SECONDS, self.transport.abort)
 
     def _stop(self) -> None:
         self.waiting.pop(self, None)
@@ -211,132 +213,143 @@ class Connection(H11Protocol):
 def service(
     online: OnlinePredictor, hosts: Collection[str] | None = None, origins: Collection[str] = ()
 ) -> FastAPI:
-    """The application around a predictor in a loop.
+    """The application that serves an online predictor.
 
     Args:
-        online: What is pushed to and asked.
-        hosts: Names under which it may be asked; None: any, which lets pages of any site in.
-        origins: Origins of pages that may ask beside those of the host itself.
+        online: The predictor.
+        hosts: Allowed host names; None allows any, and so pages of any web site.
+        origins: Allowed origins of web pages, besides the host itself.
     """
     app, viewers = FastAPI(title="trajflow"), set()
     app.add_middleware(Guard, hosts=hosts, origins=origins)
 
     @app.exception_handler(TrajflowError)
-    def wrong(_: Request, error: TrajflowError) -> JSONResponse:
+    def on_error(_: Request, error: TrajflowError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status.HTTP_400_BAD_REQUEST)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        lines = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+    def on_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        lines = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
         return JSONResponse({"detail": "; ".join(lines)}, 422)
 
     @app.post("/positions")
-    def positions(seen: Observation) -> dict[str, Any]:
-        online.push(seen.time, seen.ids, seen.positions)
-        return {"agents": len(seen.ids), "dropped": online.dropped}
+    def positions(observation: Observation) -> dict[str, Any]:
+        online.push(observation.time, observation.ids, observation.positions)
+        return {"agents": len(observation.ids), "dropped": online.dropped}
 
     @app.get("/forecasts")
-    def forecasts(ids: Annotated[list[Id] | None, Query(max_length=MOST_AGENTS)] = None) -> Any:
-        return as_json(online.forecast(ids))
+    def forecasts(ids: Annotated[list[Id] | None, Query(max_length=MAX_AGENTS)] = None) -> Any:
+        return to_json(online.forecast(ids))
 
     @app.get("/health")
     def health() -> dict[str, Any]:
         try:
-            answer = online.forecast([])
+            result = online.forecast([])
         except TrajflowError:
             return {"status": "waiting", "dropped": online.dropped}
-        state = "stale" if answer.stale else "ok"
-        return {"status": state, "time": answer.time, "dropped": online.dropped}
+        state = "stale" if result.stale else "ok"
+        return {"status": state, "time": result.time, "dropped": online.dropped}
 
     @app.websocket("/stream")
     async def stream(
         socket: WebSocket, rate: Annotated[float, Query(ge=0.1, le=50)] = 10.0
     ) -> None:
-        if len(viewers) >= MOST_VIEWERS:
-            return await socket.close(status.WS_1013_TRY_AGAIN_LATER, "too many are watching")
+        if len(viewers) >= MAX_VIEWERS:
+            return await socket.close(status.WS_1013_TRY_AGAIN_LATER, "too many viewers")
         viewers.add(socket)
         try:
             await socket.accept()
             await send_forecasts(socket, online, rate)
         except (WebSocketDisconnect, TimeoutError):
-            pass  # it left, or does not read
+            pass  # the viewer left, or does not read
         finally:
             viewers.discard(socket)
             if abort := socket.scope.get("state", {}).get("abort"):
-                asyncio.get_running_loop().call_later(VIEWER_SECONDS, abort)
+                asyncio.get_running_loop().call_later(MESSAGE_SECONDS, abort)
 
     return app
 
 
 async def send_forecasts(socket: WebSocket, online: OnlinePredictor, rate: float) -> None:
-    """Send forecasts at an even rate until the viewer leaves.
+    """Send forecasts at a constant rate until the viewer leaves.
 
     Raises:
-        WebSocketDisconnect: It left.
-        TimeoutError: It does not read.
+        WebSocketDisconnect: The viewer left.
+        TimeoutError: The viewer does not read.
     """
-    leaving = asyncio.create_task(until_closed(socket))
+    leaving = asyncio.create_task(wait_closed(socket))
     try:
         while not leaving.done():
             try:
-                message = as_json(await run_in_threadpool(online.forecast))
+                message = to_json(await run_in_threadpool(online.forecast))
             except TrajflowError as error:
                 message = {"detail": str(error)}
             if leaving.done():
                 return
             try:
-                await asyncio.wait_for(socket.send_json(message), VIEWER_SECONDS)
+                await asyncio.wait_for(socket.send_json(message), MESSAGE_SECONDS)
             except RuntimeError:
-                return  # the socket was closed a moment ago, which its reader is yet to learn
+                return  # the socket is closed, but `wait_closed` has not noticed yet
             await asyncio.wait([leaving], timeout=1 / rate)
     finally:
         leaving.cancel()
 
 
-async def until_closed(socket: WebSocket) -> None:
-    """Read, and pass over, what a viewer sends until it leaves."""
+async def wait_closed(socket: WebSocket) -> None:
+    """Ignore the messages of a viewer until it leaves."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
 
 
 def main() -> None:
-    """Serve until stopped."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--samples", type=int, default=20)
-    parser.add_argument("--deadline", type=float, default=100.0, help="milliseconds")
+    """Run the service."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", help="run folder or .onnx file")
+    parser.add_argument("--host", default="127.0.0.1", help="address; 127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000, help="port; 8000")
+    parser.add_argument("--samples", type=int, default=20, help="futures of each agent; 20")
+    parser.add_argument("--deadline", type=float, default=100.0, help="milliseconds; 100")
     parser.add_argument(
-        "--timeout", type=float, default=10.0, help="seconds for a request to come in"
+        "--timeout", type=float, default=10.0, help="seconds in which a request must arrive; 10"
     )
     parser.add_argument(
-        "--allow-host", action="append", default=[], help="a further name of this host"
+        "--allow-host", action="append", default=[], help="another name of this host"
     )
     parser.add_argument(
-        "--allow-origin", action="append", default=[], help="pages that may ask: https://my.site"
+        "--allow-origin",
+        action="append",
+        default=[],
+        help="origin of web pages, like https://my.site",
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
-        predictor = Predictor.load(given.run)
+        predictor = Predictor.load(options.run)
         online = OnlinePredictor(
             predictor,
-            samples=given.samples,
-            deadline_ms=given.deadline,
-            max_agents=MOST_AGENTS,
+            samples=options.samples,
+            deadline_ms=options.deadline,
+            max_agents=MAX_AGENTS,
         )
     except TrajflowError as error:
         parser.exit(2, f"{error}\n")
-    Connection.request_seconds = given.timeout
-    # A viewer's bytes that are no text are its own fault: uvicorn writes a traceback for each.
+    Connection.request_seconds = options.timeout
+    # uvicorn would log a traceback for each viewer that sends invalid UTF-8.
     logging.getLogger("uvicorn.error").addFilter(lambda record: "Invalid UTF-8" not in record.msg)
-    hosts = {"localhost", "127.0.0.1", "::1", given.host.lower(), *map(str.lower, given.allow_host)}
+    hosts = {
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        options.host.lower(),
+        *map(str.lower, options.allow_host),
+    }
     uvicorn.run(
-        service(online, hosts, given.allow_origin),
-        host=given.host,
-        port=given.port,
+        service(online, hosts, options.allow_origin),
+        host=options.host,
+        port=options.port,
         http=Connection,
-        backlog=MOST_CONNECTIONS,
+        backlog=MAX_CONNECTIONS,
         ws_max_size=1024,
     )
 

@@ -1,4 +1,4 @@
-"""People who come and go, as a sensor would report them: noisy, with gaps, and sometimes late."""
+"""Simulates a sensor that sees people on a street: noisy, with missing and late observations."""
 
 from collections.abc import Iterator
 
@@ -7,38 +7,46 @@ import numpy as np
 PERIOD = 0.05
 """Seconds between two observations."""
 STAY = 20.0
-"""Seconds that people stay, on average."""
-MISSING, LATE, JITTER, NOISE = 0.05, 0.03, 0.004, 0.02
-"""Shares of observations that are missing and late; deviations of stamps (s) and positions (m)."""
+"""Mean time in seconds until a person leaves."""
+MISSING, LATE = 0.05, 0.03
+"""Shares of observations that are missing and late."""
+JITTER, NOISE = 0.004, 0.02
+"""Standard deviations of timestamps (s) and positions (m)."""
+SIZE = 40.0
+"""Side of the square in which people appear, in metres."""
 
 
 class Street:
-    """So many people on average, who walk, turn slowly, and are replaced when they leave."""
+    """A constant number of people who walk and turn slowly; who leaves is replaced.
+
+    Attributes:
+        total: Number of different people so far.
+    """
 
     def __init__(self, people: int, seed: int) -> None:
-        self.chance = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
         self.ids = np.arange(people)
-        self.known = people
-        self.place = self.chance.uniform(0, 40, (people, 2))
-        self.heading = self.chance.uniform(0, 2 * np.pi, people)
-        self.pace = self.chance.normal(1.3, 0.25, people)
+        self.total = people
+        self.position = self.rng.uniform(0, SIZE, (people, 2))
+        self.heading = self.rng.uniform(0, 2 * np.pi, people)
+        self.speed = self.rng.normal(1.3, 0.25, people)
         self.delayed: list[tuple[int, float, list[int], np.ndarray]] = []
 
     def step(self, tick: int) -> Iterator[tuple[float, list[int], np.ndarray]]:
-        """What is seen at a tick, and what is told of earlier ones only now: time, ids, points."""
-        chance, people = self.chance, len(self.ids)
-        for gone in np.flatnonzero(chance.random(people) < PERIOD / STAY):
-            self.ids[gone], self.known = self.known, self.known + 1
-            self.place[gone] = chance.uniform(0, 40, 2)
-        self.heading += chance.normal(0, 0.05, people)
-        towards = np.stack([np.cos(self.heading), np.sin(self.heading)], -1)
-        self.place += PERIOD * self.pace[:, None] * towards
-        stamp = tick * PERIOD + chance.normal(0, JITTER)
-        seen = self.place + chance.normal(0, NOISE, self.place.shape)
-        fate = chance.random(people)
-        late, told = fate < LATE, fate >= LATE + MISSING
-        wait = tick + int(chance.integers(1, 6))
-        self.delayed.append((wait, stamp, self.ids[late].tolist(), seen[late]))
+        """Observations that arrive at a tick, late ones first: time, ids and positions [A, 2]."""
+        rng, people = self.rng, len(self.ids)
+        for leaving in np.flatnonzero(rng.random(people) < PERIOD / STAY):
+            self.ids[leaving], self.total = self.total, self.total + 1
+            self.position[leaving] = rng.uniform(0, SIZE, 2)
+        self.heading += rng.normal(0, 0.05, people)
+        direction = np.stack([np.cos(self.heading), np.sin(self.heading)], -1)
+        self.position += PERIOD * self.speed[:, None] * direction
+        timestamp = tick * PERIOD + rng.normal(0, JITTER)
+        observed = self.position + rng.normal(0, NOISE, self.position.shape)
+        number = rng.random(people)
+        late, on_time = number < LATE, number >= LATE + MISSING
+        arrival = tick + int(rng.integers(1, 6))
+        self.delayed.append((arrival, timestamp, self.ids[late].tolist(), observed[late]))
         yield from (one[1:] for one in self.delayed if one[0] <= tick)
         self.delayed = [one for one in self.delayed if one[0] > tick]
-        yield stamp, self.ids[told].tolist(), seen[told]
+        yield timestamp, self.ids[on_time].tolist(), observed[on_time]

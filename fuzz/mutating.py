@@ -1,10 +1,10 @@
-"""Random changes of inputs, where atheris is not installed and for the short run of the tests."""
+"""Random changes of inputs, for the tests and where atheris is not installed."""
 
 import random
 import time
 from collections.abc import Callable, Sequence
 
-MOST = 4
+MAX_CHANGES = 4
 
 
 def fuzz(
@@ -15,40 +15,40 @@ def fuzz(
     seconds: float,
     seed: int = 0,
 ) -> int:
-    """Call `check` with changed seeds until the time is up; returns how often.
+    """Call `check` with changed inputs until the time is up; the number of calls.
 
     Args:
         check: Raises if an input is not handled.
-        seeds: Inputs to begin with; each is tried as it is first.
-        words: What is put into inputs.
-        seconds: Time on the clock.
-        seed: What all chance is drawn from.
+        seeds: Initial inputs; each is first tried unchanged.
+        words: Byte strings that are inserted into inputs.
+        seconds: Elapsed time.
+        seed: Seed of the random changes.
     """
-    chance = random.Random(seed)
-    end, tried = time.monotonic() + seconds, 0
-    for each in seeds:
-        check(each)
-        tried += 1
+    rng = random.Random(seed)
+    end, calls = time.monotonic() + seconds, 0
+    for data in seeds:
+        check(data)
+        calls += 1
     while time.monotonic() < end:
-        check(changed(chance.choice(seeds), words, chance))
-        tried += 1
-    return tried
+        check(mutate(rng.choice(seeds), words, rng))
+        calls += 1
+    return calls
 
 
-def changed(data: bytes, words: Sequence[bytes], chance: random.Random) -> bytes:
-    """An input with a few random changes."""
+def mutate(data: bytes, words: Sequence[bytes], rng: random.Random) -> bytes:
+    """Change an input at a few random places."""
     raw = bytearray(data)
-    for _ in range(chance.randint(1, MOST)):
-        place, size = chance.randint(0, len(raw)), chance.randint(0, 16)
-        kind = chance.randrange(5)
+    for _ in range(rng.randint(1, MAX_CHANGES)):
+        start, size = rng.randint(0, len(raw)), rng.randint(0, 16)
+        kind = rng.randrange(5)
         if kind == 0 and raw:
-            raw[place % len(raw)] = chance.randrange(256)
+            raw[start % len(raw)] = rng.randrange(256)
         elif kind == 1:
-            del raw[place : place + size]
+            del raw[start : start + size]
         elif kind == 2:
-            raw[place:place] = chance.choice(words)
+            raw[start:start] = rng.choice(words)
         elif kind == 3:
-            raw[place : place + size] = chance.choice(words)
+            raw[start : start + size] = rng.choice(words)
         else:
-            raw[place:place] = raw[place : place + size] * chance.randint(1, 9)
+            raw[start:start] = raw[start : start + size] * rng.randint(1, 9)
     return bytes(raw)

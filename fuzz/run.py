@@ -1,9 +1,10 @@
-"""Fuzz one of our parsers, or all of them.
+"""Fuzz the parsers in targets.py.
 
     python fuzz/run.py [TARGET ...] [--seconds 600] [--plain]
 
-With atheris (`pip install atheris`) inputs are guided by the code they reach; without it, or with
---plain, they are changed at random. An input that is not handled is kept in fuzz/found/TARGET-...
+With atheris (`pip install atheris`) the inputs are guided by code coverage; without it, or with
+--plain, they are changed at random. An input that causes a crash is written to
+fuzz/found/TARGET-HASH.
 """
 
 import argparse
@@ -17,89 +18,90 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FOUND = HERE / "found"
+CRASHES = HERE / "found"
 
 
 def main() -> None:
-    """Run each target in a process of its own; exit code 1 if one has a crash."""
+    """Fuzz each target in a process of its own; exit code 1 if one crashes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*")
-    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("targets", nargs="*", help="names of targets; all if left out")
+    parser.add_argument("--seconds", type=int, default=600, help="seconds for each target")
     parser.add_argument("--plain", action="store_true", help="without atheris")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.here:
-        _one(asked.targets[0], asked.seconds, asked.plain)
+    options = parser.parse_args()
+    if options.here:
+        _fuzz(options.targets[0], options.seconds, options.plain)
         return
     sys.path.insert(0, str(HERE))
     from targets import TARGETS
 
     crashed = []
-    for name in asked.targets or sorted(TARGETS):
-        began = time.monotonic()
-        words = [sys.executable, __file__, name, "--here", "--seconds", str(asked.seconds)]
-        done = subprocess.run(words + ["--plain"] * asked.plain, check=False)
-        outcome = "ok" if done.returncode == 0 else f"CRASH ({done.returncode})"
-        print(f"{name:10} {time.monotonic() - began:7.0f} s  {outcome}", flush=True)
-        crashed += [name] * bool(done.returncode)
+    for name in options.targets or sorted(TARGETS):
+        start = time.monotonic()
+        command = [sys.executable, __file__, name, "--here", "--seconds", str(options.seconds)]
+        process = subprocess.run(command + ["--plain"] * options.plain, check=False)
+        outcome = "ok" if process.returncode == 0 else f"CRASH ({process.returncode})"
+        print(f"{name:10} {time.monotonic() - start:7.0f} s  {outcome}", flush=True)
+        crashed += [name] * bool(process.returncode)
     sys.exit(1 if crashed else 0)
 
 
-def _one(name: str, seconds: int, plain: bool) -> None:
+def _fuzz(name: str, seconds: int, plain: bool) -> None:
     sys.path.insert(0, str(HERE))
     try:
         if plain:
             raise ImportError
         import atheris
     except ImportError:
-        _changed(name, seconds)
+        _fuzz_plain(name, seconds)
     else:
-        _guided(atheris, name, seconds)
+        _fuzz_guided(atheris, name, seconds)
 
 
-def _changed(name: str, seconds: int) -> None:
+def _fuzz_plain(name: str, seconds: int) -> None:
     from mutating import fuzz
     from seeds import WORDS, seeds
 
-    with tempfile.TemporaryDirectory() as place:
-        check = _keeping(name, Path(place))
-        tried = fuzz(check, seeds(name, Path(place)), WORDS, seconds=seconds, seed=int(time.time()))
-    print(f"{name}: {tried} inputs, changed at random", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        check, seed = _check(name, folder), int(time.time())
+        calls = fuzz(check, seeds(name, folder), WORDS, seconds=seconds, seed=seed)
+    print(f"{name}: {calls} inputs, changed at random", flush=True)
 
 
-def _guided(atheris: object, name: str, seconds: int) -> None:
+def _fuzz_guided(atheris: object, name: str, seconds: int) -> None:
     with atheris.instrument_imports(include=["trajflow"]):  # type: ignore[attr-defined]
         import targets  # noqa: F401
     from seeds import WORDS, seeds
 
-    with tempfile.TemporaryDirectory() as place:
-        corpus, room = Path(place, "corpus"), Path(place, "room")
+    with tempfile.TemporaryDirectory() as temporary:
+        corpus, folder = Path(temporary, "corpus"), Path(temporary, "files")
         corpus.mkdir()
-        room.mkdir()
-        for number, each in enumerate(seeds(name, room)):
-            (corpus / str(number)).write_bytes(each)
-        words = Path(place, "words")
+        folder.mkdir()
+        for number, data in enumerate(seeds(name, folder)):
+            (corpus / str(number)).write_bytes(data)
+        dictionary = Path(temporary, "dictionary")
         escaped = ("".join(f"\\x{byte:02x}" for byte in word) for word in WORDS)
-        words.write_text("".join(f'"{word}"\n' for word in escaped))
+        dictionary.write_text("".join(f'"{word}"\n' for word in escaped))
         limits = [f"-max_total_time={seconds}", "-timeout=30", "-rss_limit_mb=3000", "-verbosity=0"]
-        limits += ["-print_final_stats=1", f"-dict={words}", "-max_len=65536"]
-        atheris.Setup([name, *limits, str(corpus)], _keeping(name, room))  # type: ignore[attr-defined]
+        limits += ["-print_final_stats=1", f"-dict={dictionary}", "-max_len=65536"]
+        atheris.Setup([name, *limits, str(corpus)], _check(name, folder))  # type: ignore[attr-defined]
         atheris.Fuzz()  # type: ignore[attr-defined]
 
 
-def _keeping(name: str, room: Path) -> Callable[[bytes], None]:
-    """The target, which keeps an input that it does not handle before it fails."""
+def _check(name: str, folder: Path) -> Callable[[bytes], None]:
+    """The target, which writes an input that causes a crash to a file before it raises."""
     from targets import TARGETS
 
     def check(data: bytes) -> None:
         try:
-            TARGETS[name](data, room)
+            TARGETS[name](data, folder)
         except Exception:
-            FOUND.mkdir(exist_ok=True)
-            kept = FOUND / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}"
-            kept.write_bytes(data)
+            CRASHES.mkdir(exist_ok=True)
+            file = CRASHES / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}"
+            file.write_bytes(data)
             traceback.print_exc()
-            print(f"kept {kept}", flush=True)
+            print(f"wrote {file}", flush=True)
             raise
 
     return check

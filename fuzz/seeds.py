@@ -1,4 +1,4 @@
-"""Where fuzzing begins: for each target some inputs that reach deep, and words that matter."""
+"""Initial inputs of each fuzz target, and byte strings to insert into them."""
 
 import bz2
 import gzip
@@ -34,20 +34,20 @@ WORDS = (
     b"\xe2\x80\xae", b'"', b",", b"\n", b"\r\n", b"[[[[", b"{}", b"null", b"true", b"-1", b"1e400",
     b"\\ud800", b"../", b"0x10", b"1_000", b"[train]", b"a.b.c=", b"\xd9\xa3", b"1979-05-27",
 )  # fmt: skip
-"""What is put into inputs beside single bytes."""
+"""Byte strings that are inserted into inputs."""
 
 
 def seeds(target: str, folder: Path) -> list[bytes]:
-    """Inputs of a target to begin with."""
-    made = {
+    """The initial inputs of a target."""
+    inputs = {
         "text": [b"\x1b]52;c;x\x07", "s\u202ea\u0301\u200b".encode(), b"[red]x[/]"],
         "csv": [CSV, CSV.replace(b",", b"\t"), CSV.replace(b"0.0", b"2024-01-01T00:00:00Z")],
         "columns": [NAMES, b"agent,x,y,t"],
         "lines": [b"\x00" + b"0 1 1.5 2\n10 1 2.5 3\n", b"\x01" + NDJSON, b"\x02" + BOXES],
-        "archives": _packed(),
+        "archives": _compressed_tables(),
         "json": [NDJSON.splitlines()[0], b'{"attributes":{"files":{"a":"b"}}}', b"[1e5,-2,null]"],
         "chunk": [compress(np.arange(65536.0).tobytes(), 3), compress(bytes(524288), 3)],
-        "store": _files_of_a_store(folder),
+        "store": _store_files(folder),
         "settings": [TOML, b"-train.seed=3\nmodel.width=16", b"-model.encoder_options={a=1}"],
         "run": [b"\x00" + json.dumps({"dt": 0.4, "parts": {}}).encode(), b"\x01" + EVENTS,
                 b"\x02" + TOML],
@@ -55,19 +55,19 @@ def seeds(target: str, folder: Path) -> list[bytes]:
         "tensors": _weights(),
         "manifest": [MANIFEST],
     }  # fmt: skip
-    return made[target]
+    return inputs[target]
 
 
-def _packed() -> list[bytes]:
+def _compressed_tables() -> list[bytes]:
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("t.csv", CSV)
-    packs = (gzip.compress(CSV), bz2.compress(CSV), lzma.compress(CSV), zipped.getvalue(), CSV)
-    return [bytes([number]) + packed for number, packed in enumerate(packs)]
+    files = (gzip.compress(CSV), bz2.compress(CSV), lzma.compress(CSV), zipped.getvalue(), CSV)
+    return [bytes([number]) + file for number, file in enumerate(files)]
 
 
 def _exports() -> list[bytes]:
-    """An export by its parts: whole, its graph, its facts and its arrays."""
+    """The parts of an export: the whole file, its graph, its metadata and its arrays."""
     from trajflow.inference.onnx.artifact import FORMAT, sealed
 
     node = b"\x0a\x01a\x12\x01b\x22\x03Add\x2a\x05\x0a\x01k\x18\x01"
@@ -83,11 +83,11 @@ def _exports() -> list[bytes]:
     }
     facts |= {"neighbors": None, "calibration": None, "evaluations": 1, "learned": [4]}
     facts |= {"joint": False, "golden": 1e-4}
-    made = io.BytesIO()
+    file = io.BytesIO()
     names = ("read.0", "read.2", "move", "weigh")
     arrays = {f"set-4|{n}.{kind}": np.zeros((4, 4)) for n in names for kind in ("weight", "bias")}
-    np.savez(made, **arrays, **{"set-4|start": np.zeros((4, 1))})
-    parts = [sealed(model), model, json.dumps(facts).encode(), made.getvalue()]
+    np.savez(file, **arrays, **{"set-4|start": np.zeros((4, 1))})
+    parts = [sealed(model), model, json.dumps(facts).encode(), file.getvalue()]
     return [bytes([number]) + part for number, part in enumerate(parts)]
 
 
@@ -97,14 +97,14 @@ def _weights() -> list[bytes]:
 
     sizes = {"width": 4, "decoder_width": 8, "decoder_depth": 1, "components": 1, "social": False}
     model = TrajectoryModel(Architecture(2, 1, **sizes))
-    one = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
-    small = len(one).to_bytes(8, "little") + one + bytes(8)
-    return [pack(model, {"dt": 0.4, "unit": "m"}), small]
+    header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    tensor = len(header).to_bytes(8, "little") + header + bytes(8)
+    return [pack(model, {"dt": 0.4, "unit": "m"}), tensor]
 
 
-def _files_of_a_store(folder: Path) -> list[bytes]:
+def _store_files(folder: Path) -> list[bytes]:
     import targets
 
-    path = targets._tame(folder)
+    path = targets.small_store(folder)
     files = sorted(p for p in path.rglob("*") if p.is_file())
     return [bytes([number]) + file.read_bytes() for number, file in enumerate(files)]

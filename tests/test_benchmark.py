@@ -539,10 +539,10 @@ def test_real_clocks_are_a_row_of_their_own(places, tmp_path):
     plan = plan_of(places, *words, settings=settings)
     plain, steps, clocks = do(plan, places, tmp_path)
     labels = [row["label"] for row in (plain, steps, clocks)]
-    assert labels == ["mmf", "mmf", "mmf told clocks"]
+    assert labels == ["mmf", "mmf", "mmf real time steps"]
     score = [row["folds"][fold]["mean"]["min_ade"] for row in (plain, clocks) for fold in "ab"]
     assert score[0] == score[2]
     assert score[1] != score[3]
     assert "--clock b-val=0.7" in clocks["command"]
     text = to_markdown(make_table(ETHUCY, plan, tmp_path))
-    assert "told the real seconds per step of b-val=0.7" in text
+    assert "with the real time steps of b-val=0.7" in text

@@ -65,8 +65,8 @@ def test_a_simulation_counts_its_deadlines(ran, run_folder, hog):
     found = json.loads(ran("online_simulation.py", run_folder, *words, "--hog", hog, "--json"))
     assert (found["forecasts"], found["skipped"], found["missed"]) == (60, 0, 0)
     assert found["ms"]["p50"] <= found["ms"]["p99"] <= found["ms"]["max"]
-    assert found["samples"]["least"] <= found["samples"]["mean"] <= 20
-    assert found["end"]["files"] == found["settled"]["files"]
+    assert found["samples"]["min"] <= found["samples"]["mean"] <= 20
+    assert found["end"]["files"] == found["warm"]["files"]
     assert found["settings"]["hog"] == hog
     assert 4 < found["agents"] < 14
 
@@ -161,26 +161,26 @@ def test_tracks_of_another_frame_are_refused(run_folder, store):
 
     types = types_of(store)
     tracks = Tracks(OnlinePredictor(TorchPredictor.load(run_folder)))
-    tracks.take(walked(types, 0))
+    tracks.push(walked(types, 0))
     with pytest.raises(TrajflowError, match="in the frame 'map', got 'base_link'"):
-        tracks.take(walked(types, 1, "base_link"))
+        tracks.push(walked(types, 1, "base_link"))
 
 
 def test_colours_say_how_far_to_rely_on_a_forecast(run_folder, store):
     from ros2_bag import types_of
-    from ros2_messages import DRAWN, STALE, STRAIGHT, Tracks
+    from ros2_messages import CONSTANT_VELOCITY, SAMPLED, STALE, Tracks
 
     types, now = types_of(store), [0.0]
     predictor = TorchPredictor.load(run_folder)
     tracks = Tracks(OnlinePredictor(predictor, max_distance=0.6, clock=lambda: now[0]))
-    tracks.take(walked(types, 0))
+    tracks.push(walked(types, 0))
     tracks.online.push(1_700_000_000, [("people", 9)], [[50.0, 3.5]])
 
     def colours():
-        shown = tracks.answer(types, 0.1).markers
+        shown = tracks.to_message(types, 0.1).markers
         return [tuple(getattr(m.color, name) for name in "rgba") for m in shown]
 
-    assert colours() == [DRAWN, DRAWN, STRAIGHT]
+    assert colours() == [SAMPLED, SAMPLED, CONSTANT_VELOCITY]
     now[0] = 2.0
     assert colours() == [STALE] * 3
 

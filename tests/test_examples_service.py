@@ -19,34 +19,34 @@ def attacked(tmp_path_factory):
     """A service that allows one more host and one more origin than without options."""
     folder = tmp_path_factory.mktemp("service")
     options = ("--timeout", hostile_requests.TIMEOUT, *ALLOWED)
-    with hostile_requests.served(folder, *options) as service:
+    with hostile_requests.serve(folder, *options) as service:
         yield service
 
 
 def test_bytes_are_counted_and_not_believed(attacked):
-    assert hostile_requests.bytes_are_counted(attacked) == []
+    assert hostile_requests.oversized_bodies(attacked) == []
 
 
 def test_requests_that_never_end_lock_nobody_out(attacked):
-    assert hostile_requests.waiting_locks_nobody_out(attacked) == []
+    assert hostile_requests.unfinished_requests(attacked) == []
 
 
 def test_other_hosts_and_pages_of_other_origins_are_refused(attacked):
-    assert hostile_requests.strangers_are_refused(attacked) == []
+    assert hostile_requests.foreign_hosts(attacked) == []
 
 
 def test_viewers_that_leave_write_nothing_into_the_log(attacked):
-    assert hostile_requests.viewers_that_leave_make_no_noise(attacked) == []
+    assert hostile_requests.leaving_viewers(attacked) == []
 
 
 @pytest.mark.slow
 def test_viewers_that_do_not_read_make_room_for_others(attacked):
-    assert hostile_requests.viewers_that_do_not_read_make_room(attacked) == []
-    assert hostile_requests.noise(attacked) == []
+    assert hostile_requests.stalled_viewers(attacked) == []
+    assert hostile_requests.logged_errors(attacked) == []
 
 
 def test_a_host_and_an_origin_may_be_allowed(attacked):
     allowed = {"Host": "street.example:1", "Origin": "https://map.example"}
-    assert attacked.ask(**allowed) == 200
-    assert attacked.ask(**{**allowed, "Origin": "https://map.example.evil"}) == 403
-    assert attacked.ask(**{**allowed, "Host": "street.example.evil"}) == 400
+    assert attacked.request(**allowed) == 200
+    assert attacked.request(**{**allowed, "Origin": "https://map.example.evil"}) == 403
+    assert attacked.request(**{**allowed, "Host": "street.example.evil"}) == 400

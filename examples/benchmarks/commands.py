@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def trajflow(*arguments: str | Path) -> str:
-    """What a trajflow command printed.
+    """Run a trajflow command; its stdout.
 
     Raises:
         RuntimeError: The command failed.
     """
     command = [sys.executable, "-m", "trajflow", *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"exit code {done.returncode} of {' '.join(command)}")
-    return done.stdout
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if process.returncode:
+        raise RuntimeError(f"exit code {process.returncode} of {' '.join(command)}")
+    return process.stdout

@@ -1,13 +1,12 @@
-"""What the defaults reach: one training per data set, nothing tuned, beside every baseline.
+"""Train each data set once with the default settings, and compare with every baseline.
 
     python examples/benchmarks/defaults.py -o results --data DATA [--time-limit 10m] [--only pusht]
 
-DATA holds the research data that the repository does not carry (hurdat2.csv.gz, pusht.csv.gz,
+DATA is a folder of research data, not part of the repository (hurdat2.csv.gz, pusht.csv.gz,
 sdd_trajnet.csv.gz, ethucy_raw/). The crowd, the dynamical systems and the vehicles are generated.
-Each set is imported, trained with `trajflow train STORE --time-limit LIMIT` and its split, and
-evaluated on its test split with 20 plain draws. Selection and calibration see validation people
-only. A set that has its result already is not trained again, so the command goes on where it was
-stopped.
+Each data set is imported, trained with `trajflow train STORE --time-limit LIMIT`, and evaluated on
+its test split with 20 plain samples. Selection and calibration use validation people only. Finished
+data sets are not trained again, so the command continues after an interruption.
 """
 
 import argparse
@@ -27,16 +26,16 @@ from trajflow.evaluation.comparison import evaluate_baselines
 LIMIT = "10m"
 SPEEDS = {"bus": 7.0, "car": 11.0, "cyclist": 4.5, "pedestrian": 1.4, "tram": 9.0, "truck": 8.0}
 """Mean speed of each type of vehicle, metres per second."""
-VEHICLES, STEP = 900, 0.4
+VEHICLES, DT = 900, 0.4
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set of the comparison.
+    """A data set and its split.
 
     Attributes:
-        make: Writes the store at a path from the folder of research data.
-        settings: What says which split is the test, as `--set` takes it.
+        make: Writes the store, given the folder of research data and the path of the store.
+        settings: Settings that define the splits.
     """
 
     make: Callable[[Path, Path], None]
@@ -58,17 +57,17 @@ def generated(kind: str, *options: str) -> Callable[[Path, Path], None]:
 
 
 def vehicles(data: Path, store: Path) -> None:
-    """Six types of vehicles on four crossing routes in one recording, imported from a table."""
+    """Generate and import a recording of six types of vehicles on four crossing routes."""
     table = store.with_suffix(".csv")
     vehicle_table(seed=0).to_csv(table, index=False)
     trajflow("data", "import", table, "-o", store, "-q", "--unit", "m")
 
 
 def vehicle_table(seed: int) -> pd.DataFrame:
-    """Rows agent, type, t, x, y. A route is an arc; a type keeps to its own side of the lane.
+    """Generate tracks with columns agent, type, t, x, y.
 
-    Speeds follow a mean-reverting walk around the mean of the type. Buses and trams halt at a stop
-    halfway.
+    A route is an arc, and each type has its own position in the lane. Speeds follow a
+    mean-reverting random walk around the mean of the type. Buses and trams stop halfway.
     """
     rng = np.random.default_rng(seed)
     types = sorted(SPEEDS)
@@ -78,30 +77,31 @@ def vehicle_table(seed: int) -> pd.DataFrame:
         angle = np.pi / 2 * rng.integers(4)
         radius = rng.choice([60.0, 150.0, 1e5])
         side = -2.0 + types.index(kind) * 1.2 + rng.normal(0, 0.25)
-        halt = 100.0 if kind in ("bus", "tram") else np.inf
-        wait, speed, along, arcs = rng.uniform(3, 9), SPEEDS[kind] * rng.normal(1, 0.12), 0.0, []
-        while along < 200 and len(arcs) < 200:
-            arcs.append(along)
+        stop = 100.0 if kind in ("bus", "tram") else np.inf
+        wait, speed = rng.uniform(3, 9), SPEEDS[kind] * rng.normal(1, 0.12)
+        distance, distances = 0.0, []
+        while distance < 200 and len(distances) < 200:
+            distances.append(distance)
             speed += 0.15 * (SPEEDS[kind] - speed) + rng.normal(0, 0.06 * SPEEDS[kind])
-            braking = np.clip((halt - along) / 15, 0, 1) if along < halt else 1.0
+            braking = np.clip((stop - distance) / 15, 0, 1) if distance < stop else 1.0
             if braking < 0.05 and wait > 0:
-                wait -= STEP
+                wait -= DT
                 continue
-            along += max(speed * max(braking, 0.04), 0.0) * STEP
-        turn = np.array(arcs) / radius
-        bow = (radius - side) * np.stack([np.sin(turn), 1 - np.cos(turn)], -1)
-        lane = bow + np.array([-100.0, side])
+            distance += max(speed * max(braking, 0.04), 0.0) * DT
+        turn = np.array(distances) / radius
+        arc = (radius - side) * np.stack([np.sin(turn), 1 - np.cos(turn)], -1)
+        lane = arc + np.array([-100.0, side])
         rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        place = lane @ rotation + rng.normal(0, 0.03, lane.shape)
-        start = STEP * rng.integers(0, 9000)
+        position = lane @ rotation + rng.normal(0, 0.03, lane.shape)
+        start = DT * rng.integers(0, 9000)
         tables.append(
             pd.DataFrame(
                 {
                     "agent": f"v{agent}",
                     "type": kind,
-                    "t": start + STEP * np.arange(len(place)),
-                    "x": place[:, 0],
-                    "y": place[:, 1],
+                    "t": start + DT * np.arange(len(position)),
+                    "x": position[:, 0],
+                    "y": position[:, 1],
                 }
             )
         )
@@ -123,22 +123,22 @@ SETS = {
 
 
 def run_set(name: str, folder: Path, data: Path, limit: str) -> dict[str, Any]:
-    """Import, train and evaluate one set; the result is kept in the folder."""
+    """Import, train and evaluate a data set, unless its result is in the folder."""
     result = folder / f"{name}.json"
     if result.exists():
         return dict(json.loads(result.read_text()))
-    store, run, which = folder / f"{name}.zarr", folder / f"{name}.run", SETS[name]
+    store, run, dataset = folder / f"{name}.zarr", folder / f"{name}.run", SETS[name]
     if not store.exists():
-        which.make(data, store)
-    settings = [word for setting in which.settings for word in ("--set", setting)]
-    began = time.monotonic()
-    unfinished = ["--resume"] if run.exists() else []
-    trajflow("train", store, "--out", run, "--time-limit", limit, *settings, *unfinished)
-    seconds = time.monotonic() - began
+        dataset.make(data, store)
+    settings = [word for setting in dataset.settings for word in ("--set", setting)]
+    start = time.monotonic()
+    resume = ["--resume"] if run.exists() else []
+    trajflow("train", store, "--out", run, "--time-limit", limit, *settings, *resume)
+    seconds = time.monotonic() - start
     report = json.loads(trajflow("evaluate", run, store, "--no-baselines", "--json"))
     baselines = evaluate_baselines(run, store)
     scores = ("energy_score", "min_ade", "coverage_90", "spread_ratio")
-    kept = {
+    values = {
         "set": name,
         "unit": report["protocol"]["unit"],
         "fingerprint": report["protocol"]["fingerprint"],
@@ -156,12 +156,12 @@ def run_set(name: str, folder: Path, data: Path, limit: str) -> dict[str, Any]:
             for baseline, other in baselines.items()
         },
     }
-    result.write_text(json.dumps(kept, indent=1))
-    return kept
+    result.write_text(json.dumps(values, indent=1))
+    return values
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Markdown: energy score of the run and of the best baseline, per window and per recording."""
+    """A Markdown table: energy scores of the run and of the best baseline."""
     lines = [
         "| set | windows (agents) | run | best baseline | gain by window | gain by recording "
         "| coverage@90 | spread ratio |",
@@ -173,12 +173,12 @@ def table(results: list[dict[str, Any]]) -> str:
         gain = {}
         for kind, own in (("window_mean", window), ("mean", mean)):
             best = min(baselines, key=lambda name: baselines[name][kind]["energy_score"])
-            least = baselines[best][kind]["energy_score"]
-            gain[kind] = (best, least, 100 * (1 - own["energy_score"] / least))
-        best, least, percent = gain["window_mean"]
+            lowest = baselines[best][kind]["energy_score"]
+            gain[kind] = (best, lowest, 100 * (1 - own["energy_score"] / lowest))
+        best, lowest, percent = gain["window_mean"]
         lines.append(
             f"| {result['set']} | {result['windows']} ({result['people']}) "
-            f"| {window['energy_score']:.4g} {result['unit']} | {best} {least:.4g} "
+            f"| {window['energy_score']:.4g} {result['unit']} | {best} {lowest:.4g} "
             f"| {percent:+.1f} % | {gain['mean'][2]:+.1f} % "
             f"| {100 * window['coverage_90']:.1f} % | {window['spread_ratio']:.2f} |"
         )
@@ -186,12 +186,16 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Run the sets one after the other and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of results")
+    """Run the data sets in turn and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="results folder")
     parser.add_argument("--data", type=Path, required=True, help="folder of the research data")
-    parser.add_argument("--time-limit", default=LIMIT)
-    parser.add_argument("--only", default=",".join(SETS), help="sets, separated by commas")
+    parser.add_argument("--time-limit", default=LIMIT, help="time of each training; 10m")
+    parser.add_argument(
+        "--only", default=",".join(SETS), help="data sets, separated by commas; all"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     results = []

@@ -1,10 +1,10 @@
-"""Stanford Drone (TrajNet cut, pixels): trains, judges, and writes the table.
+"""The Stanford Drone benchmark (TrajNet cut, pixels): train, evaluate, and write the table.
 
     trajflow data import FILE -o sdd.zarr --unit px --speed-limit inf --columns split=...
     python examples/benchmarks/drone.py sdd.zarr -o results [--seeds 1]
 
-The same command goes on where it was stopped. A tenth of the training agents, in whole recordings,
-is the validation split where the store has none.
+The same command continues after an interruption. If the store has no validation split, whole
+training recordings with a tenth of the training agents become the validation split.
 """
 
 from collections.abc import Sequence
@@ -17,61 +17,63 @@ from trajflow.datasets import Store
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError
 
-SHARE, SEED = 0.1, 0
-"""Of the training agents, those of the validation split where a store has none, and their lot."""
+VALIDATION_SHARE, VALIDATION_SEED = 0.1, 0
 
 
 def folds(store: Store) -> Sequence[str]:
-    """The one fold."""
+    """The only fold."""
     return ["sdd"]
 
 
 def settings(store: Store, fold: str) -> list[str]:
-    """Settings that make the splits.
+    """The settings that define the splits.
 
     Raises:
-        ConfigError: The store has no test split to judge on.
+        ConfigError: The store has no training or test split.
     """
     if not {"train", "test"} <= set(store.splits):
         raise ConfigError(
-            f"{store.path} has the parts {', '.join(store.splits)}; sdd needs train and test: "
-            "name their column at the import, --columns split=..."
+            f"{store.path} has the splits {', '.join(store.splits)}; the benchmark needs train and "
+            "test: import the table with --columns split=..."
         )
     if {"val", "valid", "validation"} & set(store.splits):
         return []
-    names = ",".join(f'"{name}"' for name in validation_recordings(store.tracks(), SHARE, SEED))
+    names = ",".join(
+        f'"{name}"'
+        for name in validation_recordings(store.tracks(), VALIDATION_SHARE, VALIDATION_SEED)
+    )
     return [f"data.validation=[{names}]"]
 
 
 def validation_recordings(tracks: Tracks, share: float, seed: int) -> tuple[str, ...]:
-    """Whole training recordings to choose weights by, of as many places as will do.
+    """Select whole training recordings for validation, from as many places as possible.
 
-    In a seeded order, each recording is taken that keeps the agents within the share; one of a
-    place that is there already waits until the other places had their turn. A place is what stands
-    before the last "_" of a name. So nobody of them stands beside an agent who was learned from.
+    In random order, each recording is selected that keeps the agents within the share; further
+    recordings of a place come after the other places. The place of a recording is its name up to
+    the last "_". Whole recordings, so that no validation agent is a neighbor of a training agent.
 
     Args:
         tracks: All tracks.
-        share: Most of the training agents that are taken.
-        seed: The order.
+        share: Largest share of the training agents to select.
+        seed: Seed of the order.
 
     Returns:
-        Names in stored order; none where the smallest recording is too large.
+        Names in stored order; empty if the smallest recording is too large.
     """
     first = np.flatnonzero(np.diff(tracks.track, prepend=-1))
     train = tracks.split[first] == tracks.splits.index("train")
     counts = np.bincount(tracks.scene[tracks.track[first]][train], minlength=len(tracks.scenes))
     order = [int(s) for s in np.random.default_rng(seed).permutation(len(counts)) if counts[s]]
-    taken: list[int] = []
+    selected: list[int] = []
     places: set[str] = set()
-    for again in (False, True):
+    for repeat_places in (False, True):
         for scene in order:
             place = tracks.scenes[scene].rpartition("_")[0]
-            fits = counts[[*taken, scene]].sum() <= share * counts.sum()
-            if scene not in taken and fits and (again or place not in places):
-                taken.append(scene)
+            fits = counts[[*selected, scene]].sum() <= share * counts.sum()
+            if scene not in selected and fits and (repeat_places or place not in places):
+                selected.append(scene)
                 places.add(place)
-    return tuple(tracks.scenes[scene] for scene in sorted(taken))
+    return tuple(tracks.scenes[scene] for scene in sorted(selected))
 
 
 BENCHMARK = Benchmark(
@@ -85,7 +87,7 @@ BENCHMARK = Benchmark(
     pooled=True,
     miss=50.0,
     collide=5.0,
-    note="Each agent of this cut is one window, so who walked twice counts as two people.",
+    note="Each agent of this cut is one window, so a person with two tracks counts as two people.",
 )
 
 if __name__ == "__main__":

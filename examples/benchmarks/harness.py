@@ -1,249 +1,66 @@
-"""What both benchmarks share: their command line, and processes that train and judge trials.
+"""The command line of both benchmarks, and the processes that train and evaluate trials.
 
-A results folder holds plan.json, a run folder for each training (runs/), the reports of baselines
-(baselines/), logs/ and the table. What is finished there is not done again.
+A results folder has plan.json, a run folder for each training (runs/), the reports of baselines
+(baselines/), logs/ and the table. Finished trials are not repeated.
 """
 
 import argparse
 import os
-import platform
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from plan import Benchmark, Plan, Trial, make_plan, read_plan
-from table import make_table, summary, write_table
+from plan import Benchmark, Trial, make_plan, read_plan
+from session import Session
+from table import make_table, write_table
+from table_text import summary
 
-from trajflow import Ensemble, baselines
-from trajflow.config import Config
-from trajflow.datasets import Store, TrackData, open_store
+from trajflow import baselines
+from trajflow.datasets import open_store
 from trajflow.errors import RunError, TrajflowError
-from trajflow.evaluation import EvaluationOptions, evaluate_forecaster
-from trajflow.evaluation.batches import read_clocks, with_clocks
-from trajflow.evaluation.report import is_current, report_name, write_report
-from trajflow.fitting import fit_learned_samples
-from trajflow.inference.choosing import LEARNED
-from trajflow.inference.predictor import TorchPredictor
 from trajflow.models.tensors import device_of
-from trajflow.runs import CONFIG, RunFolder, track_data
 from trajflow.text import plain
-from trajflow.training import Trainer
-from trajflow.training.events import Finished
-from trajflow.training.start import resume_training, start_training
-from trajflow.types import Forecaster
 
 STAGES = ("all", "train", "evaluate", "refresh", "table")
 FAILED, INTERRUPTED = 1, 130
-BATCH = 512
-"""Targets in a batch of an evaluation."""
-TICK = 0.2
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-@dataclass(frozen=True)
-class Session:
-    """A plan, and where it is carried out.
-
-    Attributes:
-        benchmark: What the plan is of.
-        plan: The trials.
-        data: The store.
-        results: Folder of all results.
-        device: Where to compute.
-        jobs: Trials at once, which share the machine.
-    """
-
-    benchmark: Benchmark
-    plan: Plan
-    data: Path
-    results: Path
-    device: str = "cpu"
-    jobs: int = 1
-
-    def log(self, name: str) -> Path:
-        """What the process of a trial prints."""
-        return self.results / "logs" / f"{name}.log"
-
-    def is_trained(self, trial: Trial) -> bool:
-        """Whether nothing of a trial is left to be trained."""
-        if trial.members:
-            return all(self.is_trained(self.plan.trial(name)) for name in trial.members)
-        return trial.baseline or _ended(trial.folder(self.results)) is not None
-
-    def missing(self, trial: Trial) -> list[EvaluationOptions]:
-        """The evaluations that have no report, or one by definitions of an earlier version."""
-        where = {
-            "split": "test",
-            "fold": trial.config.data.fold,
-            "fingerprint": self.plan.fingerprint,
-        }
-        names = {terms: report_name(where, asdict(terms)) for terms in trial.evaluations}
-        folder = trial.folder(self.results)
-        return [terms for terms, name in names.items() if not is_current(folder / name)]
-
-    def has_work(self, trial: Trial, stage: str) -> bool:
-        """Whether a stage leaves something to do for a trial; only what is trained is judged."""
-        trained = self.is_trained(trial)
-        if stage == "train":
-            return not trained and not trial.members
-        judging = bool(self.missing(trial))
-        return (judging and trained) if stage == "evaluate" else (judging or not trained)
-
-    def train(self, trial: Trial, going: Callable[[], bool] = lambda: True) -> bool:
-        """Train, or go on training, unless it is done; whether it is done now.
-
-        Args:
-            trial: The trial.
-            going: Called after each event; once it is false, the training saves and ends.
-
-        Raises:
-            RunError: The folder holds another run.
-        """
-        if trial.members or self.is_trained(trial):
-            return self.is_trained(trial)
-        trainer = self._trainer(trial)
-        for _ in trainer.run():
-            if not going():
-                trainer.stop()
-        return self.is_trained(trial)
-
-    def evaluate(self, trial: Trial) -> None:
-        """Write every report that is missing.
-
-        Raises:
-            RunError: The trial is not trained yet.
-        """
-        folder = trial.folder(self.results)
-        if not self.is_trained(trial):
-            raise RunError(f"{folder} is not trained to its end; run the stage train first")
-        store = open_store(self.data)
-        data = track_data(store, trial.config)
-        ended = None if trial.baseline or trial.members else _ended(folder)
-        facts = {
-            "name": trial.name,
-            "trial": {name: getattr(trial, name) for name in ("fold", "method", "seed")},
-            "protocol": self._protocol(trial, store, data),
-            "training": {} if ended is None else ended.to_dict(),
-            "machine": _machine("cpu" if trial.baseline else self.device) | {"jobs": self.jobs},
-        }
-        for terms in self.missing(trial):
-            began = time.monotonic()
-            groups = data.groups("test")
-            if self.benchmark.pooled:
-                scenes = sorted(scene for group in groups.values() for scene in group)
-                groups = {self.benchmark.name: scenes}
-            clocks = read_clocks(terms.clocks)
-            batches = with_clocks(data.batches("test", BATCH), store.scenes, clocks, store.dt)
-            report = evaluate_forecaster(
-                self._forecaster(trial, terms, data), batches, groups, terms
-            ).to_json()
-            folder.mkdir(parents=True, exist_ok=True)
-            taken = {"evaluation_seconds": time.monotonic() - began}
-            write_report(RunFolder(folder), facts | report | taken)
-
-    def _trainer(self, trial: Trial) -> Trainer:
-        folder = trial.folder(self.results)
-        if not (folder / CONFIG).exists():
-            # All settings count as given, so that none is chosen from the tracks.
-            config = Config.from_dict(trial.config.model_dump())
-            return start_training(self.data, config, folder, self.device)
-        if RunFolder.open(folder).config != trial.config:
-            raise RunError(f"{folder} was made with other settings; choose another --out")
-        return resume_training(self.data, folder, self.device)
-
-    def _forecaster(self, trial: Trial, terms: EvaluationOptions, data: TrackData) -> Forecaster:
-        if trial.baseline:
-            fit = baselines.load(trial.method)
-            return fit(data.batches("train", BATCH), terms.samples, terms.seed)
-        if trial.members:
-            members = [self.plan.trial(name) for name in trial.members]
-            return Ensemble([self._predictor(member, terms) for member in members])
-        return self._predictor(trial, terms)
-
-    def _predictor(self, trial: Trial, terms: EvaluationOptions) -> TorchPredictor:
-        """The network of a trial, with learned samples where the terms ask for them."""
-        folder = trial.folder(self.results)
-        predictor = TorchPredictor.load(folder, self.device, terms.steps)
-        if terms.selection != LEARNED or terms.samples in predictor.sets:
-            return predictor
-        count = f"samples.count={terms.samples}"
-        fit_learned_samples(folder, self.data, [count], device=self.device)
-        return TorchPredictor.load(folder, self.device, terms.steps)
-
-    def _protocol(self, trial: Trial, store: Store, data: TrackData) -> dict[str, Any]:
-        shape, description = trial.config.data, data.describe()
-        return {
-            "benchmark": self.benchmark.name,
-            "data": self.plan.data,
-            "fingerprint": self.plan.fingerprint,
-            "split": "test",
-            **{name: getattr(shape, name) for name in ("fold", "history", "horizon", "stride")},
-            "unit": store.unit,
-            "selected_on": None if trial.baseline else "val",
-            "validation": list(shape.validation),
-            **{name: description[name] for name in ("hash", "parts", "leakage")},
-        }
-
-
-def _ended(folder: Path) -> Finished | None:
-    return Finished.of(RunFolder(folder)) if folder.is_dir() else None
-
-
-def _machine(device: str) -> dict[str, str | int]:
-    """What a result was computed on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    cpus = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
-    return {
-        "cpu": (cpus or [platform.processor() or platform.machine()])[0],
-        "cores": os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
-        "device": device,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        **gpu,
-    }
+POLL_SECONDS = 0.2
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def run_trials(session: Session, stage: str) -> tuple[dict[str, str], bool]:
-    """Run trials as processes of their own, several at once; one that fails stops no other.
+    """Run each trial in a process of its own, several at once; failures do not stop the others.
 
     Returns:
-        Why trials failed, by name, and whether an interrupt ended the work; then every training
-        has saved where it is.
+        The reasons of failures by trial, and whether the work was interrupted; trainings save
+        their state then.
     """
     waiting = [trial for trial in session.plan.trials if session.has_work(trial, stage)]
     waiting.sort(key=lambda trial: 2 * bool(trial.members) + trial.baseline)
     running: dict[str, subprocess.Popen[bytes]] = {}
     failed: dict[str, str] = {}
     interrupted = False
-    total, began = len(waiting), time.monotonic()
+    total, start = len(waiting), time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while running or waiting:
-            open_ones = {*running, *(trial.name for trial in waiting)}
-            ready = [trial for trial in waiting if open_ones.isdisjoint(trial.members)]
+            unfinished = {*running, *(trial.name for trial in waiting)}
+            ready = [trial for trial in waiting if unfinished.isdisjoint(trial.members)]
             for trial in ready[: session.jobs - len(running)]:
                 waiting.remove(trial)
                 running[trial.name] = _start(session, trial, stage)
-                _say(f"{trial.name} begins")
-            time.sleep(TICK)
+                _log(f"{trial.name} started")
+            time.sleep(POLL_SECONDS)
             for name in [name for name, process in running.items() if process.poll() is not None]:
                 if code := running.pop(name).returncode:
                     failed[name] = f"{_last_line(session.log(name))} (exit code {code})"
-                    _say(f"failed: {name}: {failed[name]}; {session.log(name)} has all of it")
+                    _log(f"failed: {name}: {failed[name]}; see {session.log(name)}")
                 done = total - len(waiting) - len(running)
-                left = (time.monotonic() - began) / done * (total - done) / 60
-                _say(f"{done}/{total} trials, {name} ended; about {left:.0f} min left")
+                left = (time.monotonic() - start) / done * (total - done) / 60
+                _log(f"{done}/{total} trials, {name} finished; about {left:.0f} min left")
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -256,20 +73,20 @@ def run_trials(session: Session, stage: str) -> tuple[dict[str, str], bool]:
 
 def _start(session: Session, trial: Trial, stage: str) -> "subprocess.Popen[bytes]":
     script = Path(__file__).with_name(session.benchmark.script)
-    words = [sys.executable, script, session.data, "-o", session.results, "--trial", trial.name]
-    words += ["--stage", stage, "--device", session.device, "--jobs", session.jobs]
-    # Results of a processor depend on the number of threads.
-    cores = 1 if session.device == "cpu" else max(1, (os.cpu_count() or 1) // session.jobs)
+    command = [sys.executable, script, session.data, "-o", session.results, "--trial", trial.name]
+    command += ["--stage", stage, "--device", session.device, "--jobs", session.jobs]
+    # On a CPU, results depend on the number of threads.
+    threads = 1 if session.device == "cpu" else max(1, (os.cpu_count() or 1) // session.jobs)
     log = session.log(trial.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         return subprocess.Popen(
-            list(map(str, words)),
+            list(map(str, command)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=os.environ | dict.fromkeys(THREADS, str(cores)),
-            start_new_session=True,  # an interrupt of the terminal reaches the parent alone
+            env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)),
+            start_new_session=True,  # so that Ctrl-C reaches only the parent
         )
 
 
@@ -279,7 +96,7 @@ def _last_line(log: Path) -> str:
 
 
 def _work(session: Session, name: str, stage: str) -> int:
-    """Do a trial in this process; the exit code, 130 where it was stopped and can go on later."""
+    """Run a trial in this process; the exit code, 130 if it was stopped and can be resumed."""
     parent, trial, stopped = os.getppid(), session.plan.trial(name), list[int]()
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     if stage != "evaluate":
@@ -292,7 +109,7 @@ def _work(session: Session, name: str, stage: str) -> int:
     return 0
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(plain(text), file=sys.stderr, flush=True)
 
 
@@ -315,46 +132,56 @@ def _settings(text: str) -> Path | None:
 
 
 def command_line(benchmark: Benchmark, text: str = "") -> argparse.ArgumentParser:
-    """The options of a benchmark's script, which `text` describes."""
+    """The options of the script of a benchmark; `text` is its description."""
     parser = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    usual = Path(__file__).with_name(benchmark.script).with_suffix(".toml")
+    default = Path(__file__).with_name(benchmark.script).with_suffix(".toml")
     add("data", type=Path, help="store of the tracks")
-    add("-o", "--out", type=Path, default=Path("results"), help="folder of all results")
-    add("--folds", type=_names, default=[], help="some of the folds, as eth,hotel")
+    add("-o", "--out", type=Path, default=Path("results"), help="results folder")
+    add("--folds", type=_names, default=[], help="folds, like eth,hotel; all")
     add("--seeds", type=_positive, default=benchmark.seeds, help="trainings of a preset and fold")
-    add("--presets", type=_names, default=["mmf"], help="what is trained, as mmf,flow")
-    add("--baselines", type=_names, default=baselines.available(), help="as cv,analog")
-    add("--steps", type=_steps, default=[1], help="network evaluations per draw, as 1,2,4")
-    add("--select", type=_names, default=[], help="also judge 20 samples chosen so, as learned")
-    add("--draws", type=_positive, default=1000, help="draws that these are chosen from")
-    add("--ensemble", action="store_true", help="also judge all seeds as one forecaster")
-    add("--clock", default="", help="also judge with real seconds per step, as biwi_eth=0.6667")
-    add("--config", type=_settings, default=usual, help=f"settings, or none; {usual.name} if not")
+    add("--presets", type=_names, default=["mmf"], help="presets to train, like mmf,flow")
+    add(
+        "--baselines",
+        type=_names,
+        default=baselines.available(),
+        help="baselines, like cv,analog; all",
+    )
+    add("--steps", type=_steps, default=[1], help="network evaluations per sample, like 1,2,4")
+    add(
+        "--select",
+        type=_names,
+        default=[],
+        help="also evaluate selection rules, like learned,kmeans",
+    )
+    add("--draws", type=_positive, default=1000, help="samples to select from; 1000")
+    add("--ensemble", action="store_true", help="also evaluate all seeds as an ensemble")
+    add("--clock", default="", help="also evaluate with real time steps, like biwi_eth=0.6667")
+    add("--config", type=_settings, default=default, help=f"settings file, or none; {default.name}")
     add("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="one setting")
     add("--jobs", "-j", type=_positive, default=1, help="trials at once")
-    stages = "a part of it; refresh judges again, by the plan that is there, what has no report"
-    add("--stage", choices=STAGES, default="all", help=f"{stages} by today's definitions")
+    stages = "part of the work; refresh repeats the evaluations of an earlier version"
+    add("--stage", choices=STAGES, default="all", help=stages)
     add("--device", default="auto", help="cpu, cuda or auto")
     add("--trial", help=argparse.SUPPRESS)
     return parser
 
 
 def main(benchmark: Benchmark, text: str, words: Sequence[str] | None = None) -> None:
-    """Run a benchmark's command line and leave with its exit code.
+    """Run the command line of a benchmark and exit.
 
     Args:
         benchmark: The benchmark.
         text: Its description.
-        words: The command line; None: that of this process.
+        words: Arguments; None: those of this process.
     """
     options = command_line(benchmark, text).parse_args(words)
     try:
         code = _run(benchmark, options)
     except TrajflowError as error:
-        _say(f"error: {error}")
+        _log(f"error: {error}")
         code = error.exit_code
     sys.exit(code)
 
@@ -374,15 +201,15 @@ def _run(benchmark: Benchmark, options: argparse.Namespace) -> int:
     table = make_table(benchmark, plan, options.out, missing, failed)
     paths = write_table(table, options.out)
     print(plain(summary(table)))
-    _say(f"wrote {', '.join(map(str, paths))}")
+    _log(f"wrote {', '.join(map(str, paths))}")
     return code
 
 
 def _session(benchmark: Benchmark, options: argparse.Namespace) -> tuple[Session, str]:
-    """The plan that is carried out, and the stage of it; that of a trial's process is on disk.
+    """The session for the options, and its stage. Processes of trials read the stored plan.
 
     Raises:
-        TrajflowError: It cannot be made, or does not fit the results that are there.
+        TrajflowError: The options are invalid, or do not match the stored results.
     """
     store = open_store(options.data)
     stage = "evaluate" if options.stage == "refresh" else options.stage
@@ -390,15 +217,15 @@ def _session(benchmark: Benchmark, options: argparse.Namespace) -> tuple[Session
         plan = read_plan(options.out)
         if (plan.benchmark, plan.fingerprint) != (benchmark.name, store.fingerprint()):
             raise RunError(
-                f"{options.out} holds results of {plan.benchmark} on {plan.data} "
+                f"{options.out} has results of {plan.benchmark} on {plan.data} "
                 f"({plan.fingerprint[:8]}), not of {benchmark.name} on {store.path} "
-                f"({store.fingerprint()[:8]}); give the tracks that its runs were trained on"
+                f"({store.fingerprint()[:8]}); give the store that its runs were trained on"
             )
     else:
         plan = make_plan(benchmark, options, store)
         plan.save(options.out)
     if options.folds and not options.trial:
-        kept = tuple(trial for trial in plan.trials if trial.fold in options.folds)
-        plan = replace(plan, trials=kept)
+        selected = tuple(trial for trial in plan.trials if trial.fold in options.folds)
+        plan = replace(plan, trials=selected)
     device = str(device_of(options.device))
     return Session(benchmark, plan, options.data, options.out, device, options.jobs), stage

@@ -1,10 +1,10 @@
-"""ETH/UCY, leave one scene out: trains, judges, and writes the table.
+"""The ETH/UCY benchmark, leave one scene out: train, evaluate, and write the table.
 
     trajflow data import FOLDER -o ethucy.zarr
     python examples/benchmarks/pedestrians.py ethucy.zarr -o results [--folds zara1] [--seeds 1]
 
-The same command goes on where it was stopped. Weights are chosen on validation only; the test split
-is judged by 20 plain draws, beside any chosen set.
+The same command continues after an interruption. Weights are selected on the validation split; the
+test split is evaluated with 20 plain samples, and with the selection rules of `--select`.
 """
 
 from collections.abc import Sequence
@@ -19,21 +19,20 @@ WINDOWS = {"eth": 364, "hotel": 1197, "univ": 24334, "zara1": 2356, "zara2": 591
 
 
 def folds(store: Store) -> Sequence[str]:
-    """Names of the folds, of which each is left out in turn.
+    """Names of the leave-one-out folds.
 
     Raises:
-        ConfigError: The store has none.
+        ConfigError: The store has no folds.
     """
     if not store.folds:
         raise ConfigError(
-            f"{store.path} names no leave-one-out folds; import it with "
-            "`trajflow data import FOLDER`, which does"
+            f"{store.path} has no leave-one-out folds; import it with `trajflow data import FOLDER`"
         )
     return list(store.folds)
 
 
 def settings(store: Store, fold: str) -> list[str]:
-    """Settings that make the splits of a fold."""
+    """The settings that select a fold."""
     return [f"data.fold={fold}"]
 
 

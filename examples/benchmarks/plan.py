@@ -1,4 +1,4 @@
-"""What a benchmark consists of: trials, decided before any training and kept in plan.json."""
+"""The plan of a benchmark: its trials, decided before any training and stored in plan.json."""
 
 import argparse
 import json
@@ -20,27 +20,27 @@ from trajflow.text import file_name
 from trajflow.training.setup import preset_of
 
 FILE = "plan.json"
-MANY_STEPS = (1, 4, 16, 64)
-"""Network evaluations per draw for a preset that is not trained for one."""
+FLOW_STEPS = (1, 4, 16, 64)
+"""Network evaluations per sample for presets that are not trained for one evaluation."""
 DERIVED = {"data.fold", "data.validation", "flow.preset", "train.seed"}
-"""Settings that the benchmark makes itself."""
+"""Settings that the benchmark chooses itself."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A data set of the field and how results on it are counted.
+    """A public data set and its evaluation protocol.
 
     Attributes:
-        name: Its name in plans and in peers.toml.
-        script: The file that runs it.
-        title: What tables are headed with.
-        windows: Test windows of each fold that the field counts, with 8 + 12 steps.
-        folds: Names of the folds of a store.
-        settings: Settings that make the splits of a fold.
-        seeds: Trainings of each preset and fold, unless said otherwise.
+        name: Name in plans and in peers.toml.
+        script: File name of its script.
+        title: Title of tables.
+        windows: Test windows of each fold in the literature, with 8 + 12 steps.
+        folds: Returns the names of the folds of a store.
+        settings: Returns the settings that define the splits of a fold.
+        seeds: Default number of trainings of each preset and fold.
         pooled: Whether all test recordings are scored as one group.
         miss, collide: Thresholds of `EvaluationOptions`, in the unit of the tracks.
-        note: What else must be known to read its intervals.
+        note: A remark on its intervals, for the table.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Trial:
 
     Attributes:
         fold: The fold.
-        method: The preset that is trained, or the baseline.
+        method: The trained preset, or the baseline.
         seed: Seed of the training.
         config: All settings.
-        evaluations: The terms it is judged on.
-        baseline: Whether nothing is trained by gradient.
-        members: Names of the trials that it is an ensemble of; then nothing is trained for it.
+        evaluations: Options of its evaluations.
+        baseline: Whether the forecaster is a baseline.
+        members: Names of the trials of an ensemble; an ensemble is not trained itself.
     """
 
     fold: str
@@ -80,11 +80,11 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """A name that no other trial of the plan has, good for a folder."""
+        """A unique name, usable as a folder name."""
         return _name(self.fold, self.method, self.seed)
 
     def folder(self, results: Path) -> Path:
-        """Where its weights and reports are; version 0.1.0 called baselines floors."""
+        """The folder of its weights and reports; version 0.1.0 called baselines floors."""
         if not self.baseline:
             return results / "runs" / self.name
         kind = "floors" if (results / "floors").is_dir() else "baselines"
@@ -96,7 +96,7 @@ class Plan:
     """All trials of a benchmark on one store.
 
     Attributes:
-        benchmark: Its name.
+        benchmark: Name of the benchmark.
         data: Name of the store, without its folder.
         fingerprint: Checksum of the tracks.
         trials: The trials.
@@ -108,20 +108,20 @@ class Plan:
     trials: tuple[Trial, ...]
 
     def trial(self, name: str) -> Trial:
-        """The trial of a name."""
+        """The trial with a name."""
         return next(trial for trial in self.trials if trial.name == name)
 
     def save(self, results: Path) -> None:
-        """Write the plan, joined with the one that is there.
+        """Write the plan, merged with the stored one.
 
         Raises:
-            RunError: That one is of other tracks, or has other settings for a trial.
+            RunError: The stored plan has other tracks, or other settings for a trial.
         """
         results.mkdir(parents=True, exist_ok=True)
-        plan = _joined(self, read_plan(results)) if (results / FILE).exists() else self
+        plan = _merged(self, read_plan(results)) if (results / FILE).exists() else self
         trials = [
             {**vars(trial), "config": trial.config.model_dump(mode="json")}
-            | {"evaluations": [asdict(terms) for terms in trial.evaluations]}
+            | {"evaluations": [asdict(options) for options in trial.evaluations]}
             for trial in plan.trials
         ]
         content = json.dumps({**vars(plan), "trials": trials}, indent=1)
@@ -129,10 +129,10 @@ class Plan:
 
 
 def read_plan(results: Path) -> Plan:
-    """The plan of a results folder, also one of version 0.1.0.
+    """Read the plan of a results folder, of this version or 0.1.0.
 
     Raises:
-        RunError: There is none.
+        RunError: There is no plan.
     """
     try:
         values = json.loads((results / FILE).read_text(encoding="utf-8"))
@@ -147,13 +147,13 @@ def _read_trial(values: Mapping[str, Any]) -> Trial:
         method=values["method"],
         seed=values["seed"],
         config=Config.recorded(values["config"]),
-        evaluations=tuple(EvaluationOptions(**terms) for terms in values["evaluations"]),
+        evaluations=tuple(EvaluationOptions(**options) for options in values["evaluations"]),
         baseline=bool(values.get("baseline", values.get("floor"))),
         members=tuple(values.get("members", ())),
     )
 
 
-def _joined(new: Plan, old: Plan) -> Plan:
+def _merged(new: Plan, old: Plan) -> Plan:
     if (new.benchmark, new.fingerprint) != (old.benchmark, old.fingerprint):
         raise RunError(
             f"these results are of {old.benchmark} on {old.data} ({old.fingerprint[:8]}), not of "
@@ -185,17 +185,17 @@ def _flat(config: Config) -> Iterator[tuple[str, Any]]:
 
 
 def settings_of(trial: Trial) -> dict[str, Any]:
-    """Settings of a trial that are not the library's defaults, and not made by the benchmark."""
-    usual = dict(_flat(Config()))
-    changed = {name: value for name, value in _flat(trial.config) if value != usual[name]}
+    """Settings of a trial that differ from the defaults and are not chosen by the benchmark."""
+    defaults = dict(_flat(Config()))
+    changed = {name: value for name, value in _flat(trial.config) if value != defaults[name]}
     return {name: value for name, value in changed.items() if name not in DERIVED}
 
 
 def make_plan(benchmark: Benchmark, options: argparse.Namespace, store: Store) -> Plan:
-    """The trials that the command line asks for.
+    """The trials for the options of the command line.
 
     Raises:
-        ConfigError: A name or a setting is wrong, or the store does not fit.
+        ConfigError: A name or a setting is wrong, or the store is unsuitable.
     """
     for rule in options.select:
         check_rule(rule)
@@ -203,8 +203,8 @@ def make_plan(benchmark: Benchmark, options: argparse.Namespace, store: Store) -
     for name in options.folds:
         if name not in names:
             raise ConfigError(did_you_mean("fold", name, names))
-    chosen = [name for name in names if name in (options.folds or names)]
-    folds = {name: benchmark.settings(store, name) for name in chosen}
+    selected = [name for name in names if name in (options.folds or names)]
+    folds = {name: benchmark.settings(store, name) for name in selected}
     trials = tuple(_trials(benchmark, options, folds))
     return Plan(benchmark.name, store.path.name, store.fingerprint(), trials)
 
@@ -216,53 +216,57 @@ def _name(fold: str, method: str, seed: int) -> str:
 def _trials(
     benchmark: Benchmark, options: argparse.Namespace, folds: Mapping[str, Sequence[str]]
 ) -> Iterator[Trial]:
-    """Baselines, then trainings seed by seed, so that one seed is whole soon, then ensembles."""
+    """Baselines, then trainings (seed by seed, so one seed is complete early), then ensembles."""
 
-    def config(fold: str, *own: str) -> Config:
-        return Config.load(options.config, [*options.set, *folds[fold], *own])
+    def config(fold: str, *more: str) -> Config:
+        return Config.load(options.config, [*options.set, *folds[fold], *more])
 
-    terms = EvaluationOptions(miss=benchmark.miss, collide=benchmark.collide)
+    evaluation = EvaluationOptions(miss=benchmark.miss, collide=benchmark.collide)
     for name, fold in product(options.baselines, folds):
         baselines.load(name)
-        yield Trial(fold, name, 0, Config(data=config(fold).data), (terms,), baseline=True)
+        yield Trial(fold, name, 0, Config(data=config(fold).data), (evaluation,), baseline=True)
     for seed, preset, fold in product(range(options.seeds), options.presets, folds):
         settings = config(fold, f"flow.preset={preset}", f"train.seed={seed}")
-        yield Trial(fold, preset, seed, settings, tuple(_evaluations(terms, options, settings)))
+        yield Trial(
+            fold, preset, seed, settings, tuple(_evaluations(evaluation, options, settings))
+        )
     for preset, fold in product(options.presets if options.ensemble else (), folds):
         settings = config(fold, f"flow.preset={preset}")
         if options.seeds < 2 or settings.model.joint:
             raise ConfigError("--ensemble needs 2 seeds or more and model.joint=false")
         members = tuple(_name(fold, preset, seed) for seed in range(options.seeds))
-        judged = [one for one in _evaluations(terms, options, settings) if one.steps == 1]
-        each = tuple(  # learned samples cost the draws of all members
-            replace(one, draws=len(members) * one.samples) if one.selection == LEARNED else one
-            for one in judged
+        one_step = [e for e in _evaluations(evaluation, options, settings) if e.steps == 1]
+        evaluations = tuple(  # learned samples use the samples of all members
+            replace(e, draws=len(members) * e.samples) if e.selection == LEARNED else e
+            for e in one_step
         )
-        yield Trial(fold, f"{preset}-ensemble", 0, settings, each, members=members)
+        yield Trial(fold, f"{preset}-ensemble", 0, settings, evaluations, members=members)
 
 
 def _evaluations(
-    terms: EvaluationOptions, options: Any, config: Config
+    evaluation: EvaluationOptions, options: argparse.Namespace, config: Config
 ) -> Iterator[EvaluationOptions]:
-    """Plain draws by evaluations per draw, chosen sets beside them, all also with real clocks."""
+    """Plain samples by number of evaluations, selection rules, and all with real time steps."""
     one_step, joint = preset_of(config.flow).average, config.model.joint
     if options.select and joint:
-        raise ConfigError("samples of whole scenes are not chosen; leave out --select")
+        raise ConfigError("samples of whole scenes cannot be selected; leave out --select")
     if options.clock and not config.model.condition_on_dt:
-        raise ConfigError("--clock needs a model of several rates: model.condition_on_dt=true")
-    plain = replace(terms, joint=joint)
-    steps = sorted({1, *options.steps}) if one_step else MANY_STEPS
-    found = [replace(plain, steps=count) for count in steps]
+        raise ConfigError(
+            "--clock needs a model that gets the time step: model.condition_on_dt=true"
+        )
+    plain = replace(evaluation, joint=joint)
+    steps = sorted({1, *options.steps}) if one_step else FLOW_STEPS
+    evaluations = [replace(plain, steps=count) for count in steps]
     for rule in options.select if one_step else ():
         draws = draws_of(rule, plain.samples, options.draws)
-        found.append(replace(plain, selection=rule, draws=draws))
-    yield from found
+        evaluations.append(replace(plain, selection=rule, draws=draws))
+    yield from evaluations
     if options.clock:
-        yield from (replace(one, clocks=options.clock) for one in found if one.steps == 1)
+        yield from (replace(e, clocks=options.clock) for e in evaluations if e.steps == 1)
 
 
 def command_of(benchmark: Benchmark, plan: Plan, method: str, report: Mapping[str, Any]) -> str:
-    """The command that makes the row of a method and of a report's terms alone."""
+    """The command that reproduces the row of a method and a report."""
     trials = [trial for trial in plan.trials if trial.method == method]
     first, folds = trials[0], dict.fromkeys(trial.fold for trial in trials)
     words = ["python", f"examples/benchmarks/{benchmark.script}", plan.data]
@@ -276,8 +280,8 @@ def command_of(benchmark: Benchmark, plan: Plan, method: str, report: Mapping[st
         words += ["--steps", str(report["steps"])] if report["steps"] > 1 else []
     if report["selection"] != "plain":
         words += ["--select", report["selection"]]
-        many = report["selection"] != LEARNED and report["draws"] > report["samples"]
-        words += ["--draws", str(report["draws"])] if many else []
+        more_draws = report["selection"] != LEARNED and report["draws"] > report["samples"]
+        words += ["--draws", str(report["draws"])] if more_draws else []
     words += ["--clock", report["clocks"]] if report["clocks"] else []
     words += ["--config", "none"]
     for name, value in settings_of(first).items():

@@ -1,16 +1,13 @@
-"""Import tracks onto a disk that fills up: nothing is half there, and what was there stays.
+"""Import tracks onto a full disk: no partial store is left, and existing stores stay unchanged.
 
     python examples/faults/full_disk_import.py [--json]
 
-On a file system of 8 MiB a table is imported with less and less room left, into a new place and
-over an old store; generated data is written and a damaged store is repaired there too. Each must
-end in exit code 2 and one line, or work; nothing new may lie beside the output; the old store must
-be as it was, byte by byte. Then the disk is made read-only, and all is asked again.
+On a file system of 8 MiB, with less and less space left, a table is imported to a new path and over
+an existing store, data are generated, and a damaged store is repaired. Each command must either
+succeed or end with exit code 2 and one error line, leave nothing next to its output, and leave the
+disk byte for byte as it was if it failed. Then the same on a read-only disk.
 """
 
-import argparse
-import hashlib
-import json
 import shutil
 import subprocess
 import sys
@@ -19,26 +16,28 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from measuring import measured
-from small_disk import NoSmallDisk, fill, may_mount, small_disk
+from measure import run_command
+from report import option_parser, print_report
+from small_disk import file_digests, fill, require_mount, small_disk
 
-LEAVE = (0, 4096, 100_000, 400_000, 800_000, 1_200_000, 2_000_000, 6_000_000)
-"""Bytes left on the disk; the import of the table takes about a million."""
+FREE_BYTES = (0, 4096, 100_000, 400_000, 800_000, 1_200_000, 2_000_000, 6_000_000)
+"""Space left on the disk; the import of the table takes about a million bytes."""
+READ_ONLY = -1
 
 
 @dataclass(frozen=True)
-class Tried:
+class Trial:
     """One command on a full disk."""
 
-    what: str
-    left: int
+    command: str
+    free: int
     code: int
-    said: str
-    faults: list[str]
+    message: str
+    problems: list[str]
 
 
 def write_table(path: Path, agents: int = 60, steps: int = 200) -> Path:
-    """A table of walkers; its store takes about half a megabyte."""
+    """Write a table of walkers, whose store takes about half a megabyte."""
     rows = ["agent,time,x,y"]
     for agent in range(agents):
         for step in range(steps):
@@ -48,91 +47,73 @@ def write_table(path: Path, agents: int = 60, steps: int = 200) -> Path:
     return path
 
 
-def digest(folder: Path) -> dict[str, str]:
-    """What is in a folder, file by file."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def commands(disk: Path, table: Path, hurt: Path) -> dict[str, list[str]]:
-    """What is asked of the full disk: each writes a new store or replaces `old.zarr`."""
+def commands(disk: Path, table: Path, damaged: Path) -> dict[str, list[str]]:
+    """Commands that write `new.zarr` or replace `old.zarr`."""
     importing = ["data", "import", "table", str(table), "-o"]
     return {
         "import": [*importing, str(disk / "new.zarr")],
         "import over": [*importing, str(disk / "old.zarr"), "--overwrite"],
         "make": ["data", "make", "fork", "-o", str(disk / "new.zarr"), "--set", "train=3000"],
-        "repair": ["data", "check", str(hurt), "--repair", str(disk / "new.zarr")],
+        "repair": ["data", "check", str(damaged), "--repair", str(disk / "new.zarr")],
     }
 
 
-def try_all(disk: Path, table: Path, hurt: Path, left: int) -> Iterator[Tried]:
-    """Every command, each on the disk as it was before."""
-    for what, words in commands(disk, table, hurt).items():
-        before = digest(disk)
-        found = measured(words)
-        lines = found.said.strip().splitlines()
-        refused = [line for line in lines if line.startswith("error: ")]
-        after = digest(disk)
-        faults = []
-        if found.code == 0:
-            target = disk / ("old.zarr" if what == "import over" else "new.zarr")
-            whole = measured(["data", "check", target])
-            faults += [] if whole.code == 0 else [f"not whole: {whole.out}"]
+def try_all(disk: Path, table: Path, damaged: Path, original: Path, free: int) -> Iterator[Trial]:
+    """Run every command; afterwards the disk is as before."""
+    for name, arguments in commands(disk, table, damaged).items():
+        before = file_digests(disk)
+        result = run_command(arguments)
+        problems = []
+        if result.code == 0:
+            target = disk / ("old.zarr" if name == "import over" else "new.zarr")
+            check = run_command(["data", "check", target])
+            problems += [] if check.code == 0 else [f"incomplete store: {check.stdout}"]
         else:
-            faults += [] if found.code == 2 and len(refused) == 1 else [f"said {found.said[-500:]}"]
-            faults += [] if after == before else ["the disk is not as it was"]
+            problems += [] if result.refused else [f"stderr {result.stderr[-500:]}"]
+            problems += [] if file_digests(disk) == before else ["the disk has changed"]
         names = {path.name for path in disk.iterdir()} - {"old.zarr", "new.zarr", "ballast"}
-        faults += [f"left {name}" for name in sorted(names)]
-        yield Tried(what, left, found.code, refused[0] if refused else "", faults)
-        _restore(disk, before)
-
-
-def _restore(disk: Path, before: dict[str, str]) -> None:
-    if digest(disk) != before:
-        shutil.rmtree(disk / "new.zarr", ignore_errors=True)
-        if any(name.startswith("old.zarr") for name in before):
+        problems += [f"left {name}" for name in sorted(names)]
+        yield Trial(name, free, result.code, "".join(result.errors[:1]), problems)
+        if file_digests(disk) != before:
+            shutil.rmtree(disk / "new.zarr", ignore_errors=True)
             shutil.rmtree(disk / "old.zarr")
-            shutil.copytree(disk.parent / f"{disk.name}-old.zarr", disk / "old.zarr")
+            shutil.copytree(original, disk / "old.zarr")
 
 
 def main() -> None:
-    """Fill the disk more and more; exit code 1 if anything was lost or unclear."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    try:
-        may_mount()
-    except NoSmallDisk as error:
-        sys.exit(f"error: {error}; run this where disks can be mounted")
-    tried: list[Tried] = []
-    with tempfile.TemporaryDirectory() as place, small_disk() as disk:
-        table, small = write_table(Path(place, "t.csv")), write_table(Path(place, "s.csv"), 3)
-        hurt, kept = Path(place, "hurt.zarr"), disk.parent / f"{disk.name}-old.zarr"
-        measured(["data", "import", "table", str(table), "-o", str(hurt)])
-        (hurt / "seal" / "zarr.json").unlink()
-        measured(["data", "import", "table", str(small), "-o", str(kept)])
-        shutil.copytree(kept, disk / "old.zarr")
-        for left in LEAVE:
-            fill(disk, left)
-            tried += try_all(disk, table, hurt, left)
+    """Run the commands with less and less space; exit code 1 if any had a problem."""
+    options = option_parser(__doc__).parse_args()
+    require_mount()
+    trials: list[Trial] = []
+    with tempfile.TemporaryDirectory() as folder, small_disk() as disk:
+        place = Path(folder)
+        table, small = write_table(place / "t.csv"), write_table(place / "s.csv", 3)
+        damaged, original = place / "damaged.zarr", place / "old.zarr"
+        run_command(["data", "import", "table", table, "-o", damaged])
+        (damaged / "seal" / "zarr.json").unlink()
+        run_command(["data", "import", "table", small, "-o", original])
+        shutil.copytree(original, disk / "old.zarr")
+        for free in FREE_BYTES:
+            fill(disk, free)
+            trials += try_all(disk, table, damaged, original, free)
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        tried += try_all(disk, table, hurt, -1)
-        shutil.rmtree(kept)
-    refused = sum(one.code == 2 for one in tried)
-    told = {
-        "commands": len(tried),
-        "refused": refused,
-        "done": sum(one.code == 0 for one in tried),
-        "failed": sum(bool(one.faults) for one in tried),
+        trials += try_all(disk, table, damaged, original, READ_ONLY)
+    failed = sum(bool(trial.problems) for trial in trials)
+    results: dict[str, object] = {
+        "commands": len(trials),
+        "refused": sum(trial.code == 2 for trial in trials),
+        "done": sum(trial.code == 0 for trial in trials),
+        "failed": failed,
     }
-    if asked.json:
-        print(json.dumps({**told, "tries": [asdict(one) for one in tried]}, indent=2))
+    if options.json:
+        results["trials"] = [asdict(trial) for trial in trials]
     else:
-        for one in tried:
-            left = "read-only" if one.left < 0 else f"{one.left} bytes left"
-            print(f"{one.what:12} {left:18} {one.code}  {'; '.join(one.faults) or one.said[:90]}")
-        print(", ".join(f"{name} {count}" for name, count in told.items()))
-    sys.exit(1 if told["failed"] else 0)
+        for trial in trials:
+            free = "read-only" if trial.free == READ_ONLY else f"{trial.free} bytes left"
+            outcome = "; ".join(trial.problems) or trial.message[:90]
+            print(f"{trial.command:12} {free:18} {trial.code}  {outcome}")
+    print_report(results, options.json)
+    sys.exit(failed > 0)
 
 
 if __name__ == "__main__":

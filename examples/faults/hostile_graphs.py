@@ -1,4 +1,4 @@
-"""Graphs that a stranger made to hurt, as the bytes of ONNX models without what exports carry."""
+"""Hostile graphs, as the bytes of ONNX models without the metadata of an export."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -10,20 +10,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 MAKERS: dict[str, Callable[[], bytes]] = {}
 LATER: dict[str, Callable[[], bytes]] = {}
-"""Graphs that answer as they should only where a scene has as many agents as in golden inputs."""
+"""Graphs that are correct only for scenes with as many agents as the golden inputs."""
 GOLDEN_AGENTS = 18
 FUTURE = (12, 2)
 VERSIONS = [helper.make_opsetid("", 18)]
 
 
 def carrying(graph: bytes, metadata: Mapping[str, str]) -> bytes:
-    """Bytes of a model, also of none, with pairs of metadata at their end."""
+    """Append metadata pairs to the bytes of a model (which may be invalid)."""
     pairs = (_piece(1, k.encode()) + _piece(2, v.encode()) for k, v in metadata.items())
     return graph + b"".join(_piece(14, pair) for pair in pairs)
 
 
 def _piece(number: int, content: bytes) -> bytes:
-    """A field of a message of Protocol Buffers that holds bytes."""
+    """A Protocol Buffers field of bytes."""
     return _number(number << 3 | 2) + _number(len(content)) + content
 
 
@@ -34,33 +34,33 @@ def _number(value: int) -> bytes:
 
 @cache
 def plain_graph() -> bytes:
-    """A graph whose futures are its noise: as small as one can be that answers as exports do."""
+    """The smallest valid graph: its futures are its noise."""
     return _model([]).SerializeToString()
 
 
 def _model(nodes: list[onnx.NodeProto], **constants: np.ndarray) -> onnx.ModelProto:
-    """The plain graph with further nodes and constants."""
+    """The plain graph with additional nodes and constants."""
     constants = {"shape": np.array([0, 0, 0, *FUTURE]), "zeroth": np.array(0), **constants}
     own = [
         helper.make_node("Reshape", ["noise", "shape"], ["futures"]),
         helper.make_node("Gather", ["noise", "zeroth"], ["context"]),
     ]
-    takes = [
+    inputs = [
         helper.make_tensor_value_info("past", TensorProto.FLOAT, ["B", "A", 8, 2]),
         helper.make_tensor_value_info("noise", TensorProto.FLOAT, ["S", "B", "K", 24]),
     ]
-    gives = [
+    outputs = [
         helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("futures", "context")
     ]
-    held = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph([*nodes, *own], "futures", takes, gives, held)
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph([*nodes, *own], "futures", inputs, outputs, initializers)
     return helper.make_model(graph, opset_imports=VERSIONS, ir_version=9)
 
 
 def _changed(name: str) -> Callable[[Callable[[onnx.ModelProto], None]], None]:
-    """Enter a way to spoil the plain graph."""
+    """Register a function that spoils the plain graph."""
 
-    def enter(spoil: Callable[[onnx.ModelProto], None]) -> None:
+    def register(spoil: Callable[[onnx.ModelProto], None]) -> None:
         def make() -> bytes:
             model = _model([])
             spoil(model)
@@ -68,11 +68,11 @@ def _changed(name: str) -> Callable[[Callable[[onnx.ModelProto], None]], None]:
 
         MAKERS[name] = make
 
-    return enter
+    return register
 
 
 def _nodes(name: str, nodes: Callable[[], list[onnx.NodeProto]], **constants: np.ndarray) -> None:
-    """Enter a graph that computes more, and gives the last of it so that none is left out."""
+    """Register a graph with more nodes; the last result is an output, so none is optimised away."""
 
     def make() -> bytes:
         more = nodes()
@@ -83,27 +83,27 @@ def _nodes(name: str, nodes: Callable[[], list[onnx.NodeProto]], **constants: np
     MAKERS[name] = make
 
 
-def _elsewhere(name: str, place: str) -> None:
+def _external(name: str, place: str) -> None:
     @_changed(name)
     def spoil(model: onnx.ModelProto) -> None:
-        _send_off(model.graph.initializer[0], place)
+        _make_external(model.graph.initializer[0], place)
 
 
-def _send_off(tensor: onnx.TensorProto, place: str) -> None:
+def _make_external(tensor: onnx.TensorProto, place: str) -> None:
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value=place)
 
 
-_elsewhere("numbers from /etc/passwd", "/etc/passwd")
-_elsewhere("numbers from a file above", "../../../../etc/passwd")
-_elsewhere("numbers from a device", "/dev/zero")
+_external("numbers from /etc/passwd", "/etc/passwd")
+_external("numbers from a file above", "../../../../etc/passwd")
+_external("numbers from a device", "/dev/zero")
 
 
 @_changed("numbers from elsewhere inside an attribute")
 def _hidden(model: onnx.ModelProto) -> None:
     tensor = numpy_helper.from_array(np.zeros(3), "t")
-    _send_off(tensor, "/etc/passwd")
+    _make_external(tensor, "/etc/passwd")
     model.graph.node.append(helper.make_node("Constant", [], ["c"], value=tensor))
 
 
@@ -152,13 +152,13 @@ _nodes(
 _nodes("a million nodes", lambda: _chain(10**6))
 _nodes("thirty thousand nodes", lambda: [*_chain(30_000), helper.make_node("No", ["c1"], ["no"])])
 _nodes("six thousand products that do nothing", lambda: _idle(6_000), none=np.array([0, 0]))
-_nodes("an operator of a stranger", lambda: [_strange()])
+_nodes("an operator of a stranger", lambda: [_foreign_operator()])
 _nodes("a loop", lambda: [helper.make_node("Loop", ["", ""], ["l"], body=_inner(1))])
 _nodes("graphs in graphs, twenty deep", lambda: [_nested(20)])
 
 
 def _idle(count: int) -> list[onnx.NodeProto]:
-    """Products of nothing: soon computed, and long to optimise."""
+    """Products of empty matrices: computed fast, but slow to optimise."""
     names = [f"c{n}" for n in range(count + 1)]
     products = [helper.make_node("MatMul", [a, a], [b]) for a, b in pairwise(names)]
     return [_filled("none", "c0"), *products]
@@ -176,7 +176,7 @@ def _chain(count: int) -> list[onnx.NodeProto]:
     return made
 
 
-def _strange() -> onnx.NodeProto:
+def _foreign_operator() -> onnx.NodeProto:
     return helper.make_node("Run", ["past"], ["c"], domain="evil.\x1b]0;owned\x07")
 
 
@@ -189,7 +189,7 @@ def _nested(depth: int) -> onnx.NodeProto:
 
 
 def _deep(levels: int) -> bytes:
-    """The plain graph with a value whose type is a list of lists of lists."""
+    """The plain graph with a value of a deeply nested list type."""
     kind = b""
     for _ in range(levels):
         kind = _piece(4, _piece(1, kind))
@@ -216,25 +216,26 @@ def _other(model: onnx.ModelProto) -> None:
 
 
 @_changed("futures that are not finite")
-def _endless(model: onnx.ModelProto) -> None:
+def _not_finite(model: onnx.ModelProto) -> None:
     model.graph.node[0].output[0] = "f"
     model.graph.node.append(helper.make_node("Log", ["f"], ["futures"]))
 
 
 def _later(name: str, nodes: Callable[[], list[onnx.NodeProto]], **constants: np.ndarray) -> None:
-    """Enter a graph that goes wrong by `odd`, [1]: 0 where it is tried, and 1 at other sizes.
+    """Register a graph that fails for other numbers of agents than the golden inputs have.
 
-    Its nodes make `futures` of `own`, the futures of the plain graph.
+    Its nodes compute `futures` from `own`, the futures of the plain graph, and from `odd`, [1]: 0
+    for the number of agents in the golden inputs, 1 for other numbers.
     """
 
     def make() -> bytes:
-        told = {"place": np.array([1]), "usual": np.array([GOLDEN_AGENTS]), "one": np.array([1])}
-        model = _model([], **told, **constants)
+        sizes = {"place": np.array([1]), "golden": np.array([GOLDEN_AGENTS]), "one": np.array([1])}
+        model = _model([], **sizes, **constants)
         model.graph.node[0].output[0] = "own"
         model.graph.node.extend([
             helper.make_node("Shape", ["past"], ["sizes"]),
             helper.make_node("Gather", ["sizes", "place"], ["agents"]),
-            helper.make_node("Sub", ["agents", "usual"], ["off"]),
+            helper.make_node("Sub", ["agents", "golden"], ["off"]),
             helper.make_node("Abs", ["off"], ["away"]),
             helper.make_node("Min", ["away", "one"], ["odd"]),
             helper.make_node("Cast", ["odd"], ["odd.f"], to=TensorProto.FLOAT),
@@ -245,8 +246,8 @@ def _later(name: str, nodes: Callable[[], list[onnx.NodeProto]], **constants: np
     LATER[name] = make
 
 
-def _wasted(size: str) -> list[onnx.NodeProto]:
-    """Make numbers of a size, and change nothing by them."""
+def _allocate(size: str) -> list[onnx.NodeProto]:
+    """Allocate an array of a size without changing the futures."""
     return [
         _filled(size, "waste"),
         helper.make_node("ReduceSum", ["waste"], ["sum"], keepdims=0),
@@ -259,8 +260,8 @@ _later(
     "other shapes for other crowds",
     lambda: [
         helper.make_node("Mul", ["odd", "change"], ["more"]),
-        helper.make_node("Add", ["five", "more"], ["asked"]),
-        helper.make_node("Reshape", ["own", "asked"], ["futures"]),
+        helper.make_node("Add", ["five", "more"], ["new_shape"]),
+        helper.make_node("Reshape", ["own", "new_shape"], ["futures"]),
     ],
     change=np.array([0, 0, 0, 12, -1]),
     five=np.array([0, 0, 0, *FUTURE]),
@@ -287,7 +288,7 @@ _later(
 )
 _later(
     "all memory for other crowds",
-    lambda: [helper.make_node("Mul", ["odd", "huge"], ["n"]), *_wasted("n")],
+    lambda: [helper.make_node("Mul", ["odd", "huge"], ["n"]), *_allocate("n")],
     huge=np.array([10**9]),
     none=np.zeros((), np.float32),
 )

@@ -1,35 +1,36 @@
-"""Names that would command a terminal, through every command and screen: they must be inert.
+"""Names with terminal commands, through every command and screen: they must have no effect.
 
-    python examples/faults/hostile_labels.py [--json] [--keep FOLDER] [--only WORD]
+    python examples/faults/hostile_labels.py [--json] [--keep FOLDER] [--only TEXT]
 
-Two stores of the same tracks and two runs trained on them alike, one with tame names, one with
-hostile ones: escape sequences (colour, title, clipboard, links), C1 controls, markup with actions,
-marks that turn or hide writing, in scenes, ids, types, parts, folds, unit, licence, file and folder
-names, and the quarantine. Every command and screen is recorded on a pseudo-terminal over both. The
-hostile recording may hold no kind of escape sequence and no control letter that the tame one does
-not hold, nothing that sets a title or a clipboard, and must end with the same exit code.
+Two stores of the same tracks and two runs trained on them, one with ordinary names and one with
+hostile names: escape sequences (colour, title, clipboard, links), C1 controls, markup with actions,
+and characters that turn or hide text, in scenes, ids, types, folds, unit, licence, file and folder
+names, and the quarantine table. Every command and screen is recorded on a pseudo-terminal for both.
+The hostile recording must not contain a kind of escape sequence or a control character that the
+other one does not contain, nothing that sets a title or the clipboard, and must end with the same
+exit code.
 """
 
-import argparse
 import json
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+from fixtures import TINY_SETTINGS, set_options
 from labelled_data import HOSTILE, Names, write_store, write_table
-from pty_recording import Recording, controls, kinds
+from report import option_parser, print_report
+from terminal import Recording, control_characters, escape_kinds
 
-TINY = [
-    "--set", "model.width=16", "--set", "model.decoder_width=16", "--set", "model.decoder_depth=1",
-    "--set", "train.epochs=1", "--set", "train.batch_size=32", "--set", "train.samples=4",
-]  # fmt: skip
+TINY = set_options((*TINY_SETTINGS, "train.epochs=1"))
+Output = tuple[bytes, int | None]
+"""The recorded bytes and the exit code."""
 
 
 def commands(place: Path, names: Names) -> dict[str, list[object]]:
-    """Every command over the files of a place, those that make something first."""
+    """Every command with the files of a folder; those that write files come first."""
     store, run = place / names.file("data.zarr"), place / names.file("run")
-    table, made = place / names.file("rows.csv"), place / names.file("made.zarr")
+    table, imported = place / names.file("rows.csv"), place / names.file("made.zarr")
     out = place / names.file("out.csv")
     fold = ["--set", f"data.fold={names.of('fold', 1)}"]
     return {
@@ -37,11 +38,11 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
         "data info json": ["data", "info", store, "--json"],
         "data check": ["data", "check", store],
         "data plot": ["data", "plot", store, "-o", place / names.file("plot.svg")],
-        "data import": ["data", "import", "table", table, "-o", made],
+        "data import": ["data", "import", "table", table, "-o", imported],
         "data import refused": [
-            "data", "import", "table", table, "-o", f"{made}2", "--on-problem", "refuse",
+            "data", "import", "table", table, "-o", f"{imported}2", "--on-problem", "refuse",
         ],
-        "data import column": ["data", "import", "table", table, "-o", f"{made}3", "--columns",
+        "data import column": ["data", "import", "table", table, "-o", f"{imported}3", "--columns",
                                f"x={names.of('no', 2)}"],
         "data make": ["data", "make", names.of("fork", 2), "-o", place / names.file("f.zarr")],
         "doctor": ["doctor", store],
@@ -67,7 +68,7 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
         "bench": ["bench", run, "--show", "footprint", "--seconds", "0.05"],
         "report": ["report", run, store, "-o", place / names.file("report.html"), "--split", "val"],
         "export": ["export", run, "-o", place / names.file("model.onnx")],
-        "data repair": ["data", "check", place / names.file("hurt.zarr"), "--repair",
+        "data repair": ["data", "check", place / names.file("damaged.zarr"), "--repair",
                         place / names.file("saved.zarr")],
         "not there": ["doctor", place / names.file("nothing.zarr")],
         "no run": ["evaluate", place / names.file("nothing"), store],
@@ -75,124 +76,134 @@ def commands(place: Path, names: Names) -> dict[str, list[object]]:
 
 
 def registered() -> set[str | tuple[str, str]]:
-    """Every command there is: its word, or both for those of `data`."""
+    """The name of every visible command, as a pair for those of `data`."""
     from trajflow.cli.app import app, data
 
-    shown = [one for one in app.registered_commands if not one.hidden]
-    own: set[str | tuple[str, str]] = {_word(one) for one in shown}
-    return own | {("data", _word(one)) for one in data.registered_commands}
+    visible = [command for command in app.registered_commands if not command.hidden]
+    names: set[str | tuple[str, str]] = {_name(command) for command in visible}
+    return names | {("data", _name(command)) for command in data.registered_commands}
 
 
-def _word(one: object) -> str:
-    return str(one.name or one.callback.__name__)  # type: ignore[attr-defined]
+def _name(command: object) -> str:
+    return str(command.name or command.callback.__name__)  # type: ignore[attr-defined]
 
 
-NEEDED = ("train", "train fold")
-"""What the others need."""
-HOME = ("", "Strange")
+REQUIRED = ("train", "train fold")
+"""Commands whose runs the others need."""
+HOME = ("", "1 run, 1 store")
+FORECAST = ("\r", "Resample")
 SCREENS: dict[str, list[tuple[str, str]]] = {
     "home": [HOME, ("j", ""), ("k", ""), (":", "(?i)search"), ("\x1b", "")],
-    "help": [HOME, ("?", "q closes"), ("j", ""), ("q", "")],
+    "help": [HOME, ("?", "Screenshot"), ("}", ""), ("?", "")],
     "training": [HOME, ("w", "Forecasts")],
     "data": [HOME, ("d", "Examine"), ("e", "files|time|labels"), ("y", "")],
     "forecast": [
-        HOME, ("\r", "Resample"), ("a", ""), ("]", ""), ("v", ""), ("u", ""), ("P", ""), ("C", ""),
+        HOME, FORECAST, ("a", ""), ("]", ""), ("v", ""), ("u", ""), ("P", ""), ("C", ""),
     ],
-    "go to": [HOME, ("\r", "Resample"), ("/", "(?i)window"), ("\x1b", "")],
-    "rivals": [HOME, ("\r", "Resample"), ("V", "cv"), ("\x1b", "")],
-    "edit": [HOME, ("\r", "best on average"), ("e", "Put back"), ("e", "Resample")],
-    "strange": [HOME, ("o", "out of distribution")],
-    "start": [HOME, ("n", "run folder"), ("\x1b", "")],
+    "go to": [HOME, FORECAST, ("/", "(?i)window"), ("\x1b", "")],
+    "compare": [HOME, FORECAST, ("V", "cv"), ("\x1b", "")],
+    "edit": [HOME, ("\r", r"seed \d"), ("e", "Nudge|edit"), ("e", "")],
+    "ood": [HOME, ("o", "Evaluate|Chart")],
+    "new training": [HOME, ("n", "run folder"), ("\x1b", "")],
 }  # fmt: skip
-"""What is pressed on each screen, and what must then be seen: words that no other screen has."""
+"""Keys to press on each screen, and text that must then appear and is on no other screen."""
 
 
-def record(words: list[object], cwd: Path) -> tuple[bytes, int | None]:
-    """What a command writes on a terminal, and its exit code."""
-    recording = Recording(words, cwd, {"XDG_CACHE_HOME": str(cwd / "cache")})
+def record(arguments: list[object], folder: Path) -> Output:
+    """Run a command on a terminal."""
+    recording = Recording(arguments, folder)
     code = recording.finish(240)
     return recording.raw, code
 
 
-def record_screen(name: str, place: Path) -> tuple[bytes, int | None]:
-    """What the application writes while a screen is opened and used; no code if it never opens."""
-    recording = Recording(["tui", place], place, {"XDG_CACHE_HOME": str(place / "cache")})
-    lost = False
-    for key, seen in SCREENS[name]:
+def record_screen(name: str, folder: Path) -> Output:
+    """Open and use a screen of the terminal UI; no exit code if its text does not appear."""
+    recording = Recording(["tui", folder / "screens"], folder)
+    complete = True
+    for key, text in SCREENS[name]:
         if key:
             recording.press(key)
-        if seen:
-            lost |= not recording.until(seen, 90)
-        recording.rest(1.0)
-    code = recording.leave("\x1b", "Q")
-    return recording.raw, None if lost else code
+        complete = complete and (not text or recording.wait_for(text, 90))
+        recording.record(1.0)
+    code = recording.quit("\x1b", "Q")
+    return recording.raw, code if complete else None
 
 
-def compare(
-    name: str, tame: tuple[bytes, int | None], hostile: tuple[bytes, int | None]
-) -> dict[str, object]:
-    """What the hostile recording holds that the tame one does not."""
-    strange = sorted(kinds(hostile[0]) - kinds(tame[0]))
-    strange += sorted(controls(hostile[0]) - controls(tame[0]))
-    strange += [kind for kind in kinds(hostile[0]) if kind.startswith(("ESC]0", "ESC]52", "ESC]8"))]
-    told = {"what": name, "bytes": len(hostile[0]), "code": hostile[1], "strange": strange}
-    return told | {"ok": not strange and tame[1] == hostile[1] is not None, "tame_code": tame[1]}
+def compare(name: str, ordinary: Output, hostile: Output) -> dict[str, object]:
+    """What the hostile recording contains that the ordinary one does not."""
+    kinds = escape_kinds(hostile[0])
+    extra = sorted(kinds - escape_kinds(ordinary[0]))
+    extra += sorted(control_characters(hostile[0]) - control_characters(ordinary[0]))
+    extra += [kind for kind in kinds if kind.startswith(("ESC]0", "ESC]52", "ESC]8"))]
+    return {
+        "name": name,
+        "ok": not extra and hostile[1] is not None and hostile[1] == ordinary[1],
+        "bytes": len(hostile[0]),
+        "code": hostile[1],
+        "ordinary_code": ordinary[1],
+        "extra": extra,
+    }
+
+
+def prepare(folder: Path, names: Names) -> None:
+    """Write the store, a damaged copy and the table that the commands read."""
+    folder.mkdir()
+    store, damaged = folder / names.file("data.zarr"), folder / names.file("damaged.zarr")
+    write_store(store, names)
+    write_table(folder / names.file("rows.csv"), names)
+    shutil.copytree(store, damaged)
+    shutil.copy(store / "x" / "c" / "0", damaged / "seal" / "zarr.json")
+
+
+def copy_run(folder: Path, names: Names) -> None:
+    """Copy the run and its store to a folder of their own, which the terminal UI opens."""
+    for name in ("data.zarr", "run"):
+        shutil.copytree(folder / names.file(name), folder / "screens" / names.file(name))
 
 
 def main() -> None:
-    """Record all, compare, and say what is not inert."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", default="", help="commands and screens whose names hold this")
+    """Record all commands and screens; exit code 1 if a hostile name had an effect."""
+    parser = option_parser(__doc__)
+    parser.add_argument("--only", default="", help="commands and screens that contain this text")
     parser.add_argument("--keep", type=Path, help="folder for the recordings")
-    asked = parser.parse_args()
-    results = []
-    with tempfile.TemporaryDirectory() as folder:
-        places, sides = {}, {}
-        for kind, words in (("tame", ()), ("hostile", HOSTILE)):
-            place = places[kind] = Path(folder, kind)
-            place.mkdir()
-            names = Names(words)
-            write_store(place / names.file("data.zarr"), names)
-            write_table(place / names.file("rows.csv"), names)
-            hurt = place / names.file("hurt.zarr")
-            shutil.copytree(place / names.file("data.zarr"), hurt)
-            (hurt / "x" / "c" / "0").rename(hurt / "seal" / "zarr.json")
-            shutil.copy(place / names.file("data.zarr") / "x" / "c" / "0", hurt / "x" / "c" / "0")
-            sides[kind] = commands(place, names)
-        for name in sides["tame"]:
-            words = tuple(map(str, sides["tame"][name][:2]))
-            known = words[0] in registered() or words in registered()
-            if known and (asked.only in name or name in NEEDED):
-                found = {kind: record(sides[kind][name], places[kind]) for kind in places}
-                results.append(_said(name, found, asked))
+    options = parser.parse_args()
+    comparisons: list[dict[str, object]] = []
+
+    def add(name: str, ordinary: Output, hostile: Output) -> None:
+        comparison = compare(name, ordinary, hostile)
+        comparisons.append(comparison)
+        if options.keep:
+            options.keep.mkdir(exist_ok=True)
+            for kind, (raw, _) in {"ordinary": ordinary, "hostile": hostile}.items():
+                (options.keep / f"{name.replace(' ', '-')}.{kind}").write_bytes(raw)
+        if not options.json:
+            outcome = "ok" if comparison["ok"] else "EFFECT"
+            codes = f"exit {comparison['code']}, ordinary {comparison['ordinary_code']}"
+            print(f"{outcome:7} {name:22} {codes}  {comparison['extra'] or ''}", flush=True)
+
+    with tempfile.TemporaryDirectory() as place:
+        folders = {Path(place, "ordinary"): Names(()), Path(place, "hostile"): Names(HOSTILE)}
+        for folder, names in folders.items():
+            prepare(folder, names)
+        ordinary, hostile = (commands(folder, names) for folder, names in folders.items())
+        pairs = [(name, [ordinary[name], hostile[name]]) for name in ordinary]
+        for name, both in pairs:
+            words = tuple(map(str, ordinary[name][:2]))
+            exists = words[0] in registered() or words in registered()
+            if exists and (options.only in name or name in REQUIRED):
+                add(name, *(record(*pair) for pair in zip(both, folders, strict=True)))
+        for folder, names in folders.items():
+            copy_run(folder, names)
         for name in SCREENS:
-            if asked.only in f"screen {name}":
-                found = {kind: record_screen(name, places[kind]) for kind in places}
-                results.append(_said(f"screen {name}", found, asked))
-    bad = [one for one in results if not one["ok"]]
-    told = {"recorded": len(results), "not_inert": len(bad)}
-    if asked.json:
-        print(json.dumps({**told, "all": results}, indent=2))
+            if options.only in f"screen {name}":
+                add(f"screen {name}", *(record_screen(name, folder) for folder in folders))
+    failed = sum(not comparison["ok"] for comparison in comparisons)
+    results: dict[str, object] = {"recorded": len(comparisons), "with an effect": failed}
+    if options.json:
+        print(json.dumps({**results, "all": comparisons}, indent=1))
     else:
-        print(", ".join(f"{name} {count}" for name, count in told.items()))
-    sys.exit(1 if bad else 0)
-
-
-def _said(
-    name: str, found: dict[str, tuple[bytes, int | None]], asked: argparse.Namespace
-) -> dict[str, object]:
-    """Compare two recordings, keep them if that was asked, and print how they compare."""
-    one = compare(name, found["tame"], found["hostile"])
-    if asked.keep:
-        asked.keep.mkdir(exist_ok=True)
-        for kind, (raw, _) in found.items():
-            (asked.keep / f"{name.replace(' ', '-')}.{kind}").write_bytes(raw)
-    if not asked.json:
-        how = "inert" if one["ok"] else "NOT INERT"
-        codes = f"exit {one['code']}, tame {one['tame_code']}"
-        print(f"{how:9} {name:22} {codes}  {one['strange'] or ''}", flush=True)
-    return one
+        print_report(results, False)
+    sys.exit(failed > 0)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Stores of tracks that a stranger made to hurt: each with the checksums of its writer."""
+"""Hostile stores of tracks. Each has valid checksums, as an attacker could compute them."""
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import hostile_store_files
 import numpy as np
 import zarr
+from fixtures import Payload
 from numcodecs.zstd import compress
-from payload import Payload
 
-from trajflow.datasets.checksums import write_checksums
+from trajflow.datasets.checksums import CHECKSUMS, encode_checksums, write_checksums
 from trajflow.datasets.schema import CHUNK, TrackBlock
 from trajflow.datasets.writer import StoreWriter
 
@@ -20,10 +20,11 @@ INDEX = ("rowsize", "episode_ends", "trajectory_id", "scene", "agent_type")
 ROWS, TRACKS = 60, 3
 Maker = Callable[[Path, Path], None]
 MAKERS: dict[str, Maker] = {}
+"""By name: spoils a valid store, given the path of a file that only foreign code creates."""
 
 
 def tame(path: Path, text: bool = True) -> None:
-    """A small store that is what it says."""
+    """Write a small valid store."""
     with StoreWriter(path, dims=2, dt=0.4, unit="m") as writer:
         writer.append(
             TrackBlock(
@@ -39,17 +40,17 @@ def tame(path: Path, text: bool = True) -> None:
 
 
 def hostile(name: str) -> Callable[[Maker], Maker]:
-    """Enter a way to spoil a store: it is given the store and a file that must never be made."""
+    """Register a function that spoils a store."""
 
-    def enter(spoil: Maker) -> Maker:
+    def register(spoil: Maker) -> Maker:
         MAKERS[name] = spoil
         return spoil
 
-    return enter
+    return register
 
 
 def make(name: str, path: Path, canary: Path) -> None:
-    """Write the hostile store of this name; `canary` appears if code of it is ever run."""
+    """Write the hostile store with a name; `canary` exists afterwards if its code is run."""
     tame(path)
     MAKERS[name](path, canary)
 
@@ -61,46 +62,46 @@ def _change(file: Path, **values: object) -> None:
     file.write_text(json.dumps(node))
 
 
-def _sealed(path: Path) -> None:
+def _update_checksums(path: Path) -> None:
     shutil.rmtree(path / "seal", ignore_errors=True)
     write_checksums(path)
 
 
 def _claims(name: str, file: str, **values: object) -> None:
-    """Enter a store with one lie in a zarr.json."""
+    """Register a store with a false value in a zarr.json."""
 
     def spoil(path: Path, canary: Path) -> None:
         _change(path / file, **values)
-        _sealed(path)
+        _update_checksums(path)
 
     MAKERS[name] = spoil
 
 
 def _values(name: str, array: str, change: Callable[[np.ndarray], None]) -> None:
-    """Enter a store with impossible numbers in an array."""
+    """Register a store with impossible numbers in an array."""
 
     def spoil(path: Path, canary: Path) -> None:
         stored = zarr.open_array(path / array, mode="r+")
         values = stored[:]
         change(values)
         stored[:] = values
-        _sealed(path)
+        _update_checksums(path)
 
     MAKERS[name] = spoil
 
 
 def _bytes(name: str, file: str, content: Callable[[Path], bytes]) -> None:
-    """Enter a store with a file of chosen content."""
+    """Register a store with a file of other content."""
 
     def spoil(path: Path, canary: Path) -> None:
         (path / file).write_bytes(content(canary))
-        _sealed(path)
+        _update_checksums(path)
 
     MAKERS[name] = spoil
 
 
 def _frame(size: int) -> bytes:
-    """A zstd frame that says it unpacks to so many bytes, and does so if it can."""
+    """A zstd frame whose header claims `size` bytes."""
     body = compress(bytes(CHUNK * 8), 3)
     return body[:4] + bytes([0b11100000]) + size.to_bytes(8, "little") + body[9:]
 
@@ -142,15 +143,15 @@ _bytes("an empty chunk", "x/c/0", lambda c: b"")
 
 
 @hostile("10^12 rows in all files")
-def _all_lie(path: Path, canary: Path) -> None:
+def _false_sizes(path: Path, canary: Path) -> None:
     _change(path / "zarr.json", trajectories=10**12, rows=10**12)
     for name in (*INDEX, "x", "y", "time", "split"):
         _change(path / name / "zarr.json", shape=[10**12])
-    _sealed(path)
+    _update_checksums(path)
 
 
 @hostile("an index of small bombs")
-def _many_bombs(path: Path, canary: Path) -> None:
+def _compressed_index(path: Path, canary: Path) -> None:
     count = 2000
     _change(path / "zarr.json", trajectories=count * CHUNK, rows=count * CHUNK)
     for name in (*INDEX, "label_size"):
@@ -158,7 +159,7 @@ def _many_bombs(path: Path, canary: Path) -> None:
         raw = compress(bytes(CHUNK * 8), 3)
         for index in range(count):
             (path / name / "c" / str(index)).write_bytes(raw)
-    _sealed(path)
+    _update_checksums(path)
 
 
 @hostile("ten thousand empty chunks")
@@ -166,7 +167,53 @@ def _empty_chunks(path: Path, canary: Path) -> None:
     for index in range(1, 10_000):
         (path / "x" / "c" / str(index)).touch()
     _change(path / "x" / "zarr.json", shape=[10_000 * CHUNK])
-    _sealed(path)
+    _update_checksums(path)
 
 
-MAKERS |= hostile_store_files.MAKERS
+# Checksum lists of files that do not exist or lie outside the store, and files that are not files.
+
+
+def _missing(name: str, count: int) -> None:
+    def spoil(path: Path, canary: Path) -> None:
+        files = {f"x/c/{index}": "0" * 64 for index in range(count)}
+        (path / CHECKSUMS).write_bytes(encode_checksums(files))
+
+    MAKERS[name] = spoil
+
+
+_missing("a million chunks, none there", 10**6)
+_missing("300 000 chunks, none there", 300_000)
+
+
+def _named(name: str, file: str) -> None:
+    def spoil(path: Path, canary: Path) -> None:
+        (path / CHECKSUMS).write_bytes(encode_checksums({file: "0" * 64}))
+
+    MAKERS[name] = spoil
+
+
+_named("a seal over /etc/passwd", "../../../../../../etc/passwd")
+_named("a seal over an absolute path", "/etc/passwd")
+_named("a seal with a NUL", "x\0/c/0")
+_named("a seal with a name of a megabyte", "x" * 2**20)
+
+
+def _replaced(name: str, file: str, put: Callable[[Path], None]) -> None:
+    def spoil(path: Path, canary: Path) -> None:
+        (path / file).unlink()
+        put(path / file)
+
+    MAKERS[name] = spoil
+
+
+_replaced("a pipe as chunk", "x/c/0", os.mkfifo)
+_replaced("a pipe as description", "zarr.json", os.mkfifo)
+_replaced("a link to /dev/zero", "x/c/0", lambda file: file.symlink_to("/dev/zero"))
+_replaced("a link that leads to itself", "y/c/0", lambda file: file.symlink_to(file))
+_replaced("a folder as chunk", "x/c/0", lambda file: file.mkdir())
+_replaced("a description of 4 GiB", "zarr.json", lambda file: _sparse(file, 2**32))
+
+
+def _sparse(file: Path, size: int) -> None:
+    with file.open("wb") as handle:
+        handle.truncate(size)

@@ -1,4 +1,4 @@
-"""Tables and archives that a stranger made to hurt, each with the words that import it."""
+"""Hostile tables and archives, each with the name of its importer."""
 
 import bz2
 import gzip
@@ -14,24 +14,24 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from payload import Payload
+from fixtures import Payload
 
 HEAD = b"agent,time,x,y\n"
 ROW = b"1,0,0.5,0.5\n"
 GIB = 2**30
 Maker = Callable[[Path], None]
 MAKERS: dict[str, tuple[str, str, Maker]] = {}
-"""By name: importer, name of the file, and what writes it."""
+"""By name: importer, file name, and a function that writes the file."""
 
 
 def hostile(name: str, file: str, source: str = "table") -> Callable[[Maker], Maker]:
-    """Enter a way to write a hostile file."""
+    """Register a function that writes a hostile file."""
 
-    def enter(write: Maker) -> Maker:
+    def register(write: Maker) -> Maker:
         MAKERS[name] = source, file, write
         return write
 
-    return enter
+    return register
 
 
 def _content(name: str, file: str, content: Callable[[], bytes], source: str = "table") -> None:
@@ -39,7 +39,7 @@ def _content(name: str, file: str, content: Callable[[], bytes], source: str = "
 
 
 def _repeated(pack: Callable[[bytes], bytes], head: bytes, piece: bytes, size: int) -> bytes:
-    """A packed file of `size` bytes: one packed piece of 16 MiB, over and over."""
+    """A compressed file of `size` bytes: one compressed block of 16 MiB, repeated."""
     block = pack(piece * (2**24 // len(piece)))
     return pack(head) + block * (size // 2**24)
 

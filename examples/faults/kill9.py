@@ -1,7 +1,9 @@
-"""Kill trainings at random moments, go on, and compare with one that nobody touched.
+"""Kill trainings at random moments, resume them, and compare with an undisturbed training.
 
-Each training runs in a process of its own that is killed by SIGKILL, after a random time, again and
-again until it is done; then its weights must be those of the training that was left alone.
+    python examples/faults/kill9.py [--count 200] [--seed 0] [--json]
+
+Each training runs in a process that is killed by SIGKILL after a random time and then resumed,
+until it finishes. Its weights must then have the same bytes as those of the undisturbed training.
 """
 
 import mmap
@@ -10,14 +12,16 @@ import random
 import shutil
 import signal
 import struct
+import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import torch
-from report import arguments, tell
-from tiny_run import forked, make_store, train
+from fixtures import fork, make_store, train
+from report import option_parser, print_report
 
 from trajflow.errors import TrajflowError
 from trajflow.inference.predictor import TorchPredictor
@@ -26,22 +30,51 @@ from trajflow.training.checkpoint import Checkpoint
 from trajflow.training.trainer import Trainer
 
 EPOCHS = 10
-reached = mmap.mmap(-1, 8)
+STEPS_PER_EPOCH = 2
+"""Each epoch ends with a validation and a checkpoint."""
+progress = mmap.mmap(-1, 8)
+"""Number of the last training step, shared between parent and child."""
 advance = Trainer._advance
 
 
-def advance_and_say(self: Trainer, batch: object) -> torch.Tensor:
-    """A step whose number the parent sees, whatever becomes of the child."""
+def set_progress(step: int) -> None:
+    """Store the step number."""
+    progress[:8] = struct.pack("<q", step)
+
+
+def get_progress() -> int:
+    """The stored step number."""
+    return int(struct.unpack("<q", progress[:8])[0])
+
+
+def advance_and_report(self: Trainer, batch: object) -> torch.Tensor:
+    """A training step that stores its number where the parent can read it."""
     loss = advance(self, batch)
-    reached[:8] = struct.pack("<q", self.step)
+    set_progress(self.step)
     return loss
 
 
-def lost(run: Path) -> int:
-    """Steps that a killed training has to do again; its folder must be in order.
+@dataclass
+class Counts:
+    """What happened so far."""
+
+    kills: int = 0
+    unreadable: int = 0
+    steps_lost: int = 0
+    finished: int = 0
+    equal: int = 0
+
+
+def digest(run: Path) -> str:
+    """SHA-256 of the weights of a run."""
+    return sha256((run / WEIGHTS).read_bytes()).hexdigest()
+
+
+def steps_lost(run: Path) -> int:
+    """Number of steps that a killed training has to repeat.
 
     Raises:
-        TrajflowError: A file of the folder cannot be read.
+        TrajflowError: A file of the run cannot be read.
     """
     folder = RunFolder.open(run)
     for damage in folder.damages():
@@ -50,61 +83,62 @@ def lost(run: Path) -> int:
     if (run / WEIGHTS).exists():
         TorchPredictor.load(run)
     saved = Checkpoint.read(folder).progress.step if Checkpoint.exists(folder) else 0
-    return struct.unpack("<q", reached[:8])[0] - saved
+    return get_progress() - saved if get_progress() else 0
+
+
+def train_and_kill(store: Path, run: Path, delay: float | None) -> int:
+    """Train or resume in a child process, and kill it after `delay` seconds; its exit code."""
+    set_progress(0)
+    child = fork(lambda: train(store, run, EPOCHS, run.exists()))
+    if delay is not None:
+        time.sleep(delay)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def main() -> None:
-    """Kill as often as asked."""
-    asked = arguments(200, __doc__ or "")
+    """Kill `--count` times and count what was lost."""
+    options = option_parser(__doc__, 200).parse_args()
     torch.set_num_threads(1)
-    chance = random.Random(asked.seed)
-    Trainer._advance = advance_and_say  # type: ignore[method-assign]
-    kills = finished = equal = unreadable = most = 0
+    rng, counts = random.Random(options.seed), Counts()
+    Trainer._advance = advance_and_report  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as place:
         store, run = make_store(Path(place) / "fork.zarr"), Path(place) / "run"
-        alone = Path(place) / "alone"
-        train(store, alone, EPOCHS, False)  # here, so that the copies need not import anything
-        began = time.monotonic()
-        os.waitpid(forked(lambda: train(store, Path(place) / "timed", EPOCHS, False)), 0)
-        usual = time.monotonic() - began
-        wanted = sha256((alone / WEIGHTS).read_bytes()).hexdigest()
-        interval = 2  # steps of an epoch, each of which ends with a validation and a checkpoint
-        while kills < asked.count:
-            reached[:8] = struct.pack("<q", 0)
-            child = forked(lambda: train(store, run, EPOCHS, run.exists()))
-            time.sleep(chance.uniform(0, 0.7 * usual))
-            os.kill(child, signal.SIGKILL)
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            kills += code == -signal.SIGKILL
+        # Trained in this process, so that forked children need not import anything.
+        train(store, Path(place) / "undisturbed", EPOCHS, False)
+        expected = digest(Path(place) / "undisturbed")
+        start = time.monotonic()
+        train_and_kill(store, Path(place) / "timed", None)
+        duration = time.monotonic() - start
+        while counts.kills < options.count or run.exists():
+            last = counts.kills >= options.count
+            delay = None if last else rng.uniform(0, 0.7 * duration)
+            code = train_and_kill(store, run, delay)
+            counts.kills += code == -signal.SIGKILL
             if not run.exists():
                 continue
             try:
-                most = max(most, lost(run) if struct.unpack("<q", reached[:8])[0] else 0)
+                counts.steps_lost = max(counts.steps_lost, steps_lost(run))
             except TrajflowError as error:
-                unreadable += 1
-                print(f"unreadable after kill {kills}: {error}")
-            if code == 0:
-                finished += 1
-                equal += sha256((run / WEIGHTS).read_bytes()).hexdigest() == wanted
+                counts.unreadable += 1
+                print(f"unreadable after kill {counts.kills}: {error}")
+            if code == 0 or last:
+                counts.finished += 1
+                counts.equal += code == 0 and digest(run) == expected
                 shutil.rmtree(run)
-        if run.exists():
-            code = os.waitstatus_to_exitcode(
-                os.waitpid(forked(lambda: train(store, run, EPOCHS, True)), 0)[1]
-            )
-            finished += code == 0
-            equal += sha256((run / WEIGHTS).read_bytes()).hexdigest() == wanted
-    tell(
+    print_report(
         {
-            "kill -9": kills,
-            "unreadable": unreadable,
-            "most steps lost": most,
-            "steps between checkpoints": interval,
-            "trainings ended": finished,
-            "same sha256 as untouched": equal,
+            "kill -9": counts.kills,
+            "unreadable runs": counts.unreadable,
+            "most steps lost": counts.steps_lost,
+            "steps between checkpoints": STEPS_PER_EPOCH,
+            "finished trainings": counts.finished,
+            "same sha256 as undisturbed": counts.equal,
         },
-        asked.json,
+        options.json,
     )
-    raise SystemExit(bool(unreadable or most > interval or equal < finished))
+    too_many = counts.steps_lost > STEPS_PER_EPOCH
+    sys.exit(bool(counts.unreadable or too_many or counts.equal < counts.finished))
 
 
 if __name__ == "__main__":

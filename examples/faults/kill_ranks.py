@@ -1,9 +1,9 @@
-"""Kill one process of a training in several at random moments, go on, and compare.
+"""Kill one process of a distributed training at random moments, resume it, and compare weights.
 
-torchrun starts the processes. After a random time one of them, chosen at random, is killed by
-SIGKILL and the training is resumed by torchrun, until it is done; then its weights must be those of
-the training that was left alone, to the last bit. At last one process ends a run that two began,
-and its weights are compared with those of a run in one process. Linux only: it reads /proc.
+torchrun starts two processes. After a random time one of them is killed by SIGKILL, and torchrun
+resumes the training, until it is done. Its weights must be bit-identical to those of an undisturbed
+training. Finally, one process finishes a run that two began, and its weights are compared with
+those of a run in one process. Linux only, because it reads /proc.
 """
 
 import os
@@ -18,62 +18,61 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
-from report import arguments, tell
-from tiny_run import SIZES, TIMES, make_store, train
+from fixtures import TINY_SETTINGS, make_store, set_options
+from report import option_parser, print_report
 
 from trajflow.errors import TrajflowError
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.runs import WEIGHTS, RunFolder
 
-EPOCHS = 100
+SETTINGS = (*TINY_SETTINGS, "train.epochs=100", "train.validate_every=5")
 
 
-def started(store: Path, run: Path, processes: int) -> "subprocess.Popen[bytes]":
-    """A training, new or resumed, that torchrun has started."""
+def start(store: Path, run: Path, processes: int) -> "subprocess.Popen[bytes]":
+    """Start a new or resumed training by torchrun."""
     words = ["-m", "trajflow", "train", str(store), "--out", str(run), "-q"]
-    settings = (*SIZES, *TIMES, f"train.epochs={EPOCHS}", "train.validate_every=5")
-    words += ["--resume"] if run.exists() else [w for s in settings for w in ("--set", s)]
+    words += ["--resume"] if run.exists() else set_options(SETTINGS)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     quiet = subprocess.DEVNULL
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen([*command, *words], stdout=quiet, stderr=quiet, env=environment)
 
 
-def ranks(job: int) -> list[int]:
+def children(job: int) -> list[int]:
     """The processes that torchrun has started."""
-    children = Path(f"/proc/{job}/task/{job}/children").read_text(encoding="ascii").split()
-    return [int(child) for child in children]
+    text = Path(f"/proc/{job}/task/{job}/children").read_text(encoding="ascii")
+    return [int(child) for child in text.split()]
 
 
 def digest(run: Path) -> str:
-    """What the weights of a run are."""
+    """SHA-256 of the weights of a run."""
     return sha256((run / WEIGHTS).read_bytes()).hexdigest()
 
 
-def apart(one: Path, other: Path) -> float:
-    """How far the weights of two runs are from each other, over how long they are."""
-    models = [TorchPredictor.load(run).model for run in (one, other)]
+def relative_distance(run: Path, other: Path) -> float:
+    """Distance between the weights of two runs, over their norm."""
+    models = [TorchPredictor.load(one).model for one in (run, other)]
     a, b = (torch.cat([p.detach().flatten() for p in model.parameters()]) for model in models)
     return float((a - b).norm() / a.norm())
 
 
 def main() -> None:
     """Kill as often as the command line says."""
-    options = arguments(20, __doc__ or "")
-    chance = random.Random(options.seed)
-    kills = damaged = ended = equal = 0
-    with tempfile.TemporaryDirectory() as place:
-        store, run = make_store(Path(place) / "fork.zarr"), Path(place) / "run"
-        alone = Path(place) / "alone"
+    options = option_parser(__doc__, 20).parse_args()
+    rng = random.Random(options.seed)
+    kills = damaged = finished = equal = 0
+    with tempfile.TemporaryDirectory() as folder:
+        store, run = make_store(Path(folder) / "fork.zarr"), Path(folder) / "run"
+        undisturbed, single = Path(folder) / "undisturbed", Path(folder) / "single"
         began = time.monotonic()
-        started(store, alone, 2).wait()
-        whole = time.monotonic() - began
+        start(store, undisturbed, 2).wait()
+        duration = time.monotonic() - began
         while kills < options.count or run.exists():
-            job = started(store, run, 2)
+            job = start(store, run, 2)
             if kills < options.count:
-                time.sleep(chance.uniform(0.2, 1) * whole)
-                if job.poll() is None and (children := ranks(job.pid)):
-                    os.kill(chance.choice(children), signal.SIGKILL)
+                time.sleep(rng.uniform(0.2, 1) * duration)
+                if job.poll() is None and (processes := children(job.pid)):
+                    os.kill(rng.choice(processes), signal.SIGKILL)
                     kills += 1
             code = job.wait()
             if not run.exists():
@@ -85,31 +84,30 @@ def main() -> None:
                 damaged += 1
                 print(f"after kill {kills}: {error}")
             if code == 0:
-                ended += 1
-                equal += digest(run) == digest(alone)
+                finished += 1
+                equal += digest(run) == digest(undisturbed)
                 shutil.rmtree(run)
-        one = Path(place) / "one"
-        train(store, one, EPOCHS, False, "train.validate_every=5")
-        job = started(store, run, 2)
+        start(store, single, 1).wait()
+        job = start(store, run, 2)
         while not (run / WEIGHTS).exists():
             time.sleep(0.05)
         os.kill(job.pid, signal.SIGINT)
         job.wait()
         stopped = list(RunFolder.open(run).events())[-1]["reason"] == "stopped"
-        train(store, run, EPOCHS, True)
-        distance = apart(one, run)
-    tell(
+        start(store, run, 1).wait()
+        distance = relative_distance(single, run)
+    print_report(
         {
             "kill -9 of a process": kills,
             "damaged": damaged,
-            "trainings ended": ended,
-            "same sha256 as untouched": equal,
+            "trainings finished": finished,
+            "bit-identical to the undisturbed one": equal,
             "Ctrl-C saved": stopped,
-            "from 2 processes to 1, relative": f"{distance:.1e}",
+            "from 2 processes to 1, relative distance": f"{distance:.1e}",
         },
         options.json,
     )
-    raise SystemExit(bool(damaged or equal < ended or not stopped or distance > 1e-6))
+    raise SystemExit(bool(damaged or equal < finished or not stopped or distance > 1e-6))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The same tracks under tame names and under names that would command a terminal."""
+"""The same tracks under ordinary names, and under names that contain terminal commands."""
 
 import csv
 from dataclasses import dataclass
@@ -15,64 +15,56 @@ HOSTILE = (
     "\u200b\ufeff\u2060q", "e" + "\u0301" * 30, "\x08\x08\x7f\r\n\t", "\x1bP1$q\x1b\\", "\x85\x9d",
     "$\\frac{1}{$", "=cmd|' /C calc'!A1", "\ufff9\U000e0041\u3164", "x" * 150,
 )  # fmt: skip
-"""Not the NUL and the slash, which no name of a file can have."""
+"""Without NUL and slash, which file names cannot contain."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """What is called how: every name there is in a store or a run."""
+    """Generates the names in a store or run; each contains one of `suffixes`, if there are any."""
 
-    words: tuple[str, ...]
+    suffixes: tuple[str, ...]
 
-    def of(self, what: str, number: int) -> str:
-        """The name of the thing of this kind and number."""
-        word = self.words[number % len(self.words)] if self.words else ""
-        return f"{what}{number}{word}"
+    def of(self, kind: str, number: int) -> str:
+        """The name of a scene, agent, type ... with a number."""
+        suffix = self.suffixes[number % len(self.suffixes)] if self.suffixes else ""
+        return f"{kind}{number}{suffix}"
 
-    def file(self, what: str) -> str:
-        """A name of a file or folder, which ends as files of its kind must."""
-        stem, dot, suffix = what.partition(".")
-        return f"{stem}{''.join(self.words[:4])[:60]}{dot}{suffix}".replace("/", "|")
+    def file(self, name: str) -> str:
+        """A hostile variant of a file name with the same suffix."""
+        stem, dot, suffix = name.partition(".")
+        return f"{stem}{''.join(self.suffixes[:4])[:60]}{dot}{suffix}".replace("/", "|")
 
 
 def write_store(path: Path, names: Names) -> None:
-    """Twelve scenes of walkers who turn a little."""
-    random = np.random.default_rng(0)
-    folds = {
-        names.of("fold", 1): [names.of("scene", 0)],
-        names.of("fold", 2): [names.of("scene", 1)],
+    """Write a store of twelve scenes of walkers who turn slightly."""
+    rng = np.random.default_rng(0)
+    agents, steps = 6, 40
+    folds = {names.of("fold", n + 1): [names.of("scene", n)] for n in (0, 1)}
+    labels = {
+        "unit": names.of("m", 5),
+        "licence": names.of("licence", 2),
+        "source": names.of("source", 0),
+        "history": names.of("history", 1),
     }
-    with StoreWriter(
-        path,
-        dims=2,
-        dt=0.4,
-        unit=names.of("m", 5),
-        licence=names.of("licence", 2),
-        source=names.of("source", 0),
-        history=names.of("history", 1),
-        folds=folds,
-    ) as writer:
+    with StoreWriter(path, dims=2, dt=0.4, folds=folds, **labels) as writer:
         for scene in range(12):
-            count, steps = 6, 40
-            turn = random.normal(0, 0.05, (count, steps)).cumsum(1) + random.uniform(
-                0, 6, (count, 1)
-            )
-            way = np.stack((np.cos(turn), np.sin(turn)), -1) * 0.4
-            position = way.cumsum(1) + random.uniform(-5, 5, (count, 1, 2))
-            part = ("train", "train", "val", "test")[scene % 4]
+            start = rng.uniform(0, 6, (agents, 1))
+            heading = rng.normal(0, 0.05, (agents, steps)).cumsum(1) + start
+            moves = np.stack((np.cos(heading), np.sin(heading)), -1) * 0.4
+            position = moves.cumsum(1) + rng.uniform(-5, 5, (agents, 1, 2))
             writer.append(
                 TrackBlock(
                     names.of("scene", scene),
-                    [names.of("agent", scene * count + number) for number in range(count)],
-                    [names.of("type", number % 2 + 4) for number in range(count)],
-                    np.full(count, steps),
-                    np.tile(np.arange(steps) * 0.4, count),
+                    [names.of("agent", scene * agents + number) for number in range(agents)],
+                    [names.of("type", number % 2 + 4) for number in range(agents)],
+                    np.full(agents, steps),
+                    np.tile(np.arange(steps) * 0.4, agents),
                     position.reshape(-1, 2),
-                    split=part,
+                    split=("train", "train", "val", "test")[scene % 4],
                 )
             )
-        hurt = {"agent": [names.of("agent", n) for n in range(20)], "reason": ["malformed"] * 20}
-        writer.append_table("quarantine", hurt)
+        bad = {"agent": [names.of("agent", n) for n in range(20)], "reason": ["malformed"] * 20}
+        writer.append_table("quarantine", bad)
         writer.report = {
             "quarantined": {names.of("reason", n): n + 1 for n in range(5)},
             "moved": 2,
@@ -80,20 +72,14 @@ def write_store(path: Path, names: Names) -> None:
 
 
 def write_table(path: Path, names: Names) -> None:
-    """A CSV of the same kind of names."""
+    """Write a CSV table with such names, and one malformed row."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
-        out.writerow(["scene", "agent", "type", "time", "x", "y", names.of("more", 3)])
+        writer = csv.writer(file)
+        writer.writerow(["scene", "agent", "type", "time", "x", "y", names.of("more", 3)])
         for number in range(18):
+            scene = names.of("scene", number % 3)
+            agent = names.of("agent", number).replace("\r\n", " ")
             for step in range(25):
-                agent = names.of("agent", number).replace("\r\n", " ")
-                row = [
-                    names.of("scene", number % 3),
-                    agent,
-                    "walker",
-                    0.4 * step,
-                    0.3 * step,
-                    number,
-                ]
-                out.writerow([*row, 0])
-        out.writerow([names.of("scene", 5), "7", "walker", "soon", names.of("no", 6), 3, 0])
+                writer.writerow([scene, agent, "walker", 0.4 * step, 0.3 * step, number, 0])
+        malformed = [names.of("scene", 5), "7", "walker", "soon", names.of("no", 6), 3, 0]
+        writer.writerow(malformed)

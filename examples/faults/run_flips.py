@@ -1,19 +1,22 @@
-"""Flip, cut or delete at random in a run folder and its exports: somebody names the file.
+"""Damage files of a run and its export at random: the reader must name the damaged file.
 
-Each fault hits one file: the settings, the record, the events, the weights, the checkpoint or the
-manifest of a finished run, or a model that was exported from it. Who reads that file must refuse it
-by name, and for what belongs to the run so must the check of the whole folder.
+    python examples/faults/run_flips.py [--count 200] [--seed 0] [--json]
+
+Each fault flips a bit, truncates or deletes one file: the settings, record, events, weights,
+checkpoint or manifest of a finished run, or a model exported from it. Reading that file must fail
+with an error that names it, and for files of the run `trajflow doctor` must name it too.
 """
 
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from report import arguments, tell
-from tiny_run import make_store, run, train
+from fixtures import make_store, run_here, train
+from report import option_parser, print_report
 
 from trajflow.doctor import check_run
 from trajflow.errors import TrajflowError
@@ -31,70 +34,64 @@ RUN: Readers = {
     "resume.safetensors": lambda run: Checkpoint.read(RunFolder(run)),
     "manifest.json": TorchPredictor.load,
 }
-EXPORTS: Readers = {
-    "model.onnx": lambda folder: OnnxPredictor.load(folder / "model.onnx"),
-}
+EXPORT: Readers = {"model.onnx": lambda folder: OnnxPredictor.load(folder / "model.onnx")}
 WAYS = ("flip", "cut", "delete")
 
 
-def damage(path: Path, how: str, chance: random.Random) -> None:
-    """Flip a bit of a file, cut it short or delete it."""
+def damage(path: Path, way: str, rng: random.Random) -> None:
+    """Flip a bit of a file, truncate ("cut"), empty or delete it."""
     content = bytearray(path.read_bytes())
-    if how == "delete":
+    if way == "delete":
         path.unlink()
         return
-    if how == "cut":
-        del content[chance.randrange(len(content)) :]
-    else:
-        position = chance.randrange(8 * len(content))
+    if way == "flip":
+        position = rng.randrange(8 * len(content))
         content[position // 8] ^= 1 << position % 8
+    else:
+        del content[0 if way == "empty" else rng.randrange(len(content)) :]
     path.write_bytes(content)
 
 
-def named(folder: Path, name: str) -> bool:
-    """Whether the reader of a file names it, and the check of its folder if it is one of a run."""
+def is_named(folder: Path, name: str) -> bool:
+    """Whether reading the damaged file fails with its name, and `doctor` reports it for a run."""
     try:
-        (RUN | EXPORTS)[name](folder)
+        (RUN | EXPORT)[name](folder)
     except TrajflowError as error:
-        said = [one.message for one in check_run(folder) if one.level == "error"]
-        return name in str(error) and (name in EXPORTS or any(name in each for each in said))
+        errors = [one.message for one in check_run(folder) if one.level == "error"]
+        return name in str(error) and (name in EXPORT or any(name in text for text in errors))
     return False
 
 
-def broken(whole: Path, readers: Readers, count: int, seed: int) -> dict[str, int]:
-    """Damage copies of a folder, one file each, and count."""
-    chance, done = random.Random(seed), dict.fromkeys(WAYS, 0)
-    silent = 0
+def count_silent(original: Path, readers: Readers, count: int, seed: int) -> int:
+    """Damage one file in each of `count` copies of a folder; how many damages were not named."""
+    rng, silent = random.Random(seed), 0
     for number in range(count):
-        place, name = whole.with_name(f"copy{number}"), chance.choice(sorted(readers))
-        shutil.copytree(whole, place)
-        how = chance.choice(WAYS)
-        damage(place / name, how, chance)
-        done[how] += 1
-        if not named(place, name):
+        copy, name = original.with_name(f"copy{number}"), rng.choice(sorted(readers))
+        shutil.copytree(original, copy)
+        way = rng.choice(WAYS)
+        damage(copy / name, way, rng)
+        if not is_named(copy, name):
             silent += 1
-            print(f"silent: {how} in {name}, fault {number} of seed {seed}")
-        shutil.rmtree(place)
-    return {"faults": count, **done, "silent or not named": silent}
+            print(f"not named: {way} in {name}, fault {number} of seed {seed}")
+        shutil.rmtree(copy)
+    return silent
 
 
 def main() -> None:
-    """Damage as often as asked, a run and then its exports."""
-    asked = arguments(200, __doc__ or "")
+    """Damage a run `--count` times, and then its export."""
+    options = option_parser(__doc__, 200).parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
-        whole = Path(place) / "whole"
-        train(make_store(Path(place) / "fork.zarr"), whole, 2, False)
-        if any(one.level != "ok" for one in check_run(whole)):
-            raise SystemExit("the run is not well before it is damaged")
-        told = {"run": broken(whole, RUN, asked.count, asked.seed)}
-        for name in EXPORTS:
-            run(["export", str(whole), "-o", str(whole / name)])
-        for name, read in EXPORTS.items():
-            read(whole)
-            told[name] = broken(whole, {name: read}, asked.count, asked.seed)
-    tell({f"{what} {n}": v for what, one in told.items() for n, v in one.items()}, asked.json)
-    raise SystemExit(any(one["silent or not named"] for one in told.values()))
+        run = Path(place) / "run"
+        train(make_store(Path(place) / "fork.zarr"), run, 2, False)
+        if any(finding.level != "ok" for finding in check_run(run)):
+            sys.exit("error: doctor reports a problem of the undamaged run")
+        results: dict[str, object] = {"faults": options.count}
+        results["run: not named"] = count_silent(run, RUN, options.count, options.seed)
+        run_here(["export", str(run), "-o", str(run / "model.onnx")])
+        results["export: not named"] = count_silent(run, EXPORT, options.count, options.seed)
+    print_report(results, options.json)
+    sys.exit(bool(results["run: not named"] or results["export: not named"]))
 
 
 if __name__ == "__main__":

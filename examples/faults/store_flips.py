@@ -1,15 +1,14 @@
-"""Damage a store in one place, many times: no damage may be read as data.
+"""Damage one file of a store, many times: damaged data must never be read as data.
 
-    python examples/faults/store_flips.py [STORE] [--times 200] [--seed 0] [--json]
+    python examples/faults/store_flips.py [STORE] [--count 200] [--seed 0] [--json]
 
-Each time a random file of a copy is flipped in one bit, cut short, emptied or deleted. Reading all
-tracks and tables must then fail with an error that names the file and, if it holds rows, a scene
-that has rows in it. Afterwards `data check --repair` saves what it can, and every trajectory that
-it saves must be bit for bit that of the undamaged store.
+Each time one random file of a copy gets a flipped bit, or is truncated, emptied or deleted. Reading
+all tracks and tables must then fail with an error that names the file and, if the file holds rows,
+a scene with rows in it. Then `repair_store` saves what it can, and every saved trajectory must be
+equal, bit for bit, to that of the undamaged store.
 """
 
-import argparse
-import json
+import random
 import shutil
 import sys
 import tempfile
@@ -17,26 +16,28 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from report import option_parser, print_report
+from run_flips import WAYS, damage
 
 from trajflow.datasets.repair import repair_store
 from trajflow.datasets.schema import TrackBlock
-from trajflow.datasets.store import Store, open_store
+from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import DataError
 
-KINDS = ("flip", "cut", "empty", "delete")
 ROW_FILES = ("x/c/", "y/c/", "z/c/", "time/c/", "split/c/")
+Agents = dict[tuple[str, str], tuple[bytes, ...]]
 
 
-def generated(path: Path) -> Path:
-    """A store of twelve scenes over three chunks, with labels that are text."""
-    random = np.random.default_rng(0)
+def generate(path: Path) -> Path:
+    """Write a store of twelve scenes over three chunks, with text labels."""
+    rng = np.random.default_rng(0)
     with StoreWriter(path, dims=2, dt=0.4, unit="m") as writer:
         for scene in range(12):
-            sizes = random.integers(20, 400, size=60)
+            sizes = rng.integers(20, 400, size=60)
             steps = np.concatenate([np.arange(size) for size in sizes])
             labels = [f"person {number}" for number in range(60)]
-            position = random.normal(size=(len(steps), 2)).cumsum(0)
+            position = rng.normal(size=(len(steps), 2)).cumsum(0)
             block = TrackBlock(
                 f"scene {scene}", labels, ["walker"] * 60, sizes, steps * 0.4, position
             )
@@ -45,101 +46,85 @@ def generated(path: Path) -> Path:
     return path
 
 
-def damage(store: Path, kind: str, random: np.random.Generator) -> str:
-    """Hurt one file of a store; returns its path inside."""
-    files = sorted(path for path in store.rglob("*") if path.is_file())
-    file = files[random.integers(len(files))]
-    raw = bytearray(file.read_bytes())
-    if kind == "delete":
-        file.unlink()
-    elif kind == "flip":
-        raw[random.integers(len(raw))] ^= 1 << random.integers(8)
-        file.write_bytes(raw)
-    else:
-        file.write_bytes(raw[: random.integers(1, len(raw))] if kind == "cut" else b"")
-    return file.relative_to(store).as_posix()
-
-
-def read_all(path: Path) -> Store:
+def read_all(path: Path) -> None:
     """Read every track and table of a store."""
     store = open_store(path)
     store.tracks()
     for name in store.tables:
         store.table(name)
-    return store
 
 
-def agents(path: Path) -> dict[tuple[str, str], tuple[bytes, ...]]:
-    """What a store says of each agent, by scene and label."""
+def read_agents(path: Path) -> Agents:
+    """Steps, positions and splits of each agent as bytes, by scene and label."""
     store = open_store(path)
     tracks = store.tracks()
-    begins = np.flatnonzero(np.diff(tracks.track, prepend=-1))
-    found = {}
-    for begin, end, label, scene in zip(
-        begins, [*begins[1:], len(tracks.track)], store.labels(tracks.agent), tracks.scene,
-        strict=True,
-    ):  # fmt: skip
-        rows = slice(begin, end)
-        parts = (tracks.step[rows], tracks.position[rows], tracks.split[rows])
-        found[tracks.scenes[scene], label] = tuple(part.tobytes() for part in parts)
-    return found
+    starts = np.flatnonzero(np.diff(tracks.track, prepend=-1))
+    ends = [*starts[1:], len(tracks.track)]
+    labels = store.labels(tracks.agent)
+    agents = {}
+    for start, end, label, scene in zip(starts, ends, labels, tracks.scene, strict=True):
+        rows = slice(start, end)
+        values = (tracks.step[rows], tracks.position[rows], tracks.split[rows])
+        agents[tracks.scenes[scene], label] = tuple(value.tobytes() for value in values)
+    return agents
 
 
-def once(source: Path, folder: Path, kind: str, random: np.random.Generator) -> dict[str, object]:
-    """Damage a copy, read it, repair it, and say what happened."""
-    copy, saved = folder / "hurt.zarr", folder / "saved.zarr"
-    for old in (copy, saved):
-        shutil.rmtree(old, ignore_errors=True)
+def error_of(store: Path) -> str | None:
+    """The error message of reading a store, None if there is none."""
+    try:
+        read_all(store)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def try_damage(source: Path, original: Agents, way: str, rng: random.Random) -> Counter[str]:
+    """Damage, read and repair a copy of a store; what happened."""
+    copy, saved = source.with_name("damaged.zarr"), source.with_name("saved.zarr")
+    for path in (copy, saved):
+        shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(source, copy)
-    file = damage(copy, kind, random)
+    path = rng.choice(sorted(path for path in copy.rglob("*") if path.is_file()))
+    file = path.relative_to(copy).as_posix()
+    damage(path, way, rng)
+    error = error_of(copy)
+    if error is None:
+        print(f"silent: {way} in {file}")
+        return Counter(["silent"])
+    outcome: Counter[str] = Counter()
+    if file not in error or (file.startswith(ROW_FILES) and "scene" not in error):
+        print(f"not named: {way} in {file}: {error}")
+        outcome["not named"] += 1
     try:
-        read_all(copy)
-        return {"kind": kind, "file": file, "outcome": "silent"}
-    except DataError as error:
-        told = str(error)
-    named = file in told or (file == "zarr.json" and "zarr.json" in told)
-    if file.startswith(ROW_FILES):
-        named = named and "scene" in told
-    result: dict[str, object] = {"kind": kind, "file": file, "told": told}
-    result["outcome"] = "named" if named else "not named"
-    try:
-        result["saved"] = repair_store(copy, saved).trajectories
-        result["true"] = agents(saved).items() <= agents(source).items()
-    except DataError as error:
-        result["saved"], result["refused"] = 0, str(error)
-    return result
+        repair_store(copy, saved)
+    except DataError:
+        return outcome
+    agents = read_agents(saved)
+    outcome["repaired"] += len(agents) > 0
+    outcome["repaired completely"] += len(agents) == len(original)
+    outcome["repaired wrongly"] += not agents.items() <= original.items()
+    return outcome
 
 
 def main() -> None:
-    """Damage, read, repair; exit code 1 if any damage was silent."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("store", nargs="?", type=Path)
-    parser.add_argument("--times", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    random = np.random.default_rng(asked.seed)
+    """Damage, read and repair; exit code 1 if any damage was not reported or repaired wrongly."""
+    parser = option_parser(__doc__, 200)
+    parser.add_argument("store", nargs="?", type=Path, help="a store; generated if left out")
+    options = parser.parse_args()
+    ways, rng = [*WAYS, "empty"], random.Random(options.seed)
+    total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as place:
-        source = asked.store or generated(Path(place, "whole.zarr"))
-        total = open_store(source).trajectories
-        tried = [
-            once(source, Path(place), KINDS[number % len(KINDS)], random)
-            for number in range(asked.times)
-        ]
-    outcomes = Counter(str(one["outcome"]) for one in tried)
-    told = {
-        "damages": asked.times,
-        "silent": outcomes["silent"],
-        "without_the_file": outcomes["not named"],
-        "repaired": sum(bool(one.get("saved")) for one in tried),
-        "repaired_whole": sum(one.get("saved") == total for one in tried),
-        "repaired_wrongly": sum(one.get("true") is False for one in tried),
-    }
-    if asked.json:
-        print(json.dumps({**told, "tries": tried}, indent=2))
-    else:
-        print(", ".join(f"{name} {count}" for name, count in told.items()))
-    sys.exit(1 if told["silent"] or told["without_the_file"] or told["repaired_wrongly"] else 0)
+        source = Path(place, "original.zarr")
+        if options.store:
+            shutil.copytree(options.store, source)
+        else:
+            generate(source)
+        original = read_agents(source)
+        for number in range(options.count):
+            total += try_damage(source, original, ways[number % len(ways)], rng)
+    names = ("silent", "not named", "repaired", "repaired completely", "repaired wrongly")
+    print_report({"damages": options.count} | {n: total[n] for n in names}, options.json)
+    sys.exit(bool(total["silent"] or total["not named"] or total["repaired wrongly"]))
 
 
 if __name__ == "__main__":

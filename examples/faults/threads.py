@@ -1,31 +1,36 @@
-"""Ask one predictor from 8 threads at once, and compare with asking it from one."""
+"""Predict from 8 threads with one predictor, and compare with predictions from one thread.
 
+python examples/faults/threads.py [--count 2000] [--seed 0] [--json]
+"""
+
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from networks import crowd, small_predictor
-from report import arguments, tell
+from fixtures import random_pasts, small_predictor
+from report import option_parser, print_report
 
 THREADS = 8
 
 
 def main() -> None:
-    """Ask as often as asked."""
-    asked = arguments(2000, __doc__ or "")
+    """Compare `--count` predictions bit by bit."""
+    options = option_parser(__doc__, 2000).parse_args()
     torch.set_num_threads(1)
     predictor = small_predictor()
 
-    def forecast(number: int) -> np.ndarray:
-        past = crowd(1 + number % 13, asked.seed + number)
+    def predict(number: int) -> np.ndarray:
+        past = random_pasts(1 + number % 13, options.seed + number)
         return predictor.predict(past, samples=5, seed=number).samples
 
-    alone = [forecast(number) for number in range(asked.count)]
+    expected = [predict(number) for number in range(options.count)]
     with ThreadPoolExecutor(THREADS) as pool:
-        together = list(pool.map(forecast, range(asked.count)))
-    other = sum(not np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
-    tell({"threads": THREADS, "predictions": asked.count, "other bits": other}, asked.json)
-    raise SystemExit(bool(other))
+        actual = list(pool.map(predict, range(options.count)))
+    different = sum(not np.array_equal(a, b) for a, b in zip(actual, expected, strict=True))
+    results: dict[str, object] = {"threads": THREADS, "predictions": options.count}
+    print_report(results | {"different": different}, options.json)
+    sys.exit(different > 0)
 
 
 if __name__ == "__main__":
