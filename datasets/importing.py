@@ -117,6 +117,8 @@ def import_tracks(
         options = replace(options, folder=output.scratch)
         format, source = read_files(rows.db, format, paths, options)
         names = _names(paths, source.files)
+        if options.project is None:
+            options = replace(options, project=source.unit == "degree")
         if options.project:
             _project(source)
         for count in rows.read(source, options):
@@ -342,7 +344,7 @@ def _report(
         scale=options.scale,
         settings=dict(options.settings),
         max_gap=rules.max_gap if options.resample else None,
-        projected=options.project,
+        projected=bool(options.project),
         factors=dict(options.factors),
         row_interval=rules.row_interval,
         origin=rows.origin if source.dates else None,
