@@ -18,10 +18,11 @@ Canonical = Literal["scene", "agent", "type", "time", "frame", "x", "y", "z", "s
 CANONICAL: tuple[str, ...] = get_args(Canonical)
 _NAMES = {
     "scene": "scene scene_id recording recording_id sequence sequence_id video video_id episode "
-    "episode_id",
+    "episode_id game_id match_id",
     "agent": "agent agent_id track_id trackid track trajectory trajectory_id traj_id object_id "
-    "obj_id pedestrian_id ped_id person_id person pedestrian vehicle_id mmsi icao24 "
-    "individual_local_identifier tag_local_identifier id",
+    "obj_id pedestrian_id ped_id person_id person pedestrian vehicle_id vehicle mmsi icao24 "
+    "player_id player vessel_id vessel ship_id ship boat_id boat animal_id animal device_id "
+    "individual_local_identifier tag_local_identifier individual_id individual tag_id id",
     "type": "type agent_type object_type vehicle_type class category",
     "time": "time t t_seconds time_s time_seconds seconds timestamp time_stamp datetime date_time "
     "basedatetime utc time_ms timestamp_ms t_ms time_us timestamp_us time_ns timestamp_ns",
@@ -141,6 +142,10 @@ def map_columns(
     _check_complete(path, result, names, dims, cells)
     guessed = [f"{c} from {n!r}" for c, n in result.items() if c not in chosen]
     notes = [f"columns guessed: {', '.join(guessed)}"] if guessed else []
+    unread = [n for n in names if n not in result.values() and not plain(n).startswith("fold_")]
+    free = [f"{canonical}=NAME" for canonical in ("scene", "type", "z") if canonical not in result]
+    if unread and free:
+        notes.append(f"not read: {_listed(unread)}; --columns {' or '.join(free)} reads one")
     lowered = {plain(name): name for name in names}
     folds = {p.removeprefix("fold_"): n for p, n in lowered.items() if re.match("fold_.", p)}
     unit = _UNITS.get(plain(result["y"])) or _UNITS.get(plain(result["x"]))

@@ -505,7 +505,9 @@ def _questions(store: Store) -> list[Finding]:
     """Open questions of the import about the file, and rows that it interpolated."""
     notes = store.header.report.get("notes")
     questions = [str(n) for n in notes if "?" in str(n)] if isinstance(notes, list) else []
-    result = [Finding("warning", "import", f"the import asked: {safe(n, 400)}") for n in questions]
+    result = [
+        Finding("warning", "import", f"note of the import: {safe(n, 400)}") for n in questions
+    ]
     dropped = store.header.report.get("dropped")
     if isinstance(dropped, dict) and REPLACED in dropped:
         message = (

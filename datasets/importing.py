@@ -113,6 +113,8 @@ def import_tracks(
         options = replace(options, folder=output.scratch)
         format, source = read_files(rows.db, format, paths, options)
         names = _names(paths, source.files)
+        if options.project is None:
+            options = replace(options, project=source.unit == "degree")
         if options.project:
             _project(source)
         for count in rows.read(source, options):

@@ -91,7 +91,7 @@ class Ingest:
         self._track_type: list[int] = []
         self._texts = 0
         self._reversals: list[TimeReversal] = []
-        self._agent_changes, self._last = 0, (-1, 0, 0.0)  # last: file, track, time
+        self._agent_changes, self._last = 0, (-1, 0, 0, 0.0)  # last: file, scene, track, time
 
     def close(self) -> None:
         """Close the database, so that its files can be removed."""
@@ -120,7 +120,7 @@ class Ingest:
         )
         for index, (select, file) in enumerate(zip(source.selects, source.files, strict=True)):
             with reading(file, options.where):
-                query = self._with_reason(select, source, chosen, options.project)
+                query = self._with_reason(select, source, chosen, bool(options.project))
                 for batch in self.db.sql(query).to_arrow_reader(BATCH):
                     self._add_batch(batch, index)
                     yield self.rows_read
@@ -191,9 +191,10 @@ class Ingest:
             batch = batch.append_column("nameless", pa.array(~named))
             self._reject(batch.filter(batch.column("nameless")), file, "no-label")
             batch = batch.filter(pa.array(named))
-            track, code["split"] = track[named], code["split"][named]
+            track, code = track[named], {name: codes[named] for name, codes in code.items()}
         if len(batch):
-            self._note_reversals(track, batch.column("time").to_numpy(), batch.column("row"), file)
+            time = batch.column("time").to_numpy()
+            self._note_reversals(code["scene"], track, time, batch.column("row"), file)
             columns = {
                 "track": track.astype(np.int32),
                 "time": batch.column("time"),
@@ -241,21 +242,26 @@ class Ingest:
                 self._track_type.append(int(kind[row]))
         return numbers[index], numbers[index] >= 0
 
-    def _note_reversals(self, track: Ints, time: Floats, row: pa.Array, file: int) -> None:
-        last_file, last_track, last = self._last
+    def _note_reversals(
+        self, scene: Ints, track: Ints, time: Floats, row: pa.Array, file: int
+    ) -> None:
+        """Note where the time of a scene goes back from one row to the next."""
+        last_file, last_scene, last_track, last = self._last
         continues = last_file == file
+        scenes = np.append(last_scene if continues else scene[0], scene)
         tracks = np.append(last_track if continues else track[0], track)
         times = np.append(last if continues else time[0], time)
         changes = tracks[1:] != tracks[:-1]
         self._agent_changes += int(changes.sum())
-        back = np.flatnonzero(times[1:] < times[:-1])[: MAX_TEXTS - len(self._reversals)]
+        earlier = (times[1:] < times[:-1]) & (scenes[1:] == scenes[:-1])
+        back = np.flatnonzero(earlier)[: MAX_TEXTS - len(self._reversals)]
         for index in back.tolist():
             before, after = float(times[index]), float(time[index])
             same_agent = not bool(changes[index])
             self._reversals.append(
                 TimeReversal(file, row[index].as_py(), same_agent, before, after)
             )
-        self._last = (file, int(track[-1]), float(time[-1]))
+        self._last = (file, int(scene[-1]), int(track[-1]), float(time[-1]))
 
     def restarts(self, least: float) -> list[TimeReversal]:
         """Where the time of files ordered by time goes back by at least `least`, in their unit."""

@@ -25,6 +25,9 @@ TRAJNET_SPLITS = {"train": "train", "val": "val", "test": "test", "test_private"
 SDD_FPS = 30
 SDD = ["track", "xmin", "ymin", "xmax", "ymax", "frame", "lost", "occluded", "generated", "label"]
 STEP = 0.4
+NO_SPLIT_NOTE = (
+    "recordings that are not of the ETH/UCY benchmark have no stored split; training makes one"
+)
 FRAMES_PER_STEP = 10
 FOOT = 0.3048
 
@@ -149,14 +152,14 @@ def ethucy(db: Connection, path: Path, options: ImportOptions) -> Source:
     files = list_files(path, "*.txt")
     catalog = tomllib.loads((resources("trajflow.datasets") / "catalog/ethucy.toml").read_text())
     scenes = {file.stem for file in files}
-    extra = sorted(scenes - set(catalog["first_validation_frame"]))
+    listed = scenes <= set(catalog["first_validation_frame"])
     source = Source(
         selects=[],
         files=files,
         dt=options.dt or STEP,
         unit=options.unit or "m",
         columns={"frame": "1", "agent": "2", "x": "3", "y": "4"},
-        notes=[f"not in the protocol, so without a split: {', '.join(extra)}"] if extra else [],
+        notes=[] if listed else [NO_SPLIT_NOTE],
         folds={name: tests for name, tests in catalog["folds"].items() if scenes.issuperset(tests)},
     )
     every = catalog["annotated_every"] if options.settings.get("eth-time") == "true" else {}

@@ -248,7 +248,7 @@ def compose_report(
         scale=options.scale,
         settings=dict(options.settings),
         max_gap=rules.max_gap if options.resample else None,
-        projected=options.project,
+        projected=bool(options.project),
         factors=dict(options.factors),
         origin=rows.origin if source.dates else None,
         time_unit=source.time_unit,

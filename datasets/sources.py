@@ -21,7 +21,8 @@ class ImportOptions:
         dims: Coordinates read from a table, 2 or 3; by default z is read where it exists.
         factors: Factor by axis for axes with a unit of their own, such as {"z": 0.3048} for feet.
         project: Convert longitudes and latitudes to metres around the centre of each scene; the
-            store keeps the centres, so that forecasts are returned in degrees.
+            store keeps the centres, so that forecasts are returned in degrees. None converts
+            them if the unit is degrees.
         where: Condition on the rows, a DuckDB expression of their columns (scene, agent,
             type, split, time, x, y, z and those of a table); it cannot read files.
         types: Types of the agents to read; empty for all.
@@ -46,7 +47,7 @@ class ImportOptions:
     scale: float | None = None
     dims: int | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
-    project: bool = False
+    project: bool | None = False
     where: str = ""
     types: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)

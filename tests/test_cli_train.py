@@ -1,5 +1,6 @@
 """`trajflow train`: what it says, and how it is stopped and resumed."""
 
+import csv
 import json
 import os
 import pty
@@ -380,6 +381,33 @@ def test_a_table_is_imported_beside_itself_and_trained_on(trajflow, tracks_csv, 
     assert code == 2
     assert "exists and was not made from" in said
     assert f"trajflow evaluate {tmp_path / 'run'} {tmp_path / 'tracks.zarr'}" in out
+
+
+def test_a_table_in_degrees_is_trained_on_in_metres_and_forecast_in_degrees(trajflow, tmp_path):
+    table, out = tmp_path / "boats.csv", tmp_path / "out.csv"
+    rows = ["boat,time,latitude,longitude"]
+    rows += [
+        f"b{boat},{10 * t},{59.3 + 1e-4 * t:.6f},{18.9 + 1e-2 * boat + 2e-4 * t:.6f}"
+        for boat in range(12)
+        for t in range(30)
+    ]
+    table.write_text("\n".join(rows) + "\n")
+    words = ("--updates", 2, "--history", 4, "--horizon", 3, "--split", "agent", *SMALL)
+    assert trajflow("train", table, "-o", tmp_path / "run", *words)[0] == 0
+    info = json.loads(trajflow("data", "info", tmp_path / "boats.zarr", "--json")[1])
+    assert info["unit"] == "m"
+    assert trajflow("predict", tmp_path / "run", table, "-o", out, "--samples", 1)[0] == 0
+    with out.open() as file:
+        places = [(float(row["x"]), float(row["y"])) for row in csv.DictReader(file)]
+    assert all(18.8 < x < 19.1 and 59.2 < y < 59.4 for x, y in places)
+
+
+def test_a_table_that_needs_options_is_imported_first(trajflow, tmp_path):
+    (tmp_path / "t.csv").write_text("whale no,time,x,y\n1,0,0,0\n1,1,1,0\n")
+    code, _, said = trajflow("train", tmp_path / "t.csv", "-o", tmp_path / "run")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "no column found for agent" in said
+    assert f"trajflow data import {tmp_path / 't.csv'} -o {tmp_path / 't.zarr'} OPTIONS" in said
 
 
 def test_a_finished_run_is_extended_to_more_updates(trajflow, fork, tmp_path):

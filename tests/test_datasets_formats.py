@@ -442,3 +442,13 @@ def test_a_column_of_scenes_is_named_or_left_out(imported, tmp_path):
     assert imported(tmp_path / "t.csv", "--scene-column", "day")[0].scenes == ["0", "1"]
     for words in (("--no-scene",), ("--scene-column", "none")):
         assert imported(tmp_path / "t.csv", *words)[0].scenes == ["t"]
+
+
+def test_recordings_without_a_benchmark_split_are_mentioned_once(trajflow, tmp_path):
+    for name in ("monday", "tuesday"):
+        text = "".join(f"{10 * k}\t1\t{0.5 * k:.3f}\t2.000\n" for k in range(9))
+        (tmp_path / f"{name}.txt").write_text(text)
+    words = ("data", "import", tmp_path / "monday.txt", tmp_path / "tuesday.txt")
+    code, out, _ = trajflow(*words, "-o", tmp_path / "people.zarr")
+    assert code == 0
+    assert out.count("have no stored split; training makes one") == 1

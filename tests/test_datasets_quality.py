@@ -434,6 +434,18 @@ def test_recordings_one_after_the_other_are_told(imported):
         imported(pd.concat([in_time, shared], ignore_index=True))
 
 
+def test_recordings_named_by_a_column_each_have_their_own_clock(imported):
+    games = walkers(("first", "second"), agents=5).sort_values(["scene", "time"], kind="stable")
+    _, report = imported(games)
+    assert not any("goes back" in note for note in report.notes)
+
+
+def test_columns_that_are_not_read_are_named(imported):
+    _, report = imported(walkers().assign(altitude=1.0, fold_hall="test"))
+    note = next(note for note in report.notes if note.startswith("not read"))
+    assert note == "not read: the columns 'altitude'; --columns type=NAME or z=NAME reads one"
+
+
 def test_the_end_of_summer_time_is_told(imported):
     table = walkers(agents=3, rows=200).sort_values("time")
     moment = pd.Timestamp("2024-10-26 23:30", tz="UTC") + pd.to_timedelta(75 * table["time"], "s")

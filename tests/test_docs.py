@@ -12,6 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
+
+from trajflow.cli.app import app
+from trajflow.config import Config
+from trajflow.config_help import settings_of
 
 ROOT = Path(__file__).parents[1]
 ALPHABET = {
@@ -137,3 +142,30 @@ def test_the_documentation_builds_and_knows_every_command(tmp_path):
     assert "trajflow data import" in page
     assert "fit-surprise" not in page
     assert "train.lr" in (tmp_path / "settings" / "index.html").read_text(encoding="utf-8")
+
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+COMMAND = re.compile(r"^[ $>]*trajflow ((?:[a-z-]+ )+.*)$|`trajflow ((?:[a-z-]+ )+[^`]*)`", re.M)
+SETTING = re.compile(r"`((?:data|train|model|flow|samples)\.[a-z_]+)(?:=[^`]*)?`")
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name
+)
+def test_pages_name_options_and_settings_that_exist(page):
+    text = re.sub(r"--plugin \S+ ", "", page.read_text(encoding="utf-8"))
+    options = {}
+    for match in COMMAND.finditer(text):
+        command, words = typer.main.get_command(app), (match[1] or match[2]).split()
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        exist = {
+            name for option in command.params for name in (*option.opts, *option.secondary_opts)
+        }
+        used = {
+            option for word in words for option in re.findall(r"(?:^|\[)(--?[a-z][a-z-]*)", word)
+        }
+        options[match[0]] = used - exist - {"--help", "-h"}
+    assert not {line: wrong for line, wrong in options.items() if wrong}
+    settings = {setting.name for setting in settings_of(Config())}
+    assert set(SETTING.findall(text)) <= settings | {"model.onnx", "train.sbatch"}  # names of files

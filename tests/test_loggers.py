@@ -64,10 +64,25 @@ def test_mlflow_has_the_scores(tmp_path, monkeypatch):
     assert run.data.metrics["train/loss"] == 2.0
 
 
+def test_mlflow_without_a_server_keeps_its_files_with_each_run(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    mlflow.set_tracking_uri(None)
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        list(log_events(EVENTS, ["mlflow"], tmp_path / name))
+        uri = (tmp_path / name / "mlruns").as_uri()
+        (run,) = mlflow.MlflowClient(tracking_uri=uri).search_runs(["0"])
+        assert run.data.metrics["validation/energy_score"] == 0.5
+    assert sorted(os.listdir()) == ["one", "two"]
+
+
 def test_wandb_keeps_an_offline_run_with_the_run(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     list(log_events(EVENTS, ["wandb"], tmp_path))
+    wandb.teardown()  # its service process writes the file in the background until it ends
     (kept,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     assert b"validation/energy_score" in kept.read_bytes()
 

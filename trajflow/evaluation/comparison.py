@@ -142,7 +142,7 @@ def _advice(run: RunFolder, data: str | Path) -> str:
     if last and best >= STILL_IMPROVING * last:
         return (
             f"train longer, it was still improving: trajflow train {data} --out {run.path} "
-            f"--resume --extend --updates {2 * last}"
+            f"--resume --extend --updates {max(2 * last, FEW_UPDATES)}"
         )
     if last < FEW_UPDATES:
         return f"train longer: it made {last} updates"

@@ -57,11 +57,11 @@ def scores(evaluations: Sequence[Mapping[str, Any]], run: str, name: str, unit: 
             "</span> Train for more updates, or try other settings: <code>trajflow train "
             "--help-config</code> lists them."
         )
-    missed = escape(next(threshold_lines(evaluations[0]), ""))
+    missed = escape(next(threshold_lines(evaluations[0]), "")).capitalize()
     note = (
         f"Distances in {escape(unit or 'the unit of the data')}; lower is better, and coverage "
         "should equal its level. Small: the 95 % interval by bootstrap over agents. Each "
-        f"recording weighs the same. {missed.capitalize()}"
+        f"recording weighs the same. {f'{missed}.' if missed else ''}"
     )
     table = _table(["", *COLUMNS.values()], rows)
     return f"<h2>Scores</h2><p>{words}</p>{table}<p class=soft>{note}</p>"
@@ -129,7 +129,7 @@ def _corruption(corruption: Mapping[str, Any], ordinary: Mapping[str, Any]) -> l
 
 def maps(dims: int) -> str:
     """Placeholders of the maps."""
-    flat = "" if dims == 2 else " The first two of three coordinates are drawn."
+    flat = "" if dims == 2 else ". The first two of three coordinates are drawn."
     colors = {"past": "past", "truth": "true future", "draw": "samples", "other": "neighbors"}
     keys = "".join(
         f"<span class=key style='background:var(--{color})'></span>{words}"
@@ -141,7 +141,7 @@ def maps(dims: int) -> str:
         "<p id=about class=soft></p><canvas id=map></canvas>"
         "<div id=controls><button id=play>Play</button>"
         "<input id=slider type=range min=0 value=0 aria-label='time of the window'>"
-        f"<span id=time></span></div><p class=soft>{keys}.{flat}</p>"
+        f"<span id=time></span></div><p class=soft>{keys}{flat}</p>"
         f"<div class=scroll><table class=ood><thead><tr>{_cells(names, 'th')}</tr></thead>"
         "<tbody id=agents></tbody></table></div>"
     )

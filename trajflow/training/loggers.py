@@ -25,7 +25,8 @@ def log_events(events: Iterable[Event], names: Sequence[str], folder: Path) -> I
         events: From `Trainer.run`.
         names: Names in `LOGGERS`: "csv" writes `FOLDER/log.csv` (step, name, value), "tensorboard"
             `FOLDER/tensorboard`; "wandb" and "mlflow" follow their own environment variables
-            (`WANDB_MODE=offline`, `MLFLOW_TRACKING_URI`), and "wandb" keeps its files in `FOLDER`.
+            (`WANDB_MODE=offline`, `MLFLOW_TRACKING_URI`). "wandb" keeps its files in `FOLDER`, and
+            so does "mlflow" without a tracking URI, in `FOLDER/mlruns`.
         folder: The run folder; it exists by the first event.
 
     Raises:
@@ -94,8 +95,16 @@ def _wandb(folder: Path) -> Iterator[Log]:
 @contextmanager
 def _mlflow(folder: Path) -> Iterator[Log]:
     mlflow = _package("mlflow")
-    with mlflow.start_run(run_name=folder.name):
-        yield lambda step, values: mlflow.log_metrics(dict(values), step=step)
+    in_folder = not mlflow.is_tracking_uri_set()
+    if in_folder:  # MLflow's own default is a database, which mlflow-skinny cannot open
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        mlflow.set_tracking_uri((folder / "mlruns").absolute().as_uri())
+    try:
+        with mlflow.start_run(run_name=folder.name):
+            yield lambda step, values: mlflow.log_metrics(dict(values), step=step)
+    finally:
+        if in_folder:
+            mlflow.set_tracking_uri(None)
 
 
 LOGGERS: Mapping[str, Callable[[Path], AbstractContextManager[Log]]] = {

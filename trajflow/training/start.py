@@ -17,6 +17,7 @@ from typing import Any
 
 from trajflow.config import Config
 from trajflow.datasets.importing import import_tracks
+from trajflow.datasets.ingest import ImportOptions
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowError
@@ -369,6 +370,7 @@ def _plural(count: int, what: str) -> str:
 def open_data(data: str | Path) -> tuple[Path, Store]:
     """Open a store, or import a table to a store beside it; returns the path too.
 
+    Longitudes and latitudes are projected to metres, as with `trajflow data import --project`.
     A table that was imported before and has not changed is not imported again.
 
     Raises:
@@ -387,8 +389,15 @@ def open_data(data: str | Path) -> tuple[Path, Store]:
             )
         log.info("%s was imported before: %s", path, out)
         return out, store
-    history = shlex.join(["trajflow", "data", "import", "table", path.name])
-    report = import_tracks("table", path, out, history=history)
+    history = shlex.join(["trajflow", "data", "import", path.name, "-o", out.name])
+    try:
+        report = import_tracks(None, path, out, ImportOptions(project=None, history=history))
+    except DataError as error:
+        command = shlex.join(["trajflow", "data", "import", str(path), "-o", str(out)])
+        raise DataError(
+            f"{error}; options are for the import, so import first: {command} OPTIONS, then train "
+            f"on {out}"
+        ) from None
     log.info("imported %s", out)
     for line in report.lines():
         log.info("%s", line)

@@ -1,0 +1,42 @@
+"""Tutorials: every command and script of their text runs, in the order of the page."""
+
+import re
+import shlex
+from glob import glob
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "docs" / "tutorials"
+PAGES = [FOLDER / "pedestrians.md", FOLDER / "players.md"]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+SMALL = ("model.width=16", "model.decoder_width=16", "train.samples=5", "train.noise_samples=1")
+SHORT = [word for one in (*SMALL, "train.validation_windows=100") for word in ("--set", one)]
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a command as a shell reads them; trainings and evaluations are shortened."""
+    name, *words = shlex.split(line, comments=True)
+    assert name == "trajflow"
+    words = [path for word in words for path in (sorted(glob(word)) if "*" in word else [word])]
+    if words[0] == "train":
+        words[words.index("--updates") + 1] = "3"
+        words += [*SHORT, "--no-race"]
+    if words[0] == "evaluate":
+        words.append("--no-baselines")
+    return words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_of_a_tutorial_runs(trajflow, tmp_path, monkeypatch, page):
+    monkeypatch.chdir(tmp_path)
+    commands = 0
+    for language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language == "python":
+            exec(compile(text, page.name, "exec"), {})
+        elif text.startswith("trajflow "):
+            for line in text.splitlines():
+                code, _, said = trajflow(*words_of(line))
+                assert code == 0, (line, said)
+                commands += 1
+    assert commands >= 3
