@@ -17,8 +17,8 @@ from typing import Any
 
 from trajflow.config import Config
 from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.ingest import ImportOptions
 from trajflow.datasets.loader import TrackData
+from trajflow.datasets.sources import ImportOptions
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowError
 from trajflow.models.tensors import device_of
