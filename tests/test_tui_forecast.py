@@ -79,6 +79,16 @@ def test_the_first_window_is_shown_with_its_facts(run, fork, size):
     browsed(run, fork, play, size)
 
 
+def test_a_miss_rate_stands_with_its_distance_and_unit():
+    async def play(pilot, screen):
+        metrics = {"miss_rate": np.full(5, 0.25)}
+        screen.show(view_of(agents=3, metrics=metrics, miss=52.0, unit="px"))
+        await pilot.pause()
+        assert re.search(r"miss rate +25 % > 52 px", text_of(pilot.app))
+
+    browsed(Path("runs/a run"), Path("plaza.zarr"), play, LARGE, engine=Busy, waits=False)
+
+
 def test_windows_go_on_and_end(run, fork):
     async def play(pilot, screen):
         last = screen.summary.count - 1

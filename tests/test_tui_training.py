@@ -1,5 +1,6 @@
 """The training screen: it follows any run, and starts, stops and resumes those of its own."""
 
+import json
 import shutil
 import sys
 
@@ -122,6 +123,24 @@ def test_a_run_that_is_not_there_is_told(tmp_path):
         await until(pilot, lambda: "not there" in text_of(pilot.app))
 
     watching(tmp_path / "nowhere", play)
+
+
+def test_the_race_before_the_first_step_is_shown(tmp_path):
+    race = tmp_path / "run.race"
+    race.mkdir()
+    race_file = {"key": "", "names": [[], ["model.own_speed"], ["flow.preset"]]}
+    (race / "race.json").write_text(json.dumps(race_file | {"updates": [40, 80]}))
+    make_run(race / "0", [started(steps=80), step(40)])
+    make_run(race / "1", [started(steps=80), step(10)], age=0)
+
+    async def play(pilot):
+        await until(pilot, lambda: "candidate 2 of 3  2 min 5 s left" in text_of(pilot.app))
+        await pilot.pause()
+        assert "25 %" in text_of(pilot.app)
+        assert "it changes model.own_speed" in text_of(pilot.app)
+        assert "step 0" not in text_of(pilot.app)
+
+    watching(tmp_path / "run", play, LARGE)
 
 
 def test_a_form_starts_a_training_which_is_watched_and_stopped(tmp_path, fork, tiny):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,12 @@ from trajflow.browse.scores import (
     window_scores,
 )
 from trajflow.browse.view import SamplingOptions, View
+from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store
 from trajflow.datasets.windows import Windows
 from trajflow.errors import ConfigError, RunError, did_you_mean
+from trajflow.evaluation.scores import EvaluationOptions
+from trajflow.evaluation.thresholds import with_thresholds
 from trajflow.inference.choosing import rules
 from trajflow.ood.detector import OODScores
 from trajflow.types import Batch, Bools, Floats, Ints
@@ -80,20 +84,27 @@ class Browser:
     def __init__(
         self,
         forecaster: WindowForecaster,
-        store: Store,
-        windows: Windows,
+        tracks: TrackData,
         split: str,
         other: Callable[[str], WindowForecaster],
     ) -> None:
-        self.forecaster, self.store, self.windows, self.split = forecaster, store, windows, split
-        self._other, self.ranked = other, dict[str, Floats]()
-        tracks = windows.rows.tracks
-        self._type_codes = dict(zip(tracks.agent.tolist(), tracks.kind.tolist(), strict=True))
-        self._types = tracks.types
+        self.forecaster, self.store, self.split = forecaster, tracks.store, split
+        self.windows: Windows = tracks.windows(split)
+        self._data, self._other, self.ranked = tracks, other, dict[str, Floats]()
+        rows = self.windows.rows.tracks
+        self._type_codes = dict(zip(rows.agent.tolist(), rows.kind.tolist(), strict=True))
+        self._types = rows.types
 
     def __len__(self) -> int:
         """Windows of the split."""
         return len(self.windows)
+
+    @cached_property
+    def miss(self) -> float | None:
+        """Distance beyond which the best endpoint is a miss, as `trajflow evaluate` chooses it."""
+        predictor = self.forecaster.predictor
+        speed = predictor(1).displacement_scale if predictor else None
+        return with_thresholds(EvaluationOptions(), self._data, speed)[0].miss
 
     def summary(self) -> SplitSummary:
         """What is browsed."""
@@ -177,6 +188,7 @@ class Browser:
             forecast,
             _detect(forecaster, batch, options.steps),
             self.store,
+            self.miss,
             agent_types=types,
             index=index,
             count=len(self),
@@ -236,7 +248,9 @@ class Browser:
         if by not in self.ranked:
             parts = []
             for rows in chunks(self.windows.target_counts):
-                parts.append(window_scores(self.forecaster, self.windows.gather(rows), by))
+                parts.append(
+                    window_scores(self.forecaster, self.windows.gather(rows), by, self.miss)
+                )
                 yield int(rows[-1]) + 1, len(self), None
             self.ranked |= {
                 name: np.concatenate([part[name] for part in parts]) for name in parts[0]
@@ -255,11 +269,16 @@ def _detect(forecaster: WindowForecaster, batch: Batch, steps: int) -> OODScores
 
 
 def make_view(
-    batch: Batch, forecast: BatchForecast, detected: OODScores | None, store: Store, **facts: Any
+    batch: Batch,
+    forecast: BatchForecast,
+    detected: OODScores | None,
+    store: Store,
+    miss: float | None = None,
+    **facts: Any,
 ) -> View:
     """One window with its forecast, scores and regions; other fields of `View` are `facts`."""
     target, weights = batch.target[0], forecast.weights
-    metrics = {name: values[0] for name, values in scores(forecast, batch).items()}
+    metrics = {name: values[0] for name, values in scores(forecast, batch, miss).items()}
     if detected is not None:
         metrics["expected_error"] = scatter(target, detected.expected_error)
         reasons = iter(detected.reasons)
@@ -277,6 +296,7 @@ def make_view(
         unit="" if store.unit == "unknown" else store.unit,
         regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, batch.target).items()},
         metrics=metrics,
+        miss=miss,
         weights=None if weights is None else weights[:, 0],
         **facts,
     )

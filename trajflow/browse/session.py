@@ -5,13 +5,12 @@ from pathlib import Path
 from trajflow.browse.browser import Browser
 from trajflow.browse.corrupted import CorruptedBrowser
 from trajflow.browse.scores import WindowForecaster
-from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
-from trajflow.errors import RunError
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.inference.tables import check_fit
 from trajflow.ood.report import OODTerms
-from trajflow.runs import RunFolder
+from trajflow.runs import RunFolder, run_settings, track_data
 
 MAX_OPEN = 4
 """Browsers that stay open; the least recently used one is closed."""
@@ -86,21 +85,13 @@ class Session:
         return self._corrupted[1]
 
     def tracks(self, run: Path, data: Path) -> TrackData:
-        """The splits of a store as the configuration of a run defines them."""
-        config: Config = RunFolder.open(run).config
-        return TrackData(self.store(data), **config.data.model_dump(), order=config.train.seed)
+        """The splits of a store for a run, as `trajflow evaluate` cuts them."""
+        store = self.store(data)
+        return track_data(store, run_settings(store, RunFolder.open(run)))
 
     def _open(self, run: Path, data: Path, split: str) -> Browser:
-        store, predictor = self.store(data), self.predictor(run)
-        other_dt = abs(store.dt - predictor.dt) > 1e-6 * predictor.dt
-        if other_dt or (store.dims, store.unit) != (predictor.dims, predictor.unit):
-            raise RunError(
-                f"the run was trained on {predictor.dims} coordinates in {predictor.unit}, every "
-                f"{predictor.dt:g} s; {data} has {store.dims} in {store.unit}, every "
-                f"{store.dt:g} s. Import them as the run's were, or train on them"
-            )
-        windows = self.tracks(run, data).windows(split)
-        return Browser(self._forecaster(str(run)), store, windows, split, self._forecaster)
+        check_fit(self.predictor(run), self.store(data), data)
+        return Browser(self._forecaster(str(run)), self.tracks(run, data), split, self._forecaster)
 
     def _forecaster(self, name: str) -> WindowForecaster:
         path = RunFolder.open(name).path

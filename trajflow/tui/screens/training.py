@@ -14,7 +14,7 @@ from textual.containers import Grid
 from textual.screen import Screen
 
 from trajflow.errors import RunError
-from trajflow.history import TrainingHistory, TrainingUpdate, TrainingWatcher
+from trajflow.history import RaceProgress, TrainingHistory, TrainingUpdate, TrainingWatcher
 from trajflow.jobs import start_training
 from trajflow.library import store_of_run
 from trajflow.tui.app import TrajflowApp
@@ -64,7 +64,8 @@ class TrainingScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "stop":
-            return self.state == "training"
+            runs = self.latest is not None and self.latest.job is not None
+            return runs or self.state == "training"
         if action == "resume":
             return self.state in ("stopped", "failed")
         return True
@@ -75,8 +76,10 @@ class TrainingScreen(Screen[None]):
         update = self.latest
         if self._starting or update is None:
             return "starting"
+        if update.race is not None:
+            return "comparing settings"
         if update.job is not None:
-            return "training"
+            return "training" if update.exists else "starting"
         if self.history.reason:
             return "done" if self.history.reason == "done" else "stopped"
         if not update.exists:
@@ -144,12 +147,19 @@ class TrainingScreen(Screen[None]):
     def _show_facts(self, update: TrainingUpdate) -> None:
         history, state = self.history, self.state
         left = f"{duration(history.eta)} left" if state == "training" else state
-        words = f"step {history.step} of {history.steps or '-'}  {left}"
+        share, words = history.share, f"step {history.step} of {history.steps or '-'}  {left}"
+        if (race := update.race) is not None:
+            share = min(1.0, race.step / max(1, race.steps))
+            words = f"candidate {race.candidate} of {race.candidates}  {duration(race.eta)} left"
+        elif state == "starting":
+            words = "starting"
         line = self.query_one(ProgressLine)
-        line.share, line.words, line.done = history.share, words, state == "done"
+        line.share, line.words, line.done = share, words, state == "done"
         self.query_one(TitleBar).state = state
         lines = [*training_facts(history), []]
-        if state in ("failed", "starting"):
+        if race is not None:
+            lines += race_facts(race)
+        elif state in ("failed", "starting"):
             lines += [[("", word)] for word in update.words]
         else:
             lines += validation_rows(history)
@@ -175,6 +185,16 @@ def training_facts(history: TrainingHistory) -> list[Line]:
         ],
         [("parameters", count(history.parameters)), ("on", history.device or "-")],
         [("best epoch", number(history.best_epoch)), ("took", duration(history.seconds))],
+    ]
+
+
+def race_facts(race: RaceProgress) -> list[Line]:
+    """What is compared before the first step of a training."""
+    return [
+        [("", "Short trainings compare settings on the validation split.")],
+        [("candidate", f"{race.candidate} of {race.candidates}")],
+        [("it changes", race.settings or "nothing: the settings as planned")],
+        [("updates", f"{race.step} of about {race.steps}, of all candidates together")],
     ]
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from trajflow.browse.view import SamplingOptions, View
-from trajflow.text import safe
+from trajflow.text import safe, with_unit
 from trajflow.tui.format import clock
 from trajflow.tui.render.colors import Palette, palette_of
 from trajflow.tui.render.scene import agent_hue, agent_letter
@@ -135,6 +135,9 @@ class FactWriter:
                 line.append(f"{self._value(self.second, name):>8}", self.strong)
             elif name not in SHARES:
                 line.append(f" {safe(self.view.unit, 8)}", self.muted)
+            elif name == "miss_rate" and self.view.miss is not None:
+                distance = with_unit(self.view.miss, safe(self.view.unit, 8))
+                line.append(f" > {distance}", self.muted)
             lines.append(line)
         return lines
 
