@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trajflow.browse.browser import Session
 from trajflow.browse.scores import RANKINGS
-from trajflow.browse.session import Session
 from trajflow.browse.view import SamplingOptions
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.writer import StoreWriter

@@ -35,7 +35,6 @@ from trajflow.tui.widgets.plots import (
     Curve,
     loss_curves,
     paint_curves,
-    schedule_curves,
     score_curves,
 )
 
@@ -377,11 +376,8 @@ class TestCurves:
         assert smooth.y[0] == 0
         assert smooth.y[-1] == pytest.approx(np.mean([96, 97, 98, 99]))
 
-    def test_schedule_and_scores_are_those_of_the_events(self):
+    def test_scores_are_those_of_the_events(self):
         history = TrainingHistory.of(whole_training())
-        weight, rate = schedule_curves(history)
-        assert weight.y[-1] == 1.0
-        assert set(rate.y) == {1.0}
         energy, ade, fde = score_curves(history)
         np.testing.assert_allclose(energy.x, [1, 2, 3, 4, 5])
         np.testing.assert_allclose(ade.y * 2, energy.y)

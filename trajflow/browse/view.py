@@ -13,6 +13,31 @@ SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 @dataclass(frozen=True)
+class SplitSummary:
+    """The W windows of a split of a store.
+
+    Attributes:
+        count: W.
+        scenes: Name of each recording and its first window.
+        selections: Rules of the run that can select samples.
+        scene: Recording of each window, an index of `store_scenes`, [W].
+        store_scenes: Names of the recordings of the store.
+        seconds: Time of the present step of each window in its recording, [W].
+        targets: Agents that are forecast in each window, [W].
+        detects: Whether the run has an OOD detector.
+    """
+
+    count: int
+    scenes: tuple[tuple[str, int], ...]
+    selections: tuple[str, ...] = ()
+    scene: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    store_scenes: tuple[str, ...] = ()
+    seconds: Floats = field(default_factory=lambda: np.zeros(0))
+    targets: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    detects: bool = False
+
+
+@dataclass(frozen=True)
 class SamplingOptions:
     """How a window is forecast.
 

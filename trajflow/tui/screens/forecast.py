@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from textual import getters, work
@@ -15,27 +16,20 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.screen import Screen
-from textual.validation import Integer
-from textual.widgets import Input
 
-from trajflow.browse.view import Floats, SamplingOptions, View
+from trajflow.browse.view import Floats, SamplingOptions, SplitSummary, View
 from trajflow.errors import DataError, StorageError
 from trajflow.scene_image import load_image
-from trajflow.tui import export, tasks
+from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.engine import EngineDied, TaskFailed
 from trajflow.tui.screens import forecast_keys as keys
-from trajflow.tui.screens.bookmarking import BookmarkController
-from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
 from trajflow.tui.screens.edit_past import EditController, PastEdit
-from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
+from trajflow.tui.widgets.metrics_panel import MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 from trajflow.tui.widgets.timeline import Timeline
 from trajflow.tui.widgets.window_table import SideTables, TableName
-
-if TYPE_CHECKING:
-    from trajflow.browse.browser import SplitSummary
 
 WORST, BEST, HIGHEST = ("energy_score", -1), ("energy_score", 1), ("ood_score", -1)
 JUMPS = {"worst": WORST, "best": BEST, "highest OOD score": HIGHEST}
@@ -75,7 +69,6 @@ class ForecastScreen(Screen[None]):
         self.title_bar = TitleBar(f"{run.name}  {data.name}, {split}")
         self.tables, self.scene, self.timeline = SideTables(), SceneView(), Timeline()
         self.controller = EditController(self.scene, self._edited)
-        self.bookmarks = BookmarkController(self.title_bar, run, data, split)
 
     @property
     def edit(self) -> PastEdit | None:
@@ -93,7 +86,6 @@ class ForecastScreen(Screen[None]):
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        self.scene.stacks = True
         self.scene.show_note("loading the model")
         self.scene.focus()
         self._open()
@@ -175,8 +167,6 @@ class ForecastScreen(Screen[None]):
         if self.tables.shown == "agents":
             self._fill_table()
         self.show_facts()
-        if other:
-            self.bookmarks.show(view)
 
     @work(exclusive=True, group="image")
     async def _load_image(self, scene: str) -> None:
@@ -190,8 +180,9 @@ class ForecastScreen(Screen[None]):
     def show_facts(self) -> None:
         """Write the facts anew."""
         if self.view is not None:
-            facts = FactWriter(self.view, self.second, self.agent, self.options, self.edit)
-            self.query_one(MetricsPanel).show(facts)
+            self.query_one(MetricsPanel).show(
+                self.view, self.second, self.agent, self.options, self.edit
+            )
 
     def select(self, agent: int | None) -> None:
         """Let an agent stand out, or nobody."""
@@ -233,16 +224,6 @@ class ForecastScreen(Screen[None]):
         elif self.tables.shown == "agents" and self.view is not None:
             self.tables.agents.show_view(self.view, self.agent)
 
-    def action_bookmark(self) -> None:
-        """Bookmark the window with a note, or remove its bookmark."""
-        if self.view is not None:
-            self.bookmarks.toggle(self.view)
-
-    def action_marked(self, way: int) -> None:
-        """Go to the next or previous bookmarked window."""
-        if (index := self.bookmarks.after(self.index, way)) is not None:
-            self._go(index)
-
     def action_edge(self, last: int) -> None:
         self._go(last * 10**9)
 
@@ -258,13 +239,11 @@ class ForecastScreen(Screen[None]):
 
     def action_goto(self) -> None:
         if self.summary is not None:
-            count = self.summary.count
-            field = Input(type="integer", validators=[Integer(1, count)])
-            self.app.push_screen(PromptDialog(f"window 1 to {count}", field), self._go_to_number)
+            self.app.push_screen(keys.WindowDialog(self.summary.count), self._go_to_number)
 
-    def _go_to_number(self, number: str | None) -> None:
+    def _go_to_number(self, number: int | None) -> None:
         if number is not None:
-            self._go(int(number) - 1)
+            self._go(number - 1)
 
     def action_jump(self, order: str) -> None:
         """Go to the first window in an order of all of them, or to the next one in it."""
@@ -328,7 +307,7 @@ class ForecastScreen(Screen[None]):
         self._set_beside("" if self.beside else "cv")
 
     def action_compare(self) -> None:
-        self.app.push_screen(CompareDialog(self.run_folder), self._set_beside)
+        self.app.push_screen(keys.CompareDialog(self.run_folder), self._set_beside)
 
     def _set_beside(self, beside: str | None) -> None:
         if beside is not None:
@@ -384,32 +363,15 @@ class ForecastScreen(Screen[None]):
     def action_layer(self, name: str) -> None:
         self.scene.show_layers(self.scene.drawn.toggled(name))
 
-    def action_follow(self) -> None:
-        if self.agent is None:
-            self.action_agent(1)
-        self.scene.follow(not self.scene.following)
-        self.app.show_message("following" if self.scene.following else "not following")
-
-    def action_export_picture(self) -> None:
-        if self.view is not None:
-            export.save_files(self.app, self.view, export.picture_files(self))
-
-    def action_export_csv(self) -> None:
-        if (view := self.view) is not None:
-            export.save_files(self.app, view, {".csv": lambda: export.forecast_csv(view)})
-
     def action_copy_command(self) -> None:
         """Copy the command that draws this window, and show it."""
         if self.view is not None:
             level = 0.9 if self.scene.drawn.regions else None
-            command = export.plot_command(*self._place, self.view, self.options, level)
+            command = plot_command(*self._place, self.view, self.options, level)
             self.app.copy_to_clipboard(command)
             partly = self.options.select or self.view.edited is not None
             note = "without selection and edits, " if partly else ""
             self.app.show_message(f"{note}copied: {command}")
-
-    def on_scene_view_hovered(self, message: SceneView.Hovered) -> None:
-        self.title_bar.state = self.scene.text_of(message)
 
     def on_scene_view_picked(self, message: SceneView.Picked) -> None:
         if self.edit is not None:
@@ -448,3 +410,18 @@ class ForecastScreen(Screen[None]):
                 self.scene.show(self.view, self.second)
                 self.load()
             self.show_facts()
+
+
+def plot_command(
+    run: Path, data: Path, split: str, view: View, options: SamplingOptions, level: float | None
+) -> str:
+    """The command that draws the same forecast of a window, with its samples and its seed.
+
+    A selection of samples is left out. `level` is that of the prediction regions; None: none.
+    """
+    words = ["trajflow", "plot", str(run), str(data), "--split", split]
+    words += ["--window", str(view.index + 1), "--samples", str(options.samples)]
+    words += ["--steps", str(options.steps), "--seed", str(options.seed)]
+    if level is not None:
+        words += ["--coverage", f"{level:g}"]
+    return shlex.join([*words, "-o", f"window-{view.index + 1}.png"])

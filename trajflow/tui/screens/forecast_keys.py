@@ -1,9 +1,26 @@
-"""The keys of the forecast screen."""
+"""The keys of the forecast screen, and its two dialogs."""
 
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import getters, work
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.validation import Integer
+from textual.widgets import Input, Label, OptionList
+from textual.widgets.option_list import Option
+
+from trajflow.library import runs_beside
+from trajflow.text import safe
 
 BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
-BROWSING |= {"table", "bookmark", "marked", "zoom_agent"}
+BROWSING |= {"table", "zoom_agent"}
 """Actions that are off while the past is edited."""
 EDITING = {"edit_past", "end_edit"}
 """Actions that are on only then."""
@@ -31,9 +48,6 @@ BROWSE_KEYS: list[BindingType] = [
     Binding("left_square_bracket", "scene(-1)", "Previous scene", False, id="forecast.scene"),
     Binding("W", "table('windows')", "Windows", id="forecast.windows"),
     Binding("T", "table('agents')", "Agents", id="forecast.agents"),
-    Binding("B", "bookmark", "Bookmark, or remove it", show=False, id="forecast.bookmark"),
-    Binding("apostrophe", "marked(1)", "Next bookmark", show=False, id="forecast.next_mark"),
-    Binding("quotation_mark", "marked(-1)", "Previous bookmark", False, id="forecast.mark"),
     Binding("slash", "goto", "Go to a window", show=False, id="forecast.goto"),
 ]
 MAP_KEYS: list[BindingType] = [
@@ -53,10 +67,7 @@ MAP_KEYS: list[BindingType] = [
     Binding("y", "layer('truth')", "True future", show=False, id="map.truth"),
     Binding("i", "layer('axes')", "Axes and scale", show=False, id="map.axes"),
     Binding("I", "layer('image')", "Image of the recording", show=False, id="map.image"),
-    Binding("f", "follow", "Follow the agent", show=False, id="map.follow"),
-    Binding("P", "export_picture", "Save SVG and PNG", show=False, id="map.picture"),
     Binding("c", "copy_command", "Copy the command of this view", show=False, id="map.command"),
-    Binding("C", "export_csv", "Save the forecast as CSV", show=False, id="map.csv"),
 ]
 
 EDIT_KEYS: list[BindingType] = [
@@ -87,3 +98,63 @@ EDIT_KEYS: list[BindingType] = [
     Binding("backspace", "edit_past('restore')", "Restore", id="edit.restore"),
     Binding("R", "edit_past('reset')", "Reset", id="edit.reset"),
 ]
+
+
+class WindowDialog(ModalScreen[int | None]):
+    """Asks for the number of a window, from 1 to `count`; None if it is cancelled."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel", id="window.cancel"),
+    ]
+
+    def __init__(self, count: int) -> None:
+        super().__init__(classes="dialog")
+        self.count = count
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Label(f"window 1 to {self.count}", markup=False)
+            yield Input(type="integer", validators=[Integer(1, self.count)])
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        if message.validation_result is None or message.validation_result.is_valid:
+            self.dismiss(int(message.value))
+
+
+class CompareDialog(ModalScreen[str | None]):
+    """Asks which other forecaster is shown: "cv", a run folder, or "" for none.
+
+    Args:
+        run: Run folder; the runs beside it are offered.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel", id="compare.cancel"),
+        Binding("j", "move(1)", "Down", show=False, id="compare.down"),
+        Binding("k", "move(-1)", "Up", show=False, id="compare.up"),
+    ]
+    options = getters.query_one(OptionList)
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(classes="dialog")
+        self._folder, self.choices = run, ["", "cv"]
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Label("forecast to compare with", markup=False)
+            yield OptionList(Option("none"), Option("cv: constant velocity"), markup=False)
+
+    def on_mount(self) -> None:
+        self._list_runs()
+
+    @work
+    async def _list_runs(self) -> None:
+        runs = await asyncio.to_thread(runs_beside, self._folder)
+        self.choices += [str(path) for path in runs]
+        self.options.add_options([Option(Text(safe(path.name, 50))) for path in runs])
+
+    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
+        self.dismiss(self.choices[message.option_index])
+
+    def action_move(self, way: int) -> None:
+        self.options.action_cursor_down() if way > 0 else self.options.action_cursor_up()

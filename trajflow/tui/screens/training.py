@@ -19,7 +19,7 @@ from trajflow.jobs import start_training
 from trajflow.library import store_of_run
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import count, duration, number, percent
-from trajflow.tui.widgets.plots import CurvePlot, loss_curves, schedule_curves, score_curves
+from trajflow.tui.widgets.plots import CurvePlot, loss_curves, score_curves
 from trajflow.tui.widgets.text import FactList, KeyFooter, Line, ProgressLine, TitleBar
 
 EVERY = 0.7
@@ -54,7 +54,6 @@ class TrainingScreen(Screen[None]):
         with Grid(id="training"):
             yield CurvePlot("loss", below="epoch", id="loss")
             yield CurvePlot("validation", below="epoch", id="scores")
-            yield CurvePlot("schedule", below="epoch", id="schedule")
             yield FactList(id="words")
         yield KeyFooter()
 
@@ -94,12 +93,6 @@ class TrainingScreen(Screen[None]):
             job.stop()
             self.app.show_message("the training saves and stops after this step")
 
-    def action_resume(self) -> None:
-        self._resume()
-
-    def action_forecasts(self) -> None:
-        self._open_forecasts()
-
     @work(group="look")
     async def _look(self) -> None:
         if not self._looking:
@@ -109,7 +102,7 @@ class TrainingScreen(Screen[None]):
             self.call_later(self.show, update)  # not if the screen is closing
 
     @work(exclusive=True, group="resume")
-    async def _resume(self) -> None:
+    async def action_resume(self) -> None:
         self._starting = True
         try:
             data = self.data or await asyncio.to_thread(store_of_run, self.run_folder)
@@ -122,10 +115,9 @@ class TrainingScreen(Screen[None]):
             self._starting = False
 
     @work(exclusive=True, group="forecasts")
-    async def _open_forecasts(self) -> None:
+    async def action_forecasts(self) -> None:
         try:
-            data = self.data
-            if data is None:
+            if (data := self.data) is None:
                 data = await asyncio.to_thread(store_of_run, self.run_folder)
             self.app.open_forecasts(self.run_folder, data)
         except RunError as error:
@@ -140,7 +132,6 @@ class TrainingScreen(Screen[None]):
             self.history.add(update.events)
             self.query_one("#loss", CurvePlot).show(loss_curves(self.history))
             self.query_one("#scores", CurvePlot).show(score_curves(self.history))
-            self.query_one("#schedule", CurvePlot).show(schedule_curves(self.history))
         if before != update:
             self._show_facts(update)
 
