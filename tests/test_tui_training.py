@@ -133,7 +133,7 @@ def test_the_race_before_the_first_step_is_shown(tmp_path):
     make_run(race / "1", [started(steps=80), step(10)], age=0)
 
     async def play(pilot):
-        await until(pilot, lambda: "candidate 2 of 3  2 min 5 s left" in text_of(pilot.app))
+        await until(pilot, lambda: "candidate 2 of 3  1 min 15 s left" in text_of(pilot.app))
         await pilot.pause()
         assert "25 %" in text_of(pilot.app)
         assert "it changes model.own_speed" in text_of(pilot.app)
