@@ -145,11 +145,7 @@ def main() -> None:
         for name, words in SCREENS.items():
             if asked.only in name:
                 for kind, (png, svg) in asyncio.run(shoot(runs, words, variants)).items():
-                    with Image.open(BytesIO(png)) as picture:
-                        few = picture.quantize(
-                            256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-                        )
-                    few.save(asked.out / f"{name}-{kind}.png", optimize=True)
+                    (asked.out / f"{name}-{kind}.png").write_bytes(png)
                     if asked.svg:
                         (asked.out / f"{name}-{kind}.svg").write_text(svg)
                     print(name, kind, len(png), flush=True)

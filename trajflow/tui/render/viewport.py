@@ -227,7 +227,7 @@ def paint_axes(canvas: Canvas, port: Viewport, unit: str = "") -> None:
     for value in right:
         text = tick_label(value, step)
         column = int((value - port.x) / port.scale + port.columns / 2) // 2 - len(text) // 2
-        if canvas.free(canvas.rows - 1, column, len(text)):
+        if canvas.free(canvas.rows - 1, column, len(text) + 1):  # and a gap before the next word
             canvas.write(canvas.rows - 1, column, text, faint)
     for value in up:
         row = int((port.y - value) / port.scale + port.rows / 2) // 4

@@ -54,6 +54,7 @@ class TrainingScreen(Screen[None]):
         with Grid(id="training"):
             yield CurvePlot("loss", below="epoch", id="loss")
             yield CurvePlot("validation", below="epoch", id="scores")
+            yield FactList(id="facts")
             yield FactList(id="words")
         yield KeyFooter()
 
@@ -147,14 +148,14 @@ class TrainingScreen(Screen[None]):
         line = self.query_one(ProgressLine)
         line.share, line.words, line.done = share, words, state == "done"
         self.query_one(TitleBar).state = state
-        lines = [*training_facts(history), []]
         if race is not None:
-            lines += race_facts(race)
+            lines = race_facts(race)
         elif state in ("failed", "starting"):
-            lines += [[("", word)] for word in update.words]
+            lines = [[("", word)] for word in update.words]
         else:
-            lines += validation_rows(history)
-        self.query_one(FactList).show(lines)
+            lines = validation_rows(history)
+        self.query_one("#facts", FactList).show(training_facts(history))
+        self.query_one("#words", FactList).show(lines)
         self.refresh_bindings()
 
 
