@@ -100,6 +100,7 @@ def test_a_corruption_shows_its_curves_and_its_windows(run, fork, report):
         text = text_of(pilot.app)
         assert "noise 2 cm" in text
         assert "highest OOD score 1 of 9" in text
+        assert "x [m] →" in text
         examples = report["corruptions"][0]["examples"]
         assert f"agent {examples['most'][0]['label']}" in text
         await pilot.press("right", "right")

@@ -94,7 +94,8 @@ class OodScreen(Screen[None]):
             with Vertical(id="left"):
                 yield CorruptionTable()
                 yield CostPlot()
-            yield SceneView(id="map")
+            with Container(id="map"):
+                yield SceneView()
         yield Static("", id="about", markup=False)
         yield KeyFooter()
 
