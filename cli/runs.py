@@ -259,10 +259,6 @@ def tui(
     no_mouse: Annotated[
         bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, to select text.")
     ] = False,
-    keys: Annotated[
-        Path | None,
-        typer.Option(metavar="KEYS.toml", help="Key bindings; an unknown action lists all."),
-    ] = None,
 ) -> None:
     """Browse forecasts, watch trainings and look at tracks in the terminal.
 
@@ -282,12 +278,10 @@ def tui(
         raise ConfigError(f"no folder, run or store at {path}")
     from trajflow.jobs import end_with_terminal
     from trajflow.tui.app import TrajflowApp
-    from trajflow.tui.keymap import read_keymap
 
-    keymap = read_keymap(keys) if keys else {}
     if not served:
         end_with_terminal(sys.stdin.fileno())
-    TrajflowApp(path, theme, keymap).run(mouse=not no_mouse)
+    TrajflowApp(path, theme).run(mouse=not no_mouse)
 
 
 def _sorted(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trajflow.browse.session import Session
+from trajflow.browse.browser import Session
 from trajflow.tui.demo import ARCHIVE, PREVIEW, pack
 
 CROWD = ["--seed", "11", "--set", "train=4", "--set", "seconds=60"]

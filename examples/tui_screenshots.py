@@ -1,8 +1,10 @@
 """Makes a picture of every screen of `trajflow tui`, of generated data only.
 
-python examples/tui_screenshots.py [--out FOLDER] [--only WORD] [--svg]
+python examples/tui_screenshots.py [--out FOLDER] [--only WORD] [--all] [--svg]
 
-Each screen comes at 80x24 and 160x48, dark and light. Takes some minutes.
+Each screen comes at 160x48 and dark; with --all also at 80x24 and light. Takes some minutes. Half
+blocks and braille are drawn by hand: few fonts have braille, and none aligns half blocks to the
+pixel.
 """
 
 import argparse
@@ -11,19 +13,25 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
-from rich.color import ColorSystem
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+from rich.cells import cell_len
+from rich.color import Color, ColorSystem
+from rich.style import Style
+from textual.strip import Strip
 
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.demo import unpack_demo
-from trajflow.tui.export import png_of
 from trajflow.tui.theme import theme_named
 
-SIZES = ((80, 24), (160, 48))
-THEMES = ("dark", "light")
+SMALL, LARGE = (80, 24), (160, 48)
+VARIANTS = [(size, theme) for size in (SMALL, LARGE) for theme in ("dark", "light")]
 SCREENS = {
     "home": ["preview", "settle", "preview"],
     "forecast": ["enter", "wait:ForecastScreen", "settle"],
@@ -31,33 +39,46 @@ SCREENS = {
     "windows": ["enter", "wait:ForecastScreen", "settle", "W", "settle", "settle", "G", "settle"],
     "edit": ["enter", "wait:ForecastScreen", "settle", "e", "shift+up", "shift+up", "settle"],
     "ood": ["o", "wait:OodScreen", "settle", "settle"],
-    "ood-why": ["o", "wait:OodScreen", "settle", "j", "j", "j", "settle", "y", "settle"],
     "compare": ["space", "space", "c", "wait:CompareScreen", "later"],
     "commands": ["colon", "later"],
     "training": ["j", "w", "wait:TrainingScreen", "later"],
     "data": ["G", "d", "wait:DatasetScreen", "settle", "G", "settle"],
-    "examine": ["G", "d", "wait:DatasetScreen", "settle", "G", "settle", "e", "settle", "settle"],
     "start": ["n", "wait:NewTrainingScreen", "later"],
     "help": ["question_mark", "later"],
 }
 """What is pressed and awaited on the way to each screen."""
+WIDE, HIGH = 10, 20
+"""Pixels of a cell; a braille dot's place is 5 by 5 of them."""
+SIZE = 16
+EIGHTHS = {chr(0x2581 + k): (0, HIGH - HIGH * (k + 1) // 8, WIDE, HIGH) for k in range(8)}
+LEFTS = {chr(0x2588 + k): (0, 0, WIDE * (8 - k) // 8, HIGH) for k in range(8)}
+HALVES = {"▀": (0, 0, WIDE, HIGH // 2), "▐": (WIDE // 2, 0, WIDE, HIGH)}
+BLOCKS = {**EIGHTHS, **LEFTS, **HALVES}
+LINES = {
+    "─": "lr", "━": "lr", "│": "ud", "┃": "ud", "┌": "rd", "┐": "ld", "└": "ru", "┘": "lu",
+    "├": "udr", "┤": "udl", "┬": "lrd", "┴": "lru", "┼": "lrud", "╭": "rd", "╮": "ld",
+    "╰": "ru", "╯": "lu", "╵": "u", "╷": "d", "╴": "l", "╶": "r",
+}  # fmt: skip
+DOTS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
+"""Column and row of each bit of a braille letter."""
 
 
-async def shoot(runs: Path, words: list[str]) -> dict[str, tuple[bytes, str]]:
+async def shoot(
+    runs: Path, words: list[str], variants: Sequence[tuple[tuple[int, int], str]]
+) -> dict[str, tuple[bytes, str]]:
     """Press and wait; the screen as PNG and as SVG by size and theme."""
     app, pictures = TrajflowApp(runs), {}
     app.console._color_system = ColorSystem.TRUECOLOR
-    async with app.run_test(size=SIZES[0]) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         while not app.screen.library.runs:
             await pilot.pause(0.05)
         for word in ["g", *words]:
             await follow(pilot, word)
-        for size in SIZES:
+        for size, theme in variants:
             await pilot.resize_terminal(*size)
-            for theme in THEMES:
-                app.theme = theme_named(theme, app.available_themes)
-                await asyncio.sleep(2.5)
-                pictures[f"{size[0]}-{theme}"] = picture_of(app)
+            app.theme = theme_named(theme, app.available_themes)
+            await asyncio.sleep(2.5)
+            pictures[f"{size[0]}-{theme}"] = picture_of(app)
     return pictures
 
 
@@ -114,22 +135,103 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "tui")
     parser.add_argument("--only", default="")
+    parser.add_argument("--all", action="store_true", help="also 80x24, and light")
     parser.add_argument("--svg", action="store_true")
     asked = parser.parse_args()
+    variants = VARIANTS if asked.all else [(LARGE, "dark")]
     asked.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as empty:
         runs = folder_of_runs(Path(empty))
         for name, words in SCREENS.items():
             if asked.only in name:
-                for kind, (png, svg) in asyncio.run(shoot(runs, words)).items():
-                    with Image.open(BytesIO(png)) as picture:
-                        few = picture.quantize(
-                            256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-                        )
-                    few.save(asked.out / f"{name}-{kind}.png", optimize=True)
+                for kind, (png, svg) in asyncio.run(shoot(runs, words, variants)).items():
+                    (asked.out / f"{name}-{kind}.png").write_bytes(png)
                     if asked.svg:
                         (asked.out / f"{name}-{kind}.svg").write_text(svg)
                     print(name, kind, len(png), flush=True)
+
+
+def png_of(
+    strips: Sequence[Strip], background: int = 0x121212, foreground: int = 0xE0E0E0
+) -> bytes:
+    """A PNG of what a terminal shows.
+
+    Args:
+        strips: Its lines.
+        background: Colour 0xRRGGBB behind everything that has none of its own.
+        foreground: Colour of letters that have none of their own.
+    """
+    columns = max((strip.cell_length for strip in strips), default=1)
+    size = (max(1, columns) * WIDE, max(1, len(strips)) * HIGH)
+    image = Image.new("RGB", size, _triplet(background))
+    pen = ImageDraw.Draw(image)
+    for row, strip in enumerate(strips):
+        _line(pen, strip, row * HIGH, _triplet(background), _triplet(foreground))
+    content = BytesIO()
+    image.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def _line(pen: Any, strip: Strip, top: int, ground: Any, ink: Any) -> None:
+    left = 0
+    for text, style, _ in strip:
+        fore, back, bold = _colours(style or Style.null(), ground, ink)
+        wide = cell_len(text) * WIDE
+        if wide and back != ground:
+            pen.rectangle((left, top, left + wide - 1, top + HIGH - 1), back)
+        for letter in text:
+            _letter(pen, letter, left, top, fore, bold)
+            left += cell_len(letter) * WIDE
+        if style is not None and style.underline:
+            below = top + HIGH - 2
+            pen.line((left - wide, below, left - 1, below), fore)
+
+
+def _letter(pen: Any, letter: str, left: int, top: int, fore: Any, bold: bool) -> None:
+    code = ord(letter)
+    if 0x2800 <= code <= 0x28FF:
+        for bit, (column, row) in enumerate(DOTS):
+            if code >> bit & 1:
+                x, y = left + 5 * column, top + 5 * row
+                pen.rectangle((x + 1, y + 1, x + 3, y + 3), fore)
+    elif letter in BLOCKS:
+        x0, y0, x1, y1 = BLOCKS[letter]
+        pen.rectangle((left + x0, top + y0, left + x1 - 1, top + y1 - 1), fore)
+    elif letter in LINES:
+        _box(pen, LINES[letter], left, top, fore)
+    elif not letter.isspace():
+        pen.text((left, top), letter, fore, _font(bold))
+
+
+def _box(pen: Any, ways: str, left: int, top: int, fore: Any) -> None:
+    x, y = left + WIDE // 2, top + HIGH // 2
+    ends = {"l": (left, y), "r": (left + WIDE - 1, y), "u": (x, top), "d": (x, top + HIGH - 1)}
+    for way in ways:
+        pen.line((x, y, *ends[way]), fore)
+
+
+def _colours(style: Style, ground: Any, ink: Any) -> tuple[Any, Any, bool]:
+    fore, back = _rgb(style.color, ink), _rgb(style.bgcolor, ground)
+    if style.reverse:
+        fore, back = back, fore
+    if style.dim:
+        fore = tuple((a + b) // 2 for a, b in zip(fore, back, strict=True))
+    return fore, back, bool(style.bold)
+
+
+def _rgb(color: Color | None, default: Any) -> Any:
+    return default if color is None or color.is_default else tuple(color.get_truecolor())
+
+
+def _triplet(colour: int) -> tuple[int, int, int]:
+    return colour >> 16, colour >> 8 & 255, colour & 255
+
+
+@lru_cache(2)
+def _font(bold: bool) -> Any:
+    """The monospaced font that comes with matplotlib."""
+    name = "DejaVuSansMono-Bold.ttf" if bold else "DejaVuSansMono.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, SIZE)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""How quick the terminal UI is with 100 runs in a folder and 50 000 windows in a table.
+"""How quick the terminal UI is with 100 runs, 50 000 windows or 500 agents in a table.
 
-    python examples/tui_speed.py [--windows 50000] [--runs 100]
+    python examples/tui_speed.py [--windows 50000] [--runs 100] [--agents 500]
 
 Prints a table: seconds to the first useful picture, processor time of the application for each key
 (median and 95th percentile), and its memory. Below it: processor time of a start, beside that of a
@@ -78,13 +78,14 @@ async def windows(runs: Path, count: int) -> dict[str, object]:
     """The table of the windows of a split: move, sort, filter."""
     from textual.screen import Screen
 
-    from trajflow.browse.browser import SplitSummary
+    from trajflow.browse.view import SplitSummary
     from trajflow.tui.app import TrajflowApp
     from trajflow.tui.widgets.window_table import SCORES, WindowTable
 
     chance = np.random.default_rng(0)
     summary = SplitSummary(
-        *("run", "test", count, (("walkers", 0),), 8, 12, (), "m", DT),
+        count,
+        (("walkers", 0),),
         scene=np.zeros(count, np.int64),
         store_scenes=("walkers",),
         seconds=np.arange(count) * DT,
@@ -103,12 +104,51 @@ async def windows(runs: Path, count: int) -> dict[str, object]:
         await pilot.pause()
         table = app.screen.query_one(WindowTable)
         table.focus()
-        table.show_windows(summary, scores)
+        table.show_windows(summary, scores, 0)
         await pilot.pause()
         first = time.perf_counter() - began
         keys = [*["j"] * 20, "pagedown", "pagedown", "G", *["k"] * 10, "g", "greater_than_sign"]
         used = await pressed(pilot, [*keys, "R", "slash", *"walk", "escape"])
         return row(f"{count} windows", first, used)
+
+
+async def agents(runs: Path, count: int) -> dict[str, object]:
+    """The table of the agents of one window beside its map: move."""
+    from trajflow.browse.view import SplitSummary, View
+    from trajflow.tui.app import TrajflowApp
+    from trajflow.tui.engine import Engine
+    from trajflow.tui.screens.forecast import ForecastScreen
+
+    class Loading(Engine):
+        async def call(self, task, *args, **kwargs):
+            await asyncio.Event().wait()
+
+    chance = np.random.default_rng(0)
+    path = chance.normal(size=(count, 20, 2)).cumsum(1) + chance.uniform(0, 200, (count, 1, 2))
+    view = View(
+        past=path[:, :8],
+        future=path[:, 8:],
+        target=np.arange(count) < 0.8 * count,
+        samples=path[:, 8:] + chance.normal(size=(20, count, 12, 2)).cumsum(2),
+        labels=tuple(map(str, range(count))),
+        agent_types=("walker",) * count,
+        **{"scene": "square", "start": 0, "index": 0, "count": 1, "dt": DT, "unit": "m"},
+        metrics={"min_ade": chance.random(count)},
+    )
+    app = TrajflowApp(runs, warm_up=False)
+    async with app.run_test(size=SIZE) as pilot:
+        app.engine = Loading()
+        screen = ForecastScreen(Path("run"), Path("square.zarr"))
+        await app.push_screen(screen)
+        await pilot.pause()
+        screen.summary = SplitSummary(1, (("square", 0),))
+        began = time.perf_counter()
+        screen.show(view)
+        await pilot.press("T")
+        await pilot.pause()
+        first = time.perf_counter() - began
+        used = await pressed(pilot, [*["j"] * 20, "pagedown", "G", *["k"] * 10, "g"])
+        return row(f"{count} agents", first, used)
 
 
 def row(name: str, first: float, used: list[float]) -> dict[str, object]:
@@ -142,7 +182,7 @@ def starts(runs: Path) -> tuple[float, float]:
     return float(np.median(used[bare])), float(np.median(used[ours]))
 
 
-SCENARIOS = ("starts", "runs", "windows")
+SCENARIOS = ("starts", "runs", "windows", "agents")
 
 
 def measure(scenario: str, place: Path, options: argparse.Namespace) -> dict[str, object]:
@@ -150,7 +190,10 @@ def measure(scenario: str, place: Path, options: argparse.Namespace) -> dict[str
     from trajflow.tui.demo import unpack_demo
 
     runs = folder_of_runs(place, unpack_demo(place / "cache").run, options.runs)
-    return asyncio.run(home(runs) if scenario == "runs" else windows(runs, options.windows))
+    if scenario == "runs":
+        return asyncio.run(home(runs))
+    count = options.windows if scenario == "windows" else options.agents
+    return asyncio.run((windows if scenario == "windows" else agents)(runs, count))
 
 
 def main() -> None:
@@ -158,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--windows", type=int, default=50_000)
+    parser.add_argument("--agents", type=int, default=500)
     parser.add_argument("--only", choices=SCENARIOS)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

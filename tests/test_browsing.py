@@ -1,5 +1,6 @@
 """Windows beside their forecasts: what a view holds, who else forecasts it, and how all rank."""
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trajflow.browse.scores import MAX_PAIRED, RANKINGS, BatchForecast, scores
-from trajflow.browse.session import Session
+from trajflow.browse.browser import Session
+from trajflow.browse.scores import RANKINGS
 from trajflow.browse.view import SamplingOptions
+from trajflow.datasets.schema import TrackBlock
+from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import ConfigError, DataError, RunError
-from trajflow.metrics import energy_score
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +159,43 @@ def test_what_is_browsed_is_told_in_plain_values(browser):
     assert "learned" not in summary.selections
 
 
-def test_the_energy_score_of_many_samples_is_that_of_the_first(browser):
-    batch = browser.batch(0)
-    chance = np.random.default_rng(0)
-    shape = (MAX_PAIRED + 50, *batch.future.shape)
-    samples = np.where(batch.target[..., None, None], chance.normal(size=shape), np.nan)
-    found = scores(BatchForecast(samples), batch)["energy_score"][0, 0]
-    first = samples[:MAX_PAIRED, 0, :1]
-    assert found == pytest.approx(energy_score(first, batch.future[0, :1])[0])
+@pytest.mark.parametrize(("unit", "pace"), [("px", 8.0), ("degree", 1e-5)])
+def test_a_window_misses_by_the_distance_that_evaluate_chooses(
+    trajflow, tiny, tmp_path, unit, pace
+):
+    """Constant velocity misses two of four by more than a quarter of the way of a fast agent.
+
+    A third one is ahead by half a step, which is more than 2 px and less than 2 degrees.
+    """
+    store, run = tmp_path / "turns.zarr", tmp_path / "run"
+    with StoreWriter(store, dims=2, dt=0.4, unit=unit) as writer:
+        for split, turn in {"train": 0.0, "val": 0.0, "test": np.pi / 2}.items():
+            step = np.zeros((4, 20, 2))
+            step[..., 0] = pace
+            step[:2, 8:] = pace * np.array([np.cos(turn), np.sin(turn)])
+            step[2, 8, 0] += pace / 2
+            writer.append(
+                TrackBlock(
+                    scene=split,
+                    labels=list(range(4)),
+                    types=["walker"] * 4,
+                    rowsize=np.full(4, 20),
+                    time=np.tile(np.arange(20) * 0.4, 4),
+                    position=(step.cumsum(1) + pace * np.arange(4)[:, None, None]).reshape(-1, 2),
+                    split=split,
+                )
+            )
+    code, _, said = trajflow("train", store, "--out", run, *tiny)
+    assert code == 0, said
+    _, out, _ = trajflow("evaluate", "--baseline", "cv", store, "--json")
+    report, browser = json.loads(out), Session().browser(run, store, "test")
+    view = browser.view(0, forecaster=browser.other("cv"))
+    assert len(browser) == 1
+    assert report["mean"]["miss_rate"] == 0.5
+    assert view.mean("miss_rate") == report["mean"]["miss_rate"]
+    assert (view.miss, view.unit) == (report["miss"], unit)
+    for name in ("energy_score", "min_ade", "min_fde", "mean_ade"):
+        assert view.mean(name) == pytest.approx(report["mean"][name])
 
 
 def test_a_session_opens_once(session, trained, fork):

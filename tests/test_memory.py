@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trajflow import OnlinePredictor, Place, Predictor
-from trajflow.browse.session import Session
+from trajflow.browse.browser import Session
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.schema import TrackBlock

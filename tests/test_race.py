@@ -10,9 +10,12 @@ import torch
 
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
+from trajflow.history import TrainingWatcher
+from trajflow.library import LibraryScanner
 from trajflow.runs import RunFolder, track_data
 from trajflow.training.plan import Choice, plan_settings
 from trajflow.training.race import Race, affordable, challengers, run_race
+from trajflow.training.validation import energy_scores
 
 SMALL = (
     "model.width=16",
@@ -91,6 +94,26 @@ def test_a_race_that_was_stopped_goes_on(racing, caplog, tmp_path):
     done = (tmp_path / "race" / "1" / "weights.safetensors").stat().st_mtime_ns
     assert racing([], choice)[1] == table
     assert (tmp_path / "race" / "1" / "weights.safetensors").stat().st_mtime_ns == done
+
+
+def test_a_race_can_be_watched_and_its_candidates_are_no_runs_of_the_library(
+    racing, tmp_path, monkeypatch
+):
+    watcher, seen = TrainingWatcher(tmp_path / "run"), []
+
+    def look(*args, **kwargs):
+        seen.append(watcher.update().race)
+        return energy_scores(*args, **kwargs)
+
+    monkeypatch.setattr("trajflow.training.race.energy_scores", look)
+    assert watcher.update().race is None
+    racing([], Choice("train.scale_jitter", 0.2, ""), folder="run.race")
+    places = [(race.candidate, race.candidates, race.settings) for race in seen]
+    assert places == 2 * [(1, 2, ""), (2, 2, "train.scale_jitter")]
+    assert [race.step for race in seen] == [60, 120, 180, 240]
+    assert {race.steps for race in seen} == {240}
+    assert seen[0].eta > seen[-1].eta == 0
+    assert not LibraryScanner(tmp_path).scan().runs
 
 
 def test_only_what_is_open_is_raced_and_only_where_there_are_updates_enough(fork):

@@ -11,7 +11,7 @@ from test_tui_canvas import view_of
 from test_tui_forecast import Busy
 from tui_support import app_on, piloted, until
 
-from trajflow.browse.browser import SplitSummary
+from trajflow.browse.view import SplitSummary
 from trajflow.datasets import open_store
 from trajflow.scene_image import SceneImage, load_image, north_up, save_image
 from trajflow.tui.render.colors import Palette, unpack_rgb
@@ -124,7 +124,7 @@ def test_a_key_of_the_forecast_screen_hides_the_image(tmp_path):
         pilot.app.engine = Busy()
         screen = ForecastScreen(tmp_path / "a run", tmp_path / "plaza.zarr")
         await pilot.app.push_screen(screen)
-        screen.summary = SplitSummary("a run", "test", 40, (("plaza", 0),), 5, 7, (), "m", 0.4)
+        screen.summary = SplitSummary(40, (("plaza", 0),))
         screen.show(view_of())
         await until(pilot, lambda: screen.scene.image is not None)
         shown = screen.scene._painted()

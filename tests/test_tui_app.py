@@ -1,8 +1,13 @@
 """The application as a whole: keys, help, themes, sizes, and hands that press anything."""
 
+import inspect
 import random
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
+from textual.binding import Binding
+from textual.dom import DOMNode
 from tui_support import (
     LARGE,
     SMALL,
@@ -18,7 +23,6 @@ from tui_support import (
 
 from trajflow.errors import ConfigError
 from trajflow.tui.app import SmallTerminalScreen, TrajflowApp
-from trajflow.tui.keymap import all_bindings, read_keymap
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.home import HomeScreen
 from trajflow.tui.screens.training import TrainingScreen
@@ -34,6 +38,18 @@ def folder(tmp_path):
     return tmp_path
 
 
+def all_bindings():
+    """Every key binding of the application."""
+    modules = ["trajflow.tui.app"]
+    for name in ("trajflow.tui.screens", "trajflow.tui.widgets"):
+        modules += [f"{name}.{each.name}" for each in iter_modules(import_module(name).__path__)]
+    for module in modules:
+        for _, kind in inspect.getmembers(import_module(module), inspect.isclass):
+            if issubclass(kind, DOMNode) and kind.__module__ == module:
+                for each in vars(kind).get("BINDINGS", ()):
+                    yield each if isinstance(each, Binding) else Binding(*each)
+
+
 def test_every_key_has_a_name_of_its_own_and_none_needs_ctrl():
     found = list(all_bindings())
     assert len(found) > 40
@@ -44,43 +60,6 @@ def test_every_key_has_a_name_of_its_own_and_none_needs_ctrl():
         assert plain, f"{binding.id} needs Ctrl, which tmux and others eat"
     ids = [binding.id for binding in found]
     assert len(ids) == len(set(ids)), sorted({name for name in ids if ids.count(name) > 1})
-
-
-def test_a_file_gives_actions_other_keys(folder):
-    (folder / "keys.toml").write_text('[keys]\n"app.theme" = "y,f5"\n"app.help" = "h"\n')
-    keys = read_keymap(folder / "keys.toml")
-
-    async def play(pilot):
-        app = pilot.app
-        dark = app.theme
-        await pilot.press("t")
-        assert app.theme == dark
-        await pilot.press("y")
-        assert app.theme != dark
-        await pilot.press("f5")
-        assert app.theme == dark
-        await pilot.press("h")
-        await until(pilot, lambda: app.screen.query("HelpPanel"))
-        await pilot.pause()
-        assert "f5" in text_of(app)
-
-    piloted(app_on(folder, keymap=keys), play, LARGE)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ('[keys]\n"app.hlep" = "h"', "did you mean 'app.help'"),
-        ('[keys]\n"app.help" = ""', "needs keys"),
-        ('[keys]\n"app.help" = 3', "needs keys"),
-        ('"app.help" = "h"', r"needs one table, \[keys\]"),
-        ("[keys", "cannot be read as keys"),
-    ],
-)
-def test_a_wrong_file_of_keys_is_refused(tmp_path, text, told):
-    (tmp_path / "keys.toml").write_text(text)
-    with pytest.raises(ConfigError, match=told):
-        read_keymap(tmp_path / "keys.toml")
 
 
 @pytest.mark.parametrize("screen", ["home", "training"])

@@ -3,19 +3,15 @@
 import gc
 import time
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pytest
-from rich.segment import Segment
-from rich.style import Style
 from textual.app import App
 from textual.events import MouseScrollUp
-from textual.strip import Strip
 from tui_support import LARGE, SMALL, inks_of, lines_of, piloted
 
 from trajflow.browse.view import View
-from trajflow.tui.export import HIGH, WIDE, file_stem, forecast_csv, png_of, write_new
+from trajflow.tui.export import file_stem, forecast_csv, write_new
 from trajflow.tui.render.canvas import Canvas, dither
 from trajflow.tui.render.colors import Palette, quantize, unpack_rgb
 from trajflow.tui.render.raster import circles, density, smooth, spots, trace
@@ -24,7 +20,6 @@ from trajflow.tui.render.viewport import (
     Panes,
     Viewport,
     fit_scene,
-    nearest_sample,
     nice_step,
     scene_points,
 )
@@ -351,15 +346,6 @@ def test_a_new_window_moves_the_map_only_if_it_must():
     assert fit_scene(far, port, panes) is not port
 
 
-def test_the_nearest_sample_is_found():
-    view = view_of()
-    port = port_of(view)
-    right, down = port.dots(view.samples[4, 1, -1])
-    assert nearest_sample(view, port, right, down) == (1, 4)
-    assert nearest_sample(view, port, -900, -900) is None
-    assert nearest_sample(replace(view, samples=view.samples[:0]), port, right, down) is None
-
-
 def test_edits_change_one_point_and_nothing_stored():
     stored = view_of().past
     kept = stored.copy()
@@ -384,37 +370,6 @@ def test_the_last_point_cannot_be_deleted():
     for step in range(PAST):
         edit = edit.select(step).dropped()
     assert np.isfinite(edit.past[0]).all(-1).sum() == 1
-
-
-def test_files_are_never_overwritten(tmp_path):
-    names = [write_new(tmp_path, "a", ".csv", b"x").name for _ in range(3)]
-    assert names == ["a.csv", "a-2.csv", "a-3.csv"]
-
-
-def test_names_of_files_hold_no_path():
-    assert file_stem(view_of(scene="../../etc/pass wd\n")) == "trajflow-etc-pass-wd-4"
-
-
-def test_the_csv_has_every_number_and_no_formula():
-    view = view_of(labels=("=1+1", "id1", "id2", "id3", "id4"))
-    lines = forecast_csv(view).decode().splitlines()
-    assert lines[0] == "sample,agent,step,seconds,x,y"
-    assert len(lines) == 1 + SAMPLES * 3 * FUTURE
-    assert lines[1].split(",")[:4] == ["0", "'=1+1", "1", "0.4"]
-    assert float(lines[1].split(",")[4]) == view.samples[0, 0, 0, 0]
-
-
-def test_a_picture_has_the_dots_of_the_strips():
-    from PIL import Image
-
-    ink = Style(color="#ff0000", bgcolor="#000000")
-    strips = [Strip([Segment("\u2801▀ ", ink)]), Strip([Segment("x中", ink)])]
-    image = np.asarray(Image.open(BytesIO(png_of(strips))))
-    assert image.shape == (2 * HIGH, 3 * WIDE, 3)
-    assert tuple(image[2, 2]) == (255, 0, 0)
-    assert tuple(image[12, 2]) == (0, 0, 0)
-    assert (image[: HIGH // 2, WIDE : 2 * WIDE] == (255, 0, 0)).all()
-    assert (image[HIGH // 2 : HIGH, WIDE : 2 * WIDE] == (0, 0, 0)).all()
 
 
 class MapApp(App):
@@ -476,39 +431,15 @@ def test_a_moved_map_stays_where_it_is():
 
 def test_the_mouse_zooms_where_it_is_and_drags():
     async def wheel(pilot, canvas):
-        before.append(canvas.port.world(*canvas.panes.under(10, 5)[1:]))
+        before.append(canvas.port.world(*canvas.panes.under(10, 5)))
         await pilot._post_mouse_events([MouseScrollUp], offset=(10, 5))
         await pilot.pause()
-        after.append(canvas.port.world(*canvas.panes.under(10, 5)[1:]))
+        after.append(canvas.port.world(*canvas.panes.under(10, 5)))
 
     before, after = [], []
     port = played(view_of())[2].port
     assert played(view_of(), wheel)[2].port.scale < port.scale
     assert before[0] == pytest.approx(after[0])
-
-
-def test_hovering_tells_where_the_mouse_is_and_lights_the_nearest_sample():
-    heard = []
-
-    class Hearing(MapApp):
-        def on_scene_view_hovered(self, message):
-            heard.append(message)
-
-    view = view_of()
-
-    async def play(pilot):
-        canvas = pilot.app.query_one(SceneView)
-        canvas.show(view)
-        await pilot.pause()
-        plain = inks_of(pilot.app)
-        right, down = canvas.port.dots(view.samples[4, 1, -1])
-        await pilot.hover(SceneView, offset=(int(right) // 2, int(down) // 4))
-        await pilot.pause()
-        assert inks_of(pilot.app) != plain
-
-    piloted(Hearing(), play)
-    assert heard[-1].sample[0] == 1
-    assert (heard[-1].x, heard[-1].y) == pytest.approx(tuple(view.samples[4, 1, -1]), abs=0.5)
 
 
 def test_clicking_picks_an_agent():
@@ -541,41 +472,6 @@ def test_two_stand_side_by_side_where_there_is_room():
     assert "another" in lines[0]
     assert sum("A" in half for line in lines for half in (line[:79], line[80:])) >= 2
     assert "another" not in "".join(played(view_of(), second=second, size=(50, 20))[0])
-
-
-def test_two_stand_below_each_other_where_that_is_larger():
-    async def stack(pilot, canvas):
-        canvas.stacks = True
-        canvas.show(canvas.view, canvas.second)
-        panes.append(canvas.panes)
-
-    panes = []
-    view, far = view_of(agents=2, beside=0), np.array([5.0, 1.0])
-    wide = replace(view, past=view.past * far, future=view.future * far, samples=view.samples * far)
-    lines, _, canvas = played(wide, stack, second=replace(wide, forecaster="another"), size=LARGE)
-    assert panes[0].stacked
-    top = panes[0].rows - panes[0].height
-    assert "a run" in lines[0]
-    assert "another" in lines[top]
-    right, down = canvas.port.dots(wide.present[0])
-    column, row = int(right) // 2, top + int(down) // 4
-    assert lines[row][column] == "A"
-    second, *dots = panes[0].under(column, row)
-    assert second
-    assert canvas.port.world(*dots) == pytest.approx(tuple(wide.present[0]), abs=0.5)
-    high = view_of(agents=12, beside=0)
-    played(high, stack, second=high, size=LARGE)
-    assert not panes[1].stacked
-
-
-def test_following_keeps_the_agent_in_the_middle():
-    async def follow(pilot, canvas):
-        canvas.select(2)
-        canvas.follow(True)
-
-    view = view_of()
-    port = played(view, follow)[2].port
-    assert (port.x, port.y) == pytest.approx(tuple(view.present[2]))
 
 
 def test_the_future_is_played_and_can_be_halted():
@@ -653,3 +549,31 @@ def test_a_spread_narrower_than_a_cell_is_a_line():
     wide = view.future[None] + np.linspace(-1, 1, 40)[:, None, None, None] * [0.0, 0.4]
     lines = paint_scene(replace(view, samples=wide), port, Palette(), layers).lines
     assert any("▀" in line for line in lines)
+
+
+def test_files_are_never_overwritten(tmp_path):
+    names = [write_new(tmp_path, "a", ".csv", b"x").name for _ in range(3)]
+    assert names == ["a.csv", "a-2.csv", "a-3.csv"]
+
+
+def test_names_of_files_hold_no_path():
+    assert file_stem(view_of(scene="../../etc/pass wd\n")) == "trajflow-etc-pass-wd-4"
+
+
+def test_the_csv_has_every_number_and_no_formula():
+    view = view_of(labels=("=1+1", "id1", "id2", "id3", "id4"))
+    lines = forecast_csv(view).decode().splitlines()
+    assert lines[0] == "sample,agent,step,seconds,x,y"
+    assert len(lines) == 1 + SAMPLES * 3 * FUTURE
+    assert lines[1].split(",")[:4] == ["0", "'=1+1", "1", "0.4"]
+    assert float(lines[1].split(",")[4]) == view.samples[0, 0, 0, 0]
+
+
+def test_following_keeps_the_agent_in_the_middle():
+    async def follow(pilot, canvas):
+        canvas.select(2)
+        canvas.follow(True)
+
+    view = view_of()
+    port = played(view, follow)[2].port
+    assert (port.x, port.y) == pytest.approx(tuple(view.present[2]))

@@ -42,7 +42,6 @@ def test_without_a_terminal_it_says_so(trajflow):
     [
         (["nowhere"], "no folder, run or store at nowhere"),
         ([".", "--theme", "drak"], "did you mean 'dark'"),
-        ([".", "--keys", "missing.toml"], "missing.toml cannot be read"),
     ],
 )
 def test_wrong_words_are_refused_before_the_screen_is_taken(words, told, tmp_path):

@@ -1,4 +1,4 @@
-"""The data screen: scenes, map, histograms, what is wrong with a store."""
+"""The data screen: scenes and map of a store."""
 
 import shutil
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from tui_support import SMALL, app_on, matches, piloted, text_of, until
 
-from trajflow.tui.format import bars
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.render.tracks import ARROWS, octants, paint_tracks
 from trajflow.tui.screens.dataset import DatasetScreen
@@ -40,19 +39,13 @@ def test_scenes_are_there_before_anything_is_read(store):
     on_data(store, play)
 
 
-def test_a_scene_is_read_drawn_counted_and_examined(store):
+def test_a_scene_is_read_drawn_and_counted(store):
     async def play(pilot):
         app = pilot.app
         await until(pilot, lambda: "84 rows" in text_of(app), 60)
         await pilot.press("j")
         await until(pilot, lambda: "hall: 2 tracks" in text_of(app), 60)
-        assert "Agent type" not in text_of(app), "there is one type only"
         matches(app, "data-80", away=[store.parent])
-        await pilot.press("e")
-        await until(pilot, lambda: "examined" in text_of(app), 60)
-        assert "ok  files" in text_of(app)
-        await pilot.press("e")
-        await until(pilot, lambda: "recorded" in text_of(app))
 
     on_data(store, play)
 
@@ -63,7 +56,7 @@ def test_a_damaged_store_is_told_and_not_read(store, tmp_path):
 
     async def play(pilot):
         await until(pilot, lambda: "damaged" in text_of(pilot.app))
-        await pilot.press("j", "y", "enter")
+        await pilot.press("j", "enter")
         assert pilot.app.engine.pid is None
 
     on_data(bad, play)
@@ -94,13 +87,3 @@ def test_the_map_is_strongest_where_most_people_go():
     rows = np.where(cells.code >= 0x2580, light, 0).max(1)
     low, high = rows[10:19].max(), rows[1:9].max()
     assert low > high > 0
-
-
-class TestBars:
-    def test_the_highest_bar_fills_its_rows(self):
-        lines = bars([1, 4, 2], 6, 2)
-        assert lines == ["  ██  ", "▄▄████"]
-
-    def test_what_is_rare_is_still_seen(self):
-        assert bars([100_000, 1], 2, 3)[-1][1] == "▁"
-        assert bars([0, 0], 2, 1) == ["  "]

@@ -23,8 +23,7 @@ from tui_support import (
     until,
 )
 
-from trajflow.browse.browser import SplitSummary
-from trajflow.browse.view import SAMPLE_COUNTS
+from trajflow.browse.view import SAMPLE_COUNTS, SplitSummary
 from trajflow.library import runs_beside
 from trajflow.tui.engine import Engine
 from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
@@ -79,6 +78,16 @@ def test_the_first_window_is_shown_with_its_facts(run, fork, size):
         assert "energy score" in text
 
     browsed(run, fork, play, size)
+
+
+def test_a_miss_rate_stands_with_its_distance_and_unit():
+    async def play(pilot, screen):
+        metrics = {"miss_rate": np.full(5, 0.25)}
+        screen.show(view_of(agents=3, metrics=metrics, miss=52.0, unit="px"))
+        await pilot.pause()
+        assert re.search(r"miss rate +25 % > 52 px", text_of(pilot.app))
+
+    browsed(Path("runs/a run"), Path("plaza.zarr"), play, LARGE, engine=Busy, waits=False)
 
 
 def test_windows_go_on_and_end(run, fork):
@@ -155,7 +164,7 @@ def test_every_agent_of_500_is_reached_in_the_table_of_agents():
     async def play(pilot, screen):
         scores = np.r_[np.random.default_rng(0).permutation(400) / 100.0, np.full(100, np.nan)]
         view = view_of(agents=400, beside=100, samples=2, metrics={"min_ade": scores})
-        screen.summary = SplitSummary("a run", "test", 40, (("plaza", 0),), 5, 7, (), "m", 0.4)
+        screen.summary = SplitSummary(40, (("plaza", 0),))
         screen.show(view)
         await pilot.press("T")
         await pilot.pause()
@@ -182,56 +191,13 @@ def test_every_agent_of_500_is_reached_in_the_table_of_agents():
 def test_a_table_that_is_too_long_says_how_many_rows_there_are():
     async def play(pilot, screen):
         view = view_of(agents=3100, beside=0, samples=1)
-        screen.summary = SplitSummary("a run", "test", 40, (("plaza", 0),), 5, 7, (), "m", 0.4)
+        screen.summary = SplitSummary(40, (("plaza", 0),))
         screen.show(view)
         await pilot.press("T")
         await pilot.pause()
         assert "1000 of 3100" in text_of(pilot.app)
 
     browsed(Path("runs/a run"), Path("plaza.zarr"), play, LARGE, engine=Busy, waits=False)
-
-
-def test_bookmarks_have_notes_outlive_the_screen_and_are_walked_through(run, fork, tmp_path):
-    copy = tmp_path / run.name
-    shutil.copytree(run, copy)
-
-    async def mark(pilot, screen):
-        await press(pilot, screen, "right", "right", "B", *"late", "enter")
-        assert "bookmark: late" in text_of(pilot.app)
-        await press(pilot, screen, "pagedown", "B", "enter")
-
-    async def walk(pilot, screen):
-        found = []
-        for key in ("apostrophe", "apostrophe", "apostrophe", "quotation_mark"):
-            await press(pilot, screen, key)
-            found.append(screen.view.index)
-        assert found == [2, 8, 2, 8]
-        await press(pilot, screen, "apostrophe")
-        assert "bookmark: late" in text_of(pilot.app)
-        await press(pilot, screen, "B")
-        assert "bookmark removed: late" in text_of(pilot.app)
-
-    browsed(copy, fork, mark, LARGE)
-    lines = [json.loads(line) for line in (copy / "bookmarks.jsonl").read_text().splitlines()]
-    assert [(line["window"], line["note"]) for line in lines] == [(3, "late"), (9, "")]
-    browsed(copy, fork, walk, LARGE)
-    assert len((copy / "bookmarks.jsonl").read_text().splitlines()) == 1
-
-
-def test_bookmarks_that_are_damaged_are_kept_and_their_line_is_named(run, fork, tmp_path):
-    copy = tmp_path / run.name
-    shutil.copytree(run, copy)
-    damaged = '{"window": 1}\n'
-    (copy / "bookmarks.jsonl").write_text(damaged)
-
-    async def play(pilot, screen):
-        await press(pilot, screen, "B")
-        # Not the screen's text: where it is wrapped depends on the length of the path.
-        notes = pilot.app._notifications
-        await until(pilot, lambda: any("line 1 is not a bookmark" in n.message for n in notes))
-
-    browsed(copy, fork, play, LARGE)
-    assert (copy / "bookmarks.jsonl").read_text() == damaged
 
 
 def test_what_a_run_does_not_know_is_said(run, fork):
@@ -387,26 +353,12 @@ def test_a_point_is_moved_by_the_mouse(run, fork):
     browsed(run, fork, play)
 
 
-def test_the_view_is_saved_as_pictures_and_as_numbers(run, fork, tmp_path, monkeypatch):
-    async def play(pilot, screen):
-        monkeypatch.chdir(tmp_path)
-        await press(pilot, screen, "P", "C", "C")
-        await until(pilot, lambda: len(list(tmp_path.iterdir())) == 4)
-        await until(pilot, lambda: ".csv" in text_of(pilot.app))
-
-    browsed(run, fork, play, LARGE)
-    names = sorted(path.suffix for path in tmp_path.iterdir())
-    assert names == [".csv", ".csv", ".png", ".svg"]
-    assert (next(tmp_path.glob("*.png"))).read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in next(tmp_path.glob("*.svg")).read_text()
-
-
 def test_what_cannot_be_opened_is_said(run, tmp_path):
     async def play(pilot, screen):
         await until(pilot, lambda: "nothing to show" in text_of(pilot.app))
         said = pilot.app._notifications
         await until(pilot, lambda: any("not a store" in each.message for each in said))
-        await pilot.press("right", "w", "e", "space", "a", "v", "P", "C", "slash", "V", "escape")
+        await pilot.press("right", "w", "e", "space", "a", "v", "slash", "V", "escape")
 
     browsed(run, tmp_path, play, LARGE, waits=False)
 
@@ -414,7 +366,7 @@ def test_what_cannot_be_opened_is_said(run, tmp_path):
 def test_a_worker_that_still_loads_leaves_every_key_alive(run, fork):
     async def play(pilot, screen):
         assert "loading the model" in text_of(pilot.app)
-        await pilot.press("right", "w", "x", "r", "a", "e", "space", "v", "d", "plus", "f", "0")
+        await pilot.press("right", "w", "x", "r", "a", "e", "space", "v", "d", "plus", "0")
         assert screen.is_current
 
     browsed(run, fork, play, engine=Busy, waits=False)
@@ -426,7 +378,7 @@ def shown(size, name, keys=(), **given):
     async def play(pilot, screen):
         view = view_of(agents=3, beside=1, **given)
         scenes, rules = (("plaza", 0),), ("kmeans",)
-        screen.summary = SplitSummary("a run", "test", 40, scenes, 5, 7, rules, "m", 0.4)
+        screen.summary = SplitSummary(40, scenes, rules)
         screen.show(view)
         for key in keys:
             await pilot.press(key)
@@ -471,7 +423,7 @@ def test_names_from_data_are_only_shown():
 
 def test_random_keys_and_sizes_never_end_it(run, fork):
     keys = "right left w b u x r less_than_sign greater_than_sign 1 2 s v a A space full_stop comma"
-    keys += " d o m y i f e h j k l z x backspace R plus minus 0 H J K L left_square_bracket"
+    keys += " d o m y i e h j k l z x backspace R plus minus 0 H J K L left_square_bracket"
     keys = [*keys.split(), "right_square_bracket", "pagedown", "home", "end"]
 
     async def play(pilot, screen):
@@ -505,3 +457,59 @@ def test_keys_are_answered_while_the_model_works(run, fork):
         assert np.median(times) < 0.05
 
     browsed(run, fork, play, LARGE, engine=Engine)
+
+
+def test_bookmarks_have_notes_outlive_the_screen_and_are_walked_through(run, fork, tmp_path):
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+
+    async def mark(pilot, screen):
+        await press(pilot, screen, "right", "right", "B", *"late", "enter")
+        assert "bookmark: late" in text_of(pilot.app)
+        await press(pilot, screen, "pagedown", "B", "enter")
+
+    async def walk(pilot, screen):
+        visited = []
+        for key in ("apostrophe", "apostrophe", "apostrophe", "quotation_mark"):
+            await press(pilot, screen, key)
+            visited.append(screen.view.index)
+        assert visited == [2, 8, 2, 8]
+        await press(pilot, screen, "apostrophe")
+        assert "bookmark: late" in text_of(pilot.app)
+        await press(pilot, screen, "B")
+        assert "bookmark removed: late" in text_of(pilot.app)
+
+    browsed(copy, fork, mark, LARGE)
+    lines = [json.loads(line) for line in (copy / "bookmarks.jsonl").read_text().splitlines()]
+    assert [(line["window"], line["note"]) for line in lines] == [(3, "late"), (9, "")]
+    browsed(copy, fork, walk, LARGE)
+    assert len((copy / "bookmarks.jsonl").read_text().splitlines()) == 1
+
+
+def test_bookmarks_that_are_damaged_are_kept_and_their_line_is_named(run, fork, tmp_path):
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+    damaged = '{"window": 1}\n'
+    (copy / "bookmarks.jsonl").write_text(damaged)
+
+    async def play(pilot, screen):
+        await press(pilot, screen, "B")
+        # Not the screen's text: where it is wrapped depends on the length of the path.
+        notes = pilot.app._notifications
+        await until(pilot, lambda: any("line 1 is not a bookmark" in n.message for n in notes))
+
+    browsed(copy, fork, play, LARGE)
+    assert (copy / "bookmarks.jsonl").read_text() == damaged
+
+
+def test_a_window_is_saved_as_picture_and_as_numbers(run, fork, tmp_path, monkeypatch):
+    async def play(pilot, screen):
+        monkeypatch.chdir(tmp_path)
+        await press(pilot, screen, "P", "C", "C")
+        await until(pilot, lambda: len(list(tmp_path.iterdir())) == 3)
+        await until(pilot, lambda: ".csv" in text_of(pilot.app))
+
+    browsed(run, fork, play, LARGE)
+    names = sorted(path.suffix for path in tmp_path.iterdir())
+    assert names == [".csv", ".csv", ".png"]
+    assert (next(tmp_path.glob("*.png"))).read_bytes().startswith(b"\x89PNG")

@@ -26,7 +26,7 @@ from tui_support import (
 )
 
 from trajflow.library import read_store
-from trajflow.tui.format import ago, count, duration, number, spark
+from trajflow.tui.format import ago, count, duration, number
 from trajflow.tui.render.canvas import Canvas
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.dataset import DatasetScreen
@@ -329,14 +329,6 @@ def test_a_map_without_anything_to_shade_is_drawn_in_any_colours(depth):
 
 
 class TestWords:
-    def test_a_spark_has_its_ends_where_they_are(self):
-        assert spark([0, 1], 5) == "▁█"
-        assert spark(range(8), 8) == "▁▂▃▄▅▆▇█"
-        assert len(spark(range(1000), 12)) == 12
-        assert spark([2.0] * 3, 9) == "▁▁▁"
-        assert spark([1, float("nan"), 2], 3) == "▁ █"
-        assert spark([], 4) == spark([1, 2], 0) == ""
-
     def test_numbers_and_times_are_short(self):
         nan = float("nan")
         assert [number(x) for x in (0.3751, 12.34, 1234.5, nan)] == ["0.375", "12.3", "1234", "-"]

@@ -1,27 +1,23 @@
 """The out-of-distribution screen: what is shown of a report, and what keys ask of the worker."""
 
-import asyncio
 import json
-from dataclasses import replace
 from functools import cache
 
-import numpy as np
 import pytest
 from ood_support import untrained
 from tui_support import LARGE, SMALL, app_on, lines_of, make_run, piloted, text_of, until
 
-from trajflow.browse.corrupted import CorruptedBrowser, evaluate_run_ood
+from trajflow.browse.corrupted import CorruptedBrowser
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.ood.evaluate import evaluate_ood, report_bytes
-from trajflow.ood.report import OODTerms, Stage, by_hidden_cost, hidden_summary, report_name
+from trajflow.ood.report import OODTerms, by_hidden_cost, hidden_summary, report_name
 from trajflow.tui import tasks
 from trajflow.tui.engine import Engine
-from trajflow.tui.format import bar
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.screens.ood import OodScreen
-from trajflow.tui.widgets.corruption_table import CorruptionTable, retention_curves, roc_curves
-from trajflow.tui.widgets.plots import CostPoint, paint_costs, paint_histogram
+from trajflow.tui.widgets.corruption_table import CorruptionTable
+from trajflow.tui.widgets.plots import CostPoint, paint_costs
 
 TERMS = OODTerms(windows=60, samples=4, names=("noise-1", "noise-2", "unit-3", "skip-2"))
 
@@ -45,28 +41,22 @@ def browser_of(fork):
 
 
 class Here(Engine):
-    """Makes windows again in this process, of a run without weights, and plays an evaluation."""
+    """Makes windows again in this process, of a run without weights."""
 
-    def __init__(self, browser, progress=()):
+    def __init__(self, browser):
         super().__init__()
-        self.browser, self.progress = browser, progress
+        self.browser = browser
 
     async def call(self, task, *args):
         assert task is tasks.show_corrupted
         return self.browser.view(args[-1])
 
-    async def stream(self, task, *args):
-        assert task is tasks.evaluate_ood
-        for happens, value in self.progress:
-            await happens()
-            yield value
 
-
-def on_screen(run, fork, play, size=SMALL, progress=()):
+def on_screen(run, fork, play, size=SMALL):
     """Play on the screen."""
 
     async def main(pilot):
-        pilot.app.engine = Here(browser_of(fork), progress)
+        pilot.app.engine = Here(browser_of(fork))
         screen = OodScreen(run, fork)
         await pilot.app.push_screen(screen)
         shown = lambda: screen.report is not None or "No OOD report" in text_of(pilot.app)  # noqa: E731
@@ -98,7 +88,6 @@ def test_the_table_holds_every_corruption_with_its_numbers(run, fork, report, si
         await pilot.press("k")
         await until(pilot, lambda: "false alarms" in text_of(pilot.app))
         assert screen.table.chosen == ""
-        await until(pilot, lambda: "kept ●" in text_of(pilot.app))
 
     on_screen(run, fork, play, size)
 
@@ -111,7 +100,7 @@ def test_a_corruption_shows_its_curves_and_its_windows(run, fork, report):
         text = text_of(pilot.app)
         assert "noise 2 cm" in text
         assert "highest OOD score 1 of 9" in text
-        assert "ROC" in text
+        assert "x [m] →" in text
         examples = report["corruptions"][0]["examples"]
         assert f"agent {examples['most'][0]['label']}" in text
         await pilot.press("right", "right")
@@ -128,35 +117,11 @@ def test_a_corruption_shows_its_curves_and_its_windows(run, fork, report):
     on_screen(run, fork, play, LARGE)
 
 
-def test_why_shows_the_agent_among_its_nearest(run, fork):
-    async def play(pilot, screen):
-        await until(pilot, lambda: screen.report is not None)
-        await showing(pilot, screen, "noise-2")
-        assert screen.scene.second is None
-        await pilot.press("y")
-        assert screen.scene.second is screen.shown[2]
-        assert screen.scene.second.labels[1] == "nearest 1"
-        await pilot.resize_terminal(*SMALL)
-        await pilot.pause()
-        await pilot.press("y", "y")
-        assert screen.has_class("-mapping")
-        await pilot.press("y")
-        assert screen.scene.view is screen.shown[1]
-
-    on_screen(run, fork, play, LARGE)
-
-
-def test_a_small_screen_turns_its_pages_and_charts(run, fork):
+def test_a_small_screen_turns_its_pages(run, fork):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
         await showing(pilot, screen, "noise-2")
         assert "hurts and is not" in text_of(pilot.app)
-        await pilot.press("c")
-        await pilot.pause()
-        assert "corrupted" in text_of(pilot.app)
-        await pilot.press("c")
-        await pilot.pause()
-        assert "ROC" in text_of(pilot.app)
         await pilot.press("enter")
         await pilot.pause()
         assert "flagged hidden" not in text_of(pilot.app)
@@ -168,45 +133,15 @@ def test_a_small_screen_turns_its_pages_and_charts(run, fork):
     on_screen(run, fork, play)
 
 
-def test_without_a_report_a_key_makes_one(report, fork, tmp_path):
+def test_without_a_report_the_command_that_makes_one_is_shown(fork, tmp_path):
     bare = make_run(tmp_path / "bare")
-    path = bare / report_name(report["protocol"])
-    begin, end = asyncio.Event(), asyncio.Event()
 
     async def play(pilot, screen):
-        assert "No OOD report yet: press e" in text_of(pilot.app)
-        assert "evaluate" in text_of(pilot.app)
-        await pilot.press("e")
-        assert screen.evaluating
-        assert not screen.check_action("evaluate", ())
-        begin.set()
-        await until(pilot, lambda: "3/7 noise 2 cm" in text_of(pilot.app))
-        path.write_text(json.dumps(report))
-        end.set()
-        await until(pilot, lambda: screen.report is not None)
-        await until(pilot, lambda: "noise" in text_of(pilot.app))
-        assert screen.check_action("evaluate", ())
+        assert "No OOD report yet" in text_of(pilot.app)
+        assert "trajflow evaluate" in text_of(pilot.app)
+        await pilot.press("right", "m", "enter", "space", "plus", "0")
 
-    progress = [(begin.wait, Stage(3, 7, "noise 2 cm")), (end.wait, path)]
-    on_screen(bare, fork, play, progress=progress)
-
-
-def test_an_evaluation_goes_on_while_another_screen_is_shown(report, fork, tmp_path):
-    bare = make_run(tmp_path / "bare")
-    end = asyncio.Event()
-
-    async def play(pilot, screen):
-        await pilot.press("e", "q")
-        again = OodScreen(bare, fork)
-        await pilot.app.push_screen(again)
-        assert again.evaluating
-        end.set()
-        await until(pilot, lambda: "3/7 noise 2 cm" in text_of(pilot.app))
-        await pilot.press("s")
-        await until(pilot, lambda: not again.evaluating)
-
-    progress = [(end.wait, Stage(3, 7, "noise 2 cm")), (asyncio.Event().wait, None)]
-    on_screen(bare, fork, play, progress=progress)
+    on_screen(bare, fork, play)
 
 
 def test_a_broken_report_is_told(fork, tmp_path):
@@ -218,51 +153,6 @@ def test_a_broken_report_is_told(fork, tmp_path):
         await until(pilot, lambda: "version;" in text_of(pilot.app))
 
     on_screen(bare, fork, play)
-
-
-def test_an_evaluation_says_how_far_it_is_and_ends_in_the_run(fork, tmp_path):
-    folder = make_run(tmp_path / "asked")
-
-    class Opened:
-        def store(self, data):
-            return open_store(data)
-
-        def browser(self, run, data, split):
-            return None
-
-        def predictor(self, run, steps):
-            return untrained(fork)
-
-    terms = replace(TERMS, names=("noise-1",))
-    *progress, path = evaluate_run_ood(Opened(), folder, fork, terms)
-    assert [one.note for one in progress] == ["ordinary windows", "noise 2 cm"]
-    assert [one.done for one in progress] == [0, 1]
-    assert json.loads(path.read_text())["corruptions"][0]["key"] == "noise-1"
-
-
-def test_curves_are_those_of_the_report(report):
-    corruption = report["corruptions"][0]
-    chance, ood, *_ = roc_curves(corruption)
-    assert chance.faint
-    assert np.array_equal(np.stack([ood.x, ood.y], 1), corruption["roc"]["ood_score"])
-    names = [curve.name for curve in retention_curves(corruption)]
-    assert names == ["OOD", "error", "oracle"]
-    assert roc_curves({})[0].faint
-    assert retention_curves({}) == []
-
-
-def test_bars_and_histograms_are_as_high_as_they_should_be():
-    assert bar(0, 4).strip() == ""
-    assert bar(1, 4) == "━━━━"
-    assert bar(0.5, 4) == "━━  "
-    palette = Palette()
-    histogram = {"edges": [0, 0.5, 1], "corrupted": [0, 1], "ordinary": [0.5, 0.5]}
-    lines = paint_histogram("scores", histogram, 0.9, (8, 24), palette).lines
-    assert len(lines) == 8
-    assert lines[3].startswith(" " * 12)
-    assert lines[3].rstrip().endswith("█" * 12)
-    assert all(line[0] == line[-1] for line in lines[5:7])
-    assert "threshold 0.9▲" in lines[7]
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -311,28 +201,6 @@ def test_help_defines_the_columns(run, fork):
         await until(pilot, lambda: "above the threshold" in " ".join(text_of(pilot.app).split()))
 
     on_screen(run, fork, play, LARGE)
-
-
-def test_corruptions_are_shown_while_others_are_evaluated(report, fork, tmp_path):
-    bare = make_run(tmp_path / "bare")
-    begin, more, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    first = report | {"corruptions": report["corruptions"][:1]}
-
-    async def play(pilot, screen):
-        await pilot.press("e")
-        begin.set()
-        await until(pilot, lambda: screen.report is not None)
-        await until(pilot, lambda: "left" in screen.title_bar.state)
-        assert [key.value for key in screen.table.rows] == ["", "noise-1"]
-        assert screen.table.chosen == "noise-1"
-        more.set()
-        await until(pilot, lambda: len(screen.table.rows) == 3)
-        await until(pilot, lambda: screen.table.chosen == "noise-2")
-
-    second = report | {"corruptions": report["corruptions"][:2]}
-    stages = [Stage(1, 5, "noise 5 cm", first), Stage(2, 5, "unit cm", second)]
-    progress = [(begin.wait, stages[0]), (more.wait, stages[1]), (end.wait, None)]
-    on_screen(bare, fork, play, progress=progress)
 
 
 def test_the_dangerous_corner_is_marked():

@@ -1,5 +1,6 @@
 """The training screen: it follows any run, and starts, stops and resumes those of its own."""
 
+import json
 import shutil
 import sys
 
@@ -35,7 +36,6 @@ from trajflow.tui.widgets.plots import (
     Curve,
     loss_curves,
     paint_curves,
-    schedule_curves,
     score_curves,
 )
 
@@ -123,6 +123,24 @@ def test_a_missing_run_is_reported(tmp_path):
         await until(pilot, lambda: "not there" in text_of(pilot.app))
 
     watching(tmp_path / "nowhere", play)
+
+
+def test_the_race_before_the_first_step_is_shown(tmp_path):
+    race = tmp_path / "run.race"
+    race.mkdir()
+    race_file = {"key": "", "names": [[], ["model.own_speed"], ["flow.preset"]]}
+    (race / "race.json").write_text(json.dumps(race_file | {"updates": [40, 80]}))
+    make_run(race / "0", [started(steps=80), step(40)])
+    make_run(race / "1", [started(steps=80), step(10)], age=0)
+
+    async def play(pilot):
+        await until(pilot, lambda: "candidate 2 of 3  1 min 15 s left" in text_of(pilot.app))
+        await pilot.pause()
+        assert "25 %" in text_of(pilot.app)
+        assert "it changes model.own_speed" in text_of(pilot.app)
+        assert "step 0" not in text_of(pilot.app)
+
+    watching(tmp_path / "run", play, LARGE)
 
 
 def test_a_form_starts_a_training_which_is_watched_and_stopped(tmp_path, fork, tiny):
@@ -357,11 +375,8 @@ class TestCurves:
         assert smooth.y[0] == 0
         assert smooth.y[-1] == pytest.approx(np.mean([96, 97, 98, 99]))
 
-    def test_schedule_and_scores_are_those_of_the_events(self):
+    def test_scores_are_those_of_the_events(self):
         history = TrainingHistory.of(whole_training())
-        weight, rate = schedule_curves(history)
-        assert weight.y[-1] == 1.0
-        assert set(rate.y) == {1.0}
         energy, ade, fde = score_curves(history)
         np.testing.assert_allclose(energy.x, [1, 2, 3, 4, 5])
         np.testing.assert_allclose(ade.y * 2, energy.y)

@@ -221,6 +221,47 @@ HANDLERS: Mapping[str, Callable[[TrainingHistory, Event], None]] = {
 
 
 @dataclass(frozen=True)
+class RaceProgress:
+    """A race between settings, which comes before the first step of a training.
+
+    Attributes:
+        candidate: Number of the candidate that trains now, from 1.
+        candidates: How many candidates there are.
+        settings: Settings that it changes, joined by commas; empty: none.
+        step: Updates of all candidates so far.
+        steps: Updates of all candidates in the whole race.
+        eta: Remaining seconds of the race; NaN if unknown.
+    """
+
+    candidate: int
+    candidates: int
+    settings: str
+    step: int
+    steps: int
+    eta: float
+
+
+def read_race(folder: Path) -> RaceProgress | None:
+    """The progress of the race in a folder; None if there is none."""
+    try:
+        with open_regular(folder / "race.json") as file:
+            race = json.loads(file.read(MAX_READ))
+        names, updates = [", ".join(map(str, each)) for each in race["names"]], race["updates"]
+        first, files = int(updates[0]), [folder / f"{n}/events.jsonl" for n in range(len(names))]
+        begun = [n for n, path in enumerate(files) if path.exists()] or [0]
+        newest = max(begun, key=lambda n: files[n].stat().st_mtime if files[n].exists() else 0.0)
+        settings = names[newest]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None
+    histories = [TrainingHistory.of(EventReader(path).read().events) for path in files]
+    step, seconds = sum(h.step for h in histories), sum(h.seconds for h in histories)
+    # The better half of the challengers, and the settings as planned, train a second round.
+    steps = first * (len(names) + 1 + len(names) // 2)
+    eta = max(0, steps - step) * seconds / step if step else math.nan
+    return RaceProgress(newest + 1, len(names), settings, step, steps, eta)
+
+
+@dataclass(frozen=True)
 class TrainingUpdate:
     """What happened in a training since the last update.
 
@@ -231,6 +272,7 @@ class TrainingUpdate:
         recent: Whether an event was written in the last `SILENT_AFTER` seconds.
         words: The last lines of the log.
         exists: Whether the run folder exists.
+        race: The race between settings, if the training has not got beyond it.
     """
 
     events: tuple[Event, ...]
@@ -239,6 +281,7 @@ class TrainingUpdate:
     recent: bool
     words: tuple[str, ...]
     exists: bool
+    race: RaceProgress | None = None
 
 
 class TrainingWatcher:
@@ -255,13 +298,15 @@ class TrainingWatcher:
             age = time.time() - self._reader.path.stat().st_mtime
         except OSError:
             age = SILENT_AFTER
+        exists = self.run.is_dir()
         return TrainingUpdate(
             events=new.events,
             restarted=new.restarted,
             job=running_job(self.run),
             recent=age < SILENT_AFTER,
             words=tuple(last_words(self.run)),
-            exists=self.run.is_dir(),
+            exists=exists,
+            race=None if exists else read_race(self.run.with_name(f"{self.run.name}.race")),
         )
 
 

@@ -224,7 +224,7 @@ class _Walk:
                 kind = _kind(folder, files, folders)
                 if kind is not None:
                     yield folder, kind
-                elif "zarr.json" not in files:
+                elif not files & {"zarr.json", "race.json"}:  # no arrays, no candidates of a race
                     deeper += [folder / name for name in sorted(folders)]
             level = deeper
 

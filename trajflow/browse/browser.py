@@ -1,14 +1,17 @@
-"""The windows of a split one by one, each with its forecast, and all of them ranked by a score."""
+"""The windows of a split, each with its forecast, ranked by a score; runs and stores stay open."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trajflow.browse.corrupted import CorruptedBrowser
 from trajflow.browse.scores import (
     RANKINGS,
     BatchForecast,
@@ -19,53 +22,27 @@ from trajflow.browse.scores import (
     scores,
     window_scores,
 )
-from trajflow.browse.view import SamplingOptions, View
-from trajflow.datasets.store import Store
+from trajflow.browse.view import SamplingOptions, SplitSummary, View
+from trajflow.datasets.loader import TrackData
+from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.windows import Windows
 from trajflow.errors import ConfigError, RunError, did_you_mean
+from trajflow.evaluation.scores import EvaluationOptions
+from trajflow.evaluation.thresholds import with_thresholds
 from trajflow.inference.choosing import rules
+from trajflow.inference.predictor import TorchPredictor
+from trajflow.inference.tables import check_fit
 from trajflow.ood.detector import OODScores
-from trajflow.types import Batch, Bools, Floats, Ints
+from trajflow.ood.report import OODTerms
+from trajflow.runs import RunFolder, run_settings, track_data
+from trajflow.types import Batch, Bools, Floats
 
 PREVIEWED = 24
 """Windows among which the busiest one is the preview of a run."""
 
 
-@dataclass(frozen=True)
-class SplitSummary:
-    """A run and a split of a store.
-
-    Attributes:
-        name: Name of the run.
-        split: "train", "val" or "test".
-        count: Windows of the split.
-        scenes: Name of each recording and its first window.
-        history: Past steps.
-        horizon: Future steps.
-        selections: Rules that can select samples.
-        unit: Unit of the coordinates.
-        dt: Seconds per step.
-        scene: Recording of each window, an index of `store_scenes`, [W].
-        store_scenes: Names of the recordings of the store.
-        seconds: Time of the present step of each window in its recording, [W].
-        targets: Agents that are forecast in each window, [W].
-        detects: Whether the run has an OOD detector.
-    """
-
-    name: str
-    split: str
-    count: int
-    scenes: tuple[tuple[str, int], ...]
-    history: int
-    horizon: int
-    selections: tuple[str, ...]
-    unit: str
-    dt: float
-    scene: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    store_scenes: tuple[str, ...] = ()
-    seconds: Floats = field(default_factory=lambda: np.zeros(0))
-    targets: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    detects: bool = False
+MAX_OPEN = 4
+"""Browsers that stay open; the least recently used one is closed."""
 
 
 class Browser:
@@ -80,20 +57,27 @@ class Browser:
     def __init__(
         self,
         forecaster: WindowForecaster,
-        store: Store,
-        windows: Windows,
+        tracks: TrackData,
         split: str,
         other: Callable[[str], WindowForecaster],
     ) -> None:
-        self.forecaster, self.store, self.windows, self.split = forecaster, store, windows, split
-        self._other, self.ranked = other, dict[str, Floats]()
-        tracks = windows.rows.tracks
-        self._type_codes = dict(zip(tracks.agent.tolist(), tracks.kind.tolist(), strict=True))
-        self._types = tracks.types
+        self.forecaster, self.store = forecaster, tracks.store
+        self.windows: Windows = tracks.windows(split)
+        self._data, self._other, self.ranked = tracks, other, dict[str, Floats]()
+        rows = self.windows.rows.tracks
+        self._type_codes = dict(zip(rows.agent.tolist(), rows.kind.tolist(), strict=True))
+        self._types = rows.types
 
     def __len__(self) -> int:
         """Windows of the split."""
         return len(self.windows)
+
+    @cached_property
+    def miss(self) -> float | None:
+        """Distance beyond which the best endpoint is a miss, as `trajflow evaluate` chooses it."""
+        predictor = self.forecaster.predictor
+        speed = predictor(1).displacement_scale if predictor else None
+        return with_thresholds(EvaluationOptions(), self._data, speed)[0].miss
 
     def summary(self) -> SplitSummary:
         """What is browsed."""
@@ -104,15 +88,9 @@ class Browser:
         predictor = self.forecaster.predictor
         learned = bool(predictor and predictor(1).sets)
         return SplitSummary(
-            name=self.forecaster.name,
-            split=self.split,
             count=len(self),
             scenes=tuple(sorted(scenes, key=lambda scene: scene[1])),
-            history=self.windows.rows.history,
-            horizon=self.windows.rows.horizon,
             selections=tuple(rule for rule in rules() if rule != "learned" or learned),
-            unit=self.store.unit,
-            dt=self.store.dt,
             scene=np.asarray(self.windows.scene),
             store_scenes=tuple(self.store.scenes),
             seconds=np.asarray(
@@ -177,6 +155,7 @@ class Browser:
             forecast,
             _detect(forecaster, batch, options.steps),
             self.store,
+            self.miss,
             agent_types=types,
             index=index,
             count=len(self),
@@ -236,7 +215,9 @@ class Browser:
         if by not in self.ranked:
             parts = []
             for rows in chunks(self.windows.target_counts):
-                parts.append(window_scores(self.forecaster, self.windows.gather(rows), by))
+                parts.append(
+                    window_scores(self.forecaster, self.windows.gather(rows), by, self.miss)
+                )
                 yield int(rows[-1]) + 1, len(self), None
             self.ranked |= {
                 name: np.concatenate([part[name] for part in parts]) for name in parts[0]
@@ -248,6 +229,90 @@ class Browser:
         return np.asarray(~((stored == past) | (np.isnan(stored) & np.isnan(past))).all(-1))
 
 
+class Session:
+    """Opens runs and stores once, and keeps them open while their files stay unchanged.
+
+    Example:
+        >>> from trajflow.browse.browser import Session
+        >>> view = Session().browser(run, data, "test").view(0)  # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self._browsers: dict[tuple[Path, Path, str, float], Browser] = {}
+        self._predictors: dict[tuple[Path, int, float], TorchPredictor] = {}
+        self._stores: dict[tuple[Path, float], Store] = {}
+        self._corrupted: tuple[object, CorruptedBrowser] | None = None
+
+    def browser(self, run: Path, data: Path, split: str) -> Browser:
+        """The windows of a split, forecast by a run.
+
+        Raises:
+            RunError: There is no such run, or it does not fit the store.
+            DataError: There is no such store, or the split is empty.
+            ConfigError: There is no such split.
+        """
+        key = (run, data, split, _modified(run))
+        browser = self._browsers.pop(key, None) or self._open(run, data, split)
+        self._browsers[key] = browser
+        while len(self._browsers) > MAX_OPEN:
+            del self._browsers[next(iter(self._browsers))]
+        return browser
+
+    def predictor(self, run: Path, steps: int = 1) -> TorchPredictor:
+        """The predictor of a run with a number of network evaluations per sample.
+
+        Raises:
+            RunError: There is no such run.
+        """
+        folder = RunFolder.open(run)
+        key = (folder.path, steps, _modified(folder.path))
+        if key not in self._predictors:
+            if len(self._predictors) > 2 * MAX_OPEN:
+                self._predictors.clear()
+            self._predictors[key] = TorchPredictor.load(folder.path, steps=steps)
+        return self._predictors[key]
+
+    def store(self, data: Path) -> Store:
+        """A store of tracks.
+
+        Raises:
+            DataError: There is no such store, or it is damaged.
+        """
+        key = (data, _modified(data))
+        if key not in self._stores:
+            if len(self._stores) > MAX_OPEN:
+                self._stores.clear()
+            self._stores[key] = open_store(data)
+        return self._stores[key]
+
+    def corrupted(
+        self, run: Path, data: Path, terms: OODTerms, against: Path | None
+    ) -> CorruptedBrowser:
+        """The windows behind an OOD report; only those of the last report are kept."""
+        key = (run, data, terms, against, _modified(run))
+        if self._corrupted is None or self._corrupted[0] != key:
+            other = None if against is None else self.store(against)
+            predictor, config = self.predictor(run, terms.steps), RunFolder.open(run).config
+            browser = CorruptedBrowser(predictor, self.store(data), config, terms, other)
+            self._corrupted = key, browser
+        return self._corrupted[1]
+
+    def tracks(self, run: Path, data: Path) -> TrackData:
+        """The splits of a store for a run, as `trajflow evaluate` cuts them."""
+        store = self.store(data)
+        return track_data(store, run_settings(store, RunFolder.open(run)))
+
+    def _open(self, run: Path, data: Path, split: str) -> Browser:
+        check_fit(self.predictor(run), self.store(data), data)
+        return Browser(self._forecaster(str(run)), self.tracks(run, data), split, self._forecaster)
+
+    def _forecaster(self, name: str) -> WindowForecaster:
+        path = RunFolder.open(name).path
+        return WindowForecaster.of_run(
+            path.resolve().name, lambda steps: self.predictor(path, steps)
+        )
+
+
 def _detect(forecaster: WindowForecaster, batch: Batch, steps: int) -> OODScores | None:
     """OOD scores of the targets' pasts, if the run has a detector."""
     run = forecaster.predictor(steps) if forecaster.predictor else None
@@ -255,11 +320,16 @@ def _detect(forecaster: WindowForecaster, batch: Batch, steps: int) -> OODScores
 
 
 def make_view(
-    batch: Batch, forecast: BatchForecast, detected: OODScores | None, store: Store, **facts: Any
+    batch: Batch,
+    forecast: BatchForecast,
+    detected: OODScores | None,
+    store: Store,
+    miss: float | None = None,
+    **facts: Any,
 ) -> View:
     """One window with its forecast, scores and regions; other fields of `View` are `facts`."""
     target, weights = batch.target[0], forecast.weights
-    metrics = {name: values[0] for name, values in scores(forecast, batch).items()}
+    metrics = {name: values[0] for name, values in scores(forecast, batch, miss).items()}
     if detected is not None:
         metrics["expected_error"] = scatter(target, detected.expected_error)
         reasons = iter(detected.reasons)
@@ -277,6 +347,20 @@ def make_view(
         unit="" if store.unit == "unknown" else store.unit,
         regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, batch.target).items()},
         metrics=metrics,
+        miss=miss,
         weights=None if weights is None else weights[:, 0],
         **facts,
     )
+
+
+def _modified(folder: Path) -> float:
+    """When the files of a run or store were last written; 0 if there are none."""
+    names = ("weights.safetensors", "ood.safetensors", "calibration.json", "zarr.json")
+    return max(_mtime(folder / name) for name in names)
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

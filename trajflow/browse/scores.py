@@ -5,20 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow import metrics
 from trajflow.baselines import load
 from trajflow.calibration import Calibration
 from trajflow.errors import RunError
+from trajflow.evaluation.scores import NAMES, EvaluationOptions, target_scores
 from trajflow.inference.choosing import draws_of
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.regions import region_of
 from trajflow.types import Batch, Bools, Floats, Ints
 
 LEVELS = (0.5, 0.9)
-MAX_PAIRED = 200
-"""Samples whose pairwise distances are computed; more take a second and change nothing."""
-MISS = 2.0
-"""Distance of the best endpoint beyond which it is a miss, in the unit of the tracks."""
+SCORES = ("energy_score", "min_ade", "min_fde", "mean_ade", "miss_rate", "coverage_90", "spread")
 CHUNK = 192
 """Targets scored at once; a key press that waits for a chunk must not feel slow."""
 OOD_SCORE = "ood_score"
@@ -83,33 +80,23 @@ class WindowForecaster:
         return cls("cv", forecast)
 
 
-def scores(forecast: BatchForecast, batch: Batch) -> Mapping[str, Floats]:
-    """Scores of all agents by name, [B, A]; NaN where nothing is forecast or the future is unknown.
+def scores(
+    forecast: BatchForecast, batch: Batch, miss: float | None = None
+) -> Mapping[str, Floats]:
+    """Scores of all agents by name, [B, A], as `trajflow evaluate` computes them.
 
-    The energy score and the spread of more than 200 plain samples are those of the first 200.
+    They are NaN where nothing is forecast or the future is unknown.
 
     Args:
         forecast: The forecast, samples [S, B, A, F, D].
         batch: The window, with its future.
+        miss: Distance beyond which the best endpoint is a miss, in the unit of the tracks; None:
+            there is no miss rate.
     """
-    target, weights = batch.target, forecast.weights
-    samples, future = forecast.samples[:, target], batch.future[target]
-    first = samples[:MAX_PAIRED]
-    shares = None if weights is None else weights[:, target]
-    if shares is None:
-        energy = metrics.energy_score(first, future)
-    else:
-        energy = metrics.weighted_energy_score(samples, shares, future)
-    values = {
-        "energy_score": energy,
-        "min_ade": metrics.min_ade(samples, future),
-        "min_fde": metrics.min_fde(samples, future),
-        "mean_ade": _mean_ade(samples, shares, future),
-        "miss_rate": metrics.miss_rate(samples, future, MISS),
-        "coverage_90": metrics.coverage(samples, future, 0.9, shares),
-        "spread": metrics.spread(first) if shares is None else metrics.spread(samples, shares),
-    }
-    return {name: scatter(target, row) for name, row in values.items()}
+    options = EvaluationOptions(samples=len(forecast.samples), miss=miss)
+    values = target_scores(forecast.samples, batch, options, forecast.weights)
+    shown = [name for name in SCORES if miss is not None or name != "miss_rate"]
+    return {name: scatter(batch.target, values[:, NAMES.index(name)]) for name in shown}
 
 
 def regions(forecast: BatchForecast, target: Bools) -> dict[float, tuple[Floats, Floats]]:
@@ -140,13 +127,16 @@ def scatter(target: Bools, rows: Floats) -> Floats:
     return full
 
 
-def window_scores(forecaster: WindowForecaster, batch: Batch, by: str) -> dict[str, Floats]:
+def window_scores(
+    forecaster: WindowForecaster, batch: Batch, by: str, miss: float | None = None
+) -> dict[str, Floats]:
     """Scores of each window by name, [B]: means over its targets, or the highest OOD score.
 
     Args:
         forecaster: The run or baseline.
         batch: The windows.
         by: The OOD score, or any other of `RANKINGS` for all of these.
+        miss: Distance of a miss, as in `scores`.
 
     Raises:
         RunError: A baseline has no OOD score.
@@ -158,7 +148,7 @@ def window_scores(forecaster: WindowForecaster, batch: Batch, by: str) -> dict[s
         detected = forecaster.predictor(1).ood(batch)
         return {by: np.asarray(np.nanmax(scatter(batch.target, detected.ood_score), 1))}
     forecast = forecaster.forecast(batch, 20, 0, 1, None)
-    values = scores(forecast, batch)
+    values = scores(forecast, batch, miss)
     return {name: np.nanmean(values[name], 1) for name in RANKINGS if name in values}
 
 
@@ -166,10 +156,3 @@ def chunks(targets: Ints) -> Iterator[Ints]:
     """Consecutive windows in groups of about `CHUNK` targets, from the targets of each, [N]."""
     group = (np.cumsum(targets) - 1) // CHUNK
     yield from np.split(np.arange(len(targets)), np.flatnonzero(np.diff(group)) + 1)
-
-
-def _mean_ade(samples: Floats, shares: Floats | None, future: Floats) -> Floats:
-    if shares is None:
-        return metrics.mean_ade(samples, future)
-    error = np.sqrt(np.square(samples - future).sum(-1)).mean(-1)
-    return np.asarray((shares * error).sum(0))

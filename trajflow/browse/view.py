@@ -9,7 +9,32 @@ from trajflow.types import Bools as Bools
 from trajflow.types import Floats as Floats
 from trajflow.types import Ints as Ints
 
-SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+SAMPLE_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200)
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """The W windows of a split of a store.
+
+    Attributes:
+        count: W.
+        scenes: Name of each recording and its first window.
+        selections: Rules of the run that can select samples.
+        scene: Recording of each window, an index of `store_scenes`, [W].
+        store_scenes: Names of the recordings of the store.
+        seconds: Time of the present step of each window in its recording, [W].
+        targets: Agents that are forecast in each window, [W].
+        detects: Whether the run has an OOD detector.
+    """
+
+    count: int
+    scenes: tuple[tuple[str, int], ...]
+    selections: tuple[str, ...] = ()
+    scene: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    store_scenes: tuple[str, ...] = ()
+    seconds: Floats = field(default_factory=lambda: np.zeros(0))
+    targets: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    detects: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +88,7 @@ class View:
         ood_score: OOD score of each past, [A], at most 1; None if the run has no OOD detector.
         ood_reasons: What is unusual about each past, A strings.
         metrics: Scores of each agent by name, [A]; NaN for agents that are not forecast.
+        miss: Distance beyond which the best endpoint is a miss, in `unit`; None: there is none.
         forecaster: Name of the run or baseline that made the forecast.
         weights: Probability of each selected sample, [S, A]; None for plain samples.
         seconds: Time the forecast took.
@@ -86,6 +112,7 @@ class View:
     ood_score: Floats | None = None
     ood_reasons: tuple[str, ...] | None = None
     metrics: Mapping[str, Floats] = field(default_factory=dict)
+    miss: float | None = None
     forecaster: str = ""
     weights: Floats | None = None
     seconds: float = 0.0

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain, islice
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
+from rich.text import Text
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.events import Resize
 from textual.geometry import Size
 from textual.screen import ModalScreen, Screen
@@ -29,14 +31,54 @@ MAX_MESSAGE = 400
 WARM_UP_AFTER = 0.3
 """Seconds after the first picture."""
 MIN_SIZE = Size(80, 24)
+FIRST = 6
+"""Runs and stores that the palette lists before anything is typed."""
 MOVES = ("cursor_", "scroll_", "page_", "command_palette")
 """Beginnings of actions that are not things to do for the command palette."""
 
 
-def _commands() -> type[Provider]:
-    from trajflow.tui.commands import Commands
+Command = tuple[str, str, Callable[[], object]]
+"""Its words, a note, and what it does."""
 
-    return Commands
+
+class Commands(Provider):
+    """The command palette: opens runs and stores, and does what the screen can do."""
+
+    async def discover(self) -> Hits:
+        """Commands for what is newest, then the actions of the screen."""
+        for words, note, run in [*islice(self._library(), FIRST), *self._actions()]:
+            yield DiscoveryHit(Text(words), run, words, note)
+
+    async def search(self, query: str) -> Hits:
+        """Commands whose words have the letters of the query in their order."""
+        matcher = self.matcher(query)
+        for words, note, run in chain(self._library(), self._actions()):
+            if (score := matcher.match(words)) > 0:
+                yield Hit(score, Text(words), run, words, note)
+
+    def _actions(self) -> Iterator[Command]:
+        for title, note, run, *_ in self.app.get_system_commands(self.screen):
+            yield title, note, run
+
+    def _library(self) -> Iterator[Command]:
+        from trajflow.tui.screens.home import HomeScreen
+
+        app = cast(TrajflowApp, self.app)
+        home = next((one for one in app.screen_stack if isinstance(one, HomeScreen)), None)
+        if home is None:
+            return
+        for run in home.library.runs:
+            name, store = safe(run.name, 60), home.library.store_of(run)
+            if store is not None and run.weights:
+                forecasts = partial(app.open_forecasts, run.path, store.path, run.split)
+                yield f"Forecasts of {name}", "", forecasts
+                yield f"OOD detection of {name}", "", partial(app.open_ood, run.path, store.path)
+            training = partial(app.open_training, run.path, store.path if store else None)
+            yield f"Training of {name}", "", training
+        for entry in home.library.stores:
+            name = safe(entry.name, 60)
+            yield f"Tracks of {name}", "", partial(app.open_dataset, entry.path)
+            yield f"Train on {name}", "", partial(app.open_new_training, entry.path)
 
 
 class SmallTerminalScreen(ModalScreen[None]):
@@ -62,7 +104,6 @@ class TrajflowApp(App[None]):
     Args:
         place: A folder, a run folder or a store; the last two are opened at once.
         theme: Name of a theme, or dark or light.
-        keymap: Keys by the ids of bindings; the others keep theirs.
         warm_up: Whether the engine loads torch before it is needed.
 
     Raises:
@@ -70,7 +111,7 @@ class TrajflowApp(App[None]):
     """
 
     TITLE = "trajflow"
-    COMMANDS = {_commands}  # noqa: RUF012
+    COMMANDS = {Commands}  # noqa: RUF012
     CSS_PATH = "styles.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012
@@ -85,20 +126,13 @@ class TrajflowApp(App[None]):
         Binding("left_curly_bracket", "scroll_help(-6)", "Help up", False, id="app.help_up"),
     ]
 
-    def __init__(
-        self,
-        place: Path,
-        theme: str = "dark",
-        keymap: Mapping[str, str] | None = None,
-        warm_up: bool = True,
-    ) -> None:
+    def __init__(self, place: Path, theme: str = "dark", warm_up: bool = True) -> None:
         resource_tracker.ensure_running()  # later stderr belongs to the screen, and it needs one
         super().__init__()
         self.place, self._warm_up = place, warm_up
         for each in (DARK, LIGHT):
             self.register_theme(each)
         self.theme = theme_named(theme, self.available_themes)
-        self.set_keymap(dict(keymap or {}))
 
     @cached_property
     def engine(self) -> Engine:

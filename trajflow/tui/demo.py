@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from trajflow.library import Library, LibraryScanner
 ASSETS = Path(__file__).with_name("assets")
 ARCHIVE, PREVIEW = ASSETS / "demo.zip", ASSETS / "preview.npz"
 Arrays = dict[str, NDArray[Any]]
-ARRAYS = ("past", "future", "target", "samples", "ood_score", "edited", "weights")
-WORDS = ("labels", "agent_types", "ood_reasons")
+ARRAYS = ("past", "future", "target", "samples")
+WORDS = ("labels", "agent_types")
 SCALARS = {"scene": str, "start": int, "index": int, "count": int, "dt": float, "unit": str}
-SCALARS |= {"forecaster": str, "seconds": float}
 
 
 @dataclass(frozen=True)
@@ -92,41 +90,20 @@ def scan_or_demo(scanner: LibraryScanner) -> Library:
 
 
 def pack(view: View) -> Arrays:
-    """The arrays of a view by name, each [*]; what it does not know is left out."""
-    arrays: Arrays = {}
-    for name in (*ARRAYS, *WORDS, *SCALARS):
-        value = getattr(view, name)
-        if value is not None:
-            arrays[name] = np.asarray(value)
-            if arrays[name].dtype == np.float64:
-                arrays[name] = arrays[name].astype(np.float32)
-    arrays["levels"] = np.array(list(view.regions), np.float64)
-    for k, (centres, radii) in enumerate(view.regions.values()):
-        arrays[f"centres_{k}"], arrays[f"radii_{k}"] = centres, radii
-    arrays["scores"] = np.array(list(view.metrics), np.str_)
-    arrays["score"] = np.array(list(view.metrics.values()))
-    return arrays
-
-
-def unpack(arrays: Mapping[str, NDArray[Any]]) -> View:
-    """The view of such arrays [*]."""
-    levels, names = arrays["levels"].tolist(), arrays["scores"].tolist()
-    regions = {
-        level: (arrays[f"centres_{k}"].astype(float), arrays[f"radii_{k}"].astype(float))
-        for k, level in enumerate(levels)
-    }
-    fields: dict[str, Any] = {"future": None, "regions": regions}
-    fields |= {name: _double(arrays[name]) for name in ARRAYS if name in arrays}
-    fields |= {name: tuple(arrays[name].tolist()) for name in WORDS if name in arrays}
-    fields |= {name: kind(arrays[name].item()) for name, kind in SCALARS.items()}
-    return View(**fields, metrics=dict(zip(names, arrays["score"], strict=True)))
+    """What a map draws of a view, as arrays by name, each [*]."""
+    arrays = {name: np.asarray(getattr(view, name)) for name in (*ARRAYS, *WORDS, *SCALARS)}
+    single = {name: a.astype(np.float32) for name, a in arrays.items() if a.dtype == np.float64}
+    return arrays | single
 
 
 def load_preview(path: Path = PREVIEW) -> View | None:
     """The view in a file of `numpy.savez`; None if there is none."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return unpack(arrays)
+            fields: dict[str, Any] = {name: _double(arrays[name]) for name in ARRAYS}
+            fields |= {name: tuple(arrays[name].tolist()) for name in WORDS}
+            fields |= {name: kind(arrays[name].item()) for name, kind in SCALARS.items()}
+            return View(**fields)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 

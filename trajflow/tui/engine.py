@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from trajflow.errors import TrajflowError
 
 if TYPE_CHECKING:
-    from trajflow.browse.session import Session
+    from trajflow.browse.browser import Session
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -180,7 +180,7 @@ def _end_with_parent() -> None:
 
 def _session() -> Session:
     if not _SESSION:
-        from trajflow.browse.session import Session
+        from trajflow.browse.browser import Session
 
         _SESSION.append(Session())
     return _SESSION[0]

@@ -1,11 +1,7 @@
-"""How numbers, times, paths and curves are written on the screens."""
+"""How numbers, times and paths are written on the screens."""
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-
-EIGHTHS = "▁▂▃▄▅▆▇█"
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -75,65 +71,3 @@ def short_path(path: Path) -> str:
     if home != Path("/") and path.is_relative_to(home):
         return str(Path("~") / path.relative_to(home))
     return str(path)
-
-
-def bar(share: float, width: int) -> str:
-    """A line of so many letters, full at 1.
-
-    Example:
-        >>> from trajflow.tui.format import bar
-        >>> bar(0.625, 4)
-        '━━╸ '
-    """
-    full, half = divmod(round(min(1.0, max(0.0, share)) * 2 * width), 2)
-    return ("━" * full + "╸" * half).ljust(width)
-
-
-def spark(values: Sequence[float], columns: int) -> str:
-    """Values from left to right in blocks, the largest as the highest.
-
-    Where there are more values than columns, each column shows the mean of its share; values that
-    are not finite leave a gap.
-
-    Example:
-        >>> from trajflow.tui.format import spark
-        >>> spark([3, 2, 1, 0], 8)
-        '█▆▃▁'
-    """
-    if columns < 1 or not len(values):
-        return ""
-    bins = min(columns, len(values))
-    ends = [k * len(values) // bins for k in range(bins + 1)]
-    means = [_mean(values[low:high]) for low, high in pairwise(ends)]
-    finite = [mean for mean in means if math.isfinite(mean)]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
-    span, top = (high - low) or 1.0, len(EIGHTHS) - 1
-    return "".join(
-        EIGHTHS[round((mean - low) / span * top)] if math.isfinite(mean) else " " for mean in means
-    )
-
-
-def bars(counts: Sequence[float], columns: int, rows: int, most: float | None = None) -> list[str]:
-    """Counts as bars over so many columns and rows, the first line on top.
-
-    Every count above zero shows at least an eighth of a row, so nothing rare is hidden.
-
-    Args:
-        counts: A count for each bar.
-        columns: Letters of a line.
-        rows: Lines.
-        most: The count that fills all rows; None: the largest.
-    """
-    most = max([*counts, 1e-9]) if most is None else most
-    eighths = [max(1, round(n / most * rows * 8)) if n else 0 for n in counts]
-    blocks = " " + EIGHTHS
-    lines = []
-    for row in range(rows - 1, -1, -1):
-        parts = [blocks[max(0, min(8, high - 8 * row))] for high in eighths]
-        lines.append("".join(parts[column * len(parts) // columns] for column in range(columns)))
-    return lines
-
-
-def _mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else math.nan

@@ -5,51 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajflow.browse.corrupted import ReportWindow, evaluate_run_ood
-from trajflow.browse.view import Floats, Ints, SamplingOptions, View
-from trajflow.ood.report import OODTerms, Stage
+from trajflow.browse.corrupted import ReportWindow
+from trajflow.browse.view import Floats, Ints, SamplingOptions, SplitSummary, View
+from trajflow.ood.report import OODTerms
 
 if TYPE_CHECKING:
-    from trajflow.browse.browser import SplitSummary
-    from trajflow.browse.session import Session
+    from trajflow.browse.browser import Session
     from trajflow.datasets.schema import Tracks
 
 MAX_STEPS = 60_000
 """Steps that are drawn at most; of larger stores, whole tracks are left out evenly."""
-BINS = 24
-Finding = tuple[str, str, str]
-"""Level, what was examined, what was found."""
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """How often values occur.
-
-    Attributes:
-        edges: Bounds of the bins, [N + 1] of N bins.
-        counts: Values in each, [N].
-        median: The median.
-        beyond: Values larger than the last bound.
-    """
-
-    edges: Floats
-    counts: Ints
-    median: float
-    beyond: int = 0
-
-    @classmethod
-    def of(cls, values: Floats, bins: int = BINS) -> Histogram:
-        """Counts of values [*] in equal bins from 0 to a little above the 99th percentile."""
-        finite = values[np.isfinite(values)]
-        if not len(finite):
-            return cls(np.linspace(0, 1, bins + 1), np.zeros(bins, np.int64), float("nan"))
-        high = float(np.percentile(finite, 99)) * 1.1 or float(finite.max()) or 1.0
-        counts, edges = np.histogram(finite, bins, (0, high))
-        return cls(edges, counts, float(np.median(finite)), int((finite > high).sum()))
 
 
 @dataclass(frozen=True)
@@ -58,25 +28,17 @@ class SceneTracks:
 
     Attributes:
         scene: Name of the recording; empty for all.
-        agent_type: Type of the agents; empty for all.
         tracks: How many there are.
-        rows: Their positions.
         steps: Ends of the steps that are drawn, [N, 2, 2]: from and to, x and y.
         track: Number of the track of each of them, [N].
-        speeds: Speeds of all steps, units per second.
-        durations: Durations of the tracks, seconds.
         unit: Unit of the coordinates.
         drawn: How many tracks are drawn.
     """
 
     scene: str
-    agent_type: str
     tracks: int
-    rows: int
     steps: Floats
     track: Ints
-    speeds: Histogram
-    durations: Histogram
     unit: str
     drawn: int
 
@@ -133,35 +95,52 @@ def preview_run(session: Session, run: Path, data: Path, split: str) -> View:
     return session.browser(run, data, split).preview()
 
 
+def plot_window(
+    session: Session,
+    run: Path,
+    data: Path,
+    split: str,
+    index: int,
+    options: SamplingOptions,
+    level: float | None,
+) -> bytes:
+    """The PNG that `trajflow plot` draws of a window, counted from 0."""
+    from trajflow.inference.plot import plot_forecasts
+
+    with TemporaryDirectory() as folder:
+        out = plot_forecasts(
+            run,
+            data,
+            Path(folder) / "window.png",
+            split=split,
+            windows=[index],
+            samples=options.samples,
+            steps=options.steps,
+            seed=options.seed,
+            level=level,
+            device="cpu",
+        )
+        return out.read_bytes()
+
+
 def list_scenes(session: Session, store: Path) -> Mapping[str, int]:
     """The recordings of a store in stored order, and the rows of each."""
     return dict(session.store(store).scene_rows)
 
 
-def read_tracks(
-    session: Session, store: Path, scene: str | None = "", agent_type: str = ""
-) -> SceneTracks:
+def read_tracks(session: Session, store: Path, scene: str | None = "") -> SceneTracks:
     """The tracks of a scene.
 
     Args:
         session: What is open.
         store: The store.
         scene: Name of the recording; empty: the one with most rows; None: all.
-        agent_type: Type of the agents; empty for all.
     """
     opened = session.store(store)
     if scene == "":
         scene = max(opened.scene_rows, key=lambda name: opened.scene_rows[name])
     tracks = opened.tracks([scene] if scene is not None else None)
-    return scene_tracks(tracks, scene or "", agent_type, opened.unit)
-
-
-def examine_store(session: Session, store: Path) -> Iterator[list[Finding]]:
-    """What `trajflow doctor` finds: first in the bytes of a store, then in its tracks."""
-    from trajflow.datasets.doctor import check, doctor
-
-    yield [(one.level, one.code, one.message) for one in check(store)]
-    yield [(one.level, one.code, one.message) for one in doctor(session.store(store))]
+    return scene_tracks(tracks, scene or "", opened.unit)
 
 
 def plan_training(session: Session, store: Path, settings: list[str]) -> Iterator[dict[str, Any]]:
@@ -172,11 +151,6 @@ def plan_training(session: Session, store: Path, settings: list[str]) -> Iterato
     yield from plan_stages(store, Config.load(None, settings))
 
 
-def evaluate_ood(session: Session, run: Path, data: Path) -> Iterator[Stage | Path]:
-    """Evaluate the OOD detection of a run; the progress, and at the end the report's path."""
-    yield from evaluate_run_ood(session, run, data, OODTerms())
-
-
 def show_corrupted(
     session: Session,
     run: Path,
@@ -184,34 +158,23 @@ def show_corrupted(
     terms: OODTerms,
     against: Path | None,
     place: ReportWindow,
-) -> tuple[View, View]:
-    """A window behind an OOD report, and its agent among the nearest training tracks."""
+) -> View:
+    """A window behind an OOD report."""
     return session.corrupted(run, data, terms, against).view(place)
 
 
-def scene_tracks(tracks: Tracks, scene: str, agent_type: str, unit: str) -> SceneTracks:
-    """What is shown of tracks, of one type of agents or of all."""
-    chosen = np.arange(len(tracks.scene))
-    if agent_type:
-        chosen = np.flatnonzero(tracks.kind == tracks.types.index(agent_type))
-    kept = np.isin(tracks.track, chosen)
-    position, step, track = tracks.position[kept, :2], tracks.step[kept], tracks.track[kept]
+def scene_tracks(tracks: Tracks, scene: str, unit: str) -> SceneTracks:
+    """What is shown of tracks."""
+    position, track = tracks.position[:, :2], tracks.track
     same = np.flatnonzero(np.diff(track) == 0)
     ends = np.stack([position[same], position[same + 1]], 1)
-    seconds = np.diff(step)[same] * tracks.dt
-    speed: Floats = np.hypot(*(ends[:, 1] - ends[:, 0]).T) / seconds
-    _, rows = np.unique(track, return_counts=True)
     every = max(1, -(-len(same) // MAX_STEPS))
-    drawn = np.isin(track[same], chosen[::every])
+    drawn = track[same] % every == 0
     return SceneTracks(
         scene=scene,
-        agent_type=agent_type,
-        tracks=len(chosen),
-        rows=len(track),
+        tracks=len(tracks.scene),
         steps=ends[drawn].astype(np.float32),
         track=track[same][drawn],
-        speeds=Histogram.of(speed),
-        durations=Histogram.of(np.asarray((rows - 1) * tracks.dt, np.float64)),
         unit=unit,
-        drawn=len(chosen[::every]),
+        drawn=-(-len(tracks.scene) // every),
     )

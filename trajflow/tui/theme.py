@@ -5,64 +5,47 @@ black; greys keep their 24 levels, so backgrounds are grey and only accents are 
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from textual.theme import Theme
 
 from trajflow.errors import ConfigError, did_you_mean
 
-DARK = Theme(
-    name="trajflow-dark",
-    primary="#5fafff",
-    secondary="#87d7af",
-    accent="#ffaf5f",
-    warning="#ffaf5f",
-    error="#ff8787",
-    success="#87d787",
-    foreground="#dadada",
-    background="#121212",
-    surface="#1c1c1c",
-    panel="#262626",
-    variables={
-        "button-focus-text-style": "bold underline",
-        "border": "#4e4e4e",
-        "border-blurred": "#3a3a3a",
-        "block-cursor-background": "#303030",
-        "block-cursor-foreground": "#ffffff",
-        "block-cursor-text-style": "bold",
-        "block-cursor-blurred-background": "#2a2a2a",
-        "block-cursor-blurred-foreground": "#dadada",
-        "footer-key-foreground": "#ffaf5f",
-        "footer-background": "#1c1c1c",
-        "footer-description-foreground": "#a8a8a8",
-    },
-)
-LIGHT = Theme(
-    name="trajflow-light",
-    primary="#005faf",
-    secondary="#005f5f",
-    accent="#8a4500",
-    warning="#8a4500",
-    error="#af0000",
-    success="#1b6a1b",
-    foreground="#262626",
-    background="#ffffff",
-    surface="#f4f4f4",
-    panel="#eaeaea",
-    dark=False,
-    variables={
-        "button-focus-text-style": "bold underline",
-        "border": "#a8a8a8",
-        "border-blurred": "#c6c6c6",
-        "block-cursor-background": "#d0f4ff",
-        "block-cursor-foreground": "#000000",
-        "block-cursor-text-style": "bold",
-        "block-cursor-blurred-background": "#e9e9e9",
-        "block-cursor-blurred-foreground": "#262626",
-        "footer-key-foreground": "#8a4500",
-        "footer-background": "#f4f4f4",
-        "footer-description-foreground": "#4e4e4e",
-    },
-)
+COLORS = {
+    "primary": ("#5fafff", "#005faf"),
+    "secondary": ("#87d7af", "#005f5f"),
+    "accent": ("#ffaf5f", "#8a4500"),
+    "warning": ("#ffaf5f", "#8a4500"),
+    "error": ("#ff8787", "#af0000"),
+    "success": ("#87d787", "#1b6a1b"),
+    "foreground": ("#dadada", "#262626"),
+    "background": ("#121212", "#ffffff"),
+    "surface": ("#1c1c1c", "#f4f4f4"),
+    "panel": ("#262626", "#eaeaea"),
+}
+"""The colours of the dark and of the light theme."""
+VARIABLES = {
+    "button-focus-text-style": ("bold underline", "bold underline"),
+    "border": ("#4e4e4e", "#a8a8a8"),
+    "border-blurred": ("#3a3a3a", "#c6c6c6"),
+    "block-cursor-background": ("#303030", "#d0f4ff"),
+    "block-cursor-foreground": ("#ffffff", "#000000"),
+    "block-cursor-text-style": ("bold", "bold"),
+    "block-cursor-blurred-background": ("#2a2a2a", "#e9e9e9"),
+    "block-cursor-blurred-foreground": ("#dadada", "#262626"),
+    "footer-key-foreground": ("#ffaf5f", "#8a4500"),
+    "footer-background": ("#1c1c1c", "#f4f4f4"),
+    "footer-description-foreground": ("#a8a8a8", "#4e4e4e"),
+}
+
+
+def _theme(name: str, column: int) -> Theme:
+    colors: dict[str, Any] = {key: pair[column] for key, pair in COLORS.items()}
+    variables = {key: pair[column] for key, pair in VARIABLES.items()}
+    return Theme(f"trajflow-{name}", dark=name == "dark", variables=variables, **colors)
+
+
+DARK, LIGHT = _theme("dark", 0), _theme("light", 1)
 SHORT = {"dark": DARK.name, "light": LIGHT.name}
 
 

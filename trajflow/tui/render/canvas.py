@@ -72,13 +72,13 @@ class Cells:
         rows = zip(self.code, key, strict=True)
         return [_strip(_text(code), line, self.transparent) for code, line in rows]
 
-    def joined(self, other: Cells, axis: int) -> Cells:
-        """Two pictures below each other (axis 0) or side by side (axis 1)."""
+    def joined(self, other: Cells) -> Cells:
+        """Two pictures side by side."""
         return Cells(
-            np.concatenate([self.code, other.code], axis),
-            np.concatenate([self.fore, other.fore], axis),
-            np.concatenate([self.back, other.back], axis),
-            np.concatenate([self.bold, other.bold], axis),
+            np.hstack([self.code, other.code]),
+            np.hstack([self.fore, other.fore]),
+            np.hstack([self.back, other.back]),
+            np.hstack([self.bold, other.bold]),
             self.transparent,
         )
 

@@ -12,7 +12,6 @@ import numpy as np
 from trajflow.browse.view import Floats, Ints, View
 from trajflow.scene_image import SceneImage
 from trajflow.tui.format import time_after
-from trajflow.tui.render.axes import paint_axes, paint_scale, single_width
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette, blend_all
 from trajflow.tui.render.raster import Trace, circles, density, smooth, spots, trace
@@ -20,6 +19,9 @@ from trajflow.tui.render.viewport import (
     FROM_ABOVE,
     Panes,
     Viewport,
+    paint_axes,
+    paint_scale,
+    single_width,
 )
 
 NAMES = ascii_letters[26:] + ascii_letters[:26] + digits
@@ -71,7 +73,6 @@ class Highlight:
     Attributes:
         agent: The selected agent; None: all alike.
         step: Past step of this agent that is being edited, if any.
-        sample: An agent and a sample of it that stands out, if any.
         moment: The moment that is shown, in steps after the present one, not necessarily whole;
             negative in the past, before the forecast. None: all of the forecast at once.
         observed: The agent's past before it was edited, [T, D], drawn faintly.
@@ -79,7 +80,6 @@ class Highlight:
 
     agent: int | None = None
     step: int | None = None
-    sample: tuple[int, int] | None = None
     moment: float | None = None
     observed: Floats | None = None
 
@@ -116,25 +116,20 @@ def paint_panes(
     port: Viewport,
     palette: Palette,
     layers: Layers,
-    highlights: tuple[Highlight, Highlight],
+    highlight: Highlight,
     image: SceneImage | None = None,
 ) -> Cells:
-    """One map, or two of the same place side by side or stacked."""
+    """One map, or two of the same place side by side."""
     first, second = views
     if not panes.two or second is None:
-        return paint_scene(first, port, palette, layers, highlights[0], image=image)
+        return paint_scene(first, port, palette, layers, highlight, image=image)
     one, other = (
         paint_scene(each, port, palette, layers, highlight, each.forecaster, image)
-        for each, highlight in ((first, highlights[0]), (second, highlights[1]))
+        for each in (first, second)
     )
-    if panes.stacked:
-        line = Cells.filled(panes.rows - 2 * panes.height, panes.columns, palette)
-        line.code[0] = ord("─")
-    else:
-        line = Cells.filled(panes.rows, panes.columns - 2 * panes.width, palette)
-        line.code[:, 0] = ord("│")
-    axis = 0 if panes.stacked else 1
-    return one.joined(line, axis).joined(other, axis)
+    line = Cells.filled(panes.rows, panes.columns - 2 * panes.width, palette)
+    line.code[:, 0] = ord("│")
+    return one.joined(line).joined(other)
 
 
 def agent_letter(view: View, agent: int) -> str:
@@ -198,7 +193,6 @@ class ScenePainter:
             self._regions()
         if layers.truth:
             self._truth()
-        self._sample()
 
     @property
     def moment(self) -> float:
@@ -337,15 +331,6 @@ class ScenePainter:
             dots = _until(dots, self.view.history - 1 + self.moment)
         self.canvas.stroke(self._trace(dots), hues, alone=True)
         self.canvas.stroke(self._trace(dots + 1), hues)
-
-    def _sample(self) -> None:
-        if self.highlight.sample is None:
-            return
-        agent, sample = self.highlight.sample
-        if agent < self.view.agents and sample < len(self.view.samples):
-            path = np.concatenate([self.view.present[[agent]], self.view.samples[sample, agent]])
-            ink = np.array([self.palette.foreground])
-            self.canvas.stroke(self._trace(self.port.dots(path)[None]), ink, alone=True)
 
     def _letters(self) -> None:
         """A letter where each agent is, and the past point by point of the one being edited."""

@@ -3,11 +3,10 @@
 import numpy as np
 
 from trajflow.browse.view import Bools, Floats, Ints
-from trajflow.tui.render.axes import paint_axes, paint_scale
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette
 from trajflow.tui.render.raster import density, smooth, trace
-from trajflow.tui.render.viewport import Viewport
+from trajflow.tui.render.viewport import Viewport, paint_axes, paint_scale
 
 ARROWS = "→↗↑↖←↙↓↘"
 """One for each octant, from the right against the clock."""

@@ -1,4 +1,4 @@
-"""Where a picture looks: a part of the world, equal in both directions, on a grid of dots."""
+"""Where a picture looks: a part of the world on a grid of square dots, and its axes and scale."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trajflow.browse.view import Bools, Floats, View
+from trajflow.text import safe, width
+from trajflow.tui.render.canvas import Canvas
+from trajflow.tui.render.colors import blend
+from trajflow.tui.render.raster import spots
 
 FROM_ABOVE, FROM_SIDE = (0, 1), (0, 2)
 """Coordinates that a map shows, to the right and up."""
 MIN_SCALE, MAX_SCALE = 1e-6, 1e9
 """Bounds of the world's units per dot."""
-STACK_IF_LARGER = 1.15
-"""How much larger two maps must be below each other to be stacked."""
 REACH = 8.0
-"""Dots within which a sample or an agent is under the mouse."""
+"""Dots within which an agent is under the mouse."""
 
 
 @dataclass(frozen=True)
@@ -126,67 +128,46 @@ class Viewport:
 
 @dataclass(frozen=True)
 class Panes:
-    """How a widget of `columns` by `rows` cells is shared by one map or two.
+    """How a widget of `columns` by `rows` cells is shared by one map, or two side by side.
 
     Attributes:
         columns: Cells from left to right.
         rows: Cells from top to bottom.
         two: Whether there are two maps.
-        stacked: Whether the second one is below the first one, not beside it.
     """
 
     columns: int
     rows: int
     two: bool = False
-    stacked: bool = False
 
     @property
     def width(self) -> int:
         """Columns of one map."""
-        return (self.columns - 1) // 2 if self.two and not self.stacked else self.columns
-
-    @property
-    def height(self) -> int:
-        """Rows of one map."""
-        return (self.rows - 1) // 2 if self.two and self.stacked else self.rows
+        return (self.columns - 1) // 2 if self.two else self.columns
 
     @property
     def dots(self) -> tuple[int, int]:
         """Size of one map in dots, right and down."""
-        return 2 * self.width, 4 * self.height
+        return 2 * self.width, 4 * self.rows
 
-    def under(self, column: int, row: int) -> tuple[bool, float, float]:
-        """Whether a cell is on the second map, and the dots of its middle there."""
-        second = self.two and (row > self.height if self.stacked else column > self.width)
-        if second and self.stacked:
-            row -= self.rows - self.height
-        elif second:
+    def under(self, column: int, row: int) -> tuple[float, float]:
+        """The dots of the middle of a cell on its map."""
+        if self.two and column > self.width:
             column -= self.columns - self.width
-        return second, 2 * column + 1.0, 4 * row + 2.0
+        return 2 * column + 1.0, 4 * row + 2.0
 
 
-def stack_is_larger(view: View, columns: int, rows: int) -> bool:
-    """Whether two maps of a window are larger below each other than side by side."""
-    points = scene_points(view)
-    beside, stacked = (Panes(columns, rows, True, each).dots for each in (False, True))
-    scale = Viewport.fit(points, *stacked).scale
-    return Viewport.fit(points, *beside).scale > STACK_IF_LARGER * scale
+def scene_points(view: View, agent: int | None = None) -> Floats:
+    """What should be on the map, [N, D]: past, future and most samples of an agent.
 
-
-def scene_points(view: View) -> Floats:
-    """What should be on the map, [N, D]: pasts, futures of the targets, most samples."""
-    samples = view.samples[:200, view.target]
-    parts = [view.past[view.target], samples, view.past[:, -1:]]
+    None: of all targets, and where everybody is at present.
+    """
+    chosen = view.target if agent is None else np.arange(view.agents) == agent
+    parts = [view.past[chosen], view.samples[:200, chosen]]
+    if agent is None:
+        parts.append(view.past[:, -1:])
     if view.future is not None:
-        parts.append(view.future[view.target])
-    return np.concatenate([part.reshape(-1, view.past.shape[-1]) for part in parts])
-
-
-def agent_points(view: View, agent: int) -> Floats:
-    """The past of an agent, its future and its samples, [N, D]."""
-    parts = [view.past[agent], view.samples[:200, agent]]
-    if view.future is not None:
-        parts.append(view.future[agent])
+        parts.append(view.future[chosen])
     return np.concatenate([part.reshape(-1, view.past.shape[-1]) for part in parts])
 
 
@@ -203,20 +184,6 @@ def fit_scene(
     dots = port.dots(points[np.isfinite(points).all(1)])
     on = (dots >= 0) & (dots < panes.dots)
     return port if on.all(-1).mean() > 0.98 else best
-
-
-def nearest_sample(view: View, port: Viewport, right: float, down: float) -> tuple[int, int] | None:
-    """Agent and number of the sample that passes nearest to a dot, if one is near."""
-    if not len(view.samples):
-        return None
-    targets = np.flatnonzero(view.target)
-    dots = port.dots(view.samples[:, targets])
-    finer = np.concatenate([dots, (dots[..., 1:, :] + dots[..., :-1, :]) / 2], -2)
-    away = np.hypot(finer[..., 0] - right, finer[..., 1] - down).min(-1)
-    if not np.isfinite(away).any() or np.nanmin(away) > REACH:
-        return None
-    sample, agent = np.unravel_index(np.nanargmin(away), away.shape)
-    return int(targets[agent]), int(sample)
 
 
 def nearest_agent(
@@ -251,6 +218,52 @@ def tick_label(value: float, step: float) -> str:
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     text = f"{value:.{decimals}f}" if abs(value) < 1e6 else f"{value:g}"
     return "0" if float(text) == 0 else text
+
+
+def paint_axes(canvas: Canvas, port: Viewport, unit: str = "") -> None:
+    """Names of the axes, numbers along the edges, and dots where two round coordinates meet."""
+    faint = blend(canvas.palette.muted, canvas.palette.background, 0.25)
+    step = nice_step(max(port.columns, port.rows) * port.scale / 4)
+    right = ticks(port.world(0, 0)[0], port.world(port.columns, 0)[0], step)
+    up = ticks(port.world(0, port.rows)[1], port.world(0, 0)[1], step)
+    crossings = port.plane_dots(*np.meshgrid(right, up)).reshape(-1, 2)
+    canvas.stroke(spots(crossings, *canvas.size), np.full(len(crossings), faint))
+    for name, row, column in _axis_names(canvas, port, unit):
+        canvas.write(row, column, name, canvas.palette.muted)
+    for value in right:
+        text = tick_label(value, step)
+        column = int((value - port.x) / port.scale + port.columns / 2) // 2 - len(text) // 2
+        if canvas.free(canvas.rows - 1, column, len(text) + 1):  # and a gap before the next word
+            canvas.write(canvas.rows - 1, column, text, faint)
+    for value in up:
+        row = int((port.y - value) / port.scale + port.rows / 2) // 4
+        if 1 < row < canvas.rows - 1:
+            canvas.write(row, 0, tick_label(value, step), faint)
+
+
+def _axis_names(canvas: Canvas, port: Viewport, unit: str) -> list[tuple[str, int, int]]:
+    """The names of the axes with their row and column: x at the right end, the other one on top."""
+    across, upward = ("xyz"[axis] for axis in port.axes)
+    of = f" [{single_width(unit, 12)}]" if unit else ""
+    right = f"{across}{of} →"
+    names = [(right, canvas.rows - 1, canvas.columns - len(right)), (f"{upward}{of} ↑", 1, 0)]
+    return [one for one in names if canvas.rows > 4 and canvas.columns > 3 * len(right)]
+
+
+def paint_scale(canvas: Canvas, port: Viewport, unit: str) -> None:
+    """A bar of a round length and its number, in the upper right corner."""
+    length = nice_step(port.columns * port.scale / 5)
+    wide = max(2, round(length / port.scale / 2))
+    text = f"{length:g} {single_width(unit, 12)} " if unit else f"{length:g} "
+    bar = "├" + "─" * (wide - 2) + "┤"
+    begin = canvas.columns - len(text) - len(bar) - 1
+    if begin > 0 and canvas.rows > 2:
+        canvas.write(0, begin, text + bar, canvas.palette.muted)
+
+
+def single_width(text: str, limit: int = 40) -> str:
+    """A string of one-column letters that a terminal only shows; others become ?."""
+    return "".join(one if width(one) == 1 else "?" for one in safe(text, limit))
 
 
 def _nearest(dots: Floats, valid: Bools, right: float, down: float) -> int | None:

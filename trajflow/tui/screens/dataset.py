@@ -1,4 +1,4 @@
-"""A store of tracks: its scenes, where agents go, how fast and how long, and what is wrong."""
+"""A store of tracks: its scenes, and where agents go."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from trajflow.library import read_store
@@ -19,9 +19,9 @@ from trajflow.tui.app import TrajflowApp
 from trajflow.tui.engine import TaskFailed
 from trajflow.tui.format import count
 from trajflow.tui.screens.home import store_facts
-from trajflow.tui.widgets.plots import BarPlot, TrackMap
+from trajflow.tui.widgets.plots import TrackMap
 from trajflow.tui.widgets.tables import RecordTable, TableColumn
-from trajflow.tui.widgets.text import FactList, FindingList, KeyFooter, TitleBar
+from trajflow.tui.widgets.text import FactList, KeyFooter, TitleBar
 
 READ_AFTER = 0.15
 """Seconds that the cursor must rest on a scene before its tracks are read."""
@@ -40,21 +40,12 @@ class DatasetScreen(Screen[None]):
     table = getters.query_one(RecordTable)
     title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "agent_type", "Agent type", id="data.type"),
-        Binding("e", "examine", "Examine", id="data.examine"),
         Binding("n", "train", "Train", id="data.train"),
     ]
 
     def __init__(self, store: Path) -> None:
         super().__init__()
         self.store, self.entry = store, read_store(store)
-        self.agent_type = ""
-        self._findings: list[tasks.Finding] = []
-
-    @property
-    def agent_types(self) -> list[str]:
-        """Types of agents, after "" for all."""
-        return ["", *((self.entry.about or {}).get("agents", {}))]
 
     def compose(self) -> ComposeResult:
         yield TitleBar(f"{self.store.name} · data")
@@ -67,27 +58,19 @@ class DatasetScreen(Screen[None]):
                     ],
                     lambda one: one[0],
                 )
-                yield BarPlot("speed", id="speeds")
-                yield BarPlot("duration", id="durations")
             with Vertical(id="side"):
                 yield TrackMap()
                 yield FactList()
-                with VerticalScroll(id="findings"):
-                    yield FindingList()
         yield KeyFooter()
 
     def on_mount(self) -> None:
         self.table.focus()
         self._show_scenes(dict.fromkeys((self.entry.about or {}).get("scene_names", []), 0))
         self.query_one(FactList).show(store_facts(self.entry))
-        self.query_one("#findings").display = False
         if self.entry.problem:
             self.app.show_error(self.entry.problem)
         else:
             self._read_scenes()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return action != "agent_type" or len(self.agent_types) > 2
 
     def on_data_table_row_highlighted(self) -> None:
         """Read the chosen scene, once the cursor rests."""
@@ -95,19 +78,6 @@ class DatasetScreen(Screen[None]):
 
     def on_data_table_row_selected(self) -> None:
         self._read_tracks()
-
-    def action_agent_type(self) -> None:
-        at = self.agent_types.index(self.agent_type)
-        self.agent_type = self.agent_types[(at + 1) % len(self.agent_types)]
-        self._read_tracks()
-
-    def action_examine(self) -> None:
-        findings, facts = self.query_one("#findings"), self.query_one(FactList)
-        findings.display = not findings.display
-        facts.display = not findings.display
-        running = any(one.node is self and one.group == "examine" for one in self.workers)
-        if findings.display and not running and not self._findings:
-            self._examine()
 
     def action_train(self) -> None:
         self.app.open_new_training(self.store)
@@ -128,27 +98,11 @@ class DatasetScreen(Screen[None]):
             return
         scene = None if chosen == ALL else chosen
         try:
-            tracks = await self.app.engine.call(
-                tasks.read_tracks, self.store, scene, self.agent_type
-            )
+            tracks = await self.app.engine.call(tasks.read_tracks, self.store, scene)
         except TaskFailed as error:
             self.app.show_error(error)
         else:
             self.call_later(self._show_tracks, tracks)
-
-    @work(group="examine")
-    async def _examine(self) -> None:
-        try:
-            async for result in self.app.engine.stream(tasks.examine_store, self.store):
-                self._findings += result
-                self.call_later(self._show_findings)
-        except TaskFailed as error:
-            self._findings.append(("error", "store", str(error)))
-        self.call_later(self._show_findings, f"examined: {len(self._findings)} findings")
-
-    def _show_findings(self, state: str = "") -> None:
-        self.query_one(FindingList).findings = tuple(self._findings)
-        self.title_bar.state = state or self.title_bar.state
 
     def _show_scenes(self, scenes: Mapping[str, int]) -> None:
         everything = (ALL, sum(scenes.values()))
@@ -157,12 +111,9 @@ class DatasetScreen(Screen[None]):
 
     def _show_tracks(self, tracks: tasks.SceneTracks) -> None:
         self.query_one(TrackMap).show(tracks)
-        self.query_one("#speeds", BarPlot).show(tracks.speeds, f"{tracks.unit}/s")
-        self.query_one("#durations", BarPlot).show(tracks.durations, "s")
         drawn = f", {count(tracks.drawn)} drawn" if tracks.drawn < tracks.tracks else ""
-        kind = f" of type {tracks.agent_type}" if tracks.agent_type else ""
         scene = tracks.scene or "all scenes"
-        self.title_bar.state = f"{scene}: {count(tracks.tracks)} tracks{kind}{drawn}"
+        self.title_bar.state = f"{scene}: {count(tracks.tracks)} tracks{drawn}"
 
 
 def _scene_name(scene: Scene) -> str:

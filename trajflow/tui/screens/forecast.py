@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from textual import getters, work
@@ -18,7 +18,7 @@ from textual.screen import Screen
 from textual.validation import Integer
 from textual.widgets import Input
 
-from trajflow.browse.view import Floats, SamplingOptions, View
+from trajflow.browse.view import Floats, SamplingOptions, SplitSummary, View
 from trajflow.errors import DataError, StorageError
 from trajflow.scene_image import load_image
 from trajflow.tui import export, tasks
@@ -28,14 +28,11 @@ from trajflow.tui.screens import forecast_keys as keys
 from trajflow.tui.screens.bookmarking import BookmarkController
 from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
 from trajflow.tui.screens.edit_past import EditController, PastEdit
-from trajflow.tui.widgets.metrics_panel import FactWriter, MetricsPanel
+from trajflow.tui.widgets.metrics_panel import MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 from trajflow.tui.widgets.timeline import Timeline
 from trajflow.tui.widgets.window_table import SideTables, TableName
-
-if TYPE_CHECKING:
-    from trajflow.browse.browser import SplitSummary
 
 WORST, BEST, HIGHEST = ("energy_score", -1), ("energy_score", 1), ("ood_score", -1)
 JUMPS = {"worst": WORST, "best": BEST, "highest OOD score": HIGHEST}
@@ -93,7 +90,6 @@ class ForecastScreen(Screen[None]):
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        self.scene.stacks = True
         self.scene.show_note("loading the model")
         self.scene.focus()
         self._open()
@@ -190,8 +186,9 @@ class ForecastScreen(Screen[None]):
     def show_facts(self) -> None:
         """Write the facts anew."""
         if self.view is not None:
-            facts = FactWriter(self.view, self.second, self.agent, self.options, self.edit)
-            self.query_one(MetricsPanel).show(facts)
+            self.query_one(MetricsPanel).show(
+                self.view, self.second, self.agent, self.options, self.edit
+            )
 
     def select(self, agent: int | None) -> None:
         """Let an agent stand out, or nobody."""
@@ -390,26 +387,36 @@ class ForecastScreen(Screen[None]):
         self.scene.follow(not self.scene.following)
         self.app.show_message("following" if self.scene.following else "not following")
 
-    def action_export_picture(self) -> None:
-        if self.view is not None:
-            export.save_files(self.app, self.view, export.picture_files(self))
+    @work(exclusive=True, group="picture")
+    async def action_export_picture(self) -> None:
+        """Save the picture that `trajflow plot` draws of this window."""
+        view = self.view
+        if view is None:
+            return
+        words = (*self._place, view.index, self.options, self._region_level)
+        try:
+            content: bytes = await self.app.engine.call(tasks.plot_window, *words)
+        except TaskFailed as error:
+            self.app.show_error(error)
+        else:
+            export.save_file(self.app, view, ".png", lambda: content)
 
     def action_export_csv(self) -> None:
         if (view := self.view) is not None:
-            export.save_files(self.app, view, {".csv": lambda: export.forecast_csv(view)})
+            export.save_file(self.app, view, ".csv", lambda: export.forecast_csv(view))
+
+    @property
+    def _region_level(self) -> float | None:
+        return 0.9 if self.scene.drawn.regions else None
 
     def action_copy_command(self) -> None:
         """Copy the command that draws this window, and show it."""
-        if self.view is not None:
-            level = 0.9 if self.scene.drawn.regions else None
-            command = export.plot_command(*self._place, self.view, self.options, level)
+        if (view := self.view) is not None:
+            command = export.plot_command(*self._place, view, self.options, self._region_level)
             self.app.copy_to_clipboard(command)
-            partly = self.options.select or self.view.edited is not None
+            partly = self.options.select or view.edited is not None
             note = "without selection and edits, " if partly else ""
             self.app.show_message(f"{note}copied: {command}")
-
-    def on_scene_view_hovered(self, message: SceneView.Hovered) -> None:
-        self.title_bar.state = self.scene.text_of(message)
 
     def on_scene_view_picked(self, message: SceneView.Picked) -> None:
         if self.edit is not None:

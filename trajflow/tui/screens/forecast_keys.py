@@ -54,7 +54,7 @@ MAP_KEYS: list[BindingType] = [
     Binding("i", "layer('axes')", "Axes and scale", show=False, id="map.axes"),
     Binding("I", "layer('image')", "Image of the recording", show=False, id="map.image"),
     Binding("f", "follow", "Follow the agent", show=False, id="map.follow"),
-    Binding("P", "export_picture", "Save SVG and PNG", show=False, id="map.picture"),
+    Binding("P", "export_picture", "Save a picture, PNG", show=False, id="map.picture"),
     Binding("c", "copy_command", "Copy the command of this view", show=False, id="map.command"),
     Binding("C", "export_csv", "Save the forecast as CSV", show=False, id="map.csv"),
 ]

@@ -26,7 +26,7 @@ from trajflow.library import (
     store_of_run,
 )
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import count, duration, number, short_path, spark
+from trajflow.tui.format import count, duration, number, short_path
 from trajflow.tui.widgets.run_table import RunTable
 from trajflow.tui.widgets.text import FactList, KeyFooter, Line, TitleBar
 
@@ -89,11 +89,14 @@ class HomeScreen(Screen[None]):
         self.call_after_refresh(self._mount_preview)
 
     async def _mount_preview(self) -> None:
+        side = self.query_one("#side")
+        if not side.is_attached:  # it was quit before the first picture
+            return
         from trajflow.tui.widgets.plots import TrackMap
         from trajflow.tui.widgets.scene_view import SceneView
 
         self.scene, self.tracks = SceneView(interactive=False), TrackMap()
-        await self.query_one("#side").mount(self.scene, self.tracks, FactList())
+        await side.mount(self.scene, self.tracks, FactList())
         self.action_refresh()
 
     def on_screen_resume(self) -> None:
@@ -285,10 +288,7 @@ def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:
     history, epochs = run.history, number(run.history.epochs)
     done = f"{number(history.epoch)} of {epochs} epochs" if epochs != "-" else "not begun"
     return [
-        [
-            ("energy score", number(history.best("energy_score"))),
-            ("", spark(history.scores("energy_score"), 12)),
-        ],
+        [("energy score", number(history.best("energy_score")))],
         [(run.state, done), *([("fold", run.fold)] if run.fold else [])],
         [("in", duration(history.seconds)), ("store", store.name if store else "not here")],
     ]

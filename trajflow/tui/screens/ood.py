@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,37 +14,31 @@ from textual.containers import Container, Vertical
 from textual.screen import Screen
 from textual.widgets import Static
 
-from trajflow.browse.corrupted import Report, ReportWindow, load_report, terms_of
+from trajflow.browse.corrupted import Report, ReportWindow, terms_of
 from trajflow.browse.view import View
 from trajflow.errors import RunError
-from trajflow.ood.report import Stage, by_hidden_cost, hidden_summary
+from trajflow.ood.report import by_hidden_cost, hidden_summary, newest_report
 from trajflow.text import safe
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.engine import TaskFailed
-from trajflow.tui.format import bar, duration
 from trajflow.tui.widgets.corruption_table import (
     CorruptionTable,
     corruption_facts,
     cost_points,
-    histogram_of,
-    retention_curves,
-    roc_curves,
-    threshold_of,
     window_facts,
 )
-from trajflow.tui.widgets.plots import CostPlot, CurvePlot, ScoreHistogram
-from trajflow.tui.widgets.scene_view import MIN_WIDTH_FOR_TWO, SceneView
+from trajflow.tui.widgets.plots import CostPlot
+from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 SHOW_AFTER = 0.15
 """Seconds that the cursor must rest before a window is computed."""
-CHARTS = ("cost", "scores", "roc", "kept")
-NEEDS_REPORT = {"window", "order", "why", "page", "chart", "corruption"}
+NEEDS_REPORT = {"window", "order", "page"}
 
 
 class OodScreen(Screen[None]):
-    """Shows an OOD report, makes one, and shows the windows behind it.
+    """Shows an OOD report, and the windows behind it.
 
     Args:
         run: Run folder.
@@ -53,10 +46,9 @@ class OodScreen(Screen[None]):
 
     Attributes:
         report: The report; None if there is none.
-        shown: The window that is shown and its nearest training tracks, with its place.
+        shown: The window that is shown, with its place.
         highest: Whether windows with the highest OOD scores are shown, or the lowest.
         order: Which of them.
-        why: Whether the nearest training tracks are shown.
     """
 
     DEFAULT_CSS = """
@@ -65,52 +57,35 @@ class OodScreen(Screen[None]):
     OodScreen #summary.-danger { color: $error; }
     OodScreen #left { width: 52; height: 1fr; }
     OodScreen CorruptionTable { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
-    OodScreen #costs { display: none; height: 15; border-top: solid $border-blurred; }
-    OodScreen #pictures { width: 1fr; height: 1fr; border-left: solid $border-blurred; }
-    OodScreen #charts, OodScreen #map { height: 1fr; }
+    OodScreen #map { width: 1fr; border-left: solid $border-blurred; }
+    OodScreen CostPlot { border-left: solid $border-blurred; }
     OodScreen #about { border-top: solid $border-blurred; height: 8; padding: 0 1; }
-    OodScreen.-wide #left { width: 79; }
-    OodScreen.-wide #costs { display: block; }
-    OodScreen.-wide #cost { display: none; }
-    OodScreen.-wide #scores { width: 22; }
-    OodScreen.-wide #charts { height: 3fr; layout: horizontal; }
-    OodScreen.-wide #charts > * { margin-right: 1; }
-    OodScreen.-wide #map { height: 5fr; border-top: solid $border-blurred; }
-    OodScreen.-narrow #map, OodScreen.-narrow #charts > * { display: none; }
-    OodScreen.-narrow #charts > .-on, OodScreen.-narrow.-mapping #map { display: block; }
-    OodScreen.-narrow.-mapping #left, OodScreen.-narrow.-mapping #charts { display: none; }
-    OodScreen.-narrow.-mapping #pictures, OodScreen.-empty #pictures { border-left: none; }
-    OodScreen.-narrow.-mapping #about { height: 9; }
-    OodScreen.-empty #left, OodScreen.-empty #charts, OodScreen.-empty #summary { display: none; }
-    OodScreen.-empty.-narrow #map { display: block; }
+    OodScreen.-wide #left { width: 72; }
+    OodScreen.-wide CostPlot { border: none; border-top: solid $border-blurred; height: 15; }
+    OodScreen.-narrow #left { layout: horizontal; width: 1fr; }
+    OodScreen.-narrow CorruptionTable { width: 52; }
+    OodScreen.-narrow #map { display: none; border: none; }
+    OodScreen.-narrow.-mapping #map, OodScreen.-narrow.-empty #map { display: block; }
+    OodScreen.-narrow.-mapping #left { display: none; }
+    OodScreen.-empty #left, OodScreen.-empty #summary { display: none; }
     """
     app = getters.app(TrajflowApp)
     table = getters.query_one(CorruptionTable)
     scene = getters.query_one(SceneView)
-    title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,l,n", "window(1)", "Next", key_display="→", id="ood.next"),
         Binding("left,h,p", "window(-1)", "Previous", show=False, id="ood.previous"),
         Binding("m", "order", "Highest/lowest", id="ood.order"),
-        Binding("y", "why", "Why", id="ood.why"),
         Binding("enter,tab", "page", "Map", key_display="enter", id="ood.map"),
-        Binding("c", "chart", "Chart", id="ood.chart"),
-        Binding("e", "evaluate", "Evaluate", id="ood.evaluate"),
-        Binding("s", "stop", "Stop", id="ood.stop"),
         Binding("space", "play", "Play the future", show=False, id="ood.play"),
-        Binding("plus,equals_sign", "zoom(1.25)", "Zoom in", show=False, id="ood.zoom_in"),
-        Binding("minus", "zoom(0.8)", "Zoom out", show=False, id="ood.zoom_out"),
-        Binding("0", "fit", "Fit the map", show=False, id="ood.fit"),
     ]
 
     def __init__(self, run: Path, data: Path) -> None:
         super().__init__()
         self.run_folder, self.data = run, data
         self.report: Report | None = None
-        self.shown: tuple[ReportWindow, View, View] | None = None
-        self.order, self.highest, self.why = 0, True, False
-        self._worst = ""
-        self._chart, self._group = 0, f"evaluate {run}"
+        self.shown: tuple[ReportWindow, View] | None = None
+        self.order, self.highest = 0, True
 
     def compose(self) -> ComposeResult:
         yield TitleBar(f"{self.run_folder.name} · out of distribution")
@@ -118,39 +93,19 @@ class OodScreen(Screen[None]):
         with Container(id="ood"):
             with Vertical(id="left"):
                 yield CorruptionTable()
-                yield CostPlot(id="costs")
-            with Container(id="pictures"):
-                with Container(id="charts"):
-                    yield CostPlot(id="cost")
-                    yield ScoreHistogram(id="scores")
-                    yield CurvePlot("ROC", below="original flagged", id="roc")
-                    yield CurvePlot("kept", below="share kept", id="kept")
-                with Container(id="map"):
-                    yield SceneView()
+                yield CostPlot()
+            with Container(id="map"):
+                yield SceneView()
         yield Static("", id="about", markup=False)
         yield KeyFooter()
 
     def on_mount(self) -> None:
         self.add_class("-empty")
-        self._show_chart()
         self.scene.show_note("reading the report")
         self._read()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Without a report there is only one thing to do."""
-        if action in ("stop", "evaluate"):
-            return self.evaluating == (action == "stop")
         return action not in NEEDS_REPORT or self.report is not None
-
-    @property
-    def evaluating(self) -> bool:
-        """Whether a report of this run is being made."""
-        return any(worker.group == self._group for worker in self.app.workers)
-
-    @property
-    def wide(self) -> bool:
-        """Whether everything stands side by side."""
-        return self.has_class("-wide")
 
     @property
     def corruption(self) -> dict[str, Any] | None:
@@ -170,33 +125,29 @@ class OodScreen(Screen[None]):
         return windows
 
     @work(exclusive=True, group="read")
-    async def _read(self, path: Path | None = None) -> None:
-        """Read a report; None: the newest one of the run."""
+    async def _read(self) -> None:
         report = None
         try:
-            report = await asyncio.to_thread(load_report, self.run_folder, path)
+            report = await asyncio.to_thread(newest_report, self.run_folder)
         except RunError as error:
             self.app.show_error(error)
         self.call_later(self.show, report)  # not if the screen is closing
 
     def show(self, report: Report | None) -> None:
         """Show a report, or how to make one."""
-        if self.report is None and report is not None:
-            self.table.focus()
-        self.report = report or self.report
-        self.set_class(self.report is None, "-empty")
-        if self.report is None:
-            self.scene.show_note("No OOD report yet: press e to make one (takes minutes)")
-            self._show_words(no_report_facts(self.run_folder, self.data))
+        self.report = report
+        self.set_class(report is None, "-empty")
+        if report is None:
+            self.scene.show_note("No OOD report yet")
+            command = f"trajflow evaluate {self.run_folder} {self.data} --ood"
+            self._show_words([Text("This makes one, in minutes:"), Text(safe(command, 400))])
         else:
-            at_top = self.table.chosen in (None, self._worst)
-            self.table.show_report(self.report)
-            self._worst = next((one["key"] for one in by_hidden_cost(self.report)), "")
-            if at_top:  # while corruptions are added, the cursor stays on the worst one
-                self.table.choose(self._worst)
+            self.table.focus()
+            self.table.show_report(report)
+            self.table.choose(next((one["key"] for one in by_hidden_cost(report)), ""))
             summary = self.query_one("#summary", Static)
-            summary.update(hidden_summary(self.report))
-            summary.set_class(any(one.hidden for one in cost_points(self.report)), "-danger")
+            summary.update(hidden_summary(report))
+            summary.set_class(any(one.hidden for one in cost_points(report)), "-danger")
             self._turn()
         self.refresh_bindings()
 
@@ -213,30 +164,14 @@ class OodScreen(Screen[None]):
         terms, against = terms_of(self.report)
         place = ReportWindow(key, window["batch"], window["row"], window["column"])
         try:
-            view, nearest = await self.app.engine.call(
+            view = await self.app.engine.call(
                 tasks.show_corrupted, self.run_folder, self.data, terms, against, place
             )
         except TaskFailed as error:
             self.app.show_error(error)
         else:
-            self.shown = (place, view, nearest)
+            self.shown = (place, view)
             self.call_later(self._draw)
-
-    def show_progress(self, progress: Stage | Path | None, began: float) -> None:
-        """Show how far an evaluation is: its progress, its report, or nothing at its end."""
-        self.title_bar.state = ""
-        if isinstance(progress, Stage):
-            share = bar(progress.done / max(1, progress.total), 10)
-            words = f"{share} {progress.done}/{progress.total} {progress.note}"
-            if progress.done:
-                left = (time.monotonic() - began) * (progress.total / progress.done - 1)
-                words += f", {duration(left)} left"
-            self.title_bar.state = words
-            if progress.report is not None:
-                self.show(progress.report)
-        elif progress is not None:
-            self._read(progress)
-        self.refresh_bindings()
 
     def on_data_table_row_highlighted(self) -> None:
         self.order = 0
@@ -251,54 +186,25 @@ class OodScreen(Screen[None]):
     def action_window(self, by: int) -> None:
         if self.windows:
             self.order = (self.order + by) % len(self.windows)
-            self._turn(charts=False)
+            self._turn()
 
     def action_order(self) -> None:
         self.highest, self.order = not self.highest, 0
-        self._turn(charts=False)
-
-    def action_why(self) -> None:
-        self.why = not self.why
-        if self.why and not self.wide:
-            self.add_class("-mapping")
-        self._draw()
+        self._turn()
 
     def action_page(self) -> None:
         """On a small screen: the table, or the map."""
         self.toggle_class("-mapping")
         self.call_after_refresh(self._draw)
 
-    def action_chart(self) -> None:
-        """On a small screen: the next chart."""
-        self._chart = (self._chart + 1) % len(CHARTS)
-        self.remove_class("-mapping")
-        self._show_chart()
-
-    def action_evaluate(self) -> None:
-        """Evaluate the OOD detection; it goes on while another screen is shown."""
-        self.title_bar.state = "loading the model"
-        work = evaluate(self.app, self.run_folder, self.data)
-        self.app.run_worker(work, group=self._group, exclusive=True)
-        self.refresh_bindings()
-
-    def action_stop(self) -> None:
-        self.app.workers.cancel_group(self.app, self._group)
-
-    def action_zoom(self, factor: float) -> None:
-        self.scene.action_zoom(factor)
-
-    def action_fit(self) -> None:
-        self.scene.action_fit()
-
     def action_play(self) -> None:
         self.scene.play(not self.scene.playing)
 
-    def _turn(self, charts: bool = True) -> None:
+    def _turn(self) -> None:
         """Show what belongs to the chosen corruption and window."""
         if self.report is None:
             return
-        if charts:
-            self._show_charts(self.report)
+        self.query_one(CostPlot).show(cost_points(self.report), self.table.chosen or "")
         lines, windows = corruption_facts(self.report, self.corruption), self.windows
         if windows:
             self.order = min(self.order, len(windows) - 1)
@@ -313,71 +219,10 @@ class OodScreen(Screen[None]):
         self._show_words(lines)
 
     def _draw(self) -> None:
-        """The window, with or without its nearest training tracks."""
-        if self.shown is None:
-            return
-        _, view, nearest = self.shown
-        agent: int | None = int(view.target.argmax())
-        second = None
-        if self.why and self.scene.size.width >= MIN_WIDTH_FOR_TWO:
-            second, agent = nearest, None
-        elif self.why:
-            view, agent = nearest, 0
-        self.scene.show(view, second)
-        self.scene.select(agent)
-
-    def _show_charts(self, report: Report) -> None:
-        one = self.corruption or {}
-        title = f"OOD score, {one['name']} {one['level']}" if one else "choose a corruption"
-        histogram = self.query_one("#scores", ScoreHistogram)
-        histogram.show(title, histogram_of(one), threshold_of(report))
-        self.query_one("#roc", CurvePlot).show(roc_curves(one))
-        self.query_one("#kept", CurvePlot).show(retention_curves(one or report["ordinary"]))
-        points = cost_points(report)
-        for plot in self.query(CostPlot):
-            plot.show(points, self.table.chosen or "")
-        self._show_chart()
-
-    def _show_chart(self) -> None:
-        """On a small screen: the chosen chart; windows in distribution have only one."""
-        shown = CHARTS[self._chart] if self.corruption is not None else CHARTS[-1]
-        for name in CHARTS:
-            self.query_one(f"#{name}").set_class(name == shown, "-on")
+        if self.shown is not None:
+            view = self.shown[1]
+            self.scene.show(view)
+            self.scene.select(int(view.target.argmax()))
 
     def _show_words(self, lines: list[Text]) -> None:
         self.query_one("#about", Static).update(Text("\n").join(lines))
-
-
-async def evaluate(app: TrajflowApp, run: Path, data: Path) -> None:
-    """Make an OOD report of a run, and show the progress on the screen of the run, if it is open.
-
-    Args:
-        app: Where messages are shown.
-        run: Run folder.
-        data: The store of the run.
-    """
-
-    def show(progress: Stage | Path | None) -> None:
-        for screen in app.screen_stack:
-            if isinstance(screen, OodScreen) and screen.run_folder == run:
-                screen.call_later(screen.show_progress, progress, began)
-
-    began = time.monotonic()
-    try:
-        async for progress in app.engine.stream(tasks.evaluate_ood, run, data):
-            if isinstance(progress, Path):
-                app.show_message(f"report written: {progress.name}")
-            show(progress)
-    except TaskFailed as error:
-        app.show_error(error)
-    finally:
-        show(None)
-
-
-def no_report_facts(run: Path, data: Path) -> list[Text]:
-    """What can be done where there is no report."""
-    return [
-        Text(f"No OOD report of {safe(run.name)} yet.", "bold"),
-        Text("e makes one here; you can leave this screen and come back."),
-        Text(safe(f"or: trajflow evaluate {run} {data} --ood", 400)),
-    ]

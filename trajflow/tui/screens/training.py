@@ -14,12 +14,12 @@ from textual.containers import Grid
 from textual.screen import Screen
 
 from trajflow.errors import RunError
-from trajflow.history import TrainingHistory, TrainingUpdate, TrainingWatcher
+from trajflow.history import RaceProgress, TrainingHistory, TrainingUpdate, TrainingWatcher
 from trajflow.jobs import start_training
 from trajflow.library import store_of_run
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.format import count, duration, number, percent
-from trajflow.tui.widgets.plots import CurvePlot, loss_curves, schedule_curves, score_curves
+from trajflow.tui.widgets.plots import CurvePlot, loss_curves, score_curves
 from trajflow.tui.widgets.text import FactList, KeyFooter, Line, ProgressLine, TitleBar
 
 EVERY = 0.7
@@ -54,7 +54,7 @@ class TrainingScreen(Screen[None]):
         with Grid(id="training"):
             yield CurvePlot("loss", below="epoch", id="loss")
             yield CurvePlot("validation", below="epoch", id="scores")
-            yield CurvePlot("schedule", below="epoch", id="schedule")
+            yield FactList(id="facts")
             yield FactList(id="words")
         yield KeyFooter()
 
@@ -64,7 +64,8 @@ class TrainingScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "stop":
-            return self.state == "training"
+            runs = self.latest is not None and self.latest.job is not None
+            return runs or self.state == "training"
         if action == "resume":
             return self.state in ("stopped", "failed")
         return True
@@ -75,8 +76,10 @@ class TrainingScreen(Screen[None]):
         update = self.latest
         if self._starting or update is None:
             return "starting"
+        if update.race is not None:
+            return "comparing settings"
         if update.job is not None:
-            return "training"
+            return "training" if update.exists else "starting"
         if self.history.reason:
             return "done" if self.history.reason == "done" else "stopped"
         if not update.exists:
@@ -91,12 +94,6 @@ class TrainingScreen(Screen[None]):
             job.stop()
             self.app.show_message("the training saves and stops after this step")
 
-    def action_resume(self) -> None:
-        self._resume()
-
-    def action_forecasts(self) -> None:
-        self._open_forecasts()
-
     @work(group="look")
     async def _look(self) -> None:
         if not self._looking:
@@ -106,7 +103,7 @@ class TrainingScreen(Screen[None]):
             self.call_later(self.show, update)  # not if the screen is closing
 
     @work(exclusive=True, group="resume")
-    async def _resume(self) -> None:
+    async def action_resume(self) -> None:
         self._starting = True
         try:
             data = self.data or await asyncio.to_thread(store_of_run, self.run_folder)
@@ -119,10 +116,9 @@ class TrainingScreen(Screen[None]):
             self._starting = False
 
     @work(exclusive=True, group="forecasts")
-    async def _open_forecasts(self) -> None:
+    async def action_forecasts(self) -> None:
         try:
-            data = self.data
-            if data is None:
+            if (data := self.data) is None:
                 data = await asyncio.to_thread(store_of_run, self.run_folder)
             self.app.open_forecasts(self.run_folder, data)
         except RunError as error:
@@ -137,23 +133,29 @@ class TrainingScreen(Screen[None]):
             self.history.add(update.events)
             self.query_one("#loss", CurvePlot).show(loss_curves(self.history))
             self.query_one("#scores", CurvePlot).show(score_curves(self.history))
-            self.query_one("#schedule", CurvePlot).show(schedule_curves(self.history))
         if before != update:
             self._show_facts(update)
 
     def _show_facts(self, update: TrainingUpdate) -> None:
         history, state = self.history, self.state
         left = f"{duration(history.eta)} left" if state == "training" else state
-        words = f"step {history.step} of {history.steps or '-'}  {left}"
+        share, words = history.share, f"step {history.step} of {history.steps or '-'}  {left}"
+        if (race := update.race) is not None:
+            share = min(1.0, race.step / max(1, race.steps))
+            words = f"candidate {race.candidate} of {race.candidates}  {duration(race.eta)} left"
+        elif state == "starting":
+            words = "starting"
         line = self.query_one(ProgressLine)
-        line.share, line.words, line.done = history.share, words, state == "done"
+        line.share, line.words, line.done = share, words, state == "done"
         self.query_one(TitleBar).state = state
-        lines = [*training_facts(history), []]
-        if state in ("failed", "starting"):
-            lines += [[("", word)] for word in update.words]
+        if race is not None:
+            lines = race_facts(race)
+        elif state in ("failed", "starting"):
+            lines = [[("", word)] for word in update.words]
         else:
-            lines += validation_rows(history)
-        self.query_one(FactList).show(lines)
+            lines = validation_rows(history)
+        self.query_one("#facts", FactList).show(training_facts(history))
+        self.query_one("#words", FactList).show(lines)
         self.refresh_bindings()
 
 
@@ -175,6 +177,16 @@ def training_facts(history: TrainingHistory) -> list[Line]:
         ],
         [("parameters", count(history.parameters)), ("on", history.device or "-")],
         [("best epoch", number(history.best_epoch)), ("took", duration(history.seconds))],
+    ]
+
+
+def race_facts(race: RaceProgress) -> list[Line]:
+    """What is compared before the first step of a training."""
+    return [
+        [("", "Short trainings compare settings on the validation split.")],
+        [("candidate", f"{race.candidate} of {race.candidates}")],
+        [("it changes", race.settings or "nothing: the settings as planned")],
+        [("updates", f"{race.step} of about {race.steps}, of all candidates together")],
     ]
 
 

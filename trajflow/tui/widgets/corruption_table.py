@@ -1,4 +1,4 @@
-"""What an OOD report says: a row for each corruption, its curves, and words about its windows.
+"""What an OOD report says: a row for each corruption, and words about its windows.
 
 The names of the report's scores stand here alone.
 """
@@ -14,15 +14,13 @@ from trajflow.ood.report import cost, flagged_share, hidden_cost, is_hidden
 from trajflow.text import safe
 from trajflow.tui.format import number, percent
 from trajflow.tui.widgets.metrics_panel import THRESHOLD
-from trajflow.tui.widgets.plots import CostPoint, Curve
+from trajflow.tui.widgets.plots import CostPoint
 from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
 
 Values = Mapping[str, Any]
-SCORE, EXPECTED_ERROR, DISTANCE = "ood_score", "expected_error", "distance"
+SCORE, EXPECTED_ERROR = "ood_score", "expected_error"
 BASELINE = "baseline "
 """Prefix of the scores that need no network."""
-MIN_KEPT = 0.1
-"""Fewer windows than this share are too few for a mean."""
 
 
 class CorruptionTable(RecordTable[Values]):
@@ -39,8 +37,7 @@ stay below.
 **!**: the corruption hurts (energy score higher or coverage@90 lower than of original windows, the
 95 % intervals do not overlap) and is flagged in less than half of the windows.
 
-**AUROC**: of the OOD score between corrupted and original windows; 0.5 is chance. **95 %**: its
-interval over people. **baseline**: the best AUROC of a score without a network.
+**AUROC**: of the OOD score between corrupted and original windows; 0.5 is chance.
 
 **cov@90**: share of true positions in the region that should hold 90 % of them.
 """
@@ -54,8 +51,6 @@ interval over people. **baseline**: the best AUROC of a score without a network.
             _column("AUROC", 6, lambda one: _decimals(one["AUROC"])),
             _column("cov@90", 7, lambda one: percent(one["cov@90"])),
             _column("energy", 8, lambda one: number(one["energy"])),
-            _column("95 %", 9, lambda one: one["95 %"] or ""),
-            _column("baseline", 13, lambda one: one["baseline"] or ""),
         ]
         super().__init__(columns, lambda one: str(one["key"]), order="hidden")
 
@@ -72,7 +67,7 @@ def report_rows(report: Values) -> list[Values]:
 def report_row(corruption: Values, ordinary: Values) -> dict[str, Any]:
     """What the table shows of a corruption, by the name of the column."""
     row = {"key": corruption["key"], "name": corruption["name"], "danger": False}
-    row |= {"level": corruption.get("level", "windows"), "95 %": None, "baseline": None}
+    row |= {"level": corruption.get("level", "windows")}
     row |= dict.fromkeys(("cost", "flagged", "hidden", "AUROC", "cov@90", "energy"), math.nan)
     if not corruption["windows"]:
         return row
@@ -85,13 +80,9 @@ def report_row(corruption: Values, ordinary: Values) -> dict[str, Any]:
     }
     if detection is None:
         return row
-    auroc, (name, best) = detection[SCORE]["auroc"], best_baseline(corruption)
-    ends = auroc["interval"]
     return row | {
         "hidden": hidden_cost(corruption, ordinary),
-        "AUROC": _value(auroc),
-        "95 %": None if ends is None else f"{_short(ends[0])}-{_short(ends[1])}",
-        "baseline": f"{_short(best)} {name}",
+        "AUROC": _value(detection[SCORE]["auroc"]),
         "danger": is_hidden(corruption, ordinary),
     }
 
@@ -132,53 +123,6 @@ def _decimals(value: float) -> str:
 
 def _value(estimate: Values) -> float:
     return math.nan if estimate["value"] is None else float(estimate["value"])
-
-
-def best_baseline(corruption: Values) -> tuple[str, float]:
-    """The score without a network that detects a corruption best, and its AUROC."""
-    result = corruption["detection"]
-    aurocs = {name: result[name]["auroc"]["value"] for name in result if name.startswith(BASELINE)}
-    best = max(aurocs, key=lambda name: aurocs[name])
-    return best.removeprefix(BASELINE), aurocs[best]
-
-
-def threshold_of(report: Values) -> float | None:
-    """OOD score that 95 % of the validation people stay below."""
-    value: float | None = report["ordinary"]["threshold"].get(SCORE)
-    return value
-
-
-def histogram_of(corruption: Values) -> Values | None:
-    """Histogram of the OOD scores of a corruption."""
-    histogram: Values | None = corruption.get("histogram", {}).get(SCORE)
-    return histogram
-
-
-def roc_curves(corruption: Values) -> list[Curve]:
-    """Share of corrupted windows detected over that of original ones flagged; chance is faint."""
-    names = {SCORE: "OOD", DISTANCE: "distance", f"{BASELINE}steps": "baseline"}
-    diagonal = np.array([0.0, 1.0])
-    curves = [Curve("chance", diagonal, diagonal, faint=True)]
-    for name, label in names.items():
-        if name in corruption.get("roc", {}):
-            x, y = np.array(corruption["roc"][name]).T
-            curves.append(Curve(label, x, y))
-    return curves
-
-
-def retention_curves(values: Values) -> list[Curve]:
-    """Mean energy score of the windows kept over the share that is kept, lowest scores first."""
-    names = {SCORE: "OOD", EXPECTED_ERROR: "error", "oracle": "oracle"}
-    curves = values.get("curves", {})
-    if "kept" not in curves:
-        return []
-    kept = np.array(curves["kept"])
-    late = kept >= MIN_KEPT
-    return [
-        Curve(label, kept[late], np.array(curves[name])[late])
-        for name, label in names.items()
-        if name in curves
-    ]
 
 
 def corruption_facts(report: Values, corruption: Values | None) -> list[Text]:
@@ -248,25 +192,8 @@ def window_facts(window: Values, order: int, count: int, highest: bool, unit: st
             f"step {window['start']}",
         ),
         Text.assemble("OOD score ", (f"{score:.2f}{' high' * (score > THRESHOLD)}", "bold"), error),
-        Text.assemble("why: ", safe(window["reasons"], 200) or _highest_parts(window)),
+        Text.assemble("why: ", safe(window["reasons"], 200) or "in distribution"),
     ]
-
-
-def _highest_parts(window: Values) -> str:
-    """The parts that say most about a window that is in distribution."""
-    whole = (SCORE, "typical_score", EXPECTED_ERROR)
-    parts = {
-        name: value
-        for name, value in window["parts"].items()
-        if name not in whole and not name.startswith(BASELINE.strip())
-    }
-    order = sorted(parts, key=lambda name: -parts[name])[:3]
-    parts_said = ", ".join(f"{name} {parts[name]:.2f}" for name in order)
-    return f"in distribution; highest are {parts_said}" if order else "in distribution"
-
-
-def _short(value: float) -> str:
-    return "1.0" if value >= 0.995 else f"{value:.2f}"[1:]
 
 
 def _score(accuracy: Values, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from trajflow.browse.view import SamplingOptions, View
-from trajflow.text import safe
+from trajflow.text import safe, with_unit
 from trajflow.tui.format import clock
 from trajflow.tui.render.colors import Palette, palette_of
 from trajflow.tui.render.scene import agent_hue, agent_letter
@@ -39,50 +38,42 @@ class MetricsPanel(Widget):
     """Facts of the window that is shown, in a column or, below a map, in a few lines."""
 
     DEFAULT_CSS = "MetricsPanel { padding: 0 1; }"
-    writer: FactWriter | None = None
+    view: View
+    palette: Palette
 
-    def show(self, writer: FactWriter) -> None:
-        """Show other facts."""
-        self.writer = writer
+    def show(
+        self,
+        view: View,
+        second: View | None,
+        agent: int | None,
+        options: SamplingOptions,
+        edit: PastEdit | None,
+    ) -> None:
+        """Show other facts.
+
+        Args:
+            view: The window.
+            second: The same window as forecast by another forecaster.
+            agent: The selected agent.
+            options: How it was forecast.
+            edit: The edit of the past, while it is edited.
+        """
+        self.view, self.second, self.agent = view, second, agent
+        self.options, self.edit = options, edit
         self.refresh()
 
     def render(self) -> Text:
-        if self.writer is None:
+        if not hasattr(self, "view"):
             return Text()
-        height, width = self.size.height, max(20, self.content_size.width)
-        return self.writer.text(palette_of(self), height, width)
-
-
-@dataclass
-class FactWriter:
-    """Writes the facts of a window as text.
-
-    Attributes:
-        view: The window.
-        second: The same window as forecast by another forecaster.
-        agent: The selected agent.
-        options: How it was forecast.
-        edit: The edit of the past, while it is edited.
-    """
-
-    view: View
-    second: View | None
-    agent: int | None
-    options: SamplingOptions
-    edit: PastEdit | None
-
-    def text(self, palette: Palette, height: int, width: int) -> Text:
-        """As many facts as so many lines and columns hold."""
-        self.palette, self.width = palette, width
-        self.muted, self.strong = f"#{palette.muted:06x}", f"bold #{palette.foreground:06x}"
+        self.palette, height = palette_of(self), self.size.height
+        self.columns = max(20, self.content_size.width)
+        self.muted = f"#{self.palette.muted:06x}"
+        self.strong = f"bold #{self.palette.foreground:06x}"
         return self.few_lines() if height < LOW else self.column(height)
 
     def column(self, height: int) -> Text:
         """One fact below the other."""
         lines = [*self._where(), Text(), *self._scores(), Text(), *self._selected()]
-        rest = height - len(lines) - 1
-        if rest > 2:
-            lines += [Text(), *self._agents(rest)]
         return Text("\n").join(lines[:height])
 
     def few_lines(self) -> Text:
@@ -103,7 +94,7 @@ class FactWriter:
     def _where(self) -> list[Text]:
         view = self.view
         return [
-            Text(safe(view.scene, self.width), self.strong),
+            Text(safe(view.scene, self.columns), self.strong),
             Text(f"{self._place()}  at {clock(view.now)}", self.muted),
             Text(self._sampling(), self.muted),
             Text(f"{safe(view.forecaster, 20)}, {1e3 * view.seconds:.0f} ms", self.muted),
@@ -135,6 +126,9 @@ class FactWriter:
                 line.append(f"{self._value(self.second, name):>8}", self.strong)
             elif name not in SHARES:
                 line.append(f" {safe(self.view.unit, 8)}", self.muted)
+            elif name == "miss_rate" and self.view.miss is not None:
+                distance = with_unit(self.view.miss, safe(self.view.unit, 8))
+                line.append(f" > {distance}", self.muted)
             lines.append(line)
         return lines
 
@@ -186,28 +180,7 @@ class FactWriter:
         if agent is None:
             line.append(agent_letter(view, one), self._hue(one))
         reason = view.ood_reasons[one] if view.ood_reasons else ""
-        return [line, *([Text(safe(reason, 6 * self.width))] if reason else [])]
-
-    def _agents(self, most: int) -> list[Text]:
-        """The agents that are forecast, one in a line."""
-        targets = np.flatnonzero(self.view.target)
-        lines = [Text(f"  {'agent':9}{'minADE':>7}{'energy':>8}{'OOD':>6}", self.muted)]
-        lines += [self._agent_row(int(agent)) for agent in targets[: most - 2]]
-        if len(targets) > most - 2:
-            lines.append(Text(f"  and {len(targets) - most + 2} more", self.muted))
-        return lines
-
-    def _agent_row(self, agent: int) -> Text:
-        view = self.view
-        line = Text().append(f"{agent_letter(view, agent)} ", self._hue(agent))
-        style = self.strong if agent == self.agent else ""
-        line.append(f"{safe(view.labels[agent], 9):9}", style)
-        for name, wide in (("min_ade", 7), ("energy_score", 8)):
-            value = view.metrics[name][agent] if name in view.metrics else np.nan
-            line.append(f"{value:{wide}.2f}" if np.isfinite(value) else f"{'-':>{wide}}", style)
-        score = np.nan if view.ood_score is None else view.ood_score[agent]
-        line.append(f"{score:6.2f}" if np.isfinite(score) else f"{'-':>6}", style)
-        return line.append("!" if score > THRESHOLD else " ")
+        return [line, *([Text(safe(reason, 6 * self.columns))] if reason else [])]
 
     def _hue(self, agent: int) -> str:
         return f"bold #{agent_hue(self.view, agent, self.palette):06x}"

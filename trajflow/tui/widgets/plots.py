@@ -1,15 +1,14 @@
-"""Plots: curves over an axis, bars, two histograms over each other, a map of tracks."""
+"""Plots: curves over an axis, costs of corruptions, a map of tracks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from rich.text import Text
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -17,14 +16,14 @@ from trajflow.browse.view import Floats
 from trajflow.history import TrainingHistory
 from trajflow.library import RunEntry
 from trajflow.text import safe
-from trajflow.tui.format import bars, number
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette, blend, palette_of
 from trajflow.tui.render.raster import spots, trace
 from trajflow.tui.render.tracks import paint_tracks
 from trajflow.tui.render.viewport import nice_step, tick_label, ticks
-from trajflow.tui.tasks import Histogram, SceneTracks
-from trajflow.tui.widgets.text import rich_color
+
+if TYPE_CHECKING:
+    from trajflow.tui.tasks import SceneTracks
 
 Painter = Callable[[tuple[int, int], Palette], Cells]
 """Paints so many rows and columns in some colours."""
@@ -139,99 +138,6 @@ class TrackMap(Picture):
             self.paint(None)
         else:
             self.paint(partial(paint_tracks, tracks.steps, tracks.track, tracks.unit))
-
-
-class BarPlot(Widget):
-    """How often values occur, in blocks, with their median.
-
-    Args:
-        title: What is counted.
-        id: Id of the widget.
-    """
-
-    DEFAULT_CSS = "BarPlot { height: 5; }"
-
-    def __init__(self, title: str, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.title, self._unit = title, ""
-        self._histogram: Histogram | None = None
-
-    def show(self, histogram: Histogram, unit: str) -> None:
-        """Show other values, in a unit."""
-        self._histogram, self._unit = histogram, unit
-        self.refresh()
-
-    def render(self) -> Text:
-        histogram = self._histogram
-        text = Text(self.title, "bold", no_wrap=True)
-        if histogram is None:
-            return text
-        text.append(f"  median {number(histogram.median)} {self._unit}", "not bold")
-        columns, rows = max(1, self.size.width - 1), max(1, self.size.height - 2)
-        tone = rich_color(self, "primary")
-        for line in bars([int(n) for n in histogram.counts], columns, rows):
-            text.append("\n").append(line, f"not bold {tone}")
-        low, high = (number(float(histogram.edges[end]), 2) for end in (0, -1))
-        return text.append(f"\n{low}{high.rjust(columns - len(low))}", "not bold dim")
-
-
-class ScoreHistogram(Picture):
-    """OOD scores of corrupted windows, and below them those of original ones."""
-
-    least = (5, 12)
-
-    def show(
-        self, title: str, histogram: Mapping[str, Any] | None, threshold: float | None = None
-    ) -> None:
-        """Show other scores; see `paint_histogram`, or only the title where there are none."""
-        self.paint(partial(paint_histogram, title, histogram, threshold))
-
-
-def paint_histogram(
-    title: str,
-    histogram: Mapping[str, Any] | None,
-    threshold: float | None,
-    size: tuple[int, int],
-    palette: Palette,
-) -> Cells:
-    """Two histograms over one axis, one above the other.
-
-    Args:
-        title: The first line.
-        histogram: "edges", and shares of "ordinary" and "corrupted" windows; None: only the title.
-        threshold: A place on the axis, as the score that 95 % of validation people stay below.
-        size: Cells from top to bottom and from left to right.
-        palette: The colours.
-    """
-    height, width = size
-    canvas = Canvas(height, width, palette)
-    canvas.write(0, 0, title, palette.foreground, bold=True)
-    if histogram is None:
-        return canvas.cells()
-    most = max(*histogram["corrupted"], *histogram["ordinary"], 1e-9)
-    rows = max(1, (height - 2) // 2)
-    for order, (key, name) in enumerate([("corrupted", "corrupted"), ("ordinary", "original")]):
-        top = 1 + order * rows
-        lines = bars(histogram[key], width, rows, most)
-        for row, line in enumerate(lines, top):
-            canvas.write(row, 0, line, palette.hue(1 - order))
-        for label in (f"{name}, top {100 * max(histogram[key]):.0f} %", name):
-            if (column := lines[0].find(" " * (len(label) + 1))) >= 0:
-                canvas.write(top, column, label, palette.muted)
-                break
-    low, high = histogram["edges"][0], histogram["edges"][-1]
-    axis, ends = 1 + 2 * rows, (f"{low:.2g}", f"{high:.2g}")
-    canvas.write(axis, 0, ends[0], palette.muted)
-    right = width
-    if threshold is not None and low < threshold < high:
-        at = min(width - 1, int((threshold - low) / (high - low) * width))
-        word = f"threshold {threshold:.2g}▲"
-        first = max(len(ends[0]) + 1, at - len(word) + 1)
-        canvas.write(axis, first, word, palette.muted)
-        right = first + len(word)
-    if right == width or right < width - len(ends[1]):
-        canvas.write(axis, width - len(ends[1]), ends[1], palette.muted)
-    return canvas.cells()
 
 
 def paint_curves(
@@ -400,16 +306,6 @@ def _score_curve(history: TrainingHistory, key: str, name: str) -> Curve:
     points = history.validations
     values = np.array([one.metrics.get(key, np.nan) for one in points])
     return Curve(name, _epochs([one.step for one in points], history), values)
-
-
-def schedule_curves(history: TrainingHistory) -> list[Curve]:
-    """Lambda, and the learning rate as a share of its highest."""
-    epoch = _epochs([point.step for point in history.points], history)
-    weight = np.array([point.weight for point in history.points])
-    lr = np.array([point.lr for point in history.points])
-    highest = np.nanmax(lr, initial=0.0) if len(lr) else 0.0
-    relative = lr / highest if highest > 0 else lr
-    return [Curve("lambda", epoch, weight), Curve("lr / peak", epoch, relative)]
 
 
 def _legend(canvas: Canvas, curves: Sequence[Curve], column: int) -> None:

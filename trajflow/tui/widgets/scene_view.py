@@ -25,16 +25,14 @@ from trajflow.tui.render.viewport import (
     FROM_SIDE,
     Panes,
     Viewport,
-    agent_points,
     fit_scene,
     nearest_agent,
-    nearest_sample,
     nearest_step,
-    stack_is_larger,
+    scene_points,
 )
 
-MIN_WIDTH_FOR_TWO, MIN_HEIGHT_FOR_TWO = 60, 24
-"""Columns from which two maps stand side by side, rows from which they can be stacked."""
+MIN_WIDTH_FOR_TWO = 60
+"""Columns from which two maps stand side by side."""
 FRAMES = 12
 """Pictures of an animation in a second."""
 SLOWEST, FASTEST = 1.5, 6.0
@@ -46,7 +44,7 @@ PAUSE = 1.0
 class SceneView(Widget, can_focus=True):
     """Shows one window, or the same window as forecast by two, and lets it be explored.
 
-    Keys zoom and pan; so do the wheel and dragging. The sample nearest to the mouse stands out.
+    Keys zoom and pan; so do the wheel and dragging.
 
     Args:
         interactive: Whether keys and mouse do anything.
@@ -55,7 +53,6 @@ class SceneView(Widget, can_focus=True):
         drawn: What is drawn.
         highlight: What stands out.
         port: Which part of the world is shown.
-        stacks: Whether two maps may also stand below each other, where that makes them larger.
         image: The image of the recording, under the tracks.
         following: Whether the selected agent is kept in the middle.
         axes: Coordinates that are shown, to the right and up.
@@ -77,14 +74,6 @@ shows; white or black dashes are the true future, **x** is its end.
         Binding("shift+up,K", "pan(0,-1)", "Pan up", show=False, id="map.up"),
         Binding("shift+down,J", "pan(0,1)", "Pan down", show=False, id="map.down"),
     ]
-
-    @dataclass
-    class Hovered(Message):
-        """The mouse is over a place of the world; `sample` is an agent and its nearest sample."""
-
-        x: float
-        y: float
-        sample: tuple[int, int] | None
 
     @dataclass
     class MomentShown(Message):
@@ -114,20 +103,17 @@ shows; white or black dashes are the true future, **x** is its end.
         self.second: View | None = None
         self.image: SceneImage | None = None
         self.port = Viewport(0.0, 0.0, 0.05, 2, 4)
-        self.following, self.stacks, self.axes = False, False, FROM_ABOVE
+        self.following, self.axes = False, FROM_ABOVE
         self._before_zoom: tuple[Viewport, bool] | None = None
-        self._hovered: tuple[bool, tuple[int, int]] | None = None
-        self._note, self._stacked, self._moved, self._grabbed = "", False, False, False
+        self._note, self._moved, self._grabbed = "", False, False
         self._strips: list[Strip] | None = None
         self._timer: Timer | None = None
 
     @property
     def panes(self) -> Panes:
         """How the maps share the widget."""
-        width, height = self.size
-        stacked = self._stacked and height >= MIN_HEIGHT_FOR_TWO
-        two = self.second is not None and (stacked or width >= MIN_WIDTH_FOR_TWO)
-        return Panes(width, height, two, stacked)
+        two = self.second is not None and self.size.width >= MIN_WIDTH_FOR_TWO
+        return Panes(*self.size, two)
 
     @property
     def playing(self) -> bool:
@@ -141,7 +127,7 @@ shows; white or black dashes are the true future, **x** is its end.
             view: The window.
             second: The same window as forecast by another forecaster, beside it.
         """
-        self.view, self.second, self._hovered, self._note = view, second, None, ""
+        self.view, self.second, self._note = view, second, ""
         agent = self.highlight.agent
         if agent is not None and agent >= view.agents:
             self.highlight = Highlight()
@@ -174,14 +160,15 @@ shows; white or black dashes are the true future, **x** is its end.
             observed: The past before it was edited, [T, D].
         """
         self.highlight = replace(self.highlight, agent=agent, step=step, observed=observed)
-        self._look()
-        self._invalidate()
+        if self.zoomed or self.following:
+            self._look()
+        self._repaint()
 
     def follow(self, on: bool) -> None:
         """Keep the selected agent in the middle."""
         self.following = on
         self._look()
-        self._invalidate()
+        self._repaint()
 
     @property
     def zoomed(self) -> bool:
@@ -202,11 +189,6 @@ shows; white or black dashes are the true future, **x** is its end.
         """Whether the window is shown from the side."""
         return self.axes == FROM_SIDE
 
-    @property
-    def axis_names(self) -> tuple[str, str]:
-        """Names of the coordinates that are shown, to the right and up."""
-        return "xyz"[self.axes[0]], "xyz"[self.axes[1]]
-
     def show_side(self, on: bool) -> bool:
         """Show x and z, or x and y again; False if the positions have no height."""
         if on and (self.view is None or self.view.past.shape[-1] < 3):
@@ -215,17 +197,6 @@ shows; white or black dashes are the true future, **x** is its end.
         self._before_zoom = None
         self.action_fit()
         return True
-
-    def text_of(self, message: SceneView.Hovered) -> str:
-        """What is under the mouse, in words."""
-        if self.view is None:
-            return ""
-        across, up = self.axis_names
-        text = f"{across} {message.x:.2f}  {up} {message.y:.2f} {self.view.unit}"
-        if message.sample is None:
-            return text
-        agent, sample = message.sample
-        return f"{text}  sample {sample + 1} of {self.view.labels[agent]}"
 
     def look_at(self, port: Viewport) -> None:
         """Look somewhere else, and stay there."""
@@ -295,7 +266,7 @@ shows; white or black dashes are the true future, **x** is its end.
         self.capture_mouse()
         if self.view is None:
             return
-        _, right, down = self.panes.under(event.x, event.y)
+        right, down = self.panes.under(event.x, event.y)
         agent, step = self.highlight.agent, self.highlight.step
         if agent is not None and step is not None:
             step = nearest_step(self.view, self.port, agent, right, down)
@@ -314,20 +285,11 @@ shows; white or black dashes are the true future, **x** is its end.
     def on_mouse_move(self, event: events.MouseMove) -> None:
         if self.view is None or not self.interactive:
             return
-        second, right, down = self.panes.under(event.x, event.y)
-        x, y = self.port.world(right, down)
         if event.button and self._grabbed:
-            self.post_message(self.Dragged(x, y))
+            place = self.port.world(*self.panes.under(event.x, event.y))
+            self.post_message(self.Dragged(*place))
         elif event.button:
             self.look_at(self.port.pan(-2 * event.delta_x, -4 * event.delta_y))
-        else:
-            view = self.second if second and self.second is not None else self.view
-            sample = nearest_sample(view, self.port, right, down)
-            self.post_message(self.Hovered(x, y, sample))
-            self._hover(None if sample is None else (second, sample))
-
-    def on_leave(self) -> None:
-        self._hover(None)
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
         """All there is."""
@@ -347,10 +309,7 @@ shows; white or black dashes are the true future, **x** is its end.
 
     def _look(self) -> None:
         """Bring the viewport to the size of the widget and to what is shown."""
-        view = self.view
-        if self.stacks and view is not None and self.second is not None and not self._moved:
-            self._stacked = stack_is_larger(view, *self.size)
-        panes = self.panes
+        view, panes = self.view, self.panes
         if view is None or not panes.width or not panes.rows:
             return
         if view.past.shape[-1] < 3:
@@ -361,7 +320,7 @@ shows; white or black dashes are the true future, **x** is its end.
                 self.port = fit_scene(view, None, panes, self.axes)
         agent = self.highlight.agent
         if self.zoomed and agent is not None and not self._moved:
-            points = agent_points(view, agent)
+            points = scene_points(view, agent)
             self.port = Viewport.fit(points, *panes.dots, least=1e-3, axes=self.axes)
         elif self.following and agent is not None:
             place = view.present[agent]
@@ -381,15 +340,9 @@ shows; white or black dashes are the true future, **x** is its end.
         self._set_moment(0.0 if moment > self.view.horizon + PAUSE * speed else moment)
         self._repaint()
 
-    def _hover(self, sample: tuple[bool, tuple[int, int]] | None) -> None:
-        if sample != self._hovered:
-            self._hovered = sample
-            self._repaint()
-
     def _wheel(self, event: events.MouseEvent, factor: float) -> None:
         if self.interactive:
-            _, right, down = self.panes.under(event.x, event.y)
-            self.look_at(self.port.zoom(factor, (right, down)))
+            self.look_at(self.port.zoom(factor, self.panes.under(event.x, event.y)))
             event.stop()
 
     def _invalidate(self) -> None:
@@ -400,10 +353,10 @@ shows; white or black dashes are the true future, **x** is its end.
     def _repaint(self) -> None:
         """Paint now, and send only the lines that changed: this happens often."""
         before, self._strips = self._strips, None
-        after = self._painted()
-        if before is None or len(before) != len(after):
+        if before is None or len(before) != self.size.height:
             self.refresh()
             return
+        after = self._painted()
         pairs = enumerate(zip(before, after, strict=True))
         changed = [y for y, (old, new) in pairs if old is not new and old != new]
         if changed:
@@ -418,17 +371,13 @@ shows; white or black dashes are the true future, **x** is its end.
         panes = self.panes
         if self.view is None or panes.width < 1 or panes.rows < 1:
             return self._note_strips()
-        left = right = self.highlight
-        if self._hovered is not None:
-            second, sample = self._hovered
-            left = left if second else replace(left, sample=sample)
-            right = replace(right, sample=sample) if second else right
         port = self.port
         if (port.columns, port.rows) != panes.dots:
             port = port.resized(*panes.dots)
-        views, highlights = (self.view, self.second), (left, right)
-        palette, layers = palette_of(self), self.drawn
-        return paint_panes(panes, views, port, palette, layers, highlights, self.image).strips()
+        views, palette = (self.view, self.second), palette_of(self)
+        return paint_panes(
+            panes, views, port, palette, self.drawn, self.highlight, self.image
+        ).strips()
 
     def _note_strips(self) -> list[Strip]:
         width, height = self.size

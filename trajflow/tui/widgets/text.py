@@ -1,4 +1,4 @@
-"""Widgets of words: the title line, facts, findings, progress."""
+"""Widgets of words: the title line, facts, progress."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,7 @@ from textual.widgets import Footer
 from trajflow.text import safe
 
 Line = Sequence[tuple[str, str]]
-MAX_TITLE, MAX_FACT, MAX_FINDING = 120, 120, 600
-LEVELS = {
-    "error": ("✕", "error"),
-    "warning": ("!", "warning"),
-    "note": ("i", "primary"),
-    "ok": ("✓", "success"),
-}
+MAX_TITLE, MAX_FACT = 120, 120
 ALWAYS = ("app.back", "back", "app.quit", "app.help", "help")
 """Actions whose keys come first in the footer."""
 PARTIAL = " ▏▎▍▌▋▊▉█"
@@ -85,21 +79,6 @@ class FactList(Widget):
                     text.append(f"{safe(name, MAX_FACT)} ", muted)
                 text.append(safe(value, MAX_FACT), "bold" if name else "")
         return text
-
-
-class FindingList(Widget):
-    """Findings of `trajflow doctor`: level, what was examined, what was found."""
-
-    findings: reactive[Sequence[tuple[str, str, str]]] = reactive((), layout=True)
-
-    def render(self) -> Text:
-        text = Text()
-        for level, code, message in self.findings:
-            sign, tone = LEVELS.get(level, ("?", "primary"))
-            text.append(f"{sign} {safe(level)}", f"bold {rich_color(self, tone)}")
-            text.append(f"  {safe(code)}  ", "bold")
-            text.append(f"{safe(message, MAX_FINDING)}\n")
-        return text or Text("examining every byte, then the tracks ...")
 
 
 class ProgressLine(Widget):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from textual import getters
@@ -14,13 +14,10 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import DataTable
 
-from trajflow.browse.view import Floats, View
+from trajflow.browse.view import Floats, SplitSummary, View
 from trajflow.tui.format import clock, number
 from trajflow.tui.render.scene import agent_letter
 from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
-
-if TYPE_CHECKING:
-    from trajflow.browse.browser import SplitSummary
 
 TableName = Literal["", "windows", "agents"]
 SCORES = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE", "ood_score": "OOD"}
@@ -40,14 +37,14 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
 """
 
     def __init__(self) -> None:
-        self.summary: SplitSummary | None = None
+        self.summary = SplitSummary(0, ())
         self.scores: Mapping[str, Floats] = {}
         columns: list[TableColumn[int]] = [
             TableColumn("scene", 12, self._scene, self._scene, down=False),
-            TableColumn("time", 7, self._time, self._seconds),
-            TableColumn("agents", 7, lambda index: str(self._agents(index)), self._agents),
+            TableColumn("time", 7, lambda n: clock(self._seconds(n)), self._seconds),
+            TableColumn("agents", 7, lambda n: str(self._agents(n)), self._agents),
             *(self._score_column(key, name) for key, name in SCORES.items()),
-            TableColumn("window", 7, lambda index: str(index + 1), lambda index: index),
+            TableColumn("window", 7, lambda n: str(n + 1), lambda n: n),
         ]
         super().__init__(columns, str)
 
@@ -59,8 +56,7 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
 
     def _score_column(self, key: str, name: str) -> TableColumn[int]:
         def value(index: int) -> float:
-            scores = self.scores.get(key)
-            return float("nan") if scores is None else float(scores[index])
+            return float(self.scores[key][index]) if key in self.scores else float("nan")
 
         def cell(index: int) -> Cell:
             return number(value(index)) if key in self.scores else ""
@@ -68,18 +64,12 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
         return TableColumn(name, 7, cell, value)
 
     def _scene(self, index: int) -> str:
-        assert self.summary is not None
         return self.summary.store_scenes[int(self.summary.scene[index])]
 
     def _seconds(self, index: int) -> float:
-        assert self.summary is not None
         return float(self.summary.seconds[index])
 
-    def _time(self, index: int) -> str:
-        return clock(self._seconds(index))
-
     def _agents(self, index: int) -> int:
-        assert self.summary is not None
         return int(self.summary.targets[index])
 
 
@@ -95,14 +85,15 @@ All agents of the window, with the scores of those that are forecast. An agent t
 stands out on the map; `enter` goes to the map.
 """
 
+    view: View
+
     def __init__(self) -> None:
-        self.view: View | None = None
         columns: list[TableColumn[int]] = [
-            TableColumn("agent", 14, self._letter_and_label, self._label, down=False),
-            TableColumn("OOD", 6, lambda agent: self._number("ood_score", agent), self._ood_score),
-            self._score_column("min_ade"),
-            self._score_column("energy_score"),
-            self._score_column("min_fde"),
+            TableColumn(
+                "agent", 14, self._letter_and_label, lambda n: self.view.labels[n], down=False
+            ),
+            self._score_column("ood_score", 6),
+            *(self._score_column(key) for key in ("min_ade", "energy_score", "min_fde")),
             TableColumn("type", 10, self._type, self._type, down=False),
         ]
         super().__init__(columns, str)
@@ -114,36 +105,18 @@ stands out on the map; `enter` goes to the map.
         if agent is not None:
             self.choose(str(agent))
 
-    def _score_column(self, key: str) -> TableColumn[int]:
-        return TableColumn(
-            SCORES[key],
-            7,
-            lambda agent: self._number(key, agent),
-            lambda agent: self._score(key, agent),
-        )
+    def _score_column(self, key: str, width: int = 7) -> TableColumn[int]:
+        def value(agent: int) -> float:
+            view = self.view
+            scores = view.ood_score if key == "ood_score" else view.metrics.get(key)
+            return float("nan") if scores is None else float(scores[agent])
 
-    def _score(self, key: str, agent: int) -> float:
-        assert self.view is not None
-        scores = self.view.ood_score if key == "ood_score" else self.view.metrics.get(key)
-        return float("nan") if scores is None else float(scores[agent])
-
-    def _ood_score(self, agent: int) -> float:
-        return self._score("ood_score", agent)
-
-    def _number(self, key: str, agent: int) -> str:
-        score = self._score(key, agent)
-        return number(score) if np.isfinite(score) else "-"
-
-    def _label(self, agent: int) -> str:
-        assert self.view is not None
-        return self.view.labels[agent]
+        return TableColumn(SCORES[key], width, lambda agent: number(value(agent)), value)
 
     def _letter_and_label(self, agent: int) -> str:
-        assert self.view is not None
-        return f"{agent_letter(self.view, agent)} {self._label(agent)}"
+        return f"{agent_letter(self.view, agent)} {self.view.labels[agent]}"
 
     def _type(self, agent: int) -> str:
-        assert self.view is not None
         return self.view.agent_types[agent]
 
 
