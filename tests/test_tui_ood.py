@@ -1,6 +1,8 @@
 """The out-of-distribution screen: what is shown of a report, and what keys ask of the worker."""
 
+import asyncio
 import json
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,7 +13,7 @@ from trajflow.browse.corrupted import CorruptedBrowser
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.ood.evaluate import evaluate_ood, report_bytes
-from trajflow.ood.report import OODTerms, by_hidden_cost, hidden_summary, report_name
+from trajflow.ood.report import OODTerms, Stage, by_hidden_cost, hidden_summary, report_name
 from trajflow.tui import tasks
 from trajflow.tui.engine import Engine
 from trajflow.tui.render.colors import Palette
@@ -41,22 +43,28 @@ def browser_of(fork):
 
 
 class Here(Engine):
-    """Makes windows again in this process, of a run without weights."""
+    """Makes windows again in this process, of a run without weights, and plays an evaluation."""
 
-    def __init__(self, browser):
+    def __init__(self, browser, progress=()):
         super().__init__()
-        self.browser = browser
+        self.browser, self.progress = browser, progress
 
     async def call(self, task, *args):
         assert task is tasks.show_corrupted
         return self.browser.view(args[-1])
 
+    async def stream(self, task, *args):
+        assert task is tasks.evaluate_ood
+        for happens, value in self.progress:
+            await happens()
+            yield value
 
-def on_screen(run, fork, play, size=SMALL):
+
+def on_screen(run, fork, play, size=SMALL, progress=()):
     """Play on the screen."""
 
     async def main(pilot):
-        pilot.app.engine = Here(browser_of(fork))
+        pilot.app.engine = Here(browser_of(fork), progress)
         screen = OodScreen(run, fork)
         await pilot.app.push_screen(screen)
         shown = lambda: screen.report is not None or "No OOD report" in text_of(pilot.app)  # noqa: E731
@@ -133,15 +141,27 @@ def test_a_small_screen_turns_its_pages(run, fork):
     on_screen(run, fork, play)
 
 
-def test_without_a_report_the_command_that_makes_one_is_shown(fork, tmp_path):
+def test_without_a_report_a_key_makes_one(report, fork, tmp_path):
     bare = make_run(tmp_path / "bare")
+    path = bare / report_name(report["protocol"])
+    begin, end = asyncio.Event(), asyncio.Event()
 
     async def play(pilot, screen):
-        assert "No OOD report yet" in text_of(pilot.app)
-        assert "trajflow evaluate" in text_of(pilot.app)
-        await pilot.press("right", "m", "enter", "space", "plus", "0")
+        assert "No OOD report yet: press e" in text_of(pilot.app)
+        assert "evaluate" in text_of(pilot.app)
+        await pilot.press("e")
+        assert screen.evaluating
+        assert not screen.check_action("evaluate", ())
+        begin.set()
+        await until(pilot, lambda: "3/7 noise 2 cm" in text_of(pilot.app))
+        path.write_text(json.dumps(report))
+        end.set()
+        await until(pilot, lambda: screen.report is not None)
+        await until(pilot, lambda: "noise" in text_of(pilot.app))
+        assert screen.check_action("evaluate", ())
 
-    on_screen(bare, fork, play)
+    progress = [(begin.wait, Stage(3, 7, "noise 2 cm")), (end.wait, path)]
+    on_screen(bare, fork, play, progress=progress)
 
 
 def test_a_broken_report_is_told(fork, tmp_path):
@@ -210,3 +230,63 @@ def test_the_dangerous_corner_is_marked():
     row, column = next((r, line.index("●")) for r, line in enumerate(lines) if "●" in line)
     assert column < 20
     assert row < 6
+
+
+def test_an_evaluation_goes_on_while_another_screen_is_shown(report, fork, tmp_path):
+    bare = make_run(tmp_path / "bare")
+    end = asyncio.Event()
+
+    async def play(pilot, screen):
+        await pilot.press("e", "q")
+        again = OodScreen(bare, fork)
+        await pilot.app.push_screen(again)
+        assert again.evaluating
+        end.set()
+        await until(pilot, lambda: "3/7 noise 2 cm" in text_of(pilot.app))
+        await pilot.press("s")
+        await until(pilot, lambda: not again.evaluating)
+
+    progress = [(end.wait, Stage(3, 7, "noise 2 cm")), (asyncio.Event().wait, None)]
+    on_screen(bare, fork, play, progress=progress)
+
+
+def test_an_evaluation_says_how_far_it_is_and_ends_in_the_run(fork, tmp_path, monkeypatch):
+    folder = make_run(tmp_path / "evaluated")
+
+    class Opened:
+        def store(self, data):
+            return open_store(data)
+
+        def browser(self, run, data, split):
+            return None
+
+        def predictor(self, run, steps):
+            return untrained(fork)
+
+    monkeypatch.setattr(tasks, "OODTerms", lambda: replace(TERMS, names=("noise-1",)))
+    *progress, path = tasks.evaluate_ood(Opened(), folder, fork)
+    assert [stage.note for stage in progress] == ["ordinary windows", "noise 2 cm"]
+    assert [stage.done for stage in progress] == [0, 1]
+    assert json.loads(path.read_text())["corruptions"][0]["key"] == "noise-1"
+
+
+def test_corruptions_are_shown_while_others_are_evaluated(report, fork, tmp_path):
+    bare = make_run(tmp_path / "bare")
+    begin, more, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    first = report | {"corruptions": report["corruptions"][:1]}
+
+    async def play(pilot, screen):
+        await pilot.press("e")
+        begin.set()
+        await until(pilot, lambda: screen.report is not None)
+        await until(pilot, lambda: "left" in screen.title_bar.state)
+        assert [key.value for key in screen.table.rows] == ["", "noise-1"]
+        assert screen.table.chosen == "noise-1"
+        more.set()
+        await until(pilot, lambda: len(screen.table.rows) == 3)
+        await until(pilot, lambda: screen.table.chosen == "noise-2")
+
+    second = report | {"corruptions": report["corruptions"][:2]}
+    stages = [Stage(1, 5, "noise 5 cm", first), Stage(2, 5, "unit cm", second)]
+    progress = [(begin.wait, stages[0]), (more.wait, stages[1]), (end.wait, None)]
+    on_screen(bare, fork, play, progress=progress)

@@ -71,3 +71,15 @@ def short_path(path: Path) -> str:
     if home != Path("/") and path.is_relative_to(home):
         return str(Path("~") / path.relative_to(home))
     return str(path)
+
+
+def bar(share: float, width: int) -> str:
+    """A line of so many letters, full at 1.
+
+    Example:
+        >>> from trajflow.tui.format import bar
+        >>> bar(0.625, 4)
+        '━━╸ '
+    """
+    full, half = divmod(round(min(1.0, max(0.0, share)) * 2 * width), 2)
+    return ("━" * full + "╸" * half).ljust(width)

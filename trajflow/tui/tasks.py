@@ -12,7 +12,7 @@ import numpy as np
 
 from trajflow.browse.corrupted import ReportWindow
 from trajflow.browse.view import Floats, Ints, SamplingOptions, SplitSummary, View
-from trajflow.ood.report import OODTerms
+from trajflow.ood.report import OODTerms, Stage, report_name
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import Session
@@ -149,6 +149,30 @@ def plan_training(session: Session, store: Path, settings: list[str]) -> Iterato
     from trajflow.training.start import plan_stages
 
     yield from plan_stages(store, Config.load(None, settings))
+
+
+def evaluate_ood(session: Session, run: Path, data: Path) -> Iterator[Stage | Path]:
+    """Evaluate the OOD detection of a run, corruption by corruption, and write the report into it.
+
+    Yields the progress, and at the end the path of the report.
+
+    Raises:
+        RunError: The run has no OOD detector, or does not fit the store.
+    """
+    from trajflow.ood.evaluate import evaluation_stages, report_bytes
+    from trajflow.runs import RunFolder
+
+    folder, store, terms = RunFolder.open(run), session.store(data), OODTerms()
+    session.browser(run, data, terms.split)
+    predictor, report = session.predictor(run, terms.steps), dict[str, Any]()
+    for stage in evaluation_stages(str(run), predictor, store, folder.config, terms):
+        if isinstance(stage, Stage):
+            yield stage
+        else:
+            report = stage
+    name = report_name(report["protocol"])
+    folder.write(name, report_bytes(report))
+    yield folder.path / name
 
 
 def show_corrupted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,11 +18,12 @@ from textual.widgets import Static
 from trajflow.browse.corrupted import Report, ReportWindow, terms_of
 from trajflow.browse.view import View
 from trajflow.errors import RunError
-from trajflow.ood.report import by_hidden_cost, hidden_summary, newest_report
+from trajflow.ood.report import Stage, by_hidden_cost, hidden_summary, newest_report, read_report
 from trajflow.text import safe
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.engine import TaskFailed
+from trajflow.tui.format import bar, duration
 from trajflow.tui.widgets.corruption_table import (
     CorruptionTable,
     corruption_facts,
@@ -38,7 +40,7 @@ NEEDS_REPORT = {"window", "order", "page"}
 
 
 class OodScreen(Screen[None]):
-    """Shows an OOD report, and the windows behind it.
+    """Shows an OOD report, makes one, and shows the windows behind it.
 
     Args:
         run: Run folder.
@@ -72,11 +74,14 @@ class OodScreen(Screen[None]):
     app = getters.app(TrajflowApp)
     table = getters.query_one(CorruptionTable)
     scene = getters.query_one(SceneView)
+    title_bar = getters.query_one(TitleBar)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,l,n", "window(1)", "Next", key_display="→", id="ood.next"),
         Binding("left,h,p", "window(-1)", "Previous", show=False, id="ood.previous"),
         Binding("m", "order", "Highest/lowest", id="ood.order"),
         Binding("enter,tab", "page", "Map", key_display="enter", id="ood.map"),
+        Binding("e", "evaluate", "Evaluate", id="ood.evaluate"),
+        Binding("s", "stop", "Stop", id="ood.stop"),
         Binding("space", "play", "Play the future", show=False, id="ood.play"),
     ]
 
@@ -86,6 +91,7 @@ class OodScreen(Screen[None]):
         self.report: Report | None = None
         self.shown: tuple[ReportWindow, View] | None = None
         self.order, self.highest = 0, True
+        self._worst, self._group = "", f"evaluate {run}"
 
     def compose(self) -> ComposeResult:
         yield TitleBar(f"{self.run_folder.name} · out of distribution")
@@ -105,7 +111,14 @@ class OodScreen(Screen[None]):
         self._read()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("stop", "evaluate"):
+            return self.evaluating == (action == "stop")
         return action not in NEEDS_REPORT or self.report is not None
+
+    @property
+    def evaluating(self) -> bool:
+        """Whether a report of this run is being made."""
+        return any(worker.group == self._group for worker in self.app.workers)
 
     @property
     def corruption(self) -> dict[str, Any] | None:
@@ -125,26 +138,32 @@ class OodScreen(Screen[None]):
         return windows
 
     @work(exclusive=True, group="read")
-    async def _read(self) -> None:
-        report = None
+    async def _read(self, path: Path | None = None) -> None:
+        """Read a report; None: the newest one of the run, if there is one."""
+        report, read = None, read_report if path else newest_report
         try:
-            report = await asyncio.to_thread(newest_report, self.run_folder)
+            report = await asyncio.to_thread(read, path or self.run_folder)
         except RunError as error:
             self.app.show_error(error)
         self.call_later(self.show, report)  # not if the screen is closing
 
     def show(self, report: Report | None) -> None:
         """Show a report, or how to make one."""
-        self.report = report
+        if self.report is None and report is not None:
+            self.table.focus()
+        report = self.report = report or self.report
         self.set_class(report is None, "-empty")
         if report is None:
-            self.scene.show_note("No OOD report yet")
+            self.scene.show_note("No OOD report yet: press e to make one (takes minutes)")
             command = f"trajflow evaluate {self.run_folder} {self.data} --ood"
-            self._show_words([Text("This makes one, in minutes:"), Text(safe(command, 400))])
+            words = "You can leave this screen meanwhile and come back. The same as a command:"
+            self._show_words([Text(words), Text(safe(command, 400))])
         else:
-            self.table.focus()
+            on_worst = self.table.chosen in (None, self._worst)
             self.table.show_report(report)
-            self.table.choose(next((one["key"] for one in by_hidden_cost(report)), ""))
+            self._worst = next((one["key"] for one in by_hidden_cost(report)), "")
+            if on_worst:  # while corruptions are added, the cursor stays on the worst one
+                self.table.choose(self._worst)
             summary = self.query_one("#summary", Static)
             summary.update(hidden_summary(report))
             summary.set_class(any(one.hidden for one in cost_points(report)), "-danger")
@@ -173,6 +192,22 @@ class OodScreen(Screen[None]):
             self.shown = (place, view)
             self.call_later(self._draw)
 
+    def show_progress(self, progress: Stage | Path | None, began: float) -> None:
+        """Show how far an evaluation is: its progress, its report, or nothing at its end."""
+        self.title_bar.state = ""
+        if isinstance(progress, Stage):
+            share = bar(progress.done / max(1, progress.total), 10)
+            words = f"{share} {progress.done}/{progress.total} {progress.note}"
+            if progress.done:
+                left = (time.monotonic() - began) * (progress.total / progress.done - 1)
+                words += f", {duration(left)} left"
+            self.title_bar.state = words
+            if progress.report is not None:
+                self.show(progress.report)
+        elif progress is not None:
+            self._read(progress)
+        self.refresh_bindings()
+
     def on_data_table_row_highlighted(self) -> None:
         self.order = 0
         self._turn()
@@ -196,6 +231,16 @@ class OodScreen(Screen[None]):
         """On a small screen: the table, or the map."""
         self.toggle_class("-mapping")
         self.call_after_refresh(self._draw)
+
+    def action_evaluate(self) -> None:
+        """Evaluate the OOD detection; it goes on while another screen is shown."""
+        self.title_bar.state = "loading the model"
+        work = evaluate(self.app, self.run_folder, self.data)
+        self.app.run_worker(work, group=self._group, exclusive=True)
+        self.refresh_bindings()
+
+    def action_stop(self) -> None:
+        self.app.workers.cancel_group(self.app, self._group)
 
     def action_play(self) -> None:
         self.scene.play(not self.scene.playing)
@@ -226,3 +271,29 @@ class OodScreen(Screen[None]):
 
     def _show_words(self, lines: list[Text]) -> None:
         self.query_one("#about", Static).update(Text("\n").join(lines))
+
+
+async def evaluate(app: TrajflowApp, run: Path, data: Path) -> None:
+    """Make an OOD report of a run, and show the progress on the screen of the run, if it is open.
+
+    Args:
+        app: Where messages are shown.
+        run: Run folder.
+        data: The store of the run.
+    """
+
+    def show(progress: Stage | Path | None) -> None:
+        for screen in app.screen_stack:
+            if isinstance(screen, OodScreen) and screen.run_folder == run:
+                screen.call_later(screen.show_progress, progress, began)
+
+    began = time.monotonic()
+    try:
+        async for progress in app.engine.stream(tasks.evaluate_ood, run, data):
+            if isinstance(progress, Path):
+                app.show_message(f"report written: {progress.name}")
+            show(progress)
+    except TaskFailed as error:
+        app.show_error(error)
+    finally:
+        show(None)
