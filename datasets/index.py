@@ -54,7 +54,7 @@ class Index:
         )
 
     def labels(self, agents: Ints) -> list[str]:
-        """The labels of agents, given by number."""
+        """The labels of agents, given by their numbers [N]."""
         if self.text is None:
             return [str(label) for label in self.identity[agents]]
         ends = self.text_ends[agents]
@@ -62,7 +62,7 @@ class Index:
         return [self.text[a:b].decode() for a, b in zip(starts, ends, strict=True)]
 
     def runs(self, chosen: Ints) -> list[tuple[int, int]]:
-        """Runs of rows [first, last) of the chosen trajectories, given in stored order."""
+        """Runs of rows [first, last) of the chosen trajectories, [N], given in stored order."""
         groups = np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1)
         return [
             (int(self.ends[group[0]] - self.rowsize[group[0]]), int(self.ends[group[-1]]))

@@ -53,7 +53,7 @@ class Part:
     row: Ints
 
     def take(self, chosen: Bools | Ints | slice) -> "Part":
-        """The chosen rows."""
+        """The chosen rows: a mask [N], their numbers or a slice."""
         return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
@@ -403,7 +403,7 @@ class Ingest:
         )
 
     def times(self, most: int = BATCH) -> Floats:
-        """The first `most` times of the scene with most rows, increasing."""
+        """The first `most` times of the scene with most rows, increasing, [N]."""
         largest = int(np.bincount(self.scene, self.rows).argmax())
         tracks = np.flatnonzero(self.scene == largest)
         with storage_errors():

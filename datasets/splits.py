@@ -215,7 +215,7 @@ def draw_agents(agents: Ints, fraction: float, seed: int) -> Ints:
 
 
 def leakage(agents: Mapping[str, Ints]) -> dict[str, Ints]:
-    """Numbers of the agents who are targets in two splits, by both names ("train+test")."""
+    """Numbers [N] of the agents who are targets in two splits, by both names ("train+test")."""
     pairs = combinations(agents, 2)
     return {f"{one}+{two}": np.intersect1d(agents[one], agents[two]) for one, two in pairs}
 

@@ -130,7 +130,7 @@ class Stream:
         return draw_agents(np.unique(np.concatenate(agents)), self.fraction, self.split.seed)
 
     def windows(self, split: str, number: int = 0, people: Ints | None = None) -> Windows:
-        """The windows of a split in a group; `people` are the target agents, None for all."""
+        """The windows of a split in a group; `people` are the target agents [N], None for all."""
         key = (split, b"" if people is None else people.tobytes())
         if key not in self._kept:
             agents = self.agents if people is None and split == "train" else people
@@ -141,7 +141,7 @@ class Stream:
         return self._kept[key]
 
     def holdings(self, split: str, people: Ints | None = None) -> list[Census]:
-        """What a split holds in each group; `people` are the target agents, None for all.
+        """What a split holds in each group; `people` are the target agents [N], None for all.
 
         Raises:
             DataError: The split has no windows.

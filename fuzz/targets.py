@@ -33,7 +33,7 @@ from trajflow.inference.onnx.artifact import (
     pack_arrays,
     sealed,
 )
-from trajflow.inference.onnx.predictor import NumpyLearnedSamples
+from trajflow.inference.onnx.predictor import LearnedWeights
 from trajflow.io import parse_bounded_json
 from trajflow.manifest import FILE as MANIFEST
 from trajflow.manifest import Manifest, read_kept
@@ -169,7 +169,7 @@ def export(data: bytes, folder: Path) -> None:
         ModelSpec.of(Artifact.of(entries | {FACTS: rest.decode("utf-8", "replace")}).facts)
     else:
         text = base64.b64encode(rest).decode()
-        NumpyLearnedSamples(Artifact.of(entries | {ARRAYS: text}).group("set-4"))
+        LearnedWeights(Artifact.of(entries | {ARRAYS: text}).group("set-4"))
 
 
 @target

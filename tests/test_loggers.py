@@ -92,7 +92,6 @@ def test_wandb_keeps_an_offline_run_with_the_run(tmp_path, monkeypatch):
     [
         (("--log", "csvv"), "no logger 'csvv'; did you mean 'csv'?"),
         (("--log", "csv,missing_here"), "no logger 'missing_here'"),
-        (("--tensorboard",), "--tensorboard is now --log tensorboard"),
     ],
 )
 def test_a_logger_that_is_not_there_is_refused_first(trajflow, fork, tmp_path, words, hint):

@@ -255,7 +255,7 @@ class Scenes:
 def learned_numbers(
     sets: Iterable[int], count: int, request: Request, size: int
 ) -> NDArray[np.float32]:
-    """In place of noise [S, N, size], the number of each learned noise among all, as its first."""
+    """In place of noise, [S, N, ...]: first the number of each learned noise among all sets."""
     numbers = np.zeros((count, len(request.keys), size), np.float32)
     first = sum(one for one in sets if one < count)
     numbers[..., 0] = np.arange(first, first + count)[:, None]
