@@ -166,7 +166,7 @@ def test_a_task_runs_silently_in_a_process_of_its_own(capfd):
         assert engine.pid is None
         with pytest.raises(TaskFailed, match="1 and 2"):
             await engine.call(fail_oddly)
-        with pytest.raises(TaskFailed, match="not a store"):
+        with pytest.raises(TaskFailed, match="not a run folder"):
             await engine.call(open_run, HERE, HERE, "test")
         assert await engine.call(write) == "silent"
         assert await engine.call(threads) == "1"
@@ -177,10 +177,14 @@ def test_a_task_runs_silently_in_a_process_of_its_own(capfd):
     assert "written by a task" not in "".join(capfd.readouterr())
 
 
+def no_session():
+    _SESSION.append(None)
+
+
 def without_torch():
     """An engine whose process has no session: its tasks need none, and torch takes seconds."""
     context = multiprocessing.get_context("spawn")
-    return Engine(executor=lambda: ProcessPoolExecutor(1, context, _SESSION.append, (None,)))
+    return Engine(executor=lambda: ProcessPoolExecutor(1, context, no_session))
 
 
 def test_a_process_that_dies_is_told_and_started_again():
