@@ -110,8 +110,8 @@ def test_a_race_can_be_watched_and_its_candidates_are_no_runs_of_the_library(
     racing([], Choice("train.scale_jitter", 0.2, ""), folder="run.race")
     places = [(race.candidate, race.candidates, race.settings) for race in seen]
     assert places == 2 * [(1, 2, ""), (2, 2, "train.scale_jitter")]
-    assert [race.step for race in seen] == [60, 120, 180, 240]
-    assert {race.steps for race in seen} == {240}
+    assert [race.step for race in seen] == [20, 40, 60, 80]
+    assert {race.steps for race in seen} == {80}
     assert seen[0].eta > seen[-1].eta == 0
     assert not LibraryScanner(tmp_path).scan().runs
 
