@@ -313,6 +313,8 @@ class Stream:
         out = "use another split or fold"
         if counts[split]["rows"]:
             out = "use fewer steps: --set data.history=N --set data.horizon=N"
+            if rule.kind == "time":
+                out = f"divide agents instead of time: --set data.split=agent; or {out}"
         elif rule.kind == "agent" and not rule.fold:
             out = (
                 f"its {self.store.trajectories} agents are few and a hash deals them out: set "

@@ -479,3 +479,13 @@ def test_what_does_not_fit_the_weights_to_start_from_is_refused(
     assert code == 2
     assert said in error
     assert not run.exists()
+
+
+def test_a_recording_too_short_to_be_cut_in_time_is_divided_by_agents(trajflow, tiny, tmp_path):
+    rows = [f"{agent},{step},{step},{agent}" for agent in range(40) for step in range(60)]
+    (tmp_path / "tracks.csv").write_text("\n".join(["agent,time,x,y", *rows]))
+    words = ("train", tmp_path / "tracks.csv", "--dry-run", *tiny)
+    code, _, said = trajflow(*words)
+    assert code == 2
+    assert "divide agents instead of time: --set data.split=agent" in said.replace("\n", " ")
+    assert trajflow(*words, "--set", "data.split=agent")[0] == 0
