@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.ingest import Ingest, Part
+from trajflow.datasets.ingest import Ingest, TrackRows
 from trajflow.datasets.motion import (
     JUMP_FACTOR,
     MIN_INTERVALS,
@@ -252,7 +252,7 @@ class Cleaner:
         self.clock: dict[int, float] = {}  # seconds by which each scene is shifted to whole steps
         self.meridian: dict[int, float] = {}  # mean longitude of each scene
 
-    def __call__(self, part: Part) -> Cleaned:
+    def __call__(self, part: TrackRows) -> Cleaned:
         """Decide about the rows of whole trajectories."""
         rules = self.rules
         time = part.time * rules.seconds
@@ -275,7 +275,7 @@ class Cleaner:
         moved = (reason == KEPT) & (np.abs(exact - np.rint(exact)) > ON_GRID)
         return Cleaned(reason, step, position, starts, int(moved.sum()))
 
-    def _positions(self, part: Part) -> Floats:
+    def _positions(self, part: TrackRows) -> Floats:
         if self.rules.unit != "degree":
             return part.position
         position = part.position.copy()
@@ -285,7 +285,7 @@ class Cleaner:
             position[rows, 0] = near_longitude(x, part.track[rows], meridian)
         return position
 
-    def _shifts(self, part: Part, time: Floats, good: Bools) -> Floats:
+    def _shifts(self, part: TrackRows, time: Floats, good: Bools) -> Floats:
         shift = np.zeros(len(time))
         fine = self.rules.dt / self.rules.every
         for scene, rows in scenes_of(part.scene):
@@ -306,7 +306,7 @@ class Cleaner:
         return result
 
 
-def _find_repeats(reason: NDArray[np.int8], part: Part) -> None:
+def _find_repeats(reason: NDArray[np.int8], part: TrackRows) -> None:
     """Mark copies of a row as duplicates, and all rows of one time at different positions."""
     good = np.flatnonzero(reason == KEPT)
     track, time = part.track[good], part.time[good]
@@ -339,7 +339,7 @@ def _find_off_grid(
         reason[order[1:][again]] = REASONS.index("off-grid")
 
 
-def resample(part: Part, starts: Bools, rules: Rules) -> tuple[Part, Ints, Bools]:
+def resample(part: TrackRows, starts: Bools, rules: Rules) -> tuple[TrackRows, Ints, Bools]:
     """Interpolate linearly at whole steps between rows of one track, split and piece.
 
     `starts` are the rows at which a new piece of a track begins, [N].

@@ -25,7 +25,7 @@ from trajflow.datasets.cleaning import (
     scenes_of,
 )
 from trajflow.datasets.formats import check_settings, load_reader, read_files
-from trajflow.datasets.ingest import Ingest, Part
+from trajflow.datasets.ingest import Ingest, TrackRows
 from trajflow.datasets.motion import MotionSurvey
 from trajflow.datasets.output import OutputFolder, disk_errors
 from trajflow.datasets.report import (
@@ -199,10 +199,10 @@ def _project(source: Source) -> None:
 
 def _with_progress(
     rows: Ingest,
-    parts: Iterator[Part],
+    parts: Iterator[TrackRows],
     stage: Literal["surveying", "writing"],
     progress: Callable[[Progress], None],
-) -> Iterator[Part]:
+) -> Iterator[TrackRows]:
     done, total = 0, int(rows.rows.sum())
     for part in parts:
         yield part
@@ -210,7 +210,9 @@ def _with_progress(
         progress(Progress(stage, done, total))
 
 
-def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: Counts) -> Iterator[TrackBlock]:
+def _blocks(
+    part: TrackRows, cleaner: Cleaner, rows: Ingest, counts: Counts
+) -> Iterator[TrackBlock]:
     """Clean whole trajectories: quarantine bad rows and yield the others scene by scene."""
     cleaned = cleaner(part)
     bad = cleaned.reason >= 0
@@ -234,7 +236,7 @@ def _blocks(part: Part, cleaner: Cleaner, rows: Ingest, counts: Counts) -> Itera
 
 
 def _block(
-    part: Part, step: Ints, starts: Bools, rules: Rules, rows: Ingest, counts: Counts
+    part: TrackRows, step: Ints, starts: Bools, rules: Rules, rows: Ingest, counts: Counts
 ) -> TrackBlock:
     begins, number = _pieces(part.track, starts)
     tracks = part.track[begins].tolist()

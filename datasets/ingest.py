@@ -41,7 +41,7 @@ NO_TYPE, NO_SPLIT = "agent", "all"
 
 
 @dataclass(frozen=True)
-class Part:
+class TrackRows:
     """N rows of whole trajectories, sorted by scene, agent and time."""
 
     track: Ints  # number of the trajectory of each row, [N]
@@ -52,7 +52,7 @@ class Part:
     file: Ints  # file and row number that each row was read from, [N]
     row: Ints
 
-    def take(self, chosen: Bools | Ints | slice) -> "Part":
+    def take(self, chosen: Bools | Ints | slice) -> "TrackRows":
         """The chosen rows: a mask [N], their numbers or a slice."""
         return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
@@ -296,7 +296,7 @@ class Ingest:
         reasons = [reasons[index] for index in bad]
         self._add_quarantined({"reason": reasons, **names, "text": texts}, values | origins)
 
-    def quarantine(self, part: Part, reason: list[str]) -> None:
+    def quarantine(self, part: TrackRows, reason: list[str]) -> None:
         """Quarantine rows, each with the name of its problem, N of them."""
         texts = {
             "reason": reason,
@@ -356,7 +356,7 @@ class Ingest:
         self.origin = float(first) // 86_400.0 * 86_400.0
         return str(np.datetime64(int(self.origin), "s")).replace("T", " ")
 
-    def sorted_parts(self, most: int) -> Iterator[Part]:
+    def sorted_parts(self, most: int) -> Iterator[TrackRows]:
         """Sort all rows and yield whole trajectories, at most `most` rows at once.
 
         A scene that fits stays whole; only a single longer trajectory exceeds the bound. The parts
@@ -379,20 +379,20 @@ class Ingest:
                     stream.write_table(table)
                     yield self._part(table)
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[TrackRows]:
         """Yield the same parts again; first delete the unsorted rows, to free their memory."""
         self._writer.execute("drop table good")
         with (self.folder / "sorted").open("rb") as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
                 yield self._part(pa.Table.from_batches([batch]))
 
-    def _part(self, table: pa.Table) -> Part:
+    def _part(self, table: pa.Table) -> TrackRows:
         column = {name: table[name].to_numpy() for name in table.column_names}
         track = column["number"].astype(np.int64)
         position = np.stack([column[axis] for axis in self._axes], 1)
         if self.centres is not None:
             position = project(position, self.centres[self.scene[track]])
-        return Part(
+        return TrackRows(
             track=track,
             scene=self.scene[track],
             time=column["time"],

@@ -19,7 +19,7 @@ CANDIDATES = 4096
 
 
 @dataclass(frozen=True)
-class Rows:
+class ObservationTable:
     """N observations; `before` and `after` are their neighbors in their track, -1 for none."""
 
     position: Floats
@@ -31,20 +31,20 @@ class Rows:
     after: Ints
 
     @classmethod
-    def empty(cls, count: int, dims: int) -> Rows:
+    def empty(cls, count: int, dims: int) -> ObservationTable:
         """Space for `count` observations."""
         points = (np.full((count, dims), np.nan) for _ in range(2))
         return cls(*points, *(np.full(count, -1, np.int64) for _ in range(5)))
 
-    def resized(self, count: int) -> Rows:
+    def resized(self, count: int) -> ObservationTable:
         """A copy with space for `count` observations, more than now."""
-        larger = Rows.empty(count, self.position.shape[1])
+        larger = ObservationTable.empty(count, self.position.shape[1])
         for name, column in vars(self).items():
             getattr(larger, name)[: len(column)] = column
         return larger
 
 
-class Observations:
+class ObservationStore:
     """The newest observations of several scenes; beyond `limit` the oldest are overwritten.
 
     Attributes:
@@ -56,7 +56,7 @@ class Observations:
 
     def __init__(self, limit: int, dims: int, cell_size: float) -> None:
         self.limit, self._cell_size = limit, cell_size
-        self.rows = Rows.empty(min(limit, 1024), dims)
+        self.rows = ObservationTable.empty(min(limit, 1024), dims)
         self.tracks: dict[tuple[int, str], int] = {}
         self.numbered = self._added = 0
         self._cells: dict[tuple[int, int, int], array[int]] = {}

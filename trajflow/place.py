@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajflow.errors import ConfigError, DataError, TrajflowError
 from trajflow.io import read_whole, write_whole
-from trajflow.observations import SPAN, Observations
+from trajflow.observations import SPAN, ObservationStore
 from trajflow.types import Bools, Floats, Ints
 
 # Radius of a lookup, in typical displacements per step.
@@ -356,7 +356,7 @@ class Place:
 
     def _clear(self) -> None:
         self._lock = threading.RLock()
-        self._observations = Observations(self.max_observations, self.dims, RADIUS * self.scale)
+        self._observations = ObservationStore(self.max_observations, self.dims, RADIUS * self.scale)
         self._scenes: dict[str, int] = {}
         self._latest: list[int] = []
 

@@ -80,7 +80,7 @@ def split_batches(
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchRange:
     """Consecutive batches of a split.
 
     Attributes:
@@ -94,11 +94,11 @@ class Part:
     number: int
 
 
-def parts_of(data: TrackData, options: EvaluationOptions) -> list[Part]:
+def parts_of(data: TrackData, options: EvaluationOptions) -> list[BatchRange]:
     """Parts of all batches of the split of the options."""
     scored = [most >= options.min_agents for most in data.most_targets(options.split, BATCH)]
     count = max(PART_BATCHES, -(-len(scored) // MOST_PARTS))
-    return [Part(n, count, sum(scored[:n])) for n in range(0, len(scored), count)]
+    return [BatchRange(n, count, sum(scored[:n])) for n in range(0, len(scored), count)]
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class RunScorer:
         place = store.path if is_remote(store.path) else store.path.absolute()
         return cls(str(run.absolute()), str(place), device, options, memory)
 
-    def __call__(self, part: Part) -> list[BatchScores]:
+    def __call__(self, part: BatchRange) -> list[BatchScores]:
         """The scores of a part's batches."""
         predictor, data = _opened(self)
         batches = split_batches(data, self.options, part.first, part.count)

@@ -11,7 +11,7 @@ from trajflow.flow.time_samplers import TimeSampler
 
 
 @dataclass(frozen=True)
-class Part:
+class Slice:
     """The entries from `first` to `last` of `whole` along an axis.
 
     Noise for a part is drawn for the whole and cut, so that the losses of all parts of a batch sum
@@ -31,7 +31,7 @@ class Part:
         return [*shape[:axis], self.whole, *shape[axis + 1 :]]
 
 
-def normal(data: Tensor, generator: Generator | None, part: Part | None = None) -> Tensor:
+def normal(data: Tensor, generator: Generator | None, part: Slice | None = None) -> Tensor:
     """Standard normal noise [*, ...] for data [*, ...], or for a part along its second axis."""
     shape = data.shape if part is None else part.shape(data.shape, 1)
     noise = torch.randn(shape, dtype=data.dtype, device=data.device, generator=generator)
@@ -179,7 +179,7 @@ class MeanFlowObjective:
         axes: int = 1,
         counts: Tensor | None = None,
         generator: Generator | None = None,
-        part: Part | None = None,
+        part: Slice | None = None,
     ) -> Tensor:
         """Loss of each event, [*].
 
@@ -199,7 +199,7 @@ class MeanFlowObjective:
         return self._weigh(self._error(u, x, r, t, v, progress), axes, counts)
 
     def _times(
-        self, like: Tensor, generator: Generator | None, part: Part | None
+        self, like: Tensor, generator: Generator | None, part: Slice | None
     ) -> tuple[Tensor, Tensor]:
         """Times r and t with the shape of `like`."""
         if part is None:
@@ -317,7 +317,7 @@ class EnergyObjective(MeanFlowObjective):
         axes: int = 1,
         counts: Tensor | None = None,
         generator: Generator | None = None,
-        part: Part | None = None,
+        part: Slice | None = None,
     ) -> Tensor:
         """Loss of each event, [*]; the first axis of data repeats an event, 2 times or more.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor, nn
 
-from trajflow.flow import MeanFlowObjective, Part, instantaneous, sample
+from trajflow.flow import MeanFlowObjective, Slice, instantaneous, sample
 from trajflow.flow.path import Velocity
 from trajflow.models.frames import Frame, PastSteps, frame_of, observed, present_frame
 from trajflow.models.normalizer import FutureNormalizer, features
@@ -102,8 +102,8 @@ class ContextVelocity:
 class BatchPart:
     """Position of some scenes in a batch, among its scenes and its targets; None: all of it."""
 
-    scenes: Part | None = None
-    targets: Part | None = None
+    scenes: Slice | None = None
+    targets: Slice | None = None
 
 
 class TrajectoryModel(nn.Module):

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from trajflow.errors import ConfigError
-from trajflow.flow import Part
+from trajflow.flow import Slice
 from trajflow.models.trajectory_model import BatchPart, TrajectoryModel
 from trajflow.types import Batch, Ints
 
@@ -34,7 +34,7 @@ class MicroBatch:
     scenes: Ints | None = None
     weight: float = 1.0
     position: BatchPart | None = None
-    encoder_rows: Part | None = None
+    encoder_rows: Slice | None = None
 
     def of(self, batch: Batch) -> Batch:
         """The scenes of the micro-batch."""
@@ -73,8 +73,8 @@ def _split(batch: Batch, count: int, encoder_rows: Ints | None) -> Iterator[Micr
         first, last = int(targets[low]), int(targets[high])
         rows = None
         if encoder_rows is not None:
-            rows = Part(int(encoder_rows[low]), int(encoder_rows[high]), int(encoder_rows[-1]))
-        position = BatchPart(Part(low, high, len(batch.target)), Part(first, last, total))
+            rows = Slice(int(encoder_rows[low]), int(encoder_rows[high]), int(encoder_rows[-1]))
+        position = BatchPart(Slice(low, high, len(batch.target)), Slice(first, last, total))
         yield MicroBatch(np.arange(low, high), (last - first) / total, position, rows)
 
 
@@ -90,7 +90,7 @@ def _encoder_rows(batch: Batch, model: TrajectoryModel) -> Ints | None:
 class _BatchDropout(TorchFunctionMode):
     """Inside, `dropout` draws a mask for all rows of the batch and applies its part."""
 
-    def __init__(self, rows: Part) -> None:
+    def __init__(self, rows: Slice) -> None:
         super().__init__()
         self.rows = rows
 
