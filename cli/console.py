@@ -249,7 +249,7 @@ SECOND_SIGNAL: dict[signal.Signals, Any] = {
 
 @dataclass
 class StopRequest:
-    """The signal that asked a job to stop; 0 if there was none."""
+    """The signal that stopped a job; 0 if there was none."""
 
     signal: int = 0
 

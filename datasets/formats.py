@@ -124,8 +124,8 @@ def read_files(
     """
     names = {path: name or find_format(path, bool(options.columns)) for path in paths}
     if len(set(names.values())) > 1:
-        found = ", ".join(f"{path} ({format})" for path, format in names.items())
-        raise DataError(f"the files are of several formats: {found}; import them one by one")
+        listed = ", ".join(f"{path} ({format})" for path, format in names.items())
+        raise DataError(f"the files are of several formats: {listed}; import them one by one")
     name = names[paths[0]]
     check_settings(name, options.settings)
     if options.columns and name in FORMATS and not FORMATS[name].is_table:

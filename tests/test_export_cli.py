@@ -162,6 +162,13 @@ def test_a_run_forecasts_by_the_export_in_its_folder_what_its_weights_forecast(e
         np.testing.assert_allclose(one, two, atol=1e-5)
 
 
+def test_learned_samples_of_an_earlier_export_are_drawn_by_its_run(exported):
+    auto = Predictor.load(exported)
+    auto.learned = {4: None}  # an export of before its graph drew them
+    with pytest.raises(ConfigError, match=r"no learned set of 4 .*trajflow fit RUN DATA samples"):
+        auto.predict(walks(3), samples=4, select="learned")  # said by torch: this run has no set
+
+
 def test_what_an_export_cannot_do_its_run_does_and_an_export_alone_refuses(exported):
     auto, torch = Predictor.load(exported), Predictor.load(exported, backend="torch")
     for options in ({"select": "kmeans"}, {"select": "kmeans", "draws": 40}):

@@ -35,8 +35,13 @@ Precision = Literal["fp32", "int8"]
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-4, "int8": 0.25}
 """Share of the motion by which futures may differ between two machines, checked at every load."""
 OUTPUTS = ("futures", "context")
-AXES = {"past": (0, 1), "noise": (0, 1, 2), "dt_ratio": (0,), "memory": (0, 1), "types": (0, 1)} | {
-    "learned": (0,)
+AXES = {
+    "past": (0, 1),
+    "noise": (0, 1, 2),
+    "dt_ratio": (0,),
+    "memory": (0, 1),
+    "types": (0, 1),
+    "learned": (0,),
 }
 """The axes of each input whose sizes differ between calls."""
 OPSET = 20

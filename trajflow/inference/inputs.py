@@ -47,9 +47,9 @@ class DtRange:
             return 1.0
         if not self.least * (1 - 1e-6) <= dt <= self.most * (1 + 1e-6):
             several = self.least < self.most
-            known = f"{self.least:g} to {self.most:g}" if several else f"{self.dt:g}"
+            served = f"{self.least:g} to {self.most:g}" if several else f"{self.dt:g}"
             raise ConfigError(
-                f"the model was trained for {known} s per step, got dt={dt:g}; resample the past, "
+                f"the model was trained for {served} s per step, got dt={dt:g}; resample the past, "
                 "or train with model.condition_on_dt=true and train.time_stretch=[0.5,2] "
                 "for half to twice of it"
             )

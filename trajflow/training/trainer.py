@@ -283,7 +283,7 @@ class Trainer:
         return self.schedule.ends(self.step, self.best_step)
 
     def _check_stop(self) -> None:
-        """Stop all processes if any was asked to stop or ran out of time."""
+        """Stop all processes if one was requested to stop or ran out of time."""
         out_of_time = self.schedule.out_of_time(self.step)
         self._stopping, self.schedule.late = distributed.any_of(self._stop_requested, out_of_time)
 

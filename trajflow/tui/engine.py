@@ -39,7 +39,7 @@ class EngineDied(TaskFailed):
 
 
 class Engine:
-    """Runs tasks in one process, one at a time and in the order in which they were asked for.
+    """Runs tasks in one process, one at a time and in the order of the requests.
 
     A task is a module-level function whose first argument is the `Session` of the process. A task
     that still waits is dropped by cancelling whoever awaits it: the newest request wins where a

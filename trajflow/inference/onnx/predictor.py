@@ -249,10 +249,11 @@ model.onnx` makes one
     def _chosen(
         self, request: Request, wanted: Selection, seed: int | None
     ) -> tuple[Floats, Floats]:
-        if wanted.rule != LEARNED or wanted.count not in self.learned:
+        in_graph = "learned" in self.session.inputs and wanted.count in self.learned
+        if wanted.rule != LEARNED or not in_graph:
+            if self.run is None:
+                raise RunError("it was exported by an earlier version; export the run again")
             return cast(tuple[Floats, Floats], self._torch._chosen(request, wanted, seed))
-        if "learned" not in self.session.inputs:
-            raise RunError("it was exported by an earlier version; export the run again")
         numbers = learned_numbers(self.learned, wanted.count, request, self.horizon * self.dims)
         futures, context = self._carry(
             request, numbers, lambda part, own: self._carried(part, own, own[:, 0, 0].astype(int))

@@ -23,7 +23,7 @@ class PromptDialog(ModalScreen[str | None]):
     """Asks for a line of text; the answer is None if it is cancelled.
 
     Args:
-        label: What is asked for.
+        label: The question.
         field: Where it is typed; Enter accepts what its validators accept.
     """
 

@@ -140,7 +140,7 @@ class NewTrainingScreen(Screen[None]):
             self._start(self._run_folder(), self._settings())
 
     def _question(self) -> str:
-        """What must be asked before the start; empty if the training is known to be short."""
+        """The question before the start; empty if the training is known to be short."""
         if (seconds := self.plan.get("seconds")) is None:
             limit = Config.load(None, self._settings()).train.time_limit or LONG + 1
             why = self.plan.get("error", "it is still being measured")
