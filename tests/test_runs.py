@@ -150,3 +150,9 @@ def test_a_run_of_version_0_1_0_keeps_its_settings_under_their_new_names(tmp_pat
     assert (kept.count, kept.lr, kept.window_share) == (6, 0.01, 0.25)
     with pytest.raises(ConfigError, match=r"train\.rate is now train\.lr"):
         Config.from_dict({"train": {"rate": 0.002}})
+
+
+def test_the_tempo_of_a_run_of_version_0_1_0_is_its_time_stretch(tmp_path):
+    folder = RunFolder.create(str(tmp_path / "run"), Config(), {})
+    folder.write(CONFIG, b"[train]\ntempo = 1.0\n")
+    assert RunFolder.open(tmp_path / "run").config.train.time_stretch == (0.5, 1.0)
