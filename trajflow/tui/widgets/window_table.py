@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from trajflow.browse.view import Floats, SplitSummary, View
-from trajflow.tui.format import clock
+from trajflow.tui.format import clock, number
 from trajflow.tui.render.scene import agent_letter
 from trajflow.tui.widgets.tables import RecordTable, TableColumn, number_column, word_column
 
 SCORES = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE", "ood_score": "OOD"}
+WRITTEN = {"ood_score": "{:.3f}".format}
+"""How scores are written that do not have three significant digits."""
 
 
 class WindowTable(RecordTable[int]):
@@ -46,7 +48,7 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
         def value(index: int) -> float:
             return float(self.scores[key][index]) if key in self.scores else float("nan")
 
-        return number_column(name, 7, value, empty="")
+        return number_column(name, 7, value, WRITTEN.get(key, number), empty="")
 
     def _scene(self, index: int) -> str:
         return self.summary.store_scenes[int(self.summary.scene[index])]
@@ -92,4 +94,4 @@ stands out on the map; `enter` goes to the map.
             scores = view.ood_score if key == "ood_score" else view.metrics.get(key)
             return float("nan") if scores is None else float(scores[agent])
 
-        return number_column(SCORES[key], width, value)
+        return number_column(SCORES[key], width, value, WRITTEN.get(key, number))
