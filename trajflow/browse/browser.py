@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from trajflow.browse.corrupted import CorruptedBrowser
 from trajflow.browse.scores import (
     RANKINGS,
-    BatchForecast,
     WindowForecaster,
     chunks,
-    regions,
-    scatter,
-    scores,
+    make_view,
     window_scores,
 )
 from trajflow.browse.view import SamplingOptions, SplitSummary, View
@@ -32,17 +30,15 @@ from trajflow.evaluation.thresholds import with_thresholds
 from trajflow.inference.choosing import rules
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.inference.tables import check_fit
-from trajflow.ood.detector import OODScores
 from trajflow.ood.report import OODTerms
 from trajflow.runs import RunFolder, run_settings, track_data
 from trajflow.types import Batch, Bools, Floats
 
 PREVIEWED = 24
 """Windows among which the busiest one is the preview of a run."""
-
-
 MAX_OPEN = 4
-"""Browsers that stay open; the least recently used one is closed."""
+"""Browsers and stores that stay open; twice as many predictors do."""
+T = TypeVar("T")
 
 
 class Browser:
@@ -145,15 +141,13 @@ class Browser:
         batch = self.batch(index, past)
         if batch.targets == 0:
             raise ConfigError("no agent is observed in this past; leave at least one point")
-        forecast = forecaster.forecast(
-            batch, options.samples, options.seed, options.steps, options.select
-        )
+        forecast = forecaster.forecast(batch, options)
         seconds = time.perf_counter() - began
         types = tuple(self._types[self._type_codes[agent]] for agent in batch.agent[0].tolist())
         return make_view(
             batch,
             forecast,
-            _detect(forecaster, batch, options.steps),
+            forecaster.ood(batch, options.steps),
             self.store,
             self.miss,
             agent_types=types,
@@ -182,7 +176,7 @@ class Browser:
             RunError: There is no such run, or it needs other windows.
         """
         if name == "cv":
-            return WindowForecaster.constant_velocity()
+            return WindowForecaster()
         forecaster = self._other(name)
         if forecaster.predictor is not None:
             run, rows = forecaster.predictor(1), self.windows.rows
@@ -238,10 +232,7 @@ class Session:
     """
 
     def __init__(self) -> None:
-        self._browsers: dict[tuple[Path, Path, str, float], Browser] = {}
-        self._predictors: dict[tuple[Path, int, float], TorchPredictor] = {}
-        self._stores: dict[tuple[Path, float], Store] = {}
-        self._corrupted: tuple[object, CorruptedBrowser] | None = None
+        self._opened: dict[str, dict[object, Any]] = {}
 
     def browser(self, run: Path, data: Path, split: str) -> Browser:
         """The windows of a split, forecast by a run.
@@ -252,11 +243,7 @@ class Session:
             ConfigError: There is no such split.
         """
         key = (run, data, split, _modified(run))
-        browser = self._browsers.pop(key, None) or self._open(run, data, split)
-        self._browsers[key] = browser
-        while len(self._browsers) > MAX_OPEN:
-            del self._browsers[next(iter(self._browsers))]
-        return browser
+        return self._kept("browser", key, lambda: self._open(run, data, split))
 
     def predictor(self, run: Path, steps: int = 1) -> TorchPredictor:
         """The predictor of a run with a number of network evaluations per sample.
@@ -264,13 +251,11 @@ class Session:
         Raises:
             RunError: There is no such run.
         """
-        folder = RunFolder.open(run)
-        key = (folder.path, steps, _modified(folder.path))
-        if key not in self._predictors:
-            if len(self._predictors) > 2 * MAX_OPEN:
-                self._predictors.clear()
-            self._predictors[key] = TorchPredictor.load(folder.path, steps=steps)
-        return self._predictors[key]
+        path = RunFolder.open(run).path
+        key = (path, steps, _modified(path))
+        return self._kept(
+            "predictor", key, lambda: TorchPredictor.load(path, steps=steps), 2 * MAX_OPEN
+        )
 
     def store(self, data: Path) -> Store:
         """A store of tracks.
@@ -278,24 +263,27 @@ class Session:
         Raises:
             DataError: There is no such store, or it is damaged.
         """
-        key = (data, _modified(data))
-        if key not in self._stores:
-            if len(self._stores) > MAX_OPEN:
-                self._stores.clear()
-            self._stores[key] = open_store(data)
-        return self._stores[key]
+        return self._kept("store", (data, _modified(data)), lambda: open_store(data))
 
-    def corrupted(
-        self, run: Path, data: Path, terms: OODTerms, against: Path | None
-    ) -> CorruptedBrowser:
+    def corrupted(self, run: Path, data: Path, protocol: Mapping[str, Any]) -> CorruptedBrowser:
         """The windows behind an OOD report; only those of the last report are kept."""
-        key = (run, data, terms, against, _modified(run))
-        if self._corrupted is None or self._corrupted[0] != key:
-            other = None if against is None else self.store(against)
+        terms, against = OODTerms.of(protocol), protocol.get("against")
+
+        def reproduce() -> CorruptedBrowser:
+            other = self.store(Path(against)) if against else None
             predictor, config = self.predictor(run, terms.steps), RunFolder.open(run).config
-            browser = CorruptedBrowser(predictor, self.store(data), config, terms, other)
-            self._corrupted = key, browser
-        return self._corrupted[1]
+            return CorruptedBrowser(predictor, self.store(data), config, terms, other)
+
+        return self._kept("report", (run, data, terms, against, _modified(run)), reproduce, 1)
+
+    def _kept(self, kind: str, key: object, make: Callable[[], T], most: int = MAX_OPEN) -> T:
+        """What is open under a key, opened if needed; the least recently used ones are closed."""
+        opened = self._opened.setdefault(kind, {})
+        value: T = opened.pop(key) if key in opened else make()
+        opened[key] = value
+        while len(opened) > most:
+            del opened[next(iter(opened))]
+        return value
 
     def tracks(self, run: Path, data: Path) -> TrackData:
         """The splits of a store for a run, as `trajflow evaluate` cuts them."""
@@ -308,59 +296,13 @@ class Session:
 
     def _forecaster(self, name: str) -> WindowForecaster:
         path = RunFolder.open(name).path
-        return WindowForecaster.of_run(
-            path.resolve().name, lambda steps: self.predictor(path, steps)
-        )
-
-
-def _detect(forecaster: WindowForecaster, batch: Batch, steps: int) -> OODScores | None:
-    """OOD scores of the targets' pasts, if the run has a detector."""
-    run = forecaster.predictor(steps) if forecaster.predictor else None
-    return run.ood(batch) if run and run.detector else None
-
-
-def make_view(
-    batch: Batch,
-    forecast: BatchForecast,
-    detected: OODScores | None,
-    store: Store,
-    miss: float | None = None,
-    **facts: Any,
-) -> View:
-    """One window with its forecast, scores and regions; other fields of `View` are `facts`."""
-    target, weights = batch.target[0], forecast.weights
-    metrics = {name: values[0] for name, values in scores(forecast, batch, miss).items()}
-    if detected is not None:
-        metrics["expected_error"] = scatter(target, detected.expected_error)
-        reasons = iter(detected.reasons)
-        facts["ood_score"] = scatter(target, detected.ood_score)
-        facts["ood_reasons"] = tuple(next(reasons) if is_target else "" for is_target in target)
-    return View(
-        past=batch.past[0],
-        future=batch.future[0],
-        target=target,
-        samples=forecast.samples[:, 0],
-        labels=tuple(store.labels(batch.agent[0])),
-        scene=store.scenes[int(batch.scene[0])],
-        start=int(batch.start[0]),
-        dt=store.dt,
-        unit="" if store.unit == "unknown" else store.unit,
-        regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, batch.target).items()},
-        metrics=metrics,
-        miss=miss,
-        weights=None if weights is None else weights[:, 0],
-        **facts,
-    )
+        return WindowForecaster(path.resolve().name, lambda steps: self.predictor(path, steps))
 
 
 def _modified(folder: Path) -> float:
     """When the files of a run or store were last written; 0 if there are none."""
-    names = ("weights.safetensors", "ood.safetensors", "calibration.json", "zarr.json")
-    return max(_mtime(folder / name) for name in names)
-
-
-def _mtime(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+    written = 0.0
+    for name in ("weights.safetensors", "ood.safetensors", "calibration.json", "zarr.json"):
+        with suppress(OSError):
+            written = max(written, (folder / name).stat().st_mtime)
+    return written

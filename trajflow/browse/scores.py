@@ -1,16 +1,20 @@
-"""Scores and prediction regions of a forecast, for each agent and for whole windows."""
+"""Forecasts of windows, and their scores and prediction regions by agent and by window."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from trajflow.baselines import load
+from trajflow.browse.view import SamplingOptions, View
 from trajflow.calibration import Calibration
+from trajflow.datasets.store import Store
 from trajflow.errors import RunError
 from trajflow.evaluation.scores import NAMES, EvaluationOptions, target_scores
 from trajflow.inference.choosing import draws_of
 from trajflow.inference.predictor import TorchPredictor
+from trajflow.ood.detector import OODScores
 from trajflow.regions import region_of
 from trajflow.types import Batch, Bools, Floats, Ints
 
@@ -29,7 +33,6 @@ class BatchForecast:
     Attributes:
         samples: Futures, [S, B, A, F, D]; NaN for agents that are not forecast.
         weights: Probability of each selected sample, [S, B, A]; None for plain samples.
-        calibration: Calibration of the run, if there is one.
     """
 
     samples: Floats
@@ -39,45 +42,70 @@ class BatchForecast:
 
 @dataclass(frozen=True)
 class WindowForecaster:
-    """A run or a baseline that forecasts windows.
+    """A run, or the baseline that repeats the last displacement.
 
     Attributes:
         name: Its name.
-        forecast: Forecasts a batch: samples, seed, network evaluations, selection rule.
-        predictor: The predictor for a number of network evaluations; None for a baseline.
+        predictor: The predictor for a number of network evaluations; None for the baseline.
     """
 
-    name: str
-    forecast: Callable[[Batch, int, int, int, str | None], BatchForecast]
+    name: str = "cv"
     predictor: Callable[[int], TorchPredictor] | None = None
 
-    @classmethod
-    def of_run(cls, name: str, predictor: Callable[[int], TorchPredictor]) -> "WindowForecaster":
-        """A trained run."""
+    def forecast(self, batch: Batch, options: SamplingOptions) -> BatchForecast:
+        """Forecast a batch; the samples of the baseline are all equal.
 
-        def forecast(
-            batch: Batch, samples: int, seed: int, steps: int, select: str | None
-        ) -> BatchForecast:
-            run = predictor(steps)
-            if select is None:
-                return BatchForecast(run.forecast(batch, samples, seed), None, run.calibration)
-            draws = draws_of(select, samples)
-            chosen = run.choose(batch, samples, draws, select, seed)
-            return BatchForecast(*chosen, run.calibration)
+        Raises:
+            ConfigError: The run has no such selection rule.
+        """
+        samples, seed = options.samples, options.seed
+        if self.predictor is None:
+            return BatchForecast(load("cv")([batch], samples, seed).forecast(batch, samples, seed))
+        run = self.predictor(options.steps)
+        if options.select is None:
+            return BatchForecast(run.forecast(batch, samples, seed), None, run.calibration)
+        draws = draws_of(options.select, samples)
+        chosen = run.choose(batch, samples, draws, options.select, seed)
+        return BatchForecast(*chosen, run.calibration)
 
-        return cls(name, forecast, predictor)
+    def ood(self, batch: Batch, steps: int = 1) -> OODScores | None:
+        """OOD scores of the targets' pasts; None if there is no detector."""
+        run = self.predictor(steps) if self.predictor else None
+        return run.ood(batch) if run and run.detector else None
 
-    @classmethod
-    def constant_velocity(cls) -> "WindowForecaster":
-        """The baseline that repeats the last displacement; all its samples are equal."""
-        fit = load("cv")
 
-        def forecast(
-            batch: Batch, samples: int, seed: int, steps: int, select: str | None
-        ) -> BatchForecast:
-            return BatchForecast(fit([batch], samples, seed).forecast(batch, samples, seed))
-
-        return cls("cv", forecast)
+def make_view(
+    batch: Batch,
+    forecast: BatchForecast,
+    detected: OODScores | None,
+    store: Store,
+    miss: float | None = None,
+    **facts: Any,
+) -> View:
+    """One window with its forecast, scores and regions; other fields of `View` are `facts`."""
+    target, weights = batch.target[0], forecast.weights
+    metrics = {name: values[0] for name, values in scores(forecast, batch, miss).items()}
+    if detected is not None:
+        metrics["expected_error"] = scatter(target, detected.expected_error)
+        reasons = iter(detected.reasons)
+        facts["ood_score"] = scatter(target, detected.ood_score)
+        facts["ood_reasons"] = tuple(next(reasons) if is_target else "" for is_target in target)
+    return View(
+        past=batch.past[0],
+        future=batch.future[0],
+        target=target,
+        samples=forecast.samples[:, 0],
+        labels=tuple(store.labels(batch.agent[0])),
+        scene=store.scenes[int(batch.scene[0])],
+        start=int(batch.start[0]),
+        dt=store.dt,
+        unit="" if store.unit == "unknown" else store.unit,
+        regions={k: (c[0], r[0]) for k, (c, r) in regions(forecast, batch.target).items()},
+        metrics=metrics,
+        miss=miss,
+        weights=None if weights is None else weights[:, 0],
+        **facts,
+    )
 
 
 def scores(
@@ -85,13 +113,8 @@ def scores(
 ) -> Mapping[str, Floats]:
     """Scores of all agents by name, [B, A], as `trajflow evaluate` computes them.
 
-    They are NaN where nothing is forecast or the future is unknown.
-
-    Args:
-        forecast: The forecast, samples [S, B, A, F, D].
-        batch: The window, with its future.
-        miss: Distance beyond which the best endpoint is a miss, in the unit of the tracks; None:
-            there is no miss rate.
+    They are NaN where nothing is forecast or the future is unknown; without the distance of a miss
+    there is no miss rate.
     """
     options = EvaluationOptions(samples=len(forecast.samples), miss=miss)
     values = target_scores(forecast.samples, batch, options, forecast.weights)
@@ -100,12 +123,7 @@ def scores(
 
 
 def regions(forecast: BatchForecast, target: Bools) -> dict[float, tuple[Floats, Floats]]:
-    """Centres [B, A, F, D] and radii [B, A, F] of the prediction regions of each level.
-
-    Args:
-        forecast: The forecast, samples [S, B, A, F, D].
-        target: Agents that are forecast, [B, A].
-    """
+    """Centres [B, A, F, D] and radii [B, A, F] of the regions of each level, of targets [B, A]."""
     shares = None if forecast.weights is None else forecast.weights[:, target]
     samples, calibration = forecast.samples[:, target], forecast.calibration
     discs = {level: region_of(samples, level, "each", calibration, shares) for level in LEVELS}
@@ -116,12 +134,7 @@ def regions(forecast: BatchForecast, target: Bools) -> dict[float, tuple[Floats,
 
 
 def scatter(target: Bools, rows: Floats) -> Floats:
-    """Rows [N, ...] of the N targets at their place among all agents, [B, A, ...]; NaN elsewhere.
-
-    Args:
-        target: Agents that are forecast, [B, A].
-        rows: One row per target, [N, ...].
-    """
+    """Rows [N, ...] of N targets at their place among all agents, [B, A, ...]; NaN elsewhere."""
     full = np.full((*target.shape, *rows.shape[1:]), np.nan)
     full[target] = rows
     return full
@@ -136,7 +149,7 @@ def window_scores(
         forecaster: The run or baseline.
         batch: The windows.
         by: The OOD score, or any other of `RANKINGS` for all of these.
-        miss: Distance of a miss, as in `scores`.
+        miss: Distance of a miss, in the unit of the tracks.
 
     Raises:
         RunError: A baseline has no OOD score.
@@ -147,7 +160,7 @@ def window_scores(
             raise RunError(f"{forecaster.name} is a baseline and has no OOD score")
         detected = forecaster.predictor(1).ood(batch)
         return {by: np.asarray(np.nanmax(scatter(batch.target, detected.ood_score), 1))}
-    forecast = forecaster.forecast(batch, 20, 0, 1, None)
+    forecast = forecaster.forecast(batch, SamplingOptions())
     values = scores(forecast, batch, miss)
     return {name: np.nanmean(values[name], 1) for name in RANKINGS if name in values}
 

@@ -68,6 +68,23 @@ class SamplingOptions:
 
 
 @dataclass(frozen=True)
+class ReportWindow:
+    """An agent's window in a report of `trajflow evaluate --ood`.
+
+    Attributes:
+        key: The corruption, as "noise-2"; "" for windows in distribution.
+        batch: Number of the batch.
+        row: Row of the window in the batch.
+        column: Place of the agent in the window.
+    """
+
+    key: str
+    batch: int
+    row: int
+    column: int
+
+
+@dataclass(frozen=True)
 class View:
     """A window of A agents with S futures of those that are forecast.
 

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from itertools import chain, islice
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar, cast
 
 from rich.text import Text
 from textual.app import App, ComposeResult, SystemCommand
@@ -24,8 +24,10 @@ from trajflow.text import safe
 from trajflow.tui.theme import DARK, LIGHT, muted_color, theme_named
 
 if TYPE_CHECKING:
-    from trajflow.tui.engine import Engine
+    from trajflow.tui.engine import Engine, Task
 
+P = ParamSpec("P")
+T = TypeVar("T")
 MAX_MESSAGE = 400
 """Letters of a message that are shown."""
 WARM_UP_AFTER = 0.3
@@ -45,12 +47,10 @@ class Commands(Provider):
     """The command palette: opens runs and stores, and does what the screen can do."""
 
     async def discover(self) -> Hits:
-        """Commands for what is newest, then the actions of the screen."""
         for words, note, run in [*islice(self._library(), FIRST), *self._actions()]:
             yield DiscoveryHit(Text(words), run, words, note)
 
     async def search(self, query: str) -> Hits:
-        """Commands whose words have the letters of the query in their order."""
         matcher = self.matcher(query)
         for words, note, run in chain(self._library(), self._actions()):
             if (score := matcher.match(words)) > 0:
@@ -69,12 +69,12 @@ class Commands(Provider):
             return
         for run in home.library.runs:
             name, store = safe(run.name, 60), home.library.store_of(run)
-            if store is not None and run.weights:
-                forecasts = partial(app.open_forecasts, run.path, store.path, run.split)
+            data = store.path if store else None
+            if data is not None and run.weights:
+                forecasts = partial(app.open_forecasts, run.path, data, run.split)
                 yield f"Forecasts of {name}", "", forecasts
-                yield f"OOD detection of {name}", "", partial(app.open_ood, run.path, store.path)
-            training = partial(app.open_training, run.path, store.path if store else None)
-            yield f"Training of {name}", "", training
+                yield f"OOD detection of {name}", "", partial(app.open_ood, run.path, data)
+            yield f"Training of {name}", "", partial(app.open_training, run.path, data)
         for entry in home.library.stores:
             name = safe(entry.name, 60)
             yield f"Tracks of {name}", "", partial(app.open_dataset, entry.path)
@@ -90,7 +90,6 @@ class SmallTerminalScreen(ModalScreen[None]):
 
     @staticmethod
     def fits(size: Size) -> bool:
-        """Whether the application can be shown in a terminal of this size."""
         return size.width >= MIN_SIZE.width and size.height >= MIN_SIZE.height
 
     def compose(self) -> ComposeResult:
@@ -136,13 +135,11 @@ class TrajflowApp(App[None]):
 
     @cached_property
     def engine(self) -> Engine:
-        """What does the model work, in a process of its own."""
         from trajflow.tui.engine import Engine
 
         return Engine()
 
     def get_default_screen(self) -> Screen[None]:
-        """Home, below all others."""
         from trajflow.library import kind_of
         from trajflow.tui.screens.home import HomeScreen
 
@@ -184,31 +181,26 @@ class TrajflowApp(App[None]):
             self.pop_screen() if small else self.push_screen(SmallTerminalScreen())
 
     def open_forecasts(self, run: Path, data: Path, split: str = "test") -> None:
-        """Show the windows of a split and what a run forecasts of them."""
         from trajflow.tui.screens.forecast import ForecastScreen
 
         self.push_screen(ForecastScreen(run, data, split))
 
     def open_ood(self, run: Path, data: Path) -> None:
-        """Show how well a run detects what is out of distribution."""
         from trajflow.tui.screens.ood import OodScreen
 
         self.push_screen(OodScreen(run, data))
 
     def open_training(self, run: Path, data: Path | None = None) -> None:
-        """Show a training, also while it runs; `data` is its store, if known."""
         from trajflow.tui.screens.training import TrainingScreen
 
         self.push_screen(TrainingScreen(run, data))
 
     def open_dataset(self, store: Path) -> None:
-        """Show what a store holds."""
         from trajflow.tui.screens.dataset import DatasetScreen
 
         self.push_screen(DatasetScreen(store))
 
     def open_new_training(self, store: Path) -> None:
-        """Show the settings of a new training on a store."""
         from trajflow.tui.screens.new_training import NewTrainingScreen
 
         self.push_screen(NewTrainingScreen(store))
@@ -217,6 +209,16 @@ class TrajflowApp(App[None]):
         """Show what went wrong; words from data are never markup."""
         text = safe(message, MAX_MESSAGE)
         self.notify(text, severity="error", markup=False, timeout=10)
+
+    async def ask(self, task: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """The result of a task; None, and its error on the screen, if it failed."""
+        from trajflow.tui.engine import TaskFailed
+
+        try:
+            return await self.engine.call(task, *args, **kwargs)
+        except TaskFailed as error:
+            self.show_error(error)
+            return None
 
     @contextmanager
     def errors_shown(self) -> Iterator[None]:
@@ -227,7 +229,6 @@ class TrajflowApp(App[None]):
             self.show_error(error)
 
     def show_message(self, message: str) -> None:
-        """Show what happened."""
         self.notify(safe(message, MAX_MESSAGE), markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -29,22 +29,16 @@ SCALARS = {"scene": str, "start": int, "index": int, "count": int, "dt": float, 
 
 @dataclass(frozen=True)
 class Demo:
-    """Where the demo lies.
-
-    Attributes:
-        folder: Holds its run and its store.
-    """
+    """The folder of the demo, its run and its store."""
 
     folder: Path
 
     @property
     def run(self) -> Path:
-        """The run folder."""
         return self.folder / "demo"
 
     @property
     def data(self) -> Path:
-        """The store."""
         return self.folder / "crowd.zarr"
 
 
@@ -58,7 +52,8 @@ def unpack_demo(cache: Path | None = None) -> Demo:
         DataError: It cannot be written.
     """
     digest = hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()[:12]
-    place = (cache or _user_cache()) / f"demo-{digest}"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = (cache or home / "trajflow") / f"demo-{digest}"
     if place.is_dir():
         return Demo(place)
     try:
@@ -100,16 +95,13 @@ def load_preview(path: Path = PREVIEW) -> View | None:
     """The view in a file of `numpy.savez`; None if there is none."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            fields: dict[str, Any] = {name: _double(arrays[name]) for name in ARRAYS}
+            fields: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+            fields |= {k: a.astype(float) for k, a in fields.items() if a.dtype == np.float32}
             fields |= {name: tuple(arrays[name].tolist()) for name in WORDS}
             fields |= {name: kind(arrays[name].item()) for name, kind in SCALARS.items()}
             return View(**fields)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def _double(values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(np.float64) if values.dtype == np.float32 else values
 
 
 def _rename(beside: Path, place: Path) -> None:
@@ -119,7 +111,3 @@ def _rename(beside: Path, place: Path) -> None:
     except OSError:
         if not place.is_dir():
             raise
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trajflow"

@@ -64,7 +64,7 @@ class Engine:
 
     @property
     def pid(self) -> int | None:
-        """Number of the process; None before the first task."""
+        """None before the first task."""
         return next(iter(getattr(self._pool, "_processes", None) or {}), None)
 
     async def call(self, task: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

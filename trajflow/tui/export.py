@@ -50,14 +50,7 @@ def write_new(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
 
 
 def save_file(app: TrajflowApp, view: View, suffix: str, content: Callable[[], bytes]) -> None:
-    """Write a new file about a window into the current folder, in a thread, and say which.
-
-    Args:
-        app: Shows what was written, or why it could not be.
-        view: The window.
-        suffix: Of the file.
-        content: Makes its content.
-    """
+    """Write a new file about a window into the current folder, in a thread, and say which."""
 
     def save() -> None:
         try:
@@ -73,15 +66,9 @@ def save_file(app: TrajflowApp, view: View, suffix: str, content: Callable[[], b
 def plot_command(
     run: Path, data: Path, split: str, view: View, options: SamplingOptions, level: float | None
 ) -> str:
-    """The command that draws the same forecast of a window, with its samples and its seed.
+    """The command that draws the same forecast of a window; a selection of samples is left out.
 
-    Args:
-        run: Run folder.
-        data: Store.
-        split: "train", "val" or "test".
-        view: The window.
-        options: How it is forecast; a selection of samples is left out.
-        level: Level of the prediction regions; None: none are drawn.
+    Without a level no prediction regions are drawn.
     """
     words = ["trajflow", "plot", str(run), str(data), "--split", split]
     words += ["--window", str(view.index + 1), "--samples", str(options.samples)]

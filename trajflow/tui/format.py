@@ -79,7 +79,8 @@ def bar(share: float, width: int) -> str:
     Example:
         >>> from trajflow.tui.format import bar
         >>> bar(0.625, 4)
-        '━━╸ '
+        '██▌╌'
     """
-    full, half = divmod(round(min(1.0, max(0.0, share)) * 2 * width), 2)
-    return ("━" * full + "╸" * half).ljust(width)
+    full, rest = divmod(round(min(1.0, max(0.0, share)) * 8 * width), 8)
+    partial = "▏▎▍▌▋▊▉"[rest - 1] if rest else ""
+    return ("█" * full + partial).ljust(width, "╌")

@@ -1,4 +1,7 @@
-"""What the screens ask of the engine: functions that run in its process, and their results."""
+"""What the screens ask of the engine: functions that run in its process, and their results.
+
+Runs, stores and splits are named by the folder of the run, the store and "train", "val" or "test".
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajflow.browse.corrupted import ReportWindow
-from trajflow.browse.view import Floats, Ints, SamplingOptions, SplitSummary, View
+from trajflow.browse.view import ReportWindow, SamplingOptions, SplitSummary, View
 from trajflow.ood.report import OODTerms, Stage, report_name
+from trajflow.types import Floats, Ints
 
 if TYPE_CHECKING:
     from trajflow.browse.browser import Session
@@ -24,15 +27,12 @@ MAX_STEPS = 60_000
 
 @dataclass(frozen=True)
 class SceneTracks:
-    """Tracks of a scene.
+    """Tracks of a recording; without a name, of all recordings.
 
     Attributes:
-        scene: Name of the recording; empty for all.
-        tracks: How many there are.
+        tracks, drawn: How many tracks there are, and how many are drawn.
         steps: Ends of the steps that are drawn, [N, 2, 2]: from and to, x and y.
         track: Number of the track of each of them, [N].
-        unit: Unit of the coordinates.
-        drawn: How many tracks are drawn.
     """
 
     scene: str
@@ -62,17 +62,9 @@ def show_window(
     past: Floats | None = None,
     beside: str | None = None,
 ) -> tuple[View, View | None]:
-    """A window and its forecast, and the forecast of another forecaster if one is named.
+    """A window and its forecast, and that of another forecaster ("cv" or a run folder).
 
-    Args:
-        session: What is open.
-        run: Run folder.
-        data: Store.
-        split: Which windows.
-        index: Number of the window.
-        options: How it is forecast.
-        past: Another past to forecast from, [A, T, D]; None: as stored.
-        beside: "cv", or the folder of another run.
+    Another past, [A, T, D], may stand for the stored one.
     """
     browser = session.browser(run, data, split)
     view = browser.view(index, options, past)
@@ -129,13 +121,7 @@ def list_scenes(session: Session, store: Path) -> Mapping[str, int]:
 
 
 def read_tracks(session: Session, store: Path, scene: str | None = "") -> SceneTracks:
-    """The tracks of a scene.
-
-    Args:
-        session: What is open.
-        store: The store.
-        scene: Name of the recording; empty: the one with most rows; None: all.
-    """
+    """The tracks of a recording; empty: of that with most rows; None: of all."""
     opened = session.store(store)
     if scene == "":
         scene = max(opened.scene_rows, key=lambda name: opened.scene_rows[name])
@@ -152,12 +138,9 @@ def plan_training(session: Session, store: Path, settings: list[str]) -> Iterato
 
 
 def evaluate_ood(session: Session, run: Path, data: Path) -> Iterator[Stage | Path]:
-    """Evaluate the OOD detection of a run, corruption by corruption, and write the report into it.
+    """Evaluate the OOD detection of a run, corruption by corruption, and write the report.
 
-    Yields the progress, and at the end the path of the report.
-
-    Raises:
-        RunError: The run has no OOD detector, or does not fit the store.
+    Yields the progress, and at the end the path of the report in the run folder.
     """
     from trajflow.ood.evaluate import evaluation_stages, report_bytes
     from trajflow.runs import RunFolder
@@ -176,15 +159,10 @@ def evaluate_ood(session: Session, run: Path, data: Path) -> Iterator[Stage | Pa
 
 
 def show_corrupted(
-    session: Session,
-    run: Path,
-    data: Path,
-    terms: OODTerms,
-    against: Path | None,
-    place: ReportWindow,
+    session: Session, run: Path, data: Path, protocol: Mapping[str, Any], place: ReportWindow
 ) -> View:
-    """A window behind an OOD report."""
-    return session.corrupted(run, data, terms, against).view(place)
+    """A window behind an OOD report with this protocol."""
+    return session.corrupted(run, data, protocol).view(place)
 
 
 def scene_tracks(tracks: Tracks, scene: str, unit: str) -> SceneTracks:

@@ -38,8 +38,7 @@ class Cells:
 
     Attributes:
         code: Code point of each letter.
-        fore: Colour of the letter.
-        back: Colour behind it.
+        fore, back: Colours of the letter and behind it.
         bold: Whether it is bold.
         transparent: Colour that stands for the terminal's own background; None if none does.
     """
@@ -52,7 +51,6 @@ class Cells:
 
     @classmethod
     def filled(cls, rows: int, columns: int, palette: Palette) -> Cells:
-        """Blank cells."""
         size = (rows, columns)
         background = np.full(size, palette.background)
         transparent = palette.background if palette.transparent else None
@@ -61,7 +59,6 @@ class Cells:
 
     @property
     def lines(self) -> list[str]:
-        """The letters alone."""
         return [_text(row) for row in self.code]
 
     def strips(self) -> list[Strip]:
@@ -73,21 +70,18 @@ class Cells:
         return [_strip(_text(code), line, self.transparent) for code, line in rows]
 
     def joined(self, other: Cells) -> Cells:
-        """Two pictures side by side."""
-        return Cells(
-            np.hstack([self.code, other.code]),
-            np.hstack([self.fore, other.fore]),
-            np.hstack([self.back, other.back]),
-            np.hstack([self.bold, other.bold]),
-            self.transparent,
+        code, fore, back, bold = (
+            np.hstack([getattr(self, name), getattr(other, name)])
+            for name in ("code", "fore", "back", "bold")
         )
+        return Cells(code, fore, back, bold, self.transparent)
 
 
 class Canvas:
     """A picture of `rows` by `columns` cells.
 
     Attributes:
-        size: Size of the picture in dots, right and down.
+        size: Dots right and down.
         bits: Braille bits of each cell, [N].
         ink: Colour of the last stroke in each cell, [N].
     """
@@ -103,12 +97,9 @@ class Canvas:
         self._letters: dict[tuple[int, int], tuple[str, int, int | None, bool]] = {}
 
     def stroke(self, traced: Trace, ink: Ints, alone: bool = False) -> None:
-        """Draw lines as braille dots.
+        """Draw lines as braille dots, each line [N] in its colour.
 
-        Args:
-            traced: The dots.
-            ink: Colour of each line, [N].
-            alone: Whether what was in the cells before is wiped out.
+        With `alone`, what was in the cells before is wiped out.
         """
         cell = (traced.row >> 2) * self.columns + (traced.column >> 1)
         if alone:
@@ -129,12 +120,7 @@ class Canvas:
             self._ground = (plain + dimmed * there[..., None]).astype(np.float32)
 
     def shade(self, planes: Floats, colors: Ints) -> None:
-        """Lay density under everything.
-
-        Args:
-            planes: How much of each colour lies on each pixel, [K, 2 * N, N] of K colours.
-            colors: The colours, [K]; nothing is laid where K is 0.
-        """
+        """Lay density under everything: planes [K, 2 * N, N] of K colours, which may be none."""
         if not len(colors):
             return
         planes = planes.astype(np.float32)
@@ -170,7 +156,6 @@ class Canvas:
         return all((row, column + k) not in self._letters for k in range(width))
 
     def cells(self) -> Cells:
-        """The picture."""
         palette, size = self.palette, (self.rows, self.columns)
         code, fore, back = self._fine() if palette.depth == "full" else self._coarse()
         code, fore, back = code.reshape(size), fore.reshape(size), back.reshape(size)
@@ -221,10 +206,7 @@ class Canvas:
 
 
 def dither(strength: Floats) -> NDArray[np.uint8]:
-    """Braille bits whose number grows with the strength of each cell's two pixels, [N].
-
-    Args:
-        strength: Between 0 and 1 for each pixel, [..., ...] with two rows for each row of cells.
+    """Braille bits [N] whose number grows with the strength, 0 to 1, of each cell's two pixels.
 
     Source: Bayer 1973, "An optimum method for two-level rendition of continuous-tone pictures".
     """

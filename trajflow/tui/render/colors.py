@@ -44,7 +44,7 @@ class Palette:
 
     Attributes:
         background: Behind everything.
-        foreground: What matters most: the true future, numbers, the selected point.
+        foreground: The true future, numbers, the selected point.
         muted: Neighbors, axes.
         hues: Colours of agents, taken in turn.
         dark: Whether the foreground is lighter than the background.
@@ -74,7 +74,6 @@ class Palette:
         return cls(background, strong, muted, hues, dark, depth, transparent)
 
     def hue(self, agent: int) -> int:
-        """The colour of an agent."""
         return self.hues[agent % len(self.hues)]
 
     @property
@@ -84,7 +83,7 @@ class Palette:
 
 
 def palette_of(widget: Widget) -> Palette:
-    """The palette for a widget in the current theme, as far as its terminal has colours."""
+    """The palette for a widget in the current theme and its terminal."""
     app = widget.app
     system = app.console._color_system
     depth = DEPTHS.get(system.value if system else None, "full")

@@ -20,14 +20,7 @@ MAX_DOTS = 1 << 20
 
 @dataclass(frozen=True)
 class Trace:
-    """N dots that lines pass through.
-
-    Attributes:
-        column: From the left, [N].
-        row: From the top, [N].
-        line: The line each dot belongs to, [N].
-        along: Dots from the beginning of its line, [N].
-    """
+    """N dots that lines pass through, [N] each; `along` counts dots from the start of a line."""
 
     column: Ints
     row: Ints
@@ -35,23 +28,16 @@ class Trace:
     along: Floats
 
     def only(self, chosen: Bools) -> Trace:
-        """The chosen dots, [N]."""
         return Trace(self.column[chosen], self.row[chosen], self.line[chosen], self.along[chosen])
 
     def dashed(self, on: int, off: int) -> Trace:
-        """Lines that are drawn for `on` dots and left out for `off`, again and again."""
         return self.only(self.along % (on + off) < on)
 
 
 def trace(lines: Floats, columns: int, rows: int) -> Trace:
-    """The dots of polylines, clipped to a picture.
+    """The dots of polylines [..., N, 2], clipped to a picture of so many dots right and down.
 
     A segment with an end that is not finite is left out; what is outside costs nothing.
-
-    Args:
-        lines: Positions in dots, right and down, [..., N, 2] with N corners each.
-        columns: Dots of the picture from left to right.
-        rows: Dots from top to bottom.
     """
     corners = lines.shape[-2]
     flat = np.asarray(lines, np.float32).reshape(-1, corners, 2)
@@ -120,13 +106,7 @@ def smooth(planes: Floats, times: int = 1) -> Floats:
 
 
 def circles(centres: Floats, radii: Floats, corners: int = 48) -> Floats:
-    """Circles as closed lines, [N, K + 1, 2] with K corners.
-
-    Args:
-        centres: Centres, [N, 2].
-        radii: Radii, [N]; an infinite one gives a line of NaN.
-        corners: Corners K.
-    """
+    """Circles, centres [N, 2] and radii [N], as lines [N, K + 1, 2]; NaN for an infinite radius."""
     turn = np.linspace(0, 2 * np.pi, corners + 1)
     rim = np.stack([np.cos(turn), np.sin(turn)], -1)
     finite = np.where(np.isfinite(radii), radii, np.nan)

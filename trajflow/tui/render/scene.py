@@ -17,7 +17,6 @@ from trajflow.tui.render.colors import Palette, blend_all
 from trajflow.tui.render.raster import Trace, circles, density, smooth, spots, trace
 from trajflow.tui.render.viewport import (
     FROM_ABOVE,
-    Panes,
     Viewport,
     paint_axes,
     paint_scale,
@@ -37,16 +36,7 @@ MAX_DOTS = 1e6
 
 @dataclass(frozen=True)
 class Layers:
-    """What is drawn.
-
-    Attributes:
-        samples: As density, as single paths, or not.
-        truth: The true future.
-        neighbors: Agents that are not forecast.
-        regions: Prediction regions.
-        axes: Coordinates with the names of the axes, and a scale.
-        image: The image of the recording.
-    """
+    """What is drawn."""
 
     samples: Literal["density", "paths", "none"] = "density"
     truth: bool = True
@@ -56,12 +46,10 @@ class Layers:
     image: bool = True
 
     def toggled(self, name: str) -> Layers:
-        """With one of them shown or hidden."""
         values = {name: not getattr(self, name)}
         return replace(self, **values)  # type: ignore[arg-type]
 
     def next_samples(self) -> Layers:
-        """With the samples drawn in the next way."""
         ways: tuple[Literal["density", "paths", "none"], ...] = ("density", "paths", "none")
         return replace(self, samples=ways[(ways.index(self.samples) + 1) % len(ways)])
 
@@ -73,8 +61,8 @@ class Highlight:
     Attributes:
         agent: The selected agent; None: all alike.
         step: Past step of this agent that is being edited, if any.
-        moment: The moment that is shown, in steps after the present one, not necessarily whole;
-            negative in the past, before the forecast. None: all of the forecast at once.
+        moment: Steps after the present one, not necessarily whole, negative in the past; None: all
+            of the forecast at once.
         observed: The agent's past before it was edited, [T, D], drawn faintly.
     """
 
@@ -96,40 +84,11 @@ def paint_scene(
     caption: str = "",
     image: SceneImage | None = None,
 ) -> Cells:
-    """The map of a window.
+    """The map of a window as cells, two dots to a column and four to a row of them.
 
-    Args:
-        view: The window.
-        port: Which part of the world, two dots to a column and four to a row of cells.
-        palette: The colours.
-        layers: What is drawn.
-        highlight: What stands out.
-        caption: Written in the upper left corner; shown as it is.
-        image: The image of the recording.
+    The caption is written in the upper left corner, as it is.
     """
     return ScenePainter(view, port, palette, layers, highlight, caption, image).paint()
-
-
-def paint_panes(
-    panes: Panes,
-    views: tuple[View, View | None],
-    port: Viewport,
-    palette: Palette,
-    layers: Layers,
-    highlight: Highlight,
-    image: SceneImage | None = None,
-) -> Cells:
-    """One map, or two of the same place side by side."""
-    first, second = views
-    if not panes.two or second is None:
-        return paint_scene(first, port, palette, layers, highlight, image=image)
-    one, other = (
-        paint_scene(each, port, palette, layers, highlight, each.forecaster, image)
-        for each in (first, second)
-    )
-    line = Cells.filled(panes.rows, panes.columns - 2 * panes.width, palette)
-    line.code[:, 0] = ord("│")
-    return one.joined(line).joined(other)
 
 
 def agent_letter(view: View, agent: int) -> str:
@@ -141,7 +100,7 @@ def agent_letter(view: View, agent: int) -> str:
 
 
 def agent_hue(view: View, agent: int, palette: Palette) -> int:
-    """The colour of an agent."""
+    """Muted for neighbors."""
     order = int(np.count_nonzero(view.target[:agent]))
     return palette.hue(order) if view.target[agent] else palette.muted
 
@@ -160,7 +119,6 @@ class ScenePainter:
 
     @cached_property
     def canvas(self) -> Canvas:
-        """What is painted on."""
         return Canvas(max(1, self.port.rows // 4), max(1, self.port.columns // 2), self.palette)
 
     def paint(self) -> Cells:
@@ -196,7 +154,6 @@ class ScenePainter:
 
     @property
     def moment(self) -> float:
-        """The moment at which agents are drawn."""
         return self.highlight.moment or 0.0
 
     @cached_property

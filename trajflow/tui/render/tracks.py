@@ -17,7 +17,7 @@ LINES = 0.22
 def paint_tracks(
     steps: Floats, track: Ints, unit: str, size: tuple[int, int], palette: Palette
 ) -> Cells:
-    """The map as cells: all tracks as density, and some of them as lines.
+    """All tracks as density, and some of them as lines.
 
     Args:
         steps: Ends of steps, [N, 2, 2]: from and to, x and y.

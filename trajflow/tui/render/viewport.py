@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trajflow.browse.view import Bools, Floats, View
+from trajflow.browse.view import Floats, View
 from trajflow.text import safe, width
 from trajflow.tui.render.canvas import Canvas
 from trajflow.tui.render.colors import blend
@@ -29,13 +29,10 @@ class Viewport:
     wide. So dots are square and a right angle stays one.
 
     Attributes:
-        x: World coordinate of the centre, in the unit of the tracks.
-        y: The other one.
+        x, y: World coordinates of the centre, in the unit of the tracks.
         scale: Units of the world per dot.
-        columns: Dots from left to right.
-        rows: Dots from top to bottom.
-        axes: Coordinates that are shown to the right and up: (0, 1) from above, (0, 2) from
-            the side.
+        columns, rows: Dots from left to right and from top to bottom.
+        axes: Coordinates that are shown to the right and up.
     """
 
     x: float
@@ -55,15 +52,10 @@ class Viewport:
         least: float = 4.0,
         axes: tuple[int, int] = FROM_ABOVE,
     ) -> Viewport:
-        """All of the points, in the middle.
+        """All points [..., D] that are finite, in the middle.
 
-        Args:
-            points: World positions, [..., D]; those that are not finite are left out.
-            columns: Dots from left to right.
-            rows: Dots from top to bottom.
-            margin: Share of the picture left free on each side.
-            least: Units of the world that are shown at least in the narrower direction.
-            axes: Coordinates that are shown.
+        A share of the picture is left free on each side, and at least so many units of the world
+        are shown in the narrower direction.
         """
         flat = np.reshape(points, (-1, points.shape[-1]))[:, axes]
         flat = flat[np.isfinite(flat).all(1)]
@@ -88,7 +80,6 @@ class Viewport:
         return np.stack([column, row], -1)
 
     def world(self, right: float, down: float) -> tuple[float, float]:
-        """The position under a dot, x and y."""
         x = self.x + (right - self.columns / 2) * self.scale
         y = self.y - (down - self.rows / 2) * self.scale
         return x, y
@@ -128,13 +119,7 @@ class Viewport:
 
 @dataclass(frozen=True)
 class Panes:
-    """How a widget of `columns` by `rows` cells is shared by one map, or two side by side.
-
-    Attributes:
-        columns: Cells from left to right.
-        rows: Cells from top to bottom.
-        two: Whether there are two maps.
-    """
+    """How a widget of so many cells is shared by one map, or two side by side."""
 
     columns: int
     rows: int
@@ -158,9 +143,9 @@ class Panes:
 
 
 def scene_points(view: View, agent: int | None = None) -> Floats:
-    """What should be on the map, [N, D]: past, future and most samples of an agent.
+    """World positions [N, D] of an agent's past, future and most samples.
 
-    None: of all targets, and where everybody is at present.
+    None: of all targets, and the present of all agents.
     """
     chosen = view.target if agent is None else np.arange(view.agents) == agent
     parts = [view.past[chosen], view.samples[:200, chosen]]
@@ -186,17 +171,10 @@ def fit_scene(
     return port if on.all(-1).mean() > 0.98 else best
 
 
-def nearest_agent(
-    view: View, port: Viewport, right: float, down: float, moment: float | None = None
-) -> int | None:
-    """The target that is nearest to a dot at a moment, if it is near."""
-    return _nearest(port.dots(view.at(moment or 0.0)), view.target, right, down)
-
-
-def nearest_step(view: View, port: Viewport, agent: int, right: float, down: float) -> int | None:
-    """The past step of an agent that is nearest to a dot, if it is near."""
-    dots = port.dots(view.past[agent])
-    return _nearest(dots, np.asarray(np.isfinite(dots).all(-1)), right, down)
+def nearest(dots: Floats, place: tuple[float, float]) -> int | None:
+    """Which of the dots [N, 2], NaN where there is none, is nearest to a place, if it is near."""
+    away = np.nan_to_num(np.hypot(*(dots - place).T), nan=np.inf)
+    return int(away.argmin()) if len(away) and away.min() <= REACH else None
 
 
 def nice_step(length: float) -> float:
@@ -264,12 +242,6 @@ def paint_scale(canvas: Canvas, port: Viewport, unit: str) -> None:
 def single_width(text: str, limit: int = 40) -> str:
     """A string of one-column letters that a terminal only shows; others become ?."""
     return "".join(one if width(one) == 1 else "?" for one in safe(text, limit))
-
-
-def _nearest(dots: Floats, valid: Bools, right: float, down: float) -> int | None:
-    away = np.where(valid, np.hypot(dots[:, 0] - right, dots[:, 1] - down), np.inf)
-    away = np.where(np.isfinite(away), away, np.inf)
-    return int(away.argmin()) if len(away) and away.min() <= REACH else None
 
 
 def _bounded(scale: float) -> float:

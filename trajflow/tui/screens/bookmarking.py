@@ -1,38 +1,41 @@
-"""Bookmarks on the forecast screen: what its keys do with the bookmarks of a run."""
+"""Bookmarks on the forecast screen: windows with a note, a line of JSON each in the run folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import BaseModel, ValidationError
 from textual.widgets import Input
 
 from trajflow.browse.view import View
+from trajflow.errors import RunError
+from trajflow.io import write_whole
 from trajflow.text import safe
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.bookmarks import (
-    MAX_NOTE,
-    add_bookmark,
-    bookmark_key,
-    bookmarked_windows,
-    read_bookmarks,
-    remove_bookmark,
-)
 from trajflow.tui.screens.dialogs import PromptDialog
 from trajflow.tui.widgets.text import TitleBar
 
+FILE = "bookmarks.jsonl"
+MAX_BYTES = 10_000_000
+MAX_NOTE = 500
+
+
+class Bookmark(BaseModel, frozen=True, extra="forbid", strict=True):
+    """A window with a note; the store is named, and windows are counted from 1 in their split."""
+
+    data: str
+    split: str
+    window: int
+    scene: str
+    start: int
+    note: str
+
 
 class BookmarkController:
-    """Sets, removes and shows the bookmarks of a run, and says so on the screen.
-
-    Args:
-        title: Shows the note of the window's bookmark.
-        run: Run folder.
-        data: Store.
-        split: "train", "val" or "test".
-    """
+    """Sets, removes, shows and visits the bookmarks of a run in one split of a store."""
 
     def __init__(self, title: TitleBar, run: Path, data: Path, split: str) -> None:
-        self._title, self._run, self._data, self._split = title, run, data, split
+        self._title, self._file, self._data, self._split = title, run / FILE, data.name, split
 
     @property
     def _app(self) -> TrajflowApp:
@@ -41,38 +44,84 @@ class BookmarkController:
         return app
 
     def toggle(self, view: View) -> None:
-        """Bookmark the window with a note, or remove its bookmark."""
         with self._app.errors_shown():
-            removed = remove_bookmark(self._run, bookmark_key(self._data, self._split, view))
-            if removed is None:
+            bookmark, others = self._find(view)
+            if bookmark is None:
                 field = Input(max_length=MAX_NOTE, placeholder="note, may be empty")
                 prompt = PromptDialog("bookmark: a note, Enter saves", field)
                 self._app.push_screen(prompt, lambda note: self._add(view, note))
             else:
-                self._app.show_message(f"bookmark removed: {safe(removed, 60) or 'no note'}")
+                self._write(others)
+                self._app.show_message(f"bookmark removed: {safe(bookmark.note, 60) or 'no note'}")
                 self.show(view)
 
     def show(self, view: View) -> None:
-        """Write the note of the window's bookmark into the title."""
         with self._app.errors_shown():
-            key = bookmark_key(self._data, self._split, view)
-            note = read_bookmarks(self._run).get(key)
-            if note is not None:
-                self._title.state = f"bookmark: {note}" if note else "bookmark"
+            bookmark, _ = self._find(view)
+            if bookmark is not None:
+                self._title.state = f"bookmark: {bookmark.note}" if bookmark.note else "bookmark"
             elif self._title.state.startswith("bookmark"):
                 self._title.state = ""
 
     def after(self, index: int, way: int) -> int | None:
         """The next (way 1) or previous (-1) bookmarked window, from the last to the first."""
         with self._app.errors_shown():
-            marked = bookmarked_windows(self._run, self._data, self._split)[::way]
-            if marked:
-                return next((n for n in marked if way * (n - index) > 0), marked[0])
+            here = (one for one in self._read() if one.data == self._data)
+            windows = sorted(one.window - 1 for one in here if one.split == self._split)[::way]
+            if windows:
+                return next((n for n in windows if way * (n - index) > 0), windows[0])
             self._app.show_message("no bookmarks of this split; B sets one")
         return None
+
+    def _find(self, view: View) -> tuple[Bookmark | None, list[Bookmark]]:
+        """The bookmark of a window, and all others of the run."""
+        window, bookmark, others = self._of(view, ""), None, []
+        for one in self._read():
+            if one.model_copy(update={"note": ""}) == window:
+                bookmark = one
+            else:
+                others.append(one)
+        return bookmark, others
+
+    def _of(self, view: View, note: str) -> Bookmark:
+        return Bookmark(
+            data=self._data,
+            split=self._split,
+            window=view.index + 1,
+            scene=view.scene,
+            start=view.start,
+            note=note,
+        )
 
     def _add(self, view: View, note: str | None) -> None:
         if note is not None:
             with self._app.errors_shown():
-                add_bookmark(self._run, bookmark_key(self._data, self._split, view), note)
+                self._write([*self._find(view)[1], self._of(view, note)])
             self.show(view)
+
+    def _read(self) -> list[Bookmark]:
+        """All bookmarks of the run, in the order of the file.
+
+        Raises:
+            RunError: The file cannot be read, or a line of it is not a bookmark.
+        """
+        path, number = self._file, 0
+        try:
+            if not path.exists():
+                return []
+            if path.stat().st_size > MAX_BYTES:
+                raise RunError(f"{path} is larger than {MAX_BYTES} bytes; move it elsewhere")
+            bookmarks = []
+            for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):  # noqa: B007
+                if line:
+                    bookmarks.append(Bookmark.model_validate_json(line))
+            return bookmarks
+        except ValidationError:
+            where = f"{path}, line {number}"
+            raise RunError(f"{where} is not a bookmark; correct or remove the line") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"cannot read {path}: {error}; move it elsewhere") from None
+
+    def _write(self, bookmarks: list[Bookmark]) -> None:
+        lines = (one.model_dump_json() + "\n" for one in bookmarks)
+        write_whole(self._file, "".join(lines).encode())

@@ -16,7 +16,6 @@ from textual.screen import Screen
 from trajflow.library import read_store
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.engine import TaskFailed
 from trajflow.tui.format import count
 from trajflow.tui.screens.home import store_facts
 from trajflow.tui.widgets.plots import TrackMap
@@ -73,7 +72,6 @@ class DatasetScreen(Screen[None]):
             self._read_scenes()
 
     def on_data_table_row_highlighted(self) -> None:
-        """Read the chosen scene, once the cursor rests."""
         self._read_tracks(READ_AFTER)
 
     def on_data_table_row_selected(self) -> None:
@@ -84,11 +82,8 @@ class DatasetScreen(Screen[None]):
 
     @work(group="scenes")
     async def _read_scenes(self) -> None:
-        try:
-            scenes = await self.app.engine.call(tasks.list_scenes, self.store)
+        if (scenes := await self.app.ask(tasks.list_scenes, self.store)) is not None:
             self.call_later(self._show_scenes, scenes)  # not if the screen is closing
-        except TaskFailed as error:
-            self.app.show_error(error)
 
     @work(exclusive=True, group="tracks")
     async def _read_tracks(self, after: float = 0.0) -> None:
@@ -97,11 +92,7 @@ class DatasetScreen(Screen[None]):
         if chosen is None or self.entry.problem:
             return
         scene = None if chosen == ALL else chosen
-        try:
-            tracks = await self.app.engine.call(tasks.read_tracks, self.store, scene)
-        except TaskFailed as error:
-            self.app.show_error(error)
-        else:
+        if (tracks := await self.app.ask(tasks.read_tracks, self.store, scene)) is not None:
             self.call_later(self._show_tracks, tracks)
 
     def _show_scenes(self, scenes: Mapping[str, int]) -> None:

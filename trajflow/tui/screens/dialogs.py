@@ -20,12 +20,7 @@ from trajflow.text import safe
 
 
 class PromptDialog(ModalScreen[str | None]):
-    """Asks for a line of text; the answer is None if it is cancelled.
-
-    Args:
-        label: The question.
-        field: Where it is typed; Enter accepts what its validators accept.
-    """
+    """Asks for a line of text that a field accepts; the answer is None if it is cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Cancel", id="prompt.cancel"),
@@ -46,11 +41,7 @@ class PromptDialog(ModalScreen[str | None]):
 
 
 class CompareDialog(ModalScreen[str | None]):
-    """Asks which other forecaster is shown: "cv", a run folder, or "" for none.
-
-    Args:
-        run: Run folder; the runs beside it are offered.
-    """
+    """Asks which forecaster is shown beside a run: "cv", a run folder near it, or "" for none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Cancel", id="compare.cancel"),

@@ -18,13 +18,10 @@ NUDGE = 2.0
 
 @dataclass(frozen=True)
 class PastEdit:
-    """An edited past beside the observed one.
+    """An edited past beside the observed one; both are [A, T, D], NaN where a step is missing.
 
     Attributes:
-        observed: World positions as observed, [A, T, D].
-        past: World positions as edited, [A, T, D]; NaN where a step is missing.
-        agent: The agent that is edited.
-        step: The selected past step.
+        agent, step: The selected point.
     """
 
     observed: Floats
@@ -34,12 +31,11 @@ class PastEdit:
 
     @classmethod
     def of(cls, past: Floats, agent: int) -> PastEdit:
-        """The observed past, [A, T, D], with an agent's present step selected."""
         return cls(past, past.copy(), agent, past.shape[1] - 1)
 
     @property
     def changed(self) -> Bools:
-        """Past steps that are not as observed, [A, T]."""
+        """[A, T]."""
         missing = np.isnan(self.past) & np.isnan(self.observed)
         return np.asarray(~((self.past == self.observed) | missing).all(-1))
 
@@ -56,41 +52,36 @@ class PastEdit:
         return float(np.nanmedian(steps)) if np.isfinite(steps).any() else 0.0
 
     def select(self, step: int, agent: int | None = None) -> PastEdit:
-        """With another point selected, within the past."""
         bounded = min(self.past.shape[1] - 1, max(0, step))
         return replace(self, step=bounded, agent=self.agent if agent is None else agent)
 
     def nudged(self, right: float, up: float, axes: tuple[int, int] = (0, 1)) -> PastEdit:
         """With two coordinates of the selected point changed; a missing one comes back first."""
-        position = self._position().copy()
-        position[list(axes)] += right, up
-        return self._with(self.agent, self.step, position)
+        before = self._position()[list(axes)]
+        return self.moved(before[0] + right, before[1] + up, axes)
 
     def moved(self, right: float, up: float, axes: tuple[int, int] = (0, 1)) -> PastEdit:
-        """With the selected point at a place, as far as two of its coordinates say."""
         position = self._position().copy()
         position[list(axes)] = right, up
-        return self._with(self.agent, self.step, position)
+        return self._with(self.step, position)
 
     def dropped(self) -> PastEdit:
         """Without the selected point; the last observed one of an agent stays."""
         seen = np.isfinite(self.past[self.agent]).all(-1)
         if seen.sum() <= 1 and seen[self.step]:
             return self
-        return self._with(self.agent, self.step, np.full(self.past.shape[-1], np.nan))
+        return self._with(self.step, np.full(self.past.shape[-1], np.nan))
 
     def noised(self, seed: int, least: float) -> PastEdit:
         """With noise on all points of the agent, of a standard deviation of at least `least`."""
         scale = max(NOISE * self.displacement, least)
         noise = np.random.default_rng(seed).normal(0, scale, self.past.shape[1:])
-        return self._with(self.agent, slice(None), self.past[self.agent] + noise)
+        return self._with(slice(None), self.past[self.agent] + noise)
 
     def restored(self) -> PastEdit:
-        """With the selected point as it was observed."""
-        return self._with(self.agent, self.step, self.observed[self.agent, self.step])
+        return self._with(self.step, self.observed[self.agent, self.step])
 
     def reset(self) -> PastEdit:
-        """With everything as it was observed."""
         return replace(self, past=self.observed.copy())
 
     def _position(self) -> Floats:
@@ -103,21 +94,16 @@ class PastEdit:
         axes = [np.interp(self.step, seen, path[seen, k]) for k in range(path.shape[-1])]
         return np.array(axes)
 
-    def _with(self, agent: int, step: int | slice, value: Floats) -> PastEdit:
+    def _with(self, step: int | slice, value: Floats) -> PastEdit:
         past = self.past.copy()
-        past[agent, step] = value
+        past[self.agent, step] = value
         return replace(self, past=past)
 
 
 class EditController:
     """Turns keys and mouse on a map into edits of the past, and has each edit forecast.
 
-    Args:
-        scene: The map.
-        changed: Called after every edit, and after another point was selected with False.
-
-    Attributes:
-        edit: The edit; None while the past is not edited.
+    `changed` is called after every edit, and with False after another point was selected.
     """
 
     def __init__(self, scene: SceneView, changed: Callable[[bool], None]) -> None:
@@ -126,7 +112,6 @@ class EditController:
         self._targets: list[int] = []
 
     def begin(self, view: View, agent: int | None) -> None:
-        """Edit an agent, or the first target."""
         self._targets = np.flatnonzero(view.target).tolist()
         if self._targets:
             self._scene.play(False)
@@ -140,12 +125,10 @@ class EditController:
         return changed
 
     def select_step(self, way: int) -> None:
-        """Select the next or the previous point."""
         if self.edit is not None:
             self._select(self.edit.select(self.edit.step + way))
 
     def select_point(self, agent: int, step: int | None) -> None:
-        """Select an agent, and one of its points if one is named."""
         if self.edit is not None:
             self._select(self.edit.select(self.edit.step if step is None else step, agent))
 
@@ -157,27 +140,22 @@ class EditController:
             self._select(self.edit.select(self.edit.step, agents[(at + way) % len(agents)]))
 
     def nudge(self, right: int, up: int) -> None:
-        """Move the point by the width of a cell."""
         port = self._scene.port
         far = NUDGE * port.scale
         self.apply(lambda edit: edit.nudged(right * far, up * far, port.axes))
 
     def noise(self) -> None:
-        """Put noise on all points of the agent."""
         seed = int(np.random.default_rng().integers(1 << 30))
         self.apply(lambda edit: edit.noised(seed, self._scene.port.scale))
 
     def drop(self) -> None:
-        """Remove the point."""
         if not self.apply(PastEdit.dropped):
             self._scene.notify("at least one point must stay")
 
     def restore(self) -> None:
-        """Put the point back where it was observed."""
         self.apply(PastEdit.restored)
 
     def reset(self) -> None:
-        """Put everything back where it was observed."""
         self.apply(PastEdit.reset)
 
     def apply(self, change: Callable[[PastEdit], PastEdit]) -> bool:

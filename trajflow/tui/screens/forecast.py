@@ -16,7 +16,7 @@ from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.screen import Screen
 from textual.validation import Integer
-from textual.widgets import Input
+from textual.widgets import DataTable, Input
 
 from trajflow.browse.view import Floats, SamplingOptions, SplitSummary, View
 from trajflow.errors import DataError, StorageError
@@ -32,7 +32,7 @@ from trajflow.tui.widgets.metrics_panel import MetricsPanel
 from trajflow.tui.widgets.scene_view import SceneView
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 from trajflow.tui.widgets.timeline import Timeline
-from trajflow.tui.widgets.window_table import SideTables, TableName
+from trajflow.tui.widgets.window_table import AgentTable, WindowTable
 
 WORST, BEST, HIGHEST = ("energy_score", -1), ("energy_score", 1), ("ood_score", -1)
 JUMPS = {"worst": WORST, "best": BEST, "highest OOD score": HIGHEST}
@@ -41,11 +41,6 @@ JUMPS = {"worst": WORST, "best": BEST, "highest OOD score": HIGHEST}
 
 class ForecastScreen(Screen[None]):
     """Browse the windows of a split, change how they are forecast, and edit the past.
-
-    Args:
-        run: Run folder.
-        data: Store.
-        split: "train", "val" or "test".
 
     Attributes:
         view: The window that is shown.
@@ -70,19 +65,20 @@ class ForecastScreen(Screen[None]):
         self._scores: dict[str, Floats] = {}
         self._jump: tuple[str, int] | None = None
         self.title_bar = TitleBar(f"{run.name}  {data.name}, {split}")
-        self.tables, self.scene, self.timeline = SideTables(), SceneView(), Timeline()
+        self.windows, self.agents = WindowTable(), AgentTable()
+        self.scene, self.timeline = SceneView(), Timeline()
         self.controller = EditController(self.scene, self._edited)
         self.bookmarks = BookmarkController(self.title_bar, run, data, split)
 
     @property
     def edit(self) -> PastEdit | None:
-        """The edit of the past; None while it is not edited."""
         return self.controller.edit
 
     def compose(self) -> ComposeResult:
         yield self.title_bar
         with Container(id="stage"):
-            yield self.tables
+            yield Vertical(self.windows, id="windows")
+            yield Vertical(self.agents, id="agents")
             with Vertical():
                 yield self.scene
                 yield self.timeline
@@ -150,7 +146,6 @@ class ForecastScreen(Screen[None]):
             self.load()
 
     def show(self, view: View, second: View | None = None) -> None:
-        """Show a window, as forecast by one or by two."""
         if self.edit is not None:
             if self.view is None or view.index != self.view.index:
                 return
@@ -168,7 +163,7 @@ class ForecastScreen(Screen[None]):
         self.view, self.second = view, second
         self.scene.show(view, second)
         self.timeline.show(view)
-        if self.tables.shown == "agents":
+        if self.shown_table is self.agents:
             self._fill_table()
         self.show_facts()
         if other:
@@ -184,18 +179,15 @@ class ForecastScreen(Screen[None]):
             self.call_later(self.scene.show_image, image)
 
     def show_facts(self) -> None:
-        """Write the facts anew."""
         if self.view is not None:
-            self.query_one(MetricsPanel).show(
-                self.view, self.second, self.agent, self.options, self.edit
-            )
+            shown = (self.view, self.second, self.agent, self.options, self.edit)
+            self.query_one(MetricsPanel).show(*shown)
 
     def select(self, agent: int | None) -> None:
-        """Let an agent stand out, or nobody."""
         self.agent = agent
         self.scene.select(agent)
-        if agent is not None and self.tables.shown == "agents":
-            self.tables.agents.choose(str(agent))
+        if agent is not None and self.shown_table is self.agents:
+            self.agents.choose(str(agent))
         self.show_facts()
 
     # Browsing
@@ -203,40 +195,47 @@ class ForecastScreen(Screen[None]):
     def action_window(self, by: int) -> None:
         self._go(self.index + by)
 
-    def action_table(self, name: TableName) -> None:
-        """Show one of the tables beside the map and focus it, or hide it."""
+    @property
+    def shown_table(self) -> WindowTable | AgentTable | None:
+        """The table beside the map; None: there is none."""
+        if self.has_class("-windows"):
+            return self.windows
+        return self.agents if self.has_class("-agents") else None
+
+    def action_table(self, name: str) -> None:
         if self.summary is None:
             return
-        self.tables.toggle(name)
+        self.toggle_class(f"-{name}")
+        self.remove_class("-agents" if name == "windows" else "-windows")
         self._fill_table()
-        (self.tables.table or self.scene).focus()
-        if self.tables.shown == "windows":
+        (self.shown_table or self.scene).focus()
+        if self.shown_table is self.windows:
             self._rank(["energy_score", *["ood_score"] * self.summary.detects])
 
-    def on_side_tables_window_chosen(self, message: SideTables.WindowChosen) -> None:
-        if self.edit is None and message.window != self.index:
-            self._go(message.window)
-
-    def on_side_tables_agent_chosen(self, message: SideTables.AgentChosen) -> None:
-        if self.edit is None and message.agent != self.agent:
-            self.select(message.agent)
+    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
+        """Show the chosen window, or let the chosen agent stand out."""
+        table = self.shown_table
+        if table is not message.data_table or table.record is None or self.edit is not None:
+            return
+        if table is self.agents and table.record != self.agent:
+            self.select(table.record)
+        elif table is self.windows and table.record != self.index:
+            self._go(table.record)
 
     def on_data_table_row_selected(self) -> None:
         self.scene.focus()
 
     def _fill_table(self) -> None:
-        if self.tables.shown == "windows" and self.summary is not None:
-            self.tables.windows.show_windows(self.summary, self._scores, self.index)
-        elif self.tables.shown == "agents" and self.view is not None:
-            self.tables.agents.show_view(self.view, self.agent)
+        if self.shown_table is self.windows and self.summary is not None:
+            self.windows.show_windows(self.summary, self._scores, self.index)
+        elif self.shown_table is self.agents and self.view is not None:
+            self.agents.show_view(self.view, self.agent)
 
     def action_bookmark(self) -> None:
-        """Bookmark the window with a note, or remove its bookmark."""
         if self.view is not None:
             self.bookmarks.toggle(self.view)
 
     def action_marked(self, way: int) -> None:
-        """Go to the next or previous bookmarked window."""
         if (index := self.bookmarks.after(self.index, way)) is not None:
             self._go(index)
 
@@ -303,7 +302,7 @@ class ForecastScreen(Screen[None]):
         if self.summary is not None:
             self._jump = None
             self.index = min(self.summary.count - 1, max(0, index))
-            self.tables.windows.choose(str(self.index))
+            self.windows.choose(str(self.index))
             self.load()
 
     # How windows are forecast
@@ -347,7 +346,6 @@ class ForecastScreen(Screen[None]):
             self.select(agents[(at + way) % len(agents)])
 
     def action_play(self) -> None:
-        """Play the future, or show all of it at once."""
         self.scene.play(not self.scene.playing)
 
     def action_moment(self, steps: int) -> None:
@@ -365,13 +363,11 @@ class ForecastScreen(Screen[None]):
         self.timeline.moment = message.moment
 
     def action_zoom_agent(self) -> None:
-        """Zoom to the past and the forecast of the selected agent, or back."""
         if self.agent is None:
             self.action_agent(1)
         self.scene.zoom_to_agent(not self.scene.zoomed)
 
     def action_side_view(self) -> None:
-        """Show the heights (x and z), or the plane from above (x and y)."""
         if self.view is not None and not self.scene.show_side(not self.scene.side):
             self.app.show_message("these positions have no height: there is no side view")
 
@@ -389,16 +385,11 @@ class ForecastScreen(Screen[None]):
 
     @work(exclusive=True, group="picture")
     async def action_export_picture(self) -> None:
-        """Save the picture that `trajflow plot` draws of this window."""
         view = self.view
         if view is None:
             return
         words = (*self._place, view.index, self.options, self._region_level)
-        try:
-            content: bytes = await self.app.engine.call(tasks.plot_window, *words)
-        except TaskFailed as error:
-            self.app.show_error(error)
-        else:
+        if (content := await self.app.ask(tasks.plot_window, *words)) is not None:
             export.save_file(self.app, view, ".png", lambda: content)
 
     def action_export_csv(self) -> None:
@@ -410,7 +401,6 @@ class ForecastScreen(Screen[None]):
         return 0.9 if self.scene.drawn.regions else None
 
     def action_copy_command(self) -> None:
-        """Copy the command that draws this window, and show it."""
         if (view := self.view) is not None:
             command = export.plot_command(*self._place, view, self.options, self._region_level)
             self.app.copy_to_clipboard(command)
@@ -440,7 +430,6 @@ class ForecastScreen(Screen[None]):
             self.load()
 
     def action_edit_past(self, change: str, amounts: tuple[int, ...] = ()) -> None:
-        """Change or select a point of the past by a method of the controller."""
         getattr(self.controller, change)(*amounts)
 
     def on_scene_view_dragged(self, message: SceneView.Dragged) -> None:

@@ -59,6 +59,7 @@ MAP_KEYS: list[BindingType] = [
     Binding("C", "export_csv", "Save the forecast as CSV", show=False, id="map.csv"),
 ]
 
+BEFORE, AFTER = "edit_past('select_step',(-1,))", "edit_past('select_step',(1,))"
 EDIT_KEYS: list[BindingType] = [
     Binding("e", "edit", "Edit the past", id="edit.begin"),
     Binding("e,escape", "end_edit", "Done", id="edit.end"),
@@ -66,21 +67,8 @@ EDIT_KEYS: list[BindingType] = [
     Binding("down,j", "edit_past('nudge',(0,-1))", "Nudge down", False, id="edit.down"),
     Binding("up,k", "edit_past('nudge',(0,1))", "Nudge up", False, id="edit.up"),
     Binding("right,l", "edit_past('nudge',(1,0))", "Nudge right", False, id="edit.right"),
-    Binding(
-        "left_square_bracket,comma",
-        "edit_past('select_step',(-1,))",
-        "Previous point",
-        False,
-        id="edit.previous",
-    ),
-    Binding(
-        "right_square_bracket,full_stop",
-        "edit_past('select_step',(1,))",
-        "Point",
-        True,
-        "[ ]",
-        id="edit.next",
-    ),
+    Binding("left_square_bracket,comma", BEFORE, "Previous point", False, id="edit.previous"),
+    Binding("right_square_bracket,full_stop", AFTER, "Point", True, "[ ]", id="edit.next"),
     Binding("a", "edit_past('select_agent',(1,))", "Agent", id="edit.agent"),
     Binding("x,delete", "edit_past('drop')", "Delete", id="edit.drop"),
     Binding("z", "edit_past('noise')", "Noise", id="edit.noise"),

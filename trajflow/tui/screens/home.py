@@ -43,15 +43,7 @@ PREVIEW_AFTER = 0.3
 
 
 class HomeScreen(Screen[None]):
-    """Runs and stores below a folder, newest first; a demo where there are none.
-
-    Args:
-        folder: Where to look.
-        opened: A run or store to open at once.
-
-    Attributes:
-        library: What lies below the folder.
-    """
+    """Runs and stores below a folder, newest first; a demo where there are none."""
 
     app = getters.app(TrajflowApp)
     table = getters.query_one(RunTable)
@@ -100,7 +92,6 @@ class HomeScreen(Screen[None]):
         self.action_refresh()
 
     def on_screen_resume(self) -> None:
-        """See at once what has changed meanwhile."""
         self.action_refresh()
 
     def action_refresh(self) -> None:
@@ -119,7 +110,6 @@ class HomeScreen(Screen[None]):
         self.call_later(self.show, library)  # not if the screen is closing
 
     def show(self, library: Library) -> None:
-        """Show what was found, and look again later."""
         self.library = library
         if self.is_current:
             self.set_timer(max(EVERY, 20 * library.seconds), self.action_refresh)
@@ -141,7 +131,6 @@ class HomeScreen(Screen[None]):
 
     @property
     def entry(self) -> Entry | None:
-        """The run or store under the cursor."""
         return self.table.record
 
     def on_data_table_row_highlighted(self) -> None:
@@ -234,11 +223,14 @@ class HomeScreen(Screen[None]):
         entry = self.entry
         if entry is None or not self.query(FactList):
             return
-        is_run = isinstance(entry, RunEntry)
-        store = self.library.store_of(entry) if isinstance(entry, RunEntry) else entry
-        facts = run_facts(entry, store) if isinstance(entry, RunEntry) else store_facts(entry)
+        if isinstance(entry, RunEntry):
+            store = self.library.store_of(entry)
+            facts = run_facts(entry, store)
+        else:
+            store, facts = entry, store_facts(entry)
         self.query_one(FactList).show(facts)
-        self.scene.display, self.tracks.display = is_run, not is_run
+        self.scene.display = isinstance(entry, RunEntry)
+        self.tracks.display = not self.scene.display
         if self._previewed != entry.path:
             self._previewed = entry.path
             self._show_picture(entry, store)
@@ -249,18 +241,18 @@ class HomeScreen(Screen[None]):
         from trajflow.tui import tasks
         from trajflow.tui.engine import TaskFailed
 
-        if entry.path in self._previews or entry.problem:
+        if entry.path in self._previews or entry.problem or store is None:
+            return
+        if isinstance(entry, RunEntry) and not entry.weights:
             return
         await asyncio.sleep(PREVIEW_AFTER)
         picture: Any
         try:
             if isinstance(entry, StoreEntry):
                 picture = await self.app.engine.call(tasks.read_tracks, entry.path)
-            elif store is not None and entry.weights:
+            else:
                 run = (entry.path, store.path, entry.split)
                 picture = await self.app.engine.call(tasks.preview_run, *run)
-            else:
-                return
         except TaskFailed as error:
             self.call_later(self.scene.show_note, str(error))
         else:
@@ -282,7 +274,7 @@ class HomeScreen(Screen[None]):
 
 
 def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:
-    """What the preview says of a run."""
+    """Lines below the preview of a run."""
     if run.problem:
         return [[("damaged", run.problem)], [("folder", str(run.path))]]
     history, epochs = run.history, number(run.history.epochs)
@@ -295,7 +287,7 @@ def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:
 
 
 def store_facts(store: StoreEntry) -> list[Line]:
-    """What the preview says of a store."""
+    """Lines below the preview of a store."""
     if store.problem or store.about is None:
         return [[("damaged", store.problem)], [("folder", str(store.path))]]
     about = store.about

@@ -15,8 +15,7 @@ from textual.containers import Container, Vertical
 from textual.screen import Screen
 from textual.widgets import Static
 
-from trajflow.browse.corrupted import Report, ReportWindow, terms_of
-from trajflow.browse.view import View
+from trajflow.browse.view import ReportWindow, View
 from trajflow.errors import RunError
 from trajflow.ood.report import Stage, by_hidden_cost, hidden_summary, newest_report, read_report
 from trajflow.text import safe
@@ -36,15 +35,13 @@ from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 SHOW_AFTER = 0.15
 """Seconds that the cursor must rest before a window is computed."""
+Report = dict[str, Any]
+"""A report of `trajflow evaluate --ood`, as its JSON holds it."""
 NEEDS_REPORT = {"window", "order", "page"}
 
 
 class OodScreen(Screen[None]):
-    """Shows an OOD report, makes one, and shows the windows behind it.
-
-    Args:
-        run: Run folder.
-        data: The store of the run; the windows are of its test split.
+    """Shows an OOD report, makes one, and shows the windows of the test split behind it.
 
     Attributes:
         report: The report; None if there is none.
@@ -53,24 +50,6 @@ class OodScreen(Screen[None]):
         order: Which of them.
     """
 
-    DEFAULT_CSS = """
-    OodScreen #ood { layout: horizontal; height: 1fr; }
-    OodScreen #summary { height: auto; padding: 0 1; text-style: bold; }
-    OodScreen #summary.-danger { color: $error; }
-    OodScreen #left { width: 52; height: 1fr; }
-    OodScreen CorruptionTable { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
-    OodScreen #map { width: 1fr; border-left: solid $border-blurred; }
-    OodScreen CostPlot { border-left: solid $border-blurred; }
-    OodScreen #about { border-top: solid $border-blurred; height: 8; padding: 0 1; }
-    OodScreen.-wide #left { width: 72; }
-    OodScreen.-wide CostPlot { border: none; border-top: solid $border-blurred; height: 15; }
-    OodScreen.-narrow #left { layout: horizontal; width: 1fr; }
-    OodScreen.-narrow CorruptionTable { width: 52; }
-    OodScreen.-narrow #map { display: none; border: none; }
-    OodScreen.-narrow.-mapping #map, OodScreen.-narrow.-empty #map { display: block; }
-    OodScreen.-narrow.-mapping #left { display: none; }
-    OodScreen.-empty #left, OodScreen.-empty #summary { display: none; }
-    """
     app = getters.app(TrajflowApp)
     table = getters.query_one(CorruptionTable)
     scene = getters.query_one(SceneView)
@@ -117,7 +96,6 @@ class OodScreen(Screen[None]):
 
     @property
     def evaluating(self) -> bool:
-        """Whether a report of this run is being made."""
         return any(worker.group == self._group for worker in self.app.workers)
 
     @property
@@ -180,15 +158,9 @@ class OodScreen(Screen[None]):
         await asyncio.sleep(SHOW_AFTER)
         if self.report is None:
             return
-        terms, against = terms_of(self.report)
         place = ReportWindow(key, window["batch"], window["row"], window["column"])
-        try:
-            view = await self.app.engine.call(
-                tasks.show_corrupted, self.run_folder, self.data, terms, against, place
-            )
-        except TaskFailed as error:
-            self.app.show_error(error)
-        else:
+        where = (self.run_folder, self.data, self.report["protocol"], place)
+        if (view := await self.app.ask(tasks.show_corrupted, *where)) is not None:
             self.shown = (place, view)
             self.call_later(self._draw)
 
@@ -228,7 +200,6 @@ class OodScreen(Screen[None]):
         self._turn()
 
     def action_page(self) -> None:
-        """On a small screen: the table, or the map."""
         self.toggle_class("-mapping")
         self.call_after_refresh(self._draw)
 
@@ -246,7 +217,6 @@ class OodScreen(Screen[None]):
         self.scene.play(not self.scene.playing)
 
     def _turn(self) -> None:
-        """Show what belongs to the chosen corruption and window."""
         if self.report is None:
             return
         self.query_one(CostPlot).show(cost_points(self.report), self.table.chosen or "")
@@ -274,13 +244,7 @@ class OodScreen(Screen[None]):
 
 
 async def evaluate(app: TrajflowApp, run: Path, data: Path) -> None:
-    """Make an OOD report of a run, and show the progress on the screen of the run, if it is open.
-
-    Args:
-        app: Where messages are shown.
-        run: Run folder.
-        data: The store of the run.
-    """
+    """Make an OOD report of a run, and show the progress on its screen, if that is open."""
 
     def show(progress: Stage | Path | None) -> None:
         for screen in app.screen_stack:

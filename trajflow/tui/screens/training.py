@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -27,12 +27,7 @@ EVERY = 0.7
 
 
 class TrainingScreen(Screen[None]):
-    """Follows a run.
-
-    Args:
-        run: Run folder; it need not exist yet.
-        data: The store it is trained on, if known.
-    """
+    """Follows a run, which need not exist yet."""
 
     app = getters.app(TrajflowApp)
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -72,7 +67,6 @@ class TrainingScreen(Screen[None]):
 
     @property
     def state(self) -> str:
-        """The state of the training in a word."""
         update = self.latest
         if self._starting or update is None:
             return "starting"
@@ -125,7 +119,6 @@ class TrainingScreen(Screen[None]):
             self.app.show_error(error)
 
     def show(self, update: TrainingUpdate) -> None:
-        """Show what is new."""
         before, self.latest = self.latest, update
         if update.restarted:
             self.history = TrainingHistory()
@@ -160,7 +153,7 @@ class TrainingScreen(Screen[None]):
 
 
 def training_facts(history: TrainingHistory) -> list[Line]:
-    """What is known of a training, in numbers."""
+    """The numbers of a training."""
     last = history.points[-1] if history.points else None
     return [
         [
@@ -196,10 +189,10 @@ def validation_rows(history: TrainingHistory) -> list[Line]:
     rows: list[Line] = [[("", head)]] if history.validations else []
     for one in reversed(history.validations):
         metrics = one.metrics
-        scores = [metrics.get(name, np.nan) for name in ("energy_score", "min_ade", "min_fde")]
-        cells = "".join(
-            f"{number(score):>{wide}}" for score, wide in zip(scores, (8, 7, 7), strict=True)
+        energy, ade, fde, coverage = (
+            metrics.get(name, math.nan)
+            for name in ("energy_score", "min_ade", "min_fde", "coverage_90")
         )
-        coverage = f"{percent(metrics.get('coverage_90', np.nan)):>7}"
-        rows.append([("", f"{one.epoch:5.1f}{cells}{coverage}{' *' if one.best else ''}")])
+        cells = f"{one.epoch:5.1f}{number(energy):>8}{number(ade):>7}{number(fde):>7}"
+        rows.append([("", f"{cells}{percent(coverage):>7}{' *' if one.best else ''}")])
     return rows

@@ -4,7 +4,8 @@ The names of the report's scores stand here alone.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,13 @@ from trajflow.text import safe
 from trajflow.tui.format import number, percent
 from trajflow.tui.widgets.metrics_panel import THRESHOLD
 from trajflow.tui.widgets.plots import CostPoint
-from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
+from trajflow.tui.widgets.tables import (
+    Cell,
+    RecordTable,
+    TableColumn,
+    number_column,
+    word_column,
+)
 
 Values = Mapping[str, Any]
 SCORE, EXPECTED_ERROR = "ood_score", "expected_error"
@@ -43,19 +50,21 @@ stay below.
 """
 
     def __init__(self) -> None:
-        columns: list[TableColumn[Values]] = [
-            TableColumn("corruption", 18, _name, _name, down=False),
-            _column("cost", 7, _cost_cell),
-            _column("flagged", 8, lambda one: percent(one["flagged"])),
-            _column("hidden", 7, _hidden_cell),
-            _column("AUROC", 6, lambda one: _decimals(one["AUROC"])),
-            _column("cov@90", 7, lambda one: percent(one["cov@90"])),
-            _column("energy", 8, lambda one: number(one["energy"])),
-        ]
-        super().__init__(columns, lambda one: str(one["key"]), order="hidden")
+        super().__init__(
+            [
+                word_column("corruption", 18, _name),
+                TableColumn("cost", 7, _cost_cell, itemgetter("cost")),
+                number_column("flagged", 8, itemgetter("flagged"), percent),
+                TableColumn("hidden", 7, _hidden_cell, itemgetter("hidden")),
+                number_column("AUROC", 6, itemgetter("AUROC"), "{:.3f}".format, empty=""),
+                number_column("cov@90", 7, itemgetter("cov@90"), percent),
+                number_column("energy", 8, itemgetter("energy")),
+            ],
+            lambda one: str(one["key"]),
+            order="hidden",
+        )
 
     def show_report(self, report: Values) -> None:
-        """Show a report as `trajflow evaluate --ood` writes it."""
         self.show([report_row(one, report["ordinary"]) for one in report_rows(report)], pinned=1)
 
 
@@ -101,10 +110,6 @@ def _name(row: Values) -> str:
     return f"{row['name']:10}{row['level']}"
 
 
-def _column(name: str, width: int, cell: Callable[[Values], Cell]) -> TableColumn[Values]:
-    return TableColumn(name, width, cell, lambda one: one[name])
-
-
 def _cost_cell(row: Values) -> Cell:
     if math.isnan(row["cost"]):
         return "nobody"
@@ -126,12 +131,7 @@ def _value(estimate: Values) -> float:
 
 
 def corruption_facts(report: Values, corruption: Values | None) -> list[Text]:
-    """What a corruption does, how well it is detected, and what it costs.
-
-    Args:
-        report: The whole report.
-        corruption: One of its corruptions; None: windows in distribution.
-    """
+    """What a corruption does, how well it is detected, and what it costs; None: no corruption."""
     original = report["ordinary"]
     if corruption is None:
         alarms = _interval(original["alarms"][SCORE])
@@ -173,15 +173,7 @@ def corruption_facts(report: Values, corruption: Values | None) -> list[Text]:
 
 
 def window_facts(window: Values, order: int, count: int, highest: bool, unit: str) -> list[Text]:
-    """Whose window it is, its OOD score, and why.
-
-    Args:
-        window: As it stands in the report.
-        order: Which of the windows of its kind, from 0.
-        count: How many there are.
-        highest: Whether these are the windows with the highest OOD scores, or the lowest.
-        unit: Unit of the energy score.
-    """
+    """Whose window of a report it is, its OOD score, and why."""
     score, energy = window[SCORE], window.get("energy_score")
     error = "" if energy is None else f"  energy score {energy:.2f} {safe(unit, 8)}"
     kind = "highest" if highest else "lowest"

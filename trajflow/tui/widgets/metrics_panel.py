@@ -49,15 +49,6 @@ class MetricsPanel(Widget):
         options: SamplingOptions,
         edit: PastEdit | None,
     ) -> None:
-        """Show other facts.
-
-        Args:
-            view: The window.
-            second: The same window as forecast by another forecaster.
-            agent: The selected agent.
-            options: How it was forecast.
-            edit: The edit of the past, while it is edited.
-        """
         self.view, self.second, self.agent = view, second, agent
         self.options, self.edit = options, edit
         self.refresh()
@@ -72,12 +63,10 @@ class MetricsPanel(Widget):
         return self.few_lines() if height < LOW else self.column(height)
 
     def column(self, height: int) -> Text:
-        """One fact below the other."""
         lines = [*self._where(), Text(), *self._scores(), Text(), *self._selected()]
         return Text("\n").join(lines[:height])
 
     def few_lines(self) -> Text:
-        """A few lines for a low screen."""
         view = self.view
         first = Text(no_wrap=True)
         first.append(safe(view.scene, 24), self.strong)
@@ -139,7 +128,6 @@ class MetricsPanel(Widget):
         return f"{100 * value:.0f} %" if name in SHARES else f"{value:.2f}"
 
     def _selected(self) -> list[Text]:
-        """The selected agent, its OOD score, and the reasons of it."""
         if self.edit is not None:
             return [self._edit(self.edit), *self._ood_score(self.edit.agent)]
         chosen = [] if self.agent is None else [self._agent(self.agent)]
@@ -162,7 +150,7 @@ class MetricsPanel(Widget):
         return line
 
     def _ood_score(self, agent: int | None) -> list[Text]:
-        """The OOD score of an agent, or the highest one."""
+        """Of an agent, or the highest one."""
         view = self.view
         if view.ood_score is None:
             return [Text("OOD score: the run has no OOD detector", self.muted)]

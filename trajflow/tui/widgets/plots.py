@@ -38,12 +38,12 @@ SMOOTH = 0.04
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve.
+    """One curve; values that are not finite leave a gap.
 
     Attributes:
-        name: What it is.
+        name: Shown in the legend.
         x: Where, [N].
-        y: How much, [N]; what is not finite leaves a gap.
+        y: How much, [N].
         faint: Whether it stands behind the others, without a name.
     """
 
@@ -100,13 +100,7 @@ class Picture(Widget):
 
 
 class CurvePlot(Picture):
-    """Some curves over one axis.
-
-    Args:
-        title: Written in the upper left corner.
-        below: Written in the lower left corner, the name of x.
-        id: Id of the widget.
-    """
+    """Curves over one axis, whose name is written below."""
 
     least = (4, 16)
 
@@ -115,7 +109,6 @@ class CurvePlot(Picture):
         super().__init__(partial(paint_curves, (), *self._words), id=id)
 
     def show(self, curves: Sequence[Curve]) -> None:
-        """Show other curves."""
         self.paint(partial(paint_curves, tuple(curves), *self._words))
 
 
@@ -125,7 +118,6 @@ class CostPlot(Picture):
     least = (5, 20)
 
     def show(self, points: Sequence[CostPoint], chosen: str) -> None:
-        """Show other corruptions, the chosen one inverted."""
         self.paint(partial(paint_costs, tuple(points), chosen))
 
 
@@ -133,7 +125,6 @@ class TrackMap(Picture):
     """Where agents go; a row of arrows tells which colour leads where."""
 
     def show(self, tracks: SceneTracks | None) -> None:
-        """Show other tracks, or none."""
         if tracks is None or not len(tracks.steps):
             self.paint(None)
         else:
@@ -143,15 +134,7 @@ class TrackMap(Picture):
 def paint_curves(
     curves: Sequence[Curve], title: str, below: str, size: tuple[int, int], palette: Palette
 ) -> Cells:
-    """Curves as cells.
-
-    Args:
-        curves: What is drawn, the last ones on top.
-        title: Written in the upper left corner.
-        below: Written in the lower left corner, the name of x.
-        size: Cells from top to bottom and from left to right.
-        palette: The colours.
-    """
+    """Curves as cells, the last ones on top, with a title above and the name of x below."""
     rows, columns = size
     canvas = Canvas(rows, columns, palette)
     canvas.write(0, 0, title[:columns], palette.foreground, bold=True)
@@ -176,11 +159,7 @@ def paint_costs(
 ) -> Cells:
     """Cost, on a logarithmic axis, over the share flagged; the corner of hidden costs is shaded.
 
-    Args:
-        points: The corruptions; those of more than `MAX_COST` stand at the upper edge.
-        chosen: Name of the one that is inverted.
-        size: Cells from top to bottom and from left to right.
-        palette: The colours.
+    Corruptions of more than `MAX_COST` stand at the upper edge, and the chosen one is inverted.
     """
     rows, columns = size
     canvas, red = Canvas(rows, columns, palette), palette.hue(DANGER_HUE)
@@ -243,7 +222,7 @@ class CurvePainter:
         self.high, self.wide = canvas.rows - 2, canvas.columns - self.left - 1
 
     def dots(self, x: Floats, y: Floats) -> Floats:
-        """Where points are, in dots right and down, [N, 2]."""
+        """Points in dots right and down, [N, 2]."""
         right = (x - self.x[0]) / (self.x[1] - self.x[0]) * (2 * self.wide - 1)
         down = (self.y[1] - y) / (self.y[1] - self.y[0]) * (4 * self.high - 1)
         return np.stack([right + 2 * self.left, down + 4], -1)
@@ -270,7 +249,6 @@ class CurvePainter:
             canvas.write(last, 0, below, muted)
 
     def draw(self, curve: Curve, order: int) -> None:
-        """A curve, and its mark at its end."""
         canvas, palette = self.canvas, self.canvas.palette
         hue = palette.hue(order)
         ink = blend(palette.hue(0), palette.background, 0.6) if curve.faint else hue
@@ -292,7 +270,7 @@ def loss_curves(history: TrainingHistory) -> list[Curve]:
 
 
 def score_curves(history: TrainingHistory) -> list[Curve]:
-    """The scores on the validation split."""
+    """Scores on the validation split."""
     names = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE"}
     return [_score_curve(history, key, name) for key, name in names.items()]
 

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from trajflow.library import Entry, Library, RunEntry
 from trajflow.tui.format import ago, count, number, percent
-from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn
+from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn, word_column
 
 MARKS = {
     "training": ("◐", "accent"),
@@ -21,12 +21,7 @@ MARKS = {
 
 
 class RunTable(RecordTable[Entry]):
-    """Runs and stores, newest first; runs can be marked.
-
-    Attributes:
-        library: What is shown.
-        marked: Paths of the marked runs.
-    """
+    """Runs and stores, newest first; `marked` are the paths of marked runs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,l,right", "select_cursor", "Open", key_display="enter", id="runs.open"),
@@ -35,22 +30,26 @@ class RunTable(RecordTable[Entry]):
 
     def __init__(self) -> None:
         self.library, self.marked = Library(), set[str]()
-        columns: list[TableColumn[Entry]] = [
-            TableColumn("name", 20, self._entry_name, lambda entry: entry.name.lower(), down=False),
-            TableColumn("state", 10, _state, _state_word, down=False),
-            _run_column("epoch", 7, _epochs, lambda run: run.history.epoch),
-            _score_column("energy", "energy_score"),
-            _score_column("minADE", "min_ade"),
-            _score_column("minFDE", "min_fde"),
-            _score_column("cov@90", "coverage_90", percent),
-            TableColumn("data", 13, self._store_name, self._store_name, down=False),
-            TableColumn("split", 11, _split, lambda entry: _split(entry) or None, down=False),
-            TableColumn("age", 9, _age, lambda entry: entry.modified),
-        ]
-        super().__init__(columns, lambda entry: str(entry.path), order="age")
+        super().__init__(
+            [
+                TableColumn(
+                    "name", 20, self._entry_name, lambda entry: entry.name.lower(), down=False
+                ),
+                TableColumn("state", 10, _state, _state_word, down=False),
+                TableColumn("epoch", 7, _epochs, _epoch),
+                _score_column("energy", "energy_score"),
+                _score_column("minADE", "min_ade"),
+                _score_column("minFDE", "min_fde"),
+                _score_column("cov@90", "coverage_90", percent),
+                word_column("data", 13, self._store_name),
+                word_column("split", 11, _split),
+                TableColumn("age", 9, _age, lambda entry: entry.modified),
+            ],
+            lambda entry: str(entry.path),
+            order="age",
+        )
 
     def show_library(self, library: Library) -> None:
-        """Show what lies below a folder now."""
         self.library = library
         self.marked &= {str(run.path) for run in library.runs}
         self.show(library.entries)
@@ -72,24 +71,18 @@ class RunTable(RecordTable[Entry]):
         return f"{count(entry.about['trajectories'])} tracks" if entry.about else "-"
 
 
-def _run_column(
-    name: str, width: int, cell: Callable[[RunEntry], str], value: Callable[[RunEntry], float]
+def _score_column(
+    name: str, key: str, write: Callable[[float], str] = number
 ) -> TableColumn[Entry]:
     """A column that stores leave empty."""
-    return TableColumn(
-        name,
-        width,
-        lambda entry: cell(entry) if isinstance(entry, RunEntry) else "",
-        lambda entry: value(entry) if isinstance(entry, RunEntry) else math.nan,
-    )
 
+    def score(entry: Entry) -> float:
+        return entry.history.best(key) if isinstance(entry, RunEntry) else math.nan
 
-def _score_column(
-    name: str, key: str, write: Callable[[float], str] = number, width: int = 7
-) -> TableColumn[Entry]:
-    return _run_column(
-        name, width, lambda run: write(run.history.best(key)), lambda run: run.history.best(key)
-    )
+    def cell(entry: Entry) -> str:
+        return write(score(entry)) if isinstance(entry, RunEntry) else ""
+
+    return TableColumn(name, 7, cell, score)
 
 
 def _state_word(entry: Entry) -> str:
@@ -103,8 +96,14 @@ def _state(entry: Entry) -> Cell:
     return f"{sign} {_state_word(entry)}", tone
 
 
-def _epochs(run: RunEntry) -> str:
-    done, total = run.history.epoch, run.history.epochs
+def _epoch(entry: Entry) -> float:
+    return entry.history.epoch if isinstance(entry, RunEntry) else math.nan
+
+
+def _epochs(entry: Entry) -> str:
+    if not isinstance(entry, RunEntry):
+        return ""
+    done, total = entry.history.epoch, entry.history.epochs
     return f"{done:.0f}/{total:.0f}" if math.isfinite(done + total) else "-"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -18,16 +19,16 @@ from textual.widget import Widget
 
 from trajflow.browse.view import Floats, View
 from trajflow.scene_image import SceneImage
+from trajflow.tui.render.canvas import Cells
 from trajflow.tui.render.colors import palette_of
-from trajflow.tui.render.scene import Highlight, Layers, paint_panes
+from trajflow.tui.render.scene import Highlight, Layers, paint_scene
 from trajflow.tui.render.viewport import (
     FROM_ABOVE,
     FROM_SIDE,
     Panes,
     Viewport,
     fit_scene,
-    nearest_agent,
-    nearest_step,
+    nearest,
     scene_points,
 )
 
@@ -42,20 +43,14 @@ PAUSE = 1.0
 
 
 class SceneView(Widget, can_focus=True):
-    """Shows one window, or the same window as forecast by two, and lets it be explored.
-
-    Keys zoom and pan; so do the wheel and dragging.
-
-    Args:
-        interactive: Whether keys and mouse do anything.
+    """Shows one window, or two forecasts of it, and lets it be explored with keys and mouse.
 
     Attributes:
-        drawn: What is drawn.
-        highlight: What stands out.
+        interactive: Whether keys and mouse do anything.
+        drawn, highlight: What is drawn, and what stands out.
         port: Which part of the world is shown.
         image: The image of the recording, under the tracks.
         following: Whether the selected agent is kept in the middle.
-        axes: Coordinates that are shown, to the right and up.
     """
 
     ALLOW_SELECT = False
@@ -111,22 +106,15 @@ shows; white or black dashes are the true future, **x** is its end.
 
     @property
     def panes(self) -> Panes:
-        """How the maps share the widget."""
         two = self.second is not None and self.size.width >= MIN_WIDTH_FOR_TWO
         return Panes(*self.size, two)
 
     @property
     def playing(self) -> bool:
-        """Whether the future is being played."""
         return self._timer is not None
 
     def show(self, view: View, second: View | None = None) -> None:
-        """Show a window; the map moves only as far as it must.
-
-        Args:
-            view: The window.
-            second: The same window as forecast by another forecaster, beside it.
-        """
+        """Show a window, and a second forecast of it beside; the map moves only if it must."""
         self.view, self.second, self._note = view, second, ""
         agent = self.highlight.agent
         if agent is not None and agent >= view.agents:
@@ -140,24 +128,19 @@ shows; white or black dashes are the true future, **x** is its end.
         self._invalidate()
 
     def show_image(self, image: SceneImage | None) -> None:
-        """Lay an image of the recording under the tracks, or take it away."""
         self.image = image
         self._invalidate()
 
     def show_layers(self, layers: Layers) -> None:
-        """Choose what is drawn."""
         self.drawn = layers
         self._invalidate()
 
     def select(
         self, agent: int | None, step: int | None = None, observed: Floats | None = None
     ) -> None:
-        """Let an agent stand out.
+        """Let an agent stand out, and a past step of it if that is being edited.
 
-        Args:
-            agent: The agent; None: nobody.
-            step: Which past step is being edited, if one is; the map then does not move.
-            observed: The past before it was edited, [T, D].
+        The map then does not move; the past before it was edited, [T, D], is drawn faintly.
         """
         self.highlight = replace(self.highlight, agent=agent, step=step, observed=observed)
         if self.zoomed or self.following:
@@ -165,18 +148,15 @@ shows; white or black dashes are the true future, **x** is its end.
         self._repaint()
 
     def follow(self, on: bool) -> None:
-        """Keep the selected agent in the middle."""
         self.following = on
         self._look()
         self._repaint()
 
     @property
     def zoomed(self) -> bool:
-        """Whether the map was zoomed to an agent."""
         return self._before_zoom is not None
 
     def zoom_to_agent(self, on: bool) -> None:
-        """Show the past and the forecast of the selected agent as large as possible, or go back."""
         if self._before_zoom is not None and not on:
             (self.port, self._moved), self._before_zoom = self._before_zoom, None
         elif on and self.highlight.agent is not None and self.view is not None:
@@ -186,7 +166,6 @@ shows; white or black dashes are the true future, **x** is its end.
 
     @property
     def side(self) -> bool:
-        """Whether the window is shown from the side."""
         return self.axes == FROM_SIDE
 
     def show_side(self, on: bool) -> bool:
@@ -266,15 +245,16 @@ shows; white or black dashes are the true future, **x** is its end.
         self.capture_mouse()
         if self.view is None:
             return
-        right, down = self.panes.under(event.x, event.y)
-        agent, step = self.highlight.agent, self.highlight.step
-        if agent is not None and step is not None:
-            step = nearest_step(self.view, self.port, agent, right, down)
+        place, agent = self.panes.under(event.x, event.y), self.highlight.agent
+        if agent is not None and self.highlight.step is not None:
+            step = nearest(self.port.dots(self.view.past[agent]), place)
             self._grabbed = step is not None
             if step is not None:
                 self.post_message(self.Picked(agent, step))
                 return
-        picked = nearest_agent(self.view, self.port, right, down, self.highlight.moment)
+        agents = self.port.dots(self.view.at(self.highlight.moment or 0.0))
+        agents[~self.view.target] = np.nan
+        picked = nearest(agents, place)
         if picked is not None:
             self.post_message(self.Picked(picked, None))
 
@@ -292,11 +272,9 @@ shows; white or black dashes are the true future, **x** is its end.
             self.look_at(self.port.pan(-2 * event.delta_x, -4 * event.delta_y))
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        """All there is."""
         return container.width
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines of the map, painted once for each change."""
         strips = self._painted()[crop.y : crop.bottom]
         strips += [Strip.blank(self.size.width)] * (crop.height - len(strips))
         if (crop.x, crop.width) != (0, self.size.width):
@@ -374,10 +352,16 @@ shows; white or black dashes are the true future, **x** is its end.
         port = self.port
         if (port.columns, port.rows) != panes.dots:
             port = port.resized(*panes.dots)
-        views, palette = (self.view, self.second), palette_of(self)
-        return paint_panes(
-            panes, views, port, palette, self.drawn, self.highlight, self.image
-        ).strips()
+        palette, second = palette_of(self), self.second
+        look = (port, palette, self.drawn, self.highlight)
+        if not panes.two or second is None:
+            return paint_scene(self.view, *look, image=self.image).strips()
+        first, other = (
+            paint_scene(one, *look, one.forecaster, self.image) for one in (self.view, second)
+        )
+        line = Cells.filled(panes.rows, panes.columns - 2 * panes.width, palette)
+        line.code[:, 0] = ord("│")
+        return first.joined(line).joined(other).strips()
 
     def _note_strips(self) -> list[Strip]:
         width, height = self.size

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Input
 
 from trajflow.text import safe
+from trajflow.tui.format import number
 from trajflow.tui.widgets.text import rich_color
 
 Record = TypeVar("Record")
@@ -44,6 +45,27 @@ class TableColumn(Generic[Record]):
     down: bool = True
 
 
+def number_column(
+    name: str,
+    width: int,
+    value: Callable[[Record], float],
+    write: Callable[[float], str] = number,
+    empty: str = "-",
+) -> TableColumn[Record]:
+    """A column of numbers, the largest first; NaN is written as `empty`."""
+
+    def cell(record: Record) -> str:
+        shown = value(record)
+        return empty if math.isnan(shown) else write(shown)
+
+    return TableColumn(name, width, cell, value)
+
+
+def word_column(name: str, width: int, word: Callable[[Record], str]) -> TableColumn[Record]:
+    """A column of words in alphabetical order, empty ones last."""
+    return TableColumn(name, width, word, lambda record: word(record) or None, down=False)
+
+
 class RecordTable(DataTable[Text], Generic[Record]):
     """Shows records in rows; columns for which there is no room are left out, the last ones first.
 
@@ -51,11 +73,9 @@ class RecordTable(DataTable[Text], Generic[Record]):
         columns: The columns, the most important ones first.
         key: What tells a record from others.
         order: Name of the column to sort by; empty: in the order of the records.
-        id: Id of the widget.
 
     Attributes:
-        order: TableColumn that the rows are sorted by; empty: the order of the records.
-        reverse: Whether that is against the order the column begins with.
+        reverse: Whether the order is against that which the column begins with.
         records: The records that are shown, in their order.
     """
 
@@ -93,7 +113,7 @@ class RecordTable(DataTable[Text], Generic[Record]):
 
     @property
     def record(self) -> Record | None:
-        """The record under the cursor; None in an empty table."""
+        """None in an empty table."""
         row = self.cursor_row
         return self.records[row] if 0 <= row < len(self.records) else None
 
@@ -119,7 +139,6 @@ class RecordTable(DataTable[Text], Generic[Record]):
         self._arrange(anew=True)
 
     def keep(self, words: str) -> None:
-        """Show only records that have all of these words in their cells."""
         self.filter_text = words
         self._arrange()
 

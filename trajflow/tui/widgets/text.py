@@ -10,12 +10,12 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from trajflow.text import safe
+from trajflow.tui.format import bar
 
 Line = Sequence[tuple[str, str]]
 MAX_TITLE, MAX_FACT = 120, 120
 ALWAYS = ("app.back", "back", "app.quit", "app.help", "help")
 """Actions whose keys come first in the footer."""
-PARTIAL = " ▏▎▍▌▋▊▉█"
 
 
 def rich_color(widget: Widget, name: str) -> str:
@@ -65,7 +65,6 @@ class FactList(Widget):
     lines: reactive[Sequence[Line]] = reactive((), layout=True)
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Show lines of (name, value) pairs; a pair without a name is a sentence."""
         self.lines = lines
 
     def render(self) -> Text:
@@ -92,8 +91,5 @@ class ProgressLine(Widget):
     def render(self) -> Text:
         words = f" {100 * self.share:3.0f} %  {self.words} "
         room = max(4, self.size.width - len(words) - 1)
-        full, rest = divmod(round(self.share * room * 8), 8)
-        bar = "█" * full + (PARTIAL[rest] if rest else "")
         tone = rich_color(self, "success" if self.done else "primary")
-        line = Text(" ").append(bar + "╌" * (room - len(bar)), tone)
-        return line.append(words)
+        return Text(" ").append(bar(self.share, room), tone).append(words)

@@ -41,7 +41,6 @@ class Timeline(Widget):
         moment: float
 
     def show(self, view: View) -> None:
-        """Show the steps of a window."""
         self.view = view
         self.refresh()
 
@@ -77,13 +76,11 @@ class Timeline(Widget):
 
     @property
     def _length(self) -> int:
-        """Columns of the line itself."""
         if self.view is None:
             return 0
         return max(2, self.size.width - sum(map(len, self._labels(self.view))) - STATE_WIDTH - 1)
 
     def _column(self, moment: float) -> int:
-        """Where a moment is on the line."""
         assert self.view is not None
         steps = max(1, self.view.history - 1 + self.view.horizon)
         share = (moment + self.view.history - 1) / steps
