@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajflow.config import Config, TrainConfig
-from trajflow.datasets.splits import choose
+from trajflow.datasets.schema import Tracks
+from trajflow.datasets.splits import PARTS, Split, choose
 from trajflow.datasets.store import Store
+from trajflow.runs import track_data
 from trajflow.training.fingerprint import TYPE_AGENTS, Fingerprint, fingerprint, stretches
 from trajflow.training.temperature import TEMPERATURES
 from trajflow.types import Ints
@@ -214,23 +217,29 @@ def plan_settings(config: Config, store: Store) -> Plan:
     Raises:
         ConfigError: The split does not fit the store.
     """
-    data = config.data
+    data, user = config.data, config.data.model_fields_set
     rule = choose(
         store, data.split, data.fold, data.fractions, data.seed, data.validation, data.val_by
     )
     group = next(store.groups(min(MAX_ROWS, data.max_rows)))
-    if group.steps is not None:
-        rule = rule.with_cuts(store, group.scenes)
     tracks = store.tracks(group.scenes, group.steps)
-    rows = rule.roles(tracks) == 0
-    lengths = stretches(tracks.track[rows], tracks.step[rows])
-    user = data.model_fields_set
-    history, horizon = shape_of(
-        lengths,
-        data.history if "history" in user else None,
-        data.horizon if "horizon" in user else None,
-    )
-    described = fingerprint(tracks, rows, horizon)
+
+    def measure(rule: Split) -> tuple[NDArray[np.int8], Ints, int, int]:
+        """Roles of the rows, stretches of training rows, and history and horizon that fit these."""
+        rule = rule if group.steps is None else rule.with_cuts(store, group.scenes)
+        roles = rule.roles(tracks)
+        lengths = stretches(tracks.track[roles == 0], tracks.step[roles == 0])
+        steps = (getattr(data, n) if n in user else None for n in ("history", "horizon"))
+        return roles, lengths, *shape_of(lengths, *steps)
+
+    roles, lengths, history, horizon = measure(rule)
+    by_default = data.split == "stored" and rule.kind == "time"
+    if by_default and not _has_windows(tracks, roles, history + horizon):
+        shape = data.model_copy(update={"history": history, "horizon": horizon})
+        final = track_data(store, config.model_copy(update={"data": shape})).split
+        if final.kind != rule.kind:
+            roles, lengths, history, horizon = measure(final)
+    described = fingerprint(tracks, roles == 0, horizon)
     windows = int(np.maximum(0, lengths - history - horizon + 1).sum() // data.stride)
     windows = int(windows * data.fraction * store.rows / max(1, len(tracks.step)))
     spans = " and ".join(f"{n} steps are {_time(n * store.dt)}" for n in (history, horizon))
@@ -248,6 +257,13 @@ def plan_settings(config: Config, store: Store) -> Plan:
         and not (no_reach and choice.name == "train.time_stretch")
     )
     return Plan(with_choices(config, chosen), chosen, described)
+
+
+def _has_windows(tracks: Tracks, roles: NDArray[np.int8], steps: int) -> bool:
+    """Whether a track of each split is long enough for a window of so many steps."""
+    splits = (roles == role for role in range(len(PARTS)))
+    lengths = (stretches(tracks.track[rows], tracks.step[rows]) for rows in splits)
+    return all(steps <= length.max(initial=0) for length in lengths)
 
 
 def with_choices(config: Config, chosen: tuple[Choice, ...]) -> Config:
