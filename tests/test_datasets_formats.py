@@ -213,12 +213,12 @@ FORMATS = {
     "mot": ("gt.txt", mot, "mot", DT, "px", 2),
     "petrack": ("t.txt", petrack, "petrack", DT, "m", 3),
     "jupedsim": ("t.sqlite", jupedsim, "jupedsim", DT, "m", 2),
-    "gpx": ("t.gpx", gpx, "gpx", DT, "degree", 3),
-    "geojson points": ("t.geojson", geojson_points, "geojson", DT, "degree", 2),
-    "geojson lines": ("t.geojsonl", geojson_lines, "geojson", DT, "degree", 2),
-    "geoparquet": ("t.parquet", geoparquet, "table", DT, "degree", 2),
-    "ais": ("t.csv", ais, "ais", DT, "degree", 2),
-    "traffic": ("t.parquet", traffic, "traffic", DT, "degree", 3),
+    "gpx": ("t.gpx", gpx, "gpx", DT, "m", 3),
+    "geojson points": ("t.geojson", geojson_points, "geojson", DT, "m", 2),
+    "geojson lines": ("t.geojsonl", geojson_lines, "geojson", DT, "m", 2),
+    "geoparquet": ("t.parquet", geoparquet, "table", DT, "m", 2),
+    "ais": ("t.csv", ais, "ais", DT, "m", 2),
+    "traffic": ("t.parquet", traffic, "traffic", DT, "m", 3),
     "argoverse2": ("t.parquet", argoverse2, "argoverse2", 0.1, "m", 2),
 }
 

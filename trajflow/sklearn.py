@@ -163,7 +163,9 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         table, out = folder / "tracks.parquet", folder / "tracks.zarr"
         write_columns(frame, mapped.names, table)
         with _named(table):
-            import_tracks("table", table, out, columns=mapped.names, dt=self.dt, unit=self.unit)
+            # Forecasts are returned in the unit of the frame, so degrees stay degrees.
+            read = {"columns": mapped.names, "dt": self.dt, "unit": self.unit, "project": False}
+            import_tracks("table", table, out, **read)
         return open_store(out)
 
 
