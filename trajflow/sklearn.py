@@ -156,6 +156,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
     def _store(self, frame: pd.DataFrame, folder: Path) -> Store:
         from trajflow.datasets.columns import map_columns
         from trajflow.datasets.importing import import_tracks
+        from trajflow.datasets.sources import ImportOptions
         from trajflow.datasets.store import open_store
 
         frame = with_index(frame)
@@ -164,8 +165,8 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         write_columns(frame, mapped.names, table)
         with _named(table):
             # Forecasts are returned in the unit of the frame, so degrees stay degrees.
-            read = {"columns": mapped.names, "dt": self.dt, "unit": self.unit, "project": False}
-            import_tracks("table", table, out, **read)
+            options = ImportOptions(mapped.names, self.dt, self.unit, project=False)
+            import_tracks("table", table, out, options)
         return open_store(out)
 
 
