@@ -25,6 +25,9 @@ HISTORY, HORIZON = 8, 12  # steps, if tracks are long enough
 MAX_BATCH_SIZE = 256
 MAX_EPOCHS = 200  # small data sets are overfitted sooner
 ONE_SIDED = 0.1  # a mean above this share of the typical size shows a preferred direction
+SHORT = 1.0  # seconds: people hardly move or turn in a shorter horizon
+MANY_WINDOWS = 10  # tracks of so many windows leave room for steps that are longer as many times
+WALKING_STEP = 0.4  # seconds per step of the pedestrian benchmarks
 PATIENCE = 6  # validations: half of a training
 VALIDATIONS = 12  # more of them find better weights, and end a training sooner
 TEMPERATURE_VALIDATIONS = len(TEMPERATURES) + 1
@@ -180,7 +183,7 @@ class Plan:
     fingerprint: Fingerprint
 
     def lines(self) -> list[str]:
-        """The chosen settings and the reasons, in at most 15 lines: one for each reason."""
+        """The chosen settings, in at most 15 lines: one for each reason; and a hint."""
         if not self.chosen:
             return []
         by_reason: dict[str, list[str]] = {}
@@ -188,7 +191,22 @@ class Plan:
             value = list(choice.value) if isinstance(choice.value, tuple) else choice.value
             by_reason.setdefault(choice.why, []).append(f"{choice.name}={str(value).lower()}")
         lines = [f"  {' '.join(settings)}: {why}" for why, settings in by_reason.items()]
-        return ["chosen from the training tracks (any --set or option overrides):", *lines[:14]]
+        head = "chosen from the training tracks (any --set or option overrides):"
+        return [head, *lines[:14], *self._hint()]
+
+    def _hint(self) -> list[str]:
+        """How to get a longer horizon, where tracks are long and the chosen horizon is short."""
+        dt, rows = self.fingerprint.dt, self.fingerprint.lengths[2]
+        horizon = self.config.data.horizon
+        windows = rows / (self.config.data.history + horizon)
+        if not self.is_open("data.horizon") or horizon * dt >= SHORT or windows < MANY_WINDOWS:
+            return []
+        step = dt * min(int(windows), max(2, round(WALKING_STEP / dt)))
+        return [
+            f"hint: a horizon of {_time(horizon * dt)} is short for tracks of {_time(rows * dt)}; "
+            f"import them with --resample {step:.3g}s, which makes it {_time(horizon * step)}, or "
+            "set a longer --horizon"
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values, without the config."""
