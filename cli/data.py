@@ -92,11 +92,13 @@ def import_(
         ),
     ] = None,
     project: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--project", help="Convert degrees to metres around the centre of recordings."
+            "--project/--no-project",
+            help="Convert degrees to metres around the centre of recordings, or keep them; "
+            "default: convert.",
         ),
-    ] = False,
+    ] = None,
     scale: Annotated[
         float | None, typer.Option(help="Metres per unit of the file; the store is in metres.")
     ] = None,

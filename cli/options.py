@@ -196,6 +196,6 @@ def import_history(files: list[Path], options: Mapping[str, object]) -> str:
     """The import command for the store's attributes, without the folders of the files."""
     words = ["trajflow", "data", "import", *(path.name for path in files)]
     for name, value in options.items():
-        words += [f"--{name}"] if value else []
+        words += [f"--no-{name}"] if value is False else [f"--{name}"] if value else []
         words += [f"{value}"] if value and value is not True else []
     return shlex.join(words)

@@ -28,6 +28,7 @@ from trajflow.datasets.formats import check_settings, load_reader, read_files
 from trajflow.datasets.ingest import Ingest, TrackRows
 from trajflow.datasets.motion import MotionSurvey
 from trajflow.datasets.output import OutputFolder, disk_errors
+from trajflow.datasets.projection import stretch
 from trajflow.datasets.report import (
     LONG_GAP,
     QUARANTINE,
@@ -47,6 +48,8 @@ from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import ConfigError, DataError, DataProblem, did_you_mean
 from trajflow.remote import local_copy
 from trajflow.types import Bools, Ints
+
+MAX_DISTORTION = 5.0  # Percent by which projected lengths may be wrong without a note
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ def import_tracks(
         for part in _with_progress(rows, sorted_parts, "surveying", progress):
             survey.add(part.track, part.time, part.position)
         rules = decide_rules(survey, rows, source, options)
+        if options.project:
+            rules.notes += _distortion(survey)
         writer = StoreWriter(
             output,
             dims=source.dims,
@@ -193,8 +198,22 @@ def _project(source: Source) -> None:
     source.unit = "m"
     source.notes.append(
         "longitudes and latitudes are projected to metres around the centre of each scene, on a "
-        "sphere: lengths differ from WGS84 by at most 0.6 %, and 0.4 % more at 1000 km"
+        "sphere: lengths differ from WGS84 by at most 0.6 %, and 0.4 % more at 1000 km; "
+        "--no-project keeps degrees"
     )
+
+
+def _distortion(survey: MotionSurvey) -> list[str]:
+    """A note about projected recordings that reach so far that lengths are wrong."""
+    reach = float(np.nan_to_num(np.abs([survey.low, survey.high])[..., :2]).max(initial=0.0))
+    excess = 100 * (stretch(reach) - 1)
+    if excess < MAX_DISTORTION:
+        return []
+    return [
+        f"a recording reaches {reach / 1000:.0f} km from its centre, where projected lengths are "
+        f"up to {excess:.0f} % too large: import parts of it as recordings of their own "
+        "(--scene-column NAME), or keep degrees (--no-project)"
+    ]
 
 
 def _with_progress(

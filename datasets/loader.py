@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from trajflow.datasets.splits import (
+    ENOUGH_AGENTS,
     PARTS,
     Kind,
+    Split,
     ValBy,
     choose,
     draw_agents,
@@ -45,6 +47,9 @@ class TrackData:
     A split is whose future is forecast. What a window shows of the past is everybody of the
     recording, of whatever split; a future is only shown of the split's own rows.
 
+    A store without splits and with too few recordings is split in time. Where that leaves train,
+    val or test without a window, and agents are enough, it is split by agents instead.
+
     Nothing is read before the first window is needed. A store of more than `max_rows` observations
     is read in groups, one in memory at a time: some recordings, or some steps of a recording that
     is larger. Windows and people of a split stay what they are, only who meets whom in a batch
@@ -52,7 +57,7 @@ class TrackData:
 
     Attributes:
         store: The store.
-        split: The rule that gives every row its split.
+        shape: How windows are cut.
     """
 
     def __init__(
@@ -83,7 +88,8 @@ class TrackData:
             history: Past steps, T.
             horizon: Future steps, F.
             stride: Steps between the starts of two windows of a recording.
-            split: Where parts come from: "stored", "scene" (whole recordings), "time" or "agent".
+            split: Where parts come from: "stored" (chosen here where the store has none), "scene"
+                (whole recordings), "time" or "agent".
             val_by: What a stored split without a val split gives up for one: "scene", "agent",
                 "time" or "auto"; see `choose`.
             fold: Leave-one-out fold: its recordings are the test split.
@@ -107,9 +113,36 @@ class TrackData:
         check_shape(history, horizon, stride, neighbors)
         draw_agents(np.zeros(1, np.int64), fraction, seed)
         self.store, self.order, self._halved = store, order, halved
-        self.split = choose(store, split, fold, fractions, seed, validation, val_by)
         self.shape = Shape(history, horizon, stride, neighbors, reach)
-        self._stream = Stream(store, self.split, self.shape, fraction, max_rows, tuple(around))
+        settings = (fold, fractions, seed, validation, val_by)
+        self._rules = [choose(store, split, *settings)]
+        enough = store.trajectories >= ENOUGH_AGENTS
+        if split == "stored" and self._rules[0].kind == "time" and enough:
+            self._rules.append(choose(store, "agent", *settings))
+        self._reading = fraction, max_rows, tuple(around)
+
+    @property
+    def split(self) -> Split:
+        """The rule that gives every row its split."""
+        return self._stream.split
+
+    @cached_property
+    def _stream(self) -> Stream:
+        """The windows by the first rule, or by the second if that fills more splits."""
+        streams = [Stream(self.store, rule, self.shape, *self._reading) for rule in self._rules]
+        if len(streams) == 1 or len(streams[0].filled) == len(PARTS):
+            return streams[0]
+        return streams[streams[0].filled < streams[1].filled]
+
+    @property
+    def split_reason(self) -> str:
+        """Why the split is by agents where a split in time was expected; "" otherwise."""
+        if self.split is self._rules[0]:
+            return ""
+        return (
+            f"a split in time would leave a split without windows of {self.shape.history} + "
+            f"{self.shape.horizon} steps"
+        )
 
     def watch(self, memory: int, scale: float = 1.0, max_age: int | None = None) -> None:
         """Add earlier tracks of others who were where a target is now to batches.
@@ -332,6 +365,7 @@ class TrackData:
             "store": self.store.fingerprint(),
             **asdict(self.shape),
             "split": self.split.to_dict(),
+            "split_reason": self.split_reason,
             "fraction": self._stream.fraction,
             "learned_from": None if learned is None else len(learned),
             "parts": {split: survey.summary(split) for split in PARTS},

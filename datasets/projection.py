@@ -66,6 +66,11 @@ def unproject(position: Floats, centre: Floats) -> Floats:
     return result
 
 
+def stretch(distance: float) -> float:
+    """Factor of projected lengths across the direction to the centre, metres away from it."""
+    return 1 / float(np.sinc(distance / RADIUS / np.pi))
+
+
 def continuous(longitude: Floats, track: Ints) -> Floats:
     """Longitudes without jumps at 180 degrees, [N], continued from each trajectory's first row."""
     turns = np.zeros(len(longitude))

@@ -305,7 +305,7 @@ def _grid_notes(rows: "Ingest", rules: "Rules", counts: Counts) -> list[str]:
 def _coordinate_notes(rules: "Rules", clocks: int, turned: int) -> list[str]:
     notes = []
     if rules.unit == "degree":
-        notes.append("coordinates stay in degrees; --project converts them to metres per scene")
+        notes.append("coordinates stay in degrees; --unit degree --project converts them to metres")
     if clocks:
         notes.append(f"the clocks of {clocks} scenes were shifted to whole steps of dt")
     if turned:

@@ -22,7 +22,7 @@ class ImportOptions:
         factors: Factor by axis for axes with a unit of their own, such as {"z": 0.3048} for feet.
         project: Convert longitudes and latitudes to metres around the centre of each scene; the
             store keeps the centres, so that forecasts are returned in degrees. None converts
-            them if the unit is degrees.
+            them if the unit is degrees; False keeps degrees.
         where: Condition on the rows, a DuckDB expression of their columns (scene, agent,
             type, split, time, x, y, z and those of a table); it cannot read files.
         types: Types of the agents to read; empty for all.
@@ -47,7 +47,7 @@ class ImportOptions:
     scale: float | None = None
     dims: int | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
-    project: bool | None = False
+    project: bool | None = None
     where: str = ""
     types: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -119,6 +119,11 @@ class Stream:
         write_survey(self._file, survey, self.store)
         return survey
 
+    @property
+    def filled(self) -> set[str]:
+        """The splits that have windows."""
+        return {split for split in PARTS if self.survey.summary(split)["windows"]}
+
     @cached_property
     def agents(self) -> Ints | None:
         """Numbers of the agents learned from, any shape; None for all."""

@@ -79,7 +79,7 @@ def test_a_table_is_imported_by_column_names(trajflow, walk, tmp_path):
 
 def test_a_problem_is_quarantined_or_refused_by_the_option(trajflow, walk, tmp_path):
     table, out = walk(jump=1e4), tmp_path / "walk.zarr"
-    words = ("data", "import", "table", table, "-o", out, *COLUMNS)
+    words = ("data", "import", "table", table, "-o", out, *COLUMNS, "--no-project")
     code, printed, said = trajflow(*words, "--on-problem", "teleport=refuse")
     assert (code, printed) == (3, "")
     assert "teleport" in said
@@ -98,7 +98,7 @@ def test_quarantined_rows_are_handed_out(trajflow, walk, tmp_path):
     lines[5] = lines[5].replace("a,", "=1+1,") + ",surplus"
     lines[7] = lines[7].rsplit(",", 1)[0] + ",nowhere"
     table.write_text("\n".join(lines) + "\n")
-    trajflow("data", "import", "table", table, "-o", store, *COLUMNS)
+    trajflow("data", "import", "table", table, "-o", store, *COLUMNS, "--no-project")
     out = tmp_path / "bad.csv"
     code, _, said = trajflow("data", "info", store, "--quarantine", out)
     assert (code, "3 rows" in said) == (0, True)

@@ -481,11 +481,22 @@ def test_what_does_not_fit_the_weights_to_start_from_is_refused(
     assert not run.exists()
 
 
-def test_a_recording_too_short_to_be_cut_in_time_is_divided_by_agents(trajflow, tiny, tmp_path):
+def test_a_recording_too_short_to_be_split_in_time_is_split_by_agents(trajflow, tiny, tmp_path):
     rows = [f"{agent},{step},{step},{agent}" for agent in range(40) for step in range(60)]
     (tmp_path / "tracks.csv").write_text("\n".join(["agent,time,x,y", *rows]))
-    words = ("train", tmp_path / "tracks.csv", "--dry-run", *tiny)
-    code, _, said = trajflow(*words)
+    words = ("train", tmp_path / "tracks.csv", *tiny)
+    code, _, said = trajflow(*words, "--dry-run", "--split", "time")
     assert code == 2
     assert "divide agents instead of time: --set data.split=agent" in said.replace("\n", " ")
-    assert trajflow(*words, "--set", "data.split=agent")[0] == 0
+    code, plan, said = trajflow(*words, "--dry-run")
+    assert code == 0, said
+    assert "split by agents (a split in time would leave a split without windows of 8 + 12" in plan
+    assert "chosen from the training tracks" in plan
+    run = tmp_path / "run"
+    code, _, said = trajflow(*words, "-o", run)
+    assert code == 0, said
+    assert "split by agents (a split in time would leave" in said
+    code, _, said = trajflow("evaluate", run, tmp_path / "tracks.zarr", "--no-baselines")
+    assert code == 0, said
+    code, _, said = trajflow("train", tmp_path / "tracks.csv", "-o", run, "--resume")
+    assert code == 0, said

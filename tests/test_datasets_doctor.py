@@ -295,7 +295,7 @@ def test_many_agents_at_one_exact_place_are_a_filler(late, trajflow, tmp_path):
 def test_latitudes_beyond_the_pole_are_named_with_their_agents(trajflow, tmp_path):
     table = table_of(walks(agents=14) / 1e5 + (8.0, 51.0))
     table.loc[table.agent == 4, "y"] += 40
-    finding = doctored(trajflow, table, tmp_path, "--unit", "degree")["unit"]
+    finding = doctored(trajflow, table, tmp_path, "--unit", "degree", "--no-project")["unit"]
     assert finding["level"] == "error"
     assert "1 of 14 agents are beyond (4 of t)" in finding["message"]
 

@@ -4,6 +4,8 @@ import gzip
 import json
 import sqlite3
 import struct
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trajflow.datasets import open_store
+from trajflow.datasets import import_tracks, open_store
+from trajflow.datasets.formats import FORMATS as BUILT_IN
 
+DATA_PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 DT, AGENTS, ROWS = 0.4, 4, 15
 DATE = pd.Timestamp("2024-05-01 10:00:00")
 
@@ -213,12 +217,12 @@ FORMATS = {
     "mot": ("gt.txt", mot, "mot", DT, "px", 2),
     "petrack": ("t.txt", petrack, "petrack", DT, "m", 3),
     "jupedsim": ("t.sqlite", jupedsim, "jupedsim", DT, "m", 2),
-    "gpx": ("t.gpx", gpx, "gpx", DT, "degree", 3),
-    "geojson points": ("t.geojson", geojson_points, "geojson", DT, "degree", 2),
-    "geojson lines": ("t.geojsonl", geojson_lines, "geojson", DT, "degree", 2),
-    "geoparquet": ("t.parquet", geoparquet, "table", DT, "degree", 2),
-    "ais": ("t.csv", ais, "ais", DT, "degree", 2),
-    "traffic": ("t.parquet", traffic, "traffic", DT, "degree", 3),
+    "gpx": ("t.gpx", gpx, "gpx", DT, "m", 3),
+    "geojson points": ("t.geojson", geojson_points, "geojson", DT, "m", 2),
+    "geojson lines": ("t.geojsonl", geojson_lines, "geojson", DT, "m", 2),
+    "geoparquet": ("t.parquet", geoparquet, "table", DT, "m", 2),
+    "ais": ("t.csv", ais, "ais", DT, "m", 2),
+    "traffic": ("t.parquet", traffic, "traffic", DT, "m", 3),
     "argoverse2": ("t.parquet", argoverse2, "argoverse2", 0.1, "m", 2),
 }
 
@@ -236,18 +240,45 @@ def imported(trajflow, tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """A file of each format, detected and imported: its path and the report, by name."""
+    folder = tmp_path_factory.mktemp("formats")
+    result = {}
+    for name, (file, write, *_) in FORMATS.items():
+        (folder / name).mkdir()
+        path = write(folder / name / file, walkers()) or folder / name / file
+        result[name] = path, import_tracks(None, path, folder / f"{name}.zarr")
+    return result
+
+
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_file_of_each_format_is_told_and_read_whole(name, imported, tmp_path):
-    file, write, source, dt, unit, dims = FORMATS[name]
-    path = write(tmp_path / file, walkers()) or tmp_path / file
-    store, report = imported(path)
-    assert report["source"] == source
+def test_a_file_of_each_format_is_told_and_read_whole(name, reports, imported):
+    _, _, source, dt, unit, dims = FORMATS[name]
+    path, report = reports[name]
+    store = open_store(report.out)
+    assert report.source == source
     assert (store.rows, store.trajectories) == (AGENTS * ROWS, AGENTS)
     assert (len(store.scenes), store.unit, store.dims) == (1, unit, dims)
     assert store.dt == pytest.approx(dt)
-    assert report["quarantined"] == {}
+    assert report.quarantined == {}
     named = imported(path, "--format", source)[0]
     assert named.fingerprint() == store.fingerprint()
+
+
+def test_every_format_is_in_the_table_of_the_documentation(reports):
+    """`pytest -s` prints the table for docs/data.md, one import a line."""
+    lines = ["| file | format | rows | agents | quarantined | dt | unit | result |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for name, (_, report) in reports.items():
+        whole = report.rows_kept == AGENTS * ROWS and report.trajectories == AGENTS
+        counts = (report.rows_kept, report.trajectories, sum(report.quarantined.values()))
+        facts = (name, f"`{report.source}`", *counts, f"{report.dt:g} s", report.unit)
+        lines.append(f"| {' | '.join(map(str, facts))} | {'whole' if whole else 'WRONG'} |")
+    table = "\n".join(lines)
+    sys.stdout.write(f"\n{table}\n")
+    assert {report.source for _, report in reports.values()} == set(BUILT_IN)
+    assert table in DATA_PAGE.read_text(encoding="utf-8")
 
 
 def test_formats_of_metres_hold_the_same_places(imported, tmp_path):

@@ -196,7 +196,7 @@ def test_a_missing_column_is_told_with_all_there_are(imported):
 @pytest.mark.parametrize(
     ("names", "unit"),
     [
-        ({"agent": "MMSI", "time": "BaseDateTime", "x": "LON", "y": "LAT"}, "degree"),
+        ({"agent": "MMSI", "time": "BaseDateTime", "x": "LON", "y": "LAT"}, "m"),
         ({"agent": "track_id", "time": "t_seconds", "x": "x_px", "y": "y_px"}, "px"),
         ({"agent": "individual-local-identifier", "x": "location-long", "y": "location-lat"}, None),
         ({"agent": "id", "x": "pos x", "y": "pos y", "time": "Time (s)"}, None),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajflow.datasets import open_store
+from trajflow.datasets import import_tracks, open_store
 from trajflow.datasets.projection import RADIUS, project, unproject
 
 angles = st.tuples(st.floats(-180, 179.9), st.floats(-89, 89))
@@ -82,8 +82,30 @@ def test_a_projected_store_is_in_metres_and_knows_the_way_back(centre, imported,
     assert np.abs(turn).max() < 1e-9
     np.testing.assert_allclose(degrees[:, 1], table.lat, atol=1e-9)
     assert np.abs(tracks.position).max() < 10_000
-    plain = imported(tmp_path / "ships.csv")[1]
-    assert any("--project" in note for note in plain["notes"])
+
+
+def test_degrees_are_converted_to_metres_unless_they_shall_stay(imported, tmp_path):
+    path = tmp_path / "ships.csv"
+    ships(path)
+    store, report = imported(path)
+    assert (store.unit, report["projected"]) == ("m", True)
+    assert any("--no-project keeps degrees" in note for note in report["notes"])
+    assert store.fingerprint() == imported(path, "--project")[0].fingerprint()
+    by_python = import_tracks(None, path, tmp_path / "python.zarr")
+    assert open_store(by_python.out).fingerprint() == store.fingerprint()
+    degrees, report = imported(path, "--no-project")
+    assert (degrees.unit, report["projected"]) == ("degree", False)
+    assert any("--unit degree --project" in note for note in report["notes"])
+    assert degrees.header.history.endswith("--no-project")
+
+
+def test_a_recording_too_large_to_be_projected_well_is_reported(imported, tmp_path):
+    near = ships(tmp_path / "near.csv")
+    assert not any("too large" in note for note in imported(tmp_path / "near.csv")[1]["notes"])
+    far = near.assign(mmsi=near.mmsi + 100, lon=near.lon - 160)
+    pd.concat([near, far]).to_csv(tmp_path / "far.csv", index=False)
+    notes = imported(tmp_path / "far.csv")[1]["notes"]
+    assert any("km from its centre" in note and "--scene-column" in note for note in notes)
 
 
 def test_each_recording_has_its_own_centre(imported, tmp_path):

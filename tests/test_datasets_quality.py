@@ -235,7 +235,7 @@ def test_longitudes_cross_the_date_line_beside_their_neighbors(imported):
     east["lon"] = (east["lon"] + 180) % 360 - 180
     west = east.assign(agent="w", lon=-179.5 - 0.01 * step)
     far = east.assign(agent="z", lon=-540.5 + 0.01 * step)
-    store, report = imported(pd.concat([east, west, far]), unit=None)
+    store, report = imported(pd.concat([east, west, far]), unit=None, project=False)
     assert store.unit == "degree"
     x = store.tracks().position[:, 0]
     assert np.ptp(x) < 3

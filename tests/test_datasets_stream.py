@@ -9,6 +9,7 @@ from trajflow.datasets.loader import TrackData
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.writer import StoreWriter
+from trajflow.errors import DataError
 
 SHAPE = {"history": 3, "horizon": 2}
 
@@ -75,6 +76,24 @@ def test_a_recording_cut_in_time_has_the_same_windows_wherever_it_is_cut(tmp_pat
         assert data.describe() == facts
         for split, windows in expected.items():
             assert list(each_window(data, split)) == windows
+
+
+@pytest.mark.parametrize("max_rows", [10**6, 100])
+def test_a_recording_too_short_for_a_split_in_time_is_split_by_agents(store_of, max_rows):
+    few, short, long = (
+        store_of({"hall": ("all", [range(steps)] * agents)}, name=f"{agents}-{steps}.zarr")
+        for agents, steps in ((10, 60), (40, 60), (40, 140))
+    )
+    shape = {"history": 8, "horizon": 12, "max_rows": max_rows}
+    data = TrackData(short, **shape)
+    assert data.split.kind == "agent"
+    assert all(part["windows"] for part in data.describe()["parts"].values())
+    assert data.leakage()["train+val"].size == 0
+    assert TrackData(long, **shape).split.kind == "time"
+    assert TrackData(short, **shape | {"history": 2, "horizon": 2}).split.kind == "time"
+    for data in (TrackData(few, **shape), TrackData(short, **shape, split="time")):
+        with pytest.raises(DataError, match="no windows of 8 \\+ 12 steps in split 'val'"):
+            data.steps(32)
 
 
 def loaded_rows(monkeypatch):

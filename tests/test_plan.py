@@ -27,15 +27,15 @@ from trajflow.training.start import start_training
 def moving(tmp_path):
     """Writes a store of agents: `moving(paths [K, N, 2], apart=...)`, all there at once."""
 
-    def write(paths, name="tracks.zarr"):
+    def write(paths, name="tracks.zarr", dt=0.5):
         count, rows = paths.shape[:2]
-        with StoreWriter(tmp_path / name, dims=2, dt=0.5, unit="m") as writer:
+        with StoreWriter(tmp_path / name, dims=2, dt=dt, unit="m") as writer:
             block = TrackBlock(
                 scene="one",
                 labels=list(range(count)),
                 types=["walker"] * count,
                 rowsize=np.full(count, rows),
-                time=np.tile(np.arange(rows) * 0.5, count),
+                time=np.tile(np.arange(rows) * dt, count),
                 position=paths.reshape(-1, 2),
             )
             writer.append(block)
@@ -57,6 +57,25 @@ def walks(agents=40, rows=60, turn=0.0, growth=0.0, apart=3.0, seed=0):
 
 def chosen(store, *words):
     return plan_settings(Config.load(None, ["data.split=time", *words]), store).config
+
+
+@pytest.mark.parametrize(
+    ("rows", "dt", "words", "hint"),
+    [
+        (600, 0.04, (), "a horizon of 0.48 s is short for tracks of 24 s; import them with"),
+        (600, 0.04, ("data.horizon=12",), ""),
+        (600, 0.4, (), ""),
+        (150, 0.04, (), ""),
+    ],
+)
+def test_a_horizon_that_shows_hardly_any_motion_is_hinted_at(moving, rows, dt, words, hint):
+    store = moving(walks(agents=30, rows=rows), dt=dt)
+    plan = plan_settings(Config.load(None, ["data.split=agent", *words]), store)
+    hints = [line for line in plan.lines() if line.startswith("hint: ")]
+    assert len(hints) == bool(hint)
+    if hint:
+        assert hint in hints[0]
+        assert "--resample 0.4s, which makes it 4.8 s" in hints[0]
 
 
 def test_walkers_who_could_walk_backwards_get_the_recipe_of_pedestrians(moving):

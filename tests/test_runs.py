@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from trajflow.config import Config
+from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, RunError, StorageError
 from trajflow.io import write_whole
 from trajflow.models.serialization import pack, pack_state, unpack
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
-from trajflow.runs import CONFIG, RunFolder
+from trajflow.runs import CONFIG, RunFolder, run_data
 
 
 def tiny():
@@ -156,3 +157,13 @@ def test_the_tempo_of_a_run_of_version_0_1_0_is_its_time_stretch(tmp_path):
     folder = RunFolder.create(str(tmp_path / "run"), Config(), {})
     folder.write(CONFIG, b"[train]\ntempo = 1.0\n")
     assert RunFolder.open(tmp_path / "run").config.train.time_stretch == (0.5, 1.0)
+
+
+def test_a_run_that_was_split_in_time_stays_so_where_agents_would_be_chosen_now(store_of, tmp_path):
+    store = store_of({"hall": ("all", [range(100)] * 40)})
+    shares = {"fractions": (0.5, 0.3, 0.2)}
+    assert TrackData(store, history=8, horizon=14, **shares).split.kind == "agent"
+    config = Config.from_dict({"data": {"history": 8, "horizon": 14, **shares}})
+    record = {"store": store.fingerprint(), "split": {"kind": "time"}}
+    folder = RunFolder.create(tmp_path / "run", config, record)
+    assert run_data(store, folder).split.kind == "time"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -20,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from trajflow.config_renamed import RENAMED, renamed
+from trajflow.config_renamed import RENAMED, nearest, renamed
 from trajflow.errors import ConfigError
 from trajflow.io import read_whole
 
@@ -433,12 +432,9 @@ def _explain(root: type[BaseModel], error: Any) -> str:
     if name in RENAMED or where[0] in RENAMED:
         return f"{name} is now {RENAMED.get(name) or RENAMED[where[0]]}"
     names = _settings(root)
-    near = difflib.get_close_matches(name, names, 1, 0.5) or difflib.get_close_matches(
-        where[-1], [k.split(".")[-1] for k in names] + list(root.model_fields), 1, 0.5
-    )
-    full = next((k for k in names if k.endswith(near[0])), near[0]) if near else ""
+    near = nearest(where, [*names, *root.model_fields])
     return f"no setting {name!r}" + (
-        f"; did you mean {full!r}?" if near else f"; the settings are {', '.join(names)}"
+        f"; did you mean {near!r}?" if near else f"; the settings are {', '.join(names)}"
     )
 
 

@@ -215,9 +215,14 @@ def run_settings(store: "Store", folder: RunFolder, fold: str | None = None) -> 
         folder: The run.
         fold: Another leave-one-out fold; None: that of the run.
     """
-    config = folder.config
+    config, record = folder.config, folder.read_record()
     data = config.data
-    if folder.read_record().get("store") != store.fingerprint():
+    if record.get("store") == store.fingerprint():
+        # Earlier versions split in time where a split by agents would be chosen now.
+        rule = record.get("split")
+        if isinstance(rule, dict) and rule.get("kind") == "time":
+            data = data.model_copy(update={"split": "time"})
+    else:
         validation = tuple(name for name in data.validation if name in store.scenes)
         own = data.fold if data.fold in (store.folds or store.scenes) else None
         data = data.model_copy(update={"validation": validation, "fold": own})

@@ -156,6 +156,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
     def _store(self, frame: pd.DataFrame, folder: Path) -> Store:
         from trajflow.datasets.columns import map_columns
         from trajflow.datasets.importing import import_tracks
+        from trajflow.datasets.sources import ImportOptions
         from trajflow.datasets.store import open_store
 
         frame = with_index(frame)
@@ -163,7 +164,9 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         table, out = folder / "tracks.parquet", folder / "tracks.zarr"
         write_columns(frame, mapped.names, table)
         with _named(table):
-            import_tracks("table", table, out, columns=mapped.names, dt=self.dt, unit=self.unit)
+            # Forecasts are returned in the unit of the frame, so degrees stay degrees.
+            options = ImportOptions(mapped.names, self.dt, self.unit, project=False)
+            import_tracks("table", table, out, options)
         return open_store(out)
 
 

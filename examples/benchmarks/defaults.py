@@ -110,7 +110,7 @@ def vehicle_table(seed: int) -> pd.DataFrame:
 
 SETS = {
     "hurdat2": DataSet(
-        imported("hurdat2.csv.gz", "--unit", "degree", "--columns", "split=split"),
+        imported("hurdat2.csv.gz", "--unit", "degree", "--no-project", "--columns", "split=split"),
     ),
     "pusht": DataSet(imported("pusht.csv.gz", "--unit", "px"), ("data.split=scene",)),
     "sdd": DataSet(imported("sdd_trajnet.csv.gz", "--unit", "px", "--speed-limit", "inf")),

@@ -103,8 +103,8 @@ def _collision(
     unit = data.store.unit
     if unit == DEGREE:
         return None, (
-            "a degree of longitude is shorter than one of latitude; import with --project for "
-            "metres, or set --collide"
+            "a degree of longitude is shorter than one of latitude; import without --no-project "
+            "for metres, or set --collide"
         )
     if unit == UNKNOWN:
         return None, "the unit of the tracks is not known; set --collide"

@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajflow.config import Config, TrainConfig
-from trajflow.datasets.splits import choose
+from trajflow.datasets.schema import Tracks
+from trajflow.datasets.splits import PARTS, Split, choose
 from trajflow.datasets.store import Store
+from trajflow.runs import track_data
 from trajflow.training.fingerprint import TYPE_AGENTS, Fingerprint, fingerprint, stretches
 from trajflow.training.temperature import TEMPERATURES
 from trajflow.types import Ints
@@ -22,6 +25,9 @@ HISTORY, HORIZON = 8, 12  # steps, if tracks are long enough
 MAX_BATCH_SIZE = 256
 MAX_EPOCHS = 200  # small data sets are overfitted sooner
 ONE_SIDED = 0.1  # a mean above this share of the typical size shows a preferred direction
+SHORT = 1.0  # seconds: people hardly move or turn in a shorter horizon
+MANY_WINDOWS = 10  # tracks of so many windows leave room for steps that are longer as many times
+WALKING_STEP = 0.4  # seconds per step of the pedestrian benchmarks
 PATIENCE = 6  # validations: half of a training
 VALIDATIONS = 12  # more of them find better weights, and end a training sooner
 TEMPERATURE_VALIDATIONS = len(TEMPERATURES) + 1
@@ -177,7 +183,7 @@ class Plan:
     fingerprint: Fingerprint
 
     def lines(self) -> list[str]:
-        """The chosen settings and the reasons, in at most 15 lines: one for each reason."""
+        """The chosen settings, in at most 15 lines: one for each reason; and a hint."""
         if not self.chosen:
             return []
         by_reason: dict[str, list[str]] = {}
@@ -185,7 +191,22 @@ class Plan:
             value = list(choice.value) if isinstance(choice.value, tuple) else choice.value
             by_reason.setdefault(choice.why, []).append(f"{choice.name}={str(value).lower()}")
         lines = [f"  {' '.join(settings)}: {why}" for why, settings in by_reason.items()]
-        return ["chosen from the training tracks (any --set or option overrides):", *lines[:14]]
+        head = "chosen from the training tracks (any --set or option overrides):"
+        return [head, *lines[:14], *self._hint()]
+
+    def _hint(self) -> list[str]:
+        """How to get a longer horizon, where tracks are long and the chosen horizon is short."""
+        dt, rows = self.fingerprint.dt, self.fingerprint.lengths[2]
+        horizon = self.config.data.horizon
+        windows = rows / (self.config.data.history + horizon)
+        if not self.is_open("data.horizon") or horizon * dt >= SHORT or windows < MANY_WINDOWS:
+            return []
+        step = dt * min(int(windows), max(2, round(WALKING_STEP / dt)))
+        return [
+            f"hint: a horizon of {_time(horizon * dt)} is short for tracks of {_time(rows * dt)}; "
+            f"import them with --resample {step:.3g}s, which makes it {_time(horizon * step)}, or "
+            "set a longer --horizon"
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values, without the config."""
@@ -214,23 +235,29 @@ def plan_settings(config: Config, store: Store) -> Plan:
     Raises:
         ConfigError: The split does not fit the store.
     """
-    data = config.data
+    data, user = config.data, config.data.model_fields_set
     rule = choose(
         store, data.split, data.fold, data.fractions, data.seed, data.validation, data.val_by
     )
     group = next(store.groups(min(MAX_ROWS, data.max_rows)))
-    if group.steps is not None:
-        rule = rule.with_cuts(store, group.scenes)
     tracks = store.tracks(group.scenes, group.steps)
-    rows = rule.roles(tracks) == 0
-    lengths = stretches(tracks.track[rows], tracks.step[rows])
-    user = data.model_fields_set
-    history, horizon = shape_of(
-        lengths,
-        data.history if "history" in user else None,
-        data.horizon if "horizon" in user else None,
-    )
-    described = fingerprint(tracks, rows, horizon)
+
+    def measure(rule: Split) -> tuple[NDArray[np.int8], Ints, int, int]:
+        """Roles of the rows, stretches of training rows, and history and horizon that fit these."""
+        rule = rule if group.steps is None else rule.with_cuts(store, group.scenes)
+        roles = rule.roles(tracks)
+        lengths = stretches(tracks.track[roles == 0], tracks.step[roles == 0])
+        steps = (getattr(data, n) if n in user else None for n in ("history", "horizon"))
+        return roles, lengths, *shape_of(lengths, *steps)
+
+    roles, lengths, history, horizon = measure(rule)
+    by_default = data.split == "stored" and rule.kind == "time"
+    if by_default and not _has_windows(tracks, roles, history + horizon):
+        shape = data.model_copy(update={"history": history, "horizon": horizon})
+        final = track_data(store, config.model_copy(update={"data": shape})).split
+        if final.kind != rule.kind:
+            roles, lengths, history, horizon = measure(final)
+    described = fingerprint(tracks, roles == 0, horizon)
     windows = int(np.maximum(0, lengths - history - horizon + 1).sum() // data.stride)
     windows = int(windows * data.fraction * store.rows / max(1, len(tracks.step)))
     spans = " and ".join(f"{n} steps are {_time(n * store.dt)}" for n in (history, horizon))
@@ -248,6 +275,13 @@ def plan_settings(config: Config, store: Store) -> Plan:
         and not (no_reach and choice.name == "train.time_stretch")
     )
     return Plan(with_choices(config, chosen), chosen, described)
+
+
+def _has_windows(tracks: Tracks, roles: NDArray[np.int8], steps: int) -> bool:
+    """Whether a track of each split is long enough for a window of so many steps."""
+    splits = (roles == role for role in range(len(PARTS)))
+    lengths = (stretches(tracks.track[rows], tracks.step[rows]) for rows in splits)
+    return all(steps <= length.max(initial=0) for length in lengths)
 
 
 def with_choices(config: Config, chosen: tuple[Choice, ...]) -> Config:

@@ -134,7 +134,7 @@ def plan_stages(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(data)
         if path.is_file() and not store_beside(path).exists():
-            import_tracks("table", path, Path(folder) / "tracks.zarr")
+            import_tracks(None, path, Path(folder) / "tracks.zarr")
             path = Path(folder) / "tracks.zarr"
         store = distributed.main_first(lambda: open_data(path))[1]
         if init is not None:
@@ -353,6 +353,8 @@ def split_line(description: Mapping[str, Any]) -> str:
     """The split of a store in one line, from `TrackData.describe`."""
     rule = description["split"]
     how = SPLITS[rule["kind"]] + (f", fold {rule['fold']}" if rule["fold"] else "")
+    if description["split_reason"]:
+        how += f" ({description['split_reason']})"
     if rule["val_by"]:
         how += f", val taken from train {SPLITS[rule['val_by']]}"
     parts = (
@@ -370,7 +372,6 @@ def _plural(count: int, what: str) -> str:
 def open_data(data: str | Path) -> tuple[Path, Store]:
     """Open a store, or import a table to a store beside it; returns the path too.
 
-    Longitudes and latitudes are projected to metres, as with `trajflow data import --project`.
     A table that was imported before and has not changed is not imported again.
 
     Raises:
@@ -391,7 +392,7 @@ def open_data(data: str | Path) -> tuple[Path, Store]:
         return out, store
     history = shlex.join(["trajflow", "data", "import", path.name, "-o", out.name])
     try:
-        report = import_tracks(None, path, out, ImportOptions(project=None, history=history))
+        report = import_tracks(None, path, out, ImportOptions(history=history))
     except DataError as error:
         command = shlex.join(["trajflow", "data", "import", str(path), "-o", str(out)])
         raise DataError(
