@@ -39,7 +39,7 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
         )
 
     def show_windows(self, summary: SplitSummary, scores: Mapping[str, Floats], index: int) -> None:
-        """Show the windows of a split with scores so far, [N] by name; the cursor on one of them."""
+        """Show the windows of a split with scores so far, [N] by name, and the cursor."""
         self.summary, self.scores = summary, scores
         self.show(range(summary.count))
         self.choose(str(index))
