@@ -4,6 +4,7 @@ Memory holds DuckDB's buffers, one part of the sorted rows and a few numbers per
 whatever the size of the input.
 """
 
+import glob
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -74,7 +75,9 @@ class Ingest:
     def __init__(self, folder: Path) -> None:
         self.db = connect()
         self.db.execute(f"set temp_directory = {quoted(folder / 'spill')}")
-        self.db.execute(f"set allowed_directories = [{quoted(folder)}]")
+        # `read_csv` is given paths as globs, and DuckDB compares the text of paths.
+        folders = f"{quoted(folder)}, {quoted(glob.escape(str(folder)))}"
+        self.db.execute(f"set allowed_directories = [{folders}]")
         self.folder = folder
         self.rows_read = 0  # of all files, those dropped on purpose included
         self.dropped: Counter[str] = Counter()  # rows dropped on purpose, by reason

@@ -157,3 +157,13 @@ def test_the_doctor_prints_its_findings(trajflow, fork):
     assert [line.split()[0] for line in lines] == sorted(
         (line.split()[0] for line in lines), key=["error", "warning", "note", "ok"].index
     )
+
+
+def test_brackets_and_stars_in_paths_are_plain_characters(trajflow, tmp_path):
+    folder = tmp_path / "tracks [2024] *?"
+    folder.mkdir()
+    rows = [f"{agent},{0.4 * t:.1f},{t},{agent}" for agent in range(2) for t in range(25)]
+    (folder / "t[1].csv").write_text("\n".join(["agent,time,x,y", *rows]) + "\n")
+    code, _, said = trajflow("data", "import", folder / "t[1].csv", "-o", folder / "s[1].zarr")
+    assert code == 0, said
+    assert open_store(folder / "s[1].zarr").rows == 50
