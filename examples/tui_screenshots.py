@@ -43,7 +43,7 @@ SCREENS = {
     "commands": ["colon", "later"],
     "training": ["j", "w", "wait:TrainingScreen", "later"],
     "data": ["G", "d", "wait:DatasetScreen", "settle", "G", "settle"],
-    "start": ["n", "wait:NewTrainingScreen", "later"],
+    "start": ["n", "wait:NewTrainingScreen", "later", "settle"],
     "help": ["question_mark", "later"],
 }
 """What is pressed and awaited on the way to each screen."""

@@ -89,6 +89,17 @@ def test_help_lists_every_key_of_the_screen(folder, screen):
     piloted(app_on(folder), play, LARGE)
 
 
+def test_the_help_of_a_table_lists_no_key_that_does_nothing_there(folder):
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app.screen.library.runs)
+        words = {each.binding.description for each in app.screen.active_bindings.values()}
+        assert {"Cursor down", "Page up", "Top", "Open"} <= words
+        assert not words & {"Cursor left", "Page Left", "Page Right", "Home"}
+
+    piloted(app_on(folder), play)
+
+
 def test_the_palette_over_home_offers_no_way_back(folder):
     async def play(pilot):
         home = pilot.app.screen
@@ -109,7 +120,7 @@ def test_the_palette_has_every_action_of_the_screen(folder):
         told = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
         about = pilot.app.screen.active_bindings.values()
         ours = [each.binding for each in about if each.enabled and each.binding.id]
-        moves = {"Cursor down", "Cursor up", "Top", "Bottom", "Commands"}
+        moves = {"Cursor down", "Cursor up", "Page down", "Page up", "Top", "Bottom", "Commands"}
         assert {binding.description for binding in ours} - moves == told - {"Theme"}
         await pilot.press("colon")
         await pilot.pause()

@@ -66,7 +66,7 @@ def word_column(name: str, width: int, word: Callable[[Record], str]) -> TableCo
     return TableColumn(name, width, word, lambda record: word(record) or None, down=False)
 
 
-class RecordTable(DataTable[Text], Generic[Record]):
+class RecordTable(DataTable[Text], Generic[Record], inherit_bindings=False):
     """Shows records in rows; columns for which there is no room are left out, the last ones first.
 
     Args:
@@ -80,15 +80,17 @@ class RecordTable(DataTable[Text], Generic[Record]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "cursor_down", "Cursor down", show=False, id="table.down"),
-        Binding("k", "cursor_up", "Cursor up", show=False, id="table.up"),
+        Binding("enter", "select_cursor", "Open", show=False, id="table.open"),
+        Binding("down,j", "cursor_down", "Cursor down", show=False, id="table.down"),
+        Binding("up,k", "cursor_up", "Cursor up", show=False, id="table.up"),
+        Binding("pagedown", "page_down", "Page down", show=False, id="table.page_down"),
+        Binding("pageup", "page_up", "Page up", show=False, id="table.page_up"),
         Binding("g,home", "scroll_top", "Top", show=False, id="table.first"),
         Binding("G,end", "scroll_bottom", "Bottom", show=False, id="table.last"),
         Binding("slash", "filter", "Filter", key_display="/", id="table.filter"),
         Binding("greater_than_sign", "sort(1)", "Sort", key_display="< >", id="table.sort"),
-        Binding("less_than_sign", "sort(-1)", "Sort left", False, id="table.sort2"),
+        Binding("less_than_sign", "sort(-1)", "Sort by previous", False, id="table.sort2"),
         Binding("R", "reverse", "Reverse the order", show=False, id="table.reverse"),
-        Binding("enter", "select_cursor", "Open", show=False, id="table.open"),
     ]
 
     def __init__(
