@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +18,8 @@ from trajflow.io import flush_folder
 from trajflow.remote import exists, is_remote, located, upload
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a folder that is being written holds.
+_OWN = {"content", "scratch", "replaced", "lock"}
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -101,12 +103,18 @@ class OutputFolder:
             upload(self.path, self.place)
 
     def close(self) -> None:
-        """Remove what was not committed, while an interrupted write may still add files."""
+        """Remove what was not committed.
+
+        After an error, zarr's threads may still write a file, and its folders with it. The folder
+        is therefore removed until it has stayed away for some time.
+        """
         if not self._lock.is_locked:
             return
-        for _ in range(20):
+        away, needed = 0, 4 if self.content.exists() else 1
+        for _ in range(40):
             shutil.rmtree(self._partial, ignore_errors=True)
-            if not self._partial.exists():
+            away = 0 if self._partial.exists() else away + 1
+            if away == needed:
                 break
             time.sleep(0.05)
         self._lock.release()
@@ -115,8 +123,7 @@ class OutputFolder:
 
     def _take_lock(self) -> None:
         for _ in range(9):
-            foreign = self._partial.exists() and not (self._partial / "lock").exists()
-            if foreign and any(self._partial.iterdir()):
+            if self._partial.exists() and not {p.name for p in self._partial.iterdir()} <= _OWN:
                 raise DataError(f"{self._partial} is in the way; rename it or choose another path")
             self._partial.mkdir(exist_ok=True)
             try:
@@ -125,6 +132,10 @@ class OutputFolder:
                 break
             except FileNotFoundError:
                 continue  # the other process has just removed it
+            except OSError:
+                with suppress(OSError):
+                    self._partial.rmdir()  # a full disk had room for the folder alone
+                raise
             if (self._partial / "lock").exists():
                 return
             self._lock.release()

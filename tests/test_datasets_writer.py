@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from dataclasses import replace
@@ -11,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from trajflow.datasets.output import OutputFolder
 from trajflow.datasets.schema import CHUNK, TrackBlock
 from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter
@@ -240,6 +242,33 @@ def test_a_working_writer_is_left_alone_and_a_dead_one_is_cleaned(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_that_is_written_late_is_removed_too(tmp_path):
+    path = tmp_path / "s.zarr"
+    output = OutputFolder(path, False, lambda old: True)
+    late = output.content / "agent" / "zarr.json"
+
+    def write_late():
+        time.sleep(0.08)
+        late.parent.mkdir(parents=True, exist_ok=True)
+        late.write_text("{}")
+
+    output.open()
+    thread = threading.Thread(target=write_late)
+    thread.start()
+    output.close()
+    thread.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_remains_without_a_lock_are_replaced(tmp_path):
+    path = tmp_path / "s.zarr"
+    remains = tmp_path / "s.zarr.partial" / "content" / "zarr.json"
+    remains.parent.mkdir(parents=True)
+    remains.write_text("{}")
+    write(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_folder_of_someone_else_is_left_alone(tmp_path):
     notes = tmp_path / "s.zarr.partial" / "notes.txt"
     notes.parent.mkdir()
@@ -251,6 +280,7 @@ def test_a_folder_of_someone_else_is_left_alone(tmp_path):
 
 LOOP = """
 import sys
+import threading
 import numpy as np
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.writer import StoreWriter

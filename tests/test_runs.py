@@ -161,3 +161,9 @@ def test_a_run_that_was_split_in_time_stays_so_where_agents_would_be_chosen_now(
     record = {"store": store.fingerprint(), "split": {"kind": "time"}}
     folder = RunFolder.create(tmp_path / "run", config, record)
     assert run_data(store, folder).split.kind == "time"
+
+
+def test_the_tempo_of_a_run_of_version_0_1_0_is_its_time_stretch(tmp_path):
+    folder = RunFolder.create(str(tmp_path / "run"), Config(), {})
+    folder.write(CONFIG, b"[train]\ntempo = 1.0\n")
+    assert RunFolder.open(tmp_path / "run").config.train.time_stretch == (0.5, 1.0)

@@ -23,6 +23,7 @@ RENAMED = {
     "train.clip": "train.max_grad_norm",
     "train.stretch": "train.scale_jitter",
     "train.slower": "train.time_stretch=[LEAST, MOST]: slower=1 is [0.5, 1]",
+    "train.tempo": "train.time_stretch=[LEAST, MOST]: tempo=1 is [0.5, 1]",
     "train.faster": "train.time_stretch=[LEAST, MOST]: faster=1 is [1, 2]",
     "train.reverse": "train.reverse_prob",
     "train.drop": "train.agent_dropout",
@@ -73,10 +74,10 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
         table = result.get(section)
         if not isinstance(table, dict) or name not in table:
             continue
-        if name in ("slower", "faster"):
+        if name in ("slower", "tempo", "faster"):
             least, most = table.get("time_stretch", (1.0, 1.0))
             share = table.pop(name)
-            least, most = (1 / (1 + share), most) if name == "slower" else (least, 1 + share)
+            least, most = (least, 1 + share) if name == "faster" else (1 / (1 + share), most)
             table["time_stretch"] = (least, most)
         elif new.startswith(f"{section}."):
             table[new.partition(".")[2]] = table.pop(name)

@@ -13,8 +13,8 @@ from trajflow.errors import RunError
 from trajflow.ood.statistics import (
     KEPT_SHARES,
     Rates,
-    Retention,
     bootstrap_weights,
+    drop80,
     interval,
     retained,
     weighted_mean,
@@ -28,11 +28,8 @@ ERRORS = ("min_ade", "energy_score", "coverage_90", "conformal_90")
 OOD_SCORE, TYPICAL, DISTANCE, EXPECTED = "ood_score", "typical_score", "distance", "expected_error"
 # Half the mean distance between the draws of a forecast: its own estimate of its energy score.
 SELF_EXPECTED = "self_expected"
-# Scores whose ROC curves and histograms are in the report.
-CURVE_SCORES = (OOD_SCORE, DISTANCE, *BASELINES)
 # Scores with a retention curve.
 RETENTION_SCORES = (OOD_SCORE, EXPECTED, SELF_EXPECTED, *BASELINES)
-BINS = 20
 PREFIX = "ood-"
 KEYS = ("ordinary", "corruptions", "protocol")
 
@@ -143,10 +140,7 @@ class Reference:
         scores, ceiling = dict(windows.scores), {}
         if expectation is not None:
             scores[SELF_EXPECTED] = expectation.own
-            oracle = retained(expectation.drawn, expectation.drawn, weights)
-            ceiling = _gains(
-                Retention(retained(expectation.own, expectation.drawn, weights), oracle)
-            )
+            ceiling = _drop80(retained(expectation.own, expectation.drawn, weights))
         return {
             **_counts(windows),
             "accuracy": _accuracy(windows, weights),
@@ -157,21 +151,15 @@ class Reference:
         }
 
     def compare(self, corrupted: ScoredWindows) -> Values:
-        """Detection and accuracy of corrupted windows, and retention of both kinds together."""
+        """Detection and accuracy of corrupted windows."""
         ordinary = self.windows
-        weights = bootstrap_weights((ordinary.person, corrupted.person), self.seed)
-        scores = {
-            name: np.concatenate([values, corrupted.scores[name]])
-            for name, values in ordinary.scores.items()
-        }
-        error = np.concatenate([w.errors["energy_score"] for w in (ordinary, corrupted)])
+        before, after = bootstrap_weights((ordinary.person, corrupted.person), self.seed)
         return {
             **_counts(corrupted),
             "scored": int(np.isfinite(corrupted.errors["energy_score"]).sum()),
-            **_detection(ordinary, corrupted, weights),
-            "alarms": self._alarms(corrupted, weights[1]),
-            "accuracy": _accuracy(corrupted, weights[1]),
-            **_retention(scores, error, np.concatenate(weights, 1)),
+            "detection": _detection(ordinary, corrupted, (before, after)),
+            "alarms": self._alarms(corrupted, after),
+            "accuracy": _accuracy(corrupted, after),
         }
 
     def _alarms(self, windows: ScoredWindows, weights: Floats) -> Values:
@@ -199,34 +187,13 @@ def _accuracy(windows: ScoredWindows, weights: Floats) -> Values:
 
 
 def _detection(
-    ordinary: ScoredWindows, corrupted: ScoredWindows, weights: tuple[Floats, ...]
+    ordinary: ScoredWindows, corrupted: ScoredWindows, weights: tuple[Floats, Floats]
 ) -> Values:
-    detection, roc = {}, {}
+    detection = {}
     for name in ordinary.scores:
-        both = ordinary.scores[name], corrupted.scores[name]
-        curve = Rates.of(*both, (weights[0], weights[1]))
-        kinds = {"auroc": curve.auroc, "aupr": curve.aupr, "fpr95": curve.fpr95}
-        detection[name] = {kind: interval(values) for kind, values in kinds.items()}
-        if name in CURVE_SCORES:
-            roc[name] = curve.curve()
-    drawn = {name: _histogram(ordinary.scores[name], corrupted.scores[name]) for name in roc}
-    return {"detection": detection, "roc": roc, "histogram": drawn}
-
-
-def _histogram(ordinary: Floats, corrupted: Floats) -> Values:
-    """Histograms of both kinds over the middle 98 %; values beyond are in the outer bins."""
-    both = np.concatenate([ordinary, corrupted])
-    low, high = np.quantile(both, (0.01, 0.99))
-    if both.min() >= 0 and both.max() <= 1:
-        low, high = 0.0, 1.0
-    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    shares = [
-        (np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0] / len(scores))
-        .round(4)
-        .tolist()
-        for scores in (ordinary, corrupted)
-    ]
-    return {"edges": edges.round(6).tolist(), "ordinary": shares[0], "corrupted": shares[1]}
+        rates = Rates.of(ordinary.scores[name], corrupted.scores[name], weights)
+        detection[name] = {"auroc": interval(rates.auroc), "fpr95": interval(rates.fpr95)}
+    return detection
 
 
 def _retention(scores: Mapping[str, Floats], error: Floats, weights: Floats) -> Values:
@@ -234,19 +201,18 @@ def _retention(scores: Mapping[str, Floats], error: Floats, weights: Floats) -> 
     if finite_error.sum() < 2:
         return {"retention": {}, "curves": {}}
     error, weights = error[finite_error], weights[:, finite_error]
-    oracle = retained(error, error, weights)
-    retention = {"oracle": _gains(Retention(oracle, oracle))}
-    curves: Values = {"kept": KEPT_SHARES.tolist(), "oracle": oracle[0].round(6).tolist()}
-    for name in (name for name in scores if name in RETENTION_SCORES):
-        by_score = Retention(retained(scores[name][finite_error], error, weights), oracle)
-        retention[name] = _gains(by_score)
-        curves[name] = by_score.curve[0].round(6).tolist()
-    return {"retention": retention, "curves": curves}
+    orders = {"oracle": error}
+    orders |= {name: scores[name][finite_error] for name in RETENTION_SCORES if name in scores}
+    kept = {name: retained(values, error, weights) for name, values in orders.items()}
+    curves = {name: curve[0].round(6).tolist() for name, curve in kept.items()}
+    return {
+        "retention": {name: _drop80(curve) for name, curve in kept.items()},
+        "curves": {"kept": KEPT_SHARES.tolist(), **curves},
+    }
 
 
-def _gains(retention: Retention) -> Values:
-    kinds = {"area": retention.area, "gain": retention.gain, "drop80": retention.drop80}
-    return {kind: interval(values) for kind, values in kinds.items()}
+def _drop80(curve: Floats) -> Values:
+    return {"drop80": interval(drop80(curve))}
 
 
 def examples(windows: ScoredWindows, count: int = 12) -> dict[str, list[Values]]:

@@ -1,7 +1,6 @@
 """Detection rates, retention curves, and a bootstrap over people for both."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,6 @@ from trajflow.types import Floats, Ints
 LEVEL = 0.95
 # Enough for 95 % intervals of scores that are compared to two digits.
 RESAMPLES = 500
-CURVE_POINTS = 51
 # Shares of windows kept, the x axis of a retention curve.
 KEPT_SHARES = np.arange(1, 41) / 40
 # Index of 80 % in `KEPT_SHARES`.
@@ -73,12 +71,10 @@ class Rates:
     Attributes:
         true: Share of corrupted windows at or above the threshold, [S, W].
         false: Share of ordinary windows at or above the threshold, [S, W].
-        odds: Weight of corrupted windows over that of ordinary windows, [S].
     """
 
     true: Floats
     false: Floats
-    odds: Floats
 
     @classmethod
     def of(cls, ordinary: Floats, corrupted: Floats, weights: tuple[Floats, Floats]) -> "Rates":
@@ -90,7 +86,7 @@ class Rates:
             _shares_up_to(where, count, len(threshold))
             for where, count in zip(places, weights, strict=True)
         )
-        return cls(true, false, weights[1].sum(1) / weights[0].sum(1))
+        return cls(true, false)
 
     @property
     def auroc(self) -> Floats:
@@ -99,25 +95,10 @@ class Rates:
         return np.asarray((middle * np.diff(self.false, axis=1, prepend=0)).sum(1))
 
     @property
-    def aupr(self) -> Floats:
-        """Average precision with corrupted windows as positives, [S]."""
-        hits = self.odds[:, None] * self.true
-        flagged = hits + self.false
-        precision = np.divide(hits, flagged, out=np.ones_like(hits), where=flagged > 0)
-        return np.asarray((precision * np.diff(self.true, axis=1, prepend=0)).sum(1))
-
-    @property
     def fpr95(self) -> Floats:
         """False positive rate where the true positive rate reaches 95 %, [S]."""
         at = (self.true >= 0.95 - 1e-9).argmax(1)
         return np.asarray(self.false[np.arange(len(at)), at])
-
-    def curve(self) -> Any:
-        """Points (false, true) of the ROC curve of the first row, as lists."""
-        false, true = (np.concatenate([[0.0], rates[0]]) for rates in (self.false, self.true))
-        steps = np.linspace(0, len(false) - 1, CURVE_POINTS).astype(int)
-        kept = np.union1d(steps, np.flatnonzero(np.diff(false) > 0)[:1])
-        return np.stack([false[kept], true[kept]], 1).round(4).tolist()
 
 
 def _shares_up_to(place: Ints, weights: Floats, count: int) -> Floats:
@@ -129,35 +110,11 @@ def _shares_up_to(place: Ints, weights: Floats, count: int) -> Floats:
     return np.asarray(padded[:, before] / reached[:, -1:])
 
 
-@dataclass(frozen=True)
-class Retention:
-    """Mean errors of the windows kept by a score, and by the errors themselves.
-
-    Attributes:
-        curve: Mean error of the shares `KEPT_SHARES` with the lowest score, [S, Q].
-        oracle: The same with the error as the score, [S, Q].
-    """
-
-    curve: Floats
-    oracle: Floats
-
-    @property
-    def area(self) -> Floats:
-        """Area under the curve, in the unit of the error, [S]."""
-        return np.asarray(self.curve.mean(1))
-
-    @property
-    def gain(self) -> Floats:
-        """Improvement over a random order, as a share of the oracle's, [S]."""
-        room, won = self.curve[:, -1] - self.oracle.mean(1), self.curve[:, -1] - self.area
-        return np.asarray(np.divide(won, room, out=np.full_like(room, np.nan), where=room > 0))
-
-    @property
-    def drop80(self) -> Floats:
-        """Relative fall of the mean error if the 80 % with the lowest score are kept, [S]."""
-        whole, kept = self.curve[:, -1], self.curve[:, INDEX_80]
-        drop = np.divide(whole - kept, whole, out=np.full_like(whole, np.nan), where=whole > 0)
-        return np.asarray(drop)
+def drop80(curve: Floats) -> Floats:
+    """Relative fall of the mean error if 80 % are kept, [S], of curves of `retained`, [S, Q]."""
+    whole, kept = curve[:, -1], curve[:, INDEX_80]
+    drop = np.divide(whole - kept, whole, out=np.full_like(whole, np.nan), where=whole > 0)
+    return np.asarray(drop)
 
 
 def retained(score: Floats, error: Floats, weights: Floats) -> Floats:
