@@ -10,9 +10,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.index import count_steps
 from trajflow.datasets.schema import Tracks
-from trajflow.datasets.store import Store
+from trajflow.datasets.store import Store, count_steps
 from trajflow.errors import ConfigError, did_you_mean
 from trajflow.types import Bools, Ints
 

@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.crowds import divide
-from trajflow.datasets.index import Group
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.splits import PARTS, Split, draw_agents
-from trajflow.datasets.store import Store
+from trajflow.datasets.store import Group, Store
 from trajflow.datasets.survey import (
     Census,
     Layout,
@@ -23,7 +21,7 @@ from trajflow.datasets.survey import (
     survey_file,
     write_survey,
 )
-from trajflow.datasets.windows import Windows, cut
+from trajflow.datasets.windows import Windows, cut, divide
 from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.place import Place, moments
 from trajflow.types import Batch, Bools, Ints

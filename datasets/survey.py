@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.datasets.index import Group
-from trajflow.datasets.store import Store
+from trajflow.datasets.store import Group, Store
 from trajflow.errors import TrajflowError
 from trajflow.io import MAX_BYTES, read_whole, write_whole
 from trajflow.remote import is_remote
