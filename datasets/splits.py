@@ -1,4 +1,4 @@
-"""Which rows are for learning, for choosing and for judging: one rule, decided before windows."""
+"""Splits the rows of a store into train, val and test by one rule, before windows are cut."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _STORED = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 @dataclass(frozen=True)
 class Split:
-    """A rule that gives every row of a store its role."""
+    """A rule that assigns every row of a store to train, val, test or nothing."""
 
     kind: Kind  # what decides: the store, whole recordings, time inside each recording, or agents
     fold: str | None  # leave-one-out fold whose recordings are the test split, with all their rows
@@ -142,10 +142,10 @@ def choose(
     """The rule for a store.
 
     A store that says nothing of parts is split by whole recordings, or in time where it has too
-    few of them. A stored split without a val split keeps its test, and its train gives up whole
-    recordings for val where it has five or more, else agents where it has twenty or more, else the
-    end of each recording. Recordings of one place, and agents who walk on past a cut in time, are
-    in two parts all the same: such a test asks less than an unseen place.
+    few of them. If a stored split has no val split, it is taken from train: whole recordings if
+    there are five or more, else agents if there are twenty or more, else the end of each recording.
+    Recordings of one place, and agents who walk on past a cut in time, are in two splits all the
+    same: such a test is easier than an unseen place.
 
     Args:
         store: The store.

@@ -30,7 +30,7 @@ Roles = NDArray[np.int8]
 
 
 class Recall:
-    """Brings batches of some recordings what others did earlier who were where a target is now."""
+    """Adds to batches what others did earlier at the place where each target is now."""
 
     def __init__(self, place: Place, scenes: Sequence[str], count: int, repeated: bool) -> None:
         """Show each target at most `count` tracks; `repeated` keeps results for the next epoch."""
