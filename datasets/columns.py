@@ -1,18 +1,17 @@
-"""Maps the columns of a table to canonical ones, by the user's choice or by their names."""
+"""Decides what the columns of a table are: which is which, and how its times are written."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+import duckdb
 
-from trajflow.errors import DataError, RunError
-
-if TYPE_CHECKING:
-    from trajflow.datasets.store import Store
+from trajflow.datasets.sources import SAMPLE_ROWS, number, quoted, reading
+from trajflow.errors import DataError
 
 Canonical = Literal["scene", "agent", "type", "time", "frame", "x", "y", "z", "split"]
 CANONICAL: tuple[str, ...] = get_args(Canonical)
@@ -54,6 +53,27 @@ _UNITS = {"lat": "degree", "latitude": "degree", "location_lat": "degree", "y_px
 _UNITS |= {"x_m": "m", "y_m": "m", "easting": "m", "northing": "m", "utm_y": "m"}
 _UNITS |= {"y_cm": "cm", "y_mm": "mm"}
 _SECONDS = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9, "s": 1.0, "sec": 1.0, "seconds": 1.0}
+ORDERS = ("dmy", "mdy", "ymd")  # Orders of day, month and year in a date of numbers
+UNIX = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
+YEARS = (6.3e8, 4.1e9)  # Seconds since 1970 of a plausible recording: 1990 to 2099
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_OF_DAY = (
+    r"(?P<h>\d{1,2}):(?P<mi>\d{2})(?::(?P<s>\d{2})(?:[.,](?P<f>\d{1,9}))?)?"
+    r"\s*(?P<ap>[AaPp]\.?[Mm]\.?)?\s*(?P<z>Z|z|UTC|GMT|[+-]\d{2}:?(?:\d{2})?)?"
+)
+_DAY_NAME, _ORDINAL = r"^(?:[A-Za-z]{3,9}\.?,?\s+)?", "(?:st|nd|rd|th)?"
+_NUMBERS = (
+    rf"{_DAY_NAME}(?P<a>\d{{1,4}})(?P<sep>[-/.])(?P<b>\d{{1,2}})[-/.](?P<c>\d{{1,4}})"
+    rf"(?:[ T,]+{_OF_DAY})?$"
+)
+_NAMED = (
+    rf"{_DAY_NAME}(?P<d>\d{{1,2}}){_ORDINAL}[-/. ]*(?P<m>[A-Za-z]{{3,9}})[-/., ]*"
+    rf"(?P<y>\d{{4}}|\d\d)(?:[ T,]+{_OF_DAY})?$",
+    rf"{_DAY_NAME}(?P<m>[A-Za-z]{{3,9}})\.?\s+(?P<d>\d{{1,2}}){_ORDINAL},?\s+(?P<y>\d{{4}})"
+    rf"(?:[ T,]+{_OF_DAY})?$",
+    rf"{_DAY_NAME}(?P<m>[A-Za-z]{{3,9}})\s+(?P<d>\d{{1,2}})\s+{_OF_DAY}\s+(?P<y>\d{{4}})$",
+)
+_SINCE_START = r"^(?:(?P<d>\d+) days?,? )?(?P<h>\d{1,3}):(?P<mi>\d\d):(?P<s>\d\d(?:[.,]\d+)?)$"
 
 
 @dataclass(frozen=True)
@@ -70,50 +90,6 @@ class Mapped:
     def seconds(self) -> float | None:
         """Seconds per unit of the time column, if its name has one, such as "timestamp_ms"."""
         return _SECONDS.get(plain(self.names.get("time", "")).rpartition("_")[2])
-
-
-class TableLayout(BaseModel):
-    """How a table was read, which a run was trained on."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    # Name in the table of each canonical column
-    columns: dict[Canonical, Annotated[str, Field(max_length=1000)]]
-    scale: PositiveFloat | None = None  # factor of all positions, or None
-    # Typical time between two rows of an agent, in seconds, or in frames if the table counts frames
-    row_interval: PositiveFloat | None = None
-    # Longest gap in seconds interpolated across; None without resampling
-    max_gap: PositiveFloat | None = None
-    source: Annotated[str, Field(max_length=100)] = "table"  # the format
-    projected: bool = False  # whether longitudes and latitudes were converted to metres per scene
-    # Factor by axis for axes with a unit of their own
-    factors: dict[Literal["x", "y", "z"], PositiveFloat] = {}
-    # Settings of the reader: "encoding", "dates"
-    settings: dict[str, Annotated[str, Field(max_length=100)]] = {}
-
-    @classmethod
-    def of_store(cls, store: "Store") -> Self | None:
-        """How the table of a store was read; None if the store was not imported from a table."""
-        report = store.header.report
-        if not report.get("columns"):
-            return None
-        try:
-            return cls.model_validate(report)
-        except ValidationError:
-            return None
-
-    @classmethod
-    def of_run(cls, facts: Mapping[str, Any]) -> Self:
-        """How the table of a run was read; without columns if it was not trained on a table.
-
-        Raises:
-            RunError: The record of the run is invalid.
-        """
-        try:
-            return cls.model_validate(facts.get("table") or {"columns": {}})
-        except ValidationError as error:
-            why = error.errors()[0]["msg"]
-            raise RunError(f"the run does not say how its table was read ({why})") from None
 
 
 def map_columns(
@@ -247,3 +223,152 @@ def _near(name: str, names: Sequence[str]) -> str:
 def _listed(names: Sequence[str]) -> str:
     text = ", ".join(repr(name) for name in names[:40])
     return f"the columns {text}" + (f" and {len(names) - 40} more" if len(names) > 40 else "")
+
+
+def read_times(
+    db: duckdb.DuckDBPyConnection,
+    path: Path,
+    name: str,
+    columns: Sequence[tuple[str, str]],
+    cell: str,
+    order: str | None,
+) -> tuple[str, bool, list[str]]:
+    """Decide how to read a column of times.
+
+    `columns` are the relation and column of each file: the first decides how to read the column,
+    all of them the order of days and months unless the user chose an `order`. `cell` is the SQL of
+    a cell with a decimal point, {} being the column; `path` and `name` are for messages.
+
+    Returns:
+        SQL of the seconds, {} being the column; whether they count from 1970 because the column
+        has dates; and sentences for the report.
+
+    Raises:
+        DataError: The order of days and months is ambiguous.
+    """
+    rows, column = columns[0]
+    text = f"trim({column}::varchar)"
+    value = number(cell.replace("{}", column))
+    stamp = f"try_strptime({text}, '%Y%m%d%H%M%S')"
+    with reading(path):
+        kind, filled, numbers, middle, stamps, moments, spans = db.execute(
+            f"""select any_value(typeof({column})), count(nullif({text}, '')), count({value}),
+            median(abs({value})), count({stamp}), count({_moment(column)}), count({_span(column)})
+            from (from {rows} limit {SAMPLE_ROWS})"""
+        ).fetchall()[0]
+    if str(kind).startswith("TIMESTAMP"):
+        return f"epoch({_moment('{}')})", True, []
+    if 2 * stamps > filled and 1.9e13 < middle < 2.1e13:
+        return "epoch(try_strptime(trim({}::varchar), '%Y%m%d%H%M%S'))", True, []
+    if not filled or 2 * numbers >= filled:
+        return number(cell), False, []
+    if 2 * spans > filled:
+        return _span("{}"), False, [f"{name!r} is read as hours, minutes and seconds"]
+    if 2 * moments > filled:
+        return f"epoch({_moment('{}')})", True, []
+    order = order or _order(db, path, name, columns)
+    words = {"d": "day", "m": "month", "y": "year"}
+    notes = [f"dates in {name!r} are read as {', '.join(words[o] for o in order)}"] if order else []
+    return f"epoch(coalesce({_moment('{}')}, {_written('{}', order or 'dmy')}))", True, notes
+
+
+def unix_unit(middle: float) -> str | None:
+    """The unit in which a number since 1970 is a date of 1990 to 2099, or None."""
+    fits = (u for u, seconds in UNIX.items() if YEARS[0] <= middle * seconds < YEARS[1])
+    return next(fits, None)
+
+
+def _moment(column: str) -> str:
+    """SQL: the moment of a date in ISO 8601, in UTC if it has no time zone."""
+    basic = "['%Y%m%dT%H%M%SZ', '%Y%m%dT%H%M%S', '%Y%m%d %H%M%S', '%Y%m%dT%H%M%S.%fZ']"
+    text = f"trim({column}::varchar)"
+    iso = (
+        f"case when regexp_matches({text}, '^[0-9]{{4}}') then try_cast({text} as timestamptz) end"
+    )
+    return f"coalesce({iso}, try_strptime({text}, {basic})::timestamptz)"
+
+
+def _span(column: str) -> str:
+    """SQL: seconds of a time without a date, such as 00:01:30.5 or 0 days 00:01:30."""
+    p = _parts(column, _SINCE_START)
+    seconds = f"try_cast(replace({p}.s, ',', '.') as double)"
+    whole = f"coalesce(try_cast({p}.d as bigint), 0) * 86400 + try_cast({p}.h as bigint) * 3600"
+    return f"({whole} + try_cast({p}.mi as bigint) * 60 + {seconds})"
+
+
+def _written(column: str, order: str) -> str:
+    """SQL: the moment of a date of numbers in an order, or with a month's name."""
+    # Hours may come first: 10:00 05.07.2024.
+    text = (
+        rf"regexp_replace(trim({column}::varchar), '^(\d+:\S+(?: ?[AaPp][Mm])?),? (\S+)$', '\2 \1')"
+    )
+    p = _parts(text, _NUMBERS)
+    a, b, c = f"{p}.a", f"{p}.b", f"{p}.c"
+    day, month, year = {"dmy": (a, b, c), "mdy": (b, a, c), "ymd": (c, b, a)}[order]
+    year, day = (f"if(length({a}) = 4, {first}, {other})" for first, other in ((a, year), (c, day)))
+    month = f"if(length({a}) = 4, {b}, {month})"
+    dates = [_date(p, year, month, day)]
+    for pattern in _NAMED:
+        p = _parts(text, pattern)
+        months = "[" + ", ".join(map(quoted, _MONTHS)) + "]"
+        month = f"list_position({months}, lower(left({p}.m, 3)))::varchar"
+        dates.append(_date(p, f"{p}.y", month, f"{p}.d"))
+    return f"coalesce({', '.join(dates)})"
+
+
+def _parts(text: str, pattern: str) -> str:
+    """SQL: the named groups of a pattern in a text, '' for those that do not match."""
+    names = ", ".join(map(quoted, re.compile(pattern).groupindex))
+    plain = re.sub(r"\?P<\w+>", "", pattern)
+    return f"regexp_extract(trim({text}::varchar), {quoted(plain)}, [{names}])"
+
+
+def _date(p: str, year: str, month: str, day: str) -> str:
+    """SQL: the moment of a date and the time of day in `_parts`."""
+    full = f"if(length({year}) = 2, if({year} < '70', '20', '19') || {year}, {year})"
+    hour = f"try_cast({p}.h as int)"
+    half = f"if({hour} <= 12, {hour} % 12 + if(upper(left({p}.ap, 1)) = 'P', 12, 0), {hour})"
+    clock = f"coalesce(if({p}.ap = '', {hour}, {half}), 0) || ':' || if({p}.mi = '', '00', {p}.mi)"
+    clock = f"{clock} || ':' || if({p}.s = '', '00', {p}.s) || '.' || if({p}.f = '', '0', {p}.f)"
+    zone = f"if(upper({p}.z) in ('Z', 'UTC', 'GMT'), '+00', {p}.z)"
+    text = f"{full} || '-' || {month} || '-' || {day} || ' ' || {clock} || {zone}"
+    return f"try_cast({text} as timestamptz)"
+
+
+def _order(
+    db: duckdb.DuckDBPyConnection, path: Path, name: str, columns: Sequence[tuple[str, str]]
+) -> str:
+    """The order in which most dates are valid; '' if no date begins with a day or month.
+
+    Raises:
+        DataError: Several orders are equally valid.
+    """
+    counts: Counter[str] = Counter()
+    first: tuple[int, str] | None = None
+    fits = {"dmy": "a <= 31 and b <= 12", "mdy": "a <= 12 and b <= 31"}
+    fits["ymd"] = "c <= 31 and b <= 12 and length(text_c) <= 2"
+    for rows, column in columns:
+        p = _parts(column, _NUMBERS)
+        with reading(path):
+            result = db.execute(
+                f"""select {", ".join(f"count(*) filter ({fit})" for fit in fits.values())},
+                count(*) filter (sep = '.'), count(*), arg_min((r, t), r) from (
+                    select r, t, p.sep as sep, p.c as text_c, try_cast(p.a as int) as a,
+                    try_cast(p.b as int) as b, try_cast(p.c as int) as c from (
+                        select "row" as r, {column}::varchar as t, {p} as p from {rows})
+                    where p.a <> '' and length(p.a) <= 2)"""
+            ).fetchall()[0]
+        counts.update(dict(zip((*fits, "dots", "all"), result, strict=False)))
+        first = first or result[-1]
+    if not counts["all"]:
+        return ""
+    most = max(counts[order] for order in fits)
+    best = [order for order in fits if counts[order] == most]
+    if counts["dots"] == counts["all"] and "dmy" in best:
+        return "dmy"
+    if len(best) == 1 or first is None:
+        return best[0]
+    raise DataError(
+        f"{path}: column {name!r} has dates such as {first[1]!r} (row {first[0]}) that may be read "
+        f"as {' or '.join(best)} (d day, m month, y year); choose one: --dates {best[0]}"
+    )

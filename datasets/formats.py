@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from trajflow.datasets import readers
-from trajflow.datasets.columns import plain
+from trajflow.datasets.columns import ORDERS, plain
 from trajflow.datasets.convert import geojson_lines, gpx_lines, sqlite_lines
-from trajflow.datasets.dates import ORDERS
 from trajflow.datasets.readers import Connection, Reader, table_reader
 from trajflow.datasets.sources import ImportOptions, Source
 from trajflow.datasets.table_file import LINES, PARQUET, TEXT, Convert

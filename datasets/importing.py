@@ -41,8 +41,7 @@ from trajflow.datasets.report import (
     restart_notes,
 )
 from trajflow.datasets.schema import TrackBlock
-from trajflow.datasets.sources import ImportOptions, Source
-from trajflow.datasets.sql import label_of
+from trajflow.datasets.sources import ImportOptions, Source, label_of
 from trajflow.datasets.store import is_store
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import ConfigError, DataError, DataProblem, did_you_mean

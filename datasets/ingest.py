@@ -18,9 +18,11 @@ import pyarrow as pa
 
 from trajflow.datasets.projection import project, unproject
 from trajflow.datasets.schema import AXES, MAX_SPLITS
-from trajflow.datasets.sources import BATCH, ImportOptions, Source
-from trajflow.datasets.sql import (
+from trajflow.datasets.sources import (
+    BATCH,
     MAX_NAME,
+    ImportOptions,
+    Source,
     check_expression,
     clean_label,
     connect,

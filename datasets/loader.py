@@ -42,10 +42,10 @@ HALVED = 60
 
 
 class TrackData:
-    """The parts of a store, cut into windows and put into batches.
+    """The splits of a store, cut into windows and put into batches.
 
-    A split is whose future is forecast. What a window shows of the past is everybody of the
-    recording, of whatever split; a future is only shown of the split's own rows.
+    A split says whose future is forecast. A window shows the pasts of all agents of the recording,
+    whatever their split, and futures of its own split only.
 
     A store without splits and with too few recordings is split in time. Where that leaves train,
     val or test without a window, and agents are enough, it is split by agents instead.
@@ -81,14 +81,14 @@ class TrackData:
         around: Collection[str] = ("train",),
         halved: bool = True,
     ) -> None:
-        """Choose the parts.
+        """Choose the splits.
 
         Args:
             store: Where tracks come from.
             history: Past steps, T.
             horizon: Future steps, F.
             stride: Steps between the starts of two windows of a recording.
-            split: Where parts come from: "stored" (chosen here where the store has none), "scene"
+            split: Where splits come from: "stored" (chosen here if the store has none), "scene"
                 (whole recordings), "time" or "agent".
             val_by: What a stored split without a val split gives up for one: "scene", "agent",
                 "time" or "auto"; see `choose`.
@@ -96,14 +96,14 @@ class TrackData:
             fractions: Shares of train, val and test where the store does not say.
             fraction: Share of the training agents that are learned from; the others are
                 neighbors whose future is not seen.
-            seed: Seed of the parts and of the agents learned from.
+            seed: Seed of the splits and of the agents learned from.
             validation: Recordings whose training rows, whole, become the val split.
             neighbors: Most neighbors kept in a window, the nearest; None for all.
             max_rows: Most observations in memory. With `watch`, the earlier tracks of a recording
                 are in memory too, however many these are.
             reach: Batches bring this many times T and F steps around the present.
             order: Seed of the order of training batches.
-            around: Parts whose batches reach so far; a forecaster need not see what is judged.
+            around: Splits whose batches reach so far.
             halved: Whether half of the validation people are kept back for a calibration; see
                 `calibration`. False for a run whose weights all of them have chosen.
 

@@ -11,8 +11,17 @@ from typing import Any
 
 import duckdb
 
-from trajflow.datasets.sources import ImportOptions, Source
-from trajflow.datasets.sql import json_lines, number, quoted, reading, real, scan_csv, text_lines
+from trajflow.datasets.sources import (
+    ImportOptions,
+    Source,
+    json_lines,
+    number,
+    quoted,
+    reading,
+    real,
+    scan_csv,
+    text_lines,
+)
 from trajflow.datasets.table_file import Convert
 from trajflow.datasets.tables import list_files, table
 from trajflow.datasets.unpacking import parquet_schema, stage, stage_text

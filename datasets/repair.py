@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trajflow.datasets.checksums import (
     CHECKSUMS,
+    MAX_LABEL,
     MAX_PACKED,
     Checksums,
     read_file,
@@ -19,7 +20,6 @@ from trajflow.datasets.checksums import (
     table_names,
     unpack,
 )
-from trajflow.datasets.index import MAX_LABEL
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,

@@ -1,4 +1,4 @@
-"""Which rows are for learning, for choosing and for judging: one rule, decided before windows."""
+"""Splits the rows of a store into train, val and test by one rule, before windows are cut."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.index import count_steps
 from trajflow.datasets.schema import Tracks
-from trajflow.datasets.store import Store
+from trajflow.datasets.store import Store, count_steps
 from trajflow.errors import ConfigError, did_you_mean
 from trajflow.types import Bools, Ints
 
@@ -28,7 +27,7 @@ _STORED = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 @dataclass(frozen=True)
 class Split:
-    """A rule that gives every row of a store its role."""
+    """A rule that assigns every row of a store to train, val, test or nothing."""
 
     kind: Kind  # what decides: the store, whole recordings, time inside each recording, or agents
     fold: str | None  # leave-one-out fold whose recordings are the test split, with all their rows
@@ -143,10 +142,10 @@ def choose(
     """The rule for a store.
 
     A store that says nothing of parts is split by whole recordings, or in time where it has too
-    few of them. A stored split without a val split keeps its test, and its train gives up whole
-    recordings for val where it has five or more, else agents where it has twenty or more, else the
-    end of each recording. Recordings of one place, and agents who walk on past a cut in time, are
-    in two parts all the same: such a test asks less than an unseen place.
+    few of them. If a stored split has no val split, it is taken from train: whole recordings if
+    there are five or more, else agents if there are twenty or more, else the end of each recording.
+    Recordings of one place, and agents who walk on past a cut in time, are in two splits all the
+    same: such a test is easier than an unseen place.
 
     Args:
         store: The store.

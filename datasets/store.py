@@ -1,7 +1,8 @@
 """Opens stores of tracks and reads them; `open_store` is where a path becomes a store."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from trajflow.datasets.checksums import (
     Checksums,
+    Index,
     check_array,
     damaged,
     read_file,
@@ -20,7 +22,6 @@ from trajflow.datasets.checksums import (
     read_table,
     table_names,
 )
-from trajflow.datasets.index import Group, Index, count_steps, divide_steps
 from trajflow.datasets.schema import (
     AXES,
     CHUNK,
@@ -36,7 +37,7 @@ from trajflow.errors import DataError
 from trajflow.io import parse_bounded_json
 from trajflow.remote import exists, located
 from trajflow.text import Described
-from trajflow.types import Floats, Ints
+from trajflow.types import Bools, Floats, Ints
 
 ALWAYS_ALLOWED = 256 * 2**20  # Bytes that any store may unpack to
 MAX_RATIO = 500  # Tracks compress about 3 to 1; a higher ratio than this is a bomb
@@ -137,6 +138,16 @@ def free_memory() -> int | None:
         return None
     result = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
     return 1024 * int(result[0]) if result else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tracks that are loaded together."""
+
+    scenes: list[str]  # names of the recordings
+    # First step, and the step after the last, of the part of a recording that is larger than a
+    # group; None: all steps
+    steps: tuple[int, int] | None = None
 
 
 class Store(Described):
@@ -396,3 +407,36 @@ class Store(Described):
             f"{self.path}, scene {scene!r}, agent {self.labels([number])[0]!r}: {what}; "
             "import the data again with another dt or resampled"
         )
+
+
+def count_steps(
+    pieces: Iterable[Tracks], chosen: Callable[[Tracks], Bools] | None = None
+) -> tuple[Ints, Ints]:
+    """The distinct steps of the chosen rows of one recording, and how many are at each, [S]."""
+    steps = counts = np.zeros(0, np.int64)
+    for piece in pieces:
+        added = piece.step if chosen is None else piece.step[chosen(piece)]
+        steps, which = np.unique(np.concatenate([steps, added]), return_inverse=True)
+        weights = np.concatenate([counts, np.ones(len(added))])
+        counts = np.bincount(which, weights, len(steps)).astype(np.int64)
+    return steps, counts
+
+
+def divide_steps(
+    steps: Ints, counts: Ints, max_rows: int, before: int = 0, after: int = 0
+) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges of steps [first, last) for `Store.groups`.
+
+    A range has at most `max_rows` rows together with the steps `before` and `after` it; `counts`
+    are the rows at each of the recording's distinct steps, [S].
+    """
+    ends = np.cumsum(counts)
+    first, end = int(steps[0]), int(steps[-1]) + 1
+    while first < end:
+        skipped = np.searchsorted(steps, first - before)
+        limit = max_rows + int(ends[skipped - 1] if skipped else 0)
+        fitting = int(np.searchsorted(ends, limit, side="right"))
+        last = end if fitting == len(steps) else int(steps[fitting]) - after
+        last = min(end, max(last, first + max(1, before + after)))
+        yield first, last
+        first = last

@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.crowds import divide
-from trajflow.datasets.index import Group
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.splits import PARTS, Split, draw_agents
-from trajflow.datasets.store import Store
+from trajflow.datasets.store import Group, Store
 from trajflow.datasets.survey import (
     Census,
     Layout,
@@ -23,7 +21,7 @@ from trajflow.datasets.survey import (
     survey_file,
     write_survey,
 )
-from trajflow.datasets.windows import Windows, cut
+from trajflow.datasets.windows import Windows, cut, divide
 from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.place import Place, moments
 from trajflow.types import Batch, Bools, Ints
@@ -32,7 +30,7 @@ Roles = NDArray[np.int8]
 
 
 class Recall:
-    """Brings batches of some recordings what others did earlier who were where a target is now."""
+    """Adds to batches what others did earlier at the place where each target is now."""
 
     def __init__(self, place: Place, scenes: Sequence[str], count: int, repeated: bool) -> None:
         """Show each target at most `count` tracks; `repeated` keeps results for the next epoch."""

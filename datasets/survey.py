@@ -1,4 +1,4 @@
-"""What the splits of a store hold, and a copy of it on the disk that spares the next start a pass.
+"""Counts what each split of a store holds, and keeps the counts on disk for the next start.
 
 Windows, people and hashes follow from the tracks and the settings alone. They are kept beside a
 large local store in the hidden folder `.NAME.surveys`, in a file named by the fingerprint of the
@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from trajflow.datasets.index import Group
-from trajflow.datasets.store import Store
+from trajflow.datasets.store import Group, Store
 from trajflow.errors import TrajflowError
 from trajflow.io import MAX_BYTES, read_whole, write_whole
 from trajflow.remote import is_remote
@@ -39,12 +38,12 @@ class Shape:
     horizon: int  # future steps, F
     stride: int = 1  # steps between two starts
     neighbors: int | None = None  # most neighbors kept in a window; None for all
-    reach: int = 1  # times T and F that batches bring around the present, where a split shall
+    reach: int = 1  # times T and F that batches bring around the present, in some splits
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The groups of a store, and what only a whole recording says of those cut in time."""
+    """The groups of a store, and facts about each recording that is divided in time."""
 
     groups: list[Group]  # what is in memory at the same time
     cuts: dict[int, tuple[int, ...]]  # `Split.cuts` of the recordings that are cut, by their index

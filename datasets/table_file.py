@@ -12,8 +12,16 @@ import duckdb
 import pyarrow as pa
 
 from trajflow.datasets.columns import names_places
-from trajflow.datasets.sources import BATCH, SAMPLE_ROWS
-from trajflow.datasets.sql import connect, json_lines, quoted, reading, scan_csv, text_lines
+from trajflow.datasets.sources import (
+    BATCH,
+    SAMPLE_ROWS,
+    connect,
+    json_lines,
+    quoted,
+    reading,
+    scan_csv,
+    text_lines,
+)
 from trajflow.datasets.unpacking import (
     MAX_LINE,
     check_last_line,

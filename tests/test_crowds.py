@@ -143,7 +143,7 @@ def test_a_crowd_is_evaluated_in_parts_with_the_scores_of_the_whole(tmp_path, mo
 
     monkeypatch.setattr(TorchPredictor, "forecast", watched)
     for least in (1000, 10**6):
-        monkeypatch.setattr("trajflow.datasets.crowds.CROWD", least)
+        monkeypatch.setattr("trajflow.datasets.windows.CROWD", least)
         widths.append([])
         report = evaluate_forecaster(
             forecaster, data.batches("test", 64), data.groups("test"), options

@@ -153,12 +153,6 @@ def test_a_run_of_version_0_1_0_keeps_its_settings_under_their_new_names(tmp_pat
         Config.from_dict({"train": {"rate": 0.002}})
 
 
-def test_the_tempo_of_a_run_of_version_0_1_0_is_its_time_stretch(tmp_path):
-    folder = RunFolder.create(str(tmp_path / "run"), Config(), {})
-    folder.write(CONFIG, b"[train]\ntempo = 1.0\n")
-    assert RunFolder.open(tmp_path / "run").config.train.time_stretch == (0.5, 1.0)
-
-
 def test_a_run_that_was_split_in_time_stays_so_where_agents_would_be_chosen_now(store_of, tmp_path):
     store = store_of({"hall": ("all", [range(100)] * 40)})
     shares = {"fractions": (0.5, 0.3, 0.2)}
@@ -167,3 +161,9 @@ def test_a_run_that_was_split_in_time_stays_so_where_agents_would_be_chosen_now(
     record = {"store": store.fingerprint(), "split": {"kind": "time"}}
     folder = RunFolder.create(tmp_path / "run", config, record)
     assert run_data(store, folder).split.kind == "time"
+
+
+def test_the_tempo_of_a_run_of_version_0_1_0_is_its_time_stretch(tmp_path):
+    folder = RunFolder.create(str(tmp_path / "run"), Config(), {})
+    folder.write(CONFIG, b"[train]\ntempo = 1.0\n")
+    assert RunFolder.open(tmp_path / "run").config.train.time_stretch == (0.5, 1.0)

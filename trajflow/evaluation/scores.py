@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajflow import metrics
-from trajflow.datasets.crowds import divide
+from trajflow.datasets.windows import divide
 from trajflow.errors import ConfigError, TrajflowError
 from trajflow.inference.base import Predictor
 from trajflow.types import Batch, Bools, Chooser, Floats, Forecaster, Ints

@@ -10,12 +10,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from trajflow.datasets.columns import Mapped, TableLayout, map_columns
+from trajflow.datasets.columns import Mapped, map_columns
 from trajflow.datasets.formats import FORMATS, TABLE_SETTINGS
 from trajflow.datasets.importing import import_tracks
 from trajflow.datasets.report import ImportReport
 from trajflow.datasets.store import Store, open_store
 from trajflow.datasets.table_file import column_names
+from trajflow.datasets.tables import TableLayout
 from trajflow.errors import DataError, RunError
 from trajflow.inference.base import Predictor
 

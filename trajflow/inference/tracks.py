@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajflow.datasets.crowds import crowd_parts
 from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store
-from trajflow.datasets.windows import type_names
+from trajflow.datasets.windows import crowd_parts, type_names
 from trajflow.errors import ConfigError
 from trajflow.inference.noise import name_keys
 from trajflow.ood.detector import OODScores
