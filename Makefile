@@ -52,7 +52,7 @@ demo: $(VENV)/ready-run
 	@echo "  trajflow train my-tracks.zarr"
 
 test: $(VENV)/ready-test
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: $(VENV)/ready-docs
 	$(BIN)/mkdocs build --strict

@@ -27,7 +27,7 @@ from trajflow.cli.tables import ood_lines, score_lines
 from trajflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trajflow.ood.report import Stage
+    from trajflow.ood.report import OODTerms, Stage
 
 
 def _baselines() -> list[str]:
@@ -159,38 +159,27 @@ def evaluate(
             f"{'--ood' if ood else '--baseline'} runs in one process; leave out --jobs and --engine"
         )
     if ood:
-        from trajflow.evaluation.ood import evaluate_run_ood
         from trajflow.ood.report import WINDOWS, OODTerms
 
-        _refuse_beside_ood(
-            baseline=baseline, fold=fold, set=set_, select=select, draws=draws, joint=joint
+        _refuse(
+            "does not go with --ood, which evaluates plain draws of a run on the fold that it left "
+            "out; leave it out",
+            **{"baseline": baseline, "fold": fold, "set": set_, "select": select, "draws": draws},
+            joint=joint,
         )
-        if len(paths) != 2:
-            raise ConfigError(f"--ood needs RUN DATA; got {_listed(paths)}")
+        _check_paths(paths, 2, "--ood needs RUN DATA")
         names = tuple(name.strip() for name in (corruptions or "").split(",") if name.strip())
         terms = OODTerms(split, windows or WINDOWS, samples, steps, seed, names)
-        with ProgressBar("sets of windows") as progress:
-
-            def update(stage: "Stage") -> None:
-                progress.total = stage.total
-                progress.update(stage.done, stage.note)
-
-            report = evaluate_run_ood(
-                paths[0],
-                paths[1],
-                terms,
-                against=against,
-                out=out,
-                device=device,
-                on_stage=update,
-            )
-        _show(report, as_json, ood=True)
+        _show(_evaluate_ood(paths[0], paths[1], terms, against, out, device), as_json, ood=True)
         return
-    from trajflow.evaluation.comparison import evaluate_baselines
+    from trajflow.evaluation.comparison import beside_baselines
     from trajflow.evaluation.evaluate import evaluate_baseline, evaluate_run
     from trajflow.evaluation.scores import SHUFFLES, EvaluationOptions
 
-    _need_ood(against=against, corruptions=corruptions, windows=windows, out=out)
+    _refuse(
+        "is for --ood; add it or leave this out",
+        **{"against": against, "corruptions": corruptions, "windows": windows, "out": out},
+    )
     options = EvaluationOptions(
         split=split,
         fold=fold,
@@ -205,36 +194,39 @@ def evaluate(
         clocks=",".join(clock or ()),
         min_agents=min_agents,
     )
-    baseline_reports: dict[str, dict[str, Any]] = {}
-    with ProgressBar("windows") as progress:
+    with ProgressBar("windows") as bar:
         if baseline is not None:
-            if len(paths) != 1:
-                raise ConfigError(f"--baseline needs DATA alone; got {_listed(paths)}")
+            _check_paths(paths, 1, "--baseline needs DATA alone")
             report = evaluate_baseline(
-                baseline, paths[0], options, settings=set_ or (), on_progress=progress.report
+                baseline, paths[0], options, settings=set_ or (), on_progress=bar.report
             )
         else:
-            if len(paths) != 2:
-                raise ConfigError(
-                    f"evaluate needs RUN DATA, or --baseline NAME DATA; got {_listed(paths)}"
-                )
+            _check_paths(paths, 2, "evaluate needs RUN DATA, or --baseline NAME DATA")
             if set_:
                 raise ConfigError("--set is for a baseline; a run keeps the windows it has")
+            run, data = paths
             report = evaluate_run(
-                paths[0],
-                paths[1],
-                options,
-                device=device,
-                jobs=processes,
-                on_progress=progress.report,
+                run, data, options, device=device, jobs=processes, on_progress=bar.report
             )
             if baselines and select is None:
-                baseline_reports = evaluate_baselines(
-                    paths[0], paths[1], options, on_progress=progress.report
-                )
-    if baseline_reports:
-        report |= _compared(paths[0], paths[1], report, baseline_reports)
+                report |= beside_baselines(run, data, report, options, on_progress=bar.report)
     _show(report, as_json)
+
+
+def _evaluate_ood(
+    run: Path, data: Path, terms: "OODTerms", against: Path | None, out: Path | None, device: str
+) -> dict[str, Any]:
+    from trajflow.evaluation.ood import evaluate_run_ood
+
+    with ProgressBar("sets of windows") as progress:
+
+        def update(stage: "Stage") -> None:
+            progress.total = stage.total
+            progress.update(stage.done, stage.note)
+
+        return evaluate_run_ood(
+            run, data, terms, against=against, out=out, device=device, on_stage=update
+        )
 
 
 def _show(report: Mapping[str, Any], as_json: bool, ood: bool = False) -> None:
@@ -245,39 +237,13 @@ def _show(report: Mapping[str, Any], as_json: bool, ood: bool = False) -> None:
         say(line)
 
 
-def _compared(
-    run: Path,
-    data: Path,
-    report: Mapping[str, Any],
-    baseline_reports: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Means of the baselines, and a sentence on whether the run beats them."""
-    from trajflow.evaluation.comparison import verdict
-    from trajflow.runs import RunFolder
-
-    scores = {name: baseline["mean"]["energy_score"] for name, baseline in baseline_reports.items()}
-    folder, unit = RunFolder.open(run), report["protocol"]["unit"]
-    sentence = verdict(folder, report["mean"]["energy_score"], scores, unit, data)
-    return {
-        "baselines": {name: baseline["mean"] for name, baseline in baseline_reports.items()},
-        "verdict": sentence,
-    }
-
-
-def _need_ood(**options: object) -> None:
+def _refuse(why: str, **options: object) -> None:
+    """Refuse the first option that is set."""
     for name, value in options.items():
         if value:
-            raise ConfigError(f"--{name} is for --ood; add it or leave --{name} out")
+            raise ConfigError(f"--{name} {why}")
 
 
-def _refuse_beside_ood(**options: object) -> None:
-    for name, value in options.items():
-        if value:
-            raise ConfigError(
-                f"--{name} does not go with --ood, which evaluates plain draws of a run on the "
-                "fold that it left out; leave it out"
-            )
-
-
-def _listed(paths: Sequence[Path]) -> str:
-    return ", ".join(map(str, paths)) or "nothing"
+def _check_paths(paths: Sequence[Path], count: int, need: str) -> None:
+    if len(paths) != count:
+        raise ConfigError(f"{need}; got {', '.join(map(str, paths)) or 'nothing'}")

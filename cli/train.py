@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,6 @@ from trajflow.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from trajflow.config import Config
-    from trajflow.datasets.loader import TrackData
-    from trajflow.runs import RunFolder
     from trajflow.training import Event, Finished, Started, Trainer
 
 BASELINES_SECONDS = 2.0
@@ -193,28 +191,23 @@ def train(
         return
     if data is None:
         raise ConfigError("train needs DATA: a store, or a table of tracks such as tracks.csv")
-    from trajflow.training.launch import check_processes, is_launched, joined_processes, launch
+    from trajflow.training.launch import check_processes, is_launched, launch
     from trajflow.training.loggers import check_loggers
 
     loggers = separate(log_to)
     check_loggers(loggers)
     if extend and not resume:
         raise ConfigError("--extend goes with --resume: train DATA --out RUN --resume --extend")
-    if dry_run and resume:
-        raise ConfigError("--dry-run is for a new run; leave out --resume")
     if resume:
+        for name, value in (("--dry-run", dry_run), ("--init", init)):
+            if value:
+                raise ConfigError(f"{name} is for a new run; leave it out, or --resume")
+        _refuse_beside_resume(
+            **{f"--{name}": not (extend and name in ("epochs", "updates")) for name in options},
+            **{"--config": config, "--set": words},
+        )
         if out is None:
             raise ConfigError("--resume needs the run to continue: --out runs/NAME")
-        if init is not None:
-            raise ConfigError("--init is for a new run; a resumed run has its own weights")
-        unused = sorted(name for name in options if not (extend and name in ("epochs", "updates")))
-        names = [f"--{name}" for name in unused]
-        names += ["--config"] * bool(config) + ["--set"] * bool(words)
-        if names:
-            raise ConfigError(
-                f"a resumed run keeps its settings; leave out {', '.join(names)}, or train a new "
-                "run" + ("" if extend else "; --extend with --epochs or --updates trains longer")
-            )
     new_config = None if resume else Config.load(config, settings)
     if processes is not None and not is_launched():
         from trajflow.runs import RunFolder
@@ -223,24 +216,34 @@ def train(
         check_processes(processes, train.batch_size, device)
         if processes > 1:
             raise typer.Exit(launch(context.obj, processes))
-
-    def prepare(device: str) -> "Trainer":
-        from trajflow.training.start import extend_training, resume_training, start_training
-
-        assert data is not None
-        if new_config is not None:
-            return start_training(data, new_config, out, device, began, init)
-        assert out is not None
-        if extend:
-            return extend_training(data, out, epochs=epochs, updates=updates, device=device)
-        return resume_training(data, out, device)
+    from trajflow.training import start
+    from trajflow.training.distributed import joined_processes
 
     with joined_processes(device) as device:
-        if dry_run:
-            assert new_config is not None
+        if new_config is None:
+            assert out is not None
+            if extend:
+                trainer = start.extend_training(
+                    data, out, epochs=epochs, updates=updates, device=device
+                )
+            else:
+                trainer = start.resume_training(data, out, device)
+        elif dry_run:
             _show_plan(data, new_config, device, init, as_json)
             return
-        _train(prepare(device), loggers, as_json)
+        else:
+            trainer = start.start_training(data, new_config, out, device, began, init)
+        _train(trainer, loggers, as_json)
+
+
+def _refuse_beside_resume(**options: object) -> None:
+    """Refuse settings, by the names of their options."""
+    unused = sorted(name for name, value in options.items() if value)
+    if unused:
+        raise ConfigError(
+            f"a resumed run keeps its settings; leave out {', '.join(unused)}, or "
+            "train a new run; --extend with --epochs or --updates trains longer"
+        )
 
 
 def _train(trainer: "Trainer", loggers: Sequence[str], as_json: bool) -> None:
@@ -390,28 +393,16 @@ def _show_config(config: "Config", out: Path | None, as_json: bool) -> None:
     say(table(["setting", "value", "type", "meaning"], rows, limit=400))
 
 
-def _compare(folder: "RunFolder", best: Mapping[str, Any], data: "TrackData") -> str:
-    """Whether the run beats the baselines on the validation windows."""
-    from trajflow.evaluation.comparison import validate_baselines, verdict
-
-    train = folder.config.train
-    scores = validate_baselines(
-        data, train.validation_windows, train.samples, train.seed, train.select_by
-    )
-    score = best["metrics"][train.selection_score]
-    return verdict(folder, score, scores, data.store.unit, data.store.path)
-
-
 def _show_end(last: "Finished", trainer: "Trainer", as_json: bool) -> None:
     """Print the results of a training and the next command."""
-    from trajflow.evaluation.comparison import overfitting
+    from trajflow.evaluation.comparison import overfitting, validation_verdict
     from trajflow.evaluation.report import best_validation
 
     folder, data = trainer.folder, trainer.data
     best, path = best_validation(folder), data.store.path
     stopped = last.reason == "stopped"
     compared = bool(best) and not stopped and trainer.has_time(BASELINES_SECONDS)
-    verdict = _compare(folder, best, data) if compared else ""
+    verdict = validation_verdict(folder, data) if compared else ""
     warning = "" if stopped else overfitting(folder, path)
     if as_json:
         summary = {"run": str(folder.path), "reason": last.reason, "steps": last.step}

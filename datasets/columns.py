@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import duckdb
 
+from trajflow.datasets.schema import Canonical
 from trajflow.datasets.sources import SAMPLE_ROWS, number, quoted, reading
 from trajflow.errors import DataError
 
-Canonical = Literal["scene", "agent", "type", "time", "frame", "x", "y", "z", "split"]
 CANONICAL: tuple[str, ...] = get_args(Canonical)
 _NAMES = {
     "scene": "scene scene_id recording recording_id sequence sequence_id video video_id episode "

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from trajflow.datasets.schema import AXES
-from trajflow.errors import ConfigError, DataError, DataProblem, did_you_mean
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+
+from trajflow.datasets.schema import AXES, Canonical
+from trajflow.errors import ConfigError, DataError, DataProblem, RunError, did_you_mean
 from trajflow.text import no_formula, safe
 
 if TYPE_CHECKING:
@@ -41,6 +43,50 @@ DECIDED = ("dt", "dt_from", "unit", "unit_from", "speed_limit", "speed_limit_fro
 MAX_WORST = 5  # Scenes and agents with most quarantined rows in the text
 REPLACED = "replaced by places on straight lines"
 QUARANTINE = "quarantine"  # Table of the quarantined rows in a store
+
+
+class TableLayout(BaseModel):
+    """How a table was read, which a run was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    # Name in the table of each canonical column
+    columns: dict[Canonical, Annotated[str, Field(max_length=1000)]]
+    scale: PositiveFloat | None = None  # factor of all positions, or None
+    # Typical time between two rows of an agent, in seconds, or in frames if the table counts frames
+    row_interval: PositiveFloat | None = None
+    # Longest gap in seconds interpolated across; None without resampling
+    max_gap: PositiveFloat | None = None
+    source: Annotated[str, Field(max_length=100)] = "table"  # the format
+    projected: bool = False  # whether longitudes and latitudes were converted to metres per scene
+    # Factor by axis for axes with a unit of their own
+    factors: dict[Literal["x", "y", "z"], PositiveFloat] = {}
+    # Settings of the reader: "encoding", "dates"
+    settings: dict[str, Annotated[str, Field(max_length=100)]] = {}
+
+    @classmethod
+    def of_store(cls, store: "Store") -> Self | None:
+        """How the table of a store was read; None if the store was not imported from a table."""
+        report = store.header.report
+        if not report.get("columns"):
+            return None
+        try:
+            return cls.model_validate(report)
+        except ValidationError:
+            return None
+
+    @classmethod
+    def of_run(cls, facts: Mapping[str, Any]) -> Self:
+        """How the table of a run was read; without columns if it was not trained on a table.
+
+        Raises:
+            RunError: The record of the run is invalid.
+        """
+        try:
+            return cls.model_validate(facts.get("table") or {"columns": {}})
+        except ValidationError as error:
+            why = error.errors()[0]["msg"]
+            raise RunError(f"the run does not say how its table was read ({why})") from None
 
 
 def policies(chosen: Mapping[str, str] | str | None) -> dict[str, str]:

@@ -31,6 +31,8 @@ CONVENTIONS = "CF-1.12"
 CHUNK = 65_536
 GROUP = "zarr.json"
 AXES = ("x", "y", "z")
+# What a column of a table of positions can mean
+Canonical = Literal["scene", "agent", "type", "time", "frame", "x", "y", "z", "split"]
 MAX_SPLITS = 127
 TOLERANCE = 0.25  # Share of dt by which a time may miss its whole step
 ROWS = "obs"

@@ -2,70 +2,25 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
-from trajflow.datasets.columns import UNIX, Canonical, Mapped, map_columns, read_times, unix_unit
+from trajflow.datasets.columns import UNIX, Mapped, map_columns, read_times, unix_unit
 from trajflow.datasets.schema import AXES
 from trajflow.datasets.sources import ImportOptions, Source, label, number, quoted, reading, real
 from trajflow.datasets.table_file import LINES, PARQUET, TEXT, Convert, TableFile
 from trajflow.datasets.unpacking import plain_stem, plain_suffix, stage
-from trajflow.errors import DataError, RunError
+from trajflow.errors import DataError
 
 if TYPE_CHECKING:
-    from trajflow.datasets.store import Store
+    pass
 
 Connection = duckdb.DuckDBPyConnection
 # Columns of a reader's rows
 RESERVED = {"row", "scene", "agent", "type", "split", "time", "x", "y", "z", "fault", "text"}
 # A number with a decimal comma
 _COMMA = r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]*),[0-9]+(?:[eE][+-]?[0-9]+)?"
-
-
-class TableLayout(BaseModel):
-    """How a table was read, which a run was trained on."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    # Name in the table of each canonical column
-    columns: dict[Canonical, Annotated[str, Field(max_length=1000)]]
-    scale: PositiveFloat | None = None  # factor of all positions, or None
-    # Typical time between two rows of an agent, in seconds, or in frames if the table counts frames
-    row_interval: PositiveFloat | None = None
-    # Longest gap in seconds interpolated across; None without resampling
-    max_gap: PositiveFloat | None = None
-    source: Annotated[str, Field(max_length=100)] = "table"  # the format
-    projected: bool = False  # whether longitudes and latitudes were converted to metres per scene
-    # Factor by axis for axes with a unit of their own
-    factors: dict[Literal["x", "y", "z"], PositiveFloat] = {}
-    # Settings of the reader: "encoding", "dates"
-    settings: dict[str, Annotated[str, Field(max_length=100)]] = {}
-
-    @classmethod
-    def of_store(cls, store: "Store") -> Self | None:
-        """How the table of a store was read; None if the store was not imported from a table."""
-        report = store.header.report
-        if not report.get("columns"):
-            return None
-        try:
-            return cls.model_validate(report)
-        except ValidationError:
-            return None
-
-    @classmethod
-    def of_run(cls, facts: Mapping[str, Any]) -> Self:
-        """How the table of a run was read; without columns if it was not trained on a table.
-
-        Raises:
-            RunError: The record of the run is invalid.
-        """
-        try:
-            return cls.model_validate(facts.get("table") or {"columns": {}})
-        except ValidationError as error:
-            why = error.errors()[0]["msg"]
-            raise RunError(f"the run does not say how its table was read ({why})") from None
 
 
 def table(

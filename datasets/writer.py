@@ -44,13 +44,13 @@ class Column:
     missing file is always damage.
     """
 
-    def __init__(self, folder: Path, name: str, spec: Spec) -> None:
+    def __init__(self, group: zarr.Group, name: str, spec: Spec) -> None:
         self.rows = 0
         self.attrs: dict[str, Any] = dict(spec.attrs)
         self._dtype = np.dtype(spec.dtype)
         self._buffer: list[NDArray[np.generic]] = []
         self._buffered, self._digest = 0, hashlib.sha256()
-        self._array = zarr.open_group(str(folder), mode="a").create_array(
+        self._array = group.create_array(
             name,
             shape=(0,),
             chunks=(CHUNK,),
@@ -58,6 +58,7 @@ class Column:
             compressors=ZstdCodec(level=LEVEL, checksum=True),
             fill_value=_fill(self._dtype),
             dimension_names=(spec.dimension,),
+            attributes=self.attrs,
             config={"write_empty_chunks": True},
         )
 
@@ -79,7 +80,8 @@ class Column:
     def close(self) -> None:
         """Write the buffered values and the attributes."""
         self._write(self._buffered)
-        self._array.attrs.update(self.attrs)
+        if self.attrs != self._array.attrs.asdict():
+            self._array.update_attributes(self.attrs)
 
     def _write(self, count: int) -> None:
         if count:
@@ -99,8 +101,8 @@ class TableWriter:
     """A table under construction; text is stored as codes, with the names in the attributes."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name, self._rows = folder / name, name, 0
-        self._group = zarr.create_group(str(self._folder), zarr_format=3)
+        self._name, self._rows = name, 0
+        self._group = zarr.create_group(str(folder / name), zarr_format=3)
         self._columns: dict[str, Column] = {}
         self._names: dict[str, dict[str, int]] = {}
 
@@ -140,7 +142,7 @@ class TableWriter:
         if values.dtype.kind not in _TABLE_TYPES:
             self._names[name] = {}
         dtype = _TABLE_TYPES.get(values.dtype.kind, "<i8")
-        self._columns[name] = Column(self._folder, name, Spec(dtype, "row"))
+        self._columns[name] = Column(self._group, name, Spec(dtype, "row"))
 
 
 def _plain(values: ArrayLike | Sequence[str]) -> NDArray[Any]:
@@ -230,10 +232,9 @@ class StoreWriter:
             if not self._opened:
                 self._output.open()
                 undo.callback(self._output.close)
-            folder = self._output.content
-            self._group = zarr.create_group(str(folder), zarr_format=3)
+            self._group = zarr.create_group(str(self._output.content), zarr_format=3)
             specs = row_columns(self._dims, self._unit)
-            self._rows = {name: Column(folder, name, spec) for name, spec in specs.items()}
+            self._rows = {name: Column(self._group, name, spec) for name, spec in specs.items()}
             self._contents = _Contents(self._dims)
             undo.pop_all()
         return self
@@ -299,7 +300,7 @@ class StoreWriter:
         columns = dict(self._rows)
         values = self._contents.columns()
         for name, spec in trajectory_columns("label_size" in values).items():
-            columns[name] = Column(self._output.content, name, spec)
+            columns[name] = Column(self._group, name, spec)
             columns[name].append(values[name])
         header = self._header({name: columns[name].sha256 for name in sorted(columns)})
         columns["split"].attrs |= flags(header.splits)
@@ -308,7 +309,7 @@ class StoreWriter:
             column.close()
         for table in self._tables.values():
             table.close()
-        self._group.attrs.update(header.attributes())
+        self._group.update_attributes(header.attributes())
         write_checksums(self._output.content)
 
     def _refuse_closed(self) -> None:

@@ -15,6 +15,32 @@ from trajflow.datasets.schema import TrackBlock, Tracks
 from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter
 
+LONGEST = (
+    "test_distributed",
+    "test_benchmark",
+    "test_tui_forecast",
+    "test_datasets_import",
+    "test_tui_training",
+    "test_cli_train",
+    "test_tui_app",
+    "test_tutorials",
+    "test_sklearn",
+    "test_datasets_formats",
+    "test_scale",
+    "test_workers",
+    "test_race",
+    "test_remote",
+    "test_tui_home",
+    "test_agent_types",
+)
+"""Files that take longest. They come first, so that no process of `-n 2` works on one alone at the
+end."""
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
+
 
 def pytest_collection_finish():
     """Keep garbage collections from visiting all that was imported, which stays in any case."""

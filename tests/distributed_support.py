@@ -1,5 +1,7 @@
 """What two processes and one learn from the same batches; each process runs this file.
 
+Its arguments are the rank and the names of the cases.
+
 The first process prints, for each case, how far gradients or weights are from those that it found
 alone before it joined the other one.
 """
@@ -134,16 +136,18 @@ def distance(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
 def main() -> None:
     """Compare, and print it as JSON from the first process."""
     torch.set_num_threads(1)
+    rank, *names = sys.argv[1:]
+    cases = {name: words for name, words in CASES.items() if name in (*names, "mmf")}
     alone = {}
-    if sys.argv[1] == "0":
+    if rank == "0":
         whole = "train.accumulate=1"
-        alone = {name: learned([*words, whole]) for name, words in CASES.items()}
+        alone = {name: learned([*words, whole]) for name, words in cases.items()}
         parts = learned(["train.accumulate=3", "train.dropout=0.3", "model.encoder=tcn"])
         batch = learned(["train.dropout=0.3", "model.encoder=tcn"])
     with distributed.joined("cpu"):
-        found = {name: learned(words) for name, words in CASES.items()}
+        found = {name: learned(words) for name, words in cases.items()}
     if alone:
-        result = {name: distance(alone[name][0], found[name][0]) for name in CASES}
+        result = {name: distance(alone[name][0], found[name][0]) for name in cases}
         result["accumulate"] = distance(parts[0], batch[0])
         scores, others = alone["mmf"][1], found["mmf"][1]
         result["validation"] = max(abs(scores[name] / others[name] - 1) for name in scores)

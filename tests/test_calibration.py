@@ -177,7 +177,9 @@ def replace_samples(calibration, samples=S):
 
 @pytest.mark.parametrize("steps", ["each", "path"])
 @pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("count", [10, 20, 50, 400])
+@pytest.mark.parametrize(
+    "count", [10, *(pytest.param(n, marks=pytest.mark.slow) for n in (20, 50)), 400]
+)
 def test_the_samples_own_regions_hold_a_truth_of_the_samples_own_law(count, dims, steps):
     """A radius ends at a sample, so it holds the next rank above the level, at most 1 / (S + 1)
     more; few samples of two far modes are further from their mean than it can tell."""

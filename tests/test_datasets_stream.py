@@ -62,7 +62,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_recording_cut_in_time_has_the_same_windows_wherever_it_is_cut(tmp_path, settings, seed):
     chance = np.random.default_rng(seed)
     splits = ("train", "test") if settings["split"] == "stored" else ("all",)

@@ -39,7 +39,7 @@ def test_it_is_the_energy_score_of_the_draws_without_bias():
         assert float(loss[:, agent].mean()) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3])
+@pytest.mark.parametrize("share", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_its_minimiser_has_the_two_modes_of_the_data(share):
     """Data is -1 or 1; the best map of noise to data is its sign, not its mean."""
     torch.manual_seed(0)

@@ -46,7 +46,9 @@ def test_the_motion_of_the_end_is_the_difference_of_ends():
     assert torch.allclose(moving, (ends[1] - ends[0]) / (2 * step), atol=1e-8)
 
 
-@pytest.mark.parametrize(("equal", "draws"), [(0.0, 4), (0.5, 4), (0.5, 1)])
+@pytest.mark.parametrize(
+    ("equal", "draws"), [(0.0, 4), pytest.param(0.5, 4, marks=pytest.mark.slow), (0.5, 1)]
+)
 def test_training_on_it_finds_the_deviation_in_one_step(equal, draws):
     torch.manual_seed(1)
     powers = torch.nn.Parameter(torch.zeros(10, dtype=torch.float64))

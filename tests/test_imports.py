@@ -45,7 +45,10 @@ def test_nothing_heavy_is_imported(code, arguments):
 
 
 def test_public_names_are_imported_on_first_use():
-    assert "torch" in loaded_by("from trajflow import TrajectoryForecaster, Ensemble")
+    models = loaded_by("from trajflow import TrajectoryForecaster, Ensemble, fit_ood")
+    assert "torch" in models
+    assert "duckdb" not in models
+    assert "torch" not in loaded_by("import trajflow.training.launch")
     assert "torch" not in loaded_by("from trajflow import Predictor")
     assert not loaded_by("from trajflow import Forecast, TrajflowError") & {"torch", "pandas"}
 

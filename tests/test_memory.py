@@ -191,7 +191,10 @@ def test_each_scene_has_its_own_name():
     assert plain[:, 1].tobytes() == some[:, 1].tobytes()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Tracing the graph of a joint model with memory takes 20 s.
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow if k.get("joint") else ()) for k in KINDS]
+)
 def test_an_export_remembers_as_its_run_does(kind, tmp_path):
     predictor, past = predictor_of(**kind), pasts(2)
     (tmp_path / "model.onnx").write_bytes(to_onnx(predictor))

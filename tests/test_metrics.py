@@ -164,7 +164,9 @@ LAWS = {
 }
 
 
-@pytest.mark.parametrize("count", [10, 20, 50, 400])
+@pytest.mark.parametrize(
+    "count", [10, *(pytest.param(n, marks=pytest.mark.slow) for n in (20, 50)), 400]
+)
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("law", LAWS)
 def test_a_perfect_forecaster_covers_the_level_whatever_the_number_of_samples(law, dims, count):

@@ -65,7 +65,10 @@ def test_training_and_scores_are_those_of_the_local_store(
     assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize("name", ["futures.csv", "futures.zarr", "futures.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    ["futures.csv", "futures.zarr", pytest.param("futures.parquet", marks=pytest.mark.slow)],
+)
 def test_forecasts_are_written_into_a_bucket_whole(
     trajflow, bucket, far_fork, trained, fork, tmp_path, name
 ):

@@ -306,7 +306,7 @@ def test_random_keys_leave_it_running(folder, monkeypatch):
 
     async def play(pilot):
         await until(pilot, lambda: pilot.app.screen.library.runs)
-        await survives(pilot, [key for key in hands(5, 90) if key not in ("n", "N")])
+        await survives(pilot, [key for key in hands(5, 60) if key not in ("n", "N")])
 
     piloted(app_on(folder, engine=in_thread), play)
 
@@ -325,7 +325,7 @@ def test_any_sizes_leave_it_running(folder, key):
         await until(pilot, lambda: pilot.app.screen.library.runs)
         if key:
             await pilot.press(key)
-        for width, height in sizes(2, 12):
+        for width, height in sizes(2, 9):
             await pilot.resize_terminal(width, height)
             await pilot.pause()
         await pilot.resize_terminal(*SMALL)

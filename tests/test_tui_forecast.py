@@ -125,7 +125,7 @@ def test_the_footer_always_has_the_way_back_and_the_help(run, fork):
     browsed(run, fork, play, SMALL, Busy, waits=False)
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("size", [pytest.param(SMALL, marks=pytest.mark.slow), LARGE])
 def test_the_table_of_windows_scores_sorts_and_jumps(run, fork, size):
     async def play(pilot, screen):
         app = pilot.app

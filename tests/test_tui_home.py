@@ -272,7 +272,9 @@ def test_marked_runs_are_compared(folder):
     piloted(app_on(folder, engine=in_thread), play, LARGE)
 
 
-@pytest.mark.parametrize("run", ["ships", "runs/ships", "runs/fold/ships"])
+@pytest.mark.parametrize(
+    "run", ["ships", pytest.param("runs/ships", marks=pytest.mark.slow), "runs/fold/ships"]
+)
 def test_a_run_given_on_the_command_line_opens_wherever_its_store_is(tmp_path, fork, run):
     shutil.copytree(fork, tmp_path / "tracks.zarr")
     learned = read_store(tmp_path / "tracks.zarr").fingerprint

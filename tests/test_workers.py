@@ -39,8 +39,10 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def test_what_a_killed_process_did_is_done_again(tmp_path):
-    results = dict(compute(KilledOnce(tmp_path), range(4), 2))
+@pytest.mark.parametrize("dask", [False, True])
+def test_what_a_killed_process_did_is_done_again(tmp_path, request, dask):
+    jobs = request.getfixturevalue("two_workers") if dask else 2
+    results = dict(compute(KilledOnce(tmp_path), range(4), jobs))
     assert (tmp_path / "killed").exists()
     assert results == {0: 0, 1: 10, 2: 20, 3: 30}
 
@@ -131,6 +133,7 @@ def test_processes_score_a_run_as_one_process_does(trained, walkers, monkeypatch
     assert done[-1][1] == windows
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_dask_workers_score_a_run_as_one_process_does(trained, walkers, two_workers):
     options = EvaluationOptions(samples=5)

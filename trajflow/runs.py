@@ -235,7 +235,7 @@ def run_settings(store: "Store", folder: RunFolder, fold: str | None = None) -> 
 
 def facts_of(store: "Store") -> dict[str, Any]:
     """What a predictor needs to know about the tracks: dims, dt, unit, and the table's layout."""
-    from trajflow.datasets.tables import TableLayout
+    from trajflow.datasets.report import TableLayout
 
     facts: dict[str, Any] = {"dims": store.dims, "dt": store.dt, "unit": store.unit}
     layout = TableLayout.of_store(store)

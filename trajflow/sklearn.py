@@ -130,7 +130,7 @@ class TrajectoryForecaster(BaseEstimator):  # type: ignore[misc]
         """
         import pandas as pd
 
-        from trajflow.datasets.tables import TableLayout
+        from trajflow.datasets.report import TableLayout
         from trajflow.inference.tables import open_tracks, run_columns
         from trajflow.inference.tracks import forecast_ends
 

@@ -1,7 +1,5 @@
 """Escapes text from data before it reaches a terminal, a file name or a spreadsheet."""
 
-import hashlib
-import html
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -58,6 +56,8 @@ def file_name(text: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).lstrip(".")[:60]
     if name == text:
         return text
+    import hashlib
+
     return f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
@@ -121,6 +121,8 @@ class Described:
         return f"{type(self).__name__}({facts})"
 
     def _repr_html_(self) -> str:
+        import html
+
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(safe(value))}</td></tr>"
             for name, value in self._facts().items()

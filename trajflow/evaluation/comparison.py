@@ -68,29 +68,55 @@ def evaluate_baselines(
     }
 
 
-def validate_baselines(
-    data: TrackData, windows: int, samples: int, seed: int = 0, select_by: str = "window"
-) -> dict[str, float]:
-    """Mean energy score of each baseline on the validation windows.
+def beside_baselines(
+    run: str | Path,
+    data: str | Path,
+    report: Mapping[str, Any],
+    options: EvaluationOptions | None = None,
+    *,
+    on_progress: OnProgress = silent,
+) -> dict[str, Any]:
+    """The mean scores of all baselines beside the report of a run, and whether the run beats them.
 
     Args:
-        data: The splits. Baselines are fitted on at most 20 000 training windows.
-        windows: Most validation windows.
-        samples: Draws of each window.
-        seed: Seed of the draws.
-        select_by: What weighs the same: each "window" or each "recording".
+        run: The run folder.
+        data: The store of the report.
+        report: What `evaluate_run` returned.
+        options: Those of the report.
+        on_progress: As for `evaluate_baselines`.
+
+    Returns:
+        "baselines", the means by name, and "verdict", a sentence; empty without a training split.
     """
-    result = {}
+    reports = evaluate_baselines(run, data, options, on_progress=on_progress)
+    if not reports:
+        return {}
+    means = {name: baseline["mean"] for name, baseline in reports.items()}
+    scores = {name: mean["energy_score"] for name, mean in means.items()}
+    unit = report["protocol"]["unit"]
+    sentence = verdict(RunFolder.open(run), report["mean"]["energy_score"], scores, unit, data)
+    return {"baselines": means, "verdict": sentence}
+
+
+def validation_verdict(run: RunFolder, data: TrackData) -> str:
+    """Whether the best weights of a run beat the baselines on its validation windows."""
+    score = best_validation(run)["metrics"][run.config.train.selection_score]
+    return verdict(run, score, _validate_baselines(run, data), data.store.unit, data.store.path)
+
+
+def _validate_baselines(run: RunFolder, data: TrackData) -> dict[str, float]:
+    """Mean energy score of each baseline, fitted on at most `MAX_FIT_WINDOWS` windows."""
+    train, result = run.config.train, {}
     for name in available():
         batches = data.validation(BATCH, MAX_FIT_WINDOWS, "train")
-        baseline = load_baseline(name)(batches, samples, seed)
+        baseline = load_baseline(name)(batches, train.samples, train.seed)
         scores, scenes = [], []
-        for number, batch in enumerate(data.validation(BATCH, windows)):
-            drawn = baseline.forecast(batch.without_future(), samples, seed + number)
+        for number, batch in enumerate(data.validation(BATCH, train.validation_windows)):
+            drawn = baseline.forecast(batch.without_future(), train.samples, train.seed + number)
             scores.append(energy_score(drawn[:, batch.target], batch.future[batch.target]))
             scenes.append(batch.scene[np.nonzero(batch.target)[0]])
         score = np.concatenate(scores)
-        if select_by == "recording":
+        if train.select_by == "recording":
             _, group = np.unique(np.concatenate(scenes), return_inverse=True)
             score = np.bincount(group, score) / np.bincount(group)
         result[name] = float(score.mean())

@@ -7,24 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajflow.datasets.columns import Mapped, map_columns
-from trajflow.datasets.formats import FORMATS, TABLE_SETTINGS
-from trajflow.datasets.importing import import_tracks
-from trajflow.datasets.report import ImportReport
+from trajflow.datasets.report import ImportReport, TableLayout
 from trajflow.datasets.store import Store, open_store
-from trajflow.datasets.table_file import column_names
-from trajflow.datasets.tables import TableLayout
 from trajflow.errors import DataError, RunError
 from trajflow.inference.base import Predictor
+
+if TYPE_CHECKING:
+    from trajflow.datasets.columns import Mapped
 
 log = logging.getLogger("trajflow")
 
 REQUIRED = ("agent", "time", "frame", "x", "y", "z")
 CLOCKS = ("time", "frame")
-TABLE = FORMATS["table"]
 SAME_STEP = 0.02
 """Share by which the rows of a table may be further apart than the steps of the run."""
 FAST = 0.9
@@ -88,11 +86,16 @@ def open_tracks(
         check_fit(predictor, store, path)
         yield store
         return
-    layout = TableLayout.of_run(predictor.facts)
-    source = layout.source if FORMATS.get(layout.source, TABLE).is_table else "table"
+    # What reads tables is imported only for one: it takes longer than opening a store.
+    from trajflow.datasets.formats import FORMATS, TABLE_SETTINGS
+    from trajflow.datasets.importing import import_tracks
+    from trajflow.datasets.table_file import column_names
+
+    layout, table = TableLayout.of_run(predictor.facts), FORMATS["table"]
+    source = layout.source if FORMATS.get(layout.source, table).is_table else "table"
     settings = {name: v for name, v in layout.settings.items() if name in TABLE_SETTINGS}
     settings |= {"dates": dates} if dates else {}
-    convert = FORMATS.get(source, TABLE).convert
+    convert = FORMATS.get(source, table).convert
     names = column_names(path, settings.get("encoding", "utf-8"), convert)
     mapped = run_columns(path, names, layout, columns or {}, predictor.dims)
     own_axes = all(layout.columns.get(a) == mapped.names[a] for a in ("x", "y"))
@@ -163,6 +166,8 @@ def run_columns(
             f"{shown}; name its own: --columns {missing[0][0]}=NAME, in Python "
             f"columns={{{missing[0][0]!r}: NAME}}"
         )
+    from trajflow.datasets.columns import map_columns
+
     return map_columns(path, chosen, names, dims)
 
 

@@ -1,5 +1,7 @@
 """Training: batches in, events out, a run folder on disk."""
 
+from typing import TYPE_CHECKING, Any
+
 from trajflow.training.events import (
     Evaluated,
     Event,
@@ -9,7 +11,9 @@ from trajflow.training.events import (
     Step,
     TemperatureChosen,
 )
-from trajflow.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from trajflow.training.trainer import Trainer as Trainer
 
 __all__ = [
     "Evaluated",
@@ -21,3 +25,12 @@ __all__ = [
     "TemperatureChosen",
     "Trainer",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Trainer`, which imports torch, on first use."""
+    if name == "Trainer":
+        from trajflow.training.trainer import Trainer
+
+        return Trainer
+    raise AttributeError(f"trajflow.training has no {name!r}")

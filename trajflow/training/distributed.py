@@ -4,7 +4,11 @@ All processes read the tracks and hold the same weights. Rank 0, the main proces
 run folder, and broadcasts what it read there, measured or decided.
 """
 
+import logging
 import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,19 +20,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from trajflow.errors import ConfigError, TrajflowError
+from trajflow.training.launch import LAUNCHER, RENDEZVOUS, ProcessDied, ProcessEnded, is_launched
 
+log = logging.getLogger("trajflow")
 T = TypeVar("T")
-RENDEZVOUS = "TRAJFLOW_RENDEZVOUS"
-"""Variable with the address where the processes of `trajflow train --processes` connect."""
 TIMEOUT = timedelta(days=30)
 """How long a process waits for another. It is long because a dead process breaks its connections,
 which the others notice at once, while a live one may be busy for hours, as in a long import."""
-
-
-class ProcessEnded(TrajflowError):
-    """Another process of this training has ended, so this one cannot continue."""
-
-    exit_code = 75
 
 
 @dataclass(frozen=True)
@@ -95,6 +93,51 @@ def joined(device: str = "auto") -> Iterator[str]:
         yield device
     finally:
         leave()
+
+
+@contextmanager
+def joined_processes(device: str) -> Iterator[str]:
+    """Inside, this process trains with the others that were started with it, if any.
+
+    Only rank 0 prints results, progress, and errors that all processes have.
+
+    Yields:
+        The device of this process.
+
+    Raises:
+        TrajflowError: This process failed or, on rank 0, another one did.
+    """
+    rank = int(os.environ.get("RANK", "0")) if is_launched() else 0
+    if LAUNCHER in os.environ:
+        _end_with_launcher()
+    if rank:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        log.setLevel(logging.ERROR)
+    inside = False
+    try:
+        with joined(device) as local_device:
+            inside = True
+            yield local_device
+    except ProcessEnded as error:
+        if rank or LAUNCHER in os.environ:
+            raise SystemExit(error.exit_code) from None
+        raise
+    except TrajflowError as error:
+        if not rank:
+            raise
+        if not inside:  # rank 0 reports the same
+            raise SystemExit(error.exit_code) from None
+        raise ProcessDied(f"in process {rank}: {error}", error.exit_code) from None
+
+
+def _end_with_launcher() -> None:
+    """Stop this process, as Ctrl-C would, when its launcher has ended."""
+
+    def watch(descriptor: int) -> None:
+        os.read(descriptor, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, args=(int(os.environ[LAUNCHER]),), daemon=True).start()
 
 
 def leave() -> None:

@@ -1,27 +1,33 @@
-"""Starts the processes of `trajflow train --processes N`, forwards signals, and waits for them."""
+"""Starts the processes of `trajflow train --processes N`, forwards signals, and waits for them.
 
-import logging
+It does not import torch, so that a launcher starts at once and stays small.
+"""
+
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from trajflow.errors import ConfigError, TrajflowError
-from trajflow.training.distributed import RENDEZVOUS, ProcessEnded, joined
 
-log = logging.getLogger("trajflow")
+RENDEZVOUS = "TRAJFLOW_RENDEZVOUS"
+"""Variable with the address where the processes of `trajflow train --processes` connect."""
 LAUNCHER = "TRAJFLOW_LAUNCHER"
 """Variable with the file descriptor that closes when the launcher ends."""
 GRACE = 10.0
 """Seconds that the others get to end after one has died."""
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class ProcessEnded(TrajflowError):
+    """Another process of this training has ended, so this one cannot continue."""
+
+    exit_code = 75
 
 
 class ProcessDied(TrajflowError):
@@ -156,48 +162,3 @@ def _advice(rank: int, what: str) -> str:
         f"the process of rank {rank} {what}, which ended the training; continue from the last "
         "checkpoint with --resume"
     )
-
-
-@contextmanager
-def joined_processes(device: str) -> Iterator[str]:
-    """Inside, this process trains with the others that were started with it, if any.
-
-    Only rank 0 prints results, progress, and errors that all processes have.
-
-    Yields:
-        The device of this process.
-
-    Raises:
-        TrajflowError: This process failed or, on rank 0, another one did.
-    """
-    rank = int(os.environ.get("RANK", "0")) if is_launched() else 0
-    if LAUNCHER in os.environ:
-        _end_with_launcher()
-    if rank:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        log.setLevel(logging.ERROR)
-    inside = False
-    try:
-        with joined(device) as local_device:
-            inside = True
-            yield local_device
-    except ProcessEnded as error:
-        if rank or LAUNCHER in os.environ:
-            raise SystemExit(error.exit_code) from None
-        raise
-    except TrajflowError as error:
-        if not rank:
-            raise
-        if not inside:  # rank 0 reports the same
-            raise SystemExit(error.exit_code) from None
-        raise ProcessDied(f"in process {rank}: {error}", error.exit_code) from None
-
-
-def _end_with_launcher() -> None:
-    """Stop this process, as Ctrl-C would, when its launcher has ended."""
-
-    def watch(descriptor: int) -> None:
-        os.read(descriptor, 1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, args=(int(os.environ[LAUNCHER]),), daemon=True).start()

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trajflow.config import Config
-from trajflow.datasets.importing import import_tracks
 from trajflow.datasets.loader import TrackData
-from trajflow.datasets.sources import ImportOptions
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, RunError, TrajflowError
 from trajflow.models.tensors import device_of
@@ -134,6 +132,8 @@ def plan_stages(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(data)
         if path.is_file() and not store_beside(path).exists():
+            from trajflow.datasets.importing import import_tracks
+
             import_tracks(None, path, Path(folder) / "tracks.zarr")
             path = Path(folder) / "tracks.zarr"
         store = distributed.main_first(lambda: open_data(path))[1]
@@ -390,6 +390,9 @@ def open_data(data: str | Path) -> tuple[Path, Store]:
             )
         log.info("%s was imported before: %s", path, out)
         return out, store
+    from trajflow.datasets.importing import import_tracks
+    from trajflow.datasets.sources import ImportOptions
+
     history = shlex.join(["trajflow", "data", "import", path.name, "-o", out.name])
     try:
         report = import_tracks(None, path, out, ImportOptions(history=history))
