@@ -41,7 +41,7 @@ AXES = {
     "dt_ratio": (0,),
     "memory": (0, 1),
     "types": (0, 1),
-    "learned": (0,),
+    "learned_noises": (0,),
 }
 """The axes of each input whose sizes differ between calls."""
 OPSET = 20
@@ -85,8 +85,8 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     """The graph of a predictor.
 
     It gives `futures` and `context` of `past`, `noise` and, where the model has such inputs,
-    `dt_ratio`, `memory`, `types` and `learned`. For int8 the weights are whole numbers with a
-    scale for each column, and what they multiply is scaled anew in every call; recurrent layers
+    `dt_ratio`, `memory`, `types` and `learned_noises`. For int8 the weights are whole numbers with
+    a scale for each column, and what they multiply is scaled anew in every call; recurrent layers
     stay in float32.
 
     Raises:

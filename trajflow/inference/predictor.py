@@ -178,7 +178,7 @@ class TorchPredictor(Predictor):
         scenes = Scenes.of(request.past, request.target, limit)
         inputs = scenes.inputs(request, noise, self.format, learned)
         if not self.sets:
-            del inputs["learned"]
+            del inputs["learned_noises"]
         futures, context = self._sampler(
             **{name: torch.as_tensor(one, device=self.device) for name, one in inputs.items()}
         )
@@ -215,7 +215,7 @@ class TorchPredictor(Predictor):
         weigh = self._learned(count).weights
         numbers = learned_numbers(self.sets, count, request, self.model.normalizer.size)
         futures, context = draw_within_memory(
-            lambda part, own: self._draw_scene(part, own, own[:, 0, 0].astype(int)),
+            lambda part, own: self._draw_scene(part, own[:0], own[:, 0, 0].astype(int)),
             request,
             numbers,
             joint=False,
