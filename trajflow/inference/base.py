@@ -252,9 +252,12 @@ class Predictor(Described, ABC):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
-        wanted, dt_ratio = self._selection(samples, draws, select), self.format.dt_range.ratio(dt)
         if ood:
             self.check_ood(dt)
+        dt_ratio = self.format.dt_range.ratio(dt)
+        wanted = None  # plain draws
+        if select is not None or draws is not None:
+            wanted = self._selection(samples, draws, select)
         points = self.format.numbers(past, "past")
         lead, count = points.shape[:-2], points.shape[-3]
         full, faults = self.format.scenes(points, neighbors, agents, on_bad == "raise")

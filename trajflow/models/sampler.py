@@ -71,8 +71,7 @@ class Sampler(nn.Module):
         net.in_proj.weight = nn.Parameter(temperature * token, False)
         net.out_proj.weight = nn.Parameter(out, False)
         net.out_proj.bias = nn.Parameter(rest, False)
-        to_world = _to_world(a.horizon, a.dims).to(whitened)
-        self.register_buffer("to_world", nn.functional.pad(to_world, (0, 0, a.width, 0)))
+        self.register_buffer("to_world", _to_world(a.horizon, a.dims).to(whitened))
 
     def forward(
         self,
@@ -139,7 +138,7 @@ class Sampler(nn.Module):
             noises = noise.reshape(-1, normalizer.size)
             if learned_noises is not None:
                 noises = torch.cat((noises, self._learned(context, learned_noises)))
-            futures = self._points(noises, full, first)
+            futures = self._points(noises, full, first[:, a.width :])
             futures = futures.reshape(-1, *shape, a.horizon, a.dims)
         return futures, context.reshape(*shape, a.width)
 
@@ -153,12 +152,12 @@ class Sampler(nn.Module):
         noises = nn.functional.pad(noises / self.temperature, (0, missing))
         return noises.reshape(-1, self.model.normalizer.size)
 
-    def _points(self, noise: Tensor, context: Tensor, table: Tensor) -> Tensor:
-        """Futures [S, N, F * D] of noise [S * N, ...], contexts [N, H] and rows of the table."""
+    def _points(self, noise: Tensor, context: Tensor, motion: Tensor) -> Tensor:
+        """Futures [S, N, F * D] of noise [S * N, ...], contexts [N, H] and motion [N, 4 D]."""
         assert self.net is not None
         size = self.model.normalizer.size
         local = self.net(noise, context).reshape(-1, context.shape[0], 2 * size)
-        coast, turned = torch.split(table @ self.get_buffer("to_world"), [size, 2 * size], -1)
+        coast, turned = torch.split(motion @ self.get_buffer("to_world"), [size, 2 * size], -1)
         along, across = torch.split(local * turned, size, -1)
         return coast + along + across
 

