@@ -117,7 +117,8 @@ def test_who_is_among_nobodys_nearest_is_left_out_and_makes_no_difference(run, s
     full = Scenes.of(batch.past, batch.target, 100)
     assert lean.past.shape[1] < full.past.shape[1]
     found = small.carry(Request.of(batch.past, batch.target), noise)
-    inputs = {"past": full.past, "noise": full.spread(noise), "learned": np.array([-1])}
+    inputs = {"past": full.past, "noise": full.spread(noise)}
+    inputs["learned_noises"] = np.zeros(0, np.int64)
     (kept,) = small.session.run(["futures"], inputs)
     np.testing.assert_allclose(full.picked(kept), found, atol=1e-4)
 
@@ -138,7 +139,7 @@ def test_a_neighbor_must_be_seen_at_the_present_step(run, small):
         small.carry(Request.of(past[None], target[:, :A]), noise), both, atol=1e-4
     )
     inputs = {"past": past[None].astype(np.float32), "noise": noise[:, None]}
-    inputs["learned"] = np.full(S, -1)
+    inputs["learned_noises"] = np.zeros(0, np.int64)
     moved = inputs | {"past": inputs["past"].copy()}
     moved["past"][0, 1] += 0.3
     (before,), (after,) = (small.session.run(["futures"], one) for one in (inputs, moved))

@@ -41,7 +41,7 @@ AXES = {
     "dt_ratio": (0,),
     "memory": (0, 1),
     "types": (0, 1),
-    "learned": (0,),
+    "learned_noises": (0,),
 }
 """The axes of each input whose sizes differ between calls."""
 OPSET = 20
@@ -49,6 +49,9 @@ VALUES = "Converting a tensor to (a Python (boolean|float|number|list)|a NumPy a
 """How torch warns that what was recorded may depend on values."""
 LARGE = 64
 """Least rows and columns of a matrix that int8 makes whole numbers."""
+EXACT = ("/in_proj", "/out_proj")
+"""Parts of the names of products that int8 leaves as they are, as it does small ones: noise and
+positions pass through them."""
 EXTRA = (
     "export needs onnx, onnxscript and onnxruntime; install them with: pip install "
     "'trajflow[export]'"
@@ -85,9 +88,8 @@ def forecast_graph(predictor: TorchPredictor, precision: Precision = "fp32") -> 
     """The graph of a predictor.
 
     It gives `futures` and `context` of `past`, `noise` and, where the model has such inputs,
-    `dt_ratio`, `memory`, `types` and `learned`. For int8 the weights are whole numbers with a
-    scale for each column, and what they multiply is scaled anew in every call; recurrent layers
-    stay in float32.
+    `dt_ratio`, `memory`, `types` and `learned_noises`. For int8 the weights are whole numbers with
+    a scale for each column, and what they multiply is scaled anew in every call.
 
     Raises:
         MissingExtra: What writes ONNX is not installed.
@@ -281,6 +283,11 @@ def _quantized(graph: bytes) -> bytes:
 
     model = _onnx_model(graph).graph
     large = {one.name for one in model.initializer if min(one.dims, default=0) >= LARGE}
+    kept = [
+        one.name
+        for one in model.node
+        if not large & set(one.input) or any(word in one.name for word in EXACT)
+    ]
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         whole, small = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         whole.write_bytes(graph)
@@ -288,8 +295,8 @@ def _quantized(graph: bytes) -> bytes:
             whole,
             small,
             op_types_to_quantize=["MatMul"],
-            # Small ones take no time, and noise and positions pass through some of them.
-            nodes_to_exclude=[one.name for one in model.node if not large & set(one.input)],
+            # A Gemm becomes a MatMul with this name before.
+            nodes_to_exclude=[*kept, *(f"{name}_MatMul" for name in kept)],
             per_channel=True,
             weight_type=QuantType.QInt8,
         )

@@ -142,9 +142,9 @@ def outputs_of(
         inputs.get("dt_ratio"),
         memory,
         types,
-        inputs.get("learned"),
+        inputs.get("learned_noises"),
     )
-    futures = np.zeros((*noise.shape[:3], *drawn.shape[2:]))
+    futures = np.zeros((len(drawn), *noise.shape[1:3], *drawn.shape[2:]))
     futures[:, wanted] = drawn
     contexts = np.zeros((*wanted.shape, context.shape[-1]))
     contexts[wanted] = context
@@ -162,7 +162,7 @@ def drawn_from(
     types: Ints | None = None,
     learned: Ints | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Futures [S, N, F, D] of the run itself from given noise, and contexts [N, H].
+    """Futures [S + L, N, F, D] of the run itself from given noise, and contexts [N, H].
 
     Args:
         predictor: The run.
@@ -172,7 +172,7 @@ def drawn_from(
         dt_ratio: Seconds per step over those of the training tracks, [B].
         memory: What is remembered of others, [B, A, K, T + F, D + 1].
         types: Codes of the agents' types, [B, A]; None: all are unknown.
-        learned: Number of the learned noise of each sample, [S]; -1: it is the given one.
+        learned: Numbers of learned noises, [L], whose futures come after the others.
     """
     given = (None if one is None else torch.as_tensor(one) for one in (dt_ratio, memory, types))
     ratio, remembered, codes = given
@@ -192,13 +192,11 @@ def drawn_from(
         )
 
     drawn, context = draw(noise)
-    if learned is not None and (learned >= 0).any():
+    if learned is not None and len(learned):
         noises = torch.cat([one(context)[0] for _, one in sorted(predictor.sets.items())])
-        noise = noise.copy()
-        noise[learned >= 0] = 0
-        chosen = noises[learned[learned >= 0]].numpy() / predictor.temperature
-        noise[learned >= 0, :, : chosen.shape[-1]] = chosen
-        drawn, context = draw(noise)
+        chosen = noises[learned].numpy() / predictor.temperature
+        missing = noise.shape[-1] - chosen.shape[-1]
+        drawn, _ = draw(np.concatenate([noise, np.pad(chosen, ((0, 0), (0, 0), (0, missing)))]))
     return np.asarray(drawn.numpy()), np.asarray(context.numpy())
 
 
@@ -226,7 +224,7 @@ def random_inputs(
     if a.types:
         inputs["types"] = rng.integers(0, 1 + len(a.types), (scenes, targets))
     if predictor.sets and predictor.steps == 1:
-        inputs["learned"] = rng.integers(-1, sum(predictor.sets), samples)
+        inputs["learned_noises"] = rng.integers(0, sum(predictor.sets), samples // 2)
     return inputs
 
 

@@ -252,13 +252,16 @@ class Predictor(Described, ABC):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
         if samples < 1:
             raise TrajflowError(f"samples must be at least 1, got {samples}")
-        wanted, dt_ratio = self._selection(samples, draws, select), self.format.dt_range.ratio(dt)
         if ood:
             self.check_ood(dt)
+        dt_ratio = self.format.dt_range.ratio(dt)
+        wanted = None  # plain draws
+        if select is not None or draws is not None:
+            wanted = self._selection(samples, draws, select)
         points = self.format.numbers(past, "past")
         lead, count = points.shape[:-2], points.shape[-3]
         full, faults = self.format.scenes(points, neighbors, agents, on_bad == "raise")
-        bad = faults.astype(bool)
+        bad = None if faults is None or not faults.any() else faults.astype(bool)
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
         # A bad agent draws noise like any other, so that the noise of the others stays theirs.
@@ -269,17 +272,22 @@ class Predictor(Described, ABC):
             drawn, contexts = self._draw(request, samples, seed)
         else:
             drawn, weights = self._chosen(request, wanted, seed)
-            weights = np.where(bad.ravel(), np.nan, weights).reshape(samples, *lead)
+            if bad is not None:
+                weights[:, bad.ravel()] = np.nan
+            weights = weights.reshape(samples, *lead)
             contexts = self._contexts(request) if ood else ()
-        if bad.any():
+        if bad is not None:
             drawn[:, bad.ravel()] = np.nan
         drawn = drawn.reshape(samples, *lead, self.horizon, self.dims)
         # It was fitted without memory, at the seconds per step of the training.
         calibration = self.calibration if dt_ratio == 1 and place is None else None
         forecast = Forecast(drawn, dt_ratio * self.dt, tuple(agents), weights, calibration)
-        if on_bad == "quarantine":
+        if on_bad == "quarantine" and faults is not None:
             forecast = replace(forecast, faults=faults.reshape(lead))
-        return self._with_ood(forecast, full[:, :count], contexts, ~bad) if ood else forecast
+        if not ood:
+            return forecast
+        good = np.ones(full.shape[:2], bool)[:, :count] if bad is None else ~bad
+        return self._with_ood(forecast, full[:, :count], contexts, good)
 
     def check_place(self, place: Place, dt_ratio: float = 1.0) -> None:
         """Refuse a place that the model cannot use at so many seconds per step over the usual.

@@ -99,10 +99,11 @@ class TrackFormat:
         neighbors: ArrayLike | Sequence[ArrayLike] | None,
         agents: Sequence[object],
         strict: bool,
-    ) -> tuple[Floats, NDArray[np.object_]]:
+    ) -> tuple[Floats, NDArray[np.object_] | None]:
         """Scenes [B, A + N, T, D] of agents and neighbors, and the faults of the agents, [B, A].
 
-        All steps of an agent with a fault are missing, and so are those of such a neighbor.
+        All steps of an agent with a fault are missing, and so are those of such a neighbor. Faults
+        are None where there are none, if `strict` is set.
 
         Args:
             past: From `numbers`, [*, A, T, D].
@@ -114,16 +115,16 @@ class TrackFormat:
             TrajflowError: There is a fault and `strict` is set, or a shape is wrong.
         """
         scenes = past.reshape(-1, *past.shape[-3:])
-        around = self._padded(neighbors, len(scenes))
-        everyone, scale = np.concatenate([scenes, around], 1), self.displacement_scale
+        around, scale = self._padded(neighbors, len(scenes)), self.displacement_scale
+        everyone = np.concatenate([scenes, around], 1) if around.shape[1] else scenes
         if (count := everyone.shape[1]) > MOST:
             raise TrajflowError(f"a scene holds at most {MOST} agents, got {count}; cut it")
-        if not len(agents) and plausible(everyone, scale):
-            return everyone, np.full(scenes.shape[:2], None, object)
+        if strict and not len(agents) and plausible(everyone, scale):
+            return everyone, None
         if len(agents) and len(agents) != scenes.shape[1]:
             raise TrajflowError(f"{len(agents)} ids for {scenes.shape[1]} agents")
         faults = faults_of(scenes, scale, agents)
-        around = _clean(around, scale, strict)
+        around = _clean(_whole_points(around), scale, strict)
         if strict:
             _refuse(faults, agents)
         points = np.where(faults.astype(bool)[..., None, None], np.nan, _whole_points(scenes))
@@ -172,7 +173,7 @@ class TrackFormat:
         if neighbors is None:
             return np.empty((scenes, 0, *size))
         if isinstance(neighbors, np.ndarray) or scenes == 1:
-            array = _whole_points(self.numbers(neighbors, "neighbors"))
+            array = self.numbers(neighbors, "neighbors")
             array = array.reshape(math.prod(array.shape[:-3]), *array.shape[-3:])
             if len(array) == scenes:
                 return array
@@ -180,7 +181,7 @@ class TrackFormat:
         if len(neighbors) != scenes:
             raise TrajflowError(f"neighbors are of {len(neighbors)} scenes, the past of {scenes}")
         parts = (n if len(n) else np.reshape(n, (-1, *size)) for n in neighbors)
-        each = [_whole_points(self.numbers(part, "neighbors")) for part in parts]
+        each = [self.numbers(part, "neighbors") for part in parts]
         padded = np.full((scenes, max(map(len, each), default=0), *size), np.nan)
         for row, points in zip(padded, each, strict=True):
             row[: len(points)] = points
@@ -219,7 +220,7 @@ def _refuse(faults: NDArray[np.object_], ids: Sequence[object], what: str = "age
 
 
 def real_numbers(points: Any, name: str) -> Floats:
-    """Numbers of any shape as they were given, NaN where masked, also what is infinite.
+    """Numbers of any shape as they are, NaN where masked, also what is infinite; maybe no copy.
 
     Args:
         points: An array, masked or not, or nested sequences of numbers or of arrays.
@@ -229,6 +230,8 @@ def real_numbers(points: Any, name: str) -> Floats:
         TrajflowError: They are no array of real numbers.
     """
     try:
+        if type(points) is np.ndarray and points.dtype == np.float64:
+            return points
         given = _joined(points)
         if given.dtype.kind not in "iufO":
             raise TypeError(f"got an array of {given.dtype}")
@@ -297,10 +300,11 @@ def plausible(points: Floats, scale: float) -> bool:
     if not points.size:
         return True
     first = points[:, :1, :1]
-    if not np.isfinite(first).all():
+    if not math.isfinite(first.sum()):
         return False
     # Within half of it of the first means within it of each other. What is no number is not.
-    return bool(np.abs(points - first).max() <= min(FAR, STEP) / 2 * scale)
+    away = points - first
+    return bool(np.abs(away, out=away).max() <= min(FAR, STEP) / 2 * scale)
 
 
 def _name(faults: NDArray[np.object_], points: Floats, scale: float) -> None:

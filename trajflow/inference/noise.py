@@ -22,7 +22,9 @@ _thread = threading.local()
 def place_keys(target: Bools) -> Ints:
     """Keys of the N targets [B, A] by their places alone: scene b, step 0, agent a; [N, 3]."""
     scene, agent = np.nonzero(target)
-    return np.stack([scene, np.zeros_like(scene), agent], 1)
+    keys = np.zeros((len(scene), 3), np.int64)
+    keys[:, 0], keys[:, 2] = scene, agent
+    return keys
 
 
 def batch_keys(batch: Batch) -> Ints:

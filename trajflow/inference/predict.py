@@ -187,16 +187,10 @@ def predict_tracks(
             facts |= {"unit": "degree", "radius_unit": "m"}
         if out.suffix.lower() == ".csv":
             futures = rounded(futures, _decimals(predictor, facts["unit"]))
-        count = 0
-
-        def counted(agents: int) -> None:
-            nonlocal count
-            count = agents
-            progress(agents)
-
-        write_forecasts(_nonempty(_counted(futures, counted), options), out, facts, overwrite)
+        total = [0]
+        write_forecasts(_counted(futures, total, progress, options.split), out, facts, overwrite)
         folder.remove()
-    return {"out": str(out), "forecasts": count, **facts}
+    return {"out": str(out), "forecasts": total[0], **facts}
 
 
 def _check_shared(run: str | Path, tracks: str | Path) -> None:
@@ -286,18 +280,23 @@ def _check_scenes(names: Sequence[str], scenes: Sequence[str]) -> None:
             raise DataError(f"no recording {name!r} in these tracks; did you mean {near[0]!r}?")
 
 
-def _nonempty(futures: Iterable[Futures], options: PredictOptions) -> Iterator[Futures]:
-    """The forecasts as they come.
+def _counted(
+    futures: Iterable[Futures],
+    total: list[int],
+    progress: Callable[[int], None],
+    split: str | None,
+) -> Iterator[Futures]:
+    """The forecasts as they come; the number of their agents is added to `total`.
 
     Raises:
         DataError: There are none.
     """
-    empty = True
     for some in futures:
-        empty = False
         yield some
-    if empty:
-        where = f" of split {options.split!r}" if options.split else ""
+        total[0] += len(some.agent)
+        progress(total[0])
+    if not total[0]:
+        where = f" of split {split!r}" if split else ""
         raise DataError(f"nothing to forecast: no agent is at a step{where}; leave out --split")
 
 
@@ -402,11 +401,3 @@ def _why(calibration: Calibration | None) -> str:
     if calibration is None:
         return "`trajflow fit RUN DATA calibration` with the same --steps makes them hold"
     return f"the calibration of the run is for {calibration.origin.samples} samples or more"
-
-
-def _counted(futures: Iterable[Futures], progress: Callable[[int], None]) -> Iterator[Futures]:
-    done = 0
-    for some in futures:
-        yield some
-        done += len(some.agent)
-        progress(done)

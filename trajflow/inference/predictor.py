@@ -42,6 +42,8 @@ from trajflow.types import Floats, Ints, scene_centres
 WEIGHTS = "weights.safetensors"
 SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 """How torch says that memory does not suffice."""
+SAMPLERS = ("_sampler", "_learned_sampler")
+"""Names of the recorded samplers of a predictor."""
 BUDGET = 1 << 22
 """Numbers of the draws whose noise is made at once."""
 CHOSEN_ROWS, MANY_ROWS = 1 << 10, 1 << 18
@@ -76,19 +78,25 @@ class TorchPredictor(Predictor):
         self.model.to(self.device)
         for samples in self.sets.values():
             samples.to(self.device)
-        vars(self).pop("_sampler", None)  # it was recorded for the device before
+        for name in SAMPLERS:  # they were recorded for the device before
+            vars(self).pop(name, None)
         return self
 
     def _facts(self) -> dict[str, object]:
         return {**super()._facts(), "device": self.device}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the recorded sampler, which is made again where it is needed."""
-        return {name: value for name, value in vars(self).items() if name != "_sampler"}
+        """Everything but the recorded samplers, which are made again where they are needed."""
+        return {name: value for name, value in vars(self).items() if name not in SAMPLERS}
 
     @cached_property
     def _sampler(self) -> Draw:
         """The model folded for one scene at a time, made by the first forecast of one."""
+        return traced(Sampler(self.model, self.temperature).to(self.device), self.device)
+
+    @cached_property
+    def _learned_sampler(self) -> Draw:
+        """The same, for futures of learned noise."""
         sampler = Sampler(self.model, self.temperature, sets=self.sets)
         return traced(sampler.to(self.device), self.device)
 
@@ -177,12 +185,13 @@ class TorchPredictor(Predictor):
         limit = None if social is None else social.limit
         scenes = Scenes.of(request.past, request.target, limit)
         inputs = scenes.inputs(request, noise, self.format, learned)
-        if not self.sets:
-            del inputs["learned"]
-        futures, context = self._sampler(
+        if learned is None:
+            del inputs["learned_noises"]
+        futures, context = (self._sampler if learned is None else self._learned_sampler)(
             **{name: torch.as_tensor(one, device=self.device) for name, one in inputs.items()}
         )
-        return scenes.picked(futures.cpu().numpy()), _numpy(context[0])
+        contexts = context[0].double().cpu().numpy()
+        return scenes.picked(futures.cpu().numpy()), contexts
 
     @torch.inference_mode()
     def _chosen(
@@ -215,7 +224,7 @@ class TorchPredictor(Predictor):
         weigh = self._learned(count).weights
         numbers = learned_numbers(self.sets, count, request, self.model.normalizer.size)
         futures, context = draw_within_memory(
-            lambda part, own: self._draw_scene(part, own, own[:, 0, 0].astype(int)),
+            lambda part, own: self._draw_scene(part, own[:0], own[:, 0, 0].astype(int)),
             request,
             numbers,
             joint=False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -103,6 +105,10 @@ def draw_within_memory(
         OutOfMemory: It does not suffice for one agent.
     """
     try:
+        return draw(request, noise)
+    except OutOfMemory:
+        pass
+    try:
         return _halved(draw, request, noise, joint)
     except OutOfMemory:
         raise OutOfMemory(
@@ -115,17 +121,15 @@ def _halved(
     draw: Draw, request: Request, noise: NDArray[np.float32], joint: bool
 ) -> tuple[Floats, Floats]:
     units = int(request.target.any(1).sum() if joint else noise.shape[1])
-    try:
-        return draw(request, noise)
-    except OutOfMemory:
-        if units < 2 and len(noise) < 2:
-            raise
+    if units < 2 and len(noise) < 2:
+        raise OutOfMemory
     if units > 1:
         parts = request.cut(-(-units // 2), joint)
-        drawn = [_halved(draw, part, noise[:, agents], joint) for part, agents in parts]
+        drawn = [draw_within_memory(draw, part, noise[:, agents], joint) for part, agents in parts]
         futures, contexts = zip(*drawn, strict=True)
         return np.concatenate(futures, 1), np.concatenate(contexts)
-    drawn = [_halved(draw, request, half, joint) for half in np.array_split(noise, 2)]
+    halves = np.array_split(noise, 2)
+    drawn = [draw_within_memory(draw, request, half, joint) for half in halves]
     return np.concatenate([futures for futures, _ in drawn]), drawn[0][1]
 
 
@@ -136,14 +140,19 @@ class Scenes:
     Attributes:
         past: Positions about the scenes' centres, [B, A, T, D]; NaN where unseen.
         centre: A point near each scene, [B, D].
-        place: Where each of the N agents stands, [2, N]: its scene, and its place among the K.
+        counts: How many of the N agents each scene has, [B].
         most: K, the most targets of a scene.
     """
 
     past: NDArray[np.float32]
     centre: Floats
-    place: Ints
+    counts: Ints
     most: int
+
+    @cached_property
+    def place(self) -> Ints:
+        """Where each of the N agents stands, [2, N]: its scene, and its place among the K."""
+        return np.array(np.nonzero(np.arange(self.most) < self.counts[:, None]))
 
     @classmethod
     def of(cls, past: Floats, target: Bools, limit: int | None) -> Scenes:
@@ -168,16 +177,15 @@ class Scenes:
             agents = np.where(gap[:, :most, None, None], padding, past[:, :most])
             others = np.where(gap[..., None, None], past, np.nan)
             past = np.concatenate([agents, others], 1)
-        place = np.array(np.nonzero(np.arange(most) < counts[:, None]))
         points = past - centre[:, None, None]
         points = points[:, :most] if limit is None else _pruned(points, most, limit)
-        return cls(points.astype(np.float32), centre, place, most)
+        return cls(points.astype(np.float32), centre, counts, most)
 
     @classmethod
     def _of_one(cls, past: Floats, target: Bools, limit: int | None) -> Scenes | None:
         """As `of`, in few calls of numpy; None if a target is not seen now."""
-        most = int(target.sum())
-        if not most or not target[0, :most].all():
+        most = int(np.count_nonzero(target))
+        if not most or np.count_nonzero(target[0, :most]) < most:
             return None
         centre = past[:, 0, 0]
         points = past[0, :most] - centre if limit is None else past[0] - centre
@@ -186,11 +194,9 @@ class Scenes:
             if keep is None:
                 return None
             points = points[keep]
-        elif not np.isfinite(points[:, -1] if limit is not None else centre).all():
+        elif not math.isfinite(points[:, -1].sum() if limit is not None else centre.sum()):
             return None
-        place = np.zeros((2, most), np.int64)
-        place[1] = np.arange(most)
-        return cls(points[None].astype(np.float32), centre, place, most)
+        return cls(points[None].astype(np.float32), centre, np.array([most]), most)
 
     @property
     def seen_agents(self) -> Bools:
@@ -200,8 +206,8 @@ class Scenes:
 
     def spread(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """Noise [S, N, ...] of the agents as the graph wants it, [S, B, K, ...]."""
-        if self.place.shape[1] == len(self.past) * self.most:
-            return noise.reshape(len(noise), len(self.past), self.most, -1)
+        if len(self.past) == 1 or noise.shape[1] == len(self.past) * self.most:
+            return noise.reshape(len(noise), len(self.past), self.most, noise.shape[-1])
         full = np.zeros((len(noise), len(self.past), self.most, noise.shape[-1]), np.float32)
         full[:, *self.place] = noise
         return full
@@ -219,13 +225,13 @@ class Scenes:
             request: What is known of each agent.
             noise: Of N agents, [S, N, ...].
             form: What the model takes.
-            learned: Number of the learned noise of each sample, [S]; None: all noise is `noise`.
+            learned: Numbers of the learned noises of further samples; None: there are none.
         """
         inputs: dict[str, NDArray[Any]] = {
             "past": self.past,
             "noise": self.spread(noise),
-            "dt_ratio": np.array(request.dt_ratio),
-            "learned": np.full(len(noise), -1) if learned is None else learned,
+            "dt_ratio": request.dt_ratio,
+            "learned_noises": np.zeros(0, np.int64) if learned is None else learned,
         }
         size = (len(self.past), self.most)
         if form.memory:
@@ -246,7 +252,9 @@ class Scenes:
     def picked(self, futures: NDArray[np.float32]) -> Floats:
         """World futures [S, N, F, D] of what the graph gives, [S, B, K, F, D]."""
         if len(self.past) == 1:
-            return np.asarray(futures[:, 0] + self.centre)
+            flat = futures.reshape(len(futures), futures.shape[2], -1).astype(np.float64)
+            flat += np.concatenate([self.centre[0]] * futures.shape[3])  # long rows are faster
+            return flat.reshape(len(futures), *futures.shape[2:])
         result = futures[:, *self.place].astype(np.float64)
         result += self.centre[self.place[0], None]
         return result
@@ -317,12 +325,12 @@ def nearest(here: Floats, most: int, limit: int) -> Bools | None:
     Returns:
         None if that is not known: one of the first agents, or too many others, are not seen.
     """
-    own = here[:most]
-    delta = here - own[:, None]
-    square = np.einsum("kad,kad->ka", delta, delta)
+    places = here.T.copy()  # long rows are faster
+    delta = places[:, None] - places[:, :most, None]
+    square = np.square(delta, out=delta).sum(0)
     last = np.partition(square, limit, -1)[:, limit, None]
-    bound = last * SLACK + 2e-10 * (np.einsum("kd,kd->k", own, own)[:, None] + last)
-    if not np.isfinite(bound).all():
+    bound = last * (SLACK + 2e-10) + 2e-10 * np.square(places[:, :most]).sum(0)[:, None]
+    if not math.isfinite(bound.sum()):
         return None
     keep = np.asarray((square <= bound).any(0))
     keep[:most] = True

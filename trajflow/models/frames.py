@@ -53,12 +53,13 @@ class Frame:
 
     def rotation(self, dims: int) -> Tensor:
         """Matrices [*, D, D] that rotate row vectors into the frame's axes."""
-        cos, sin = torch.split(self.heading, 1, -1)
-        if dims == 2:
-            return torch.unflatten(torch.cat([cos, -sin, sin, cos], -1), -1, (2, 2))
-        zero, unit = torch.zeros_like(cos), torch.ones_like(cos)
-        rows = [cos, -sin, zero, sin, cos, zero, zero, zero, unit]
-        return torch.unflatten(torch.cat(rows, -1), -1, (3, 3))
+        quarter = self.heading.new_tensor([[0.0, 1.0], [-1.0, 0.0]])
+        with full_precision(self.heading):
+            columns = [self.heading, self.heading @ quarter]
+        if dims == 3:
+            columns = [torch.nn.functional.pad(one, (0, 1)) for one in columns]
+            columns.append(torch.zeros_like(columns[0]) + columns[0].new_tensor([0.0, 0.0, 1.0]))
+        return torch.stack(columns, -1)
 
     def coast(self, horizon: int) -> Tensor:
         """World positions of the next F steps at constant velocity, [*, F, D]."""
@@ -88,7 +89,8 @@ class PastSteps:
     Attributes:
         positions: World positions, zero where unseen, [*, T, D].
         seen: One where a step was seen, else zero, [*, T].
-        displacements: World displacements to the last T - 1 steps, [*, T - 1, D].
+        displacements: World displacements to the last T - 1 steps, zero where either end was not
+            seen, [*, T - 1, D].
         displacements_seen: One where both ends of a displacement were seen, else zero, [*, T - 1].
     """
 
@@ -101,8 +103,8 @@ class PastSteps:
     def of(cls, past: Tensor, seen: Tensor) -> "PastSteps":
         """From pasts [*, T, D] and a mask [*, T] of the steps that were seen."""
         positions, flag = past.where(seen.unsqueeze(-1), 0), seen.to(past)
-        moved = positions[..., 1:, :] - positions[..., :-1, :]
-        return cls(positions, flag, moved, flag[..., 1:] * flag[..., :-1])
+        moved, both = positions[..., 1:, :] - positions[..., :-1, :], flag[..., 1:] * flag[..., :-1]
+        return cls(positions, flag, moved * both.unsqueeze(-1), both)
 
 
 def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) -> Frame:
@@ -128,33 +130,39 @@ def present_frame(past: Tensor, steps: int = 1, dt_ratio: Tensor | None = None) 
 
 def frame_of(past: PastSteps, steps: int = 1, dt_ratio: Tensor | None = None) -> Frame:
     """Frames [*] from the steps of pasts [*, T, D]; see `present_frame`."""
-    positions, (last, before, _) = _seen_steps(past.positions, past.seen, steps)
-    present, earlier, first = positions.unbind(-2)
-    displacement = present - earlier
-    velocity = displacement / (last - before).clamp_min(1).unsqueeze(-1)
-    age = (int(past.seen.shape[-1]) - 1 - last).unsqueeze(-1)
-    heading = _heading(displacement[..., :2], (present - first)[..., :2])
-    ratio = torch.ones_like(last) if dt_ratio is None else dt_ratio.to(last).expand_as(last)
-    lengths = past.displacements.norm(dim=-1) * past.displacements_seen
-    speed = lengths.sum(-1) / past.displacements_seen.sum(-1).clamp_min(1)
+    (present, displacement, whole), last, span = _seen_steps(past.positions, past.seen, steps)
+    velocity = displacement / span.clamp_min(1)
+    age = int(past.seen.shape[-1]) - 1 - last
+    flat = (displacement, whole)
+    if int(whole.shape[-1]) > 2:
+        flat = (displacement[..., :2], whole[..., :2])
+    heading = _heading(*flat)
+    speed = past.displacements.norm(dim=-1).sum(-1) / past.displacements_seen.sum(-1).clamp_min(1)
+    ratio = torch.ones_like(speed) if dt_ratio is None else dt_ratio.to(speed).expand_as(speed)
     return Frame(present + velocity * age, velocity, heading, speed, ratio)
 
 
-def _seen_steps(positions: Tensor, seen: Tensor, steps: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Positions [*, 3, D] and indices, 3 of [*], of the last, an earlier and the first seen step.
+def _seen_steps(
+    positions: Tensor, seen: Tensor, steps: int
+) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    """The last seen position and the ways to it from an earlier and the first one, 3 of [*, D].
 
-    The earlier one is `steps` seen steps before the last. Without seen steps all values are zero.
+    The earlier one is `steps` seen steps before the last. Also the index of the last seen step and
+    the steps since the earlier one, [*, 1]. Without seen steps all values are zero.
     """
     count = seen.cumsum(-1) * seen  # 0 where unseen, else 1, 2, ...
     length = int(seen.shape[-1])
     offset = positions.new_tensor([0, -steps, -length])
     ordinal = (count.amax(-1, keepdim=True) + offset).clamp_min(1)
-    # One-hot rows select at most one step each, so the products are exact.
+    # Rows select at most two steps each, so the products are exact.
     one_hot = (count.unsqueeze(-2) == ordinal.unsqueeze(-1)).to(positions)
-    index = torch.arange(length, dtype=positions.dtype, device=positions.device)
+    ways = positions.new_tensor([[1.0, 0, 0], [1, -1, 0], [1, 0, -1]])
+    index = torch.arange(length, dtype=positions.dtype, device=positions.device)[:, None]
     with full_precision(positions):
-        selected = one_hot @ positions
-    return selected, (one_hot * index).sum(-1).unbind(-1)
+        rows = ways @ one_hot
+        selected, indices = rows @ positions, rows @ index
+    parts = tuple(selected[..., k, :] for k in range(3))
+    return parts, indices[..., 0, :], indices[..., 1, :]
 
 
 def _heading(first: Tensor, second: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class LearnedSamples(nn.Module):
     def forward(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Noises [K, N, ...] and their log-probabilities [K, N] for contexts [N, H]."""
         hidden = self.read(context)
-        shift = self.move(hidden).unflatten(-1, self.start.shape)
+        shift = self.move(hidden).reshape(-1, *self.start.shape)
         return (self.start + shift).transpose(0, 1), self.weigh(hidden).log_softmax(-1).T
 
     def weights(self, context: Tensor) -> Tensor:

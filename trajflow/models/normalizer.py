@@ -114,6 +114,6 @@ def features(frame: Frame, past: PastSteps, length: Tensor) -> Tensor:
     """
     rotation = frame.rotation(int(past.positions.shape[-1])) / length[..., None, None]
     local = (past.positions - frame.origin.unsqueeze(-2)) @ rotation
-    displacement = (past.displacements @ rotation) * past.displacements_seen.unsqueeze(-1)
+    displacement = past.displacements @ rotation
     position = local * (past.seen / int(past.seen.shape[-1])).unsqueeze(-1)
     return torch.cat([position, nn.functional.pad(displacement, (0, 0, 1, 0))], -1)

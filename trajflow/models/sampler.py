@@ -24,7 +24,7 @@ class Sampler(nn.Module):
         model: What draws.
         temperature: Standard deviation that the noise is given.
         evaluations: Network evaluations per draw.
-        sets: Learned samples that may stand for drawn noise, by their count; for one evaluation.
+        sets: Learned samples whose noises may be drawn from, by their count; for one evaluation.
 
     Example:
         >>> import torch
@@ -46,9 +46,10 @@ class Sampler(nn.Module):
         super().__init__()
         self.sets = nn.ModuleList(one for _, one in sorted((sets or {}).items()))
         self.model, self.temperature, self.evaluations = model, temperature, evaluations
-        a, normalizer = model.architecture, model.normalizer
         self.encoder = model.encoder.folded()
-        self.social = None if model.social is None else model.social.folded()
+        a, normalizer = model.architecture, model.normalizer
+        unit = float(normalizer.displacement_scale)
+        self.social = None if model.social is None else model.social.folded(unit)
         self.net = None
         if a.joint or evaluations != 1:
             return
@@ -64,11 +65,13 @@ class Sampler(nn.Module):
             token = net.in_proj.weight.new_zeros(net.in_proj.out_features, size)
             token[:, :kept] = net.in_proj.weight
             velocity = to_points[:kept].T
+            from_token = net.out_proj.weight[:, : net.width]
             rest = mean - velocity @ net.out_proj.bias
+            out = torch.cat((-velocity @ from_token, temperature * to_points.T), 1)
         net.in_proj.weight = nn.Parameter(temperature * token, False)
-        net.out_proj.weight = nn.Parameter(-velocity @ net.out_proj.weight, False)
+        net.out_proj.weight = nn.Parameter(out, False)
         net.out_proj.bias = nn.Parameter(rest, False)
-        self.register_buffer("to_points", temperature * to_points)
+        self.register_buffer("to_world", _to_world(a.horizon, a.dims).to(whitened))
 
     def forward(
         self,
@@ -77,9 +80,9 @@ class Sampler(nn.Module):
         dt_ratio: Tensor | None = None,
         memory: Tensor | None = None,
         types: Tensor | None = None,
-        learned: Tensor | None = None,
+        learned_noises: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Futures [S, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
+        """Futures [S + L, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
 
         The contexts are those without memory and types.
 
@@ -93,83 +96,70 @@ class Sampler(nn.Module):
                 where unknown.
             types: Codes of the types of the first K agents, [B, K]; None: all are unknown. See
                 `TrajectoryModel.with_types`.
-            learned: Number of the learned noise of each sample, [S], counted through the sets by
-                their size; -1: its noise is the given one. None: all are.
+            learned_noises: Numbers of learned noises, counted through the sets by their size,
+                [L]; their futures come after those of `noise`. None: there are none.
         """
-        context, frame, seen_agents = self.context(past, noise.shape[2], dt_ratio)
-        reminded = context
-        if memory is not None:
-            reminded = context + self.model.from_memory(context, frame, memory)
-        reminded = self.model.with_types(reminded, types)
-        if self.net is None:
-            wide = noise * self.temperature
-            return self.model.futures(reminded, frame, wide, self.evaluations, seen_agents), context
-        normalizer = self.model.normalizer
-        rows = noise.reshape(-1, normalizer.size)
-        if learned is not None:
-            rows = self._replaced(rows, context, learned)
-        points = self._points(rows, reminded, frame)
-        return points.reshape(*noise.shape[:3], normalizer.horizon, normalizer.dims), context
-
-    def _replaced(self, noise: Tensor, context: Tensor, learned: Tensor) -> Tensor:
-        """Rows of noise [S * N, ...] of which those of learned samples are the learned ones."""
-        own = context.reshape(-1, int(context.shape[-1]))
-        noises = torch.cat([one(own)[0] for one in self.sets])
-        # The layers widen all noise by the temperature, and learned noise is as wide as it is.
-        missing = int(noise.shape[-1]) - int(noises.shape[-1])
-        noises = nn.functional.pad(noises / self.temperature, (0, missing))
-        rows = noise.reshape(learned.shape[0], own.shape[0], -1)
-        chosen = torch.where(learned[:, None, None] < 0, rows, noises[learned.clamp(min=0)])
-        return chosen.reshape(-1, int(noise.shape[-1]))
-
-    def context(
-        self, past: Tensor, count: int, dt_ratio: Tensor | None = None
-    ) -> tuple[Tensor, Frame, Tensor]:
-        """Contexts [B, K, H] and frames [B, K] of the first K agents, and who was seen, [B, K]."""
-        # Sizes that are the same in every call are whole numbers, so that they become constants.
-        model, shape = self.model, past.shape[:2]
-        ratio = None
-        if dt_ratio is not None and model.architecture.condition_on_dt:
-            ratio = dt_ratio[:, None]
+        a, normalizer = self.model.architecture, self.model.normalizer
+        # Agents are rows of matrices, and sizes that are the same in every call are whole numbers,
+        # so that shapes become constants.
         seen = observed(past)
-        steps = PastSteps.of(past, seen)
-        frame = frame_of(steps, model.architecture.heading_steps, ratio)
-        read = model.read(frame, steps)
-        history = model.architecture.history
-        rows = read.reshape(-1, history, int(read.shape[-1])), seen.reshape(-1, history)
-        own = self.encoder(*rows).reshape(*shape, -1)
-        first = Frame(*(part[:, :count] for part in vars(frame).values()))
-        seen_agents = seen[:, :count].any(-1)
-        if self.social is None:
-            return own[:, :count], first, seen_agents
-        unit = model.normalizer.displacement_scale
-        context: Tensor = self.social(
-            own,
-            frame.origin / unit,
-            frame.heading,
-            frame.velocity / unit,
-            first.rotation(int(past.shape[-1])),
-            seen_now(seen),
-            count,
-        )
-        return context, first, seen_agents
+        rows = seen.reshape(-1, a.history)
+        steps = PastSteps.of(past.reshape(-1, a.history, a.dims), rows)
+        ratio = None
+        if dt_ratio is not None and a.condition_on_dt:
+            ratio = dt_ratio[:, None].expand_as(seen[..., 0]).reshape(-1)
+        frame = frame_of(steps, a.heading_steps, ratio)
+        own = self.encoder(self.model.read(frame, steps), rows)
+        axis = frame.heading
+        if a.dims == 3:  # height is scaled and not turned
+            axis = torch.cat((axis, torch.ones_like(axis[:, :1])), -1)
+        motion = torch.cat((frame.origin, frame.velocity, axis), -1)
+        scaled = axis * normalizer.speed_scale(frame)[:, None]
+        # What the first K agents need is cut from one table.
+        widths = [a.width, 3 * a.dims, a.dims]
+        table = torch.cat((own, motion, scaled), -1).reshape(*past.shape[:2], sum(widths))
+        count = noise.shape[2]
+        first = table[:, :count].reshape(-1, sum(widths))
+        context, motion_first, _ = torch.split(first, widths, -1)
+        if self.social is not None:
+            place, here = table[..., a.width : a.width + a.dims], seen_now(seen)
+            context = self.social(own, motion, context, motion_first, place, here, count)
+        full = context
+        if memory is not None:
+            paths = memory.reshape(-1, *map(int, memory.shape[2:]))
+            full = full + self.model.from_memory(full, _first(frame, past, count, True), paths)
+        full = self.model.with_types(full, None if types is None else types.reshape(-1))
+        shape = (*past.shape[:1], count)
+        if self.net is None:
+            frame, seen_agents = _first(frame, past, count), seen[:, :count].any(-1)
+            full, wide = full.reshape(*shape, a.width), noise * self.temperature
+            futures = self.model.futures(full, frame, wide, self.evaluations, seen_agents)
+        else:
+            noises = noise.reshape(-1, normalizer.size)
+            if learned_noises is not None:
+                noises = torch.cat((noises, self._learned(context, learned_noises)))
+            futures = self._points(noises, full, first[:, a.width :])
+            futures = futures.reshape(-1, *shape, a.horizon, a.dims)
+        return futures, context.reshape(*shape, a.width)
 
-    def _points(self, noise: Tensor, context: Tensor, frame: Frame) -> Tensor:
-        """Futures [S, N, F, D] of noise rows [S * N, ...] and contexts [B, K, H] of N agents."""
+    def _learned(self, context: Tensor, learned: Tensor) -> Tensor:
+        """Rows [L * N, ...] of the learned noises [L] for contexts [N, H]."""
+        # Without learned samples no rows remain, and the layers cost nothing.
+        own = context[: context.shape[0] * learned.shape[0]]
+        noises = torch.cat([one(own)[0] for one in self.sets])[learned]
+        # The layers widen all noise by the temperature, and learned noise is as wide as it is.
+        missing = self.model.normalizer.size - int(noises.shape[-1])
+        noises = nn.functional.pad(noises / self.temperature, (0, missing))
+        return noises.reshape(-1, self.model.normalizer.size)
+
+    def _points(self, noise: Tensor, context: Tensor, motion: Tensor) -> Tensor:
+        """Futures [S, N, F * D] of noise [S * N, ...], contexts [N, H] and motion [N, 4 D]."""
         assert self.net is not None
-        normalizer = self.model.normalizer
-        horizon, dims = normalizer.horizon, normalizer.dims
-        context = context.reshape(-1, int(context.shape[-1]))
-        both = self.net(noise, context) + noise @ self.get_buffer("to_points")
-        both = both.reshape(-1, context.shape[0], 2 * horizon, dims)
-        points, turned = torch.split(both, horizon, -2)
-        scale = normalizer.speed_scale(frame)[..., None]
-        cos, sin = torch.split(frame.heading * scale, 1, -1)
-        if dims == 3:  # height is scaled and not turned
-            cos = torch.cat((cos, cos, scale), -1)
-        cos, sin = (part.reshape(-1, 1, int(part.shape[-1])) for part in (cos, sin))
-        coast = frame.coast(horizon).reshape(-1, horizon, dims)
-        return torch.addcmul(torch.addcmul(coast, points, cos), turned, sin)
+        size = self.model.normalizer.size
+        local = self.net(noise, context).reshape(-1, context.shape[0], 2 * size)
+        coast, turned = torch.split(motion @ self.get_buffer("to_world"), [size, 2 * size], -1)
+        along, across = torch.split(local * turned, size, -1)
+        return coast + along + across
 
 
 Draw = Callable[..., tuple[Tensor, Tensor]]
@@ -219,7 +209,7 @@ def _example(
     if a.types:
         given["types"] = torch.randint(1 + len(a.types), (1, count), generator=rng)
     if sampler.sets:
-        given["learned"] = torch.arange(samples) - 1
+        given["learned_noises"] = torch.arange(samples)
     return {name: value.to(device) for name, value in given.items()}
 
 
@@ -228,3 +218,28 @@ def _quarter_turn(horizon: int, dims: int) -> Tensor:
     turn = torch.zeros(dims, dims)
     turn[0, 1], turn[1, 0] = 1, -1
     return torch.kron(torch.eye(horizon), turn)
+
+
+def _to_world(horizon: int, dims: int) -> Tensor:
+    """What [origin, velocity, axis, scaled axis] of an agent is multiplied by, [4 D, 3 F D].
+
+    It gives F positions at constant velocity, and the factors of local points and of those turned
+    by a quarter.
+    """
+    steps, unit = torch.arange(1.0, horizon + 1), torch.eye(dims)
+    along, across = torch.zeros(dims, dims), torch.zeros(dims, dims)
+    along[0, :2] = across[1, :2] = 1
+    along[2:, 2:] = 1
+    coast = torch.cat((unit.repeat(1, horizon), torch.kron(steps, unit)))
+    turned = torch.cat((along.repeat(1, horizon), across.repeat(1, horizon)), 1)
+    pad = nn.functional.pad  # the axis itself counts for nothing
+    return torch.cat((pad(coast, (0, turned.shape[1], 0, dims)), pad(turned, (coast.shape[1], 0))))
+
+
+def _first(frame: Frame, past: Tensor, count: int, rows: bool = False) -> Frame:
+    """Frames of the first K agents, [B, K] or as rows [B * K], of frames of all agents [B * A]."""
+    parts = []
+    for part in vars(frame).values():
+        own = part.reshape(*past.shape[:2], *map(int, part.shape[1:]))[:, :count]
+        parts.append(own.reshape(-1, *map(int, part.shape[1:])) if rows else own)
+    return Frame(*parts)

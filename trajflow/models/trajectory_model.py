@@ -258,12 +258,14 @@ class TrajectoryModel(nn.Module):
     def read(self, frame: Frame, past: PastSteps) -> Tensor:
         """Input of the encoder for each past step, [B, A, T, ...]; zero where unseen."""
         length = self._length(frame)
-        parts = [features(frame, past, length)]
+        parts, ratios = [features(frame, past, length)], []
         if self.architecture.own_speed:
-            scale = self.normalizer.displacement_scale * frame.dt_ratio
-            parts.append((length / scale).log()[..., None, None] * past.seen.unsqueeze(-1))
+            ratios.append(length / (self.normalizer.displacement_scale * frame.dt_ratio))
         if self.architecture.condition_on_dt:
-            parts.append(frame.dt_ratio.log()[..., None, None] * past.seen.unsqueeze(-1))
+            ratios.append(frame.dt_ratio)
+        if ratios:
+            logs = torch.stack(ratios, -1).log()
+            parts.append(logs[..., None, :] * past.seen.unsqueeze(-1))
         return torch.cat(parts, -1)
 
     def velocity(self, context: Tensor, seen_agents: Tensor | None = None) -> Velocity:

@@ -125,7 +125,7 @@ class FoldedVelocity(nn.Module):
 
     Attributes:
         in_proj: Event to token; a caller may fold a linear map into it.
-        out_proj: Token to velocity; a caller may fold a linear map into it.
+        out_proj: Token and event to velocity; a caller may fold a linear map into it.
     """
 
     def __init__(self, net: VelocityNet, r: float, t: float) -> None:
@@ -138,10 +138,10 @@ class FoldedVelocity(nn.Module):
         """
         super().__init__()
         net = copy.deepcopy(net).requires_grad_(False)
-        self.in_proj, self.out_proj, self.context_embed = (
-            net.in_proj,
-            net.out_proj,
-            net.context_embed,
+        self.in_proj, self.context_embed = net.in_proj, net.context_embed
+        out = net.out_proj
+        self.out_proj = linear_of(
+            nn.functional.pad(out.weight, (0, net.in_proj.in_features)), out.bias
         )
         self.blocks, self.norm = net.blocks, net.norm
         times = net.in_proj.weight.new_tensor([r, t])
@@ -170,12 +170,14 @@ class FoldedVelocity(nn.Module):
             token = torch.addcmul(token, gate, update.reshape(rows))
         scale, shift, gate = parts[-3:]
         inner = torch.addcmul(shift * gate, _rms_norm(token, self.norm), scale * gate)
-        velocity: Tensor = self.out_proj(inner.reshape(-1, width))
+        velocity: Tensor = self.out_proj(torch.cat((inner.reshape(-1, width), x), -1))
         return velocity
 
 
 def _rms_norm(x: Tensor, norm: nn.Module) -> Tensor:
-    """`nn.RMSNorm` without weights, in the form that ONNX Runtime fuses into one kernel."""
+    """`nn.RMSNorm` without weights: in few kernels, or as ONNX Runtime fuses it into one."""
     assert isinstance(norm, nn.RMSNorm)
     eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
+    if not torch.onnx.is_in_onnx_export():
+        return x * (x.square().mean(-1, keepdim=True) + eps).rsqrt()
     return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * x.new_ones(norm.normalized_shape)

@@ -58,6 +58,11 @@ class TrackSteps:
         return lengths_of(self.moves)
 
     @cached_property
+    def net(self) -> Floats:
+        """Sum of the observed displacements, [N, D]."""
+        return np.asarray(np.where(np.isfinite(self.moves), self.moves, 0).sum(1))
+
+    @cached_property
     def bends(self) -> Floats:
         """Length of each change of displacement, [N, T - 2]."""
         return lengths_of(self.turns)
@@ -83,20 +88,35 @@ class TrackSteps:
         """Whether an inner position lies exactly halfway between its neighbors, [N, T - 2]."""
         return np.asarray(self.moving & (self.bends < EXACT * self.scale))
 
+    @cached_property
+    def between(self) -> Bools:
+        """Whether an inner position lies nearly halfway between its neighbors, [N, T - 2]."""
+        shorter = np.minimum(self.lengths[:, 1:], self.lengths[:, :-1])
+        return np.asarray(self.moving & (self.bends < STRAIGHT * shorter))
+
+    @cached_property
+    def gaps(self) -> Bools:
+        """Steps at which an agent is not observed although it was before, [N, T]."""
+        return np.asarray(~self.seen & np.logical_or.accumulate(self.seen, 1))
+
+    @cached_property
+    def repeats(self) -> Bools:
+        """Whether a position repeats the one before, [N, T - 1]."""
+        return np.asarray(self.lengths < EXACT * self.scale)
+
 
 def track_features(steps: TrackSteps) -> Floats:
-    """Features that distinguish ordinary tracks from corrupted ones, [N, ...]; NaN if not known."""
+    """Features that distinguish ordinary tracks from corrupted ones, [N, ...]; NaN if unknown."""
     return np.concatenate([_whole_features(steps), _step_features(steps)], 1)
 
 
 def _whole_features(steps: TrackSteps) -> Floats:
     """Features of the whole track, [N, 16]."""
     bends = steps.bends / steps.unit[:, None]
-    lengths = np.nan_to_num(steps.lengths)
-    net = lengths_of(np.nan_to_num(steps.moves).sum(1))
+    lengths = np.where(np.isfinite(steps.lengths), steps.lengths, 0)
     columns = [
         np.log(steps.speed / steps.scale + 0.02),
-        net / np.maximum(lengths.sum(1), TINY * steps.scale),
+        lengths_of(steps.net) / np.maximum(lengths.sum(1), TINY * steps.scale),
         steps.computed.sum(1),
         _longest_run(steps.computed),
         _longest_run(bends < STRAIGHT),
@@ -118,8 +138,7 @@ def _whole_features(steps: TrackSteps) -> Floats:
 def _step_features(steps: TrackSteps) -> Floats:
     """Features of each step, [N, ...]."""
     unit = steps.unit[:, None]
-    ahead = np.nan_to_num(steps.moves).sum(1)
-    ahead = ahead / np.maximum(lengths_of(ahead)[:, None], TINY * steps.scale)
+    ahead = steps.net / np.maximum(lengths_of(steps.net)[:, None], TINY * steps.scale)
     along = (steps.turns * ahead[:, None]).sum(-1) / unit
     side = np.sqrt(np.maximum((steps.bends / unit) ** 2 - along**2, 0))
     exact = np.where(np.isfinite(steps.bends), steps.computed, np.nan)
@@ -150,6 +169,8 @@ def _longest_run(flags: Bools) -> Ints:
 def row_mean(values: Floats) -> Floats:
     """Mean of the finite values of each row, [N]; 0 if there is none."""
     finite = np.isfinite(values)
+    if values.size and finite.all():
+        return np.asarray(values.sum(1) / values.shape[1])
     return np.asarray(np.where(finite, values, 0).sum(1) / np.maximum(finite.sum(1), 1))
 
 
@@ -177,7 +198,7 @@ def _log(values: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Units:
-    """Seconds per step (0 if not known) and unit of length, to write quantities."""
+    """Seconds per step (0 if unknown) and unit of length, to write quantities."""
 
     dt: float = 0.0
     length: str = ""
@@ -195,47 +216,32 @@ class Units:
 
 @dataclass(frozen=True)
 class Reason:
-    """A value of each track, [N], and a function that describes it in words."""
+    """A value of each track, [N], and a function that describes that of a row in words."""
 
     value: Callable[[TrackSteps], Floats]
-    words: Callable[[TrackSteps, int, Units, str], str]
+    words: Callable[[TrackSteps, int, float, Units, str], str]
     both_sides: bool = False
 
 
-def _gaps(steps: TrackSteps) -> Bools:
-    """Steps at which an agent is not observed although it was before, [N, T]."""
-    return np.asarray(~steps.seen & np.logical_or.accumulate(steps.seen, 1))
-
-
 def _missing(steps: TrackSteps) -> Floats:
-    return np.asarray(_gaps(steps).sum(1).astype(float))
+    return np.asarray(steps.gaps.sum(1).astype(float))
 
 
-def _missing_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
-    missing, count = np.flatnonzero(_gaps(steps)[row]), steps.seen.shape[1]
+def _missing_words(steps: TrackSteps, row: int, value: float, units: Units, rare: str) -> str:
+    missing, count = np.flatnonzero(steps.gaps[row]), steps.seen.shape[1]
     return f"{len(missing)} of {count} steps are missing: {_listed(missing + 1)}"
-
-
-def _repeats(steps: TrackSteps) -> Bools:
-    return np.asarray(steps.lengths < EXACT * steps.scale)
 
 
 def _repeated(steps: TrackSteps) -> Floats:
     """Number of exactly repeated positions of an agent that moves, weighted by its speed."""
     fastest = _row_max(steps.lengths) / steps.scale
-    count = _repeats(steps).sum(1) * np.minimum(fastest, 1)
+    count = steps.repeats.sum(1) * np.minimum(fastest, 1)
     return np.asarray(np.where(fastest > STRAIGHT, count, 0.0))
 
 
-def _repeated_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
-    where = np.flatnonzero(_repeats(steps)[row]) + 2
+def _repeated_words(steps: TrackSteps, row: int, value: float, units: Units, rare: str) -> str:
+    where = np.flatnonzero(steps.repeats[row]) + 2
     return f"step{'s' if len(where) > 1 else ''} {_listed(where)} repeat the one before"
-
-
-def _between(steps: TrackSteps) -> Bools:
-    """Whether an inner position lies nearly halfway between its neighbors, [N, T - 2]."""
-    shorter = np.minimum(steps.lengths[:, 1:], steps.lengths[:, :-1])
-    return np.asarray(steps.moving & (steps.bends < STRAIGHT * shorter))
 
 
 def _interpolated(steps: TrackSteps) -> Floats:
@@ -244,14 +250,14 @@ def _interpolated(steps: TrackSteps) -> Floats:
     def alternating(flags: Bools) -> Ints:
         return np.asarray(np.abs(flags[:, ::2].sum(1) - flags[:, 1::2].sum(1)))
 
-    exact, near = steps.computed, _between(steps)
+    exact, near = steps.computed, steps.between
     count = exact.sum(1) + 0.5 * alternating(exact)
     return np.asarray(count + 0.2 * near.sum(1) + 0.1 * alternating(near))
 
 
-def _interpolated_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
+def _interpolated_words(steps: TrackSteps, row: int, value: float, units: Units, rare: str) -> str:
     exact = steps.computed[row]
-    where = np.flatnonzero(exact if exact.any() else _between(steps)[row]) + 1
+    where = np.flatnonzero(exact if exact.any() else steps.between[row]) + 1
     if len(where) > 1 and (np.diff(where) == 2).all():
         return f"every other position, {_listed(where + 1)}, lies halfway between its neighbors"
     runs = np.split(where, np.flatnonzero(np.diff(where) > 1) + 1)
@@ -269,9 +275,9 @@ def _jump(steps: TrackSteps) -> Floats:
     return np.asarray(np.where(np.isfinite(bends).any(1), jump, np.nan))
 
 
-def _jump_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
-    size = np.exp(np.nan_to_num(_jump(steps)[row])) * steps.scale
-    return f"it jumps by {units.size(float(size))} at step {_jump_step(steps, row) + 1}: {rare}"
+def _jump_words(steps: TrackSteps, row: int, value: float, units: Units, rare: str) -> str:
+    size = float(np.exp(value)) * steps.scale
+    return f"it jumps by {units.size(size)} at step {_jump_step(steps, row) + 1}: {rare}"
 
 
 def _jump_step(steps: TrackSteps, row: int) -> int:
@@ -291,7 +297,7 @@ def _log_speed(steps: TrackSteps) -> Floats:
     return np.asarray(np.where(np.isfinite(steps.lengths).any(1), speed, np.nan))
 
 
-def _speed_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
+def _speed_words(steps: TrackSteps, row: int, value: float, units: Units, rare: str) -> str:
     return f"speed {units.speed(float(steps.speed[row]))}: {rare}"
 
 
@@ -305,9 +311,8 @@ def _tremble(steps: TrackSteps) -> Floats:
     return np.asarray(np.where(np.isfinite(third).any(1), np.log(size + 1e-4), np.nan))
 
 
-def _tremble_words(steps: TrackSteps, row: int, units: Units, rare: str) -> str:
-    size = np.exp(np.nan_to_num(_tremble(steps)[row])) * steps.scale
-    return f"positions are noisy by {units.size(float(size))}: {rare}"
+def _tremble_words(steps: TrackSteps, row: int, value: float, units: Units, rare: str) -> str:
+    return f"positions are noisy by {units.size(float(np.exp(value)) * steps.scale)}: {rare}"
 
 
 def _listed(steps: Ints) -> str:
@@ -344,30 +349,24 @@ def explain(
     steps: TrackSteps, quantiles: Mapping[str, Floats], units: Units, level: float = 0.95
 ) -> list[list[str]]:
     """The reasons that apply to each track, at most three, the rarest first; lists, [N]."""
-    ranked: list[list[tuple[float, int, str]]] = [[] for _ in steps.seen]
-    for order, (name, reason) in enumerate(REASONS.items()):
-        sorted_values, values = quantiles[name], reason.value(steps)
-        below = np.searchsorted(sorted_values, values, side="left") / len(sorted_values)
-        upto = np.searchsorted(sorted_values, values, side="right") / len(sorted_values)
-        for row in np.flatnonzero(np.isfinite(values)):
-            high = below[row] > level
-            low = reason.both_sides and upto[row] < 1 - level
-            if high or low:
-                share = (
-                    1 - _share(sorted_values, values[row])
-                    if high
-                    else _share(sorted_values, values[row])
-                )
-                side = "above" if high else "below"
-                rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of training people"
-                ranked[row].append(
-                    (round(share, 2), order, reason.words(steps, int(row), units, rare))
-                )
-    return [[words for _, _, words in sorted(row)[:3]] for row in ranked]
-
-
-def _share(sorted_values: Floats, value: float) -> float:
-    rising = sorted_values + 1e-9 * max(TINY, float(np.ptp(sorted_values))) * np.arange(
-        len(sorted_values)
-    )
-    return float(np.interp(value, rising, LEVELS, 0.0, 1.0))
+    ranked: list[list[tuple[float, int, float, str]]] = [[] for _ in steps.seen]
+    names = list(REASONS)
+    for order, name in enumerate(names):
+        ordered, values = quantiles[name], REASONS[name].value(steps)
+        high = np.searchsorted(ordered, values, side="left") > level * len(ordered)
+        low = np.searchsorted(ordered, values, side="right") < (1 - level) * len(ordered)
+        unusual = np.isfinite(values) & (high | (low & REASONS[name].both_sides))
+        rows = np.flatnonzero(unusual)
+        rising = ordered + 1e-9 * max(TINY, float(np.ptp(ordered))) * np.arange(len(ordered))
+        shares = np.interp(values[rows], rising, LEVELS, 0.0, 1.0).tolist()
+        for row, value, share in zip(rows.tolist(), values[rows].tolist(), shares, strict=True):
+            share, side = (1 - share, "above") if high[row] else (share, "below")
+            rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of training people"
+            ranked[row].append((round(share, 2), order, value, rare))
+    return [
+        [
+            REASONS[names[order]].words(steps, row, value, units, rare)
+            for _, order, value, rare in sorted(each)[:3]
+        ]
+        for row, each in enumerate(ranked)
+    ]

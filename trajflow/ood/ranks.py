@@ -77,14 +77,18 @@ class Ranks:
         """
         values = _finite(values)
         index = np.searchsorted(self.values, values, side="left")
-        low = np.concatenate([[0.0], self.mass])[index]
-        high = np.minimum(np.concatenate([self.mass, [self.people + 1]])[index], low + 1)
+        low = self._steps[index]
+        high = np.minimum(self._steps[index + 1], low + 1)
         share = low + (high - low) * self._between(values, index)
         return np.asarray(np.clip(share / (self.people + 1), np.finfo(float).tiny, 1.0))
 
     def _up_to(self, values: Floats) -> Floats:
         index = np.searchsorted(self.values, values, side="right")
-        return np.asarray(np.concatenate([[0.0], self.mass])[index] / (self.people + 1))
+        return np.asarray(self._steps[index] / (self.people + 1))
+
+    @cached_property
+    def _steps(self) -> Floats:
+        return np.concatenate([[0.0], self.mass, [self.people + 1]])
 
     @cached_property
     def _upper_range(self) -> float:
@@ -111,6 +115,8 @@ class Ranks:
 
 def _finite(values: Floats) -> Floats:
     """Replace values that are not finite by the lowest single-precision number."""
+    if np.isfinite(values).all():
+        return values
     least = float(np.finfo(np.float32).min)
     return np.asarray(np.nan_to_num(values, nan=least, posinf=-least, neginf=least))
 

@@ -22,6 +22,7 @@ TRIALS = 3
 RESERVE = 0.1
 # Decay per call of the measured delay in waking up this thread.
 WAKE_DECAY = 0.98
+THREAD = "trajflow-online"
 
 
 @dataclass(frozen=True)
@@ -92,31 +93,12 @@ class SampleBudget:
             return max(fitting, 1)
 
 
-class CallThread:
-    """Runs calls in a thread of its own, so that the caller can stop waiting.
-
-    A call that timed out runs to its end; the next one waits for it, or times out too.
-    """
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "trajflow-online")
-
-    def run(self, call: Callable[[], Result], timeout: float | None) -> Result | None:
-        """The result of a call; None after a timeout in seconds (None: no timeout).
-
-        Raises:
-            Exception: Whatever the call raises before the timeout.
-        """
-        future = self._pool.submit(call)
-        try:
-            return future.result(timeout if timeout is None else max(timeout, 0.0))
-        except TimeoutError:
-            future.cancel()
-            return None
-
-
 class DeadlineCaller:
-    """Makes calls with as many samples as fit the deadline. Trial calls measure the cost first."""
+    """Makes calls with as many samples as fit the deadline. Trial calls measure the cost first.
+
+    With a deadline, calls run in a thread of their own, so that the caller can stop waiting. A call
+    that timed out runs to its end; the next one waits for it, or times out too.
+    """
 
     def __init__(
         self,
@@ -134,7 +116,7 @@ class DeadlineCaller:
             clock: Returns the seconds that calls are measured in.
         """
         self.samples, self.deadline, self._clock = samples, deadline, clock
-        self._thread = None if deadline is None else CallThread()
+        self._thread = None if deadline is None else ThreadPoolExecutor(1, THREAD)
         self._late_wake = 0.0
 
         def seconds(agents: int, samples: int) -> float:
@@ -151,7 +133,7 @@ class DeadlineCaller:
         """Make it usable in a forked child, where only the forking thread still runs."""
         self._budget.lock = threading.Lock()
         # Also without a deadline: OpenMP waits for ever for the threads of the parent's thread.
-        self._thread = CallThread()
+        self._thread = ThreadPoolExecutor(1, THREAD)
 
     def __call__(
         self, call: Callable[[int], Result], agents: int, targets: int, began: float
@@ -179,4 +161,12 @@ class DeadlineCaller:
         return result
 
     def _run(self, call: Callable[[], Result], timeout: float | None) -> Result | None:
-        return call() if self._thread is None else self._thread.run(call, timeout)
+        """The result of a call; None after a timeout in seconds (None: no timeout)."""
+        if self._thread is None:
+            return call()
+        future = self._thread.submit(call)
+        try:
+            return future.result(timeout if timeout is None else max(timeout, 0.0))
+        except TimeoutError:
+            future.cancel()
+            return None

@@ -179,22 +179,19 @@ model.onnx` makes one
         draw = draw or self._carried
         joint = self.spec.joint
         most = most_at_once(request.past, len(noise), joint)
-        if len(request.past) == 1 and noise.shape[1] <= most and len(noise) <= ROWS:
-            return self._within(draw, request, noise)
-        futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
-        contexts = np.empty((noise.shape[1], self._width))
-        for part, agents in request.cut(most, joint):
-            for first in range(0, len(noise), ROWS):
-                draws = slice(first, first + ROWS)
-                result = self._within(draw, part, noise[draws, agents])
-                futures[draws, agents], contexts[agents] = result
-        return futures, contexts
-
-    def _within(self, draw: Draw, request: Request, noise: NDArray[Any]) -> tuple[Floats, Floats]:
         try:
-            return draw_within_memory(draw, request, noise, self.spec.joint)
+            if len(request.past) == 1 and noise.shape[1] <= most and len(noise) <= ROWS:
+                return draw_within_memory(draw, request, noise, joint)
+            futures = np.empty((*noise.shape[:2], self.horizon, self.dims))
+            contexts = np.empty((noise.shape[1], self._width))
+            for part, agents in request.cut(most, joint):
+                for first in range(0, len(noise), ROWS):
+                    draws = slice(first, first + ROWS)
+                    result = draw_within_memory(draw, part, noise[draws, agents], joint)
+                    futures[draws, agents], contexts[agents] = result
         except OutOfMemory as error:
             raise RunError(f"the exported model cannot forecast: {error}") from None
+        return futures, contexts
 
     def _carried(
         self, request: Request, noise: NDArray[Any], learned: Ints | None = None
@@ -204,7 +201,7 @@ model.onnx` makes one
         futures, contexts = self._run(("futures", "context"), scenes, request, noise, learned)
         result = scenes.picked(futures)
         context = (contexts[0] if len(contexts) == 1 else contexts[*scenes.place]).astype(float)
-        if not math.isfinite(result.sum() + context.sum()):
+        if not math.isfinite(futures.sum() + contexts.sum()):
             finite = np.isfinite(result).all((0, 2, 3)) & np.isfinite(context).all(1)
             bad = scenes.seen_agents & ~finite
             if bad.any():  # those of an agent who was never seen mean nothing
@@ -249,14 +246,16 @@ model.onnx` makes one
     def _chosen(
         self, request: Request, wanted: Selection, seed: int | None
     ) -> tuple[Floats, Floats]:
-        in_graph = "learned" in self.session.inputs and wanted.count in self.learned
+        in_graph = "learned_noises" in self.session.inputs and wanted.count in self.learned
         if wanted.rule != LEARNED or not in_graph:
             if self.run is None:
                 raise RunError("it was exported by an earlier version; export the run again")
             return cast(tuple[Floats, Floats], self._torch._chosen(request, wanted, seed))
         numbers = learned_numbers(self.learned, wanted.count, request, self.horizon * self.dims)
         futures, context = self._carry(
-            request, numbers, lambda part, own: self._carried(part, own, own[:, 0, 0].astype(int))
+            request,
+            numbers,
+            lambda part, own: self._carried(part, own[:0], own[:, 0, 0].astype(int)),
         )
         return futures, self.learned[wanted.count](context)
 
@@ -271,15 +270,15 @@ model.onnx` makes one
         """Outputs of the graph."""
         noise = noise.astype(np.float32, copy=False)
         inputs = scenes.inputs(request, noise, self.format, learned)
+        inputs["learned"] = np.full(len(noise), -1)  # of earlier versions: for drawn noise
         try:
-            result = self.session.run(
-                outputs, {name: one for name, one in inputs.items() if name in self.session.inputs}
-            )
+            result = self.session.run(outputs, {name: inputs[name] for name in self.session.inputs})
         except OutOfMemory:
             raise
         except RunError as error:
             raise RunError(f"the exported model cannot forecast: {error}") from None
         samples, count, most, _ = inputs["noise"].shape
+        samples += len(inputs["learned_noises"])
         shapes: dict[str, tuple[int, ...]] = {
             "futures": (samples, count, most, self.horizon, self.dims),
             "context": (count, most, self._width),

@@ -34,7 +34,7 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def folded(self) -> "Encoder":
-        """An encoder of the same contexts in fewer operations, for inference; else this one."""
+        """An encoder in fewer operations for pasts of zeros where unseen; else this one."""
         return self
 
 
