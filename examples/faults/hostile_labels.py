@@ -96,7 +96,7 @@ SCREENS: dict[str, list[tuple[str, str]]] = {
     "home": [HOME, ("j", ""), ("k", ""), (":", "(?i)search"), ("\x1b", "")],
     "help": [HOME, ("?", "Screenshot"), ("}", ""), ("?", "")],
     "training": [HOME, ("w", "Forecasts")],
-    "data": [HOME, ("d", "Examine"), ("e", "files|time|labels"), ("y", "")],
+    "data": [HOME, ("d", "· data"), ("j", ""), ("n", "run folder"), ("\x1b", "")],
     "forecast": [
         HOME, FORECAST, ("a", ""), ("]", ""), ("v", ""), ("u", ""), ("P", ""), ("C", ""),
     ],
