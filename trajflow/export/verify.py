@@ -162,7 +162,7 @@ def drawn_from(
     types: Ints | None = None,
     learned: Ints | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Futures [S + L, N, F, D] of the run itself from given noise, and contexts [N, H].
+    """Futures [S + Q, N, F, D] of the run itself from given noise, and contexts [N, H].
 
     Args:
         predictor: The run.
@@ -172,7 +172,7 @@ def drawn_from(
         dt_ratio: Seconds per step over those of the training tracks, [B].
         memory: What is remembered of others, [B, A, K, T + F, D + 1].
         types: Codes of the agents' types, [B, A]; None: all are unknown.
-        learned: Numbers of learned noises, [L], whose futures come after the others.
+        learned: Numbers of learned noises, [Q], whose futures come after the others.
     """
     given = (None if one is None else torch.as_tensor(one) for one in (dt_ratio, memory, types))
     ratio, remembered, codes = given

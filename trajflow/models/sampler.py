@@ -82,7 +82,7 @@ class Sampler(nn.Module):
         types: Tensor | None = None,
         learned_noises: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Futures [S + L, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
+        """Futures [S + Q, B, K, F, D] in the past's coordinates, and contexts [B, K, H].
 
         The contexts are those without memory and types.
 
@@ -97,7 +97,7 @@ class Sampler(nn.Module):
             types: Codes of the types of the first K agents, [B, K]; None: all are unknown. See
                 `TrajectoryModel.with_types`.
             learned_noises: Numbers of learned noises, counted through the sets by their size,
-                [L]; their futures come after those of `noise`. None: there are none.
+                [Q]; their futures come after those of `noise`. None: there are none.
         """
         a, normalizer = self.model.architecture, self.model.normalizer
         # Agents are rows of matrices, and sizes that are the same in every call are whole numbers,
@@ -143,7 +143,7 @@ class Sampler(nn.Module):
         return futures, context.reshape(*shape, a.width)
 
     def _learned(self, context: Tensor, learned: Tensor) -> Tensor:
-        """Rows [L * N, ...] of the learned noises [L] for contexts [N, H]."""
+        """Rows [Q * N, ...] of the learned noises [Q] for contexts [N, H]."""
         # Without learned samples no rows remain, and the layers cost nothing.
         own = context[: context.shape[0] * learned.shape[0]]
         noises = torch.cat([one(own)[0] for one in self.sets])[learned]

@@ -226,8 +226,9 @@ class Detector:
         """Ranks of N pasts among pasts of their own length, by name."""
         names = (*PARTS, "ood_score", "typical")
         result = {name: np.zeros(len(observed)) for name in names}
-        for length in np.unique(observed):
-            rows = observed == length
+        lengths = np.unique(observed)
+        for length in lengths:
+            rows = observed == length if len(lengths) > 1 else slice(None)
             among = self.ranks.get(int(length), self.ranks[FULL])
             parts = part_ranks(among.held_out, {name: v[rows] for name, v in values.items()})
             combination = combine(parts)
@@ -248,10 +249,9 @@ class Detector:
         reasons = [""] * len(distance)
         if not len(rows):
             return tuple(reasons)
-        unusual = TrackSteps(steps.seen[rows], steps.moves[rows], steps.turns[rows], steps.scale)
         units = Units(self.origin.dt, self.origin.unit)
         likeliest = self.kinds.most_like(features[rows])
-        for index, words in enumerate(explain(unusual, self.quantiles, units)):
+        for index, words in enumerate(explain(steps, rows, self.quantiles, units)):
             row = rows[index]
             if ranks["distance"][row] > THRESHOLD and len(words) < 3:
                 times = distance[row] / self.gaussian.typical[0]

@@ -271,7 +271,7 @@ def _jump(steps: TrackSteps) -> Floats:
     if not bends.shape[1]:
         return np.full(len(bends), np.nan)
     plain = np.nan_to_num(bends)
-    jump = np.log((plain.max(1) - np.median(plain, 1)) / steps.scale + 1e-3)
+    jump = np.log((plain.max(1) - _row_median(plain)) / steps.scale + 1e-3)
     return np.asarray(np.where(np.isfinite(bends).any(1), jump, np.nan))
 
 
@@ -346,27 +346,37 @@ def reason_quantiles(steps: TrackSteps, weight: Floats) -> dict[str, Floats]:
 
 
 def explain(
-    steps: TrackSteps, quantiles: Mapping[str, Floats], units: Units, level: float = 0.95
+    steps: TrackSteps,
+    rows: Ints,
+    quantiles: Mapping[str, Floats],
+    units: Units,
+    level: float = 0.95,
 ) -> list[list[str]]:
-    """The reasons that apply to each track, at most three, the rarest first; lists, [N]."""
-    ranked: list[list[tuple[float, int, float, str]]] = [[] for _ in steps.seen]
+    """The reasons that apply to some tracks [N], at most three, the rarest first; lists, [N]."""
+    ranked: dict[int, list[tuple[float, int, float, str]]] = {row: [] for row in rows.tolist()}
     names = list(REASONS)
     for order, name in enumerate(names):
-        ordered, values = quantiles[name], REASONS[name].value(steps)
+        ordered, values = quantiles[name], REASONS[name].value(steps)[rows]
         high = np.searchsorted(ordered, values, side="left") > level * len(ordered)
-        low = np.searchsorted(ordered, values, side="right") < (1 - level) * len(ordered)
-        unusual = np.isfinite(values) & (high | (low & REASONS[name].both_sides))
-        rows = np.flatnonzero(unusual)
+        unusual = high
+        if REASONS[name].both_sides:
+            unusual = high | (
+                np.searchsorted(ordered, values, side="right") < (1 - level) * len(ordered)
+            )
+        which = np.flatnonzero(unusual & np.isfinite(values))
+        if not len(which):
+            continue
         rising = ordered + 1e-9 * max(TINY, float(np.ptp(ordered))) * np.arange(len(ordered))
-        shares = np.interp(values[rows], rising, LEVELS, 0.0, 1.0).tolist()
-        for row, value, share in zip(rows.tolist(), values[rows].tolist(), shares, strict=True):
-            share, side = (1 - share, "above") if high[row] else (share, "below")
-            rare = f"{side} all but {100 * max(share, 1e-3):.2g} % of training people"
-            ranked[row].append((round(share, 2), order, value, rare))
+        shares = np.interp(values[which], rising, LEVELS, 0.0, 1.0)
+        parts = (rows[which], values[which], shares, high[which])
+        for row, value, share, above in zip(*(part.tolist() for part in parts), strict=True):
+            rarity, side = (1 - share, "above") if above else (share, "below")
+            rare = f"{side} all but {100 * max(rarity, 1e-3):.2g} % of training people"
+            ranked[row].append((round(rarity, 2), order, value, rare))
     return [
         [
             REASONS[names[order]].words(steps, row, value, units, rare)
             for _, order, value, rare in sorted(each)[:3]
         ]
-        for row, each in enumerate(ranked)
+        for row, each in ranked.items()
     ]

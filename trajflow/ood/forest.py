@@ -94,31 +94,36 @@ class Forest:
 
     def __call__(self, rows: Floats) -> Floats:
         """Sum of the trees for rows [N, ...], [N]."""
-        base, left, right = self._flat
+        base, left, right, depth = self._flat
         feature, threshold = self.feature.ravel(), self.threshold.ravel()
         missing_left, flat = self.missing_left.ravel(), np.ascontiguousarray(rows).ravel()
         start = (np.arange(len(rows)) * rows.shape[1])[:, None]
         gaps = bool(np.isnan(flat).any())
         node = np.repeat(base[None], len(rows), 0)
-        while True:
+        for _ in range(depth):
             value = flat.take(start + feature.take(node))
             goes_left = value <= threshold.take(node)
             if gaps:
                 goes_left |= missing_left.take(node) & np.isnan(value)
-            after = np.where(goes_left, left.take(node), right.take(node))
-            if (after == node).all():
-                return np.asarray(self.start[0] + self.value.ravel().take(node).sum(1))
-            node = after
+            node = np.where(goes_left, left.take(node), right.take(node))
+        return np.asarray(self.start[0] + self.value.ravel().take(node).sum(1))
 
     @cached_property
-    def _flat(self) -> tuple[Ints, Ints, Ints]:
+    def _flat(self) -> tuple[Ints, Ints, Ints, int]:
         """Root of each tree, and left and right children, as indices into flattened arrays.
+
+        Also the most splits from a root to a leaf.
 
         numpy's `take` is several times faster along one axis than along two.
         """
         base = np.arange(len(self.feature)) * self.feature.shape[1]
         left, right = ((side + base[:, None]).ravel() for side in (self.left, self.right))
-        return base, left, right
+        depth, tree = np.zeros(self.feature.shape, np.int64), np.arange(len(self.feature))
+        for node in range(self.feature.shape[1]):  # children come after their parents
+            split = self.left[:, node] != node
+            for side in (self.left, self.right):
+                depth[tree[split], side[split, node]] = depth[split, node] + 1
+        return base, left, right, int(depth.max(initial=0))
 
     def arrays(self) -> dict[str, Any]:
         """The arrays by name."""
