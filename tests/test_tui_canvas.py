@@ -1,6 +1,7 @@
 """The map: where lines fall on cells, what density keeps, what is shown and what never is."""
 
 import gc
+import sys
 import time
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ from textual.events import MouseScrollUp
 from tui_support import LARGE, SMALL, inks_of, lines_of, piloted
 
 from trajflow.browse.view import View
-from trajflow.tui.export import file_stem, forecast_csv, write_new
+from trajflow.errors import DataError
+from trajflow.tui.export import file_stem, forecast_csv, forecast_rrd, write_new
 from trajflow.tui.render.canvas import Canvas, dither
 from trajflow.tui.render.colors import Palette, quantize, unpack_rgb
 from trajflow.tui.render.raster import circles, density, smooth, spots, trace
@@ -567,6 +569,20 @@ def test_the_csv_has_every_number_and_no_formula():
     assert len(lines) == 1 + SAMPLES * 3 * FUTURE
     assert lines[1].split(",")[:4] == ["0", "'=1+1", "1", "0.4"]
     assert float(lines[1].split(",")[4]) == view.samples[0, 0, 0, 0]
+
+
+def test_a_window_is_a_recording_of_rerun():
+    pytest.importorskip("rerun", reason="needs the extra rerun")
+    recording = forecast_rrd(view_of())
+    assert recording.startswith(b"RRF")
+    for name in (b"/past", b"/future", b"/samples"):
+        assert name in recording
+
+
+def test_without_rerun_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    with pytest.raises(DataError, match=r"trajflow\[rerun\]"):
+        forecast_rrd(view_of())
 
 
 def test_following_keeps_the_agent_in_the_middle():

@@ -15,6 +15,7 @@ import numpy as np
 from trajflow.browse.view import SamplingOptions, View
 from trajflow.errors import DataError
 from trajflow.text import no_formula
+from trajflow.types import Floats
 
 if TYPE_CHECKING:
     from trajflow.tui.app import TrajflowApp
@@ -101,3 +102,42 @@ def _csv_rows(view: View) -> Iterator[list[object]]:
             for step, position in enumerate(path, 1):
                 seconds = round(step * view.dt, 9)
                 yield [sample, label, step, seconds, *map(float, position), *weight]
+
+
+def forecast_rrd(view: View) -> bytes:
+    """The window and its forecast as a recording of rerun, on the timeline "seconds" (0: present).
+
+    Raises:
+        DataError: rerun is not installed.
+    """
+    try:
+        import rerun
+    except ImportError:
+        raise DataError("saving for rerun needs the extra: pip install 'trajflow[rerun]'") from None
+    recording = rerun.RecordingStream("trajflow")
+    stream = recording.binary_stream()
+    lines = rerun.LineStrips2D if view.samples.shape[-1] < 3 else rerun.LineStrips3D
+
+    def log(name: str, step: int, paths: Floats) -> None:
+        recording.set_time("seconds", duration=step * view.dt)
+        strips = [path[np.isfinite(path).all(-1)] for path in paths]
+        recording.log(name, lines([_plane(strip) for strip in strips if len(strip) > 1]))
+
+    steps, horizon = view.past.shape[1], view.samples.shape[2]
+    for step in range(1 - steps, 1):
+        log("past", step, view.past[:, : steps + step])
+    now = view.past[:, -1:]
+    for step in range(1, horizon + 1):
+        if view.future is not None:
+            log("future", step, np.concatenate([now, view.future[:, :step]], 1))
+        drawn = np.concatenate(
+            [np.broadcast_to(now, (len(view.samples), *now.shape)), view.samples], 2
+        )
+        log("samples", step, drawn[:, view.target, : step + 1].reshape(-1, step + 1, now.shape[-1]))
+    recording.flush()
+    return bytes(stream.read() or b"")
+
+
+def _plane(path: Floats) -> Floats:
+    """A path [N, D] with two coordinates or three; a single one becomes the first of two."""
+    return np.pad(path, ((0, 0), (0, 1))) if path.shape[1] == 1 else path

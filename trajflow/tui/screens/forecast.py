@@ -396,6 +396,10 @@ class ForecastScreen(Screen[None]):
         if (view := self.view) is not None:
             export.save_file(self.app, view, ".csv", lambda: export.forecast_csv(view))
 
+    def action_export_rrd(self) -> None:
+        if (view := self.view) is not None:
+            export.save_file(self.app, view, ".rrd", lambda: export.forecast_rrd(view))
+
     @property
     def _region_level(self) -> float | None:
         return 0.9 if self.scene.drawn.regions else None
