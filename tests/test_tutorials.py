@@ -12,7 +12,7 @@ PAGES = sorted(FOLDER.glob("*.md"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 SMALL = ("model.width=16", "model.decoder_width=16", "train.samples=5", "train.noise_samples=1")
 # The same data with fewer people and plays; with fewer than 20 people no OOD detector is fitted.
-FEWER = {"range(1, 91)": "range(1, 19)", "range(40)": "range(22)"}
+FEWER = {"range(1, 91)": "range(1, 19)", "range(40)": "range(30)"}
 SHORT = [word for one in (*SMALL, "train.validation_windows=100") for word in ("--set", one)]
 # With fewer than 20 validation people a training fits no OOD detector, which takes longest.
 FEW = ("--set", "data.fractions=[0.9,0.05,0.05]")
