@@ -47,7 +47,7 @@ def _exported(path: Path, steps: int | None, threads: int, backend: str) -> Pred
     exported = _onnx().load(path, threads)
     if steps not in (None, exported.steps):
         raise RunError(
-            f"{path} draws in {exported.steps} evaluations, asked for {steps}; leave --steps "
+            f"{path} draws in {exported.steps} evaluations, not in {steps}; leave --steps "
             f"at {exported.steps}, or export the run with --steps {steps}"
         )
     return cast(Predictor, exported)
