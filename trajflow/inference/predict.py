@@ -21,7 +21,7 @@ from trajflow.datasets.splits import PARTS
 from trajflow.datasets.store import Store, open_store
 from trajflow.errors import ConfigError, DataError, did_you_mean
 from trajflow.inference.base import Predictor
-from trajflow.inference.choosing import selection_of
+from trajflow.inference.choosing import Selection, selection_of
 from trajflow.inference.loading import load_predictor
 from trajflow.inference.shards import ShardFolder
 from trajflow.inference.tables import open_tracks
@@ -172,25 +172,37 @@ def predict_tracks(
             futures = chain.from_iterable(map(folder.read, shards))
         else:
             futures = work.futures(predictor, store)
-        facts: dict[str, Any] = {"run": name, "data": store.fingerprint()}
-        facts |= {"dt": store.dt, "unit": store.unit}
-        facts |= {"samples": options.samples, "steps": options.steps, "seed": options.seed}
-        if store.header.origin is not None:
-            facts["time_origin"] = str(np.datetime64(int(store.header.origin), "s")) + "Z"
-        if selection is not None:
-            facts |= {"selection": selection.rule, "draws": selection.draws}
-        if options.level is not None:
-            futures, more = with_regions(futures, predictor.calibration, options)
-            facts |= more
-        if store.header.centres is not None:
-            futures = in_degrees(futures, store.header.centres)
-            facts |= {"unit": "degree", "radius_unit": "m"}
-        if out.suffix.lower() == ".csv":
-            futures = rounded(futures, _decimals(predictor, facts["unit"]))
-        total = [0]
-        write_forecasts(_counted(futures, total, progress, options.split), out, facts, overwrite)
+        futures, facts = _as_written(futures, predictor, store, options, selection, out)
+        counted = _Counted(futures, progress, options.split)
+        write_forecasts(counted, out, {"run": name, **facts}, overwrite)
         folder.remove()
-    return {"out": str(out), "forecasts": total[0], **facts}
+    return {"out": str(out), "forecasts": counted.total, "run": name, **facts}
+
+
+def _as_written(
+    futures: Iterable[Futures],
+    predictor: Predictor,
+    store: Store,
+    options: PredictOptions,
+    selection: Selection | None,
+    out: Path,
+) -> tuple[Iterable[Futures], dict[str, Any]]:
+    """Forecasts with regions, in the unit and with the decimals of the file; and facts on them."""
+    facts: dict[str, Any] = {"data": store.fingerprint(), "dt": store.dt, "unit": store.unit}
+    facts |= {"samples": options.samples, "steps": options.steps, "seed": options.seed}
+    if store.header.origin is not None:
+        facts["time_origin"] = str(np.datetime64(int(store.header.origin), "s")) + "Z"
+    if selection is not None:
+        facts |= {"selection": selection.rule, "draws": selection.draws}
+    if options.level is not None:
+        futures, more = with_regions(futures, predictor.calibration, options)
+        facts |= more
+    if store.header.centres is not None:
+        futures = in_degrees(futures, store.header.centres)
+        facts |= {"unit": "degree", "radius_unit": "m"}
+    if out.suffix.lower() == ".csv":
+        futures = rounded(futures, _decimals(predictor, facts["unit"]))
+    return futures, facts
 
 
 def _check_shared(run: str | Path, tracks: str | Path) -> None:
@@ -280,24 +292,23 @@ def _check_scenes(names: Sequence[str], scenes: Sequence[str]) -> None:
             raise DataError(f"no recording {name!r} in these tracks; did you mean {near[0]!r}?")
 
 
-def _counted(
-    futures: Iterable[Futures],
-    total: list[int],
-    progress: Callable[[int], None],
-    split: str | None,
-) -> Iterator[Futures]:
-    """The forecasts as they come; the number of their agents is added to `total`.
+@dataclass
+class _Counted:
+    """Forecasts as they come; `total` counts their agents."""
 
-    Raises:
-        DataError: There are none.
-    """
-    for some in futures:
-        yield some
-        total[0] += len(some.agent)
-        progress(total[0])
-    if not total[0]:
-        where = f" of split {split!r}" if split else ""
-        raise DataError(f"nothing to forecast: no agent is at a step{where}; leave out --split")
+    futures: Iterable[Futures]
+    progress: Callable[[int], None]
+    split: str | None
+    total: int = 0
+
+    def __iter__(self) -> Iterator[Futures]:
+        for some in self.futures:
+            yield some
+            self.total += len(some.agent)
+            self.progress(self.total)
+        if not self.total:
+            where = f" of split {self.split!r}" if self.split else ""
+            raise DataError(f"nothing to forecast: no agent is at a step{where}; leave out --split")
 
 
 @dataclass(frozen=True)
