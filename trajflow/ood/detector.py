@@ -20,7 +20,7 @@ from trajflow.ood.features import (
     track_features,
 )
 from trajflow.ood.forest import Forest
-from trajflow.ood.ranks import PARTS, PastRanks, combine, part_ranks
+from trajflow.ood.ranks import PARTS, PastRanks
 from trajflow.types import Bools, Floats, Ints
 
 FORMAT = 3
@@ -226,16 +226,12 @@ class Detector:
         """Ranks of N pasts among pasts of their own length, by name."""
         names = (*PARTS, "ood_score", "typical")
         result = {name: np.zeros(len(observed)) for name in names}
-        lengths = np.unique(observed)
-        for length in lengths:
-            rows = observed == length if len(lengths) > 1 else slice(None)
+        for length in np.unique(observed):
+            rows = np.flatnonzero(observed == length)
             among = self.ranks.get(int(length), self.ranks[FULL])
-            parts = part_ranks(among.held_out, {name: v[rows] for name, v in values.items()})
-            combination = combine(parts)
-            for name, part in parts.items():
-                result[name][rows] = part
-            result["ood_score"][rows] = among.combined.below(combination)
-            result["typical"][rows] = among.typical.below(combination)
+            ranks = among.ranks_of({name: value[rows] for name, value in values.items()})
+            for name, rank in ranks.items():
+                result[name][rows] = rank
         return result
 
     def _reasons(

@@ -150,6 +150,13 @@ class PastRanks:
         typical = Ranks.in_typical_recording(combination, person, recording)
         return cls(ranks, Ranks.of(combination, person), typical)
 
+    def ranks_of(self, values: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Ranks [N] of `part_values`: of each part, and of both as "ood_score" and "typical"."""
+        parts = part_ranks(self.held_out, values)
+        combination = combine(parts)
+        among = {"ood_score": self.combined, "typical": self.typical}
+        return parts | {name: ranks.below(combination) for name, ranks in among.items()}
+
     def arrays(self) -> dict[str, Floats]:
         """Values and mass of all ranks by name, [N] each."""
         groups = {f"held/{name}": ranks for name, ranks in self.held_out.items()}
