@@ -95,6 +95,14 @@ def evaluate(
             help="Also score the samples shuffled between agents; always done for joint models.",
         ),
     ] = False,
+    earlier_paths: Annotated[
+        bool,
+        typer.Option(
+            "--earlier-paths",
+            help="Also score forecasts in which paths that others walked in the same recording "
+            "before replace some draws, as often as that was right so far.",
+        ),
+    ] = False,
     clock: Annotated[
         list[str] | None,
         typer.Option(
@@ -165,7 +173,7 @@ def evaluate(
             "does not go with --ood, which evaluates plain draws of a run on the fold that it left "
             "out; leave it out",
             **{"baseline": baseline, "fold": fold, "set": set_, "select": select, "draws": draws},
-            joint=joint,
+            **{"joint": joint, "earlier-paths": earlier_paths},
         )
         _check_paths(paths, 2, "--ood needs RUN DATA")
         names = tuple(name.strip() for name in (corruptions or "").split(",") if name.strip())
@@ -197,6 +205,7 @@ def evaluate(
     with ProgressBar("windows") as bar:
         if baseline is not None:
             _check_paths(paths, 1, "--baseline needs DATA alone")
+            _refuse("is for a run; leave it out", **{"earlier-paths": earlier_paths})
             report = evaluate_baseline(
                 baseline, paths[0], options, settings=set_ or (), on_progress=bar.report
             )
@@ -206,7 +215,13 @@ def evaluate(
                 raise ConfigError("--set is for a baseline; a run keeps the windows it has")
             run, data = paths
             report = evaluate_run(
-                run, data, options, device=device, jobs=processes, on_progress=bar.report
+                run,
+                data,
+                options,
+                device=device,
+                jobs=processes,
+                earlier_paths=earlier_paths,
+                on_progress=bar.report,
             )
             if baselines and select is None:
                 report |= beside_baselines(run, data, report, options, on_progress=bar.report)

@@ -207,7 +207,13 @@ class TrackData:
         )
 
     def batches(
-        self, split: str, size: int, epoch: int = 0, shuffle: bool | None = None, skip: int = 0
+        self,
+        split: str,
+        size: int,
+        epoch: int = 0,
+        shuffle: bool | None = None,
+        skip: int = 0,
+        by_time: bool = False,
     ) -> Iterator[Batch]:
         """The batches of a split, in an order that follows from the seed and the epoch alone.
 
@@ -217,12 +223,17 @@ class TrackData:
             epoch: Which order.
             shuffle: Whether windows are mixed; None: only those of "train".
             skip: Batches to leave out at the front; costs nothing.
+            by_time: Whether the windows of a recording come in the order of time, each recording
+                after the other; then neither `epoch` nor `skip` is used.
 
         Raises:
             DataError: The split is empty.
             ConfigError: There is no such split, or the size is no positive number.
         """
         census = self._stream.holdings(split)
+        if by_time:
+            yield from self._by_time(split, size)
+            return
         mixed = split == "train" if shuffle is None else shuffle
         for group in self._group_order(len(census), epoch, mixed):
             count = count_batches(census[group].target_counts, size)
@@ -232,6 +243,16 @@ class TrackData:
                     yield self._stream.completed(batch, split, group)
                 del windows
             skip = max(0, skip - count)
+
+    def _by_time(self, split: str, size: int) -> Iterator[Batch]:
+        for group, census in enumerate(self._stream.holdings(split)):
+            if len(census.target_counts):
+                windows = self._stream.windows(split, group)
+                order = np.lexsort((windows.start, windows.scene))
+                number = np.cumsum(census.target_counts[order]) // size
+                for rows in np.split(order, np.flatnonzero(np.diff(number)) + 1):
+                    yield self._stream.completed(windows.gather(rows), split, group)
+                del windows
 
     def _group_order(self, count: int, epoch: int, mixed: bool) -> list[int]:
         groups = list(range(count))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajflow.types import Floats, Ints
+from trajflow.types import Bools, Floats, Ints
 
 # Number of observations over which a velocity is measured.
 SPAN = 2
@@ -154,6 +154,19 @@ class ObservationStore:
                 row = link[row]
         return result
 
+    def track(self, scene: int, agent: str, first: int, count: int) -> Floats:
+        """Positions of an agent at `count` steps from `first` on, [count, D]; NaN if not there."""
+        r = self.rows
+        result, row = (
+            np.full((count, r.position.shape[1]), np.nan),
+            self._last.get((scene, agent), -1),
+        )
+        while row >= 0 and r.step[row] >= first:
+            if r.step[row] < first + count:
+                result[r.step[row] - first] = r.position[row]
+            row = r.before[row]
+        return result
+
     def in_order(self) -> Ints:
         """All rows in the order in which they were added, [N]."""
         oldest = self._added % self.limit if self._added > len(self) else 0
@@ -169,3 +182,30 @@ class ObservationStore:
         self.tracks = {key: int(track[row]) for key, row in self._last.items()}
         self._names = {number: key for key, number in self.tracks.items()}
         self.numbered = numbered
+
+
+def motion(past: Floats) -> tuple[Floats, Floats]:
+    """Present positions [N, D] and displacements per step [N, D] of pasts [N, T, D].
+
+    An agent that is not observed now is extrapolated. The displacement is measured over the last
+    two observations before the last one, or over one; NaN without any.
+    """
+    observed = np.asarray(np.isfinite(past).all(-1))
+    steps = np.arange(past.shape[1])
+    number_back = observed[:, ::-1].cumsum(1)[:, ::-1]
+    agent = np.arange(len(past))
+
+    def step_of(number: int) -> Ints:
+        """Step of the observation `number` before the last; -1 if there is none."""
+        chosen: Bools = observed & (number_back == number + 1)
+        return np.asarray(np.where(chosen, steps, -1).max(1, initial=-1))
+
+    last, before = step_of(0), step_of(1)
+    for number in range(2, SPAN + 1):
+        earlier = step_of(number)
+        before = np.where(earlier >= 0, earlier, before)
+    position = np.where((last >= 0)[:, None], past[agent, last], np.nan)
+    moved = (position - past[agent, before]) / np.maximum(last - before, 1)[:, None]
+    velocity = np.where((before >= 0)[:, None], moved, np.nan)
+    age = (past.shape[1] - 1 - last)[:, None]
+    return position + age * np.nan_to_num(velocity), velocity

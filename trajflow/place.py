@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trajflow.earlier_paths import EarlierPaths, PathShares
 from trajflow.errors import ConfigError, DataError, TrajflowError
 from trajflow.io import read_whole, write_whole
-from trajflow.observations import SPAN, ObservationStore
-from trajflow.types import Bools, Floats, Ints
+from trajflow.observations import ObservationStore, motion
+from trajflow.types import Floats, Ints
 
 # Radius of a lookup, in typical displacements per step.
 RADIUS = 8.5
@@ -258,14 +259,24 @@ class Place:
             flat = self._observations.paths(each, present, history, horizon)
         return flat.reshape(*rows.shape, history + horizon, self.dims + 1)
 
-    def at(self, scene: str | Sequence[str] = "", now: int | None = None) -> Moment:
+    def track(self, scene: str, agents: Sequence[Hashable], first: int, count: int) -> Floats:
+        """Positions of agents at `count` steps from `first` on, [N, count, D]; NaN if not there."""
+        code, shape = self._scenes.get(scene, -1), (len(agents), count, self.dims)
+        with self._lock:
+            tracks = [self._observations.track(code, _name(a), first, count) for a in agents]
+        return np.stack(tracks) if tracks else np.zeros(shape)
+
+    def at(
+        self, scene: str | Sequence[str] = "", now: int | None = None, offset: float = 0.0
+    ) -> Moment:
         """This place at a scene and a step, for `Predictor.predict`.
 
         Args:
             scene: Name of the scene, or of each forecast scene.
             now: The present step; None: the last one of the scene.
+            offset: Share of a step by which the present is later than `now`.
         """
-        return Moment(self, scene, now)
+        return Moment(self, scene, now, offset)
 
     def save(self, path: str | Path) -> None:
         """Write all observations to a file of numpy arrays (.npz).
@@ -288,6 +299,7 @@ class Place:
                 "numbered": self._observations.numbered,
                 "agents": [name for _, name in keys],
                 "scene_of": [scene for scene, _ in keys],
+                "paths": self.earlier_paths.shares.packed(),
             }
             content = io.BytesIO()
             np.savez_compressed(
@@ -345,6 +357,7 @@ class Place:
             place._push(scenes[scene[rows[0]]], int(step[rows[0]]), agents, position[rows])
         place._latest = [int(facts["latest"][code]) for code in range(len(scenes))]
         place._observations.restore(velocity, number, int(facts["numbered"]))
+        place.earlier_paths = EarlierPaths(PathShares.unpacked(facts.get("paths", [])))
         return place
 
     def after_fork(self) -> None:
@@ -359,6 +372,7 @@ class Place:
         self._observations = ObservationStore(self.max_observations, self.dims, RADIUS * self.scale)
         self._scenes: dict[str, int] = {}
         self._latest: list[int] = []
+        self.earlier_paths = EarlierPaths()
 
     def _best_of_each(self, rows: Ints, cost: Floats, now: int, horizon: int) -> Ints:
         """The best row of each track, best first."""
@@ -403,6 +417,27 @@ class Moment:
     place: Place
     scene: str | Sequence[str] = ""
     now: int | None = None
+    offset: float = 0.0
+
+    def with_paths(self, past: Floats, agents: Sequence[Hashable], drawn: Floats) -> Floats:
+        """Draws [S, B, A, F, D] of the agents of B scenes with earlier paths in them.
+
+        Args:
+            past: Positions at the last T steps, [B, A, T, D].
+            agents: Ids of the A agents.
+            drawn: Plain draws.
+
+        Raises:
+            ConfigError: The number of scene names or ids does not fit the pasts, or the present is
+                before that of an earlier forecast with paths.
+        """
+        result = drawn.copy()
+        for number, name in enumerate(self._scene_names(past, agents)):
+            result[:, number] = self.place.earlier_paths.mixed(
+                self.place, name, self._step(name), past[number], agents, drawn[:, number],
+                self.offset,
+            )  # fmt: skip
+        return result
 
     def recall(self, past: Floats, agents: Sequence[Hashable], count: int, horizon: int) -> Floats:
         """Look up the tracks of others for the agents of B scenes, [B, A, K, T + F, D + 1].
@@ -416,6 +451,18 @@ class Moment:
         Raises:
             ConfigError: The number of scene names or ids does not fit the pasts.
         """
+        parts = []
+        for name, scene_past in zip(self._scene_names(past, agents), past, strict=True):
+            now = self._step(name)
+            parts.append(self.place.recall(name, scene_past, now, agents, count, horizon))
+        shape = (0, past.shape[1], count, past.shape[2] + horizon, past.shape[3] + 1)
+        return np.stack(parts) if parts else np.zeros(shape)
+
+    def _step(self, scene: str) -> int:
+        return self.place.latest(scene) if self.now is None else self.now
+
+    def _scene_names(self, past: Floats, agents: Sequence[Hashable]) -> list[str]:
+        """The name of each of B scenes [B, A, T, D], which the ids must fit."""
         scenes = [self.scene] * len(past) if isinstance(self.scene, str) else list(self.scene)
         if len(scenes) != len(past):
             raise ConfigError(f"{len(scenes)} names of scenes for {len(past)} scenes")
@@ -424,12 +471,7 @@ class Moment:
                 f"a forecast with a place needs agents=, the ids of its {past.shape[1]} agents as "
                 f"they were pushed, so that no agent recalls its own track; got {len(agents)}"
             )
-        parts = []
-        for name, scene_past in zip(scenes, past, strict=True):
-            now = self.place.latest(name) if self.now is None else self.now
-            parts.append(self.place.recall(name, scene_past, now, agents, count, horizon))
-        shape = (0, past.shape[1], count, past.shape[2] + horizon, past.shape[3] + 1)
-        return np.stack(parts) if parts else np.zeros(shape)
+        return scenes
 
 
 def moments(scene: Ints, step: Ints) -> Iterable[Ints]:
@@ -442,33 +484,6 @@ def moments(scene: Ints, step: Ints) -> Iterable[Ints]:
 def _name(agent: Hashable) -> str:
     """An id as text that distinguishes 7 from "7"."""
     return repr(agent.item() if isinstance(agent, np.generic) else agent)
-
-
-def motion(past: Floats) -> tuple[Floats, Floats]:
-    """Present positions [N, D] and displacements per step [N, D] of pasts [N, T, D].
-
-    An agent that is not observed now is extrapolated. The displacement is measured over the last
-    two observations before the last one, or over one; NaN without any.
-    """
-    observed = np.asarray(np.isfinite(past).all(-1))
-    steps = np.arange(past.shape[1])
-    number_back = observed[:, ::-1].cumsum(1)[:, ::-1]
-    agent = np.arange(len(past))
-
-    def step_of(number: int) -> Ints:
-        """Step of the observation `number` before the last; -1 if there is none."""
-        chosen: Bools = observed & (number_back == number + 1)
-        return np.asarray(np.where(chosen, steps, -1).max(1, initial=-1))
-
-    last, before = step_of(0), step_of(1)
-    for number in range(2, SPAN + 1):
-        earlier = step_of(number)
-        before = np.where(earlier >= 0, earlier, before)
-    position = np.where((last >= 0)[:, None], past[agent, last], np.nan)
-    moved = (position - past[agent, before]) / np.maximum(last - before, 1)[:, None]
-    velocity = np.where((before >= 0)[:, None], moved, np.nan)
-    age = (past.shape[1] - 1 - last)[:, None]
-    return position + age * np.nan_to_num(velocity), velocity
 
 
 def _squares(vectors: Floats) -> Floats:

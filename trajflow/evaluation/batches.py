@@ -72,10 +72,14 @@ def with_clocks(
 
 
 def split_batches(
-    data: TrackData, options: EvaluationOptions, first: int = 0, count: int | None = None
+    data: TrackData,
+    options: EvaluationOptions,
+    first: int = 0,
+    count: int | None = None,
+    by_time: bool = False,
 ) -> Iterator[Batch]:
     """The batches of the split of the options, or `count` of them from the `first` on."""
-    batches = islice(data.batches(options.split, BATCH, skip=first), count)
+    batches = islice(data.batches(options.split, BATCH, skip=first, by_time=by_time), count)
     return with_clocks(batches, data.store.scenes, read_clocks(options.clocks), data.store.dt)
 
 

@@ -16,8 +16,10 @@ from trajflow.baselines import load as load_baseline
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
+from trajflow.earlier_paths import TRACKS
 from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.evaluation.batches import BATCH, RunScorer, parts_of, split_batches
+from trajflow.evaluation.earlier_paths import WithEarlierPaths, check_earlier_paths
 from trajflow.evaluation.report import GroupScore, Report, write_report
 from trajflow.evaluation.scores import (
     JOINT,
@@ -197,6 +199,7 @@ def evaluate_run(
     *,
     device: str = "auto",
     jobs: Jobs = 1,
+    earlier_paths: bool = False,
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
     """Evaluate a run or an exported model. The report of a run is also written to its folder.
@@ -209,16 +212,20 @@ def evaluate_run(
         device: Where a run computes.
         jobs: How many processes forecast and score, or Dask workers, which must see the same
             files. The scores are those of one process.
+        earlier_paths: Whether to evaluate the run with earlier paths of the recordings too; see
+            `Predictor.predict`.
         on_progress: Called with "windows", the number done and their total.
 
     Returns:
         The report as `trajflow evaluate --json` prints it: name, protocol, the mean of each score
         over recordings or folds, intervals over people, and the scores of each recording. A run
-        with memory is evaluated with and without it. The report is then the one with memory
-        ("watched" in its protocol), with the other scores under "unwatched"; both are written.
+        with memory, or with earlier paths, is evaluated with and without. The report is then the
+        one with ("watched" in its protocol), with the other scores under "unwatched"; both are
+        written.
 
     Raises:
         RunError: The run was trained on the windows to evaluate, or does not fit the tracks.
+        ConfigError: Earlier paths do not fit the options or the run.
         DataError: There are no windows.
 
     Examples:
@@ -234,6 +241,8 @@ def evaluate_run(
     folder, store = RunFolder.open(place), open_store(data)
     predictor = load_predictor(place, device, options.steps)
     check_fit(predictor, store, data)
+    if earlier_paths:
+        check_earlier_paths(predictor, options, jobs)
     config = run_settings(store, folder, options.fold)
     same = folder.read_record().get("store") == store.fingerprint()
     if same and config.data != folder.config.data:
@@ -253,11 +262,19 @@ def evaluate_run(
     report = _report(score, tracks, config, options, str(run), on_progress, reasons)
     if in_run:
         write_report(folder, report)
-    if not predictor.format.memory:
+    if not predictor.format.memory and not earlier_paths:
         return report
     # The first report compares with models without memory; this one does not.
-    tracks.watch(predictor.format.memory, predictor.displacement_scale)
-    watched = _report(score, tracks, config, options, str(run), on_progress, reasons)
+    tracks.watch(predictor.format.memory or TRACKS, predictor.displacement_scale)
+
+    def score_with_paths(resolved: EvaluationOptions) -> Iterator[BatchScores]:
+        forecaster = WithEarlierPaths(predictor, store.scenes)
+        batches = forecaster.watching(split_batches(tracks, resolved, by_time=True))
+        return score_batches(forecaster, batches, resolved)
+
+    scorer = score_with_paths if earlier_paths else score
+    watched = _report(scorer, tracks, config, options, str(run), on_progress, reasons)
+    watched["protocol"]["watched"] = "earlier paths" if earlier_paths else "yes"
     watched["unwatched"] = {name: report[name] for name in ("mean", "window_mean", "intervals")}
     if in_run:
         write_report(folder, watched)
@@ -355,7 +372,6 @@ def _report(
     evaluation = _Evaluation(options)
     evaluation.add(counted(score(options), "windows", on_progress, total), data.groups(split))
     protocol = _protocol(data.store, config, options, reasons) | {"hash": description["hash"]}
-    protocol |= {"watched": "yes"} if data.memory else {}
     return {"name": name, "protocol": protocol, **evaluation.report().to_json()}
 
 

@@ -167,7 +167,8 @@ def report_name(where: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
     name = "-".join(str(part) for part in parts if part)
     chosen = terms.get("selection") or "plain"
     kind = "" if chosen == "plain" else f"-{chosen}-of-{terms['draws']}"
-    kind += "-watched" if where.get("watched") else ""
+    watched = where.get("watched")
+    kind += "" if not watched else "-watched" if watched == "yes" else "-earlier-paths"
     if (least := terms.get("min_agents") or 1) > 1:
         kind += f"-of-{least}-agents"
     if clocks := terms.get("clocks"):

@@ -202,6 +202,7 @@ class Predictor(Described, ABC):
         ood: bool = False,
         on_bad: Literal["raise", "quarantine"] = "raise",
         place: Place | Moment | None = None,
+        earlier_paths: bool = False,
         types: ArrayLike | None = None,
     ) -> Forecast:
         """Draw `samples` futures of every agent, or choose them of more draws.
@@ -235,6 +236,9 @@ class Predictor(Described, ABC):
             place: What was watched here earlier, `trajflow.Place`, for a model that was trained
                 with `model.memory`: at the scene "" and its last step, or where `place.at(scene,
                 now)` says. It needs `agents`, the ids as they were pushed. None: no memory.
+            earlier_paths: Whether paths that others walked at the place earlier replace some of the
+                plain draws, as often as the place's earlier forecasts say; for any model that
+                draws agents one by one. Calls go forward in time.
             types: Names of the types of the A agents, [A] or [*, A], for a model that was trained
                 with `model.types`; a name that it does not know, such as "", is an unknown type.
                 None: all are unknown.
@@ -246,7 +250,8 @@ class Predictor(Described, ABC):
             TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
                 samples cannot be chosen so.
             ConfigError: OOD scores are wanted of a run without a detector, or at another `dt`; the
-                place does not fit the model or the ids; types are given to a model without.
+                place does not fit the model or the ids; `earlier_paths` without a place, of chosen
+                samples or of a joint model; types are given to a model without.
         """
         if on_bad not in ("raise", "quarantine"):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
@@ -265,11 +270,18 @@ class Predictor(Described, ABC):
         target = np.zeros(full.shape[:2], bool)
         target[:, :count] = True
         # A bad agent draws noise like any other, so that the noise of the others stays theirs.
-        memory = None if place is None else self._remembered(place, full, count, agents, dt_ratio)
+        moment = place.at() if isinstance(place, Place) else place
+        self._check_memory(moment, earlier_paths, wanted, dt_ratio)
+        memory = None
+        if moment is not None and self.format.memory:
+            memory = self._remembered(moment, full, count, agents)
         names = None if types is None else self.format.typed(types, lead, full.shape[:2])
         request, weights = Request.of(full, target, dt_ratio, memory, names), None
         if wanted is None:
             drawn, contexts = self._draw(request, samples, seed)
+            if earlier_paths and moment is not None:
+                shaped = drawn.reshape(samples, *full[:, :count].shape[:2], *drawn.shape[2:])
+                drawn = moment.with_paths(full[:, :count], agents, shaped).reshape(drawn.shape)
         else:
             drawn, weights = self._chosen(request, wanted, seed)
             if bad is not None:
@@ -289,16 +301,17 @@ class Predictor(Described, ABC):
         good = np.ones(full.shape[:2], bool)[:, :count] if bad is None else ~bad
         return self._with_ood(forecast, full[:, :count], contexts, good)
 
-    def check_place(self, place: Place, dt_ratio: float = 1.0) -> None:
+    def check_place(self, place: Place, dt_ratio: float = 1.0, earlier_paths: bool = False) -> None:
         """Refuse a place that the model cannot use at so many seconds per step over the usual.
 
         Raises:
-            ConfigError: The model was trained without memory, or the place is of another scale.
+            ConfigError: The model was trained without memory and earlier paths are not wanted, or
+                the place is of another scale.
         """
-        if not self.format.memory:
+        if not self.format.memory and not earlier_paths:
             raise ConfigError(
-                "the model was trained without memory; train one with model.memory=8, or leave "
-                "place out"
+                "the model was trained without memory; train one with model.memory=8, set "
+                "earlier_paths=True, or leave place out"
             )
         scale = self.displacement_scale * dt_ratio
         if place.dims != self.dims or abs(place.scale / scale - 1) > 1e-3:
@@ -307,17 +320,33 @@ class Predictor(Described, ABC):
                 f"{self.dims} and {scale:g}; make it by Place({scale:.6g}, dims={self.dims})"
             )
 
-    def _remembered(
+    def _check_memory(
         self,
-        place: Place | Moment,
-        past: Floats,
-        count: int,
-        agents: Sequence[object],
+        moment: Moment | None,
+        earlier_paths: bool,
+        wanted: Selection | None,
         dt_ratio: float,
+    ) -> None:
+        if moment is not None:
+            self.check_place(moment.place, dt_ratio, earlier_paths)
+        if not earlier_paths:
+            return
+        if moment is None:
+            raise ConfigError("earlier_paths needs place=, where the paths were watched")
+        if wanted is not None:
+            raise ConfigError(
+                "earlier paths replace plain draws; leave out select and draws, or earlier_paths"
+            )
+        if self.format.neighbors is None:
+            raise ConfigError(
+                "earlier paths are for one agent, and a joint model draws all agents of a scene "
+                "together; leave out earlier_paths"
+            )
+
+    def _remembered(
+        self, moment: Moment, past: Floats, count: int, agents: Sequence[object]
     ) -> Floats:
         """What is remembered for the first agents of scenes [B, A, T, D]; NaN for the others."""
-        moment = place.at() if isinstance(place, Place) else place
-        self.check_place(moment.place, dt_ratio)
         some = moment.recall(past[:, :count], agents, self.format.memory, self.horizon)
         memory = np.full((*past.shape[:2], *some.shape[2:]), np.nan)
         memory[:, :count] = some

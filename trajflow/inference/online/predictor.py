@@ -135,6 +135,7 @@ class OnlinePredictor:
         max_observations: int = 256,
         max_distance: float = 1e5,
         watch: bool | Place = False,
+        earlier_paths: bool = False,
         clock: Callable[[], float] = clocks.monotonic,
     ) -> None:
         """Allocate memory, and run the network a few times so that the first forecast is fast.
@@ -160,8 +161,10 @@ class OnlinePredictor:
             max_distance: Distance from the centre of all agents, in the predictor's unit, beyond
                 which an agent is quarantined, because the network computes in single precision.
             watch: Whether pushed observations fill a place that forecasts use (`place`); the model
-                must be trained with `model.memory`. A `Place` is filled further. Its memory has its
-                own bound.
+                must be trained with `model.memory`, or `earlier_paths` be set. A `Place` is filled
+                further. Its memory has its own bound.
+            earlier_paths: Whether paths that others walked here earlier replace some draws, as in
+                `Predictor.predict`; needs `watch`.
             clock: Returns the seconds that deadlines and staleness are measured in.
 
         Raises:
@@ -185,9 +188,12 @@ class OnlinePredictor:
         self._buffer = ObservationBuffer(
             max_agents, max_observations, predictor.dims, span, rewind_after, clock
         )
-        self._watcher = None
+        self._watcher, self.earlier_paths = None, earlier_paths
         if watch is not False:
-            self._watcher = Watcher(_place_for(predictor, self.dt, watch), self.dt, self.max_gap)
+            place = _place_for(predictor, self.dt, watch, earlier_paths)
+            self._watcher = Watcher(place, self.dt, self.max_gap)
+        elif earlier_paths:
+            raise ConfigError("earlier_paths needs watch=True, which fills the place with paths")
         self._quarantined = 0
         self._caller = DeadlineCaller(self._trial, samples, self.deadline, clock)
         _ALIVE.add(self)
@@ -345,6 +351,7 @@ class OnlinePredictor:
         around = neighbors if len(neighbors) else None
         options: dict[str, Any] = {} if self.dt == self.predictor.dt else {"dt": self.dt}
         options |= {} if moment is None else {"place": moment}
+        options |= {"earlier_paths": True} if moment is not None and self.earlier_paths else {}
         try:
             return self.predictor.predict(targets, around, samples, self.seed, ids, **options)
         except TrajflowError:
@@ -398,19 +405,21 @@ def near_center(past: Floats, seen: Bools, distance: float) -> Bools:
     return np.asarray(seen & (np.abs(past - scene_center(past, distance)).max(-1) <= distance))
 
 
-def _place_for(predictor: ForecastModel, dt: float, watch: bool | Place) -> Place:
+def _place_for(
+    predictor: ForecastModel, dt: float, watch: bool | Place, earlier_paths: bool
+) -> Place:
     """The place to fill, which the predictor must support.
 
     Raises:
         ConfigError: The predictor does not support it.
     """
     if not isinstance(predictor, Predictor):
-        raise ConfigError("watch needs a trajflow.Predictor trained with model.memory")
+        raise ConfigError("watch needs a trajflow.Predictor")
     ratio = dt / predictor.dt
     scale = predictor.displacement_scale * ratio
     place = Place(scale, predictor.dims) if watch is True else watch
     assert isinstance(place, Place)
-    predictor.check_place(place, ratio)
+    predictor.check_place(place, ratio, earlier_paths)
     return place
 
 

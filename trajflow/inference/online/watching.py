@@ -53,7 +53,8 @@ class Watcher:
     def moment(self, time: float) -> Moment:
         """The place at a time of the buffer's clock."""
         with self._lock:
-            return self.place.at("", self._step(time))
+            step = self._step(time)
+            return self.place.at("", step, time / self._dt + self._offset - step)
 
     def after_fork(self) -> None:
         """Make it usable in a forked child."""

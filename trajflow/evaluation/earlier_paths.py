@@ -1,0 +1,74 @@
+"""Forecasts of a split with earlier paths of each recording in them, in the order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from trajflow.earlier_paths import Paths, PathShares
+from trajflow.errors import ConfigError
+from trajflow.evaluation.scores import EvaluationOptions
+from trajflow.inference.base import Predictor
+from trajflow.types import Batch, Floats
+
+
+class WithEarlierPaths:
+    """A forecaster whose draws are replaced by earlier paths as often as that was right before.
+
+    What followed a forecast counts for forecasts whose present is a horizon later, or more.
+    """
+
+    def __init__(self, predictor: Predictor, scenes: Sequence[str]) -> None:
+        """Take a predictor and the names of the store's recordings."""
+        self.predictor, self._scenes = predictor, scenes
+        self._shares = PathShares()
+        self._batch: Batch | None = None
+        self._used: Floats | None = None
+
+    def watching(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Batches that are forecast one after the other; their futures are kept to learn from."""
+        for batch in batches:
+            self._batch, self._used = batch, None
+            yield batch
+
+    def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
+        """As `Forecaster.forecast`; a batch that is forecast again gets the same shares."""
+        own = batch if self.predictor.format.memory else replace(batch, memory=None)
+        drawn = self.predictor.forecast(own, samples, seed)
+        memory, known = batch.memory_window, self._batch
+        assert memory is not None
+        assert known is not None
+        used = np.zeros((*batch.target.shape, 2)) if self._used is None else self._used
+        scale = self.predictor.displacement_scale
+        for number in np.lexsort((batch.start, batch.scene)).tolist():
+            targets = np.flatnonzero(batch.target[number])
+            some = drawn[:, number, targets]
+            paths = Paths.of(batch.past[number, targets], memory[number, targets], scale)
+            if self._used is None:
+                scene = self._scenes[batch.scene[number]]
+                now = int(batch.start[number]) + batch.past.shape[2] - 1
+                horizon = batch.future.shape[2]
+                used[number, targets] = self._shares.of(scene, now, paths.speed, horizon * scale)
+                terms = paths.terms(some, known.future[number, targets])
+                self._shares.add(scene, now + horizon, paths.speed, *terms)
+            drawn[:, number, targets] = paths.mixed(some, used[number, targets])
+        self._used = used
+        return drawn
+
+
+def check_earlier_paths(predictor: Predictor, options: EvaluationOptions, jobs: object) -> None:
+    """Refuse what earlier paths cannot be evaluated with.
+
+    Raises:
+        ConfigError: Samples are chosen, a model is joint, or several processes shall work.
+    """
+    if options.selection != "plain":
+        raise ConfigError("earlier paths replace plain draws; leave out --select")
+    if predictor.format.neighbors is None:
+        raise ConfigError("earlier paths are for one agent, and this model draws scenes jointly")
+    if jobs != 1:
+        raise ConfigError(
+            "--earlier-paths forecasts in the order of time; leave out --jobs and --engine"
+        )
