@@ -124,7 +124,7 @@ def test_windows_fit_into_the_tracks(moving, rows, shape):
 
 def test_what_the_user_has_set_stays(moving):
     words = ("train.epochs=3", "train.lr=0.5", "data.history=5", "model.own_speed=false")
-    words += ("data.reach=1", "train.mirror=true", "samples.epochs=9")
+    words += ("data.reach=1", "train.mirror=true")
     plan = plan_settings(Config.load(None, ["data.split=time", *words]), moving(walks(turn=0.1)))
     config = plan.config
     assert (config.train.epochs, config.train.updates, config.train.lr) == (3, None, 0.5)

@@ -272,7 +272,7 @@ class SamplesConfig(_Section):
 
     count: int = Field(20, ge=2)
     """Futures K of each agent."""
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(15, ge=1)
     """Passes over the training windows."""
     batch_size: int = Field(256, ge=1)
     """Target agents in a batch."""

@@ -155,7 +155,7 @@ class ObservationStore:
         return result
 
     def track(self, scene: int, agent: str, first: int, count: int) -> Floats:
-        """Positions of an agent at `count` steps from `first` on, [count, D]; NaN if not there."""
+        """Positions of an agent at F = `count` steps from `first` on, [F, D]; NaN if unseen."""
         r = self.rows
         result, row = (
             np.full((count, r.position.shape[1]), np.nan),

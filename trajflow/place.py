@@ -260,7 +260,7 @@ class Place:
         return flat.reshape(*rows.shape, history + horizon, self.dims + 1)
 
     def track(self, scene: str, agents: Sequence[Hashable], first: int, count: int) -> Floats:
-        """Positions of agents at `count` steps from `first` on, [N, count, D]; NaN if not there."""
+        """Positions of N agents at F = `count` steps from `first` on, [N, F, D]; NaN if unseen."""
         code, shape = self._scenes.get(scene, -1), (len(agents), count, self.dims)
         with self._lock:
             tracks = [self._observations.track(code, _name(a), first, count) for a in agents]

@@ -34,7 +34,7 @@ class WithEarlierPaths:
             yield batch
 
     def forecast(self, batch: Batch, samples: int, seed: int) -> Floats:
-        """As `Forecaster.forecast`; a batch that is forecast again gets the same shares."""
+        """Futures [S, B, A, F, D] of the last batch of `watching`; again with the same shares."""
         own = batch if self.predictor.format.memory else replace(batch, memory=None)
         drawn = self.predictor.forecast(own, samples, seed)
         memory, known = batch.memory_window, self._batch

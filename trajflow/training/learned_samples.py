@@ -27,7 +27,7 @@ from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
 from trajflow.training.optimizer import weight_groups
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
-from trajflow.types import Batch, scene_centres
+from trajflow.types import Batch, Floats, scene_centres
 
 WEIGHT_DECAY = 0.01
 
@@ -88,9 +88,12 @@ class LearnedSamplesTrainer:
         self.model = model.to(device).eval().requires_grad_(False)
         self.data, self.settings, self.device = data, settings, device
         self.validation_windows = config.train.validation_windows
-        self.augmentation = Augmentation(config.train.mirror, config.train.scale_jitter)
+        # As for the generator, but forwards: people do not walk backwards to their goals.
+        scale = float(model.normalizer.displacement_scale)
+        augmentation = Augmentation.of(config, scale, bool(shape.types))
+        self.augmentation = replace(augmentation, reverse_prob=0.0)
         if shape.memory:
-            data.watch(shape.memory, float(model.normalizer.displacement_scale))
+            data.watch(shape.memory, scale)
         self.threads = config.train.threads
         with reproducible(self.threads, device):
             reseed(settings.seed, device)
@@ -134,25 +137,26 @@ class LearnedSamplesTrainer:
 
     def _advance(self, batch: Batch, optimiser: torch.optim.Optimizer, step: int) -> None:
         rng = np.random.default_rng([self.settings.seed, 1, step])
-        batch, _ = self.augmentation(_subsample(batch, rng, self.settings.window_share), rng)
-        mean, last, log_weight = self._errors(batch)
-        unit = self.model.normalizer.displacement_scale
-        loss = samples_loss(
-            mean / unit, last / unit, log_weight, self.settings.endpoint_weight
-        ).mean()
+        batch = _subsample(batch, rng, self.settings.window_share)
+        mean, last, log_weight = self._errors(*self.augmentation(batch, rng))
+        loss = samples_loss(mean, last, log_weight, self.settings.endpoint_weight).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.noises.parameters(), 1.0)
         optimiser.step()
 
-    def _errors(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _errors(
+        self, batch: Batch, dt_ratio: Floats | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Mean and last error of each sample in typical steps, and its log-probability, [K, N]."""
         centre = scene_centres(batch.past)
         target = torch.as_tensor(batch.target, device=self.device)
         past, future = (
             to_tensor(points, centre, self.device) for points in (batch.past, batch.future)
         )
         with torch.no_grad():
-            context, frame = self.model.context(past, target)
+            ratio = None if dt_ratio is None else torch.as_tensor(dt_ratio, device=self.device)
+            context, frame = self.model.context(past, target, ratio)
             memory = memory_tensor(batch.memory_window, centre, self.device)
             types = type_tensor(batch.types, self.model.architecture.types, self.device)
             full_context = self.model.with_types(
@@ -160,8 +164,11 @@ class LearnedSamplesTrainer:
             )
         # As the OOD detector, learned samples read contexts without memory and types.
         noise, log_weight = self.noises(context[target])
-        samples = self.model.futures(full_context[target], frame.take(target), noise)
-        return *sample_errors(samples, future[target]), log_weight
+        own = frame.take(target)
+        samples = self.model.futures(full_context[target], own, noise)
+        unit = self.model.normalizer.displacement_scale * own.dt_ratio
+        mean, last = (e / unit for e in sample_errors(samples, future[target]))
+        return mean, last, log_weight
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
@@ -170,7 +177,8 @@ class LearnedSamplesTrainer:
             mean, last, _ = self._errors(batch)
             ade.append(mean.amin(0))
             fde.append(last.amin(0))
-        return float(torch.cat(ade).mean()), float(torch.cat(fde).mean())
+        unit = float(self.model.normalizer.displacement_scale)
+        return unit * float(torch.cat(ade).mean()), unit * float(torch.cat(fde).mean())
 
 
 def _subsample(batch: Batch, rng: np.random.Generator, share: float) -> Batch:

@@ -160,7 +160,6 @@ def choose_settings(tracks: Fingerprint, windows: int, user: TrainConfig) -> lis
             f"about {VALIDATIONS} validations",
         ),
         Choice("train.patience", PATIENCE, patience),
-        Choice("samples.epochs", 5, "as in the benchmarks"),
     ]
     if tracks.types > 1:
         types = f"{tracks.types} types have {TYPE_AGENTS} agents or more"
