@@ -1,4 +1,4 @@
-r"""Compare runs with and without scene memory, and with the memory removed.
+r"""Compare runs with and without scene memory and earlier paths, and with the memory removed.
 
     trajflow train ethucy.zarr --config examples/benchmarks/pedestrians.toml -o none \
         --set data.fold=zara1 --set 'data.validation=["biwi_hotel"]'
@@ -21,22 +21,24 @@ import numpy as np
 from trajflow import Predictor
 from trajflow.datasets import open_store
 from trajflow.datasets.loader import TrackData
+from trajflow.earlier_paths import TRACKS
+from trajflow.evaluation.earlier_paths import WithEarlierPaths
 from trajflow.metrics import energy_score, min_ade, min_fde
 from trajflow.runs import RunFolder, run_data
-from trajflow.types import Batch, Bools, Floats, Ints
+from trajflow.types import Batch, Bools, Floats, Forecaster, Ints
 
 SAMPLES, BATCH_SIZE = 20, 256
 Scores = dict[str, Floats]
 
 
-def score_windows(predictor: Predictor, batches: Iterator[Batch], seed: int) -> Scores:
+def score_windows(forecaster: Forecaster, batches: Iterator[Batch], seed: int) -> Scores:
     """Scores, recording and person of each window, [N], by name; and milliseconds per agent."""
     parts: list[Scores] = []
     seconds = 0.0
     for number, batch in enumerate(batches):
         hidden = replace(batch, future=np.full_like(batch.future, np.nan))
         start = time.process_time()
-        drawn = predictor.forecast(hidden, SAMPLES, seed + number)[:, batch.target]
+        drawn = forecaster.forecast(hidden, SAMPLES, seed + number)[:, batch.target]
         seconds += time.process_time() - start
         truth, scene = batch.future[batch.target], np.nonzero(batch.target)[0]
         part = {"energy score": energy_score(drawn, truth), "minADE": min_ade(drawn, truth)}
@@ -79,21 +81,34 @@ def data_of(run: Path, data: Path, predictor: Predictor) -> TrackData:
     return result
 
 
+def _batches(tracks: TrackData) -> Iterator[Batch]:
+    """The windows in the order of time, in which earlier paths are learned."""
+    return tracks.batches("val", BATCH_SIZE, by_time=True)
+
+
 def run_rows(
     run: Path, data: Path, minutes: list[float], seed: int
 ) -> Iterator[tuple[str, Scores]]:
-    """Score a run: as trained, and if it has scene memory, without it and with a shorter one."""
+    """Score a run: as trained, with earlier paths, and without its memory or with a shorter one."""
     predictor = Predictor.load(run)
     tracks = data_of(run, data, predictor)
     memory, scale = predictor.format.memory, predictor.displacement_scale
-    yield run.name, score_windows(predictor, tracks.batches("val", BATCH_SIZE), seed)
+    yield run.name, score_windows(predictor, _batches(tracks), seed)
+    for length in (None, *minutes):
+        age = None if length is None else round(60 * length / tracks.store.dt)
+        tracks.watch(memory or TRACKS, scale, age)
+        forecaster = WithEarlierPaths(predictor, tracks.store.scenes)
+        batches = forecaster.watching(_batches(tracks))
+        name = f"{run.name}, paths" + ("" if length is None else f" of {length:g} min")
+        yield name, score_windows(forecaster, batches, seed)
     if not memory:
         return
-    batches = without_memory(tracks.batches("val", BATCH_SIZE))
+    tracks.watch(memory, scale)
+    batches = without_memory(_batches(tracks))
     yield f"{run.name}, no memory", score_windows(predictor, batches, seed)
     for length in minutes:
         tracks.watch(memory, scale, round(60 * length / tracks.store.dt))
-        batches = tracks.batches("val", BATCH_SIZE)
+        batches = _batches(tracks)
         yield f"{run.name}, {length:g} min", score_windows(predictor, batches, seed)
 
 
