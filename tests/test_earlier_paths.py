@@ -88,10 +88,11 @@ def test_the_energy_score_of_a_mixture_is_what_the_terms_say():
         points = np.concatenate([drawn[:, 0], *(paths.future[0, k, w][None] for w in (0, 1)
                                                 for k in (0, 2))])  # fmt: skip
         weight = np.array([rest / 2] * 2 + [one / 2] * 2 + [other / 2] * 2)
-        apart = np.linalg.norm(points[:, None] - points[None], axis=-1).mean(-1)
+        flat = points.reshape(len(points), -1) / np.sqrt(F)
+        apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
         # Two draws stand for a distribution: their distance to themselves is not part of it.
         apart[0, 0] = apart[1, 1] = apart[0, 1]
-        truth = np.linalg.norm(points - future, axis=-1).mean(-1)
+        truth = np.linalg.norm(flat - future.reshape(1, -1) / np.sqrt(F), axis=-1)
         return weight @ truth - weight @ apart @ weight / 2
 
     for shares in ((0.2, 0.0), (0.0, 0.5), (0.3, 0.25)):

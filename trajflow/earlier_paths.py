@@ -151,8 +151,10 @@ def _length(vectors: Floats) -> Floats:
 
 
 def _distance(one: Floats, other: Floats) -> Floats:
-    """Mean distance of futures [*, F, D]."""
-    return np.asarray(_length(one - other).mean(-1))
+    """Distance of futures [*, F, D] over root F, as in `metrics.energy_score`."""
+    difference = one - other
+    square = np.einsum("...fd,...fd->...", difference, difference)
+    return np.asarray(np.sqrt(square / difference.shape[-2]))
 
 
 @dataclass
