@@ -18,6 +18,7 @@ FLOORS = [
         "manifest",
         "observations",
         "scene_image",
+        "earlier_paths",
         "place",
         "text",
         "types",
