@@ -6,7 +6,8 @@ import io
 import json
 import threading
 import zipfile
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,12 @@ class Place:
         """
         return Moment(self, scene, now, offset)
 
+    @contextmanager
+    def locked(self) -> Iterator[Place]:
+        """This place, which no other thread changes meanwhile."""
+        with self._lock:
+            yield self
+
     def save(self, path: str | Path) -> None:
         """Write all observations to a file of numpy arrays (.npz).
 
@@ -433,10 +440,11 @@ class Moment:
         """
         result = drawn.copy()
         for number, name in enumerate(self._scene_names(past, agents)):
-            result[:, number] = self.place.earlier_paths.mixed(
-                self.place, name, self._step(name), past[number], agents, drawn[:, number],
-                self.offset,
-            )  # fmt: skip
+            now, some = self._step(name), drawn[:, number]
+            with self.place.locked() as place:
+                result[:, number] = place.earlier_paths.mixed(
+                    place, name, now, past[number], agents, some, self.offset
+                )
         return result
 
     def recall(self, past: Floats, agents: Sequence[Hashable], count: int, horizon: int) -> Floats:
