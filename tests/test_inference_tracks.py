@@ -1,10 +1,15 @@
 """Pasts that end where the tracks end."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from trajflow.datasets import import_tracks, open_store
+from trajflow.datasets.report import TableLayout
 from trajflow.datasets.schema import Tracks
 from trajflow.errors import ConfigError
+from trajflow.inference.tables import run_columns
 from trajflow.inference.tracks import outlooks
 
 HISTORY, HORIZON = 4, 6
@@ -87,3 +92,14 @@ def test_a_step_of_long_ago_is_not_in_the_past():
     (batch,) = outlooks(tracks_of((0, [1, 2, 6]), (1, [0])), HISTORY, HORIZON)
     assert batch.past[0, 0, :, 1].tolist()[3] == 6
     assert batch.seen[0, 0].tolist() == [False, False, False, True]
+
+
+def test_a_run_of_a_file_without_names_takes_a_table_with_names(tmp_path):
+    rows = [f"{10 * step}\t{agent}\t{step}.0\t{agent}.0" for step in range(5) for agent in (1, 2)]
+    (tmp_path / "biwi.txt").write_text("\n".join(rows) + "\n")
+    import_tracks("ethucy", tmp_path / "biwi.txt", tmp_path / "biwi.zarr")
+    layout = TableLayout.of_store(open_store(tmp_path / "biwi.zarr"))
+    assert set(layout.columns.values()) == {"1", "2", "3", "4"}
+    table, own = Path("walk.csv"), {"agent": "agent", "time": "time", "x": "x", "y": "y"}
+    assert run_columns(table, list(own), layout, {}, 2).names == own
+    assert run_columns(table, ["1", "2", "3", "4"], layout, {}, 2).names == layout.columns

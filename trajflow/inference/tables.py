@@ -145,14 +145,18 @@ def run_columns(
 ) -> Mapped:
     """The columns of a table: those that are chosen, then those of the run, then guesses.
 
+    Columns of a run that were counted, in a file without names, tell nothing of a table with names.
+
     Raises:
         DataError: A column is missing; the message has its name.
     """
     chosen = dict(columns)
     missing = []
+    counted = all(name.isdigit() for name in layout.columns.values())
+    counted = counted and not any(name.isdigit() for name in names)
     for canonical, name in layout.columns.items():
         clock = canonical in CLOCKS and any(c in columns for c in CLOCKS)
-        if canonical in columns or clock:
+        if canonical in columns or clock or counted:
             continue
         if name in names:
             chosen[canonical] = name
