@@ -19,6 +19,7 @@ FLOORS = [
         "observations",
         "scene_image",
         "earlier_paths",
+        "lookup",
         "place",
         "text",
         "types",

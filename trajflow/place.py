@@ -18,19 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from trajflow.earlier_paths import EarlierPaths, PathShares
 from trajflow.errors import ConfigError, DataError, TrajflowError
 from trajflow.io import read_whole, write_whole
+from trajflow.lookup import RADIUS, Lookup
 from trajflow.observations import ObservationStore, motion
 from trajflow.types import Floats, Ints
 
-# Radius of a lookup, in typical displacements per step.
-RADIUS = 8.5
-# Cost of a future that was not observed; the cost of a distance of `RADIUS` is 1.
-UNKNOWN = 1.0
-# Speed, over the typical one, above which an agent has a heading.
-MOVING = 0.2
-# Least cosine between the headings of two moving agents: 60 degrees.
-COSINE = 0.5
-# The best observations are sorted first: they nearly always belong to enough tracks.
-SHORTLIST = 128
 FORMAT = 1
 # Most bytes of a saved place.
 MAX_BYTES = 1 << 31
@@ -228,18 +219,9 @@ class Place:
             if code is None or not np.isfinite(position).all():
                 return np.zeros(0, np.int64)
             oldest = None if self.max_age is None else now - self.max_age
-            rows = self._observations.around(code, position, oldest, now)
             own = self._observations.tracks.get((code, _name(agent)), -1)
-            rows, cost = self._similar(rows, own, position, velocity)
-            for most in (SHORTLIST, len(rows)):
-                shortlist = slice(None)
-                if most < len(rows):
-                    # Ties with the last one are included, so that the order of rows is irrelevant.
-                    shortlist = cost <= np.partition(cost, most)[most]
-                best = self._best_of_each(rows[shortlist], cost[shortlist], now, horizon)
-                if len(best) >= count:
-                    break
-            return best[:count]
+            lookup = Lookup(self._observations, self.scale, now, count, horizon)
+            return lookup.best(code, position, velocity, own, oldest)
 
     def paths(self, rows: Ints, now: Ints, history: int, horizon: int) -> Floats:
         """The tracks around observations, up to the present.
@@ -381,41 +363,6 @@ class Place:
         self._latest: list[int] = []
         self.earlier_paths = EarlierPaths()
 
-    def _best_of_each(self, rows: Ints, cost: Floats, now: int, horizon: int) -> Ints:
-        """The best row of each track, best first."""
-        r = self._observations.rows
-        track, step = r.track[rows], r.step[rows]
-        following = self._observations.count_following(rows, now, horizon)
-        cost = cost + UNKNOWN * (1 - following / horizon)
-        # Equal costs are common where people stand: the order must not be that of the rows.
-        order = np.lexsort((track, -step, cost))
-        first = np.sort(np.unique(track[order], return_index=True)[1])
-        return np.asarray(rows[order[first]])
-
-    def _similar(
-        self, rows: Ints, own: int, position: Floats, velocity: Floats
-    ) -> tuple[Ints, Floats]:
-        """The rows that are near and have a similar heading, and their costs, [N] both."""
-        r = self._observations.rows
-        square = _squares(r.position[rows] - position) / (RADIUS * self.scale) ** 2
-        near = square <= 1
-        rows, square = rows[near], square[near]
-        theirs = r.velocity[rows]
-        usable = (theirs[:, 0] == theirs[:, 0]) & (r.track[rows] != own)
-        rows, square, theirs = rows[usable], square[usable], theirs[usable]
-        heading = np.nan_to_num(velocity)
-        speed, own_speed = np.sqrt(_squares(theirs)), float(np.sqrt(_squares(heading)))
-        dot = theirs[:, 0] * heading[0]
-        for axis in range(1, self.dims):
-            dot = dot + theirs[:, axis] * heading[axis]
-        least = MOVING * self.scale
-        both = (speed > least) & (own_speed > least)
-        cosine = np.where(both, dot / np.where(both, speed * own_speed, 1), 1.0)
-        difference = (speed - own_speed) / self.scale if np.isfinite(velocity).all() else 0 * speed
-        aligned = cosine >= COSINE
-        cost = square + (1 - cosine) + difference * difference
-        return rows[aligned], cost[aligned]
-
 
 @dataclass(frozen=True)
 class Moment:
@@ -492,14 +439,3 @@ def moments(scene: Ints, step: Ints) -> Iterable[Ints]:
 def _name(agent: Hashable) -> str:
     """An id as text that distinguishes 7 from "7"."""
     return repr(agent.item() if isinstance(agent, np.generic) else agent)
-
-
-def _squares(vectors: Floats) -> Floats:
-    """Squared lengths of vectors [*, D], [*].
-
-    Summed by hand: the rounding of numpy's sum may depend on the number of rows.
-    """
-    total = vectors[..., 0] * vectors[..., 0]
-    for axis in range(1, vectors.shape[-1]):
-        total = total + vectors[..., axis] * vectors[..., axis]
-    return np.asarray(total)
