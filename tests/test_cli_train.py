@@ -8,7 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 import tomllib
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -45,6 +48,7 @@ def test_equal_seeds_give_equal_weights_whatever_processors_are_visible(
     path, one = tmp_path / "run", min(os.sched_getaffinity(0))
     words = [sys.executable, "-m", "trajflow", "train", fork, "--out", path, "--seed", "5", *tiny]
     threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    threads["OMP_WAIT_POLICY"] = "PASSIVE"  # two threads would spin on the one processor
     subprocess.run(
         words,
         check=True,
@@ -95,26 +99,41 @@ def test_to_resume_a_finished_run_keeps_what_was_fitted_to_it(trajflow, tiny, tm
 
 
 def endless(fork, tiny, path):
-    """The command of a training that ends only when it is stopped, without a race before it."""
-    command = [sys.executable, "-m", "trajflow", "train", str(fork), "--out", str(path), *tiny]
-    return [*command, "--no-race", "--set", "train.epochs=100000"]
+    """Words of a training that ends only when it is stopped, without a race before it."""
+    words = ["train", str(fork), "--out", str(path), *tiny, "--no-race"]
+    return [*words, "--set", "train.epochs=100000"]
 
 
-def has_started(job):
-    """Wait for the first update of a training."""
-    while " steps of " not in (job.stderr.readline() or " steps of "):
-        pass
+@pytest.fixture
+def once_started(trajflow):
+    """Runs a command in this process, and calls something once a training into a folder runs."""
+
+    def run(words, path, act):
+        def wait():
+            events, end = path / "events.jsonl", time.monotonic() + 60
+            while time.monotonic() < end:
+                if events.exists() and events.stat().st_size:
+                    return act()
+                time.sleep(0.01)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        result = trajflow(*words)
+        thread.join()
+        return result
+
+    return run
 
 
-def test_a_training_whose_folder_is_gone_stops_with_one_line(fork, tiny, tmp_path):
+def test_a_training_whose_folder_is_gone_stops_with_one_line(fork, tiny, tmp_path, once_started):
     path = tmp_path / "run"
-    words = endless(fork, tiny, path)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        has_started(job)
+
+    def move():
         path.rename(tmp_path / "elsewhere")
         path.mkdir()
-        _, said = job.communicate(timeout=60)
-    assert job.returncode == 2
+
+    code, _, said = once_started(endless(fork, tiny, path), path, move)
+    assert code == 2
     assert said.splitlines()[-1].startswith(f"error: {path} was deleted, moved or replaced")
     assert "Traceback" not in said
     assert list(path.iterdir()) == []
@@ -210,22 +229,12 @@ def test_runs_without_a_name_get_one_that_is_free(tmp_path):
     assert free_path(tmp_path / "a") == tmp_path / "a-3"
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-)
-def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, number):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, once_started, number):
     path = tmp_path / "run"
-    words = endless(fork, tiny, path)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        has_started(job)
-        job.send_signal(number)
-        out, said = job.communicate(timeout=60)
-    assert job.returncode == 128 + number
+    stop = partial(os.kill, os.getpid(), number)
+    code, out, said = once_started(endless(fork, tiny, path), path, stop)
+    assert code == 128 + number
     assert (path / "resume.safetensors").is_file()
     assert RunFolder.open(path).damages() == []
     assert list(RunFolder.open(path).events())[-1]["reason"] == "stopped"
@@ -236,7 +245,8 @@ def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, number)
 
 def test_a_training_whose_terminal_closes_saves(fork, tiny, tmp_path):
     path = tmp_path / "run"
-    words = [*endless(fork, tiny, path), "--set", "train.validate_every=1"]
+    words = [sys.executable, "-m", "trajflow", *endless(fork, tiny, path)]
+    words += ["--set", "train.validate_every=1"]
     pid, terminal = pty.fork()
     if not pid:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
