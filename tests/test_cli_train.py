@@ -6,7 +6,6 @@ import os
 import pty
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -41,22 +40,25 @@ def test_training_talks_on_stderr_and_ends_on_stdout(trained, fork):
     assert tomllib.loads((path / "config.toml").read_text())["train"]["seed"] == 5
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no system call for it here")
+@pytest.fixture
+def one_processor():
+    """This process may use one processor, and torch was told of two."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no system call for it here")
+    processors, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    os.sched_setaffinity(0, {min(processors)})
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+    os.sched_setaffinity(0, processors)
+
+
+@pytest.mark.usefixtures("one_processor")
 def test_equal_seeds_give_equal_weights_whatever_processors_are_visible(
-    trained, fork, tiny, tmp_path
+    trajflow, trained, fork, tiny, tmp_path
 ):
-    path, one = tmp_path / "run", min(os.sched_getaffinity(0))
-    words = [sys.executable, "-m", "trajflow", "train", fork, "--out", path, "--seed", "5", *tiny]
-    threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
-    threads["OMP_WAIT_POLICY"] = "PASSIVE"  # two threads would spin on the one processor
-    subprocess.run(
-        words,
-        check=True,
-        capture_output=True,
-        env=os.environ | threads,
-        preexec_fn=lambda: os.sched_setaffinity(0, {one}),
-    )
-    weights, known = (run / "weights.safetensors" for run in (path, trained[0]))
+    assert trajflow("train", fork, "--out", tmp_path / "run", "--seed", 5, *tiny)[0] == 0
+    weights, known = (run / "weights.safetensors" for run in (tmp_path / "run", trained[0]))
     assert weights.read_bytes() == known.read_bytes()
 
 
@@ -281,8 +283,8 @@ def test_options_are_settings(trajflow, fork, tmp_path):
 def test_weights_are_chosen_by_windows_or_by_recordings_as_the_user_says(
     trajflow, store_of, tmp_path
 ):
-    """Of the validation windows one recording has 1, the other 126."""
-    many, few = [range(40)] * 6, [range(20)]
+    """Of the validation windows one recording has 1, the other 44."""
+    many, few = [range(30)] * 4, [range(20)]
     store = store_of({"a": ("train", many), "b": ("val", many), "c": ("val", few)}).path
     words = ("--updates", 12, "--set", "train.validate_every=0.5", *SMALL)
     words += ("--history", 8, "--horizon", 12)
@@ -492,7 +494,7 @@ def test_what_does_not_fit_the_weights_to_start_from_is_refused(
 
 
 def test_a_recording_too_short_to_be_split_in_time_is_split_by_agents(trajflow, tiny, tmp_path):
-    rows = [f"{agent},{step},{step},{agent}" for agent in range(40) for step in range(60)]
+    rows = [f"{agent},{step},{step},{agent}" for agent in range(30) for step in range(36)]
     (tmp_path / "tracks.csv").write_text("\n".join(["agent,time,x,y", *rows]))
     words = ("train", tmp_path / "tracks.csv", *tiny)
     code, _, said = trajflow(*words, "--dry-run", "--split", "time")
