@@ -21,6 +21,7 @@ LONGEST = (
     "test_tui_forecast",
     "test_cli_train",
     "test_tui_training",
+    "test_training",
     "test_benchmark",
     "test_sklearn",
     "test_datasets_formats",
