@@ -368,7 +368,7 @@ def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, tmp_path
     words = (places.path, "-o", tmp_path, "--seeds", 1, "--baselines", "", "--jobs", 2)
     command = [sys.executable, *command_of_script("pedestrians.py", *words, settings=settings)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     events = slow.folder(tmp_path) / EVENTS
     said = []
     while time.monotonic() < deadline and not any("failed" in line for line in said):
@@ -376,7 +376,7 @@ def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, tmp_path
     while time.monotonic() < deadline and not events.exists():
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=60)[1]
+    rest = process.communicate(timeout=180)[1]
     assert process.returncode == 1, rest
     failed = json.loads((tmp_path / "table.json").read_text())["failed"]
     assert list(failed) == ["a-mmf-0"]

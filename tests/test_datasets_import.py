@@ -383,6 +383,19 @@ def test_columns_of_parquet_of_any_type_hold_the_same_tracks(imported, tmp_path,
     assert stored.fingerprint() == plain.fingerprint()
 
 
+def test_a_parquet_table_is_decoded_by_two_processes_and_again_once_it_changed(
+    tmp_path, monkeypatch
+):
+    started, popen = [], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(a) or popen(*a, **k))
+    path = tmp_path / "t.parquet"
+    for columns in ({}, {"agent": "ship"}):
+        walkers().rename(columns=columns).to_parquet(path)
+        report = import_tracks(None, path, tmp_path / "t.zarr", overwrite=True)
+        assert report.columns["agent"] == columns.get("agent", "agent")
+    assert len(started) == 4
+
+
 def test_a_column_of_lists_is_told_by_its_rows(tmp_path):
     table = {"agent": [1, 1], "time": [0.0, 1.0], "x": [[1.0], [2.0]], "y": [0.0, 1.0]}
     pq.write_table(pa.table(table), tmp_path / "t.parquet")
