@@ -24,6 +24,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from subprocess import PIPE
 from typing import IO, Any
@@ -223,6 +224,15 @@ _DAMAGE = (
 
 def parquet_schema(path: Path) -> tuple[list[str], str | None]:
     """Columns of a Parquet file, and the unit of x and y if they are those of a geometry."""
+    check_regular(path)
+    facts = path.stat()
+    names, unit = _schema(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return list(names), unit
+
+
+@lru_cache(maxsize=64)
+def _schema(path: Path, version: tuple[int, ...]) -> tuple[list[str], str | None]:
+    """The schema of a version of a file: it is asked for more than once, and a process is slow."""
     with _decoded(path, 1, ()) as stream:
         unit = (stream.schema.metadata or {}).get(b"unit")
         return list(stream.schema.names), unit.decode() if unit else None

@@ -1,12 +1,8 @@
-"""What two processes and one learn from the same batches; each process runs this file.
+"""What two processes and one learn from the same batches.
 
-Its arguments are the rank and the names of the cases.
-
-The first process prints, for each case, how far gradients or weights are from those that it found
-alone before it joined the other one.
+The test is the first process. The second one runs this file, with the names of the cases.
 """
 
-import json
 import sys
 import tempfile
 from dataclasses import replace
@@ -133,26 +129,25 @@ def distance(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
     return float((a - b).norm() / a.norm())
 
 
-def main() -> None:
-    """Compare, and print it as JSON from the first process."""
-    torch.set_num_threads(1)
-    rank, *names = sys.argv[1:]
-    cases = {name: words for name, words in CASES.items() if name in (*names, "mmf")}
-    alone = {}
-    if rank == "0":
-        whole = "train.accumulate=1"
-        alone = {name: learned([*words, whole]) for name, words in cases.items()}
-        parts = learned(["train.accumulate=3", "train.dropout=0.3", "model.encoder=tcn"])
-        batch = learned(["train.dropout=0.3", "model.encoder=tcn"])
+def compare(cases: dict[str, list[str]]) -> dict[str, float]:
+    """How far gradients or weights are from those that this process finds alone, by case."""
+    alone = {name: learned([*words, "train.accumulate=1"]) for name, words in cases.items()}
+    parts = learned(["train.accumulate=3", "train.dropout=0.3", "model.encoder=tcn"])
+    batch = learned(["train.dropout=0.3", "model.encoder=tcn"])
+    found = together(cases)
+    result = {name: distance(alone[name][0], found[name][0]) for name in cases}
+    scores, others = alone["mmf"][1], found["mmf"][1]
+    result["accumulate"] = distance(parts[0], batch[0])
+    result["validation"] = max(abs(scores[name] / others[name] - 1) for name in scores)
+    return result
+
+
+def together(cases: dict[str, list[str]]) -> dict[str, tuple[list[torch.Tensor], dict[str, float]]]:
+    """What this process and the other one learn, by case."""
     with distributed.joined("cpu"):
-        found = {name: learned(words) for name, words in cases.items()}
-    if alone:
-        result = {name: distance(alone[name][0], found[name][0]) for name in cases}
-        result["accumulate"] = distance(parts[0], batch[0])
-        scores, others = alone["mmf"][1], found["mmf"][1]
-        result["validation"] = max(abs(scores[name] / others[name] - 1) for name in scores)
-        sys.stdout.write(json.dumps(result))
+        return {name: learned(words) for name, words in cases.items()}
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    together({name: CASES[name] for name in sys.argv[1:]})

@@ -55,7 +55,7 @@ def trained(trajflow, turners, tmp_path):
     def train(name, *words):
         run = tmp_path / name
         settings = [word for one in (*WORDS, *words) for word in ("--set", one)]
-        code = trajflow("train", turners, "-o", run, "--updates", 120, "--no-race", *settings)[0]
+        code = trajflow("train", turners, "-o", run, "--updates", 80, "--no-race", *settings)[0]
         assert code == 0
         return run
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ SCRIPTS = Path(__file__).parents[1] / "examples" / "benchmarks"
 sys.path.append(str(SCRIPTS))
 
 import drone  # noqa: E402
+import harness  # noqa: E402
 import pedestrians  # noqa: E402
 from harness import Session, command_line, main  # noqa: E402
 from plan import command_of, make_plan, read_plan  # noqa: E402
@@ -89,6 +91,20 @@ def script(capsys):
 
     yield run
     signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """The trials of a script run in this process, for tests of what comes out of them."""
+
+    def start(session, trial, stage):
+        session.log(trial.name).parent.mkdir(parents=True, exist_ok=True)
+        session.log(trial.name).touch()
+        code = harness._work(session, trial.name, stage)
+        return SimpleNamespace(poll=lambda: code, returncode=code)
+
+    monkeypatch.setattr(harness, "_start", start)
+    monkeypatch.setattr(harness, "POLL_SECONDS", 0)
 
 
 def weights_of(folder):
@@ -302,6 +318,7 @@ def test_a_row_of_several_seeds_has_their_mean_and_range(places, tmp_path):
     assert f"{{{min(found):.3f} - {max(found):.3f}}}" in text
 
 
+@pytest.mark.usefixtures("one_process")
 def test_what_an_earlier_version_judged_is_judged_again(places, tmp_path, trajflow, script):
     """By its plan, with its weights, and without training; its coverage is not shown."""
     words = ("--folds", "a", "--seeds", 2, "--baselines", "cv-sampled", "--steps", 1)
@@ -351,7 +368,7 @@ def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, tmp_path
     words = (places.path, "-o", tmp_path, "--seeds", 1, "--baselines", "", "--jobs", 2)
     command = [sys.executable, *command_of_script("pedestrians.py", *words, settings=settings)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     events = slow.folder(tmp_path) / EVENTS
     said = []
     while time.monotonic() < deadline and not any("failed" in line for line in said):
@@ -359,7 +376,7 @@ def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, tmp_path
     while time.monotonic() < deadline and not events.exists():
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=60)[1]
+    rest = process.communicate(timeout=180)[1]
     assert process.returncode == 1, rest
     failed = json.loads((tmp_path / "table.json").read_text())["failed"]
     assert list(failed) == ["a-mmf-0"]
@@ -368,6 +385,7 @@ def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, tmp_path
     assert json.loads(events.read_text().splitlines()[-1])["reason"] == "stopped"
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_fold_cannot_command_a_terminal_nor_leave_the_folder(script, store_of, tmp_path):
     fold = "../../a\x1b[31m"
     scenes = {f"{fold}-{part}": (part, [range(60), range(5, 50)]) for part in ("train", "val")}

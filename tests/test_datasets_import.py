@@ -344,44 +344,56 @@ def test_parquet_tsv_and_a_folder_hold_the_same_tracks(imported, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "kind"),
+    "kinds",
     [
-        pytest.param("time", pa.duration("us"), marks=pytest.mark.slow),
-        ("time", pa.duration("ns")),
-        pytest.param("time", pa.timestamp("ms"), marks=pytest.mark.slow),
-        ("time", pa.timestamp("ns", "Europe/Berlin")),
-        ("agent", pa.string_view()),
-        pytest.param("agent", pa.large_string(), marks=pytest.mark.slow),
-        ("agent", pa.dictionary(pa.int8(), pa.string())),
-        ("agent", pa.binary()),
-        pytest.param("agent", pa.binary_view(), marks=pytest.mark.slow),
-        ("agent", pa.uint64()),
-        pytest.param("x", pa.float32(), marks=pytest.mark.slow),
-        ("x", pa.decimal128(12, 3)),
+        {"time": pa.duration("ns"), "agent": pa.string_view(), "x": pa.decimal128(12, 3)},
+        {
+            "time": pa.timestamp("ns", "Europe/Berlin"),
+            "agent": pa.dictionary(pa.int8(), pa.string()),
+            "x": pa.float32(),
+        },
+        {"time": pa.duration("us"), "agent": pa.binary()},
+        {"time": pa.timestamp("ms"), "agent": pa.uint64()},
+        pytest.param({"agent": pa.large_string()}, marks=pytest.mark.slow),
+        pytest.param({"agent": pa.binary_view()}, marks=pytest.mark.slow),
     ],
 )
-def test_columns_of_parquet_of_any_type_hold_the_same_tracks(imported, tmp_path, column, kind):
+def test_columns_of_parquet_of_any_type_hold_the_same_tracks(imported, tmp_path, kinds):
     table = walkers().round(3)
-    if column == "x":
-        table["x"] = (8 * table["x"]).round() / 8  # a float32 holds it
+    table["x"] = (8 * table["x"]).round() / 8  # a float32 holds it
     plain, _ = imported(table)
-    values = pa.array(table[column].astype(str) if column == "agent" else table[column])
-    if column == "time":
-        values = values.cast(pa.float64()).to_numpy() * 1e9
-        values = pa.array(values.round().astype(int)).cast(pa.duration("ns"))
-        if pa.types.is_timestamp(kind):
-            values = values.cast(pa.int64()).cast(pa.timestamp("ns"))
-    if kind == pa.dictionary(pa.int8(), pa.string()):
-        values = values.dictionary_encode()
-    elif kind == pa.binary_view():
-        values = values.cast(pa.binary())
-    columns = pa.table({name: table[name] for name in table} | {column: values.cast(kind)})
-    pq.write_table(columns, tmp_path / "t.parquet")
+    columns = {name: table[name] for name in table}
+    for column, kind in kinds.items():
+        values = pa.array(table[column].astype(str) if column == "agent" else table[column])
+        if column == "time":
+            values = values.cast(pa.float64()).to_numpy() * 1e9
+            values = pa.array(values.round().astype(int)).cast(pa.duration("ns"))
+            if pa.types.is_timestamp(kind):
+                values = values.cast(pa.int64()).cast(pa.timestamp("ns"))
+        if kind == pa.dictionary(pa.int8(), pa.string()):
+            values = values.dictionary_encode()
+        elif kind == pa.binary_view():
+            values = values.cast(pa.binary())
+        columns[column] = values.cast(kind)
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     report = import_tracks("table", tmp_path / "t.parquet", tmp_path / "p.zarr")
     assert not report.quarantined
     stored = open_store(tmp_path / "p.zarr")
     assert stored.dt == plain.dt
     assert stored.fingerprint() == plain.fingerprint()
+
+
+def test_a_parquet_table_is_decoded_by_two_processes_and_again_once_it_changed(
+    tmp_path, monkeypatch
+):
+    started, popen = [], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(a) or popen(*a, **k))
+    path = tmp_path / "t.parquet"
+    for columns in ({}, {"agent": "ship"}):
+        walkers().rename(columns=columns).to_parquet(path)
+        report = import_tracks(None, path, tmp_path / "t.zarr", overwrite=True)
+        assert report.columns["agent"] == columns.get("agent", "agent")
+    assert len(started) == 4
 
 
 def test_a_column_of_lists_is_told_by_its_rows(tmp_path):

@@ -1,20 +1,21 @@
 """Facts about training in several processes: it is the training of one, and ends as one."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-from distributed_support import CASES, Walks, learned
+from distributed_support import CASES, Walks, compare, learned
 
 from trajflow.cli import main
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.runs import RunFolder
+from trajflow.training import distributed
 from trajflow.training.setup import new_trainer, resumed_trainer
 
 SUPPORT = Path(__file__).with_name("distributed_support.py")
@@ -31,22 +32,27 @@ SIMILAR |= {"dropout of the transformer", "dropout of the GRU", "dropout of the 
 def distances(request, tmp_path_factory):
     """How far what two processes learn is from what one does, by case that a test asks for."""
     params = [getattr(item, "callspec", None) for item in request.session.items]
-    cases = {spec.params["case"] for spec in params if spec and "case" in spec.params}
+    asked = {spec.params["case"] for spec in params if spec and "case" in spec.params}
+    cases = {name: words for name, words in CASES.items() if name in asked | {"mmf"}}
     meet = tmp_path_factory.mktemp("meet") / "file"
-    common = os.environ | {"WORLD_SIZE": "2", "TRAJFLOW_RENDEZVOUS": meet.as_uri()}
+    common = {"WORLD_SIZE": "2", "TRAJFLOW_RENDEZVOUS": meet.as_uri()}
     common |= {"GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0"}
-    jobs = [
-        subprocess.Popen(
-            [sys.executable, str(SUPPORT), str(rank), *(cases & set(CASES))],
-            env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    out = [job.communicate(timeout=300)[0] for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0]
-    return json.loads(out[0])
+    environment = os.environ | common | {"RANK": "1", "LOCAL_RANK": "1"}
+    other = subprocess.Popen([sys.executable, str(SUPPORT), *cases], env=environment)
+    threads = torch.get_num_threads()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (common | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+                patch.setenv(name, value)
+            patch.setattr(distributed, "TIMEOUT", timedelta(minutes=5))
+            torch.set_num_threads(1)
+            result = compare(cases)
+        assert other.wait(60) == 0
+    finally:
+        torch.set_num_threads(threads)
+        other.kill()
+        other.wait()
+    return result
 
 
 @pytest.mark.parametrize(

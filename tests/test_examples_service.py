@@ -18,9 +18,11 @@ ALLOWED = ("--allow-host", "Street.Example", "--allow-origin", "https://map.exam
 def attacked(tmp_path_factory):
     """A service that allows one more host and one more origin than without options."""
     folder = tmp_path_factory.mktemp("service")
-    options = ("--timeout", hostile_requests.TIMEOUT, *ALLOWED)
-    with hostile_requests.serve(folder, *options) as service:
-        yield service
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hostile_requests, "TIMEOUT", 1.5)
+        options = ("--timeout", hostile_requests.TIMEOUT, *ALLOWED)
+        with hostile_requests.serve(folder, *options) as service:
+            yield service
 
 
 def test_bytes_are_counted_and_not_believed(attacked):

@@ -48,8 +48,8 @@ def test_public_names_are_imported_on_first_use():
     models = loaded_by("from trajflow import TrajectoryForecaster, Ensemble, fit_ood")
     assert "torch" in models
     assert "duckdb" not in models
-    assert "torch" not in loaded_by("import trajflow.training.launch")
-    assert "torch" not in loaded_by("from trajflow import Predictor")
+    code = "import trajflow.training.launch; from trajflow import Predictor"
+    assert "torch" not in loaded_by(code)
     assert not loaded_by("from trajflow import Forecast, TrajflowError") & {"torch", "pandas"}
 
 
@@ -63,7 +63,7 @@ def test_an_unknown_public_name_is_an_attribute_error():
 
 @pytest.mark.parametrize("word", ["--help", "--version"])
 def test_help_takes_less_than_half_a_second_of_the_processor(word):
-    assert min(seconds_of("-m", "trajflow", word) for _ in range(3)) < 0.5
+    assert any(seconds_of("-m", "trajflow", word) < 0.5 for _ in range(3))
 
 
 def seconds_of(*arguments: str) -> float:

@@ -4,6 +4,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,9 @@ def files() -> list[Path]:
     return sorted(p for p in found if p.suffix == ".py" and room_of(p) not in entrance)
 
 
-def imports_of(path: Path, source: str | None = None) -> Iterator[Import]:
+@cache
+def imports_of(path: Path, source: str | None = None) -> list[Import]:
+    found: list[Import] = []
     tree = ast.parse(source or path.read_text(encoding="utf-8"))
     later = {inner for outer in ast.walk(tree) if postponed(outer) for inner in ast.walk(outer)}
     for node in ast.walk(tree):
@@ -106,7 +109,8 @@ def imports_of(path: Path, source: str | None = None) -> Iterator[Import]:
             assert node.level == 0, f"{path}:{node.lineno} imports relatively"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
-            yield Import(path, node.lineno, name, node not in later)
+            found.append(Import(path, node.lineno, name, node not in later))
+    return found
 
 
 def postponed(node: ast.AST) -> bool:

@@ -32,7 +32,7 @@ def racing(fork, tmp_path):
     """Races settings on the fork: `racing(words, *choices)` gives the plan after it and a table."""
     store = open_store(fork)
 
-    def race(words, *choices, folder="race", deadline=math.inf, updates=(20, 40)):
+    def race(words, *choices, folder="race", deadline=math.inf, updates=(5, 10)):
         plan = plan_settings(Config.load(None, [*SMALL, *words]), store)
         candidates = Race(((), *((one,) for one in choices)), updates)
         data = track_data(store, plan.config)
@@ -62,7 +62,7 @@ def test_what_is_the_same_does_not(racing):
 def test_half_of_the_challengers_go_on_to_the_second_round(racing):
     jitter = [Choice("train.scale_jitter", share, "") for share in (0.0, 0.2, 0.3)]
     _, table = racing([], *jitter)
-    assert sorted(one["updates"] for one in table["candidates"]) == [20, 40, 40, 40]
+    assert sorted(one["updates"] for one in table["candidates"]) == [5, 10, 10, 10]
 
 
 def test_a_challenger_without_time_is_dropped_and_the_race_goes_on(racing, tmp_path, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_challenger_without_time_is_dropped_and_the_race_goes_on(racing, tmp_p
     monkeypatch.setattr("trajflow.training.race.time", SimpleNamespace(monotonic=clock))
     slow, other = Choice("train.scale_jitter", 0.2, ""), Choice("train.scale_jitter", 0.3, "")
     _, table = racing([], slow, other, deadline=1.0)
-    assert [row["updates"] for row in table["candidates"]] == [40, 0, 40]
+    assert [row["updates"] for row in table["candidates"]] == [10, 0, 10]
     assert "chosen" in table
 
 
@@ -110,8 +110,8 @@ def test_a_race_can_be_watched_and_its_candidates_are_no_runs_of_the_library(
     racing([], Choice("train.scale_jitter", 0.2, ""), folder="run.race")
     places = [(race.candidate, race.candidates, race.settings) for race in seen]
     assert places == 2 * [(1, 2, ""), (2, 2, "train.scale_jitter")]
-    assert [race.step for race in seen] == [20, 40, 60, 80]
-    assert {race.steps for race in seen} == {80}
+    assert [race.step for race in seen] == [5, 10, 15, 20]
+    assert {race.steps for race in seen} == {20}
     assert seen[0].eta > seen[-1].eta == 0
     assert not LibraryScanner(tmp_path).scan().runs
 

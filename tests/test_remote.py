@@ -150,27 +150,24 @@ def test_a_file_url_is_a_local_path(trajflow, fork):
     assert trajflow("data", "info", f"file://{fork}")[0] == 0
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+@pytest.mark.usefixtures("bucket")
+def test_what_is_not_there_is_refused_in_one_line(trajflow, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words, said in (
         (("data", "info", "s4://tracks/a.zarr"), "s4:// is not supported; give a local path"),
         (("data", "make", "fork", "-o", "ftp://host/a.zarr"), "ftp:// is not supported"),
         (("data", "info", "s3://tracks/nothing.zarr"), "no store at s3://tracks/nothing.zarr"),
         (("data", "info", "s3://nobucket/a.zarr"), "no store at s3://nobucket/a.zarr"),
-    ],
-)
-def test_what_is_not_there_is_refused_in_one_line(
-    trajflow, bucket, tmp_path, monkeypatch, words, said
-):
-    monkeypatch.chdir(tmp_path)
-    code, _, error = trajflow(*words)
-    assert code == 2
-    assert said in error
-    assert list(tmp_path.iterdir()) == []
+    ):
+        code, _, error = trajflow(*words)
+        assert code == 2
+        assert said in error
+        assert error.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_runs_and_pictures_are_written_here_only(
-    trajflow, bucket, trained, fork, tiny, tmp_path, monkeypatch
+    trajflow, trained, fork, tiny, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     for words in (

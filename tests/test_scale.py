@@ -7,7 +7,7 @@ import torch
 import zarr
 
 from trajflow.datasets import import_tracks, open_store
-from trajflow.inference import tracks
+from trajflow.inference import predict, tracks
 from trajflow.inference.predict import PredictOptions, predict_tracks
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.inference.shards import ShardFolder
@@ -93,6 +93,16 @@ def small_shards(monkeypatch):
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def one_process(monkeypatch):
+    """Shards are computed in this process, for tests of what becomes of them."""
+
+    def compute(work, items, jobs):
+        return ((number, work(item)) for number, item in enumerate(items))
+
+    monkeypatch.setattr(predict, "compute", compute)
+
+
 def read(path):
     group = zarr.open_group(str(path), mode="r")
     return {name: array[:] for name, array in group.arrays()}
@@ -115,7 +125,7 @@ def test_any_number_of_processes_forecasts_the_same(trained, fork, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.zarr", "2.zarr"]
 
 
-@pytest.mark.usefixtures("small_shards")
+@pytest.mark.usefixtures("small_shards", "one_process")
 def test_shares_of_several_machines_make_one_file_and_are_not_computed_again(
     trained, fork, tmp_path, trajflow
 ):

@@ -100,6 +100,20 @@ def test_the_help_of_a_table_lists_no_key_that_does_nothing_there(folder):
     piloted(app_on(folder), play)
 
 
+def test_the_footer_keeps_its_widgets_while_its_keys_are_the_same(folder):
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app.screen.library.runs)
+        await until(pilot, lambda: app.screen.query("FooterKey"))
+        await pilot.pause()
+        keys = list(app.screen.query("FooterKey"))
+        app.screen.refresh_bindings()
+        await pilot.pause()
+        assert list(app.screen.query("FooterKey")) == keys
+
+    piloted(app_on(folder), play)
+
+
 def test_the_palette_over_home_offers_no_way_back(folder):
     async def play(pilot):
         home = pilot.app.screen

@@ -65,7 +65,7 @@ def test_the_first_picture_needs_no_numpy():
 
 def test_the_first_picture_takes_a_second_of_the_processor(tmp_path):
     words = [sys.executable, "-m", "trajflow", "tui", str(tmp_path)]
-    assert min(first_picture(words, tmp_path) for _ in range(2)) < 1.0
+    assert any(first_picture(words, tmp_path) < 1.0 for _ in range(3))
 
 
 def first_picture(words, cache):

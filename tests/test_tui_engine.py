@@ -238,7 +238,7 @@ def test_the_process_ends_with_the_application():
     async def play(engine):
         return await engine.call(pid_of)
 
-    assert gone(played(play))
+    assert gone(played(play, without_torch))
 
 
 def test_a_working_folder_that_is_gone_is_told_and_the_next_task_runs(tmp_path, monkeypatch):

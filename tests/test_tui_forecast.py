@@ -1,6 +1,5 @@
 """The forecast screen: keys, what they ask of the worker, and what is shown."""
 
-import asyncio
 import json
 import re
 import shutil
@@ -14,6 +13,7 @@ from test_tui_canvas import view_of
 from tui_support import (
     LARGE,
     SMALL,
+    Busy,
     app_on,
     in_thread,
     lines_of,
@@ -28,13 +28,6 @@ from trajflow.library import runs_beside
 from trajflow.tui.engine import Engine
 from trajflow.tui.screens.dialogs import CompareDialog, PromptDialog
 from trajflow.tui.screens.forecast import ForecastScreen
-
-
-class Busy(Engine):
-    """Still loading: it takes every task and answers none."""
-
-    async def call(self, task, *args, **kwargs):
-        await asyncio.Event().wait()
 
 
 def browsed(trained, fork, play, size=SMALL, engine=in_thread, waits=True):

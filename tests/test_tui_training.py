@@ -10,6 +10,7 @@ from textual.widgets import Button, Input, Select, Static
 from tui_support import (
     LARGE,
     SMALL,
+    Busy,
     app_on,
     append,
     evaluated,
@@ -215,16 +216,17 @@ def test_a_setting_is_checked_while_it_is_typed(tmp_path, fork):
             ("more", "train.time_stretch=[1,2]", "train.time_stretch up to 2 needs positions"),
         ):
             line = form.query_one(f"#{field}", Input)
-            before, line.value = line.value, ""
+            before, line.value, line.select_on_focus = line.value, typed[:-1], False
             line.focus()
-            await pilot.press(*typed)
+            line.action_end()
+            await pilot.press(typed[-1])
             await until(pilot, lambda problem=problem: problem in text_of(app))
             assert button.disabled, typed
             line.value = before
             await until(pilot, lambda: not button.disabled)
             assert problem not in text_of(app)
 
-    piloted(app_on(tmp_path, engine=in_thread), play, LARGE)
+    piloted(app_on(tmp_path, engine=Busy), play, LARGE)
 
 
 def test_epochs_and_updates_together_are_refused_while_they_are_typed(tmp_path, fork):
@@ -237,7 +239,7 @@ def test_epochs_and_updates_together_are_refused_while_they_are_typed(tmp_path, 
         await until(pilot, lambda: "both say how long" in text_of(app))
         assert app.screen.query_one(Button).disabled
 
-    piloted(app_on(tmp_path, engine=in_thread), play, LARGE)
+    piloted(app_on(tmp_path, engine=Busy), play, LARGE)
 
 
 def test_a_store_that_goes_away_is_a_problem_of_the_form(tmp_path, fork):
@@ -253,7 +255,7 @@ def test_a_store_that_goes_away_is_a_problem_of_the_form(tmp_path, fork):
         await until(pilot, lambda: "more;" in text_of(app))
         assert app.screen.query_one(Button).disabled
 
-    piloted(app_on(tmp_path, engine=in_thread), play, LARGE)
+    piloted(app_on(tmp_path, engine=Busy), play, LARGE)
 
 
 def test_the_form_shows_the_plan_and_its_time_and_asks_before_a_long_training(tmp_path, fork, tiny):
@@ -278,7 +280,8 @@ def test_the_form_shows_the_plan_and_its_time_and_asks_before_a_long_training(tm
         await until(pilot, lambda: "seconds" in form.plan, 240)
         form.query_one(Button).press()
         await until(pilot, lambda: isinstance(app.screen, StartDialog))
-        assert f"This takes {duration(form.plan['seconds'])}, about." in text_of(app)
+        question = f"This takes {duration(form.plan['seconds'])}, about."
+        await until(pilot, lambda: question in text_of(app))
         await pilot.press("n")
         await until(pilot, lambda: app.screen is form)
         assert epochs.value == "900000"
@@ -303,7 +306,7 @@ def test_enter_in_a_text_field_never_starts(tmp_path, fork):
         assert app.screen is form
         assert not (tmp_path / "runs").exists()
 
-    piloted(app_on(tmp_path, engine=in_thread), play)
+    piloted(app_on(tmp_path, engine=Busy), play)
 
 
 def test_a_folder_that_was_typed_stays_when_another_encoder_is_chosen(tmp_path, fork):
@@ -321,7 +324,7 @@ def test_a_folder_that_was_typed_stays_when_another_encoder_is_chosen(tmp_path, 
         await pilot.pause()
         assert out.value == str(tmp_path / "mine")
 
-    piloted(app_on(tmp_path, engine=in_thread), play)
+    piloted(app_on(tmp_path, engine=Busy), play)
 
 
 def test_a_folder_that_is_taken_is_refused_in_the_form(tmp_path, fork):
@@ -342,7 +345,7 @@ def test_a_folder_that_is_taken_is_refused_in_the_form(tmp_path, fork):
         await until(pilot, lambda: "quotation" in str(problem.render()))
         assert not (tmp_path / "free").exists()
 
-    piloted(app_on(tmp_path, engine=in_thread), play)
+    piloted(app_on(tmp_path, engine=Busy), play)
 
 
 class TestCurves:

@@ -12,7 +12,7 @@ PAGES = sorted(FOLDER.glob("*.md"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 SMALL = ("model.width=16", "model.decoder_width=16", "train.samples=5", "train.noise_samples=1")
 # The same data with fewer people and plays; with fewer than 20 people no OOD detector is fitted.
-FEWER = {"range(1, 91)": "range(1, 19)", "range(40)": "range(30)"}
+FEWER = {"range(1, 91)": "range(1, 19)", "range(40)": "range(14)"}
 SHORT = [word for one in (*SMALL, "train.validation_windows=100") for word in ("--set", one)]
 # With fewer than 20 validation people a training fits no OOD detector, which takes longest.
 FEW = ("--set", "data.fractions=[0.9,0.05,0.05]")
@@ -38,8 +38,8 @@ def test_every_command_of_a_tutorial_runs(trajflow, tmp_path, monkeypatch, page)
     few = "--split agent" in page_text and "--ood" not in page_text
     for language, text in BLOCK.findall(page_text):
         if language == "python":
-            for many, few in FEWER.items():
-                text = text.replace(many, few)
+            for many, fewer in FEWER.items():
+                text = text.replace(many, fewer)
             exec(compile(text, page.name, "exec"), {})
             done += 1
         elif text.startswith("trajflow "):

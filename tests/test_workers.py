@@ -173,8 +173,13 @@ def test_without_dask_its_extra_is_named(tmp_path, trajflow, monkeypatch):
     assert said.strip().endswith("pip install 'trajflow[dask]'")
 
 
-def test_an_address_where_no_scheduler_is_is_refused(trained, fork, tmp_path, trajflow):
-    pytest.importorskip("distributed", reason=DASK)
+def test_an_address_where_no_scheduler_is_is_refused(
+    trained, fork, tmp_path, trajflow, monkeypatch
+):
+    dask = pytest.importorskip("distributed", reason=DASK)
+    monkeypatch.setattr(
+        dask, "Client", lambda address, timeout, to=dask.Client: to(address, timeout=0.2)
+    )
     words = ["--engine", "dask", "--address", "tcp://127.0.0.1:1"]
     code, _, said = trajflow("predict", trained[0], fork, "-o", tmp_path / "out.zarr", *words)
     assert code == 2

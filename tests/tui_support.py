@@ -46,6 +46,13 @@ def in_thread():
     return Engine(executor=OneThread)
 
 
+class Busy(Engine):
+    """Still loading: it takes every task and answers none."""
+
+    async def call(self, task, *args, **kwargs):
+        await asyncio.Event().wait()
+
+
 def app_on(place, *, engine=None, **options):
     """An application whose engine starts when it is needed; by default in a process of its own."""
     app = TrajflowApp(Path(place), warm_up=False, **options)

@@ -1,11 +1,14 @@
 """Widgets of words: the title line, facts, progress."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.reactive import reactive
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
 
@@ -49,14 +52,28 @@ class TitleBar(Widget):
 
 
 class KeyFooter(Footer):
-    """The keys of the screen, with the way back and the help first: they are never cut off."""
+    """The keys of the screen, with the way back and the help first: they are never cut off.
+
+    They are composed again only when they changed: each is a widget with styles of its own.
+    """
+
+    _shown: Sequence[tuple[Binding, bool]] = ()
 
     def __init__(self) -> None:
         super().__init__(show_command_palette=False)
 
     def compose(self) -> ComposeResult:
         keys = list(super().compose())
+        for key in keys:
+            key.set_reactive(Footer.compact, False)  # the default would style each key twice
         yield from sorted(keys, key=lambda key: getattr(key, "action", "") not in ALWAYS)
+
+    def bindings_changed(self, screen: Screen[Any]) -> None:
+        active = screen.active_bindings.values()
+        keys = [(key.binding, key.enabled) for key in active if key.binding.show]
+        if keys != self._shown and screen.app.app_focus:
+            self._shown = keys
+            super().bindings_changed(screen)
 
 
 class FactList(Widget):
