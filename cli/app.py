@@ -1,11 +1,8 @@
 """The commands, and the exit codes of their errors."""
 
 import errno
-import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -106,23 +103,10 @@ def _print_version(requested: bool) -> None:
 
 
 def _load_plugins(names: list[str] | None) -> list[str] | None:
-    """Import modules or files, which register encoders or readers as they are imported."""
-    for name in names or ():
-        path = Path(name)
-        try:
-            if path.suffix != ".py":
-                importlib.import_module(name)
-                continue
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[path.stem] = module
-            spec.loader.exec_module(module)
-        except (ImportError, OSError, SyntaxError) as error:
-            raise ConfigError(
-                f"--plugin {name} cannot be imported: {error}; give a module or a file FILE.py"
-            ) from None
+    if names:
+        from trajflow.workers import load_plugins
+
+        load_plugins(names)
     return names
 
 

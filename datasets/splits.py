@@ -276,7 +276,7 @@ def _deal(scenes: list[str], shares: Sequence[float], seed: int) -> dict[str, in
 
 def _deal_agents(store: Store, shares: Sequence[float], seed: int) -> tuple[int, ...]:
     """Role of each agent, by number: a hash of its recording, its id and the seed decides."""
-    numbers = np.arange(len(store.agent_splits))
+    numbers = np.arange(store.trajectories)
     ends = np.cumsum(shares)[:-1] / sum(shares) * 2.0**64
     names = zip(store.scenes_of(numbers), store.labels(numbers), strict=True)
     texts = (f"{scene}\0{label}\0{seed}".encode() for scene, label in names)

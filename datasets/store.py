@@ -215,12 +215,12 @@ class Store(Described):
     @cached_property
     def agent_splits(self) -> NDArray[np.bool_]:
         """Which splits contain rows of each agent, by number and code, [K, S]; reads one column."""
-        agent = np.repeat(np.arange(self.trajectories), self._index.rowsize)
         present = np.zeros((self.trajectories, len(self.splits)), bool)
-        split = self._column("split", [(0, self.rows)])
-        if split.min() < 0 or split.max() >= len(self.splits):
-            raise self._checksums.damaged("split", "contradicts the store's attributes")
-        present[agent, split] = True
+        for run in self._pieces([(0, self.rows)]):
+            split = self._column("split", [run])
+            if split.min() < 0 or split.max() >= len(self.splits):
+                raise self._checksums.damaged("split", "contradicts the store's attributes")
+            present[self._index.agents([run]), split] = True
         return present
 
     def fingerprint(self) -> str:
@@ -243,8 +243,10 @@ class Store(Described):
         if steps is None:
             return self._tracks(*self._rows(runs))
         pieces = [self._rows([run], steps) for run in self._pieces(runs, steps)]
-        columns = zip(*(pieces or [self._rows([])]), strict=True)
-        agent, step, split, position = (np.concatenate(column) for column in columns)
+        columns = list(zip(*(pieces or [self._rows([])]), strict=True))
+        del pieces
+        # A column's pieces are freed before the next one is joined.
+        agent, step, split, position = (np.concatenate(columns.pop(0)) for _ in range(4))
         wrong = (np.diff(agent) == 0) & (np.diff(step) <= 0)
         if wrong.any():
             self._refuse(int(agent[wrong.argmax()]), "its times do not increase")
@@ -289,7 +291,8 @@ class Store(Described):
             self._spans[runs[0]] = int(step.min()), int(step.max())
             kept = (step >= steps[0]) & (step < steps[1])
             if not kept.any():
-                runs, agent, step, kept = [], agent[:0], step[:0], None
+                # Copies; views would keep all rows in memory.
+                runs, agent, step, kept = [], agent[kept], step[kept], None
         split = self._column("split", runs)
         position = np.full((len(split), self.dims), np.nan)
         if positions:

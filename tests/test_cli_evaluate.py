@@ -48,6 +48,16 @@ def test_a_run_is_judged_and_says_so_in_json(trajflow, places, tmp_path):
     assert "energy score" in out
 
 
+def test_a_run_whose_recording_is_split_in_time_is_judged(trajflow, store_of, tmp_path):
+    hall, run = store_of({"hall": ("all", [range(140)] * 40)}).path, tmp_path / "run"
+    words = ("--updates", 1, "--no-race", *QUICK[2:])
+    code, _, said = trajflow("train", hall, "--out", run, *words)
+    assert code == 0, said
+    code, out, said = trajflow("evaluate", run, hall, "--no-baselines", "--samples", 2, "--json")
+    assert code == 0, said
+    assert json.loads(out)["people"] == 40
+
+
 def test_chosen_samples_are_judged_and_kept_beside_plain_draws(trajflow, trained, fork):
     run = trained[0]
     assert trajflow("evaluate", run, fork, "--samples", 4)[0] == 0

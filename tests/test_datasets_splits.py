@@ -25,6 +25,7 @@ def recordings(count=4, splits=("all",), folds=None, people=3):
         scenes=scenes,
         splits=list(splits),
         folds=folds,
+        trajectories=count * people,
         agent_splits=np.ones((count * people, len(splits)), bool),
         labels=lambda agents: [str(int(agent) % people) for agent in agents],
         scenes_of=lambda agents: [scenes[int(agent) // people] for agent in agents],

@@ -1,5 +1,6 @@
 """One recording larger than memory: cut in time, it has the windows it has as a whole."""
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -172,6 +173,17 @@ def large(tmp_path):
                 )
             )
     return open_store(tmp_path / "large.zarr")
+
+
+def test_some_steps_of_a_store_take_no_memory_for_its_other_rows(large, monkeypatch):
+    monkeypatch.setattr("trajflow.datasets.store.PIECE", 5000)
+    large.tracks(["a"], (0, 3))  # what is imported first
+    tracemalloc.start()
+    rows = len(large.tracks(steps=(0, 3)).step)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0 < rows < 100
+    assert peak < 8 * large.rows + 1_000_000  # a chunk that is read, whole
 
 
 def described(large, **settings):

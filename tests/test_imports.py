@@ -18,12 +18,16 @@ atexit.register(lambda: sys.stderr.write(json.dumps(sorted(sys.modules))))
 COMMAND = "from trajflow.cli import main; main()"
 
 
-def loaded_by(code: str, *arguments: str) -> set[str]:
+def modules_loaded_by(code: str, *arguments: str) -> set[str]:
     program = LOADED.format(arguments=list(arguments), code=code)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    return {name.split(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def loaded_by(code: str, *arguments: str) -> set[str]:
+    return {name.split(".")[0] for name in modules_loaded_by(code, *arguments)}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,29 @@ def test_public_names_are_imported_on_first_use():
     code = "import trajflow.training.launch; from trajflow import Predictor"
     assert "torch" not in loaded_by(code)
     assert not loaded_by("from trajflow import Forecast, TrajflowError") & {"torch", "pandas"}
+
+
+NETWORK = """
+import torch
+from trajflow.models.sampler import Sampler, traced
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
+from trajflow.training.optimizer import AdamW
+
+model = TrajectoryModel(Architecture(history=2, horizon=3, width=32, decoder_width=32))
+optimiser = AdamW(model.parameters(), fused=True)
+sum(weight.sum() for weight in model.parameters()).backward()
+optimiser.step()
+optimiser.zero_grad()
+optimiser.load_state_dict(optimiser.state_dict())
+traced(Sampler(model.eval().requires_grad_(False), 1.0), torch.device("cpu"))
+print("done")
+"""
+
+
+def test_neither_an_update_nor_a_forecast_imports_the_compiler_of_torch():
+    loaded = modules_loaded_by(NETWORK)
+    assert "torch.jit" in loaded
+    assert not loaded & {"torch._dynamo", "sympy", "torch.distributed.tensor"}
 
 
 def test_an_unknown_public_name_is_an_attribute_error():

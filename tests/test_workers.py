@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from workers_support import KilledOnce
+from workers_support import KilledOnce, registered_names
 
 from trajflow.datasets import open_store
 from trajflow.datasets.schema import TrackBlock
@@ -18,7 +18,7 @@ from trajflow.evaluation import EvaluationOptions, batches, evaluate_run
 from trajflow.inference import tracks
 from trajflow.inference.predict import PredictOptions, predict_tracks
 from trajflow.inference.tracks import shards_of
-from trajflow.workers import Dask, compute
+from trajflow.workers import Dask, compute, load_plugins
 
 DASK = "Dask is not installed: pip install 'trajflow[dask]'"
 OPTIONS = PredictOptions(samples=3, seed=2, every=4)
@@ -45,6 +45,23 @@ def test_what_a_killed_process_did_is_done_again(tmp_path, request, dask):
     results = dict(compute(KilledOnce(tmp_path), range(4), jobs))
     assert (tmp_path / "killed").exists()
     assert results == {0: 0, 1: 10, 2: 20, 3: 30}
+
+
+PLUGIN = """
+import workers_support
+
+workers_support.registered.append("mine")
+"""
+
+
+@pytest.mark.parametrize("dask", [False, True])
+def test_other_processes_know_what_a_plugin_registers(tmp_path, request, monkeypatch, dask):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trajflow.workers._plugins", [])
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    load_plugins(["mine.py"])
+    jobs = request.getfixturevalue("two_workers") if dask else 2
+    assert dict(compute(registered_names, range(3), jobs)) == {n: ["mine"] for n in range(3)}
 
 
 def by_agent(path):

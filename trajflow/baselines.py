@@ -201,13 +201,14 @@ def _medians(paths: Floats, scale: Floats, count: int, seed: int) -> Floats:
 
     flat = paths.reshape(len(paths), -1)
     distinct = min(count, len(np.unique(flat, axis=0)))
-    means = KMeans(distinct, n_init=3, max_iter=20, random_state=seed)
-    means.fit(flat, sample_weight=np.square(scale))
-    anchors = means.cluster_centers_.reshape(-1, *paths.shape[1:])
+    clusters = KMeans(distinct, n_init=3, max_iter=20, random_state=seed)
+    clusters.fit(flat, sample_weight=np.square(scale))
+    anchors = clusters.cluster_centers_.reshape(-1, *paths.shape[1:])
     for _ in range(MEDIAN_ROUNDS):
-        distances = [np.sqrt(np.square(paths - anchor).sum(-1)) for anchor in anchors]
-        nearest = np.argmin([steps.mean(-1) for steps in distances], 0)
-        for k, steps in enumerate(distances):
+        means = [np.sqrt(np.square(paths - anchor).sum(-1)).mean(-1) for anchor in anchors]
+        nearest = np.argmin(means, 0)
+        steps = np.sqrt(np.square(paths - anchors[nearest]).sum(-1))
+        for k in range(len(anchors)):
             members = nearest == k
             if members.any():
                 weight = scale[members, None] / np.maximum(steps[members], 1e-3)

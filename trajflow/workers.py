@@ -5,6 +5,7 @@ The work itself is a function that can be pickled; it does not know which of the
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,8 +13,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from trajflow.errors import ConfigError, MissingExtra, TrajflowError
@@ -28,6 +31,31 @@ Result = TypeVar("Result")
 ATTEMPTS = 3
 """How often processes are started before giving up, if they are killed each time."""
 _busy = threading.Lock()
+_plugins: list[str] = []
+
+
+def load_plugins(names: Sequence[str]) -> None:
+    """Import modules, or files FILE.py, that register encoders or readers, here and in workers.
+
+    Raises:
+        ConfigError: One cannot be imported.
+    """
+    for name in names:
+        path = Path(name).absolute()
+        try:
+            if path.suffix != ".py":
+                import_module(name)
+            else:
+                spec = spec_from_file_location(path.stem, path)
+                assert spec is not None
+                assert spec.loader is not None
+                sys.modules[path.stem] = module = module_from_spec(spec)
+                spec.loader.exec_module(module)
+        except (ImportError, OSError, SyntaxError) as error:
+            raise ConfigError(
+                f"--plugin {name} cannot be imported: {error}; give a module or a file FILE.py"
+            ) from None
+        _plugins.append(str(path) if path.suffix == ".py" else name)
 
 
 @dataclass(frozen=True)
@@ -98,7 +126,7 @@ def _by_processes(
         pool = ProcessPoolExecutor(min(jobs, len(left) or 1), get_context("spawn"), _one_thread)
         try:
             running: dict[Future[Result], int] = {
-                pool.submit(work, item): index for index, item in left.items()
+                pool.submit(_alone, _plugins, work, item): index for index, item in left.items()
             }
             while running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -129,7 +157,7 @@ def _by_dask(
 
     with ExitStack() as stack:
         client = _client(dask, stack)
-        futures = client.map(partial(_alone, work), items, pure=False)
+        futures = client.map(partial(_alone, _plugins, work), items, pure=False)
         index = {future.key: number for number, future in enumerate(futures)}
         finished = as_completed(futures)
         del futures  # Dask keeps a result for as long as there is a future of it.
@@ -178,7 +206,8 @@ def _client(dask: Dask, stack: ExitStack) -> "Client":
     return client
 
 
-def _alone(work: Callable[[Item], Result], item: Item) -> Result:
-    """Do the work when no other thread of this worker does: predictors are not for two threads."""
+def _alone(plugins: Sequence[str], work: Callable[[Item], Result], item: Item) -> Result:
+    """Do the work when no other thread of this process does: predictors are not for two threads."""
     with _busy:
+        load_plugins([name for name in plugins if name not in _plugins])
         return work(item)

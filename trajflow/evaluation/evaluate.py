@@ -245,7 +245,7 @@ def evaluate_run(
         check_earlier_paths(predictor, options, jobs)
     config = run_settings(store, folder, options.fold)
     same = folder.read_record().get("store") == store.fingerprint()
-    if same and config.data != folder.config.data:
+    if same and config.data.fold != folder.config.data.fold:
         raise RunError(
             f"{run} was trained on {_fold(config)} of these tracks; it left out "
             f"{_fold(folder.config)}. Train with --set data.fold={options.fold} to evaluate there"

@@ -216,6 +216,7 @@ def forecast_ends(
                 origin=store.header.origin,
                 time_unit=store.header.time_unit,
             )
+        del tracks, presents  # before the next shard is read
 
 
 class _LargeRecording:

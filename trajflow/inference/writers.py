@@ -178,15 +178,15 @@ class _Chunks:
             )
 
     def _write(self, rows: int) -> None:
-        whole = {
-            name: np.concatenate([part[name] for part in self._held]) for name in self._held[0]
-        }
-        for name, values in whole.items():
+        rest = {}
+        for name in list(self._held[0]):
+            values = np.concatenate([part.pop(name) for part in self._held])
             array = self._group[name]
             assert isinstance(array, zarr.Array)
             array.append(values[:rows])
+            rest[name] = values[rows:].copy()  # a view would keep all values in memory
         self._count -= rows
-        self._held = [{name: values[rows:] for name, values in whole.items()}] * bool(self._count)
+        self._held = [rest] * bool(self._count)
 
 
 def _coded(codes: dict[str, int], names: Iterable[str]) -> Ints:

@@ -186,9 +186,11 @@ def traced(sampler: Sampler, device: torch.device) -> Draw:
 
             for size in ((3, 1, 1), (21, 19, 4)):
                 given = _example(sampler, size, device)
-                for values, truth in zip(draw(**given), sampler(**given), strict=True):
-                    torch.testing.assert_close(values, truth, rtol=1e-4, atol=1e-4)
-    except (RuntimeError, AssertionError, TypeError, ValueError):
+                pairs = zip(draw(**given), sampler(**given), strict=True)
+                # torch.testing.assert_close would import sympy: 50 MB.
+                if not all(torch.allclose(*pair, rtol=1e-4, atol=1e-4) for pair in pairs):
+                    return sampler
+    except (RuntimeError, TypeError, ValueError):
         return sampler
     return draw
 

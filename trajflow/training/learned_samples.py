@@ -25,7 +25,7 @@ from trajflow.models.tensors import memory_tensor, to_tensor, type_tensor
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
-from trajflow.training.optimizer import weight_groups
+from trajflow.training.optimizer import AdamW, weight_groups
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
 from trajflow.types import Batch, Floats, scene_centres
 
@@ -111,7 +111,7 @@ class LearnedSamplesTrainer:
 
     def _epochs(self) -> Iterator[LearnedSamplesProgress]:
         settings, began = self.settings, time.monotonic()
-        optimiser = torch.optim.AdamW(weight_groups(self.noises, WEIGHT_DECAY), settings.lr)
+        optimiser = AdamW(weight_groups(self.noises, WEIGHT_DECAY), settings.lr)
         batches = self.data.steps(settings.batch_size)
         total, step, least = settings.epochs * batches, 0, math.inf
         for epoch in range(settings.epochs + 1):

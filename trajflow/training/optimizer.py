@@ -1,5 +1,6 @@
-"""Parameter groups of the optimiser, and the moving average of the weights."""
+"""The optimiser, its parameter groups, and the moving average of the weights."""
 
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -9,6 +10,16 @@ from torch.optim.swa_utils import AveragedModel
 from trajflow.models.trajectory_model import TrajectoryModel
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
+
+
+class AdamW(torch.optim.AdamW):
+    """AdamW without the wrappers that import the compiler of torch: 70 MB and a second."""
+
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
 
 
 def moving_average(model: TrajectoryModel, decay: float) -> AveragedModel:

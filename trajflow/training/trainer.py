@@ -26,7 +26,7 @@ from trajflow.training.augment import Augmentation
 from trajflow.training.checkpoint import Checkpoint, TrainingProgress
 from trajflow.training.events import Event, Finished
 from trajflow.training.microbatches import MicroBatch, split_batch
-from trajflow.training.optimizer import moving_average, weight_groups
+from trajflow.training.optimizer import AdamW, moving_average, weight_groups
 from trajflow.training.reproducible import each_reproducible, reproducible, reseed
 from trajflow.training.schedule import Schedule
 from trajflow.training.temperature import at_bound, search_temperature
@@ -111,7 +111,7 @@ class Trainer:
             self.data.divide(0 if model.social is None else model.social.limit)
         distributed.broadcast_weights(self.model)
         self.average = moving_average(self.model, self.settings.ema)
-        self.optimiser = torch.optim.AdamW(
+        self.optimiser = AdamW(
             weight_groups(self.model, self.settings.weight_decay),
             lr=self.settings.lr,
             betas=(0.9, 0.95),
