@@ -61,8 +61,8 @@ def time_after(seconds: float) -> str:
 
 
 def count(value: float) -> str:
-    """A count with a space between thousands."""
-    return f"{int(value):,}".replace(",", " ")
+    """A count with a comma between thousands."""
+    return f"{int(value):,}"
 
 
 def short_path(path: Path) -> str:
